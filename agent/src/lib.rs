@@ -1,0 +1,12 @@
+//! From the ring buffer to the spool, in this order.
+pub mod args;
+pub mod config;
+pub mod pipeline;
+pub mod probe;
+pub mod session;
+pub mod enrich;
+pub mod attribute;
+pub mod redact;
+pub mod spool;
+pub mod loss;
+pub mod check;

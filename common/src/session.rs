@@ -1,0 +1,180 @@
+//! What is known of a session beside its events: the journal entries of the spool.
+//!
+//! Kept as JSON, one entry each: they are few, people read them, and a reader skips fields it does
+//! not know. Every text in them was sent by a client or typed by a user, so it is hostile until a
+//! renderer has escaped it.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AuditSessionId, CertSerial, CgroupId, ProcessId, SessionId};
+use crate::time::BootNs;
+
+/// One entry of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum JournalEntry {
+    Opened(Box<SessionOpened>),
+    Closed(SessionClosed),
+    Gap(Gap),
+}
+
+/// A login was stamped, or detached work began.
+///
+/// Written again at the head of each new segment for sessions still open, so that dropping old
+/// segments never takes away who a session belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionOpened {
+    pub id: SessionId,
+    pub origin: Origin,
+    /// The Unix account the login got.
+    pub login_user: String,
+    /// PAM service that ran the stamper: `sshd`, `cron`, ...
+    pub service: String,
+    pub auth: Auth,
+    /// Address of the client as sshd saw it.
+    pub source_ip: Option<IpAddr>,
+    pub source_port: Option<u16>,
+    /// PAM's word for the remote host when it is no address.
+    pub remote_host: Option<String>,
+    pub tty: Option<String>,
+    /// The login's own process (for sshd the privileged monitor), first to be marked.
+    pub leader: ProcessId,
+    pub login_uid: Option<u32>,
+    pub audit_session: Option<AuditSessionId>,
+    pub cgroup: Option<CgroupId>,
+    /// When the PAM hook began to run.
+    pub opened_at: BootNs,
+    /// When the kernel began to record the session. Later than `opened_at` by milliseconds for a
+    /// stamp in time; anything that ran between the two is unknown when it was late.
+    pub marked_at: Option<BootNs>,
+    pub stamp: Stamp,
+}
+
+/// Where a session comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Origin {
+    /// Somebody logged in.
+    Login,
+    /// Work that left a session for a daemon, which opened its own PAM session for it.
+    Detached {
+        /// The session it was handed over from, as far as that can be told.
+        from: Option<InferredLink>,
+    },
+}
+
+/// A link that is likely but not proven.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InferredLink {
+    pub session: SessionId,
+    pub serial: Option<CertSerial>,
+    /// What the link rests on, for people: `same login uid 1000, session was open at the time`.
+    pub because: String,
+}
+
+/// How the person proved who they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Auth {
+    /// `publickey`, `password`, ...; several, joined with `,`, when sshd asked for several.
+    pub method: Option<String>,
+    pub certificate: Option<Certificate>,
+    /// `SHA256:...` of the key, for a login by key with or without a certificate.
+    pub key_fingerprint: Option<String>,
+    /// Why the certificate could not be read, when there was one.
+    pub problem: Option<String>,
+}
+
+/// What the audit needs of an SSH user certificate. (`ca_fingerprint`, `serial`) is its identity:
+/// equal serials of two CAs are two certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    pub serial: Option<CertSerial>,
+    pub key_id: String,
+    /// `SHA256:...` of the signing key.
+    pub ca_fingerprint: String,
+    pub principals: Vec<String>,
+    /// Seconds since the Unix epoch.
+    pub valid_after: u64,
+    pub valid_before: u64,
+}
+
+/// How the session came to be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stamp {
+    /// Before the shell started.
+    InTime,
+    /// From a marker, after the login had been let through without the collector.
+    Late,
+    /// As `Late`, and only because the user is in the break-glass group.
+    BreakGlass,
+    /// The login was over before the collector saw its marker: nothing of it was recorded.
+    Missed,
+}
+
+/// The last marked process of a session is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionClosed {
+    pub id: SessionId,
+    pub at: BootNs,
+    pub reason: CloseReason,
+    /// Events the kernel counted for the session; `None` when its counters were gone.
+    pub produced: Option<u64>,
+    /// Events in the spool.
+    pub stored: u64,
+    /// When the login's own process ended; background work may have gone on after it.
+    pub leader_ended_at: Option<BootNs>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloseReason {
+    LastProcessEnded,
+    /// The machine went down with the session open.
+    HostRebooted,
+    /// `vctl-agent detach` took the probe away.
+    ProbeDetached,
+    /// The login had ended before it could be recorded.
+    NeverRecorded,
+}
+
+/// Events that are not there, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// `None` when it cannot be said whose events they were: then it counts against every session
+    /// that was open in that time.
+    pub session: Option<SessionId>,
+    pub cause: GapCause,
+    /// How many; `None` when that cannot be known.
+    pub events: Option<u64>,
+    /// Missing session sequence numbers, first and last, where they are known.
+    pub first_seq: Option<u64>,
+    pub last_seq: Option<u64>,
+    /// The CPU, where all of them were on one.
+    pub cpu: Option<u32>,
+    pub from: BootNs,
+    pub to: BootNs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapCause {
+    /// Lost: the ring had no room.
+    RingFull,
+    /// Lost: the kernel skipped the probe because it was already running on that CPU.
+    ProbeSkipped,
+    /// Lost: the map of marked processes was full, so what a child did is unknown.
+    MarksFull,
+    /// Lost: from the login until the mark of a late stamp.
+    StampedLate,
+    /// Lost: the probe was away (detached, or the host had no agent).
+    ProbeAway,
+    /// Lost: a record in the ring could not be decoded.
+    Undecodable,
+    /// Dropped: the spool reached its cap.
+    SpoolCap,
+    /// Lost: a part of the spool cannot be read any more.
+    SpoolDamaged,
+}

@@ -1,0 +1,249 @@
+//! Records as the probe writes them to the ring, and as the spool keeps them.
+//!
+//! The only module that is built for BPF. Every field is an integer, so any bytes are a value of
+//! the type; what a number means (an `Option`, an enum) is decided in `event`. Byte order is the
+//! machine's: ring and spool never leave it in this form.
+//!
+//! A record is a [`Header`], the fixed part of its kind, and for exec a tail of byte strings. Its
+//! `len` counts all of it, tail included, without padding.
+
+/// Changes whenever a record, a pinned map or their meaning does. An agent refuses pinned state of
+/// a newer version instead of misreading it.
+pub const VERSION: u32 = 1;
+
+/// A session's number in the kernel: the low half of its id. 0 is no session.
+pub type Mark = u64;
+
+pub const KIND_EXEC: u16 = 1;
+pub const KIND_EXIT: u16 = 2;
+pub const KIND_EXEC_FAILED: u16 = 3;
+pub const KIND_CGROUP_MOVE: u16 = 4;
+
+/// Most bytes of argv that are kept of one exec.
+pub const ARGV_MAX: usize = 128 * 1024;
+/// Most bytes of an executable path, a working directory or a file name.
+pub const PATH_MAX: usize = 4096;
+/// The kernel's "not set" of a login uid and of an audit session id.
+pub const UNSET: u32 = u32::MAX;
+
+/// Begins every record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "std",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct Header {
+    /// Whole record in bytes, without the padding to 8 that the ring adds.
+    pub len: u32,
+    /// One of `KIND_*`.
+    pub kind: u16,
+    /// How the process got its mark: one of `MARKED_*`.
+    pub marked: u16,
+    /// 0 for a process outside every session (`capture: all`).
+    pub session: Mark,
+    /// 1, 2, 3, ... within the session; a number that never arrives is a lost event.
+    pub session_seq: u64,
+    /// 1, 2, 3, ... on this CPU, over all sessions.
+    pub cpu_seq: u64,
+    /// Nanoseconds of the boot clock.
+    pub at: u64,
+    /// Thread group: what users call the pid.
+    pub tgid: u32,
+    pub cpu: u32,
+    /// When the thread group leader started, in nanoseconds of the boot clock. With `tgid` this
+    /// names a process for as long as the machine is up.
+    pub start: u64,
+}
+
+/// The stamper marked the login and fork handed the mark on.
+pub const MARKED_LINEAGE: u16 = 0;
+/// The mark was rebuilt from the kernel's audit session id after a restart or a missed fork.
+pub const MARKED_AUDIT_SESSION: u16 = 1;
+/// The mark was rebuilt from the process tree: the login was stamped late and has no audit session.
+pub const MARKED_TREE: u16 = 2;
+/// No mark: captured because the whole host is.
+pub const MARKED_NOT: u16 = 3;
+
+/// A program was executed, or could not be (`KIND_EXEC_FAILED`).
+///
+/// The tail holds, without separators: executable path, working directory, file name as given to
+/// the kernel, argv. In the ring the two paths are leaf first (`true`, `bin`, `usr`, each followed
+/// by NUL); in the spool they are ordinary paths. Argv is the items, each followed by NUL.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "std",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct Exec {
+    pub header: Header,
+    pub parent_start: u64,
+    pub cgroup: u64,
+    pub exe_inode: u64,
+    /// The thread that called exec; it has the pid from then on.
+    pub tid: u32,
+    pub ppid: u32,
+    pub ruid: u32,
+    pub euid: u32,
+    pub rgid: u32,
+    pub egid: u32,
+    /// Login uid, `UNSET` when none.
+    pub auid: u32,
+    /// The kernel's audit session id, `UNSET` when none.
+    pub audit_session: u32,
+    /// Device number of the controlling terminal as `major << 20 | minor`, 0 for none.
+    pub tty: u32,
+    pub mount_ns: u32,
+    pub pid_ns: u32,
+    /// Device of the executable as `major << 20 | minor`.
+    pub exe_device: u32,
+    pub exe_links: u32,
+    pub argc: u32,
+    /// 0, or the errno of a failed exec.
+    pub errno: u32,
+    /// `EXEC_*` bits.
+    pub flags: u32,
+    /// Bytes argv has in the process, whatever is kept of it.
+    pub argv_true_len: u32,
+    pub argv_len: u32,
+    pub exe_len: u16,
+    pub cwd_len: u16,
+    pub filename_len: u16,
+    pub reserved: u16,
+}
+
+/// Less of argv is kept than there was.
+pub const EXEC_ARGV_TRUNCATED: u32 = 1 << 0;
+/// A part of argv was not in memory and is missing.
+pub const EXEC_ARGV_FAULT: u32 = 1 << 1;
+/// The path of the executable is deeper than what is kept of it.
+pub const EXEC_EXE_TRUNCATED: u32 = 1 << 2;
+pub const EXEC_CWD_TRUNCATED: u32 = 1 << 3;
+/// The kernel started an interpreter for a script: `filename` is the script.
+pub const EXEC_SCRIPT: u32 = 1 << 4;
+/// The executable has no name on any disk: memfd.
+pub const EXEC_MEMFD: u32 = 1 << 5;
+/// The executable had been unlinked before it was executed.
+pub const EXEC_DELETED: u32 = 1 << 6;
+/// Set by the agent: redaction masked something in argv.
+pub const EXEC_REDACTED: u32 = 1 << 16;
+/// Set by the agent: the audit session id is not the one the session was opened with.
+pub const EXEC_OTHER_AUDIT_SESSION: u32 = 1 << 17;
+/// Set by the agent: the process is in the cgroup of another session.
+pub const EXEC_OTHER_CGROUP: u32 = 1 << 18;
+
+/// A process ended; one record for the whole thread group.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "std",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct Exit {
+    pub header: Header,
+    pub parent_start: u64,
+    pub ppid: u32,
+    /// As wait(2) gives it: code in bits 8 to 15, core flag bit 7, signal bits 0 to 6.
+    pub status: u32,
+    /// Processes of the session that are alive after this one; 0 ends the session.
+    pub alive: u32,
+    /// Effective user at the end.
+    pub euid: u32,
+}
+
+/// A process of a session was moved to another cgroup of the unified hierarchy.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "std",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct CgroupMove {
+    pub header: Header,
+    pub from: u64,
+    pub to: u64,
+    /// Session of the process that asked for the move; 0 when it has none.
+    pub by_session: Mark,
+    pub by_tgid: u32,
+    pub reserved: u32,
+}
+
+/// What the kernel knows of one process of a session; value of the map `tasks`, keyed by tgid.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "std",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct TaskMark {
+    pub session: Mark,
+    /// Start of the process; guards against a reused pid. 0 is "not known yet" and is filled in by
+    /// the first probe that sees the process.
+    pub start: u64,
+    pub marked: u32,
+    pub reserved: u32,
+}
+
+/// What the kernel counts for one session; value of the map `sessions`, keyed by mark.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "std",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct SessionCounters {
+    /// Last session sequence number given out: all events that should be stored.
+    pub seq: u64,
+    /// Marked processes alive.
+    pub alive: u64,
+    /// Events for which the ring had no room.
+    pub lost: u64,
+    /// Boot clock of the first and last of them since the agent last looked.
+    pub lost_first: u64,
+    pub lost_last: u64,
+    /// Forks whose child got no mark because the map was full.
+    pub unmarked_forks: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 56, "no hidden padding");
+    assert!(
+        size_of::<Exec>() == 56 + 24 + 18 * 4 + 8,
+        "no hidden padding"
+    );
+    assert!(size_of::<Exit>() == 56 + 8 + 16, "no hidden padding");
+    assert!(size_of::<CgroupMove>() == 56 + 32, "no hidden padding");
+    assert!(size_of::<TaskMark>() == 24 && size_of::<SessionCounters>() == 48);
+    assert!(size_of::<Exec>() % 8 == 0 && size_of::<Exit>() % 8 == 0);
+};
