@@ -1,5 +1,7 @@
 //! Findings, as text and as JSON.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,13 +71,14 @@ impl Report {
                 Status::Warn => "warn",
                 Status::Fail => "FAIL",
             };
-            out.push_str(&format!(
-                "{status}  {:width$}  {}\n",
+            let _ = writeln!(
+                out,
+                "{status}  {:width$}  {}",
                 finding.id,
                 plain(&finding.seen)
-            ));
+            );
             if let Some(fix) = &finding.fix {
-                out.push_str(&format!("      {:width$}  fix: {}\n", "", plain(fix)));
+                let _ = writeln!(out, "      {:width$}  fix: {}", "", plain(fix));
             }
         }
         out

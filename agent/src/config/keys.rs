@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::value::{ByteSize, Capture, LogLevel, Mode, Raw};
+use std::path::PathBuf;
 
 /// One setting: what a person may write, and where it goes.
 pub struct Key {
@@ -43,25 +44,25 @@ pub fn key(name: &str) -> Option<&'static Key> {
 }
 
 pub(super) fn defaults() -> Config {
+    // What each holds is the table's to say; this is only room for it.
     let mut config = Config {
         host: String::new(),
         mode: Mode::BestEffort,
         break_glass_group: None,
-        spool_dir: "/var/lib/vctl/spool".into(),
-        spool_cap: ByteSize(1 << 30),
-        segment_size: ByteSize(16 << 20),
-        run_dir: "/run/vctl".into(),
-        pending_dir: "/var/lib/vctl/pending".into(),
-        pin_dir: "/sys/fs/bpf/vctl".into(),
-        ring_size: ByteSize(16 << 20),
+        spool_dir: PathBuf::new(),
+        spool_cap: ByteSize(0),
+        segment_size: ByteSize(0),
+        run_dir: PathBuf::new(),
+        pending_dir: PathBuf::new(),
+        pin_dir: PathBuf::new(),
+        ring_size: ByteSize(0),
         capture: Capture::Sessions,
-        failed_exec: true,
+        failed_exec: false,
         redact_flags: Vec::new(),
         redact_names: Vec::new(),
         log_level: LogLevel::Info,
         probe_log: false,
     };
-    // The text in the table is what the documentation promises, so it is also what counts.
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
         let set = (key.set)(&mut config, &Raw::Text(key.default.to_owned()));
         debug_assert!(set.is_ok(), "default of `{}`: {set:?}", key.name);
@@ -96,8 +97,8 @@ pub static KEYS: &[Key] = &[
               stamper takes it from the file or from its own line in PAM, never from the \
               environment.",
         switch: false,
-        set: |config, raw| Ok(config.mode = raw.one()?),
-        get: |config| text(config.mode),
+        set: |config, raw| put(&mut config.mode, raw.one()),
+        get: |config| text(&config.mode),
     },
     Key {
         name: "break_glass_group",
@@ -106,7 +107,7 @@ pub static KEYS: &[Key] = &[
         doc: "Members are let in even when `strict` would refuse them; the session shows it and \
               syslog gets a line. Default: none.",
         switch: false,
-        set: |config, raw| Ok(config.break_glass_group = Some(raw.one()?)),
+        set: |config, raw| put(&mut config.break_glass_group, raw.one().map(Some)),
         get: |config| config.break_glass_group.as_ref().map_or(Shown::None, text),
     },
     Key {
@@ -116,8 +117,8 @@ pub static KEYS: &[Key] = &[
         doc: "Directory of the spool: what was recorded, until it is shipped or dropped. \
               `vctl session --local` reads it.",
         switch: false,
-        set: |config, raw| Ok(config.spool_dir = raw.absolute_path()?),
-        get: |config| text(config.spool_dir.display()),
+        set: |config, raw| put(&mut config.spool_dir, raw.absolute_path()),
+        get: |config| text(&config.spool_dir.display()),
     },
     Key {
         name: "spool_cap",
@@ -127,9 +128,12 @@ pub static KEYS: &[Key] = &[
               first, else the oldest segment, and a gap record says so. At least two segments.",
         switch: false,
         set: |config, raw| {
-            Ok(config.spool_cap = raw.size_within(ByteSize(128 << 10), ByteSize(1 << 50))?)
+            put(
+                &mut config.spool_cap,
+                raw.size_within(ByteSize(128 << 10), ByteSize(1 << 50)),
+            )
         },
-        get: |config| text(config.spool_cap),
+        get: |config| text(&config.spool_cap),
     },
     Key {
         name: "segment_size",
@@ -139,9 +143,12 @@ pub static KEYS: &[Key] = &[
               at its cap.",
         switch: false,
         set: |config, raw| {
-            Ok(config.segment_size = raw.size_within(ByteSize(64 << 10), ByteSize(1 << 30))?)
+            put(
+                &mut config.segment_size,
+                raw.size_within(ByteSize(64 << 10), ByteSize(1 << 30)),
+            )
         },
-        get: |config| text(config.segment_size),
+        get: |config| text(&config.segment_size),
     },
     Key {
         name: "run_dir",
@@ -150,8 +157,8 @@ pub static KEYS: &[Key] = &[
         doc: "Directory of `agent.sock`, the socket between the stamper and the collector. Owned \
               by root and writable by nobody else.",
         switch: false,
-        set: |config, raw| Ok(config.run_dir = raw.absolute_path()?),
-        get: |config| text(config.run_dir.display()),
+        set: |config, raw| put(&mut config.run_dir, raw.absolute_path()),
+        get: |config| text(&config.run_dir.display()),
     },
     Key {
         name: "pending_dir",
@@ -159,8 +166,8 @@ pub static KEYS: &[Key] = &[
         default: "/var/lib/vctl/pending",
         doc: "Directory of the markers that stand for logins let in without a stamp.",
         switch: false,
-        set: |config, raw| Ok(config.pending_dir = raw.absolute_path()?),
-        get: |config| text(config.pending_dir.display()),
+        set: |config, raw| put(&mut config.pending_dir, raw.absolute_path()),
+        get: |config| text(&config.pending_dir.display()),
     },
     Key {
         name: "pin_dir",
@@ -169,8 +176,8 @@ pub static KEYS: &[Key] = &[
         doc: "Directory in bpffs that keeps the probe, its maps and its ring alive while no agent \
               runs. Two agents on one host need two.",
         switch: false,
-        set: |config, raw| Ok(config.pin_dir = raw.absolute_path()?),
-        get: |config| text(config.pin_dir.display()),
+        set: |config, raw| put(&mut config.pin_dir, raw.absolute_path()),
+        get: |config| text(&config.pin_dir.display()),
     },
     Key {
         name: "ring_size",
@@ -187,7 +194,7 @@ pub static KEYS: &[Key] = &[
             config.ring_size = size;
             Ok(())
         },
-        get: |config| text(config.ring_size),
+        get: |config| text(&config.ring_size),
     },
     Key {
         name: "capture",
@@ -195,8 +202,8 @@ pub static KEYS: &[Key] = &[
         default: "sessions",
         doc: "Whose processes are recorded: those of sessions, or all of the host's.",
         switch: false,
-        set: |config, raw| Ok(config.capture = raw.one()?),
-        get: |config| text(config.capture),
+        set: |config, raw| put(&mut config.capture, raw.one()),
+        get: |config| text(&config.capture),
     },
     Key {
         name: "failed_exec",
@@ -205,8 +212,8 @@ pub static KEYS: &[Key] = &[
         doc: "Whether an exec that the kernel refused is recorded with its errno (in sessions \
               only).",
         switch: true,
-        set: |config, raw| Ok(config.failed_exec = raw.boolean()?),
-        get: |config| text(config.failed_exec),
+        set: |config, raw| put(&mut config.failed_exec, raw.boolean()),
+        get: |config| text(&config.failed_exec),
     },
     Key {
         name: "redact_flags",
@@ -214,7 +221,7 @@ pub static KEYS: &[Key] = &[
         default: "",
         doc: "Flags whose value is a secret, such as `--otp`, beside the built-in ones.",
         switch: false,
-        set: |config, raw| Ok(config.redact_flags = raw.list()?),
+        set: |config, raw| put(&mut config.redact_flags, raw.list()),
         get: |config| Shown::List(config.redact_flags.clone()),
     },
     Key {
@@ -224,7 +231,7 @@ pub static KEYS: &[Key] = &[
         doc: "Names whose `NAME=value` is a secret, such as `DEPLOY_PIN`, beside the built-in \
               ones.",
         switch: false,
-        set: |config, raw| Ok(config.redact_names = raw.list()?),
+        set: |config, raw| put(&mut config.redact_names, raw.list()),
         get: |config| Shown::List(config.redact_names.clone()),
     },
     Key {
@@ -233,8 +240,8 @@ pub static KEYS: &[Key] = &[
         default: "info",
         doc: "How much the agent logs to stderr. No argv is logged above `debug`.",
         switch: false,
-        set: |config, raw| Ok(config.log_level = raw.one()?),
-        get: |config| text(config.log_level),
+        set: |config, raw| put(&mut config.log_level, raw.one()),
+        get: |config| text(&config.log_level),
     },
     Key {
         name: "probe_log",
@@ -243,11 +250,16 @@ pub static KEYS: &[Key] = &[
         doc: "Whether the probe's own diagnostics are logged. For debugging the probe: it slows \
               every exec of a session.",
         switch: true,
-        set: |config, raw| Ok(config.probe_log = raw.boolean()?),
-        get: |config| text(config.probe_log),
+        set: |config, raw| put(&mut config.probe_log, raw.boolean()),
+        get: |config| text(&config.probe_log),
     },
 ];
 
-fn text(value: impl ToString) -> Shown {
+fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *slot = value?;
+    Ok(())
+}
+
+fn text(value: &(impl ToString + ?Sized)) -> Shown {
     Shown::Text(value.to_string())
 }

@@ -1,5 +1,7 @@
 //! The key table as text: effective configuration, reference, example file.
 
+use std::fmt::Write;
+
 use super::keys::{KEYS, Key, Shown};
 use super::load::Loaded;
 
@@ -14,7 +16,7 @@ pub fn effective(loaded: &Loaded) -> String {
     let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
     let mut out = String::new();
     for (line, source) in lines {
-        out.push_str(&format!("{line:width$}  # {source}\n"));
+        let _ = writeln!(out, "{line:width$}  # {source}");
     }
     out
 }
@@ -23,7 +25,8 @@ pub fn effective(loaded: &Loaded) -> String {
 pub fn reference() -> String {
     let mut out = include_str!("reference.head.md").to_owned();
     for key in KEYS {
-        out.push_str(&format!(
+        let _ = write!(
+            out,
             "\n## `{}`\n\n{}\n\n| | |\n| --- | --- |\n| type | {} |\n| default | {} |\n| flag | `--{}` |\n| environment | `{}` |\n",
             key.name,
             key.doc,
@@ -31,7 +34,7 @@ pub fn reference() -> String {
             default(key),
             key.flag(),
             key.env(),
-        ));
+        );
     }
     out
 }
@@ -42,7 +45,7 @@ pub fn example() -> String {
     for key in KEYS {
         out.push('\n');
         for line in wrapped(key.doc) {
-            out.push_str(&format!("# {line}\n"));
+            let _ = writeln!(out, "# {line}");
         }
         let value = match key.kind {
             "list of text" => "[]",

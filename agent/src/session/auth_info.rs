@@ -4,10 +4,13 @@
 //! one (`type base64`), then free text of the method. sshd writes it just before it opens the PAM
 //! session, whatever `ExposeAuthInfo` says. Source: `auth2_update_session_info` in openssh-portable.
 
+use base64ct::{Base64, Encoding};
 use ssh_key::certificate::{CertType, Certificate as SshCertificate};
 use ssh_key::{HashAlg, PublicKey};
 use vctl_common::id::CertSerial;
 use vctl_common::session::{Auth, Certificate};
+
+use super::cert_blob;
 
 /// More than sshd ever sends: its packets, and so its keys, end at 256 KiB, its certificates in
 /// practice at 8 KiB.
@@ -101,14 +104,23 @@ enum Key {
 }
 
 fn read_key(algorithm: &str, base64: &str) -> Result<Key, String> {
-    // The name decides what the bytes are taken for, and both parsers check that the bytes agree.
-    let text = format!("{algorithm} {base64}");
+    let blob = Base64::decode_vec(base64)
+        .map_err(|_| format!("key `{}` is not base64", shown(algorithm)))?;
+    // The name on the line and the one in the blob are both the client's; a parser goes by the
+    // second, and a line whose two names differ is not one that sshd wrote.
+    if cert_blob::algorithm(&blob) != Some(algorithm.as_bytes()) {
+        return Err(format!(
+            "key `{}` holds another type of key",
+            shown(algorithm)
+        ));
+    }
     if algorithm.contains("-cert-v0") {
-        let parsed = SshCertificate::from_openssh(&text)
-            .map_err(|error| format!("certificate `{}`: {error}", shown(algorithm)))?;
-        certified(&parsed)
+        let parsed =
+            SshCertificate::from_bytes(cert_blob::lenient(&blob).as_deref().unwrap_or(&blob))
+                .map_err(|error| format!("certificate `{}`: {error}", shown(algorithm)))?;
+        certified(&parsed, &blob)
     } else {
-        let parsed = PublicKey::from_openssh(&text)
+        let parsed = PublicKey::from_bytes(&blob)
             .map_err(|error| format!("key `{}`: {error}", shown(algorithm)))?;
         Ok(Key::Plain {
             fingerprint: parsed.fingerprint(HashAlg::Sha256).to_string(),
@@ -116,7 +128,7 @@ fn read_key(algorithm: &str, base64: &str) -> Result<Key, String> {
     }
 }
 
-fn certified(parsed: &SshCertificate) -> Result<Key, String> {
+fn certified(parsed: &SshCertificate, blob: &[u8]) -> Result<Key, String> {
     if parsed.cert_type() != CertType::User {
         return Err(format!(
             "host certificate `{}` (serial {}) where a user certificate belongs",
@@ -124,6 +136,8 @@ fn certified(parsed: &SshCertificate) -> Result<Key, String> {
             parsed.serial()
         ));
     }
+    let (valid_after, valid_before) =
+        cert_blob::validity(blob).unwrap_or_else(|| (parsed.valid_after(), parsed.valid_before()));
     Ok(Key::Certified {
         fingerprint: parsed.public_key().fingerprint(HashAlg::Sha256).to_string(),
         certificate: Certificate {
@@ -134,8 +148,8 @@ fn certified(parsed: &SshCertificate) -> Result<Key, String> {
                 .fingerprint(HashAlg::Sha256)
                 .to_string(),
             principals: parsed.valid_principals().to_vec(),
-            valid_after: parsed.valid_after(),
-            valid_before: parsed.valid_before(),
+            valid_after,
+            valid_before,
         },
     })
 }

@@ -10,6 +10,7 @@ pub mod server;
 pub mod opened;
 pub mod registry;
 
+mod cert_blob;
 mod sys;
 mod syslog;
 

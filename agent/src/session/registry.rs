@@ -25,9 +25,9 @@ pub struct LiveSession {
 /// (no pam_loginuid), and then neither says anything.
 #[derive(Debug, Default)]
 pub struct Registry {
-    by_mark: HashMap<Mark, LiveSession, BuildHasherDefault<MarkHasher>>,
-    by_audit_session: HashMap<AuditSessionId, Vec<Mark>>,
-    by_cgroup: HashMap<CgroupId, Vec<Mark>>,
+    live: HashMap<Mark, LiveSession, BuildHasherDefault<MarkHasher>>,
+    audit_sessions: HashMap<AuditSessionId, Vec<Mark>>,
+    cgroups: HashMap<CgroupId, Vec<Mark>>,
 }
 
 impl Registry {
@@ -37,15 +37,15 @@ impl Registry {
         let mark = opened.id.mark();
         let before = self.close(mark);
         if let Some(audit_session) = opened.audit_session {
-            self.by_audit_session
+            self.audit_sessions
                 .entry(audit_session)
                 .or_default()
                 .push(mark);
         }
         if let Some(cgroup) = opened.cgroup {
-            self.by_cgroup.entry(cgroup).or_default().push(mark);
+            self.cgroups.entry(cgroup).or_default().push(mark);
         }
-        self.by_mark.insert(
+        self.live.insert(
             mark,
             LiveSession {
                 opened,
@@ -58,23 +58,23 @@ impl Registry {
 
     /// Takes a session out; `None` when it is not open.
     pub fn close(&mut self, mark: Mark) -> Option<LiveSession> {
-        let session = self.by_mark.remove(&mark)?;
+        let session = self.live.remove(&mark)?;
         if let Some(audit_session) = session.opened.audit_session {
-            forget(&mut self.by_audit_session, audit_session, mark);
+            forget(&mut self.audit_sessions, &audit_session, mark);
         }
         if let Some(cgroup) = session.opened.cgroup {
-            forget(&mut self.by_cgroup, cgroup, mark);
+            forget(&mut self.cgroups, &cgroup, mark);
         }
         Some(session)
     }
 
     /// Asked for every event: one lookup.
     pub fn get(&self, mark: Mark) -> Option<&LiveSession> {
-        self.by_mark.get(&mark)
+        self.live.get(&mark)
     }
 
     pub fn get_mut(&mut self, mark: Mark) -> Option<&mut LiveSession> {
-        self.by_mark.get_mut(&mark)
+        self.live.get_mut(&mark)
     }
 
     pub fn by_id(&self, id: SessionId) -> Option<&LiveSession> {
@@ -84,17 +84,17 @@ impl Registry {
 
     /// Returns the one open session with this audit session.
     pub fn by_audit_session(&self, audit_session: AuditSessionId) -> Option<Mark> {
-        sole(self.by_audit_session.get(&audit_session)?)
+        sole(self.audit_sessions.get(&audit_session)?)
     }
 
     /// Returns the one open session whose login was in this cgroup.
     pub fn cgroup_owner(&self, cgroup: CgroupId) -> Option<Mark> {
-        sole(self.by_cgroup.get(&cgroup)?)
+        sole(self.cgroups.get(&cgroup)?)
     }
 
     /// Counts events of a session that are now in the spool.
     pub fn add_stored(&mut self, mark: Mark, events: u64) {
-        if let Some(session) = self.by_mark.get_mut(&mark) {
+        if let Some(session) = self.live.get_mut(&mark) {
             session.stored = session.stored.saturating_add(events);
         }
     }
@@ -103,7 +103,7 @@ impl Registry {
     /// one that is open, of the same login uid, else of the same user name.
     pub fn detached_from(&self, login_uid: Option<u32>, user: &str) -> Option<InferredLink> {
         let newest = |wanted: &dyn Fn(&SessionOpened) -> bool| {
-            self.by_mark
+            self.live
                 .values()
                 .map(|session| &session.opened)
                 .filter(|opened| opened.origin == Origin::Login && wanted(opened))
@@ -136,15 +136,15 @@ impl Registry {
 
     /// Returns the open sessions in no order.
     pub fn iter(&self) -> impl Iterator<Item = (Mark, &LiveSession)> {
-        self.by_mark.iter().map(|(mark, session)| (*mark, session))
+        self.live.iter().map(|(mark, session)| (*mark, session))
     }
 
     pub fn len(&self) -> usize {
-        self.by_mark.len()
+        self.live.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.by_mark.is_empty()
+        self.live.is_empty()
     }
 }
 
@@ -155,11 +155,11 @@ fn sole(marks: &[Mark]) -> Option<Mark> {
     }
 }
 
-fn forget<K: Eq + Hash>(index: &mut HashMap<K, Vec<Mark>>, key: K, mark: Mark) {
-    if let Some(marks) = index.get_mut(&key) {
+fn forget<K: Eq + Hash>(index: &mut HashMap<K, Vec<Mark>>, key: &K, mark: Mark) {
+    if let Some(marks) = index.get_mut(key) {
         marks.retain(|other| *other != mark);
         if marks.is_empty() {
-            index.remove(&key);
+            index.remove(key);
         }
     }
 }
