@@ -115,9 +115,15 @@ fn read_key(algorithm: &str, base64: &str) -> Result<Key, String> {
         ));
     }
     if algorithm.contains("-cert-v0") {
-        let parsed =
-            SshCertificate::from_bytes(cert_blob::lenient(&blob).as_deref().unwrap_or(&blob))
-                .map_err(|error| format!("certificate `{}`: {error}", shown(algorithm)))?;
+        // For a type it does not know the crate guesses how many strings the key has.
+        let lenient = cert_blob::lenient(&blob).ok_or_else(|| {
+            format!(
+                "certificate `{}` is cut or of an unknown type",
+                shown(algorithm)
+            )
+        })?;
+        let parsed = SshCertificate::from_bytes(&lenient)
+            .map_err(|error| format!("certificate `{}`: {error}", shown(algorithm)))?;
         certified(&parsed, &blob)
     } else {
         let parsed = PublicKey::from_bytes(&blob)
