@@ -7,7 +7,7 @@ use vctl_common::event::{
     Attribution, CgroupMoveEvent, Device, EventKind, ExecEvent, Executable, ExitEvent, ExitStatus,
     KernelEvent, Tty,
 };
-use vctl_common::id::{AuditSessionId, BootId, CertSerial, CgroupId, ProcessId, SessionId};
+use vctl_common::id::{AuditSessionId, CertSerial, CgroupId, ProcessId, SessionId};
 use vctl_common::session::{
     Auth, Certificate, CloseReason, GapCause, Origin, SessionClosed, SessionOpened, Stamp,
 };
@@ -222,8 +222,11 @@ fn exec_event(pid: u32, parent: u32, argv: &[&str]) -> ExecEvent {
     let path = format!("/usr/bin/{}", program.rsplit('/').next().unwrap());
     ExecEvent {
         argv: argv.iter().map(|item| item.as_bytes().to_vec()).collect(),
-        argv_true_len: argv.iter().map(|item| item.len() as u32 + 1).sum(),
-        argc: argv.len() as u32,
+        argv_true_len: argv
+            .iter()
+            .map(|item| u32::try_from(item.len()).unwrap() + 1)
+            .sum(),
+        argc: u32::try_from(argv.len()).unwrap(),
         argv_truncated: false,
         argv_fault: false,
         redacted: false,

@@ -9,6 +9,12 @@ use super::{BAD, BOLD, DIM, WARN, sanitize::text, time};
 use crate::view::{Hole, Missing, Session};
 
 pub(crate) fn write(out: &mut dyn Write, session: &Session) -> io::Result<()> {
+    write_opening(out, session)?;
+    writeln!(out, "  {DIM}{:9}{DIM:#} {}", "closed", closed(session))
+}
+
+/// Writes what is known when a session begins.
+pub(crate) fn write_opening(out: &mut dyn Write, session: &Session) -> io::Result<()> {
     let opened = &session.opened;
     writeln!(out, "{BOLD}session {}{BOLD:#}", opened.id)?;
     let mut field = |name: &str, value: &str| writeln!(out, "  {DIM}{name:9}{DIM:#} {value}");
@@ -31,15 +37,13 @@ pub(crate) fn write(out: &mut dyn Write, session: &Session) -> io::Result<()> {
         let _ = write!(login, ", {}", text(tty));
     }
     field("login", &format!("{login} ({})", text(&opened.service)))?;
-    field("opened", &time::millis(session.opened_at()))?;
-    field("closed", &closed(session))?;
     if let Some(stamp) = stamp(opened.stamp) {
         field("stamped", &format!("{WARN}{stamp}{WARN:#}"))?;
     }
     if let Some(origin) = detached(&opened.origin) {
         field("detached", &origin)?;
     }
-    Ok(())
+    field("opened", &time::millis(session.opened_at()))
 }
 
 /// Returns the last word on a session: whether this is everything.

@@ -43,7 +43,7 @@ impl Live {
     pub(crate) fn opened(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
         self.shown = Some(session.opened.id);
         self.day.clear();
-        header::write(out, session)
+        header::write_opening(out, session)
     }
 
     pub(crate) fn event(

@@ -262,7 +262,7 @@ mod tests {
                 rest = after;
             } else {
                 let end = rest.find(' ').unwrap_or(rest.len());
-                items.push(rest[..end].as_bytes().to_vec());
+                items.push(rest.as_bytes()[..end].to_vec());
                 rest = &rest[end..];
             }
             rest = rest.strip_prefix(' ').unwrap_or(rest);
