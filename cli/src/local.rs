@@ -56,7 +56,8 @@ impl Local {
         Ok(history(&found.0, timeline))
     }
 
-    /// Follows the sessions of `selector` from their beginning, without one all sessions from now.
+    /// Follows the sessions of `selector` from their beginning; without one all sessions, of those
+    /// that are open what they do from now on.
     pub(crate) fn follow(&self, selector: Option<Selector>) -> Result<Follow, CliError> {
         let mut follow = Follow {
             follower: Follower::new(&self.reader, filter(selector)),
@@ -73,6 +74,9 @@ impl Local {
             }
             if record.closed.is_none() {
                 let session = Rc::new(session(record, Vec::new(), record.stored));
+                if selector.is_none() {
+                    follow.first.push(Update::Opened(session.clone()));
+                }
                 follow.open.insert(record.opened.id.mark(), session);
             }
         }
@@ -101,7 +105,7 @@ pub(crate) struct Follow {
 impl Follow {
     /// Waits for news.
     pub(crate) fn wait(&mut self) -> Result<Vec<Update>, CliError> {
-        if self.ends && (self.open.is_empty() || !self.first.is_empty()) {
+        if !self.first.is_empty() || self.is_over() {
             return Ok(std::mem::take(&mut self.first));
         }
         loop {
