@@ -1,1 +1,3 @@
-//! Specs.
+//! What the specs, the demo and the bench stand on: a laboratory with a real sshd, real
+//! certificates and the real agent, that leaves the machine as it found it.
+pub mod lab;
