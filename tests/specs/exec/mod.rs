@@ -26,14 +26,21 @@ fn every_exec_is_recorded_as_the_program_saw_it() {
 
     let truths = stage.truths();
     // The same cases ran twice, so a case whose program never ran cannot pass.
-    for case in CASES {
-        let told = truths
-            .iter()
-            .filter(|truth| case_of(truth) == case.name)
-            .count();
-        assert_eq!(told, 2 * case.tells, "case `{}`", case.name);
-    }
-
+    let silent: Vec<_> = CASES
+        .iter()
+        .filter(|case| {
+            truths
+                .iter()
+                .filter(|truth| case_of(truth) == case.name)
+                .count()
+                != 2
+        })
+        .map(|case| case.name)
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "cases that did not run twice: {silent:?}"
+    );
     let sessions = [&without, &with].map(|who| lab.whole_session(who).unwrap());
     for session in &sessions {
         let problems: Vec<_> = CASES
