@@ -101,7 +101,8 @@ impl Follow {
 
     fn tell_from_the_beginning(&mut self, history: History) {
         let session = Rc::new(history.session);
-        self.first.push(Update::Opened(session.clone()));
+        self.first
+            .push(Update::Opened(Rc::new(beginning(&session))));
         let mut holes = session.holes.iter().peekable();
         for event in history.events {
             while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
@@ -157,7 +158,7 @@ impl Follow {
         let Some(history) = self.read_again(id)? else {
             return Ok(());
         };
-        let session = Rc::new(history.session);
+        let session = Rc::new(beginning(&history.session));
         let open = Open::new(session.clone(), None);
         if self.open.insert(id.mark(), open).is_none() {
             updates.push(Update::Opened(session));
@@ -202,5 +203,16 @@ impl Follow {
             .first()
             .map(|found| local.history(found))
             .transpose()
+    }
+}
+
+/// Returns a session as it was before anything happened in it: that is told one by one.
+fn beginning(session: &Session) -> Session {
+    Session {
+        closed: None,
+        closed_wall: None,
+        stored: 0,
+        holes: Vec::new(),
+        ..session.clone()
     }
 }
