@@ -6,6 +6,8 @@
 
 pub(crate) mod detail;
 pub(crate) mod header;
+#[cfg(test)]
+mod hostile;
 pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;
