@@ -12,12 +12,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use vctl_common::id::{ProcessId, SessionId};
+use vctl_common::time::wall_now;
 
 use super::login::{LoginFacts, LoginReader};
 use super::protocol::{self, StampRequest};
@@ -138,10 +140,17 @@ impl PendingDir {
         let directory = open_directory(&self.dir)?;
         for entry in entries.take(SCAN_MAX).filter_map(Result::ok) {
             let name = entry.file_name();
-            if name == REJECTED || is_being_written(&name) {
+            if name == REJECTED {
                 continue;
             }
-            match read_marker(&directory, &name) {
+            let read = if !is_temporary(&name) {
+                read_marker(&directory, &name)
+            } else if is_stale(&entry) {
+                Err("was never finished: its hook died while writing it".to_owned())
+            } else {
+                continue;
+            };
+            match read {
                 Ok(marker) => scan.logins.push(late(marker, reader)),
                 Err(why) => {
                     let moved = reject(&directory, &name).is_ok();
@@ -273,7 +282,19 @@ fn session_of(name: &OsStr) -> Option<SessionId> {
     (file_name(session) == text).then_some(session)
 }
 
-fn is_being_written(name: &OsStr) -> bool {
+/// No hook lives this long; the wall clock may be wrong, but then the hook's own was.
+const HOOK_LIFETIME: Duration = Duration::from_secs(60);
+
+fn is_stale(entry: &fs::DirEntry) -> bool {
+    let written = entry.metadata().and_then(|meta| meta.modified());
+    written.is_ok_and(|written| {
+        wall_now()
+            .duration_since(written)
+            .is_ok_and(|age| age > HOOK_LIFETIME)
+    })
+}
+
+fn is_temporary(name: &OsStr) -> bool {
     name.to_str()
         .and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp"))
         .is_some_and(|name| session_of(OsStr::new(name)).is_some())
@@ -444,6 +465,19 @@ mod tests {
         let scan = dir.scan();
         assert_eq!((scan.logins.len(), scan.rejected.len()), (0, 0));
         assert!(dir.path().join(&name).exists());
+    }
+
+    #[test]
+    fn what_a_dying_hook_left_half_written_is_reported() {
+        let dir = Dir::new();
+        let path = dir
+            .path()
+            .join(format!(".{}.tmp", file_name(SessionId::generate())));
+        let file = File::create(&path).unwrap();
+        file.set_modified(wall_now() - Duration::from_secs(120))
+            .unwrap();
+        assert_eq!(dir.scan().rejected.len(), 1);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -197,6 +197,10 @@ async fn serve(
     let line = timeout(READ_DEADLINE, read_line(&mut stream))
         .await
         .map_err(|_| ServeError::Silent)??;
+    // `vctl-agent check` only looks whether somebody listens.
+    if line.is_empty() {
+        return Ok(());
+    }
     let request = match protocol::decode_request(&line) {
         Ok(request) => request,
         Err(error) => {
@@ -244,6 +248,7 @@ async fn send(stream: &mut UnixStream, reply: &StampReply) -> Result<(), ServeEr
     Ok(())
 }
 
+/// Returns the line, empty when the peer closed without a word.
 async fn read_line(stream: &mut UnixStream) -> Result<Vec<u8>, ServeError> {
     let mut line = Vec::with_capacity(4096);
     while !line.ends_with(b"\n") {
@@ -251,7 +256,11 @@ async fn read_line(stream: &mut UnixStream) -> Result<Vec<u8>, ServeError> {
             return Err(ProtocolError::TooLong { len: line.len() }.into());
         }
         if stream.read_buf(&mut line).await? == 0 {
-            return Err(ServeError::Silent);
+            return if line.is_empty() {
+                Ok(line)
+            } else {
+                Err(ServeError::Silent)
+            };
         }
     }
     Ok(line)
