@@ -358,12 +358,12 @@ mod tests {
     #[test]
     fn a_host_with_everything_passes_every_requirement() {
         let report = judge(&debian(), &config());
-        let not: Vec<_> = report
+        let unmet: Vec<_> = report
             .findings
             .iter()
             .filter(|f| f.status != Status::Pass)
             .collect();
-        assert!(not.is_empty(), "{not:#?}");
+        assert!(unmet.is_empty(), "{unmet:#?}");
     }
 
     #[test]
@@ -394,57 +394,58 @@ mod tests {
 
     #[test]
     fn each_broken_requirement_is_named() {
-        let breaks: [(&str, Status, fn(&mut HostFacts)); 22] = [
+        type Break = fn(&mut HostFacts);
+        let breaks: [(&str, Status, Break); 22] = [
             ("root", Status::Fail, |f| f.is_root = false),
             ("kernel", Status::Fail, |f| {
-                f.kernel = Some("4.19.0-26-amd64".to_owned())
+                f.kernel = Some("4.19.0-26-amd64".to_owned());
             }),
             ("kernel", Status::Fail, |f| {
-                f.kernel = Some("gibberish".to_owned())
+                f.kernel = Some("gibberish".to_owned());
             }),
             ("kernel", Status::Warn, |f| {
-                f.kernel = Some("5.8.1".to_owned())
+                f.kernel = Some("5.8.1".to_owned());
             }),
             ("lockdown", Status::Fail, |f| {
-                f.lockdown = Some("none integrity [confidentiality]".to_owned())
+                f.lockdown = Some("none integrity [confidentiality]".to_owned());
             }),
             ("bpf", Status::Fail, |f| {
-                f.bpf = Some(Err("EPERM".to_owned()))
+                f.bpf = Some(Err("EPERM".to_owned()));
             }),
             ("btf", Status::Fail, |f| f.btf_tracepoints = None),
             ("btf", Status::Fail, |f| {
-                f.btf_tracepoints = Some(vec!["sched_process_exec"])
+                f.btf_tracepoints = Some(vec!["sched_process_exec"]);
             }),
             ("btf", Status::Warn, |f| {
                 f.btf_tracepoints.as_mut().unwrap().pop();
             }),
             ("bpffs", Status::Fail, |f| {
-                f.mountinfo = f.mountinfo.replace("- bpf", "- tmpfs")
+                f.mountinfo = f.mountinfo.replace("- bpf", "- tmpfs");
             }),
             ("tracefs", Status::Warn, |f| f.has_exec_tracepoint = false),
             ("cgroup", Status::Warn, |f| {
-                f.mountinfo = f.mountinfo.replace("cgroup2", "cgroup")
+                f.mountinfo = f.mountinfo.replace("cgroup2", "cgroup");
             }),
             ("audit_ids", Status::Warn, |f| f.has_audit_ids = false),
             ("sshd", Status::Warn, |f| f.sshd = SshdFact::NotInstalled),
             ("sshd", Status::Fail, |f| {
-                f.sshd = SshdFact::Effective("usepam no".to_owned())
+                f.sshd = SshdFact::Effective("usepam no".to_owned());
             }),
             ("mac", Status::Warn, |f| f.selinux_enforcing = Some(true)),
             ("mac", Status::Warn, |f| {
-                f.apparmor_profiles = Some("/usr/sbin/sshd (enforce)".to_owned())
+                f.apparmor_profiles = Some("/usr/sbin/sshd (enforce)".to_owned());
             }),
             ("spool", Status::Warn, |f| {
-                f.spool.as_mut().unwrap().free_bytes = 100 << 20
+                f.spool.as_mut().unwrap().free_bytes = 100 << 20;
             }),
             ("spool", Status::Fail, |f| {
-                f.spool.as_mut().unwrap().free_bytes = 1 << 20
+                f.spool.as_mut().unwrap().free_bytes = 1 << 20;
             }),
             ("spool", Status::Fail, |f| {
-                f.spool.as_mut().unwrap().owner_and_mode = Some((0, 0o755))
+                f.spool.as_mut().unwrap().owner_and_mode = Some((0, 0o755));
             }),
             ("clock", Status::Warn, |f| {
-                f.clock_synchronized = Some(false)
+                f.clock_synchronized = Some(false);
             }),
             ("socket", Status::Warn, |f| f.socket = SocketFact::Stale),
         ];

@@ -283,7 +283,7 @@ fn session_of(name: &OsStr) -> Option<SessionId> {
 }
 
 /// No hook lives this long; the wall clock may be wrong, but then the hook's own was.
-const HOOK_LIFETIME: Duration = Duration::from_secs(60);
+const HOOK_LIFETIME: Duration = Duration::from_mins(1);
 
 fn is_stale(entry: &fs::DirEntry) -> bool {
     let written = entry.metadata().and_then(|meta| meta.modified());
@@ -474,7 +474,7 @@ mod tests {
             .path()
             .join(format!(".{}.tmp", file_name(SessionId::generate())));
         let file = File::create(&path).unwrap();
-        file.set_modified(wall_now() - Duration::from_secs(120))
+        file.set_modified(wall_now() - Duration::from_mins(2))
             .unwrap();
         assert_eq!(dir.scan().rejected.len(), 1);
         assert!(!path.exists());
