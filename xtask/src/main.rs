@@ -2,6 +2,7 @@
 mod check;
 mod command;
 mod demo;
+mod ebpf;
 mod packages;
 mod test;
 mod tidy;
@@ -24,6 +25,9 @@ enum Task {
     Demo(demo::Options),
     /// Run all tests, those on a real sshd and this kernel included
     Test(test::Options),
+    /// Build the probe, or prove that the committed one is what its source says
+    #[command(subcommand)]
+    Ebpf(ebpf::Task),
     /// Check formatting, lints and house rules
     Check,
     /// Check the house rules that no compiler knows
@@ -46,6 +50,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Ebpf(task) => ebpf::run(&task),
         Task::Check => check::run(),
         Task::Tidy => tidy::run(),
     }
