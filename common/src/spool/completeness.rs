@@ -143,14 +143,8 @@ impl Ledger<'_> {
                 self.unnamed(from - next, before, after);
             }
             let from = from.max(next);
-            let gap = self.gaps[i];
             self.explains[i] = true;
-            self.holes.push(Hole {
-                count: Some(to - from + 1),
-                from: gap.from,
-                to: gap.to,
-                cause: Some(gap.cause),
-            });
+            self.named(self.gaps[i], to - from + 1, from > first && from == next);
             // `last` is at most `u64::MAX`, and past it nothing is missing.
             let Some(following) = to.checked_add(1) else {
                 return;
@@ -159,6 +153,23 @@ impl Ledger<'_> {
         }
         if next <= last {
             self.unnamed((last - next).saturating_add(1), before, after);
+        }
+    }
+
+    /// Several segments dropped one after another are one hole.
+    fn named(&mut self, gap: &Gap, count: u64, follows: bool) {
+        match self.holes.last_mut() {
+            Some(hole) if follows && hole.cause == Some(gap.cause) => {
+                hole.count = hole.count.map(|before| before.saturating_add(count));
+                hole.from = hole.from.min(gap.from);
+                hole.to = hole.to.max(gap.to);
+            }
+            _ => self.holes.push(Hole {
+                count: Some(count),
+                from: gap.from,
+                to: gap.to,
+                cause: Some(gap.cause),
+            }),
         }
     }
 

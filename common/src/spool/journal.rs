@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::format::BlockKind;
 use crate::id::BootId;
 use crate::session::JournalEntry;
 
@@ -46,16 +47,24 @@ pub fn write_journal_line(
 }
 
 /// Returns the entries of a journal block; a line that is none is `Err`.
+///
+/// Only carried entries can be of another boot, and only they cost a second look for it.
 pub fn journal_lines(
+    kind: Option<BlockKind>,
     payload: &[u8],
 ) -> impl Iterator<Item = Result<JournalLine, serde_json::Error>> {
     payload
         .split(|&b| b == b'\n')
         .filter(|line| !line.is_empty())
-        .map(|line| {
+        .map(move |line| {
             Ok(JournalLine {
                 entry: serde_json::from_slice(line)?,
-                boot_id: serde_json::from_slice::<OtherBoot>(line)?.boot_id,
+                boot_id: match kind {
+                    Some(BlockKind::CarriedJournal) => {
+                        serde_json::from_slice::<OtherBoot>(line)?.boot_id
+                    }
+                    _ => None,
+                },
             })
         })
 }

@@ -52,7 +52,7 @@ pub use format::{
     RingPosition, VERSION,
 };
 pub use journal::{JournalLine, journal_lines, write_journal_line};
-pub use reader::{Filter, SessionRecord, SpoolReadError, SpoolReader};
+pub use reader::{Filter, Nameless, SessionRecord, SpoolReadError, SpoolReader};
 
-pub use segment::{Segment, Unloaded, payload};
+pub use segment::{Look, Segment, Unloaded, payload};
 pub use timeline::{StoredEvent, Timeline};

@@ -59,7 +59,7 @@ pub(super) fn proven(entries: &[BlockEntry], mut end: u64, len: u64) -> (usize, 
     whole
 }
 
-/// Reads the headers and tables of `segment` from `start`, where a batch begins or the segment ends.
+/// Reads the headers and tables of `segment` from `start`, where a batch begins, up to `len`.
 ///
 /// `known` are entries of its index: whole each, but not all of them. They stand in for what is
 /// damaged here.
@@ -68,6 +68,7 @@ pub(super) fn proven(entries: &[BlockEntry], mut end: u64, len: u64) -> (usize, 
 /// Only of the file itself. Bytes that are no batch are passed over and told in the result.
 pub(super) fn scan(
     segment: &File,
+    len: u64,
     header: &FileHeader,
     start: u64,
     known: &[BlockEntry],
@@ -76,7 +77,7 @@ pub(super) fn scan(
     known.sort_unstable_by_key(BlockEntry::offset);
     let mut scanner = Scanner {
         segment,
-        len: segment.metadata()?.len(),
+        len,
         magic: header.batch_magic(),
         known,
         result: Scan {

@@ -1,7 +1,7 @@
 //! One segment with its index, loaded for reading.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use zerocopy::{FromBytes, IntoBytes};
@@ -18,15 +18,14 @@ use crate::time::BootNs;
 pub struct Segment {
     pub files: SegmentFiles,
     pub header: FileHeader,
-    /// Bytes of whole entries: the index as it was read, or what took its place.
+    /// The index as it was read, or what took its place; its first bytes are the header's.
     index: Vec<u8>,
     /// Where the last whole batch ends.
     pub end: u64,
-    /// Bytes of the segment file when it was loaded.
-    pub len: u64,
     /// The index on disk is the one that was loaded; else it has to be written anew.
     pub index_is_whole: bool,
-    /// The tail is no batch and not the beginning of one: nothing may be appended.
+    /// The header is damaged, or the tail is no batch and not the beginning of one: nothing may be
+    /// appended.
     pub spoiled: bool,
     /// Position of the ring, when the last batches had to be scanned.
     pub ring: Option<RingPosition>,
@@ -44,30 +43,31 @@ pub enum Unloaded {
     Damaged(Gap),
 }
 
+/// How much of a segment to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The index, and of the segment what the index does not cover.
+    Index,
+    /// Every table in the segment, too, so that `ring` and `spoiled` are known.
+    Tables,
+}
+
 impl Segment {
-    /// Reads the index of a segment, and of the segment what the index does not cover.
+    /// Reads a segment as long as it was when it was listed.
+    ///
+    /// `buffer` becomes the segment's memory and is given back by [`Segment::into_buffer`]: the page
+    /// faults of fresh memory cost several times what reading an index does.
     ///
     /// # Errors
     /// The file cannot be read, or was written by a newer vctl.
-    pub fn load(files: SegmentFiles) -> Result<Result<Self, Unloaded>, SpoolReadError> {
-        Self::load_with(files, false)
-    }
-
-    /// As `load`, and reads every table of the segment, so that `ring` and `spoiled` are known.
-    pub fn load_scanned(files: SegmentFiles) -> Result<Result<Self, Unloaded>, SpoolReadError> {
-        Self::load_with(files, true)
-    }
-
-    fn load_with(
-        files: SegmentFiles,
-        scan_all: bool,
+    pub fn load(
+        files: &SegmentFiles,
+        look: Look,
+        buffer: Vec<u8>,
     ) -> Result<Result<Self, Unloaded>, SpoolReadError> {
-        // The index first: the agent writes it last, so it never tells of more than is there.
-        let mut index = match fs::read(&files.index) {
-            Ok(index) => index,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(SpoolReadError::read(&files.index, source)),
-        };
+        let len = files.len;
+        let mut index = buffer;
+        read_index(files, &mut index)?;
         let mut bytes_read = index.len() as u64;
         let index_header = match FileHeader::decode(&index, FileKind::Index) {
             Err(HeaderError::Newer { version }) => {
@@ -75,28 +75,23 @@ impl Segment {
             }
             header => header.ok(),
         };
-        index.drain(..index.len().min(FileHeader::LEN));
-        let len = match fs::metadata(&files.segment) {
-            Ok(meta) => meta.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Err(Unloaded::Gone));
-            }
-            Err(source) => return Err(SpoolReadError::read(&files.segment, source)),
-        };
-        let entries = whole_entries(&index);
+        if index.len() < FileHeader::LEN {
+            index.resize(FileHeader::LEN, 0);
+        }
         let (count, end) = match index_header {
-            Some(_) => proven(entries, FileHeader::LEN as u64, len),
+            Some(_) => proven(whole_entries(&index), FileHeader::LEN as u64, len),
             None => (0, FileHeader::LEN as u64),
         };
-        let index_is_whole =
-            index_header.is_some() && end == len && count * BlockEntry::LEN == index.len();
-        if let Some(header) = index_header.filter(|_| index_is_whole && !scan_all) {
+        let proven_bytes = FileHeader::LEN + count * BlockEntry::LEN;
+        let index_is_whole = index_header.is_some() && end == len;
+        if let Some(header) = index_header.filter(|_| index_is_whole && look == Look::Index) {
+            // The agent may have gone on since.
+            index.truncate(proven_bytes);
             return Ok(Ok(Self {
-                files,
+                files: files.clone(),
                 header,
                 index,
                 end,
-                len,
                 index_is_whole,
                 spoiled: false,
                 ring: None,
@@ -114,30 +109,31 @@ impl Segment {
             Err(source) => return Err(failed(source)),
         };
         let mut head = vec![0; FileHeader::LEN.min(usize::try_from(len).unwrap_or(usize::MAX))];
-        segment.read_exact_at(&mut head, 0).map_err(failed)?;
-        let mut header_damaged = false;
-        let header = match (FileHeader::decode(&head, FileKind::Segment), index_header) {
-            (Ok(header), _) => header,
-            (Err(HeaderError::Newer { version }), _) => {
-                return Err(SpoolReadError::newer(&files.segment, version));
+        match segment.read_exact_at(&mut head, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Err(Unloaded::Gone));
             }
-            (Err(HeaderError::Short), _) => return Ok(Err(Unloaded::Gone)),
-            (Err(HeaderError::Damaged), Some(header)) => {
-                header_damaged = true;
-                header
-            }
-            (Err(HeaderError::Damaged), None) => {
-                let any_time = unreadable(BootNs(0), BootNs(u64::MAX));
-                return Ok(Err(Unloaded::Damaged(any_time)));
-            }
+            read => read.map_err(failed)?,
+        }
+        let (header, header_damaged) =
+            match (FileHeader::decode(&head, FileKind::Segment), index_header) {
+                (Ok(header), _) => (header, false),
+                (Err(HeaderError::Newer { version }), _) => {
+                    return Err(SpoolReadError::newer(&files.segment, version));
+                }
+                (Err(HeaderError::Short), _) => return Ok(Err(Unloaded::Gone)),
+                (Err(HeaderError::Damaged), Some(header)) => (header, true),
+                (Err(HeaderError::Damaged), None) => {
+                    let any_time = unreadable(BootNs(0), BootNs(u64::MAX));
+                    return Ok(Err(Unloaded::Damaged(any_time)));
+                }
+            };
+        let (start, kept) = match look {
+            Look::Index => (end, proven_bytes),
+            Look::Tables => (FileHeader::LEN as u64, FileHeader::LEN),
         };
-        let (start, kept) = if scan_all {
-            (FileHeader::LEN as u64, 0)
-        } else {
-            (end, count)
-        };
-        let rest = scan(&segment, &header, start, entries).map_err(failed)?;
-        bytes_read += (head.len() as u64) + rest.bytes_read;
+        let rest = scan(&segment, len, &header, start, whole_entries(&index)).map_err(failed)?;
+        bytes_read += head.len() as u64 + rest.bytes_read;
         let spoiled = header_damaged || rest.spoiled(len);
         let Scan {
             entries: scanned,
@@ -146,16 +142,19 @@ impl Segment {
             damage,
             ..
         } = rest;
-        let mut rebuilt = index;
-        let unchanged = index_is_whole && rebuilt == scanned.as_bytes();
-        rebuilt.truncate(kept * BlockEntry::LEN);
-        rebuilt.extend_from_slice(scanned.as_bytes());
+        let unchanged = index_is_whole
+            && index.len() == proven_bytes
+            && index.get(kept..) == Some(scanned.as_bytes());
+        index.truncate(kept);
+        index.extend_from_slice(scanned.as_bytes());
+        if let Some(head) = index.get_mut(..FileHeader::LEN) {
+            head.copy_from_slice(&header.encode(FileKind::Index));
+        }
         Ok(Ok(Self {
-            files,
+            files: files.clone(),
             header,
-            index: rebuilt,
+            index,
             end,
-            len,
             index_is_whole: unchanged,
             spoiled,
             ring,
@@ -168,13 +167,27 @@ impl Segment {
         whole_entries(&self.index)
     }
 
-    /// Returns the bytes an index of this segment has after its header.
+    /// Returns the bytes of a whole index of this segment.
     pub fn index_bytes(&self) -> &[u8] {
         &self.index
     }
 
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.index
+    }
+
     pub fn open(&self) -> io::Result<File> {
         File::open(&self.files.segment)
+    }
+}
+
+fn read_index(files: &SegmentFiles, index: &mut Vec<u8>) -> Result<(), SpoolReadError> {
+    index.clear();
+    let read = File::open(&files.index).and_then(|mut file| file.read_to_end(index));
+    match read {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(SpoolReadError::read(&files.index, source)),
     }
 }
 
@@ -191,6 +204,7 @@ pub fn payload(segment: &File, entry: &BlockEntry) -> io::Result<Option<Vec<u8>>
 
 /// Returns the entries in `index`; a part of one at the end is left out.
 fn whole_entries(index: &[u8]) -> &[BlockEntry] {
-    <[BlockEntry]>::ref_from_prefix_with_elems(index, index.len() / BlockEntry::LEN)
+    let entries = index.get(FileHeader::LEN..).unwrap_or_default();
+    <[BlockEntry]>::ref_from_prefix_with_elems(entries, entries.len() / BlockEntry::LEN)
         .map_or(&[], |(entries, _)| entries)
 }

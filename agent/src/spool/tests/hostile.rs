@@ -20,7 +20,7 @@ fn refused(add: impl FnOnce(&Path)) -> (SpoolError, Option<SpoolReadError>) {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let (mut writer, _) = SpoolWriter::open(&config).unwrap();
-    write(&mut writer, |batch| batch.push_journal(&opened(1)).unwrap());
+    journal(&mut writer, &opened(1));
     drop(writer);
     add(&config.dir);
     let before = names(&config.dir);
@@ -96,7 +96,7 @@ fn a_newer_version_is_refused_by_name_and_a_damaged_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let (mut writer, _) = SpoolWriter::open(&config).unwrap();
-    write(&mut writer, |batch| batch.push_journal(&opened(1)).unwrap());
+    journal(&mut writer, &opened(1));
     drop(writer);
     let path = config.dir.join("0000000000000000.seg");
     let whole = fs::read(&path).unwrap();
@@ -110,7 +110,8 @@ fn a_newer_version_is_refused_by_name_and_a_damaged_one_is_not() {
     newer[crc_at].copy_from_slice(&crc);
     fs::write(&path, &newer).unwrap();
     fs::remove_file(path.with_extension("idx")).unwrap();
-    let error = SpoolReader::open(&config.dir).unwrap_err().to_string();
+    let reader = SpoolReader::open(&config.dir).unwrap();
+    let error = reader.sessions(&Filter::All).unwrap_err().to_string();
     assert!(error.contains("has format 2, newer than 1"), "{error}");
     let error = SpoolWriter::open(&config).unwrap_err().to_string();
     assert!(error.contains("has format 2, newer than 1"), "{error}");

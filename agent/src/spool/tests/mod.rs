@@ -130,6 +130,10 @@ fn write(writer: &mut SpoolWriter, fill: impl FnOnce(&mut BatchBuilder)) {
     writer.commit(&mut batch, None, wall()).unwrap();
 }
 
+fn journal(writer: &mut SpoolWriter, entry: &JournalEntry) {
+    write(writer, |batch| batch.push_journal(entry).expect("JSON"));
+}
+
 /// What a reader finds of a session: the sequence numbers, each event checked to be the one that
 /// was written, and whether they are all.
 fn read(dir: &Path, n: u32) -> Option<(Vec<u64>, Completeness)> {

@@ -57,9 +57,7 @@ fn after_a_reboot_open_sessions_are_cut_off_and_keep_their_boot() {
         drop(writer);
     }
     let (mut writer, _) = SpoolWriter::open(&later).unwrap();
-    write(&mut writer, |batch| {
-        batch.push_journal(&closed(1, 0)).unwrap()
-    });
+    journal(&mut writer, &closed(1, 0));
     // Even when the segment it began in is gone.
     fs::remove_file(later.dir.join("0000000000000000.seg")).unwrap();
     let reader = SpoolReader::open(&later.dir).unwrap();
