@@ -22,13 +22,13 @@ fn dropped(holes: &[Hole]) -> u64 {
 fn closed_sessions_go_first_and_every_dropped_event_is_accounted_for() {
     let dir = tempfile::tempdir().unwrap();
     let config = capped(dir.path());
-    let (mut writer, _) = SpoolWriter::open(&config).unwrap();
+    let (mut writer, _) = open(&config).unwrap();
     // The oldest segment holds an open session.
     write(&mut writer, |batch| {
         batch.push_journal(&opened(0)).unwrap();
         push(batch, 0, 1..=50);
     });
-    for n in 1..=60 {
+    for n in 1..=200 {
         write(&mut writer, |batch| {
             batch.push_journal(&opened(n)).unwrap();
             push(batch, n, 1..=40);
@@ -41,7 +41,7 @@ fn closed_sessions_go_first_and_every_dropped_event_is_accounted_for() {
 
     let mut told = 0;
     let mut whole = 0;
-    for n in 1..=60 {
+    for n in 1..=200 {
         // Sessions long gone are forgotten at last; the rest is whole or says what it lacks.
         let Some((seqs, found)) = read(dir.path(), n) else {
             continue;
@@ -63,11 +63,11 @@ fn closed_sessions_go_first_and_every_dropped_event_is_accounted_for() {
         whole > 5 && told > 5,
         "{whole} whole, {told} dropped but known"
     );
-    assert!(read(dir.path(), 60).unwrap().1 == Completeness::Complete);
+    assert!(read(dir.path(), 200).unwrap().1 == Completeness::Complete);
     let stats = writer.stats();
     assert!(stats.events_dropped > 0 && stats.segments_dropped > 0);
     assert!(
-        read(dir.path(), 1).is_none(),
+        read(dir.path(), 10).is_none(),
         "tombstones are not kept for ever"
     );
 }
@@ -76,7 +76,7 @@ fn closed_sessions_go_first_and_every_dropped_event_is_accounted_for() {
 fn with_no_closed_session_the_oldest_segment_goes_and_nobody_loses_their_name() {
     let dir = tempfile::tempdir().unwrap();
     let config = capped(dir.path());
-    let (mut writer, _) = SpoolWriter::open(&config).unwrap();
+    let (mut writer, _) = open(&config).unwrap();
     journal(&mut writer, &opened(1));
     journal(&mut writer, &opened(2));
     for round in 0..200 {
@@ -95,17 +95,14 @@ fn with_no_closed_session_the_oldest_segment_goes_and_nobody_loses_their_name() 
         assert_eq!(holes.len(), 1, "dropped events lie together: {holes:?}");
         assert_eq!(*seqs.last().unwrap(), produced, "the newest are kept");
     }
-    assert_eq!(
-        writer.stats().events_dropped + writer.stats().events_stored,
-        2400 + { writer.stats().events_dropped }
-    );
+    assert_eq!(writer.stats().events_stored, 2400);
 }
 
 #[test]
 fn a_lower_cap_is_kept_from_the_next_start_on() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = capped(dir.path());
-    let (mut writer, _) = SpoolWriter::open(&config).unwrap();
+    let (mut writer, _) = open(&config).unwrap();
     journal(&mut writer, &opened(1));
     for round in 0..60 {
         write(&mut writer, |batch| {
@@ -115,7 +112,7 @@ fn a_lower_cap_is_kept_from_the_next_start_on() {
     assert!(writer.stats().bytes > 50_000);
     drop(writer);
     config.cap_bytes = 40_000;
-    let (writer, recovered) = SpoolWriter::open(&config).unwrap();
+    let (writer, recovered) = open(&config).unwrap();
     assert!(writer.stats().bytes <= 40_000);
     assert_eq!(recovered.open.len(), 1);
     let (seqs, found) = read(dir.path(), 1).unwrap();
@@ -126,7 +123,7 @@ fn a_lower_cap_is_kept_from_the_next_start_on() {
 #[test]
 fn a_gap_whose_events_are_there_is_no_hole() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut writer, _) = SpoolWriter::open(&config(dir.path())).unwrap();
+    let (mut writer, _) = open(&config(dir.path())).unwrap();
     write(&mut writer, |batch| {
         batch.push_journal(&opened(1)).unwrap();
         push(batch, 1, 1..=5);

@@ -6,7 +6,7 @@ use super::*;
 /// Two sessions of ten events each over several batches, both closed.
 fn spool(dir: &Path) -> PathBuf {
     let config = config(dir);
-    let (mut writer, _) = SpoolWriter::open(&config).unwrap();
+    let (mut writer, _) = open(&config).unwrap();
     write(&mut writer, |batch| {
         batch.push_journal(&opened(1)).unwrap();
         batch.push_journal(&opened(2)).unwrap();
@@ -100,7 +100,7 @@ fn the_writer_keeps_what_is_damaged_and_goes_on() {
         flipped[at] ^= 0x10;
         fs::write(&segment, &flipped).unwrap();
         let before = honest(dir.path(), &format!("byte {at} before"));
-        let (mut writer, _) = SpoolWriter::open(&config(dir.path())).unwrap();
+        let (mut writer, _) = open(&config(dir.path())).unwrap();
         write(&mut writer, |batch| {
             batch.push_journal(&opened(3)).unwrap();
             push(batch, 3, 1..=2);
@@ -120,7 +120,7 @@ fn the_writer_keeps_what_is_damaged_and_goes_on() {
         assert!(magic_differs);
         fs::write(&fresh, &whole).unwrap();
         fs::remove_file(fresh.with_extension("idx")).unwrap();
-        drop(SpoolWriter::open(&config(dir.path())).unwrap());
+        drop(open(&config(dir.path())).unwrap());
     }
 }
 
@@ -132,7 +132,7 @@ fn bytes_of_a_user_cannot_pose_as_a_batch() {
 
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    let (mut writer, _) = SpoolWriter::open(&config).unwrap();
+    let (mut writer, _) = open(&config).unwrap();
     journal(&mut writer, &opened(1));
     // The best forgery: right in everything but the number that only the files hold.
     let mut forged = BatchBuilder::new();

@@ -4,7 +4,6 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use vctl_common::spool::{DirError, FileHeader, FileKind, SpoolReadError, SpoolReader, VERSION};
 
 use super::*;
-use crate::spool::SpoolError;
 
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(dir)

@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn a_session_is_read_as_it_was_written() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut writer, recovered) = SpoolWriter::open(&config(dir.path())).unwrap();
+    let (mut writer, recovered) = open(&config(dir.path())).unwrap();
     assert!(recovered.open.is_empty() && recovered.ring.is_none());
     write(&mut writer, |batch| {
         batch.push_journal(&opened(1)).unwrap();
@@ -32,7 +32,7 @@ fn a_session_is_read_as_it_was_written() {
 #[test]
 fn a_serial_finds_its_sessions_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut writer, _) = SpoolWriter::open(&config(dir.path())).unwrap();
+    let (mut writer, _) = open(&config(dir.path())).unwrap();
     write(&mut writer, |batch| {
         for n in 1..=3 {
             batch.push_journal(&opened(n)).unwrap();
@@ -60,7 +60,7 @@ fn a_lookup_reads_the_indexes_and_its_own_blocks_only() {
     let dir = tempfile::tempdir().unwrap();
     let mut small = config(dir.path());
     small.segment_bytes = 256 << 10;
-    let (mut writer, _) = SpoolWriter::open(&small).unwrap();
+    let (mut writer, _) = open(&small).unwrap();
     for n in 0..200 {
         write(&mut writer, |batch| {
             batch.push_journal(&opened(n)).unwrap();
@@ -96,7 +96,7 @@ fn a_follower_yields_what_is_new_once_over_a_change_of_segment() {
     let dir = tempfile::tempdir().unwrap();
     let mut small = config(dir.path());
     small.segment_bytes = 4096;
-    let (mut writer, _) = SpoolWriter::open(&small).unwrap();
+    let (mut writer, _) = open(&small).unwrap();
     journal(&mut writer, &opened(1));
     write(&mut writer, |batch| push(batch, 1, 1..=2));
     let reader = SpoolReader::open(&small.dir).unwrap();

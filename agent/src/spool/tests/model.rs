@@ -50,7 +50,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let mut config = SpoolConfig { segment_bytes, ..config(dir.path()) };
         let mut boots = 1;
-        let (mut writer, _) = SpoolWriter::open(&config).unwrap();
+        let (mut writer, _) = open(&config).unwrap();
         let mut batch = BatchBuilder::new();
         let (mut stored, mut pending) = (Model::default(), Model::default());
         for step in steps {
@@ -91,7 +91,7 @@ proptest! {
                         boots += 1;
                         config.boot_id = boot(boots);
                     }
-                    let (again, recovered) = SpoolWriter::open(&config).unwrap();
+                    let (again, recovered) = open(&config).unwrap();
                     writer = again;
                     let open = stored.sessions.iter().filter(|(_, (_, closed))| !closed);
                     prop_assert_eq!(recovered.open.len() + recovered.cut_off.len(), open.count());
