@@ -137,3 +137,30 @@ fn check_file(path: &Path, file: &Metadata, dir: &Metadata) -> Result<(), DirErr
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_names_the_agent_gives_are_segments() {
+        assert_eq!(parse_name("00000000000000ff.seg"), Some((255, "seg")));
+        assert_eq!(parse_name("ffffffffffffffff.idx"), Some((u64::MAX, "idx")));
+        for other in [
+            "00000000000000FF.seg",
+            "0000000000000ff.seg",
+            "+0000000000000ff.seg",
+            "00000000000000ff.seg.tmp",
+            "00000000000000ff",
+            ".seg",
+        ] {
+            assert_eq!(parse_name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_spool_that_is_not_there_is_an_error_that_names_it() {
+        let error = list(Path::new("/nonexistent/spool")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read `/nonexistent/spool`");
+    }
+}

@@ -425,3 +425,49 @@ const _: () = {
     assert!(BatchHeader::LEN == 36, "part of the format");
     assert!(BlockEntry::LEN == 88, "part of the format");
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> FileHeader {
+        let boot_id = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+        FileHeader::new(7, boot_id, "web-1", 99).unwrap()
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_was_written() {
+        let bytes = header().encode(FileKind::Segment);
+        let read = FileHeader::decode(&bytes, FileKind::Segment).unwrap();
+        assert_eq!((read.number(), read.batch_magic()), (7, 99));
+        assert_eq!(
+            (read.host(), read.boot_id()),
+            ("web-1".to_owned(), header().boot_id())
+        );
+    }
+
+    #[test]
+    fn no_changed_bit_of_a_header_is_accepted_or_taken_for_a_newer_version() {
+        let whole = header().encode(FileKind::Segment);
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let read = FileHeader::decode(&bytes, FileKind::Segment);
+            assert_eq!(read.err(), Some(HeaderError::Damaged), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn an_index_is_not_taken_for_a_segment() {
+        let index = header().encode(FileKind::Index);
+        let read = FileHeader::decode(&index, FileKind::Segment);
+        assert_eq!(read.err(), Some(HeaderError::Damaged));
+    }
+
+    #[test]
+    fn a_host_name_that_does_not_fit_is_refused_not_cut() {
+        let boot_id = header().boot_id();
+        assert!(FileHeader::new(0, boot_id, &"h".repeat(256), 1).is_some());
+        assert!(FileHeader::new(0, boot_id, &"h".repeat(257), 1).is_none());
+    }
+}

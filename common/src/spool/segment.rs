@@ -208,3 +208,120 @@ fn whole_entries(index: &[u8]) -> &[BlockEntry] {
     <[BlockEntry]>::ref_from_prefix_with_elems(entries, entries.len() / BlockEntry::LEN)
         .map_or(&[], |(entries, _)| entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::spool::{BatchHeader, BlockFacts, BlockKind, BlockPlace};
+    use crate::time::WallOffset;
+
+    /// A segment with one batch of `blocks` one-byte blocks each for `batches`.
+    fn segment(batches: u32, blocks: u32) -> (Vec<u8>, Vec<u8>) {
+        let boot_id = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+        let header = FileHeader::new(0, boot_id, "web-1", 99).unwrap();
+        let mut segment = header.encode(FileKind::Segment).to_vec();
+        let mut index = header.encode(FileKind::Index).to_vec();
+        for _ in 0..batches {
+            let first = BatchHeader::payloads_at(segment.len() as u64, blocks);
+            let table: Vec<_> = (0..blocks)
+                .map(|nth| {
+                    let facts = BlockFacts {
+                        kind: BlockKind::Events,
+                        mark: u64::from(nth) + 1,
+                        serial: None,
+                        count: 1,
+                        first_seq: 1,
+                        last_seq: 1,
+                        first_at: BootNs(1),
+                        last_at: BootNs(2),
+                        wall_offset: WallOffset::from_ns(0),
+                    };
+                    let place = BlockPlace {
+                        offset: u32::try_from(first).unwrap() + nth,
+                        nth,
+                        of: blocks,
+                    };
+                    BlockEntry::new(&facts, place, b"x").unwrap()
+                })
+                .collect();
+            let len = BatchHeader::payloads_at(0, blocks) + u64::from(blocks);
+            let len = u32::try_from(len).unwrap();
+            segment.extend_from_slice(BatchHeader::new(99, blocks, len, None).encoded());
+            segment.extend_from_slice(BlockEntry::encoded(&table));
+            segment.extend(std::iter::repeat_n(b'x', blocks as usize));
+            index.extend_from_slice(BlockEntry::encoded(&table));
+        }
+        (segment, index)
+    }
+
+    fn load(segment: &[u8], index: &[u8], look: Look) -> Result<Segment, Unloaded> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = SegmentFiles::new(dir.path(), 0);
+        files.len = segment.len() as u64;
+        std::fs::write(&files.segment, segment).unwrap();
+        std::fs::write(&files.index, index).unwrap();
+        Segment::load(&files, look, Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn a_whole_index_stands_for_the_segment_and_costs_no_read_of_it() {
+        let (segment, index) = segment(3, 2);
+        let loaded = load(&segment, &index, Look::Index).unwrap();
+        assert_eq!(loaded.entries().len(), 6);
+        assert_eq!(loaded.bytes_read, index.len() as u64);
+    }
+
+    #[test]
+    fn an_index_with_an_entry_taken_out_is_not_believed() {
+        let (segment, index) = segment(3, 2);
+        for entry in 0..6 {
+            let at = FileHeader::LEN + entry * BlockEntry::LEN;
+            let mut shorter = index.clone();
+            shorter.drain(at..at + BlockEntry::LEN);
+            let loaded = load(&segment, &shorter, Look::Index).unwrap();
+            assert_eq!(loaded.entries().len(), 6, "without entry {entry}");
+            assert!(!loaded.index_is_whole && loaded.damage.is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_entries_that_were_written_or_none(
+            spoiled in proptest::collection::vec((0..1000_usize, 0..1000_usize, any::<u8>()), 0..8),
+            cut in proptest::option::of(0..1200_usize),
+            with_index: bool,
+            all_tables: bool,
+        ) {
+            let (mut bytes, mut index) = segment(3, 2);
+            let whole = load(&bytes, &index, Look::Index).unwrap();
+            for (at, len, value) in spoiled {
+                for (i, byte) in bytes.iter_mut().enumerate() {
+                    if (at..at + len % 40).contains(&i) {
+                        *byte = value;
+                    }
+                }
+                if let Some(byte) = index.get_mut(at) {
+                    *byte ^= value;
+                }
+            }
+            bytes.truncate(cut.unwrap_or(bytes.len()));
+            if !with_index {
+                index.clear();
+            }
+            let look = if all_tables { Look::Tables } else { Look::Index };
+            if let Ok(loaded) = load(&bytes, &index, look) {
+                let mut written = whole.entries().iter();
+                for entry in loaded.entries() {
+                    prop_assert!(written.any(|w| w == entry), "{entry:?} was not written, or not there");
+                }
+            }
+        }
+
+        #[test]
+        fn garbage_is_no_segment(bytes: Vec<u8>, index: Vec<u8>) {
+            prop_assert!(load(&bytes, &index, Look::Tables).is_err());
+        }
+    }
+}

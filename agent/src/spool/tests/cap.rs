@@ -20,7 +20,7 @@ fn dropped(holes: &[Hole]) -> u64 {
 
 #[test]
 fn closed_sessions_go_first_and_every_dropped_event_is_accounted_for() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = capped(dir.path());
     let (mut writer, _) = open(&config).unwrap();
     // The oldest segment holds an open session.
@@ -74,7 +74,7 @@ fn closed_sessions_go_first_and_every_dropped_event_is_accounted_for() {
 
 #[test]
 fn with_no_closed_session_the_oldest_segment_goes_and_nobody_loses_their_name() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = capped(dir.path());
     let (mut writer, _) = open(&config).unwrap();
     journal(&mut writer, &opened(1));
@@ -100,7 +100,7 @@ fn with_no_closed_session_the_oldest_segment_goes_and_nobody_loses_their_name() 
 
 #[test]
 fn a_lower_cap_is_kept_from_the_next_start_on() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let mut config = capped(dir.path());
     let (mut writer, _) = open(&config).unwrap();
     journal(&mut writer, &opened(1));
@@ -122,7 +122,7 @@ fn a_lower_cap_is_kept_from_the_next_start_on() {
 /// A crash between recording the drop and doing it must not make present events look missing.
 #[test]
 fn a_gap_whose_events_are_there_is_no_hole() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let (mut writer, _) = open(&config(dir.path())).unwrap();
     write(&mut writer, |batch| {
         batch.push_journal(&opened(1)).unwrap();

@@ -54,7 +54,7 @@ fn honest(dir: &Path, what: &str) -> usize {
 
 #[test]
 fn a_flipped_bit_costs_at_most_its_block_and_is_reported() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let segment = spool(dir.path());
     for file in [segment.clone(), segment.with_extension("idx")] {
         let whole = fs::read(&file).unwrap();
@@ -77,7 +77,7 @@ fn a_flipped_bit_costs_at_most_its_block_and_is_reported() {
 
 #[test]
 fn a_flipped_bit_without_an_index_is_reported_too() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let segment = spool(dir.path());
     fs::remove_file(segment.with_extension("idx")).unwrap();
     let whole = fs::read(&segment).unwrap();
@@ -92,7 +92,7 @@ fn a_flipped_bit_without_an_index_is_reported_too() {
 
 #[test]
 fn the_writer_keeps_what_is_damaged_and_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let segment = spool(dir.path());
     let whole = fs::read(&segment).unwrap();
     for at in (0..whole.len()).step_by(7) {
@@ -130,7 +130,7 @@ fn the_writer_keeps_what_is_damaged_and_goes_on() {
 fn bytes_of_a_user_cannot_pose_as_a_batch() {
     use vctl_common::spool::{FileHeader, FileKind};
 
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = config(dir.path());
     let (mut writer, _) = open(&config).unwrap();
     journal(&mut writer, &opened(1));

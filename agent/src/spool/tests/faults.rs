@@ -102,14 +102,14 @@ fn run(dir: &Path, disk: &Faulty) -> u64 {
 
 #[test]
 fn whichever_call_fails_nothing_is_lost_or_doubled() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let clean = Faulty::default();
     assert_eq!(run(dir.path(), &clean), 0);
     let calls = clean.0.borrow().calls;
     assert!(calls > 80, "{calls} calls");
     for length in [1, 2, 5] {
         for from in 1..calls {
-            let dir = tempfile::tempdir().unwrap();
+            let dir = tempdir();
             let disk = Faulty::default();
             (disk.0.borrow_mut().from, disk.0.borrow_mut().to) = (from, from + length);
             run(dir.path(), &disk);
@@ -133,7 +133,7 @@ fn whichever_call_fails_nothing_is_lost_or_doubled() {
 
 #[test]
 fn after_a_failed_sync_the_same_file_is_not_trusted_again() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let disk = Faulty::default();
     let (mut writer, _) = SpoolWriter::open_on(&config(dir.path()), disk.clone()).unwrap();
     let mut batch = BatchBuilder::new();

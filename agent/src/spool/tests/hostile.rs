@@ -16,7 +16,7 @@ fn names(dir: &Path) -> Vec<String> {
 
 /// Opens a spool with one more thing in its directory; nothing may be changed by that.
 fn refused(add: impl FnOnce(&Path)) -> (SpoolError, Option<SpoolReadError>) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = config(dir.path());
     let (mut writer, _) = SpoolWriter::open(&config).unwrap();
     journal(&mut writer, &opened(1));
@@ -92,7 +92,7 @@ fn a_file_of_another_user_is_refused() {
 
 #[test]
 fn a_newer_version_is_refused_by_name_and_a_damaged_one_is_not() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = config(dir.path());
     let (mut writer, _) = SpoolWriter::open(&config).unwrap();
     journal(&mut writer, &opened(1));
@@ -136,7 +136,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 #[test]
 fn a_second_agent_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let first = SpoolWriter::open(&config(dir.path())).unwrap();
     let second = SpoolWriter::open(&config(dir.path())).unwrap_err();
     assert!(matches!(second, SpoolError::InUse { .. }), "{second}");
@@ -146,7 +146,7 @@ fn a_second_agent_is_refused() {
 
 #[test]
 fn nobody_else_may_read_the_spool() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = config(dir.path());
     fs::create_dir(&config.dir).unwrap();
     fs::set_permissions(&config.dir, fs::Permissions::from_mode(0o755)).unwrap();

@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn a_session_is_read_as_it_was_written() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let (mut writer, recovered) = open(&config(dir.path())).unwrap();
     assert!(recovered.open.is_empty() && recovered.ring.is_none());
     write(&mut writer, |batch| {
@@ -31,7 +31,7 @@ fn a_session_is_read_as_it_was_written() {
 
 #[test]
 fn a_serial_finds_its_sessions_and_no_others() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let (mut writer, _) = open(&config(dir.path())).unwrap();
     write(&mut writer, |batch| {
         for n in 1..=3 {
@@ -57,7 +57,7 @@ fn a_serial_finds_its_sessions_and_no_others() {
 /// Time is for `cargo xtask bench`; what it depends on is how much is read.
 #[test]
 fn a_lookup_reads_the_indexes_and_its_own_blocks_only() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let mut small = config(dir.path());
     small.segment_bytes = 256 << 10;
     let (mut writer, _) = open(&small).unwrap();
@@ -93,7 +93,7 @@ fn a_lookup_reads_the_indexes_and_its_own_blocks_only() {
 
 #[test]
 fn a_follower_yields_what_is_new_once_over_a_change_of_segment() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let mut small = config(dir.path());
     small.segment_bytes = 4096;
     let (mut writer, _) = open(&small).unwrap();

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use tempfile::TempDir;
 use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
 use vctl_common::session::{
     Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
@@ -122,6 +123,13 @@ impl Disk for Unsynced {
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         HostDisk.remove(path)
     }
+}
+
+/// A directory in memory where there is one: these tests write some thousand files.
+fn tempdir() -> TempDir {
+    TempDir::new_in("/dev/shm")
+        .or_else(|_| TempDir::new())
+        .unwrap()
 }
 
 fn open(config: &SpoolConfig) -> Result<(SpoolWriter<Unsynced>, Recovered), SpoolError> {

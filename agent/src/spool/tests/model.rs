@@ -47,7 +47,7 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..80),
         segment_bytes in 2_000..20_000_u64,
     ) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempdir();
         let mut config = SpoolConfig { segment_bytes, ..config(dir.path()) };
         let mut boots = 1;
         let (mut writer, _) = open(&config).unwrap();

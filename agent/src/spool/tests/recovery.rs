@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn a_restart_goes_on_where_the_last_batch_ended() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let ring = |end| Some(RingPosition { ring_id: 7, end });
     let (mut writer, _) = open(&config(dir.path())).unwrap();
     let mut batch = BatchBuilder::new();
@@ -38,7 +38,7 @@ fn a_restart_goes_on_where_the_last_batch_ended() {
 
 #[test]
 fn after_a_reboot_open_sessions_are_cut_off_and_keep_their_boot() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let (mut writer, _) = open(&config(dir.path())).unwrap();
     let mut batch = BatchBuilder::new();
     batch.push_journal(&opened(1)).unwrap();
@@ -68,7 +68,7 @@ fn after_a_reboot_open_sessions_are_cut_off_and_keep_their_boot() {
 
 #[test]
 fn a_batch_cut_at_any_byte_is_taken_away_whole() {
-    let whole = tempfile::tempdir().unwrap();
+    let whole = tempdir();
     let (mut writer, _) = open(&config(whole.path())).unwrap();
     write(&mut writer, |batch| {
         batch.push_journal(&opened(1)).unwrap();
@@ -87,7 +87,7 @@ fn a_batch_cut_at_any_byte_is_taken_away_whole() {
     let first_end = segment.len() - (36 + 2 * 88 + 3 * 80);
 
     for cut in 0..=segment.len() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempdir();
         let config = config(dir.path());
         fs::create_dir(&config.dir).unwrap();
         let path = config.dir.join("0000000000000000.seg");
@@ -127,7 +127,7 @@ fn a_batch_cut_at_any_byte_is_taken_away_whole() {
 
 #[test]
 fn an_index_that_is_gone_short_or_damaged_is_written_anew() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = config(dir.path());
     let (mut writer, _) = open(&config).unwrap();
     for n in 1..=3 {
