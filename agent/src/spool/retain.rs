@@ -142,8 +142,14 @@ impl<D: Disk> SpoolWriter<D> {
                 let relevant = |of: BootId| {
                     of == boot_id || self.sealed.iter().any(|sealed| sealed.boot_id == of)
                 };
-                let journal = loss.journal.into_iter().filter(|(_, _, of)| relevant(*of));
-                carry(kept, 0, None, boot_id, journal)?;
+                let journal = condense(loss.journal).into_iter();
+                carry(
+                    kept,
+                    0,
+                    None,
+                    boot_id,
+                    journal.filter(|(_, _, of)| relevant(*of)),
+                )?;
                 continue;
             }
             let elsewhere = self.active.with_events.contains(&mark)
@@ -162,7 +168,7 @@ impl<D: Disk> SpoolWriter<D> {
                     .or_else(|| self.live.get(&mark).map(|live| live.opened.id));
                 gap
             });
-            let (journal, gap) = merge_dropped(loss.journal, gap, victim.boot_id);
+            let (journal, gap) = merge_dropped(condense(loss.journal), gap, victim.boot_id);
             // An open session's beginning is at the head of the active segment already.
             let journal = journal
                 .into_iter()
@@ -262,6 +268,44 @@ fn merge_dropped(
     }
     (rest, merged)
 }
+
+/// Makes many gaps of one cause into one over all their time: what is carried from segment to
+/// segment must stay small, and too much called missing is better than too little.
+fn condense(journal: Journal) -> Journal {
+    if journal.len() <= MOST_CARRIED {
+        return journal;
+    }
+    let mut condensed = Journal::new();
+    for (entry, wall, of) in journal {
+        let JournalEntry::Gap(gap) = &entry else {
+            condensed.push((entry, wall, of));
+            continue;
+        };
+        let same = condensed
+            .iter_mut()
+            .find_map(|(known, _, known_of)| match known {
+                JournalEntry::Gap(known) if known.cause == gap.cause && *known_of == of => {
+                    Some(known)
+                }
+                _ => None,
+            });
+        match same {
+            Some(known) => {
+                *known = Gap {
+                    // Numbers in between may be stored: only a time can be told of all of them.
+                    first_seq: None,
+                    last_seq: None,
+                    ..join(known, gap)
+                }
+            }
+            None => condensed.push((entry, wall, of)),
+        }
+    }
+    condensed
+}
+
+/// Journal entries of one session that are carried one by one.
+const MOST_CARRIED: usize = 256;
 
 fn carry(
     kept: &mut BatchBuilder,

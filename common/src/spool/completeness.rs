@@ -1,6 +1,6 @@
 //! Is everything there that the kernel produced for a session, and if not, what is missing?
 
-use super::reader::SessionRecord;
+use super::record::SessionRecord;
 use super::timeline::Timeline;
 use crate::session::{Gap, GapCause, Stamp};
 use crate::time::BootNs;

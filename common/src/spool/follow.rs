@@ -3,8 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::block::{BlockEntry, BlockKind};
 use super::dir;
-use super::format::{BlockEntry, BlockKind};
 use super::journal::journal_lines;
 use super::reader::{Filter, SpoolReadError, SpoolReader};
 use super::segment::{Look, Segment, payload};

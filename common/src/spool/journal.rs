@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::format::BlockKind;
+use super::block::BlockKind;
 use crate::id::BootId;
 use crate::session::JournalEntry;
 

@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use zerocopy::FromBytes;
 
-use super::format::{BatchHeader, BlockEntry, BlockKind, FileHeader, RingPosition};
+use super::block::{BatchHeader, BlockEntry, BlockKind, RingPosition};
+use super::header::FileHeader;
 use crate::session::{Gap, GapCause};
 use crate::time::BootNs;
 

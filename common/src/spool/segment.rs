@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt;
 
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::block::{BlockEntry, RingPosition};
 use super::dir::SegmentFiles;
-use super::format::{BlockEntry, FileHeader, FileKind, HeaderError, RingPosition};
+use super::header::{FileHeader, FileKind, HeaderError};
 use super::reader::SpoolReadError;
 use super::scan::{Scan, proven, scan, unreadable};
 use crate::session::Gap;
@@ -73,7 +74,8 @@ impl Segment {
             Err(HeaderError::Newer { version }) => {
                 return Err(SpoolReadError::newer(&files.index, version));
             }
-            header => header.ok(),
+            // A file under another name is not believed either.
+            header => header.ok().filter(|h| h.number() == files.number),
         };
         if index.len() < FileHeader::LEN {
             index.resize(FileHeader::LEN, 0);
@@ -117,13 +119,13 @@ impl Segment {
         }
         let (header, header_damaged) =
             match (FileHeader::decode(&head, FileKind::Segment), index_header) {
-                (Ok(header), _) => (header, false),
+                (Ok(header), _) if header.number() == files.number => (header, false),
                 (Err(HeaderError::Newer { version }), _) => {
                     return Err(SpoolReadError::newer(&files.segment, version));
                 }
                 (Err(HeaderError::Short), _) => return Ok(Err(Unloaded::Gone)),
-                (Err(HeaderError::Damaged), Some(header)) => (header, true),
-                (Err(HeaderError::Damaged), None) => {
+                (_, Some(header)) => (header, true),
+                (_, None) => {
                     let any_time = unreadable(BootNs(0), BootNs(u64::MAX));
                     return Ok(Err(Unloaded::Damaged(any_time)));
                 }

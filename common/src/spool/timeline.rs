@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
+use super::block::BlockEntry;
 use super::dir::SegmentFiles;
-use super::format::BlockEntry;
-use super::reader::{Block, Blocks, SessionRecord, SpoolReadError, SpoolReader};
+use super::reader::{Block, Blocks, SpoolReadError, SpoolReader};
+use super::record::SessionRecord;
 use crate::event::{self, KernelEvent};
 use crate::id::SessionId;
 use crate::session::{Gap, GapCause};

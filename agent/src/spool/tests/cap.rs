@@ -106,7 +106,7 @@ fn a_lower_cap_is_kept_from_the_next_start_on() {
     journal(&mut writer, &opened(1));
     for round in 0..60 {
         write(&mut writer, |batch| {
-            push(batch, 1, round * 10 + 1..=round * 10 + 10)
+            push(batch, 1, round * 10 + 1..=round * 10 + 10);
         });
     }
     assert!(writer.stats().bytes > 50_000);
