@@ -131,6 +131,31 @@ fn whichever_call_fails_nothing_is_lost_or_doubled() {
     }
 }
 
+/// Also when the disk was too broken to be cleaned up at once.
+#[test]
+fn nothing_of_a_failed_batch_is_left_behind_a_smaller_one() {
+    for failing in [1, 2] {
+        let dir = tempdir();
+        let disk = Faulty::default();
+        let (mut writer, _) = SpoolWriter::open_on(&config(dir.path()), disk.clone()).unwrap();
+        journal(&mut writer, &opened(1));
+        let calls = disk.0.borrow().calls;
+        (disk.0.borrow_mut().from, disk.0.borrow_mut().to) = (calls + 1, calls + 1 + failing);
+        let mut large = BatchBuilder::new();
+        push(&mut large, 1, 1..=100);
+        writer.commit(&mut large, None, wall()).unwrap_err();
+        write(&mut writer, |batch| push(batch, 1, 1..=1));
+        drop(writer);
+        let segment = config(dir.path()).dir.join("0000000000000000.seg");
+        let len = std::fs::metadata(&segment).unwrap().len();
+        let (writer, recovered) = open(&config(dir.path())).unwrap();
+        assert_eq!((recovered.truncated_bytes, recovered.damage.len()), (0, 0));
+        assert_eq!(writer.stats().segments, 1);
+        assert_eq!(std::fs::metadata(&segment).unwrap().len(), len);
+        assert_eq!(read(dir.path(), 1).unwrap().0, [1]);
+    }
+}
+
 #[test]
 fn after_a_failed_sync_the_same_file_is_not_trusted_again() {
     let dir = tempdir();
