@@ -9,8 +9,8 @@ use std::path::Path;
 use vctl_common::id::BootId;
 use vctl_common::session::{Gap, SessionOpened};
 use vctl_common::spool::{
-    self, DirError, Filter, Listing, Look, RingPosition, Segment, SegmentFiles, SessionRecord,
-    SpoolReader, Unloaded,
+    self, BlockEntry, DirError, Filter, Listing, Look, RingPosition, Segment, SegmentFiles,
+    SessionRecord, SpoolReader, Unloaded,
 };
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
@@ -78,6 +78,7 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
     let mut sealed = Vec::new();
     let mut to_repair = Vec::new();
     let mut last_segment = None;
+    let mut named = Vec::new();
     let mut buffer = Vec::new();
     for (i, files) in files.iter().enumerate() {
         let look = if i == newest {
@@ -89,6 +90,10 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
             Ok(segment) => {
                 recovered.damage.extend_from_slice(&segment.damage);
                 sealed.push(Sealed::of_loaded(&segment));
+                if !segment.entries().is_empty() {
+                    let journal = segment.entries().iter().filter(|e| e.is_journal());
+                    named = journal.map(BlockEntry::mark).collect();
+                }
                 if i == newest {
                     last_segment = Some(segment);
                     continue;
@@ -128,12 +133,32 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
         }
     }
 
+    let live = find_open(config, named, &mut recovered)?;
+    Ok(Found {
+        recovered,
+        active,
+        sealed,
+        live,
+        next_number,
+        lock,
+    })
+}
+
+/// Finds the sessions without an end among those `named` by the last segment that has anything:
+/// its head names every session that was open then. With damage about, every journal is read.
+fn find_open(
+    config: &SpoolConfig,
+    named: Vec<Mark>,
+    recovered: &mut Recovered,
+) -> Result<HashMap<Mark, Live>, SpoolError> {
     let reader = SpoolReader::open(&config.dir)?;
+    let sessions = if recovered.damage.is_empty() {
+        reader.sessions_of(named)?
+    } else {
+        reader.sessions(&Filter::All)?
+    };
     let mut live = HashMap::new();
-    for session in reader.sessions(&Filter::All)? {
-        if session.closed.is_some() {
-            continue;
-        }
+    for session in sessions.into_iter().filter(|s| s.closed.is_none()) {
         let known = Live {
             opened: session.opened.clone(),
             boot_id: session.boot_id,
@@ -147,14 +172,7 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
         };
         list.push(open_session(session));
     }
-    Ok(Found {
-        recovered,
-        active,
-        sealed,
-        live,
-        next_number,
-        lock,
-    })
+    Ok(live)
 }
 
 fn open_session(session: SessionRecord) -> OpenSession {

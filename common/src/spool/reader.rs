@@ -93,13 +93,15 @@ impl SpoolReader {
     /// # Errors
     /// A segment cannot be read at all, or is newer than this reader.
     pub fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRecord>, SpoolReadError> {
-        let Drafts { by_mark, host_wide } = self.lookup(filter)?;
-        let mut sessions: Vec<_> = by_mark.into_values().filter_map(Draft::finish).collect();
-        for session in &mut sessions {
-            session.take_host_wide(&host_wide);
-        }
-        sessions.sort_by_cached_key(|s| std::cmp::Reverse((s.opened_at(), s.opened.id)));
-        Ok(sessions)
+        Ok(self.lookup(filter)?.finish())
+    }
+
+    /// Returns those of the sessions with these marks whose beginning can be read, newest first.
+    ///
+    /// # Errors
+    /// As `sessions`.
+    pub fn sessions_of(&self, marks: Vec<Mark>) -> Result<Vec<SessionRecord>, SpoolReadError> {
+        Ok(self.drafts(&mut Wanted::marks(marks, None))?.finish())
     }
 
     /// Returns what damage has left of sessions whose beginning cannot be read any more: that they
@@ -281,6 +283,7 @@ impl<'a> Blocks<'a> {
 enum Wanted {
     All,
     Marks {
+        /// Sorted.
         marks: Vec<Mark>,
         serial: Option<CertSerial>,
         /// A session was met first in something else than its beginning.
@@ -289,7 +292,8 @@ enum Wanted {
 }
 
 impl Wanted {
-    fn marks(marks: Vec<Mark>, serial: Option<CertSerial>) -> Self {
+    fn marks(mut marks: Vec<Mark>, serial: Option<CertSerial>) -> Self {
+        marks.sort_unstable();
         Self::Marks {
             marks,
             serial,
@@ -311,12 +315,12 @@ impl Wanted {
             // Gaps of nobody in particular concern everybody.
             return entry.is_journal();
         }
-        if marks.contains(&mark) {
+        let Err(place) = marks.binary_search(&mark) else {
             return true;
-        }
+        };
         let found = serial.is_some() && entry.serial() == *serial;
         if found {
-            marks.push(mark);
+            marks.insert(place, mark);
             *missed |= entry.kind() != Some(BlockKind::Journal);
         }
         found
@@ -327,4 +331,16 @@ impl Wanted {
 struct Drafts {
     by_mark: HashMap<Mark, Draft>,
     host_wide: Vec<(Option<BootId>, Gap)>,
+}
+
+impl Drafts {
+    fn finish(self) -> Vec<SessionRecord> {
+        let drafts = self.by_mark.into_values();
+        let mut sessions: Vec<_> = drafts.filter_map(Draft::finish).collect();
+        for session in &mut sessions {
+            session.take_host_wide(&self.host_wide);
+        }
+        sessions.sort_by_cached_key(|s| std::cmp::Reverse((s.opened_at(), s.opened.id)));
+        sessions
+    }
 }

@@ -156,3 +156,26 @@ fn an_index_that_is_gone_short_or_damaged_is_written_anew() {
         assert!(fs::read(&path).unwrap() == whole, "on disk");
     }
 }
+
+#[test]
+fn a_session_opened_many_segments_ago_is_still_open_after_a_restart() {
+    let dir = tempdir();
+    let config = SpoolConfig {
+        segment_bytes: 4000,
+        ..config(dir.path())
+    };
+    let (mut writer, _) = open(&config).unwrap();
+    journal(&mut writer, &opened(1));
+    for n in 2..40 {
+        write(&mut writer, |batch| {
+            batch.push_journal(&opened(n)).unwrap();
+            push(batch, n, 1..=10);
+            batch.push_journal(&closed(n, 10)).unwrap();
+        });
+    }
+    assert!(writer.stats().segments > 10);
+    drop(writer);
+    let (writer, recovered) = open(&config).unwrap();
+    let open: Vec<_> = recovered.open.iter().map(|open| open.opened.id).collect();
+    assert_eq!((open, writer.stats().open_sessions), (vec![session(1)], 1));
+}
