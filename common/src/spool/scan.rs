@@ -88,7 +88,11 @@ pub(super) fn scan(
         last_at: BootNs(0),
         damaged_from: None,
     };
-    scanner.run()?;
+    match scanner.run() {
+        // The agent has just taken away what was left of a batch it could not write.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => scanner.result.torn = true,
+        done => done?,
+    }
     Ok(scanner.finish())
 }
 

@@ -131,3 +131,32 @@ fn a_follower_yields_what_is_new_once_over_a_change_of_segment() {
         .collect();
     assert_eq!(seqs, (3..200).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_reader_beside_the_writer_sees_whole_batches_and_no_damage() {
+    let dir = tempdir();
+    let small = SpoolConfig {
+        segment_bytes: 300_000,
+        ..config(dir.path())
+    };
+    let (mut writer, _) = open(&small).unwrap();
+    journal(&mut writer, &opened(1));
+    let writing = std::thread::spawn(move || {
+        let mut last = 0;
+        for round in 0..400 {
+            let count = 1 + round * 37 % 200;
+            write(&mut writer, |batch| push(batch, 1, last + 1..=last + count));
+            last += count;
+        }
+        last
+    });
+    let mut seen = 0;
+    while !writing.is_finished() {
+        let (seqs, found) = read(dir.path(), 1).unwrap();
+        assert_eq!(found, Completeness::StillOpen);
+        assert!(seqs.len() >= seen);
+        seen = seqs.len();
+    }
+    let written = writing.join().unwrap();
+    assert_eq!(read(dir.path(), 1).unwrap().0.len() as u64, written);
+}
