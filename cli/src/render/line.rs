@@ -83,9 +83,11 @@ impl Line {
         write!(
             out,
             "{DIM}{time:12}{DIM:#} {pid:>7}  {user_style}{user:10}{user_style:#} \
-             {style}{text:10}{style:#} {DIM}{duration:>6}{DIM:#}  {DIM}{}{DIM:#}",
-            self.prefix
+             {style}{text:10}{style:#} {DIM}{duration:>6}{DIM:#}  "
         )?;
+        if !self.prefix.is_empty() {
+            write!(out, "{DIM}{}{DIM:#}", self.prefix)?;
+        }
 
         let notes = self.notes.join(", ");
         let what = match layout.width {
