@@ -67,7 +67,8 @@ impl Line {
             What::Moved { moved, by } => line.moved(moved, *by),
             What::Hole(_) => return None,
         }
-        line.notes.extend(entry.inferred().map(inferred));
+        line.notes
+            .extend(doubt(event.attribution).map(str::to_owned));
         Some(line)
     }
 
@@ -257,11 +258,12 @@ fn other_name(exec: &ExecEvent) -> Option<String> {
         .then(|| sanitize::command([&exec.exe.path]))
 }
 
-fn inferred(attribution: Attribution) -> String {
+/// Returns what is not certain about whose process it is.
+fn doubt(attribution: Attribution) -> Option<&'static str> {
     match attribution {
-        Attribution::Lineage => String::new(),
-        Attribution::AuditSession => "inferred: audit session".to_owned(),
-        Attribution::ProcessTree => "inferred: process tree".to_owned(),
-        Attribution::Unattributed => "unattributed".to_owned(),
+        Attribution::Lineage => None,
+        Attribution::AuditSession => Some("inferred: audit session"),
+        Attribution::ProcessTree => Some("inferred: process tree"),
+        Attribution::Unattributed => Some("unattributed"),
     }
 }
