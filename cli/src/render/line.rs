@@ -56,8 +56,11 @@ impl Line {
             What::Failed { exec, errno, user } => {
                 line.user = Some(*user);
                 line.result = Outcome::bad(errno_name(*errno));
-                line.exec(exec);
-                line.notes.push("not executed".to_owned());
+                line.what = command(exec);
+                // Which file: a search along PATH is one attempt for each directory.
+                let file = sanitize::command([&exec.filename]);
+                line.notes.push(format!("not executed: {file}"));
+                line.notes.extend(oddities(exec));
             }
             What::ForkEnded(exit) => {
                 line.ended(exit);
@@ -155,6 +158,7 @@ impl Line {
 
     fn exec(&mut self, exec: &ExecEvent) {
         self.what = command(exec);
+        self.notes.extend(executable(exec));
         self.notes.extend(oddities(exec));
     }
 
@@ -212,11 +216,9 @@ pub(crate) fn command(exec: &ExecEvent) -> String {
     sanitize::command(&exec.argv)
 }
 
-fn oddities(exec: &ExecEvent) -> Vec<String> {
+/// Returns what argv does not tell of the file that runs.
+fn executable(exec: &ExecEvent) -> Vec<String> {
     let mut notes = Vec::new();
-    if exec.argv.is_empty() {
-        notes.push("no argv".to_owned());
-    }
     if exec.script {
         notes.push(format!(
             "script {} run by {}",
@@ -226,20 +228,29 @@ fn oddities(exec: &ExecEvent) -> Vec<String> {
     } else if let Some(program) = other_name(exec) {
         notes.push(format!("program {program}"));
     }
+    if exec.exe.memfd {
+        notes.push("memfd".to_owned());
+    }
+    if exec.exe.deleted {
+        notes.push("deleted".to_owned());
+    }
+    notes
+}
+
+/// Returns what is unusual about the exec itself.
+fn oddities(exec: &ExecEvent) -> Vec<String> {
     let flags = [
-        (exec.exe.memfd, "memfd"),
-        (exec.exe.deleted, "deleted"),
+        (exec.argv.is_empty(), "no argv"),
         (exec.redacted, "secrets masked"),
         (exec.argv_fault, "a part of argv was unreadable"),
         (exec.other_audit_session, "other audit session"),
         (exec.other_cgroup, "in another session's cgroup"),
     ];
-    notes.extend(
-        flags
-            .iter()
-            .filter(|(set, _)| *set)
-            .map(|(_, note)| (*note).to_owned()),
-    );
+    let mut notes: Vec<String> = flags
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, note)| (*note).to_owned())
+        .collect();
     if exec.argv_truncated {
         notes.push(format!("argv cut, it had {} bytes", exec.argv_true_len));
     }
