@@ -18,7 +18,8 @@ use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
-use vctl_common::id::{ProcessId, SessionId};
+use vctl_common::id::{BootId, SessionId};
+use vctl_common::session::Stamp;
 use vctl_common::time::wall_now;
 
 use super::login::{LoginFacts, LoginReader};
@@ -36,17 +37,33 @@ const REJECTED: &str = "rejected";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
     pub request: StampRequest,
-    /// The hook's parent when it ran; `start` is 0 when that could not be read.
-    pub leader: ProcessId,
+    /// The hook's parent, as the kernel knew it when the hook ran.
+    pub login: LoginFacts,
+    /// Pids, starts and clocks of another boot say nothing in this one.
+    pub boot: BootId,
 }
 
 /// A marker as the collector found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LateLogin {
     pub request: StampRequest,
-    pub leader: ProcessId,
-    /// `None` when the login process is no longer alive: the session was missed.
-    pub facts: Option<LoginFacts>,
+    /// As it is now when the login is alive, else as the hook saw it.
+    pub login: LoginFacts,
+    /// The login process is still there, so its processes can be marked.
+    pub alive: bool,
+    /// The boot in which every time and id of the request counts.
+    pub boot: BootId,
+}
+
+impl LateLogin {
+    /// Returns how the session is to be recorded.
+    pub fn stamp(&self) -> Stamp {
+        match (self.alive, self.request.break_glass) {
+            (false, _) => Stamp::Missed,
+            (true, true) => Stamp::BreakGlass,
+            (true, false) => Stamp::Late,
+        }
+    }
 }
 
 /// Something in the directory that is no marker.
@@ -190,14 +207,21 @@ impl PendingDir {
 }
 
 fn late(marker: Marker, reader: &LoginReader) -> LateLogin {
-    let facts = reader
-        .facts(marker.leader.tgid, &marker.request.user)
-        .ok()
-        .filter(|facts| facts.leader == marker.leader);
+    let Marker {
+        request,
+        login,
+        boot,
+    } = marker;
+    let alive = reader.boot_id() == Some(boot) && reader.is_alive(login.leader);
+    let now = reader.facts(login.leader.tgid, &request.user).ok();
     LateLogin {
-        request: marker.request,
-        leader: marker.leader,
-        facts,
+        // Asked again because what ran behind the hook may have moved the login: pam_systemd does.
+        login: now
+            .filter(|now| alive && now.leader == login.leader)
+            .unwrap_or(login),
+        request,
+        alive,
+        boot,
     }
 }
 
@@ -316,7 +340,7 @@ mod tests {
     use vctl_common::time::BootNs;
 
     fn marker() -> Marker {
-        let us = LoginReader::host().process(std::process::id()).unwrap();
+        let reader = LoginReader::host();
         let request = StampRequest {
             version: protocol::VERSION,
             session_id: SessionId::generate(),
@@ -333,7 +357,8 @@ mod tests {
         };
         Marker {
             request,
-            leader: us,
+            login: reader.kernel_facts(std::process::id()).unwrap(),
+            boot: reader.boot_id().unwrap(),
         }
     }
 
@@ -367,7 +392,7 @@ mod tests {
             let scan = dir.scan();
             assert_eq!(scan.rejected, []);
             assert_eq!(scan.logins[0].request, marker.request);
-            assert_eq!(scan.logins[0].facts.as_ref().unwrap().leader, marker.leader);
+            assert_eq!(scan.logins[0].login.leader, marker.login.leader);
         }
         let pending = PendingDir::new(&dir.path());
         pending.remove(marker.request.session_id).unwrap();
@@ -376,16 +401,33 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_is_over_or_whose_pid_was_used_again_has_no_facts() {
+    fn a_login_that_is_over_is_missed_also_when_its_pid_is_used_again() {
         let dir = Dir::new();
         let mut reused = marker();
-        reused.leader.start = BootNs(reused.leader.start.0 + 10_000_000);
-        write(&dir.path(), &reused).unwrap();
+        reused.login.leader.start = BootNs(reused.login.leader.start.0 + 10_000_000);
         let mut over = marker();
-        over.leader.tgid = u32::MAX;
-        write(&dir.path(), &over).unwrap();
-        assert!(dir.scan().logins.iter().all(|login| login.facts.is_none()));
-        assert_eq!(dir.scan().logins.len(), 2);
+        over.login.leader.tgid = u32::MAX;
+        let mut before_reboot = marker();
+        before_reboot.boot = "00000000-0000-4000-8000-000000000000".parse().unwrap();
+        for marker in [&reused, &over, &before_reboot] {
+            write(&dir.path(), marker).unwrap();
+        }
+        let logins = dir.scan().logins;
+        assert_eq!(logins.len(), 3);
+        assert!(logins.iter().all(|login| login.stamp() == Stamp::Missed));
+    }
+
+    #[test]
+    fn a_login_that_is_alive_is_stamped_late_and_break_glass_stays_visible() {
+        let dir = Dir::new();
+        let mut marker = marker();
+        write(&dir.path(), &marker).unwrap();
+        assert_eq!(dir.scan().logins[0].stamp(), Stamp::BreakGlass);
+        marker.request.break_glass = false;
+        marker.request.session_id = SessionId::generate();
+        let dir = Dir::new();
+        write(&dir.path(), &marker).unwrap();
+        assert_eq!(dir.scan().logins[0].stamp(), Stamp::Late);
     }
 
     #[test]
