@@ -1,16 +1,22 @@
 //! `vctl-agent`: parse, run, exit.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
-use vctl_agent::config::{self, ConfigError, LogLevel};
+use vctl_agent::config::{self, Config, ConfigError, LogLevel};
 use vctl_agent::{check, pipeline, probe, session};
 
 fn main() -> ExitCode {
+    if let Some(code) = probe::self_test::child(std::env::args_os()) {
+        return code;
+    }
     // Before clap, which alone takes longer than the rest of a stamp.
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|command| command == "stamp") {
@@ -36,10 +42,19 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
         CliCommand::Detach(args) => {
             let config = args.settings.load()?.config;
             log_to_stderr(config.log_level);
-            probe::detach(&config)?;
-            Ok(ExitCode::SUCCESS)
+            detach(&config)
         }
     }
+}
+
+fn detach(config: &Config) -> anyhow::Result<ExitCode> {
+    let dir = config.pin_dir.display();
+    if probe::detach(&config.pin_dir)? {
+        print(&format!("Removed the probe pinned in {dir}.\n"))?;
+    } else {
+        print(&format!("There is no probe pinned in {dir}.\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn collect(args: &CollectArgs) -> anyhow::Result<()> {
@@ -70,11 +85,18 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 
 fn log_to_stderr(level: LogLevel) {
     // systemd's journal has its own clock, and a terminal's reader has theirs.
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from(level))
+    // aya says at `debug` what it does to each instruction of the probe.
+    let targets = Targets::new()
+        .with_default(LevelFilter::from(level))
+        .with_target("aya_obj", LevelFilter::WARN)
+        .with_target("aya::bpf", LevelFilter::WARN);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
-        .with_target(false)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(targets))
         .init();
 }
 

@@ -1,1 +1,4 @@
-//! Specs.
+//! What the specs, the demo and the bench stand on: a laboratory with a real sshd, real
+//! certificates and the real agent, that leaves the machine as it found it.
+pub mod lab;
+pub mod truth;

@@ -20,7 +20,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use vctl_common::id::{BootId, SessionId};
 use vctl_common::session::Stamp;
-use vctl_common::time::wall_now;
+use vctl_common::time::{BootNs, wall_now};
 
 use super::login::{LoginFacts, LoginReader};
 use super::protocol::{self, StampRequest};
@@ -51,8 +51,6 @@ pub struct LateLogin {
     pub login: LoginFacts,
     /// The login process is still there, so its processes can be marked.
     pub alive: bool,
-    /// The boot in which every time and id of the request counts.
-    pub boot: BootId,
 }
 
 impl LateLogin {
@@ -208,11 +206,19 @@ impl PendingDir {
 
 fn late(marker: Marker, reader: &LoginReader) -> LateLogin {
     let Marker {
-        request,
-        login,
+        mut request,
+        mut login,
         boot,
     } = marker;
-    let alive = reader.boot_id() == Some(boot) && reader.is_alive(login.leader);
+    let same_boot = reader.boot_id() == Some(boot);
+    if !same_boot {
+        // The clock and the kernel's ids began anew. When it was, the session's own id still says.
+        request.hook_started = BootNs(0);
+        login.leader.start = BootNs(0);
+        (login.audit_session, login.cgroup) = (None, None);
+    }
+    // A hook whose sshd had died left pid 1 as its parent: that marks the whole host.
+    let alive = same_boot && login.leader.tgid > 1 && reader.is_alive(login.leader);
     let now = reader.facts(login.leader.tgid, &request.user).ok();
     LateLogin {
         // Asked again because what ran behind the hook may have moved the login: pam_systemd does.
@@ -221,7 +227,6 @@ fn late(marker: Marker, reader: &LoginReader) -> LateLogin {
             .unwrap_or(login),
         request,
         alive,
-        boot,
     }
 }
 
@@ -337,7 +342,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use vctl_common::time::BootNs;
 
     fn marker() -> Marker {
         let reader = LoginReader::host();
@@ -409,12 +413,21 @@ mod tests {
         over.login.leader.tgid = u32::MAX;
         let mut before_reboot = marker();
         before_reboot.boot = "00000000-0000-4000-8000-000000000000".parse().unwrap();
-        for marker in [&reused, &over, &before_reboot] {
+        let mut orphaned = marker();
+        orphaned.login = LoginReader::host().kernel_facts(1).unwrap();
+        for marker in [&reused, &over, &before_reboot, &orphaned] {
             write(&dir.path(), marker).unwrap();
         }
         let logins = dir.scan().logins;
-        assert_eq!(logins.len(), 3);
+        assert_eq!(logins.len(), 4);
         assert!(logins.iter().all(|login| login.stamp() == Stamp::Missed));
+        let rebooted = logins
+            .iter()
+            .find(|l| l.request.session_id == before_reboot.request.session_id);
+        assert_eq!(
+            rebooted.map(|login| login.request.hook_started),
+            Some(BootNs(0))
+        );
     }
 
     #[test]

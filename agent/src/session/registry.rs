@@ -14,6 +14,8 @@ pub struct LiveSession {
     pub opened: SessionOpened,
     /// Events of it in the spool.
     pub stored: u64,
+    /// Forks whose child the kernel could not mark, as far as they have been told of.
+    pub unmarked_forks: u64,
     /// When the login's own process ended; the session goes on with its background work.
     pub leader_ended_at: Option<BootNs>,
 }
@@ -50,6 +52,7 @@ impl Registry {
             LiveSession {
                 opened,
                 stored: before.as_ref().map_or(0, |session| session.stored),
+                unmarked_forks: before.as_ref().map_or(0, |session| session.unmarked_forks),
                 leader_ended_at: before.and_then(|session| session.leader_ended_at),
             },
         );

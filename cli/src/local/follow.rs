@@ -1,0 +1,218 @@
+//! News from the spool, by looking again and again.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use vctl_common::id::SessionId;
+use vctl_common::session::{GapCause, JournalEntry, SessionClosed};
+use vctl_common::spool::{Followed, Follower};
+use vctl_common::time::{BootNs, WallOffset};
+use vctl_common::wire::Mark;
+
+use super::{Local, event, filter, session, unreadable};
+use crate::error::CliError;
+use crate::view::{History, Hole, Selector, Session, Update};
+
+/// How long a look for news may be late. A person cannot tell, and five listings a second cost
+/// nothing.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Sessions as they go on.
+pub(crate) struct Follow {
+    follower: Follower,
+    dir: PathBuf,
+    /// Those that are open, by their mark.
+    open: HashMap<Mark, Open>,
+    /// Whether it is over when none is open any more.
+    ends: bool,
+    /// What is known already.
+    first: Vec<Update>,
+}
+
+impl Local {
+    /// Follows the sessions of `selector` from their beginning; without one all sessions, of those
+    /// that are open what they do from now on.
+    pub(crate) fn follow(&self, selector: Option<Selector>) -> Result<Follow, CliError> {
+        let mut follow = Follow {
+            follower: Follower::new(&self.reader, filter(selector)),
+            dir: self.reader.dir().to_owned(),
+            open: HashMap::new(),
+            ends: selector.is_some(),
+            first: Vec::new(),
+        };
+        // Oldest first, as they would have been told.
+        for found in self.sessions(selector)?.iter().rev() {
+            let record = &found.0;
+            if selector.is_some() {
+                follow.tell_from_the_beginning(self.history(found)?);
+            }
+            if record.closed.is_none() {
+                let session = Rc::new(session(record, Vec::new(), record.stored));
+                if selector.is_none() {
+                    follow.first.push(Update::Opened(session.clone()));
+                }
+                let open = Open::new(session, record.last_at);
+                follow.open.insert(record.opened.id.mark(), open);
+            }
+        }
+        Ok(follow)
+    }
+}
+
+struct Open {
+    session: Rc<Session>,
+    /// The latest that is known of it.
+    last_at: BootNs,
+}
+
+impl Open {
+    fn new(session: Rc<Session>, last_at: Option<BootNs>) -> Self {
+        let last_at = last_at.unwrap_or(session.opened.opened_at);
+        Self { session, last_at }
+    }
+}
+
+impl Follow {
+    /// Waits for news.
+    pub(crate) fn wait(&mut self) -> Result<Vec<Update>, CliError> {
+        if !self.first.is_empty() || self.is_over() {
+            return Ok(std::mem::take(&mut self.first));
+        }
+        loop {
+            let news = self.follower.poll().map_err(|error| unreadable(&error))?;
+            let mut updates = Vec::with_capacity(news.len());
+            for new in news {
+                self.take(new, &mut updates)?;
+            }
+            if !updates.is_empty() {
+                return Ok(updates);
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Says whether every followed session is closed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ends && self.open.is_empty() && self.first.is_empty()
+    }
+
+    fn tell_from_the_beginning(&mut self, history: History) {
+        let session = Rc::new(history.session);
+        self.first
+            .push(Update::Opened(Rc::new(beginning(&session))));
+        let mut holes = session.holes.iter().peekable();
+        for event in history.events {
+            while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
+                self.first.push(Update::Hole(session.clone(), hole.clone()));
+            }
+            self.first.push(Update::Event(session.clone(), event));
+        }
+        let rest = holes.map(|hole| Update::Hole(session.clone(), hole.clone()));
+        self.first.extend(rest);
+        if session.closed.is_some() {
+            self.first.push(Update::Closed(session));
+        }
+    }
+
+    fn take(&mut self, new: Followed, updates: &mut Vec<Update>) -> Result<(), CliError> {
+        match new {
+            Followed::Event { mark, stored } => {
+                if let Some(open) = self.open.get_mut(&mark) {
+                    open.last_at = open.last_at.max(stored.event.at);
+                    updates.push(Update::Event(open.session.clone(), event(stored)));
+                }
+            }
+            Followed::Journal { entry, wall, .. } => match entry {
+                JournalEntry::Opened(opened) => self.opened(opened.id, updates)?,
+                JournalEntry::Closed(closed) => self.closed(&closed, wall, updates)?,
+                JournalEntry::Gap(gap) => {
+                    let hole = |_: &Open| Hole {
+                        events: gap.events,
+                        cause: Some(gap.cause),
+                        from: gap.from,
+                        to: gap.to,
+                    };
+                    self.hole(gap.session.map(SessionId::mark), hole, updates);
+                }
+            },
+            Followed::Damaged { mark, events } => {
+                // When it was cannot be read either.
+                let hole = |open: &Open| Hole {
+                    events,
+                    cause: Some(GapCause::SpoolDamaged),
+                    from: open.last_at,
+                    to: open.last_at,
+                };
+                self.hole((mark != 0).then_some(mark), hole, updates);
+            }
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, id: SessionId, updates: &mut Vec<Update>) -> Result<(), CliError> {
+        // The journal entry is a part of what the reader knows: the host and the clocks are in the
+        // segment.
+        let Some(history) = self.read_again(id)? else {
+            return Ok(());
+        };
+        let session = Rc::new(beginning(&history.session));
+        let open = Open::new(session.clone(), None);
+        if self.open.insert(id.mark(), open).is_none() {
+            updates.push(Update::Opened(session));
+        }
+        Ok(())
+    }
+
+    fn closed(
+        &mut self,
+        closed: &SessionClosed,
+        wall: WallOffset,
+        updates: &mut Vec<Update>,
+    ) -> Result<(), CliError> {
+        let Some(known) = self.open.remove(&closed.id.mark()) else {
+            return Ok(());
+        };
+        // Only the whole session tells whether it is complete.
+        let session = match self.read_again(closed.id)? {
+            Some(history) if history.session.closed.is_some() => history.session,
+            _ => Session {
+                closed: Some(closed.clone()),
+                closed_wall: Some(wall),
+                stored: closed.stored,
+                ..Session::clone(&known.session)
+            },
+        };
+        updates.push(Update::Closed(Rc::new(session)));
+        Ok(())
+    }
+
+    /// A hole of nobody in particular counts against everybody.
+    fn hole(&self, mark: Option<Mark>, hole: impl Fn(&Open) -> Hole, updates: &mut Vec<Update>) {
+        let meant = |of: Mark| mark.is_none_or(|mark| mark == of);
+        let mine = self.open.iter().filter(|(of, _)| meant(**of));
+        updates.extend(mine.map(|(_, open)| Update::Hole(open.session.clone(), hole(open))));
+    }
+
+    fn read_again(&self, id: SessionId) -> Result<Option<History>, CliError> {
+        let local = Local::open(&self.dir)?;
+        let sessions = local.sessions(Some(Selector::Id(id)))?;
+        sessions
+            .first()
+            .map(|found| local.history(found))
+            .transpose()
+    }
+}
+
+/// Returns a session as it was before anything happened in it: that is told one by one.
+fn beginning(session: &Session) -> Session {
+    Session {
+        closed: None,
+        closed_wall: None,
+        stored: 0,
+        holes: Vec::new(),
+        ..session.clone()
+    }
+}

@@ -1,0 +1,145 @@
+//! Whether this machine can run a lab, and if not, exactly why.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+/// The checks that are about the kernel alone; what else may fail a lab brings about itself.
+const KERNEL_CHECKS: &[&str] = &["kernel", "btf", "bpf", "tracepoints", "lockdown"];
+
+/// The programs under test, as the build left them.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    pub agent: PathBuf,
+    pub vctl: PathBuf,
+    /// The tests' own helper programs.
+    pub directory: PathBuf,
+}
+
+impl Programs {
+    /// Finds the programs beside the running one, or in `VCTL_BIN_DIR`.
+    pub fn find() -> Result<Self> {
+        let directory = match std::env::var_os("VCTL_BIN_DIR") {
+            Some(directory) => PathBuf::from(directory),
+            None => beside(&std::env::current_exe()?),
+        };
+        let directory = directory
+            .canonicalize()
+            .with_context(|| format!("`{}` is no directory", directory.display()))?;
+        let programs = Self {
+            agent: directory.join("vctl-agent"),
+            vctl: directory.join("vctl"),
+            directory,
+        };
+        for program in [&programs.agent, &programs.vctl] {
+            let built = program.exists();
+            ensure!(
+                built,
+                "`{}` is not built: run `cargo xtask test`",
+                program.display()
+            );
+        }
+        Ok(programs)
+    }
+}
+
+/// A test binary is in `deps`, below the directory of the programs.
+fn beside(program: &Path) -> PathBuf {
+    let directory = program.parent().unwrap_or(Path::new("."));
+    if directory.ends_with("deps") {
+        directory.parent().unwrap_or(directory).to_owned()
+    } else {
+        directory.to_owned()
+    }
+}
+
+/// Returns why no lab can run here; `None` when one can.
+pub fn missing() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("not root: run `cargo xtask test`".to_owned());
+    }
+    let programs = match Programs::find() {
+        Ok(programs) => programs,
+        Err(error) => return Some(format!("{error:#}")),
+    };
+    let tools = ["ssh", "scp", "sftp", "ssh-keygen", "useradd", "userdel"];
+    if let Some(tool) = tools.iter().find(|tool| !installed(tool)) {
+        return Some(format!("`{tool}` is not installed"));
+    }
+    bpf_problem(&programs).unwrap_or_else(|error| Some(format!("{error:#}")))
+}
+
+/// Whether a program is in one of the directories that Debian keeps programs in.
+pub fn installed(program: &str) -> bool {
+    let directories = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin"];
+    directories
+        .iter()
+        .any(|directory| Path::new(directory).join(program).exists())
+}
+
+/// Asks the agent whether the probe can run on this kernel.
+fn bpf_problem(programs: &Programs) -> Result<Option<String>> {
+    // With this machine's own configuration a mistake in it would be in the way.
+    let config = tempfile::Builder::new().suffix(".yaml").tempfile()?;
+    let output = Command::new(&programs.agent)
+        .args(["check", "-o", "json", "--config"])
+        .arg(config.path())
+        .output()
+        .context("cannot run `vctl-agent check`")?;
+    let report: Report = serde_json::from_slice(&output.stdout).with_context(|| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        format!("`vctl-agent check` printed no report: {}", said.trim())
+    })?;
+    Ok(report.of_the_kernel())
+}
+
+#[derive(Deserialize)]
+struct Report {
+    findings: Vec<Finding>,
+}
+
+#[derive(Deserialize)]
+struct Finding {
+    id: String,
+    status: String,
+    seen: String,
+    fix: Option<String>,
+}
+
+impl Report {
+    /// Returns what fails and a lab cannot bring about itself.
+    fn of_the_kernel(&self) -> Option<String> {
+        let of_the_kernel = |id: &str| KERNEL_CHECKS.contains(&id);
+        let failed = self
+            .findings
+            .iter()
+            .filter(|finding| finding.status == "fail" && of_the_kernel(&finding.id));
+        let reasons: Vec<_> = failed
+            .map(|finding| match &finding.fix {
+                Some(fix) => format!("{} ({fix})", finding.seen),
+                None => finding.seen.clone(),
+            })
+            .collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+}
+
+static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Tells that a spec cannot run here; with `VCTL_TEST_REQUIRE` set that is a failure.
+///
+/// Written past libtest, which would keep it back for a spec that passes.
+pub fn skip(why: &str) {
+    assert!(
+        std::env::var_os("VCTL_TEST_REQUIRE").is_none(),
+        "must not be skipped, but: {why}"
+    );
+    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+    let thread = std::thread::current();
+    let spec = thread.name().unwrap_or("a spec");
+    let _ = writeln!(std::io::stderr(), "skipped ({count}): {spec}: {why}");
+}
