@@ -463,35 +463,90 @@ mod tests {
     #[test]
     fn nothing_hostile_is_followed_and_all_of_it_is_moved_away() {
         let dir = Dir::new();
-        let valid = serde_json::to_vec(&marker()).unwrap();
-        let name = || dir.path().join(file_name(SessionId::generate()));
         let outside = dir.0.path().join("outside");
-        fs::write(&outside, "secret").unwrap();
-
-        symlink(&outside, name()).unwrap();
-        symlink("/dev/zero", name()).unwrap();
-        nix::unistd::mkfifo(&name(), Mode::S_IRWXU).unwrap();
-        fs::create_dir(name()).unwrap();
-        fs::hard_link(&outside, name()).unwrap();
-        fs::write(name(), &valid).unwrap(); // Another session's.
-        fs::write(name(), vec![b' '; usize::try_from(MARKER_MAX).unwrap() + 9]).unwrap();
-        fs::write(name(), "").unwrap();
-        fs::write(name(), "[".repeat(100_000)).unwrap();
-        fs::write(dir.path().join("../pending/agent.json"), &valid).unwrap();
-        fs::write(dir.path().join("\u{1b}[2J"), "").unwrap();
-        let writable = marker();
-        write(&dir.path(), &writable).unwrap();
-        let path = dir.path().join(file_name(writable.request.session_id));
-        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+        fs::create_dir(&outside).unwrap();
+        // Each is a valid marker under its right name, but for one thing.
+        let valid = || {
+            let marker = marker();
+            let name = file_name(marker.request.session_id);
+            (
+                dir.path().join(&name),
+                outside.join(&name),
+                serde_json::to_vec(&marker).unwrap(),
+            )
+        };
+        let mut count = 0;
+        let mut hostile = |plant: &dyn Fn(&Path, &Path, &[u8])| {
+            let (inside, outside, bytes) = valid();
+            plant(&inside, &outside, &bytes);
+            count += 1;
+        };
+        hostile(&|inside, outside, bytes| {
+            fs::write(outside, bytes).unwrap();
+            symlink(outside, inside).unwrap();
+        });
+        hostile(&|inside, outside, bytes| {
+            fs::write(outside, bytes).unwrap();
+            fs::hard_link(outside, inside).unwrap();
+        });
+        hostile(&|inside, _, bytes| {
+            fs::write(inside, bytes).unwrap();
+            fs::set_permissions(inside, fs::Permissions::from_mode(0o662)).unwrap();
+        });
+        hostile(&|inside, _, bytes| {
+            fs::write(
+                inside.with_file_name(file_name(SessionId::generate())),
+                bytes,
+            )
+            .unwrap();
+        });
+        hostile(&|inside, _, bytes| fs::write(inside.with_extension("JSON"), bytes).unwrap());
+        hostile(&|inside, _, bytes| {
+            let name = inside
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .replace('-', "");
+            fs::write(inside.with_file_name(name + ".json"), bytes).unwrap();
+        });
+        hostile(&|inside, _, bytes| {
+            let padding = vec![b' '; usize::try_from(MARKER_MAX).unwrap()];
+            fs::write(inside, [bytes, &padding].concat()).unwrap();
+        });
+        hostile(&|inside, _, bytes| {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            fs::write(inside, text.replace("\"version\":1", "\"version\":2")).unwrap();
+        });
+        hostile(&|inside, _, bytes| fs::write(inside, &bytes[..bytes.len() - 1]).unwrap());
+        hostile(&|inside, _, _| fs::write(inside, "[".repeat(100_000)).unwrap());
+        hostile(&|inside, _, _| fs::create_dir(inside).unwrap());
+        hostile(&|inside, _, _| nix::unistd::mkfifo(inside, Mode::S_IRWXU).unwrap());
+        hostile(&|inside, _, _| symlink("/dev/zero", inside).unwrap());
+        hostile(&|inside, _, _| fs::write(inside.with_file_name("\u{1b}[2J"), "").unwrap());
+        if nix::unistd::geteuid().is_root() {
+            hostile(&|inside, _, bytes| {
+                fs::write(inside, bytes).unwrap();
+                std::os::unix::fs::chown(inside, Some(65534), None).unwrap();
+            });
+        }
         let good = marker();
         write(&dir.path(), &good).unwrap();
+        let before = fs::read_dir(&outside).unwrap().count();
 
         let scan = dir.scan();
-        assert_eq!(scan.logins.len(), 1);
-        assert_eq!(scan.logins[0].request.session_id, good.request.session_id);
-        assert_eq!(scan.rejected.len(), 12, "{:#?}", scan.rejected);
-        assert_eq!(fs::read_to_string(&outside).unwrap(), "secret");
-        assert_eq!(fs::read_dir(dir.path().join(REJECTED)).unwrap().count(), 12);
+        let names: Vec<_> = scan
+            .logins
+            .iter()
+            .map(|login| login.request.session_id)
+            .collect();
+        assert_eq!(names, [good.request.session_id], "{:#?}", scan.rejected);
+        assert_eq!(scan.rejected.len(), count, "{:#?}", scan.rejected);
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), before);
+        assert_eq!(
+            fs::read_dir(dir.path().join(REJECTED)).unwrap().count(),
+            count
+        );
         assert_eq!(dir.scan().rejected, []);
     }
 
