@@ -18,7 +18,9 @@ use super::collector::Collector;
 
 /// How many processes such a session has is known only roughly: some end while they are marked. So
 /// its count starts where it never reaches 0, and housekeeping looks for its end.
-const ROUGHLY: u64 = 1 << 32;
+///
+/// Below 2^32: an exit record has 32 bits for what is left, and 2^32 would read as none.
+const ROUGHLY: u64 = 1 << 31;
 
 impl Collector {
     /// Does what no event tells of. Called every few seconds.
