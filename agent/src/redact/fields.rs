@@ -159,11 +159,14 @@ pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]
 
 /// The offset behind `-----BEGIN … PRIVATE KEY-----`.
 pub(super) fn after_pem_begin(text: &[u8]) -> Option<usize> {
-    let mark = b"PRIVATE KEY-----";
-    if text == b"KEY-----" {
-        return Some(text.len());
-    }
-    memchr::memmem::find(text, mark).map(|at| at + mark.len())
+    let mark = b"KEY-----";
+    let starts = |&at: &usize| text.get(at..).is_some_and(|rest| rest.starts_with(mark));
+    let at = memchr::memchr_iter(b'K', text).find(starts)?;
+    let private = at == 0
+        || text
+            .get(..at)
+            .is_some_and(|kind| kind.ends_with(b"PRIVATE "));
+    private.then_some(at + mark.len())
 }
 
 /// The key that ends before `equals`: `a.b[c]=`, `"a"=`, `a:=`.

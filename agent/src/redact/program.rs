@@ -228,7 +228,6 @@ static TABLE: &[Program] = &[
     Program { names: &["cargo", "snyk", "wrangler"], operands: &[operand("login", 1, Whole), operand("auth", 1, Plain)], ..NONE },
     Program { names: &["twine"], rules: &[rule("-p", Whole)], ..NONE },
     Program { names: &["rclone"], operands: &[operand("pass", 1, Whole), operand("password", 1, Whole), operand("client_secret", 1, Whole), operand("secret_access_key", 1, Whole), operand("token", 1, Whole)], ..NONE },
-    Program { names: &["gcc", "cc", "clang", "ffmpeg"], rules: &[rule("-pass", Plain), rule("-passlogfile", Plain)], ..NONE },
     Program { names: &["echo", "printf"], prints: true, ..NONE },
     // Programs that run another one
     Program { names: &["sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "busybox", "su", "runuser", "script", "flock"],
@@ -239,21 +238,31 @@ static TABLE: &[Program] = &[
         wraps: true, ..NONE },
 ];
 
+/// Slots of the hash table; a power of two, at least twice the number of names.
+const SLOTS: usize = 1024;
+
 /// Finds a program by the last part of its path.
+///
+/// A table of our own: this is asked for every exec and often for every word of a command string,
+/// and the standard map's hash alone costs more than a whole look-up here.
 #[derive(Debug)]
 pub(super) struct Programs {
-    /// Sorted by name.
-    by_name: Vec<(&'static [u8], &'static Program)>,
+    slots: Box<[Option<(&'static [u8], &'static Program)>]>,
 }
 
 impl Programs {
     pub(super) fn new() -> Self {
-        let mut by_name: Vec<_> = TABLE
-            .iter()
-            .flat_map(|row| row.names.iter().map(move |name| (name.as_bytes(), row)))
-            .collect();
-        by_name.sort_unstable_by_key(|&(name, _)| name);
-        Self { by_name }
+        let mut slots = vec![None; SLOTS].into_boxed_slice();
+        for program in TABLE {
+            for name in program.names {
+                let free =
+                    probe(name.as_bytes()).find(|&at| slots.get(at).is_some_and(Option::is_none));
+                if let Some(slot) = free.and_then(|at| slots.get_mut(at)) {
+                    *slot = Some((name.as_bytes(), program));
+                }
+            }
+        }
+        Self { slots }
     }
 
     /// The program that `path` names, also as `python3.11` or, for a login shell, `-bash`.
@@ -262,38 +271,60 @@ impl Programs {
             .and_then(|at| path.get(at + 1..))
             .unwrap_or(path);
         let name = name.strip_prefix(b"-").unwrap_or(name);
+        let digits = matches!(name.last(), Some(b'0'..=b'9'));
         self.named(name).or_else(|| {
+            if !digits {
+                return None;
+            }
             let end = name
                 .iter()
                 .rposition(|byte| !byte.is_ascii_digit() && *byte != b'.')?
                 + 1;
-            if end == name.len() {
-                None
-            } else {
-                self.named(name.get(..end)?)
-            }
+            self.named(name.get(..end)?)
         })
     }
 
     fn named(&self, name: &[u8]) -> Option<&'static Program> {
-        let at = self
-            .by_name
-            .binary_search_by(|&(known, _)| known.cmp(name))
-            .ok()?;
-        self.by_name.get(at).map(|&(_, program)| program)
+        for at in probe(name) {
+            let (known, program) = (*self.slots.get(at)?)?;
+            if known == name {
+                return Some(program);
+            }
+        }
+        None
     }
+}
+
+/// The slots a name may be in, the likeliest first.
+///
+/// Length, both ends and the middle tell the names apart well enough for a table this sparse.
+fn probe(name: &[u8]) -> impl Iterator<Item = usize> {
+    let byte = |at: usize| name.get(at).copied().map_or(0, usize::from);
+    let last = name.len().wrapping_sub(1);
+    let hash = name.len().wrapping_mul(0x9E5)
+        ^ byte(0).wrapping_mul(0x1F3)
+        ^ byte(1).wrapping_mul(0x2D)
+        ^ byte(name.len() / 2).wrapping_mul(0xC7)
+        ^ byte(last).wrapping_mul(0x11);
+    (0..SLOTS).map(move |step| (hash + step) % SLOTS)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Programs;
+    use super::{Programs, SLOTS, TABLE};
 
     #[test]
     fn every_name_stands_in_one_row() {
+        let mut names: Vec<_> = TABLE.iter().flat_map(|row| row.names).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+        assert!(names.len() * 2 <= SLOTS);
         let programs = Programs::new();
-        for pair in programs.by_name.windows(2) {
-            assert_ne!(pair[0].0, pair[1].0);
-        }
+        assert!(
+            names
+                .iter()
+                .all(|name| programs.find(name.as_bytes()).is_some())
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 use super::Redactor;
 use super::fields::{self, after_pem_begin};
 use super::masker::{Masker, Span};
-use super::names::{NameKind, classify};
+use super::names::{NameKind, classify, may_be_secret};
 use super::program::{Form, Program, Rule, UNKNOWN, Value};
 use super::shape;
 use super::shell::{Piece, Quote, Quotes, Splitter, unquoted};
@@ -14,7 +14,7 @@ use super::value::is_reference;
 const MAX_DEPTH: u8 = 6;
 
 /// Operands remembered to know the subcommand.
-const MAX_OPERANDS: usize = 6;
+const MAX_OPERANDS: usize = 8;
 
 /// Names that programs with `-p X` also take after one dash.
 const SPELLED_OUT: &[&[u8]] = &[b"password", b"pass", b"passwd", b"passphrase", b"token"];
@@ -45,7 +45,7 @@ enum Next {
 pub(super) struct Command {
     program: &'static Program,
     next: Next,
-    /// The latest operands, the oldest first.
+    /// The latest operands, in a ring.
     operands: [Span; MAX_OPERANDS],
     count: usize,
     /// One-letter flags so far, a bit for each of `a` to `z`.
@@ -82,11 +82,21 @@ impl Command {
         }
     }
 
+    /// Whether the next word means nothing by its place.
+    fn is_plain(&self) -> bool {
+        let program = self.program;
+        self.next == Next::Anything
+            && !self.wraps
+            && !program.shell
+            && !program.prints
+            && program.operands.is_empty()
+            && program.rules.is_empty()
+    }
+
     /// Remembers an operand and returns how many came before it.
     fn push(&mut self, operand: Span) -> usize {
-        self.operands.rotate_left(1);
-        if let Some(last) = self.operands.last_mut() {
-            *last = operand;
+        if let Some(slot) = self.operands.get_mut(self.count % MAX_OPERANDS) {
+            *slot = operand;
         }
         self.count += 1;
         self.count - 1
@@ -94,8 +104,11 @@ impl Command {
 
     /// The operand `back` places before the latest one.
     fn before(&self, back: usize) -> Option<Span> {
-        let at = (MAX_OPERANDS - 1).checked_sub(back)?;
-        self.operands.get(at).copied().filter(|_| back < self.count)
+        let at = self
+            .count
+            .checked_sub(back + 1)
+            .filter(|_| back < MAX_OPERANDS)?;
+        self.operands.get(at % MAX_OPERANDS).copied()
     }
 
     fn switch_to(&mut self, program: &'static Program) {
@@ -138,18 +151,31 @@ impl<'a> Scan<'a> {
 
     /// Masks the secrets in the next item of an argv.
     pub(super) fn item(&mut self, command: &mut Command, item: Span) {
-        if !item.is_empty() {
+        if item.is_empty() {
+            if command.next != Next::Named {
+                command.next = Next::Anything;
+            }
+            return;
+        }
+        let text = self.masker.get(item);
+        let nothing = match text {
+            b"--" | b"Bearer" => false,
+            [b'-', name @ ..] => self.redactor.extra_flags.is_empty() && !self.may_be_secret(name),
+            _ => true,
+        };
+        if nothing && command.is_plain() && !self.in_pem && Seen::of(text).is_nothing() {
+            // By far the most items end here: paths, names and numbers.
+            self.shapes(item);
+        } else {
             self.word(command, item, 0);
-        } else if command.next != Next::Named {
-            command.next = Next::Anything;
         }
     }
 
     /// Masks the secrets in one word; in a command string (`depth` > 0) it may be quoted.
     fn word(&mut self, command: &mut Command, raw: Span, depth: u8) {
-        let (word, quote) = match unquoted(self.masker.up_to(raw.end), raw) {
-            Some((inside, quote)) if depth > 0 => (inside, Some(quote)),
-            _ => (raw, None),
+        let (word, quote) = match self.unquoted(raw).filter(|_| depth > 0) {
+            Some((inside, quote)) => (inside, Some(quote)),
+            None => (raw, None),
         };
         let next = std::mem::take(&mut command.next);
         if self.follows(command, next, word, quote, depth) {
@@ -165,6 +191,19 @@ impl<'a> Scan<'a> {
         };
         if !done {
             self.inside(command, word, quote.is_some() || depth == 0, depth);
+        }
+    }
+
+    fn may_be_secret(&self, name: &[u8]) -> bool {
+        may_be_secret(name) || !self.redactor.extra_names.is_empty()
+    }
+
+    fn unquoted(&self, word: Span) -> Option<(Span, Quote)> {
+        let may_be = matches!(self.masker.at(word.start), b'"' | b'\'' | b'\\');
+        if may_be {
+            unquoted(self.masker.up_to(word.end), word)
+        } else {
+            None
         }
     }
 
@@ -458,8 +497,7 @@ impl<'a> Scan<'a> {
 
     /// Masks a value out of its quotes; false when it only refers to a secret.
     fn mask_value(&mut self, value: Span, kind: NameKind, depth: u8) -> bool {
-        let whole = self.masker.up_to(value.end);
-        let (inside, quote) = match unquoted(whole, value) {
+        let (inside, quote) = match self.unquoted(value) {
             Some((inside, quote)) => (inside, Some(quote)),
             None => (value, None),
         };
@@ -518,9 +556,7 @@ impl<'a> Scan<'a> {
         if seen.has(Seen::COLON) {
             url::mask(&mut self.masker, word);
         }
-        if word.len() >= shape::MIN_TOKEN {
-            self.shapes(word);
-        }
+        self.shapes(word);
     }
 
     /// Masks a header, also one that is the value of an assignment: `http.extraHeader=Name: value`.
@@ -690,11 +726,16 @@ impl Seen {
         let mut seen = text
             .iter()
             .fold(0, |seen, &byte| seen | Self::CLASS[usize::from(byte)]);
-        let may_hold_pem = seen & Self::SPACE != 0 || text == b"KEY-----";
-        if may_hold_pem && after_pem_begin(text).is_some() {
+        if (seen & Self::SPACE != 0 || text.starts_with(b"KEY-----"))
+            && after_pem_begin(text).is_some()
+        {
             seen |= Self::PEM;
         }
         Self(seen)
+    }
+
+    fn is_nothing(self) -> bool {
+        self.0 == 0
     }
 
     fn has(self, kind: u8) -> bool {
