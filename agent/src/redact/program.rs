@@ -26,6 +26,8 @@ pub(super) enum Value {
 pub(super) enum Form {
     /// Behind the flag or in the next item.
     Any,
+    /// Only in the next item, for programs whose long flags have one dash: `-k X` beside `-key`.
+    Next,
     /// Only behind it (`-pX`, `--password=X`): the next item is something else.
     Attached,
 }
@@ -106,6 +108,15 @@ const fn attached(word: &'static str, value: Value) -> Rule {
     Rule {
         word,
         form: Form::Attached,
+        value,
+        under: "",
+    }
+}
+
+const fn next(word: &'static str, value: Value) -> Rule {
+    Rule {
+        word,
+        form: Form::Next,
         value,
         under: "",
     }
@@ -193,7 +204,7 @@ static TABLE: &[Program] = &[
     Program { names: &["cryptsetup", "kinit"], stdin: &[""], ..NONE },
     // Keys and archives
     Program { names: &["openssl"], stdin: &["-stdin", "stdin"],
-        rules: &[rule("-passin", PassSpec), rule("-passout", PassSpec), rule("-pass", PassSpec), rule("-password", PassSpec), rule("-k", Whole), rule("-K", Whole), rule("-hmac", Whole), rule("-macopt", After(b':')), rule("-psk", Whole), rule("-srppass", PassSpec), rule("-kfile", Plain), rule("-salt", Plain)],
+        rules: &[rule("-passin", PassSpec), rule("-passout", PassSpec), rule("-pass", PassSpec), rule("-password", PassSpec), next("-k", Whole), next("-K", Whole), rule("-hmac", Whole), rule("-macopt", After(b':')), rule("-psk", Whole), rule("-srppass", PassSpec), rule("-kfile", Plain), rule("-salt", Plain)],
         operands: &[operand("passwd", 1, Whole)], ..NONE },
     Program { names: &["gpg"], rules: &[rule("--passphrase", Whole)], stdin: &["--passphrase-fd"], ..NONE },
     Program { names: &["ssh-keygen"], rules: &[rule("-N", Whole), rule("-P", Whole)], ..NONE },

@@ -28,8 +28,10 @@ enum Next {
     Ruled(Value),
     /// A secret-named flag came before, but it may have been a switch.
     Likely(NameKind),
-    /// A secret name stood alone; `=`, `:` or a quoted word makes the word after it a secret.
+    /// A secret name stood alone; `=` or `:` makes the word after it a secret.
     Named,
+    /// As `Named`, in SQL: a string in single quotes is a secret too.
+    Sql,
     /// `Authorization:` or a scheme came before, cut off from the rest of its header.
     Credential,
     /// `password:` began a line: the only word behind it is the secret, several are a sentence.
@@ -152,7 +154,7 @@ impl<'a> Scan<'a> {
     /// Masks the secrets in the next item of an argv.
     pub(super) fn item(&mut self, command: &mut Command, item: Span) {
         if item.is_empty() {
-            if command.next != Next::Named {
+            if !matches!(command.next, Next::Named | Next::Sql) {
                 command.next = Next::Anything;
             }
             return;
@@ -221,7 +223,7 @@ impl<'a> Scan<'a> {
             Next::Anything => false,
             Next::Ruled(value) => self.apply(command, value, word, depth),
             Next::Likely(kind) => !is_flag(text) && self.mask_value(word, kind, depth),
-            Next::Named => match text {
+            Next::Named | Next::Sql => match text {
                 b"=" | b":" | b":=" | b"=>" => {
                     command.next = Next::Likely(NameKind::Secret);
                     true
@@ -231,7 +233,8 @@ impl<'a> Scan<'a> {
                     true
                 }
                 _ => {
-                    quote.is_some_and(Quote::is_single)
+                    next == Next::Sql
+                        && quote.is_some_and(Quote::is_single)
                         && self.mask_value(word, NameKind::Secret, depth)
                 }
             },
@@ -267,7 +270,7 @@ impl<'a> Scan<'a> {
             return match (value, rule.form) {
                 (Some(value), _) => self.apply(command, rule.value, value, depth),
                 (None, Form::Attached) => true,
-                (None, Form::Any) => {
+                (None, Form::Any | Form::Next) => {
                     command.next = Next::Ruled(rule.value);
                     true
                 }
@@ -376,7 +379,7 @@ impl<'a> Scan<'a> {
             command.printed = Some(word.start);
         }
         if is_plain_name(text) && (depth > 0 || text == b"Bearer") {
-            command.next = self.announced(text, false);
+            command.next = self.announced(command, text);
         }
         let place = command.push(word);
         let ruled = program.operands.iter().find(|operand| {
@@ -405,19 +408,30 @@ impl<'a> Scan<'a> {
     }
 
     /// What a bare word in running text says about the next: `password = …`, `IDENTIFIED BY '…'`.
-    fn announced(&self, text: &[u8], starts_line: bool) -> Next {
+    fn announced(&self, command: &Command, text: &[u8]) -> Next {
         if text.eq_ignore_ascii_case(b"bearer") {
             return Next::Bearer;
         }
-        let by = text.eq_ignore_ascii_case(b"by");
-        if !by && classify(text, &self.redactor.extra_names).is_none() {
+        if text.eq_ignore_ascii_case(b"password")
+            || (text.eq_ignore_ascii_case(b"by") && self.is_identified(command))
+        {
+            return Next::Sql;
+        }
+        if classify(text, &self.redactor.extra_names).is_none() {
             return Next::Anything;
         }
-        if starts_line && text.ends_with(b":") {
+        if !command.started && text.ends_with(b":") {
             Next::Line
         } else {
             Next::Named
         }
+    }
+
+    /// `IDENTIFIED [WITH plugin] BY`.
+    fn is_identified(&self, command: &Command) -> bool {
+        (0..3)
+            .filter_map(|back| command.before(back))
+            .any(|word| self.masker.get(word).eq_ignore_ascii_case(b"identified"))
     }
 
     /// Reads the first words of a command in a command string.
@@ -451,10 +465,10 @@ impl<'a> Scan<'a> {
             command.switch_to(program);
             return true;
         }
-        command.started = true;
         if quote.is_none() && is_plain_name(text) {
-            command.next = self.announced(text, true);
+            command.next = self.announced(command, text);
         }
+        command.started = true;
         false
     }
 
@@ -627,7 +641,8 @@ impl<'a> Scan<'a> {
                 Piece::Break => {
                     let next = command.next;
                     command = Command::unnamed();
-                    if next == Next::Named {
+                    // `PASSWORD('…')`: the parenthesis is no end of anything in SQL.
+                    if next == Next::Sql {
                         command.next = next;
                     }
                     printed = None;
