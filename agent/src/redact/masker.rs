@@ -74,17 +74,17 @@ impl<'a> Masker<'a> {
     }
 
     /// The longest start of `span` whose bytes all pass.
-    pub(super) fn run(&self, span: Span, pass: impl Fn(&u8) -> bool) -> Span {
+    pub(super) fn run(&self, span: Span, pass: impl Fn(u8) -> bool) -> Span {
         let text = self.bytes.get(span.range()).unwrap_or_default();
-        let len = text.iter().take_while(|byte| pass(byte)).count();
+        let len = text.iter().take_while(|&&byte| pass(byte)).count();
         step(len);
         Span::new(span.start, span.start + len)
     }
 
     /// The longest end of `span` whose bytes all pass.
-    pub(super) fn run_back(&self, span: Span, pass: impl Fn(&u8) -> bool) -> Span {
+    pub(super) fn run_back(&self, span: Span, pass: impl Fn(u8) -> bool) -> Span {
         let text = self.bytes.get(span.range()).unwrap_or_default();
-        let len = text.iter().rev().take_while(|byte| pass(byte)).count();
+        let len = text.iter().rev().take_while(|&&byte| pass(byte)).count();
         step(len);
         Span::new(span.end - len, span.end)
     }

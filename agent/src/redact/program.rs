@@ -252,13 +252,16 @@ static TABLE: &[Program] = &[
 /// Slots of the hash table; a power of two, at least twice the number of names.
 const SLOTS: usize = 1024;
 
+/// A name and what it stands for.
+type Slot = (&'static [u8], &'static Program);
+
 /// Finds a program by the last part of its path.
 ///
 /// A table of our own: this is asked for every exec and often for every word of a command string,
 /// and the standard map's hash alone costs more than a whole look-up here.
 #[derive(Debug)]
 pub(super) struct Programs {
-    slots: Box<[Option<(&'static [u8], &'static Program)>]>,
+    slots: Box<[Option<Slot>]>,
 }
 
 impl Programs {

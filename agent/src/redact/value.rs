@@ -96,15 +96,14 @@ fn is_variable(value: &[u8], expands: bool) -> bool {
     // What stands before the first `$` is literal text.
     names.next().is_some_and(<[u8]>::is_empty)
         && names.all(|name| {
-            let (name, rest, braced) = match name.strip_prefix(b"{") {
-                Some(inner) => match memchr::memchr(b'}', inner) {
-                    Some(end) => (&inner[..end], &inner[end + 1..], true),
-                    None => return false,
-                },
-                None => {
-                    let end = name.iter().take_while(|&&byte| is_name_byte(byte)).count();
-                    (&name[..end], &name[end..], false)
-                }
+            let (name, rest, braced) = if let Some(inner) = name.strip_prefix(b"{") {
+                let Some(end) = memchr::memchr(b'}', inner) else {
+                    return false;
+                };
+                (&inner[..end], &inner[end + 1..], true)
+            } else {
+                let end = name.iter().take_while(|&&byte| is_name_byte(byte)).count();
+                (&name[..end], &name[end..], false)
             };
             !name.is_empty()
                 && name.iter().all(|&byte| is_name_byte(byte))
