@@ -34,7 +34,7 @@ const STRONG_LAST: &[&str] = &[
 #[rustfmt::skip]
 const ENDINGS: &[&str] = &[
     "password", "passwd", "passphrase", "secret", "token", "apikey", "secretkey", "accesskey",
-    "privatekey",
+    "privatekey", "authkey",
 ];
 
 /// Words whose value may as well be a path.
@@ -100,6 +100,7 @@ pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
     let mut previous: &[u8] = b"";
     let mut first: &[u8] = b"";
     let mut last: &[u8] = b"";
+    let mut existing = false;
     let mut before_last: &[u8] = b"";
     for word in (Words { rest: name }) {
         if first.is_empty() {
@@ -114,13 +115,15 @@ pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
             before_last = last;
             last = word;
         }
+        existing |= word.eq_ignore_ascii_case(b"existing");
         previous = word;
     }
     if kind.is_none() && is_any(last, STRONG_LAST) && !is_shell_directory(name) {
         kind = Some(NameKind::Secret);
     }
     kind?;
-    if is_any(first, SWITCHES) {
+    // A chart's `existingSecret` names one.
+    if is_any(first, SWITCHES) || existing {
         return None;
     }
     if is_any(last, DESCRIBES) {

@@ -59,6 +59,10 @@ pub(super) fn is_reference(value: &[u8], kind: NameKind, expands: bool) -> bool 
     let Some(&first) = value.first() else {
         return true;
     };
+    // What is left of a cut pattern: the `/` of `s/password=.*/password=/`.
+    if value.len() <= 2 && !value.iter().any(u8::is_ascii_alphanumeric) {
+        return true;
+    }
     if kind == NameKind::SecretOrPath && is_path(value) {
         return true;
     }

@@ -122,7 +122,8 @@ impl<'a> Scan<'a> {
         let text = self.masker.get(word);
         match next {
             Next::Anything => false,
-            Next::Ruled(value) => self.apply(command, value, word, depth),
+            // `mongosh -p --host h` asks for the password.
+            Next::Ruled(value) => !is_flag(text) && self.apply(command, value, word, depth),
             Next::Likely(kind) => !is_flag(text) && self.mask_value(word, kind, depth),
             Next::Named | Next::Sql => match text {
                 b"=" | b":" | b":=" | b"=>" => {
@@ -132,6 +133,10 @@ impl<'a> Scan<'a> {
                 b"FOR" | b"for" => {
                     command.next = Next::Assigned(2);
                     true
+                }
+                // `E'…'` is a string with escapes.
+                [b'E' | b'e', b'\'', ..] if next == Next::Sql => {
+                    self.mask_value(word.skip(1), NameKind::Secret, depth)
                 }
                 _ => {
                     next == Next::Sql
@@ -180,8 +185,12 @@ impl<'a> Scan<'a> {
         if program.prints && command.printed.is_none() {
             command.printed = Some(word.start);
         }
-        if is_plain_name(text) && (depth > 0 || text == b"Bearer") {
-            command.next = self.announced(command, text);
+        if depth > 0 || text == b"Bearer" {
+            let next = self.announced(command, text);
+            // What came before may still wait for its `=`.
+            if next != Next::Anything {
+                command.next = next;
+            }
         }
         let place = command.push(word);
         let ruled = program.operands.iter().find(|operand| {
@@ -209,23 +218,26 @@ impl<'a> Scan<'a> {
         false
     }
 
-    /// What a bare word in running text says about the next: `password = …`, `IDENTIFIED BY '…'`.
+    /// What a word in running text says about the next: `password = …`, `IDENTIFIED BY '…'`,
+    /// `{token: …`, `env['KEY'] = …`.
     fn announced(&self, command: &Command, text: &[u8]) -> Next {
+        let colon = text.ends_with(b":");
+        let member = colon && text.starts_with(b"{");
+        let text = name_in(text);
         if text.eq_ignore_ascii_case(b"bearer") {
             return Next::Bearer;
         }
-        if text.eq_ignore_ascii_case(b"password")
-            || (text.eq_ignore_ascii_case(b"by") && self.is_identified(command))
-        {
+        let sql = text.eq_ignore_ascii_case(b"password") && !colon;
+        if sql || (text.eq_ignore_ascii_case(b"by") && self.is_identified(command)) {
             return Next::Sql;
         }
         if classify(text, &self.redactor.extra_names).is_none() {
             return Next::Anything;
         }
-        if !command.started && text.ends_with(b":") {
-            Next::Line
-        } else {
-            Next::Named
+        match (member, colon) {
+            (true, _) => Next::Likely(NameKind::Secret),
+            (_, true) if !command.started => Next::Line,
+            _ => Next::Named,
         }
     }
 
@@ -239,7 +251,8 @@ impl<'a> Scan<'a> {
     /// Masks `value` as its rule says; false when it has to be read like any other word.
     fn apply(&mut self, command: &mut Command, rule: Value, value: Span, depth: u8) -> bool {
         match rule {
-            Value::Whole => self.mask_value(value, NameKind::Secret, depth),
+            Value::Bare if memchr::memchr(b'=', self.masker.get(value)).is_some() => false,
+            Value::Whole | Value::Bare => self.mask_value(value, NameKind::Secret, depth),
             Value::After(mark) => match memchr::memchr(mark, self.masker.get(value)) {
                 Some(at) => self.mask_value(value.skip(at + 1), NameKind::Secret, depth),
                 None => false,
@@ -308,6 +321,32 @@ fn is_flag(text: &[u8]) -> bool {
         [b'-', _] => true,
         _ => false,
     }
+}
+
+/// The name at the end of `text`, without the quotes and brackets of a program's code.
+fn name_in(text: &[u8]) -> &[u8] {
+    let code = |byte: &u8| matches!(byte, b':' | b'\'' | b'"' | b'\\' | b']' | b'}');
+    let end = text
+        .iter()
+        .rposition(|byte| !code(byte))
+        .map_or(0, |at| at + 1);
+    let name = text.get(..end).unwrap_or_default();
+    let len = name
+        .iter()
+        .rev()
+        .take_while(|&&byte| is_name_byte(byte))
+        .count();
+    let start = end - len;
+    // A variable is used, not set, and a path names a file.
+    if start > 0 && matches!(text.get(start - 1), Some(b'$' | b'/' | b'=')) {
+        b""
+    } else {
+        name.get(start..).unwrap_or_default()
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
 fn is_plain_name(text: &[u8]) -> bool {

@@ -1,5 +1,5 @@
 //! Command strings: several commands in one word.
-use super::{Command, Next, Scan, is_plain_name};
+use super::{Command, Next, Scan};
 use crate::redact::fields;
 use crate::redact::masker::Span;
 use crate::redact::names::NameKind;
@@ -27,6 +27,7 @@ impl Scan<'_> {
         if depth == 1 {
             fields::mask_json(&mut self.masker, text, &self.redactor.extra_names);
         }
+        let in_pem = self.in_pem;
         let mut splitter = Splitter::new(text);
         let mut command = Command::unnamed();
         let mut printed = None;
@@ -66,6 +67,8 @@ impl Scan<'_> {
                 }
             }
         }
+        // A key that starts in this string ends with it.
+        self.in_pem = in_pem;
     }
 
     fn printed_until_pipe(&self, start: usize, pipe: usize) -> Span {
@@ -119,8 +122,10 @@ impl Scan<'_> {
             command.switch_to(program);
             return true;
         }
-        if quote.is_none() && is_plain_name(text) {
-            command.next = self.announced(command, text);
+        if quote.is_none() {
+            // In Perl and PHP a line may start with the variable that it sets.
+            let name = text.strip_prefix(b"$").unwrap_or(text);
+            command.next = self.announced(command, name);
         }
         command.started = true;
         false
