@@ -145,8 +145,11 @@ pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]
         };
         let blank = masker.run(Span::new(from, word.end), |byte| byte.is_ascii_whitespace());
         let rest = Span::new(blank.end, word.end);
-        let value = quoted(masker, rest)
-            .unwrap_or_else(|| masker.run(rest, |byte| !b",}] \n\t".contains(&byte)));
+        let value = quoted(masker, rest).unwrap_or_else(|| match masker.at(rest.start) {
+            // No JSON value starts so: these are the stars of an earlier round.
+            b'*' => masker.run(rest, |byte| byte == b'*'),
+            _ => masker.run(rest, |byte| !b",}] \n\t".contains(&byte)),
+        });
         if masker.at(value.start) != b'{'
             && masker.at(value.start) != b'['
             && !is_reference(masker.get(value), kind, false)
