@@ -20,6 +20,11 @@ impl Scan<'_> {
         let value = (split < text.len()).then(|| word.skip(split + 1));
         if let Some((rule, value)) = self.ruled_flag(command, word, name, value) {
             return match (value, rule.form) {
+                (Some(value), _) if matches!(rule.value, Value::Plain | Value::Switch) => {
+                    // Only the value: the flag's name would give it away as a secret.
+                    self.inside(command, value, depth == 0, depth);
+                    true
+                }
                 (Some(value), _) => self.apply(command, rule.value, value, depth),
                 (None, Form::Attached) => true,
                 (None, Form::Any | Form::Next) => {
