@@ -61,12 +61,16 @@ impl<'a> Scan<'a> {
             return;
         }
         let text = self.masker.get(item);
-        let nothing = match text {
-            b"--" | b"Bearer" => false,
-            [b'-', name @ ..] => self.redactor.extra_flags.is_empty() && !self.may_be_secret(name),
-            _ => true,
-        };
-        if nothing && command.is_plain() && !self.in_pem && Seen::of(text).is_nothing() {
+        let plain = command.is_plain() && !self.in_pem && Seen::of(text).is_nothing();
+        let nothing = plain
+            && match text {
+                b"--" | b"Bearer" => false,
+                [b'-', name @ ..] => {
+                    self.redactor.extra_flags.is_empty() && !self.may_be_secret(name)
+                }
+                _ => true,
+            };
+        if nothing {
             // By far the most items end here: paths, names and numbers.
             self.shapes(item);
         } else {
