@@ -70,6 +70,7 @@ pub(super) struct Draft {
     pub(super) gaps: Vec<Gap>,
     pub(super) stored: u64,
     pub(super) last_at: Option<BootNs>,
+    last_seq: u64,
     segments: Vec<u64>,
 }
 
