@@ -7,7 +7,7 @@ use vctl_common::wire::ARGV_MAX;
 use vctl_tests::lab::{Certificate, Lab, Recorded};
 use vctl_tests::truth::{Running, Truth};
 
-use crate::fixture::{Stage, exec_of, lab};
+use crate::fixture::{Stage, exec_of, is_process, lab};
 use cases::{CASES, Case, Namespace};
 
 #[test]
@@ -99,11 +99,12 @@ fn problems(case: &Case, session: &Recorded, truths: &[Truth]) -> Vec<String> {
                 }
                 Truth::Failed {
                     pid,
+                    start,
                     filename,
                     argv,
                     errno,
                     ..
-                } => failed_difference(session, *pid, filename, argv, *errno),
+                } => failed_difference(session, (*pid, *start), filename, argv, *errno),
                 Truth::Ended { .. } => None,
             };
             problem.map(|problem| format!("`{}`: {problem}", case.name))
@@ -206,7 +207,7 @@ fn device_number(Device { major, minor }: Device) -> u32 {
 
 fn failed_difference(
     session: &Recorded,
-    pid: u32,
+    (pid, start): (u32, u64),
     filename: &[u8],
     argv: &[Vec<u8>],
     errno: i32,
@@ -215,14 +216,18 @@ fn failed_difference(
         .events
         .iter()
         .filter_map(|event| match &event.kind {
-            EventKind::ExecFailed { errno, exec } if event.process.tgid == pid => {
+            EventKind::ExecFailed { errno, exec } if is_process(event, pid, start) => {
                 Some((*errno, exec))
             }
             _ => None,
         })
         .collect();
     // The other session's truth.
-    if !session.events.iter().any(|event| event.process.tgid == pid) {
+    if !session
+        .events
+        .iter()
+        .any(|event| is_process(event, pid, start))
+    {
         return None;
     }
     let whole = argv.iter().map(|item| item.len() + 1).sum::<usize>();
