@@ -130,5 +130,5 @@ fn read_all(directory: &Path, into: &mut Vec<u8>) {
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+    memchr::memmem::find(bytes, part).is_some()
 }
