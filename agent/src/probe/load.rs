@@ -25,8 +25,6 @@ use super::{ProbeError, ProbeOptions};
 /// The compiled probe. `cargo xtask ebpf check` builds it from `agent-ebpf` and compares.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/vctl-probe.o");
 
-const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
-
 /// Programs by name, and the tracepoint each is for.
 const PROGRAMS: [(&str, &str); 4] = [
     ("process_fork", "sched_process_fork"),
@@ -77,33 +75,22 @@ impl Probe {
                 _lock: lock,
             });
         }
-        let maps = load(&options)?;
-        let mut probe = Self {
+        let (maps, programs) = proven(&options).or_else(|error| {
+            // Better no probe than one that writes wrong data, or a part of one.
+            remove_pins(dir).map_err(|source| ProbeError::Pins {
+                dir: dir.clone(),
+                source,
+            })?;
+            Err(error)
+        })?;
+        Ok(Self {
             maps,
             taken_over: false,
             failed_attached: false,
-            programs: programs(&options.pin_dir)?,
+            programs,
             options,
             _lock: lock,
-        };
-        if let Err(error) = probe.prove() {
-            // Better no probe than one that writes wrong data.
-            remove_pins(&probe.options.pin_dir).map_err(|source| ProbeError::Pins {
-                dir: probe.options.pin_dir.clone(),
-                source,
-            })?;
-            return Err(error);
-        }
-        Ok(probe)
-    }
-
-    fn prove(&mut self) -> Result<(), ProbeError> {
-        super::self_test::run(&mut self.maps)?;
-        let state = PinnedState {
-            complete: true,
-            ..self.maps.state()
-        };
-        self.maps.set_state(state)
+        })
     }
 
     /// Returns the id of a program whose diagnostics the log can listen to.
@@ -154,6 +141,17 @@ impl Probe {
         debug!(attached = wanted, "Changed the probes for failed execs.");
         Ok(())
     }
+}
+
+/// Loads a probe and makes sure that it reads what it says it reads.
+fn proven(options: &ProbeOptions) -> Result<(Maps, Vec<ProgramFd>), ProbeError> {
+    let mut maps = load(options)?;
+    super::self_test::run(&mut maps, &options.self_test)?;
+    maps.set_state(PinnedState {
+        complete: true,
+        ..maps.state()
+    })?;
+    Ok((maps, programs(&options.pin_dir)?))
 }
 
 /// Opens the pinned programs that are always attached.
@@ -242,7 +240,7 @@ fn clear(dir: &Path) -> Result<(), ProbeError> {
 
 /// Loads, attaches and pins the probe.
 fn load(options: &ProbeOptions) -> Result<Maps, ProbeError> {
-    let layout = kernel_layout()?;
+    let layout = kernel_layout(&options.btf)?;
     let btf = aya::Btf::from_sys_fs().map_err(|source| ProbeError::Btf { source })?;
     let capture_all = u32::from(options.capture_all);
     let log_level = if options.log { 5_u8 } else { 0 };
@@ -316,9 +314,9 @@ fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, options: &ProbeOptions) -> Result<(),
 }
 
 /// Looks up every member the probe reads in the running kernel's BTF.
-fn kernel_layout() -> Result<[u32; LAYOUT_LEN], ProbeError> {
-    let bytes = fs::read(BTF_PATH).map_err(|source| ProbeError::NoBtf {
-        path: BTF_PATH.into(),
+fn kernel_layout(path: &Path) -> Result<[u32; LAYOUT_LEN], ProbeError> {
+    let bytes = fs::read(path).map_err(|source| ProbeError::NoBtf {
+        path: path.to_owned(),
         source,
     })?;
     let btf = Btf::parse(&bytes)?;

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use vctl_common::event::{ExecTail, exec_tail, fixed, header};
 use vctl_common::wire::{self, Exec, Exit, TaskMark};
 
-use super::{Maps, ProbeError};
+use super::{Maps, OWN_PROGRAM, ProbeError};
 use crate::enrich::parse;
 use crate::session::login::{self, LoginReader};
 
@@ -38,7 +38,7 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
         FIRST => {
             io::stdin().read_exact(&mut go).ok()?;
             let items = ARGV.iter().map(|item| OsString::from_vec(item.to_vec()));
-            let status = Command::new("/proc/self/exe").args(items).status().ok()?;
+            let status = Command::new(OWN_PROGRAM).args(items).status().ok()?;
             Some(if status.success() {
                 ExitCode::FAILURE
             } else {
@@ -54,21 +54,21 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     }
 }
 
-/// Compares what the probe writes of a known process with /proc.
+/// Compares what the probe writes of a known process, which `program` starts, with /proc.
 ///
 /// # Errors
 /// `SelfTest` names the first field that disagrees.
-pub fn run(maps: &mut Maps) -> Result<(), ProbeError> {
+pub fn run(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
     maps.open_session(MARK, 1)?;
-    let result = observe(maps);
+    let result = observe(maps, program);
     maps.close_session(MARK);
     result
 }
 
-fn observe(maps: &mut Maps) -> Result<(), ProbeError> {
+fn observe(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
     let failed = |what| move |source| ProbeError::SelfTestIo { what, source };
     let mut first = Guard(
-        Command::new("/proc/self/exe")
+        Command::new(program)
             .arg(FIRST)
             .stdin(Stdio::piped())
             .spawn()
@@ -292,7 +292,7 @@ fn compare_exec(
     same(
         "linux_binprm.filename",
         tail.filename.to_vec(),
-        b"/proc/self/exe".to_vec(),
+        OWN_PROGRAM.as_bytes().to_vec(),
     )?;
     same("linux_binprm.argc", exec.argc as usize, ARGV.len() + 1)?;
     same(
