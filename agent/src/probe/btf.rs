@@ -271,7 +271,11 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
     }
     let offset = |field: Field| layout[field as usize];
     let dentry = [Field::DentryParent, Field::DentryNameLen, Field::DentryName];
-    let mount = [Field::MountParent, Field::MountMountpoint, Field::VfsmountRoot];
+    let mount = [
+        Field::MountParent,
+        Field::MountMountpoint,
+        Field::VfsmountRoot,
+    ];
     let windows = (
         window("dentry", dentry, offset)?,
         window("mount", mount, |field| match field {
@@ -293,8 +297,14 @@ fn window(
     let places = members.map(&offset);
     let first = places.iter().copied().min().unwrap_or(0);
     // Every member is a pointer or shorter.
-    let fits = places.iter().all(|at| (at - first) as usize + 8 <= WINDOW_BYTES);
-    if fits { Ok(first) } else { Err(BtfError::Scattered { of }) }
+    let fits = places
+        .iter()
+        .all(|at| (at - first) as usize + 8 <= WINDOW_BYTES);
+    if fits {
+        Ok(first)
+    } else {
+        Err(BtfError::Scattered { of })
+    }
 }
 
 /// First three arguments of a system call as they lie in `pt_regs` when it returns.

@@ -318,6 +318,7 @@ mod tests {
             wall: WallOffset::from_ns(0),
             closed_wall: None,
             stored: 0,
+            last_seq: 0,
             last_at: None,
             segments: Vec::new(),
         }
