@@ -3,10 +3,10 @@
 //! Only what the probe needs is understood of the format. Source: Documentation/bpf/btf.rst.
 
 use std::collections::HashMap;
+use std::mem::offset_of;
 
 use vctl_common::layout::{
-    DENTRY_WINDOW, FIELDS, Field, LAYOUT_LEN, MOUNT_WINDOW, NR_EXECVEAT, REGS_ARG0, SIZEOF_UPID,
-    WINDOW_BYTES,
+    DentryWindow, FIELDS, Field, LAYOUT_LEN, MountWindow, NR_EXECVEAT, REGS_ARG0, SIZEOF_UPID,
 };
 
 /// BTF does not tell where a member is.
@@ -276,42 +276,28 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
             .unwrap_or_default();
         *slot = first + place(btf, candidates.iter(), "pt_regs", member, 0)?;
     }
-    let offset = |field: Field| layout[field as usize];
-    let dentry = [Field::DentryParent, Field::DentryNameLen, Field::DentryName];
-    let mount = [
-        Field::MountParent,
-        Field::MountMountpoint,
-        Field::VfsmountRoot,
-    ];
-    let windows = (
-        window("dentry", dentry, offset)?,
-        window("mount", mount, |field| match field {
-            Field::VfsmountRoot => offset(Field::MountMnt) + offset(field),
-            field => offset(field),
-        })?,
-    );
-    (layout[DENTRY_WINDOW], layout[MOUNT_WINDOW]) = windows;
+    windows(|field| layout[field as usize])?;
     layout[NR_EXECVEAT] = EXECVEAT;
     Ok(layout)
 }
 
-/// Begins a window at the first of some members and makes sure that it reaches the last.
-fn window(
-    of: &'static str,
-    members: [Field; 3],
-    offset: impl Fn(Field) -> u32,
-) -> Result<u32, BtfError> {
-    let places = members.map(&offset);
-    let first = places.iter().copied().min().unwrap_or(0);
-    // Every member is a pointer or shorter.
-    let fits = places
-        .iter()
-        .all(|at| (at - first) as usize + 8 <= WINDOW_BYTES);
-    if fits {
-        Ok(first)
-    } else {
-        Err(BtfError::Scattered { of })
+/// Makes sure that what the probe reads at once lies as it is read.
+fn windows(offset: impl Fn(Field) -> u32) -> Result<(), BtfError> {
+    let lies = |field, begin, at| offset(field) == offset(begin) + at as u32;
+    if !lies(
+        Field::DentryName,
+        Field::DentryParent,
+        offset_of!(DentryWindow, name),
+    ) {
+        return Err(BtfError::Scattered { of: "dentry" });
     }
+    let root = offset(Field::MountMnt) + offset(Field::VfsmountRoot);
+    let root_lies = root == offset(Field::MountParent) + offset_of!(MountWindow, root) as u32;
+    let mountpoint = offset_of!(MountWindow, mountpoint);
+    if !root_lies || !lies(Field::MountMountpoint, Field::MountParent, mountpoint) {
+        return Err(BtfError::Scattered { of: "mount" });
+    }
+    Ok(())
 }
 
 /// First three arguments of a system call as they lie in `pt_regs` when it returns.
