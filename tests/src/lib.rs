@@ -1,1 +1,3 @@
-//! Specs.
+//! Specs, and the load and measurements that stand beside them.
+
+pub mod load;
