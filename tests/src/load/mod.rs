@@ -5,6 +5,7 @@ pub mod child;
 pub mod pace;
 pub mod ledger;
 pub mod spawn;
+pub mod compare;
 pub mod stats;
 pub mod process_cost;
 pub mod bpf_cost;
