@@ -1,0 +1,2 @@
+//! What vctl promises, on a real host: one file per promise.
+mod lab;

@@ -1,0 +1,46 @@
+//! Ctrl-C and SIGTERM: every lab of the process is undone before it ends.
+
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::journal::Journal;
+
+static LIVE: Mutex<Vec<Weak<Journal>>> = Mutex::new(Vec::new());
+static WATCHER: Once = Once::new();
+
+/// Has the journal undone when the process is told to end.
+pub(super) fn watch(journal: &Arc<Journal>) {
+    let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    live.retain(|journal| journal.strong_count() > 0);
+    live.push(Arc::downgrade(journal));
+    WATCHER.call_once(|| {
+        let mut signals = match Signals::new([SIGINT, SIGTERM, SIGHUP]) {
+            Ok(signals) => signals,
+            Err(error) => return super::say(&format!("Ctrl-C will not undo: {error}")),
+        };
+        std::thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                undo_and_end(signal);
+            }
+        });
+    });
+}
+
+#[allow(
+    clippy::exit,
+    reason = "the process was told to end; the shell expects 128 + signal"
+)]
+fn undo_and_end(signal: i32) -> ! {
+    super::say("interrupted: undoing what was changed");
+    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    for failure in live
+        .iter()
+        .filter_map(Weak::upgrade)
+        .flat_map(|journal| journal.undo())
+    {
+        super::say(&format!("{failure:#}"));
+    }
+    std::process::exit(128 + signal)
+}

@@ -1,0 +1,132 @@
+//! Undoes what a lab changes on the machine, whatever ends the lab.
+//!
+//! Each side effect is written down before it is made. The entries are undone, last first, when
+//! the lab is dropped (a panic included) and on Ctrl-C; after a `kill -9` the next lab finds a
+//! journal that nobody holds the lock of and undoes it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+
+use super::account;
+use super::undo::Undo;
+
+/// Survives a reboot, as the accounts and files in `/etc` do that it tells of.
+const JOURNALS: &str = "/var/lib/vctl-lab";
+
+/// The changes of one lab, on disk before they are made.
+pub struct Journal {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Locked as long as the lab lives.
+    file: File,
+    entries: Vec<Undo>,
+}
+
+impl Journal {
+    /// Opens the journal of a new lab, after repairing what dead labs left.
+    pub fn open(id: &str) -> Result<Arc<Self>> {
+        repair()?;
+        let _turn = account::lock()?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(JOURNALS)
+            .context("cannot make the directory of lab journals")?;
+        let path = Path::new(JOURNALS).join(format!("{id}.journal"));
+        // Locked before it has its name: a lab that starts now must not take it for a dead one's.
+        let unnamed = path.with_extension("new");
+        let file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .mode(0o600)
+            .open(&unnamed)
+            .with_context(|| format!("cannot create `{}`", unnamed.display()))?;
+        file.lock()?;
+        fs::rename(&unnamed, &path)?;
+        let journal = Arc::new(Self {
+            path,
+            state: Mutex::new(State {
+                file,
+                entries: Vec::new(),
+            }),
+        });
+        super::interrupt::watch(&journal);
+        Ok(journal)
+    }
+
+    /// Writes down how to undo a change that is about to be made.
+    pub fn before(&self, undo: Undo) -> Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line = serde_json::to_vec(&undo)?;
+        line.push(b'\n');
+        state.file.write_all(&line)?;
+        state.file.sync_data()?;
+        state.entries.push(undo);
+        Ok(())
+    }
+
+    /// Undoes everything, last first, and returns what could not be undone.
+    ///
+    /// Calling it again does nothing.
+    pub fn undo(&self) -> Vec<anyhow::Error> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = std::mem::take(&mut state.entries);
+        let failures = undo_all(&entries);
+        // A lab that opens its journal now must not lose the directory under its feet.
+        let _turn = account::lock();
+        // The file stands for "there may be something to undo", so it goes last.
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_dir(JOURNALS);
+        failures
+    }
+}
+
+/// Undoes the journals of labs that are dead.
+fn repair() -> Result<()> {
+    let Ok(journals) = fs::read_dir(JOURNALS) else {
+        return Ok(());
+    };
+    for entry in journals {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "journal")
+        {
+            continue;
+        }
+        // A lab may end, and its journal go, while we look.
+        let Ok(file) = File::open(&path) else {
+            continue;
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => continue,
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        for failure in undo_all(&read(&file)) {
+            super::say(&format!("repair: {failure:#}"));
+        }
+        let _ = fs::remove_file(&path);
+    }
+    Ok(())
+}
+
+/// Reads the entries of a journal; a last line cut short was of a change never made.
+fn read(file: &File) -> Vec<Undo> {
+    let lines = BufReader::new(file).lines();
+    let entries = lines.map_while(|line| serde_json::from_str(&line.ok()?).ok());
+    entries.collect()
+}
+
+fn undo_all(entries: &[Undo]) -> Vec<anyhow::Error> {
+    let undone = entries.iter().rev().map(Undo::undo);
+    undone.filter_map(Result::err).collect()
+}

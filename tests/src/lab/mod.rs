@@ -1,0 +1,287 @@
+//! A host to log in to, on loopback: sshd with throw-away authorities, throw-away accounts, the
+//! PAM hook, the agent.
+//!
+//! ```no_run
+//! # use vctl_tests::lab::{Lab, Options};
+//! let lab = Lab::start(&Options::default())?;
+//! let alice = lab.certificate("alice", 11)?;
+//! lab.ssh_ok(&alice, "true")?;
+//! let timeline = lab.vctl(&["session", "--local", "11"])?;
+//! # anyhow::Ok(())
+//! ```
+mod account;
+mod agent;
+mod certificate;
+mod client;
+mod interrupt;
+mod journal;
+mod ledger;
+mod mounts;
+pub mod process;
+mod requirements;
+mod sshd;
+mod undo;
+
+use std::fs::{self, DirBuilder};
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+
+pub use agent::Agent;
+pub use certificate::{Authority, Certificate, Subject};
+pub use journal::Journal;
+pub use ledger::Ledger;
+pub use requirements::{Programs, installed, missing, skip};
+pub use undo::Undo;
+
+/// How a lab differs from the usual one.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Keys of the agent's configuration, beside its directories.
+    pub agent: Vec<(&'static str, String)>,
+    /// Leaves starting the agent to the caller.
+    pub agent_waits: bool,
+    /// Accounts beside the first one.
+    pub more_users: usize,
+    /// Authorities beside the first one.
+    pub more_authorities: usize,
+    /// Lines for sshd's configuration.
+    pub sshd: String,
+}
+
+/// The host. What it changed on the machine is undone when it is dropped.
+pub struct Lab {
+    id: String,
+    root: PathBuf,
+    pub programs: Programs,
+    pub agent: Agent,
+    sshd: sshd::Sshd,
+    users: Vec<String>,
+    authorities: Vec<Authority>,
+    journal: Arc<Journal>,
+}
+
+impl Lab {
+    /// Starts a lab; when that fails half way, what was done is undone.
+    pub fn start(options: &Options) -> Result<Self> {
+        let id = new_id();
+        let journal = Journal::open(&id)?;
+        Self::build(id, &journal, options).inspect_err(|_| {
+            report(&journal);
+        })
+    }
+
+    /// Starts a lab, or tells why that is impossible here and returns `None`.
+    ///
+    /// # Panics
+    /// When a lab is possible and does not start.
+    pub fn or_skip(options: &Options) -> Option<Self> {
+        match missing() {
+            Some(why) => {
+                skip(&why);
+                None
+            }
+            None => Some(Self::start(options).unwrap_or_else(|error| panic!("{error:?}"))),
+        }
+    }
+
+    fn build(id: String, journal: &Arc<Journal>, options: &Options) -> Result<Self> {
+        let programs = Programs::find()?;
+        let root = Path::new("/run").join(&id);
+        journal.before(Undo::RemoveTree { path: root.clone() })?;
+        // Passable, not readable: the accounts' homes are below it.
+        make_directory(&root, 0o711)?;
+        make_directory(&root.join("homes"), 0o711)?;
+        make_directory(&root.join("keys"), 0o700)?;
+        make_directory(&root.join("authorized_keys"), 0o755)?;
+        mounts::ensure(journal)?;
+        let authorities = (0..=options.more_authorities)
+            .map(|number| Authority::create(&root.join("keys"), &format!("ca{number}")))
+            .collect::<Result<Vec<_>>>()?;
+        let users = (0..=options.more_users)
+            .map(|number| {
+                let name = format!("{id}-{number}");
+                account::add(journal, &name, &root.join("homes"))?;
+                Ok(name)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let pins = Path::new("/sys/fs/bpf").join(&id);
+        let agent = Agent::prepare(journal, &programs.agent, &root, &pins, &options.agent)?;
+        let hook = format!(
+            "session required pam_exec.so quiet {} stamp --config {}\n",
+            programs.agent.display(),
+            agent.config.display()
+        );
+        let settings = sshd::Settings {
+            root: &root,
+            service: &id,
+            authorities: &authorities,
+            session_lines: &hook,
+            extra: &options.sshd,
+        };
+        let mut lab = Self {
+            sshd: sshd::Sshd::start(journal, &settings)?,
+            id,
+            root,
+            programs,
+            agent,
+            users,
+            authorities,
+            journal: Arc::clone(journal),
+        };
+        if !options.agent_waits {
+            lab.agent.start()?;
+        }
+        Ok(lab)
+    }
+
+    /// Starts another agent on this host, with other directories.
+    pub fn another_agent(&self, name: &str, pin_dir: Option<&Path>) -> Result<Agent> {
+        let directory = self.root.join(name);
+        make_directory(&directory, 0o700)?;
+        let own = PathBuf::from(format!("/sys/fs/bpf/{}-{name}", self.id));
+        let pin_dir = pin_dir.unwrap_or(&own);
+        Agent::prepare(
+            &self.journal,
+            &self.programs.agent,
+            &directory,
+            pin_dir,
+            &[],
+        )
+    }
+
+    /// Signs a certificate of the first authority for the lab's users.
+    pub fn certificate(&self, key_id: &str, serial: u64) -> Result<Certificate> {
+        let principals = self.users.join(",");
+        self.certificate_of(
+            0,
+            Subject {
+                key_id,
+                serial,
+                principals: &principals,
+                options: &[],
+            },
+        )
+    }
+
+    /// Signs a certificate of the authority with that number.
+    pub fn certificate_of(&self, authority: usize, subject: Subject<'_>) -> Result<Certificate> {
+        let authority = self
+            .authorities
+            .get(authority)
+            .context("no such authority")?;
+        authority.sign(&self.keys(), subject)
+    }
+
+    /// Makes a plain key that may log in as the first user without a certificate.
+    pub fn plain_key(&self) -> Result<Certificate> {
+        let key = self.keys().join("plain");
+        certificate::key_pair(&key, "plain")?;
+        let authorized = self.root.join("authorized_keys").join(self.user());
+        fs::copy(key.with_extension("pub"), authorized)?;
+        Ok(Certificate {
+            key_id: "plain".to_owned(),
+            serial: 0,
+            key,
+            certificate: None,
+        })
+    }
+
+    /// Runs `vctl` on this lab's spool.
+    pub fn vctl(&self, args: &[&str]) -> Result<Output> {
+        self.vctl_command(args)
+            .output()
+            .context("cannot run `vctl`")
+    }
+
+    pub fn vctl_command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.programs.vctl);
+        command
+            .args(args)
+            .env("VCTL_SPOOL_DIR", self.spool())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.sshd.port
+    }
+
+    /// The first account.
+    pub fn user(&self) -> &str {
+        &self.users[0]
+    }
+
+    pub fn users(&self) -> &[String] {
+        &self.users
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.root.join("homes").join(self.user())
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// Ends the lab now and returns what could not be undone.
+    pub fn end(self) -> Vec<anyhow::Error> {
+        self.journal.undo()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            say(&format!(
+                "the agent's last words:\n{}",
+                self.agent.last_words()
+            ));
+        }
+        report(&self.journal);
+    }
+}
+
+fn report(journal: &Journal) {
+    for failure in journal.undo() {
+        say(&format!("could not be undone: {failure:#}"));
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    let made = DirBuilder::new().mode(mode).create(path);
+    made.with_context(|| format!("cannot make `{}`", path.display()))
+}
+
+/// A name for everything of one lab; short, as user names may have 32 characters.
+fn new_id() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("vctl-lab-{:x}-{number:x}", std::process::id())
+}
+
+/// Tells the person at the terminal, past libtest, which keeps back what a passing test prints.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

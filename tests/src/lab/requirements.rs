@@ -1,0 +1,137 @@
+//! Whether this machine can run a lab, and if not, exactly why.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, ensure};
+
+/// The programs under test, as the build left them.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    pub agent: PathBuf,
+    pub vctl: PathBuf,
+    /// The tests' own helper programs.
+    pub directory: PathBuf,
+}
+
+impl Programs {
+    /// Finds the programs beside the running one, or in `VCTL_BIN_DIR`.
+    pub fn find() -> Result<Self> {
+        let directory = match std::env::var_os("VCTL_BIN_DIR") {
+            Some(directory) => PathBuf::from(directory),
+            None => beside(&std::env::current_exe()?),
+        };
+        let directory = directory
+            .canonicalize()
+            .with_context(|| format!("`{}` is no directory", directory.display()))?;
+        let programs = Self {
+            agent: directory.join("vctl-agent"),
+            vctl: directory.join("vctl"),
+            directory,
+        };
+        for program in [&programs.agent, &programs.vctl] {
+            let built = program.exists();
+            ensure!(
+                built,
+                "`{}` is not built: run `cargo xtask test`",
+                program.display()
+            );
+        }
+        Ok(programs)
+    }
+}
+
+/// A test binary is in `deps`, below the directory of the programs.
+fn beside(program: &Path) -> PathBuf {
+    let directory = program.parent().unwrap_or(Path::new("."));
+    if directory.ends_with("deps") {
+        directory.parent().unwrap_or(directory).to_owned()
+    } else {
+        directory.to_owned()
+    }
+}
+
+/// Returns why no lab can run here; `None` when one can.
+pub fn missing() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("not root: run `cargo xtask test`".to_owned());
+    }
+    let programs = match Programs::find() {
+        Ok(programs) => programs,
+        Err(error) => return Some(format!("{error:#}")),
+    };
+    let tools = ["ssh", "scp", "sftp", "ssh-keygen", "useradd", "userdel"];
+    if let Some(tool) = tools.iter().find(|tool| !installed(tool)) {
+        return Some(format!("`{tool}` is not installed"));
+    }
+    bpf_problem(&programs).unwrap_or_else(|error| Some(format!("{error:#}")))
+}
+
+/// Whether a program is in one of the directories that Debian keeps programs in.
+pub fn installed(program: &str) -> bool {
+    let directories = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin"];
+    directories
+        .iter()
+        .any(|directory| Path::new(directory).join(program).exists())
+}
+
+/// Asks the agent whether the probe can run on this kernel.
+fn bpf_problem(programs: &Programs) -> Result<Option<String>> {
+    let output = Command::new(&programs.agent)
+        .args(["check", "-o", "json", "--config", "/dev/null"])
+        .output()
+        .context("cannot run `vctl-agent check`")?;
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).with_context(|| {
+        format!(
+            "`vctl-agent check` says no JSON: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )
+    })?;
+    Ok(kernel_failures(&report))
+}
+
+/// Returns the failed checks that a lab cannot bring about itself.
+fn kernel_failures(report: &serde_json::Value) -> Option<String> {
+    let of_the_kernel =
+        |name: &str| ["kernel", "btf", "bpf", "lockdown", "tracepoints"].contains(&name);
+    let text = |check: &serde_json::Value, key: &str| {
+        check
+            .get(key)
+            .and_then(|value| value.as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let checks = report.get("checks").and_then(|checks| checks.as_array())?;
+    let failed = checks
+        .iter()
+        .filter(|check| text(check, "status") == "fail" && of_the_kernel(&text(check, "name")));
+    let reasons: Vec<_> = failed
+        .map(|check| {
+            format!(
+                "{}: {} ({})",
+                text(check, "name"),
+                text(check, "detail"),
+                text(check, "fix")
+            )
+        })
+        .collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Tells that a spec cannot run here; with `VCTL_TEST_REQUIRE` set that is a failure.
+///
+/// Written past libtest, which would keep it back for a spec that passes.
+pub fn skip(why: &str) {
+    assert!(
+        std::env::var_os("VCTL_TEST_REQUIRE").is_none(),
+        "must not be skipped, but: {why}"
+    );
+    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+    let thread = std::thread::current();
+    let spec = thread.name().unwrap_or("a spec");
+    let _ = writeln!(std::io::stderr(), "skipped ({count}): {spec}: {why}");
+}

@@ -1,0 +1,215 @@
+//! The lab's own sshd, with its own PAM service: the system's files are never edited.
+//!
+//! Until OpenSSH 9.8 sshd takes its program name as its PAM service, so it is started through a
+//! symlink; from 9.8 on `PAMServiceName` names it.
+
+use std::fs::{self, DirBuilder, File};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::certificate::{Authority, key_pair};
+use super::journal::Journal;
+use super::undo::Undo;
+
+pub(super) struct Sshd {
+    child: Child,
+    pub(super) port: u16,
+}
+
+/// What sshd is to be told.
+pub(super) struct Settings<'a> {
+    pub(super) root: &'a Path,
+    /// Name of the program and of the PAM service.
+    pub(super) service: &'a str,
+    pub(super) authorities: &'a [Authority],
+    /// Lines of the PAM session stack that run the agent's hook.
+    pub(super) session_lines: &'a str,
+    /// Lines added to sshd's configuration.
+    pub(super) extra: &'a str,
+}
+
+impl Sshd {
+    pub(super) fn start(journal: &Journal, settings: &Settings<'_>) -> Result<Self> {
+        let root = settings.root;
+        write_pam_service(journal, settings)?;
+        let separation = Path::new("/run/sshd");
+        if !separation.exists() {
+            journal.before(Undo::RemoveEmptyDirectory {
+                path: separation.to_owned(),
+            })?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(separation)?;
+        }
+        key_pair(&root.join("keys/host"), "host")?;
+        let lines = settings.authorities.iter().map(Authority::public_line);
+        fs::write(root.join("trusted_ca"), lines.collect::<Result<String>>()?)?;
+        let program = root.join(settings.service);
+        let real = program_path()?;
+        symlink(&real, &program)?;
+        let config = root.join("sshd_config");
+        journal.before(Undo::EndProcess {
+            program: fs::canonicalize(&real)?,
+            argument: config.clone(),
+        })?;
+        // A port that was free a moment ago may be taken by another lab that asks at the same time.
+        for _ in 0..5 {
+            let port = free_port()?;
+            fs::write(&config, configuration(settings, &real, port)?)?;
+            write_known_hosts(root, port)?;
+            let mut child = Command::new(&program)
+                .args(["-D", "-e", "-f"])
+                .arg(&config)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(File::create(root.join("sshd.log"))?)
+                // Ctrl-C at the terminal is for the lab to handle, in its own order.
+                .process_group(0)
+                .spawn()
+                .with_context(|| format!("cannot start `{}`", program.display()))?;
+            if answers(&mut child, port)? {
+                return Ok(Self { child, port });
+            }
+        }
+        let log = fs::read_to_string(root.join("sshd.log")).unwrap_or_default();
+        bail!("sshd does not start: {}", log.trim())
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        // Ended by the journal; this only takes the zombie away.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write_pam_service(journal: &Journal, settings: &Settings<'_>) -> Result<()> {
+    let path = Path::new("/etc/pam.d").join(settings.service);
+    journal.before(Undo::RemoveFile { path: path.clone() })?;
+    let stack = format!(
+        "# Made by vctl's tests; removed when they end.\n\
+         auth required pam_deny.so\n\
+         account required pam_permit.so\n\
+         session required pam_loginuid.so\n\
+         {}",
+        settings.session_lines
+    );
+    fs::write(&path, stack).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+fn configuration(settings: &Settings<'_>, program: &Path, port: u16) -> Result<String> {
+    let root = settings.root.display();
+    let service = settings.service;
+    let service_line = if names_its_pam_service(program)? {
+        format!("PAMServiceName {service}\n")
+    } else {
+        String::new()
+    };
+    Ok(format!(
+        "ListenAddress 127.0.0.1:{port}\n\
+         HostKey {root}/keys/host\n\
+         PidFile none\n\
+         UsePAM yes\n\
+         {service_line}\
+         TrustedUserCAKeys {root}/trusted_ca\n\
+         AuthorizedKeysFile {root}/authorized_keys/%u\n\
+         PasswordAuthentication no\n\
+         KbdInteractiveAuthentication no\n\
+         PrintMotd no\n\
+         PrintLastLog no\n\
+         MaxStartups 200\n\
+         MaxSessions 100\n\
+         LogLevel VERBOSE\n\
+         Subsystem sftp {}\n\
+         {}",
+        sftp_server().display(),
+        settings.extra
+    ))
+}
+
+/// Whether this sshd has `PAMServiceName` (9.8 and later).
+fn names_its_pam_service(program: &Path) -> Result<bool> {
+    // `-V` exits 0 from 9.2 on and with usage text before: both name the version on stderr.
+    let output = Command::new(program).arg("-V").output()?;
+    Ok(version(&String::from_utf8_lossy(&output.stderr)).is_some_and(|version| version >= (9, 8)))
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let rest = text.split("OpenSSH_").nth(1)?;
+    let (major, rest) = rest.split_once('.')?;
+    let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn write_known_hosts(root: &Path, port: u16) -> Result<()> {
+    let key = fs::read_to_string(root.join("keys/host.pub"))?;
+    fs::write(
+        root.join("known_hosts"),
+        format!("[127.0.0.1]:{port} {key}"),
+    )?;
+    Ok(())
+}
+
+fn program_path() -> Result<PathBuf> {
+    let candidates = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"];
+    let found = candidates
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists());
+    found.context("sshd is not installed")
+}
+
+/// The external server: one inside sshd is no exec, and sftp would show nothing.
+fn sftp_server() -> PathBuf {
+    let candidates = [
+        "/usr/lib/openssh/sftp-server",
+        "/usr/libexec/openssh/sftp-server",
+    ];
+    let found = candidates
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists());
+    found.unwrap_or_else(|| PathBuf::from("/usr/lib/ssh/sftp-server"))
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+/// Waits until sshd takes connections; false when it ended instead.
+fn answers(child: &mut Child, port: u16) -> Result<bool> {
+    let asked = Instant::now();
+    while asked.elapsed() < Duration::from_secs(10) {
+        if child.try_wait()?.is_some() {
+            return Ok(false);
+        }
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    bail!("sshd does not answer on port {port}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("OpenSSH_9.2, OpenSSL 3.0.19"), Some((9, 2)));
+        assert_eq!(version("OpenSSH_10.0p2 Debian-7"), Some((10, 0)));
+        assert!(version("OpenSSH_9.10") > version("OpenSSH_9.8"));
+        assert_eq!(version("unknown option -- V"), None);
+    }
+}

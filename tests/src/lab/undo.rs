@@ -1,0 +1,123 @@
+//! The side effects a lab has, by what takes them back.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::account;
+use super::process;
+
+/// One change, by what undoes it. Undoing a change that was never made, or was undone, does
+/// nothing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "undo", rename_all = "snake_case")]
+pub enum Undo {
+    RemoveFile {
+        path: PathBuf,
+    },
+    RemoveTree {
+        path: PathBuf,
+    },
+    /// Only when nobody else put something into it.
+    RemoveEmptyDirectory {
+        path: PathBuf,
+    },
+    Unmount {
+        path: PathBuf,
+    },
+    /// Ends the account's processes, then deletes it.
+    DeleteUser {
+        name: String,
+    },
+    /// Ends each process that runs `program` and names `argument`, a path no other lab has.
+    EndProcess {
+        program: PathBuf,
+        argument: PathBuf,
+    },
+    /// Puts a kernel setting back.
+    WriteFile {
+        path: PathBuf,
+        content: String,
+    },
+}
+
+impl Undo {
+    pub(super) fn undo(&self) -> Result<()> {
+        match self {
+            Self::RemoveFile { path } => gone(fs::remove_file(path), path),
+            Self::RemoveTree { path } => gone(fs::remove_dir_all(path), path),
+            Self::RemoveEmptyDirectory { path } => match fs::remove_dir(path) {
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+                result => gone(result, path),
+            },
+            Self::Unmount { path } => match nix::mount::umount(path) {
+                // Not mounted, or in use by somebody who came later.
+                Ok(()) | Err(nix::Error::EINVAL | nix::Error::EBUSY) => Ok(()),
+                Err(error) => {
+                    Err(error).with_context(|| format!("cannot unmount `{}`", path.display()))
+                }
+            },
+            Self::DeleteUser { name } => delete_user(name),
+            Self::EndProcess { program, argument } => end(|| process::running(program, argument)),
+            Self::WriteFile { path, content } => fs::write(path, content)
+                .with_context(|| format!("cannot restore `{}`", path.display())),
+        }
+    }
+}
+
+fn gone(result: std::io::Result<()>, path: &Path) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.with_context(|| format!("cannot remove `{}`", path.display())),
+    }
+}
+
+fn delete_user(name: &str) -> Result<()> {
+    let Some(user) = nix::unistd::User::from_name(name)? else {
+        return Ok(());
+    };
+    end(|| process::of_user(user.uid.as_raw()))?;
+    let _lock = account::lock()?;
+    let output = Command::new("userdel").arg(name).output()?;
+    if !output.status.success() {
+        bail!(
+            "cannot delete user `{name}`: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+/// Asks the processes to end, and after two seconds no longer asks.
+fn end(processes: impl Fn() -> Result<Vec<Pid>>) -> Result<()> {
+    let asked = Instant::now();
+    let mut signal = Signal::SIGTERM;
+    loop {
+        let pids = processes()?;
+        if pids.is_empty() {
+            return Ok(());
+        }
+        for pid in &pids {
+            // It may have ended by itself meanwhile.
+            let _ = kill(*pid, signal);
+            // A stopped process takes SIGTERM only when it goes on.
+            let _ = kill(*pid, Signal::SIGCONT);
+        }
+        if asked.elapsed() > Duration::from_secs(10) {
+            bail!("processes {pids:?} do not end");
+        }
+        std::thread::sleep(Duration::from_millis(30));
+        signal = if asked.elapsed() > Duration::from_secs(2) {
+            Signal::SIGKILL
+        } else {
+            signal
+        };
+    }
+}
