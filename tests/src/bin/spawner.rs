@@ -42,6 +42,12 @@ struct Options {
     /// PAM session hook to run first: this process becomes a login
     #[arg(long, value_name = "AGENT")]
     stamp: Option<PathBuf>,
+    /// File to create after the hook; the load begins when somebody removes it
+    #[arg(long, value_name = "FILE")]
+    hold: Option<PathBuf>,
+    /// Configuration for the hook
+    #[arg(long, requires = "stamp")]
+    stamp_config: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -51,9 +57,21 @@ fn main() -> anyhow::Result<()> {
             .with_context(|| format!("cannot write the child `{}`", options.child.display()))?;
     }
     if let Some(agent) = &options.stamp {
-        let hook = Command::new(agent).arg("stamp").status();
-        let status = hook.with_context(|| format!("cannot run `{}`", agent.display()))?;
+        let mut hook = Command::new(agent);
+        hook.arg("stamp");
+        if let Some(config) = &options.stamp_config {
+            hook.arg("--config").arg(config);
+        }
+        let status = hook.status();
+        let status = status.with_context(|| format!("cannot run `{}`", agent.display()))?;
         ensure!(status.success(), "the stamp failed: {status}");
+    }
+    if let Some(hold) = &options.hold {
+        File::create(hold).with_context(|| format!("cannot create `{}`", hold.display()))?;
+        while hold.exists() {
+            // Seldom enough to be no load, often enough not to be noticed.
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
     let stop = match (options.count, options.seconds) {
         (Some(count), _) => Stop::AfterCount(count),

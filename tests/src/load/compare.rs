@@ -164,7 +164,14 @@ mod tests {
             compare(&rows, stored)
         };
         let no_exec = change(&|stored| drop(stored.remove(0)));
-        assert_eq!((no_exec.missing_execs, no_exec.missing_exits, no_exec.foreign), (1, 0, 0));
+        assert_eq!(
+            (
+                no_exec.missing_execs,
+                no_exec.missing_exits,
+                no_exec.foreign
+            ),
+            (1, 0, 0)
+        );
         let no_exit = change(&|stored| drop(stored.remove(1)));
         assert_eq!((no_exit.missing_execs, no_exit.missing_exits), (0, 1));
         let neither = change(&|stored| drop(stored.drain(..2)));

@@ -10,3 +10,4 @@ pub mod stats;
 pub mod process_cost;
 pub mod bpf_cost;
 pub mod peer;
+pub mod guest;

@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use vctl_tests::load::stats::u64_as_f64;
+
 use super::machine::Machine;
 
 /// One run of the bench, as it is committed.
@@ -34,6 +36,47 @@ pub(crate) struct Section {
     pub(crate) raw: serde_json::Value,
     /// Why the scenario ended early.
     pub(crate) error: Option<String>,
+}
+
+/// What a scenario hands back.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) raw: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Findings {
+    pub(crate) fn at_most(&mut self, name: &str, measured: f64, unit: &str, limit: f64) {
+        self.add(name, measured, unit, Limit::AtMost(limit));
+    }
+
+    pub(crate) fn at_least(&mut self, name: &str, measured: f64, unit: &str, limit: f64) {
+        self.add(name, measured, unit, Limit::AtLeast(limit));
+    }
+
+    pub(crate) fn exactly(&mut self, name: &str, measured: u64, unit: &str, limit: u64) {
+        self.add(
+            name,
+            u64_as_f64(measured),
+            unit,
+            Limit::Exactly(u64_as_f64(limit)),
+        );
+    }
+
+    pub(crate) fn state(&mut self, name: &str, measured: f64, unit: &str) {
+        self.add(name, measured, unit, Limit::None);
+    }
+
+    /// Keeps samples or counters under a name.
+    pub(crate) fn keep(&mut self, name: &str, value: &impl Serialize) -> Result<()> {
+        self.raw
+            .insert(name.to_owned(), serde_json::to_value(value)?);
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, measured: f64, unit: &str, limit: Limit) {
+        self.figures.push(Figure::new(name, measured, unit, limit));
+    }
 }
 
 /// One number that was demanded, or that explains one.
@@ -153,7 +196,9 @@ mod tests {
     fn a_figure_is_held_against_its_limit() {
         let met = |measured, limit| Figure::new("x", measured, "ms", limit).met;
         assert!(met(5.0, Limit::AtMost(5.0)) && !met(5.1, Limit::AtMost(5.0)));
-        assert!(met(40_000.0, Limit::AtLeast(40_000.0)) && !met(39_999.0, Limit::AtLeast(40_000.0)));
+        assert!(
+            met(40_000.0, Limit::AtLeast(40_000.0)) && !met(39_999.0, Limit::AtLeast(40_000.0))
+        );
         assert!(met(0.0, Limit::Exactly(0.0)) && !met(1.0, Limit::Exactly(0.0)));
         assert!(met(7.0, Limit::None));
     }
