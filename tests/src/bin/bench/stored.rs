@@ -77,7 +77,7 @@ pub(crate) fn closed_session(rig: &Rig, serial: u64) -> Result<Session> {
     let wanted = serial.to_string();
     wait_for(
         "the end of the session in the spool",
-        Duration::from_secs(60),
+        Duration::from_mins(1),
         || {
             let of_serial = |session: &Session| session.serial.as_deref() == Some(&*wanted);
             let found = list(rig)?.into_iter().find(of_serial);
