@@ -1,2 +1,11 @@
 //! What vctl promises, on a real host: one file per promise.
+#![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
+mod fixture;
 mod lab;
+mod login;
+mod attribution;
+mod exec;
+mod exit;
+mod restart;
+mod modes;
+mod hostile;

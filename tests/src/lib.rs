@@ -3,3 +3,4 @@
 //! their own ledger.
 pub mod lab;
 pub mod load;
+pub mod truth;

@@ -1,1 +1,52 @@
-fn main() {}
+//! The one way to build, check, test and show vctl. CI calls the same tasks as people do.
+mod check;
+mod command;
+mod demo;
+mod packages;
+mod test;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, check, test and show vctl")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Log two people in over a real sshd and show what each of them did
+    Demo(demo::Options),
+    /// Run all tests, those on a real sshd and this kernel included
+    Test(test::Options),
+    /// Check formatting, lints and house rules
+    Check,
+    /// Check the house rules that no compiler knows
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            command::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::env::set_current_dir(manifest.parent().unwrap_or(manifest))?;
+    match task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Check => check::run(),
+        Task::Tidy => tidy::run(),
+    }
+}

@@ -1,1 +1,31 @@
-//! (to come)
+//! The one writer of the spool. Its format, and what it promises, is in [`vctl_common::spool`].
+//!
+//! # Durability
+//! `commit` hands a batch to the kernel: it survives `kill -9`. `sync` makes it survive the machine;
+//! `commit_durable` does both, for what must be on disk before somebody is answered. When syncing
+//! fails, the kernel may have thrown the pages away and would call the next try a success: the
+//! writer goes on in a new segment and says what it could not make durable.
+//!
+//! # What goes at the cap
+//! A new segment begins with who every open session is. Room for it is made by dropping whole
+//! segments: the oldest one whose sessions are all closed, else the oldest, never the one being
+//! written. First, and durably, the live segment gets for each session that loses events a gap
+//! with their number and sequence numbers, and a copy of its journal. So `vctl session` still says
+//! who it was and how many events were dropped. A copy whose session has no events left anywhere
+//! goes for good when the segment it lies in is dropped; that bounds them.
+//!
+//! Journals are copied, too, of sessions with events in other segments, and host-wide gaps as long
+//! as a segment from before their end is left. Events of no session (`capture: all`) are counted in
+//! [`Stats`]: a gap without a session would make every session look incomplete.
+
+mod batch;
+mod disk;
+mod active;
+mod recover;
+mod retain;
+mod writer;
+
+pub use batch::BatchBuilder;
+pub use disk::{Disk, HostDisk};
+pub use recover::{OpenSession, Recovered};
+pub use writer::{SpoolConfig, SpoolError, SpoolWriter, Stats};

@@ -74,6 +74,12 @@ impl Agent {
         })
     }
 
+    /// Returns the line of a PAM session stack that runs this agent's hook.
+    pub(super) fn hook(&self) -> String {
+        let (program, config) = (self.program.display(), self.config.display());
+        format!("session required pam_exec.so quiet {program} stamp --config {config}\n")
+    }
+
     /// Starts the agent and waits until it says that it is ready.
     pub fn start(&mut self) -> Result<()> {
         // What an earlier agent said last must not count for this one.

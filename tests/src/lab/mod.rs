@@ -13,11 +13,14 @@ mod account;
 mod agent;
 mod certificate;
 mod client;
+pub mod clock;
+mod cgroup;
 mod interrupt;
 mod journal;
 mod ledger;
 mod mounts;
 pub mod process;
+mod recorded;
 mod requirements;
 mod sshd;
 mod undo;
@@ -36,6 +39,7 @@ pub use agent::Agent;
 pub use certificate::{Authority, Certificate, Subject};
 pub use journal::Journal;
 pub use ledger::Ledger;
+pub use recorded::{Recorded, eventually, read};
 pub use requirements::{Programs, installed, missing, skip};
 pub use undo::Undo;
 
@@ -50,6 +54,12 @@ pub struct Options {
     pub more_users: usize,
     /// Authorities beside the first one.
     pub more_authorities: usize,
+    /// Puts each login into a cgroup of its own, as systemd's PAM module does.
+    pub cgroup_per_login: bool,
+    /// Makes the last account's group the agent's break-glass group.
+    pub break_glass: bool,
+    /// Puts the spool on a file system of that many bytes.
+    pub spool_bytes: Option<u64>,
     /// Lines for sshd's configuration.
     pub sshd: String,
 }
@@ -111,17 +121,24 @@ impl Lab {
             })
             .collect::<Result<Vec<_>>>()?;
         let pins = Path::new("/sys/fs/bpf").join(&id);
-        let agent = Agent::prepare(journal, &programs.agent, &root, &pins, &options.agent)?;
-        let hook = format!(
-            "session required pam_exec.so quiet {} stamp --config {}\n",
-            programs.agent.display(),
-            agent.config.display()
-        );
+        let mut keys = options.agent.clone();
+        if let (true, Some(user)) = (options.break_glass, users.last()) {
+            keys.push(("break_glass_group", user.clone()));
+        }
+        if let Some(bytes) = options.spool_bytes {
+            mounts::small(journal, &root.join("spool"), bytes)?;
+        }
+        let agent = Agent::prepare(journal, &programs.agent, &root, &pins, &keys)?;
+        let mut hooks = String::new();
+        if options.cgroup_per_login {
+            hooks.push_str(&cgroup::hook(journal, &id, &root)?);
+        }
+        hooks.push_str(&agent.hook());
         let settings = sshd::Settings {
             root: &root,
             service: &id,
             authorities: &authorities,
-            session_lines: &hook,
+            session_lines: &hooks,
             extra: &options.sshd,
         };
         let mut lab = Self {
@@ -239,6 +256,11 @@ impl Lab {
 
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Returns where the unified cgroup hierarchy is mounted.
+    pub fn cgroups(&self) -> Result<PathBuf> {
+        mounts::unified_cgroups()
     }
 
     fn keys(&self) -> PathBuf {

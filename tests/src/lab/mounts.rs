@@ -1,7 +1,8 @@
 //! The kernel's file systems that the probe needs and that a bare machine may not have mounted.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
@@ -29,6 +30,31 @@ pub(super) fn ensure(journal: &Journal) -> Result<()> {
         .with_context(|| format!("cannot mount {kind} at `{at}`"))?;
     }
     Ok(())
+}
+
+/// Mounts a file system of `bytes`, to be filled.
+pub(super) fn small(journal: &Journal, at: &Path, bytes: u64) -> Result<()> {
+    DirBuilder::new().mode(0o700).create(at)?;
+    journal.before(Undo::Unmount { path: at.into() })?;
+    let options = format!("size={bytes},mode=0700");
+    mount(
+        Some("tmpfs"),
+        at,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )
+    .with_context(|| format!("cannot mount a tmpfs at `{}`", at.display()))
+}
+
+/// Returns where the unified cgroup hierarchy is; on a hybrid host not at `/sys/fs/cgroup`.
+pub(super) fn unified_cgroups() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let at = mounts.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(' ').collect();
+        (fields.get(2) == Some(&"cgroup2")).then(|| PathBuf::from(fields[1]))
+    });
+    at.context("no unified cgroup hierarchy is mounted")
 }
 
 fn mounted(mounts: &str, at: &str) -> bool {

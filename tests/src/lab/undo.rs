@@ -11,7 +11,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use vctl_common::time::WallOffset;
+
 use super::account;
+use super::clock;
 use super::process;
 
 /// One change, by what undoes it. Undoing a change that was never made, or was undone, does
@@ -31,6 +34,14 @@ pub enum Undo {
     },
     Unmount {
         path: PathBuf,
+    },
+    /// The group itself and those below it; their processes must be gone.
+    RemoveCgroups {
+        path: PathBuf,
+    },
+    /// Sets the wall clock back to what it would be had nobody stepped it.
+    RestoreClock {
+        offset_ns: i64,
     },
     /// Ends the account's processes, then deletes it.
     DeleteUser {
@@ -64,6 +75,8 @@ impl Undo {
                     Err(error).with_context(|| format!("cannot unmount `{}`", path.display()))
                 }
             },
+            Self::RemoveCgroups { path } => remove_cgroups(path),
+            Self::RestoreClock { offset_ns } => clock::set(WallOffset::from_ns(*offset_ns)),
             Self::DeleteUser { name } => delete_user(name),
             Self::EndProcess { program, argument } => end(|| process::running(program, argument)),
             Self::WriteFile { path, content } => fs::write(path, content)
@@ -77,6 +90,20 @@ fn gone(result: std::io::Result<()>, path: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         result => result.with_context(|| format!("cannot remove `{}`", path.display())),
     }
+}
+
+/// The files in a cgroup go with it; only directories can be removed.
+fn remove_cgroups(path: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(path) else {
+        return Ok(());
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_cgroups(&entry.path())?;
+        }
+    }
+    gone(fs::remove_dir(path), path)
 }
 
 fn delete_user(name: &str) -> Result<()> {

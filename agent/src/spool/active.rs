@@ -1,0 +1,165 @@
+//! The segment that is being written, and its index.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use vctl_common::spool::{BlockEntry, FileHeader, FileKind, Segment, SegmentFiles};
+use vctl_common::wire::Mark;
+
+use super::disk::Disk;
+
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) files: SegmentFiles,
+    pub(super) header: FileHeader,
+    segment: File,
+    index: File,
+    /// Where the next batch goes.
+    pub(super) end: u64,
+    /// Something of a failed batch may lie behind `end`.
+    overrun: bool,
+    index_end: u64,
+    /// Entries that are not in the index yet: it may lag, never skip.
+    pending: Vec<u8>,
+    pub(super) dirty: bool,
+    /// Sessions with events in it, and with anything in it.
+    pub(super) with_events: HashSet<Mark>,
+    pub(super) marks: HashSet<Mark>,
+}
+
+impl Active {
+    /// Creates the two files of a new segment; on failure neither is left.
+    pub(super) fn create(
+        disk: &mut impl Disk,
+        dir: &Path,
+        files: &SegmentFiles,
+        header: &FileHeader,
+    ) -> io::Result<Self> {
+        let created = Self::try_create(disk, dir, files, header);
+        if created.is_err() {
+            // Left behind they would do no harm: a file shorter than a header is no segment yet.
+            let _ = disk.remove(&files.segment);
+            let _ = disk.remove(&files.index);
+        }
+        created
+    }
+
+    fn try_create(
+        disk: &mut impl Disk,
+        dir: &Path,
+        files: &SegmentFiles,
+        header: &FileHeader,
+    ) -> io::Result<Self> {
+        let segment = disk.create(&files.segment)?;
+        disk.write_all_at(&segment, &header.encode(FileKind::Segment), 0)?;
+        let index = disk.create(&files.index)?;
+        disk.write_all_at(&index, &header.encode(FileKind::Index), 0)?;
+        disk.sync(&segment)?;
+        disk.sync_dir(dir)?;
+        Ok(Self {
+            files: files.clone(),
+            header: *header,
+            segment,
+            index,
+            end: FileHeader::LEN as u64,
+            overrun: false,
+            index_end: FileHeader::LEN as u64,
+            pending: Vec::new(),
+            dirty: false,
+            with_events: HashSet::new(),
+            marks: HashSet::new(),
+        })
+    }
+
+    /// Goes on with a segment whose index has been repaired.
+    pub(super) fn resume(disk: &mut impl Disk, loaded: &Segment) -> io::Result<Self> {
+        let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
+        let segment = open(&loaded.files.segment)?;
+        if loaded.end < loaded.len {
+            disk.truncate(&segment, loaded.end)?;
+        }
+        let mut active = Self {
+            files: loaded.files.clone(),
+            header: loaded.header,
+            segment,
+            index: open(&loaded.files.index)?,
+            end: loaded.end,
+            overrun: false,
+            index_end: (FileHeader::LEN + loaded.index_bytes().len()) as u64,
+            pending: Vec::new(),
+            // What an earlier process wrote may not be durable yet.
+            dirty: true,
+            with_events: HashSet::new(),
+            marks: HashSet::new(),
+        };
+        active.note(loaded.entries());
+        Ok(active)
+    }
+
+    /// Writes one batch. On failure the segment is as it was, or will be before the next write.
+    pub(super) fn append(
+        &mut self,
+        disk: &mut impl Disk,
+        batch: &[u8],
+        table: &[BlockEntry],
+    ) -> io::Result<()> {
+        if self.overrun {
+            disk.truncate(&self.segment, self.end)?;
+            self.overrun = false;
+        }
+        if let Err(error) = disk.write_all_at(&self.segment, batch, self.end) {
+            self.overrun = disk.truncate(&self.segment, self.end).is_err();
+            return Err(error);
+        }
+        self.end += batch.len() as u64;
+        self.dirty = true;
+        self.note(table);
+        self.pending.extend_from_slice(BlockEntry::encoded(table));
+        self.write_index(disk);
+        Ok(())
+    }
+
+    fn note(&mut self, table: &[BlockEntry]) {
+        self.marks.extend(table.iter().map(BlockEntry::mark));
+        let events = table.iter().filter(|entry| entry.is_events());
+        self.with_events.extend(events.map(BlockEntry::mark));
+    }
+
+    /// The batch is safe without it: readers take from the segment what the index lacks.
+    fn write_index(&mut self, disk: &mut impl Disk) {
+        if disk
+            .write_all_at(&self.index, &self.pending, self.index_end)
+            .is_ok()
+        {
+            self.index_end += self.pending.len() as u64;
+            self.pending.clear();
+        }
+    }
+
+    pub(super) fn sync(&mut self, disk: &mut impl Disk) -> io::Result<()> {
+        if self.dirty {
+            disk.sync(&self.segment)?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    /// Makes the index durable as well, as far as that goes.
+    pub(super) fn seal(&mut self, disk: &mut impl Disk) -> io::Result<()> {
+        if self.overrun {
+            self.overrun = disk.truncate(&self.segment, self.end).is_err();
+        }
+        if !self.pending.is_empty() {
+            self.write_index(disk);
+        }
+        let synced = self.sync(disk);
+        let _ = disk.sync(&self.index);
+        synced
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.end + self.index_end
+    }
+}

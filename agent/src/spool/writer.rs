@@ -1,0 +1,377 @@
+//! Appends batches, and begins a new segment when one is full.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use vctl_common::id::{BootId, SessionId};
+use vctl_common::session::{JournalEntry, SessionOpened};
+use vctl_common::spool::{
+    BlockEntry, DirError, FileHeader, RingPosition, SegmentFiles, SpoolReadError,
+};
+use vctl_common::time::WallOffset;
+use vctl_common::wire::Mark;
+
+use super::active::Active;
+use super::batch::{BatchBuilder, Change, serial_of};
+use super::disk::{Disk, HostDisk};
+use super::recover::{self, Recovered};
+use super::retain::Sealed;
+
+#[derive(Clone, Debug)]
+pub struct SpoolConfig {
+    pub dir: PathBuf,
+    /// Most bytes of all segments and indexes together.
+    pub cap_bytes: u64,
+    /// A segment that has grown this far is followed by a new one.
+    pub segment_bytes: u64,
+    pub host: String,
+    pub boot_id: BootId,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Nothing of the batch is stored: keep it and try again.
+    #[error("no room left to write `{}`", path.display())]
+    Full {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// As `Full`.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The batch is stored, and so are earlier ones since the last `sync`, but they may not
+    /// survive the machine going down. The next commit goes to a new segment.
+    #[error("cannot make `{}` durable", path.display())]
+    Sync {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("a batch of {len} bytes is too large for one segment")]
+    BatchTooLarge { len: u64 },
+    #[error("cannot write a journal entry as JSON")]
+    Journal {
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("host name `{host}` is longer than 256 bytes")]
+    HostTooLong { host: String },
+    #[error("`{}` is in use by another agent", dir.display())]
+    InUse { dir: PathBuf },
+    #[error("`{}` in the spool's directory is not the spool's", path.display())]
+    Foreign { path: PathBuf },
+    #[error("cannot prepare the spool's directory `{}`", path.display())]
+    Prepare {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    #[error(transparent)]
+    Read(#[from] SpoolReadError),
+}
+
+impl SpoolError {
+    pub(super) fn write(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { path, source }
+            }
+            _ => Self::Write { path, source },
+        }
+    }
+
+    fn sync(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Sync { path, source }
+    }
+}
+
+/// What the spool holds and what became of it, for status and loss accounting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub segments: u64,
+    pub bytes: u64,
+    pub open_sessions: u64,
+    /// Since the writer was opened, as all that follow.
+    pub events_stored: u64,
+    pub batches_stored: u64,
+    pub segments_dropped: u64,
+    /// Events that went with them, each in a gap of its session.
+    pub events_dropped: u64,
+    /// As `events_dropped`, of no session: only counted here.
+    pub unattributed_dropped: u64,
+    pub failed_writes: u64,
+    pub failed_syncs: u64,
+}
+
+/// A session that is not closed, as the head of each new segment repeats it.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) opened: SessionOpened,
+    pub(super) boot_id: BootId,
+    pub(super) wall: WallOffset,
+}
+
+/// The one writer of a spool; a lock on the directory keeps others away.
+#[derive(Debug)]
+pub struct SpoolWriter<D: Disk = HostDisk> {
+    pub(super) config: SpoolConfig,
+    pub(super) disk: D,
+    pub(super) active: Active,
+    /// Oldest first.
+    pub(super) sealed: Vec<Sealed>,
+    pub(super) live: HashMap<Mark, Live>,
+    pub(super) ring: RingPosition,
+    next_number: u64,
+    /// The active segment must not be written to any more.
+    must_rotate: bool,
+    encoded: Vec<u8>,
+    table: Vec<BlockEntry>,
+    pub(super) stats: Stats,
+    _lock: File,
+}
+
+impl SpoolWriter {
+    /// Opens the spool, repairs what a crash left, and tells what was in it.
+    ///
+    /// # Errors
+    /// The directory or a file in it is not as the agent leaves it, another agent has it, or a newer
+    /// version wrote it. Nothing is changed then.
+    pub fn open(config: &SpoolConfig) -> Result<(Self, Recovered), SpoolError> {
+        Self::open_on(config, HostDisk)
+    }
+}
+
+impl<D: Disk> SpoolWriter<D> {
+    pub fn open_on(config: &SpoolConfig, mut disk: D) -> Result<(Self, Recovered), SpoolError> {
+        let found = recover::recover(config, &mut disk)?;
+        let mut next_number = found.next_number;
+        let active = match found.active {
+            Some(active) => active,
+            None => new_segment(config, &mut disk, &mut next_number)?,
+        };
+        let resumed = active.end > FileHeader::LEN as u64;
+        let mut writer = Self {
+            config: config.clone(),
+            disk,
+            active,
+            sealed: found.sealed,
+            live: found.live,
+            ring: found.recovered.ring.unwrap_or_default(),
+            next_number,
+            must_rotate: false,
+            encoded: Vec::new(),
+            table: Vec::new(),
+            stats: Stats::default(),
+            _lock: found.lock,
+        };
+        if !resumed {
+            writer.write_head()?;
+        }
+        writer.make_room()?;
+        Ok((writer, found.recovered))
+    }
+
+    /// Stores a batch and empties it; it survives the end of this process.
+    ///
+    /// `ring` is how far the ring has been read with this batch, `None` when it holds nothing from
+    /// the ring. `wall` is what turns the batch's boot times into wall time.
+    ///
+    /// # Errors
+    /// Nothing of the batch is stored and `batch` is as it was.
+    pub fn commit(
+        &mut self,
+        batch: &mut BatchBuilder,
+        ring: Option<RingPosition>,
+        wall: WallOffset,
+    ) -> Result<(), SpoolError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let full = self.active.end + batch.disk_len() > self.config.segment_bytes;
+        let begun = self.active.end > FileHeader::LEN as u64;
+        if self.must_rotate || (full && begun) {
+            self.rotate()?;
+        }
+        self.append(batch, ring.unwrap_or(self.ring), wall)?;
+        self.ring = ring.unwrap_or(self.ring);
+        for change in batch.changes.drain(..) {
+            match change {
+                Change::Opened(opened) => {
+                    let live = Live {
+                        opened: *opened,
+                        boot_id: self.config.boot_id,
+                        wall,
+                    };
+                    self.live.insert(live.opened.id.mark(), live);
+                }
+                Change::Closed(mark) => {
+                    self.live.remove(&mark);
+                }
+            }
+        }
+        batch.clear();
+        Ok(())
+    }
+
+    /// As `commit`, and on disk when it returns.
+    ///
+    /// # Errors
+    /// After [`SpoolError::Sync`] the batch is stored (and emptied), only not surely on disk; after
+    /// any other it is as it was.
+    pub fn commit_durable(
+        &mut self,
+        batch: &mut BatchBuilder,
+        ring: Option<RingPosition>,
+        wall: WallOffset,
+    ) -> Result<(), SpoolError> {
+        self.commit(batch, ring, wall)?;
+        self.sync()
+    }
+
+    /// Makes durable what has been committed, if anything is not.
+    ///
+    /// # Errors
+    /// [`SpoolError::Sync`]; it is not tried again for the same data, because the kernel would
+    /// call that a success whether or not it is.
+    pub fn sync(&mut self) -> Result<(), SpoolError> {
+        self.active.sync(&mut self.disk).map_err(|source| {
+            self.stats.failed_syncs += 1;
+            self.must_rotate = true;
+            self.active.dirty = false;
+            SpoolError::sync(&self.active.files.segment, source)
+        })
+    }
+
+    /// Where the next event from the ring is to be read.
+    pub fn ring(&self) -> RingPosition {
+        self.ring
+    }
+
+    pub fn stats(&self) -> Stats {
+        Stats {
+            segments: self.sealed.len() as u64 + 1,
+            bytes: self.bytes(),
+            open_sessions: self.live.len() as u64,
+            ..self.stats
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        let sealed: u64 = self.sealed.iter().map(|sealed| sealed.bytes).sum();
+        sealed + self.active.bytes()
+    }
+
+    /// Writes to the active segment, whatever its size.
+    pub(super) fn append(
+        &mut self,
+        batch: &mut BatchBuilder,
+        ring: RingPosition,
+        wall: WallOffset,
+    ) -> Result<(), SpoolError> {
+        // Closing entries name only the session, and a lookup goes by serial.
+        for block in batch.blocks_mut() {
+            if block.serial.is_none() {
+                let live = self.live.get(&block.mark);
+                block.serial = live.and_then(|live| serial_of(&live.opened));
+            }
+        }
+        batch.encode(
+            self.active.header.batch_magic(),
+            self.active.end,
+            ring,
+            wall,
+            &mut self.encoded,
+            &mut self.table,
+        )?;
+        let written = self
+            .active
+            .append(&mut self.disk, &self.encoded, &self.table);
+        if self.encoded.capacity() > KEPT_BYTES {
+            self.encoded = Vec::new();
+        }
+        written.map_err(|source| {
+            self.stats.failed_writes += 1;
+            SpoolError::write(&self.active.files.segment, source)
+        })?;
+        self.stats.batches_stored += 1;
+        let events = batch.blocks().iter().map(super::batch::Block::events);
+        self.stats.events_stored += events.sum::<u64>();
+        Ok(())
+    }
+
+    /// Begins a new segment. On failure the old one is still the active one.
+    fn rotate(&mut self) -> Result<(), SpoolError> {
+        let fresh = new_segment(&self.config, &mut self.disk, &mut self.next_number)?;
+        let old = std::mem::replace(&mut self.active, fresh);
+        if let Err(error) = self.write_head() {
+            let fresh = std::mem::replace(&mut self.active, old);
+            // Without its head the new segment must not be the one that is left.
+            let _ = self.disk.remove(&fresh.files.segment);
+            let _ = self.disk.remove(&fresh.files.index);
+            return Err(error);
+        }
+        self.must_rotate = false;
+        let mut old = old;
+        let sealed = old.seal(&mut self.disk);
+        let path = old.files.segment.clone();
+        self.sealed.push(Sealed::of_active(old));
+        if let Err(source) = sealed {
+            self.stats.failed_syncs += 1;
+            let error = SpoolError::sync(&path, source);
+            tracing::warn!(%error, "A finished spool segment may not survive a power loss.");
+        }
+        if let Err(error) = self.make_room() {
+            tracing::warn!(%error, "Old spool segments could not be dropped.");
+        }
+        Ok(())
+    }
+
+    /// Begins the active segment with who every open session is.
+    fn write_head(&mut self) -> Result<(), SpoolError> {
+        let mut head = BatchBuilder::new();
+        let boot_id = self.config.boot_id;
+        for (&mark, live) in &self.live {
+            let nth = head.begin_carried(mark, serial_of(&live.opened), live.wall);
+            let other_boot = Some(live.boot_id).filter(|of| *of != boot_id);
+            let at = live.opened.opened_at;
+            let entry = JournalEntry::Opened(Box::new(live.opened.clone()));
+            head.write_line(nth, &entry, other_boot, (at, at))?;
+        }
+        if head.is_empty() {
+            return Ok(());
+        }
+        self.append(&mut head, self.ring, WallOffset::from_ns(0))
+    }
+}
+
+const KEPT_BYTES: usize = 1024 * 1024;
+
+fn new_segment(
+    config: &SpoolConfig,
+    disk: &mut impl Disk,
+    next_number: &mut u64,
+) -> Result<Active, SpoolError> {
+    let number = *next_number;
+    let files = SegmentFiles::new(&config.dir, number);
+    // Random and secret: argv must not be able to look like a batch.
+    let magic = SessionId::generate().mark();
+    let header = FileHeader::new(number, config.boot_id, &config.host, magic).ok_or_else(|| {
+        SpoolError::HostTooLong {
+            host: config.host.clone(),
+        }
+    })?;
+    *next_number += 1;
+    Active::create(disk, &config.dir, &files, &header)
+        .map_err(|source| SpoolError::write(&files.segment, source))
+}

@@ -1,0 +1,259 @@
+//! Is everything there that the kernel produced for a session, and if not, what is missing?
+
+use super::reader::SessionRecord;
+use super::timeline::Timeline;
+use crate::session::{Gap, GapCause, Stamp};
+use crate::time::BootNs;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completeness {
+    /// Closed, and every event is there.
+    Complete,
+    /// Nothing is missing so far.
+    StillOpen,
+    /// Oldest first, never empty.
+    Missing(Vec<Hole>),
+}
+
+/// Events that should be there and are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// `None` when it cannot be known, or even whether there were any.
+    pub count: Option<u64>,
+    pub from: BootNs,
+    pub to: BootNs,
+    /// `None` when nothing was recorded that would explain it.
+    pub cause: Option<GapCause>,
+}
+
+/// Finds what is missing from a session.
+///
+/// The sequence numbers decide: whatever is not in 1, 2, ... up to the last one given out is a hole,
+/// whether or not somebody noticed. Recorded gaps say why, and add what has no sequence number: a
+/// login stamped late, or a time without a probe. A count is therefore never taken twice.
+///
+/// A gap of nobody in particular is held against every session of its time, unless the numbers
+/// prove that this one lost nothing to it.
+pub fn completeness(session: &SessionRecord, timeline: &Timeline) -> Completeness {
+    let produced = session.closed.as_ref().and_then(|closed| closed.produced);
+    let gaps: Vec<&Gap> = session.gaps.iter().chain(&timeline.damaged).collect();
+    let mut ledger = Ledger {
+        session,
+        timeline,
+        explains: vec![false; gaps.len()],
+        gaps,
+        holes: Vec::new(),
+        unnumbered: 0,
+    };
+    ledger.stamped_late();
+    ledger.missing_numbers(produced);
+    ledger.without_numbers(produced);
+    ledger.unknown_end(produced);
+    let mut holes = ledger.holes;
+    holes.sort_by_key(|hole| (hole.from, hole.to));
+    match (holes.is_empty(), &session.closed) {
+        (false, _) => Completeness::Missing(holes),
+        (true, Some(_)) => Completeness::Complete,
+        (true, None) => Completeness::StillOpen,
+    }
+}
+
+struct Ledger<'a> {
+    session: &'a SessionRecord,
+    timeline: &'a Timeline,
+    gaps: Vec<&'a Gap>,
+    /// Which of `gaps` is the cause of a hole already.
+    explains: Vec<bool>,
+    holes: Vec<Hole>,
+    /// Missing numbers that no gap names by its own numbers.
+    unnumbered: u64,
+}
+
+impl Ledger<'_> {
+    fn begin(&self) -> BootNs {
+        let opened = &self.session.opened;
+        opened.marked_at.unwrap_or(opened.opened_at)
+    }
+
+    /// The latest moment that anything is known of.
+    fn end(&self) -> BootNs {
+        let closed = self.session.closed.as_ref().map(|closed| closed.at);
+        let last = self.timeline.events.last().map(|last| last.event.at);
+        let gaps = self.gaps.iter().filter(|gap| gap.session.is_some());
+        let gap = gaps.map(|gap| gap.to).max();
+        closed.or(last.max(gap)).unwrap_or(self.begin())
+    }
+
+    fn stamped_late(&mut self) {
+        let opened = &self.session.opened;
+        if opened.stamp == Stamp::InTime {
+            return;
+        }
+        let to = opened.marked_at.unwrap_or_else(|| self.end());
+        self.holes.push(Hole {
+            count: None,
+            from: opened.opened_at,
+            to: to.max(opened.opened_at),
+            cause: Some(GapCause::StampedLate),
+        });
+        for (gap, explains) in self.gaps.iter().zip(&mut self.explains) {
+            *explains |= gap.cause == GapCause::StampedLate && gap.session.is_some();
+        }
+    }
+
+    fn missing_numbers(&mut self, produced: Option<u64>) {
+        let last_seen = self.timeline.events.last().map(|e| e.event.session_seq);
+        let named = self.gaps.iter().filter(|gap| gap.session.is_some());
+        let last_named = named.filter_map(|gap| gap.last_seq).max();
+        let last = produced.max(last_seen).max(last_named).unwrap_or(0);
+
+        let (mut next, mut before) = (1, self.begin());
+        for stored in &self.timeline.events {
+            let (seq, at) = (stored.event.session_seq, stored.event.at);
+            if seq > next {
+                self.hole(next, seq - 1, before, at);
+            }
+            next = next.max(seq.saturating_add(1));
+            before = at;
+        }
+        if next <= last {
+            let end = self.end();
+            self.hole(next, last, before, end);
+        }
+    }
+
+    /// Takes the numbers from `first` to `last` as missing, split by what is known of each.
+    fn hole(&mut self, first: u64, last: u64, before: BootNs, after: BootNs) {
+        let (before, after) = (before.min(after), before.max(after));
+        let mut named: Vec<_> = (0..self.gaps.len())
+            .filter_map(|i| {
+                let gap = self.gaps[i];
+                let (from, to) = (gap.first_seq?.max(first), gap.last_seq?.min(last));
+                (gap.session.is_some() && from <= to).then_some((from, to, i))
+            })
+            .collect();
+        named.sort_unstable();
+        let mut next = first;
+        for (from, to, i) in named {
+            if to < next {
+                self.explains[i] = true;
+                continue;
+            }
+            if from > next {
+                self.unnamed(from - next, before, after);
+            }
+            let from = from.max(next);
+            let gap = self.gaps[i];
+            self.explains[i] = true;
+            self.holes.push(Hole {
+                count: Some(to - from + 1),
+                from: gap.from,
+                to: gap.to,
+                cause: Some(gap.cause),
+            });
+            // `last` is at most `u64::MAX`, and past it nothing is missing.
+            let Some(following) = to.checked_add(1) else {
+                return;
+            };
+            next = following;
+        }
+        if next <= last {
+            self.unnamed((last - next).saturating_add(1), before, after);
+        }
+    }
+
+    fn unnamed(&mut self, count: u64, before: BootNs, after: BootNs) {
+        self.unnumbered = self.unnumbered.saturating_add(count);
+        let overlaps = |gap: &Gap| {
+            takes_numbers(gap.cause)
+                && gap.first_seq.is_none()
+                && gap.from <= after
+                && gap.to >= before
+        };
+        let mut cause = None;
+        for own in [true, false] {
+            for (gap, explains) in self.gaps.iter().zip(&mut self.explains) {
+                if gap.session.is_some() == own && overlaps(gap) && (own || cause.is_none()) {
+                    cause = cause.or(Some(gap.cause));
+                    *explains = true;
+                }
+            }
+        }
+        self.holes.push(Hole {
+            count: Some(count),
+            from: before,
+            to: after,
+            cause,
+        });
+    }
+
+    fn without_numbers(&mut self, produced: Option<u64>) {
+        let mut counted = 0_u64;
+        let mut last_counted = None;
+        for (i, &gap) in self.gaps.iter().enumerate() {
+            let own = gap.session.is_some();
+            let numbered = takes_numbers(gap.cause);
+            if own && numbered && gap.first_seq.is_none() {
+                counted = counted.saturating_add(gap.events.unwrap_or(0));
+                last_counted = Some(gap);
+            }
+            // Numbers that are all there, or are all counted already, settle it. Damage may have
+            // hidden a journal entry, which has none.
+            let settled = numbered
+                && (gap.first_seq.is_some() && own
+                    || gap.cause != GapCause::SpoolDamaged
+                        && (produced.is_some() || own && gap.events.is_some()));
+            if self.explains[i] || settled {
+                continue;
+            }
+            self.holes.push(Hole {
+                count: gap.events.filter(|_| own),
+                from: gap.from,
+                to: gap.to,
+                cause: Some(gap.cause),
+            });
+        }
+        // With the last number unknown, events lost at the end leave no hole between numbers.
+        let beyond = counted.saturating_sub(self.unnumbered);
+        if let (None, Some(gap), 1..) = (produced, last_counted, beyond) {
+            self.holes.push(Hole {
+                count: Some(beyond),
+                from: gap.from,
+                to: gap.to,
+                cause: Some(gap.cause),
+            });
+        }
+    }
+
+    /// Without the kernel's own count nobody can say that the last event stored was the last.
+    fn unknown_end(&mut self, produced: Option<u64>) {
+        let Some(closed) = &self.session.closed else {
+            return;
+        };
+        if produced.is_some() || self.session.opened.stamp == Stamp::Missed {
+            return;
+        }
+        let last = self.timeline.events.last().map(|last| last.event.at);
+        let from = last.unwrap_or(self.begin());
+        self.holes.push(Hole {
+            count: None,
+            from,
+            to: closed.at.max(from),
+            cause: None,
+        });
+    }
+}
+
+/// The kernel had given the events their sequence numbers before they were lost.
+fn takes_numbers(cause: GapCause) -> bool {
+    match cause {
+        GapCause::RingFull
+        | GapCause::Undecodable
+        | GapCause::SpoolCap
+        | GapCause::SpoolDamaged => true,
+        GapCause::ProbeSkipped
+        | GapCause::MarksFull
+        | GapCause::StampedLate
+        | GapCause::ProbeAway => false,
+    }
+}

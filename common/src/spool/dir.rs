@@ -1,0 +1,127 @@
+//! The spool's directory: which files are segments, and whether they may be trusted.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The directory or a file in it is not as the agent leaves it. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    #[error("cannot read `{}`", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{}` is not a directory", path.display())]
+    NotADirectory { path: PathBuf },
+    #[error("`{}` is a symbolic link, where the spool has only regular files", path.display())]
+    Symlink { path: PathBuf },
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile { path: PathBuf },
+    #[error("`{}` belongs to user {uid}, the spool to user {owner}", path.display())]
+    OtherOwner { path: PathBuf, uid: u32, owner: u32 },
+}
+
+/// The two files of one segment; either may be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFiles {
+    pub number: u64,
+    pub segment: PathBuf,
+    pub index: PathBuf,
+}
+
+impl SegmentFiles {
+    pub fn new(dir: &Path, number: u64) -> Self {
+        Self {
+            number,
+            segment: dir.join(format!("{number:016x}.seg")),
+            index: dir.join(format!("{number:016x}.idx")),
+        }
+    }
+}
+
+/// What a directory holds, oldest segment first.
+#[derive(Debug, Default)]
+pub struct Listing {
+    pub segments: Vec<SegmentFiles>,
+    /// Indexes whose segment is gone: left when a drop was interrupted.
+    pub orphan_indexes: Vec<SegmentFiles>,
+    /// Everything else.
+    pub foreign: Vec<PathBuf>,
+}
+
+/// Lists the segments in `dir`, each checked to be a regular file of the directory's owner.
+///
+/// Files of other names are none of the spool's and only listed.
+pub fn list(dir: &Path) -> Result<Listing, DirError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DirError::Unreadable { path, source }
+    };
+    let meta = fs::symlink_metadata(dir).map_err(unreadable(dir))?;
+    if meta.is_symlink() {
+        return Err(DirError::Symlink { path: dir.into() });
+    }
+    if !meta.is_dir() {
+        return Err(DirError::NotADirectory { path: dir.into() });
+    }
+    let mut listing = Listing::default();
+    let (mut segments, mut indexes) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(dir).map_err(unreadable(dir))? {
+        let entry = entry.map_err(unreadable(dir))?;
+        let path = entry.path();
+        let name = entry.file_name();
+        let Some((number, extension)) = name.to_str().and_then(parse_name) else {
+            listing.foreign.push(path);
+            continue;
+        };
+        match fs::symlink_metadata(&path) {
+            Ok(file) => check_file(&path, &file, &meta)?,
+            // Dropped by the agent since the directory was read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unreadable(&path)(error)),
+        }
+        match extension {
+            "seg" => segments.push(number),
+            _ => indexes.push(number),
+        }
+    }
+    segments.sort_unstable();
+    indexes.retain(|number| segments.binary_search(number).is_err());
+    listing.segments = segments
+        .into_iter()
+        .map(|number| SegmentFiles::new(dir, number))
+        .collect();
+    listing.orphan_indexes = indexes
+        .into_iter()
+        .map(|number| SegmentFiles::new(dir, number))
+        .collect();
+    Ok(listing)
+}
+
+fn parse_name(name: &str) -> Option<(u64, &str)> {
+    let (number, extension) = name.split_once('.')?;
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    let ours = number.len() == 16 && number.bytes().all(hex) && matches!(extension, "seg" | "idx");
+    ours.then(|| Some((u64::from_str_radix(number, 16).ok()?, extension)))?
+}
+
+fn check_file(path: &Path, file: &Metadata, dir: &Metadata) -> Result<(), DirError> {
+    use std::os::unix::fs::MetadataExt;
+
+    let path = || path.to_owned();
+    if file.is_symlink() {
+        Err(DirError::Symlink { path: path() })
+    } else if !file.is_file() {
+        Err(DirError::NotAFile { path: path() })
+    } else if file.uid() != dir.uid() {
+        Err(DirError::OtherOwner {
+            path: path(),
+            uid: file.uid(),
+            owner: dir.uid(),
+        })
+    } else {
+        Ok(())
+    }
+}

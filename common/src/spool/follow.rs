@@ -1,0 +1,174 @@
+//! What was added to the spool since one last looked.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::dir;
+use super::format::{BlockEntry, BlockKind};
+use super::journal::journal_lines;
+use super::reader::{Filter, SpoolReadError, SpoolReader};
+use super::segment::{Segment, payload};
+use super::timeline::{StoredEvent, records};
+use crate::event;
+use crate::id::BootId;
+use crate::session::{Gap, JournalEntry};
+use crate::time::WallOffset;
+use crate::wire::Mark;
+
+/// One thing that is new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Followed {
+    Event {
+        /// 0 for an event of no session.
+        mark: Mark,
+        stored: StoredEvent,
+    },
+    Journal {
+        entry: JournalEntry,
+        boot_id: BootId,
+        wall: WallOffset,
+    },
+    /// A block of the session, or of anybody (0), cannot be read.
+    Damaged { mark: Mark, events: Option<u64> },
+}
+
+/// Reads on where a [`SpoolReader`] ended.
+///
+/// Polled: a look costs a listing and, when the last segment has not grown, nothing else.
+#[derive(Debug)]
+pub struct Follower {
+    dir: PathBuf,
+    filter: Filter,
+    /// Segment that was read last, how far, and how long it was then.
+    number: u64,
+    end: u64,
+    len: u64,
+    damage: Vec<Gap>,
+}
+
+impl Follower {
+    /// Follows what comes after what `reader` has seen: nothing twice, nothing left out.
+    pub fn new(reader: &SpoolReader, filter: Filter) -> Self {
+        let last = reader.segments().last();
+        Self {
+            dir: reader.dir().to_owned(),
+            filter,
+            number: last.map_or(0, |segment| segment.files.number),
+            end: last.map_or(0, |segment| segment.end),
+            len: last.map_or(0, |segment| segment.end),
+            damage: last.map_or_else(Vec::new, |segment| segment.damage.clone()),
+        }
+    }
+
+    /// Returns what is new, in the order in which it was written.
+    ///
+    /// # Errors
+    /// As opening the spool. The next call begins at the segment that could not be read.
+    pub fn poll(&mut self) -> Result<Vec<Followed>, SpoolReadError> {
+        let mut news = Vec::new();
+        for files in dir::list(&self.dir)?.segments {
+            if files.number < self.number {
+                continue;
+            }
+            let len = std::fs::metadata(&files.segment).map_or(0, |meta| meta.len());
+            if files.number == self.number && len == self.len {
+                continue;
+            }
+            let Ok(segment) = Segment::load(files)? else {
+                continue;
+            };
+            if segment.files.number != self.number {
+                self.number = segment.files.number;
+                self.end = 0;
+                self.damage.clear();
+            }
+            self.read_on(&segment, &mut news)?;
+            self.end = segment.end;
+            self.len = segment.len;
+        }
+        Ok(news)
+    }
+
+    fn read_on(
+        &mut self,
+        segment: &Segment,
+        news: &mut Vec<Followed>,
+    ) -> Result<(), SpoolReadError> {
+        for gap in &segment.damage {
+            if !self.damage.contains(gap) {
+                self.damage.push(gap.clone());
+                news.push(Followed::Damaged {
+                    mark: 0,
+                    events: None,
+                });
+            }
+        }
+        let is_new = |e: &&BlockEntry| {
+            // Carried entries repeat what was told before.
+            e.offset() >= self.end && e.kind() != Some(BlockKind::CarriedJournal) && self.wants(e)
+        };
+        let mut wanted = segment.entries().iter().filter(is_new).peekable();
+        if wanted.peek().is_none() {
+            return Ok(());
+        }
+        let failed = |source| SpoolReadError::read(&segment.files.segment, source);
+        let file = match segment.open() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(failed(source)),
+        };
+        for entry in wanted {
+            match payload(&file, entry).map_err(failed)? {
+                None => news.push(Followed::Damaged {
+                    mark: entry.mark(),
+                    events: Some(entry.count()).filter(|_| entry.is_events()),
+                }),
+                Some(payload) if entry.is_events() => {
+                    news.extend(records(&payload).map(|record| followed_event(entry, record)));
+                }
+                Some(payload) => {
+                    let boot_id = segment.header.boot_id();
+                    let wall = entry.wall_offset();
+                    news.extend(journal_lines(&payload).map(|line| match line {
+                        Ok(line) => Followed::Journal {
+                            entry: line.entry,
+                            boot_id: line.boot_id.unwrap_or(boot_id),
+                            wall,
+                        },
+                        Err(_) => Followed::Damaged {
+                            mark: entry.mark(),
+                            events: None,
+                        },
+                    }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self, entry: &BlockEntry) -> bool {
+        let host_wide = entry.mark() == 0 && entry.is_journal();
+        host_wide
+            || match self.filter {
+                Filter::All => true,
+                Filter::Id(id) => entry.mark() == id.mark(),
+                Filter::Serial(serial) => entry.serial() == Some(serial),
+            }
+    }
+}
+
+fn followed_event(entry: &BlockEntry, record: Result<&[u8], event::DecodeError>) -> Followed {
+    match record.and_then(event::decode) {
+        Ok(event) => Followed::Event {
+            mark: entry.mark(),
+            stored: StoredEvent {
+                wall: entry.wall_offset().wall_time(event.at),
+                event,
+            },
+        },
+        Err(_) => Followed::Damaged {
+            mark: entry.mark(),
+            events: Some(1),
+        },
+    }
+}

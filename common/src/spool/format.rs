@@ -1,0 +1,424 @@
+//! The fixed parts of segments and indexes, byte for byte.
+
+use zerocopy::little_endian::{I64, U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::id::{BootId, CertSerial};
+use crate::time::{BootNs, WallOffset};
+use crate::wire::Mark;
+
+/// Changes whenever the bytes or their meaning do. Newer files are refused by name.
+pub const VERSION: u32 = 1;
+
+/// Longest host name that a header holds, in bytes; Linux allows 64.
+const HOST_MAX: usize = 256;
+
+/// Which of the two files of a segment a header begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    Segment,
+    Index,
+}
+
+impl FileKind {
+    fn magic(self) -> [u8; 8] {
+        match self {
+            Self::Segment => *b"vctl.seg",
+            Self::Index => *b"vctl.idx",
+        }
+    }
+}
+
+/// Begins a segment, and again its index, so that damage to one of them leaves the other.
+///
+/// The first 16 bytes are the same in every version: a damaged version number must not look like
+/// a newer one.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct FileHeader {
+    magic: [u8; 8],
+    version: U32,
+    /// Of `magic` and `version`.
+    prefix_crc: U32,
+    /// Of all that follows.
+    crc: U32,
+    reserved: U16,
+    host_len: U16,
+    number: U64,
+    batch_magic: U64,
+    boot_id: [u8; 16],
+    host: [u8; HOST_MAX],
+}
+
+/// The beginning of a file is no header of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderError {
+    /// Written by a newer vctl.
+    Newer {
+        version: u32,
+    },
+    /// Fewer bytes than a header has: the file has just been created.
+    Short,
+    Damaged,
+}
+
+impl FileHeader {
+    pub const LEN: usize = size_of::<Self>();
+
+    /// Returns the header of a segment, or `None` when the host name is too long for it.
+    ///
+    /// `batch_magic` must be a number no user of the host can guess.
+    pub fn new(number: u64, boot_id: BootId, host: &str, batch_magic: u64) -> Option<Self> {
+        let mut padded = [0; HOST_MAX];
+        padded
+            .get_mut(..host.len())?
+            .copy_from_slice(host.as_bytes());
+        Some(Self {
+            magic: [0; 8],
+            version: VERSION.into(),
+            prefix_crc: 0.into(),
+            crc: 0.into(),
+            reserved: 0.into(),
+            host_len: u16::try_from(host.len()).ok()?.into(),
+            number: number.into(),
+            batch_magic: batch_magic.into(),
+            boot_id: *boot_id.as_uuid().as_bytes(),
+            host: padded,
+        })
+    }
+
+    /// Returns the bytes that begin the file of this kind.
+    pub fn encode(&self, kind: FileKind) -> [u8; Self::LEN] {
+        let mut header = *self;
+        header.magic = kind.magic();
+        header.prefix_crc = crc32c::crc32c(&header.as_bytes()[..12]).into();
+        header.crc = crc32c::crc32c(&header.as_bytes()[20..]).into();
+        zerocopy::transmute!(header)
+    }
+
+    pub fn decode(bytes: &[u8], kind: FileKind) -> Result<Self, HeaderError> {
+        // Checked before the length: the header of a newer version may be shorter.
+        let prefix = bytes.get(..16).ok_or(HeaderError::Short)?;
+        let (prefix, prefix_crc) = prefix.split_at(12);
+        let known = prefix.starts_with(&kind.magic())
+            && crc32c::crc32c(prefix).to_le_bytes() == *prefix_crc;
+        let version = U32::read_from_suffix(prefix).map_or(0, |(_, v)| v.get());
+        if known && version > VERSION {
+            return Err(HeaderError::Newer { version });
+        }
+        let (header, _) = Self::read_from_prefix(bytes).map_err(|_| HeaderError::Short)?;
+        let whole = known
+            && version == VERSION
+            && header.crc.get() == crc32c::crc32c(&header.as_bytes()[20..])
+            && usize::from(header.host_len.get()) <= HOST_MAX;
+        whole.then_some(header).ok_or(HeaderError::Damaged)
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number.get()
+    }
+
+    pub fn boot_id(&self) -> BootId {
+        BootId::from_uuid(uuid::Uuid::from_bytes(self.boot_id))
+    }
+
+    pub fn host(&self) -> String {
+        let host = &self.host[..usize::from(self.host_len.get()).min(HOST_MAX)];
+        String::from_utf8_lossy(host).into_owned()
+    }
+
+    pub fn batch_magic(&self) -> u64 {
+        self.batch_magic.get()
+    }
+}
+
+/// How far the ring had been read when a batch was complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingPosition {
+    /// Names one pinned ring; another ring counts from 0 again.
+    pub ring_id: u64,
+    /// Consumer position in bytes, all of it stored.
+    pub end: u64,
+}
+
+/// Begins a batch: the unit that is there whole or not at all.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct BatchHeader {
+    magic: U64,
+    /// Of all that follows in the header.
+    crc: U32,
+    blocks: U32,
+    /// Header, table and payloads.
+    len: U32,
+    ring_id: U64,
+    ring_end: U64,
+}
+
+impl BatchHeader {
+    pub const LEN: usize = size_of::<Self>();
+
+    pub fn new(batch_magic: u64, blocks: u32, len: u32, ring: RingPosition) -> Self {
+        let mut header = Self {
+            magic: batch_magic.into(),
+            crc: 0.into(),
+            blocks: blocks.into(),
+            len: len.into(),
+            ring_id: ring.ring_id.into(),
+            ring_end: ring.end.into(),
+        };
+        header.crc = header.checksum().into();
+        header
+    }
+
+    fn checksum(&self) -> u32 {
+        crc32c::crc32c(&self.as_bytes()[12..])
+    }
+
+    /// Returns the header that begins `bytes` if it is a whole one of this segment.
+    pub fn decode(bytes: &[u8], batch_magic: u64) -> Option<Self> {
+        let (header, _) = Self::read_from_prefix(bytes).ok()?;
+        let whole = header.magic.get() == batch_magic
+            && header.crc.get() == header.checksum()
+            && header.blocks() > 0
+            && header.len() >= Self::payloads_at(0, header.blocks());
+        whole.then_some(header)
+    }
+
+    pub fn encoded(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    pub fn blocks(&self) -> u32 {
+        self.blocks.get()
+    }
+
+    pub fn len(&self) -> u64 {
+        u64::from(self.len.get())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.blocks() == 0
+    }
+
+    pub fn ring(&self) -> RingPosition {
+        RingPosition {
+            ring_id: self.ring_id.get(),
+            end: self.ring_end.get(),
+        }
+    }
+
+    /// Returns where the first payload of a batch lies that begins at `batch`.
+    pub fn payloads_at(batch: u64, blocks: u32) -> u64 {
+        batch
+            .saturating_add(Self::LEN as u64)
+            .saturating_add(u64::from(blocks) * BlockEntry::LEN as u64)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockKind {
+    Events,
+    Journal,
+    /// Journal entries that were in an earlier segment, too, and are repeated in this one.
+    CarriedJournal,
+}
+
+impl BlockKind {
+    fn to_raw(self) -> u32 {
+        match self {
+            Self::Events => 1,
+            Self::Journal => 2,
+            Self::CarriedJournal => 3,
+        }
+    }
+
+    fn from_raw(raw: u32) -> Option<Self> {
+        [Self::Events, Self::Journal, Self::CarriedJournal]
+            .into_iter()
+            .find(|kind| kind.to_raw() == raw)
+    }
+
+    pub fn is_journal(self) -> bool {
+        self != Self::Events
+    }
+}
+
+/// What is in one block, and where: the same bytes in the batch and in the index.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct BlockEntry {
+    /// Of all that follows in the entry.
+    crc: U32,
+    payload_crc: U32,
+    mark: U64,
+    serial: U64,
+    offset: U32,
+    len: U32,
+    nth: U32,
+    of: U32,
+    kind: U32,
+    count: U32,
+    first_seq: U64,
+    last_seq: U64,
+    first_at: U64,
+    last_at: U64,
+    wall_offset: I64,
+}
+
+/// The parts of an entry that its writer chooses.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockFacts {
+    pub kind: BlockKind,
+    pub mark: Mark,
+    pub serial: Option<CertSerial>,
+    pub count: u32,
+    pub first_seq: u64,
+    pub last_seq: u64,
+    pub first_at: BootNs,
+    pub last_at: BootNs,
+    pub wall_offset: WallOffset,
+}
+
+/// Where a block lies: `nth` of the `of` blocks of its batch.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockPlace {
+    pub offset: u32,
+    pub nth: u32,
+    pub of: u32,
+}
+
+impl BlockEntry {
+    pub const LEN: usize = size_of::<Self>();
+
+    pub fn new(facts: &BlockFacts, place: BlockPlace, payload: &[u8]) -> Option<Self> {
+        let mut entry = Self {
+            crc: 0.into(),
+            payload_crc: crc32c::crc32c(payload).into(),
+            mark: facts.mark.into(),
+            serial: facts.serial.map_or(0, CertSerial::get).into(),
+            offset: place.offset.into(),
+            len: u32::try_from(payload.len()).ok()?.into(),
+            nth: place.nth.into(),
+            of: place.of.into(),
+            kind: facts.kind.to_raw().into(),
+            count: facts.count.into(),
+            first_seq: facts.first_seq.into(),
+            last_seq: facts.last_seq.into(),
+            first_at: facts.first_at.0.into(),
+            last_at: facts.last_at.0.into(),
+            wall_offset: facts.wall_offset.as_ns().into(),
+        };
+        entry.crc = entry.checksum().into();
+        Some(entry)
+    }
+
+    /// Returns a table as it lies in a batch and in an index.
+    pub fn encoded(table: &[Self]) -> &[u8] {
+        table.as_bytes()
+    }
+
+    fn checksum(&self) -> u32 {
+        crc32c::crc32c(&self.as_bytes()[4..])
+    }
+
+    /// The entry is as it was written.
+    pub fn is_whole(&self) -> bool {
+        self.crc.get() == self.checksum()
+    }
+
+    /// The bytes are those the block was written with.
+    pub fn owns(&self, payload: &[u8]) -> bool {
+        payload.len() == self.len() && self.payload_crc.get() == crc32c::crc32c(payload)
+    }
+
+    /// `None` for a kind this version does not know.
+    pub fn kind(&self) -> Option<BlockKind> {
+        BlockKind::from_raw(self.kind.get())
+    }
+
+    pub fn is_events(&self) -> bool {
+        self.kind() == Some(BlockKind::Events)
+    }
+
+    pub fn is_journal(&self) -> bool {
+        self.kind().is_some_and(BlockKind::is_journal)
+    }
+
+    /// 0 for a block of no session.
+    pub fn mark(&self) -> Mark {
+        self.mark.get()
+    }
+
+    pub fn serial(&self) -> Option<CertSerial> {
+        CertSerial::new(self.serial.get())
+    }
+
+    pub fn offset(&self) -> u64 {
+        u64::from(self.offset.get())
+    }
+
+    pub fn len(&self) -> usize {
+        self.len.get() as usize
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn end(&self) -> u64 {
+        self.offset() + u64::from(self.len.get())
+    }
+
+    pub fn nth(&self) -> u32 {
+        self.nth.get()
+    }
+
+    pub fn of(&self) -> u32 {
+        self.of.get()
+    }
+
+    pub fn is_last(&self) -> bool {
+        self.nth().checked_add(1) == Some(self.of())
+    }
+
+    /// Events or journal entries in the block.
+    pub fn count(&self) -> u64 {
+        u64::from(self.count.get())
+    }
+
+    /// Lowest session sequence number; 0 in a block without events.
+    pub fn first_seq(&self) -> u64 {
+        self.first_seq.get()
+    }
+
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq.get()
+    }
+
+    pub fn first_at(&self) -> BootNs {
+        BootNs(self.first_at.get())
+    }
+
+    pub fn last_at(&self) -> BootNs {
+        BootNs(self.last_at.get())
+    }
+
+    pub fn wall_offset(&self) -> WallOffset {
+        WallOffset::from_ns(self.wall_offset.get())
+    }
+
+    /// Where the batch of this entry begins, if the entry is its first.
+    pub fn batch_at(&self) -> Option<u64> {
+        let head = BatchHeader::payloads_at(0, self.of());
+        (self.nth() == 0).then(|| self.offset().checked_sub(head))?
+    }
+}
+
+const _: () = {
+    assert!(FileHeader::LEN == 312, "part of the format");
+    assert!(BatchHeader::LEN == 36, "part of the format");
+    assert!(BlockEntry::LEN == 88, "part of the format");
+};

@@ -1,0 +1,141 @@
+//! The events of one session, in order.
+
+use std::io;
+use std::time::SystemTime;
+
+use super::format::BlockEntry;
+use super::reader::{SessionRecord, SpoolReadError, SpoolReader};
+use crate::event::{self, KernelEvent};
+use crate::id::SessionId;
+use crate::session::{Gap, GapCause};
+use crate::time::BootNs;
+use crate::wire::Header;
+
+/// One event and when it happened by the clock on the wall.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    pub wall: SystemTime,
+    pub event: KernelEvent,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeline {
+    /// By sequence number within the session.
+    pub events: Vec<StoredEvent>,
+    /// Blocks and records of the session that cannot be read.
+    pub damaged: Vec<Gap>,
+}
+
+impl SpoolReader {
+    /// Reads the events of one session, and nothing else.
+    ///
+    /// # Errors
+    /// A segment cannot be read at all.
+    pub fn timeline(&self, session: &SessionRecord) -> Result<Timeline, SpoolReadError> {
+        let id = session.opened.id;
+        let mut timeline = Timeline::default();
+        for segment in self.segments() {
+            let mut file = None;
+            let mine = |e: &&BlockEntry| e.mark() == id.mark() && e.is_events();
+            for entry in segment.entries().iter().filter(mine) {
+                let failed = |source| SpoolReadError::read(&segment.files.segment, source);
+                if file.is_none() {
+                    file = match segment.open() {
+                        Ok(opened) => Some(opened),
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                        Err(source) => return Err(failed(source)),
+                    };
+                }
+                let Some(file) = &file else {
+                    timeline
+                        .damaged
+                        .push(block_gap(id, GapCause::SpoolCap, entry));
+                    continue;
+                };
+                match self.block(file, entry).map_err(failed)? {
+                    Some(payload) => timeline.take(id, entry, &payload),
+                    None => timeline
+                        .damaged
+                        .push(block_gap(id, GapCause::SpoolDamaged, entry)),
+                }
+            }
+        }
+        timeline
+            .events
+            .sort_by_key(|stored| (stored.event.session_seq, stored.event.at));
+        // A batch whose ring position was lost is stored again after a restart.
+        timeline.events.dedup_by(|a, b| a.event == b.event);
+        Ok(timeline)
+    }
+}
+
+impl Timeline {
+    fn take(&mut self, id: SessionId, entry: &BlockEntry, payload: &[u8]) {
+        for record in records(payload) {
+            match record.map(|bytes| (event::decode(bytes), bytes)) {
+                Ok((Ok(event), _)) => self.events.push(StoredEvent {
+                    wall: entry.wall_offset().wall_time(event.at),
+                    event,
+                }),
+                Ok((Err(_), bytes)) => self.damaged.push(record_gap(id, entry, bytes)),
+                Err(_) => self.damaged.push(Gap {
+                    events: None,
+                    ..block_gap(id, GapCause::Undecodable, entry)
+                }),
+            }
+        }
+    }
+}
+
+/// Cuts a payload of events into its records; what cannot be one ends it as `Err`.
+pub(super) fn records(payload: &[u8]) -> impl Iterator<Item = Result<&[u8], event::DecodeError>> {
+    let mut rest = payload;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let all = std::mem::take(&mut rest);
+        let header = match event::header(all) {
+            Ok(header) => header,
+            Err(error) => return Some(Err(error)),
+        };
+        let says = header.len as usize;
+        match all.split_at_checked(says) {
+            Some((record, following)) if says >= size_of::<Header>() => {
+                rest = following;
+                Some(Ok(record))
+            }
+            _ => Some(Err(event::DecodeError::WrongLength {
+                len: all.len(),
+                says,
+            })),
+        }
+    })
+}
+
+fn block_gap(id: SessionId, cause: GapCause, entry: &BlockEntry) -> Gap {
+    Gap {
+        session: Some(id),
+        cause,
+        events: Some(entry.count()),
+        first_seq: Some(entry.first_seq()),
+        last_seq: Some(entry.last_seq()),
+        cpu: None,
+        from: entry.first_at(),
+        to: entry.last_at(),
+    }
+}
+
+fn record_gap(id: SessionId, entry: &BlockEntry, record: &[u8]) -> Gap {
+    let header = event::header(record).ok();
+    let seq = header.map(|header| header.session_seq);
+    let at = |fallback| header.map_or(fallback, |header| BootNs(header.at));
+    Gap {
+        events: Some(1),
+        first_seq: seq,
+        last_seq: seq,
+        from: at(entry.first_at()),
+        to: at(entry.last_at()),
+        ..block_gap(id, GapCause::Undecodable, entry)
+    }
+}

@@ -1,0 +1,116 @@
+//! What several specs do: run a script in a session, with a file for the truth.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output};
+
+use vctl_common::event::{ExecEvent, KernelEvent};
+use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
+use vctl_tests::truth::{Running, Truth};
+
+/// A lab as most specs want it.
+pub fn lab() -> Option<Lab> {
+    Lab::or_skip(&Options::default())
+}
+
+/// The programs that sessions run, where every account can run them, and their file of truth.
+pub struct Stage {
+    pub bin: PathBuf,
+    pub truth: PathBuf,
+}
+
+impl Stage {
+    /// Copies the programs: a checkout below somebody's home is closed to other accounts.
+    pub fn set(lab: &Lab) -> Self {
+        let bin = lab.root().join("bin");
+        fs::create_dir(&bin).unwrap();
+        for program in ["exec-target", "odd-exec", "odd-exit"] {
+            fs::copy(lab.programs.directory.join(program), bin.join(program)).unwrap();
+        }
+        let truth = lab.root().join("truth");
+        let file = File::create(&truth).unwrap();
+        file.set_permissions(Permissions::from_mode(0o666)).unwrap();
+        Self { bin, truth }
+    }
+
+    /// Returns a script that knows `$T` (tells the truth), `$ODD`, `$END` and `$AS_ROOT`.
+    pub fn script(&self, case: &str, body: &str) -> String {
+        let bin = self.bin.display();
+        let truth = self.truth.display();
+        format!(
+            "export VCTL_TRUTH={truth} VCTL_CASE={case}\n\
+             T={bin}/exec-target ODD={bin}/odd-exec END={bin}/odd-exit\n\
+             AS_ROOT='sudo -n env VCTL_TRUTH={truth} VCTL_CASE={case}'\n\
+             {body}"
+        )
+    }
+
+    pub fn run(&self, lab: &Lab, who: &Certificate, body: &str) -> Output {
+        let output = lab.ssh(who, self.script(&who.key_id, body)).unwrap();
+        assert!(output.status.success(), "{body}: {output:?}");
+        output
+    }
+
+    pub fn start(&self, lab: &Lab, who: &Certificate, body: &str) -> Child {
+        lab.ssh_start(who, self.script(&who.key_id, body)).unwrap()
+    }
+
+    pub fn truths(&self) -> Vec<Truth> {
+        vctl_tests::truth::read(&self.truth).unwrap()
+    }
+
+    pub fn running(&self) -> Vec<Running> {
+        let truths = self.truths().into_iter();
+        truths
+            .filter_map(|truth| match truth {
+                Truth::Running(running) => Some(*running),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// Returns the exec that a process told the truth about; the last one, as it execs only once more.
+pub fn exec_of<'a>(
+    session: &'a Recorded,
+    truth: &Running,
+) -> Option<(&'a KernelEvent, &'a ExecEvent)> {
+    let found = session
+        .execs()
+        .filter(|(event, _)| is_process(event, truth));
+    found.last()
+}
+
+/// Whether the event is of the process that told the truth: a pid alone may be used again.
+pub fn is_process(event: &KernelEvent, truth: &Running) -> bool {
+    const NS_PER_TICK: u64 = 10_000_000;
+    event.process.tgid == truth.pid && event.process.start.0 / NS_PER_TICK == truth.start
+}
+
+/// Asserts that each process of the truth is in its own person's session and in no other.
+///
+/// The case that a process told is its person's key id.
+pub fn assert_each_is_where_it_belongs(truths: &[Running], sessions: &[(&str, Vec<Recorded>)]) {
+    for truth in truths {
+        for (key_id, recorded) in sessions {
+            let shown = recorded
+                .iter()
+                .any(|session| exec_of(session, truth).is_some());
+            let wanted = *key_id == truth.case;
+            assert_eq!(
+                shown,
+                wanted,
+                "{truth:?} in the session of {key_id}: {:#?}",
+                recorded.iter().map(Recorded::summary).collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+/// Waits until the file is there: how a session tells that it has come so far.
+pub fn await_file(path: &Path) {
+    let within = std::time::Duration::from_secs(20);
+    let there = vctl_tests::lab::eventually(within, || Ok(path.exists())).unwrap();
+    assert!(there, "`{}` never came", path.display());
+}

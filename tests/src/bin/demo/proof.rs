@@ -1,0 +1,82 @@
+//! Holds each timeline against what its person did.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use vctl_tests::lab::Lab;
+
+use crate::person::Person;
+use crate::work;
+
+/// What one timeline shows of both people's work.
+pub(crate) struct Proof {
+    name: &'static str,
+    own: usize,
+    of: usize,
+    foreign: usize,
+}
+
+impl Proof {
+    pub(crate) fn holds(&self) -> bool {
+        self.own == self.of && self.foreign == 0
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.holds() { "ok" } else { "WRONG" };
+        let Self {
+            name,
+            own,
+            of,
+            foreign,
+        } = self;
+        write!(
+            f,
+            "{verdict}: {name}'s timeline shows {own} of {of} of {name}'s commands, "
+        )?;
+        write!(f, "{foreign} of anybody else's")
+    }
+}
+
+/// Reads both timelines until both hold, or the time is over.
+pub(crate) fn await_both(
+    lab: &Lab,
+    alice: &Person,
+    bob: &Person,
+    within: Duration,
+) -> Result<[Proof; 2]> {
+    let asked = Instant::now();
+    loop {
+        let proofs = [prove(lab, alice, bob)?, prove(lab, bob, alice)?];
+        if proofs.iter().all(Proof::holds) || asked.elapsed() > within {
+            return Ok(proofs);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn prove(lab: &Lab, person: &Person, other: &Person) -> Result<Proof> {
+    let serial = person.certificate.serial.to_string();
+    let output = lab.vctl(&["session", "--local", &serial, "--full"])?;
+    let timeline = String::from_utf8_lossy(&output.stdout);
+    let shown = |name: &str| {
+        let names = work::names(name);
+        (
+            names
+                .iter()
+                .filter(|name| timeline.contains(name.as_str()))
+                .count(),
+            names.len(),
+        )
+    };
+    let (own, of) = shown(person.name);
+    let (foreign, _) = shown(other.name);
+    Ok(Proof {
+        name: person.name,
+        own,
+        of,
+        foreign,
+    })
+}

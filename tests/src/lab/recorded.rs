@@ -1,0 +1,212 @@
+//! What the agent recorded, read from the spool byte for byte.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use vctl_common::event::{EventKind, ExecEvent, ExitEvent, KernelEvent};
+use vctl_common::id::{CertSerial, ProcessId};
+use vctl_common::session::Gap;
+use vctl_common::spool::{Filter, SessionRecord, SpoolReader};
+
+use super::Lab;
+use super::certificate::Certificate;
+
+/// Longer than the agent's slowest drain, for a busy machine.
+const STORED_WITHIN: Duration = Duration::from_secs(15);
+
+/// One session as it is in the spool.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub session: SessionRecord,
+    pub events: Vec<KernelEvent>,
+    pub damaged: Vec<Gap>,
+}
+
+impl Lab {
+    /// Returns all sessions in the spool, newest first.
+    pub fn sessions(&self) -> Result<Vec<Recorded>> {
+        read(&self.spool(), &Filter::All)
+    }
+
+    /// Returns the sessions opened with a certificate's serial, newest first.
+    pub fn sessions_of(&self, who: &Certificate) -> Result<Vec<Recorded>> {
+        let serial = CertSerial::new(who.serial).context("the certificate has no serial")?;
+        read(&self.spool(), &Filter::Serial(serial))
+    }
+
+    /// Waits until the certificate's one session is over and all of it is stored.
+    pub fn whole_session(&self, who: &Certificate) -> Result<Recorded> {
+        let mut sessions = self.closed_sessions(who, 1)?;
+        let session = sessions.pop().context("no session")?;
+        session.ensure_whole()?;
+        Ok(session)
+    }
+
+    /// Waits until exactly `count` sessions of the certificate are there and closed.
+    pub fn closed_sessions(&self, who: &Certificate, count: usize) -> Result<Vec<Recorded>> {
+        let mut last = Vec::new();
+        let found = eventually(STORED_WITHIN, || {
+            last = self.sessions_of(who)?;
+            let closed = last
+                .iter()
+                .filter(|session| session.session.closed.is_some())
+                .count();
+            ensure!(
+                last.len() <= count,
+                "{} sessions instead of {count}",
+                last.len()
+            );
+            Ok(closed == count)
+        })?;
+        if !found {
+            let shown: Vec<_> = last.iter().map(Recorded::summary).collect();
+            bail!(
+                "not {count} closed sessions of serial {}, but: {shown:#?}",
+                who.serial
+            );
+        }
+        Ok(last)
+    }
+}
+
+/// Reads the sessions of a spool that match.
+pub fn read(spool: &std::path::Path, filter: &Filter) -> Result<Vec<Recorded>> {
+    let reader = SpoolReader::open(spool)?;
+    let sessions = reader.sessions(filter)?;
+    let recorded = sessions.into_iter().map(|session| {
+        let timeline = reader.timeline(&session)?;
+        let events = timeline
+            .events
+            .into_iter()
+            .map(|stored| stored.event)
+            .collect();
+        Ok(Recorded {
+            session,
+            events,
+            damaged: timeline.damaged,
+        })
+    });
+    recorded.collect()
+}
+
+/// Asks until the answer is yes, or the time is over.
+pub fn eventually(within: Duration, mut asks: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let asked = Instant::now();
+    loop {
+        if asks()? {
+            return Ok(true);
+        }
+        if asked.elapsed() > within {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Recorded {
+    pub fn execs(&self) -> impl Iterator<Item = (&KernelEvent, &ExecEvent)> {
+        self.events.iter().filter_map(|event| match &event.kind {
+            EventKind::Exec(exec) => Some((event, exec.as_ref())),
+            _ => None,
+        })
+    }
+
+    pub fn exits(&self) -> impl Iterator<Item = (&KernelEvent, &ExitEvent)> {
+        self.events.iter().filter_map(|event| match &event.kind {
+            EventKind::Exit(exit) => Some((event, exit)),
+            _ => None,
+        })
+    }
+
+    /// Returns each command as one line, bytes that are no UTF-8 replaced.
+    pub fn commands(&self) -> Vec<String> {
+        self.execs().map(|(_, exec)| command(exec)).collect()
+    }
+
+    /// Counts the commands that have `part` in one of their arguments.
+    pub fn count(&self, part: &str) -> usize {
+        self.commands()
+            .iter()
+            .filter(|command| command.contains(part))
+            .count()
+    }
+
+    /// Fails when anything is missing, doubled or damaged, or an end does not fit its start.
+    pub fn ensure_whole(&self) -> Result<()> {
+        let sequence: Vec<_> = self.events.iter().map(|event| event.session_seq).collect();
+        let wanted: Vec<_> = (1..=sequence.len() as u64).collect();
+        ensure!(
+            sequence == wanted,
+            "sequence {sequence:?}: {:#?}",
+            self.summary()
+        );
+        ensure!(self.damaged.is_empty(), "damaged: {:?}", self.damaged);
+        ensure!(
+            self.session.gaps.is_empty(),
+            "gaps: {:?}",
+            self.session.gaps
+        );
+        let closed = self
+            .session
+            .closed
+            .as_ref()
+            .context("the session is still open")?;
+        let counted = (closed.produced, closed.stored);
+        let stored = self.events.len() as u64;
+        ensure!(
+            counted == (Some(stored), stored),
+            "produced and stored are {counted:?}"
+        );
+        self.ensure_each_process_ends_once()
+    }
+
+    fn ensure_each_process_ends_once(&self) -> Result<()> {
+        let mut ends: BTreeMap<ProcessId, usize> = BTreeMap::new();
+        for (event, _) in self.exits() {
+            *ends.entry(event.process).or_default() += 1;
+        }
+        let twice: Vec<_> = ends.iter().filter(|(_, count)| **count != 1).collect();
+        ensure!(
+            twice.is_empty(),
+            "processes that ended more than once: {twice:?}"
+        );
+        let started: BTreeSet<_> = self.execs().map(|(event, _)| event.process).collect();
+        let endless: Vec<_> = started
+            .iter()
+            .filter(|process| !ends.contains_key(process))
+            .collect();
+        ensure!(endless.is_empty(), "processes without an end: {endless:?}");
+        Ok(())
+    }
+
+    /// Returns what there is in a few lines, for a failing spec.
+    pub fn summary(&self) -> Vec<String> {
+        let head = format!(
+            "{} {:?} closed: {:?} gaps: {:?}",
+            self.session.opened.id,
+            self.session.opened.stamp,
+            self.session.closed,
+            self.session.gaps
+        );
+        let events = self.events.iter().map(|event| {
+            let what = match &event.kind {
+                EventKind::Exec(exec) => format!("exec {}", command(exec)),
+                EventKind::ExecFailed { errno, exec } => {
+                    format!("failed {errno} {}", command(exec))
+                }
+                EventKind::Exit(exit) => format!("exit {:?}", exit.status),
+                EventKind::CgroupMove(moved) => format!("{moved:?}"),
+            };
+            let mut line = format!("{} pid {} {what}", event.session_seq, event.process.tgid);
+            line.truncate(line.floor_char_boundary(200));
+            line
+        });
+        std::iter::once(head).chain(events).collect()
+    }
+}
+
+fn command(exec: &ExecEvent) -> String {
+    let items = exec.argv.iter().map(|item| String::from_utf8_lossy(item));
+    items.collect::<Vec<_>>().join(" ")
+}

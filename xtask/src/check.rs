@@ -1,0 +1,20 @@
+//! `cargo xtask check`: formatting, lints, house rules.
+
+use anyhow::Result;
+
+use crate::command::{self, cargo};
+use crate::tidy;
+
+pub(crate) fn run() -> Result<()> {
+    command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    command::run(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    tidy::run()
+}

@@ -1,0 +1,47 @@
+//! `cargo xtask demo`: one machine, one command, who did what.
+
+use std::os::unix::process::CommandExt;
+
+use anyhow::{Context, Result};
+
+use crate::command::{as_root, build, say};
+use crate::packages;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Leave everything running afterwards, to log in by hand
+    #[arg(long)]
+    keep: bool,
+    /// Install missing packages without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    packages::ensure(packages::FOR_DEMO, options.yes)?;
+    say("Building vctl-agent, vctl and the demo.");
+    let built = build(&[
+        "build",
+        "-p",
+        "vctl-agent",
+        "-p",
+        "vctl",
+        "-p",
+        "vctl-tests",
+        "--bins",
+    ])?;
+    let demo = built
+        .iter()
+        .find(|built| built.name == "demo")
+        .context("no demo was built")?;
+    let program = demo
+        .executable
+        .to_str()
+        .context("the target directory's path is no UTF-8")?;
+    let mut command = as_root(program);
+    if options.keep {
+        command.arg("--keep");
+    }
+    // Replaces us, so that Ctrl-C and kill reach the demo itself.
+    Err(command.exec()).with_context(|| format!("cannot run `{program}` as root"))
+}

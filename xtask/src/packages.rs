@@ -1,0 +1,83 @@
+//! System packages that a task needs: shown first, installed only with a yes.
+
+use std::io::{BufRead, IsTerminal, stdin};
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::command::{as_root, run, say};
+
+/// A file that a package brings, and the Debian package.
+type Need = (&'static str, &'static str);
+
+pub(crate) const FOR_DEMO: &[Need] = &[
+    ("/usr/sbin/sshd", "openssh-server"),
+    ("/usr/lib/openssh/sftp-server", "openssh-sftp-server"),
+    ("/usr/bin/ssh", "openssh-client"),
+    ("/usr/bin/sudo", "sudo"),
+    ("/usr/sbin/useradd", "passwd"),
+];
+
+pub(crate) const FOR_TEST: &[Need] = &[
+    ("/usr/bin/tmux", "tmux"),
+    ("/usr/bin/screen", "screen"),
+    ("/usr/bin/unshare", "util-linux"),
+    ("/usr/bin/pgrep", "procps"),
+];
+
+/// Installs what is missing of `needs`.
+///
+/// Without `yes` the person is asked; without a terminal nobody can be, and that is an error.
+pub(crate) fn ensure(needs: &[Need], yes: bool) -> Result<()> {
+    let missing: Vec<_> = needs
+        .iter()
+        .filter(|(file, _)| !Path::new(file).exists())
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!(
+            "install what Debian calls {}, then try again",
+            missing.join(", ")
+        );
+    }
+    let line = format!(
+        "apt-get install --no-install-recommends {}",
+        missing.join(" ")
+    );
+    say(&format!(
+        "This needs packages that are not installed:\n\n    {line}\n"
+    ));
+    if missing.contains(&"openssh-server") {
+        say("openssh-server also starts this machine's own sshd on port 22; vctl does not use it.");
+    }
+    if !yes {
+        ask(&line)?;
+    }
+    run(as_root("apt-get").args(["update", "-q"]))?;
+    run(as_root("env")
+        .args([
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "install",
+            "-q",
+            "--yes",
+        ])
+        .arg("--no-install-recommends")
+        .args(&missing))
+}
+
+fn ask(line: &str) -> Result<()> {
+    if !stdin().is_terminal() {
+        bail!("cannot ask without a terminal: pass `--yes`, or run `{line}` yourself");
+    }
+    say("Install them? [y/N]");
+    let mut answer = String::new();
+    stdin().lock().read_line(&mut answer)?;
+    if !matches!(answer.trim(), "y" | "Y" | "yes") {
+        bail!("nothing was installed");
+    }
+    Ok(())
+}

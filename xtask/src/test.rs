@@ -1,0 +1,63 @@
+//! `cargo xtask test`: what a fresh clone can test, then the specs on this kernel as root.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::{self, Built, as_root, build, cargo, say};
+use crate::packages::{self, FOR_DEMO, FOR_TEST};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Install missing packages without asking
+    #[arg(long)]
+    yes: bool,
+    /// Only specs whose name contains this
+    filter: Option<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    packages::ensure(&[FOR_DEMO, FOR_TEST].concat(), options.yes)?;
+    if options.filter.is_none() {
+        say("Testing what needs no root.");
+        command::run(&mut cargo(&[
+            "test",
+            "--workspace",
+            "--exclude",
+            "vctl-tests",
+        ]))?;
+    }
+    say("Building vctl-agent, vctl and the specs.");
+    build(&[
+        "build",
+        "-p",
+        "vctl-agent",
+        "-p",
+        "vctl",
+        "-p",
+        "vctl-tests",
+        "--bins",
+    ])?;
+    let built = build(&["test", "-p", "vctl-tests", "--no-run"])?;
+    say("Testing on this kernel, with a real sshd, as root.");
+    as_root_with_nothing_skipped(&built, options.filter.as_deref())
+}
+
+/// Runs the tests of the lab; a skip among them is a failure.
+fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result<()> {
+    let mut tests: Vec<_> = built.iter().filter(|built| built.is_test).collect();
+    // The longest output last: its closing line is what CI reads.
+    tests.sort_by_key(|test| test.name == "specs");
+    ensure!(
+        tests.iter().any(|test| test.name == "specs"),
+        "no specs were built"
+    );
+    for test in tests {
+        let program = test
+            .executable
+            .to_str()
+            .context("the target directory's path is no UTF-8")?;
+        let mut command = as_root("env");
+        command.args(["VCTL_TEST_REQUIRE=1", program]).args(filter);
+        command::run(&mut command)?;
+    }
+    Ok(())
+}

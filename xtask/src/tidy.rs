@@ -1,0 +1,212 @@
+//! House rules that no compiler knows: each failure names the file and the rule.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::command::say;
+
+/// A file longer than this has more than one subject; tests are not counted.
+const MOST_LINES: usize = 400;
+
+/// Names that say nothing about what is inside.
+const EMPTY_NAMES: &[&str] = &["util", "utils", "helpers", "helper", "misc", "common_utils"];
+
+pub(crate) fn run() -> Result<()> {
+    let files = tracked_files()?;
+    let mut problems = Vec::new();
+    for path in &files {
+        // Binary files are none of ours to judge, nor is test data.
+        if path.starts_with("tests/corpus") {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(path) else {
+            continue;
+        };
+        let of_text = text_problems(&text);
+        problems.extend(
+            of_text
+                .into_iter()
+                .map(|problem| format!("{}: {problem}", path.display())),
+        );
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let of_rust = rust_problems(path, &text);
+            problems.extend(
+                of_rust
+                    .into_iter()
+                    .map(|problem| format!("{}: {problem}", path.display())),
+            );
+        }
+    }
+    problems.extend(orphans(&files)?);
+    for problem in &problems {
+        say(problem);
+    }
+    ensure!(
+        problems.is_empty(),
+        "{} house rules are broken",
+        problems.len()
+    );
+    say(&format!(
+        "tidy: {} files follow the house rules",
+        files.len()
+    ));
+    Ok(())
+}
+
+fn tracked_files() -> Result<Vec<PathBuf>> {
+    let output = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .output()?;
+    ensure!(output.status.success(), "`git ls-files` failed");
+    let names = output
+        .stdout
+        .split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty());
+    let paths = names.map(|name| PathBuf::from(String::from_utf8_lossy(name).into_owned()));
+    Ok(paths.filter(|path| path.exists()).collect())
+}
+
+fn text_problems(text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !text.is_empty() && !text.ends_with('\n') {
+        problems.push("does not end with a newline".to_owned());
+    }
+    if let Some(number) = text.lines().position(|line| line.trim_end() != line) {
+        problems.push(format!("line {} ends with a blank", number + 1));
+    }
+    problems
+}
+
+fn rust_problems(path: &Path, text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    if EMPTY_NAMES.contains(&stem) {
+        problems.push(format!("`{stem}` says nothing about what is inside"));
+    }
+    let lines = lines_outside_tests(text);
+    if stem != "tests" && lines > MOST_LINES {
+        problems.push(format!(
+            "{lines} lines, more than {MOST_LINES}: split it by subject"
+        ));
+    }
+    let header = text.lines().next().unwrap_or_default();
+    if !header.starts_with("//!") && stem != "tests" {
+        problems.push("does not begin with what it is for (`//!`)".to_owned());
+    }
+    problems
+}
+
+/// Counts lines up to the tests, which by our habit are at the end of a file.
+fn lines_outside_tests(text: &str) -> usize {
+    text.lines()
+        .take_while(|line| *line != "#[cfg(test)]")
+        .count()
+}
+
+/// Files that no `mod` names: rustc would say nothing, and a spec in one would never run.
+fn orphans(files: &[PathBuf]) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for path in files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|rs| rs == "rs"))
+    {
+        let Some(parents) = possible_parents(path) else {
+            continue;
+        };
+        let name = module_name(path);
+        let mut declared = BTreeSet::new();
+        for parent in parents.iter().filter(|parent| parent.exists()) {
+            declared.extend(declared_modules(&fs::read_to_string(parent)?));
+        }
+        if !declared.contains(&name) {
+            problems.push(format!(
+                "{}: no `mod {name};` names it, so it is never built",
+                path.display()
+            ));
+        }
+    }
+    Ok(problems)
+}
+
+/// Returns the files that may declare the module in `path`; `None` for the root of a crate.
+fn possible_parents(path: &Path) -> Option<Vec<PathBuf>> {
+    let file = path.file_name()?.to_str()?;
+    let directory = path.parent()?;
+    let is_bin = directory.ends_with("src/bin");
+    if matches!(file, "main.rs" | "lib.rs" | "build.rs") || is_bin {
+        return None;
+    }
+    let of_file = |directory: &Path| {
+        ["mod.rs", "lib.rs", "main.rs"]
+            .map(|name| directory.join(name))
+            .to_vec()
+    };
+    if file == "mod.rs" {
+        return Some(of_file(directory.parent()?));
+    }
+    let mut parents = of_file(directory);
+    parents.push(directory.with_extension("rs"));
+    Some(parents)
+}
+
+fn module_name(path: &Path) -> String {
+    let named_by = match path.file_name().and_then(|name| name.to_str()) {
+        Some("mod.rs") => path.parent().and_then(Path::file_name),
+        _ => path.file_stem(),
+    };
+    named_by
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+fn declared_modules(text: &str) -> Vec<String> {
+    let declarations = text.lines().filter_map(|line| {
+        let line = line.trim().strip_suffix(';')?;
+        let (_, name) = line.rsplit_once("mod ")?;
+        Some(name.to_owned())
+    });
+    declarations.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_long_without_its_tests_is_named() {
+        let long = "//! x\n".repeat(MOST_LINES + 1);
+        assert_eq!(rust_problems(Path::new("a.rs"), &long).len(), 1);
+        let tested = format!("//! x\n#[cfg(test)]\n{long}");
+        assert!(rust_problems(Path::new("a.rs"), &tested).is_empty());
+    }
+
+    #[test]
+    fn a_module_is_looked_for_where_rust_looks() {
+        let parents = possible_parents(Path::new("agent/src/probe/mod.rs")).unwrap();
+        assert!(parents.contains(&PathBuf::from("agent/src/lib.rs")));
+        let parents = possible_parents(Path::new("tests/specs/exec.rs")).unwrap();
+        assert!(parents.contains(&PathBuf::from("tests/specs/main.rs")));
+        assert!(possible_parents(Path::new("agent/src/main.rs")).is_none());
+    }
+
+    #[test]
+    fn declared_modules_are_read_whatever_their_visibility() {
+        let text = "mod a;\npub mod b;\n    pub(crate) mod c;\nmod d {\n";
+        assert_eq!(declared_modules(text), ["a", "b", "c"]);
+    }
+}
