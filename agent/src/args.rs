@@ -1,1 +1,154 @@
-//! (to come)
+//! The command line: subcommands, and one flag for each key of the configuration.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, ConfigError, KEYS, Loaded};
+
+/// Record what is done in SSH sessions, and by whom
+#[derive(Debug, Parser)]
+#[command(name = "vctl-agent", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: CliCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CliCommand {
+    /// Record sessions until stopped
+    ///
+    /// Runs in the foreground, as root, and tells systemd when it is ready. What is pinned in the
+    /// kernel stays when it stops, so that the next run goes on without a gap.
+    Collect(CollectArgs),
+    /// Open a session for a login; PAM runs this
+    ///
+    /// For `session required pam_exec.so /usr/sbin/vctl-agent stamp`. Takes `--config PATH` and the
+    /// flags of `collect`, and reads the login from the environment that pam_exec passes.
+    #[command(disable_help_flag = true)]
+    Stamp {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check what this host needs, with a fix for what is missing
+    ///
+    /// Exits with 0 when nothing fails, warnings included, else with 1.
+    Check(CheckArgs),
+    /// Remove the probe and everything it pinned from the kernel
+    Detach(DetachArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CollectArgs {
+    /// Keep what is recorded on this host only
+    #[arg(long)]
+    pub local: bool,
+    /// Print the effective configuration, each value with its source, and exit
+    #[arg(long)]
+    pub print_config: bool,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: Output,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub struct DetachArgs {
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+/// `--config`, and what the flags say about keys.
+#[derive(Debug)]
+pub struct Settings {
+    file: Option<PathBuf>,
+    flags: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Returns the configuration of flags, environment, file and defaults.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        config::load(&config::Inputs {
+            flags: &self.flags,
+            env: &|name| std::env::var_os(name),
+            file: self.file.as_deref(),
+            host_name: host_name.trim(),
+        })
+    }
+}
+
+// By hand: clap's derive would need the key table a second time, as a struct.
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new("config")
+            .long("config")
+            .value_name("PATH")
+            .value_parser(clap::value_parser!(PathBuf))
+            .env("VCTL_AGENT_CONFIG")
+            .hide_env_values(true)
+            .help(format!(
+                "Configuration file [default: {}]",
+                config::DEFAULT_FILE
+            ));
+        KEYS.iter().fold(command.arg(file), |command, key| {
+            let default = match key.default {
+                "" => String::new(),
+                default => format!(" [default: {default}]"),
+            };
+            let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
+            let mut arg = Arg::new(key.name)
+                .long(key.flag())
+                .value_name(if key.switch { "BOOL" } else { "VALUE" })
+                .help_heading("Configuration")
+                .help(format!(
+                    "{}{default} [env: {}]",
+                    first.trim_end_matches('.'),
+                    key.env()
+                ))
+                .long_help(format!("{}{default} [env: {}]", key.doc, key.env()));
+            if key.switch {
+                arg = arg.num_args(0..=1).default_missing_value("true");
+            }
+            command.arg(arg)
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self {
+            file: matches.get_one::<PathBuf>("config").cloned(),
+            flags: KEYS
+                .iter()
+                .filter_map(|key| {
+                    let text = matches.get_one::<String>(key.name)?;
+                    Some((key.name.to_owned(), text.clone()))
+                })
+                .collect(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

@@ -1,1 +1,98 @@
-fn main() {}
+//! `vctl-agent`: parse, run, exit.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
+use vctl_agent::config::{self, LogLevel};
+use vctl_agent::{check, pipeline, probe, session};
+
+fn main() -> ExitCode {
+    // Before clap, which alone takes longer than the rest of a stamp.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|command| command == "stamp") {
+        return ExitCode::from(session::stamp::run(arguments));
+    }
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        CliCommand::Collect(args) => collect(&args).map(|()| ExitCode::SUCCESS),
+        // Only `vctl-agent help stamp` and the like get here: `main` took the command itself.
+        CliCommand::Stamp { arguments } => {
+            Ok(ExitCode::from(session::stamp::run(arguments.into_iter())))
+        }
+        CliCommand::Check(args) => self::check(&args),
+        CliCommand::Detach(args) => {
+            let config = args.settings.load()?.config;
+            log_to_stderr(config.log_level);
+            probe::detach(&config)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn collect(args: &CollectArgs) -> anyhow::Result<()> {
+    let loaded = args.settings.load()?;
+    if args.print_config {
+        return print(&config::effective(&loaded));
+    }
+    if !args.local {
+        bail!("only `collect --local` is there: nothing ships what is recorded yet");
+    }
+    log_to_stderr(loaded.config.log_level);
+    pipeline::collect(loaded.config)
+}
+
+fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let config = args.settings.load()?.config;
+    let report = check::run(&config);
+    print(&match args.output {
+        Output::Text => report.to_text(),
+        Output::Json => report.to_json(),
+    })?;
+    Ok(if report.failed() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn log_to_stderr(level: LogLevel) {
+    // systemd's journal has its own clock, and a terminal's reader has theirs.
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::from(level))
+        .with_writer(io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // `| head` has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to stdout"),
+    }
+}
+
+#[allow(
+    clippy::print_stderr,
+    reason = "the one place where an error meets the person"
+)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  caused by: {cause}");
+    }
+}

@@ -1,8 +1,9 @@
 //! What the host agent and the workstation must agree on.
 //!
-//! `agent-ebpf` takes [`wire`] alone, with default features off.
+//! `agent-ebpf` takes [`wire`] and [`layout`] alone, with default features off.
 #![cfg_attr(not(feature = "std"), no_std)]
 
+pub mod layout;
 pub mod wire;
 
 #[cfg(feature = "std")]

@@ -1,1 +1,123 @@
-//! (to come)
+//! The probe in the kernel: find its offsets, load and pin it, prove it, read its ring.
+pub mod btf;
+pub mod load;
+pub mod maps;
+pub mod ring;
+pub mod self_test;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::maps::MapError;
+use aya::pin::PinError;
+use aya::programs::ProgramError;
+use aya::programs::links::LinkError;
+
+pub use load::Probe;
+pub use maps::Maps;
+
+/// How the probe is to be loaded.
+#[derive(Clone, Debug)]
+pub struct ProbeOptions {
+    pub pin_dir: PathBuf,
+    /// A power of two, and whole pages.
+    pub ring_bytes: u32,
+    pub capture_all: bool,
+    pub failed_exec: bool,
+    /// Write the probe's own diagnostics to the agent's log.
+    pub log: bool,
+}
+
+/// Why there is no probe. Each stops the agent: wrong data is worse than none.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    #[error("another agent uses the pin directory `{}`", dir.display())]
+    InUse { dir: PathBuf },
+    #[error("pin directory `{}` holds the state of a newer agent (version {found}, ours is {ours})", dir.display())]
+    NewerState { dir: PathBuf, found: u64, ours: u32 },
+    #[error("cannot use the pin directory `{}`", dir.display())]
+    Pins { dir: PathBuf, source: io::Error },
+    #[error("cannot read the kernel's type information `{}`", path.display())]
+    NoBtf { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Layout(#[from] btf::BtfError),
+    #[error("cannot parse the kernel's type information")]
+    Btf { source: aya::BtfError },
+    #[error("cannot tell how many CPUs there are")]
+    Cpus { source: io::Error },
+    #[error("the compiled probe has no `{name}`")]
+    Object { name: &'static str },
+    #[error("the kernel refuses the probe")]
+    Load { source: Box<aya::EbpfError> },
+    #[error("the kernel refuses the probe `{name}`")]
+    Attach {
+        name: &'static str,
+        source: ProgramError,
+    },
+    #[error("cannot keep the probe `{name}` attached without the agent")]
+    Link {
+        name: &'static str,
+        source: LinkError,
+    },
+    #[error("cannot pin `{name}`")]
+    Pin {
+        name: &'static str,
+        source: PinError,
+    },
+    #[error("cannot use the probe's map `{name}`")]
+    Map {
+        name: &'static str,
+        source: MapError,
+    },
+    #[error("cannot map the ring")]
+    MapRing { source: io::Error },
+    #[error("self-test: the kernel's `{field}` reads as {found}, but /proc says {expected}")]
+    SelfTest {
+        field: &'static str,
+        found: String,
+        expected: String,
+    },
+    #[error("self-test: {what}")]
+    SelfTestFailed { what: &'static str },
+    #[error("self-test: cannot {what}")]
+    SelfTestIo {
+        what: &'static str,
+        source: io::Error,
+    },
+}
+
+impl ProbeError {
+    /// Returns what the person at the keyboard can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "stop the other agent, or give this one another `pin_dir`",
+            Self::NewerState { .. } => {
+                "run the newer agent, or `vctl-agent detach` with it to begin anew"
+            }
+            Self::Pins { .. } | Self::Pin { .. } => {
+                "mount a BPF filesystem: `mount -t bpf bpf /sys/fs/bpf`, and run as root"
+            }
+            Self::NoBtf { .. } => "boot a kernel built with CONFIG_DEBUG_INFO_BTF",
+            Self::SelfTest { .. } | Self::Layout(_) => {
+                "report this kernel's version: the probe must not run on it"
+            }
+            _ => "run `vctl-agent check` to see what this host lacks",
+        }
+    }
+}
+
+/// Takes the probe out of the kernel: every link, map and program pinned in `dir`.
+///
+/// # Errors
+/// `InUse` while an agent runs.
+pub fn detach(dir: &Path) -> Result<bool, ProbeError> {
+    if !dir.exists() {
+        return Ok(false);
+    }
+    let _lock = load::lock(dir)?;
+    maps::remove_pins(dir).map_err(|source| ProbeError::Pins {
+        dir: dir.to_owned(),
+        source,
+    })?;
+    Ok(true)
+}

@@ -1,1 +1,17 @@
-//! (to come)
+//! Who is logged in: from the PAM hook to the registry that attribution asks.
+
+pub mod auth_info;
+pub mod protocol;
+pub mod client;
+pub mod stamp;
+pub mod pending;
+pub mod login;
+pub mod server;
+pub mod opened;
+pub mod registry;
+
+mod cert_blob;
+mod sys;
+mod syslog;
+
+pub use sys::boot_now;

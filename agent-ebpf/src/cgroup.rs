@@ -1,0 +1,74 @@
+//! `cgroup_attach_task`: a process of a session was moved. The mark stays; the move is evidence.
+
+use aya_ebpf::{
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use vctl_common::layout::Field;
+use vctl_common::wire::{self, CgroupMove, Header};
+
+use crate::exec::NO_WAKEUP;
+use crate::kernel::{Kernel, load};
+use crate::maps::{RING, TASKS};
+use crate::session;
+
+#[btf_tracepoint(function = "cgroup_attach_task")]
+pub fn cgroup_attach(ctx: BtfTracePointContext) -> i32 {
+    let task: *const Kernel = ctx.arg(2);
+    // SAFETY: the tracepoint's third argument is the leader of the process that moves.
+    let tgid: u32 = unsafe { load(task, Field::TaskTgid) };
+    // SAFETY: as above.
+    let Some(owner) = (unsafe { session::owner(task, tgid) }) else {
+        return 0;
+    };
+    if owner.session == 0 {
+        return 0;
+    }
+    let to: *const Kernel = ctx.arg(0);
+    // SAFETY: its first is the cgroup it moves to.
+    let root: *const Kernel = unsafe { load(to, Field::CgroupRoot) };
+    // Hosts with both kinds of hierarchy tell of a move once for each; ours is the unified one.
+    // SAFETY: a pointer from that cgroup.
+    if unsafe { load::<u32>(root, Field::CgroupRootHierarchy) } != 0 {
+        return 0;
+    }
+    let by_tgid = session::current_tgid();
+    let by_session = match TASKS.get_ptr(by_tgid) {
+        // SAFETY: a live map value.
+        Some(mark) => unsafe { (*mark).session },
+        None => 0,
+    };
+    let Some(place) = session::place(&owner) else {
+        return 0;
+    };
+    // SAFETY: the helpers have no conditions.
+    let (at, cpu) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_smp_processor_id()) };
+    let Some(mut entry) = RING.reserve::<CgroupMove>(0) else {
+        place.lost(at);
+        return 0;
+    };
+    entry.write(CgroupMove {
+        header: Header {
+            len: size_of::<CgroupMove>() as u32,
+            kind: wire::KIND_CGROUP_MOVE,
+            marked: owner.marked,
+            session: owner.session,
+            session_seq: place.session_seq,
+            cpu_seq: place.cpu_seq,
+            at,
+            tgid: owner.tgid,
+            cpu,
+            start: owner.start,
+        },
+        // The tracepoint comes after the move: where from is what the last record said.
+        from: 0,
+        // SAFETY: pointers from that cgroup.
+        to: unsafe { load(load::<*const Kernel>(to, Field::CgroupKn), Field::KernfsId) },
+        by_session,
+        by_tgid,
+        reserved: 0,
+    });
+    entry.submit(NO_WAKEUP);
+    0
+}

@@ -1,0 +1,246 @@
+//! `sched_process_exec`: the new program is in place, its argv cannot be rewritten any more by
+//! another thread of the old one.
+
+use aya_ebpf::{
+    helpers::{
+        bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
+        generated::{bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_ringbuf_output},
+    },
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use vctl_common::layout::Field;
+use vctl_common::wire::{self, ARGV_MAX, Exec, Header, PATH_MAX};
+
+use crate::kernel::{Kernel, load};
+use crate::maps::{EXEC_SCRATCH, ExecScratch, RING};
+use crate::path::{self, Path};
+use crate::session::{self, Owner};
+use crate::task;
+
+/// Leaves the waking to the agent's timer: a wake-up costs twenty times what a record does.
+pub const NO_WAKEUP: u64 = 1;
+
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
+    let task: *const Kernel = ctx.arg(0);
+    // SAFETY: the tracepoint's first argument is the task.
+    if let Some(owner) = unsafe { session::owner(task, session::current_tgid()) } {
+        // SAFETY: its second is the thread that called exec, its third the `linux_binprm`.
+        unsafe { record(task, ctx.arg(1), ctx.arg(2), &owner) };
+    }
+    0
+}
+
+/// # Safety
+/// `task` and `bprm` are what the tracepoint gave.
+#[inline(always)]
+unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Owner) {
+    // SAFETY: the helper has no conditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let (Some(place), Some(scratch)) = (session::place(owner), EXEC_SCRATCH.get_ptr_mut(cpu))
+    else {
+        return;
+    };
+    // SAFETY: nobody else writes this CPU's scratch: the kernel does not run this program twice on
+    // one CPU, and counts it when it would have.
+    let scratch: &mut ExecScratch = unsafe { &mut *scratch };
+    let exec = &mut scratch.exec;
+    // SAFETY: the helper has no conditions.
+    let at = unsafe { bpf_ktime_get_boot_ns() };
+    exec.header = Header {
+        len: 0,
+        kind: wire::KIND_EXEC,
+        marked: owner.marked,
+        session: owner.session,
+        session_seq: place.session_seq,
+        cpu_seq: place.cpu_seq,
+        at,
+        tgid: owner.tgid,
+        cpu,
+        start: owner.start,
+    };
+    exec.tid = tid;
+    exec.errno = 0;
+    exec.reserved = 0;
+    let tail = scratch.tail.as_mut_ptr();
+    // SAFETY: as our caller says.
+    let end = unsafe {
+        task::describe(task, exec);
+        let end = program(task, bprm, exec, tail);
+        argv(task, exec, tail, end)
+    };
+    exec.header.len = (size_of::<Exec>() + end) as u32;
+    // SAFETY: `end` is at most the size of the tail.
+    let written = unsafe {
+        bpf_ringbuf_output(
+            (&raw const RING).cast_mut().cast(),
+            (&raw mut *scratch).cast(),
+            (size_of::<Exec>() + end) as u64,
+            NO_WAKEUP,
+        )
+    };
+    if written != 0 {
+        place.lost(at);
+    }
+}
+
+/// Writes executable, working directory and file name, and returns where they end.
+///
+/// # Safety
+/// As [`record`].
+#[inline(always)]
+unsafe fn program(
+    task: *const Kernel,
+    bprm: *const Kernel,
+    exec: &mut Exec,
+    tail: *mut u8,
+) -> usize {
+    // SAFETY: pointers from the tracepoint's arguments; `tail` has `TAIL_PATHS` bytes, enough for
+    // three paths of which each ends within `PATH_MAX` and one name.
+    unsafe {
+        let file: *const Kernel = load(bprm, Field::BprmFile);
+        let mut flags = 0;
+        exec.exe_inode = 0;
+        exec.exe_device = 0;
+        exec.exe_links = 0;
+        exec.exe_len = 0;
+        exec.cwd_len = 0;
+        if !file.is_null() {
+            let inode: *const Kernel = load(file, Field::FileInode);
+            if !inode.is_null() {
+                let superblock: *const Kernel = load(inode, Field::InodeSb);
+                exec.exe_inode = load(inode, Field::InodeIno);
+                exec.exe_links = load(inode, Field::InodeNlink);
+                exec.exe_device = load(superblock, Field::SbDev);
+            }
+            let dentry: *const Kernel = load(file, Field::FileDentry);
+            let mnt: *const Kernel = load(file, Field::FileMnt);
+            if exec.exe_links == 0 {
+                let parent: *const Kernel = load(dentry, Field::DentryParent);
+                flags |= if parent as u64 == dentry as u64 {
+                    wire::EXEC_MEMFD
+                } else {
+                    wire::EXEC_DELETED
+                };
+            }
+            let exe = Path {
+                mnt: mnt as u64,
+                dentry: dentry as u64,
+            };
+            if !path::append(exe, tail, 0, &raw mut exec.exe_len) {
+                flags |= wire::EXEC_EXE_TRUNCATED;
+            }
+        }
+        let mut end = bounded(&raw const exec.exe_len, PATH_MAX + 256);
+
+        let cwd = cwd(task);
+        if !path::append(cwd, tail, end, &raw mut exec.cwd_len) {
+            flags |= wire::EXEC_CWD_TRUNCATED;
+        }
+        end += bounded(&raw const exec.cwd_len, PATH_MAX + 256);
+
+        let filename: u64 = load(bprm, Field::BprmFilename);
+        if filename != load(bprm, Field::BprmInterp) {
+            flags |= wire::EXEC_SCRIPT;
+        }
+        let copied =
+            bpf_probe_read_kernel_str(tail.add(end).cast(), PATH_MAX as u32, filename as *const _);
+        // The NUL is counted, and is not part of the name.
+        exec.filename_len = if copied > 1 { (copied - 1) as u16 } else { 0 };
+        end += bounded(&raw const exec.filename_len, PATH_MAX);
+        exec.argc = load(bprm, Field::BprmArgc);
+        exec.flags = flags;
+        end
+    }
+}
+
+/// Returns where a task's working directory is.
+///
+/// # Safety
+/// `task` is a `struct task_struct` the verifier trusts.
+#[inline(always)]
+pub unsafe fn cwd(task: *const Kernel) -> Path {
+    // SAFETY: pointers from such a task.
+    unsafe {
+        let fs: *const Kernel = load(task, Field::TaskFs);
+        Path {
+            dentry: load::<*const Kernel>(fs, Field::FsPwdDentry) as u64,
+            mnt: load::<*const Kernel>(fs, Field::FsPwdMnt) as u64,
+        }
+    }
+}
+
+/// Reads a length from the record; never more than `max`. What went before is forgotten by the
+/// verifier with that, or it would follow every way here on to the end.
+///
+/// # Safety
+/// `len` points into the record.
+#[inline(always)]
+pub unsafe fn bounded(len: *const u16, max: usize) -> usize {
+    // SAFETY: the caller's.
+    let len = unsafe { len.read_volatile() } as usize;
+    if len > max { max } else { len }
+}
+
+/// Copies argv out of the new program's memory to `end`, and returns where it ends.
+///
+/// # Safety
+/// As [`record`].
+#[inline(always)]
+unsafe fn argv(task: *const Kernel, exec: &mut Exec, tail: *mut u8, end: usize) -> usize {
+    exec.argv_len = 0;
+    exec.argv_true_len = 0;
+    // SAFETY: pointers from the tracepoint's argument.
+    let (from, to): (u64, u64) = unsafe {
+        let mm: *const Kernel = load(task, Field::TaskMm);
+        if mm.is_null() {
+            return end;
+        }
+        (load(mm, Field::MmArgStart), load(mm, Field::MmArgEnd))
+    };
+    let true_len = to.wrapping_sub(from);
+    exec.argv_true_len = true_len as u32;
+    let wanted = if true_len > ARGV_MAX as u64 {
+        exec.flags |= wire::EXEC_ARGV_TRUNCATED;
+        ARGV_MAX
+    } else {
+        true_len as usize
+    };
+    // SAFETY: `end` is at most the `TAIL_PATHS` that lie before `ARGV_MAX` bytes.
+    let whole =
+        unsafe { bpf_probe_read_user(tail.add(end).cast(), wanted as u32, from as *const _) };
+    let copied = if whole == 0 {
+        wanted
+    } else {
+        exec.flags |= wire::EXEC_ARGV_FAULT;
+        // SAFETY: as above.
+        unsafe { argv_by_page(tail.add(end), wanted, from) }
+    };
+    exec.argv_len = copied as u32;
+    end + copied
+}
+
+/// Copies what is in memory of the beginning of argv, in steps that halve: a page that is missing
+/// costs at most the rest of one step, and the verifier has few paths to follow.
+///
+/// # Safety
+/// `to` has room for `ARGV_MAX` bytes.
+#[inline(always)]
+unsafe fn argv_by_page(to: *mut u8, wanted: usize, from: u64) -> usize {
+    const STEPS: [usize; 6] = [64 << 10, 32 << 10, 16 << 10, 8 << 10, 4 << 10, 1 << 10];
+    let mut copied = 0_usize;
+    for step in STEPS {
+        if copied + step <= wanted {
+            // SAFETY: the steps together are less than `ARGV_MAX`.
+            let read = unsafe {
+                let at = from + copied as u64;
+                bpf_probe_read_user(to.add(copied).cast(), step as u32, at as *const _)
+            };
+            if read == 0 {
+                copied += step;
+            }
+        }
+    }
+    copied
+}

@@ -1,0 +1,99 @@
+//! `sched_process_exit`: one record when the last thread of a process is gone, whichever it was.
+
+use aya_ebpf::{
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use vctl_common::layout::Field;
+use vctl_common::wire::{self, Exit, Header};
+
+use crate::exec::NO_WAKEUP;
+use crate::kernel::{Kernel, load};
+use crate::maps::{RING, TASKS};
+use crate::session::{self, Owner};
+use crate::task;
+
+/// `SIGNAL_GROUP_EXIT` of the kernel: the code of the group counts, not that of its leader.
+const SIGNAL_GROUP_EXIT: u32 = 4;
+
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
+    let task: *const Kernel = ctx.arg(0);
+    let tgid = session::current_tgid();
+    // SAFETY: the tracepoint's first argument is the task that exits.
+    let Some(owner) = (unsafe { session::owner(task, tgid) }) else {
+        return 0;
+    };
+    // SAFETY: pointers from such a task.
+    let signal: *const Kernel = unsafe { load(task, Field::TaskSignal) };
+    // SAFETY: as above.
+    if unsafe { load::<u32>(signal, Field::SignalLive) } != 0 {
+        return 0;
+    }
+    // Two threads that leave together can both see no thread left: taking the mark away decides
+    // which of them reports, and only one can.
+    if owner.session != 0 && TASKS.remove(tgid).is_err() {
+        return 0;
+    }
+    // SAFETY: as above.
+    unsafe { record(task, signal, &owner) };
+    0
+}
+
+/// # Safety
+/// `task` is what the tracepoint gave, `signal` its `signal_struct`.
+#[inline(always)]
+unsafe fn record(task: *const Kernel, signal: *const Kernel, owner: &Owner) {
+    let Some(place) = session::place(owner) else {
+        return;
+    };
+    let alive = if owner.session == 0 {
+        1
+    } else {
+        place.one_less()
+    };
+    // SAFETY: the helpers have no conditions.
+    let (at, cpu) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_smp_processor_id()) };
+    let Some(mut entry) = RING.reserve::<Exit>(0) else {
+        place.lost(at);
+        return;
+    };
+    // SAFETY: pointers from such a task.
+    let exit = unsafe {
+        let (ppid, parent_start) = task::parent(task);
+        let flags: u32 = load(signal, Field::SignalFlags);
+        let status: u32 = if flags & SIGNAL_GROUP_EXIT != 0 {
+            load(signal, Field::SignalGroupExitCode)
+        } else {
+            load(
+                load::<*const Kernel>(task, Field::TaskGroupLeader),
+                Field::TaskExitCode,
+            )
+        };
+        Exit {
+            header: Header {
+                len: size_of::<Exit>() as u32,
+                kind: wire::KIND_EXIT,
+                marked: owner.marked,
+                session: owner.session,
+                session_seq: place.session_seq,
+                cpu_seq: place.cpu_seq,
+                at,
+                tgid: owner.tgid,
+                cpu,
+                start: owner.start,
+            },
+            parent_start,
+            ppid,
+            status: status & 0xffff,
+            alive,
+            euid: load(
+                load::<*const Kernel>(task, Field::TaskCred),
+                Field::CredEuid,
+            ),
+        }
+    };
+    entry.write(exit);
+    entry.submit(NO_WAKEUP);
+}

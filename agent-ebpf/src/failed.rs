@@ -1,0 +1,182 @@
+//! `sys_exit_execve` and `sys_exit_execveat`: a program that was asked for and did not start.
+//!
+//! The only probes on system calls, attached while a session is open: they slow every system call
+//! of the host a little. What they show is the caller's memory after the call, which another thread
+//! may have changed; the attempt and its errno are the kernel's word.
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{
+        bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
+        generated::{
+            bpf_get_current_task_btf, bpf_probe_read_user, bpf_probe_read_user_str,
+            bpf_ringbuf_output, bpf_task_pt_regs,
+        },
+    },
+    macros::tracepoint,
+    programs::TracePointContext,
+};
+use vctl_common::layout::{REGS_ARG0, REGS_ARG1, REGS_ARG2};
+use vctl_common::wire::{self, Exec, Header, PATH_MAX};
+
+use crate::exec::{self, NO_WAKEUP};
+use crate::kernel::{Kernel, layout, peek};
+use crate::maps::{FAILED_SCRATCH, FAILED_TAIL, FailedScratch, RING};
+use crate::path;
+use crate::session::{self, Owner};
+use crate::task;
+
+/// Where the result lies behind the common fields and the number of the call.
+const RESULT: usize = 16;
+/// Items of argv that are looked at.
+const ITEMS_MAX: usize = 64;
+/// Longest item that is kept whole.
+const ITEM_MAX: usize = 1024;
+/// Bytes of argv after which no further item is begun.
+const ARGV_ROOM: usize = FAILED_TAIL - 2 * (PATH_MAX + 256) - ITEM_MAX;
+
+#[tracepoint(category = "syscalls", name = "sys_exit_execve")]
+pub fn execve_failed(ctx: TracePointContext) -> u32 {
+    failed(&ctx, REGS_ARG0, REGS_ARG1);
+    0
+}
+
+#[tracepoint(category = "syscalls", name = "sys_exit_execveat")]
+pub fn execveat_failed(ctx: TracePointContext) -> u32 {
+    failed(&ctx, REGS_ARG1, REGS_ARG2);
+    0
+}
+
+#[inline(always)]
+fn failed(ctx: &TracePointContext, name_arg: usize, argv_arg: usize) {
+    // SAFETY: the tracepoint's format.
+    let result: i64 = unsafe { *ctx.as_ptr().byte_add(RESULT).cast::<i64>() };
+    if result >= 0 {
+        return;
+    }
+    // SAFETY: the helper has no conditions.
+    let task = unsafe { bpf_get_current_task_btf() } as *const Kernel;
+    // SAFETY: the running task.
+    let Some(owner) = (unsafe { session::owner(task, session::current_tgid()) }) else {
+        return;
+    };
+    // SAFETY: the helper takes such a task.
+    let regs = unsafe { bpf_task_pt_regs(task as *mut _) } as u64;
+    let name = peek(regs, layout(name_arg));
+    let argv = peek(regs, layout(argv_arg));
+    // SAFETY: as above.
+    unsafe { record(task, name, argv, (-result) as u32, &owner) };
+}
+
+/// # Safety
+/// `task` is the running task.
+#[inline(always)]
+unsafe fn record(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &Owner) {
+    let (Some(place), Some(scratch)) = (session::place(owner), FAILED_SCRATCH.get_ptr_mut(0))
+    else {
+        return;
+    };
+    // SAFETY: this CPU's scratch; see `exec`.
+    let scratch: &mut FailedScratch = unsafe { &mut *scratch };
+    let exec = &mut scratch.exec;
+    let tail = scratch.tail.as_mut_ptr();
+    // SAFETY: the helpers have no conditions.
+    let (at, cpu, tid) = unsafe {
+        let tid = aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32;
+        (bpf_ktime_get_boot_ns(), bpf_get_smp_processor_id(), tid)
+    };
+    exec.header = Header {
+        len: 0,
+        kind: wire::KIND_EXEC_FAILED,
+        marked: owner.marked,
+        session: owner.session,
+        session_seq: place.session_seq,
+        cpu_seq: place.cpu_seq,
+        at,
+        tgid: owner.tgid,
+        cpu,
+        start: owner.start,
+    };
+    exec.exe_inode = 0;
+    exec.exe_device = 0;
+    exec.exe_links = 0;
+    exec.exe_len = 0;
+    exec.reserved = 0;
+    exec.tid = tid;
+    exec.errno = errno;
+    exec.flags = 0;
+    // SAFETY: as our caller says; `tail` has `FAILED_TAIL` bytes, of which two paths take at most
+    // half.
+    let end = unsafe {
+        task::describe(task, exec);
+        exec.cwd_len = 0;
+        if !path::append(exec::cwd(task), tail, 0, &raw mut exec.cwd_len) {
+            exec.flags |= wire::EXEC_CWD_TRUNCATED;
+        }
+        let mut end = exec::bounded(&raw const exec.cwd_len, PATH_MAX + 256);
+        let copied =
+            bpf_probe_read_user_str(tail.add(end).cast(), PATH_MAX as u32, name as *const _);
+        exec.filename_len = if copied > 1 { (copied - 1) as u16 } else { 0 };
+        end += exec::bounded(&raw const exec.filename_len, PATH_MAX);
+        items(argv, exec, tail, end)
+    };
+    exec.header.len = (size_of::<Exec>() + end) as u32;
+    // SAFETY: `end` is at most the size of the tail.
+    let written = unsafe {
+        bpf_ringbuf_output(
+            (&raw const RING).cast_mut().cast(),
+            (&raw mut *scratch).cast(),
+            (size_of::<Exec>() + end) as u64,
+            NO_WAKEUP,
+        )
+    };
+    if written != 0 {
+        place.lost(at);
+    }
+}
+
+/// Copies the items argv points to, one after the other, to `from`; returns where they end.
+///
+/// # Safety
+/// `tail` has `FAILED_TAIL` bytes, and `from` is at most half of that.
+#[inline(always)]
+unsafe fn items(argv: u64, exec: &mut Exec, tail: *mut u8, from: usize) -> usize {
+    exec.argc = 0;
+    exec.argv_len = 0;
+    let len = &raw mut exec.argv_len;
+    let mut flags = wire::EXEC_ARGV_TRUNCATED;
+    for index in 0..ITEMS_MAX {
+        let mut item = 0_u64;
+        // SAFETY: the helpers check addresses; there is room for an item behind `ARGV_ROOM`. The
+        // length goes through memory for the verifier's sake, as in `path`.
+        unsafe {
+            let at = argv + index as u64 * 8;
+            if bpf_probe_read_user((&raw mut item).cast(), 8, at as *const _) != 0 || item == 0 {
+                flags = 0;
+                break;
+            }
+            let written = len.read_volatile() as usize;
+            if written > ARGV_ROOM {
+                break;
+            }
+            let to = tail.add(from + written);
+            let copied = bpf_probe_read_user_str(to.cast(), ITEM_MAX as u32, item as *const _);
+            if copied <= 0 || copied > ITEM_MAX as i64 {
+                flags = wire::EXEC_ARGV_FAULT;
+                break;
+            }
+            len.write_volatile(written as u32 + copied as u32);
+            exec.argc = index as u32 + 1;
+        }
+    }
+    exec.flags |= flags;
+    // SAFETY: our own field.
+    let written = unsafe { len.read_volatile() };
+    exec.argv_true_len = written;
+    let written = written as usize;
+    from + if written > ARGV_ROOM + ITEM_MAX {
+        ARGV_ROOM + ITEM_MAX
+    } else {
+        written
+    }
+}

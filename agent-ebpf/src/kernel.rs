@@ -1,0 +1,62 @@
+//! Reads of kernel memory: where a member lies comes from the running kernel's BTF.
+
+use core::ptr::{addr_of, read_volatile};
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use vctl_common::layout::{Field, LAYOUT_LEN};
+
+/// Offsets of all [`Field`]s, set by the agent before the object is loaded.
+#[unsafe(no_mangle)]
+static LAYOUT: [u32; LAYOUT_LEN] = [0; LAYOUT_LEN];
+
+/// A kernel struct we know by its BTF only.
+pub enum Kernel {}
+
+/// Returns one element of the layout: an offset, or a size the kernel has.
+#[inline(always)]
+pub fn layout(index: usize) -> usize {
+    // Volatile, or the compiler would use the zeros it can see.
+    // SAFETY: every index is a constant below `LAYOUT_LEN`.
+    unsafe { read_volatile(addr_of!(LAYOUT).cast::<u32>().add(index)) as usize }
+}
+
+/// Loads a member from a pointer whose type the verifier knows: one instruction, no helper. A
+/// pointer that has gone bad reads as zero.
+///
+/// # Safety
+/// `base` comes from the tracepoint, or from such a load, and points to the struct of `field`.
+#[inline(always)]
+pub unsafe fn load<T: Copy>(base: *const Kernel, field: Field) -> T {
+    // SAFETY: the verifier checks type and bounds of the load.
+    unsafe { read_volatile(base.byte_add(layout(field as usize)).cast::<T>()) }
+}
+
+/// Reads a member through an address the verifier knows nothing of; 0 when it cannot be read.
+#[inline(always)]
+pub fn peek(base: u64, offset: usize) -> u64 {
+    let mut value = 0_u64;
+    // SAFETY: the helper checks the address; the destination is ours.
+    unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut value).cast(),
+            8,
+            (base + offset as u64) as *const _,
+        );
+    }
+    value
+}
+
+/// As [`peek`], for members of four bytes.
+#[inline(always)]
+pub fn peek32(base: u64, offset: usize) -> u32 {
+    let mut value = 0_u32;
+    // SAFETY: as above.
+    unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut value).cast(),
+            4,
+            (base + offset as u64) as *const _,
+        );
+    }
+    value
+}

@@ -1,0 +1,188 @@
+//! Is this task in a session? The first work of every probe, and all that most of them do.
+
+use core::intrinsics::{AtomicOrdering::SeqCst, atomic_xadd};
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use vctl_common::layout::Field;
+use vctl_common::wire::{self, Mark, SessionCounters, TaskMark};
+
+use crate::kernel::{Kernel, load};
+use crate::maps::{COUNTERS, CPU_SEQ, Counter, SESSIONS, TASKS};
+
+/// Not 0 to record the whole host; set by the agent before the object is loaded.
+#[unsafe(no_mangle)]
+static CAPTURE_ALL: u32 = 0;
+
+#[inline(always)]
+pub fn capture_all() -> bool {
+    // SAFETY: a static; volatile because the value is set after compilation.
+    unsafe { core::ptr::read_volatile(&raw const CAPTURE_ALL) != 0 }
+}
+
+/// Who a process belongs to.
+#[derive(Clone, Copy)]
+pub struct Owner {
+    pub session: Mark,
+    pub marked: u16,
+    pub tgid: u32,
+    pub start: u64,
+}
+
+/// Returns the tgid of the running task.
+#[inline(always)]
+pub fn current_tgid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// Returns the owner of `task`, whose thread group is `tgid`, or `None` when it is not recorded.
+///
+/// # Safety
+/// `task` is a `struct task_struct` the verifier trusts.
+#[inline(always)]
+pub unsafe fn owner(task: *const Kernel, tgid: u32) -> Option<Owner> {
+    let Some(mark) = TASKS.get_ptr_mut(tgid) else {
+        if !capture_all() {
+            return None;
+        }
+        // SAFETY: as our caller says.
+        let start = unsafe { process_start(task) };
+        return Some(Owner {
+            session: 0,
+            marked: wire::MARKED_NOT,
+            tgid,
+            start,
+        });
+    };
+    // SAFETY: as our caller says.
+    let start = unsafe { process_start(task) };
+    // SAFETY: a live map value; the fields are plain integers.
+    let known = unsafe { (*mark).start };
+    if known == 0 {
+        // The agent set this mark and knows the start only to a clock tick.
+        // SAFETY: as above.
+        unsafe { (*mark).start = start };
+    } else if known != start {
+        let _ = TASKS.remove(tgid);
+        count(Counter::StaleMark);
+        return None;
+    }
+    // SAFETY: as above.
+    let (session, marked) = unsafe { ((*mark).session, (*mark).marked as u16) };
+    Some(Owner {
+        session,
+        marked,
+        tgid,
+        start,
+    })
+}
+
+/// Returns when the thread group leader of `task` started.
+///
+/// # Safety
+/// `task` is a `struct task_struct` the verifier trusts.
+#[inline(always)]
+pub unsafe fn process_start(task: *const Kernel) -> u64 {
+    // SAFETY: as our caller says.
+    unsafe {
+        load(
+            load::<*const Kernel>(task, Field::TaskGroupLeader),
+            Field::TaskStart,
+        )
+    }
+}
+
+/// Marks `child`: a new process of its parent's session.
+#[inline(always)]
+pub fn inherit(parent: &Owner, tgid: u32, start: u64) {
+    let Some(session) = SESSIONS.get_ptr_mut(parent.session) else {
+        count(Counter::UnknownSession);
+        return;
+    };
+    let mark = TaskMark {
+        session: parent.session,
+        start,
+        marked: u32::from(parent.marked),
+        reserved: 0,
+    };
+    if TASKS.insert(tgid, mark, 0).is_ok() {
+        // SAFETY: a live map value.
+        unsafe { add(&raw mut (*session).alive, 1) };
+    } else {
+        count(Counter::MarksFull);
+        // SAFETY: as above.
+        unsafe { add(&raw mut (*session).unmarked_forks, 1) };
+    }
+}
+
+/// A place in the order of events, taken before it is known whether the ring has room.
+pub struct Place {
+    pub session_seq: u64,
+    pub cpu_seq: u64,
+    session: *mut SessionCounters,
+}
+
+/// Takes the next numbers for an event of `owner`; `None` when its session is not known any more.
+#[inline(always)]
+pub fn place(owner: &Owner) -> Option<Place> {
+    let Some(session) = SESSIONS.get_ptr_mut(owner.session) else {
+        count(Counter::UnknownSession);
+        return None;
+    };
+    // SAFETY: a live map value.
+    let session_seq = unsafe { add(&raw mut (*session).seq, 1) } + 1;
+    let cpu = CPU_SEQ.get_ptr_mut(0)?;
+    // SAFETY: a live map value, written on this CPU only.
+    let cpu_seq = unsafe {
+        *cpu += 1;
+        *cpu
+    };
+    Some(Place {
+        session_seq,
+        cpu_seq,
+        session,
+    })
+}
+
+impl Place {
+    /// Notes that the event got no place in the ring.
+    #[inline(always)]
+    pub fn lost(&self, at: u64) {
+        count(Counter::RingFull);
+        // SAFETY: a live map value.
+        unsafe {
+            if add(&raw mut (*self.session).lost, 1) == 0 {
+                (*self.session).lost_first = at;
+            }
+            (*self.session).lost_last = at;
+        }
+    }
+
+    /// Takes one process off the session and returns how many are left.
+    #[inline(always)]
+    pub fn one_less(&self) -> u32 {
+        // SAFETY: a live map value.
+        let before = unsafe { add(&raw mut (*self.session).alive, u64::MAX) };
+        (before as u32).saturating_sub(1)
+    }
+}
+
+/// Adds one to a counter of the whole host.
+#[inline(always)]
+pub fn count(counter: Counter) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: a live map value.
+        unsafe { add(value, 1) };
+    }
+}
+
+/// Adds to a number that other CPUs change too, and returns what it was before. The standard
+/// library offers no such thing for this target, the instruction set does. Sequentially consistent
+/// not for the order, but because LLVM makes of a relaxed add one that returns nothing.
+///
+/// # Safety
+/// `value` points into a live map value.
+#[inline(always)]
+unsafe fn add(value: *mut u64, amount: u64) -> u64 {
+    // SAFETY: aligned, as all our map values are.
+    unsafe { atomic_xadd::<u64, u64, { SeqCst }>(value, amount) }
+}

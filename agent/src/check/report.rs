@@ -1,0 +1,105 @@
+//! Findings, as text and as JSON.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Pass,
+    /// Works, with less certainty or for some logins only.
+    Warn,
+    Fail,
+}
+
+/// One requirement and how this host meets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Stable name for scripts.
+    pub id: &'static str,
+    pub status: Status,
+    /// What was seen.
+    pub seen: String,
+    /// What to do about it, one line; none for a pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+/// Everything `vctl-agent check` has to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Of this JSON; a field may be added without a new version.
+    pub version: u32,
+    pub status: Status,
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    pub fn new(findings: Vec<Finding>) -> Self {
+        let any = |status| findings.iter().any(|finding| finding.status == status);
+        let status = if any(Status::Fail) {
+            Status::Fail
+        } else if any(Status::Warn) {
+            Status::Warn
+        } else {
+            Status::Pass
+        };
+        Self {
+            version: 1,
+            status,
+            findings,
+        }
+    }
+
+    pub fn failed(&self) -> bool {
+        self.status == Status::Fail
+    }
+
+    /// Aligned lines, a fix below what needs one. Control characters of the host are escaped.
+    pub fn to_text(&self) -> String {
+        let width = self
+            .findings
+            .iter()
+            .map(|finding| finding.id.len())
+            .max()
+            .unwrap_or(0);
+        let mut out = String::new();
+        for finding in &self.findings {
+            let status = match finding.status {
+                Status::Pass => "pass",
+                Status::Warn => "warn",
+                Status::Fail => "FAIL",
+            };
+            let _ = writeln!(
+                out,
+                "{status}  {:width$}  {}",
+                finding.id,
+                plain(&finding.seen)
+            );
+            if let Some(fix) = &finding.fix {
+                let _ = writeln!(out, "      {:width$}  fix: {}", "", plain(fix));
+            }
+        }
+        out
+    }
+
+    pub fn to_json(&self) -> String {
+        // Strings and enums only: there is nothing in it that could fail.
+        let mut out = serde_json::to_string_pretty(self).unwrap_or_default();
+        out.push('\n');
+        out
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}

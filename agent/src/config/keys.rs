@@ -1,0 +1,265 @@
+//! The key table: every setting, once.
+
+use super::Config;
+use super::value::{ByteSize, Capture, LogLevel, Mode, Raw};
+use std::path::PathBuf;
+
+/// One setting: what a person may write, and where it goes.
+pub struct Key {
+    /// Name in the file; the flag and the environment variable are made from it.
+    pub name: &'static str,
+    /// The type, in words for people.
+    pub kind: &'static str,
+    /// The default, as one would write it; empty for none.
+    pub default: &'static str,
+    /// One paragraph of plain text.
+    pub doc: &'static str,
+    /// May stand as a bare flag, which then means `true`.
+    pub switch: bool,
+    pub(super) set: fn(&mut Config, &Raw) -> Result<(), String>,
+    pub(super) get: fn(&Config) -> Shown,
+}
+
+/// A value on its way out, still knowing how YAML has to write it.
+pub(super) enum Shown {
+    Text(String),
+    List(Vec<String>),
+    None,
+}
+
+impl Key {
+    pub fn env(&self) -> String {
+        format!("VCTL_AGENT_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// Without the leading dashes.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+}
+
+/// Returns the key of that name.
+pub fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+pub(super) fn defaults() -> Config {
+    // What each holds is the table's to say; this is only room for it.
+    let mut config = Config {
+        host: String::new(),
+        mode: Mode::BestEffort,
+        break_glass_group: None,
+        spool_dir: PathBuf::new(),
+        spool_cap: ByteSize(0),
+        segment_size: ByteSize(0),
+        run_dir: PathBuf::new(),
+        pending_dir: PathBuf::new(),
+        pin_dir: PathBuf::new(),
+        ring_size: ByteSize(0),
+        capture: Capture::Sessions,
+        failed_exec: false,
+        redact_flags: Vec::new(),
+        redact_names: Vec::new(),
+        log_level: LogLevel::Info,
+        probe_log: false,
+    };
+    for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+        let set = (key.set)(&mut config, &Raw::Text(key.default.to_owned()));
+        debug_assert!(set.is_ok(), "default of `{}`: {set:?}", key.name);
+    }
+    config
+}
+
+/// In the order of the printed configuration and of the documentation.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "host",
+        kind: "text",
+        default: "",
+        doc: "Name of this host in everything it records. Default: the kernel's host name.",
+        switch: false,
+        set: |config, raw| {
+            let host: String = raw.one()?;
+            if host.is_empty() || host.len() > 253 || !host.bytes().all(|b| b.is_ascii_graphic()) {
+                return Err(format!("`{}` is no host name", host.escape_debug()));
+            }
+            config.host = host;
+            Ok(())
+        },
+        get: |config| text(&config.host),
+    },
+    Key {
+        name: "mode",
+        kind: "`best-effort` or `strict`",
+        default: "best-effort",
+        doc: "What happens to a login that the collector does not stamp within 2 s. `best-effort` \
+              lets it in and stamps it late, which the session shows; `strict` refuses it. The \
+              stamper takes it from the file or from its own line in PAM, never from the \
+              environment.",
+        switch: false,
+        set: |config, raw| put(&mut config.mode, raw.one()),
+        get: |config| text(&config.mode),
+    },
+    Key {
+        name: "break_glass_group",
+        kind: "name of a Unix group",
+        default: "",
+        doc: "Members are let in even when `strict` would refuse them; the session shows it and \
+              syslog gets a line. Default: none.",
+        switch: false,
+        set: |config, raw| put(&mut config.break_glass_group, raw.one().map(Some)),
+        get: |config| config.break_glass_group.as_ref().map_or(Shown::None, text),
+    },
+    Key {
+        name: "spool_dir",
+        kind: "absolute path",
+        default: "/var/lib/vctl/spool",
+        doc: "Directory of the spool: what was recorded, until it is shipped or dropped. \
+              `vctl session --local` reads it.",
+        switch: false,
+        set: |config, raw| put(&mut config.spool_dir, raw.absolute_path()),
+        get: |config| text(&config.spool_dir.display()),
+    },
+    Key {
+        name: "spool_cap",
+        kind: "size",
+        default: "1GiB",
+        doc: "Most bytes the spool takes. At the cap the oldest segment of closed sessions goes \
+              first, else the oldest segment, and a gap record says so. At least two segments.",
+        switch: false,
+        set: |config, raw| {
+            put(
+                &mut config.spool_cap,
+                raw.size_within(ByteSize(128 << 10), ByteSize(1 << 50)),
+            )
+        },
+        get: |config| text(&config.spool_cap),
+    },
+    Key {
+        name: "segment_size",
+        kind: "size",
+        default: "16MiB",
+        doc: "Size at which the spool begins a new segment file; also the step in which it drops \
+              at its cap.",
+        switch: false,
+        set: |config, raw| {
+            put(
+                &mut config.segment_size,
+                raw.size_within(ByteSize(64 << 10), ByteSize(1 << 30)),
+            )
+        },
+        get: |config| text(&config.segment_size),
+    },
+    Key {
+        name: "run_dir",
+        kind: "absolute path",
+        default: "/run/vctl",
+        doc: "Directory of `agent.sock`, the socket between the stamper and the collector. Owned \
+              by root and writable by nobody else.",
+        switch: false,
+        set: |config, raw| put(&mut config.run_dir, raw.absolute_path()),
+        get: |config| text(&config.run_dir.display()),
+    },
+    Key {
+        name: "pending_dir",
+        kind: "absolute path",
+        default: "/var/lib/vctl/pending",
+        doc: "Directory of the markers that stand for logins let in without a stamp.",
+        switch: false,
+        set: |config, raw| put(&mut config.pending_dir, raw.absolute_path()),
+        get: |config| text(&config.pending_dir.display()),
+    },
+    Key {
+        name: "pin_dir",
+        kind: "absolute path",
+        default: "/sys/fs/bpf/vctl",
+        doc: "Directory in bpffs that keeps the probe, its maps and its ring alive while no agent \
+              runs. Two agents on one host need two.",
+        switch: false,
+        set: |config, raw| put(&mut config.pin_dir, raw.absolute_path()),
+        get: |config| text(&config.pin_dir.display()),
+    },
+    Key {
+        name: "ring_size",
+        kind: "size, a power of two",
+        default: "16MiB",
+        doc: "Bytes of the kernel's ring buffer: what it holds while the agent is away. Taken from \
+              kernel memory once; a change needs `vctl-agent detach`.",
+        switch: false,
+        set: |config, raw| {
+            let size = raw.size_within(ByteSize(4 << 10), ByteSize(1 << 30))?;
+            if !size.bytes().is_power_of_two() {
+                return Err(format!("`{size}` is no power of two"));
+            }
+            config.ring_size = size;
+            Ok(())
+        },
+        get: |config| text(&config.ring_size),
+    },
+    Key {
+        name: "capture",
+        kind: "`sessions` or `all`",
+        default: "sessions",
+        doc: "Whose processes are recorded: those of sessions, or all of the host's.",
+        switch: false,
+        set: |config, raw| put(&mut config.capture, raw.one()),
+        get: |config| text(&config.capture),
+    },
+    Key {
+        name: "failed_exec",
+        kind: "`true` or `false`",
+        default: "true",
+        doc: "Whether an exec that the kernel refused is recorded with its errno (in sessions \
+              only).",
+        switch: true,
+        set: |config, raw| put(&mut config.failed_exec, raw.boolean()),
+        get: |config| text(&config.failed_exec),
+    },
+    Key {
+        name: "redact_flags",
+        kind: "list of text",
+        default: "",
+        doc: "Flags whose value is a secret, such as `--otp`, beside the built-in ones.",
+        switch: false,
+        set: |config, raw| put(&mut config.redact_flags, raw.list()),
+        get: |config| Shown::List(config.redact_flags.clone()),
+    },
+    Key {
+        name: "redact_names",
+        kind: "list of text",
+        default: "",
+        doc: "Names whose `NAME=value` is a secret, such as `DEPLOY_PIN`, beside the built-in \
+              ones.",
+        switch: false,
+        set: |config, raw| put(&mut config.redact_names, raw.list()),
+        get: |config| Shown::List(config.redact_names.clone()),
+    },
+    Key {
+        name: "log_level",
+        kind: "`off`, `error`, `warn`, `info`, `debug` or `trace`",
+        default: "info",
+        doc: "How much the agent logs to stderr. No argv is logged above `debug`.",
+        switch: false,
+        set: |config, raw| put(&mut config.log_level, raw.one()),
+        get: |config| text(&config.log_level),
+    },
+    Key {
+        name: "probe_log",
+        kind: "`true` or `false`",
+        default: "false",
+        doc: "Whether the probe's own diagnostics are logged. For debugging the probe: it slows \
+              every exec of a session.",
+        switch: true,
+        set: |config, raw| put(&mut config.probe_log, raw.boolean()),
+        get: |config| text(&config.probe_log),
+    },
+];
+
+fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *slot = value?;
+    Ok(())
+}
+
+fn text(value: &(impl ToString + ?Sized)) -> Shown {
+    Shown::Text(value.to_string())
+}

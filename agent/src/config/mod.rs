@@ -1,0 +1,59 @@
+//! What the agent is told: one key table, four places a value may come from.
+//!
+//! A flag beats `VCTL_AGENT_*`, which beats the file, which beats the default. Parsing, flags, the
+//! printed configuration and the documentation all come from [`KEYS`].
+
+mod file;
+mod keys;
+mod load;
+mod print;
+mod value;
+
+use std::path::PathBuf;
+
+pub use keys::{KEYS, Key, key};
+pub use load::{ConfigError, DEFAULT_FILE, Inputs, Loaded, Problem, Source, load, load_for_stamp};
+pub use print::{effective, example, reference};
+pub use value::{ByteSize, Capture, LogLevel, Mode};
+
+/// Everything the agent is told. Paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Name of this host in what it records.
+    pub host: String,
+    pub mode: Mode,
+    /// Members are let in when `mode: strict` would refuse them.
+    pub break_glass_group: Option<String>,
+    pub spool_dir: PathBuf,
+    pub spool_cap: ByteSize,
+    pub segment_size: ByteSize,
+    /// Holds `agent.sock`.
+    pub run_dir: PathBuf,
+    /// Holds the markers of logins that nobody stamped in time.
+    pub pending_dir: PathBuf,
+    pub pin_dir: PathBuf,
+    /// A power of two, at least one page: what the kernel's ring buffer takes.
+    pub ring_size: ByteSize,
+    pub capture: Capture,
+    pub failed_exec: bool,
+    /// More than the built-in rules, never instead of them.
+    pub redact_flags: Vec<String>,
+    /// More than the built-in rules, never instead of them.
+    pub redact_names: Vec<String>,
+    pub log_level: LogLevel,
+    pub probe_log: bool,
+}
+
+impl Config {
+    /// Returns where the stamper finds the collector.
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join("agent.sock")
+    }
+}
+
+impl Default for Config {
+    /// The defaults of the key table, with an empty host name for the caller to fill in.
+    fn default() -> Self {
+        keys::defaults()
+    }
+}

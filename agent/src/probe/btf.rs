@@ -1,0 +1,318 @@
+//! Where the running kernel's structs have their members: bytes of BTF → offsets, pure.
+//!
+//! Only what the probe needs is understood of the format. Source: Documentation/bpf/btf.rst.
+
+use std::collections::HashMap;
+
+use vctl_common::layout::{FIELD_COUNT, FIELDS, LAYOUT_LEN, SIZEOF_UPID};
+
+/// BTF does not tell where a member is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BtfError {
+    #[error("the kernel's type information is damaged: {what}")]
+    Damaged { what: &'static str },
+    #[error("this kernel has no `struct {of}`")]
+    NoStruct { of: &'static str },
+    #[error("this kernel's `struct {of}` has no member `{member}` of {size} bytes")]
+    NoMember {
+        of: &'static str,
+        member: &'static str,
+        size: u32,
+    },
+    #[error("this kernel has several `struct {of}` that disagree on `{member}`")]
+    Ambiguous {
+        of: &'static str,
+        member: &'static str,
+    },
+    #[error("this kernel has no tracepoint `{name}`")]
+    NoTracepoint { name: &'static str },
+}
+
+const KIND_INT: u32 = 1;
+const KIND_PTR: u32 = 2;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_VOLATILE: u32 = 9;
+const KIND_CONST: u32 = 10;
+const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+const KIND_FLOAT: u32 = 16;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_TYPE_TAG: u32 = 18;
+const KIND_ENUM64: u32 = 19;
+
+/// Chains of typedefs and qualifiers longer than this do not occur.
+const CHAIN_MAX: usize = 32;
+/// Nor do anonymous members within one another.
+const NESTING_MAX: usize = 8;
+
+/// The types of one kernel.
+pub struct Btf<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Where each type begins in `types`; a type's id is its index, 0 is void.
+    starts: Vec<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Type {
+    name: u32,
+    kind: u32,
+    vlen: usize,
+    kind_flag: bool,
+    size_or_type: u32,
+    /// Where what follows the common part begins.
+    body: usize,
+}
+
+impl<'a> Btf<'a> {
+    /// Finds where each type begins.
+    ///
+    /// # Errors
+    /// `Damaged` when the sections do not lie within `bytes` or a type does not end in its section.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
+        let damaged = |what| BtfError::Damaged { what };
+        let word = |at: usize| u32_at(bytes, at).map(|word| word as usize);
+        if bytes.get(..2) != Some(&0xeb9f_u16.to_ne_bytes()[..]) {
+            return Err(damaged("it does not begin as BTF does"));
+        }
+        let header = || Some((word(4)?, word(8)?, word(12)?, word(16)?, word(20)?));
+        let (base, type_at, type_len, string_at, string_len) =
+            header().ok_or(damaged("the header is cut short"))?;
+        let section = |at: usize, len: usize| {
+            let from = base.checked_add(at)?;
+            bytes.get(from..from.checked_add(len)?)
+        };
+        let types = section(type_at, type_len).ok_or(damaged("types lie outside"))?;
+        let strings = section(string_at, string_len).ok_or(damaged("names lie outside"))?;
+        let mut btf = Self {
+            types,
+            strings,
+            starts: vec![0],
+        };
+        let mut at = 0;
+        while at < types.len() {
+            let start = u32::try_from(at).map_err(|_| damaged("it is too large"))?;
+            btf.starts.push(start);
+            let ty = btf.type_at(at).ok_or(damaged("a type is cut short"))?;
+            let body = match ty.kind {
+                KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+                KIND_ARRAY => 12,
+                KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => ty.vlen * 12,
+                KIND_ENUM | KIND_FUNC_PROTO => ty.vlen * 8,
+                1..=KIND_ENUM64 => 0,
+                _ => return Err(damaged("a type is of no known kind")),
+            };
+            at = ty.body + body;
+        }
+        Ok(btf)
+    }
+
+    fn type_at(&self, at: usize) -> Option<Type> {
+        let info = u32_at(self.types, at + 4)?;
+        Some(Type {
+            name: u32_at(self.types, at)?,
+            kind: info >> 24 & 0x1f,
+            vlen: (info & 0xffff) as usize,
+            kind_flag: info >> 31 != 0,
+            size_or_type: u32_at(self.types, at + 8)?,
+            body: at + 12,
+        })
+    }
+
+    fn ty(&self, id: u32) -> Option<Type> {
+        if id == 0 {
+            return None;
+        }
+        self.type_at(*self.starts.get(id as usize)? as usize)
+    }
+
+    fn name(&self, at: u32) -> &'a [u8] {
+        let rest = self.strings.get(at as usize..).unwrap_or_default();
+        rest.split(|&b| b == 0).next().unwrap_or_default()
+    }
+
+    /// Finds all structs with one of these names.
+    fn structs(&self, names: &[&'static str]) -> HashMap<&'static str, Vec<Type>> {
+        let mut found: HashMap<_, Vec<Type>> = names.iter().map(|&name| (name, vec![])).collect();
+        let all = self
+            .starts
+            .iter()
+            .skip(1)
+            .filter_map(|&at| self.type_at(at as usize));
+        for ty in all.filter(|ty| ty.kind == KIND_STRUCT && ty.name != 0) {
+            let name = std::str::from_utf8(self.name(ty.name)).unwrap_or_default();
+            if let Some(structs) = found.get_mut(name) {
+                structs.push(ty);
+            }
+        }
+        found
+    }
+
+    /// Returns offset and size in bytes of a member, looking through anonymous members.
+    fn member(&self, of: Type, path: &str, depth: usize) -> Option<(u32, u32)> {
+        let (first, rest) = path
+            .split_once('.')
+            .map_or((path, None), |(a, b)| (a, Some(b)));
+        (0..of.vlen).find_map(|index| {
+            let at = of.body + index * 12;
+            let name = self.name(u32_at(self.types, at)?);
+            let type_id = u32_at(self.types, at + 4)?;
+            let raw = u32_at(self.types, at + 8)?;
+            let (bits, bitfield) = if of.kind_flag {
+                (raw & 0xff_ffff, raw >> 24)
+            } else {
+                (raw, 0)
+            };
+            if name == first.as_bytes() && bitfield == 0 && bits % 8 == 0 {
+                let (offset, size) = match rest {
+                    Some(rest) if depth < NESTING_MAX => {
+                        self.member(self.aggregate(type_id)?, rest, depth + 1)?
+                    }
+                    Some(_) => return None,
+                    None => (0, self.size(type_id).unwrap_or(0)),
+                };
+                return Some((bits / 8 + offset, size));
+            }
+            if name.is_empty() && depth < NESTING_MAX {
+                let (offset, size) = self.member(self.aggregate(type_id)?, path, depth + 1)?;
+                return Some((bits / 8 + offset, size));
+            }
+            None
+        })
+    }
+
+    fn aggregate(&self, id: u32) -> Option<Type> {
+        self.resolve(id)
+            .filter(|ty| ty.kind == KIND_STRUCT || ty.kind == KIND_UNION)
+    }
+
+    /// Follows typedefs and qualifiers.
+    fn resolve(&self, id: u32) -> Option<Type> {
+        let mut ty = self.ty(id)?;
+        for _ in 0..CHAIN_MAX {
+            match ty.kind {
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
+                    ty = self.ty(ty.size_or_type)?;
+                }
+                _ => return Some(ty),
+            }
+        }
+        None
+    }
+
+    fn size(&self, id: u32) -> Option<u32> {
+        let ty = self.resolve(id)?;
+        match ty.kind {
+            KIND_PTR => Some(8),
+            KIND_INT | KIND_STRUCT | KIND_UNION | KIND_ENUM | KIND_ENUM64 | KIND_FLOAT => {
+                Some(ty.size_or_type)
+            }
+            _ => None,
+        }
+    }
+
+    /// Tells whether the kernel has a tracepoint that BPF programs can attach to by type.
+    pub fn has_tracepoint(&self, name: &str) -> bool {
+        let wanted = format!("btf_trace_{name}");
+        self.starts
+            .iter()
+            .skip(1)
+            .filter_map(|&at| self.type_at(at as usize))
+            .any(|ty| {
+                ty.kind == KIND_TYPEDEF && ty.name != 0 && self.name(ty.name) == wanted.as_bytes()
+            })
+    }
+}
+
+/// Returns the layout the probe is loaded with.
+///
+/// # Errors
+/// Names the struct and the member that this kernel does not have as the probe needs it. Two
+/// structs may share one name; the one that has all members counts, and two that have them all
+/// at different places are an error.
+pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
+    let names: Vec<&'static str> = FIELDS
+        .iter()
+        .map(|&(of, ..)| of)
+        .chain(["pt_regs"])
+        .collect();
+    let structs = btf.structs(&names);
+    let mut layout = [0; LAYOUT_LEN];
+    for (slot, &(of, member, size)) in layout.iter_mut().zip(FIELDS) {
+        let candidates = structs.get(of).map(Vec::as_slice).unwrap_or_default();
+        let whole = candidates.iter().filter(|ty| has_all(btf, **ty, of));
+        *slot = place(btf, whole, of, member, size).map_err(|error| match error {
+            // Say what is missing from the struct, not that no struct has everything.
+            BtfError::NoStruct { .. } => place(btf, candidates.iter(), of, member, size)
+                .err()
+                .unwrap_or(error),
+            other => other,
+        })?;
+    }
+    let upid = structs.get("upid").and_then(|found| found.first());
+    layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_type);
+    for (slot, (member, first)) in layout[FIELD_COUNT + 1..].iter_mut().zip(SYSCALL_ARGS) {
+        let candidates = structs
+            .get("pt_regs")
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        *slot = first + place(btf, candidates.iter(), "pt_regs", member, 0)?;
+    }
+    Ok(layout)
+}
+
+/// First three arguments of a system call as they lie in `pt_regs` when it returns.
+#[cfg(target_arch = "x86_64")]
+const SYSCALL_ARGS: [(&str, u32); 3] = [("di", 0), ("si", 0), ("dx", 0)];
+/// The result overwrites the first register; its old value is kept beside them.
+#[cfg(target_arch = "aarch64")]
+const SYSCALL_ARGS: [(&str, u32); 3] = [("orig_x0", 0), ("regs", 8), ("regs", 16)];
+
+fn has_all(btf: &Btf<'_>, ty: Type, of: &str) -> bool {
+    FIELDS
+        .iter()
+        .filter(|(name, ..)| *name == of)
+        .all(|&(_, member, size)| {
+            btf.member(ty, member, 0)
+                .is_some_and(|(_, found)| size == 0 || found == size)
+        })
+}
+
+fn place<'t>(
+    btf: &Btf<'_>,
+    structs: impl Iterator<Item = &'t Type>,
+    of: &'static str,
+    member: &'static str,
+    size: u32,
+) -> Result<u32, BtfError> {
+    let mut found = None;
+    let mut any = false;
+    for ty in structs {
+        any = true;
+        match btf.member(*ty, member, 0) {
+            Some((at, found_size)) if size == 0 || found_size == size => {
+                if found.is_some_and(|other| other != at) {
+                    return Err(BtfError::Ambiguous { of, member });
+                }
+                found = Some(at);
+            }
+            _ => {}
+        }
+    }
+    match (found, any) {
+        (Some(at), _) => Ok(at),
+        (None, true) => Err(BtfError::NoMember { of, member, size }),
+        (None, false) => Err(BtfError::NoStruct { of }),
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let end = at.checked_add(4)?;
+    Some(u32::from_ne_bytes(bytes.get(at..end)?.try_into().ok()?))
+}

@@ -1,0 +1,280 @@
+//! Brings the probe into the kernel, or finds it there.
+//!
+//! Links, maps and the ring are pinned, so a probe goes on recording into its ring while no agent
+//! runs, and the next agent reads on where the last one stopped.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use aya::programs::links::FdLink;
+use aya::programs::{BtfTracePoint, TracePoint};
+use aya::{Ebpf, EbpfLoader};
+use nix::fcntl::{Flock, FlockArg};
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+use vctl_common::layout::LAYOUT_LEN;
+use vctl_common::wire;
+
+use super::btf::{self, Btf};
+use super::maps::{Maps, PINNED, PinnedState, remove_pins};
+use super::{ProbeError, ProbeOptions};
+
+/// The compiled probe. `cargo xtask ebpf check` builds it from `agent-ebpf` and compares.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/vctl-probe.o");
+
+const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Programs by name, and the tracepoint each is for.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("process_fork", "sched_process_fork"),
+    ("process_exit", "sched_process_exit"),
+    ("process_exec", "sched_process_exec"),
+    ("cgroup_attach", "cgroup_attach_task"),
+];
+const FAILED_PROGRAMS: [(&str, &str); 2] = [
+    ("execve_failed", "sys_exit_execve"),
+    ("execveat_failed", "sys_exit_execveat"),
+];
+
+/// A probe in the kernel, and the lock that keeps a second agent off its pins.
+pub struct Probe {
+    pub maps: Maps,
+    pub taken_over: bool,
+    failed_attached: bool,
+    options: ProbeOptions,
+    _lock: Flock<File>,
+}
+
+impl Probe {
+    /// Takes over the probe pinned in the pin directory, or loads one and proves it.
+    ///
+    /// # Errors
+    /// Another agent has the directory, the pinned state is of a newer version, or this kernel
+    /// does not have what the probe needs: each by name.
+    pub fn start(options: ProbeOptions) -> Result<Self, ProbeError> {
+        let dir = &options.pin_dir;
+        let lock = lock(dir)?;
+        if let Some(maps) = pinned(dir)? {
+            let failed_attached = dir.join("link_execve_failed").exists();
+            if maps.ring_bytes != options.ring_bytes {
+                warn!(
+                    pinned_bytes = maps.ring_bytes,
+                    configured_bytes = options.ring_bytes,
+                    "The probe in the kernel keeps its ring size until `vctl-agent detach`."
+                );
+            }
+            return Ok(Self {
+                maps,
+                taken_over: true,
+                failed_attached,
+                options,
+                _lock: lock,
+            });
+        }
+        let maps = load(&options)?;
+        let mut probe = Self {
+            maps,
+            taken_over: false,
+            failed_attached: false,
+            options,
+            _lock: lock,
+        };
+        if let Err(error) = probe.prove() {
+            // Better no probe than one that writes wrong data.
+            remove_pins(&probe.options.pin_dir).map_err(|source| ProbeError::Pins {
+                dir: probe.options.pin_dir.clone(),
+                source,
+            })?;
+            return Err(error);
+        }
+        Ok(probe)
+    }
+
+    fn prove(&mut self) -> Result<(), ProbeError> {
+        super::self_test::run(&mut self.maps)?;
+        let state = PinnedState {
+            complete: true,
+            ..self.maps.state()
+        };
+        self.maps.set_state(state)
+    }
+
+    /// Attaches the probes for failed execs while a session is open, and takes them away again:
+    /// they are on system calls, which then cost every process of the host a little.
+    pub fn watch_failed_execs(&mut self, wanted: bool) -> Result<(), ProbeError> {
+        if !self.options.failed_exec || wanted == self.failed_attached {
+            return Ok(());
+        }
+        for (name, tracepoint) in FAILED_PROGRAMS {
+            let pin = self.options.pin_dir.join(format!("link_{name}"));
+            if wanted {
+                let program = self.options.pin_dir.join(format!("prog_{name}"));
+                let mut program = TracePoint::from_pin(program)
+                    .map_err(|source| ProbeError::Attach { name, source })?;
+                let link = program
+                    .attach("syscalls", tracepoint)
+                    .and_then(|id| program.take_link(id))
+                    .map_err(|source| ProbeError::Attach { name, source })?;
+                let link: FdLink = link
+                    .try_into()
+                    .map_err(|source| ProbeError::Link { name, source })?;
+                link.pin(&pin)
+                    .map_err(|source| ProbeError::Pin { name, source })?;
+            } else if let Err(source) = fs::remove_file(&pin) {
+                warn!(%source, name, "A probe for failed execs could not be taken away.");
+            }
+        }
+        self.failed_attached = wanted;
+        debug!(attached = wanted, "Changed the probes for failed execs.");
+        Ok(())
+    }
+}
+
+pub(super) fn lock(dir: &Path) -> Result<Flock<File>, ProbeError> {
+    let pins = |source| ProbeError::Pins {
+        dir: dir.to_owned(),
+        source,
+    };
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(pins(error)),
+        _ => {}
+    }
+    let file = File::open(dir).map_err(pins)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ProbeError::InUse {
+        dir: dir.to_owned(),
+    })
+}
+
+/// Opens what is pinned in `dir`; `None` when there is nothing, or the rest of a start that did not
+/// come to its end, which is removed.
+fn pinned(dir: &Path) -> Result<Option<Maps>, ProbeError> {
+    if !dir.join("state").exists() {
+        clear(dir)?;
+        return Ok(None);
+    }
+    let state = super::maps::pinned_state(dir)?;
+    if state.version > u64::from(wire::VERSION) {
+        return Err(ProbeError::NewerState {
+            dir: dir.to_owned(),
+            found: state.version,
+            ours: wire::VERSION,
+        });
+    }
+    if !state.complete || state.version < u64::from(wire::VERSION) {
+        info!(
+            version = state.version,
+            complete = state.complete,
+            "Replacing an unfinished probe."
+        );
+        clear(dir)?;
+        return Ok(None);
+    }
+    Maps::pinned(dir).map(Some)
+}
+
+fn clear(dir: &Path) -> Result<(), ProbeError> {
+    let pins = |source| ProbeError::Pins {
+        dir: dir.to_owned(),
+        source,
+    };
+    let mut entries: Vec<_> = fs::read_dir(dir)
+        .map_err(pins)?
+        .collect::<Result<_, _>>()
+        .map_err(pins)?;
+    entries.sort_by_key(|entry| !entry.file_name().to_string_lossy().starts_with("link_"));
+    entries
+        .iter()
+        .try_for_each(|entry| fs::remove_file(entry.path()))
+        .map_err(pins)
+}
+
+/// Loads, attaches and pins the probe.
+fn load(options: &ProbeOptions) -> Result<Maps, ProbeError> {
+    let layout = kernel_layout()?;
+    let btf = aya::Btf::from_sys_fs().map_err(|source| ProbeError::Btf { source })?;
+    let capture_all = u32::from(options.capture_all);
+    let log_level = if options.log { 5_u8 } else { 0 };
+    let cpus = aya::util::nr_cpus().map_err(|(_, source)| ProbeError::Cpus { source })?;
+    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .override_global("LAYOUT", &layout, true)
+        .override_global("CAPTURE_ALL", &capture_all, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .map_max_entries("ring", options.ring_bytes)
+        .map_max_entries("exec_scratch", cpus)
+        .load(OBJECT)
+        .map_err(|source| ProbeError::Load {
+            source: Box::new(source),
+        })?;
+    let dir = &options.pin_dir;
+    for name in PINNED {
+        let map = ebpf.map(name).ok_or(ProbeError::Object { name })?;
+        map.pin(dir.join(name))
+            .map_err(|source| ProbeError::Pin { name, source })?;
+    }
+    let mut maps = Maps::pinned(dir)?;
+    let ring_id = Uuid::now_v7().as_u64_pair().1;
+    maps.set_state(PinnedState {
+        version: u64::from(wire::VERSION),
+        ring_id,
+        complete: false,
+    })?;
+    // Not before the maps are ready: exit first, so that no mark outlives its process.
+    attach(&mut ebpf, &btf, options)?;
+    Ok(maps)
+}
+
+fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, options: &ProbeOptions) -> Result<(), ProbeError> {
+    let dir = &options.pin_dir;
+    for (name, tracepoint) in PROGRAMS {
+        let program: &mut BtfTracePoint = ebpf
+            .program_mut(name)
+            .and_then(|program| program.try_into().ok())
+            .ok_or(ProbeError::Object { name })?;
+        let failed = |source| ProbeError::Attach { name, source };
+        program.load(tracepoint, btf).map_err(failed)?;
+        let link = program
+            .attach()
+            .and_then(|id| program.take_link(id))
+            .map_err(failed)?;
+        program
+            .pin(dir.join(format!("prog_{name}")))
+            .map_err(|source| ProbeError::Pin { name, source })?;
+        FdLink::from(link)
+            .pin(dir.join(format!("link_{name}")))
+            .map_err(|source| ProbeError::Pin { name, source })?;
+    }
+    if !options.failed_exec {
+        return Ok(());
+    }
+    for (name, _) in FAILED_PROGRAMS {
+        let program: &mut TracePoint = ebpf
+            .program_mut(name)
+            .and_then(|program| program.try_into().ok())
+            .ok_or(ProbeError::Object { name })?;
+        program
+            .load()
+            .map_err(|source| ProbeError::Attach { name, source })?;
+        program
+            .pin(dir.join(format!("prog_{name}")))
+            .map_err(|source| ProbeError::Pin { name, source })?;
+    }
+    Ok(())
+}
+
+/// Looks up every member the probe reads in the running kernel's BTF.
+fn kernel_layout() -> Result<[u32; LAYOUT_LEN], ProbeError> {
+    let bytes = fs::read(BTF_PATH).map_err(|source| ProbeError::NoBtf {
+        path: BTF_PATH.into(),
+        source,
+    })?;
+    let btf = Btf::parse(&bytes)?;
+    for (_, name) in PROGRAMS {
+        if !btf.has_tracepoint(name) {
+            return Err(btf::BtfError::NoTracepoint { name }.into());
+        }
+    }
+    Ok(btf::layout(&btf)?)
+}

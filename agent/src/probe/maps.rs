@@ -1,0 +1,204 @@
+//! The probe's maps as the agent sees them, freshly loaded or taken over from their pins.
+
+use std::io;
+use std::path::Path;
+
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use vctl_common::wire::{Mark, SessionCounters, TaskMark};
+use zerocopy::transmute;
+
+use super::ProbeError;
+use super::ring::Ring;
+
+/// Names of the pinned maps, as the probe declares them and as files in the pin directory.
+pub const PINNED: [&str; 6] = ["tasks", "sessions", "ring", "cpu_seq", "counters", "state"];
+
+/// Host-wide counters, in the order of the probe's `Counter`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostCounters {
+    pub ring_full: u64,
+    pub marks_full: u64,
+    pub stale_marks: u64,
+    pub unknown_session: u64,
+}
+
+/// What one agent leaves to the next in the map `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinnedState {
+    pub version: u64,
+    /// Tells this ring from one that was made after a detach: positions begin anew in each.
+    pub ring_id: u64,
+    /// Everything is in place and the self-test has passed.
+    pub complete: bool,
+}
+
+/// The maps of one probe.
+pub struct Maps {
+    tasks: HashMap<MapData, u32, [u64; 3]>,
+    sessions: HashMap<MapData, Mark, [u64; 6]>,
+    counters: Array<MapData, u64>,
+    state: Array<MapData, u64>,
+    pub ring: Ring,
+    pub ring_bytes: u32,
+}
+
+impl Maps {
+    /// Opens the maps pinned in `dir`.
+    pub fn pinned(dir: &Path) -> Result<Self, ProbeError> {
+        Self::open(|name| MapData::from_pin(dir.join(name)))
+    }
+
+    fn open(data: impl Fn(&'static str) -> Result<MapData, MapError>) -> Result<Self, ProbeError> {
+        let data =
+            |name: &'static str| data(name).map_err(|source| ProbeError::Map { name, source });
+        let in_map = |name: &'static str| move |source| ProbeError::Map { name, source };
+        let ring_data = data("ring")?;
+        let ring_bytes = ring_data.info().map_err(in_map("ring"))?.max_entries();
+        let ring = Ring::map(std::os::fd::AsFd::as_fd(ring_data.fd()), ring_bytes)
+            .map_err(|source| ProbeError::MapRing { source })?;
+        Ok(Self {
+            tasks: HashMap::try_from(Map::HashMap(data("tasks")?)).map_err(in_map("tasks"))?,
+            sessions: HashMap::try_from(Map::HashMap(data("sessions")?))
+                .map_err(in_map("sessions"))?,
+            counters: Array::try_from(Map::Array(data("counters")?)).map_err(in_map("counters"))?,
+            state: Array::try_from(Map::Array(data("state")?)).map_err(in_map("state"))?,
+            ring,
+            ring_bytes,
+        })
+    }
+
+    /// Makes a session of `alive` processes known to the kernel, before any of them is marked: from
+    /// the first mark on the numbers are the kernel's alone to change.
+    pub fn open_session(&mut self, mark: Mark, alive: u64) -> Result<(), ProbeError> {
+        let counters: [u64; 6] = transmute!(SessionCounters {
+            alive,
+            ..Default::default()
+        });
+        self.sessions
+            .insert(mark, counters, 0)
+            .map_err(|source| ProbeError::Map {
+                name: "sessions",
+                source,
+            })
+    }
+
+    /// Returns the kernel's counters of a session.
+    pub fn session(&self, mark: Mark) -> Option<SessionCounters> {
+        self.sessions.get(&mark, 0).ok().map(|raw| transmute!(raw))
+    }
+
+    /// Returns all sessions the kernel knows.
+    pub fn sessions(&self) -> Vec<(Mark, SessionCounters)> {
+        self.sessions
+            .iter()
+            .filter_map(Result::ok)
+            .map(|(mark, raw)| (mark, transmute!(raw)))
+            .collect()
+    }
+
+    /// Makes the kernel forget a session, none of whose processes is left.
+    pub fn close_session(&mut self, mark: Mark) {
+        // It may be gone already, and then all is well.
+        let _ = self.sessions.remove(&mark);
+    }
+
+    /// Marks a process as one of a session.
+    pub fn mark_task(&mut self, tgid: u32, mark: TaskMark) -> Result<(), ProbeError> {
+        let raw: [u64; 3] = transmute!(mark);
+        self.tasks
+            .insert(tgid, raw, 0)
+            .map_err(|source| ProbeError::Map {
+                name: "tasks",
+                source,
+            })
+    }
+
+    /// Returns the mark of a process.
+    pub fn task(&self, tgid: u32) -> Option<TaskMark> {
+        self.tasks.get(&tgid, 0).ok().map(|raw| transmute!(raw))
+    }
+
+    /// Returns all marked processes.
+    pub fn tasks(&self) -> Vec<(u32, TaskMark)> {
+        self.tasks
+            .iter()
+            .filter_map(Result::ok)
+            .map(|(tgid, raw)| (tgid, transmute!(raw)))
+            .collect()
+    }
+
+    /// Takes a mark away.
+    pub fn unmark_task(&mut self, tgid: u32) {
+        // It may be gone already, and then all is well.
+        let _ = self.tasks.remove(&tgid);
+    }
+
+    pub fn host_counters(&self) -> HostCounters {
+        let counter = |index| self.counters.get(&index, 0).unwrap_or(0);
+        HostCounters {
+            ring_full: counter(0),
+            marks_full: counter(1),
+            stale_marks: counter(2),
+            unknown_session: counter(3),
+        }
+    }
+
+    pub fn state(&self) -> PinnedState {
+        read_state(&self.state)
+    }
+
+    pub fn set_state(&mut self, state: PinnedState) -> Result<(), ProbeError> {
+        for (index, word) in [
+            (0, state.version),
+            (1, state.ring_id),
+            (2, u64::from(state.complete)),
+        ] {
+            self.state
+                .set(index, word, 0)
+                .map_err(|source| ProbeError::Map {
+                    name: "state",
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the state pinned in `dir` alone: the other maps may not be as this version knows them.
+pub fn pinned_state(dir: &Path) -> Result<PinnedState, ProbeError> {
+    let in_state = |source| ProbeError::Map {
+        name: "state",
+        source,
+    };
+    let data = MapData::from_pin(dir.join("state")).map_err(in_state)?;
+    Ok(read_state(
+        &Array::try_from(Map::Array(data)).map_err(in_state)?,
+    ))
+}
+
+fn read_state(state: &Array<MapData, u64>) -> PinnedState {
+    let word = |index| state.get(&index, 0).unwrap_or(0);
+    PinnedState {
+        version: word(0),
+        ring_id: word(1),
+        complete: word(2) == 1,
+    }
+}
+
+/// Removes everything in a pin directory, and the directory; links go first, so that no probe runs
+/// on without its maps.
+///
+/// # Errors
+/// What unlink(2) says, for anything but a name that is gone already.
+pub fn remove_pins(dir: &Path) -> io::Result<()> {
+    let mut names: Vec<_> = match std::fs::read_dir(dir) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    names.sort_by_key(|entry| !entry.file_name().to_string_lossy().starts_with("link_"));
+    for entry in names {
+        std::fs::remove_file(entry.path())?;
+    }
+    std::fs::remove_dir(dir)
+}

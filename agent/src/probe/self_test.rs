@@ -1,0 +1,338 @@
+//! Proves at start that the probe reads what it says it reads.
+//!
+//! A child of the agent is marked as a session of its own. It starts a second process, which thus
+//! has its mark from fork; what the probe writes of that one's exec and exit is compared with
+//! /proc, field by field. An offset that points elsewhere ends the agent with the field's name.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use vctl_common::event::{ExecTail, exec_tail, fixed, header};
+use vctl_common::wire::{self, Exec, Exit, TaskMark};
+
+use super::{Maps, ProbeError};
+use crate::enrich::parse;
+
+/// No session id has this mark: the top bits of a UUID's low half are never 00.
+const MARK: wire::Mark = 1;
+const FIRST: &str = "probe-self-test-first";
+const SECOND: &str = "probe-self-test-second";
+/// Argv that only a list can hold: an empty item, and one that is no UTF-8.
+const ARGV: [&[u8]; 4] = [SECOND.as_bytes(), b"", b"two words", b"\xff\xfe"];
+const EXIT_CODE: u8 = 7;
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs the child's side when the arguments are those of a self-test.
+pub fn child(args: &[OsString]) -> Option<ExitCode> {
+    let role = args.get(1)?.to_str()?;
+    let mut go = [0];
+    match role {
+        FIRST => {
+            io::stdin().read_exact(&mut go).ok()?;
+            let items = ARGV.iter().map(|item| OsString::from_vec(item.to_vec()));
+            let status = Command::new("/proc/self/exe").args(items).status().ok()?;
+            Some(if status.success() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            })
+        }
+        SECOND => {
+            // Until the agent has looked and closes the pipe.
+            let _ = io::stdin().read(&mut go);
+            Some(ExitCode::from(EXIT_CODE))
+        }
+        _ => None,
+    }
+}
+
+/// Compares what the probe writes of a known process with /proc.
+///
+/// # Errors
+/// `SelfTest` names the first field that disagrees.
+pub fn run(maps: &mut Maps) -> Result<(), ProbeError> {
+    maps.open_session(MARK, 1)?;
+    let result = observe(maps);
+    maps.close_session(MARK);
+    result
+}
+
+fn observe(maps: &mut Maps) -> Result<(), ProbeError> {
+    let failed = |what| move |source| ProbeError::SelfTestIo { what, source };
+    let mut first = Guard(
+        Command::new("/proc/self/exe")
+            .arg(FIRST)
+            .stdin(Stdio::piped())
+            .spawn()
+            .map_err(failed("start a child"))?,
+    );
+    let mark = TaskMark {
+        session: MARK,
+        start: 0,
+        marked: u32::from(wire::MARKED_LINEAGE),
+        reserved: 0,
+    };
+    maps.mark_task(first.0.id(), mark)?;
+    let mut stdin = first
+        .0
+        .stdin
+        .take()
+        .ok_or(ProbeError::SelfTestFailed { what: "no pipe" })?;
+    stdin
+        .write_all(b"g")
+        .map_err(failed("tell the child to go on"))?;
+
+    // The first child may still be within its own exec when it is marked.
+    let first_tgid = first.0.id();
+    let bytes = wait_for(maps, |bytes| {
+        header(bytes).is_ok_and(|h| h.kind == wire::KIND_EXEC && h.tgid != first_tgid)
+    })
+    .ok_or(ProbeError::SelfTestFailed {
+        what: "a marked child started a program, and no record of it came",
+    })?;
+    let exec: Exec = fixed(&bytes).map_err(|_| ProbeError::SelfTestFailed {
+        what: "a short record",
+    })?;
+    let tail = exec_tail(&exec, &bytes).map_err(|_| ProbeError::SelfTestFailed {
+        what: "a record with a wrong tail",
+    })?;
+    let facts = Facts::read(exec.header.tgid).map_err(failed("read /proc"))?;
+    compare_exec(&exec, &tail, &facts, first_tgid)?;
+
+    drop(stdin);
+    let tgid = exec.header.tgid;
+    let bytes = wait_for(maps, |bytes| {
+        header(bytes).is_ok_and(|header| header.kind == wire::KIND_EXIT && header.tgid == tgid)
+    })
+    .ok_or(ProbeError::SelfTestFailed {
+        what: "a marked process ended, and no record of it came",
+    })?;
+    let exit: Exit = fixed(&bytes).map_err(|_| ProbeError::SelfTestFailed {
+        what: "a short record",
+    })?;
+    compare_exit(&exit, &exec)?;
+    let status = first.0.wait().map_err(failed("wait for the child"))?;
+    if !status.success() {
+        return Err(ProbeError::SelfTestFailed {
+            what: "the child could not do its part",
+        });
+    }
+    // Its exit is still in the ring and must not be taken for somebody's.
+    wait_for(maps, |bytes| {
+        header(bytes).is_ok_and(|h| h.tgid == first_tgid)
+    });
+    Ok(())
+}
+
+/// Ends the child whatever happens.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Reads the ring until a record fits, and gives back all up to it.
+fn wait_for(maps: &Maps, fits: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let mut found = None;
+        let mut at = maps.ring.position();
+        while found.is_none() {
+            let next = maps.ring.read(at, 1, |bytes| {
+                if fits(bytes) {
+                    found = Some(bytes.to_vec());
+                }
+            });
+            if next == at {
+                break;
+            }
+            at = next;
+        }
+        maps.ring.give_back(at);
+        if found.is_some() {
+            return found;
+        }
+        // Short: this is most of the time the agent takes to be ready.
+        sleep(Duration::from_micros(200));
+    }
+    None
+}
+
+/// What /proc says of the process.
+struct Facts {
+    stat: parse::Stat,
+    uids: [u32; 2],
+    gids: [u32; 2],
+    login_uid: u32,
+    audit_session: u32,
+    exe: PathBuf,
+    exe_places: Vec<(u32, u32, u64)>,
+    exe_links: u64,
+    cwd: PathBuf,
+    mount_ns: u64,
+    pid_ns: u64,
+    cmdline: Vec<u8>,
+    cgroup: Option<u64>,
+}
+
+impl Facts {
+    fn read(tgid: u32) -> io::Result<Self> {
+        let dir = PathBuf::from(format!("/proc/{tgid}"));
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        let number = |file: &str| -> io::Result<u32> {
+            fs::read_to_string(dir.join(file))?
+                .trim()
+                .parse()
+                .map_err(|_| invalid())
+        };
+        let status = fs::read(dir.join("status"))?;
+        let exe = fs::read_link(dir.join("exe"))?;
+        let meta = fs::metadata(dir.join("exe"))?;
+        let places = [(
+            u32::try_from(nix::sys::stat::major(meta.dev())).unwrap_or(u32::MAX),
+            u32::try_from(nix::sys::stat::minor(meta.dev())).unwrap_or(u32::MAX),
+            meta.ino(),
+        )];
+        // On layered filesystems stat(2) and the kernel's own inode differ; maps has the latter.
+        let maps = fs::read(dir.join("maps"))?;
+        let exe_places = places
+            .into_iter()
+            .chain(parse::mapped_file(&maps, exe.as_os_str().as_bytes()));
+        Ok(Self {
+            stat: parse::stat(&fs::read(dir.join("stat"))?).ok_or_else(invalid)?,
+            uids: parse::status_ids(&status, b"Uid:").ok_or_else(invalid)?,
+            gids: parse::status_ids(&status, b"Gid:").ok_or_else(invalid)?,
+            // Kernels without audit have neither file, and the fields then are not set.
+            login_uid: number("loginuid").unwrap_or(wire::UNSET),
+            audit_session: number("sessionid").unwrap_or(wire::UNSET),
+            exe_places: exe_places.collect(),
+            exe_links: meta.nlink(),
+            exe,
+            cwd: fs::read_link(dir.join("cwd"))?,
+            mount_ns: fs::metadata(dir.join("ns/mnt"))?.ino(),
+            pid_ns: fs::metadata(dir.join("ns/pid"))?.ino(),
+            cmdline: fs::read(dir.join("cmdline"))?,
+            cgroup: crate::enrich::procfs::cgroup_id(&dir),
+        })
+    }
+}
+
+fn compare_exec(
+    exec: &Exec,
+    tail: &ExecTail<'_>,
+    facts: &Facts,
+    parent: u32,
+) -> Result<(), ProbeError> {
+    let ticks = |ns: u64| ns / parse::NS_PER_TICK;
+    let own_start = parse::stat(&fs::read(format!("/proc/{parent}/stat")).unwrap_or_default())
+        .map_or(0, |stat| stat.start_ticks);
+    same(
+        "task_struct.start_boottime",
+        ticks(exec.header.start),
+        facts.stat.start_ticks,
+    )?;
+    same("task_struct.real_parent", exec.ppid, parent)?;
+    same(
+        "task_struct.real_parent (start)",
+        ticks(exec.parent_start),
+        own_start,
+    )?;
+    same("task_struct.tgid", exec.tid, exec.header.tgid)?;
+    same("cred.uid", exec.ruid, facts.uids[0])?;
+    same("cred.euid", exec.euid, facts.uids[1])?;
+    same("cred.gid", exec.rgid, facts.gids[0])?;
+    same("cred.egid", exec.egid, facts.gids[1])?;
+    same("task_struct.loginuid", exec.auid, facts.login_uid)?;
+    same(
+        "task_struct.sessionid",
+        exec.audit_session,
+        facts.audit_session,
+    )?;
+    same("signal_struct.tty", exec.tty, facts.stat.tty)?;
+    same("mnt_namespace.ns", u64::from(exec.mount_ns), facts.mount_ns)?;
+    same("pid_namespace.ns", u64::from(exec.pid_ns), facts.pid_ns)?;
+    let place = (
+        exec.exe_device >> 20,
+        exec.exe_device & 0xf_ffff,
+        exec.exe_inode,
+    );
+    if !facts.exe_places.contains(&place) {
+        return same(
+            "inode.i_ino, super_block.s_dev",
+            format!("{place:?}"),
+            format!("{:?}", facts.exe_places),
+        );
+    }
+    same("inode.i_nlink", u64::from(exec.exe_links), facts.exe_links)?;
+    same(
+        "file.f_path",
+        crate::enrich::path(tail.exe),
+        facts.exe.as_os_str().as_bytes().to_vec(),
+    )?;
+    same(
+        "fs_struct.pwd",
+        crate::enrich::path(tail.cwd),
+        facts.cwd.as_os_str().as_bytes().to_vec(),
+    )?;
+    same(
+        "linux_binprm.filename",
+        tail.filename.to_vec(),
+        b"/proc/self/exe".to_vec(),
+    )?;
+    same("linux_binprm.argc", exec.argc as usize, ARGV.len() + 1)?;
+    same(
+        "mm_struct.arg_start",
+        tail.argv.to_vec(),
+        facts.cmdline.clone(),
+    )?;
+    same(
+        "mm_struct.arg_end",
+        exec.argv_true_len as usize,
+        facts.cmdline.len(),
+    )?;
+    match facts.cgroup {
+        Some(cgroup) => same("css_set.dfl_cgrp", exec.cgroup, cgroup),
+        None => Ok(()),
+    }
+}
+
+fn compare_exit(exit: &Exit, exec: &Exec) -> Result<(), ProbeError> {
+    same(
+        "signal_struct.group_exit_code",
+        exit.status,
+        u32::from(EXIT_CODE) << 8,
+    )?;
+    same(
+        "task_struct.group_leader",
+        exit.header.start,
+        exec.header.start,
+    )?;
+    same("task_struct.real_parent", exit.ppid, exec.ppid)?;
+    same("cred.euid", exit.euid, exec.euid)?;
+    same("session (processes alive)", exit.alive, 1)
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(
+    field: &'static str,
+    found: T,
+    expected: T,
+) -> Result<(), ProbeError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(ProbeError::SelfTest {
+        field,
+        found: format!("{found:?}"),
+        expected: format!("{expected:?}"),
+    })
+}

@@ -1,0 +1,177 @@
+//! One question to the collector and its answer, within one deadline.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
+};
+
+use super::protocol::{self, LINE_MAX, ProtocolError, StampReply};
+
+/// A collector that restarts is away for some ten milliseconds; one that is not there at all must
+/// not cost every login the whole deadline.
+const RESTART_GRACE: Duration = Duration::from_millis(500);
+
+const RETRY_EVERY: Duration = Duration::from_millis(5);
+
+/// The collector gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error("`{}` {why}", path.display())]
+    Unsafe { path: PathBuf, why: &'static str },
+    #[error("no collector listens on the socket")]
+    NobodyListens(#[source] io::Error),
+    #[error("the collector did not answer in time")]
+    TimedOut,
+    #[error("the connection to the collector broke")]
+    Broken(#[source] io::Error),
+    #[error("the collector closed the connection without an answer")]
+    Closed,
+    #[error("the answer cannot be read")]
+    Answer(#[source] ProtocolError),
+}
+
+/// Sends `line` to the collector behind `socket_path` and returns its answer.
+///
+/// `limit` covers everything: connecting, writing and reading. A collector that is stopped, with
+/// or without room in its backlog, costs no more than that.
+pub fn ask(socket_path: &Path, line: &[u8], limit: Duration) -> Result<StampReply, AskError> {
+    let started = Instant::now();
+    let deadline = started + limit;
+    let mut stream = loop {
+        // Checked again each time: it is another socket after a restart.
+        match owned_by_us(socket_path).and_then(|()| try_connect(socket_path)) {
+            Ok(stream) => break stream,
+            Err(error) => {
+                let patience = match &error {
+                    AskError::NobodyListens(_) => RESTART_GRACE.min(limit),
+                    AskError::TimedOut => limit,
+                    _ => return Err(error),
+                };
+                if started.elapsed() + RETRY_EVERY > patience {
+                    return Err(error);
+                }
+            }
+        }
+        thread::sleep(RETRY_EVERY);
+    };
+    write_all(&mut stream, line, deadline)?;
+    let answer = read_line(&mut stream, deadline)?;
+    protocol::decode_reply(&answer).map_err(AskError::Answer)
+}
+
+/// Whoever can put another socket there could say yes to every login.
+fn owned_by_us(socket_path: &Path) -> Result<(), AskError> {
+    let us = nix::unistd::geteuid().as_raw();
+    let directory = socket_path.parent().unwrap_or(Path::new("/"));
+    for (path, is_directory) in [(directory, true), (socket_path, false)] {
+        let meta = path.symlink_metadata().map_err(AskError::NobodyListens)?;
+        let kind = meta.file_type();
+        let why = if is_directory && !kind.is_dir() {
+            "is not a directory"
+        } else if !is_directory && !kind.is_socket() {
+            "is not a socket"
+        } else if meta.uid() != us {
+            "belongs to another user"
+        } else if meta.mode() & 0o022 != 0 {
+            "can be written by others"
+        } else {
+            continue;
+        };
+        return Err(AskError::Unsafe {
+            path: path.to_owned(),
+            why,
+        });
+    }
+    Ok(())
+}
+
+/// Connects without waiting: a full backlog is `TimedOut`, for the caller to try again.
+fn try_connect(socket_path: &Path) -> Result<UnixStream, AskError> {
+    let broken = |errno: Errno| AskError::Broken(errno.into());
+    let fd = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        // A blocking connect would wait for room in the backlog of a stopped collector, forever.
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .map_err(broken)?;
+    let address = UnixAddr::new(socket_path).map_err(broken)?;
+    match connect(fd.as_raw_fd(), &address) {
+        Ok(()) => {}
+        Err(Errno::EAGAIN) => return Err(AskError::TimedOut),
+        Err(errno @ (Errno::ECONNREFUSED | Errno::ENOENT)) => {
+            return Err(AskError::NobodyListens(errno.into()));
+        }
+        Err(errno) => return Err(broken(errno)),
+    }
+    let peer = getsockopt(&fd, sockopt::PeerCredentials).map_err(broken)?;
+    if peer.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(AskError::Unsafe {
+            path: socket_path.to_owned(),
+            why: "is answered by another user",
+        });
+    }
+    let stream = UnixStream::from(fd);
+    stream.set_nonblocking(false).map_err(AskError::Broken)?;
+    Ok(stream)
+}
+
+fn write_all(stream: &mut UnixStream, mut line: &[u8], deadline: Instant) -> Result<(), AskError> {
+    while !line.is_empty() {
+        let left = time_left(deadline)?;
+        stream
+            .set_write_timeout(Some(left))
+            .map_err(AskError::Broken)?;
+        match stream.write(line) {
+            Ok(0) => return Err(AskError::Closed),
+            Ok(written) => line = line.get(written..).unwrap_or_default(),
+            Err(error) => again(error)?,
+        }
+    }
+    Ok(())
+}
+
+fn read_line(stream: &mut UnixStream, deadline: Instant) -> Result<Vec<u8>, AskError> {
+    let mut line = Vec::new();
+    let mut buffer = [0; 4096];
+    while !line.ends_with(b"\n") {
+        let left = time_left(deadline)?;
+        stream
+            .set_read_timeout(Some(left))
+            .map_err(AskError::Broken)?;
+        match stream.read(&mut buffer) {
+            Ok(0) => return Err(AskError::Closed),
+            Ok(read) => line.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+            Err(error) => again(error)?,
+        }
+        if line.len() > LINE_MAX {
+            return Err(AskError::Answer(ProtocolError::TooLong { len: line.len() }));
+        }
+    }
+    Ok(line)
+}
+
+/// Returns what is left, never zero: a zero timeout means "for ever".
+fn time_left(deadline: Instant) -> Result<Duration, AskError> {
+    deadline
+        .checked_duration_since(Instant::now())
+        .filter(|left| !left.is_zero())
+        .ok_or(AskError::TimedOut)
+}
+
+/// Returns to the loop after a timeout or a signal; the deadline is its to judge.
+fn again(error: io::Error) -> Result<(), AskError> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(()),
+        _ => Err(AskError::Broken(error)),
+    }
+}

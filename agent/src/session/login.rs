@@ -1,0 +1,223 @@
+//! The login process behind a stamp, as the kernel knows it: /proc text to facts, then the reads.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use vctl_common::id::{AuditSessionId, CgroupId, ProcessId};
+use vctl_common::time::BootNs;
+use vctl_common::wire::UNSET;
+
+/// What the kernel says about a login's own process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginFacts {
+    /// `start` is whole clock ticks (10 ms), the precision of /proc: a process matches when its
+    /// exact start lies within that tick.
+    pub leader: ProcessId,
+    /// The kernel's login uid, else that of the account.
+    pub login_uid: Option<u32>,
+    pub audit_session: Option<AuditSessionId>,
+    pub cgroup: Option<CgroupId>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    #[error("process {tgid} is not there to ask about")]
+    Gone {
+        tgid: u32,
+        #[source]
+        source: io::Error,
+    },
+    #[error("stat of process {tgid} ends early or is no stat")]
+    Stat { tgid: u32 },
+    /// The hook was orphaned, or somebody runs it by hand: marking what is left would mark pid 1
+    /// and with it the whole host.
+    #[error("the stamper's parent is process {parent}, which is no login")]
+    NoLogin { parent: u32 },
+}
+
+/// What the two fields of `/proc/<pid>/stat` say that are needed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    pub ppid: u32,
+    /// In clock ticks after boot.
+    pub start_ticks: u64,
+}
+
+/// Reads all of `/proc/<pid>/stat`.
+///
+/// The comm in field 2 may hold spaces and `)`, so fields are counted from the last `)`.
+/// Source: proc_pid_stat(5).
+pub fn parse_stat(stat: &[u8]) -> Option<Stat> {
+    let after_comm = memchr::memrchr(b')', stat)? + 1;
+    let text = std::str::from_utf8(stat.get(after_comm..)?).ok()?;
+    let mut fields = text.split_ascii_whitespace();
+    // Field 3 is the first here; ppid is field 4, starttime field 22.
+    let ppid = fields.nth(1)?.parse().ok()?;
+    let start_ticks = fields.nth(17)?.parse().ok()?;
+    Some(Stat { ppid, start_ticks })
+}
+
+/// Reads the login uid or the audit session id, which write "not set" as 4294967295.
+pub fn parse_id(file: &[u8]) -> Option<u32> {
+    let raw: u32 = std::str::from_utf8(file).ok()?.trim().parse().ok()?;
+    (raw != UNSET).then_some(raw)
+}
+
+/// Returns the path in the unified hierarchy from all of `/proc/<pid>/cgroup`.
+pub fn parse_cgroup(file: &[u8]) -> Option<&str> {
+    let line = file
+        .split(|&b| b == b'\n')
+        .find_map(|line| line.strip_prefix(b"0::"))?;
+    std::str::from_utf8(line).ok()
+}
+
+/// Where a cgroup2 file system is mounted, and which of its directories is the top there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup2Mount {
+    pub root: String,
+    pub mount_point: PathBuf,
+}
+
+/// Finds the unified hierarchy in all of `/proc/self/mountinfo`; on hybrid hosts it is at
+/// `/sys/fs/cgroup/unified`. Source: proc_pid_mountinfo(5).
+pub fn parse_cgroup2_mount(mountinfo: &str) -> Option<Cgroup2Mount> {
+    mountinfo.lines().find_map(|line| {
+        let (mount, fs) = line.split_once(" - ")?;
+        if fs.split(' ').next() != Some("cgroup2") {
+            return None;
+        }
+        let mut fields = mount.split(' ');
+        let root = unescaped(fields.nth(3)?);
+        let mount_point = PathBuf::from(unescaped(fields.next()?));
+        Some(Cgroup2Mount { root, mount_point })
+    })
+}
+
+/// mountinfo writes blank, tab, newline and backslash as `\040` and the like.
+fn unescaped(field: &str) -> String {
+    field
+        .replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
+}
+
+impl Cgroup2Mount {
+    /// Returns the directory of a cgroup, `None` for one outside what is mounted.
+    pub fn directory(&self, cgroup: &str) -> Option<PathBuf> {
+        let below = if self.root == "/" {
+            cgroup
+        } else {
+            cgroup.strip_prefix(&self.root)?
+        };
+        // The kernel writes `/..` for a cgroup above our namespace's root.
+        if below.split('/').any(|part| part == "..") {
+            return None;
+        }
+        Some(self.mount_point.join(below.trim_start_matches('/')))
+    }
+}
+
+/// Reads of one host's /proc, rooted where the caller says.
+#[derive(Clone, Debug)]
+pub struct LoginReader {
+    proc: PathBuf,
+    ticks_per_second: u64,
+    cgroup2: Option<Cgroup2Mount>,
+}
+
+impl LoginReader {
+    /// The machine we run on.
+    pub fn host() -> Self {
+        Self::new(Path::new("/proc"))
+    }
+
+    pub fn new(proc: &Path) -> Self {
+        let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
+            .ok()
+            .flatten();
+        Self {
+            proc: proc.to_owned(),
+            // 100 on every architecture Linux has had for twenty years.
+            ticks_per_second: ticks
+                .and_then(|t| u64::try_from(t).ok())
+                .filter(|t| *t > 0)
+                .unwrap_or(100),
+            cgroup2: fs::read_to_string(proc.join("self/mountinfo"))
+                .ok()
+                .and_then(|mountinfo| parse_cgroup2_mount(&mountinfo)),
+        }
+    }
+
+    /// Returns the process that opens the session: the parent of the stamper.
+    ///
+    /// For sshd this is the privileged monitor, which forks the user's shell. The pid must come
+    /// from the socket's peer credentials, never from a message.
+    pub fn login_of(&self, stamper: u32, user: &str) -> Result<LoginFacts, LoginError> {
+        let parent = self.stat(stamper)?.ppid;
+        if parent <= 1 {
+            return Err(LoginError::NoLogin { parent });
+        }
+        self.facts(parent, user)
+    }
+
+    /// Returns the facts of the login process itself.
+    pub fn facts(&self, tgid: u32, user: &str) -> Result<LoginFacts, LoginError> {
+        let stat = self.stat(tgid)?;
+        Ok(LoginFacts {
+            leader: ProcessId {
+                tgid,
+                start: self.start(stat),
+            },
+            login_uid: self.id(tgid, "loginuid").or_else(|| account_uid(user)),
+            audit_session: self.id(tgid, "sessionid").and_then(AuditSessionId::new),
+            cgroup: self.cgroup(tgid),
+        })
+    }
+
+    /// Returns a process as it can be told from a later one with the same pid.
+    pub fn process(&self, tgid: u32) -> Result<ProcessId, LoginError> {
+        let start = self.start(self.stat(tgid)?);
+        Ok(ProcessId { tgid, start })
+    }
+
+    /// Returns whether that very process is alive: a pid used again has another start.
+    pub fn is_alive(&self, process: ProcessId) -> bool {
+        self.stat(process.tgid)
+            .is_ok_and(|stat| self.start(stat) == process.start)
+    }
+
+    fn stat(&self, tgid: u32) -> Result<Stat, LoginError> {
+        let stat =
+            fs::read(self.of(tgid, "stat")).map_err(|source| LoginError::Gone { tgid, source })?;
+        parse_stat(&stat).ok_or(LoginError::Stat { tgid })
+    }
+
+    fn start(&self, stat: Stat) -> BootNs {
+        let ns = u128::from(stat.start_ticks) * 1_000_000_000 / u128::from(self.ticks_per_second);
+        BootNs(u64::try_from(ns).unwrap_or(u64::MAX))
+    }
+
+    fn id(&self, tgid: u32, file: &str) -> Option<u32> {
+        parse_id(&fs::read(self.of(tgid, file)).ok()?)
+    }
+
+    fn cgroup(&self, tgid: u32) -> Option<CgroupId> {
+        let file = fs::read(self.of(tgid, "cgroup")).ok()?;
+        let directory = self.cgroup2.as_ref()?.directory(parse_cgroup(&file)?)?;
+        fs::metadata(directory)
+            .ok()
+            .map(|meta| CgroupId(meta.ino()))
+    }
+
+    fn of(&self, tgid: u32, file: &str) -> PathBuf {
+        self.proc.join(tgid.to_string()).join(file)
+    }
+}
+
+fn account_uid(user: &str) -> Option<u32> {
+    let account = nix::unistd::User::from_name(user).ok()??;
+    Some(account.uid.as_raw())
+}

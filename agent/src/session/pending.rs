@@ -1,0 +1,288 @@
+//! Markers of logins that nobody stamped in time: written by the hook, taken in by the collector.
+//!
+//! A marker is `<session id>.json`, 0600, in a directory of root's alone. It is written under
+//! another name, synced and renamed, so one that is there is whole. Nothing in the directory is
+//! followed or trusted: an entry that is not exactly that is moved to `rejected/`.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use serde::{Deserialize, Serialize};
+use vctl_common::id::{ProcessId, SessionId};
+
+use super::login::{LoginFacts, LoginReader};
+use super::protocol::{self, StampRequest};
+
+/// A request at its cap with the leader beside it.
+const MARKER_MAX: u64 = protocol::LINE_MAX as u64 + 4096;
+
+/// Entries looked at in one scan: a directory full of rubbish must not fill memory.
+const SCAN_MAX: usize = 4096;
+
+const REJECTED: &str = "rejected";
+
+/// A login that was let in without a stamp.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    pub request: StampRequest,
+    /// The hook's parent when it ran; `start` is 0 when that could not be read.
+    pub leader: ProcessId,
+}
+
+/// A marker as the collector found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateLogin {
+    pub request: StampRequest,
+    pub leader: ProcessId,
+    /// `None` when the login process is no longer alive: the session was missed.
+    pub facts: Option<LoginFacts>,
+}
+
+/// Something in the directory that is no marker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// As it is on disk; hostile text.
+    pub name: String,
+    pub why: String,
+}
+
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// In the order in which the logins happened.
+    pub logins: Vec<LateLogin>,
+    /// Each entry is reported once, also when it cannot be moved away.
+    pub rejected: Vec<Rejected>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MarkerError {
+    #[error("cannot {what} in `{}`", dir.display())]
+    Io {
+        what: &'static str,
+        dir: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Others could plant sessions there.
+    #[error("`{}` has to be a directory of root's own with mode 0700", dir.display())]
+    Unsafe { dir: PathBuf },
+    #[error("the marker does not fit: {0}")]
+    Encode(#[from] protocol::ProtocolError),
+}
+
+/// Writes a marker so that it survives a power cut once this returns.
+pub fn write(dir: &Path, marker: &Marker) -> Result<(), MarkerError> {
+    let fail = |what| move |source: io::Error| failed(what, dir, source);
+    let line = protocol::encode(marker)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(fail("create the directory"))?;
+    let directory = open_directory(dir)?;
+
+    let name = file_name(marker.request.session_id);
+    let temporary = format!(".{name}.tmp");
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(
+        &directory,
+        temporary.as_str(),
+        flags,
+        Mode::S_IRUSR | Mode::S_IWUSR,
+    )
+    .map_err(|errno| failed("create a marker", dir, errno.into()))?;
+    let mut file = File::from(file);
+    file.write_all(&line)
+        .and_then(|()| file.sync_all())
+        .map_err(fail("write a marker"))?;
+    renameat(&directory, temporary.as_str(), &directory, name.as_str())
+        .map_err(|errno| failed("rename a marker", dir, errno.into()))?;
+    File::from(directory).sync_all().map_err(fail("sync"))
+}
+
+/// The collector's side: remembers what it has complained about.
+#[derive(Debug)]
+pub struct PendingDir {
+    dir: PathBuf,
+    reported: HashSet<Vec<u8>>,
+}
+
+impl PendingDir {
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            reported: HashSet::new(),
+        }
+    }
+
+    /// Returns the markers that are there. No directory is no marker.
+    ///
+    /// A marker stays until [`Self::remove`], and comes again with the next scan.
+    pub fn scan(&mut self, reader: &LoginReader) -> Result<Scan, MarkerError> {
+        let mut scan = Scan::default();
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(scan),
+            Err(source) => return Err(failed("list markers", &self.dir, source)),
+        };
+        let directory = open_directory(&self.dir)?;
+        for entry in entries.take(SCAN_MAX).filter_map(Result::ok) {
+            let name = entry.file_name();
+            if name == REJECTED || is_being_written(&name) {
+                continue;
+            }
+            match read_marker(&directory, &name) {
+                Ok(marker) => scan.logins.push(late(marker, reader)),
+                Err(why) => {
+                    let moved = reject(&directory, &name).is_ok();
+                    if moved || self.reported.insert(name.as_bytes().to_vec()) {
+                        scan.rejected.push(Rejected {
+                            name: name.to_string_lossy().into_owned(),
+                            why,
+                        });
+                    }
+                }
+            }
+        }
+        scan.logins.sort_by_key(|login| {
+            (
+                login.request.hook_started,
+                login.request.session_id.as_uuid(),
+            )
+        });
+        Ok(scan)
+    }
+
+    /// Removes a marker so that it stays removed. One that is gone already is no error.
+    pub fn remove(&self, session: SessionId) -> Result<(), MarkerError> {
+        let directory = open_directory(&self.dir)?;
+        match unlinkat(
+            &directory,
+            file_name(session).as_str(),
+            UnlinkatFlags::NoRemoveDir,
+        ) {
+            Ok(()) | Err(nix::errno::Errno::ENOENT) => {}
+            Err(errno) => return Err(failed("remove a marker", &self.dir, errno.into())),
+        }
+        File::from(directory)
+            .sync_all()
+            .map_err(|source| failed("sync", &self.dir, source))
+    }
+}
+
+fn late(marker: Marker, reader: &LoginReader) -> LateLogin {
+    let facts = reader
+        .facts(marker.leader.tgid, &marker.request.user)
+        .ok()
+        .filter(|facts| facts.leader == marker.leader);
+    LateLogin {
+        request: marker.request,
+        leader: marker.leader,
+        facts,
+    }
+}
+
+/// Reads one entry, or says why it is none.
+fn read_marker(directory: &OwnedFd, name: &OsStr) -> Result<Marker, String> {
+    let session = session_of(name).ok_or("name is no session id")?;
+    // O_NONBLOCK: opening a FIFO would wait for a writer.
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = openat(directory, name, flags, Mode::empty())
+        .map_err(|errno| format!("cannot be opened: {}", errno.desc()))?;
+    let file = File::from(file);
+    let meta = file.metadata().map_err(|error| error.to_string())?;
+    if !meta.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    if meta.uid() != nix::unistd::geteuid().as_raw() {
+        return Err("belongs to another user".to_owned());
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err("can be written by others".to_owned());
+    }
+    if meta.nlink() != 1 {
+        return Err("has another name somewhere".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(MARKER_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    parse_marker(&bytes, session)
+}
+
+/// Understands the bytes of the marker for that session.
+fn parse_marker(bytes: &[u8], session: SessionId) -> Result<Marker, String> {
+    if bytes.len() as u64 > MARKER_MAX {
+        return Err("is too large".to_owned());
+    }
+    let marker: Marker =
+        serde_json::from_slice(bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    if marker.request.version != protocol::VERSION {
+        return Err(format!("has version {}", marker.request.version));
+    }
+    if marker.request.session_id != session {
+        return Err("is for another session than its name says".to_owned());
+    }
+    Ok(marker)
+}
+
+fn reject(directory: &OwnedFd, name: &OsStr) -> nix::Result<()> {
+    match mkdirat(directory, REJECTED, Mode::S_IRWXU) {
+        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let rejected = openat(directory, REJECTED, flags, Mode::empty())?;
+    renameat(directory, name, &rejected, name)
+}
+
+fn open_directory(dir: &Path) -> Result<OwnedFd, MarkerError> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let directory = open(dir, flags, Mode::empty())
+        .map_err(|errno| failed("open the directory", dir, errno.into()))?;
+    let directory = File::from(directory);
+    let meta = directory
+        .metadata()
+        .map_err(|source| failed("open the directory", dir, source))?;
+    if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+        return Err(MarkerError::Unsafe {
+            dir: dir.to_owned(),
+        });
+    }
+    Ok(directory.into())
+}
+
+fn file_name(session: SessionId) -> String {
+    format!("{session}.json")
+}
+
+fn session_of(name: &OsStr) -> Option<SessionId> {
+    let text = name.to_str()?;
+    let session: SessionId = text.strip_suffix(".json")?.parse().ok()?;
+    // A UUID may be written in several ways; a marker's name only in one.
+    (file_name(session) == text).then_some(session)
+}
+
+fn is_being_written(name: &OsStr) -> bool {
+    name.to_str()
+        .and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp"))
+        .is_some_and(|name| session_of(OsStr::new(name)).is_some())
+}
+
+fn failed(what: &'static str, dir: &Path, source: io::Error) -> MarkerError {
+    MarkerError::Io {
+        what,
+        dir: dir.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,321 @@
+//! The collector's side of the stamp socket: who asks, for which login, and the answer back.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::login::{LoginError, LoginFacts, LoginReader};
+use super::protocol::{self, LINE_MAX, ProtocolError, StampReply, StampRequest};
+
+/// Stamps handled at a time; more wait in the socket's backlog.
+const CONCURRENT: usize = 64;
+
+/// The hook writes its line at once; a peer that dawdles is none.
+const READ_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The hook waits no longer either.
+const REPLY_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A login that waits for its stamp.
+#[derive(Debug)]
+pub struct Pending {
+    pub request: StampRequest,
+    pub login: LoginFacts,
+    /// Dropped without an answer, the hook counts the collector as unable to answer.
+    pub reply: oneshot::Sender<StampReply>,
+}
+
+/// What the socket saw beside good requests, since the start.
+#[derive(Debug, Default)]
+pub struct ServerCounters {
+    /// Peers that were not root.
+    pub refused_peers: AtomicU64,
+    /// Lines that were late, too long or no request.
+    pub bad_requests: AtomicU64,
+    /// Requests whose login process could not be told.
+    pub no_login: AtomicU64,
+    /// Requests that the pipeline did not answer.
+    pub unanswered: AtomicU64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("another agent answers on `{}`", path.display())]
+    InUse { path: PathBuf },
+    #[error("`{}` {why}", path.display())]
+    Unsafe { path: PathBuf, why: &'static str },
+    #[error("cannot {what} `{}`", path.display())]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The bound socket. Dropping it leaves the file: the next agent replaces it, and hooks that find
+/// it wait a moment for a restart.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    counters: Arc<ServerCounters>,
+    /// Held for as long as the socket is ours: two agents that start at once must not both decide
+    /// that the old socket is stale.
+    _lock: Flock<File>,
+}
+
+impl Server {
+    /// Binds `agent.sock` in `run_dir`, which is made when it is missing. Needs a tokio runtime.
+    ///
+    /// A socket that is there is replaced only when nobody answers on it.
+    pub fn bind(run_dir: &Path) -> Result<Self, BindError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(run_dir)
+            .map_err(|source| failed("create", run_dir, source))?;
+        check_directory(run_dir)?;
+        let path = run_dir.join("agent.sock");
+        let lock = lock(&run_dir.join("agent.lock"), &path)?;
+        remove_stale(&path)?;
+        let listener = StdListener::bind(&path).map_err(|source| failed("bind", &path, source))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o600))
+            .and_then(|()| listener.set_nonblocking(true))
+            .map_err(|source| failed("protect", &path, source))?;
+        let listener = UnixListener::from_std(listener)
+            .map_err(|source| failed("listen on", &path, source))?;
+        Ok(Self {
+            listener,
+            counters: Arc::default(),
+            _lock: lock,
+        })
+    }
+
+    pub fn counters(&self) -> Arc<ServerCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Serves until `logins` is closed. Each login goes there once, and its answer back to the hook.
+    pub async fn run(self, reader: LoginReader, logins: mpsc::Sender<Pending>) {
+        let slots = Arc::new(Semaphore::new(CONCURRENT));
+        while !logins.is_closed() {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                return;
+            };
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = logins.closed() => return,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors or memory: trying again at once would only spin.
+                    warn!(%error, "Cannot accept on the stamp socket.");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let (reader, logins) = (reader.clone(), logins.clone());
+            let counters = Arc::clone(&self.counters);
+            task::spawn(async move {
+                if let Err(error) = serve(stream, reader, logins, &counters).await {
+                    error.count(&counters);
+                }
+                drop(slot);
+            });
+        }
+    }
+}
+
+/// Why a connection came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("peer with uid {uid} is not root")]
+    NotRoot { uid: u32 },
+    #[error("peer has no process id here")]
+    NoPid,
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    #[error("peer sent no whole line in time")]
+    Silent,
+    #[error(transparent)]
+    Request(#[from] ProtocolError),
+    #[error("connection broke")]
+    Broken(#[from] io::Error),
+    #[error("the pipeline gave no answer")]
+    Unanswered,
+}
+
+impl ServeError {
+    /// Counts, and logs each kind when its count is a power of two: a forger cannot fill the log.
+    fn count(&self, counters: &ServerCounters) {
+        let counter = match self {
+            Self::NotRoot { .. } => &counters.refused_peers,
+            Self::NoPid | Self::Login(_) => &counters.no_login,
+            Self::Silent | Self::Request(_) | Self::Broken(_) => &counters.bad_requests,
+            Self::Unanswered => &counters.unanswered,
+        };
+        let count = counter.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            warn!(error = %self, count, "A stamp request came to nothing.");
+        }
+    }
+}
+
+async fn serve(
+    mut stream: UnixStream,
+    reader: LoginReader,
+    logins: mpsc::Sender<Pending>,
+    counters: &ServerCounters,
+) -> Result<(), ServeError> {
+    let peer = stream.peer_cred()?;
+    if peer.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(ServeError::NotRoot { uid: peer.uid() });
+    }
+    let stamper = peer
+        .pid()
+        .and_then(|pid| u32::try_from(pid).ok())
+        .filter(|pid| *pid > 0);
+    let stamper = stamper.ok_or(ServeError::NoPid)?;
+
+    let line = timeout(READ_DEADLINE, read_line(&mut stream))
+        .await
+        .map_err(|_| ServeError::Silent)??;
+    let request = match protocol::decode_request(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            refuse(&mut stream, &error.to_string()).await?;
+            return Err(error.into());
+        }
+    };
+    // On a thread of its own: without a login uid it asks name services, which may hang.
+    let user = request.user.clone();
+    let login = task::spawn_blocking(move || reader.login_of(stamper, &user));
+    let login = match timeout(REPLY_DEADLINE, login).await {
+        Ok(Ok(Ok(login))) => login,
+        Ok(Ok(Err(error))) => {
+            refuse(&mut stream, &error.to_string()).await?;
+            return Err(error.into());
+        }
+        Ok(Err(_)) | Err(_) => return Err(ServeError::Unanswered),
+    };
+
+    let (reply, answer) = oneshot::channel();
+    let login = Pending {
+        request,
+        login,
+        reply,
+    };
+    logins.try_send(login).map_err(|_| ServeError::Unanswered)?;
+    let answer = timeout(REPLY_DEADLINE, answer)
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or(ServeError::Unanswered)?;
+    let _ = counters;
+    send(&mut stream, &answer).await
+}
+
+async fn refuse(stream: &mut UnixStream, reason: &str) -> Result<(), ServeError> {
+    let reason = reason.to_owned();
+    send(stream, &StampReply::Refused { reason }).await
+}
+
+async fn send(stream: &mut UnixStream, reply: &StampReply) -> Result<(), ServeError> {
+    let line = protocol::encode(reply)?;
+    timeout(READ_DEADLINE, stream.write_all(&line))
+        .await
+        .map_err(|_| ServeError::Silent)??;
+    Ok(())
+}
+
+async fn read_line(stream: &mut UnixStream) -> Result<Vec<u8>, ServeError> {
+    let mut line = Vec::with_capacity(4096);
+    while !line.ends_with(b"\n") {
+        if line.len() > LINE_MAX {
+            return Err(ProtocolError::TooLong { len: line.len() }.into());
+        }
+        if stream.read_buf(&mut line).await? == 0 {
+            return Err(ServeError::Silent);
+        }
+    }
+    Ok(line)
+}
+
+/// Whoever can rename the socket could answer in our place.
+fn check_directory(run_dir: &Path) -> Result<(), BindError> {
+    let meta = run_dir
+        .symlink_metadata()
+        .map_err(|source| failed("look at", run_dir, source))?;
+    let why = if !meta.is_dir() {
+        "is not a directory"
+    } else if meta.uid() != nix::unistd::geteuid().as_raw() {
+        "belongs to another user"
+    } else if meta.mode() & 0o022 != 0 {
+        "can be written by others"
+    } else {
+        return Ok(());
+    };
+    Err(BindError::Unsafe {
+        path: run_dir.to_owned(),
+        why,
+    })
+}
+
+fn lock(path: &Path, socket: &Path) -> Result<Flock<File>, BindError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(|source| failed("open", path, source))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| BindError::InUse {
+        path: socket.to_owned(),
+    })
+}
+
+fn remove_stale(path: &Path) -> Result<(), BindError> {
+    let meta = match path.symlink_metadata() {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(failed("look at", path, source)),
+    };
+    if !meta.file_type().is_socket() {
+        return Err(BindError::Unsafe {
+            path: path.to_owned(),
+            why: "is there and is no socket",
+        });
+    }
+    // An agent without our lock, of another version or another mount, still counts.
+    match StdStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|source| failed("remove", path, source))
+        }
+        _ => Err(BindError::InUse {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+fn failed(what: &'static str, path: &Path, source: io::Error) -> BindError {
+    BindError::Io {
+        what,
+        path: path.to_owned(),
+        source,
+    }
+}

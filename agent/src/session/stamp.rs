@@ -1,0 +1,277 @@
+//! `vctl-agent stamp`: the PAM session hook.
+//!
+//! PAM runs it as root while the login waits, so it never hangs and starts fast: no async runtime,
+//! no argument parser, nothing read but its small configuration.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::unistd::{Group, User, getgrouplist};
+use vctl_common::id::{ProcessId, SessionId};
+use vctl_common::time::BootNs;
+
+use super::client::{self, AskError};
+use super::login::LoginReader;
+use super::pending::{self, Marker};
+use super::protocol::{self, StampReply, StampRequest};
+use super::syslog::{Severity, syslog};
+use super::{auth_info, boot_now, opened};
+use crate::config::{Config, KEYS, Mode, load_for_stamp};
+
+/// What a login may be kept waiting for its answer.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// What follows when there was none asks disks and name services, which hang when they are sick.
+const FALLBACK_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Fields that PAM fills are short; a longer one is not worth refusing a login for.
+const FIELD_MAX: usize = 1024;
+
+/// Runs the hook and returns its exit status: 0 lets the login go on.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let started = boot_now();
+    let pam = PamEnv::read(env::vars_os());
+    match pam.get("PAM_TYPE").as_deref() {
+        Some("open_session") => {}
+        Some(_) => return 0,
+        None => {
+            say("`PAM_TYPE` is not set: this command is for pam_exec, see deploy/audit/pam.d");
+            return 2;
+        }
+    }
+    let request = pam.request(started);
+    if opened::is_inside_a_session(&request.service) {
+        return 0;
+    }
+
+    let (file, flags, mut problems) = parse_arguments(arguments);
+    let (config, more) = load_for_stamp(file.as_deref(), &flags);
+    problems.extend(more);
+    for problem in &problems {
+        syslog(Severity::Warning, &format!("configuration: {problem}"));
+    }
+
+    let answer = ask(&config, &request);
+    if matches!(answer, Ok(StampReply::Stamped)) {
+        return 0;
+    }
+    let mode = config.mode;
+    let (done, result) = mpsc::channel();
+    thread::spawn(move || done.send(without_stamp(&config, request, &answer)));
+    // The thread is left behind on a timeout: the process ends with this one.
+    result.recv_timeout(FALLBACK_DEADLINE).unwrap_or_else(|_| {
+        syslog(Severity::Error, "the login could not be noted in time");
+        u8::from(mode == Mode::Strict)
+    })
+}
+
+/// Why the login has no stamp.
+type NoStamp = Result<StampReply, AskError>;
+
+fn ask(config: &Config, request: &StampRequest) -> NoStamp {
+    let line = protocol::encode(request).or_else(|_| {
+        // Control characters grow sixfold in JSON. What is left reads as a truncated key, which is
+        // then recorded as the problem it is.
+        let mut shorter = request.clone();
+        shorter.auth_info = shorter
+            .auth_info
+            .map(|info| cut(&info, LINE_SAFE).to_owned());
+        protocol::encode(&shorter)
+    });
+    client::ask(&config.socket(), &line.map_err(AskError::Answer)?, DEADLINE)
+}
+
+const LINE_SAFE: usize = 8 * 1024;
+
+/// What becomes of a login that nobody stamped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Let in; a marker says that it has to be stamped late.
+    Late {
+        break_glass: bool,
+    },
+    Refused,
+}
+
+/// `break_glass` is only asked when it matters: group lookups may go over the network.
+fn verdict(mode: Mode, break_glass: impl FnOnce() -> bool) -> Verdict {
+    match mode {
+        Mode::BestEffort => Verdict::Late { break_glass: false },
+        Mode::Strict if break_glass() => Verdict::Late { break_glass: true },
+        Mode::Strict => Verdict::Refused,
+    }
+}
+
+fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -> u8 {
+    let why = match answer {
+        Ok(StampReply::Stamped) => return 0,
+        Ok(StampReply::Refused { reason }) => format!("refused by the collector: {reason}"),
+        Err(error) => error.to_string(),
+    };
+    let group = config.break_glass_group.as_deref();
+    match verdict(config.mode, || {
+        group.is_some_and(|group| is_member(&request.user, group))
+    }) {
+        Verdict::Refused => {
+            say(&format!(
+                "login refused: this session cannot be recorded ({why})"
+            ));
+            syslog(
+                Severity::Error,
+                &format!("refused {}: {why}", who(&request)),
+            );
+            1
+        }
+        Verdict::Late { break_glass } => {
+            request.break_glass = break_glass;
+            let because = if break_glass {
+                "break glass"
+            } else {
+                "best effort"
+            };
+            let noted = leave_marker(config, &request);
+            let marker = match &noted {
+                Ok(()) => "marker written".to_owned(),
+                Err(error) => format!("no marker: {error}"),
+            };
+            let severity = if noted.is_ok() {
+                Severity::Warning
+            } else {
+                Severity::Error
+            };
+            syslog(
+                severity,
+                &format!(
+                    "let {} in without a stamp ({because}): {why}; {marker}",
+                    who(&request)
+                ),
+            );
+            0
+        }
+    }
+}
+
+fn leave_marker(config: &Config, request: &StampRequest) -> Result<(), pending::MarkerError> {
+    let leader = nix::unistd::getppid().as_raw();
+    let leader = u32::try_from(leader).unwrap_or(0);
+    let process = LoginReader::host().process(leader).unwrap_or(ProcessId {
+        tgid: leader,
+        start: BootNs(0),
+    });
+    let marker = Marker {
+        request: request.clone(),
+        leader: process,
+    };
+    pending::write(&config.pending_dir, &marker)
+}
+
+fn who(request: &StampRequest) -> String {
+    let from = request.rhost.as_deref().unwrap_or("this host");
+    format!(
+        "`{}` from `{}`",
+        request.user.escape_debug(),
+        from.escape_debug()
+    )
+}
+
+fn is_member(user: &str, group: &str) -> bool {
+    let Ok(Some(group)) = Group::from_name(group) else {
+        return false;
+    };
+    let Ok(Some(account)) = User::from_name(user) else {
+        return false;
+    };
+    let Ok(name) = std::ffi::CString::new(user) else {
+        return false;
+    };
+    getgrouplist(&name, account.gid).is_ok_and(|groups| groups.contains(&group.gid))
+}
+
+/// The environment as pam_exec passes it.
+struct PamEnv(Vec<(OsString, OsString)>);
+
+impl PamEnv {
+    fn read(vars: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        Self(vars.collect())
+    }
+
+    /// Returns the last value of that name.
+    ///
+    /// pam_exec appends its own `PAM_*` behind the PAM environment, into which a user may have put
+    /// the same names (pam_env with `user_readenv=1`); getenv(3) would find the user's.
+    fn get(&self, name: &str) -> Option<String> {
+        let (_, value) = self.0.iter().rev().find(|(key, _)| key == name)?;
+        Some(value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        self.get(name)
+            .map(|value| cut(&value, FIELD_MAX).to_owned())
+    }
+
+    fn request(&self, started: BootNs) -> StampRequest {
+        StampRequest {
+            version: protocol::VERSION,
+            session_id: SessionId::generate(),
+            pam_type: "open_session".to_owned(),
+            service: self.field("PAM_SERVICE").unwrap_or_default(),
+            user: self.field("PAM_USER").unwrap_or_default(),
+            rhost: self.field("PAM_RHOST"),
+            tty: self.field("PAM_TTY"),
+            auth_info: self
+                .get("SSH_AUTH_INFO_0")
+                .map(|info| cut(&info, auth_info::MAX_BYTES).to_owned()),
+            ssh_connection: self.field("SSH_CONNECTION"),
+            hook_started: started,
+            hook_pid: std::process::id(),
+            break_glass: false,
+        }
+    }
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most))
+        .unwrap_or_default()
+}
+
+type Arguments = (Option<PathBuf>, Vec<(String, String)>, Vec<String>);
+
+/// Reads `--config PATH` and `--key value`, as the daemon takes them. What is unknown is said and
+/// left out: a typing mistake in a PAM line must not lock everybody out.
+fn parse_arguments(arguments: impl Iterator<Item = OsString>) -> Arguments {
+    let (mut file, mut flags, mut problems) = (None, Vec::new(), Vec::new());
+    let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    while let Some(argument) = arguments.next() {
+        let Some(rest) = argument.strip_prefix("--") else {
+            problems.push(format!("argument `{}` is no flag", argument.escape_debug()));
+            continue;
+        };
+        let (flag, value) = match rest.split_once('=') {
+            Some((flag, value)) => (flag.to_owned(), Some(value.to_owned())),
+            None => (rest.to_owned(), arguments.next()),
+        };
+        let Some(value) = value else {
+            problems.push(format!("flag `--{}` has no value", flag.escape_debug()));
+            continue;
+        };
+        match KEYS.iter().find(|key| key.flag() == flag) {
+            _ if flag == "config" => file = Some(PathBuf::from(value)),
+            Some(key) => flags.push((key.name.to_owned(), value)),
+            None => problems.push(format!("unknown flag `--{}`", flag.escape_debug())),
+        }
+    }
+    (file, flags, problems)
+}
+
+/// sshd shows stderr to nobody unless pam_exec has `stdout`; then the user reads why.
+#[allow(
+    clippy::print_stderr,
+    reason = "the hook has no other way to tell the person logging in"
+)]
+fn say(text: &str) {
+    eprintln!("vctl-agent stamp: {text}");
+}

@@ -1,0 +1,95 @@
+//! Which kernel struct members the probe reads.
+//!
+//! rustc emits no field relocations, so the agent looks each member up in the running kernel's BTF
+//! and hands the offsets to the probe as one read-only array before it is loaded. Both sides index
+//! it by [`Field`]. The verifier sees constants and checks every load against the same BTF.
+
+/// One member: where it lies in its struct is `offset[field as usize]`.
+macro_rules! fields {
+    ($($(#[$doc:meta])* $variant:ident = $of:literal . $member:literal : $size:literal,)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Field {
+            $($(#[$doc])* $variant,)+
+        }
+
+        /// Struct, member path and size in bytes of each [`Field`], in its order.
+        pub const FIELDS: &[(&str, &str, u32)] = &[$(($of, $member, $size),)+];
+    };
+}
+
+fields! {
+    TaskTgid = "task_struct"."tgid": 4,
+    TaskPid = "task_struct"."pid": 4,
+    TaskGroupLeader = "task_struct"."group_leader": 8,
+    TaskRealParent = "task_struct"."real_parent": 8,
+    TaskStart = "task_struct"."start_boottime": 8,
+    TaskLoginuid = "task_struct"."loginuid": 4,
+    TaskSessionid = "task_struct"."sessionid": 4,
+    TaskCred = "task_struct"."cred": 8,
+    TaskSignal = "task_struct"."signal": 8,
+    TaskNsproxy = "task_struct"."nsproxy": 8,
+    TaskThreadPid = "task_struct"."thread_pid": 8,
+    TaskExitCode = "task_struct"."exit_code": 4,
+    TaskMm = "task_struct"."mm": 8,
+    TaskFs = "task_struct"."fs": 8,
+    TaskCgroups = "task_struct"."cgroups": 8,
+    SignalLive = "signal_struct"."live": 4,
+    SignalFlags = "signal_struct"."flags": 4,
+    SignalGroupExitCode = "signal_struct"."group_exit_code": 4,
+    SignalTty = "signal_struct"."tty": 8,
+    CredUid = "cred"."uid": 4,
+    CredGid = "cred"."gid": 4,
+    CredEuid = "cred"."euid": 4,
+    CredEgid = "cred"."egid": 4,
+    MmArgStart = "mm_struct"."arg_start": 8,
+    MmArgEnd = "mm_struct"."arg_end": 8,
+    NsproxyMnt = "nsproxy"."mnt_ns": 8,
+    MntNsInum = "mnt_namespace"."ns.inum": 4,
+    PidLevel = "pid"."level": 4,
+    /// A flexible array of `struct upid`: its size is not checked.
+    PidNumbers = "pid"."numbers": 0,
+    UpidNs = "upid"."ns": 8,
+    PidNsInum = "pid_namespace"."ns.inum": 4,
+    TtyDriver = "tty_struct"."driver": 8,
+    TtyIndex = "tty_struct"."index": 4,
+    TtyDriverMajor = "tty_driver"."major": 4,
+    TtyDriverMinorStart = "tty_driver"."minor_start": 4,
+    BprmFile = "linux_binprm"."file": 8,
+    BprmFilename = "linux_binprm"."filename": 8,
+    BprmInterp = "linux_binprm"."interp": 8,
+    BprmArgc = "linux_binprm"."argc": 4,
+    FileDentry = "file"."f_path.dentry": 8,
+    FileMnt = "file"."f_path.mnt": 8,
+    FileInode = "file"."f_inode": 8,
+    InodeIno = "inode"."i_ino": 8,
+    InodeSb = "inode"."i_sb": 8,
+    InodeNlink = "inode"."i_nlink": 4,
+    SbDev = "super_block"."s_dev": 4,
+    DentryParent = "dentry"."d_parent": 8,
+    DentryNameLen = "dentry"."d_name.len": 4,
+    DentryName = "dentry"."d_name.name": 8,
+    MountMnt = "mount"."mnt": 0,
+    MountParent = "mount"."mnt_parent": 8,
+    MountMountpoint = "mount"."mnt_mountpoint": 8,
+    VfsmountRoot = "vfsmount"."mnt_root": 8,
+    FsPwdDentry = "fs_struct"."pwd.dentry": 8,
+    FsPwdMnt = "fs_struct"."pwd.mnt": 8,
+    CssSetDefault = "css_set"."dfl_cgrp": 8,
+    CgroupRoot = "cgroup"."root": 8,
+    CgroupKn = "cgroup"."kn": 8,
+    CgroupRootHierarchy = "cgroup_root"."hierarchy_id": 4,
+    KernfsId = "kernfs_node"."id": 8,
+}
+
+/// How many offsets the probe is given.
+pub const FIELD_COUNT: usize = FIELDS.len();
+
+/// `sizeof(struct upid)` follows the offsets.
+pub const SIZEOF_UPID: usize = FIELD_COUNT;
+/// Where the first three arguments of a system call lie in `struct pt_regs`.
+pub const REGS_ARG0: usize = FIELD_COUNT + 1;
+pub const REGS_ARG1: usize = FIELD_COUNT + 2;
+pub const REGS_ARG2: usize = FIELD_COUNT + 3;
+/// Elements of the array that the probe is given.
+pub const LAYOUT_LEN: usize = FIELD_COUNT + 4;
