@@ -4,9 +4,22 @@
 //! the values of secret-named flags and keys, of the flags a known program takes secrets in, the
 //! passwords in URLs, headers, known token shapes, and all of these inside command strings handed
 //! to a shell. `docs/redaction.md` says what is not covered.
+mod fields;
+mod masker;
 mod names;
+mod program;
+mod scan;
+mod shape;
+mod shell;
+mod url;
+mod value;
 
+use memchr::memchr;
 use thiserror::Error;
+
+use self::masker::{Masker, Span};
+use self::program::Programs;
+use self::scan::{Command, Scan};
 
 /// The operator's additions to the built-in rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +46,7 @@ pub enum RuleError {
 pub struct Redactor {
     extra_flags: Vec<Box<[u8]>>,
     extra_names: Vec<Box<[u8]>>,
+    programs: Programs,
 }
 
 impl Redactor {
@@ -59,6 +73,7 @@ impl Redactor {
         Ok(Self {
             extra_flags,
             extra_names,
+            programs: Programs::new(),
         })
     }
 
@@ -67,13 +82,20 @@ impl Redactor {
     /// `exe` is the path of the executable; `argv` the items as in memory, each followed by a NUL
     /// (the last may be cut). The first item is the program's name and stays as it is.
     pub fn redact(&self, exe: &[u8], argv: &mut [u8]) -> bool {
-        let _ = (
-            exe,
-            argv,
-            &self.extra_flags,
-            names::classify(b"", &self.extra_names),
-        );
-        false
+        let first = memchr(0, argv).unwrap_or(argv.len());
+        let name = argv.get(..first).unwrap_or_default();
+        // The path first: argv[0] is whatever the caller wrote there.
+        let program = self.programs.find(exe).or_else(|| self.programs.find(name));
+        let end = argv.len();
+        let mut command = Command::of(program);
+        let mut scan = Scan::new(self, Masker::new(argv));
+        let mut start = first + 1;
+        while start < end {
+            let len = scan.item_len(start);
+            scan.item(&mut command, Span::new(start, start + len));
+            start += len + 1;
+        }
+        scan.changed()
     }
 }
 

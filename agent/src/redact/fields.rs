@@ -1,0 +1,289 @@
+//! Keys with values inside one word: assignments, JSON members, headers.
+use super::masker::{Masker, Span};
+use super::names::{NameKind, classify};
+use super::shell::Quote;
+use super::value::is_reference;
+
+/// How far back from `=` or `:` a key is read.
+const MAX_KEY: usize = 64;
+
+/// How far ahead the key of a next field is looked for.
+const MAX_NEXT_KEY: usize = 40;
+
+/// Query parameters that carry a signature or a code, secret only in a URL.
+const QUERY_ONLY: &[&str] = &["sig", "signature", "x-amz-signature", "x-goog-signature"];
+
+/// Headers whose value is a secret although no word of their name says so.
+const HEADERS: &[&str] = &[
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "x-auth",
+    "x-amz-signature",
+];
+
+/// Authentication schemes, which stay readable.
+const SCHEMES: &[&str] = &[
+    "bearer",
+    "basic",
+    "token",
+    "digest",
+    "apikey",
+    "negotiate",
+    "ntlm",
+    "aws4-hmac-sha256",
+    "splunk",
+    "key",
+    "bot",
+];
+
+/// What is secret in a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Header {
+    /// From this offset to the end.
+    Value(usize),
+    /// The value, or the part after the scheme, stands in the next word.
+    Cut,
+}
+
+/// Finds the secret in `Name: value`.
+///
+/// `expected`: a flag said that this is a header, so any secret name counts; elsewhere `token: x`
+/// may be a sentence, and only names that look like a header's do.
+pub(super) fn header(text: &[u8], extra: &[Box<[u8]>], expected: bool) -> Option<Header> {
+    let colon = text.iter().take(MAX_KEY).position(|&byte| byte == b':')?;
+    let name = text.get(..colon)?;
+    if name.is_empty()
+        || !name
+            .iter()
+            .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    {
+        return None;
+    }
+    let known = is_any(name, HEADERS);
+    let likely = || (expected || name.contains(&b'-')) && classify(name, extra).is_some();
+    if !known && !likely() {
+        return None;
+    }
+    let rest = text.get(colon + 1..)?;
+    let spaces = rest.iter().take_while(|&&byte| byte == b' ').count();
+    // `token://` and `host:port` are no headers.
+    if rest.starts_with(b"//") {
+        return None;
+    }
+    let mut at = colon + 1 + spaces;
+    let value = text.get(at..)?;
+    let scheme = value.iter().take_while(|&&byte| byte != b' ').count();
+    if is_scheme(value.get(..scheme)?) {
+        let gap = value
+            .iter()
+            .skip(scheme)
+            .take_while(|&&byte| byte == b' ')
+            .count();
+        at += scheme + gap;
+    }
+    Some(if at >= text.len() {
+        Header::Cut
+    } else {
+        Header::Value(at)
+    })
+}
+
+pub(super) fn is_scheme(word: &[u8]) -> bool {
+    is_any(word, SCHEMES)
+}
+
+/// Masks the values of secret keys in `key=value`, alone or in a list.
+///
+/// A value runs to the end of the word, or to where the next `,key=`, `;key=` or `&key=` starts:
+/// passwords hold commas more often than lists hold bare words. In a `text` of several words a
+/// quoted value ends with its quote.
+pub(super) fn mask_assignments(
+    masker: &mut Masker<'_>,
+    word: Span,
+    extra: &[Box<[u8]>],
+    expands: bool,
+    text: bool,
+) {
+    let mut from = word.start;
+    while let Some(equals) = find(masker, Span::new(from, word.end), b'=') {
+        from = equals + 1;
+        let key = key_before(masker, word.start, equals);
+        // In running text only a leading assignment counts here; the others are read word by word.
+        if key.is_empty() || (text && key.start != word.start) {
+            continue;
+        }
+        let name = masker.get(key);
+        let query = key.start > word.start && matches!(masker.at(key.start - 1), b'?' | b'&');
+        let kind = classify(name, extra)
+            .or_else(|| (query && is_any(name, QUERY_ONLY)).then_some(NameKind::Secret));
+        let Some(kind) = kind else { continue };
+        let value = value_after(masker, Span::new(equals + 1, word.end), query);
+        if !is_reference(masker.get(value), kind, expands) {
+            masker.mask(value);
+        }
+        from = value.end.max(from);
+    }
+}
+
+/// Masks the values of secret members: `{"password": "…"}`, quotes escaped or not.
+pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]) {
+    let mut from = word.start;
+    while let Some(colon) = find(masker, Span::new(from, word.end), b':') {
+        from = colon + 1;
+        let Some(kind) = member_before(masker, word.start, colon)
+            .and_then(|key| classify(masker.get(key), extra))
+        else {
+            continue;
+        };
+        let start = from
+            + masker
+                .get(Span::new(from, word.end))
+                .iter()
+                .take_while(|byte| byte.is_ascii_whitespace())
+                .count();
+        let value = match quoted(masker, Span::new(start, word.end)) {
+            Some(inside) => inside,
+            None => Span::new(
+                start,
+                start
+                    + masker
+                        .get(Span::new(start, word.end))
+                        .iter()
+                        .take_while(|byte| !b",}] \n\t".contains(byte))
+                        .count(),
+            ),
+        };
+        if masker.at(value.start) != b'{'
+            && masker.at(value.start) != b'['
+            && !is_reference(masker.get(value), kind, false)
+        {
+            masker.mask(value);
+        }
+        from = value.end.max(from);
+    }
+}
+
+/// The offset behind `-----BEGIN … PRIVATE KEY-----`.
+pub(super) fn after_pem_begin(text: &[u8]) -> Option<usize> {
+    let mark = b"PRIVATE KEY-----";
+    if text == b"KEY-----" {
+        return Some(text.len());
+    }
+    memchr::memmem::find(text, mark).map(|at| at + mark.len())
+}
+
+fn find(masker: &Masker<'_>, span: Span, byte: u8) -> Option<usize> {
+    memchr::memchr(byte, masker.get(span)).map(|at| span.start + at)
+}
+
+/// The key that ends before `equals`: `a.b[c]=`, `"a"=`, `a:=`.
+fn key_before(masker: &Masker<'_>, start: usize, equals: usize) -> Span {
+    let mut end = equals;
+    while end > start
+        && end + 3 > equals
+        && matches!(
+            masker.at(end - 1),
+            b':' | b'+' | b'?' | b'"' | b'\'' | b']' | b'\\'
+        )
+    {
+        end -= 1;
+    }
+    let floor = start.max(end.saturating_sub(MAX_KEY));
+    let before = masker.get(Span::new(floor, end));
+    let len = before
+        .iter()
+        .rev()
+        .take_while(|&&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+        .count();
+    Span::new(end - len, end)
+}
+
+/// The name in quotes before the colon of a JSON member.
+fn member_before(masker: &Masker<'_>, start: usize, colon: usize) -> Option<Span> {
+    let floor = start.max(colon.saturating_sub(MAX_KEY));
+    let before = masker.get(Span::new(floor, colon)).trim_ascii_end();
+    let named = before
+        .strip_suffix(b"\"")
+        .or_else(|| before.strip_suffix(b"'"))?;
+    let escapes = named
+        .iter()
+        .rev()
+        .take_while(|&&byte| byte == b'\\')
+        .count();
+    let end = floor + named.len() - escapes;
+    let name = masker.get(Span::new(floor, end));
+    let len = name
+        .iter()
+        .rev()
+        .take_while(|&&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+        .count();
+    (len > 0).then(|| Span::new(end - len, end))
+}
+
+/// The value that starts `rest`: its quoted inside, or up to the next field.
+fn value_after(masker: &Masker<'_>, rest: Span, query: bool) -> Span {
+    if let Some(inside) = quoted(masker, rest) {
+        return inside;
+    }
+    let text = masker.get(rest);
+    let ends = |at: usize| {
+        let after = text.get(at + 1..).unwrap_or_default();
+        match text.get(at) {
+            Some(b'&' | b'#') if query => true,
+            Some(b',' | b';' | b'&' | b' ' | b'\n') => {
+                let after = after.get(..MAX_NEXT_KEY).unwrap_or(after);
+                let len = after
+                    .iter()
+                    .take_while(|&&byte| byte.is_ascii_alphanumeric() || b"_-. ".contains(&byte))
+                    .count();
+                len > 0 && after.get(len) == Some(&b'=')
+            }
+            _ => false,
+        }
+    };
+    let len = (0..text.len()).find(|&at| ends(at)).unwrap_or(text.len());
+    Span::new(rest.start, rest.start + len)
+}
+
+/// The inside of the quoted part that `rest` starts with.
+fn quoted(masker: &Masker<'_>, rest: Span) -> Option<Span> {
+    let bytes = masker.get(Span::new(0, rest.end));
+    let quote = Quote::read(bytes, rest.start, rest.end)?;
+    let inside = rest.start + quote.len();
+    let end = quote.close(bytes, inside, rest.end)?;
+    Some(Span::new(inside, end - quote.len()))
+}
+
+fn is_any(word: &[u8], list: &[&str]) -> bool {
+    list.iter()
+        .any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Header, header};
+
+    #[test]
+    fn a_header_keeps_its_name_and_scheme() {
+        assert_eq!(
+            header(b"Authorization: Bearer abc", &[], true),
+            Some(Header::Value(22))
+        );
+        assert_eq!(
+            header(b"X-Vault-Token:abc", &[], false),
+            Some(Header::Value(14))
+        );
+        assert_eq!(
+            header(b"Authorization: Bearer", &[], true),
+            Some(Header::Cut)
+        );
+    }
+
+    #[test]
+    fn a_sentence_is_no_header() {
+        assert_eq!(header(b"token: fix the refresh", &[], false), None);
+        assert_eq!(header(b"Content-Type: text/plain", &[], true), None);
+    }
+}

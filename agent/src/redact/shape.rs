@@ -1,0 +1,197 @@
+//! Tokens that are known by their look, whatever stands before them.
+
+/// Bytes a token is made of after its prefix.
+#[derive(Clone, Copy, Debug)]
+enum Body {
+    /// Letters and digits.
+    Alnum,
+    /// Letters, digits, `_` and `-`.
+    Url,
+    /// Letters, digits, `_`, `-` and `.`, with at least one dot.
+    Dotted,
+    /// Capitals and digits.
+    Upper,
+    /// Lower-case hexadecimal digits.
+    Hex,
+}
+
+struct Shape {
+    prefix: &'static [u8],
+    body: Body,
+    min_len: usize,
+    /// Longest body; a longer run is something else.
+    max_len: usize,
+}
+
+const fn shape(prefix: &'static str, body: Body, min_len: usize) -> Shape {
+    Shape {
+        prefix: prefix.as_bytes(),
+        body,
+        min_len,
+        max_len: usize::MAX,
+    }
+}
+
+const fn exactly(prefix: &'static str, body: Body, len: usize) -> Shape {
+    Shape {
+        prefix: prefix.as_bytes(),
+        body,
+        min_len: len,
+        max_len: len,
+    }
+}
+
+/// Shortest token any shape describes; shorter runs are not looked at.
+pub(super) const MIN_TOKEN: usize = 18;
+
+/// How much of a body is read to tell a token from a word: keeps hostile input linear.
+const PROBE: usize = 96;
+
+#[rustfmt::skip]
+const SHAPES: &[Shape] = &[
+    // Vault, OpenBao, HCP
+    shape("hvs.", Body::Url, 20), shape("hvb.", Body::Url, 20), shape("hvr.", Body::Url, 20),
+    exactly("s.", Body::Alnum, 24), shape("b.AAAA", Body::Url, 60),
+    // GitHub, GitLab
+    shape("ghp_", Body::Alnum, 30), shape("gho_", Body::Alnum, 30), shape("ghu_", Body::Alnum, 30),
+    shape("ghs_", Body::Alnum, 30), shape("ghr_", Body::Alnum, 30), shape("github_pat_", Body::Url, 22),
+    shape("glpat-", Body::Url, 16), shape("gldt-", Body::Url, 16), shape("glrt-", Body::Url, 16),
+    shape("glcbt-", Body::Url, 16), shape("glptt-", Body::Url, 16), shape("glft-", Body::Url, 16),
+    shape("glsoat-", Body::Url, 16), shape("glagent-", Body::Url, 20), shape("gloas-", Body::Url, 20),
+    // Clouds
+    exactly("AKIA", Body::Upper, 16), exactly("ASIA", Body::Upper, 16), exactly("ABIA", Body::Upper, 16),
+    shape("AIza", Body::Url, 30), shape("ya29.", Body::Url, 20), shape("GOCSPX-", Body::Url, 20),
+    shape("dop_v1_", Body::Hex, 40), shape("doo_v1_", Body::Hex, 40), shape("dor_v1_", Body::Hex, 40),
+    shape("tskey-", Body::Url, 16), shape("CFPAT-", Body::Url, 30), shape("pul-", Body::Hex, 40),
+    // Chat, payment, mail, observability
+    shape("xoxb-", Body::Url, 16), shape("xoxp-", Body::Url, 16), shape("xoxa-", Body::Url, 16),
+    shape("xoxr-", Body::Url, 16), shape("xoxs-", Body::Url, 16), shape("xoxe-", Body::Url, 16),
+    shape("xoxe.", Body::Url, 16), shape("xapp-", Body::Url, 16), shape("sk_live_", Body::Alnum, 16),
+    shape("sk_test_", Body::Alnum, 16), shape("rk_live_", Body::Alnum, 16), shape("rk_test_", Body::Alnum, 16),
+    shape("whsec_", Body::Alnum, 24), shape("SG.", Body::Dotted, 30), exactly("key-", Body::Hex, 32),
+    shape("xkeysib-", Body::Url, 40), shape("glsa_", Body::Url, 30), shape("glc_eyJ", Body::Url, 30),
+    shape("NRAK-", Body::Upper, 24), shape("sntrys_", Body::Url, 30), shape("shpat_", Body::Hex, 30),
+    shape("shpss_", Body::Hex, 30), shape("shpca_", Body::Hex, 30), shape("sq0atp-", Body::Url, 20),
+    shape("sq0csp-", Body::Url, 30), shape("ATATT3", Body::Url, 40), shape("lin_api_", Body::Alnum, 30),
+    shape("PMAK-", Body::Url, 40), shape("figd_", Body::Url, 30), shape("sbp_", Body::Hex, 40),
+    // Models, packages
+    shape("sk-ant-", Body::Url, 20), shape("sk-proj-", Body::Url, 20), shape("sk-or-v1-", Body::Hex, 40),
+    shape("sk-", Body::Alnum, 20), shape("hf_", Body::Alnum, 30), shape("gsk_", Body::Alnum, 30),
+    shape("npm_", Body::Alnum, 36), shape("pypi-AgE", Body::Url, 40), shape("dckr_pat_", Body::Url, 20),
+    shape("rubygems_", Body::Hex, 40), shape("oy2", Body::Alnum, 43),
+    // Keys and signed tokens
+    shape("eyJ", Body::Dotted, 20), shape("AGE-SECRET-KEY-1", Body::Upper, 20),
+    shape("b3BlbnNzaC1rZXktdjE", Body::Alnum, 20),
+];
+
+/// Where a known token stands in `text`, at or after `from`: its start and end.
+pub(super) fn find(text: &[u8], from: usize) -> Option<(usize, usize)> {
+    let mut at = from;
+    while at < text.len() {
+        let run = text
+            .get(at..)?
+            .iter()
+            .take_while(|&&byte| in_run(byte))
+            .count();
+        if run >= MIN_TOKEN {
+            let found = find_in_run(text.get(at..at + run)?);
+            if let Some((start, end)) = found {
+                return Some((at + start, at + end));
+            }
+        }
+        at += run + 1;
+    }
+    None
+}
+
+fn find_in_run(run: &[u8]) -> Option<(usize, usize)> {
+    let mut before = b'-';
+    for (start, &byte) in run.iter().enumerate() {
+        let rest = run.get(start..)?;
+        if rest.len() < MIN_TOKEN {
+            return None;
+        }
+        // A token starts where a word starts, so `mask-...` is no `sk-...`.
+        if !before.is_ascii_alphanumeric()
+            && byte.is_ascii_alphabetic()
+            && let Some(len) = SHAPES.iter().find_map(|shape| shape.len_in(rest))
+        {
+            return Some((start, start + len));
+        }
+        before = byte;
+    }
+    None
+}
+
+fn in_run(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}
+
+impl Shape {
+    fn len_in(&self, rest: &[u8]) -> Option<usize> {
+        let body = rest.strip_prefix(self.prefix)?;
+        let probe = body.get(..PROBE).unwrap_or(body);
+        let head = probe
+            .iter()
+            .take_while(|&&byte| self.body.holds(byte))
+            .count();
+        let known = probe.get(..head)?;
+        let alive =
+            known.iter().any(u8::is_ascii_digit) || known.iter().any(u8::is_ascii_uppercase);
+        let dotted = !matches!(self.body, Body::Dotted) || known.contains(&b'.');
+        if head < self.min_len || !alive || !dotted {
+            return None;
+        }
+        let len = body
+            .iter()
+            .take_while(|&&byte| self.body.holds(byte))
+            .count();
+        (len <= self.max_len).then_some(self.prefix.len() + len)
+    }
+}
+
+impl Body {
+    fn holds(self, byte: u8) -> bool {
+        match self {
+            Self::Alnum => byte.is_ascii_alphanumeric(),
+            Self::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
+            Self::Dotted => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'),
+            Self::Upper => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            Self::Hex => byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    fn token(text: &str) -> Option<&str> {
+        find(text.as_bytes(), 0).map(|(start, end)| &text[start..end])
+    }
+
+    #[test]
+    fn known_tokens_are_found_inside_other_text() {
+        assert_eq!(
+            token("x=hvs.CAESIJ2xq0dT8Zk4mY7w;y"),
+            Some("hvs.CAESIJ2xq0dT8Zk4mY7w")
+        );
+        assert_eq!(
+            token("/AKIAIOSFODNN7EXAMPLE/"),
+            Some("AKIAIOSFODNN7EXAMPLE")
+        );
+        let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
+        assert_eq!(token(jwt), Some(jwt));
+    }
+
+    #[test]
+    fn long_names_are_no_tokens() {
+        for text in [
+            "mask-rcnn-with-long-name-2024",
+            "/usr/lib/x86_64-linux-gnu/libfoo.so.1.2.3",
+            "sk-learn-pipeline-for-all-v2",
+        ] {
+            assert_eq!(token(text), None, "`{text}`");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Passwords in the authority of a URL, and webhook URLs that are a secret as a whole.
+use super::masker::{Masker, Span};
+use super::names::NameKind;
+use super::value::is_reference;
+
+/// A lone user part this long is a token: `https://<token>@github.com/…`.
+const MIN_TOKEN_USER: usize = 20;
+
+/// Paths behind which the rest of the URL is the credential.
+const WEBHOOKS: &[&str] = &[
+    "hooks.slack.com/services/",
+    "hooks.slack.com/workflows/",
+    "discord.com/api/webhooks/",
+    "discordapp.com/api/webhooks/",
+    "webhook.office.com/webhookb2/",
+    "api.telegram.org/bot",
+    "chat.googleapis.com/v1/spaces/",
+];
+
+/// Masks the passwords of all URLs in `word`.
+pub(super) fn mask(masker: &mut Masker<'_>, word: Span) {
+    let mut from = word.start;
+    while let Some(at) = memchr::memmem::find(masker.get(Span::new(from, word.end)), b"://") {
+        let start = from + at + 3;
+        let rest = Span::new(start, word.end);
+        if let Some(secret) = secret_in(masker.get(rest)) {
+            let secret = Span::new(start + secret.start, start + secret.end);
+            if !is_reference(masker.get(secret), NameKind::Secret, true) {
+                masker.mask(secret);
+            }
+        }
+        from = start;
+    }
+}
+
+/// The secret in what follows `://`.
+fn secret_in(rest: &[u8]) -> Option<Span> {
+    if let Some(path) = WEBHOOKS
+        .iter()
+        .find(|path| rest.starts_with(path.as_bytes()))
+    {
+        let len = rest
+            .iter()
+            .take_while(|&&byte| !b" \"'?".contains(&byte))
+            .count();
+        return Some(Span::new(path.len(), len));
+    }
+    let authority = rest
+        .iter()
+        .take_while(|&&byte| !ends_authority(byte))
+        .count();
+    let host = rest.get(..authority)?;
+    let user_end = match memchr::memrchr(b'@', host) {
+        Some(at) => at,
+        // A `/`, `?` or `#` nobody encoded in the password: what follows `:` is no port.
+        None if has_odd_port(host) => {
+            let tail = rest.get(authority..)?;
+            authority + memchr::memchr(b'@', tail.get(..MAX_ODD).unwrap_or(tail))?
+        }
+        None => return None,
+    };
+    match memchr::memchr(b':', rest.get(..user_end)?) {
+        Some(colon) => Some(Span::new(colon + 1, user_end)),
+        None => {
+            let user = rest.get(..user_end)?;
+            let token = user_end >= MIN_TOKEN_USER
+                && user
+                    .iter()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+                && user.iter().any(u8::is_ascii_digit);
+            token.then(|| Span::new(0, user_end))
+        }
+    }
+}
+
+/// How far past the first slash the `@` of a badly encoded password is looked for.
+const MAX_ODD: usize = 128;
+
+fn has_odd_port(host: &[u8]) -> bool {
+    memchr::memchr(b':', host)
+        .and_then(|at| host.get(at + 1..))
+        .is_some_and(|port| !port.iter().all(u8::is_ascii_digit) && !host.starts_with(b"["))
+}
+
+fn ends_authority(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'/' | b'?'
+            | b'#'
+            | b' '
+            | b'\t'
+            | b'\n'
+            | b'"'
+            | b'\''
+            | b'\\'
+            | b'`'
+            | b'<'
+            | b'>'
+            | b','
+    )
+}

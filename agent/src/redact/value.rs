@@ -1,0 +1,186 @@
+//! Whether a value is a secret or only says where the secret is.
+use super::names::NameKind;
+
+/// Values of switches; a password spelled like one is no secret worth the name.
+const WORDS: &[&str] = &[
+    "true",
+    "false",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "null",
+    "none",
+    "nil",
+    "always",
+    "never",
+    "auto",
+    "required",
+    "optional",
+    "prompt",
+    "ask",
+    "stdin",
+    "default",
+    "enabled",
+    "disabled",
+    "enable",
+    "disable",
+    "undefined",
+    "string",
+    "redacted",
+];
+
+/// Beginnings of values that name where a secret is kept.
+const ELSEWHERE: &[&str] = &[
+    "/run/secrets/",
+    "/var/run/secrets/",
+    "/dev/stdin",
+    "/dev/fd/",
+    "/dev/null",
+    "/proc/self/fd/",
+    "arn:",
+    "op://",
+    "awskms:",
+    "gcpkms:",
+    "env:",
+    "fd:",
+    "keyring:",
+    "keychain:",
+    "vault:",
+    "ssm:",
+    "sm://",
+    "projects/",
+];
+
+/// Whether `value`, taken out of its quotes, holds no secret itself.
+///
+/// `expands`: a shell will still replace `$name` in it.
+pub(super) fn is_reference(value: &[u8], kind: NameKind, expands: bool) -> bool {
+    let Some(&first) = value.first() else {
+        return true;
+    };
+    if kind == NameKind::SecretOrPath && is_path(value) {
+        return true;
+    }
+    match first {
+        b'$' => is_variable(value, expands),
+        b'@' => is_file(value),
+        b'{' => value.starts_with(b"{{") && value.ends_with(b"}}"),
+        b'<' => value.ends_with(b">"),
+        b'%' => value == b"%s" || (value.len() > 2 && value.ends_with(b"%")),
+        b'-' => value.len() == 1,
+        b'0'..=b'9' => value.len() <= 2,
+        b'.' | b'[' | b'(' => is_pattern(value),
+        b'/' | b'a'..=b'z' | b'A'..=b'Z' => {
+            (value.len() <= 9
+                && WORDS
+                    .iter()
+                    .any(|word| value.eq_ignore_ascii_case(word.as_bytes())))
+                || ELSEWHERE
+                    .iter()
+                    .any(|place| value.starts_with(place.as_bytes()))
+        }
+        _ => false,
+    }
+}
+
+/// `$NAME`, `${NAME}`, `$1`, or the `$` that is left of `$(…)`.
+///
+/// Outside a command string nothing expands any more and `$ecret` is a password: there only
+/// capitals pass for a variable, as in a unit file's or a compose file's own syntax.
+fn is_variable(value: &[u8], expands: bool) -> bool {
+    let rest = value.get(1..).unwrap_or_default();
+    let name = rest
+        .strip_prefix(b"{")
+        .and_then(|inner| inner.strip_suffix(b"}"))
+        .unwrap_or(rest);
+    if name.is_empty() {
+        return expands;
+    }
+    let braced = name.len() < rest.len();
+    name.iter()
+        .all(|&byte| byte == b'_' || byte.is_ascii_alphanumeric())
+        && (expands || braced || !name.iter().any(u8::is_ascii_lowercase))
+}
+
+/// `@file`: the value is read from a file. `@dm1n!` is not one.
+fn is_file(value: &[u8]) -> bool {
+    let name = value.get(1..).unwrap_or_default();
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-');
+    !name.is_empty()
+        && (name.iter().all(plain)
+            || (name.iter().any(|byte| matches!(byte, b'/' | b'.'))
+                && name
+                    .iter()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"/._-~".contains(byte))))
+}
+
+/// The search patterns of grep and sed: `.*`, `[^"]*`, `(.*)`.
+fn is_pattern(value: &[u8]) -> bool {
+    [&b".*"[..], b".+", b"[^", b"(.", b"([", b"[a-", b"[A-"]
+        .iter()
+        .any(|start| value.starts_with(start))
+}
+
+/// A path, or a file name with a short ending.
+fn is_path(value: &[u8]) -> bool {
+    if [&b"/"[..], b"./", b"../", b"~", b"file:"]
+        .iter()
+        .any(|start| value.starts_with(start))
+    {
+        return true;
+    }
+    let ending = value
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_alphanumeric())
+        .count();
+    let dot = value
+        .len()
+        .checked_sub(ending + 1)
+        .and_then(|at| value.get(at));
+    (1..=5).contains(&ending) && dot == Some(&b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_reference;
+    use crate::redact::names::NameKind::{Secret, SecretOrPath};
+
+    #[test]
+    fn references_are_no_secrets() {
+        for value in [
+            "",
+            "-",
+            "$DB_PASS",
+            "${x}",
+            "@file",
+            "@/etc/pw",
+            "/run/secrets/db",
+            "true",
+            "{{ pw }}",
+            "<password>",
+            "2",
+        ] {
+            assert!(is_reference(value.as_bytes(), Secret, false), "`{value}`");
+        }
+        assert!(is_reference(b"$x", Secret, true));
+        assert!(is_reference(b"/etc/ssl/server.key", SecretOrPath, false));
+    }
+
+    #[test]
+    fn passwords_that_look_odd_are_still_secrets() {
+        for value in [
+            "$ecret",
+            "@dm1n!",
+            "-s3cret",
+            "/slash",
+            "p@ss",
+            "12345",
+            "a",
+            "${x:-fallback}",
+        ] {
+            assert!(!is_reference(value.as_bytes(), Secret, false), "`{value}`");
+        }
+    }
+}
