@@ -49,7 +49,8 @@ impl Auditd {
         let output = dir.join("auditd.out");
         let out = fs::File::create(&output).map_err(run)?;
         let process = Command::new("auditd")
-            .arg("-f")
+            // Not `-f`: then events would go to stderr instead of the log.
+            .arg("-n")
             .arg("-c")
             .arg(dir)
             .stdin(Stdio::null())
@@ -65,11 +66,7 @@ impl Auditd {
         let begin = Instant::now();
         while !peer.log.exists() {
             if begin.elapsed() > READY_WITHIN {
-                return Err(PeerError::NotReady {
-                    program: "auditd",
-                    seconds: READY_WITHIN.as_secs(),
-                    output,
-                });
+                return Err(PeerError::not_ready("auditd", READY_WITHIN, &output));
             }
             std::thread::sleep(Duration::from_millis(20));
         }

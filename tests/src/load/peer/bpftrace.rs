@@ -46,11 +46,7 @@ impl Bpftrace {
         let begin = Instant::now();
         while !peer.printed("ready") {
             if begin.elapsed() > READY_WITHIN {
-                return Err(PeerError::NotReady {
-                    program: "bpftrace",
-                    seconds: READY_WITHIN.as_secs(),
-                    output: peer.output.clone(),
-                });
+                return Err(PeerError::not_ready("bpftrace", READY_WITHIN, &peer.output));
             }
             std::thread::sleep(Duration::from_millis(50));
         }

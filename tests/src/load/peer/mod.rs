@@ -1,7 +1,9 @@
 //! The tools others would use for the same job, on the same load in the same run.
 
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
+use std::time::Duration;
 
 use super::process_cost::ProcessCost;
 
@@ -19,6 +21,17 @@ pub trait Peer {
     fn recorded(&self) -> io::Result<u64>;
 }
 
+impl PeerError {
+    fn not_ready(program: &'static str, within: Duration, output: &Path) -> Self {
+        let said = fs::read(output).unwrap_or_default();
+        Self::NotReady {
+            program,
+            seconds: within.as_secs(),
+            said: String::from_utf8_lossy(&said).trim().to_owned(),
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
     #[error("cannot run `{program}`")]
@@ -27,11 +40,11 @@ pub enum PeerError {
         #[source]
         source: io::Error,
     },
-    #[error("`{program}` was not ready within {seconds} s; its output is `{output}`")]
+    #[error("`{program}` was not ready within {seconds} s; it said: {said}")]
     NotReady {
         program: &'static str,
         seconds: u64,
-        output: PathBuf,
+        said: String,
     },
     #[error("`{command}` failed: {stderr}")]
     Refused { command: String, stderr: String },

@@ -50,6 +50,7 @@ impl Image {
             "root",
             "var/lib",
             "var/log",
+            "var/run",
             "srv/bench/work",
         ];
         for directory in directories {
