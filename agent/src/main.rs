@@ -7,10 +7,13 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
-use vctl_agent::config::{self, LogLevel};
+use vctl_agent::config::{self, Config, LogLevel};
 use vctl_agent::{check, pipeline, probe, session};
 
 fn main() -> ExitCode {
+    if let Some(code) = probe::self_test::child(std::env::args_os()) {
+        return code;
+    }
     // Before clap, which alone takes longer than the rest of a stamp.
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|command| command == "stamp") {
@@ -36,10 +39,19 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
         CliCommand::Detach(args) => {
             let config = args.settings.load()?.config;
             log_to_stderr(config.log_level);
-            probe::detach(&config)?;
-            Ok(ExitCode::SUCCESS)
+            detach(&config)
         }
     }
+}
+
+fn detach(config: &Config) -> anyhow::Result<ExitCode> {
+    let dir = config.pin_dir.display();
+    if probe::detach(&config.pin_dir)? {
+        print(&format!("Removed the probe pinned in {dir}.\n"))?;
+    } else {
+        print(&format!("There is no probe pinned in {dir}.\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn collect(args: &CollectArgs) -> anyhow::Result<()> {

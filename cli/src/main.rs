@@ -1,1 +1,43 @@
-fn main() {}
+//! `vctl`, on the workstation: access to servers, and what was done with it.
+
+mod args;
+mod commands;
+mod local;
+mod view;
+mod render;
+mod linux;
+mod error;
+mod exit_code;
+#[cfg(test)]
+mod fixture;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+use error::Stop;
+use exit_code::Exit;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help_or_error) => {
+            // As with the rest of the output, a reader that went away is no failure.
+            let _ = help_or_error.print();
+            let is_error = help_or_error.use_stderr();
+            return if is_error { Exit::Usage } else { Exit::Success }.into();
+        }
+    };
+    let done = match cli.command {
+        Command::Session(args) => commands::session::run(&args),
+    };
+    match done {
+        Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
+        Err(Stop::Error(error)) => {
+            render::notice::error(&error);
+            error.exit
+        }
+    }
+    .into()
+}

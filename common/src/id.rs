@@ -90,6 +90,12 @@ impl SessionId {
         Self(id)
     }
 
+    /// Returns an id for a session of which nothing but its mark is known: time and the first random
+    /// bits are zero.
+    pub fn from_mark(mark: Mark) -> Self {
+        Self(Uuid::from_u64_pair(0x7000, mark))
+    }
+
     pub fn as_uuid(self) -> Uuid {
         self.0
     }

@@ -1,1 +1,149 @@
-//! .
+//! An exit record is written once for each process and says how wait(2) would have told it.
+
+use std::collections::BTreeMap;
+
+use vctl_common::event::ExitStatus;
+use vctl_tests::truth::Truth;
+
+use crate::fixture::{Stage, lab};
+
+const ROUNDS: usize = 50;
+
+#[test]
+fn every_end_is_recorded_once_and_as_wait_tells_it() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let who = lab.certificate("alice", 1).unwrap();
+    let ways = ways();
+    // Core dumps go where the process is.
+    let body = format!(
+        "mkdir cores; cd cores; $END matrix {ROUNDS} {}",
+        ways.join(" ")
+    );
+    stage.run(&lab, &who, &body);
+    let session = lab.whole_session(&who).unwrap();
+    let mut recorded: BTreeMap<u32, Vec<ExitStatus>> = BTreeMap::new();
+    for (event, exit) in session.exits() {
+        recorded
+            .entry(event.process.tgid)
+            .or_default()
+            .push(exit.status);
+    }
+    let truths = stage.truths();
+    assert_eq!(truths.len(), ROUNDS * ways.len());
+    let wrong: Vec<_> = truths
+        .iter()
+        .filter_map(|truth| match truth {
+            Truth::Ended { case, pid, status } => {
+                let told = ExitStatus::from_wait(status.cast_unsigned());
+                // A pid may have been used again within the session.
+                let exits = recorded.get(pid).cloned().unwrap_or_default();
+                (!exits.contains(&told)).then(|| format!("{case}: {told:?} recorded as {exits:?}"))
+            }
+            other => Some(format!("{other:?}")),
+        })
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        truths.len(),
+        wrong.join("\n")
+    );
+    assert!(
+        truths
+            .iter()
+            .any(|truth| matches!(truth, Truth::Ended { status, .. } if status & 0x80 != 0)),
+        "no core was dumped"
+    );
+}
+
+/// Every way to end, as `odd-exit matrix` takes them.
+fn ways() -> Vec<String> {
+    // Those whose default is not to end a process.
+    let harmless = [17, 18, 19, 20, 21, 22, 23, 28];
+    // 32 and 33 are the C library's own.
+    let signals = (1..=31)
+        .chain(34..=64)
+        .filter(|signal| !harmless.contains(signal));
+    let mut ways: Vec<_> = signals.map(|signal| format!("signal={signal}")).collect();
+    let dumping = [3, 4, 5, 6, 7, 8, 11, 24, 25, 31];
+    ways.extend(dumping.map(|signal| format!("core={signal}")));
+    let codes = [
+        "exit=0",
+        "exit=1",
+        "exit-group=0",
+        "exit-group=42",
+        "exit-group=255",
+    ];
+    let threads = ["leader-first=7", "thread-exec=8", "threads-64=9"];
+    ways.extend(codes.iter().chain(&threads).map(|&way| way.to_owned()));
+    ways
+}
+
+#[test]
+fn a_process_killed_for_want_of_memory_ends_by_signal_9() {
+    let Some(lab) = lab() else { return };
+    let Some(limited) = limited_group() else {
+        return vctl_tests::lab::skip("no memory controller is mounted");
+    };
+    let stage = Stage::set(&lab);
+    let who = lab.certificate("alice", 2).unwrap();
+    let group = format!("{}/{}", limited.root, lab.id());
+    lab.journal()
+        .before(vctl_tests::lab::Undo::RemoveCgroups {
+            path: group.clone().into(),
+        })
+        .unwrap();
+    std::fs::create_dir(&group).unwrap();
+    std::fs::write(format!("{group}/{}", limited.file), "33554432").unwrap();
+    let body = format!(
+        "$AS_ROOT sh -c \"echo \\$\\$ > {group}/cgroup.procs; $END matrix {ROUNDS} out-of-memory\""
+    );
+    stage.run(&lab, &who, &body);
+    let session = lab.whole_session(&who).unwrap();
+    let killed = session.exits().filter(|(_, exit)| {
+        exit.status
+            == ExitStatus::Signal {
+                signal: 9,
+                core_dumped: false,
+            }
+    });
+    assert_eq!(killed.count(), ROUNDS);
+}
+
+struct Limited {
+    root: &'static str,
+    file: &'static str,
+}
+
+/// The memory controller has a hierarchy of its own on a hybrid host.
+fn limited_group() -> Option<Limited> {
+    if std::path::Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists() {
+        return Some(Limited {
+            root: "/sys/fs/cgroup/memory",
+            file: "memory.limit_in_bytes",
+        });
+    }
+    let enabled = std::fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").ok()?;
+    let limited = Limited {
+        root: "/sys/fs/cgroup",
+        file: "memory.max",
+    };
+    enabled.contains("memory").then_some(limited)
+}
+
+#[test]
+fn a_process_that_only_forked_has_an_end_too() {
+    let Some(lab) = lab() else { return };
+    let who = lab.certificate("alice", 3).unwrap();
+    lab.ssh_ok(&who, "(exit 41); (exit 42) & wait; true")
+        .unwrap();
+    let session = lab.whole_session(&who).unwrap();
+    for code in [41, 42] {
+        let ends = session
+            .exits()
+            .filter(|(_, exit)| exit.status == ExitStatus::Code(code));
+        assert_eq!(ends.count(), 1, "{code}: {:#?}", session.summary());
+    }
+}

@@ -10,19 +10,19 @@ use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
 use vctl_tests::truth::{Running, Truth};
 
 /// A lab as most specs want it.
-pub fn lab() -> Option<Lab> {
+pub(crate) fn lab() -> Option<Lab> {
     Lab::or_skip(&Options::default())
 }
 
 /// The programs that sessions run, where every account can run them, and their file of truth.
-pub struct Stage {
+pub(crate) struct Stage {
     pub bin: PathBuf,
     pub truth: PathBuf,
 }
 
 impl Stage {
     /// Copies the programs: a checkout below somebody's home is closed to other accounts.
-    pub fn set(lab: &Lab) -> Self {
+    pub(crate) fn set(lab: &Lab) -> Self {
         let bin = lab.root().join("bin");
         fs::create_dir(&bin).unwrap();
         for program in ["exec-target", "odd-exec", "odd-exit"] {
@@ -35,7 +35,7 @@ impl Stage {
     }
 
     /// Returns a script that knows `$T` (tells the truth), `$ODD`, `$END` and `$AS_ROOT`.
-    pub fn script(&self, case: &str, body: &str) -> String {
+    pub(crate) fn script(&self, case: &str, body: &str) -> String {
         let bin = self.bin.display();
         let truth = self.truth.display();
         format!(
@@ -46,21 +46,21 @@ impl Stage {
         )
     }
 
-    pub fn run(&self, lab: &Lab, who: &Certificate, body: &str) -> Output {
+    pub(crate) fn run(&self, lab: &Lab, who: &Certificate, body: &str) -> Output {
         let output = lab.ssh(who, self.script(&who.key_id, body)).unwrap();
         assert!(output.status.success(), "{body}: {output:?}");
         output
     }
 
-    pub fn start(&self, lab: &Lab, who: &Certificate, body: &str) -> Child {
+    pub(crate) fn start(&self, lab: &Lab, who: &Certificate, body: &str) -> Child {
         lab.ssh_start(who, self.script(&who.key_id, body)).unwrap()
     }
 
-    pub fn truths(&self) -> Vec<Truth> {
+    pub(crate) fn truths(&self) -> Vec<Truth> {
         vctl_tests::truth::read(&self.truth).unwrap()
     }
 
-    pub fn running(&self) -> Vec<Running> {
+    pub(crate) fn running(&self) -> Vec<Running> {
         let truths = self.truths().into_iter();
         truths
             .filter_map(|truth| match truth {
@@ -72,7 +72,7 @@ impl Stage {
 }
 
 /// Returns the exec that a process told the truth about; the last one, as it execs only once more.
-pub fn exec_of<'a>(
+pub(crate) fn exec_of<'a>(
     session: &'a Recorded,
     truth: &Running,
 ) -> Option<(&'a KernelEvent, &'a ExecEvent)> {
@@ -83,7 +83,7 @@ pub fn exec_of<'a>(
 }
 
 /// Whether the event is of the process that told the truth: a pid alone may be used again.
-pub fn is_process(event: &KernelEvent, truth: &Running) -> bool {
+pub(crate) fn is_process(event: &KernelEvent, truth: &Running) -> bool {
     const NS_PER_TICK: u64 = 10_000_000;
     event.process.tgid == truth.pid && event.process.start.0 / NS_PER_TICK == truth.start
 }
@@ -91,7 +91,10 @@ pub fn is_process(event: &KernelEvent, truth: &Running) -> bool {
 /// Asserts that each process of the truth is in its own person's session and in no other.
 ///
 /// The case that a process told is its person's key id.
-pub fn assert_each_is_where_it_belongs(truths: &[Running], sessions: &[(&str, Vec<Recorded>)]) {
+pub(crate) fn assert_each_is_where_it_belongs(
+    truths: &[Running],
+    sessions: &[(&str, Vec<Recorded>)],
+) {
     for truth in truths {
         for (key_id, recorded) in sessions {
             let shown = recorded
@@ -109,7 +112,7 @@ pub fn assert_each_is_where_it_belongs(truths: &[Running], sessions: &[(&str, Ve
 }
 
 /// Waits until the file is there: how a session tells that it has come so far.
-pub fn await_file(path: &Path) {
+pub(crate) fn await_file(path: &Path) {
     let within = std::time::Duration::from_secs(20);
     let there = vctl_tests::lab::eventually(within, || Ok(path.exists())).unwrap();
     assert!(there, "`{}` never came", path.display());

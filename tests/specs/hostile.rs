@@ -1,1 +1,101 @@
-//! .
+//! What people type and clients send is hostile text: it never reaches a terminal as it is.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use vctl_tests::lab::Subject;
+
+use crate::fixture::{Stage, lab};
+
+#[test]
+fn terminal_escapes_in_arguments_and_names_are_shown_and_not_obeyed() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let user = lab.user().to_owned();
+    let subject = Subject {
+        key_id: "evil\u{1b}]0;owned\u{7}",
+        serial: 6,
+        principals: &user,
+        options: &[],
+    };
+    let who = lab.certificate_of(0, subject).unwrap();
+    let output = lab
+        .ssh(
+            &who,
+            stage.script(
+                "evil",
+                r"$T $'\e[2J' $'\e]0;owned\a' $'a\rb' $'\u202e' $'\xff'",
+            ),
+        )
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    lab.whole_session(&who).unwrap();
+    for arguments in [
+        &["6"][..],
+        &["6", "--tree"],
+        &["6", "--full"],
+        &["6", "--json"],
+        &["--list"],
+    ] {
+        let output = lab
+            .vctl(&[&["session", "--local"], arguments].concat())
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("output is UTF-8");
+        let obeyed: Vec<_> = text
+            .chars()
+            .filter(|&c| (c.is_control() && c != '\n') || c == '\u{202e}')
+            .collect();
+        assert!(obeyed.is_empty(), "{arguments:?}: {obeyed:?}");
+    }
+}
+
+#[test]
+fn follow_shows_a_command_while_the_session_goes_on_and_ends_with_it() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let who = lab.certificate("alice", 8).unwrap();
+    let login = stage.start(
+        &lab,
+        &who,
+        "touch inside; while [ ! -e leave ]; do sleep 0.1; done; ls last-words",
+    );
+    crate::fixture::await_file(&lab.home().join("inside"));
+    let log = lab.root().join("followed");
+    let mut command = lab.vctl_command(&["session", "--local", "8", "--follow"]);
+    let mut follower = command
+        .stdout(Stdio::from(std::fs::File::create(&log).unwrap()))
+        .spawn()
+        .unwrap();
+    let shows = |part: &str| {
+        vctl_tests::lab::eventually(Duration::from_secs(5), || {
+            Ok(std::fs::read_to_string(&log)?.contains(part))
+        })
+        .unwrap()
+    };
+    assert!(shows("touch inside"));
+    std::fs::write(lab.home().join("leave"), "").unwrap();
+    let _ = login.wait_with_output().unwrap();
+    assert!(shows("last-words"));
+    let ended = vctl_tests::lab::eventually(Duration::from_secs(5), || {
+        Ok(follower.try_wait()?.is_some())
+    })
+    .unwrap();
+    let _ = follower.kill();
+    let _ = follower.wait();
+    assert!(ended, "it follows a session that is over");
+}
+
+#[test]
+fn nobody_but_root_can_stamp_a_session() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let who = lab.certificate("mallory", 9).unwrap();
+    let socket = lab.root().join("run/agent.sock");
+    let body = format!(
+        "! perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0); exit !connect(S, sockaddr_un(q({})))'",
+        socket.display()
+    );
+    stage.run(&lab, &who, &body);
+    assert_eq!(lab.sessions().unwrap().len(), 1);
+}

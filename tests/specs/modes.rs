@@ -1,1 +1,196 @@
-//! .
+//! An agent that does not answer: people are let in, or not, as the mode says, and never wait long.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use vctl_common::session::{GapCause, Stamp};
+use vctl_tests::lab::{Lab, Options, eventually};
+
+use crate::fixture::{Stage, exec_of, lab};
+
+/// The hook gives the agent two seconds; the rest is ssh on a busy machine.
+const NEVER_HUNG: Duration = Duration::from_secs(6);
+
+#[test]
+fn best_effort_lets_people_in_and_shows_that_they_were_stamped_late() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let who = lab.certificate("alice", 1).unwrap();
+    lab.agent.signal(Signal::SIGSTOP).unwrap();
+    let asked = Instant::now();
+    let login = stage.start(&lab, &who, "touch inside; sleep 3; $T after");
+    crate::fixture::await_file(&lab.home().join("inside"));
+    assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
+    lab.agent.signal(Signal::SIGCONT).unwrap();
+    assert!(login.wait_with_output().unwrap().status.success());
+    let session = lab.closed_sessions(&who, 1).unwrap().remove(0);
+    assert_eq!(session.session.opened.stamp, Stamp::Late);
+    assert!(
+        session
+            .session
+            .gaps
+            .iter()
+            .any(|gap| gap.cause == GapCause::StampedLate),
+        "{:?}",
+        session.session.gaps
+    );
+    assert!(
+        exec_of(&session, &stage.running()[0]).is_some(),
+        "{:#?}",
+        session.summary()
+    );
+    let output = lab.vctl(&["session", "--local", "1"]).unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        shown.contains("late") && !shown.contains("complete"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_login_that_ended_before_anybody_saw_it_is_still_known() {
+    let Some(mut lab) = lab() else { return };
+    let who = lab.certificate("alice", 1).unwrap();
+    lab.agent.kill().unwrap();
+    lab.ssh_ok(&who, "true").unwrap();
+    lab.agent.start().unwrap();
+    let found = eventually(Duration::from_secs(10), || {
+        Ok(!lab.sessions_of(&who)?.is_empty())
+    });
+    assert!(found.unwrap());
+    let session = lab.closed_sessions(&who, 1).unwrap().remove(0);
+    assert!(
+        matches!(session.session.opened.stamp, Stamp::Missed | Stamp::Late),
+        "{:?}",
+        session.session.opened
+    );
+}
+
+#[test]
+fn strict_refuses_logins_while_the_agent_is_away() {
+    let options = Options {
+        agent: vec![("mode", "strict".to_owned())],
+        ..Options::default()
+    };
+    let Some(mut lab) = Lab::or_skip(&options) else {
+        return;
+    };
+    let who = lab.certificate("alice", 1).unwrap();
+    lab.ssh_ok(&who, "true").unwrap();
+    lab.agent.kill().unwrap();
+    let asked = Instant::now();
+    let output = lab.ssh(&who, "touch got-in").unwrap();
+    assert!(
+        !output.status.success() && asked.elapsed() < NEVER_HUNG,
+        "{output:?}"
+    );
+    assert!(!lab.home().join("got-in").exists());
+    lab.agent.start().unwrap();
+    lab.ssh_ok(&who, "true").unwrap();
+}
+
+#[test]
+fn strict_leaves_the_break_glass_group_a_way_in_that_is_recorded() {
+    let options = Options {
+        agent: vec![("mode", "strict".to_owned())],
+        more_users: 1,
+        break_glass: true,
+        ..Options::default()
+    };
+    let Some(mut lab) = Lab::or_skip(&options) else {
+        return;
+    };
+    let who = lab.certificate("firefighter", 1).unwrap();
+    lab.agent.kill().unwrap();
+    let users = lab.users().to_vec();
+    let login = |user: &str| {
+        lab.ssh_command(&who, user)
+            .arg("true")
+            .status()
+            .unwrap()
+            .success()
+    };
+    assert_eq!((login(&users[0]), login(&users[1])), (false, true));
+    lab.agent.start().unwrap();
+    let sessions = lab.closed_sessions(&who, 1).unwrap();
+    assert_eq!(sessions[0].session.opened.login_user, users[1]);
+    assert!(matches!(
+        sessions[0].session.opened.stamp,
+        Stamp::BreakGlass | Stamp::Missed
+    ));
+}
+
+#[test]
+fn a_full_disk_hangs_no_login_and_loses_nothing_that_fits_the_ring() {
+    let options = Options {
+        spool_bytes: Some(64 << 20),
+        ..Options::default()
+    };
+    let Some(lab) = Lab::or_skip(&options) else {
+        return;
+    };
+    let stage = Stage::set(&lab);
+    let (early, during) = (
+        lab.certificate("early", 1).unwrap(),
+        lab.certificate("during", 2).unwrap(),
+    );
+    let login = stage.start(&lab, &early, "touch inside; while [ ! -e full ]; do sleep 0.1; done; for i in $(seq 50); do $T; done; touch done; sleep 2");
+    crate::fixture::await_file(&lab.home().join("inside"));
+    let filler = lab.spool().join("filler");
+    fill(&filler);
+    std::fs::write(lab.home().join("full"), "").unwrap();
+    crate::fixture::await_file(&lab.home().join("done"));
+    let asked = Instant::now();
+    lab.ssh_ok(&during, "true").unwrap();
+    assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
+    std::fs::remove_file(filler).unwrap();
+    assert!(login.wait_with_output().unwrap().status.success());
+    let session = lab.whole_session(&early).unwrap();
+    assert_eq!(
+        stage
+            .running()
+            .iter()
+            .filter(|truth| exec_of(&session, truth).is_some())
+            .count(),
+        50
+    );
+}
+
+fn fill(path: &std::path::Path) {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path).unwrap();
+    let block = vec![0; 4096];
+    while file.write_all(&block).is_ok() {}
+}
+
+#[test]
+fn a_step_of_the_wall_clock_changes_no_duration_and_no_order() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let who = lab.certificate("alice", 1).unwrap();
+    let login = stage.start(
+        &lab,
+        &who,
+        "for i in 1 2 3 4 5 6 7 8 9; do $T $i; sleep 0.1; done",
+    );
+    std::thread::sleep(Duration::from_millis(300));
+    vctl_tests::lab::clock::step(lab.journal(), 3600).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    vctl_tests::lab::clock::step(lab.journal(), -7200).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    vctl_tests::lab::clock::step(lab.journal(), 3600).unwrap();
+    assert!(login.wait_with_output().unwrap().status.success());
+    let session = lab.whole_session(&who).unwrap();
+    let order: Vec<_> = session
+        .commands()
+        .into_iter()
+        .filter_map(|command| command.split("exec-target ").nth(1).map(str::to_owned))
+        .collect();
+    assert_eq!(order, ["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    let closed = session.session.closed.as_ref().unwrap();
+    let length = closed.at.since(session.session.opened.opened_at);
+    assert!(
+        length > Duration::from_millis(800) && length < Duration::from_mins(1),
+        "{length:?}"
+    );
+}

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use vctl_common::wire::{Mark, SessionCounters, TaskMark};
@@ -38,7 +39,8 @@ pub struct Maps {
     sessions: HashMap<MapData, Mark, [u64; 6]>,
     counters: Array<MapData, u64>,
     state: Array<MapData, u64>,
-    pub ring: Ring,
+    /// Shared, so that what is read from it can change everything else.
+    pub ring: Rc<Ring>,
     pub ring_bytes: u32,
 }
 
@@ -62,7 +64,7 @@ impl Maps {
                 .map_err(in_map("sessions"))?,
             counters: Array::try_from(Map::Array(data("counters")?)).map_err(in_map("counters"))?,
             state: Array::try_from(Map::Array(data("state")?)).map_err(in_map("state"))?,
-            ring,
+            ring: Rc::new(ring),
             ring_bytes,
         })
     }

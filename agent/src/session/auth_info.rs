@@ -115,9 +115,15 @@ fn read_key(algorithm: &str, base64: &str) -> Result<Key, String> {
         ));
     }
     if algorithm.contains("-cert-v0") {
-        let parsed =
-            SshCertificate::from_bytes(cert_blob::lenient(&blob).as_deref().unwrap_or(&blob))
-                .map_err(|error| format!("certificate `{}`: {error}", shown(algorithm)))?;
+        // For a type it does not know the crate guesses how many strings the key has.
+        let lenient = cert_blob::lenient(&blob).ok_or_else(|| {
+            format!(
+                "certificate `{}` is cut or of an unknown type",
+                shown(algorithm)
+            )
+        })?;
+        let parsed = SshCertificate::from_bytes(&lenient)
+            .map_err(|error| format!("certificate `{}`: {error}", shown(algorithm)))?;
         certified(&parsed, &blob)
     } else {
         let parsed = PublicKey::from_bytes(&blob)
@@ -157,4 +163,235 @@ fn certified(parsed: &SshCertificate, blob: &[u8]) -> Result<Key, String> {
 /// A piece of foreign text that fits in a sentence.
 fn shown(text: &str) -> String {
     text.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use std::fs;
+
+    const TESTDATA: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/session/testdata/auth_info"
+    );
+
+    /// What `ssh-keygen -L` said of each certificate, by its name.
+    fn certificates() -> Vec<HashMap<String, String>> {
+        let text = fs::read_to_string(format!("{TESTDATA}/certificates.txt")).unwrap();
+        text.split("\n\n")
+            .filter(|block| !block.trim().is_empty())
+            .map(|block| {
+                block
+                    .lines()
+                    .map(|line| line.split_once(' ').unwrap_or((line, "")))
+                    .map(|(field, value)| (field.to_owned(), value.trim().to_owned()))
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn info(name: &str) -> String {
+        let all = certificates();
+        let one = all.iter().find(|one| one["name"] == name);
+        one.unwrap_or_else(|| panic!("no certificate {name}"))["info"].clone()
+    }
+
+    fn files(directory: &str) -> Vec<(String, String)> {
+        let entries = fs::read_dir(format!("{TESTDATA}/{directory}")).unwrap();
+        let read = |entry: fs::DirEntry| {
+            let text = String::from_utf8_lossy(&fs::read(entry.path()).unwrap()).into_owned();
+            (entry.file_name().into_string().unwrap(), text)
+        };
+        entries.map(|entry| read(entry.unwrap())).collect()
+    }
+
+    #[test]
+    fn every_certificate_type_reads_as_ssh_keygen_reads_it() {
+        let all = certificates();
+        assert_eq!(all.len(), 19);
+        for expected in all {
+            let name = &expected["name"];
+            let auth = parse(&expected["info"]);
+            assert_eq!(auth.problem, None, "{name}");
+            assert_eq!(auth.method.as_deref(), Some("publickey"), "{name}");
+            assert_eq!(
+                auth.key_fingerprint.as_deref(),
+                Some(expected["key"].as_str()),
+                "{name}"
+            );
+            let certificate = auth.certificate.unwrap();
+            let serial = certificate
+                .serial
+                .map_or("0".to_owned(), |serial| serial.to_string());
+            assert_eq!(serial, expected["serial"], "{name}");
+            assert_eq!(certificate.key_id, expected["key_id"], "{name}");
+            assert_eq!(certificate.ca_fingerprint, expected["ca"], "{name}");
+            assert_eq!(
+                certificate.principals.join(","),
+                expected["principals"],
+                "{name}"
+            );
+            let seconds = |text: &str| match text {
+                "always" => 0,
+                "forever" => u64::MAX,
+                number => number.parse().unwrap(),
+            };
+            assert_eq!(
+                certificate.valid_after,
+                seconds(&expected["after"]),
+                "{name}"
+            );
+            assert_eq!(
+                certificate.valid_before,
+                seconds(&expected["before"]),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_serial_of_zero_is_no_serial() {
+        assert_eq!(parse(&info("no-serial")).certificate.unwrap().serial, None);
+    }
+
+    #[test]
+    fn equal_serials_of_two_cas_are_two_certificates() {
+        let one = parse(&info("ed25519")).certificate.unwrap();
+        let other = parse(&info("same-serial-other-ca")).certificate.unwrap();
+        assert_eq!(one.serial, other.serial);
+        assert_ne!(one.ca_fingerprint, other.ca_fingerprint);
+    }
+
+    #[test]
+    fn what_sshd_accepts_is_readable_where_the_crate_is_stricter() {
+        let all = files("lenient");
+        assert_eq!(all.len(), 5);
+        for (name, text) in all {
+            let auth = parse(&text);
+            assert_eq!(auth.problem, None, "{name}");
+            assert_eq!(
+                auth.certificate.unwrap().serial.unwrap().get(),
+                12,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_nasty_input_is_a_problem_and_never_a_certificate() {
+        let all = files("corpus");
+        assert!(all.len() >= 26, "{}", all.len());
+        for (name, text) in all {
+            let auth = parse(&text);
+            assert_eq!(auth.certificate, None, "{name}");
+            let problem = auth
+                .problem
+                .unwrap_or_else(|| panic!("{name} has no problem"));
+            assert!(
+                !problem.chars().any(char::is_control),
+                "{name}: {problem:?}"
+            );
+            assert!(problem.len() < 300, "{name}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_cut_anywhere_is_a_problem() {
+        let whole = info("rsa");
+        let blob_at = whole.rfind(' ').unwrap() + 1;
+        for end in blob_at..whole.len() {
+            let auth = parse(&whole[..end]);
+            assert_eq!(auth.certificate, None, "cut at {end}");
+            assert!(auth.problem.is_some(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_login_without_a_key_keeps_its_method_and_has_no_problem() {
+        for (line, method) in [
+            ("password", "password"),
+            ("keyboard-interactive/pam", "keyboard-interactive/pam"),
+            ("gssapi-with-mic alice@EXAMPLE.COM", "gssapi-with-mic"),
+            ("none", "none"),
+            ("password \n\n", "password"),
+        ] {
+            let expected = Auth {
+                method: Some(method.to_owned()),
+                ..Auth::default()
+            };
+            assert_eq!(parse(line), expected, "{line:?}");
+        }
+        assert_eq!(parse(""), Auth::default());
+    }
+
+    #[test]
+    fn a_plain_key_has_a_fingerprint_and_no_certificate() {
+        // The fingerprint is what `ssh-keygen -l` says.
+        let auth = parse(
+            "publickey ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti",
+        );
+        assert_eq!(
+            auth.key_fingerprint.as_deref(),
+            Some("SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ")
+        );
+        assert_eq!((auth.certificate, auth.problem), (None, None));
+    }
+
+    #[test]
+    fn several_methods_are_joined_and_the_certificate_found_in_any_of_them() {
+        let auth = parse(&format!(
+            "password\n{}\nkeyboard-interactive/pam\n",
+            info("ed25519")
+        ));
+        assert_eq!(
+            auth.method.as_deref(),
+            Some("password,publickey,keyboard-interactive/pam")
+        );
+        assert_eq!(auth.certificate.unwrap().serial.unwrap().get(), 12);
+    }
+
+    #[test]
+    fn of_two_certificates_the_first_counts_and_the_second_is_said() {
+        let auth = parse(&format!("{}\n{}", info("ed25519"), info("rsa")));
+        assert_eq!(auth.certificate.unwrap().serial.unwrap().get(), 12);
+        assert!(auth.problem.unwrap().contains("2 certificates"));
+    }
+
+    #[test]
+    fn a_key_in_the_text_of_another_method_is_not_an_identity() {
+        // What stands behind `gssapi-with-mic` is a name that the client's realm chose.
+        let auth = parse(&info("ed25519").replacen("publickey", "gssapi-with-mic", 1));
+        assert_eq!((auth.certificate, auth.key_fingerprint), (None, None));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "(publickey|password|\\PC{0,9}) ?(ssh-ed25519-cert-v01@openssh.com)? ?[A-Za-z0-9+/=]{0,200}\\PC*") {
+            parse(&text);
+        }
+
+        #[test]
+        fn no_blob_makes_the_parser_panic(mut blob in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let name = b"ssh-ed25519-cert-v01@openssh.com";
+            blob.splice(0..0, [&(name.len() as u32).to_be_bytes()[..], &name[..]].concat());
+            parse(&format!("publickey ssh-ed25519-cert-v01@openssh.com {}", Base64::encode_string(&blob)));
+        }
+
+        #[test]
+        fn a_flipped_bit_never_makes_the_parser_panic(
+            which in 0_usize..19, position in any::<prop::sample::Index>(), bit in 0_u8..8,
+        ) {
+            let all = certificates();
+            let line = &all[which]["info"];
+            let (head, base64) = line.rsplit_once(' ').unwrap();
+            let mut blob = Base64::decode_vec(base64).unwrap();
+            let at = position.index(blob.len());
+            blob[at] ^= 1 << bit;
+            parse(&format!("{head} {}", Base64::encode_string(&blob)));
+        }
+    }
 }

@@ -110,7 +110,9 @@ impl Cgroup2Mount {
         let below = if self.root == "/" {
             cgroup
         } else {
-            cgroup.strip_prefix(&self.root)?
+            cgroup
+                .strip_prefix(&self.root)
+                .filter(|below| below.is_empty() || below.starts_with("/"))?
         };
         // The kernel writes `/..` for a cgroup above our namespace's root.
         if below.split('/').any(|part| part == "..") {
@@ -220,4 +222,147 @@ impl LoginReader {
 fn account_uid(user: &str) -> Option<u32> {
     let account = nix::unistd::User::from_name(user).ok()??;
     Some(account.uid.as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A /proc with the processes a test gives it.
+    struct FakeProc(tempfile::TempDir);
+
+    impl FakeProc {
+        fn new() -> Self {
+            let fake = Self(tempfile::tempdir().unwrap());
+            let cgroup = fake.0.path().join("cgroup/user.slice/session-12.scope");
+            fs::create_dir_all(cgroup).unwrap();
+            let mount = format!(
+                "32 31 0:29 / {0}/v1 rw - cgroup cgroup rw,cpu\n41 31 0:38 / {0}/cgroup rw,relatime - cgroup2 cgroup2 rw\n",
+                fake.0.path().display()
+            );
+            fake.write("self/mountinfo", &mount);
+            fake
+        }
+
+        fn process(self, pid: u32, ppid: u32, start_ticks: u64) -> Self {
+            let zeros = "0 ".repeat(17);
+            self.write(
+                &format!("{pid}/stat"),
+                &format!("{pid} (sshd: a) R x) S {ppid} {zeros}{start_ticks} 0 0\n"),
+            );
+            self.write(&format!("{pid}/loginuid"), "1000");
+            self.write(&format!("{pid}/sessionid"), "3");
+            self.write(
+                &format!("{pid}/cgroup"),
+                "1:cpu:/\n0::/user.slice/session-12.scope\n",
+            );
+            self
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn reader(&self) -> LoginReader {
+            LoginReader::new(self.0.path())
+        }
+    }
+
+    #[test]
+    fn the_login_is_the_parent_of_the_stamper() {
+        let proc = FakeProc::new()
+            .process(4242, 700, 500)
+            .process(4243, 4242, 600);
+        let facts = proc.reader().login_of(4243, "nobody-here").unwrap();
+        // 100 ticks a second.
+        assert_eq!(
+            facts.leader,
+            ProcessId {
+                tgid: 4242,
+                start: BootNs(5_000_000_000)
+            }
+        );
+        assert_eq!(facts.login_uid, Some(1000));
+        assert_eq!(facts.audit_session, AuditSessionId::new(3));
+        let cgroup = proc.0.path().join("cgroup/user.slice/session-12.scope");
+        assert_eq!(
+            facts.cgroup,
+            Some(CgroupId(fs::metadata(cgroup).unwrap().ino()))
+        );
+    }
+
+    #[test]
+    fn an_orphaned_stamper_marks_nothing() {
+        for parent in [0, 1] {
+            let proc = FakeProc::new().process(4243, parent, 600).process(1, 0, 1);
+            let refused = proc.reader().login_of(4243, "root").unwrap_err();
+            assert!(matches!(refused, LoginError::NoLogin { .. }), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_unset_login_uid_falls_back_to_the_account() {
+        let proc = FakeProc::new().process(4242, 700, 500);
+        proc.write("4242/loginuid", "4294967295");
+        proc.write("4242/sessionid", "4294967295");
+        let facts = proc.reader().facts(4242, "root").unwrap();
+        assert_eq!((facts.login_uid, facts.audit_session), (Some(0), None));
+    }
+
+    #[test]
+    fn a_pid_used_again_is_another_process() {
+        let proc = FakeProc::new().process(4242, 700, 500);
+        let before = proc.reader().process(4242).unwrap();
+        assert!(proc.reader().is_alive(before));
+        let proc = proc.process(4242, 700, 501);
+        assert!(!proc.reader().is_alive(before));
+    }
+
+    #[test]
+    fn a_cgroup_outside_the_mount_has_no_directory() {
+        let mount = |root: &str| Cgroup2Mount {
+            root: root.to_owned(),
+            mount_point: "/c".into(),
+        };
+        let directory = |root, cgroup| mount(root).directory(cgroup);
+        assert_eq!(directory("/", "/a/b"), Some("/c/a/b".into()));
+        assert_eq!(directory("/a", "/a/b"), Some("/c/b".into()));
+        assert_eq!(directory("/a", "/x"), None);
+        assert_eq!(directory("/a", "/ab"), None);
+        assert_eq!(directory("/", "/../x"), None);
+    }
+
+    #[test]
+    fn the_unified_hierarchy_is_found_also_on_a_hybrid_host() {
+        let hybrid = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                      32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                      41 31 0:38 / /sys/fs/cgroup/uni\\040fied rw shared:1 - cgroup2 cgroup2 rw\n";
+        let mount = parse_cgroup2_mount(hybrid).unwrap();
+        assert_eq!(mount.mount_point, Path::new("/sys/fs/cgroup/uni fied"));
+        assert_eq!(
+            parse_cgroup2_mount("31 23 0:28 / /x rw - tmpfs tmpfs rw\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn this_very_process_can_be_read() {
+        let reader = LoginReader::host();
+        let us = reader.process(std::process::id()).unwrap();
+        assert!(reader.is_alive(us));
+        assert!(us.start <= crate::session::boot_now());
+    }
+
+    proptest! {
+        #[test]
+        fn no_proc_text_makes_a_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "\\PC*") {
+            parse_stat(&bytes);
+            parse_id(&bytes);
+            parse_cgroup(&bytes);
+            parse_cgroup2_mount(&text);
+        }
+    }
 }

@@ -108,3 +108,125 @@ fn terminal(pam_tty: &str) -> Option<&str> {
     let name = pam_tty.strip_prefix("/dev/").unwrap_or(pam_tty);
     (name.starts_with("pts/") || name.starts_with("tty") || name == "console").then_some(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::protocol::VERSION;
+    use vctl_common::id::{ProcessId, SessionId};
+
+    fn request() -> StampRequest {
+        StampRequest {
+            version: VERSION,
+            session_id: SessionId::generate(),
+            pam_type: "open_session".to_owned(),
+            service: "sshd".to_owned(),
+            user: "deploy".to_owned(),
+            rhost: Some("10.0.0.9".to_owned()),
+            tty: Some("ssh".to_owned()),
+            auth_info: Some("password".to_owned()),
+            ssh_connection: Some("10.0.0.9 51022 10.0.0.1 22".to_owned()),
+            hook_started: BootNs(1000),
+            hook_pid: 4243,
+            break_glass: false,
+        }
+    }
+
+    fn open(request: &StampRequest) -> SessionOpened {
+        let facts = LoginFacts {
+            leader: ProcessId {
+                tgid: 4242,
+                start: BootNs(900),
+            },
+            login_uid: Some(1000),
+            audit_session: None,
+            cgroup: None,
+        };
+        opened(request, &facts, Stamp::InTime, Some(BootNs(1002)))
+    }
+
+    #[test]
+    fn an_ssh_login_is_a_login_with_its_source() {
+        let session = open(&request());
+        assert_eq!(session.origin, Origin::Login);
+        assert_eq!(session.auth.method.as_deref(), Some("password"));
+        assert_eq!(session.source_ip, Some("10.0.0.9".parse().unwrap()));
+        assert_eq!(
+            (session.source_port, session.remote_host, session.tty),
+            (Some(51022), None, None)
+        );
+        assert_eq!(
+            (session.opened_at, session.marked_at),
+            (BootNs(1000), Some(BootNs(1002)))
+        );
+    }
+
+    #[test]
+    fn a_connection_that_contradicts_pam_gives_no_port() {
+        let forged = StampRequest {
+            ssh_connection: Some("192.0.2.1 1 10.0.0.1 22".to_owned()),
+            ..request()
+        };
+        let session = open(&forged);
+        assert_eq!(session.source_ip, Some("10.0.0.9".parse().unwrap()));
+        assert_eq!(session.source_port, None);
+    }
+
+    #[test]
+    fn a_host_name_in_rhost_is_kept_beside_the_address_of_the_connection() {
+        let named = StampRequest {
+            rhost: Some("laptop.example.com".to_owned()),
+            ..request()
+        };
+        let session = open(&named);
+        assert_eq!(session.remote_host.as_deref(), Some("laptop.example.com"));
+        assert_eq!(
+            (session.source_ip, session.source_port),
+            (Some("10.0.0.9".parse().unwrap()), Some(51022))
+        );
+    }
+
+    #[test]
+    fn a_link_local_address_loses_its_zone() {
+        let zoned = StampRequest {
+            rhost: Some("fe80::1%eth0".to_owned()),
+            ssh_connection: Some("fe80::1%eth0 50000 fe80::2%eth0 22".to_owned()),
+            ..request()
+        };
+        assert_eq!(open(&zoned).source_ip, Some("fe80::1".parse().unwrap()));
+        assert_eq!(open(&zoned).source_port, Some(50000));
+    }
+
+    #[test]
+    fn work_of_a_daemon_is_detached_and_has_nobodys_key() {
+        for service in DAEMONS {
+            let detached = StampRequest {
+                service: service.to_owned(),
+                ..request()
+            };
+            let session = open(&detached);
+            assert_eq!(session.origin, Origin::Detached { from: None }, "{service}");
+            assert_eq!(session.auth, Auth::default(), "{service}");
+        }
+    }
+
+    #[test]
+    fn terminals_are_named_as_ps_names_them() {
+        for (pam, tty) in [
+            ("/dev/pts/3", Some("pts/3")),
+            ("pts/3", Some("pts/3")),
+            ("/dev/tty1", Some("tty1")),
+            ("ssh", None),
+            ("cron", None),
+            (":0", None),
+        ] {
+            assert_eq!(terminal(pam), tty, "{pam}");
+        }
+    }
+
+    #[test]
+    fn changing_user_inside_a_session_opens_none() {
+        assert!(is_inside_a_session("sudo") && is_inside_a_session("su-l"));
+        assert!(!is_inside_a_session("sshd") && !is_inside_a_session("login"));
+    }
+}

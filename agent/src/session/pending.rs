@@ -47,6 +47,18 @@ pub struct LateLogin {
     pub facts: Option<LoginFacts>,
 }
 
+impl LateLogin {
+    /// Returns what is left to say of a login that has ended.
+    pub fn unknown_facts(&self) -> LoginFacts {
+        LoginFacts {
+            leader: self.leader,
+            login_uid: None,
+            audit_session: None,
+            cgroup: None,
+        }
+    }
+}
+
 /// Something in the directory that is no marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {

@@ -88,3 +88,79 @@ fn decode<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, ProtocolError> {
     }
     serde_json::from_slice(line).map_err(ProtocolError::Malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request() -> StampRequest {
+        StampRequest {
+            version: VERSION,
+            session_id: SessionId::generate(),
+            pam_type: "open_session".to_owned(),
+            service: "sshd".to_owned(),
+            user: "deploy".to_owned(),
+            rhost: Some("10.0.0.9".to_owned()),
+            tty: None,
+            auth_info: Some("publickey ssh-ed25519 AAAA\n".to_owned()),
+            ssh_connection: None,
+            hook_started: BootNs(u64::MAX),
+            hook_pid: 4243,
+            break_glass: false,
+        }
+    }
+
+    #[test]
+    fn a_request_is_one_line_whatever_is_in_it() {
+        let line = encode(&request()).unwrap();
+        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        let read = decode_request(&line).unwrap();
+        assert_eq!(read.auth_info, request().auth_info);
+        assert_eq!(read.hook_started, BootNs(u64::MAX));
+    }
+
+    #[test]
+    fn another_version_is_refused_by_its_number_before_anything_else_is_read() {
+        let error = decode_request(b"{\"version\":2,\"session_id\":7}\n").unwrap_err();
+        assert!(
+            matches!(error, ProtocolError::Version { theirs: 2 }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_line_above_the_cap_is_neither_written_nor_read() {
+        let mut large = request();
+        large.auth_info = Some("x".repeat(LINE_MAX));
+        assert!(matches!(encode(&large), Err(ProtocolError::TooLong { .. })));
+        let line = vec![b' '; LINE_MAX + 1];
+        assert!(matches!(
+            decode_request(&line),
+            Err(ProtocolError::TooLong { .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode_request(&bytes);
+            let _ = decode_reply(&bytes);
+        }
+
+        #[test]
+        fn a_damaged_request_never_makes_the_decoder_panic(at in any::<prop::sample::Index>(), byte: u8) {
+            let mut line = encode(&request()).unwrap();
+            let at = at.index(line.len());
+            line[at] = byte;
+            let _ = decode_request(&line);
+            let _ = decode_request(&line[..at]);
+        }
+
+        #[test]
+        fn any_reason_survives_the_way_back(reason: String) {
+            let reply = StampReply::Refused { reason };
+            prop_assert_eq!(decode_reply(&encode(&reply).unwrap()).unwrap(), reply);
+        }
+    }
+}

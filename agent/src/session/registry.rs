@@ -14,6 +14,8 @@ pub struct LiveSession {
     pub opened: SessionOpened,
     /// Events of it in the spool.
     pub stored: u64,
+    /// Forks whose child the kernel could not mark, as far as they have been told of.
+    pub unmarked_forks: u64,
     /// When the login's own process ended; the session goes on with its background work.
     pub leader_ended_at: Option<BootNs>,
 }
@@ -50,6 +52,7 @@ impl Registry {
             LiveSession {
                 opened,
                 stored: before.as_ref().map_or(0, |session| session.stored),
+                unmarked_forks: before.as_ref().map_or(0, |session| session.unmarked_forks),
                 leader_ended_at: before.and_then(|session| session.leader_ended_at),
             },
         );
@@ -184,5 +187,173 @@ impl Hasher for MarkHasher {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vctl_common::id::{CertSerial, ProcessId};
+    use vctl_common::session::{Auth, Certificate, Stamp};
+
+    const AUDIT_SESSION_3: u32 = 3;
+    const CGROUP_7001: u64 = 7001;
+
+    fn login(serial: u64, ca: &str, audit_session: u32, cgroup: u64) -> SessionOpened {
+        SessionOpened {
+            id: SessionId::generate(),
+            origin: Origin::Login,
+            login_user: "deploy".to_owned(),
+            service: "sshd".to_owned(),
+            auth: Auth {
+                certificate: Some(Certificate {
+                    serial: CertSerial::new(serial),
+                    key_id: "alice".to_owned(),
+                    ca_fingerprint: ca.to_owned(),
+                    principals: Vec::new(),
+                    valid_after: 0,
+                    valid_before: u64::MAX,
+                }),
+                ..Auth::default()
+            },
+            source_ip: None,
+            source_port: None,
+            remote_host: None,
+            tty: None,
+            leader: ProcessId {
+                tgid: 4242,
+                start: BootNs(10),
+            },
+            login_uid: Some(1000),
+            audit_session: AuditSessionId::new(audit_session),
+            cgroup: Some(CgroupId(cgroup)),
+            opened_at: BootNs(100),
+            marked_at: Some(BootNs(101)),
+            stamp: Stamp::InTime,
+        }
+    }
+
+    fn serial_of(sessions: &Registry, mark: Mark) -> Option<u64> {
+        let certificate = sessions.get(mark)?.opened.auth.certificate.as_ref()?;
+        certificate.serial.map(CertSerial::get)
+    }
+
+    #[test]
+    fn two_logins_with_one_certificate_are_two_sessions() {
+        let mut sessions = Registry::default();
+        let one = sessions.open(login(12, "SHA256:ca", 3, 7001));
+        let other = sessions.open(login(12, "SHA256:ca", 4, 7002));
+        assert_ne!(one, other);
+        assert_eq!(sessions.len(), 2);
+        sessions.add_stored(one, 5);
+        assert_eq!(sessions.get(one).map(|session| session.stored), Some(5));
+        assert_eq!(sessions.get(other).map(|session| session.stored), Some(0));
+    }
+
+    #[test]
+    fn equal_serials_of_two_cas_stay_apart() {
+        let mut sessions = Registry::default();
+        let one = sessions.open(login(12, "SHA256:one", 3, 7001));
+        let other = sessions.open(login(12, "SHA256:other", 4, 7002));
+        let ca = |mark| {
+            let certificate = sessions.get(mark)?.opened.auth.certificate.clone()?;
+            Some(certificate.ca_fingerprint)
+        };
+        assert_eq!(
+            (ca(one).as_deref(), ca(other).as_deref()),
+            (Some("SHA256:one"), Some("SHA256:other"))
+        );
+    }
+
+    #[test]
+    fn an_audit_session_and_a_cgroup_lead_to_their_session() {
+        let mut sessions = Registry::default();
+        let one = sessions.open(login(12, "ca", AUDIT_SESSION_3, CGROUP_7001));
+        sessions.open(login(13, "ca", 4, 7002));
+        let audit_session = AuditSessionId::new(AUDIT_SESSION_3).unwrap();
+        assert_eq!(sessions.by_audit_session(audit_session), Some(one));
+        assert_eq!(sessions.cgroup_owner(CgroupId(CGROUP_7001)), Some(one));
+        assert_eq!(sessions.cgroup_owner(CgroupId(9)), None);
+    }
+
+    #[test]
+    fn a_shared_audit_session_or_cgroup_belongs_to_nobody_until_one_is_left() {
+        let mut sessions = Registry::default();
+        let one = sessions.open(login(12, "ca", AUDIT_SESSION_3, CGROUP_7001));
+        let other = sessions.open(login(13, "ca", AUDIT_SESSION_3, CGROUP_7001));
+        let audit_session = AuditSessionId::new(AUDIT_SESSION_3).unwrap();
+        assert_eq!(sessions.by_audit_session(audit_session), None);
+        assert_eq!(sessions.cgroup_owner(CgroupId(CGROUP_7001)), None);
+        sessions.close(one);
+        assert_eq!(sessions.by_audit_session(audit_session), Some(other));
+        assert_eq!(sessions.cgroup_owner(CgroupId(CGROUP_7001)), Some(other));
+    }
+
+    #[test]
+    fn a_closed_session_is_gone_under_every_key() {
+        let mut sessions = Registry::default();
+        let mark = sessions.open(login(12, "ca", AUDIT_SESSION_3, CGROUP_7001));
+        assert_eq!(serial_of(&sessions, mark), Some(12));
+        assert!(sessions.close(mark).is_some());
+        assert!(sessions.close(mark).is_none());
+        assert!(sessions.get(mark).is_none() && sessions.is_empty());
+        assert!(sessions.audit_sessions.is_empty() && sessions.cgroups.is_empty());
+    }
+
+    #[test]
+    fn opening_a_session_again_keeps_its_count_and_is_not_sharing() {
+        let mut sessions = Registry::default();
+        let opened = login(12, "ca", AUDIT_SESSION_3, CGROUP_7001);
+        let mark = sessions.open(opened.clone());
+        sessions.add_stored(mark, 7);
+        sessions.open(opened);
+        assert_eq!(sessions.get(mark).map(|session| session.stored), Some(7));
+        assert_eq!(sessions.cgroup_owner(CgroupId(CGROUP_7001)), Some(mark));
+    }
+
+    #[test]
+    fn detached_work_is_linked_to_the_newest_login_of_its_login_uid() {
+        let mut sessions = Registry::default();
+        sessions.open(login(12, "ca", 3, 7001));
+        let newest = SessionOpened {
+            opened_at: BootNs(200),
+            ..login(13, "ca", 4, 7002)
+        };
+        let id = newest.id;
+        sessions.open(newest);
+        let stranger = SessionOpened {
+            opened_at: BootNs(300),
+            login_uid: Some(1001),
+            ..login(14, "ca", 5, 7003)
+        };
+        sessions.open(stranger);
+        let link = sessions.detached_from(Some(1000), "deploy").unwrap();
+        assert_eq!(
+            (link.session, link.serial.map(CertSerial::get)),
+            (id, Some(13))
+        );
+        assert_eq!(
+            link.because,
+            "same login uid 1000, session was open at the time"
+        );
+    }
+
+    #[test]
+    fn detached_work_is_linked_by_name_only_where_no_login_uid_fits_and_never_to_detached_work() {
+        let mut sessions = Registry::default();
+        let detached = SessionOpened {
+            origin: Origin::Detached { from: None },
+            ..login(12, "ca", 3, 7001)
+        };
+        sessions.open(detached);
+        assert_eq!(sessions.detached_from(Some(1000), "deploy"), None);
+        let id = sessions.open(login(13, "ca", 4, 7002));
+        let link = sessions.detached_from(None, "deploy").unwrap();
+        assert_eq!(link.session.mark(), id);
+        assert_eq!(
+            link.because,
+            "same user deploy, session was open at the time"
+        );
+        assert_eq!(sessions.detached_from(None, "somebody"), None);
     }
 }

@@ -43,6 +43,8 @@ pub struct OpenSession {
     /// Events in the spool, and when the last of them happened.
     pub stored: u64,
     pub last_at: Option<BootNs>,
+    /// The highest session sequence number among them.
+    pub last_seq: u64,
     pub gaps: Vec<Gap>,
 }
 
@@ -151,6 +153,7 @@ fn open_session(session: SessionRecord) -> OpenSession {
         boot_id: session.boot_id,
         stored: session.stored,
         last_at: session.last_at,
+        last_seq: session.last_seq,
         gaps: session
             .gaps
             .into_iter()

@@ -69,6 +69,8 @@ pub struct SessionRecord {
     pub stored: u64,
     /// When the last of them happened.
     pub last_at: Option<BootNs>,
+    /// The highest session sequence number among them.
+    pub last_seq: u64,
 }
 
 impl SessionRecord {
@@ -253,12 +255,14 @@ struct Draft {
     gaps: Vec<Gap>,
     stored: u64,
     last_at: Option<BootNs>,
+    last_seq: u64,
 }
 
 impl Draft {
     fn stores(&mut self, entry: &BlockEntry) {
         self.stored += entry.count();
         self.last_at = self.last_at.max(Some(entry.last_at()));
+        self.last_seq = self.last_seq.max(entry.last_seq());
     }
 
     /// The last word counts: what is carried to the next segment is as it was known then.
@@ -315,6 +319,7 @@ impl Draft {
             closed_wall,
             stored: self.stored,
             last_at: self.last_at,
+            last_seq: self.last_seq,
         })
     }
 }

@@ -1,0 +1,201 @@
+//! What the loop works on, and how the spool is written from it.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+
+use anyhow::Context;
+use tracing::{error, info, warn};
+use vctl_common::id::BootId;
+use vctl_common::session::{Gap, JournalEntry};
+use vctl_common::spool::RingPosition;
+use vctl_common::time::{WallOffset, wall_now};
+use vctl_common::wire::Mark;
+
+use crate::config::{Capture, Config};
+use crate::loss::Sequence;
+use crate::probe::maps::HostCounters;
+use crate::probe::{Probe, ProbeOptions};
+use crate::redact::{RedactRules, Redactor};
+use crate::session::boot_now;
+use crate::session::login::LoginReader;
+use crate::session::pending::PendingDir;
+use crate::session::registry::Registry;
+use crate::spool::{BatchBuilder, SpoolConfig, SpoolError, SpoolWriter};
+
+use super::ending::Ending;
+
+/// Entries that may wait for a spool that cannot be written; more are not news.
+const OUTBOX: usize = 4096;
+
+/// The collector's state between two turns of the loop.
+pub(super) struct Collector {
+    pub(super) config: Config,
+    pub(super) probe: Probe,
+    pub(super) ring_id: u64,
+    /// Where the ring is read next; all before it is in the spool.
+    pub(super) position: u64,
+    pub(super) writer: SpoolWriter,
+    pub(super) batch: BatchBuilder,
+    /// Journal entries that come after the events now in the ring.
+    pub(super) outbox: VecDeque<JournalEntry>,
+    pub(super) registry: Registry,
+    /// Numbers arrived, by session.
+    pub(super) sequences: HashMap<Mark, Sequence>,
+    pub(super) endings: Vec<Ending>,
+    pub(super) redactor: Redactor,
+    /// One exec record while it is made ready for the spool.
+    pub(super) scratch: Vec<u8>,
+    pub(super) counters: HostCounters,
+    /// Looks at the ring until what was lost can be told to the number.
+    pub(super) settle: u8,
+    pub(super) pending: PendingDir,
+    pub(super) logins: LoginReader,
+    /// Why the spool cannot be written, while it cannot.
+    pub(super) unhealthy: Option<String>,
+}
+
+impl Collector {
+    /// Finds or loads the probe, opens the spool, and brings the two together.
+    pub(super) fn start(config: Config) -> anyhow::Result<Self> {
+        let boot_id: BootId = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .context("cannot read the boot id")?
+            .parse()?;
+        let redactor = Redactor::new(&RedactRules {
+            extra_flags: config.redact_flags.clone(),
+            extra_names: config.redact_names.clone(),
+        })?;
+        let (writer, recovered) = SpoolWriter::open(&SpoolConfig {
+            dir: config.spool_dir.clone(),
+            cap_bytes: config.spool_cap.0,
+            segment_bytes: config.segment_size.0,
+            host: config.host.clone(),
+            boot_id,
+        })?;
+        let probe = Probe::start(ProbeOptions {
+            pin_dir: config.pin_dir.clone(),
+            ring_bytes: u32::try_from(config.ring_size.0).unwrap_or(u32::MAX),
+            capture_all: config.capture == Capture::All,
+            failed_exec: config.failed_exec,
+            log: config.probe_log,
+        })
+        .map_err(|error| {
+            let hint = error.hint();
+            anyhow::Error::new(error).context(format!("cannot start the probe; {hint}"))
+        })?;
+        let ring_id = probe.maps.state().ring_id;
+        let stored = recovered.ring.filter(|ring| ring.ring_id == ring_id).map(|ring| ring.end);
+        let read = probe.maps.ring.position();
+        let backlog = probe.maps.ring.backlog();
+        // A `kill -9` between the write and giving back: what lies between is stored already.
+        let position = stored.filter(|end| end.wrapping_sub(read) <= backlog).unwrap_or(read);
+        probe.maps.ring.give_back(position);
+        info!(
+            taken_over = probe.taken_over,
+            ring_bytes = probe.maps.ring_bytes,
+            backlog_bytes = probe.maps.ring.backlog(),
+            "The probe is in place."
+        );
+        let counters = probe.maps.host_counters();
+        let mut collector = Self {
+            pending: PendingDir::new(&config.pending_dir),
+            config,
+            ring_id,
+            position,
+            writer,
+            batch: BatchBuilder::new(),
+            outbox: VecDeque::new(),
+            registry: Registry::default(),
+            sequences: HashMap::new(),
+            endings: Vec::new(),
+            redactor,
+            scratch: Vec::new(),
+            counters,
+            settle: 0,
+            logins: LoginReader::host(),
+            unhealthy: None,
+            probe,
+        };
+        collector.recover(recovered);
+        collector.housekeeping();
+        collector.drain();
+        Ok(collector)
+    }
+
+    /// Returns how many sessions are open.
+    pub(super) fn sessions(&self) -> usize {
+        self.registry.len() + usize::from(self.config.capture == Capture::All)
+    }
+
+    /// Puts an entry behind the events that are now in the ring.
+    pub(super) fn journal(&mut self, entry: JournalEntry) {
+        if self.outbox.len() < OUTBOX {
+            self.outbox.push_back(entry);
+        }
+    }
+
+    pub(super) fn gap(&mut self, gap: Gap) {
+        warn!(
+            cause = ?gap.cause,
+            events = gap.events,
+            session = gap.session.map(tracing::field::display),
+            "Events are missing."
+        );
+        self.journal(JournalEntry::Gap(gap));
+    }
+
+    /// Writes the batch and what waits in the outbox; then, and only then, the ring up to `to` is
+    /// given back. What cannot be written stays in the ring.
+    pub(super) fn commit(&mut self, to: u64) -> bool {
+        let waiting = self.outbox.len();
+        for entry in &self.outbox {
+            if let Err(error) = self.batch.push_journal(entry) {
+                error!(%error, "A journal entry cannot be written.");
+            }
+        }
+        let nothing = self.batch.is_empty();
+        let ring = RingPosition { ring_id: self.ring_id, end: to };
+        let wall = wall_offset();
+        let result = self
+            .writer
+            .commit(&mut self.batch, Some(ring), wall)
+            .and_then(|()| if nothing { Ok(()) } else { self.writer.sync() });
+        match result {
+            Ok(()) | Err(SpoolError::Sync { .. }) => {
+                self.outbox.drain(..waiting);
+                self.position = to;
+                self.probe.maps.ring.give_back(to);
+            }
+            Err(_) => self.batch.clear(),
+        }
+        self.note_health(result)
+    }
+
+    /// Remembers whether the spool can be written, and says so when that changes.
+    pub(super) fn note_health(&mut self, result: Result<(), SpoolError>) -> bool {
+        match result {
+            Ok(()) => {
+                if self.unhealthy.take().is_some() {
+                    info!("The spool can be written again.");
+                }
+                true
+            }
+            Err(error) => {
+                let stored = matches!(error, SpoolError::Sync { .. });
+                let why = match std::error::Error::source(&error) {
+                    Some(source) => format!("{error}: {source}"),
+                    None => error.to_string(),
+                };
+                if self.unhealthy.is_none() {
+                    error!(error = why, "The spool cannot be written; events stay in the ring.");
+                }
+                self.unhealthy = Some(why);
+                stored
+            }
+        }
+    }
+}
+
+/// Reads both clocks at one moment.
+pub(super) fn wall_offset() -> WallOffset {
+    WallOffset::between(boot_now(), wall_now())
+}

@@ -1,0 +1,236 @@
+//! From the ring to the spool: decode, attribute, redact, append.
+
+use std::rc::Rc;
+
+use vctl_common::event::{self, DecodeError};
+use vctl_common::session::{Gap, GapCause};
+use vctl_common::time::BootNs;
+use vctl_common::wire::{self, Exec, Exit, Header, Mark};
+use zerocopy::IntoBytes;
+
+use crate::session::boot_now;
+use crate::{attribute, enrich};
+
+use super::collector::Collector;
+
+/// Bytes of the ring that go into one batch.
+const BATCH_BYTES: u64 = 1 << 20;
+/// Looks at the ring after which a number that is still away is lost. A number is taken before its
+/// record is in the ring, and in between the CPU may be busy elsewhere.
+const SETTLE: u8 = 3;
+
+/// Records of one batch that could not be read.
+#[derive(Default)]
+struct Broken {
+    events: u64,
+    session: Option<Mark>,
+    error: Option<DecodeError>,
+}
+
+impl Collector {
+    /// Moves everything that is in the ring to the spool. Returns whether there was anything.
+    pub(super) fn drain(&mut self) -> bool {
+        let mut busy = false;
+        loop {
+            // Taken before the ring is read: numbers up to here are in it, or lost, or on their way.
+            let produced = self.produced();
+            let mut broken = Broken::default();
+            let from = self.position;
+            let to = self.read_batch(from, &mut broken);
+            self.note_broken(&broken);
+            let read = to != from;
+            busy |= read;
+            if to.wrapping_sub(from) < BATCH_BYTES {
+                self.note_losses(&produced);
+                self.end_sessions(&produced);
+            }
+            if (read || !self.outbox.is_empty()) && !self.commit(to) {
+                return false;
+            }
+            if to.wrapping_sub(from) < BATCH_BYTES {
+                return busy || !self.endings.is_empty() || self.settle > 0;
+            }
+        }
+    }
+
+    /// Returns what the kernel has counted for sessions that need it: those about to end, and all
+    /// of them after a loss.
+    fn produced(&self) -> Vec<(Mark, wire::SessionCounters)> {
+        if self.settle > 0 {
+            return self.probe.maps.sessions();
+        }
+        let marks = self.endings.iter().map(|ending| ending.mark);
+        marks.filter_map(|mark| Some((mark, self.probe.maps.session(mark)?))).collect()
+    }
+
+    fn read_batch(&mut self, from: u64, broken: &mut Broken) -> u64 {
+        let ring = Rc::clone(&self.probe.maps.ring);
+        ring.read(from, BATCH_BYTES, |bytes| {
+            if let Err(error) = self.take(bytes) {
+                broken.events += 1;
+                broken.session = event::header(bytes).ok().map(|header| header.session);
+                broken.error = Some(error);
+            }
+        })
+    }
+
+    /// Puts one record of the ring into the batch.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let header = event::header(bytes)?;
+        // The ring pads nothing, so a record that is not as long as it says is none.
+        if header.len as usize != bytes.len() {
+            let says = header.len as usize;
+            return Err(DecodeError::WrongLength { len: bytes.len(), says });
+        }
+        if header.session != 0 && self.registry.get(header.session).is_none() {
+            self.adopt(header.session);
+        }
+        match header.kind {
+            wire::KIND_EXEC | wire::KIND_EXEC_FAILED => self.take_exec(&header, bytes)?,
+            wire::KIND_EXIT => self.take_exit(&header, bytes)?,
+            wire::KIND_CGROUP_MOVE => self.push(&header, bytes)?,
+            kind => return Err(DecodeError::UnknownKind { kind }),
+        }
+        if header.session != 0 {
+            let sequence = self.sequences.entry(header.session).or_default();
+            sequence.see(header.session_seq, BootNs(header.at));
+            self.registry.add_stored(header.session, 1);
+        }
+        Ok(())
+    }
+
+    fn take_exec(&mut self, header: &Header, bytes: &[u8]) -> Result<(), DecodeError> {
+        let mut exec: Exec = event::fixed(bytes)?;
+        let tail = event::exec_tail(&exec, bytes)?;
+        if let Some(session) = self.registry.get(header.session) {
+            exec.flags |= attribute::disagreements(&exec, session, &self.registry);
+        }
+        let mut record = std::mem::take(&mut self.scratch);
+        record.clear();
+        record.resize(size_of::<Exec>(), 0);
+        if header.kind == wire::KIND_EXEC {
+            enrich::append_path(tail.exe, &mut record);
+        }
+        let exe_end = record.len();
+        enrich::append_path(tail.cwd, &mut record);
+        let cwd_end = record.len();
+        record.extend_from_slice(tail.filename);
+        let filename_end = record.len();
+        record.extend_from_slice(tail.argv);
+        // A failed exec has no executable; the name it asked for says as much.
+        let (strings, argv) = record.split_at_mut(filename_end);
+        let program = match &strings[size_of::<Exec>()..exe_end] {
+            [] => &strings[cwd_end..],
+            exe => exe,
+        };
+        if self.redactor.redact(program, argv) {
+            exec.flags |= wire::EXEC_REDACTED;
+        }
+        let length = |bytes: usize| u16::try_from(bytes).unwrap_or(u16::MAX);
+        exec.exe_len = length(exe_end - size_of::<Exec>());
+        exec.cwd_len = length(cwd_end - exe_end);
+        exec.header.len = u32::try_from(record.len()).unwrap_or(u32::MAX);
+        record[..size_of::<Exec>()].copy_from_slice(exec.as_bytes());
+        let pushed = self.push(header, &record);
+        self.scratch = record;
+        pushed
+    }
+
+    fn take_exit(&mut self, header: &Header, bytes: &[u8]) -> Result<(), DecodeError> {
+        let exit: Exit = event::fixed(bytes)?;
+        self.push(header, bytes)?;
+        if let Some(session) = self.registry.get_mut(header.session) {
+            if session.opened.leader.tgid == header.tgid && session.leader_ended_at.is_none() {
+                session.leader_ended_at = Some(BootNs(header.at));
+            }
+            if exit.alive == 0 {
+                self.last_process_ended(header.session, BootNs(header.at));
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, header: &Header, record: &[u8]) -> Result<(), DecodeError> {
+        let serial = self
+            .registry
+            .get(header.session)
+            .and_then(|session| session.opened.auth.certificate.as_ref()?.serial);
+        self.batch.push_event(header.session, serial, record)
+    }
+
+    fn note_broken(&mut self, broken: &Broken) {
+        let Some(error) = broken.error else { return };
+        tracing::error!(%error, events = broken.events, "Records in the ring cannot be read.");
+        let now = boot_now();
+        // Their numbers never arrive either, and are told as missing from their session; this says
+        // why, for whatever had no session that can be told.
+        let session = broken.session.and_then(|mark| self.registry.get(mark));
+        let session = session.map(|session| session.opened.id);
+        self.gap(Gap {
+            session,
+            cause: GapCause::Undecodable,
+            events: Some(broken.events),
+            first_seq: None,
+            last_seq: None,
+            cpu: None,
+            from: now,
+            to: now,
+        });
+    }
+
+    /// Finds out what the ring had no room for, once it is certain that it will not come.
+    fn note_losses(&mut self, produced: &[(Mark, wire::SessionCounters)]) {
+        let counters = self.probe.maps.host_counters();
+        if counters.ring_full != self.counters.ring_full
+            || counters.marks_full != self.counters.marks_full
+        {
+            self.counters = counters;
+            self.settle = SETTLE;
+            return;
+        }
+        self.counters = counters;
+        match self.settle {
+            0 => {}
+            1 => {
+                self.settle = 0;
+                for (mark, counters) in produced {
+                    self.tell_missing(*mark, counters);
+                }
+            }
+            _ => self.settle -= 1,
+        }
+    }
+
+    /// Writes a gap for each run of numbers of a session that did not arrive.
+    pub(super) fn tell_missing(&mut self, mark: Mark, counters: &wire::SessionCounters) {
+        let Some(session) = self.registry.get_mut(mark) else { return };
+        let id = session.opened.id;
+        let now = boot_now();
+        if counters.unmarked_forks > session.unmarked_forks {
+            session.unmarked_forks = counters.unmarked_forks;
+            self.gap(Gap {
+                session: Some(id),
+                cause: GapCause::MarksFull,
+                events: None,
+                first_seq: None,
+                last_seq: None,
+                cpu: None,
+                from: BootNs(counters.lost_first),
+                to: now,
+            });
+        }
+        let missing = self.sequences.entry(mark).or_default().give_up(counters.seq, now);
+        for run in missing {
+            self.gap(Gap {
+                session: Some(id),
+                cause: GapCause::RingFull,
+                events: Some(run.events()),
+                first_seq: Some(run.first_seq),
+                last_seq: Some(run.last_seq),
+                cpu: None,
+                from: run.from,
+                to: run.to,
+            });
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Sessions that began without us: markers of logins that were let in, and what the clock tells
+//! nobody of.
+
+use std::fs;
+
+use tracing::{debug, info, warn};
+use vctl_common::id::AuditSessionId;
+use vctl_common::session::{Gap, GapCause, Stamp};
+use vctl_common::time::BootNs;
+use vctl_common::wire::{self, Mark, TaskMark};
+
+use crate::enrich::parse;
+use crate::session::boot_now;
+use crate::session::opened::opened;
+use crate::session::pending::LateLogin;
+
+use super::collector::Collector;
+
+/// How many processes such a session has is known only roughly: some end while they are marked. So
+/// its count starts where it never reaches 0, and housekeeping looks for its end.
+const ROUGHLY: u64 = 1 << 32;
+
+impl Collector {
+    /// Does what no event tells of. Called every few seconds.
+    pub(super) fn housekeeping(&mut self) {
+        self.take_markers();
+        self.find_ended();
+        if self.registry.is_empty()
+            && let Err(error) = self.probe.watch_failed_execs(false)
+        {
+            warn!(%error, "The probes for failed execs stay attached.");
+        }
+    }
+
+    fn take_markers(&mut self) {
+        let scan = match self.pending.scan(&self.logins) {
+            Ok(scan) => scan,
+            Err(error) => {
+                warn!(%error, "Markers of late logins cannot be read.");
+                return;
+            }
+        };
+        for rejected in &scan.rejected {
+            warn!(name = ?rejected.name, why = rejected.why, "Refused something that is no marker.");
+        }
+        for login in scan.logins {
+            let id = login.request.session_id;
+            // A stamp whose answer came too late left a marker as well.
+            if self.registry.by_id(id).is_none()
+                && let Err(error) = self.open_late(&login)
+            {
+                warn!(session = %id, error, "A late login could not be opened; its marker stays.");
+                continue;
+            }
+            if let Err(error) = self.pending.remove(id) {
+                warn!(%error, session = %id, "The marker of a late login stays.");
+            }
+        }
+    }
+
+    fn open_late(&mut self, login: &LateLogin) -> Result<(), String> {
+        let request = &login.request;
+        let now = boot_now();
+        let stamp = match (&login.facts, request.break_glass) {
+            (None, _) => Stamp::Missed,
+            (_, true) => Stamp::BreakGlass,
+            (_, false) => Stamp::Late,
+        };
+        let facts = login.facts.clone().unwrap_or_else(|| login.unknown_facts());
+        let marked_at = login.facts.is_some().then_some(now);
+        let mut session = opened(request, &facts, stamp, marked_at);
+        self.link_if_detached(&mut session);
+        let (id, audit_session) = (session.id, session.audit_session);
+        self.store_opened(session)?;
+        if login.facts.is_none() {
+            self.never_recorded(id, now);
+            return Ok(());
+        }
+        self.gap(Gap {
+            session: Some(id),
+            cause: GapCause::StampedLate,
+            events: None,
+            first_seq: None,
+            last_seq: None,
+            cpu: None,
+            from: request.hook_started,
+            to: now,
+        });
+        let marked = self.mark_tree(id.mark(), Some(login.leader.tgid), audit_session);
+        info!(session = %id, processes = marked, "Opened a session that was stamped late.");
+        Ok(())
+    }
+
+    /// Marks every process below `leader` and every one of the audit session. Twice: what was
+    /// forked during the first round, before its parent had its mark, is found in the second.
+    pub(super) fn mark_tree(
+        &mut self,
+        mark: Mark,
+        leader: Option<u32>,
+        audit_session: Option<AuditSessionId>,
+    ) -> usize {
+        if let Err(error) = self.probe.maps.open_session(mark, ROUGHLY) {
+            warn!(%error, "The kernel does not take a session.");
+            return 0;
+        }
+        if let Err(error) = self.probe.watch_failed_execs(true) {
+            warn!(%error, "Failed execs are not recorded.");
+        }
+        let mut marked = 0;
+        for _ in 0..2 {
+            for (tgid, how) in members(leader, audit_session) {
+                if self.probe.maps.task(tgid).is_some() {
+                    continue;
+                }
+                let task =
+                    TaskMark { session: mark, start: 0, marked: u32::from(how), reserved: 0 };
+                match self.probe.maps.mark_task(tgid, task) {
+                    Ok(()) => marked += 1,
+                    Err(error) => warn!(%error, tgid, "A process could not be marked."),
+                }
+                // It ended in between, and its exit came before its mark.
+                if !fs::exists(format!("/proc/{tgid}")).unwrap_or(true) {
+                    self.probe.maps.unmark_task(tgid);
+                }
+            }
+        }
+        marked
+    }
+
+    /// Ends sessions none of whose processes is left, though no last exit told of it: it was lost,
+    /// or the count was only rough.
+    fn find_ended(&mut self) {
+        let suspects: Vec<(Mark, wire::SessionCounters)> = self
+            .registry
+            .iter()
+            .filter_map(|(mark, _)| Some((mark, self.probe.maps.session(mark)?)))
+            .filter(|(_, counters)| {
+                counters.alive == 0
+                    || counters.alive > ROUGHLY / 2
+                    || counters.unmarked_forks > 0
+            })
+            .collect();
+        if suspects.is_empty() {
+            return;
+        }
+        let tasks = self.probe.maps.tasks();
+        let mut live: Vec<Mark> = Vec::new();
+        for (tgid, task) in tasks {
+            if fs::exists(format!("/proc/{tgid}")).unwrap_or(true) {
+                live.push(task.session);
+            } else {
+                self.probe.maps.unmark_task(tgid);
+            }
+        }
+        for (mark, _) in suspects {
+            if !live.contains(&mark) {
+                debug!(mark, "A session has no process left.");
+                self.last_process_ended(mark, boot_now());
+            }
+        }
+    }
+
+    /// Makes a session of a mark that nobody knows: the spool that knew it is gone.
+    pub(super) fn adopt(&mut self, mark: Mark) {
+        let session = super::recover::unknown_session(mark);
+        warn!(session = %session.id, "The kernel records a session that the spool knows nothing of.");
+        let id = session.id;
+        if self.store_opened(session).is_ok() {
+            self.gap(Gap {
+                session: Some(id),
+                cause: GapCause::SpoolDamaged,
+                events: None,
+                first_seq: None,
+                last_seq: None,
+                cpu: None,
+                from: BootNs(0),
+                to: boot_now(),
+            });
+        }
+    }
+}
+
+/// Lists processes below `leader`, itself included, and those of the audit session.
+fn members(leader: Option<u32>, audit_session: Option<AuditSessionId>) -> Vec<(u32, u16)> {
+    let processes: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|tgid: u32| {
+            let stat = fs::read(format!("/proc/{tgid}/stat")).ok()?;
+            Some((tgid, parse::stat(&stat)?.ppid))
+        })
+        .collect();
+    let mut tree: Vec<u32> = leader.into_iter().collect();
+    let mut seen = 0;
+    while seen < tree.len() {
+        let parent = tree[seen];
+        seen += 1;
+        let children = processes.iter().filter(|(_, ppid)| *ppid == parent);
+        let children: Vec<u32> =
+            children.map(|(tgid, _)| *tgid).filter(|tgid| !tree.contains(tgid)).collect();
+        tree.extend(children);
+    }
+    let of_session = |tgid: u32| {
+        let file = fs::read_to_string(format!("/proc/{tgid}/sessionid")).ok()?;
+        AuditSessionId::new(file.trim().parse().ok()?)
+    };
+    processes
+        .iter()
+        .filter_map(|&(tgid, _)| {
+            if audit_session.is_some() && of_session(tgid) == audit_session {
+                Some((tgid, wire::MARKED_AUDIT_SESSION))
+            } else {
+                tree.contains(&tgid).then_some((tgid, wire::MARKED_TREE))
+            }
+        })
+        .collect()
+}

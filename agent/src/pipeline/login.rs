@@ -1,0 +1,118 @@
+//! A login asks to be stamped: journal first, then the kernel, then the answer.
+
+use tracing::{info, warn};
+use vctl_common::id::SessionId;
+use vctl_common::session::{
+    CloseReason, Gap, GapCause, JournalEntry, Origin, SessionOpened, Stamp,
+};
+use vctl_common::time::BootNs;
+use vctl_common::wire::{self, TaskMark};
+
+use crate::config::Mode;
+use crate::session::boot_now;
+use crate::session::opened::opened;
+use crate::session::protocol::StampReply;
+use crate::session::server::Pending;
+
+use super::collector::{Collector, wall_offset};
+
+impl Collector {
+    /// Answers one login. The hook holds it until then, so the first command is never missed.
+    pub(super) fn stamp(&mut self, pending: Pending) {
+        let session = pending.request.session_id;
+        let reply = match self.admit(&pending) {
+            Ok(()) => StampReply::Stamped,
+            Err(reason) => {
+                warn!(%session, reason, "A login could not be stamped.");
+                StampReply::Refused { reason }
+            }
+        };
+        if pending.reply.send(reply).is_err() {
+            // Its marker, if it left one, has the same id and is then found to be known.
+            warn!(%session, "A login did not wait for its stamp.");
+        }
+    }
+
+    fn admit(&mut self, pending: &Pending) -> Result<(), String> {
+        if self.config.mode == Mode::Strict
+            && let Some(why) = &self.unhealthy
+        {
+            return Err(format!("the spool cannot be written: {why}"));
+        }
+        let mut session =
+            opened(&pending.request, &pending.login, Stamp::InTime, Some(boot_now()));
+        self.link_if_detached(&mut session);
+        self.open(session)
+    }
+
+    /// Finds out which login the work of a daemon most likely comes from.
+    pub(super) fn link_if_detached(&self, session: &mut SessionOpened) {
+        if let Origin::Detached { from } = &mut session.origin {
+            *from = self.registry.detached_from(session.login_uid, &session.login_user);
+        }
+    }
+
+    /// Opens a session of one process, which has done nothing yet that is to be recorded.
+    fn open(&mut self, session: SessionOpened) -> Result<(), String> {
+        let (id, leader, cgroup) = (session.id, session.leader.tgid, session.cgroup);
+        self.store_opened(session)?;
+        let kernel = self.probe.maps.open_session(id.mark(), 1).and_then(|()| {
+            let mark = TaskMark {
+                session: id.mark(),
+                // The probe fills it in: /proc has it to the clock tick only.
+                start: 0,
+                marked: u32::from(wire::MARKED_LINEAGE),
+                reserved: 0,
+            };
+            self.probe.maps.mark_task(leader, mark)
+        });
+        if let Err(error) = kernel {
+            self.never_recorded(id, boot_now());
+            return Err(error.to_string());
+        }
+        if let Err(error) = self.probe.watch_failed_execs(true) {
+            warn!(%error, "Failed execs are not recorded.");
+        }
+        info!(session = %id, leader, cgroup = cgroup.map(|c| c.0), "Opened a session.");
+        Ok(())
+    }
+
+    /// Writes who a session belongs to, durably, and enters it in the registry.
+    pub(super) fn store_opened(&mut self, session: SessionOpened) -> Result<(), String> {
+        let entry = JournalEntry::Opened(Box::new(session.clone()));
+        let mut batch = std::mem::take(&mut self.batch);
+        let result = batch
+            .push_journal(&entry)
+            .and_then(|()| self.writer.commit_durable(&mut batch, None, wall_offset()));
+        batch.clear();
+        self.batch = batch;
+        if self.note_health(result) {
+            self.registry.open(session);
+            return Ok(());
+        }
+        let why = self.unhealthy.clone().unwrap_or_default();
+        if self.config.mode == Mode::Strict {
+            return Err(why);
+        }
+        // The kernel records all the same, and the ring keeps it until there is room on the disk.
+        self.registry.open(session);
+        self.outbox.push_front(entry);
+        Ok(())
+    }
+
+    /// Says of a session in the spool that the kernel would not take it.
+    pub(super) fn never_recorded(&mut self, id: SessionId, to: BootNs) {
+        let from = self.registry.by_id(id).map_or(to, |session| session.opened.opened_at);
+        self.gap(Gap {
+            session: Some(id),
+            cause: GapCause::ProbeAway,
+            events: None,
+            first_seq: None,
+            last_seq: None,
+            cpu: None,
+            from,
+            to,
+        });
+        self.close(id.mark(), to, CloseReason::NeverRecorded, None);
+    }
+}

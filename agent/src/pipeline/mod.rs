@@ -1,0 +1,135 @@
+//! READ FIRST: the collector's one loop.
+//!
+//! ```text
+//! ring ──drain──▶ decode ▶ attribute ▶ redact ▶ spool batch ──commit──▶ ring given back
+//! hook ──stamp──▶ journal entry, durable ▶ kernel mark ▶ answer to the hook
+//! ```
+//!
+//! One thread, no queues: what has not been written to the spool is still in the ring, and a
+//! `kill -9` at any line loses nothing. The ring is read on a timer, because waking the agent costs
+//! the kernel twenty times what a record does: often while a session is busy, less and less often
+//! when it is quiet.
+
+mod collector;
+mod drain;
+mod ending;
+mod late;
+mod login;
+mod recover;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::session::login::LoginReader;
+use crate::session::server::Server;
+
+use collector::Collector;
+
+/// Between two looks at the ring of a busy session.
+const BUSY: Duration = Duration::from_millis(25);
+/// And of one that has been quiet for some seconds.
+const IDLE: Duration = Duration::from_millis(1000);
+/// Looking after what no event tells of: markers of late logins, sessions whose end was lost.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// Without a session there is nothing to look after but markers.
+const NO_SESSION: Duration = Duration::from_secs(30);
+/// Logins that may wait for the loop.
+const LOGINS: usize = 64;
+
+/// Runs the collector until it is told to stop. What is in the kernel stays there.
+///
+/// # Errors
+/// Whatever keeps it from starting: another agent, a kernel the probe must not run on, a spool
+/// that cannot be written.
+pub fn collect(config: Config) -> anyhow::Result<()> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(run(config))
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let server = Server::bind(&config.run_dir)?;
+    let mut collector = Collector::start(config)?;
+    let (sender, mut logins) = mpsc::channel(LOGINS);
+    let server = tokio::spawn(server.run(LoginReader::host(), sender));
+    info!(sessions = collector.sessions(), "The collector is ready.");
+    // Not run by systemd: nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let watchdog = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
+
+    let mut pace = Pace::new();
+    let mut housekeeping = Instant::now();
+    loop {
+        let next = pace.next_drain(collector.sessions() > 0).min(housekeeping);
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            Some(login) = logins.recv() => {
+                collector.stamp(login);
+                pace.wake();
+            }
+            () = sleep_until(next) => {
+                if Instant::now() >= housekeeping {
+                    collector.housekeeping();
+                    if watchdog.is_some() {
+                        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+                    }
+                    let wait = if collector.sessions() > 0 { HOUSEKEEPING } else { NO_SESSION };
+                    housekeeping = Instant::now() + wait.min(watchdog.unwrap_or(wait));
+                }
+                pace.drained(collector.drain());
+            }
+        }
+    }
+    server.abort();
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    collector.drain();
+    if collector.sessions() > 0 {
+        warn!(
+            sessions = collector.sessions(),
+            "Stopped with sessions open: the probe goes on recording them into its ring."
+        );
+    }
+    Ok(())
+}
+
+/// When to look at the ring next.
+struct Pace {
+    interval: Duration,
+    next: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { interval: BUSY, next: Instant::now() }
+    }
+
+    fn next_drain(&self, sessions: bool) -> Instant {
+        // Without a session nothing can be in the ring.
+        if sessions { self.next } else { self.next.max(Instant::now() + NO_SESSION) }
+    }
+
+    fn wake(&mut self) {
+        self.interval = BUSY;
+        self.next = self.next.min(Instant::now() + BUSY);
+    }
+
+    /// Doubles the wait once a second's worth of looks have found nothing: from 25 ms to a second
+    /// in less than five.
+    fn drained(&mut self, busy: bool) {
+        self.interval = if busy { BUSY } else { (self.interval.mul_f32(1.25)).min(IDLE) };
+        self.next = Instant::now() + self.interval;
+    }
+}

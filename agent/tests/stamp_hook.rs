@@ -1,0 +1,464 @@
+//! The hook as PAM runs it: the real program, its exit status, its marker and its patience.
+//!
+//! Needs no root: everything the hook trusts has to belong to whoever runs it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use vctl_agent::session::login::LoginReader;
+use vctl_agent::session::pending::{Marker, PendingDir};
+use vctl_agent::session::protocol::{StampReply, StampRequest, decode_request, encode};
+use vctl_agent::session::server::{BindError, Pending, Server};
+
+/// What the hook may take beyond its own deadline on a machine that is busy with other tests.
+const SLACK: Duration = Duration::from_millis(1500);
+
+/// A host with a run directory, a pending directory and a configuration.
+struct Host {
+    dir: tempfile::TempDir,
+}
+
+impl Host {
+    fn new(config: &str) -> Self {
+        let host = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(host.path("run")).unwrap();
+        let dir = host.dir.path().display();
+        host.write_config(&format!(
+            "run_dir: {dir}/run\npending_dir: {dir}/pending\n{config}\n"
+        ));
+        host
+    }
+
+    fn write_config(&self, text: &str) {
+        fs::write(self.path("agent.yaml"), text).unwrap();
+        fs::set_permissions(self.path("agent.yaml"), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn hook(&self) -> Command {
+        let mut hook = Command::new(env!("CARGO_BIN_EXE_vctl-agent"));
+        hook.arg("stamp")
+            .arg("--config")
+            .arg(self.path("agent.yaml"));
+        hook.env_clear()
+            .env("PAM_TYPE", "open_session")
+            .env("PAM_SERVICE", "sshd")
+            .env("PAM_USER", "root")
+            .env("PAM_RHOST", "10.0.0.9")
+            .env("SSH_AUTH_INFO_0", "publickey ssh-ed25519 AAAA\n")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        hook
+    }
+
+    fn listen(&self) -> UnixListener {
+        UnixListener::bind(self.path("run/agent.sock")).unwrap()
+    }
+
+    fn markers(&self) -> Vec<Marker> {
+        let Ok(entries) = fs::read_dir(self.path("pending")) else {
+            return Vec::new();
+        };
+        entries
+            .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+            .map(|bytes| serde_json::from_slice(&bytes).unwrap())
+            .collect()
+    }
+}
+
+fn timed(mut hook: Command) -> (i32, String, Duration) {
+    let started = Instant::now();
+    let Output { status, stderr, .. } = hook.output().unwrap();
+    (
+        status.code().unwrap(),
+        String::from_utf8(stderr).unwrap(),
+        started.elapsed(),
+    )
+}
+
+/// Answers one request, and returns it.
+fn answer(listener: UnixListener, reply: StampReply) -> thread::JoinHandle<StampRequest> {
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut line = Vec::new();
+        BufReader::new(&stream)
+            .read_until(b'\n', &mut line)
+            .unwrap();
+        stream.write_all(&encode(&reply).unwrap()).unwrap();
+        decode_request(&line).unwrap()
+    })
+}
+
+#[test]
+fn a_stamped_login_goes_on_and_leaves_no_marker() {
+    let host = Host::new("mode: strict");
+    let collector = answer(host.listen(), StampReply::Stamped);
+    let (code, stderr, _) = timed(host.hook());
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let request = collector.join().unwrap();
+    assert_eq!(request.user, "root");
+    assert_eq!(request.rhost.as_deref(), Some("10.0.0.9"));
+    assert_eq!(
+        request.auth_info.as_deref(),
+        Some("publickey ssh-ed25519 AAAA\n")
+    );
+    assert!(!host.path("pending").exists());
+}
+
+#[test]
+fn other_moments_of_pam_and_changing_user_cost_nothing_and_say_nothing() {
+    let host = Host::new("mode: strict");
+    for (name, value) in [
+        ("PAM_TYPE", "close_session"),
+        ("PAM_TYPE", "auth"),
+        ("PAM_SERVICE", "sudo"),
+    ] {
+        let mut hook = host.hook();
+        hook.env(name, value);
+        let (code, stderr, _) = timed(hook);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{name}={value}");
+    }
+    assert!(host.markers().is_empty());
+}
+
+#[test]
+fn without_a_collector_best_effort_lets_in_and_leaves_a_marker_for_the_login_process() {
+    let host = Host::new("mode: best-effort");
+    let (code, _, took) = timed(host.hook());
+    assert_eq!(code, 0);
+    assert!(took < Duration::from_millis(500) + SLACK, "{took:?}");
+    let markers = host.markers();
+    assert_eq!(markers.len(), 1);
+    assert_eq!(markers[0].leader.tgid, std::process::id());
+    assert!(!markers[0].request.break_glass);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&host.path("pending")), 0o700);
+    let file = fs::read_dir(host.path("pending"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    assert_eq!(mode(&file), 0o600);
+
+    let mut pending = PendingDir::new(&host.path("pending"));
+    let scan = pending.scan(&LoginReader::host()).unwrap();
+    assert_eq!((scan.logins.len(), scan.rejected.len()), (1, 0));
+    assert_eq!(
+        scan.logins[0].facts.as_ref().unwrap().leader,
+        markers[0].leader
+    );
+    pending.remove(markers[0].request.session_id).unwrap();
+    assert!(host.markers().is_empty());
+}
+
+#[test]
+fn without_a_collector_strict_refuses_and_says_why() {
+    let host = Host::new("mode: strict");
+    let (code, stderr, took) = timed(host.hook());
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains("login refused") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+    assert!(took < Duration::from_millis(500) + SLACK, "{took:?}");
+    assert!(host.markers().is_empty());
+}
+
+#[test]
+fn a_collector_that_restarts_is_waited_for() {
+    let host = Host::new("mode: strict");
+    let socket = host.path("run/agent.sock");
+    let collector = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(150));
+        answer(UnixListener::bind(socket).unwrap(), StampReply::Stamped)
+            .join()
+            .unwrap()
+    });
+    assert_eq!(timed(host.hook()).0, 0);
+    collector.join().unwrap();
+}
+
+#[test]
+fn a_refused_login_is_refused_in_strict_and_marked_in_best_effort() {
+    for (mode, expected, markers) in [("strict", 1, 0), ("best-effort", 0, 1)] {
+        let host = Host::new(&format!("mode: {mode}"));
+        let reply = StampReply::Refused {
+            reason: "the spool is full".to_owned(),
+        };
+        let collector = answer(host.listen(), reply);
+        let (code, stderr, _) = timed(host.hook());
+        collector.join().unwrap();
+        assert_eq!(code, expected, "{mode}");
+        assert_eq!(
+            stderr.contains("the spool is full"),
+            mode == "strict",
+            "{stderr}"
+        );
+        assert_eq!(host.markers().len(), markers, "{mode}");
+    }
+}
+
+#[test]
+fn the_break_glass_group_gets_in_where_strict_refuses_everybody_else() {
+    // `root` is in the group `root` on every Linux, `nobody` is not.
+    let host = Host::new("mode: strict\nbreak_glass_group: root");
+    assert_eq!(timed(host.hook()).0, 0);
+    let markers = host.markers();
+    assert_eq!(markers.len(), 1);
+    assert!(markers[0].request.break_glass);
+    for user in ["nobody", "no such user", ""] {
+        let mut hook = host.hook();
+        hook.env("PAM_USER", user);
+        assert_eq!(timed(hook).0, 1, "{user:?}");
+    }
+}
+
+#[test]
+fn a_collector_that_is_stopped_costs_two_seconds_and_no_more() {
+    let host = Host::new("mode: best-effort");
+    // Accepts, as the kernel does for a stopped process, and never reads.
+    let _listener = host.listen();
+    let (code, _, took) = timed(host.hook());
+    assert_eq!(code, 0);
+    assert!(
+        took >= Duration::from_millis(1900) && took < Duration::from_secs(2) + SLACK,
+        "{took:?}"
+    );
+    assert_eq!(host.markers().len(), 1);
+}
+
+#[test]
+fn a_stopped_collector_with_a_full_backlog_costs_two_seconds_and_no_more() {
+    let host = Host::new("mode: strict");
+    let listener = host.listen();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let _fills_it = UnixStream::connect(host.path("run/agent.sock")).unwrap();
+    let (code, _, took) = timed(host.hook());
+    assert_eq!(code, 1);
+    assert!(
+        took >= Duration::from_millis(1900) && took < Duration::from_secs(2) + SLACK,
+        "{took:?}"
+    );
+    assert!(listener.as_raw_fd() > 0);
+}
+
+#[test]
+fn an_answer_that_drips_in_does_not_stretch_the_deadline() {
+    let host = Host::new("mode: strict");
+    let listener = host.listen();
+    let dripping = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        while stream.write_all(b" ").is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let (code, _, took) = timed(host.hook());
+    assert_eq!(code, 1);
+    assert!(took < Duration::from_secs(2) + SLACK, "{took:?}");
+    dripping.join().unwrap();
+}
+
+#[test]
+fn a_socket_that_others_could_have_put_there_is_not_asked() {
+    let host = Host::new("mode: strict");
+    let _listener = host.listen();
+    fs::set_permissions(host.path("run"), fs::Permissions::from_mode(0o777)).unwrap();
+    let (code, stderr, took) = timed(host.hook());
+    assert_eq!(code, 1);
+    assert!(stderr.contains("can be written by others"), "{stderr}");
+    assert!(took < SLACK, "{took:?}");
+}
+
+#[test]
+fn the_environment_of_the_login_decides_nothing() {
+    // With `pam_env.so user_readenv=1` the person logging in writes it.
+    let host = Host::new("mode: strict");
+    let mut hook = host.hook();
+    hook.env("VCTL_AGENT_MODE", "best-effort")
+        .env("VCTL_AGENT_CONFIG", "/dev/null");
+    assert_eq!(timed(hook).0, 1);
+}
+
+#[test]
+fn a_broken_file_locks_nobody_out_unless_pam_says_strict() {
+    let host = Host::new("");
+    for broken in ["mode: [", "mode: stricct\n", "\u{0}", "unknown: 1\n"] {
+        host.write_config(broken);
+        let directories = |mut hook: Command| {
+            hook.arg("--run-dir").arg(host.path("run"));
+            hook.arg(format!("--pending-dir={}", host.path("pending").display()));
+            hook
+        };
+        assert_eq!(timed(directories(host.hook())).0, 0, "{broken:?}");
+        let mut strict = directories(host.hook());
+        strict.args(["--mode", "strict"]);
+        assert_eq!(timed(strict).0, 1, "{broken:?}");
+    }
+    assert_eq!(host.markers().len(), 4);
+}
+
+#[test]
+fn a_marker_directory_that_is_a_link_is_not_followed() {
+    let host = Host::new("mode: best-effort");
+    fs::create_dir(host.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(host.path("elsewhere"), host.path("pending")).unwrap();
+    assert_eq!(timed(host.hook()).0, 0);
+    assert_eq!(fs::read_dir(host.path("elsewhere")).unwrap().count(), 0);
+}
+
+/// Runs the real server for the time `body` takes, answering every login with `reply`.
+fn served<T: Send + 'static>(
+    host: &Host,
+    reply: Option<StampReply>,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> (T, Vec<Pending>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = Server::bind(&host.path("run")).unwrap();
+        let (sender, mut logins) = tokio::sync::mpsc::channel(16);
+        let running = tokio::spawn(server.run(LoginReader::host(), sender));
+        let body = tokio::task::spawn_blocking(body);
+        tokio::pin!(body);
+        let mut seen = Vec::new();
+        let result = loop {
+            tokio::select! {
+                result = &mut body => break result.unwrap(),
+                Some(mut login) = logins.recv() => {
+                    let (unused, _) = tokio::sync::oneshot::channel();
+                    let answer = std::mem::replace(&mut login.reply, unused);
+                    if let Some(reply) = reply.clone() {
+                        answer.send(reply).unwrap();
+                    }
+                    seen.push(login);
+                }
+            }
+        };
+        drop(logins);
+        running.await.unwrap();
+        (result, seen)
+    })
+}
+
+#[test]
+fn the_server_names_the_parent_of_the_hook_as_the_login() {
+    let host = Host::new("mode: strict");
+    let hook = host.hook();
+    let ((code, ..), seen) = served(&host, Some(StampReply::Stamped), move || timed(hook));
+    assert_eq!(code, 0);
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].login.leader.tgid, std::process::id());
+    assert_eq!(seen[0].request.user, "root");
+}
+
+#[test]
+fn a_pipeline_that_drops_the_login_is_no_answer() {
+    let host = Host::new("mode: strict");
+    let hook = host.hook();
+    let ((code, stderr, _), seen) = served(&host, None, move || timed(hook));
+    assert_eq!((code, seen.len()), (1, 1));
+    assert!(stderr.contains("without an answer"), "{stderr}");
+}
+
+#[test]
+fn forged_lines_are_answered_or_dropped_and_the_server_goes_on() {
+    let host = Host::new("mode: strict");
+    let socket = host.path("run/agent.sock");
+    let hook = host.hook();
+    let ((lines, code), seen) = served(&host, Some(StampReply::Stamped), move || {
+        let lines: Vec<String> = [&b"not json\n"[..], b"{\"version\":9}\n", b"\xff\xfe\n"]
+            .iter()
+            .map(|line| {
+                let mut stream = UnixStream::connect(&socket).unwrap();
+                stream.write_all(line).unwrap();
+                let mut answer = String::new();
+                BufReader::new(stream).read_line(&mut answer).unwrap();
+                answer
+            })
+            .collect();
+        // One that never ends its line, one that sends without end, one that goes away.
+        let _silent = UnixStream::connect(&socket).unwrap();
+        let mut endless = UnixStream::connect(&socket).unwrap();
+        let chunk = vec![b'x'; 64 * 1024];
+        while endless.write_all(&chunk).is_ok() {}
+        drop(UnixStream::connect(&socket).unwrap());
+        (lines, timed(hook).0)
+    });
+    assert!(
+        lines.iter().all(|line| line.contains("\"refused\"")),
+        "{lines:?}"
+    );
+    assert_eq!((code, seen.len()), (0, 1));
+}
+
+#[test]
+fn fifty_logins_at_once_are_all_stamped() {
+    let host = Host::new("mode: strict");
+    let hooks: Vec<Command> = (0..50).map(|_| host.hook()).collect();
+    let (codes, seen) = served(&host, Some(StampReply::Stamped), move || {
+        let children: Vec<Child> = hooks
+            .into_iter()
+            .map(|mut hook| hook.spawn().unwrap())
+            .collect();
+        children
+            .into_iter()
+            .map(|mut child| child.wait().unwrap().code().unwrap())
+            .collect::<Vec<_>>()
+    });
+    assert!(codes.iter().all(|code| *code == 0), "{codes:?}");
+    assert_eq!(seen.len(), 50);
+}
+
+#[test]
+fn a_second_agent_does_not_take_the_socket_and_a_dead_one_leaves_it() {
+    let host = Host::new("");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let _inside = runtime.enter();
+    let first = Server::bind(&host.path("run")).unwrap();
+    assert!(matches!(
+        Server::bind(&host.path("run")),
+        Err(BindError::InUse { .. })
+    ));
+    drop(first);
+    // Its socket file is still there, and nobody answers on it.
+    assert!(host.path("run/agent.sock").exists());
+    Server::bind(&host.path("run")).unwrap();
+}
+
+#[test]
+fn a_file_in_the_place_of_the_socket_is_not_removed() {
+    let host = Host::new("");
+    fs::write(host.path("run/agent.sock"), "precious").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let _inside = runtime.enter();
+    assert!(matches!(
+        Server::bind(&host.path("run")),
+        Err(BindError::Unsafe { .. })
+    ));
+    assert_eq!(
+        fs::read_to_string(host.path("run/agent.sock")).unwrap(),
+        "precious"
+    );
+}

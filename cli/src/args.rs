@@ -1,0 +1,45 @@
+//! The command line as a whole. Each command's own arguments are in its file.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::session::SessionArgs;
+
+/// Examples first: they answer most questions.
+pub(crate) const TEMPLATE: &str = "\
+{about-with-newline}
+{before-help}{usage-heading} {usage}
+
+{all-args}{after-help}";
+
+/// Short-lived access to servers, and a record of what was done with it
+#[derive(Debug, Parser)]
+#[command(
+    name = "vctl",
+    version,
+    help_template = TEMPLATE,
+    before_help = "\
+Examples:
+  vctl session --local                  Sessions recorded on this host, newest first
+  vctl session --local 7341             What the holder of certificate 7341 did
+  vctl session --local 7341 --tree      The same, as processes and their children
+  vctl session --local --follow         What everybody does, as it happens",
+    after_help = "\
+Exit status:
+   0  success, also when the reader of a pipe goes away
+   1  failure
+   2  wrong usage
+  66  what was asked for does not exist
+  77  permission denied",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Session(SessionArgs),
+}

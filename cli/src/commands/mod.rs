@@ -1,0 +1,3 @@
+//! One command, one file: its arguments on top, one `run` below.
+
+pub(crate) mod session;

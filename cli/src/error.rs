@@ -1,0 +1,83 @@
+//! The one error of the command line: what failed, why, and the way out.
+
+use std::error::Error;
+use std::io;
+
+use crate::exit_code::Exit;
+
+/// An error as a person reads it.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+    /// From the outermost to the root.
+    pub(crate) causes: Vec<String>,
+    /// The next command to run.
+    pub(crate) hint: Option<String>,
+}
+
+impl CliError {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            causes: Vec::new(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds `error` and everything it was caused by.
+    pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            self.causes.push(error.to_string());
+            cause = error.source();
+        }
+        self
+    }
+}
+
+/// A command ends with an error, or because nobody reads its output any more.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Error(CliError),
+    /// `vctl session ... | head`: the reader has all it wants, so this is success.
+    ReaderGone,
+}
+
+impl From<CliError> for Stop {
+    fn from(error: CliError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Every `io::Error` that reaches a command by `?` comes from writing its output; reading fails
+/// with an error of the store.
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::ReaderGone;
+        }
+        CliError::new(Exit::Failure, "cannot write the output")
+            .caused_by(&error)
+            .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_no_error() {
+        let gone = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(matches!(Stop::from(gone), Stop::ReaderGone));
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(matches!(Stop::from(full), Stop::Error(_)));
+    }
+}

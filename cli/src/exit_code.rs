@@ -1,0 +1,21 @@
+//! What the shell is told.
+
+use std::process::ExitCode;
+
+/// Why `vctl` ended. The numbers above 2 are those of sysexits(3), listed in `--help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Success = 0,
+    Failure = 1,
+    Usage = 2,
+    /// What was asked for does not exist.
+    NotFound = 66,
+    /// It exists, and this user may not read it.
+    Permission = 77,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,214 @@
+//! Who, where, when: the block above a timeline, and what it says about completeness below.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use vctl_common::session::{Auth, CloseReason, GapCause, Origin, Stamp};
+
+use super::{BAD, BOLD, DIM, WARN, sanitize::text, time};
+use crate::view::{Hole, Missing, Session};
+
+pub(crate) fn write(out: &mut dyn Write, session: &Session) -> io::Result<()> {
+    write_opening(out, session)?;
+    writeln!(out, "  {DIM}{:9}{DIM:#} {}", "closed", closed(session))
+}
+
+/// Writes what is known when a session begins.
+pub(crate) fn write_opening(out: &mut dyn Write, session: &Session) -> io::Result<()> {
+    let opened = &session.opened;
+    writeln!(out, "{BOLD}session {}{BOLD:#}", opened.id)?;
+    let mut field = |name: &str, value: &str| writeln!(out, "  {DIM}{name:9}{DIM:#} {value}");
+    field("who", &who(&opened.auth))?;
+    if let Some(certificate) = &opened.auth.certificate {
+        let serial = certificate
+            .serial
+            .map_or_else(|| "none".to_owned(), |serial| serial.to_string());
+        let ca = text(&certificate.ca_fingerprint);
+        field("serial", &format!("{serial} of CA {ca}"))?;
+    }
+    if let Some(problem) = &opened.auth.problem {
+        field("problem", &text(problem))?;
+    }
+    let mut login = format!("{} on {}", text(&opened.login_user), text(&session.host));
+    if let Some(source) = source(session) {
+        let _ = write!(login, " from {source}");
+    }
+    if let Some(tty) = &opened.tty {
+        let _ = write!(login, ", {}", text(tty));
+    }
+    field("login", &format!("{login} ({})", text(&opened.service)))?;
+    if let Some(stamp) = stamp(opened.stamp) {
+        field("stamped", &format!("{WARN}{stamp}{WARN:#}"))?;
+    }
+    if let Some(origin) = detached(&opened.origin) {
+        field("detached", &origin)?;
+    }
+    field("opened", &time::millis(session.opened_at()))
+}
+
+/// Returns the last word on a session: whether this is everything.
+pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result<()> {
+    let stored = session.stored;
+    let plural = if stored == 1 { "" } else { "s" };
+    match (session.missing(), session.closed.is_some()) {
+        (Some(missing), _) => writeln!(
+            out,
+            "{BAD}INCOMPLETE: {}{BAD:#}, {stored} event{plural} stored{}",
+            missing_with_time(missing, session),
+            if session.closed.is_some() {
+                ""
+            } else {
+                " so far"
+            },
+        ),
+        (None, true) if stored == 0 => writeln!(out, "complete: no event"),
+        (None, true) if stored == 1 => writeln!(out, "complete: the only event"),
+        (None, true) => writeln!(out, "complete: all {stored} events"),
+        (None, false) => writeln!(
+            out,
+            "still open: {stored} event{plural} so far, none missing"
+        ),
+    }
+}
+
+/// Returns the person: the key id of the certificate, else what else is known.
+pub(crate) fn who(auth: &Auth) -> String {
+    let method = || {
+        auth.method
+            .as_deref()
+            .map_or_else(|| "unknown".to_owned(), text)
+    };
+    match (&auth.certificate, &auth.key_fingerprint) {
+        (Some(certificate), _) if certificate.key_id.is_empty() => "(empty key id)".to_owned(),
+        (Some(certificate), _) => text(&certificate.key_id),
+        (None, Some(fingerprint)) => format!("(no certificate) key {}", text(fingerprint)),
+        (None, None) => format!("(no certificate) {}", method()),
+    }
+}
+
+/// Returns the address the client came from.
+pub(crate) fn source(session: &Session) -> Option<String> {
+    let opened = &session.opened;
+    match (opened.source_ip, opened.source_port) {
+        (Some(ip), Some(port)) => Some(format!("{ip} port {port}")),
+        (Some(ip), None) => Some(ip.to_string()),
+        (None, _) => opened.remote_host.as_deref().map(text),
+    }
+}
+
+/// Returns `3 events missing between .. and ..`, as a line of the timeline has it.
+pub(crate) fn hole(hole: &Hole, session: &Session) -> String {
+    let from = time::clock(session.wall.wall_time(hole.from));
+    let to = time::clock(session.wall.wall_time(hole.to));
+    let cause = hole.cause.map_or("nobody recorded why", cause);
+    match (hole.cause, hole.events) {
+        (Some(GapCause::StampedLate), None) => {
+            format!("nothing recorded from the login at {from} to the mark at {to} ({cause})")
+        }
+        (_, Some(1)) => format!("1 event missing between {from} and {to} ({cause})"),
+        (_, Some(events)) => format!("{events} events missing between {from} and {to} ({cause})"),
+        (_, None) => {
+            format!("an unknown number of events missing between {from} and {to} ({cause})")
+        }
+    }
+}
+
+/// Returns `12 missing`, `at least 12 missing`, `some missing`.
+pub(crate) fn missing(missing: Missing) -> String {
+    match (missing.counted, missing.uncounted) {
+        (0, _) => "some missing".to_owned(),
+        (counted, false) => format!("{counted} missing"),
+        (counted, true) => format!("at least {counted} missing"),
+    }
+}
+
+fn missing_with_time(what: Missing, session: &Session) -> String {
+    let first = session.holes.iter().map(|hole| hole.from).min();
+    let last = session.holes.iter().map(|hole| hole.to).max();
+    let when = match (first, last) {
+        (Some(first), Some(last)) => format!(
+            " between {} and {}",
+            time::clock(session.wall.wall_time(first)),
+            time::clock(session.wall.wall_time(last))
+        ),
+        _ => String::new(),
+    };
+    let late = match session.opened.stamp {
+        Stamp::InTime => "",
+        Stamp::Late | Stamp::BreakGlass => " (stamped late)",
+        Stamp::Missed => " (nothing of it was recorded)",
+    };
+    format!("{}{when}{late}", missing(what))
+}
+
+fn closed(session: &Session) -> String {
+    let (Some(closed), Some(at), Some(lasted)) =
+        (&session.closed, session.closed_at(), session.duration())
+    else {
+        return "still open".to_owned();
+    };
+    let why = match closed.reason {
+        CloseReason::LastProcessEnded => "last process ended",
+        CloseReason::HostRebooted => "the host went down",
+        CloseReason::ProbeDetached => "the probe was detached",
+        CloseReason::NeverRecorded => "before it could be recorded",
+    };
+    let mut line = format!(
+        "{} after {} ({why})",
+        time::millis(at),
+        time::duration(lasted)
+    );
+    // Half a second is what a shell and sshd may take to go; more is work left behind.
+    if let Some(left) = closed.leader_ended_at.map(|left| closed.at.since(left))
+        && left.as_millis() > 500
+    {
+        let left = time::duration(left);
+        let _ = write!(
+            line,
+            ", background work went on for {left} after the login ended"
+        );
+    }
+    line
+}
+
+fn stamp(stamp: Stamp) -> Option<&'static str> {
+    match stamp {
+        Stamp::InTime => None,
+        Stamp::Late => Some("late: the agent did not answer at login, so the beginning is missing"),
+        Stamp::BreakGlass => {
+            Some("late: let in by the break-glass group while the agent did not answer")
+        }
+        Stamp::Missed => Some("never: the login was over before the agent saw it"),
+    }
+}
+
+fn detached(origin: &Origin) -> Option<String> {
+    match origin {
+        Origin::Login => None,
+        Origin::Detached { from: None } => Some("from an unknown session".to_owned()),
+        Origin::Detached { from: Some(link) } => {
+            let serial = link
+                .serial
+                .map(|serial| format!(" (serial {serial})"))
+                .unwrap_or_default();
+            Some(format!(
+                "from session {}{serial}, inferred: {}",
+                link.session,
+                text(&link.because)
+            ))
+        }
+    }
+}
+
+fn cause(cause: GapCause) -> &'static str {
+    match cause {
+        GapCause::RingFull => "the ring was full",
+        GapCause::ProbeSkipped => "the kernel skipped the probe",
+        GapCause::MarksFull => "the map of marked processes was full",
+        GapCause::StampedLate => "stamped late",
+        GapCause::ProbeAway => "the probe was away",
+        GapCause::Undecodable => "records could not be decoded",
+        GapCause::SpoolCap => "dropped: the spool reached its cap",
+        GapCause::SpoolDamaged => "the spool is damaged",
+    }
+}

@@ -1,0 +1,111 @@
+//! JSON whose text is harmless on a terminal.
+//!
+//! JSON itself only asks for controls below U+0020 to be escaped. C1 controls, bidi controls and
+//! what else cannot be seen may be written as `\uNNNN` too, and the value stays the same.
+
+use std::io::{self, Write};
+
+use serde_json::Serializer;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+
+use crate::render::sanitize;
+
+pub(super) fn pretty<W: Write>(out: W) -> Serializer<W, Visible<PrettyFormatter<'static>>> {
+    Serializer::with_formatter(out, Visible(PrettyFormatter::new()))
+}
+
+pub(super) fn compact<W: Write>(out: W) -> Serializer<W, Visible<CompactFormatter>> {
+    Serializer::with_formatter(out, Visible(CompactFormatter))
+}
+
+/// A formatter that spells out what is not plainly visible.
+pub(super) struct Visible<F>(F);
+
+impl<F: Formatter> Formatter for Visible<F> {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut plain = 0;
+        for (index, c) in fragment.char_indices() {
+            if sanitize::is_plain(c) {
+                continue;
+            }
+            out.write_all(&fragment.as_bytes()[plain..index])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}")?;
+            }
+            plain = index + c.len_utf8();
+        }
+        out.write_all(&fragment.as_bytes()[plain..])
+    }
+
+    fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.begin_array(out)
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.end_array(out)
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(out, first)
+    }
+
+    fn end_array_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.end_array_value(out)
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.begin_object(out)
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.end_object(out)
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(out, first)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(out)
+    }
+
+    fn end_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.0.end_object_value(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Serialize as _;
+
+    use super::*;
+
+    fn written(text: &str) -> String {
+        let mut out = Vec::new();
+        text.serialize(&mut compact(&mut out)).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_an_escape_in_json_too() {
+        assert_eq!(
+            written("a\u{9b}\u{202e}\u{e0041}b"),
+            r#""a\u009b\u202e\udb40\udc41b""#
+        );
+        assert_eq!(written("\x7f\n"), r#""\u007f\n""#);
+    }
+
+    proptest! {
+        #[test]
+        fn json_is_read_back_as_it_was_and_harmless(text in any::<String>()) {
+            let json = written(&text);
+            prop_assert!(json.chars().all(sanitize::is_plain), "{json:?}");
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+    }
+}

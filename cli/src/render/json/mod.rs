@@ -1,0 +1,194 @@
+//! Sessions as JSON, for programs. `docs/session-json.md` is its contract.
+//!
+//! Numbers of 64 bits that are ids or clock readings are strings: a JSON reader that keeps numbers
+//! as doubles would round them. Bytes that are no UTF-8 become `{"hex": "..."}`.
+
+mod escape;
+mod event;
+mod session;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use vctl_common::id::SessionId;
+
+use self::event::EventJson;
+use self::session::{GapJson, SessionJson, gap_json, session_json};
+use crate::view::{Event, History, Hole, Session};
+
+/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    sessions: Vec<SessionJson<'a>>,
+}
+
+/// One line of `--follow --json`.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum LiveJson<'a> {
+    Opened {
+        version: u32,
+        session: Box<SessionJson<'a>>,
+    },
+    Event {
+        session_id: SessionId,
+        event: Box<EventJson<'a>>,
+    },
+    Gap {
+        session_id: SessionId,
+        gap: GapJson,
+    },
+    Closed {
+        session: Box<SessionJson<'a>>,
+    },
+}
+
+/// Writes sessions without their events.
+pub(crate) fn write_list<'a>(
+    out: &mut dyn Write,
+    sessions: impl Iterator<Item = (&'a Session, u64)>,
+) -> io::Result<()> {
+    let sessions = sessions.map(|(session, commands)| session_json(session).listed(commands));
+    write_document(out, sessions.collect())
+}
+
+/// Writes sessions with everything that happened in them.
+pub(crate) fn write_histories(out: &mut dyn Write, histories: &[History]) -> io::Result<()> {
+    let sessions = histories
+        .iter()
+        .map(|history| session_json(&history.session).with(&history.events));
+    write_document(out, sessions.collect())
+}
+
+pub(crate) fn write_opened(out: &mut dyn Write, session: &Session) -> io::Result<()> {
+    let session = Box::new(session_json(session));
+    let version = VERSION;
+    write_line(out, &LiveJson::Opened { version, session })
+}
+
+pub(crate) fn write_event(out: &mut dyn Write, session: &Session, event: &Event) -> io::Result<()> {
+    write_line(
+        out,
+        &LiveJson::Event {
+            session_id: session.opened.id,
+            event: Box::new(EventJson::new(event)),
+        },
+    )
+}
+
+pub(crate) fn write_gap(out: &mut dyn Write, session: &Session, hole: &Hole) -> io::Result<()> {
+    write_line(
+        out,
+        &LiveJson::Gap {
+            session_id: session.opened.id,
+            gap: gap_json(session, hole),
+        },
+    )
+}
+
+pub(crate) fn write_closed(out: &mut dyn Write, session: &Session) -> io::Result<()> {
+    let session = Box::new(session_json(session));
+    write_line(out, &LiveJson::Closed { session })
+}
+
+fn write_document(out: &mut dyn Write, sessions: Vec<SessionJson>) -> io::Result<()> {
+    let version = VERSION;
+    let document = Document { version, sessions };
+    document.serialize(&mut escape::pretty(&mut *out))?;
+    writeln!(out)
+}
+
+fn write_line(out: &mut dyn Write, line: &LiveJson) -> io::Result<()> {
+    line.serialize(&mut escape::compact(&mut *out))?;
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use vctl_common::id::CertSerial;
+    use vctl_common::session::GapCause;
+
+    use super::*;
+    use crate::fixture::{Login, assert_golden, rendered, session_id};
+
+    fn history() -> History {
+        let mut login = Login::of_alice()
+            .exec_with(4102, 4101, &["sh", "", "x"], |exec| {
+                exec.argv[2] = b"\xff\x01".to_vec();
+                exec.exe.inode = u64::MAX;
+            })
+            .exec_failed(4103, 4102, 2, &["nope"])
+            .after_ms(3)
+            .killed(4102, 4101, 11)
+            .moved(
+                4101,
+                7002,
+                Some(session_id("0193f3a1-7c4e-7d61-9f0a-000000000001")),
+            )
+            .lost(4, 9, GapCause::RingFull);
+        let certificate = login.session().opened.auth.certificate.as_mut();
+        let certificate = certificate.unwrap();
+        certificate.serial = CertSerial::new(u64::MAX);
+        certificate.valid_before = u64::MAX;
+        login.closed()
+    }
+
+    #[test]
+    fn the_document_is_the_one_that_is_documented() {
+        let json = rendered(|out| write_histories(out, &[history()]));
+        assert_golden("session.json", &json);
+    }
+
+    #[test]
+    fn nothing_above_2_to_the_53_is_a_json_number() {
+        let json = rendered(|out| write_histories(out, &[history()]));
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_numbers_are_exact(&value);
+        assert_eq!(value["sessions"][0]["serial"], "18446744073709551615");
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_kept_as_hex() {
+        let json = rendered(|out| write_histories(out, &[history()]));
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let argv = &value["sessions"][0]["events"][0]["argv"];
+        assert_eq!(*argv, serde_json::json!(["sh", "", { "hex": "ff01" }]));
+    }
+
+    #[test]
+    fn live_json_is_one_object_a_line() {
+        let history = history();
+        let session = &history.session;
+        let lines = rendered(|out| {
+            write_opened(out, session)?;
+            for event in &history.events {
+                write_event(out, session, event)?;
+            }
+            write_gap(out, session, &session.holes[0])?;
+            write_closed(out, session)
+        });
+        let types: Vec<String> = lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|line| line["type"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(
+            types,
+            [
+                "opened", "event", "event", "event", "event", "gap", "closed"
+            ]
+        );
+    }
+
+    fn assert_numbers_are_exact(value: &serde_json::Value) {
+        match value {
+            serde_json::Value::Array(all) => all.iter().for_each(assert_numbers_are_exact),
+            serde_json::Value::Object(all) => all.values().for_each(assert_numbers_are_exact),
+            serde_json::Value::Number(n) => assert!(n.as_u64().unwrap() < 1 << 53, "{n}"),
+            _ => {}
+        }
+    }
+}

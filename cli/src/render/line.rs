@@ -1,0 +1,267 @@
+//! One line about one process: the columns that timeline, tree and live view share.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use anstyle::Style;
+use unicode_width::UnicodeWidthStr as _;
+use vctl_common::event::{Attribution, CgroupMoveEvent, ExecEvent, ExitEvent, ExitStatus};
+
+use super::{BAD, BOLD, DIM, Layout, WARN, sanitize, time};
+use crate::linux::{errno_name, signal_name};
+use crate::view::timeline::{End, Entry, How, Program, User, What};
+
+/// The cells of a line, escaped. Empty ones stay blank.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    pub(crate) time: Option<SystemTime>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) user: Option<User>,
+    pub(crate) result: Outcome,
+    pub(crate) duration: Option<Duration>,
+    /// Branches of a tree.
+    pub(crate) prefix: String,
+    pub(crate) what: String,
+    /// What a reader must not overlook; never cut.
+    pub(crate) notes: Vec<String>,
+}
+
+/// How it came out.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) text: String,
+    pub(crate) style: Style,
+}
+
+/// Says of a program without an end what that means: it runs, or the end was not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unended {
+    Running,
+    Unknown,
+    /// Live view: the end is a line of its own.
+    Follows,
+}
+
+impl Line {
+    /// Returns the line of `entry`; `None` for a hole, which is no process's.
+    pub(crate) fn of(entry: &Entry, unended: Unended) -> Option<Self> {
+        let event = &entry.event?.event;
+        let mut line = Self {
+            time: Some(entry.time),
+            pid: Some(event.process.tgid),
+            ..Self::default()
+        };
+        match &entry.what {
+            What::Program(program) => line.program(program, unended),
+            What::Failed { exec, errno, user } => {
+                line.user = Some(*user);
+                line.result = Outcome::bad(errno_name(*errno));
+                line.exec(exec);
+                line.notes.push("not executed".to_owned());
+            }
+            What::ForkEnded(exit) => {
+                line.ended(exit);
+                line.duration = Some(event.at.since(event.process.start));
+                "(forked)".clone_into(&mut line.what);
+            }
+            What::Moved(moved) => line.moved(moved, event_mark_note(moved)),
+            What::Hole(_) => return None,
+        }
+        line.notes.extend(entry.inferred().map(inferred));
+        Some(line)
+    }
+
+    pub(crate) fn write(&self, out: &mut dyn Write, layout: Layout) -> io::Result<()> {
+        // 22:01:02.123     4242  1000→root  exit 0        1.2s  sudo id
+        let time = self.time.map(time::clock).unwrap_or_default();
+        let pid = self.pid.map(|pid| pid.to_string()).unwrap_or_default();
+        let user = self.user.map(User::shown).unwrap_or_default();
+        let changed = self.user.is_some_and(|user| user.from != user.to);
+        let user_style = if changed { BOLD } else { Style::new() };
+        let duration = self.duration.map(time::duration).unwrap_or_default();
+        let Outcome { text, style } = &self.result;
+        write!(
+            out,
+            "{DIM}{time:12}{DIM:#} {pid:>7}  {user_style}{user:10}{user_style:#} \
+             {style}{text:10}{style:#} {DIM}{duration:>6}{DIM:#}  {DIM}{}{DIM:#}",
+            self.prefix
+        )?;
+
+        let notes = self.notes.join(", ");
+        let what = match layout.width {
+            None => self.what.clone(),
+            Some(width) => {
+                let before = COLUMNS
+                    + self.prefix.width()
+                    + user.width().saturating_sub(10)
+                    + text.width().saturating_sub(10);
+                let after = if notes.is_empty() {
+                    0
+                } else {
+                    notes.width() + 4
+                };
+                // A command is worth its first word even where the line then wraps.
+                let room = width.saturating_sub(before + after).max(16);
+                sanitize::fit(&self.what, room)
+            }
+        };
+        write!(out, "{what}")?;
+        if !notes.is_empty() {
+            write!(out, "  {WARN}[{notes}]{WARN:#}")?;
+        }
+        writeln!(out)
+    }
+
+    fn program(&mut self, program: &Program, unended: Unended) {
+        self.user = Some(program.user);
+        self.exec(program.exec);
+        match program.end {
+            Some(End { after, how }) => {
+                self.duration = Some(after);
+                match how {
+                    How::Exited(exit) => self.ended(exit),
+                    How::Replaced => self.result = Outcome::plain("exec"),
+                }
+            }
+            None => {
+                self.result = match unended {
+                    Unended::Running => Outcome::plain("running"),
+                    Unended::Unknown => Outcome {
+                        text: "no end".to_owned(),
+                        style: WARN,
+                    },
+                    Unended::Follows => Outcome::plain("start"),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn ended(&mut self, exit: &ExitEvent) {
+        self.result = match exit.status {
+            ExitStatus::Code(0) => Outcome::plain("exit 0"),
+            ExitStatus::Code(code) => Outcome::bad(format!("exit {code}")),
+            ExitStatus::Signal { signal, .. } => Outcome::bad(signal_name(signal)),
+        };
+        if let ExitStatus::Signal {
+            core_dumped: true, ..
+        } = exit.status
+        {
+            self.notes.push("core dumped".to_owned());
+        }
+    }
+
+    fn exec(&mut self, exec: &ExecEvent) {
+        self.what = command(exec);
+        self.notes.extend(oddities(exec));
+    }
+
+    fn moved(&mut self, moved: &CgroupMoveEvent, by: String) {
+        self.what = format!("moved from cgroup {} to {}", moved.from.0, moved.to.0);
+        self.notes.push(by);
+    }
+}
+
+/// Columns before the branches.
+const COLUMNS: usize = 12 + 1 + 7 + 2 + 10 + 1 + 10 + 1 + 6 + 2;
+
+impl Outcome {
+    fn plain(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            style: Style::new(),
+        }
+    }
+
+    fn bad(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            style: BAD,
+        }
+    }
+}
+
+impl User {
+    /// Numbers: the names are the recorded host's, and only root has the same everywhere.
+    fn shown(self) -> String {
+        let name = |uid: u32| match uid {
+            0 => "root".to_owned(),
+            uid => uid.to_string(),
+        };
+        if self.from == self.to {
+            return name(self.to);
+        }
+        format!("{}→{}", name(self.from), name(self.to))
+    }
+}
+
+/// Returns the command as it was given; the program's file where there was none (argc 0).
+pub(crate) fn command(exec: &ExecEvent) -> String {
+    if exec.argv.is_empty() {
+        let path = [&exec.filename, &exec.exe.path];
+        let path = path.into_iter().find(|path| !path.is_empty());
+        return path.map_or_else(|| "(no argv)".to_owned(), |path| sanitize::command([path]));
+    }
+    sanitize::command(&exec.argv)
+}
+
+fn oddities(exec: &ExecEvent) -> Vec<String> {
+    let mut notes = Vec::new();
+    if exec.argv.is_empty() {
+        notes.push("no argv".to_owned());
+    }
+    if exec.script {
+        notes.push(format!(
+            "script {} run by {}",
+            sanitize::command([&exec.filename]),
+            sanitize::command([&exec.exe.path])
+        ));
+    } else if let Some(program) = other_name(exec) {
+        notes.push(format!("program {program}"));
+    }
+    let flags = [
+        (exec.exe.memfd, "memfd"),
+        (exec.exe.deleted, "deleted"),
+        (exec.redacted, "secrets masked"),
+        (exec.argv_fault, "a part of argv was unreadable"),
+        (exec.other_audit_session, "other audit session"),
+        (exec.other_cgroup, "in another session's cgroup"),
+    ];
+    notes.extend(
+        flags
+            .iter()
+            .filter(|(set, _)| *set)
+            .map(|(_, note)| (*note).to_owned()),
+    );
+    if exec.argv_truncated {
+        notes.push(format!("argv cut, it had {} bytes", exec.argv_true_len));
+    }
+    notes
+}
+
+/// Returns the program that ran when argv names another: a process may call itself anything.
+fn other_name(exec: &ExecEvent) -> Option<String> {
+    let base = |path: &[u8]| path.rsplit(|&b| b == b'/').next().map(<[u8]>::to_vec);
+    let said = exec.argv.first()?;
+    // A login shell's argv[0] begins with a hyphen.
+    let said = base(said.strip_prefix(b"-").unwrap_or(said));
+    let known_as = [base(&exec.filename), base(&exec.exe.path)];
+    // The file name as given is what a symlink like `sh` is called; argv may follow either.
+    (!known_as.contains(&said) && !exec.exe.path.is_empty())
+        .then(|| sanitize::command([&exec.exe.path]))
+}
+
+fn inferred(attribution: Attribution) -> String {
+    match attribution {
+        Attribution::Lineage => String::new(),
+        Attribution::AuditSession => "inferred: audit session".to_owned(),
+        Attribution::ProcessTree => "inferred: process tree".to_owned(),
+        Attribution::Unattributed => "unattributed".to_owned(),
+    }
+}
+
+fn event_mark_note(moved: &CgroupMoveEvent) -> String {
+    match moved.by_session {
+        Some(_) => format!("by pid {}", moved.by_tgid),
+        None => format!("by pid {}, outside every session", moved.by_tgid),
+    }
+}

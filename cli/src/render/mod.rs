@@ -1,0 +1,71 @@
+//! What is read, as text. The only module that writes to stdout.
+//!
+//! Renderers write to any `io::Write` and decide nothing about the terminal: [`Screen`] strips
+//! colours where they are not wanted and knows the width. Every recorded text goes through
+//! [`sanitize`].
+
+pub(crate) mod detail;
+pub(crate) mod header;
+pub(crate) mod json;
+pub(crate) mod line;
+pub(crate) mod live;
+pub(crate) mod notice;
+pub(crate) mod sanitize;
+pub(crate) mod table;
+pub(crate) mod time;
+pub(crate) mod timeline;
+pub(crate) mod tree;
+
+use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+
+/// How much is shown, and where it must fit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Layout {
+    /// Columns of the terminal; `None` for a pipe or file, where nothing is cut.
+    pub(crate) width: Option<usize>,
+    /// Every field, every process.
+    pub(crate) full: bool,
+}
+
+/// Standard output.
+pub(crate) struct Screen {
+    // Whole pages in one write: stdout alone would write line by line.
+    out: BufWriter<AutoStream<StdoutLock<'static>>>,
+    is_terminal: bool,
+}
+
+impl Screen {
+    pub(crate) fn new() -> Self {
+        let stdout = io::stdout().lock();
+        Self {
+            is_terminal: stdout.is_terminal(),
+            out: BufWriter::with_capacity(64 * 1024, AutoStream::auto(stdout)),
+        }
+    }
+
+    pub(crate) fn layout(&self, full: bool) -> Layout {
+        let width = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        Layout {
+            width: (self.is_terminal && !full).then(width).flatten(),
+            full,
+        }
+    }
+}
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,27 @@
+//! Talk beside the data, on stderr.
+
+use std::io::Write as _;
+
+use super::{BAD, BOLD, WARN, sanitize};
+use crate::error::CliError;
+
+/// Says something the reader should know and no script should parse.
+pub(crate) fn note(message: &str) {
+    // Nothing can be done when stderr is closed.
+    let _ = writeln!(anstream::stderr().lock(), "{WARN}note:{WARN:#} {message}");
+}
+
+pub(crate) fn error(error: &CliError) {
+    let mut stderr = anstream::stderr().lock();
+    let _ = writeln!(
+        stderr,
+        "{BAD}error:{BAD:#} {}",
+        sanitize::text(&error.message)
+    );
+    for cause in &error.causes {
+        let _ = writeln!(stderr, "  caused by: {}", sanitize::text(cause));
+    }
+    if let Some(hint) = &error.hint {
+        let _ = writeln!(stderr, "{BOLD}hint:{BOLD:#} {hint}");
+    }
+}

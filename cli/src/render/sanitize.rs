@@ -1,0 +1,308 @@
+//! Recorded text, made safe for a terminal.
+//!
+//! Whoever was logged in chose these bytes. Nothing of them may move the cursor, colour, reorder or
+//! hide a part of the page, nor make two different things look the same: what is not plainly
+//! visible is spelled out, and every output here can be turned back into the one input it came
+//! from. Commands are quoted so that they can be pasted into bash.
+
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+use std::str;
+
+use unicode_width::UnicodeWidthChar;
+
+/// Returns text (a name, a path) on one line; a backslash in it is doubled.
+pub(crate) fn text(bytes: impl AsRef<[u8]>) -> String {
+    let bytes = bytes.as_ref();
+    let mut out = String::with_capacity(bytes.len());
+    escape(bytes, Quote::None, &mut out);
+    out
+}
+
+/// Returns argv as bash would have to be given it, one word for each item.
+pub(crate) fn command<I>(argv: I) -> String
+where
+    I: IntoIterator,
+    I::Item: AsRef<[u8]>,
+{
+    let mut out = String::new();
+    for (index, item) in argv.into_iter().enumerate() {
+        if index > 0 {
+            out.push(' ');
+        }
+        quote(item.as_ref(), &mut out);
+    }
+    out
+}
+
+/// Says whether `c` shows itself as what it is. Not: controls (C0, DEL, C1), line separators, bidi
+/// controls, zero-width characters and marks that change their neighbour, blanks other than the
+/// space.
+pub(crate) fn is_plain(c: char) -> bool {
+    match c {
+        ' '..='~' => true,
+        c if LOOKS_LIKE_NOTHING.iter().any(|range| range.contains(&c)) => false,
+        c => !c.is_control() && !c.is_whitespace() && c.width().is_some_and(|width| width > 0),
+    }
+}
+
+/// Characters without a look of their own that a width table or `char` takes for visible ones, in
+/// this version of Unicode or in another.
+const LOOKS_LIKE_NOTHING: [RangeInclusive<char>; 14] = [
+    // Soft hyphen, Arabic letter mark.
+    '\u{ad}'..='\u{ad}',
+    '\u{61c}'..='\u{61c}',
+    // Fillers of Hangul, and empty braille: blank letters.
+    '\u{115f}'..='\u{1160}',
+    '\u{3164}'..='\u{3164}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{2800}'..='\u{2800}',
+    // Mongolian vowel separator.
+    '\u{180e}'..='\u{180e}',
+    // Zero width, bidi marks; line separators and bidi embeddings; invisible operators, isolates.
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{fff9}'..='\u{fffb}',
+    // Private use: each font has something else. Tags and variation selectors lie before the rest.
+    '\u{e000}'..='\u{f8ff}',
+    '\u{e0000}'..='\u{10ffff}',
+];
+
+/// Cuts `text` to `columns` of a terminal, the last of them `…` when something is missing.
+pub(crate) fn fit(text: &str, columns: usize) -> String {
+    let mut used = 0;
+    let mut end_with_ellipsis = 0;
+    for (index, c) in text.char_indices() {
+        used += c.width().unwrap_or(0);
+        if used > columns {
+            let mut cut = text.get(..end_with_ellipsis).unwrap_or_default().to_owned();
+            if columns > 0 {
+                cut.push('…');
+            }
+            return cut;
+        }
+        if used < columns {
+            end_with_ellipsis = index + c.len_utf8();
+        }
+    }
+    text.to_owned()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quote {
+    None,
+    /// Inside `$'...'`.
+    AnsiC,
+}
+
+fn quote(item: &[u8], out: &mut String) {
+    let bare = |b: &u8| b.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(b);
+    if !item.is_empty() && item.iter().all(bare) {
+        out.extend(item.iter().map(|&b| char::from(b)));
+        return;
+    }
+    match str::from_utf8(item) {
+        Ok(plain) if plain.chars().all(|c| is_plain(c) && c != '\'') => {
+            out.push('\'');
+            out.push_str(plain);
+            out.push('\'');
+        }
+        _ => {
+            out.push_str("$'");
+            escape(item, Quote::AnsiC, out);
+            out.push('\'');
+        }
+    }
+}
+
+fn escape(bytes: &[u8], quote: Quote, out: &mut String) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                '\'' if quote == Quote::AnsiC => out.push_str("\\'"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                c if is_plain(c) => out.push(c),
+                c => escape_char(c, out),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+}
+
+/// Writes `\xNN` for one byte, else `\uNNNN` or `\UNNNNNNNN`, always with all digits: bash takes as
+/// many as it finds, so a digit that follows must not belong to it.
+fn escape_char(c: char, out: &mut String) {
+    let code = u32::from(c);
+    let _ = match code {
+        0..=0x7f => write!(out, "\\x{code:02x}"),
+        0x80..=0xffff => write!(out, "\\u{code:04x}"),
+        _ => write!(out, "\\U{code:08x}"),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ordinary_commands_stay_as_they_were_typed() {
+        let ls = ["ls", "-la", "--color=auto", "/etc/ssh/sshd_config.d"];
+        assert_eq!(command(ls), "ls -la --color=auto /etc/ssh/sshd_config.d");
+        assert_eq!(command(["echo", "grüß dich"]), "echo 'grüß dich'");
+    }
+
+    #[test]
+    fn the_borders_between_items_can_be_seen() {
+        assert_eq!(command(["rm", "a b", "", "c"]), "rm 'a b' '' c");
+        assert_eq!(command(["sh", "-c", "it's"]), r"sh -c $'it\'s'");
+        assert_ne!(command(["a", "b"]), command(["a b"]));
+        assert_eq!(command(Vec::<&[u8]>::new()), "");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_spelled_out() {
+        assert_eq!(command(["\x1b[2J"]), r"$'\x1b[2J'");
+        assert_eq!(command(["a\u{202e}b"]), r"$'a\u202eb'");
+        assert_eq!(command([b"\xff\xfe"]), r"$'\xff\xfe'");
+        assert_eq!(text("web\r\n1"), r"web\r\n1");
+        assert_eq!(text(r"a\x1b"), r"a\\x1b");
+        assert_eq!(text("a\u{9b}31m"), r"a\u009b31m");
+        assert_eq!(text("nbsp\u{a0}\u{3164}"), r"nbsp\u00a0\u3164");
+        assert_eq!(text("\u{e0041}"), r"\U000e0041");
+    }
+
+    #[test]
+    fn a_mark_that_would_join_its_neighbour_stands_alone() {
+        assert_eq!(text("e\u{301}"), r"e\u0301");
+    }
+
+    #[test]
+    fn text_is_cut_by_columns_not_by_bytes() {
+        assert_eq!(fit("abcdef", 6), "abcdef");
+        assert_eq!(fit("abcdef", 4), "abc…");
+        assert_eq!(fit("日本語", 6), "日本語");
+        assert_eq!(fit("日本語", 5), "日本…");
+        assert_eq!(fit("日本語", 4), "日…");
+        assert_eq!(fit("abc", 0), "");
+    }
+
+    /// Text made of what an attacker would choose: escapes, quotes, bad UTF-8, look-alikes.
+    fn hostile() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            any::<char>().prop_map(|c| c.to_string().into_bytes()),
+            any::<u8>().prop_map(|b| vec![b]),
+            prop::sample::select(vec![
+                "\\", "'", "$'", "\\x1b", "\\u202e", "\u{202e}", "\u{2066}", "\u{200d}", "\x1b[0m",
+                "\u{9b}", "\n", " ", "''", "\u{85}", "0", "a", "\u{301}", "\u{fe0f}",
+            ])
+            .prop_map(|s| s.as_bytes().to_vec()),
+        ];
+        vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    fn is_bidi_control(c: char) -> bool {
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    }
+
+    fn assert_harmless(shown: &str) {
+        for c in shown.chars() {
+            assert!(!c.is_control() && !is_bidi_control(c), "{shown:?}");
+            assert!(c.width().is_some_and(|width| width > 0), "{shown:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_control_and_no_bidi_control_gets_through(items in vec(hostile(), 0..5)) {
+            assert_harmless(&command(&items));
+            for item in &items {
+                assert_harmless(&text(item));
+            }
+        }
+
+        #[test]
+        fn every_command_can_be_read_back(items in vec(hostile(), 0..5)) {
+            prop_assert_eq!(read_command(&command(&items)), items);
+        }
+
+        #[test]
+        fn every_text_can_be_read_back(bytes in hostile()) {
+            let shown = text(&bytes);
+            let mut rest = shown.as_str();
+            prop_assert_eq!(unescape(&mut rest, None), bytes);
+        }
+
+        #[test]
+        fn cut_text_fits(bytes in hostile(), columns in 0_usize..20) {
+            let cut = fit(&text(bytes), columns);
+            prop_assert!(unicode_width::UnicodeWidthStr::width(cut.as_str()) <= columns);
+        }
+    }
+
+    /// A reader of bash words, written from bash(1) and not from the code above.
+    fn read_command(mut rest: &str) -> Vec<Vec<u8>> {
+        let mut items = Vec::new();
+        while !rest.is_empty() {
+            if let Some(quoted) = rest.strip_prefix("$'") {
+                rest = quoted;
+                items.push(unescape(&mut rest, Some('\'')));
+            } else if let Some(quoted) = rest.strip_prefix('\'') {
+                let (item, after) = quoted.split_once('\'').unwrap();
+                items.push(item.as_bytes().to_vec());
+                rest = after;
+            } else {
+                let end = rest.find(' ').unwrap_or(rest.len());
+                items.push(rest.as_bytes()[..end].to_vec());
+                rest = &rest[end..];
+            }
+            rest = rest.strip_prefix(' ').unwrap_or(rest);
+        }
+        items
+    }
+
+    fn unescape(rest: &mut &str, end: Option<char>) -> Vec<u8> {
+        let mut out = Vec::new();
+        loop {
+            let mut chars = rest.chars();
+            let Some(c) = chars.next() else { return out };
+            *rest = chars.as_str();
+            if Some(c) == end {
+                return out;
+            }
+            if c != '\\' {
+                out.extend(c.to_string().bytes());
+                continue;
+            }
+            let kind = chars.next().unwrap();
+            *rest = chars.as_str();
+            let mut digits = |count: usize| {
+                let (number, after) = rest.split_at(count);
+                *rest = after;
+                u32::from_str_radix(number, 16).unwrap()
+            };
+            let code = match kind {
+                'x' => {
+                    out.push(u8::try_from(digits(2)).unwrap());
+                    continue;
+                }
+                'u' => digits(4),
+                'U' => digits(8),
+                'n' => u32::from('\n'),
+                'r' => u32::from('\r'),
+                't' => u32::from('\t'),
+                other => u32::from(other),
+            };
+            out.extend(char::from_u32(code).unwrap().to_string().bytes());
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Sessions as a table, one a line.
+
+use std::io::{self, Write};
+
+use unicode_width::UnicodeWidthStr as _;
+use vctl_common::session::{Origin, Stamp};
+
+use super::{BOLD, Layout, header, sanitize, time};
+use crate::view::Session;
+
+/// One session of a list.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) session: Session,
+    /// Programs started in it.
+    pub(crate) commands: u64,
+}
+
+const NAMES: [&str; 9] = [
+    "STARTED", "LASTED", "WHO", "LOGIN", "SOURCE", "SERIAL", "COMMANDS", "RECORD", "SESSION",
+];
+/// The columns that give way on a narrow terminal. The serial and the session id never do: they
+/// are what the next command needs.
+const ELASTIC: [usize; 4] = [2, 3, 4, 7];
+const NARROWEST: usize = 8;
+const BETWEEN: usize = 2;
+
+pub(crate) fn write(out: &mut dyn Write, sessions: &[Listed], layout: Layout) -> io::Result<()> {
+    let rows: Vec<[String; 9]> = sessions.iter().map(row).collect();
+    let widths = fit(widths(&rows), layout.width);
+    write!(out, "{BOLD}")?;
+    write_row(out, &NAMES.map(str::to_owned), &widths)?;
+    write!(out, "{BOLD:#}")?;
+    for row in &rows {
+        write_row(out, row, &widths)?;
+    }
+    Ok(())
+}
+
+fn row(listed: &Listed) -> [String; 9] {
+    let session = &listed.session;
+    let opened = &session.opened;
+    let lasted = session
+        .duration()
+        .map_or_else(|| "live".to_owned(), time::duration);
+    let login = format!(
+        "{}@{}",
+        sanitize::text(&opened.login_user),
+        sanitize::text(&session.host)
+    );
+    let source = opened.source_ip.map(|ip| ip.to_string());
+    [
+        time::seconds(session.opened_at()),
+        lasted,
+        header::who(&opened.auth),
+        login,
+        source
+            .or_else(|| header::source(session))
+            .unwrap_or_else(|| "-".to_owned()),
+        session
+            .serial()
+            .map_or_else(|| "-".to_owned(), |serial| serial.to_string()),
+        listed.commands.to_string(),
+        record(session),
+        opened.id.to_string(),
+    ]
+}
+
+/// Returns how far the record can be relied on.
+fn record(session: &Session) -> String {
+    let mut record = match session.missing() {
+        Some(missing) => header::missing(missing),
+        None if session.closed.is_some() => "complete".to_owned(),
+        None => "so far complete".to_owned(),
+    };
+    match session.opened.stamp {
+        Stamp::InTime => {}
+        Stamp::Late | Stamp::BreakGlass => record += ", stamped late",
+        Stamp::Missed => "not recorded".clone_into(&mut record),
+    }
+    if let Origin::Detached { from } = &session.opened.origin {
+        record += ", detached";
+        let from = from.as_ref().map(|link| match link.serial {
+            Some(serial) => format!(" from serial {serial} (inferred)"),
+            None => format!(" from {} (inferred)", link.session),
+        });
+        record += from.as_deref().unwrap_or_default();
+    }
+    record
+}
+
+fn widths(rows: &[[String; 9]]) -> [usize; 9] {
+    let mut widths = NAMES.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.width().max(*width);
+        }
+    }
+    widths
+}
+
+/// Takes columns from the widest elastic cells until the row fits, or nothing gives way any more.
+fn fit(mut widths: [usize; 9], width: Option<usize>) -> [usize; 9] {
+    let Some(width) = width else { return widths };
+    let between = BETWEEN * (widths.len() - 1);
+    while widths.iter().sum::<usize>() + between > width {
+        let widest = ELASTIC.into_iter().max_by_key(|&column| widths[column]);
+        match widest {
+            Some(column) if widths[column] > NARROWEST => widths[column] -= 1,
+            _ => break,
+        }
+    }
+    widths
+}
+
+fn write_row(out: &mut dyn Write, row: &[String; 9], widths: &[usize; 9]) -> io::Result<()> {
+    let last = row.len() - 1;
+    for (column, (cell, &width)) in row.iter().zip(widths).enumerate() {
+        let cell = sanitize::fit(cell, width);
+        write!(out, "{cell}")?;
+        if column < last {
+            let blanks = width.saturating_sub(cell.width()) + BETWEEN;
+            write!(out, "{:blanks$}", "")?;
+        }
+    }
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use vctl_common::session::{InferredLink, Stamp};
+
+    use super::*;
+    use crate::fixture::{Login, assert_golden, rendered, session_id};
+
+    fn listed(session: Session) -> Listed {
+        Listed {
+            session,
+            commands: 3,
+        }
+    }
+
+    fn sessions() -> Vec<Listed> {
+        let other = session_id("0193f3a1-7c4e-7d61-9f0a-000000000001");
+        let mut late = Login::of_alice().after_ms(5_000);
+        late.session().opened.stamp = Stamp::Late;
+        let mut detached = Login::of_alice().after_ms(90_000);
+        detached.session().opened.origin = Origin::Detached {
+            from: Some(InferredLink {
+                session: other,
+                serial: vctl_common::id::CertSerial::new(7341),
+                because: "same login uid 1000".to_owned(),
+            }),
+        };
+        let mut by_key = Login::of_alice();
+        by_key.session().opened.auth.certificate = None;
+        by_key.session().opened.source_ip = "2001:db8::7".parse().ok();
+        let finished = Login::of_alice().exec(4102, 4101, &["ls"]).after_ms(300);
+        [
+            Login::of_alice().open(),
+            finished.closed(),
+            late.closed(),
+            detached.closed(),
+            by_key.closed(),
+        ]
+        .map(|history| listed(history.session))
+        .into()
+    }
+
+    #[test]
+    fn a_list_says_who_where_when_how_long_and_how_sure() {
+        let list = rendered(|out| write(out, &sessions(), Layout::default()));
+        assert_golden("list.txt", &list);
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_serial_and_session_id() {
+        let narrow = Layout {
+            width: Some(140),
+            full: false,
+        };
+        let list = rendered(|out| write(out, &sessions(), narrow));
+        assert_golden("list-narrow.txt", &list);
+        for line in list.lines() {
+            assert!(line.width() <= 140, "{line}");
+        }
+        assert_eq!(
+            list.matches("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90").count(),
+            5
+        );
+    }
+}

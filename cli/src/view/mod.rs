@@ -1,0 +1,116 @@
+//! What is shown of a session, wherever it was read from.
+//!
+//! The spool is one source and Postgres will be another; the renderers know neither.
+
+pub(crate) mod timeline;
+pub(crate) mod tree;
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use vctl_common::event::{EventKind, KernelEvent};
+use vctl_common::id::{BootId, CertSerial};
+use vctl_common::session::{GapCause, SessionClosed, SessionOpened, Stamp};
+use vctl_common::time::{BootNs, WallOffset};
+
+/// One session without its events.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) opened: SessionOpened,
+    pub(crate) closed: Option<SessionClosed>,
+    /// Name of the host, as its agent gives it.
+    pub(crate) host: String,
+    pub(crate) boot_id: BootId,
+    /// The clocks when the session was opened.
+    pub(crate) wall: WallOffset,
+    /// The clocks when it was closed, where they are known.
+    pub(crate) closed_wall: Option<WallOffset>,
+    /// Events that can be read.
+    pub(crate) stored: u64,
+    /// By time.
+    pub(crate) holes: Vec<Hole>,
+}
+
+/// Events that are not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hole {
+    /// How many; `None` when that cannot be known.
+    pub(crate) events: Option<u64>,
+    /// `None` when a number is missing and nobody recorded why.
+    pub(crate) cause: Option<GapCause>,
+    pub(crate) from: BootNs,
+    pub(crate) to: BootNs,
+}
+
+/// One event with its time on the wall.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) time: SystemTime,
+    pub(crate) event: KernelEvent,
+}
+
+/// A session with everything that happened in it.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) session: Session,
+    pub(crate) events: Vec<Event>,
+}
+
+/// News of the sessions that are followed.
+#[derive(Debug)]
+pub(crate) enum Update {
+    Opened(Rc<Session>),
+    Event(Rc<Session>, Event),
+    Hole(Rc<Session>, Hole),
+    Closed(Rc<Session>),
+}
+
+/// How many events a session misses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// Those that could be counted.
+    pub(crate) counted: u64,
+    /// There are others, and nobody knows how many.
+    pub(crate) uncounted: bool,
+}
+
+impl History {
+    /// Returns how many programs were started.
+    pub(crate) fn commands(&self) -> u64 {
+        let is_exec = |event: &&Event| matches!(event.event.kind, EventKind::Exec(_));
+        self.events.iter().filter(is_exec).count() as u64
+    }
+}
+
+impl Session {
+    pub(crate) fn serial(&self) -> Option<CertSerial> {
+        self.opened.auth.certificate.as_ref()?.serial
+    }
+
+    pub(crate) fn opened_at(&self) -> SystemTime {
+        self.wall.wall_time(self.opened.opened_at)
+    }
+
+    pub(crate) fn closed_at(&self) -> Option<SystemTime> {
+        let closed = self.closed.as_ref()?;
+        Some(self.closed_wall.unwrap_or(self.wall).wall_time(closed.at))
+    }
+
+    /// Returns how long the session lasted, `None` while it is open.
+    pub(crate) fn duration(&self) -> Option<Duration> {
+        let closed = self.closed.as_ref()?;
+        Some(closed.at.since(self.opened.opened_at))
+    }
+
+    /// Returns what is missing, `None` when nothing is (so far, while the session is open).
+    pub(crate) fn missing(&self) -> Option<Missing> {
+        let counts = || self.holes.iter().map(|hole| hole.events);
+        let missing = Missing {
+            counted: counts().flatten().fold(0, u64::saturating_add),
+            // Whoever was let in before the kernel recorded them did something unseen, even if no
+            // gap entry survived.
+            uncounted: self.opened.stamp != Stamp::InTime || counts().any(|count| count.is_none()),
+        };
+        (missing.counted > 0 || missing.uncounted).then_some(missing)
+    }
+}
