@@ -52,7 +52,11 @@ impl Missing {
 impl Sequence {
     /// Begins after `stored` events that an earlier agent has dealt with.
     pub fn after(stored: u64, at: BootNs) -> Self {
-        Self { last: stored, last_at: at, holes: BTreeMap::new() }
+        Self {
+            last: stored,
+            last_at: at,
+            holes: BTreeMap::new(),
+        }
     }
 
     /// Notes that number `seq` has arrived.
@@ -61,7 +65,11 @@ impl Sequence {
             self.last = seq;
             self.last_at = at;
         } else if seq > self.last {
-            let hole = Hole { last: seq - 1, from: self.last_at, to: at };
+            let hole = Hole {
+                last: seq - 1,
+                from: self.last_at,
+                to: at,
+            };
             self.holes.insert(self.last + 1, hole);
             self.last = seq;
             self.last_at = at;
@@ -71,16 +79,32 @@ impl Sequence {
     }
 
     fn fill(&mut self, seq: u64, at: BootNs) {
-        let Some((&first, &hole)) = self.holes.range(..=seq).next_back() else { return };
+        let Some((&first, &hole)) = self.holes.range(..=seq).next_back() else {
+            return;
+        };
         if seq > hole.last {
             return;
         }
         self.holes.remove(&first);
         if first < seq {
-            self.holes.insert(first, Hole { last: seq - 1, from: hole.from, to: at });
+            self.holes.insert(
+                first,
+                Hole {
+                    last: seq - 1,
+                    from: hole.from,
+                    to: at,
+                },
+            );
         }
         if seq < hole.last {
-            self.holes.insert(seq + 1, Hole { last: hole.last, from: at, to: hole.to });
+            self.holes.insert(
+                seq + 1,
+                Hole {
+                    last: hole.last,
+                    from: at,
+                    to: hole.to,
+                },
+            );
         }
     }
 
@@ -92,7 +116,11 @@ impl Sequence {
     /// Gives up on all numbers up to `produced` that have not arrived by `now`.
     pub fn give_up(&mut self, produced: u64, now: BootNs) -> Vec<Missing> {
         let mut missing: Vec<Missing> = Vec::new();
-        let reachable: Vec<u64> = self.holes.range(..=produced).map(|(&first, _)| first).collect();
+        let reachable: Vec<u64> = self
+            .holes
+            .range(..=produced)
+            .map(|(&first, _)| first)
+            .collect();
         for first in reachable {
             if let Some(hole) = self.holes.remove(&first) {
                 missing.push(Missing {

@@ -83,11 +83,16 @@ impl Collector {
             anyhow::Error::new(error).context(format!("cannot start the probe; {hint}"))
         })?;
         let ring_id = probe.maps.state().ring_id;
-        let stored = recovered.ring.filter(|ring| ring.ring_id == ring_id).map(|ring| ring.end);
+        let stored = recovered
+            .ring
+            .filter(|ring| ring.ring_id == ring_id)
+            .map(|ring| ring.end);
         let read = probe.maps.ring.position();
         let backlog = probe.maps.ring.backlog();
         // A `kill -9` between the write and giving back: what lies between is stored already.
-        let position = stored.filter(|end| end.wrapping_sub(read) <= backlog).unwrap_or(read);
+        let position = stored
+            .filter(|end| end.wrapping_sub(read) <= backlog)
+            .unwrap_or(read);
         probe.maps.ring.give_back(position);
         info!(
             taken_over = probe.taken_over,
@@ -153,7 +158,10 @@ impl Collector {
             }
         }
         let nothing = self.batch.is_empty();
-        let ring = RingPosition { ring_id: self.ring_id, end: to };
+        let ring = RingPosition {
+            ring_id: self.ring_id,
+            end: to,
+        };
         let wall = wall_offset();
         let result = self
             .writer
@@ -186,7 +194,10 @@ impl Collector {
                     None => error.to_string(),
                 };
                 if self.unhealthy.is_none() {
-                    error!(error = why, "The spool cannot be written; events stay in the ring.");
+                    error!(
+                        error = why,
+                        "The spool cannot be written; events stay in the ring."
+                    );
                 }
                 self.unhealthy = Some(why);
                 stored

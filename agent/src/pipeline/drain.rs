@@ -60,7 +60,9 @@ impl Collector {
             return self.probe.maps.sessions();
         }
         let marks = self.endings.iter().map(|ending| ending.mark);
-        marks.filter_map(|mark| Some((mark, self.probe.maps.session(mark)?))).collect()
+        marks
+            .filter_map(|mark| Some((mark, self.probe.maps.session(mark)?)))
+            .collect()
     }
 
     fn read_batch(&mut self, from: u64, broken: &mut Broken) -> u64 {
@@ -80,7 +82,10 @@ impl Collector {
         // The ring pads nothing, so a record that is not as long as it says is none.
         if header.len as usize != bytes.len() {
             let says = header.len as usize;
-            return Err(DecodeError::WrongLength { len: bytes.len(), says });
+            return Err(DecodeError::WrongLength {
+                len: bytes.len(),
+                says,
+            });
         }
         if header.session != 0 && self.registry.get(header.session).is_none() {
             self.adopt(header.session);
@@ -203,7 +208,9 @@ impl Collector {
 
     /// Writes a gap for each run of numbers of a session that did not arrive.
     pub(super) fn tell_missing(&mut self, mark: Mark, counters: &wire::SessionCounters) {
-        let Some(session) = self.registry.get_mut(mark) else { return };
+        let Some(session) = self.registry.get_mut(mark) else {
+            return;
+        };
         let id = session.opened.id;
         let now = boot_now();
         if counters.unmarked_forks > session.unmarked_forks {
@@ -219,7 +226,11 @@ impl Collector {
                 to: now,
             });
         }
-        let missing = self.sequences.entry(mark).or_default().give_up(counters.seq, now);
+        let missing = self
+            .sequences
+            .entry(mark)
+            .or_default()
+            .give_up(counters.seq, now);
         for run in missing {
             self.gap(Gap {
                 session: Some(id),

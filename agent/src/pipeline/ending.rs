@@ -21,7 +21,11 @@ const PATIENCE: u8 = 4;
 impl Collector {
     pub(super) fn last_process_ended(&mut self, mark: Mark, at: BootNs) {
         if self.endings.iter().all(|ending| ending.mark != mark) {
-            self.endings.push(Ending { mark, at, patience: PATIENCE });
+            self.endings.push(Ending {
+                mark,
+                at,
+                patience: PATIENCE,
+            });
         }
     }
 
@@ -45,7 +49,12 @@ impl Collector {
             if whole || ending.patience == 0 {
                 self.tell_missing(ending.mark, counters);
                 let produced = Some(counters.seq);
-                self.close(ending.mark, ending.at, CloseReason::LastProcessEnded, produced);
+                self.close(
+                    ending.mark,
+                    ending.at,
+                    CloseReason::LastProcessEnded,
+                    produced,
+                );
             } else {
                 ending.patience -= 1;
                 self.endings.push(ending);
@@ -63,7 +72,9 @@ impl Collector {
     ) {
         self.probe.maps.close_session(mark);
         self.sequences.remove(&mark);
-        let Some(session) = self.registry.close(mark) else { return };
+        let Some(session) = self.registry.close(mark) else {
+            return;
+        };
         self.journal(JournalEntry::Closed(SessionClosed {
             id: session.opened.id,
             at,

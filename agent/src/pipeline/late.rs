@@ -112,8 +112,12 @@ impl Collector {
                 if self.probe.maps.task(tgid).is_some() {
                     continue;
                 }
-                let task =
-                    TaskMark { session: mark, start: 0, marked: u32::from(how), reserved: 0 };
+                let task = TaskMark {
+                    session: mark,
+                    start: 0,
+                    marked: u32::from(how),
+                    reserved: 0,
+                };
                 match self.probe.maps.mark_task(tgid, task) {
                     Ok(()) => marked += 1,
                     Err(error) => warn!(%error, tgid, "A process could not be marked."),
@@ -135,9 +139,7 @@ impl Collector {
             .iter()
             .filter_map(|(mark, _)| Some((mark, self.probe.maps.session(mark)?)))
             .filter(|(_, counters)| {
-                counters.alive == 0
-                    || counters.alive > ROUGHLY / 2
-                    || counters.unmarked_forks > 0
+                counters.alive == 0 || counters.alive > ROUGHLY / 2 || counters.unmarked_forks > 0
             })
             .collect();
         if suspects.is_empty() {
@@ -197,8 +199,10 @@ fn members(leader: Option<u32>, audit_session: Option<AuditSessionId>) -> Vec<(u
         let parent = tree[seen];
         seen += 1;
         let children = processes.iter().filter(|(_, ppid)| *ppid == parent);
-        let children: Vec<u32> =
-            children.map(|(tgid, _)| *tgid).filter(|tgid| !tree.contains(tgid)).collect();
+        let children: Vec<u32> = children
+            .map(|(tgid, _)| *tgid)
+            .filter(|tgid| !tree.contains(tgid))
+            .collect();
         tree.extend(children);
     }
     let of_session = |tgid: u32| {

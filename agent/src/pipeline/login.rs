@@ -39,8 +39,12 @@ impl Collector {
         {
             return Err(format!("the spool cannot be written: {why}"));
         }
-        let mut session =
-            opened(&pending.request, &pending.login, Stamp::InTime, Some(boot_now()));
+        let mut session = opened(
+            &pending.request,
+            &pending.login,
+            Stamp::InTime,
+            Some(boot_now()),
+        );
         self.link_if_detached(&mut session);
         self.open(session)
     }
@@ -48,7 +52,9 @@ impl Collector {
     /// Finds out which login the work of a daemon most likely comes from.
     pub(super) fn link_if_detached(&self, session: &mut SessionOpened) {
         if let Origin::Detached { from } = &mut session.origin {
-            *from = self.registry.detached_from(session.login_uid, &session.login_user);
+            *from = self
+                .registry
+                .detached_from(session.login_uid, &session.login_user);
         }
     }
 
@@ -102,7 +108,10 @@ impl Collector {
 
     /// Says of a session in the spool that the kernel would not take it.
     pub(super) fn never_recorded(&mut self, id: SessionId, to: BootNs) {
-        let from = self.registry.by_id(id).map_or(to, |session| session.opened.opened_at);
+        let from = self
+            .registry
+            .by_id(id)
+            .map_or(to, |session| session.opened.opened_at);
         self.gap(Gap {
             session: Some(id),
             cause: GapCause::ProbeAway,

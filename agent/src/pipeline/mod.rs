@@ -113,12 +113,19 @@ struct Pace {
 
 impl Pace {
     fn new() -> Self {
-        Self { interval: BUSY, next: Instant::now() }
+        Self {
+            interval: BUSY,
+            next: Instant::now(),
+        }
     }
 
     fn next_drain(&self, sessions: bool) -> Instant {
         // Without a session nothing can be in the ring.
-        if sessions { self.next } else { self.next.max(Instant::now() + NO_SESSION) }
+        if sessions {
+            self.next
+        } else {
+            self.next.max(Instant::now() + NO_SESSION)
+        }
     }
 
     fn wake(&mut self) {
@@ -129,7 +136,11 @@ impl Pace {
     /// Doubles the wait once a second's worth of looks have found nothing: from 25 ms to a second
     /// in less than five.
     fn drained(&mut self, busy: bool) {
-        self.interval = if busy { BUSY } else { (self.interval.mul_f32(1.25)).min(IDLE) };
+        self.interval = if busy {
+            BUSY
+        } else {
+            (self.interval.mul_f32(1.25)).min(IDLE)
+        };
         self.next = Instant::now() + self.interval;
     }
 }

@@ -24,7 +24,10 @@ impl Collector {
         }
         for gap in recovered.damage {
             // Readers find it by themselves, with every look at the segment.
-            warn!(events = gap.events, "A part of the spool cannot be read any more.");
+            warn!(
+                events = gap.events,
+                "A part of the spool cannot be read any more."
+            );
         }
         for session in recovered.cut_off {
             self.journal(JournalEntry::Closed(SessionClosed {
@@ -53,7 +56,8 @@ impl Collector {
         self.registry.add_stored(mark, session.stored);
         if self.probe.maps.session(mark).is_some() {
             let last_seq = session.last_seq.max(told_to);
-            self.sequences.insert(mark, Sequence::after(last_seq, last_at));
+            self.sequences
+                .insert(mark, Sequence::after(last_seq, last_at));
             return;
         }
         // The probe is not the one that recorded it: everything since is unknown.
@@ -94,7 +98,10 @@ pub(super) fn unknown_session(mark: Mark) -> SessionOpened {
         source_port: None,
         remote_host: None,
         tty: None,
-        leader: ProcessId { tgid: 0, start: BootNs(0) },
+        leader: ProcessId {
+            tgid: 0,
+            start: BootNs(0),
+        },
         login_uid: None,
         audit_session: None,
         cgroup: None,

@@ -139,7 +139,10 @@ pub(crate) const CASES: &[Case] = &[
         "mkdir -p 'a b'; cp $T 'a b/c d'; 'a b/c d'",
     ),
     case("name-of-odd-bytes", r#"n=$'x\xff\n\e'; cp $T "$n"; ./"$n""#),
-    case("name-of-255-bytes", "n=$(printf %0255d 1); cp $T \"$n\"; ./\"$n\""),
+    case(
+        "name-of-255-bytes",
+        "n=$(printf %0255d 1); cp $T \"$n\"; ./\"$n\"",
+    ),
     case(
         "forty-directories-deep",
         "d=$(printf 'd%.0s/' $(seq 40)); mkdir -p $d; cp $T $d/t; $d/t",
@@ -163,7 +166,10 @@ pub(crate) const CASES: &[Case] = &[
         "a-hundred-deep",
         "d=$(printf 'f%.0s/' $(seq 100)); mkdir -p $d; cd $d; $T",
     ),
-    case("in-odd-bytes", r#"d=$'\xff\e\n'; mkdir -p "$d"; cd "$d"; $T"#),
+    case(
+        "in-odd-bytes",
+        r#"d=$'\xff\e\n'; mkdir -p "$d"; cd "$d"; $T"#,
+    ),
     case(
         "in-255-bytes",
         "d=$(printf %0255d 2); mkdir -p $d; cd $d; $T",

@@ -74,10 +74,21 @@ impl Agent {
         })
     }
 
-    /// Returns the line of a PAM session stack that runs this agent's hook.
-    pub(super) fn hook(&self) -> String {
-        let (program, config) = (self.program.display(), self.config.display());
-        format!("session required pam_exec.so quiet {program} stamp --config {config}\n")
+    /// Returns the lines of a PAM session stack that run this agent's hook.
+    pub(super) fn hook(&self, stopwatch: Option<&(PathBuf, PathBuf)>) -> String {
+        let run = "session required pam_exec.so quiet";
+        let hook = format!(
+            "{} stamp --config {}",
+            self.program.display(),
+            self.config.display()
+        );
+        match stopwatch {
+            None => format!("{run} {hook}\n"),
+            Some((program, file)) => {
+                let note = format!("{run} {} {}", program.display(), file.display());
+                format!("{note} begin {hook}\n{note} end\n{note} control\n")
+            }
+        }
     }
 
     /// Starts the agent and waits until it says that it is ready.

@@ -60,6 +60,9 @@ pub struct Options {
     pub break_glass: bool,
     /// Puts the spool on a file system of that many bytes.
     pub spool_bytes: Option<u64>,
+    /// Program and file that note when the hook begins (`begin`), and twice after it has ended
+    /// (`end`, `control`): between the last two lies nothing but what noting itself costs.
+    pub stopwatch: Option<(PathBuf, PathBuf)>,
     /// Lines for sshd's configuration.
     pub sshd: String,
 }
@@ -133,7 +136,7 @@ impl Lab {
         if options.cgroup_per_login {
             hooks.push_str(&cgroup::hook(journal, &id, &root)?);
         }
-        hooks.push_str(&agent.hook());
+        hooks.push_str(&agent.hook(options.stopwatch.as_ref()));
         let settings = sshd::Settings {
             root: &root,
             service: &id,

@@ -40,9 +40,7 @@ impl Bench {
         } = options;
         fs::create_dir_all(cache)?;
         Ok(Self {
-            scratch: tempfile::Builder::new()
-                .prefix("vctl-bench-")
-                .tempdir_in(disk)?,
+            scratch: tempfile::Builder::new().prefix("vctl-").tempdir_in(disk)?,
             cache: fs::canonicalize(cache)?,
             short: *short,
             minutes: *minutes,
@@ -77,6 +75,8 @@ impl Bench {
         options.agent.splice(0..0, keys);
         Ok(Rig {
             lab: Lab::start(&options)?,
+            // Of all rigs one, and short: its path is in every record, as long as usual ones are.
+            child: self.scratch.path().join("child"),
             directory,
             spool,
         })
@@ -86,6 +86,7 @@ impl Bench {
 /// A running lab and the sessions opened in it.
 pub(crate) struct Rig {
     pub(crate) lab: Lab,
+    child: PathBuf,
     pub(crate) directory: PathBuf,
     pub(crate) spool: PathBuf,
 }
@@ -143,7 +144,7 @@ impl Rig {
         command
             .current_dir(if cwd.is_dir() { cwd } else { Path::new("/") })
             .arg("--child")
-            .arg(self.directory.join("child"))
+            .arg(&self.child)
             .arg("--ledger")
             .arg(&ledger);
         for (name, value) in &arguments.0 {

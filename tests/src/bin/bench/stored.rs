@@ -84,8 +84,7 @@ pub(crate) fn closed_session(rig: &Rig, serial: u64) -> Result<Session> {
             Ok(found.filter(|session| !session.open))
         },
     )?;
-    let document: Document = ask(rig, &[&wanted, "--json"])?;
-    let mut sessions = document.sessions;
+    let mut sessions = of_serial(rig, serial)?;
     let session = sessions.pop().context("the session is gone")?;
     ensure!(
         sessions.is_empty(),
@@ -94,7 +93,51 @@ pub(crate) fn closed_session(rig: &Rig, serial: u64) -> Result<Session> {
     Ok(session)
 }
 
+/// Returns all sessions once none is open; there must be `count` of them by then.
+pub(crate) fn all_closed(rig: &Rig, count: usize) -> Result<Vec<Session>> {
+    wait_for("the end of all sessions", Duration::from_mins(1), || {
+        let sessions = list(rig)?;
+        let over = sessions.len() >= count && sessions.iter().all(|session| !session.open);
+        Ok(over.then_some(sessions))
+    })
+}
+
+/// Returns the sessions of a serial with their events.
+pub(crate) fn of_serial(rig: &Rig, serial: u64) -> Result<Vec<Session>> {
+    let document: Document = ask(rig, &[&serial.to_string(), "--json"])?;
+    Ok(document.sessions)
+}
+
 impl Session {
+    /// Each program that was started: argv, and the process as pid and start.
+    pub(crate) fn execs(&self) -> impl Iterator<Item = (Vec<String>, ProcessId)> {
+        self.events.iter().filter_map(|event| match &event.kind {
+            Kind::Exec { argv } => {
+                let argv = argv.iter().map(|item| text(Some(item))).collect();
+                Some((argv, event.process().ok()?))
+            }
+            _ => None,
+        })
+    }
+
+    /// The code a process ended with; `None` when it did not, or by a signal.
+    pub(crate) fn exit_of(&self, process: ProcessId) -> Option<u8> {
+        self.events.iter().find_map(|event| match event.kind {
+            Kind::Exit { code, .. } if event.process().is_ok_and(|found| found == process) => code,
+            _ => None,
+        })
+    }
+
+    pub(crate) fn has_exit(&self, process: ProcessId) -> bool {
+        let exits = self
+            .events
+            .iter()
+            .filter(|event| matches!(event.kind, Kind::Exit { .. }));
+        exits
+            .into_iter()
+            .any(|event| event.process().is_ok_and(|found| found == process))
+    }
+
     /// Events that are said to be missing; `None` when it says that they cannot be counted.
     pub(crate) fn missing(&self) -> Option<u64> {
         (!self.events_missing.uncounted).then_some(self.events_missing.counted)
@@ -122,11 +165,15 @@ impl Session {
 }
 
 impl Event {
-    fn stored(&self) -> Result<Stored> {
-        let process = ProcessId {
+    fn process(&self) -> Result<ProcessId> {
+        Ok(ProcessId {
             tgid: self.process.pid,
             start: BootNs(self.process.start_boot_ns.parse()?),
-        };
+        })
+    }
+
+    fn stored(&self) -> Result<Stored> {
+        let process = self.process()?;
         let at = BootNs(self.boot_ns.parse()?);
         Ok(match &self.kind {
             Kind::Exec { argv } => Stored::Exec {

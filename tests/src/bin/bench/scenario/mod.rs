@@ -1,5 +1,7 @@
 //! One file per promise.
 
+mod attribution;
+mod logins;
 mod sustained;
 mod outside;
 mod idle;
@@ -20,6 +22,10 @@ use super::rig::Bench;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
+    /// 1,000 logins over sshd: sessions, serials, and how long the stamp takes
+    Logins,
+    /// 50 people at once on one account: no event with the wrong serial
+    Attribution,
     /// 1,600 exec/s inside a session: nothing lost, and a forced loss told to the event
     Sustained,
     /// 1,600 exec/s outside of sessions: no records and no CPU
@@ -48,6 +54,8 @@ impl Scenario {
 
     pub(crate) fn run(self, bench: &Bench) -> Result<Findings> {
         match self {
+            Self::Logins => logins::run(bench),
+            Self::Attribution => attribution::run(bench),
             Self::Sustained => sustained::run(bench),
             Self::Outside => outside::run(bench),
             Self::Idle => idle::run(bench),
