@@ -3,6 +3,7 @@
 use core::intrinsics::{AtomicOrdering::SeqCst, atomic_xadd};
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_log_ebpf::warn;
 use vctl_common::layout::Field;
 use vctl_common::wire::{self, Mark, SessionCounters, TaskMark};
 
@@ -166,9 +167,11 @@ impl Place {
     }
 }
 
-/// Adds one to a counter of the whole host.
-#[inline(always)]
+/// Adds one to a counter of the whole host, and tells the agent's log when it listens (`probe_log`).
+/// Not inlined, as none of this happens on a good day.
+#[inline(never)]
 pub fn count(counter: Counter) {
+    warn!(&(), "counter {} goes up for process {}", counter as u32, current_tgid());
     if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
         // SAFETY: a live map value.
         unsafe { add(value, 1) };

@@ -1,11 +1,14 @@
 //! `vctl-agent`: parse, run, exit.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
 use vctl_agent::config::{self, Config, LogLevel};
 use vctl_agent::{check, pipeline, probe, session};
@@ -82,11 +85,18 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 
 fn log_to_stderr(level: LogLevel) {
     // systemd's journal has its own clock, and a terminal's reader has theirs.
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from(level))
+    // aya says at `debug` what it does to each instruction of the probe.
+    let targets = Targets::new()
+        .with_default(LevelFilter::from(level))
+        .with_target("aya_obj", LevelFilter::WARN)
+        .with_target("aya::bpf", LevelFilter::WARN);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
-        .with_target(false)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(targets))
         .init();
 }
 

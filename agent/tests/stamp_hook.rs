@@ -1,6 +1,10 @@
 //! The hook as PAM runs it: the real program, its exit status, its marker and its patience.
 //!
 //! Needs no root: everything the hook trusts has to belong to whoever runs it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml's exception ends at the helpers of a test crate"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -323,7 +327,7 @@ fn a_marker_directory_that_is_a_link_is_not_followed() {
 /// Runs the real server for the time `body` takes, answering every login with `reply`.
 fn served<T: Send + 'static>(
     host: &Host,
-    reply: Option<StampReply>,
+    reply: Option<&StampReply>,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> (T, Vec<Pending>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -343,7 +347,7 @@ fn served<T: Send + 'static>(
                 Some(mut login) = logins.recv() => {
                     let (unused, _) = tokio::sync::oneshot::channel();
                     let answer = std::mem::replace(&mut login.reply, unused);
-                    if let Some(reply) = reply.clone() {
+                    if let Some(reply) = reply.cloned() {
                         answer.send(reply).unwrap();
                     }
                     seen.push(login);
@@ -360,7 +364,7 @@ fn served<T: Send + 'static>(
 fn the_server_names_the_parent_of_the_hook_as_the_login() {
     let host = Host::new("mode: strict");
     let hook = host.hook();
-    let ((code, ..), seen) = served(&host, Some(StampReply::Stamped), move || timed(hook));
+    let ((code, ..), seen) = served(&host, Some(&StampReply::Stamped), move || timed(hook));
     assert_eq!(code, 0);
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].login.leader.tgid, std::process::id());
@@ -381,7 +385,7 @@ fn forged_lines_are_answered_or_dropped_and_the_server_goes_on() {
     let host = Host::new("mode: strict");
     let socket = host.path("run/agent.sock");
     let hook = host.hook();
-    let ((lines, code), seen) = served(&host, Some(StampReply::Stamped), move || {
+    let ((lines, code), seen) = served(&host, Some(&StampReply::Stamped), move || {
         let lines: Vec<String> = [&b"not json\n"[..], b"{\"version\":9}\n", b"\xff\xfe\n"]
             .iter()
             .map(|line| {
@@ -411,7 +415,7 @@ fn forged_lines_are_answered_or_dropped_and_the_server_goes_on() {
 fn fifty_logins_at_once_are_all_stamped() {
     let host = Host::new("mode: strict");
     let hooks: Vec<Command> = (0..50).map(|_| host.hook()).collect();
-    let (codes, seen) = served(&host, Some(StampReply::Stamped), move || {
+    let (codes, seen) = served(&host, Some(&StampReply::Stamped), move || {
         let children: Vec<Child> = hooks
             .into_iter()
             .map(|mut hook| hook.spawn().unwrap())

@@ -216,7 +216,7 @@ pub(crate) fn process(tgid: u32) -> ProcessId {
     }
 }
 
-fn exec_event(pid: u32, parent: u32, argv: &[&str]) -> ExecEvent {
+pub(crate) fn exec_event(pid: u32, parent: u32, argv: &[&str]) -> ExecEvent {
     let program = argv.first().copied().unwrap_or_default();
     let program = program.trim_start_matches('-');
     let path = format!("/usr/bin/{}", program.rsplit('/').next().unwrap());

@@ -182,11 +182,13 @@ fn a_step_of_the_wall_clock_changes_no_duration_and_no_order() {
     assert!(login.wait_with_output().unwrap().status.success());
     let session = lab.whole_session(&who).unwrap();
     let order: Vec<_> = session
-        .commands()
-        .into_iter()
-        .filter_map(|command| command.split("exec-target ").nth(1).map(str::to_owned))
+        .runs_of("exec-target")
+        .map(|exec| exec.argv[1].clone())
         .collect();
-    assert_eq!(order, ["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    assert_eq!(
+        order,
+        [b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9"]
+    );
     let closed = session.session.closed.as_ref().unwrap();
     let length = closed.at.since(session.session.opened.opened_at);
     assert!(

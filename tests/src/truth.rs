@@ -70,7 +70,9 @@ pub struct Running {
 impl Running {
     /// Asks the kernel about this process.
     pub fn now() -> Result<Self> {
-        let stat = fs::read_to_string("/proc/self/stat")?;
+        // The comm in it is any bytes.
+        let stat = fs::read("/proc/self/stat")?;
+        let stat = String::from_utf8_lossy(&stat);
         let fields = fields_after_comm(&stat).context("a short /proc/self/stat")?;
         let number = |field: usize| -> Result<u64> {
             let text = fields.get(field - 3).context("a short /proc/self/stat")?;

@@ -3,6 +3,7 @@ mod bench;
 mod check;
 mod command;
 mod demo;
+mod ebpf;
 mod packages;
 mod test;
 mod tidy;
@@ -27,6 +28,9 @@ enum Task {
     Test(test::Options),
     /// Measure what the project promises, as root and on release builds
     Bench(bench::Options),
+    /// Build the probe, or prove that the committed one is what its source says
+    #[command(subcommand)]
+    Ebpf(ebpf::Task),
     /// Check formatting, lints and house rules
     Check,
     /// Check the house rules that no compiler knows
@@ -50,6 +54,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Ebpf(task) => ebpf::run(&task),
         Task::Check => check::run(),
         Task::Tidy => tidy::run(),
     }

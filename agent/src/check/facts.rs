@@ -1,12 +1,75 @@
-//! What this host looks like: thin reads under a given root.
+//! What a host looks like, as far as the agent cares; no opinion yet.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use crate::config::Config;
-
+/// Facts of one host. `None` and absent entries are "could not be read".
 #[derive(Clone, Debug, Default)]
-pub struct HostFacts {}
+pub struct HostFacts {
+    pub is_root: bool,
+    /// `uname -r`.
+    pub kernel: Option<String>,
+    /// Whether the kernel makes a ring buffer map for us; the error's text otherwise.
+    pub bpf: Option<Result<(), String>>,
+    /// Typed tracepoints that the kernel's BTF knows, of those asked for; `None` without BTF.
+    pub btf_tracepoints: Option<Vec<&'static str>>,
+    /// All of `/proc/self/mountinfo`.
+    pub mountinfo: String,
+    /// The tracepoint of execve's result is in tracefs.
+    pub has_exec_tracepoint: bool,
+    /// `/proc/self/loginuid` and `sessionid` are there: the kernel counts audit sessions.
+    pub has_audit_ids: bool,
+    pub sshd: SshdFact,
+    /// Text of each PAM service file by its name.
+    pub pam_files: BTreeMap<String, String>,
+    pub socket: SocketFact,
+    pub spool: Option<SpoolFact>,
+    pub clock_synchronized: Option<bool>,
+    /// All of `/sys/kernel/security/lockdown`.
+    pub lockdown: Option<String>,
+    pub selinux_enforcing: Option<bool>,
+    /// Lines of the loaded AppArmor profiles.
+    pub apparmor_profiles: Option<String>,
+    pub break_glass: BreakGlass,
+}
 
-pub(super) fn collect(_root: &Path, _config: &Config) -> HostFacts {
-    HostFacts::default()
+/// How sshd is set up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SshdFact {
+    #[default]
+    NotInstalled,
+    /// What `sshd -T` prints.
+    Effective(String),
+    /// `sshd -T` did not answer; the configuration files in the order they are read.
+    Files(Vec<String>),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SocketFact {
+    #[default]
+    Absent,
+    /// A socket that nobody listens on.
+    Stale,
+    Answers,
+    /// It is not safe to talk to, or cannot be reached.
+    Unusable(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoolFact {
+    /// The spool directory, or its nearest ancestor that exists.
+    pub existing: PathBuf,
+    pub free_bytes: u64,
+    /// Of the spool directory itself, once it exists.
+    pub owner_and_mode: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BreakGlass {
+    #[default]
+    NotConfigured,
+    NoSuchGroup,
+    Group {
+        members: usize,
+    },
 }

@@ -1,9 +1,546 @@
-//! Facts to findings, pure.
+//! Facts to findings. Pure: every decision of `vctl-agent check` is here or in `login`.
+
+use std::path::Path;
 
 use super::facts::HostFacts;
-use super::report::Report;
-use crate::config::Config;
+use super::login;
+use super::report::{Finding, Report};
+use crate::config::{ByteSize, Config};
+use crate::session::login::parse_cgroup2_mount;
 
-pub fn judge(_facts: &HostFacts, _config: &Config) -> Report {
-    Report::new(Vec::new())
+/// Typed tracepoints, and whether the probe works without.
+pub(super) const TRACEPOINTS: [(&str, bool); 4] = [
+    ("sched_process_exec", true),
+    ("sched_process_fork", true),
+    ("sched_process_exit", true),
+    ("cgroup_attach_task", false),
+];
+
+/// Judges a host, in the order in which one would repair it.
+pub fn judge(facts: &HostFacts, config: &Config) -> Report {
+    let mut findings = vec![
+        root(facts),
+        kernel(facts),
+        lockdown(facts),
+        bpf(facts),
+        tracepoints(facts),
+        bpffs(facts, config),
+        failed_exec(facts, config),
+        cgroup(facts),
+        audit_ids(facts),
+        login::sshd(facts),
+    ];
+    findings.extend(login::pam(facts, config));
+    findings.extend([
+        login::break_glass(facts, config),
+        mandatory_access(facts),
+        spool(facts, config),
+        clock(facts),
+        login::socket(facts, config),
+    ]);
+    Report::new(findings)
+}
+
+fn root(facts: &HostFacts) -> Finding {
+    if facts.is_root {
+        Finding::pass("root", "running as root")
+    } else {
+        let fix = "run it with sudo: much of what follows cannot be seen otherwise";
+        Finding::fail("root", "not running as root", fix)
+    }
+}
+
+fn kernel(facts: &HostFacts) -> Finding {
+    let id = "kernel";
+    let release = facts.kernel.as_deref().unwrap_or("unknown");
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    let mut part = || parts.next().and_then(|part| part.parse::<u32>().ok());
+    match (part(), part()) {
+        (Some(major), Some(minor)) if (major, minor) >= (5, 10) => {
+            Finding::pass(id, format!("Linux {release}"))
+        }
+        // The ring buffer and task iterators came with 5.8; nothing before 5.10 is tried.
+        (Some(5), Some(8..)) => Finding::warn(
+            id,
+            format!("Linux {release} is older than what is tried (5.10)"),
+            "boot a newer kernel",
+        ),
+        _ => Finding::fail(
+            id,
+            format!("Linux {release} has no BPF ring buffer or task iterator (5.8)"),
+            "boot a newer kernel",
+        ),
+    }
+}
+
+fn lockdown(facts: &HostFacts) -> Finding {
+    let id = "lockdown";
+    let active = facts
+        .lockdown
+        .as_deref()
+        .and_then(|text| text.split('[').nth(1)?.split(']').next());
+    match active {
+        Some("confidentiality") => Finding::fail(
+            id,
+            "kernel lockdown is `confidentiality`: BPF may not read kernel memory",
+            "boot with lockdown=integrity",
+        ),
+        Some(mode) => Finding::pass(id, format!("kernel lockdown is `{mode}`")),
+        None => Finding::pass(id, "no lockdown that /sys/kernel/security tells of"),
+    }
+}
+
+fn bpf(facts: &HostFacts) -> Finding {
+    let id = "bpf";
+    match &facts.bpf {
+        Some(Ok(())) => Finding::pass(id, "the kernel makes BPF maps for us"),
+        Some(Err(error)) => Finding::fail(
+            id,
+            format!("the BPF system call is refused: {error}"),
+            "run as root outside a container, on a kernel with CONFIG_BPF_SYSCALL",
+        ),
+        None => Finding::warn(id, "the BPF system call was not tried", "run as root"),
+    }
+}
+
+fn tracepoints(facts: &HostFacts) -> Finding {
+    let id = "btf";
+    let Some(found) = &facts.btf_tracepoints else {
+        return Finding::fail(
+            id,
+            "/sys/kernel/btf/vmlinux is not there",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF, as every distribution's is",
+        );
+    };
+    let missing = |needed: bool| {
+        let missing = TRACEPOINTS
+            .iter()
+            .filter(|(name, need)| *need == needed && !found.contains(name));
+        missing
+            .map(|(name, _)| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match (missing(true), missing(false)) {
+        (none, no_optional) if none.is_empty() && no_optional.is_empty() => {
+            Finding::pass(id, "BTF and every typed tracepoint are there")
+        }
+        (none, optional) if none.is_empty() => Finding::warn(
+            id,
+            format!("no typed tracepoint {optional}: moves between cgroups are not recorded"),
+            "boot a kernel with CONFIG_CGROUPS and tracing",
+        ),
+        (missing, _) => Finding::fail(
+            id,
+            format!("no typed tracepoint {missing}"),
+            "boot a kernel with CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS",
+        ),
+    }
+}
+
+fn bpffs(facts: &HostFacts, config: &Config) -> Finding {
+    let id = "bpffs";
+    let pin_dir = config.pin_dir.display();
+    match mounted_on(&facts.mountinfo, &config.pin_dir) {
+        Some("bpf") => Finding::pass(id, format!("{pin_dir} is in bpffs")),
+        _ => Finding::fail(
+            id,
+            format!("{pin_dir} is not in bpffs"),
+            "mount it: mount -t bpf bpf /sys/fs/bpf",
+        ),
+    }
+}
+
+/// Returns the type of the file system that a path is on.
+fn mounted_on<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (mount, fs) = line.split_once(" - ")?;
+        Some((mount.split(' ').nth(4)?, fs.split(' ').next()?))
+    });
+    // The last one of equal depth is mounted over the others.
+    mounts
+        .filter(|(point, _)| path.starts_with(point))
+        .max_by_key(|(point, _)| Path::new(point).components().count())
+        .map(|(_, fs)| fs)
+}
+
+fn failed_exec(facts: &HostFacts, config: &Config) -> Finding {
+    let id = "tracefs";
+    if !config.failed_exec {
+        return Finding::pass(id, "not needed: `failed_exec` is off");
+    }
+    if facts.has_exec_tracepoint {
+        return Finding::pass(id, "failed execs can be recorded");
+    }
+    Finding::warn(
+        id,
+        "no syscall tracepoints: an exec that fails is not recorded",
+        "mount -t tracefs tracefs /sys/kernel/tracing, or set `failed_exec: false`",
+    )
+}
+
+fn cgroup(facts: &HostFacts) -> Finding {
+    let id = "cgroup";
+    match parse_cgroup2_mount(&facts.mountinfo) {
+        Some(mount) if mount.mount_point == Path::new("/sys/fs/cgroup") => {
+            Finding::pass(id, "unified hierarchy")
+        }
+        Some(mount) => Finding::pass(
+            id,
+            format!(
+                "hybrid: the unified hierarchy is at {}",
+                mount.mount_point.display()
+            ),
+        ),
+        None => Finding::warn(
+            id,
+            "no cgroup2 is mounted: events carry no usable cgroup id",
+            "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified",
+        ),
+    }
+}
+
+fn audit_ids(facts: &HostFacts) -> Finding {
+    let id = "audit_ids";
+    if facts.has_audit_ids {
+        Finding::pass(id, "the kernel counts audit sessions")
+    } else {
+        Finding::warn(
+            id,
+            "no /proc/self/sessionid: marks cannot be rebuilt from the audit session",
+            "boot a kernel with CONFIG_AUDIT",
+        )
+    }
+}
+
+fn mandatory_access(facts: &HostFacts) -> Finding {
+    let id = "mac";
+    let confined = facts.apparmor_profiles.as_deref().and_then(|profiles| {
+        let of_sshd = |line: &&str| line.contains("sshd") && line.ends_with("(enforce)");
+        profiles.lines().find(of_sshd)
+    });
+    match (facts.selinux_enforcing, confined) {
+        (Some(true), _) => Finding::warn(
+            id,
+            "SELinux is enforcing: sshd_t may not run the stamper or reach its socket",
+            "see deploy/audit/README.md for the rules to add, then look with: ausearch -m avc -c vctl-agent",
+        ),
+        (_, Some(profile)) => Finding::warn(
+            id,
+            format!("AppArmor confines sshd: {profile}"),
+            "let its profile run /usr/sbin/vctl-agent unconfined (`Ux`)",
+        ),
+        _ => Finding::pass(id, "nothing confines sshd"),
+    }
+}
+
+fn spool(facts: &HostFacts, config: &Config) -> Finding {
+    let id = "spool";
+    let dir = config.spool_dir.display();
+    let Some(spool) = &facts.spool else {
+        return Finding::fail(
+            id,
+            format!("{dir} cannot be looked at"),
+            format!("make it: install -d -m 0700 {dir}"),
+        );
+    };
+    if let Some((owner, mode)) = spool.owner_and_mode
+        && (owner != 0 || mode & 0o077 != 0)
+    {
+        return Finding::fail(
+            id,
+            format!("{dir} is open to others than root"),
+            format!("chown root: {dir} && chmod 0700 {dir}"),
+        );
+    }
+    // Whole MiB, or whole GiB where MiB would be a row of digits.
+    let unit = if spool.free_bytes >> 30 < 10 { 20 } else { 30 };
+    let free = ByteSize(spool.free_bytes >> unit << unit);
+    let fix = "free some space, or lower `spool_cap`";
+    if spool.free_bytes < config.segment_size.bytes().saturating_mul(2) {
+        Finding::fail(
+            id,
+            format!("{free} free below {dir}: less than two segments"),
+            fix,
+        )
+    } else if spool.free_bytes < config.spool_cap.bytes() {
+        let seen = format!(
+            "{free} free below {dir}, less than the cap of {}",
+            config.spool_cap
+        );
+        Finding::warn(id, seen, fix)
+    } else {
+        Finding::pass(id, format!("{free} free below {dir}"))
+    }
+}
+
+fn clock(facts: &HostFacts) -> Finding {
+    let id = "clock";
+    match facts.clock_synchronized {
+        Some(true) => Finding::pass(id, "the wall clock is synchronized"),
+        // Durations and order come from the boot clock, so this is never more than a warning.
+        Some(false) => Finding::warn(
+            id,
+            "the wall clock is not synchronized: times of day cannot be compared between hosts",
+            "start a time service: systemctl enable --now systemd-timesyncd",
+        ),
+        None => Finding::warn(
+            id,
+            "no time service says whether the wall clock is right",
+            "install one: apt-get install systemd-timesyncd",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{BreakGlass, SocketFact, SpoolFact, SshdFact, Status};
+    use crate::config::Mode;
+
+    const STAMP: &str = "session optional pam_exec.so quiet /usr/sbin/vctl-agent stamp\n";
+
+    fn config() -> Config {
+        Config::default()
+    }
+
+    /// A Debian machine on which nothing is missing.
+    fn debian() -> HostFacts {
+        let stack = format!(
+            "session required pam_loginuid.so\n@include common-session\n{STAMP}session required pam_env.so user_readenv=1\n"
+        );
+        HostFacts {
+            is_root: true,
+            kernel: Some("6.1.0-18-amd64".to_owned()),
+            bpf: Some(Ok(())),
+            btf_tracepoints: Some(TRACEPOINTS.iter().map(|(name, _)| *name).collect()),
+            mountinfo: "22 1 0:21 / /sys rw - sysfs sysfs rw\n\
+                        30 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+                        31 22 0:27 / /sys/fs/bpf rw - bpf bpf rw\n"
+                .to_owned(),
+            has_exec_tracepoint: true,
+            has_audit_ids: true,
+            sshd: SshdFact::Effective("usepam yes\n".to_owned()),
+            pam_files: [
+                ("sshd".to_owned(), stack),
+                (
+                    "common-session".to_owned(),
+                    "session optional pam_systemd.so\n".to_owned(),
+                ),
+            ]
+            .into(),
+            socket: SocketFact::Answers,
+            spool: Some(SpoolFact {
+                existing: "/var/lib/vctl/spool".into(),
+                free_bytes: 50 << 30,
+                owner_and_mode: Some((0, 0o700)),
+            }),
+            clock_synchronized: Some(true),
+            lockdown: Some("none [integrity] confidentiality\n".to_owned()),
+            selinux_enforcing: None,
+            apparmor_profiles: Some("/usr/bin/man (enforce)\n".to_owned()),
+            break_glass: BreakGlass::NotConfigured,
+        }
+    }
+
+    fn status(facts: &HostFacts, config: &Config, id: &str) -> Status {
+        let report = judge(facts, config);
+        let finding = report.findings.iter().find(|finding| finding.id == id);
+        finding.unwrap_or_else(|| panic!("no finding {id}")).status
+    }
+
+    fn with_stack(stack: &str) -> HostFacts {
+        let mut facts = debian();
+        facts.pam_files.insert("sshd".to_owned(), stack.to_owned());
+        facts
+    }
+
+    #[test]
+    fn a_host_with_everything_passes_every_requirement() {
+        let report = judge(&debian(), &config());
+        let unmet: Vec<_> = report
+            .findings
+            .iter()
+            .filter(|f| f.status != Status::Pass)
+            .collect();
+        assert!(unmet.is_empty(), "{unmet:#?}");
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_read_at_all_fails_without_a_panic() {
+        let report = judge(&HostFacts::default(), &config());
+        assert!(report.failed());
+    }
+
+    #[test]
+    fn every_finding_that_is_no_pass_has_a_fix_of_one_line() {
+        for facts in [
+            HostFacts::default(),
+            with_stack(""),
+            with_stack("session required pam_x.so\n"),
+        ] {
+            for finding in judge(&facts, &config()).findings {
+                let fix = finding.fix.as_deref().unwrap_or_default();
+                assert_eq!(
+                    fix.is_empty(),
+                    finding.status == Status::Pass,
+                    "{}",
+                    finding.id
+                );
+                assert!(fix.lines().count() <= 1, "{}", finding.id);
+            }
+        }
+    }
+
+    #[test]
+    fn each_broken_requirement_is_named() {
+        type Break = fn(&mut HostFacts);
+        let breaks: [(&str, Status, Break); 22] = [
+            ("root", Status::Fail, |f| f.is_root = false),
+            ("kernel", Status::Fail, |f| {
+                f.kernel = Some("4.19.0-26-amd64".to_owned());
+            }),
+            ("kernel", Status::Fail, |f| {
+                f.kernel = Some("gibberish".to_owned());
+            }),
+            ("kernel", Status::Warn, |f| {
+                f.kernel = Some("5.8.1".to_owned());
+            }),
+            ("lockdown", Status::Fail, |f| {
+                f.lockdown = Some("none integrity [confidentiality]".to_owned());
+            }),
+            ("bpf", Status::Fail, |f| {
+                f.bpf = Some(Err("EPERM".to_owned()));
+            }),
+            ("btf", Status::Fail, |f| f.btf_tracepoints = None),
+            ("btf", Status::Fail, |f| {
+                f.btf_tracepoints = Some(vec!["sched_process_exec"]);
+            }),
+            ("btf", Status::Warn, |f| {
+                f.btf_tracepoints.as_mut().unwrap().pop();
+            }),
+            ("bpffs", Status::Fail, |f| {
+                f.mountinfo = f.mountinfo.replace("- bpf", "- tmpfs");
+            }),
+            ("tracefs", Status::Warn, |f| f.has_exec_tracepoint = false),
+            ("cgroup", Status::Warn, |f| {
+                f.mountinfo = f.mountinfo.replace("cgroup2", "cgroup");
+            }),
+            ("audit_ids", Status::Warn, |f| f.has_audit_ids = false),
+            ("sshd", Status::Warn, |f| f.sshd = SshdFact::NotInstalled),
+            ("sshd", Status::Fail, |f| {
+                f.sshd = SshdFact::Effective("usepam no".to_owned());
+            }),
+            ("mac", Status::Warn, |f| f.selinux_enforcing = Some(true)),
+            ("mac", Status::Warn, |f| {
+                f.apparmor_profiles = Some("/usr/sbin/sshd (enforce)".to_owned());
+            }),
+            ("spool", Status::Warn, |f| {
+                f.spool.as_mut().unwrap().free_bytes = 100 << 20;
+            }),
+            ("spool", Status::Fail, |f| {
+                f.spool.as_mut().unwrap().free_bytes = 1 << 20;
+            }),
+            ("spool", Status::Fail, |f| {
+                f.spool.as_mut().unwrap().owner_and_mode = Some((0, 0o755));
+            }),
+            ("clock", Status::Warn, |f| {
+                f.clock_synchronized = Some(false);
+            }),
+            ("socket", Status::Warn, |f| f.socket = SocketFact::Stale),
+        ];
+        for (id, expected, break_it) in breaks {
+            let mut facts = debian();
+            break_it(&mut facts);
+            assert_eq!(status(&facts, &config(), id), expected, "{id}");
+            let others = judge(&facts, &config()).findings;
+            let others = others
+                .iter()
+                .filter(|f| f.id != id && f.status == Status::Fail)
+                .count();
+            assert_eq!(others, 0, "{id} breaks more than itself");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_the_user_can_forge_through_pam_env_is_a_failure() {
+        let forged = format!(
+            "session required pam_loginuid.so\nsession required pam_env.so user_readenv=1\n{STAMP}"
+        );
+        assert_eq!(
+            status(&with_stack(&forged), &config(), "pam_env"),
+            Status::Fail
+        );
+    }
+
+    #[test]
+    fn the_place_of_the_stamp_is_judged_against_its_neighbours() {
+        let early = format!("{STAMP}session required pam_loginuid.so\n@include common-session\n");
+        assert_eq!(
+            status(&with_stack(&early), &config(), "pam_loginuid"),
+            Status::Warn
+        );
+        assert_eq!(
+            status(&with_stack(&early), &config(), "pam_systemd"),
+            Status::Warn
+        );
+        assert_eq!(
+            status(&with_stack(""), &config(), "pam_stamp"),
+            Status::Fail
+        );
+        assert_eq!(
+            status(&with_stack(STAMP), &config(), "pam_loginuid"),
+            Status::Warn
+        );
+    }
+
+    #[test]
+    fn the_control_of_the_line_has_to_fit_the_mode() {
+        let mut strict = config();
+        strict.mode = Mode::Strict;
+        assert_eq!(status(&debian(), &strict, "pam_stamp"), Status::Fail);
+        let required = with_stack(&STAMP.replace("optional", "required"));
+        assert_eq!(status(&required, &strict, "pam_stamp"), Status::Pass);
+        assert_eq!(status(&required, &config(), "pam_stamp"), Status::Warn);
+    }
+
+    #[test]
+    fn strict_wants_a_break_glass_group_that_exists_and_has_members() {
+        let mut strict = config();
+        strict.mode = Mode::Strict;
+        let with = |break_glass| HostFacts {
+            break_glass,
+            ..debian()
+        };
+        for (fact, expected) in [
+            (BreakGlass::NotConfigured, Status::Warn),
+            (BreakGlass::NoSuchGroup, Status::Fail),
+            (BreakGlass::Group { members: 0 }, Status::Warn),
+            (BreakGlass::Group { members: 2 }, Status::Pass),
+        ] {
+            assert_eq!(
+                status(&with(fact), &strict, "break_glass"),
+                expected,
+                "{fact:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_pam_service_of_sshd_is_the_one_that_is_looked_at() {
+        let mut facts = debian();
+        facts.sshd = SshdFact::Effective("usepam yes\npamservicename corp-ssh\n".to_owned());
+        assert_eq!(status(&facts, &config(), "pam_stamp"), Status::Fail);
+        facts
+            .pam_files
+            .insert("corp-ssh".to_owned(), facts.pam_files["sshd"].clone());
+        assert_eq!(status(&facts, &config(), "pam_stamp"), Status::Pass);
+    }
+
+    #[test]
+    fn text_of_the_host_cannot_write_to_the_terminal() {
+        let mut facts = debian();
+        facts.kernel = Some("6.1\u{1b}]0;owned\u{7}".to_owned());
+        assert!(!judge(&facts, &config()).to_text().contains('\u{1b}'));
+    }
 }

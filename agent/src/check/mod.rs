@@ -1,16 +1,25 @@
 //! `vctl-agent check`: does this host have what the agent needs?
+//!
+//! `collect` reads what the host looks like, `judge` decides what that means, and only `report`
+//! knows how it is written.
 
+mod collect;
 mod facts;
 mod judge;
+mod login;
+mod pam;
 mod report;
+mod sshd;
+
+use std::path::Path;
 
 use crate::config::Config;
 
-pub use facts::HostFacts;
+pub use facts::{BreakGlass, HostFacts, SocketFact, SpoolFact, SshdFact};
 pub use judge::judge;
 pub use report::{Finding, Report, Status};
 
 /// Looks at this host and judges what it sees.
 pub fn run(config: &Config) -> Report {
-    judge(&facts::collect(std::path::Path::new("/"), config), config)
+    judge(&collect::collect(Path::new("/"), config), config)
 }

@@ -26,6 +26,35 @@ pub struct Finding {
     pub fix: Option<String>,
 }
 
+impl Finding {
+    pub(super) fn pass(id: &'static str, seen: impl Into<String>) -> Self {
+        Self {
+            id,
+            status: Status::Pass,
+            seen: seen.into(),
+            fix: None,
+        }
+    }
+
+    pub(super) fn warn(id: &'static str, seen: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            id,
+            status: Status::Warn,
+            seen: seen.into(),
+            fix: Some(fix.into()),
+        }
+    }
+
+    pub(super) fn fail(id: &'static str, seen: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            id,
+            status: Status::Fail,
+            seen: seen.into(),
+            fix: Some(fix.into()),
+        }
+    }
+}
+
 /// Everything `vctl-agent check` has to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {

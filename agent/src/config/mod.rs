@@ -57,3 +57,6 @@ impl Default for Config {
         keys::defaults()
     }
 }
+
+#[cfg(test)]
+mod tests;

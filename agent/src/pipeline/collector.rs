@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::fs;
 
 use anyhow::Context;
+use aya_log::EbpfLogger;
 use tracing::{error, info, warn};
 use vctl_common::id::BootId;
 use vctl_common::session::{Gap, JournalEntry};
 use vctl_common::spool::RingPosition;
-use vctl_common::time::{WallOffset, wall_now};
+use vctl_common::time::{BootNs, WallOffset, wall_now};
 use vctl_common::wire::Mark;
 
 use crate::config::{Capture, Config};
@@ -46,6 +47,11 @@ pub(super) struct Collector {
     /// One exec record while it is made ready for the spool.
     pub(super) scratch: Vec<u8>,
     pub(super) counters: HostCounters,
+    /// Probes the kernel has skipped, and when that was looked at.
+    pub(super) skipped: u64,
+    pub(super) skipped_checked: BootNs,
+    /// The probe's own diagnostics, when they are wanted.
+    pub(super) probe_log: Option<EbpfLogger<&'static dyn log::Log>>,
     /// Looks at the ring until what was lost can be told to the number.
     pub(super) settle: u8,
     pub(super) pending: PendingDir,
@@ -101,6 +107,14 @@ impl Collector {
             "The probe is in place."
         );
         let counters = probe.maps.host_counters();
+        let wanted = config.probe_log.then(|| probe.log_source()).flatten();
+        let probe_log = wanted.and_then(|program| match EbpfLogger::init_from_id(program) {
+            Ok(logger) => Some(logger),
+            Err(error) => {
+                warn!(%error, "The probe was loaded without its log; `vctl-agent detach` first.");
+                None
+            }
+        });
         let mut collector = Self {
             pending: PendingDir::new(&config.pending_dir),
             config,
@@ -115,6 +129,9 @@ impl Collector {
             redactor,
             scratch: Vec::new(),
             counters,
+            skipped: probe.skipped(),
+            skipped_checked: boot_now(),
+            probe_log,
             settle: 0,
             logins: LoginReader::host(),
             unhealthy: None,

@@ -30,6 +30,9 @@ struct Broken {
 impl Collector {
     /// Moves everything that is in the ring to the spool. Returns whether there was anything.
     pub(super) fn drain(&mut self) -> bool {
+        if let Some(log) = &mut self.probe_log {
+            log.flush();
+        }
         let mut busy = false;
         loop {
             // Taken before the ring is read: numbers up to here are in it, or lost, or on their way.

@@ -25,6 +25,7 @@ impl Collector {
     pub(super) fn housekeeping(&mut self) {
         self.take_markers();
         self.find_ended();
+        self.note_skipped();
         if self.registry.is_empty()
             && let Err(error) = self.probe.watch_failed_execs(false)
         {
@@ -129,6 +130,25 @@ impl Collector {
             }
         }
         marked
+    }
+
+    /// Holds skipped probes against every session: whose event it was, nobody can tell.
+    fn note_skipped(&mut self) {
+        let now = boot_now();
+        let skipped = self.probe.skipped();
+        if skipped > self.skipped {
+            self.gap(Gap {
+                session: None,
+                cause: GapCause::ProbeSkipped,
+                events: None,
+                first_seq: None,
+                last_seq: None,
+                cpu: None,
+                from: self.skipped_checked,
+                to: now,
+            });
+        }
+        (self.skipped, self.skipped_checked) = (skipped, now);
     }
 
     /// Ends sessions none of whose processes is left, though no last exit told of it: it was lost,

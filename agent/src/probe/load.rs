@@ -4,11 +4,13 @@
 //! runs, and the next agent reads on where the last one stopped.
 
 use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, TracePoint};
+use aya::programs::{BtfTracePoint, ProgramFd, ProgramInfo, TracePoint};
 use aya::{Ebpf, EbpfLoader};
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{debug, info, warn};
@@ -42,6 +44,7 @@ pub struct Probe {
     pub maps: Maps,
     pub taken_over: bool,
     failed_attached: bool,
+    programs: Vec<ProgramFd>,
     options: ProbeOptions,
     _lock: Flock<File>,
 }
@@ -57,17 +60,20 @@ impl Probe {
         let lock = lock(dir)?;
         if let Some(maps) = pinned(dir)? {
             let failed_attached = dir.join("link_execve_failed").exists();
-            if maps.ring_bytes != options.ring_bytes {
+            if maps.ring_bytes != options.ring_bytes
+                || maps.state().capture_all != options.capture_all
+            {
                 warn!(
-                    pinned_bytes = maps.ring_bytes,
-                    configured_bytes = options.ring_bytes,
-                    "The probe in the kernel keeps its ring size until `vctl-agent detach`."
+                    ring_bytes = maps.ring_bytes,
+                    capture_all = maps.state().capture_all,
+                    "The probe in the kernel stays as it is configured until `vctl-agent detach`."
                 );
             }
             return Ok(Self {
                 maps,
                 taken_over: true,
                 failed_attached,
+                programs: programs(dir)?,
                 options,
                 _lock: lock,
             });
@@ -77,6 +83,7 @@ impl Probe {
             maps,
             taken_over: false,
             failed_attached: false,
+            programs: programs(&options.pin_dir)?,
             options,
             _lock: lock,
         };
@@ -98,6 +105,20 @@ impl Probe {
             ..self.maps.state()
         };
         self.maps.set_state(state)
+    }
+
+    /// Returns the id of a program whose diagnostics the log can listen to.
+    pub fn log_source(&self) -> Option<u32> {
+        let pin = self.options.pin_dir.join("prog_process_exec");
+        ProgramInfo::from_pin(pin).ok().map(|program| program.id())
+    }
+
+    /// Returns how often the kernel skipped a probe because it was already running on that CPU.
+    pub fn skipped(&self) -> u64 {
+        self.programs
+            .iter()
+            .filter_map(|program| skipped(program).ok())
+            .sum()
     }
 
     /// Attaches the probes for failed execs while a session is open, and takes them away again:
@@ -129,6 +150,32 @@ impl Probe {
         debug!(attached = wanted, "Changed the probes for failed execs.");
         Ok(())
     }
+}
+
+/// Opens the pinned programs that are always attached.
+fn programs(dir: &Path) -> Result<Vec<ProgramFd>, ProbeError> {
+    let open = |(name, _): &(&'static str, &str)| {
+        ProgramInfo::from_pin(dir.join(format!("prog_{name}")))
+            .and_then(|program| program.fd())
+            .map_err(|source| ProbeError::Attach {
+                name: *name,
+                source,
+            })
+    };
+    PROGRAMS.iter().map(open).collect()
+}
+
+/// Reads how often the kernel skipped a program; /proc tells what aya does not.
+fn skipped(program: &ProgramFd) -> io::Result<u64> {
+    let fd = program.as_fd().as_raw_fd();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"));
+    // Kernels before 5.12 skip nothing of this kind.
+    Ok(line
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or(0))
 }
 
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, ProbeError> {
@@ -220,6 +267,7 @@ fn load(options: &ProbeOptions) -> Result<Maps, ProbeError> {
         version: u64::from(wire::VERSION),
         ring_id,
         complete: false,
+        capture_all: options.capture_all,
     })?;
     // Not before the maps are ready: exit first, so that no mark outlives its process.
     attach(&mut ebpf, &btf, options)?;

@@ -31,6 +31,8 @@ pub struct PinnedState {
     pub ring_id: u64,
     /// Everything is in place and the self-test has passed.
     pub complete: bool,
+    /// The whole host is recorded; fixed when the probe was loaded.
+    pub capture_all: bool,
 }
 
 /// The maps of one probe.
@@ -154,6 +156,7 @@ impl Maps {
             (0, state.version),
             (1, state.ring_id),
             (2, u64::from(state.complete)),
+            (3, u64::from(state.capture_all)),
         ] {
             self.state
                 .set(index, word, 0)
@@ -184,6 +187,7 @@ fn read_state(state: &Array<MapData, u64>) -> PinnedState {
         version: word(0),
         ring_id: word(1),
         complete: word(2) == 1,
+        capture_all: word(3) == 1,
     }
 }
 

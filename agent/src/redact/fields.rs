@@ -1,5 +1,5 @@
 //! Keys with values inside one word: assignments, JSON members, headers.
-use super::masker::{Masker, Span};
+use super::masker::{Masker, Span, step};
 use super::names::{NameKind, classify};
 use super::shell::Quote;
 use super::value::is_reference;
@@ -9,6 +9,10 @@ const MAX_KEY: usize = 64;
 
 /// How far ahead the key of a next field is looked for.
 const MAX_NEXT_KEY: usize = 40;
+
+/// Longest reference that is searched for further keys: without an end, `x_token=$x_token=$…` would
+/// be read anew from each key.
+const MAX_REFERENCE: usize = 256;
 
 /// Query parameters that carry a signature or a code, secret only in a URL.
 const QUERY_ONLY: &[&str] = &["sig", "signature", "x-amz-signature", "x-goog-signature"];
@@ -107,7 +111,7 @@ pub(super) fn mask_assignments(
     text: bool,
 ) {
     let mut from = word.start;
-    while let Some(equals) = find(masker, Span::new(from, word.end), b'=') {
+    while let Some(equals) = masker.find(Span::new(from, word.end), b"=") {
         from = equals + 1;
         let key = key_before(masker, word.start, equals);
         // In running text only a leading assignment counts here; the others are read word by word.
@@ -122,39 +126,27 @@ pub(super) fn mask_assignments(
         let value = value_after(masker, Span::new(equals + 1, word.end), query);
         if !is_reference(masker.get(value), kind, expands) {
             masker.mask(value);
+            from = value.end.max(from);
+        } else if value.len() > MAX_REFERENCE {
+            from = value.end;
         }
-        from = value.end.max(from);
     }
 }
 
 /// Masks the values of secret members: `{"password": "…"}`, quotes escaped or not.
 pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]) {
     let mut from = word.start;
-    while let Some(colon) = find(masker, Span::new(from, word.end), b':') {
+    while let Some(colon) = masker.find(Span::new(from, word.end), b":") {
         from = colon + 1;
         let Some(kind) = member_before(masker, word.start, colon)
             .and_then(|key| classify(masker.get(key), extra))
         else {
             continue;
         };
-        let start = from
-            + masker
-                .get(Span::new(from, word.end))
-                .iter()
-                .take_while(|byte| byte.is_ascii_whitespace())
-                .count();
-        let value = match quoted(masker, Span::new(start, word.end)) {
-            Some(inside) => inside,
-            None => Span::new(
-                start,
-                start
-                    + masker
-                        .get(Span::new(start, word.end))
-                        .iter()
-                        .take_while(|byte| !b",}] \n\t".contains(byte))
-                        .count(),
-            ),
-        };
+        let blank = masker.run(Span::new(from, word.end), u8::is_ascii_whitespace);
+        let rest = Span::new(blank.end, word.end);
+        let value = quoted(masker, rest)
+            .unwrap_or_else(|| masker.run(rest, |byte| !b",}] \n\t".contains(byte)));
         if masker.at(value.start) != b'{'
             && masker.at(value.start) != b'['
             && !is_reference(masker.get(value), kind, false)
@@ -174,10 +166,6 @@ pub(super) fn after_pem_begin(text: &[u8]) -> Option<usize> {
     memchr::memmem::find(text, mark).map(|at| at + mark.len())
 }
 
-fn find(masker: &Masker<'_>, span: Span, byte: u8) -> Option<usize> {
-    memchr::memchr(byte, masker.get(span)).map(|at| span.start + at)
-}
-
 /// The key that ends before `equals`: `a.b[c]=`, `"a"=`, `a:=`.
 fn key_before(masker: &Masker<'_>, start: usize, equals: usize) -> Span {
     let mut end = equals;
@@ -191,35 +179,25 @@ fn key_before(masker: &Masker<'_>, start: usize, equals: usize) -> Span {
         end -= 1;
     }
     let floor = start.max(end.saturating_sub(MAX_KEY));
-    let before = masker.get(Span::new(floor, end));
-    let len = before
-        .iter()
-        .rev()
-        .take_while(|&&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
-        .count();
-    Span::new(end - len, end)
+    masker.run_back(Span::new(floor, end), is_key_byte)
 }
 
 /// The name in quotes before the colon of a JSON member.
 fn member_before(masker: &Masker<'_>, start: usize, colon: usize) -> Option<Span> {
     let floor = start.max(colon.saturating_sub(MAX_KEY));
-    let before = masker.get(Span::new(floor, colon)).trim_ascii_end();
-    let named = before
-        .strip_suffix(b"\"")
-        .or_else(|| before.strip_suffix(b"'"))?;
-    let escapes = named
-        .iter()
-        .rev()
-        .take_while(|&&byte| byte == b'\\')
-        .count();
-    let end = floor + named.len() - escapes;
-    let name = masker.get(Span::new(floor, end));
-    let len = name
-        .iter()
-        .rev()
-        .take_while(|&&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
-        .count();
-    (len > 0).then(|| Span::new(end - len, end))
+    let before = Span::new(floor, colon);
+    let blank = masker.run_back(before, u8::is_ascii_whitespace);
+    let mark = Span::new(floor, blank.start);
+    if !matches!(masker.get(mark).last(), Some(b'"' | b'\'')) {
+        return None;
+    }
+    let escapes = masker.run_back(Span::new(floor, mark.end - 1), |&byte| byte == b'\\');
+    let key = masker.run_back(Span::new(floor, escapes.start), is_key_byte);
+    (!key.is_empty()).then_some(key)
+}
+
+fn is_key_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
 /// The value that starts `rest`: its quoted inside, or up to the next field.
@@ -227,7 +205,7 @@ fn value_after(masker: &Masker<'_>, rest: Span, query: bool) -> Span {
     if let Some(inside) = quoted(masker, rest) {
         return inside;
     }
-    let text = masker.get(rest);
+    let text = masker.up_to(rest.end).get(rest.start..).unwrap_or_default();
     let ends = |at: usize| {
         let after = text.get(at + 1..).unwrap_or_default();
         match text.get(at) {
@@ -244,12 +222,13 @@ fn value_after(masker: &Masker<'_>, rest: Span, query: bool) -> Span {
         }
     };
     let len = (0..text.len()).find(|&at| ends(at)).unwrap_or(text.len());
+    step(len);
     Span::new(rest.start, rest.start + len)
 }
 
 /// The inside of the quoted part that `rest` starts with.
 fn quoted(masker: &Masker<'_>, rest: Span) -> Option<Span> {
-    let bytes = masker.get(Span::new(0, rest.end));
+    let bytes = masker.up_to(rest.end);
     let quote = Quote::read(bytes, rest.start, rest.end)?;
     let inside = rest.start + quote.len();
     let end = quote.close(bytes, inside, rest.end)?;

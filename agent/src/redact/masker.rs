@@ -53,7 +53,40 @@ impl<'a> Masker<'a> {
     }
 
     pub(super) fn get(&self, span: Span) -> &[u8] {
+        step(span.len());
         self.bytes.get(span.range()).unwrap_or_default()
+    }
+
+    /// Everything before `end`, for code that reads on from a position of its own.
+    pub(super) fn up_to(&self, end: usize) -> &[u8] {
+        self.bytes.get(..end).unwrap_or_default()
+    }
+
+    /// Where the first `wanted` in `span` starts.
+    pub(super) fn find(&self, span: Span, wanted: &[u8]) -> Option<usize> {
+        let text = self.bytes.get(span.range()).unwrap_or_default();
+        let at = match wanted {
+            [byte] => memchr::memchr(*byte, text),
+            _ => memchr::memmem::find(text, wanted),
+        };
+        step(at.unwrap_or(text.len()));
+        at.map(|at| span.start + at)
+    }
+
+    /// The longest start of `span` whose bytes all pass.
+    pub(super) fn run(&self, span: Span, pass: impl Fn(&u8) -> bool) -> Span {
+        let text = self.bytes.get(span.range()).unwrap_or_default();
+        let len = text.iter().take_while(|byte| pass(byte)).count();
+        step(len);
+        Span::new(span.start, span.start + len)
+    }
+
+    /// The longest end of `span` whose bytes all pass.
+    pub(super) fn run_back(&self, span: Span, pass: impl Fn(&u8) -> bool) -> Span {
+        let text = self.bytes.get(span.range()).unwrap_or_default();
+        let len = text.iter().rev().take_while(|byte| pass(byte)).count();
+        step(len);
+        Span::new(span.end - len, span.end)
     }
 
     pub(super) fn rest(&self, start: usize) -> &[u8] {
@@ -74,4 +107,17 @@ impl<'a> Masker<'a> {
             }
         }
     }
+}
+
+/// Notes that about so many bytes are read; the tests hold the sum against the length of the argv.
+#[cfg_attr(not(test), expect(unused_variables, reason = "only tests count"))]
+#[inline]
+pub(super) fn step(bytes: usize) {
+    #[cfg(test)]
+    STEPS.with(|steps| steps.set(steps.get() + bytes + 1));
+}
+
+#[cfg(test)]
+thread_local! {
+    pub(super) static STEPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }

@@ -99,6 +99,9 @@ impl Redactor {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text

@@ -15,7 +15,7 @@ pub(super) enum Value {
     Shell,
     /// A name; the value of that name follows: `jq --arg NAME VALUE`.
     Named,
-    /// Something harmless under a secret-looking name.
+    /// A harmless value: read like any other word, but no operand.
     Plain,
     /// Nothing follows: the flag is a switch.
     Switch,
@@ -30,7 +30,7 @@ pub(super) enum Form {
     Attached,
 }
 
-/// One flag, or one keyword without dashes, of a program.
+/// One flag of a program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rule {
     pub(super) word: &'static str,
@@ -48,6 +48,8 @@ pub(super) struct Operand {
     /// 1 is the first operand after it.
     pub(super) nth: usize,
     pub(super) value: Value,
+    /// Counts only after a one-letter flag with this letter; 0 for always.
+    pub(super) with: u8,
 }
 
 /// What is known about a program.
@@ -66,6 +68,15 @@ pub(super) struct Program {
     pub(super) stdin: &'static [&'static str],
     /// Prints its operands, possibly into the one that reads a secret.
     pub(super) prints: bool,
+}
+
+impl Program {
+    /// Whether its flags start with a slash.
+    pub(super) fn slashes(&self) -> bool {
+        self.rules
+            .first()
+            .is_some_and(|rule| rule.word.starts_with('/'))
+    }
 }
 
 const NONE: Program = Program {
@@ -110,7 +121,21 @@ const fn under(under: &'static str, word: &'static str, value: Value) -> Rule {
 }
 
 const fn operand(after: &'static str, nth: usize, value: Value) -> Operand {
-    Operand { after, nth, value }
+    Operand {
+        after,
+        nth,
+        value,
+        with: 0,
+    }
+}
+
+const fn with(with: u8, nth: usize, value: Value) -> Operand {
+    Operand {
+        after: "",
+        nth,
+        value,
+        with,
+    }
 }
 
 use Value::{After, Header, Named, PassSpec, Plain, Shell, Switch, Whole};
@@ -125,8 +150,8 @@ static TABLE: &[Program] = &[
     Program { names: &["psql", "pg_dump", "pg_restore", "pg_dumpall", "createdb", "dropdb", "createuser", "pgbench", "vacuumdb", "pg_basebackup"],
         rules: &[rule("--password", Switch), rule("--no-password", Switch)], ..NONE },
     Program { names: &["redis-cli", "valkey-cli", "keydb-cli"],
-        rules: &[rule("-a", Whole), rule("auth", Whole), rule("requirepass", Whole), rule("masterauth", Whole)],
-        operands: &[operand("auth", 2, Whole)], ..NONE },
+        rules: &[rule("-a", Whole), rule("-h", Plain), rule("-p", Plain), rule("-n", Plain)],
+        operands: &[operand("auth", 1, Whole), operand("auth", 2, Whole), operand("requirepass", 1, Whole), operand("masterauth", 1, Whole)], ..NONE },
     Program { names: &["redis-server", "valkey-server"], rules: &[rule("--requirepass", Whole), rule("--masterauth", Whole)], ..NONE },
     Program { names: &["mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport", "cqlsh", "influx", "clickhouse-client", "beeline", "arangosh"],
         rules: &[rule("-p", Whole)], ..NONE },
@@ -154,13 +179,13 @@ static TABLE: &[Program] = &[
     Program { names: &["useradd", "usermod", "groupadd", "groupmod"], rules: &[rule("-p", Whole), rule("--password", Whole)], ..NONE },
     Program { names: &["chpasswd", "chgpasswd", "newusers"], stdin: &[""], ..NONE },
     Program { names: &["passwd"], stdin: &["--stdin"], ..NONE },
-    Program { names: &["htpasswd"], ..NONE },
-    Program { names: &["mkpasswd"], operands: &[operand("", 1, Whole)], ..NONE },
+    Program { names: &["htpasswd"], rules: &[rule("-C", Plain), rule("-r", Plain)], bundle: "cnmBbdsp25iDv", operands: &[with(b'b', 3, Whole), with(b'n', 2, Whole)], ..NONE },
+    Program { names: &["mkpasswd"], rules: &[rule("-m", Plain), rule("-S", Plain), rule("-R", Plain), rule("-P", Plain)], operands: &[operand("", 1, Whole)], ..NONE },
     Program { names: &["wpa_passphrase"], operands: &[operand("", 2, Whole)], ..NONE },
-    Program { names: &["nmcli"], rules: &[rule("password", Whole), rule("wifi-sec.psk", Whole), rule("802-11-wireless-security.psk", Whole), rule("802-1x.password", Whole), rule("vpn.secrets", Whole)], ..NONE },
+    Program { names: &["nmcli"], rules: &[], operands: &[operand("password", 1, Whole), operand("wifi-sec.psk", 1, Whole), operand("802-11-wireless-security.psk", 1, Whole), operand("802-1x.password", 1, Whole), operand("vpn.secrets", 1, Whole)], ..NONE },
     Program { names: &["ipmitool"], rules: &[rule("-P", Whole)], operands: &[operand("password", 2, Whole)], ..NONE },
     Program { names: &["snmpwalk", "snmpget", "snmpset", "snmpbulkwalk"], rules: &[rule("-A", Whole), rule("-X", Whole), rule("-c", Whole)], ..NONE },
-    Program { names: &["xfreerdp", "wlfreerdp", "xfreerdp3"], rules: &[], ..NONE },
+    Program { names: &["xfreerdp", "wlfreerdp", "xfreerdp3"], rules: &[attached("/p:", Whole), attached("/gp:", Whole), attached("/pth:", Whole)], ..NONE },
     Program { names: &["rdesktop"], rules: &[rule("-p", Whole)], ..NONE },
     Program { names: &["mosquitto_pub", "mosquitto_sub"], rules: &[rule("-P", Whole), rule("--pw", Whole)], ..NONE },
     Program { names: &["rabbitmqctl", "rabbitmqadmin"], rules: &[rule("-p", Plain)], operands: &[operand("add_user", 2, Whole), operand("change_password", 2, Whole), operand("authenticate_user", 2, Whole)], ..NONE },
@@ -168,7 +193,7 @@ static TABLE: &[Program] = &[
     Program { names: &["cryptsetup", "kinit"], stdin: &[""], ..NONE },
     // Keys and archives
     Program { names: &["openssl"], stdin: &["-stdin", "stdin"],
-        rules: &[rule("-passin", PassSpec), rule("-passout", PassSpec), rule("-pass", PassSpec), rule("-password", PassSpec), rule("-k", Whole), rule("-K", Whole), rule("-hmac", Whole), rule("-macopt", After(b':')), rule("-psk", Whole), rule("-srppass", PassSpec), rule("-kfile", Plain)],
+        rules: &[rule("-passin", PassSpec), rule("-passout", PassSpec), rule("-pass", PassSpec), rule("-password", PassSpec), rule("-k", Whole), rule("-K", Whole), rule("-hmac", Whole), rule("-macopt", After(b':')), rule("-psk", Whole), rule("-srppass", PassSpec), rule("-kfile", Plain), rule("-salt", Plain)],
         operands: &[operand("passwd", 1, Whole)], ..NONE },
     Program { names: &["gpg"], rules: &[rule("--passphrase", Whole)], stdin: &["--passphrase-fd"], ..NONE },
     Program { names: &["ssh-keygen"], rules: &[rule("-N", Whole), rule("-P", Whole)], ..NONE },
@@ -176,13 +201,13 @@ static TABLE: &[Program] = &[
     Program { names: &["7z", "7za", "7zr", "7zz"], rules: &[attached("-p", Whole)], ..NONE },
     Program { names: &["rar", "unrar"], rules: &[attached("-p", Whole), attached("-hp", Whole)], ..NONE },
     Program { names: &["zip", "unzip", "zipcloak", "funzip"], rules: &[rule("-P", Whole)], bundle: "rqujnoXyvl9", ..NONE },
-    Program { names: &["pdftk", "qpdf", "pdftotext", "pdfunite"], rules: &[rule("input_pw", Whole), rule("owner_pw", Whole), rule("user_pw", Whole), rule("-upw", Whole), rule("-opw", Whole)], ..NONE },
+    Program { names: &["pdftk", "qpdf", "pdftotext", "pdfunite"], rules: &[rule("-upw", Whole), rule("-opw", Whole)], operands: &[operand("input_pw", 1, Whole), operand("owner_pw", 1, Whole), operand("user_pw", 1, Whole)], ..NONE },
     // Vault, clouds, containers
     Program { names: &["vault", "bao"], stdin: &["-"],
         rules: &[rule("-field", Plain), rule("-token-only", Switch), rule("-header", Header)],
         operands: &[operand("login", 1, Whole), operand("unseal", 1, Whole), operand("unwrap", 1, Whole), operand("revoke", 1, Plain)], ..NONE },
     Program { names: &["aws"],
-        rules: &[rule("--secret-id", Plain), rule("--secret", Plain), rule("--secret-string", Whole), rule("--secret-binary", Whole), rule("--no-sign-request", Switch), under("put-parameter", "--value", Whole), rule("aws_secret_access_key", Whole), rule("aws_session_token", Whole), rule("--starting-token", Plain), rule("--next-token", Plain), rule("--client-token", Plain), rule("--continuation-token", Plain)], ..NONE },
+        rules: &[rule("--secret-id", Plain), rule("--secret", Plain), rule("--secret-string", Whole), rule("--secret-binary", Whole), rule("--no-sign-request", Switch), under("put-parameter", "--value", Whole), rule("--starting-token", Plain), rule("--next-token", Plain), rule("--client-token", Plain), rule("--continuation-token", Plain)], operands: &[operand("set", 1, Named)], ..NONE },
     Program { names: &["az"], rules: &[under("login", "-p", Whole), under("create", "-p", Plain), under("secret", "--value", Whole), rule("--account-key", Whole), rule("--sas-token", Whole)], ..NONE },
     Program { names: &["gcloud", "gsutil", "bq"], rules: &[rule("--access-token-file", Plain)], ..NONE },
     Program { names: &["docker", "podman", "nerdctl", "buildah", "skopeo", "crane", "oras", "helm"], wraps: true, stdin: &["--password-stdin"],
@@ -194,11 +219,15 @@ static TABLE: &[Program] = &[
     Program { names: &["doctl"], rules: &[rule("-t", Whole)], ..NONE },
     Program { names: &["mc"], operands: &[operand("set", 3, Whole), operand("set", 4, Whole), operand("add", 4, Whole)], ..NONE },
     Program { names: &["ansible-vault"], operands: &[operand("encrypt_string", 1, Whole)], ..NONE },
-    Program { names: &["wg"], rules: &[rule("private-key", Plain), rule("preshared-key", Plain)], ..NONE },
+    Program { names: &["wg"], rules: &[], ..NONE },
     Program { names: &["svn", "hg"], rules: &[rule("--password", Whole)], ..NONE },
     Program { names: &["jq", "yq", "gojq"], rules: &[rule("--arg", Named), rule("--argjson", Named)], ..NONE },
     Program { names: &["keyctl"], operands: &[operand("add", 3, Whole), operand("update", 2, Whole)], ..NONE },
-    Program { names: &["npm", "yarn", "pnpm"], rules: &[], ..NONE },
+    Program { names: &["npm", "yarn", "pnpm", "pip", "composer", "poetry", "bundler"], operands: &[operand("set", 1, Named)], ..NONE },
+    Program { names: &["git"], operands: &[operand("config", 1, Named)], ..NONE },
+    Program { names: &["cargo", "snyk", "wrangler"], operands: &[operand("login", 1, Whole), operand("auth", 1, Plain)], ..NONE },
+    Program { names: &["twine"], rules: &[rule("-p", Whole)], ..NONE },
+    Program { names: &["rclone"], operands: &[operand("pass", 1, Whole), operand("password", 1, Whole), operand("client_secret", 1, Whole), operand("secret_access_key", 1, Whole), operand("token", 1, Whole)], ..NONE },
     Program { names: &["gcc", "cc", "clang", "ffmpeg"], rules: &[rule("-pass", Plain), rule("-passlogfile", Plain)], ..NONE },
     Program { names: &["echo", "printf"], prints: true, ..NONE },
     // Programs that run another one
@@ -206,7 +235,7 @@ static TABLE: &[Program] = &[
         rules: &[rule("-c", Shell), rule("--command", Shell), rule("-lc", Shell), rule("-ec", Shell), rule("-xc", Shell), rule("-ic", Shell), rule("-exc", Shell), rule("-euc", Shell), rule("-uc", Shell), rule("-euxc", Shell), rule("-lic", Shell), rule("-ilc", Shell), rule("-cl", Shell)], wraps: true, ..NONE },
     Program { names: &["ssh", "watch", "tmux", "screen", "parallel", "eval", "mosh", "entr", "pssh", "pdsh", "at", "batch"], wraps: true, shell: true, ..NONE },
     Program { names: &["sudo", "doas", "pkexec"], wraps: true, stdin: &["-S", "--stdin"], ..NONE },
-    Program { names: &["env", "nohup", "timeout", "nice", "ionice", "setsid", "stdbuf", "time", "exec", "command", "builtin", "chroot", "unshare", "nsenter", "strace", "ltrace", "gdb", "chrt", "taskset", "systemd-run", "faketime", "xargs", "find", "fakeroot", "dbus-run-session", "proxychains", "proxychains4", "torsocks", "unbuffer", "catchsegv", "valgrind", "perf", "numactl", "setpriv", "capsh", "python", "perl", "ruby", "node", "java", "ld-linux-x86-64.so", "lxc", "incus", "machinectl", "vagrant", "systemd-inhibit", "caffeinate", "cgexec", "firejail", "bwrap", "tini", "dumb-init", "gosu", "su-exec", "s6-setuidgid", "chpst", "envdir", "softlimit", "daemonize", "start-stop-daemon", "chronic", "ts", "rlwrap", "expect", "winpty", "op", "aws-vault", "doppler", "direnv", "pipx", "npx", "uvx", "bundle", "rtk"],
+    Program { names: &["env", "nohup", "timeout", "nice", "ionice", "setsid", "stdbuf", "time", "exec", "command", "builtin", "chroot", "unshare", "nsenter", "strace", "ltrace", "gdb", "chrt", "taskset", "systemd-run", "faketime", "xargs", "find", "fakeroot", "dbus-run-session", "proxychains", "proxychains4", "torsocks", "unbuffer", "valgrind", "perf", "numactl", "setpriv", "capsh", "python", "perl", "ruby", "node", "java", "ld-linux-x86-64.so", "lxc", "incus", "machinectl", "vagrant", "systemd-inhibit", "caffeinate", "cgexec", "firejail", "bwrap", "tini", "dumb-init", "gosu", "su-exec", "s6-setuidgid", "chpst", "envdir", "softlimit", "daemonize", "start-stop-daemon", "chronic", "ts", "rlwrap", "expect", "winpty", "aws-vault", "doppler", "direnv", "pipx", "npx", "uvx"],
         wraps: true, ..NONE },
 ];
 

@@ -5,7 +5,7 @@ use super::masker::{Masker, Span};
 use super::names::{NameKind, classify};
 use super::program::{Form, Program, Rule, UNKNOWN, Value};
 use super::shape;
-use super::shell::{Piece, Quote, Splitter, unquoted};
+use super::shell::{Piece, Quote, Quotes, Splitter, unquoted};
 use super::url;
 use super::value::is_reference;
 
@@ -15,6 +15,9 @@ const MAX_DEPTH: u8 = 6;
 
 /// Operands remembered to know the subcommand.
 const MAX_OPERANDS: usize = 6;
+
+/// Names that programs with `-p X` also take after one dash.
+const SPELLED_OUT: &[&[u8]] = &[b"password", b"pass", b"passwd", b"passphrase", b"token"];
 
 /// What the word before says about the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,10 @@ enum Next {
     Named,
     /// `Authorization:` or a scheme came before, cut off from the rest of its header.
     Credential,
+    /// `password:` began a line: the only word behind it is the secret, several are a sentence.
+    Line,
+    /// `PASSWORD FOR user`: a secret once `=` came, within so many words.
+    Assigned(u8),
     /// `Bearer` came before.
     Bearer,
 }
@@ -38,8 +45,13 @@ enum Next {
 pub(super) struct Command {
     program: &'static Program,
     next: Next,
+    /// The latest operands, the oldest first.
     operands: [Span; MAX_OPERANDS],
     count: usize,
+    /// One-letter flags so far, a bit for each of `a` to `z`.
+    letters: u32,
+    /// An operand may name another program, which then runs.
+    wraps: bool,
     /// The program's name has been read; before it come assignments and keywords.
     started: bool,
     /// Where the operands begin of a command that prints them.
@@ -48,8 +60,10 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) fn of(program: Option<&'static Program>) -> Self {
+        let program = program.unwrap_or(&UNKNOWN);
         Self {
-            program: program.unwrap_or(&UNKNOWN),
+            program,
+            wraps: program.wraps,
             started: true,
             ..Self::unnamed()
         }
@@ -61,9 +75,27 @@ impl Command {
             next: Next::Anything,
             operands: [Span::default(); MAX_OPERANDS],
             count: 0,
+            letters: 0,
+            wraps: false,
             started: false,
             printed: None,
         }
+    }
+
+    /// Remembers an operand and returns how many came before it.
+    fn push(&mut self, operand: Span) -> usize {
+        self.operands.rotate_left(1);
+        if let Some(last) = self.operands.last_mut() {
+            *last = operand;
+        }
+        self.count += 1;
+        self.count - 1
+    }
+
+    /// The operand `back` places before the latest one.
+    fn before(&self, back: usize) -> Option<Span> {
+        let at = (MAX_OPERANDS - 1).checked_sub(back)?;
+        self.operands.get(at).copied().filter(|_| back < self.count)
     }
 
     fn switch_to(&mut self, program: &'static Program) {
@@ -75,6 +107,10 @@ impl Command {
 pub(super) struct Scan<'a> {
     redactor: &'a Redactor,
     masker: Masker<'a>,
+    /// The word read now is the last one of its line.
+    ends_line: bool,
+    /// An AWS access key id was seen: a lone word that looks like its secret is one.
+    aws_key_id: bool,
     /// Inside a PEM private key that goes on in later words.
     in_pem: bool,
 }
@@ -84,6 +120,8 @@ impl<'a> Scan<'a> {
         Self {
             redactor,
             masker,
+            ends_line: false,
+            aws_key_id: false,
             in_pem: false,
         }
     }
@@ -109,7 +147,7 @@ impl<'a> Scan<'a> {
 
     /// Masks the secrets in one word; in a command string (`depth` > 0) it may be quoted.
     fn word(&mut self, command: &mut Command, raw: Span, depth: u8) {
-        let (word, quote) = match unquoted(self.masker.get(Span::new(0, raw.end)), raw) {
+        let (word, quote) = match unquoted(self.masker.up_to(raw.end), raw) {
             Some((inside, quote)) if depth > 0 => (inside, Some(quote)),
             _ => (raw, None),
         };
@@ -118,13 +156,15 @@ impl<'a> Scan<'a> {
             return;
         }
         let first = self.masker.at(word.start);
-        let done = if first == b'-' && word.len() > 1 {
+        let done = if next == Next::Ruled(Value::Plain) {
+            false
+        } else if (first == b'-' && word.len() > 1) || first == b'/' && command.program.slashes() {
             self.flag(command, word, depth)
         } else {
             self.operand(command, word, quote, depth)
         };
         if !done {
-            self.inside(command, word, depth);
+            self.inside(command, word, quote.is_some() || depth == 0, depth);
         }
     }
 
@@ -147,11 +187,24 @@ impl<'a> Scan<'a> {
                     command.next = Next::Likely(NameKind::Secret);
                     true
                 }
+                b"FOR" | b"for" => {
+                    command.next = Next::Assigned(2);
+                    true
+                }
                 _ => {
                     quote.is_some_and(Quote::is_single)
                         && self.mask_value(word, NameKind::Secret, depth)
                 }
             },
+            Next::Assigned(_) if text == b"=" => {
+                command.next = Next::Likely(NameKind::Secret);
+                true
+            }
+            Next::Assigned(left) => {
+                command.next = left.checked_sub(1).map_or(Next::Anything, Next::Assigned);
+                false
+            }
+            Next::Line => self.ends_line && self.mask_value(word, NameKind::Secret, depth),
             Next::Credential if fields::is_scheme(text) => {
                 command.next = Next::Credential;
                 true
@@ -166,6 +219,10 @@ impl<'a> Scan<'a> {
         let text = self.masker.get(word);
         let split = memchr::memchr(b'=', text).unwrap_or(text.len());
         let name = text.get(..split).unwrap_or(text);
+        if !text.starts_with(b"--") && !command.program.operands.is_empty() {
+            let letters = name.iter().filter(|byte| byte.is_ascii_lowercase());
+            command.letters |= letters.fold(0, |seen, byte| seen | 1 << (byte - b'a'));
+        }
         let value = (split < text.len()).then(|| word.skip(split + 1));
         if let Some((rule, value)) = self.ruled_flag(command, word, name, value) {
             return match (value, rule.form) {
@@ -196,12 +253,11 @@ impl<'a> Scan<'a> {
                 };
                 true
             }
-            (None, _) => {
-                name == b"--" && {
-                    command.started = command.program.wraps || command.started;
-                    true
-                }
+            (None, _) if name == b"--" => {
+                command.wraps = true;
+                true
             }
+            (None, _) => false,
         }
     }
 
@@ -227,6 +283,12 @@ impl<'a> Scan<'a> {
             return Some((*rule, value));
         }
         if name.starts_with(b"--") {
+            return None;
+        }
+        if name
+            .get(1..)
+            .is_some_and(|bare| SPELLED_OUT.contains(&bare))
+        {
             return None;
         }
         let text = self.masker.get(word);
@@ -264,7 +326,7 @@ impl<'a> Scan<'a> {
         }
         let redactor = self.redactor;
         let text = self.masker.get(word);
-        if command.program.wraps
+        if command.wraps
             && let Some(program) = redactor.programs.find(text)
         {
             command.switch_to(program);
@@ -274,31 +336,26 @@ impl<'a> Scan<'a> {
         if program.prints && command.printed.is_none() {
             command.printed = Some(word.start);
         }
-        let keyword = |rule: &&Rule| {
-            !rule.word.starts_with('-') && text.eq_ignore_ascii_case(rule.word.as_bytes())
-        };
-        if let Some(rule) = program.rules.iter().find(keyword) {
-            command.next = Next::Ruled(rule.value);
-        } else if is_plain_name(text) && (depth > 0 || text == b"Bearer") {
-            command.next = self.announced(text);
+        if is_plain_name(text) && (depth > 0 || text == b"Bearer") {
+            command.next = self.announced(text, false);
         }
-        let at = command.count;
-        if let Some(slot) = command.operands.get_mut(at) {
-            *slot = word;
-            command.count += 1;
-        }
-        let place = program.operands.iter().find(|operand| match operand.after {
-            "" => operand.nth == at + 1,
-            after => at
-                .checked_sub(operand.nth)
-                .and_then(|before| command.operands.get(before))
-                .is_some_and(|&before| {
-                    self.masker
-                        .get(before)
-                        .eq_ignore_ascii_case(after.as_bytes())
-                }),
+        let place = command.push(word);
+        let ruled = program.operands.iter().find(|operand| {
+            let letter = operand
+                .with
+                .checked_sub(b'a')
+                .is_none_or(|bit| command.letters & (1 << bit) != 0);
+            letter
+                && match operand.after {
+                    "" => operand.nth == place + 1,
+                    after => command.before(operand.nth).is_some_and(|before| {
+                        self.masker
+                            .get(before)
+                            .eq_ignore_ascii_case(after.as_bytes())
+                    }),
+                }
         });
-        if let Some(operand) = place {
+        if let Some(operand) = ruled {
             return self.apply(command, operand.value, word, depth);
         }
         if program.shell && depth < MAX_DEPTH && has_space(self.masker.get(word)) {
@@ -309,13 +366,19 @@ impl<'a> Scan<'a> {
     }
 
     /// What a bare word in running text says about the next: `password = …`, `IDENTIFIED BY '…'`.
-    fn announced(&self, text: &[u8]) -> Next {
+    fn announced(&self, text: &[u8], starts_line: bool) -> Next {
         if text.eq_ignore_ascii_case(b"bearer") {
             return Next::Bearer;
         }
-        let secret = text.eq_ignore_ascii_case(b"by")
-            || classify(text, &self.redactor.extra_names) == Some(NameKind::Secret);
-        if secret { Next::Named } else { Next::Anything }
+        let by = text.eq_ignore_ascii_case(b"by");
+        if !by && classify(text, &self.redactor.extra_names).is_none() {
+            return Next::Anything;
+        }
+        if starts_line && text.ends_with(b":") {
+            Next::Line
+        } else {
+            Next::Named
+        }
     }
 
     /// Reads the first words of a command in a command string.
@@ -323,7 +386,8 @@ impl<'a> Scan<'a> {
         let text = self.masker.get(word);
         let keyword = matches!(
             text,
-            b"{" | b"}"
+            b"-" | b"{"
+                | b"}"
                 | b"!"
                 | b"if"
                 | b"then"
@@ -350,17 +414,15 @@ impl<'a> Scan<'a> {
         }
         command.started = true;
         if quote.is_none() && is_plain_name(text) {
-            command.next = self.announced(text);
+            command.next = self.announced(text, true);
         }
         false
     }
 
     fn has_operand(&self, command: &Command, name: &str) -> bool {
-        command
-            .operands
-            .iter()
-            .take(command.count)
-            .any(|&operand| self.masker.get(operand) == name.as_bytes())
+        (0..command.count.min(MAX_OPERANDS))
+            .filter_map(|back| command.before(back))
+            .any(|operand| self.masker.get(operand) == name.as_bytes())
     }
 
     /// Masks `value` as its rule says; false when it has to be read like any other word.
@@ -384,19 +446,19 @@ impl<'a> Scan<'a> {
                 self.text(value, depth + 1);
                 true
             }
-            Value::Named => {
+            Value::Named if memchr::memchr(b'=', self.masker.get(value)).is_none() => {
                 if let Some(kind) = classify(self.masker.get(value), &self.redactor.extra_names) {
                     command.next = Next::Likely(kind);
                 }
                 true
             }
-            Value::Plain | Value::Switch | Value::Shell => false,
+            Value::Plain | Value::Switch | Value::Shell | Value::Named => false,
         }
     }
 
     /// Masks a value out of its quotes; false when it only refers to a secret.
     fn mask_value(&mut self, value: Span, kind: NameKind, depth: u8) -> bool {
-        let whole = self.masker.get(Span::new(0, value.end));
+        let whole = self.masker.up_to(value.end);
         let (inside, quote) = match unquoted(whole, value) {
             Some((inside, quote)) => (inside, Some(quote)),
             None => (value, None),
@@ -429,33 +491,29 @@ impl<'a> Scan<'a> {
     }
 
     /// Masks what is secret by its own look, whatever stands before it.
-    fn inside(&mut self, command: &mut Command, word: Span, depth: u8) {
+    ///
+    /// `whole`: the word is free of quotes of its own, so the inside can be split again as it is.
+    fn inside(&mut self, command: &mut Command, word: Span, whole: bool, depth: u8) {
         let seen = Seen::of(self.masker.get(word));
         if self.in_pem || seen.has(Seen::PEM) {
             self.pem(word);
         }
-        if seen.has(Seen::COLON) {
-            let header = fields::header(self.masker.get(word), &self.redactor.extra_names, false);
-            if self.mask_header(command, header, word, depth) {
-                return;
-            }
-            if depth == 0 && seen.has(Seen::QUOTE) {
-                fields::mask_json(&mut self.masker, word, &self.redactor.extra_names);
-            }
+        if seen.has(Seen::COLON) && self.header_in(command, word, seen, depth) {
+            return;
         }
+        let names = &self.redactor.extra_names;
         let text = seen.has(Seen::SPACE);
+        if depth == 0 && !text && seen.has(Seen::COLON) && seen.has(Seen::QUOTE) {
+            fields::mask_json(&mut self.masker, word, names);
+        }
         if seen.has(Seen::EQUALS) {
-            fields::mask_assignments(
-                &mut self.masker,
-                word,
-                &self.redactor.extra_names,
-                depth > 0,
-                text,
-            );
+            fields::mask_assignments(&mut self.masker, word, names, depth > 0, text);
         }
         if text && depth < MAX_DEPTH {
-            self.text(word, depth + 1);
-            return;
+            if whole {
+                return self.text(word, depth + 1);
+            }
+            self.quoted_parts(word, depth + 1);
         }
         if seen.has(Seen::COLON) {
             url::mask(&mut self.masker, word);
@@ -465,13 +523,48 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Masks a header, also one that is the value of an assignment: `http.extraHeader=Name: value`.
+    fn header_in(&mut self, command: &mut Command, word: Span, seen: Seen, depth: u8) -> bool {
+        let text = self.masker.get(word);
+        let names = &self.redactor.extra_names;
+        let mut header = fields::header(text, names, false).map(|header| (header, word));
+        if header.is_none()
+            && seen.has(Seen::EQUALS)
+            && let Some(equals) = memchr::memchr(b'=', text)
+        {
+            let value = word.skip(equals + 1);
+            header =
+                fields::header(self.masker.get(value), names, false).map(|header| (header, value));
+        }
+        header.is_some_and(|(header, word)| self.mask_header(command, Some(header), word, depth))
+    }
+
+    /// Reads the quoted parts of a word that is not quoted from end to end: `x="$(…)"`.
+    fn quoted_parts(&mut self, word: Span, depth: u8) {
+        let mut quotes = Quotes::default();
+        let mut at = word.start;
+        while at < word.end {
+            let bytes = self.masker.up_to(word.end);
+            match quotes.part(bytes, at, word.end) {
+                Some(part) => {
+                    self.text(part.inside, depth);
+                    at = part.end;
+                }
+                None => at += 1,
+            }
+        }
+    }
+
     /// Reads `text` as a shell would and masks the secrets in each of its commands.
     fn text(&mut self, text: Span, depth: u8) {
+        if depth == 1 {
+            fields::mask_json(&mut self.masker, text, &self.redactor.extra_names);
+        }
         let mut splitter = Splitter::new(text);
         let mut command = Command::unnamed();
         let mut printed = None;
         let mut here = false;
-        while let Some(piece) = splitter.next(self.masker.get(Span::new(0, text.end))) {
+        while let Some(piece) = splitter.next(self.masker.up_to(text.end)) {
             match piece {
                 Piece::Word(word)
                     if std::mem::take(&mut here) && !command.program.stdin.is_empty() =>
@@ -479,6 +572,7 @@ impl<'a> Scan<'a> {
                     self.mask_value(word, NameKind::Secret, depth);
                 }
                 Piece::Word(word) => {
+                    self.ends_line = splitter.ends_line(self.masker.up_to(text.end));
                     self.word(&mut command, word, depth);
                     if let Some(output) = printed
                         && self.reads_secret(&command, word)
@@ -524,9 +618,13 @@ impl<'a> Scan<'a> {
     fn shapes(&mut self, word: Span) {
         let mut from = 0;
         while let Some((start, end)) = shape::find(self.masker.get(word), from) {
+            self.aws_key_id |= shape::is_aws_key_id(self.masker.get(word), start);
             self.masker
                 .mask(Span::new(word.start + start, word.start + end));
             from = end;
+        }
+        if self.aws_key_id && shape::is_aws_secret(self.masker.get(word)) {
+            self.masker.mask(word);
         }
     }
 

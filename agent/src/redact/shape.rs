@@ -1,5 +1,7 @@
 //! Tokens that are known by their look, whatever stands before them.
 
+use super::masker::step;
+
 /// Bytes a token is made of after its prefix.
 #[derive(Clone, Copy, Debug)]
 enum Body {
@@ -104,6 +106,23 @@ pub(super) fn find(text: &[u8], from: usize) -> Option<(usize, usize)> {
     None
 }
 
+/// Whether the token at `start` is an AWS access key id.
+pub(super) fn is_aws_key_id(text: &[u8], start: usize) -> bool {
+    text.get(start..)
+        .is_some_and(|token| token.starts_with(b"AKIA") || token.starts_with(b"ASIA"))
+}
+
+/// Whether `text` could be the secret of an AWS access key: 40 characters of base64.
+pub(super) fn is_aws_secret(text: &[u8]) -> bool {
+    text.len() == 40
+        && text
+            .iter()
+            .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+        && text.iter().any(u8::is_ascii_uppercase)
+        && text.iter().any(u8::is_ascii_lowercase)
+        && text.iter().any(u8::is_ascii_digit)
+}
+
 fn find_in_run(run: &[u8]) -> Option<(usize, usize)> {
     let mut before = b'-';
     for (start, &byte) in run.iter().enumerate() {
@@ -129,8 +148,10 @@ fn in_run(byte: u8) -> bool {
 
 impl Shape {
     fn len_in(&self, rest: &[u8]) -> Option<usize> {
+        step(1);
         let body = rest.strip_prefix(self.prefix)?;
         let probe = body.get(..PROBE).unwrap_or(body);
+        step(probe.len());
         let head = probe
             .iter()
             .take_while(|&&byte| self.body.holds(byte))

@@ -5,7 +5,7 @@
 //! quoted word can be split again by the same rules.
 use memchr::memchr;
 
-use super::masker::Span;
+use super::masker::{Span, step};
 
 /// What stands next in a command string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +28,7 @@ const MAX_ESCAPES: usize = 7;
 pub(super) struct Splitter {
     at: usize,
     end: usize,
-    /// Quotes (two kinds, by number of escapes) known to have no partner in the rest: without this
-    /// memory a text of apostrophes would be searched to its end for each of them.
-    unpaired: u32,
+    quotes: Quotes,
 }
 
 impl Splitter {
@@ -38,8 +36,16 @@ impl Splitter {
         Self {
             at: span.start,
             end: span.end,
-            unpaired: 0,
+            quotes: Quotes::default(),
         }
+    }
+
+    /// Whether only blanks are left on this line.
+    pub(super) fn ends_line(&self, bytes: &[u8]) -> bool {
+        let rest = bytes.get(self.at..self.end).unwrap_or_default();
+        rest.iter()
+            .find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'))
+            .is_none_or(|&byte| byte == b'\n')
     }
 
     /// Where the next piece starts.
@@ -102,17 +108,48 @@ impl Splitter {
 
     /// Where the quoted part or the escaped byte at `at` ends.
     fn after_quote(&mut self, bytes: &[u8], at: usize) -> usize {
-        let Some(opening) = Quote::read(bytes, at, self.end) else {
-            return (at + 2).min(self.end);
-        };
-        let inside = at + opening.len();
-        if self.unpaired & opening.bit() == 0 {
-            if let Some(end) = opening.close(bytes, inside, self.end) {
-                return end;
-            }
-            self.unpaired |= opening.bit();
+        match (
+            self.quotes.part(bytes, at, self.end),
+            Quote::read(bytes, at, self.end),
+        ) {
+            (Some(part), _) => part.end,
+            (None, Some(alone)) => at + alone.len(),
+            (None, None) => (at + 2).min(self.end),
         }
-        inside
+    }
+}
+
+/// A quoted part of a word: what is between its quotes, and where the closing one ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) inside: Span,
+    pub(super) end: usize,
+}
+
+/// Finds quoted parts from left to right.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Quotes {
+    /// Kinds of quotes known to have no partner in the rest: without this memory a text of
+    /// apostrophes would be searched to its end for each of them.
+    unpaired: u32,
+}
+
+impl Quotes {
+    /// The quoted part that starts at `at`.
+    pub(super) fn part(&mut self, bytes: &[u8], at: usize, end: usize) -> Option<Part> {
+        let opening = Quote::read(bytes, at, end)?;
+        if self.unpaired & opening.bit() != 0 {
+            return None;
+        }
+        let inside = at + opening.len();
+        let Some(close) = opening.close(bytes, inside, end) else {
+            self.unpaired |= opening.bit();
+            return None;
+        };
+        Some(Part {
+            inside: Span::new(inside, close - opening.len()),
+            end: close,
+        })
     }
 }
 
@@ -148,7 +185,12 @@ impl Quote {
     pub(super) fn close(self, bytes: &[u8], inside: usize, end: usize) -> Option<usize> {
         let mut from = inside;
         loop {
-            let at = from + memchr(self.mark, bytes.get(from..end)?)?;
+            let rest = bytes.get(from..end)?;
+            let Some(at) = memchr(self.mark, rest).map(|at| from + at) else {
+                step(rest.len());
+                return None;
+            };
+            step(at - from);
             let escapes = bytes
                 .get(inside..at)?
                 .iter()

@@ -1,5 +1,5 @@
 //! Passwords in the authority of a URL, and webhook URLs that are a secret as a whole.
-use super::masker::{Masker, Span};
+use super::masker::{Masker, Span, step};
 use super::names::NameKind;
 use super::value::is_reference;
 
@@ -20,10 +20,10 @@ const WEBHOOKS: &[&str] = &[
 /// Masks the passwords of all URLs in `word`.
 pub(super) fn mask(masker: &mut Masker<'_>, word: Span) {
     let mut from = word.start;
-    while let Some(at) = memchr::memmem::find(masker.get(Span::new(from, word.end)), b"://") {
-        let start = from + at + 3;
+    while let Some(at) = masker.find(Span::new(from, word.end), b"://") {
+        let start = at + 3;
         let rest = Span::new(start, word.end);
-        if let Some(secret) = secret_in(masker.get(rest)) {
+        if let Some(secret) = secret_in(masker.up_to(rest.end).get(start..).unwrap_or_default()) {
             let secret = Span::new(start + secret.start, start + secret.end);
             if !is_reference(masker.get(secret), NameKind::Secret, true) {
                 masker.mask(secret);
@@ -49,6 +49,7 @@ fn secret_in(rest: &[u8]) -> Option<Span> {
         .iter()
         .take_while(|&&byte| !ends_authority(byte))
         .count();
+    step(authority);
     let host = rest.get(..authority)?;
     let user_end = match memchr::memrchr(b'@', host) {
         Some(at) => at,

@@ -112,7 +112,7 @@ impl Cgroup2Mount {
         } else {
             cgroup
                 .strip_prefix(&self.root)
-                .filter(|below| below.is_empty() || below.starts_with("/"))?
+                .filter(|below| below.is_empty() || below.starts_with('/'))?
         };
         // The kernel writes `/..` for a cgroup above our namespace's root.
         if below.split('/').any(|part| part == "..") {

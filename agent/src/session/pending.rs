@@ -12,12 +12,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use vctl_common::id::{ProcessId, SessionId};
+use vctl_common::time::wall_now;
 
 use super::login::{LoginFacts, LoginReader};
 use super::protocol::{self, StampRequest};
@@ -150,10 +152,17 @@ impl PendingDir {
         let directory = open_directory(&self.dir)?;
         for entry in entries.take(SCAN_MAX).filter_map(Result::ok) {
             let name = entry.file_name();
-            if name == REJECTED || is_being_written(&name) {
+            if name == REJECTED {
                 continue;
             }
-            match read_marker(&directory, &name) {
+            let read = if !is_temporary(&name) {
+                read_marker(&directory, &name)
+            } else if is_stale(&entry) {
+                Err("was never finished: its hook died while writing it".to_owned())
+            } else {
+                continue;
+            };
+            match read {
                 Ok(marker) => scan.logins.push(late(marker, reader)),
                 Err(why) => {
                     let moved = reject(&directory, &name).is_ok();
@@ -285,7 +294,19 @@ fn session_of(name: &OsStr) -> Option<SessionId> {
     (file_name(session) == text).then_some(session)
 }
 
-fn is_being_written(name: &OsStr) -> bool {
+/// No hook lives this long; the wall clock may be wrong, but then the hook's own was.
+const HOOK_LIFETIME: Duration = Duration::from_mins(1);
+
+fn is_stale(entry: &fs::DirEntry) -> bool {
+    let written = entry.metadata().and_then(|meta| meta.modified());
+    written.is_ok_and(|written| {
+        wall_now()
+            .duration_since(written)
+            .is_ok_and(|age| age > HOOK_LIFETIME)
+    })
+}
+
+fn is_temporary(name: &OsStr) -> bool {
     name.to_str()
         .and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp"))
         .is_some_and(|name| session_of(OsStr::new(name)).is_some())
@@ -296,5 +317,215 @@ fn failed(what: &'static str, dir: &Path, source: io::Error) -> MarkerError {
         what,
         dir: dir.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use vctl_common::time::BootNs;
+
+    fn marker() -> Marker {
+        let us = LoginReader::host().process(std::process::id()).unwrap();
+        let request = StampRequest {
+            version: protocol::VERSION,
+            session_id: SessionId::generate(),
+            pam_type: "open_session".to_owned(),
+            service: "sshd".to_owned(),
+            user: "root".to_owned(),
+            rhost: None,
+            tty: None,
+            auth_info: Some("x".repeat(60_000)),
+            ssh_connection: None,
+            hook_started: BootNs(5),
+            hook_pid: 1,
+            break_glass: true,
+        };
+        Marker {
+            request,
+            leader: us,
+        }
+    }
+
+    struct Dir(tempfile::TempDir);
+
+    impl Dir {
+        fn new() -> Self {
+            let dir = Self(tempfile::tempdir().unwrap());
+            fs::create_dir(dir.path()).unwrap();
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+            dir
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.path().join("pending")
+        }
+
+        fn scan(&self) -> Scan {
+            PendingDir::new(&self.path())
+                .scan(&LoginReader::host())
+                .unwrap()
+        }
+    }
+
+    #[test]
+    fn a_marker_is_there_until_it_is_removed() {
+        let dir = Dir::new();
+        let marker = marker();
+        write(&dir.path(), &marker).unwrap();
+        for _ in 0..2 {
+            let scan = dir.scan();
+            assert_eq!(scan.rejected, []);
+            assert_eq!(scan.logins[0].request, marker.request);
+            assert_eq!(scan.logins[0].facts.as_ref().unwrap().leader, marker.leader);
+        }
+        let pending = PendingDir::new(&dir.path());
+        pending.remove(marker.request.session_id).unwrap();
+        pending.remove(marker.request.session_id).unwrap();
+        assert_eq!(dir.scan().logins, []);
+    }
+
+    #[test]
+    fn a_login_that_is_over_or_whose_pid_was_used_again_has_no_facts() {
+        let dir = Dir::new();
+        let mut reused = marker();
+        reused.leader.start = BootNs(reused.leader.start.0 + 10_000_000);
+        write(&dir.path(), &reused).unwrap();
+        let mut over = marker();
+        over.leader.tgid = u32::MAX;
+        write(&dir.path(), &over).unwrap();
+        assert!(dir.scan().logins.iter().all(|login| login.facts.is_none()));
+        assert_eq!(dir.scan().logins.len(), 2);
+    }
+
+    #[test]
+    fn logins_come_in_the_order_they_happened() {
+        let dir = Dir::new();
+        for started in [30, 10, 20] {
+            let mut marker = marker();
+            marker.request.hook_started = BootNs(started);
+            write(&dir.path(), &marker).unwrap();
+        }
+        let started: Vec<u64> = dir
+            .scan()
+            .logins
+            .iter()
+            .map(|login| login.request.hook_started.0)
+            .collect();
+        assert_eq!(started, [10, 20, 30]);
+    }
+
+    #[test]
+    fn nothing_hostile_is_followed_and_all_of_it_is_moved_away() {
+        let dir = Dir::new();
+        let valid = serde_json::to_vec(&marker()).unwrap();
+        let name = || dir.path().join(file_name(SessionId::generate()));
+        let outside = dir.0.path().join("outside");
+        fs::write(&outside, "secret").unwrap();
+
+        symlink(&outside, name()).unwrap();
+        symlink("/dev/zero", name()).unwrap();
+        nix::unistd::mkfifo(&name(), Mode::S_IRWXU).unwrap();
+        fs::create_dir(name()).unwrap();
+        fs::hard_link(&outside, name()).unwrap();
+        fs::write(name(), &valid).unwrap(); // Another session's.
+        fs::write(name(), vec![b' '; usize::try_from(MARKER_MAX).unwrap() + 9]).unwrap();
+        fs::write(name(), "").unwrap();
+        fs::write(name(), "[".repeat(100_000)).unwrap();
+        fs::write(dir.path().join("../pending/agent.json"), &valid).unwrap();
+        fs::write(dir.path().join("\u{1b}[2J"), "").unwrap();
+        let writable = marker();
+        write(&dir.path(), &writable).unwrap();
+        let path = dir.path().join(file_name(writable.request.session_id));
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+        let good = marker();
+        write(&dir.path(), &good).unwrap();
+
+        let scan = dir.scan();
+        assert_eq!(scan.logins.len(), 1);
+        assert_eq!(scan.logins[0].request.session_id, good.request.session_id);
+        assert_eq!(scan.rejected.len(), 12, "{:#?}", scan.rejected);
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "secret");
+        assert_eq!(fs::read_dir(dir.path().join(REJECTED)).unwrap().count(), 12);
+        assert_eq!(dir.scan().rejected, []);
+    }
+
+    #[test]
+    fn what_cannot_be_moved_away_is_reported_once() {
+        let dir = Dir::new();
+        symlink(dir.0.path(), dir.path().join(REJECTED)).unwrap();
+        fs::write(dir.path().join("rubbish"), "").unwrap();
+        let mut pending = PendingDir::new(&dir.path());
+        assert_eq!(
+            pending.scan(&LoginReader::host()).unwrap().rejected.len(),
+            1
+        );
+        assert_eq!(
+            pending.scan(&LoginReader::host()).unwrap().rejected.len(),
+            0
+        );
+        assert!(dir.path().join("rubbish").exists());
+    }
+
+    #[test]
+    fn a_marker_that_is_being_written_is_left_alone() {
+        let dir = Dir::new();
+        let name = format!(".{}.tmp", file_name(SessionId::generate()));
+        fs::write(dir.path().join(&name), "{").unwrap();
+        let scan = dir.scan();
+        assert_eq!((scan.logins.len(), scan.rejected.len()), (0, 0));
+        assert!(dir.path().join(&name).exists());
+    }
+
+    #[test]
+    fn what_a_dying_hook_left_half_written_is_reported() {
+        let dir = Dir::new();
+        let path = dir
+            .path()
+            .join(format!(".{}.tmp", file_name(SessionId::generate())));
+        let file = File::create(&path).unwrap();
+        file.set_modified(wall_now() - Duration::from_mins(2))
+            .unwrap();
+        assert_eq!(dir.scan().rejected.len(), 1);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_can_reach_is_refused() {
+        let dir = Dir::new();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o750)).unwrap();
+        assert!(matches!(
+            write(&dir.path(), &marker()),
+            Err(MarkerError::Unsafe { .. })
+        ));
+        let scan = PendingDir::new(&dir.path()).scan(&LoginReader::host());
+        assert!(matches!(scan, Err(MarkerError::Unsafe { .. })));
+    }
+
+    #[test]
+    fn no_directory_is_no_marker() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pending = PendingDir::new(&dir.path().join("none"));
+        assert_eq!(pending.scan(&LoginReader::host()).unwrap().logins, []);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse_marker(&bytes, SessionId::generate());
+        }
+
+        #[test]
+        fn a_damaged_marker_is_whole_or_refused(at in any::<prop::sample::Index>(), byte: u8) {
+            let marker = marker();
+            let mut bytes = serde_json::to_vec(&marker).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(read) = parse_marker(&bytes, marker.request.session_id) {
+                prop_assert_eq!(read.request.session_id, marker.request.session_id);
+            }
+        }
     }
 }

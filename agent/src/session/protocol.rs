@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_request_is_one_line_whatever_is_in_it() {
         let line = encode(&request()).unwrap();
-        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        assert_eq!(line.split_inclusive(|b| *b == b'\n').count(), 1);
         let read = decode_request(&line).unwrap();
         assert_eq!(read.auth_info, request().auth_info);
         assert_eq!(read.hook_started, BootNs(u64::MAX));

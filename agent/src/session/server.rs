@@ -72,6 +72,8 @@ pub enum BindError {
 pub struct Server {
     listener: UnixListener,
     counters: Arc<ServerCounters>,
+    /// The only user whose requests count: our own, which is root outside tests.
+    owner: u32,
     /// Held for as long as the socket is ours: two agents that start at once must not both decide
     /// that the old socket is stale.
     _lock: Flock<File>,
@@ -100,6 +102,7 @@ impl Server {
         Ok(Self {
             listener,
             counters: Arc::default(),
+            owner: nix::unistd::geteuid().as_raw(),
             _lock: lock,
         })
     }
@@ -129,9 +132,9 @@ impl Server {
                 }
             };
             let (reader, logins) = (reader.clone(), logins.clone());
-            let counters = Arc::clone(&self.counters);
+            let (counters, owner) = (Arc::clone(&self.counters), self.owner);
             task::spawn(async move {
-                if let Err(error) = serve(stream, reader, logins, &counters).await {
+                if let Err(error) = serve(stream, owner, reader, logins).await {
                     error.count(&counters);
                 }
                 drop(slot);
@@ -177,12 +180,12 @@ impl ServeError {
 
 async fn serve(
     mut stream: UnixStream,
+    owner: u32,
     reader: LoginReader,
     logins: mpsc::Sender<Pending>,
-    counters: &ServerCounters,
 ) -> Result<(), ServeError> {
     let peer = stream.peer_cred()?;
-    if peer.uid() != nix::unistd::geteuid().as_raw() {
+    if peer.uid() != owner {
         return Err(ServeError::NotRoot { uid: peer.uid() });
     }
     let stamper = peer
@@ -194,6 +197,10 @@ async fn serve(
     let line = timeout(READ_DEADLINE, read_line(&mut stream))
         .await
         .map_err(|_| ServeError::Silent)??;
+    // `vctl-agent check` only looks whether somebody listens.
+    if line.is_empty() {
+        return Ok(());
+    }
     let request = match protocol::decode_request(&line) {
         Ok(request) => request,
         Err(error) => {
@@ -225,7 +232,6 @@ async fn serve(
         .ok()
         .and_then(Result::ok)
         .ok_or(ServeError::Unanswered)?;
-    let _ = counters;
     send(&mut stream, &answer).await
 }
 
@@ -242,6 +248,7 @@ async fn send(stream: &mut UnixStream, reply: &StampReply) -> Result<(), ServeEr
     Ok(())
 }
 
+/// Returns the line, empty when the peer closed without a word.
 async fn read_line(stream: &mut UnixStream) -> Result<Vec<u8>, ServeError> {
     let mut line = Vec::with_capacity(4096);
     while !line.ends_with(b"\n") {
@@ -249,7 +256,11 @@ async fn read_line(stream: &mut UnixStream) -> Result<Vec<u8>, ServeError> {
             return Err(ProtocolError::TooLong { len: line.len() }.into());
         }
         if stream.read_buf(&mut line).await? == 0 {
-            return Err(ServeError::Silent);
+            return if line.is_empty() {
+                Ok(line)
+            } else {
+                Err(ServeError::Silent)
+            };
         }
     }
     Ok(line)
@@ -317,5 +328,56 @@ fn failed(what: &'static str, path: &Path, source: io::Error) -> BindError {
         what,
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_peer_that_is_not_root_gets_no_answer_and_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut server = Server::bind(dir.path()).unwrap();
+            server.owner = server.owner.wrapping_add(1);
+            let counters = server.counters();
+            let (sender, mut logins) = mpsc::channel(1);
+            let running = tokio::spawn(server.run(LoginReader::host(), sender));
+            let socket = dir.path().join("agent.sock");
+            let answer = task::spawn_blocking(move || {
+                let mut answer = Vec::new();
+                StdStream::connect(socket)
+                    .unwrap()
+                    .read_to_end(&mut answer)
+                    .unwrap();
+                answer
+            });
+            assert_eq!(answer.await.unwrap(), b"");
+            assert_eq!(counters.refused_peers.load(Ordering::Relaxed), 1);
+            assert!(logins.try_recv().is_err());
+            drop(logins);
+            running.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        assert!(matches!(
+            Server::bind(dir.path()),
+            Err(BindError::Unsafe { .. })
+        ));
     }
 }

@@ -17,7 +17,7 @@ use vctl_common::time::BootNs;
 use super::client::{self, AskError};
 use super::login::LoginReader;
 use super::pending::{self, Marker};
-use super::protocol::{self, StampReply, StampRequest};
+use super::protocol::{self, ProtocolError, StampReply, StampRequest};
 use super::syslog::{Severity, syslog};
 use super::{auth_info, boot_now, opened};
 use crate::config::{Config, KEYS, Mode, load_for_stamp};
@@ -73,7 +73,12 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
 type NoStamp = Result<StampReply, AskError>;
 
 fn ask(config: &Config, request: &StampRequest) -> NoStamp {
-    let line = protocol::encode(request).or_else(|_| {
+    let line = fitting(request).map_err(AskError::Answer)?;
+    client::ask(&config.socket(), &line, DEADLINE)
+}
+
+fn fitting(request: &StampRequest) -> Result<Vec<u8>, ProtocolError> {
+    protocol::encode(request).or_else(|_| {
         // Control characters grow sixfold in JSON. What is left reads as a truncated key, which is
         // then recorded as the problem it is.
         let mut shorter = request.clone();
@@ -81,8 +86,7 @@ fn ask(config: &Config, request: &StampRequest) -> NoStamp {
             .auth_info
             .map(|info| cut(&info, LINE_SAFE).to_owned());
         protocol::encode(&shorter)
-    });
-    client::ask(&config.socket(), &line.map_err(AskError::Answer)?, DEADLINE)
+    })
 }
 
 const LINE_SAFE: usize = 8 * 1024;
@@ -274,4 +278,75 @@ fn parse_arguments(arguments: impl Iterator<Item = OsString>) -> Arguments {
 )]
 fn say(text: &str) {
     eprintln!("vctl-agent stamp: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pam(vars: &[(&str, &str)]) -> PamEnv {
+        PamEnv::read(vars.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+
+    #[test]
+    fn a_pam_variable_of_the_users_making_loses_to_pams_own() {
+        let forged = pam(&[
+            ("PAM_USER", "root"),
+            ("PAM_RHOST", "127.0.0.1"),
+            ("PAM_RHOST", "10.0.0.9"),
+            ("PAM_USER", "deploy"),
+        ]);
+        let request = forged.request(BootNs(1));
+        assert_eq!(
+            (request.user.as_str(), request.rhost.as_deref()),
+            ("deploy", Some("10.0.0.9"))
+        );
+    }
+
+    #[test]
+    fn an_endless_variable_is_cut_and_still_fits_a_line() {
+        let escape = "\u{1}".repeat(1 << 20);
+        let request =
+            pam(&[("PAM_USER", &escape), ("SSH_AUTH_INFO_0", &escape)]).request(BootNs(1));
+        assert_eq!(request.user.len(), FIELD_MAX);
+        assert_eq!(
+            request.auth_info.as_ref().map(String::len),
+            Some(auth_info::MAX_BYTES)
+        );
+        assert!(fitting(&request).is_ok());
+    }
+
+    #[test]
+    fn groups_are_asked_only_when_they_decide() {
+        let asked = || panic!("asked for the group");
+        assert_eq!(
+            verdict(Mode::BestEffort, asked),
+            Verdict::Late { break_glass: false }
+        );
+        assert_eq!(
+            verdict(Mode::Strict, || true),
+            Verdict::Late { break_glass: true }
+        );
+        assert_eq!(verdict(Mode::Strict, || false), Verdict::Refused);
+    }
+
+    #[test]
+    fn arguments_are_read_as_the_daemon_reads_them_and_mistakes_are_said() {
+        let arguments = [
+            "--config",
+            "/x",
+            "--mode=strict",
+            "--run-dir",
+            "/r",
+            "--modee",
+            "x",
+            "y",
+            "--host",
+        ];
+        let (file, flags, problems) = parse_arguments(arguments.iter().map(OsString::from));
+        assert_eq!(file, Some(PathBuf::from("/x")));
+        let flag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(flags, [flag("mode", "strict"), flag("run_dir", "/r")]);
+        assert_eq!(problems.len(), 3, "{problems:?}");
+    }
 }

@@ -210,7 +210,7 @@ impl BatchBuilder {
         &self,
         batch_magic: u64,
         at: u64,
-        ring: RingPosition,
+        ring: Option<RingPosition>,
         wall: WallOffset,
         out: &mut Vec<u8>,
         table: &mut Vec<BlockEntry>,

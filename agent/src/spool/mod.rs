@@ -24,6 +24,8 @@ mod active;
 mod recover;
 mod retain;
 mod writer;
+#[cfg(test)]
+mod tests;
 
 pub use batch::BatchBuilder;
 pub use disk::{Disk, HostDisk};

@@ -131,7 +131,7 @@ pub struct SpoolWriter<D: Disk = HostDisk> {
     /// Oldest first.
     pub(super) sealed: Vec<Sealed>,
     pub(super) live: HashMap<Mark, Live>,
-    pub(super) ring: RingPosition,
+    pub(super) ring: Option<RingPosition>,
     next_number: u64,
     /// The active segment must not be written to any more.
     must_rotate: bool,
@@ -167,7 +167,7 @@ impl<D: Disk> SpoolWriter<D> {
             active,
             sealed: found.sealed,
             live: found.live,
-            ring: found.recovered.ring.unwrap_or_default(),
+            ring: found.recovered.ring,
             next_number,
             must_rotate: false,
             encoded: Vec::new(),
@@ -203,8 +203,8 @@ impl<D: Disk> SpoolWriter<D> {
         if self.must_rotate || (full && begun) {
             self.rotate()?;
         }
-        self.append(batch, ring.unwrap_or(self.ring), wall)?;
-        self.ring = ring.unwrap_or(self.ring);
+        self.append(batch, ring.or(self.ring), wall)?;
+        self.ring = ring.or(self.ring);
         for change in batch.changes.drain(..) {
             match change {
                 Change::Opened(opened) => {
@@ -253,8 +253,8 @@ impl<D: Disk> SpoolWriter<D> {
         })
     }
 
-    /// Where the next event from the ring is to be read.
-    pub fn ring(&self) -> RingPosition {
+    /// How far the ring has been read and stored.
+    pub fn ring(&self) -> Option<RingPosition> {
         self.ring
     }
 
@@ -276,7 +276,7 @@ impl<D: Disk> SpoolWriter<D> {
     pub(super) fn append(
         &mut self,
         batch: &mut BatchBuilder,
-        ring: RingPosition,
+        ring: Option<RingPosition>,
         wall: WallOffset,
     ) -> Result<(), SpoolError> {
         // Closing entries name only the session, and a lookup goes by serial.

@@ -1,12 +1,9 @@
 //! `vctl session`
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::str::FromStr;
-
-use vctl_common::id::{CertSerial, SessionId};
 
 use crate::args::TEMPLATE;
 use crate::error::{CliError, Stop};
@@ -15,7 +12,7 @@ use crate::local::{Found, Local};
 use crate::render::live::Live;
 use crate::render::table::Listed;
 use crate::render::{Screen, header, json, notice, sanitize, table, timeline, tree};
-use crate::view::Update;
+use crate::view::{Selector, Update};
 
 /// Show what was done inside SSH sessions
 ///
@@ -70,13 +67,6 @@ pub(crate) struct SessionArgs {
     /// List at most this many sessions; 0 lists all
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20, conflicts_with_all = ["selector", "follow"])]
     limit: usize,
-}
-
-/// What names sessions on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Selector {
-    Serial(CertSerial),
-    Id(SessionId),
 }
 
 pub(crate) fn run(args: &SessionArgs) -> Result<(), Stop> {
@@ -231,27 +221,4 @@ fn warn_of_several_cas(selector: Selector, sessions: &[Found]) {
         let _ = write!(note, "\n  {ca}  {who}, {count} session{plural}");
     }
     notice::note(&note);
-}
-
-impl FromStr for Selector {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(serial) = text.parse() {
-            return Ok(Self::Serial(serial));
-        }
-        text.parse().map(Self::Id).map_err(|_| {
-            "neither a certificate serial (1 to 18446744073709551615) nor a session id (a UUID)"
-                .to_owned()
-        })
-    }
-}
-
-impl fmt::Display for Selector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Serial(serial) => write!(f, "certificate {serial}"),
-            Self::Id(id) => write!(f, "id {id}"),
-        }
-    }
 }

@@ -65,7 +65,7 @@ fn exec_fields(exec: &ExecEvent) -> [(&'static str, String); 7] {
         (
             "exe",
             format!(
-                "{}{}, device {}:{} inode {}, {} links",
+                "{}{}, device {}:{} inode {}, links {}",
                 text(&exe.path),
                 cut(exe.path_truncated),
                 exe.device.major,
@@ -78,7 +78,7 @@ fn exec_fields(exec: &ExecEvent) -> [(&'static str, String); 7] {
         ("cwd", text(&exec.cwd) + cut(exec.cwd_truncated)),
         (
             "argv",
-            format!("{} items, {} bytes", exec.argc, exec.argv_true_len),
+            format!("argc {}, {} bytes", exec.argc, exec.argv_true_len),
         ),
         (
             "parent",

@@ -61,9 +61,8 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
                 " so far"
             },
         ),
-        (None, true) if stored == 0 => writeln!(out, "complete: no event"),
-        (None, true) if stored == 1 => writeln!(out, "complete: the only event"),
-        (None, true) => writeln!(out, "complete: all {stored} events"),
+        (None, true) if stored == 0 => writeln!(out, "complete: no events"),
+        (None, true) => writeln!(out, "complete: all {stored} event{plural}"),
         (None, false) => writeln!(
             out,
             "still open: {stored} event{plural} so far, none missing"

@@ -9,7 +9,7 @@ use vctl_common::event::{Attribution, CgroupMoveEvent, ExecEvent, ExitEvent, Exi
 
 use super::{BAD, BOLD, DIM, Layout, WARN, sanitize, time};
 use crate::linux::{errno_name, signal_name};
-use crate::view::timeline::{End, Entry, How, Program, User, What};
+use crate::view::timeline::{End, Entry, How, Mover, Program, User, What};
 
 /// The cells of a line, escaped. Empty ones stay blank.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl Line {
                 line.duration = Some(event.at.since(event.process.start));
                 "(forked)".clone_into(&mut line.what);
             }
-            What::Moved(moved) => line.moved(moved, event_mark_note(moved)),
+            What::Moved { moved, by } => line.moved(moved, *by),
             What::Hole(_) => return None,
         }
         line.notes.extend(entry.inferred().map(inferred));
@@ -155,9 +155,14 @@ impl Line {
         self.notes.extend(oddities(exec));
     }
 
-    fn moved(&mut self, moved: &CgroupMoveEvent, by: String) {
+    fn moved(&mut self, moved: &CgroupMoveEvent, by: Mover) {
         self.what = format!("moved from cgroup {} to {}", moved.from.0, moved.to.0);
-        self.notes.push(by);
+        let whose = match by {
+            Mover::Own => "of this session",
+            Mover::Other => "of another session",
+            Mover::Outside => "of no session",
+        };
+        self.notes.push(format!("by pid {} {whose}", moved.by_tgid));
     }
 }
 
@@ -256,12 +261,5 @@ fn inferred(attribution: Attribution) -> String {
         Attribution::AuditSession => "inferred: audit session".to_owned(),
         Attribution::ProcessTree => "inferred: process tree".to_owned(),
         Attribution::Unattributed => "unattributed".to_owned(),
-    }
-}
-
-fn event_mark_note(moved: &CgroupMoveEvent) -> String {
-    match moved.by_session {
-        Some(_) => format!("by pid {}", moved.by_tgid),
-        None => format!("by pid {}, outside every session", moved.by_tgid),
     }
 }

@@ -11,7 +11,7 @@ use vctl_common::time::BootNs;
 
 use super::line::{Line, Unended, command};
 use super::{DIM, Layout, WARN, detail, header, timeline};
-use crate::view::timeline::{Entry, Program, User, What};
+use crate::view::timeline::{Entry, Mover, Program, User, What};
 use crate::view::{Event, Hole, Session};
 
 /// What has been printed, as far as the next line depends on it.
@@ -78,7 +78,10 @@ impl Live {
                 ended = self.running.remove(&key);
                 What::ForkEnded(exit)
             }
-            EventKind::CgroupMove(moved) => What::Moved(moved),
+            EventKind::CgroupMove(moved) => What::Moved {
+                moved,
+                by: Mover::of(moved, session),
+            },
         };
         let entry = Entry {
             at: event.event.at,

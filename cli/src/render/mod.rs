@@ -6,6 +6,8 @@
 
 pub(crate) mod detail;
 pub(crate) mod header;
+#[cfg(test)]
+mod hostile;
 pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;
@@ -16,9 +18,9 @@ pub(crate) mod time;
 pub(crate) mod timeline;
 pub(crate) mod tree;
 
-use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
-use anstream::AutoStream;
+use anstream::{AutoStream, ColorChoice, StripStream};
 use anstyle::{AnsiColor, Style};
 
 pub(crate) const DIM: Style = Style::new().dimmed();
@@ -37,18 +39,23 @@ pub(crate) struct Layout {
 
 /// Standard output.
 pub(crate) struct Screen {
-    // Whole pages in one write: stdout alone would write line by line.
-    out: BufWriter<AutoStream<StdoutLock<'static>>>,
+    out: Box<dyn Write>,
     is_terminal: bool,
 }
 
 impl Screen {
     pub(crate) fn new() -> Self {
         let stdout = io::stdout().lock();
-        Self {
-            is_terminal: stdout.is_terminal(),
-            out: BufWriter::with_capacity(64 * 1024, AutoStream::auto(stdout)),
-        }
+        let is_terminal = stdout.is_terminal();
+        let choice = AutoStream::choice(&stdout);
+        // `AutoStream` itself would write to stdout line by line, and between them colour by
+        // colour: a thousand system calls where ten do.
+        let buffered: Box<dyn Write> = Box::new(BufWriter::with_capacity(64 * 1024, stdout));
+        let out = match choice {
+            ColorChoice::Never => Box::new(StripStream::new(buffered)),
+            _ => buffered,
+        };
+        Self { out, is_terminal }
     }
 
     pub(crate) fn layout(&self, full: bool) -> Layout {

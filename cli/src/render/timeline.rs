@@ -41,7 +41,7 @@ pub(crate) fn write_day(
 ) -> io::Result<()> {
     let today = time::date(time);
     if *day != today {
-        writeln!(out, "{DIM}{today}{DIM:#}")?;
+        writeln!(out, "{DIM}{today} UTC{DIM:#}")?;
         *day = today;
     }
     Ok(())

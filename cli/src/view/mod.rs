@@ -2,6 +2,7 @@
 //!
 //! The spool is one source and Postgres will be another; the renderers know neither.
 
+mod selector;
 pub(crate) mod timeline;
 pub(crate) mod tree;
 
@@ -12,6 +13,8 @@ use vctl_common::event::{EventKind, KernelEvent};
 use vctl_common::id::{BootId, CertSerial};
 use vctl_common::session::{GapCause, SessionClosed, SessionOpened, Stamp};
 use vctl_common::time::{BootNs, WallOffset};
+
+pub(crate) use selector::Selector;
 
 /// One session without its events.
 #[derive(Clone, Debug)]

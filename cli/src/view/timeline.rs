@@ -32,7 +32,10 @@ pub(crate) enum What<'a> {
     },
     /// A process that never ran a program of its own: a subshell, a fork that only waited.
     ForkEnded(&'a ExitEvent),
-    Moved(&'a CgroupMoveEvent),
+    Moved {
+        moved: &'a CgroupMoveEvent,
+        by: Mover,
+    },
     Hole(&'a Hole),
 }
 
@@ -59,6 +62,15 @@ pub(crate) enum How<'a> {
     Replaced,
 }
 
+/// Whose process asked for a move, seen from the session that shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mover {
+    Own,
+    Other,
+    /// The host's own work, `systemd` for one.
+    Outside,
+}
+
 /// Whose rights the program has, and whose they were before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct User {
@@ -79,6 +91,16 @@ impl User {
         Self {
             from,
             to: exec.euid,
+        }
+    }
+}
+
+impl Mover {
+    pub(crate) fn of(moved: &CgroupMoveEvent, session: &Session) -> Self {
+        match moved.by_session {
+            Some(mark) if mark == session.opened.id.mark() => Self::Own,
+            Some(_) => Self::Other,
+            None => Self::Outside,
         }
     }
 }
@@ -116,7 +138,10 @@ pub(crate) fn entries(history: &History) -> Vec<Entry<'_>> {
                     continue;
                 }
             },
-            EventKind::CgroupMove(moved) => What::Moved(moved),
+            EventKind::CgroupMove(moved) => What::Moved {
+                moved,
+                by: Mover::of(moved, &history.session),
+            },
         };
         entries.push(Entry {
             at: event.event.at,

@@ -1,4 +1,8 @@
 //! `vctl session --local`, run as people run it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy's exception for tests knows the test functions and not their helpers"
+)]
 
 mod spool;
 

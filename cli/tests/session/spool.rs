@@ -12,8 +12,8 @@ use vctl_common::session::{
     Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::spool::{
-    BatchHeader, BlockEntry, BlockFacts, BlockKind, BlockPlace, FileHeader, FileKind, RingPosition,
-    SegmentFiles, write_journal_line,
+    BatchHeader, BlockEntry, BlockFacts, BlockKind, BlockPlace, FileHeader, FileKind, SegmentFiles,
+    write_journal_line,
 };
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::{self, Exec, Exit, Header};
@@ -117,8 +117,7 @@ impl Spool {
         };
         let entry = BlockEntry::new(&facts, place, payload).unwrap();
         let len = BatchHeader::payloads_at(0, 1) + payload.len() as u64;
-        let ring = RingPosition::default();
-        let header = BatchHeader::new(MAGIC, 1, u32::try_from(len).unwrap(), ring);
+        let header = BatchHeader::new(MAGIC, 1, u32::try_from(len).unwrap(), None);
         let table = BlockEntry::encoded(std::slice::from_ref(&entry)).to_vec();
         let batch = [header.encoded(), &table, payload].concat();
         append(&self.files.segment, &batch);

@@ -135,7 +135,7 @@ impl FileHeader {
 /// How far the ring had been read when a batch was complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RingPosition {
-    /// Names one pinned ring; another ring counts from 0 again.
+    /// Names one pinned ring, never 0; another ring counts from 0 again.
     pub ring_id: u64,
     /// Consumer position in bytes, all of it stored.
     pub end: u64,
@@ -158,7 +158,8 @@ pub struct BatchHeader {
 impl BatchHeader {
     pub const LEN: usize = size_of::<Self>();
 
-    pub fn new(batch_magic: u64, blocks: u32, len: u32, ring: RingPosition) -> Self {
+    pub fn new(batch_magic: u64, blocks: u32, len: u32, ring: Option<RingPosition>) -> Self {
+        let ring = ring.unwrap_or_default();
         let mut header = Self {
             magic: batch_magic.into(),
             crc: 0.into(),
@@ -201,11 +202,13 @@ impl BatchHeader {
         self.blocks() == 0
     }
 
-    pub fn ring(&self) -> RingPosition {
-        RingPosition {
-            ring_id: self.ring_id.get(),
+    /// `None` when nothing had been read from a ring yet.
+    pub fn ring(&self) -> Option<RingPosition> {
+        let ring_id = self.ring_id.get();
+        (ring_id != 0).then(|| RingPosition {
+            ring_id,
             end: self.ring_end.get(),
-        }
+        })
     }
 
     /// Returns where the first payload of a batch lies that begins at `batch`.

@@ -197,9 +197,7 @@ impl Scanner<'_> {
                 },
             }
         }
-        if let Some(header) = header {
-            self.result.ring = Some(header.ring());
-        }
+        self.result.ring = header.and_then(|header| header.ring()).or(self.result.ring);
         Ok(Batch::Read {
             end: batch_end.unwrap_or(next),
         })

@@ -47,7 +47,7 @@ impl Agent {
             ("run_dir", path("run")),
             ("pending_dir", path("pending")),
             ("pin_dir", pin_dir.display().to_string()),
-            ("log_level", "debug".to_owned()),
+            ("log_level", "info".to_owned()),
         ]);
         values.extend(keys.iter().map(|(key, value)| (*key, value.clone())));
         let config = directory.join("agent.yaml");

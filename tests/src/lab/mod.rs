@@ -279,9 +279,11 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            let sshd = fs::read_to_string(self.root.join("sshd.log")).unwrap_or_default();
+            let agent = self.agent.last_words();
             say(&format!(
-                "the agent's last words:\n{}",
-                self.agent.last_words()
+                "{} failed; sshd said:\n{sshd}\nthe agent said last:\n{agent}",
+                self.id
             ));
         }
         report(&self.journal);

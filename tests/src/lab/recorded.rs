@@ -132,6 +132,19 @@ impl Recorded {
             .count()
     }
 
+    /// Returns the execs of a program, by the name of its file.
+    pub fn runs_of<'a>(&'a self, program: &'a str) -> impl Iterator<Item = &'a ExecEvent> {
+        let name = |exec: &ExecEvent| {
+            exec.exe
+                .path
+                .rsplit(|&b| b == b'/')
+                .next()
+                .map(<[u8]>::to_vec)
+        };
+        let runs = self.execs().map(|(_, exec)| exec);
+        runs.filter(move |exec| name(exec).as_deref() == Some(program.as_bytes()))
+    }
+
     /// Fails when anything is missing, doubled or damaged, or an end does not fit its start.
     pub fn ensure_whole(&self) -> Result<()> {
         let sequence: Vec<_> = self.events.iter().map(|event| event.session_seq).collect();

@@ -6,6 +6,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+/// The checks that are about the kernel alone; what else may fail a lab brings about itself.
+const KERNEL_CHECKS: &[&str] = &["kernel", "btf", "bpf", "tracepoints", "lockdown"];
 
 /// The programs under test, as the build left them.
 #[derive(Clone, Debug)]
@@ -79,45 +83,49 @@ pub fn installed(program: &str) -> bool {
 
 /// Asks the agent whether the probe can run on this kernel.
 fn bpf_problem(programs: &Programs) -> Result<Option<String>> {
+    // With this machine's own configuration a mistake in it would be in the way.
+    let config = tempfile::Builder::new().suffix(".yaml").tempfile()?;
     let output = Command::new(&programs.agent)
-        .args(["check", "-o", "json", "--config", "/dev/null"])
+        .args(["check", "-o", "json", "--config"])
+        .arg(config.path())
         .output()
         .context("cannot run `vctl-agent check`")?;
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).with_context(|| {
-        format!(
-            "`vctl-agent check` says no JSON: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )
+    let report: Report = serde_json::from_slice(&output.stdout).with_context(|| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        format!("`vctl-agent check` printed no report: {}", said.trim())
     })?;
-    Ok(kernel_failures(&report))
+    Ok(report.of_the_kernel())
 }
 
-/// Returns the failed checks that a lab cannot bring about itself.
-fn kernel_failures(report: &serde_json::Value) -> Option<String> {
-    let of_the_kernel =
-        |name: &str| ["kernel", "btf", "bpf", "lockdown", "tracepoints"].contains(&name);
-    let text = |check: &serde_json::Value, key: &str| {
-        check
-            .get(key)
-            .and_then(|value| value.as_str())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let checks = report.get("checks").and_then(|checks| checks.as_array())?;
-    let failed = checks
-        .iter()
-        .filter(|check| text(check, "status") == "fail" && of_the_kernel(&text(check, "name")));
-    let reasons: Vec<_> = failed
-        .map(|check| {
-            format!(
-                "{}: {} ({})",
-                text(check, "name"),
-                text(check, "detail"),
-                text(check, "fix")
-            )
-        })
-        .collect();
-    (!reasons.is_empty()).then(|| reasons.join("; "))
+#[derive(Deserialize)]
+struct Report {
+    findings: Vec<Finding>,
+}
+
+#[derive(Deserialize)]
+struct Finding {
+    id: String,
+    status: String,
+    seen: String,
+    fix: Option<String>,
+}
+
+impl Report {
+    /// Returns what fails and a lab cannot bring about itself.
+    fn of_the_kernel(&self) -> Option<String> {
+        let of_the_kernel = |id: &str| KERNEL_CHECKS.contains(&id);
+        let failed = self
+            .findings
+            .iter()
+            .filter(|finding| finding.status == "fail" && of_the_kernel(&finding.id));
+        let reasons: Vec<_> = failed
+            .map(|finding| match &finding.fix {
+                Some(fix) => format!("{} ({fix})", finding.seen),
+                None => finding.seen.clone(),
+            })
+            .collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
 }
 
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);

@@ -4,7 +4,7 @@
 //! symlink; from 9.8 on `PAMServiceName` names it.
 
 use std::fs::{self, DirBuilder, File};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,7 @@ impl Sshd {
             program: fs::canonicalize(&real)?,
             argument: config.clone(),
         })?;
+        let log = root.join("sshd.log");
         // A port that was free a moment ago may be taken by another lab that asks at the same time.
         for _ in 0..5 {
             let port = free_port()?;
@@ -69,17 +70,16 @@ impl Sshd {
                 .arg(&config)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
-                .stderr(File::create(root.join("sshd.log"))?)
+                .stderr(File::create(&log)?)
                 // Ctrl-C at the terminal is for the lab to handle, in its own order.
                 .process_group(0)
                 .spawn()
                 .with_context(|| format!("cannot start `{}`", program.display()))?;
-            if answers(&mut child, port)? {
+            if listens(&mut child, &log)? {
                 return Ok(Self { child, port });
             }
         }
-        let log = fs::read_to_string(root.join("sshd.log")).unwrap_or_default();
-        bail!("sshd does not start: {}", log.trim())
+        bail!("sshd does not start: {}", fs::read_to_string(log)?.trim())
     }
 }
 
@@ -186,19 +186,24 @@ fn free_port() -> Result<u16> {
         .port())
 }
 
-/// Waits until sshd takes connections; false when it ended instead.
-fn answers(child: &mut Child, port: u16) -> Result<bool> {
+/// Waits until sshd says that it listens; false when it ended instead.
+///
+/// A connection would prove less: another lab's sshd may have taken the port.
+fn listens(child: &mut Child, log: &Path) -> Result<bool> {
     let asked = Instant::now();
     while asked.elapsed() < Duration::from_secs(10) {
+        if fs::read_to_string(log)?.contains("Server listening on ") {
+            return Ok(true);
+        }
         if child.try_wait()?.is_some() {
             return Ok(false);
         }
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(true);
-        }
         std::thread::sleep(Duration::from_millis(10));
     }
-    bail!("sshd does not answer on port {port}")
+    bail!(
+        "sshd does not begin to listen: {}",
+        fs::read_to_string(log)?.trim()
+    )
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 mod escape;
 mod event;
 mod session;
+#[cfg(test)]
+mod schema;
 
 use std::io::{self, Write};
 
@@ -109,7 +111,7 @@ fn write_line(out: &mut dyn Write, line: &LiveJson) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use vctl_common::id::CertSerial;
-    use vctl_common::session::GapCause;
+    use vctl_common::session::{Auth, GapCause, InferredLink, Origin};
 
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered, session_id};
@@ -159,6 +161,31 @@ mod tests {
     }
 
     #[test]
+    fn every_form_is_as_the_schema_says() {
+        let mut detached = Login::of_alice();
+        let opened = &mut detached.session().opened;
+        opened.auth = Auth::default();
+        (opened.audit_session, opened.cgroup, opened.login_uid) = (None, None, None);
+        (opened.source_ip, opened.source_port, opened.marked_at) = (None, None, None);
+        opened.remote_host = Some("pump".to_owned());
+        opened.origin = Origin::Detached {
+            from: Some(InferredLink {
+                session: session_id("0193f3a1-7c4e-7d61-9f0a-000000000001"),
+                serial: None,
+                because: "same login uid 1000".to_owned(),
+            }),
+        };
+        let histories = [history(), detached.open()];
+        let sessions = histories.iter().map(|history| (&history.session, 3));
+        for document in [
+            rendered(|out| write_histories(out, &histories)),
+            rendered(|out| write_list(out, sessions.clone())),
+        ] {
+            schema::assert_fits(None, &serde_json::from_str(&document).unwrap());
+        }
+    }
+
+    #[test]
     fn live_json_is_one_object_a_line() {
         let history = history();
         let session = &history.session;
@@ -173,6 +200,7 @@ mod tests {
         let types: Vec<String> = lines
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .inspect(|line| schema::assert_fits(Some("live_line"), line))
             .map(|line| line["type"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(

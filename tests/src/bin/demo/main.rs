@@ -5,7 +5,7 @@ mod work;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -44,8 +44,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     say(&format!("ready after {} ms", started.elapsed().as_millis()));
 
     let (alice, bob) = log_in_and_work(&lab)?;
-    progress("Waiting until the spool has all of it");
-    let proofs = proof::await_both(&lab, &alice, &bob, Duration::from_secs(10))?;
+    progress("Waiting until their background work is over too");
+    let proofs = proof::of_both(&lab, &alice, &bob)?;
     say("done");
     for person in [&alice, &bob] {
         show(

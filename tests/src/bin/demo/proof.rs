@@ -1,9 +1,8 @@
 //! Holds each timeline against what its person did.
 
 use std::fmt;
-use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use vctl_tests::lab::Lab;
 
 use crate::person::Person;
@@ -40,21 +39,13 @@ impl fmt::Display for Proof {
     }
 }
 
-/// Reads both timelines until both hold, or the time is over.
-pub(crate) fn await_both(
-    lab: &Lab,
-    alice: &Person,
-    bob: &Person,
-    within: Duration,
-) -> Result<[Proof; 2]> {
-    let asked = Instant::now();
-    loop {
-        let proofs = [prove(lab, alice, bob)?, prove(lab, bob, alice)?];
-        if proofs.iter().all(Proof::holds) || asked.elapsed() > within {
-            return Ok(proofs);
-        }
-        std::thread::sleep(Duration::from_millis(100));
+/// Waits until both sessions are over, work left in the background included, and reads both.
+pub(crate) fn of_both(lab: &Lab, alice: &Person, bob: &Person) -> Result<[Proof; 2]> {
+    for person in [alice, bob] {
+        lab.whole_session(&person.certificate)
+            .with_context(|| format!("the session of {} is not whole", person.name))?;
     }
+    Ok([prove(lab, alice, bob)?, prove(lab, bob, alice)?])
 }
 
 fn prove(lab: &Lab, person: &Person, other: &Person) -> Result<Proof> {

@@ -4,6 +4,7 @@ mod attribution;
 mod logins;
 mod sustained;
 mod outside;
+mod durable;
 mod idle;
 mod cost;
 mod capacity;
@@ -34,6 +35,8 @@ pub(crate) enum Scenario {
     Idle,
     /// What being recorded costs, beside nothing, bpftrace and (with --auditd) auditd
     Cost,
+    /// From an exec until it would survive a power cut
+    Durable,
     /// How many events the ring holds while the agent is stopped
     Capacity,
     /// kill -9 every five seconds under load
@@ -60,6 +63,7 @@ impl Scenario {
             Self::Outside => outside::run(bench),
             Self::Idle => idle::run(bench),
             Self::Cost => cost::run(bench),
+            Self::Durable => durable::run(bench),
             Self::Capacity => capacity::run(bench),
             Self::Kill9 => kill9::run(bench),
             Self::Cli => cli::run(bench),

@@ -1,61 +1,38 @@
-//! Sessions from the spool of this host's agent.
-//!
-//! The only module that knows the spool: what leaves it are the types of `view`.
+//! News from the spool, by looking again and again.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
 use vctl_common::id::SessionId;
-use vctl_common::session::{GapCause, JournalEntry, SessionClosed, SessionOpened};
-use vctl_common::spool::{
-    self, Completeness, Filter, Followed, Follower, SessionRecord, SpoolReadError, SpoolReader,
-    StoredEvent, Timeline,
-};
+use vctl_common::session::{GapCause, JournalEntry, SessionClosed};
+use vctl_common::spool::{Followed, Follower};
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
-use crate::commands::session::Selector;
+use super::{Local, event, filter, session, unreadable};
 use crate::error::CliError;
-use crate::exit_code::Exit;
-use crate::view::{Event, History, Hole, Session, Update};
+use crate::view::{History, Hole, Selector, Session, Update};
 
 /// How long a look for news may be late. A person cannot tell, and five listings a second cost
 /// nothing.
 const POLL: Duration = Duration::from_millis(200);
 
-/// The spool as it was when it was opened.
-pub(crate) struct Local {
-    reader: SpoolReader,
+/// Sessions as they go on.
+pub(crate) struct Follow {
+    follower: Follower,
+    dir: PathBuf,
+    /// Those that are open, by their mark.
+    open: HashMap<Mark, Open>,
+    /// Whether it is over when none is open any more.
+    ends: bool,
+    /// What is known already.
+    first: Vec<Update>,
 }
 
-/// A session that was found, not read yet.
-pub(crate) struct Found(SessionRecord);
-
 impl Local {
-    pub(crate) fn open(dir: &Path) -> Result<Self, CliError> {
-        let reader = SpoolReader::open(dir).map_err(|error| unreadable(&error))?;
-        Ok(Self { reader })
-    }
-
-    /// Returns the sessions of `selector`, without one all, newest first.
-    pub(crate) fn sessions(&self, selector: Option<Selector>) -> Result<Vec<Found>, CliError> {
-        let sessions = self.reader.sessions(&filter(selector));
-        let sessions = sessions.map_err(|error| unreadable(&error))?;
-        Ok(sessions.into_iter().map(Found).collect())
-    }
-
-    /// Reads everything that happened in a session.
-    pub(crate) fn history(&self, found: &Found) -> Result<History, CliError> {
-        let timeline = self.reader.timeline(&found.0);
-        let timeline = timeline.map_err(|error| unreadable(&error))?;
-        Ok(history(&found.0, timeline))
-    }
-
     /// Follows the sessions of `selector` from their beginning; without one all sessions, of those
     /// that are open what they do from now on.
     pub(crate) fn follow(&self, selector: Option<Selector>) -> Result<Follow, CliError> {
@@ -77,29 +54,25 @@ impl Local {
                 if selector.is_none() {
                     follow.first.push(Update::Opened(session.clone()));
                 }
-                follow.open.insert(record.opened.id.mark(), session);
+                let open = Open::new(session, record.last_at);
+                follow.open.insert(record.opened.id.mark(), open);
             }
         }
         Ok(follow)
     }
 }
 
-impl Found {
-    pub(crate) fn opened(&self) -> &SessionOpened {
-        &self.0.opened
-    }
+struct Open {
+    session: Rc<Session>,
+    /// The latest that is known of it.
+    last_at: BootNs,
 }
 
-/// Sessions as they go on.
-pub(crate) struct Follow {
-    follower: Follower,
-    dir: std::path::PathBuf,
-    /// Those that are open, by their mark.
-    open: HashMap<Mark, Rc<Session>>,
-    /// Whether it is over when none is open any more.
-    ends: bool,
-    /// What is known already.
-    first: Vec<Update>,
+impl Open {
+    fn new(session: Rc<Session>, last_at: Option<BootNs>) -> Self {
+        let last_at = last_at.unwrap_or(session.opened.opened_at);
+        Self { session, last_at }
+    }
 }
 
 impl Follow {
@@ -128,7 +101,8 @@ impl Follow {
 
     fn tell_from_the_beginning(&mut self, history: History) {
         let session = Rc::new(history.session);
-        self.first.push(Update::Opened(session.clone()));
+        self.first
+            .push(Update::Opened(Rc::new(beginning(&session))));
         let mut holes = session.holes.iter().peekable();
         for event in history.events {
             while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
@@ -146,31 +120,33 @@ impl Follow {
     fn take(&mut self, new: Followed, updates: &mut Vec<Update>) -> Result<(), CliError> {
         match new {
             Followed::Event { mark, stored } => {
-                if let Some(session) = self.open.get(&mark) {
-                    updates.push(Update::Event(session.clone(), event(stored)));
+                if let Some(open) = self.open.get_mut(&mark) {
+                    open.last_at = open.last_at.max(stored.event.at);
+                    updates.push(Update::Event(open.session.clone(), event(stored)));
                 }
             }
             Followed::Journal { entry, wall, .. } => match entry {
                 JournalEntry::Opened(opened) => self.opened(opened.id, updates)?,
                 JournalEntry::Closed(closed) => self.closed(&closed, wall, updates)?,
                 JournalEntry::Gap(gap) => {
-                    let hole = Hole {
+                    let hole = |_: &Open| Hole {
                         events: gap.events,
                         cause: Some(gap.cause),
                         from: gap.from,
                         to: gap.to,
                     };
-                    self.hole(gap.session.map(SessionId::mark), &hole, updates);
+                    self.hole(gap.session.map(SessionId::mark), hole, updates);
                 }
             },
             Followed::Damaged { mark, events } => {
-                let hole = Hole {
+                // When it was cannot be read either.
+                let hole = |open: &Open| Hole {
                     events,
                     cause: Some(GapCause::SpoolDamaged),
-                    from: BootNs(0),
-                    to: BootNs(0),
+                    from: open.last_at,
+                    to: open.last_at,
                 };
-                self.hole((mark != 0).then_some(mark), &hole, updates);
+                self.hole((mark != 0).then_some(mark), hole, updates);
             }
         }
         Ok(())
@@ -182,8 +158,9 @@ impl Follow {
         let Some(history) = self.read_again(id)? else {
             return Ok(());
         };
-        let session = Rc::new(history.session);
-        if self.open.insert(id.mark(), session.clone()).is_none() {
+        let session = Rc::new(beginning(&history.session));
+        let open = Open::new(session.clone(), None);
+        if self.open.insert(id.mark(), open).is_none() {
             updates.push(Update::Opened(session));
         }
         Ok(())
@@ -205,7 +182,7 @@ impl Follow {
                 closed: Some(closed.clone()),
                 closed_wall: Some(wall),
                 stored: closed.stored,
-                ..Session::clone(&known)
+                ..Session::clone(&known.session)
             },
         };
         updates.push(Update::Closed(Rc::new(session)));
@@ -213,12 +190,10 @@ impl Follow {
     }
 
     /// A hole of nobody in particular counts against everybody.
-    fn hole(&self, mark: Option<Mark>, hole: &Hole, updates: &mut Vec<Update>) {
-        let mine = self
-            .open
-            .iter()
-            .filter(|(open, _)| mark.is_none_or(|mark| mark == **open));
-        updates.extend(mine.map(|(_, session)| Update::Hole(session.clone(), hole.clone())));
+    fn hole(&self, mark: Option<Mark>, hole: impl Fn(&Open) -> Hole, updates: &mut Vec<Update>) {
+        let meant = |of: Mark| mark.is_none_or(|mark| mark == of);
+        let mine = self.open.iter().filter(|(of, _)| meant(**of));
+        updates.extend(mine.map(|(_, open)| Update::Hole(open.session.clone(), hole(open))));
     }
 
     fn read_again(&self, id: SessionId) -> Result<Option<History>, CliError> {
@@ -231,79 +206,13 @@ impl Follow {
     }
 }
 
-fn filter(selector: Option<Selector>) -> Filter {
-    match selector {
-        None => Filter::All,
-        Some(Selector::Serial(serial)) => Filter::Serial(serial),
-        Some(Selector::Id(id)) => Filter::Id(id),
-    }
-}
-
-fn history(record: &SessionRecord, timeline: Timeline) -> History {
-    let holes = match spool::completeness(record, &timeline) {
-        Completeness::Complete | Completeness::StillOpen => Vec::new(),
-        Completeness::Missing(holes) => holes,
-    };
-    let holes = holes.into_iter().map(|hole| Hole {
-        events: hole.count,
-        cause: hole.cause,
-        from: hole.from,
-        to: hole.to,
-    });
-    History {
-        session: session(record, holes.collect(), timeline.events.len() as u64),
-        events: timeline.events.into_iter().map(event).collect(),
-    }
-}
-
-fn session(record: &SessionRecord, holes: Vec<Hole>, stored: u64) -> Session {
+/// Returns a session as it was before anything happened in it: that is told one by one.
+fn beginning(session: &Session) -> Session {
     Session {
-        opened: record.opened.clone(),
-        closed: record.closed.clone(),
-        host: record.host.clone(),
-        boot_id: record.boot_id,
-        wall: record.wall,
-        closed_wall: record.closed_wall,
-        stored,
-        holes,
+        closed: None,
+        closed_wall: None,
+        stored: 0,
+        holes: Vec::new(),
+        ..session.clone()
     }
-}
-
-fn event(stored: StoredEvent) -> Event {
-    Event {
-        time: stored.wall,
-        event: stored.event,
-    }
-}
-
-fn unreadable(error: &SpoolReadError) -> CliError {
-    let (exit, hint) = match io_kind(error) {
-        Some(io::ErrorKind::PermissionDenied) => (
-            Exit::Permission,
-            "only root may read what was recorded: run it with `sudo`",
-        ),
-        Some(io::ErrorKind::NotFound) => (
-            Exit::NotFound,
-            "`vctl-agent check` tells whether this host records sessions; `--spool DIR` reads \
-             another directory",
-        ),
-        _ => (
-            Exit::Failure,
-            "`vctl-agent check` looks at the spool of this host",
-        ),
-    };
-    CliError::new(exit, "cannot read the spool")
-        .caused_by(error)
-        .hint(hint)
-}
-
-fn io_kind(error: &SpoolReadError) -> Option<io::ErrorKind> {
-    let mut cause: Option<&dyn Error> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        cause = error.source();
-    }
-    None
 }

@@ -1,0 +1,212 @@
+//! Reads of this host, under a given root. Nothing here judges, and nothing here can fail: what
+//! cannot be read is a fact too.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use memchr::memmem;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::Group;
+
+use super::facts::{BreakGlass, HostFacts, SocketFact, SpoolFact, SshdFact};
+use super::judge::TRACEPOINTS;
+use crate::config::Config;
+
+/// A helper program that asks a bus which is not there.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
+    let at = |path: &str| root.join(path.trim_start_matches('/'));
+    let text = |path: &str| fs::read_to_string(at(path)).ok();
+    let is_root = nix::unistd::geteuid().is_root();
+    HostFacts {
+        is_root,
+        kernel: text("/proc/sys/kernel/osrelease").map(|release| release.trim().to_owned()),
+        bpf: is_root.then(bpf),
+        btf_tracepoints: fs::read(at("/sys/kernel/btf/vmlinux"))
+            .ok()
+            .map(|btf| btf_tracepoints(&btf)),
+        mountinfo: text("/proc/self/mountinfo").unwrap_or_default(),
+        has_exec_tracepoint: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+            .iter()
+            .any(|dir| at(dir).join("events/syscalls/sys_exit_execve/id").exists()),
+        has_audit_ids: text("/proc/self/sessionid").is_some()
+            && text("/proc/self/loginuid").is_some(),
+        sshd: sshd(root),
+        pam_files: pam_files(root),
+        socket: socket(config),
+        spool: spool(&config.spool_dir),
+        clock_synchronized: clock(root),
+        lockdown: text("/sys/kernel/security/lockdown"),
+        selinux_enforcing: text("/sys/fs/selinux/enforce").map(|text| text.trim() == "1"),
+        apparmor_profiles: text("/sys/kernel/security/apparmor/profiles"),
+        break_glass: break_glass(config.break_glass_group.as_deref()),
+    }
+}
+
+/// Makes the kind of map the probe needs, and throws it away.
+fn bpf() -> Result<(), String> {
+    match aya::sys::is_map_supported(aya::maps::MapType::RingBuf) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("no ring buffer maps".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Finds the names in BTF's string section, where each stands between NUL bytes.
+fn btf_tracepoints(btf: &[u8]) -> Vec<&'static str> {
+    let known =
+        |name: &str| memmem::find(btf, format!("\0btf_trace_{name}\0").as_bytes()).is_some();
+    TRACEPOINTS
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| known(name))
+        .collect()
+}
+
+fn sshd(root: &Path) -> SshdFact {
+    let program = root.join("usr/sbin/sshd");
+    if !program.exists() {
+        return SshdFact::NotInstalled;
+    }
+    if let Some(effective) = output(Command::new(program).arg("-T")) {
+        return SshdFact::Effective(effective);
+    }
+    // Debian's file begins with `Include /etc/ssh/sshd_config.d/*.conf`, so those come first.
+    let mut files = sorted(&root.join("etc/ssh/sshd_config.d"));
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "conf")
+    });
+    files.push(root.join("etc/ssh/sshd_config"));
+    SshdFact::Files(
+        files
+            .iter()
+            .filter_map(|file| fs::read_to_string(file).ok())
+            .collect(),
+    )
+}
+
+/// Files of /etc/pam.d win over those of the same name that packages ship elsewhere.
+fn pam_files(root: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for directory in ["usr/lib/pam.d", "etc/pam.d"] {
+        for path in sorted(&root.join(directory)) {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if let (Some(name), Ok(text)) = (name, fs::read_to_string(&path)) {
+                files.insert(name.to_owned(), text);
+            }
+        }
+    }
+    files
+}
+
+fn sorted(directory: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.is_file())
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn socket(config: &Config) -> SocketFact {
+    let path = config.socket();
+    let unusable = |why: String| SocketFact::Unusable(format!("{}: {why}", path.display()));
+    let us = nix::unistd::geteuid().as_raw();
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return SocketFact::Absent,
+        Err(error) => return unusable(error.to_string()),
+        Ok(meta) if !meta.file_type().is_socket() => return unusable("is no socket".to_owned()),
+        Ok(meta) if meta.uid() != us || meta.mode() & 0o022 != 0 => {
+            return unusable("belongs to or can be written by others".to_owned());
+        }
+        Ok(_) => {}
+    }
+    if config
+        .run_dir
+        .symlink_metadata()
+        .is_ok_and(|meta| meta.uid() != us || meta.mode() & 0o022 != 0)
+    {
+        return unusable("is in a directory that others can write".to_owned());
+    }
+    match UnixStream::connect(&path) {
+        Ok(_) => SocketFact::Answers,
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => SocketFact::Stale,
+        Err(error) => unusable(error.to_string()),
+    }
+}
+
+fn spool(dir: &Path) -> Option<SpoolFact> {
+    let existing = dir.ancestors().find(|path| path.exists())?;
+    let space = statvfs(existing).ok()?;
+    let meta = dir.metadata().ok();
+    Some(SpoolFact {
+        existing: existing.to_owned(),
+        free_bytes: space
+            .blocks_available()
+            .saturating_mul(space.fragment_size()),
+        owner_and_mode: meta.map(|meta| (meta.uid(), meta.mode() & 0o7777)),
+    })
+}
+
+fn clock(root: &Path) -> Option<bool> {
+    let answer =
+        output(Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]));
+    match answer.as_deref().map(str::trim) {
+        Some("yes") => Some(true),
+        Some("no") => Some(false),
+        // No systemd: the file is what systemd-timesyncd leaves behind when it has the time.
+        _ => root
+            .join("run/systemd/timesync/synchronized")
+            .exists()
+            .then_some(true),
+    }
+}
+
+fn break_glass(group: Option<&str>) -> BreakGlass {
+    match group.map(Group::from_name) {
+        None => BreakGlass::NotConfigured,
+        Some(Ok(Some(group))) => BreakGlass::Group {
+            members: group.mem.len(),
+        },
+        Some(_) => BreakGlass::NoSuchGroup,
+    }
+}
+
+/// Returns what a program prints when it succeeds in time.
+fn output(command: &mut Command) -> Option<String> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let mut stdout = child.stdout.take()?;
+    let reader = thread::spawn(move || {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).map(|_| text)
+    });
+    let deadline = Instant::now() + PROGRAM_PATIENCE;
+    let status = loop {
+        match child.try_wait().ok()? {
+            Some(status) => break status,
+            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
+            None => {
+                let _ = child.kill();
+                break child.wait().ok()?;
+            }
+        }
+    };
+    let text = reader.join().ok()?.ok()?;
+    status.success().then_some(text)
+}

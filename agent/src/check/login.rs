@@ -1,0 +1,195 @@
+//! Judges the way of a login to the stamper: sshd, PAM, the socket.
+
+use super::facts::{BreakGlass, HostFacts, SocketFact, SshdFact};
+use super::pam::{self, Module};
+use super::report::Finding;
+use super::sshd;
+use crate::config::{Config, Mode};
+
+pub(super) fn sshd(facts: &HostFacts) -> Finding {
+    let id = "sshd";
+    let settings = sshd::settings(&facts.sshd);
+    match (&facts.sshd, settings.use_pam) {
+        (SshdFact::NotInstalled, _) => Finding::warn(
+            id,
+            "no sshd is installed",
+            "install OpenSSH's server: apt-get install openssh-server",
+        ),
+        (_, Some(true)) => Finding::pass(id, "`UsePAM yes`"),
+        (_, Some(false)) => Finding::fail(
+            id,
+            "`UsePAM no`: sshd runs no PAM session, so no login is stamped",
+            "set `UsePAM yes` in /etc/ssh/sshd_config and reload sshd",
+        ),
+        (_, None) => Finding::fail(
+            id,
+            "`UsePAM` is not set, and sshd's own default is no",
+            "set `UsePAM yes` in /etc/ssh/sshd_config and reload sshd",
+        ),
+    }
+}
+
+/// Everything about the line for `vctl-agent stamp` and its place in the stack.
+pub(super) fn pam(facts: &HostFacts, config: &Config) -> Vec<Finding> {
+    let service = sshd::settings(&facts.sshd)
+        .pam_service
+        .unwrap_or_else(|| "sshd".to_owned());
+    let file = format!("/etc/pam.d/{service}");
+    let Some(stack) = pam::session_stack(&facts.pam_files, &service) else {
+        return vec![Finding::fail(
+            "pam_stamp",
+            format!("{file} cannot be read"),
+            "run as root, and install OpenSSH's server with its PAM file",
+        )];
+    };
+    let Some(stamp) = stack.iter().position(Module::is_stamp) else {
+        return vec![
+            Finding::fail(
+                "pam_stamp",
+                format!("{file} does not run `vctl-agent stamp`"),
+                format!(
+                    "add the line of deploy/audit/pam.d/vctl-stamp to {file}, behind `@include common-session`"
+                ),
+            ),
+            login_uid(&stack, None),
+        ];
+    };
+    vec![
+        control(&stack[stamp], config.mode),
+        login_uid(&stack, Some(stamp)),
+        cgroup(&stack, stamp),
+        environment(&stack, stamp),
+    ]
+}
+
+fn control(stamp: &Module, mode: Mode) -> Finding {
+    let id = "pam_stamp";
+    match (mode, stamp.is_binding()) {
+        (Mode::Strict, false) => Finding::fail(
+            id,
+            format!(
+                "the stamp is `{}`, so `mode: strict` refuses nobody",
+                stamp.control
+            ),
+            "make the PAM line `session required pam_exec.so ...`",
+        ),
+        (Mode::BestEffort, true) => Finding::warn(
+            id,
+            format!(
+                "the stamp is `{}`: should its program be missing, nobody can log in",
+                stamp.control
+            ),
+            "make the PAM line `session optional pam_exec.so ...`",
+        ),
+        _ => Finding::pass(
+            id,
+            format!("the stamp is `{}`, mode is `{mode}`", stamp.control),
+        ),
+    }
+}
+
+fn login_uid(stack: &[Module], stamp: Option<usize>) -> Finding {
+    let id = "pam_loginuid";
+    match (
+        stack
+            .iter()
+            .position(|module| module.name == "pam_loginuid.so"),
+        stamp,
+    ) {
+        (None, _) => Finding::warn(
+            id,
+            "no pam_loginuid.so: sessions have no audit session id, and marks cannot be rebuilt from it",
+            "add `session required pam_loginuid.so` above the stamp",
+        ),
+        (Some(login_uid), Some(stamp)) if login_uid > stamp => Finding::warn(
+            id,
+            "the stamp runs before pam_loginuid.so and sees no audit session id",
+            "move the stamp's line below pam_loginuid.so",
+        ),
+        _ => Finding::pass(id, "pam_loginuid.so is in the stack, before the stamp"),
+    }
+}
+
+fn cgroup(stack: &[Module], stamp: usize) -> Finding {
+    let id = "pam_systemd";
+    match stack
+        .iter()
+        .position(|module| module.name == "pam_systemd.so")
+    {
+        Some(systemd) if systemd > stamp => Finding::warn(
+            id,
+            "the stamp runs before pam_systemd.so and records sshd's cgroup instead of the session's",
+            "move the stamp's line below `@include common-session`",
+        ),
+        Some(_) => Finding::pass(id, "each session gets its own cgroup before the stamp"),
+        None => Finding::pass(
+            id,
+            "no pam_systemd.so: cgroups say nothing about sessions here",
+        ),
+    }
+}
+
+/// A stamper that runs behind this module reads a certificate that the user may have written.
+fn environment(stack: &[Module], stamp: usize) -> Finding {
+    let id = "pam_env";
+    match stack.iter().position(Module::reads_users_environment) {
+        Some(module) if module < stamp => Finding::fail(
+            id,
+            "pam_env.so with `user_readenv=1` runs before the stamp: ~/.pam_environment can forge the certificate",
+            "move the stamp's line above pam_env.so, or remove `user_readenv=1`",
+        ),
+        _ => Finding::pass(
+            id,
+            "nothing before the stamp lets users write its environment",
+        ),
+    }
+}
+
+pub(super) fn socket(facts: &HostFacts, config: &Config) -> Finding {
+    let id = "socket";
+    let path = config.socket();
+    let path = path.display();
+    let start = "start it: systemctl start vctl-collect";
+    match &facts.socket {
+        SocketFact::Answers => Finding::pass(id, format!("an agent listens on {path}")),
+        SocketFact::Absent => {
+            Finding::warn(id, format!("no agent runs: {path} is not there"), start)
+        }
+        SocketFact::Stale => Finding::warn(id, format!("no agent listens on {path}"), start),
+        SocketFact::Unusable(why) => Finding::fail(
+            id,
+            why.clone(),
+            format!(
+                "give {} to root: chown root: and chmod go-w",
+                config.run_dir.display()
+            ),
+        ),
+    }
+}
+
+pub(super) fn break_glass(facts: &HostFacts, config: &Config) -> Finding {
+    let id = "break_glass";
+    let group = config.break_glass_group.as_deref().unwrap_or_default();
+    let add = format!("add somebody: gpasswd -a USER {group}");
+    match (config.mode, facts.break_glass) {
+        (Mode::BestEffort, BreakGlass::NotConfigured) => {
+            Finding::pass(id, "not needed: `best-effort` locks nobody out")
+        }
+        (Mode::Strict, BreakGlass::NotConfigured) => Finding::warn(
+            id,
+            "`mode: strict` without a break-glass group: only the console is left when the agent is away",
+            "set `break_glass_group` to a small group of administrators",
+        ),
+        (_, BreakGlass::NoSuchGroup) => Finding::fail(
+            id,
+            format!("group `{group}` does not exist"),
+            format!("make it: groupadd {group}"),
+        ),
+        (_, BreakGlass::Group { members: 0 }) => {
+            Finding::warn(id, format!("group `{group}` lists no members"), add)
+        }
+        (_, BreakGlass::Group { members }) => {
+            Finding::pass(id, format!("group `{group}` lists {members} members"))
+        }
+    }
+}

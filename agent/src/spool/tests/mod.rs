@@ -1,0 +1,159 @@
+//! What the spool promises, written by the writer and read by the reader.
+
+mod cap;
+mod damage;
+mod faults;
+mod hostile;
+mod lookup;
+mod model;
+mod recovery;
+
+use std::path::Path;
+
+use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
+use vctl_common::session::{
+    Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
+};
+use vctl_common::spool::{Completeness, Filter, SpoolReader, completeness};
+use vctl_common::time::{BootNs, WallOffset};
+use vctl_common::wire;
+use zerocopy::IntoBytes;
+
+use super::{BatchBuilder, SpoolConfig, SpoolWriter};
+
+fn wall() -> WallOffset {
+    WallOffset::from_ns(1_700_000_000_000_000_000)
+}
+
+fn boot(n: u32) -> BootId {
+    format!("{n:032x}").parse().unwrap()
+}
+
+fn session(n: u32) -> SessionId {
+    format!("0197000000007000800000{n:010x}").parse().unwrap()
+}
+
+fn serial(n: u32) -> CertSerial {
+    CertSerial::new(u64::from(n) + 1000).unwrap()
+}
+
+fn config(dir: &Path) -> SpoolConfig {
+    SpoolConfig {
+        dir: dir.join("spool"),
+        cap_bytes: 1 << 30,
+        segment_bytes: 16 << 20,
+        host: "web-1".to_owned(),
+        boot_id: boot(1),
+    }
+}
+
+fn opened(n: u32) -> JournalEntry {
+    JournalEntry::Opened(Box::new(SessionOpened {
+        id: session(n),
+        origin: Origin::Login,
+        login_user: "deploy".to_owned(),
+        service: "sshd".to_owned(),
+        auth: Auth {
+            certificate: Some(Certificate {
+                serial: Some(serial(n)),
+                key_id: format!("person-{n}"),
+                ca_fingerprint: "SHA256:ca".to_owned(),
+                principals: vec!["deploy".to_owned()],
+                valid_after: 0,
+                valid_before: u64::MAX,
+            }),
+            ..Auth::default()
+        },
+        source_ip: None,
+        source_port: None,
+        remote_host: None,
+        tty: None,
+        leader: ProcessId {
+            tgid: 100 + n,
+            start: BootNs(5),
+        },
+        login_uid: None,
+        audit_session: None,
+        cgroup: None,
+        opened_at: BootNs(10),
+        marked_at: Some(BootNs(11)),
+        stamp: Stamp::InTime,
+    }))
+}
+
+fn closed(n: u32, produced: u64) -> JournalEntry {
+    JournalEntry::Closed(SessionClosed {
+        id: session(n),
+        at: BootNs(1_000_000),
+        reason: CloseReason::LastProcessEnded,
+        produced: Some(produced),
+        stored: produced,
+        leader_ended_at: None,
+    })
+}
+
+/// An exit record; what it says depends on session and sequence number alone.
+fn event(n: u32, seq: u64) -> Vec<u8> {
+    let record = wire::Exit {
+        header: wire::Header {
+            len: 80,
+            kind: wire::KIND_EXIT,
+            marked: wire::MARKED_LINEAGE,
+            session: session(n).mark(),
+            session_seq: seq,
+            cpu_seq: seq,
+            at: 100 + seq,
+            tgid: n,
+            cpu: 0,
+            start: seq,
+        },
+        parent_start: u64::from(n) * 1_000_003 + seq,
+        ppid: 1,
+        status: 0,
+        alive: 1,
+        euid: 0,
+    };
+    record.as_bytes().to_vec()
+}
+
+fn push(batch: &mut BatchBuilder, n: u32, seqs: impl IntoIterator<Item = u64>) {
+    for seq in seqs {
+        batch
+            .push_event(session(n).mark(), Some(serial(n)), &event(n, seq))
+            .unwrap();
+    }
+}
+
+fn write(writer: &mut SpoolWriter, fill: impl FnOnce(&mut BatchBuilder)) {
+    let mut batch = BatchBuilder::new();
+    fill(&mut batch);
+    writer.commit(&mut batch, None, wall()).unwrap();
+}
+
+/// What a reader finds of a session: the sequence numbers, each event checked to be the one that
+/// was written, and whether they are all.
+fn read(dir: &Path, n: u32) -> Option<(Vec<u64>, Completeness)> {
+    let reader = SpoolReader::open(&dir.join("spool")).unwrap();
+    read_from(&reader, n)
+}
+
+fn read_from(reader: &SpoolReader, n: u32) -> Option<(Vec<u64>, Completeness)> {
+    let record = reader.sessions(&Filter::Id(session(n))).unwrap().pop()?;
+    let timeline = reader.timeline(&record).unwrap();
+    let seqs = timeline.events.iter().map(|stored| {
+        let seq = stored.event.session_seq;
+        let written = vctl_common::event::decode(&event(n, seq)).unwrap();
+        assert_eq!(stored.event, written, "an event that nobody wrote");
+        assert_eq!(stored.wall, wall().wall_time(stored.event.at));
+        seq
+    });
+    let seqs = seqs.collect();
+    Some((seqs, completeness(&record, &timeline)))
+}
+
+fn missing(completeness: &Completeness) -> u64 {
+    match completeness {
+        Completeness::Missing(holes) => holes.iter().filter_map(|hole| hole.count).sum(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,247 @@
+//! `cargo xtask ebpf`: the compiled probe, which is committed so that nobody needs a BPF toolchain
+//! to build the agent, and the proof that it is what its source says.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use object::build::elf::{Builder, SectionData};
+use object::read::elf::{ElfFile64, FileHeader};
+use object::{Endianness, Object, ObjectSection};
+
+use crate::command::{self, as_root, say};
+
+const OBJECT: &str = "agent/ebpf/vctl-probe.o";
+const TOOLCHAIN: &str = "agent/ebpf/toolchain.txt";
+const TARGET: &str = "bpfel-unknown-none";
+const LINKER_VERSION: &str = "0.13.0";
+/// Debian's own Rust with its core sources, and the LLVM it is built with.
+const DEBIAN: [&str; 5] = [
+    "rustc-web",
+    "cargo-web",
+    "rust-web-src",
+    "llvm-22-dev",
+    "libpolly-22-dev",
+];
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Task {
+    /// Build the probe and put it where the agent embeds it
+    Build,
+    /// Build the probe and compare it with the committed one
+    Check {
+        /// Install Debian's BPF toolchain first where it is missing
+        #[arg(long)]
+        install: bool,
+    },
+}
+
+pub(crate) fn run(task: &Task) -> Result<()> {
+    match task {
+        Task::Build => {
+            let toolchain = Toolchain::find()?;
+            let built = toolchain.build()?;
+            fs::write(OBJECT, &built)?;
+            fs::write(TOOLCHAIN, &toolchain.version)?;
+            say(&format!("Wrote {OBJECT} ({} bytes).", built.len()));
+            Ok(())
+        }
+        Task::Check { install } => {
+            if *install {
+                self::install()?;
+            }
+            check(&Toolchain::find()?)
+        }
+    }
+}
+
+fn check(toolchain: &Toolchain) -> Result<()> {
+    let committed = fs::read(OBJECT).with_context(|| format!("cannot read {OBJECT}"))?;
+    let recorded =
+        fs::read_to_string(TOOLCHAIN).with_context(|| format!("cannot read {TOOLCHAIN}"))?;
+    let built = toolchain.build()?;
+    if recorded == toolchain.version {
+        ensure!(
+            built == committed,
+            "{OBJECT} is not what agent-ebpf/ builds to; run `cargo xtask ebpf build` and commit it"
+        );
+        say("The committed probe is what its source builds to, byte for byte.");
+        return Ok(());
+    }
+    say(&format!(
+        "This is another toolchain than the recorded one:\n{recorded}---\n{}",
+        toolchain.version
+    ));
+    let (ours, theirs) = (loaded_parts(&built)?, loaded_parts(&committed)?);
+    for (name, bytes) in &theirs {
+        ensure!(
+            ours.get(name) == Some(bytes),
+            "section `{name}` of {OBJECT} is not what agent-ebpf/ builds to"
+        );
+    }
+    ensure!(
+        ours.len() == theirs.len(),
+        "{OBJECT} lacks a section that agent-ebpf/ builds"
+    );
+    say("The committed probe has the instructions, maps and types its source builds to.");
+    Ok(())
+}
+
+/// Returns what the kernel gets to see of an object: programs, maps, constants, types. Not where
+/// in the source each instruction comes from, which differs between compilers.
+fn loaded_parts(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
+    let file = ElfFile64::<Endianness>::parse(bytes)?;
+    ensure!(
+        file.elf_header().e_machine(Endianness::Little) == object::elf::EM_BPF,
+        "no BPF object"
+    );
+    let mut parts = BTreeMap::new();
+    for section in file.sections() {
+        let name = section.name()?;
+        let source_places = name.contains(".BTF.ext") || name.contains(".debug");
+        let bookkeeping = [".strtab", ".symtab"].contains(&name);
+        if !source_places && !bookkeeping {
+            parts.insert(name.to_owned(), section.data()?.to_vec());
+        }
+    }
+    Ok(parts)
+}
+
+/// What compiles to BPF: a nightly of rustup, or Debian's Rust told to be one.
+struct Toolchain {
+    rustc: PathBuf,
+    cargo: PathBuf,
+    version: String,
+}
+
+impl Toolchain {
+    fn find() -> Result<Self> {
+        let linker = output(Command::new("bpf-linker").arg("--version")).context(
+            "bpf-linker is missing: `cargo xtask ebpf check --install`, or install a released one",
+        )?;
+        let debian = Path::new("/usr/bin/rustc");
+        let (rustc, cargo) = if debian.exists() {
+            (debian.to_owned(), PathBuf::from("/usr/bin/cargo"))
+        } else {
+            let which = |tool: &str| -> Result<PathBuf> {
+                let path =
+                    output(Command::new("rustup").args(["which", "--toolchain", "nightly", tool]))
+                        .context(
+                            "neither Debian's Rust nor a nightly with rust-src is installed",
+                        )?;
+                Ok(path.trim().into())
+            };
+            (which("rustc")?, which("cargo")?)
+        };
+        let version = output(Command::new(&rustc).arg("--version"))?;
+        Ok(Self {
+            rustc,
+            cargo,
+            version: format!("{version}{linker}"),
+        })
+    }
+
+    /// Builds the probe and takes out what only a debugger reads.
+    fn build(&self) -> Result<Vec<u8>> {
+        let root = std::env::current_dir()?;
+        let sysroot = output(Command::new(&self.rustc).args(["--print", "sysroot"]))?;
+        let sources = Path::new(sysroot.trim()).join("lib/rustlib/src/rust");
+        // A link in Debian's; the compiler knows files by either name.
+        let real_sources =
+            fs::canonicalize(&sources).context("the toolchain has no sources of `core`")?;
+        let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(
+            || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
+            PathBuf::from,
+        );
+        // No path of the machine it was built on, or no two builds would be the same.
+        let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+        let flags = [
+            "-Cdebuginfo=2".to_owned(),
+            // Atomic operations that return a value came with the third instruction set.
+            "-Ctarget-cpu=v3".to_owned(),
+            "-Clink-arg=--btf".to_owned(),
+            remap(&root, "vctl"),
+            remap(&cargo_home, "cargo"),
+            remap(&sources, "rust"),
+            remap(&real_sources, "rust"),
+        ];
+        let target = root.join("target/ebpf");
+        command::run(
+            Command::new(&self.cargo)
+                .args([
+                    "build",
+                    "--release",
+                    "--locked",
+                    "--target",
+                    TARGET,
+                    "-Zbuild-std=core",
+                ])
+                .current_dir("agent-ebpf")
+                .env("RUSTC", &self.rustc)
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+                .env("CARGO_TARGET_DIR", &target)
+                .env_remove("RUSTFLAGS")
+                .env_remove("RUSTUP_TOOLCHAIN"),
+        )?;
+        let object = target.join(TARGET).join("release/vctl-probe");
+        without_debug_sections(&fs::read(object)?)
+    }
+}
+
+fn without_debug_sections(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = Builder::read(bytes)?;
+    for section in &mut builder.sections {
+        let name = section.name.to_string();
+        section.delete = name.starts_with(".debug") || name.starts_with(".rel.debug");
+    }
+    // LLVM keeps section names among the symbol names, which the builder writes apart.
+    let names = builder.sections.add();
+    names.name = ".shstrtab".into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
+}
+
+fn install() -> Result<()> {
+    if !Path::new("/usr/lib/llvm-22").exists() || !Path::new("/usr/lib/rustlib/src/rust").exists() {
+        if !Path::new("/usr/bin/apt-get").exists() {
+            bail!("install a nightly Rust with rust-src and a released bpf-linker");
+        }
+        command::run(as_root("apt-get").args(["update", "-q"]))?;
+        command::run(
+            as_root("apt-get")
+                .args(["install", "-q", "--yes", "--no-install-recommends"])
+                .args(DEBIAN),
+        )?;
+    }
+    if output(Command::new("bpf-linker").arg("--version")).is_err() {
+        command::run(
+            command::cargo(&[
+                "install",
+                "bpf-linker",
+                "--locked",
+                "--version",
+                LINKER_VERSION,
+            ])
+            .args(["--no-default-features", "--features", "llvm-22"])
+            .env("LLVM_PREFIX", "/usr/lib/llvm-22"),
+        )?;
+    }
+    Ok(())
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output()?;
+    ensure!(
+        output.status.success(),
+        "`{:?}` ended with {}",
+        command,
+        output.status
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
