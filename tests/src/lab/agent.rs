@@ -74,21 +74,13 @@ impl Agent {
         })
     }
 
-    /// Returns the lines of a PAM session stack that run this agent's hook.
+    /// Returns the line of a PAM session stack that runs this agent's hook.
     pub(super) fn hook(&self, stopwatch: Option<&(PathBuf, PathBuf)>) -> String {
-        let run = "session required pam_exec.so quiet";
-        let hook = format!(
-            "{} stamp --config {}",
-            self.program.display(),
-            self.config.display()
-        );
-        match stopwatch {
-            None => format!("{run} {hook}\n"),
-            Some((program, file)) => {
-                let note = format!("{run} {} {}", program.display(), file.display());
-                format!("{note} begin {hook}\n{note} end\n{note} control\n")
-            }
-        }
+        let (program, config) = (self.program.display(), self.config.display());
+        let stopwatch = stopwatch.map_or_else(String::new, |(stopwatch, file)| {
+            format!("{} {} ", stopwatch.display(), file.display())
+        });
+        format!("session required pam_exec.so quiet {stopwatch}{program} stamp --config {config}\n")
     }
 
     /// Starts the agent and waits until it says that it is ready.

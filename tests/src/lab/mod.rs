@@ -60,8 +60,7 @@ pub struct Options {
     pub break_glass: bool,
     /// Puts the spool on a file system of that many bytes.
     pub spool_bytes: Option<u64>,
-    /// Program and file that note when the hook begins (`begin`), and twice after it has ended
-    /// (`end`, `control`): between the last two lies nothing but what noting itself costs.
+    /// The program `stopwatch` and the file into which it notes when each hook began and ended.
     pub stopwatch: Option<(PathBuf, PathBuf)>,
     /// Lines for sshd's configuration.
     pub sshd: String,

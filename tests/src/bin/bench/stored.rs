@@ -68,7 +68,7 @@ struct Document {
 
 /// Returns every session of the spool, without events.
 pub(crate) fn list(rig: &Rig) -> Result<Vec<Session>> {
-    let document: Document = ask(rig, &["--list", "--json"])?;
+    let document: Document = ask(rig, &["--list", "--limit", "0", "--json"])?;
     Ok(document.sessions)
 }
 
@@ -95,11 +95,20 @@ pub(crate) fn closed_session(rig: &Rig, serial: u64) -> Result<Session> {
 
 /// Returns all sessions once none is open; there must be `count` of them by then.
 pub(crate) fn all_closed(rig: &Rig, count: usize) -> Result<Vec<Session>> {
-    wait_for("the end of all sessions", Duration::from_mins(1), || {
-        let sessions = list(rig)?;
+    let mut sessions = Vec::new();
+    let ended = wait_for("the end of all sessions", Duration::from_mins(1), || {
+        sessions = list(rig)?;
         let over = sessions.len() >= count && sessions.iter().all(|session| !session.open);
-        Ok(over.then_some(sessions))
-    })
+        Ok(over.then_some(()))
+    });
+    let open = sessions.iter().filter(|session| session.open).count();
+    ended.with_context(|| {
+        format!(
+            "of {count} sessions {} are stored, {open} open",
+            sessions.len()
+        )
+    })?;
+    Ok(sessions)
 }
 
 /// Returns the sessions of a serial with their events.

@@ -10,7 +10,7 @@ use vctl_common::event;
 use vctl_common::spool::{self, Segment};
 use vctl_tests::lab::Options;
 use vctl_tests::load::ledger::boot_now;
-use vctl_tests::load::peer::bpftrace::{Bpftrace, Trace};
+use vctl_tests::load::peer::bpftrace::Trace;
 use vctl_tests::load::stats::{Summary, u64_as_f64};
 
 use crate::report::Findings;

@@ -46,19 +46,16 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
         "serials",
         logins,
     );
-    let (stamps, controls) = stamp_times(&times)?;
+    let stamps = stamp_times(&times)?;
     ensure!(
         stamps.len() == certificates.len(),
         "{} hooks ran",
         stamps.len()
     );
-    let (stamp, control) = (Summary::of(stamps.clone()), Summary::of(controls));
-    // From the hook's start until a program started after its end, so a little more than the hook.
+    let stamp = Summary::of(stamps.clone());
     findings.at_most("stamp, start to exit, p50", stamp.p50, "ms", 5.0);
     findings.at_most("stamp, start to exit, p99", stamp.p99, "ms", 20.0);
-    findings.state("  of that noting the end, p50", control.p50, "ms");
     findings.keep("stamp_ms", &stamps)?;
-    findings.keep("control", &control)?;
     Ok(findings)
 }
 
@@ -133,31 +130,25 @@ fn holds_only(session: &Session, nonce: &str) -> bool {
     }
 }
 
-/// Milliseconds from `begin` to `end`, and from `end` to `control`, of each login.
-fn stamp_times(file: &Path) -> Result<(Vec<f64>, Vec<f64>)> {
+/// Milliseconds from the start to the exit of each login's hook.
+fn stamp_times(file: &Path) -> Result<Vec<f64>> {
     let text = std::fs::read_to_string(file)?;
-    // Keyed by the sshd that ran the hooks; a pid that is used again begins anew.
-    let mut open: HashMap<&str, (u64, u64)> = HashMap::new();
-    let (mut stamps, mut controls) = (Vec::new(), Vec::new());
-    let ms = |from: u64, to: u64| u64_as_f64(to.saturating_sub(from)) / 1e6;
+    // By what a hook was run for, its parent and its pid: a pid that is used again begins anew.
+    let mut running: HashMap<&str, u64> = HashMap::new();
+    let mut stamps = Vec::new();
     for line in text.lines() {
-        let fields: Vec<_> = line.split(' ').collect();
-        let [label, parent, at] = fields.as_slice() else {
-            anyhow::bail!("`{line}` is no line of a stopwatch");
-        };
+        let (rest, at) = line.rsplit_once(' ').context("a short line")?;
+        let (label, hook) = rest.split_once(' ').context("a short line")?;
         let at = at.parse()?;
-        match *label {
-            "begin" => drop(open.insert(parent, (at, 0))),
-            "end" => {
-                let times = open.get_mut(parent).context("an end without a begin")?;
-                times.1 = at;
-                stamps.push(ms(times.0, at));
-            }
-            _ => {
-                let times = open.get(parent).context("a control without a begin")?;
-                controls.push(ms(times.1, at));
-            }
+        if !hook.starts_with("open_session ") {
+            continue;
+        }
+        if label == "begin" {
+            running.insert(hook, at);
+        } else {
+            let begin = running.remove(hook).context("an end without a begin")?;
+            stamps.push(u64_as_f64(at - begin) / 1e6);
         }
     }
-    Ok((stamps, controls))
+    Ok(stamps)
 }
