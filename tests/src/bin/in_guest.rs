@@ -86,6 +86,8 @@ fn agent(options: &Options) -> Result<Watched> {
     let ready = begin.elapsed();
     let idle_memory = Memory::read(agent.id())?;
     options.spawn(options.count, true)?;
+    // What the agent attaches for open sessions alone it takes away some time after the last one.
+    std::thread::sleep(Duration::from_mins(1));
     let outside = options.rounds(false)?;
     let with = options.rounds(true)?;
     let before = ProcessCost::read(agent.id())?;

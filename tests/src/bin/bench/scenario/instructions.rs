@@ -22,8 +22,17 @@ const WITHIN: Duration = Duration::from_mins(40);
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
     let kernel = Kernel::fetch(&bench.cache.join("kernel"))?;
-    let agent = in_guest(bench, &kernel, "agent", &["vctl-agent"])?;
+    let agent = in_guest(bench, &kernel, "agent", &["vctl-agent"], "")?;
     ours(&agent, &mut findings)?;
+    // Failed execs are seen at the end of the system call, which slows every system call.
+    let settings = "VCTL_AGENT_FAILED_EXEC=false";
+    let fewer = in_guest(bench, &kernel, "agent", &["vctl-agent"], settings)?;
+    findings.state(
+        "added without failed_exec, p50",
+        added(&fewer),
+        "instructions",
+    );
+    findings.keep("agent_without_failed_exec", &fewer)?;
     findings.keep("kernel", &kernel.release)?;
     findings.keep("agent", &agent)?;
     for (name, programs) in [
@@ -34,7 +43,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
             findings.keep(name, &format!("`{name}` is not installed"))?;
             continue;
         }
-        let peer = in_guest(bench, &kernel, name, programs)?;
+        let peer = in_guest(bench, &kernel, name, programs, "")?;
         beside(&agent, &peer, name, &mut findings);
         findings.keep(name, &peer)?;
     }
@@ -75,6 +84,12 @@ fn ours(agent: &Watched, findings: &mut Findings) -> Result<()> {
     let none = p50(&agent.none);
     findings.state("spawn + wait, nothing watching, p50", none, "instructions");
     findings.state("added by the agent, p50", added(agent), "instructions");
+    findings.at_most(
+        "added by the agent, of the spawn",
+        100.0 * added(agent) / none,
+        "%",
+        3.0,
+    );
     findings.state(
         "added outside of sessions, p50",
         p50(&own.outside) - none,
@@ -132,7 +147,13 @@ fn p50(rounds: &[Outcome]) -> f64 {
 }
 
 /// Boots a guest of its own for one watcher: what one changes in a kernel must not meet another.
-fn in_guest(bench: &Bench, kernel: &Kernel, watcher: &str, programs: &[&str]) -> Result<Watched> {
+fn in_guest(
+    bench: &Bench,
+    kernel: &Kernel,
+    watcher: &str,
+    programs: &[&str],
+    settings: &str,
+) -> Result<Watched> {
     let own = Programs::find()?.directory;
     let mut image = Image::new()?;
     for program in ["in_guest", "spawner"] {
@@ -145,7 +166,7 @@ fn in_guest(bench: &Bench, kernel: &Kernel, watcher: &str, programs: &[&str]) ->
     image.content("/srv/bench/auth_info", 0o600, auth_info(bench)?.as_bytes());
     let (count, cpu_count) = bench.full_or_short((2000, 50_000), (300, 1000));
     let script = format!(
-        "echo \"@@result $(in_guest {watcher} --count {count} --cpu-count {cpu_count} 2>/tmp/said)\"\n\
+        "echo \"@@result $({settings} in_guest {watcher} --count {count} --cpu-count {cpu_count} 2>/tmp/said)\"\n\
          sed 's/^/@@said /' /tmp/said\n"
     );
     let directory = bench.cache.join("guest").join(watcher);
