@@ -14,7 +14,7 @@ use vctl_common::wire::{self, ARGV_MAX, Exec, Header, PATH_MAX};
 
 use crate::kernel::{Kernel, load};
 use crate::maps::{EXEC_SCRATCH, ExecScratch, RING};
-use crate::path::{self, Path};
+use crate::path::{self, Path, Walk};
 use crate::session::{self, Owner};
 use crate::task;
 
@@ -64,10 +64,11 @@ unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Own
     exec.errno = 0;
     exec.reserved = 0;
     let tail = scratch.tail.as_mut_ptr();
+    let walk = &raw mut scratch.walk;
     // SAFETY: as our caller says.
     let end = unsafe {
         task::describe(task, exec);
-        let end = program(task, bprm, exec, tail);
+        let end = program(task, bprm, exec, tail, walk);
         argv(task, exec, tail, end)
     };
     exec.header.len = (size_of::<Exec>() + end) as u32;
@@ -95,63 +96,71 @@ unsafe fn program(
     bprm: *const Kernel,
     exec: &mut Exec,
     tail: *mut u8,
+    walk: *mut Walk,
 ) -> usize {
-    // SAFETY: pointers from the tracepoint's arguments; `tail` has `TAIL_PATHS` bytes, enough for
-    // three paths of which each ends within `PATH_MAX` and one name.
+    // SAFETY: pointers from the tracepoint's arguments; `tail` has `TAIL_PATHS` bytes.
     unsafe {
+        // In memory and not in a register, as all that is decided on the way: see `path::append`.
+        let flags = &raw mut exec.flags;
+        flags.write_volatile(0);
         let file: *const Kernel = load(bprm, Field::BprmFile);
-        let mut flags = 0;
-        exec.exe_inode = 0;
-        exec.exe_device = 0;
-        exec.exe_links = 0;
-        exec.exe_len = 0;
-        exec.cwd_len = 0;
-        if !file.is_null() {
-            let inode: *const Kernel = load(file, Field::FileInode);
-            if !inode.is_null() {
-                let superblock: *const Kernel = load(inode, Field::InodeSb);
-                exec.exe_inode = load(inode, Field::InodeIno);
-                exec.exe_links = load(inode, Field::InodeNlink);
-                exec.exe_device = load(superblock, Field::SbDev);
-            }
-            let dentry: *const Kernel = load(file, Field::FileDentry);
-            let mnt: *const Kernel = load(file, Field::FileMnt);
-            if exec.exe_links == 0 {
-                let parent: *const Kernel = load(dentry, Field::DentryParent);
-                flags |= if parent as u64 == dentry as u64 {
-                    wire::EXEC_MEMFD
-                } else {
-                    wire::EXEC_DELETED
-                };
-            }
-            let exe = Path {
-                mnt: mnt as u64,
-                dentry: dentry as u64,
-            };
-            if !path::append(exe, tail, 0, &raw mut exec.exe_len) {
-                flags |= wire::EXEC_EXE_TRUNCATED;
-            }
+        let inode: *const Kernel = load(file, Field::FileInode);
+        let superblock: *const Kernel = load(inode, Field::InodeSb);
+        exec.exe_inode = load(inode, Field::InodeIno);
+        exec.exe_links = load(inode, Field::InodeNlink);
+        exec.exe_device = load(superblock, Field::SbDev);
+        let dentry: *const Kernel = load(file, Field::FileDentry);
+        let mnt: *const Kernel = load(file, Field::FileMnt);
+        if exec.exe_links == 0 {
+            let parent: *const Kernel = load(dentry, Field::DentryParent);
+            let memfd = parent as u64 == dentry as u64;
+            flags.write_volatile(if memfd { wire::EXEC_MEMFD } else { wire::EXEC_DELETED });
         }
-        let mut end = bounded(&raw const exec.exe_len, PATH_MAX + 256);
+        let exe = Path { mnt: mnt as u64, dentry: dentry as u64 };
+        path::append(exe, tail, 0, walk);
+        let exe_len = Walk::len(walk);
+        exec.exe_len = exe_len as u16;
+        add_flag(flags, Walk::truncated(walk), wire::EXEC_EXE_TRUNCATED);
 
-        let cwd = cwd(task);
-        if !path::append(cwd, tail, end, &raw mut exec.cwd_len) {
-            flags |= wire::EXEC_CWD_TRUNCATED;
-        }
-        end += bounded(&raw const exec.cwd_len, PATH_MAX + 256);
+        path::append(cwd(task), tail, exe_len, walk);
+        let cwd_len = Walk::len(walk);
+        exec.cwd_len = cwd_len as u16;
+        add_flag(flags, Walk::truncated(walk), wire::EXEC_CWD_TRUNCATED);
 
         let filename: u64 = load(bprm, Field::BprmFilename);
-        if filename != load(bprm, Field::BprmInterp) {
-            flags |= wire::EXEC_SCRIPT;
-        }
-        let copied =
-            bpf_probe_read_kernel_str(tail.add(end).cast(), PATH_MAX as u32, filename as *const _);
-        // The NUL is counted, and is not part of the name.
-        exec.filename_len = if copied > 1 { (copied - 1) as u16 } else { 0 };
-        end += bounded(&raw const exec.filename_len, PATH_MAX);
+        let interp: u64 = load(bprm, Field::BprmInterp);
+        add_flag(flags, (filename != interp) as u32, wire::EXEC_SCRIPT);
+        let end = exe_len + cwd_len;
+        let name = tail.add(end);
+        let copied = bpf_probe_read_kernel_str(name.cast(), PATH_MAX as u32, filename as *const _);
+        let len = name_len(copied, &raw mut exec.filename_len);
         exec.argc = load(bprm, Field::BprmArgc);
-        exec.flags = flags;
-        end
+        end + len
+    }
+}
+
+/// Sets a flag when `yes` is 1; `yes` is 0 or 1.
+///
+/// # Safety
+/// `flags` points into the record.
+#[inline(always)]
+unsafe fn add_flag(flags: *mut u32, yes: u32, flag: u32) {
+    // SAFETY: the caller's.
+    unsafe { flags.write_volatile(flags.read_volatile() | yes.wrapping_neg() & flag) };
+}
+
+/// Stores how long a name is, from what the helper that copied it returned, and returns it.
+///
+/// # Safety
+/// `len` points into the record.
+#[inline(always)]
+pub unsafe fn name_len(copied: i64, len: *mut u16) -> usize {
+    // The NUL is counted, and is not part of the name; an error is negative.
+    let name = if copied > 0 { copied as u16 - 1 } else { 0 };
+    // SAFETY: the caller's; through memory, as in `path::append`.
+    unsafe {
+        len.write_volatile(name);
+        len.read_volatile() as usize & (PATH_MAX - 1)
     }
 }
 
@@ -169,18 +178,6 @@ pub unsafe fn cwd(task: *const Kernel) -> Path {
             mnt: load::<*const Kernel>(fs, Field::FsPwdMnt) as u64,
         }
     }
-}
-
-/// Reads a length from the record; never more than `max`. What went before is forgotten by the
-/// verifier with that, or it would follow every way here on to the end.
-///
-/// # Safety
-/// `len` points into the record.
-#[inline(always)]
-pub unsafe fn bounded(len: *const u16, max: usize) -> usize {
-    // SAFETY: the caller's.
-    let len = unsafe { len.read_volatile() } as usize;
-    if len > max { max } else { len }
 }
 
 /// Copies argv out of the new program's memory to `end`, and returns where it ends.

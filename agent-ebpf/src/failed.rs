@@ -16,39 +16,41 @@ use aya_ebpf::{
     macros::tracepoint,
     programs::TracePointContext,
 };
-use vctl_common::layout::{REGS_ARG0, REGS_ARG1, REGS_ARG2};
+use vctl_common::layout::{NR_EXECVEAT, REGS_ARG0, REGS_ARG1, REGS_ARG2};
 use vctl_common::wire::{self, Exec, Header, PATH_MAX};
 
 use crate::exec::{self, NO_WAKEUP};
 use crate::kernel::{Kernel, layout, peek};
 use crate::maps::{FAILED_SCRATCH, FAILED_TAIL, FailedScratch, RING};
-use crate::path;
+use crate::path::{self, LEN_MASK, Walk};
 use crate::session::{self, Owner};
 use crate::task;
 
-/// Where the result lies behind the common fields and the number of the call.
+/// Where the number of the call lies, behind the common fields.
+const CALL: usize = 8;
+/// And the result behind it.
 const RESULT: usize = 16;
 /// Items of argv that are looked at.
 const ITEMS_MAX: usize = 64;
 /// Longest item that is kept whole.
 const ITEM_MAX: usize = 1024;
 /// Bytes of argv after which no further item is begun.
-const ARGV_ROOM: usize = FAILED_TAIL - 2 * (PATH_MAX + 256) - ITEM_MAX;
+const ARGV_ROOM: usize = FAILED_TAIL - (LEN_MASK + PATH_MAX) - ITEM_MAX;
+/// More than argv can take, for the verifier.
+const ARGV_MASK: usize = 16 * 1024 - 1;
 
-#[tracepoint(category = "syscalls", name = "sys_exit_execve")]
-pub fn execve_failed(ctx: TracePointContext) -> u32 {
-    failed(&ctx, REGS_ARG0, REGS_ARG1);
-    0
-}
-
-#[tracepoint(category = "syscalls", name = "sys_exit_execveat")]
-pub fn execveat_failed(ctx: TracePointContext) -> u32 {
-    failed(&ctx, REGS_ARG1, REGS_ARG2);
+/// One program for both calls, attached twice: the kernel takes half as long to verify it.
+#[tracepoint]
+pub fn exec_failed(ctx: TracePointContext) -> u32 {
+    // SAFETY: the tracepoint's format.
+    let call = unsafe { *ctx.as_ptr().byte_add(CALL).cast::<i32>() };
+    let at = call as usize == layout(NR_EXECVEAT);
+    failed(&ctx, at);
     0
 }
 
 #[inline(always)]
-fn failed(ctx: &TracePointContext, name_arg: usize, argv_arg: usize) {
+fn failed(ctx: &TracePointContext, at: bool) {
     // SAFETY: the tracepoint's format.
     let result: i64 = unsafe { *ctx.as_ptr().byte_add(RESULT).cast::<i64>() };
     if result >= 0 {
@@ -62,8 +64,10 @@ fn failed(ctx: &TracePointContext, name_arg: usize, argv_arg: usize) {
     };
     // SAFETY: the helper takes such a task.
     let regs = unsafe { bpf_task_pt_regs(task as *mut _) } as u64;
-    let name = peek(regs, layout(name_arg));
-    let argv = peek(regs, layout(argv_arg));
+    // execveat(2) has a descriptor in front of name and argv.
+    let (name, argv) = if at { (REGS_ARG1, REGS_ARG2) } else { (REGS_ARG0, REGS_ARG1) };
+    let name = peek(regs, layout(name));
+    let argv = peek(regs, layout(argv));
     // SAFETY: as above.
     unsafe { record(task, name, argv, (-result) as u32, &owner) };
 }
@@ -80,6 +84,7 @@ unsafe fn record(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &
     let scratch: &mut FailedScratch = unsafe { &mut *scratch };
     let exec = &mut scratch.exec;
     let tail = scratch.tail.as_mut_ptr();
+    let walk = &raw mut scratch.walk;
     // SAFETY: the helpers have no conditions.
     let (at, cpu, tid) = unsafe {
         let tid = aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32;
@@ -109,15 +114,13 @@ unsafe fn record(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &
     // half.
     let end = unsafe {
         task::describe(task, exec);
-        exec.cwd_len = 0;
-        if !path::append(exec::cwd(task), tail, 0, &raw mut exec.cwd_len) {
-            exec.flags |= wire::EXEC_CWD_TRUNCATED;
-        }
-        let mut end = exec::bounded(&raw const exec.cwd_len, PATH_MAX + 256);
-        let copied =
-            bpf_probe_read_user_str(tail.add(end).cast(), PATH_MAX as u32, name as *const _);
-        exec.filename_len = if copied > 1 { (copied - 1) as u16 } else { 0 };
-        end += exec::bounded(&raw const exec.filename_len, PATH_MAX);
+        path::append(exec::cwd(task), tail, 0, walk);
+        let cwd_len = Walk::len(walk);
+        exec.cwd_len = cwd_len as u16;
+        exec.flags = Walk::truncated(walk) * wire::EXEC_CWD_TRUNCATED;
+        let to = tail.add(cwd_len);
+        let copied = bpf_probe_read_user_str(to.cast(), PATH_MAX as u32, name as *const _);
+        let end = cwd_len + exec::name_len(copied, &raw mut exec.filename_len);
         items(argv, exec, tail, end)
     };
     exec.header.len = (size_of::<Exec>() + end) as u32;

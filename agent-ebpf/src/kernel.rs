@@ -3,7 +3,7 @@
 use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use vctl_common::layout::{Field, LAYOUT_LEN};
+use vctl_common::layout::{Field, LAYOUT_LEN, WINDOW_BYTES};
 
 /// Offsets of all [`Field`]s, set by the agent before the object is loaded.
 #[unsafe(no_mangle)]
@@ -59,4 +59,33 @@ pub fn peek32(base: u64, offset: usize) -> u32 {
         );
     }
     value
+}
+
+/// What was read at once of a kernel struct.
+#[repr(C, align(8))]
+pub struct Window([u8; WINDOW_BYTES]);
+
+impl Window {
+    /// Reads a window that begins at `offset`; zeros when it cannot be read.
+    #[inline(always)]
+    pub fn read(base: u64, offset: usize) -> Self {
+        let mut window = Self([0; WINDOW_BYTES]);
+        // SAFETY: the helper checks the address; the destination is ours.
+        unsafe {
+            bpf_probe_read_kernel(
+                (&raw mut window).cast(),
+                WINDOW_BYTES as u32,
+                (base + offset as u64) as *const _,
+            );
+        }
+        window
+    }
+
+    /// Returns the member that lies at `offset` of the window.
+    #[inline(always)]
+    pub fn get<T: Copy>(&self, offset: usize) -> T {
+        // SAFETY: the agent has made sure that the members it reads lie within the window, and the
+        // verifier does again. Volatile: offsets are constants to the verifier only.
+        unsafe { read_volatile(self.0.as_ptr().add(offset).cast::<T>()) }
+    }
 }

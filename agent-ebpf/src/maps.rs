@@ -4,6 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
+use crate::path::{LEN_MASK, Walk};
 use vctl_common::wire::{ARGV_MAX, Exec, Mark, PATH_MAX, SessionCounters, TaskMark};
 
 /// Processes of sessions, by tgid. Not task storage: a thread that execs takes over the tgid but
@@ -46,19 +47,21 @@ pub static FAILED_SCRATCH: PerCpuArray<FailedScratch> = PerCpuArray::with_max_en
 pub struct ExecScratch {
     pub exec: Exec,
     pub tail: [u8; TAIL_PATHS + ARGV_MAX],
+    pub walk: Walk,
 }
 
 /// Most bytes the two paths and the file name can take before argv begins.
-pub const TAIL_PATHS: usize = 3 * (PATH_MAX + 256);
+pub const TAIL_PATHS: usize = 2 * (LEN_MASK + 1) + PATH_MAX;
 
 #[repr(C)]
 pub struct FailedScratch {
     pub exec: Exec,
     pub tail: [u8; FAILED_TAIL],
+    pub walk: Walk,
 }
 
 /// Name and argv of a failed exec: the tail is cut, which the record says.
-pub const FAILED_TAIL: usize = 16 * 1024;
+pub const FAILED_TAIL: usize = 28 * 1024;
 
 /// Index into [`COUNTERS`]; the agent knows the same numbers.
 #[derive(Clone, Copy)]

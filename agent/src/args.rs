@@ -152,3 +152,52 @@ impl FromArgMatches for Settings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_has_a_flag_for_every_key() {
+        Cli::command().debug_assert();
+        let mut command = Cli::command();
+        for name in ["collect", "check", "detach"] {
+            let help = command
+                .find_subcommand_mut(name)
+                .unwrap()
+                .render_long_help()
+                .to_string();
+            for key in KEYS {
+                assert!(
+                    help.contains(&format!("--{} ", key.flag())),
+                    "{name} --{}",
+                    key.flag()
+                );
+                assert!(help.contains(&key.env()), "{name} {}", key.env());
+            }
+        }
+    }
+
+    #[test]
+    fn a_switch_may_stand_alone_and_a_value_is_taken_as_it_is_written() {
+        let line = [
+            "vctl-agent",
+            "detach",
+            "--probe-log",
+            "--failed-exec",
+            "false",
+            "--pin-dir=/x",
+        ];
+        let CliCommand::Detach(args) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("another command");
+        };
+        let expected = [
+            ("pin_dir", "/x"),
+            ("failed_exec", "false"),
+            ("probe_log", "true"),
+        ];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(args.settings.flags, expected);
+    }
+}

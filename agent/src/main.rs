@@ -10,7 +10,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
-use vctl_agent::config::{self, Config, LogLevel};
+use vctl_agent::config::{self, Config, ConfigError, LogLevel};
 use vctl_agent::{check, pipeline, probe, session};
 
 fn main() -> ExitCode {
@@ -113,8 +113,16 @@ fn print(text: &str) -> anyhow::Result<()> {
     reason = "the one place where an error meets the person"
 )]
 fn complain(error: &anyhow::Error) {
+    let hint = match error.downcast_ref::<ConfigError>() {
+        Some(ConfigError::Unsafe { .. }) => Some("chown root: and chmod go-w that file"),
+        Some(ConfigError::Invalid(_)) => Some("`vctl-agent collect --help` lists every key"),
+        _ => None,
+    };
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  caused by: {cause}");
+    }
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
     }
 }

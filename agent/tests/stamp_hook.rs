@@ -146,7 +146,7 @@ fn without_a_collector_best_effort_lets_in_and_leaves_a_marker_for_the_login_pro
     assert!(took < Duration::from_millis(500) + SLACK, "{took:?}");
     let markers = host.markers();
     assert_eq!(markers.len(), 1);
-    assert_eq!(markers[0].leader.tgid, std::process::id());
+    assert_eq!(markers[0].login.leader.tgid, std::process::id());
     assert!(!markers[0].request.break_glass);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&host.path("pending")), 0o700);
@@ -161,10 +161,8 @@ fn without_a_collector_best_effort_lets_in_and_leaves_a_marker_for_the_login_pro
     let mut pending = PendingDir::new(&host.path("pending"));
     let scan = pending.scan(&LoginReader::host()).unwrap();
     assert_eq!((scan.logins.len(), scan.rejected.len()), (1, 0));
-    assert_eq!(
-        scan.logins[0].facts.as_ref().unwrap().leader,
-        markers[0].leader
-    );
+    assert!(scan.logins[0].alive);
+    assert_eq!(scan.logins[0].login.leader, markers[0].login.leader);
     pending.remove(markers[0].request.session_id).unwrap();
     assert!(host.markers().is_empty());
 }

@@ -91,5 +91,14 @@ pub const SIZEOF_UPID: usize = FIELD_COUNT;
 pub const REGS_ARG0: usize = FIELD_COUNT + 1;
 pub const REGS_ARG1: usize = FIELD_COUNT + 2;
 pub const REGS_ARG2: usize = FIELD_COUNT + 3;
+/// Where the window on a `struct dentry`, and that on a `struct mount`, begins: the probe reads what
+/// it needs of either at once, not member by member.
+pub const DENTRY_WINDOW: usize = FIELD_COUNT + 4;
+pub const MOUNT_WINDOW: usize = FIELD_COUNT + 5;
+/// Number of the system call execveat(2).
+pub const NR_EXECVEAT: usize = FIELD_COUNT + 6;
 /// Elements of the array that the probe is given.
-pub const LAYOUT_LEN: usize = FIELD_COUNT + 4;
+pub const LAYOUT_LEN: usize = FIELD_COUNT + 7;
+
+/// Bytes of a window.
+pub const WINDOW_BYTES: usize = 32;

@@ -1,11 +1,12 @@
 //! Whatever a process does to get away, it stays in the session of the person who began it.
 
+use std::path::Path;
 use std::process::Child;
 
 use vctl_common::event::EventKind;
-use vctl_tests::lab::{Certificate, Lab, Options, Recorded, Undo};
+use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
 
-use crate::fixture::{Stage, assert_each_is_where_it_belongs, await_file, exec_of, lab};
+use crate::fixture::{Stage, assert_each_is_where_it_belongs, await_file, exec_of, identity, lab};
 
 /// Work of one person that tries to be nobody's; each line runs `$T`, which tells the truth.
 const EVASIONS: &[&str] = &[
@@ -157,17 +158,10 @@ fn work_goes_on_in_its_session_after_the_login_has_ended() {
 
 #[test]
 fn a_reused_pid_is_a_new_process() {
-    const LIMIT: &str = "/proc/sys/kernel/pid_max";
-    let Some(lab) = lab() else { return };
+    let Some(mut lab) = lab() else { return };
     let stage = Stage::set(&lab);
-    let content = std::fs::read_to_string(LIMIT).unwrap();
-    lab.journal()
-        .before(Undo::WriteFile {
-            path: LIMIT.into(),
-            content,
-        })
+    lab.set_kernel(Path::new("/proc/sys/kernel/pid_max"), "2000")
         .unwrap();
-    std::fs::write(LIMIT, "2000").unwrap();
     let people =
         [("alice", 1), ("bob", 2)].map(|(key_id, serial)| lab.certificate(key_id, serial).unwrap());
     let body = "for i in $(seq 1500); do $T; done";
@@ -197,7 +191,7 @@ fn assert_each_is_where_it_belongs_quickly(
         let shown: std::collections::BTreeSet<_> = recorded
             .iter()
             .flat_map(Recorded::execs)
-            .map(|(event, _)| (event.process.tgid, event.process.start.0 / 10_000_000))
+            .map(|(event, _)| identity(event.process))
             .collect();
         for truth in truths {
             let wanted = *key_id == truth.case;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vctl_common::event::ExitStatus;
 use vctl_tests::truth::Truth;
 
-use crate::fixture::{Stage, lab};
+use crate::fixture::{Stage, identity, lab};
 
 const ROUNDS: usize = 50;
 
@@ -22,10 +22,10 @@ fn every_end_is_recorded_once_and_as_wait_tells_it() {
     );
     stage.run(&lab, &who, &body);
     let session = lab.whole_session(&who).unwrap();
-    let mut recorded: BTreeMap<u32, Vec<ExitStatus>> = BTreeMap::new();
+    let mut recorded: BTreeMap<(u32, u64), Vec<ExitStatus>> = BTreeMap::new();
     for (event, exit) in session.exits() {
         recorded
-            .entry(event.process.tgid)
+            .entry(identity(event.process))
             .or_default()
             .push(exit.status);
     }
@@ -34,11 +34,15 @@ fn every_end_is_recorded_once_and_as_wait_tells_it() {
     let wrong: Vec<_> = truths
         .iter()
         .filter_map(|truth| match truth {
-            Truth::Ended { case, pid, status } => {
+            Truth::Ended {
+                case,
+                pid,
+                start,
+                status,
+            } => {
                 let told = ExitStatus::from_wait(status.cast_unsigned());
-                // A pid may have been used again within the session.
-                let exits = recorded.get(pid).cloned().unwrap_or_default();
-                (!exits.contains(&told)).then(|| format!("{case}: {told:?} recorded as {exits:?}"))
+                let exits = recorded.get(&(*pid, *start)).cloned().unwrap_or_default();
+                (exits != [told]).then(|| format!("{case}: {told:?} recorded as {exits:?}"))
             }
             other => Some(format!("{other:?}")),
         })

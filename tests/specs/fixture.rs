@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
 
 use vctl_common::event::{ExecEvent, KernelEvent};
+use vctl_common::id::ProcessId;
 use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
 use vctl_tests::truth::{Running, Truth};
 
@@ -78,14 +79,19 @@ pub(crate) fn exec_of<'a>(
 ) -> Option<(&'a KernelEvent, &'a ExecEvent)> {
     let found = session
         .execs()
-        .filter(|(event, _)| is_process(event, truth));
+        .filter(|(event, _)| is_process(event, truth.pid, truth.start));
     found.last()
 }
 
 /// Whether the event is of the process that told the truth: a pid alone may be used again.
-pub(crate) fn is_process(event: &KernelEvent, truth: &Running) -> bool {
+pub(crate) fn is_process(event: &KernelEvent, pid: u32, start: u64) -> bool {
+    identity(event.process) == (pid, start)
+}
+
+/// A process as /proc tells it: pid, and start in clock ticks after boot.
+pub(crate) fn identity(process: ProcessId) -> (u32, u64) {
     const NS_PER_TICK: u64 = 10_000_000;
-    event.process.tgid == truth.pid && event.process.start.0 / NS_PER_TICK == truth.start
+    (process.tgid, process.start.0 / NS_PER_TICK)
 }
 
 /// Asserts that each process of the truth is in its own person's session and in no other.

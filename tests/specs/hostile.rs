@@ -99,3 +99,36 @@ fn nobody_but_root_can_stamp_a_session() {
     stage.run(&lab, &who, &body);
     assert_eq!(lab.sessions().unwrap().len(), 1);
 }
+
+#[test]
+fn flipped_bytes_in_the_spool_are_told_as_a_gap_and_stop_no_reader() {
+    let Some(mut lab) = lab() else { return };
+    let who = lab.certificate("alice", 10).unwrap();
+    lab.ssh_ok(&who, "for i in 1 2 3 4 5 6 7 8; do ls /; done")
+        .unwrap();
+    lab.whole_session(&who).unwrap();
+    lab.agent.stop().unwrap();
+    let files = std::fs::read_dir(lab.spool())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    for file in files.filter(|path| path.is_file()) {
+        let mut bytes = std::fs::read(&file).unwrap();
+        for at in (500..bytes.len()).step_by(997) {
+            bytes[at] ^= 0x55;
+        }
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let output = lab.vctl(&["session", "--local", "10"]).unwrap();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(!said.contains("complete: all"), "{said}");
+    // A new agent goes on with what is whole.
+    lab.agent.start().unwrap();
+    let later = lab.certificate("later", 11).unwrap();
+    lab.ssh_ok(&later, "true").unwrap();
+    lab.whole_session(&later).unwrap();
+}

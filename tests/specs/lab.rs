@@ -1,6 +1,11 @@
 //! The lab itself: what everything else here stands on.
 
-use vctl_tests::lab::{Lab, Options};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use vctl_tests::lab::{Lab, Options, process};
 
 #[test]
 fn a_lab_lets_a_certificate_in_and_leaves_nothing_behind() {
@@ -15,4 +20,79 @@ fn a_lab_lets_a_certificate_in_and_leaves_nothing_behind() {
     assert!(failures.is_empty(), "{failures:?}");
     assert!(nix::unistd::User::from_name(&user).unwrap().is_none());
     assert!(!root.exists());
+}
+
+#[test]
+fn ctrl_c_ends_the_demo_and_undoes_what_it_changed() {
+    let Some(lab) = Lab::or_skip(&Options::default()) else {
+        return;
+    };
+    let (mut demo, id) = kept_demo(&lab);
+    let pid = nix::unistd::Pid::from_raw(demo.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(130));
+    assert_eq!(left_of(&id), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_killed_lab_left_is_undone_by_the_next() {
+    let Some(lab) = Lab::or_skip(&Options::default()) else {
+        return;
+    };
+    let (mut demo, id) = kept_demo(&lab);
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    assert_ne!(left_of(&id), Vec::<String>::new());
+    drop(Lab::start(&Options::default()).unwrap());
+    assert_eq!(left_of(&id), Vec::<String>::new());
+}
+
+/// Starts a demo that stays, and returns its lab's name.
+fn kept_demo(lab: &Lab) -> (Child, String) {
+    let program = lab.programs.directory.join("demo");
+    let mut command = Command::new(program);
+    let mut demo = command
+        .arg("--keep")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(demo.stdout.take().unwrap());
+    let mut lines = output.lines().map(Result::unwrap);
+    let line = lines
+        .find(|line| line.contains("session --local --spool "))
+        .unwrap();
+    let spool = line.split("--spool /run/").nth(1).unwrap();
+    let id = spool.split('/').next().unwrap().to_owned();
+    // Printed last, when the demo does nothing but wait.
+    lines
+        .find(|line| line.starts_with("Ctrl-C here ends it"))
+        .unwrap();
+    (demo, id)
+}
+
+/// Returns what there is on the machine of a lab of that name.
+fn left_of(id: &str) -> Vec<String> {
+    let places = [
+        "/run",
+        "/etc/pam.d",
+        "/etc/sudoers.d",
+        "/sys/fs/bpf",
+        "/var/lib/vctl-lab",
+    ];
+    let entries = places
+        .iter()
+        .filter_map(|place| fs::read_dir(place).ok())
+        .flatten();
+    let names = entries.map(|entry| entry.unwrap().path().display().to_string());
+    let mut left: Vec<_> = names.filter(|name| name.contains(id)).collect();
+    let accounts = fs::read_to_string("/etc/passwd").unwrap();
+    left.extend(
+        accounts
+            .lines()
+            .filter(|line| line.starts_with(id))
+            .map(str::to_owned),
+    );
+    let sshd = process::running(Path::new("/usr/sbin/sshd"), Path::new(id)).unwrap();
+    left.extend(sshd.iter().map(|pid| format!("sshd {pid}")));
+    left
 }

@@ -9,3 +9,4 @@ mod exit;
 mod restart;
 mod modes;
 mod hostile;
+mod redaction;

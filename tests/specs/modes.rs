@@ -165,7 +165,7 @@ fn fill(path: &std::path::Path) {
 
 #[test]
 fn a_step_of_the_wall_clock_changes_no_duration_and_no_order() {
-    let Some(lab) = lab() else { return };
+    let Some(mut lab) = lab() else { return };
     let stage = Stage::set(&lab);
     let who = lab.certificate("alice", 1).unwrap();
     let login = stage.start(
@@ -174,11 +174,11 @@ fn a_step_of_the_wall_clock_changes_no_duration_and_no_order() {
         "for i in 1 2 3 4 5 6 7 8 9; do $T $i; sleep 0.1; done",
     );
     std::thread::sleep(Duration::from_millis(300));
-    vctl_tests::lab::clock::step(lab.journal(), 3600).unwrap();
+    lab.step_clock(3600).unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    vctl_tests::lab::clock::step(lab.journal(), -7200).unwrap();
+    lab.step_clock(-7200).unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    vctl_tests::lab::clock::step(lab.journal(), 3600).unwrap();
+    lab.step_clock(3600).unwrap();
     assert!(login.wait_with_output().unwrap().status.success());
     let session = lab.whole_session(&who).unwrap();
     let order: Vec<_> = session

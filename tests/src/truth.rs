@@ -26,6 +26,7 @@ pub enum Truth {
     Failed {
         case: String,
         pid: u32,
+        start: u64,
         filename: Vec<u8>,
         argv: Vec<Vec<u8>>,
         errno: i32,
@@ -34,6 +35,7 @@ pub enum Truth {
     Ended {
         case: String,
         pid: u32,
+        start: u64,
         status: i32,
     },
 }
@@ -127,6 +129,14 @@ pub fn read(path: &Path) -> Result<Vec<Truth>> {
         .lines()
         .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()));
     lines.collect()
+}
+
+/// Returns when a process started, in clock ticks after boot; a zombie still has it.
+pub fn start_of(pid: u32) -> Result<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat"))?;
+    let stat = String::from_utf8_lossy(&stat);
+    let fields = fields_after_comm(&stat).context("a short stat")?;
+    Ok(fields.get(22 - 3).context("a short stat")?.parse()?)
 }
 
 /// The comm in field 2 may hold blanks and `)`, so fields are counted from the last `)`.

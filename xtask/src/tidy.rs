@@ -19,8 +19,8 @@ pub(crate) fn run() -> Result<()> {
     let files = tracked_files()?;
     let mut problems = Vec::new();
     for path in &files {
-        // Binary files are none of ours to judge, nor is test data.
-        if path.starts_with("tests/corpus") {
+        // Test data has to be as it is, and binary files are none of ours to judge.
+        if is_test_data(path) {
             continue;
         }
         let Ok(text) = fs::read_to_string(path) else {
@@ -55,6 +55,18 @@ pub(crate) fn run() -> Result<()> {
         files.len()
     ));
     Ok(())
+}
+
+fn is_test_data(path: &Path) -> bool {
+    let data = ["corpus", "testdata"];
+    path.iter()
+        .any(|part| data.iter().any(|name| part == *name))
+}
+
+/// Whether a file is nothing but tests of the crate it is in.
+fn is_tests(path: &Path) -> bool {
+    let in_tests = path.iter().skip(1).any(|part| part == "tests");
+    in_tests || path.file_stem().is_some_and(|stem| stem == "tests")
 }
 
 fn tracked_files() -> Result<Vec<PathBuf>> {
@@ -97,13 +109,13 @@ fn rust_problems(path: &Path, text: &str) -> Vec<String> {
         problems.push(format!("`{stem}` says nothing about what is inside"));
     }
     let lines = lines_outside_tests(text);
-    if stem != "tests" && lines > MOST_LINES {
+    if !is_tests(path) && lines > MOST_LINES {
         problems.push(format!(
             "{lines} lines, more than {MOST_LINES}: split it by subject"
         ));
     }
     let header = text.lines().next().unwrap_or_default();
-    if !header.starts_with("//!") && stem != "tests" {
+    if !header.starts_with("//!") && !is_tests(path) {
         problems.push("does not begin with what it is for (`//!`)".to_owned());
     }
     problems
@@ -145,8 +157,13 @@ fn orphans(files: &[PathBuf]) -> Result<Vec<String>> {
 fn possible_parents(path: &Path) -> Option<Vec<PathBuf>> {
     let file = path.file_name()?.to_str()?;
     let directory = path.parent()?;
-    let is_bin = directory.ends_with("src/bin");
-    if matches!(file, "main.rs" | "lib.rs" | "build.rs") || is_bin {
+    // Each file in these is a program of its own.
+    let programs = ["tests", "examples", "benches", "src/bin"];
+    let beside_src = |name: &&str| directory.iter().count() == 1 + Path::new(name).iter().count();
+    let is_program = programs
+        .iter()
+        .any(|name| directory.ends_with(name) && beside_src(name));
+    if matches!(file, "main.rs" | "lib.rs" | "build.rs") || is_program {
         return None;
     }
     let of_file = |directory: &Path| {
@@ -201,7 +218,13 @@ mod tests {
         assert!(parents.contains(&PathBuf::from("agent/src/lib.rs")));
         let parents = possible_parents(Path::new("tests/specs/exec.rs")).unwrap();
         assert!(parents.contains(&PathBuf::from("tests/specs/main.rs")));
-        assert!(possible_parents(Path::new("agent/src/main.rs")).is_none());
+        for program in [
+            "agent/src/main.rs",
+            "agent/tests/hook.rs",
+            "tests/src/bin/load.rs",
+        ] {
+            assert!(possible_parents(Path::new(program)).is_none(), "{program}");
+        }
     }
 
     #[test]

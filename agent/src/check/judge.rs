@@ -538,6 +538,36 @@ mod tests {
     }
 
     #[test]
+    fn every_finding_is_documented() {
+        let document = include_str!("../../../docs/agent-check.md");
+        for facts in [debian(), HostFacts::default()] {
+            for finding in judge(&facts, &config()).findings {
+                assert!(
+                    document.contains(&format!("| `{}` |", finding.id)),
+                    "{}",
+                    finding.id
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_json_is_as_documented() {
+        let mut facts = debian();
+        facts.kernel = Some("4.4".to_owned());
+        let json: serde_json::Value =
+            serde_json::from_str(&judge(&facts, &config()).to_json()).unwrap();
+        assert_eq!(
+            (&json["version"], &json["status"]),
+            (&1.into(), &"fail".into())
+        );
+        for finding in json["findings"].as_array().unwrap() {
+            assert!(finding["id"].is_string() && finding["seen"].is_string());
+            assert_eq!(finding.get("fix").is_none(), finding["status"] == "pass");
+        }
+    }
+
+    #[test]
     fn text_of_the_host_cannot_write_to_the_terminal() {
         let mut facts = debian();
         facts.kernel = Some("6.1\u{1b}]0;owned\u{7}".to_owned());

@@ -37,6 +37,8 @@ pub(super) struct Collector {
     pub(super) position: u64,
     pub(super) writer: SpoolWriter,
     pub(super) batch: BatchBuilder,
+    /// How far the ring was read for a batch that could not be written and is tried again.
+    pub(super) unwritten: Option<u64>,
     /// Journal entries that come after the events now in the ring.
     pub(super) outbox: VecDeque<JournalEntry>,
     pub(super) registry: Registry,
@@ -122,6 +124,7 @@ impl Collector {
             position,
             writer,
             batch: BatchBuilder::new(),
+            unwritten: None,
             outbox: VecDeque::new(),
             registry: Registry::default(),
             sequences: HashMap::new(),
@@ -166,11 +169,11 @@ impl Collector {
     }
 
     /// Writes the batch and what waits in the outbox; then, and only then, the ring up to `to` is
-    /// given back. What cannot be written stays in the ring.
+    /// given back. What cannot be written stays in the ring, and its batch is tried again as it is:
+    /// made anew, it would count its events twice and know no more of sessions that ended in it.
     pub(super) fn commit(&mut self, to: u64) -> bool {
-        let waiting = self.outbox.len();
-        for entry in &self.outbox {
-            if let Err(error) = self.batch.push_journal(entry) {
+        for entry in self.outbox.drain(..) {
+            if let Err(error) = self.batch.push_journal(&entry) {
                 error!(%error, "A journal entry cannot be written.");
             }
         }
@@ -186,11 +189,11 @@ impl Collector {
             .and_then(|()| if nothing { Ok(()) } else { self.writer.sync() });
         match result {
             Ok(()) | Err(SpoolError::Sync { .. }) => {
-                self.outbox.drain(..waiting);
+                self.unwritten = None;
                 self.position = to;
                 self.probe.maps.ring.give_back(to);
             }
-            Err(_) => self.batch.clear(),
+            Err(_) => self.unwritten = Some(to),
         }
         self.note_health(result)
     }

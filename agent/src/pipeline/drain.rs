@@ -33,6 +33,11 @@ impl Collector {
         if let Some(log) = &mut self.probe_log {
             log.flush();
         }
+        if let Some(to) = self.unwritten
+            && !self.commit(to)
+        {
+            return false;
+        }
         let mut busy = false;
         loop {
             // Taken before the ring is read: numbers up to here are in it, or lost, or on their way.

@@ -5,7 +5,7 @@ use std::fs;
 
 use tracing::{debug, info, warn};
 use vctl_common::id::AuditSessionId;
-use vctl_common::session::{Gap, GapCause, Stamp};
+use vctl_common::session::{Gap, GapCause};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Mark, TaskMark};
 
@@ -18,7 +18,9 @@ use super::collector::Collector;
 
 /// How many processes such a session has is known only roughly: some end while they are marked. So
 /// its count starts where it never reaches 0, and housekeeping looks for its end.
-const ROUGHLY: u64 = 1 << 32;
+///
+/// Below 2^32: an exit record has 32 bits for what is left, and 2^32 would read as none.
+const ROUGHLY: u64 = 1 << 31;
 
 impl Collector {
     /// Does what no event tells of. Called every few seconds.
@@ -62,18 +64,12 @@ impl Collector {
     fn open_late(&mut self, login: &LateLogin) -> Result<(), String> {
         let request = &login.request;
         let now = boot_now();
-        let stamp = match (&login.facts, request.break_glass) {
-            (None, _) => Stamp::Missed,
-            (_, true) => Stamp::BreakGlass,
-            (_, false) => Stamp::Late,
-        };
-        let facts = login.facts.clone().unwrap_or_else(|| login.unknown_facts());
-        let marked_at = login.facts.is_some().then_some(now);
-        let mut session = opened(request, &facts, stamp, marked_at);
+        let marked_at = login.alive.then_some(now);
+        let mut session = opened(request, &login.login, login.stamp(), marked_at);
         self.link_if_detached(&mut session);
         let (id, audit_session) = (session.id, session.audit_session);
         self.store_opened(session)?;
-        if login.facts.is_none() {
+        if !login.alive {
             self.never_recorded(id, now);
             return Ok(());
         }
@@ -87,7 +83,7 @@ impl Collector {
             from: request.hook_started,
             to: now,
         });
-        let marked = self.mark_tree(id.mark(), Some(login.leader.tgid), audit_session);
+        let marked = self.mark_tree(id.mark(), Some(login.login.leader.tgid), audit_session);
         info!(session = %id, processes = marked, "Opened a session that was stamped late.");
         Ok(())
     }

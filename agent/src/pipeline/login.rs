@@ -86,13 +86,7 @@ impl Collector {
     /// Writes who a session belongs to, durably, and enters it in the registry.
     pub(super) fn store_opened(&mut self, session: SessionOpened) -> Result<(), String> {
         let entry = JournalEntry::Opened(Box::new(session.clone()));
-        let mut batch = std::mem::take(&mut self.batch);
-        let result = batch
-            .push_journal(&entry)
-            .and_then(|()| self.writer.commit_durable(&mut batch, None, wall_offset()));
-        batch.clear();
-        self.batch = batch;
-        if self.note_health(result) {
+        if self.unwritten.is_none() && self.write_now(&entry) {
             self.registry.open(session);
             return Ok(());
         }
@@ -104,6 +98,16 @@ impl Collector {
         self.registry.open(session);
         self.outbox.push_front(entry);
         Ok(())
+    }
+
+    /// Writes one entry past the ring; between two drains the batch is empty.
+    fn write_now(&mut self, entry: &JournalEntry) -> bool {
+        let written = self.batch.push_journal(entry).and_then(|()| {
+            self.writer
+                .commit_durable(&mut self.batch, None, wall_offset())
+        });
+        self.batch.clear();
+        self.note_health(written)
     }
 
     /// Says of a session in the spool that the kernel would not take it.

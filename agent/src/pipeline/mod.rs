@@ -15,6 +15,7 @@ mod drain;
 mod ending;
 mod late;
 mod login;
+mod markers;
 mod recover;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ use crate::session::login::LoginReader;
 use crate::session::server::Server;
 
 use collector::Collector;
+use markers::MarkerWatch;
 
 /// Between two looks at the ring of a busy session.
 const BUSY: Duration = Duration::from_millis(25);
@@ -60,6 +62,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::bind(&config.run_dir)?;
+    let mut markers = MarkerWatch::begin(&config.pending_dir);
     let mut collector = Collector::start(config)?;
     let (sender, mut logins) = mpsc::channel(LOGINS);
     let server = tokio::spawn(server.run(LoginReader::host(), sender));
@@ -80,6 +83,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
                 collector.stamp(login);
                 pace.wake();
             }
+            () = markers.changed() => housekeeping = Instant::now(),
             () = sleep_until(next) => {
                 if Instant::now() >= housekeeping {
                     collector.housekeeping();

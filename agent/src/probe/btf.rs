@@ -4,7 +4,10 @@
 
 use std::collections::HashMap;
 
-use vctl_common::layout::{FIELD_COUNT, FIELDS, LAYOUT_LEN, SIZEOF_UPID};
+use vctl_common::layout::{
+    DENTRY_WINDOW, FIELDS, Field, LAYOUT_LEN, MOUNT_WINDOW, NR_EXECVEAT, REGS_ARG0, SIZEOF_UPID,
+    WINDOW_BYTES,
+};
 
 /// BTF does not tell where a member is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +27,8 @@ pub enum BtfError {
         of: &'static str,
         member: &'static str,
     },
+    #[error("this kernel's `struct {of}` is laid out at random")]
+    Scattered { of: &'static str },
     #[error("this kernel has no tracepoint `{name}`")]
     NoTracepoint { name: &'static str },
 }
@@ -257,22 +262,61 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
     }
     let upid = structs.get("upid").and_then(|found| found.first());
     layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_type);
-    for (slot, (member, first)) in layout[FIELD_COUNT + 1..].iter_mut().zip(SYSCALL_ARGS) {
+    for (slot, (member, first)) in layout[REGS_ARG0..].iter_mut().zip(SYSCALL_ARGS) {
         let candidates = structs
             .get("pt_regs")
             .map(Vec::as_slice)
             .unwrap_or_default();
         *slot = first + place(btf, candidates.iter(), "pt_regs", member, 0)?;
     }
+    let offset = |field: Field| layout[field as usize];
+    let dentry = [Field::DentryParent, Field::DentryNameLen, Field::DentryName];
+    let mount = [
+        Field::MountParent,
+        Field::MountMountpoint,
+        Field::VfsmountRoot,
+    ];
+    let windows = (
+        window("dentry", dentry, offset)?,
+        window("mount", mount, |field| match field {
+            Field::VfsmountRoot => offset(Field::MountMnt) + offset(field),
+            field => offset(field),
+        })?,
+    );
+    (layout[DENTRY_WINDOW], layout[MOUNT_WINDOW]) = windows;
+    layout[NR_EXECVEAT] = EXECVEAT;
     Ok(layout)
+}
+
+/// Begins a window at the first of some members and makes sure that it reaches the last.
+fn window(
+    of: &'static str,
+    members: [Field; 3],
+    offset: impl Fn(Field) -> u32,
+) -> Result<u32, BtfError> {
+    let places = members.map(&offset);
+    let first = places.iter().copied().min().unwrap_or(0);
+    // Every member is a pointer or shorter.
+    let fits = places
+        .iter()
+        .all(|at| (at - first) as usize + 8 <= WINDOW_BYTES);
+    if fits {
+        Ok(first)
+    } else {
+        Err(BtfError::Scattered { of })
+    }
 }
 
 /// First three arguments of a system call as they lie in `pt_regs` when it returns.
 #[cfg(target_arch = "x86_64")]
 const SYSCALL_ARGS: [(&str, u32); 3] = [("di", 0), ("si", 0), ("dx", 0)];
+#[cfg(target_arch = "x86_64")]
+const EXECVEAT: u32 = 322;
 /// The result overwrites the first register; its old value is kept beside them.
 #[cfg(target_arch = "aarch64")]
 const SYSCALL_ARGS: [(&str, u32); 3] = [("orig_x0", 0), ("regs", 8), ("regs", 16)];
+#[cfg(target_arch = "aarch64")]
+const EXECVEAT: u32 = 281;
 
 fn has_all(btf: &Btf<'_>, ty: Type, of: &str) -> bool {
     FIELDS

@@ -34,10 +34,9 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("process_exec", "sched_process_exec"),
     ("cgroup_attach", "cgroup_attach_task"),
 ];
-const FAILED_PROGRAMS: [(&str, &str); 2] = [
-    ("execve_failed", "sys_exit_execve"),
-    ("execveat_failed", "sys_exit_execveat"),
-];
+/// One program for two system calls, each with a link of its own.
+const FAILED_PROGRAM: &str = "exec_failed";
+const FAILED_CALLS: [&str; 2] = ["sys_exit_execve", "sys_exit_execveat"];
 
 /// A probe in the kernel, and the lock that keeps a second agent off its pins.
 pub struct Probe {
@@ -59,7 +58,7 @@ impl Probe {
         let dir = &options.pin_dir;
         let lock = lock(dir)?;
         if let Some(maps) = pinned(dir)? {
-            let failed_attached = dir.join("link_execve_failed").exists();
+            let failed_attached = dir.join(format!("link_{}", FAILED_CALLS[0])).exists();
             if maps.ring_bytes != options.ring_bytes
                 || maps.state().capture_all != options.capture_all
             {
@@ -127,23 +126,28 @@ impl Probe {
         if !self.options.failed_exec || wanted == self.failed_attached {
             return Ok(());
         }
-        for (name, tracepoint) in FAILED_PROGRAMS {
-            let pin = self.options.pin_dir.join(format!("link_{name}"));
-            if wanted {
-                let program = self.options.pin_dir.join(format!("prog_{name}"));
-                let mut program = TracePoint::from_pin(program)
-                    .map_err(|source| ProbeError::Attach { name, source })?;
+        let name = FAILED_PROGRAM;
+        if wanted {
+            let program = self.options.pin_dir.join(format!("prog_{name}"));
+            let mut program = TracePoint::from_pin(program)
+                .map_err(|source| ProbeError::Attach { name, source })?;
+            for call in FAILED_CALLS {
                 let link = program
-                    .attach("syscalls", tracepoint)
+                    .attach("syscalls", call)
                     .and_then(|id| program.take_link(id))
                     .map_err(|source| ProbeError::Attach { name, source })?;
                 let link: FdLink = link
                     .try_into()
                     .map_err(|source| ProbeError::Link { name, source })?;
-                link.pin(&pin)
+                link.pin(self.options.pin_dir.join(format!("link_{call}")))
                     .map_err(|source| ProbeError::Pin { name, source })?;
-            } else if let Err(source) = fs::remove_file(&pin) {
-                warn!(%source, name, "A probe for failed execs could not be taken away.");
+            }
+        } else {
+            for call in FAILED_CALLS {
+                let pin = self.options.pin_dir.join(format!("link_{call}"));
+                if let Err(source) = fs::remove_file(pin) {
+                    warn!(%source, call, "A probe for failed execs could not be taken away.");
+                }
             }
         }
         self.failed_attached = wanted;
@@ -297,18 +301,17 @@ fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, options: &ProbeOptions) -> Result<(),
     if !options.failed_exec {
         return Ok(());
     }
-    for (name, _) in FAILED_PROGRAMS {
-        let program: &mut TracePoint = ebpf
-            .program_mut(name)
-            .and_then(|program| program.try_into().ok())
-            .ok_or(ProbeError::Object { name })?;
-        program
-            .load()
-            .map_err(|source| ProbeError::Attach { name, source })?;
-        program
-            .pin(dir.join(format!("prog_{name}")))
-            .map_err(|source| ProbeError::Pin { name, source })?;
-    }
+    let name = FAILED_PROGRAM;
+    let program: &mut TracePoint = ebpf
+        .program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(ProbeError::Object { name })?;
+    program
+        .load()
+        .map_err(|source| ProbeError::Attach { name, source })?;
+    program
+        .pin(dir.join(format!("prog_{name}")))
+        .map_err(|source| ProbeError::Pin { name, source })?;
     Ok(())
 }
 

@@ -143,10 +143,13 @@ pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]
         else {
             continue;
         };
-        let blank = masker.run(Span::new(from, word.end), u8::is_ascii_whitespace);
+        let blank = masker.run(Span::new(from, word.end), |byte| byte.is_ascii_whitespace());
         let rest = Span::new(blank.end, word.end);
-        let value = quoted(masker, rest)
-            .unwrap_or_else(|| masker.run(rest, |byte| !b",}] \n\t".contains(byte)));
+        let value = quoted(masker, rest).unwrap_or_else(|| match masker.at(rest.start) {
+            // No JSON value starts so: these are the stars of an earlier round.
+            b'*' => masker.run(rest, |byte| byte == b'*'),
+            _ => masker.run(rest, |byte| !b",}] \n\t".contains(&byte)),
+        });
         if masker.at(value.start) != b'{'
             && masker.at(value.start) != b'['
             && !is_reference(masker.get(value), kind, false)
@@ -159,11 +162,14 @@ pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]
 
 /// The offset behind `-----BEGIN … PRIVATE KEY-----`.
 pub(super) fn after_pem_begin(text: &[u8]) -> Option<usize> {
-    let mark = b"PRIVATE KEY-----";
-    if text == b"KEY-----" {
-        return Some(text.len());
-    }
-    memchr::memmem::find(text, mark).map(|at| at + mark.len())
+    let mark = b"KEY-----";
+    let starts = |&at: &usize| text.get(at..).is_some_and(|rest| rest.starts_with(mark));
+    let at = memchr::memchr_iter(b'K', text).find(starts)?;
+    let private = at == 0
+        || text
+            .get(..at)
+            .is_some_and(|kind| kind.ends_with(b"PRIVATE "));
+    private.then_some(at + mark.len())
 }
 
 /// The key that ends before `equals`: `a.b[c]=`, `"a"=`, `a:=`.
@@ -186,17 +192,17 @@ fn key_before(masker: &Masker<'_>, start: usize, equals: usize) -> Span {
 fn member_before(masker: &Masker<'_>, start: usize, colon: usize) -> Option<Span> {
     let floor = start.max(colon.saturating_sub(MAX_KEY));
     let before = Span::new(floor, colon);
-    let blank = masker.run_back(before, u8::is_ascii_whitespace);
+    let blank = masker.run_back(before, |byte| byte.is_ascii_whitespace());
     let mark = Span::new(floor, blank.start);
     if !matches!(masker.get(mark).last(), Some(b'"' | b'\'')) {
         return None;
     }
-    let escapes = masker.run_back(Span::new(floor, mark.end - 1), |&byte| byte == b'\\');
+    let escapes = masker.run_back(Span::new(floor, mark.end - 1), |byte| byte == b'\\');
     let key = masker.run_back(Span::new(floor, escapes.start), is_key_byte);
     (!key.is_empty()).then_some(key)
 }
 
-fn is_key_byte(byte: &u8) -> bool {
+fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 

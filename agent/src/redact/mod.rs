@@ -85,7 +85,10 @@ impl Redactor {
         let first = memchr(0, argv).unwrap_or(argv.len());
         let name = argv.get(..first).unwrap_or_default();
         // The path first: argv[0] is whatever the caller wrote there.
-        let program = self.programs.find(exe).or_else(|| self.programs.find(name));
+        let program = match self.programs.find(exe) {
+            None if !exe.ends_with(name) => self.programs.find(name),
+            found => found,
+        };
         let end = argv.len();
         let mut command = Command::of(program);
         let mut scan = Scan::new(self, Masker::new(argv));

@@ -16,252 +16,65 @@ pub(super) enum NameKind {
 const MAX_NAME: usize = 64;
 
 /// Words that make a name secret wherever they stand in it.
+#[rustfmt::skip]
 const STRONG: &[&str] = &[
-    "password",
-    "passwords",
-    "passwd",
-    "passphrase",
-    "passcode",
-    "passwort",
-    "secret",
-    "token",
-    "apikey",
-    "passkey",
-    "secrets",
-    "authtoken",
-    "psk",
-    "jwt",
-    "otp",
-    "totp",
+    "password", "passwords", "passwd", "passphrase", "passcode", "passwort", "secret", "token",
+    "apikey", "passkey", "secrets", "authtoken", "psk", "jwt", "otp", "totp",
 ];
 
 /// Words that make a name secret only as its last word.
+#[rustfmt::skip]
 const STRONG_LAST: &[&str] = &[
-    "pass",
-    "sshpass",
-    "dbpass",
-    "userpass",
-    "rootpass",
-    "adminpass",
-    "keypass",
-    "storepass",
-    "bindpass",
-    "authpass",
-    "mypass",
-    "smbpass",
-    "ftppass",
-    "httppass",
-    "proxypass",
-    "certpass",
-    "mqpass",
-    "mailpass",
-    "smtppass",
-    "requirepass",
-    "masterauth",
-    "pwd",
-    "passw",
-    "pw",
-    "pword",
+    "pass", "sshpass", "dbpass", "userpass", "rootpass", "adminpass", "keypass", "storepass",
+    "bindpass", "authpass", "mypass", "smbpass", "ftppass", "httppass", "proxypass", "certpass",
+    "mqpass", "mailpass", "smtppass", "requirepass", "masterauth", "pwd", "passw", "pw", "pword",
 ];
 
 /// Endings of a word written without a boundary: `PGPASSWORD`, `accesstoken`.
+#[rustfmt::skip]
 const ENDINGS: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "apikey",
-    "secretkey",
-    "accesskey",
-    "privatekey",
+    "password", "passwd", "passphrase", "secret", "token", "apikey", "secretkey", "accesskey",
+    "privatekey", "authkey",
 ];
 
 /// Words whose value may as well be a path.
+#[rustfmt::skip]
 const OR_PATH: &[&str] = &[
-    "credential",
-    "credentials",
-    "creds",
-    "cred",
-    "accesskey",
-    "secretkey",
-    "privatekey",
+    "credential", "credentials", "creds", "cred", "accesskey", "secretkey", "privatekey",
 ];
 
 /// Words that make a following `key` a secret: `api-key`, `AccountKey`.
+#[rustfmt::skip]
 const KEY_OF: &[&str] = &[
-    "api",
-    "access",
-    "private",
-    "secret",
-    "encryption",
-    "signing",
-    "master",
-    "account",
-    "shared",
-    "auth",
-    "hmac",
-    "aes",
-    "service",
-    "license",
-    "unseal",
-    "recovery",
-    "session",
-    "subscription",
+    "api", "access", "private", "secret", "encryption", "signing", "master", "account", "shared",
+    "auth", "hmac", "aes", "service", "license", "unseal", "recovery", "session", "subscription",
 ];
 
 /// Last words that say the value only describes a secret.
+#[rustfmt::skip]
 const DESCRIBES: &[&str] = &[
-    "file",
-    "files",
-    "path",
-    "paths",
-    "dir",
-    "directory",
-    "name",
-    "names",
-    "id",
-    "ids",
-    "url",
-    "uri",
-    "endpoint",
-    "type",
-    "types",
-    "ttl",
-    "expiry",
-    "expires",
-    "expiration",
-    "expire",
-    "timeout",
-    "policy",
-    "policies",
-    "length",
-    "len",
-    "size",
-    "count",
-    "counts",
-    "min",
-    "max",
-    "format",
-    "prompt",
-    "stdin",
-    "fd",
-    "env",
-    "command",
-    "cmd",
-    "helper",
-    "store",
-    "provider",
-    "method",
-    "mode",
-    "scope",
-    "scopes",
-    "audience",
-    "issuer",
-    "host",
-    "port",
-    "algorithm",
-    "alg",
-    "cost",
-    "rounds",
-    "age",
-    "days",
-    "period",
-    "accessor",
-    "version",
-    "versions",
-    "enabled",
-    "enable",
-    "disabled",
-    "required",
-    "reset",
-    "rotation",
-    "rotate",
-    "label",
-    "labels",
-    "ref",
-    "refs",
-    "namespace",
-    "engine",
-    "backend",
-    "field",
-    "fields",
-    "header",
-    "limit",
-    "limits",
-    "bucket",
-    "budget",
-    "regex",
-    "pattern",
-    "source",
-    "src",
-    "cache",
-    "manager",
-    "mount",
-    "only",
-    "location",
-    "template",
-    "generator",
-    "uses",
-    "cidrs",
-    "renewable",
-    "authentication",
-    "auth",
-    "login",
-    "user",
-    "username",
-    "entropy",
-    "strength",
-    "lock",
-    "less",
-    "list",
-    "annotation",
-    "class",
-    "key_path",
-    "agent",
-    "socket",
-    "sock",
-    "keyring",
-    "storage",
-    "script",
-    "program",
-    "properties",
-    "option",
-    "options",
-    "hint",
-    "change",
-    "changed",
-    "callback",
-    "feedback",
-    "char",
-    "chars",
-    "server",
+    "file", "files", "path", "paths", "dir", "directory", "name", "names", "id", "ids", "url",
+    "uri", "endpoint", "type", "types", "ttl", "expiry", "expires", "expiration", "expire",
+    "timeout", "policy", "policies", "length", "len", "size", "count", "counts", "min", "max",
+    "format", "prompt", "stdin", "fd", "env", "command", "cmd", "helper", "store", "provider",
+    "method", "mode", "scope", "scopes", "audience", "issuer", "host", "port", "algorithm", "alg",
+    "cost", "rounds", "age", "days", "period", "accessor", "version", "versions", "enabled",
+    "enable", "disabled", "required", "reset", "rotation", "rotate", "label", "labels", "ref",
+    "refs", "namespace", "engine", "backend", "field", "fields", "header", "limit", "limits",
+    "bucket", "budget", "regex", "pattern", "source", "src", "cache", "manager", "mount", "only",
+    "location", "template", "generator", "uses", "cidrs", "renewable", "authentication", "auth",
+    "login", "user", "username", "entropy", "strength", "lock", "less", "list", "annotation",
+    "class", "key_path", "agent", "socket", "sock", "keyring", "storage", "script", "program",
+    "properties", "option", "options", "hint", "change", "changed", "callback", "feedback", "char",
+    "chars", "server",
 ];
 
 /// First words that turn a name into a switch or a number: `--ask-pass`, `max_token`.
+#[rustfmt::skip]
 const SWITCHES: &[&str] = &[
-    "no",
-    "ask",
-    "with",
-    "without",
-    "skip",
-    "show",
-    "hide",
-    "max",
-    "min",
-    "num",
-    "disable",
-    "enable",
-    "require",
-    "allow",
-    "prompt",
-    "list",
-    "check",
-    "force",
-    "automount",
-    "delete",
-    "revoke",
-    "rotate",
+    "no", "ask", "with", "without", "skip", "show", "hide", "max", "min", "num", "disable",
+    "enable", "require", "allow", "prompt", "list", "check", "force", "automount", "delete",
+    "revoke", "rotate",
 ];
 
 /// Longest name made of the operator's own words.
@@ -280,10 +93,14 @@ pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
     if extra.iter().any(|own| has_words(name, own)) {
         return Some(NameKind::Secret);
     }
+    if !may_be_secret(name) {
+        return None;
+    }
     let mut kind = None;
     let mut previous: &[u8] = b"";
     let mut first: &[u8] = b"";
     let mut last: &[u8] = b"";
+    let mut existing = false;
     let mut before_last: &[u8] = b"";
     for word in (Words { rest: name }) {
         if first.is_empty() {
@@ -298,13 +115,15 @@ pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
             before_last = last;
             last = word;
         }
+        existing |= word.eq_ignore_ascii_case(b"existing");
         previous = word;
     }
     if kind.is_none() && is_any(last, STRONG_LAST) && !is_shell_directory(name) {
         kind = Some(NameKind::Secret);
     }
     kind?;
-    if is_any(first, SWITCHES) {
+    // A chart's `existingSecret` names one.
+    if is_any(first, SWITCHES) || existing {
         return None;
     }
     if is_any(last, DESCRIBES) {
@@ -314,6 +133,32 @@ pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
         return app_role.then_some(NameKind::Secret);
     }
     kind
+}
+
+/// Sends most harmless names away: every secret word holds one of these three letters in a row, or
+/// is `pw` at the end.
+pub(super) fn may_be_secret(name: &[u8]) -> bool {
+    let mut last_three = 0;
+    for byte in name {
+        last_three = (last_three << 8 | u32::from(byte | 0x20)) & 0xff_ffff;
+        if matches!(
+            &last_three.to_be_bytes(),
+            b"\0pas"
+                | b"\0pwd"
+                | b"\0pwo"
+                | b"\0sec"
+                | b"\0tok"
+                | b"\0key"
+                | b"\0cre"
+                | b"\0psk"
+                | b"\0jwt"
+                | b"\0otp"
+                | b"\0mas"
+        ) {
+            return true;
+        }
+    }
+    last_three & 0xffff == u32::from_be_bytes(*b"\0\0pw")
 }
 
 fn word_kind(previous: &[u8], word: &[u8]) -> Option<NameKind> {
@@ -432,59 +277,28 @@ mod tests {
 
     #[test]
     fn secret_names_are_found_in_every_spelling() {
-        for name in [
-            "password",
-            "PGPASSWORD",
-            "MYSQL_PWD",
-            "AWS_SECRET_ACCESS_KEY",
-            "GITHUB_TOKEN",
-            "clientSecret",
-            "client-secret",
-            "api-key",
-            "apiKey",
-            "APIKey",
-            "X-Vault-Token",
-            "secret_id",
-            "db_password2",
-            "DB_PASS",
-            "SSHPASS",
-            "spring.datasource.password",
-            "_authToken",
-            "AccountKey",
-            "rootPassword",
-            "PASSWORD_HASH",
-            "ePASSWORD",
-        ] {
+        #[rustfmt::skip]
+        let names = [
+            "password", "PGPASSWORD", "MYSQL_PWD", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN",
+            "clientSecret", "client-secret", "api-key", "apiKey", "APIKey", "X-Vault-Token",
+            "secret_id", "db_password2", "DB_PASS", "SSHPASS", "spring.datasource.password",
+            "_authToken", "AccountKey", "rootPassword", "PASSWORD_HASH", "ePASSWORD",
+        ];
+        for name in names {
             assert!(classify(name.as_bytes(), &[]).is_some(), "`{name}`");
         }
     }
 
     #[test]
     fn harmless_names_are_left_alone() {
-        for name in [
-            "passive",
-            "author",
-            "keyboard",
-            "tokenize",
-            "compass",
-            "token-file",
-            "password-file",
-            "PWD",
-            "OLDPWD",
-            "token_ttl",
-            "token_policies",
-            "ask-pass",
-            "no-password",
-            "with-token",
-            "max_tokens",
-            "key",
-            "bypass",
-            "TOKENIZERS_PARALLELISM",
-            "secret-name",
-            "PASSWORD_STORE_DIR",
-            "pass-through",
-            "SSH_AUTH_SOCK",
-        ] {
+        #[rustfmt::skip]
+        let names = [
+            "passive", "author", "keyboard", "tokenize", "compass", "token-file", "password-file",
+            "PWD", "OLDPWD", "token_ttl", "token_policies", "ask-pass", "no-password", "with-token",
+            "max_tokens", "key", "bypass", "TOKENIZERS_PARALLELISM", "secret-name",
+            "PASSWORD_STORE_DIR", "pass-through", "SSH_AUTH_SOCK",
+        ];
+        for name in names {
             assert_eq!(classify(name.as_bytes(), &[]), None, "`{name}`");
         }
     }

@@ -5,6 +5,8 @@
 pub(super) enum Value {
     /// All of it.
     Whole,
+    /// All of it, unless it is a `key=value`.
+    Bare,
     /// What follows the first of this byte: `user:secret`, `user%secret`, `key=secret`.
     After(u8),
     /// Only after `pass:`; `env:`, `file:` and `fd:` point elsewhere (openssl-passphrase-options(1)).
@@ -26,6 +28,8 @@ pub(super) enum Value {
 pub(super) enum Form {
     /// Behind the flag or in the next item.
     Any,
+    /// Only in the next item, for programs whose long flags have one dash: `-k X` beside `-key`.
+    Next,
     /// Only behind it (`-pX`, `--password=X`): the next item is something else.
     Attached,
 }
@@ -111,6 +115,15 @@ const fn attached(word: &'static str, value: Value) -> Rule {
     }
 }
 
+const fn next(word: &'static str, value: Value) -> Rule {
+    Rule {
+        word,
+        form: Form::Next,
+        value,
+        under: "",
+    }
+}
+
 const fn under(under: &'static str, word: &'static str, value: Value) -> Rule {
     Rule {
         word,
@@ -138,7 +151,7 @@ const fn with(with: u8, nth: usize, value: Value) -> Operand {
     }
 }
 
-use Value::{After, Header, Named, PassSpec, Plain, Shell, Switch, Whole};
+use Value::{After, Bare, Header, Named, PassSpec, Plain, Shell, Switch, Whole};
 
 /// The programs in groups; a name belongs to one row.
 #[rustfmt::skip]
@@ -178,14 +191,17 @@ static TABLE: &[Program] = &[
     Program { names: &["slappasswd"], rules: &[rule("-s", Whole)], ..NONE },
     Program { names: &["useradd", "usermod", "groupadd", "groupmod"], rules: &[rule("-p", Whole), rule("--password", Whole)], ..NONE },
     Program { names: &["chpasswd", "chgpasswd", "newusers"], stdin: &[""], ..NONE },
-    Program { names: &["passwd"], stdin: &["--stdin"], ..NONE },
+    Program { names: &["passwd"], stdin: &[""], ..NONE },
+    Program { names: &["smbpasswd"], stdin: &["-s"], ..NONE },
     Program { names: &["htpasswd"], rules: &[rule("-C", Plain), rule("-r", Plain)], bundle: "cnmBbdsp25iDv", operands: &[with(b'b', 3, Whole), with(b'n', 2, Whole)], ..NONE },
     Program { names: &["mkpasswd"], rules: &[rule("-m", Plain), rule("-S", Plain), rule("-R", Plain), rule("-P", Plain)], operands: &[operand("", 1, Whole)], ..NONE },
     Program { names: &["wpa_passphrase"], operands: &[operand("", 2, Whole)], ..NONE },
+    Program { names: &["iwconfig"], operands: &[operand("key", 1, Whole)], ..NONE },
     Program { names: &["nmcli"], rules: &[], operands: &[operand("password", 1, Whole), operand("wifi-sec.psk", 1, Whole), operand("802-11-wireless-security.psk", 1, Whole), operand("802-1x.password", 1, Whole), operand("vpn.secrets", 1, Whole)], ..NONE },
     Program { names: &["ipmitool"], rules: &[rule("-P", Whole)], operands: &[operand("password", 2, Whole)], ..NONE },
     Program { names: &["snmpwalk", "snmpget", "snmpset", "snmpbulkwalk"], rules: &[rule("-A", Whole), rule("-X", Whole), rule("-c", Whole)], ..NONE },
     Program { names: &["xfreerdp", "wlfreerdp", "xfreerdp3"], rules: &[attached("/p:", Whole), attached("/gp:", Whole), attached("/pth:", Whole)], ..NONE },
+    Program { names: &["vncviewer", "vncserver", "xtightvncviewer"], rules: &[rule("-passwd", Plain)], ..NONE },
     Program { names: &["rdesktop"], rules: &[rule("-p", Whole)], ..NONE },
     Program { names: &["mosquitto_pub", "mosquitto_sub"], rules: &[rule("-P", Whole), rule("--pw", Whole)], ..NONE },
     Program { names: &["rabbitmqctl", "rabbitmqadmin"], rules: &[rule("-p", Plain)], operands: &[operand("add_user", 2, Whole), operand("change_password", 2, Whole), operand("authenticate_user", 2, Whole)], ..NONE },
@@ -193,9 +209,9 @@ static TABLE: &[Program] = &[
     Program { names: &["cryptsetup", "kinit"], stdin: &[""], ..NONE },
     // Keys and archives
     Program { names: &["openssl"], stdin: &["-stdin", "stdin"],
-        rules: &[rule("-passin", PassSpec), rule("-passout", PassSpec), rule("-pass", PassSpec), rule("-password", PassSpec), rule("-k", Whole), rule("-K", Whole), rule("-hmac", Whole), rule("-macopt", After(b':')), rule("-psk", Whole), rule("-srppass", PassSpec), rule("-kfile", Plain), rule("-salt", Plain)],
+        rules: &[rule("-passin", PassSpec), rule("-passout", PassSpec), rule("-pass", PassSpec), rule("-password", PassSpec), next("-k", Whole), next("-K", Whole), rule("-hmac", Whole), rule("-macopt", After(b':')), rule("-psk", Whole), rule("-srppass", PassSpec), rule("-kfile", Plain), rule("-salt", Plain)],
         operands: &[operand("passwd", 1, Whole)], ..NONE },
-    Program { names: &["gpg"], rules: &[rule("--passphrase", Whole)], stdin: &["--passphrase-fd"], ..NONE },
+    Program { names: &["gpg"], rules: &[rule("--passphrase", Whole), rule("--export-secret-keys", Plain), rule("--export-secret-subkeys", Plain)], stdin: &["--passphrase-fd"], ..NONE },
     Program { names: &["ssh-keygen"], rules: &[rule("-N", Whole), rule("-P", Whole)], ..NONE },
     Program { names: &["keytool", "jarsigner"], rules: &[rule("-storepass", Whole), rule("-keypass", Whole), rule("-srcstorepass", Whole), rule("-deststorepass", Whole), rule("-destkeypass", Whole), rule("-srckeypass", Whole)], ..NONE },
     Program { names: &["7z", "7za", "7zr", "7zz"], rules: &[attached("-p", Whole)], ..NONE },
@@ -205,17 +221,18 @@ static TABLE: &[Program] = &[
     // Vault, clouds, containers
     Program { names: &["vault", "bao"], stdin: &["-"],
         rules: &[rule("-field", Plain), rule("-token-only", Switch), rule("-header", Header)],
-        operands: &[operand("login", 1, Whole), operand("unseal", 1, Whole), operand("unwrap", 1, Whole), operand("revoke", 1, Plain)], ..NONE },
+        operands: &[operand("login", 1, Bare), operand("unseal", 1, Whole), operand("unwrap", 1, Whole), operand("put", 2, After(b'=')), operand("put", 3, After(b'=')), operand("put", 4, After(b'=')), operand("patch", 2, After(b'=')), operand("patch", 3, After(b'='))], ..NONE },
     Program { names: &["aws"],
         rules: &[rule("--secret-id", Plain), rule("--secret", Plain), rule("--secret-string", Whole), rule("--secret-binary", Whole), rule("--no-sign-request", Switch), under("put-parameter", "--value", Whole), rule("--starting-token", Plain), rule("--next-token", Plain), rule("--client-token", Plain), rule("--continuation-token", Plain)], operands: &[operand("set", 1, Named)], ..NONE },
     Program { names: &["az"], rules: &[under("login", "-p", Whole), under("create", "-p", Plain), under("secret", "--value", Whole), rule("--account-key", Whole), rule("--sas-token", Whole)], ..NONE },
-    Program { names: &["gcloud", "gsutil", "bq"], rules: &[rule("--access-token-file", Plain)], ..NONE },
+    Program { names: &["gcloud", "gsutil", "bq"], rules: &[rule("--secret", Plain)], ..NONE },
     Program { names: &["docker", "podman", "nerdctl", "buildah", "skopeo", "crane", "oras", "helm"], wraps: true, stdin: &["--password-stdin"],
         rules: &[under("login", "-p", Whole), rule("--secret", Plain), rule("--creds", After(b':')), rule("--src-creds", After(b':')), rule("--dest-creds", After(b':'))], ..NONE },
     Program { names: &["kubectl", "oc", "k3s", "microk8s"], wraps: true,
         rules: &[under("secret", "--from-literal", After(b'=')), under("login", "-p", Whole)], ..NONE },
     Program { names: &["gh"], stdin: &["--with-token"], rules: &[under("secret", "-b", Whole), under("secret", "--body", Whole), rule("-H", Header), rule("--header", Header)], ..NONE },
     Program { names: &["fly", "flyctl", "heroku", "railway"], operands: &[operand("set", 1, After(b'=')), operand("set", 2, After(b'=')), operand("set", 3, After(b'=')), operand("set", 4, After(b'=')), operand("config:set", 1, After(b'='))], ..NONE },
+    Program { names: &["ngrok"], operands: &[operand("authtoken", 1, Whole), operand("add-authtoken", 1, Whole)], ..NONE },
     Program { names: &["doctl"], rules: &[rule("-t", Whole)], ..NONE },
     Program { names: &["mc"], operands: &[operand("set", 3, Whole), operand("set", 4, Whole), operand("add", 4, Whole)], ..NONE },
     Program { names: &["ansible-vault"], operands: &[operand("encrypt_string", 1, Whole)], ..NONE },
@@ -228,8 +245,7 @@ static TABLE: &[Program] = &[
     Program { names: &["cargo", "snyk", "wrangler"], operands: &[operand("login", 1, Whole), operand("auth", 1, Plain)], ..NONE },
     Program { names: &["twine"], rules: &[rule("-p", Whole)], ..NONE },
     Program { names: &["rclone"], operands: &[operand("pass", 1, Whole), operand("password", 1, Whole), operand("client_secret", 1, Whole), operand("secret_access_key", 1, Whole), operand("token", 1, Whole)], ..NONE },
-    Program { names: &["gcc", "cc", "clang", "ffmpeg"], rules: &[rule("-pass", Plain), rule("-passlogfile", Plain)], ..NONE },
-    Program { names: &["echo", "printf"], prints: true, ..NONE },
+    Program { names: &["echo", "printf", "yes"], prints: true, ..NONE },
     // Programs that run another one
     Program { names: &["sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "busybox", "su", "runuser", "script", "flock"],
         rules: &[rule("-c", Shell), rule("--command", Shell), rule("-lc", Shell), rule("-ec", Shell), rule("-xc", Shell), rule("-ic", Shell), rule("-exc", Shell), rule("-euc", Shell), rule("-uc", Shell), rule("-euxc", Shell), rule("-lic", Shell), rule("-ilc", Shell), rule("-cl", Shell)], wraps: true, ..NONE },
@@ -239,21 +255,34 @@ static TABLE: &[Program] = &[
         wraps: true, ..NONE },
 ];
 
+/// Slots of the hash table; a power of two, at least twice the number of names.
+const SLOTS: usize = 1024;
+
+/// A name and what it stands for.
+type Slot = (&'static [u8], &'static Program);
+
 /// Finds a program by the last part of its path.
+///
+/// A table of our own: this is asked for every exec and often for every word of a command string,
+/// and the standard map's hash alone costs more than a whole look-up here.
 #[derive(Debug)]
 pub(super) struct Programs {
-    /// Sorted by name.
-    by_name: Vec<(&'static [u8], &'static Program)>,
+    slots: Box<[Option<Slot>]>,
 }
 
 impl Programs {
     pub(super) fn new() -> Self {
-        let mut by_name: Vec<_> = TABLE
-            .iter()
-            .flat_map(|row| row.names.iter().map(move |name| (name.as_bytes(), row)))
-            .collect();
-        by_name.sort_unstable_by_key(|&(name, _)| name);
-        Self { by_name }
+        let mut slots = vec![None; SLOTS].into_boxed_slice();
+        for program in TABLE {
+            for name in program.names {
+                let free =
+                    probe(name.as_bytes()).find(|&at| slots.get(at).is_some_and(Option::is_none));
+                if let Some(slot) = free.and_then(|at| slots.get_mut(at)) {
+                    *slot = Some((name.as_bytes(), program));
+                }
+            }
+        }
+        Self { slots }
     }
 
     /// The program that `path` names, also as `python3.11` or, for a login shell, `-bash`.
@@ -262,38 +291,60 @@ impl Programs {
             .and_then(|at| path.get(at + 1..))
             .unwrap_or(path);
         let name = name.strip_prefix(b"-").unwrap_or(name);
+        let digits = matches!(name.last(), Some(b'0'..=b'9'));
         self.named(name).or_else(|| {
+            if !digits {
+                return None;
+            }
             let end = name
                 .iter()
                 .rposition(|byte| !byte.is_ascii_digit() && *byte != b'.')?
                 + 1;
-            if end == name.len() {
-                None
-            } else {
-                self.named(name.get(..end)?)
-            }
+            self.named(name.get(..end)?)
         })
     }
 
     fn named(&self, name: &[u8]) -> Option<&'static Program> {
-        let at = self
-            .by_name
-            .binary_search_by(|&(known, _)| known.cmp(name))
-            .ok()?;
-        self.by_name.get(at).map(|&(_, program)| program)
+        for at in probe(name) {
+            let (known, program) = (*self.slots.get(at)?)?;
+            if known == name {
+                return Some(program);
+            }
+        }
+        None
     }
+}
+
+/// The slots a name may be in, the likeliest first.
+///
+/// Length, both ends and the middle tell the names apart well enough for a table this sparse.
+fn probe(name: &[u8]) -> impl Iterator<Item = usize> {
+    let byte = |at: usize| name.get(at).copied().map_or(0, usize::from);
+    let last = name.len().wrapping_sub(1);
+    let hash = name.len().wrapping_mul(0x9E5)
+        ^ byte(0).wrapping_mul(0x1F3)
+        ^ byte(1).wrapping_mul(0x2D)
+        ^ byte(name.len() / 2).wrapping_mul(0xC7)
+        ^ byte(last).wrapping_mul(0x11);
+    (0..SLOTS).map(move |step| (hash + step) % SLOTS)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Programs;
+    use super::{Programs, SLOTS, TABLE};
 
     #[test]
     fn every_name_stands_in_one_row() {
+        let mut names: Vec<_> = TABLE.iter().flat_map(|row| row.names).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+        assert!(names.len() * 2 <= SLOTS);
         let programs = Programs::new();
-        for pair in programs.by_name.windows(2) {
-            assert_ne!(pair[0].0, pair[1].0);
-        }
+        assert!(
+            names
+                .iter()
+                .all(|name| programs.find(name.as_bytes()).is_some())
+        );
     }
 
     #[test]

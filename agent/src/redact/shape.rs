@@ -44,7 +44,7 @@ const fn exactly(prefix: &'static str, body: Body, len: usize) -> Shape {
 }
 
 /// Shortest token any shape describes; shorter runs are not looked at.
-pub(super) const MIN_TOKEN: usize = 18;
+const MIN_TOKEN: usize = 18;
 
 /// How much of a body is read to tell a token from a word: keeps hostile input linear.
 const PROBE: usize = 96;
@@ -89,21 +89,42 @@ const SHAPES: &[Shape] = &[
 /// Where a known token stands in `text`, at or after `from`: its start and end.
 pub(super) fn find(text: &[u8], from: usize) -> Option<(usize, usize)> {
     let mut at = from;
-    while at < text.len() {
-        let run = text
-            .get(at..)?
-            .iter()
-            .take_while(|&&byte| in_run(byte))
-            .count();
-        if run >= MIN_TOKEN {
-            let found = find_in_run(text.get(at..at + run)?);
-            if let Some((start, end)) = found {
-                return Some((at + start, at + end));
-            }
+    loop {
+        // Looked at from its far end, a stretch that is too short is left in one step.
+        let window = text.get(at..at + MIN_TOKEN)?;
+        step(MIN_TOKEN);
+        if let Some(gap) = window.iter().rposition(|&byte| !in_run(byte)) {
+            at += gap + 1;
+            continue;
+        }
+        let rest = text.get(at + MIN_TOKEN..)?;
+        let run = MIN_TOKEN + rest.iter().take_while(|&&byte| in_run(byte)).count();
+        if let Some((start, end)) = find_in_run(text.get(at..at + run)?) {
+            return Some((at + start, at + end));
         }
         at += run + 1;
     }
-    None
+}
+
+/// For each first byte a bit for each shape that starts with it.
+static BY_FIRST: [u128; 128] = {
+    assert!(SHAPES.len() <= 128);
+    let mut table = [0; 128];
+    let mut at = 0;
+    while at < SHAPES.len() {
+        table[SHAPES[at].prefix[0] as usize] |= 1 << at;
+        at += 1;
+    }
+    table
+};
+
+fn shapes_from(first: u8) -> impl Iterator<Item = &'static Shape> {
+    let mut left = BY_FIRST.get(usize::from(first)).copied().unwrap_or(0);
+    std::iter::from_fn(move || {
+        let at = left.trailing_zeros() as usize;
+        left &= left.wrapping_sub(1);
+        SHAPES.get(at)
+    })
 }
 
 /// Whether the token at `start` is an AWS access key id.
@@ -132,8 +153,7 @@ fn find_in_run(run: &[u8]) -> Option<(usize, usize)> {
         }
         // A token starts where a word starts, so `mask-...` is no `sk-...`.
         if !before.is_ascii_alphanumeric()
-            && byte.is_ascii_alphabetic()
-            && let Some(len) = SHAPES.iter().find_map(|shape| shape.len_in(rest))
+            && let Some(len) = shapes_from(byte).find_map(|shape| shape.len_in(rest))
         {
             return Some((start, start + len));
         }
@@ -143,7 +163,16 @@ fn find_in_run(run: &[u8]) -> Option<(usize, usize)> {
 }
 
 fn in_run(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+    const RUN: [bool; 256] = {
+        let mut run = [false; 256];
+        let mut byte = 0u8;
+        while byte < 128 {
+            run[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+            byte += 1;
+        }
+        run
+    };
+    RUN[usize::from(byte)]
 }
 
 impl Shape {

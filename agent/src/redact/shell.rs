@@ -62,15 +62,13 @@ impl Splitter {
                 .filter(|_| self.at + 1 < self.end)
                 .unwrap_or(0);
             match (byte, next) {
-                (b' ' | b'\t' | b'\r', _) => self.at += 1,
-                (b'\\', b'\n') => self.at += 2,
                 (b'<', b'<') if bytes.get(self.at + 2) == Some(&b'<') => {
                     self.at = (self.at + 3).min(self.end);
                     return Some(Piece::HereString);
                 }
                 // Of a redirection only the `&` matters: it is no end of the command.
-                (b'<' | b'>', b'&') | (b'&', b'>') => self.at += 2,
-                (b'<' | b'>', _) => self.at += 1,
+                (b'\\', b'\n') | (b'<' | b'>', b'&') | (b'&', b'>') => self.at += 2,
+                (b' ' | b'\t' | b'\r' | b'<' | b'>', _) => self.at += 1,
                 (b'|', b'|') | (b'&', b'&') => {
                     self.at += 2;
                     return Some(Piece::Break);

@@ -60,18 +60,16 @@ fn secret_in(rest: &[u8]) -> Option<Span> {
         }
         None => return None,
     };
-    match memchr::memchr(b':', rest.get(..user_end)?) {
-        Some(colon) => Some(Span::new(colon + 1, user_end)),
-        None => {
-            let user = rest.get(..user_end)?;
-            let token = user_end >= MIN_TOKEN_USER
-                && user
-                    .iter()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-                && user.iter().any(u8::is_ascii_digit);
-            token.then(|| Span::new(0, user_end))
-        }
+    let user = rest.get(..user_end)?;
+    if let Some(colon) = memchr::memchr(b':', user) {
+        return Some(Span::new(colon + 1, user_end));
     }
+    let token = user.len() >= MIN_TOKEN_USER
+        && user
+            .iter()
+            .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        && user.iter().any(u8::is_ascii_digit);
+    token.then(|| Span::new(0, user_end))
 }
 
 /// How far past the first slash the `@` of a badly encoded password is looked for.

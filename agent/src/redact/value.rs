@@ -59,6 +59,10 @@ pub(super) fn is_reference(value: &[u8], kind: NameKind, expands: bool) -> bool 
     let Some(&first) = value.first() else {
         return true;
     };
+    // What is left of a cut pattern: the `/` of `s/password=.*/password=/`.
+    if value.len() <= 2 && !value.iter().any(u8::is_ascii_alphanumeric) {
+        return true;
+    }
     if kind == NameKind::SecretOrPath && is_path(value) {
         return true;
     }
@@ -84,23 +88,38 @@ pub(super) fn is_reference(value: &[u8], kind: NameKind, expands: bool) -> bool 
     }
 }
 
-/// `$NAME`, `${NAME}`, `$1`, or the `$` that is left of `$(…)`.
+/// `$NAME`, `${NAME}`, `$1`, several of them, or the `$` that is left of `$(…)`.
 ///
 /// Outside a command string nothing expands any more and `$ecret` is a password: there only
-/// capitals pass for a variable, as in a unit file's or a compose file's own syntax.
+/// capitals and braces pass for a variable, as in a unit file's or a compose file's own syntax.
 fn is_variable(value: &[u8], expands: bool) -> bool {
-    let rest = value.get(1..).unwrap_or_default();
-    let name = rest
-        .strip_prefix(b"{")
-        .and_then(|inner| inner.strip_suffix(b"}"))
-        .unwrap_or(rest);
-    if name.is_empty() {
+    if value == b"$" {
         return expands;
     }
-    let braced = name.len() < rest.len();
-    name.iter()
-        .all(|&byte| byte == b'_' || byte.is_ascii_alphanumeric())
-        && (expands || braced || !name.iter().any(u8::is_ascii_lowercase))
+    let mut names = value.split(|&byte| byte == b'$');
+    // What stands before the first `$` is literal text.
+    names.next().is_some_and(<[u8]>::is_empty)
+        && names.all(|name| {
+            let (name, rest, braced) = if let Some(inner) = name.strip_prefix(b"{") {
+                let Some(end) = memchr::memchr(b'}', inner) else {
+                    return false;
+                };
+                (&inner[..end], &inner[end + 1..], true)
+            } else {
+                let end = name.iter().take_while(|&&byte| is_name_byte(byte)).count();
+                (&name[..end], &name[end..], false)
+            };
+            !name.is_empty()
+                && name.iter().all(|&byte| is_name_byte(byte))
+                && !rest.iter().any(u8::is_ascii_alphanumeric)
+                && (expands
+                    || braced
+                    || (rest.is_empty() && !name.iter().any(u8::is_ascii_lowercase)))
+        })
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte == b'_' || byte.is_ascii_alphanumeric()
 }
 
 /// `@file`: the value is read from a file. `@dm1n!` is not one.
@@ -165,6 +184,7 @@ mod tests {
             assert!(is_reference(value.as_bytes(), Secret, false), "`{value}`");
         }
         assert!(is_reference(b"$x", Secret, true));
+        assert!(is_reference(b"$user:${pass}", Secret, true));
         assert!(is_reference(b"/etc/ssl/server.key", SecretOrPath, false));
     }
 

@@ -5,12 +5,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use vctl_common::id::{AuditSessionId, CgroupId, ProcessId};
+use serde::{Deserialize, Serialize};
+use vctl_common::id::{AuditSessionId, BootId, CgroupId, ProcessId};
 use vctl_common::time::BootNs;
 use vctl_common::wire::UNSET;
 
 /// What the kernel says about a login's own process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginFacts {
     /// `start` is whole clock ticks (10 ms), the precision of /proc: a process matches when its
     /// exact start lies within that tick.
@@ -165,30 +166,42 @@ impl LoginReader {
         self.facts(parent, user)
     }
 
-    /// Returns the facts of the login process itself.
+    /// Returns the facts of the login process itself; asks name services for the account when the
+    /// kernel knows no login uid.
     pub fn facts(&self, tgid: u32, user: &str) -> Result<LoginFacts, LoginError> {
+        let facts = self.kernel_facts(tgid)?;
+        Ok(LoginFacts {
+            login_uid: facts.login_uid.or_else(|| account_uid(user)),
+            ..facts
+        })
+    }
+
+    /// Returns what the kernel alone says of the login process.
+    pub fn kernel_facts(&self, tgid: u32) -> Result<LoginFacts, LoginError> {
         let stat = self.stat(tgid)?;
         Ok(LoginFacts {
             leader: ProcessId {
                 tgid,
                 start: self.start(stat),
             },
-            login_uid: self.id(tgid, "loginuid").or_else(|| account_uid(user)),
+            login_uid: self.id(tgid, "loginuid"),
             audit_session: self.id(tgid, "sessionid").and_then(AuditSessionId::new),
             cgroup: self.cgroup(tgid),
         })
     }
 
-    /// Returns a process as it can be told from a later one with the same pid.
-    pub fn process(&self, tgid: u32) -> Result<ProcessId, LoginError> {
-        let start = self.start(self.stat(tgid)?);
-        Ok(ProcessId { tgid, start })
+    /// Returns the boot that every clock and id here counts within.
+    pub fn boot_id(&self) -> Option<BootId> {
+        let file = self.proc.join("sys/kernel/random/boot_id");
+        fs::read_to_string(file).ok()?.parse().ok()
     }
 
-    /// Returns whether that very process is alive: a pid used again has another start.
+    /// Returns whether that very process is alive: a pid used again has another start. Takes a
+    /// start as the probe knows it, to the nanosecond, as well as one from /proc.
     pub fn is_alive(&self, process: ProcessId) -> bool {
+        let tick = u128::from(process.start.0) * u128::from(self.ticks_per_second) / 1_000_000_000;
         self.stat(process.tgid)
-            .is_ok_and(|stat| self.start(stat) == process.start)
+            .is_ok_and(|stat| u128::from(stat.start_ticks) == tick)
     }
 
     fn stat(&self, tgid: u32) -> Result<Stat, LoginError> {
@@ -315,10 +328,17 @@ mod tests {
     #[test]
     fn a_pid_used_again_is_another_process() {
         let proc = FakeProc::new().process(4242, 700, 500);
-        let before = proc.reader().process(4242).unwrap();
-        assert!(proc.reader().is_alive(before));
-        let proc = proc.process(4242, 700, 501);
-        assert!(!proc.reader().is_alive(before));
+        let at = |ns| ProcessId {
+            tgid: 4242,
+            start: BootNs(ns),
+        };
+        // 500 ticks, as /proc and as the probe tell it.
+        for same in [5_000_000_000, 5_009_999_999] {
+            assert!(proc.reader().is_alive(at(same)), "{same}");
+        }
+        for other in [0, 4_999_999_999, 5_010_000_000, u64::MAX] {
+            assert!(!proc.reader().is_alive(at(other)), "{other}");
+        }
     }
 
     #[test]
@@ -351,8 +371,8 @@ mod tests {
     #[test]
     fn this_very_process_can_be_read() {
         let reader = LoginReader::host();
-        let us = reader.process(std::process::id()).unwrap();
-        assert!(reader.is_alive(us));
+        let us = reader.kernel_facts(std::process::id()).unwrap().leader;
+        assert!(reader.is_alive(us) && reader.boot_id().is_some());
         assert!(us.start <= crate::session::boot_now());
     }
 

@@ -18,8 +18,9 @@ use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
-use vctl_common::id::{ProcessId, SessionId};
-use vctl_common::time::wall_now;
+use vctl_common::id::{BootId, SessionId};
+use vctl_common::session::Stamp;
+use vctl_common::time::{BootNs, wall_now};
 
 use super::login::{LoginFacts, LoginReader};
 use super::protocol::{self, StampRequest};
@@ -36,27 +37,29 @@ const REJECTED: &str = "rejected";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
     pub request: StampRequest,
-    /// The hook's parent when it ran; `start` is 0 when that could not be read.
-    pub leader: ProcessId,
+    /// The hook's parent, as the kernel knew it when the hook ran.
+    pub login: LoginFacts,
+    /// Pids, starts and clocks of another boot say nothing in this one.
+    pub boot: BootId,
 }
 
 /// A marker as the collector found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LateLogin {
     pub request: StampRequest,
-    pub leader: ProcessId,
-    /// `None` when the login process is no longer alive: the session was missed.
-    pub facts: Option<LoginFacts>,
+    /// As it is now when the login is alive, else as the hook saw it.
+    pub login: LoginFacts,
+    /// The login process is still there, so its processes can be marked.
+    pub alive: bool,
 }
 
 impl LateLogin {
-    /// Returns what is left to say of a login that has ended.
-    pub fn unknown_facts(&self) -> LoginFacts {
-        LoginFacts {
-            leader: self.leader,
-            login_uid: None,
-            audit_session: None,
-            cgroup: None,
+    /// Returns how the session is to be recorded.
+    pub fn stamp(&self) -> Stamp {
+        match (self.alive, self.request.break_glass) {
+            (false, _) => Stamp::Missed,
+            (true, true) => Stamp::BreakGlass,
+            (true, false) => Stamp::Late,
         }
     }
 }
@@ -202,14 +205,28 @@ impl PendingDir {
 }
 
 fn late(marker: Marker, reader: &LoginReader) -> LateLogin {
-    let facts = reader
-        .facts(marker.leader.tgid, &marker.request.user)
-        .ok()
-        .filter(|facts| facts.leader == marker.leader);
+    let Marker {
+        mut request,
+        mut login,
+        boot,
+    } = marker;
+    let same_boot = reader.boot_id() == Some(boot);
+    if !same_boot {
+        // The clock and the kernel's ids began anew. When it was, the session's own id still says.
+        request.hook_started = BootNs(0);
+        login.leader.start = BootNs(0);
+        (login.audit_session, login.cgroup) = (None, None);
+    }
+    // A hook whose sshd had died left pid 1 as its parent: that marks the whole host.
+    let alive = same_boot && login.leader.tgid > 1 && reader.is_alive(login.leader);
+    let now = reader.facts(login.leader.tgid, &request.user).ok();
     LateLogin {
-        request: marker.request,
-        leader: marker.leader,
-        facts,
+        // Asked again because what ran behind the hook may have moved the login: pam_systemd does.
+        login: now
+            .filter(|now| alive && now.leader == login.leader)
+            .unwrap_or(login),
+        request,
+        alive,
     }
 }
 
@@ -325,10 +342,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use vctl_common::time::BootNs;
 
     fn marker() -> Marker {
-        let us = LoginReader::host().process(std::process::id()).unwrap();
+        let reader = LoginReader::host();
         let request = StampRequest {
             version: protocol::VERSION,
             session_id: SessionId::generate(),
@@ -345,7 +361,8 @@ mod tests {
         };
         Marker {
             request,
-            leader: us,
+            login: reader.kernel_facts(std::process::id()).unwrap(),
+            boot: reader.boot_id().unwrap(),
         }
     }
 
@@ -379,7 +396,7 @@ mod tests {
             let scan = dir.scan();
             assert_eq!(scan.rejected, []);
             assert_eq!(scan.logins[0].request, marker.request);
-            assert_eq!(scan.logins[0].facts.as_ref().unwrap().leader, marker.leader);
+            assert_eq!(scan.logins[0].login.leader, marker.login.leader);
         }
         let pending = PendingDir::new(&dir.path());
         pending.remove(marker.request.session_id).unwrap();
@@ -388,16 +405,42 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_is_over_or_whose_pid_was_used_again_has_no_facts() {
+    fn a_login_that_is_over_is_missed_also_when_its_pid_is_used_again() {
         let dir = Dir::new();
         let mut reused = marker();
-        reused.leader.start = BootNs(reused.leader.start.0 + 10_000_000);
-        write(&dir.path(), &reused).unwrap();
+        reused.login.leader.start = BootNs(reused.login.leader.start.0 + 10_000_000);
         let mut over = marker();
-        over.leader.tgid = u32::MAX;
-        write(&dir.path(), &over).unwrap();
-        assert!(dir.scan().logins.iter().all(|login| login.facts.is_none()));
-        assert_eq!(dir.scan().logins.len(), 2);
+        over.login.leader.tgid = u32::MAX;
+        let mut before_reboot = marker();
+        before_reboot.boot = "00000000-0000-4000-8000-000000000000".parse().unwrap();
+        let mut orphaned = marker();
+        orphaned.login = LoginReader::host().kernel_facts(1).unwrap();
+        for marker in [&reused, &over, &before_reboot, &orphaned] {
+            write(&dir.path(), marker).unwrap();
+        }
+        let logins = dir.scan().logins;
+        assert_eq!(logins.len(), 4);
+        assert!(logins.iter().all(|login| login.stamp() == Stamp::Missed));
+        let rebooted = logins
+            .iter()
+            .find(|l| l.request.session_id == before_reboot.request.session_id);
+        assert_eq!(
+            rebooted.map(|login| login.request.hook_started),
+            Some(BootNs(0))
+        );
+    }
+
+    #[test]
+    fn a_login_that_is_alive_is_stamped_late_and_break_glass_stays_visible() {
+        let dir = Dir::new();
+        let mut marker = marker();
+        write(&dir.path(), &marker).unwrap();
+        assert_eq!(dir.scan().logins[0].stamp(), Stamp::BreakGlass);
+        marker.request.break_glass = false;
+        marker.request.session_id = SessionId::generate();
+        let dir = Dir::new();
+        write(&dir.path(), &marker).unwrap();
+        assert_eq!(dir.scan().logins[0].stamp(), Stamp::Late);
     }
 
     #[test]
@@ -420,35 +463,90 @@ mod tests {
     #[test]
     fn nothing_hostile_is_followed_and_all_of_it_is_moved_away() {
         let dir = Dir::new();
-        let valid = serde_json::to_vec(&marker()).unwrap();
-        let name = || dir.path().join(file_name(SessionId::generate()));
         let outside = dir.0.path().join("outside");
-        fs::write(&outside, "secret").unwrap();
-
-        symlink(&outside, name()).unwrap();
-        symlink("/dev/zero", name()).unwrap();
-        nix::unistd::mkfifo(&name(), Mode::S_IRWXU).unwrap();
-        fs::create_dir(name()).unwrap();
-        fs::hard_link(&outside, name()).unwrap();
-        fs::write(name(), &valid).unwrap(); // Another session's.
-        fs::write(name(), vec![b' '; usize::try_from(MARKER_MAX).unwrap() + 9]).unwrap();
-        fs::write(name(), "").unwrap();
-        fs::write(name(), "[".repeat(100_000)).unwrap();
-        fs::write(dir.path().join("../pending/agent.json"), &valid).unwrap();
-        fs::write(dir.path().join("\u{1b}[2J"), "").unwrap();
-        let writable = marker();
-        write(&dir.path(), &writable).unwrap();
-        let path = dir.path().join(file_name(writable.request.session_id));
-        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+        fs::create_dir(&outside).unwrap();
+        // Each is a valid marker under its right name, but for one thing.
+        let valid = || {
+            let marker = marker();
+            let name = file_name(marker.request.session_id);
+            (
+                dir.path().join(&name),
+                outside.join(&name),
+                serde_json::to_vec(&marker).unwrap(),
+            )
+        };
+        let mut count = 0;
+        let mut hostile = |plant: &dyn Fn(&Path, &Path, &[u8])| {
+            let (inside, outside, bytes) = valid();
+            plant(&inside, &outside, &bytes);
+            count += 1;
+        };
+        hostile(&|inside, outside, bytes| {
+            fs::write(outside, bytes).unwrap();
+            symlink(outside, inside).unwrap();
+        });
+        hostile(&|inside, outside, bytes| {
+            fs::write(outside, bytes).unwrap();
+            fs::hard_link(outside, inside).unwrap();
+        });
+        hostile(&|inside, _, bytes| {
+            fs::write(inside, bytes).unwrap();
+            fs::set_permissions(inside, fs::Permissions::from_mode(0o662)).unwrap();
+        });
+        hostile(&|inside, _, bytes| {
+            fs::write(
+                inside.with_file_name(file_name(SessionId::generate())),
+                bytes,
+            )
+            .unwrap();
+        });
+        hostile(&|inside, _, bytes| fs::write(inside.with_extension("JSON"), bytes).unwrap());
+        hostile(&|inside, _, bytes| {
+            let name = inside
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .replace('-', "");
+            fs::write(inside.with_file_name(name + ".json"), bytes).unwrap();
+        });
+        hostile(&|inside, _, bytes| {
+            let padding = vec![b' '; usize::try_from(MARKER_MAX).unwrap()];
+            fs::write(inside, [bytes, &padding].concat()).unwrap();
+        });
+        hostile(&|inside, _, bytes| {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            fs::write(inside, text.replace("\"version\":1", "\"version\":2")).unwrap();
+        });
+        hostile(&|inside, _, bytes| fs::write(inside, &bytes[..bytes.len() - 1]).unwrap());
+        hostile(&|inside, _, _| fs::write(inside, "[".repeat(100_000)).unwrap());
+        hostile(&|inside, _, _| fs::create_dir(inside).unwrap());
+        hostile(&|inside, _, _| nix::unistd::mkfifo(inside, Mode::S_IRWXU).unwrap());
+        hostile(&|inside, _, _| symlink("/dev/zero", inside).unwrap());
+        hostile(&|inside, _, _| fs::write(inside.with_file_name("\u{1b}[2J"), "").unwrap());
+        if nix::unistd::geteuid().is_root() {
+            hostile(&|inside, _, bytes| {
+                fs::write(inside, bytes).unwrap();
+                std::os::unix::fs::chown(inside, Some(65534), None).unwrap();
+            });
+        }
         let good = marker();
         write(&dir.path(), &good).unwrap();
+        let before = fs::read_dir(&outside).unwrap().count();
 
         let scan = dir.scan();
-        assert_eq!(scan.logins.len(), 1);
-        assert_eq!(scan.logins[0].request.session_id, good.request.session_id);
-        assert_eq!(scan.rejected.len(), 12, "{:#?}", scan.rejected);
-        assert_eq!(fs::read_to_string(&outside).unwrap(), "secret");
-        assert_eq!(fs::read_dir(dir.path().join(REJECTED)).unwrap().count(), 12);
+        let names: Vec<_> = scan
+            .logins
+            .iter()
+            .map(|login| login.request.session_id)
+            .collect();
+        assert_eq!(names, [good.request.session_id], "{:#?}", scan.rejected);
+        assert_eq!(scan.rejected.len(), count, "{:#?}", scan.rejected);
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), before);
+        assert_eq!(
+            fs::read_dir(dir.path().join(REJECTED)).unwrap().count(),
+            count
+        );
         assert_eq!(dir.scan().rejected, []);
     }
 

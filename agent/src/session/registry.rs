@@ -32,6 +32,9 @@ pub struct Registry {
     cgroups: HashMap<CgroupId, Vec<Mark>>,
 }
 
+/// The root of the unified hierarchy has this id on every kernel.
+const ROOT_CGROUP: CgroupId = CgroupId(1);
+
 impl Registry {
     /// Adds a session. One with the same id is replaced and its count of stored events kept: the
     /// journal says again who is open at the head of each segment.
@@ -44,7 +47,8 @@ impl Registry {
                 .or_default()
                 .push(mark);
         }
-        if let Some(cgroup) = opened.cgroup {
+        // The root cgroup is where everything is that nobody put anywhere.
+        if let Some(cgroup) = opened.cgroup.filter(|cgroup| *cgroup != ROOT_CGROUP) {
             self.cgroups.entry(cgroup).or_default().push(mark);
         }
         self.live.insert(
@@ -287,6 +291,13 @@ mod tests {
         sessions.close(one);
         assert_eq!(sessions.by_audit_session(audit_session), Some(other));
         assert_eq!(sessions.cgroup_owner(CgroupId(CGROUP_7001)), Some(other));
+    }
+
+    #[test]
+    fn the_root_cgroup_belongs_to_no_session() {
+        let mut sessions = Registry::default();
+        sessions.open(login(12, "ca", AUDIT_SESSION_3, 1));
+        assert_eq!(sessions.cgroup_owner(CgroupId(1)), None);
     }
 
     #[test]

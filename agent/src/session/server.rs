@@ -226,7 +226,12 @@ async fn serve(
         login,
         reply,
     };
-    logins.try_send(login).map_err(|_| ServeError::Unanswered)?;
+    // Waits while the pipeline is busy: the hook has more patience than any batch takes.
+    timeout(REPLY_DEADLINE, logins.send(login))
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or(ServeError::Unanswered)?;
     let answer = timeout(REPLY_DEADLINE, answer)
         .await
         .ok()

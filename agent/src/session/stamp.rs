@@ -11,12 +11,12 @@ use std::thread;
 use std::time::Duration;
 
 use nix::unistd::{Group, User, getgrouplist};
-use vctl_common::id::{ProcessId, SessionId};
+use vctl_common::id::SessionId;
 use vctl_common::time::BootNs;
 
 use super::client::{self, AskError};
-use super::login::LoginReader;
-use super::pending::{self, Marker};
+use super::login::{LoginError, LoginReader};
+use super::pending::{self, Marker, MarkerError};
 use super::protocol::{self, ProtocolError, StampReply, StampRequest};
 use super::syslog::{Severity, syslog};
 use super::{auth_info, boot_now, opened};
@@ -159,18 +159,26 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
     }
 }
 
-fn leave_marker(config: &Config, request: &StampRequest) -> Result<(), pending::MarkerError> {
-    let leader = nix::unistd::getppid().as_raw();
-    let leader = u32::try_from(leader).unwrap_or(0);
-    let process = LoginReader::host().process(leader).unwrap_or(ProcessId {
-        tgid: leader,
-        start: BootNs(0),
-    });
+fn leave_marker(config: &Config, request: &StampRequest) -> Result<(), NoMarker> {
+    let reader = LoginReader::host();
+    let parent = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
     let marker = Marker {
         request: request.clone(),
-        leader: process,
+        login: reader.kernel_facts(parent)?,
+        boot: reader.boot_id().ok_or(NoMarker::Boot)?,
     };
-    pending::write(&config.pending_dir, &marker)
+    Ok(pending::write(&config.pending_dir, &marker)?)
+}
+
+/// Why nothing will remind the collector of the login; syslog is then all there is.
+#[derive(Debug, thiserror::Error)]
+enum NoMarker {
+    #[error("the boot id cannot be read")]
+    Boot,
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
 }
 
 fn who(request: &StampRequest) -> String {

@@ -24,9 +24,8 @@ pub(super) struct Active {
     /// Entries that are not in the index yet: it may lag, never skip.
     pending: Vec<u8>,
     pub(super) dirty: bool,
-    /// Sessions with events in it, and with anything in it.
+    /// Sessions with events in it.
     pub(super) with_events: HashSet<Mark>,
-    pub(super) marks: HashSet<Mark>,
 }
 
 impl Active {
@@ -69,7 +68,6 @@ impl Active {
             pending: Vec::new(),
             dirty: false,
             with_events: HashSet::new(),
-            marks: HashSet::new(),
         })
     }
 
@@ -77,7 +75,7 @@ impl Active {
     pub(super) fn resume(disk: &mut impl Disk, loaded: &Segment) -> io::Result<Self> {
         let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
         let segment = open(&loaded.files.segment)?;
-        if loaded.end < loaded.len {
+        if loaded.end < loaded.files.len {
             disk.truncate(&segment, loaded.end)?;
         }
         let mut active = Self {
@@ -87,12 +85,11 @@ impl Active {
             index: open(&loaded.files.index)?,
             end: loaded.end,
             overrun: false,
-            index_end: (FileHeader::LEN + loaded.index_bytes().len()) as u64,
+            index_end: loaded.index_bytes().len() as u64,
             pending: Vec::new(),
             // What an earlier process wrote may not be durable yet.
             dirty: true,
             with_events: HashSet::new(),
-            marks: HashSet::new(),
         };
         active.note(loaded.entries());
         Ok(active)
@@ -122,7 +119,6 @@ impl Active {
     }
 
     fn note(&mut self, table: &[BlockEntry]) {
-        self.marks.extend(table.iter().map(BlockEntry::mark));
         let events = table.iter().filter(|entry| entry.is_events());
         self.with_events.extend(events.map(BlockEntry::mark));
     }

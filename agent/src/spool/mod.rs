@@ -8,7 +8,7 @@
 //!
 //! # What goes at the cap
 //! A new segment begins with who every open session is. Room for it is made by dropping whole
-//! segments: the oldest one whose sessions are all closed, else the oldest, never the one being
+//! segments: the oldest one with no event of an open session, else the oldest, never the one being
 //! written. First, and durably, the live segment gets for each session that loses events a gap
 //! with their number and sequence numbers, and a copy of its journal. So `vctl session` still says
 //! who it was and how many events were dropped. A copy whose session has no events left anywhere

@@ -9,8 +9,8 @@ use std::path::Path;
 use vctl_common::id::BootId;
 use vctl_common::session::{Gap, SessionOpened};
 use vctl_common::spool::{
-    self, DirError, FileHeader, FileKind, Filter, Listing, RingPosition, Segment, SessionRecord,
-    SpoolReader, Unloaded,
+    self, BlockEntry, DirError, Filter, Listing, Look, RingPosition, Segment, SegmentFiles,
+    SessionRecord, SpoolReader, Unloaded,
 };
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
@@ -75,55 +75,92 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
     let last = files.iter().chain(&orphan_indexes).map(|f| f.number).max();
     let next_number = last.map_or(0, |last| last + 1);
 
-    let mut loaded = Vec::new();
-    let mut recovered = Recovered::default();
     let newest = files.len().saturating_sub(1);
-    for (i, files) in files.into_iter().enumerate() {
-        let segment = if i == newest {
-            Segment::load_scanned(files)?
+    let mut recovered = Recovered::default();
+    let mut sealed = Vec::new();
+    let mut to_repair = Vec::new();
+    let mut last_segment = None;
+    let mut named = Vec::new();
+    let mut buffer = Vec::new();
+    for (i, files) in files.iter().enumerate() {
+        let look = if i == newest {
+            Look::Tables
         } else {
-            Segment::load(files)?
+            Look::Index
         };
-        match segment {
-            Ok(segment) => loaded.push(segment),
+        match Segment::load(files, look, std::mem::take(&mut buffer))? {
+            Ok(segment) => {
+                recovered.damage.extend_from_slice(&segment.damage);
+                sealed.push(Sealed::of_loaded(&segment));
+                if !segment.entries().is_empty() {
+                    let journal = segment.entries().iter().filter(|e| e.is_journal());
+                    named = journal.map(BlockEntry::mark).collect();
+                }
+                if i == newest {
+                    last_segment = Some(segment);
+                    continue;
+                }
+                if !segment.index_is_whole {
+                    to_repair.push(files);
+                }
+                buffer = segment.into_buffer();
+            }
             Err(Unloaded::Gone) => {}
             Err(Unloaded::Damaged(gap)) => recovered.damage.push(gap),
         }
     }
+    recovered.ring = last_ring(last_segment.as_ref(), &files, config)?;
+
     // Nothing has been changed so far: a newer version or a foreign file ends it above.
     for left in orphan_indexes {
         disk.remove(&left.index)
             .map_err(|source| SpoolError::write(&left.index, source))?;
     }
-    for segment in &loaded {
-        if !segment.index_is_whole {
-            write_index(disk, segment).map_err(|e| SpoolError::write(&segment.files.index, e))?;
+    for files in to_repair {
+        if let Ok(segment) = Segment::load(files, Look::Index, std::mem::take(&mut buffer))? {
+            write_index(disk, &segment)?;
+            buffer = segment.into_buffer();
         }
     }
-    recovered.ring = last_ring(&loaded, config)?;
-
-    let active = match loaded.last() {
-        Some(last) if can_resume(last, config) && last.files.number + 1 == next_number => {
-            recovered.truncated_bytes = last.len - last.end;
-            let active = Active::resume(disk, last);
-            Some(active.map_err(|e| SpoolError::write(&last.files.segment, e))?)
+    let mut active = None;
+    if let Some(last) = last_segment {
+        if !last.index_is_whole {
+            write_index(disk, &last)?;
         }
-        _ => None,
+        if can_resume(&last, config) && last.files.number + 1 == next_number {
+            recovered.truncated_bytes = last.files.len - last.end;
+            let resumed = Active::resume(disk, &last);
+            active = Some(resumed.map_err(|e| SpoolError::write(&last.files.segment, e))?);
+            sealed.pop();
+        }
+    }
+
+    let live = find_open(config, named, &mut recovered)?;
+    Ok(Found {
+        recovered,
+        active,
+        sealed,
+        live,
+        next_number,
+        lock,
+    })
+}
+
+/// Finds the sessions without an end among those `named` by the last segment that has anything:
+/// its head names every session that was open then. With damage about, every journal is read.
+fn find_open(
+    config: &SpoolConfig,
+    named: Vec<Mark>,
+    recovered: &mut Recovered,
+) -> Result<HashMap<Mark, Live>, SpoolError> {
+    let reader = SpoolReader::open(&config.dir)?;
+    let sessions = if recovered.damage.is_empty() {
+        reader.sessions_of(named)?
+    } else {
+        reader.sessions(&Filter::All)?
     };
-    let mut sealed: Vec<_> = loaded.iter().map(Sealed::of_loaded).collect();
-    if active.is_some() {
-        sealed.pop();
-    }
-
-    for segment in &loaded {
-        recovered.damage.extend_from_slice(&segment.damage);
-    }
-    let reader = SpoolReader::of(&config.dir, loaded, Vec::new());
     let mut live = HashMap::new();
-    for session in reader.sessions(&Filter::All)? {
-        if session.closed.is_some() {
-            continue;
-        }
+    for session in sessions.into_iter().filter(|s| s.closed.is_none()) {
         let known = Live {
             opened: session.opened.clone(),
             boot_id: session.boot_id,
@@ -137,14 +174,7 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
         };
         list.push(open_session(session));
     }
-    Ok(Found {
-        recovered,
-        active,
-        sealed,
-        live,
-        next_number,
-        lock,
-    })
+    Ok(live)
 }
 
 fn open_session(session: SessionRecord) -> OpenSession {
@@ -216,32 +246,41 @@ fn can_resume(segment: &Segment, config: &SpoolConfig) -> bool {
 }
 
 /// Finds the position of the ring in the last batch that has one.
-fn last_ring(loaded: &[Segment], config: &SpoolConfig) -> Result<Option<RingPosition>, SpoolError> {
-    for segment in loaded.iter().rev() {
-        if segment.header.boot_id() != config.boot_id {
+fn last_ring(
+    last: Option<&Segment>,
+    files: &[SegmentFiles],
+    config: &SpoolConfig,
+) -> Result<Option<RingPosition>, SpoolError> {
+    let mut ring = None;
+    if let Some(last) = last {
+        if last.header.boot_id() != config.boot_id {
             return Ok(None);
         }
-        if segment.ring.is_some() {
-            return Ok(segment.ring);
-        }
-        // Only the newest was scanned for it.
-        if let Ok(scanned) = Segment::load_scanned(segment.files.clone())?
-            && scanned.ring.is_some()
-        {
-            return Ok(scanned.ring);
+        ring = last.ring;
+    }
+    // It is in the last segment, unless that one had just been begun.
+    let mut earlier = files.iter().rev().skip(1);
+    while let (None, Some(files)) = (ring, earlier.next()) {
+        if let Ok(segment) = Segment::load(files, Look::Tables, Vec::new())? {
+            if segment.header.boot_id() != config.boot_id {
+                break;
+            }
+            ring = segment.ring;
         }
     }
-    Ok(None)
+    Ok(ring)
 }
 
-fn write_index(disk: &mut impl Disk, segment: &Segment) -> io::Result<()> {
+fn write_index(disk: &mut impl Disk, segment: &Segment) -> Result<(), SpoolError> {
     let path = &segment.files.index;
-    let index = match File::options().write(true).open(path) {
-        Ok(index) => index,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(path)?,
-        Err(error) => return Err(error),
+    let mut write = || {
+        let index = match File::options().write(true).open(path) {
+            Ok(index) => index,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(path)?,
+            Err(error) => return Err(error),
+        };
+        disk.truncate(&index, 0)?;
+        disk.write_all_at(&index, segment.index_bytes(), 0)
     };
-    disk.truncate(&index, 0)?;
-    disk.write_all_at(&index, &segment.header.encode(FileKind::Index), 0)?;
-    disk.write_all_at(&index, segment.index_bytes(), FileHeader::LEN as u64)
+    write().map_err(|source| SpoolError::write(path, source))
 }

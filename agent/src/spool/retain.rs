@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use vctl_common::id::{BootId, CertSerial, SessionId};
 use vctl_common::session::{Gap, GapCause, JournalEntry};
-use vctl_common::spool::{BlockEntry, Segment, SegmentFiles, journal_lines, payload};
+use vctl_common::spool::{BlockEntry, Look, Segment, SegmentFiles, journal_lines, payload};
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
@@ -19,9 +19,8 @@ pub(super) struct Sealed {
     pub(super) files: SegmentFiles,
     pub(super) bytes: u64,
     boot_id: BootId,
-    /// Sessions with events in it, and with anything in it; sorted.
+    /// Sessions with events in it, sorted.
     with_events: Vec<Mark>,
-    marks: Vec<Mark>,
 }
 
 fn sorted(marks: impl IntoIterator<Item = Mark>) -> Vec<Mark> {
@@ -37,8 +36,10 @@ impl Sealed {
             bytes: active.bytes(),
             boot_id: active.header.boot_id(),
             with_events: sorted(active.with_events),
-            marks: sorted(active.marks),
-            files: active.files,
+            files: SegmentFiles {
+                len: active.end,
+                ..active.files
+            },
         }
     }
 
@@ -47,10 +48,9 @@ impl Sealed {
         let events = entries.iter().filter(|entry| entry.is_events());
         Self {
             files: segment.files.clone(),
-            bytes: segment.len + segment.index_bytes().len() as u64,
+            bytes: segment.files.len + segment.index_bytes().len() as u64,
             boot_id: segment.header.boot_id(),
             with_events: sorted(events.map(BlockEntry::mark)),
-            marks: sorted(entries.iter().map(BlockEntry::mark)),
         }
     }
 }
@@ -78,7 +78,8 @@ impl<D: Disk> SpoolWriter<D> {
 
     fn drop_one(&mut self) -> Result<(), SpoolError> {
         let closed = |sealed: &Sealed| {
-            let mut marks = sealed.marks.iter();
+            // Not by the journal: every head names every session that was open then.
+            let mut marks = sealed.with_events.iter();
             !marks.any(|mark| self.live.contains_key(mark))
         };
         let nth = self.sealed.iter().position(closed).unwrap_or(0);
@@ -94,7 +95,7 @@ impl<D: Disk> SpoolWriter<D> {
         let mut dropped = 0;
         let mut unattributed = 0;
         // A segment that says nothing of itself has nothing to be kept.
-        if let Ok(segment) = Segment::load(victim.files.clone())? {
+        if let Ok(segment) = Segment::load(&victim.files, Look::Index, Vec::new())? {
             let losses = losses(&segment)?;
             let counts = |loss: &Loss| loss.events.as_ref().and_then(|gap| gap.events);
             for (&mark, loss) in &losses {
@@ -141,8 +142,14 @@ impl<D: Disk> SpoolWriter<D> {
                 let relevant = |of: BootId| {
                     of == boot_id || self.sealed.iter().any(|sealed| sealed.boot_id == of)
                 };
-                let journal = loss.journal.into_iter().filter(|(_, _, of)| relevant(*of));
-                carry(kept, 0, None, boot_id, journal)?;
+                let journal = condense(loss.journal).into_iter();
+                carry(
+                    kept,
+                    0,
+                    None,
+                    boot_id,
+                    journal.filter(|(_, _, of)| relevant(*of)),
+                )?;
                 continue;
             }
             let elsewhere = self.active.with_events.contains(&mark)
@@ -161,7 +168,7 @@ impl<D: Disk> SpoolWriter<D> {
                     .or_else(|| self.live.get(&mark).map(|live| live.opened.id));
                 gap
             });
-            let (journal, gap) = merge_dropped(loss.journal, gap, victim.boot_id);
+            let (journal, gap) = merge_dropped(condense(loss.journal), gap, victim.boot_id);
             // An open session's beginning is at the head of the active segment already.
             let journal = journal
                 .into_iter()
@@ -193,7 +200,7 @@ fn losses(segment: &Segment) -> Result<HashMap<Mark, Loss>, SpoolError> {
         let Some(payload) = payload(&file, entry).map_err(failed)? else {
             continue;
         };
-        for line in journal_lines(&payload).flatten() {
+        for line in journal_lines(entry.kind(), &payload).flatten() {
             let boot_id = line.boot_id.unwrap_or(segment.header.boot_id());
             loss.id = loss.id.or(match &line.entry {
                 JournalEntry::Opened(opened) => Some(opened.id),
@@ -261,6 +268,44 @@ fn merge_dropped(
     }
     (rest, merged)
 }
+
+/// Makes many gaps of one cause into one over all their time: what is carried from segment to
+/// segment must stay small, and too much called missing is better than too little.
+fn condense(journal: Journal) -> Journal {
+    if journal.len() <= MOST_CARRIED {
+        return journal;
+    }
+    let mut condensed = Journal::new();
+    for (entry, wall, of) in journal {
+        let JournalEntry::Gap(gap) = &entry else {
+            condensed.push((entry, wall, of));
+            continue;
+        };
+        let same = condensed
+            .iter_mut()
+            .find_map(|(known, _, known_of)| match known {
+                JournalEntry::Gap(known) if known.cause == gap.cause && *known_of == of => {
+                    Some(known)
+                }
+                _ => None,
+            });
+        match same {
+            Some(known) => {
+                *known = Gap {
+                    // Numbers in between may be stored: only a time can be told of all of them.
+                    first_seq: None,
+                    last_seq: None,
+                    ..join(known, gap)
+                }
+            }
+            None => condensed.push((entry, wall, of)),
+        }
+    }
+    condensed
+}
+
+/// Journal entries of one session that are carried one by one.
+const MOST_CARRIED: usize = 256;
 
 fn carry(
     kept: &mut BatchBuilder,

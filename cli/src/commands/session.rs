@@ -77,7 +77,11 @@ pub(crate) fn run(args: &SessionArgs) -> Result<(), Stop> {
             .into());
     }
     let store = Local::open(&args.spool)?;
-    let mut screen = Screen::new();
+    let mut screen = if args.json {
+        Screen::for_programs()
+    } else {
+        Screen::for_people()
+    };
     match (args.selector, args.follow) {
         (None, false) => list(args, &store, &mut screen)?,
         (Some(selector), false) => show(args, selector, &store, &mut screen)?,

@@ -37,7 +37,8 @@ impl Local {
     /// that are open what they do from now on.
     pub(crate) fn follow(&self, selector: Option<Selector>) -> Result<Follow, CliError> {
         let mut follow = Follow {
-            follower: Follower::new(&self.reader, filter(selector)),
+            follower: Follower::new(&self.reader, filter(selector))
+                .map_err(|error| unreadable(&error))?,
             dir: self.reader.dir().to_owned(),
             open: HashMap::new(),
             ends: selector.is_some(),

@@ -97,7 +97,7 @@ fn event(stored: StoredEvent) -> Event {
     }
 }
 
-fn unreadable(error: &SpoolReadError) -> CliError {
+pub(super) fn unreadable(error: &SpoolReadError) -> CliError {
     let (exit, hint) = match io_kind(error) {
         Some(io::ErrorKind::PermissionDenied) => (
             Exit::Permission,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use vctl_common::event::{EventKind, ExecEvent, KernelEvent};
+use vctl_common::event::{EventKind, ExecEvent, Executable, KernelEvent};
 
 use super::{DIM, sanitize::text, time};
 use crate::view::timeline::{Entry, How, What};
@@ -15,6 +15,10 @@ pub(crate) fn write(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
     let event_fields = event_fields(&event.event);
     match &event.event.kind {
         EventKind::Exec(exec) | EventKind::ExecFailed { exec, .. } => {
+            // After a failed exec there is no file that runs.
+            if !exec.exe.path.is_empty() {
+                field("exe", exe_field(&exec.exe))?;
+            }
             for (name, value) in exec_fields(exec) {
                 field(name, value)?;
             }
@@ -57,23 +61,25 @@ fn event_fields(event: &KernelEvent) -> String {
     )
 }
 
-fn exec_fields(exec: &ExecEvent) -> [(&'static str, String); 7] {
-    let cut = |cut: bool| if cut { " (cut)" } else { "" };
+fn exe_field(exe: &Executable) -> String {
+    format!(
+        "{}{}, device {}:{} inode {}, links {}",
+        text(&exe.path),
+        cut(exe.path_truncated),
+        exe.device.major,
+        exe.device.minor,
+        exe.inode,
+        exe.links
+    )
+}
+
+fn cut(is_cut: bool) -> &'static str {
+    if is_cut { " (cut)" } else { "" }
+}
+
+fn exec_fields(exec: &ExecEvent) -> [(&'static str, String); 6] {
     let number = |number: Option<u32>| number.map_or_else(|| "none".to_owned(), |n| n.to_string());
-    let exe = &exec.exe;
     [
-        (
-            "exe",
-            format!(
-                "{}{}, device {}:{} inode {}, links {}",
-                text(&exe.path),
-                cut(exe.path_truncated),
-                exe.device.major,
-                exe.device.minor,
-                exe.inode,
-                exe.links
-            ),
-        ),
         ("file", text(&exec.filename)),
         ("cwd", text(&exec.cwd) + cut(exec.cwd_truncated)),
         (

@@ -184,8 +184,8 @@ proptest! {
 
     #[test]
     fn every_program_is_shown_exactly_once_whatever_claims_to_be_its_parent(history in history()) {
-        // `exe` stands once below each program.
-        let count = |page: &str| page.lines().filter(|line| line.starts_with("    exe ")).count();
+        // `cwd` stands once below each program.
+        let count = |page: &str| page.lines().filter(|line| line.starts_with("    cwd ")).count();
         let tree = page(|out| tree::write(out, &history, FULL));
         prop_assert_eq!(count(&tree), programs(&history), "{}", tree);
         let timeline = page(|out| timeline::write(out, &history, FULL));

@@ -56,8 +56,11 @@ impl Line {
             What::Failed { exec, errno, user } => {
                 line.user = Some(*user);
                 line.result = Outcome::bad(errno_name(*errno));
-                line.exec(exec);
-                line.notes.push("not executed".to_owned());
+                line.what = command(exec);
+                // Which file: a search along PATH is one attempt for each directory.
+                let file = sanitize::command([&exec.filename]);
+                line.notes.push(format!("not executed: {file}"));
+                line.notes.extend(oddities(exec));
             }
             What::ForkEnded(exit) => {
                 line.ended(exit);
@@ -67,7 +70,8 @@ impl Line {
             What::Moved { moved, by } => line.moved(moved, *by),
             What::Hole(_) => return None,
         }
-        line.notes.extend(entry.inferred().map(inferred));
+        line.notes
+            .extend(doubt(event.attribution).map(str::to_owned));
         Some(line)
     }
 
@@ -83,9 +87,11 @@ impl Line {
         write!(
             out,
             "{DIM}{time:12}{DIM:#} {pid:>7}  {user_style}{user:10}{user_style:#} \
-             {style}{text:10}{style:#} {DIM}{duration:>6}{DIM:#}  {DIM}{}{DIM:#}",
-            self.prefix
+             {style}{text:10}{style:#} {DIM}{duration:>6}{DIM:#}  "
         )?;
+        if !self.prefix.is_empty() {
+            write!(out, "{DIM}{}{DIM:#}", self.prefix)?;
+        }
 
         let notes = self.notes.join(", ");
         let what = match layout.width {
@@ -152,6 +158,7 @@ impl Line {
 
     fn exec(&mut self, exec: &ExecEvent) {
         self.what = command(exec);
+        self.notes.extend(executable(exec));
         self.notes.extend(oddities(exec));
     }
 
@@ -209,11 +216,9 @@ pub(crate) fn command(exec: &ExecEvent) -> String {
     sanitize::command(&exec.argv)
 }
 
-fn oddities(exec: &ExecEvent) -> Vec<String> {
+/// Returns what argv does not tell of the file that runs.
+fn executable(exec: &ExecEvent) -> Vec<String> {
     let mut notes = Vec::new();
-    if exec.argv.is_empty() {
-        notes.push("no argv".to_owned());
-    }
     if exec.script {
         notes.push(format!(
             "script {} run by {}",
@@ -223,20 +228,29 @@ fn oddities(exec: &ExecEvent) -> Vec<String> {
     } else if let Some(program) = other_name(exec) {
         notes.push(format!("program {program}"));
     }
+    if exec.exe.memfd {
+        notes.push("memfd".to_owned());
+    }
+    if exec.exe.deleted {
+        notes.push("deleted".to_owned());
+    }
+    notes
+}
+
+/// Returns what is unusual about the exec itself.
+fn oddities(exec: &ExecEvent) -> Vec<String> {
     let flags = [
-        (exec.exe.memfd, "memfd"),
-        (exec.exe.deleted, "deleted"),
+        (exec.argv.is_empty(), "no argv"),
         (exec.redacted, "secrets masked"),
         (exec.argv_fault, "a part of argv was unreadable"),
         (exec.other_audit_session, "other audit session"),
         (exec.other_cgroup, "in another session's cgroup"),
     ];
-    notes.extend(
-        flags
-            .iter()
-            .filter(|(set, _)| *set)
-            .map(|(_, note)| (*note).to_owned()),
-    );
+    let mut notes: Vec<String> = flags
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, note)| (*note).to_owned())
+        .collect();
     if exec.argv_truncated {
         notes.push(format!("argv cut, it had {} bytes", exec.argv_true_len));
     }
@@ -255,11 +269,12 @@ fn other_name(exec: &ExecEvent) -> Option<String> {
         .then(|| sanitize::command([&exec.exe.path]))
 }
 
-fn inferred(attribution: Attribution) -> String {
+/// Returns what is not certain about whose process it is.
+fn doubt(attribution: Attribution) -> Option<&'static str> {
     match attribution {
-        Attribution::Lineage => String::new(),
-        Attribution::AuditSession => "inferred: audit session".to_owned(),
-        Attribution::ProcessTree => "inferred: process tree".to_owned(),
-        Attribution::Unattributed => "unattributed".to_owned(),
+        Attribution::Lineage => None,
+        Attribution::AuditSession => Some("inferred: audit session"),
+        Attribution::ProcessTree => Some("inferred: process tree"),
+        Attribution::Unattributed => Some("unattributed"),
     }
 }

@@ -44,18 +44,28 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(crate) fn new() -> Self {
+    /// For pages: colours are taken away where they are not wanted.
+    pub(crate) fn for_people() -> Self {
+        let choice = AutoStream::choice(&io::stdout());
+        Self::new(match choice {
+            // Buffered twice: stripping costs by the call, and `AutoStream` itself would call the
+            // kernel for every piece between two colours.
+            ColorChoice::Never => |out| Box::new(buffered(StripStream::new(out))),
+            _ => |out| out,
+        })
+    }
+
+    /// For JSON, which has no colours to take away.
+    pub(crate) fn for_programs() -> Self {
+        Self::new(|out| out)
+    }
+
+    fn new(wrap: fn(Box<dyn Write>) -> Box<dyn Write>) -> Self {
         let stdout = io::stdout().lock();
-        let is_terminal = stdout.is_terminal();
-        let choice = AutoStream::choice(&stdout);
-        // `AutoStream` itself would write to stdout line by line, and between them colour by
-        // colour: a thousand system calls where ten do.
-        let buffered: Box<dyn Write> = Box::new(BufWriter::with_capacity(64 * 1024, stdout));
-        let out = match choice {
-            ColorChoice::Never => Box::new(StripStream::new(buffered)),
-            _ => buffered,
-        };
-        Self { out, is_terminal }
+        Self {
+            is_terminal: stdout.is_terminal(),
+            out: wrap(Box::new(buffered(stdout))),
+        }
     }
 
     pub(crate) fn layout(&self, full: bool) -> Layout {
@@ -75,4 +85,8 @@ impl Write for Screen {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+fn buffered<W: Write>(out: W) -> BufWriter<W> {
+    BufWriter::with_capacity(64 * 1024, out)
 }

@@ -28,11 +28,10 @@ const BETWEEN: usize = 2;
 pub(crate) fn write(out: &mut dyn Write, sessions: &[Listed], layout: Layout) -> io::Result<()> {
     let rows: Vec<[String; 9]> = sessions.iter().map(row).collect();
     let widths = fit(widths(&rows), layout.width);
-    write!(out, "{BOLD}")?;
-    write_row(out, &NAMES.map(str::to_owned), &widths)?;
-    write!(out, "{BOLD:#}")?;
+    let names = line(&NAMES.map(str::to_owned), &widths);
+    writeln!(out, "{BOLD}{names}{BOLD:#}")?;
     for row in &rows {
-        write_row(out, row, &widths)?;
+        writeln!(out, "{}", line(row, &widths))?;
     }
     Ok(())
 }
@@ -113,17 +112,16 @@ fn fit(mut widths: [usize; 9], width: Option<usize>) -> [usize; 9] {
     widths
 }
 
-fn write_row(out: &mut dyn Write, row: &[String; 9], widths: &[usize; 9]) -> io::Result<()> {
-    let last = row.len() - 1;
-    for (column, (cell, &width)) in row.iter().zip(widths).enumerate() {
+fn line(row: &[String; 9], widths: &[usize; 9]) -> String {
+    let mut line = String::new();
+    let mut owed = 0;
+    for (cell, &width) in row.iter().zip(widths) {
+        line.extend(std::iter::repeat_n(' ', owed));
         let cell = sanitize::fit(cell, width);
-        write!(out, "{cell}")?;
-        if column < last {
-            let blanks = width.saturating_sub(cell.width()) + BETWEEN;
-            write!(out, "{:blanks$}", "")?;
-        }
+        owed = width.saturating_sub(cell.width()) + BETWEEN;
+        line += &cell;
     }
-    writeln!(out)
+    line
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use vctl_common::event::{Attribution, CgroupMoveEvent, EventKind, ExecEvent, ExitEvent};
+use vctl_common::event::{CgroupMoveEvent, EventKind, ExecEvent, ExitEvent};
 use vctl_common::id::ProcessId;
 use vctl_common::time::BootNs;
 
@@ -157,12 +157,6 @@ impl Entry<'_> {
     /// Says whether the entry is worth a line unless everything is asked for.
     pub(crate) fn is_essential(&self) -> bool {
         !matches!(self.what, What::ForkEnded(_))
-    }
-
-    /// Returns how the session's ownership was rebuilt, `None` when the mark was handed on.
-    pub(crate) fn inferred(&self) -> Option<Attribution> {
-        let attribution = self.event?.event.attribution;
-        (attribution != Attribution::Lineage).then_some(attribution)
     }
 }
 

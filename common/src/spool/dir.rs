@@ -29,14 +29,21 @@ pub struct SegmentFiles {
     pub number: u64,
     pub segment: PathBuf,
     pub index: PathBuf,
+    /// Bytes the segment had when it was listed.
+    pub len: u64,
 }
 
 impl SegmentFiles {
     pub fn new(dir: &Path, number: u64) -> Self {
+        Self::of_len(dir, number, 0)
+    }
+
+    fn of_len(dir: &Path, number: u64, len: u64) -> Self {
         Self {
             number,
             segment: dir.join(format!("{number:016x}.seg")),
             index: dir.join(format!("{number:016x}.idx")),
+            len,
         }
     }
 }
@@ -67,7 +74,7 @@ pub fn list(dir: &Path) -> Result<Listing, DirError> {
         return Err(DirError::NotADirectory { path: dir.into() });
     }
     let mut listing = Listing::default();
-    let (mut segments, mut indexes) = (Vec::new(), Vec::new());
+    let mut indexes = Vec::new();
     for entry in fs::read_dir(dir).map_err(unreadable(dir))? {
         let entry = entry.map_err(unreadable(dir))?;
         let path = entry.path();
@@ -76,23 +83,28 @@ pub fn list(dir: &Path) -> Result<Listing, DirError> {
             listing.foreign.push(path);
             continue;
         };
-        match fs::symlink_metadata(&path) {
-            Ok(file) => check_file(&path, &file, &meta)?,
+        let file = match fs::symlink_metadata(&path) {
+            Ok(file) => file,
             // Dropped by the agent since the directory was read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(unreadable(&path)(error)),
-        }
+        };
+        check_file(&path, &file, &meta)?;
         match extension {
-            "seg" => segments.push(number),
+            "seg" => listing
+                .segments
+                .push(SegmentFiles::of_len(dir, number, file.len())),
             _ => indexes.push(number),
         }
     }
-    segments.sort_unstable();
-    indexes.retain(|number| segments.binary_search(number).is_err());
-    listing.segments = segments
-        .into_iter()
-        .map(|number| SegmentFiles::new(dir, number))
-        .collect();
+    listing.segments.sort_unstable_by_key(|files| files.number);
+    let has_segment = |number: &u64| {
+        let segments = &listing.segments;
+        segments
+            .binary_search_by_key(number, |files| files.number)
+            .is_ok()
+    };
+    indexes.retain(|number| !has_segment(number));
     listing.orphan_indexes = indexes
         .into_iter()
         .map(|number| SegmentFiles::new(dir, number))
@@ -123,5 +135,32 @@ fn check_file(path: &Path, file: &Metadata, dir: &Metadata) -> Result<(), DirErr
         })
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_names_the_agent_gives_are_segments() {
+        assert_eq!(parse_name("00000000000000ff.seg"), Some((255, "seg")));
+        assert_eq!(parse_name("ffffffffffffffff.idx"), Some((u64::MAX, "idx")));
+        for other in [
+            "00000000000000FF.seg",
+            "0000000000000ff.seg",
+            "+0000000000000ff.seg",
+            "00000000000000ff.seg.tmp",
+            "00000000000000ff",
+            ".seg",
+        ] {
+            assert_eq!(parse_name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_spool_that_is_not_there_is_an_error_that_names_it() {
+        let error = list(Path::new("/nonexistent/spool")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read `/nonexistent/spool`");
     }
 }

@@ -3,11 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::block::{BlockEntry, BlockKind};
 use super::dir;
-use super::format::{BlockEntry, BlockKind};
 use super::journal::journal_lines;
 use super::reader::{Filter, SpoolReadError, SpoolReader};
-use super::segment::{Segment, payload};
+use super::segment::{Look, Segment, payload};
 use super::timeline::{StoredEvent, records};
 use crate::event;
 use crate::id::BootId;
@@ -48,16 +48,27 @@ pub struct Follower {
 
 impl Follower {
     /// Follows what comes after what `reader` has seen: nothing twice, nothing left out.
-    pub fn new(reader: &SpoolReader, filter: Filter) -> Self {
-        let last = reader.segments().last();
-        Self {
+    ///
+    /// # Errors
+    /// The newest segment cannot be read.
+    pub fn new(reader: &SpoolReader, filter: Filter) -> Result<Self, SpoolReadError> {
+        let mut follower = Self {
             dir: reader.dir().to_owned(),
             filter,
-            number: last.map_or(0, |segment| segment.files.number),
-            end: last.map_or(0, |segment| segment.end),
-            len: last.map_or(0, |segment| segment.end),
-            damage: last.map_or_else(Vec::new, |segment| segment.damage.clone()),
+            number: 0,
+            end: 0,
+            len: 0,
+            damage: Vec::new(),
+        };
+        if let Some(files) = reader.segments().last() {
+            follower.number = files.number;
+            if let Ok(segment) = Segment::load(files, Look::Index, Vec::new())? {
+                follower.end = segment.end;
+                follower.len = segment.files.len;
+                follower.damage = segment.damage;
+            }
         }
+        Ok(follower)
     }
 
     /// Returns what is new, in the order in which it was written.
@@ -67,24 +78,21 @@ impl Follower {
     pub fn poll(&mut self) -> Result<Vec<Followed>, SpoolReadError> {
         let mut news = Vec::new();
         for files in dir::list(&self.dir)?.segments {
-            if files.number < self.number {
+            let seen = files.number == self.number && files.len == self.len;
+            if files.number < self.number || seen {
                 continue;
             }
-            let len = std::fs::metadata(&files.segment).map_or(0, |meta| meta.len());
-            if files.number == self.number && len == self.len {
-                continue;
-            }
-            let Ok(segment) = Segment::load(files)? else {
+            let Ok(segment) = Segment::load(&files, Look::Index, Vec::new())? else {
                 continue;
             };
-            if segment.files.number != self.number {
-                self.number = segment.files.number;
+            if files.number != self.number {
+                self.number = files.number;
                 self.end = 0;
                 self.damage.clear();
             }
             self.read_on(&segment, &mut news)?;
             self.end = segment.end;
-            self.len = segment.len;
+            self.len = files.len;
         }
         Ok(news)
     }
@@ -129,17 +137,19 @@ impl Follower {
                 Some(payload) => {
                     let boot_id = segment.header.boot_id();
                     let wall = entry.wall_offset();
-                    news.extend(journal_lines(&payload).map(|line| match line {
-                        Ok(line) => Followed::Journal {
-                            entry: line.entry,
-                            boot_id: line.boot_id.unwrap_or(boot_id),
-                            wall,
-                        },
-                        Err(_) => Followed::Damaged {
-                            mark: entry.mark(),
-                            events: None,
-                        },
-                    }));
+                    news.extend(
+                        journal_lines(entry.kind(), &payload).map(|line| match line {
+                            Ok(line) => Followed::Journal {
+                                entry: line.entry,
+                                boot_id: line.boot_id.unwrap_or(boot_id),
+                                wall,
+                            },
+                            Err(_) => Followed::Damaged {
+                                mark: entry.mark(),
+                                events: None,
+                            },
+                        }),
+                    );
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::block::BlockKind;
 use crate::id::BootId;
 use crate::session::JournalEntry;
 
@@ -46,16 +47,57 @@ pub fn write_journal_line(
 }
 
 /// Returns the entries of a journal block; a line that is none is `Err`.
+///
+/// Only carried entries can be of another boot, and only they cost a second look for it.
 pub fn journal_lines(
+    kind: Option<BlockKind>,
     payload: &[u8],
 ) -> impl Iterator<Item = Result<JournalLine, serde_json::Error>> {
     payload
         .split(|&b| b == b'\n')
         .filter(|line| !line.is_empty())
-        .map(|line| {
+        .map(move |line| {
             Ok(JournalLine {
                 entry: serde_json::from_slice(line)?,
-                boot_id: serde_json::from_slice::<OtherBoot>(line)?.boot_id,
+                boot_id: match kind {
+                    Some(BlockKind::CarriedJournal) => {
+                        serde_json::from_slice::<OtherBoot>(line)?.boot_id
+                    }
+                    _ => None,
+                },
             })
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Gap, GapCause};
+    use crate::time::BootNs;
+
+    #[test]
+    fn a_carried_line_keeps_its_boot_and_a_spoilt_one_costs_no_other() {
+        let entry = JournalEntry::Gap(Gap {
+            session: None,
+            cause: GapCause::ProbeAway,
+            events: None,
+            first_seq: Some(u64::MAX),
+            last_seq: None,
+            cpu: None,
+            from: BootNs(1),
+            to: BootNs(u64::MAX),
+        });
+        let boot_id: BootId = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+        let mut payload = Vec::new();
+        write_journal_line(&mut payload, &entry, Some(boot_id)).unwrap();
+        payload.extend_from_slice(b"{\"entry\":\"of a later version\"}\n");
+        write_journal_line(&mut payload, &entry, None).unwrap();
+        let lines: Vec<_> = journal_lines(Some(BlockKind::CarriedJournal), &payload).collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[1].is_err());
+        for (line, boot_id) in [(&lines[0], Some(boot_id)), (&lines[2], None)] {
+            let line = line.as_ref().unwrap();
+            assert_eq!((&line.entry, line.boot_id), (&entry, boot_id));
+        }
+    }
 }

@@ -34,25 +34,25 @@
 //!
 //! [`GapCause::SpoolDamaged`]: crate::session::GapCause::SpoolDamaged
 
-mod dir;
-mod format;
+mod header;
+mod block;
 mod journal;
+mod dir;
 mod scan;
 mod segment;
+mod record;
 mod reader;
 mod timeline;
 mod completeness;
 mod follow;
 
+pub use block::{BatchHeader, BlockEntry, BlockFacts, BlockKind, BlockPlace, RingPosition};
 pub use completeness::{Completeness, Hole, completeness};
 pub use dir::{DirError, Listing, SegmentFiles, list};
 pub use follow::{Followed, Follower};
-pub use format::{
-    BatchHeader, BlockEntry, BlockFacts, BlockKind, BlockPlace, FileHeader, FileKind, HeaderError,
-    RingPosition, VERSION,
-};
+pub use header::{FileHeader, FileKind, HeaderError, VERSION};
 pub use journal::{JournalLine, journal_lines, write_journal_line};
-pub use reader::{Filter, SessionRecord, SpoolReadError, SpoolReader};
-
-pub use segment::{Segment, Unloaded, payload};
+pub use reader::{Filter, SpoolReadError, SpoolReader};
+pub use record::{Nameless, SessionRecord};
+pub use segment::{Look, Segment, Unloaded, payload};
 pub use timeline::{StoredEvent, Timeline};

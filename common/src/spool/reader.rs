@@ -5,16 +5,16 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use super::dir::{self, DirError};
-use super::format::{BlockEntry, BlockKind, VERSION};
+use super::block::{BlockEntry, BlockKind};
+use super::dir::{self, DirError, SegmentFiles};
+use super::header::VERSION;
 use super::journal::journal_lines;
+use super::record::{Draft, Nameless, SessionRecord};
 use super::scan::unreadable;
-use super::segment::{Segment, Unloaded, payload};
+use super::segment::{Look, Segment, Unloaded, payload};
 use crate::id::{BootId, CertSerial, SessionId};
-use crate::session::{CloseReason, Gap, JournalEntry, SessionClosed, SessionOpened};
-use crate::time::{BootNs, WallOffset};
+use crate::session::{Gap, JournalEntry};
 use crate::wire::Mark;
 
 #[derive(Debug, thiserror::Error)]
@@ -52,89 +52,34 @@ pub enum Filter {
     Id(SessionId),
 }
 
-/// What the journal says of one session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionRecord {
-    pub opened: SessionOpened,
-    pub closed: Option<SessionClosed>,
-    /// Those of the session, and those of nobody in particular from its time.
-    pub gaps: Vec<Gap>,
-    pub boot_id: BootId,
-    pub host: String,
-    /// As the clocks stood when the session was opened.
-    pub wall: WallOffset,
-    /// As the clocks stood when it was closed.
-    pub closed_wall: Option<WallOffset>,
-    /// Events in the spool.
-    pub stored: u64,
-    /// When the last of them happened.
-    pub last_at: Option<BootNs>,
-    /// The highest session sequence number among them.
-    pub last_seq: u64,
-}
-
-impl SessionRecord {
-    pub fn serial(&self) -> Option<CertSerial> {
-        serial_of(&self.opened)
-    }
-
-    pub fn opened_at(&self) -> SystemTime {
-        self.wall.wall_time(self.opened.opened_at)
-    }
-
-    pub fn closed_at(&self) -> Option<SystemTime> {
-        let closed = self.closed.as_ref()?;
-        Some(self.closed_wall.unwrap_or(self.wall).wall_time(closed.at))
-    }
-}
-
-fn serial_of(opened: &SessionOpened) -> Option<CertSerial> {
-    opened.auth.certificate.as_ref()?.serial
-}
-
 /// A spool as it was at one moment.
 #[derive(Debug)]
 pub struct SpoolReader {
-    pub(super) dir: PathBuf,
-    pub(super) segments: Vec<Segment>,
-    damage: Vec<Gap>,
+    dir: PathBuf,
+    segments: Vec<SegmentFiles>,
     bytes_read: Cell<u64>,
 }
 
 impl SpoolReader {
-    /// Reads the indexes of all segments. Needs no agent and disturbs none.
+    /// Looks at what there is. Needs no agent and disturbs none.
     ///
     /// # Errors
-    /// The directory or a file in it is not as the agent leaves it, or newer than this reader.
-    /// Damage inside the files is no error: it becomes gaps.
+    /// The directory or a file in it is not as the agent leaves it. Damage inside the files is no
+    /// error: it becomes gaps.
     pub fn open(dir: &Path) -> Result<Self, SpoolReadError> {
-        let mut segments = Vec::new();
-        let mut damage = Vec::new();
-        for files in dir::list(dir)?.segments {
-            match Segment::load(files)? {
-                Ok(segment) => segments.push(segment),
-                Err(Unloaded::Gone) => {}
-                Err(Unloaded::Damaged(gap)) => damage.push(gap),
-            }
-        }
-        Ok(Self::of(dir, segments, damage))
-    }
-
-    /// Returns a reader of segments that are loaded already, oldest first.
-    pub fn of(dir: &Path, segments: Vec<Segment>, damage: Vec<Gap>) -> Self {
-        Self {
+        Ok(Self {
             dir: dir.to_owned(),
-            bytes_read: Cell::new(segments.iter().map(|segment| segment.bytes_read).sum()),
-            segments,
-            damage,
-        }
+            segments: dir::list(dir)?.segments,
+            bytes_read: Cell::new(0),
+        })
     }
 
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    pub fn segments(&self) -> &[Segment] {
+    /// Oldest first, as long as they were when the spool was opened.
+    pub fn segments(&self) -> &[SegmentFiles] {
         &self.segments
     }
 
@@ -143,196 +88,259 @@ impl SpoolReader {
         self.bytes_read.get()
     }
 
-    pub(super) fn block(&self, file: &File, entry: &BlockEntry) -> io::Result<Option<Vec<u8>>> {
-        self.bytes_read
-            .set(self.bytes_read.get() + entry.len() as u64);
-        payload(file, entry)
-    }
-
     /// Returns the sessions that match, newest first.
     ///
     /// # Errors
-    /// A segment cannot be read at all.
+    /// A segment cannot be read at all, or is newer than this reader.
     pub fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRecord>, SpoolReadError> {
-        let wanted = self.wanted(filter);
-        let wanted = |mark: Mark| wanted.as_ref().is_none_or(|marks| marks.contains(&mark));
-        let mut drafts: HashMap<Mark, Draft> = HashMap::new();
-        let mut host_wide: Vec<(Option<BootId>, Gap)> = Vec::new();
-        host_wide.extend(self.damage.iter().map(|gap| (None, gap.clone())));
-        for segment in &self.segments {
-            let boot_id = segment.header.boot_id();
-            host_wide.extend(segment.damage.iter().map(|g| (Some(boot_id), g.clone())));
-            let mut file = None;
-            for entry in segment.entries() {
-                let mark = entry.mark();
-                if !wanted(mark) && mark != 0 {
-                    continue;
+        Ok(self.lookup(filter)?.finish())
+    }
+
+    /// Returns those of the sessions with these marks whose beginning can be read, newest first.
+    ///
+    /// # Errors
+    /// As `sessions`.
+    pub fn sessions_of(&self, marks: Vec<Mark>) -> Result<Vec<SessionRecord>, SpoolReadError> {
+        Ok(self.drafts(&mut Wanted::marks(marks, None))?.finish())
+    }
+
+    /// Returns what damage has left of sessions whose beginning cannot be read any more: that they
+    /// were there, but not whose they were.
+    ///
+    /// # Errors
+    /// As `sessions`.
+    pub fn nameless(&self, filter: &Filter) -> Result<Vec<Nameless>, SpoolReadError> {
+        let drafts = self.lookup(filter)?.by_mark.into_iter();
+        let nameless = drafts.filter(|(mark, draft)| *mark != 0 && draft.opened.is_none());
+        let mut nameless: Vec<_> = nameless
+            .map(|(mark, draft)| Nameless {
+                mark,
+                serial: draft.serial,
+                stored: draft.stored,
+                last_at: draft.last_at,
+            })
+            .collect();
+        nameless.sort_by_key(|session| session.mark);
+        Ok(nameless)
+    }
+
+    fn lookup(&self, filter: &Filter) -> Result<Drafts, SpoolReadError> {
+        let mut wanted = match filter {
+            Filter::All => Wanted::All,
+            Filter::Id(id) => Wanted::marks(vec![id.mark()], None),
+            Filter::Serial(serial) => Wanted::marks(Vec::new(), Some(*serial)),
+        };
+        let drafts = self.drafts(&mut wanted)?;
+        match wanted {
+            // What was carried over is later than what it belongs to: look for that again.
+            Wanted::Marks {
+                marks,
+                missed: true,
+                ..
+            } => self.drafts(&mut Wanted::marks(marks, None)),
+            _ => Ok(drafts),
+        }
+    }
+
+    fn drafts(&self, wanted: &mut Wanted) -> Result<Drafts, SpoolReadError> {
+        let mut drafts = Drafts::default();
+        self.each_segment(
+            |_| true,
+            |segment| match segment {
+                Err(gap) => {
+                    drafts.host_wide.push((None, gap));
+                    Ok(())
                 }
-                if entry.is_events() && mark != 0 {
-                    drafts.entry(mark).or_default().stores(entry);
+                Ok(segment) => {
+                    let boot_id = Some(segment.header.boot_id());
+                    let damage = segment.damage.iter().map(|gap| (boot_id, gap.clone()));
+                    drafts.host_wide.extend(damage);
+                    self.learn_segment(segment, wanted, &mut drafts)
                 }
-                if !entry.is_journal() {
-                    continue;
+            },
+        )?;
+        Ok(drafts)
+    }
+
+    /// Loads the segments that `matches`, one after another into the same memory.
+    pub(super) fn each_segment(
+        &self,
+        matches: impl Fn(&SegmentFiles) -> bool,
+        mut visit: impl FnMut(Result<&Segment, Gap>) -> Result<(), SpoolReadError>,
+    ) -> Result<(), SpoolReadError> {
+        let mut buffer = Vec::new();
+        for files in self.segments.iter().filter(|files| matches(files)) {
+            match Segment::load(files, Look::Index, std::mem::take(&mut buffer))? {
+                Ok(segment) => {
+                    self.count(segment.bytes_read);
+                    visit(Ok(&segment))?;
+                    buffer = segment.into_buffer();
                 }
-                let draft = drafts.entry(mark).or_default();
-                let Some(payload) = self.journal_block(segment, &mut file, entry)? else {
-                    let gap = unreadable(entry.first_at(), entry.last_at());
-                    if mark == 0 {
-                        host_wide.push((Some(boot_id), gap));
-                    } else {
-                        draft.gaps.push(gap);
-                    }
-                    continue;
-                };
-                for line in journal_lines(&payload) {
-                    let Ok(line) = line else {
-                        draft
-                            .gaps
-                            .push(unreadable(entry.first_at(), entry.last_at()));
-                        continue;
-                    };
-                    let boot_id = line.boot_id.unwrap_or(boot_id);
-                    match line.entry {
-                        JournalEntry::Gap(gap) if gap.session.is_none() => {
-                            host_wide.push((Some(boot_id), gap));
-                        }
-                        of_session => draft.learn(of_session, segment, boot_id, entry),
-                    }
-                }
+                Err(Unloaded::Gone) => {}
+                Err(Unloaded::Damaged(gap)) => visit(Err(gap))?,
             }
         }
-        let mut sessions: Vec<_> = drafts.into_values().filter_map(Draft::finish).collect();
-        for session in &mut sessions {
-            session.take_host_wide(&host_wide);
-        }
-        sessions.sort_by_key(|s| std::cmp::Reverse((s.opened_at(), s.opened.id)));
-        Ok(sessions)
+        Ok(())
     }
 
-    /// Returns the marks a filter means, `None` for all.
-    fn wanted(&self, filter: &Filter) -> Option<Vec<Mark>> {
-        let serial = match filter {
-            Filter::All => return None,
-            Filter::Id(id) => return Some(vec![id.mark()]),
-            Filter::Serial(serial) => *serial,
-        };
-        let entries = self.segments.iter().flat_map(Segment::entries);
-        let mut marks: Vec<_> = entries
-            .filter(|entry| entry.serial() == Some(serial) && entry.mark() != 0)
-            .map(BlockEntry::mark)
-            .collect();
-        marks.sort_unstable();
-        marks.dedup();
-        Some(marks)
-    }
-
-    /// Reads a journal block; `None` when it is damaged, or was dropped with its segment.
-    fn journal_block(
+    fn learn_segment(
         &self,
         segment: &Segment,
-        file: &mut Option<File>,
-        entry: &BlockEntry,
-    ) -> Result<Option<Vec<u8>>, SpoolReadError> {
-        let failed = |source| SpoolReadError::read(&segment.files.segment, source);
-        let file = match file {
+        wanted: &mut Wanted,
+        drafts: &mut Drafts,
+    ) -> Result<(), SpoolReadError> {
+        let mut blocks = Blocks::new(self, segment);
+        for entry in segment.entries() {
+            if !wanted.takes(entry) {
+                continue;
+            }
+            let draft = drafts.by_mark.entry(entry.mark()).or_default();
+            draft.in_segment(segment.files.number);
+            draft.serial = draft.serial.or(entry.serial());
+            if entry.is_events() {
+                draft.stores(entry);
+            }
+            if !entry.is_journal() {
+                continue;
+            }
+            let lost = || unreadable(entry.first_at(), entry.last_at());
+            let mut damaged = Vec::new();
+            match blocks.payload(entry)? {
+                Block::Whole(payload) => {
+                    for line in journal_lines(entry.kind(), &payload) {
+                        let Ok(line) = line else {
+                            damaged.push(lost());
+                            continue;
+                        };
+                        let boot_id = line.boot_id.unwrap_or(segment.header.boot_id());
+                        match line.entry {
+                            JournalEntry::Gap(gap) if gap.session.is_none() => {
+                                drafts.host_wide.push((Some(boot_id), gap));
+                            }
+                            of_session => draft.learn(of_session, segment, boot_id, entry),
+                        }
+                    }
+                }
+                Block::Damaged => damaged.push(lost()),
+                Block::Dropped => {}
+            }
+            if entry.mark() == 0 {
+                let boot_id = Some(segment.header.boot_id());
+                let damaged = damaged.into_iter().map(|gap| (boot_id, gap));
+                drafts.host_wide.extend(damaged);
+            } else {
+                draft.gaps.append(&mut damaged);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, bytes: u64) {
+        self.bytes_read.set(self.bytes_read.get() + bytes);
+    }
+}
+
+/// The payloads of one segment, which is opened when the first of them is wanted.
+pub(super) struct Blocks<'a> {
+    reader: &'a SpoolReader,
+    segment: &'a Segment,
+    file: Option<File>,
+}
+
+pub(super) enum Block {
+    Whole(Vec<u8>),
+    Damaged,
+    /// The agent has dropped the segment since the spool was opened.
+    Dropped,
+}
+
+impl<'a> Blocks<'a> {
+    pub(super) fn new(reader: &'a SpoolReader, segment: &'a Segment) -> Self {
+        Self {
+            reader,
+            segment,
+            file: None,
+        }
+    }
+
+    pub(super) fn payload(&mut self, entry: &BlockEntry) -> Result<Block, SpoolReadError> {
+        let failed = |source| SpoolReadError::read(&self.segment.files.segment, source);
+        let file = match &mut self.file {
             Some(file) => file,
-            None => match segment.open() {
-                Ok(opened) => file.insert(opened),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            none => match self.segment.open() {
+                Ok(opened) => none.insert(opened),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Block::Dropped),
                 Err(source) => return Err(failed(source)),
             },
         };
-        self.block(file, entry).map_err(failed)
+        self.reader.count(entry.len() as u64);
+        let payload = payload(file, entry).map_err(failed)?;
+        Ok(payload.map_or(Block::Damaged, Block::Whole))
     }
 }
 
-/// A session while its journal is being read.
-#[derive(Default)]
-struct Draft {
-    opened: Option<(SessionOpened, BootId, WallOffset)>,
-    closed: Option<(SessionClosed, BootId, WallOffset)>,
-    host: String,
-    gaps: Vec<Gap>,
-    stored: u64,
-    last_at: Option<BootNs>,
-    last_seq: u64,
+/// Which entries a lookup takes.
+enum Wanted {
+    All,
+    Marks {
+        /// Sorted.
+        marks: Vec<Mark>,
+        serial: Option<CertSerial>,
+        /// A session was met first in something else than its beginning.
+        missed: bool,
+    },
 }
 
-impl Draft {
-    fn stores(&mut self, entry: &BlockEntry) {
-        self.stored += entry.count();
-        self.last_at = self.last_at.max(Some(entry.last_at()));
-        self.last_seq = self.last_seq.max(entry.last_seq());
-    }
-
-    /// The last word counts: what is carried to the next segment is as it was known then.
-    fn learn(
-        &mut self,
-        entry: JournalEntry,
-        segment: &Segment,
-        boot_id: BootId,
-        block: &BlockEntry,
-    ) {
-        let wall = block.wall_offset();
-        match entry {
-            JournalEntry::Opened(opened) => {
-                // A carried copy has the wall offset it was first written with.
-                let wall = match self.opened {
-                    Some((_, _, first)) if block.kind() == Some(BlockKind::Journal) => first,
-                    _ => wall,
-                };
-                self.opened = Some((*opened, boot_id, wall));
-                self.host = segment.header.host();
-            }
-            JournalEntry::Closed(closed) => self.closed = Some((closed, boot_id, wall)),
-            JournalEntry::Gap(gap) => {
-                if !self.gaps.contains(&gap) {
-                    self.gaps.push(gap);
-                }
-            }
+impl Wanted {
+    fn marks(mut marks: Vec<Mark>, serial: Option<CertSerial>) -> Self {
+        marks.sort_unstable();
+        Self::Marks {
+            marks,
+            serial,
+            missed: false,
         }
     }
 
-    fn finish(self) -> Option<SessionRecord> {
-        let (opened, boot_id, wall) = self.opened?;
-        let (closed, closed_wall) = match self.closed {
-            // Found to be over by a later boot, in the clock of its own.
-            Some((closed, in_boot, _))
-                if in_boot != boot_id || closed.reason == CloseReason::HostRebooted =>
-            {
-                (Some(closed), None)
-            }
-            Some((closed, _, wall)) => (Some(closed), Some(wall)),
-            None => (None, None),
+    fn takes(&mut self, entry: &BlockEntry) -> bool {
+        let Self::Marks {
+            marks,
+            serial,
+            missed,
+        } = self
+        else {
+            return entry.mark() != 0 || entry.is_journal();
         };
-        let mut gaps = self.gaps;
-        for gap in &mut gaps {
-            gap.session = Some(opened.id);
+        let mark = entry.mark();
+        if mark == 0 {
+            // Gaps of nobody in particular concern everybody.
+            return entry.is_journal();
         }
-        Some(SessionRecord {
-            opened,
-            closed,
-            gaps,
-            boot_id,
-            host: self.host,
-            wall,
-            closed_wall,
-            stored: self.stored,
-            last_at: self.last_at,
-            last_seq: self.last_seq,
-        })
+        let Err(place) = marks.binary_search(&mark) else {
+            return true;
+        };
+        let found = serial.is_some() && entry.serial() == *serial;
+        if found {
+            marks.insert(place, mark);
+            *missed |= entry.kind() != Some(BlockKind::Journal);
+        }
+        found
     }
 }
 
-impl SessionRecord {
-    fn take_host_wide(&mut self, gaps: &[(Option<BootId>, Gap)]) {
-        let opened = self.opened.opened_at;
-        let closed = self.closed.as_ref().map_or(BootNs(u64::MAX), |c| c.at);
-        let mine = gaps.iter().filter(|(boot_id, gap)| {
-            boot_id.is_none_or(|boot_id| boot_id == self.boot_id)
-                && gap.from <= closed
-                && gap.to >= opened
-        });
-        self.gaps.extend(mine.map(|(_, gap)| gap.clone()));
+#[derive(Default)]
+struct Drafts {
+    by_mark: HashMap<Mark, Draft>,
+    host_wide: Vec<(Option<BootId>, Gap)>,
+}
+
+impl Drafts {
+    fn finish(self) -> Vec<SessionRecord> {
+        let drafts = self.by_mark.into_values();
+        let mut sessions: Vec<_> = drafts.filter_map(Draft::finish).collect();
+        for session in &mut sessions {
+            session.take_host_wide(&self.host_wide);
+        }
+        sessions.sort_by_cached_key(|s| std::cmp::Reverse((s.opened_at(), s.opened.id)));
+        sessions
     }
 }

@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use zerocopy::FromBytes;
 
-use super::format::{BatchHeader, BlockEntry, BlockKind, FileHeader, RingPosition};
+use super::block::{BatchHeader, BlockEntry, BlockKind, RingPosition};
+use super::header::FileHeader;
 use crate::session::{Gap, GapCause};
 use crate::time::BootNs;
 
@@ -59,7 +60,7 @@ pub(super) fn proven(entries: &[BlockEntry], mut end: u64, len: u64) -> (usize, 
     whole
 }
 
-/// Reads the headers and tables of `segment` from `start`, where a batch begins or the segment ends.
+/// Reads the headers and tables of `segment` from `start`, where a batch begins, up to `len`.
 ///
 /// `known` are entries of its index: whole each, but not all of them. They stand in for what is
 /// damaged here.
@@ -68,6 +69,7 @@ pub(super) fn proven(entries: &[BlockEntry], mut end: u64, len: u64) -> (usize, 
 /// Only of the file itself. Bytes that are no batch are passed over and told in the result.
 pub(super) fn scan(
     segment: &File,
+    len: u64,
     header: &FileHeader,
     start: u64,
     known: &[BlockEntry],
@@ -76,7 +78,7 @@ pub(super) fn scan(
     known.sort_unstable_by_key(BlockEntry::offset);
     let mut scanner = Scanner {
         segment,
-        len: segment.metadata()?.len(),
+        len,
         magic: header.batch_magic(),
         known,
         result: Scan {
@@ -86,7 +88,11 @@ pub(super) fn scan(
         last_at: BootNs(0),
         damaged_from: None,
     };
-    scanner.run()?;
+    match scanner.run() {
+        // The agent has just taken away what was left of a batch it could not write.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => scanner.result.torn = true,
+        done => done?,
+    }
     Ok(scanner.finish())
 }
 

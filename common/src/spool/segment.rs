@@ -1,13 +1,14 @@
 //! One segment with its index, loaded for reading.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::block::{BlockEntry, RingPosition};
 use super::dir::SegmentFiles;
-use super::format::{BlockEntry, FileHeader, FileKind, HeaderError, RingPosition};
+use super::header::{FileHeader, FileKind, HeaderError};
 use super::reader::SpoolReadError;
 use super::scan::{Scan, proven, scan, unreadable};
 use crate::session::Gap;
@@ -18,15 +19,14 @@ use crate::time::BootNs;
 pub struct Segment {
     pub files: SegmentFiles,
     pub header: FileHeader,
-    /// Bytes of whole entries: the index as it was read, or what took its place.
+    /// The index as it was read, or what took its place; its first bytes are the header's.
     index: Vec<u8>,
     /// Where the last whole batch ends.
     pub end: u64,
-    /// Bytes of the segment file when it was loaded.
-    pub len: u64,
     /// The index on disk is the one that was loaded; else it has to be written anew.
     pub index_is_whole: bool,
-    /// The tail is no batch and not the beginning of one: nothing may be appended.
+    /// The header is damaged, or the tail is no batch and not the beginning of one: nothing may be
+    /// appended.
     pub spoiled: bool,
     /// Position of the ring, when the last batches had to be scanned.
     pub ring: Option<RingPosition>,
@@ -44,59 +44,56 @@ pub enum Unloaded {
     Damaged(Gap),
 }
 
+/// How much of a segment to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The index, and of the segment what the index does not cover.
+    Index,
+    /// Every table in the segment, too, so that `ring` and `spoiled` are known.
+    Tables,
+}
+
 impl Segment {
-    /// Reads the index of a segment, and of the segment what the index does not cover.
+    /// Reads a segment as long as it was when it was listed.
+    ///
+    /// `buffer` becomes the segment's memory and is given back by [`Segment::into_buffer`]: the page
+    /// faults of fresh memory cost several times what reading an index does.
     ///
     /// # Errors
     /// The file cannot be read, or was written by a newer vctl.
-    pub fn load(files: SegmentFiles) -> Result<Result<Self, Unloaded>, SpoolReadError> {
-        Self::load_with(files, false)
-    }
-
-    /// As `load`, and reads every table of the segment, so that `ring` and `spoiled` are known.
-    pub fn load_scanned(files: SegmentFiles) -> Result<Result<Self, Unloaded>, SpoolReadError> {
-        Self::load_with(files, true)
-    }
-
-    fn load_with(
-        files: SegmentFiles,
-        scan_all: bool,
+    pub fn load(
+        files: &SegmentFiles,
+        look: Look,
+        buffer: Vec<u8>,
     ) -> Result<Result<Self, Unloaded>, SpoolReadError> {
-        // The index first: the agent writes it last, so it never tells of more than is there.
-        let mut index = match fs::read(&files.index) {
-            Ok(index) => index,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(SpoolReadError::read(&files.index, source)),
-        };
+        let len = files.len;
+        let mut index = buffer;
+        read_index(files, &mut index)?;
         let mut bytes_read = index.len() as u64;
         let index_header = match FileHeader::decode(&index, FileKind::Index) {
             Err(HeaderError::Newer { version }) => {
                 return Err(SpoolReadError::newer(&files.index, version));
             }
-            header => header.ok(),
+            // A file under another name is not believed either.
+            header => header.ok().filter(|h| h.number() == files.number),
         };
-        index.drain(..index.len().min(FileHeader::LEN));
-        let len = match fs::metadata(&files.segment) {
-            Ok(meta) => meta.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Err(Unloaded::Gone));
-            }
-            Err(source) => return Err(SpoolReadError::read(&files.segment, source)),
-        };
-        let entries = whole_entries(&index);
+        if index.len() < FileHeader::LEN {
+            index.resize(FileHeader::LEN, 0);
+        }
         let (count, end) = match index_header {
-            Some(_) => proven(entries, FileHeader::LEN as u64, len),
+            Some(_) => proven(whole_entries(&index), FileHeader::LEN as u64, len),
             None => (0, FileHeader::LEN as u64),
         };
-        let index_is_whole =
-            index_header.is_some() && end == len && count * BlockEntry::LEN == index.len();
-        if let Some(header) = index_header.filter(|_| index_is_whole && !scan_all) {
+        let proven_bytes = FileHeader::LEN + count * BlockEntry::LEN;
+        let index_is_whole = index_header.is_some() && end == len;
+        if let Some(header) = index_header.filter(|_| index_is_whole && look == Look::Index) {
+            // The agent may have gone on since.
+            index.truncate(proven_bytes);
             return Ok(Ok(Self {
-                files,
+                files: files.clone(),
                 header,
                 index,
                 end,
-                len,
                 index_is_whole,
                 spoiled: false,
                 ring: None,
@@ -114,30 +111,31 @@ impl Segment {
             Err(source) => return Err(failed(source)),
         };
         let mut head = vec![0; FileHeader::LEN.min(usize::try_from(len).unwrap_or(usize::MAX))];
-        segment.read_exact_at(&mut head, 0).map_err(failed)?;
-        let mut header_damaged = false;
-        let header = match (FileHeader::decode(&head, FileKind::Segment), index_header) {
-            (Ok(header), _) => header,
-            (Err(HeaderError::Newer { version }), _) => {
-                return Err(SpoolReadError::newer(&files.segment, version));
+        match segment.read_exact_at(&mut head, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Err(Unloaded::Gone));
             }
-            (Err(HeaderError::Short), _) => return Ok(Err(Unloaded::Gone)),
-            (Err(HeaderError::Damaged), Some(header)) => {
-                header_damaged = true;
-                header
-            }
-            (Err(HeaderError::Damaged), None) => {
-                let any_time = unreadable(BootNs(0), BootNs(u64::MAX));
-                return Ok(Err(Unloaded::Damaged(any_time)));
-            }
+            read => read.map_err(failed)?,
+        }
+        let (header, header_damaged) =
+            match (FileHeader::decode(&head, FileKind::Segment), index_header) {
+                (Ok(header), _) if header.number() == files.number => (header, false),
+                (Err(HeaderError::Newer { version }), _) => {
+                    return Err(SpoolReadError::newer(&files.segment, version));
+                }
+                (Err(HeaderError::Short), _) => return Ok(Err(Unloaded::Gone)),
+                (_, Some(header)) => (header, true),
+                (_, None) => {
+                    let any_time = unreadable(BootNs(0), BootNs(u64::MAX));
+                    return Ok(Err(Unloaded::Damaged(any_time)));
+                }
+            };
+        let (start, kept) = match look {
+            Look::Index => (end, proven_bytes),
+            Look::Tables => (FileHeader::LEN as u64, FileHeader::LEN),
         };
-        let (start, kept) = if scan_all {
-            (FileHeader::LEN as u64, 0)
-        } else {
-            (end, count)
-        };
-        let rest = scan(&segment, &header, start, entries).map_err(failed)?;
-        bytes_read += (head.len() as u64) + rest.bytes_read;
+        let rest = scan(&segment, len, &header, start, whole_entries(&index)).map_err(failed)?;
+        bytes_read += head.len() as u64 + rest.bytes_read;
         let spoiled = header_damaged || rest.spoiled(len);
         let Scan {
             entries: scanned,
@@ -146,16 +144,19 @@ impl Segment {
             damage,
             ..
         } = rest;
-        let mut rebuilt = index;
-        let unchanged = index_is_whole && rebuilt == scanned.as_bytes();
-        rebuilt.truncate(kept * BlockEntry::LEN);
-        rebuilt.extend_from_slice(scanned.as_bytes());
+        let unchanged = index_is_whole
+            && index.len() == proven_bytes
+            && index.get(kept..) == Some(scanned.as_bytes());
+        index.truncate(kept);
+        index.extend_from_slice(scanned.as_bytes());
+        if let Some(head) = index.get_mut(..FileHeader::LEN) {
+            head.copy_from_slice(&header.encode(FileKind::Index));
+        }
         Ok(Ok(Self {
-            files,
+            files: files.clone(),
             header,
-            index: rebuilt,
+            index,
             end,
-            len,
             index_is_whole: unchanged,
             spoiled,
             ring,
@@ -168,13 +169,27 @@ impl Segment {
         whole_entries(&self.index)
     }
 
-    /// Returns the bytes an index of this segment has after its header.
+    /// Returns the bytes of a whole index of this segment.
     pub fn index_bytes(&self) -> &[u8] {
         &self.index
     }
 
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.index
+    }
+
     pub fn open(&self) -> io::Result<File> {
         File::open(&self.files.segment)
+    }
+}
+
+fn read_index(files: &SegmentFiles, index: &mut Vec<u8>) -> Result<(), SpoolReadError> {
+    index.clear();
+    let read = File::open(&files.index).and_then(|mut file| file.read_to_end(index));
+    match read {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(SpoolReadError::read(&files.index, source)),
     }
 }
 
@@ -191,6 +206,124 @@ pub fn payload(segment: &File, entry: &BlockEntry) -> io::Result<Option<Vec<u8>>
 
 /// Returns the entries in `index`; a part of one at the end is left out.
 fn whole_entries(index: &[u8]) -> &[BlockEntry] {
-    <[BlockEntry]>::ref_from_prefix_with_elems(index, index.len() / BlockEntry::LEN)
+    let entries = index.get(FileHeader::LEN..).unwrap_or_default();
+    <[BlockEntry]>::ref_from_prefix_with_elems(entries, entries.len() / BlockEntry::LEN)
         .map_or(&[], |(entries, _)| entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::spool::{BatchHeader, BlockFacts, BlockKind, BlockPlace};
+    use crate::time::WallOffset;
+
+    /// A segment with one batch of `blocks` one-byte blocks each for `batches`.
+    fn segment(batches: u32, blocks: u32) -> (Vec<u8>, Vec<u8>) {
+        let boot_id = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+        let header = FileHeader::new(0, boot_id, "web-1", 99).unwrap();
+        let mut segment = header.encode(FileKind::Segment).to_vec();
+        let mut index = header.encode(FileKind::Index).to_vec();
+        for _ in 0..batches {
+            let first = BatchHeader::payloads_at(segment.len() as u64, blocks);
+            let table: Vec<_> = (0..blocks)
+                .map(|nth| {
+                    let facts = BlockFacts {
+                        kind: BlockKind::Events,
+                        mark: u64::from(nth) + 1,
+                        serial: None,
+                        count: 1,
+                        first_seq: 1,
+                        last_seq: 1,
+                        first_at: BootNs(1),
+                        last_at: BootNs(2),
+                        wall_offset: WallOffset::from_ns(0),
+                    };
+                    let place = BlockPlace {
+                        offset: u32::try_from(first).unwrap() + nth,
+                        nth,
+                        of: blocks,
+                    };
+                    BlockEntry::new(&facts, place, b"x").unwrap()
+                })
+                .collect();
+            let len = BatchHeader::payloads_at(0, blocks) + u64::from(blocks);
+            let len = u32::try_from(len).unwrap();
+            segment.extend_from_slice(BatchHeader::new(99, blocks, len, None).encoded());
+            segment.extend_from_slice(BlockEntry::encoded(&table));
+            segment.extend(std::iter::repeat_n(b'x', blocks as usize));
+            index.extend_from_slice(BlockEntry::encoded(&table));
+        }
+        (segment, index)
+    }
+
+    fn load(segment: &[u8], index: &[u8], look: Look) -> Result<Segment, Unloaded> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut files = SegmentFiles::new(dir.path(), 0);
+        files.len = segment.len() as u64;
+        std::fs::write(&files.segment, segment).unwrap();
+        std::fs::write(&files.index, index).unwrap();
+        Segment::load(&files, look, Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn a_whole_index_stands_for_the_segment_and_costs_no_read_of_it() {
+        let (segment, index) = segment(3, 2);
+        let loaded = load(&segment, &index, Look::Index).unwrap();
+        assert_eq!(loaded.entries().len(), 6);
+        assert_eq!(loaded.bytes_read, index.len() as u64);
+    }
+
+    #[test]
+    fn an_index_with_an_entry_taken_out_is_not_believed() {
+        let (segment, index) = segment(3, 2);
+        for entry in 0..6 {
+            let at = FileHeader::LEN + entry * BlockEntry::LEN;
+            let mut shorter = index.clone();
+            shorter.drain(at..at + BlockEntry::LEN);
+            let loaded = load(&segment, &shorter, Look::Index).unwrap();
+            assert_eq!(loaded.entries().len(), 6, "without entry {entry}");
+            assert!(!loaded.index_is_whole && loaded.damage.is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_entries_that_were_written_or_none(
+            spoiled in proptest::collection::vec((0..1000_usize, 0..1000_usize, any::<u8>()), 0..8),
+            cut in proptest::option::of(0..1200_usize),
+            with_index: bool,
+            all_tables: bool,
+        ) {
+            let (mut bytes, mut index) = segment(3, 2);
+            let whole = load(&bytes, &index, Look::Index).unwrap();
+            for (at, len, value) in spoiled {
+                for (i, byte) in bytes.iter_mut().enumerate() {
+                    if (at..at + len % 40).contains(&i) {
+                        *byte = value;
+                    }
+                }
+                if let Some(byte) = index.get_mut(at) {
+                    *byte ^= value;
+                }
+            }
+            bytes.truncate(cut.unwrap_or(bytes.len()));
+            if !with_index {
+                index.clear();
+            }
+            let look = if all_tables { Look::Tables } else { Look::Index };
+            if let Ok(loaded) = load(&bytes, &index, look) {
+                let mut written = whole.entries().iter();
+                for entry in loaded.entries() {
+                    prop_assert!(written.any(|w| w == entry), "{entry:?} was not written, or not there");
+                }
+            }
+        }
+
+        #[test]
+        fn garbage_is_no_segment(bytes: Vec<u8>, index: Vec<u8>) {
+            prop_assert!(load(&bytes, &index, Look::Tables).is_err());
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! The events of one session, in order.
 
-use std::io;
 use std::time::SystemTime;
 
-use super::format::BlockEntry;
-use super::reader::{SessionRecord, SpoolReadError, SpoolReader};
+use super::block::BlockEntry;
+use super::dir::SegmentFiles;
+use super::reader::{Block, Blocks, SpoolReadError, SpoolReader};
+use super::record::SessionRecord;
 use crate::event::{self, KernelEvent};
 use crate::id::SessionId;
 use crate::session::{Gap, GapCause};
@@ -34,32 +35,29 @@ impl SpoolReader {
     pub fn timeline(&self, session: &SessionRecord) -> Result<Timeline, SpoolReadError> {
         let id = session.opened.id;
         let mut timeline = Timeline::default();
-        for segment in self.segments() {
-            let mut file = None;
+        let holds = |files: &SegmentFiles| session.segments.contains(&files.number);
+        self.each_segment(holds, |segment| {
+            // What is damaged beyond that is in the session's gaps already.
+            let Ok(segment) = segment else {
+                return Ok(());
+            };
+            let mut blocks = Blocks::new(self, segment);
             let mine = |e: &&BlockEntry| e.mark() == id.mark() && e.is_events();
             for entry in segment.entries().iter().filter(mine) {
-                let failed = |source| SpoolReadError::read(&segment.files.segment, source);
-                if file.is_none() {
-                    file = match segment.open() {
-                        Ok(opened) => Some(opened),
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                        Err(source) => return Err(failed(source)),
-                    };
-                }
-                let Some(file) = &file else {
-                    timeline
-                        .damaged
-                        .push(block_gap(id, GapCause::SpoolCap, entry));
-                    continue;
-                };
-                match self.block(file, entry).map_err(failed)? {
-                    Some(payload) => timeline.take(id, entry, &payload),
-                    None => timeline
-                        .damaged
-                        .push(block_gap(id, GapCause::SpoolDamaged, entry)),
+                match blocks.payload(entry)? {
+                    Block::Whole(payload) => timeline.take(id, entry, &payload),
+                    Block::Damaged => {
+                        let gap = block_gap(id, GapCause::SpoolDamaged, entry);
+                        timeline.damaged.push(gap);
+                    }
+                    Block::Dropped => {
+                        let gap = block_gap(id, GapCause::SpoolCap, entry);
+                        timeline.damaged.push(gap);
+                    }
                 }
             }
-        }
+            Ok(())
+        })?;
         timeline
             .events
             .sort_by_key(|stored| (stored.event.session_seq, stored.event.at));

@@ -12,8 +12,14 @@ pub(crate) struct Case {
     pub(crate) script: &'static str,
     /// What is executed is a script, the program its interpreter.
     pub(crate) script_file: bool,
-    /// The program's parent has another number for it.
-    pub(crate) own_pid_namespace: bool,
+    /// The namespace in which the program runs and we do not.
+    pub(crate) own_namespace: Option<Namespace>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Namespace {
+    Pid,
+    User,
 }
 
 const fn case(name: &'static str, script: &'static str) -> Case {
@@ -21,7 +27,7 @@ const fn case(name: &'static str, script: &'static str) -> Case {
         name,
         script,
         script_file: false,
-        own_pid_namespace: false,
+        own_namespace: None,
     }
 }
 
@@ -32,9 +38,9 @@ const fn script(name: &'static str, script: &'static str) -> Case {
     }
 }
 
-const fn pid_namespace(name: &'static str, script: &'static str) -> Case {
+const fn namespace(own: Namespace, name: &'static str, script: &'static str) -> Case {
     Case {
-        own_pid_namespace: true,
+        own_namespace: Some(own),
         ..case(name, script)
     }
 }
@@ -212,8 +218,13 @@ pub(crate) const CASES: &[Case] = &[
     ),
     // In namespaces of its own.
     case("mount-namespace", "$AS_ROOT unshare --mount $T a"),
-    pid_namespace("pid-namespace", "$AS_ROOT unshare --pid --fork $T a"),
-    case(
+    namespace(
+        Namespace::Pid,
+        "pid-namespace",
+        "$AS_ROOT unshare --pid --fork $T a",
+    ),
+    namespace(
+        Namespace::User,
         "user-namespace",
         "$AS_ROOT unshare --user --map-root-user $T a",
     ),

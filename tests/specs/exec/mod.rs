@@ -1,14 +1,14 @@
 //! An exec record says exactly what the kernel started: byte for byte what the program itself saw.
 mod cases;
 
-use vctl_common::event::{EventKind, ExecEvent, KernelEvent};
+use vctl_common::event::{Device, EventKind, ExecEvent, KernelEvent};
 use vctl_common::id::AuditSessionId;
 use vctl_common::wire::ARGV_MAX;
 use vctl_tests::lab::{Certificate, Lab, Recorded};
 use vctl_tests::truth::{Running, Truth};
 
-use crate::fixture::{Stage, exec_of, lab};
-use cases::{CASES, Case};
+use crate::fixture::{Stage, exec_of, is_process, lab};
+use cases::{CASES, Case, Namespace};
 
 #[test]
 fn every_exec_is_recorded_as_the_program_saw_it() {
@@ -42,6 +42,21 @@ fn every_exec_is_recorded_as_the_program_saw_it() {
         "cases that did not run twice: {silent:?}"
     );
     let sessions = [&without, &with].map(|who| lab.whole_session(who).unwrap());
+    let nowhere: Vec<_> = stage
+        .running()
+        .into_iter()
+        .filter(|truth| {
+            sessions
+                .iter()
+                .filter(|session| exec_of(session, truth).is_some())
+                .count()
+                != 1
+        })
+        .collect();
+    assert!(
+        nowhere.is_empty(),
+        "not in exactly one session: {nowhere:#?}"
+    );
     for session in &sessions {
         let problems: Vec<_> = CASES
             .iter()
@@ -84,11 +99,12 @@ fn problems(case: &Case, session: &Recorded, truths: &[Truth]) -> Vec<String> {
                 }
                 Truth::Failed {
                     pid,
+                    start,
                     filename,
                     argv,
                     errno,
                     ..
-                } => failed_difference(session, *pid, filename, argv, *errno),
+                } => failed_difference(session, (*pid, *start), filename, argv, *errno),
                 Truth::Ended { .. } => None,
             };
             problem.map(|problem| format!("`{}`: {problem}", case.name))
@@ -103,85 +119,95 @@ fn difference(
     event: &KernelEvent,
     exec: &ExecEvent,
 ) -> Option<String> {
-    let whole = truth.argv.iter().map(|item| item.len() + 1).sum::<usize>();
-    let kept: usize = exec.argv.iter().map(|item| item.len() + 1).sum();
-    let argv_fits = if whole <= ARGV_MAX {
-        exec.argv == truth.argv && !exec.argv_truncated
-    } else {
-        let joined = |argv: &[Vec<u8>]| argv.join(&0);
-        exec.argv_truncated
-            && kept >= ARGV_MAX
-            && joined(&truth.argv).starts_with(&joined(&exec.argv))
-    };
     let alive = |path: &[u8]| path.strip_suffix(b" (deleted)").unwrap_or(path).to_vec();
+    let exe = &exec.exe;
+    let in_memory = truth.exe.starts_with(b"/memfd:");
+    let gone = truth.exe.ends_with(b" (deleted)") && !in_memory;
+    let tty = exec.tty.map_or(0, |tty| device_number(tty.0));
+    let login_uid = exec.login_uid.unwrap_or(u32::MAX);
+    let parent = exec.parent.tgid;
+    // Inside its namespace the kernel tells the program other numbers, or none.
+    let (login_uid, parent) = match case.own_namespace {
+        None => (login_uid, parent),
+        Some(Namespace::Pid) => (login_uid, truth.ppid),
+        Some(Namespace::User) => (truth.login_uid, parent),
+    };
+    let audit_session = exec.audit_session.map_or(u32::MAX, AuditSessionId::get);
     let checks = [
-        ("argv", argv_fits && !exec.argv_fault && !exec.redacted),
-        ("argc", exec.argc as usize == truth.argv.len()),
-        ("length of argv", exec.argv_true_len as usize == whole),
-        (
-            "exe",
-            exec.exe.path == alive(&truth.exe) && !exec.exe.path_truncated,
+        argv_difference(truth, exec),
+        differs(
+            "argv redacted or not in memory",
+            &(exec.redacted, exec.argv_fault),
+            &(false, false),
         ),
-        (
-            "deleted",
-            exec.exe.deleted == (truth.exe.ends_with(b" (deleted)") && !exec.exe.memfd),
+        differs("argc", &(exec.argc as usize), &truth.argv.len()),
+        differs("exe", &exe.path, &alive(&truth.exe)),
+        differs(
+            "memfd, deleted",
+            &(exe.memfd, exe.deleted),
+            &(in_memory, gone),
         ),
-        ("memfd", exec.exe.memfd == truth.exe.starts_with(b"/memfd:")),
-        (
+        differs(
             "device",
-            (exec.exe.device.major, exec.exe.device.minor) == (truth.exe_major, truth.exe_minor),
+            &(exe.device.major, exe.device.minor),
+            &(truth.exe_major, truth.exe_minor),
         ),
-        ("inode", exec.exe.inode == truth.exe_inode),
-        ("links", u64::from(exec.exe.links) == truth.exe_links),
-        ("cwd", exec.cwd == alive(&truth.cwd) && !exec.cwd_truncated),
-        ("script", exec.script == case.script_file),
-        ("pid", event.process.tgid == truth.pid),
-        (
-            "parent",
-            exec.parent.tgid == truth.ppid || case.own_pid_namespace,
+        differs("inode", &exe.inode, &truth.exe_inode),
+        differs("links", &u64::from(exe.links), &truth.exe_links),
+        cwd_difference(&alive(&truth.cwd), exec),
+        differs("script", &exec.script, &case.script_file),
+        differs("pid", &event.process.tgid, &truth.pid),
+        differs("parent", &parent, &truth.ppid),
+        differs("uids", &(exec.ruid, exec.euid), &(truth.ruid, truth.euid)),
+        differs("gids", &(exec.rgid, exec.egid), &(truth.rgid, truth.egid)),
+        differs("login uid", &login_uid, &truth.login_uid),
+        differs("audit session", &audit_session, &truth.audit_session),
+        differs("terminal", &tty, &truth.tty),
+        differs(
+            "namespaces",
+            &(exec.mount_ns, exec.pid_ns),
+            &(truth.mount_ns, truth.pid_ns),
         ),
-        ("uids", (exec.ruid, exec.euid) == (truth.ruid, truth.euid)),
-        ("gids", (exec.rgid, exec.egid) == (truth.rgid, truth.egid)),
-        (
-            "login uid",
-            exec.login_uid.unwrap_or(u32::MAX) == truth.login_uid,
-        ),
-        (
-            "audit session",
-            exec.audit_session.map_or(u32::MAX, AuditSessionId::get) == truth.audit_session,
-        ),
-        (
-            "terminal",
-            exec.tty
-                .map_or(0, |tty| device_number(tty.0.major, tty.0.minor))
-                == truth.tty,
-        ),
-        ("mount namespace", exec.mount_ns == truth.mount_ns),
-        ("pid namespace", exec.pid_ns == truth.pid_ns),
     ];
-    let wrong: Vec<_> = checks
-        .iter()
-        .filter(|(_, fits)| !fits)
-        .map(|(name, _)| *name)
-        .collect();
-    (!wrong.is_empty()).then(|| {
-        format!(
-            "{} differ: {} against {}",
-            wrong.join(", "),
-            brief(exec),
-            brief(truth)
-        )
-    })
+    let wrong: Vec<_> = checks.into_iter().flatten().collect();
+    (!wrong.is_empty()).then(|| wrong.join("; "))
+}
+
+fn differs<T: PartialEq + std::fmt::Debug>(what: &str, recorded: &T, told: &T) -> Option<String> {
+    (recorded != told).then(|| format!("{what}: {} against {}", brief(recorded), brief(told)))
+}
+
+/// Up to its limit argv is kept whole; beyond it, its beginning and its true length.
+fn argv_difference(truth: &Running, exec: &ExecEvent) -> Option<String> {
+    let whole: usize = truth.argv.iter().map(|item| item.len() + 1).sum();
+    let length = differs("length of argv", &(exec.argv_true_len as usize), &whole);
+    if whole <= ARGV_MAX {
+        let flag = differs("argv truncated", &exec.argv_truncated, &false);
+        return length
+            .or(flag)
+            .or_else(|| differs("argv", &exec.argv, &truth.argv));
+    }
+    let (kept, told) = (exec.argv.join(&0), truth.argv.join(&0));
+    let fits = exec.argv_truncated && kept.len() + 1 >= ARGV_MAX && told.starts_with(&kept);
+    length.or_else(|| (!fits).then(|| format!("{} bytes of {whole}", kept.len())))
+}
+
+/// A path deeper than the probe follows is kept from its end, and says so.
+fn cwd_difference(truth: &Vec<u8>, exec: &ExecEvent) -> Option<String> {
+    if exec.cwd_truncated && truth.ends_with(&exec.cwd) && exec.cwd.len() > 64 {
+        return None;
+    }
+    differs("cwd", &exec.cwd, truth)
 }
 
 /// As /proc/self/stat has it: minor bits 0 to 7 and 20 to 31, major in between.
-fn device_number(major: u32, minor: u32) -> u32 {
+fn device_number(Device { major, minor }: Device) -> u32 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 
 fn failed_difference(
     session: &Recorded,
-    pid: u32,
+    (pid, start): (u32, u64),
     filename: &[u8],
     argv: &[Vec<u8>],
     errno: i32,
@@ -190,14 +216,18 @@ fn failed_difference(
         .events
         .iter()
         .filter_map(|event| match &event.kind {
-            EventKind::ExecFailed { errno, exec } if event.process.tgid == pid => {
+            EventKind::ExecFailed { errno, exec } if is_process(event, pid, start) => {
                 Some((*errno, exec))
             }
             _ => None,
         })
         .collect();
     // The other session's truth.
-    if !session.events.iter().any(|event| event.process.tgid == pid) {
+    if !session
+        .events
+        .iter()
+        .any(|event| is_process(event, pid, start))
+    {
         return None;
     }
     let whole = argv.iter().map(|item| item.len() + 1).sum::<usize>();

@@ -14,7 +14,7 @@ use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::unistd::{execve, execveat, fexecve};
-use vctl_tests::truth::{CASE, Truth, tell};
+use vctl_tests::truth::{CASE, Truth, start_of, tell};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1);
@@ -121,6 +121,7 @@ fn fail(program: &OsString, rest: &[OsString]) -> Result<()> {
     tell(&Truth::Failed {
         case: std::env::var(CASE).unwrap_or_default(),
         pid: std::process::id(),
+        start: start_of(std::process::id())?,
         filename: program.as_bytes().to_vec(),
         argv: argv.into_iter().map(CString::into_bytes).collect(),
         errno: errno as i32,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::libc;
-use vctl_tests::truth::{Truth, tell};
+use vctl_tests::truth::{Truth, start_of, tell};
 
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -39,10 +39,13 @@ fn matrix(words: &[&str]) -> Result<()> {
     for _ in 0..rounds.parse()? {
         for way in ways {
             let mut child = Command::new(&program).args(way.split('=')).spawn()?;
+            // Nobody has waited for it yet, so it is still in /proc, if only as a zombie.
+            let start = start_of(child.id())?;
             let status = child.wait()?.into_raw();
             tell(&Truth::Ended {
                 case: (*way).to_owned(),
                 pid: child.id(),
+                start,
                 status,
             })?;
         }

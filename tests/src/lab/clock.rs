@@ -11,7 +11,7 @@ use super::journal::Journal;
 use super::undo::Undo;
 
 /// Steps the wall clock; the journal sets it right again.
-pub fn step(journal: &Journal, seconds: i64) -> Result<()> {
+pub(super) fn step(journal: &Journal, seconds: i64) -> Result<()> {
     let now = WallOffset::between(boot()?, wall_now());
     journal.before(Undo::RestoreClock {
         offset_ns: now.as_ns(),

@@ -13,7 +13,7 @@ mod account;
 mod agent;
 mod certificate;
 mod client;
-pub mod clock;
+mod clock;
 mod cgroup;
 mod interrupt;
 mod journal;
@@ -25,7 +25,7 @@ mod requirements;
 mod sshd;
 mod undo;
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,8 @@ pub struct Lab {
     users: Vec<String>,
     authorities: Vec<Authority>,
     journal: Arc<Journal>,
+    /// Held while this lab has changed something that the whole machine shares.
+    machine: Option<File>,
 }
 
 impl Lab {
@@ -152,6 +154,7 @@ impl Lab {
             users,
             authorities,
             journal: Arc::clone(journal),
+            machine: None,
         };
         if !options.agent_waits {
             lab.agent.start()?;
@@ -258,6 +261,34 @@ impl Lab {
 
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Changes a setting of the kernel until the lab ends.
+    pub fn set_kernel(&mut self, path: &Path, value: &str) -> Result<()> {
+        self.have_the_machine_alone()?;
+        let content = fs::read_to_string(path)?;
+        let path = path.to_owned();
+        self.journal.before(Undo::WriteFile {
+            path: path.clone(),
+            content,
+        })?;
+        fs::write(&path, value).with_context(|| format!("cannot write `{}`", path.display()))
+    }
+
+    /// Steps the wall clock by so many seconds until the lab ends.
+    pub fn step_clock(&mut self, seconds: i64) -> Result<()> {
+        self.have_the_machine_alone()?;
+        clock::step(&self.journal, seconds)
+    }
+
+    /// Waits for other labs that changed the machine: each would restore what the other made of it.
+    fn have_the_machine_alone(&mut self) -> Result<()> {
+        if self.machine.is_none() {
+            let file = File::create("/run/vctl-lab.machine")?;
+            file.lock()?;
+            self.machine = Some(file);
+        }
+        Ok(())
     }
 
     /// Returns where the unified cgroup hierarchy is mounted.

@@ -1,1 +1,144 @@
+use vctl_common::session::GapCause;
+use vctl_common::spool::Hole;
+
 use super::*;
+
+fn capped(dir: &Path) -> SpoolConfig {
+    SpoolConfig {
+        cap_bytes: 100_000,
+        segment_bytes: 10_000,
+        ..config(dir)
+    }
+}
+
+fn dropped(holes: &[Hole]) -> u64 {
+    let of_cap = holes
+        .iter()
+        .filter(|hole| hole.cause == Some(GapCause::SpoolCap));
+    of_cap.filter_map(|hole| hole.count).sum()
+}
+
+#[test]
+fn closed_sessions_go_first_and_every_dropped_event_is_accounted_for() {
+    let dir = tempdir();
+    let config = capped(dir.path());
+    let (mut writer, _) = open(&config).unwrap();
+    // The oldest segment holds an open session.
+    write(&mut writer, |batch| {
+        batch.push_journal(&opened(0)).unwrap();
+        push(batch, 0, 1..=50);
+    });
+    for n in 1..=200 {
+        write(&mut writer, |batch| {
+            batch.push_journal(&opened(n)).unwrap();
+            push(batch, n, 1..=40);
+            batch.push_journal(&closed(n, 40)).unwrap();
+        });
+        assert!(writer.stats().bytes <= config.cap_bytes);
+    }
+    let (seqs, found) = read(dir.path(), 0).unwrap();
+    assert_eq!((seqs.len(), found), (50, Completeness::StillOpen));
+
+    let mut told = 0;
+    let mut whole = 0;
+    for n in 1..=200 {
+        // Sessions long gone are forgotten at last; the rest is whole or says what it lacks.
+        let Some((seqs, found)) = read(dir.path(), n) else {
+            continue;
+        };
+        match found {
+            Completeness::Complete => whole += 1,
+            Completeness::Missing(holes) => {
+                assert_eq!(
+                    seqs.len() as u64 + dropped(&holes),
+                    40,
+                    "session {n}: {holes:?}"
+                );
+                told += 1;
+            }
+            Completeness::StillOpen => panic!("session {n} was closed"),
+        }
+    }
+    assert!(
+        whole > 5 && told > 5,
+        "{whole} whole, {told} dropped but known"
+    );
+    assert!(read(dir.path(), 200).unwrap().1 == Completeness::Complete);
+    let stats = writer.stats();
+    assert!(stats.events_dropped > 0 && stats.segments_dropped > 0);
+    assert!(
+        read(dir.path(), 10).is_none(),
+        "tombstones are not kept for ever"
+    );
+}
+
+#[test]
+fn with_no_closed_session_the_oldest_segment_goes_and_nobody_loses_their_name() {
+    let dir = tempdir();
+    let config = capped(dir.path());
+    let (mut writer, _) = open(&config).unwrap();
+    journal(&mut writer, &opened(1));
+    journal(&mut writer, &opened(2));
+    for round in 0..200 {
+        write(&mut writer, |batch| {
+            push(batch, 1, round * 10 + 1..=round * 10 + 10);
+            push(batch, 2, round * 2 + 1..=round * 2 + 2);
+        });
+    }
+    for (n, produced) in [(1, 2000), (2, 400)] {
+        journal(&mut writer, &closed(n, produced));
+        let (seqs, found) = read(dir.path(), n).unwrap();
+        let Completeness::Missing(holes) = found else {
+            panic!("events of {n} were dropped")
+        };
+        assert_eq!(seqs.len() as u64 + dropped(&holes), produced);
+        assert_eq!(holes.len(), 1, "dropped events lie together: {holes:?}");
+        assert_eq!(*seqs.last().unwrap(), produced, "the newest are kept");
+    }
+    assert_eq!(writer.stats().events_stored, 2400);
+}
+
+#[test]
+fn a_lower_cap_is_kept_from_the_next_start_on() {
+    let dir = tempdir();
+    let mut config = capped(dir.path());
+    let (mut writer, _) = open(&config).unwrap();
+    journal(&mut writer, &opened(1));
+    for round in 0..60 {
+        write(&mut writer, |batch| {
+            push(batch, 1, round * 10 + 1..=round * 10 + 10);
+        });
+    }
+    assert!(writer.stats().bytes > 50_000);
+    drop(writer);
+    config.cap_bytes = 40_000;
+    let (writer, recovered) = open(&config).unwrap();
+    assert!(writer.stats().bytes <= 40_000);
+    assert_eq!(recovered.open.len(), 1);
+    let (seqs, found) = read(dir.path(), 1).unwrap();
+    assert_eq!(seqs.len() as u64 + missing(&found), 600);
+}
+
+/// A crash between recording the drop and doing it must not make present events look missing.
+#[test]
+fn a_gap_whose_events_are_there_is_no_hole() {
+    let dir = tempdir();
+    let (mut writer, _) = open(&config(dir.path())).unwrap();
+    write(&mut writer, |batch| {
+        batch.push_journal(&opened(1)).unwrap();
+        push(batch, 1, 1..=5);
+    });
+    let gap = JournalEntry::Gap(vctl_common::session::Gap {
+        session: Some(session(1)),
+        cause: GapCause::SpoolCap,
+        events: Some(5),
+        first_seq: Some(1),
+        last_seq: Some(5),
+        cpu: None,
+        from: BootNs(101),
+        to: BootNs(105),
+    });
+    journal(&mut writer, &gap);
+    journal(&mut writer, &closed(1, 5));
+    assert_eq!(read(dir.path(), 1).unwrap().1, Completeness::Complete);
+}

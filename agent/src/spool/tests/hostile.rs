@@ -4,7 +4,6 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use vctl_common::spool::{DirError, FileHeader, FileKind, SpoolReadError, SpoolReader, VERSION};
 
 use super::*;
-use crate::spool::SpoolError;
 
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(dir)
@@ -17,10 +16,10 @@ fn names(dir: &Path) -> Vec<String> {
 
 /// Opens a spool with one more thing in its directory; nothing may be changed by that.
 fn refused(add: impl FnOnce(&Path)) -> (SpoolError, Option<SpoolReadError>) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = config(dir.path());
     let (mut writer, _) = SpoolWriter::open(&config).unwrap();
-    write(&mut writer, |batch| batch.push_journal(&opened(1)).unwrap());
+    journal(&mut writer, &opened(1));
     drop(writer);
     add(&config.dir);
     let before = names(&config.dir);
@@ -93,10 +92,10 @@ fn a_file_of_another_user_is_refused() {
 
 #[test]
 fn a_newer_version_is_refused_by_name_and_a_damaged_one_is_not() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = config(dir.path());
     let (mut writer, _) = SpoolWriter::open(&config).unwrap();
-    write(&mut writer, |batch| batch.push_journal(&opened(1)).unwrap());
+    journal(&mut writer, &opened(1));
     drop(writer);
     let path = config.dir.join("0000000000000000.seg");
     let whole = fs::read(&path).unwrap();
@@ -110,7 +109,8 @@ fn a_newer_version_is_refused_by_name_and_a_damaged_one_is_not() {
     newer[crc_at].copy_from_slice(&crc);
     fs::write(&path, &newer).unwrap();
     fs::remove_file(path.with_extension("idx")).unwrap();
-    let error = SpoolReader::open(&config.dir).unwrap_err().to_string();
+    let reader = SpoolReader::open(&config.dir).unwrap();
+    let error = reader.sessions(&Filter::All).unwrap_err().to_string();
     assert!(error.contains("has format 2, newer than 1"), "{error}");
     let error = SpoolWriter::open(&config).unwrap_err().to_string();
     assert!(error.contains("has format 2, newer than 1"), "{error}");
@@ -136,7 +136,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 #[test]
 fn a_second_agent_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let first = SpoolWriter::open(&config(dir.path())).unwrap();
     let second = SpoolWriter::open(&config(dir.path())).unwrap_err();
     assert!(matches!(second, SpoolError::InUse { .. }), "{second}");
@@ -146,7 +146,7 @@ fn a_second_agent_is_refused() {
 
 #[test]
 fn nobody_else_may_read_the_spool() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = config(dir.path());
     fs::create_dir(&config.dir).unwrap();
     fs::set_permissions(&config.dir, fs::Permissions::from_mode(0o755)).unwrap();

@@ -8,8 +8,11 @@ mod lookup;
 mod model;
 mod recovery;
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
+use tempfile::TempDir;
 use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
 use vctl_common::session::{
     Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
@@ -19,7 +22,7 @@ use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire;
 use zerocopy::IntoBytes;
 
-use super::{BatchBuilder, SpoolConfig, SpoolWriter};
+use super::{BatchBuilder, Disk, HostDisk, Recovered, SpoolConfig, SpoolError, SpoolWriter};
 
 fn wall() -> WallOffset {
     WallOffset::from_ns(1_700_000_000_000_000_000)
@@ -92,6 +95,47 @@ fn closed(n: u32, produced: u64) -> JournalEntry {
     })
 }
 
+/// The real files, never synced: nothing here loses its power, and syncs take minutes.
+#[derive(Clone, Copy, Debug)]
+struct Unsynced;
+
+impl Disk for Unsynced {
+    fn create(&mut self, path: &Path) -> io::Result<File> {
+        HostDisk.create(path)
+    }
+
+    fn write_all_at(&mut self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        HostDisk.write_all_at(file, bytes, at)
+    }
+
+    fn truncate(&mut self, file: &File, len: u64) -> io::Result<()> {
+        HostDisk.truncate(file, len)
+    }
+
+    fn sync(&mut self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_dir(&mut self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        HostDisk.remove(path)
+    }
+}
+
+/// A directory in memory where there is one: these tests write some thousand files.
+fn tempdir() -> TempDir {
+    TempDir::new_in("/dev/shm")
+        .or_else(|_| TempDir::new())
+        .unwrap()
+}
+
+fn open(config: &SpoolConfig) -> Result<(SpoolWriter<Unsynced>, Recovered), SpoolError> {
+    SpoolWriter::open_on(config, Unsynced)
+}
+
 /// An exit record; what it says depends on session and sequence number alone.
 fn event(n: u32, seq: u64) -> Vec<u8> {
     let record = wire::Exit {
@@ -124,10 +168,14 @@ fn push(batch: &mut BatchBuilder, n: u32, seqs: impl IntoIterator<Item = u64>) {
     }
 }
 
-fn write(writer: &mut SpoolWriter, fill: impl FnOnce(&mut BatchBuilder)) {
+fn write<D: Disk>(writer: &mut SpoolWriter<D>, fill: impl FnOnce(&mut BatchBuilder)) {
     let mut batch = BatchBuilder::new();
     fill(&mut batch);
     writer.commit(&mut batch, None, wall()).unwrap();
+}
+
+fn journal<D: Disk>(writer: &mut SpoolWriter<D>, entry: &JournalEntry) {
+    write(writer, |batch| batch.push_journal(entry).expect("JSON"));
 }
 
 /// What a reader finds of a session: the sequence numbers, each event checked to be the one that

@@ -6,9 +6,9 @@ use super::*;
 
 #[test]
 fn a_restart_goes_on_where_the_last_batch_ended() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let ring = |end| Some(RingPosition { ring_id: 7, end });
-    let (mut writer, _) = SpoolWriter::open(&config(dir.path())).unwrap();
+    let (mut writer, _) = open(&config(dir.path())).unwrap();
     let mut batch = BatchBuilder::new();
     batch.push_journal(&opened(1)).unwrap();
     writer.commit_durable(&mut batch, None, wall()).unwrap();
@@ -19,7 +19,7 @@ fn a_restart_goes_on_where_the_last_batch_ended() {
     writer.commit_durable(&mut batch, None, wall()).unwrap();
     drop(writer);
 
-    let (mut writer, recovered) = SpoolWriter::open(&config(dir.path())).unwrap();
+    let (mut writer, recovered) = open(&config(dir.path())).unwrap();
     assert_eq!(recovered.ring, ring(240));
     assert_eq!(recovered.open.len(), 2);
     let one = recovered
@@ -38,8 +38,8 @@ fn a_restart_goes_on_where_the_last_batch_ended() {
 
 #[test]
 fn after_a_reboot_open_sessions_are_cut_off_and_keep_their_boot() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut writer, _) = SpoolWriter::open(&config(dir.path())).unwrap();
+    let dir = tempdir();
+    let (mut writer, _) = open(&config(dir.path())).unwrap();
     let mut batch = BatchBuilder::new();
     batch.push_journal(&opened(1)).unwrap();
     let ring = Some(RingPosition { ring_id: 7, end: 9 });
@@ -49,17 +49,15 @@ fn after_a_reboot_open_sessions_are_cut_off_and_keep_their_boot() {
     let mut later = config(dir.path());
     later.boot_id = boot(2);
     for _ in 0..2 {
-        let (writer, recovered) = SpoolWriter::open(&later).unwrap();
+        let (writer, recovered) = open(&later).unwrap();
         assert_eq!(recovered.ring, None, "a ring does not outlive its boot");
         assert!(recovered.open.is_empty());
         assert_eq!(recovered.cut_off.len(), 1);
         assert_eq!(recovered.cut_off[0].boot_id, boot(1));
         drop(writer);
     }
-    let (mut writer, _) = SpoolWriter::open(&later).unwrap();
-    write(&mut writer, |batch| {
-        batch.push_journal(&closed(1, 0)).unwrap()
-    });
+    let (mut writer, _) = open(&later).unwrap();
+    journal(&mut writer, &closed(1, 0));
     // Even when the segment it began in is gone.
     fs::remove_file(later.dir.join("0000000000000000.seg")).unwrap();
     let reader = SpoolReader::open(&later.dir).unwrap();
@@ -70,8 +68,8 @@ fn after_a_reboot_open_sessions_are_cut_off_and_keep_their_boot() {
 
 #[test]
 fn a_batch_cut_at_any_byte_is_taken_away_whole() {
-    let whole = tempfile::tempdir().unwrap();
-    let (mut writer, _) = SpoolWriter::open(&config(whole.path())).unwrap();
+    let whole = tempdir();
+    let (mut writer, _) = open(&config(whole.path())).unwrap();
     write(&mut writer, |batch| {
         batch.push_journal(&opened(1)).unwrap();
         push(batch, 1, 1..=2);
@@ -89,7 +87,7 @@ fn a_batch_cut_at_any_byte_is_taken_away_whole() {
     let first_end = segment.len() - (36 + 2 * 88 + 3 * 80);
 
     for cut in 0..=segment.len() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempdir();
         let config = config(dir.path());
         fs::create_dir(&config.dir).unwrap();
         let path = config.dir.join("0000000000000000.seg");
@@ -103,7 +101,7 @@ fn a_batch_cut_at_any_byte_is_taken_away_whole() {
         let before = read(dir.path(), 1).map_or(Vec::new(), |(seqs, _)| seqs);
         assert_eq!(before, expected, "read after {cut} bytes");
 
-        let (mut writer, recovered) = SpoolWriter::open(&config).unwrap();
+        let (mut writer, recovered) = open(&config).unwrap();
         let left = if cut < 312 {
             cut
         } else if cut < first_end {
@@ -129,9 +127,9 @@ fn a_batch_cut_at_any_byte_is_taken_away_whole() {
 
 #[test]
 fn an_index_that_is_gone_short_or_damaged_is_written_anew() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = config(dir.path());
-    let (mut writer, _) = SpoolWriter::open(&config).unwrap();
+    let (mut writer, _) = open(&config).unwrap();
     for n in 1..=3 {
         write(&mut writer, |batch| {
             batch.push_journal(&opened(n)).unwrap();
@@ -154,7 +152,30 @@ fn an_index_that_is_gone_short_or_damaged_is_written_anew() {
             Some(bytes) => fs::write(&path, bytes).unwrap(),
         }
         assert_eq!(read(dir.path(), 2).unwrap().0, [1, 2, 3, 4, 5], "in memory");
-        drop(SpoolWriter::open(&config).unwrap());
+        drop(open(&config).unwrap());
         assert!(fs::read(&path).unwrap() == whole, "on disk");
     }
+}
+
+#[test]
+fn a_session_opened_many_segments_ago_is_still_open_after_a_restart() {
+    let dir = tempdir();
+    let config = SpoolConfig {
+        segment_bytes: 4000,
+        ..config(dir.path())
+    };
+    let (mut writer, _) = open(&config).unwrap();
+    journal(&mut writer, &opened(1));
+    for n in 2..40 {
+        write(&mut writer, |batch| {
+            batch.push_journal(&opened(n)).unwrap();
+            push(batch, n, 1..=10);
+            batch.push_journal(&closed(n, 10)).unwrap();
+        });
+    }
+    assert!(writer.stats().segments > 10);
+    drop(writer);
+    let (writer, recovered) = open(&config).unwrap();
+    let open: Vec<_> = recovered.open.iter().map(|open| open.opened.id).collect();
+    assert_eq!((open, writer.stats().open_sessions), (vec![session(1)], 1));
 }

@@ -112,7 +112,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     match pattern {
         "^[0-9]+$" => !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()),
         "^[1-9][0-9]*$" => matches("^[0-9]+$", text) && !text.starts_with('0'),
-        "^([0-9a-f]{2})+$" => !text.is_empty() && text.len() % 2 == 0 && hex(text),
+        "^([0-9a-f]{2})+$" => !text.is_empty() && text.len().is_multiple_of(2) && hex(text),
         "^[0-9a-f]{16}$" => text.len() == 16 && hex(text),
         _ => false,
     }

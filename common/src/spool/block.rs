@@ -1,136 +1,11 @@
-//! The fixed parts of segments and indexes, byte for byte.
+//! Batches and the blocks in them, byte for byte.
 
-use zerocopy::little_endian::{I64, U16, U32, U64};
+use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::id::{BootId, CertSerial};
+use crate::id::CertSerial;
 use crate::time::{BootNs, WallOffset};
 use crate::wire::Mark;
-
-/// Changes whenever the bytes or their meaning do. Newer files are refused by name.
-pub const VERSION: u32 = 1;
-
-/// Longest host name that a header holds, in bytes; Linux allows 64.
-const HOST_MAX: usize = 256;
-
-/// Which of the two files of a segment a header begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileKind {
-    Segment,
-    Index,
-}
-
-impl FileKind {
-    fn magic(self) -> [u8; 8] {
-        match self {
-            Self::Segment => *b"vctl.seg",
-            Self::Index => *b"vctl.idx",
-        }
-    }
-}
-
-/// Begins a segment, and again its index, so that damage to one of them leaves the other.
-///
-/// The first 16 bytes are the same in every version: a damaged version number must not look like
-/// a newer one.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-pub struct FileHeader {
-    magic: [u8; 8],
-    version: U32,
-    /// Of `magic` and `version`.
-    prefix_crc: U32,
-    /// Of all that follows.
-    crc: U32,
-    reserved: U16,
-    host_len: U16,
-    number: U64,
-    batch_magic: U64,
-    boot_id: [u8; 16],
-    host: [u8; HOST_MAX],
-}
-
-/// The beginning of a file is no header of this version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderError {
-    /// Written by a newer vctl.
-    Newer {
-        version: u32,
-    },
-    /// Fewer bytes than a header has: the file has just been created.
-    Short,
-    Damaged,
-}
-
-impl FileHeader {
-    pub const LEN: usize = size_of::<Self>();
-
-    /// Returns the header of a segment, or `None` when the host name is too long for it.
-    ///
-    /// `batch_magic` must be a number no user of the host can guess.
-    pub fn new(number: u64, boot_id: BootId, host: &str, batch_magic: u64) -> Option<Self> {
-        let mut padded = [0; HOST_MAX];
-        padded
-            .get_mut(..host.len())?
-            .copy_from_slice(host.as_bytes());
-        Some(Self {
-            magic: [0; 8],
-            version: VERSION.into(),
-            prefix_crc: 0.into(),
-            crc: 0.into(),
-            reserved: 0.into(),
-            host_len: u16::try_from(host.len()).ok()?.into(),
-            number: number.into(),
-            batch_magic: batch_magic.into(),
-            boot_id: *boot_id.as_uuid().as_bytes(),
-            host: padded,
-        })
-    }
-
-    /// Returns the bytes that begin the file of this kind.
-    pub fn encode(&self, kind: FileKind) -> [u8; Self::LEN] {
-        let mut header = *self;
-        header.magic = kind.magic();
-        header.prefix_crc = crc32c::crc32c(&header.as_bytes()[..12]).into();
-        header.crc = crc32c::crc32c(&header.as_bytes()[20..]).into();
-        zerocopy::transmute!(header)
-    }
-
-    pub fn decode(bytes: &[u8], kind: FileKind) -> Result<Self, HeaderError> {
-        // Checked before the length: the header of a newer version may be shorter.
-        let prefix = bytes.get(..16).ok_or(HeaderError::Short)?;
-        let (prefix, prefix_crc) = prefix.split_at(12);
-        let known = prefix.starts_with(&kind.magic())
-            && crc32c::crc32c(prefix).to_le_bytes() == *prefix_crc;
-        let version = U32::read_from_suffix(prefix).map_or(0, |(_, v)| v.get());
-        if known && version > VERSION {
-            return Err(HeaderError::Newer { version });
-        }
-        let (header, _) = Self::read_from_prefix(bytes).map_err(|_| HeaderError::Short)?;
-        let whole = known
-            && version == VERSION
-            && header.crc.get() == crc32c::crc32c(&header.as_bytes()[20..])
-            && usize::from(header.host_len.get()) <= HOST_MAX;
-        whole.then_some(header).ok_or(HeaderError::Damaged)
-    }
-
-    pub fn number(&self) -> u64 {
-        self.number.get()
-    }
-
-    pub fn boot_id(&self) -> BootId {
-        BootId::from_uuid(uuid::Uuid::from_bytes(self.boot_id))
-    }
-
-    pub fn host(&self) -> String {
-        let host = &self.host[..usize::from(self.host_len.get()).min(HOST_MAX)];
-        String::from_utf8_lossy(host).into_owned()
-    }
-
-    pub fn batch_magic(&self) -> u64 {
-        self.batch_magic.get()
-    }
-}
 
 /// How far the ring had been read when a batch was complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -421,7 +296,6 @@ impl BlockEntry {
 }
 
 const _: () = {
-    assert!(FileHeader::LEN == 312, "part of the format");
     assert!(BatchHeader::LEN == 36, "part of the format");
     assert!(BlockEntry::LEN == 88, "part of the format");
 };

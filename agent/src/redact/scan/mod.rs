@@ -1,0 +1,363 @@
+//! Walks the words of one command and masks what the rules point at.
+mod command;
+mod flag;
+mod look;
+mod text;
+
+pub(super) use self::command::Command;
+use self::command::{MAX_OPERANDS, Next};
+use self::look::Seen;
+use super::Redactor;
+use super::fields;
+use super::masker::{Masker, Span};
+use super::names::{NameKind, classify, may_be_secret};
+use super::program::Value;
+use super::shell::{Quote, unquoted};
+use super::value::is_reference;
+
+/// How deep command strings inside command strings are followed; below, quotes are read as plain
+/// bytes. Each level reads its bytes once, so this also bounds the work per byte.
+const MAX_DEPTH: u8 = 6;
+
+/// The walk over one argv.
+pub(super) struct Scan<'a> {
+    redactor: &'a Redactor,
+    masker: Masker<'a>,
+    /// The word read now is the last one of its line.
+    ends_line: bool,
+    /// An AWS access key id was seen: a lone word that looks like its secret is one.
+    aws_key_id: bool,
+    /// Inside a PEM private key that goes on in later words.
+    in_pem: bool,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(redactor: &'a Redactor, masker: Masker<'a>) -> Self {
+        Self {
+            redactor,
+            masker,
+            ends_line: false,
+            aws_key_id: false,
+            in_pem: false,
+        }
+    }
+
+    pub(super) fn changed(&self) -> bool {
+        self.masker.changed()
+    }
+
+    /// Length of the item that starts at `start`.
+    pub(super) fn item_len(&self, start: usize) -> usize {
+        let rest = self.masker.rest(start);
+        memchr::memchr(0, rest).unwrap_or(rest.len())
+    }
+
+    /// Masks the secrets in the next item of an argv.
+    pub(super) fn item(&mut self, command: &mut Command, item: Span) {
+        if item.is_empty() {
+            if !matches!(command.next, Next::Named | Next::Sql) {
+                command.next = Next::Anything;
+            }
+            return;
+        }
+        let text = self.masker.get(item);
+        let plain = command.is_plain() && !self.in_pem && Seen::of(text).is_nothing();
+        let nothing = plain
+            && match text {
+                b"--" | b"Bearer" => false,
+                [b'-', name @ ..] => {
+                    self.redactor.extra_flags.is_empty() && !self.may_be_secret(name)
+                }
+                _ => true,
+            };
+        if nothing {
+            // By far the most items end here: paths, names and numbers.
+            self.shapes(item);
+        } else {
+            self.word(command, item, 0);
+        }
+    }
+
+    /// Masks the secrets in one word; in a command string (`depth` > 0) it may be quoted.
+    fn word(&mut self, command: &mut Command, raw: Span, depth: u8) {
+        let (word, quote) = match self.unquoted(raw).filter(|_| depth > 0) {
+            Some((inside, quote)) => (inside, Some(quote)),
+            None => (raw, None),
+        };
+        let next = std::mem::take(&mut command.next);
+        if self.follows(command, next, word, quote, depth) {
+            return;
+        }
+        let first = self.masker.at(word.start);
+        let done = if next == Next::Ruled(Value::Plain) {
+            false
+        } else if (first == b'-' && word.len() > 1) || first == b'/' && command.program.slashes() {
+            self.flag(command, word, depth)
+        } else {
+            self.operand(command, word, quote, depth)
+        };
+        if !done {
+            self.inside(command, word, quote.is_some() || depth == 0, depth);
+        }
+    }
+
+    fn may_be_secret(&self, name: &[u8]) -> bool {
+        may_be_secret(name) || !self.redactor.extra_names.is_empty()
+    }
+
+    fn unquoted(&self, word: Span) -> Option<(Span, Quote)> {
+        let may_be = matches!(self.masker.at(word.start), b'"' | b'\'' | b'\\');
+        if may_be {
+            unquoted(self.masker.up_to(word.end), word)
+        } else {
+            None
+        }
+    }
+
+    /// Treats `word` as what the word before announced; false when it is something else.
+    fn follows(
+        &mut self,
+        command: &mut Command,
+        next: Next,
+        word: Span,
+        quote: Option<Quote>,
+        depth: u8,
+    ) -> bool {
+        let text = self.masker.get(word);
+        match next {
+            Next::Anything => false,
+            // `mongosh -p --host h` asks for the password.
+            Next::Ruled(value) => !is_flag(text) && self.apply(command, value, word, depth),
+            Next::Likely(kind) => !is_flag(text) && self.mask_value(word, kind, depth),
+            Next::Named | Next::Sql => match text {
+                b"=" | b":" | b":=" | b"=>" => {
+                    command.next = Next::Likely(NameKind::Secret);
+                    true
+                }
+                b"FOR" | b"for" => {
+                    command.next = Next::Assigned(2);
+                    true
+                }
+                // `E'…'` is a string with escapes.
+                [b'E' | b'e', b'\'', ..] if next == Next::Sql => {
+                    self.mask_value(word.skip(1), NameKind::Secret, depth)
+                }
+                _ => {
+                    next == Next::Sql
+                        && quote.is_some_and(Quote::is_single)
+                        && self.mask_value(word, NameKind::Secret, depth)
+                }
+            },
+            Next::Assigned(_) if text == b"=" => {
+                command.next = Next::Likely(NameKind::Secret);
+                true
+            }
+            Next::Assigned(left) => {
+                command.next = left.checked_sub(1).map_or(Next::Anything, Next::Assigned);
+                false
+            }
+            Next::Line => self.ends_line && self.mask_value(word, NameKind::Secret, depth),
+            Next::Credential if fields::is_scheme(text) => {
+                command.next = Next::Credential;
+                true
+            }
+            Next::Credential => self.mask_value(word, NameKind::Secret, depth),
+            Next::Bearer => text.len() >= 8 && self.mask_value(word, NameKind::Secret, depth),
+        }
+    }
+
+    /// Handles a word without a dash in front; true when nothing more can be in it.
+    fn operand(
+        &mut self,
+        command: &mut Command,
+        word: Span,
+        quote: Option<Quote>,
+        depth: u8,
+    ) -> bool {
+        if !command.started {
+            return self.start(command, word, quote);
+        }
+        let redactor = self.redactor;
+        let text = self.masker.get(word);
+        if command.wraps
+            && let Some(program) = redactor.programs.find(text)
+        {
+            command.switch_to(program);
+            return true;
+        }
+        let program = command.program;
+        if program.prints && command.printed.is_none() {
+            command.printed = Some(word.start);
+        }
+        if depth > 0 || text == b"Bearer" {
+            let next = self.announced(command, text);
+            // What came before may still wait for its `=`.
+            if next != Next::Anything {
+                command.next = next;
+            }
+        }
+        let place = command.push(word);
+        let ruled = program.operands.iter().find(|operand| {
+            let letter = operand
+                .with
+                .checked_sub(b'a')
+                .is_none_or(|bit| command.letters & (1 << bit) != 0);
+            letter
+                && match operand.after {
+                    "" => operand.nth == place + 1,
+                    after => command.before(operand.nth).is_some_and(|before| {
+                        self.masker
+                            .get(before)
+                            .eq_ignore_ascii_case(after.as_bytes())
+                    }),
+                }
+        });
+        if let Some(operand) = ruled {
+            return self.apply(command, operand.value, word, depth);
+        }
+        if program.shell && depth < MAX_DEPTH && has_space(self.masker.get(word)) {
+            self.text(word, depth + 1);
+            return true;
+        }
+        false
+    }
+
+    /// What a word in running text says about the next: `password = …`, `IDENTIFIED BY '…'`,
+    /// `{token: …`, `env['KEY'] = …`.
+    fn announced(&self, command: &Command, text: &[u8]) -> Next {
+        let colon = text.ends_with(b":");
+        let member = colon && text.starts_with(b"{");
+        let text = name_in(text);
+        if text.eq_ignore_ascii_case(b"bearer") {
+            return Next::Bearer;
+        }
+        let sql = text.eq_ignore_ascii_case(b"password") && !colon;
+        if sql || (text.eq_ignore_ascii_case(b"by") && self.is_identified(command)) {
+            return Next::Sql;
+        }
+        if classify(text, &self.redactor.extra_names).is_none() {
+            return Next::Anything;
+        }
+        match (member, colon) {
+            (true, _) => Next::Likely(NameKind::Secret),
+            (_, true) if !command.started => Next::Line,
+            _ => Next::Named,
+        }
+    }
+
+    /// `IDENTIFIED [WITH plugin] BY`.
+    fn is_identified(&self, command: &Command) -> bool {
+        (0..3)
+            .filter_map(|back| command.before(back))
+            .any(|word| self.masker.get(word).eq_ignore_ascii_case(b"identified"))
+    }
+
+    /// Masks `value` as its rule says; false when it has to be read like any other word.
+    fn apply(&mut self, command: &mut Command, rule: Value, value: Span, depth: u8) -> bool {
+        match rule {
+            Value::Bare if memchr::memchr(b'=', self.masker.get(value)).is_some() => false,
+            Value::Whole | Value::Bare => self.mask_value(value, NameKind::Secret, depth),
+            Value::After(mark) => match memchr::memchr(mark, self.masker.get(value)) {
+                Some(at) => self.mask_value(value.skip(at + 1), NameKind::Secret, depth),
+                None => false,
+            },
+            Value::PassSpec => {
+                self.masker.get(value).starts_with(b"pass:")
+                    && self.mask_value(value.skip(5), NameKind::Secret, depth)
+            }
+            Value::Header => {
+                let header =
+                    fields::header(self.masker.get(value), &self.redactor.extra_names, true);
+                self.mask_header(command, header, value, depth)
+            }
+            Value::Shell if depth < MAX_DEPTH => {
+                self.text(value, depth + 1);
+                true
+            }
+            Value::Named if memchr::memchr(b'=', self.masker.get(value)).is_none() => {
+                if let Some(kind) = classify(self.masker.get(value), &self.redactor.extra_names) {
+                    command.next = Next::Likely(kind);
+                }
+                true
+            }
+            Value::Plain | Value::Switch | Value::Shell | Value::Named => false,
+        }
+    }
+
+    /// Masks a value out of its quotes; false when it only refers to a secret.
+    fn mask_value(&mut self, value: Span, kind: NameKind, depth: u8) -> bool {
+        let (inside, quote) = match self.unquoted(value) {
+            Some((inside, quote)) => (inside, Some(quote)),
+            None => (value, None),
+        };
+        let expands = depth > 0 && !quote.is_some_and(Quote::is_single);
+        if is_reference(self.masker.get(inside), kind, expands) {
+            return false;
+        }
+        self.masker.mask(inside);
+        true
+    }
+
+    fn mask_header(
+        &mut self,
+        command: &mut Command,
+        header: Option<fields::Header>,
+        word: Span,
+        depth: u8,
+    ) -> bool {
+        match header {
+            Some(fields::Header::Value(offset)) => {
+                self.mask_value(word.skip(offset), NameKind::Secret, depth)
+            }
+            Some(fields::Header::Cut) => {
+                command.next = Next::Credential;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Whether a word after a flag is another flag and not its value.
+fn is_flag(text: &[u8]) -> bool {
+    match text {
+        [b'-', b'-', rest @ ..] => rest.first().is_none_or(u8::is_ascii_alphabetic),
+        [b'-', _] => true,
+        _ => false,
+    }
+}
+
+/// The name at the end of `text`, without the quotes and brackets of a program's code.
+fn name_in(text: &[u8]) -> &[u8] {
+    let code = |byte: &u8| matches!(byte, b':' | b'\'' | b'"' | b'\\' | b']' | b'}');
+    let end = text
+        .iter()
+        .rposition(|byte| !code(byte))
+        .map_or(0, |at| at + 1);
+    let name = text.get(..end).unwrap_or_default();
+    let len = name
+        .iter()
+        .rev()
+        .take_while(|&&byte| is_name_byte(byte))
+        .count();
+    let start = end - len;
+    // A variable is used, not set, and a path names a file.
+    if start > 0 && matches!(text.get(start - 1), Some(b'$' | b'/' | b'=')) {
+        b""
+    } else {
+        name.get(start..).unwrap_or_default()
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}
+
+fn is_plain_name(text: &[u8]) -> bool {
+    text.iter()
+        .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':'))
+}
+
+fn has_space(text: &[u8]) -> bool {
+    text.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'\n'))
+}
