@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use vctl_common::event;
-use vctl_common::spool::{self, Segment};
+use vctl_common::spool::{self, Look, Segment};
 use vctl_tests::lab::Options;
 use vctl_tests::load::ledger::boot_now;
 use vctl_tests::load::peer::bpftrace::Trace;
@@ -81,7 +81,7 @@ fn latencies(spool: &Path, calls: &[Call]) -> Result<Vec<f64>> {
     let files = spool::list(spool)?.segments;
     let [files] = <[_; 1]>::try_from(files)
         .map_err(|found| anyhow::anyhow!("{} segments, where one was asked for", found.len()))?;
-    let segment = Segment::load(files)?
+    let segment = Segment::load(&files, Look::Index, Vec::new())?
         .map_err(|problem| anyhow::anyhow!("the segment is unreadable: {problem:?}"))?;
     let file = segment.open()?;
     let synced = calls
