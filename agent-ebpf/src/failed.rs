@@ -36,8 +36,6 @@ const ITEMS_MAX: usize = 64;
 const ITEM_MAX: usize = 1024;
 /// Bytes of argv after which no further item is begun.
 const ARGV_ROOM: usize = FAILED_TAIL - (LEN_MASK + PATH_MAX) - ITEM_MAX;
-/// More than argv can take, for the verifier.
-const ARGV_MASK: usize = 16 * 1024 - 1;
 
 /// One program for both calls, attached twice: the kernel takes half as long to verify it.
 #[tracepoint]

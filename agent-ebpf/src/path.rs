@@ -30,6 +30,8 @@ pub struct Walk {
     root: u64,
     parent: u64,
     mountpoint: u64,
+    /// Where in the tail the path begins.
+    from: u64,
     /// Bytes written.
     len: u64,
     /// 1 until the end of the path has been found.
@@ -76,11 +78,12 @@ pub unsafe fn append(path: Path, tail: *mut u8, from: usize, walk: *mut Walk) {
     // SAFETY: the caller's; volatile, or the compiler would keep it all in registers.
     unsafe {
         (&raw mut (*walk).dentry).write_volatile(path.dentry);
+        (&raw mut (*walk).from).write_volatile(from as u64);
         (&raw mut (*walk).len).write_volatile(0);
         (&raw mut (*walk).truncated).write_volatile(1);
         enter(walk, path.mnt - layout(Field::MountMnt as usize) as u64);
         for _ in 0..DEPTH_MAX {
-            if step(tail, from, walk) {
+            if step(tail, walk) {
                 break;
             }
         }
@@ -92,7 +95,7 @@ pub unsafe fn append(path: Path, tail: *mut u8, from: usize, walk: *mut Walk) {
 /// # Safety
 /// As [`append`].
 #[inline(always)]
-unsafe fn step(tail: *mut u8, from: usize, walk: *mut Walk) -> bool {
+unsafe fn step(tail: *mut u8, walk: *mut Walk) -> bool {
     // SAFETY: the caller's; `written` is at most `PATH_MAX` before a name is added.
     unsafe {
         let dentry = (&raw const (*walk).dentry).read_volatile();
@@ -116,6 +119,7 @@ unsafe fn step(tail: *mut u8, from: usize, walk: *mut Walk) -> bool {
         if written > PATH_MAX {
             return true;
         }
+        let from = (&raw const (*walk).from).read_volatile() as usize & LEN_MASK;
         let to = tail.add(from + written);
         bpf_probe_read_kernel(to.cast(), size as u32, name as *const _);
         *to.add(size) = 0;

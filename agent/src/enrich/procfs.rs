@@ -1,22 +1,28 @@
-//! Reads of /proc, as thin as can be: what the bytes mean is `parse`'s.
+//! What was too long for the ring, from /proc while the process is there.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStringExt;
 
-use super::parse;
+use vctl_common::id::ProcessId;
+use vctl_common::time::BootNs;
 
-/// Returns the id of a process's cgroup on the unified hierarchy: its directory's inode. `None`
-/// where that hierarchy is not mounted, or the process is in none we can see.
-pub fn cgroup_id(process: &Path) -> Option<u64> {
-    let file = fs::read(process.join("cgroup")).ok()?;
-    let path = parse::cgroup_path(&file)?;
-    let mountinfo = fs::read("/proc/self/mountinfo").ok()?;
-    let mount = PathBuf::from(OsStr::from_bytes(parse::cgroup2_mount(&mountinfo)?));
-    let relative = OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path));
-    fs::metadata(mount.join(relative))
-        .ok()
-        .map(|meta| meta.ino())
+use crate::session::login::LoginReader;
+
+use super::parse::NS_PER_TICK;
+
+/// Reads where `exe` or `cwd` of a process points; `None` when it has ended or is another by now.
+///
+/// Asked a moment after the event: the process may have gone elsewhere, or executed something else.
+/// The caller says that the path is not the probe's.
+pub fn link(reader: &LoginReader, process: ProcessId, name: &str) -> Option<Vec<u8>> {
+    let path = fs::read_link(format!("/proc/{}/{name}", process.tgid)).ok()?;
+    // Looked at after the link: the pid may have been reused before.
+    let BootNs(start) = process.start;
+    let tick = ProcessId {
+        tgid: process.tgid,
+        start: BootNs(start - start % NS_PER_TICK),
+    };
+    reader
+        .is_alive(tick)
+        .then(|| path.into_os_string().into_vec())
 }

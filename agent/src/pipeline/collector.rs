@@ -146,6 +146,13 @@ impl Collector {
         Ok(collector)
     }
 
+    /// Does what a login need not wait for.
+    pub(super) fn finish_start(&mut self) {
+        if let Err(error) = self.probe.finish() {
+            warn!(%error, "Failed execs are not recorded.");
+        }
+    }
+
     /// Returns how many sessions are open.
     pub(super) fn sessions(&self) -> usize {
         self.registry.len() + usize::from(self.config.capture == Capture::All)

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use vctl_common::event::{self, DecodeError};
+use vctl_common::id::ProcessId;
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Exec, Exit, Header, Mark};
@@ -122,10 +123,10 @@ impl Collector {
         record.clear();
         record.resize(size_of::<Exec>(), 0);
         if header.kind == wire::KIND_EXEC {
-            enrich::append_path(tail.exe, &mut record);
+            self.append_path(&mut exec, wire::EXEC_EXE_TRUNCATED, tail.exe, &mut record);
         }
         let exe_end = record.len();
-        enrich::append_path(tail.cwd, &mut record);
+        self.append_path(&mut exec, wire::EXEC_CWD_TRUNCATED, tail.cwd, &mut record);
         let cwd_end = record.len();
         record.extend_from_slice(tail.filename);
         let filename_end = record.len();
@@ -147,6 +148,33 @@ impl Collector {
         let pushed = self.push(header, &record);
         self.scratch = record;
         pushed
+    }
+
+    /// Appends a path as people write it. One that is too deep for the probe is asked of /proc, and
+    /// taken from there when it ends in the names the probe saw.
+    fn append_path(&self, exec: &mut Exec, truncated: u32, names: &[u8], record: &mut Vec<u8>) {
+        let begin = record.len();
+        enrich::append_path(names, record);
+        if exec.flags & truncated == 0 {
+            return;
+        }
+        let process = ProcessId {
+            tgid: exec.header.tgid,
+            start: BootNs(exec.header.start),
+        };
+        let link = if truncated == wire::EXEC_CWD_TRUNCATED {
+            "cwd"
+        } else {
+            "exe"
+        };
+        if let Some(path) = enrich::procfs::link(&self.logins, process, link)
+            && path.len() <= wire::PATH_MAX
+            && path.ends_with(&record[begin..])
+        {
+            record.truncate(begin);
+            record.extend_from_slice(&path);
+            exec.flags &= !truncated;
+        }
     }
 
     fn take_exit(&mut self, header: &Header, bytes: &[u8]) -> Result<(), DecodeError> {

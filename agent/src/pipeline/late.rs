@@ -9,8 +9,8 @@ use vctl_common::session::{Gap, GapCause};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Mark, TaskMark};
 
-use crate::enrich::parse;
 use crate::session::boot_now;
+use crate::session::login::parse_stat;
 use crate::session::opened::opened;
 use crate::session::pending::LateLogin;
 
@@ -206,7 +206,7 @@ fn members(leader: Option<u32>, audit_session: Option<AuditSessionId>) -> Vec<(u
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(|tgid: u32| {
             let stat = fs::read(format!("/proc/{tgid}/stat")).ok()?;
-            Some((tgid, parse::stat(&stat)?.ppid))
+            Some((tgid, parse_stat(&stat)?.ppid))
         })
         .collect();
     let mut tree: Vec<u32> = leader.into_iter().collect();

@@ -69,6 +69,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     info!(sessions = collector.sessions(), "The collector is ready.");
     // Not run by systemd: nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    collector.finish_start();
     let watchdog = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
 
     let mut pace = Pace::new();

@@ -222,16 +222,23 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// Tells whether the kernel has a tracepoint that BPF programs can attach to by type.
-    pub fn has_tracepoint(&self, name: &str) -> bool {
-        let wanted = format!("btf_trace_{name}");
-        self.starts
+    /// Returns the first of the tracepoints that BPF programs cannot attach to by type.
+    pub fn missing_tracepoint<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+        let mut missing: Vec<&str> = names.to_vec();
+        let all = self
+            .starts
             .iter()
             .skip(1)
-            .filter_map(|&at| self.type_at(at as usize))
-            .any(|ty| {
-                ty.kind == KIND_TYPEDEF && ty.name != 0 && self.name(ty.name) == wanted.as_bytes()
-            })
+            .filter_map(|&at| self.type_at(at as usize));
+        for ty in all.filter(|ty| ty.kind == KIND_TYPEDEF) {
+            if missing.is_empty() {
+                break;
+            }
+            if let Some(name) = self.name(ty.name).strip_prefix(b"btf_trace_") {
+                missing.retain(|wanted| wanted.as_bytes() != name);
+            }
+        }
+        missing.first().copied()
     }
 }
 

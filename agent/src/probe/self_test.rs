@@ -19,6 +19,7 @@ use vctl_common::wire::{self, Exec, Exit, TaskMark};
 
 use super::{Maps, ProbeError};
 use crate::enrich::parse;
+use crate::session::login::{self, LoginReader};
 
 /// No session id has this mark: the top bits of a UUID's low half are never 00.
 const MARK: wire::Mark = 1;
@@ -170,7 +171,8 @@ fn wait_for(maps: &Maps, fits: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
 
 /// What /proc says of the process.
 struct Facts {
-    stat: parse::Stat,
+    stat: login::Stat,
+    tty: u32,
     uids: [u32; 2],
     gids: [u32; 2],
     login_uid: u32,
@@ -195,6 +197,7 @@ impl Facts {
                 .parse()
                 .map_err(|_| invalid())
         };
+        let stat = fs::read(dir.join("stat"))?;
         let status = fs::read(dir.join("status"))?;
         let exe = fs::read_link(dir.join("exe"))?;
         let meta = fs::metadata(dir.join("exe"))?;
@@ -209,7 +212,8 @@ impl Facts {
             .into_iter()
             .chain(parse::mapped_file(&maps, exe.as_os_str().as_bytes()));
         Ok(Self {
-            stat: parse::stat(&fs::read(dir.join("stat"))?).ok_or_else(invalid)?,
+            stat: login::parse_stat(&stat).ok_or_else(invalid)?,
+            tty: parse::tty(&stat).ok_or_else(invalid)?,
             uids: parse::status_ids(&status, b"Uid:").ok_or_else(invalid)?,
             gids: parse::status_ids(&status, b"Gid:").ok_or_else(invalid)?,
             // Kernels without audit have neither file, and the fields then are not set.
@@ -222,7 +226,7 @@ impl Facts {
             mount_ns: fs::metadata(dir.join("ns/mnt"))?.ino(),
             pid_ns: fs::metadata(dir.join("ns/pid"))?.ino(),
             cmdline: fs::read(dir.join("cmdline"))?,
-            cgroup: crate::enrich::procfs::cgroup_id(&dir),
+            cgroup: LoginReader::host().cgroup(tgid).map(|cgroup| cgroup.0),
         })
     }
 }
@@ -234,8 +238,9 @@ fn compare_exec(
     parent: u32,
 ) -> Result<(), ProbeError> {
     let ticks = |ns: u64| ns / parse::NS_PER_TICK;
-    let own_start = parse::stat(&fs::read(format!("/proc/{parent}/stat")).unwrap_or_default())
-        .map_or(0, |stat| stat.start_ticks);
+    let own_start =
+        login::parse_stat(&fs::read(format!("/proc/{parent}/stat")).unwrap_or_default())
+            .map_or(0, |stat| stat.start_ticks);
     same(
         "task_struct.start_boottime",
         ticks(exec.header.start),
@@ -258,7 +263,7 @@ fn compare_exec(
         exec.audit_session,
         facts.audit_session,
     )?;
-    same("signal_struct.tty", exec.tty, facts.stat.tty)?;
+    same("signal_struct.tty", exec.tty, facts.tty)?;
     same("mnt_namespace.ns", u64::from(exec.mount_ns), facts.mount_ns)?;
     same("pid_namespace.ns", u64::from(exec.pid_ns), facts.pid_ns)?;
     let place = (

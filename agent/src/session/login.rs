@@ -219,7 +219,8 @@ impl LoginReader {
         parse_id(&fs::read(self.of(tgid, file)).ok()?)
     }
 
-    fn cgroup(&self, tgid: u32) -> Option<CgroupId> {
+    /// Returns the cgroup of a process on the unified hierarchy.
+    pub fn cgroup(&self, tgid: u32) -> Option<CgroupId> {
         let file = fs::read(self.of(tgid, "cgroup")).ok()?;
         let directory = self.cgroup2.as_ref()?.directory(parse_cgroup(&file)?)?;
         fs::metadata(directory)
