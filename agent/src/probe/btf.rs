@@ -70,7 +70,7 @@ struct Type {
     kind: u32,
     vlen: usize,
     kind_flag: bool,
-    size_or_type: u32,
+    size_or_ref: u32,
     /// Where what follows the common part begins.
     body: usize,
 }
@@ -125,7 +125,7 @@ impl<'a> Btf<'a> {
             kind: info >> 24 & 0x1f,
             vlen: (info & 0xffff) as usize,
             kind_flag: info >> 31 != 0,
-            size_or_type: u32_at(self.types, at + 8)?,
+            size_or_ref: u32_at(self.types, at + 8)?,
             body: at + 12,
         })
     }
@@ -203,7 +203,7 @@ impl<'a> Btf<'a> {
         for _ in 0..CHAIN_MAX {
             match ty.kind {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
-                    ty = self.ty(ty.size_or_type)?;
+                    ty = self.ty(ty.size_or_ref)?;
                 }
                 _ => return Some(ty),
             }
@@ -216,7 +216,7 @@ impl<'a> Btf<'a> {
         match ty.kind {
             KIND_PTR => Some(8),
             KIND_INT | KIND_STRUCT | KIND_UNION | KIND_ENUM | KIND_ENUM64 | KIND_FLOAT => {
-                Some(ty.size_or_type)
+                Some(ty.size_or_ref)
             }
             _ => None,
         }
@@ -268,7 +268,7 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
         })?;
     }
     let upid = structs.get("upid").and_then(|found| found.first());
-    layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_type);
+    layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_ref);
     for (slot, (member, first)) in layout[REGS_ARG0..].iter_mut().zip(SYSCALL_ARGS) {
         let candidates = structs
             .get("pt_regs")
@@ -283,7 +283,7 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
 
 /// Makes sure that what the probe reads at once lies as it is read.
 fn windows(offset: impl Fn(Field) -> u32) -> Result<(), BtfError> {
-    let lies = |field, begin, at| offset(field) == offset(begin) + at as u32;
+    let lies = |field, begin, at| offset(field) as usize == offset(begin) as usize + at;
     if !lies(
         Field::DentryName,
         Field::DentryParent,
@@ -292,7 +292,8 @@ fn windows(offset: impl Fn(Field) -> u32) -> Result<(), BtfError> {
         return Err(BtfError::Scattered { of: "dentry" });
     }
     let root = offset(Field::MountMnt) + offset(Field::VfsmountRoot);
-    let root_lies = root == offset(Field::MountParent) + offset_of!(MountWindow, root) as u32;
+    let root_lies =
+        root as usize == offset(Field::MountParent) as usize + offset_of!(MountWindow, root);
     let mountpoint = offset_of!(MountWindow, mountpoint);
     if !root_lies || !lies(Field::MountMountpoint, Field::MountParent, mountpoint) {
         return Err(BtfError::Scattered { of: "mount" });
