@@ -245,5 +245,5 @@ const _: () = {
     assert!(size_of::<Exit>() == 56 + 8 + 16, "no hidden padding");
     assert!(size_of::<CgroupMove>() == 56 + 32, "no hidden padding");
     assert!(size_of::<TaskMark>() == 24 && size_of::<SessionCounters>() == 48);
-    assert!(size_of::<Exec>() % 8 == 0 && size_of::<Exit>() % 8 == 0);
+    assert!(size_of::<Exec>().is_multiple_of(8) && size_of::<Exit>().is_multiple_of(8));
 };

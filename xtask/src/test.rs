@@ -36,7 +36,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "vctl-tests",
         "--bins",
     ])?;
-    let built = build(&["test", "-p", "vctl-tests", "--no-run"])?;
+    let built = build(&[
+        "test",
+        "-p",
+        "vctl-tests",
+        "--lib",
+        "--test",
+        "specs",
+        "--no-run",
+    ])?;
     say("Testing on this kernel, with a real sshd, as root.");
     as_root_with_nothing_skipped(&built, options.filter.as_deref())
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, ProgramFd, ProgramInfo, TracePoint};
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, Endianness};
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -41,6 +41,8 @@ pub struct Probe {
     pub maps: Maps,
     pub taken_over: bool,
     failed_attached: bool,
+    /// The loaded object, while the program that nobody waits for is not in the kernel yet.
+    unfinished: Option<Ebpf>,
     programs: Vec<ProgramFd>,
     options: ProbeOptions,
     _lock: Flock<File>,
@@ -70,12 +72,13 @@ impl Probe {
                 maps,
                 taken_over: true,
                 failed_attached,
+                unfinished: None,
                 programs: programs(dir)?,
                 options,
                 _lock: lock,
             });
         }
-        let (maps, programs) = proven(&options).or_else(|error| {
+        let (maps, programs, ebpf) = proven(&options).or_else(|error| {
             // Better no probe than one that writes wrong data, or a part of one.
             remove_pins(dir).map_err(|source| ProbeError::Pins {
                 dir: dir.clone(),
@@ -87,6 +90,7 @@ impl Probe {
             maps,
             taken_over: false,
             failed_attached: false,
+            unfinished: options.failed_exec.then_some(ebpf),
             programs,
             options,
             _lock: lock,
@@ -107,12 +111,32 @@ impl Probe {
             .sum()
     }
 
+    /// Brings the program for failed execs into the kernel, which takes a third of the whole start:
+    /// the agent is ready without it, as it is attached with the first session only.
+    pub fn finish(&mut self) -> Result<(), ProbeError> {
+        let Some(mut ebpf) = self.unfinished.take() else {
+            return Ok(());
+        };
+        let name = FAILED_PROGRAM;
+        let program: &mut TracePoint = ebpf
+            .program_mut(name)
+            .and_then(|program| program.try_into().ok())
+            .ok_or(ProbeError::Object { name })?;
+        program
+            .load()
+            .map_err(|source| ProbeError::Attach { name, source })?;
+        program
+            .pin(self.options.pin_dir.join(format!("prog_{name}")))
+            .map_err(|source| ProbeError::Pin { name, source })
+    }
+
     /// Attaches the probes for failed execs while a session is open, and takes them away again:
     /// they are on system calls, which then cost every process of the host a little.
     pub fn watch_failed_execs(&mut self, wanted: bool) -> Result<(), ProbeError> {
         if !self.options.failed_exec || wanted == self.failed_attached {
             return Ok(());
         }
+        self.finish()?;
         let name = FAILED_PROGRAM;
         if wanted {
             let program = self.options.pin_dir.join(format!("prog_{name}"));
@@ -144,14 +168,14 @@ impl Probe {
 }
 
 /// Loads a probe and makes sure that it reads what it says it reads.
-fn proven(options: &ProbeOptions) -> Result<(Maps, Vec<ProgramFd>), ProbeError> {
-    let mut maps = load(options)?;
+fn proven(options: &ProbeOptions) -> Result<(Maps, Vec<ProgramFd>, Ebpf), ProbeError> {
+    let (mut maps, ebpf) = load(options)?;
     super::self_test::run(&mut maps, &options.self_test)?;
     maps.set_state(PinnedState {
         complete: true,
         ..maps.state()
     })?;
-    Ok((maps, programs(&options.pin_dir)?))
+    Ok((maps, programs(&options.pin_dir)?, ebpf))
 }
 
 /// Opens the pinned programs that are always attached.
@@ -159,10 +183,7 @@ fn programs(dir: &Path) -> Result<Vec<ProgramFd>, ProbeError> {
     let open = |(name, _): &(&'static str, &str)| {
         ProgramInfo::from_pin(dir.join(format!("prog_{name}")))
             .and_then(|program| program.fd())
-            .map_err(|source| ProbeError::Attach {
-                name: *name,
-                source,
-            })
+            .map_err(|source| ProbeError::Attach { name, source })
     };
     PROGRAMS.iter().map(open).collect()
 }
@@ -239,9 +260,16 @@ fn clear(dir: &Path) -> Result<(), ProbeError> {
 }
 
 /// Loads, attaches and pins the probe.
-fn load(options: &ProbeOptions) -> Result<Maps, ProbeError> {
-    let layout = kernel_layout(&options.btf)?;
-    let btf = aya::Btf::from_sys_fs().map_err(|source| ProbeError::Btf { source })?;
+fn load(options: &ProbeOptions) -> Result<(Maps, Ebpf), ProbeError> {
+    // Read once for both readers: the kernel hands it out in a thousand small pieces.
+    let bytes = fs::read(&options.btf).map_err(|source| ProbeError::NoBtf {
+        path: options.btf.clone(),
+        source,
+    })?;
+    let layout = kernel_layout(&bytes)?;
+    let btf = aya::Btf::parse(&bytes, Endianness::default())
+        .map_err(|source| ProbeError::Btf { source })?;
+    drop(bytes);
     let capture_all = u32::from(options.capture_all);
     let log_level = if options.log { 5_u8 } else { 0 };
     let cpus = aya::util::nr_cpus().map_err(|(_, source)| ProbeError::Cpus { source })?;
@@ -273,7 +301,7 @@ fn load(options: &ProbeOptions) -> Result<Maps, ProbeError> {
     })?;
     // Not before the maps are ready: exit first, so that no mark outlives its process.
     attach(&mut ebpf, &btf, options)?;
-    Ok(maps)
+    Ok((maps, ebpf))
 }
 
 fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, options: &ProbeOptions) -> Result<(), ProbeError> {
@@ -296,34 +324,15 @@ fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, options: &ProbeOptions) -> Result<(),
             .pin(dir.join(format!("link_{name}")))
             .map_err(|source| ProbeError::Pin { name, source })?;
     }
-    if !options.failed_exec {
-        return Ok(());
-    }
-    let name = FAILED_PROGRAM;
-    let program: &mut TracePoint = ebpf
-        .program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .ok_or(ProbeError::Object { name })?;
-    program
-        .load()
-        .map_err(|source| ProbeError::Attach { name, source })?;
-    program
-        .pin(dir.join(format!("prog_{name}")))
-        .map_err(|source| ProbeError::Pin { name, source })?;
     Ok(())
 }
 
 /// Looks up every member the probe reads in the running kernel's BTF.
-fn kernel_layout(path: &Path) -> Result<[u32; LAYOUT_LEN], ProbeError> {
-    let bytes = fs::read(path).map_err(|source| ProbeError::NoBtf {
-        path: path.to_owned(),
-        source,
-    })?;
-    let btf = Btf::parse(&bytes)?;
-    for (_, name) in PROGRAMS {
-        if !btf.has_tracepoint(name) {
-            return Err(btf::BtfError::NoTracepoint { name }.into());
-        }
+fn kernel_layout(bytes: &[u8]) -> Result<[u32; LAYOUT_LEN], ProbeError> {
+    let btf = Btf::parse(bytes)?;
+    let layout = btf::layout(&btf)?;
+    match btf.missing_tracepoint(&PROGRAMS.map(|(_, tracepoint)| tracepoint)) {
+        Some(name) => Err(btf::BtfError::NoTracepoint { name }.into()),
+        None => Ok(layout),
     }
-    Ok(btf::layout(&btf)?)
 }

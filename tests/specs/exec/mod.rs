@@ -141,7 +141,7 @@ fn difference(
             &(false, false),
         ),
         differs("argc", &(exec.argc as usize), &truth.argv.len()),
-        differs("exe", &exe.path, &alive(&truth.exe)),
+        path_difference("exe", &exe.path, exe.path_truncated, &alive(&truth.exe)),
         differs(
             "memfd, deleted",
             &(exe.memfd, exe.deleted),
@@ -154,7 +154,7 @@ fn difference(
         ),
         differs("inode", &exe.inode, &truth.exe_inode),
         differs("links", &u64::from(exe.links), &truth.exe_links),
-        cwd_difference(&alive(&truth.cwd), exec),
+        path_difference("cwd", &exec.cwd, exec.cwd_truncated, &alive(&truth.cwd)),
         differs("script", &exec.script, &case.script_file),
         differs("pid", &event.process.tgid, &truth.pid),
         differs("parent", &parent, &truth.ppid),
@@ -192,12 +192,19 @@ fn argv_difference(truth: &Running, exec: &ExecEvent) -> Option<String> {
     length.or_else(|| (!fits).then(|| format!("{} bytes of {whole}", kept.len())))
 }
 
+/// Components that are kept of every path.
+const DEPTH: usize = 32;
+
 /// A path deeper than the probe follows is kept from its end, and says so.
-fn cwd_difference(truth: &Vec<u8>, exec: &ExecEvent) -> Option<String> {
-    if exec.cwd_truncated && truth.ends_with(&exec.cwd) && exec.cwd.len() > 64 {
-        return None;
-    }
-    differs("cwd", &exec.cwd, truth)
+fn path_difference(what: &str, recorded: &[u8], truncated: bool, told: &[u8]) -> Option<String> {
+    let kept = recorded.iter().filter(|&&byte| byte == b'/').count();
+    let fits = if truncated {
+        kept >= DEPTH && told.ends_with(recorded)
+    } else {
+        recorded == told
+    };
+    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    (!fits).then(|| format!("{what}: `{}` against `{}`", text(recorded), text(told)))
 }
 
 /// As /proc/self/stat has it: minor bits 0 to 7 and 20 to 31, major in between.

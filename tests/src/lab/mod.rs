@@ -17,7 +17,6 @@ mod clock;
 mod cgroup;
 mod interrupt;
 mod journal;
-mod ledger;
 mod mounts;
 pub mod process;
 mod recorded;
@@ -38,7 +37,6 @@ use anyhow::{Context, Result};
 pub use agent::Agent;
 pub use certificate::{Authority, Certificate, Subject};
 pub use journal::Journal;
-pub use ledger::Ledger;
 pub use recorded::{Recorded, eventually, read};
 pub use requirements::{Programs, installed, missing, skip};
 pub use undo::Undo;
@@ -60,6 +58,8 @@ pub struct Options {
     pub break_glass: bool,
     /// Puts the spool on a file system of that many bytes.
     pub spool_bytes: Option<u64>,
+    /// The program `stopwatch` and the file into which it notes when each hook began and ended.
+    pub stopwatch: Option<(PathBuf, PathBuf)>,
     /// Lines for sshd's configuration.
     pub sshd: String,
 }
@@ -135,7 +135,7 @@ impl Lab {
         if options.cgroup_per_login {
             hooks.push_str(&cgroup::hook(journal, &id, &root)?);
         }
-        hooks.push_str(&agent.hook());
+        hooks.push_str(&agent.hook(options.stopwatch.as_ref()));
         let settings = sshd::Settings {
             root: &root,
             service: &id,

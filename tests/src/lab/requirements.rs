@@ -60,7 +60,7 @@ fn beside(program: &Path) -> PathBuf {
 /// Returns why no lab can run here; `None` when one can.
 pub fn missing() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
-        return Some("not root: run `cargo xtask test`".to_owned());
+        return Some("this needs root; `cargo xtask` gets it with sudo".to_owned());
     }
     let programs = match Programs::find() {
         Ok(programs) => programs,

@@ -6,10 +6,10 @@
 mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::mem::offset_of;
 
 use vctl_common::layout::{
-    DENTRY_WINDOW, FIELDS, Field, LAYOUT_LEN, MOUNT_WINDOW, NR_EXECVEAT, REGS_ARG0, SIZEOF_UPID,
-    WINDOW_BYTES,
+    DentryWindow, FIELDS, Field, LAYOUT_LEN, MountWindow, NR_EXECVEAT, REGS_ARG0, SIZEOF_UPID,
 };
 
 /// BTF does not tell where a member is.
@@ -77,7 +77,7 @@ struct Type {
     kind: u32,
     vlen: usize,
     kind_flag: bool,
-    size_or_type: u32,
+    size_or_ref: u32,
     /// Where what follows the common part begins.
     body: usize,
 }
@@ -121,6 +121,9 @@ impl<'a> Btf<'a> {
                 _ => return Err(damaged("a type is of no known kind")),
             };
             at = ty.body + body;
+            if at > types.len() {
+                return Err(damaged("a type is cut short"));
+            }
         }
         Ok(btf)
     }
@@ -132,7 +135,7 @@ impl<'a> Btf<'a> {
             kind: info >> 24 & 0x1f,
             vlen: (info & 0xffff) as usize,
             kind_flag: info >> 31 != 0,
-            size_or_type: u32_at(self.types, at + 8)?,
+            size_or_ref: u32_at(self.types, at + 8)?,
             body: at + 12,
         })
     }
@@ -230,7 +233,7 @@ impl<'a> Btf<'a> {
         for _ in 0..CHAIN_MAX {
             match ty.kind {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
-                    ty = self.ty(ty.size_or_type)?;
+                    ty = self.ty(ty.size_or_ref)?;
                 }
                 _ => return Some(ty),
             }
@@ -243,22 +246,29 @@ impl<'a> Btf<'a> {
         match ty.kind {
             KIND_PTR => Some(8),
             KIND_INT | KIND_STRUCT | KIND_UNION | KIND_ENUM | KIND_ENUM64 | KIND_FLOAT => {
-                Some(ty.size_or_type)
+                Some(ty.size_or_ref)
             }
             _ => None,
         }
     }
 
-    /// Tells whether the kernel has a tracepoint that BPF programs can attach to by type.
-    pub fn has_tracepoint(&self, name: &str) -> bool {
-        let wanted = format!("btf_trace_{name}");
-        self.starts
+    /// Returns the first of the tracepoints that BPF programs cannot attach to by type.
+    pub fn missing_tracepoint<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+        let mut missing: Vec<&str> = names.to_vec();
+        let all = self
+            .starts
             .iter()
             .skip(1)
-            .filter_map(|&at| self.type_at(at as usize))
-            .any(|ty| {
-                ty.kind == KIND_TYPEDEF && ty.name != 0 && self.name(ty.name) == wanted.as_bytes()
-            })
+            .filter_map(|&at| self.type_at(at as usize));
+        for ty in all.filter(|ty| ty.kind == KIND_TYPEDEF) {
+            if missing.is_empty() {
+                break;
+            }
+            if let Some(name) = self.name(ty.name).strip_prefix(b"btf_trace_") {
+                missing.retain(|wanted| wanted.as_bytes() != name);
+            }
+        }
+        missing.first().copied()
     }
 }
 
@@ -285,7 +295,7 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
         *slot = place(btf, &mut whole, of, member, size)?;
     }
     let upid = structs.get("upid").and_then(|found| found.first());
-    layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_type);
+    layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_ref);
     for (slot, (member, first)) in layout[REGS_ARG0..].iter_mut().zip(SYSCALL_ARGS) {
         let candidates = structs
             .get("pt_regs")
@@ -293,42 +303,29 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
             .unwrap_or_default();
         *slot = first + place(btf, candidates.iter(), "pt_regs", member, 0)?;
     }
-    let offset = |field: Field| layout[field as usize];
-    let dentry = [Field::DentryParent, Field::DentryNameLen, Field::DentryName];
-    let mount = [
-        Field::MountParent,
-        Field::MountMountpoint,
-        Field::VfsmountRoot,
-    ];
-    let windows = (
-        window("dentry", dentry, offset)?,
-        window("mount", mount, |field| match field {
-            Field::VfsmountRoot => offset(Field::MountMnt) + offset(field),
-            field => offset(field),
-        })?,
-    );
-    (layout[DENTRY_WINDOW], layout[MOUNT_WINDOW]) = windows;
+    windows(|field| layout[field as usize])?;
     layout[NR_EXECVEAT] = EXECVEAT;
     Ok(layout)
 }
 
-/// Begins a window at the first of some members and makes sure that it reaches the last.
-fn window(
-    of: &'static str,
-    members: [Field; 3],
-    offset: impl Fn(Field) -> u32,
-) -> Result<u32, BtfError> {
-    let places = members.map(&offset);
-    let first = places.iter().copied().min().unwrap_or(0);
-    // Every member is a pointer or shorter.
-    let fits = places
-        .iter()
-        .all(|at| (at - first) as usize + 8 <= WINDOW_BYTES);
-    if fits {
-        Ok(first)
-    } else {
-        Err(BtfError::Scattered { of })
+/// Makes sure that what the probe reads at once lies as it is read.
+fn windows(offset: impl Fn(Field) -> u32) -> Result<(), BtfError> {
+    let lies = |field, begin, at| offset(field) as usize == offset(begin) as usize + at;
+    if !lies(
+        Field::DentryName,
+        Field::DentryParent,
+        offset_of!(DentryWindow, name),
+    ) {
+        return Err(BtfError::Scattered { of: "dentry" });
     }
+    let root = offset(Field::MountMnt) + offset(Field::VfsmountRoot);
+    let root_lies =
+        root as usize == offset(Field::MountParent) as usize + offset_of!(MountWindow, root);
+    let mountpoint = offset_of!(MountWindow, mountpoint);
+    if !root_lies || !lies(Field::MountMountpoint, Field::MountParent, mountpoint) {
+        return Err(BtfError::Scattered { of: "mount" });
+    }
+    Ok(())
 }
 
 /// First three arguments of a system call as they lie in `pt_regs` when it returns.
