@@ -9,7 +9,7 @@ use super::*;
 /// Types being written, id by id.
 #[derive(Clone)]
 struct Types {
-    types: Vec<u8>,
+    bytes: Vec<u8>,
     strings: Vec<u8>,
     count: u32,
 }
@@ -25,7 +25,7 @@ struct Member {
 impl Types {
     fn new() -> Self {
         Self {
-            types: Vec::new(),
+            bytes: Vec::new(),
             strings: vec![0],
             count: 0,
         }
@@ -34,7 +34,7 @@ impl Types {
     fn add(&mut self, name: &str, info: u32, size_or_type: u32, body: &[u32]) -> u32 {
         let name = self.name(name);
         for word in [name, info, size_or_type].iter().chain(body) {
-            self.types.extend_from_slice(&word.to_ne_bytes());
+            self.bytes.extend_from_slice(&word.to_ne_bytes());
         }
         self.count += 1;
         self.count
@@ -75,11 +75,11 @@ impl Types {
         let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
         bytes.extend_from_slice(&[1, 0]);
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
-        let (types, strings) = (len(&self.types), len(&self.strings));
+        let (types, strings) = (len(&self.bytes), len(&self.strings));
         for word in [24, 0, types, types, strings] {
             bytes.extend_from_slice(&word.to_ne_bytes());
         }
-        bytes.extend_from_slice(&self.types);
+        bytes.extend_from_slice(&self.bytes);
         bytes.extend_from_slice(&self.strings);
         bytes
     }
@@ -337,7 +337,7 @@ fn types_that_hold_themselves_come_to_an_end() {
 fn places_that_no_struct_has_are_refused_and_overflow_nothing() {
     let types = kernel(|of, member, _| {
         if of == "file" {
-            member.bits = u32::MAX & !7;
+            member.bits = !7;
         }
     });
     assert!(matches!(
@@ -359,7 +359,7 @@ fn types_cut_anywhere_are_damaged() {
 #[test]
 fn a_section_that_ends_within_a_type_is_damaged() {
     let mut types = kernel(|_, _, _| {});
-    types.types.truncate(types.types.len() - 4);
+    types.bytes.truncate(types.bytes.len() - 4);
     assert!(matches!(types.layout(), Err(BtfError::Damaged { .. })));
 }
 
