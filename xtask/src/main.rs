@@ -2,6 +2,7 @@
 mod check;
 mod command;
 mod demo;
+mod deny;
 mod ebpf;
 mod packages;
 mod test;
@@ -30,6 +31,8 @@ enum Task {
     Ebpf(ebpf::Task),
     /// Check formatting, lints and house rules
     Check,
+    /// Check licences, sources and advisories of all dependencies (cargo-deny)
+    Deny(deny::Options),
     /// Check the house rules that no compiler knows
     Tidy,
 }
@@ -52,6 +55,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
         Task::Check => check::run(),
+        Task::Deny(options) => deny::run(&options),
         Task::Tidy => tidy::run(),
     }
 }
