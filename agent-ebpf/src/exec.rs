@@ -14,7 +14,7 @@ use vctl_common::wire::{self, ARGV_MAX, Exec, Header, PATH_MAX};
 
 use crate::kernel::{Kernel, load};
 use crate::maps::{EXEC_SCRATCH, ExecScratch, RING};
-use crate::path::{self, Path, Walk};
+use crate::path::{self, LEN_MASK, Path, Walk};
 use crate::session::{self, Owner};
 use crate::task;
 
@@ -117,26 +117,31 @@ unsafe fn program(
             flags.write_volatile(if memfd { wire::EXEC_MEMFD } else { wire::EXEC_DELETED });
         }
         let exe = Path { mnt: mnt as u64, dentry: dentry as u64 };
-        path::append(exe, tail, 0, walk);
-        let exe_len = Walk::len(walk);
-        exec.exe_len = exe_len as u16;
-        add_flag(flags, Walk::truncated(walk), wire::EXEC_EXE_TRUNCATED);
-
-        path::append(cwd(task), tail, exe_len, walk);
-        let cwd_len = Walk::len(walk);
-        exec.cwd_len = cwd_len as u16;
-        add_flag(flags, Walk::truncated(walk), wire::EXEC_CWD_TRUNCATED);
+        let written = path::append(exe, cwd(task), tail, walk);
+        exec.exe_len = written.first as u16;
+        exec.cwd_len = written.second as u16;
+        add_flag(flags, written.first_truncated, wire::EXEC_EXE_TRUNCATED);
+        add_flag(flags, written.second_truncated, wire::EXEC_CWD_TRUNCATED);
 
         let filename: u64 = load(bprm, Field::BprmFilename);
         let interp: u64 = load(bprm, Field::BprmInterp);
         add_flag(flags, (filename != interp) as u32, wire::EXEC_SCRIPT);
-        let end = exe_len + cwd_len;
+        // Read back from memory, as in `path::append`.
+        let end = length(&raw const exec.exe_len) + length(&raw const exec.cwd_len);
         let name = tail.add(end);
         let copied = bpf_probe_read_kernel_str(name.cast(), PATH_MAX as u32, filename as *const _);
         let len = name_len(copied, &raw mut exec.filename_len);
         exec.argc = load(bprm, Field::BprmArgc);
         end + len
     }
+}
+
+/// # Safety
+/// `len` points into the record.
+#[inline(always)]
+unsafe fn length(len: *const u16) -> usize {
+    // SAFETY: the caller's.
+    unsafe { len.read_volatile() as usize & LEN_MASK }
 }
 
 /// Sets a flag when `yes` is 1; `yes` is 0 or 1.

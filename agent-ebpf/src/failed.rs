@@ -22,7 +22,7 @@ use vctl_common::wire::{self, Exec, Header, PATH_MAX};
 use crate::exec::{self, NO_WAKEUP};
 use crate::kernel::{Kernel, layout, peek};
 use crate::maps::{FAILED_SCRATCH, FAILED_TAIL, FailedScratch, RING};
-use crate::path::{self, LEN_MASK, Walk};
+use crate::path::{self, LEN_MASK, Path};
 use crate::session::{self, Owner};
 use crate::task;
 
@@ -112,10 +112,10 @@ unsafe fn record(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &
     // half.
     let end = unsafe {
         task::describe(task, exec);
-        path::append(exec::cwd(task), tail, 0, walk);
-        let cwd_len = Walk::len(walk);
+        let written = path::append(exec::cwd(task), Path::NONE, tail, walk);
+        let cwd_len = written.first;
         exec.cwd_len = cwd_len as u16;
-        exec.flags = Walk::truncated(walk) * wire::EXEC_CWD_TRUNCATED;
+        exec.flags = written.first_truncated * wire::EXEC_CWD_TRUNCATED;
         let to = tail.add(cwd_len);
         let copied = bpf_probe_read_user_str(to.cast(), PATH_MAX as u32, name as *const _);
         let end = cwd_len + exec::name_len(copied, &raw mut exec.filename_len);

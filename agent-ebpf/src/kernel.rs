@@ -1,9 +1,10 @@
 //! Reads of kernel memory: where a member lies comes from the running kernel's BTF.
 
+use core::mem::MaybeUninit;
 use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use vctl_common::layout::{Field, LAYOUT_LEN, WINDOW_BYTES};
+use vctl_common::layout::{Field, LAYOUT_LEN};
 
 /// Offsets of all [`Field`]s, set by the agent before the object is loaded.
 #[unsafe(no_mangle)]
@@ -61,31 +62,18 @@ pub fn peek32(base: u64, offset: usize) -> u32 {
     value
 }
 
-/// What was read at once of a kernel struct.
-#[repr(C, align(8))]
-pub struct Window([u8; WINDOW_BYTES]);
-
-impl Window {
-    /// Reads a window that begins at `offset`; zeros when it cannot be read.
-    #[inline(always)]
-    pub fn read(base: u64, offset: usize) -> Self {
-        let mut window = Self([0; WINDOW_BYTES]);
-        // SAFETY: the helper checks the address; the destination is ours.
-        unsafe {
-            bpf_probe_read_kernel(
-                (&raw mut window).cast(),
-                WINDOW_BYTES as u32,
-                (base + offset as u64) as *const _,
-            );
-        }
-        window
-    }
-
-    /// Returns the member that lies at `offset` of the window.
-    #[inline(always)]
-    pub fn get<T: Copy>(&self, offset: usize) -> T {
-        // SAFETY: the agent has made sure that the members it reads lie within the window, and the
-        // verifier does again. Volatile: offsets are constants to the verifier only.
-        unsafe { read_volatile(self.0.as_ptr().add(offset).cast::<T>()) }
+/// Reads some neighbouring members at once; all bits 0 when they cannot be read.
+///
+/// # Safety
+/// Any bits are a value of `T`.
+#[inline(always)]
+pub unsafe fn read<T>(base: u64, offset: usize) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    // SAFETY: the helper checks the address; the destination is ours, and our caller says that it
+    // then is a value.
+    unsafe {
+        let from = (base + offset as u64) as *const _;
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
+        value.assume_init()
     }
 }

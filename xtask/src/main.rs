@@ -1,4 +1,5 @@
 //! The one way to build, check, test and show vctl. CI calls the same tasks as people do.
+mod bench;
 mod check;
 mod command;
 mod demo;
@@ -26,6 +27,8 @@ enum Task {
     Demo(demo::Options),
     /// Run all tests, those on a real sshd and this kernel included
     Test(test::Options),
+    /// Measure what the project promises, as root and on release builds
+    Bench(bench::Options),
     /// Build the probe, or prove that the committed one is what its source says
     #[command(subcommand)]
     Ebpf(ebpf::Task),
@@ -53,6 +56,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
         Task::Check => check::run(),
         Task::Deny(options) => deny::run(&options),

@@ -25,6 +25,14 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/pgrep", "procps"),
 ];
 
+pub(crate) const FOR_BENCH: &[Need] = &[
+    ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
+    ("/usr/share/seabios/bios-256k.bin", "seabios"),
+    ("/bin/busybox", "busybox-static"),
+    ("/usr/bin/bpftrace", "bpftrace"),
+    ("/usr/sbin/auditd", "auditd"),
+];
+
 /// Installs what is missing of `needs`.
 ///
 /// Without `yes` the person is asked; without a terminal nobody can be, and that is an error.

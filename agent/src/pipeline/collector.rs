@@ -151,6 +151,7 @@ impl Collector {
         if let Err(error) = self.probe.finish() {
             warn!(%error, "Failed execs are not recorded.");
         }
+        give_memory_back();
     }
 
     /// Returns how many sessions are open.
@@ -230,6 +231,17 @@ impl Collector {
                 stored
             }
         }
+    }
+}
+
+/// Loading the probe takes some 20 MiB for the kernel's type information. They are free again, but
+/// glibc would keep them for as long as the agent runs.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    #[allow(unsafe_code, reason = "there is no safe wrapper")]
+    // SAFETY: has no conditions.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

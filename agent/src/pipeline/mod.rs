@@ -37,7 +37,7 @@ use markers::MarkerWatch;
 /// Between two looks at the ring of a busy session.
 const BUSY: Duration = Duration::from_millis(25);
 /// And of one that has been quiet for some seconds.
-const IDLE: Duration = Duration::from_millis(1000);
+const IDLE: Duration = Duration::from_secs(1);
 /// Looking after what no event tells of: markers of late logins, sessions whose end was lost.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// Without a session there is nothing to look after but markers.

@@ -3,10 +3,10 @@
 //! Only what the probe needs is understood of the format. Source: Documentation/bpf/btf.rst.
 
 use std::collections::HashMap;
+use std::mem::offset_of;
 
 use vctl_common::layout::{
-    DENTRY_WINDOW, FIELDS, Field, LAYOUT_LEN, MOUNT_WINDOW, NR_EXECVEAT, REGS_ARG0, SIZEOF_UPID,
-    WINDOW_BYTES,
+    DentryWindow, FIELDS, Field, LAYOUT_LEN, MountWindow, NR_EXECVEAT, REGS_ARG0, SIZEOF_UPID,
 };
 
 /// BTF does not tell where a member is.
@@ -70,7 +70,7 @@ struct Type {
     kind: u32,
     vlen: usize,
     kind_flag: bool,
-    size_or_type: u32,
+    size_or_ref: u32,
     /// Where what follows the common part begins.
     body: usize,
 }
@@ -125,7 +125,7 @@ impl<'a> Btf<'a> {
             kind: info >> 24 & 0x1f,
             vlen: (info & 0xffff) as usize,
             kind_flag: info >> 31 != 0,
-            size_or_type: u32_at(self.types, at + 8)?,
+            size_or_ref: u32_at(self.types, at + 8)?,
             body: at + 12,
         })
     }
@@ -203,7 +203,7 @@ impl<'a> Btf<'a> {
         for _ in 0..CHAIN_MAX {
             match ty.kind {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
-                    ty = self.ty(ty.size_or_type)?;
+                    ty = self.ty(ty.size_or_ref)?;
                 }
                 _ => return Some(ty),
             }
@@ -216,7 +216,7 @@ impl<'a> Btf<'a> {
         match ty.kind {
             KIND_PTR => Some(8),
             KIND_INT | KIND_STRUCT | KIND_UNION | KIND_ENUM | KIND_ENUM64 | KIND_FLOAT => {
-                Some(ty.size_or_type)
+                Some(ty.size_or_ref)
             }
             _ => None,
         }
@@ -268,7 +268,7 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
         })?;
     }
     let upid = structs.get("upid").and_then(|found| found.first());
-    layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_type);
+    layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_ref);
     for (slot, (member, first)) in layout[REGS_ARG0..].iter_mut().zip(SYSCALL_ARGS) {
         let candidates = structs
             .get("pt_regs")
@@ -276,42 +276,29 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
             .unwrap_or_default();
         *slot = first + place(btf, candidates.iter(), "pt_regs", member, 0)?;
     }
-    let offset = |field: Field| layout[field as usize];
-    let dentry = [Field::DentryParent, Field::DentryNameLen, Field::DentryName];
-    let mount = [
-        Field::MountParent,
-        Field::MountMountpoint,
-        Field::VfsmountRoot,
-    ];
-    let windows = (
-        window("dentry", dentry, offset)?,
-        window("mount", mount, |field| match field {
-            Field::VfsmountRoot => offset(Field::MountMnt) + offset(field),
-            field => offset(field),
-        })?,
-    );
-    (layout[DENTRY_WINDOW], layout[MOUNT_WINDOW]) = windows;
+    windows(|field| layout[field as usize])?;
     layout[NR_EXECVEAT] = EXECVEAT;
     Ok(layout)
 }
 
-/// Begins a window at the first of some members and makes sure that it reaches the last.
-fn window(
-    of: &'static str,
-    members: [Field; 3],
-    offset: impl Fn(Field) -> u32,
-) -> Result<u32, BtfError> {
-    let places = members.map(&offset);
-    let first = places.iter().copied().min().unwrap_or(0);
-    // Every member is a pointer or shorter.
-    let fits = places
-        .iter()
-        .all(|at| (at - first) as usize + 8 <= WINDOW_BYTES);
-    if fits {
-        Ok(first)
-    } else {
-        Err(BtfError::Scattered { of })
+/// Makes sure that what the probe reads at once lies as it is read.
+fn windows(offset: impl Fn(Field) -> u32) -> Result<(), BtfError> {
+    let lies = |field, begin, at| offset(field) as usize == offset(begin) as usize + at;
+    if !lies(
+        Field::DentryName,
+        Field::DentryParent,
+        offset_of!(DentryWindow, name),
+    ) {
+        return Err(BtfError::Scattered { of: "dentry" });
     }
+    let root = offset(Field::MountMnt) + offset(Field::VfsmountRoot);
+    let root_lies =
+        root as usize == offset(Field::MountParent) as usize + offset_of!(MountWindow, root);
+    let mountpoint = offset_of!(MountWindow, mountpoint);
+    if !root_lies || !lies(Field::MountMountpoint, Field::MountParent, mountpoint) {
+        return Err(BtfError::Scattered { of: "mount" });
+    }
+    Ok(())
 }
 
 /// First three arguments of a system call as they lie in `pt_regs` when it returns.

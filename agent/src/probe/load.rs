@@ -185,10 +185,7 @@ fn programs(dir: &Path) -> Result<Vec<ProgramFd>, ProbeError> {
     let open = |(name, _): &(&'static str, &str)| {
         ProgramInfo::from_pin(dir.join(format!("prog_{name}")))
             .and_then(|program| program.fd())
-            .map_err(|source| ProbeError::Attach {
-                name: *name,
-                source,
-            })
+            .map_err(|source| ProbeError::Attach { name, source })
     };
     PROGRAMS.iter().map(open).collect()
 }

@@ -30,12 +30,12 @@ pub struct Ring {
     size: u64,
 }
 
-// SAFETY: the mappings belong to this value, and all access to what the kernel changes is atomic.
-#[allow(
-    unsafe_code,
-    reason = "a mapping may be used from the thread it was moved to"
-)]
-unsafe impl Send for Ring {}
+/// The pages that hold a position.
+#[derive(Clone, Copy)]
+enum Page {
+    Consumer,
+    Producer,
+}
 
 impl Ring {
     /// Maps the ring behind `fd`, which has room for `size` bytes.
@@ -87,12 +87,12 @@ impl Ring {
 
     /// Returns where reading goes on: all before it was given back to the kernel.
     pub fn position(&self) -> u64 {
-        self.counter(self.consumer).load(Ordering::Acquire)
+        self.counter(Page::Consumer).load(Ordering::Acquire)
     }
 
     /// Returns how many bytes are waiting.
     pub fn backlog(&self) -> u64 {
-        self.counter(self.producer)
+        self.counter(Page::Producer)
             .load(Ordering::Acquire)
             .wrapping_sub(self.position())
     }
@@ -100,7 +100,7 @@ impl Ring {
     /// Hands out the records from `from` on that are complete, and returns where they end, at
     /// latest some bytes after `limit` of them. Gives nothing back.
     pub fn read(&self, from: u64, limit: u64, mut each: impl FnMut(&[u8])) -> u64 {
-        let end = self.counter(self.producer).load(Ordering::Acquire);
+        let end = self.counter(Page::Producer).load(Ordering::Acquire);
         let mut at = from;
         while at < end && at - from < limit {
             let length = self.length(at).load(Ordering::Acquire);
@@ -118,14 +118,18 @@ impl Ring {
 
     /// Gives everything before `to` back to the kernel.
     pub fn give_back(&self, to: u64) {
-        self.counter(self.consumer).store(to, Ordering::Release);
+        self.counter(Page::Consumer).store(to, Ordering::Release);
     }
 
     #[allow(
         unsafe_code,
         reason = "the ring is shared with the kernel by mapping it"
     )]
-    fn counter(&self, page: NonNull<u8>) -> &AtomicU64 {
+    fn counter(&self, page: Page) -> &AtomicU64 {
+        let page = match page {
+            Page::Consumer => self.consumer,
+            Page::Producer => self.producer,
+        };
         // SAFETY: the first eight bytes of either page are a position, which the kernel too
         // changes as a whole.
         unsafe { AtomicU64::from_ptr(page.as_ptr().cast()) }

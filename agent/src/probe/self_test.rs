@@ -327,6 +327,10 @@ fn compare_exit(exit: &Exit, exec: &Exec) -> Result<(), ProbeError> {
     same("session (processes alive)", exit.alive, 1)
 }
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "twenty callers read better without references"
+)]
 fn same<T: PartialEq + std::fmt::Debug>(
     field: &'static str,
     found: T,

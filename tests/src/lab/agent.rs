@@ -75,9 +75,12 @@ impl Agent {
     }
 
     /// Returns the line of a PAM session stack that runs this agent's hook.
-    pub(super) fn hook(&self) -> String {
+    pub(super) fn hook(&self, stopwatch: Option<&(PathBuf, PathBuf)>) -> String {
         let (program, config) = (self.program.display(), self.config.display());
-        format!("session required pam_exec.so quiet {program} stamp --config {config}\n")
+        let stopwatch = stopwatch.map_or_else(String::new, |(stopwatch, file)| {
+            format!("{} {} ", stopwatch.display(), file.display())
+        });
+        format!("session required pam_exec.so quiet {stopwatch}{program} stamp --config {config}\n")
     }
 
     /// Starts the agent and waits until it says that it is ready.

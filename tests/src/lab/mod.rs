@@ -58,6 +58,8 @@ pub struct Options {
     pub break_glass: bool,
     /// Puts the spool on a file system of that many bytes.
     pub spool_bytes: Option<u64>,
+    /// The program `stopwatch` and the file into which it notes when each hook began and ended.
+    pub stopwatch: Option<(PathBuf, PathBuf)>,
     /// Lines for sshd's configuration.
     pub sshd: String,
 }
@@ -133,7 +135,7 @@ impl Lab {
         if options.cgroup_per_login {
             hooks.push_str(&cgroup::hook(journal, &id, &root)?);
         }
-        hooks.push_str(&agent.hook());
+        hooks.push_str(&agent.hook(options.stopwatch.as_ref()));
         let settings = sshd::Settings {
             root: &root,
             service: &id,

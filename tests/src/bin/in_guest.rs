@@ -1,0 +1,193 @@
+//! `in-guest WATCHER`: what runs inside the guest that counts instructions; prints one JSON line.
+//!
+//! There is no sshd in the guest: the spawner runs the PAM hook itself.
+#![allow(clippy::print_stdout, reason = "its stdout is the result")]
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, ValueEnum};
+use vctl_tests::load::bpf_cost::{BpfCost, RunTimeStats};
+use vctl_tests::load::guest::{AgentCost, Watched};
+use vctl_tests::load::peer::Peer;
+use vctl_tests::load::peer::auditd::Auditd;
+use vctl_tests::load::peer::bpftrace::Bpftrace;
+use vctl_tests::load::process_cost::{Memory, ProcessCost};
+use vctl_tests::load::spawn::Outcome;
+
+/// Measure one watcher in this guest
+#[derive(Debug, Parser)]
+struct Options {
+    #[arg(value_enum)]
+    watcher: Watcher,
+    /// Spawns of one round
+    #[arg(long, default_value_t = 2000)]
+    count: u64,
+    /// Spawns over which CPU time is taken
+    #[arg(long, default_value_t = 30_000)]
+    cpu_count: u64,
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// What sshd would have put into `SSH_AUTH_INFO_0`
+    #[arg(long, default_value = "/srv/bench/auth_info")]
+    auth_info: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Watcher {
+    Agent,
+    Bpftrace,
+    Auditd,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    // Once unmeasured: the first execs fill caches of the guest's kernel.
+    options.spawn(500, false)?;
+    let watched = match options.watcher {
+        Watcher::Agent => agent(&options)?,
+        Watcher::Bpftrace => peer(&options, |dir| Ok(Box::new(Bpftrace::start(dir)?)))?,
+        Watcher::Auditd => peer(&options, |dir| Ok(Box::new(Auditd::start(dir)?)))?,
+    };
+    println!("{}", serde_json::to_string(&watched)?);
+    Ok(())
+}
+
+fn peer(options: &Options, start: impl Fn(&Path) -> Result<Box<dyn Peer>>) -> Result<Watched> {
+    let none = options.rounds(false)?;
+    let directory = Path::new("/tmp/peer");
+    fs::create_dir_all(directory)?;
+    let begin = Instant::now();
+    let peer = start(directory)?;
+    let ready = begin.elapsed();
+    options.spawn(options.count, false)?;
+    let with = options.rounds(false)?;
+    let before = peer.cost()?;
+    let cpu_load = options.spawn(options.cpu_count, false)?;
+    settle();
+    Ok(Watched {
+        none,
+        with,
+        ready_ns: nanoseconds(ready),
+        cost: peer.cost()?.since(before),
+        cpu_load,
+        agent: None,
+    })
+}
+
+fn agent(options: &Options) -> Result<Watched> {
+    let none = options.rounds(false)?;
+    let begin = Instant::now();
+    let mut agent = start_agent()?;
+    let ready = begin.elapsed();
+    let idle_memory = Memory::read(agent.id())?;
+    options.spawn(options.count, true)?;
+    // What the agent attaches for open sessions alone it takes away some time after the last one.
+    std::thread::sleep(Duration::from_mins(1));
+    let outside = options.rounds(false)?;
+    let with = options.rounds(true)?;
+    let before = ProcessCost::read(agent.id())?;
+    let cpu_load = options.spawn(options.cpu_count, true)?;
+    let loaded_memory = Memory::read(agent.id())?;
+    settle();
+    let cost = ProcessCost::read(agent.id())?.since(before);
+    // Apart from the rest: counting itself costs.
+    let counting = RunTimeStats::enable()?;
+    let before = BpfCost::read()?;
+    let bpf_load = options.spawn(options.count, true)?;
+    let bpf = BpfCost::read()?.since(&before);
+    drop(counting);
+    agent.kill()?;
+    agent.wait()?;
+    Ok(Watched {
+        none,
+        with,
+        ready_ns: nanoseconds(ready),
+        cost,
+        cpu_load,
+        agent: Some(AgentCost {
+            outside,
+            idle_memory,
+            loaded_memory,
+            bpf,
+            bpf_load,
+        }),
+    })
+}
+
+/// Starts the agent with its usual directories and waits until it says that it is ready.
+fn start_agent() -> Result<Child> {
+    let socket = "/tmp/ready";
+    let ready = UnixDatagram::bind(socket)?;
+    ready.set_read_timeout(Some(Duration::from_mins(1)))?;
+    let agent = Command::new("vctl-agent")
+        .args(["collect", "--local", "--log-level", "warn"])
+        .env("NOTIFY_SOCKET", socket)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .context("cannot run `vctl-agent`")?;
+    let mut buffer = [0; 1024];
+    loop {
+        let length = ready.recv(&mut buffer).context("the agent is not ready")?;
+        let said = buffer.get(..length).unwrap_or_default();
+        if said
+            .split(|&byte| byte == b'\n')
+            .any(|line| line == b"READY=1")
+        {
+            return Ok(agent);
+        }
+    }
+}
+
+impl Options {
+    fn rounds(&self, in_session: bool) -> Result<Vec<Outcome>> {
+        (0..self.rounds)
+            .map(|_| self.spawn(self.count, in_session))
+            .collect()
+    }
+
+    fn spawn(&self, count: u64, in_session: bool) -> Result<Outcome> {
+        let mut command = Command::new("spawner");
+        command
+            .args(["--child", "/srv/bench/child", "--count", &count.to_string()])
+            .current_dir("/srv/bench/work");
+        if in_session {
+            command
+                .args(["--stamp", "/bin/vctl-agent"])
+                .env("PAM_TYPE", "open_session")
+                .env("PAM_SERVICE", "sshd")
+                .env("PAM_USER", "root")
+                .env("PAM_RHOST", "127.0.0.1")
+                .env("SSH_CONNECTION", "127.0.0.1 40000 127.0.0.1 22")
+                .env(
+                    "SSH_AUTH_INFO_0",
+                    fs::read_to_string(&self.auth_info)?.trim(),
+                );
+        }
+        let output = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run `spawner`")?;
+        ensure!(
+            output.status.success(),
+            "the spawner ended with {}",
+            output.status
+        );
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+/// Lets a watcher finish what it has queued.
+fn settle() {
+    std::thread::sleep(Duration::from_secs(3));
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

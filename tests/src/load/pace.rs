@@ -1,0 +1,58 @@
+//! Keeps a rate against the clock, not against the last call.
+
+use std::time::{Duration, Instant};
+
+/// Due times at a fixed rate from one start. A late caller is not delayed further, so the rate
+/// over the whole run holds as long as the machine reaches it.
+#[derive(Debug)]
+pub struct Pace {
+    start: Instant,
+    /// `None` is as fast as possible.
+    interval: Option<Duration>,
+    turn: u32,
+}
+
+impl Pace {
+    /// `rate` per second; `None` or 0 is as fast as possible.
+    pub fn new(start: Instant, rate: Option<f64>) -> Self {
+        let interval = rate
+            .filter(|rate| *rate > 0.0)
+            .map(|rate| Duration::from_secs_f64(1.0 / rate));
+        Self {
+            start,
+            interval,
+            turn: 0,
+        }
+    }
+
+    /// Sleeps until the next turn is due.
+    pub fn wait(&mut self) {
+        if let Some(interval) = self.interval {
+            let due = self.start + interval * self.turn;
+            self.turn += 1;
+            let left = due.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                std::thread::sleep(left);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_turn_is_caught_up() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, Some(100.0));
+        pace.wait();
+        std::thread::sleep(Duration::from_millis(55));
+        for _ in 1..=10 {
+            pace.wait();
+        }
+        let elapsed = start.elapsed();
+        assert!(elapsed >= Duration::from_millis(100), "{elapsed:?}");
+        assert!(elapsed < Duration::from_millis(140), "{elapsed:?}");
+    }
+}
