@@ -12,7 +12,7 @@ use crate::kernel::{layout, read};
 /// Names and mounts that are passed on the way up from the two paths of an exec, or the one of a
 /// failed exec; the record says when that was not enough. Each costs the verifier half a millisecond,
 /// and the agent has to be ready soon.
-const STEPS: u32 = 48;
+const STEPS: u32 = 72;
 /// Longest name of a file, `NAME_MAX` in the kernel.
 const NAME_MAX: usize = 255;
 /// A mask and not a comparison: that would be one more way on for the verifier.
