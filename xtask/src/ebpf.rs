@@ -64,7 +64,7 @@ fn check(toolchain: &Toolchain) -> Result<()> {
     let built = toolchain.build()?;
     if recorded == toolchain.version {
         ensure!(
-            built == committed,
+            built == reproducible(&committed)?,
             "{OBJECT} is not what agent-ebpf/ builds to; run `cargo xtask ebpf build` and commit it"
         );
         say("The committed probe is what its source builds to, byte for byte.");
@@ -187,24 +187,57 @@ impl Toolchain {
                 .env_remove("RUSTUP_TOOLCHAIN"),
         )?;
         let object = target.join(TARGET).join("release/vctl-probe");
-        without_debug_sections(&fs::read(object)?)
+        reproducible(&fs::read(object)?)
     }
 }
 
-fn without_debug_sections(bytes: &[u8]) -> Result<Vec<u8>> {
+/// Takes out of an object what no two directories build alike, and what only a debugger reads.
+fn reproducible(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut builder = Builder::read(bytes)?;
+    for symbol in &mut builder.symbols {
+        symbol.name = without_crate_hashes(&symbol.name).into();
+    }
     for section in &mut builder.sections {
         let name = section.name.to_string();
         section.delete = name.starts_with(".debug") || name.starts_with(".rel.debug");
     }
     // LLVM keeps section names among the symbol names, which the builder writes apart.
-    let names = builder.sections.add();
-    names.name = ".shstrtab".into();
-    names.sh_type = object::elf::SHT_STRTAB;
-    names.data = SectionData::SectionString;
+    let is_names = |data: &SectionData<'_>| matches!(data, SectionData::SectionString);
+    if !builder
+        .sections
+        .iter()
+        .any(|section| is_names(&section.data))
+    {
+        let names = builder.sections.add();
+        names.name = ".shstrtab".into();
+        names.sh_type = object::elf::SHT_STRTAB;
+        names.data = SectionData::SectionString;
+    }
     let mut stripped = Vec::new();
     builder.write(&mut stripped)?;
     Ok(stripped)
+}
+
+/// Takes the hash of each crate out of a mangled name: cargo makes it from, among others, the
+/// directory of `common`, which is not in the probe's own workspace.
+///
+/// What is left is a name of the same mangling: `Cs<hash>_<crate>` becomes `C<crate>`.
+fn without_crate_hashes(name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&byte, after)) = rest.split_first() {
+        plain.push(byte);
+        rest = after;
+        if byte != b'C' || !name.starts_with(b"_R") {
+            continue;
+        }
+        let hash = after.strip_prefix(b"s").and_then(|hash| {
+            let end = hash.iter().position(|byte| !byte.is_ascii_alphanumeric())?;
+            (hash[end] == b'_' && hash.get(end + 1)?.is_ascii_digit()).then_some(&hash[end + 1..])
+        });
+        rest = hash.unwrap_or(after);
+    }
+    plain
 }
 
 fn install() -> Result<()> {
@@ -244,4 +277,29 @@ fn output(command: &mut Command) -> Result<String> {
         output.status
     );
     Ok(String::from_utf8(output.stdout)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_crate_hashes;
+
+    #[test]
+    fn a_name_is_the_same_whatever_directory_it_was_built_in() {
+        let plain = b"_RNvNtC10vctl_probe7session5count".to_vec();
+        let builds: [&[u8]; 3] = [
+            b"_RNvNtCskMmNTA3156K_10vctl_probe7session5count",
+            b"_RNvNtCs61fRHNfLzLz_10vctl_probe7session5count",
+            &plain,
+        ];
+        for built in builds {
+            assert_eq!(without_crate_hashes(built), plain);
+        }
+    }
+
+    #[test]
+    fn what_is_no_mangled_name_stays() {
+        for name in [&b"Cs1_2"[..], b"process_exec", b"_RC", b"_RCs", b"_RCsab"] {
+            assert_eq!(without_crate_hashes(name), name);
+        }
+    }
 }

@@ -3,6 +3,7 @@ mod bench;
 mod check;
 mod command;
 mod demo;
+mod deny;
 mod ebpf;
 mod packages;
 mod test;
@@ -33,6 +34,8 @@ enum Task {
     Ebpf(ebpf::Task),
     /// Check formatting, lints and house rules
     Check,
+    /// Check licences, sources and advisories of all dependencies (cargo-deny)
+    Deny(deny::Options),
     /// Check the house rules that no compiler knows
     Tidy,
 }
@@ -56,6 +59,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
         Task::Check => check::run(),
+        Task::Deny(options) => deny::run(&options),
         Task::Tidy => tidy::run(),
     }
 }

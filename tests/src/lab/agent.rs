@@ -80,7 +80,9 @@ impl Agent {
         let stopwatch = stopwatch.map_or_else(String::new, |(stopwatch, file)| {
             format!("{} {} ", stopwatch.display(), file.display())
         });
-        format!("session required pam_exec.so quiet {stopwatch}{program} stamp --config {config}\n")
+        format!(
+            "session required pam_exec.so quiet type=open_session {stopwatch}{program} stamp --config {config}\n"
+        )
     }
 
     /// Starts the agent and waits until it says that it is ready.

@@ -34,7 +34,7 @@ $ODD memfd $T from-memory
 $ODD thread $T from-a-thread
 tmux -f /dev/null -L bench-$VCTL_CASE new-session -d "$T in-tmux"
 screen -dmS bench-$VCTL_CASE $T in-screen
-while [ ! -s cgroup-$NEIGHBOUR ]; do sleep 0.1; done
+i=0; while [ ! -s cgroup-$NEIGHBOUR ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done
 $AS_ROOT sh -c "echo \$\$ > $CGROUPS$(cat cgroup-$NEIGHBOUR)/cgroup.procs; $T in-another-cgroup"
 i=0; while [ $i -lt $EACH ]; do /bin/true $VCTL_CASE; $T again; i=$((i+1)); done
 "#;
@@ -43,7 +43,7 @@ const LINES_WITH_TRUTH: u64 = 17;
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
     let people = bench.full_or_short(50, 5);
-    let each = bench.full_or_short(60, 5);
+    let each = bench.full_or_short(150, 5);
     let options = Options {
         cgroup_per_login: true,
         ..Options::default()
@@ -212,7 +212,7 @@ struct FewPids {
 const PID_MAX: &str = "/proc/sys/kernel/pid_max";
 
 impl FewPids {
-    /// Leaves room for what runs already and for the logins: each has some twenty processes.
+    /// Leaves room for what runs already and for the logins: each has some thirty processes.
     fn set(rig: &Rig, people: u64) -> Result<Self> {
         let before = fs::read_to_string(PID_MAX)?;
         // Also when this is killed: the next lab puts it back.
@@ -225,7 +225,7 @@ impl FewPids {
             .split(['/', ' '])
             .nth(4)
             .and_then(|tasks| tasks.parse::<u64>().ok());
-        let most = running.context("/proc/loadavg is not as proc(5) says")? + 500 + 20 * people;
+        let most = running.context("/proc/loadavg is not as proc(5) says")? + 1000 + 60 * people;
         fs::write(PID_MAX, most.to_string())?;
         Ok(Self { before })
     }
