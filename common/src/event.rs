@@ -459,16 +459,11 @@ mod tests {
                 + u64::from(exec.filename_len)
                 + u64::from(exec.argv_len);
             let bytes = [exec.as_bytes(), &tail].concat();
-            match decode(&bytes) {
-                Ok(event) => {
-                    prop_assert_eq!(sum, tail.len() as u64);
-                    let EventKind::Exec(event) = event.kind else { panic!("not an exec") };
-                    prop_assert_eq!(
-                        [event.exe.path, event.cwd, event.filename].concat(),
-                        &tail[..tail.len() - exec.argv_len as usize]
-                    );
-                }
-                Err(_) => prop_assert_ne!(sum, tail.len() as u64),
+            let decoded = decode(&bytes);
+            prop_assert_eq!(decoded.is_ok(), sum == tail.len() as u64);
+            if let Ok(KernelEvent { kind: EventKind::Exec(event), .. }) = decoded {
+                let strings = [event.exe.path, event.cwd, event.filename].concat();
+                prop_assert_eq!(strings, &tail[..tail.len() - exec.argv_len as usize]);
             }
         }
     }
