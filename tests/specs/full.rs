@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use vctl_agent::probe::Maps;
 use vctl_common::session::GapCause;
+use vctl_common::wire::TaskMark;
 use vctl_tests::lab::{Lab, Options, eventually};
 
 use crate::fixture::{Stage, await_file, exec_of, lab};
@@ -59,6 +61,55 @@ fn strict_refuses_logins_while_the_disk_is_full_and_counts_what_the_ring_cannot_
         .sum();
     assert!(lost > 0, "nothing was lost: the spec proves nothing");
     assert_eq!(closed.produced, Some(session.events.len() as u64 + lost));
+}
+
+#[test]
+fn a_full_map_of_marks_is_told_by_the_sessions_it_hurts_and_hangs_no_login() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let [early, during, later] = [("early", 1), ("during", 2), ("later", 3)]
+        .map(|(key_id, serial)| lab.certificate(key_id, serial).unwrap());
+    let login = stage.start(
+        &lab,
+        &early,
+        "touch inside; while [ ! -e full ]; do :; done; $T unmarked; touch done; \
+         while [ ! -e leave ]; do :; done",
+    );
+    await_file(&lab.home().join("inside"));
+    let pins = Path::new("/sys/fs/bpf").join(lab.id());
+    let mut maps = Maps::pinned(&pins).unwrap();
+    let nobody = TaskMark {
+        session: 1,
+        start: 1,
+        marked: 0,
+        reserved: 0,
+    };
+    // No process has such a pid.
+    let taken: Vec<u32> = (5_000_000..)
+        .take_while(|tgid| maps.mark_task(*tgid, nobody).is_ok())
+        .collect();
+    touch(&lab.home().join("full"));
+    await_file(&lab.home().join("done"));
+    let asked = Instant::now();
+    lab.ssh_ok(&during, "true").unwrap();
+    assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
+    for tgid in taken {
+        maps.unmark_task(tgid);
+    }
+    touch(&lab.home().join("leave"));
+    assert!(login.wait_with_output().unwrap().status.success());
+    let hurt = lab.closed_sessions(&early, 1).unwrap().remove(0);
+    let gaps = &hurt.session.gaps;
+    assert!(
+        gaps.iter().any(|gap| gap.cause == GapCause::MarksFull),
+        "{:#?}",
+        hurt.summary()
+    );
+    let known = lab.sessions_of(&during).unwrap();
+    assert!(!known.is_empty(), "{}", lab.agent.last_words());
+    assert!(known.iter().all(|session| session.ensure_whole().is_err()));
+    lab.ssh_ok(&later, "true").unwrap();
+    lab.whole_session(&later).unwrap();
 }
 
 #[test]
