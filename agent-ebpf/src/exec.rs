@@ -114,9 +114,16 @@ unsafe fn program(
         if exec.exe_links == 0 {
             let parent: *const Kernel = load(dentry, Field::DentryParent);
             let memfd = parent as u64 == dentry as u64;
-            flags.write_volatile(if memfd { wire::EXEC_MEMFD } else { wire::EXEC_DELETED });
+            flags.write_volatile(if memfd {
+                wire::EXEC_MEMFD
+            } else {
+                wire::EXEC_DELETED
+            });
         }
-        let exe = Path { mnt: mnt as u64, dentry: dentry as u64 };
+        let exe = Path {
+            mnt: mnt as u64,
+            dentry: dentry as u64,
+        };
         let written = path::append(exe, cwd(task), tail, walk);
         exec.exe_len = written.first as u16;
         exec.cwd_len = written.second as u16;

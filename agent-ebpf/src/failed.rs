@@ -63,7 +63,11 @@ fn failed(ctx: &TracePointContext, at: bool) {
     // SAFETY: the helper takes such a task.
     let regs = unsafe { bpf_task_pt_regs(task as *mut _) } as u64;
     // execveat(2) has a descriptor in front of name and argv.
-    let (name, argv) = if at { (REGS_ARG1, REGS_ARG2) } else { (REGS_ARG0, REGS_ARG1) };
+    let (name, argv) = if at {
+        (REGS_ARG1, REGS_ARG2)
+    } else {
+        (REGS_ARG0, REGS_ARG1)
+    };
     let name = peek(regs, layout(name));
     let argv = peek(regs, layout(argv));
     // SAFETY: as above.

@@ -28,8 +28,18 @@ pub fn layout(index: usize) -> usize {
 /// `base` comes from the tracepoint, or from such a load, and points to the struct of `field`.
 #[inline(always)]
 pub unsafe fn load<T: Copy>(base: *const Kernel, field: Field) -> T {
+    // SAFETY: our caller's.
+    unsafe { load_at(base, layout(field as usize)) }
+}
+
+/// As [`load`], for a member that is told by its offset.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+pub unsafe fn load_at<T: Copy>(base: *const Kernel, offset: usize) -> T {
     // SAFETY: the verifier checks type and bounds of the load.
-    unsafe { read_volatile(base.byte_add(layout(field as usize)).cast::<T>()) }
+    unsafe { read_volatile(base.byte_add(offset).cast::<T>()) }
 }
 
 /// Reads a member through an address the verifier knows nothing of; 0 when it cannot be read.
@@ -68,7 +78,8 @@ pub fn peek32(base: u64, offset: usize) -> u32 {
 /// Any bits are a value of `T`.
 #[inline(always)]
 pub unsafe fn read<T>(base: u64, offset: usize) -> T {
-    let mut value = MaybeUninit::<T>::zeroed();
+    // The helper writes all of it in any case; zeros before that would be a call of memset.
+    let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper checks the address; the destination is ours, and our caller says that it
     // then is a value.
     unsafe {

@@ -1,10 +1,10 @@
 //! Every map, its size and why. All but the scratch space and the log are pinned by the agent.
 
+use crate::path::{LEN_MASK, Walk};
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use crate::path::{LEN_MASK, Walk};
 use vctl_common::wire::{ARGV_MAX, Exec, Mark, PATH_MAX, SessionCounters, TaskMark};
 
 /// Processes of sessions, by tgid. Not task storage: a thread that execs takes over the tgid but

@@ -84,9 +84,19 @@ pub unsafe fn append(first: Path, second: Path, tail: *mut u8, walk: *mut Walk) 
         let truncated = (&raw const (*walk).truncated).read_volatile() as u32 & 1;
         let waiting = (&raw const (*walk).next.mnt).read_volatile();
         if waiting == 0 && second.mnt != 0 {
-            Written { first: from, second: len, first_truncated: 0, second_truncated: truncated }
+            Written {
+                first: from,
+                second: len,
+                first_truncated: 0,
+                second_truncated: truncated,
+            }
         } else {
-            Written { first: len, second: 0, first_truncated: truncated, second_truncated: 1 }
+            Written {
+                first: len,
+                second: 0,
+                first_truncated: truncated,
+                second_truncated: 1,
+            }
         }
     }
 }
@@ -123,7 +133,11 @@ unsafe fn step(tail: *mut u8, walk: *mut Walk) -> bool {
         (&raw mut (*walk).len).write_volatile(written + (copied as u64 & 0x1ff));
         (&raw mut (*walk).dentry).write_volatile(window.parent);
         // Its own parent: the root of a tree that is mounted nowhere.
-        if window.parent == dentry { turn(walk) } else { false }
+        if window.parent == dentry {
+            turn(walk)
+        } else {
+            false
+        }
     }
 }
 

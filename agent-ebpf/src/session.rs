@@ -171,7 +171,12 @@ impl Place {
 /// Not inlined, as none of this happens on a good day.
 #[inline(never)]
 pub fn count(counter: Counter) {
-    warn!(&(), "counter {} goes up for process {}", counter as u32, current_tgid());
+    warn!(
+        &(),
+        "counter {} goes up for process {}",
+        counter as u32,
+        current_tgid()
+    );
     if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
         // SAFETY: a live map value.
         unsafe { add(value, 1) };

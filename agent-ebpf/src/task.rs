@@ -3,7 +3,7 @@
 use vctl_common::layout::{Field, SIZEOF_UPID};
 use vctl_common::wire::{Exec, UNSET};
 
-use crate::kernel::{Kernel, layout, load, peek, peek32};
+use crate::kernel::{Kernel, layout, load, load_at, peek, peek32};
 
 /// A process's parent: pid and start.
 ///
@@ -80,6 +80,12 @@ unsafe fn pid_namespace(task: *const Kernel) -> u32 {
     unsafe {
         let pid: *const Kernel = load(task, Field::TaskThreadPid);
         let level: u32 = load(pid, Field::PidLevel);
+        if level == 0 {
+            // Almost always, and then its place is known to the verifier.
+            let at = layout(Field::PidNumbers as usize) + layout(Field::UpidNs as usize);
+            let namespace: *const Kernel = load_at(pid, at);
+            return load(namespace, Field::PidNsInum);
+        }
         let numbers = pid as u64 + layout(Field::PidNumbers as usize) as u64;
         // A namespace is at most 32 deep in the kernel.
         let innermost = numbers + u64::from(level & 0x1f) * layout(SIZEOF_UPID) as u64;

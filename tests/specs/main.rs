@@ -8,5 +8,6 @@ mod exec;
 mod exit;
 mod restart;
 mod modes;
+mod probe_btf;
 mod hostile;
 mod redaction;

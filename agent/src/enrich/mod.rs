@@ -1,6 +1,7 @@
 //! What the ring's record leaves to the agent: paths turned round, facts from /proc.
 pub mod parse;
 pub mod procfs;
+pub mod record;
 
 /// Turns a path as the probe writes it, leaf first with a NUL behind each name, into an ordinary
 /// one.

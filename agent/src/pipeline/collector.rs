@@ -15,7 +15,7 @@ use vctl_common::wire::Mark;
 use crate::config::{Capture, Config};
 use crate::loss::Sequence;
 use crate::probe::maps::HostCounters;
-use crate::probe::{Probe, ProbeOptions};
+use crate::probe::{KERNEL_BTF, OWN_PROGRAM, Probe, ProbeOptions};
 use crate::redact::{RedactRules, Redactor};
 use crate::session::boot_now;
 use crate::session::login::LoginReader;
@@ -85,6 +85,8 @@ impl Collector {
             capture_all: config.capture == Capture::All,
             failed_exec: config.failed_exec,
             log: config.probe_log,
+            btf: KERNEL_BTF.into(),
+            self_test: OWN_PROGRAM.into(),
         })
         .map_err(|error| {
             let hint = error.hint();

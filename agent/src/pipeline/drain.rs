@@ -6,11 +6,10 @@ use vctl_common::event::{self, DecodeError};
 use vctl_common::id::ProcessId;
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::time::BootNs;
-use vctl_common::wire::{self, Exec, Exit, Header, Mark};
-use zerocopy::IntoBytes;
+use vctl_common::wire::{self, Exit, Header, Mark};
 
+use crate::enrich::{procfs, record};
 use crate::session::boot_now;
-use crate::{attribute, enrich};
 
 use super::collector::Collector;
 
@@ -87,23 +86,14 @@ impl Collector {
 
     /// Puts one record of the ring into the batch.
     fn take(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        let header = event::header(bytes)?;
-        // The ring pads nothing, so a record that is not as long as it says is none.
-        if header.len as usize != bytes.len() {
-            let says = header.len as usize;
-            return Err(DecodeError::WrongLength {
-                len: bytes.len(),
-                says,
-            });
-        }
+        let header = record::header(bytes)?;
         if header.session != 0 && self.registry.get(header.session).is_none() {
             self.adopt(header.session);
         }
         match header.kind {
             wire::KIND_EXEC | wire::KIND_EXEC_FAILED => self.take_exec(&header, bytes)?,
             wire::KIND_EXIT => self.take_exit(&header, bytes)?,
-            wire::KIND_CGROUP_MOVE => self.push(&header, bytes)?,
-            kind => return Err(DecodeError::UnknownKind { kind }),
+            _ => self.push(&header, bytes)?,
         }
         if header.session != 0 {
             let sequence = self.sequences.entry(header.session).or_default();
@@ -114,67 +104,25 @@ impl Collector {
     }
 
     fn take_exec(&mut self, header: &Header, bytes: &[u8]) -> Result<(), DecodeError> {
-        let mut exec: Exec = event::fixed(bytes)?;
-        let tail = event::exec_tail(&exec, bytes)?;
-        if let Some(session) = self.registry.get(header.session) {
-            exec.flags |= attribute::disagreements(&exec, session, &self.registry);
-        }
         let mut record = std::mem::take(&mut self.scratch);
-        record.clear();
-        record.resize(size_of::<Exec>(), 0);
-        if header.kind == wire::KIND_EXEC {
-            self.append_path(&mut exec, wire::EXEC_EXE_TRUNCATED, tail.exe, &mut record);
-        }
-        let exe_end = record.len();
-        self.append_path(&mut exec, wire::EXEC_CWD_TRUNCATED, tail.cwd, &mut record);
-        let cwd_end = record.len();
-        record.extend_from_slice(tail.filename);
-        let filename_end = record.len();
-        record.extend_from_slice(tail.argv);
-        // A failed exec has no executable; the name it asked for says as much.
-        let (strings, argv) = record.split_at_mut(filename_end);
-        let program = match &strings[size_of::<Exec>()..exe_end] {
-            [] => &strings[cwd_end..],
-            exe => exe,
+        // One that is too deep for the probe is asked of /proc.
+        let whole_path = |header: &Header, link: &str| {
+            let process = ProcessId {
+                tgid: header.tgid,
+                start: BootNs(header.start),
+            };
+            procfs::link(&self.logins, process, link)
         };
-        if self.redactor.redact(program, argv) {
-            exec.flags |= wire::EXEC_REDACTED;
-        }
-        let length = |bytes: usize| u16::try_from(bytes).unwrap_or(u16::MAX);
-        exec.exe_len = length(exe_end - size_of::<Exec>());
-        exec.cwd_len = length(cwd_end - exe_end);
-        exec.header.len = u32::try_from(record.len()).unwrap_or(u32::MAX);
-        record[..size_of::<Exec>()].copy_from_slice(exec.as_bytes());
-        let pushed = self.push(header, &record);
+        let written = record::exec(
+            bytes,
+            &self.registry,
+            &self.redactor,
+            whole_path,
+            &mut record,
+        );
+        let pushed = written.and_then(|()| self.push(header, &record));
         self.scratch = record;
         pushed
-    }
-
-    /// Appends a path as people write it. One that is too deep for the probe is asked of /proc, and
-    /// taken from there when it ends in the names the probe saw.
-    fn append_path(&self, exec: &mut Exec, truncated: u32, names: &[u8], record: &mut Vec<u8>) {
-        let begin = record.len();
-        enrich::append_path(names, record);
-        if exec.flags & truncated == 0 {
-            return;
-        }
-        let process = ProcessId {
-            tgid: exec.header.tgid,
-            start: BootNs(exec.header.start),
-        };
-        let link = if truncated == wire::EXEC_CWD_TRUNCATED {
-            "cwd"
-        } else {
-            "exe"
-        };
-        if let Some(path) = enrich::procfs::link(&self.logins, process, link)
-            && path.len() <= wire::PATH_MAX
-            && path.ends_with(&record[begin..])
-        {
-            record.truncate(begin);
-            record.extend_from_slice(&path);
-            exec.flags &= !truncated;
-        }
     }
 
     fn take_exit(&mut self, header: &Header, bytes: &[u8]) -> Result<(), DecodeError> {

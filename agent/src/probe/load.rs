@@ -25,8 +25,6 @@ use super::{ProbeError, ProbeOptions};
 /// The compiled probe. `cargo xtask ebpf check` builds it from `agent-ebpf` and compares.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/vctl-probe.o");
 
-const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
-
 /// Programs by name, and the tracepoint each is for.
 const PROGRAMS: [(&str, &str); 4] = [
     ("process_fork", "sched_process_fork"),
@@ -80,34 +78,23 @@ impl Probe {
                 _lock: lock,
             });
         }
-        let (maps, ebpf) = load(&options)?;
-        let mut probe = Self {
+        let (maps, programs, ebpf) = proven(&options).or_else(|error| {
+            // Better no probe than one that writes wrong data, or a part of one.
+            remove_pins(dir).map_err(|source| ProbeError::Pins {
+                dir: dir.clone(),
+                source,
+            })?;
+            Err(error)
+        })?;
+        Ok(Self {
             maps,
             taken_over: false,
             failed_attached: false,
             unfinished: options.failed_exec.then_some(ebpf),
-            programs: programs(&options.pin_dir)?,
+            programs,
             options,
             _lock: lock,
-        };
-        if let Err(error) = probe.prove() {
-            // Better no probe than one that writes wrong data.
-            remove_pins(&probe.options.pin_dir).map_err(|source| ProbeError::Pins {
-                dir: probe.options.pin_dir.clone(),
-                source,
-            })?;
-            return Err(error);
-        }
-        Ok(probe)
-    }
-
-    fn prove(&mut self) -> Result<(), ProbeError> {
-        super::self_test::run(&mut self.maps)?;
-        let state = PinnedState {
-            complete: true,
-            ..self.maps.state()
-        };
-        self.maps.set_state(state)
+        })
     }
 
     /// Returns the id of a program whose diagnostics the log can listen to.
@@ -178,6 +165,17 @@ impl Probe {
         debug!(attached = wanted, "Changed the probes for failed execs.");
         Ok(())
     }
+}
+
+/// Loads a probe and makes sure that it reads what it says it reads.
+fn proven(options: &ProbeOptions) -> Result<(Maps, Vec<ProgramFd>, Ebpf), ProbeError> {
+    let (mut maps, ebpf) = load(options)?;
+    super::self_test::run(&mut maps, &options.self_test)?;
+    maps.set_state(PinnedState {
+        complete: true,
+        ..maps.state()
+    })?;
+    Ok((maps, programs(&options.pin_dir)?, ebpf))
 }
 
 /// Opens the pinned programs that are always attached.
@@ -264,8 +262,8 @@ fn clear(dir: &Path) -> Result<(), ProbeError> {
 /// Loads, attaches and pins the probe.
 fn load(options: &ProbeOptions) -> Result<(Maps, Ebpf), ProbeError> {
     // Read once for both readers: the kernel hands it out in a thousand small pieces.
-    let bytes = fs::read(BTF_PATH).map_err(|source| ProbeError::NoBtf {
-        path: BTF_PATH.into(),
+    let bytes = fs::read(&options.btf).map_err(|source| ProbeError::NoBtf {
+        path: options.btf.clone(),
         source,
     })?;
     let layout = kernel_layout(&bytes)?;

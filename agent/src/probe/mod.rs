@@ -26,7 +26,17 @@ pub struct ProbeOptions {
     pub failed_exec: bool,
     /// Write the probe's own diagnostics to the agent's log.
     pub log: bool,
+    /// Where the running kernel's types are read: [`KERNEL_BTF`], but for tests.
+    pub btf: PathBuf,
+    /// What the self-test starts; its `main` calls [`self_test::child`]. [`OWN_PROGRAM`], but for
+    /// tests, which are programs of their own.
+    pub self_test: PathBuf,
 }
+
+/// The running kernel's types.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+/// The program that runs.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Why there is no probe. Each stops the agent: wrong data is worse than none.
 #[derive(Debug, thiserror::Error)]

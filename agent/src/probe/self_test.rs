@@ -5,19 +5,22 @@
 //! /proc, field by field. An offset that points elsewhere ends the agent with the field's name.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::unistd::{Gid, Uid, geteuid, setresgid, setresuid, setsid};
 use vctl_common::event::{ExecTail, exec_tail, fixed, header};
 use vctl_common::wire::{self, Exec, Exit, TaskMark};
 
-use super::{Maps, ProbeError};
+use super::{Maps, OWN_PROGRAM, ProbeError};
 use crate::enrich::parse;
 use crate::session::login::{self, LoginReader};
 
@@ -28,6 +31,12 @@ const SECOND: &str = "probe-self-test-second";
 /// Argv that only a list can hold: an empty item, and one that is no UTF-8.
 const ARGV: [&[u8]; 4] = [SECOND.as_bytes(), b"", b"two words", b"\xff\xfe"];
 const EXIT_CODE: u8 = 7;
+/// Ids of nobody in particular, each another. The login uid is that of `nobody`: where audit is on,
+/// it logs that it was set.
+const REAL_UID: u32 = 103;
+const REAL_GID: u32 = 101;
+const EFFECTIVE_GID: u32 = 102;
+const LOGIN_UID: &str = "65534";
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the child's side when the arguments are those of a self-test.
@@ -37,8 +46,10 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     match role.to_str()? {
         FIRST => {
             io::stdin().read_exact(&mut go).ok()?;
+            // Closed by the kernel at the end: closed before, it would hang this process up.
+            std::mem::forget(stand_out());
             let items = ARGV.iter().map(|item| OsString::from_vec(item.to_vec()));
-            let status = Command::new("/proc/self/exe").args(items).status().ok()?;
+            let status = Command::new(OWN_PROGRAM).args(items).status().ok()?;
             Some(if status.success() {
                 ExitCode::FAILURE
             } else {
@@ -54,21 +65,49 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     }
 }
 
-/// Compares what the probe writes of a known process with /proc.
+/// Makes ids differ that lie side by side in the kernel, and takes a terminal: an offset that is off
+/// by one member then reads something else. What the agent may not do here stays as it was, and
+/// proves a little less.
+fn stand_out() -> Option<(PtyMaster, File)> {
+    let login_uid = "/proc/self/loginuid";
+    if fs::read_to_string(login_uid).is_ok_and(|uid| uid == wire::UNSET.to_string()) {
+        let _ = fs::write(login_uid, LOGIN_UID);
+    }
+    let (real, effective) = (Gid::from_raw(REAL_GID), Gid::from_raw(EFFECTIVE_GID));
+    let _ = setresgid(real, effective, effective);
+    // Still root in effect: what follows needs it.
+    let _ = setresuid(Uid::from_raw(REAL_UID), geteuid(), geteuid());
+    terminal().ok()
+}
+
+/// Opens a terminal, which becomes that of this process.
+fn terminal() -> io::Result<(PtyMaster, File)> {
+    setsid()?;
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let terminal = File::options()
+        .read(true)
+        .write(true)
+        .open(ptsname_r(&master)?)?;
+    Ok((master, terminal))
+}
+
+/// Compares what the probe writes of a known process, which `program` starts, with /proc.
 ///
 /// # Errors
 /// `SelfTest` names the first field that disagrees.
-pub fn run(maps: &mut Maps) -> Result<(), ProbeError> {
+pub fn run(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
     maps.open_session(MARK, 1)?;
-    let result = observe(maps);
+    let result = observe(maps, program);
     maps.close_session(MARK);
     result
 }
 
-fn observe(maps: &mut Maps) -> Result<(), ProbeError> {
+fn observe(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
     let failed = |what| move |source| ProbeError::SelfTestIo { what, source };
     let mut first = Guard(
-        Command::new("/proc/self/exe")
+        Command::new(program)
             .arg(FIRST)
             .stdin(Stdio::piped())
             .spawn()
@@ -279,27 +318,23 @@ fn compare_exec(
         );
     }
     same("inode.i_nlink", u64::from(exec.exe_links), facts.exe_links)?;
-    same(
+    same_bytes(
         "file.f_path",
-        crate::enrich::path(tail.exe),
-        facts.exe.as_os_str().as_bytes().to_vec(),
+        &crate::enrich::path(tail.exe),
+        facts.exe.as_os_str().as_bytes(),
     )?;
-    same(
+    same_bytes(
         "fs_struct.pwd",
-        crate::enrich::path(tail.cwd),
-        facts.cwd.as_os_str().as_bytes().to_vec(),
+        &crate::enrich::path(tail.cwd),
+        facts.cwd.as_os_str().as_bytes(),
     )?;
-    same(
+    same_bytes(
         "linux_binprm.filename",
-        tail.filename.to_vec(),
-        b"/proc/self/exe".to_vec(),
+        tail.filename,
+        OWN_PROGRAM.as_bytes(),
     )?;
     same("linux_binprm.argc", exec.argc as usize, ARGV.len() + 1)?;
-    same(
-        "mm_struct.arg_start",
-        tail.argv.to_vec(),
-        facts.cmdline.clone(),
-    )?;
+    same_bytes("mm_struct.arg_start", tail.argv, &facts.cmdline)?;
     same(
         "mm_struct.arg_end",
         exec.argv_true_len as usize,
@@ -343,5 +378,22 @@ fn same<T: PartialEq + std::fmt::Debug>(
         field,
         found: format!("{found:?}"),
         expected: format!("{expected:?}"),
+    })
+}
+
+/// As `same`; what an offset that is off finds may be long, and memory of the kernel's.
+fn same_bytes(field: &'static str, found: &[u8], expected: &[u8]) -> Result<(), ProbeError> {
+    const SHOWN: usize = 64;
+    if found == expected {
+        return Ok(());
+    }
+    let shown = |bytes: &[u8]| match bytes.get(..SHOWN) {
+        Some(begin) => format!("`{}`... ({} bytes)", begin.escape_ascii(), bytes.len()),
+        None => format!("`{}`", bytes.escape_ascii()),
+    };
+    Err(ProbeError::SelfTest {
+        field,
+        found: shown(found),
+        expected: shown(expected),
     })
 }

@@ -72,14 +72,16 @@ fn ours(agent: &Watched, findings: &mut Findings) -> Result<()> {
         findings.state(&format!("  {}", program.name), per_spawn, "instructions");
     }
     let pairs = u64_as_f64(agent.cpu_load.spawned);
-    let user = u64_as_f64(agent.cost.user_ns) / pairs;
+    let all = u64_as_f64(agent.cost.on_cpu_ns) / pairs;
+    // The sum is exact; how it divides is sampled by the timer tick and told in steps of 10 ms.
+    let ticks = agent.cost.user_ns + agent.cost.system_ns;
+    let user = all * u64_as_f64(agent.cost.user_ns) / u64_as_f64(ticks.max(1));
     findings.at_most(
         "agent, user, per exec+exit pair",
         user,
         "instructions",
         25_000.0,
     );
-    let all = u64_as_f64(agent.cost.on_cpu_ns) / pairs;
     findings.state("agent, user and kernel, per pair", all, "instructions");
     let none = p50(&agent.none);
     findings.state("spawn + wait, nothing watching, p50", none, "instructions");

@@ -2,7 +2,10 @@
 //!
 //! Only what the probe needs is understood of the format. Source: Documentation/bpf/btf.rst.
 
-use std::collections::HashMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
 use std::mem::offset_of;
 
 use vctl_common::layout::{
@@ -55,6 +58,10 @@ const KIND_ENUM64: u32 = 19;
 const CHAIN_MAX: usize = 32;
 /// Nor do anonymous members within one another.
 const NESTING_MAX: usize = 8;
+/// Nor names: without this, one that does not end would be read again for each type.
+const NAME_MAX: usize = 512;
+/// Nor structs: places within one can be added up without a thought.
+const OFFSET_MAX: u32 = 1 << 20;
 
 /// The types of one kernel.
 pub struct Btf<'a> {
@@ -114,6 +121,9 @@ impl<'a> Btf<'a> {
                 _ => return Err(damaged("a type is of no known kind")),
             };
             at = ty.body + body;
+            if at > types.len() {
+                return Err(damaged("a type is cut short"));
+            }
         }
         Ok(btf)
     }
@@ -139,6 +149,7 @@ impl<'a> Btf<'a> {
 
     fn name(&self, at: u32) -> &'a [u8] {
         let rest = self.strings.get(at as usize..).unwrap_or_default();
+        let rest = &rest[..rest.len().min(NAME_MAX)];
         rest.split(|&b| b == 0).next().unwrap_or_default()
     }
 
@@ -160,13 +171,35 @@ impl<'a> Btf<'a> {
     }
 
     /// Returns offset and size in bytes of a member, looking through anonymous members.
-    fn member(&self, of: Type, path: &str, depth: usize) -> Option<(u32, u32)> {
+    fn member(&self, of: Type, path: &str) -> Option<(u32, u32)> {
         let (first, rest) = path
             .split_once('.')
             .map_or((path, None), |(a, b)| (a, Some(b)));
+        let (at, type_id) = self.named(of, first, &mut HashSet::new(), 0)?;
+        let (offset, size) = match rest {
+            Some(rest) => self.member(self.aggregate(type_id)?, rest)?,
+            None => (0, self.size(type_id).unwrap_or(0)),
+        };
+        Some((at + offset, size))
+    }
+
+    /// Returns where the member of that name lies, and its type.
+    ///
+    /// No anonymous type is looked through twice: its names would be ambiguous, and damaged types
+    /// that hold themselves would never come to an end.
+    fn named(
+        &self,
+        of: Type,
+        name: &str,
+        seen: &mut HashSet<usize>,
+        depth: usize,
+    ) -> Option<(u32, u32)> {
+        if depth > NESTING_MAX || !seen.insert(of.body) {
+            return None;
+        }
         (0..of.vlen).find_map(|index| {
             let at = of.body + index * 12;
-            let name = self.name(u32_at(self.types, at)?);
+            let found = self.name(u32_at(self.types, at)?);
             let type_id = u32_at(self.types, at + 4)?;
             let raw = u32_at(self.types, at + 8)?;
             let (bits, bitfield) = if of.kind_flag {
@@ -174,21 +207,18 @@ impl<'a> Btf<'a> {
             } else {
                 (raw, 0)
             };
-            if name == first.as_bytes() && bitfield == 0 && bits % 8 == 0 {
-                let (offset, size) = match rest {
-                    Some(rest) if depth < NESTING_MAX => {
-                        self.member(self.aggregate(type_id)?, rest, depth + 1)?
-                    }
-                    Some(_) => return None,
-                    None => (0, self.size(type_id).unwrap_or(0)),
-                };
-                return Some((bits / 8 + offset, size));
+            let offset = bits / 8;
+            if bitfield != 0 || bits % 8 != 0 || offset > OFFSET_MAX {
+                return None;
             }
-            if name.is_empty() && depth < NESTING_MAX {
-                let (offset, size) = self.member(self.aggregate(type_id)?, path, depth + 1)?;
-                return Some((bits / 8 + offset, size));
+            if found == name.as_bytes() {
+                return Some((offset, type_id));
             }
-            None
+            if !found.is_empty() {
+                return None;
+            }
+            let (inner, type_id) = self.named(self.aggregate(type_id)?, name, seen, depth + 1)?;
+            Some((offset + inner, type_id))
         })
     }
 
@@ -258,14 +288,11 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
     let mut layout = [0; LAYOUT_LEN];
     for (slot, &(of, member, size)) in layout.iter_mut().zip(FIELDS) {
         let candidates = structs.get(of).map(Vec::as_slice).unwrap_or_default();
-        let whole = candidates.iter().filter(|ty| has_all(btf, **ty, of));
-        *slot = place(btf, whole, of, member, size).map_err(|error| match error {
-            // Say what is missing from the struct, not that no struct has everything.
-            BtfError::NoStruct { .. } => place(btf, candidates.iter(), of, member, size)
-                .err()
-                .unwrap_or(error),
-            other => other,
-        })?;
+        let mut whole = candidates.iter().filter(|ty| has_all(btf, **ty, of));
+        if whole.clone().next().is_none() {
+            return Err(missing(btf, candidates, of));
+        }
+        *slot = place(btf, &mut whole, of, member, size)?;
     }
     let upid = structs.get("upid").and_then(|found| found.first());
     layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_ref);
@@ -317,9 +344,23 @@ fn has_all(btf: &Btf<'_>, ty: Type, of: &str) -> bool {
         .iter()
         .filter(|(name, ..)| *name == of)
         .all(|&(_, member, size)| {
-            btf.member(ty, member, 0)
+            btf.member(ty, member)
                 .is_some_and(|(_, found)| size == 0 || found == size)
         })
+}
+
+/// Says what keeps every struct of that name from being the one that is meant.
+fn missing(btf: &Btf<'_>, candidates: &[Type], of: &'static str) -> BtfError {
+    let of_struct = FIELDS.iter().filter(|(name, ..)| *name == of);
+    let absent = |within: &[Type]| {
+        of_struct
+            .clone()
+            .find_map(|&(_, member, size)| place(btf, within.iter(), of, member, size).err())
+    };
+    // What none of them has says more than what one of them lacks.
+    absent(candidates)
+        .or_else(|| absent(candidates.get(..1)?))
+        .unwrap_or(BtfError::NoStruct { of })
 }
 
 fn place<'t>(
@@ -333,7 +374,7 @@ fn place<'t>(
     let mut any = false;
     for ty in structs {
         any = true;
-        match btf.member(*ty, member, 0) {
+        match btf.member(*ty, member) {
             Some((at, found_size)) if size == 0 || found_size == size => {
                 if found.is_some_and(|other| other != at) {
                     return Err(BtfError::Ambiguous { of, member });
