@@ -9,5 +9,8 @@ mod exit;
 mod restart;
 mod modes;
 mod probe_btf;
+mod pins;
+mod socket;
+mod full;
 mod hostile;
 mod redaction;

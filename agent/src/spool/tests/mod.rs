@@ -1,6 +1,7 @@
 //! What the spool promises, written by the writer and read by the reader.
 
 mod cap;
+mod corpus;
 mod damage;
 mod faults;
 mod hostile;

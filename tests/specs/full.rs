@@ -1,0 +1,155 @@
+//! No room: on the disk, in the spool, in the ring. What is gone is counted, and nothing hangs.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use vctl_common::session::GapCause;
+use vctl_tests::lab::{Lab, Options, eventually};
+
+use crate::fixture::{Stage, await_file, exec_of, lab};
+
+const NEVER_HUNG: Duration = Duration::from_secs(6);
+
+#[test]
+fn strict_refuses_logins_while_the_disk_is_full_and_counts_what_the_ring_cannot_hold() {
+    let options = Options {
+        agent: vec![
+            ("mode", "strict".to_owned()),
+            ("ring_size", "64KiB".to_owned()),
+        ],
+        spool_bytes: Some(64 << 20),
+        ..Options::default()
+    };
+    let Some(lab) = Lab::or_skip(&options) else {
+        return;
+    };
+    let stage = Stage::set(&lab);
+    let [early, during, later] = [("early", 1), ("during", 2), ("later", 3)]
+        .map(|(key_id, serial)| lab.certificate(key_id, serial).unwrap());
+    let login = stage.start(
+        &lab,
+        &early,
+        "touch inside; while [ ! -e full ]; do sleep 0.1; done; \
+         for i in $(seq 300); do $T; done; touch done; \
+         while [ ! -e leave ]; do sleep 0.1; done; sleep 1",
+    );
+    await_file(&lab.home().join("inside"));
+    let filler = lab.spool().join("filler");
+    fill(&filler);
+    std::fs::write(lab.home().join("full"), "").unwrap();
+    await_file(&lab.home().join("done"));
+    let asked = Instant::now();
+    let refused = lab.ssh(&during, "touch got-in").unwrap();
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
+    assert!(!lab.home().join("got-in").exists());
+    std::fs::remove_file(filler).unwrap();
+    let back = eventually(Duration::from_secs(10), || {
+        Ok(lab.ssh(&later, "true")?.status.success())
+    });
+    assert!(back.unwrap(), "{}", lab.agent.last_words());
+    std::fs::write(lab.home().join("leave"), "").unwrap();
+    assert!(login.wait_with_output().unwrap().status.success());
+    let session = lab.closed_sessions(&early, 1).unwrap().remove(0);
+    let closed = session.session.closed.as_ref().unwrap();
+    let gaps = session.session.gaps.iter();
+    let lost: u64 = gaps
+        .filter(|gap| gap.cause == GapCause::RingFull)
+        .filter_map(|gap| gap.events)
+        .sum();
+    assert!(lost > 0, "nothing was lost: the spec proves nothing");
+    assert_eq!(closed.produced, Some(session.events.len() as u64 + lost));
+}
+
+#[test]
+fn a_spool_at_its_cap_drops_what_is_oldest_and_says_so() {
+    const CAP: u64 = 512 << 10;
+    let options = Options {
+        agent: vec![
+            ("spool_cap", "512KiB".to_owned()),
+            ("segment_size", "64KiB".to_owned()),
+        ],
+        ..Options::default()
+    };
+    let Some(lab) = Lab::or_skip(&options) else {
+        return;
+    };
+    let first = lab.certificate("first", 1).unwrap();
+    lab.ssh_ok(&first, "true").unwrap();
+    lab.whole_session(&first).unwrap();
+    let bulk = lab.certificate("bulk", 2).unwrap();
+    lab.ssh_ok(
+        &bulk,
+        "long=$(head -c 20000 /dev/zero | tr '\\0' x); \
+         for i in $(seq 60); do /bin/true $long; done",
+    )
+    .unwrap();
+    lab.closed_sessions(&bulk, 1).unwrap();
+    let last = lab.certificate("last", 3).unwrap();
+    lab.ssh_ok(&last, "true").unwrap();
+    lab.whole_session(&last).unwrap();
+    let bytes: u64 = std::fs::read_dir(lab.spool())
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes <= CAP, "{bytes} bytes");
+    let shown = lab.vctl(&["session", "--local", "2"]).unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(!shown.contains("complete: all"), "{shown}");
+    let dropped = lab.sessions_of(&bulk).unwrap();
+    let gaps = dropped.iter().flat_map(|session| &session.session.gaps);
+    assert!(
+        gaps.into_iter().any(|gap| gap.cause == GapCause::SpoolCap),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_session_stamped_late_goes_on_after_its_first_exit_and_is_never_complete() {
+    let Some(mut lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let who = lab.certificate("alice", 1).unwrap();
+    lab.agent.kill().unwrap();
+    let login = stage.start(
+        &lab,
+        &who,
+        "touch inside; while [ ! -e go ]; do sleep 0.1; done; $T first; \
+         while [ ! -e leave ]; do sleep 0.1; done; $T last",
+    );
+    let home = lab.home();
+    await_file(&home.join("inside"));
+    lab.agent.start().unwrap();
+    let ready = eventually(Duration::from_secs(10), || {
+        Ok(!lab.sessions_of(&who)?.is_empty())
+    });
+    assert!(ready.unwrap(), "{}", lab.agent.last_words());
+    touch(&home.join("go"));
+    let stored = eventually(Duration::from_secs(10), || {
+        Ok(lab.sessions_of(&who)?[0].exits().count() >= 3)
+    });
+    assert!(stored.unwrap(), "{}", lab.agent.last_words());
+    assert!(lab.sessions_of(&who).unwrap()[0].session.closed.is_none());
+    touch(&home.join("leave"));
+    assert!(login.wait_with_output().unwrap().status.success());
+    let session = lab.closed_sessions(&who, 1).unwrap().remove(0);
+    for truth in stage.running() {
+        assert!(exec_of(&session, &truth).is_some(), "{truth:?}");
+    }
+    let shown = lab.vctl(&["session", "--local", "1"]).unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(
+        shown.contains("late") && !shown.contains("complete: all"),
+        "{shown}"
+    );
+}
+
+fn touch(path: &Path) {
+    std::fs::write(path, "").unwrap();
+}
+
+fn fill(path: &Path) {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path).unwrap();
+    let block = vec![0; 4096];
+    while file.write_all(&block).is_ok() {}
+}

@@ -1,0 +1,116 @@
+//! What an agent finds pinned or lying about when it starts is not taken on trust.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use vctl_agent::probe::maps::{Maps, PinnedState, pinned_state};
+use vctl_common::id::SessionId;
+use vctl_common::wire;
+use vctl_tests::lab::eventually;
+
+use crate::fixture::lab;
+
+#[test]
+fn pins_of_a_newer_version_are_named_and_left_alone() {
+    let Some(mut lab) = lab() else { return };
+    let pins = Path::new("/sys/fs/bpf").join(lab.id());
+    lab.agent.stop().unwrap();
+    let ours = pinned_state(&pins).unwrap();
+    let newer = PinnedState {
+        version: u64::from(wire::VERSION) + 1,
+        ..ours
+    };
+    Maps::pinned(&pins).unwrap().set_state(newer).unwrap();
+    let names = |dir: &Path| {
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    let before = names(&pins);
+    let refusal = lab.agent.start().unwrap_err().to_string();
+    let version = format!("version {}", newer.version);
+    assert!(
+        refusal.contains(&version) && refusal.contains(&pins.display().to_string()),
+        "{refusal}"
+    );
+    assert_eq!(pinned_state(&pins).unwrap(), newer);
+    assert_eq!(names(&pins), before);
+    // The newer agent goes on with them as if nothing had been.
+    Maps::pinned(&pins).unwrap().set_state(ours).unwrap();
+    lab.agent.wait().unwrap();
+    lab.agent.start().unwrap();
+    let who = lab.certificate("alice", 1).unwrap();
+    lab.ssh_ok(&who, "true").unwrap();
+    lab.whole_session(&who).unwrap();
+}
+
+#[test]
+fn files_that_are_no_markers_are_moved_away_and_not_believed() {
+    let Some(mut lab) = lab() else { return };
+    let who = lab.certificate("alice", 1).unwrap();
+    lab.agent.stop().unwrap();
+    // One marker of a real login, to forge the others after.
+    lab.ssh_ok(&who, "true").unwrap();
+    let pending = lab.root().join("pending");
+    let real = fs::read_dir(&pending).unwrap().next().unwrap().unwrap();
+    let real = fs::read_to_string(real.path()).unwrap();
+    let shadow = fs::read("/etc/shadow").unwrap();
+    let marker = || {
+        let id = SessionId::generate().to_string();
+        let start = real.find("\"session_id\":\"").unwrap() + 14;
+        let mut text = real.clone();
+        text.replace_range(start..start + id.len(), &id);
+        let path = pending.join(format!("{id}.json"));
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let nobody = Some(65534);
+    chown(marker(), nobody, None).unwrap();
+    fs::set_permissions(marker(), Permissions::from_mode(0o622)).unwrap();
+    fs::rename(marker(), pending.join("note.json")).unwrap();
+    fs::rename(
+        marker(),
+        pending.join(format!("{}.json", SessionId::generate())),
+    )
+    .unwrap();
+    fs::hard_link(marker(), lab.root().join("second-name")).unwrap();
+    let link = marker();
+    fs::remove_file(&link).unwrap();
+    symlink("/etc/shadow", link).unwrap();
+    let fifo = marker();
+    fs::remove_file(&fifo).unwrap();
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    File::options()
+        .write(true)
+        .open(marker())
+        .unwrap()
+        .set_len(1 << 30)
+        .unwrap();
+    fs::write(marker(), "{").unwrap();
+    fs::write(marker(), vec![b'['; 60_000]).unwrap();
+    fs::create_dir(pending.join(format!("{}.d", SessionId::generate()))).unwrap();
+
+    lab.agent.start().unwrap();
+    let rejected = pending.join("rejected");
+    let moved = eventually(Duration::from_secs(10), || {
+        Ok(fs::read_dir(&rejected).is_ok_and(|entries| entries.count() >= 11))
+    });
+    assert!(moved.unwrap(), "{}", lab.agent.last_words());
+    let left: Vec<_> = fs::read_dir(&pending)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["rejected"]);
+    assert_eq!(fs::read("/etc/shadow").unwrap(), shadow);
+    let later = lab.certificate("bob", 2).unwrap();
+    lab.ssh_ok(&later, "true").unwrap();
+    lab.whole_session(&later).unwrap();
+    // The one that was real, and the login.
+    assert_eq!(lab.sessions().unwrap().len(), 2);
+}

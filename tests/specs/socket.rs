@@ -1,0 +1,140 @@
+//! Whatever comes over the stamp socket or from a client, a login waits for none of it and no
+//! session belongs to anybody who did not log in.
+
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use vctl_common::session::Stamp;
+use vctl_tests::lab::{Lab, eventually};
+
+use crate::fixture::lab;
+
+/// The hook gives the agent two seconds; the rest is ssh on a busy machine.
+const NEVER_HUNG: Duration = Duration::from_secs(6);
+
+#[test]
+fn a_caller_that_is_not_root_is_refused_and_counted() {
+    let Some(lab) = lab() else { return };
+    let socket = lab.root().join("run/agent.sock");
+    // Its mode keeps others away already; the agent must not rely on that alone.
+    fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
+    let forge = format!(
+        "socket(S, PF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un(q({}))) or exit 3; \
+         send(S, q({{}}).chr(10), MSG_NOSIGNAL); exit(defined(scalar <S>) ? 4 : 0)",
+        socket.display()
+    );
+    let user = nix::unistd::User::from_name(lab.user()).unwrap().unwrap();
+    let forger = Command::new("perl")
+        .args(["-MSocket", "-e", &forge])
+        .uid(user.uid.as_raw())
+        .status()
+        .unwrap();
+    assert_eq!(forger.code(), Some(0), "it got an answer, or no connection");
+    let counted = eventually(Duration::from_secs(5), || {
+        let log = lab.agent.last_words();
+        Ok(log.contains("A stamp request came to nothing.") && log.contains("is not root"))
+    });
+    assert!(counted.unwrap(), "{}", lab.agent.last_words());
+    assert!(lab.sessions().unwrap().is_empty());
+    // A socket that others may use is none that the hook trusts.
+    fs::set_permissions(&socket, Permissions::from_mode(0o600)).unwrap();
+    let who = lab.certificate("alice", 1).unwrap();
+    lab.ssh_ok(&who, "true").unwrap();
+    lab.whole_session(&who).unwrap();
+    assert_eq!(lab.sessions().unwrap().len(), 1);
+}
+
+#[test]
+fn nonsense_on_the_socket_holds_up_no_login_and_opens_no_session() {
+    let Some(lab) = lab() else { return };
+    let who = lab.certificate("alice", 1).unwrap();
+    let socket = lab.root().join("run/agent.sock");
+    let say = |line: &[u8]| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        // Refused before it is all said: that is no failure of this side.
+        let _ = stream.write_all(line);
+        stream
+    };
+    let lines: [&[u8]; 6] = [
+        b"\n",
+        b"{}\n",
+        b"\xff\xfe\0garbage\n",
+        b"{\"version\":4000000000}\n",
+        b"{\"version\":1,\"session_id\":\"../../etc/passwd\"}\n",
+        &vec![b'['; 1 << 20],
+    ];
+    for line in lines {
+        let mut stream = say(line);
+        stream
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        // Answered or hung up, and soon; what it says is for nobody.
+        let ended = stream.read_to_end(&mut Vec::new());
+        let kind = ended.as_ref().err().map(std::io::Error::kind);
+        assert_ne!(kind, Some(std::io::ErrorKind::WouldBlock), "{line:?}");
+    }
+    // More of them than are served at a time, and none says all that it has to say.
+    let slow: Vec<_> = (0..80).map(|_| say(b"{\"version\":1,")).collect();
+    let asked = Instant::now();
+    lab.ssh_ok(&who, "true").unwrap();
+    assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
+    drop(slow);
+    let session = lab.whole_session(&who).unwrap();
+    assert_eq!(session.session.opened.stamp, Stamp::InTime);
+    assert_eq!(lab.sessions().unwrap().len(), 1);
+}
+
+#[test]
+fn a_certificate_that_is_none_is_a_problem_of_its_own_session() {
+    let Some(lab) = lab() else { return };
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../agent/src/session/testdata/auth_info/corpus");
+    let cases: Vec<_> = fs::read_dir(corpus)
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        // The environment cannot hold NUL, and no more than 128 KiB in one variable.
+        .filter(|info| !info.contains(&0) && info.len() < 100_000)
+        .collect();
+    assert!(cases.len() > 20);
+    for info in &cases {
+        stamp(&lab, info);
+    }
+    let all = eventually(Duration::from_secs(10), || {
+        let sessions = lab.sessions()?;
+        Ok(sessions.len() == cases.len() && sessions.iter().all(|s| s.session.closed.is_some()))
+    });
+    let sessions = lab.sessions().unwrap();
+    assert!(all.unwrap(), "{} of {}", sessions.len(), cases.len());
+    for session in sessions {
+        let opened = &session.session.opened;
+        assert_eq!(opened.stamp, Stamp::InTime);
+        assert_eq!(opened.auth.certificate, None, "{:?}", opened.auth);
+        assert!(opened.auth.problem.is_some(), "{:?}", opened.auth);
+    }
+}
+
+/// Runs the hook as PAM does for a login, which ends at once.
+fn stamp(lab: &Lab, auth_info: &[u8]) {
+    use std::os::unix::ffi::OsStrExt;
+    let asked = Instant::now();
+    let hook = lab.agent.command("stamp");
+    // The hook's parent is the login: not this program.
+    let status = Command::new("sh")
+        .args(["-c", "\"$@\"; exit $?", "sh"])
+        .arg(hook.get_program())
+        .args(hook.get_args())
+        .env("PAM_TYPE", "open_session")
+        .env("PAM_SERVICE", "sshd")
+        .env("PAM_USER", lab.user())
+        .env("SSH_AUTH_INFO_0", std::ffi::OsStr::from_bytes(auth_info))
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+    assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
+}
