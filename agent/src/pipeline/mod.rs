@@ -36,8 +36,8 @@ use markers::MarkerWatch;
 
 /// Between two looks at the ring of a busy session.
 const BUSY: Duration = Duration::from_millis(25);
-/// And of one that has been quiet for some seconds.
-const IDLE: Duration = Duration::from_secs(1);
+/// And of one that has been quiet for some seconds: tokio wakes twice for a sleep of this length.
+const IDLE: Duration = Duration::from_millis(1500);
 /// Looking after what no event tells of: markers of late logins, sessions whose end was lost.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// Without a session there is nothing to look after but markers.
@@ -75,7 +75,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut pace = Pace::new();
     let mut housekeeping = Instant::now();
     loop {
-        let next = pace.next_drain(collector.sessions() > 0).min(housekeeping);
+        // Housekeeping waits for the next look at the ring, so as not to wake the host for itself;
+        // without a session there is nothing in the ring to look for.
+        let next = if collector.sessions() > 0 {
+            pace.next
+        } else {
+            housekeeping
+        };
         tokio::select! {
             biased;
             _ = terminate.recv() => break,
@@ -84,7 +90,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
                 collector.stamp(login);
                 pace.wake();
             }
-            () = markers.changed() => housekeeping = Instant::now(),
+            () = markers.changed() => {
+                housekeeping = Instant::now();
+                pace.wake();
+            }
             () = sleep_until(next) => {
                 if Instant::now() >= housekeeping {
                     collector.housekeeping();
@@ -124,22 +133,13 @@ impl Pace {
         }
     }
 
-    fn next_drain(&self, sessions: bool) -> Instant {
-        // Without a session nothing can be in the ring.
-        if sessions {
-            self.next
-        } else {
-            self.next.max(Instant::now() + NO_SESSION)
-        }
-    }
-
     fn wake(&mut self) {
         self.interval = BUSY;
         self.next = self.next.min(Instant::now() + BUSY);
     }
 
-    /// Doubles the wait once a second's worth of looks have found nothing: from 25 ms to a second
-    /// in less than five.
+    /// Waits a quarter longer after each look that finds nothing: half a second after two seconds of
+    /// quiet, the whole after six.
     fn drained(&mut self, busy: bool) {
         self.interval = if busy {
             BUSY
