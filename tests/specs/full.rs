@@ -85,7 +85,7 @@ fn a_full_map_of_marks_is_told_by_the_sessions_it_hurts_and_hangs_no_login() {
         reserved: 0,
     };
     // No process has such a pid.
-    let taken: Vec<u32> = (5_000_000..)
+    let taken: Vec<u32> = (5_000_000..100_000_000)
         .take_while(|tgid| maps.mark_task(*tgid, nobody).is_ok())
         .collect();
     touch(&lab.home().join("full"));
