@@ -6,11 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use vctl_agent::probe::maps::{Maps, PinnedState, pinned_state};
+use vctl_common::event::{EventKind, KernelEvent};
 use vctl_common::id::SessionId;
+use vctl_common::session::{Gap, GapCause};
 use vctl_common::wire;
 use vctl_tests::lab::eventually;
 
-use crate::fixture::lab;
+use crate::fixture::{await_file, lab};
 
 #[test]
 fn pins_of_a_newer_version_are_named_and_left_alone() {
@@ -114,4 +116,49 @@ fn files_that_are_no_markers_are_moved_away_and_not_believed() {
     lab.whole_session(&later).unwrap();
     // The one that was real, and the login.
     assert_eq!(lab.sessions().unwrap().len(), 2);
+}
+
+#[test]
+fn a_probe_that_was_taken_away_is_put_back_and_what_it_missed_is_told() {
+    let Some(mut lab) = lab() else { return };
+    let pins = Path::new("/sys/fs/bpf").join(lab.id());
+    let who = lab.certificate("alice", 1).unwrap();
+    let work = "touch inside; while [ ! -e go ]; do sleep 0.1; done; /bin/true after";
+    let login = lab.ssh_start(&who, work).unwrap();
+    await_file(&lab.home().join("inside"));
+    for name in ["process_exec", "process_fork", "process_exit"] {
+        fs::remove_file(pins.join(format!("link_{name}"))).unwrap();
+    }
+    lab.agent.stop().unwrap();
+    lab.agent.start().unwrap();
+    File::create(lab.home().join("go")).unwrap();
+    assert!(login.wait_with_output().unwrap().status.success());
+    let session = &lab.closed_sessions(&who, 1).unwrap()[0];
+    assert!(session.commands().contains(&"/bin/true after".to_owned()));
+    let away = |gap: &Gap| gap.cause == GapCause::ProbeAway;
+    assert!(
+        session.session.gaps.iter().any(away),
+        "{:?}",
+        session.session.gaps
+    );
+    assert!(session.ensure_whole().is_err());
+}
+
+#[test]
+fn failed_execs_are_recorded_though_the_last_agent_ended_before_it_was_done() {
+    let Some(mut lab) = lab() else { return };
+    let program = Path::new("/sys/fs/bpf")
+        .join(lab.id())
+        .join("prog_exec_failed");
+    lab.agent.kill().unwrap();
+    // Killed as soon as it was ready, the agent may not have come to that anyway.
+    if program.exists() {
+        fs::remove_file(program).unwrap();
+    }
+    lab.agent.start().unwrap();
+    let who = lab.certificate("alice", 1).unwrap();
+    lab.ssh_ok(&who, "/nonexistent/program || true").unwrap();
+    let session = lab.whole_session(&who).unwrap();
+    let failed = |event: &KernelEvent| matches!(event.kind, EventKind::ExecFailed { .. });
+    assert!(session.events.iter().any(failed));
 }

@@ -52,6 +52,8 @@ pub(super) struct Collector {
     /// Probes the kernel has skipped, and when that was looked at.
     pub(super) skipped: u64,
     pub(super) skipped_checked: BootNs,
+    /// Somebody took the probe away while we ran.
+    pub(super) detached: bool,
     /// The probe's own diagnostics, when they are wanted.
     pub(super) probe_log: Option<EbpfLogger<&'static dyn log::Log>>,
     /// Looks at the ring until what was lost can be told to the number.
@@ -136,6 +138,7 @@ impl Collector {
             counters,
             skipped: probe.skipped(),
             skipped_checked: boot_now(),
+            detached: false,
             probe_log,
             settle: 0,
             logins: LoginReader::host(),

@@ -27,6 +27,7 @@ impl Collector {
     pub(super) fn housekeeping(&mut self) {
         self.take_markers();
         self.find_ended();
+        self.note_detached();
         self.note_skipped();
         if self.registry.is_empty()
             && let Err(error) = self.probe.watch_failed_execs(false)
@@ -126,6 +127,26 @@ impl Collector {
             }
         }
         marked
+    }
+
+    /// Says once that somebody took the probe away. From the last look on nothing is certain, and only
+    /// a new start brings the probe back.
+    fn note_detached(&mut self) {
+        if self.detached || self.probe.is_attached() {
+            return;
+        }
+        self.detached = true;
+        tracing::error!("The probe is no longer attached; restart the agent to attach it again.");
+        self.gap(Gap {
+            session: None,
+            cause: GapCause::ProbeAway,
+            events: None,
+            first_seq: None,
+            last_seq: None,
+            cpu: None,
+            from: self.skipped_checked,
+            to: boot_now(),
+        });
     }
 
     /// Holds skipped probes against every session: whose event it was, nobody can tell.

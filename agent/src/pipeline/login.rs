@@ -39,6 +39,9 @@ impl Collector {
         {
             return Err(format!("the spool cannot be written: {why}"));
         }
+        if self.config.mode == Mode::Strict && self.detached {
+            return Err("the probe is no longer attached".to_owned());
+        }
         let mut session = opened(
             &pending.request,
             &pending.login,

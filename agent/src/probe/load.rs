@@ -72,7 +72,7 @@ impl Probe {
                 maps,
                 taken_over: true,
                 failed_attached,
-                unfinished: None,
+                unfinished: unfinished(&options)?,
                 programs: programs(dir)?,
                 options,
                 _lock: lock,
@@ -95,6 +95,11 @@ impl Probe {
             options,
             _lock: lock,
         })
+    }
+
+    /// Returns whether the probe still records: whoever is root can take a link away.
+    pub fn is_attached(&self) -> bool {
+        is_attached(&self.options.pin_dir)
     }
 
     /// Returns the id of a program whose diagnostics the log can listen to.
@@ -178,6 +183,15 @@ fn proven(options: &ProbeOptions) -> Result<(Maps, Vec<ProgramFd>, Ebpf), ProbeE
     Ok((maps, programs(&options.pin_dir)?, ebpf))
 }
 
+/// Loads the object again when the last agent ended before the program for failed execs was in place.
+fn unfinished(options: &ProbeOptions) -> Result<Option<Ebpf>, ProbeError> {
+    let program = options.pin_dir.join(format!("prog_{FAILED_PROGRAM}"));
+    if !options.failed_exec || program.exists() {
+        return Ok(None);
+    }
+    object(options, true).map(|(ebpf, _)| Some(ebpf))
+}
+
 /// Opens the pinned programs that are always attached.
 fn programs(dir: &Path) -> Result<Vec<ProgramFd>, ProbeError> {
     let open = |(name, _): &(&'static str, &str)| {
@@ -231,16 +245,26 @@ fn pinned(dir: &Path) -> Result<Option<Maps>, ProbeError> {
             ours: wire::VERSION,
         });
     }
-    if !state.complete || state.version < u64::from(wire::VERSION) {
+    // Somebody has taken a link away: what is left records nothing, or only a part.
+    let attached = is_attached(dir);
+    if !state.complete || !attached || state.version < u64::from(wire::VERSION) {
         info!(
             version = state.version,
             complete = state.complete,
-            "Replacing an unfinished probe."
+            attached,
+            "Replacing what is left of a probe."
         );
         clear(dir)?;
         return Ok(None);
     }
     Maps::pinned(dir).map(Some)
+}
+
+/// Returns whether every probe that a session needs is attached, as far as its pin tells.
+fn is_attached(dir: &Path) -> bool {
+    PROGRAMS
+        .iter()
+        .all(|(name, _)| dir.join(format!("link_{name}")).exists())
 }
 
 fn clear(dir: &Path) -> Result<(), ProbeError> {
@@ -261,30 +285,7 @@ fn clear(dir: &Path) -> Result<(), ProbeError> {
 
 /// Loads, attaches and pins the probe.
 fn load(options: &ProbeOptions) -> Result<(Maps, Ebpf), ProbeError> {
-    // Read once for both readers: the kernel hands it out in a thousand small pieces.
-    let bytes = fs::read(&options.btf).map_err(|source| ProbeError::NoBtf {
-        path: options.btf.clone(),
-        source,
-    })?;
-    let layout = kernel_layout(&bytes)?;
-    let btf = aya::Btf::parse(&bytes, Endianness::default())
-        .map_err(|source| ProbeError::Btf { source })?;
-    drop(bytes);
-    let capture_all = u32::from(options.capture_all);
-    let log_level = if options.log { 5_u8 } else { 0 };
-    let cpus = aya::util::nr_cpus().map_err(|(_, source)| ProbeError::Cpus { source })?;
-    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
-    let mut ebpf = EbpfLoader::new()
-        .btf(Some(&btf))
-        .override_global("LAYOUT", &layout, true)
-        .override_global("CAPTURE_ALL", &capture_all, true)
-        .override_global("AYA_LOG_LEVEL", &log_level, false)
-        .map_max_entries("ring", options.ring_bytes)
-        .map_max_entries("exec_scratch", cpus)
-        .load(OBJECT)
-        .map_err(|source| ProbeError::Load {
-            source: Box::new(source),
-        })?;
+    let (mut ebpf, btf) = object(options, false)?;
     let dir = &options.pin_dir;
     for name in PINNED {
         let map = ebpf.map(name).ok_or(ProbeError::Object { name })?;
@@ -302,6 +303,41 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Ebpf), ProbeError> {
     // Not before the maps are ready: exit first, so that no mark outlives its process.
     attach(&mut ebpf, &btf, options)?;
     Ok((maps, ebpf))
+}
+
+/// Makes the object's maps, or takes those that are pinned.
+fn object(options: &ProbeOptions, pinned: bool) -> Result<(Ebpf, aya::Btf), ProbeError> {
+    // Read once for both readers: the kernel hands it out in a thousand small pieces.
+    let bytes = fs::read(&options.btf).map_err(|source| ProbeError::NoBtf {
+        path: options.btf.clone(),
+        source,
+    })?;
+    let layout = kernel_layout(&bytes)?;
+    let btf = aya::Btf::parse(&bytes, Endianness::default())
+        .map_err(|source| ProbeError::Btf { source })?;
+    drop(bytes);
+    let capture_all = u32::from(options.capture_all);
+    let log_level = if options.log { 5_u8 } else { 0 };
+    let cpus = aya::util::nr_cpus().map_err(|(_, source)| ProbeError::Cpus { source })?;
+    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(&btf))
+        .override_global("LAYOUT", &layout, true)
+        .override_global("CAPTURE_ALL", &capture_all, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .map_max_entries("ring", options.ring_bytes)
+        .map_max_entries("exec_scratch", cpus);
+    if pinned {
+        for name in PINNED {
+            loader.map_pin_path(name, options.pin_dir.join(name));
+        }
+    }
+    let ebpf = loader.load(OBJECT).map_err(|source| ProbeError::Load {
+        source: Box::new(source),
+    })?;
+    drop(loader);
+    Ok((ebpf, btf))
 }
 
 fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, options: &ProbeOptions) -> Result<(), ProbeError> {
