@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
+use std::time::Instant;
 
 use anyhow::Context;
 use aya_log::EbpfLogger;
@@ -52,6 +53,8 @@ pub(super) struct Collector {
     /// Probes the kernel has skipped, and when that was looked at.
     pub(super) skipped: u64,
     pub(super) skipped_checked: BootNs,
+    /// Since when housekeeping has seen no session.
+    pub(super) quiet_since: Option<Instant>,
     /// Somebody took the probe away while we ran.
     pub(super) detached: bool,
     /// The probe's own diagnostics, when they are wanted.
@@ -138,6 +141,7 @@ impl Collector {
             counters,
             skipped: probe.skipped(),
             skipped_checked: boot_now(),
+            quiet_since: None,
             detached: false,
             probe_log,
             settle: 0,

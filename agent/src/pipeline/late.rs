@@ -2,6 +2,7 @@
 //! nobody of.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 use vctl_common::id::AuditSessionId;
@@ -10,7 +11,6 @@ use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Mark, TaskMark};
 
 use crate::session::boot_now;
-use crate::session::login::parse_stat;
 use crate::session::opened::opened;
 use crate::session::pending::LateLogin;
 
@@ -22,6 +22,9 @@ use super::collector::Collector;
 /// Below 2^32: an exit record has 32 bits for what is left, and 2^32 would read as none.
 const ROUGHLY: u64 = 1 << 31;
 
+/// Without a session for this long, failed execs are not watched for any more.
+const REST_AFTER: Duration = Duration::from_mins(1);
+
 impl Collector {
     /// Does what no event tells of. Called every few seconds.
     pub(super) fn housekeeping(&mut self) {
@@ -29,7 +32,18 @@ impl Collector {
         self.find_ended();
         self.note_detached();
         self.note_skipped();
-        if self.registry.is_empty()
+        self.rest();
+    }
+
+    /// Takes the probes for failed execs away when nobody has logged in for a while. Not at once: that
+    /// takes the kernel a tenth of a second, in which the next login would have to wait.
+    fn rest(&mut self) {
+        if !self.registry.is_empty() {
+            self.quiet_since = None;
+            return;
+        }
+        let since = *self.quiet_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= REST_AFTER
             && let Err(error) = self.probe.watch_failed_execs(false)
         {
             warn!(%error, "The probes for failed execs stay attached.");
@@ -221,13 +235,15 @@ impl Collector {
 
 /// Lists processes below `leader`, itself included, and those of the audit session.
 fn members(leader: Option<u32>, audit_session: Option<AuditSessionId>) -> Vec<(u32, u16)> {
-    let processes: Vec<(u32, u32)> = fs::read_dir("/proc")
+    let processes: Vec<(u32, u32)> = procfs::process::all_processes()
         .into_iter()
         .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|tgid: u32| {
-            let stat = fs::read(format!("/proc/{tgid}/stat")).ok()?;
-            Some((tgid, parse_stat(&stat)?.ppid))
+        .filter_map(|process| {
+            let stat = process.ok()?.stat().ok()?;
+            Some((
+                u32::try_from(stat.pid).ok()?,
+                u32::try_from(stat.ppid).ok()?,
+            ))
         })
         .collect();
     let mut tree: Vec<u32> = leader.into_iter().collect();

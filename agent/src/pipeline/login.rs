@@ -65,6 +65,7 @@ impl Collector {
     fn open(&mut self, session: SessionOpened) -> Result<(), String> {
         let (id, leader, cgroup) = (session.id, session.leader.tgid, session.cgroup);
         self.store_opened(session)?;
+        self.quiet_since = None;
         let kernel = self.probe.maps.open_session(id.mark(), 1).and_then(|()| {
             let mark = TaskMark {
                 session: id.mark(),
