@@ -66,7 +66,7 @@ fn btf_tracepoints(btf: &[u8]) -> Vec<&'static str> {
         |name: &str| memmem::find(btf, format!("\0btf_trace_{name}\0").as_bytes()).is_some();
     TRACEPOINTS
         .iter()
-        .map(|(name, _)| *name)
+        .copied()
         .filter(|name| known(name))
         .collect()
 }

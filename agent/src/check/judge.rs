@@ -8,12 +8,12 @@ use super::report::{Finding, Report};
 use crate::config::{ByteSize, Config};
 use crate::session::login::parse_cgroup2_mount;
 
-/// Typed tracepoints, and whether the probe works without.
-pub(super) const TRACEPOINTS: [(&str, bool); 4] = [
-    ("sched_process_exec", true),
-    ("sched_process_fork", true),
-    ("sched_process_exit", true),
-    ("cgroup_attach_task", false),
+/// Typed tracepoints; the probe does not start without one of them.
+pub(super) const TRACEPOINTS: [&str; 4] = [
+    "sched_process_exec",
+    "sched_process_fork",
+    "sched_process_exit",
+    "cgroup_attach_task",
 ];
 
 /// Judges a host, in the order in which one would repair it.
@@ -56,18 +56,14 @@ fn kernel(facts: &HostFacts) -> Finding {
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
     let mut part = || parts.next().and_then(|part| part.parse::<u32>().ok());
     match (part(), part()) {
-        (Some(major), Some(minor)) if (major, minor) >= (5, 10) => {
+        (Some(major), Some(minor)) if (major, minor) >= (5, 15) => {
             Finding::pass(id, format!("Linux {release}"))
         }
-        // The ring buffer and task iterators came with 5.8; nothing before 5.10 is tried.
-        (Some(5), Some(8..)) => Finding::warn(
-            id,
-            format!("Linux {release} is older than what is tried (5.10)"),
-            "boot a newer kernel",
-        ),
+        // Atomics that return a value came with 5.12, the user registers of a task and links of
+        // perf events, which failed execs need, with 5.15.
         _ => Finding::fail(
             id,
-            format!("Linux {release} has no BPF ring buffer or task iterator (5.8)"),
+            format!("Linux {release} is older than what the probe needs (5.15)"),
             "boot a newer kernel",
         ),
     }
@@ -112,30 +108,19 @@ fn tracepoints(facts: &HostFacts) -> Finding {
             "boot a kernel with CONFIG_DEBUG_INFO_BTF, as every distribution's is",
         );
     };
-    let missing = |needed: bool| {
-        let missing = TRACEPOINTS
-            .iter()
-            .filter(|(name, need)| *need == needed && !found.contains(name));
-        missing
-            .map(|(name, _)| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    match (missing(true), missing(false)) {
-        (none, no_optional) if none.is_empty() && no_optional.is_empty() => {
-            Finding::pass(id, "BTF and every typed tracepoint are there")
-        }
-        (none, optional) if none.is_empty() => Finding::warn(
-            id,
-            format!("no typed tracepoint {optional}: moves between cgroups are not recorded"),
-            "boot a kernel with CONFIG_CGROUPS and tracing",
-        ),
-        (missing, _) => Finding::fail(
-            id,
-            format!("no typed tracepoint {missing}"),
-            "boot a kernel with CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS",
-        ),
+    let missing: Vec<_> = TRACEPOINTS
+        .iter()
+        .filter(|name| !found.contains(name))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if missing.is_empty() {
+        return Finding::pass(id, "BTF and every typed tracepoint are there");
     }
+    Finding::fail(
+        id,
+        format!("no typed tracepoint {}", missing.join(", ")),
+        "boot a kernel with CONFIG_CGROUPS, CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS",
+    )
 }
 
 fn bpffs(facts: &HostFacts, config: &Config) -> Finding {
@@ -313,7 +298,7 @@ mod tests {
             is_root: true,
             kernel: Some("6.1.0-18-amd64".to_owned()),
             bpf: Some(Ok(())),
-            btf_tracepoints: Some(TRACEPOINTS.iter().map(|(name, _)| *name).collect()),
+            btf_tracepoints: Some(TRACEPOINTS.to_vec()),
             mountinfo: "22 1 0:21 / /sys rw - sysfs sysfs rw\n\
                         30 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
                         31 22 0:27 / /sys/fs/bpf rw - bpf bpf rw\n"
@@ -403,8 +388,8 @@ mod tests {
             ("kernel", Status::Fail, |f| {
                 f.kernel = Some("gibberish".to_owned());
             }),
-            ("kernel", Status::Warn, |f| {
-                f.kernel = Some("5.8.1".to_owned());
+            ("kernel", Status::Fail, |f| {
+                f.kernel = Some("5.14.21".to_owned());
             }),
             ("lockdown", Status::Fail, |f| {
                 f.lockdown = Some("none integrity [confidentiality]".to_owned());
@@ -416,7 +401,7 @@ mod tests {
             ("btf", Status::Fail, |f| {
                 f.btf_tracepoints = Some(vec!["sched_process_exec"]);
             }),
-            ("btf", Status::Warn, |f| {
+            ("btf", Status::Fail, |f| {
                 f.btf_tracepoints.as_mut().unwrap().pop();
             }),
             ("bpffs", Status::Fail, |f| {
@@ -459,6 +444,19 @@ mod tests {
                 .filter(|f| f.id != id && f.status == Status::Fail)
                 .count();
             assert_eq!(others, 0, "{id} breaks more than itself");
+        }
+    }
+
+    #[test]
+    fn the_oldest_kernel_that_passes_is_5_15() {
+        for (release, expected) in [
+            ("5.14.21", Status::Fail),
+            ("5.15.0-25-generic", Status::Pass),
+            ("6.1.0-18-amd64", Status::Pass),
+        ] {
+            let mut facts = debian();
+            facts.kernel = Some(release.to_owned());
+            assert_eq!(status(&facts, &config(), "kernel"), expected, "{release}");
         }
     }
 
