@@ -6,8 +6,8 @@ use vctl_common::event::{EventKind, ExitEvent};
 use vctl_common::id::ProcessId;
 use vctl_common::time::BootNs;
 
-use super::History;
 use super::timeline::{Entry, What, entries};
+use super::{History, search};
 
 /// Processes of a session. Holes and cgroup moves are the timeline's.
 #[derive(Debug)]
@@ -68,8 +68,12 @@ impl<'a> Tree<'a> {
         self.nodes.get(index)
     }
 
-    /// Takes away every process that neither ran a program nor has a descendant that did.
+    /// Takes away every process that neither ran a program nor has a descendant that did, and what
+    /// searches along PATH tried.
     pub(crate) fn prune(&mut self) {
+        for node in &mut self.nodes {
+            search::fold(&mut node.programs);
+        }
         let mut kept = vec![false; self.nodes.len()];
         // Children come after their parents, so backwards each is decided before its parent.
         for (index, node) in self.nodes.iter().enumerate().rev() {
