@@ -64,7 +64,11 @@ fn bpf() -> Result<(), String> {
 fn btf_tracepoints(btf: &[u8]) -> Vec<&'static str> {
     let known =
         |name: &str| memmem::find(btf, format!("\0btf_trace_{name}\0").as_bytes()).is_some();
-    TRACEPOINTS.into_iter().filter(|name| known(name)).collect()
+    TRACEPOINTS
+        .iter()
+        .copied()
+        .filter(|name| known(name))
+        .collect()
 }
 
 fn sshd(root: &Path) -> SshdFact {

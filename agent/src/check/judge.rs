@@ -8,7 +8,7 @@ use super::report::{Finding, Report};
 use crate::config::{ByteSize, Config};
 use crate::session::login::parse_cgroup2_mount;
 
-/// Typed tracepoints, without each of which the probe does not start.
+/// Typed tracepoints; the probe does not start without one of them.
 pub(super) const TRACEPOINTS: [&str; 4] = [
     "sched_process_exec",
     "sched_process_fork",
@@ -59,10 +59,11 @@ fn kernel(facts: &HostFacts) -> Finding {
         (Some(major), Some(minor)) if (major, minor) >= (5, 15) => {
             Finding::pass(id, format!("Linux {release}"))
         }
+        // Atomics that return a value came with 5.12, the user registers of a task and links of
+        // perf events, which failed execs need, with 5.15.
         _ => Finding::fail(
             id,
-            // Atomics that return a value came with 5.12, links of tracepoints with 5.15.
-            format!("Linux {release} is older than the probe needs (5.15)"),
+            format!("Linux {release} is older than what the probe needs (5.15)"),
             "boot a newer kernel",
         ),
     }
@@ -107,15 +108,18 @@ fn tracepoints(facts: &HostFacts) -> Finding {
             "boot a kernel with CONFIG_DEBUG_INFO_BTF, as every distribution's is",
         );
     };
-    let missing = TRACEPOINTS.iter().filter(|name| !found.contains(name));
-    let missing: Vec<_> = missing.map(|name| format!("`{name}`")).collect();
+    let missing: Vec<_> = TRACEPOINTS
+        .iter()
+        .filter(|name| !found.contains(name))
+        .map(|name| format!("`{name}`"))
+        .collect();
     if missing.is_empty() {
         return Finding::pass(id, "BTF and every typed tracepoint are there");
     }
     Finding::fail(
         id,
         format!("no typed tracepoint {}", missing.join(", ")),
-        "boot a kernel with CONFIG_TRACEPOINTS, CONFIG_CGROUPS and CONFIG_BPF_EVENTS",
+        "boot a kernel with CONFIG_CGROUPS, CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS",
     )
 }
 
@@ -440,6 +444,19 @@ mod tests {
                 .filter(|f| f.id != id && f.status == Status::Fail)
                 .count();
             assert_eq!(others, 0, "{id} breaks more than itself");
+        }
+    }
+
+    #[test]
+    fn the_oldest_kernel_that_passes_is_5_15() {
+        for (release, expected) in [
+            ("5.14.21", Status::Fail),
+            ("5.15.0-25-generic", Status::Pass),
+            ("6.1.0-18-amd64", Status::Pass),
+        ] {
+            let mut facts = debian();
+            facts.kernel = Some(release.to_owned());
+            assert_eq!(status(&facts, &config(), "kernel"), expected, "{release}");
         }
     }
 

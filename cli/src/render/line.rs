@@ -53,13 +53,20 @@ impl Line {
         };
         match &entry.what {
             What::Program(program) => line.program(program, unended),
-            What::Failed { exec, errno, user } => {
+            What::Failed {
+                exec,
+                errno,
+                user,
+                places,
+            } => {
                 line.user = Some(*user);
                 line.result = Outcome::bad(errno_name(*errno));
                 line.what = command(exec);
-                // Which file: a search along PATH is one attempt for each directory.
-                let file = sanitize::command([&exec.filename]);
-                line.notes.push(format!("not executed: {file}"));
+                line.notes.push(if *places > 1 {
+                    format!("not executed: {places} places tried")
+                } else {
+                    format!("not executed: {}", sanitize::command([&exec.filename]))
+                });
                 line.notes.extend(oddities(exec));
             }
             What::ForkEnded(exit) => {

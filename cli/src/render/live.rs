@@ -73,6 +73,7 @@ impl Live {
                 exec,
                 errno: *errno,
                 user: User::of(exec, self.euid_before(key, exec.parent)),
+                places: 1,
             },
             EventKind::Exit(exit) => {
                 ended = self.running.remove(&key);

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::line::{Line, Unended};
 use super::{DIM, Layout, WARN, detail, header, time};
 use crate::view::timeline::{What, entries};
-use crate::view::{History, Session};
+use crate::view::{History, Session, search};
 
 pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
     let session = &history.session;
@@ -13,7 +13,11 @@ pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> i
     writeln!(out)?;
     let unended = unended(session);
     let mut day = String::new();
-    for entry in entries(history) {
+    let mut entries = entries(history);
+    if !layout.full {
+        search::fold(&mut entries);
+    }
+    for entry in entries {
         if !layout.full && !entry.is_essential() {
             continue;
         }
@@ -110,6 +114,76 @@ mod tests {
             .exit(LEADER, 800, 0)
             .closed();
         assert_golden("timeline.txt", &timeline(&history));
+    }
+
+    /// Looks for a program in two directories that do not have it, as `env` does.
+    fn search(login: Login, errnos: [u32; 2], argv: &[&str]) -> Login {
+        errnos.into_iter().fold(login, |login, errno| {
+            login.exec_failed(4102, 4101, errno, argv)
+        })
+    }
+
+    #[test]
+    fn a_search_that_finds_its_program_is_the_program_alone() {
+        let found = search(Login::of_alice(), [2, 20], &["bash", "-l"])
+            .exec_failed(4103, 4101, 2, &["bash", "-l"])
+            .exec(4102, 4101, &["bash", "-l"])
+            .open();
+        let shown = timeline(&found);
+        assert_eq!(shown.matches("bash -l").count(), 2, "{shown}");
+        assert_eq!(shown.matches("not executed").count(), 1, "{shown}");
+        let full = Layout {
+            full: true,
+            width: None,
+        };
+        let full = rendered(|out| write(out, &found, full));
+        assert_eq!(full.matches("not executed").count(), 3, "{full}");
+    }
+
+    #[test]
+    fn a_search_that_finds_a_script_is_the_script_alone() {
+        let found = search(Login::of_alice(), [2, 2], &["deploy", "--yes"])
+            .exec_with(
+                4102,
+                4101,
+                &["/bin/sh", "/usr/bin/deploy", "--yes"],
+                |exec| {
+                    exec.script = true;
+                    exec.filename = b"/usr/bin/deploy".to_vec();
+                },
+            )
+            .open();
+        let shown = timeline(&found);
+        assert!(!shown.contains("not executed"), "{shown}");
+    }
+
+    #[test]
+    fn a_search_in_vain_is_one_line_with_the_error_the_user_saw() {
+        let vain = search(Login::of_alice(), [2, 13], &["kubctl", "get"])
+            .exec(4102, 4101, &["sh"])
+            .open();
+        let shown = timeline(&vain);
+        assert_eq!(shown.matches("kubctl get").count(), 1, "{shown}");
+        assert!(shown.contains("EACCES"), "{shown}");
+        assert!(shown.contains("[not executed: 2 places tried]"), "{shown}");
+    }
+
+    #[test]
+    fn another_file_or_another_error_is_no_search() {
+        let tried = Login::of_alice()
+            .exec_failed(4102, 4101, 7, &["ls"])
+            .exec_with(4102, 4101, &["ls"], |_| {})
+            .exec_failed(4103, 4101, 13, &["cat"])
+            .exec_with(4103, 4101, &["cat"], |exec| {
+                exec.filename = b"/usr/bin/other".to_vec();
+            })
+            .open();
+        let shown = timeline(&tried);
+        assert_eq!(
+            shown.matches("not executed: /usr/bin/").count(),
+            2,
+            "{shown}"
+        );
     }
 
     #[test]

@@ -171,6 +171,35 @@ mod tests {
     }
 
     #[test]
+    fn a_child_that_outlives_its_parent_stays_where_it_was_started() {
+        let mut history = Login::of_alice()
+            .exec(4102, 4101, &["-bash"])
+            .exec(4103, 4102, &["sleep", "9"])
+            .after_ms(5)
+            .exit(4102, 4101, 0)
+            .after_ms(5)
+            .exit(4103, 1, 0)
+            .open();
+        // Two CPUs' records may be stored in any order.
+        history.events.reverse();
+        let shown = tree(&history);
+        assert!(!shown.contains("adopted"), "{shown}");
+        assert!(shown.contains("└─ sleep 9"), "{shown}");
+    }
+
+    #[test]
+    fn a_search_along_path_is_folded_below_its_process() {
+        let history = Login::of_alice()
+            .exec_failed(4102, 4101, 2, &["bash"])
+            .exec_failed(4102, 4101, 2, &["bash"])
+            .exec(4102, 4101, &["bash"])
+            .open();
+        let shown = tree(&history);
+        assert!(!shown.contains("not executed"), "{shown}");
+        assert_eq!(history.commands(), 1, "what failed is no command");
+    }
+
+    #[test]
     fn parents_that_cannot_be_do_not_hide_a_process() {
         // Each claims the other as its parent, and one claims itself.
         let history = Login::of_alice()

@@ -2,6 +2,7 @@
 //!
 //! The spool is one source and Postgres will be another; the renderers know neither.
 
+pub(crate) mod search;
 mod selector;
 pub(crate) mod timeline;
 pub(crate) mod tree;

@@ -29,6 +29,8 @@ pub(crate) enum What<'a> {
         exec: &'a ExecEvent,
         errno: u32,
         user: User,
+        /// Directories that a search tried in vain; 1 for an attempt of its own.
+        places: usize,
     },
     /// A process that never ran a program of its own: a subshell, a fork that only waited.
     ForkEnded(&'a ExitEvent),
@@ -130,6 +132,7 @@ pub(crate) fn entries(history: &History) -> Vec<Entry<'_>> {
                 exec,
                 errno: *errno,
                 user: running.user(event.event.process, exec),
+                places: 1,
             },
             EventKind::Exit(exit) => match running.stop(event.event.process) {
                 None => What::ForkEnded(exit),

@@ -6,8 +6,8 @@ use vctl_common::event::{EventKind, ExitEvent};
 use vctl_common::id::ProcessId;
 use vctl_common::time::BootNs;
 
-use super::History;
 use super::timeline::{Entry, What, entries};
+use super::{History, search};
 
 /// Processes of a session. Holes and cgroup moves are the timeline's.
 #[derive(Debug)]
@@ -33,7 +33,9 @@ pub(crate) struct Node<'a> {
 impl<'a> Tree<'a> {
     pub(crate) fn new(history: &'a History) -> Self {
         let mut by_id: HashMap<ProcessId, Node<'a>> = HashMap::new();
-        for event in &history.events {
+        let mut order: Vec<_> = history.events.iter().collect();
+        order.sort_by_key(|event| (event.event.at, event.event.session_seq));
+        for event in order {
             let process = event.event.process;
             let parent = match &event.event.kind {
                 EventKind::Exec(exec) | EventKind::ExecFailed { exec, .. } => exec.parent,
@@ -41,7 +43,8 @@ impl<'a> Tree<'a> {
                 EventKind::CgroupMove(_) => continue,
             };
             let node = node(&mut by_id, process);
-            // The first word counts: when a parent dies its children get another.
+            // The oldest word counts: when a parent dies its children get another. Of a process that
+            // only forked there is no word but its exit's, which names whoever adopted it.
             node.parent.get_or_insert(parent);
             if let EventKind::Exit(exit) = &event.event.kind {
                 node.exit = Some((exit, event.event.at));
@@ -68,8 +71,12 @@ impl<'a> Tree<'a> {
         self.nodes.get(index)
     }
 
-    /// Takes away every process that neither ran a program nor has a descendant that did.
+    /// Takes away every process that neither ran a program nor has a descendant that did, and what
+    /// searches along PATH tried.
     pub(crate) fn prune(&mut self) {
+        for node in &mut self.nodes {
+            search::fold(&mut node.programs);
+        }
         let mut kept = vec![false; self.nodes.len()];
         // Children come after their parents, so backwards each is decided before its parent.
         for (index, node) in self.nodes.iter().enumerate().rev() {
