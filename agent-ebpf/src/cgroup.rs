@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use vctl_common::layout::Field;
-use vctl_common::wire::{self, CgroupMove, Header};
+use vctl_common::wire::{self, CgroupMove};
 
 use crate::exec::NO_WAKEUP;
 use crate::kernel::{Kernel, load};
@@ -49,18 +49,13 @@ pub fn cgroup_attach(ctx: BtfTracePointContext) -> i32 {
         return 0;
     };
     entry.write(CgroupMove {
-        header: Header {
-            len: size_of::<CgroupMove>() as u32,
-            kind: wire::KIND_CGROUP_MOVE,
-            marked: owner.marked,
-            session: owner.session,
-            session_seq: place.session_seq,
-            cpu_seq: place.cpu_seq,
+        header: place.header(
+            &owner,
+            wire::KIND_CGROUP_MOVE,
+            size_of::<CgroupMove>(),
             at,
-            tgid: owner.tgid,
             cpu,
-            start: owner.start,
-        },
+        ),
         // The tracepoint comes after the move: where from is what the last record said.
         from: 0,
         // SAFETY: pointers from that cgroup.

@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use vctl_common::layout::Field;
-use vctl_common::wire::{self, ARGV_MAX, Exec, Header, PATH_MAX};
+use vctl_common::wire::{self, ARGV_MAX, Exec, PATH_MAX};
 
 use crate::kernel::{Kernel, load};
 use crate::maps::{EXEC_SCRATCH, ExecScratch, RING};
@@ -48,18 +48,7 @@ unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Own
     let exec = &mut scratch.exec;
     // SAFETY: the helper has no conditions.
     let at = unsafe { bpf_ktime_get_boot_ns() };
-    exec.header = Header {
-        len: 0,
-        kind: wire::KIND_EXEC,
-        marked: owner.marked,
-        session: owner.session,
-        session_seq: place.session_seq,
-        cpu_seq: place.cpu_seq,
-        at,
-        tgid: owner.tgid,
-        cpu,
-        start: owner.start,
-    };
+    exec.header = place.header(owner, wire::KIND_EXEC, 0, at, cpu);
     exec.tid = tid;
     exec.errno = 0;
     exec.reserved = 0;

@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use vctl_common::layout::Field;
-use vctl_common::wire::{self, Exit, Header};
+use vctl_common::wire::{self, Exit};
 
 use crate::exec::NO_WAKEUP;
 use crate::kernel::{Kernel, load};
@@ -72,18 +72,7 @@ unsafe fn record(task: *const Kernel, signal: *const Kernel, owner: &Owner) {
             )
         };
         Exit {
-            header: Header {
-                len: size_of::<Exit>() as u32,
-                kind: wire::KIND_EXIT,
-                marked: owner.marked,
-                session: owner.session,
-                session_seq: place.session_seq,
-                cpu_seq: place.cpu_seq,
-                at,
-                tgid: owner.tgid,
-                cpu,
-                start: owner.start,
-            },
+            header: place.header(owner, wire::KIND_EXIT, size_of::<Exit>(), at, cpu),
             parent_start,
             ppid,
             status: status & 0xffff,

@@ -17,7 +17,7 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 use vctl_common::layout::{NR_EXECVEAT, REGS_ARG0, REGS_ARG1, REGS_ARG2};
-use vctl_common::wire::{self, Exec, Header, PATH_MAX};
+use vctl_common::wire::{self, Exec, PATH_MAX};
 
 use crate::exec::{self, NO_WAKEUP};
 use crate::kernel::{Kernel, layout, peek};
@@ -92,18 +92,7 @@ unsafe fn record(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &
         let tid = aya_ebpf::helpers::bpf_get_current_pid_tgid() as u32;
         (bpf_ktime_get_boot_ns(), bpf_get_smp_processor_id(), tid)
     };
-    exec.header = Header {
-        len: 0,
-        kind: wire::KIND_EXEC_FAILED,
-        marked: owner.marked,
-        session: owner.session,
-        session_seq: place.session_seq,
-        cpu_seq: place.cpu_seq,
-        at,
-        tgid: owner.tgid,
-        cpu,
-        start: owner.start,
-    };
+    exec.header = place.header(owner, wire::KIND_EXEC_FAILED, 0, at, cpu);
     exec.exe_inode = 0;
     exec.exe_device = 0;
     exec.exe_links = 0;

@@ -5,7 +5,7 @@ use core::intrinsics::{AtomicOrdering::SeqCst, atomic_xadd};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_log_ebpf::warn;
 use vctl_common::layout::Field;
-use vctl_common::wire::{self, Mark, SessionCounters, TaskMark};
+use vctl_common::wire::{self, Header, Mark, SessionCounters, TaskMark};
 
 use crate::kernel::{Kernel, load};
 use crate::maps::{COUNTERS, CPU_SEQ, Counter, SESSIONS, TASKS};
@@ -117,8 +117,8 @@ pub fn inherit(parent: &Owner, tgid: u32, start: u64) {
 
 /// A place in the order of events, taken before it is known whether the ring has room.
 pub struct Place {
-    pub session_seq: u64,
-    pub cpu_seq: u64,
+    session_seq: u64,
+    cpu_seq: u64,
     session: *mut SessionCounters,
 }
 
@@ -145,6 +145,23 @@ pub fn place(owner: &Owner) -> Option<Place> {
 }
 
 impl Place {
+    /// Begins a record of `owner`'s event; a `len` of 0 is filled in by who knows it later.
+    #[inline(always)]
+    pub fn header(&self, owner: &Owner, kind: u16, len: usize, at: u64, cpu: u32) -> Header {
+        Header {
+            len: len as u32,
+            kind,
+            marked: owner.marked,
+            session: owner.session,
+            session_seq: self.session_seq,
+            cpu_seq: self.cpu_seq,
+            at,
+            tgid: owner.tgid,
+            cpu,
+            start: owner.start,
+        }
+    }
+
     /// Notes that the event got no place in the ring.
     #[inline(always)]
     pub fn lost(&self, at: u64) {

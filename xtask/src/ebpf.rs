@@ -157,7 +157,18 @@ impl Toolchain {
         );
         // No path of the machine it was built on, or no two builds would be the same.
         let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-        let flags = [
+        // The directory of sources is named after where they were downloaded from.
+        command::run(
+            Command::new(&self.cargo)
+                .args(["fetch", "--locked", "--quiet"])
+                .current_dir("agent-ebpf")
+                .env("RUSTC", &self.rustc),
+        )?;
+        let downloaded = fs::read_dir(cargo_home.join("registry/src"))?;
+        let downloaded: Vec<_> = downloaded
+            .map(|entry| Ok(remap(&entry?.path(), "crates")))
+            .collect::<Result<_>>()?;
+        let mut flags = vec![
             "-Cdebuginfo=2".to_owned(),
             // Atomic operations that return a value came with the third instruction set.
             "-Ctarget-cpu=v3".to_owned(),
@@ -167,6 +178,8 @@ impl Toolchain {
             remap(&sources, "rust"),
             remap(&real_sources, "rust"),
         ];
+        // Last, as the last that fits counts.
+        flags.extend(downloaded);
         let target = root.join("target/ebpf");
         command::run(
             Command::new(&self.cargo)
