@@ -46,6 +46,9 @@ fn a_session_that_ends_while_the_agent_is_away_is_closed_and_whole() {
     assert!(login.wait_with_output().unwrap().status.success());
     lab.agent.start().unwrap();
     let session = lab.whole_session(&who).unwrap();
+    // When it ended, not when somebody noticed.
+    let closed = session.session.closed.as_ref().unwrap();
+    assert_eq!(closed.at, session.events.last().unwrap().at);
     let truths = stage.running();
     assert_eq!(truths.len(), 50);
     assert_each_is_where_it_belongs(&truths, &[("alice", vec![session])]);

@@ -26,8 +26,8 @@ use crate::spool::{BatchBuilder, SpoolConfig, SpoolError, SpoolWriter};
 
 use super::ending::Ending;
 
-/// Entries that may wait for a spool that cannot be written; more are not news.
-const OUTBOX: usize = 4096;
+/// Entries that may wait for a spool that cannot be written: some for each session there can be.
+const OUTBOX: usize = 4 * 8192;
 
 /// The collector's state between two turns of the loop.
 pub(super) struct Collector {
@@ -150,6 +150,9 @@ impl Collector {
             probe,
         };
         collector.recover(recovered);
+        // What waits in the ring first: it tells when a session ended while nobody looked, and
+        // housekeeping only that it did.
+        collector.drain();
         collector.housekeeping();
         collector.drain();
         Ok(collector)
@@ -172,6 +175,11 @@ impl Collector {
     pub(super) fn journal(&mut self, entry: JournalEntry) {
         if self.outbox.len() < OUTBOX {
             self.outbox.push_back(entry);
+        } else {
+            error!(
+                ?entry,
+                "Too much waits for the spool; an entry of its journal is lost."
+            );
         }
     }
 

@@ -199,6 +199,8 @@ impl Collector {
         let now = boot_now();
         if counters.unmarked_forks > session.unmarked_forks {
             session.unmarked_forks = counters.unmarked_forks;
+            let opened = &session.opened;
+            let from = opened.marked_at.unwrap_or(opened.opened_at);
             self.gap(Gap {
                 session: Some(id),
                 cause: GapCause::MarksFull,
@@ -206,7 +208,7 @@ impl Collector {
                 first_seq: None,
                 last_seq: None,
                 cpu: None,
-                from: BootNs(counters.lost_first),
+                from,
                 to: now,
             });
         }

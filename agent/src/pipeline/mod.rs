@@ -95,15 +95,17 @@ async fn run(config: Config) -> anyhow::Result<()> {
                 pace.wake();
             }
             () = sleep_until(next) => {
+                let mut busy = collector.drain();
                 if Instant::now() >= housekeeping {
                     collector.housekeeping();
+                    busy |= collector.drain();
                     if watchdog.is_some() {
                         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                     }
                     let wait = if collector.sessions() > 0 { HOUSEKEEPING } else { NO_SESSION };
                     housekeeping = Instant::now() + wait.min(watchdog.unwrap_or(wait));
                 }
-                pace.drained(collector.drain());
+                pace.drained(busy);
             }
         }
     }
