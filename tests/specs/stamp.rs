@@ -9,9 +9,11 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use vctl_common::session::Stamp;
 use vctl_common::time::BootNs;
-use vctl_tests::lab::{Certificate, Lab, Recorded, eventually};
+use vctl_tests::lab::{Certificate, Lab, Recorded};
 
-use crate::fixture::{Stage, assert_each_is_where_it_belongs, await_file, exec_of, lab};
+use crate::fixture::{
+    Stage, assert_each_is_where_it_belongs, await_file, await_that, exec_of, lab, touch,
+};
 
 /// The hook holds a login for two seconds from its start; a machine that takes longer for the rest of
 /// a round than this shows nothing, and the round is done again.
@@ -92,13 +94,9 @@ fn a_stamp_that_takes_longer_than_a_login_is_held_makes_no_session_that_only_rea
         // Let in without an answer, after the two seconds.
         await_file(&lab.home().join(&name));
         agent.let_go();
-        let pending = lab.root().join("pending");
-        let taken = eventually(Duration::from_secs(20), || {
-            Ok(std::fs::read_dir(&pending)?.count() == 0)
-        });
-        assert!(taken.unwrap(), "{}", lab.agent.last_words());
+        await_that("the marker is taken", || lab.markers().unwrap() == 0);
         let opened = lab.sessions_of(&who).unwrap().remove(0).session.opened;
-        std::fs::write(lab.home().join(format!("go-{name}")), "").unwrap();
+        touch(&lab.home().join(format!("go-{name}")));
         assert!(login.wait_with_output().unwrap().status.success());
         late.push((who, opened.stamp != Stamp::InTime));
     }
@@ -135,8 +133,7 @@ impl Round {
         let agent = Stepped::stop(lab.agent.pid().unwrap());
         let login = stage.start(lab, who, "$T");
         let socket = lab.root().join("run/agent.sock");
-        let asks = eventually(Duration::from_secs(20), || Ok(waiting(&socket) > 0));
-        assert!(asks.unwrap(), "the login never asked for its stamp");
+        await_that("the login asks for its stamp", || waiting(&socket) > 0);
         for _ in 0..calls {
             agent.next_call();
         }
