@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use base64ct::{Base64, Encoding};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -38,7 +39,7 @@ pub struct Request<'a> {
 
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: PathBuf,
+    file: PathBuf,
 }
 
 impl Pki {
@@ -53,12 +54,12 @@ impl Pki {
 
     /// The certificate of the authority that signs the centre's servers.
     pub fn ca(&self) -> &Path {
-        &self.ca.pem
+        &self.ca.file
     }
 
     /// The certificate of an authority that signs none of them.
     pub fn stranger(&self) -> &Path {
-        &self.stranger.pem
+        &self.stranger.file
     }
 
     /// Issues a certificate into `<name>.pem` and its key into `<name>.key`.
@@ -83,8 +84,8 @@ impl Pki {
             certificate: self.directory.join(format!("{name}.pem")),
             key: self.directory.join(format!("{name}.key")),
         };
-        fs::write(&issued.certificate, certificate.pem())?;
-        write_private(&issued.key, &key.serialize_pem())?;
+        fs::write(&issued.certificate, pem("CERTIFICATE", certificate.der()))?;
+        write_private(&issued.key, &pem("PRIVATE KEY", &key.serialize_der()))?;
         Ok(issued)
     }
 }
@@ -101,13 +102,28 @@ impl Authority {
         params.not_after = date_time_ymd(2120, 1, 1);
         // Its key is never written: it dies with this process.
         let key = KeyPair::generate()?;
-        let pem = directory.join(format!("{name}.pem"));
-        fs::write(&pem, params.self_signed(&key)?.pem())?;
+        let file = directory.join(format!("{name}.pem"));
+        let certificate = params.self_signed(&key)?;
+        fs::write(&file, pem("CERTIFICATE", certificate.der()))?;
         Ok(Self {
             issuer: Issuer::new(params, key),
-            pem,
+            file,
         })
     }
+}
+
+/// Returns DER as PEM (RFC 7468): base64 in lines of 64.
+fn pem(label: &str, der: &[u8]) -> String {
+    let encoded = Base64::encode_string(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        text.extend([line, "\n"]);
+        rest = after;
+    }
+    text.extend(["-----END ", label, "-----\n"]);
+    text
 }
 
 /// Writes a file that only its owner may read.

@@ -39,16 +39,13 @@ impl Sshd {
     pub(crate) fn start(journal: &Journal, settings: &Settings<'_>) -> Result<Self> {
         let root = settings.root;
         write_pam_service(journal, settings)?;
-        let separation = Path::new("/run/sshd");
-        if !separation.exists() {
-            journal.before(Undo::RemoveEmptyDirectory {
-                path: separation.to_owned(),
-            })?;
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(separation)?;
-        }
+        // Not taken back: every sshd of the host needs it, also those of labs beside this one and a
+        // system's own started meanwhile, and each of them refuses all logins once it is gone.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create("/run/sshd")
+            .context("cannot create `/run/sshd`")?;
         key_pair(&root.join("keys/host"), "host")?;
         fs::write(root.join("trusted_ca"), settings.trusted)?;
         let program = root.join(settings.service);

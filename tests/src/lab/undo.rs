@@ -28,10 +28,6 @@ pub enum Undo {
     RemoveTree {
         path: PathBuf,
     },
-    /// Only when nobody else put something into it.
-    RemoveEmptyDirectory {
-        path: PathBuf,
-    },
     Unmount {
         path: PathBuf,
     },
@@ -69,10 +65,6 @@ impl Undo {
         match self {
             Self::RemoveFile { path } => gone(fs::remove_file(path), path),
             Self::RemoveTree { path } => gone(fs::remove_dir_all(path), path),
-            Self::RemoveEmptyDirectory { path } => match fs::remove_dir(path) {
-                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
-                result => gone(result, path),
-            },
             Self::Unmount { path } => match nix::mount::umount(path) {
                 // Not mounted, or in use by somebody who came later.
                 Ok(()) | Err(nix::Error::EINVAL | nix::Error::EBUSY) => Ok(()),
