@@ -24,6 +24,7 @@ mod pki;
 mod port;
 mod postgres;
 mod psql;
+mod schema;
 mod secret;
 
 use std::fs;
