@@ -1,0 +1,205 @@
+-- One batch of a host's spool, exactly once, and only as oneself.
+--
+-- One call is one transaction: it moves the cursor and stores the batch, or does neither. A caller
+-- whose answer was lost asks again, and learns from the cursor that it was stored.
+--
+--   p_spool         the spool's id
+--   p_from, p_to    {segment, offset}: where the cursor must stand, and where it stands afterwards
+--   p_opened        {id, boot_id, wall, opened_at, login_user, service, origin, from_session,
+--                    source_ip, stamp, ca_fingerprint, cert_serial, key_id, entry}: entry is the
+--                    journal entry as a string
+--   p_closed        {id, closed_at, wall, produced, entry}
+--   p_gaps          {session, boot_id, cause, events, from_at, to_at, entry}
+--   e_*             one element per event
+--
+-- Returns the cursor and, when another machine reports as this host, which one. A cursor that is not
+-- p_to means that nothing was stored: the caller goes on from there.
+create function vctl.ingest_v1(
+    p_machine uuid, p_boot uuid, p_agent_version text, p_spool uuid, p_from bigint[], p_to bigint[],
+    p_opened json[], p_closed json[], p_gaps json[],
+    e_session uuid[], e_seq bigint[], e_at timestamptz[], e_wall bigint[], e_kind smallint[],
+    e_pid integer[], e_ppid integer[], e_uid bigint[], e_status integer[],
+    e_exe bytea[], e_cwd bytea[], e_filename bytea[], e_argv bytea[], e_head bytea[],
+    out cursor_segment bigint, out cursor_offset bigint, out other_machine text)
+    language plpgsql security definer
+    set search_path = vctl, pg_temp
+as $$
+declare
+    host    text := vctl.login_host();
+    host_no integer;
+    today   date := (now() at time zone 'UTC')::date;
+    foreign_session uuid;
+    missing_day date;
+begin
+    select id into host_no from vctl.audit_host where hostname = host;
+    if host_no is null then
+        insert into vctl.audit_host (hostname) values (host)
+        on conflict (hostname) do update set hostname = excluded.hostname returning id into host_no;
+    end if;
+
+    select segment, "offset" into cursor_segment, cursor_offset
+    from vctl.ingest_cursor where host_id = host_no and spool_id = p_spool for update;
+    if not found then
+        insert into vctl.ingest_cursor (host_id, spool_id, segment, "offset")
+        values (host_no, p_spool, p_from[1], p_from[2]);
+        cursor_segment := p_from[1];
+        cursor_offset := p_from[2];
+    end if;
+
+    insert into vctl.ingest_machine as m (host_id, machine_id, boot_id, agent_version, address)
+    values (host_no, p_machine, p_boot, p_agent_version, inet_client_addr())
+    on conflict (host_id, machine_id) do update
+    set boot_id = excluded.boot_id, agent_version = excluded.agent_version,
+        address = excluded.address, last_seen = now();
+    select format('machine %s at %s', machine_id, coalesce(host(address), 'a local socket')) into other_machine
+    from vctl.ingest_machine
+    where host_id = host_no and machine_id <> p_machine and last_seen > now() - interval '10 minutes'
+    order by last_seen desc limit 1;
+
+    if cursor_segment <> p_from[1] or cursor_offset <> p_from[2] then
+        return;
+    end if;
+
+    insert into vctl.audit_session as s (id, host_id, boot_id, opened, opened_wall, opened_at, login_user, service,
+        origin, from_session, source_ip, stamp, ca_fingerprint, cert_serial, key_id, vault_user)
+    select distinct on (o.id) o.id, host_no, o.boot_id, o.entry::json, o.wall, o.opened_at, o.login_user, o.service,
+        o.origin, o.from_session, o.source_ip, o.stamp, o.ca_fingerprint, o.cert_serial, o.key_id,
+        case when exists (select from vctl.ca_keys k where k.fingerprint = o.ca_fingerprint) then o.key_id end
+    from unnest(p_opened) with ordinality as entries (e, nr),
+         json_to_record(e) as o (id uuid, boot_id uuid, wall bigint, opened_at timestamptz, login_user text,
+             service text, origin text, from_session uuid, source_ip inet, stamp text, ca_fingerprint text,
+             cert_serial numeric, key_id text, entry text)
+    order by o.id, nr desc
+    -- Written again at the head of each segment, and once before if only its events were known.
+    on conflict (id) do update
+    set opened = excluded.opened, opened_wall = excluded.opened_wall, opened_at = excluded.opened_at,
+        boot_id = excluded.boot_id, login_user = excluded.login_user, service = excluded.service,
+        origin = excluded.origin, from_session = excluded.from_session, source_ip = excluded.source_ip,
+        stamp = excluded.stamp, ca_fingerprint = excluded.ca_fingerprint, cert_serial = excluded.cert_serial,
+        key_id = excluded.key_id, vault_user = excluded.vault_user, updated_at = now()
+    where s.host_id = host_no and s.opened is null;
+
+    -- Events whose session is not known yet: its entry comes later, or never.
+    insert into vctl.audit_session (id, host_id, boot_id, opened_at)
+    select session, host_no, p_boot, min(at)
+    from unnest(e_session, e_at) as e (session, at)
+    where session is not null
+    group by session
+    on conflict (id) do nothing;
+
+    select id into foreign_session from vctl.audit_session
+    where host_id <> host_no
+      and (id = any (e_session)
+           or id in (select (e ->> 'id')::uuid from unnest(p_opened || p_closed) e)
+           or id in (select (e ->> 'session')::uuid from unnest(p_gaps) e))
+    limit 1;
+    if foreign_session is not null then
+        raise exception 'session % is of another host than `%`', foreign_session, host
+            using errcode = 'insufficient_privilege';
+    end if;
+
+    for missing_day in
+        select distinct (at at time zone 'UTC')::date as d from unnest(e_at) as at
+        where (at at time zone 'UTC')::date between today - 30 and today + 1
+        union select today
+    loop
+        perform vctl.ensure_event_day(missing_day);
+    end loop;
+
+    with event as (
+        select case when (at at time zone 'UTC')::date between today - 30 and today + 1
+                    then (at at time zone 'UTC')::date else today end as day, *
+        from unnest(e_session, e_seq, e_at, e_wall, e_kind, e_pid, e_ppid, e_uid, e_status,
+                    e_exe, e_cwd, e_filename, e_argv, e_head)
+             as e (session_id, seq, at, wall_offset, kind, pid, ppid, uid, status,
+                   exe, cwd, filename, argv, head)
+    ), stored as (
+        insert into vctl.kernel_event (day, session_id, seq, at, wall_offset, host_id, kind, pid, ppid, uid,
+            status, exe, cwd, filename, argv, head)
+        select day, session_id, seq, at, wall_offset, host_no, kind, pid, ppid, uid,
+            status, exe, cwd, filename, argv, head
+        from event
+    ), counted as (
+        select session_id, count(*) as stored, count(*) filter (where kind = 1) as execs,
+            max(seq) as last_seq, max(at) as last_at, min(day) as first_day, max(day) as last_day
+        from event where session_id is not null group by session_id
+    )
+    update vctl.audit_session s
+    set stored = s.stored + c.stored, execs = s.execs + c.execs,
+        last_seq = greatest(s.last_seq, c.last_seq),
+        last_event_at = greatest(s.last_event_at, c.last_at),
+        first_day = least(s.first_day, c.first_day), last_day = greatest(s.last_day, c.last_day),
+        updated_at = now()
+    from counted c where s.id = c.session_id;
+
+    update vctl.audit_session s
+    set closed = c.entry::json, closed_wall = c.wall, closed_at = c.closed_at, produced = c.produced,
+        updated_at = now()
+    from unnest(p_closed) as entries (e),
+         json_to_record(e) as c (id uuid, closed_at timestamptz, wall bigint, produced bigint, entry text)
+    where s.id = c.id and s.closed is null;
+
+    insert into vctl.audit_gap (host_id, boot_id, session_id, cause, events, from_at, to_at, gap, sha256)
+    select host_no, g.boot_id, g.session, g.cause, g.events, g.from_at, g.to_at, g.entry::json,
+        sha256(convert_to(g.entry, 'UTF8'))
+    from unnest(p_gaps) as entries (e),
+         json_to_record(e) as g (session uuid, boot_id uuid, cause text, events bigint, from_at timestamptz,
+             to_at timestamptz, entry text)
+    on conflict (host_id, boot_id, sha256) do nothing;
+
+    update vctl.ingest_cursor
+    set segment = p_to[1], "offset" = p_to[2], batches = batches + 1,
+        events = events + cardinality(e_seq), updated_at = now()
+    where host_id = host_no and spool_id = p_spool;
+    cursor_segment := p_to[1];
+    cursor_offset := p_to[2];
+end
+$$;
+
+-- Where a spool of this host has got to; no row when nothing of it is stored.
+create function vctl.cursor_v1(p_spool uuid, out cursor_segment bigint, out cursor_offset bigint)
+    returns setof record
+    language sql stable security definer
+    set search_path = vctl, pg_temp
+as $$
+    select segment, "offset" from vctl.ingest_cursor
+    where spool_id = p_spool
+      and host_id = (select id from vctl.audit_host where hostname = vctl.login_host())
+$$;
+
+-- A host's word on itself; p_status has the columns of server_status. It never adds a host.
+create function vctl.status_v1(p_status jsonb) returns void
+    language sql security definer
+    set search_path = vctl, pg_temp
+as $$
+    insert into vctl.server_status as s
+    select (jsonb_populate_record(null::vctl.server_status,
+        p_status || jsonb_build_object('hostname', vctl.login_host(), 'reported_at', now(),
+            'agent_version', coalesce(p_status ->> 'agent_version', ''),
+            'addresses', coalesce(p_status -> 'addresses', '[]')))).*
+    on conflict (hostname) do update
+    set reported_at = excluded.reported_at, agent_version = excluded.agent_version,
+        machine_id = excluded.machine_id, boot_id = excluded.boot_id, os = excluded.os,
+        kernel = excluded.kernel, arch = excluded.arch, uptime_s = excluded.uptime_s,
+        load1 = excluded.load1, load5 = excluded.load5, load15 = excluded.load15,
+        memory_total_bytes = excluded.memory_total_bytes,
+        memory_used_percent = excluded.memory_used_percent,
+        disk_total_bytes = excluded.disk_total_bytes, disk_used_percent = excluded.disk_used_percent,
+        addresses = excluded.addresses, collector_up = excluded.collector_up,
+        collector_mode = excluded.collector_mode, spool_backlog_bytes = excluded.spool_backlog_bytes,
+        oldest_unshipped_at = excluded.oldest_unshipped_at, events_lost = excluded.events_lost,
+        events_dropped = excluded.events_dropped, logins_unstamped = excluded.logins_unstamped,
+        secret_id_expires_at = excluded.secret_id_expires_at, problem = excluded.problem
+$$;
+
+revoke all on function
+    vctl.ingest_v1(uuid, uuid, text, uuid, bigint[], bigint[], json[], json[], json[], uuid[], bigint[],
+        timestamptz[], bigint[], smallint[], integer[], integer[], bigint[], integer[], bytea[], bytea[],
+        bytea[], bytea[], bytea[]),
+    vctl.cursor_v1(uuid), vctl.status_v1(jsonb) from public;
+grant execute on function
+    vctl.ingest_v1(uuid, uuid, text, uuid, bigint[], bigint[], json[], json[], json[], uuid[], bigint[],
+        timestamptz[], bigint[], smallint[], integer[], integer[], bigint[], integer[], bytea[], bytea[],
+        bytea[], bytea[], bytea[]),
+    vctl.cursor_v1(uuid) to vctl_audit_ingest;
+grant execute on function vctl.status_v1(jsonb) to vctl_status;
