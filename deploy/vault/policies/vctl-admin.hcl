@@ -9,12 +9,9 @@ path "database/creds/vctl-migrator" { capabilities = ["read"] }
 path "database/rotate-root/vctl" { capabilities = ["update"] }
 path "ssh/config/ca" { capabilities = ["read", "update"] }
 
-# Its own leases: an id cannot be guessed, and listing them is not granted.
-path "sys/leases/renew" {
-  capabilities       = ["update"]
-  allowed_parameters = { "lease_id" = ["database/creds/vctl-*"], "increment" = [] }
-}
-path "sys/leases/revoke" {
-  capabilities       = ["update"]
-  allowed_parameters = { "lease_id" = ["database/creds/vctl-*"], "sync" = [] }
-}
+# A lease can be given back by who knows its id; nobody may list them.
+path "sys/leases/revoke/database/creds/vctl-ro/*" { capabilities = ["update"] }
+path "sys/leases/revoke/database/creds/vctl-rw/*" { capabilities = ["update"] }
+path "sys/leases/revoke/database/creds/vctl-audit-ro/*" { capabilities = ["update"] }
+path "sys/leases/revoke/database/creds/vctl-pruner/*" { capabilities = ["update"] }
+path "sys/leases/revoke/database/creds/vctl-migrator/*" { capabilities = ["update"] }

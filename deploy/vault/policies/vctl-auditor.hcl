@@ -2,12 +2,5 @@
 
 path "database/creds/vctl-audit-ro" { capabilities = ["read"] }
 
-# Its own leases: an id cannot be guessed, and listing them is not granted.
-path "sys/leases/renew" {
-  capabilities       = ["update"]
-  allowed_parameters = { "lease_id" = ["database/creds/vctl-*"], "increment" = [] }
-}
-path "sys/leases/revoke" {
-  capabilities       = ["update"]
-  allowed_parameters = { "lease_id" = ["database/creds/vctl-*"], "sync" = [] }
-}
+# A lease can be given back by who knows its id; nobody may list them.
+path "sys/leases/revoke/database/creds/vctl-audit-ro/*" { capabilities = ["update"] }

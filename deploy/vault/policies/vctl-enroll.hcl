@@ -20,16 +20,16 @@ path "sys/leases/revoke-prefix/database/creds/vctl-status-*" { capabilities = ["
 path "auth/approle/role/+" {
   capabilities = ["create", "read", "update", "delete"]
   allowed_parameters = {
-    "token_policies"     = [["vctl-host"], ["vctl-node"], ["vctl-collector"], "vctl-host", "vctl-node", "vctl-collector"]
-    "token_ttl"          = []
-    "token_max_ttl"      = []
-    "token_bound_cidrs"  = []
-    "secret_id_ttl"      = []
+    "token_policies"        = [["vctl-host"], ["vctl-node"], ["vctl-collector"]]
+    "token_ttl"             = []
+    "token_max_ttl"         = []
+    "token_bound_cidrs"     = []
+    "secret_id_ttl"         = []
     "secret_id_bound_cidrs" = []
   }
 }
 path "auth/approle/role/+/role-id" { capabilities = ["read"] }
-# Wrapped, or not at all: who enrols a host never sees its secret.
+# Wrapped or not at all: it can be unwrapped once, so a host that finds it used knows that it was seen.
 path "auth/approle/role/+/secret-id" {
   capabilities     = ["update"]
   min_wrapping_ttl = "1m"
@@ -37,12 +37,6 @@ path "auth/approle/role/+/secret-id" {
 }
 path "auth/approle/role/vctl-*" { capabilities = ["deny"] }
 
-# Its own leases: an id cannot be guessed, and listing them is not granted.
-path "sys/leases/renew" {
-  capabilities       = ["update"]
-  allowed_parameters = { "lease_id" = ["database/creds/vctl-*"], "increment" = [] }
-}
-path "sys/leases/revoke" {
-  capabilities       = ["update"]
-  allowed_parameters = { "lease_id" = ["database/creds/vctl-*"], "sync" = [] }
-}
+# A lease can be given back by who knows its id; nobody may list them.
+path "sys/leases/revoke/database/creds/vctl-ro/*" { capabilities = ["update"] }
+path "sys/leases/revoke/database/creds/vctl-rw/*" { capabilities = ["update"] }

@@ -10,15 +10,9 @@ path "auth/token/revoke-self" { capabilities = ["update"] }
 path "database/creds/vctl-audit-ingest-{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}" { capabilities = ["read"] }
 path "database/creds/vctl-status-{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}" { capabilities = ["read"] }
 
-# Its own leases: an id cannot be guessed, and listing them is not granted.
-path "sys/leases/renew" {
-  capabilities       = ["update"]
-  allowed_parameters = { "lease_id" = ["database/creds/vctl-*"], "increment" = [] }
-}
-path "sys/leases/revoke" {
-  capabilities       = ["update"]
-  allowed_parameters = { "lease_id" = ["database/creds/vctl-*"], "sync" = [] }
-}
+# A lease can be given back by who knows its id; nobody may list them.
+path "sys/leases/revoke/database/creds/vctl-audit-ingest-{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}/*" { capabilities = ["update"] }
+path "sys/leases/revoke/database/creds/vctl-status-{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}/*" { capabilities = ["update"] }
 
 # A new secret id before the old one expires. How long it lives is the AppRole's to say.
 path "auth/approle/role/{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}/secret-id" {

@@ -7,15 +7,9 @@ path "auth/token/revoke-self" { capabilities = ["update"] }
 path "database/creds/vctl-ro" { capabilities = ["read"] }
 path "database/creds/vctl-identity" { capabilities = ["read"] }
 
-# Its own leases: an id cannot be guessed, and listing them is not granted.
-path "sys/leases/renew" {
-  capabilities       = ["update"]
-  allowed_parameters = { "lease_id" = ["database/creds/vctl-*"], "increment" = [] }
-}
-path "sys/leases/revoke" {
-  capabilities       = ["update"]
-  allowed_parameters = { "lease_id" = ["database/creds/vctl-*"], "sync" = [] }
-}
+# A lease can be given back by who knows its id; nobody may list them.
+path "sys/leases/revoke/database/creds/vctl-ro/*" { capabilities = ["update"] }
+path "sys/leases/revoke/database/creds/vctl-identity/*" { capabilities = ["update"] }
 
 # `vctl login --register`. Who logs in with it is `approle`, not a person.
 path "auth/approle/role/vctl-user/role-id" { capabilities = ["read"] }
