@@ -2,11 +2,14 @@
 
 mod args;
 mod commands;
+mod context;
+mod migrations;
 mod local;
 mod view;
 mod render;
 mod linux;
 mod error;
+mod centre_error;
 mod exit_code;
 #[cfg(test)]
 mod fixture;
@@ -30,10 +33,12 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Migrate(args) => commands::migrate::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };
     match done {
         Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
+        Err(Stop::Interrupted) => Exit::Interrupted,
         Err(Stop::Error(error)) => {
             render::notice::error(&error);
             error.exit
