@@ -15,4 +15,6 @@ pub mod session;
 #[cfg(feature = "std")]
 pub mod spool;
 #[cfg(feature = "std")]
+pub mod status;
+#[cfg(feature = "std")]
 pub mod time;
