@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use vctl_common::id::BootId;
 use vctl_common::session::{Gap, JournalEntry};
 use vctl_common::spool::RingPosition;
+use vctl_common::status::Shipping;
 use vctl_common::time::{BootNs, WallOffset, wall_now};
 use vctl_common::wire::Mark;
 
@@ -25,6 +26,7 @@ use crate::session::registry::Registry;
 use crate::spool::{BatchBuilder, SpoolConfig, SpoolError, SpoolWriter};
 
 use super::ending::Ending;
+use super::numbers::Numbers;
 
 /// Entries that may wait for a spool that cannot be written: some for each session there can be.
 const OUTBOX: usize = 4 * 8192;
@@ -65,6 +67,9 @@ pub(super) struct Collector {
     pub(super) logins: LoginReader,
     /// Why the spool cannot be written, while it cannot.
     pub(super) unhealthy: Option<String>,
+    pub(super) numbers: Numbers,
+    /// How far the way to the centre is open; `None` while everything stays on this host.
+    pub(super) shipping: Option<Shipping>,
 }
 
 impl Collector {
@@ -126,6 +131,7 @@ impl Collector {
         });
         let mut collector = Self {
             pending: PendingDir::new(&config.pending_dir),
+            numbers: Numbers::resume(&config.run_dir, boot_id),
             config,
             ring_id,
             position,
@@ -147,6 +153,7 @@ impl Collector {
             settle: 0,
             logins: LoginReader::host(),
             unhealthy: None,
+            shipping: None,
             probe,
         };
         collector.recover(recovered);
@@ -184,6 +191,7 @@ impl Collector {
     }
 
     pub(super) fn gap(&mut self, gap: Gap) {
+        self.numbers.counted.lose(gap.cause, gap.events);
         warn!(
             cause = ?gap.cause,
             events = gap.events,

@@ -33,6 +33,7 @@ impl Collector {
         self.note_detached();
         self.note_skipped();
         self.rest();
+        self.write_status();
     }
 
     /// Takes the probes for failed execs away when nobody has logged in for a while. Not at once: that

@@ -16,6 +16,7 @@ mod ending;
 mod late;
 mod login;
 mod markers;
+mod numbers;
 mod recover;
 
 use std::time::Duration;
@@ -112,6 +113,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     server.abort();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     collector.drain();
+    collector.write_status();
     if collector.sessions() > 0 {
         warn!(
             sessions = collector.sessions(),
