@@ -9,4 +9,5 @@ pub mod attribute;
 pub mod redact;
 pub mod spool;
 pub mod loss;
+pub mod metrics;
 pub mod check;

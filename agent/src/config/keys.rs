@@ -62,6 +62,8 @@ pub(super) fn defaults() -> Config {
         redact_names: Vec::new(),
         log_level: LogLevel::Info,
         probe_log: false,
+        metrics_listen: None,
+        metrics_textfile: None,
     };
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
         let set = (key.set)(&mut config, &Raw::Text(key.default.to_owned()));
@@ -254,6 +256,30 @@ pub static KEYS: &[Key] = &[
         switch: true,
         set: |config, raw| put(&mut config.probe_log, raw.boolean()),
         get: |config| text(&config.probe_log),
+    },
+    Key {
+        name: "metrics_listen",
+        kind: "loopback address with port, or `unix:` and an absolute path",
+        default: "",
+        doc: "Where the collector serves its metrics over HTTP at `/metrics`, such as \
+              `127.0.0.1:9461` or `unix:/run/vctl/metrics.sock`. Any other address is refused: \
+              there is no access control. Default: nowhere.",
+        switch: false,
+        set: |config, raw| put(&mut config.metrics_listen, raw.one().map(Some)),
+        get: |config| config.metrics_listen.as_ref().map_or(Shown::None, text),
+    },
+    Key {
+        name: "metrics_textfile",
+        kind: "absolute path",
+        default: "",
+        doc: "File that the collector writes its metrics to, every 5 s while a session is open, \
+              else every 30 s: for the textfile collector of node_exporter. Default: none.",
+        switch: false,
+        set: |config, raw| put(&mut config.metrics_textfile, raw.absolute_path().map(Some)),
+        get: |config| {
+            let path = config.metrics_textfile.as_ref();
+            path.map_or(Shown::None, |path| text(&path.display()))
+        },
     },
 ];
 

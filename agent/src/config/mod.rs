@@ -11,6 +11,8 @@ mod value;
 
 use std::path::PathBuf;
 
+use crate::metrics::Listen;
+
 pub use keys::{KEYS, Key, key};
 pub use load::{ConfigError, DEFAULT_FILE, Inputs, Loaded, Problem, Source, load, load_for_stamp};
 pub use print::{effective, example, reference};
@@ -42,6 +44,8 @@ pub struct Config {
     pub redact_names: Vec<String>,
     pub log_level: LogLevel,
     pub probe_log: bool,
+    pub metrics_listen: Option<Listen>,
+    pub metrics_textfile: Option<PathBuf>,
 }
 
 impl Config {

@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::metrics::{self, Listen, Listener, Scrape};
 use crate::session::login::LoginReader;
 use crate::session::server::Server;
 
@@ -71,6 +72,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     // Not run by systemd: nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     collector.finish_start();
+    let mut scrapes = serve_metrics(collector.config.metrics_listen.as_ref()).await;
     let watchdog = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
 
     let mut pace = Pace::new();
@@ -90,6 +92,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
             Some(login) = logins.recv() => {
                 collector.stamp(login);
                 pace.wake();
+            }
+            Some(scrape) = scrapes.recv() => {
+                // Whoever asked may have hung up.
+                let _ = scrape.send(collector.status());
             }
             () = markers.changed() => {
                 housekeeping = Instant::now();
@@ -121,6 +127,20 @@ async fn run(config: Config) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Serves metrics where they are wanted. Not serving them is no reason not to record.
+async fn serve_metrics(listen: Option<&Listen>) -> mpsc::Receiver<Scrape> {
+    let (sender, scrapes) = metrics::channel();
+    let Some(listen) = listen else { return scrapes };
+    match Listener::bind(listen).await {
+        Ok(listener) => {
+            info!(%listen, "Serving metrics.");
+            tokio::spawn(listener.run(sender));
+        }
+        Err(error) => warn!(%listen, %error, "Metrics are not served."),
+    }
+    scrapes
 }
 
 /// When to look at the ring next.

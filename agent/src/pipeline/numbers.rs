@@ -8,6 +8,8 @@ use vctl_common::session::GapCause;
 use vctl_common::status::{self, CollectorStatus, Loss, Millis, StatusError};
 use vctl_common::time::wall_now;
 
+use crate::metrics::write_textfile;
+
 use super::collector::Collector;
 
 /// Counters since the boot, as far as the spool does not have them itself.
@@ -82,15 +84,19 @@ impl Collector {
             })
     }
 
-    /// Leaves the status where the heartbeat finds it. Nothing depends on it, so a run directory that
-    /// cannot be written is said once and changes nothing else.
+    /// Leaves the status where the heartbeat finds it, and the metrics where they are wanted. Nothing
+    /// that is recorded depends on it, so a directory that cannot be written is said once.
     pub(super) fn write_status(&mut self) {
-        match status::write(&self.config.run_dir, &self.status()) {
+        let status = self.status();
+        let textfile = self.config.metrics_textfile.as_ref();
+        let written = status::write(&self.config.run_dir, &status)
+            .and_then(|()| textfile.map_or(Ok(()), |path| write_textfile(path, &status)));
+        match written {
             Ok(()) => self.numbers.unwritable = false,
             Err(error) if self.numbers.unwritable => debug!(%error, "The status is not written."),
             Err(error) => {
                 self.numbers.unwritable = true;
-                warn!(%error, "The collector's status cannot be written.");
+                warn!(%error, "The collector's status or metrics cannot be written.");
             }
         }
     }
