@@ -1,6 +1,7 @@
 //! What the specs, the demo and the bench stand on: a laboratory with a real sshd, real
 //! certificates and the real agent, that leaves the machine as it found it, and loads that keep
 //! their own ledger.
+pub mod centre;
 pub mod lab;
 pub mod load;
 pub mod truth;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, stdin};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
@@ -9,6 +10,9 @@ use crate::command::{as_root, run, say};
 
 /// A file that a package brings, and the Debian package.
 type Need = (&'static str, &'static str);
+
+/// The file of a package that was looked for in another way and is missing.
+const NOWHERE: &str = "";
 
 pub(crate) const FOR_DEMO: &[Need] = &[
     ("/usr/sbin/sshd", "openssh-server"),
@@ -32,6 +36,45 @@ pub(crate) const FOR_BENCH: &[Need] = &[
     ("/usr/bin/bpftrace", "bpftrace"),
     ("/usr/sbin/auditd", "auditd"),
 ];
+
+/// Returns what a centre needs; where no secrets server is installed also what fetches one.
+pub(crate) fn for_centre() -> Vec<Need> {
+    let mut needs = vec![
+        ("/usr/sbin/sshd", "openssh-server"),
+        ("/usr/bin/ssh", "openssh-client"),
+        ("/usr/sbin/useradd", "passwd"),
+        ("/usr/bin/ipcrm", "util-linux"),
+    ];
+    if !has_postgres() {
+        needs.push((NOWHERE, "postgresql"));
+    }
+    let server = ["bao", "vault"].iter().any(|name| on_path(name));
+    if !server && !has_pip() {
+        needs.push((NOWHERE, "python3-pip"));
+    }
+    needs
+}
+
+/// Whether the server of some version is there; the client's directory proves nothing.
+fn has_postgres() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let mut versions = versions.into_iter().flatten().flatten();
+    versions.any(|version| version.path().join("bin/initdb").exists())
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+fn has_pip() -> bool {
+    let mut pip = Command::new("python3");
+    let quiet = pip
+        .args(["-m", "pip", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
 
 /// Installs what is missing of `needs`.
 ///
@@ -60,6 +103,11 @@ pub(crate) fn ensure(needs: &[Need], yes: bool) -> Result<()> {
     ));
     if missing.contains(&"openssh-server") {
         say("openssh-server also starts this machine's own sshd on port 22; vctl does not use it.");
+    }
+    if missing.contains(&"postgresql") {
+        say(
+            "postgresql also starts a server of this machine's own on port 5432; vctl does not use it.",
+        );
     }
     if !yes {
         ask(&line)?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::command::{self, Built, as_root, build, cargo, say};
-use crate::packages::{self, FOR_DEMO, FOR_TEST};
+use crate::packages::{self, FOR_DEMO, FOR_TEST, for_centre};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -15,7 +15,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    packages::ensure(&[FOR_DEMO, FOR_TEST].concat(), options.yes)?;
+    let needs = [FOR_DEMO, FOR_TEST, &for_centre()].concat();
+    packages::ensure(&needs, options.yes)?;
     if options.filter.is_none() {
         say("Testing what needs no root.");
         command::run(&mut cargo(&[
@@ -42,10 +43,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "vctl-tests",
         "--lib",
         "--test",
+        "centre",
+        "--test",
         "specs",
         "--no-run",
     ])?;
-    say("Testing on this kernel, with a real sshd, as root.");
+    say("Testing with a real OpenBao, Postgres and sshd, on this kernel, as root.");
     as_root_with_nothing_skipped(&built, options.filter.as_deref())
 }
 

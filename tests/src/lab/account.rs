@@ -13,7 +13,7 @@ use super::journal::Journal;
 use super::undo::Undo;
 
 /// Makes an account with a home in `homes` and the right to be root without a password.
-pub(super) fn add(journal: &Journal, name: &str, homes: &Path) -> Result<User> {
+pub(crate) fn add(journal: &Journal, name: &str, homes: &Path) -> Result<User> {
     journal.before(Undo::DeleteUser {
         name: name.to_owned(),
     })?;

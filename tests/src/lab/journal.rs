@@ -5,7 +5,7 @@
 //! journal that nobody holds the lock of and undoes it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,6 +73,10 @@ impl Journal {
         Ok(())
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Undoes everything, last first, and returns what could not be undone.
     ///
     /// Calling it again does nothing.
@@ -89,8 +93,33 @@ impl Journal {
     }
 }
 
+/// Waits until nobody holds the journal in `path` any more, then undoes what is still to undo.
+///
+/// # Errors
+/// When the journal cannot be read; what cannot be undone is told.
+pub fn undo_when_its_owner_is_gone(path: &Path) -> Result<()> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        file => file.with_context(|| format!("cannot open `{}`", path.display()))?,
+    };
+    file.lock()?;
+    // An owner that ended in order, or a repair, has undone it and taken the name away.
+    if path.exists() {
+        for failure in undo_all(&read(&file)) {
+            super::say(&format!("{failure:#}"));
+        }
+        let _turn = account::lock();
+        let _ = fs::remove_file(path);
+        let _ = fs::remove_dir(JOURNALS);
+    }
+    Ok(())
+}
+
 /// Undoes the journals of labs that are dead.
-fn repair() -> Result<()> {
+///
+/// # Errors
+/// When a journal cannot be looked at; what cannot be undone is told.
+pub fn repair() -> Result<()> {
     let Ok(journals) = fs::read_dir(JOURNALS) else {
         return Ok(());
     };

@@ -9,7 +9,7 @@
 //! let timeline = lab.vctl(&["session", "--local", "11"])?;
 //! # anyhow::Ok(())
 //! ```
-mod account;
+pub(crate) mod account;
 mod agent;
 mod certificate;
 mod client;
@@ -21,7 +21,7 @@ mod mounts;
 pub mod process;
 mod recorded;
 mod requirements;
-mod sshd;
+pub(crate) mod sshd;
 mod undo;
 
 use std::fs::{self, DirBuilder, File};
@@ -36,8 +36,9 @@ use anyhow::{Context, Result};
 
 pub use agent::Agent;
 pub use certificate::{Authority, Certificate, Subject};
-pub use journal::Journal;
+pub use journal::{Journal, repair, undo_when_its_owner_is_gone};
 pub use recorded::{Recorded, eventually, read};
+pub(crate) use requirements::directory_of_programs;
 pub use requirements::{Programs, installed, missing, skip};
 pub use undo::Undo;
 
@@ -136,10 +137,11 @@ impl Lab {
             hooks.push_str(&cgroup::hook(journal, &id, &root)?);
         }
         hooks.push_str(&agent.hook(options.stopwatch.as_ref()));
+        let trusted = authorities.iter().map(Authority::public_line);
         let settings = sshd::Settings {
             root: &root,
             service: &id,
-            authorities: &authorities,
+            trusted: &trusted.collect::<Result<String>>()?,
             session_lines: &hooks,
             extra: &options.sshd,
         };
@@ -318,13 +320,13 @@ impl Drop for Lab {
     }
 }
 
-fn report(journal: &Journal) {
+pub(crate) fn report(journal: &Journal) {
     for failure in journal.undo() {
         say(&format!("could not be undone: {failure:#}"));
     }
 }
 
-fn make_directory(path: &Path, mode: u32) -> Result<()> {
+pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<()> {
     let made = DirBuilder::new().mode(mode).create(path);
     made.with_context(|| format!("cannot make `{}`", path.display()))
 }
@@ -337,6 +339,6 @@ fn new_id() -> String {
 }
 
 /// Tells the person at the terminal, past libtest, which keeps back what a passing test prints.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -18,6 +18,14 @@ pub fn running(program: &Path, argument: &Path) -> Result<Vec<Pid>> {
     })
 }
 
+/// Returns the processes that run `program` in the directory `directory`.
+pub fn working_in(program: &Path, directory: &Path) -> Result<Vec<Pid>> {
+    select(|process| {
+        fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program)
+            && fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == directory)
+    })
+}
+
 /// Returns the processes that belong to a user, or that he logged in for and that became root.
 pub fn of_user(uid: u32) -> Result<Vec<Pid>> {
     let text = uid.to_string();

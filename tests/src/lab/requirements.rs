@@ -23,13 +23,7 @@ pub struct Programs {
 impl Programs {
     /// Finds the programs beside the running one, or in `VCTL_BIN_DIR`.
     pub fn find() -> Result<Self> {
-        let directory = match std::env::var_os("VCTL_BIN_DIR") {
-            Some(directory) => PathBuf::from(directory),
-            None => beside(&std::env::current_exe()?),
-        };
-        let directory = directory
-            .canonicalize()
-            .with_context(|| format!("`{}` is no directory", directory.display()))?;
+        let directory = directory_of_programs()?;
         let programs = Self {
             agent: directory.join("vctl-agent"),
             vctl: directory.join("vctl"),
@@ -45,6 +39,17 @@ impl Programs {
         }
         Ok(programs)
     }
+}
+
+/// Returns where the programs are: beside the running one, or in `VCTL_BIN_DIR`.
+pub(crate) fn directory_of_programs() -> Result<PathBuf> {
+    let directory = match std::env::var_os("VCTL_BIN_DIR") {
+        Some(directory) => PathBuf::from(directory),
+        None => beside(&std::env::current_exe()?),
+    };
+    directory
+        .canonicalize()
+        .with_context(|| format!("`{}` is no directory", directory.display()))
 }
 
 /// A test binary is in `deps`, below the directory of the programs.

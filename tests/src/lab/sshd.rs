@@ -13,29 +13,30 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::certificate::{Authority, key_pair};
+use super::certificate::key_pair;
 use super::journal::Journal;
 use super::undo::Undo;
 
-pub(super) struct Sshd {
+pub(crate) struct Sshd {
     child: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 /// What sshd is to be told.
-pub(super) struct Settings<'a> {
-    pub(super) root: &'a Path,
+pub(crate) struct Settings<'a> {
+    pub(crate) root: &'a Path,
     /// Name of the program and of the PAM service.
-    pub(super) service: &'a str,
-    pub(super) authorities: &'a [Authority],
+    pub(crate) service: &'a str,
+    /// Lines of the public keys whose certificates are let in.
+    pub(crate) trusted: &'a str,
     /// Lines of the PAM session stack that run the agent's hook.
-    pub(super) session_lines: &'a str,
+    pub(crate) session_lines: &'a str,
     /// Lines added to sshd's configuration.
-    pub(super) extra: &'a str,
+    pub(crate) extra: &'a str,
 }
 
 impl Sshd {
-    pub(super) fn start(journal: &Journal, settings: &Settings<'_>) -> Result<Self> {
+    pub(crate) fn start(journal: &Journal, settings: &Settings<'_>) -> Result<Self> {
         let root = settings.root;
         write_pam_service(journal, settings)?;
         // Not taken back: every sshd of the host needs it, also those of labs beside this one and a
@@ -46,8 +47,7 @@ impl Sshd {
             .create("/run/sshd")
             .context("cannot create `/run/sshd`")?;
         key_pair(&root.join("keys/host"), "host")?;
-        let lines = settings.authorities.iter().map(Authority::public_line);
-        fs::write(root.join("trusted_ca"), lines.collect::<Result<String>>()?)?;
+        fs::write(root.join("trusted_ca"), settings.trusted)?;
         let program = root.join(settings.service);
         let real = program_path()?;
         symlink(&real, &program)?;

@@ -48,6 +48,11 @@ pub enum Undo {
         program: PathBuf,
         argument: PathBuf,
     },
+    /// Ends a Postgres server with all its backends, and frees what it holds in the kernel.
+    EndPostgres {
+        program: PathBuf,
+        data: PathBuf,
+    },
     /// Puts a kernel setting back.
     WriteFile {
         path: PathBuf,
@@ -70,7 +75,10 @@ impl Undo {
             Self::RemoveCgroups { path } => remove_cgroups(path),
             Self::RestoreClock { offset_ns } => clock::set(WallOffset::from_ns(*offset_ns)),
             Self::DeleteUser { name } => delete_user(name),
-            Self::EndProcess { program, argument } => end(|| process::running(program, argument)),
+            Self::EndProcess { program, argument } => {
+                end(Signal::SIGTERM, || process::running(program, argument))
+            }
+            Self::EndPostgres { program, data } => end_postgres(program, data),
             Self::WriteFile { path, content } => fs::write(path, content)
                 .with_context(|| format!("cannot restore `{}`", path.display())),
         }
@@ -102,7 +110,7 @@ fn delete_user(name: &str) -> Result<()> {
     let Some(user) = nix::unistd::User::from_name(name)? else {
         return Ok(());
     };
-    end(|| process::of_user(user.uid.as_raw()))?;
+    end(Signal::SIGTERM, || process::of_user(user.uid.as_raw()))?;
     let _lock = account::lock()?;
     let output = Command::new("userdel").arg(name).output()?;
     if !output.status.success() {
@@ -114,10 +122,29 @@ fn delete_user(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Ends server and backends; SIGTERM would wait until the last client has gone.
+///
+/// The backends change their command line, but each works in the data directory.
+fn end_postgres(program: &Path, data: &Path) -> Result<()> {
+    end(Signal::SIGQUIT, || process::working_in(program, data))?;
+    // Left by a server that was killed: line 7 is key and id of its System V shared memory.
+    let Ok(left) = fs::read_to_string(data.join("postmaster.pid")) else {
+        return Ok(());
+    };
+    let memory = left.lines().nth(6);
+    if let Some(id) = memory.and_then(|line| line.split_whitespace().nth(1)) {
+        // Fails where the memory has gone already, which is as good.
+        Command::new("ipcrm").args(["-m", id]).output()?;
+    }
+    gone(
+        fs::remove_file(data.join("postmaster.pid")),
+        Path::new("postmaster.pid"),
+    )
+}
+
 /// Asks the processes to end, and after two seconds no longer asks.
-fn end(processes: impl Fn() -> Result<Vec<Pid>>) -> Result<()> {
+fn end(mut signal: Signal, processes: impl Fn() -> Result<Vec<Pid>>) -> Result<()> {
     let asked = Instant::now();
-    let mut signal = Signal::SIGTERM;
     loop {
         let pids = processes()?;
         if pids.is_empty() {

@@ -1,0 +1,111 @@
+//! Secrets server, Postgres and sshd in the background, for people who try vctl by hand.
+mod keep;
+mod state;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use vctl_tests::{centre, lab};
+
+use state::Directory;
+
+#[derive(Parser)]
+#[command(name = "stack", about = "Run a centre on loopback in the background")]
+struct Arguments {
+    /// Where it is written down what runs; one stack each
+    #[arg(long, global = true, default_value = "/run/vctl-stack")]
+    state: PathBuf,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Start it, unless it is up
+    Up,
+    /// End it and undo everything
+    Down,
+    /// Print what a shell needs to use it: `eval "$(cargo xtask stack env)"`
+    Env,
+    /// Be it, in the foreground
+    #[command(hide = true)]
+    Keep,
+    /// Undo what a journal tells of when its owner is gone
+    #[command(hide = true)]
+    Guard { journal: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let directory = Directory::new(arguments.state);
+    let done = match arguments.task {
+        Task::Up => up(&directory),
+        Task::Down => down(&directory),
+        Task::Env => env(&directory),
+        Task::Keep => keep::run(&directory),
+        Task::Guard { journal } => lab::undo_when_its_owner_is_gone(&journal),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn up(directory: &Directory) -> Result<()> {
+    if let Some(why) = centre::missing() {
+        anyhow::bail!("this machine cannot run the stack: {why}");
+    }
+    // What a killed stack left, state and all.
+    lab::repair()?;
+    if let Some(state) = directory.running()? {
+        return say(&format!("already up\n{}", state.summary()));
+    }
+    let started = Instant::now();
+    // Here, and not in the background, so that its progress is seen.
+    centre::Binary::find()?;
+    let state = keep::start(directory)?;
+    say(&format!(
+        "up after {:.1} s\n{}",
+        started.elapsed().as_secs_f32(),
+        state.summary()
+    ))
+}
+
+fn down(directory: &Directory) -> Result<()> {
+    lab::repair()?;
+    let Some(state) = directory.running()? else {
+        return say("the stack is not up");
+    };
+    // Still its own: it holds the lock of the state.
+    kill(Pid::from_raw(state.pid.cast_signed()), Signal::SIGTERM)?;
+    let asked = Instant::now();
+    while directory.is_held()? {
+        ensure!(
+            asked.elapsed() < Duration::from_mins(1),
+            "the stack (pid {}) does not end",
+            state.pid
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    say("down: the machine is as it was")
+}
+
+fn env(directory: &Directory) -> Result<()> {
+    let state = directory
+        .running()?
+        .context("the stack is not up: run `cargo xtask stack up`")?;
+    say(state.exports().trim_end())
+}
+
+fn say(text: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{text}").context("cannot write to stdout")
+}

@@ -1,0 +1,139 @@
+//! What is known of a running stack, and whether it runs.
+//!
+//! The state's owner holds a lock as long as it lives; a pid alone may be another's by now.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// A running stack; has secrets in it, so no `Debug`.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) pid: u32,
+    /// For people: what runs where.
+    pub(crate) lines: Vec<String>,
+    /// For shells.
+    pub(crate) exports: Vec<(String, String)>,
+}
+
+impl State {
+    pub(crate) fn summary(&self) -> String {
+        self.lines.join("\n")
+    }
+
+    /// Returns one line of shell for each variable.
+    pub(crate) fn exports(&self) -> String {
+        let lines = self.exports.iter().map(|(name, value)| {
+            let quoted = value.replace('\'', "'\\''");
+            format!("export {name}='{quoted}'\n")
+        });
+        lines.collect()
+    }
+}
+
+/// The directory of one stack: its state, its log, its lock. Only its owner can look inside.
+pub(crate) struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn create(&self) -> Result<()> {
+        let made = DirBuilder::new().mode(0o700).create(&self.path);
+        match made {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            made => made.with_context(|| format!("cannot make `{}`", self.path.display())),
+        }
+    }
+
+    /// Takes the stack, as its owner.
+    ///
+    /// # Errors
+    /// When another has it.
+    pub(crate) fn take(&self) -> Result<File> {
+        let file = File::create(self.lock_path())?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => bail!("the stack is being started or ended already"),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    /// Whether a stack is being started, runs, or is being ended.
+    pub(crate) fn is_held(&self) -> Result<bool> {
+        let file = match File::open(self.lock_path()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            file => file.with_context(|| {
+                format!("cannot look at the stack in `{}`", self.path.display())
+            })?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    /// Returns the stack that runs; `None` also while it is being started.
+    pub(crate) fn running(&self) -> Result<Option<State>> {
+        if self.is_held()? {
+            self.read()
+        } else {
+            Ok(None)
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<Option<State>> {
+        match fs::read(self.state_path()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            bytes => Ok(Some(serde_json::from_slice(&bytes?)?)),
+        }
+    }
+
+    pub(crate) fn write(&self, state: &State) -> Result<()> {
+        let unfinished = self.path.join("state.new");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(true).write(true).mode(0o600);
+        let mut file = options.open(&unfinished)?;
+        file.write_all(&serde_json::to_vec_pretty(state)?)?;
+        Ok(fs::rename(unfinished, self.state_path())?)
+    }
+
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    fn state_path(&self) -> PathBuf {
+        self.path.join("state.json")
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+
+    #[test]
+    fn a_value_with_a_quote_in_it_is_one_word_of_shell() {
+        let state = State {
+            pid: 1,
+            lines: Vec::new(),
+            exports: vec![("A".to_owned(), "it's".to_owned())],
+        };
+        assert_eq!(state.exports(), "export A='it'\\''s'\n");
+    }
+}

@@ -1,0 +1,61 @@
+//! The secrets server's program: the one on PATH, else a pinned OpenBao that is fetched once.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::download;
+
+/// A program that is OpenBao or Vault.
+#[derive(Clone, Debug)]
+pub struct Binary {
+    pub path: PathBuf,
+    pub is_openbao: bool,
+    /// As it names itself.
+    pub version: String,
+}
+
+impl Binary {
+    /// Finds the program, and fetches it where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be fetched, is not what was pinned, or does not run.
+    pub fn find() -> Result<Self> {
+        let path = match on_path("bao").or_else(|| on_path("vault")) {
+            Some(path) => path,
+            None => download::openbao()?,
+        };
+        Self::at(&path)
+    }
+
+    fn at(path: &Path) -> Result<Self> {
+        // Its name in /proc, by which it is found when it has to end.
+        let path = path.canonicalize()?;
+        let output = Command::new(&path)
+            .arg("version")
+            .output()
+            .with_context(|| format!("cannot run `{}`", path.display()))?;
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        Ok(Self {
+            is_openbao: version.starts_with("OpenBao"),
+            path,
+            version,
+        })
+    }
+}
+
+/// Whether a server is here or can be fetched; if not, why.
+pub(super) fn missing() -> Option<String> {
+    if on_path("bao").or_else(|| on_path("vault")).is_some() {
+        return None;
+    }
+    download::missing()
+}
+
+pub(super) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|candidate| candidate.is_file())
+}

@@ -1,0 +1,63 @@
+//! A host to log in to that trusts the centre's SSH authority: an sshd and one account.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::lab::sshd::{Settings, Sshd};
+use crate::lab::{Journal, account, make_directory};
+
+/// The host; nothing records its sessions, that is what a `Lab` is for.
+pub struct Host {
+    sshd: Sshd,
+    root: PathBuf,
+    user: String,
+}
+
+impl Host {
+    /// Starts sshd; `trusted` is the public key of the authority.
+    pub(super) fn start(journal: &Journal, id: &str, root: &Path, trusted: &str) -> Result<Self> {
+        make_directory(root, 0o711)?;
+        for (name, mode) in [
+            ("homes", 0o711),
+            ("keys", 0o700),
+            ("authorized_keys", 0o755),
+        ] {
+            make_directory(&root.join(name), mode)?;
+        }
+        let user = format!("{id}-u");
+        account::add(journal, &user, &root.join("homes"))?;
+        let settings = Settings {
+            root,
+            service: id,
+            trusted,
+            session_lines: "",
+            extra: "",
+        };
+        Ok(Self {
+            sshd: Sshd::start(journal, &settings)?,
+            root: root.to_owned(),
+            user,
+        })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.sshd.port
+    }
+
+    /// The account to log in to.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// A file with the host's key, as `UserKnownHostsFile` takes it.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.root.join("known_hosts")
+    }
+
+    /// Returns what sshd logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.root.join("sshd.log")).unwrap_or_default()
+    }
+}

@@ -1,0 +1,209 @@
+//! A centre on loopback: a real OpenBao or Vault, a real Postgres, and an sshd that trusts the SSH
+//! authority, all with throw-away secrets and certificates.
+//!
+//! ```no_run
+//! # use vctl_tests::centre::{Centre, Options};
+//! let centre = Centre::start(&Options::default())?;
+//! centre.postgres.create_database("mine")?;
+//! assert_eq!(centre.postgres.psql("mine", "select 1")?, "1");
+//! let mounts = centre.bao.admin()?.get("sys/mounts")?;
+//! # anyhow::Ok(())
+//! ```
+//!
+//! It takes some seconds to start, so the specs of one process share one ([`Centre::shared`]) and
+//! make a database each. What it changed on the machine is undone when it is dropped, on Ctrl-C and,
+//! by a process of its own, also when its owner is killed.
+mod api;
+mod bao;
+mod binary;
+mod configure;
+mod download;
+mod guard;
+mod host;
+mod pki;
+mod port;
+mod postgres;
+mod psql;
+mod secret;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Result;
+
+pub use api::{Client, Reply};
+pub use bao::{Bao, VAULT_NAME};
+pub use binary::Binary;
+pub use host::Host;
+pub use pki::{Pki, Request, ServerCertificate};
+pub use postgres::{DB_ADMIN, DB_NAME, Postgres, PostgresOptions};
+pub use psql::Login;
+pub use secret::Secret;
+
+use crate::lab::{Journal, Undo, installed, make_directory, report, say, skip};
+
+/// The database that everything is configured for.
+pub const DATABASE: &str = "vctl";
+
+/// How a centre differs from the usual one.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub postgres: PostgresOptions,
+    /// Leaves out roles, policies and migrations: the bare servers.
+    pub bare: bool,
+    /// Starts an sshd that trusts the SSH authority, with an account to log in to.
+    pub host: bool,
+}
+
+/// The servers. Fields are dropped in this order, after everything was undone.
+pub struct Centre {
+    id: String,
+    root: PathBuf,
+    pub pki: Pki,
+    pub bao: Bao,
+    pub postgres: Postgres,
+    pub host: Option<Host>,
+    journal: Arc<Journal>,
+    _guard: guard::Guard,
+}
+
+impl Centre {
+    /// Starts a centre; when that fails half way, what was done is undone.
+    pub fn start(options: &Options) -> Result<Self> {
+        let id = new_id();
+        let journal = Journal::open(&id)?;
+        Self::start_with(id, &journal, options)
+    }
+
+    /// As `start`, with a journal in which the caller has changes of his own.
+    pub fn start_with(id: String, journal: &Arc<Journal>, options: &Options) -> Result<Self> {
+        Self::build(id, journal, options).inspect_err(|_| report(journal))
+    }
+
+    /// Returns the centre that all specs of this process share, or tells why there is none.
+    ///
+    /// It ends with the process: nobody may stop its servers or change their certificates.
+    ///
+    /// # Panics
+    /// When a centre is possible and does not start.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Centre>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| Self::or_skip(&Options::default()));
+        shared.as_ref()
+    }
+
+    /// Starts a centre of one's own, or tells why that is impossible here and returns `None`.
+    ///
+    /// # Panics
+    /// When a centre is possible and does not start.
+    pub fn or_skip(options: &Options) -> Option<Self> {
+        match missing() {
+            Some(why) => {
+                skip(&why);
+                None
+            }
+            None => Some(Self::start(options).unwrap_or_else(|error| panic!("{error:?}"))),
+        }
+    }
+
+    fn build(id: String, journal: &Arc<Journal>, options: &Options) -> Result<Self> {
+        let root = Path::new("/run").join(&id);
+        let guard = guard::Guard::start(journal)?;
+        journal.before(Undo::RemoveTree { path: root.clone() })?;
+        // Passable, not readable: Postgres and people's `vctl` need what is below it.
+        make_directory(&root, 0o711)?;
+        let pki = Pki::create(&root.join("pki"))?;
+        let (bao, postgres) = std::thread::scope(|scope| {
+            let bao = scope.spawn(|| Bao::create(journal, &root.join("bao"), &pki));
+            let postgres =
+                Postgres::create(journal, &root.join("postgres"), &pki, &options.postgres);
+            let bao = bao
+                .join()
+                .map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+            anyhow::Ok((bao?, postgres?))
+        })?;
+        postgres.create_database(DATABASE)?;
+        let mut centre = Self {
+            id,
+            root,
+            pki,
+            bao,
+            postgres,
+            host: None,
+            journal: Arc::clone(journal),
+            _guard: guard,
+        };
+        if !options.bare {
+            centre.configure()?;
+        }
+        if options.host {
+            let trusted = centre.ssh_authority()?;
+            let root = centre.root.join("host");
+            centre.host = Some(Host::start(journal, &centre.id, &root, &trusted)?);
+        }
+        Ok(centre)
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Ends the centre now and returns what could not be undone.
+    pub fn end(self) -> Vec<anyhow::Error> {
+        self.journal.undo()
+    }
+}
+
+impl Drop for Centre {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            say(&format!(
+                "{} failed; the secrets server said:\n{}\nPostgres said:\n{}",
+                self.id,
+                self.bao.last_words(),
+                self.postgres.last_words()
+            ));
+        }
+        report(&self.journal);
+    }
+}
+
+/// Returns why no centre can run here; `None` when one can.
+pub fn missing() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("this needs root; `cargo xtask` gets it with sudo".to_owned());
+    }
+    let tools = ["ssh", "ssh-keygen", "sshd", "useradd", "userdel", "ipcrm"];
+    if let Some(tool) = tools.iter().find(|tool| !installed(tool)) {
+        return Some(format!("`{tool}` is not installed"));
+    }
+    if let Err(error) = postgres::programs().and(guard::program()) {
+        return Some(format!("{error:#}"));
+    }
+    binary::missing()
+}
+
+/// A name for everything of one centre; short, as user names may have 32 characters.
+pub fn new_id() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("vctl-centre-{:x}-{number:x}", std::process::id())
+}
+
+/// Returns the last lines of a log, for a message about why its writer failed.
+fn tail(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}

@@ -1,0 +1,365 @@
+//! One Postgres server with TLS, passwords and a data directory of its own, on loopback.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User};
+
+use super::pki::{Pki, Request, ServerCertificate, write_private};
+use super::port;
+use super::secret::Secret;
+use crate::lab::{Journal, Undo, make_directory, process};
+
+/// The name the server's certificate is for; it differs from the address that is dialled.
+pub const DB_NAME: &str = "db.vctl.test";
+/// The superuser.
+pub const DB_ADMIN: &str = "postgres";
+
+/// How a Postgres differs from the usual one.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// Whether a commit survives a power cut; a killed server loses no commit either way.
+    pub fsync: bool,
+    pub max_connections: u32,
+    /// Further settings of `postgresql.conf`.
+    pub settings: Vec<(&'static str, String)>,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            fsync: false,
+            max_connections: 100,
+            settings: Vec::new(),
+        }
+    }
+}
+
+/// The server; it stays what it is through stops and starts.
+pub struct Postgres {
+    /// Where `psql` and `postgres` of one version are.
+    pub programs: PathBuf,
+    directory: PathBuf,
+    pub port: u16,
+    pub(super) ca: PathBuf,
+    pub(super) password: Secret,
+    owner: Owner,
+    child: Mutex<Option<Child>>,
+}
+
+/// The account that the server runs as: it refuses to run as root.
+#[derive(Clone, Copy)]
+struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+impl Postgres {
+    /// Makes a new, empty server and starts it.
+    pub(super) fn create(
+        journal: &Journal,
+        directory: &Path,
+        pki: &Pki,
+        options: &PostgresOptions,
+    ) -> Result<Self> {
+        let programs = programs()?;
+        let user = User::from_name("postgres")?.context("there is no user `postgres`")?;
+        let mut postgres = Self {
+            programs,
+            directory: directory.to_owned(),
+            port: 0,
+            ca: pki.ca().to_owned(),
+            password: Secret::random()?,
+            owner: Owner {
+                uid: user.uid.as_raw(),
+                gid: user.gid.as_raw(),
+            },
+            child: Mutex::new(None),
+        };
+        make_directory(directory, 0o700)?;
+        postgres.owner.takes(directory)?;
+        postgres.initdb()?;
+        let request = Request {
+            names: &[DB_NAME],
+            ..Request::default()
+        };
+        postgres.install(&pki.issue("postgres", request)?)?;
+        // Who is not in here is refused: without TLS nobody is.
+        fs::write(
+            postgres.data().join("pg_hba.conf"),
+            "hostssl all all 127.0.0.1/32 scram-sha-256\n",
+        )?;
+        journal.before(Undo::EndPostgres {
+            program: postgres.program("postgres"),
+            data: postgres.data(),
+        })?;
+        postgres.spawn_on_a_free_port(options)?;
+        let line = format!("*:*:*:{DB_ADMIN}:{}\n", postgres.password.expose());
+        write_private(&postgres.password_file(), &line)?;
+        Ok(postgres)
+    }
+
+    /// A file with the superuser's password, as libpq's `PGPASSFILE`.
+    pub fn password_file(&self) -> PathBuf {
+        self.directory.join("pgpass")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// The superuser's password.
+    pub fn password(&self) -> &Secret {
+        &self.password
+    }
+
+    /// The certificate of the authority that signs the server's.
+    pub fn ca(&self) -> &Path {
+        &self.ca
+    }
+
+    /// Ends the server: transactions are rolled back, what was committed is written.
+    pub fn stop(&self) -> Result<()> {
+        self.end(Signal::SIGINT)
+    }
+
+    /// Ends the server in the middle of whatever it does.
+    pub fn kill(&self) -> Result<()> {
+        self.end(Signal::SIGKILL)
+    }
+
+    /// Starts the stopped server on its port, and waits until it lets clients in.
+    pub fn start(&self) -> Result<()> {
+        let child = self.spawn()?;
+        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+        ensure!(
+            self.is_ready()?,
+            "Postgres does not start again: {}",
+            self.last_words()
+        );
+        Ok(())
+    }
+
+    /// Has the server use another certificate from the next connection on.
+    pub fn use_certificate(&self, certificate: &ServerCertificate) -> Result<()> {
+        self.install(certificate)?;
+        self.signal(Signal::SIGHUP)
+    }
+
+    /// Returns the end of what the server logged.
+    pub fn last_words(&self) -> String {
+        super::tail(&self.log())
+    }
+
+    fn initdb(&self) -> Result<()> {
+        let password = self.directory.join("password");
+        write_private(&password, self.password.expose())?;
+        self.owner.takes(&password)?;
+        let mut command = self.as_owner("initdb");
+        command
+            .args([
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+            ])
+            .args(["--no-sync", "--no-instructions", "--username", DB_ADMIN])
+            .arg("--pwfile")
+            .arg(&password)
+            .arg("--pgdata")
+            .arg(self.data());
+        let output = command.output().context("cannot run `initdb`")?;
+        ensure!(
+            output.status.success(),
+            "`initdb` ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(fs::remove_file(password)?)
+    }
+
+    fn install(&self, certificate: &ServerCertificate) -> Result<()> {
+        for (from, name) in [
+            (&certificate.certificate, "server.crt"),
+            (&certificate.key, "server.key"),
+        ] {
+            let to = self.data().join(name);
+            fs::copy(from, &to)?;
+            self.owner.takes(&to)?;
+        }
+        Ok(())
+    }
+
+    fn spawn_on_a_free_port(&mut self, options: &PostgresOptions) -> Result<()> {
+        let path = self.data().join("postgresql.conf");
+        let defaults = fs::read_to_string(&path)?;
+        // A port that was free a moment ago may be taken by a centre of another process.
+        for _ in 0..5 {
+            self.port = port::free()?;
+            fs::write(&path, format!("{defaults}\n{}", self.settings(options)))?;
+            self.child = Mutex::new(Some(self.spawn()?));
+            if self.is_ready()? {
+                return Ok(());
+            }
+        }
+        bail!("Postgres does not start: {}", self.last_words())
+    }
+
+    fn settings(&self, options: &PostgresOptions) -> String {
+        let on_off = |on| if on { "on" } else { "off" };
+        let fsync = on_off(options.fsync);
+        let mut text = format!(
+            "listen_addresses = '127.0.0.1'\n\
+             port = {}\n\
+             unix_socket_directories = '{}'\n\
+             ssl = on\n\
+             ssl_cert_file = 'server.crt'\n\
+             ssl_key_file = 'server.key'\n\
+             password_encryption = 'scram-sha-256'\n\
+             max_connections = {}\n\
+             fsync = {fsync}\n\
+             full_page_writes = {fsync}\n\
+             dynamic_shared_memory_type = mmap\n",
+            self.port,
+            self.directory.display(),
+            options.max_connections,
+        );
+        for (name, value) in &options.settings {
+            let value = value.replace('\'', "''");
+            text.extend([name, " = '", &value, "'\n"]);
+        }
+        text
+    }
+
+    fn spawn(&self) -> Result<Child> {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())?;
+        self.as_owner("postgres")
+            .arg("-D")
+            .arg(self.data())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Ctrl-C at the terminal is for the centre to handle, in its own order.
+            .process_group(0)
+            .spawn()
+            .context("cannot start `postgres`")
+    }
+
+    /// Waits until the server lets clients in; false when it ended instead.
+    fn is_ready(&self) -> Result<bool> {
+        let status = self.data().join("postmaster.pid");
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = child.as_mut().context("Postgres was not started")?;
+        let pid = child.id().to_string();
+        let asked = Instant::now();
+        // After a kill it reads its log anew first, which may be a lot.
+        while asked.elapsed() < Duration::from_mins(2) {
+            // The first line may still be of the server that was killed.
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let mut lines = text.lines();
+            if lines.next() == Some(&pid) && lines.next_back().map(str::trim) == Some("ready") {
+                return Ok(true);
+            }
+            if child.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        bail!("Postgres does not become ready: {}", self.last_words())
+    }
+
+    fn end(&self, signal: Signal) -> Result<()> {
+        self.signal(signal)?;
+        let child = self
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(mut child) = child {
+            child.wait()?;
+        }
+        // The backends of a killed server outlive it a little, and keep the next one from starting.
+        let asked = Instant::now();
+        loop {
+            let left = process::working_in(&self.program("postgres"), &self.data())?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if asked.elapsed() > Duration::from_secs(20) {
+                bail!("backends {left:?} of Postgres do not end");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = child.as_ref().context("Postgres is stopped")?;
+        Ok(kill(Pid::from_raw(child.id().cast_signed()), signal)?)
+    }
+
+    /// A program of this Postgres, run by the account that owns the data.
+    fn as_owner(&self, program: &str) -> Command {
+        let mut command = Command::new(self.program(program));
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .uid(self.owner.uid)
+            .gid(self.owner.gid)
+            .current_dir(&self.directory)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("server.log")
+    }
+}
+
+impl Owner {
+    fn takes(self, path: &Path) -> Result<()> {
+        chown(path, Some(self.uid), Some(self.gid))
+            .with_context(|| format!("cannot give `{}` to Postgres", path.display()))
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Ended by the journal; this only takes the zombie away.
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(child) = child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Returns the directory with the programs of the newest Postgres.
+pub(super) fn programs() -> Result<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let newest = versions
+        .filter_map(|entry| {
+            let directory = entry.ok()?.path();
+            let version: u32 = directory.file_name()?.to_str()?.parse().ok()?;
+            let programs = directory.join("bin").canonicalize().ok()?;
+            programs
+                .join("initdb")
+                .exists()
+                .then_some((version, programs))
+        })
+        .max();
+    let (_, programs) = newest.context("Postgres is not installed (`postgresql` on Debian)")?;
+    Ok(programs)
+}
