@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::id::BootId;
 use crate::session::{GapCause, Stamp};
@@ -62,6 +63,10 @@ pub struct Shipping {
     pub secret_id_expires_at: Option<Millis>,
     /// Why nothing is shipped, while it is not.
     pub problem: Option<String>,
+    /// Names the spool at the centre.
+    pub spool_id: Option<Uuid>,
+    /// A machine that reports as this host, too: its credential was copied.
+    pub other_machine: Option<String>,
 }
 
 /// Losses of one cause.
@@ -134,7 +139,12 @@ impl CollectorStatus {
     pub fn events_lost(&self) -> u64 {
         self.losses
             .iter()
-            .filter(|(cause, _)| !matches!(cause, GapCause::StampedLate | GapCause::SpoolCap))
+            .filter(|(cause, _)| {
+                !matches!(
+                    cause,
+                    GapCause::StampedLate | GapCause::SpoolCap | GapCause::Shipped
+                )
+            })
             .fold(0, |sum: u64, (_, loss)| {
                 sum.saturating_add(loss.events).saturating_add(loss.unknown)
             })

@@ -167,6 +167,7 @@ fn name(cause: GapCause) -> &'static str {
         GapCause::Undecodable => "undecodable",
         GapCause::SpoolCap => "spool_cap",
         GapCause::SpoolDamaged => "spool_damaged",
+        GapCause::Shipped => "shipped",
     }
 }
 
