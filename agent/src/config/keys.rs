@@ -1,6 +1,7 @@
 //! The key table: every setting, once.
 
 use super::Config;
+use super::centre::{self, CentreConfig};
 use super::value::{ByteSize, Capture, LogLevel, Mode, Raw};
 use std::path::PathBuf;
 
@@ -29,7 +30,10 @@ pub(super) enum Shown {
 
 impl Key {
     pub fn env(&self) -> String {
-        format!("VCTL_AGENT_{}", self.name.to_ascii_uppercase())
+        match centre::env(self.name) {
+            Some(shared) => shared.to_owned(),
+            None => format!("VCTL_AGENT_{}", self.name.to_ascii_uppercase()),
+        }
     }
 
     /// Without the leading dashes.
@@ -64,6 +68,7 @@ pub(super) fn defaults() -> Config {
         probe_log: false,
         metrics_listen: None,
         metrics_textfile: None,
+        centre: CentreConfig::default(),
     };
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
         let set = (key.set)(&mut config, &Raw::Text(key.default.to_owned()));
@@ -152,6 +157,7 @@ pub static KEYS: &[Key] = &[
         },
         get: |config| text(&config.segment_size),
     },
+    centre::SPOOL_KEEP,
     Key {
         name: "run_dir",
         kind: "absolute path",
@@ -281,13 +287,25 @@ pub static KEYS: &[Key] = &[
             path.map_or(Shown::None, |path| text(&path.display()))
         },
     },
+    centre::VAULT_ADDR,
+    centre::VAULT_NAMESPACE,
+    centre::VAULT_CA_CERT,
+    centre::APPROLE_MOUNT,
+    centre::ROLE_ID_FILE,
+    centre::SECRET_ID_FILE,
+    centre::DATABASE_MOUNT,
+    centre::DB_HOST,
+    centre::DB_PORT,
+    centre::DB_NAME,
+    centre::DB_SERVER_NAME,
+    centre::DB_CA_CERT,
 ];
 
-fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
+pub(super) fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
     *slot = value?;
     Ok(())
 }
 
-fn text(value: &(impl ToString + ?Sized)) -> Shown {
+pub(super) fn text(value: &(impl ToString + ?Sized)) -> Shown {
     Shown::Text(value.to_string())
 }

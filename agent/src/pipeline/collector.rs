@@ -10,7 +10,6 @@ use tracing::{error, info, warn};
 use vctl_common::id::BootId;
 use vctl_common::session::{Gap, JournalEntry};
 use vctl_common::spool::RingPosition;
-use vctl_common::status::Shipping;
 use vctl_common::time::{BootNs, WallOffset, wall_now};
 use vctl_common::wire::Mark;
 
@@ -24,6 +23,7 @@ use crate::session::login::LoginReader;
 use crate::session::pending::PendingDir;
 use crate::session::registry::Registry;
 use crate::spool::{BatchBuilder, SpoolConfig, SpoolError, SpoolWriter};
+use crate::store::Shipper;
 
 use super::ending::Ending;
 use super::numbers::Numbers;
@@ -68,8 +68,11 @@ pub(super) struct Collector {
     /// Why the spool cannot be written, while it cannot.
     pub(super) unhealthy: Option<String>,
     pub(super) numbers: Numbers,
-    /// How far the way to the centre is open; `None` while everything stays on this host.
-    pub(super) shipping: Option<Shipping>,
+    /// `None` while everything stays on this host.
+    pub(super) shipper: Option<Shipper>,
+    /// When shipped sessions were last looked at, to be dropped when they are old.
+    pub(super) expired_at: Option<Instant>,
+    pub(super) boot_id: BootId,
 }
 
 impl Collector {
@@ -153,7 +156,9 @@ impl Collector {
             settle: 0,
             logins: LoginReader::host(),
             unhealthy: None,
-            shipping: None,
+            shipper: None,
+            expired_at: None,
+            boot_id,
             probe,
         };
         collector.recover(recovered);
@@ -211,6 +216,7 @@ impl Collector {
             }
         }
         let nothing = self.batch.is_empty();
+        self.note_shipped();
         let ring = RingPosition {
             ring_id: self.ring_id,
             end: to,

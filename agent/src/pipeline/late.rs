@@ -33,6 +33,8 @@ impl Collector {
         self.note_detached();
         self.note_skipped();
         self.rest();
+        self.note_shipped();
+        self.drop_expired();
         self.write_status();
     }
 

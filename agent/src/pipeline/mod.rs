@@ -18,6 +18,7 @@ mod login;
 mod markers;
 mod numbers;
 mod recover;
+mod shipping;
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use crate::config::Config;
 use crate::metrics::{self, Listen, Listener, Scrape};
 use crate::session::login::LoginReader;
 use crate::session::server::Server;
+use crate::store::Centre;
 
 use collector::Collector;
 use markers::MarkerWatch;
@@ -47,25 +49,29 @@ const NO_SESSION: Duration = Duration::from_secs(30);
 /// Logins that may wait for the loop.
 const LOGINS: usize = 64;
 
-/// Runs the collector until it is told to stop. What is in the kernel stays there.
+/// Runs the collector until it is told to stop. What is in the kernel stays there. What is recorded
+/// goes to `centre` as well, if there is one.
 ///
 /// # Errors
 /// Whatever keeps it from starting: another agent, a kernel the probe must not run on, a spool
 /// that cannot be written.
-pub fn collect(config: Config) -> anyhow::Result<()> {
+pub fn collect(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(run(config))
+        .block_on(run(config, centre))
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::bind(&config.run_dir)?;
     let mut markers = MarkerWatch::begin(&config.pending_dir);
     let mut collector = Collector::start(config)?;
+    if let Some(centre) = centre {
+        collector.ship_to(centre)?;
+    }
     let (sender, mut logins) = mpsc::channel(LOGINS);
     let server = tokio::spawn(server.run(LoginReader::host(), sender));
     info!(sessions = collector.sessions(), "The collector is ready.");

@@ -70,7 +70,7 @@ impl Collector {
         status.ring_used_bytes = self.probe.maps.ring.backlog();
         status.spool_bytes = spool.bytes;
         status.spool_cap_bytes = self.config.spool_cap.bytes();
-        status.shipping.clone_from(&self.shipping);
+        status.shipping = self.shipping(spool.unshipped_bytes);
         status
     }
 
