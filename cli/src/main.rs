@@ -2,11 +2,13 @@
 
 mod args;
 mod commands;
+mod context;
 mod local;
 mod view;
 mod render;
 mod linux;
 mod error;
+mod centre_error;
 mod exit_code;
 #[cfg(test)]
 mod fixture;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
+        Err(Stop::Interrupted) => Exit::Interrupted,
         Err(Stop::Error(error)) => {
             render::notice::error(&error);
             error.exit

@@ -3,5 +3,13 @@
 //! Specs share one centre and make a database each; who stops a server has a centre of his own.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
+mod configured;
+mod hosts;
+mod leases;
+mod names;
+mod policies;
+mod rights;
+mod setup;
 mod stack;
+mod table;
 mod tls;
