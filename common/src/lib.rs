@@ -11,6 +11,8 @@ pub mod event;
 #[cfg(feature = "std")]
 pub mod id;
 #[cfg(feature = "std")]
+pub mod person;
+#[cfg(feature = "std")]
 pub mod session;
 #[cfg(feature = "std")]
 pub mod spool;
