@@ -2,7 +2,10 @@
 
 mod args;
 mod commands;
+mod moment;
+mod source;
 mod local;
+mod store;
 mod view;
 mod render;
 mod linux;

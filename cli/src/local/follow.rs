@@ -12,9 +12,9 @@ use vctl_common::spool::{Followed, Follower};
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
-use super::{Local, event, filter, session, unreadable};
+use super::{Local, filter, session, unreadable};
 use crate::error::CliError;
-use crate::view::{History, Hole, Selector, Session, Update};
+use crate::view::{Filter, History, Hole, Selector, Session, Update};
 
 /// How long a look for news may be late. A person cannot tell, and five listings a second cost
 /// nothing.
@@ -45,7 +45,7 @@ impl Local {
             first: Vec::new(),
         };
         // Oldest first, as they would have been told.
-        for found in self.sessions(selector)?.iter().rev() {
+        for found in self.sessions(selector, &Filter::default())?.iter().rev() {
             let record = &found.0;
             if selector.is_some() {
                 follow.tell_from_the_beginning(self.history(found)?);
@@ -103,7 +103,7 @@ impl Follow {
     fn tell_from_the_beginning(&mut self, history: History) {
         let session = Rc::new(history.session);
         self.first
-            .push(Update::Opened(Rc::new(beginning(&session))));
+            .push(Update::Opened(Rc::new(Session::clone(&session).beginning())));
         let mut holes = session.holes.iter().peekable();
         for event in history.events {
             while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
@@ -123,19 +123,14 @@ impl Follow {
             Followed::Event { mark, stored } => {
                 if let Some(open) = self.open.get_mut(&mark) {
                     open.last_at = open.last_at.max(stored.event.at);
-                    updates.push(Update::Event(open.session.clone(), event(stored)));
+                    updates.push(Update::Event(open.session.clone(), stored.into()));
                 }
             }
             Followed::Journal { entry, wall, .. } => match entry {
                 JournalEntry::Opened(opened) => self.opened(opened.id, updates)?,
                 JournalEntry::Closed(closed) => self.closed(&closed, wall, updates)?,
                 JournalEntry::Gap(gap) => {
-                    let hole = |_: &Open| Hole {
-                        events: gap.events,
-                        cause: Some(gap.cause),
-                        from: gap.from,
-                        to: gap.to,
-                    };
+                    let hole = |_: &Open| Hole::from(&gap);
                     self.hole(gap.session.map(SessionId::mark), hole, updates);
                 }
             },
@@ -159,7 +154,7 @@ impl Follow {
         let Some(history) = self.read_again(id)? else {
             return Ok(());
         };
-        let session = Rc::new(beginning(&history.session));
+        let session = Rc::new(history.session.beginning());
         let open = Open::new(session.clone(), None);
         if self.open.insert(id.mark(), open).is_none() {
             updates.push(Update::Opened(session));
@@ -199,21 +194,10 @@ impl Follow {
 
     fn read_again(&self, id: SessionId) -> Result<Option<History>, CliError> {
         let local = Local::open(&self.dir)?;
-        let sessions = local.sessions(Some(Selector::Id(id)))?;
+        let sessions = local.sessions(Some(Selector::Id(id)), &Filter::default())?;
         sessions
             .first()
             .map(|found| local.history(found))
             .transpose()
-    }
-}
-
-/// Returns a session as it was before anything happened in it: that is told one by one.
-fn beginning(session: &Session) -> Session {
-    Session {
-        closed: None,
-        closed_wall: None,
-        stored: 0,
-        holes: Vec::new(),
-        ..session.clone()
     }
 }
