@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod moment;
+mod context;
 mod source;
 mod local;
 mod store;
@@ -10,6 +11,7 @@ mod view;
 mod render;
 mod linux;
 mod error;
+mod centre_error;
 mod exit_code;
 #[cfg(test)]
 mod fixture;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
+        Err(Stop::Interrupted) => Exit::Interrupted,
         Err(Stop::Error(error)) => {
             render::notice::error(&error);
             error.exit

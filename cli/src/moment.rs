@@ -38,7 +38,11 @@ fn parse(text: &str, now: SystemTime) -> Result<SystemTime, String> {
     let age = || {
         let span: Span = text.parse().ok()?;
         let age = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-        let age = if age.is_negative() { age.checked_neg()? } else { age };
+        let age = if age.is_negative() {
+            age.checked_neg()?
+        } else {
+            age
+        };
         let now = Timestamp::try_from(now).ok()?;
         now.checked_sub(age).ok()
     };
@@ -76,14 +80,28 @@ mod tests {
 
     #[test]
     fn a_time_has_a_zone() {
-        assert_eq!(parsed("2026-11-23T23:01:00+01:00").unwrap(), "2026-11-23T22:01:00Z");
-        assert_eq!(parsed("2026-11-23T22:01:02.5Z").unwrap(), "2026-11-23T22:01:02.5Z");
+        assert_eq!(
+            parsed("2026-11-23T23:01:00+01:00").unwrap(),
+            "2026-11-23T22:01:00Z"
+        );
+        assert_eq!(
+            parsed("2026-11-23T22:01:02.5Z").unwrap(),
+            "2026-11-23T22:01:02.5Z"
+        );
         assert!(parsed("2026-11-23T22:01:00").unwrap_err().contains("zone"));
     }
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "yesterday", "7341", "-2h", "1y of snow", "2026-13-01", "999999999999h"] {
+        for text in [
+            "",
+            "yesterday",
+            "7341",
+            "-2h",
+            "1y of snow",
+            "2026-13-01",
+            "999999999999h",
+        ] {
             assert!(parsed(text).is_err(), "{text}");
         }
     }

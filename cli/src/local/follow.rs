@@ -13,7 +13,8 @@ use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
 use super::{Local, filter, session, unreadable};
-use crate::error::CliError;
+use crate::error::{CliError, Stop};
+use crate::source;
 use crate::view::{Filter, History, Hole, Selector, Session, Update};
 
 /// How long a look for news may be late. A person cannot tell, and five listings a second cost
@@ -35,7 +36,7 @@ pub(crate) struct Follow {
 impl Local {
     /// Follows the sessions of `selector` from their beginning; without one all sessions, of those
     /// that are open what they do from now on.
-    pub(crate) fn follow(&self, selector: Option<Selector>) -> Result<Follow, CliError> {
+    pub(super) fn following(&self, selector: Option<Selector>) -> Result<Follow, CliError> {
         let mut follow = Follow {
             follower: Follower::new(&self.reader, filter(selector))
                 .map_err(|error| unreadable(&error))?,
@@ -48,7 +49,7 @@ impl Local {
         for found in self.sessions(selector, &Filter::default())?.iter().rev() {
             let record = &found.0;
             if selector.is_some() {
-                follow.tell_from_the_beginning(self.history(found)?);
+                follow.tell_from_the_beginning(self.read(found)?);
             }
             if record.closed.is_none() {
                 let session = Rc::new(session(record, Vec::new(), record.stored));
@@ -76,10 +77,9 @@ impl Open {
     }
 }
 
-impl Follow {
-    /// Waits for news.
-    pub(crate) fn wait(&mut self) -> Result<Vec<Update>, CliError> {
-        if !self.first.is_empty() || self.is_over() {
+impl source::Follow for Follow {
+    async fn wait(&mut self) -> Result<Vec<Update>, Stop> {
+        if !self.first.is_empty() || source::Follow::is_over(self) {
             return Ok(std::mem::take(&mut self.first));
         }
         loop {
@@ -95,15 +95,17 @@ impl Follow {
         }
     }
 
-    /// Says whether every followed session is closed.
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.ends && self.open.is_empty() && self.first.is_empty()
     }
+}
 
+impl Follow {
     fn tell_from_the_beginning(&mut self, history: History) {
         let session = Rc::new(history.session);
-        self.first
-            .push(Update::Opened(Rc::new(Session::clone(&session).beginning())));
+        self.first.push(Update::Opened(Rc::new(
+            Session::clone(&session).beginning(),
+        )));
         let mut holes = session.holes.iter().peekable();
         for event in history.events {
             while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
@@ -195,9 +197,6 @@ impl Follow {
     fn read_again(&self, id: SessionId) -> Result<Option<History>, CliError> {
         let local = Local::open(&self.dir)?;
         let sessions = local.sessions(Some(Selector::Id(id)), &Filter::default())?;
-        sessions
-            .first()
-            .map(|found| local.history(found))
-            .transpose()
+        sessions.first().map(|found| local.read(found)).transpose()
     }
 }

@@ -3,14 +3,12 @@
 //! The only module that knows the spool: what leaves it are the types of `view`.
 
 mod follow;
-
-pub(crate) use follow::Follow;
+mod source;
 
 use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use vctl_common::session::SessionOpened;
 use vctl_common::spool::{
     self, Completeness, SessionRecord, SpoolReadError, SpoolReader, Timeline,
 };
@@ -35,7 +33,7 @@ impl Local {
     }
 
     /// Returns the sessions of `selector`, without one all, that match; newest first.
-    pub(crate) fn sessions(
+    fn sessions(
         &self,
         selector: Option<Selector>,
         wanted: &Filter,
@@ -49,7 +47,7 @@ impl Local {
     }
 
     /// Searches the newest sessions first; `limit` 0 is none.
-    pub(crate) fn grep(
+    fn search(
         &self,
         selector: Option<Selector>,
         wanted: &Filter,
@@ -58,7 +56,10 @@ impl Local {
     ) -> Result<Vec<Match>, CliError> {
         let mut matches = Vec::new();
         for found in self.sessions(selector, wanted)? {
-            let History { session, mut events } = self.history(&found)?;
+            let History {
+                session,
+                mut events,
+            } = self.read(&found)?;
             events.retain(|event| pattern.is_in(&event.event));
             if events.is_empty() {
                 continue;
@@ -78,16 +79,10 @@ impl Local {
     }
 
     /// Reads everything that happened in a session.
-    pub(crate) fn history(&self, found: &Found) -> Result<History, CliError> {
+    fn read(&self, found: &Found) -> Result<History, CliError> {
         let timeline = self.reader.timeline(&found.0);
         let timeline = timeline.map_err(|error| unreadable(&error))?;
         Ok(history(&found.0, timeline))
-    }
-}
-
-impl Found {
-    pub(crate) fn opened(&self) -> &SessionOpened {
-        &self.0.opened
     }
 }
 

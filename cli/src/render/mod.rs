@@ -5,6 +5,7 @@
 //! [`sanitize`].
 
 pub(crate) mod detail;
+pub(crate) mod found;
 pub(crate) mod header;
 #[cfg(test)]
 mod hostile;
@@ -12,6 +13,7 @@ pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod notice;
+pub(crate) mod provenance;
 pub(crate) mod sanitize;
 pub(crate) mod table;
 pub(crate) mod time;

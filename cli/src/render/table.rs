@@ -51,7 +51,7 @@ fn row(listed: &Listed) -> [String; 9] {
     [
         time::seconds(session.opened_at()),
         lasted,
-        header::who(&opened.auth),
+        header::who(session),
         login,
         source
             .or_else(|| header::source(session))

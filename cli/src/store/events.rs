@@ -3,14 +3,14 @@
 use std::time::SystemTime;
 
 use postgres_types::ToSql;
-use tokio_postgres::Transaction;
+use vctl_common::pg::tokio_postgres::Transaction;
 use vctl_common::spool::{self, Timeline};
 use vctl_common::time::WallOffset;
 
 use super::row::{Found, boot_time, holes};
 use super::sessions::{Wanted, look_up};
 use super::{Store, failed, snapshot};
-use crate::error::CliError;
+use crate::error::Stop;
 use crate::view::{Event, Filter, History, Selector};
 
 /// Rows that are on their way at a time: what has arrived is decoded before more is asked for.
@@ -18,31 +18,25 @@ const CHUNK: i32 = 4096;
 
 impl Store {
     /// Reads everything that happened in a session.
-    pub(crate) fn history(&mut self, found: &Found) -> Result<History, CliError> {
-        let Self {
-            runtime,
-            client,
-            notes,
-        } = self;
-        runtime.block_on(async {
-            let transaction = snapshot(client).await?;
-            // What has arrived since it was found belongs to its counters and to its events alike.
-            let filter = Filter::default();
-            let wanted = Wanted::of(Some(Selector::Id(found.id())), &filter);
-            let again = look_up(&transaction, &wanted).await?.pop();
-            let again = again.and_then(Result::ok);
-            let found = again.as_ref().unwrap_or(found);
-            let (history, gone) = whole(&transaction, found).await?;
-            transaction.commit().await.map_err(failed)?;
-            if gone > 0 {
-                notes.push(format!(
-                    "{gone} of the {} events of session {} are no longer kept",
-                    history.session.stored,
-                    found.id()
-                ));
-            }
-            Ok(history)
-        })
+    pub(super) async fn read(&mut self, found: &Found) -> Result<History, Stop> {
+        let mut client = self.client().await?;
+        let transaction = snapshot(&mut client).await?;
+        // What has arrived since it was found belongs to its counters and to its events alike.
+        let filter = Filter::default();
+        let wanted = Wanted::of(Some(Selector::Id(found.id())), &filter);
+        let again = look_up(&transaction, &wanted).await?.pop();
+        let again = again.and_then(Result::ok);
+        let found = again.as_ref().unwrap_or(found);
+        let (history, gone) = whole(&transaction, found).await?;
+        transaction.commit().await.map_err(failed)?;
+        if gone > 0 {
+            self.notes.push(format!(
+                "{gone} of the {} events of session {} are no longer kept",
+                history.session.stored,
+                found.id()
+            ));
+        }
+        Ok(history)
     }
 }
 
@@ -50,7 +44,7 @@ impl Store {
 pub(super) async fn whole(
     transaction: &Transaction<'_>,
     found: &Found,
-) -> Result<(History, u64), CliError> {
+) -> Result<(History, u64), Stop> {
     Ok(history(found, after(transaction, found, 0).await?))
 }
 
@@ -78,7 +72,7 @@ pub(super) async fn after(
     transaction: &Transaction<'_>,
     found: &Found,
     seq: u64,
-) -> Result<Timeline, CliError> {
+) -> Result<Timeline, Stop> {
     let mut timeline = Timeline::default();
     let (id, wall) = (found.id(), found.record.wall);
     let Some(days) = &found.days else {

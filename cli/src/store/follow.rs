@@ -4,14 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio_postgres::Transaction;
 use uuid::Uuid;
+use vctl_common::pg::tokio_postgres::{Row, Transaction};
 use vctl_common::session::Gap;
 
 use super::row::Found;
 use super::sessions::{Wanted, look_up};
 use super::{Store, events, failed, snapshot};
-use crate::error::CliError;
+use crate::error::Stop;
+use crate::source;
 use crate::view::{Event, Filter, Hole, Session, Update};
 
 /// Hosts send a busy session's events about this often.
@@ -37,6 +38,27 @@ struct Known {
     told: Told,
 }
 
+/// Numbers of the events that were told.
+#[derive(Default)]
+struct Told {
+    /// All up to this one were told, or will not be waited for.
+    up_to: u64,
+    beyond: BTreeSet<u64>,
+}
+
+impl Told {
+    /// Says whether the event is new.
+    fn take(&mut self, seq: u64) -> bool {
+        if seq <= self.up_to || !self.beyond.insert(seq) {
+            return false;
+        }
+        while self.beyond.len() > LATEST || self.beyond.first() == Some(&(self.up_to + 1)) {
+            self.up_to = self.beyond.pop_first().unwrap_or(self.up_to);
+        }
+        true
+    }
+}
+
 /// How far a session has got.
 struct State {
     id: Uuid,
@@ -48,7 +70,7 @@ struct State {
 impl Store {
     /// Follows `sessions` from their beginning; without them all sessions, of those that are open
     /// what they do from now on.
-    pub(crate) fn follow(self, sessions: Option<&[Found]>) -> Follow {
+    pub(super) fn following(self, sessions: Option<&[Found]>) -> Follow {
         let ids = sessions.map(|all| all.iter().map(|found| found.id().as_uuid()).collect());
         Follow {
             store: self,
@@ -59,80 +81,78 @@ impl Store {
     }
 }
 
-impl Follow {
-    /// Waits for news.
-    pub(crate) fn wait(&mut self) -> Result<Vec<Update>, CliError> {
+impl source::Follow for Follow {
+    async fn wait(&mut self) -> Result<Vec<Update>, Stop> {
         loop {
-            let updates = self.look()?;
-            if !updates.is_empty() || self.is_over() {
+            let updates = self.look().await?;
+            if !updates.is_empty() || source::Follow::is_over(self) {
                 return Ok(updates);
             }
-            std::thread::sleep(POLL);
+            tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Says whether every followed session is closed.
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.ids.as_ref().is_some_and(Vec::is_empty)
     }
+}
 
-    fn look(&mut self) -> Result<Vec<Update>, CliError> {
+impl Follow {
+    async fn look(&mut self) -> Result<Vec<Update>, Stop> {
         let Self {
             store,
             ids,
             known,
             is_first,
         } = self;
-        let Store {
-            runtime, client, ..
-        } = store;
-        runtime.block_on(async {
-            let transaction = snapshot(client).await?;
-            let mut states = states(&transaction, ids.as_deref(), known).await?;
-            states.retain(|state| {
-                state.closed
-                    || known.get(&state.id).is_none_or(|known| {
-                        (known.stored, known.gaps) != (state.stored, state.gaps)
-                    })
-            });
-            let mut updates = Vec::new();
-            for (state, found) in with_rows(&transaction, states).await? {
-                let news = if let Some(known) = known.get_mut(&state.id) {
-                    let news = events::after(&transaction, &found, known.told.up_to).await?;
-                    let holes = known.new_holes(&found);
-                    (news.events.into_iter().map(Event::from).collect(), holes)
+        // One for each look: a connection that is kept for hours outlives its credential.
+        let mut client = store.client().await?;
+        let transaction = snapshot(&mut client).await?;
+        let mut states = states(&transaction, ids.as_deref(), known).await?;
+        states.retain(|state| {
+            state.closed
+                || known
+                    .get(&state.id)
+                    .is_none_or(|known| (known.stored, known.gaps) != (state.stored, state.gaps))
+        });
+        let mut updates = Vec::new();
+        for (state, found) in with_rows(&transaction, states).await? {
+            let news = if let Some(known) = known.get_mut(&state.id) {
+                let news = events::after(&transaction, &found, known.told.up_to).await?;
+                let holes = known.new_holes(&found);
+                (news.events.into_iter().map(Event::from).collect(), holes)
+            } else {
+                let session = Rc::new(found.session().beginning());
+                updates.push(Update::Opened(session.clone()));
+                known.insert(state.id, Known::new(session, &found));
+                if *is_first && ids.is_none() {
+                    (Vec::new(), Vec::new())
                 } else {
-                    let session = Rc::new(found.session().beginning());
-                    updates.push(Update::Opened(session.clone()));
-                    known.insert(state.id, Known::new(session, &found));
-                    if *is_first && ids.is_none() {
-                        (Vec::new(), Vec::new())
-                    } else {
-                        let (history, _) = events::whole(&transaction, &found).await?;
-                        (history.events, history.session.holes)
-                    }
-                };
-                if let Some(known) = known.get_mut(&state.id) {
-                    known.tell(news, &mut updates);
-                    (known.stored, known.gaps) = (state.stored, state.gaps);
-                }
-                if state.closed {
-                    // Only the whole session tells whether it is complete.
                     let (history, _) = events::whole(&transaction, &found).await?;
-                    updates.push(Update::Closed(Rc::new(history.session)));
+                    (history.events, history.session.holes)
                 }
+            };
+            if let Some(known) = known.get_mut(&state.id) {
+                known.tell(news, &mut updates);
+                (known.stored, known.gaps) = (state.stored, state.gaps);
             }
-            transaction.commit().await.map_err(failed)?;
-            for update in &updates {
-                if let Update::Closed(session) = update {
-                    let id = session.opened.id.as_uuid();
-                    known.remove(&id);
-                    ids.iter_mut().for_each(|ids| ids.retain(|other| *other != id));
-                }
+            if state.closed {
+                // Only the whole session tells whether it is complete.
+                let (history, _) = events::whole(&transaction, &found).await?;
+                updates.push(Update::Closed(Rc::new(history.session)));
             }
-            *is_first = false;
-            Ok(updates)
-        })
+        }
+        transaction.commit().await.map_err(failed)?;
+        for update in &updates {
+            if let Update::Closed(session) = update {
+                let id = session.opened.id.as_uuid();
+                known.remove(&id);
+                ids.iter_mut()
+                    .for_each(|ids| ids.retain(|other| *other != id));
+            }
+        }
+        *is_first = false;
+        Ok(updates)
     }
 }
 
@@ -176,23 +196,24 @@ async fn states(
     transaction: &Transaction<'_>,
     ids: Option<&[Uuid]>,
     known: &HashMap<Uuid, Known>,
-) -> Result<Vec<State>, CliError> {
+) -> Result<Vec<State>, Stop> {
     let open: Vec<Uuid> = known.keys().copied().collect();
-    let rows = transaction.query(include_str!("open_sessions.sql"), &[&ids, &open]);
-    let state = |row: &tokio_postgres::Row| State {
+    let query = include_str!("open_sessions.sql");
+    let rows = transaction.query(query, &[&ids, &open]).await;
+    let state = |row: &Row| State {
         id: row.get(0),
         stored: row.get(1),
         closed: row.get(2),
         gaps: row.get(3),
     };
-    Ok(rows.await.map_err(failed)?.iter().map(state).collect())
+    Ok(rows.map_err(failed)?.iter().map(state).collect())
 }
 
 /// Returns the sessions themselves, as long as they can be read.
 async fn with_rows(
     transaction: &Transaction<'_>,
     states: Vec<State>,
-) -> Result<Vec<(State, Found)>, CliError> {
+) -> Result<Vec<(State, Found)>, Stop> {
     if states.is_empty() {
         return Ok(Vec::new());
     }

@@ -3,16 +3,17 @@
 use std::time::SystemTime;
 
 use postgres_types::ToSql;
-use tokio_postgres::{Row, Transaction};
+
 use uuid::Uuid;
 use vctl_common::id::SessionId;
+use vctl_common::pg::tokio_postgres::{Row, Transaction};
 use vctl_common::spool::Timeline;
 use vctl_common::time::{BootNs, WallOffset};
 
 use super::row::Found;
 use super::sessions::{Wanted, look_up};
 use super::{Store, failed, snapshot};
-use crate::error::CliError;
+use crate::error::Stop;
 use crate::render::time;
 use crate::view::grep::{MOST_LINES, Match, Pattern};
 use crate::view::{Event, Filter, Selector};
@@ -24,32 +25,26 @@ const CHUNK: i32 = 256;
 
 impl Store {
     /// Searches the newest sessions first; `limit` 0 is none.
-    pub(crate) fn grep(
+    pub(super) async fn search(
         &mut self,
         selector: Option<Selector>,
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<Match>, CliError> {
-        let Self {
-            runtime,
-            client,
-            notes,
-        } = self;
-        runtime.block_on(async {
-            let transaction = snapshot(client).await?;
-            let hits = search(&transaction, selector, filter, pattern, limit).await?;
-            if let Some(beyond) = hits.beyond {
-                notes.push(format!(
-                    "sessions up to {} were not searched: one search looks at {MOST_EVENTS} events; \
+    ) -> Result<Vec<Match>, Stop> {
+        let mut client = self.client().await?;
+        let transaction = snapshot(&mut client).await?;
+        let hits = search(&transaction, selector, filter, pattern, limit).await?;
+        if let Some(beyond) = hits.beyond {
+            self.notes.push(format!(
+                "sessions up to {} were not searched: one search looks at {MOST_EVENTS} events; \
                      `--until` or `--since` chooses others",
-                    time::seconds(beyond)
-                ));
-            }
-            let matches = matches(&transaction, hits.sessions, notes).await?;
-            transaction.commit().await.map_err(failed)?;
-            Ok(matches)
-        })
+                time::seconds(beyond)
+            ));
+        }
+        let matches = matches(&transaction, hits.sessions, &mut self.notes).await?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(matches)
     }
 }
 
@@ -67,7 +62,7 @@ async fn search(
     filter: &Filter,
     pattern: &Pattern,
     limit: usize,
-) -> Result<Hits, CliError> {
+) -> Result<Hits, Stop> {
     let serial = match selector {
         Some(Selector::Serial(serial)) => Some(serial.to_string()),
         _ => None,
@@ -131,7 +126,7 @@ async fn matches(
     transaction: &Transaction<'_>,
     hits: Vec<(Uuid, Timeline)>,
     notes: &mut Vec<String>,
-) -> Result<Vec<Match>, CliError> {
+) -> Result<Vec<Match>, Stop> {
     let filter = Filter::default();
     let wanted = Wanted {
         ids: Some(hits.iter().map(|(id, _)| *id).collect()),

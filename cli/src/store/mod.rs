@@ -8,53 +8,55 @@ mod follow;
 mod grep;
 mod row;
 mod sessions;
+mod source;
 
-use tokio::runtime::Runtime;
-use tokio_postgres::{Client, IsolationLevel, Transaction};
+use vctl_common::centre::DbRole;
+use vctl_common::pg::tokio_postgres::{self, IsolationLevel, Transaction};
+use vctl_common::pg::{Client, PgError, Pool};
 
-use crate::error::CliError;
-use crate::exit_code::Exit;
+use crate::context::Context;
+use crate::error::Stop;
 
 pub(crate) use follow::Follow;
 pub(crate) use row::Found;
 
-/// The central store, through one connection that may read the audit and nothing else.
+/// The central store, for who may read the audit and nothing else.
 pub(crate) struct Store {
-    runtime: Runtime,
-    client: Client,
+    pool: Pool,
     /// What the reader should know besides.
     notes: Vec<String>,
 }
 
 impl Store {
-    pub(crate) fn new(runtime: Runtime, client: Client) -> Result<Self, CliError> {
-        // Statements are run with values that decide which conditions and partitions are left; a
-        // generic plan would keep all of them. A query that takes longer than this is a mistake.
-        let settings = "set plan_cache_mode = force_custom_plan; set statement_timeout = '120s'";
-        let done = runtime.block_on(client.batch_execute(settings));
-        done.map_err(failed)?;
+    pub(crate) fn new(context: &Context) -> Result<Self, Stop> {
         Ok(Self {
-            runtime,
-            client,
+            pool: context.pool(DbRole::AuditRo)?,
             notes: Vec::new(),
         })
     }
 
-    /// Returns what else is to be said of what was read since the last call.
-    pub(crate) fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+    async fn client(&self) -> Result<Client, Stop> {
+        Ok(self.pool.get().await?)
     }
 }
 
 /// Begins to read the store as it is at one moment.
-async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, CliError> {
+async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Stop> {
+    let client: &mut tokio_postgres::Client = client;
     let transaction = client
         .build_transaction()
         .read_only(true)
-        .isolation_level(IsolationLevel::RepeatableRead);
-    transaction.start().await.map_err(failed)
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .start();
+    let transaction = transaction.await.map_err(failed)?;
+    // The values decide which conditions and partitions are left; a generic plan keeps them all. And
+    // what takes longer than this is a question too large for anybody to wait for.
+    let settings =
+        "set local plan_cache_mode = force_custom_plan; set local statement_timeout = '2min'";
+    transaction.batch_execute(settings).await.map_err(failed)?;
+    Ok(transaction)
 }
 
-fn failed(error: tokio_postgres::Error) -> CliError {
-    CliError::new(Exit::Failure, "cannot read the central store").caused_by(&error)
+fn failed(error: tokio_postgres::Error) -> Stop {
+    PgError::from(error).into()
 }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use postgres_types::Json;
 use serde::Deserialize;
-use tokio_postgres::Row;
 use uuid::Uuid;
 use vctl_common::id::{BootId, SessionId};
 use vctl_common::person::Person;
+use vctl_common::pg::tokio_postgres::Row;
 use vctl_common::session::{Gap, JournalEntry, SessionClosed, SessionOpened};
 use vctl_common::spool::{self, Completeness, Kept, SessionRecord};
 use vctl_common::time::{BootNs, WallOffset};
@@ -170,7 +171,7 @@ fn provenance(opened: &SessionOpened, row: &Row) -> Provenance {
         None => Ca::Unknown,
     });
     let person: Option<String> = row.get(10);
-    let requests: Option<postgres_types::Json<Vec<Asked>>> = row.get(20);
+    let requests: Option<Json<Vec<Asked>>> = row.get(20);
     let mut requests = requests.map(|json| json.0).unwrap_or_default();
     let more_requests = requests.len() > MOST_REQUESTS;
     requests.truncate(MOST_REQUESTS);

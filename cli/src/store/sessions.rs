@@ -1,36 +1,37 @@
 //! Looking sessions up.
 
 use postgres_types::ToSql;
-use tokio_postgres::GenericClient;
 use uuid::Uuid;
 use vctl_common::id::{CertSerial, SessionId};
+use vctl_common::pg::tokio_postgres::Transaction;
 
 use super::row::{self, Found, Unreadable};
-use super::{Store, failed};
-use crate::error::CliError;
+use super::{Store, failed, snapshot};
+use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::view::{Filter, Selector};
 
 impl Store {
     /// Returns the sessions that match, newest first; `limit` 0 is none.
-    pub(crate) fn sessions(
+    pub(super) async fn sessions(
         &mut self,
         selector: Option<Selector>,
         filter: &Filter,
         limit: usize,
-    ) -> Result<Vec<Found>, CliError> {
+    ) -> Result<Vec<Found>, Stop> {
         let wanted = Wanted {
             filter,
             limit: i64::try_from(limit).ok().filter(|limit| *limit > 0),
             with_requests: selector.is_some(),
             ..Wanted::of(selector, filter)
         };
-        let rows = self.runtime.block_on(look_up(&self.client, &wanted))?;
+        let mut client = self.client().await?;
+        let rows = look_up(&snapshot(&mut client).await?, &wanted).await?;
         let mut sessions = Vec::with_capacity(rows.len());
         for row in rows {
             match row {
                 Ok(found) => sessions.push(found),
-                Err(unreadable) if wanted.ids.is_some() => return Err(refused(&unreadable)),
+                Err(unreadable) if wanted.ids.is_some() => return Err(refused(&unreadable).into()),
                 // One host must not be able to hide the sessions of all others.
                 Err(unreadable) => self.notes.push(format!("left out: {unreadable}")),
             }
@@ -39,20 +40,20 @@ impl Store {
     }
 
     /// Says whether events of a session are stored whose opening has not arrived.
-    pub(crate) fn is_nameless(&self, id: SessionId) -> Result<bool, CliError> {
+    pub(super) async fn is_nameless(&self, id: SessionId) -> Result<bool, Stop> {
+        let client = self.client().await?;
         let query = include_str!("nameless.sql");
-        let row = self.client.query_one(query, &[&id.as_uuid()]);
-        let row = self.runtime.block_on(row).map_err(failed)?;
-        Ok(row.get(0))
+        let row = client.query_one(query, &[&id.as_uuid()]).await;
+        Ok(row.map_err(failed)?.get(0))
     }
 }
 
 /// Which sessions to look up.
 pub(super) struct Wanted<'a> {
     pub(super) ids: Option<Vec<Uuid>>,
-    serial: Option<CertSerial>,
-    filter: &'a Filter,
-    limit: Option<i64>,
+    pub(super) serial: Option<CertSerial>,
+    pub(super) filter: &'a Filter,
+    pub(super) limit: Option<i64>,
     pub(super) with_requests: bool,
 }
 
@@ -75,9 +76,9 @@ impl<'a> Wanted<'a> {
 
 /// Runs `sessions.sql`: newest first.
 pub(super) async fn look_up(
-    client: &impl GenericClient,
+    client: &Transaction<'_>,
     wanted: &Wanted<'_>,
-) -> Result<Vec<Result<Found, Unreadable>>, CliError> {
+) -> Result<Vec<Result<Found, Unreadable>>, Stop> {
     let serial = wanted.serial.map(|serial| serial.to_string());
     let Filter {
         host,
@@ -95,7 +96,9 @@ pub(super) async fn look_up(
         &wanted.limit,
         &wanted.with_requests,
     ];
-    let rows = client.query(include_str!("sessions.sql"), &parameters).await;
+    let rows = client
+        .query(include_str!("sessions.sql"), &parameters)
+        .await;
     let rows = rows.map_err(failed)?;
     Ok(rows.iter().map(row::found).collect())
 }

@@ -19,14 +19,17 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.host.is_none() && self.user.is_none() && self.since.is_none() && self.until.is_none()
+    }
+
     /// Says whether a session recorded on this host is meant. Here nobody knows whose CA signed: the
     /// name is what the certificate says.
     pub(crate) fn takes_local(&self, opened: &SessionOpened, opened_at: SystemTime) -> bool {
         let certificate = opened.auth.certificate.as_ref();
         let is_user = |user: &String| {
-            certificate.is_some_and(|certificate| {
-                Person::new(certificate.key_id.as_str()).is_called(user)
-            })
+            certificate
+                .is_some_and(|certificate| Person::new(certificate.key_id.as_str()).is_called(user))
         };
         self.user.as_ref().is_none_or(is_user)
             && self.since.is_none_or(|since| opened_at >= since)

@@ -98,6 +98,9 @@ mod tests {
     fn bytes_are_compared_as_they_are() {
         assert!(is_found(".*", &["grep", ".*"]) && !is_found("g.ep", &["grep"]));
         assert!(!is_found("Grep", &["grep"]));
-        assert!(is_found("/usr/bin/gr", &["grep"]), "the path counts as well");
+        assert!(
+            is_found("/usr/bin/gr", &["grep"]),
+            "the path counts as well"
+        );
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! The spool is one source and Postgres the other; the renderers know neither.
 
-pub(crate) mod access;
 mod filter;
 pub(crate) mod grep;
 pub(crate) mod provenance;
@@ -16,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use vctl_common::event::{EventKind, KernelEvent};
 use vctl_common::id::{BootId, CertSerial};
+use vctl_common::person::Person;
 use vctl_common::session::{Gap, GapCause, SessionClosed, SessionOpened, Stamp};
 use vctl_common::spool::{self, StoredEvent};
 use vctl_common::time::{BootNs, WallOffset};
@@ -140,6 +140,11 @@ impl Session {
 
     pub(crate) fn serial(&self) -> Option<CertSerial> {
         self.opened.auth.certificate.as_ref()?.serial
+    }
+
+    /// Returns whose certificate it was, as far as our own CA vouches for that.
+    pub(crate) fn person(&self) -> Option<&Person> {
+        self.provenance.as_ref()?.person.as_ref()
     }
 
     pub(crate) fn opened_at(&self) -> SystemTime {
