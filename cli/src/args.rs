@@ -29,7 +29,11 @@ Exit status:
    1  failure
    2  wrong usage
   66  what was asked for does not exist
-  77  permission denied",
+  69  Vault or Postgres cannot be reached, or is not believed
+  75  try again in a moment
+  77  permission denied
+  78  a setting is missing or wrong, or versions do not fit
+ 130  ended by Ctrl-C",
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true

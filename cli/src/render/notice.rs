@@ -22,6 +22,7 @@ pub(crate) fn error(error: &CliError) {
         let _ = writeln!(stderr, "  caused by: {}", sanitize::text(cause));
     }
     if let Some(hint) = &error.hint {
+        let hint = sanitize::text(hint);
         let _ = writeln!(stderr, "{BOLD}hint:{BOLD:#} {hint}");
     }
 }
