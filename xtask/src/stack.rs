@@ -33,7 +33,16 @@ pub(crate) fn run(task: &Task) -> Result<()> {
         Task::Down => "down",
         Task::Env => "env",
     };
-    let built = build(&["build", "-p", "vctl", "-p", "vctl-tests", "--bins"])?;
+    let built = build(&[
+        "build",
+        "-p",
+        "vctl-agent",
+        "-p",
+        "vctl",
+        "-p",
+        "vctl-tests",
+        "--bins",
+    ])?;
     let stack = built
         .iter()
         .find(|built| built.name == "stack")

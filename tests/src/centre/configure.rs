@@ -6,30 +6,34 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::postgres::{DB_ADMIN, DB_NAME};
+use super::postgres::{DB_ADMIN, DB_DIALLED, DB_NAME};
 use super::{Centre, DATABASE};
 
 impl Centre {
-    /// Runs `deploy/vault/setup.sh`, then `vctl migrate`, as an administrator would.
-    ///
-    /// Both are still to be written; until then the servers stay bare.
+    /// Runs `deploy/vault/setup.sh`, then the migrations, as an administrator would.
     pub fn configure(&self) -> Result<()> {
-        let setup = repository().join("deploy/vault/setup.sh");
-        if !setup.exists() {
-            return Ok(());
-        }
-        let mut command = Command::new(&setup);
+        succeeds(&mut self.setup())?;
+        self.migrate()
+    }
+
+    /// Returns `deploy/vault/setup.sh` with all it needs to know of this centre.
+    pub fn setup(&self) -> Command {
+        let mut command = Command::new(repository().join("deploy/vault/setup.sh"));
         command
-            .envs(self.environment())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", &self.root)
+            .env("VAULT_CLI", &self.bao.binary.path)
+            .env("VAULT_ADDR", self.bao.address())
+            .env("VAULT_CACERT", self.pki.ca())
             .env("VAULT_TOKEN", self.bao.root_token().expose())
             .env("PG_ADMIN_USER", DB_ADMIN)
-            .env("PG_ADMIN_PASS", self.postgres.password().expose());
-        // The script takes the `bao` or `vault` it finds, which is to be the server's own.
-        let beside = self.bao.binary.path.parent().map(Path::to_owned);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = beside.into_iter().chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(path)?);
-        succeeds(&mut command)
+            .env("PG_ADMIN_PASS", self.postgres.password().expose())
+            .env("PG_HOST", DB_DIALLED)
+            .env("PG_PORT", self.postgres.port.to_string())
+            .env("PG_DB", DATABASE)
+            .env("PG_SSLROOTCERT", self.pki.ca());
+        command
     }
 
     /// The addresses and names of this centre, as `vctl` and `setup.sh` take them; no secrets.
@@ -63,7 +67,7 @@ impl Centre {
     }
 }
 
-fn repository() -> PathBuf {
+pub(super) fn repository() -> PathBuf {
     let crate_directory = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_directory
         .parent()

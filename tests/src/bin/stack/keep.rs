@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::stat::{Mode, umask};
 use vctl_tests::centre::{Centre, DATABASE, DB_ADMIN, DB_NAME, Options, new_id};
 use vctl_tests::lab::{Journal, Undo};
 
@@ -51,6 +52,8 @@ pub(crate) fn start(directory: &Directory) -> Result<State> {
 pub(crate) fn run(directory: &Directory) -> Result<()> {
     // Out of the terminal's reach: closing it does not end the stack.
     nix::unistd::setsid().context("only `stack up` starts this")?;
+    // Postgres and people's `vctl` have to get at what is theirs, whatever root's own habit is.
+    umask(Mode::from_bits_truncate(0o022));
     let _lock = directory.take()?;
     let id = new_id();
     let journal = Journal::open(&id)?;

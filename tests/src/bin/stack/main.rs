@@ -83,6 +83,10 @@ fn up(directory: &Directory) -> Result<()> {
 fn down(directory: &Directory) -> Result<()> {
     lab::repair()?;
     let Some(state) = directory.running()? else {
+        ensure!(
+            !directory.is_held()?,
+            "the stack is being started: try again when it is up"
+        );
         return say("the stack is not up");
     };
     // Still its own: it holds the lock of the state.
