@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::audit::AuditArgs;
 use crate::commands::session::SessionArgs;
 
 /// Examples first: they answer most questions.
@@ -19,10 +20,11 @@ pub(crate) const TEMPLATE: &str = "\
     help_template = TEMPLATE,
     before_help = "\
 Examples:
-  vctl session --local                  Sessions recorded on this host, newest first
-  vctl session --local 7341             What the holder of certificate 7341 did
-  vctl session --local 7341 --tree      The same, as processes and their children
-  vctl session --local --follow         What everybody does, as it happens",
+  vctl audit --since 1d                 Who asked to be let in where, newest first
+  vctl session                          Sessions of all hosts, newest first
+  vctl session 7341                     What the holder of certificate 7341 did
+  vctl session 7341 --tree              The same, as processes and their children
+  vctl session --local --follow         On a host, without any server: what everybody does",
     after_help = "\
 Exit status:
    0  success, also when the reader of a pipe goes away
@@ -45,5 +47,6 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Session(SessionArgs),
+    Audit(Box<AuditArgs>),
+    Session(Box<SessionArgs>),
 }

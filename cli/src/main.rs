@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Audit(args) => commands::audit::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };
     match done {

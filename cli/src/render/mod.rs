@@ -4,6 +4,8 @@
 //! colours where they are not wanted and knows the width. Every recorded text goes through
 //! [`sanitize`].
 
+pub(crate) mod access;
+pub(crate) mod columns;
 pub(crate) mod detail;
 pub(crate) mod found;
 pub(crate) mod header;

@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(
             shown(vec![request("oidc-albert")], ours()),
             "signed by our own CA, Vault mount ssh\n\
-             asked 2026-11-23T22:00:50.000Z from 192.0.2.7 port 51514 by al@laptop, for web-1\n"
+             asked 2026-11-23T21:00:50.000Z from 192.0.2.7 port 51514 by al@laptop, for web-1\n"
         );
     }
 

@@ -3,6 +3,7 @@
 //! The only module that knows its tables: what leaves it are the types of `view`. Each query is a
 //! `.sql` file beside the one function that runs it.
 
+mod accesses;
 mod events;
 mod follow;
 mod grep;
@@ -33,6 +34,11 @@ impl Store {
             pool: context.pool(DbRole::AuditRo)?,
             notes: Vec::new(),
         })
+    }
+
+    /// Returns what else is to be said of what was read since the last call.
+    pub(crate) fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     async fn client(&self) -> Result<Client, Stop> {

@@ -12,6 +12,7 @@ use vctl_common::session::{Gap, JournalEntry, SessionClosed, SessionOpened};
 use vctl_common::spool::{self, Completeness, Kept, SessionRecord};
 use vctl_common::time::{BootNs, WallOffset};
 
+use crate::render::table::Listed;
 use crate::view::provenance::{Ca, Provenance, Request};
 use crate::view::{Hole, Session};
 
@@ -23,7 +24,7 @@ const MOST_REQUESTS: usize = 10;
 pub(crate) struct Found {
     pub(super) record: SessionRecord,
     /// Programs started in it.
-    pub(super) execs: u64,
+    execs: u64,
     pub(super) days: Option<Days>,
     provenance: Provenance,
 }
@@ -57,6 +58,13 @@ impl Found {
     /// Returns the session as its counters have it.
     pub(crate) fn session(&self) -> Session {
         self.with(holes(spool::counted(&self.record)), self.record.stored)
+    }
+
+    pub(super) fn listed(&self) -> Listed {
+        Listed {
+            session: self.session(),
+            commands: self.execs,
+        }
     }
 
     pub(super) fn with(&self, holes: Vec<Hole>, stored: u64) -> Session {

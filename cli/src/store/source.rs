@@ -20,10 +20,7 @@ impl Source for Store {
 
     async fn list(&mut self, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Stop> {
         let found = self.sessions(None, filter, limit).await?;
-        let listed = found.iter().map(|found| Listed {
-            session: found.session(),
-            commands: found.execs,
-        });
+        let listed = found.iter().map(Found::listed);
         Ok(listed.collect())
     }
 
@@ -50,7 +47,7 @@ impl Source for Store {
     }
 
     fn take_notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+        Store::take_notes(self)
     }
 
     async fn not_found(&mut self, selector: Selector) -> Stop {

@@ -51,7 +51,7 @@ impl Pattern {
 }
 
 /// With more blanks than this they are all the same: all blanks, or all borders.
-const MOST_BLANKS: usize = 3;
+const MOST_BLANKS: usize = 5;
 
 fn forms(text: &[u8]) -> Vec<Vec<u8>> {
     let blanks: Vec<usize> = (0..text.len()).filter(|&at| text[at] == b' ').collect();

@@ -2,6 +2,7 @@
 //!
 //! The spool is one source and Postgres the other; the renderers know neither.
 
+pub(crate) mod access;
 mod filter;
 pub(crate) mod grep;
 pub(crate) mod provenance;

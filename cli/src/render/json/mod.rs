@@ -3,6 +3,7 @@
 //! Numbers of 64 bits that are ids or clock readings are strings: a JSON reader that keeps numbers
 //! as doubles would round them. Bytes that are no UTF-8 become `{"hex": "..."}`.
 
+mod access;
 mod escape;
 mod event;
 mod provenance;
@@ -15,6 +16,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use vctl_common::id::SessionId;
 
+pub(crate) use self::access::{write_access_lines, write_accesses};
 use self::event::EventJson;
 use self::session::{GapJson, SessionJson, gap_json, session_json};
 use crate::view::grep::Match;
