@@ -19,6 +19,8 @@ pub mod session;
 #[cfg(feature = "std")]
 pub mod spool;
 #[cfg(feature = "std")]
+pub mod status;
+#[cfg(feature = "std")]
 pub mod time;
 
 // What agent and vctl share to reach the centre, in this order.

@@ -1,6 +1,6 @@
 //! What the loop works on, and how the spool is written from it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::time::Instant;
 
@@ -23,8 +23,10 @@ use crate::session::login::LoginReader;
 use crate::session::pending::PendingDir;
 use crate::session::registry::Registry;
 use crate::spool::{BatchBuilder, SpoolConfig, SpoolError, SpoolWriter};
+use crate::store::Shipper;
 
 use super::ending::Ending;
+use super::numbers::Numbers;
 
 /// Entries that may wait for a spool that cannot be written: some for each session there can be.
 const OUTBOX: usize = 4 * 8192;
@@ -43,6 +45,8 @@ pub(super) struct Collector {
     /// Journal entries that come after the events now in the ring.
     pub(super) outbox: VecDeque<JournalEntry>,
     pub(super) registry: Registry,
+    /// Open sessions that the kernel does not record yet; see `held`.
+    pub(super) held: HashSet<Mark>,
     /// Numbers arrived, by session.
     pub(super) sequences: HashMap<Mark, Sequence>,
     pub(super) endings: Vec<Ending>,
@@ -65,6 +69,12 @@ pub(super) struct Collector {
     pub(super) logins: LoginReader,
     /// Why the spool cannot be written, while it cannot.
     pub(super) unhealthy: Option<String>,
+    pub(super) numbers: Numbers,
+    /// `None` while everything stays on this host.
+    pub(super) shipper: Option<Shipper>,
+    /// When shipped sessions were last looked at, to be dropped when they are old.
+    pub(super) expired_at: Option<Instant>,
+    pub(super) boot_id: BootId,
 }
 
 impl Collector {
@@ -126,6 +136,7 @@ impl Collector {
         });
         let mut collector = Self {
             pending: PendingDir::new(&config.pending_dir),
+            numbers: Numbers::resume(&config.run_dir, boot_id),
             config,
             ring_id,
             position,
@@ -134,6 +145,7 @@ impl Collector {
             unwritten: None,
             outbox: VecDeque::new(),
             registry: Registry::default(),
+            held: HashSet::new(),
             sequences: HashMap::new(),
             endings: Vec::new(),
             redactor,
@@ -147,6 +159,9 @@ impl Collector {
             settle: 0,
             logins: LoginReader::host(),
             unhealthy: None,
+            shipper: None,
+            expired_at: None,
+            boot_id,
             probe,
         };
         collector.recover(recovered);
@@ -184,6 +199,7 @@ impl Collector {
     }
 
     pub(super) fn gap(&mut self, gap: Gap) {
+        self.numbers.counted.lose(gap.cause, gap.events);
         warn!(
             cause = ?gap.cause,
             events = gap.events,
@@ -203,6 +219,7 @@ impl Collector {
             }
         }
         let nothing = self.batch.is_empty();
+        self.note_shipped();
         let ring = RingPosition {
             ring_id: self.ring_id,
             end: to,

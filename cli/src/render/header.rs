@@ -228,5 +228,6 @@ fn cause(cause: GapCause) -> &'static str {
         GapCause::Undecodable => "records could not be decoded",
         GapCause::SpoolCap => "dropped: the spool reached its cap",
         GapCause::SpoolDamaged => "the spool is damaged",
+        GapCause::Shipped => "shipped: the central store has them, this host no longer",
     }
 }

@@ -105,7 +105,7 @@ impl Timeline {
 }
 
 /// Cuts a payload of events into its records; what cannot be one ends it as `Err`.
-pub(super) fn records(payload: &[u8]) -> impl Iterator<Item = Result<&[u8], event::DecodeError>> {
+pub fn records(payload: &[u8]) -> impl Iterator<Item = Result<&[u8], event::DecodeError>> {
     let mut rest = payload;
     std::iter::from_fn(move || {
         if rest.is_empty() {

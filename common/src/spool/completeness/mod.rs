@@ -286,7 +286,8 @@ fn takes_numbers(cause: GapCause) -> bool {
         GapCause::RingFull
         | GapCause::Undecodable
         | GapCause::SpoolCap
-        | GapCause::SpoolDamaged => true,
+        | GapCause::SpoolDamaged
+        | GapCause::Shipped => true,
         GapCause::ProbeSkipped
         | GapCause::MarksFull
         | GapCause::StampedLate
