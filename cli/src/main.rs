@@ -2,9 +2,12 @@
 
 mod args;
 mod commands;
+mod moment;
 mod context;
+mod source;
 mod migrations;
 mod local;
+mod store;
 mod view;
 mod render;
 mod linux;
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Audit(args) => commands::audit::run(&args),
         Command::Migrate(args) => commands::migrate::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };
