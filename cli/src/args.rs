@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::commands::host::HostArgs;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::session::SessionArgs;
 
@@ -20,6 +21,7 @@ pub(crate) const TEMPLATE: &str = "\
     help_template = TEMPLATE,
     before_help = "\
 Examples:
+  vctl host enroll web-1                Give a host an identity of its own
   vctl migrate --status                 How the schema of the central store stands
   vctl session --local                  Sessions recorded on this host, newest first
   vctl session --local 7341             What the holder of certificate 7341 did
@@ -47,6 +49,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Host(HostArgs),
     Migrate(MigrateArgs),
     Session(SessionArgs),
 }

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod context;
+mod host_identity;
 mod migrations;
 mod local;
 mod view;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Host(args) => commands::host::run(&args),
         Command::Migrate(args) => commands::migrate::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };

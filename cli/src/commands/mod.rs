@@ -1,4 +1,5 @@
 //! One command, one file: its arguments on top, one `run` below.
 
+pub(crate) mod host;
 pub(crate) mod migrate;
 pub(crate) mod session;
