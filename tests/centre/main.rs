@@ -9,6 +9,8 @@ mod hosts;
 mod leases;
 mod names;
 mod policies;
+mod pool;
+mod reach;
 mod rights;
 mod setup;
 mod stack;
