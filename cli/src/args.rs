@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::audit::AuditArgs;
+use crate::commands::host::HostArgs;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::session::SessionArgs;
 
@@ -26,6 +27,7 @@ Examples:
   vctl session 7341                     What the holder of certificate 7341 did
   vctl session 7341 --tree              The same, as processes and their children
   vctl session --local --follow         On a host, without any server: what everybody does
+  vctl host enroll web-1                Give a host an identity of its own
   vctl migrate --status                 How the schema of the central store stands",
     after_help = "\
 Exit status:
@@ -50,6 +52,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Audit(Box<AuditArgs>),
+    Host(HostArgs),
     Migrate(MigrateArgs),
     Session(Box<SessionArgs>),
 }

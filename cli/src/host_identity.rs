@@ -26,17 +26,12 @@ pub(crate) struct Credentials {
 }
 
 impl<'a> HostIdentity<'a> {
-    /// # Errors
-    /// Gives the name back when it begins with `vctl-`: an AppRole of people or jobs may have it.
-    pub(crate) fn new(
-        vault: &'a Vault,
-        approle_mount: &str,
-        host: &'a HostName,
-    ) -> Result<Self, HostName> {
+    /// Returns nothing for a name that begins with `vctl-`: an AppRole of people or jobs may have it.
+    pub(crate) fn new(vault: &'a Vault, approle_mount: &str, host: &'a HostName) -> Option<Self> {
         if host.as_str().starts_with("vctl-") {
-            return Err(host.clone());
+            return None;
         }
-        Ok(Self {
+        Some(Self {
             vault,
             approle: format!("auth/{approle_mount}/role/{host}"),
             host,
@@ -69,10 +64,16 @@ impl<'a> HostIdentity<'a> {
     }
 
     pub(crate) async fn credentials(&self, wrap_ttl: Duration) -> Result<Credentials, VaultError> {
-        let answer = self.vault.read(&format!("{}/role-id", self.approle)).await?;
+        let answer = self
+            .vault
+            .read(&format!("{}/role-id", self.approle))
+            .await?;
         let role_id = answer["role_id"].as_str().unwrap_or_default().to_owned();
         let path = format!("{}/secret-id", self.approle);
-        let wrapped = self.vault.write_wrapped(&path, &json!({}), wrap_ttl).await?;
+        let wrapped = self
+            .vault
+            .write_wrapped(&path, &json!({}), wrap_ttl)
+            .await?;
         Ok(Credentials { role_id, wrapped })
     }
 
@@ -87,7 +88,10 @@ impl<'a> HostIdentity<'a> {
         let mount = &self.vault.settings().database_mount;
         for (role, _) in self.database_roles() {
             // The slash keeps it to this host: `web-1` is the beginning of `web-10`.
-            let path = format!("sys/leases/revoke-prefix/{mount}/creds/{}/", role.vault_role());
+            let path = format!(
+                "sys/leases/revoke-prefix/{mount}/creds/{}/",
+                role.vault_role()
+            );
             self.vault.write(&path, &json!({"sync": true})).await?;
         }
         Ok(())
@@ -108,7 +112,9 @@ impl<'a> HostIdentity<'a> {
 
 /// A name of a host has neither quotes nor backslashes, so it can stand in a literal.
 fn database_role(host: &HostName, group: &str) -> Value {
-    let create = CREATE.replace("GROUP", group).replace("HOST", host.as_str());
+    let create = CREATE
+        .replace("GROUP", group)
+        .replace("HOST", host.as_str());
     json!({
         "db_name": "vctl",
         "default_ttl": "1h",
@@ -128,15 +134,23 @@ mod tests {
         let role = database_role(&host, "vctl_status");
         let create = role["creation_statements"][0].as_str().unwrap();
         assert!(create.contains("in role vctl_status;"), "{create}");
-        assert!(create.contains("values ('{{name}}', 'web-1.example_a');"), "{create}");
-        assert!(!create.contains("GROUP") && !create.contains("HOST"), "{create}");
+        assert!(
+            create.contains("values ('{{name}}', 'web-1.example_a');"),
+            "{create}"
+        );
+        assert!(
+            !create.contains("GROUP") && !create.contains("HOST"),
+            "{create}"
+        );
         // Vault cuts the text at semicolons, also at those in a comment.
         assert_eq!(create.matches(';').count(), 2, "{create}");
     }
 
     #[test]
     fn nothing_that_could_leave_the_literal_is_a_host() {
-        for text in ["web'1", "web\"1", "web\\1", "web;1", "web 1", "web$$1", "{{name}}", "web\n1", "wéb"] {
+        for text in [
+            "web'1", "web\"1", "web\\1", "web;1", "web 1", "web$$1", "{{name}}", "web\n1", "wéb",
+        ] {
             assert!(text.parse::<HostName>().is_err(), "{text}");
         }
     }
@@ -149,9 +163,12 @@ mod tests {
         let vault = Vault::connect(&settings, auth).unwrap();
         for name in ["vctl-user", "vctl-enroll", "vctl-x"] {
             let host: HostName = name.parse().unwrap();
-            assert!(HostIdentity::new(&vault, "approle", &host).is_err(), "{name}");
+            assert!(
+                HostIdentity::new(&vault, "approle", &host).is_none(),
+                "{name}"
+            );
         }
         let host: HostName = "vctl".parse().unwrap();
-        assert!(HostIdentity::new(&vault, "approle", &host).is_ok());
+        assert!(HostIdentity::new(&vault, "approle", &host).is_some());
     }
 }

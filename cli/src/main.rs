@@ -5,6 +5,7 @@ mod commands;
 mod moment;
 mod context;
 mod source;
+mod host_identity;
 mod migrations;
 mod local;
 mod store;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Audit(args) => commands::audit::run(&args),
+        Command::Host(args) => commands::host::run(&args),
         Command::Migrate(args) => commands::migrate::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };

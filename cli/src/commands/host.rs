@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use vctl_common::centre::DbRole;
 use vctl_common::host::HostName;
+use vctl_common::pg::PgError;
 
 use crate::args::TEMPLATE;
 use crate::context::{self, Context};
@@ -100,16 +101,16 @@ struct RevokeArgs {
 
 pub(crate) fn run(args: &HostArgs) -> Result<(), Stop> {
     let mut screen = Screen::for_people();
+    let host = match &args.command {
+        HostCommand::Enroll(args) => &args.host,
+        HostCommand::Revoke(args) => &args.host,
+    };
     context::run(async |context| {
-        let identity = |host: &HostName| {
-            HostIdentity::new(context.vault(), &args.approle_mount, host).map_err(reserved)
-        };
+        let identity = HostIdentity::new(context.vault(), &args.approle_mount, host);
+        let identity = identity.ok_or_else(|| reserved(host))?;
         match &args.command {
-            HostCommand::Enroll(args) => {
-                let identity = identity(&args.host)?;
-                enroll(context, args, &identity, &mut screen).await
-            }
-            HostCommand::Revoke(args) => revoke(args, &identity(&args.host)?, &mut screen).await,
+            HostCommand::Enroll(args) => enroll(context, args, &identity, &mut screen).await,
+            HostCommand::Revoke(args) => revoke(args, &identity, &mut screen).await,
         }
     })?;
     Ok(screen.flush()?)
@@ -124,8 +125,10 @@ async fn enroll(
     let host = &args.host;
     in_inventory(context, args).await?;
     // Before anything is made: a secret id that cannot be kept is worse than none.
-    let out = args.out.as_deref().map(|path| Ok((path, create(path)?)));
-    let out = out.transpose().map_err(|stop: Stop| stop)?;
+    let out = match &args.out {
+        Some(path) => Some((path, create(path)?)),
+        None => None,
+    };
     if identity.exists().await? {
         notice::note(&format!(
             "`{host}` was enrolled before: what it has stays valid; `vctl host revoke {host}` ends that"
@@ -137,7 +140,10 @@ async fn enroll(
         let addr = &context.settings().vault.addr;
         write(&mut file, host, addr, &credentials).map_err(|error| unwritable(path, &error))?;
         let path = path.display();
-        writeln!(screen, "host `{host}` is enrolled; `{path}` is for it alone")?;
+        writeln!(
+            screen,
+            "host `{host}` is enrolled; `{path}` is for it alone"
+        )?;
         return Ok(());
     }
     print(screen, args, &credentials)
@@ -165,8 +171,11 @@ async fn in_inventory(context: &Context, args: &EnrollArgs) -> Result<(), Stop> 
     let host = args.host.as_str();
     let client = context.pool(DbRole::Ro)?.get().await?;
     let sql = "select exists (select from vctl.servers where hostname = $1::text)";
-    let row = client.query_one(sql, &[&host]).await?;
-    if row.try_get(0)? {
+    let row = client
+        .query_one(sql, &[&host])
+        .await
+        .map_err(PgError::from)?;
+    if row.get(0) {
         return Ok(());
     }
     let Some(ip) = args.ip.filter(|_| args.create) else {
@@ -177,7 +186,10 @@ async fn in_inventory(context: &Context, args: &EnrollArgs) -> Result<(), Stop> 
     let client = context.pool(DbRole::Rw)?.get().await?;
     let sql = "insert into vctl.servers (hostname, ip, dc) values ($1::text, $2, $3) \
                on conflict (hostname) do nothing";
-    client.execute(sql, &[&host, &ip, &args.dc]).await?;
+    client
+        .execute(sql, &[&host, &ip, &args.dc])
+        .await
+        .map_err(PgError::from)?;
     notice::note(&format!("put `{host}` into the inventory"));
     Ok(())
 }
@@ -230,8 +242,9 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Stop {
         .into()
 }
 
-fn reserved(host: HostName) -> Stop {
-    let message = format!("`{host}` cannot be enrolled: `vctl-` is kept for AppRoles of people and jobs");
+fn reserved(host: &HostName) -> Stop {
+    let message =
+        format!("`{host}` cannot be enrolled: `vctl-` is kept for AppRoles of people and jobs");
     CliError::new(Exit::Usage, message)
         .hint("give the host another name in the inventory")
         .into()
