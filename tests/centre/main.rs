@@ -10,6 +10,7 @@ mod names;
 mod policies;
 mod rights;
 mod setup;
+mod ship;
 mod stack;
 mod table;
 mod tls;
