@@ -11,6 +11,7 @@ mod policies;
 mod rights;
 mod setup;
 mod ship;
+mod ship_faults;
 mod stack;
 mod table;
 mod tls;

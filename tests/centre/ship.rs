@@ -65,7 +65,9 @@ fn sessions_get_to_the_centre_whole_with_what_the_journal_says_of_them() {
             closed_at > opened_at, opened ->> 'entry', closed ->> 'reason' \
          from vctl.audit_session where id = '{alice}'"
     );
-    let closed = eventually(PATIENCE, || Ok(host.centre.ask(&sql)?.contains("last_process")));
+    let closed = eventually(PATIENCE, || {
+        Ok(host.centre.ask(&sql)?.contains("last_process"))
+    });
     assert!(closed.unwrap(), "{}", host.centre.ask(&sql).unwrap());
     assert_eq!(
         host.centre.ask(&sql).unwrap(),
@@ -168,7 +170,11 @@ fn a_spool_put_back_from_a_copy_is_shipped_again_and_doubles_nothing() {
     source.sessions.extend(truth);
     host.ensure_has(&source);
     let status = shipper.progress().status();
-    assert_ne!(status.spool_id, Some(first), "another history has another id");
+    assert_ne!(
+        status.spool_id,
+        Some(first),
+        "another history has another id"
+    );
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! A spool without a probe, shipped by the agent's own code, and the truth about what is in it.
 
+pub mod faults;
+mod proxy;
+mod random;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +20,9 @@ use vctl_common::session::{
 use vctl_common::time::{BootNs, WallOffset, wall_now};
 use vctl_common::wire::{Exec, Exit, Header, KIND_EXEC, KIND_EXIT, MARKED_LINEAGE, UNSET};
 use zerocopy::IntoBytes;
+
+pub use proxy::Proxy;
+pub use random::Random;
 
 use crate::centre::{Centre, DATABASE, HostIdentity};
 use crate::lab::eventually;
@@ -170,12 +177,19 @@ impl Centre {
 
     /// Waits until the centre has every event of the truth, then compares: nothing missing, nothing
     /// twice, nothing else, and the counters say the same.
-    pub fn ensure_has(&self, host: &str, truth: &BTreeMap<SessionId, u64>, within: Duration) -> Result<()> {
+    pub fn ensure_has(
+        &self,
+        host: &str,
+        truth: &BTreeMap<SessionId, u64>,
+        within: Duration,
+    ) -> Result<()> {
         let total: u64 = truth.values().sum();
         let mut last = String::new();
         let came = eventually(within, || {
             // While the server is away there is no answer.
-            last = self.stored_of(host).unwrap_or_else(|error| error.to_string());
+            last = self
+                .stored_of(host)
+                .unwrap_or_else(|error| error.to_string());
             Ok(last == total.to_string())
         })?;
         ensure!(came, "`{host}` has {last} events stored instead of {total}");
@@ -269,7 +283,17 @@ fn record(id: SessionId, seq: u64, at: u64) -> Vec<u8> {
         return exit.as_bytes().to_vec();
     }
     let argv = format!("rsync\0-a\0release-{seq}\0backup:/srv\0");
-    exec(id, seq, at, [b"/usr/bin/rsync", b"/home/deploy", b"rsync", argv.as_bytes()])
+    exec(
+        id,
+        seq,
+        at,
+        [
+            b"/usr/bin/rsync",
+            b"/home/deploy",
+            b"rsync",
+            argv.as_bytes(),
+        ],
+    )
 }
 
 /// An exec with these strings: executable, directory, file name, argv.
