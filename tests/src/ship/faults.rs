@@ -51,7 +51,7 @@ pub fn cuts(
             "only {} of {times} connections could be cut",
             proxy.cuts()
         );
-        source.work(id, 500)?;
+        source.work(id, 100)?;
         sleep(Duration::from_millis(20));
     }
     proxy.stop_cutting();
