@@ -333,3 +333,6 @@ fn read_error(path: &Path, source: io::Error) -> SpoolReadError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests;
