@@ -10,6 +10,8 @@ mod names;
 mod policies;
 mod rights;
 mod setup;
+mod ship;
+mod ship_faults;
 mod stack;
 mod table;
 mod tls;

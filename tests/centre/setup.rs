@@ -63,7 +63,10 @@ fn a_run_says_what_it_does_and_no_secret() {
         assert!(said.lines().any(|said| said == line), "{said}");
     }
     let arguments = std::fs::read_to_string(log).unwrap();
-    assert!(arguments.contains("write auth/approle/role/vctl-user -"), "{arguments}");
+    assert!(
+        arguments.contains("write auth/approle/role/vctl-user -"),
+        "{arguments}"
+    );
     for text in [&said, &arguments] {
         for secret in [centre.postgres.password(), centre.bao.root_token()] {
             assert!(!text.contains(secret.expose()));
