@@ -1,8 +1,9 @@
 //! The command line as a whole. Each command's own arguments are in its file.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::audit::AuditArgs;
+use crate::commands::migrate::MigrateArgs;
 use crate::commands::session::SessionArgs;
 
 /// Examples first: they answer most questions.
@@ -24,7 +25,8 @@ Examples:
   vctl session                          Sessions of all hosts, newest first
   vctl session 7341                     What the holder of certificate 7341 did
   vctl session 7341 --tree              The same, as processes and their children
-  vctl session --local --follow         On a host, without any server: what everybody does",
+  vctl session --local --follow         On a host, without any server: what everybody does
+  vctl migrate --status                 How the schema of the central store stands",
     after_help = "\
 Exit status:
    0  success, also when the reader of a pipe goes away
@@ -48,5 +50,15 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Audit(Box<AuditArgs>),
+    Migrate(MigrateArgs),
     Session(Box<SessionArgs>),
+}
+
+/// For whom a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// People
+    Table,
+    /// Programs
+    Json,
 }

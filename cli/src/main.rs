@@ -5,6 +5,7 @@ mod commands;
 mod moment;
 mod context;
 mod source;
+mod migrations;
 mod local;
 mod store;
 mod view;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Audit(args) => commands::audit::run(&args),
+        Command::Migrate(args) => commands::migrate::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };
     match done {

@@ -8,6 +8,8 @@ mod hosts;
 mod leases;
 mod names;
 mod policies;
+mod pool;
+mod reach;
 mod rights;
 mod setup;
 mod ship;

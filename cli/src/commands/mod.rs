@@ -1,4 +1,5 @@
 //! One command, one file: its arguments on top, one `run` below.
 
 pub(crate) mod audit;
+pub(crate) mod migrate;
 pub(crate) mod session;

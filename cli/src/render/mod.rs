@@ -17,6 +17,7 @@ pub(crate) mod live;
 pub(crate) mod notice;
 pub(crate) mod provenance;
 pub(crate) mod sanitize;
+pub(crate) mod schema;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod timeline;
