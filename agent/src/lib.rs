@@ -11,3 +11,5 @@ pub mod spool;
 pub mod loss;
 pub mod metrics;
 pub mod check;
+pub mod machine_id;
+pub mod node;
