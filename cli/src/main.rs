@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod local;
+mod store;
 mod view;
 mod render;
 mod linux;
