@@ -9,6 +9,8 @@ pub mod wire;
 #[cfg(feature = "std")]
 pub mod event;
 #[cfg(feature = "std")]
+pub mod host;
+#[cfg(feature = "std")]
 pub mod id;
 #[cfg(feature = "std")]
 pub mod session;
@@ -18,3 +20,15 @@ pub mod spool;
 pub mod status;
 #[cfg(feature = "std")]
 pub mod time;
+
+// What agent and vctl share to reach the centre, in this order.
+#[cfg(feature = "centre")]
+pub mod secret;
+#[cfg(feature = "centre")]
+pub mod centre;
+#[cfg(feature = "centre")]
+pub mod tls;
+#[cfg(feature = "centre")]
+pub mod vault;
+#[cfg(feature = "centre")]
+pub mod pg;

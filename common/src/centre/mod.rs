@@ -1,0 +1,80 @@
+//! Where the centre is: Vault and Postgres, as plain settings. Whoever reads a file or the
+//! environment fills them in.
+
+mod role;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use role::DbRole;
+
+/// Everything it takes to reach the centre, but who asks.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub vault: VaultSettings,
+    pub db: DbSettings,
+}
+
+/// Where Vault (or OpenBao) is.
+#[derive(Clone, Debug)]
+pub struct VaultSettings {
+    /// `https://host:port`; plain `http` is refused but for loopback, since every request carries the token.
+    pub addr: String,
+    pub namespace: Option<String>,
+    /// PEM file with the only authorities to believe; without one, those of the system.
+    pub ca_cert: Option<PathBuf>,
+    pub database_mount: String,
+    pub ssh_mount: String,
+    /// For one request from beginning to end.
+    pub timeout: Duration,
+}
+
+impl VaultSettings {
+    /// Returns the usual settings for a server.
+    pub fn new(addr: impl Into<String>) -> Self {
+        Self {
+            addr: addr.into(),
+            namespace: None,
+            ca_cert: None,
+            database_mount: "database".to_owned(),
+            ssh_mount: "ssh".to_owned(),
+            timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Where Postgres is. It is reached with TLS and a verified name, or not at all.
+#[derive(Clone, Debug)]
+pub struct DbSettings {
+    pub host: String,
+    pub port: u16,
+    pub name: String,
+    /// The name its certificate must have; without one, `host`.
+    pub server_name: Option<String>,
+    /// PEM file with the only authorities to believe; without one, those of the system.
+    pub ca_cert: Option<PathBuf>,
+    /// What `pg_stat_activity` shows.
+    pub application_name: String,
+    /// For one connection: TCP, TLS and the login together.
+    pub connect_timeout: Duration,
+}
+
+impl DbSettings {
+    /// Returns the usual settings for a server.
+    pub fn new(host: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            port: 5432,
+            name: "vctl".to_owned(),
+            server_name: None,
+            ca_cert: None,
+            application_name: "vctl".to_owned(),
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Returns the name the server's certificate must have.
+    pub fn tls_name(&self) -> &str {
+        self.server_name.as_deref().unwrap_or(&self.host)
+    }
+}

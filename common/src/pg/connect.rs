@@ -1,0 +1,219 @@
+//! One connection: TCP, a verified server, a credential, a login.
+//!
+//! The steps are ours and not `tokio_postgres::Config::connect`'s, for three reasons: the server is
+//! reached and known before a credential is of any use, and Vault makes one during the TLS
+//! handshake; the name to verify need not be the one that is dialled; and each step that fails is
+//! an error of its own.
+
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::io;
+use std::time::Duration;
+
+use deadpool_postgres::ClientWrapper;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_postgres::config::{SslMode, SslNegotiation};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::Statement;
+use super::revoker::Revocable;
+use super::{DbRole, PgError, PoolLimits};
+use crate::centre::DbSettings;
+use crate::tls::{self, TlsProblem};
+use crate::vault::Lease;
+
+type Tls = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::Stream;
+
+/// Where to connect to, and how to know that it is the right one.
+pub(super) struct Server {
+    settings: DbSettings,
+    tls: MakeRustlsConnect,
+}
+
+impl Server {
+    pub(super) fn new(settings: &DbSettings) -> Result<Self, PgError> {
+        let bad = |what, value: &str| PgError::Setting {
+            what,
+            value: value.to_owned(),
+        };
+        // A path would be a Unix socket, where no TLS is.
+        if settings.host.is_empty() || settings.host.starts_with('/') {
+            return Err(bad("host of a Postgres server", &settings.host));
+        }
+        let name = settings.tls_name();
+        if ServerName::try_from(name).is_err() {
+            return Err(bad("name that a TLS certificate can have", name));
+        }
+        let tls =
+            tls::client_config(settings.ca_cert.as_deref()).map_err(|source| PgError::Setup {
+                addr: addr(settings),
+                source,
+            })?;
+        Ok(Self {
+            settings: settings.clone(),
+            tls: MakeRustlsConnect::new(tls),
+        })
+    }
+
+    pub(super) fn addr(&self) -> String {
+        addr(&self.settings)
+    }
+
+    /// Connects with the credential that `lease` gets, which is not asked before the server is reached.
+    pub(super) async fn connect(
+        &self,
+        role: &DbRole,
+        limits: &PoolLimits,
+        lease: impl Future<Output = Result<Revocable, PgError>>,
+    ) -> Result<(ClientWrapper, Revocable), PgError> {
+        let tcp = self.within(self.dial()).await?;
+        // Not given up when one of the two fails: a credential on its way would be lost, and live on.
+        let (stream, lease) = tokio::join!(self.within(self.handshake(tcp)), lease);
+        let (stream, lease) = (stream?, lease?);
+        let client = Box::pin(self.within(self.log_in(stream, role, limits, lease.lease())));
+        Ok((client.await?, lease))
+    }
+
+    async fn dial(&self) -> Result<TcpStream, PgError> {
+        let DbSettings { host, port, .. } = &self.settings;
+        let unreachable = |source| PgError::Unreachable {
+            addr: self.addr(),
+            source,
+        };
+        let tcp = TcpStream::connect((host.as_str(), *port))
+            .await
+            .map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        let socket = socket2::SockRef::from(&tcp);
+        // A peer that vanished without a word is found out within two minutes.
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(30))
+            .with_interval(Duration::from_secs(10))
+            .with_retries(6);
+        socket.set_tcp_keepalive(&keepalive).map_err(unreachable)?;
+        #[cfg(target_os = "linux")]
+        socket
+            .set_tcp_user_timeout(Some(Duration::from_secs(90)))
+            .map_err(unreachable)?;
+        Ok(tcp)
+    }
+
+    async fn handshake(&self, mut tcp: TcpStream) -> Result<Tls, PgError> {
+        // SSLRequest: its length, and the number that stands for it.
+        let request = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+        let mut answer = [0];
+        let unreachable = |source| PgError::Unreachable {
+            addr: self.addr(),
+            source,
+        };
+        tcp.write_all(&request).await.map_err(unreachable)?;
+        tcp.read_exact(&mut answer).await.map_err(unreachable)?;
+        if answer != *b"S" {
+            return Err(PgError::Plaintext { addr: self.addr() });
+        }
+        let server_name = self.settings.tls_name();
+        let connector =
+            MakeTlsConnect::<TcpStream>::make_tls_connect(&mut self.tls.clone(), server_name);
+        let connector = connector.unwrap_or_else(|never: Infallible| match never {});
+        connector
+            .connect(tcp)
+            .await
+            .map_err(|source| match TlsProblem::find(&source) {
+                Some(problem) => PgError::Tls {
+                    addr: self.addr(),
+                    server_name: server_name.to_owned(),
+                    problem,
+                    source,
+                },
+                None => unreachable(source),
+            })
+    }
+
+    async fn log_in(
+        &self,
+        stream: Tls,
+        role: &DbRole,
+        limits: &PoolLimits,
+        lease: &Lease,
+    ) -> Result<ClientWrapper, PgError> {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .user(&lease.username)
+            .password(lease.password.expose())
+            .dbname(&self.settings.name)
+            .application_name(&self.settings.application_name)
+            // TLS is there already: it is only handed through, for its channel binding.
+            .ssl_mode(SslMode::Require)
+            .ssl_negotiation(SslNegotiation::Direct);
+        if let Some(limit) = limits.statement_timeout {
+            config.options(format!("-c statement_timeout={}", limit.as_millis()));
+        }
+        let connected = config.connect_raw(stream, Established).await;
+        let (client, connection) =
+            connected.map_err(|error| self.not_let_in(error, role, lease))?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %Statement(error), "A connection to Postgres ended.");
+            }
+        });
+        Ok(ClientWrapper::new(client, task))
+    }
+
+    fn not_let_in(&self, error: tokio_postgres::Error, role: &DbRole, lease: &Lease) -> PgError {
+        let code = error.code().cloned();
+        let source = Statement(error);
+        match code {
+            Some(SqlState::TOO_MANY_CONNECTIONS | SqlState::CONFIGURATION_LIMIT_EXCEEDED) => {
+                PgError::TooManyConnections {
+                    addr: self.addr(),
+                    source,
+                }
+            }
+            // Starting, stopping, recovering.
+            Some(code) if code.code().starts_with("57") => PgError::Broken(source),
+            Some(_) => PgError::Login {
+                addr: self.addr(),
+                login: lease.username.clone(),
+                role: role.clone(),
+                source,
+            },
+            None => PgError::Broken(source),
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        step: impl Future<Output = Result<T, PgError>>,
+    ) -> Result<T, PgError> {
+        let after = self.settings.connect_timeout;
+        match timeout(after, step).await {
+            Ok(done) => done,
+            Err(_) => Err(PgError::Timeout {
+                addr: self.addr(),
+                after,
+            }),
+        }
+    }
+}
+
+fn addr(settings: &DbSettings) -> String {
+    format!("{}:{}", settings.host, settings.port)
+}
+
+/// Hands a TLS stream through as it is.
+struct Established;
+
+impl TlsConnect<Tls> for Established {
+    type Stream = Tls;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Tls>>;
+
+    fn connect(self, stream: Tls) -> Self::Future {
+        ready(Ok(stream))
+    }
+}

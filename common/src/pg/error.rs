@@ -1,0 +1,211 @@
+//! What can go wrong with Postgres, told apart by what one does about it.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::centre::DbRole;
+use crate::tls::{TlsProblem, TlsSetupError};
+use crate::vault::VaultError;
+
+/// Raised by the database's own functions: the calling host is not in the inventory.
+pub const NOT_IN_INVENTORY: &str = "VC001";
+
+/// A connection to the central store, or a statement on one, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PgError {
+    #[error("`{value}` is no {what}")]
+    Setting { what: &'static str, value: String },
+    #[error("cannot set up TLS to Postgres at `{addr}`")]
+    Setup {
+        addr: String,
+        #[source]
+        source: TlsSetupError,
+    },
+    #[error("cannot get a database credential")]
+    Credential(#[source] VaultError),
+    #[error("cannot reach Postgres at `{addr}`")]
+    Unreachable {
+        addr: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("Postgres at `{addr}` did not answer within {} s", after.as_secs_f64())]
+    Timeout { addr: String, after: Duration },
+    #[error("Postgres at `{addr}` does not offer TLS")]
+    Plaintext { addr: String },
+    #[error("Postgres at `{addr}` is not believed to be `{server_name}`: {problem}")]
+    Tls {
+        addr: String,
+        server_name: String,
+        problem: TlsProblem,
+        #[source]
+        source: io::Error,
+    },
+    #[error("Postgres at `{addr}` does not let `{login}` in")]
+    Login {
+        addr: String,
+        login: String,
+        role: DbRole,
+        #[source]
+        source: Statement,
+    },
+    #[error("Postgres at `{addr}` has no connection left")]
+    TooManyConnections {
+        addr: String,
+        #[source]
+        source: Statement,
+    },
+    #[error("all {size} connections were busy for {} s", after.as_secs_f64())]
+    Busy { size: usize, after: Duration },
+    #[error("the connections to Postgres are closed")]
+    Closed,
+    /// The server, an administrator or the end of a lease broke it off. What was not committed did
+    /// not happen; whether a COMMIT under way did, is unknown.
+    #[error("the connection to Postgres broke")]
+    Broken(#[source] Statement),
+    #[error("the database has not what this version needs")]
+    SchemaTooOld(#[source] Statement),
+    #[error("the database does not allow it")]
+    Denied(#[source] Statement),
+    #[error("the host is not in the inventory")]
+    NotInInventory(#[source] Statement),
+    #[error("a statement failed")]
+    Failed(#[source] Statement),
+}
+
+/// An error of tokio-postgres, with all that Postgres said in one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", describe(.0))]
+pub struct Statement(pub tokio_postgres::Error);
+
+fn describe(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        let mut text = format!("{} (SQLSTATE {})", db.message(), db.code().code());
+        if let Some(detail) = db.detail() {
+            text.push_str(": ");
+            text.push_str(detail);
+        }
+        return text;
+    }
+    // Its causes are part of this line, so that they are not a list of their own below it.
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// What a statement on an open connection failed of.
+impl From<tokio_postgres::Error> for PgError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let broken = error.is_closed() || is_io(&error);
+        let code = error.code().cloned();
+        let statement = Statement(error);
+        let Some(code) = code else {
+            return if broken {
+                Self::Broken(statement)
+            } else {
+                Self::Failed(statement)
+            };
+        };
+        match code {
+            SqlState::UNDEFINED_FUNCTION
+            | SqlState::UNDEFINED_TABLE
+            | SqlState::UNDEFINED_COLUMN
+            | SqlState::INVALID_SCHEMA_NAME
+            | SqlState::UNDEFINED_OBJECT => Self::SchemaTooOld(statement),
+            SqlState::INSUFFICIENT_PRIVILEGE => Self::Denied(statement),
+            SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => {
+                Self::Broken(statement)
+            }
+            code if code.code() == NOT_IN_INVENTORY => Self::NotInInventory(statement),
+            // Class 08: connection exceptions.
+            code if code.code().starts_with("08") => Self::Broken(statement),
+            _ => Self::Failed(statement),
+        }
+    }
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    let source = error.source();
+    source.is_some_and(<dyn Error>::is::<io::Error>)
+}
+
+impl PgError {
+    /// Returns what Postgres itself said, where it said something.
+    pub fn db_error(&self) -> Option<&DbError> {
+        match self {
+            Self::Login { source, .. } | Self::TooManyConnections { source, .. } => {
+                source.0.as_db_error()
+            }
+            Self::Broken(source)
+            | Self::SchemaTooOld(source)
+            | Self::Denied(source)
+            | Self::NotInInventory(source)
+            | Self::Failed(source) => source.0.as_db_error(),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the same may succeed later, with nobody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Credential(error) => error.is_retryable(),
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::TooManyConnections { .. }
+            | Self::Busy { .. }
+            | Self::Broken(_) => true,
+            Self::Failed(source) => source.0.code().is_some_and(|code| {
+                // Serialization failures and deadlocks, lack of resources, operator's intervention.
+                ["40", "53", "57"].contains(&&code.code()[..2])
+                    || *code == SqlState::LOCK_NOT_AVAILABLE
+            }),
+            _ => false,
+        }
+    }
+
+    /// Returns the next thing to do, for whoever sees the error.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Setting { .. } => return None,
+            Self::Setup { .. } => {
+                "`VCTL_DB_CA_CERT` names a PEM file with the authority of the database's certificate".to_owned()
+            }
+            Self::Credential(error) => return error.hint(),
+            Self::Unreachable { .. } | Self::Timeout { .. } => {
+                "check `VCTL_DB_HOST`, `VCTL_DB_PORT`, the network and that Postgres runs".to_owned()
+            }
+            Self::Plaintext { .. } => {
+                "turn `ssl` on in its postgresql.conf; nothing is sent without TLS".to_owned()
+            }
+            Self::Tls { problem, .. } => match problem {
+                TlsProblem::Authority => {
+                    "set `VCTL_DB_CA_CERT` to the PEM file of the authority that signed it".to_owned()
+                }
+                TlsProblem::Name => {
+                    "set `VCTL_DB_SERVERNAME` to the name its certificate has, if it is the right server".to_owned()
+                }
+                TlsProblem::Expired | TlsProblem::NotYetValid => {
+                    "check the clock of this machine; if it is right, Postgres needs a new certificate".to_owned()
+                }
+                TlsProblem::NoTls | TlsProblem::Other => "check `VCTL_DB_HOST` and `VCTL_DB_PORT`".to_owned(),
+            },
+            Self::Login { .. } => {
+                "Vault may make its logins in another server than this one: compare `VCTL_DB_HOST` with Vault's database connection".to_owned()
+            }
+            Self::TooManyConnections { .. } | Self::Busy { .. } => "try again later".to_owned(),
+            Self::Closed | Self::Broken(_) => "try again".to_owned(),
+            Self::SchemaTooOld(_) => "the schema is older than this vctl: run `vctl migrate`".to_owned(),
+            Self::Denied(_) | Self::NotInInventory(_) | Self::Failed(_) => {
+                return self.db_error()?.hint().map(str::to_owned);
+            }
+        })
+    }
+}

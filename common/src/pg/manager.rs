@@ -1,0 +1,134 @@
+//! When a connection is still good enough to be handed out.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use deadpool_postgres::ClientWrapper;
+
+use super::connect::Server;
+use super::revoker::{Revocable, Revoker};
+use super::{DbRole, PgError, PoolLimits};
+use crate::vault::Vault;
+
+pub(super) struct Manager {
+    vault: Vault,
+    server: Server,
+    role: DbRole,
+    limits: PoolLimits,
+    revoker: Arc<Revoker>,
+}
+
+/// One physical connection, and the credential that it lives on.
+pub(super) struct Connection {
+    // Dropped first: a login that is in use cannot be dropped by the server.
+    client: ClientWrapper,
+    lease: Revocable,
+    max_age: Duration,
+}
+
+impl Connection {
+    pub(super) fn login(&self) -> &str {
+        &self.lease.lease().username
+    }
+
+    pub(super) fn client(&self) -> &ClientWrapper {
+        &self.client
+    }
+
+    pub(super) fn client_mut(&mut self) -> &mut ClientWrapper {
+        &mut self.client
+    }
+}
+
+impl Manager {
+    pub(super) fn new(
+        vault: Vault,
+        server: Server,
+        role: DbRole,
+        limits: PoolLimits,
+        revoker: Arc<Revoker>,
+    ) -> Self {
+        Self {
+            vault,
+            server,
+            role,
+            limits,
+            revoker,
+        }
+    }
+}
+
+impl managed::Manager for Manager {
+    type Type = Connection;
+    type Error = PgError;
+
+    async fn create(&self) -> Result<Connection, PgError> {
+        let lease = async {
+            let lease = self.vault.db_credentials(&self.role).await;
+            let lease = lease.map_err(PgError::Credential)?;
+            Ok(Revocable::new(lease, Arc::clone(&self.revoker)))
+        };
+        let connecting = self.server.connect(&self.role, &self.limits, lease);
+        let (client, lease) = Box::pin(connecting).await?;
+        let max_age = max_age(lease.lease().ttl, self.limits.max_age, random_fraction());
+        Ok(Connection {
+            client,
+            lease,
+            max_age,
+        })
+    }
+
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<PgError> {
+        if connection.client.is_closed() {
+            return Err(RecycleError::message("it was closed"));
+        }
+        if connection.lease.lease().age() >= connection.max_age {
+            return Err(RecycleError::message("its credential is about to end"));
+        }
+        // Renews the token while connections are in use, and finds out that it had to be replaced.
+        self.vault
+            .ensure_valid()
+            .await
+            .map_err(PgError::Credential)?;
+        if !self
+            .vault
+            .is_of_current_token(connection.lease.lease())
+            .await
+        {
+            return Err(RecycleError::message(
+                "its credential ends with an earlier token",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// How old a connection gets whose credential lives `ttl`: never into the last third. Up to a sixth
+/// less by chance, so that a fleet that started together does not renew together.
+fn max_age(ttl: Duration, limit: Option<Duration>, chance: f64) -> Duration {
+    let own = ttl.mul_f64(2.0 / 3.0 - chance / 6.0);
+    limit.map_or(own, |limit| own.min(limit))
+}
+
+/// From 0 to 1.
+fn random_fraction() -> f64 {
+    let bits = RandomState::new().hash_one(0_u8);
+    f64::from((bits >> 32) as u32) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_replaced_before_the_last_third_of_its_credential() {
+        let hour = Duration::from_hours(1);
+        assert_eq!(max_age(hour, None, 0.0), Duration::from_mins(40));
+        assert_eq!(max_age(hour, None, 1.0), Duration::from_mins(30));
+        let limit = Some(Duration::from_mins(5));
+        assert_eq!(max_age(hour, limit, 0.5), Duration::from_mins(5));
+        assert!((0.0..=1.0).contains(&random_fraction()));
+    }
+}

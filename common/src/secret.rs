@@ -1,0 +1,50 @@
+//! Values that no log, error or debug output may show.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret as _, SecretBox};
+use zeroize::Zeroize;
+
+/// A token, password or id: prints as stars, and is wiped from memory when it is dropped.
+pub struct Secret<T: Zeroize>(SecretBox<T>);
+
+impl<T: Zeroize> Secret<T> {
+    pub fn new(value: T) -> Self {
+        Self(SecretBox::new(Box::new(value)))
+    }
+
+    /// Hands the value out, to be given on at once and never kept.
+    pub fn expose(&self) -> &T {
+        self.0.expose_secret()
+    }
+}
+
+impl<T: Zeroize + Clone> Clone for Secret<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.expose().clone())
+    }
+}
+
+impl<T: Zeroize> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl From<String> for Secret<String> {
+    fn from(value: String) -> Self {
+        Self::new(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_prints_as_stars() {
+        let secret = Secret::from("hvs.CAESIJ".to_owned());
+        assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "*** Some(***)");
+        assert_eq!(secret.expose(), "hvs.CAESIJ");
+    }
+}

@@ -1,0 +1,79 @@
+//! As whom we come to Vault, and the token that we got for it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::VaultError;
+use super::life::Life;
+use crate::secret::Secret;
+
+/// How to become somebody to Vault.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// A token somebody else got: used and renewed, never revoked by us.
+    Token(Secret<String>),
+    /// A machine: logs in by itself, again whenever it has to.
+    AppRole {
+        mount: String,
+        role_id: Secret<String>,
+        secret_id: SecretIdSource,
+    },
+}
+
+/// Where the secret half of an AppRole is.
+#[derive(Clone, Debug)]
+pub enum SecretIdSource {
+    Value(Secret<String>),
+    /// Read at each login, so that one that was replaced on disk is used from then on.
+    File(PathBuf),
+}
+
+impl SecretIdSource {
+    pub(super) fn read(&self) -> Result<Secret<String>, VaultError> {
+        match self {
+            Self::Value(value) => Ok(value.clone()),
+            Self::File(path) => match fs::read_to_string(path).map(Secret::new) {
+                Ok(text) => Ok(Secret::new(text.expose().trim().to_owned())),
+                Err(source) => Err(VaultError::SecretId {
+                    path: path.clone(),
+                    source,
+                }),
+            },
+        }
+    }
+}
+
+/// One token. What was made with it is revoked by Vault when it ends, so everything made with it
+/// holds on to it, to be told apart from what the next one made.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) token: Secret<String>,
+    /// Whether we logged in for it, and so may end it.
+    pub(super) ours: bool,
+    life: Mutex<Life>,
+}
+
+impl Session {
+    pub(super) fn given(token: Secret<String>) -> Self {
+        Self {
+            token,
+            ours: false,
+            life: Mutex::new(Life::unknown(Instant::now())),
+        }
+    }
+
+    pub(super) fn logged_in(token: Secret<String>, ttl: Duration, renewable: bool) -> Self {
+        Self {
+            token,
+            ours: true,
+            life: Mutex::new(Life::known(Instant::now(), ttl, renewable)),
+        }
+    }
+
+    pub(super) fn life(&self) -> MutexGuard<'_, Life> {
+        // Nothing panics while it is held; and what is in it is whole after each statement.
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,152 @@
+//! What can go wrong with Vault, told apart by what one does about it.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::tls::{TlsProblem, TlsSetupError};
+
+/// A request to Vault failed.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    #[error("`{addr}` is no address of a Vault server: {why}")]
+    Address { addr: String, why: &'static str },
+    #[error("cannot set up TLS to Vault at `{addr}`")]
+    Setup {
+        addr: String,
+        #[source]
+        source: TlsSetupError,
+    },
+    #[error("the Vault token holds characters that no token has")]
+    TokenText,
+    #[error("cannot read the secret id in `{}`", path.display())]
+    SecretId {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot reach Vault at `{addr}`")]
+    Unreachable {
+        addr: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    #[error("Vault at `{addr}` did not answer within {}", seconds(*after))]
+    Timeout { addr: String, after: Duration },
+    #[error("Vault at `{addr}` is not believed: {problem}")]
+    Tls {
+        addr: String,
+        problem: TlsProblem,
+        #[source]
+        source: reqwest::Error,
+    },
+    #[error("Vault at `{addr}` is sealed")]
+    Sealed { addr: String },
+    #[error("Vault refuses more requests for now (`{path}`)")]
+    RateLimited {
+        path: String,
+        retry_after: Option<Duration>,
+    },
+    /// The token is good, and its policies do not reach this.
+    #[error("Vault gives this token no {what}")]
+    Denied {
+        what: String,
+        /// A policy that would.
+        policy: Option<String>,
+    },
+    #[error("the Vault token has expired or was revoked")]
+    TokenInvalid,
+    #[error("Vault refuses the AppRole login at `{mount}`: {message}")]
+    LoginRefused { mount: String, message: String },
+    #[error("the wrapping token was used already, or has expired")]
+    WrapInvalid,
+    #[error("Vault knows no {what}")]
+    NotFound { what: String },
+    #[error("Vault answers `{path}` with status {status}: {message}")]
+    Http {
+        path: String,
+        status: u16,
+        message: String,
+        retry_after: Option<Duration>,
+    },
+    #[error("cannot make sense of Vault's answer to `{path}`")]
+    Answer {
+        path: String,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl VaultError {
+    /// Returns whether the same request may succeed later, with nobody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::Sealed { .. }
+            | Self::RateLimited { .. } => true,
+            Self::Http { status, .. } => *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// Returns how long the server asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Http { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Returns the next thing to do, for whoever sees the error.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Address { .. } => "set `VCTL_VAULT_ADDR` to `https://HOST:PORT`".to_owned(),
+            Self::Setup { .. } => {
+                "`VCTL_VAULT_CA_CERT` names a PEM file with the authority of Vault's certificate"
+                    .to_owned()
+            }
+            Self::TokenText | Self::TokenInvalid => {
+                "log in to Vault again and set `VAULT_TOKEN`".to_owned()
+            }
+            Self::Unreachable { .. } | Self::Timeout { .. } => {
+                "check `VCTL_VAULT_ADDR`, the network and that Vault runs".to_owned()
+            }
+            Self::Tls { problem, .. } => match problem {
+                TlsProblem::Authority => {
+                    "set `VCTL_VAULT_CA_CERT` to the PEM file of the authority that signed it"
+                        .to_owned()
+                }
+                TlsProblem::Name => {
+                    "use the name of its certificate in `VCTL_VAULT_ADDR`".to_owned()
+                }
+                TlsProblem::Expired | TlsProblem::NotYetValid => {
+                    "check the clock of this machine; if it is right, Vault needs a new certificate"
+                        .to_owned()
+                }
+                TlsProblem::NoTls | TlsProblem::Other => "check `VCTL_VAULT_ADDR`".to_owned(),
+            },
+            Self::Sealed { .. } => "ask whoever operates Vault to unseal it".to_owned(),
+            Self::RateLimited { retry_after, .. } => match retry_after {
+                Some(after) => format!("try again in {}", seconds(*after)),
+                None => "try again later".to_owned(),
+            },
+            Self::Denied { policy, .. } => format!(
+                "ask for the policy `{}`, then log in again",
+                policy.as_deref()?
+            ),
+            Self::LoginRefused { .. } | Self::SecretId { .. } | Self::WrapInvalid => {
+                "enrol the host again for a new secret id: `vctl host enroll HOST`".to_owned()
+            }
+            Self::NotFound { .. } => {
+                "set Vault up with `deploy/vault/setup.sh`; for a host run `vctl host enroll HOST`"
+                    .to_owned()
+            }
+            Self::Http { .. } | Self::Answer { .. } => return None,
+        })
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64().ceil())
+}

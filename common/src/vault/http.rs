@@ -1,0 +1,317 @@
+//! One request to Vault: where the token goes in, and errors come out told apart.
+//!
+//! The requests are vaultrs' own; its client is not used. That one reads `VAULT_TOKEN` and
+//! `VAULT_SKIP_VERIFY` by itself, panics on a token with a line break in it, drops lease ids and
+//! `Retry-After`, and logs what a caller may be about to handle.
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, StatusCode, Url, redirect};
+use rustify::Endpoint;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use vaultrs::api::EndpointResult;
+
+use super::VaultError;
+use crate::centre::VaultSettings;
+use crate::secret::Secret;
+use crate::tls::{self, TlsProblem};
+
+/// What is asked, without whose behalf it is asked on.
+pub(super) struct Request {
+    method: Method,
+    path: String,
+    body: Vec<u8>,
+    wrap_ttl: Option<Duration>,
+}
+
+impl Request {
+    pub(super) fn of<E: Endpoint>(endpoint: &E) -> Self {
+        Self {
+            method: endpoint.method().into(),
+            // Some of vaultrs' paths begin with a tab.
+            path: endpoint.path().trim().trim_matches('/').to_owned(),
+            // Fails for what has no JSON; these requests are strings.
+            body: endpoint.body().ok().flatten().unwrap_or_default(),
+            wrap_ttl: None,
+        }
+    }
+
+    pub(super) fn new(method: Method, path: &str, body: Option<&Value>) -> Self {
+        Self {
+            method,
+            path: path.trim_matches('/').to_owned(),
+            body: body
+                .map(|body| body.to_string().into_bytes())
+                .unwrap_or_default(),
+            wrap_ttl: None,
+        }
+    }
+
+    /// Makes sense of the answer to this request.
+    pub(super) fn read<T: DeserializeOwned>(&self, answer: &[u8]) -> Result<T, VaultError> {
+        serde_json::from_slice(answer).map_err(|source| VaultError::Answer {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Has the answer wrapped in a token of its own, which opens it once.
+    pub(super) fn wrapped(mut self, ttl: Duration) -> Self {
+        self.wrap_ttl = Some(ttl);
+        self
+    }
+}
+
+pub(super) struct Transport {
+    http: reqwest::Client,
+    base: Url,
+    namespace: Option<HeaderValue>,
+    timeout: Duration,
+}
+
+impl Transport {
+    pub(super) fn new(settings: &VaultSettings) -> Result<Self, VaultError> {
+        let bad = |why| VaultError::Address {
+            addr: settings.addr.clone(),
+            why,
+        };
+        let base: Url = settings.addr.parse().map_err(|_| bad("it is no URL"))?;
+        let host = base.host_str().ok_or_else(|| bad("it names no host"))?;
+        match base.scheme() {
+            "https" => {}
+            "http" if is_loopback(host) => {}
+            "http" => return Err(bad("without TLS the token would be sent in the clear")),
+            _ => return Err(bad("it is not `https`")),
+        }
+        let namespace = settings.namespace.as_deref().map(HeaderValue::from_str);
+        let tls = tls::client_config(settings.ca_cert.as_deref()).map_err(|source| {
+            VaultError::Setup {
+                addr: settings.addr.clone(),
+                source,
+            }
+        })?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            // The environment must not choose who sees the token.
+            .no_proxy()
+            .redirect(redirect::Policy::custom(follow))
+            .connect_timeout(settings.timeout)
+            .timeout(settings.timeout)
+            .tcp_nodelay(true)
+            .tcp_keepalive(Duration::from_secs(30))
+            // A NAT on the way forgets what is idle longer than this.
+            .pool_idle_timeout(Duration::from_mins(1))
+            .build()
+            .map_err(|source| VaultError::Unreachable {
+                addr: settings.addr.clone(),
+                source,
+            })?;
+        Ok(Self {
+            http,
+            base,
+            namespace: namespace
+                .transpose()
+                .map_err(|_| bad("its namespace cannot be sent"))?,
+            timeout: settings.timeout,
+        })
+    }
+
+    /// Sends a request and reads the answer, which has something in it.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        token: Option<&Secret<String>>,
+        request: &Request,
+    ) -> Result<EndpointResult<T>, VaultError> {
+        request.read(&self.send(token, request).await?)
+    }
+
+    /// Sends a request and returns the bytes of the answer; none for an empty one.
+    pub(super) async fn send(
+        &self,
+        token: Option<&Secret<String>>,
+        request: &Request,
+    ) -> Result<Vec<u8>, VaultError> {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-vault-request", HeaderValue::from_static("true"));
+        if let Some(token) = token {
+            headers.insert("x-vault-token", secret_header(token)?);
+        }
+        if let Some(namespace) = &self.namespace {
+            headers.insert("x-vault-namespace", namespace.clone());
+        }
+        if let Some(ttl) = request.wrap_ttl {
+            headers.insert("x-vault-wrap-ttl", HeaderValue::from(ttl.as_secs()));
+        }
+        let answer = self
+            .http
+            .request(request.method.clone(), self.url(&request.path))
+            .headers(headers)
+            .body(request.body.clone())
+            .send()
+            .await
+            .map_err(|error| self.not_sent(error))?;
+        let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
+        let body = answer.bytes().await.map_err(|error| self.not_sent(error))?;
+        if status.is_success() {
+            return Ok(body.into());
+        }
+        Err(self.refused(&request.path, status, retry_after, &body))
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(path.split('/'));
+        }
+        url
+    }
+
+    fn not_sent(&self, error: reqwest::Error) -> VaultError {
+        let addr = self.base.origin().ascii_serialization();
+        // It is in the message already.
+        let source = error.without_url();
+        if let Some(problem) = TlsProblem::find(&source) {
+            return VaultError::Tls {
+                addr,
+                problem,
+                source,
+            };
+        }
+        if source.is_timeout() {
+            let after = self.timeout;
+            return VaultError::Timeout { addr, after };
+        }
+        VaultError::Unreachable { addr, source }
+    }
+
+    fn refused(
+        &self,
+        path: &str,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        body: &[u8],
+    ) -> VaultError {
+        let path = path.to_owned();
+        let message = message_of(body);
+        match status {
+            StatusCode::FORBIDDEN => VaultError::Denied {
+                what: format!("access to `{path}`"),
+                policy: None,
+            },
+            StatusCode::TOO_MANY_REQUESTS => VaultError::RateLimited { path, retry_after },
+            StatusCode::SERVICE_UNAVAILABLE if message.contains("sealed") => VaultError::Sealed {
+                addr: self.base.origin().ascii_serialization(),
+            },
+            // Vault says 400 for a role it does not know, and 404 for a mount.
+            _ if message.contains("unknown role") || status == StatusCode::NOT_FOUND => {
+                VaultError::NotFound {
+                    what: format!("`{path}`"),
+                }
+            }
+            _ => VaultError::Http {
+                path,
+                status: status.as_u16(),
+                message,
+                retry_after,
+            },
+        }
+    }
+}
+
+/// A standby sends clients to the active server. Never to one without TLS, and not in circles.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let secure = attempt.url().scheme() == "https";
+    if secure && attempt.previous().len() < 3 {
+        attempt.follow()
+    } else {
+        attempt.stop()
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn secret_header(token: &Secret<String>) -> Result<HeaderValue, VaultError> {
+    let mut value = HeaderValue::from_str(token.expose()).map_err(|_| VaultError::TokenText)?;
+    // Keeps it out of the debug output of everything below us.
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    // The other form, a date, is one that Vault does not send.
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// What is in an answer that is no success; of one that is not Vault's, its beginning.
+fn message_of(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Errors {
+        errors: Vec<String>,
+    }
+    if let Ok(Errors { errors }) = serde_json::from_slice(body) {
+        return match errors.join("; ").trim() {
+            "" => "no reason given".to_owned(),
+            text => text.replace(['\n', '\t'], " "),
+        };
+    }
+    String::from_utf8_lossy(body).chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transport(addr: &str) -> Result<Transport, VaultError> {
+        Transport::new(&VaultSettings::new(addr))
+    }
+
+    #[test]
+    fn a_token_is_never_sent_in_the_clear() {
+        for addr in [
+            "http://127.0.0.1:8200",
+            "http://[::1]:8200",
+            "http://localhost:8200",
+        ] {
+            assert!(transport(addr).is_ok(), "{addr}");
+        }
+        for addr in [
+            "http://vault.example",
+            "http://10.0.0.1",
+            "ftp://vault",
+            "vault:8200",
+            "",
+            "https://",
+        ] {
+            let error = transport(addr).err().unwrap();
+            assert!(
+                matches!(error, VaultError::Address { .. }),
+                "{addr}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_stays_below_v1() {
+        let transport = transport("https://vault.example/behind/a/proxy/").unwrap();
+        let url = transport.url("database/creds/a?b");
+        assert_eq!(
+            url.as_str(),
+            "https://vault.example/behind/a/proxy/v1/database/creds/a%3Fb"
+        );
+    }
+
+    #[test]
+    fn the_reason_is_read_also_from_what_is_not_vault() {
+        assert_eq!(message_of(br#"{"errors":["a\nb","c"]}"#), "a b; c");
+        assert_eq!(message_of(br#"{"errors":[]}"#), "no reason given");
+        assert_eq!(message_of(b"<html>502"), "<html>502");
+    }
+}

@@ -1,0 +1,92 @@
+//! Database credentials that Vault makes and takes back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use vaultrs::api::EndpointResult;
+use vaultrs::api::database::requests::GenerateCredentialsRequest;
+use vaultrs::api::database::responses::GenerateCredentialsResponse;
+
+use super::auth::Session;
+use super::http::Request;
+use super::{Method, Vault, VaultError};
+use crate::centre::DbRole;
+use crate::secret::Secret;
+
+/// A database login of our own, for a while.
+#[derive(Debug)]
+pub struct Lease {
+    pub username: String,
+    pub password: Secret<String>,
+    pub lease_id: String,
+    /// From when it was made.
+    pub ttl: Duration,
+    made: Instant,
+    /// Vault takes the login back also when the token ends that it was made with.
+    session: Arc<Session>,
+}
+
+impl Lease {
+    pub fn age(&self) -> Duration {
+        self.made.elapsed()
+    }
+}
+
+impl Vault {
+    /// Makes a database login for `role`.
+    ///
+    /// # Errors
+    /// `Denied` names the policy that is missing.
+    pub async fn db_credentials(&self, role: &DbRole) -> Result<Lease, VaultError> {
+        let request = Request::of(&GenerateCredentialsRequest {
+            mount: self.settings().database_mount.clone(),
+            name: role.vault_role(),
+        });
+        // Before it is asked for: the lease must not end sooner than we think.
+        let made = Instant::now();
+        let answer = self.call(&request).await;
+        let (answer, session) = answer.map_err(|error| naming(error, role))?;
+        let answer: EndpointResult<GenerateCredentialsResponse> = request.read(&answer)?;
+        let login = answer.data.ok_or_else(|| VaultError::NotFound {
+            what: format!("credential for database role `{role}`"),
+        })?;
+        Ok(Lease {
+            username: login.username,
+            password: Secret::new(login.password),
+            lease_id: answer.lease_id,
+            ttl: Duration::from_secs(answer.lease_duration.into()),
+            made,
+            session,
+        })
+    }
+
+    /// Returns whether `lease` was made with the token in use. One of an earlier token ends with
+    /// that token, whatever its own time to live.
+    pub async fn is_of_current_token(&self, lease: &Lease) -> bool {
+        self.is_current(&lease.session).await
+    }
+
+    /// Has Vault take a login back; it does so in the background, again and again until it is done.
+    ///
+    /// The lease is named in the path, so that a policy can give `update` on
+    /// `sys/leases/revoke/database/creds/<role>/*` and no more.
+    pub async fn revoke_lease(&self, lease_id: &str) -> Result<(), VaultError> {
+        let path = format!("sys/leases/revoke/{lease_id}");
+        let request = Request::new(Method::PUT, &path, Some(&json!({ "sync": false })));
+        self.call(&request).await.map(drop)
+    }
+}
+
+fn naming(error: VaultError, role: &DbRole) -> VaultError {
+    match error {
+        VaultError::Denied { .. } => VaultError::Denied {
+            what: format!("credential for database role `{role}`"),
+            policy: Some(role.policy()),
+        },
+        VaultError::NotFound { .. } => VaultError::NotFound {
+            what: format!("database role `{role}`"),
+        },
+        other => other,
+    }
+}

@@ -1,0 +1,187 @@
+//! When a token has to be renewed, and when renewing no longer helps. The clock is the caller's.
+
+use std::time::{Duration, Instant};
+
+/// Nothing is asked of the server about a token somebody gave us until it is this old: a command
+/// that ends within seconds pays no round trip for it.
+const UNKNOWN_FOR: Duration = Duration::from_mins(5);
+
+/// How long after a failed renewal the next may be tried.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How long a token lives.
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    since: Instant,
+    /// What it was given first. What a renewal gives is compared with this.
+    full: Option<Duration>,
+    /// `None`: nobody asked yet, or it never expires.
+    expires: Option<Instant>,
+    known: bool,
+    renewable: bool,
+    not_before: Option<Instant>,
+}
+
+/// What is to be done before a token is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    /// Ask the server how long it lives.
+    LookUp,
+    Renew,
+    /// It is about to end, and renewing does not help.
+    Replace,
+}
+
+impl Life {
+    /// A token of which nothing is known.
+    pub(super) fn unknown(now: Instant) -> Self {
+        Self {
+            since: now,
+            full: None,
+            expires: None,
+            known: false,
+            renewable: false,
+            not_before: None,
+        }
+    }
+
+    /// A token that the server gave `ttl` to live; zero means for ever.
+    pub(super) fn known(now: Instant, ttl: Duration, renewable: bool) -> Self {
+        let mortal = !ttl.is_zero();
+        Self {
+            since: now,
+            full: mortal.then_some(ttl),
+            expires: mortal.then(|| now + ttl),
+            known: true,
+            renewable,
+            not_before: None,
+        }
+    }
+
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    pub(super) fn due(&self, now: Instant) -> Due {
+        if self.not_before.is_some_and(|t| now < t) && !self.is_over(now) {
+            return Due::Nothing;
+        }
+        if !self.known {
+            return if self.age(now) < UNKNOWN_FOR {
+                Due::Nothing
+            } else {
+                Due::LookUp
+            };
+        }
+        match (self.expires, self.full) {
+            (Some(expires), Some(full))
+                if expires.saturating_duration_since(now) <= margin(full) =>
+            {
+                if self.renewable && !self.is_over(now) {
+                    Due::Renew
+                } else {
+                    Due::Replace
+                }
+            }
+            _ => Due::Nothing,
+        }
+    }
+
+    /// Takes in what the server said when it was asked to renew.
+    pub(super) fn renewed(&mut self, now: Instant, ttl: Duration, renewable: bool) {
+        let full = self.full.unwrap_or(ttl);
+        self.not_before = None;
+        self.expires = (!ttl.is_zero()).then(|| now + ttl);
+        // Shorter than before: the server counts down to max_ttl, and each renewal would give less.
+        // Better a new login now than a dead token soon.
+        self.renewable = renewable && ttl >= full.mul_f64(0.9);
+    }
+
+    /// Takes in what a look-up said.
+    pub(super) fn looked_up(&mut self, now: Instant, ttl: Duration, renewable: bool) {
+        *self = Self {
+            since: self.since,
+            ..Self::known(now, ttl, renewable)
+        };
+    }
+
+    /// The server could not be asked: what is left of the token serves on.
+    pub(super) fn put_off(&mut self, now: Instant) {
+        let left = self.expires.map(|e| e.saturating_duration_since(now));
+        self.not_before = Some(now + left.map_or(RETRY, |left| RETRY.min(left / 4)));
+    }
+}
+
+/// How long before its end a token is renewed.
+fn margin(full: Duration) -> Duration {
+    Duration::from_mins(1).min(full / 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_token_is_renewed_a_minute_or_a_third_before_its_end() {
+        let now = Instant::now();
+        let hour = Life::known(now, s(3600), true);
+        assert_eq!(hour.due(now + s(3539)), Due::Nothing);
+        assert_eq!(hour.due(now + s(3540)), Due::Renew);
+        assert_eq!(hour.due(now + s(3600)), Due::Replace);
+        let short = Life::known(now, s(6), true);
+        assert_eq!(short.due(now + s(3)), Due::Nothing);
+        assert_eq!(short.due(now + s(4)), Due::Renew);
+    }
+
+    #[test]
+    fn a_token_that_renewing_no_longer_lengthens_is_replaced_before_its_end() {
+        let now = Instant::now();
+        let mut life = Life::known(now, s(60), true);
+        life.renewed(now + s(45), s(60), true);
+        assert_eq!(life.due(now + s(86)), Due::Renew);
+        // 120 s is the most it gets: 30 are left.
+        life.renewed(now + s(90), s(30), true);
+        assert_eq!(life.due(now + s(95)), Due::Nothing);
+        assert_eq!(life.due(now + s(101)), Due::Replace);
+        assert!(!life.is_over(now + s(101)));
+    }
+
+    #[test]
+    fn a_token_of_a_person_costs_no_request_in_a_short_command() {
+        let now = Instant::now();
+        let mut life = Life::unknown(now);
+        assert_eq!(life.due(now + s(299)), Due::Nothing);
+        assert_eq!(life.due(now + s(301)), Due::LookUp);
+        life.looked_up(now + s(301), s(600), true);
+        assert_eq!(life.due(now + s(302)), Due::Nothing);
+        assert_eq!(life.due(now + s(850)), Due::Renew);
+    }
+
+    #[test]
+    fn an_outage_leaves_a_living_token_in_use() {
+        let now = Instant::now();
+        let mut life = Life::known(now, s(60), true);
+        life.put_off(now + s(41));
+        assert_eq!(life.due(now + s(42)), Due::Nothing);
+        assert_eq!(life.due(now + s(47)), Due::Renew);
+        assert_eq!(life.due(now + s(61)), Due::Replace);
+    }
+
+    #[test]
+    fn a_token_without_an_end_is_left_alone() {
+        let now = Instant::now();
+        assert_eq!(
+            Life::known(now, s(0), false).due(now + s(1_000_000)),
+            Due::Nothing
+        );
+    }
+}

@@ -1,0 +1,261 @@
+//! Vault (or OpenBao): a token that stays valid for days, and what is asked with it.
+//!
+//! Nothing is looked up before it is needed: the first request of a command is the one it came for.
+
+mod auth;
+mod error;
+mod http;
+mod lease;
+mod life;
+mod raw;
+mod token;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
+use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
+
+pub use auth::{Auth, SecretIdSource};
+pub use error::VaultError;
+pub use lease::Lease;
+pub use raw::{Method, Wrapped};
+pub use token::TokenInfo;
+
+use crate::centre::VaultSettings;
+use crate::secret::Secret;
+use auth::Session;
+use http::{Request, Transport};
+use life::Due;
+
+/// Vault, as one identity. Cheap to clone; all clones share one token.
+#[derive(Clone)]
+pub struct Vault(Arc<Inner>);
+
+struct Inner {
+    transport: Transport,
+    settings: VaultSettings,
+    auth: Auth,
+    /// Held while logging in or renewing: whoever comes meanwhile waits for that token instead of
+    /// getting one more.
+    current: Mutex<Option<Arc<Session>>>,
+}
+
+impl Vault {
+    /// Gets ready to ask; the first request logs in.
+    ///
+    /// # Errors
+    /// `Address` and `Setup`, when no server could be asked with these settings.
+    pub fn connect(settings: &VaultSettings, auth: Auth) -> Result<Self, VaultError> {
+        Ok(Self(Arc::new(Inner {
+            transport: Transport::new(settings)?,
+            settings: settings.clone(),
+            auth,
+            current: Mutex::new(None),
+        })))
+    }
+
+    pub fn settings(&self) -> &VaultSettings {
+        &self.0.settings
+    }
+
+    /// Sees to it that the token lives: renews it, or logs in again, when that is due.
+    ///
+    /// Every request does so by itself. A daemon that asks nothing for long calls it to keep what
+    /// was made with the token alive.
+    pub async fn ensure_valid(&self) -> Result<(), VaultError> {
+        self.session().await.map(drop)
+    }
+
+    /// Returns the token, for programs that are to use it.
+    pub async fn token(&self) -> Result<Secret<String>, VaultError> {
+        Ok(self.session().await?.token.clone())
+    }
+
+    /// Ends the token that we logged in for, and with it all that was made with it. One that was
+    /// given to us is left alone.
+    pub async fn revoke_self(&self) -> Result<(), VaultError> {
+        let Some(session) = self.0.current.lock().await.take() else {
+            return Ok(());
+        };
+        if !session.ours || session.life().is_over(Instant::now()) {
+            return Ok(());
+        }
+        let request = Request::of(&RevokeTokenSelfRequest {});
+        let sent = self.0.transport.send(Some(&session.token), &request).await;
+        sent.map(drop)
+    }
+
+    async fn session(&self) -> Result<Arc<Session>, VaultError> {
+        let mut current = self.0.current.lock().await;
+        let Some(session) = current.as_ref().map(Arc::clone) else {
+            let session = self.log_in().await?;
+            *current = Some(Arc::clone(&session));
+            return Ok(session);
+        };
+        let due = session.life().due(Instant::now());
+        let refreshed = match due {
+            Due::Nothing => return Ok(session),
+            Due::LookUp => self.look_up(&session).await,
+            Due::Renew => self.renew(&session).await,
+            Due::Replace => Ok(()),
+        };
+        match refreshed {
+            // Also after a renewal: it may have shown that there is nothing more to be had.
+            Ok(()) if session.life().due(Instant::now()) != Due::Replace => return Ok(session),
+            Err(error) if error.is_retryable() && !session.life().is_over(Instant::now()) => {
+                tracing::debug!(%error, "Cannot renew the Vault token; it still lives.");
+                session.life().put_off(Instant::now());
+                return Ok(session);
+            }
+            Ok(()) | Err(_) => {}
+        }
+        match self.log_in_again(&session).await {
+            Ok(next) => {
+                *current = Some(Arc::clone(&next));
+                Ok(next)
+            }
+            Err(error) if error.is_retryable() && !session.life().is_over(Instant::now()) => {
+                session.life().put_off(Instant::now());
+                Ok(session)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn log_in(&self) -> Result<Arc<Session>, VaultError> {
+        let (mount, role_id, secret_id) = match &self.0.auth {
+            Auth::Token(token) => return Ok(Arc::new(Session::given(token.clone()))),
+            Auth::AppRole {
+                mount,
+                role_id,
+                secret_id,
+            } => (mount, role_id, secret_id.read()?),
+        };
+        let request = Request::of(&LoginWithApproleRequest {
+            mount: mount.clone(),
+            role_id: role_id.expose().clone(),
+            secret_id: secret_id.expose().clone(),
+        });
+        let answer = self.0.transport.ask::<()>(None, &request).await;
+        let refused = |message: String| VaultError::LoginRefused {
+            mount: mount.clone(),
+            message,
+        };
+        let auth = match answer {
+            Ok(answer) => answer
+                .auth
+                .ok_or_else(|| refused("it gave no token".to_owned()))?,
+            Err(VaultError::Http {
+                status: 400..500,
+                message,
+                ..
+            }) => return Err(refused(message)),
+            Err(VaultError::Denied { .. }) => return Err(refused("permission denied".to_owned())),
+            Err(other) => return Err(other),
+        };
+        let ttl = Duration::from_secs(auth.lease_duration);
+        tracing::debug!(ttl_s = auth.lease_duration, "Logged in to Vault.");
+        let session = Session::logged_in(Secret::new(auth.client_token), ttl, auth.renewable);
+        Ok(Arc::new(session))
+    }
+
+    async fn log_in_again(&self, ending: &Arc<Session>) -> Result<Arc<Session>, VaultError> {
+        match &self.0.auth {
+            Auth::AppRole { .. } => self.log_in().await,
+            // Nobody but its owner can replace it. What is left of it serves on.
+            Auth::Token(_) if ending.life().is_over(Instant::now()) => {
+                Err(VaultError::TokenInvalid)
+            }
+            Auth::Token(_) => {
+                ending.life().put_off(Instant::now());
+                Ok(Arc::clone(ending))
+            }
+        }
+    }
+
+    async fn renew(&self, session: &Session) -> Result<(), VaultError> {
+        let request = Request::of(&RenewTokenSelfRequest { increment: None });
+        let answer = self.0.transport.ask::<()>(Some(&session.token), &request);
+        let Some(auth) = answer.await?.auth else {
+            return Err(VaultError::TokenInvalid);
+        };
+        let ttl = Duration::from_secs(auth.lease_duration);
+        session.life().renewed(Instant::now(), ttl, auth.renewable);
+        Ok(())
+    }
+
+    async fn look_up(&self, session: &Session) -> Result<(), VaultError> {
+        let info = self.look_up_token(session).await?;
+        let ttl = info.ttl.unwrap_or_default();
+        session
+            .life()
+            .looked_up(Instant::now(), ttl, info.renewable);
+        Ok(())
+    }
+
+    /// Sends a request with a valid token, and a second time with a new one where the token and not
+    /// its policies may have been the trouble. Returns the token that it went through with.
+    async fn call(&self, request: &Request) -> Result<(Vec<u8>, Arc<Session>), VaultError> {
+        let session = self.session().await?;
+        let transport = &self.0.transport;
+        match transport.send(Some(&session.token), request).await {
+            Ok(answer) => Ok((answer, session)),
+            Err(denied @ VaultError::Denied { .. }) => {
+                let session = self.after_denial(session, denied).await?;
+                let answer = transport.send(Some(&session.token), request).await?;
+                Ok((answer, session))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Vault says the same to a token that died early (revoked, or the machine slept) and to one
+    /// whose policies do not reach. Returns another token to try, or the error it is.
+    async fn after_denial(
+        &self,
+        session: Arc<Session>,
+        denied: VaultError,
+    ) -> Result<Arc<Session>, VaultError> {
+        let alive = match self.look_up_token(&session).await {
+            Ok(_) => true,
+            Err(VaultError::TokenInvalid) => false,
+            Err(other) => return Err(other),
+        };
+        match &self.0.auth {
+            Auth::Token(_) if alive => return Err(denied),
+            Auth::Token(_) => return Err(VaultError::TokenInvalid),
+            // The role may have got a policy since; a token keeps those it was made with.
+            Auth::AppRole { .. } if alive && session.life().age(Instant::now()) < RELOGIN => {
+                return Err(denied);
+            }
+            Auth::AppRole { .. } => {}
+        }
+        let mut current = self.0.current.lock().await;
+        if let Some(other) = current.as_ref().filter(|c| !Arc::ptr_eq(c, &session)) {
+            return Ok(Arc::clone(other));
+        }
+        let next = self.log_in().await?;
+        *current = Some(Arc::clone(&next));
+        Ok(next)
+    }
+
+    /// Returns whether `session` is the one that requests go out with now.
+    async fn is_current(&self, session: &Arc<Session>) -> bool {
+        let current = self.0.current.lock().await;
+        current.as_ref().is_some_and(|c| Arc::ptr_eq(c, session))
+    }
+}
+
+/// How often a login is repeated for the policies it may bring.
+const RELOGIN: Duration = Duration::from_mins(5);
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault")
+            .field("addr", &self.0.settings.addr)
+            .finish_non_exhaustive()
+    }
+}

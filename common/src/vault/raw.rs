@@ -1,0 +1,106 @@
+//! Any path of Vault, for what has no request of its own here: enrolling a host, rotating a secret id.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub use reqwest::Method;
+
+use super::http::Request;
+use super::{Vault, VaultError};
+use crate::centre::VaultSettings;
+use crate::secret::Secret;
+
+/// An answer that Vault keeps until somebody comes with this token, once.
+#[derive(Clone, Debug)]
+pub struct Wrapped {
+    pub token: Secret<String>,
+    pub ttl: Duration,
+}
+
+impl Vault {
+    /// Returns what is in `data` (or in `auth`) of the answer; null for an empty one.
+    ///
+    /// `LIST` is [`Method::from_bytes`] of its name.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, VaultError> {
+        let request = Request::new(method, path, body);
+        let (answer, _) = self.call(&request).await?;
+        data_of(&request, &answer)
+    }
+
+    pub async fn read(&self, path: &str) -> Result<Value, VaultError> {
+        self.request(Method::GET, path, None).await
+    }
+
+    pub async fn write(&self, path: &str, body: &Value) -> Result<Value, VaultError> {
+        self.request(Method::PUT, path, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Result<(), VaultError> {
+        self.request(Method::DELETE, path, None).await.map(drop)
+    }
+
+    /// Writes, and has Vault keep the answer for whoever brings the token returned.
+    pub async fn write_wrapped(
+        &self,
+        path: &str,
+        body: &Value,
+        ttl: Duration,
+    ) -> Result<Wrapped, VaultError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            wrap_info: Info,
+        }
+        #[derive(Deserialize)]
+        struct Info {
+            token: String,
+            ttl: u64,
+        }
+        let request = Request::new(Method::PUT, path, Some(body)).wrapped(ttl);
+        let (answer, _) = self.call(&request).await?;
+        let Answer { wrap_info } = request.read(&answer)?;
+        Ok(Wrapped {
+            token: Secret::new(wrap_info.token),
+            ttl: Duration::from_secs(wrap_info.ttl),
+        })
+    }
+
+    /// Opens what a wrapping token keeps. It needs no other token, and works once.
+    ///
+    /// # Errors
+    /// `WrapInvalid` when somebody was here before, or it is too late. For a secret id that means:
+    /// someone else may have it.
+    pub async fn unwrap(
+        settings: &VaultSettings,
+        token: &Secret<String>,
+    ) -> Result<Value, VaultError> {
+        let transport = super::http::Transport::new(settings)?;
+        let request = Request::new(Method::PUT, "sys/wrapping/unwrap", Some(&json!({})));
+        match transport.send(Some(token), &request).await {
+            Ok(answer) => data_of(&request, &answer),
+            Err(VaultError::Denied { .. } | VaultError::Http { status: 400, .. }) => {
+                Err(VaultError::WrapInvalid)
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
+fn data_of(request: &Request, answer: &[u8]) -> Result<Value, VaultError> {
+    if answer.is_empty() {
+        return Ok(Value::Null);
+    }
+    let mut answer: Value = request.read(answer)?;
+    let data = answer["data"].take();
+    Ok(if data.is_null() {
+        answer["auth"].take()
+    } else {
+        data
+    })
+}
