@@ -1,10 +1,11 @@
 //! The key table: every setting, once.
 
-use super::Config;
 use super::value::{ByteSize, Capture, LogLevel, Mode, Raw};
+use super::{Config, centre};
 use std::path::PathBuf;
 
 /// One setting: what a person may write, and where it goes.
+#[derive(Clone, Copy)]
 pub struct Key {
     /// Name in the file; the flag and the environment variable are made from it.
     pub name: &'static str,
@@ -29,7 +30,12 @@ pub(super) enum Shown {
 
 impl Key {
     pub fn env(&self) -> String {
-        format!("VCTL_AGENT_{}", self.name.to_ascii_uppercase())
+        let ours = if centre::is_shared(self.name) {
+            "VCTL"
+        } else {
+            "VCTL_AGENT"
+        };
+        format!("{ours}_{}", self.name.to_ascii_uppercase())
     }
 
     /// Without the leading dashes.
@@ -64,6 +70,7 @@ pub(super) fn defaults() -> Config {
         probe_log: false,
         metrics_listen: None,
         metrics_textfile: None,
+        centre: centre::Centre::default(),
     };
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
         let set = (key.set)(&mut config, &Raw::Text(key.default.to_owned()));
@@ -73,7 +80,23 @@ pub(super) fn defaults() -> Config {
 }
 
 /// In the order of the printed configuration and of the documentation.
-pub static KEYS: &[Key] = &[
+pub static KEYS: &[Key] = &joined();
+
+const fn joined() -> [Key; OF_THE_HOST.len() + centre::KEYS.len()] {
+    let mut all = [OF_THE_HOST[0]; OF_THE_HOST.len() + centre::KEYS.len()];
+    let mut next = 0;
+    while next < all.len() {
+        all[next] = if next < OF_THE_HOST.len() {
+            OF_THE_HOST[next]
+        } else {
+            centre::KEYS[next - OF_THE_HOST.len()]
+        };
+        next += 1;
+    }
+    all
+}
+
+const OF_THE_HOST: &[Key] = &[
     Key {
         name: "host",
         kind: "text",
@@ -283,11 +306,11 @@ pub static KEYS: &[Key] = &[
     },
 ];
 
-fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
+pub(super) fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
     *slot = value?;
     Ok(())
 }
 
-fn text(value: &(impl ToString + ?Sized)) -> Shown {
+pub(super) fn text(value: &(impl ToString + ?Sized)) -> Shown {
     Shown::Text(value.to_string())
 }

@@ -1,8 +1,9 @@
 //! What the agent is told: one key table, four places a value may come from.
 //!
-//! A flag beats `VCTL_AGENT_*`, which beats the file, which beats the default. Parsing, flags, the
+//! A flag beats the environment, which beats the file, which beats the default. Parsing, flags, the
 //! printed configuration and the documentation all come from [`KEYS`].
 
+mod centre;
 mod file;
 mod keys;
 mod load;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use crate::metrics::Listen;
 
+pub use centre::{Centre, CentreError};
 pub use keys::{KEYS, Key, key};
 pub use load::{ConfigError, DEFAULT_FILE, Inputs, Loaded, Problem, Source, load, load_for_stamp};
 pub use print::{effective, example, reference};
@@ -46,6 +48,7 @@ pub struct Config {
     pub probe_log: bool,
     pub metrics_listen: Option<Listen>,
     pub metrics_textfile: Option<PathBuf>,
+    pub centre: Centre,
 }
 
 impl Config {
