@@ -22,7 +22,7 @@ use vctl_agent::session::protocol::{StampReply, StampRequest, decode_request, en
 use vctl_agent::session::server::{BindError, Pending, Server};
 
 /// What the hook may take beyond its own deadline on a machine that is busy with other tests.
-const SLACK: Duration = Duration::from_millis(1500);
+const SLACK: Duration = Duration::from_secs(10);
 
 /// A host with a run directory, a pending directory and a configuration.
 struct Host {
@@ -143,7 +143,7 @@ fn without_a_collector_best_effort_lets_in_and_leaves_a_marker_for_the_login_pro
     let host = Host::new("mode: best-effort");
     let (code, _, took) = timed(host.hook());
     assert_eq!(code, 0);
-    assert!(took < Duration::from_millis(500) + SLACK, "{took:?}");
+    assert!(took < SLACK, "{took:?}");
     let markers = host.markers();
     assert_eq!(markers.len(), 1);
     assert_eq!(markers[0].login.leader.tgid, std::process::id());
@@ -176,22 +176,31 @@ fn without_a_collector_strict_refuses_and_says_why() {
         stderr.contains("login refused") && stderr.lines().count() == 1,
         "{stderr}"
     );
-    assert!(took < Duration::from_millis(500) + SLACK, "{took:?}");
+    assert!(took < SLACK, "{took:?}");
     assert!(host.markers().is_empty());
 }
 
 #[test]
-fn a_collector_that_restarts_is_waited_for() {
+fn a_collector_that_restarts_is_waited_for_and_asked_for_the_same_session() {
     let host = Host::new("mode: strict");
     let socket = host.path("run/agent.sock");
+    let first = host.listen();
     let collector = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(150));
-        answer(UnixListener::bind(socket).unwrap(), StampReply::Stamped)
-            .join()
-            .unwrap()
+        let (stream, _) = first.accept().unwrap();
+        let mut line = Vec::new();
+        BufReader::new(&stream)
+            .read_until(b'\n', &mut line)
+            .unwrap();
+        // Dead, and all that it had open with it.
+        drop((stream, first));
+        std::fs::remove_file(&socket).unwrap();
+        let second = UnixListener::bind(socket).unwrap();
+        let again = answer(second, StampReply::Stamped).join().unwrap();
+        (decode_request(&line).unwrap(), again)
     });
     assert_eq!(timed(host.hook()).0, 0);
-    collector.join().unwrap();
+    let (asked, again) = collector.join().unwrap();
+    assert_eq!(asked, again);
 }
 
 #[test]
@@ -370,12 +379,18 @@ fn the_server_names_the_parent_of_the_hook_as_the_login() {
 }
 
 #[test]
-fn a_pipeline_that_drops_the_login_is_no_answer() {
+fn a_pipeline_that_drops_the_login_is_asked_again_and_is_no_answer() {
     let host = Host::new("mode: strict");
     let hook = host.hook();
     let ((code, stderr, _), seen) = served(&host, None, move || timed(hook));
-    assert_eq!((code, seen.len()), (1, 1));
-    assert!(stderr.contains("without an answer"), "{stderr}");
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains("this session cannot be recorded"),
+        "{stderr}"
+    );
+    let first = seen[0].request.session_id;
+    assert!(seen.len() > 1, "asked once");
+    assert!(seen.iter().all(|login| login.request.session_id == first));
 }
 
 #[test]

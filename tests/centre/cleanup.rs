@@ -10,6 +10,7 @@ use vctl_tests::centre::{Centre, Options};
 #[test]
 fn a_centre_that_ended_left_nothing() {
     let options = Options {
+        bare: true,
         host: true,
         ..Options::default()
     };

@@ -3,5 +3,6 @@
 //! Specs share one centre and make a database each; who stops a server has a centre of his own.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
+mod configured;
 mod stack;
 mod tls;

@@ -4,10 +4,11 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
+use std::time::Duration;
 
 use vctl_common::event::{ExecEvent, KernelEvent};
 use vctl_common::id::ProcessId;
-use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
+use vctl_tests::lab::{Certificate, Lab, Options, PATIENCE, Recorded, eventually};
 use vctl_tests::truth::{Running, Truth};
 
 /// A lab as most specs want it.
@@ -59,6 +60,12 @@ impl Stage {
 
     pub(crate) fn truths(&self) -> Vec<Truth> {
         vctl_tests::truth::read(&self.truth).unwrap()
+    }
+
+    /// Returns how many truths have been told so far, also while one is being told.
+    pub(crate) fn told(&self) -> usize {
+        let lines = fs::read(&self.truth).unwrap();
+        memchr::memchr_iter(b'\n', &lines).count()
     }
 
     pub(crate) fn running(&self) -> Vec<Running> {
@@ -119,7 +126,19 @@ pub(crate) fn assert_each_is_where_it_belongs(
 
 /// Waits until the file is there: how a session tells that it has come so far.
 pub(crate) fn await_file(path: &Path) {
-    let within = std::time::Duration::from_secs(20);
-    let there = vctl_tests::lab::eventually(within, || Ok(path.exists())).unwrap();
-    assert!(there, "`{}` never came", path.display());
+    await_that(&format!("`{}` is there", path.display()), || path.exists());
+}
+
+/// Waits for a fact. Specs wait for no time: how much happens in one, the machine decides.
+pub(crate) fn await_that(fact: &str, mut is_so: impl FnMut() -> bool) {
+    let came = eventually(PATIENCE, || Ok(is_so())).unwrap();
+    assert!(came, "never came true: {fact}");
+}
+
+/// Far beyond the five seconds a hook may take at most, and far below what sshd allows a login.
+pub(crate) const NEVER_HUNG: Duration = Duration::from_secs(40);
+
+/// Creates an empty file: what a session's script waits for.
+pub(crate) fn touch(path: &Path) {
+    fs::write(path, "").unwrap();
 }

@@ -1,16 +1,14 @@
 //! No room: on the disk, in the spool, in the ring. What is gone is counted, and nothing hangs.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use vctl_agent::probe::Maps;
 use vctl_common::session::GapCause;
 use vctl_common::wire::TaskMark;
-use vctl_tests::lab::{Lab, Options, eventually};
+use vctl_tests::lab::{Lab, Options};
 
-use crate::fixture::{Stage, await_file, exec_of, lab};
-
-const NEVER_HUNG: Duration = Duration::from_secs(6);
+use crate::fixture::{NEVER_HUNG, Stage, await_file, await_that, exec_of, lab, touch};
 
 #[test]
 fn strict_refuses_logins_while_the_disk_is_full_and_counts_what_the_ring_cannot_hold() {
@@ -33,12 +31,12 @@ fn strict_refuses_logins_while_the_disk_is_full_and_counts_what_the_ring_cannot_
         &early,
         "touch inside; while [ ! -e full ]; do sleep 0.1; done; \
          for i in $(seq 300); do $T; done; touch done; \
-         while [ ! -e leave ]; do sleep 0.1; done; sleep 1",
+         while [ ! -e leave ]; do sleep 0.1; done",
     );
     await_file(&lab.home().join("inside"));
     let filler = lab.spool().join("filler");
     fill(&filler);
-    std::fs::write(lab.home().join("full"), "").unwrap();
+    touch(&lab.home().join("full"));
     await_file(&lab.home().join("done"));
     let asked = Instant::now();
     let refused = lab.ssh(&during, "touch got-in").unwrap();
@@ -46,11 +44,10 @@ fn strict_refuses_logins_while_the_disk_is_full_and_counts_what_the_ring_cannot_
     assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
     assert!(!lab.home().join("got-in").exists());
     std::fs::remove_file(filler).unwrap();
-    let back = eventually(Duration::from_secs(10), || {
-        Ok(lab.ssh(&later, "true")?.status.success())
+    await_that("logins go on", || {
+        lab.ssh(&later, "true").unwrap().status.success()
     });
-    assert!(back.unwrap(), "{}", lab.agent.last_words());
-    std::fs::write(lab.home().join("leave"), "").unwrap();
+    touch(&lab.home().join("leave"));
     assert!(login.wait_with_output().unwrap().status.success());
     let session = lab.closed_sessions(&early, 1).unwrap().remove(0);
     let closed = session.session.closed.as_ref().unwrap();
@@ -170,15 +167,11 @@ fn a_session_stamped_late_goes_on_after_its_first_exit_and_is_never_complete() {
     let home = lab.home();
     await_file(&home.join("inside"));
     lab.agent.start().unwrap();
-    let ready = eventually(Duration::from_secs(10), || {
-        Ok(!lab.sessions_of(&who)?.is_empty())
-    });
-    assert!(ready.unwrap(), "{}", lab.agent.last_words());
+    await_that("the marker is taken", || lab.markers().unwrap() == 0);
     touch(&home.join("go"));
-    let stored = eventually(Duration::from_secs(10), || {
-        Ok(lab.sessions_of(&who)?[0].exits().count() >= 3)
+    await_that("some of it has ended", || {
+        lab.sessions_of(&who).unwrap()[0].exits().count() >= 3
     });
-    assert!(stored.unwrap(), "{}", lab.agent.last_words());
     assert!(lab.sessions_of(&who).unwrap()[0].session.closed.is_none());
     touch(&home.join("leave"));
     assert!(login.wait_with_output().unwrap().status.success());
@@ -192,10 +185,6 @@ fn a_session_stamped_late_goes_on_after_its_first_exit_and_is_never_complete() {
         shown.contains("late") && !shown.contains("complete: all"),
         "{shown}"
     );
-}
-
-fn touch(path: &Path) {
-    std::fs::write(path, "").unwrap();
 }
 
 fn fill(path: &Path) {

@@ -1,11 +1,10 @@
 //! What people type and clients send is hostile text: it never reaches a terminal as it is.
 
 use std::process::Stdio;
-use std::time::Duration;
 
-use vctl_tests::lab::Subject;
+use vctl_tests::lab::{PATIENCE, Subject, eventually};
 
-use crate::fixture::{Stage, lab};
+use crate::fixture::{Stage, await_file, await_that, lab, touch};
 
 #[test]
 fn terminal_escapes_in_arguments_and_names_are_shown_and_not_obeyed() {
@@ -60,7 +59,7 @@ fn follow_shows_a_command_while_the_session_goes_on_and_ends_with_it() {
         &who,
         "touch inside; while [ ! -e leave ]; do sleep 0.1; done; ls last-words",
     );
-    crate::fixture::await_file(&lab.home().join("inside"));
+    await_file(&lab.home().join("inside"));
     let log = lab.root().join("followed");
     let mut command = lab.vctl_command(&["session", "--local", "8", "--follow"]);
     let mut follower = command
@@ -68,19 +67,15 @@ fn follow_shows_a_command_while_the_session_goes_on_and_ends_with_it() {
         .spawn()
         .unwrap();
     let shows = |part: &str| {
-        vctl_tests::lab::eventually(Duration::from_secs(5), || {
-            Ok(std::fs::read_to_string(&log)?.contains(part))
-        })
-        .unwrap()
+        await_that(&format!("it shows `{part}`"), || {
+            std::fs::read_to_string(&log).unwrap().contains(part)
+        });
     };
-    assert!(shows("touch inside"));
-    std::fs::write(lab.home().join("leave"), "").unwrap();
+    shows("touch inside");
+    touch(&lab.home().join("leave"));
     let _ = login.wait_with_output().unwrap();
-    assert!(shows("last-words"));
-    let ended = vctl_tests::lab::eventually(Duration::from_secs(5), || {
-        Ok(follower.try_wait()?.is_some())
-    })
-    .unwrap();
+    shows("last-words");
+    let ended = eventually(PATIENCE, || Ok(follower.try_wait()?.is_some())).unwrap();
     let _ = follower.kill();
     let _ = follower.wait();
     assert!(ended, "it follows a session that is over");

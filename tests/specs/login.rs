@@ -3,9 +3,9 @@
 use std::process::Stdio;
 
 use vctl_common::session::{Origin, Stamp};
-use vctl_tests::lab::{Lab, Options, Recorded, Subject, eventually};
+use vctl_tests::lab::{Lab, Options, PATIENCE, Recorded, Subject, eventually};
 
-use crate::fixture::lab;
+use crate::fixture::{await_file, lab, touch};
 
 #[test]
 fn the_first_command_is_never_missed() {
@@ -209,7 +209,7 @@ fn a_login_without_a_certificate_is_a_session_without_a_serial() {
     let key = lab.plain_key().unwrap();
     lab.ssh_ok(&key, "true").unwrap();
     let mut sessions = Vec::new();
-    let closed = eventually(std::time::Duration::from_secs(10), || {
+    let closed = eventually(PATIENCE, || {
         sessions = lab.sessions()?;
         Ok(sessions
             .iter()
@@ -233,13 +233,16 @@ fn a_login_without_a_certificate_is_a_session_without_a_serial() {
 fn what_runs_outside_every_session_is_not_recorded() {
     let Some(lab) = lab() else { return };
     let who = lab.certificate("alice", 3).unwrap();
-    let child = lab.ssh_start(&who, "sleep 0.5").unwrap();
+    let work = "touch inside; while [ ! -e leave ]; do sleep 0.1; done";
+    let child = lab.ssh_start(&who, work).unwrap();
+    await_file(&lab.home().join("inside"));
     for _ in 0..50 {
         std::process::Command::new("true")
             .arg("outside")
             .status()
             .unwrap();
     }
+    touch(&lab.home().join("leave"));
     assert!(child.wait_with_output().unwrap().status.success());
     let session = lab.whole_session(&who).unwrap();
     assert_eq!(session.count("outside"), 0);

@@ -6,6 +6,7 @@ mod login;
 mod attribution;
 mod exec;
 mod exit;
+mod stamp;
 mod restart;
 mod modes;
 mod probe_btf;

@@ -3,16 +3,14 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
-use std::time::Duration;
 
 use vctl_agent::probe::maps::{Maps, PinnedState, pinned_state};
 use vctl_common::event::{EventKind, KernelEvent};
 use vctl_common::id::SessionId;
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::wire;
-use vctl_tests::lab::eventually;
 
-use crate::fixture::{await_file, lab};
+use crate::fixture::{await_file, await_that, lab};
 
 #[test]
 fn pins_of_a_newer_version_are_named_and_left_alone() {
@@ -101,10 +99,9 @@ fn files_that_are_no_markers_are_moved_away_and_not_believed() {
 
     lab.agent.start().unwrap();
     let rejected = pending.join("rejected");
-    let moved = eventually(Duration::from_secs(10), || {
-        Ok(fs::read_dir(&rejected).is_ok_and(|entries| entries.count() >= 11))
+    await_that("all are moved away", || {
+        fs::read_dir(&rejected).is_ok_and(|entries| entries.count() >= 11)
     });
-    assert!(moved.unwrap(), "{}", lab.agent.last_words());
     let left: Vec<_> = fs::read_dir(&pending)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())

@@ -1,10 +1,8 @@
 //! What runs while the agent does not is recorded all the same.
 
-use std::time::Duration;
-
 use vctl_tests::lab::{Lab, Options};
 
-use crate::fixture::{Stage, assert_each_is_where_it_belongs, await_file, lab};
+use crate::fixture::{Stage, assert_each_is_where_it_belongs, await_file, await_that, lab, touch};
 
 #[test]
 fn kill_9_in_the_middle_of_work_loses_and_doubles_nothing() {
@@ -12,14 +10,23 @@ fn kill_9_in_the_middle_of_work_loses_and_doubles_nothing() {
     let stage = Stage::set(&lab);
     let people =
         [("alice", 1), ("bob", 2)].map(|(key_id, serial)| lab.certificate(key_id, serial).unwrap());
-    let body = "for i in $(seq 400); do $T $i; done";
+    let body = "touch inside-$VCTL_CASE; while [ ! -e enough ]; do $T; done";
     let logins = people.each_ref().map(|who| stage.start(&lab, who, body));
+    for who in &people {
+        // A login that was held while the agent dies is `stamp`'s to hold against it.
+        await_file(&lab.home().join(format!("inside-{}", who.key_id)));
+    }
+    let work_goes_on = |runs| {
+        let before = stage.told();
+        await_that("work goes on", || stage.told() > before + runs);
+    };
     for _ in 0..4 {
-        std::thread::sleep(Duration::from_millis(300));
+        work_goes_on(60);
         lab.agent.kill().unwrap();
-        std::thread::sleep(Duration::from_millis(150));
+        work_goes_on(30);
         lab.agent.start().unwrap();
     }
+    touch(&lab.home().join("enough"));
     for login in logins {
         assert!(login.wait_with_output().unwrap().status.success());
     }
@@ -27,7 +34,10 @@ fn kill_9_in_the_middle_of_work_loses_and_doubles_nothing() {
         .each_ref()
         .map(|who| (who.key_id.as_str(), vec![lab.whole_session(who).unwrap()]));
     let truths = stage.running();
-    assert_eq!(truths.len(), 800);
+    for (key_id, recorded) in &sessions {
+        let told = truths.iter().filter(|truth| truth.case == *key_id).count();
+        assert_eq!(recorded[0].runs_of("exec-target").count(), told);
+    }
     assert_each_is_where_it_belongs(&truths, &sessions);
 }
 
@@ -39,10 +49,11 @@ fn a_session_that_ends_while_the_agent_is_away_is_closed_and_whole() {
     let login = stage.start(
         &lab,
         &who,
-        "touch inside; sleep 0.5; for i in $(seq 50); do $T; done",
+        "touch inside; while [ ! -e go ]; do sleep 0.1; done; for i in $(seq 50); do $T; done",
     );
     await_file(&lab.home().join("inside"));
     lab.agent.kill().unwrap();
+    touch(&lab.home().join("go"));
     assert!(login.wait_with_output().unwrap().status.success());
     lab.agent.start().unwrap();
     let session = lab.whole_session(&who).unwrap();
@@ -97,12 +108,19 @@ fn a_forced_loss_is_reported_to_the_event() {
     let login = stage.start(
         &lab,
         &who,
-        "touch inside; sleep 0.5; for i in $(seq 300); do $T; done; touch done; sleep 1",
+        "touch inside; while [ ! -e go ]; do sleep 0.1; done; for i in $(seq 300); do $T; done; \
+         touch done; while [ ! -e leave ]; do sleep 0.1; done",
     );
     await_file(&lab.home().join("inside"));
     lab.agent.signal(nix::sys::signal::Signal::SIGSTOP).unwrap();
+    touch(&lab.home().join("go"));
     await_file(&lab.home().join("done"));
     lab.agent.signal(nix::sys::signal::Signal::SIGCONT).unwrap();
+    await_that("the ring has room again", || {
+        let sessions = lab.sessions_of(&who).unwrap();
+        sessions[0].count("exec-target") > 0
+    });
+    touch(&lab.home().join("leave"));
     assert!(login.wait_with_output().unwrap().status.success());
     let session = lab.closed_sessions(&who, 1).unwrap().remove(0);
     let closed = session.session.closed.as_ref().unwrap();

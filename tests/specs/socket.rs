@@ -8,15 +8,12 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use vctl_common::session::Stamp;
-use vctl_tests::lab::{Lab, eventually};
+use vctl_tests::lab::{Lab, PATIENCE, eventually};
 
-use crate::fixture::lab;
-
-/// The hook gives the agent two seconds; the rest is ssh on a busy machine.
-const NEVER_HUNG: Duration = Duration::from_secs(6);
+use crate::fixture::{NEVER_HUNG, await_that, lab};
 
 #[test]
 fn a_caller_that_is_not_root_is_refused_and_counted() {
@@ -36,11 +33,10 @@ fn a_caller_that_is_not_root_is_refused_and_counted() {
         .status()
         .unwrap();
     assert_eq!(forger.code(), Some(0), "it got an answer, or no connection");
-    let counted = eventually(Duration::from_secs(5), || {
+    await_that("it is counted", || {
         let log = lab.agent.last_words();
-        Ok(log.contains("A stamp request came to nothing.") && log.contains("is not root"))
+        log.contains("A stamp request came to nothing.") && log.contains("is not root")
     });
-    assert!(counted.unwrap(), "{}", lab.agent.last_words());
     assert!(lab.sessions().unwrap().is_empty());
     // A socket that others may use is none that the hook trusts.
     fs::set_permissions(&socket, Permissions::from_mode(0o600)).unwrap();
@@ -53,7 +49,6 @@ fn a_caller_that_is_not_root_is_refused_and_counted() {
 #[test]
 fn nonsense_on_the_socket_holds_up_no_login_and_opens_no_session() {
     let Some(lab) = lab() else { return };
-    let who = lab.certificate("alice", 1).unwrap();
     let socket = lab.root().join("run/agent.sock");
     let say = |line: &[u8]| {
         let mut stream = UnixStream::connect(&socket).unwrap();
@@ -71,23 +66,27 @@ fn nonsense_on_the_socket_holds_up_no_login_and_opens_no_session() {
     ];
     for line in lines {
         let mut stream = say(line);
-        stream
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         // Answered or hung up, and soon; what it says is for nobody.
         let ended = stream.read_to_end(&mut Vec::new());
         let kind = ended.as_ref().err().map(std::io::Error::kind);
         assert_ne!(kind, Some(std::io::ErrorKind::WouldBlock), "{line:?}");
     }
-    // More of them than are served at a time, and none says all that it has to say.
-    let slow: Vec<_> = (0..80).map(|_| say(b"{\"version\":1,")).collect();
-    let asked = Instant::now();
-    lab.ssh_ok(&who, "true").unwrap();
-    assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
-    drop(slow);
-    let session = lab.whole_session(&who).unwrap();
-    assert_eq!(session.session.opened.stamp, Stamp::InTime);
-    assert_eq!(lab.sessions().unwrap().len(), 1);
+    // More of them than are served at a time, and none says all that it has to say. Each holds its place
+    // for a second, which leaves a login one for everything else: a slow machine may miss that, but
+    // not every time.
+    let in_time = (1..=5).any(|serial| {
+        let who = lab.certificate("alice", serial).unwrap();
+        let slow: Vec<_> = (0..80).map(|_| say(b"{\"version\":1,")).collect();
+        let asked = Instant::now();
+        lab.ssh_ok(&who, "true").unwrap();
+        assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
+        drop(slow);
+        let session = lab.closed_sessions(&who, 1).unwrap().remove(0);
+        assert_eq!(lab.sessions().unwrap().len() as u64, serial);
+        session.session.opened.stamp == Stamp::InTime && session.ensure_whole().is_ok()
+    });
+    assert!(in_time, "{}", lab.agent.last_words());
 }
 
 #[test]
@@ -105,7 +104,7 @@ fn a_certificate_that_is_none_is_a_problem_of_its_own_session() {
     for info in &cases {
         stamp(&lab, info);
     }
-    let all = eventually(Duration::from_secs(10), || {
+    let all = eventually(PATIENCE, || {
         let sessions = lab.sessions()?;
         Ok(sessions.len() == cases.len() && sessions.iter().all(|s| s.session.closed.is_some()))
     });

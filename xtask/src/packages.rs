@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, stdin};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Result, bail};
 
@@ -48,8 +48,7 @@ pub(crate) fn for_centre() -> Vec<Need> {
     if !has_postgres() {
         needs.push((NOWHERE, "postgresql"));
     }
-    let server = ["bao", "vault"].iter().any(|name| on_path(name));
-    if !server && !has_pip() {
+    if !succeeds("command -v bao || command -v vault || python3 -m pip --version") {
         needs.push((NOWHERE, "python3-pip"));
     }
     needs
@@ -62,15 +61,11 @@ fn has_postgres() -> bool {
     versions.any(|version| version.path().join("bin/initdb").exists())
 }
 
-fn on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
-}
-
-fn has_pip() -> bool {
-    let mut pip = Command::new("python3");
-    let quiet = pip
-        .args(["-m", "pip", "--version"])
+/// Whether a line of shell succeeds as root, whose PATH may be another.
+fn succeeds(line: &str) -> bool {
+    let mut shell = as_root("sh");
+    let quiet = shell
+        .args(["-c", line])
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())

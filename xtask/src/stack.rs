@@ -22,18 +22,34 @@ pub(crate) struct Options {
     /// Install missing packages without asking
     #[arg(long)]
     yes: bool,
+    /// The servers alone: no roles, no policies, no schema
+    #[arg(long)]
+    bare: bool,
 }
 
 pub(crate) fn run(task: &Task) -> Result<()> {
-    let name = match task {
+    let arguments: &[_] = match task {
         Task::Up(options) => {
             packages::ensure(&packages::for_centre(), options.yes)?;
-            "up"
+            if options.bare {
+                &["up", "--bare"]
+            } else {
+                &["up"]
+            }
         }
-        Task::Down => "down",
-        Task::Env => "env",
+        Task::Down => &["down"],
+        Task::Env => &["env"],
     };
-    let built = build(&["build", "-p", "vctl", "-p", "vctl-tests", "--bins"])?;
+    let built = build(&[
+        "build",
+        "-p",
+        "vctl-agent",
+        "-p",
+        "vctl",
+        "-p",
+        "vctl-tests",
+        "--bins",
+    ])?;
     let stack = built
         .iter()
         .find(|built| built.name == "stack")
@@ -43,6 +59,6 @@ pub(crate) fn run(task: &Task) -> Result<()> {
         .to_str()
         .context("the target directory's path is no UTF-8")?;
     // Replaces us, so that Ctrl-C reaches the stack itself.
-    Err(as_root(program).arg(name).exec())
+    Err(as_root(program).args(arguments).exec())
         .with_context(|| format!("cannot run `{program}` as root"))
 }

@@ -1,6 +1,6 @@
 //! What the loop works on, and how the spool is written from it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::time::Instant;
 
@@ -45,6 +45,8 @@ pub(super) struct Collector {
     /// Journal entries that come after the events now in the ring.
     pub(super) outbox: VecDeque<JournalEntry>,
     pub(super) registry: Registry,
+    /// Open sessions that the kernel does not record yet; see `held`.
+    pub(super) held: HashSet<Mark>,
     /// Numbers arrived, by session.
     pub(super) sequences: HashMap<Mark, Sequence>,
     pub(super) endings: Vec<Ending>,
@@ -140,6 +142,7 @@ impl Collector {
             unwritten: None,
             outbox: VecDeque::new(),
             registry: Registry::default(),
+            held: HashSet::new(),
             sequences: HashMap::new(),
             endings: Vec::new(),
             redactor,

@@ -72,6 +72,7 @@ impl Collector {
     ) {
         self.probe.maps.close_session(mark);
         self.sequences.remove(&mark);
+        self.held.remove(&mark);
         let Some(session) = self.registry.close(mark) else {
             return;
         };

@@ -29,6 +29,7 @@ impl Collector {
     /// Does what no event tells of. Called every few seconds.
     pub(super) fn housekeeping(&mut self) {
         self.take_markers();
+        self.decide_held();
         self.find_ended();
         self.note_detached();
         self.note_skipped();
@@ -64,10 +65,9 @@ impl Collector {
         }
         for login in scan.logins {
             let id = login.request.session_id;
-            // A stamp whose answer came too late left a marker as well.
-            if self.registry.by_id(id).is_none()
-                && let Err(error) = self.open_late(&login)
-            {
+            // A stamp whose answer came too late left a marker as well: its login was marked before.
+            let is_recorded = self.registry.by_id(id).is_some() && !self.held.contains(&id.mark());
+            if !is_recorded && let Err(error) = self.open_late(&login) {
                 warn!(session = %id, error, "A late login could not be opened; its marker stays.");
                 continue;
             }
@@ -85,6 +85,7 @@ impl Collector {
         self.link_if_detached(&mut session);
         let (id, audit_session) = (session.id, session.audit_session);
         self.store_opened(session)?;
+        self.held.remove(&id.mark());
         if !login.alive {
             self.never_recorded(id, now);
             return Ok(());
@@ -116,9 +117,7 @@ impl Collector {
             warn!(%error, "The kernel does not take a session.");
             return 0;
         }
-        if let Err(error) = self.probe.watch_failed_execs(true) {
-            warn!(%error, "Failed execs are not recorded.");
-        }
+        self.watch_failed_execs();
         let mut marked = 0;
         for _ in 0..2 {
             for (tgid, how) in members(leader, audit_session) {

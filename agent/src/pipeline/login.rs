@@ -1,4 +1,5 @@
-//! A login asks to be stamped: journal first, then the kernel, then the answer.
+//! A login asks to be stamped: journal first, then the kernel, then the answer. It may ask more than
+//! once, when a collector dies before it has answered.
 
 use tracing::{info, warn};
 use vctl_common::id::SessionId;
@@ -15,6 +16,10 @@ use crate::session::protocol::StampReply;
 use crate::session::server::Pending;
 
 use super::collector::{Collector, wall_offset};
+use super::held::is_held;
+
+/// Why a login is not stamped any more: what it has run in between, nobody knows.
+const NOT_HELD: &str = "the login is not held any longer";
 
 impl Collector {
     /// Answers one login. The hook holds it until then, so the first command is never missed.
@@ -42,6 +47,23 @@ impl Collector {
         if self.config.mode == Mode::Strict && self.detached {
             return Err("the probe is no longer attached".to_owned());
         }
+        let request = &pending.request;
+        if !is_held(request.hook_started, boot_now()) {
+            return Err(NOT_HELD.to_owned());
+        }
+        if let Some(known) = self.registry.by_id(request.session_id) {
+            if known.opened.leader != pending.login.leader {
+                return Err("the session is another login's".to_owned());
+            }
+            // The collector that wrote it died before it could answer.
+            let session = request.session_id;
+            if !self.held.contains(&session.mark()) {
+                info!(%session, "A login asked again that is stamped.");
+                self.watch_failed_execs();
+                return Ok(());
+            }
+            info!(%session, "A login asked again that is in the journal only.");
+        }
         let mut session = opened(
             &pending.request,
             &pending.login,
@@ -61,11 +83,20 @@ impl Collector {
         }
     }
 
-    /// Opens a session of one process, which has done nothing yet that is to be recorded.
+    /// Opens a session of one process, which has done nothing yet that is to be recorded. One that is
+    /// in the journal only is opened once more: nobody is marked, and the kernel has counted nothing.
     fn open(&mut self, session: SessionOpened) -> Result<(), String> {
         let (id, leader, cgroup) = (session.id, session.leader.tgid, session.cgroup);
+        let opened_at = session.opened_at;
         self.store_opened(session)?;
         self.quiet_since = None;
+        if !is_held(opened_at, boot_now()) {
+            // The disk took its time. Marked alone now, the login's process would not hand its mark to
+            // what it has started already. Its marker is about to come; then all of them are marked.
+            self.held.insert(id.mark());
+            return Err(NOT_HELD.to_owned());
+        }
+        self.held.remove(&id.mark());
         let kernel = self.probe.maps.open_session(id.mark(), 1).and_then(|()| {
             let mark = TaskMark {
                 session: id.mark(),
@@ -80,11 +111,20 @@ impl Collector {
             self.never_recorded(id, boot_now());
             return Err(error.to_string());
         }
-        if let Err(error) = self.probe.watch_failed_execs(true) {
-            warn!(%error, "Failed execs are not recorded.");
+        self.watch_failed_execs();
+        if !is_held(opened_at, boot_now()) {
+            // Between two lines of ours: whether its mark came first, nobody can tell.
+            self.held.insert(id.mark());
+            return Err(NOT_HELD.to_owned());
         }
         info!(session = %id, leader, cgroup = cgroup.map(|c| c.0), "Opened a session.");
         Ok(())
+    }
+
+    pub(super) fn watch_failed_execs(&mut self) {
+        if let Err(error) = self.probe.watch_failed_execs(true) {
+            warn!(%error, "Failed execs are not recorded.");
+        }
     }
 
     /// Writes who a session belongs to, durably, and enters it in the registry.

@@ -13,6 +13,7 @@
 mod collector;
 mod drain;
 mod ending;
+mod held;
 mod late;
 mod login;
 mod markers;

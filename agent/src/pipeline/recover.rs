@@ -3,7 +3,7 @@
 use tracing::{info, warn};
 use vctl_common::id::{ProcessId, SessionId};
 use vctl_common::session::{
-    Auth, CloseReason, Gap, GapCause, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
+    Auth, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
@@ -13,6 +13,7 @@ use crate::session::boot_now;
 use crate::spool::{OpenSession, Recovered};
 
 use super::collector::Collector;
+use super::held::has_not_begun;
 
 impl Collector {
     pub(super) fn recover(&mut self, recovered: Recovered) {
@@ -48,36 +49,24 @@ impl Collector {
     fn resume(&mut self, session: OpenSession) {
         let mark = session.opened.id.mark();
         let last_at = session.last_at.unwrap_or(session.opened.opened_at);
-        let (leader, audit_session) = (session.opened.leader, session.opened.audit_session);
-        let id = session.opened.id;
+        let kernel = self.probe.maps.session(mark);
+        let leader = self.probe.maps.task(session.opened.leader.tgid);
+        let not_begun = has_not_begun(&session, kernel, leader);
         let told = session.gaps.iter().filter(|gap| gap.session.is_some());
         let told_to = told.filter_map(|gap| gap.last_seq).max().unwrap_or(0);
         self.registry.open(session.opened);
         self.registry.add_stored(mark, session.stored);
-        if self.probe.maps.session(mark).is_some() {
+        if not_begun {
+            // Its login may still be held, and its hook ask again.
+            self.held.insert(mark);
+        } else if kernel.is_some() {
             let last_seq = session.last_seq.max(told_to);
             self.sequences
                 .insert(mark, Sequence::after(last_seq, last_at));
-            return;
-        }
-        // The probe is not the one that recorded it: everything since is unknown.
-        let now = boot_now();
-        self.gap(Gap {
-            session: Some(id),
-            cause: GapCause::ProbeAway,
-            events: None,
-            first_seq: None,
-            last_seq: None,
-            cpu: None,
-            from: last_at,
-            to: now,
-        });
-        let alive = self.logins.is_alive(leader).then_some(leader.tgid);
-        if self.mark_tree(mark, alive, audit_session) > 0 {
-            warn!(session = %id, "Took a session up again that was not recorded for a while.");
-            self.sequences.insert(mark, Sequence::default());
+            self.watch_failed_execs();
         } else {
-            self.close(mark, now, CloseReason::ProbeDetached, None);
+            // The probe is not the one that recorded it: everything since is unknown.
+            self.record_again(mark, last_at, CloseReason::ProbeDetached);
         }
     }
 }

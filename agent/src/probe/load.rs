@@ -58,7 +58,8 @@ impl Probe {
         let dir = &options.pin_dir;
         let lock = lock(dir)?;
         if let Some(maps) = pinned(dir)? {
-            let failed_attached = dir.join(format!("link_{}", FAILED_CALLS[0])).exists();
+            let link = |call| dir.join(format!("link_{call}"));
+            let failed_attached = FAILED_CALLS.iter().all(|call| link(call).exists());
             if maps.ring_bytes != options.ring_bytes
                 || maps.state().capture_all != options.capture_all
             {
@@ -148,6 +149,11 @@ impl Probe {
             let mut program = TracePoint::from_pin(program)
                 .map_err(|source| ProbeError::Attach { name, source })?;
             for call in FAILED_CALLS {
+                let pin = self.options.pin_dir.join(format!("link_{call}"));
+                // An agent that was killed in here may have come as far as the first.
+                if pin.exists() {
+                    continue;
+                }
                 let link = program
                     .attach("syscalls", call)
                     .and_then(|id| program.take_link(id))
@@ -155,7 +161,7 @@ impl Probe {
                 let link: FdLink = link
                     .try_into()
                     .map_err(|source| ProbeError::Link { name, source })?;
-                link.pin(self.options.pin_dir.join(format!("link_{call}")))
+                link.pin(pin)
                     .map_err(|source| ProbeError::Pin { name, source })?;
             }
         } else {

@@ -72,11 +72,12 @@ impl Maps {
     }
 
     /// Makes a session of `alive` processes known to the kernel, before any of them is marked: from
-    /// the first mark on the numbers are the kernel's alone to change.
+    /// the first mark on the numbers are the kernel's alone to change. One that it knows keeps its
+    /// other numbers: an event must not have the number of another.
     pub fn open_session(&mut self, mark: Mark, alive: u64) -> Result<(), ProbeError> {
         let counters: [u64; 6] = transmute!(SessionCounters {
             alive,
-            ..Default::default()
+            ..self.session(mark).unwrap_or_default()
         });
         self.sessions
             .insert(mark, counters, 0)

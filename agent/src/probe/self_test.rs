@@ -37,7 +37,7 @@ const REAL_UID: u32 = 103;
 const REAL_GID: u32 = 101;
 const EFFECTIVE_GID: u32 = 102;
 const LOGIN_UID: &str = "65534";
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the child's side when the arguments are those of a self-test.
 pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {

@@ -15,8 +15,8 @@ use nix::sys::socket::{
 
 use super::protocol::{self, LINE_MAX, ProtocolError, StampReply};
 
-/// A collector that restarts is away for some ten milliseconds; one that is not there at all must
-/// not cost every login the whole deadline.
+/// Where no collector was seen, one that restarts would be back by then; one that is not there at all
+/// must not cost every login the whole limit.
 const RESTART_GRACE: Duration = Duration::from_millis(500);
 
 const RETRY_EVERY: Duration = Duration::from_millis(5);
@@ -41,27 +41,42 @@ pub enum AskError {
 /// Sends `line` to the collector behind `socket_path` and returns its answer.
 ///
 /// `limit` covers everything: connecting, writing and reading. A collector that is stopped, with
-/// or without room in its backlog, costs no more than that.
+/// or without room in its backlog, costs no more than that. One that goes away without an answer was
+/// killed or replaced; its successor is asked the same again, for as long as the limit allows. That
+/// is safe because a session id is stamped once, however often it is asked for.
 pub fn ask(socket_path: &Path, line: &[u8], limit: Duration) -> Result<StampReply, AskError> {
     let started = Instant::now();
     let deadline = started + limit;
-    let mut stream = loop {
+    let mut patience = RESTART_GRACE.min(limit);
+    loop {
         // Checked again each time: it is another socket after a restart.
-        match owned_by_us(socket_path).and_then(|()| try_connect(socket_path)) {
-            Ok(stream) => break stream,
-            Err(error) => {
-                let patience = match &error {
-                    AskError::NobodyListens(_) => RESTART_GRACE.min(limit),
-                    AskError::TimedOut => limit,
-                    _ => return Err(error),
-                };
-                if started.elapsed() + RETRY_EVERY > patience {
-                    return Err(error);
+        let error = match owned_by_us(socket_path).and_then(|()| try_connect(socket_path)) {
+            Ok(stream) => {
+                patience = limit;
+                match exchange(stream, line, deadline) {
+                    Err(error @ (AskError::Closed | AskError::Broken(_))) => error,
+                    done => return done,
                 }
             }
+            Err(error @ AskError::TimedOut) => {
+                patience = limit;
+                error
+            }
+            Err(error @ AskError::NobodyListens(_)) => error,
+            Err(error) => return Err(error),
+        };
+        if started.elapsed() + RETRY_EVERY > patience {
+            return Err(error);
         }
         thread::sleep(RETRY_EVERY);
-    };
+    }
+}
+
+fn exchange(
+    mut stream: UnixStream,
+    line: &[u8],
+    deadline: Instant,
+) -> Result<StampReply, AskError> {
     write_all(&mut stream, line, deadline)?;
     let answer = read_line(&mut stream, deadline)?;
     protocol::decode_reply(&answer).map_err(AskError::Answer)
@@ -173,5 +188,118 @@ fn again(error: io::Error) -> Result<(), AskError> {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(()),
         _ => Err(AskError::Broken(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::BufRead;
+    use std::os::unix::net::UnixListener;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn stamped() -> Vec<u8> {
+        protocol::encode(&StampReply::Stamped).unwrap()
+    }
+
+    /// Takes one connection, reads the question and answers with `answer`, whole or not.
+    fn serve_once(listener: &UnixListener, answer: &[u8]) -> Vec<u8> {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = Vec::new();
+        io::BufReader::new(&stream)
+            .read_until(b'\n', &mut question)
+            .unwrap();
+        stream.write_all(answer).unwrap();
+        question
+    }
+
+    #[test]
+    fn a_collector_that_dies_before_its_answer_is_asked_the_same_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("agent.sock");
+        let first = UnixListener::bind(&socket).unwrap();
+        let asking = {
+            let socket = socket.clone();
+            thread::spawn(move || ask(&socket, b"question\n", LIMIT))
+        };
+        // Half an answer is none.
+        assert_eq!(serve_once(&first, b"{\"reply\":"), b"question\n");
+        // As after a kill: the file is there, nobody behind it, for longer than the grace.
+        drop(first);
+        thread::sleep(RESTART_GRACE * 2);
+        fs::remove_file(&socket).unwrap();
+        let second = UnixListener::bind(&socket).unwrap();
+        assert_eq!(serve_once(&second, &stamped()), b"question\n");
+        assert_eq!(asking.join().unwrap().unwrap(), StampReply::Stamped);
+    }
+
+    #[test]
+    fn a_collector_killed_with_the_question_in_its_backlog_is_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("agent.sock");
+        let stopped = UnixListener::bind(&socket).unwrap();
+        let asking = {
+            let socket = socket.clone();
+            thread::spawn(move || ask(&socket, b"question\n", LIMIT))
+        };
+        stopped.set_nonblocking(true).unwrap();
+        let taken = loop {
+            match stopped.accept() {
+                Ok((stream, _)) => break stream,
+                Err(_) => thread::sleep(RETRY_EVERY),
+            }
+        };
+        drop((stopped, taken));
+        fs::remove_file(&socket).unwrap();
+        let second = UnixListener::bind(&socket).unwrap();
+        serve_once(&second, &stamped());
+        assert_eq!(asking.join().unwrap().unwrap(), StampReply::Stamped);
+    }
+
+    #[test]
+    fn where_no_collector_ever_was_a_login_waits_for_the_grace_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = Instant::now();
+        let answer = ask(&dir.path().join("agent.sock"), b"question\n", LIMIT);
+        assert!(
+            matches!(answer, Err(AskError::NobodyListens(_))),
+            "{answer:?}"
+        );
+        assert!(asked.elapsed() < LIMIT / 2, "{:?}", asked.elapsed());
+    }
+
+    #[test]
+    fn a_collector_that_does_not_come_back_costs_no_more_than_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("agent.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let limit = RESTART_GRACE * 2;
+        let asked = Instant::now();
+        let asking = thread::spawn(move || ask(&socket, b"question\n", limit));
+        serve_once(&listener, b"");
+        drop(listener);
+        let answer = asking.join().unwrap();
+        assert!(
+            matches!(answer, Err(AskError::NobodyListens(_))),
+            "{answer:?}"
+        );
+        // The last question may be the one that would go past it.
+        assert!(asked.elapsed() + RETRY_EVERY * 2 > limit);
+        assert!(asked.elapsed() < limit * 5, "{:?}", asked.elapsed());
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_and_is_not_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("agent.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let refused = StampReply::Refused {
+            reason: "no".to_owned(),
+        };
+        let asking = thread::spawn(move || ask(&socket, b"question\n", LIMIT));
+        serve_once(&listener, &protocol::encode(&refused).unwrap());
+        assert_eq!(asking.join().unwrap().unwrap(), refused);
     }
 }

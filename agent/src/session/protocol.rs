@@ -1,5 +1,7 @@
 //! What the stamper and the collector say to each other: one JSON line each way.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use vctl_common::id::SessionId;
 use vctl_common::time::BootNs;
@@ -10,6 +12,10 @@ pub const VERSION: u32 = 1;
 
 /// Most bytes of a line: the certificate at its cap, every byte of it escaped, and the rest.
 pub const LINE_MAX: usize = 128 * 1024;
+
+/// How long the hook holds a login, from `hook_started` on. Both sides go by it: a login that was marked
+/// within it has run nothing before.
+pub const HELD_FOR: Duration = Duration::from_secs(2);
 
 /// A login that asks to be stamped. Everything in it was said by the client, by PAM or by the
 /// hook; who the login process is, the collector asks the kernel.

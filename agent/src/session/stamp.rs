@@ -17,13 +17,10 @@ use vctl_common::time::BootNs;
 use super::client::{self, AskError};
 use super::login::{LoginError, LoginReader};
 use super::pending::{self, Marker, MarkerError};
-use super::protocol::{self, ProtocolError, StampReply, StampRequest};
+use super::protocol::{self, HELD_FOR, ProtocolError, StampReply, StampRequest};
 use super::syslog::{Severity, syslog};
 use super::{auth_info, boot_now, opened};
 use crate::config::{Config, KEYS, Mode, load_for_stamp};
-
-/// What a login may be kept waiting for its answer.
-const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What follows when there was none asks disks and name services, which hang when they are sick.
 const FALLBACK_DEADLINE: Duration = Duration::from_secs(3);
@@ -74,7 +71,10 @@ type NoStamp = Result<StampReply, AskError>;
 
 fn ask(config: &Config, request: &StampRequest) -> NoStamp {
     let line = fitting(request).map_err(AskError::Answer)?;
-    client::ask(&config.socket(), &line, DEADLINE)
+    // From the hook's start, which is what the collector counts from too: reading the configuration is
+    // part of it.
+    let left = HELD_FOR.saturating_sub(boot_now().since(request.hook_started));
+    client::ask(&config.socket(), &line, left)
 }
 
 fn fitting(request: &StampRequest) -> Result<Vec<u8>, ProtocolError> {

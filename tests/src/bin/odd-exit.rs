@@ -79,8 +79,11 @@ fn die_of(signal: i32, core: bool) {
 
 /// The leader is gone long before the process ends.
 fn leader_first(code: i32) {
+    let leader = format!("/proc/self/task/{}/stat", std::process::id());
     std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(20));
+        while std::fs::read_to_string(&leader).is_ok_and(|stat| !stat.contains(") Z ")) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         end(code)
     });
     exit_this_thread(99);

@@ -10,25 +10,28 @@ use super::postgres::{DB_ADMIN, DB_NAME};
 use super::{Centre, DATABASE};
 
 impl Centre {
-    /// Runs `deploy/vault/setup.sh`, then `vctl migrate`, as an administrator would.
+    /// Runs `deploy/vault/setup.sh`, as an administrator would.
     ///
-    /// Both are still to be written; until then the servers stay bare.
+    /// `vctl migrate` comes behind it as soon as it is written; until then the database is empty.
     pub fn configure(&self) -> Result<()> {
         let setup = repository().join("deploy/vault/setup.sh");
         if !setup.exists() {
             return Ok(());
         }
+        // The certificates that sshd of the stack is to let in name its account.
+        let accounts = ["ubuntu", "rocky", "root", &self.account()].join(",");
         let mut command = Command::new(&setup);
         command
             .envs(self.environment())
             .env("VAULT_TOKEN", self.bao.root_token().expose())
+            .env("VAULT_CLI", &self.bao.binary.path)
+            .env("PG_HOST", "localhost")
+            .env("PG_PORT", self.postgres.port.to_string())
+            .env("PG_DB", DATABASE)
+            .env("PG_SSLROOTCERT", self.pki.ca())
             .env("PG_ADMIN_USER", DB_ADMIN)
-            .env("PG_ADMIN_PASS", self.postgres.password().expose());
-        // The script takes the `bao` or `vault` it finds, which is to be the server's own.
-        let beside = self.bao.binary.path.parent().map(Path::to_owned);
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let path = beside.into_iter().chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(path)?);
+            .env("PG_ADMIN_PASS", self.postgres.password().expose())
+            .env("SSH_ALLOWED_USERS", accounts);
         succeeds(&mut command)
     }
 
@@ -63,7 +66,7 @@ impl Centre {
     }
 }
 
-fn repository() -> PathBuf {
+pub(super) fn repository() -> PathBuf {
     let crate_directory = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_directory
         .parent()

@@ -38,7 +38,9 @@ pub(super) fn openbao() -> Result<PathBuf> {
         }
         fetch(&directory, &program)?;
     }
-    verify(&program, PROGRAM).context("remove it, and the next start fetches it again")?;
+    if let Err(error) = verify(&program, PROGRAM) {
+        bail!("{error:#}; remove it, and the next start fetches it again");
+    }
     Ok(program)
 }
 

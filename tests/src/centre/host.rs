@@ -16,8 +16,14 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts sshd; `trusted` is the public key of the authority.
-    pub(super) fn start(journal: &Journal, id: &str, root: &Path, trusted: &str) -> Result<Self> {
+    /// Starts sshd as the PAM service `id`; `trusted` is the public key of the authority.
+    pub(super) fn start(
+        journal: &Journal,
+        id: &str,
+        user: &str,
+        root: &Path,
+        trusted: &str,
+    ) -> Result<Self> {
         make_directory(root, 0o711)?;
         for (name, mode) in [
             ("homes", 0o711),
@@ -26,8 +32,7 @@ impl Host {
         ] {
             make_directory(&root.join(name), mode)?;
         }
-        let user = format!("{id}-u");
-        account::add(journal, &user, &root.join("homes"))?;
+        account::add(journal, user, &root.join("homes"))?;
         let settings = Settings {
             root,
             service: id,
@@ -38,7 +43,7 @@ impl Host {
         Ok(Self {
             sshd: Sshd::start(journal, &settings)?,
             root: root.to_owned(),
-            user,
+            user: user.to_owned(),
         })
     }
 

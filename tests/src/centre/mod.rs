@@ -24,6 +24,7 @@ mod pki;
 mod port;
 mod postgres;
 mod psql;
+mod schema;
 mod secret;
 
 use std::fs;
@@ -141,13 +142,19 @@ impl Centre {
         if options.host {
             let trusted = centre.ssh_authority()?;
             let root = centre.root.join("host");
-            centre.host = Some(Host::start(journal, &centre.id, &root, &trusted)?);
+            let host = Host::start(journal, &centre.id, &centre.account(), &root, &trusted)?;
+            centre.host = Some(host);
         }
         Ok(centre)
     }
 
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The account of the host, also while there is no host.
+    fn account(&self) -> String {
+        format!("{}-u", self.id)
     }
 
     pub fn root(&self) -> &Path {

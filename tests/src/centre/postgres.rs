@@ -87,7 +87,8 @@ impl Postgres {
         postgres.owner.takes(directory)?;
         postgres.initdb()?;
         let request = Request {
-            names: &[DB_NAME],
+            // The second is for the secrets server: it cannot be told an address beside the name.
+            names: &[DB_NAME, "localhost"],
             ..Request::default()
         };
         postgres.install(&pki.issue("postgres", request)?)?;

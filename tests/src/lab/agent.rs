@@ -14,10 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::journal::Journal;
+use super::recorded::PATIENCE;
 use super::undo::Undo;
-
-/// Far above the 100 ms the agent needs, for a debug build on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// One agent with its own configuration, pins and spool.
 pub struct Agent {
@@ -121,7 +119,7 @@ impl Agent {
         self.ready
             .set_read_timeout(Some(Duration::from_millis(100)))?;
         let mut buffer = [0; 1024];
-        while asked.elapsed() < READY_WITHIN {
+        while asked.elapsed() < PATIENCE {
             match self.ready.recv(&mut buffer) {
                 Ok(len)
                     if buffer[..len]
@@ -139,7 +137,7 @@ impl Agent {
             }
         }
         bail!(
-            "the agent is not ready after {READY_WITHIN:?}: {}",
+            "the agent is not ready after {PATIENCE:?}: {}",
             self.last_words()
         )
     }

@@ -37,7 +37,7 @@ use anyhow::{Context, Result};
 pub use agent::Agent;
 pub use certificate::{Authority, Certificate, Subject};
 pub use journal::{Journal, repair, undo_when_its_owner_is_gone};
-pub use recorded::{Recorded, eventually, read};
+pub use recorded::{PATIENCE, Recorded, eventually, read};
 pub(crate) use requirements::directory_of_programs;
 pub use requirements::{Programs, installed, missing, skip};
 pub use undo::Undo;
@@ -240,6 +240,14 @@ impl Lab {
 
     pub fn spool(&self) -> PathBuf {
         self.root.join("spool")
+    }
+
+    /// Returns how many markers of late logins wait for the agent.
+    pub fn markers(&self) -> Result<usize> {
+        let entries = fs::read_dir(self.root.join("pending"))?;
+        let names = entries.map(|entry| Ok(entry?.file_name()));
+        let names = names.collect::<Result<Vec<_>>>()?;
+        Ok(names.iter().filter(|name| *name != "rejected").count())
     }
 
     pub fn port(&self) -> u16 {

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use super::certificate::key_pair;
 use super::journal::Journal;
+use super::recorded::PATIENCE;
 use super::undo::Undo;
 
 pub(crate) struct Sshd {
@@ -188,7 +189,7 @@ fn free_port() -> Result<u16> {
 /// A connection would prove less: another lab's sshd may have taken the port.
 fn listens(child: &mut Child, log: &Path) -> Result<bool> {
     let asked = Instant::now();
-    while asked.elapsed() < Duration::from_secs(10) {
+    while asked.elapsed() < PATIENCE {
         if fs::read_to_string(log)?.contains("Server listening on ") {
             return Ok(true);
         }

@@ -156,7 +156,7 @@ fn end(mut signal: Signal, processes: impl Fn() -> Result<Vec<Pid>>) -> Result<(
             // A stopped process takes SIGTERM only when it goes on.
             let _ = kill(*pid, Signal::SIGCONT);
         }
-        if asked.elapsed() > Duration::from_secs(10) {
+        if asked.elapsed() > Duration::from_secs(30) {
             bail!("processes {pids:?} do not end");
         }
         std::thread::sleep(Duration::from_millis(30));

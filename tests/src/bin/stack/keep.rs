@@ -7,13 +7,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::stat::{Mode, umask};
 use vctl_tests::centre::{Centre, DATABASE, DB_ADMIN, DB_NAME, Options, new_id};
 use vctl_tests::lab::{Journal, Undo};
 
 use crate::state::{Directory, State};
 
 /// Starts the owner in the background, shows what it says, and returns when the stack is up.
-pub(crate) fn start(directory: &Directory) -> Result<State> {
+pub(crate) fn start(directory: &Directory, bare: bool) -> Result<State> {
     directory.create()?;
     let mut options = File::options();
     options.create(true).truncate(true).write(true).mode(0o600);
@@ -24,6 +25,7 @@ pub(crate) fn start(directory: &Directory) -> Result<State> {
         .arg("--state")
         .arg(directory.path())
         .arg("keep")
+        .args(bare.then_some("--bare"))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -48,9 +50,11 @@ pub(crate) fn start(directory: &Directory) -> Result<State> {
 }
 
 /// Is the owner: starts everything, writes down what runs, and waits to be told to end.
-pub(crate) fn run(directory: &Directory) -> Result<()> {
+pub(crate) fn run(directory: &Directory, bare: bool) -> Result<()> {
     // Out of the terminal's reach: closing it does not end the stack.
     nix::unistd::setsid().context("only `stack up` starts this")?;
+    // Postgres and people's `vctl` have to get at what is theirs, whatever root's own habit is.
+    umask(Mode::from_bits_truncate(0o022));
     let _lock = directory.take()?;
     let id = new_id();
     let journal = Journal::open(&id)?;
@@ -58,6 +62,7 @@ pub(crate) fn run(directory: &Directory) -> Result<()> {
         path: directory.path().to_owned(),
     })?;
     let options = Options {
+        bare,
         host: true,
         ..Options::default()
     };

@@ -28,14 +28,21 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Start it, unless it is up
-    Up,
+    Up {
+        /// The servers alone: no roles, no policies, no schema
+        #[arg(long)]
+        bare: bool,
+    },
     /// End it and undo everything
     Down,
     /// Print what a shell needs to use it: `eval "$(cargo xtask stack env)"`
     Env,
     /// Be it, in the foreground
     #[command(hide = true)]
-    Keep,
+    Keep {
+        #[arg(long)]
+        bare: bool,
+    },
     /// Undo what a journal tells of when its owner is gone
     #[command(hide = true)]
     Guard { journal: PathBuf },
@@ -45,10 +52,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let directory = Directory::new(arguments.state);
     let done = match arguments.task {
-        Task::Up => up(&directory),
+        Task::Up { bare } => up(&directory, bare),
         Task::Down => down(&directory),
         Task::Env => env(&directory),
-        Task::Keep => keep::run(&directory),
+        Task::Keep { bare } => keep::run(&directory, bare),
         Task::Guard { journal } => lab::undo_when_its_owner_is_gone(&journal),
     };
     match done {
@@ -60,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn up(directory: &Directory) -> Result<()> {
+fn up(directory: &Directory, bare: bool) -> Result<()> {
     if let Some(why) = centre::missing() {
         anyhow::bail!("this machine cannot run the stack: {why}");
     }
@@ -72,7 +79,7 @@ fn up(directory: &Directory) -> Result<()> {
     let started = Instant::now();
     // Here, and not in the background, so that its progress is seen.
     centre::Binary::find()?;
-    let state = keep::start(directory)?;
+    let state = keep::start(directory, bare)?;
     say(&format!(
         "up after {:.1} s\n{}",
         started.elapsed().as_secs_f32(),
@@ -83,6 +90,10 @@ fn up(directory: &Directory) -> Result<()> {
 fn down(directory: &Directory) -> Result<()> {
     lab::repair()?;
     let Some(state) = directory.running()? else {
+        ensure!(
+            !directory.is_held()?,
+            "the stack is being started: try again when it is up"
+        );
         return say("the stack is not up");
     };
     // Still its own: it holds the lock of the state.

@@ -1,0 +1,212 @@
+//! An agent that dies while a login waits for its stamp makes no login late.
+
+use std::path::Path;
+use std::process::Child;
+use std::time::Duration;
+
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use vctl_common::session::Stamp;
+use vctl_common::time::BootNs;
+use vctl_tests::lab::{Certificate, Lab, Recorded};
+
+use crate::fixture::{
+    Stage, assert_each_is_where_it_belongs, await_file, await_that, exec_of, lab, touch,
+};
+
+/// The hook holds a login for two seconds from its start; a machine that takes longer for the rest of
+/// a round than this shows nothing, and the round is done again.
+const FAST_ENOUGH: Duration = Duration::from_millis(1500);
+
+#[test]
+fn kill_9_at_any_system_call_of_a_stamp_makes_no_login_late() {
+    let Some(mut lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let mut sessions = Vec::new();
+    let (mut serial, mut calls, mut answered) = (0, 0, 0);
+    // Some calls beyond the answer: the last ones are of an agent that has nothing left to do for it.
+    while answered < 5 {
+        serial += 1;
+        assert!(
+            serial < 400,
+            "at call {calls}, and no agent has come to its answer"
+        );
+        let who = lab.certificate(&format!("p{serial}"), serial).unwrap();
+        let Round {
+            login,
+            was_answered,
+            ready_at,
+        } = Round::of(&mut lab, &stage, &who, calls);
+        let output = login.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let session = lab.closed_sessions(&who, 1).unwrap().remove(0);
+        if ready_at.since(session.session.opened.opened_at) > FAST_ENOUGH {
+            continue;
+        }
+        whole_and_in_time(&session, calls);
+        sessions.push((who.key_id, vec![session]));
+        calls += 1;
+        answered += usize::from(was_answered);
+    }
+    let sessions: Vec<_> = sessions
+        .iter()
+        .map(|(key_id, recorded)| (key_id.as_str(), recorded.clone()))
+        .collect();
+    let mut truths = stage.running();
+    truths.retain(|truth| sessions.iter().any(|(key_id, _)| *key_id == truth.case));
+    assert_eq!(truths.len(), sessions.len());
+    assert_each_is_where_it_belongs(&truths, &sessions);
+    // Killed before the journal had it, between journal and kernel, and between kernel and answer.
+    let log = std::fs::read_to_string(&lab.agent.log).unwrap();
+    let said = |what: &str| log.matches(what).count();
+    let (in_the_journal, stamped) = (
+        said("A login asked again that is in the journal only."),
+        said("A login asked again that is stamped."),
+    );
+    assert!(
+        in_the_journal > 0 && stamped > 0 && in_the_journal + stamped < sessions.len() - 5,
+        "{in_the_journal} and {stamped} of {}: the spec proves less than it says",
+        sessions.len()
+    );
+}
+
+#[test]
+fn a_stamp_that_takes_longer_than_a_login_is_held_makes_no_session_that_only_reads_as_whole() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let mut late = Vec::new();
+    // From the journal's entry on: to the disk, session and mark to the kernel, the answer.
+    for calls in 0..8 {
+        let name = format!("p{calls}");
+        let who = lab.certificate(&name, calls + 1).unwrap();
+        let agent = Stepped::stop(lab.agent.pid().unwrap());
+        let body = format!("touch {name}; while [ ! -e go-{name} ]; do sleep 0.1; done; $T");
+        let login = stage.start(&lab, &who, &body);
+        let in_the_journal = (0..300).any(|_| {
+            agent.next_call();
+            !lab.sessions_of(&who).unwrap().is_empty()
+        });
+        assert!(in_the_journal, "{}", lab.agent.last_words());
+        for _ in 0..calls {
+            agent.next_call();
+        }
+        // Let in without an answer, after the two seconds.
+        await_file(&lab.home().join(&name));
+        agent.let_go();
+        await_that("the marker is taken", || lab.markers().unwrap() == 0);
+        let opened = lab.sessions_of(&who).unwrap().remove(0).session.opened;
+        touch(&lab.home().join(format!("go-{name}")));
+        assert!(login.wait_with_output().unwrap().status.success());
+        late.push((who, opened.stamp != Stamp::InTime));
+    }
+    for (who, late) in &late {
+        let session = lab.closed_sessions(who, 1).unwrap().remove(0);
+        let truths = stage.running();
+        let truth = truths.iter().find(|truth| truth.case == who.key_id);
+        let summary = session.summary();
+        assert!(exec_of(&session, truth.unwrap()).is_some(), "{summary:#?}");
+        assert!(*late || session.ensure_whole().is_ok(), "{summary:#?}");
+    }
+    let late: Vec<_> = late.iter().map(|(_, late)| *late).collect();
+    assert!(late.contains(&true) && late.contains(&false), "{late:?}");
+}
+
+fn whole_and_in_time(session: &Recorded, calls: usize) {
+    let at = format!("killed at call {calls}: {:#?}", session.summary());
+    assert_eq!(session.session.opened.stamp, Stamp::InTime, "{at}");
+    assert!(session.ensure_whole().is_ok(), "{at}");
+    assert!(session.count("bash -c") > 0, "{at}");
+}
+
+/// One login whose agent is killed after so many system calls, and started again.
+struct Round {
+    login: Child,
+    /// The login got its answer from the agent that was killed.
+    was_answered: bool,
+    /// When the next agent was ready.
+    ready_at: BootNs,
+}
+
+impl Round {
+    fn of(lab: &mut Lab, stage: &Stage, who: &Certificate, calls: usize) -> Self {
+        let agent = Stepped::stop(lab.agent.pid().unwrap());
+        let login = stage.start(lab, who, "$T");
+        let socket = lab.root().join("run/agent.sock");
+        await_that("the login asks for its stamp", || waiting(&socket) > 0);
+        for _ in 0..calls {
+            agent.next_call();
+        }
+        let was_answered = waiting(&socket) == 0 && connected(&socket) == 0;
+        lab.agent.kill().unwrap();
+        lab.agent.start().unwrap();
+        Self {
+            login,
+            was_answered,
+            ready_at: boot_now(),
+        }
+    }
+}
+
+/// An agent that goes on from one system call to the next when it is told to: where it is killed is not
+/// left to the clock.
+struct Stepped(Pid);
+
+impl Stepped {
+    /// Stops the thread that does all the work; from here on it is this thread that has to step it.
+    fn stop(pid: u32) -> Self {
+        let pid = Pid::from_raw(pid.cast_signed());
+        ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD).unwrap();
+        ptrace::interrupt(pid).unwrap();
+        waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+        Self(pid)
+    }
+
+    /// Goes on until the next system call is about to begin.
+    fn next_call(&self) {
+        // Each stops twice, where it begins and where it returns.
+        for _ in 0..2 {
+            let mut signal = None;
+            loop {
+                ptrace::syscall(self.0, signal).unwrap();
+                match waitpid(self.0, Some(WaitPidFlag::__WALL)).unwrap() {
+                    WaitStatus::PtraceSyscall(_) => break,
+                    WaitStatus::Stopped(_, other) => signal = Some(other),
+                    WaitStatus::PtraceEvent(..) => signal = None,
+                    ended => panic!("the agent ended: {ended:?}"),
+                }
+            }
+        }
+    }
+}
+
+impl Stepped {
+    fn let_go(self) {
+        ptrace::detach(self.0, None).unwrap();
+    }
+}
+
+/// Returns how many connections nobody has accepted yet.
+fn waiting(socket: &Path) -> usize {
+    sockets(socket, "02")
+}
+
+/// Returns how many connections are open at the agent's end.
+fn connected(socket: &Path) -> usize {
+    sockets(socket, "03")
+}
+
+/// Counts the sockets with that name and state, as /proc/net/unix has them.
+fn sockets(socket: &Path, state: &str) -> usize {
+    let table = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let ours = table.lines().filter(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields.get(5) == Some(&state) && fields.get(7).map(Path::new) == Some(socket)
+    });
+    ours.count()
+}
+
+fn boot_now() -> BootNs {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+    BootNs(u64::try_from(Duration::from(now).as_nanos()).unwrap())
+}

@@ -1,0 +1,75 @@
+//! Databases with the schema in them, for specs that need no more of the centre than its SQL.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+
+use super::Centre;
+use super::configure::repository;
+
+/// What `deploy/vault/setup.sh` makes before the first migration; those it made already are kept.
+const ROLES: &str = "
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['vctl_owner', 'vctl_ro', 'vctl_rw', 'vctl_identity', 'vctl_audit_ro',
+        'vctl_audit_writer', 'vctl_audit_ingest', 'vctl_status', 'vctl_pruner', 'vctl_vault']
+    loop
+        if not exists (select from pg_roles where rolname = name) then
+            execute format('create role %I nologin', name);
+        end if;
+    end loop;
+end
+$$";
+
+impl Centre {
+    /// Makes a database of that name and applies all migrations to it, as `vctl_owner`.
+    ///
+    /// Without a ledger: `vctl migrate` has specs of its own.
+    pub fn create_database_with_schema(&self, name: &str) -> Result<()> {
+        // Roles are the whole server's: two specs must not make them at once.
+        static ROLES_ARE_MADE: Mutex<()> = Mutex::new(());
+        {
+            let _turn = ROLES_ARE_MADE
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.postgres.psql("postgres", ROLES)?;
+        }
+        self.postgres.create_database(name)?;
+        let owner = format!(
+            "alter database \"{name}\" owner to vctl_owner; \
+             create schema if not exists vctl authorization vctl_owner"
+        );
+        self.postgres.psql(name, &owner)?;
+        let login = self.postgres.superuser(name);
+        let mut psql = self
+            .postgres
+            .psql_command(login, "verify-full", self.pki.ca());
+        psql.args(["-1", "-c", "set role vctl_owner"]);
+        for migration in migrations()? {
+            psql.arg("-f").arg(migration);
+        }
+        let output = psql.output().context("cannot run `psql`")?;
+        ensure!(
+            output.status.success(),
+            "the migrations cannot be applied: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
+    }
+}
+
+/// Returns the migrations in the order of their numbers.
+fn migrations() -> Result<Vec<PathBuf>> {
+    let directory = repository().join("migrations");
+    let entries = std::fs::read_dir(&directory)
+        .with_context(|| format!("cannot read `{}`", directory.display()))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut migrations: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .collect();
+    migrations.sort();
+    Ok(migrations)
+}
