@@ -6,33 +6,39 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::postgres::{DB_ADMIN, DB_NAME};
+use super::postgres::{DB_ADMIN, DB_DIALLED, DB_NAME};
 use super::{Centre, DATABASE};
 
 impl Centre {
-    /// Runs `deploy/vault/setup.sh`, as an administrator would.
-    ///
-    /// `vctl migrate` comes behind it as soon as it is written; until then the database is empty.
+    /// Runs `deploy/vault/setup.sh`, then the migrations, as an administrator would.
     pub fn configure(&self) -> Result<()> {
-        let setup = repository().join("deploy/vault/setup.sh");
-        if !setup.exists() {
-            return Ok(());
-        }
-        // The certificates that sshd of the stack is to let in name its account.
-        let accounts = ["ubuntu", "rocky", "root", &self.account()].join(",");
-        let mut command = Command::new(&setup);
+        succeeds(&mut self.setup())?;
+        self.migrate()
+    }
+
+    /// Returns `deploy/vault/setup.sh` with all it needs to know of this centre.
+    pub fn setup(&self) -> Command {
+        let mut command = Command::new(repository().join("deploy/vault/setup.sh"));
         command
-            .envs(self.environment())
-            .env("VAULT_TOKEN", self.bao.root_token().expose())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", &self.root)
             .env("VAULT_CLI", &self.bao.binary.path)
-            .env("PG_HOST", "localhost")
+            .env("VAULT_ADDR", self.bao.address())
+            .env("VAULT_CACERT", self.pki.ca())
+            .env("VAULT_TOKEN", self.bao.root_token().expose())
+            .env("PG_ADMIN_USER", DB_ADMIN)
+            .env("PG_ADMIN_PASS", self.postgres.password().expose())
+            .env("PG_HOST", DB_DIALLED)
             .env("PG_PORT", self.postgres.port.to_string())
             .env("PG_DB", DATABASE)
             .env("PG_SSLROOTCERT", self.pki.ca())
-            .env("PG_ADMIN_USER", DB_ADMIN)
-            .env("PG_ADMIN_PASS", self.postgres.password().expose())
-            .env("SSH_ALLOWED_USERS", accounts);
-        succeeds(&mut command)
+            // The certificates that sshd of the stack is to let in name its account.
+            .env(
+                "SSH_ALLOWED_USERS",
+                ["ubuntu", "rocky", "root", &self.account()].join(","),
+            );
+        command
     }
 
     /// The addresses and names of this centre, as `vctl` and `setup.sh` take them; no secrets.

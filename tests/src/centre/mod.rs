@@ -20,6 +20,7 @@ mod configure;
 mod download;
 mod guard;
 mod host;
+mod identity;
 mod pki;
 mod port;
 mod postgres;
@@ -38,8 +39,9 @@ pub use api::{Client, Reply};
 pub use bao::{Bao, VAULT_NAME};
 pub use binary::Binary;
 pub use host::Host;
+pub use identity::{Credential, HostIdentity};
 pub use pki::{Pki, Request, ServerCertificate};
-pub use postgres::{DB_ADMIN, DB_NAME, Postgres, PostgresOptions};
+pub use postgres::{DB_ADMIN, DB_DIALLED, DB_NAME, Postgres, PostgresOptions};
 pub use psql::Login;
 pub use secret::Secret;
 
@@ -125,7 +127,6 @@ impl Centre {
                 .map_err(|_| anyhow::anyhow!("a thread panicked"))?;
             anyhow::Ok((bao?, postgres?))
         })?;
-        postgres.create_database(DATABASE)?;
         let mut centre = Self {
             id,
             root,
@@ -136,7 +137,9 @@ impl Centre {
             journal: Arc::clone(journal),
             _guard: guard,
         };
-        if !options.bare {
+        if options.bare {
+            centre.postgres.create_database(DATABASE)?;
+        } else {
             centre.configure()?;
         }
         if options.host {

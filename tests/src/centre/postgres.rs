@@ -17,8 +17,10 @@ use super::port;
 use super::secret::Secret;
 use crate::lab::{Journal, Undo, make_directory, process};
 
-/// The name the server's certificate is for; it differs from the address that is dialled.
+/// The name the server's certificate is for; it differs from the address that clients dial.
 pub const DB_NAME: &str = "db.vctl.test";
+/// Its other name, which resolves: Vault dials what it verifies.
+pub const DB_DIALLED: &str = "localhost";
 /// The superuser.
 pub const DB_ADMIN: &str = "postgres";
 
@@ -87,8 +89,7 @@ impl Postgres {
         postgres.owner.takes(directory)?;
         postgres.initdb()?;
         let request = Request {
-            // The second is for the secrets server: it cannot be told an address beside the name.
-            names: &[DB_NAME, "localhost"],
+            names: &[DB_NAME, DB_DIALLED],
             ..Request::default()
         };
         postgres.install(&pki.issue("postgres", request)?)?;

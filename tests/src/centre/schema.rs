@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 
-use super::Centre;
 use super::configure::repository;
+use super::{Centre, Login};
 
 /// What `deploy/vault/setup.sh` makes before the first migration; those it made already are kept.
 const ROLES: &str = "
@@ -43,7 +43,21 @@ impl Centre {
              create schema if not exists vctl authorization vctl_owner"
         );
         self.postgres.psql(name, &owner)?;
-        let login = self.postgres.superuser(name);
+        self.apply_migrations(self.postgres.superuser(name))
+    }
+
+    /// Applies all migrations with a credential of the database role `vctl-migrator`.
+    pub(super) fn migrate(&self) -> Result<()> {
+        let admin = self.bao.admin()?;
+        let credential = admin.credential("vctl-migrator")?;
+        let login = credential.login();
+        self.postgres
+            .psql_as(login, "create schema vctl authorization vctl_owner")?;
+        self.apply_migrations(login)?;
+        admin.revoke(&credential)
+    }
+
+    fn apply_migrations(&self, login: Login<'_>) -> Result<()> {
         let mut psql = self
             .postgres
             .psql_command(login, "verify-full", self.pki.ca());

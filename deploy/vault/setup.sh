@@ -1,0 +1,278 @@
+#!/usr/bin/env bash
+# Makes a Vault (or OpenBao) and a Postgres the centre of vctl. May be run again at any time: it sets
+# what is ours as it should be, makes what is missing, and never replaces a key or an id.
+#
+#   PG_ADMIN_PASS=... PG_HOST=db.example.net PG_SSLROOTCERT=ca.pem ./deploy/vault/setup.sh
+#   vctl migrate
+#
+# The administrator's password is used here and kept nowhere: Vault gets a login of its own, and sets
+# its password to one that nobody has seen.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: [NAME=VALUE ...] setup.sh
+
+needs a token that may do everything (VAULT_TOKEN, or that of `vault login`), a superuser of
+Postgres, `vault` or `bao`, and `psql`
+
+  VAULT_ADDR, VAULT_CACERT, VAULT_TOKEN, ...  as the CLI of Vault knows them
+  VAULT_CLI=vault          the CLI; `bao` where there is no `vault`
+  PG_ADMIN_PASS            password of the superuser; without it libpq looks into its PGPASSFILE
+  PG_ADMIN_USER=postgres
+  PG_HOST                  name of the server in its certificate, resolvable from here and from Vault
+  PG_PORT=5432
+  PG_DB=vctl               made when it is not there
+  PG_SSLROOTCERT           file with the certificate of the CA that signed the server's
+  PG_VAULT_HOST=$PG_HOST   the same server, where Vault knows it by another name
+  PG_VAULT_PORT=$PG_PORT
+  PG_VAULT_SSLROOTCERT=$PG_SSLROOTCERT  the same file, by its path on the Vault server; empty for the
+                           CAs that its system trusts
+  LEASE_TTL=1h             of database logins
+  LEASE_MAX_TTL=4h
+  SSH_ALLOWED_USERS=ubuntu,rocky,root  Unix accounts that certificates may be for
+  SECRET_ID_TTL=720h       of the AppRoles of people and jobs
+TEXT
+}
+
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    [ $# -lt 2 ] || printf 'hint: %s\n' "$2" >&2
+    exit 1
+}
+
+say() { printf '%s\n' "$*"; }
+
+case "${1-}" in
+-h | --help)
+    usage
+    exit 0
+    ;;
+?*)
+    usage >&2
+    exit 2
+    ;;
+esac
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PG_ADMIN_USER=${PG_ADMIN_USER:-postgres}
+PG_PORT=${PG_PORT:-5432}
+PG_DB=${PG_DB:-vctl}
+LEASE_TTL=${LEASE_TTL:-1h}
+LEASE_MAX_TTL=${LEASE_MAX_TTL:-4h}
+SSH_ALLOWED_USERS=${SSH_ALLOWED_USERS:-ubuntu,rocky,root}
+SECRET_ID_TTL=${SECRET_ID_TTL:-720h}
+
+[ -n "${PG_HOST-}" ] || fail 'PG_HOST is not set' 'setup.sh --help'
+[ -r "${PG_SSLROOTCERT-}" ] || fail "cannot read PG_SSLROOTCERT, \`${PG_SSLROOTCERT-}\`" \
+    'a file with the certificate of the CA that signed the one of Postgres'
+[[ $PG_DB =~ ^[a-z_][a-z0-9_]*$ ]] || fail "PG_DB, \`$PG_DB\`, is no plain name"
+PG_VAULT_HOST=${PG_VAULT_HOST:-$PG_HOST}
+PG_VAULT_PORT=${PG_VAULT_PORT:-$PG_PORT}
+# OpenBao takes a file only, and as a part of a URL.
+PG_VAULT_SSLROOTCERT=${PG_VAULT_SSLROOTCERT-$(realpath "$PG_SSLROOTCERT")}
+[[ $PG_VAULT_SSLROOTCERT =~ ^[A-Za-z0-9/._-]*$ ]] || fail "PG_VAULT_SSLROOTCERT, \`$PG_VAULT_SSLROOTCERT\`, is no plain path"
+command -v psql >/dev/null || fail "there is no \`psql\`" 'install postgresql-client'
+if [ -z "${VAULT_CLI-}" ]; then
+    for VAULT_CLI in vault bao ''; do
+        [ -n "$VAULT_CLI" ] || fail "there is neither \`vault\` nor \`bao\`" 'put one on PATH, or name it in VAULT_CLI'
+        if command -v "$VAULT_CLI" >/dev/null; then break; fi
+    done
+fi
+
+vault() { "$VAULT_CLI" "$@"; }
+
+# Writes to a path what stands on stdin as JSON: arguments can be seen by everybody on this machine.
+put() { vault write "$1" - >/dev/null; }
+
+# Prints text as a JSON string.
+json() {
+    local text=$1
+    text=${text//\\/\\\\}
+    text=${text//\"/\\\"}
+    text=${text//$'\t'/\\t}
+    printf '"%s"' "${text//$'\n'/\\n}"
+}
+
+sql() {
+    PGPASSWORD=${PG_ADMIN_PASS-} PGCONNECT_TIMEOUT=20 PGSSLMODE=verify-full \
+        PGSSLROOTCERT=$PG_SSLROOTCERT PGOPTIONS='-c client_min_messages=warning' \
+        psql -X -q -w -A -t -v ON_ERROR_STOP=1 -h "$PG_HOST" -p "$PG_PORT" -U "$PG_ADMIN_USER" -d "$1" -f -
+}
+
+groups=(vctl_ro vctl_rw vctl_identity vctl_audit_ro vctl_audit_writer vctl_audit_ingest vctl_status vctl_pruner)
+
+# --- Postgres -------------------------------------------------------------------------------------
+
+say "postgres: roles on $PG_HOST:$PG_PORT"
+for role in vctl_owner "${groups[@]}"; do
+    printf "select 'create role %s nologin' where not exists (select from pg_roles where rolname = '%s') \\gexec\n" \
+        "$role" "$role"
+done | sql postgres || fail "Postgres does not do as \`$PG_ADMIN_USER\` says" \
+    'PG_HOST, PG_PORT, PG_SSLROOTCERT, PG_ADMIN_USER and PG_ADMIN_PASS: setup.sh --help'
+
+# It is a member of every group, to hand that on, and inherits nothing of it.
+sql postgres <<SQL
+select 'create role vctl_vault login createrole noinherit'
+where not exists (select from pg_roles where rolname = 'vctl_vault') \\gexec
+alter role vctl_vault login createrole noinherit nosuperuser nocreatedb noreplication nobypassrls;
+grant vctl_owner, $(IFS=,; printf '%s' "${groups[*]}") to vctl_vault with admin option;
+SQL
+
+say "postgres: database $PG_DB"
+sql postgres <<SQL
+select 'create database $PG_DB owner vctl_owner'
+where not exists (select from pg_database where datname = '$PG_DB') \\gexec
+alter database $PG_DB owner to vctl_owner;
+revoke all on database $PG_DB from public;
+grant connect on database $PG_DB to vctl_vault, $(IFS=,; printf '%s' "${groups[*]}");
+SQL
+sql "$PG_DB" <<'SQL'
+revoke create on schema public from public;
+SQL
+
+# --- Vault: mounts --------------------------------------------------------------------------------
+
+secrets=$(vault secrets list -format=json) || fail "cannot ask Vault at \`${VAULT_ADDR-}\`" \
+    'VAULT_ADDR, VAULT_CACERT and VAULT_TOKEN'
+auths=$(vault auth list -format=json)
+for mount in ssh database; do
+    if [[ $secrets == *"\"$mount/\":"* ]]; then
+        say "vault: $mount/ is there"
+    else
+        say "vault: enable $mount/"
+        vault secrets enable -path="$mount" "$mount" >/dev/null
+    fi
+done
+for mount in userpass approle oidc; do
+    if [[ $auths == *"\"$mount/\":"* ]]; then
+        say "vault: auth/$mount/ is there"
+    else
+        say "vault: enable auth/$mount/"
+        vault auth enable -path="$mount" "$mount" >/dev/null
+    fi
+done
+approle=$(vault read -field=accessor sys/auth/approle)
+oidc=$(vault read -field=accessor sys/auth/oidc)
+
+# Without these an audit log has only hashes where an auditor looks for names and serials.
+vault secrets tune -audit-non-hmac-request-keys=valid_principals -audit-non-hmac-request-keys=ttl \
+    -audit-non-hmac-response-keys=serial_number ssh >/dev/null
+vault secrets tune -audit-non-hmac-response-keys=username database >/dev/null
+
+# --- Vault: database engine -----------------------------------------------------------------------
+
+# `<purpose>/<who>~<hash of who>/<random>`, at most 63 bytes, where <who> is the display name of the
+# token, made harmless and cut; `<purpose>/<host>/<random>` for a host. vctl.login_person reads it.
+# shellcheck disable=SC2016 # none of it is for the shell
+template='{{ $role := .RoleName -}}
+{{ if eq (truncate 18 $role) "vctl-audit-ingest-" }}ingest/{{ slice $role 18 | truncate 45 }}
+{{- else if eq (truncate 12 $role) "vctl-status-" }}status/{{ slice $role 12 | truncate 45 }}
+{{- else -}}
+{{ if eq $role "vctl-ro" }}ro{{ else if eq $role "vctl-rw" }}rw{{ else if eq $role "vctl-identity" }}id
+{{- else if eq $role "vctl-audit-ro" }}audit-ro{{ else if eq $role "vctl-audit-writer" }}audit-wr
+{{- else if eq $role "vctl-audit-ingest" }}ingest{{ else if eq $role "vctl-status" }}status
+{{- else if eq $role "vctl-pruner" }}pruner{{ else if eq $role "vctl-migrator" }}migrator
+{{- else }}other{{ end -}}
+/{{ .DisplayName | urlquery | truncate 24 }}~{{ .DisplayName | sha256 | truncate 16 }}
+{{- end }}/{{ random 8 }}'
+
+url="$PG_VAULT_HOST:$PG_VAULT_PORT/$PG_DB?sslmode=verify-full"
+[ -z "$PG_VAULT_SSLROOTCERT" ] || url+="&sslrootcert=$PG_VAULT_SSLROOTCERT"
+
+# Prints the configuration of the connection; with a password, also whose it is.
+connection() {
+    printf '{"plugin_name": "postgresql-database-plugin", "allowed_roles": ["vctl-*"],'
+    printf '"connection_url": %s,' "$(json "postgresql://{{username}}:{{password}}@$url")"
+    printf '"username_template": %s,' "$(json "$template")"
+    # Vault hashes: no password of a login is in a log of Postgres.
+    printf '"password_authentication": "scram-sha-256", "max_open_connections": 8'
+    [ $# -eq 0 ] || printf ', "username": "vctl_vault", "password": %s' "$(json "$1")"
+    printf '}'
+}
+
+if vault read database/config/vctl >/dev/null 2>&1 && connection | put database/config/vctl 2>/dev/null; then
+    say 'vault: database/config/vctl is there, and logs in'
+else
+    say 'vault: database/config/vctl, with a new password for vctl_vault'
+    # It stands in a log of Postgres perhaps, and is good for a second.
+    password=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
+    printf "alter role vctl_vault password '%s';\n" "$password" | sql postgres
+    connection "$password" | put database/config/vctl ||
+        fail "Vault does not take the connection to \`$url\`" \
+            'PG_VAULT_HOST, PG_VAULT_PORT and PG_VAULT_SSLROOTCERT are as the Vault server sees them'
+    vault write -f database/rotate-root/vctl >/dev/null
+fi
+
+# Writes a database role: its name, creation file, group; revocation is the same for all.
+revocation=$(<"$here/sql/revoke-login.sql")
+database_role() {
+    say "vault: database/roles/$1"
+    local creation
+    creation=$(<"$here/sql/$2")
+    put "database/roles/$1" <<JSON
+{"db_name": "vctl", "default_ttl": "$LEASE_TTL", "max_ttl": "$LEASE_MAX_TTL",
+ "creation_statements": [$(json "${creation//GROUP/$3}")],
+ "revocation_statements": [$(json "$revocation")]}
+JSON
+}
+for group in "${groups[@]}"; do
+    database_role "${group//_/-}" create-login.sql "$group"
+done
+database_role vctl-migrator create-migrator.sql vctl_owner
+
+# --- Vault: SSH CA --------------------------------------------------------------------------------
+
+if vault read -field=public_key ssh/config/ca >/dev/null 2>&1; then
+    say 'vault: ssh/config/ca is there'
+else
+    say 'vault: make the SSH CA, ssh/config/ca'
+    put ssh/config/ca <<<'{"generate_signing_key": true, "key_type": "ed25519"}'
+fi
+say 'vault: ssh/roles/sre-core'
+put ssh/roles/sre-core <<JSON
+{"key_type": "ca", "allow_user_certificates": true, "allowed_users": $(json "$SSH_ALLOWED_USERS"),
+ "ttl": "30m", "max_ttl": "2h", "key_id_format": "{{token_display_name}}", "allow_user_key_ids": false,
+ "allowed_extensions": "permit-pty,permit-port-forwarding,permit-agent-forwarding",
+ "default_extensions": {"permit-pty": ""}}
+JSON
+
+# --- Vault: policies, AppRoles, groups ------------------------------------------------------------
+
+for file in "$here"/policies/*.hcl; do
+    name=$(basename "$file" .hcl)
+    say "vault: policy $name"
+    text=$(<"$file")
+    vault policy write "$name" - <<<"${text//APPROLE_ACCESSOR/$approle}" >/dev/null
+done
+
+for name in vctl-user vctl-pruner vctl-enroll; do
+    say "vault: auth/approle/role/$name"
+    put "auth/approle/role/$name" <<JSON
+{"token_policies": ["$name"], "token_ttl": "1h", "token_max_ttl": "24h", "secret_id_ttl": "$SECRET_ID_TTL"}
+JSON
+done
+
+# An external group: whoever the identity provider says is in it. Its alias is the provider's name of it.
+external_group() {
+    say "vault: group $1"
+    put "identity/group/name/$1" <<<"{\"type\": \"external\", \"policies\": [$2]}"
+    local id
+    [[ $(vault read -format=json "identity/group/name/$1") != *"\"$oidc\""* ]] || return 0
+    id=$(vault read -field=id "identity/group/name/$1")
+    put identity/group-alias <<<"{\"name\": \"$1\", \"mount_accessor\": \"$oidc\", \"canonical_id\": \"$id\"}"
+}
+external_group vctl-ssh-users '"vctl-ssh"'
+external_group vctl-auditors '"vctl-auditor"'
+external_group vctl-admins '"vctl-admin", "vctl-ssh", "vctl-auditor"'
+
+# --- What is left ---------------------------------------------------------------------------------
+
+say 'done'
+if [ "$(vault read -format=json sys/audit 2>/dev/null | tr -d ' \n' | grep -c '"type":')" = 0 ]; then
+    say 'note: Vault has no audit device; without one nobody knows who signed what'
+fi
+if ! vault read auth/oidc/config >/dev/null 2>&1; then
+    say 'note: auth/oidc is not configured: deploy/vault/README.md, "Single sign-on"'
+fi
+say 'next: vctl migrate'

@@ -1,0 +1,1 @@
+delete from vctl.db_login where login = '{{name}}';

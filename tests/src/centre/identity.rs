@@ -1,0 +1,141 @@
+//! Somebody in this centre: a token with policies, a host, and the database logins they get.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::configure::repository;
+use super::{Centre, Client, DATABASE, Login, Secret};
+
+/// A host that was enrolled.
+#[derive(Clone)]
+pub struct HostIdentity {
+    pub name: String,
+    pub role_id: Secret,
+    pub secret_id: Secret,
+}
+
+/// A database login that Vault made.
+#[derive(Clone)]
+pub struct Credential {
+    pub username: String,
+    pub password: Secret,
+    pub lease_id: String,
+}
+
+impl Centre {
+    /// Returns a client whose token has these policies, and `default` as every token has.
+    pub fn with_policies(&self, policies: &[&str]) -> Result<Client> {
+        let admin = self.bao.admin()?;
+        let made = admin.post("auth/token/create", &json!({"policies": policies}))?;
+        Ok(admin.with_token(text(&made["auth"]["client_token"])?))
+    }
+
+    /// Returns a client of a person who logged in with name and password.
+    ///
+    /// To Vault it is `userpass-<name>`.
+    pub fn person(&self, name: &str, policies: &[&str]) -> Result<Client> {
+        let admin = self.bao.admin()?;
+        let password = Secret::random()?;
+        let user = json!({"password": password.expose(), "policies": policies});
+        admin.post(&format!("auth/userpass/users/{name}"), &user)?;
+        let login = format!("auth/userpass/login/{name}");
+        let anonymous = self.bao.anonymous()?;
+        let made = anonymous.post(&login, &json!({"password": password.expose()}))?;
+        Ok(anonymous.with_token(text(&made["auth"]["client_token"])?))
+    }
+
+    /// Makes the identity of a host, as `vctl host enroll` does, and puts it into the inventory.
+    pub fn enroll(&self, host: &str) -> Result<HostIdentity> {
+        self.enroll_as(host, "vctl-host")
+    }
+
+    /// As `enroll`, with the policy of a host that does not do everything.
+    pub fn enroll_as(&self, host: &str, policy: &str) -> Result<HostIdentity> {
+        let admin = self.bao.admin()?;
+        for (purpose, group) in [
+            ("audit-ingest", "vctl_audit_ingest"),
+            ("status", "vctl_status"),
+        ] {
+            let create = sql("create-host-login")?
+                .replace("GROUP", group)
+                .replace("HOST", host);
+            let revoke = [sql("revoke-host-login")?, sql("revoke-login")?];
+            let role = json!({
+                "db_name": "vctl",
+                "default_ttl": "1h",
+                "max_ttl": "4h",
+                "creation_statements": [create],
+                "revocation_statements": revoke,
+            });
+            admin.post(&format!("database/roles/vctl-{purpose}-{host}"), &role)?;
+        }
+        let path = format!("auth/approle/role/{host}");
+        let role = json!({
+            "token_policies": [policy],
+            "token_ttl": "1h",
+            "token_max_ttl": "24h",
+            "secret_id_ttl": "720h",
+        });
+        admin.post(&path, &role)?;
+        let role_id = admin.get(&format!("{path}/role-id"))?;
+        let secret_id = admin.post(&format!("{path}/secret-id"), &json!({}))?;
+        let insert = format!(
+            "insert into vctl.servers (hostname, ip) values ('{host}', '127.0.0.1') on conflict do nothing"
+        );
+        self.postgres.psql(DATABASE, &insert)?;
+        Ok(HostIdentity {
+            name: host.to_owned(),
+            role_id: text(&role_id["data"]["role_id"])?,
+            secret_id: text(&secret_id["data"]["secret_id"])?,
+        })
+    }
+
+    /// Returns a client that logged in as this host.
+    pub fn as_host(&self, host: &HostIdentity) -> Result<Client> {
+        let anonymous = self.bao.anonymous()?;
+        let ids = json!({"role_id": host.role_id.expose(), "secret_id": host.secret_id.expose()});
+        let made = anonymous.post("auth/approle/login", &ids)?;
+        Ok(anonymous.with_token(text(&made["auth"]["client_token"])?))
+    }
+}
+
+impl Client {
+    /// Asks for a database login of that role.
+    pub fn credential(&self, role: &str) -> Result<Credential> {
+        let lease = self.get(&format!("database/creds/{role}"))?;
+        Ok(Credential {
+            username: text(&lease["data"]["username"])?.expose().to_owned(),
+            password: text(&lease["data"]["password"])?,
+            lease_id: text(&lease["lease_id"])?.expose().to_owned(),
+        })
+    }
+
+    /// Gives a database login back, and returns when it is gone.
+    pub fn revoke(&self, credential: &Credential) -> Result<()> {
+        let path = format!("sys/leases/revoke/{}", credential.lease_id);
+        self.post(&path, &json!({"sync": true}))?;
+        Ok(())
+    }
+}
+
+impl Credential {
+    pub fn login(&self) -> Login<'_> {
+        Login {
+            database: DATABASE,
+            user: &self.username,
+            password: &self.password,
+        }
+    }
+}
+
+fn sql(name: &str) -> Result<String> {
+    let path = repository().join(format!("deploy/vault/sql/{name}.sql"));
+    std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+fn text(value: &Value) -> Result<Secret> {
+    value
+        .as_str()
+        .map(Secret::new)
+        .context("the answer has not what was asked for")
+}
