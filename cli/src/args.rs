@@ -1,7 +1,12 @@
 //! The command line as a whole. Each command's own arguments are in its file.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::commands::fleet::FleetArgs;
+use crate::commands::migrate::MigrateArgs;
+use crate::commands::node_agent::NodeAgentArgs;
+use crate::commands::prune::PruneArgs;
+use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
 
 /// Examples first: they answer most questions.
@@ -19,6 +24,8 @@ pub(crate) const TEMPLATE: &str = "\
     help_template = TEMPLATE,
     before_help = "\
 Examples:
+  vctl fleet                            How the hosts and their recording do
+  vctl migrate --status                 How the schema of the central store stands
   vctl session --local                  Sessions recorded on this host, newest first
   vctl session --local 7341             What the holder of certificate 7341 did
   vctl session --local 7341 --tree      The same, as processes and their children
@@ -29,7 +36,11 @@ Exit status:
    1  failure
    2  wrong usage
   66  what was asked for does not exist
-  77  permission denied",
+  69  Vault or Postgres cannot be reached, or is not believed
+  75  try again in a moment
+  77  permission denied
+  78  a setting is missing or wrong, or versions do not fit
+ 130  ended by Ctrl-C",
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -41,5 +52,19 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Fleet(FleetArgs),
+    Migrate(MigrateArgs),
+    NodeAgent(NodeAgentArgs),
+    Prune(PruneArgs),
+    Retention(RetentionArgs),
     Session(SessionArgs),
+}
+
+/// For whom a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// People
+    Table,
+    /// Programs
+    Json,
 }

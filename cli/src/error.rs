@@ -48,6 +48,8 @@ pub(crate) enum Stop {
     Error(CliError),
     /// `vctl session ... | head`: the reader has all it wants, so this is success.
     ReaderGone,
+    /// Ctrl-C, or a SIGTERM: nobody wants to hear more.
+    Interrupted,
 }
 
 impl From<CliError> for Stop {

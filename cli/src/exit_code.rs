@@ -10,8 +10,16 @@ pub(crate) enum Exit {
     Usage = 2,
     /// What was asked for does not exist.
     NotFound = 66,
+    /// Vault or Postgres cannot be asked, or is not believed.
+    Unavailable = 69,
+    /// The same may work in a moment.
+    TryAgain = 75,
     /// It exists, and this user may not read it.
     Permission = 77,
+    /// A setting is missing or wrong, or two versions do not fit.
+    Config = 78,
+    /// Ended by Ctrl-C.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {

@@ -2,12 +2,15 @@
 
 mod args;
 mod commands;
+mod context;
+mod migrations;
 mod local;
 mod store;
 mod view;
 mod render;
 mod linux;
 mod error;
+mod centre_error;
 mod exit_code;
 #[cfg(test)]
 mod fixture;
@@ -31,10 +34,16 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Fleet(args) => commands::fleet::run(&args),
+        Command::NodeAgent(args) => commands::node_agent::run(&args),
+        Command::Prune(args) => commands::prune::run(&args),
+        Command::Retention(args) => commands::retention::run(&args),
+        Command::Migrate(args) => commands::migrate::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };
     match done {
         Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
+        Err(Stop::Interrupted) => Exit::Interrupted,
         Err(Stop::Error(error)) => {
             render::notice::error(&error);
             error.exit

@@ -241,9 +241,14 @@ JSON
 
 for file in "$here"/policies/*.hcl; do
     name=$(basename "$file" .hcl)
-    say "vault: policy $name"
     text=$(<"$file")
-    vault policy write "$name" - <<<"${text//APPROLE_ACCESSOR/$approle}" >/dev/null
+    text=${text//APPROLE_ACCESSOR/$approle}
+    if [ "$(vault policy read "$name" 2>/dev/null)" = "$text" ]; then
+        say "vault: policy $name is there"
+    else
+        say "vault: policy $name"
+        vault policy write "$name" - <<<"$text" >/dev/null
+    fi
 done
 
 for name in vctl-user vctl-pruner vctl-enroll; do

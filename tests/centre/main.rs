@@ -4,5 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
+mod hosts;
+mod leases;
+mod names;
+mod policies;
+mod rights;
+mod setup;
 mod stack;
+mod table;
 mod tls;

@@ -16,6 +16,7 @@ pub(crate) mod live;
 pub(crate) mod notice;
 pub(crate) mod retention;
 pub(crate) mod sanitize;
+pub(crate) mod schema;
 pub(crate) mod size;
 pub(crate) mod table;
 pub(crate) mod time;

@@ -20,7 +20,7 @@ pub(crate) fn write(
     {
         rows.push([
             "events".to_owned(),
-            sanitize::text(&day.day),
+            sanitize::text(&day.date),
             day.events.to_string(),
             size::bytes(day.bytes),
             "-".to_owned(),

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, Row};
+use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 
 use crate::view::fleet::Host;
 
 /// Returns the hosts of the inventory that are not retired, by name.
-pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, tokio_postgres::Error> {
+pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Error> {
     let rows = client.query(include_str!("fleet.sql"), &[]).await?;
     rows.iter().map(host).collect()
 }
 
-fn host(row: &Row) -> Result<Host, tokio_postgres::Error> {
+fn host(row: &Row) -> Result<Host, Error> {
     let count = |name| row.try_get::<_, Option<i64>>(name).map(|n| n.map(number));
     let age = |name| {
         let seconds = row.try_get::<_, Option<f64>>(name)?;
         // A host's clock may run ahead: what comes later than now is now.
-        Ok::<_, tokio_postgres::Error>(
+        Ok::<_, Error>(
             seconds.map(|s| Duration::try_from_secs_f64(s.max(0.0)).unwrap_or(Duration::MAX)),
         )
     };

@@ -1,6 +1,6 @@
 //! What is kept, and the functions that take it away.
 
-use tokio_postgres::{Client, Error, Row};
+use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 
 use crate::view::retention::{Day, Kept, Periods, Pruned, Table};
 
@@ -71,7 +71,7 @@ async fn call(client: &Client, sql: &str, periods: Periods) -> Result<Vec<Pruned
 
 fn day(row: &Row) -> Result<Day, Error> {
     Ok(Day {
-        day: row.try_get("day")?,
+        date: row.try_get("day")?,
         age: row.try_get("age")?,
         bytes: number(row, "bytes")?,
         events: number(row, "events")?,

@@ -102,7 +102,7 @@ pub(crate) enum Pruned {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Day {
     /// `2026-11-24`
-    pub(crate) day: String,
+    pub(crate) date: String,
     /// Days from then to today; negative for one to come.
     pub(crate) age: i32,
     pub(crate) bytes: u64,
@@ -192,7 +192,7 @@ pub(crate) mod tests {
 
     pub(crate) fn day(age: i32) -> Day {
         Day {
-            day: format!("2026-11-{:02}", 24 - age),
+            date: format!("2026-11-{:02}", 24 - age),
             age,
             bytes: 3 << 20,
             events: 12_000,

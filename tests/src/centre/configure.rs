@@ -18,6 +18,8 @@ impl Centre {
 
     /// Returns `deploy/vault/setup.sh` with all it needs to know of this centre.
     pub fn setup(&self) -> Command {
+        // The certificates that sshd of the stack is to let in name its account.
+        let accounts = ["ubuntu", "rocky", "root", &self.account()].join(",");
         let mut command = Command::new(repository().join("deploy/vault/setup.sh"));
         command
             .env_clear()
@@ -33,11 +35,7 @@ impl Centre {
             .env("PG_PORT", self.postgres.port.to_string())
             .env("PG_DB", DATABASE)
             .env("PG_SSLROOTCERT", self.pki.ca())
-            // The certificates that sshd of the stack is to let in name its account.
-            .env(
-                "SSH_ALLOWED_USERS",
-                ["ubuntu", "rocky", "root", &self.account()].join(","),
-            );
+            .env("SSH_ALLOWED_USERS", accounts);
         command
     }
 

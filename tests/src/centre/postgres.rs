@@ -19,7 +19,7 @@ use crate::lab::{Journal, Undo, make_directory, process};
 
 /// The name the server's certificate is for; it differs from the address that clients dial.
 pub const DB_NAME: &str = "db.vctl.test";
-/// Its other name, which resolves: Vault dials what it verifies.
+/// Its other name, for the secrets server: that cannot be told an address beside the name.
 pub const DB_DIALLED: &str = "localhost";
 /// The superuser.
 pub const DB_ADMIN: &str = "postgres";
