@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
+mod fleet;
 mod hosts;
 mod leases;
 mod names;
+mod node;
 mod policies;
+mod programs;
+mod prune;
 mod rights;
 mod setup;
 mod stack;
