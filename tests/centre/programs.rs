@@ -22,7 +22,12 @@ pub(crate) fn vctl(centre: &Centre, client: &Client, database: &str, args: &[&st
 }
 
 /// Returns `vctl-agent node` of a host, with its files in `directory`.
-pub(crate) fn node(centre: &Centre, host: &HostIdentity, directory: &Path, args: &[&str]) -> Command {
+pub(crate) fn node(
+    centre: &Centre,
+    host: &HostIdentity,
+    directory: &Path,
+    args: &[&str],
+) -> Command {
     let file = |name: &str, text: &str| {
         let path = directory.join(name);
         fs::write(&path, text).unwrap();
