@@ -165,12 +165,14 @@ pub(crate) mod tests {
         assert_eq!(well("web-1").findings(), []);
     }
 
+    type Change = (Finding, fn(&mut Host));
+
     #[test]
     fn everything_that_can_be_wrong_is_a_finding_of_its_own() {
         let hour = Duration::from_hours(1);
-        let change: [(Finding, fn(&mut Host)); 11] = [
+        let change: [Change; 11] = [
             (Finding::SeveralMachines(2), |h| {
-                h.machines.push("m2".into())
+                h.machines.push("m2".into());
             }),
             (Finding::Silent(Some(hour)), |h| {
                 h.heartbeat_age = Some(Duration::from_hours(1));
