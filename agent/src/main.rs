@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
 use vctl_agent::config::{self, CentreError, Config, ConfigError, LogLevel};
+use vctl_agent::node::{self, NodeOptions};
 use vctl_agent::{check, pipeline, probe, session};
 
 fn main() -> ExitCode {
@@ -43,6 +44,16 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
             let config = args.settings.load()?.config;
             log_to_stderr(config.log_level);
             detach(&config)
+        }
+        CliCommand::Node(args) => {
+            let config = args.settings.load()?.config;
+            log_to_stderr(config.log_level);
+            let options = NodeOptions {
+                interval: args.interval,
+                once: args.once,
+                hostname: args.hostname,
+            };
+            node::run(&config, &options)
         }
     }
 }

@@ -3,8 +3,12 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::audit::AuditArgs;
+use crate::commands::fleet::FleetArgs;
 use crate::commands::host::HostArgs;
 use crate::commands::migrate::MigrateArgs;
+use crate::commands::node_agent::NodeAgentArgs;
+use crate::commands::prune::PruneArgs;
+use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
 
 /// Examples first: they answer most questions.
@@ -27,6 +31,7 @@ Examples:
   vctl session 7341                     What the holder of certificate 7341 did
   vctl session 7341 --tree              The same, as processes and their children
   vctl session --local --follow         On a host, without any server: what everybody does
+  vctl fleet                            How the hosts and their recording do
   vctl host enroll web-1                Give a host an identity of its own
   vctl migrate --status                 How the schema of the central store stands",
     after_help = "\
@@ -52,8 +57,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Audit(Box<AuditArgs>),
+    Fleet(FleetArgs),
     Host(HostArgs),
     Migrate(MigrateArgs),
+    NodeAgent(NodeAgentArgs),
+    Prune(PruneArgs),
+    Retention(RetentionArgs),
     Session(Box<SessionArgs>),
 }
 

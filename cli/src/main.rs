@@ -38,8 +38,12 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Audit(args) => commands::audit::run(&args),
+        Command::Fleet(args) => commands::fleet::run(&args),
         Command::Host(args) => commands::host::run(&args),
         Command::Migrate(args) => commands::migrate::run(&args),
+        Command::NodeAgent(args) => commands::node_agent::run(&args),
+        Command::Prune(args) => commands::prune::run(&args),
+        Command::Retention(args) => commands::retention::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };
     match done {

@@ -5,12 +5,16 @@
 mod cleanup;
 mod configured;
 mod enroll;
+mod fleet;
 mod hosts;
 mod leases;
 mod names;
+mod node;
 mod policies;
 mod pool;
 mod reach;
+mod programs;
+mod prune;
 mod rights;
 mod setup;
 mod ship;

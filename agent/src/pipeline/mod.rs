@@ -75,11 +75,11 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     }
     let (sender, mut logins) = mpsc::channel(LOGINS);
     let server = tokio::spawn(server.run(LoginReader::host(), sender));
+    let mut scrapes = serve_metrics(collector.config.metrics_listen.as_ref()).await;
     info!(sessions = collector.sessions(), "The collector is ready.");
     // Not run by systemd: nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     collector.finish_start();
-    let mut scrapes = serve_metrics(collector.config.metrics_listen.as_ref()).await;
     let watchdog = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
 
     let mut pace = Pace::new();

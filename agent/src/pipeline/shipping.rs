@@ -1,5 +1,6 @@
 //! Between the collector and the shipper: how far the spool may be shipped, and how far it is.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -7,7 +8,8 @@ use tracing::{info, warn};
 use vctl_common::status::Shipping;
 use vctl_common::time::wall_now;
 
-use crate::store::{Centre, ShipConfig, Shipper, machine_id};
+use crate::machine_id;
+use crate::store::{Centre, ShipConfig, Shipper};
 
 use super::collector::Collector;
 
@@ -28,7 +30,7 @@ impl Collector {
             spool_dir: self.config.spool_dir.clone(),
             spool_id: self.writer.id(),
             boot_id: self.boot_id,
-            machine: machine_id(),
+            machine: machine_id::read(Path::new("/")).unwrap_or_default(),
             shipped: self.writer.shipped(),
             events_shipped: shipped_before.map_or(0, |before| before.events_shipped),
             centre,

@@ -20,14 +20,12 @@ mod tail;
 mod backoff;
 mod ingest;
 mod link;
-mod machine;
 mod pace;
 mod progress;
 mod secret_id;
 mod ship;
 
 pub use link::Centre;
-pub use machine::machine_id;
 pub use progress::Progress;
 pub use secret_id::{SecretIdError, open_wrapped};
 pub use ship::{ShipConfig, Shipper};

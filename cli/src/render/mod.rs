@@ -7,6 +7,7 @@
 pub(crate) mod access;
 pub(crate) mod columns;
 pub(crate) mod detail;
+pub(crate) mod fleet;
 pub(crate) mod found;
 pub(crate) mod header;
 #[cfg(test)]
@@ -16,8 +17,10 @@ pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod notice;
 pub(crate) mod provenance;
+pub(crate) mod retention;
 pub(crate) mod sanitize;
 pub(crate) mod schema;
+pub(crate) mod size;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod timeline;

@@ -1,12 +1,14 @@
-//! Sessions and accesses from the central store.
+//! What the central store holds: sessions, accesses, hosts, what is kept.
 //!
 //! The only module that knows its tables: what leaves it are the types of `view`. Each query is a
 //! `.sql` file beside the one function that runs it.
 
 mod accesses;
 mod events;
+pub(crate) mod fleet;
 mod follow;
 mod grep;
+pub(crate) mod retention;
 mod row;
 mod sessions;
 mod source;

@@ -7,6 +7,8 @@ mod filter;
 pub(crate) mod grep;
 pub(crate) mod provenance;
 pub(crate) mod search;
+pub(crate) mod fleet;
+pub(crate) mod retention;
 mod selector;
 pub(crate) mod timeline;
 pub(crate) mod tree;

@@ -7,6 +7,7 @@ mod access;
 mod escape;
 mod event;
 mod provenance;
+pub(crate) mod fleet;
 mod session;
 #[cfg(test)]
 mod schema;
