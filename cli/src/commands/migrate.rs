@@ -4,12 +4,14 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use vctl_common::centre::DbRole;
+use vctl_common::pg::Client;
 
 use crate::args::{Output, TEMPLATE};
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::migrations::apply::{self, MigrateError};
+use crate::migrations::ca;
 use crate::migrations::ledger::{self, Applied, Refusal};
 use crate::migrations::{self, Migration};
 use crate::render::{Screen, notice, schema};
@@ -17,7 +19,7 @@ use crate::render::{Screen, notice, schema};
 /// Bring the schema of the central store up to this version
 ///
 /// Applies what is not there yet, each migration in a transaction of its own, then checks that all of
-/// them have their effect. Needs the policy `vctl-admin`; `--status` needs none but that of everybody.
+/// them have their effect, and enters the SSH CA of Vault. Needs the policy `vctl-admin`; `--status` needs none but that of everybody.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -36,6 +38,15 @@ pub(crate) struct MigrateArgs {
         conflicts_with = "status"
     )]
     wait: u64,
+
+    /// Where the SSH CA is mounted in Vault
+    #[arg(
+        long,
+        value_name = "MOUNT",
+        env = "VCTL_SSH_MOUNT",
+        default_value = "ssh"
+    )]
+    ssh_mount: String,
 
     /// How to print
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
@@ -83,6 +94,7 @@ async fn migrate(context: &Context, args: &MigrateArgs, screen: &mut Screen) -> 
     for migration in migrations::ALL {
         apply::check(&mut client, migration).await?;
     }
+    record_ca(context, args, &client).await?;
     if args.output == Output::Json {
         let applied = apply::applied(&client).await?;
         return print(args, &applied, screen);
@@ -94,6 +106,19 @@ async fn migrate(context: &Context, args: &MigrateArgs, screen: &mut Screen) -> 
         n => format!("{n} migrations applied"),
     };
     writeln!(screen, "schema version {version}: {what}, all checked")?;
+    Ok(())
+}
+
+async fn record_ca(context: &Context, args: &MigrateArgs, client: &Client) -> Result<(), Stop> {
+    match ca::record(client, context.vault(), &args.ssh_mount).await? {
+        ca::Recorded::New { fingerprint } => notice::note(&format!(
+            "entered the SSH CA {fingerprint}: sessions of its certificates have a person"
+        )),
+        ca::Recorded::Known => {}
+        ca::Recorded::Unavailable(why) => notice::note(&format!(
+            "the SSH CA is not entered, so no session has a person yet: {why}"
+        )),
+    }
     Ok(())
 }
 

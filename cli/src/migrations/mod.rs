@@ -1,6 +1,7 @@
 //! The schema of the central store, as this version of vctl has it.
 
 pub(crate) mod apply;
+pub(crate) mod ca;
 pub(crate) mod ledger;
 
 use std::fmt::Write as _;

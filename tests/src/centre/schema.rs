@@ -58,7 +58,21 @@ impl Centre {
         self.postgres
             .psql_as(login, "create schema vctl authorization vctl_owner")?;
         self.apply_migrations(login)?;
+        self.enter_authority(login)?;
         admin.revoke(&credential)
+    }
+
+    /// As `vctl migrate` does: without it no key id is a person's name.
+    fn enter_authority(&self, login: Login<'_>) -> Result<()> {
+        let key = self.ssh_authority()?;
+        let key = key.trim();
+        let sql = fs::read_to_string(repository().join("cli/src/migrations/sql/record_ca.sql"))?;
+        let sql = sql
+            .replace("$1", &format!("'{key}'"))
+            .replace("$2", "'ssh'");
+        self.postgres
+            .psql_as(login, &format!("set role vctl_owner; {sql}"))
+            .map(drop)
     }
 
     fn apply_migrations(&self, login: Login<'_>) -> Result<()> {
