@@ -42,6 +42,8 @@ pub enum CliCommand {
 #[derive(Debug, Args)]
 pub struct CollectArgs {
     /// Keep what is recorded on this host only
+    ///
+    /// Without it, what is recorded is also shipped to the centre that `vault_addr` and `db_host` name.
     #[arg(long)]
     pub local: bool,
     /// Print the effective configuration, each value with its source, and exit

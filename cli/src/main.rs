@@ -2,10 +2,13 @@
 
 mod args;
 mod commands;
+mod moment;
 mod context;
+mod source;
 mod host_identity;
 mod migrations;
 mod local;
+mod store;
 mod view;
 mod render;
 mod linux;
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Audit(args) => commands::audit::run(&args),
         Command::Host(args) => commands::host::run(&args),
         Command::Migrate(args) => commands::migrate::run(&args),
         Command::Session(args) => commands::session::run(&args),

@@ -13,6 +13,8 @@ mod pool;
 mod reach;
 mod rights;
 mod setup;
+mod ship;
+mod ship_faults;
 mod stack;
 mod table;
 mod tls;
