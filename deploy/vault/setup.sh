@@ -11,7 +11,9 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: [NAME=VALUE ...] setup.sh
+usage: [NAME=VALUE ...] setup.sh [--postgres]
+
+with --postgres only what is to be done in Postgres, for who configures Vault otherwise
 
 needs a token that may do everything (VAULT_TOKEN, or that of `vault login`), a superuser of
 Postgres, `vault` or `bao`, and `psql`
@@ -43,11 +45,13 @@ fail() {
 
 say() { printf '%s\n' "$*"; }
 
+only_postgres=
 case "${1-}" in
 -h | --help)
     usage
     exit 0
     ;;
+--postgres) only_postgres=1 ;;
 ?*)
     usage >&2
     exit 2
@@ -73,7 +77,7 @@ PG_VAULT_PORT=${PG_VAULT_PORT:-$PG_PORT}
 PG_VAULT_SSLROOTCERT=${PG_VAULT_SSLROOTCERT-$(realpath "$PG_SSLROOTCERT")}
 [[ $PG_VAULT_SSLROOTCERT =~ ^[A-Za-z0-9/._-]*$ ]] || fail "PG_VAULT_SSLROOTCERT, \`$PG_VAULT_SSLROOTCERT\`, is no plain path"
 command -v psql >/dev/null || fail "there is no \`psql\`" 'install postgresql-client'
-if [ -z "${VAULT_CLI-}" ]; then
+if [ -z "$only_postgres${VAULT_CLI-}" ]; then
     for VAULT_CLI in vault bao ''; do
         [ -n "$VAULT_CLI" ] || fail "there is neither \`vault\` nor \`bao\`" 'put one on PATH, or name it in VAULT_CLI'
         if command -v "$VAULT_CLI" >/dev/null; then break; fi
@@ -131,6 +135,11 @@ sql "$PG_DB" <<'SQL'
 revoke create on schema public from public;
 SQL
 
+if [ -n "$only_postgres" ]; then
+    say 'next: give vctl_vault its first password (\password in psql), and Vault the same'
+    exit 0
+fi
+
 # --- Vault: mounts --------------------------------------------------------------------------------
 
 secrets=$(vault secrets list -format=json) || fail "cannot ask Vault at \`${VAULT_ADDR-}\`" \
@@ -164,18 +173,7 @@ vault secrets tune -audit-non-hmac-response-keys=username database >/dev/null
 
 # `<purpose>/<who>~<hash of who>/<random>`, at most 63 bytes, where <who> is the display name of the
 # token, made harmless and cut; `<purpose>/<host>/<random>` for a host. vctl.login_person reads it.
-# shellcheck disable=SC2016 # none of it is for the shell
-template='{{ $role := .RoleName -}}
-{{ if eq (truncate 18 $role) "vctl-audit-ingest-" }}ingest/{{ slice $role 18 | truncate 45 }}
-{{- else if eq (truncate 12 $role) "vctl-status-" }}status/{{ slice $role 12 | truncate 45 }}
-{{- else -}}
-{{ if eq $role "vctl-ro" }}ro{{ else if eq $role "vctl-rw" }}rw{{ else if eq $role "vctl-identity" }}id
-{{- else if eq $role "vctl-audit-ro" }}audit-ro{{ else if eq $role "vctl-audit-writer" }}audit-wr
-{{- else if eq $role "vctl-audit-ingest" }}ingest{{ else if eq $role "vctl-status" }}status
-{{- else if eq $role "vctl-pruner" }}pruner{{ else if eq $role "vctl-migrator" }}migrator
-{{- else }}other{{ end -}}
-/{{ .DisplayName | urlquery | truncate 24 }}~{{ .DisplayName | sha256 | truncate 16 }}
-{{- end }}/{{ random 8 }}'
+template=$(<"$here/username.tmpl")
 
 url="$PG_VAULT_HOST:$PG_VAULT_PORT/$PG_DB?sslmode=verify-full"
 [ -z "$PG_VAULT_SSLROOTCERT" ] || url+="&sslrootcert=$PG_VAULT_SSLROOTCERT"

@@ -31,28 +31,12 @@ impl Hosts {
         };
         let client = centre.as_host(&hosts.b).unwrap();
         let theirs = client.credential(&format!("vctl-audit-ingest-{}", hosts.b.name));
-        let sql = hosts.batch(&hosts.spool_of_b(), 0, 9, &hosts.session_of_b(), "open");
+        let sql = batch(&hosts.spool_of_b(), 0, 9, &hosts.session_of_b(), "open");
         hosts.run(&theirs.unwrap(), &sql).unwrap();
         let theirs = client.credential(&format!("vctl-status-{}", hosts.b.name));
         let sql = "select vctl.status_v1('{\"agent_version\": \"b\"}')";
         hosts.run(&theirs.unwrap(), sql).unwrap();
         Some(hosts)
-    }
-
-    /// One batch: a session opened and one event of it.
-    fn batch(&self, spool: &str, from: u32, to: u32, session: &str, entry: &str) -> String {
-        let opened = json!({
-            "id": session, "boot_id": BOOT, "wall": 0, "opened_at": "2026-01-01T00:00:00Z",
-            "login_user": "root", "service": "sshd", "origin": "ssh", "stamp": "stamped",
-            "entry": format!("{{\"entry\": \"{entry}\"}}"),
-        });
-        format!(
-            "select cursor_offset from vctl.ingest_v1('{BOOT}', '{BOOT}', 'spec', '{spool}', \
-             '{{1,{from}}}', '{{1,{to}}}', array['{opened}']::json[], '{{}}', '{{}}', \
-             '{{{session}}}', '{{{to}}}', array[now()], '{{0}}', '{{1}}', '{{1}}', '{{1}}', '{{0}}', \
-             '{{0}}', array['a'::bytea], array['a'::bytea], array['a'::bytea], array['a'::bytea], \
-             array['a'::bytea])"
-        )
     }
 
     fn run(&self, credential: &Credential, sql: &str) -> anyhow::Result<String> {
@@ -86,6 +70,22 @@ impl Hosts {
     }
 }
 
+/// One batch: a session opened and one event of it.
+fn batch(spool: &str, from: u32, to: u32, session: &str, entry: &str) -> String {
+    let opened = json!({
+        "id": session, "boot_id": BOOT, "wall": 0, "opened_at": "2026-01-01T00:00:00Z",
+        "login_user": "root", "service": "sshd", "origin": "ssh", "stamp": "stamped",
+        "entry": format!("{{\"entry\": \"{entry}\"}}"),
+    });
+    format!(
+        "select cursor_offset from vctl.ingest_v1('{BOOT}', '{BOOT}', 'spec', '{spool}', \
+         '{{1,{from}}}', '{{1,{to}}}', array['{opened}']::json[], '{{}}', '{{}}', \
+         '{{{session}}}', '{{{to}}}', array[now()], '{{0}}', '{{1}}', '{{1}}', '{{1}}', '{{0}}', \
+         '{{0}}', array['a'::bytea], array['a'::bytea], array['a'::bytea], array['a'::bytea], \
+         array['a'::bytea])"
+    )
+}
+
 /// The same id for the same text.
 fn uuid(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
@@ -109,12 +109,12 @@ fn a_host_cannot_add_to_the_session_of_another() {
     let before = hosts.all_of_b();
     assert!(before.contains("\"entry\": \"open\""), "{before}");
     let spool = uuid("spool of adds-a");
-    let forged = hosts.batch(&spool, 0, 5, &hosts.session_of_b(), "forged");
+    let forged = batch(&spool, 0, 5, &hosts.session_of_b(), "forged");
     let said = hosts.run(&hosts.ingest, &forged).unwrap_err().to_string();
     assert!(said.contains("is of another host"), "{said}");
     assert_eq!(hosts.all_of_b(), before);
     // With a session of its own the same batch goes in.
-    let own = hosts.batch(&spool, 0, 5, &uuid("session of adds-a"), "own");
+    let own = batch(&spool, 0, 5, &uuid("session of adds-a"), "own");
     assert_eq!(hosts.run(&hosts.ingest, &own).unwrap(), "5");
 }
 
@@ -155,7 +155,7 @@ fn a_host_cannot_see_or_move_the_cursor_of_another() {
     let asked = format!("select * from vctl.cursor_v1('{spool}')");
     assert_eq!(hosts.run(&hosts.ingest, &asked).unwrap(), "");
     // The same spool id is a cursor of its own for each host.
-    let own = hosts.batch(&spool, 9, 20, &uuid("session of moves-a"), "own");
+    let own = batch(&spool, 9, 20, &uuid("session of moves-a"), "own");
     assert_eq!(hosts.run(&hosts.ingest, &own).unwrap(), "20");
     assert_eq!(hosts.all_of_b(), before);
     assert_eq!(hosts.run(&hosts.ingest, &asked).unwrap(), "1|20");
@@ -237,7 +237,7 @@ fn a_login_that_is_of_no_host_ships_nothing() {
     };
     let admin = hosts.centre.bao.admin().unwrap();
     let nobody = admin.credential("vctl-audit-ingest").unwrap();
-    let batch = hosts.batch(
+    let batch = batch(
         &uuid("spool of nobody"),
         0,
         5,

@@ -173,7 +173,7 @@ fn verbs(centre: &Centre, credential: &Credential, table: &str) -> String {
          and attnum > 0 and attidentity = '' order by attnum limit 1"
     );
     let column = centre.postgres.psql(DATABASE, &column).unwrap();
-    let script: String = [
+    let script = [
         ("S", format!("select from vctl.{table} limit 0")),
         ("I", format!("insert into vctl.{table} default values")),
         (
@@ -182,9 +182,8 @@ fn verbs(centre: &Centre, credential: &Credential, table: &str) -> String {
         ),
         ("D", format!("delete from vctl.{table} where false")),
     ]
-    .iter()
     .map(|(letter, sql)| format!("begin;\n{sql};\n\\echo {letter} :SQLSTATE\nrollback;\n"))
-    .collect();
+    .concat();
     let said = run(centre, credential, &script);
     let lines: Vec<_> = said.lines().filter(|line| line.len() == 7).collect();
     assert_eq!(lines.len(), 4, "{said}");

@@ -137,6 +137,21 @@ fn what_is_missing_or_wrong_is_said() {
 }
 
 #[test]
+fn postgres_alone_can_be_set_up_without_vault() {
+    let Some(centre) = alone() else { return };
+    let mut setup = centre.setup();
+    for name in ["VAULT_CLI", "VAULT_ADDR", "VAULT_TOKEN"] {
+        setup.env_remove(name);
+    }
+    setup.arg("--postgres");
+    let said = said(setup);
+    assert!(
+        said.contains("postgres: database vctl") && !said.contains("vault: "),
+        "{said}"
+    );
+}
+
+#[test]
 fn afterwards_nobody_needs_the_administrators_password() {
     let Some(centre) = alone() else { return };
     let admin = centre.bao.admin().unwrap();

@@ -1,0 +1,152 @@
+# What setup.sh does in Vault, for who manages Vault with Terraform. See README.md beside this.
+
+terraform {
+  required_version = ">= 1.3"
+  required_providers {
+    vault = {
+      source  = "hashicorp/vault"
+      version = ">= 4.0"
+    }
+  }
+}
+
+locals {
+  files = "${path.module}/.."
+  groups = [
+    "vctl_ro", "vctl_rw", "vctl_identity", "vctl_audit_ro", "vctl_audit_writer",
+    "vctl_audit_ingest", "vctl_status", "vctl_pruner",
+  ]
+  ca = var.postgres_ca_path == "" ? "" : "&sslrootcert=${var.postgres_ca_path}"
+  # Of each external group, which the identity provider fills.
+  external_groups = {
+    vctl-ssh-users = ["vctl-ssh"]
+    vctl-auditors  = ["vctl-auditor"]
+    vctl-admins    = ["vctl-admin", "vctl-ssh", "vctl-auditor"]
+  }
+}
+
+# --- Mounts ---
+
+resource "vault_mount" "ssh" {
+  path                         = "ssh"
+  type                         = "ssh"
+  audit_non_hmac_request_keys  = ["valid_principals", "ttl"]
+  audit_non_hmac_response_keys = ["serial_number"]
+}
+
+resource "vault_mount" "database" {
+  path                         = "database"
+  type                         = "database"
+  audit_non_hmac_response_keys = ["username"]
+}
+
+resource "vault_auth_backend" "this" {
+  for_each = toset(["userpass", "approle", "oidc"])
+  type     = each.key
+  path     = each.key
+  # Single sign-on is configured apart from this.
+  lifecycle {
+    ignore_changes = [tune]
+  }
+}
+
+# --- Database engine ---
+
+resource "vault_database_secret_backend_connection" "vctl" {
+  backend       = vault_mount.database.path
+  name          = "vctl"
+  allowed_roles = ["vctl-*"]
+
+  postgresql {
+    connection_url          = "postgresql://{{username}}:{{password}}@${var.postgres_address}/${var.postgres_database}?sslmode=verify-full${local.ca}"
+    username                = "vctl_vault"
+    password                = var.postgres_password
+    username_template       = trimspace(file("${local.files}/username.tmpl"))
+    password_authentication = "scram-sha-256"
+    max_open_connections    = 8
+  }
+
+  lifecycle {
+    # Rotated: what is in the state is no longer the password.
+    ignore_changes = [postgresql[0].password]
+  }
+}
+
+resource "vault_database_secret_backend_role" "group" {
+  for_each              = toset(local.groups)
+  backend               = vault_mount.database.path
+  db_name               = vault_database_secret_backend_connection.vctl.name
+  name                  = replace(each.key, "_", "-")
+  creation_statements   = [replace(file("${local.files}/sql/create-login.sql"), "GROUP", each.key)]
+  revocation_statements = [file("${local.files}/sql/revoke-login.sql")]
+  default_ttl           = var.lease_ttl_s
+  max_ttl               = var.lease_max_ttl_s
+}
+
+resource "vault_database_secret_backend_role" "migrator" {
+  backend               = vault_mount.database.path
+  db_name               = vault_database_secret_backend_connection.vctl.name
+  name                  = "vctl-migrator"
+  creation_statements   = [file("${local.files}/sql/create-migrator.sql")]
+  revocation_statements = [file("${local.files}/sql/revoke-login.sql")]
+  default_ttl           = var.lease_ttl_s
+  max_ttl               = var.lease_max_ttl_s
+}
+
+# --- SSH CA ---
+
+resource "vault_ssh_secret_backend_ca" "this" {
+  backend              = vault_mount.ssh.path
+  generate_signing_key = true
+  key_type             = "ed25519"
+}
+
+resource "vault_ssh_secret_backend_role" "sre_core" {
+  backend                 = vault_mount.ssh.path
+  name                    = "sre-core"
+  key_type                = "ca"
+  allow_user_certificates = true
+  allowed_users           = join(",", var.ssh_allowed_users)
+  ttl                     = "1800"
+  max_ttl                 = "7200"
+  key_id_format           = "{{token_display_name}}"
+  allow_user_key_ids      = false
+  allowed_extensions      = "permit-pty,permit-port-forwarding,permit-agent-forwarding"
+  default_extensions      = { permit-pty = "" }
+}
+
+# --- Policies, AppRoles, groups ---
+
+resource "vault_policy" "this" {
+  for_each = fileset("${local.files}/policies", "*.hcl")
+  name     = trimsuffix(each.key, ".hcl")
+  policy = replace(
+    file("${local.files}/policies/${each.key}"),
+    "APPROLE_ACCESSOR",
+    vault_auth_backend.this["approle"].accessor,
+  )
+}
+
+resource "vault_approle_auth_backend_role" "this" {
+  for_each       = toset(["vctl-user", "vctl-pruner", "vctl-enroll"])
+  backend        = vault_auth_backend.this["approle"].path
+  role_name      = each.key
+  token_policies = [each.key]
+  token_ttl      = 3600
+  token_max_ttl  = 86400
+  secret_id_ttl  = var.secret_id_ttl_s
+}
+
+resource "vault_identity_group" "this" {
+  for_each = local.external_groups
+  name     = each.key
+  type     = "external"
+  policies = each.value
+}
+
+resource "vault_identity_group_alias" "this" {
+  for_each       = local.external_groups
+  name           = each.key
+  mount_accessor = vault_auth_backend.this["oidc"].accessor
+  canonical_id   = vault_identity_group.this[each.key].id
+}

@@ -1,0 +1,48 @@
+variable "postgres_address" {
+  description = "Where Vault finds Postgres: the name in the server's certificate, and the port."
+  type        = string
+  validation {
+    condition     = can(regex("^[A-Za-z0-9.-]+:[0-9]+$", var.postgres_address))
+    error_message = "It must be NAME:PORT."
+  }
+}
+
+variable "postgres_database" {
+  type    = string
+  default = "vctl"
+}
+
+variable "postgres_ca_path" {
+  description = "File on the Vault server with the certificate of the CA that signed the one of Postgres; empty for the CAs that its system trusts."
+  type        = string
+  default     = ""
+}
+
+variable "postgres_password" {
+  description = "First password of vctl_vault. It stays in the state; rotate it as soon as this is applied."
+  type        = string
+  sensitive   = true
+}
+
+variable "lease_ttl_s" {
+  description = "Of database logins, in seconds."
+  type        = number
+  default     = 3600
+}
+
+variable "lease_max_ttl_s" {
+  type    = number
+  default = 14400
+}
+
+variable "ssh_allowed_users" {
+  description = "Unix accounts that certificates may be for."
+  type        = list(string)
+  default     = ["ubuntu", "rocky", "root"]
+}
+
+variable "secret_id_ttl_s" {
+  description = "Of the AppRoles of people and jobs, in seconds."
+  type        = number
+  default     = 2592000
+}
