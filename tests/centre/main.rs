@@ -7,6 +7,7 @@ mod configured;
 mod faults;
 mod hosts;
 mod leases;
+mod migrate;
 mod names;
 mod policies;
 mod pool;
