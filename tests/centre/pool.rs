@@ -205,7 +205,7 @@ fn a_wrapped_secret_is_opened_once() {
             .write(path, &json!({"token_policies": ["vctl-user"]}))
             .await
             .unwrap();
-        let ttl = Duration::from_secs(60);
+        let ttl = Duration::from_mins(1);
         let path = format!("{path}/secret-id");
         let wrapped = vault.write_wrapped(&path, &json!({}), ttl).await.unwrap();
         assert_eq!(wrapped.ttl, ttl);
