@@ -94,7 +94,8 @@ create table vctl.kernel_event (
     -- behind it, it is the record that the spool holds.
     head        bytea       not null
 ) partition by range (day);
--- Every question is for a session. Unique, so that a fault elsewhere still doubles nothing.
+-- Every question is for a session. Unique, so that what comes a second time (a spool put back from a
+-- copy, a batch written twice after damage) is left out.
 create unique index on vctl.kernel_event (session_id, seq, day);
 
 -- Where each spool has got to. A spool that is lost and made anew has another id and starts again.
@@ -103,6 +104,8 @@ create table vctl.ingest_cursor (
     spool_id   uuid        not null,
     segment    bigint      not null,
     "offset"   bigint      not null,
+    -- Of the batch that ends there: another history of the spool has another one at this place.
+    batch_check bigint     not null,
     batches    bigint      not null default 0,
     events     bigint      not null default 0,
     updated_at timestamptz not null default now(),

@@ -4,7 +4,8 @@
 -- whose answer was lost asks again, and learns from the cursor that it was stored.
 --
 --   p_spool         the spool's id
---   p_from, p_to    {segment, offset}: where the cursor must stand, and where it stands afterwards
+--   p_from, p_to    {segment, offset, check}: where the cursor must stand, and where it stands
+--                   afterwards
 --   p_opened        {id, boot_id, wall, opened_at, login_user, service, origin, from_session,
 --                    source_ip, stamp, ca_fingerprint, cert_serial, key_id, entry}: entry is the
 --                    journal entry as a string
@@ -20,7 +21,7 @@ create function vctl.ingest_v1(
     e_session uuid[], e_seq bigint[], e_at timestamptz[], e_wall bigint[], e_kind smallint[],
     e_pid integer[], e_ppid integer[], e_uid bigint[], e_status integer[],
     e_exe bytea[], e_cwd bytea[], e_filename bytea[], e_argv bytea[], e_head bytea[],
-    out cursor_segment bigint, out cursor_offset bigint, out other_machine text)
+    out cursor_segment bigint, out cursor_offset bigint, out cursor_check bigint, out other_machine text)
     language plpgsql security definer
     set search_path = vctl, pg_temp
 as $$
@@ -37,13 +38,14 @@ begin
         on conflict (hostname) do update set hostname = excluded.hostname returning id into host_no;
     end if;
 
-    select segment, "offset" into cursor_segment, cursor_offset
+    select segment, "offset", batch_check into cursor_segment, cursor_offset, cursor_check
     from vctl.ingest_cursor where host_id = host_no and spool_id = p_spool for update;
     if not found then
-        insert into vctl.ingest_cursor (host_id, spool_id, segment, "offset")
-        values (host_no, p_spool, p_from[1], p_from[2]);
+        insert into vctl.ingest_cursor (host_id, spool_id, segment, "offset", batch_check)
+        values (host_no, p_spool, p_from[1], p_from[2], p_from[3]);
         cursor_segment := p_from[1];
         cursor_offset := p_from[2];
+        cursor_check := p_from[3];
     end if;
 
     insert into vctl.ingest_machine as m (host_id, machine_id, boot_id, agent_version, address)
@@ -56,7 +58,7 @@ begin
     where host_id = host_no and machine_id <> p_machine and last_seen > now() - interval '10 minutes'
     order by last_seen desc limit 1;
 
-    if cursor_segment <> p_from[1] or cursor_offset <> p_from[2] then
+    if (cursor_segment, cursor_offset, cursor_check) <> (p_from[1], p_from[2], p_from[3]) then
         return;
     end if;
 
@@ -79,10 +81,16 @@ begin
         key_id = excluded.key_id, vault_user = excluded.vault_user, updated_at = now()
     where s.host_id = host_no and s.opened is null;
 
-    -- Events whose session is not known yet: its entry comes later, or never.
+    -- What is of a session that is not known yet: its entry comes later, or never.
     insert into vctl.audit_session (id, host_id, boot_id, opened_at)
     select session, host_no, p_boot, min(at)
-    from unnest(e_session, e_at) as e (session, at)
+    from (
+        select session, at from unnest(e_session, e_at) as e (session, at)
+        union all
+        select (e ->> 'id')::uuid, (e ->> 'closed_at')::timestamptz from unnest(p_closed) e
+        union all
+        select (e ->> 'session')::uuid, (e ->> 'from_at')::timestamptz from unnest(p_gaps) e
+    ) as mentioned (session, at)
     where session is not null
     group by session
     on conflict (id) do nothing;
@@ -119,10 +127,14 @@ begin
         select day, session_id, seq, at, wall_offset, host_no, kind, pid, ppid, uid,
             status, exe, cwd, filename, argv, head
         from event
+        -- The cursor keeps one history of a spool apart from the next. What two of them have in common
+        -- is left out, and must not keep the host from going on.
+        on conflict do nothing
+        returning session_id, seq, at, kind, day
     ), counted as (
         select session_id, count(*) as stored, count(*) filter (where kind = 1) as execs,
             max(seq) as last_seq, max(at) as last_at, min(day) as first_day, max(day) as last_day
-        from event where session_id is not null group by session_id
+        from stored where session_id is not null group by session_id
     )
     update vctl.audit_session s
     set stored = s.stored + c.stored, execs = s.execs + c.execs,
@@ -148,21 +160,23 @@ begin
     on conflict (host_id, boot_id, sha256) do nothing;
 
     update vctl.ingest_cursor
-    set segment = p_to[1], "offset" = p_to[2], batches = batches + 1,
+    set segment = p_to[1], "offset" = p_to[2], batch_check = p_to[3], batches = batches + 1,
         events = events + cardinality(e_seq), updated_at = now()
     where host_id = host_no and spool_id = p_spool;
     cursor_segment := p_to[1];
     cursor_offset := p_to[2];
+    cursor_check := p_to[3];
 end
 $$;
 
 -- Where a spool of this host has got to; no row when nothing of it is stored.
-create function vctl.cursor_v1(p_spool uuid, out cursor_segment bigint, out cursor_offset bigint)
+create function vctl.cursor_v1(
+    p_spool uuid, out cursor_segment bigint, out cursor_offset bigint, out cursor_check bigint)
     returns setof record
     language sql stable security definer
     set search_path = vctl, pg_temp
 as $$
-    select segment, "offset" from vctl.ingest_cursor
+    select segment, "offset", batch_check from vctl.ingest_cursor
     where spool_id = p_spool
       and host_id = (select id from vctl.audit_host where hostname = vctl.login_host())
 $$;

@@ -1,4 +1,4 @@
-//! From the ring buffer to the spool, in this order.
+//! From the ring buffer to the spool and on to the centre, in this order.
 pub mod args;
 pub mod config;
 pub mod pipeline;
@@ -8,5 +8,9 @@ pub mod enrich;
 pub mod attribute;
 pub mod redact;
 pub mod spool;
+pub mod store;
 pub mod loss;
+pub mod metrics;
 pub mod check;
+pub mod machine_id;
+pub mod node;

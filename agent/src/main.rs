@@ -3,14 +3,15 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
-use vctl_agent::config::{self, Config, ConfigError, LogLevel};
+use vctl_agent::config::{self, CentreError, Config, ConfigError, LogLevel};
+use vctl_agent::node::{self, NodeOptions};
 use vctl_agent::{check, pipeline, probe, session};
 
 fn main() -> ExitCode {
@@ -44,6 +45,16 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
             log_to_stderr(config.log_level);
             detach(&config)
         }
+        CliCommand::Node(args) => {
+            let config = args.settings.load()?.config;
+            log_to_stderr(config.log_level);
+            let options = NodeOptions {
+                interval: args.interval,
+                once: args.once,
+                hostname: args.hostname,
+            };
+            node::run(&config, &options)
+        }
     }
 }
 
@@ -62,11 +73,14 @@ fn collect(args: &CollectArgs) -> anyhow::Result<()> {
     if args.print_config {
         return print(&config::effective(&loaded));
     }
-    if !args.local {
-        bail!("only `collect --local` is there: nothing ships what is recorded yet");
-    }
+    let centre = if args.local {
+        None
+    } else {
+        let config = &loaded.config;
+        Some(config.centre.centre(&config.host)?)
+    };
     log_to_stderr(loaded.config.log_level);
-    pipeline::collect(loaded.config)
+    pipeline::collect(loaded.config, centre)
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
@@ -118,6 +132,13 @@ fn complain(error: &anyhow::Error) {
         Some(ConfigError::Invalid(_)) => Some("`vctl-agent collect --help` lists every key"),
         _ => None,
     };
+    let hint = hint.or(match error.downcast_ref::<CentreError>() {
+        Some(CentreError::NotSet(_)) => {
+            Some("set them in /etc/vctl/agent.yaml, or keep everything on this host with `collect --local`")
+        }
+        Some(CentreError::Host(_)) => Some("set `host` to the name it has in the inventory"),
+        None => None,
+    });
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  caused by: {cause}");

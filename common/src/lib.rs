@@ -13,9 +13,13 @@ pub mod host;
 #[cfg(feature = "std")]
 pub mod id;
 #[cfg(feature = "std")]
+pub mod person;
+#[cfg(feature = "std")]
 pub mod session;
 #[cfg(feature = "std")]
 pub mod spool;
+#[cfg(feature = "std")]
+pub mod status;
 #[cfg(feature = "std")]
 pub mod time;
 

@@ -177,4 +177,6 @@ pub enum GapCause {
     SpoolCap,
     /// Lost: a part of the spool cannot be read any more.
     SpoolDamaged,
+    /// Not lost: the central store has it, and this host does not keep it any longer.
+    Shipped,
 }

@@ -28,6 +28,8 @@ const TABLES: &str = "
 | `kernel_event_*` |     |      |          |          |              |              |        |        | SIUDT    |
 | `ingest_cursor`  | S   |      |          | S        |              |              |        |        | SIUDT    |
 | `ingest_machine` | S   |      |          | S        |              |              |        |        | SIUDT    |
+| `schema_migration` | S   | S    |          | S        |              |              |        |        | SIUDT    |
+| `schema_compat` | S   | S    |          | S        |              |              |        |        | SIUDT    |
 ";
 
 /// `x`: may be called.
@@ -41,11 +43,19 @@ const FUNCTIONS: &str = "
 | `ingest_v1`        |     |     |          |          |              | x            |        |        | x        |
 | `cursor_v1`        |     |     |          |          |              | x            |        |        | x        |
 | `status_v1`        |     |     |          |          |              |              | x      |        | x        |
+| `prune_plan_v1`    |     |     |          | x        |              |              |        | x      | x        |
+| `event_days`       |     |     |          | x        |              |              |        | x      | x        |
 | `prune_v1`         |     |     |          |          |              |              |        | x      | x        |
 | `prepare_days_v1`  |     |     |          |          |              |              |        | x      | x        |
 | `login_person`     |     |     |          |          |              |              |        |        | x        |
 | `login_host`       |     |     |          |          |              |              |        |        | x        |
+| `compat_v1`        | x   | x   | x        | x        | x            | x            | x      | x      | x        |
 | `ensure_event_day` |     |     |          |          |              |              |        |        | x        |
+| `prune_step`       |     |     |          |          |              |              |        |        | x        |
+| `check_retention`  |     |     |          |          |              |              |        |        | x        |
+| `old_sessions`     |     |     |          |          |              |              |        |        | x        |
+| `old_gaps`         |     |     |          |          |              |              |        |        | x        |
+| `old_accesses`     |     |     |          |          |              |              |        |        | x        |
 ";
 
 #[test]

@@ -4,4 +4,5 @@
 pub mod centre;
 pub mod lab;
 pub mod load;
+pub mod ship;
 pub mod truth;

@@ -1,6 +1,7 @@
 //! The key table: every setting, once.
 
 use super::Config;
+use super::centre::{self, CentreConfig};
 use super::value::{ByteSize, Capture, LogLevel, Mode, Raw};
 use std::path::PathBuf;
 
@@ -29,7 +30,10 @@ pub(super) enum Shown {
 
 impl Key {
     pub fn env(&self) -> String {
-        format!("VCTL_AGENT_{}", self.name.to_ascii_uppercase())
+        match centre::env(self.name) {
+            Some(shared) => shared.to_owned(),
+            None => format!("VCTL_AGENT_{}", self.name.to_ascii_uppercase()),
+        }
     }
 
     /// Without the leading dashes.
@@ -62,6 +66,9 @@ pub(super) fn defaults() -> Config {
         redact_names: Vec::new(),
         log_level: LogLevel::Info,
         probe_log: false,
+        metrics_listen: None,
+        metrics_textfile: None,
+        centre: CentreConfig::default(),
     };
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
         let set = (key.set)(&mut config, &Raw::Text(key.default.to_owned()));
@@ -150,6 +157,7 @@ pub static KEYS: &[Key] = &[
         },
         get: |config| text(&config.segment_size),
     },
+    centre::SPOOL_KEEP,
     Key {
         name: "run_dir",
         kind: "absolute path",
@@ -255,13 +263,49 @@ pub static KEYS: &[Key] = &[
         set: |config, raw| put(&mut config.probe_log, raw.boolean()),
         get: |config| text(&config.probe_log),
     },
+    Key {
+        name: "metrics_listen",
+        kind: "loopback address with port, or `unix:` and an absolute path",
+        default: "",
+        doc: "Where the collector serves its metrics over HTTP at `/metrics`, such as \
+              `127.0.0.1:9461` or `unix:/run/vctl/metrics.sock`. Any other address is refused: \
+              there is no access control. Default: nowhere.",
+        switch: false,
+        set: |config, raw| put(&mut config.metrics_listen, raw.one().map(Some)),
+        get: |config| config.metrics_listen.as_ref().map_or(Shown::None, text),
+    },
+    Key {
+        name: "metrics_textfile",
+        kind: "absolute path",
+        default: "",
+        doc: "File that the collector writes its metrics to, every 5 s while a session is open, \
+              else every 30 s: for the textfile collector of node_exporter. Default: none.",
+        switch: false,
+        set: |config, raw| put(&mut config.metrics_textfile, raw.absolute_path().map(Some)),
+        get: |config| {
+            let path = config.metrics_textfile.as_ref();
+            path.map_or(Shown::None, |path| text(&path.display()))
+        },
+    },
+    centre::VAULT_ADDR,
+    centre::VAULT_NAMESPACE,
+    centre::VAULT_CA_CERT,
+    centre::APPROLE_MOUNT,
+    centre::ROLE_ID_FILE,
+    centre::SECRET_ID_FILE,
+    centre::DATABASE_MOUNT,
+    centre::DB_HOST,
+    centre::DB_PORT,
+    centre::DB_NAME,
+    centre::DB_SERVER_NAME,
+    centre::DB_CA_CERT,
 ];
 
-fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
+pub(super) fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
     *slot = value?;
     Ok(())
 }
 
-fn text(value: &(impl ToString + ?Sized)) -> Shown {
+pub(super) fn text(value: &(impl ToString + ?Sized)) -> Shown {
     Shown::Text(value.to_string())
 }

@@ -1,8 +1,9 @@
 //! What the agent is told: one key table, four places a value may come from.
 //!
-//! A flag beats `VCTL_AGENT_*`, which beats the file, which beats the default. Parsing, flags, the
+//! A flag beats the environment, which beats the file, which beats the default. Parsing, flags, the
 //! printed configuration and the documentation all come from [`KEYS`].
 
+mod centre;
 mod file;
 mod keys;
 mod load;
@@ -11,10 +12,13 @@ mod value;
 
 use std::path::PathBuf;
 
+use crate::metrics::Listen;
+
+pub use centre::{CentreConfig, CentreError};
 pub use keys::{KEYS, Key, key};
 pub use load::{ConfigError, DEFAULT_FILE, Inputs, Loaded, Problem, Source, load, load_for_stamp};
 pub use print::{effective, example, reference};
-pub use value::{ByteSize, Capture, LogLevel, Mode};
+pub use value::{ByteSize, Capture, LogLevel, Mode, Span};
 
 /// Everything the agent is told. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +46,9 @@ pub struct Config {
     pub redact_names: Vec<String>,
     pub log_level: LogLevel,
     pub probe_log: bool,
+    pub metrics_listen: Option<Listen>,
+    pub metrics_textfile: Option<PathBuf>,
+    pub centre: CentreConfig,
 }
 
 impl Config {

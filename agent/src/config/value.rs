@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// What happens to a login that nobody stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,39 @@ impl fmt::Display for ByteSize {
         {
             Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
             None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// A length of time, written as `90s`, `30m`, `12h` or `7d`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+const SPANS: [(&str, u64); 4] = [("d", 86400), ("h", 3600), ("m", 60), ("s", 1)];
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = SPANS.iter().find_map(|(name, unit)| {
+            let digits = text.strip_suffix(name)?;
+            let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+            let number: u64 = is_number.then(|| digits.parse().ok())??;
+            number.checked_mul(*unit)
+        });
+        parsed
+            .map(|seconds| Self(Duration::from_secs(seconds)))
+            .ok_or_else(|| format!("`{text}` is no time such as `90s`, `30m`, `12h` or `7d`"))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let fits = |(_, unit): &&(&str, u64)| seconds > 0 && seconds.is_multiple_of(*unit);
+        match SPANS.iter().find(fits) {
+            Some((name, unit)) => write!(f, "{}{name}", seconds / unit),
+            None => write!(f, "{seconds}s"),
         }
     }
 }

@@ -23,8 +23,10 @@ use crate::session::login::LoginReader;
 use crate::session::pending::PendingDir;
 use crate::session::registry::Registry;
 use crate::spool::{BatchBuilder, SpoolConfig, SpoolError, SpoolWriter};
+use crate::store::Shipper;
 
 use super::ending::Ending;
+use super::numbers::Numbers;
 
 /// Entries that may wait for a spool that cannot be written: some for each session there can be.
 const OUTBOX: usize = 4 * 8192;
@@ -67,6 +69,12 @@ pub(super) struct Collector {
     pub(super) logins: LoginReader,
     /// Why the spool cannot be written, while it cannot.
     pub(super) unhealthy: Option<String>,
+    pub(super) numbers: Numbers,
+    /// `None` while everything stays on this host.
+    pub(super) shipper: Option<Shipper>,
+    /// When shipped sessions were last looked at, to be dropped when they are old.
+    pub(super) expired_at: Option<Instant>,
+    pub(super) boot_id: BootId,
 }
 
 impl Collector {
@@ -128,6 +136,7 @@ impl Collector {
         });
         let mut collector = Self {
             pending: PendingDir::new(&config.pending_dir),
+            numbers: Numbers::resume(&config.run_dir, boot_id),
             config,
             ring_id,
             position,
@@ -150,6 +159,9 @@ impl Collector {
             settle: 0,
             logins: LoginReader::host(),
             unhealthy: None,
+            shipper: None,
+            expired_at: None,
+            boot_id,
             probe,
         };
         collector.recover(recovered);
@@ -187,6 +199,7 @@ impl Collector {
     }
 
     pub(super) fn gap(&mut self, gap: Gap) {
+        self.numbers.counted.lose(gap.cause, gap.events);
         warn!(
             cause = ?gap.cause,
             events = gap.events,
@@ -206,6 +219,7 @@ impl Collector {
             }
         }
         let nothing = self.batch.is_empty();
+        self.note_shipped();
         let ring = RingPosition {
             ring_id: self.ring_id,
             end: to,

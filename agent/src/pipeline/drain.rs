@@ -86,6 +86,7 @@ impl Collector {
 
     /// Puts one record of the ring into the batch.
     fn take(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        self.numbers.counted.events_captured += 1;
         let header = record::header(bytes)?;
         if header.session != 0 && self.registry.get(header.session).is_none() {
             self.adopt(header.session);

@@ -34,6 +34,9 @@ impl Collector {
         self.note_detached();
         self.note_skipped();
         self.rest();
+        self.note_shipped();
+        self.drop_expired();
+        self.write_status();
     }
 
     /// Takes the probes for failed execs away when nobody has logged in for a while. Not at once: that

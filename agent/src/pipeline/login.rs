@@ -130,8 +130,10 @@ impl Collector {
     /// Writes who a session belongs to, durably, and enters it in the registry.
     pub(super) fn store_opened(&mut self, session: SessionOpened) -> Result<(), String> {
         let entry = JournalEntry::Opened(Box::new(session.clone()));
+        let stamp = session.stamp;
         if self.unwritten.is_none() && self.write_now(&entry) {
             self.registry.open(session);
+            self.numbers.counted.logins.count(stamp);
             return Ok(());
         }
         let why = self.unhealthy.clone().unwrap_or_default();
@@ -140,6 +142,7 @@ impl Collector {
         }
         // The kernel records all the same, and the ring keeps it until there is room on the disk.
         self.registry.open(session);
+        self.numbers.counted.logins.count(stamp);
         self.outbox.push_front(entry);
         Ok(())
     }

@@ -17,7 +17,9 @@ mod held;
 mod late;
 mod login;
 mod markers;
+mod numbers;
 mod recover;
+mod shipping;
 
 use std::time::Duration;
 
@@ -29,8 +31,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::metrics::{self, Listen, Listener, Scrape};
 use crate::session::login::LoginReader;
 use crate::session::server::Server;
+use crate::store::Centre;
 
 use collector::Collector;
 use markers::MarkerWatch;
@@ -46,27 +50,32 @@ const NO_SESSION: Duration = Duration::from_secs(30);
 /// Logins that may wait for the loop.
 const LOGINS: usize = 64;
 
-/// Runs the collector until it is told to stop. What is in the kernel stays there.
+/// Runs the collector until it is told to stop. What is in the kernel stays there. What is recorded
+/// goes to `centre` as well, if there is one.
 ///
 /// # Errors
 /// Whatever keeps it from starting: another agent, a kernel the probe must not run on, a spool
 /// that cannot be written.
-pub fn collect(config: Config) -> anyhow::Result<()> {
+pub fn collect(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(run(config))
+        .block_on(run(config, centre))
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::bind(&config.run_dir)?;
     let mut markers = MarkerWatch::begin(&config.pending_dir);
     let mut collector = Collector::start(config)?;
+    if let Some(centre) = centre {
+        collector.ship_to(centre)?;
+    }
     let (sender, mut logins) = mpsc::channel(LOGINS);
     let server = tokio::spawn(server.run(LoginReader::host(), sender));
+    let mut scrapes = serve_metrics(collector.config.metrics_listen.as_ref()).await;
     info!(sessions = collector.sessions(), "The collector is ready.");
     // Not run by systemd: nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -91,6 +100,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
                 collector.stamp(login);
                 pace.wake();
             }
+            Some(scrape) = scrapes.recv() => {
+                // Whoever asked may have hung up.
+                let _ = scrape.send(collector.status());
+            }
             () = markers.changed() => {
                 housekeeping = Instant::now();
                 pace.wake();
@@ -113,6 +126,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     server.abort();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     collector.drain();
+    collector.write_status();
     if collector.sessions() > 0 {
         warn!(
             sessions = collector.sessions(),
@@ -120,6 +134,20 @@ async fn run(config: Config) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Serves metrics where they are wanted. Not serving them is no reason not to record.
+async fn serve_metrics(listen: Option<&Listen>) -> mpsc::Receiver<Scrape> {
+    let (sender, scrapes) = metrics::channel();
+    let Some(listen) = listen else { return scrapes };
+    match Listener::bind(listen).await {
+        Ok(listener) => {
+            info!(%listen, "Serving metrics.");
+            tokio::spawn(listener.run(sender));
+        }
+        Err(error) => warn!(%listen, %error, "Metrics are not served."),
+    }
+    scrapes
 }
 
 /// When to look at the ring next.

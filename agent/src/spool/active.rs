@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
+use std::time::SystemTime;
 
-use vctl_common::spool::{BlockEntry, FileHeader, FileKind, Segment, SegmentFiles};
+use vctl_common::spool::{BlockEntry, BlockKind, FileHeader, FileKind, Segment, SegmentFiles};
 use vctl_common::wire::Mark;
 
 use super::disk::Disk;
@@ -26,6 +27,17 @@ pub(super) struct Active {
     pub(super) dirty: bool,
     /// Sessions with events in it.
     pub(super) with_events: HashSet<Mark>,
+    /// When the last of it happened.
+    pub(super) last_at: Option<SystemTime>,
+}
+
+/// Returns when the last of these happened; what is only repeated is older than it looks.
+pub(super) fn last_wall(table: &[BlockEntry]) -> Option<SystemTime> {
+    table
+        .iter()
+        .filter(|entry| entry.kind() != Some(BlockKind::CarriedJournal))
+        .map(|entry| entry.wall_offset().wall_time(entry.last_at()))
+        .max()
 }
 
 impl Active {
@@ -68,6 +80,7 @@ impl Active {
             pending: Vec::new(),
             dirty: false,
             with_events: HashSet::new(),
+            last_at: None,
         })
     }
 
@@ -90,6 +103,7 @@ impl Active {
             // What an earlier process wrote may not be durable yet.
             dirty: true,
             with_events: HashSet::new(),
+            last_at: None,
         };
         active.note(loaded.entries());
         Ok(active)
@@ -121,6 +135,7 @@ impl Active {
     fn note(&mut self, table: &[BlockEntry]) {
         let events = table.iter().filter(|entry| entry.is_events());
         self.with_events.extend(events.map(BlockEntry::mark));
+        self.last_at = self.last_at.max(last_wall(table));
     }
 
     /// The batch is safe without it: readers take from the segment what the index lacks.

@@ -11,7 +11,7 @@ use vctl_common::spool::{
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
-use super::writer::SpoolError;
+use super::error::SpoolError;
 
 /// A flipped bit costs one block, so a block is not much larger than it must be to be cheap.
 const BLOCK_BYTES: usize = 64 * 1024;

@@ -17,8 +17,10 @@ use vctl_common::wire::Mark;
 
 use super::active::Active;
 use super::disk::Disk;
+use super::error::SpoolError;
+use super::position;
 use super::retain::Sealed;
-use super::writer::{Live, SpoolConfig, SpoolError};
+use super::writer::{Live, SpoolConfig};
 
 /// What the spool knew when it was opened.
 #[derive(Debug, Default)]
@@ -68,7 +70,7 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
     // A spool on a file system of its own has this directory.
     let foreign = foreign
         .into_iter()
-        .find(|path| !path.ends_with("lost+found"));
+        .find(|path| !path.ends_with("lost+found") && !position::is_ours(path));
     if let Some(path) = foreign {
         return Err(SpoolError::Foreign { path });
     }

@@ -1,17 +1,20 @@
-//! What goes when the spool is at its cap, and what is kept of it.
+//! What goes when the spool is at its cap or was shipped long ago, and what is kept of it.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
-use vctl_common::id::{BootId, CertSerial, SessionId};
-use vctl_common::session::{Gap, GapCause, JournalEntry};
-use vctl_common::spool::{BlockEntry, Look, Segment, SegmentFiles, journal_lines, payload};
+use vctl_common::id::{BootId, CertSerial};
+use vctl_common::session::{GapCause, JournalEntry};
+use vctl_common::spool::{BlockEntry, Look, Segment, SegmentFiles};
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
-use super::active::Active;
+use super::active::{Active, last_wall};
 use super::batch::BatchBuilder;
 use super::disk::Disk;
-use super::writer::{SpoolError, SpoolWriter};
+use super::error::SpoolError;
+use super::losses::{Loss, condense, losses, merge};
+use super::writer::SpoolWriter;
 
 /// A finished segment, as far as dropping it needs to know it.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(super) struct Sealed {
     boot_id: BootId,
     /// Sessions with events in it, sorted.
     with_events: Vec<Mark>,
+    /// When the last of it happened.
+    last_at: Option<SystemTime>,
 }
 
 fn sorted(marks: impl IntoIterator<Item = Mark>) -> Vec<Mark> {
@@ -36,6 +41,7 @@ impl Sealed {
             bytes: active.bytes(),
             boot_id: active.header.boot_id(),
             with_events: sorted(active.with_events),
+            last_at: active.last_at,
             files: SegmentFiles {
                 len: active.end,
                 ..active.files
@@ -51,18 +57,9 @@ impl Sealed {
             bytes: segment.files.len + segment.index_bytes().len() as u64,
             boot_id: segment.header.boot_id(),
             with_events: sorted(events.map(BlockEntry::mark)),
+            last_at: last_wall(entries),
         }
     }
-}
-
-/// What one session loses with a segment.
-#[derive(Default)]
-struct Loss {
-    serial: Option<CertSerial>,
-    id: Option<SessionId>,
-    events: Option<Gap>,
-    /// Its journal there, each entry with the clocks and the boot it was written in.
-    journal: Vec<(JournalEntry, WallOffset, BootId)>,
 }
 
 impl<D: Disk> SpoolWriter<D> {
@@ -77,12 +74,40 @@ impl<D: Disk> SpoolWriter<D> {
     }
 
     fn drop_one(&mut self) -> Result<(), SpoolError> {
-        let closed = |sealed: &Sealed| {
-            // Not by the journal: every head names every session that was open then.
-            let mut marks = sealed.with_events.iter();
-            !marks.any(|mark| self.live.contains_key(mark))
-        };
-        let nth = self.sealed.iter().position(closed).unwrap_or(0);
+        let first = |wanted: &dyn Fn(&Sealed) -> bool| self.sealed.iter().position(wanted);
+        let nth = first(&|s| self.is_shipped(s) && self.is_over(s))
+            .or_else(|| first(&|s| self.is_shipped(s)))
+            .or_else(|| first(&|s| self.is_over(s)));
+        self.drop_nth(nth.unwrap_or(0))
+    }
+
+    /// Drops what was shipped, is over, and happened before `before`.
+    pub(super) fn drop_shipped_before(&mut self, before: SystemTime) -> Result<(), SpoolError> {
+        loop {
+            let is_old = |s: &Sealed| s.last_at.is_none_or(|last_at| last_at < before);
+            let mut sealed = self.sealed.iter();
+            let expired = sealed.position(|s| is_old(s) && self.is_shipped(s) && self.is_over(s));
+            match expired {
+                Some(nth) => self.drop_nth(nth)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn is_shipped(&self, sealed: &Sealed) -> bool {
+        let (number, end) = (sealed.files.number, sealed.files.len);
+        self.shipped
+            .is_some_and(|shipped| number < shipped.segment || shipped.includes(number, end))
+    }
+
+    /// No event in it is of an open session. Not by the journal: every head names every session that
+    /// was open then.
+    fn is_over(&self, sealed: &Sealed) -> bool {
+        let mut marks = sealed.with_events.iter();
+        !marks.any(|mark| self.live.contains_key(mark))
+    }
+
+    fn drop_nth(&mut self, nth: usize) -> Result<(), SpoolError> {
         let victim = self.sealed.remove(nth);
         let dropped = self.drop_segment(&victim);
         if dropped.is_err() {
@@ -96,8 +121,8 @@ impl<D: Disk> SpoolWriter<D> {
         let mut unattributed = 0;
         // A segment that says nothing of itself has nothing to be kept.
         if let Ok(segment) = Segment::load(&victim.files, Look::Index, Vec::new())? {
-            let losses = losses(&segment)?;
-            let counts = |loss: &Loss| loss.events.as_ref().and_then(|gap| gap.events);
+            let losses = losses(&segment, self.shipped)?;
+            let counts = |loss: &Loss| loss.dropped.as_ref().and_then(|gap| gap.events);
             for (&mark, loss) in &losses {
                 match mark {
                     0 => unattributed += counts(loss).unwrap_or(0),
@@ -124,7 +149,7 @@ impl<D: Disk> SpoolWriter<D> {
             segment = victim.files.number,
             events = dropped,
             unattributed,
-            "Dropped a spool segment at the cap."
+            "Dropped a spool segment."
         );
         Ok(())
     }
@@ -158,154 +183,36 @@ impl<D: Disk> SpoolWriter<D> {
                     .iter()
                     .any(|sealed| sealed.with_events.binary_search(&mark).is_ok());
             let live = self.live.contains_key(&mark);
-            if loss.events.is_none() && !elsewhere && !live {
+            if loss.dropped.is_none() && !elsewhere && !live {
                 continue;
             }
             let wall = loss.journal.last().map(|(_, wall, _)| *wall);
-            let gap = loss.events.map(|mut gap| {
-                gap.session = loss
-                    .id
-                    .or_else(|| self.live.get(&mark).map(|live| live.opened.id));
-                gap
-            });
-            let (journal, gap) = merge_dropped(condense(loss.journal), gap, victim.boot_id);
+            let wall = loss.wall.or(wall).unwrap_or(WallOffset::from_ns(0));
+            let id = loss
+                .id
+                .or_else(|| self.live.get(&mark).map(|live| live.opened.id));
+            let mut journal = condense(loss.journal);
+            let mut gaps = Vec::new();
+            for (cause, gap) in [
+                (GapCause::SpoolCap, loss.dropped),
+                (GapCause::Shipped, loss.shipped),
+            ] {
+                let (rest, merged) = merge(journal, cause, gap, victim.boot_id);
+                journal = rest;
+                gaps.extend(merged.map(|(mut gap, of)| {
+                    gap.session = gap.session.or(id);
+                    (JournalEntry::Gap(gap), wall, of)
+                }));
+            }
             // An open session's beginning is at the head of the active segment already.
             let journal = journal
                 .into_iter()
                 .filter(|(entry, _, _)| !(live && matches!(entry, JournalEntry::Opened(_))));
-            let gap = gap.map(|(gap, of)| {
-                let wall = wall.unwrap_or(WallOffset::from_ns(0));
-                (JournalEntry::Gap(gap), wall, of)
-            });
-            carry(kept, mark, loss.serial, boot_id, journal.chain(gap))?;
+            carry(kept, mark, loss.serial, boot_id, journal.chain(gaps))?;
         }
         Ok(())
     }
 }
-
-/// Reads what each session has in a segment that is to go; mark 0 is nobody.
-fn losses(segment: &Segment) -> Result<HashMap<Mark, Loss>, SpoolError> {
-    let failed = |source| SpoolError::write(&segment.files.segment, source);
-    let file = segment.open().map_err(failed)?;
-    let mut losses: HashMap<Mark, Loss> = HashMap::new();
-    for entry in segment.entries() {
-        let loss = losses.entry(entry.mark()).or_default();
-        loss.serial = loss.serial.or(entry.serial());
-        if entry.is_events() {
-            add_events(&mut loss.events, entry);
-        }
-        if !entry.is_journal() {
-            continue;
-        }
-        let Some(payload) = payload(&file, entry).map_err(failed)? else {
-            continue;
-        };
-        for line in journal_lines(entry.kind(), &payload).flatten() {
-            let boot_id = line.boot_id.unwrap_or(segment.header.boot_id());
-            loss.id = loss.id.or(match &line.entry {
-                JournalEntry::Opened(opened) => Some(opened.id),
-                JournalEntry::Closed(closed) => Some(closed.id),
-                JournalEntry::Gap(gap) => gap.session,
-            });
-            let known = loss.journal.iter().any(|(entry, ..)| *entry == line.entry);
-            if !known {
-                loss.journal
-                    .push((line.entry, entry.wall_offset(), boot_id));
-            }
-        }
-    }
-    Ok(losses)
-}
-
-fn add_events(gap: &mut Option<Gap>, entry: &BlockEntry) {
-    let of_block = Gap {
-        session: None,
-        cause: GapCause::SpoolCap,
-        events: Some(entry.count()),
-        first_seq: Some(entry.first_seq()),
-        last_seq: Some(entry.last_seq()),
-        cpu: None,
-        from: entry.first_at(),
-        to: entry.last_at(),
-    };
-    *gap = Some(match gap.take() {
-        Some(gap) => join(&gap, &of_block),
-        None => of_block,
-    });
-}
-
-fn join(a: &Gap, b: &Gap) -> Gap {
-    Gap {
-        events: a.events.zip(b.events).map(|(a, b)| a.saturating_add(b)),
-        first_seq: a.first_seq.min(b.first_seq),
-        last_seq: a.last_seq.max(b.last_seq),
-        from: a.from.min(b.from),
-        to: a.to.max(b.to),
-        ..a.clone()
-    }
-}
-
-type Journal = Vec<(JournalEntry, WallOffset, BootId)>;
-
-/// Makes one gap of all that was dropped of a session, or a long one would collect them for ever.
-fn merge_dropped(
-    journal: Journal,
-    gap: Option<Gap>,
-    boot_id: BootId,
-) -> (Journal, Option<(Gap, BootId)>) {
-    let mut merged = gap.map(|gap| (gap, boot_id));
-    let mut rest = Vec::new();
-    for (entry, wall, of) in journal {
-        match entry {
-            JournalEntry::Gap(earlier) if earlier.cause == GapCause::SpoolCap => {
-                merged = Some(match merged {
-                    Some((gap, _)) => (join(&gap, &earlier), of),
-                    None => (earlier, of),
-                });
-            }
-            entry => rest.push((entry, wall, of)),
-        }
-    }
-    (rest, merged)
-}
-
-/// Makes many gaps of one cause into one over all their time: what is carried from segment to
-/// segment must stay small, and too much called missing is better than too little.
-fn condense(journal: Journal) -> Journal {
-    if journal.len() <= MOST_CARRIED {
-        return journal;
-    }
-    let mut condensed = Journal::new();
-    for (entry, wall, of) in journal {
-        let JournalEntry::Gap(gap) = &entry else {
-            condensed.push((entry, wall, of));
-            continue;
-        };
-        let same = condensed
-            .iter_mut()
-            .find_map(|(known, _, known_of)| match known {
-                JournalEntry::Gap(known) if known.cause == gap.cause && *known_of == of => {
-                    Some(known)
-                }
-                _ => None,
-            });
-        match same {
-            Some(known) => {
-                *known = Gap {
-                    // Numbers in between may be stored: only a time can be told of all of them.
-                    first_seq: None,
-                    last_seq: None,
-                    ..join(known, gap)
-                }
-            }
-            None => condensed.push((entry, wall, of)),
-        }
-    }
-    condensed
-}
-
-/// Journal entries of one session that are carried one by one.
-const MOST_CARRIED: usize = 256;
 
 fn carry(
     kept: &mut BatchBuilder,

@@ -2,20 +2,22 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::SystemTime;
 
+use tokio::sync::watch;
+use uuid::Uuid;
 use vctl_common::id::{BootId, SessionId};
 use vctl_common::session::{JournalEntry, SessionOpened};
-use vctl_common::spool::{
-    BlockEntry, DirError, FileHeader, RingPosition, SegmentFiles, SpoolReadError,
-};
+use vctl_common::spool::{BlockEntry, FileHeader, RingPosition, SegmentFiles};
 use vctl_common::time::WallOffset;
 use vctl_common::wire::Mark;
 
 use super::active::Active;
 use super::batch::{BatchBuilder, Change, serial_of};
 use super::disk::{Disk, HostDisk};
+use super::error::SpoolError;
+use super::position::{self, Durable, Position};
 use super::recover::{self, Recovered};
 use super::retain::Sealed;
 
@@ -28,72 +30,6 @@ pub struct SpoolConfig {
     pub segment_bytes: u64,
     pub host: String,
     pub boot_id: BootId,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// Nothing of the batch is stored: keep it and try again.
-    #[error("no room left to write `{}`", path.display())]
-    Full {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// As `Full`.
-    #[error("cannot write `{}`", path.display())]
-    Write {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// The batch is stored, and so are earlier ones since the last `sync`, but they may not
-    /// survive the machine going down. The next commit goes to a new segment.
-    #[error("cannot make `{}` durable", path.display())]
-    Sync {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("a batch of {len} bytes is too large for one segment")]
-    BatchTooLarge { len: u64 },
-    #[error("cannot write a journal entry as JSON")]
-    Journal {
-        #[source]
-        source: serde_json::Error,
-    },
-    #[error("host name `{host}` is longer than 256 bytes")]
-    HostTooLong { host: String },
-    #[error("`{}` is in use by another agent", dir.display())]
-    InUse { dir: PathBuf },
-    #[error("`{}` in the spool's directory is not the spool's", path.display())]
-    Foreign { path: PathBuf },
-    #[error("cannot prepare the spool's directory `{}`", path.display())]
-    Prepare {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error(transparent)]
-    Dir(#[from] DirError),
-    #[error(transparent)]
-    Read(#[from] SpoolReadError),
-}
-
-impl SpoolError {
-    pub(super) fn write(path: &Path, source: io::Error) -> Self {
-        let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::Full { path, source }
-            }
-            _ => Self::Write { path, source },
-        }
-    }
-
-    fn sync(path: &Path, source: io::Error) -> Self {
-        let path = path.to_owned();
-        Self::Sync { path, source }
-    }
 }
 
 /// What the spool holds and what became of it, for status and loss accounting.
@@ -112,6 +48,8 @@ pub struct Stats {
     pub unattributed_dropped: u64,
     pub failed_writes: u64,
     pub failed_syncs: u64,
+    /// Bytes of segments that are not shipped; 0 where nothing ships.
+    pub unshipped_bytes: u64,
 }
 
 /// A session that is not closed, as the head of each new segment repeats it.
@@ -138,6 +76,10 @@ pub struct SpoolWriter<D: Disk = HostDisk> {
     encoded: Vec<u8>,
     table: Vec<BlockEntry>,
     pub(super) stats: Stats,
+    id: Uuid,
+    durable: watch::Sender<Durable>,
+    /// How far it is shipped, at least; `None` when nothing ships.
+    pub(super) shipped: Option<Position>,
     _lock: File,
 }
 
@@ -155,6 +97,10 @@ impl SpoolWriter {
 impl<D: Disk> SpoolWriter<D> {
     pub fn open_on(config: &SpoolConfig, mut disk: D) -> Result<(Self, Recovered), SpoolError> {
         let found = recover::recover(config, &mut disk)?;
+        let id = position::id(&config.dir).map_err(|source| SpoolError::Prepare {
+            path: config.dir.clone(),
+            source,
+        })?;
         let mut next_number = found.next_number;
         let active = match found.active {
             Some(active) => active,
@@ -173,12 +119,18 @@ impl<D: Disk> SpoolWriter<D> {
             encoded: Vec::new(),
             table: Vec::new(),
             stats: Stats::default(),
+            id,
+            durable: watch::Sender::new(Durable::default()),
+            shipped: position::shipped(&config.dir, id),
             _lock: found.lock,
         };
         if !resumed {
             writer.write_head()?;
         }
         writer.make_room()?;
+        // So that what an earlier process left can be shipped; when it fails, `must_rotate` is set,
+        // and the next segment makes it certain.
+        let _ = writer.sync();
         Ok((writer, found.recovered))
     }
 
@@ -250,7 +202,48 @@ impl<D: Disk> SpoolWriter<D> {
             self.must_rotate = true;
             self.active.dirty = false;
             SpoolError::sync(&self.active.files.segment, source)
-        })
+        })?;
+        // After a failure there is nothing dirty, and yet nothing sure.
+        if !self.must_rotate {
+            let durable = Durable {
+                segment: self.active.files.number,
+                end: self.active.end,
+            };
+            self.durable.send_if_modified(|before| {
+                let grown = *before != durable;
+                *before = durable;
+                grown
+            });
+        }
+        Ok(())
+    }
+
+    /// Names this spool for the centre.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Tells how far the spool may be shipped, whenever that changes.
+    pub fn durable(&self) -> watch::Receiver<Durable> {
+        self.durable.subscribe()
+    }
+
+    /// Returns how far the spool is shipped, at least; `None` where nothing ever shipped it.
+    pub fn shipped(&self) -> Option<Position> {
+        self.shipped
+    }
+
+    /// Notes how far the spool is shipped: what may go without a loss.
+    pub fn note_shipped(&mut self, position: Position) {
+        self.shipped = Some(position);
+    }
+
+    /// Drops what was shipped, is over, and happened before `before`.
+    ///
+    /// # Errors
+    /// As `commit`; what could not be dropped is still there.
+    pub fn drop_expired(&mut self, before: SystemTime) -> Result<(), SpoolError> {
+        self.drop_shipped_before(before)
     }
 
     /// How far the ring has been read and stored.
@@ -263,8 +256,25 @@ impl<D: Disk> SpoolWriter<D> {
             segments: self.sealed.len() as u64 + 1,
             bytes: self.bytes(),
             open_sessions: self.live.len() as u64,
+            unshipped_bytes: self.unshipped_bytes(),
             ..self.stats
         }
+    }
+
+    fn unshipped_bytes(&self) -> u64 {
+        let Some(shipped) = self.shipped else {
+            return 0;
+        };
+        let active = (self.active.files.number, self.active.end);
+        let sealed = self.sealed.iter().map(|s| (s.files.number, s.files.len));
+        sealed
+            .chain([active])
+            .map(|(number, len)| match number.cmp(&shipped.segment) {
+                std::cmp::Ordering::Less => 0,
+                std::cmp::Ordering::Equal => len.saturating_sub(shipped.offset),
+                std::cmp::Ordering::Greater => len,
+            })
+            .sum()
     }
 
     pub(super) fn bytes(&self) -> u64 {

@@ -295,6 +295,11 @@ impl BlockEntry {
     }
 }
 
+/// Returns a number that names the batch with this table by its content; never 0.
+pub fn table_check(table: &[BlockEntry]) -> u32 {
+    crc32c::crc32c(BlockEntry::encoded(table)).max(1)
+}
+
 const _: () = {
     assert!(BatchHeader::LEN == 36, "part of the format");
     assert!(BlockEntry::LEN == 88, "part of the format");

@@ -22,6 +22,7 @@ pub struct Client {
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
     token: Option<Secret>,
+    wrap: bool,
 }
 
 /// What the server answered.
@@ -51,7 +52,24 @@ impl Client {
             name: ServerName::try_from(name.to_owned())?,
             tls: Arc::new(tls),
             token,
+            wrap: false,
         })
+    }
+
+    /// Returns a token for the answer, which the server keeps for whoever brings it, once.
+    pub fn wrapped(&self, path: &str) -> Result<Secret> {
+        let wrapping = Self {
+            wrap: true,
+            ..self.clone()
+        };
+        let answer = wrapping.post(path, &Value::Object(serde_json::Map::new()))?;
+        let token = answer["wrap_info"]["token"].as_str();
+        Ok(Secret::new(token.context("the answer is not wrapped")?))
+    }
+
+    /// Returns the token, for a program that is to be the same one.
+    pub fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
     }
 
     /// Returns the same client with another token.
@@ -98,6 +116,9 @@ impl Client {
         );
         if let Some(token) = &self.token {
             write!(request, "X-Vault-Token: {}\r\n", token.expose())?;
+        }
+        if self.wrap {
+            request.push_str("X-Vault-Wrap-TTL: 10m\r\n");
         }
         request.push_str("\r\n");
         request.push_str(&body);

@@ -8,6 +8,7 @@ mod hostile;
 mod lookup;
 mod model;
 mod recovery;
+mod shipped;
 
 use std::fs::File;
 use std::io;

@@ -1,0 +1,306 @@
+//! The numbers as text: OpenMetrics 1.0.
+//!
+//! By hand, because all of it is one struct at one moment; the libraries for it hold counters of
+//! their own.
+
+use std::fmt::Write;
+
+use vctl_common::session::GapCause;
+use vctl_common::status::{CollectorStatus, Loss, Millis};
+
+/// Every cause, so that one which has not happened yet reads 0 and its first rise is seen.
+const CAUSES: [GapCause; 7] = [
+    GapCause::RingFull,
+    GapCause::ProbeSkipped,
+    GapCause::MarksFull,
+    GapCause::StampedLate,
+    GapCause::ProbeAway,
+    GapCause::Undecodable,
+    GapCause::SpoolDamaged,
+];
+
+/// Returns one exposition, its `# EOF` included.
+pub fn render(status: &CollectorStatus) -> String {
+    let mut out = Text(String::with_capacity(4096));
+    let version = escaped(&status.agent_version);
+    let mode = escaped(&status.mode);
+    // A gauge and not an `info`: node_exporter reads the older format, which has none.
+    out.family(
+        "vctl_agent_info",
+        "gauge",
+        "Version and mode of the collector.",
+    );
+    out.sample(
+        &format!("vctl_agent_info{{version=\"{version}\",mode=\"{mode}\"}}"),
+        1,
+    );
+    out.gauge(
+        "vctl_up",
+        "1 while everything that should be recorded is, 0 while the collector knows of a problem.",
+        u64::from(status.problem.is_none()),
+    );
+    out.gauge(
+        "vctl_sessions_open",
+        "Sessions being recorded.",
+        status.sessions_open,
+    );
+    out.counter(
+        "vctl_events_captured",
+        "Records read from the kernel's ring.",
+        status.events_captured,
+    );
+    out.counter(
+        "vctl_events_stored",
+        "Records written to the spool.",
+        status.events_stored,
+    );
+    losses(&mut out, status);
+    out.counter(
+        "vctl_events_dropped",
+        "Events the spool gave up at its cap.",
+        status.events_dropped(),
+    );
+    let logins = status.logins;
+    out.labelled(
+        "vctl_logins",
+        "Logins by how they were stamped; only in_time was before the shell started.",
+        "stamp",
+        &[
+            ("in_time", logins.in_time),
+            ("late", logins.late),
+            ("break_glass", logins.break_glass),
+            ("missed", logins.missed),
+        ],
+    );
+    out.gauge(
+        "vctl_ring_size_bytes",
+        "Room in the kernel's ring.",
+        status.ring_bytes,
+    );
+    out.gauge(
+        "vctl_ring_used_bytes",
+        "Bytes in the kernel's ring that are not in the spool yet.",
+        status.ring_used_bytes,
+    );
+    out.gauge(
+        "vctl_spool_bytes",
+        "Bytes of the spool's files.",
+        status.spool_bytes,
+    );
+    out.gauge(
+        "vctl_spool_cap_bytes",
+        "Most bytes the spool takes.",
+        status.spool_cap_bytes,
+    );
+    shipping(&mut out, status);
+    out.time(
+        "vctl_status_timestamp_seconds",
+        "When these numbers were taken.",
+        Some(status.written_at),
+    );
+    out.0.push_str("# EOF\n");
+    out.0
+}
+
+fn losses(out: &mut Text, status: &CollectorStatus) {
+    let of = |cause: &GapCause| status.losses.get(cause).copied().unwrap_or_default();
+    let by_cause = |number: fn(Loss) -> u64| CAUSES.map(|cause| (name(cause), number(of(&cause))));
+    out.labelled(
+        "vctl_events_lost",
+        "Events that were lost, by cause, where their number is known.",
+        "cause",
+        &by_cause(|loss| loss.events),
+    );
+    out.labelled(
+        "vctl_unknown_gaps",
+        "Gaps in the record of which nobody can say how many events are missing, by cause.",
+        "cause",
+        &by_cause(|loss| loss.unknown),
+    );
+}
+
+fn shipping(out: &mut Text, status: &CollectorStatus) {
+    // A host that keeps its records to itself has no lag.
+    let Some(shipping) = &status.shipping else {
+        return;
+    };
+    out.counter(
+        "vctl_events_shipped",
+        "Events that the central store has taken in.",
+        shipping.events_shipped,
+    );
+    out.gauge(
+        "vctl_shipping_up",
+        "1 while the central store takes in what is recorded.",
+        u64::from(shipping.problem.is_none()),
+    );
+    out.gauge(
+        "vctl_spool_backlog_bytes",
+        "Bytes of the spool that are not in the central store.",
+        shipping.backlog_bytes,
+    );
+    out.time(
+        "vctl_oldest_unshipped_timestamp_seconds",
+        "When the oldest event was recorded that is not in the central store; absent without one.",
+        shipping.oldest_unshipped_at,
+    );
+    out.time(
+        "vctl_last_shipped_timestamp_seconds",
+        "When the central store last took something in.",
+        shipping.last_shipped_at,
+    );
+    out.time(
+        "vctl_secret_id_expires_timestamp_seconds",
+        "When this host's credential for Vault expires.",
+        shipping.secret_id_expires_at,
+    );
+}
+
+/// As in the records.
+fn name(cause: GapCause) -> &'static str {
+    match cause {
+        GapCause::RingFull => "ring_full",
+        GapCause::ProbeSkipped => "probe_skipped",
+        GapCause::MarksFull => "marks_full",
+        GapCause::StampedLate => "stamped_late",
+        GapCause::ProbeAway => "probe_away",
+        GapCause::Undecodable => "undecodable",
+        GapCause::SpoolCap => "spool_cap",
+        GapCause::SpoolDamaged => "spool_damaged",
+        GapCause::Shipped => "shipped",
+    }
+}
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# TYPE {name} {kind}\n# HELP {name} {help}\n");
+    }
+
+    fn sample(&mut self, series: &str, value: u64) {
+        let _ = writeln!(self.0, "{series} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "gauge", help);
+        self.sample(name, value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "counter", help);
+        self.sample(&format!("{name}_total"), value);
+    }
+
+    fn labelled(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
+        self.family(name, "counter", help);
+        for (value, count) in values {
+            self.sample(&format!("{name}_total{{{label}=\"{value}\"}}"), *count);
+        }
+    }
+
+    /// Times, not ages: an age is wrong by the time somebody reads the file.
+    fn time(&mut self, name: &str, help: &str, at: Option<Millis>) {
+        let Some(Millis(ms)) = at else { return };
+        self.family(name, "gauge", help);
+        let _ = writeln!(self.0, "{name} {}.{:03}", ms / 1000, ms % 1000);
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vctl_common::status::{Logins, Shipping};
+
+    fn status() -> CollectorStatus {
+        let mut status = CollectorStatus {
+            agent_version: "0.1.0".to_owned(),
+            mode: "best-effort".to_owned(),
+            written_at: Millis(1_700_000_000_042),
+            sessions_open: 2,
+            events_captured: 50,
+            events_stored: 49,
+            logins: Logins {
+                in_time: 5,
+                missed: 1,
+                ..Logins::default()
+            },
+            ..CollectorStatus::default()
+        };
+        status.lose(GapCause::RingFull, Some(3));
+        status.lose(GapCause::ProbeAway, None);
+        status.lose(GapCause::SpoolCap, Some(8));
+        status
+    }
+
+    fn has(text: &str, line: &str) -> bool {
+        text.lines().any(|found| found == line)
+    }
+
+    #[test]
+    fn lost_dropped_and_unknown_are_three_numbers() {
+        let text = render(&status());
+        for line in [
+            "vctl_events_lost_total{cause=\"ring_full\"} 3",
+            "vctl_events_lost_total{cause=\"undecodable\"} 0",
+            "vctl_unknown_gaps_total{cause=\"probe_away\"} 1",
+            "vctl_events_dropped_total 8",
+            "vctl_logins_total{stamp=\"missed\"} 1",
+            "vctl_up 1",
+            "vctl_status_timestamp_seconds 1700000000.042",
+        ] {
+            assert!(has(&text, line), "{line} in\n{text}");
+        }
+        assert!(text.ends_with("\n# EOF\n"));
+    }
+
+    #[test]
+    fn names_of_causes_are_those_of_the_records() {
+        for cause in CAUSES.into_iter().chain([GapCause::SpoolCap]) {
+            let record = serde_json::to_string(&cause).unwrap();
+            assert_eq!(format!("\"{}\"", name(cause)), record);
+        }
+    }
+
+    #[test]
+    fn a_host_on_its_own_has_no_lag_and_one_that_ships_has() {
+        let alone = render(&status());
+        assert!(!alone.contains("backlog"), "{alone}");
+        let shipping = Shipping {
+            events_shipped: 40,
+            backlog_bytes: 512,
+            oldest_unshipped_at: Some(Millis(1_699_999_999_000)),
+            problem: Some("sealed".to_owned()),
+            ..Shipping::default()
+        };
+        let text = render(&CollectorStatus {
+            shipping: Some(shipping),
+            ..status()
+        });
+        for line in [
+            "vctl_events_shipped_total 40",
+            "vctl_spool_backlog_bytes 512",
+            "vctl_oldest_unshipped_timestamp_seconds 1699999999.000",
+            "vctl_shipping_up 0",
+        ] {
+            assert!(has(&text, line), "{line} in\n{text}");
+        }
+        assert!(!text.contains("vctl_last_shipped_timestamp_seconds"));
+    }
+
+    #[test]
+    fn a_label_cannot_end_its_line() {
+        let text = render(&CollectorStatus {
+            mode: "a\"b\\\nc".to_owned(),
+            ..status()
+        });
+        assert!(text.contains("mode=\"a\\\"b\\\\\\nc\"} 1"), "{text}");
+    }
+}

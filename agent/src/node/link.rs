@@ -1,0 +1,79 @@
+//! The way to the centre: login, credential, connection, one call.
+
+use std::fs;
+
+use anyhow::Context as _;
+use vctl_common::centre::{DbRole, DbSettings};
+use vctl_common::pg::tokio_postgres::types::Json;
+use vctl_common::pg::{PgError, Pool, PoolLimits};
+use vctl_common::secret::Secret;
+use vctl_common::vault::{Auth, SecretIdSource, Vault};
+
+use super::heart::Outcome;
+use super::report::Report;
+use crate::store::Centre;
+
+/// A login at Vault, as this host.
+///
+/// The token is kept between reports and the connection is not: thousands of idle connections would
+/// cost Postgres more than a credential every five minutes costs Vault.
+pub(super) struct Link {
+    vault: Vault,
+    db: DbSettings,
+    role: DbRole,
+}
+
+impl Link {
+    /// The secret id is read at each login, so that a new one is used without a restart.
+    pub(super) fn open(centre: &Centre) -> anyhow::Result<Self> {
+        let path = &centre.role_id_file;
+        let role_id = fs::read_to_string(path).with_context(|| {
+            let path = path.display();
+            format!("cannot read the role id in `{path}`; enrol the host: `vctl host enroll HOST`")
+        })?;
+        let auth = Auth::AppRole {
+            mount: centre.approle_mount.clone(),
+            role_id: Secret::new(role_id.trim().to_owned()),
+            secret_id: SecretIdSource::File(centre.secret_id_file.clone()),
+        };
+        Ok(Self {
+            vault: Vault::connect(&centre.settings.vault, auth)?,
+            db: centre.settings.db.clone(),
+            role: DbRole::Status(centre.host.clone()),
+        })
+    }
+
+    /// Stores one report.
+    pub(super) async fn send(&self, report: &Report) -> Result<Outcome, PgError> {
+        let limits = PoolLimits::default();
+        let pool = Pool::new(self.vault.clone(), &self.db, self.role.clone(), limits)?;
+        let sent = call(&pool, report).await;
+        // Vault takes the credential back, so that as few are alive as are in use.
+        pool.close().await;
+        match sent {
+            Ok(()) => Ok(Outcome::Stored),
+            Err(PgError::NotInInventory(_)) => Ok(Outcome::NotInInventory),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the token. It would end by itself, so nobody waits for it for long.
+    pub(super) async fn farewell(self) {
+        let _ = self.vault.revoke_self().await;
+    }
+}
+
+async fn call(pool: &Pool, report: &Report) -> Result<(), PgError> {
+    let client = pool.get().await?;
+    client
+        .execute(
+            include_str!("report_status.sql"),
+            &[
+                &Json(&report.columns),
+                &report.oldest_unshipped_at,
+                &report.secret_id_expires_at,
+            ],
+        )
+        .await?;
+    Ok(())
+}

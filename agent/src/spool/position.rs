@@ -1,0 +1,168 @@
+//! How far the spool is durable, and how far it is shipped.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Holds the spool's id.
+pub(super) const ID_FILE: &str = "spool.id";
+/// Holds a position that has been shipped for certain.
+pub(super) const SHIPPED_FILE: &str = "shipped.json";
+
+/// A place between two batches. What lies before it never changes again:
+///
+/// - numbers of segments only grow, and a segment's name is durable before anything is written to it;
+/// - the newest segment is shipped only as far as it is synced, and is only ever cut behind that;
+/// - after a power cut nothing is appended to it at all: a segment goes on only in its own boot.
+///
+/// What none of this holds against is a spool put back from a copy. `check` does: it is of the
+/// content, so a position that another history of this spool has made is not taken for one of this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    pub segment: u64,
+    /// Where a batch ends.
+    pub offset: u64,
+    /// `spool::table_check` of that batch; 0 where there is none, or it was damaged.
+    pub check: u32,
+}
+
+impl Position {
+    /// Everything before `end` of this segment, whatever ends there.
+    pub fn includes(self, segment: u64, end: u64) -> bool {
+        (segment, end) <= (self.segment, self.offset)
+    }
+}
+
+/// Everything in the segments before this one, and of this one what lies before `end`, is synced or
+/// will never be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durable {
+    pub segment: u64,
+    pub end: u64,
+}
+
+/// Returns the spool's id, and makes one for a spool that has none.
+pub(super) fn id(dir: &Path) -> io::Result<Uuid> {
+    match fs::read_to_string(dir.join(ID_FILE)) {
+        Ok(text) => {
+            if let Ok(id) = Uuid::try_parse(text.trim()) {
+                return Ok(id);
+            }
+            // Its bytes were lost: another id ships the spool once more, and doubles nothing.
+            new_id(dir)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => new_id(dir),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives the spool another id: the centre then asks for all of it again.
+pub fn new_id(dir: &Path) -> io::Result<Uuid> {
+    // Random, where version 7 would tell when: two copies of a machine begin at the same time.
+    let id = Uuid::from_u64_pair(random()?, random()?);
+    let id = uuid::Builder::from_bytes(*id.as_bytes())
+        .with_version(uuid::Version::Random)
+        .with_variant(uuid::Variant::RFC4122)
+        .into_uuid();
+    replace(dir, ID_FILE, format!("{id}\n").as_bytes())?;
+    Ok(id)
+}
+
+fn random() -> io::Result<u64> {
+    use std::io::Read as _;
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// What was shipped when it was last written down.
+#[derive(Debug, Serialize, Deserialize)]
+struct Shipped {
+    spool: Uuid,
+    #[serde(flatten)]
+    position: Position,
+}
+
+/// Returns how far this spool has been shipped, at least.
+///
+/// Only retention believes it, so what is missing or broken counts as nothing: where shipping goes
+/// on is the centre's word.
+pub(super) fn shipped(dir: &Path, spool: Uuid) -> Option<Position> {
+    let text = fs::read(dir.join(SHIPPED_FILE)).ok()?;
+    let shipped: Shipped = serde_json::from_slice(&text).ok()?;
+    (shipped.spool == spool).then_some(shipped.position)
+}
+
+/// Remembers how far this spool has been shipped.
+pub fn remember_shipped(dir: &Path, spool: Uuid, position: Position) -> io::Result<()> {
+    let text = serde_json::to_vec(&Shipped { spool, position }).map_err(io::Error::other)?;
+    replace(dir, SHIPPED_FILE, &text)
+}
+
+/// The old content or the new one, also after a power cut.
+fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let new = dir.join(format!("{name}.new"));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(content)?;
+    file.sync_data()?;
+    fs::rename(&new, dir.join(name))?;
+    File::open(dir)?.sync_all()
+}
+
+/// Whether a file in the spool's directory is one of these.
+pub(super) fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.map(|name| name.strip_suffix(".new").unwrap_or(name))
+        .is_some_and(|name| [ID_FILE, SHIPPED_FILE].contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_stays_and_a_wiped_spool_gets_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = id(dir.path()).unwrap();
+        assert_eq!(id(dir.path()).unwrap(), first);
+        fs::remove_file(dir.path().join(ID_FILE)).unwrap();
+        assert_ne!(id(dir.path()).unwrap(), first);
+    }
+
+    #[test]
+    fn what_was_shipped_of_another_spool_counts_as_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let position = Position {
+            segment: 7,
+            offset: 4096,
+            check: 5,
+        };
+        let (mine, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        assert_eq!(shipped(dir.path(), mine), None);
+        remember_shipped(dir.path(), mine, position).unwrap();
+        assert_eq!(shipped(dir.path(), mine), Some(position));
+        assert_eq!(shipped(dir.path(), other), None);
+        fs::write(dir.path().join(SHIPPED_FILE), "{").unwrap();
+        assert_eq!(shipped(dir.path(), mine), None);
+    }
+
+    #[test]
+    fn a_position_includes_what_ends_at_it_and_no_byte_more() {
+        let position = Position {
+            segment: 3,
+            offset: 100,
+            check: 1,
+        };
+        assert!(position.includes(2, u64::MAX) && position.includes(3, 100));
+        assert!(!position.includes(3, 101) && !position.includes(4, 0));
+    }
+}

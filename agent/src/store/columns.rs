@@ -1,0 +1,181 @@
+//! From a chunk of the spool to the arguments of `ingest_v1`. Pure: bytes in, columns out.
+
+use std::time::SystemTime;
+
+use uuid::Uuid;
+use vctl_common::event::{self, DecodeError, ExecTail};
+use vctl_common::id::SessionId;
+use vctl_common::session::{Gap, GapCause};
+use vctl_common::spool::{BlockEntry, journal_lines, records};
+use vctl_common::time::{BootNs, WallOffset};
+use vctl_common::wire::{self, CgroupMove, Exec, Exit, Header, Mark};
+
+use super::chunk::Chunk;
+use super::journal::{JournalRows, Sessions};
+
+/// One element per event in each vector.
+#[derive(Debug, Default)]
+pub(super) struct Columns<'a> {
+    pub(super) journal: JournalRows,
+    pub(super) session: Vec<Option<Uuid>>,
+    pub(super) seq: Vec<i64>,
+    pub(super) at: Vec<SystemTime>,
+    pub(super) wall: Vec<i64>,
+    pub(super) kind: Vec<i16>,
+    pub(super) pid: Vec<i32>,
+    pub(super) ppid: Vec<Option<i32>>,
+    pub(super) uid: Vec<Option<i64>>,
+    pub(super) status: Vec<Option<i32>>,
+    pub(super) exe: Vec<Option<&'a [u8]>>,
+    pub(super) cwd: Vec<Option<&'a [u8]>>,
+    pub(super) filename: Vec<Option<&'a [u8]>>,
+    pub(super) argv: Vec<Option<&'a [u8]>>,
+    pub(super) head: Vec<&'a [u8]>,
+}
+
+impl<'a> Columns<'a> {
+    /// Turns a chunk into columns. Its journal is read first: a session that the agent only learnt of
+    /// from its events is named behind them.
+    pub(super) fn of(chunk: &'a Chunk, sessions: &mut Sessions) -> Self {
+        let mut columns = Self::default();
+        let wall = |entry: &BlockEntry| entry.wall_offset();
+        for (entry, payload) in chunk.journal() {
+            let lines = payload.split(|&b| b == b'\n').filter(|l| !l.is_empty());
+            for (bytes, line) in lines.zip(journal_lines(entry.kind(), payload)) {
+                let Ok(line) = line else {
+                    let gap = unreadable(sessions, entry, None);
+                    columns.journal.take_gap(&gap, chunk.boot_id, wall(entry));
+                    continue;
+                };
+                let boot_id = line.boot_id.unwrap_or(chunk.boot_id);
+                sessions.learn(&line.entry, boot_id, wall(entry));
+                columns
+                    .journal
+                    .take(bytes, &line, chunk.boot_id, wall(entry), sessions);
+            }
+        }
+        for (entry, payload) in chunk.events() {
+            let session = session(sessions, entry.mark());
+            for record in records(payload) {
+                match record.and_then(|record| Row::of(record)) {
+                    Ok(row) => columns.push(session, entry.wall_offset(), &row),
+                    Err(_) => {
+                        let gap = Gap {
+                            cause: GapCause::Undecodable,
+                            ..unreadable(sessions, entry, Some(1))
+                        };
+                        columns.journal.take_gap(&gap, chunk.boot_id, wall(entry));
+                    }
+                }
+            }
+        }
+        for entry in chunk.damaged() {
+            let count = entry.is_events().then(|| entry.count());
+            let gap = Gap {
+                first_seq: count.map(|_| entry.first_seq()),
+                last_seq: count.map(|_| entry.last_seq()),
+                ..unreadable(sessions, entry, count)
+            };
+            columns.journal.take_gap(&gap, chunk.boot_id, wall(entry));
+        }
+        for gap in &chunk.unreadable {
+            columns.journal.take_gap(gap, chunk.boot_id, chunk.wall());
+        }
+        columns
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.head.len()
+    }
+
+    fn push(&mut self, session: Option<SessionId>, wall: WallOffset, row: &Row<'a>) {
+        let header = &row.header;
+        self.session.push(session.map(SessionId::as_uuid));
+        self.seq
+            .push(i64::try_from(header.session_seq).unwrap_or(i64::MAX));
+        self.at.push(wall.wall_time(BootNs(header.at)));
+        self.wall.push(wall.as_ns());
+        self.kind.push(header.kind.cast_signed());
+        self.pid.push(header.tgid.cast_signed());
+        self.ppid.push(row.ppid.map(u32::cast_signed));
+        self.uid.push(row.euid.map(i64::from));
+        self.status.push(row.status.map(u32::cast_signed));
+        self.exe.push(row.tail.map(|tail| tail.exe));
+        self.cwd.push(row.tail.map(|tail| tail.cwd));
+        self.filename.push(row.tail.map(|tail| tail.filename));
+        self.argv.push(row.tail.map(|tail| tail.argv));
+        self.head.push(row.head);
+    }
+}
+
+fn session(sessions: &Sessions, mark: Mark) -> Option<SessionId> {
+    (mark != 0).then(|| sessions.id(mark))
+}
+
+fn unreadable(sessions: &Sessions, entry: &BlockEntry, events: Option<u64>) -> Gap {
+    Gap {
+        session: session(sessions, entry.mark()),
+        cause: GapCause::SpoolDamaged,
+        events,
+        first_seq: None,
+        last_seq: None,
+        cpu: None,
+        from: entry.first_at(),
+        to: entry.last_at(),
+    }
+}
+
+/// One wire record, cut where its columns are: `head` and the strings of `tail`, one behind the
+/// other, are its bytes.
+#[derive(Debug)]
+struct Row<'a> {
+    header: Header,
+    ppid: Option<u32>,
+    euid: Option<u32>,
+    status: Option<u32>,
+    head: &'a [u8],
+    tail: Option<ExecTail<'a>>,
+}
+
+impl<'a> Row<'a> {
+    /// # Errors
+    /// There is not even a header. A record of a kind that is not known, or whose rest is not as its
+    /// kind has it, is stored as it is.
+    fn of(record: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut row = Self {
+            header: event::header(record)?,
+            ppid: None,
+            euid: None,
+            status: None,
+            head: record,
+            tail: None,
+        };
+        match row.header.kind {
+            wire::KIND_EXEC | wire::KIND_EXEC_FAILED => {
+                if let Ok(exec) = event::fixed::<Exec>(record)
+                    && let Ok(tail) = event::exec_tail(&exec, record)
+                    && let Some(head) = record.get(..size_of::<Exec>())
+                {
+                    (row.head, row.tail) = (head, Some(tail));
+                    (row.ppid, row.euid) = (Some(exec.ppid), Some(exec.euid));
+                    row.status = (row.header.kind == wire::KIND_EXEC_FAILED).then_some(exec.errno);
+                }
+            }
+            wire::KIND_EXIT => {
+                if let Ok(exit) = event::fixed::<Exit>(record) {
+                    (row.ppid, row.euid) = (Some(exit.ppid), Some(exit.euid));
+                    row.status = Some(exit.status);
+                }
+            }
+            _ => {}
+        }
+        Ok(row)
+    }
+}
+
+// What a later version adds to a record changes `wire::VERSION`, and with it what a reader of
+// `kernel_event.head` has to know.
+const _: () = assert!(size_of::<Exec>() == 160 && size_of::<CgroupMove>() == 88);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! Journal entries as `ingest_v1` takes them. Pure.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+use vctl_common::id::{BootId, SessionId};
+use vctl_common::session::{
+    CloseReason, Gap, GapCause, JournalEntry, Origin, SessionClosed, SessionOpened,
+};
+use vctl_common::spool::JournalLine;
+use vctl_common::time::WallOffset;
+use vctl_common::wire::Mark;
+
+/// What the journal has said of sessions so far: blocks of events name only their marks.
+///
+/// The head of each segment names every session that is open, so two segments are enough to know.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    current: HashMap<Mark, Known>,
+    earlier: HashMap<Mark, Known>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    id: SessionId,
+    boot_id: BootId,
+    wall: WallOffset,
+}
+
+impl Sessions {
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn next_segment(&mut self) {
+        self.earlier = std::mem::take(&mut self.current);
+    }
+
+    pub(super) fn learn(&mut self, entry: &JournalEntry, boot_id: BootId, wall: WallOffset) {
+        if let JournalEntry::Opened(opened) = entry {
+            let id = opened.id;
+            let known = Known { id, boot_id, wall };
+            self.current.insert(id.mark(), known);
+        }
+    }
+
+    /// Returns the id of the session with this mark, or one that says that it is not known.
+    pub(super) fn id(&self, mark: Mark) -> SessionId {
+        self.known(mark)
+            .map_or_else(|| SessionId::from_mark(mark), |known| known.id)
+    }
+
+    fn known(&self, mark: Mark) -> Option<&Known> {
+        self.current.get(&mark).or_else(|| self.earlier.get(&mark))
+    }
+}
+
+/// Rows of one batch.
+#[derive(Debug, Default)]
+pub(super) struct JournalRows {
+    pub(super) opened: Vec<Opened>,
+    pub(super) closed: Vec<Closed>,
+    pub(super) gaps: Vec<GapRow>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Opened {
+    id: Uuid,
+    boot_id: Uuid,
+    wall: i64,
+    opened_at: String,
+    login_user: String,
+    service: String,
+    origin: &'static str,
+    from_session: Option<Uuid>,
+    source_ip: Option<String>,
+    stamp: Option<String>,
+    ca_fingerprint: Option<String>,
+    /// Text: JSON has no unsigned 64-bit numbers.
+    cert_serial: Option<String>,
+    key_id: Option<String>,
+    entry: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Closed {
+    id: Uuid,
+    closed_at: String,
+    wall: Option<i64>,
+    produced: Option<i64>,
+    entry: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct GapRow {
+    session: Option<Uuid>,
+    boot_id: Uuid,
+    cause: Option<String>,
+    events: Option<i64>,
+    from_at: String,
+    to_at: String,
+    entry: String,
+}
+
+impl JournalRows {
+    /// Adds one line of a journal block: `bytes` as it lies in the spool, `line` as it was read.
+    /// `boot_id` is the segment's, `wall` the block's.
+    pub(super) fn take(
+        &mut self,
+        bytes: &[u8],
+        line: &JournalLine,
+        boot_id: BootId,
+        wall: WallOffset,
+        sessions: &Sessions,
+    ) {
+        let of = line.boot_id.unwrap_or(boot_id);
+        match &line.entry {
+            JournalEntry::Opened(entry) => {
+                self.opened
+                    .push(opened(entry, of, wall, own_text(bytes, line)));
+            }
+            JournalEntry::Closed(entry) => {
+                let known = sessions.known(entry.id.mark());
+                // Found to be over by a later boot, in the clock of its own.
+                let other_clock = entry.reason == CloseReason::HostRebooted
+                    || known.is_some_and(|known| known.boot_id != of);
+                let own = (!other_clock).then_some(wall);
+                let clock = own.or(known.map(|known| known.wall)).unwrap_or(wall);
+                self.closed
+                    .push(closed(entry, own, clock, own_text(bytes, line)));
+            }
+            // Where this host's copy went is nothing that the centre lacks.
+            JournalEntry::Gap(entry) if entry.cause == GapCause::Shipped => {}
+            JournalEntry::Gap(entry) => {
+                self.gaps
+                    .push(gap_row(entry, of, wall, own_text(bytes, line)));
+            }
+        }
+    }
+
+    /// Adds a gap that was found here and is in no spool.
+    pub(super) fn take_gap(&mut self, gap: &Gap, boot_id: BootId, wall: WallOffset) {
+        let entry = serde_json::to_string(&JournalEntry::Gap(gap.clone())).unwrap_or_default();
+        self.gaps.push(gap_row(gap, boot_id, wall, entry));
+    }
+}
+
+fn opened(entry: &SessionOpened, boot_id: BootId, wall: WallOffset, text: String) -> Opened {
+    let certificate = entry.auth.certificate.as_ref();
+    let (origin, from) = match &entry.origin {
+        Origin::Login => ("login", None),
+        Origin::Detached { from } => ("detached", from.as_ref()),
+    };
+    Opened {
+        id: entry.id.as_uuid(),
+        boot_id: boot_id.as_uuid(),
+        wall: wall.as_ns(),
+        opened_at: time(wall.wall_time(entry.opened_at)),
+        login_user: without_nul(&entry.login_user),
+        service: without_nul(&entry.service),
+        origin,
+        from_session: from.map(|link| link.session.as_uuid()),
+        source_ip: entry.source_ip.map(|ip| ip.to_string()),
+        stamp: word(&entry.stamp),
+        ca_fingerprint: certificate.map(|c| without_nul(&c.ca_fingerprint)),
+        cert_serial: certificate.and_then(|c| Some(c.serial?.to_string())),
+        key_id: certificate.map(|c| without_nul(&c.key_id)),
+        entry: text,
+    }
+}
+
+/// `clock` turns the entry's time into wall time; `own` is it when it is of the same boot.
+fn closed(
+    entry: &SessionClosed,
+    own: Option<WallOffset>,
+    clock: WallOffset,
+    text: String,
+) -> Closed {
+    Closed {
+        id: entry.id.as_uuid(),
+        closed_at: time(clock.wall_time(entry.at)),
+        wall: own.map(WallOffset::as_ns),
+        produced: entry.produced.map(number),
+        entry: text,
+    }
+}
+
+fn gap_row(gap: &Gap, boot_id: BootId, wall: WallOffset, text: String) -> GapRow {
+    GapRow {
+        session: gap.session.map(SessionId::as_uuid),
+        boot_id: boot_id.as_uuid(),
+        cause: word(&gap.cause),
+        events: gap.events.map(number),
+        from_at: time(wall.wall_time(gap.from)),
+        to_at: time(wall.wall_time(gap.to)),
+        entry: text,
+    }
+}
+
+/// Returns the entry as the spool has it, without the boot id that a carried line ends with: an entry
+/// is one entry, wherever it is repeated.
+fn own_text(bytes: &[u8], line: &JournalLine) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let boot_id = line.boot_id.map(|id| format!(",\"boot_id\":\"{id}\"}}"));
+    match boot_id.and_then(|boot_id| text.strip_suffix(&boot_id)) {
+        Some(entry) => format!("{entry}}}"),
+        None => text.into_owned(),
+    }
+}
+
+/// The word that serde has for a value without fields.
+fn word(value: &impl Serialize) -> Option<String> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Some(word),
+        _ => None,
+    }
+}
+
+/// Postgres has no NUL in text.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// RFC 3339, in UTC.
+fn time(at: SystemTime) -> String {
+    Timestamp::try_from(at)
+        .unwrap_or(Timestamp::MAX)
+        .to_string()
+}

@@ -1,0 +1,174 @@
+//! The way to the centre: who this host is to Vault, and its connection to Postgres.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use vctl_common::centre::{DbRole, Settings};
+use vctl_common::host::HostName;
+use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
+use vctl_common::secret::Secret;
+use vctl_common::spool::SpoolReadError;
+use vctl_common::vault::{Auth, SecretIdSource, Vault, VaultError};
+
+use super::secret_id::{Expiry, Keeper, SecretIdError, open_wrapped};
+
+/// The centre may think about one batch for this long.
+const STATEMENT: Duration = Duration::from_secs(60);
+/// And this much longer may pass until its word is here.
+const ON_THE_WAY: Duration = Duration::from_secs(15);
+
+/// Where the centre is, and who this host is there.
+#[derive(Clone, Debug)]
+pub struct Centre {
+    pub settings: Settings,
+    /// As the inventory has it.
+    pub host: HostName,
+    pub approle_mount: String,
+    pub role_id_file: PathBuf,
+    pub secret_id_file: PathBuf,
+}
+
+/// Nothing was shipped. All of it is in the spool.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ShipError {
+    #[error("cannot read the role id in `{}`", path.display())]
+    RoleId {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    SecretId(#[from] SecretIdError),
+    #[error("cannot set up Vault")]
+    Vault(#[from] VaultError),
+    #[error(transparent)]
+    Pg(#[from] PgError),
+    #[error("the centre did not answer within {} s", after.as_secs())]
+    Silent { after: Duration },
+    #[error("cannot read the spool")]
+    Spool(#[from] SpoolReadError),
+    #[error("cannot give the spool another id")]
+    NewId(#[source] io::Error),
+}
+
+impl ShipError {
+    /// Returns the whole of it in one line, and what to do where that is known.
+    pub(super) fn text(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let said = error.to_string();
+            if !text.ends_with(&said) {
+                text = format!("{text}: {said}");
+            }
+            cause = error.source();
+        }
+        match self.hint() {
+            Some(hint) => format!("{text} ({hint})"),
+            None => text,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::RoleId { .. } | Self::SecretId(SecretIdError::Read { .. }) => {
+                Some("enrol the host: `vctl host enroll HOST`".to_owned())
+            }
+            Self::SecretId(SecretIdError::Unwrap { source, .. }) | Self::Vault(source) => {
+                source.hint()
+            }
+            Self::Pg(error) => error.hint(),
+            _ => None,
+        }
+    }
+
+    /// Returns how long the other side asked to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Vault(error)
+            | Self::Pg(PgError::Credential(error))
+            | Self::SecretId(SecretIdError::Unwrap { source: error, .. }) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the centre may just need smaller pieces.
+    pub(super) fn is_too_much(&self) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            // Ended by the statement's time limit; out of memory and the like.
+            Self::Pg(error) => error
+                .db_error()
+                .is_some_and(|db| ["57014", "53200", "54000"].contains(&db.code().code())),
+            _ => false,
+        }
+    }
+}
+
+/// Connects when it is first used.
+pub(super) struct Link {
+    vault: Vault,
+    pool: Pool,
+    keeper: Keeper,
+}
+
+impl Link {
+    pub(super) async fn open(centre: &Centre) -> Result<Self, ShipError> {
+        let path = &centre.role_id_file;
+        let role_id = fs::read_to_string(path).map_err(|source| ShipError::RoleId {
+            path: path.clone(),
+            source,
+        })?;
+        open_wrapped(&centre.settings.vault, &centre.secret_id_file).await?;
+        let auth = Auth::AppRole {
+            mount: centre.approle_mount.clone(),
+            role_id: Secret::new(role_id.trim().to_owned()),
+            secret_id: SecretIdSource::File(centre.secret_id_file.clone()),
+        };
+        let vault = Vault::connect(&centre.settings.vault, auth)?;
+        let limits = PoolLimits {
+            statement_timeout: Some(STATEMENT),
+            ..PoolLimits::default()
+        };
+        let role = DbRole::AuditIngest(centre.host.clone());
+        let pool = Pool::new(vault.clone(), &centre.settings.db, role, limits)?;
+        let keeper = Keeper::new(
+            &centre.secret_id_file,
+            &centre.approle_mount,
+            centre.host.as_str(),
+        );
+        Ok(Self {
+            vault,
+            pool,
+            keeper,
+        })
+    }
+
+    pub(super) async fn client(&self) -> Result<Client, ShipError> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// Looks after the secret id, now and then.
+    pub(super) async fn look_after_secret_id(&mut self, now: SystemTime) -> Option<Expiry> {
+        self.keeper.look(&self.vault, now).await
+    }
+
+    /// Gives back what was taken at the centre.
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+        let _ = self.vault.revoke_self().await;
+    }
+}
+
+/// Waits for the centre, and not for ever.
+pub(super) async fn answer<T>(
+    call: impl Future<Output = Result<T, PgError>>,
+) -> Result<T, ShipError> {
+    let after = STATEMENT + ON_THE_WAY;
+    match tokio::time::timeout(after, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(ShipError::Silent { after }),
+    }
+}

@@ -1,0 +1,52 @@
+//! How far shipping has come, for retention and for whoever asks how the host is.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use vctl_common::status::{Millis, Shipping};
+
+use crate::spool::Position;
+
+/// Shared between the shipper's thread and the collector's. Neither holds it for longer than a copy.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    shipped: Option<Position>,
+    shipping: Shipping,
+}
+
+impl Progress {
+    /// Returns how far the centre has the spool; `None` until that is known.
+    pub fn shipped(&self) -> Option<Position> {
+        self.lock().shipped
+    }
+
+    /// Returns what `collector.json` says of shipping, without the size of the backlog.
+    pub fn status(&self) -> Shipping {
+        self.lock().shipping.clone()
+    }
+
+    pub(super) fn set_shipped(&self, position: Position) {
+        self.lock().shipped = Some(position);
+    }
+
+    pub(super) fn stored(&self, position: Position, events: usize, at: SystemTime) {
+        let mut state = self.lock();
+        state.shipped = Some(position);
+        state.shipping.events_shipped += events as u64;
+        state.shipping.last_shipped_at = Some(Millis::from_time(at));
+        state.shipping.problem = None;
+    }
+
+    /// Changes what is told of shipping.
+    pub(super) fn tell(&self, change: impl FnOnce(&mut Shipping)) {
+        change(&mut self.lock().shipping);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

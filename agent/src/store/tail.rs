@@ -1,0 +1,338 @@
+//! Reads the spool on from where the centre has it, beside the writer and without a lock.
+//!
+//! Batch after batch from the segment itself: the index is only asked where the segment is damaged,
+//! and for what came before the place to begin at.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use vctl_common::id::BootId;
+use vctl_common::spool::{
+    BatchHeader, BlockEntry, FileHeader, FileKind, Look, Segment, SegmentFiles, SpoolReadError,
+    Unloaded, journal_lines, list, payload, table_check,
+};
+
+use super::chunk::{Batches, Block, Chunk, Limits, batches};
+use super::journal::Sessions;
+use crate::spool::{Durable, Position};
+
+/// The spool as the shipper reads it.
+#[derive(Debug)]
+pub(super) struct Tail {
+    dir: PathBuf,
+    /// Of what has none: a segment of which not even the header can be read.
+    boot_id: BootId,
+    open: Option<Open>,
+    pub(super) sessions: Sessions,
+    /// The segment they are of.
+    sessions_of: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    files: SegmentFiles,
+    file: File,
+    /// `None` when it is damaged.
+    header: Option<FileHeader>,
+}
+
+/// What a position turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sought {
+    /// Shipping goes on there.
+    Here,
+    /// This spool has no such place: it was wiped, or put back from a copy, since it was shipped.
+    Elsewhere,
+}
+
+impl Tail {
+    pub(super) fn new(dir: &Path, boot_id: BootId) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            boot_id,
+            open: None,
+            sessions: Sessions::default(),
+            sessions_of: 0,
+        }
+    }
+
+    /// Gets ready to read from `at` on: learns who the sessions of events behind it are.
+    ///
+    /// # Errors
+    /// A segment cannot be read at all, or was written by a newer agent.
+    pub(super) fn seek(
+        &mut self,
+        at: Position,
+        durable: Durable,
+    ) -> Result<Sought, SpoolReadError> {
+        self.sessions.clear();
+        self.sessions_of = at.segment;
+        self.open = None;
+        if (at.segment, at.offset) > (durable.segment, durable.end) {
+            return Ok(Sought::Elsewhere);
+        }
+        let Some(files) = self.files(at.segment, durable)? else {
+            // Dropped since it was shipped; what is left comes after it.
+            return Ok(Sought::Here);
+        };
+        let Ok(segment) = Segment::load(&files, Look::Index, Vec::new())? else {
+            return Ok(Sought::Here);
+        };
+        let before: Vec<_> = segment
+            .entries()
+            .iter()
+            .filter(|entry| entry.end() <= at.offset)
+            .copied()
+            .collect();
+        let last = before.iter().rposition(|entry| entry.nth() == 0);
+        let table = &before[last.unwrap_or(0)..];
+        let ends_here = table.last().is_some_and(|e| e.end() == at.offset);
+        if at.check != 0 && !(ends_here && table_check(table) == at.check) {
+            return Ok(Sought::Elsewhere);
+        }
+        let failed = |source| read_error(&files.segment, source);
+        let file = match segment.open() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sought::Here),
+            Err(source) => return Err(failed(source)),
+        };
+        for entry in before.iter().filter(|entry| entry.is_journal()) {
+            let Some(payload) = payload(&file, entry).map_err(failed)? else {
+                continue;
+            };
+            for line in journal_lines(entry.kind(), &payload).flatten() {
+                let boot_id = line.boot_id.unwrap_or(segment.header.boot_id());
+                self.sessions
+                    .learn(&line.entry, boot_id, entry.wall_offset());
+            }
+        }
+        Ok(Sought::Here)
+    }
+
+    /// Returns what comes after `from`, which is where the last chunk ended or `seek` found; `None`
+    /// when there is nothing yet that may be shipped.
+    ///
+    /// # Errors
+    /// As `seek`.
+    pub(super) fn next(
+        &mut self,
+        from: Position,
+        durable: Durable,
+        limits: Limits,
+    ) -> Result<Option<Chunk>, SpoolReadError> {
+        let boot_id = self.boot_id;
+        let mut number = from.segment;
+        loop {
+            if let Some(open) = self.open(number, durable)? {
+                let begin = FileHeader::LEN as u64;
+                let start = if number == from.segment {
+                    from.offset.max(begin)
+                } else {
+                    begin
+                };
+                let chunk = if start < open.files.len {
+                    open.read(from, start, limits, boot_id)?
+                } else {
+                    None
+                };
+                if chunk.is_some() {
+                    if self.sessions_of != number {
+                        self.sessions.next_segment();
+                        self.sessions_of = number;
+                    }
+                    return Ok(chunk);
+                }
+            }
+            let listing = list(&self.dir)?;
+            let later =
+                |files: &&SegmentFiles| (number + 1..=durable.segment).contains(&files.number);
+            match listing.segments.iter().find(later) {
+                Some(files) => number = files.number,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Opens the segment unless it is open; `None` when it is gone. Its length is brought up to date.
+    fn open(&mut self, number: u64, durable: Durable) -> Result<Option<&mut Open>, SpoolReadError> {
+        if self.open.as_ref().is_none_or(|o| o.files.number != number) {
+            self.open = None;
+            let files = SegmentFiles::new(&self.dir, number);
+            let file = match File::open(&files.segment) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(source) => return Err(read_error(&files.segment, source)),
+            };
+            let mut head = [0; FileHeader::LEN];
+            let header = match file.read_exact_at(&mut head, 0) {
+                Ok(()) => FileHeader::decode(&head, FileKind::Segment).ok(),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+                Err(source) => return Err(read_error(&files.segment, source)),
+            };
+            self.open = Some(Open {
+                header: header.filter(|header| header.number() == number),
+                files,
+                file,
+            });
+        }
+        let Some(open) = &mut self.open else {
+            return Ok(None);
+        };
+        open.files.len = if number == durable.segment {
+            durable.end
+        } else {
+            let meta = open.file.metadata();
+            meta.map_err(|source| read_error(&open.files.segment, source))?
+                .len()
+        };
+        Ok(Some(open))
+    }
+
+    fn files(&self, number: u64, durable: Durable) -> Result<Option<SegmentFiles>, SpoolReadError> {
+        let listing = list(&self.dir)?;
+        let files = listing.segments.into_iter().find(|f| f.number == number);
+        Ok(files.map(|mut files| {
+            if number == durable.segment {
+                files.len = durable.end;
+            }
+            files
+        }))
+    }
+}
+
+impl Open {
+    fn read(
+        &self,
+        from: Position,
+        start: u64,
+        limits: Limits,
+        boot_id: BootId,
+    ) -> Result<Option<Chunk>, SpoolReadError> {
+        if let Some(header) = self.header {
+            let (bytes, read) = self.batches(start, &header, limits)?;
+            if !read.blocks.is_empty() {
+                return Ok(Some(Chunk {
+                    from,
+                    to: Position {
+                        segment: self.files.number,
+                        offset: start + read.len as u64,
+                        check: read.check,
+                    },
+                    boot_id: header.boot_id(),
+                    bytes,
+                    blocks: read.blocks,
+                    unreadable: Vec::new(),
+                }));
+            }
+        }
+        self.read_damaged(from, start, limits, boot_id)
+    }
+
+    fn batches(
+        &self,
+        start: u64,
+        header: &FileHeader,
+        limits: Limits,
+    ) -> Result<(Vec<u8>, Batches), SpoolReadError> {
+        let rest = usize::try_from(self.files.len - start).unwrap_or(usize::MAX);
+        let mut window = rest.min(limits.bytes + BatchHeader::LEN);
+        loop {
+            let mut bytes = vec![0; window];
+            self.file
+                .read_exact_at(&mut bytes, start)
+                .or_else(|error| match error.kind() {
+                    // Cut behind what is durable; what was read of it is no batch.
+                    io::ErrorKind::UnexpectedEof => Ok(()),
+                    _ => Err(read_error(&self.files.segment, error)),
+                })?;
+            let read = batches(&bytes, start, header.batch_magic(), limits);
+            match read.wants {
+                Some(wants) if read.blocks.is_empty() && window < wants && wants <= rest => {
+                    window = wants;
+                }
+                _ => return Ok((bytes, read)),
+            }
+        }
+    }
+
+    /// Takes what is left of a segment that is not as it was written, and says what is not.
+    fn read_damaged(
+        &self,
+        from: Position,
+        start: u64,
+        limits: Limits,
+        boot_id: BootId,
+    ) -> Result<Option<Chunk>, SpoolReadError> {
+        let end = Position {
+            segment: self.files.number,
+            offset: self.files.len,
+            check: 0,
+        };
+        let mut chunk = Chunk {
+            from,
+            to: end,
+            boot_id,
+            bytes: Vec::new(),
+            blocks: Vec::new(),
+            unreadable: Vec::new(),
+        };
+        let segment = match Segment::load(&self.files, Look::Index, Vec::new())? {
+            Ok(segment) => segment,
+            // Created and not begun: nothing was ever in it.
+            Err(Unloaded::Gone) => return Ok(None),
+            Err(Unloaded::Damaged(gap)) => {
+                chunk.unreadable.push(gap);
+                return Ok(Some(chunk));
+            }
+        };
+        chunk.boot_id = segment.header.boot_id();
+        chunk.unreadable.clone_from(&segment.damage);
+        let mut events = 0;
+        for entry in segment.entries().iter().filter(|e| e.offset() >= start) {
+            let begins = entry.batch_at();
+            let full = events >= limits.events || chunk.bytes.len() >= limits.bytes;
+            if full && let Some(offset) = begins {
+                chunk.to.offset = offset;
+                break;
+            }
+            events += if entry.is_events() { entry.count() } else { 0 };
+            chunk.take(&self.files, &self.file, entry)?;
+        }
+        // Neither is what a batch leaves that was cut short: it was never whole.
+        let is_something = !chunk.blocks.is_empty() || !chunk.unreadable.is_empty();
+        Ok(is_something.then_some(chunk))
+    }
+}
+
+impl Chunk {
+    fn take(
+        &mut self,
+        files: &SegmentFiles,
+        file: &File,
+        entry: &BlockEntry,
+    ) -> Result<(), SpoolReadError> {
+        let read = payload(file, entry).map_err(|source| read_error(&files.segment, source))?;
+        let payload = read.map(|payload| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(&payload);
+            start..self.bytes.len()
+        });
+        self.blocks.push(Block {
+            entry: *entry,
+            payload,
+        });
+        Ok(())
+    }
+}
+
+fn read_error(path: &Path, source: io::Error) -> SpoolReadError {
+    SpoolReadError::Read {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! What the collector says of itself, for whoever asks: the node heartbeat and the metrics.
+//!
+//! Written to [`FILE`] in the run directory, which is in memory: a boot empties it, and within one
+//! boot the counters go on over a restart of the collector.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::id::BootId;
+use crate::session::{GapCause, Stamp};
+
+/// Name of the file in the collector's run directory.
+pub const FILE: &str = "collector.json";
+
+/// Far more than a status takes; whatever else has got there must not fill memory.
+const FILE_MAX: u64 = 256 * 1024;
+
+/// State and counters of one collector. Counters are since the host was booted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CollectorStatus {
+    pub agent_version: String,
+    pub boot_id: Option<BootId>,
+    /// When this was written, in milliseconds since the Unix epoch.
+    pub written_at: Millis,
+    /// `best-effort` or `strict`.
+    pub mode: String,
+    /// Why something is not recorded as it should be, while it is not.
+    pub problem: Option<String>,
+    pub sessions_open: u64,
+    /// Records read from the ring.
+    pub events_captured: u64,
+    /// Records in the spool, whatever became of them later.
+    pub events_stored: u64,
+    /// What can never be recorded any more, by cause.
+    pub losses: BTreeMap<GapCause, Loss>,
+    pub logins: Logins,
+    pub ring_bytes: u64,
+    pub ring_used_bytes: u64,
+    pub spool_bytes: u64,
+    pub spool_cap_bytes: u64,
+    /// `None` while the collector keeps what it records on its host.
+    pub shipping: Option<Shipping>,
+}
+
+/// How far the way to the centre is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Shipping {
+    pub events_shipped: u64,
+    /// Bytes of the spool that are not at the centre.
+    pub backlog_bytes: u64,
+    /// When the oldest of them was recorded.
+    pub oldest_unshipped_at: Option<Millis>,
+    /// When the centre last took something in.
+    pub last_shipped_at: Option<Millis>,
+    pub secret_id_expires_at: Option<Millis>,
+    /// Why nothing is shipped, while it is not.
+    pub problem: Option<String>,
+    /// Names the spool at the centre.
+    pub spool_id: Option<Uuid>,
+    /// A machine that reports as this host, too: its credential was copied.
+    pub other_machine: Option<String>,
+}
+
+/// Losses of one cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Loss {
+    /// Events of the gaps whose size is known.
+    pub events: u64,
+    /// Gaps whose size cannot be known.
+    pub unknown: u64,
+}
+
+/// Logins by how they were stamped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Logins {
+    pub in_time: u64,
+    pub late: u64,
+    pub break_glass: u64,
+    pub missed: u64,
+}
+
+/// Wall time in milliseconds since the Unix epoch.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// Times before 1970 count as 1970.
+    pub fn from_time(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub fn time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.0)
+    }
+}
+
+impl Logins {
+    pub fn count(&mut self, stamp: Stamp) {
+        *match stamp {
+            Stamp::InTime => &mut self.in_time,
+            Stamp::Late => &mut self.late,
+            Stamp::BreakGlass => &mut self.break_glass,
+            Stamp::Missed => &mut self.missed,
+        } += 1;
+    }
+
+    /// Returns the logins whose shell did not wait for the stamp.
+    pub fn unstamped(&self) -> u64 {
+        self.late + self.break_glass + self.missed
+    }
+}
+
+impl CollectorStatus {
+    /// Counts a gap: of a number of events, or of a size that cannot be known.
+    pub fn lose(&mut self, cause: GapCause, events: Option<u64>) {
+        let loss = self.losses.entry(cause).or_default();
+        match events {
+            Some(events) => loss.events = loss.events.saturating_add(events),
+            None => loss.unknown += 1,
+        }
+    }
+
+    /// Returns how many events were lost, at least: a gap of unknown size counts as one event. What
+    /// a late stamp missed is told by its login, and what the spool gave up at its cap is dropped.
+    pub fn events_lost(&self) -> u64 {
+        self.losses
+            .iter()
+            .filter(|(cause, _)| {
+                !matches!(
+                    cause,
+                    GapCause::StampedLate | GapCause::SpoolCap | GapCause::Shipped
+                )
+            })
+            .fold(0, |sum: u64, (_, loss)| {
+                sum.saturating_add(loss.events).saturating_add(loss.unknown)
+            })
+    }
+
+    /// Returns how many events the spool gave up at its cap.
+    pub fn events_dropped(&self) -> u64 {
+        let dropped = self.losses.get(&GapCause::SpoolCap);
+        dropped.map_or(0, |loss| loss.events.saturating_add(loss.unknown))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// No collector has run since the host was booted.
+    #[error("there is no `{}`", path.display())]
+    Absent { path: PathBuf },
+    #[error("cannot read `{}`", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{}` is not a collector's status", path.display())]
+    Malformed {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Reads the status in `run_dir`.
+pub fn read(run_dir: &Path) -> Result<CollectorStatus, StatusError> {
+    use io::Read as _;
+    let path = run_dir.join(FILE);
+    let mut text = Vec::new();
+    let read = fs::File::open(&path).and_then(|file| file.take(FILE_MAX).read_to_end(&mut text));
+    match read {
+        Ok(_) => {
+            serde_json::from_slice(&text).map_err(|source| StatusError::Malformed { path, source })
+        }
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            Err(StatusError::Absent { path })
+        }
+        Err(source) => Err(StatusError::Unreadable { path, source }),
+    }
+}
+
+/// Writes the status to `run_dir`; a reader sees the old one or the new one, never a part.
+pub fn write(run_dir: &Path, status: &CollectorStatus) -> io::Result<()> {
+    let text = serde_json::to_vec(status).map_err(io::Error::other)?;
+    let new = run_dir.join(".collector.json.new");
+    fs::write(&new, text)?;
+    fs::rename(&new, run_dir.join(FILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> CollectorStatus {
+        let mut status = CollectorStatus {
+            mode: "strict".to_owned(),
+            written_at: Millis(1_700_000_000_123),
+            shipping: Some(Shipping::default()),
+            ..CollectorStatus::default()
+        };
+        status.lose(GapCause::RingFull, Some(7));
+        status.lose(GapCause::RingFull, Some(1));
+        status.lose(GapCause::ProbeAway, None);
+        status.lose(GapCause::StampedLate, None);
+        status.lose(GapCause::SpoolCap, Some(40));
+        status
+    }
+
+    #[test]
+    fn a_status_is_read_back_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &status()).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), status());
+    }
+
+    #[test]
+    fn lost_and_dropped_are_told_apart_and_an_unknown_gap_counts_as_one() {
+        assert_eq!(status().events_lost(), 9);
+        assert_eq!(status().events_dropped(), 40);
+    }
+
+    #[test]
+    fn a_status_of_another_version_is_read_as_far_as_it_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = br#"{"mode":"strict","later":[1],"losses":{"ring_full":{"events":2}}}"#;
+        fs::write(dir.path().join(FILE), text).unwrap();
+        let read = read(dir.path()).unwrap();
+        assert_eq!((read.mode.as_str(), read.events_lost()), ("strict", 2));
+        assert_eq!(read.shipping, None);
+    }
+
+    #[test]
+    fn no_status_and_a_broken_one_are_two_things() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(read(dir.path()), Err(StatusError::Absent { .. })));
+        fs::write(dir.path().join(FILE), "{").unwrap();
+        assert!(matches!(
+            read(dir.path()),
+            Err(StatusError::Malformed { .. })
+        ));
+    }
+}

@@ -1,0 +1,349 @@
+//! A spool without a probe, shipped by the agent's own code, and the truth about what is in it.
+
+pub mod faults;
+mod proxy;
+mod random;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use vctl_agent::machine_id;
+use vctl_agent::spool::{BatchBuilder, SpoolConfig, SpoolWriter};
+use vctl_agent::store::{Centre as Where, ShipConfig, Shipper};
+use vctl_common::centre::{DbSettings, Settings, VaultSettings};
+use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
+use vctl_common::session::{
+    Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
+};
+use vctl_common::time::{BootNs, WallOffset, wall_now};
+use vctl_common::wire::{Exec, Exit, Header, KIND_EXEC, KIND_EXIT, MARKED_LINEAGE, UNSET};
+use zerocopy::IntoBytes;
+
+pub use proxy::Proxy;
+pub use random::Random;
+
+use crate::centre::{Centre, DATABASE, HostIdentity};
+use crate::lab::eventually;
+
+/// A host that writes sessions into a spool and knows what it wrote.
+pub struct Source {
+    pub dir: PathBuf,
+    pub writer: SpoolWriter,
+    batch: BatchBuilder,
+    wall: WallOffset,
+    now: u64,
+    /// Events by session: the truth.
+    pub sessions: BTreeMap<SessionId, u64>,
+}
+
+/// One boot for all: what is not about boots must not depend on them.
+pub const BOOT: &str = "11111111-2222-4333-8444-555555555555";
+
+impl Source {
+    /// Opens the spool in `dir`, new or left by another.
+    pub fn open(dir: &Path, segment_bytes: u64, cap_bytes: u64) -> Result<Self> {
+        let config = SpoolConfig {
+            dir: dir.to_owned(),
+            cap_bytes,
+            segment_bytes,
+            host: "synthetic".to_owned(),
+            boot_id: BOOT.parse::<BootId>()?,
+        };
+        let (writer, _) = SpoolWriter::open(&config)?;
+        let wall = WallOffset::between(BootNs(100_000 * SECOND), wall_now());
+        Ok(Self {
+            dir: dir.to_owned(),
+            writer,
+            batch: BatchBuilder::new(),
+            wall,
+            now: 99_000 * SECOND,
+            sessions: BTreeMap::new(),
+        })
+    }
+
+    /// Opens a session; it is durable when this returns.
+    pub fn log_in(&mut self, serial: u64) -> Result<SessionId> {
+        let id = SessionId::generate();
+        self.now += SECOND / 100;
+        let opened = opened(serial, id, BootNs(self.now));
+        self.batch
+            .push_journal(&JournalEntry::Opened(Box::new(opened)))?;
+        self.commit()?;
+        self.sessions.insert(id, 0);
+        Ok(id)
+    }
+
+    /// Writes `count` events of a session as one durable batch.
+    pub fn work(&mut self, id: SessionId, count: u64) -> Result<()> {
+        let done = self.sessions.get(&id).copied().unwrap_or(0);
+        for seq in done + 1..=done + count {
+            self.now += SECOND / 10_000;
+            let record = record(id, seq, self.now);
+            self.batch.push_event(id.mark(), None, &record)?;
+        }
+        self.commit()?;
+        self.sessions.insert(id, done + count);
+        Ok(())
+    }
+
+    /// Ends a session.
+    pub fn log_out(&mut self, id: SessionId) -> Result<()> {
+        let events = self.sessions.get(&id).copied().unwrap_or(0);
+        self.now += SECOND / 100;
+        self.batch
+            .push_journal(&JournalEntry::Closed(SessionClosed {
+                id,
+                at: BootNs(self.now),
+                reason: CloseReason::LastProcessEnded,
+                produced: Some(events),
+                stored: events,
+                leader_ended_at: None,
+            }))?;
+        self.commit()
+    }
+
+    /// Adds an entry to the journal.
+    pub fn note(&mut self, entry: &JournalEntry) -> Result<()> {
+        self.batch.push_journal(entry)?;
+        self.commit()
+    }
+
+    /// Writes one record as it is.
+    pub fn event(&mut self, id: SessionId, record: &[u8]) -> Result<()> {
+        self.batch.push_event(id.mark(), None, record)?;
+        *self.sessions.entry(id).or_default() += 1;
+        self.commit()
+    }
+
+    /// The clock that the next event gets.
+    pub fn tick(&mut self) -> u64 {
+        self.now += SECOND / 10_000;
+        self.now
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        let wall = self.wall;
+        Ok(self.writer.commit_durable(&mut self.batch, None, wall)?)
+    }
+
+    /// Starts to ship it.
+    pub fn ship(&self, way: &Where) -> Result<Shipper> {
+        let config = ShipConfig {
+            spool_dir: self.dir.clone(),
+            spool_id: self.writer.id(),
+            boot_id: BOOT.parse()?,
+            machine: machine_id::read(Path::new("/")).unwrap_or_default(),
+            shipped: self.writer.shipped(),
+            events_shipped: 0,
+            centre: way.clone(),
+        };
+        Ok(Shipper::start(config, self.writer.durable())?)
+    }
+}
+
+impl Centre {
+    /// Returns the way to this centre for a host, whose role id and secret id are put into `dir`.
+    pub fn way(&self, host: &HostIdentity, dir: &Path) -> Result<Where> {
+        self.way_through(host, dir, self.postgres.port)
+    }
+
+    /// As `way`, with Postgres behind another port of this machine.
+    pub fn way_through(&self, host: &HostIdentity, dir: &Path, port: u16) -> Result<Where> {
+        let (role_id_file, secret_id_file) = (dir.join("role_id"), dir.join("secret_id"));
+        fs::write(&role_id_file, host.role_id.expose())?;
+        fs::write(&secret_id_file, host.secret_id.expose())?;
+        let ca = Some(self.pki.ca().to_owned());
+        Ok(Where {
+            settings: Settings {
+                vault: VaultSettings {
+                    ca_cert: ca.clone(),
+                    ..VaultSettings::new(self.bao.address())
+                },
+                db: DbSettings {
+                    port,
+                    server_name: Some(crate::centre::DB_NAME.to_owned()),
+                    ca_cert: ca,
+                    ..DbSettings::new("127.0.0.1")
+                },
+            },
+            host: host.name.parse()?,
+            approle_mount: "approle".to_owned(),
+            role_id_file,
+            secret_id_file,
+        })
+    }
+
+    /// Waits until the centre has every event of the truth, then compares: nothing missing, nothing
+    /// twice, nothing else, and the counters say the same.
+    pub fn ensure_has(
+        &self,
+        host: &str,
+        truth: &BTreeMap<SessionId, u64>,
+        within: Duration,
+    ) -> Result<()> {
+        let total: u64 = truth.values().sum();
+        let mut last = String::new();
+        let came = eventually(within, || {
+            // While the server is away there is no answer.
+            last = self
+                .stored_of(host)
+                .unwrap_or_else(|error| error.to_string());
+            Ok(last == total.to_string())
+        })?;
+        ensure!(came, "`{host}` has {last} events stored instead of {total}");
+        let rows = self.postgres.psql(
+            DATABASE,
+            &format!(
+                "select s.id, s.stored, count(e.seq), count(distinct e.seq), coalesce(max(e.seq), 0) \
+                 from vctl.audit_session s join vctl.audit_host h on h.id = s.host_id \
+                 left join vctl.kernel_event e on e.session_id = s.id \
+                 where h.hostname = '{host}' group by s.id, s.stored order by s.id"
+            ),
+        )?;
+        let expected: Vec<_> = truth
+            .iter()
+            .map(|(id, n)| format!("{id}|{n}|{n}|{n}|{n}"))
+            .collect();
+        ensure!(
+            rows.lines().collect::<Vec<_>>() == expected,
+            "sessions of `{host}` (id, counted, rows, numbers, last):\n{rows}\ninstead of\n{}",
+            expected.join("\n")
+        );
+        Ok(())
+    }
+
+    fn stored_of(&self, host: &str) -> Result<String> {
+        self.postgres.psql(
+            DATABASE,
+            &format!(
+                "select count(*) from vctl.kernel_event e join vctl.audit_host h on h.id = e.host_id \
+                 where h.hostname = '{host}'"
+            ),
+        )
+    }
+
+    /// Returns one value about a host's rows.
+    pub fn ask(&self, sql: &str) -> Result<String> {
+        self.postgres.psql(DATABASE, sql).context(sql.to_owned())
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+fn opened(serial: u64, id: SessionId, at: BootNs) -> SessionOpened {
+    SessionOpened {
+        id,
+        origin: Origin::Login,
+        login_user: "deploy".to_owned(),
+        service: "sshd".to_owned(),
+        auth: Auth {
+            method: Some("publickey".to_owned()),
+            certificate: Some(Certificate {
+                serial: CertSerial::new(serial),
+                key_id: format!("oidc-person-{serial}"),
+                ca_fingerprint: "SHA256:uNiVztksCsDhcc0u9e8BrvnIX0uTtLFAZcKKPIXTR7E".to_owned(),
+                principals: vec!["deploy".to_owned()],
+                valid_after: 1_700_000_000,
+                valid_before: 1_700_003_600,
+            }),
+            key_fingerprint: None,
+            problem: None,
+        },
+        source_ip: None,
+        source_port: None,
+        remote_host: None,
+        tty: None,
+        leader: ProcessId {
+            tgid: 4242,
+            start: at,
+        },
+        login_uid: Some(1000),
+        audit_session: None,
+        cgroup: None,
+        opened_at: at,
+        marked_at: Some(at),
+        stamp: Stamp::InTime,
+    }
+}
+
+/// An exec or, for every second number, an exit.
+fn record(id: SessionId, seq: u64, at: u64) -> Vec<u8> {
+    if seq.is_multiple_of(2) {
+        let header = header(id, seq, at, KIND_EXIT, size_of::<Exit>());
+        let exit = Exit {
+            header,
+            parent_start: 1,
+            ppid: 4242,
+            status: 0,
+            alive: 1,
+            euid: 1000,
+        };
+        return exit.as_bytes().to_vec();
+    }
+    let argv = format!("rsync\0-a\0release-{seq}\0backup:/srv\0");
+    exec(
+        id,
+        seq,
+        at,
+        [
+            b"/usr/bin/rsync",
+            b"/home/deploy",
+            b"rsync",
+            argv.as_bytes(),
+        ],
+    )
+}
+
+/// An exec with these strings: executable, directory, file name, argv.
+pub fn exec(id: SessionId, seq: u64, at: u64, strings: [&[u8]; 4]) -> Vec<u8> {
+    let tail = strings.concat();
+    let short = |text: &[u8]| u16::try_from(text.len()).unwrap_or(0);
+    let argv_len = u32::try_from(strings[3].len()).unwrap_or(0);
+    let exec = Exec {
+        header: header(id, seq, at, KIND_EXEC, size_of::<Exec>() + tail.len()),
+        parent_start: 1,
+        cgroup: 7001,
+        exe_inode: 1234,
+        tid: 5000,
+        ppid: 4242,
+        ruid: 1000,
+        euid: 1000,
+        rgid: 1000,
+        egid: 1000,
+        auid: 1000,
+        audit_session: UNSET,
+        tty: 0,
+        mount_ns: 1,
+        pid_ns: 1,
+        exe_device: 8 << 20 | 1,
+        exe_links: 1,
+        argc: 4,
+        errno: 0,
+        flags: 0,
+        argv_true_len: argv_len,
+        argv_len,
+        exe_len: short(strings[0]),
+        cwd_len: short(strings[1]),
+        filename_len: short(strings[2]),
+        reserved: 0,
+    };
+    [exec.as_bytes(), &tail].concat()
+}
+
+fn header(id: SessionId, seq: u64, at: u64, kind: u16, len: usize) -> Header {
+    Header {
+        len: u32::try_from(len).unwrap_or(0),
+        kind,
+        marked: MARKED_LINEAGE,
+        session: id.mark(),
+        session_seq: seq,
+        cpu_seq: seq,
+        at,
+        tgid: 5000 + u32::try_from(seq.div_ceil(2) % 30_000).unwrap_or(0),
+        cpu: 0,
+        start: seq.div_ceil(2),
+    }
+}
