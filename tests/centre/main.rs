@@ -10,6 +10,7 @@ mod names;
 mod policies;
 mod pool;
 mod reach;
+mod reading;
 mod rights;
 mod setup;
 mod ship;
