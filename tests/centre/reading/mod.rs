@@ -7,6 +7,7 @@ mod same;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use vctl_agent::store::Shipper;
@@ -42,7 +43,7 @@ impl Reading {
             source: Source::open(&dir.path().join("spool"), 1 << 20, 1 << 30).unwrap(),
             vctl: Programs::find().unwrap().vctl,
             auditor: auditor.token().clone(),
-            identity: centre.enroll(HOST).unwrap(),
+            identity: identity(centre).clone(),
             centre,
             dir,
             shipper: None,
@@ -147,6 +148,12 @@ impl Reading {
             leader_ended_at: None,
         }));
     }
+}
+
+/// All specs here are of one host: Vault does not take its roles from several at once.
+fn identity(centre: &Centre) -> &'static HostIdentity {
+    static IDENTITY: OnceLock<HostIdentity> = OnceLock::new();
+    IDENTITY.get_or_init(|| centre.enroll(HOST).unwrap())
 }
 
 fn certificate(key_id: &str, serial: u64, ca: &str) -> Certificate {

@@ -49,7 +49,7 @@ pub(crate) struct SessionArgs {
 
     /// Show only programs with this in arguments or path; case counts, a blank is also the border
     /// between arguments
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["tree", "follow", "html"])]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["tree", "follow"])]
     pub(super) grep: Option<String>,
 
     /// Read this host's own spool instead of the central store
