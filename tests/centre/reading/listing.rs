@@ -3,14 +3,14 @@
 use super::{Reading, certificate, unique};
 
 /// Sessions of three people, newest last; returns their ids.
-fn three_people(reading: &mut Reading, ca: &str, serial: u64) -> Vec<String> {
+fn three_people(reading: &mut Reading, ca: &str, serial: u64, word: &[u8]) -> Vec<String> {
     let people = ["userpass-anna_b", "oidc-annaxb", "oidc-carl"];
     let mut ids = Vec::new();
     for (serial, person) in (serial..).zip(people) {
         let opened = reading.log_in(Some(certificate(person, serial, ca)));
         let line = format!("printf '{person} was here'");
         reading.exec(opened.id, &[b"sh", b"-c", line.as_bytes()]);
-        reading.exec(opened.id, &[b"rm", b"-rf", person.as_bytes()]);
+        reading.exec(opened.id, &[b"rm", b"-rf", word, person.as_bytes()]);
         reading.log_out(opened.id, 2);
         reading.wait_for(opened.id, 2);
         ids.push(opened.id.to_string());
@@ -31,7 +31,7 @@ fn sessions_are_found_by_person_time_and_host_newest_first() {
     let ca = unique('l');
     reading.our_ca(&ca);
     reading.ship();
-    let of = three_people(&mut reading, &ca, 601);
+    let of = three_people(&mut reading, &ca, 601, b"listed");
     let listed = |args: &[&str]| {
         let all = [&["session", "-n", "0"], args].concat();
         ids(&reading.shows(&all), &of)
@@ -60,15 +60,18 @@ fn a_search_finds_arguments_in_the_newest_sessions_first() {
     let ca = unique('g');
     reading.our_ca(&ca);
     reading.ship();
-    let of = three_people(&mut reading, &ca, 651);
+    let of = three_people(&mut reading, &ca, 651, b"searched");
     let found = |args: &[&str]| ids(&reading.shows(&[&["session"], args].concat()), &of);
-    assert_eq!(found(&["--grep", "rm -rf", "-n", "3"]), [2, 1, 0]);
-    assert_eq!(found(&["--grep", "rm -rf", "-n", "1"]), [2]);
-    assert_eq!(found(&["--grep", "rm -rf", "--user", "annaxb"]), [1]);
-    assert_eq!(found(&["--grep", "Rm -RF"]), [0; 0]);
-    assert_eq!(found(&["--grep", "anna_b was"]), [0]);
+    assert_eq!(found(&["--grep", "rm -rf searched", "-n", "3"]), [2, 1, 0]);
+    assert_eq!(found(&["--grep", "rm -rf searched", "-n", "1"]), [2]);
+    assert_eq!(
+        found(&["--grep", "rm -rf searched", "--user", "annaxb"]),
+        [1]
+    );
+    assert_eq!(found(&["--grep", "rm -rf SEARCHED"]), [0; 0]);
+    assert_eq!(found(&["--grep", "anna_b was", "--until", "1h"]), [0; 0]);
     let shown = reading.shows(&["session", &of[0], "--grep", "rm -rf"]);
-    assert!(shown.contains("rm -rf userpass-anna_b"), "{shown}");
+    assert!(shown.contains("rm -rf searched userpass-anna_b"), "{shown}");
     assert!(!shown.contains("was here"), "{shown}");
 }
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod listing;
+mod page;
 mod same;
 
 use std::path::PathBuf;
@@ -116,10 +117,13 @@ impl Reading {
         self.source.note(entry).unwrap();
     }
 
+    fn opening(&mut self, certificate: Option<Certificate>) -> SessionOpened {
+        opened(certificate, BootNs(self.source.tick()))
+    }
+
     /// Opens a session with a certificate, or without.
     fn log_in(&mut self, certificate: Option<Certificate>) -> SessionOpened {
-        let at = BootNs(self.source.tick());
-        let opened = opened(certificate, at);
+        let opened = self.opening(certificate);
         self.record(&JournalEntry::Opened(Box::new(opened.clone())));
         self.source.sessions.insert(opened.id, 0);
         opened

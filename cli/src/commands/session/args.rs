@@ -49,7 +49,7 @@ pub(crate) struct SessionArgs {
 
     /// Show only programs with this in arguments or path; case counts, a blank is also the border
     /// between arguments
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["tree", "follow"])]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["tree", "follow", "html"])]
     pub(super) grep: Option<String>,
 
     /// Read this host's own spool instead of the central store
@@ -72,6 +72,11 @@ pub(crate) struct SessionArgs {
     /// Show events as they happen: of one session until it closes, without one of all
     #[arg(long, short, conflicts_with = "list")]
     pub(super) follow: bool,
+
+    /// Write one session as a page for a browser, with nothing outside of it: timeline, processes,
+    /// search. With `--full` every process is in it
+    #[arg(long, value_name = "FILE", requires = "selector", conflicts_with_all = ["tree", "follow", "json"])]
+    pub(super) html: Option<PathBuf>,
 
     /// Print JSON; with `--follow` one object a line
     #[arg(long)]
