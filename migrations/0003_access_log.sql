@@ -64,7 +64,9 @@ create function vctl.open_access_v1(p_display_name text, p_access jsonb) returns
 as $$
 declare
     person text := vctl.login_person(p_display_name);
-    waited timestamptz := least((p_access ->> 'opened_at')::timestamptz, now());
+    -- Not `least` alone: it takes null for no argument, and every row would have waited.
+    waited timestamptz := case when p_access ->> 'opened_at' is not null
+        then least((p_access ->> 'opened_at')::timestamptz, now()) end;
     row_id bigint;
 begin
     insert into vctl.access_log (vault_user, login, opened_at, replayed, hostname, login_user, target_addr,

@@ -12,6 +12,7 @@ mod store;
 mod view;
 mod render;
 mod linux;
+mod private_file;
 mod error;
 mod centre_error;
 mod exit_code;

@@ -18,6 +18,7 @@ mod pool;
 mod programs;
 mod prune;
 mod reach;
+mod reading;
 mod rights;
 mod setup;
 mod ship;

@@ -27,6 +27,7 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/screen", "screen"),
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/pgrep", "procps"),
+    ("/usr/bin/chromium", "chromium"),
 ];
 
 pub(crate) const FOR_BENCH: &[Need] = &[

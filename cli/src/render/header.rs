@@ -8,9 +8,17 @@ use vctl_common::session::{Auth, CloseReason, GapCause, Origin, Stamp};
 use super::{BAD, BOLD, DIM, Layout, WARN, provenance, sanitize::text, time};
 use crate::view::{Hole, Missing, Session};
 
+/// One line of the block: escaped.
+pub(crate) struct Fact {
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
+    /// Nobody should overlook it.
+    pub(crate) warns: bool,
+}
+
 pub(crate) fn write(out: &mut dyn Write, session: &Session, layout: Layout) -> io::Result<()> {
     write_opening(out, session, layout)?;
-    writeln!(out, "  {DIM}{:9}{DIM:#} {}", "closed", closed(session))
+    write_fact(out, &end(session))
 }
 
 /// Writes what is known when a session begins.
@@ -19,26 +27,40 @@ pub(crate) fn write_opening(
     session: &Session,
     layout: Layout,
 ) -> io::Result<()> {
+    writeln!(out, "{BOLD}session {}{BOLD:#}", session.opened.id)?;
+    let mut facts = opening(session, layout).into_iter();
+    facts.try_for_each(|fact| write_fact(out, &fact))
+}
+
+fn write_fact(out: &mut dyn Write, fact: &Fact) -> io::Result<()> {
+    let Fact { name, text, warns } = fact;
+    if *warns {
+        writeln!(out, "  {DIM}{name:9}{DIM:#} {WARN}{text}{WARN:#}")
+    } else {
+        writeln!(out, "  {DIM}{name:9}{DIM:#} {text}")
+    }
+}
+
+/// Returns who, where, when.
+pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<Fact> {
     let opened = &session.opened;
-    writeln!(out, "{BOLD}session {}{BOLD:#}", opened.id)?;
-    let mut field = |name: &str, value: &str| writeln!(out, "  {DIM}{name:9}{DIM:#} {value}");
+    let mut facts = Vec::new();
+    let mut fact = |name, text| facts.push(Fact::new(name, text));
     let mut person = who(session);
     if let Some(whole) = session.person().filter(|_| layout.full) {
         let _ = write!(person, " ({})", text(whole.display_name()));
     }
-    field("who", &person)?;
+    fact("who", person);
     if let Some(certificate) = &opened.auth.certificate {
         let serial = certificate
             .serial
             .map_or_else(|| "none".to_owned(), |serial| serial.to_string());
         let ca = text(&certificate.ca_fingerprint);
-        field("serial", &format!("{serial} of CA {ca}"))?;
+        fact("serial", format!("{serial} of CA {ca}"));
     }
-    for line in session.provenance.iter().flat_map(provenance::lines) {
-        field(line.name, &line.text)?;
-    }
+    facts.extend(session.provenance.iter().flat_map(provenance::facts));
     if let Some(problem) = &opened.auth.problem {
-        field("problem", &text(problem))?;
+        facts.push(Fact::new("problem", text(problem)));
     }
     let mut login = format!("{} on {}", text(&opened.login_user), text(&session.host));
     if let Some(source) = source(session) {
@@ -47,14 +69,33 @@ pub(crate) fn write_opening(
     if let Some(tty) = &opened.tty {
         let _ = write!(login, ", {}", text(tty));
     }
-    field("login", &format!("{login} ({})", text(&opened.service)))?;
+    let service = text(&opened.service);
+    facts.push(Fact::new("login", format!("{login} ({service})")));
     if let Some(stamp) = stamp(opened.stamp) {
-        field("stamped", &format!("{WARN}{stamp}{WARN:#}"))?;
+        facts.push(Fact::warning("stamped", stamp.to_owned()));
     }
     if let Some(origin) = detached(&opened.origin) {
-        field("detached", &origin)?;
+        facts.push(Fact::new("detached", origin));
     }
-    field("opened", &time::millis(session.opened_at()))
+    facts.push(Fact::new("opened", time::millis(session.opened_at())));
+    facts
+}
+
+/// Returns when and how it was over.
+pub(crate) fn end(session: &Session) -> Fact {
+    Fact::new("closed", closed(session))
+}
+
+impl Fact {
+    pub(crate) fn new(name: &'static str, text: String) -> Self {
+        let warns = false;
+        Self { name, text, warns }
+    }
+
+    pub(crate) fn warning(name: &'static str, text: String) -> Self {
+        let warns = true;
+        Self { name, text, warns }
+    }
 }
 
 /// Returns the last word on a session: whether this is everything.

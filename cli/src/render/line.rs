@@ -201,7 +201,7 @@ impl Outcome {
 
 impl User {
     /// Numbers: the names are the recorded host's, and only root has the same everywhere.
-    fn shown(self) -> String {
+    pub(crate) fn shown(self) -> String {
         let name = |uid: u32| match uid {
             0 => "root".to_owned(),
             uid => uid.to_string(),

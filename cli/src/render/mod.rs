@@ -12,6 +12,7 @@ pub(crate) mod found;
 pub(crate) mod header;
 #[cfg(test)]
 mod hostile;
+pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;

@@ -2,52 +2,48 @@
 
 use std::fmt::Write as _;
 
-use super::{WARN, sanitize::text, time};
+use super::header::Fact;
+use super::{sanitize::text, time};
 use crate::view::provenance::{Ca, Provenance, Request};
 
-pub(crate) struct Line {
-    pub(crate) name: &'static str,
-    /// Escaped, with its colours.
-    pub(crate) text: String,
-}
-
-pub(crate) fn lines(provenance: &Provenance) -> Vec<Line> {
+pub(crate) fn facts(provenance: &Provenance) -> Vec<Fact> {
     let Some(ca) = &provenance.ca else {
         return Vec::new();
     };
-    let mut lines = vec![match ca {
-        Ca::Ours { mount } => line(
+    let mut facts = vec![match ca {
+        Ca::Ours { mount } => Fact::new(
             "signed",
             format!("by our own CA, Vault mount {}", text(mount)),
         ),
-        Ca::Unknown => warning(
+        Ca::Unknown => Fact::warning(
             "signed",
-            "by a CA that is none of ours, so the name is only what the certificate says",
+            "by a CA that is none of ours, so the name is only what the certificate says"
+                .to_owned(),
         ),
     }];
-    lines.extend(
+    facts.extend(
         provenance
             .own()
-            .map(|request| line("asked", asked(request))),
+            .map(|request| Fact::new("asked", asked(request))),
     );
     if *ca != Ca::Unknown && provenance.own().next().is_none() {
-        lines.push(warning(
+        facts.push(Fact::warning(
             "asked",
-            "by nobody: no access by this person with this certificate is on record",
+            "by nobody: no access by this person with this certificate is on record".to_owned(),
         ));
     }
-    lines.extend(provenance.contested().map(|request| {
+    facts.extend(provenance.contested().map(|request| {
         let who = text(request.person.display_name());
         let claim = format!(
             "by {who} as well, {}: somebody else than the certificate was given to",
             asked(request)
         );
-        warning("asked", &claim)
+        Fact::warning("asked", claim)
     }));
     if provenance.more_requests {
-        lines.push(line("asked", "more often than is shown".to_owned()));
+        facts.push(Fact::new("asked", "more often than is shown".to_owned()));
     }
-    lines
+    facts
 }
 
 fn asked(request: &Request) -> String {
@@ -81,14 +77,6 @@ fn asked(request: &Request) -> String {
     asked + way + &text(&request.host)
 }
 
-fn line(name: &'static str, text: String) -> Line {
-    Line { name, text }
-}
-
-fn warning(name: &'static str, text: &str) -> Line {
-    line(name, format!("{WARN}{text}{WARN:#}"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
@@ -119,9 +107,9 @@ mod tests {
             more_requests: false,
         };
         rendered(|out| {
-            lines(&provenance)
+            facts(&provenance)
                 .iter()
-                .try_for_each(|line| writeln!(out, "{} {}", line.name, line.text))
+                .try_for_each(|fact| writeln!(out, "{} {}", fact.name, fact.text))
         })
     }
 

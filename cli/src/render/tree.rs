@@ -98,7 +98,7 @@ fn write_node(
     Ok(())
 }
 
-fn without_program(history: &History, node: &Node) -> Line {
+pub(super) fn without_program(history: &History, node: &Node) -> Line {
     let opened = &history.session.opened;
     let mut line = Line {
         pid: Some(node.process.tgid),

@@ -19,7 +19,7 @@ with newest as (
     limit 20000
 ),
 counted as (
-    select *, sum(stored) over earlier - stored >= $8 or count(*) over earlier >= 20000 as is_beyond
+    select *, sum(stored) over earlier - stored >= $8::bigint or count(*) over earlier >= 20000 as is_beyond
     from newest
     window earlier as (order by opened_at desc, id desc rows unbounded preceding)
 )
@@ -38,7 +38,7 @@ left join lateral (
                   where position(bytes in k.argv) > 0 or position(bytes in k.exe) > 0
                      or position(bytes in k.filename) > 0)
     order by k.seq
-    limit $9
+    limit $9::bigint
 ) e on true
 where e.seq is not null or c.is_beyond
 -- Not by `seq` as well: that would sort, and so search everything before the first row is there.

@@ -80,6 +80,14 @@ impl Client {
         }
     }
 
+    /// Returns the token, for programs that are to act with it.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub fn token(&self) -> &Secret {
+        self.token.as_ref().expect("this client has no token")
+    }
+
     pub fn get(&self, path: &str) -> Result<Value> {
         self.accepted("GET", path, None)
     }

@@ -73,6 +73,11 @@ pub(crate) struct SessionArgs {
     #[arg(long, short, conflicts_with = "list")]
     pub(super) follow: bool,
 
+    /// Write one session as a page for a browser, with nothing outside of it: timeline, processes,
+    /// search. With `--full` every process is in it
+    #[arg(long, value_name = "FILE", requires = "selector", conflicts_with_all = ["tree", "follow", "json"])]
+    pub(super) html: Option<PathBuf>,
+
     /// Print JSON; with `--follow` one object a line
     #[arg(long)]
     pub(super) json: bool,

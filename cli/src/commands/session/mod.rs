@@ -5,6 +5,7 @@ mod args;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 
 use vctl_common::session::SessionOpened;
 
@@ -12,8 +13,11 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::local::Local;
+use crate::private_file;
 use crate::render::live::Live;
-use crate::render::{Screen, found, header, json, notice, sanitize, table, timeline, tree};
+use crate::render::{
+    Layout, Screen, found, header, html, json, notice, sanitize, table, timeline, tree,
+};
 use crate::source::{Follow as _, Source};
 use crate::store::Store;
 use crate::view::grep::Pattern;
@@ -127,8 +131,12 @@ async fn show(
     source: &mut impl Source,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    // Read like a log: what came first stands first.
     let mut sessions = find(selector, filter, source).await?;
+    if let Some(file) = &args.html {
+        let layout = screen.layout(args.full);
+        return page(selector, &sessions, source, file, layout).await;
+    }
+    // Read like a log: what came first stands first.
     sessions.reverse();
     if args.json {
         let mut histories = Vec::with_capacity(sessions.len());
@@ -150,6 +158,32 @@ async fn show(
         }
     }
     Ok(())
+}
+
+async fn page<S: Source>(
+    selector: Selector,
+    sessions: &[S::Found],
+    source: &mut S,
+    file: &Path,
+    layout: Layout,
+) -> Result<(), Stop> {
+    let [found] = sessions else {
+        let ids: Vec<String> = sessions
+            .iter()
+            .map(|found| S::opened(found).id.to_string())
+            .collect();
+        let message = format!(
+            "a page is of one session, and {selector} has {}",
+            sessions.len()
+        );
+        let hint = format!("name one of them: {}", ids.join(", "));
+        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+    };
+    let history = source.history(found).await?;
+    private_file::replace(file, |out| html::write(out, &history, layout)).map_err(|error| {
+        let message = format!("cannot write `{}`", file.display());
+        Stop::from(CliError::new(Exit::Failure, message).caused_by(&error))
+    })
 }
 
 async fn follow(

@@ -11,15 +11,37 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 use crate::render::sanitize;
 
 pub(super) fn pretty<W: Write>(out: W) -> Serializer<W, Visible<PrettyFormatter<'static>>> {
-    Serializer::with_formatter(out, Visible(PrettyFormatter::new()))
+    Serializer::with_formatter(out, Visible::new(PrettyFormatter::new()))
 }
 
 pub(super) fn compact<W: Write>(out: W) -> Serializer<W, Visible<CompactFormatter>> {
-    Serializer::with_formatter(out, Visible(CompactFormatter))
+    Serializer::with_formatter(out, Visible::new(CompactFormatter))
+}
+
+/// As `compact`, for a place inside of HTML: nothing in it ends a script or begins a comment.
+pub(super) fn embedded<W: Write>(out: W) -> Serializer<W, Visible<CompactFormatter>> {
+    let formatter = Visible {
+        inner: CompactFormatter,
+        special: &['<', '>', '&'],
+    };
+    Serializer::with_formatter(out, formatter)
 }
 
 /// A formatter that spells out what is not plainly visible.
-pub(super) struct Visible<F>(F);
+pub(super) struct Visible<F> {
+    inner: F,
+    /// Visible, and spelled out as well.
+    special: &'static [char],
+}
+
+impl<F> Visible<F> {
+    fn new(inner: F) -> Self {
+        Self {
+            inner,
+            special: &[],
+        }
+    }
+}
 
 impl<F: Formatter> Formatter for Visible<F> {
     fn write_string_fragment<W: ?Sized + Write>(
@@ -29,7 +51,7 @@ impl<F: Formatter> Formatter for Visible<F> {
     ) -> io::Result<()> {
         let mut plain = 0;
         for (index, c) in fragment.char_indices() {
-            if sanitize::is_plain(c) {
+            if sanitize::is_plain(c) && !self.special.contains(&c) {
                 continue;
             }
             out.write_all(&fragment.as_bytes()[plain..index])?;
@@ -42,39 +64,39 @@ impl<F: Formatter> Formatter for Visible<F> {
     }
 
     fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.begin_array(out)
+        self.inner.begin_array(out)
     }
 
     fn end_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.end_array(out)
+        self.inner.end_array(out)
     }
 
     fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_array_value(out, first)
+        self.inner.begin_array_value(out, first)
     }
 
     fn end_array_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.end_array_value(out)
+        self.inner.end_array_value(out)
     }
 
     fn begin_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.begin_object(out)
+        self.inner.begin_object(out)
     }
 
     fn end_object<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.end_object(out)
+        self.inner.end_object(out)
     }
 
     fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_object_key(out, first)
+        self.inner.begin_object_key(out, first)
     }
 
     fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.begin_object_value(out)
+        self.inner.begin_object_value(out)
     }
 
     fn end_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.0.end_object_value(out)
+        self.inner.end_object_value(out)
     }
 }
 

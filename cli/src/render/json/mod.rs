@@ -111,6 +111,11 @@ pub(crate) fn write_closed(out: &mut dyn Write, session: &Session) -> io::Result
     write_line(out, &LiveJson::Closed { session })
 }
 
+/// Writes a value where HTML is around it.
+pub(crate) fn write_embedded(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    Ok(value.serialize(&mut escape::embedded(&mut *out))?)
+}
+
 fn write_document(out: &mut dyn Write, sessions: Vec<SessionJson>) -> io::Result<()> {
     let version = VERSION;
     let document = Document { version, sessions };

@@ -1,0 +1,161 @@
+//! Who asked, and who only says so.
+
+use serde_json::json;
+
+use super::{HOST, Reading, access, ask_for, certificate, unique};
+
+#[test]
+fn a_session_tells_who_asked_for_its_certificate_and_the_access_which_sessions_came_of_it() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    let ca = unique('a');
+    reading.our_ca(&ca);
+    reading.ship();
+    let albert = reading
+        .centre
+        .person("albert-a", &["vctl-user", "vctl-ssh"])
+        .unwrap();
+    let asked = access(HOST, 801, &ca);
+    ask_for(reading.centre, &albert, "albert-a", &asked);
+    let opened = reading.log_in(Some(certificate("userpass-albert-a", 801, &ca)));
+    reading.log_out(opened.id, 0);
+    reading.wait_for(opened.id, 0);
+    let id = opened.id.to_string();
+    let shown = reading.shows(&["session", &id]);
+    assert!(
+        shown.contains("from 198.51.100.4 port 40404 by al@laptop, for synthetic"),
+        "{shown}"
+    );
+    let audit = reading.shows(&["audit", "--user", "albert-a", "--detail"]);
+    assert!(audit.contains(&id) && audit.contains("801"), "{audit}");
+    assert!(audit.contains("userpass-albert-a"), "{audit}");
+    let plain = reading.shows(&["audit", "--user", "ALBERT-A"]);
+    let line = plain.lines().nth(1).unwrap();
+    assert!(
+        line.contains("  albert-a  ") && line.ends_with("open"),
+        "{plain}"
+    );
+    let json = reading.json(&["audit", "--user", "albert-a", "-o", "json"]);
+    assert_eq!(json["accesses"][0]["sessions"], json!([id]));
+    assert_eq!(json["accesses"][0]["serial"], "801");
+}
+
+#[test]
+fn a_row_with_somebodys_serial_changes_nothing_but_a_warning() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    let ca = unique('m');
+    reading.our_ca(&ca);
+    reading.ship();
+    let opened = reading.log_in(Some(certificate("userpass-albert-m", 811, &ca)));
+    reading.log_out(opened.id, 0);
+    reading.wait_for(opened.id, 0);
+    let id = opened.id.to_string();
+    let mallory = reading
+        .centre
+        .person("mallory", &["vctl-user", "vctl-ssh"])
+        .unwrap();
+    ask_for(reading.centre, &mallory, "mallory", &access(HOST, 811, &ca));
+    let shown = reading.shows(&["session", &id]);
+    assert!(shown.contains("who       albert-m\n"), "{shown}");
+    assert!(shown.contains("by userpass-mallory as well"), "{shown}");
+    assert!(
+        shown.contains("by nobody: no access by this person"),
+        "{shown}"
+    );
+    let list = reading.shows(&["session", "--user", "mallory"]);
+    assert!(!list.contains(&id), "{list}");
+    let audit = reading.json(&["audit", "--user", "mallory", "-o", "json"]);
+    assert_eq!(audit["accesses"][0]["sessions"], json!([]));
+}
+
+#[test]
+fn a_login_that_nobody_asked_for_is_found() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    let ca = unique('u');
+    reading.our_ca(&ca);
+    reading.ship();
+    let carl = reading
+        .centre
+        .person("carl-u", &["vctl-user", "vctl-ssh"])
+        .unwrap();
+    let mut ids = Vec::new();
+    for serial in [821, 822, 823] {
+        let opened = reading.log_in(Some(certificate("userpass-carl-u", serial, &ca)));
+        reading.log_out(opened.id, 0);
+        reading.wait_for(opened.id, 0);
+        ids.push(opened.id.to_string());
+    }
+    ask_for(reading.centre, &carl, "carl-u", &access(HOST, 821, &ca));
+    // The second was a jump host on the way to another.
+    let mut through = access("behind", 900, &ca);
+    through["hops"] = json!([{"hostname": HOST, "ca_fingerprint": ca, "cert_serial": "822"}]);
+    ask_for(reading.centre, &carl, "carl-u", &through);
+    let list = reading.shows(&["audit", "--unasked", "--user", "carl-u", "-n", "0"]);
+    let found: Vec<bool> = ids.iter().map(|id| list.contains(id)).collect();
+    assert_eq!(found, [false, false, true], "{list}");
+    let hop = reading.shows(&["session", &ids[1]]);
+    assert!(hop.contains("on the way to behind"), "{hop}");
+}
+
+#[test]
+fn accesses_are_narrowed_down_and_exported_whatever_is_in_them() {
+    let Some(reading) = Reading::new() else {
+        return;
+    };
+    let dora = reading
+        .centre
+        .person("dora_d", &["vctl-user", "vctl-ssh"])
+        .unwrap();
+    let ca = unique('e');
+    for (host, serial) in [("ed_1", 831), ("ed-1", 832), ("ed%1", 833)] {
+        let mut row = access(host, serial, &ca);
+        row["command"] = json!("=1+1\u{1b}[2J, \"x\"\r\n'");
+        row["client_user"] = json!("@SUM(A1:A9)");
+        let id = ask_for(reading.centre, &dora, "dora_d", &row);
+        if serial == 832 {
+            let credential = dora.credential("vctl-audit-writer").unwrap();
+            let end = json!({"result": "refused", "error": "no ü\u{1b}[31m"});
+            let sql =
+                format!("select vctl.close_access_v1('userpass-dora_d', {id}, '{end}'::jsonb)");
+            reading
+                .centre
+                .postgres
+                .psql_as(credential.login(), &sql)
+                .unwrap();
+        }
+    }
+    let hosts = |args: &[&str]| -> Vec<String> {
+        let all = [&["audit", "--user", "dora_d", "-o", "jsonl"], args].concat();
+        let lines = reading.shows(&all);
+        let host =
+            |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["host"].clone();
+        lines
+            .lines()
+            .map(|line| host(line).as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(hosts(&[]), ["ed%1", "ed-1", "ed_1"]);
+    assert_eq!(hosts(&["-n", "1"]), ["ed%1"]);
+    assert_eq!(hosts(&["--host", "d_1"]), ["ed_1"]);
+    assert_eq!(hosts(&["--host", "%"]), ["ed%1"]);
+    assert_eq!(hosts(&["--failed"]), ["ed-1"]);
+    assert_eq!(hosts(&["--source-ip", "198.51.100.4"]).len(), 3);
+    assert_eq!(hosts(&["--source-ip", "198.51.100.40"]).len(), 0);
+    assert_eq!(hosts(&["--since", "1h"]).len(), 3);
+    assert_eq!(hosts(&["--until", "1h"]).len(), 0);
+    for form in [&["--detail"] as &[&str], &["-o", "csv"], &["-o", "json"]] {
+        let shown = reading.shows(&[&["audit", "--user", "dora_d"], form].concat());
+        let obeyed = shown
+            .chars()
+            .find(|c| c.is_control() && !['\n', '\r'].contains(c));
+        assert_eq!(obeyed, None, "{shown}");
+    }
+    let nothing = reading.run(&["audit", "--user", "nobody-like-that"]);
+    assert!(nothing.status.success() && nothing.stdout.is_empty());
+    assert!(!nothing.stderr.is_empty());
+}

@@ -1,0 +1,146 @@
+//! Lists: newest first, by host, person and time, and never by a word that is not proven.
+
+use super::{Reading, certificate, unique};
+
+/// Sessions of three people, newest last; returns their ids.
+fn three_people(reading: &mut Reading, ca: &str, serial: u64, word: &[u8]) -> Vec<String> {
+    let people = ["userpass-anna_b", "oidc-annaxb", "oidc-carl"];
+    let mut ids = Vec::new();
+    for (serial, person) in (serial..).zip(people) {
+        let opened = reading.log_in(Some(certificate(person, serial, ca)));
+        let line = format!("printf '{person} was here'");
+        reading.exec(opened.id, &[b"sh", b"-c", line.as_bytes()]);
+        reading.exec(opened.id, &[b"rm", b"-rf", word, person.as_bytes()]);
+        reading.log_out(opened.id, 2);
+        reading.wait_for(opened.id, 2);
+        ids.push(opened.id.to_string());
+    }
+    ids
+}
+
+fn ids(shown: &str, of: &[String]) -> Vec<usize> {
+    let at = |line: &str| of.iter().position(|id| line.contains(&**id));
+    shown.lines().filter_map(at).collect()
+}
+
+#[test]
+fn sessions_are_found_by_person_time_and_host_newest_first() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    let ca = unique('l');
+    reading.our_ca(&ca);
+    reading.ship();
+    let of = three_people(&mut reading, &ca, 601, b"listed");
+    let listed = |args: &[&str]| {
+        let all = [&["session", "-n", "0"], args].concat();
+        ids(&reading.shows(&all), &of)
+    };
+    assert_eq!(listed(&[]), [2, 1, 0]);
+    assert_eq!(listed(&["--user", "anna_b"]), [0]);
+    assert_eq!(listed(&["--user", "userpass-anna_b"]), [0]);
+    assert_eq!(listed(&["--user", "oidc-anna_b"]), [0; 0]);
+    assert_eq!(listed(&["--host", "SYNTH"]), [2, 1, 0]);
+    assert_eq!(listed(&["--host", "s_nth"]), [0; 0]);
+    assert_eq!(listed(&["--since", "1h"]), [2, 1, 0]);
+    assert_eq!(listed(&["--until", "2000-01-01"]), [0; 0]);
+    let second = reading.json(&["session", &of[1], "--json"]);
+    let second = second["sessions"][0]["opened_at"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(listed(&["--until", &second]), [0]);
+}
+
+#[test]
+fn a_search_finds_arguments_in_the_newest_sessions_first() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    let ca = unique('g');
+    reading.our_ca(&ca);
+    reading.ship();
+    let of = three_people(&mut reading, &ca, 651, b"searched");
+    let found = |args: &[&str]| ids(&reading.shows(&[&["session"], args].concat()), &of);
+    assert_eq!(found(&["--grep", "rm -rf searched", "-n", "3"]), [2, 1, 0]);
+    assert_eq!(found(&["--grep", "rm -rf searched", "-n", "1"]), [2]);
+    assert_eq!(
+        found(&["--grep", "rm -rf searched", "--user", "annaxb"]),
+        [1]
+    );
+    assert_eq!(found(&["--grep", "rm -rf SEARCHED"]), [0; 0]);
+    assert_eq!(found(&["--grep", "anna_b was", "--until", "1h"]), [0; 0]);
+    let shown = reading.shows(&["session", &of[0], "--grep", "rm -rf"]);
+    assert!(shown.contains("rm -rf searched userpass-anna_b"), "{shown}");
+    assert!(!shown.contains("was here"), "{shown}");
+}
+
+#[test]
+fn a_key_id_of_a_ca_that_is_not_ours_is_nobodys_name() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    reading.ship();
+    let opened = reading.log_in(Some(certificate("oidc-impostor", 701, &unique('x'))));
+    reading.log_out(opened.id, 0);
+    reading.wait_for(opened.id, 0);
+    let id = opened.id.to_string();
+    assert_eq!(reading.shows(&["session", "--user", "impostor"]), "");
+    let shown = reading.shows(&["session", &id]);
+    assert!(shown.contains("who       oidc-impostor\n"), "{shown}");
+    assert!(shown.contains("by a CA that is none of ours"), "{shown}");
+}
+
+#[test]
+fn what_is_not_there_is_said_with_the_next_command() {
+    let Some(reading) = Reading::new() else {
+        return;
+    };
+    let missing = reading.run(&["session", "0193f3a1-7c4e-7d61-9f0a-00000000dead"]);
+    assert_eq!(missing.status.code(), Some(66));
+    let nothing = reading
+        .command(&["session"])
+        .env_remove("VCTL_DB_HOST")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(nothing.stderr).unwrap();
+    assert!(
+        said.contains("VCTL_DB_HOST") && said.contains("--local"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_host_that_writes_nonsense_hides_nobody_elses_session() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    reading.ship();
+    let opened = reading.log_in(None);
+    reading.log_out(opened.id, 0);
+    reading.wait_for(opened.id, 0);
+    let liar = reading.log_in(None);
+    reading.log_out(liar.id, 0);
+    reading.wait_for(liar.id, 0);
+    for entry in ["{}", "[1]", "\"\"", r#"{"entry":"opened","id":7}"#] {
+        let sql = format!(
+            "update vctl.audit_session set opened = '{entry}' where id = '{}'",
+            liar.id
+        );
+        reading.centre.ask(&sql).unwrap();
+        let output = reading.run(&["session", "-n", "0"]);
+        let list = String::from_utf8(output.stdout).unwrap();
+        assert!(list.contains(&opened.id.to_string()), "{list}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(&liar.id.to_string()), "{said}");
+        assert_eq!(
+            reading
+                .run(&["session", &liar.id.to_string()])
+                .status
+                .code(),
+            Some(1)
+        );
+    }
+    let sql = format!("delete from vctl.audit_session where id = '{}'", liar.id);
+    reading.centre.ask(&sql).unwrap();
+}
