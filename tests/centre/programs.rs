@@ -16,7 +16,7 @@ pub(crate) fn vctl(centre: &Centre, client: &Client, database: &str, args: &[&st
         .env("PATH", "/usr/bin:/bin")
         .envs(centre.environment())
         .env("VCTL_DB_NAME", database)
-        .env("VAULT_TOKEN", client.token().unwrap().expose())
+        .env("VAULT_TOKEN", client.token().expose())
         .stdin(Stdio::null());
     command
 }
