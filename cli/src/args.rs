@@ -1,7 +1,8 @@
 //! The command line as a whole. Each command's own arguments are in its file.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::commands::migrate::MigrateArgs;
 use crate::commands::session::SessionArgs;
 
 /// Examples first: they answer most questions.
@@ -19,6 +20,7 @@ pub(crate) const TEMPLATE: &str = "\
     help_template = TEMPLATE,
     before_help = "\
 Examples:
+  vctl migrate --status                 How the schema of the central store stands
   vctl session --local                  Sessions recorded on this host, newest first
   vctl session --local 7341             What the holder of certificate 7341 did
   vctl session --local 7341 --tree      The same, as processes and their children
@@ -45,5 +47,15 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Migrate(MigrateArgs),
     Session(SessionArgs),
+}
+
+/// For whom a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// People
+    Table,
+    /// Programs
+    Json,
 }

@@ -45,7 +45,10 @@ fn with_hint(error: CliError, hint: Option<String>) -> CliError {
 
 fn exit_of(error: &PgError) -> Exit {
     match error {
-        PgError::Setting { .. } | PgError::Setup { .. } | PgError::SchemaTooOld(_) => Exit::Config,
+        PgError::Setting { .. }
+        | PgError::Setup { .. }
+        | PgError::SchemaTooOld(_)
+        | PgError::ProgramTooOld { .. } => Exit::Config,
         PgError::Credential(error) => exit_of_vault(error),
         PgError::Unreachable { .. }
         | PgError::Timeout { .. }

@@ -59,7 +59,19 @@ impl Context {
 
     /// Returns connections for one purpose; nothing is connected yet.
     pub(crate) fn pool(&self, role: DbRole) -> Result<Pool, Stop> {
-        let limits = PoolLimits::default();
+        self.pool_within(role, PoolLimits::default())
+    }
+
+    /// As `pool`, also where the schema is missing or does not fit this vctl.
+    pub(crate) fn pool_for_any_schema(&self, role: DbRole) -> Result<Pool, Stop> {
+        let limits = PoolLimits {
+            any_schema: true,
+            ..PoolLimits::default()
+        };
+        self.pool_within(role, limits)
+    }
+
+    fn pool_within(&self, role: DbRole, limits: PoolLimits) -> Result<Pool, Stop> {
         let pool = Pool::new(self.vault.clone(), &self.settings.db, role, limits)?;
         self.pools.borrow_mut().push(pool.clone());
         Ok(pool)

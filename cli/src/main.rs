@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod context;
+mod migrations;
 mod local;
 mod view;
 mod render;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Migrate(args) => commands::migrate::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };
     match done {

@@ -4,10 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
+mod faults;
 mod hosts;
 mod leases;
 mod names;
 mod policies;
+mod pool;
+mod reach;
 mod rights;
 mod setup;
 mod ship;

@@ -1,3 +1,4 @@
 //! One command, one file: its arguments on top, one `run` below.
 
+pub(crate) mod migrate;
 pub(crate) mod session;

@@ -13,6 +13,7 @@ pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod notice;
 pub(crate) mod sanitize;
+pub(crate) mod schema;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod timeline;

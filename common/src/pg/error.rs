@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::{DbError, SqlState};
 
+use super::compat::Program;
 use crate::centre::DbRole;
 use crate::tls::{TlsProblem, TlsSetupError};
 use crate::vault::VaultError;
@@ -68,6 +69,16 @@ pub enum PgError {
     Broken(#[source] Statement),
     #[error("the database has not what this version needs")]
     SchemaTooOld(#[source] Statement),
+    /// A migration took away what this program still uses.
+    #[error(
+        "schema version {schema_version} needs a newer `{program}`: protocol {needs}, and this one has {has}"
+    )]
+    ProgramTooOld {
+        program: Program,
+        schema_version: u32,
+        needs: u32,
+        has: u32,
+    },
     #[error("the database does not allow it")]
     Denied(#[source] Statement),
     #[error("the host is not in the inventory")]
@@ -118,8 +129,7 @@ impl From<tokio_postgres::Error> for PgError {
             SqlState::UNDEFINED_FUNCTION
             | SqlState::UNDEFINED_TABLE
             | SqlState::UNDEFINED_COLUMN
-            | SqlState::INVALID_SCHEMA_NAME
-            | SqlState::UNDEFINED_OBJECT => Self::SchemaTooOld(statement),
+            | SqlState::INVALID_SCHEMA_NAME => Self::SchemaTooOld(statement),
             SqlState::INSUFFICIENT_PRIVILEGE => Self::Denied(statement),
             SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => {
                 Self::Broken(statement)
@@ -202,7 +212,8 @@ impl PgError {
             }
             Self::TooManyConnections { .. } | Self::Busy { .. } => "try again later".to_owned(),
             Self::Closed | Self::Broken(_) => "try again".to_owned(),
-            Self::SchemaTooOld(_) => "the schema is older than this vctl: run `vctl migrate`".to_owned(),
+            Self::SchemaTooOld(_) => "the schema is older than this program: run `vctl migrate`".to_owned(),
+            Self::ProgramTooOld { program, .. } => format!("install a newer {program} here"),
             Self::Denied(_) | Self::NotInInventory(_) | Self::Failed(_) => {
                 return self.db_error()?.hint().map(str::to_owned);
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 
+use super::compat;
 use super::connect::Server;
 use super::revoker::{Revocable, Revoker};
 use super::{DbRole, PgError, PoolLimits};
@@ -72,6 +73,9 @@ impl managed::Manager for Manager {
         };
         let connecting = self.server.connect(&self.role, &self.limits, lease);
         let (client, lease) = Box::pin(connecting).await?;
+        if !self.limits.any_schema {
+            compat::check(&client, &self.role).await?;
+        }
         let max_age = max_age(lease.lease().ttl, self.limits.max_age, random_fraction());
         Ok(Connection {
             client,

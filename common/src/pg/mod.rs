@@ -4,6 +4,7 @@
 //! the credential's time is left, and is replaced after that; Vault takes the credential back as
 //! soon as the connection is gone, and all of them at [`Pool::close`].
 
+mod compat;
 mod connect;
 mod error;
 mod manager;
@@ -17,6 +18,7 @@ use deadpool::Runtime;
 use deadpool::managed::{self, PoolError, Timeouts};
 
 pub use crate::centre::DbRole;
+pub use compat::{AGENT_PROTOCOL, Program, READER_PROTOCOL};
 pub use error::{NOT_IN_INVENTORY, PgError, Statement};
 pub use tokio_postgres;
 
@@ -36,6 +38,8 @@ pub struct PoolLimits {
     pub wait: Duration,
     /// After this, Postgres itself ends a statement.
     pub statement_timeout: Option<Duration>,
+    /// Connects also where the schema is missing, or does not fit this program: for who puts it right.
+    pub any_schema: bool,
 }
 
 impl Default for PoolLimits {
@@ -45,6 +49,7 @@ impl Default for PoolLimits {
             max_age: None,
             wait: Duration::from_secs(30),
             statement_timeout: None,
+            any_schema: false,
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Databases with the schema in them, for specs that need no more of the centre than its SQL.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
+use sha2::{Digest as _, Sha256};
 
 use super::configure::repository;
 use super::{Centre, Login};
@@ -27,7 +31,7 @@ $$";
 impl Centre {
     /// Makes a database of that name and applies all migrations to it, as `vctl_owner`.
     ///
-    /// Without a ledger: `vctl migrate` has specs of its own.
+    /// As `vctl migrate` leaves it, which has specs of its own.
     pub fn create_database_with_schema(&self, name: &str) -> Result<()> {
         // Roles are the whole server's: two specs must not make them at once.
         static ROLES_ARE_MADE: Mutex<()> = Mutex::new(());
@@ -61,9 +65,11 @@ impl Centre {
         let mut psql = self
             .postgres
             .psql_command(login, "verify-full", self.pki.ca());
-        psql.args(["-1", "-c", "set role vctl_owner"]);
+        psql.args(["-1", "-c", "set role vctl_owner", "-f"])
+            .arg(repository().join("cli/src/migrations/sql/ledger.sql"));
         for migration in migrations()? {
-            psql.arg("-f").arg(migration);
+            let record = record(&migration)?;
+            psql.arg("-f").arg(migration).args(["-c", &record]);
         }
         let output = psql.output().context("cannot run `psql`")?;
         ensure!(
@@ -75,10 +81,24 @@ impl Centre {
     }
 }
 
+/// Returns the statement that enters a migration into the ledger.
+fn record(migration: &Path) -> Result<String> {
+    let name = migration.file_stem().and_then(OsStr::to_str);
+    let name = name.context("a migration has no name")?;
+    let version = name.split('_').next().unwrap_or_default();
+    let mut hash = String::new();
+    for byte in Sha256::digest(fs::read(migration)?) {
+        write!(hash, "{byte:02x}")?;
+    }
+    Ok(format!(
+        "insert into vctl.schema_migration (version, name, sha256) values ('{version}', '{name}', '{hash}')"
+    ))
+}
+
 /// Returns the migrations in the order of their numbers.
 fn migrations() -> Result<Vec<PathBuf>> {
     let directory = repository().join("migrations");
-    let entries = std::fs::read_dir(&directory)
+    let entries = fs::read_dir(&directory)
         .with_context(|| format!("cannot read `{}`", directory.display()))?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let mut migrations: Vec<_> = paths

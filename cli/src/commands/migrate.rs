@@ -1,0 +1,169 @@
+//! `vctl migrate`
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use vctl_common::centre::DbRole;
+
+use crate::args::{Output, TEMPLATE};
+use crate::context::{self, Context};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::migrations::apply::{self, MigrateError};
+use crate::migrations::ledger::{self, Applied, Refusal};
+use crate::migrations::{self, Migration};
+use crate::render::{Screen, notice, schema};
+
+/// Bring the schema of the central store up to this version
+///
+/// Applies what is not there yet, each migration in a transaction of its own, then checks that all of
+/// them have their effect. Needs the policy `vctl-admin`; `--status` needs none but that of everybody.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl migrate                  Apply what is not there yet, and check the whole
+  vctl migrate --status         Show what is applied, by whom, and what is not")]
+pub(crate) struct MigrateArgs {
+    /// Show how each migration stands and change nothing
+    #[arg(long)]
+    status: bool,
+
+    /// Wait this many seconds for somebody else who is migrating
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        conflicts_with = "status"
+    )]
+    wait: u64,
+
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    output: Output,
+}
+
+pub(crate) fn run(args: &MigrateArgs) -> Result<(), Stop> {
+    let mut screen = match args.output {
+        Output::Table => Screen::for_people(),
+        Output::Json => Screen::for_programs(),
+    };
+    context::run(async |context| {
+        if args.status {
+            status(context, args, &mut screen).await
+        } else {
+            migrate(context, args, &mut screen).await
+        }
+    })?;
+    Ok(screen.flush()?)
+}
+
+async fn status(context: &Context, args: &MigrateArgs, screen: &mut Screen) -> Result<(), Stop> {
+    // There may be no schema yet, or a newer one: that is what is asked.
+    let client = context.pool_for_any_schema(DbRole::Ro)?.get().await?;
+    let applied = apply::applied(&client).await?;
+    print(args, &applied, screen)
+}
+
+async fn migrate(context: &Context, args: &MigrateArgs, screen: &mut Screen) -> Result<(), Stop> {
+    let mut client = context.pool_for_any_schema(DbRole::Migrator)?.get().await?;
+    let wait = Duration::from_secs(args.wait);
+    let waiting = |holder: Option<&str>| {
+        let holder = holder.unwrap_or("somebody else");
+        notice::note(&format!("waiting for `{holder}`, who is migrating"));
+    };
+    apply::begin(&client, wait, waiting).await?;
+    let applied = apply::applied(&client).await?;
+    let pending = ledger::pending(migrations::ALL, &applied).map_err(refused)?;
+    for migration in &pending {
+        let start = Instant::now();
+        apply::apply(&mut client, migration).await?;
+        let took = start.elapsed().as_millis();
+        notice::note(&format!("applied `{}` in {took} ms", migration.name));
+    }
+    for migration in migrations::ALL {
+        apply::check(&mut client, migration).await?;
+    }
+    if args.output == Output::Json {
+        let applied = apply::applied(&client).await?;
+        return print(args, &applied, screen);
+    }
+    let version = migrations::ALL.last().map_or(0, Migration::version);
+    let what = match pending.len() {
+        0 => "nothing to apply".to_owned(),
+        1 => "1 migration applied".to_owned(),
+        n => format!("{n} migrations applied"),
+    };
+    writeln!(screen, "schema version {version}: {what}, all checked")?;
+    Ok(())
+}
+
+fn print(args: &MigrateArgs, applied: &[Applied], screen: &mut Screen) -> Result<(), Stop> {
+    let standings = ledger::compare(migrations::ALL, applied);
+    match args.output {
+        Output::Table => schema::write_table(screen, &standings)?,
+        Output::Json => schema::write_json(screen, &standings)?,
+    }
+    Ok(())
+}
+
+fn refused(refusal: Refusal) -> Stop {
+    let error = match refusal {
+        Refusal::Changed(name) => {
+            let message = format!("migration `{name}` was edited after it was applied");
+            CliError::new(Exit::Config, message).hint(
+                "restore the file as it was released, and put the change into a new migration",
+            )
+        }
+        Refusal::Newer(names) => {
+            let names = names.join("`, `");
+            let message =
+                format!("the schema is newer than this vctl, which does not know `{names}`");
+            CliError::new(Exit::Config, message)
+                .hint("install the vctl that applied it, or a newer one")
+        }
+        Refusal::Skipped(name) => {
+            let message = format!("migration `{name}` is not applied, and a later one is");
+            CliError::new(Exit::Config, message).hint(
+                "somebody changed the ledger by hand: compare it with `vctl migrate --status`",
+            )
+        }
+    };
+    error.into()
+}
+
+impl From<MigrateError> for Stop {
+    fn from(error: MigrateError) -> Self {
+        let (exit, hint) = match &error {
+            MigrateError::Pg(_) => (None, None),
+            MigrateError::Locked { .. } => (
+                Some(Exit::TryAgain),
+                Some("run `vctl migrate` again; `--wait SECONDS` waits longer"),
+            ),
+            MigrateError::NoRoles(_) => (
+                Some(Exit::Config),
+                Some("set Vault and Postgres up first: deploy/vault/setup.sh"),
+            ),
+            MigrateError::Failed { .. } => (Some(Exit::Failure), None),
+            MigrateError::Check { .. } => (
+                Some(Exit::Failure),
+                Some(
+                    "find out who changed the schema; restore what is missing as `vctl_owner`, from the file of that name in migrations/",
+                ),
+            ),
+        };
+        match error {
+            MigrateError::Pg(error) => error.into(),
+            error => {
+                let mut new = CliError::new(exit.unwrap_or(Exit::Failure), error.to_string());
+                if let Some(cause) = std::error::Error::source(&error) {
+                    new = new.caused_by(cause);
+                }
+                match hint {
+                    Some(hint) => new.hint(hint),
+                    None => new,
+                }
+                .into()
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Applies migrations: one at a time, one client at a time, each whole or not at all.
+
+use std::time::Duration;
+
+use vctl_common::pg::tokio_postgres::error::{ErrorPosition, SqlState};
+use vctl_common::pg::{Client, PgError};
+
+use super::Migration;
+use super::ledger::Applied;
+
+/// "vctl" in ASCII, and 1 for migrating: the lock of whoever does.
+const LOCK: (i32, i32) = (0x7663_746c, 1);
+
+/// A migration, its check, or what comes before them, failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MigrateError {
+    #[error("{}", match holder {
+        Some(login) => format!("`{login}` is migrating this database and has not finished within {wait_s} s"),
+        None => format!("somebody is migrating this database and has not finished within {wait_s} s"),
+    })]
+    Locked { holder: Option<String>, wait_s: u64 },
+    #[error("role `vctl_owner` or one of the group roles is missing")]
+    NoRoles(#[source] PgError),
+    #[error("migration `{name}` failed{}; nothing of it was kept", at(*line))]
+    Failed {
+        name: &'static str,
+        line: Option<usize>,
+        #[source]
+        source: PgError,
+    },
+    #[error("the check of `{name}` failed: something that it made is gone or was changed")]
+    Check {
+        name: &'static str,
+        #[source]
+        source: PgError,
+    },
+    #[error(transparent)]
+    Pg(#[from] PgError),
+}
+
+fn at(line: Option<usize>) -> String {
+    line.map(|line| format!(" at line {line}"))
+        .unwrap_or_default()
+}
+
+impl From<vctl_common::pg::tokio_postgres::Error> for MigrateError {
+    fn from(error: vctl_common::pg::tokio_postgres::Error) -> Self {
+        Self::Pg(error.into())
+    }
+}
+
+/// Returns what was applied; nothing for a database that has no ledger yet.
+pub(crate) async fn applied(client: &Client) -> Result<Vec<Applied>, PgError> {
+    let has_ledger = client
+        .query_one(include_str!("sql/has_ledger.sql"), &[])
+        .await?;
+    if !has_ledger.get::<_, bool>(0) {
+        return Ok(Vec::new());
+    }
+    let rows = client.query(include_str!("sql/applied.sql"), &[]).await?;
+    let applied = rows.iter().map(|row| Applied {
+        version: row.get(0),
+        name: row.get(1),
+        sha256: row.get(2),
+        at: row.get(3),
+        by: row.get(4),
+    });
+    Ok(applied.collect())
+}
+
+/// Becomes the owner of the schema, and the only one who migrates it until the connection ends.
+/// `waiting` is told once, and of whom, when somebody else is at it.
+pub(crate) async fn begin(
+    client: &Client,
+    wait: Duration,
+    waiting: impl FnOnce(Option<&str>),
+) -> Result<(), MigrateError> {
+    // Each name in a migration is qualified; this keeps what others put into `public` out of it.
+    client
+        .batch_execute("set role vctl_owner; set search_path = pg_catalog, pg_temp")
+        .await
+        .map_err(no_roles)?;
+    lock(client, wait, waiting).await?;
+    client
+        .batch_execute(include_str!("sql/ledger.sql"))
+        .await
+        .map_err(no_roles)
+}
+
+async fn lock(
+    client: &Client,
+    wait: Duration,
+    waiting: impl FnOnce(Option<&str>),
+) -> Result<(), MigrateError> {
+    let keys: [&(dyn vctl_common::pg::tokio_postgres::types::ToSql + Sync); 2] = [&LOCK.0, &LOCK.1];
+    let got = client
+        .query_one("select pg_try_advisory_lock($1, $2)", &keys)
+        .await?;
+    if got.get(0) {
+        return Ok(());
+    }
+    let holder = holder(client).await?;
+    waiting(holder.as_deref());
+    let limit = format!("set lock_timeout = {}", wait.as_millis().max(1));
+    client.batch_execute(&limit).await?;
+    match client
+        .execute("select pg_advisory_lock($1, $2)", &keys)
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            Err(MigrateError::Locked {
+                holder,
+                wait_s: wait.as_secs(),
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn holder(client: &Client) -> Result<Option<String>, PgError> {
+    let (class, object) = (i64::from(LOCK.0), i64::from(LOCK.1));
+    let query = include_str!("sql/lock_holder.sql");
+    let row = client.query_opt(query, &[&class, &object]).await?;
+    Ok(row.and_then(|row| row.get(0)))
+}
+
+fn no_roles(error: vctl_common::pg::tokio_postgres::Error) -> MigrateError {
+    let missing = [
+        SqlState::UNDEFINED_OBJECT,
+        SqlState::INVALID_PARAMETER_VALUE,
+    ];
+    let no_role = error.code().is_some_and(|code| missing.contains(code));
+    let error = PgError::from(error);
+    if no_role {
+        MigrateError::NoRoles(error)
+    } else {
+        MigrateError::Pg(error)
+    }
+}
+
+/// Applies one migration and records it, in one transaction.
+pub(crate) async fn apply(client: &mut Client, migration: &Migration) -> Result<(), MigrateError> {
+    let failed = |error: vctl_common::pg::tokio_postgres::Error| MigrateError::Failed {
+        name: migration.name,
+        line: line_of(&error, migration.sql),
+        source: error.into(),
+    };
+    let transaction = client.transaction().await?;
+    // Who waits for a lock keeps everybody else waiting behind: better to fail, and be run again.
+    transaction
+        .batch_execute("set local lock_timeout = '30s'")
+        .await?;
+    transaction
+        .batch_execute(migration.sql)
+        .await
+        .map_err(failed)?;
+    let (version, sha256) = (migration.version(), migration.sha256());
+    let record = include_str!("sql/record.sql");
+    transaction
+        .execute(record, &[&version, &migration.name, &sha256])
+        .await
+        .map_err(failed)?;
+    transaction.commit().await.map_err(failed)
+}
+
+/// Runs the check of one migration; it can change nothing.
+pub(crate) async fn check(client: &mut Client, migration: &Migration) -> Result<(), MigrateError> {
+    let transaction = client.build_transaction().read_only(true).start().await?;
+    let checked = transaction.batch_execute(migration.check).await;
+    checked.map_err(|error| MigrateError::Check {
+        name: migration.name,
+        source: error.into(),
+    })?;
+    transaction.rollback().await?;
+    Ok(())
+}
+
+fn line_of(error: &vctl_common::pg::tokio_postgres::Error, sql: &str) -> Option<usize> {
+    // In characters, from 1.
+    let Some(ErrorPosition::Original(position)) = error.as_db_error()?.position() else {
+        return None;
+    };
+    let before = sql.chars().take(usize::try_from(*position).ok()?);
+    Some(before.filter(|&c| c == '\n').count() + 1)
+}

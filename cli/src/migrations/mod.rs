@@ -1,0 +1,112 @@
+//! The schema of the central store, as this version of vctl has it.
+
+pub(crate) mod apply;
+pub(crate) mod ledger;
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+/// One file of `migrations/`, and the check that raises when its effect is missing.
+#[derive(Debug)]
+pub(crate) struct Migration {
+    /// File name without `.sql`; begins with its version in four digits.
+    pub(crate) name: &'static str,
+    pub(crate) sql: &'static str,
+    pub(crate) check: &'static str,
+}
+
+macro_rules! migrations {
+    ($($name:literal),+ $(,)?) => {
+        &[$(Migration {
+            name: $name,
+            sql: include_str!(concat!("../../../migrations/", $name, ".sql")),
+            check: include_str!(concat!("../../../migrations/checks/", $name, ".sql")),
+        }),+]
+    };
+}
+
+/// All of them, in the order they are applied in.
+pub(crate) const ALL: &[Migration] = migrations![
+    "0001_inventory",
+    "0002_identity",
+    "0003_access_log",
+    "0004_sessions",
+    "0005_ingest",
+    "0006_retention",
+    "0007_compat",
+];
+
+impl Migration {
+    pub(crate) fn version(&self) -> i32 {
+        // A test holds that each name begins with a number.
+        self.name[..4].parse().unwrap_or_default()
+    }
+
+    /// Returns the checksum of the file, in hexadecimal.
+    pub(crate) fn sha256(&self) -> String {
+        Sha256::digest(self.sql)
+            .iter()
+            .fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn names(directory: &str) -> BTreeSet<String> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("..")
+            .join(directory);
+        let files = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let sql = files.filter(|path| path.extension().is_some_and(|e| e == "sql"));
+        sql.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn every_file_is_applied_and_has_a_check() {
+        let listed: BTreeSet<String> = ALL.iter().map(|m| m.name.to_owned()).collect();
+        assert_eq!(names("migrations"), listed);
+        assert_eq!(names("migrations/checks"), listed);
+    }
+
+    #[test]
+    fn versions_count_from_one_without_a_gap() {
+        for (migration, version) in ALL.iter().zip(1..) {
+            assert_eq!(migration.version(), version, "{}", migration.name);
+            assert!(migration.name.starts_with(&format!("{version:04}_")));
+        }
+    }
+
+    #[test]
+    fn each_begins_with_why() {
+        for migration in ALL {
+            assert!(migration.sql.starts_with("-- "), "{}", migration.name);
+            assert!(migration.check.contains(&format!("'{}: ", migration.name)));
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_what_sha256sum_says() {
+        let empty = Migration {
+            name: "0001_empty",
+            sql: "",
+            check: "",
+        };
+        assert_eq!(
+            empty.sha256(),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+}

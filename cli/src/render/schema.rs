@@ -1,0 +1,117 @@
+//! How the schema of the central store stands.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{BOLD, WARN, sanitize};
+use crate::migrations::ledger::{Standing, State};
+
+pub(crate) fn write_table(out: &mut impl Write, standings: &[Standing]) -> io::Result<()> {
+    let width = standings
+        .iter()
+        .map(|s| s.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(4);
+    writeln!(
+        out,
+        "{BOLD}{:<width$}  {:<8}  {:<20}  BY{BOLD:#}",
+        "NAME", "STATE", "APPLIED"
+    )?;
+    for standing in standings {
+        let (state, style) = match standing.state {
+            State::Applied => ("applied", anstyle::Style::new()),
+            State::Pending => ("pending", WARN),
+            State::Changed => ("changed", WARN),
+            State::Unknown => ("unknown", WARN),
+        };
+        let name = sanitize::text(&standing.name);
+        let at = sanitize::text(standing.applied_at.as_deref().unwrap_or("-"));
+        let by = sanitize::text(standing.applied_by.as_deref().unwrap_or("-"));
+        writeln!(
+            out,
+            "{name:<width$}  {style}{state:<8}{style:#}  {at:<20}  {by}"
+        )?;
+    }
+    let count = |state| standings.iter().filter(|s| s.state == state).count();
+    if count(State::Pending) > 0 {
+        let pending = count(State::Pending);
+        writeln!(out, "\n{pending} to apply: vctl migrate")?;
+    }
+    if count(State::Unknown) > 0 {
+        writeln!(out, "\nthe schema is newer than this vctl")?;
+    }
+    if count(State::Changed) > 0 {
+        writeln!(
+            out,
+            "\na file was edited after it was applied: this vctl is not the one that did"
+        )?;
+    }
+    Ok(())
+}
+
+pub(crate) fn write_json(out: &mut impl Write, standings: &[Standing]) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Schema<'a> {
+        version: i32,
+        up_to_date: bool,
+        migrations: &'a [Standing],
+    }
+    let there = standings.iter().filter(|s| s.state != State::Pending);
+    let schema = Schema {
+        version: there.map(|s| s.version).max().unwrap_or(0),
+        up_to_date: standings.iter().all(|s| s.state == State::Applied),
+        migrations: standings,
+    };
+    serde_json::to_writer_pretty(&mut *out, &schema)?;
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(version: i32, state: State, by: &str) -> Standing {
+        Standing {
+            version,
+            name: format!("{version:04}_a"),
+            state,
+            applied_at: (state != State::Pending).then(|| "2026-11-24T07:00:00Z".to_owned()),
+            applied_by: (state != State::Pending).then(|| by.to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_login_cannot_write_to_the_terminal() {
+        let mut out = Vec::new();
+        let rows = [
+            standing(1, State::Applied, "m\u{1b}[2J"),
+            standing(2, State::Pending, ""),
+        ];
+        write_table(&mut out, &rows).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains("\u{1b}[2J"), "{text:?}");
+        assert!(text.contains("1 to apply: vctl migrate"));
+    }
+
+    #[test]
+    fn json_says_whether_anything_is_to_be_done() {
+        let mut out = Vec::new();
+        write_json(
+            &mut out,
+            &[
+                standing(1, State::Applied, "m"),
+                standing(2, State::Pending, ""),
+            ],
+        )
+        .unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(
+            (&json["version"], &json["up_to_date"]),
+            (&1.into(), &false.into())
+        );
+        assert_eq!(json["migrations"][1]["state"], "pending");
+        assert!(json["migrations"][1].get("applied_by").is_none());
+    }
+}

@@ -1,0 +1,118 @@
+//! Whether this program and the schema can live with each other: `docs/versions.md`.
+
+use std::fmt;
+
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::SimpleQueryMessage;
+
+use super::{DbRole, PgError};
+
+/// What `vctl` reads, as this version does it. Raised with a change of the tables that makes an
+/// older `vctl` show something wrong.
+pub const READER_PROTOCOL: u32 = 1;
+
+/// The functions `vctl-agent` calls, as this version does it.
+pub const AGENT_PROTOCOL: u32 = 1;
+
+/// A side that has to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    Vctl,
+    Agent,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vctl => "vctl",
+            Self::Agent => "vctl-agent",
+        })
+    }
+}
+
+/// What the schema says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Compat {
+    schema_version: u32,
+    reader_min: u32,
+    agent_min: u32,
+}
+
+/// Asks once per connection: one round trip, and nobody works on a schema that was changed under
+/// what he believes of it.
+///
+/// # Errors
+/// `SchemaTooOld` for a schema that cannot even be asked, `ProgramTooOld` for one that no longer
+/// has what this program needs.
+pub(super) async fn check(client: &ClientWrapper, role: &DbRole) -> Result<(), PgError> {
+    // The simple protocol takes one round trip where a prepared statement takes two.
+    let query = "select schema_version, reader_min, agent_min from vctl.compat_v1()";
+    let answer = client.simple_query(query).await?;
+    let row = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let number = |column| row?.get(column)?.parse().ok();
+    let compat = Compat {
+        schema_version: number(0).unwrap_or(0),
+        // A schema that names no bound has none.
+        reader_min: number(1).unwrap_or(0),
+        agent_min: number(2).unwrap_or(0),
+    };
+    judge(role, compat)
+}
+
+fn judge(role: &DbRole, compat: Compat) -> Result<(), PgError> {
+    let (program, has, needs) = match role {
+        DbRole::AuditIngest(_) | DbRole::Status(_) => {
+            (Program::Agent, AGENT_PROTOCOL, compat.agent_min)
+        }
+        _ => (Program::Vctl, READER_PROTOCOL, compat.reader_min),
+    };
+    if needs <= has {
+        return Ok(());
+    }
+    Err(PgError::ProgramTooOld {
+        program,
+        schema_version: compat.schema_version,
+        needs,
+        has,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_that_dropped_an_older_protocol_names_the_program_that_must_move() {
+        let host = "web-1".parse().unwrap();
+        let compat = Compat {
+            schema_version: 12,
+            reader_min: READER_PROTOCOL,
+            agent_min: AGENT_PROTOCOL + 1,
+        };
+        assert!(judge(&DbRole::AuditRo, compat).is_ok());
+        let error = judge(&DbRole::AuditIngest(host), compat).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                PgError::ProgramTooOld {
+                    program: Program::Agent,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        let compat = Compat {
+            reader_min: READER_PROTOCOL + 1,
+            agent_min: 1,
+            ..compat
+        };
+        let error = judge(&DbRole::Ro, compat).unwrap_err();
+        assert!(
+            error.to_string().contains("needs a newer `vctl`"),
+            "{error}"
+        );
+    }
+}
