@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -37,6 +38,12 @@ pub enum CliCommand {
     Check(CheckArgs),
     /// Remove the probe and everything it pinned from the kernel
     Detach(DetachArgs),
+    /// Report what this host is and how it does, every few minutes
+    ///
+    /// Load, memory, disk, addresses and the state of the collector go to the central store, for a host
+    /// that is in the inventory. Runs in the foreground until it is stopped, whatever happens to the
+    /// store meanwhile, and says something only when that changes.
+    Node(NodeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +73,40 @@ pub struct CheckArgs {
 pub struct DetachArgs {
     #[command(flatten)]
     pub settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// Time between two reports, such as `30s`, `5m` or `1h`
+    #[arg(long, value_name = "TIME", value_parser = interval, default_value = "5m")]
+    pub interval: Duration,
+    /// Report now, and end: with 0 also for a host that is not in the inventory
+    #[arg(long)]
+    pub once: bool,
+    /// Name of this host in the inventory [default: `host` of the configuration]
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// Reads a time between a second and a day.
+fn interval(text: &str) -> Result<Duration, String> {
+    let (number, unit) =
+        text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("a time is a number with `s`, `m` or `h` behind it".to_owned()),
+    };
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    let number = digits.then(|| number.parse::<u64>().ok()).flatten();
+    number
+        .and_then(|number| number.checked_mul(seconds))
+        .filter(|seconds| (1..=86_400).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(|| "it is between `1s` and `24h`".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -164,7 +205,7 @@ mod tests {
     fn the_command_line_is_consistent_and_has_a_flag_for_every_key() {
         Cli::command().debug_assert();
         let mut command = Cli::command();
-        for name in ["collect", "check", "detach"] {
+        for name in ["collect", "check", "detach", "node"] {
             let help = command
                 .find_subcommand_mut(name)
                 .unwrap()
@@ -178,6 +219,28 @@ mod tests {
                 );
                 assert!(help.contains(&key.env()), "{name} {}", key.env());
             }
+        }
+    }
+
+    #[test]
+    fn an_interval_has_a_unit_and_is_between_a_second_and_a_day() {
+        for (text, seconds) in [("1s", 1), ("5m", 300), ("24h", 86_400)] {
+            assert_eq!(interval(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "5",
+            "m",
+            "0s",
+            "25h",
+            "-5m",
+            "+5m",
+            "5 m",
+            "1d",
+            "5é",
+            "99999999999999999999h",
+        ] {
+            assert!(interval(text).is_err(), "{text:?}");
         }
     }
 

@@ -12,3 +12,5 @@ pub mod store;
 pub mod loss;
 pub mod metrics;
 pub mod check;
+pub mod machine_id;
+pub mod node;

@@ -10,7 +10,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
-use vctl_agent::config::{self, CentreError, Config, ConfigError, LogLevel};
+use vctl_agent::config::{self, Config, ConfigError, LogLevel};
+use vctl_agent::node::{self, NodeOptions};
+use vctl_agent::store::{Destination, NoDestination};
 use vctl_agent::{check, pipeline, probe, session};
 
 fn main() -> ExitCode {
@@ -44,6 +46,16 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
             log_to_stderr(config.log_level);
             detach(&config)
         }
+        CliCommand::Node(args) => {
+            let config = args.settings.load()?.config;
+            log_to_stderr(config.log_level);
+            let options = NodeOptions {
+                interval: args.interval,
+                once: args.once,
+                hostname: args.hostname,
+            };
+            node::run(&config, &options)
+        }
     }
 }
 
@@ -65,8 +77,7 @@ fn collect(args: &CollectArgs) -> anyhow::Result<()> {
     let centre = if args.local {
         None
     } else {
-        let config = &loaded.config;
-        Some(config.centre.centre(&config.host)?)
+        Some(Destination::of(&loaded.config)?)
     };
     log_to_stderr(loaded.config.log_level);
     pipeline::collect(loaded.config, centre)
@@ -121,17 +132,13 @@ fn complain(error: &anyhow::Error) {
         Some(ConfigError::Invalid(_)) => Some("`vctl-agent collect --help` lists every key"),
         _ => None,
     };
-    let hint = hint.or(match error.downcast_ref::<CentreError>() {
-        Some(CentreError::NotSet(_)) => {
-            Some("set them in /etc/vctl/agent.yaml, or keep everything on this host with `collect --local`")
-        }
-        Some(CentreError::Host(_)) => Some("set `host` to the name it has in the inventory"),
-        None => None,
-    });
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  caused by: {cause}");
     }
+    let hint = hint
+        .map(str::to_owned)
+        .or_else(|| Some(error.downcast_ref::<NoDestination>()?.hint()));
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }

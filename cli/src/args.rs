@@ -2,7 +2,11 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::commands::fleet::FleetArgs;
 use crate::commands::migrate::MigrateArgs;
+use crate::commands::node_agent::NodeAgentArgs;
+use crate::commands::prune::PruneArgs;
+use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
 
 /// Examples first: they answer most questions.
@@ -20,6 +24,7 @@ pub(crate) const TEMPLATE: &str = "\
     help_template = TEMPLATE,
     before_help = "\
 Examples:
+  vctl fleet                            How the hosts and their recording do
   vctl migrate --status                 How the schema of the central store stands
   vctl session --local                  Sessions recorded on this host, newest first
   vctl session --local 7341             What the holder of certificate 7341 did
@@ -47,7 +52,11 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Fleet(FleetArgs),
     Migrate(MigrateArgs),
+    NodeAgent(NodeAgentArgs),
+    Prune(PruneArgs),
+    Retention(RetentionArgs),
     Session(SessionArgs),
 }
 

@@ -5,6 +5,7 @@ mod commands;
 mod context;
 mod migrations;
 mod local;
+mod store;
 mod view;
 mod render;
 mod linux;
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Fleet(args) => commands::fleet::run(&args),
+        Command::NodeAgent(args) => commands::node_agent::run(&args),
+        Command::Prune(args) => commands::prune::run(&args),
+        Command::Retention(args) => commands::retention::run(&args),
         Command::Migrate(args) => commands::migrate::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };

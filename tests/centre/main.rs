@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
-mod faults;
+mod fleet;
 mod hosts;
 mod leases;
 mod names;
+mod node;
 mod policies;
-mod pool;
-mod reach;
+mod programs;
+mod prune;
 mod rights;
 mod setup;
 mod ship;

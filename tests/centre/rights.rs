@@ -41,11 +41,18 @@ const FUNCTIONS: &str = "
 | `ingest_v1`        |     |     |          |          |              | x            |        |        | x        |
 | `cursor_v1`        |     |     |          |          |              | x            |        |        | x        |
 | `status_v1`        |     |     |          |          |              |              | x      |        | x        |
+| `prune_plan_v1`    |     |     |          | x        |              |              |        | x      | x        |
+| `event_days`       |     |     |          | x        |              |              |        | x      | x        |
 | `prune_v1`         |     |     |          |          |              |              |        | x      | x        |
 | `prepare_days_v1`  |     |     |          |          |              |              |        | x      | x        |
 | `login_person`     |     |     |          |          |              |              |        |        | x        |
 | `login_host`       |     |     |          |          |              |              |        |        | x        |
 | `ensure_event_day` |     |     |          |          |              |              |        |        | x        |
+| `prune_step`       |     |     |          |          |              |              |        |        | x        |
+| `check_retention`  |     |     |          |          |              |              |        |        | x        |
+| `old_sessions`     |     |     |          |          |              |              |        |        | x        |
+| `old_gaps`         |     |     |          |          |              |              |        |        | x        |
+| `old_accesses`     |     |     |          |          |              |              |        |        | x        |
 ";
 
 #[test]

@@ -8,6 +8,7 @@ mod exec;
 mod exit;
 mod stamp;
 mod restart;
+mod metrics;
 mod modes;
 mod probe_btf;
 mod pins;

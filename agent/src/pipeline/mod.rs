@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::metrics::{self, Listen, Listener, Scrape};
 use crate::session::login::LoginReader;
 use crate::session::server::Server;
-use crate::store::Centre;
+use crate::store::Destination;
 
 use collector::Collector;
 use markers::MarkerWatch;
@@ -56,7 +56,7 @@ const LOGINS: usize = 64;
 /// # Errors
 /// Whatever keeps it from starting: another agent, a kernel the probe must not run on, a spool
 /// that cannot be written.
-pub fn collect(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
+pub fn collect(config: Config, centre: Option<Destination>) -> anyhow::Result<()> {
     runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -64,7 +64,7 @@ pub fn collect(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
         .block_on(run(config, centre))
 }
 
-async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
+async fn run(config: Config, centre: Option<Destination>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::bind(&config.run_dir)?;
@@ -75,11 +75,11 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     }
     let (sender, mut logins) = mpsc::channel(LOGINS);
     let server = tokio::spawn(server.run(LoginReader::host(), sender));
+    let mut scrapes = serve_metrics(collector.config.metrics_listen.as_ref()).await;
     info!(sessions = collector.sessions(), "The collector is ready.");
     // Not run by systemd: nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     collector.finish_start();
-    let mut scrapes = serve_metrics(collector.config.metrics_listen.as_ref()).await;
     let watchdog = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
 
     let mut pace = Pace::new();

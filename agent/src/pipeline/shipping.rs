@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use vctl_common::status::Shipping;
 use vctl_common::time::wall_now;
 
-use crate::store::{Centre, ShipConfig, Shipper, machine_id};
+use crate::store::{Destination, ShipConfig, Shipper, machine_id};
 
 use super::collector::Collector;
 
@@ -16,7 +16,7 @@ const EXPIRY: Duration = Duration::from_mins(10);
 
 impl Collector {
     /// Begins to ship what is in the spool, and all that comes.
-    pub(super) fn ship_to(&mut self, centre: Centre) -> anyhow::Result<()> {
+    pub(super) fn ship_to(&mut self, centre: Destination) -> anyhow::Result<()> {
         let shipped_before = self.numbers.counted.shipping.take();
         info!(
             host = %centre.host,
@@ -53,7 +53,7 @@ impl Collector {
             return;
         }
         self.expired_at = Some(Instant::now());
-        let Some(before) = wall_now().checked_sub(self.config.centre.spool_keep.0) else {
+        let Some(before) = wall_now().checked_sub(self.config.spool_keep.0) else {
             return;
         };
         if let Err(error) = self.writer.drop_expired(before) {

@@ -13,6 +13,7 @@
 //! It sleeps until the writer tells of something new, waits a moment for more, and gives its
 //! connection back when nothing has come for a while: an idle host holds nothing at the centre.
 
+mod destination;
 mod chunk;
 mod journal;
 mod columns;
@@ -26,7 +27,7 @@ mod progress;
 mod secret_id;
 mod ship;
 
-pub use link::Centre;
+pub use destination::{Destination, NoDestination};
 pub use machine::machine_id;
 pub use progress::Progress;
 pub use secret_id::{SecretIdError, open_wrapped};

@@ -1,4 +1,8 @@
 //! One command, one file: its arguments on top, one `run` below.
 
+pub(crate) mod fleet;
 pub(crate) mod migrate;
+pub(crate) mod node_agent;
+pub(crate) mod prune;
+pub(crate) mod retention;
 pub(crate) mod session;

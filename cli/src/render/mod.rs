@@ -4,7 +4,9 @@
 //! colours where they are not wanted and knows the width. Every recorded text goes through
 //! [`sanitize`].
 
+pub(crate) mod columns;
 pub(crate) mod detail;
+pub(crate) mod fleet;
 pub(crate) mod header;
 #[cfg(test)]
 mod hostile;
@@ -12,8 +14,10 @@ pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod notice;
+pub(crate) mod retention;
 pub(crate) mod sanitize;
 pub(crate) mod schema;
+pub(crate) mod size;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod timeline;

@@ -11,6 +11,16 @@ pub(crate) fn note(message: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{WARN}note:{WARN:#} {message}");
 }
 
+/// Asks on the terminal, and returns whether the answer begins with `y`.
+pub(crate) fn ask(question: &str) -> bool {
+    let mut stderr = anstream::stderr();
+    let _ = write!(stderr, "{question} [y/N] ");
+    let _ = stderr.flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.is_ok() && answer.trim_start().starts_with(['y', 'Y'])
+}
+
 pub(crate) fn error(error: &CliError) {
     let mut stderr = anstream::stderr().lock();
     let _ = writeln!(

@@ -3,6 +3,8 @@
 //! The spool is one source and Postgres will be another; the renderers know neither.
 
 pub(crate) mod search;
+pub(crate) mod fleet;
+pub(crate) mod retention;
 mod selector;
 pub(crate) mod timeline;
 pub(crate) mod tree;

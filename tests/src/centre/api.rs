@@ -67,6 +67,11 @@ impl Client {
         Ok(Secret::new(token.context("the answer is not wrapped")?))
     }
 
+    /// Returns the token, for a program that is to be the same one.
+    pub fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
     /// Returns the same client with another token.
     pub fn with_token(&self, token: Secret) -> Self {
         Self {

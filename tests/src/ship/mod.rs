@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use vctl_agent::spool::{BatchBuilder, SpoolConfig, SpoolWriter};
-use vctl_agent::store::{Centre as Where, ShipConfig, Shipper, machine_id};
+use vctl_agent::store::{Destination as Where, ShipConfig, Shipper, machine_id};
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
 use vctl_common::session::{
@@ -191,7 +191,7 @@ impl Centre {
             ("secret_id_file", way.secret_id_file.display().to_string()),
             ("db_host", "127.0.0.1".to_owned()),
             ("db_port", self.postgres.port.to_string()),
-            ("db_server_name", crate::centre::DB_NAME.to_owned()),
+            ("db_servername", crate::centre::DB_NAME.to_owned()),
             ("db_ca_cert", ca),
         ])
     }

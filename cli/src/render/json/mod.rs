@@ -5,6 +5,7 @@
 
 mod escape;
 mod event;
+pub(crate) mod fleet;
 mod session;
 #[cfg(test)]
 mod schema;

@@ -1,0 +1,170 @@
+//! The loop: report, wait, report, whatever happens to the centre meanwhile.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::pace;
+
+/// Vault, Postgres and the call together. Whoever is slower is away.
+const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// What became of one report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Stored,
+    /// The host is not in the inventory, which only people change.
+    NotInInventory,
+}
+
+/// Reports until the future is dropped. `attempt` does the whole way from the login on, and nothing
+/// of it is kept when it fails: what is left of an outage is a token or a connection that is dead.
+pub(super) async fn beat<E: std::fmt::Display>(
+    hostname: &str,
+    interval: Duration,
+    watchdog: Option<Duration>,
+    mut attempt: impl AsyncFnMut() -> Result<Outcome, E>,
+) {
+    let mut voice = Voice::default();
+    let mut failures = 0;
+    let mut next = Instant::now() + pace::offset(hostname).min(interval);
+    loop {
+        // The watchdog is for this loop, not for the centre: it is fed while that is away.
+        pause(next, watchdog).await;
+        let result = once(&mut attempt).await;
+        failures = if result.is_err() { failures + 1 } else { 0 };
+        voice.say(result);
+        next = Instant::now() + pace::wait(interval, failures, pace::dice());
+    }
+}
+
+/// Does one report within its time.
+pub(super) async fn once<E: std::fmt::Display>(
+    attempt: &mut impl AsyncFnMut() -> Result<Outcome, E>,
+) -> Result<Outcome, String> {
+    match timeout(ATTEMPT, attempt()).await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no report within {} s", ATTEMPT.as_secs())),
+    }
+}
+
+async fn pause(until: Instant, watchdog: Option<Duration>) {
+    loop {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        // An interval may be longer than the watchdog's patience.
+        let nap = watchdog.map(|timeout| Instant::now() + timeout / 2);
+        let wake = nap.map_or(until, |nap| nap.min(until));
+        sleep_until(wake).await;
+        if wake >= until {
+            break;
+        }
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+}
+
+/// One line when something changes, and none while it stays: a fleet's outage is no fleet of logs.
+#[derive(Debug, Default)]
+struct Voice {
+    last: Option<State>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Healthy,
+    NotInInventory,
+    Failing,
+}
+
+impl Voice {
+    fn say(&mut self, result: Result<Outcome, String>) {
+        let state = match &result {
+            Ok(Outcome::Stored) => State::Healthy,
+            Ok(Outcome::NotInInventory) => State::NotInInventory,
+            Err(_) => State::Failing,
+        };
+        if self.turns(state) {
+            match result {
+                Ok(Outcome::Stored) => info!("Reporting."),
+                Ok(Outcome::NotInInventory) => {
+                    warn!(
+                        "This host is not in the inventory; its reports are refused until it is."
+                    );
+                }
+                Err(error) => warn!(error, "The report did not get through; trying again."),
+            }
+        }
+    }
+
+    /// Returns whether this is news.
+    fn turns(&mut self, state: State) -> bool {
+        self.last.replace(state) != Some(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::convert::Infallible;
+
+    #[test]
+    fn a_change_is_one_line_and_a_state_is_none() {
+        let mut voice = Voice::default();
+        let said = [
+            State::Healthy,
+            State::Healthy,
+            State::Failing,
+            State::Failing,
+            State::Healthy,
+        ]
+        .map(|state| voice.turns(state));
+        assert_eq!(said, [true, false, true, false, true]);
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn an_outage_of_a_day_ends_with_a_report_within_the_interval() {
+        let began = Instant::now();
+        let back = began + Duration::from_hours(24);
+        let reported = Cell::new(None);
+        let interval = Duration::from_mins(5);
+        let attempt = async || {
+            if Instant::now() < back {
+                // One that hangs and one that is refused.
+                if pace::dice().is_multiple_of(2) {
+                    std::future::pending::<()>().await;
+                }
+                return Err("refused");
+            }
+            reported.set(Some(Instant::now()));
+            Ok(Outcome::Stored)
+        };
+        let beating = beat("web-1", interval, Some(Duration::from_secs(30)), attempt);
+        let _ = timeout(Duration::from_hours(25), beating).await;
+        // The last one, so it went on for the hour after.
+        assert!(reported.get().unwrap() > back + Duration::from_mins(50));
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn no_attempt_takes_longer_than_fifteen_seconds() {
+        let began = Instant::now();
+        let mut hang = async || {
+            std::future::pending::<()>().await;
+            Ok::<_, Infallible>(Outcome::Stored)
+        };
+        assert!(once(&mut hang).await.is_err());
+        assert_eq!(began.elapsed(), ATTEMPT);
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_host_reports_every_interval_from_its_own_moment_on() {
+        let times = Cell::new(0);
+        let attempt = async || {
+            times.set(times.get() + 1);
+            Ok::<_, Infallible>(Outcome::Stored)
+        };
+        let hour = beat("web-1", Duration::from_mins(5), None, attempt);
+        let _ = timeout(Duration::from_hours(1), hour).await;
+        assert!((11..=13).contains(&times.get()), "{}", times.get());
+    }
+}

@@ -1,0 +1,68 @@
+//! The way to the centre: login, credential, connection, one call.
+
+use vctl_common::centre::{DbRole, DbSettings, Settings};
+use vctl_common::host::HostName;
+use vctl_common::pg::tokio_postgres::types::Json;
+use vctl_common::pg::{PgError, Pool, PoolLimits};
+use vctl_common::vault::{Auth, Vault, VaultError};
+
+use super::heart::Outcome;
+use super::report::Report;
+
+/// A login at Vault, as this host.
+///
+/// The token is kept between reports and the connection is not: thousands of idle connections would
+/// cost Postgres more than a credential every five minutes costs Vault.
+pub(super) struct Link {
+    vault: Vault,
+    db: DbSettings,
+    role: DbRole,
+}
+
+impl Link {
+    pub(super) fn new(
+        settings: &Settings,
+        auth: Auth,
+        hostname: HostName,
+    ) -> Result<Self, VaultError> {
+        Ok(Self {
+            vault: Vault::connect(&settings.vault, auth)?,
+            db: settings.db.clone(),
+            role: DbRole::Status(hostname),
+        })
+    }
+
+    /// Stores one report.
+    pub(super) async fn send(&self, report: &Report) -> Result<Outcome, PgError> {
+        let limits = PoolLimits::default();
+        let pool = Pool::new(self.vault.clone(), &self.db, self.role.clone(), limits)?;
+        let sent = call(&pool, report).await;
+        // Vault takes the credential back, so that as few are alive as are in use.
+        pool.close().await;
+        match sent {
+            Ok(()) => Ok(Outcome::Stored),
+            Err(PgError::NotInInventory(_)) => Ok(Outcome::NotInInventory),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the token. It would end by itself, so nobody waits for it for long.
+    pub(super) async fn farewell(self) {
+        let _ = self.vault.revoke_self().await;
+    }
+}
+
+async fn call(pool: &Pool, report: &Report) -> Result<(), PgError> {
+    let client = pool.get().await?;
+    client
+        .execute(
+            include_str!("report_status.sql"),
+            &[
+                &Json(&report.columns),
+                &report.oldest_unshipped_at,
+                &report.secret_id_expires_at,
+            ],
+        )
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! `vctl-agent node`: what a host says of itself, every few minutes.
+//!
+//! Looking ([`facts`], [`collector`]) is apart from telling ([`link`]), and the loop ([`heart`])
+//! knows neither: an attempt may fail in any way, and the next one begins from nothing.
+
+mod address;
+mod collector;
+mod facts;
+mod heart;
+mod link;
+mod pace;
+mod parse;
+mod report;
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use tracing::warn;
+use vctl_common::host::HostName;
+use vctl_common::time::wall_now;
+
+use crate::config::Config;
+use heart::Outcome;
+use link::Link;
+
+/// Vault hears that a token is no longer used, if it listens.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What `vctl-agent node` was asked to do, beside the configuration.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    pub interval: Duration,
+    /// Report now, and end.
+    pub once: bool,
+    /// The host's name in the inventory; without one, `host` of the configuration.
+    pub hostname: Option<String>,
+}
+
+/// Reports until it is told to stop, or once.
+///
+/// # Errors
+/// What no waiting cures: a name that no host has, a centre that is not configured. With `once` also
+/// a report that did not get through.
+pub fn run(config: &Config, options: &NodeOptions) -> anyhow::Result<ExitCode> {
+    let name = options.hostname.as_deref().unwrap_or(&config.host);
+    let hostname: HostName = name
+        .parse()
+        .context("this host has no name that an inventory can have; give it with `--hostname`")?;
+    if !config.centre.is_set() {
+        bail!("there is nobody to report to: `vault_addr` and `db_host` are not set");
+    }
+    config
+        .centre
+        .settings()
+        .map_err(|error| anyhow::anyhow!("{error}; {}", error.hint()))?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let done = runtime.block_on(report(config, &hostname, options));
+    // A name server that does not answer is asked on a thread that nobody can stop.
+    runtime.shutdown_background();
+    done
+}
+
+async fn report(
+    config: &Config,
+    hostname: &HostName,
+    options: &NodeOptions,
+) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut link = None;
+    let mut attempt = async || {
+        let kept = link.take();
+        let (outcome, used) = attempt(config, hostname, kept).await?;
+        link = Some(used);
+        anyhow::Ok(outcome)
+    };
+    let work = async {
+        if options.once {
+            return Some(heart::once(&mut attempt).await);
+        }
+        // Not run by systemd: nobody to tell. Ready before the first report, since the centre may be
+        // away while the host starts.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let watchdog = sd_notify::watchdog_enabled();
+        heart::beat(hostname.as_str(), options.interval, watchdog, &mut attempt).await;
+        None
+    };
+    let done = tokio::select! {
+        done = work => done,
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    if let Some(link) = link {
+        let _ = timeout(FAREWELL, link.farewell()).await;
+    }
+    match done {
+        Some(Err(error)) => bail!("no report was stored: {error}"),
+        Some(Ok(Outcome::NotInInventory)) => {
+            warn!(host = %hostname, "Not in the inventory: nothing was stored. `vctl add` puts it there.");
+        }
+        Some(Ok(Outcome::Stored)) | None => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One whole report: look, log in, tell. The link goes on only when all of it went well.
+async fn attempt(
+    config: &Config,
+    hostname: &HostName,
+    kept: Option<Link>,
+) -> anyhow::Result<(Outcome, Link)> {
+    let link = if let Some(link) = kept {
+        link
+    } else {
+        let settings = config.centre.settings()?;
+        let auth = config.centre.auth().map_err(in_one_line)?;
+        Link::new(&settings, auth, hostname.clone()).map_err(in_one_line)?
+    };
+    let facts = facts::collect(Path::new("/"));
+    let collector = collector::look(config, wall_now()).await;
+    match link.send(&report::report(&facts, &collector)).await {
+        Ok(outcome) => Ok((outcome, link)),
+        Err(error) => {
+            // Where only Postgres is away, each attempt would leave a token behind.
+            let _ = timeout(FAREWELL, link.farewell()).await;
+            Err(in_one_line(error))
+        }
+    }
+}
+
+/// An outage is told in one line, its causes included.
+fn in_one_line(error: impl Error) -> anyhow::Error {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    anyhow::Error::msg(line)
+}

@@ -1,0 +1,96 @@
+//! `vctl fleet`
+
+use std::io::Write as _;
+
+use vctl_common::centre::DbRole;
+use vctl_common::pg::PgError;
+
+use crate::args::{Output, TEMPLATE};
+use crate::context;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::render::{Screen, fleet, json, notice};
+use crate::store;
+use crate::view::fleet::{Host, sort};
+
+/// Show how the hosts and their recording do, those that need a look first
+///
+/// Every host of the inventory that is not retired, by what its heartbeat (`vctl-agent node`) and its
+/// collector last said. Counters are since the host was booted.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl fleet                  All hosts, silent and lossy ones first
+  vctl fleet --unhealthy      Only those that need a look
+  vctl fleet --check          Nothing and 0 when all is well; else one line why, and 1
+  vctl fleet -o json | jq     For programs",
+after_help = "\
+The words under STATE:
+  2 machines       two machines use the credential of this host, within ten minutes: it was copied
+  silent           no heartbeat for ten minutes, or none ever though its collector ships
+  collector down   its collector has run since the boot, and does not answer now
+  not recording    it has recorded before, and no collector has run since the boot
+  lost N           the kernel's ring was full, a probe was away or a record unreadable: at least N events
+  dropped N        the spool gave them up at its cap
+  unstamped N      logins whose shell did not wait for their stamp
+  behind by T      its oldest event that has not arrived is older than ten minutes
+  secret id ...    its credential for Vault has expired, or does within a week
+  ill              none of these, but it says itself that something is wrong
+  no agent         nothing was ever heard of it: `vctl host enroll` and an agent would change that
+A host in maintenance or broken is shown behind the others and does not fail `--check`.")]
+pub(crate) struct FleetArgs {
+    /// Leave out hosts that are well, and those without an agent
+    #[arg(long)]
+    unhealthy: bool,
+
+    /// Print nothing when all is well, else one line why; exit with 1 then
+    #[arg(long, conflicts_with_all = ["unhealthy", "output"])]
+    check: bool,
+
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    output: Output,
+}
+
+pub(crate) fn run(args: &FleetArgs) -> Result<(), Stop> {
+    let mut hosts = context::run(async |context| {
+        let client = context.pool(DbRole::Ro)?.get().await?;
+        let hosts = store::fleet::hosts(&client).await.map_err(PgError::from)?;
+        Ok(hosts)
+    })?;
+    sort(&mut hosts);
+    if args.check {
+        return check(&hosts);
+    }
+    if args.unhealthy {
+        hosts.retain(|host| !host.findings().is_empty());
+    }
+    match args.output {
+        Output::Json => {
+            let mut screen = Screen::for_programs();
+            json::fleet::write(&mut screen, &hosts)?;
+            Ok(screen.flush()?)
+        }
+        Output::Table if hosts.is_empty() => {
+            notice::note(if args.unhealthy {
+                "no host needs a look"
+            } else {
+                "no host is in the inventory"
+            });
+            Ok(())
+        }
+        Output::Table => {
+            let mut screen = Screen::for_people();
+            let layout = screen.layout(false);
+            fleet::write(&mut screen, &hosts, layout)?;
+            Ok(screen.flush()?)
+        }
+    }
+}
+
+fn check(hosts: &[Host]) -> Result<(), Stop> {
+    match fleet::verdict(hosts) {
+        None => Ok(()),
+        Some(verdict) => Err(CliError::new(Exit::Failure, verdict).into()),
+    }
+}

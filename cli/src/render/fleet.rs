@@ -1,0 +1,217 @@
+//! Hosts as a table, one a line, and what is wrong with them in words.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::{Layout, WARN, columns, sanitize, size, time};
+use crate::view::fleet::{Finding, Host};
+
+const NAMES: [&str; 10] = [
+    "HOST",
+    "DC",
+    "AGENT",
+    "HEARTBEAT",
+    "MODE",
+    "LOST",
+    "UNSTAMPED",
+    "BACKLOG",
+    "SECRET ID",
+    "STATE",
+];
+/// The names and the words give way on a narrow terminal.
+const ELASTIC: [usize; 3] = [0, 1, 9];
+
+/// Writes one line per host, and below them what a host says is wrong and who else spoke for it.
+pub(crate) fn write(out: &mut dyn Write, hosts: &[Host], layout: Layout) -> io::Result<()> {
+    let rows: Vec<[String; 10]> = hosts.iter().map(row).collect();
+    columns::write(out, NAMES, &ELASTIC, &rows, layout)?;
+    let mut first = true;
+    for host in hosts {
+        for note in notes(host) {
+            if std::mem::take(&mut first) {
+                writeln!(out)?;
+            }
+            let name = sanitize::text(&host.name);
+            writeln!(out, "{WARN}{name}:{WARN:#} {note}")?;
+        }
+    }
+    Ok(())
+}
+
+fn row(host: &Host) -> [String; 10] {
+    let dash = || "-".to_owned();
+    let word = |word: &Option<String>| word.as_ref().map_or_else(dash, sanitize::text);
+    let count = |count: Option<u64>| count.map_or_else(dash, |count| count.to_string());
+    let lost = match (host.lost, host.dropped) {
+        (None, None) => dash(),
+        (lost, dropped) => lost
+            .unwrap_or(0)
+            .saturating_add(dropped.unwrap_or(0))
+            .to_string(),
+    };
+    [
+        sanitize::text(&host.name),
+        sanitize::text(&host.dc),
+        word(&host.agent_version),
+        host.heartbeat_age.map_or_else(|| "never".to_owned(), age),
+        word(&host.mode),
+        lost,
+        count(host.unstamped),
+        backlog(host),
+        host.secret_id_left.map_or_else(dash, left),
+        state(host),
+    ]
+}
+
+fn backlog(host: &Host) -> String {
+    let bytes = host.backlog_bytes.map(size::bytes);
+    match (bytes, host.oldest_unshipped_age) {
+        (None, _) => "-".to_owned(),
+        (Some(bytes), None) => bytes,
+        (Some(bytes), Some(oldest)) => format!("{bytes}, {}", time::duration(oldest)),
+    }
+}
+
+/// Returns the state of a host in words; the words are those of `--help`.
+pub(crate) fn state(host: &Host) -> String {
+    let findings = host.findings();
+    let mut words: Vec<String> = findings.iter().map(finding).collect();
+    if words.is_empty() {
+        words.push(if host.is_known() { "ok" } else { "no agent" }.to_owned());
+    }
+    if !host.counts() {
+        words.insert(0, sanitize::text(&host.state));
+    }
+    words.join(", ")
+}
+
+fn finding(finding: &Finding) -> String {
+    match finding {
+        Finding::SeveralMachines(count) => format!("{count} machines"),
+        Finding::Silent(None) => "silent".to_owned(),
+        Finding::Silent(Some(since)) => format!("silent for {}", time::duration(*since)),
+        Finding::CollectorDown => "collector down".to_owned(),
+        Finding::NotRecording => "not recording".to_owned(),
+        Finding::Lost(count) => format!("lost {count}"),
+        Finding::Dropped(count) => format!("dropped {count}"),
+        Finding::Unstamped(count) => format!("unstamped {count}"),
+        Finding::Behind(by) => format!("behind by {}", time::duration(*by)),
+        Finding::SecretIdExpired => "secret id expired".to_owned(),
+        Finding::SecretIdExpires(left) => format!("secret id ends in {}", time::duration(*left)),
+        Finding::Problem => "ill".to_owned(),
+    }
+}
+
+fn notes(host: &Host) -> Vec<String> {
+    let mut notes = Vec::new();
+    if host.machines.len() > 1 {
+        let machines: Vec<String> = host.machines.iter().map(sanitize::text).collect();
+        notes.push(format!(
+            "several machines use its credential: {}; revoke it with `vctl host revoke` and enrol the right one",
+            machines.join(", ")
+        ));
+    }
+    if let Some(problem) = &host.problem {
+        notes.push(sanitize::text(problem));
+    }
+    notes
+}
+
+/// Returns one line that says what is wrong with hosts that count, `None` when nothing is.
+pub(crate) fn verdict(hosts: &[Host]) -> Option<String> {
+    const MOST: usize = 5;
+    let wrong: Vec<&Host> = hosts
+        .iter()
+        .filter(|host| host.counts() && !host.findings().is_empty())
+        .collect();
+    if wrong.is_empty() {
+        return None;
+    }
+    let named: Vec<String> = wrong
+        .iter()
+        .take(MOST)
+        .map(|host| format!("{} ({})", host.name, state(host)))
+        .collect();
+    let more = wrong.len().saturating_sub(MOST);
+    let rest = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "{} of {} hosts need a look: {}{rest}",
+        wrong.len(),
+        hosts.len(),
+        named.join("; ")
+    ))
+}
+
+fn age(age: Duration) -> String {
+    format!("{} ago", time::duration(Duration::from_secs(age.as_secs())))
+}
+
+fn left(left: Duration) -> String {
+    if left.is_zero() {
+        "expired".to_owned()
+    } else {
+        time::duration(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{assert_golden, rendered};
+    use crate::view::fleet::sort;
+    use crate::view::fleet::tests::well;
+
+    fn fleet() -> Vec<Host> {
+        let mut silent = well("db-1");
+        silent.heartbeat_age = Some(Duration::from_hours(49));
+        silent.oldest_unshipped_age = Some(Duration::from_hours(50));
+        silent.backlog_bytes = Some(9 << 20);
+        let mut lossy = well("web-2");
+        (lossy.lost, lossy.dropped, lossy.unstamped) = (Some(14), Some(2), Some(1));
+        lossy.problem = Some("the spool cannot be written: \u{1b}[31mfull".to_owned());
+        let mut twins = well("web-3");
+        twins.machines.push("m2 at 10.0.0.9".to_owned());
+        let mut aside = well("old-1");
+        (aside.state, aside.heartbeat_age) = ("maintenance".to_owned(), None);
+        aside.secret_id_left = Some(Duration::ZERO);
+        let never = Host {
+            name: "new-1".to_owned(),
+            dc: "fra1".to_owned(),
+            state: "active".to_owned(),
+            ..Host::default()
+        };
+        let mut hosts = vec![never, well("web-1"), aside, lossy, silent, twins];
+        sort(&mut hosts);
+        hosts
+    }
+
+    #[test]
+    fn a_fleet_says_who_is_silent_who_lost_what_and_who_is_two() {
+        let page = rendered(|out| write(out, &fleet(), Layout::default()));
+        assert_golden("fleet.txt", &page);
+        assert!(!page.contains('\u{1b}'), "{page}");
+    }
+
+    #[test]
+    fn a_verdict_is_one_line_and_leaves_out_what_was_put_aside() {
+        let verdict = verdict(&fleet()).unwrap();
+        assert!(verdict.starts_with("3 of 6 hosts need a look: web-3 (2 machines); db-1 (silent"));
+        assert!(
+            !verdict.contains("old-1") && !verdict.contains('\n'),
+            "{verdict}"
+        );
+        let many: Vec<Host> = (0..40)
+            .map(|n| {
+                let mut host = well(&format!("web-{n}"));
+                host.lost = Some(1);
+                host
+            })
+            .collect();
+        assert!(super::verdict(&many).unwrap().ends_with(" and 35 more"));
+        assert_eq!(super::verdict(&[well("web-1")]), None);
+    }
+}

@@ -1,0 +1,47 @@
+//! What hosts report of themselves.
+
+use std::time::Duration;
+
+use vctl_common::pg::tokio_postgres::{Client, Error, Row};
+
+use crate::view::fleet::Host;
+
+/// Returns the hosts of the inventory that are not retired, by name.
+pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Error> {
+    let rows = client.query(include_str!("fleet.sql"), &[]).await?;
+    rows.iter().map(host).collect()
+}
+
+fn host(row: &Row) -> Result<Host, Error> {
+    let count = |name| row.try_get::<_, Option<i64>>(name).map(|n| n.map(number));
+    let age = |name| {
+        let seconds = row.try_get::<_, Option<f64>>(name)?;
+        // A host's clock may run ahead: what comes later than now is now.
+        Ok::<_, Error>(
+            seconds.map(|s| Duration::try_from_secs_f64(s.max(0.0)).unwrap_or(Duration::MAX)),
+        )
+    };
+    Ok(Host {
+        name: row.try_get("hostname")?,
+        dc: row.try_get("dc")?,
+        state: row.try_get("state")?,
+        agent_version: row.try_get("agent_version")?,
+        heartbeat_age: age("heartbeat_age")?,
+        shipped_age: age("shipped_age")?,
+        collector_up: row.try_get("collector_up")?,
+        mode: row.try_get("collector_mode")?,
+        lost: count("events_lost")?,
+        dropped: count("events_dropped")?,
+        unstamped: count("logins_unstamped")?,
+        backlog_bytes: count("spool_backlog_bytes")?,
+        oldest_unshipped_age: age("oldest_unshipped_age")?,
+        secret_id_left: age("secret_id_left")?,
+        problem: row.try_get("problem")?,
+        machines: row.try_get("machines")?,
+    })
+}
+
+/// Negative only when a host says nonsense.
+fn number(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

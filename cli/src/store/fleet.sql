@@ -1,0 +1,39 @@
+-- Runs as vctl-ro. No parameters. One row per host that is not retired, by name; ages and what is left of a
+-- credential are seconds by the database's own clock.
+select s.hostname::text,
+       s.dc,
+       s.state,
+       coalesce(t.agent_version, newest.agent_version) as agent_version,
+       extract(epoch from now() - t.reported_at)::float8 as heartbeat_age,
+       extract(epoch from now() - newest.last_seen)::float8 as shipped_age,
+       t.collector_up,
+       t.collector_mode,
+       t.events_lost,
+       t.events_dropped,
+       t.logins_unstamped,
+       t.spool_backlog_bytes,
+       extract(epoch from now() - t.oldest_unshipped_at)::float8 as oldest_unshipped_age,
+       extract(epoch from t.secret_id_expires_at - now())::float8 as secret_id_left,
+       t.problem,
+       coalesce(machines.names, '{}') as machines
+from vctl.servers s
+left join vctl.server_status t on t.hostname = s.hostname
+left join vctl.audit_host h on h.hostname = s.hostname
+left join lateral (
+    select m.agent_version, m.last_seen from vctl.ingest_machine m
+    where m.host_id = h.id order by m.last_seen desc limit 1
+) newest on true
+-- Who has spoken for this host within 10 minutes: its shipper, and its heartbeat.
+left join lateral (
+    select array_agg(format('%s at %s', machine_id, coalesce(host(address), 'an unknown address'))
+                     order by last_seen desc) as names
+    from (
+        select distinct on (machine_id) machine_id, address, last_seen
+        from (select m.machine_id, m.address, m.last_seen from vctl.ingest_machine m where m.host_id = h.id
+              union all select t.machine_id, null, t.reported_at) heard
+        where machine_id is not null and last_seen > now() - interval '10 minutes'
+        order by machine_id, address is null, last_seen desc
+    ) machine
+) machines on true
+where s.state <> 'retired'
+order by s.hostname
