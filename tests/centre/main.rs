@@ -4,14 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
+mod faults;
 mod fleet;
 mod hosts;
 mod leases;
+mod migrate;
 mod names;
 mod node;
 mod policies;
+mod pool;
 mod programs;
 mod prune;
+mod reach;
 mod rights;
 mod setup;
 mod ship;

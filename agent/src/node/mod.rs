@@ -26,6 +26,7 @@ use vctl_common::host::HostName;
 use vctl_common::time::wall_now;
 
 use crate::config::Config;
+use crate::store;
 use heart::Outcome;
 use link::Link;
 
@@ -123,6 +124,10 @@ async fn attempt(
         link
     } else {
         let settings = config.centre.settings()?;
+        let secret_id_file = &config.centre.secret_id_file;
+        store::open_wrapped(&settings.vault, secret_id_file)
+            .await
+            .map_err(in_one_line)?;
         let auth = config.centre.auth().map_err(in_one_line)?;
         Link::new(&settings, auth, hostname.clone()).map_err(in_one_line)?
     };
