@@ -159,7 +159,11 @@ unsafe fn turn(walk: *mut Walk) -> bool {
         (&raw mut (*walk).len).write_volatile(0);
         (&raw mut (*walk).dentry).write_volatile(next.dentry);
         (&raw mut (*walk).next.mnt).write_volatile(0);
-        enter(walk, mount_of(next.mnt));
+        // Most often the path that has just ended did so in the same one: the root filesystem.
+        let mount = mount_of(next.mnt);
+        if mount != (&raw const (*walk).mount).read_volatile() {
+            enter(walk, mount);
+        }
         false
     }
 }

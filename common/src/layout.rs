@@ -20,7 +20,6 @@ macro_rules! fields {
 
 fields! {
     TaskTgid = "task_struct"."tgid": 4,
-    TaskPid = "task_struct"."pid": 4,
     TaskGroupLeader = "task_struct"."group_leader": 8,
     TaskRealParent = "task_struct"."real_parent": 8,
     TaskStart = "task_struct"."start_boottime": 8,
@@ -33,7 +32,6 @@ fields! {
     TaskExitCode = "task_struct"."exit_code": 4,
     TaskMm = "task_struct"."mm": 8,
     TaskFs = "task_struct"."fs": 8,
-    TaskCgroups = "task_struct"."cgroups": 8,
     SignalLive = "signal_struct"."live": 4,
     SignalFlags = "signal_struct"."flags": 4,
     SignalGroupExitCode = "signal_struct"."group_exit_code": 4,
@@ -74,7 +72,6 @@ fields! {
     VfsmountRoot = "vfsmount"."mnt_root": 8,
     FsPwdDentry = "fs_struct"."pwd.dentry": 8,
     FsPwdMnt = "fs_struct"."pwd.mnt": 8,
-    CssSetDefault = "css_set"."dfl_cgrp": 8,
     CgroupRoot = "cgroup"."root": 8,
     CgroupKn = "cgroup"."kn": 8,
     CgroupRootHierarchy = "cgroup_root"."hierarchy_id": 4,

@@ -269,9 +269,7 @@ fn a_vault_that_wants_to_be_left_alone_is_told_from_one_that_refuses() {
 #[test]
 fn no_token_is_sent_to_where_a_server_without_tls_sends_us() {
     let port = responder(|request| {
-        if request.starts_with("GET /v1/elsewhere") {
-            panic!("followed");
-        }
+        assert!(!request.starts_with("GET /v1/elsewhere"), "followed");
         let to = "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/v1/elsewhere\r\n";
         format!("{to}Connection: close\r\nContent-Length: 0\r\n\r\n").into_bytes()
     });

@@ -341,7 +341,7 @@ fn compare_exec(
         facts.cmdline.len(),
     )?;
     match facts.cgroup {
-        Some(cgroup) => same("css_set.dfl_cgrp", exec.cgroup, cgroup),
+        Some(cgroup) => same("bpf_get_current_cgroup_id", exec.cgroup, cgroup),
         None => Ok(()),
     }
 }

@@ -175,7 +175,7 @@ fn every_member_is_found_where_it_is() {
     let layout = kernel(|_, _, _| {}).layout().unwrap();
     let at = |field: Field| layout[field as usize];
     assert_eq!(at(Field::TaskTgid), 0);
-    assert_eq!(at(Field::TaskPid), 8);
+    assert_eq!(at(Field::TaskGroupLeader), 8);
     assert_eq!(at(Field::CredEgid), 24);
     // `f_path` holds both, and `f_inode` comes behind it.
     assert_eq!(at(Field::FileDentry), 0);

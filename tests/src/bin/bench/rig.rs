@@ -91,7 +91,7 @@ pub(crate) struct Rig {
     pub(crate) spool: PathBuf,
 }
 
-/// What to run: arguments of the spawner beside child, ledger and stamp.
+/// What to run: arguments of the spawner beside ledger and stamp. Without `child`, the libc-free one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LoadArguments(BTreeMap<&'static str, String>);
 
@@ -143,10 +143,11 @@ impl Rig {
         let mut command = Command::new(self.lab.programs.directory.join("spawner"));
         command
             .current_dir(if cwd.is_dir() { cwd } else { Path::new("/") })
-            .arg("--child")
-            .arg(&self.child)
             .arg("--ledger")
             .arg(&ledger);
+        if !arguments.0.contains_key("child") {
+            command.arg("--child").arg(&self.child);
+        }
         for (name, value) in &arguments.0 {
             command.arg(format!("--{name}")).arg(value);
         }

@@ -14,13 +14,25 @@ use vctl_tests::load::stats::{median, u64_as_f64};
 use crate::report::Findings;
 use crate::rig::{Bench, LoadArguments, MIB, Rig, settle};
 
-/// One round: the same load with each watcher, one after the other.
+/// One round: the same loads with each watcher, one after the other.
 #[derive(Clone, Debug, Serialize)]
 struct Round {
-    none: Outcome,
-    agent: Outcome,
-    bpftrace: Outcome,
+    none: Loads,
+    agent: Loads,
+    bpftrace: Loads,
 }
+
+/// The same with two programs.
+#[derive(Clone, Debug, Serialize)]
+struct Loads {
+    /// The child without libc: nothing costs less, so what is added shows most.
+    bare: Outcome,
+    /// `ORDINARY`: what a spawn is on any host.
+    ordinary: Outcome,
+}
+
+/// Dynamically linked, and does nothing.
+const ORDINARY: &str = "/bin/true";
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
@@ -43,16 +55,29 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
 
 fn spawn_latency(bench: &Bench, rig: &mut Rig, findings: &mut Findings) -> Result<Vec<Round>> {
     let load = LoadArguments::default().with("count", bench.full_or_short(4000, 500));
+    let ordinary = load.clone().with("child", ORDINARY);
+    let outside = |rig: &Rig| -> Result<Loads> {
+        Ok(Loads {
+            bare: rig.load_outside(&load)?.wait()?.outcome,
+            ordinary: rig.load_outside(&ordinary)?.wait()?.outcome,
+        })
+    };
     let mut rounds = Vec::new();
     for number in 0..bench.full_or_short(21, 3) {
         // Interleaved, so that what else the machine does hits all alike.
-        let none = rig.load_outside(&load)?.wait()?.outcome;
+        let none = outside(rig)?;
         rig.lab.agent.start()?;
         let certificate = rig.lab.certificate("cost", 1000 + number)?;
-        let agent = rig.load_in_session(&certificate, &load)?.wait()?.outcome;
+        let in_session = |load| -> Result<Outcome> {
+            Ok(rig.load_in_session(&certificate, load)?.wait()?.outcome)
+        };
+        let agent = Loads {
+            bare: in_session(&load)?,
+            ordinary: in_session(&ordinary)?,
+        };
         rig.detach()?;
         let peer = Bpftrace::start(&bench.directory("bpftrace-")?)?;
-        let bpftrace = rig.load_outside(&load)?.wait()?.outcome;
+        let bpftrace = outside(rig)?;
         drop(peer);
         rounds.push(Round {
             none,
@@ -60,27 +85,38 @@ fn spawn_latency(bench: &Bench, rig: &mut Rig, findings: &mut Findings) -> Resul
             bpftrace,
         });
     }
-    let none = median_of(&rounds, |round| round.none.spawn_wait_ns.p50);
-    let added = |watched: &dyn Fn(&Round) -> &Outcome| {
-        median_of(&rounds, |round| {
-            watched(round).spawn_wait_ns.p50 - round.none.spawn_wait_ns.p50
-        })
-    };
-    let (agent, bpftrace) = (
-        added(&|round| &round.agent),
-        added(&|round| &round.bpftrace),
+    let bare = |loads: &Loads| loads.bare.spawn_wait_ns.p50;
+    let ordinary = |loads: &Loads| loads.ordinary.spawn_wait_ns.p50;
+    state_added(findings, &rounds, "", bare);
+    state_added(findings, &rounds, " (ordinary program)", ordinary);
+    findings.keep("rounds", &rounds)?;
+    Ok(rounds)
+}
+
+/// States what a spawn takes, and what each watcher adds to it, for one of the two programs.
+fn state_added(
+    findings: &mut Findings,
+    rounds: &[Round],
+    program: &str,
+    p50: impl Fn(&Loads) -> f64,
+) {
+    let none = median_of(rounds, |round| p50(&round.none));
+    let agent = median_of(rounds, |round| p50(&round.agent) - p50(&round.none));
+    let bpftrace = median_of(rounds, |round| p50(&round.bpftrace) - p50(&round.none));
+    let figure = |name: &str| format!("{name}{program}");
+    findings.state(
+        &figure("spawn + wait, nothing watching, p50"),
+        none / 1e3,
+        "µs",
     );
-    findings.state("spawn + wait, nothing watching, p50", none / 1e3, "µs");
-    findings.state("added by the agent, p50", agent / 1e3, "µs");
-    findings.state("added by bpftrace, p50", bpftrace / 1e3, "µs");
+    findings.state(&figure("added by the agent, p50"), agent / 1e3, "µs");
+    findings.state(&figure("added by bpftrace, p50"), bpftrace / 1e3, "µs");
     findings.at_most(
-        "added by the agent, of the spawn",
+        &figure("added by the agent, of the spawn"),
         100.0 * agent / none,
         "%",
         3.0,
     );
-    findings.keep("rounds", &rounds)?;
-    Ok(rounds)
 }
 
 /// Nanoseconds per run of the probes at one length of argv: medians over rounds, as one interrupt
@@ -197,7 +233,8 @@ fn beside_auditd(
     findings: &mut Findings,
 ) -> Result<()> {
     let load = LoadArguments::default().with("count", bench.full_or_short(4000, 500));
-    let baseline = median_of(rounds, |round| round.none.spawn_wait_ns.p50);
+    let p50_of = |loads: &Loads| loads.bare.spawn_wait_ns.p50;
+    let baseline = median_of(rounds, |round| p50_of(&round.none));
     let auditd = Auditd::start(&bench.directory("auditd-")?)?;
     let mut p50 = Vec::new();
     for _ in 0..bench.full_or_short(21, 3) {
@@ -209,9 +246,7 @@ fn beside_auditd(
     let cost = auditd.cost()?.since(before);
     drop(auditd);
     let added = median(&p50) - baseline;
-    let agent = median_of(rounds, |round| {
-        round.agent.spawn_wait_ns.p50 - round.none.spawn_wait_ns.p50
-    });
+    let agent = median_of(rounds, |round| p50_of(&round.agent) - p50_of(&round.none));
     let per_exec = u64_as_f64(cost.on_cpu_ns) / u64_as_f64(done.outcome.spawned);
     findings.state("added by auditd, p50", added / 1e3, "µs");
     findings.at_most(

@@ -1,0 +1,125 @@
+//! What the shell is told when the centre cannot be asked.
+
+use std::process::{Command, Output, Stdio};
+
+use vctl_tests::centre::Centre;
+use vctl_tests::lab::Programs;
+
+/// Runs `vctl migrate --status` with the usual environment and these changes to it.
+fn status(centre: &Centre, changes: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(Programs::find().unwrap().vctl);
+    command
+        .args(["migrate", "--status"])
+        .env_clear()
+        .envs(centre.environment())
+        .env("VAULT_TOKEN", centre.bao.root_token().expose())
+        .envs(changes.iter().copied())
+        .stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+#[test]
+fn each_cause_has_its_exit_code_and_the_next_command() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let stranger = centre.pki.stranger().to_str().unwrap();
+    for (changes, code, said) in [
+        (vec![], 0, ""),
+        (vec![("VCTL_DB_HOST", "")], 78, "`VCTL_DB_HOST` is not set"),
+        (vec![("VAULT_TOKEN", "")], 78, "`VAULT_TOKEN` is not set"),
+        (
+            vec![("VAULT_TOKEN", "a\nb")],
+            78,
+            "characters that no token has",
+        ),
+        (
+            vec![("VAULT_TOKEN", "hvs.nobody")],
+            77,
+            "expired or was revoked",
+        ),
+        (
+            vec![("VCTL_DB_PORT", "none")],
+            78,
+            "`VCTL_DB_PORT` is `none`",
+        ),
+        (
+            vec![("VCTL_VAULT_ADDR", "http://vault.example")],
+            78,
+            "in the clear",
+        ),
+        (
+            vec![("VCTL_VAULT_ADDR", "https://127.0.0.1:1")],
+            69,
+            "cannot reach Vault",
+        ),
+        (vec![("VCTL_DB_PORT", "1")], 69, "cannot reach Postgres"),
+        (vec![("VCTL_VAULT_CA_CERT", "/nowhere")], 78, "`/nowhere`"),
+        (
+            vec![("VCTL_VAULT_CA_CERT", stranger)],
+            69,
+            "authority that is not trusted",
+        ),
+        (
+            vec![("VCTL_DB_CA_CERT", stranger)],
+            69,
+            "authority that is not trusted",
+        ),
+        (
+            vec![("VCTL_DB_SERVERNAME", "other.example")],
+            69,
+            "for another name",
+        ),
+        (
+            vec![("VCTL_DATABASE_MOUNT", "elsewhere")],
+            78,
+            "Vault knows no database role",
+        ),
+    ] {
+        let output = status(centre, &changes);
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{changes:?}: {complaint}");
+        assert!(complaint.contains(said), "{changes:?}: {complaint}");
+        assert_eq!(complaint.contains("hint: "), code != 0, "{complaint}");
+        let token = centre.bao.root_token().expose();
+        assert!(!complaint.contains(token), "{changes:?}");
+    }
+}
+
+#[test]
+fn the_environment_of_vault_cannot_switch_checking_off() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let stranger = centre.pki.stranger().to_str().unwrap();
+    let ca = centre.pki.ca().to_str().unwrap();
+    let changes = [
+        ("VCTL_VAULT_CA_CERT", stranger),
+        ("VAULT_CACERT", ca),
+        ("VAULT_SKIP_VERIFY", "1"),
+        ("HTTPS_PROXY", "http://127.0.0.1:1"),
+    ];
+    assert_eq!(status(centre, &changes).status.code(), Some(69));
+    // Nor who sees the token.
+    assert_eq!(status(centre, &changes[3..]).status.code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_failure() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let mut command = Command::new(Programs::find().unwrap().vctl);
+    let child = command
+        .args(["migrate", "--status"])
+        .env_clear()
+        .envs(centre.environment())
+        .env("VAULT_TOKEN", centre.bao.root_token().expose())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
