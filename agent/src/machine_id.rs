@@ -1,67 +1,75 @@
-//! Which machine this is, without telling its `/etc/machine-id`.
-//!
-//! machine-id(5) asks that the id itself is not shown around: other services may take it for a
-//! secret. Two machines of one name still differ in what is made of it.
+//! Which machine this is, so that two that use one credential are noticed.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 
-use ssh_key::sha2::{Digest, Sha256};
-use uuid::Uuid;
+use sha2::{Digest, Sha256};
+use uuid::{Builder, Uuid};
 
-/// So that it is of no use to anybody who hashes the same file for something else.
-const PURPOSE: &[u8] = b"vctl machine id\0";
-
-/// Returns the id of the machine whose files are below `root`; `None` for one that has no id yet.
+/// Returns a number of the machine whose files are below `root`, the same after a reboot; `None` where
+/// nothing tells it from others.
+///
+/// Made from `/etc/machine-id` and, where there is one, the firmware's id: copies of one disk image
+/// share the first. Neither can be got back from it: machine-id(5) asks not to pass that one on.
 pub fn read(root: &Path) -> Option<Uuid> {
-    let mut text = String::new();
-    let file = File::open(root.join("etc/machine-id")).ok()?;
-    file.take(64).read_to_string(&mut text).ok()?;
-    derive(&text)
-}
-
-/// Returns the id made of the text of `/etc/machine-id`, which is 32 hex digits.
-fn derive(text: &str) -> Option<Uuid> {
-    let id = text.trim();
+    let read = |path: &str| fs::read(root.join(path)).unwrap_or_default();
+    let (id, product) = (
+        read("etc/machine-id"),
+        read("sys/class/dmi/id/product_uuid"),
+    );
+    let (id, product) = (id.trim_ascii(), product.trim_ascii());
     // An image before its first boot says `uninitialized`, and all its copies would be one machine.
-    if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) || id.bytes().all(|b| b == b'0')
-    {
+    let id = if is_an_id(id) { id } else { b"" };
+    if id.is_empty() && product.is_empty() {
         return None;
     }
     let mut hash = Sha256::new();
-    hash.update(PURPOSE);
-    hash.update(id.to_ascii_lowercase());
-    let hash = hash.finalize();
+    hash.update(b"vctl machine\0");
+    hash.update(id);
+    hash.update(b"\0");
+    hash.update(product);
     let mut bytes = [0; 16];
-    bytes.copy_from_slice(hash.get(..16)?);
-    // Version 8, "made by the application", and the variant bits that every UUID has.
-    bytes[6] = bytes[6] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    Some(Uuid::from_bytes(bytes))
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    Some(Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+fn is_an_id(text: &[u8]) -> bool {
+    text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit) && text.iter().any(|&b| b != b'0')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ONE: &str = "b08dfa6083e7567a1921a715000001fb\n";
-
-    #[test]
-    fn it_tells_machines_apart_and_does_not_show_their_ids() {
-        let one = derive(ONE).unwrap();
-        let other = derive("b08dfa6083e7567a1921a715000001fc").unwrap();
-        assert_ne!(one, other);
-        assert_eq!(derive(&ONE.to_uppercase()), Some(one));
-        assert!(!one.simple().to_string().contains(&ONE[..8]));
-        // Rows of years refer to it.
-        assert_eq!(one.to_string(), "d59a6c52-71e8-8f6f-8b35-094cf232003a");
+    /// A host of which nothing else is known.
+    fn host(id: Option<&str>, product: Option<&str>) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            ("etc/machine-id", id),
+            ("sys/class/dmi/id/product_uuid", product),
+        ] {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if let Some(text) = text {
+                fs::write(path, text).unwrap();
+            }
+        }
+        root
     }
 
     #[test]
-    fn an_image_that_never_booted_has_no_id() {
-        for text in ["", "uninitialized\n", "00000000000000000000000000000000"] {
-            assert_eq!(derive(text), None, "{text:?}");
-        }
+    fn copies_of_an_image_are_told_apart_by_their_firmware() {
+        let id = Some("0123456789abcdef0123456789abcdef\n");
+        let of = |product| read(host(id, product).path());
+        assert_eq!(of(Some("one\n")), of(Some("one")));
+        assert_ne!(of(Some("one")), of(Some("two")));
+        assert_ne!(of(Some("one")), of(None));
+        assert!(of(None).is_some());
+    }
+
+    #[test]
+    fn a_machine_without_any_id_has_none() {
+        assert_eq!(read(host(None, Some("\n")).path()), None);
+        assert_eq!(read(host(Some("uninitialized\n"), None).path()), None);
     }
 }

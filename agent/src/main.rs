@@ -10,9 +10,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
-use vctl_agent::config::{self, Config, ConfigError, LogLevel};
+use vctl_agent::config::{self, CentreError, Config, ConfigError, LogLevel};
 use vctl_agent::node::{self, NodeOptions};
-use vctl_agent::store::{Destination, NoDestination};
 use vctl_agent::{check, pipeline, probe, session};
 
 fn main() -> ExitCode {
@@ -77,7 +76,8 @@ fn collect(args: &CollectArgs) -> anyhow::Result<()> {
     let centre = if args.local {
         None
     } else {
-        Some(Destination::of(&loaded.config)?)
+        let config = &loaded.config;
+        Some(config.centre.centre(&config.host)?)
     };
     log_to_stderr(loaded.config.log_level);
     pipeline::collect(loaded.config, centre)
@@ -132,13 +132,17 @@ fn complain(error: &anyhow::Error) {
         Some(ConfigError::Invalid(_)) => Some("`vctl-agent collect --help` lists every key"),
         _ => None,
     };
+    let hint = hint.or(match error.downcast_ref::<CentreError>() {
+        Some(CentreError::NotSet(_)) => {
+            Some("set them in /etc/vctl/agent.yaml, or keep everything on this host with `collect --local`")
+        }
+        Some(CentreError::Host(_)) => Some("set `host` to the name it has in the inventory"),
+        None => None,
+    });
     eprintln!("error: {error}");
     for cause in error.chain().skip(1) {
         eprintln!("  caused by: {cause}");
     }
-    let hint = hint
-        .map(str::to_owned)
-        .or_else(|| Some(error.downcast_ref::<NoDestination>()?.hint()));
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }

@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::commands::audit::AuditArgs;
 use crate::commands::fleet::FleetArgs;
+use crate::commands::host::HostArgs;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::prune::PruneArgs;
@@ -24,12 +26,14 @@ pub(crate) const TEMPLATE: &str = "\
     help_template = TEMPLATE,
     before_help = "\
 Examples:
+  vctl audit --since 1d                 Who asked to be let in where, newest first
+  vctl session                          Sessions of all hosts, newest first
+  vctl session 7341                     What the holder of certificate 7341 did
+  vctl session 7341 --tree              The same, as processes and their children
+  vctl session --local --follow         On a host, without any server: what everybody does
   vctl fleet                            How the hosts and their recording do
-  vctl migrate --status                 How the schema of the central store stands
-  vctl session --local                  Sessions recorded on this host, newest first
-  vctl session --local 7341             What the holder of certificate 7341 did
-  vctl session --local 7341 --tree      The same, as processes and their children
-  vctl session --local --follow         What everybody does, as it happens",
+  vctl host enroll web-1                Give a host an identity of its own
+  vctl migrate --status                 How the schema of the central store stands",
     after_help = "\
 Exit status:
    0  success, also when the reader of a pipe goes away
@@ -52,12 +56,14 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Audit(Box<AuditArgs>),
     Fleet(FleetArgs),
+    Host(HostArgs),
     Migrate(MigrateArgs),
     NodeAgent(NodeAgentArgs),
     Prune(PruneArgs),
     Retention(RetentionArgs),
-    Session(SessionArgs),
+    Session(Box<SessionArgs>),
 }
 
 /// For whom a page is.

@@ -67,6 +67,7 @@ impl Login {
             closed_wall: None,
             stored: 0,
             holes: Vec::new(),
+            provenance: None,
         };
         let events = Vec::new();
         Self {

@@ -2,7 +2,10 @@
 
 mod args;
 mod commands;
+mod moment;
 mod context;
+mod source;
+mod host_identity;
 mod migrations;
 mod local;
 mod store;
@@ -34,11 +37,13 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Audit(args) => commands::audit::run(&args),
         Command::Fleet(args) => commands::fleet::run(&args),
+        Command::Host(args) => commands::host::run(&args),
+        Command::Migrate(args) => commands::migrate::run(&args),
         Command::NodeAgent(args) => commands::node_agent::run(&args),
         Command::Prune(args) => commands::prune::run(&args),
         Command::Retention(args) => commands::retention::run(&args),
-        Command::Migrate(args) => commands::migrate::run(&args),
         Command::Session(args) => commands::session::run(&args),
     };
     match done {

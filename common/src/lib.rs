@@ -13,6 +13,8 @@ pub mod host;
 #[cfg(feature = "std")]
 pub mod id;
 #[cfg(feature = "std")]
+pub mod person;
+#[cfg(feature = "std")]
 pub mod session;
 #[cfg(feature = "std")]
 pub mod spool;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
+mod enroll;
 mod exit_codes;
 mod faults;
 mod fleet;

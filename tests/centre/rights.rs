@@ -28,6 +28,8 @@ const TABLES: &str = "
 | `kernel_event_*` |     |      |          |          |              |              |        |        | SIUDT    |
 | `ingest_cursor`  | S   |      |          | S        |              |              |        |        | SIUDT    |
 | `ingest_machine` | S   |      |          | S        |              |              |        |        | SIUDT    |
+| `schema_migration` | S   | S    |          | S        |              |              |        |        | SIUDT    |
+| `schema_compat` | S   | S    |          | S        |              |              |        |        | SIUDT    |
 ";
 
 /// `x`: may be called.
@@ -47,6 +49,7 @@ const FUNCTIONS: &str = "
 | `prepare_days_v1`  |     |     |          |          |              |              |        | x      | x        |
 | `login_person`     |     |     |          |          |              |              |        |        | x        |
 | `login_host`       |     |     |          |          |              |              |        |        | x        |
+| `compat_v1`        | x   | x   | x        | x        | x            | x            | x      | x      | x        |
 | `ensure_event_day` |     |     |          |          |              |              |        |        | x        |
 | `prune_step`       |     |     |          |          |              |              |        |        | x        |
 | `check_retention`  |     |     |          |          |              |              |        |        | x        |

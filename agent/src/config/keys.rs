@@ -1,11 +1,11 @@
 //! The key table: every setting, once.
 
-use super::value::{ByteSize, Capture, LogLevel, Mode, Raw, Span};
-use super::{Config, centre};
+use super::Config;
+use super::centre::{self, CentreConfig};
+use super::value::{ByteSize, Capture, LogLevel, Mode, Raw};
 use std::path::PathBuf;
 
 /// One setting: what a person may write, and where it goes.
-#[derive(Clone, Copy)]
 pub struct Key {
     /// Name in the file; the flag and the environment variable are made from it.
     pub name: &'static str,
@@ -30,12 +30,10 @@ pub(super) enum Shown {
 
 impl Key {
     pub fn env(&self) -> String {
-        let ours = if centre::is_shared(self.name) {
-            "VCTL"
-        } else {
-            "VCTL_AGENT"
-        };
-        format!("{ours}_{}", self.name.to_ascii_uppercase())
+        match centre::env(self.name) {
+            Some(shared) => shared.to_owned(),
+            None => format!("VCTL_AGENT_{}", self.name.to_ascii_uppercase()),
+        }
     }
 
     /// Without the leading dashes.
@@ -70,8 +68,7 @@ pub(super) fn defaults() -> Config {
         probe_log: false,
         metrics_listen: None,
         metrics_textfile: None,
-        centre: centre::Centre::default(),
-        spool_keep: Span::default(),
+        centre: CentreConfig::default(),
     };
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
         let set = (key.set)(&mut config, &Raw::Text(key.default.to_owned()));
@@ -81,23 +78,7 @@ pub(super) fn defaults() -> Config {
 }
 
 /// In the order of the printed configuration and of the documentation.
-pub static KEYS: &[Key] = &joined();
-
-const fn joined() -> [Key; OF_THE_HOST.len() + centre::KEYS.len()] {
-    let mut all = [OF_THE_HOST[0]; OF_THE_HOST.len() + centre::KEYS.len()];
-    let mut next = 0;
-    while next < all.len() {
-        all[next] = if next < OF_THE_HOST.len() {
-            OF_THE_HOST[next]
-        } else {
-            centre::KEYS[next - OF_THE_HOST.len()]
-        };
-        next += 1;
-    }
-    all
-}
-
-const OF_THE_HOST: &[Key] = &[
+pub static KEYS: &[Key] = &[
     Key {
         name: "host",
         kind: "text",
@@ -176,16 +157,7 @@ const OF_THE_HOST: &[Key] = &[
         },
         get: |config| text(&config.segment_size),
     },
-    Key {
-        name: "spool_keep",
-        kind: "time",
-        default: "7d",
-        doc: "How long sessions that are shipped and over stay readable on this host. Until then they \
-              go only when the spool needs room. Where nothing ships, nothing goes before the cap.",
-        switch: false,
-        set: |config, raw| put(&mut config.spool_keep, raw.one()),
-        get: |config| text(&config.spool_keep),
-    },
+    centre::SPOOL_KEEP,
     Key {
         name: "run_dir",
         kind: "absolute path",
@@ -315,6 +287,18 @@ const OF_THE_HOST: &[Key] = &[
             path.map_or(Shown::None, |path| text(&path.display()))
         },
     },
+    centre::VAULT_ADDR,
+    centre::VAULT_NAMESPACE,
+    centre::VAULT_CA_CERT,
+    centre::APPROLE_MOUNT,
+    centre::ROLE_ID_FILE,
+    centre::SECRET_ID_FILE,
+    centre::DATABASE_MOUNT,
+    centre::DB_HOST,
+    centre::DB_PORT,
+    centre::DB_NAME,
+    centre::DB_SERVER_NAME,
+    centre::DB_CA_CERT,
 ];
 
 pub(super) fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use crate::metrics::Listen;
 
-pub use centre::{Centre, CentreError};
+pub use centre::{CentreConfig, CentreError};
 pub use keys::{KEYS, Key, key};
 pub use load::{ConfigError, DEFAULT_FILE, Inputs, Loaded, Problem, Source, load, load_for_stamp};
 pub use print::{effective, example, reference};
@@ -48,9 +48,7 @@ pub struct Config {
     pub probe_log: bool,
     pub metrics_listen: Option<Listen>,
     pub metrics_textfile: Option<PathBuf>,
-    pub centre: Centre,
-    /// How long shipped sessions stay on this host.
-    pub spool_keep: Span,
+    pub centre: CentreConfig,
 }
 
 impl Config {

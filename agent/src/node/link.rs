@@ -1,13 +1,17 @@
 //! The way to the centre: login, credential, connection, one call.
 
-use vctl_common::centre::{DbRole, DbSettings, Settings};
-use vctl_common::host::HostName;
+use std::fs;
+
+use anyhow::Context as _;
+use vctl_common::centre::{DbRole, DbSettings};
 use vctl_common::pg::tokio_postgres::types::Json;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
-use vctl_common::vault::{Auth, Vault, VaultError};
+use vctl_common::secret::Secret;
+use vctl_common::vault::{Auth, SecretIdSource, Vault};
 
 use super::heart::Outcome;
 use super::report::Report;
+use crate::store::{Centre, open_wrapped};
 
 /// A login at Vault, as this host.
 ///
@@ -20,15 +24,23 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(
-        settings: &Settings,
-        auth: Auth,
-        hostname: HostName,
-    ) -> Result<Self, VaultError> {
+    /// The secret id is read at each login, so that a new one is used without a restart.
+    pub(super) async fn open(centre: &Centre) -> anyhow::Result<Self> {
+        let path = &centre.role_id_file;
+        let role_id = fs::read_to_string(path).with_context(|| {
+            let path = path.display();
+            format!("cannot read the role id in `{path}`; enrol the host: `vctl host enroll HOST`")
+        })?;
+        open_wrapped(&centre.settings.vault, &centre.secret_id_file).await?;
+        let auth = Auth::AppRole {
+            mount: centre.approle_mount.clone(),
+            role_id: Secret::new(role_id.trim().to_owned()),
+            secret_id: SecretIdSource::File(centre.secret_id_file.clone()),
+        };
         Ok(Self {
-            vault: Vault::connect(&settings.vault, auth)?,
-            db: settings.db.clone(),
-            role: DbRole::Status(hostname),
+            vault: Vault::connect(&centre.settings.vault, auth)?,
+            db: centre.settings.db.clone(),
+            role: DbRole::Status(centre.host.clone()),
         })
     }
 

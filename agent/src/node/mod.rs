@@ -26,7 +26,7 @@ use vctl_common::host::HostName;
 use vctl_common::time::wall_now;
 
 use crate::config::Config;
-use crate::store;
+use crate::store::Centre;
 use heart::Outcome;
 use link::Link;
 
@@ -53,18 +53,12 @@ pub fn run(config: &Config, options: &NodeOptions) -> anyhow::Result<ExitCode> {
     let hostname: HostName = name
         .parse()
         .context("this host has no name that an inventory can have; give it with `--hostname`")?;
-    if !config.centre.is_set() {
-        bail!("there is nobody to report to: `vault_addr` and `db_host` are not set");
-    }
-    config
-        .centre
-        .settings()
-        .map_err(|error| anyhow::anyhow!("{error}; {}", error.hint()))?;
+    let centre = config.centre.centre(hostname.as_str())?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let done = runtime.block_on(report(config, &hostname, options));
+    let done = runtime.block_on(report(config, &centre, options));
     // A name server that does not answer is asked on a thread that nobody can stop.
     runtime.shutdown_background();
     done
@@ -72,7 +66,7 @@ pub fn run(config: &Config, options: &NodeOptions) -> anyhow::Result<ExitCode> {
 
 async fn report(
     config: &Config,
-    hostname: &HostName,
+    centre: &Centre,
     options: &NodeOptions,
 ) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -80,7 +74,7 @@ async fn report(
     let mut link = None;
     let mut attempt = async || {
         let kept = link.take();
-        let (outcome, used) = attempt(config, hostname, kept).await?;
+        let (outcome, used) = attempt(config, centre, kept).await?;
         link = Some(used);
         anyhow::Ok(outcome)
     };
@@ -92,7 +86,13 @@ async fn report(
         // away while the host starts.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let watchdog = sd_notify::watchdog_enabled();
-        heart::beat(hostname.as_str(), options.interval, watchdog, &mut attempt).await;
+        heart::beat(
+            centre.host.as_str(),
+            options.interval,
+            watchdog,
+            &mut attempt,
+        )
+        .await;
         None
     };
     let done = tokio::select! {
@@ -107,7 +107,7 @@ async fn report(
     match done {
         Some(Err(error)) => bail!("no report was stored: {error}"),
         Some(Ok(Outcome::NotInInventory)) => {
-            warn!(host = %hostname, "Not in the inventory: nothing was stored. `vctl add` puts it there.");
+            warn!(host = %centre.host, "Not in the inventory: nothing was stored. `vctl add` puts it there.");
         }
         Some(Ok(Outcome::Stored)) | None => {}
     }
@@ -117,19 +117,13 @@ async fn report(
 /// One whole report: look, log in, tell. The link goes on only when all of it went well.
 async fn attempt(
     config: &Config,
-    hostname: &HostName,
+    centre: &Centre,
     kept: Option<Link>,
 ) -> anyhow::Result<(Outcome, Link)> {
     let link = if let Some(link) = kept {
         link
     } else {
-        let settings = config.centre.settings()?;
-        let secret_id_file = &config.centre.secret_id_file;
-        store::open_wrapped(&settings.vault, secret_id_file)
-            .await
-            .map_err(in_one_line)?;
-        let auth = config.centre.auth().map_err(in_one_line)?;
-        Link::new(&settings, auth, hostname.clone()).map_err(in_one_line)?
+        Link::open(centre).await?
     };
     let facts = facts::collect(Path::new("/"));
     let collector = collector::look(config, wall_now()).await;

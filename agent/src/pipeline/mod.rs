@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::metrics::{self, Listen, Listener, Scrape};
 use crate::session::login::LoginReader;
 use crate::session::server::Server;
-use crate::store::Destination;
+use crate::store::Centre;
 
 use collector::Collector;
 use markers::MarkerWatch;
@@ -56,7 +56,7 @@ const LOGINS: usize = 64;
 /// # Errors
 /// Whatever keeps it from starting: another agent, a kernel the probe must not run on, a spool
 /// that cannot be written.
-pub fn collect(config: Config, centre: Option<Destination>) -> anyhow::Result<()> {
+pub fn collect(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -64,7 +64,7 @@ pub fn collect(config: Config, centre: Option<Destination>) -> anyhow::Result<()
         .block_on(run(config, centre))
 }
 
-async fn run(config: Config, centre: Option<Destination>) -> anyhow::Result<()> {
+async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::bind(&config.run_dir)?;

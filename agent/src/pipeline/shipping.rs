@@ -1,5 +1,6 @@
 //! Between the collector and the shipper: how far the spool may be shipped, and how far it is.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -7,7 +8,8 @@ use tracing::{info, warn};
 use vctl_common::status::Shipping;
 use vctl_common::time::wall_now;
 
-use crate::store::{Destination, ShipConfig, Shipper, machine_id};
+use crate::machine_id;
+use crate::store::{Centre, ShipConfig, Shipper};
 
 use super::collector::Collector;
 
@@ -16,7 +18,7 @@ const EXPIRY: Duration = Duration::from_mins(10);
 
 impl Collector {
     /// Begins to ship what is in the spool, and all that comes.
-    pub(super) fn ship_to(&mut self, centre: Destination) -> anyhow::Result<()> {
+    pub(super) fn ship_to(&mut self, centre: Centre) -> anyhow::Result<()> {
         let shipped_before = self.numbers.counted.shipping.take();
         info!(
             host = %centre.host,
@@ -28,7 +30,7 @@ impl Collector {
             spool_dir: self.config.spool_dir.clone(),
             spool_id: self.writer.id(),
             boot_id: self.boot_id,
-            machine: machine_id(),
+            machine: machine_id::read(Path::new("/")).unwrap_or_default(),
             shipped: self.writer.shipped(),
             events_shipped: shipped_before.map_or(0, |before| before.events_shipped),
             centre,
@@ -53,7 +55,7 @@ impl Collector {
             return;
         }
         self.expired_at = Some(Instant::now());
-        let Some(before) = wall_now().checked_sub(self.config.spool_keep.0) else {
+        let Some(before) = wall_now().checked_sub(self.config.centre.spool_keep.0) else {
             return;
         };
         if let Err(error) = self.writer.drop_expired(before) {

@@ -5,19 +5,30 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use vctl_common::centre::DbRole;
+use vctl_common::centre::{DbRole, Settings};
+use vctl_common::host::HostName;
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
 use vctl_common::secret::Secret;
 use vctl_common::spool::SpoolReadError;
 use vctl_common::vault::{Auth, SecretIdSource, Vault, VaultError};
 
-use super::destination::Destination;
 use super::secret_id::{Expiry, Keeper, SecretIdError, open_wrapped};
 
 /// The centre may think about one batch for this long.
 const STATEMENT: Duration = Duration::from_mins(1);
 /// And this much longer may pass until its word is here.
 const ON_THE_WAY: Duration = Duration::from_secs(15);
+
+/// Where the centre is, and who this host is there.
+#[derive(Clone, Debug)]
+pub struct Centre {
+    pub settings: Settings,
+    /// As the inventory has it.
+    pub host: HostName,
+    pub approle_mount: String,
+    pub role_id_file: PathBuf,
+    pub secret_id_file: PathBuf,
+}
 
 /// Nothing was shipped. All of it is in the spool.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +115,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn open(centre: &Destination) -> Result<Self, ShipError> {
+    pub(super) async fn open(centre: &Centre) -> Result<Self, ShipError> {
         let path = &centre.role_id_file;
         let role_id = fs::read_to_string(path).map_err(|source| ShipError::RoleId {
             path: path.clone(),

@@ -13,7 +13,6 @@
 //! It sleeps until the writer tells of something new, waits a moment for more, and gives its
 //! connection back when nothing has come for a while: an idle host holds nothing at the centre.
 
-mod destination;
 mod chunk;
 mod journal;
 mod columns;
@@ -21,14 +20,12 @@ mod tail;
 mod backoff;
 mod ingest;
 mod link;
-mod machine;
 mod pace;
 mod progress;
 mod secret_id;
 mod ship;
 
-pub use destination::{Destination, NoDestination};
-pub use machine::machine_id;
+pub use link::Centre;
 pub use progress::Progress;
 pub use secret_id::{SecretIdError, open_wrapped};
 pub use ship::{ShipConfig, Shipper};

@@ -18,9 +18,8 @@ use vctl_common::time::{BootNs, wall_now};
 use super::backoff::{Backoff, chance};
 use super::chunk::Chunk;
 use super::columns::Columns;
-use super::destination::Destination;
 use super::ingest::{self, Answer, Sender};
-use super::link::{Link, ShipError, answer};
+use super::link::{Centre, Link, ShipError, answer};
 use super::pace::Pace;
 use super::progress::Progress;
 use super::tail::{Sought, Tail};
@@ -44,7 +43,7 @@ pub struct ShipConfig {
     pub shipped: Option<Position>,
     /// Events that earlier agents of this boot shipped.
     pub events_shipped: u64,
-    pub centre: Destination,
+    pub centre: Centre,
 }
 
 /// The shipper's thread; it ends when this is dropped.

@@ -12,9 +12,10 @@ use vctl_common::spool::{Followed, Follower};
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
-use super::{Local, event, filter, session, unreadable};
-use crate::error::CliError;
-use crate::view::{History, Hole, Selector, Session, Update};
+use super::{Local, filter, session, unreadable};
+use crate::error::{CliError, Stop};
+use crate::source;
+use crate::view::{Filter, History, Hole, Selector, Session, Update};
 
 /// How long a look for news may be late. A person cannot tell, and five listings a second cost
 /// nothing.
@@ -35,7 +36,7 @@ pub(crate) struct Follow {
 impl Local {
     /// Follows the sessions of `selector` from their beginning; without one all sessions, of those
     /// that are open what they do from now on.
-    pub(crate) fn follow(&self, selector: Option<Selector>) -> Result<Follow, CliError> {
+    pub(super) fn following(&self, selector: Option<Selector>) -> Result<Follow, CliError> {
         let mut follow = Follow {
             follower: Follower::new(&self.reader, filter(selector))
                 .map_err(|error| unreadable(&error))?,
@@ -45,10 +46,10 @@ impl Local {
             first: Vec::new(),
         };
         // Oldest first, as they would have been told.
-        for found in self.sessions(selector)?.iter().rev() {
+        for found in self.sessions(selector, &Filter::default())?.iter().rev() {
             let record = &found.0;
             if selector.is_some() {
-                follow.tell_from_the_beginning(self.history(found)?);
+                follow.tell_from_the_beginning(self.read(found)?);
             }
             if record.closed.is_none() {
                 let session = Rc::new(session(record, Vec::new(), record.stored));
@@ -76,10 +77,9 @@ impl Open {
     }
 }
 
-impl Follow {
-    /// Waits for news.
-    pub(crate) fn wait(&mut self) -> Result<Vec<Update>, CliError> {
-        if !self.first.is_empty() || self.is_over() {
+impl source::Follow for Follow {
+    async fn wait(&mut self) -> Result<Vec<Update>, Stop> {
+        if !self.first.is_empty() || source::Follow::is_over(self) {
             return Ok(std::mem::take(&mut self.first));
         }
         loop {
@@ -95,15 +95,17 @@ impl Follow {
         }
     }
 
-    /// Says whether every followed session is closed.
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.ends && self.open.is_empty() && self.first.is_empty()
     }
+}
 
+impl Follow {
     fn tell_from_the_beginning(&mut self, history: History) {
         let session = Rc::new(history.session);
-        self.first
-            .push(Update::Opened(Rc::new(beginning(&session))));
+        self.first.push(Update::Opened(Rc::new(
+            Session::clone(&session).beginning(),
+        )));
         let mut holes = session.holes.iter().peekable();
         for event in history.events {
             while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
@@ -123,19 +125,14 @@ impl Follow {
             Followed::Event { mark, stored } => {
                 if let Some(open) = self.open.get_mut(&mark) {
                     open.last_at = open.last_at.max(stored.event.at);
-                    updates.push(Update::Event(open.session.clone(), event(stored)));
+                    updates.push(Update::Event(open.session.clone(), stored.into()));
                 }
             }
             Followed::Journal { entry, wall, .. } => match entry {
                 JournalEntry::Opened(opened) => self.opened(opened.id, updates)?,
                 JournalEntry::Closed(closed) => self.closed(&closed, wall, updates)?,
                 JournalEntry::Gap(gap) => {
-                    let hole = |_: &Open| Hole {
-                        events: gap.events,
-                        cause: Some(gap.cause),
-                        from: gap.from,
-                        to: gap.to,
-                    };
+                    let hole = |_: &Open| Hole::from(&gap);
                     self.hole(gap.session.map(SessionId::mark), hole, updates);
                 }
             },
@@ -159,7 +156,7 @@ impl Follow {
         let Some(history) = self.read_again(id)? else {
             return Ok(());
         };
-        let session = Rc::new(beginning(&history.session));
+        let session = Rc::new(history.session.beginning());
         let open = Open::new(session.clone(), None);
         if self.open.insert(id.mark(), open).is_none() {
             updates.push(Update::Opened(session));
@@ -199,21 +196,7 @@ impl Follow {
 
     fn read_again(&self, id: SessionId) -> Result<Option<History>, CliError> {
         let local = Local::open(&self.dir)?;
-        let sessions = local.sessions(Some(Selector::Id(id)))?;
-        sessions
-            .first()
-            .map(|found| local.history(found))
-            .transpose()
-    }
-}
-
-/// Returns a session as it was before anything happened in it: that is told one by one.
-fn beginning(session: &Session) -> Session {
-    Session {
-        closed: None,
-        closed_wall: None,
-        stored: 0,
-        holes: Vec::new(),
-        ..session.clone()
+        let sessions = local.sessions(Some(Selector::Id(id)), &Filter::default())?;
+        sessions.first().map(|found| local.read(found)).transpose()
     }
 }

@@ -3,19 +3,20 @@
 //! The only module that knows the spool: what leaves it are the types of `view`.
 
 mod follow;
+mod source;
 
 use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use vctl_common::session::SessionOpened;
 use vctl_common::spool::{
-    self, Completeness, Filter, SessionRecord, SpoolReadError, SpoolReader, StoredEvent, Timeline,
+    self, Completeness, SessionRecord, SpoolReadError, SpoolReader, Timeline,
 };
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::view::{Event, History, Hole, Selector, Session};
+use crate::view::grep::{MOST_LINES, Match, Pattern};
+use crate::view::{Event, Filter, History, Hole, Selector, Session};
 
 /// The spool as it was when it was opened.
 pub(crate) struct Local {
@@ -31,32 +32,65 @@ impl Local {
         Ok(Self { reader })
     }
 
-    /// Returns the sessions of `selector`, without one all, newest first.
-    pub(crate) fn sessions(&self, selector: Option<Selector>) -> Result<Vec<Found>, CliError> {
+    /// Returns the sessions of `selector`, without one all, that match; newest first.
+    fn sessions(
+        &self,
+        selector: Option<Selector>,
+        wanted: &Filter,
+    ) -> Result<Vec<Found>, CliError> {
         let sessions = self.reader.sessions(&filter(selector));
         let sessions = sessions.map_err(|error| unreadable(&error))?;
-        Ok(sessions.into_iter().map(Found).collect())
+        let matching = sessions
+            .into_iter()
+            .filter(|record| wanted.takes_local(&record.opened, record.opened_at()));
+        Ok(matching.map(Found).collect())
+    }
+
+    /// Searches the newest sessions first; `limit` 0 is none.
+    fn search(
+        &self,
+        selector: Option<Selector>,
+        wanted: &Filter,
+        pattern: &Pattern,
+        limit: usize,
+    ) -> Result<Vec<Match>, CliError> {
+        let mut matches = Vec::new();
+        for found in self.sessions(selector, wanted)? {
+            let History {
+                session,
+                mut events,
+            } = self.read(&found)?;
+            events.retain(|event| pattern.is_in(&event.event));
+            if events.is_empty() {
+                continue;
+            }
+            let more = events.len() > MOST_LINES;
+            events.truncate(MOST_LINES);
+            matches.push(Match {
+                session,
+                events,
+                more,
+            });
+            if matches.len() == limit {
+                break;
+            }
+        }
+        Ok(matches)
     }
 
     /// Reads everything that happened in a session.
-    pub(crate) fn history(&self, found: &Found) -> Result<History, CliError> {
+    fn read(&self, found: &Found) -> Result<History, CliError> {
         let timeline = self.reader.timeline(&found.0);
         let timeline = timeline.map_err(|error| unreadable(&error))?;
         Ok(history(&found.0, timeline))
     }
 }
 
-impl Found {
-    pub(crate) fn opened(&self) -> &SessionOpened {
-        &self.0.opened
-    }
-}
-
-fn filter(selector: Option<Selector>) -> Filter {
+fn filter(selector: Option<Selector>) -> spool::Filter {
     match selector {
-        None => Filter::All,
-        Some(Selector::Serial(serial)) => Filter::Serial(serial),
-        Some(Selector::Id(id)) => Filter::Id(id),
+        None => spool::Filter::All,
+        Some(Selector::Serial(serial)) => spool::Filter::Serial(serial),
+        Some(Selector::Id(id)) => spool::Filter::Id(id),
     }
 }
 
@@ -65,15 +99,10 @@ fn history(record: &SessionRecord, timeline: Timeline) -> History {
         Completeness::Complete | Completeness::StillOpen => Vec::new(),
         Completeness::Missing(holes) => holes,
     };
-    let holes = holes.into_iter().map(|hole| Hole {
-        events: hole.count,
-        cause: hole.cause,
-        from: hole.from,
-        to: hole.to,
-    });
+    let holes = holes.into_iter().map(Hole::from);
     History {
         session: session(record, holes.collect(), timeline.events.len() as u64),
-        events: timeline.events.into_iter().map(event).collect(),
+        events: timeline.events.into_iter().map(Event::from).collect(),
     }
 }
 
@@ -87,13 +116,7 @@ fn session(record: &SessionRecord, holes: Vec<Hole>, stored: u64) -> Session {
         closed_wall: record.closed_wall,
         stored,
         holes,
-    }
-}
-
-fn event(stored: StoredEvent) -> Event {
-    Event {
-        time: stored.wall,
-        event: stored.event,
+        provenance: None,
     }
 }
 

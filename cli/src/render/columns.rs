@@ -1,4 +1,4 @@
-//! Rows of text in columns, made to fit a terminal.
+//! Rows of cells below their headings, as wide as what is in them or as the terminal.
 
 use std::io::{self, Write};
 
@@ -6,39 +6,59 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{BOLD, Layout, sanitize};
 
+/// The headings of a table of `N` columns.
+pub(crate) struct Columns<const N: usize> {
+    pub(crate) names: [&'static str; N],
+    /// Those that give way on a narrow terminal. What the next command needs never does.
+    pub(crate) elastic: &'static [usize],
+}
+
 const NARROWEST: usize = 8;
 const BETWEEN: usize = 2;
 
-/// Writes a heading and rows. Where they do not fit, the widest of the `elastic` columns gives way
-/// until they do, or until none of them can.
-pub(crate) fn write<const N: usize>(
-    out: &mut dyn Write,
-    names: [&str; N],
-    elastic: &[usize],
-    rows: &[[String; N]],
-    layout: Layout,
-) -> io::Result<()> {
-    let mut widths = names.map(str::len);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.width().max(*width);
+impl<const N: usize> Columns<N> {
+    pub(crate) fn write(
+        &self,
+        out: &mut dyn Write,
+        rows: &[[String; N]],
+        layout: Layout,
+    ) -> io::Result<()> {
+        let widths = self.fit(self.widths(rows), layout.width);
+        let names = line(&self.names.map(str::to_owned), &widths);
+        writeln!(out, "{BOLD}{names}{BOLD:#}")?;
+        for row in rows {
+            writeln!(out, "{}", line(row, &widths))?;
         }
+        Ok(())
     }
-    if let Some(most) = layout.width {
-        while widths.iter().sum::<usize>() + BETWEEN * N.saturating_sub(1) > most {
-            let widest = elastic.iter().copied().max_by_key(|&column| widths[column]);
+
+    fn widths(&self, rows: &[[String; N]]) -> [usize; N] {
+        let mut widths = self.names.map(str::len);
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.width().max(*width);
+            }
+        }
+        widths
+    }
+
+    /// Takes columns from the widest elastic cells until the row fits, or nothing gives way any more.
+    fn fit(&self, mut widths: [usize; N], width: Option<usize>) -> [usize; N] {
+        let Some(width) = width else { return widths };
+        let between = BETWEEN * (N - 1);
+        while widths.iter().sum::<usize>() + between > width {
+            let widest = self
+                .elastic
+                .iter()
+                .copied()
+                .max_by_key(|&column| widths[column]);
             match widest {
                 Some(column) if widths[column] > NARROWEST => widths[column] -= 1,
                 _ => break,
             }
         }
+        widths
     }
-    let names = line(&names.map(str::to_owned), &widths);
-    writeln!(out, "{BOLD}{names}{BOLD:#}")?;
-    for row in rows {
-        writeln!(out, "{}", line(row, &widths))?;
-    }
-    Ok(())
 }
 
 fn line<const N: usize>(row: &[String; N], widths: &[usize; N]) -> String {

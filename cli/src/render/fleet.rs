@@ -3,28 +3,31 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::{Layout, WARN, columns, sanitize, size, time};
+use super::columns::Columns;
+use super::{Layout, WARN, sanitize, size, time};
 use crate::view::fleet::{Finding, Host};
 
-const NAMES: [&str; 10] = [
-    "HOST",
-    "DC",
-    "AGENT",
-    "HEARTBEAT",
-    "MODE",
-    "LOST",
-    "UNSTAMPED",
-    "BACKLOG",
-    "SECRET ID",
-    "STATE",
-];
-/// The names and the words give way on a narrow terminal.
-const ELASTIC: [usize; 3] = [0, 1, 9];
+const COLUMNS: Columns<10> = Columns {
+    names: [
+        "HOST",
+        "DC",
+        "AGENT",
+        "HEARTBEAT",
+        "MODE",
+        "LOST",
+        "UNSTAMPED",
+        "BACKLOG",
+        "SECRET ID",
+        "STATE",
+    ],
+    // The names and the words.
+    elastic: &[0, 1, 9],
+};
 
 /// Writes one line per host, and below them what a host says is wrong and who else spoke for it.
 pub(crate) fn write(out: &mut dyn Write, hosts: &[Host], layout: Layout) -> io::Result<()> {
     let rows: Vec<[String; 10]> = hosts.iter().map(row).collect();
-    columns::write(out, NAMES, &ELASTIC, &rows, layout)?;
+    COLUMNS.write(out, &rows, layout)?;
     let mut first = true;
     for host in hosts {
         for note in notes(host) {

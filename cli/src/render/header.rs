@@ -5,26 +5,37 @@ use std::io::{self, Write};
 
 use vctl_common::session::{Auth, CloseReason, GapCause, Origin, Stamp};
 
-use super::{BAD, BOLD, DIM, WARN, sanitize::text, time};
+use super::{BAD, BOLD, DIM, Layout, WARN, provenance, sanitize::text, time};
 use crate::view::{Hole, Missing, Session};
 
-pub(crate) fn write(out: &mut dyn Write, session: &Session) -> io::Result<()> {
-    write_opening(out, session)?;
+pub(crate) fn write(out: &mut dyn Write, session: &Session, layout: Layout) -> io::Result<()> {
+    write_opening(out, session, layout)?;
     writeln!(out, "  {DIM}{:9}{DIM:#} {}", "closed", closed(session))
 }
 
 /// Writes what is known when a session begins.
-pub(crate) fn write_opening(out: &mut dyn Write, session: &Session) -> io::Result<()> {
+pub(crate) fn write_opening(
+    out: &mut dyn Write,
+    session: &Session,
+    layout: Layout,
+) -> io::Result<()> {
     let opened = &session.opened;
     writeln!(out, "{BOLD}session {}{BOLD:#}", opened.id)?;
     let mut field = |name: &str, value: &str| writeln!(out, "  {DIM}{name:9}{DIM:#} {value}");
-    field("who", &who(&opened.auth))?;
+    let mut person = who(session);
+    if let Some(whole) = session.person().filter(|_| layout.full) {
+        let _ = write!(person, " ({})", text(whole.display_name()));
+    }
+    field("who", &person)?;
     if let Some(certificate) = &opened.auth.certificate {
         let serial = certificate
             .serial
             .map_or_else(|| "none".to_owned(), |serial| serial.to_string());
         let ca = text(&certificate.ca_fingerprint);
         field("serial", &format!("{serial} of CA {ca}"))?;
+    }
+    for line in session.provenance.iter().flat_map(provenance::lines) {
+        field(line.name, &line.text)?;
     }
     if let Some(problem) = &opened.auth.problem {
         field("problem", &text(problem))?;
@@ -70,8 +81,16 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
     }
 }
 
-/// Returns the person: the key id of the certificate, else what else is known.
-pub(crate) fn who(auth: &Auth) -> String {
+/// Returns the person, when our own CA vouches for one, else what the login itself says.
+pub(crate) fn who(session: &Session) -> String {
+    match session.person() {
+        Some(person) => text(person.name()),
+        None => login_name(&session.opened.auth),
+    }
+}
+
+/// Returns the key id of the certificate, else what else is known.
+pub(crate) fn login_name(auth: &Auth) -> String {
     let method = || {
         auth.method
             .as_deref()

@@ -43,7 +43,7 @@ impl Live {
     pub(crate) fn opened(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
         self.shown = Some(session.opened.id);
         self.day.clear();
-        header::write_opening(out, session)
+        header::write_opening(out, session, self.layout)
     }
 
     pub(crate) fn event(
@@ -139,7 +139,7 @@ impl Live {
         if self.shown.replace(id).is_some_and(|shown| shown == id) {
             return Ok(());
         }
-        let who = header::who(&session.opened.auth);
+        let who = header::who(session);
         writeln!(out, "{DIM}session {id} ({who}){DIM:#}")
     }
 }

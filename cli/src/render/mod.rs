@@ -4,9 +4,11 @@
 //! colours where they are not wanted and knows the width. Every recorded text goes through
 //! [`sanitize`].
 
+pub(crate) mod access;
 pub(crate) mod columns;
 pub(crate) mod detail;
 pub(crate) mod fleet;
+pub(crate) mod found;
 pub(crate) mod header;
 #[cfg(test)]
 mod hostile;
@@ -14,6 +16,7 @@ pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod notice;
+pub(crate) mod provenance;
 pub(crate) mod retention;
 pub(crate) mod sanitize;
 pub(crate) mod schema;

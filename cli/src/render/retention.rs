@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::{DIM, Layout, WARN, columns, sanitize, size};
+use super::columns::Columns;
+use super::{DIM, Layout, WARN, sanitize, size};
 use crate::view::retention::{Kept, Periods, Pruned};
 
 /// Writes what is kept: a line per day of events and per table, and what is odd about it.
@@ -38,8 +39,11 @@ pub(crate) fn write(
             table.dead.to_string(),
         ]);
     }
-    let names = ["WHAT", "SINCE", "ROWS (ESTIMATED)", "SIZE", "DEAD ROWS"];
-    columns::write(out, names, &[], &rows, layout)?;
+    let columns = Columns {
+        names: ["WHAT", "SINCE", "ROWS (ESTIMATED)", "SIZE", "DEAD ROWS"],
+        elastic: &[],
+    };
+    columns.write(out, &rows, layout)?;
     let total: u64 = kept.days.iter().map(|day| day.bytes).sum();
     let ahead = kept.days.iter().filter(|day| day.age < 0).count();
     writeln!(

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use unicode_width::UnicodeWidthStr as _;
 use vctl_common::session::{Origin, Stamp};
 
-use super::{BOLD, Layout, header, sanitize, time};
+use super::columns::Columns;
+use super::{Layout, header, sanitize, time};
 use crate::view::Session;
 
 /// One session of a list.
@@ -16,24 +16,17 @@ pub(crate) struct Listed {
     pub(crate) commands: u64,
 }
 
-const NAMES: [&str; 9] = [
-    "STARTED", "LASTED", "WHO", "LOGIN", "SOURCE", "SERIAL", "COMMANDS", "RECORD", "SESSION",
-];
-/// The columns that give way on a narrow terminal. The serial and the session id never do: they
-/// are what the next command needs.
-const ELASTIC: [usize; 4] = [2, 3, 4, 7];
-const NARROWEST: usize = 8;
-const BETWEEN: usize = 2;
+/// The serial and the session id never give way.
+const COLUMNS: Columns<9> = Columns {
+    names: [
+        "STARTED", "LASTED", "WHO", "LOGIN", "SOURCE", "SERIAL", "COMMANDS", "RECORD", "SESSION",
+    ],
+    elastic: &[2, 3, 4, 7],
+};
 
 pub(crate) fn write(out: &mut dyn Write, sessions: &[Listed], layout: Layout) -> io::Result<()> {
     let rows: Vec<[String; 9]> = sessions.iter().map(row).collect();
-    let widths = fit(widths(&rows), layout.width);
-    let names = line(&NAMES.map(str::to_owned), &widths);
-    writeln!(out, "{BOLD}{names}{BOLD:#}")?;
-    for row in &rows {
-        writeln!(out, "{}", line(row, &widths))?;
-    }
-    Ok(())
+    COLUMNS.write(out, &rows, layout)
 }
 
 fn row(listed: &Listed) -> [String; 9] {
@@ -51,7 +44,7 @@ fn row(listed: &Listed) -> [String; 9] {
     [
         time::seconds(session.opened_at()),
         lasted,
-        header::who(&opened.auth),
+        header::who(session),
         login,
         source
             .or_else(|| header::source(session))
@@ -88,44 +81,9 @@ fn record(session: &Session) -> String {
     record
 }
 
-fn widths(rows: &[[String; 9]]) -> [usize; 9] {
-    let mut widths = NAMES.map(str::len);
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.width().max(*width);
-        }
-    }
-    widths
-}
-
-/// Takes columns from the widest elastic cells until the row fits, or nothing gives way any more.
-fn fit(mut widths: [usize; 9], width: Option<usize>) -> [usize; 9] {
-    let Some(width) = width else { return widths };
-    let between = BETWEEN * (widths.len() - 1);
-    while widths.iter().sum::<usize>() + between > width {
-        let widest = ELASTIC.into_iter().max_by_key(|&column| widths[column]);
-        match widest {
-            Some(column) if widths[column] > NARROWEST => widths[column] -= 1,
-            _ => break,
-        }
-    }
-    widths
-}
-
-fn line(row: &[String; 9], widths: &[usize; 9]) -> String {
-    let mut line = String::new();
-    let mut owed = 0;
-    for (cell, &width) in row.iter().zip(widths) {
-        line.extend(std::iter::repeat_n(' ', owed));
-        let cell = sanitize::fit(cell, width);
-        owed = width.saturating_sub(cell.width()) + BETWEEN;
-        line += &cell;
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr as _;
     use vctl_common::session::{InferredLink, Stamp};
 
     use super::*;

@@ -9,7 +9,7 @@ use crate::view::{History, Session, search};
 
 pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
     let session = &history.session;
-    header::write(out, session)?;
+    header::write(out, session, layout)?;
     writeln!(out)?;
     let unended = unended(session);
     let mut day = String::new();

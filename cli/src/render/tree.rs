@@ -12,7 +12,7 @@ use crate::view::tree::{Node, Tree};
 const DEEPEST: usize = 40;
 
 pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
-    header::write(out, &history.session)?;
+    header::write(out, &history.session, layout)?;
     writeln!(out)?;
     let mut tree = Tree::new(history);
     if !layout.full {

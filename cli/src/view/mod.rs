@@ -1,7 +1,11 @@
 //! What is shown of a session, wherever it was read from.
 //!
-//! The spool is one source and Postgres will be another; the renderers know neither.
+//! The spool is one source and Postgres the other; the renderers know neither.
 
+pub(crate) mod access;
+mod filter;
+pub(crate) mod grep;
+pub(crate) mod provenance;
 pub(crate) mod search;
 pub(crate) mod fleet;
 pub(crate) mod retention;
@@ -14,9 +18,13 @@ use std::time::{Duration, SystemTime};
 
 use vctl_common::event::{EventKind, KernelEvent};
 use vctl_common::id::{BootId, CertSerial};
-use vctl_common::session::{GapCause, SessionClosed, SessionOpened, Stamp};
+use vctl_common::person::Person;
+use vctl_common::session::{Gap, GapCause, SessionClosed, SessionOpened, Stamp};
+use vctl_common::spool::{self, StoredEvent};
 use vctl_common::time::{BootNs, WallOffset};
 
+pub(crate) use filter::Filter;
+pub(crate) use provenance::Provenance;
 pub(crate) use selector::Selector;
 
 /// One session without its events.
@@ -35,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) stored: u64,
     /// By time.
     pub(crate) holes: Vec<Hole>,
+    /// What only the centre knows; `None` for what was read from a spool.
+    pub(crate) provenance: Option<Provenance>,
 }
 
 /// Events that are not there.
@@ -88,9 +98,56 @@ impl History {
     }
 }
 
+impl From<StoredEvent> for Event {
+    fn from(stored: StoredEvent) -> Self {
+        Self {
+            time: stored.wall,
+            event: stored.event,
+        }
+    }
+}
+
+impl From<spool::Hole> for Hole {
+    fn from(hole: spool::Hole) -> Self {
+        Self {
+            events: hole.count,
+            cause: hole.cause,
+            from: hole.from,
+            to: hole.to,
+        }
+    }
+}
+
+impl From<&Gap> for Hole {
+    fn from(gap: &Gap) -> Self {
+        Self {
+            events: gap.events,
+            cause: Some(gap.cause),
+            from: gap.from,
+            to: gap.to,
+        }
+    }
+}
+
 impl Session {
+    /// Returns it as it was before anything happened in it, for whoever tells that one by one.
+    pub(crate) fn beginning(self) -> Self {
+        Self {
+            closed: None,
+            closed_wall: None,
+            stored: 0,
+            holes: Vec::new(),
+            ..self
+        }
+    }
+
     pub(crate) fn serial(&self) -> Option<CertSerial> {
         self.opened.auth.certificate.as_ref()?.serial
+    }
+
+    /// Returns whose certificate it was, as far as our own CA vouches for that.
+    pub(crate) fn person(&self) -> Option<&Person> {
+        self.provenance.as_ref()?.person.as_ref()
     }
 
     pub(crate) fn opened_at(&self) -> SystemTime {

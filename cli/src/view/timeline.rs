@@ -107,6 +107,35 @@ impl Mover {
     }
 }
 
+/// Returns one event as a line of its own, as far as it can be told without those around it; `None`
+/// for the end of a process.
+pub(crate) fn single<'a>(event: &'a Event, session: &Session) -> Option<Entry<'a>> {
+    let what = match &event.event.kind {
+        EventKind::Exec(exec) => What::Program(Program {
+            exec,
+            user: User::of(exec, None),
+            end: None,
+        }),
+        EventKind::ExecFailed { errno, exec } => What::Failed {
+            exec,
+            errno: *errno,
+            user: User::of(exec, None),
+            places: 1,
+        },
+        EventKind::Exit(_) => return None,
+        EventKind::CgroupMove(moved) => What::Moved {
+            moved,
+            by: Mover::of(moved, session),
+        },
+    };
+    Some(Entry {
+        at: event.event.at,
+        time: event.time,
+        event: Some(event),
+        what,
+    })
+}
+
 /// Returns everything that happened, oldest first.
 pub(crate) fn entries(history: &History) -> Vec<Entry<'_>> {
     let mut order: Vec<&Event> = history.events.iter().collect();

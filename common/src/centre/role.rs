@@ -41,7 +41,7 @@ impl DbRole {
             Self::AuditWriter => "vctl-ssh".to_owned(),
             Self::Rw | Self::Migrator => "vctl-admin".to_owned(),
             Self::Pruner => "vctl-pruner".to_owned(),
-            Self::AuditIngest(host) | Self::Status(host) => format!("vctl-host-{host}"),
+            Self::AuditIngest(_) | Self::Status(_) => "vctl-host".to_owned(),
         }
     }
 }

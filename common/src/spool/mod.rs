@@ -49,12 +49,12 @@ mod follow;
 pub use block::{
     BatchHeader, BlockEntry, BlockFacts, BlockKind, BlockPlace, RingPosition, table_check,
 };
-pub use completeness::{Completeness, Hole, completeness};
+pub use completeness::{Completeness, Hole, completeness, counted};
 pub use dir::{DirError, Listing, SegmentFiles, list};
 pub use follow::{Followed, Follower};
 pub use header::{FileHeader, FileKind, HeaderError, VERSION};
 pub use journal::{JournalLine, journal_lines, write_journal_line};
 pub use reader::{Filter, SpoolReadError, SpoolReader};
-pub use record::{Nameless, SessionRecord};
+pub use record::{Kept, Nameless, SessionRecord};
 pub use segment::{Look, Segment, Unloaded, payload};
 pub use timeline::{StoredEvent, Timeline, records};

@@ -51,6 +51,61 @@ fn serial_of(opened: &SessionOpened) -> Option<CertSerial> {
     opened.auth.certificate.as_ref()?.serial
 }
 
+/// What another store kept of a session: the journal's entries and its own counters.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub opened: SessionOpened,
+    /// The clocks when it was opened.
+    pub wall: WallOffset,
+    pub closed: Option<SessionClosed>,
+    /// The clocks when it was closed.
+    pub closed_wall: Option<WallOffset>,
+    pub boot_id: BootId,
+    pub host: String,
+    /// Of this session, each as often as it was told.
+    pub gaps: Vec<Gap>,
+    /// Of nobody in particular, from this boot of the host.
+    pub host_wide: Vec<Gap>,
+    pub stored: u64,
+    pub last_at: Option<BootNs>,
+    pub last_seq: u64,
+}
+
+impl From<Kept> for SessionRecord {
+    /// Reads the entries as they are read in a spool.
+    fn from(kept: Kept) -> Self {
+        let mut draft = Draft {
+            host: kept.host,
+            stored: kept.stored,
+            last_at: kept.last_at,
+            last_seq: kept.last_seq,
+            ..Draft::default()
+        };
+        for mut gap in kept.gaps {
+            gap.session = Some(kept.opened.id);
+            if !draft.gaps.contains(&gap) {
+                draft.gaps.push(gap);
+            }
+        }
+        let closed = kept.closed.map(|closed| {
+            // Found to be over by a later boot, whose clock says nothing about this one.
+            let wall = kept
+                .closed_wall
+                .filter(|_| closed.reason != CloseReason::HostRebooted);
+            (closed, wall)
+        });
+        let mut record = draft.with(kept.opened, kept.boot_id, kept.wall, closed);
+        let boot_id = Some(kept.boot_id);
+        let host_wide: Vec<_> = kept
+            .host_wide
+            .into_iter()
+            .map(|gap| (boot_id, gap))
+            .collect();
+        record.take_host_wide(&host_wide);
+        record
+    }
+}
+
 /// A session of which only the events are left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nameless {
@@ -115,35 +170,41 @@ impl Draft {
         }
     }
 
-    pub(super) fn finish(self) -> Option<SessionRecord> {
-        let (opened, boot_id, wall) = self.opened?;
-        let (closed, closed_wall) = match self.closed {
+    pub(super) fn finish(mut self) -> Option<SessionRecord> {
+        let (opened, boot_id, wall) = self.opened.take()?;
+        let closed = self.closed.take().map(|(closed, in_boot, wall)| {
             // Found to be over by a later boot, in the clock of its own.
-            Some((closed, in_boot, _))
-                if in_boot != boot_id || closed.reason == CloseReason::HostRebooted =>
-            {
-                (Some(closed), None)
-            }
-            Some((closed, _, wall)) => (Some(closed), Some(wall)),
-            None => (None, None),
-        };
+            let other = in_boot != boot_id || closed.reason == CloseReason::HostRebooted;
+            (closed, (!other).then_some(wall))
+        });
+        Some(self.with(opened, boot_id, wall, closed))
+    }
+
+    fn with(
+        self,
+        opened: SessionOpened,
+        boot_id: BootId,
+        wall: WallOffset,
+        closed: Option<(SessionClosed, Option<WallOffset>)>,
+    ) -> SessionRecord {
         let mut gaps = self.gaps;
         for gap in &mut gaps {
             gap.session = Some(opened.id);
         }
-        Some(SessionRecord {
+        let (closed, closed_wall) = closed.unzip();
+        SessionRecord {
             opened,
             closed,
             gaps,
             boot_id,
             host: self.host,
             wall,
-            closed_wall,
+            closed_wall: closed_wall.flatten(),
             stored: self.stored,
             last_at: self.last_at,
             last_seq: self.last_seq,
             segments: self.segments,
-        })
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::record::SessionRecord;
 use crate::event::{self, KernelEvent};
 use crate::id::SessionId;
 use crate::session::{Gap, GapCause};
-use crate::time::BootNs;
+use crate::time::{BootNs, WallOffset};
 use crate::wire::Header;
 
 /// One event and when it happened by the clock on the wall.
@@ -58,16 +58,32 @@ impl SpoolReader {
             }
             Ok(())
         })?;
-        timeline
-            .events
-            .sort_by_key(|stored| (stored.event.session_seq, stored.event.at));
-        // A batch whose ring position was lost is stored again after a restart.
-        timeline.events.dedup_by(|a, b| a.event == b.event);
+        timeline.put_in_order();
         Ok(timeline)
     }
 }
 
 impl Timeline {
+    /// Adds one record of session `id` that another store kept; `at` is when it happened, should the
+    /// record itself be unreadable.
+    pub fn take_record(&mut self, id: SessionId, wall: WallOffset, at: BootNs, record: &[u8]) {
+        match event::decode(record) {
+            Ok(event) => self.events.push(StoredEvent {
+                wall: wall.wall_time(event.at),
+                event,
+            }),
+            Err(_) => self.damaged.push(record_gap(id, (at, at), record)),
+        }
+    }
+
+    /// Sorts the events by their numbers and leaves none twice.
+    pub fn put_in_order(&mut self) {
+        self.events
+            .sort_by_key(|stored| (stored.event.session_seq, stored.event.at));
+        // A batch whose ring position was lost is stored again after a restart.
+        self.events.dedup_by(|a, b| a.event == b.event);
+    }
+
     fn take(&mut self, id: SessionId, entry: &BlockEntry, payload: &[u8]) {
         for record in records(payload) {
             match record.map(|bytes| (event::decode(bytes), bytes)) {
@@ -75,7 +91,10 @@ impl Timeline {
                     wall: entry.wall_offset().wall_time(event.at),
                     event,
                 }),
-                Ok((Err(_), bytes)) => self.damaged.push(record_gap(id, entry, bytes)),
+                Ok((Err(_), bytes)) => {
+                    let times = (entry.first_at(), entry.last_at());
+                    self.damaged.push(record_gap(id, times, bytes));
+                }
                 Err(_) => self.damaged.push(Gap {
                     events: None,
                     ..block_gap(id, GapCause::Undecodable, entry)
@@ -124,16 +143,18 @@ fn block_gap(id: SessionId, cause: GapCause, entry: &BlockEntry) -> Gap {
     }
 }
 
-fn record_gap(id: SessionId, entry: &BlockEntry, record: &[u8]) -> Gap {
+fn record_gap(id: SessionId, (first_at, last_at): (BootNs, BootNs), record: &[u8]) -> Gap {
     let header = event::header(record).ok();
     let seq = header.map(|header| header.session_seq);
-    let at = |fallback| header.map_or(fallback, |header| BootNs(header.at));
+    let at = header.map(|header| BootNs(header.at));
     Gap {
+        session: Some(id),
+        cause: GapCause::Undecodable,
         events: Some(1),
         first_seq: seq,
         last_seq: seq,
-        from: at(entry.first_at()),
-        to: at(entry.last_at()),
-        ..block_gap(id, GapCause::Undecodable, entry)
+        cpu: None,
+        from: at.unwrap_or(first_at),
+        to: at.unwrap_or(last_at),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use vctl_agent::store::Destination;
+use vctl_agent::store::Centre;
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 use vctl_tests::centre::DB_NAME;
 use vctl_tests::ship::Source;
@@ -20,7 +20,7 @@ fn main() -> Result<()> {
     let dir = PathBuf::from(next()?);
     let (host, vault, port) = (next()?, next()?, next()?);
     let ca = Some(PathBuf::from(next()?));
-    let way = Destination {
+    let way = Centre {
         settings: Settings {
             vault: VaultSettings {
                 ca_cert: ca.clone(),

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use vctl_agent::machine_id;
 use vctl_agent::spool::{BatchBuilder, SpoolConfig, SpoolWriter};
-use vctl_agent::store::{Destination as Where, ShipConfig, Shipper, machine_id};
+use vctl_agent::store::{Centre as Where, ShipConfig, Shipper};
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
 use vctl_common::session::{
@@ -134,7 +135,7 @@ impl Source {
             spool_dir: self.dir.clone(),
             spool_id: self.writer.id(),
             boot_id: BOOT.parse()?,
-            machine: machine_id(),
+            machine: machine_id::read(Path::new("/")).unwrap_or_default(),
             shipped: self.writer.shipped(),
             events_shipped: 0,
             centre: way.clone(),
@@ -191,7 +192,7 @@ impl Centre {
             ("secret_id_file", way.secret_id_file.display().to_string()),
             ("db_host", "127.0.0.1".to_owned()),
             ("db_port", self.postgres.port.to_string()),
-            ("db_servername", crate::centre::DB_NAME.to_owned()),
+            ("db_server_name", crate::centre::DB_NAME.to_owned()),
             ("db_ca_cert", ca),
         ])
     }

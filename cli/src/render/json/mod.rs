@@ -3,8 +3,10 @@
 //! Numbers of 64 bits that are ids or clock readings are strings: a JSON reader that keeps numbers
 //! as doubles would round them. Bytes that are no UTF-8 become `{"hex": "..."}`.
 
+mod access;
 mod escape;
 mod event;
+mod provenance;
 pub(crate) mod fleet;
 mod session;
 #[cfg(test)]
@@ -15,8 +17,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 use vctl_common::id::SessionId;
 
+pub(crate) use self::access::{write_access_lines, write_accesses};
 use self::event::EventJson;
 use self::session::{GapJson, SessionJson, gap_json, session_json};
+use crate::view::grep::Match;
 use crate::view::{Event, History, Hole, Session};
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
@@ -55,6 +59,16 @@ pub(crate) fn write_list<'a>(
     sessions: impl Iterator<Item = (&'a Session, u64)>,
 ) -> io::Result<()> {
     let sessions = sessions.map(|(session, commands)| session_json(session).listed(commands));
+    write_document(out, sessions.collect())
+}
+
+/// Writes sessions with those of their events that were searched for.
+pub(crate) fn write_matches(out: &mut dyn Write, matches: &[Match]) -> io::Result<()> {
+    let sessions = matches.iter().map(|found| {
+        session_json(&found.session)
+            .with(&found.events)
+            .found(found.more)
+    });
     write_document(out, sessions.collect())
 }
 

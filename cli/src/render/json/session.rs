@@ -9,6 +9,7 @@ use vctl_common::session::{
 };
 
 use super::event::{EventJson, ProcessJson};
+use super::provenance::ProvenanceJson;
 use crate::render::time;
 use crate::view::{Event, Hole, Session};
 
@@ -29,6 +30,9 @@ pub(super) struct SessionJson<'a> {
     auth_problem: Option<&'a str>,
     key_fingerprint: Option<&'a str>,
     certificate: Option<CertificateJson<'a>>,
+    /// What only the centre knows is left out of what was read from a spool.
+    #[serde(flatten)]
+    provenance: Option<ProvenanceJson<'a>>,
     origin: &'a Origin,
     stamp: Stamp,
     leader: ProcessJson,
@@ -53,6 +57,8 @@ pub(super) struct SessionJson<'a> {
     commands: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventJson<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_matches: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -93,6 +99,12 @@ impl<'a> SessionJson<'a> {
         self.events = Some(events.iter().map(EventJson::new).collect());
         self
     }
+
+    /// For a search: the events are only those that match.
+    pub(super) fn found(mut self, more: bool) -> Self {
+        self.more_matches = Some(more);
+        self
+    }
 }
 
 pub(super) fn session_json(session: &Session) -> SessionJson<'_> {
@@ -131,6 +143,7 @@ pub(super) fn session_json(session: &Session) -> SessionJson<'_> {
         auth_problem: auth.problem.as_deref(),
         key_fingerprint: auth.key_fingerprint.as_deref(),
         certificate: auth.certificate.as_ref().map(certificate_json),
+        provenance: session.provenance.as_ref().map(ProvenanceJson::new),
         origin,
         stamp: *stamp,
         leader: ProcessJson::new(*leader),
@@ -162,6 +175,7 @@ pub(super) fn session_json(session: &Session) -> SessionJson<'_> {
             .collect(),
         commands: None,
         events: None,
+        more_matches: None,
     }
 }
 

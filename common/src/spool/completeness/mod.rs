@@ -1,5 +1,9 @@
 //! Is everything there that the kernel produced for a session, and if not, what is missing?
 
+mod counted;
+
+pub use counted::counted;
+
 use super::record::SessionRecord;
 use super::timeline::Timeline;
 use crate::session::{Gap, GapCause, Stamp};
@@ -36,31 +40,23 @@ pub struct Hole {
 /// prove that this one lost nothing to it.
 pub fn completeness(session: &SessionRecord, timeline: &Timeline) -> Completeness {
     let produced = session.closed.as_ref().and_then(|closed| closed.produced);
-    let gaps: Vec<&Gap> = session.gaps.iter().chain(&timeline.damaged).collect();
-    let mut ledger = Ledger {
-        session,
-        timeline,
-        explains: vec![false; gaps.len()],
-        gaps,
-        holes: Vec::new(),
-        unnumbered: 0,
-    };
+    let gaps = session.gaps.iter().chain(&timeline.damaged).collect();
+    let last = timeline.events.last().map(|last| Last {
+        seq: last.event.session_seq,
+        at: last.event.at,
+    });
+    let mut ledger = Ledger::new(session, gaps, last);
     ledger.stamped_late();
-    ledger.missing_numbers(produced);
+    ledger.missing_numbers(timeline, produced);
     ledger.without_numbers(produced);
     ledger.unknown_end(produced);
-    let mut holes = ledger.holes;
-    holes.sort_by_key(|hole| (hole.from, hole.to));
-    match (holes.is_empty(), &session.closed) {
-        (false, _) => Completeness::Missing(holes),
-        (true, Some(_)) => Completeness::Complete,
-        (true, None) => Completeness::StillOpen,
-    }
+    ledger.result()
 }
 
 struct Ledger<'a> {
     session: &'a SessionRecord,
-    timeline: &'a Timeline,
+    /// The event that is there with the highest number.
+    last: Option<Last>,
     gaps: Vec<&'a Gap>,
     /// Which of `gaps` is the cause of a hole already.
     explains: Vec<bool>,
@@ -69,7 +65,33 @@ struct Ledger<'a> {
     unnumbered: u64,
 }
 
-impl Ledger<'_> {
+#[derive(Clone, Copy)]
+struct Last {
+    seq: u64,
+    at: BootNs,
+}
+
+impl<'a> Ledger<'a> {
+    fn new(session: &'a SessionRecord, gaps: Vec<&'a Gap>, last: Option<Last>) -> Self {
+        Self {
+            session,
+            last,
+            explains: vec![false; gaps.len()],
+            gaps,
+            holes: Vec::new(),
+            unnumbered: 0,
+        }
+    }
+
+    fn result(mut self) -> Completeness {
+        self.holes.sort_by_key(|hole| (hole.from, hole.to));
+        match (self.holes.is_empty(), &self.session.closed) {
+            (false, _) => Completeness::Missing(self.holes),
+            (true, Some(_)) => Completeness::Complete,
+            (true, None) => Completeness::StillOpen,
+        }
+    }
+
     fn begin(&self) -> BootNs {
         let opened = &self.session.opened;
         opened.marked_at.unwrap_or(opened.opened_at)
@@ -78,7 +100,7 @@ impl Ledger<'_> {
     /// The latest moment that anything is known of.
     fn end(&self) -> BootNs {
         let closed = self.session.closed.as_ref().map(|closed| closed.at);
-        let last = self.timeline.events.last().map(|last| last.event.at);
+        let last = self.last.map(|last| last.at);
         let gaps = self.gaps.iter().filter(|gap| gap.session.is_some());
         let gap = gaps.map(|gap| gap.to).max();
         closed.or(last.max(gap)).unwrap_or(self.begin())
@@ -101,14 +123,18 @@ impl Ledger<'_> {
         }
     }
 
-    fn missing_numbers(&mut self, produced: Option<u64>) {
-        let last_seen = self.timeline.events.last().map(|e| e.event.session_seq);
+    /// Returns the last number that is known to be given out.
+    fn last_number(&self, produced: Option<u64>) -> u64 {
+        let last_seen = self.last.map(|last| last.seq);
         let named = self.gaps.iter().filter(|gap| gap.session.is_some());
         let last_named = named.filter_map(|gap| gap.last_seq).max();
-        let last = produced.max(last_seen).max(last_named).unwrap_or(0);
+        produced.max(last_seen).max(last_named).unwrap_or(0)
+    }
 
+    fn missing_numbers(&mut self, timeline: &Timeline, produced: Option<u64>) {
+        let last = self.last_number(produced);
         let (mut next, mut before) = (1, self.begin());
-        for stored in &self.timeline.events {
+        for stored in &timeline.events {
             let (seq, at) = (stored.event.session_seq, stored.event.at);
             if seq > next {
                 self.hole(next, seq - 1, before, at);
@@ -244,8 +270,7 @@ impl Ledger<'_> {
         if produced.is_some() || self.session.opened.stamp == Stamp::Missed {
             return;
         }
-        let last = self.timeline.events.last().map(|last| last.event.at);
-        let from = last.unwrap_or(self.begin());
+        let from = self.last.map_or(self.begin(), |last| last.at);
         self.holes.push(Hole {
             count: None,
             from,
@@ -286,7 +311,7 @@ mod tests {
     }
 
     /// A session from 10 to 1000; the event with number `n` is at `n * 10`.
-    fn session() -> SessionRecord {
+    pub(super) fn session() -> SessionRecord {
         let process = ProcessId {
             tgid: 1,
             start: BootNs(1),
@@ -325,7 +350,7 @@ mod tests {
         }
     }
 
-    fn closed(produced: impl Into<Option<u64>>) -> SessionRecord {
+    pub(super) fn closed(produced: impl Into<Option<u64>>) -> SessionRecord {
         let closed = SessionClosed {
             id: id(),
             at: BootNs(1000),
@@ -341,7 +366,7 @@ mod tests {
         }
     }
 
-    fn timeline(seqs: impl IntoIterator<Item = u64>) -> Timeline {
+    pub(super) fn timeline(seqs: impl IntoIterator<Item = u64>) -> Timeline {
         let process = ProcessId {
             tgid: 1,
             start: BootNs(1),
@@ -369,7 +394,7 @@ mod tests {
         }
     }
 
-    fn gap(cause: GapCause, events: impl Into<Option<u64>>, from: u64, to: u64) -> Gap {
+    pub(super) fn gap(cause: GapCause, events: impl Into<Option<u64>>, from: u64, to: u64) -> Gap {
         Gap {
             session: Some(id()),
             cause,
@@ -382,7 +407,7 @@ mod tests {
         }
     }
 
-    fn numbered(cause: GapCause, first: u64, last: u64) -> Gap {
+    pub(super) fn numbered(cause: GapCause, first: u64, last: u64) -> Gap {
         Gap {
             first_seq: Some(first),
             last_seq: Some(last),

@@ -1,0 +1,152 @@
+//! `vctl audit`
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use crate::args::TEMPLATE;
+use crate::context::{self, Context};
+use crate::error::Stop;
+use crate::moment::{self, Moment};
+use crate::render::{Screen, access, json, notice, table};
+use crate::store::Store;
+use crate::view::access::{Access, AccessFilter};
+
+/// Show who asked to be let in where
+///
+/// One line for each connection that was tried, newest first, whether or not the host let it in. The
+/// person is proven by the database login that wrote the row; the rest is what the client said.
+/// Needs the Vault policy `vctl-auditor`.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl audit --since 1d                   The last day
+  vctl audit --user albert --failed       What a person tried in vain
+  vctl audit --host web --detail          With certificates, clients, and the sessions that came of it
+  vctl audit --unasked --since 7d         Logins with our certificates that nobody asked for here
+  vctl audit -n 0 -o csv > audit.csv      Everything, for a spreadsheet
+  vctl audit -o jsonl | jq                For programs (docs/audit-json.md)")]
+pub(crate) struct AuditArgs {
+    /// Only hosts with this in their name
+    #[arg(long)]
+    host: Option<String>,
+
+    /// Only people with this in their display name
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// Only connections from this address
+    #[arg(long, value_name = "IP")]
+    source_ip: Option<IpAddr>,
+
+    #[arg(long, value_name = "TIME", help = format!("Only what was asked then or later: {}", moment::FORMS))]
+    since: Option<Moment>,
+
+    /// Only what was asked before
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+
+    /// Only what failed or was refused
+    #[arg(long, conflicts_with = "unasked")]
+    failed: bool,
+
+    /// List instead the logins that hosts recorded with certificates of our own CAs and that are in
+    /// nobody's row: signed past `vctl ssh`, or a row is lost
+    #[arg(long, conflicts_with = "detail")]
+    unasked: bool,
+
+    /// Show also client host and port, serial, command, error, and the sessions that came of it
+    #[arg(long)]
+    detail: bool,
+
+    /// List at most this many; 0 lists all
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    limit: usize,
+
+    /// Form of the output
+    #[arg(long, short, value_name = "FORM", value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// One document
+    Json,
+    /// One access a line
+    Jsonl,
+    /// With a heading; text is escaped as in the table
+    Csv,
+}
+
+pub(crate) fn run(args: &AuditArgs) -> Result<(), Stop> {
+    context::run(async |context| show(args, context).await)
+}
+
+async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
+    let mut store = Store::new(context)?;
+    let mut screen = match args.output {
+        Output::Table | Output::Csv => Screen::for_people(),
+        Output::Json | Output::Jsonl => Screen::for_programs(),
+    };
+    let filter = args.filter();
+    if args.unasked {
+        unasked(args, &filter, &mut store, &mut screen).await?;
+    } else {
+        let accesses = store.accesses(&filter, args.limit).await?;
+        write(args, &accesses, &mut screen)?;
+        if accesses.is_empty() {
+            notice::note("no access like that is on record");
+        }
+    }
+    screen.flush()?;
+    for note in store.take_notes() {
+        notice::note(&note);
+    }
+    Ok(())
+}
+
+fn write(args: &AuditArgs, accesses: &[Access], screen: &mut Screen) -> Result<(), Stop> {
+    Ok(match args.output {
+        Output::Table if accesses.is_empty() => {}
+        Output::Table => {
+            let layout = screen.layout(false);
+            access::write(screen, accesses, args.detail, layout)?;
+        }
+        Output::Json => json::write_accesses(screen, accesses)?,
+        Output::Jsonl => json::write_access_lines(screen, accesses)?,
+        Output::Csv => access::write_csv(screen, accesses)?,
+    })
+}
+
+async fn unasked(
+    args: &AuditArgs,
+    filter: &AccessFilter,
+    store: &mut Store,
+    screen: &mut Screen,
+) -> Result<(), Stop> {
+    let listed = store.unasked(filter, args.limit).await?;
+    if args.output == Output::Json {
+        let sessions = listed.iter().map(|l| (&l.session, l.commands));
+        return Ok(json::write_list(screen, sessions)?);
+    }
+    if listed.is_empty() {
+        notice::note("every login like that was asked for");
+        return Ok(());
+    }
+    let layout = screen.layout(false);
+    Ok(table::write(screen, &listed, layout)?)
+}
+
+impl AuditArgs {
+    fn filter(&self) -> AccessFilter {
+        AccessFilter {
+            host: self.host.clone(),
+            user: self.user.clone(),
+            source_ip: self.source_ip,
+            since: self.since.map(|Moment(since)| since),
+            until: self.until.map(|Moment(until)| until),
+            failed: self.failed,
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! `vctl host`
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use vctl_common::centre::DbRole;
+use vctl_common::host::HostName;
+use vctl_common::pg::PgError;
+
+use crate::args::TEMPLATE;
+use crate::context::{self, Context};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::host_identity::{Credentials, HostIdentity};
+use crate::render::{Screen, notice};
+
+/// Give a host an identity of its own, or take it away
+///
+/// Needs the policy `vctl-enroll`. Who has it can make any right in the database there is.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl host enroll web-1                          Make the identity of a host of the inventory
+  vctl host enroll web-2 --create --ip 10.0.0.7   The same, and put it into the inventory
+  vctl host enroll web-1 --out web-1.json         For automation that brings it to the host
+  vctl host revoke web-1                          End all that the host may do, now")]
+pub(crate) struct HostArgs {
+    #[command(subcommand)]
+    command: HostCommand,
+
+    /// Where AppRoles are mounted in Vault
+    #[arg(
+        long,
+        global = true,
+        value_name = "MOUNT",
+        env = "VCTL_APPROLE_MOUNT",
+        default_value = "approle"
+    )]
+    approle_mount: String,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum HostCommand {
+    Enroll(EnrollArgs),
+    Revoke(RevokeArgs),
+}
+
+/// Make the identity of a host, and say what to do there
+///
+/// Enrolling a host again changes nothing of its identity and gives it one more secret id.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE)]
+struct EnrollArgs {
+    /// Its name in the inventory
+    host: HostName,
+
+    /// Put it into the inventory, where it is not there yet
+    #[arg(long, requires = "ip")]
+    create: bool,
+
+    /// Address for `--create`
+    #[arg(long, value_name = "ADDR", requires = "create")]
+    ip: Option<IpAddr>,
+
+    /// Data centre for `--create`
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "unknown",
+        requires = "create"
+    )]
+    dc: String,
+
+    /// How long the wrapped secret id waits to be opened, 1m to 72h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = wrap_ttl)]
+    wrap_ttl: Duration,
+
+    /// How long the secret id lives; the agent makes itself a new one before that
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = secret_id_ttl)]
+    secret_id_ttl: Duration,
+
+    /// Write role id and wrapped secret id into a new file, as JSON, instead of printing them
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// End all that a host may do in Vault and Postgres
+///
+/// What it recorded and its place in the inventory stay.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE)]
+struct RevokeArgs {
+    /// Its name
+    host: HostName,
+}
+
+pub(crate) fn run(args: &HostArgs) -> Result<(), Stop> {
+    let mut screen = Screen::for_people();
+    let host = match &args.command {
+        HostCommand::Enroll(args) => &args.host,
+        HostCommand::Revoke(args) => &args.host,
+    };
+    context::run(async |context| {
+        let identity = HostIdentity::new(context.vault(), &args.approle_mount, host);
+        let identity = identity.ok_or_else(|| reserved(host))?;
+        match &args.command {
+            HostCommand::Enroll(args) => enroll(context, args, &identity, &mut screen).await,
+            HostCommand::Revoke(args) => revoke(args, &identity, &mut screen).await,
+        }
+    })?;
+    Ok(screen.flush()?)
+}
+
+async fn enroll(
+    context: &Context,
+    args: &EnrollArgs,
+    identity: &HostIdentity<'_>,
+    screen: &mut Screen,
+) -> Result<(), Stop> {
+    let host = &args.host;
+    in_inventory(context, args).await?;
+    // Before anything is made: a secret id that cannot be kept is worse than none.
+    let out = match &args.out {
+        Some(path) => Some((path, create(path)?)),
+        None => None,
+    };
+    if identity.exists().await? {
+        notice::note(&format!(
+            "`{host}` was enrolled before: what it has stays valid; `vctl host revoke {host}` ends that"
+        ));
+    }
+    identity.make(args.secret_id_ttl).await?;
+    let credentials = identity.credentials(args.wrap_ttl).await?;
+    if let Some((path, mut file)) = out {
+        let addr = &context.settings().vault.addr;
+        write(&mut file, host, addr, &credentials).map_err(|error| unwritable(path, &error))?;
+        let path = path.display();
+        writeln!(
+            screen,
+            "host `{host}` is enrolled; `{path}` is for it alone"
+        )?;
+        return Ok(());
+    }
+    print(screen, args, &credentials)
+}
+
+async fn revoke(
+    args: &RevokeArgs,
+    identity: &HostIdentity<'_>,
+    screen: &mut Screen,
+) -> Result<(), Stop> {
+    let host = &args.host;
+    if !identity.exists().await? {
+        // Half of it may be there, of an earlier try that was cut off.
+        identity.unmake().await?;
+        let message = format!("host `{host}` is not enrolled");
+        return Err(CliError::new(Exit::NotFound, message).into());
+    }
+    identity.unmake().await?;
+    writeln!(screen, "host `{host}` may do nothing any more")?;
+    Ok(())
+}
+
+/// A host that is not in the inventory could ship, and nobody would know where from.
+async fn in_inventory(context: &Context, args: &EnrollArgs) -> Result<(), Stop> {
+    let host = args.host.as_str();
+    let client = context.pool(DbRole::Ro)?.get().await?;
+    let sql = "select exists (select from vctl.servers where hostname = $1::text)";
+    let row = client
+        .query_one(sql, &[&host])
+        .await
+        .map_err(PgError::from)?;
+    if row.get(0) {
+        return Ok(());
+    }
+    let Some(ip) = args.ip.filter(|_| args.create) else {
+        let message = format!("host `{host}` is not in the inventory");
+        let hint = format!("vctl host enroll {host} --create --ip ADDR");
+        return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
+    };
+    let client = context.pool(DbRole::Rw)?.get().await?;
+    let sql = "insert into vctl.servers (hostname, ip, dc) values ($1::text, $2, $3) \
+               on conflict (hostname) do nothing";
+    client
+        .execute(sql, &[&host, &ip, &args.dc])
+        .await
+        .map_err(PgError::from)?;
+    notice::note(&format!("put `{host}` into the inventory"));
+    Ok(())
+}
+
+fn print(screen: &mut Screen, args: &EnrollArgs, credentials: &Credentials) -> Result<(), Stop> {
+    let host = &args.host;
+    let within = humane(credentials.wrapped.ttl);
+    writeln!(
+        screen,
+        "host `{host}` is enrolled. There, as root, within {within}:\n\n\
+         \x20 install -d -m 0700 /etc/vctl && umask 077\n\
+         \x20 echo {} > /etc/vctl/role_id\n\
+         \x20 echo {} > /etc/vctl/secret_id\n\
+         \x20 systemctl restart vctl-collect vctl-node-agent\n\n\
+         The second opens once: the agent does it and keeps the secret id in its place. Where the agent\n\
+         says that it was opened before, somebody else may have it: vctl host revoke {host}",
+        credentials.role_id,
+        credentials.wrapped.token.expose()
+    )?;
+    Ok(())
+}
+
+fn write(
+    file: &mut File,
+    host: &HostName,
+    addr: &str,
+    credentials: &Credentials,
+) -> std::io::Result<()> {
+    let value = serde_json::json!({
+        "host": host,
+        "vault_addr": addr,
+        "role_id": credentials.role_id,
+        "wrapped_secret_id": credentials.wrapped.token.expose(),
+        "wrap_ttl_s": credentials.wrapped.ttl.as_secs(),
+    });
+    writeln!(file, "{value:#}")?;
+    file.sync_all()
+}
+
+fn create(path: &Path) -> Result<File, Stop> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path).map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Stop {
+    let message = format!("cannot write `{}`", path.display());
+    CliError::new(Exit::Failure, message)
+        .caused_by(error)
+        .into()
+}
+
+fn reserved(host: &HostName) -> Stop {
+    let message =
+        format!("`{host}` cannot be enrolled: `vctl-` is kept for AppRoles of people and jobs");
+    CliError::new(Exit::Usage, message)
+        .hint("give the host another name in the inventory")
+        .into()
+}
+
+fn wrap_ttl(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_mins(1), Duration::from_hours(72))
+}
+
+fn secret_id_ttl(text: &str) -> Result<Duration, String> {
+    // More than this Vault cuts off, unless its mount is tuned.
+    within(text, Duration::from_mins(1), Duration::from_hours(32 * 24))
+}
+
+fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let limits = format!("{} to {}", humane(least), humane(most));
+    let parsed: SignedDuration = days(text)
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| format!("a time such as 90m, 1h or 2d, {limits}"))?;
+    let duration = Duration::try_from(parsed).unwrap_or_default();
+    if (least..=most).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(format!("it must be {limits}"))
+    }
+}
+
+/// jiff has no days in what is a fixed time; here a day is 24 hours.
+fn days(text: &str) -> Option<SignedDuration> {
+    let days: i64 = text.strip_suffix('d')?.parse().ok()?;
+    Some(SignedDuration::from_hours(days.checked_mul(24)?))
+}
+
+fn humane(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_outside_of_what_vault_takes_is_refused() {
+        for (text, seconds) in [("1m", 60), ("90m", 5400), ("1h", 3600), ("3d", 259_200)] {
+            assert_eq!(wrap_ttl(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "0s", "59s", "4d", "-1h", "1", "h", "99999999999999999d"] {
+            assert!(wrap_ttl(text).is_err(), "{text}");
+        }
+    }
+}

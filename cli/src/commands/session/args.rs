@@ -1,0 +1,104 @@
+//! The arguments of `vctl session`.
+
+use std::path::PathBuf;
+
+use crate::args::TEMPLATE;
+use crate::moment::{self, Moment};
+use crate::view::{Filter, Selector};
+
+/// Show what was done inside SSH sessions
+///
+/// Without a serial or session id, lists the sessions, newest first. Reads the central store, for
+/// which `VCTL_VAULT_ADDR`, `VAULT_TOKEN` and `VCTL_DB_HOST` must be set and the Vault policy
+/// `vctl-auditor` is needed; with `--local` this host's own spool.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl session --user albert --since 2d   List the sessions of a person
+  vctl session 7341                       Timeline of every session of certificate 7341
+  vctl session 0193f3a1-...               Timeline of one session
+  vctl session 7341 --tree                Processes with their children, durations, results
+  vctl session 7341 --html page.html      The same as a page to look around in
+  vctl session --grep 'rm -rf' --since 7d Who started that, newest first
+  vctl session --follow                   What everybody does, as it happens
+  vctl session 7341 --json | jq           Everything, for programs (docs/session-json.md)
+  vctl session --local                    What this host recorded itself, without any server")]
+pub(crate) struct SessionArgs {
+    /// Certificate serial, or session id, as `--list` prints them
+    #[arg(value_name = "SERIAL|SESSION ID")]
+    pub(super) selector: Option<Selector>,
+
+    /// List sessions; the default when none is named
+    #[arg(long, conflicts_with = "selector")]
+    list: bool,
+
+    /// Only sessions on hosts with this in their name
+    #[arg(long, conflicts_with = "local")]
+    host: Option<String>,
+
+    /// Only sessions of this person: `albert`, or the whole display name `oidc-albert`
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    #[arg(long, value_name = "TIME", help = format!("Only sessions opened then or later: {}", moment::FORMS))]
+    since: Option<Moment>,
+
+    /// Only sessions opened before
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+
+    /// Show only programs with this in arguments or path; case counts, a blank is also the border
+    /// between arguments
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["tree", "follow", "html"])]
+    pub(super) grep: Option<String>,
+
+    /// Read this host's own spool instead of the central store
+    #[arg(long)]
+    pub(super) local: bool,
+
+    /// Directory of the spool
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VCTL_SPOOL_DIR",
+        default_value = "/var/lib/vctl/spool"
+    )]
+    pub(super) spool: PathBuf,
+
+    /// Show processes below the process that started them
+    #[arg(long, requires = "selector", conflicts_with_all = ["json", "follow"])]
+    pub(super) tree: bool,
+
+    /// Show events as they happen: of one session until it closes, without one of all
+    #[arg(long, short, conflicts_with = "list")]
+    pub(super) follow: bool,
+
+    /// Print JSON; with `--follow` one object a line
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Cut nothing, and show every recorded field and every process
+    #[arg(long)]
+    pub(super) full: bool,
+
+    /// List at most this many sessions; 0 lists all
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "N",
+        default_value_t = 20,
+        conflicts_with = "follow"
+    )]
+    pub(super) limit: usize,
+}
+
+impl SessionArgs {
+    pub(super) fn filter(&self) -> Filter {
+        Filter {
+            host: self.host.clone(),
+            user: self.user.clone(),
+            since: self.since.map(|Moment(since)| since),
+            until: self.until.map(|Moment(until)| until),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Accesses as a table or as CSV.
+
+use std::io::{self, Write};
+
+use super::columns::Columns;
+use super::{Layout, sanitize::text, time};
+use crate::view::access::Access;
+
+const PLAIN: Columns<8> = Columns {
+    names: [
+        "TIME",
+        "USER",
+        "HOST",
+        "SOURCE IP",
+        "CLIENT USER",
+        "TARGET",
+        "JUMP",
+        "RESULT",
+    ],
+    elastic: &[1, 2, 4, 5, 6],
+};
+
+const DETAILED: Columns<15> = Columns {
+    names: [
+        "TIME",
+        "USER",
+        "HOST",
+        "SOURCE IP",
+        "CLIENT USER",
+        "TARGET",
+        "JUMP",
+        "RESULT",
+        "CLIENT HOST",
+        "SOURCE",
+        "SERIAL",
+        "COMMAND",
+        "VCTL",
+        "ERROR",
+        "SESSIONS",
+    ],
+    elastic: &[1, 2, 4, 5, 6, 8, 11, 13],
+};
+
+pub(crate) fn write(
+    out: &mut dyn Write,
+    accesses: &[Access],
+    detail: bool,
+    layout: Layout,
+) -> io::Result<()> {
+    if detail {
+        let rows: Vec<_> = accesses.iter().map(detailed).collect();
+        DETAILED.write(out, &rows, layout)
+    } else {
+        let rows: Vec<_> = accesses.iter().map(|access| plain(access, false)).collect();
+        PLAIN.write(out, &rows, layout)
+    }
+}
+
+/// Writes a heading and one line for each access (RFC 4180). All columns, whether or not more detail
+/// is asked for: they are for programs.
+pub(crate) fn write_csv(out: &mut dyn Write, accesses: &[Access]) -> io::Result<()> {
+    let heading = DETAILED
+        .names
+        .map(|name| name.to_lowercase().replace(' ', "_"));
+    write_record(out, &heading)?;
+    for access in accesses {
+        write_record(out, &detailed(access))?;
+    }
+    Ok(())
+}
+
+fn plain(access: &Access, detail: bool) -> [String; 8] {
+    let person = if detail {
+        access.person.display_name()
+    } else {
+        access.person.name()
+    };
+    let target = access.target_addr.map_or_else(String::new, |addr| {
+        let port = access.target_port.filter(|&port| port != 22);
+        port.map_or_else(
+            || addr.to_string(),
+            |port| std::net::SocketAddr::new(addr, port).to_string(),
+        )
+    });
+    [
+        time::seconds(access.opened_at),
+        text(person),
+        text(&access.host),
+        shown(access.source_ip),
+        optional(access.client_user.as_deref()),
+        dash(format!("{}@{target}", text(&access.login_user)).trim_end_matches('@')),
+        dash(
+            &access
+                .jump_via
+                .iter()
+                .map(text)
+                .collect::<Vec<_>>()
+                .join(","),
+        ),
+        result(access),
+    ]
+}
+
+fn detailed(access: &Access) -> [String; 15] {
+    let [
+        time,
+        user,
+        host,
+        source_ip,
+        client_user,
+        target,
+        jump,
+        result,
+    ] = plain(access, true);
+    let source = match (access.source_ip, access.source_port) {
+        (Some(ip), Some(port)) => std::net::SocketAddr::new(ip, port).to_string(),
+        (ip, _) => shown(ip),
+    };
+    let sessions: Vec<_> = access.sessions.iter().map(ToString::to_string).collect();
+    [
+        time,
+        user,
+        host,
+        source_ip,
+        client_user,
+        target,
+        jump,
+        result,
+        optional(access.client_host.as_deref()),
+        source,
+        shown(access.serial),
+        optional(access.command.as_deref()),
+        optional(access.vctl_version.as_deref()),
+        optional(access.error.as_deref()),
+        dash(&sessions.join(",")),
+    ]
+}
+
+/// `open`, `ok`, `closed, exit 1`, `failed`; a row that was written afterwards says so.
+fn result(access: &Access) -> String {
+    let mut result = text(&access.result);
+    if let Some(code) = access.exit_code.filter(|&code| code != 0) {
+        result += &format!(", exit {code}");
+    }
+    if access.replayed {
+        result += ", recorded later";
+    }
+    result
+}
+
+fn optional(value: Option<&str>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| dash(&text(value)))
+}
+
+fn shown(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// An empty cell would shift the others for a reader who counts words.
+fn dash(value: &str) -> String {
+    if value.is_empty() { "-" } else { value }.to_owned()
+}
+
+fn write_record(out: &mut dyn Write, cells: &[String]) -> io::Result<()> {
+    for (index, cell) in cells.iter().enumerate() {
+        let before = if index == 0 { "" } else { "," };
+        write!(out, "{before}{}", field(cell))?;
+    }
+    out.write_all(b"\r\n")
+}
+
+/// Returns a cell as CSV has it. A spreadsheet takes a cell that begins like a formula for one, so
+/// such a cell gets a quote in front, as spreadsheets themselves write it.
+fn field(cell: &str) -> String {
+    let harmless = if cell != "-" && cell.starts_with(['=', '+', '-', '@']) {
+        format!("'{cell}")
+    } else {
+        cell.to_owned()
+    };
+    if harmless.contains([',', '"', ' ', '\'']) {
+        format!("\"{}\"", harmless.replace('"', "\"\""))
+    } else {
+        harmless
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use vctl_common::id::CertSerial;
+    use vctl_common::person::Person;
+
+    use super::*;
+    use crate::fixture::{assert_golden, rendered, session_id};
+
+    pub(crate) fn access() -> Access {
+        let opened_at = UNIX_EPOCH + Duration::from_secs(1_795_467_650);
+        Access {
+            person: Person::new("oidc-albert"),
+            opened_at,
+            recorded_at: opened_at,
+            replayed: false,
+            closed_at: Some(opened_at + Duration::from_secs(60)),
+            result: "ok".to_owned(),
+            exit_code: Some(0),
+            error: None,
+            host: "web-1".to_owned(),
+            login_user: "deploy".to_owned(),
+            target_addr: "192.0.2.10".parse().ok(),
+            target_port: Some(22),
+            jump_via: vec!["jump-1".to_owned(), "jump-2".to_owned()],
+            ca_fingerprint: Some("SHA256:yE1r".to_owned()),
+            serial: CertSerial::new(u64::MAX),
+            key_id: Some("oidc-albert".to_owned()),
+            command: Some("uptime".to_owned()),
+            source_ip: "2001:db8::7".parse().ok(),
+            source_port: Some(51515),
+            client_host: Some("laptop".to_owned()),
+            client_user: Some("al".to_owned()),
+            vctl_version: Some("0.1.0".to_owned()),
+            hops: Vec::new(),
+            sessions: vec![session_id("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90")],
+        }
+    }
+
+    fn accesses() -> [Access; 3] {
+        let refused = Access {
+            result: "refused".to_owned(),
+            exit_code: None,
+            error: Some("ssh: no, \"never\"".to_owned()),
+            jump_via: Vec::new(),
+            source_ip: None,
+            source_port: None,
+            sessions: Vec::new(),
+            target_port: Some(2222),
+            ..access()
+        };
+        let hostile = Access {
+            command: Some("=HYPERLINK(\"http://x\")\r\n\u{1b}[2J".to_owned()),
+            client_host: Some("@SUM(A1)".to_owned()),
+            client_user: Some(String::new()),
+            result: "open".to_owned(),
+            exit_code: None,
+            closed_at: None,
+            replayed: true,
+            ..access()
+        };
+        [access(), refused, hostile]
+    }
+
+    #[test]
+    fn a_list_says_who_asked_for_what_from_where_and_how_it_ended() {
+        let list = rendered(|out| write(out, &accesses(), false, Layout::default()));
+        assert_golden("audit.txt", &list);
+        let list = rendered(|out| write(out, &accesses(), true, Layout::default()));
+        assert_golden("audit-detail.txt", &list);
+    }
+
+    #[test]
+    fn csv_has_one_line_for_each_access_and_no_formula() {
+        let csv = rendered(|out| write_csv(out, &accesses()));
+        assert_golden("audit.csv", &csv);
+        assert_eq!(csv.matches("\r\n").count(), 4);
+        assert!(!csv.contains(",=") && !csv.contains(",\"=") && !csv.contains(",@"));
+    }
+}

@@ -1,0 +1,112 @@
+//! Accesses as JSON. `docs/audit-json.md` is the contract.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use vctl_common::id::{CertSerial, SessionId};
+
+use super::escape;
+use crate::render::time;
+use crate::view::access::{Access, Hop};
+
+/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    accesses: Vec<AccessJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct AccessJson<'a> {
+    time: String,
+    recorded_at: String,
+    replayed: bool,
+    closed_at: Option<String>,
+    /// The whole display name, and the one to show.
+    person: &'a str,
+    name: &'a str,
+    host: &'a str,
+    login_user: &'a str,
+    target_addr: Option<String>,
+    target_port: Option<u16>,
+    jump_via: &'a [String],
+    result: &'a str,
+    exit_code: Option<i32>,
+    error: Option<&'a str>,
+    serial: Option<CertSerial>,
+    ca_fingerprint: Option<&'a str>,
+    key_id: Option<&'a str>,
+    hops: Vec<HopJson<'a>>,
+    command: Option<&'a str>,
+    source_ip: Option<String>,
+    source_port: Option<u16>,
+    client_host: Option<&'a str>,
+    client_user: Option<&'a str>,
+    vctl_version: Option<&'a str>,
+    sessions: &'a [SessionId],
+}
+
+#[derive(Serialize)]
+struct HopJson<'a> {
+    host: &'a str,
+    serial: Option<CertSerial>,
+    ca_fingerprint: Option<&'a str>,
+}
+
+/// Writes one document.
+pub(crate) fn write_accesses(out: &mut dyn Write, accesses: &[Access]) -> io::Result<()> {
+    let document = Document {
+        version: VERSION,
+        accesses: accesses.iter().map(AccessJson::new).collect(),
+    };
+    document.serialize(&mut escape::pretty(&mut *out))?;
+    writeln!(out)
+}
+
+/// Writes one access a line.
+pub(crate) fn write_access_lines(out: &mut dyn Write, accesses: &[Access]) -> io::Result<()> {
+    for access in accesses {
+        AccessJson::new(access).serialize(&mut escape::compact(&mut *out))?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+impl<'a> AccessJson<'a> {
+    fn new(access: &'a Access) -> Self {
+        let hop = |hop: &'a Hop| HopJson {
+            host: &hop.host,
+            serial: hop.serial,
+            ca_fingerprint: hop.ca_fingerprint.as_deref(),
+        };
+        Self {
+            time: time::nanos(access.opened_at),
+            recorded_at: time::nanos(access.recorded_at),
+            replayed: access.replayed,
+            closed_at: access.closed_at.map(time::nanos),
+            person: access.person.display_name(),
+            name: access.person.name(),
+            host: &access.host,
+            login_user: &access.login_user,
+            target_addr: access.target_addr.map(|addr| addr.to_string()),
+            target_port: access.target_port,
+            jump_via: &access.jump_via,
+            result: &access.result,
+            exit_code: access.exit_code,
+            error: access.error.as_deref(),
+            serial: access.serial,
+            ca_fingerprint: access.ca_fingerprint.as_deref(),
+            key_id: access.key_id.as_deref(),
+            hops: access.hops.iter().map(hop).collect(),
+            command: access.command.as_deref(),
+            source_ip: access.source_ip.map(|ip| ip.to_string()),
+            source_port: access.source_port,
+            client_host: access.client_host.as_deref(),
+            client_user: access.client_user.as_deref(),
+            vctl_version: access.vctl_version.as_deref(),
+            sessions: &access.sessions,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Who signed the certificate of a session and who asked for it, as lines of its header.
+
+use std::fmt::Write as _;
+
+use super::{WARN, sanitize::text, time};
+use crate::view::provenance::{Ca, Provenance, Request};
+
+pub(crate) struct Line {
+    pub(crate) name: &'static str,
+    /// Escaped, with its colours.
+    pub(crate) text: String,
+}
+
+pub(crate) fn lines(provenance: &Provenance) -> Vec<Line> {
+    let Some(ca) = &provenance.ca else {
+        return Vec::new();
+    };
+    let mut lines = vec![match ca {
+        Ca::Ours { mount } => line(
+            "signed",
+            format!("by our own CA, Vault mount {}", text(mount)),
+        ),
+        Ca::Unknown => warning(
+            "signed",
+            "by a CA that is none of ours, so the name is only what the certificate says",
+        ),
+    }];
+    lines.extend(
+        provenance
+            .own()
+            .map(|request| line("asked", asked(request))),
+    );
+    if *ca != Ca::Unknown && provenance.own().next().is_none() {
+        lines.push(warning(
+            "asked",
+            "by nobody: no access by this person with this certificate is on record",
+        ));
+    }
+    lines.extend(provenance.contested().map(|request| {
+        let who = text(request.person.display_name());
+        let claim = format!(
+            "by {who} as well, {}: somebody else than the certificate was given to",
+            asked(request)
+        );
+        warning("asked", &claim)
+    }));
+    if provenance.more_requests {
+        lines.push(line("asked", "more often than is shown".to_owned()));
+    }
+    lines
+}
+
+fn asked(request: &Request) -> String {
+    let mut asked = time::millis(request.at);
+    match (request.source_ip, request.source_port) {
+        (Some(ip), Some(port)) => {
+            let _ = write!(asked, " from {ip} port {port}");
+        }
+        (Some(ip), None) => {
+            let _ = write!(asked, " from {ip}");
+        }
+        (None, _) => {}
+    }
+    match (&request.client_user, &request.client_host) {
+        (Some(user), Some(host)) => {
+            let _ = write!(asked, " by {}@{}", text(user), text(host));
+        }
+        (Some(user), None) => {
+            let _ = write!(asked, " by {}", text(user));
+        }
+        (None, Some(host)) => {
+            let _ = write!(asked, " on {}", text(host));
+        }
+        (None, None) => {}
+    }
+    let way = if request.is_hop {
+        ", on the way to "
+    } else {
+        ", for "
+    };
+    asked + way + &text(&request.host)
+}
+
+fn line(name: &'static str, text: String) -> Line {
+    Line { name, text }
+}
+
+fn warning(name: &'static str, text: &str) -> Line {
+    line(name, format!("{WARN}{text}{WARN:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use vctl_common::person::Person;
+
+    use super::*;
+    use crate::fixture::rendered;
+
+    fn request(person: &str) -> Request {
+        Request {
+            person: Person::new(person),
+            at: UNIX_EPOCH + Duration::from_secs(1_795_467_650),
+            host: "web-1".to_owned(),
+            is_hop: false,
+            source_ip: "192.0.2.7".parse().ok(),
+            source_port: Some(51514),
+            client_user: Some("al".to_owned()),
+            client_host: Some("laptop".to_owned()),
+        }
+    }
+
+    fn shown(requests: Vec<Request>, ca: Ca) -> String {
+        let provenance = Provenance {
+            person: (ca != Ca::Unknown).then(|| Person::new("oidc-albert")),
+            ca: Some(ca),
+            requests,
+            more_requests: false,
+        };
+        rendered(|out| {
+            lines(&provenance)
+                .iter()
+                .try_for_each(|line| writeln!(out, "{} {}", line.name, line.text))
+        })
+    }
+
+    fn ours() -> Ca {
+        Ca::Ours {
+            mount: "ssh".to_owned(),
+        }
+    }
+
+    #[test]
+    fn who_asked_is_shown_with_where_from() {
+        assert_eq!(
+            shown(vec![request("oidc-albert")], ours()),
+            "signed by our own CA, Vault mount ssh\n\
+             asked 2026-11-23T21:00:50.000Z from 192.0.2.7 port 51514 by al@laptop, for web-1\n"
+        );
+    }
+
+    #[test]
+    fn a_row_of_somebody_else_never_stands_as_the_one_who_asked() {
+        let shown = shown(vec![request("oidc-mallory")], ours());
+        assert!(
+            shown.contains("by nobody: no access by this person"),
+            "{shown}"
+        );
+        assert!(shown.contains("by oidc-mallory as well"), "{shown}");
+        assert!(
+            shown.contains("somebody else than the certificate was given to"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_certificate_of_another_ca_is_said_to_be_one() {
+        let shown = shown(Vec::new(), Ca::Unknown);
+        assert!(shown.contains("none of ours"), "{shown}");
+        assert!(!shown.contains("by nobody"), "{shown}");
+    }
+}

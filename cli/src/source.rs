@@ -1,0 +1,62 @@
+//! Where sessions are read from: this host's own spool, or the central store.
+
+use vctl_common::session::SessionOpened;
+
+use crate::error::Stop;
+use crate::render::table::Listed;
+use crate::view::grep::{Match, Pattern};
+use crate::view::{Filter, History, Selector, Update};
+
+pub(crate) trait Source {
+    /// A session that was found, not read yet.
+    type Found;
+    type Follow: Follow;
+
+    fn opened(found: &Self::Found) -> &SessionOpened;
+
+    /// Returns the newest sessions that match, at most `limit` of them; 0 is all.
+    async fn list(&mut self, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Stop>;
+
+    /// Returns the sessions of `selector` that match, newest first.
+    async fn find(&mut self, selector: Selector, filter: &Filter)
+    -> Result<Vec<Self::Found>, Stop>;
+
+    /// Reads everything that happened in a session.
+    async fn history(&mut self, found: &Self::Found) -> Result<History, Stop>;
+
+    /// Returns the newest sessions in which a program with these bytes was started, at most `limit`
+    /// of them; 0 is all.
+    async fn grep(
+        &mut self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        pattern: &Pattern,
+        limit: usize,
+    ) -> Result<Vec<Match>, Stop>;
+
+    /// Follows the sessions of `selector`, which are `found`, from their beginning; without one all
+    /// sessions, of those that are open what they do from now on.
+    async fn follow(
+        self,
+        selector: Option<Selector>,
+        found: &[Self::Found],
+    ) -> Result<Self::Follow, Stop>;
+
+    /// Returns what else is to be said of what was read since the last call.
+    fn take_notes(&mut self) -> Vec<String>;
+
+    /// Returns why there is no session of `selector`.
+    async fn not_found(&mut self, selector: Selector) -> Stop;
+
+    /// Returns where sessions are looked for: `in the central store`.
+    fn place(&self) -> String;
+}
+
+/// Sessions as they go on.
+pub(crate) trait Follow {
+    /// Waits for news.
+    async fn wait(&mut self) -> Result<Vec<Update>, Stop>;
+
+    /// Says whether every followed session is closed.
+    fn is_over(&self) -> bool;
+}

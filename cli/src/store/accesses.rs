@@ -1,0 +1,143 @@
+//! The access log.
+
+use std::net::IpAddr;
+
+use postgres_types::{Json, ToSql};
+use serde::Deserialize;
+use uuid::Uuid;
+use vctl_common::id::SessionId;
+use vctl_common::person::Person;
+use vctl_common::pg::tokio_postgres::Row;
+
+use super::sessions::{Wanted, look_up};
+use super::{Store, failed, snapshot};
+use crate::error::Stop;
+use crate::render::table::Listed;
+use crate::view::Filter;
+use crate::view::access::{Access, AccessFilter, Hop};
+
+impl Store {
+    /// Returns the newest accesses that match; `limit` 0 is none.
+    pub(crate) async fn accesses(
+        &mut self,
+        filter: &AccessFilter,
+        limit: usize,
+    ) -> Result<Vec<Access>, Stop> {
+        let mut client = self.client().await?;
+        let transaction = snapshot(&mut client).await?;
+        let parameters: [&(dyn ToSql + Sync); 7] = [
+            &filter.host,
+            &filter.user,
+            &filter.source_ip,
+            &filter.since,
+            &filter.until,
+            &filter.failed,
+            &at_most(limit),
+        ];
+        let rows = transaction.query(include_str!("accesses.sql"), &parameters);
+        Ok(rows.await.map_err(failed)?.iter().map(access).collect())
+    }
+
+    /// Returns the newest logins by certificates of ours that nobody asked for; `limit` 0 is none.
+    pub(crate) async fn unasked(
+        &mut self,
+        filter: &AccessFilter,
+        limit: usize,
+    ) -> Result<Vec<Listed>, Stop> {
+        let mut client = self.client().await?;
+        let transaction = snapshot(&mut client).await?;
+        let parameters: [&(dyn ToSql + Sync); 6] = [
+            &filter.host,
+            &filter.user,
+            &filter.source_ip,
+            &filter.since,
+            &filter.until,
+            &at_most(limit),
+        ];
+        let rows = transaction
+            .query(include_str!("unasked.sql"), &parameters)
+            .await;
+        let ids: Vec<Uuid> = rows.map_err(failed)?.iter().map(|row| row.get(0)).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = Filter::default();
+        let wanted = Wanted {
+            ids: Some(ids),
+            with_requests: false,
+            ..Wanted::of(None, &all)
+        };
+        let mut listed = Vec::new();
+        for row in look_up(&transaction, &wanted).await? {
+            match row {
+                Ok(found) => listed.push(found.listed()),
+                Err(unreadable) => self.notes.push(format!("left out: {unreadable}")),
+            }
+        }
+        Ok(listed)
+    }
+}
+
+fn at_most(limit: usize) -> Option<i64> {
+    i64::try_from(limit).ok().filter(|limit| *limit > 0)
+}
+
+/// An element of `hops`.
+#[derive(Deserialize)]
+struct HopRow {
+    hostname: String,
+    ca_fingerprint: Option<String>,
+    cert_serial: Option<String>,
+}
+
+fn access(row: &Row) -> Access {
+    let person: String = row.get(1);
+    let hops: Option<Json<Vec<HopRow>>> = row.get(23);
+    let sessions: Option<Vec<Uuid>> = row.get(24);
+    let hop = |hop: HopRow| Hop {
+        host: hop.hostname,
+        ca_fingerprint: hop.ca_fingerprint,
+        serial: hop.cert_serial.and_then(|serial| serial.parse().ok()),
+    };
+    Access {
+        person: Person::new(person),
+        opened_at: row.get(2),
+        recorded_at: row.get(3),
+        replayed: row.get(4),
+        closed_at: row.get(5),
+        result: row.get(6),
+        exit_code: row.get(7),
+        error: row.get(8),
+        host: row.get(9),
+        login_user: row.get(10),
+        target_addr: row.get::<_, Option<IpAddr>>(11),
+        target_port: port(row.get(12)),
+        jump_via: row.get(13),
+        ca_fingerprint: row.get(14),
+        serial: row
+            .get::<_, Option<String>>(15)
+            .and_then(|serial| serial.parse().ok()),
+        key_id: row.get(16),
+        command: row.get(17),
+        source_ip: row.get(18),
+        source_port: port(row.get(19)),
+        client_host: row.get(20),
+        client_user: row.get(21),
+        vctl_version: row.get(22),
+        hops: hops
+            .map(|hops| hops.0)
+            .unwrap_or_default()
+            .into_iter()
+            .map(hop)
+            .collect(),
+        sessions: sessions
+            .unwrap_or_default()
+            .into_iter()
+            .map(SessionId::from_uuid)
+            .collect(),
+    }
+}
+
+fn port(port: Option<i32>) -> Option<u16> {
+    port.and_then(|port| u16::try_from(port).ok())
+}

@@ -1,0 +1,45 @@
+-- Runs as vctl-audit-ro. Programs that were started with certain bytes in their arguments or path,
+-- in the newest sessions first.
+-- $1 the bytes in each of their forms, $2 part of a host's name, $3 person, $4 and $5 opened since and before, $6 serial,
+-- $7 id, $8 events to look at, all sessions together, $9 lines to show of a session.
+-- The bound is on the events of whole sessions, taken from the counters, so that the same question
+-- always looks at the same sessions and can say where it stopped.
+with newest as (
+    select s.id, s.opened_at, s.stored, s.first_day, s.last_day
+    from vctl.audit_session s
+    where ($2::text is null or s.host_id in
+              (select id from vctl.audit_host where position(lower($2) in lower(hostname)) > 0))
+      and ($3::text is null or s.vault_user = $3 or vctl.person(s.vault_user) = $3)
+      and ($4::timestamptz is null or s.opened_at >= $4)
+      and ($5::timestamptz is null or s.opened_at < $5)
+      and ($6::text is null or s.cert_serial = $6::text::numeric)
+      and ($7::uuid is null or s.id = $7)
+      and s.opened is not null and s.stored > 0
+    order by s.opened_at desc, s.id desc
+    limit 20000
+),
+counted as (
+    select *, sum(stored) over earlier - stored >= $8 or count(*) over earlier >= 20000 as is_beyond
+    from newest
+    window earlier as (order by opened_at desc, id desc rows unbounded preceding)
+)
+select c.id, c.opened_at, c.is_beyond,
+    e.seq, e.at, e.wall_offset, e.record
+from counted c
+-- One session after another, and within it by the index: no plan looks at days or sessions it need not.
+left join lateral (
+    select k.seq, k.at, k.wall_offset,
+        k.head || coalesce(k.exe, '') || coalesce(k.cwd, '') || coalesce(k.filename, '') || coalesce(k.argv, '')
+            as record
+    from vctl.kernel_event k
+    where not c.is_beyond
+      and k.session_id = c.id and k.day between c.first_day and c.last_day and k.kind in (1, 3)
+      and exists (select from unnest($1::bytea[]) as form (bytes)
+                  where position(bytes in k.argv) > 0 or position(bytes in k.exe) > 0
+                     or position(bytes in k.filename) > 0)
+    order by k.seq
+    limit $9
+) e on true
+where e.seq is not null or c.is_beyond
+-- Not by `seq` as well: that would sort, and so search everything before the first row is there.
+order by c.opened_at desc, c.id desc

@@ -1,0 +1,110 @@
+//! Looking sessions up.
+
+use postgres_types::ToSql;
+use uuid::Uuid;
+use vctl_common::id::{CertSerial, SessionId};
+use vctl_common::pg::tokio_postgres::Transaction;
+
+use super::row::{self, Found, Unreadable};
+use super::{Store, failed, snapshot};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::view::{Filter, Selector};
+
+impl Store {
+    /// Returns the sessions that match, newest first; `limit` 0 is none.
+    pub(super) async fn sessions(
+        &mut self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<Found>, Stop> {
+        let wanted = Wanted {
+            filter,
+            limit: i64::try_from(limit).ok().filter(|limit| *limit > 0),
+            with_requests: selector.is_some(),
+            ..Wanted::of(selector, filter)
+        };
+        let mut client = self.client().await?;
+        let rows = look_up(&snapshot(&mut client).await?, &wanted).await?;
+        let mut sessions = Vec::with_capacity(rows.len());
+        for row in rows {
+            match row {
+                Ok(found) => sessions.push(found),
+                Err(unreadable) if wanted.ids.is_some() => return Err(refused(&unreadable).into()),
+                // One host must not be able to hide the sessions of all others.
+                Err(unreadable) => self.notes.push(format!("left out: {unreadable}")),
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// Says whether events of a session are stored whose opening has not arrived.
+    pub(super) async fn is_nameless(&self, id: SessionId) -> Result<bool, Stop> {
+        let client = self.client().await?;
+        let query = include_str!("nameless.sql");
+        let row = client.query_one(query, &[&id.as_uuid()]).await;
+        Ok(row.map_err(failed)?.get(0))
+    }
+}
+
+/// Which sessions to look up.
+pub(super) struct Wanted<'a> {
+    pub(super) ids: Option<Vec<Uuid>>,
+    pub(super) serial: Option<CertSerial>,
+    pub(super) filter: &'a Filter,
+    pub(super) limit: Option<i64>,
+    pub(super) with_requests: bool,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn of(selector: Option<Selector>, filter: &'a Filter) -> Self {
+        let (ids, serial) = match selector {
+            None => (None, None),
+            Some(Selector::Serial(serial)) => (None, Some(serial)),
+            Some(Selector::Id(id)) => (Some(vec![id.as_uuid()]), None),
+        };
+        Self {
+            ids,
+            serial,
+            filter,
+            limit: None,
+            with_requests: true,
+        }
+    }
+}
+
+/// Runs `sessions.sql`: newest first.
+pub(super) async fn look_up(
+    client: &Transaction<'_>,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<Result<Found, Unreadable>>, Stop> {
+    let serial = wanted.serial.map(|serial| serial.to_string());
+    let Filter {
+        host,
+        user,
+        since,
+        until,
+    } = wanted.filter;
+    let parameters: [&(dyn ToSql + Sync); 8] = [
+        &wanted.ids,
+        &serial,
+        host,
+        user,
+        since,
+        until,
+        &wanted.limit,
+        &wanted.with_requests,
+    ];
+    let rows = client
+        .query(include_str!("sessions.sql"), &parameters)
+        .await;
+    let rows = rows.map_err(failed)?;
+    Ok(rows.iter().map(row::found).collect())
+}
+
+fn refused(unreadable: &Unreadable) -> CliError {
+    CliError::new(Exit::Failure, "cannot show the session")
+        .caused_by(unreadable)
+        .hint("a newer `vctl` may know what the host sent")
+}

@@ -1,0 +1,73 @@
+//! The store as a source of sessions.
+
+use vctl_common::session::SessionOpened;
+
+use super::{Follow, Found, Store};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::render::table::Listed;
+use crate::source::Source;
+use crate::view::grep::{Match, Pattern};
+use crate::view::{Filter, History, Selector};
+
+impl Source for Store {
+    type Found = Found;
+    type Follow = Follow;
+
+    fn opened(found: &Found) -> &SessionOpened {
+        found.opened()
+    }
+
+    async fn list(&mut self, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Stop> {
+        let found = self.sessions(None, filter, limit).await?;
+        let listed = found.iter().map(Found::listed);
+        Ok(listed.collect())
+    }
+
+    async fn find(&mut self, selector: Selector, filter: &Filter) -> Result<Vec<Found>, Stop> {
+        self.sessions(Some(selector), filter, 0).await
+    }
+
+    async fn history(&mut self, found: &Found) -> Result<History, Stop> {
+        self.read(found).await
+    }
+
+    async fn grep(
+        &mut self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        pattern: &Pattern,
+        limit: usize,
+    ) -> Result<Vec<Match>, Stop> {
+        self.search(selector, filter, pattern, limit).await
+    }
+
+    async fn follow(self, selector: Option<Selector>, found: &[Found]) -> Result<Follow, Stop> {
+        Ok(self.following(selector.map(|_| found)))
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        Store::take_notes(self)
+    }
+
+    async fn not_found(&mut self, selector: Selector) -> Stop {
+        let what = format!("no session of {selector} is in the central store");
+        if let Selector::Id(id) = selector {
+            match self.is_nameless(id).await {
+                Err(stop) => return stop,
+                Ok(false) => {}
+                Ok(true) => {
+                    let what = format!("events of session {id} are stored, and nobody said whose");
+                    let hint = "its opening may still be on the way; `vctl fleet` shows what its host has to send";
+                    return CliError::new(Exit::NotFound, what).hint(hint).into();
+                }
+            }
+        }
+        let hint = "`vctl session` lists what is; `vctl session --local`, on the host itself, what it has not sent yet";
+        CliError::new(Exit::NotFound, what).hint(hint).into()
+    }
+
+    fn place(&self) -> String {
+        "in the central store".to_owned()
+    }
+}

@@ -1,0 +1,106 @@
+//! `--grep`: programs that were started with certain bytes.
+
+use vctl_common::event::{EventKind, KernelEvent};
+
+use super::{Event, Session};
+
+/// How many matching lines of one session are shown.
+pub(crate) const MOST_LINES: usize = 20;
+
+/// What to look for, as bytes: case counts, and nothing in it is special but the blank, which also
+/// stands for the border between two arguments.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    forms: Vec<Vec<u8>>,
+}
+
+/// A session with the lines that match.
+#[derive(Debug)]
+pub(crate) struct Match {
+    pub(crate) session: Session,
+    /// In their order; those of executed programs and of attempts.
+    pub(crate) events: Vec<Event>,
+    /// There are more than [`MOST_LINES`].
+    pub(crate) more: bool,
+}
+
+impl Pattern {
+    pub(crate) fn new(text: &str) -> Self {
+        Self {
+            forms: forms(text.as_bytes()),
+        }
+    }
+
+    /// Returns the byte strings one of which must be there.
+    pub(crate) fn forms(&self) -> &[Vec<u8>] {
+        &self.forms
+    }
+
+    /// Says whether an event is of a program with these bytes in its arguments or path.
+    pub(crate) fn is_in(&self, event: &KernelEvent) -> bool {
+        let (EventKind::Exec(exec) | EventKind::ExecFailed { exec, .. }) = &event.kind else {
+            return false;
+        };
+        // As it lies in memory, which is also how it is stored.
+        let argv = exec.argv.iter().flat_map(|item| item.iter().chain(&[0]));
+        let argv: Vec<u8> = argv.copied().collect();
+        let places = [&argv, &exec.exe.path, &exec.filename];
+        let is_in = |form: &Vec<u8>| places.iter().any(|place| contains(place, form));
+        self.forms.iter().any(is_in)
+    }
+}
+
+/// With more blanks than this they are all the same: all blanks, or all borders.
+const MOST_BLANKS: usize = 5;
+
+fn forms(text: &[u8]) -> Vec<Vec<u8>> {
+    let blanks: Vec<usize> = (0..text.len()).filter(|&at| text[at] == b' ').collect();
+    let with_borders = |is_border: &dyn Fn(usize) -> bool| {
+        let mut form = text.to_vec();
+        for (nth, &at) in blanks.iter().enumerate() {
+            if is_border(nth) {
+                form[at] = 0;
+            }
+        }
+        form
+    };
+    if blanks.len() > MOST_BLANKS {
+        return vec![text.to_vec(), with_borders(&|_| true)];
+    }
+    (0..1_u32 << blanks.len())
+        .map(|borders| with_borders(&|nth| borders >> nth & 1 == 1))
+        .collect()
+}
+
+fn contains(place: &[u8], form: &[u8]) -> bool {
+    form.is_empty() || place.windows(form.len()).any(|window| window == form)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Login;
+
+    fn is_found(pattern: &str, argv: &[&str]) -> bool {
+        let history = Login::of_alice().exec(4102, 4101, argv).open();
+        Pattern::new(pattern).is_in(&history.events[0].event)
+    }
+
+    #[test]
+    fn a_blank_is_a_blank_or_the_border_between_arguments() {
+        assert!(is_found("rm -rf /srv", &["rm", "-rf", "/srv"]));
+        assert!(is_found("sh -c rm -rf /srv", &["sh", "-c", "rm -rf /srv"]));
+        assert!(is_found("echo a b", &["echo", "a b"]));
+        assert!(!is_found("rm-rf", &["rm", "-rf"]));
+    }
+
+    #[test]
+    fn bytes_are_compared_as_they_are() {
+        assert!(is_found(".*", &["grep", ".*"]) && !is_found("g.ep", &["grep"]));
+        assert!(!is_found("Grep", &["grep"]));
+        assert!(
+            is_found("/usr/bin/gr", &["grep"]),
+            "the path counts as well"
+        );
+    }
+}

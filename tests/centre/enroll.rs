@@ -1,0 +1,294 @@
+//! `vctl host enroll` and `vctl host revoke`, as the platform team runs them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use vctl_tests::centre::{Centre, Client, DATABASE, HostIdentity, Secret};
+use vctl_tests::lab::{Programs, skip};
+
+fn centre() -> Option<(&'static Centre, Programs)> {
+    match Programs::find() {
+        Ok(programs) => Some((Centre::shared()?, programs)),
+        Err(error) => {
+            skip(&format!("{error:#}"));
+            None
+        }
+    }
+}
+
+/// Runs `vctl host` with a token that has one policy.
+fn host(centre: &Centre, programs: &Programs, policy: &str, arguments: &[&str]) -> Output {
+    let admin = centre.bao.admin().unwrap();
+    let policies = json!({"policies": [policy]});
+    let made = admin.post("auth/token/create", &policies).unwrap();
+    Command::new(&programs.vctl)
+        .env_clear()
+        .envs(centre.environment())
+        .env(
+            "VAULT_TOKEN",
+            made["auth"]["client_token"].as_str().unwrap(),
+        )
+        .arg("host")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn enroll(centre: &Centre, programs: &Programs, arguments: &[&str]) -> Output {
+    host(centre, programs, "vctl-enroll", arguments)
+}
+
+fn said(output: &Output) -> String {
+    let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    String::from_utf8(both).unwrap()
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", said(output));
+    said(output)
+}
+
+/// Enrolls a new host, and opens what came with it as its agent does.
+fn enrolled(centre: &Centre, programs: &Programs, name: &str) -> HostIdentity {
+    let output = enroll(
+        centre,
+        programs,
+        &["enroll", name, "--create", "--ip", "10.0.0.7"],
+    );
+    let text = succeeded(&output);
+    let of = |file: &str| {
+        let line = text.lines().find(|line| line.ends_with(file)).unwrap();
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("echo"), "{line}");
+        Secret::new(words.next().unwrap())
+    };
+    HostIdentity {
+        name: name.to_owned(),
+        role_id: of("/etc/vctl/role_id"),
+        secret_id: unwrapped(centre, of("/etc/vctl/secret_id")).unwrap(),
+    }
+}
+
+fn unwrapped(centre: &Centre, token: Secret) -> Option<Secret> {
+    let client = centre.bao.anonymous().unwrap().with_token(token);
+    let reply = client
+        .call("POST", "sys/wrapping/unwrap", Some(&json!({})))
+        .unwrap();
+    reply.body["data"]["secret_id"].as_str().map(Secret::new)
+}
+
+/// How many of AppRole, database roles, logins and rows there are of a host.
+fn left(centre: &Centre, name: &str) -> (usize, String) {
+    let admin = centre.bao.admin().unwrap();
+    let there = |path: &String| admin.call("GET", path, None).unwrap().status == 200;
+    let paths = [
+        format!("auth/approle/role/{name}"),
+        format!("database/roles/vctl-audit-ingest-{name}"),
+        format!("database/roles/vctl-status-{name}"),
+    ];
+    let logins = format!(
+        "select count(*), (select count(*) from vctl.db_login where hostname = '{name}') \
+         from pg_roles where rolname like '%/{name}/%'"
+    );
+    let logins = centre.postgres.psql(DATABASE, &logins).unwrap();
+    (paths.iter().filter(|path| there(path)).count(), logins)
+}
+
+#[test]
+fn an_enrolled_host_is_itself() {
+    let Some((centre, programs)) = centre() else {
+        return;
+    };
+    let identity = enrolled(centre, &programs, "enrolled-1");
+    let client = centre.as_host(&identity).unwrap();
+    let itself = client.get("auth/token/lookup-self").unwrap();
+    assert_eq!(itself["data"]["policies"], json!(["default", "vctl-host"]));
+    let status = client.credential("vctl-status-enrolled-1").unwrap();
+    assert!(
+        status.username.starts_with("status/enrolled-1/"),
+        "{}",
+        status.username
+    );
+    let report = "select vctl.status_v1('{\"agent_version\": \"spec\"}')";
+    centre.postgres.psql_as(status.login(), report).unwrap();
+    let sql = "select s.ip, t.agent_version from vctl.servers s join vctl.server_status t using (hostname) \
+               where hostname = 'enrolled-1'";
+    assert_eq!(
+        centre.postgres.psql(DATABASE, sql).unwrap(),
+        "10.0.0.7|spec"
+    );
+    client.credential("vctl-audit-ingest-enrolled-1").unwrap();
+}
+
+#[test]
+fn a_host_that_is_not_in_the_inventory_is_refused() {
+    let Some((centre, programs)) = centre() else {
+        return;
+    };
+    let output = enroll(centre, &programs, &["enroll", "stranger"]);
+    assert_eq!(output.status.code(), Some(66), "{}", said(&output));
+    let text = said(&output);
+    assert!(
+        text.contains("`stranger` is not in the inventory"),
+        "{text}"
+    );
+    assert!(
+        text.contains("hint: vctl host enroll stranger --create --ip ADDR"),
+        "{text}"
+    );
+    assert_eq!(left(centre, "stranger"), (0, "0|0".to_owned()));
+}
+
+#[test]
+fn a_name_that_is_none_or_is_kept_is_refused() {
+    let Some((centre, programs)) = centre() else {
+        return;
+    };
+    for name in [
+        "Web",
+        "web'1",
+        "a;b",
+        "a b",
+        "../vctl-user",
+        "vctl-user",
+        "vctl-enroll",
+    ] {
+        let arguments = ["enroll", name, "--create", "--ip", "10.0.0.8"];
+        let output = enroll(centre, &programs, &arguments);
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", said(&output));
+        let output = enroll(centre, &programs, &["revoke", name]);
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", said(&output));
+    }
+    let admin = centre.bao.admin().unwrap();
+    let role = admin.get("auth/approle/role/vctl-user").unwrap();
+    assert_eq!(role["data"]["token_policies"], json!(["vctl-user"]));
+}
+
+#[test]
+fn revoking_ends_everything_of_that_host_and_nothing_of_its_neighbour() {
+    let Some((centre, programs)) = centre() else {
+        return;
+    };
+    let gone = enrolled(centre, &programs, "revoked-1");
+    let stays = enrolled(centre, &programs, "revoked-10");
+    let credentials = |identity: &HostIdentity| -> (Client, Vec<_>) {
+        let client = centre.as_host(identity).unwrap();
+        let roles = ["audit-ingest", "status"].map(|role| format!("vctl-{role}-{}", identity.name));
+        let made = roles.iter().map(|role| client.credential(role).unwrap());
+        let made = made.collect();
+        (client, made)
+    };
+    let (client, _) = credentials(&gone);
+    let (_, of_neighbour) = credentials(&stays);
+    assert_eq!(left(centre, "revoked-1"), (3, "2|2".to_owned()));
+    let text = succeeded(&enroll(centre, &programs, &["revoke", "revoked-1"]));
+    assert!(
+        text.contains("`revoked-1` may do nothing any more"),
+        "{text}"
+    );
+    assert_eq!(left(centre, "revoked-1"), (0, "0|0".to_owned()));
+    // Its token lives on for a while, and leads nowhere.
+    assert!(client.credential("vctl-status-revoked-1").is_err());
+    assert!(centre.as_host(&gone).is_err());
+    assert_eq!(left(centre, "revoked-10"), (3, "2|2".to_owned()));
+    for credential in of_neighbour {
+        centre
+            .postgres
+            .psql_as(credential.login(), "select 1")
+            .unwrap();
+    }
+    let inventory = "select count(*) from vctl.servers where hostname = 'revoked-1'";
+    assert_eq!(centre.postgres.psql(DATABASE, inventory).unwrap(), "1");
+    let again = enroll(centre, &programs, &["revoke", "revoked-1"]);
+    assert_eq!(again.status.code(), Some(66), "{}", said(&again));
+}
+
+#[test]
+fn a_secret_id_can_be_opened_once_and_not_by_who_reads_the_output_later() {
+    let Some((centre, programs)) = centre() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("host.json");
+    let path = file.to_str().unwrap();
+    let arguments = [
+        "enroll", "opened", "--create", "--ip", "10.0.0.9", "--out", path,
+    ];
+    let arguments = [&arguments[..], &["--wrap-ttl", "5m"]].concat();
+    let output = enroll(centre, &programs, &arguments);
+    let text = succeeded(&output);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(written["wrap_ttl_s"], 300);
+    let token = Secret::new(written["wrapped_secret_id"].as_str().unwrap());
+    assert!(!text.contains(token.expose()), "{text}");
+    assert!(unwrapped(centre, token.clone()).is_some());
+    assert!(unwrapped(centre, token).is_none());
+    // A file that is there is not written over, and nothing is given out for it.
+    let again = enroll(centre, &programs, &["enroll", "opened", "--out", path]);
+    assert!(said(&again).contains("cannot write"), "{}", said(&again));
+}
+
+#[test]
+fn enrolling_again_keeps_what_the_host_has() {
+    let Some((centre, programs)) = centre() else {
+        return;
+    };
+    let first = enrolled(centre, &programs, "again");
+    let second = enrolled(centre, &programs, "again");
+    assert!(first.role_id == second.role_id);
+    centre.as_host(&first).unwrap();
+    centre.as_host(&second).unwrap();
+    let text = succeeded(&enroll(centre, &programs, &["enroll", "again"]));
+    assert!(text.contains("was enrolled before"), "{text}");
+}
+
+#[test]
+fn without_the_policy_nothing_is_made() {
+    let Some((centre, programs)) = centre() else {
+        return;
+    };
+    let sql = "insert into vctl.servers (hostname, ip) values ('forbidden', '10.0.0.1')";
+    centre.postgres.psql(DATABASE, sql).unwrap();
+    for policy in ["vctl-admin", "vctl-user"] {
+        let output = host(centre, &programs, policy, &["enroll", "forbidden"]);
+        assert_eq!(output.status.code(), Some(77), "{}", said(&output));
+        assert_eq!(left(centre, "forbidden"), (0, "0|0".to_owned()));
+        let output = host(centre, &programs, policy, &["revoke", "forbidden"]);
+        assert_eq!(output.status.code(), Some(77), "{}", said(&output));
+    }
+}
+
+#[test]
+fn who_enrols_makes_hosts_and_no_other_approle() {
+    let Some((centre, _)) = centre() else { return };
+    let client = centre.with_policies(&["vctl-enroll"]).unwrap();
+    let refused = |path: &str, body: Value| {
+        let status = client.call("POST", path, Some(&body)).unwrap().status;
+        assert_eq!(status, 403, "{path}: {body}");
+    };
+    for policies in [
+        json!(["vctl-admin"]),
+        json!(["vctl-host", "root"]),
+        json!("vctl-host,vctl-admin"),
+        json!([]),
+    ] {
+        refused(
+            "auth/approle/role/other",
+            json!({"token_policies": policies}),
+        );
+    }
+    refused(
+        "auth/approle/role/other",
+        json!({"policies": ["vctl-admin"]}),
+    );
+    refused(
+        "auth/approle/role/vctl-user",
+        json!({"token_policies": ["vctl-host"]}),
+    );
+    centre.enroll("unwrapped").unwrap();
+    refused("auth/approle/role/unwrapped/secret-id", json!({}));
+    refused("auth/approle/role/vctl-pruner/secret-id", json!({}));
+}
