@@ -23,6 +23,7 @@ mod rights;
 mod setup;
 mod ship;
 mod ship_faults;
+mod ship_probe;
 mod stack;
 mod table;
 mod tls;

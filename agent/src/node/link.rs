@@ -11,7 +11,7 @@ use vctl_common::vault::{Auth, SecretIdSource, Vault};
 
 use super::heart::Outcome;
 use super::report::Report;
-use crate::store::Centre;
+use crate::store::{Centre, open_wrapped};
 
 /// A login at Vault, as this host.
 ///
@@ -25,12 +25,13 @@ pub(super) struct Link {
 
 impl Link {
     /// The secret id is read at each login, so that a new one is used without a restart.
-    pub(super) fn open(centre: &Centre) -> anyhow::Result<Self> {
+    pub(super) async fn open(centre: &Centre) -> anyhow::Result<Self> {
         let path = &centre.role_id_file;
         let role_id = fs::read_to_string(path).with_context(|| {
             let path = path.display();
             format!("cannot read the role id in `{path}`; enrol the host: `vctl host enroll HOST`")
         })?;
+        open_wrapped(&centre.settings.vault, &centre.secret_id_file).await?;
         let auth = Auth::AppRole {
             mount: centre.approle_mount.clone(),
             role_id: Secret::new(role_id.trim().to_owned()),

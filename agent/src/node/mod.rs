@@ -123,7 +123,7 @@ async fn attempt(
     let link = if let Some(link) = kept {
         link
     } else {
-        Link::open(centre)?
+        Link::open(centre).await?
     };
     let facts = facts::collect(Path::new("/"));
     let collector = collector::look(config, wall_now()).await;

@@ -12,7 +12,7 @@ pub(super) struct Backoff {
 }
 
 const LEAST: Duration = Duration::from_secs(1);
-const MOST: Duration = Duration::from_secs(60);
+const MOST: Duration = Duration::from_mins(1);
 
 impl Backoff {
     /// Returns the wait after one more failure: between half of the step and all of it, so that a fleet

@@ -61,13 +61,13 @@ impl Sessions {
 /// Rows of one batch.
 #[derive(Debug, Default)]
 pub(super) struct JournalRows {
-    pub(super) opened: Vec<Opened>,
-    pub(super) closed: Vec<Closed>,
+    pub(super) opened: Vec<OpenedRow>,
+    pub(super) closed: Vec<ClosedRow>,
     pub(super) gaps: Vec<GapRow>,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Opened {
+pub(super) struct OpenedRow {
     id: Uuid,
     boot_id: Uuid,
     wall: i64,
@@ -86,7 +86,7 @@ pub(super) struct Opened {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Closed {
+pub(super) struct ClosedRow {
     id: Uuid,
     closed_at: String,
     wall: Option<i64>,
@@ -148,13 +148,13 @@ impl JournalRows {
     }
 }
 
-fn opened(entry: &SessionOpened, boot_id: BootId, wall: WallOffset, text: String) -> Opened {
+fn opened(entry: &SessionOpened, boot_id: BootId, wall: WallOffset, text: String) -> OpenedRow {
     let certificate = entry.auth.certificate.as_ref();
     let (origin, from) = match &entry.origin {
         Origin::Login => ("login", None),
         Origin::Detached { from } => ("detached", from.as_ref()),
     };
-    Opened {
+    OpenedRow {
         id: entry.id.as_uuid(),
         boot_id: boot_id.as_uuid(),
         wall: wall.as_ns(),
@@ -178,8 +178,8 @@ fn closed(
     own: Option<WallOffset>,
     clock: WallOffset,
     text: String,
-) -> Closed {
-    Closed {
+) -> ClosedRow {
+    ClosedRow {
         id: entry.id.as_uuid(),
         closed_at: time(clock.wall_time(entry.at)),
         wall: own.map(WallOffset::as_ns),

@@ -15,7 +15,7 @@ use vctl_common::vault::{Auth, SecretIdSource, Vault, VaultError};
 use super::secret_id::{Expiry, Keeper, SecretIdError, open_wrapped};
 
 /// The centre may think about one batch for this long.
-const STATEMENT: Duration = Duration::from_secs(60);
+const STATEMENT: Duration = Duration::from_mins(1);
 /// And this much longer may pass until its word is here.
 const ON_THE_WAY: Duration = Duration::from_secs(15);
 

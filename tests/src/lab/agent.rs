@@ -22,6 +22,8 @@ pub struct Agent {
     program: PathBuf,
     pub config: PathBuf,
     pub log: PathBuf,
+    /// Keeps what it records on its host.
+    local: bool,
     child: Option<Child>,
     ready: UnixDatagram,
     ready_path: PathBuf,
@@ -30,7 +32,8 @@ pub struct Agent {
 impl Agent {
     /// Writes the agent's configuration; `start` runs it.
     ///
-    /// `keys` are added to, and win over, the paths that keep this agent inside `directory`.
+    /// `keys` are added to, and win over, the paths that keep this agent inside `directory`. With
+    /// `vault_addr` among them the agent ships what it records.
     pub(super) fn prepare(
         journal: &Journal,
         program: &Path,
@@ -66,6 +69,7 @@ impl Agent {
             program: program.to_owned(),
             config,
             log: directory.join("agent.log"),
+            local: !values.contains_key("vault_addr"),
             child: None,
             ready,
             ready_path,
@@ -102,7 +106,7 @@ impl Agent {
             .open(&self.log)?;
         let child = self
             .command("collect")
-            .arg("--local")
+            .args(self.local.then_some("--local"))
             .env("NOTIFY_SOCKET", &self.ready_path)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

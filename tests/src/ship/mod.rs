@@ -176,6 +176,27 @@ impl Centre {
         })
     }
 
+    /// Returns the keys of an agent that ships to this centre as `host`.
+    pub fn agent_keys(
+        &self,
+        host: &HostIdentity,
+        dir: &Path,
+    ) -> Result<Vec<(&'static str, String)>> {
+        let way = self.way(host, dir)?;
+        let ca = self.pki.ca().display().to_string();
+        Ok(vec![
+            ("host", host.name.clone()),
+            ("vault_addr", self.bao.address()),
+            ("vault_ca_cert", ca.clone()),
+            ("role_id_file", way.role_id_file.display().to_string()),
+            ("secret_id_file", way.secret_id_file.display().to_string()),
+            ("db_host", "127.0.0.1".to_owned()),
+            ("db_port", self.postgres.port.to_string()),
+            ("db_server_name", crate::centre::DB_NAME.to_owned()),
+            ("db_ca_cert", ca),
+        ])
+    }
+
     /// Waits until the centre has every event of the truth, then compares: nothing missing, nothing
     /// twice, nothing else, and the counters say the same.
     pub fn ensure_has(

@@ -11,6 +11,7 @@ mod capacity;
 mod kill9;
 mod cli;
 mod instructions;
+mod ingest_faults;
 mod soak;
 
 use std::fmt;
@@ -45,6 +46,8 @@ pub(crate) enum Scenario {
     Cli,
     /// The cost in instructions, in a guest that counts them
     Instructions,
+    /// Postgres and the agent killed, connections cut, Vault sealed, while events are shipped
+    IngestFaults,
     /// Memory over an hour of load
     Soak,
 }
@@ -68,6 +71,7 @@ impl Scenario {
             Self::Kill9 => kill9::run(bench),
             Self::Cli => cli::run(bench),
             Self::Instructions => instructions::run(bench),
+            Self::IngestFaults => ingest_faults::run(bench),
             Self::Soak => soak::run(bench),
         }
     }

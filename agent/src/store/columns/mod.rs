@@ -57,16 +57,15 @@ impl<'a> Columns<'a> {
         for (entry, payload) in chunk.events() {
             let session = session(sessions, entry.mark());
             for record in records(payload) {
-                match record.and_then(|record| Row::of(record)) {
-                    Ok(row) => columns.push(session, entry.wall_offset(), &row),
-                    Err(_) => {
-                        let gap = Gap {
-                            cause: GapCause::Undecodable,
-                            ..unreadable(sessions, entry, Some(1))
-                        };
-                        columns.journal.take_gap(&gap, chunk.boot_id, wall(entry));
-                    }
+                if let Ok(row) = record.and_then(Row::of) {
+                    columns.push(session, entry.wall_offset(), &row);
+                    continue;
                 }
+                let gap = Gap {
+                    cause: GapCause::Undecodable,
+                    ..unreadable(sessions, entry, Some(1))
+                };
+                columns.journal.take_gap(&gap, chunk.boot_id, wall(entry));
             }
         }
         for entry in chunk.damaged() {

@@ -1,0 +1,57 @@
+//! The way to the centre, broken again and again: what it has is what there was, once each.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::Result;
+use vctl_common::time::wall_now;
+use vctl_tests::centre::{Centre, Options};
+use vctl_tests::lab::Programs;
+use vctl_tests::load::stats::u64_as_f64;
+use vctl_tests::ship::faults;
+
+use crate::report::Findings;
+use crate::rig::Bench;
+
+pub(crate) fn run(bench: &Bench) -> Result<Findings> {
+    let mut findings = Findings::default();
+    let centre = Centre::start(&Options::default())?;
+    let since = wall_now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // In the report, so that a run can be had again.
+    let seed = u64::from(since.subsec_nanos());
+    findings.state("seed", u64_as_f64(seed), "");
+    let program = Programs::find()?.directory.join("ship-load");
+
+    let restarts = bench.full_or_short(100, 5);
+    let host = centre.enroll("bench-restarts")?;
+    let dir = tempfile::tempdir()?;
+    let events = faults::restarts(&centre, &host, dir.path(), u32::try_from(restarts)?)?;
+    told(&mut findings, "Postgres killed", restarts, events);
+
+    let cuts = bench.full_or_short(100, 5);
+    let host = centre.enroll("bench-cuts")?;
+    let dir = tempfile::tempdir()?;
+    let (events, answers_lost) = faults::cuts(&centre, &host, dir.path(), cuts, seed)?;
+    told(&mut findings, "connections cut", cuts, events);
+    findings.state("of them before the answer", u64_as_f64(answers_lost), "");
+
+    let kills = bench.full_or_short(1000, 10);
+    let host = centre.enroll("bench-kills")?;
+    let dir = tempfile::tempdir()?;
+    let count = u32::try_from(kills)?;
+    let events = faults::kills(&centre, &host, dir.path(), &program, count, seed)?;
+    told(&mut findings, "agent killed", kills, events);
+
+    let seconds = bench.full_or_short(600, 10);
+    let host = centre.enroll("bench-sealed")?;
+    let dir = tempfile::tempdir()?;
+    let events = faults::sealed(&centre, &host, dir.path(), Duration::from_secs(seconds))?;
+    told(&mut findings, "seconds sealed", seconds, events);
+    Ok(findings)
+}
+
+/// Each driver ends with an error when the centre has not exactly what there was.
+fn told(findings: &mut Findings, what: &str, times: u64, events: u64) {
+    findings.state(what, u64_as_f64(times), "");
+    findings.state(&format!("{what}: events"), u64_as_f64(events), "events");
+    findings.exactly(&format!("{what}: missing or twice"), 0, "events", 0);
+}
