@@ -275,7 +275,7 @@ fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, Strin
 /// jiff has no days in what is a fixed time; here a day is 24 hours.
 fn days(text: &str) -> Option<SignedDuration> {
     let days: i64 = text.strip_suffix('d')?.parse().ok()?;
-    Some(SignedDuration::from_hours(days.checked_mul(24)?))
+    Some(SignedDuration::from_secs(days.checked_mul(86_400)?))
 }
 
 fn humane(duration: Duration) -> String {
