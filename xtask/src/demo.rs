@@ -12,13 +12,20 @@ pub(crate) struct Options {
     /// Leave everything running afterwards, to log in by hand
     #[arg(long)]
     keep: bool,
+    /// Also play the second act: through OpenBao and Postgres, to `vctl audit` and `vctl session`
+    #[arg(long, conflicts_with = "keep")]
+    centre: bool,
     /// Install missing packages without asking
     #[arg(long)]
     yes: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    packages::ensure(packages::FOR_DEMO, options.yes)?;
+    let mut needs = packages::FOR_DEMO.to_vec();
+    if options.centre {
+        needs.extend(packages::for_centre());
+    }
+    packages::ensure(&needs, options.yes)?;
     say("Building vctl-agent, vctl and the demo.");
     let built = build(&[
         "build",
@@ -41,6 +48,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut command = as_root(program);
     if options.keep {
         command.arg("--keep");
+    }
+    if options.centre {
+        command.arg("--centre");
     }
     // Replaces us, so that Ctrl-C and kill reach the demo itself.
     Err(command.exec()).with_context(|| format!("cannot run `{program}` as root"))

@@ -77,6 +77,24 @@ impl Authority {
     }
 }
 
+/// Makes a key pair at `key`, and puts what `sign` makes of its public key beside it.
+pub(super) fn signed_by(
+    key: &Path,
+    key_id: &str,
+    sign: impl FnOnce(&str) -> Result<(String, u64)>,
+) -> Result<Certificate> {
+    key_pair(key, key_id)?;
+    let (text, serial) = sign(&fs::read_to_string(key.with_extension("pub"))?)?;
+    let certificate = PathBuf::from(format!("{}-cert.pub", key.display()));
+    fs::write(&certificate, text)?;
+    Ok(Certificate {
+        key_id: key_id.to_owned(),
+        serial,
+        key: key.to_owned(),
+        certificate: Some(certificate),
+    })
+}
+
 /// Makes an ed25519 key pair without a passphrase.
 pub(super) fn key_pair(path: &Path, comment: &str) -> Result<()> {
     let mut command = Command::new("ssh-keygen");

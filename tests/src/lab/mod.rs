@@ -53,6 +53,8 @@ pub struct Options {
     pub more_users: usize,
     /// Authorities beside the first one.
     pub more_authorities: usize,
+    /// Public keys of other authorities that sshd trusts.
+    pub trusted: Vec<String>,
     /// Puts each login into a cgroup of its own, as systemd's PAM module does.
     pub cgroup_per_login: bool,
     /// Makes the last account's group the agent's break-glass group.
@@ -137,7 +139,14 @@ impl Lab {
             hooks.push_str(&cgroup::hook(journal, &id, &root)?);
         }
         hooks.push_str(&agent.hook(options.stopwatch.as_ref()));
-        let trusted = authorities.iter().map(Authority::public_line);
+        let of_others = options
+            .trusted
+            .iter()
+            .map(|key| Ok(format!("{}\n", key.trim())));
+        let trusted = authorities
+            .iter()
+            .map(Authority::public_line)
+            .chain(of_others);
         let settings = sshd::Settings {
             root: &root,
             service: &id,
@@ -198,6 +207,16 @@ impl Lab {
             .get(authority)
             .context("no such authority")?;
         authority.sign(&self.keys(), subject)
+    }
+
+    /// Makes a key whose certificate somebody else is to sign, who gets the public key and returns the
+    /// certificate and its serial.
+    pub fn certificate_by(
+        &self,
+        key_id: &str,
+        sign: impl FnOnce(&str) -> Result<(String, u64)>,
+    ) -> Result<Certificate> {
+        certificate::signed_by(&self.keys().join(format!("of-{key_id}")), key_id, sign)
     }
 
     /// Makes a plain key that may log in as the first user without a certificate.

@@ -1,16 +1,19 @@
 //! Two people, two certificates, one shared Unix account, at the same time: who did what?
+mod centre;
 mod person;
 mod proof;
 mod work;
 
+use std::ffi::OsStr;
 use std::io::Write;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use vctl_tests::lab::{Lab, Options, missing};
+use vctl_tests::lab::{Certificate, Lab, Options, missing};
 
+use centre::Middle;
 use person::Person;
 
 #[derive(Parser)]
@@ -22,6 +25,9 @@ struct Arguments {
     /// Leave everything running afterwards, to log in by hand
     #[arg(long)]
     keep: bool,
+    /// Also play the second act: through OpenBao and Postgres, to `vctl audit` and `vctl session`
+    #[arg(long, conflicts_with = "keep")]
+    centre: bool,
 }
 
 fn main() -> ExitCode {
@@ -43,15 +49,17 @@ fn run(arguments: &Arguments) -> Result<()> {
     let lab = Lab::start(&Options::default())?;
     say(&format!("ready after {} ms", started.elapsed().as_millis()));
 
-    let (alice, bob) = log_in_and_work(&lab)?;
+    let mut serial = 1000;
+    let (alice, bob) = log_in_and_work(&lab, |name| {
+        serial += 1;
+        lab.certificate(&format!("{name}-cert"), serial)
+    })?;
     progress("Waiting until their background work is over too");
     let proofs = proof::of_both(&lab, &alice, &bob)?;
     say("done");
     for person in [&alice, &bob] {
-        show(
-            &lab,
-            &["session", "--local", &person.certificate.serial.to_string()],
-        )?;
+        let serial = person.certificate.serial.to_string();
+        show(lab.vctl_command(&["session", "--local", &serial]))?;
     }
     say("\nWhat they say they did, against what vctl says:");
     for proof in &proofs {
@@ -70,15 +78,61 @@ fn run(arguments: &Arguments) -> Result<()> {
     let failures = lab.end();
     ensure!(failures.is_empty(), "could not be undone: {failures:?}");
     say("done: the machine is as it was");
+    if arguments.centre {
+        second_act()?;
+    }
+    Ok(())
+}
+
+fn second_act() -> Result<()> {
+    say(
+        "\nThe second act: the same two, with certificates from Vault, on a host that ships to Postgres.\n",
+    );
+    progress("Starting OpenBao and Postgres, and setting both up");
+    let started = Instant::now();
+    let middle = Middle::start()?;
+    let lab = middle.lab()?;
+    say(&format!("ready after {} ms", started.elapsed().as_millis()));
+    let (alice, bob) = log_in_and_work(&lab, |name| middle.certificate(&lab, name))?;
+    progress("Waiting until all of it is at the centre");
+    for person in [&alice, &bob] {
+        middle.await_whole(&lab, person.certificate.serial)?;
+    }
+    say("done");
+    show(middle.vctl(&lab, &["audit"]))?;
+    for person in [&alice, &bob] {
+        let serial = person.certificate.serial.to_string();
+        show(middle.vctl(&lab, &["session", &serial]))?;
+    }
+    let proofs = proof::compare(&alice, &bob, |serial| {
+        middle.vctl(&lab, &["session", serial, "--full"])
+    })?;
+    say("\nWhat they say they did, against what the centre says:");
+    for proof in &proofs {
+        say(&format!("  {proof}"));
+    }
+    ensure!(
+        proofs.iter().all(proof::Proof::holds),
+        "the timelines are not what the two did; agent log: {}",
+        lab.agent.last_words()
+    );
+    progress("Undoing everything");
+    let mut failures = lab.end();
+    failures.extend(middle.end());
+    ensure!(failures.is_empty(), "could not be undone: {failures:?}");
+    say("done: the machine is as it was");
     Ok(())
 }
 
 /// Both are in before either begins, and they type in turns.
-fn log_in_and_work(lab: &Lab) -> Result<(Person, Person)> {
+fn log_in_and_work(
+    lab: &Lab,
+    mut certificate: impl FnMut(&str) -> Result<Certificate>,
+) -> Result<(Person, Person)> {
     work::prepare(lab)?;
     progress("Logging alice and bob in, both as the same Unix account");
-    let mut alice = Person::log_in(lab, "alice", 1001)?;
-    let mut bob = Person::log_in(lab, "bob", 1002)?;
+    let mut alice = Person::log_in(lab, "alice", certificate("alice")?)?;
+    let mut bob = Person::log_in(lab, "bob", certificate("bob")?)?;
     say("both are in\n");
     for (of_alice, of_bob) in work::of("alice").into_iter().zip(work::of("bob")) {
         for (person, line) in [(&mut alice, of_alice), (&mut bob, of_bob)] {
@@ -94,17 +148,12 @@ fn log_in_and_work(lab: &Lab) -> Result<(Person, Person)> {
     Ok((alice, bob))
 }
 
-fn show(lab: &Lab, args: &[&str]) -> Result<()> {
-    say(&format!("\n$ vctl {}", args.join(" ")));
-    let status = lab
-        .vctl_command(args)
-        .status()
-        .context("cannot run `vctl`")?;
-    ensure!(
-        status.success(),
-        "`vctl {}` ended with {status}",
-        args.join(" ")
-    );
+fn show(mut vctl: Command) -> Result<()> {
+    let args: Vec<_> = vctl.get_args().map(OsStr::to_string_lossy).collect();
+    let line = format!("vctl {}", args.join(" "));
+    say(&format!("\n$ {line}"));
+    let status = vctl.status().context("cannot run `vctl`")?;
+    ensure!(status.success(), "`{line}` ended with {status}");
     Ok(())
 }
 

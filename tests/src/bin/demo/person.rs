@@ -18,8 +18,7 @@ pub(crate) struct Person {
 
 impl Person {
     /// Logs in with a certificate of its own and waits for the first prompt.
-    pub(crate) fn log_in(lab: &Lab, name: &'static str, serial: u64) -> Result<Self> {
-        let certificate = lab.certificate(&format!("{name}-cert"), serial)?;
+    pub(crate) fn log_in(lab: &Lab, name: &'static str, certificate: Certificate) -> Result<Self> {
         let mut client = lab
             .ssh_command(&certificate, lab.user())
             .arg("-tt")

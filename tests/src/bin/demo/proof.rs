@@ -1,6 +1,7 @@
 //! Holds each timeline against what its person did.
 
 use std::fmt;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use vctl_tests::lab::Lab;
@@ -45,12 +46,22 @@ pub(crate) fn of_both(lab: &Lab, alice: &Person, bob: &Person) -> Result<[Proof;
         lab.whole_session(&person.certificate)
             .with_context(|| format!("the session of {} is not whole", person.name))?;
     }
-    Ok([prove(lab, alice, bob)?, prove(lab, bob, alice)?])
+    let local = |serial: &str| lab.vctl_command(&["session", "--local", serial, "--full"]);
+    compare(alice, bob, local)
 }
 
-fn prove(lab: &Lab, person: &Person, other: &Person) -> Result<Proof> {
+/// Holds both timelines, as `vctl` prints them for a serial, against what the two did.
+pub(crate) fn compare(
+    alice: &Person,
+    bob: &Person,
+    vctl: impl Fn(&str) -> Command,
+) -> Result<[Proof; 2]> {
+    Ok([prove(&vctl, alice, bob)?, prove(&vctl, bob, alice)?])
+}
+
+fn prove(vctl: impl Fn(&str) -> Command, person: &Person, other: &Person) -> Result<Proof> {
     let serial = person.certificate.serial.to_string();
-    let output = lab.vctl(&["session", "--local", &serial, "--full"])?;
+    let output = vctl(&serial).output().context("cannot run `vctl`")?;
     let timeline = String::from_utf8_lossy(&output.stdout);
     let shown = |name: &str| {
         let names = work::names(name);
