@@ -1,6 +1,7 @@
 //! Histories that read like a host, and texts to compare with. For tests alone.
 
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 use std::{env, fs};
 
 use vctl_common::event::{
@@ -8,11 +9,13 @@ use vctl_common::event::{
     KernelEvent, Tty,
 };
 use vctl_common::id::{AuditSessionId, CertSerial, CgroupId, ProcessId, SessionId};
+use vctl_common::person::Person;
 use vctl_common::session::{
     Auth, Certificate, CloseReason, GapCause, Origin, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::time::{BootNs, WallOffset};
 
+use crate::view::access::Access;
 use crate::view::{Event, History, Hole, Session};
 
 /// A session that goes on millisecond by millisecond.
@@ -260,6 +263,62 @@ pub(crate) fn exec_event(pid: u32, parent: u32, argv: &[&str]) -> ExecEvent {
         other_audit_session: false,
         other_cgroup: false,
     }
+}
+
+fn access() -> Access {
+    let opened_at = UNIX_EPOCH + Duration::from_secs(1_795_467_650);
+    Access {
+        person: Person::new("oidc-albert"),
+        opened_at,
+        recorded_at: opened_at,
+        replayed: false,
+        closed_at: Some(opened_at + Duration::from_mins(1)),
+        result: "ok".to_owned(),
+        exit_code: Some(0),
+        error: None,
+        host: "web-1".to_owned(),
+        login_user: "deploy".to_owned(),
+        target_addr: "192.0.2.10".parse().ok(),
+        target_port: Some(22),
+        jump_via: vec!["jump-1".to_owned(), "jump-2".to_owned()],
+        ca_fingerprint: Some("SHA256:yE1r".to_owned()),
+        serial: CertSerial::new(u64::MAX),
+        key_id: Some("oidc-albert".to_owned()),
+        command: Some("uptime".to_owned()),
+        source_ip: "2001:db8::7".parse().ok(),
+        source_port: Some(51515),
+        client_host: Some("laptop".to_owned()),
+        client_user: Some("al".to_owned()),
+        vctl_version: Some("0.1.0".to_owned()),
+        hops: Vec::new(),
+        sessions: vec![session_id("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90")],
+    }
+}
+
+/// An access that went well, one that was refused, and one that is hostile.
+pub(crate) fn accesses() -> [Access; 3] {
+    let refused = Access {
+        result: "refused".to_owned(),
+        exit_code: None,
+        error: Some("ssh: no, \"never\"".to_owned()),
+        jump_via: Vec::new(),
+        source_ip: None,
+        source_port: None,
+        sessions: Vec::new(),
+        target_port: Some(2222),
+        ..access()
+    };
+    let hostile = Access {
+        command: Some("=HYPERLINK(\"http://x\")\r\n\u{1b}[2J".to_owned()),
+        client_host: Some("@SUM(A1)".to_owned()),
+        client_user: Some(String::new()),
+        result: "open".to_owned(),
+        exit_code: None,
+        closed_at: None,
+        replayed: true,
+        ..access()
+    };
+    [access(), refused, hostile]
 }
 
 /// Renders without colours.

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use crate::args::TEMPLATE;
 use crate::context::{self, Context};
-use crate::error::Stop;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
 use crate::moment::{self, Moment};
-use crate::render::{Screen, access, json, notice, table};
+use crate::render::{Screen, access, header, json, notice, sanitize, table, time};
 use crate::store::Store;
 use crate::view::access::{Access, AccessFilter};
 
@@ -98,6 +99,9 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
         if accesses.is_empty() {
             notice::note("no access like that is on record");
         }
+        if !args.failed {
+            warn_of_unasked(&filter, &accesses, &mut store).await?;
+        }
     }
     screen.flush()?;
     for note in store.take_notes() {
@@ -107,7 +111,7 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
 }
 
 fn write(args: &AuditArgs, accesses: &[Access], screen: &mut Screen) -> Result<(), Stop> {
-    Ok(match args.output {
+    match args.output {
         Output::Table if accesses.is_empty() => {}
         Output::Table => {
             let layout = screen.layout(false);
@@ -116,7 +120,35 @@ fn write(args: &AuditArgs, accesses: &[Access], screen: &mut Screen) -> Result<(
         Output::Json => json::write_accesses(screen, accesses)?,
         Output::Jsonl => json::write_access_lines(screen, accesses)?,
         Output::Csv => access::write_csv(screen, accesses)?,
-    })
+    }
+    Ok(())
+}
+
+/// Says that the list is not all there was to it, when logins of its time are in nobody's row.
+async fn warn_of_unasked(
+    filter: &AccessFilter,
+    accesses: &[Access],
+    store: &mut Store,
+) -> Result<(), Stop> {
+    let shown_since = accesses.last().map(|oldest| oldest.opened_at);
+    // Only the time that is shown: the whole past would have to be searched for nothing to be found.
+    let Some(since) = shown_since.max(filter.since) else {
+        return Ok(());
+    };
+    let of_that_time = AccessFilter {
+        since: Some(since),
+        ..filter.clone()
+    };
+    if let [login, ..] = &store.unasked(&of_that_time, 1).await?[..] {
+        notice::note(&format!(
+            "{} logged in to {} at {} with a certificate of ours, and no access like that is on record; \
+             `vctl audit --unasked` lists such logins",
+            header::who(&login.session),
+            sanitize::text(&login.session.host),
+            time::seconds(login.session.opened_at()),
+        ));
+    }
+    Ok(())
 }
 
 async fn unasked(
@@ -125,6 +157,10 @@ async fn unasked(
     store: &mut Store,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
+    if let Output::Csv | Output::Jsonl = args.output {
+        let error = CliError::new(Exit::Usage, "`--unasked` lists sessions, not accesses");
+        return Err(error.hint("it has `-o table` and `-o json`").into());
+    }
     let listed = store.unasked(filter, args.limit).await?;
     if args.output == Output::Json {
         let sessions = listed.iter().map(|l| (&l.session, l.commands));

@@ -1,5 +1,6 @@
 //! Accesses as a table or as CSV.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::columns::Columns;
@@ -140,7 +141,7 @@ fn detailed(access: &Access) -> [String; 15] {
 fn result(access: &Access) -> String {
     let mut result = text(&access.result);
     if let Some(code) = access.exit_code.filter(|&code| code != 0) {
-        result += &format!(", exit {code}");
+        let _ = write!(result, ", exit {code}");
     }
     if access.replayed {
         result += ", recorded later";
@@ -186,68 +187,8 @@ fn field(cell: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use vctl_common::id::CertSerial;
-    use vctl_common::person::Person;
-
     use super::*;
-    use crate::fixture::{assert_golden, rendered, session_id};
-
-    pub(crate) fn access() -> Access {
-        let opened_at = UNIX_EPOCH + Duration::from_secs(1_795_467_650);
-        Access {
-            person: Person::new("oidc-albert"),
-            opened_at,
-            recorded_at: opened_at,
-            replayed: false,
-            closed_at: Some(opened_at + Duration::from_secs(60)),
-            result: "ok".to_owned(),
-            exit_code: Some(0),
-            error: None,
-            host: "web-1".to_owned(),
-            login_user: "deploy".to_owned(),
-            target_addr: "192.0.2.10".parse().ok(),
-            target_port: Some(22),
-            jump_via: vec!["jump-1".to_owned(), "jump-2".to_owned()],
-            ca_fingerprint: Some("SHA256:yE1r".to_owned()),
-            serial: CertSerial::new(u64::MAX),
-            key_id: Some("oidc-albert".to_owned()),
-            command: Some("uptime".to_owned()),
-            source_ip: "2001:db8::7".parse().ok(),
-            source_port: Some(51515),
-            client_host: Some("laptop".to_owned()),
-            client_user: Some("al".to_owned()),
-            vctl_version: Some("0.1.0".to_owned()),
-            hops: Vec::new(),
-            sessions: vec![session_id("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90")],
-        }
-    }
-
-    fn accesses() -> [Access; 3] {
-        let refused = Access {
-            result: "refused".to_owned(),
-            exit_code: None,
-            error: Some("ssh: no, \"never\"".to_owned()),
-            jump_via: Vec::new(),
-            source_ip: None,
-            source_port: None,
-            sessions: Vec::new(),
-            target_port: Some(2222),
-            ..access()
-        };
-        let hostile = Access {
-            command: Some("=HYPERLINK(\"http://x\")\r\n\u{1b}[2J".to_owned()),
-            client_host: Some("@SUM(A1)".to_owned()),
-            client_user: Some(String::new()),
-            result: "open".to_owned(),
-            exit_code: None,
-            closed_at: None,
-            replayed: true,
-            ..access()
-        };
-        [access(), refused, hostile]
-    }
+    use crate::fixture::{accesses, assert_golden, rendered};
 
     #[test]
     fn a_list_says_who_asked_for_what_from_where_and_how_it_ended() {

@@ -147,8 +147,9 @@ impl Follow {
             if let Update::Closed(session) = update {
                 let id = session.opened.id.as_uuid();
                 known.remove(&id);
-                ids.iter_mut()
-                    .for_each(|ids| ids.retain(|other| *other != id));
+                if let Some(ids) = ids {
+                    ids.retain(|other| *other != id);
+                }
             }
         }
         *is_first = false;

@@ -62,9 +62,3 @@ pub(crate) struct Hop {
     pub(crate) ca_fingerprint: Option<String>,
     pub(crate) serial: Option<CertSerial>,
 }
-
-impl Access {
-    pub(crate) fn is_failure(&self) -> bool {
-        matches!(&*self.result, "failed" | "refused")
-    }
-}

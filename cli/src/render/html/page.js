@@ -183,7 +183,7 @@
         const item = all[index];
         item.meant = isMeant(item.row);
         keeps[index] = item.meant || item.depth < needed;
-        if (keeps[index]) needed = item.depth; else if (item.depth < needed) needed = item.depth;
+        if (keeps[index]) needed = item.depth;
         if (item.depth === 0) needed = -1;
       }
     }
@@ -245,12 +245,12 @@
   // --- The chart ------------------------------------------------------------------------------
 
   const chart = $("chart");
-  const LANES = 10;
+  const MOST_LANES = 10;
   let drag = null;
   const lanes = [];
   {
     // Programs that overlap lie in different lanes, as long as there are any.
-    const ends = new Array(LANES).fill(-1);
+    const ends = new Array(MOST_LANES).fill(-1);
     for (const row of session.rows) {
       if (row.kind === "gap" || row.kind === "moved") continue;
       const end = row.at_us + (row.took_us ?? 0);
@@ -260,6 +260,8 @@
       lanes.push({ row, lane });
     }
   }
+  const laneCount = lanes.reduce((most, { lane }) => Math.max(most, lane + 1), 3);
+  chart.style.height = 40 + laneCount * 13 + "px";
 
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -272,7 +274,7 @@
     const context = chart.getContext("2d");
     context.scale(scale, scale);
     const x = (us) => (us - state.from) / (state.to - state.from) * width;
-    const top = 6, axis = height - 20, lane = (axis - top) / LANES;
+    const top = 6, axis = height - 20, lane = (axis - top) / laneCount;
     context.fillStyle = color("--gap");
     for (const row of session.rows) {
       if (row.kind !== "gap") continue;

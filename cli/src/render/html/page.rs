@@ -151,10 +151,9 @@ fn row(entry: &Entry, session: &Session) -> Row {
     row.at_us = since_opening(entry.at, session);
     row.day = time::date(entry.time);
     row.clock = time::clock(entry.time);
-    row.detail = plain(|out| detail::write(out, entry))
-        .lines()
-        .map(|line| format!("{}\n", line.trim_start()))
-        .collect();
+    let detail = plain(|out| detail::write(out, entry));
+    let detail: Vec<&str> = detail.lines().map(str::trim_start).collect();
+    row.detail = detail.join("\n");
     match entry.what {
         What::Hole(hole) => {
             row.kind = "gap";

@@ -110,3 +110,23 @@ impl<'a> AccessJson<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+    use crate::fixture::{accesses, rendered};
+
+    #[test]
+    fn every_access_is_as_the_schema_says() {
+        let document = rendered(|out| write_accesses(out, &accesses()));
+        let document = serde_json::from_str(&document).unwrap();
+        schema::assert_fits(schema::OF_ACCESSES, None, &document);
+        let lines = rendered(|out| write_access_lines(out, &accesses()));
+        assert_eq!(lines.lines().count(), accesses().len());
+        for line in lines.lines() {
+            let access = serde_json::from_str(line).unwrap();
+            schema::assert_fits(schema::OF_ACCESSES, Some("access"), &access);
+        }
+    }
+}

@@ -131,10 +131,12 @@ fn write_line(out: &mut dyn Write, line: &LiveJson) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use vctl_common::id::CertSerial;
+    use vctl_common::person::Person;
     use vctl_common::session::{Auth, GapCause, InferredLink, Origin};
 
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered, session_id};
+    use crate::view::provenance::{Ca, Provenance, Request};
 
     fn history() -> History {
         let mut login = Login::of_alice()
@@ -195,13 +197,46 @@ mod tests {
                 because: "same login uid 1000".to_owned(),
             }),
         };
-        let histories = [history(), detached.open()];
+        let mut central = Login::of_alice();
+        central.session().provenance = Some(provenance());
+        let histories = [history(), detached.open(), central.closed()];
         let sessions = histories.iter().map(|history| (&history.session, 3));
+        let found = Match {
+            session: histories[2].session.clone(),
+            events: histories[0].events.clone(),
+            more: true,
+        };
         for document in [
+            rendered(|out| write_matches(out, &[found])),
             rendered(|out| write_histories(out, &histories)),
             rendered(|out| write_list(out, sessions.clone())),
         ] {
-            schema::assert_fits(None, &serde_json::from_str(&document).unwrap());
+            schema::assert_fits(
+                schema::OF_SESSIONS,
+                None,
+                &serde_json::from_str(&document).unwrap(),
+            );
+        }
+    }
+
+    fn provenance() -> Provenance {
+        let request = |person: &str| Request {
+            person: Person::new(person),
+            at: std::time::UNIX_EPOCH,
+            host: "web-1".to_owned(),
+            is_hop: false,
+            source_ip: "192.0.2.7".parse().ok(),
+            source_port: Some(51514),
+            client_user: Some("al".to_owned()),
+            client_host: None,
+        };
+        Provenance {
+            person: Some(Person::new("oidc-albert")),
+            ca: Some(Ca::Ours {
+                mount: "ssh".to_owned(),
+            }),
+            requests: vec![request("oidc-albert"), request("oidc-mallory")],
+            more_requests: true,
         }
     }
 
@@ -220,7 +255,7 @@ mod tests {
         let types: Vec<String> = lines
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-            .inspect(|line| schema::assert_fits(Some("live_line"), line))
+            .inspect(|line| schema::assert_fits(schema::OF_SESSIONS, Some("live_line"), line))
             .map(|line| line["type"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(
