@@ -38,7 +38,7 @@ enum Cut {
 
 /// What it takes to log in is let through: else nothing would ever be cut in the middle of a batch.
 const LOGIN: u64 = 4000;
-const MOST: u64 = 400_000;
+const MOST: u64 = 150_000;
 
 impl Proxy {
     pub fn start(target: u16, seed: u64) -> Result<Self> {
