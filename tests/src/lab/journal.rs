@@ -58,7 +58,7 @@ impl Journal {
                 entries: Vec::new(),
             }),
         });
-        // Before: on Ctrl-C the watcher has its list of journals and waits for its turn.
+        // Before it is watched: whoever undoes all that is watched takes this turn for each.
         drop(turn);
         super::interrupt::watch(&journal);
         Ok(journal)
