@@ -44,6 +44,8 @@ create index on vctl.audit_session (opened_at desc);
 create index on vctl.audit_session (cert_serial, ca_fingerprint);
 create index on vctl.audit_session (host_id, opened_at desc);
 create index on vctl.audit_session (vault_user, opened_at desc);
+-- By the name that is shown as well: `vctl session --user albert`.
+create index on vctl.audit_session (vctl.person(vault_user), opened_at desc);
 create index on vctl.audit_session (host_id) where closed_at is null;
 
 create table vctl.audit_gap (
