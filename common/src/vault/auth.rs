@@ -64,11 +64,17 @@ impl Session {
         }
     }
 
-    pub(super) fn logged_in(token: Secret<String>, ttl: Duration, renewable: bool) -> Self {
+    /// `asked` is when the login was sent: the server counts from some time after that.
+    pub(super) fn logged_in(
+        token: Secret<String>,
+        asked: Instant,
+        ttl: Duration,
+        renewable: bool,
+    ) -> Self {
         Self {
             token,
             ours: true,
-            life: Mutex::new(Life::known(Instant::now(), ttl, renewable)),
+            life: Mutex::new(Life::known(asked, ttl, renewable)),
         }
     }
 

@@ -46,13 +46,13 @@ impl Life {
         }
     }
 
-    /// A token that the server gave `ttl` to live; zero means for ever.
+    /// A token that the server gave `ttl` to live, asked at `now`; zero means for ever.
     pub(super) fn known(now: Instant, ttl: Duration, renewable: bool) -> Self {
         let mortal = !ttl.is_zero();
         Self {
             since: now,
             full: mortal.then_some(ttl),
-            expires: mortal.then(|| now + ttl),
+            expires: mortal.then(|| end(now, ttl)),
             known: true,
             renewable,
             not_before: None,
@@ -96,7 +96,7 @@ impl Life {
     pub(super) fn renewed(&mut self, now: Instant, ttl: Duration, renewable: bool) {
         let full = self.full.unwrap_or(ttl);
         self.not_before = None;
-        self.expires = (!ttl.is_zero()).then(|| now + ttl);
+        self.expires = (!ttl.is_zero()).then(|| end(now, ttl));
         // Shorter than before: the server counts down to max_ttl, and each renewal would give less.
         // Better a new login now than a dead token soon.
         self.renewable = renewable && ttl >= full.mul_f64(0.9);
@@ -117,6 +117,11 @@ impl Life {
     }
 }
 
+/// When a token ends for sure. Servers round what they say to whole seconds, which may be up.
+fn end(now: Instant, ttl: Duration) -> Instant {
+    now + ttl.saturating_sub(Duration::from_secs(1).min(ttl / 4))
+}
+
 /// How long before its end a token is renewed.
 fn margin(full: Duration) -> Duration {
     Duration::from_mins(1).min(full / 3)
@@ -134,12 +139,12 @@ mod tests {
     fn a_token_is_renewed_a_minute_or_a_third_before_its_end() {
         let now = Instant::now();
         let hour = Life::known(now, s(3600), true);
-        assert_eq!(hour.due(now + s(3539)), Due::Nothing);
-        assert_eq!(hour.due(now + s(3540)), Due::Renew);
+        assert_eq!(hour.due(now + s(3538)), Due::Nothing);
+        assert_eq!(hour.due(now + s(3539)), Due::Renew);
         assert_eq!(hour.due(now + s(3600)), Due::Replace);
         let short = Life::known(now, s(6), true);
-        assert_eq!(short.due(now + s(3)), Due::Nothing);
-        assert_eq!(short.due(now + s(4)), Due::Renew);
+        assert_eq!(short.due(now + s(2)), Due::Nothing);
+        assert_eq!(short.due(now + s(3)), Due::Renew);
     }
 
     #[test]
@@ -153,6 +158,12 @@ mod tests {
         assert_eq!(life.due(now + s(95)), Due::Nothing);
         assert_eq!(life.due(now + s(101)), Due::Replace);
         assert!(!life.is_over(now + s(101)));
+    }
+
+    #[test]
+    fn a_token_is_not_counted_on_for_the_second_that_may_be_rounded_up() {
+        let now = Instant::now();
+        assert!(Life::known(now, s(4), true).is_over(now + s(3)));
     }
 
     #[test]

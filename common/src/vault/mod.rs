@@ -139,6 +139,7 @@ impl Vault {
             role_id: role_id.expose().clone(),
             secret_id: secret_id.expose().clone(),
         });
+        let asked = Instant::now();
         let answer = self.0.transport.ask::<()>(None, &request).await;
         let refused = |message: String| VaultError::LoginRefused {
             mount: mount.clone(),
@@ -158,7 +159,8 @@ impl Vault {
         };
         let ttl = Duration::from_secs(auth.lease_duration);
         tracing::debug!(ttl_s = auth.lease_duration, "Logged in to Vault.");
-        let session = Session::logged_in(Secret::new(auth.client_token), ttl, auth.renewable);
+        let session =
+            Session::logged_in(Secret::new(auth.client_token), asked, ttl, auth.renewable);
         Ok(Arc::new(session))
     }
 
@@ -178,21 +180,21 @@ impl Vault {
 
     async fn renew(&self, session: &Session) -> Result<(), VaultError> {
         let request = Request::of(&RenewTokenSelfRequest { increment: None });
+        let asked = Instant::now();
         let answer = self.0.transport.ask::<()>(Some(&session.token), &request);
         let Some(auth) = answer.await?.auth else {
             return Err(VaultError::TokenInvalid);
         };
         let ttl = Duration::from_secs(auth.lease_duration);
-        session.life().renewed(Instant::now(), ttl, auth.renewable);
+        session.life().renewed(asked, ttl, auth.renewable);
         Ok(())
     }
 
     async fn look_up(&self, session: &Session) -> Result<(), VaultError> {
+        let asked = Instant::now();
         let info = self.look_up_token(session).await?;
         let ttl = info.ttl.unwrap_or_default();
-        session
-            .life()
-            .looked_up(Instant::now(), ttl, info.renewable);
+        session.life().looked_up(asked, ttl, info.renewable);
         Ok(())
     }
 
