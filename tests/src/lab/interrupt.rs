@@ -34,12 +34,12 @@ pub(super) fn watch(journal: &Arc<Journal>) {
 )]
 fn undo_and_end(signal: i32) -> ! {
     super::say("interrupted: undoing what was changed");
-    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
-    for failure in live
-        .iter()
-        .filter_map(Weak::upgrade)
-        .flat_map(|journal| journal.undo())
-    {
+    // Not held while it is undone: that waits for others, and they may be about to be watched.
+    let live: Vec<_> = {
+        let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        live.iter().filter_map(Weak::upgrade).collect()
+    };
+    for failure in live.iter().flat_map(|journal| journal.undo()) {
         super::say(&format!("{failure:#}"));
     }
     std::process::exit(128 + signal)

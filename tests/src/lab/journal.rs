@@ -34,7 +34,7 @@ impl Journal {
     /// Opens the journal of a new lab, after repairing what dead labs left.
     pub fn open(id: &str) -> Result<Arc<Self>> {
         repair()?;
-        let _turn = account::lock()?;
+        let turn = account::lock()?;
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -58,6 +58,8 @@ impl Journal {
                 entries: Vec::new(),
             }),
         });
+        // Before it is watched: whoever undoes all that is watched takes this turn for each.
+        drop(turn);
         super::interrupt::watch(&journal);
         Ok(journal)
     }

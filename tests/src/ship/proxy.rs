@@ -38,7 +38,8 @@ enum Cut {
 
 /// What it takes to log in is let through: else nothing would ever be cut in the middle of a batch.
 const LOGIN: u64 = 4000;
-const MOST: u64 = 400_000;
+/// Some batches long, so that some get through: after failures alone the backoff is all there is to see.
+const MOST: u64 = 1 << 20;
 
 impl Proxy {
     pub fn start(target: u16, seed: u64) -> Result<Self> {

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use vctl_tests::centre::{self, Centre, Client};
 use vctl_tests::lab::{Certificate, Lab, Options, eventually};
 
@@ -114,14 +114,12 @@ impl Middle {
 
     /// Waits until the centre has the whole session of a certificate.
     pub(crate) fn await_whole(&self, lab: &Lab, serial: u64) -> Result<()> {
-        let mut last = Value::Null;
+        let mut last = String::new();
         let came = eventually(ARRIVES_WITHIN, || {
-            let output = self
-                .vctl(lab, &["session", &serial.to_string(), "--json"])
-                .output()?;
-            last = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            let text = String::from_utf8_lossy(&output.stdout);
-            Ok(text.contains("\"complete\""))
+            let serial = serial.to_string();
+            let output = self.vctl(lab, &["session", &serial]).output()?;
+            last = String::from_utf8_lossy(&output.stdout).into_owned();
+            Ok(last.lines().any(|line| line.starts_with("complete: ")))
         })?;
         ensure!(came, "session {serial} is not whole at the centre: {last}");
         Ok(())
