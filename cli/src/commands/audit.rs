@@ -100,7 +100,7 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
             notice::note("no access like that is on record");
         }
         if !args.failed {
-            warn_of_unasked(&filter, &accesses, &mut store).await?;
+            warn_of_unasked(args.limit, &filter, &accesses, &mut store).await?;
         }
     }
     screen.flush()?;
@@ -126,13 +126,19 @@ fn write(args: &AuditArgs, accesses: &[Access], screen: &mut Screen) -> Result<(
 
 /// Says that the list is not all there was to it, when logins of its time are in nobody's row.
 async fn warn_of_unasked(
+    limit: usize,
     filter: &AccessFilter,
     accesses: &[Access],
     store: &mut Store,
 ) -> Result<(), Stop> {
     let shown_since = accesses.last().map(|oldest| oldest.opened_at);
+    let is_cut = limit > 0 && accesses.len() == limit;
     // Only the time that is shown: the whole past would have to be searched for nothing to be found.
-    let Some(since) = shown_since.max(filter.since) else {
+    let since = match filter.since {
+        Some(since) if !is_cut => Some(since),
+        _ => shown_since,
+    };
+    let Some(since) = since else {
         return Ok(());
     };
     let of_that_time = AccessFilter {

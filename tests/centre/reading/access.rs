@@ -98,7 +98,7 @@ fn a_login_that_nobody_asked_for_is_found() {
     let list = reading.shows(&["audit", "--unasked", "--user", "carl-u", "-n", "0"]);
     let found: Vec<bool> = ids.iter().map(|id| list.contains(id)).collect();
     assert_eq!(found, [false, false, true], "{list}");
-    let audit = reading.run(&["audit", "--user", "carl-u"]);
+    let audit = reading.run(&["audit", "--user", "carl-u", "--since", "2h"]);
     let said = String::from_utf8(audit.stderr).unwrap();
     assert!(
         said.contains("carl-u logged in to synthetic") && said.contains("--unasked"),

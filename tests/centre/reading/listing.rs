@@ -144,3 +144,47 @@ fn a_host_that_writes_nonsense_hides_nobody_elses_session() {
     let sql = format!("delete from vctl.audit_session where id = '{}'", liar.id);
     reading.centre.ask(&sql).unwrap();
 }
+
+#[test]
+fn events_that_are_no_longer_kept_make_no_session_suspect() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    reading.ship();
+    let opened = reading.log_in(None);
+    reading.exec(opened.id, &[b"long", b"ago"]);
+    reading.exec(opened.id, &[b"long", b"gone"]);
+    reading.log_out(opened.id, 2);
+    reading.wait_for(opened.id, 2);
+    let id = opened.id.to_string();
+    let prune = format!("delete from vctl.kernel_event where session_id = '{id}' and seq = 1");
+    reading.centre.ask(&prune).unwrap();
+    let output = reading.run(&["session", &id]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        !shown.contains("long ago") && shown.contains("long gone"),
+        "{shown}"
+    );
+    assert!(shown.contains("complete: all 2 events"), "{shown}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("1 of the 2 events"), "{said}");
+}
+
+#[test]
+fn events_of_a_session_that_nobody_named_yet_are_said_to_be_there() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    reading.ship();
+    let opened = reading.log_in(None);
+    reading.log_out(opened.id, 0);
+    reading.wait_for(opened.id, 0);
+    let id = opened.id.to_string();
+    let forget = format!("update vctl.audit_session set opened = null where id = '{id}'");
+    reading.centre.ask(&forget).unwrap();
+    let output = reading.run(&["session", &id]);
+    assert_eq!(output.status.code(), Some(66));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("nobody said whose"), "{said}");
+    assert!(!reading.shows(&["session", "-n", "0"]).contains(&id));
+}

@@ -9,6 +9,7 @@ mod same;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use vctl_agent::store::Shipper;
@@ -23,6 +24,9 @@ use vctl_tests::ship::{Source, exec};
 
 /// The name that these spools give their host.
 const HOST: &str = "synthetic";
+
+/// Specs that have begun.
+static SPECS: AtomicU32 = AtomicU32::new(0);
 
 /// A host whose spool is shipped, and an auditor who looks at it.
 struct Reading {
@@ -40,8 +44,14 @@ impl Reading {
         let centre = Centre::shared()?;
         let dir = tempfile::tempdir().unwrap();
         let auditor = centre.with_policies(&["vctl-auditor"]).unwrap();
+        let mut source = Source::open(&dir.path().join("spool"), 1 << 20, 1 << 30).unwrap();
+        // One host in one boot: what is missing of nobody in particular is missing of every session
+        // of its time, so each spec has a time of its own.
+        for _ in 0..SPECS.fetch_add(1, Ordering::Relaxed) * 20_000 {
+            source.tick();
+        }
         Some(Self {
-            source: Source::open(&dir.path().join("spool"), 1 << 20, 1 << 30).unwrap(),
+            source,
             vctl: Programs::find().unwrap().vctl,
             auditor: auditor.token().clone(),
             identity: identity(centre).clone(),
