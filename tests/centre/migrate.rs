@@ -51,6 +51,33 @@ fn a_fresh_database_gets_the_schema_and_a_second_run_changes_nothing() {
 }
 
 #[test]
+fn the_ssh_authority_is_entered_and_sessions_that_were_there_before_get_their_person() {
+    let Some(centre) = migrated() else {
+        return;
+    };
+    let ask = |sql: &str| centre.postgres.psql(DATABASE, sql).unwrap();
+    let key = centre.ssh_authority().unwrap();
+    let entered = "select public_key from vctl.ca_keys";
+    assert_eq!(ask(entered), key.trim());
+    ask("insert into vctl.audit_host (hostname) values ('early');
+         insert into vctl.audit_session (id, host_id, boot_id, opened_at, ca_fingerprint, key_id)
+         select gen_random_uuid(), h.id, gen_random_uuid(), now(), k.fingerprint, 'oidc-albert'
+         from vctl.audit_host h, vctl.ca_keys k;
+         insert into vctl.audit_session (id, host_id, boot_id, opened_at, ca_fingerprint, key_id)
+         select gen_random_uuid(), h.id, gen_random_uuid(), now(), 'SHA256:of somebody else', 'oidc-albert'
+         from vctl.audit_host h;
+         delete from vctl.ca_keys");
+    let output = vctl(&centre, &["migrate"]);
+    let note = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(note.contains("entered the SSH CA SHA256:"), "{note}");
+    assert_eq!(ask(entered), key.trim());
+    let people = "select count(*), count(vault_user) from vctl.audit_session";
+    assert_eq!(ask(people), "2|1");
+    // Known from now on, and nobody is told again.
+    assert!(vctl(&centre, &["migrate"]).stderr.is_empty());
+}
+
+#[test]
 fn a_check_raises_when_what_its_migration_made_is_gone() {
     let Some(centre) = migrated() else {
         return;
