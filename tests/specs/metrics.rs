@@ -63,13 +63,14 @@ fn value(text: &str, series: &str) -> u64 {
         .unwrap()
 }
 
-/// Reads the text with the parser of Prometheus' own client for Python, where that is installed.
+/// Reads the text with the parser of Prometheus' own client for Python, as the distribution has it.
 fn assert_parser_takes(text: &str) {
     const READ: &str = "
 import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read
 print(sorted(family.name for family in read(sys.stdin.read())))";
-    let python = std::env::var("VCTL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let python =
+        std::env::var("VCTL_TEST_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
     let there = Command::new(&python)
         .args(["-c", "import prometheus_client.openmetrics.parser"])
         .stderr(Stdio::null())

@@ -28,6 +28,10 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/pgrep", "procps"),
     ("/usr/bin/chromium", "chromium"),
+    (
+        "/usr/lib/python3/dist-packages/prometheus_client",
+        "python3-prometheus-client",
+    ),
 ];
 
 pub(crate) const FOR_BENCH: &[Need] = &[
