@@ -56,7 +56,7 @@ pub enum VaultError {
     },
     #[error("the Vault token has expired or was revoked")]
     TokenInvalid,
-    #[error("Vault refuses the AppRole login at `{mount}`: {message}")]
+    #[error("Vault refuses the login at `auth/{mount}`: {message}")]
     LoginRefused { mount: String, message: String },
     #[error("the wrapping token was used already, or has expired")]
     WrapInvalid,

@@ -23,6 +23,7 @@ use crate::tls::{self, TlsProblem};
 pub(super) struct Request {
     method: Method,
     path: String,
+    query: Vec<(&'static str, Secret<String>)>,
     body: Vec<u8>,
     wrap_ttl: Option<Duration>,
 }
@@ -33,6 +34,7 @@ impl Request {
             method: endpoint.method().into(),
             // Some of vaultrs' paths begin with a tab.
             path: endpoint.path().trim().trim_matches('/').to_owned(),
+            query: Vec::new(),
             // Fails for what has no JSON; these requests are strings.
             body: endpoint.body().ok().flatten().unwrap_or_default(),
             wrap_ttl: None,
@@ -43,11 +45,17 @@ impl Request {
         Self {
             method,
             path: path.trim_matches('/').to_owned(),
+            query: Vec::new(),
             body: body
                 .map(|body| body.to_string().into_bytes())
                 .unwrap_or_default(),
             wrap_ttl: None,
         }
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: &Secret<String>) -> Self {
+        self.query.push((name, value.clone()));
+        self
     }
 
     /// Makes sense of the answer to this request.
@@ -147,7 +155,7 @@ impl Transport {
         }
         let answer = self
             .http
-            .request(request.method.clone(), self.url(&request.path))
+            .request(request.method.clone(), self.url(request))
             .headers(headers)
             .body(request.body.clone())
             .send()
@@ -161,10 +169,14 @@ impl Transport {
         Err(self.refused(&request.path, status, retry_after, &body))
     }
 
-    fn url(&self, path: &str) -> Url {
+    fn url(&self, request: &Request) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("v1").extend(path.split('/'));
+            let path = request.path.split('/');
+            segments.pop_if_empty().push("v1").extend(path);
+        }
+        for (name, value) in &request.query {
+            url.query_pairs_mut().append_pair(name, value.expose());
         }
         url
     }
@@ -301,7 +313,7 @@ mod tests {
     #[test]
     fn a_path_stays_below_v1() {
         let transport = transport("https://vault.example/behind/a/proxy/").unwrap();
-        let url = transport.url("database/creds/a?b");
+        let url = transport.url(&Request::new(Method::GET, "database/creds/a?b", None));
         assert_eq!(
             url.as_str(),
             "https://vault.example/behind/a/proxy/v1/database/creds/a%3Fb"

@@ -7,6 +7,7 @@ mod error;
 mod http;
 mod lease;
 mod life;
+mod login;
 mod raw;
 mod token;
 
@@ -15,12 +16,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
 use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
 
 pub use auth::{Auth, SecretIdSource};
 pub use error::VaultError;
 pub use lease::Lease;
+pub use login::{Granted, Login, ask_openly, log_in, renew};
 pub use raw::{Method, Wrapped};
 pub use token::TokenInfo;
 
@@ -54,6 +55,20 @@ impl Vault {
             settings: settings.clone(),
             auth,
             current: Mutex::new(None),
+        })))
+    }
+
+    /// As `connect`, going on with a token that this identity got earlier.
+    pub fn resume(
+        settings: &VaultSettings,
+        auth: Auth,
+        token: Secret<String>,
+    ) -> Result<Self, VaultError> {
+        Ok(Self(Arc::new(Inner {
+            transport: Transport::new(settings)?,
+            settings: settings.clone(),
+            auth,
+            current: Mutex::new(Some(Arc::new(Session::given(token)))),
         })))
     }
 
@@ -134,33 +149,16 @@ impl Vault {
                 secret_id,
             } => (mount, role_id, secret_id.read()?),
         };
-        let request = Request::of(&LoginWithApproleRequest {
+        let login = Login::AppRole {
             mount: mount.clone(),
-            role_id: role_id.expose().clone(),
-            secret_id: secret_id.expose().clone(),
-        });
+            role_id: role_id.clone(),
+            secret_id,
+        };
         let asked = Instant::now();
-        let answer = self.0.transport.ask::<()>(None, &request).await;
-        let refused = |message: String| VaultError::LoginRefused {
-            mount: mount.clone(),
-            message,
-        };
-        let auth = match answer {
-            Ok(answer) => answer
-                .auth
-                .ok_or_else(|| refused("it gave no token".to_owned()))?,
-            Err(VaultError::Http {
-                status: 400..500,
-                message,
-                ..
-            }) => return Err(refused(message)),
-            Err(VaultError::Denied { .. }) => return Err(refused("permission denied".to_owned())),
-            Err(other) => return Err(other),
-        };
-        let ttl = Duration::from_secs(auth.lease_duration);
-        tracing::debug!(ttl_s = auth.lease_duration, "Logged in to Vault.");
-        let session =
-            Session::logged_in(Secret::new(auth.client_token), asked, ttl, auth.renewable);
+        let granted = login::log_in_over(&self.0.transport, &login).await?;
+        let ttl = granted.ttl.unwrap_or_default();
+        tracing::debug!(ttl_s = ttl.as_secs(), "Logged in to Vault.");
+        let session = Session::logged_in(granted.token, asked, ttl, granted.renewable);
         Ok(Arc::new(session))
     }
 

@@ -92,7 +92,7 @@ impl Vault {
     }
 }
 
-fn data_of(request: &Request, answer: &[u8]) -> Result<Value, VaultError> {
+pub(super) fn data_of(request: &Request, answer: &[u8]) -> Result<Value, VaultError> {
     if answer.is_empty() {
         return Ok(Value::Null);
     }
