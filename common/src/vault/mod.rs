@@ -9,6 +9,7 @@ mod lease;
 mod life;
 mod login;
 mod raw;
+pub mod secret_id;
 mod token;
 
 use std::fmt;
