@@ -30,22 +30,37 @@ pub(crate) struct Context {
 /// database credentials it took are given back.
 pub(crate) fn run<T>(work: impl AsyncFnOnce(&Context) -> Result<T, Stop>) -> Result<T, Stop> {
     let context = Context::from_env(&|name| env::var(name))?;
+    block_on(async {
+        let done = until_asked_to_stop(work(&context)).await;
+        // A failure to say goodbye takes nothing away from what was done.
+        let _ = timeout(FAREWELL, context.close()).await;
+        done
+    })
+}
+
+/// Does `work`, which needs no database, until it is done or somebody asks us to stop.
+pub(crate) fn run_without_store<T>(
+    work: impl Future<Output = Result<T, Stop>>,
+) -> Result<T, Stop> {
+    block_on(until_asked_to_stop(work))
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Exit::Failure, "cannot start").caused_by(&error))?;
-    let done = runtime.block_on(async {
-        let done = tokio::select! {
-            done = work(&context) => done,
-            stop = asked_to_stop() => Err(stop),
-        };
-        // A failure to say goodbye takes nothing away from what was done.
-        let _ = timeout(FAREWELL, context.close()).await;
-        done
-    });
-    // A name server that does not answer is looked up on a thread that cannot be stopped.
+    let done = runtime.block_on(work);
+    // What waits on a thread (a name server, a person who types) cannot be stopped.
     runtime.shutdown_background();
     done
+}
+
+async fn until_asked_to_stop<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    tokio::select! {
+        done = work => done,
+        stop = asked_to_stop() => Err(stop),
+    }
 }
 
 impl Context {

@@ -2,6 +2,8 @@
 
 mod args;
 mod commands;
+mod config;
+mod login;
 mod moment;
 mod context;
 mod source;

@@ -25,6 +25,7 @@ pub(crate) mod size;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod timeline;
+pub(crate) mod token;
 pub(crate) mod tree;
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};

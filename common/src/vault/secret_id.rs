@@ -63,7 +63,7 @@ pub async fn open_wrapped(settings: &VaultSettings, path: &Path) -> Result<(), S
 }
 
 /// A secret id is a UUID, unless somebody chose another; a wrapping token has a type in front.
-pub(super) fn is_wrapped(secret: &Secret<String>) -> bool {
+pub fn is_wrapped(secret: &Secret<String>) -> bool {
     let text = secret.expose();
     ["hvs.", "s.", "hvb.", "b."]
         .iter()
