@@ -45,6 +45,11 @@ pub(crate) fn run_without_store<T>(
     block_on(until_asked_to_stop(work))
 }
 
+/// Does `work` to its end, whatever signals come.
+pub(crate) fn run_to_the_end<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    block_on(work)
+}
+
 fn block_on<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

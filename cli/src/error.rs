@@ -50,6 +50,8 @@ pub(crate) enum Stop {
     ReaderGone,
     /// Ctrl-C, or a SIGTERM: nobody wants to hear more.
     Interrupted,
+    /// A command that was run for somebody ended with this, and so do we.
+    Child(u8),
 }
 
 impl From<CliError> for Stop {

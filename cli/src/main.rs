@@ -4,6 +4,8 @@ mod args;
 mod commands;
 mod config;
 mod login;
+mod keep;
+mod child;
 mod moment;
 mod context;
 mod source;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
         Err(Stop::Interrupted) => Exit::Interrupted,
+        Err(Stop::Child(code)) => return code.into(),
         Err(Stop::Error(error)) => {
             render::notice::error(&error);
             error.exit

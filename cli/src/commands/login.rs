@@ -123,6 +123,6 @@ async fn register(login: &Login<'_>, token: &CachedToken) {
         Err(Stop::Error(error)) => {
             notice::note(&format!("no AppRole for jobs: {}", error.message));
         }
-        Err(Stop::ReaderGone | Stop::Interrupted) => {}
+        Err(Stop::ReaderGone | Stop::Interrupted | Stop::Child(_)) => {}
     }
 }

@@ -11,3 +11,5 @@ pub(crate) mod session;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod token;
+pub(crate) mod agent;
+pub(crate) mod exec;

@@ -10,7 +10,7 @@ impl Method {
     pub(crate) fn is_a_persons(self) -> bool { self != Self::Approle }
 }
 pub(crate) struct Config {
-    pub(crate) vault_addr: String, pub(crate) vault_namespace: Option<String>, pub(crate) auth_method: Method,
+    pub(crate) vault_addr: String, pub(crate) vault_ca_cert: Option<PathBuf>, pub(crate) vault_namespace: Option<String>, pub(crate) auth_method: Method,
     pub(crate) userpass_mount: String, pub(crate) username: Option<String>,
     pub(crate) approle_mount: String, pub(crate) approle_self_role: String,
     pub(crate) role_id: Option<Secret<String>>, pub(crate) secret_id: Option<Secret<String>>,

@@ -10,12 +10,14 @@ mod state_dir;
 mod terminal;
 mod userpass;
 
+use std::collections::BTreeMap;
 use std::env;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use vctl_common::centre::Settings;
 use vctl_common::secret::Secret;
-use vctl_common::vault::{self, Auth, Granted, Vault, VaultError};
+use vctl_common::vault::{self, Auth, Granted, TokenInfo, Vault, VaultError};
 
 use crate::config::{Loaded, Method};
 use crate::error::{CliError, Stop};
@@ -23,7 +25,7 @@ use crate::exit_code::Exit;
 use crate::render::notice;
 
 pub(crate) use approle::Ids;
-pub(crate) use cache::{Binding, Cache, CachedToken};
+pub(crate) use cache::{Binding, Cache, CachedToken, Lock};
 pub(crate) use life::Next;
 pub(crate) use oidc::OidcChoices;
 pub(crate) use register::Registered;
@@ -38,6 +40,16 @@ pub(crate) struct Choices {
     pub(crate) password: Option<Secret<String>>,
     pub(crate) token: Option<Secret<String>>,
     pub(crate) oidc: OidcChoices,
+}
+
+/// How a token stands after somebody tried to renew it.
+#[derive(Debug)]
+pub(crate) enum Renewed {
+    Lives(CachedToken),
+    /// It lives, and renewing it gives nothing more.
+    AtItsEnd,
+    /// It is no longer one.
+    Dead,
 }
 
 /// A valid token, and where it came from.
@@ -76,6 +88,11 @@ impl<'a> Login<'a> {
             state,
             interaction,
         })
+    }
+
+    /// Waits no longer than this for each answer of Vault.
+    pub(crate) fn answer_within(&mut self, limit: Duration) {
+        self.settings.vault.timeout = limit;
     }
 
     pub(crate) fn cache(&self) -> &Cache {
@@ -122,44 +139,78 @@ impl<'a> Login<'a> {
 
     /// Returns the token that is kept once it was renewed or replaced, when that is due. Only one
     /// command of a person at a time does so.
-    pub(crate) async fn fresh_token(&self) -> Result<Token, Stop> {
-        let _lock = self.cache.lock(self.interaction).await?;
+    async fn fresh_token(&self) -> Result<Token, Stop> {
+        let lock = self.lock().await?;
         // Somebody else may have done it while we waited.
-        let kept = self.kept()?;
-        if let Some(token) = &kept {
+        if let Some(token) = self.kept()? {
             match token.life.next(Timestamp::now()) {
-                Next::Use => return Ok(Token::Ours(Box::new(token.clone()))),
-                Next::Renew => {
-                    if let Some(renewed) = self.renew(token).await? {
-                        return Ok(Token::Ours(Box::new(renewed)));
+                Next::Use => return Ok(Token::Ours(Box::new(token))),
+                Next::Renew => match self.renew(&token).await {
+                    Ok(Renewed::Lives(renewed)) => return Ok(Token::Ours(Box::new(renewed))),
+                    Ok(Renewed::AtItsEnd | Renewed::Dead) => {}
+                    // A server that cannot be asked takes nothing away: what is left serves on.
+                    Err(Stop::Error(error))
+                        if error.exit.may_pass() && !token.life.is_over(Timestamp::now()) =>
+                    {
+                        return Ok(Token::Ours(Box::new(token)));
                     }
-                }
+                    Err(other) => return Err(other),
+                },
                 Next::Replace => {}
             }
         }
-        let method = self.method_for_another(kept.as_ref())?;
-        let token = self.log_in_locked(method, &Choices::default()).await?;
+        let token = self.replace(&lock).await?;
         Ok(Token::Ours(Box::new(token)))
     }
 
-    /// Renews a token; `None` when that helps no more. A server that cannot be asked takes nothing
-    /// away: what is left of the token serves on.
-    async fn renew(&self, token: &CachedToken) -> Result<Option<CachedToken>, Stop> {
+    /// Keeps every other vctl of this person from renewing or logging in at the same time.
+    pub(crate) async fn lock(&self) -> Result<Lock, CliError> {
+        self.cache.lock(self.interaction).await
+    }
+
+    /// Renews a token, and keeps it when it is the one that is kept.
+    ///
+    /// # Errors
+    /// The server could not be asked.
+    pub(crate) async fn renew(&self, token: &CachedToken) -> Result<Renewed, Stop> {
         let asked = Timestamp::now();
-        match vault::renew(&self.settings.vault, &token.token).await {
-            Ok(granted) => {
-                let mut renewed = token.clone();
-                renewed.life = token.life.renewed(asked, granted.ttl, granted.renewable);
-                self.cache.write(&renewed)?;
-                Ok((renewed.life.next(asked) != Next::Replace).then_some(renewed))
+        let granted = match vault::renew(&self.settings.vault, &token.token).await {
+            Ok(granted) => granted,
+            Err(error) if error.is_retryable() => return Err(error.into()),
+            Err(error @ (VaultError::Tls { .. } | VaultError::Setup { .. })) => {
+                return Err(error.into());
             }
-            Err(error) if error.is_retryable() && !token.life.is_over(Timestamp::now()) => {
-                Ok(Some(token.clone()))
-            }
-            Err(error) if error.is_retryable() => Err(error.into()),
-            // Revoked, or not to be renewed after all.
-            Err(_) => Ok(None),
+            Err(VaultError::TokenInvalid) => return Ok(Renewed::Dead),
+            // It lives, and is not to be renewed.
+            Err(_) => return Ok(Renewed::AtItsEnd),
+        };
+        let mut renewed = token.clone();
+        renewed.life = token.life.renewed(asked, granted.ttl, granted.renewable);
+        let same = |kept: &CachedToken| kept.token.expose() == token.token.expose();
+        if self.kept()?.as_ref().is_some_and(same) {
+            self.cache.write(&renewed)?;
         }
+        Ok(match renewed.life.next(asked) {
+            Next::Replace => Renewed::AtItsEnd,
+            Next::Use | Next::Renew => Renewed::Lives(renewed),
+        })
+    }
+
+    /// Logs in as nobody said how, and keeps the token.
+    pub(crate) async fn replace(&self, _lock: &Lock) -> Result<CachedToken, Stop> {
+        let kept = self.kept()?;
+        let method = self.method_for_another(kept.as_ref())?;
+        self.log_in_locked(method, &Choices::default()).await
+    }
+
+    /// Returns what the server knows of a token that we did not get.
+    pub(crate) async fn describe(&self, token: &Secret<String>) -> Result<CachedToken, Stop> {
+        let asked = Timestamp::now();
+        let vault = Vault::connect(&self.settings.vault, Auth::Token(token.clone()))?;
+        let info = vault.lookup_self().await?;
+        let granted = of_info(token.clone(), &info);
+        let name = &info.display_name;
+        Ok(CachedToken::new(self.binding(), Method::Token.name(), &granted, name, asked))
     }
 
     /// Decides how to log in with nobody having said how: a person who can be asked as configured, a
@@ -192,7 +243,7 @@ impl<'a> Login<'a> {
         method: Method,
         choices: &Choices,
     ) -> Result<CachedToken, Stop> {
-        let _lock = self.cache.lock(self.interaction).await?;
+        let _lock = self.lock().await?;
         self.log_in_locked(method, choices).await
     }
 
@@ -203,12 +254,7 @@ impl<'a> Login<'a> {
         let vault = Vault::connect(&self.settings.vault, Auth::Token(granted.token.clone()))?;
         let info = vault.lookup_self().await?;
         let granted = match method {
-            Method::Token => Granted {
-                accessor: info.accessor.clone(),
-                ttl: info.ttl,
-                renewable: info.renewable,
-                ..granted
-            },
+            Method::Token => of_info(granted.token, &info),
             _ => granted,
         };
         let name = &info.display_name;
@@ -279,7 +325,18 @@ fn brought(token: Secret<String>) -> Granted {
         ttl: None,
         renewable: false,
         policies: Vec::new(),
-        meta: std::collections::BTreeMap::new(),
+        meta: BTreeMap::new(),
+    }
+}
+
+fn of_info(token: Secret<String>, info: &TokenInfo) -> Granted {
+    Granted {
+        accessor: info.accessor.clone(),
+        ttl: info.ttl,
+        renewable: info.renewable,
+        policies: info.policies.clone(),
+        meta: info.meta.clone(),
+        ..brought(token)
     }
 }
 
