@@ -10,6 +10,7 @@ use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
+use crate::globals::Globals;
 
 /// Examples first: they answer most questions.
 pub(crate) const TEMPLATE: &str = "\
@@ -50,6 +51,8 @@ Exit status:
     disable_help_subcommand = true
 )]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -1,6 +1,8 @@
 //! `vctl`, on the workstation: access to servers, and what was done with it.
 
 mod args;
+mod globals;
+mod config;
 mod commands;
 mod moment;
 mod context;
@@ -37,15 +39,16 @@ fn main() -> ExitCode {
             return if is_error { Exit::Usage } else { Exit::Success }.into();
         }
     };
+    let globals = &cli.globals;
     let done = match cli.command {
-        Command::Audit(args) => commands::audit::run(&args),
-        Command::Fleet(args) => commands::fleet::run(&args),
-        Command::Host(args) => commands::host::run(&args),
-        Command::Migrate(args) => commands::migrate::run(&args),
+        Command::Audit(args) => commands::audit::run(&args, globals),
+        Command::Fleet(args) => commands::fleet::run(&args, globals),
+        Command::Host(args) => commands::host::run(&args, globals),
+        Command::Migrate(args) => commands::migrate::run(&args, globals),
         Command::NodeAgent(args) => commands::node_agent::run(&args),
-        Command::Prune(args) => commands::prune::run(&args),
-        Command::Retention(args) => commands::retention::run(&args),
-        Command::Session(args) => commands::session::run(&args),
+        Command::Prune(args) => commands::prune::run(&args, globals),
+        Command::Retention(args) => commands::retention::run(&args, globals),
+        Command::Session(args) => commands::session::run(&args, globals),
     };
     match done {
         Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
