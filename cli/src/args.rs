@@ -2,14 +2,20 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::commands::agent::AgentArgs;
 use crate::commands::audit::AuditArgs;
+use crate::commands::exec::ExecArgs;
 use crate::commands::fleet::FleetArgs;
 use crate::commands::host::HostArgs;
+use crate::commands::login::LoginArgs;
+use crate::commands::logout::LogoutArgs;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
+use crate::commands::token::TokenArgs;
+use crate::globals::Globals;
 
 /// Examples first: they answer most questions.
 pub(crate) const TEMPLATE: &str = "\
@@ -26,6 +32,8 @@ pub(crate) const TEMPLATE: &str = "\
     help_template = TEMPLATE,
     before_help = "\
 Examples:
+  vctl login                            Log in to Vault, with a browser
+  vctl exec -- terraform apply          Run something with a token of yours
   vctl audit --since 1d                 Who asked to be let in where, newest first
   vctl session                          Sessions of all hosts, newest first
   vctl session 7341                     What the holder of certificate 7341 did
@@ -50,20 +58,27 @@ Exit status:
     disable_help_subcommand = true
 )]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Agent(AgentArgs),
     Audit(Box<AuditArgs>),
+    Exec(ExecArgs),
     Fleet(FleetArgs),
     Host(HostArgs),
+    Login(LoginArgs),
+    Logout(LogoutArgs),
     Migrate(MigrateArgs),
     NodeAgent(NodeAgentArgs),
     Prune(PruneArgs),
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
+    Token(TokenArgs),
 }
 
 /// For whom a page is.

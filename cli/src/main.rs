@@ -1,8 +1,9 @@
 //! `vctl`, on the workstation: access to servers, and what was done with it.
 
 mod args;
-mod commands;
+mod globals;
 mod config;
+mod commands;
 mod login;
 mod keep;
 mod child;
@@ -41,15 +42,21 @@ fn main() -> ExitCode {
             return if is_error { Exit::Usage } else { Exit::Success }.into();
         }
     };
+    let globals = &cli.globals;
     let done = match cli.command {
-        Command::Audit(args) => commands::audit::run(&args),
-        Command::Fleet(args) => commands::fleet::run(&args),
-        Command::Host(args) => commands::host::run(&args),
-        Command::Migrate(args) => commands::migrate::run(&args),
+        Command::Agent(args) => commands::agent::run(&args, globals),
+        Command::Audit(args) => commands::audit::run(&args, globals),
+        Command::Exec(args) => commands::exec::run(&args, globals),
+        Command::Fleet(args) => commands::fleet::run(&args, globals),
+        Command::Host(args) => commands::host::run(&args, globals),
+        Command::Login(args) => commands::login::run(&args, globals),
+        Command::Logout(args) => commands::logout::run(&args, globals),
+        Command::Migrate(args) => commands::migrate::run(&args, globals),
         Command::NodeAgent(args) => commands::node_agent::run(&args),
-        Command::Prune(args) => commands::prune::run(&args),
-        Command::Retention(args) => commands::retention::run(&args),
-        Command::Session(args) => commands::session::run(&args),
+        Command::Prune(args) => commands::prune::run(&args, globals),
+        Command::Retention(args) => commands::retention::run(&args, globals),
+        Command::Session(args) => commands::session::run(&args, globals),
+        Command::Token(args) => commands::token::run(&args, globals),
     };
     match done {
         Ok(()) | Err(Stop::ReaderGone) => Exit::Success,

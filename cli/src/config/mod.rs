@@ -1,21 +1,124 @@
-//! Stub
+//! What vctl is told: one key table, and the places a value may come from.
+//!
+//! A flag beats the environment, which beats the files, which beat the default.
+
+mod keys;
+mod load;
+mod method;
+mod places;
+mod rules;
+mod value;
+
 use std::path::PathBuf;
-use vctl_common::centre::{DbSettings, Settings, VaultSettings};
+
+use vctl_common::centre::{DbSettings, RoleNames, Settings, VaultSettings};
+use vctl_common::config::{Key, Span};
 use vctl_common::secret::Secret;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Method { Oidc, Approle, Userpass, Token }
-impl Method {
-    pub(crate) fn name(self) -> &'static str { match self { Self::Oidc => "oidc", Self::Approle => "approle", Self::Userpass => "userpass", Self::Token => "token" } }
-    pub(crate) fn is_a_persons(self) -> bool { self != Self::Approle }
+pub(crate) use load::load;
+pub(crate) use method::Method;
+pub(crate) use rules::DcRule;
+
+/// Returns the keys that have an option of their own.
+pub(crate) fn flags() -> impl Iterator<Item = &'static Key<Config>> {
+    let keys = keys::TABLE.keys.iter();
+    keys.filter(|key| (keys::TABLE.has_flag)(key.name))
 }
+
+/// Returns the environment variables of a key, strongest first.
+pub(crate) fn env_of(key: &str) -> Vec<String> {
+    (keys::TABLE.env)(key)
+}
+
+/// The configuration, with the source of each value.
+pub(crate) type Loaded = vctl_common::config::Loaded<Config>;
+
+/// Everything vctl is told: one field for each key, of the key's name. Paths are absolute.
+#[derive(Clone, Debug)]
+#[allow(
+    dead_code,
+    reason = "some keys come before the commands that read them"
+)]
 pub(crate) struct Config {
-    pub(crate) vault_addr: String, pub(crate) vault_ca_cert: Option<PathBuf>, pub(crate) vault_namespace: Option<String>, pub(crate) auth_method: Method,
-    pub(crate) userpass_mount: String, pub(crate) username: Option<String>,
-    pub(crate) approle_mount: String, pub(crate) approle_self_role: String,
-    pub(crate) role_id: Option<Secret<String>>, pub(crate) secret_id: Option<Secret<String>>,
-    pub(crate) role_id_file: Option<PathBuf>, pub(crate) secret_id_file: Option<PathBuf>, pub(crate) sink_path: Option<PathBuf>,
+    pub(crate) vault_addr: String,
+    pub(crate) vault_namespace: Option<String>,
+    pub(crate) vault_ca_cert: Option<PathBuf>,
+    pub(crate) auth_method: Method,
+    pub(crate) oidc_mount: String,
+    pub(crate) oidc_role: String,
+    pub(crate) oidc_callback_port: u16,
+    pub(crate) userpass_mount: String,
+    /// Without one, whoever is logged in to this machine.
+    pub(crate) username: Option<String>,
+    pub(crate) approle_mount: String,
+    pub(crate) approle_self_role: String,
+    pub(crate) role_id: Option<Secret<String>>,
+    pub(crate) secret_id: Option<Secret<String>>,
+    pub(crate) role_id_file: Option<PathBuf>,
+    pub(crate) secret_id_file: Option<PathBuf>,
+    /// Without one, `token-sink` in the state directory.
+    pub(crate) sink_path: Option<PathBuf>,
+    pub(crate) db_host: String,
+    pub(crate) db_port: u16,
+    pub(crate) db_name: String,
+    pub(crate) db_server_name: Option<String>,
+    pub(crate) db_ca_cert: Option<PathBuf>,
+    pub(crate) db_role_ro: String,
+    pub(crate) db_role_rw: String,
+    pub(crate) db_role_identity: String,
+    pub(crate) db_role_audit_ro: String,
+    pub(crate) db_role_audit_write: String,
+    pub(crate) db_role_audit_ingest: String,
+    pub(crate) db_role_prune: String,
+    pub(crate) db_role_status: String,
+    pub(crate) db_role_migrate: String,
+    pub(crate) db_migration_owner: String,
+    pub(crate) database_mount: String,
+    pub(crate) ssh_mount: String,
+    pub(crate) ca_role: String,
+    pub(crate) ssh_sign: Span,
+    pub(crate) ssh_direct_first: bool,
+    pub(crate) ssh_default_user: String,
+    pub(crate) sync_probe_timeout: Span,
+    pub(crate) sync_probe_concurrency: u16,
+    pub(crate) dc_rules: Vec<DcRule>,
+    /// Never 0.
+    pub(crate) kernel_retention_days: u32,
+    /// 0 for ever.
+    pub(crate) session_retention_days: u32,
+    /// 0 for ever.
+    pub(crate) access_retention_days: u32,
 }
-impl Config { pub(crate) fn settings(&self) -> Settings { Settings { vault: VaultSettings::new(&self.vault_addr), db: DbSettings::new("") } } }
-pub(crate) struct Loaded { pub(crate) config: Config }
-impl Loaded { pub(crate) fn source_of(&self, _: &str) -> &'static str { "" } pub(crate) fn is_from_directory(&self, _: &str) -> bool { false } }
+
+impl Config {
+    /// Returns where the centre is.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            vault: VaultSettings {
+                namespace: self.vault_namespace.clone(),
+                ca_cert: self.vault_ca_cert.clone(),
+                database_mount: self.database_mount.clone(),
+                ssh_mount: self.ssh_mount.clone(),
+                roles: RoleNames {
+                    ro: self.db_role_ro.clone(),
+                    rw: self.db_role_rw.clone(),
+                    identity: self.db_role_identity.clone(),
+                    audit_ro: self.db_role_audit_ro.clone(),
+                    audit_write: self.db_role_audit_write.clone(),
+                    audit_ingest: self.db_role_audit_ingest.clone(),
+                    prune: self.db_role_prune.clone(),
+                    status: self.db_role_status.clone(),
+                    migrate: self.db_role_migrate.clone(),
+                },
+                ..VaultSettings::new(&self.vault_addr)
+            },
+            db: DbSettings {
+                port: self.db_port,
+                name: self.db_name.clone(),
+                server_name: self.db_server_name.clone(),
+                ca_cert: self.db_ca_cert.clone(),
+                ..DbSettings::new(&self.db_host)
+            },
+        }
+    }
+}
