@@ -10,6 +10,7 @@ mod faults;
 mod fleet;
 mod hosts;
 mod leases;
+mod login;
 mod migrate;
 mod names;
 mod node;
