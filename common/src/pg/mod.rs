@@ -19,7 +19,7 @@ use deadpool::managed::{self, PoolError, Timeouts};
 
 pub use crate::centre::DbRole;
 pub use compat::{AGENT_PROTOCOL, Program, READER_PROTOCOL};
-pub use error::{NOT_IN_INVENTORY, PgError, Statement};
+pub use error::{NOT_IN_INVENTORY, PgError, Statement, tls_hint};
 pub use tokio_postgres;
 
 use crate::centre::DbSettings;
@@ -125,6 +125,15 @@ impl Client {
     /// Returns the name of the login it was opened with.
     pub fn login(&self) -> &str {
         self.0.login()
+    }
+
+    /// Says whether this program and the schema can live with each other, for who connected with
+    /// `any_schema`.
+    ///
+    /// # Errors
+    /// `SchemaTooOld` and `ProgramTooOld`.
+    pub async fn check_schema(&self, role: &DbRole) -> Result<(), PgError> {
+        compat::check(self, role).await
     }
 
     /// Takes it out of the pool for good: after an error that leaves its state unknown.

@@ -8,6 +8,7 @@ mod http;
 mod lease;
 mod life;
 mod login;
+mod public;
 mod raw;
 pub mod secret_id;
 mod token;
@@ -20,9 +21,10 @@ use tokio::sync::Mutex;
 use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
 
 pub use auth::{Auth, SecretIdSource};
-pub use error::VaultError;
+pub use error::{VaultError, tls_hint};
 pub use lease::Lease;
 pub use login::{Granted, Login, ask_openly, log_in, renew};
+pub use public::{Endpoint, Health, health, ssh_public_key};
 pub use raw::{Method, Wrapped};
 pub use token::TokenInfo;
 

@@ -21,6 +21,8 @@ pub struct TokenInfo {
     pub ttl: Option<Duration>,
     pub renewable: bool,
     pub accessor: String,
+    /// Where it was got: `auth/approle/login`.
+    pub path: String,
     pub meta: BTreeMap<String, String>,
 }
 
@@ -51,6 +53,8 @@ impl Vault {
             renewable: Option<bool>,
             #[serde(default)]
             accessor: String,
+            #[serde(default)]
+            path: String,
             meta: Option<BTreeMap<String, String>>,
         }
         let request = Request::of(&LookupTokenSelfRequest {});
@@ -70,6 +74,7 @@ impl Vault {
             ttl: (data.ttl > 0).then(|| Duration::from_secs(data.ttl)),
             renewable: data.renewable.unwrap_or(false),
             accessor: data.accessor,
+            path: data.path,
             meta: data.meta.unwrap_or_default(),
         })
     }
