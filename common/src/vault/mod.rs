@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
 
 pub use auth::{Auth, SecretIdSource};
@@ -29,6 +30,7 @@ pub use raw::{Method, Wrapped};
 pub use token::TokenInfo;
 
 use crate::centre::VaultSettings;
+use crate::phase;
 use crate::secret::Secret;
 use auth::Session;
 use http::{Request, Transport};
@@ -107,6 +109,10 @@ impl Vault {
     }
 
     async fn session(&self) -> Result<Arc<Session>, VaultError> {
+        self.living().instrument(phase::auth()).await
+    }
+
+    async fn living(&self) -> Result<Arc<Session>, VaultError> {
         let mut current = self.0.current.lock().await;
         let Some(session) = current.as_ref().map(Arc::clone) else {
             let session = self.log_in().await?;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tracing::Instrument as _;
 use vaultrs::api::token::requests::LookupTokenSelfRequest;
 
 use super::auth::Session;
 use super::http::Request;
 use super::{Vault, VaultError};
+use crate::phase;
 
 /// What Vault says of the token in use.
 #[derive(Clone, Debug)]
@@ -58,7 +60,8 @@ impl Vault {
             meta: Option<BTreeMap<String, String>>,
         }
         let request = Request::of(&LookupTokenSelfRequest {});
-        let body = self.0.transport.send(Some(&session.token), &request).await;
+        let sent = self.0.transport.send(Some(&session.token), &request);
+        let body = sent.instrument(phase::auth()).await;
         let body = body.map_err(|error| match error {
             VaultError::Denied { .. } => VaultError::TokenInvalid,
             other => other,
