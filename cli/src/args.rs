@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::audit::AuditArgs;
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::fleet::FleetArgs;
 use crate::commands::host::HostArgs;
 use crate::commands::migrate::MigrateArgs;
@@ -10,6 +11,7 @@ use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
+use crate::commands::status::StatusArgs;
 
 /// Examples first: they answer most questions.
 pub(crate) const TEMPLATE: &str = "\
@@ -33,6 +35,8 @@ Examples:
   vctl session --local --follow         On a host, without any server: what everybody does
   vctl fleet                            How the hosts and their recording do
   vctl host enroll web-1                Give a host an identity of its own
+  vctl status                           Whether you are logged in, and everything is there
+  vctl doctor                           What is wrong, when something is
   vctl migrate --status                 How the schema of the central store stands",
     after_help = "\
 Exit status:
@@ -50,6 +54,10 @@ Exit status:
     disable_help_subcommand = true
 )]
 pub(crate) struct Cli {
+    /// Say in the end where the time went, on standard error
+    #[arg(long, global = true)]
+    pub(crate) debug_timing: bool,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -57,6 +65,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Audit(Box<AuditArgs>),
+    Doctor(DoctorArgs),
     Fleet(FleetArgs),
     Host(HostArgs),
     Migrate(MigrateArgs),
@@ -64,6 +73,7 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
+    Status(StatusArgs),
 }
 
 /// For whom a page is.
