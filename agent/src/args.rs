@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, ConfigError, KEYS, Loaded};
+use crate::config::{self, ConfigError, KEYS, Loaded, TABLE};
 
 /// Record what is done in SSH sessions, and by whom
 #[derive(Debug, Parser)]
@@ -154,16 +154,16 @@ impl Args for Settings {
                 default => format!(" [default: {default}]"),
             };
             let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
+            let env = (TABLE.env)(key.name).join(", ");
             let mut arg = Arg::new(key.name)
                 .long(key.flag())
                 .value_name(if key.switch { "BOOL" } else { "VALUE" })
                 .help_heading("Configuration")
                 .help(format!(
-                    "{}{default} [env: {}]",
-                    first.trim_end_matches('.'),
-                    key.env()
+                    "{}{default} [env: {env}]",
+                    first.trim_end_matches('.')
                 ))
-                .long_help(format!("{}{default} [env: {}]", key.doc, key.env()));
+                .long_help(format!("{}{default} [env: {env}]", key.doc));
             if key.switch {
                 arg = arg.num_args(0..=1).default_missing_value("true");
             }
@@ -217,7 +217,9 @@ mod tests {
                     "{name} --{}",
                     key.flag()
                 );
-                assert!(help.contains(&key.env()), "{name} {}", key.env());
+                for env in (TABLE.env)(key.name) {
+                    assert!(help.contains(&env), "{name} {env}");
+                }
             }
         }
     }

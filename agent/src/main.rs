@@ -71,7 +71,7 @@ fn detach(config: &Config) -> anyhow::Result<ExitCode> {
 fn collect(args: &CollectArgs) -> anyhow::Result<()> {
     let loaded = args.settings.load()?;
     if args.print_config {
-        return print(&config::effective(&loaded));
+        return print(&loaded.effective());
     }
     let centre = if args.local {
         None

@@ -2,16 +2,22 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::commands::agent::AgentArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::doctor::DoctorArgs;
+use crate::commands::exec::ExecArgs;
 use crate::commands::fleet::FleetArgs;
 use crate::commands::host::HostArgs;
+use crate::commands::login::LoginArgs;
+use crate::commands::logout::LogoutArgs;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
 use crate::commands::status::StatusArgs;
+use crate::commands::token::TokenArgs;
+use crate::globals::Globals;
 
 /// Examples first: they answer most questions.
 pub(crate) const TEMPLATE: &str = "\
@@ -28,6 +34,10 @@ pub(crate) const TEMPLATE: &str = "\
     help_template = TEMPLATE,
     before_help = "\
 Examples:
+  vctl login                            Log in to Vault, with a browser
+  vctl status                           Whether you are logged in, and everything is there
+  vctl doctor                           What is wrong, when something is
+  vctl exec -- terraform apply          Run something with a token of yours
   vctl audit --since 1d                 Who asked to be let in where, newest first
   vctl session                          Sessions of all hosts, newest first
   vctl session 7341                     What the holder of certificate 7341 did
@@ -35,8 +45,6 @@ Examples:
   vctl session --local --follow         On a host, without any server: what everybody does
   vctl fleet                            How the hosts and their recording do
   vctl host enroll web-1                Give a host an identity of its own
-  vctl status                           Whether you are logged in, and everything is there
-  vctl doctor                           What is wrong, when something is
   vctl migrate --status                 How the schema of the central store stands",
     after_help = "\
 Exit status:
@@ -54,26 +62,29 @@ Exit status:
     disable_help_subcommand = true
 )]
 pub(crate) struct Cli {
-    /// Say in the end where the time went, on standard error
-    #[arg(long, global = true)]
-    pub(crate) debug_timing: bool,
-
+    #[command(flatten)]
+    pub(crate) globals: Globals,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Agent(AgentArgs),
     Audit(Box<AuditArgs>),
     Doctor(DoctorArgs),
+    Exec(ExecArgs),
     Fleet(FleetArgs),
     Host(HostArgs),
+    Login(LoginArgs),
+    Logout(LogoutArgs),
     Migrate(MigrateArgs),
     NodeAgent(NodeAgentArgs),
     Prune(PruneArgs),
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
     Status(StatusArgs),
+    Token(TokenArgs),
 }
 
 /// For whom a page is.

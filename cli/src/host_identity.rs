@@ -90,7 +90,7 @@ impl<'a> HostIdentity<'a> {
             // The slash keeps it to this host: `web-1` is the beginning of `web-10`.
             let path = format!(
                 "sys/leases/revoke-prefix/{mount}/creds/{}/",
-                role.vault_role()
+                self.name_of(&role)
             );
             self.vault.write(&path, &json!({"sync": true})).await?;
         }
@@ -104,9 +104,13 @@ impl<'a> HostIdentity<'a> {
         ]
     }
 
+    fn name_of(&self, role: &DbRole) -> String {
+        role.vault_role(&self.vault.settings().roles)
+    }
+
     fn path_of(&self, role: &DbRole) -> String {
         let mount = &self.vault.settings().database_mount;
-        format!("{mount}/roles/{}", role.vault_role())
+        format!("{mount}/roles/{}", self.name_of(role))
     }
 }
 

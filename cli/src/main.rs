@@ -1,8 +1,9 @@
 //! `vctl`, on the workstation: access to servers, and what was done with it.
 
 mod args;
-mod commands;
+mod globals;
 mod config;
+mod commands;
 mod login;
 mod keep;
 mod child;
@@ -34,7 +35,7 @@ use clap::Parser as _;
 use args::{Cli, Command};
 use error::Stop;
 use exit_code::Exit;
-use login::Interaction;
+use globals::Globals;
 
 fn main() -> ExitCode {
     let start = Instant::now();
@@ -47,10 +48,10 @@ fn main() -> ExitCode {
             return if is_error { Exit::Usage } else { Exit::Success }.into();
         }
     };
-    if cli.debug_timing {
+    if cli.globals.debug_timing {
         timing::begin();
     }
-    let code = match run(cli.command) {
+    let code = match run(cli.command, &cli.globals) {
         Ok(()) | Err(Stop::ReaderGone) => Exit::Success.into(),
         Err(Stop::Interrupted) => Exit::Interrupted.into(),
         Err(Stop::Child(code)) => code.into(),
@@ -64,18 +65,22 @@ fn main() -> ExitCode {
     code
 }
 
-fn run(command: Command) -> Result<(), Stop> {
-    let interaction = Interaction::of_process(false);
+fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
     match command {
-        Command::Audit(args) => commands::audit::run(&args),
-        Command::Doctor(args) => commands::doctor::run(&args, &config::load(), interaction),
-        Command::Fleet(args) => commands::fleet::run(&args),
-        Command::Host(args) => commands::host::run(&args),
-        Command::Migrate(args) => commands::migrate::run(&args),
+        Command::Agent(args) => commands::agent::run(&args, globals),
+        Command::Audit(args) => commands::audit::run(&args, globals),
+        Command::Doctor(args) => commands::doctor::run(&args, globals),
+        Command::Exec(args) => commands::exec::run(&args, globals),
+        Command::Fleet(args) => commands::fleet::run(&args, globals),
+        Command::Host(args) => commands::host::run(&args, globals),
+        Command::Login(args) => commands::login::run(&args, globals),
+        Command::Logout(args) => commands::logout::run(&args, globals),
+        Command::Migrate(args) => commands::migrate::run(&args, globals),
         Command::NodeAgent(args) => commands::node_agent::run(&args),
-        Command::Prune(args) => commands::prune::run(&args),
-        Command::Retention(args) => commands::retention::run(&args),
-        Command::Session(args) => commands::session::run(&args),
-        Command::Status(args) => commands::status::run(&args, &config::load()?, interaction),
+        Command::Prune(args) => commands::prune::run(&args, globals),
+        Command::Retention(args) => commands::retention::run(&args, globals),
+        Command::Session(args) => commands::session::run(&args, globals),
+        Command::Status(args) => commands::status::run(&args, globals),
+        Command::Token(args) => commands::token::run(&args, globals),
     }
 }

@@ -23,6 +23,9 @@ pub mod status;
 #[cfg(feature = "std")]
 pub mod time;
 
+#[cfg(feature = "config")]
+pub mod config;
+
 // What agent and vctl share to reach the centre, in this order.
 #[cfg(feature = "centre")]
 pub mod secret;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
+use vctl_common::config::{Key, Span, put, text, text_or_none};
 use vctl_common::host::{HostName, InvalidHostName};
 
-use super::keys::{Key, Shown, put, text};
-use super::value::Span;
+use super::Config;
 use crate::store::Centre;
 
 /// Keys of the centre. Nothing ships while `vault_addr` or `db_host` is not set.
@@ -94,15 +94,7 @@ pub(super) fn env(name: &str) -> Option<&'static str> {
     })
 }
 
-fn shown(value: Option<&String>) -> Shown {
-    value.map_or(Shown::None, text)
-}
-
-fn path(value: Option<&PathBuf>) -> Shown {
-    value.map_or(Shown::None, |path| text(&path.display()))
-}
-
-pub(super) const SPOOL_KEEP: Key = Key {
+pub(super) const SPOOL_KEEP: Key<Config> = Key {
     name: "spool_keep",
     kind: "time",
     default: "7d",
@@ -113,27 +105,27 @@ pub(super) const SPOOL_KEEP: Key = Key {
     get: |config| text(&config.centre.spool_keep),
 };
 
-pub(super) const VAULT_ADDR: Key = Key {
+pub(super) const VAULT_ADDR: Key<Config> = Key {
     name: "vault_addr",
     kind: "`https://host:port`",
     default: "",
     doc: "The Vault or OpenBao server. `collect` without `--local` needs it.",
     switch: false,
     set: |config, raw| put(&mut config.centre.vault_addr, raw.one().map(Some)),
-    get: |config| shown(config.centre.vault_addr.as_ref()),
+    get: |config| text_or_none(config.centre.vault_addr.as_ref()),
 };
 
-pub(super) const VAULT_NAMESPACE: Key = Key {
+pub(super) const VAULT_NAMESPACE: Key<Config> = Key {
     name: "vault_namespace",
     kind: "text",
     default: "",
     doc: "Namespace in Vault. Default: none.",
     switch: false,
     set: |config, raw| put(&mut config.centre.vault_namespace, raw.one().map(Some)),
-    get: |config| shown(config.centre.vault_namespace.as_ref()),
+    get: |config| text_or_none(config.centre.vault_namespace.as_ref()),
 };
 
-pub(super) const VAULT_CA_CERT: Key = Key {
+pub(super) const VAULT_CA_CERT: Key<Config> = Key {
     name: "vault_ca_cert",
     kind: "absolute path",
     default: "",
@@ -145,10 +137,18 @@ pub(super) const VAULT_CA_CERT: Key = Key {
             raw.absolute_path().map(Some),
         )
     },
-    get: |config| path(config.centre.vault_ca_cert.as_ref()),
+    get: |config| {
+        text_or_none(
+            config
+                .centre
+                .vault_ca_cert
+                .as_ref()
+                .map(|path| path.display()),
+        )
+    },
 };
 
-pub(super) const APPROLE_MOUNT: Key = Key {
+pub(super) const APPROLE_MOUNT: Key<Config> = Key {
     name: "approle_mount",
     kind: "text",
     default: "approle",
@@ -158,7 +158,7 @@ pub(super) const APPROLE_MOUNT: Key = Key {
     get: |config| text(&config.centre.approle_mount),
 };
 
-pub(super) const ROLE_ID_FILE: Key = Key {
+pub(super) const ROLE_ID_FILE: Key<Config> = Key {
     name: "role_id_file",
     kind: "absolute path",
     default: "/etc/vctl/role_id",
@@ -168,7 +168,7 @@ pub(super) const ROLE_ID_FILE: Key = Key {
     get: |config| text(&config.centre.role_id_file.display()),
 };
 
-pub(super) const SECRET_ID_FILE: Key = Key {
+pub(super) const SECRET_ID_FILE: Key<Config> = Key {
     name: "secret_id_file",
     kind: "absolute path",
     default: "/etc/vctl/secret_id",
@@ -180,7 +180,7 @@ pub(super) const SECRET_ID_FILE: Key = Key {
     get: |config| text(&config.centre.secret_id_file.display()),
 };
 
-pub(super) const DATABASE_MOUNT: Key = Key {
+pub(super) const DATABASE_MOUNT: Key<Config> = Key {
     name: "database_mount",
     kind: "text",
     default: "database",
@@ -190,17 +190,17 @@ pub(super) const DATABASE_MOUNT: Key = Key {
     get: |config| text(&config.centre.database_mount),
 };
 
-pub(super) const DB_HOST: Key = Key {
+pub(super) const DB_HOST: Key<Config> = Key {
     name: "db_host",
     kind: "host name or address",
     default: "",
     doc: "The central Postgres. `collect` without `--local` needs it.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_host, raw.one().map(Some)),
-    get: |config| shown(config.centre.db_host.as_ref()),
+    get: |config| text_or_none(config.centre.db_host.as_ref()),
 };
 
-pub(super) const DB_PORT: Key = Key {
+pub(super) const DB_PORT: Key<Config> = Key {
     name: "db_port",
     kind: "port",
     default: "5432",
@@ -210,7 +210,7 @@ pub(super) const DB_PORT: Key = Key {
     get: |config| text(&config.centre.db_port),
 };
 
-pub(super) const DB_NAME: Key = Key {
+pub(super) const DB_NAME: Key<Config> = Key {
     name: "db_name",
     kind: "text",
     default: "vctl",
@@ -220,24 +220,24 @@ pub(super) const DB_NAME: Key = Key {
     get: |config| text(&config.centre.db_name),
 };
 
-pub(super) const DB_SERVER_NAME: Key = Key {
+pub(super) const DB_SERVER_NAME: Key<Config> = Key {
     name: "db_server_name",
     kind: "host name",
     default: "",
     doc: "Name that its certificate must have. Default: `db_host`.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_server_name, raw.one().map(Some)),
-    get: |config| shown(config.centre.db_server_name.as_ref()),
+    get: |config| text_or_none(config.centre.db_server_name.as_ref()),
 };
 
-pub(super) const DB_CA_CERT: Key = Key {
+pub(super) const DB_CA_CERT: Key<Config> = Key {
     name: "db_ca_cert",
     kind: "absolute path",
     default: "",
     doc: "PEM file with the only authorities to believe for Postgres. Default: those of the system.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_ca_cert, raw.absolute_path().map(Some)),
-    get: |config| path(config.centre.db_ca_cert.as_ref()),
+    get: |config| text_or_none(config.centre.db_ca_cert.as_ref().map(|path| path.display())),
 };
 
 #[cfg(test)]

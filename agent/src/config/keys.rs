@@ -1,55 +1,28 @@
 //! The key table: every setting, once.
 
-use super::Config;
-use super::centre::{self, CentreConfig};
-use super::value::{ByteSize, Capture, LogLevel, Mode, Raw};
 use std::path::PathBuf;
 
-/// One setting: what a person may write, and where it goes.
-pub struct Key {
-    /// Name in the file; the flag and the environment variable are made from it.
-    pub name: &'static str,
-    /// The type, in words for people.
-    pub kind: &'static str,
-    /// The default, as one would write it; empty for none.
-    pub default: &'static str,
-    /// One paragraph of plain text.
-    pub doc: &'static str,
-    /// May stand as a bare flag, which then means `true`.
-    pub switch: bool,
-    pub(super) set: fn(&mut Config, &Raw) -> Result<(), String>,
-    pub(super) get: fn(&Config) -> Shown,
-}
+use vctl_common::config::{ByteSize, Key, Table, list, put, text, text_or_none};
 
-/// A value on its way out, still knowing how YAML has to write it.
-pub(super) enum Shown {
-    Text(String),
-    List(Vec<String>),
-    None,
-}
+use super::Config;
+use super::centre::{self, CentreConfig};
+use super::value::{Capture, LogLevel, Mode};
 
-impl Key {
-    pub fn env(&self) -> String {
-        match centre::env(self.name) {
+pub static TABLE: Table<Config> = Table {
+    keys: KEYS,
+    env: |key| {
+        vec![match centre::env(key) {
             Some(shared) => shared.to_owned(),
-            None => format!("VCTL_AGENT_{}", self.name.to_ascii_uppercase()),
-        }
-    }
-
-    /// Without the leading dashes.
-    pub fn flag(&self) -> String {
-        self.name.replace('_', "-")
-    }
-}
-
-/// Returns the key of that name.
-pub fn key(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
-}
+            None => format!("VCTL_AGENT_{}", key.to_ascii_uppercase()),
+        }]
+    },
+    has_flag: |_| true,
+    refuse: |_, _| None,
+};
 
 pub(super) fn defaults() -> Config {
     // What each holds is the table's to say; this is only room for it.
-    let mut config = Config {
+    TABLE.defaults(Config {
         host: String::new(),
         mode: Mode::BestEffort,
         break_glass_group: None,
@@ -69,16 +42,11 @@ pub(super) fn defaults() -> Config {
         metrics_listen: None,
         metrics_textfile: None,
         centre: CentreConfig::default(),
-    };
-    for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
-        let set = (key.set)(&mut config, &Raw::Text(key.default.to_owned()));
-        debug_assert!(set.is_ok(), "default of `{}`: {set:?}", key.name);
-    }
-    config
+    })
 }
 
 /// In the order of the printed configuration and of the documentation.
-pub static KEYS: &[Key] = &[
+pub static KEYS: &[Key<Config>] = &[
     Key {
         name: "host",
         kind: "text",
@@ -115,7 +83,7 @@ pub static KEYS: &[Key] = &[
               syslog gets a line. Default: none.",
         switch: false,
         set: |config, raw| put(&mut config.break_glass_group, raw.one().map(Some)),
-        get: |config| config.break_glass_group.as_ref().map_or(Shown::None, text),
+        get: |config| text_or_none(config.break_glass_group.as_ref()),
     },
     Key {
         name: "spool_dir",
@@ -232,7 +200,7 @@ pub static KEYS: &[Key] = &[
         doc: "Flags whose value is a secret, such as `--otp`, beside the built-in ones.",
         switch: false,
         set: |config, raw| put(&mut config.redact_flags, raw.list()),
-        get: |config| Shown::List(config.redact_flags.clone()),
+        get: |config| list(&config.redact_flags),
     },
     Key {
         name: "redact_names",
@@ -242,7 +210,7 @@ pub static KEYS: &[Key] = &[
               ones.",
         switch: false,
         set: |config, raw| put(&mut config.redact_names, raw.list()),
-        get: |config| Shown::List(config.redact_names.clone()),
+        get: |config| list(&config.redact_names),
     },
     Key {
         name: "log_level",
@@ -272,7 +240,7 @@ pub static KEYS: &[Key] = &[
               there is no access control. Default: nowhere.",
         switch: false,
         set: |config, raw| put(&mut config.metrics_listen, raw.one().map(Some)),
-        get: |config| config.metrics_listen.as_ref().map_or(Shown::None, text),
+        get: |config| text_or_none(config.metrics_listen.as_ref()),
     },
     Key {
         name: "metrics_textfile",
@@ -282,10 +250,7 @@ pub static KEYS: &[Key] = &[
               else every 30 s: for the textfile collector of node_exporter. Default: none.",
         switch: false,
         set: |config, raw| put(&mut config.metrics_textfile, raw.absolute_path().map(Some)),
-        get: |config| {
-            let path = config.metrics_textfile.as_ref();
-            path.map_or(Shown::None, |path| text(&path.display()))
-        },
+        get: |config| text_or_none(config.metrics_textfile.as_ref().map(|path| path.display())),
     },
     centre::VAULT_ADDR,
     centre::VAULT_NAMESPACE,
@@ -300,12 +265,3 @@ pub static KEYS: &[Key] = &[
     centre::DB_SERVER_NAME,
     centre::DB_CA_CERT,
 ];
-
-pub(super) fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
-    *slot = value?;
-    Ok(())
-}
-
-pub(super) fn text(value: &(impl ToString + ?Sized)) -> Shown {
-    Shown::Text(value.to_string())
-}

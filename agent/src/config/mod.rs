@@ -4,10 +4,8 @@
 //! printed configuration and the documentation all come from [`KEYS`].
 
 mod centre;
-mod file;
 mod keys;
 mod load;
-mod print;
 mod value;
 
 use std::path::PathBuf;
@@ -15,10 +13,13 @@ use std::path::PathBuf;
 use crate::metrics::Listen;
 
 pub use centre::{CentreConfig, CentreError};
-pub use keys::{KEYS, Key, key};
-pub use load::{ConfigError, DEFAULT_FILE, Inputs, Loaded, Problem, Source, load, load_for_stamp};
-pub use print::{effective, example, reference};
-pub use value::{ByteSize, Capture, LogLevel, Mode, Span};
+pub use keys::{KEYS, TABLE};
+pub use load::{DEFAULT_FILE, Inputs, load, load_for_stamp};
+pub use value::{Capture, LogLevel, Mode};
+pub use vctl_common::config::{ByteSize, ConfigError, Problem, Source, Span};
+
+/// The configuration, with the source of each value.
+pub type Loaded = vctl_common::config::Loaded<Config>;
 
 /// Everything the agent is told. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,16 @@ impl Default for Config {
     fn default() -> Self {
         keys::defaults()
     }
+}
+
+/// Returns `docs/agent-config.md`.
+pub fn reference() -> String {
+    TABLE.reference(include_str!("reference.head.md"))
+}
+
+/// Returns `deploy/audit/agent.example.yaml`: every key, commented out.
+pub fn example() -> String {
+    TABLE.example(include_str!("example.head.yaml"), |_| true)
 }
 
 #[cfg(test)]

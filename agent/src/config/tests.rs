@@ -233,7 +233,11 @@ fn the_table_holds_every_default_as_it_is_documented() {
     let config = Config::default();
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
         let mut again = config.clone();
-        (key.set)(&mut again, &value::Raw::Text(key.default.to_owned())).unwrap();
+        (key.set)(
+            &mut again,
+            &vctl_common::config::Raw::Text(key.default.to_owned()),
+        )
+        .unwrap();
         assert_eq!(again, config, "{}", key.name);
     }
     assert_eq!(config.spool_dir, Path::new("/var/lib/vctl/spool"));
@@ -247,7 +251,7 @@ fn what_is_printed_is_a_file_that_makes_the_same_configuration() {
             .env("VCTL_AGENT_MODE", "strict")
             .flag("spool_dir", "/srv/a b: c # d");
     let loaded = run.load().unwrap();
-    let printed = effective(&loaded);
+    let printed = loaded.effective();
     assert_eq!(with_file(&printed).config(), loaded.config, "{printed}");
     let has = |key: &str, source: &str| {
         let line = printed.lines().find(|line| line.starts_with(key)).unwrap();
@@ -309,6 +313,6 @@ proptest! {
         let mut loaded = with_file("").load().unwrap();
         loaded.config.host = host;
         loaded.config.redact_names = names;
-        prop_assert_eq!(with_file(&effective(&loaded)).config(), loaded.config);
+        prop_assert_eq!(with_file(&loaded.effective()).config(), loaded.config);
     }
 }

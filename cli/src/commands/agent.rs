@@ -7,10 +7,10 @@ use nix::unistd::{Group, User};
 use sd_notify::NotifyState;
 
 use crate::args::TEMPLATE;
-use crate::config::Loaded;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::keep::{Event, Keeper, Sink};
 use crate::login::{CachedToken, Interaction, Login};
 use crate::private_file::Access;
@@ -58,10 +58,11 @@ pub(crate) struct AgentArgs {
     once: bool,
 }
 
-pub(crate) fn run(args: &AgentArgs, loaded: &Loaded) -> Result<(), Stop> {
+pub(crate) fn run(args: &AgentArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
     let access = args.access()?;
     let done = context::run_without_store(async {
-        let mut login = Login::new(loaded, Interaction::Never)?;
+        let mut login = Login::new(&loaded, Interaction::Never)?;
         login.answer_within(ANSWER);
         let mut sinks: Vec<Sink> = Vec::new();
         let default = (!args.no_default_sink).then(|| login.sink());

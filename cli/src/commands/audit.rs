@@ -7,6 +7,7 @@ use crate::args::TEMPLATE;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::moment::{self, Moment};
 use crate::render::{Screen, access, header, json, notice, sanitize, table, time};
 use crate::store::Store;
@@ -80,8 +81,8 @@ enum Output {
     Csv,
 }
 
-pub(crate) fn run(args: &AuditArgs) -> Result<(), Stop> {
-    context::run(async |context| show(args, context).await)
+pub(crate) fn run(args: &AuditArgs, globals: &Globals) -> Result<(), Stop> {
+    context::run(globals, async |context| show(args, context).await)
 }
 
 async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {

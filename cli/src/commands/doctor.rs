@@ -3,10 +3,9 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::args::{Output, TEMPLATE};
-use crate::config::Loaded;
 use crate::context;
 use crate::error::{CliError, Stop};
-use crate::login::Interaction;
+use crate::globals::Globals;
 use crate::probes::{Course, Outcome, Probe, Report, Watch, examine};
 use crate::render::{Layout, Screen, probes};
 
@@ -40,18 +39,16 @@ pub(crate) struct DoctorArgs {
     output: Output,
 }
 
-pub(crate) fn run(
-    args: &DoctorArgs,
-    loaded: &Result<Loaded, CliError>,
-    interaction: Interaction,
-) -> Result<(), Stop> {
+pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
+    // What is wrong with it is the first thing to be found.
+    let loaded = globals.load();
     let mut watch = match args.output {
         Output::Table => Page::new(Screen::for_people()),
         Output::Json => Page::silent(Screen::for_programs()),
     };
     let reports = context::run_without_store(async {
         let mut course = Course::new(&mut watch);
-        examine(loaded, interaction, &mut course).await;
+        examine(&loaded, globals.interaction(), &mut course).await;
         Ok(course.into_reports())
     })?;
     let Page { mut screen, written, .. } = watch;

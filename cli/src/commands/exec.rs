@@ -7,12 +7,12 @@ use std::process::{Command, ExitStatus};
 
 use crate::args::TEMPLATE;
 use crate::child::{self, SecretVariable};
-use crate::config::Loaded;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::keep;
-use crate::login::{CachedToken, Interaction, Login, Token};
+use crate::login::{CachedToken, Login, Token};
 
 /// Run a command with a valid token in its environment
 ///
@@ -35,7 +35,8 @@ pub(crate) struct ExecArgs {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(args: &ExecArgs, loaded: &Loaded, interaction: Interaction) -> Result<(), Stop> {
+pub(crate) fn run(args: &ExecArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
     let (program, rest) = args.command.split_first().ok_or_else(|| {
         CliError::new(Exit::Usage, "there is no command to run")
     })?;
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &ExecArgs, loaded: &Loaded, interaction: Interaction) ->
         CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error)
     })?;
     let status = context::run_to_the_end(async {
-        let login = Login::new(loaded, interaction)?;
+        let login = Login::new(&loaded, globals.interaction())?;
         let (token, secrets) = signals.until_asked_to_stop(prepare(args, &login)).await?;
         let mut command = Command::new(program);
         command

@@ -9,6 +9,7 @@ use crate::args::{Output, TEMPLATE};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::render::{Screen, fleet, json, notice};
 use crate::store;
 use crate::view::fleet::{Host, sort};
@@ -52,8 +53,8 @@ pub(crate) struct FleetArgs {
     output: Output,
 }
 
-pub(crate) fn run(args: &FleetArgs) -> Result<(), Stop> {
-    let mut hosts = context::run(async |context| {
+pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
+    let mut hosts = context::run(globals, async |context| {
         let client = context.pool(DbRole::Ro)?.get().await?;
         let hosts = store::fleet::hosts(&client).await.map_err(PgError::from)?;
         Ok(hosts)

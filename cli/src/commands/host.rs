@@ -16,6 +16,7 @@ use crate::args::TEMPLATE;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::host_identity::{Credentials, HostIdentity};
 use crate::render::{Screen, notice};
 
@@ -99,13 +100,13 @@ struct RevokeArgs {
     host: HostName,
 }
 
-pub(crate) fn run(args: &HostArgs) -> Result<(), Stop> {
+pub(crate) fn run(args: &HostArgs, globals: &Globals) -> Result<(), Stop> {
     let mut screen = Screen::for_people();
     let host = match &args.command {
         HostCommand::Enroll(args) => &args.host,
         HostCommand::Revoke(args) => &args.host,
     };
-    context::run(async |context| {
+    context::run(globals, async |context| {
         let identity = HostIdentity::new(context.vault(), &args.approle_mount, host);
         let identity = identity.ok_or_else(|| reserved(host))?;
         match &args.command {

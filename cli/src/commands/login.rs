@@ -9,7 +9,8 @@ use crate::args::{Output, TEMPLATE};
 use crate::config::{Loaded, Method};
 use crate::context;
 use crate::error::Stop;
-use crate::login::{self, CachedToken, Choices, Interaction, Login, OidcChoices, Registered};
+use crate::globals::Globals;
+use crate::login::{self, CachedToken, Choices, Login, OidcChoices, Registered};
 use crate::render::{Screen, notice, sanitize, time, token};
 
 /// Log in to Vault, and keep the token for the commands that follow
@@ -28,8 +29,8 @@ Examples:
   vault print token | vctl login --token-stdin
   vctl login --register                   Also keep an AppRole for jobs that run with nobody at hand")]
 pub(crate) struct LoginArgs {
-    /// How to log in; by default as `auth_method` is configured
-    #[arg(long, value_enum)]
+    /// `oidc`, `userpass`, `approle` or `token`; by default as `auth_method` is configured
+    #[arg(long, value_name = "METHOD")]
     method: Option<Method>,
 
     /// Whose password it is (userpass)
@@ -56,8 +57,9 @@ pub(crate) struct LoginArgs {
     output: Output,
 }
 
-pub(crate) fn run(args: &LoginArgs, loaded: &Loaded, interaction: Interaction) -> Result<(), Stop> {
-    let method = args.method(loaded);
+pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
+    let method = args.method(&loaded);
     let mut choices = Choices {
         username: args.username.clone(),
         oidc: args.oidc.clone(),
@@ -70,7 +72,7 @@ pub(crate) fn run(args: &LoginArgs, loaded: &Loaded, interaction: Interaction) -
         choices.token = Some(login::secret_from_stdin("--token-stdin")?);
     }
     context::run_without_store(async {
-        let login = Login::new(loaded, interaction)?;
+        let login = Login::new(&loaded, globals.interaction())?;
         let token = login.log_in(method, &choices).await?;
         said(&token);
         if args.register {

@@ -3,9 +3,9 @@
 use vctl_common::vault::{Auth, Vault};
 
 use crate::args::TEMPLATE;
-use crate::config::Loaded;
 use crate::context;
 use crate::error::Stop;
+use crate::globals::Globals;
 use crate::login::{Interaction, Login};
 use crate::render::notice;
 
@@ -24,9 +24,10 @@ pub(crate) struct LogoutArgs {
     all: bool,
 }
 
-pub(crate) fn run(args: &LogoutArgs, loaded: &Loaded) -> Result<(), Stop> {
+pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
     context::run_without_store(async {
-        let login = Login::new(loaded, Interaction::Never)?;
+        let login = Login::new(&loaded, Interaction::Never)?;
         // Also a token of another server: that one it is revoked at.
         let kept = login.cache().read().unwrap_or_default();
         let ours = login.kept().unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::args::{Output, TEMPLATE};
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::migrations::apply::{self, MigrateError};
 use crate::migrations::ca;
 use crate::migrations::ledger::{self, Applied, Refusal};
@@ -53,12 +54,12 @@ pub(crate) struct MigrateArgs {
     output: Output,
 }
 
-pub(crate) fn run(args: &MigrateArgs) -> Result<(), Stop> {
+pub(crate) fn run(args: &MigrateArgs, globals: &Globals) -> Result<(), Stop> {
     let mut screen = match args.output {
         Output::Table => Screen::for_people(),
         Output::Json => Screen::for_programs(),
     };
-    context::run(async |context| {
+    context::run(globals, async |context| {
         if args.status {
             status(context, args, &mut screen).await
         } else {

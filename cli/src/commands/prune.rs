@@ -13,6 +13,7 @@ use crate::args::TEMPLATE;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::render::{Screen, notice, retention};
 use crate::store;
 use crate::view::retention::{Periods, Pruned};
@@ -49,7 +50,7 @@ pub(crate) struct PruneArgs {
     yes: bool,
 }
 
-pub(crate) fn run(args: &PruneArgs) -> Result<(), Stop> {
+pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
     let periods = args.periods.checked()?;
     let may_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
     if !args.dry_run && !args.yes && !may_ask {
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<(), Stop> {
         return Err(error.hint("look with `--dry-run`, then say `--yes`").into());
     }
     let mut screen = Screen::for_people();
-    context::run(async |context| {
+    context::run(globals, async |context| {
         if args.dry_run {
             let client = reader(context).await?;
             let plan = store::retention::plan(&client, periods).await;

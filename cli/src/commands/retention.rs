@@ -9,6 +9,7 @@ use crate::args::TEMPLATE;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::render::{Screen, retention};
 use crate::store;
 use crate::view::retention::{Keep, Periods};
@@ -59,9 +60,9 @@ impl PeriodArgs {
     }
 }
 
-pub(crate) fn run(args: &RetentionArgs) -> Result<(), Stop> {
+pub(crate) fn run(args: &RetentionArgs, globals: &Globals) -> Result<(), Stop> {
     let periods = args.periods.checked()?;
-    let kept = context::run(async |context| {
+    let kept = context::run(globals, async |context| {
         let client = context.pool(DbRole::AuditRo)?.get().await?;
         let kept = store::retention::kept(&client, periods).await;
         Ok(kept.map_err(PgError::from)?)

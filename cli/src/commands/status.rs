@@ -14,6 +14,7 @@ use crate::config::Loaded;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::login::Interaction;
 use crate::probes::{seal, ssh, token};
 use crate::render::status::{self, Facts};
@@ -45,10 +46,11 @@ pub(crate) struct StatusArgs {
     output: Output,
 }
 
-pub(crate) fn run(args: &StatusArgs, loaded: &Loaded, interaction: Interaction) -> Result<(), Stop> {
-    let mut status = Status::new(loaded);
+pub(crate) fn run(args: &StatusArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
+    let mut status = Status::new(&loaded);
     context::run_without_store(async {
-        status.ask(loaded, interaction).await;
+        status.ask(&loaded, globals.interaction()).await;
         Ok(())
     })?;
     if !args.check {

@@ -3,11 +3,11 @@
 use std::io::Write as _;
 
 use crate::args::{Output, TEMPLATE};
-use crate::config::Loaded;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::login::{Interaction, Login, Token};
+use crate::globals::Globals;
+use crate::login::{Login, Token};
 use crate::render::{Screen, token};
 
 /// Print a valid token, and nothing else
@@ -29,9 +29,10 @@ pub(crate) struct TokenArgs {
     output: Output,
 }
 
-pub(crate) fn run(args: &TokenArgs, loaded: &Loaded, interaction: Interaction) -> Result<(), Stop> {
+pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
     let token = context::run_without_store(async {
-        let login = Login::new(loaded, interaction)?;
+        let login = Login::new(&loaded, globals.interaction())?;
         login.valid_token().await
     })?;
     let mut out = std::io::stdout().lock();

@@ -148,6 +148,18 @@ impl<'a> Login<'a> {
         self.fresh_token().instrument(phase::auth()).await
     }
 
+    /// Returns Vault with a valid token. As a machine that can log in by itself, it goes on doing so.
+    pub(crate) async fn vault(&self) -> Result<Vault, Stop> {
+        let token = self.valid_token().await?;
+        let (vault, config) = (&self.settings.vault, &self.loaded.config);
+        let ours = matches!(&token, Token::Ours(token) if token.method == Method::AppRole.to_string());
+        if ours && let Some(ids) = Ids::find(config, &self.state) {
+            let auth = ids.auth(vault, &config.approle_mount).await?;
+            return Ok(Vault::resume(vault, auth, token.value().clone())?);
+        }
+        Ok(Vault::connect(vault, Auth::Token(token.value().clone()))?)
+    }
+
     /// Returns the token that is kept once it was renewed or replaced, when that is due. Only one
     /// command of a person at a time does so.
     async fn fresh_token(&self) -> Result<Token, Stop> {
@@ -222,7 +234,7 @@ impl<'a> Login<'a> {
         let info = vault.lookup_self().await?;
         let granted = of_info(token.clone(), &info);
         let name = &info.display_name;
-        Ok(CachedToken::new(self.binding(), Method::Token.name(), &granted, name, asked))
+        Ok(CachedToken::new(self.binding(), &Method::Token.to_string(), &granted, name, asked))
     }
 
     /// Decides how to log in with nobody having said how: a person who can be asked as configured, a
@@ -231,12 +243,12 @@ impl<'a> Login<'a> {
         let configured = self.loaded.config.auth_method;
         let ids = Ids::find(&self.loaded.config, &self.state);
         match (self.interaction, configured) {
-            (_, Method::Approle) => Ok(Method::Approle),
+            (_, Method::AppRole) => Ok(Method::AppRole),
             (Interaction::Allowed, _) if !self.asks => Err(self.nobody_to_ask(ended).into()),
             (Interaction::Allowed, method) if !self.loaded.is_from_directory("vault_addr") => {
                 Ok(method)
             }
-            (Interaction::Never, _) if ids.is_some() => Ok(Method::Approle),
+            (Interaction::Never, _) if ids.is_some() => Ok(Method::AppRole),
             _ => Err(self.nobody_to_ask(ended).into()),
         }
     }
@@ -272,9 +284,9 @@ impl<'a> Login<'a> {
             _ => granted,
         };
         let name = &info.display_name;
-        let token = CachedToken::new(self.binding(), method.name(), &granted, name, asked);
+        let token = CachedToken::new(self.binding(), &method.to_string(), &granted, name, asked);
         self.cache.write(&token)?;
-        if method.is_a_persons() {
+        if method != Method::AppRole {
             seen::record(&vault, &self.settings.db, name).await;
         }
         Ok(token)
@@ -283,7 +295,7 @@ impl<'a> Login<'a> {
     async fn grant(&self, method: Method, choices: &Choices) -> Result<Granted, Stop> {
         let (vault, config) = (&self.settings.vault, &self.loaded.config);
         match method {
-            Method::Approle => {
+            Method::AppRole => {
                 self.refuse_a_directorys_server("the AppRole's secret id")?;
                 let ids = Ids::find(config, &self.state).ok_or_else(no_ids)?;
                 let login = ids.login(vault, &config.approle_mount).await?;

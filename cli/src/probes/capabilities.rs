@@ -1,7 +1,7 @@
 //! What the policies of a token reach of what commands need, by Vault's own word.
 
 use serde_json::{Value, json};
-use vctl_common::centre::{DbRole, Settings};
+use vctl_common::centre::{DbRole, VaultSettings};
 use vctl_common::vault::VaultError;
 
 use super::Finding;
@@ -21,10 +21,10 @@ pub(super) struct Need {
 }
 
 impl Need {
-    fn credential(commands: &'static str, settings: &Settings, role: &DbRole) -> Self {
+    fn credential(commands: &'static str, vault: &VaultSettings, role: &DbRole) -> Self {
         Self {
             commands,
-            path: format!("{}/creds/{}", settings.vault.database_mount, role.vault_role()),
+            path: format!("{}/creds/{}", vault.database_mount, role.vault_role(&vault.roles)),
             capability: "read",
             policy: role.policy(),
         }
@@ -42,7 +42,7 @@ impl Need {
 }
 
 /// Returns what commands need; the first of it everybody does. Certificates have a probe of their own.
-pub(super) fn needs(_: &Loaded, settings: &Settings) -> Vec<Need> {
+pub(super) fn needs(vault: &VaultSettings) -> Vec<Need> {
     [
         ("fleet", DbRole::Ro),
         ("login", DbRole::Identity),
@@ -53,7 +53,7 @@ pub(super) fn needs(_: &Loaded, settings: &Settings) -> Vec<Need> {
         ("migrate", DbRole::Migrator),
     ]
     .iter()
-    .map(|(commands, role)| Need::credential(commands, settings, role))
+    .map(|(commands, role)| Need::credential(commands, vault, role))
     .collect()
 }
 

@@ -57,7 +57,7 @@ pub(crate) async fn examine(
             token::probe(site.loaded, interaction).await
         })
         .await;
-    let needs = known(&site).map(|site| capabilities::needs(site.loaded, &site.settings));
+    let needs = known(&site).map(|site| capabilities::needs(&site.settings.vault));
     let rights = course
         .probe(Probe::Capabilities, both(&needs, &session), async |(needs, session)| {
             capabilities::probe(needs, session).await

@@ -79,12 +79,12 @@ pub(crate) fn misfit(
     approle_mount: &str,
     configured: Method,
 ) -> Option<(String, &'static str)> {
-    if !configured.is_a_persons() || !is_a_machines(info, approle_mount) {
+    if configured == Method::AppRole || !is_a_machines(info, approle_mount) {
         return None;
     }
     let found = format!(
         "a machine's identity, where `{}` is how a person would log in",
-        configured.name()
+        configured
     );
     let fix = if given {
         "what is done with it is nobody's in particular: unset `VAULT_TOKEN`, and run `vctl login`"
@@ -145,7 +145,7 @@ pub(crate) mod tests {
         for (info, mount, configured, expected) in [
             (&machine, "approle", Method::Oidc, true),
             (&machine, "approle/", Method::Userpass, true),
-            (&machine, "approle", Method::Approle, false),
+            (&machine, "approle", Method::AppRole, false),
             (&machine, "machines", Method::Oidc, false),
             (&person, "approle", Method::Oidc, false),
         ] {

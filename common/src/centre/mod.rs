@@ -6,7 +6,7 @@ mod role;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use role::DbRole;
+pub use role::{DbRole, RoleNames};
 
 /// Everything it takes to reach the centre, but who asks.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct VaultSettings {
     pub ca_cert: Option<PathBuf>,
     pub database_mount: String,
     pub ssh_mount: String,
+    /// Roles of the database engine.
+    pub roles: RoleNames,
     /// For one request from beginning to end.
     pub timeout: Duration,
 }
@@ -38,6 +40,7 @@ impl VaultSettings {
             ca_cert: None,
             database_mount: "database".to_owned(),
             ssh_mount: "ssh".to_owned(),
+            roles: RoleNames::default(),
             timeout: Duration::from_secs(15),
         }
     }

@@ -29,8 +29,18 @@ pub enum DbRole {
 
 impl DbRole {
     /// Returns the name of its role in Vault's database engine.
-    pub fn vault_role(&self) -> String {
-        self.to_string()
+    pub fn vault_role(&self, names: &RoleNames) -> String {
+        match self {
+            Self::Ro => names.ro.clone(),
+            Self::Rw => names.rw.clone(),
+            Self::Identity => names.identity.clone(),
+            Self::AuditRo => names.audit_ro.clone(),
+            Self::AuditWriter => names.audit_write.clone(),
+            Self::AuditIngest(host) => format!("{}-{host}", names.audit_ingest),
+            Self::Status(host) => format!("{}-{host}", names.status),
+            Self::Pruner => names.prune.clone(),
+            Self::Migrator => names.migrate.clone(),
+        }
     }
 
     /// Returns the Vault policy that gives it, for hints.
@@ -42,6 +52,37 @@ impl DbRole {
             Self::Rw | Self::Migrator => "vctl-admin".to_owned(),
             Self::Pruner => "vctl-pruner".to_owned(),
             Self::AuditIngest(_) | Self::Status(_) => "vctl-host".to_owned(),
+        }
+    }
+}
+
+/// What the roles are called in Vault's database engine. Those of a host have `-` and its name
+/// behind them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleNames {
+    pub ro: String,
+    pub rw: String,
+    pub identity: String,
+    pub audit_ro: String,
+    pub audit_write: String,
+    pub audit_ingest: String,
+    pub prune: String,
+    pub status: String,
+    pub migrate: String,
+}
+
+impl Default for RoleNames {
+    fn default() -> Self {
+        Self {
+            ro: "vctl-ro".to_owned(),
+            rw: "vctl-rw".to_owned(),
+            identity: "vctl-identity".to_owned(),
+            audit_ro: "vctl-audit-ro".to_owned(),
+            audit_write: "vctl-audit-writer".to_owned(),
+            audit_ingest: "vctl-audit-ingest".to_owned(),
+            prune: "vctl-pruner".to_owned(),
+            status: "vctl-status".to_owned(),
+            migrate: "vctl-migrator".to_owned(),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Vault {
     pub async fn db_credentials(&self, role: &DbRole) -> Result<Lease, VaultError> {
         let request = Request::of(&GenerateCredentialsRequest {
             mount: self.settings().database_mount.clone(),
-            name: role.vault_role(),
+            name: role.vault_role(&self.settings().roles),
         });
         // Before it is asked for: the lease must not end sooner than we think.
         let made = Instant::now();

@@ -3,10 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
+use tracing::Instrument as _;
 
 use super::http::{self, Request, Transport};
 use super::{Method, VaultError};
 use crate::centre::VaultSettings;
+use crate::phase;
 use crate::secret::Secret;
 
 /// Where a server is, as its address says it.
@@ -65,7 +67,7 @@ pub async fn health(settings: &VaultSettings) -> Result<Health, VaultError> {
     for name in ["sealedcode", "uninitcode", "drsecondarycode"] {
         request = request.query(name, &Secret::new("200".to_owned()));
     }
-    let answer = Transport::new(settings)?.send(None, &request).await?;
+    let answer = send(settings, &request).await?;
     let answer: Answer = request.read(&answer)?;
     Ok(Health {
         initialized: answer.initialized,
@@ -80,9 +82,15 @@ pub async fn health(settings: &VaultSettings) -> Result<Health, VaultError> {
 pub async fn ssh_public_key(settings: &VaultSettings) -> Result<String, VaultError> {
     let path = format!("{}/public_key", settings.ssh_mount);
     let request = Request::new(Method::GET, &path, None);
-    let answer = Transport::new(settings)?.send(None, &request).await?;
+    let answer = send(settings, &request).await?;
     // The one answer of Vault that is no JSON.
     Ok(String::from_utf8_lossy(&answer).trim().to_owned())
+}
+
+async fn send(settings: &VaultSettings, request: &Request) -> Result<Vec<u8>, VaultError> {
+    let transport = Transport::new(settings)?;
+    let sent = transport.send(None, request);
+    sent.instrument(phase::query()).await
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use vctl_common::session::SessionOpened;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::local::Local;
 use crate::private_file;
 use crate::render::live::Live;
@@ -25,10 +26,12 @@ use crate::view::{Filter, Selector, Update};
 
 pub(crate) use args::SessionArgs;
 
-pub(crate) fn run(args: &SessionArgs) -> Result<(), Stop> {
+pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
     if !args.local {
-        return context::run(async |context| run_on(args, Store::new(context)?).await)
-            .map_err(or_locally);
+        return context::run(globals, async |context| {
+            run_on(args, Store::new(context)?).await
+        })
+        .map_err(or_locally);
     }
     let local = Local::open(&args.spool)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,0 +1,145 @@
+//! What the values of keys may be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vctl_common::config::{Raw, Shown, Span, secret, text_or_none};
+use vctl_common::secret::Secret;
+
+/// One word: no space and nothing that a terminal would act on.
+pub(super) fn word(raw: &Raw) -> Result<String, String> {
+    let text: String = raw.one()?;
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.contains(odd) {
+        return Err(format!("`{}` is not one word", text.escape_debug()));
+    }
+    Ok(text)
+}
+
+pub(super) fn some_word(raw: &Raw) -> Result<Option<String>, String> {
+    word(raw).map(Some)
+}
+
+/// Whatever is written; no message may repeat it.
+pub(super) fn hidden(raw: &Raw) -> Result<Option<Secret<String>>, String> {
+    raw.one().map(Secret::new).map(Some)
+}
+
+/// A name that stands in a path of Vault, and must not lead anywhere else there.
+pub(super) fn name(raw: &Raw) -> Result<String, String> {
+    let text = word(raw)?;
+    if is_name(&text) {
+        Ok(text)
+    } else {
+        Err(format!(
+            "`{}` is not letters, digits, `.`, `_` and `-`",
+            text.escape_debug()
+        ))
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    !text.is_empty() && text.bytes().all(plain) && !text.bytes().all(|b| b == b'.')
+}
+
+/// Names with slashes between them; one at the end goes, as Vault shows mounts with one.
+pub(super) fn mount(raw: &Raw) -> Result<String, String> {
+    let text = word(raw)?;
+    let mount = text.strip_suffix('/').unwrap_or(&text);
+    if mount.split('/').all(is_name) {
+        Ok(mount.to_owned())
+    } else {
+        Err(format!("`{}` is no mount", text.escape_debug()))
+    }
+}
+
+pub(super) fn address(raw: &Raw) -> Result<String, String> {
+    let text = word(raw)?;
+    if text.starts_with("https://") || text.starts_with("http://") {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err(format!(
+            "`{}` does not begin with `https://`",
+            text.escape_debug()
+        ))
+    }
+}
+
+/// A host name, or an address of either family.
+pub(super) fn host(raw: &Raw) -> Result<String, String> {
+    let text = word(raw)?;
+    if is_name(&text) || text.parse::<std::net::IpAddr>().is_ok() {
+        Ok(text)
+    } else {
+        Err(format!(
+            "`{}` is neither a host name nor an address",
+            text.escape_debug()
+        ))
+    }
+}
+
+pub(super) fn port(raw: &Raw) -> Result<u16, String> {
+    let text: String = raw.one()?;
+    text.parse()
+        .ok()
+        .filter(|&port| port != 0)
+        .ok_or_else(|| format!("`{}` is no port from 1 to 65535", text.escape_debug()))
+}
+
+/// An absolute path, or one that begins with `~/`.
+pub(super) fn some_path(raw: &Raw) -> Result<Option<PathBuf>, String> {
+    let text: String = raw.one()?;
+    match text.strip_prefix("~/") {
+        None => raw.absolute_path().map(Some),
+        Some(rest) => match std::env::home_dir() {
+            Some(home) if home.is_absolute() => Ok(Some(home.join(rest))),
+            _ => Err(format!("`{text}`: there is no home directory")),
+        },
+    }
+}
+
+pub(super) fn lasting(raw: &Raw) -> Result<Span, String> {
+    let span: Span = raw.one()?;
+    if span.0 == Duration::ZERO {
+        return Err("it has to last at least `1s`".to_owned());
+    }
+    Ok(span)
+}
+
+pub(super) fn concurrency(raw: &Raw) -> Result<u16, String> {
+    number_within(raw, 1, 128).and_then(|number| u16::try_from(number).map_err(|e| e.to_string()))
+}
+
+pub(super) fn days_of_events(raw: &Raw) -> Result<u32, String> {
+    number_within(raw, 1, u16::MAX.into())
+}
+
+pub(super) fn days(raw: &Raw) -> Result<u32, String> {
+    number_within(raw, 0, u16::MAX.into())
+}
+
+fn number_within(raw: &Raw, least: u32, most: u32) -> Result<u32, String> {
+    let text: String = raw.one()?;
+    text.parse()
+        .ok()
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| {
+            format!(
+                "`{}` is no number from {least} to {most}",
+                text.escape_debug()
+            )
+        })
+}
+
+pub(super) fn shown(value: &Option<String>) -> Shown {
+    text_or_none(value.as_ref())
+}
+
+pub(super) fn shown_path(value: &Option<PathBuf>) -> Shown {
+    text_or_none(value.as_ref().map(|path| path.display()))
+}
+
+pub(super) fn shown_secret(value: &Option<Secret<String>>) -> Shown {
+    secret(value.as_ref())
+}

@@ -1,0 +1,126 @@
+//! Options that every command has.
+
+use std::path::Path;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::config::{self, Loaded};
+use crate::error::CliError;
+use crate::login::Interaction;
+
+/// What the command line says beside its command.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Globals {
+    /// Key and text of each setting given.
+    flags: Vec<(String, String)>,
+    no_input: bool,
+    /// Whether to say in the end where the time went.
+    pub(crate) debug_timing: bool,
+    #[allow(dead_code, reason = "asked by what logs")]
+    pub(crate) verbose: u8,
+}
+
+impl Globals {
+    /// Returns the configuration of flags, environment, files and defaults.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub(crate) fn load(&self) -> Result<Loaded, CliError> {
+        config::load(&self.flags)
+    }
+
+    /// Returns whether somebody may be asked something.
+    pub(crate) fn interaction(&self) -> Interaction {
+        Interaction::of_process(self.no_input)
+    }
+}
+
+const HEADING: &str = "Options of every command";
+
+// By hand: clap's derive would need the key table a second time, as a struct.
+impl Args for Globals {
+    fn augment_args(command: Command) -> Command {
+        let command = command
+            .arg(
+                Arg::new("no_input")
+                    .long("no-input")
+                    .action(ArgAction::SetTrue)
+                    .global(true)
+                    .help_heading(HEADING)
+                    .help("Ask nothing, and open no browser: end with an error instead"),
+            )
+            .arg(
+                Arg::new("debug_timing")
+                    .long("debug-timing")
+                    .action(ArgAction::SetTrue)
+                    .global(true)
+                    .help_heading(HEADING)
+                    .help("Say in the end, on stderr, where the time went"),
+            )
+            .arg(
+                Arg::new("verbose")
+                    .long("verbose")
+                    .short('v')
+                    .action(ArgAction::Count)
+                    .global(true)
+                    .help_heading(HEADING)
+                    .help("Say more on stderr; twice for still more"),
+            );
+        config::flags().fold(command, |command, key| {
+            let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
+            command.arg(
+                Arg::new(key.name)
+                    .long(key.flag())
+                    .value_name("VALUE")
+                    .global(true)
+                    .hide_short_help(key.name != "vault_addr")
+                    .help_heading(HEADING)
+                    .help(format!(
+                        "{} [env: {}]",
+                        first.trim_end_matches('.'),
+                        config::env_of(key.name).join(", ")
+                    )),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Globals {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let flags = config::flags().filter_map(|key| {
+            let text = matches.get_one::<String>(key.name)?;
+            Some((key.name.to_owned(), as_meant(key.kind, text)))
+        });
+        Ok(Self {
+            flags: flags.collect(),
+            no_input: matches.get_flag("no_input"),
+            debug_timing: matches.get_flag("debug_timing"),
+            verbose: matches.get_count("verbose"),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// A path on the command line is one from the working directory.
+fn as_meant(kind: &str, text: &str) -> String {
+    let absolute = || {
+        std::path::absolute(Path::new(text))
+            .ok()?
+            .into_os_string()
+            .into_string()
+            .ok()
+    };
+    if kind == "absolute path" && !text.is_empty() {
+        absolute().unwrap_or_else(|| text.to_owned())
+    } else {
+        text.to_owned()
+    }
+}

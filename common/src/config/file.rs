@@ -1,0 +1,154 @@
+//! The file: YAML text to entries that know their line.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+
+use super::value::Raw;
+
+/// One `key: value` of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) line: u64,
+    /// `None` when nothing, or `~`, stands behind the colon: as if the line were not there.
+    pub(super) value: Option<Raw>,
+}
+
+/// The text is not what the file may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SyntaxError {
+    pub(super) line: Option<u64>,
+    pub(super) message: String,
+}
+
+/// Returns the entries of the file in their order; keys are not judged here.
+pub(super) fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
+    // A file of comments alone is an empty document, which is no mapping but also no mistake.
+    let entries: Option<Entries> = read(text)?;
+    Ok(entries.map(|entries| entries.0).unwrap_or_default())
+}
+
+/// Reads what stands in one line elsewhere, such as `[a, {b: c}]`, as the file would have it.
+pub(super) fn parse_value(text: &str) -> Result<Option<Raw>, SyntaxError> {
+    read::<Written>(text).map(|written| written.0)
+}
+
+fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, SyntaxError> {
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        with_snippet: false,
+        // Deeper than every value, and shallow enough for any stack.
+        budget: serde_saphyr::budget! { max_depth: 32 },
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| SyntaxError {
+        line: error
+            .location()
+            .map(|at| at.line())
+            .filter(|line| *line > 0),
+        message: first_line(&error.to_string()),
+    })
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+struct Entries(Vec<Entry>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("lines of `key: value`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(key) = map.next_key::<Spanned<String>>()? {
+                    let value = map.next_value::<Written>()?.0;
+                    entries.push(Entry {
+                        key: key.value,
+                        line: key.referenced.line(),
+                        value,
+                    });
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+/// A value before its key has judged it: numbers and booleans as they were meant, in text.
+struct Written(Option<Raw>);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WrittenVisitor)
+    }
+}
+
+struct WrittenVisitor;
+
+impl<'de> Visitor<'de> for WrittenVisitor {
+    type Value = Written;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one value, a list or a map")
+    }
+
+    fn visit_unit<E>(self) -> Result<Written, E> {
+        Ok(Written(None))
+    }
+
+    fn visit_none<E>(self) -> Result<Written, E> {
+        Ok(Written(None))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Written, E> {
+        Ok(Written(Some(Raw::Text(value.to_string()))))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Written, E> {
+        Ok(Written(Some(Raw::Text(value.to_string()))))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Written, E> {
+        Ok(Written(Some(Raw::Text(value.to_string()))))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Written, E> {
+        Ok(Written(Some(Raw::Text(value.to_owned()))))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Written, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element::<Written>()? {
+            items.push(item.or_empty());
+        }
+        Ok(Written(Some(Raw::List(items))))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            entries.push((name, map.next_value::<Written>()?.or_empty()));
+        }
+        Ok(Written(Some(Raw::Map(entries))))
+    }
+}
+
+impl Written {
+    /// Inside a list or a map nothing is not the same as not written: the key has to judge it.
+    fn or_empty(self) -> Raw {
+        self.0.unwrap_or(Raw::Text(String::new()))
+    }
+}

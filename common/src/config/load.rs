@@ -1,0 +1,314 @@
+//! From all the places to one configuration that knows where each value came from.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::file;
+use super::key::{Key, Table};
+use super::suggest::closest;
+use super::value::Raw;
+
+/// Far more than every key needs; a device or a log given by mistake must not fill memory.
+const FILE_MAX: u64 = 1 << 20;
+
+/// Where values may come from, beside the defaults.
+pub struct Inputs<'a> {
+    /// Key name and text of each flag given.
+    pub flags: &'a [(String, String)],
+    /// Looks up one environment variable; an empty value counts as not set.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Weakest first.
+    pub files: &'a [ConfigFile],
+}
+
+/// A file that values may come from.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    pub path: PathBuf,
+    /// Somebody named it, so it must exist.
+    pub required: bool,
+    pub origin: Origin,
+    /// Why the file that was opened cannot be trusted; ends the sentence that its path begins.
+    pub distrust: fn(&Path, &Metadata) -> io::Result<Option<&'static str>>,
+}
+
+/// Whose word a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The one who runs the program, or the administrator of the machine.
+    Own,
+    /// Whoever made the directory that the program runs in.
+    Directory,
+}
+
+/// Where the value of one key came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Default,
+    File {
+        path: PathBuf,
+        line: u64,
+        origin: Origin,
+    },
+    Env(String),
+    Flag(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line, .. } => write!(f, "{}:{line}", path.display()),
+            Self::Env(name) => f.write_str(name),
+            Self::Flag(name) => write!(f, "--{name}"),
+        }
+    }
+}
+
+/// A configuration, and the source of each key in the order of the table.
+#[derive(Clone)]
+pub struct Loaded<C: 'static> {
+    pub config: C,
+    pub sources: Vec<Source>,
+    pub table: &'static Table<C>,
+}
+
+impl<C: 'static> Loaded<C> {
+    /// Returns where the value of a key came from; of a name that is no key, the default.
+    pub fn source_of(&self, key: &str) -> &Source {
+        let source = self.table.index(key).and_then(|i| self.sources.get(i));
+        source.unwrap_or(&Source::Default)
+    }
+
+    /// Tells whether the directory that the program runs in decided the value of a key.
+    pub fn is_from_directory(&self, key: &str) -> bool {
+        matches!(
+            self.source_of(key),
+            Source::File {
+                origin: Origin::Directory,
+                ..
+            }
+        )
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Loaded<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("config", &self.config)
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One thing that is wrong, and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {what}")]
+pub struct Problem {
+    pub at: Source,
+    pub what: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read `{}`", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Whoever can write the file decides what the program does.
+    #[error("`{}` {why}", path.display())]
+    Unsafe { path: PathBuf, why: &'static str },
+    /// All of them, so that a file is put right in one go.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+impl<C> Table<C> {
+    /// Returns the configuration that the inputs make of `start`, which holds the defaults.
+    ///
+    /// # Errors
+    /// A named file that is not there, a file that cannot be trusted, YAML that is none, an unknown
+    /// key, a value its key does not take, a key where it may not stand.
+    pub fn load(&'static self, start: C, inputs: &Inputs<'_>) -> Result<Loaded<C>, ConfigError> {
+        let (loaded, problems) = self.merge(start, inputs)?;
+        if problems.is_empty() {
+            Ok(loaded)
+        } else {
+            Err(ConfigError::Invalid(problems))
+        }
+    }
+
+    /// As [`load`](Self::load), with what could be understood beside what could not.
+    ///
+    /// # Errors
+    /// A file that cannot be read or trusted.
+    pub fn merge(
+        &'static self,
+        start: C,
+        inputs: &Inputs<'_>,
+    ) -> Result<(Loaded<C>, Vec<Problem>), ConfigError> {
+        let mut config = start;
+        let mut sources = vec![Source::Default; self.keys.len()];
+        let mut problems = Vec::new();
+        for (at, name, raw) in self.written(inputs, &mut problems)? {
+            let Some(index) = self.index(&name) else {
+                let what = self.unknown(&name);
+                problems.push(Problem { at, what });
+                continue;
+            };
+            let refused = (self.refuse)(&name, &at);
+            let done = match refused {
+                Some(why) => Err(format!("`{name}` {why}")),
+                None => set(&mut config, &self.keys[index], &raw),
+            };
+            match done {
+                Ok(()) => sources[index] = at,
+                Err(what) => problems.push(Problem { at, what }),
+            }
+        }
+        let loaded = Loaded {
+            config,
+            sources,
+            table: self,
+        };
+        Ok((loaded, problems))
+    }
+
+    /// Everything that was written, weakest first: a later one overrides.
+    fn written(
+        &self,
+        inputs: &Inputs<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Vec<(Source, String, Raw)>, ConfigError> {
+        let mut all = Vec::new();
+        for file in inputs.files {
+            self.written_in(file, &mut all, problems)?;
+        }
+        for key in self.keys {
+            let mut names = (self.env)(key.name).into_iter();
+            let set = names.find_map(|name| {
+                let value = (inputs.env)(&name).filter(|text| !text.is_empty())?;
+                Some((Source::Env(name), value))
+            });
+            let Some((at, value)) = set else { continue };
+            match value.into_string() {
+                Ok(text) => all.push((at, key.name.to_owned(), Raw::Text(text))),
+                Err(_) => problems.push(Problem {
+                    at,
+                    what: format!("value of `{}`: not UTF-8", key.name),
+                }),
+            }
+        }
+        for (name, text) in inputs.flags {
+            let flag = Source::Flag(name.replace('_', "-"));
+            all.push((flag, name.clone(), Raw::Text(text.clone())));
+        }
+        Ok(all)
+    }
+
+    fn written_in(
+        &self,
+        file: &ConfigFile,
+        all: &mut Vec<(Source, String, Raw)>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), ConfigError> {
+        let Some(text) = read(file)? else {
+            return Ok(());
+        };
+        let at = |line| Source::File {
+            path: file.path.clone(),
+            line,
+            origin: file.origin,
+        };
+        let entries = match file::parse(&text) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let at = at(error.line.unwrap_or(1));
+                let what = error.message;
+                problems.push(Problem { at, what });
+                return Ok(());
+            }
+        };
+        for entry in entries {
+            // An unknown key is a mistake with or without a value.
+            match entry.value {
+                Some(raw) => all.push((at(entry.line), entry.key, raw)),
+                None if self.key(&entry.key).is_none() => {
+                    all.push((at(entry.line), entry.key, Raw::Text(String::new())));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let shown = name.escape_debug();
+        match closest(name, self.keys.iter().map(|key| key.name)) {
+            Some(key) => format!("unknown key `{shown}` (did you mean `{key}`?)"),
+            None => format!("unknown key `{shown}`"),
+        }
+    }
+}
+
+fn set<C>(config: &mut C, key: &Key<C>, raw: &Raw) -> Result<(), String> {
+    (key.set)(config, raw).map_err(|why| format!("value of `{}`: {why}", key.name))
+}
+
+/// Returns the text of the file, `None` when it is not there and nobody asked for it.
+fn read(config: &ConfigFile) -> Result<Option<String>, ConfigError> {
+    let path = &config.path;
+    let unreadable = |source| ConfigError::Unreadable {
+        path: path.clone(),
+        source,
+    };
+    let absent = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        ) && !config.required
+    };
+    let file = match OpenOptions::new()
+        .read(true)
+        // A FIFO would hang whoever waits for this program.
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(path)
+    {
+        Ok(file) => file,
+        Err(error) if absent(&error) => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if let Some(why) = unsafe_because(&file, config).map_err(unreadable)? {
+        return Err(ConfigError::Unsafe {
+            path: path.clone(),
+            why,
+        });
+    }
+    let mut text = String::new();
+    file.take(FILE_MAX)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    Ok(Some(text))
+}
+
+fn unsafe_because(file: &File, config: &ConfigFile) -> io::Result<Option<&'static str>> {
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Ok(Some("is not a regular file"));
+    }
+    if meta.len() > FILE_MAX {
+        return Ok(Some("is larger than 1 MiB"));
+    }
+    (config.distrust)(&config.path, &meta)
+}

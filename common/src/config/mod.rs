@@ -1,0 +1,16 @@
+//! Configuration from one key table: what may be written, where, and how it is printed again.
+//!
+//! A flag beats the environment, which beats the files, which beat the default. A program has one
+//! [`Table`] over its own struct; parsing, flags, the printed configuration and the documentation
+//! all come from it.
+
+mod file;
+mod key;
+mod load;
+mod print;
+mod suggest;
+mod value;
+
+pub use key::{Key, Shown, Table, list, put, secret, text, text_or_none};
+pub use load::{ConfigError, ConfigFile, Inputs, Loaded, Origin, Problem, Source};
+pub use value::{ByteSize, Raw, Span};

@@ -1,0 +1,146 @@
+//! The key table as text: effective configuration, reference, example file.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::key::{Key, Shown, Table};
+use super::load::Loaded;
+use super::value::ByteSize;
+
+impl<C: 'static> Loaded<C> {
+    /// Returns the effective configuration as a file that makes the same configuration, with the
+    /// source of each value beside it. A secret shows as a comment.
+    pub fn effective(&self) -> String {
+        let mut lines = Vec::new();
+        for (key, source) in self.table.keys.iter().zip(&self.sources) {
+            let line = match (key.get)(&self.config) {
+                Shown::Value(value) => format!("{}: {}", key.name, yaml(&value)),
+                Shown::Secret => format!("#{}: ***", key.name),
+                Shown::None => format!("{}:", key.name),
+            };
+            lines.push((line, source));
+        }
+        let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
+        let mut out = String::new();
+        for (line, source) in lines {
+            let _ = writeln!(out, "{line:width$}  # {source}");
+        }
+        out
+    }
+
+    /// Returns the effective configuration as an object: for each key its `value` and `source`.
+    /// A secret is `"***"`.
+    pub fn effective_json(&self) -> Value {
+        let keys = self.table.keys.iter().zip(&self.sources);
+        let entries = keys.map(|(key, source)| {
+            let value = match (key.get)(&self.config) {
+                Shown::Value(value) => value,
+                Shown::Secret => Value::from("***"),
+                Shown::None => Value::Null,
+            };
+            let entry = json!({ "value": value, "source": source.to_string() });
+            (key.name.to_owned(), entry)
+        });
+        Value::Object(entries.collect::<Map<_, _>>())
+    }
+}
+
+impl<C> Table<C> {
+    /// Returns the reference in Markdown: `head`, then a section for each key.
+    pub fn reference(&self, head: &str) -> String {
+        let mut out = head.to_owned();
+        for key in self.keys {
+            let _ = write!(
+                out,
+                "\n## `{}`\n\n{}\n\n| | |\n| --- | --- |\n| type | {} |\n| default | {} |\n",
+                key.name,
+                key.doc,
+                key.kind,
+                default(key),
+            );
+            if (self.has_flag)(key.name) {
+                let _ = writeln!(out, "| flag | `--{}` |", key.flag());
+            }
+            let env: Vec<String> = (self.env)(key.name)
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect();
+            let _ = writeln!(out, "| environment | {} |", env.join(", then "));
+        }
+        out
+    }
+
+    /// Returns an example file: `head`, then every key that `may_stand` there, commented out.
+    pub fn example(&self, head: &str, may_stand: fn(&str) -> bool) -> String {
+        let mut out = head.to_owned();
+        for key in self.keys.iter().filter(|key| may_stand(key.name)) {
+            out.push('\n');
+            for line in wrapped(key.doc) {
+                let _ = writeln!(out, "# {line}");
+            }
+            let value = match key.kind {
+                "list of text" => "[]",
+                _ => key.default,
+            };
+            out.push_str(format!("#{}: {value}", key.name).trim_end());
+            out.push('\n');
+        }
+        out
+    }
+}
+
+fn default<C>(key: &Key<C>) -> String {
+    if key.default.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("`{}`", key.default)
+    }
+}
+
+/// Lines of at most 96 characters.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let full = lines
+            .last()
+            .is_some_and(|line| line.len() + 1 + word.len() > 96);
+        if full {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
+fn yaml(value: &Value) -> String {
+    match value {
+        Value::String(text) => scalar(text),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(Value::to_string).collect();
+            format!("[{}]", items.join(", "))
+        }
+        // All of JSON is YAML.
+        other => other.to_string(),
+    }
+}
+
+fn scalar(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
+    // `null`, `~`, `1e3` and the like mean something else without quotes.
+    let special = matches!(
+        text.to_ascii_lowercase().as_str(),
+        "" | "null" | "nan" | "yes" | "no" | "on" | "y" | "n"
+    ) || (text.starts_with(|c: char| !c.is_ascii_alphabetic() && c != '/')
+        && text.parse::<ByteSize>().is_err());
+    if text.bytes().all(plain) && !special {
+        text.to_owned()
+    } else {
+        Value::from(text).to_string()
+    }
+}
