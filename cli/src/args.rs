@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::agent::AgentArgs;
 use crate::commands::audit::AuditArgs;
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::fleet::FleetArgs;
 use crate::commands::host::HostArgs;
@@ -14,6 +15,7 @@ use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
+use crate::commands::status::StatusArgs;
 use crate::commands::token::TokenArgs;
 use crate::globals::Globals;
 
@@ -33,6 +35,8 @@ pub(crate) const TEMPLATE: &str = "\
     before_help = "\
 Examples:
   vctl login                            Log in to Vault, with a browser
+  vctl status                           Whether you are logged in, and everything is there
+  vctl doctor                           What is wrong, when something is
   vctl exec -- terraform apply          Run something with a token of yours
   vctl audit --since 1d                 Who asked to be let in where, newest first
   vctl session                          Sessions of all hosts, newest first
@@ -68,6 +72,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Agent(AgentArgs),
     Audit(Box<AuditArgs>),
+    Doctor(DoctorArgs),
     Exec(ExecArgs),
     Fleet(FleetArgs),
     Host(HostArgs),
@@ -78,6 +83,7 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
+    Status(StatusArgs),
     Token(TokenArgs),
 }
 

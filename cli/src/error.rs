@@ -6,7 +6,7 @@ use std::io;
 use crate::exit_code::Exit;
 
 /// An error as a person reads it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CliError {
     pub(crate) exit: Exit,
     pub(crate) message: String,

@@ -14,6 +14,8 @@ pub(crate) struct Globals {
     /// Key and text of each setting given.
     flags: Vec<(String, String)>,
     no_input: bool,
+    /// Whether to say in the end where the time went.
+    pub(crate) debug_timing: bool,
     #[allow(dead_code, reason = "asked by what logs")]
     pub(crate) verbose: u8,
 }
@@ -46,6 +48,14 @@ impl Args for Globals {
                     .global(true)
                     .help_heading(HEADING)
                     .help("Ask nothing, and open no browser: end with an error instead"),
+            )
+            .arg(
+                Arg::new("debug_timing")
+                    .long("debug-timing")
+                    .action(ArgAction::SetTrue)
+                    .global(true)
+                    .help_heading(HEADING)
+                    .help("Say in the end, on stderr, where the time went"),
             )
             .arg(
                 Arg::new("verbose")
@@ -88,6 +98,7 @@ impl FromArgMatches for Globals {
         Ok(Self {
             flags: flags.collect(),
             no_input: matches.get_flag("no_input"),
+            debug_timing: matches.get_flag("debug_timing"),
             verbose: matches.get_count("verbose"),
         })
     }

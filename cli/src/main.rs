@@ -15,24 +15,30 @@ mod migrations;
 mod local;
 mod store;
 mod view;
+mod probes;
 mod render;
 mod linux;
 mod private_file;
 mod error;
 mod centre_error;
 mod exit_code;
+mod timing;
 #[cfg(test)]
 mod fixture;
 
+use std::io;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser as _;
 
 use args::{Cli, Command};
 use error::Stop;
 use exit_code::Exit;
+use globals::Globals;
 
 fn main() -> ExitCode {
+    let start = Instant::now();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(help_or_error) => {
@@ -42,10 +48,28 @@ fn main() -> ExitCode {
             return if is_error { Exit::Usage } else { Exit::Success }.into();
         }
     };
-    let globals = &cli.globals;
-    let done = match cli.command {
+    if cli.globals.debug_timing {
+        timing::begin();
+    }
+    let code = match run(cli.command, &cli.globals) {
+        Ok(()) | Err(Stop::ReaderGone) => Exit::Success.into(),
+        Err(Stop::Interrupted) => Exit::Interrupted.into(),
+        Err(Stop::Child(code)) => code.into(),
+        Err(Stop::Error(error)) => {
+            render::notice::error(&error);
+            error.exit.into()
+        }
+    };
+    // Nothing can be done when stderr is closed.
+    let _ = timing::report(&mut io::stderr().lock(), start);
+    code
+}
+
+fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
+    match command {
         Command::Agent(args) => commands::agent::run(&args, globals),
         Command::Audit(args) => commands::audit::run(&args, globals),
+        Command::Doctor(args) => commands::doctor::run(&args, globals),
         Command::Exec(args) => commands::exec::run(&args, globals),
         Command::Fleet(args) => commands::fleet::run(&args, globals),
         Command::Host(args) => commands::host::run(&args, globals),
@@ -56,16 +80,7 @@ fn main() -> ExitCode {
         Command::Prune(args) => commands::prune::run(&args, globals),
         Command::Retention(args) => commands::retention::run(&args, globals),
         Command::Session(args) => commands::session::run(&args, globals),
+        Command::Status(args) => commands::status::run(&args, globals),
         Command::Token(args) => commands::token::run(&args, globals),
-    };
-    match done {
-        Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
-        Err(Stop::Interrupted) => Exit::Interrupted,
-        Err(Stop::Child(code)) => return code.into(),
-        Err(Stop::Error(error)) => {
-            render::notice::error(&error);
-            error.exit
-        }
     }
-    .into()
 }

@@ -13,3 +13,5 @@ pub(crate) mod logout;
 pub(crate) mod token;
 pub(crate) mod agent;
 pub(crate) mod exec;
+pub(crate) mod doctor;
+pub(crate) mod status;
