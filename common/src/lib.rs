@@ -37,3 +37,8 @@ pub mod tls;
 pub mod vault;
 #[cfg(feature = "centre")]
 pub mod pg;
+
+// The part of the build script that decides, for its tests.
+#[cfg(all(test, feature = "centre"))]
+#[path = "../build/root_ca.rs"]
+mod root_ca;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 use vctl_common::config::{Key, Span, put, text, text_or_none};
 use vctl_common::host::{HostName, InvalidHostName};
+use vctl_common::tls::Trust;
 
 use super::Config;
 use crate::store::Centre;
@@ -54,7 +55,7 @@ impl CentreConfig {
             settings: Settings {
                 vault: VaultSettings {
                     namespace: self.vault_namespace.clone(),
-                    ca_cert: self.vault_ca_cert.clone(),
+                    trust: Trust::of_file(self.vault_ca_cert.clone()),
                     database_mount: self.database_mount.clone(),
                     ..VaultSettings::new(vault_addr)
                 },
@@ -62,7 +63,7 @@ impl CentreConfig {
                     port: self.db_port,
                     name: self.db_name.clone(),
                     server_name: self.db_server_name.clone(),
-                    ca_cert: self.db_ca_cert.clone(),
+                    trust: Trust::of_file(self.db_ca_cert.clone()),
                     application_name: format!("vctl-agent {host}"),
                     ..DbSettings::new(db_host)
                 },

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use vctl_common::centre::{DbSettings, RoleNames, Settings, VaultSettings};
 use vctl_common::config::{Key, Span};
 use vctl_common::secret::Secret;
+use vctl_common::tls::Trust;
 
 pub(crate) use load::load;
 pub(crate) use method::Method;
@@ -96,7 +97,7 @@ impl Config {
         Settings {
             vault: VaultSettings {
                 namespace: self.vault_namespace.clone(),
-                ca_cert: self.vault_ca_cert.clone(),
+                trust: Trust::of_file(self.vault_ca_cert.clone()),
                 database_mount: self.database_mount.clone(),
                 ssh_mount: self.ssh_mount.clone(),
                 roles: RoleNames {
@@ -116,7 +117,7 @@ impl Config {
                 port: self.db_port,
                 name: self.db_name.clone(),
                 server_name: self.db_server_name.clone(),
-                ca_cert: self.db_ca_cert.clone(),
+                trust: Trust::of_file(self.db_ca_cert.clone()),
                 ..DbSettings::new(&self.db_host)
             },
         }

@@ -87,11 +87,9 @@ impl Transport {
             _ => return Err(bad("it is not `https`")),
         }
         let namespace = settings.namespace.as_deref().map(HeaderValue::from_str);
-        let tls = tls::client_config(settings.ca_cert.as_deref()).map_err(|source| {
-            VaultError::Setup {
-                addr: settings.addr.clone(),
-                source,
-            }
+        let tls = tls::client_config(&settings.trust).map_err(|source| VaultError::Setup {
+            addr: settings.addr.clone(),
+            source,
         })?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
