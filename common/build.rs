@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-#[path = "build/root_ca.rs"]
+#[path = "src/root_ca.rs"]
+#[allow(unreachable_pub, reason = "the library has it too, where it is public")]
 mod root_ca;
 
 const VARIABLE: &str = "VCTL_ROOT_CA_FILE";
@@ -11,7 +12,7 @@ const VARIABLE: &str = "VCTL_ROOT_CA_FILE";
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-env-changed={VARIABLE}");
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=build/root_ca.rs");
+    println!("cargo:rerun-if-changed=src/root_ca.rs");
     let code = match env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         None => "None".to_owned(),
         Some(path) => {
@@ -25,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             let text = fs::read_to_string(&path).map_err(|error| why(&error))?;
             let certificates = root_ca::certificates(&text).map_err(|error| why(&error))?;
-            format!("Some({certificates:?})")
+            format!("Some({:?})", certificates.concat())
         }
     };
     let out = env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?;

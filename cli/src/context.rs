@@ -11,7 +11,7 @@ use vctl_common::pg::{Pool, PoolLimits};
 use vctl_common::secret::Secret;
 use vctl_common::vault::{Auth, Vault};
 
-use crate::config::Loaded;
+use crate::config::{self, Loaded};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
@@ -91,7 +91,7 @@ impl Context {
     }
 
     fn of(loaded: Loaded) -> Result<Self, Stop> {
-        let settings = loaded.config.settings();
+        let settings = config::settings(&loaded);
         let token = token_of_environment(&loaded)?;
         let vault = Vault::connect(&settings.vault, Auth::Token(token))?;
         Ok(Self {

@@ -15,33 +15,46 @@ mod view;
 mod render;
 mod linux;
 mod private_file;
+mod trust_store;
 mod error;
 mod centre_error;
 mod exit_code;
 #[cfg(test)]
 mod fixture;
 
+use std::env;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
-use args::{Cli, Command};
-use error::Stop;
+use args::{Cli, Command, Output};
+use error::{CliError, Stop};
 use exit_code::Exit;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let matches = Cli::command().try_get_matches();
+    let parsed = matches.and_then(|matches| {
+        let reader = args::reader_of(&matches);
+        Ok((Cli::from_arg_matches(&matches)?, reader))
+    });
+    let (cli, reader) = match parsed {
+        Ok(parsed) => parsed,
         Err(help_or_error) => {
-            // As with the rest of the output, a reader that went away is no failure.
-            let _ = help_or_error.print();
             let is_error = help_or_error.use_stderr();
+            if is_error && args::reader_meant(env::args_os()) == Output::Json {
+                render::notice::error(&CliError::usage(&help_or_error), Output::Json);
+            } else {
+                // As with the rest of the output, a reader that went away is no failure.
+                let _ = help_or_error.print();
+            }
             return if is_error { Exit::Usage } else { Exit::Success }.into();
         }
     };
     let globals = &cli.globals;
     let done = match cli.command {
         Command::Audit(args) => commands::audit::run(&args, globals),
+        Command::Ca(args) => commands::ca::run(&args),
+        Command::Config(args) => commands::config::run(&args, globals),
         Command::Fleet(args) => commands::fleet::run(&args, globals),
         Command::Host(args) => commands::host::run(&args, globals),
         Command::Migrate(args) => commands::migrate::run(&args, globals),
@@ -54,7 +67,7 @@ fn main() -> ExitCode {
         Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
         Err(Stop::Interrupted) => Exit::Interrupted,
         Err(Stop::Error(error)) => {
-            render::notice::error(&error);
+            render::notice::error(&error, reader);
             error.exit
         }
     }

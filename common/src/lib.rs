@@ -32,13 +32,10 @@ pub mod secret;
 #[cfg(feature = "centre")]
 pub mod centre;
 #[cfg(feature = "centre")]
+pub mod root_ca;
+#[cfg(feature = "centre")]
 pub mod tls;
 #[cfg(feature = "centre")]
 pub mod vault;
 #[cfg(feature = "centre")]
 pub mod pg;
-
-// The part of the build script that decides, for its tests.
-#[cfg(all(test, feature = "centre"))]
-#[path = "../build/root_ca.rs"]
-mod root_ca;

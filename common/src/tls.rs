@@ -81,6 +81,15 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TlsSetupError> {
     Ok(builder.with_no_client_auth())
 }
 
+/// Tells whether TLS can take the certificates of a PEM text for authorities.
+///
+/// # Errors
+/// Those of `path`, where the text is from.
+pub fn check_authorities(path: &Path, pem: &str) -> Result<(), TlsSetupError> {
+    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>();
+    roots(path, certificates.map_err(|error| unreadable(path, error))?).map(drop)
+}
+
 /// Stands for a path in what is said about certificates that are in no file.
 const BUILT_IN: &str = "the program itself";
 

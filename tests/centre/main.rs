@@ -27,3 +27,5 @@ mod ship_probe;
 mod stack;
 mod table;
 mod tls;
+mod trust_store;
+mod unattended;

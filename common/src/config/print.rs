@@ -5,28 +5,34 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::key::{Key, Shown, Table};
-use super::load::Loaded;
+use super::load::{Loaded, Source};
 use super::value::ByteSize;
 
 impl<C: 'static> Loaded<C> {
     /// Returns the effective configuration as a file that makes the same configuration, with the
     /// source of each value beside it. A secret shows as a comment.
     pub fn effective(&self) -> String {
-        let mut lines = Vec::new();
-        for (key, source) in self.table.keys.iter().zip(&self.sources) {
-            let line = match (key.get)(&self.config) {
-                Shown::Value(value) => format!("{}: {}", key.name, yaml(&value)),
-                Shown::Secret => format!("#{}: ***", key.name),
-                Shown::None => format!("{}:", key.name),
-            };
-            lines.push((line, source));
-        }
-        let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
         let mut out = String::new();
-        for (line, source) in lines {
-            let _ = writeln!(out, "{line:width$}  # {source}");
+        for (line, source) in self.effective_lines() {
+            let _ = writeln!(out, "{line}  # {source}");
         }
         out
+    }
+
+    /// Returns the lines of [`effective`](Self::effective), each padded to stand in a column, and
+    /// the source of each. Nothing in a line is invisible.
+    pub fn effective_lines(&self) -> Vec<(String, &Source)> {
+        let line = |key: &Key<C>| match (key.get)(&self.config) {
+            Shown::Value(value) => format!("{}: {}", key.name, yaml(&value)),
+            Shown::Secret => format!("#{}: ***", key.name),
+            Shown::None => format!("{}:", key.name),
+        };
+        let lines: Vec<String> = self.table.keys.iter().map(line).collect();
+        // One long value must not push every source out of sight.
+        let lengths = lines.iter().map(String::len);
+        let width = lengths.filter(|length| *length <= 72).max().unwrap_or(0);
+        let padded = lines.iter().map(|line| format!("{line:width$}"));
+        padded.zip(&self.sources).collect()
     }
 
     /// Returns the effective configuration as an object: for each key its `value` and `source`.
@@ -118,14 +124,28 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
+/// Writes a value in one line.
 fn yaml(value: &Value) -> String {
     match value {
         Value::String(text) => scalar(text),
+        other => flow(other),
+    }
+}
+
+fn flow(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
         Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(Value::to_string).collect();
+            let items: Vec<String> = items.iter().map(flow).collect();
             format!("[{}]", items.join(", "))
         }
-        // All of JSON is YAML.
+        Value::Object(entries) => {
+            let entries = entries.iter();
+            let entries: Vec<String> = entries
+                .map(|(key, value)| format!("{key}: {}", flow(value)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
         other => other.to_string(),
     }
 }
@@ -141,6 +161,21 @@ fn scalar(text: &str) -> String {
     if text.bytes().all(plain) && !special {
         text.to_owned()
     } else {
-        Value::from(text).to_string()
+        quoted(text)
     }
+}
+
+/// In double quotes and in ASCII: whatever a terminal or a reader could take for something else has
+/// an escape.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        let _ = match c {
+            '"' | '\\' => write!(out, "\\{c}"),
+            ' '..='~' => write!(out, "{c}"),
+            c => write!(out, "\\U{:08x}", u32::from(c)),
+        };
+    }
+    out.push('"');
+    out
 }

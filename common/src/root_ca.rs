@@ -1,17 +1,20 @@
-//! What of a PEM file may be compiled in: certificates, and nothing else.
+//! What of a PEM file may be trusted as an authority: certificates, and nothing else.
+//!
+//! The build script has this file as well, so it uses nothing but the standard library; whether TLS
+//! can use what it returns, [`crate::tls`] says.
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// Returns the certificates of `pem`, one after the other, without what stands between them.
+/// Returns the certificates of `pem`, each in PEM form, without what stands between them.
 ///
-/// Whether TLS can use them, a unit test of the crate built with them says: this is to be had
-/// without building a TLS library for the build.
-pub(crate) fn certificates(pem: &str) -> Result<String, String> {
+/// # Errors
+/// There is none, or something else as well; the text ends a sentence.
+pub fn certificates(pem: &str) -> Result<Vec<String>, String> {
     if pem.contains("PRIVATE KEY-----") {
-        return Err("it holds a private key, which must not be compiled in".to_owned());
+        return Err("it holds a private key, which is nobody else's business".to_owned());
     }
-    let mut found = String::new();
+    let mut found = Vec::new();
     let mut lines = pem.lines().map(str::trim_end);
     while let Some(line) = lines.next() {
         if line != BEGIN {
@@ -37,19 +40,21 @@ pub(crate) fn certificates(pem: &str) -> Result<String, String> {
         if !body.starts_with("MII") || !body.len().is_multiple_of(4) {
             return Err("what it holds is no certificate".to_owned());
         }
-        found.push_str(BEGIN);
-        for line in body.as_bytes().chunks(64) {
-            found.push('\n');
-            found.extend(line.iter().map(|&byte| char::from(byte)));
-        }
-        found.push('\n');
-        found.push_str(END);
-        found.push('\n');
+        found.push(wrapped(&body));
     }
     if found.is_empty() {
         return Err("it holds no certificate in PEM form".to_owned());
     }
     Ok(found)
+}
+
+fn wrapped(body: &str) -> String {
+    let mut text = BEGIN.to_owned();
+    for line in body.as_bytes().chunks(64) {
+        text.push('\n');
+        text.extend(line.iter().map(|&byte| char::from(byte)));
+    }
+    text + "\n" + END + "\n"
 }
 
 fn is_base64(byte: u8) -> bool {
@@ -66,7 +71,7 @@ mod tests {
     #[test]
     fn only_certificates_are_compiled_in_and_nothing_beside_them() {
         let with_notes = format!("subject=CN = root\r\n{}\n{ANY}", ANY.replace('\n', "\r\n"));
-        assert_eq!(certificates(&with_notes).unwrap(), [ANY, ANY].concat());
+        assert_eq!(certificates(&with_notes).unwrap(), [ANY, ANY]);
         for (pem, why) in [
             (String::new(), "no certificate"),
             ("MIIBszCC".to_owned(), "no certificate"),
