@@ -14,7 +14,6 @@ pub(crate) struct Globals {
     flags: Vec<(String, String)>,
     #[allow(dead_code, reason = "asked by the commands that log in")]
     pub(crate) no_input: bool,
-    #[allow(dead_code, reason = "asked by what logs")]
     pub(crate) verbose: u8,
 }
 
@@ -49,7 +48,7 @@ impl Args for Globals {
                     .action(ArgAction::Count)
                     .global(true)
                     .help_heading(HEADING)
-                    .help("Say more on stderr; twice for still more"),
+                    .help("Log what the connections to the centre do, on stderr; twice for what the libraries log"),
             );
         config::flags().fold(command, |command, key| {
             let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));

@@ -2,6 +2,7 @@
 
 mod args;
 mod globals;
+mod logging;
 mod config;
 mod commands;
 mod moment;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         }
     };
     let globals = &cli.globals;
+    logging::start(globals.verbose);
     let done = match cli.command {
         Command::Audit(args) => commands::audit::run(&args, globals),
         Command::Ca(args) => commands::ca::run(&args),

@@ -113,8 +113,8 @@ fn what_is_no_authority_is_not_installed_and_a_failure_leaves_nothing() {
         cat err
         mkdir -p image/etc
         step "$VCTL" ca install --file "$CA" --root image
-        chmod 755 . ; cp "$CA" ca.pem; chmod 644 ca.pem
-        step setpriv --reuid 65534 --regid 65534 --clear-groups "$VCTL" ca install --file ca.pem
+        chmod 755 . ; cp "$CA" ca.pem; chmod 644 ca.pem; cp "$VCTL" vctl
+        step setpriv --reuid 65534 --regid 65534 --clear-groups ./vctl ca install --file ca.pem
         grep -o 'sudo vctl ca install --file /' err
     "#;
     let output = with_a_store_of_its_own(centre, script);
@@ -161,7 +161,7 @@ fn an_authority_of_the_program_is_believed_beside_those_of_the_system_or_alone()
         };
         let token = Secret::new(centre.bao.root_token().expose().to_owned());
         block_on(async {
-            let vault = Vault::connect(&vault, Auth::Token(token))?;
+            let vault = Vault::connect(&vault, Auth::Token(token)).map_err(PgError::Credential)?;
             let pool = Pool::new(vault, &db, DbRole::Ro, PoolLimits::default())?;
             drop(pool.get().await?);
             pool.close().await;

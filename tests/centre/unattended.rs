@@ -243,8 +243,9 @@ fn commands(above: &[&str]) -> Vec<String> {
     if below.is_empty() || above == ["node-agent"] {
         return vec![above.join(" ")];
     }
+    // One that may have a command below it, and need not.
+    let own = help.contains(" [COMMAND]").then(|| above.join(" "));
     let below = below.into_iter();
-    below
-        .flat_map(|name| commands(&[above, &[name]].concat()))
-        .collect()
+    let below = below.flat_map(|name| commands(&[above, &[name]].concat()));
+    own.into_iter().chain(below).collect()
 }

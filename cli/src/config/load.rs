@@ -16,7 +16,11 @@ use crate::exit_code::Exit;
 /// # Errors
 /// Everything that is wrong, at once.
 pub(crate) fn load(flags: &[(String, String)]) -> Result<Loaded, CliError> {
-    load_with(flags, &|name| env::var_os(name))
+    let loaded = load_with(flags, &|name| env::var_os(name))?;
+    for key in ["vault_addr", "vault_namespace", "db_host", "db_port"] {
+        tracing::debug!(source = %loaded.source_of(key), "Settled `{key}`.");
+    }
+    Ok(loaded)
 }
 
 /// As [`load`], with another environment.
