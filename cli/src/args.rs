@@ -4,16 +4,23 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::commands::agent::AgentArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::ca::CaArgs;
 use crate::commands::config::ConfigArgs;
+use crate::commands::doctor::DoctorArgs;
+use crate::commands::exec::ExecArgs;
 use crate::commands::fleet::FleetArgs;
 use crate::commands::host::HostArgs;
+use crate::commands::login::LoginArgs;
+use crate::commands::logout::LogoutArgs;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
+use crate::commands::status::StatusArgs;
+use crate::commands::token::TokenArgs;
 use crate::globals::Globals;
 
 /// Examples first: they answer most questions.
@@ -31,6 +38,10 @@ pub(crate) const TEMPLATE: &str = "\
     help_template = TEMPLATE,
     before_help = "\
 Examples:
+  vctl login                            Log in to Vault, with a browser
+  vctl status                           Whether you are logged in, and everything is there
+  vctl doctor                           What is wrong, when something is
+  vctl exec -- terraform apply          Run something with a token of yours
   vctl audit --since 1d                 Who asked to be let in where, newest first
   vctl session                          Sessions of all hosts, newest first
   vctl session 7341                     What the holder of certificate 7341 did
@@ -65,16 +76,23 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Agent(AgentArgs),
     Audit(Box<AuditArgs>),
     Ca(CaArgs),
     Config(ConfigArgs),
+    Doctor(DoctorArgs),
+    Exec(ExecArgs),
     Fleet(FleetArgs),
     Host(HostArgs),
+    Login(LoginArgs),
+    Logout(LogoutArgs),
     Migrate(MigrateArgs),
     NodeAgent(NodeAgentArgs),
     Prune(PruneArgs),
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
+    Status(StatusArgs),
+    Token(TokenArgs),
 }
 
 /// For whom a page is.

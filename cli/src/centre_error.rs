@@ -64,7 +64,7 @@ fn exit_of(error: &PgError) -> Exit {
     }
 }
 
-fn exit_of_vault(error: &VaultError) -> Exit {
+pub(crate) fn exit_of_vault(error: &VaultError) -> Exit {
     match error {
         VaultError::Address { .. }
         | VaultError::Setup { .. }

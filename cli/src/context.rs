@@ -1,20 +1,20 @@
 //! What a command needs to reach the centre: settings, one runtime, Vault, connections.
 
 use std::cell::RefCell;
-use std::env;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use vctl_common::centre::{DbRole, Settings};
 use vctl_common::pg::{Pool, PoolLimits};
-use vctl_common::secret::Secret;
-use vctl_common::vault::{Auth, Vault};
+use vctl_common::vault::{Vault, VaultError};
 
-use crate::config::{self, Loaded};
+use crate::config::Loaded;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
+use crate::login::{Cache, Interaction, Login, Token};
+use crate::timing;
 
 /// How long the end of a command waits for Vault to hear that its credentials are no longer used.
 /// They end by themselves; nobody should sit and wait for that.
@@ -22,10 +22,10 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 /// The centre, for one command.
 pub(crate) struct Context {
-    #[allow(dead_code, reason = "read by the commands to come")]
-    loaded: Loaded,
     settings: Settings,
     vault: Vault,
+    /// Where the token is kept, when it is one that is kept.
+    kept_in: Option<Cache>,
     pools: RefCell<Vec<Pool>>,
 }
 
@@ -35,23 +35,50 @@ pub(crate) fn run<T>(
     globals: &Globals,
     work: impl AsyncFnOnce(&Context) -> Result<T, Stop>,
 ) -> Result<T, Stop> {
-    let context = Context::of(globals.load()?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::new(Exit::Failure, "cannot start").caused_by(&error))?;
-    let done = runtime.block_on(async {
-        let done = tokio::select! {
-            done = work(&context) => done,
-            stop = asked_to_stop() => Err(stop),
-        };
+    let loaded = globals.load()?;
+    let interaction = globals.interaction();
+    block_on(async {
+        let context = until_asked_to_stop(Context::open(loaded, interaction)).await?;
+        let done = until_asked_to_stop(work(&context)).await;
+        if let Err(Stop::Error(error)) = &done
+            && error.exit == Exit::Permission
+        {
+            let _ = timeout(FAREWELL, context.forget_a_dead_token()).await;
+        }
         // A failure to say goodbye takes nothing away from what was done.
         let _ = timeout(FAREWELL, context.close()).await;
         done
-    });
-    // A name server that does not answer is looked up on a thread that cannot be stopped.
+    })
+}
+
+/// Does `work`, which needs no database, until it is done or somebody asks us to stop.
+pub(crate) fn run_without_store<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    block_on(until_asked_to_stop(work))
+}
+
+/// Does `work` to its end, whatever signals come.
+pub(crate) fn run_to_the_end<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    block_on(work)
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    timing::watch(&mut runtime);
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Exit::Failure, "cannot start").caused_by(&error))?;
+    let done = runtime.block_on(work);
+    // What waits on a thread (a name server, a person who types) cannot be stopped.
     runtime.shutdown_background();
     done
+}
+
+async fn until_asked_to_stop<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    tokio::select! {
+        done = work => done,
+        stop = asked_to_stop() => Err(stop),
+    }
 }
 
 impl Context {
@@ -83,6 +110,15 @@ impl Context {
         Ok(pool)
     }
 
+    /// A token that ended before its time was revoked. The next command is not to trip over it.
+    async fn forget_a_dead_token(&self) {
+        if let Some(cache) = &self.kept_in
+            && let Err(VaultError::TokenInvalid) = self.vault.lookup_self().await
+        {
+            let _ = cache.remove();
+        }
+    }
+
     async fn close(&self) {
         let pools = self.pools.take();
         for pool in pools {
@@ -90,42 +126,17 @@ impl Context {
         }
     }
 
-    fn of(loaded: Loaded) -> Result<Self, Stop> {
-        let settings = config::settings(&loaded);
-        let token = token_of_environment(&loaded)?;
-        let vault = Vault::connect(&settings.vault, Auth::Token(token))?;
+    async fn open(loaded: Loaded, interaction: Interaction) -> Result<Self, Stop> {
+        let login = Login::new(&loaded, interaction)?;
+        let token = login.valid_token().await?;
+        let vault = login.vault(&token).await?;
+        let settings = login.settings().clone();
         Ok(Self {
-            loaded,
             settings,
             vault,
+            kept_in: matches!(token, Token::Ours(_)).then(|| login.cache().clone()),
             pools: RefCell::default(),
         })
-    }
-}
-
-fn token_of_environment(loaded: &Loaded) -> Result<Secret<String>, CliError> {
-    let token = env::var("VAULT_TOKEN")
-        .ok()
-        .filter(|token| !token.is_empty());
-    let token = token.ok_or_else(|| {
-        CliError::new(Exit::Permission, "nobody is logged in: `VAULT_TOKEN` is not set").hint(
-            "log in to Vault: `export VAULT_TOKEN=$(vault login -token-only -method=userpass username=NAME)`",
-        )
-    })?;
-    let chosen = ["vault_addr", "vault_namespace"];
-    match chosen.iter().find(|key| loaded.is_from_directory(key)) {
-        None => Ok(Secret::new(token)),
-        Some(key) => {
-            let message = format!(
-                "`VAULT_TOKEN` is not sent to {}, which this directory chose",
-                loaded.config.vault_addr
-            );
-            let hint = format!(
-                "`{key}` is from {}; if you mean it, set it with `export VCTL_VAULT_ADDR=..` (or VCTL_VAULT_NAMESPACE) or in ~/.config/vctl/config.yaml",
-                loaded.source_of(key)
-            );
-            Err(CliError::new(Exit::Permission, message).hint(hint))
-        }
     }
 }
 

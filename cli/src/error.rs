@@ -6,7 +6,7 @@ use std::io;
 use crate::exit_code::Exit;
 
 /// An error as a person reads it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CliError {
     pub(crate) exit: Exit,
     pub(crate) message: String,
@@ -59,6 +59,8 @@ pub(crate) enum Stop {
     ReaderGone,
     /// Ctrl-C, or a SIGTERM: nobody wants to hear more.
     Interrupted,
+    /// A command that was run for somebody ended with this, and so do we.
+    Child(u8),
 }
 
 impl From<CliError> for Stop {

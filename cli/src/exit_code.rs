@@ -18,8 +18,19 @@ pub(crate) enum Exit {
     Permission = 77,
     /// A setting is missing or wrong, or two versions do not fit.
     Config = 78,
+    /// A command that was to be run is there and cannot be executed, as shells say it.
+    CannotExecute = 126,
+    /// A command that was to be run is not there, as shells say it.
+    CommandNotFound = 127,
     /// Ended by Ctrl-C.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// Says whether the same may work later with nobody changing anything here.
+    pub(crate) fn may_pass(self) -> bool {
+        matches!(self, Self::Unavailable | Self::TryAgain)
+    }
 }
 
 impl From<Exit> for ExitCode {

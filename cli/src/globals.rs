@@ -6,14 +6,16 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::{self, Loaded};
 use crate::error::CliError;
+use crate::login::Interaction;
 
 /// What the command line says beside its command.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Globals {
     /// Key and text of each setting given.
     flags: Vec<(String, String)>,
-    #[allow(dead_code, reason = "asked by the commands that log in")]
-    pub(crate) no_input: bool,
+    no_input: bool,
+    /// Whether to say in the end where the time went.
+    pub(crate) debug_timing: bool,
     pub(crate) verbose: u8,
 }
 
@@ -24,6 +26,11 @@ impl Globals {
     /// Everything that is wrong, at once.
     pub(crate) fn load(&self) -> Result<Loaded, CliError> {
         config::load(&self.flags)
+    }
+
+    /// Returns whether somebody may be asked something.
+    pub(crate) fn interaction(&self) -> Interaction {
+        Interaction::of_process(self.no_input)
     }
 }
 
@@ -40,6 +47,14 @@ impl Args for Globals {
                     .global(true)
                     .help_heading(HEADING)
                     .help("Ask nothing, and open no browser: end with an error instead"),
+            )
+            .arg(
+                Arg::new("debug_timing")
+                    .long("debug-timing")
+                    .action(ArgAction::SetTrue)
+                    .global(true)
+                    .help_heading(HEADING)
+                    .help("Say in the end, on stderr, where the time went"),
             )
             .arg(
                 Arg::new("verbose")
@@ -82,6 +97,7 @@ impl FromArgMatches for Globals {
         Ok(Self {
             flags: flags.collect(),
             no_input: matches.get_flag("no_input"),
+            debug_timing: matches.get_flag("debug_timing"),
             verbose: matches.get_count("verbose"),
         })
     }

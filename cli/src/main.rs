@@ -5,6 +5,9 @@ mod globals;
 mod logging;
 mod config;
 mod commands;
+mod login;
+mod keep;
+mod child;
 mod moment;
 mod context;
 mod source;
@@ -13,6 +16,7 @@ mod migrations;
 mod local;
 mod store;
 mod view;
+mod probes;
 mod render;
 mod linux;
 mod private_file;
@@ -20,19 +24,24 @@ mod trust_store;
 mod error;
 mod centre_error;
 mod exit_code;
+mod timing;
 #[cfg(test)]
 mod fixture;
 
 use std::env;
+use std::io;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use args::{Cli, Command, Output};
 use error::{CliError, Stop};
 use exit_code::Exit;
+use globals::Globals;
 
 fn main() -> ExitCode {
+    let start = Instant::now();
     let matches = Cli::command().try_get_matches();
     let parsed = matches.and_then(|matches| {
         let reader = args::reader_of(&matches);
@@ -51,27 +60,39 @@ fn main() -> ExitCode {
             return if is_error { Exit::Usage } else { Exit::Success }.into();
         }
     };
-    let globals = &cli.globals;
-    logging::start(globals.verbose);
-    let done = match cli.command {
+    logging::start(cli.globals.verbose, cli.globals.debug_timing);
+    let code = match run(cli.command, &cli.globals) {
+        Ok(()) | Err(Stop::ReaderGone) => Exit::Success.into(),
+        Err(Stop::Interrupted) => Exit::Interrupted.into(),
+        Err(Stop::Child(code)) => code.into(),
+        Err(Stop::Error(error)) => {
+            render::notice::error(&error, reader);
+            error.exit.into()
+        }
+    };
+    // Nothing can be done when stderr is closed.
+    let _ = timing::report(&mut io::stderr().lock(), start);
+    code
+}
+
+fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
+    match command {
+        Command::Agent(args) => commands::agent::run(&args, globals),
         Command::Audit(args) => commands::audit::run(&args, globals),
         Command::Ca(args) => commands::ca::run(&args),
         Command::Config(args) => commands::config::run(&args, globals),
+        Command::Doctor(args) => commands::doctor::run(&args, globals),
+        Command::Exec(args) => commands::exec::run(&args, globals),
         Command::Fleet(args) => commands::fleet::run(&args, globals),
         Command::Host(args) => commands::host::run(&args, globals),
+        Command::Login(args) => commands::login::run(&args, globals),
+        Command::Logout(args) => commands::logout::run(&args, globals),
         Command::Migrate(args) => commands::migrate::run(&args, globals),
         Command::NodeAgent(args) => commands::node_agent::run(&args),
         Command::Prune(args) => commands::prune::run(&args, globals),
         Command::Retention(args) => commands::retention::run(&args, globals),
         Command::Session(args) => commands::session::run(&args, globals),
-    };
-    match done {
-        Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
-        Err(Stop::Interrupted) => Exit::Interrupted,
-        Err(Stop::Error(error)) => {
-            render::notice::error(&error, reader);
-            error.exit
-        }
+        Command::Status(args) => commands::status::run(&args, globals),
+        Command::Token(args) => commands::token::run(&args, globals),
     }
-    .into()
 }

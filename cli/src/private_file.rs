@@ -1,10 +1,34 @@
 //! Files that nobody else reads: whole or not there, and never instead of something that is no file.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Read as _, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+
+use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
+use uuid::Uuid;
+use vctl_common::secret::Secret;
+
+/// More than any file of ours holds.
+const MOST: u64 = 1 << 16;
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) mode: u32,
+    /// Numeric user and group; `None` leaves it as it comes.
+    pub(crate) owner: Option<u32>,
+    pub(crate) group: Option<u32>,
+}
+
+impl Access {
+    pub(crate) const OWN: Self = Self {
+        mode: 0o600,
+        owner: None,
+        group: None,
+    };
+}
 
 /// Makes or replaces `path` with what `write` writes, readable by its owner alone.
 ///
@@ -12,6 +36,15 @@ use std::path::{Path, PathBuf};
 /// Whatever was there is as it was.
 pub(crate) fn replace(
     path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    replace_for(path, Access::OWN, write)
+}
+
+/// As [`replace`], for those whom `access` lets.
+pub(crate) fn replace_for(
+    path: &Path,
+    access: Access,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     match fs::symlink_metadata(path) {
@@ -28,8 +61,75 @@ pub(crate) fn replace(
     write(&mut out)?;
     out.flush()?;
     drop(out);
+    // Given away before others may read it, and both before it has its name.
+    if access.owner.is_some() || access.group.is_some() {
+        fchown(&unfinished.file, access.owner, access.group)?;
+    }
+    let permissions = Permissions::from_mode(access.mode);
+    unfinished.file.set_permissions(permissions)?;
     unfinished.file.sync_all()?;
     fs::rename(&unfinished.path, path)
+}
+
+/// Why a file of ours is not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error("it is not there")]
+    Absent,
+    #[error("it is no regular file")]
+    NoFile,
+    #[error("it belongs to somebody else")]
+    Foreign,
+    #[error("others may write it")]
+    Writable,
+    #[error("it is larger than {MOST} bytes")]
+    TooLarge,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Returns what is in a file of our own that nobody else can write.
+pub(crate) fn read(path: &Path) -> Result<Secret<Vec<u8>>, ReadError> {
+    let mut options = OpenOptions::new();
+    // A link could lead anywhere, and a pipe would keep us waiting.
+    options
+        .read(true)
+        .custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Absent),
+        Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
+            return Err(ReadError::NoFile);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(ReadError::NoFile);
+    }
+    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(ReadError::Foreign);
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return Err(ReadError::Writable);
+    }
+    let mut text = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MOST {
+        return Err(ReadError::TooLarge);
+    }
+    Ok(Secret::new(text))
+}
+
+/// Opens, or makes, a file that is only there to be locked.
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        .open(path)
 }
 
 /// Taken away unless it was renamed.
@@ -45,7 +145,8 @@ impl Unfinished {
             .ok_or_else(|| io::Error::other("it has no file name"))?;
         let mut unfinished = OsString::from(".");
         unfinished.push(name);
-        unfinished.push(format!(".{}", std::process::id()));
+        // Not the process id: two threads may write, and what a crash left must not be in the way.
+        unfinished.push(format!(".{}", Uuid::now_v7().simple()));
         let path = path.with_file_name(unfinished);
         let file = OpenOptions::new()
             .write(true)
@@ -64,7 +165,7 @@ impl Drop for Unfinished {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -88,6 +189,37 @@ mod tests {
         replace(&path, |out| out.write_all(b"second")).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(names(dir.path()), 1);
+    }
+
+    #[test]
+    fn only_a_file_of_our_own_that_nobody_else_writes_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        assert!(matches!(read(&path), Err(ReadError::Absent)));
+        replace(&path, |out| out.write_all(b"secret")).unwrap();
+        assert_eq!(read(&path).unwrap().expose(), b"secret");
+        let link = dir.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(matches!(read(&link), Err(ReadError::NoFile)));
+        assert!(matches!(read(dir.path()), Err(ReadError::NoFile)));
+        fs::set_permissions(&path, Permissions::from_mode(0o660)).unwrap();
+        assert!(matches!(read(&path), Err(ReadError::Writable)));
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read(&pipe), Err(ReadError::NoFile)));
+    }
+
+    #[test]
+    fn a_file_for_others_has_their_mode_from_its_first_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sink");
+        let access = Access {
+            mode: 0o640,
+            ..Access::OWN
+        };
+        replace_for(&path, access, |out| out.write_all(b"t")).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
     }
 
     #[test]

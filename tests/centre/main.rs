@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
+mod credential;
 mod enroll;
 mod exit_codes;
 mod faults;
 mod fleet;
 mod hosts;
 mod leases;
+mod login;
 mod migrate;
 mod names;
 mod node;
@@ -24,6 +26,7 @@ mod setup;
 mod ship;
 mod ship_faults;
 mod ship_probe;
+mod ship_versions;
 mod stack;
 mod table;
 mod tls;

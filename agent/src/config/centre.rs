@@ -130,7 +130,8 @@ pub(super) const VAULT_CA_CERT: Key<Config> = Key {
     name: "vault_ca_cert",
     kind: "absolute path",
     default: "",
-    doc: "PEM file with the only authorities to believe for Vault. Default: those of the system.",
+    doc: "PEM file with the only authorities to believe for Vault. Default: the one that this agent \
+          was built with, if any, and those of the system.",
     switch: false,
     set: |config, raw| {
         put(
@@ -235,7 +236,8 @@ pub(super) const DB_CA_CERT: Key<Config> = Key {
     name: "db_ca_cert",
     kind: "absolute path",
     default: "",
-    doc: "PEM file with the only authorities to believe for Postgres. Default: those of the system.",
+    doc: "PEM file with the only authorities to believe for Postgres. Default: the one that this \
+          agent was built with, if any, and those of the system.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_ca_cert, raw.absolute_path().map(Some)),
     get: |config| text_or_none(config.centre.db_ca_cert.as_ref().map(|path| path.display())),

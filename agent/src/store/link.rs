@@ -10,9 +10,10 @@ use vctl_common::host::HostName;
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
 use vctl_common::secret::Secret;
 use vctl_common::spool::SpoolReadError;
+use vctl_common::vault::secret_id::{SecretIdError, open_wrapped};
 use vctl_common::vault::{Auth, SecretIdSource, Vault, VaultError};
 
-use super::secret_id::{Expiry, Keeper, SecretIdError, open_wrapped};
+use super::secret_id::{Expiry, Keeper};
 
 /// The centre may think about one batch for this long.
 const STATEMENT: Duration = Duration::from_mins(1);

@@ -1,123 +1,15 @@
-//! The secret half of this host's AppRole: opened once, kept to root, replaced before it expires.
+//! The secret half of this host's AppRole: replaced before it expires.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use tracing::{debug, info, warn};
-use uuid::Uuid;
-use vctl_common::centre::VaultSettings;
-use vctl_common::secret::Secret;
+use vctl_common::vault::secret_id::{keep, read};
 use vctl_common::vault::{Vault, VaultError};
 
 const DAY: Duration = Duration::from_hours(24);
 const WEEK: Duration = Duration::from_hours(7 * 24);
-
-#[derive(Debug, thiserror::Error)]
-pub enum SecretIdError {
-    #[error("cannot read `{}`", path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("cannot write `{}`", path.display())]
-    Write {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("cannot open the wrapped secret id in `{}`", path.display())]
-    Unwrap {
-        path: PathBuf,
-        #[source]
-        source: VaultError,
-    },
-    #[error("Vault's answer has no secret id")]
-    Answer,
-}
-
-/// Opens a wrapped secret id, when that is what the file holds, and keeps what was in it there.
-///
-/// Two agents of one host may come at once: the second finds it opened.
-///
-/// # Errors
-/// `Unwrap` with `WrapInvalid` when somebody else has opened it: then somebody else may be this host.
-pub async fn open_wrapped(settings: &VaultSettings, path: &Path) -> Result<(), SecretIdError> {
-    if !is_wrapped(&read(path)?) {
-        return Ok(());
-    }
-    let _lock = lock(path)?;
-    let token = read(path)?;
-    if !is_wrapped(&token) {
-        return Ok(());
-    }
-    let unwrapped = Vault::unwrap(settings, &token).await;
-    let data = unwrapped.map_err(|source| SecretIdError::Unwrap {
-        path: path.to_owned(),
-        source,
-    })?;
-    let secret_id = data["secret_id"].as_str().ok_or(SecretIdError::Answer)?;
-    keep(path, secret_id)?;
-    info!(path = %path.display(), "Opened the wrapped secret id of this host.");
-    Ok(())
-}
-
-/// A secret id is a UUID, unless somebody chose another; a wrapping token has a type in front.
-fn is_wrapped(secret: &Secret<String>) -> bool {
-    let text = secret.expose();
-    ["hvs.", "s.", "hvb.", "b."]
-        .iter()
-        .any(|prefix| text.starts_with(prefix))
-        && Uuid::try_parse(text).is_err()
-}
-
-fn read(path: &Path) -> Result<Secret<String>, SecretIdError> {
-    let text = fs::read_to_string(path).map_err(|source| SecretIdError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let text = Secret::new(text);
-    Ok(Secret::new(text.expose().trim().to_owned()))
-}
-
-/// Waits for another agent that is just about to do the same.
-fn lock(path: &Path) -> Result<File, SecretIdError> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let lock = || {
-        let dir = File::open(dir)?;
-        dir.lock()?;
-        Ok(dir)
-    };
-    lock().map_err(|source| SecretIdError::Read {
-        path: dir.to_owned(),
-        source,
-    })
-}
-
-/// Replaces the file: a reader finds the old secret id or the new one.
-fn keep(path: &Path, secret_id: &str) -> Result<(), SecretIdError> {
-    let new = path.with_extension("new");
-    let write = || {
-        // Left by somebody who was stopped in between.
-        let _ = fs::remove_file(&new);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
-        writeln!(file, "{secret_id}")?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
-    write().map_err(|source| SecretIdError::Write {
-        path: path.to_owned(),
-        source,
-    })
-}
 
 /// When the secret id ends, and how long it lives in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,35 +130,5 @@ impl Keeper {
         let path = format!("{}/secret-id/destroy", self.role);
         let body = json!({ "secret_id": secret_id });
         vault.write(&path, &body).await.map(drop)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wrapping_token_is_told_from_a_secret_id() {
-        for (text, wrapped) in [
-            ("hvs.CAESIJ", true),
-            ("s.2ZeqHGlLRmqsTQcXSkMn", true),
-            ("84896a0c-1347-aa90-a4f6-aca8b7558780", false),
-            ("chosen-by-hand", false),
-        ] {
-            assert_eq!(is_wrapped(&Secret::new(text.to_owned())), wrapped, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_kept_secret_id_is_roots_alone_and_replaces_the_file_whole() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("secret_id");
-        fs::write(&path, "hvs.wrapped").unwrap();
-        fs::write(path.with_extension("new"), "left over").unwrap();
-        keep(&path, "84896a0c").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "84896a0c\n");
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -31,8 +31,7 @@ pub(crate) fn flags() -> impl Iterator<Item = &'static Key<Config>> {
 
 /// Returns an example of a file: every key that may stand in one, commented out.
 pub(crate) fn example() -> String {
-    let may_stand = |key: &str| !places::ENVIRONMENT_ONLY.contains(&key);
-    keys::TABLE.example(include_str!("example.head.yaml"), may_stand)
+    keys::TABLE.example(include_str!("example.head.yaml"))
 }
 
 /// Returns the environment variables of a key, strongest first.

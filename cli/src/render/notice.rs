@@ -12,6 +12,11 @@ pub(crate) fn note(message: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{WARN}note:{WARN:#} {message}");
 }
 
+/// Says that what was asked for is done.
+pub(crate) fn done(message: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{message}");
+}
+
 /// Asks on the terminal, and returns whether the answer begins with `y`.
 pub(crate) fn ask(question: &str) -> bool {
     let mut stderr = anstream::stderr();

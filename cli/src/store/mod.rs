@@ -10,6 +10,7 @@ mod follow;
 mod grep;
 pub(crate) mod retention;
 mod row;
+pub(crate) mod seen;
 mod sessions;
 mod source;
 

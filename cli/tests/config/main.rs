@@ -194,10 +194,10 @@ fn a_token_of_the_environment_is_not_sent_to_an_address_that_a_directory_chose()
         .env("VAULT_TOKEN", "hvs.secret")
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(77), "{}", stderr(&output));
     let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(
-        said.contains(&address) && said.contains(".vctl/config.yaml:1"),
+        said.contains("VAULT_TOKEN") && said.contains(".vctl/config.yaml:1"),
         "{said}"
     );
     let asked = listener.accept().map(drop).map_err(|error| error.kind());
@@ -248,7 +248,8 @@ fn an_error_is_json_where_json_was_asked_for() {
         let ways: [(&str, &[&str]); 2] =
             [("-o, --output", &["-o", "json"]), ("--json", &["--json"])];
         for (option, asked) in ways {
-            if help.contains(option) {
+            // What is wrong with the settings is what `doctor` is asked for.
+            if help.contains(option) && words != ["doctor"] {
                 error(&[&words[..], asked].concat());
                 tried.push(command.join(" "));
             }

@@ -1,11 +1,12 @@
 //! The key table as text: effective configuration, reference, example file.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
 use super::key::{Key, Shown, Table};
-use super::load::{Loaded, Source};
+use super::load::{Loaded, Origin, Source};
 use super::value::ByteSize;
 
 impl<C: 'static> Loaded<C> {
@@ -73,16 +74,26 @@ impl<C> Table<C> {
                 .map(|name| format!("`{name}`"))
                 .collect();
             let _ = writeln!(out, "| environment | {} |", env.join(", then "));
+            match self.files_of(key.name) {
+                Files::Any => {}
+                Files::Own => out.push_str("| file | not that of a directory |\n"),
+                Files::None => out.push_str("| file | none |\n"),
+            }
         }
         out
     }
 
-    /// Returns an example file: `head`, then every key that `may_stand` there, commented out.
-    pub fn example(&self, head: &str, may_stand: fn(&str) -> bool) -> String {
+    /// Returns an example file: `head`, then every key that may stand in one, commented out.
+    pub fn example(&self, head: &str) -> String {
         let mut out = head.to_owned();
-        for key in self.keys.iter().filter(|key| may_stand(key.name)) {
+        for key in self.keys {
+            let note = match self.files_of(key.name) {
+                Files::Any => "",
+                Files::Own => " Not in the file of a directory.",
+                Files::None => continue,
+            };
             out.push('\n');
-            for line in wrapped(key.doc) {
+            for line in wrapped(&[key.doc, note].concat()) {
                 let _ = writeln!(out, "# {line}");
             }
             let value = match key.kind {
@@ -94,6 +105,29 @@ impl<C> Table<C> {
         }
         out
     }
+
+    fn files_of(&self, key: &str) -> Files {
+        let refused = |origin| {
+            let at = Source::File {
+                path: PathBuf::new(),
+                line: 0,
+                origin,
+            };
+            (self.refuse)(key, &at).is_some()
+        };
+        match (refused(Origin::Own), refused(Origin::Directory)) {
+            (true, _) => Files::None,
+            (false, true) => Files::Own,
+            (false, false) => Files::Any,
+        }
+    }
+}
+
+/// Which files a key may stand in.
+enum Files {
+    Any,
+    Own,
+    None,
 }
 
 fn default<C>(key: &Key<C>) -> String {

@@ -19,11 +19,13 @@ use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::Instrument as _;
 
 use super::error::Statement;
 use super::revoker::Revocable;
 use super::{DbRole, PgError, PoolLimits};
 use crate::centre::DbSettings;
+use crate::phase;
 use crate::tls::{self, TlsProblem};
 use crate::vault::Lease;
 
@@ -190,7 +192,7 @@ impl Server {
         step: impl Future<Output = Result<T, PgError>>,
     ) -> Result<T, PgError> {
         let after = self.settings.connect_timeout;
-        match timeout(after, step).await {
+        match timeout(after, step).instrument(phase::connect()).await {
             Ok(done) => done,
             Err(_) => Err(PgError::Timeout {
                 addr: self.addr(),

@@ -31,7 +31,8 @@ pub enum SecretIdSource {
 }
 
 impl SecretIdSource {
-    pub(super) fn read(&self) -> Result<Secret<String>, VaultError> {
+    /// Returns the secret id as it is now.
+    pub fn read(&self) -> Result<Secret<String>, VaultError> {
         match self {
             Self::Value(value) => Ok(value.clone()),
             Self::File(path) => match fs::read_to_string(path).map(Secret::new) {

@@ -23,6 +23,7 @@ use crate::tls::{self, TlsProblem};
 pub(super) struct Request {
     method: Method,
     path: String,
+    query: Vec<(&'static str, Secret<String>)>,
     body: Vec<u8>,
     wrap_ttl: Option<Duration>,
 }
@@ -33,6 +34,7 @@ impl Request {
             method: endpoint.method().into(),
             // Some of vaultrs' paths begin with a tab.
             path: endpoint.path().trim().trim_matches('/').to_owned(),
+            query: Vec::new(),
             // Fails for what has no JSON; these requests are strings.
             body: endpoint.body().ok().flatten().unwrap_or_default(),
             wrap_ttl: None,
@@ -43,11 +45,17 @@ impl Request {
         Self {
             method,
             path: path.trim_matches('/').to_owned(),
+            query: Vec::new(),
             body: body
                 .map(|body| body.to_string().into_bytes())
                 .unwrap_or_default(),
             wrap_ttl: None,
         }
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: &Secret<String>) -> Self {
+        self.query.push((name, value.clone()));
+        self
     }
 
     /// Makes sense of the answer to this request.
@@ -74,18 +82,7 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(settings: &VaultSettings) -> Result<Self, VaultError> {
-        let bad = |why| VaultError::Address {
-            addr: settings.addr.clone(),
-            why,
-        };
-        let base: Url = settings.addr.parse().map_err(|_| bad("it is no URL"))?;
-        let host = base.host_str().ok_or_else(|| bad("it names no host"))?;
-        match base.scheme() {
-            "https" => {}
-            "http" if is_loopback(host) => {}
-            "http" => return Err(bad("without TLS the token would be sent in the clear")),
-            _ => return Err(bad("it is not `https`")),
-        }
+        let base = base(settings)?;
         let namespace = settings.namespace.as_deref().map(HeaderValue::from_str);
         let tls = tls::client_config(&settings.trust).map_err(|source| VaultError::Setup {
             addr: settings.addr.clone(),
@@ -112,7 +109,7 @@ impl Transport {
             base,
             namespace: namespace
                 .transpose()
-                .map_err(|_| bad("its namespace cannot be sent"))?,
+                .map_err(|_| bad(settings, "its namespace cannot be sent"))?,
             timeout: settings.timeout,
         })
     }
@@ -145,7 +142,7 @@ impl Transport {
         }
         let answer = self
             .http
-            .request(request.method.clone(), self.url(&request.path))
+            .request(request.method.clone(), self.url(request))
             .headers(headers)
             .body(request.body.clone())
             .send()
@@ -159,10 +156,14 @@ impl Transport {
         Err(self.refused(&request.path, status, retry_after, &body))
     }
 
-    fn url(&self, path: &str) -> Url {
+    fn url(&self, request: &Request) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("v1").extend(path.split('/'));
+            let path = request.path.split('/');
+            segments.pop_if_empty().push("v1").extend(path);
+        }
+        for (name, value) in &request.query {
+            url.query_pairs_mut().append_pair(name, value.expose());
         }
         url
     }
@@ -216,6 +217,27 @@ impl Transport {
                 retry_after,
             },
         }
+    }
+}
+
+/// Returns the address that requests go below.
+pub(super) fn base(settings: &VaultSettings) -> Result<Url, VaultError> {
+    let bad = |why| bad(settings, why);
+    let base: Url = settings.addr.parse().map_err(|_| bad("it is no URL"))?;
+    let host = base.host_str().ok_or_else(|| bad("it names no host"))?;
+    match base.scheme() {
+        "https" => {}
+        "http" if is_loopback(host) => {}
+        "http" => return Err(bad("without TLS the token would be sent in the clear")),
+        _ => return Err(bad("it is not `https`")),
+    }
+    Ok(base)
+}
+
+fn bad(settings: &VaultSettings, why: &'static str) -> VaultError {
+    VaultError::Address {
+        addr: settings.addr.clone(),
+        why,
     }
 }
 
@@ -299,7 +321,7 @@ mod tests {
     #[test]
     fn a_path_stays_below_v1() {
         let transport = transport("https://vault.example/behind/a/proxy/").unwrap();
-        let url = transport.url("database/creds/a?b");
+        let url = transport.url(&Request::new(Method::GET, "database/creds/a?b", None));
         assert_eq!(
             url.as_str(),
             "https://vault.example/behind/a/proxy/v1/database/creds/a%3Fb"

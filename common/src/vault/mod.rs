@@ -7,7 +7,10 @@ mod error;
 mod http;
 mod lease;
 mod life;
+mod login;
+mod public;
 mod raw;
+pub mod secret_id;
 mod token;
 
 use std::fmt;
@@ -15,16 +18,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
+use tracing::Instrument as _;
 use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
 
 pub use auth::{Auth, SecretIdSource};
-pub use error::VaultError;
+pub use error::{VaultError, tls_hint};
 pub use lease::Lease;
+pub use login::{Granted, Login, ask_openly, log_in, renew};
+pub use public::{Endpoint, Health, health, ssh_public_key};
 pub use raw::{Method, Wrapped};
 pub use token::TokenInfo;
 
 use crate::centre::VaultSettings;
+use crate::phase;
 use crate::secret::Secret;
 use auth::Session;
 use http::{Request, Transport};
@@ -54,6 +60,20 @@ impl Vault {
             settings: settings.clone(),
             auth,
             current: Mutex::new(None),
+        })))
+    }
+
+    /// As `connect`, going on with a token that this identity got earlier.
+    pub fn resume(
+        settings: &VaultSettings,
+        auth: Auth,
+        token: Secret<String>,
+    ) -> Result<Self, VaultError> {
+        Ok(Self(Arc::new(Inner {
+            transport: Transport::new(settings)?,
+            settings: settings.clone(),
+            auth,
+            current: Mutex::new(Some(Arc::new(Session::given(token)))),
         })))
     }
 
@@ -89,6 +109,10 @@ impl Vault {
     }
 
     async fn session(&self) -> Result<Arc<Session>, VaultError> {
+        self.living().instrument(phase::auth()).await
+    }
+
+    async fn living(&self) -> Result<Arc<Session>, VaultError> {
         let mut current = self.0.current.lock().await;
         let Some(session) = current.as_ref().map(Arc::clone) else {
             let session = self.log_in().await?;
@@ -134,33 +158,16 @@ impl Vault {
                 secret_id,
             } => (mount, role_id, secret_id.read()?),
         };
-        let request = Request::of(&LoginWithApproleRequest {
+        let login = Login::AppRole {
             mount: mount.clone(),
-            role_id: role_id.expose().clone(),
-            secret_id: secret_id.expose().clone(),
-        });
+            role_id: role_id.clone(),
+            secret_id,
+        };
         let asked = Instant::now();
-        let answer = self.0.transport.ask::<()>(None, &request).await;
-        let refused = |message: String| VaultError::LoginRefused {
-            mount: mount.clone(),
-            message,
-        };
-        let auth = match answer {
-            Ok(answer) => answer
-                .auth
-                .ok_or_else(|| refused("it gave no token".to_owned()))?,
-            Err(VaultError::Http {
-                status: 400..500,
-                message,
-                ..
-            }) => return Err(refused(message)),
-            Err(VaultError::Denied { .. }) => return Err(refused("permission denied".to_owned())),
-            Err(other) => return Err(other),
-        };
-        let ttl = Duration::from_secs(auth.lease_duration);
-        tracing::debug!(ttl_s = auth.lease_duration, "Logged in to Vault.");
-        let session =
-            Session::logged_in(Secret::new(auth.client_token), asked, ttl, auth.renewable);
+        let granted = login::log_in_over(&self.0.transport, &login).await?;
+        let ttl = granted.ttl.unwrap_or_default();
+        tracing::debug!(ttl_s = ttl.as_secs(), "Logged in to Vault.");
+        let session = Session::logged_in(granted.token, asked, ttl, granted.renewable);
         Ok(Arc::new(session))
     }
 

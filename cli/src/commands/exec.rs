@@ -1,0 +1,95 @@
+//! `vctl exec`
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitStatus};
+
+use crate::args::TEMPLATE;
+use crate::child::{self, SecretVariable};
+use crate::context;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::globals::Globals;
+use crate::keep;
+use crate::login::{CachedToken, Login, Token};
+
+/// Run a command with a valid token in its environment
+///
+/// The command gets `VAULT_ADDR` and `VAULT_TOKEN`, and the token is renewed while it runs; nobody is asked
+/// anything then. Signals go to the command, and its exit status becomes that of vctl: 126 when it cannot be
+/// executed, 127 when it is not there, 128 and the signal's number when a signal ended it.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl exec -- terraform apply
+  vctl exec -- vault kv get kv/services/foo
+  vctl exec --env PGPASSWORD=kv/services/db#password -- psql")]
+pub(crate) struct ExecArgs {
+    /// Also give it a secret of Vault as a variable; may be given again
+    #[arg(long, value_name = "NAME=PATH#FIELD")]
+    env: Vec<SecretVariable>,
+
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &ExecArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
+    let (program, rest) = args
+        .command
+        .split_first()
+        .ok_or_else(|| CliError::new(Exit::Usage, "there is no command to run"))?;
+    // From here on signals are the command's: the first moment in which one could come.
+    let signals = child::Signals::take()
+        .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
+    let status = context::run_to_the_end(async {
+        let login = Login::new(&loaded, globals.interaction())?;
+        let (token, secrets) = signals.until_asked_to_stop(prepare(args, &login)).await?;
+        let mut command = Command::new(program);
+        command
+            .args(rest)
+            .env("VAULT_ADDR", &loaded.config.vault_addr)
+            .env("VAULT_TOKEN", token.token.expose());
+        if let Some(namespace) = &loaded.config.vault_namespace {
+            command.env("VAULT_NAMESPACE", namespace);
+        }
+        if let Some(ca_cert) = &loaded.config.vault_ca_cert {
+            command.env("VAULT_CACERT", ca_cert);
+        }
+        for (name, value) in &secrets {
+            command.env(name, value.expose());
+        }
+        let running = child::run(command, &signals);
+        let status = keep::renew_while(&login, token, running).await;
+        status.map_err(|error| Stop::from(not_run(program, &error)))
+    })?;
+    Err(Stop::Child(code(status)))
+}
+
+type Secrets = Vec<(String, vctl_common::secret::Secret<String>)>;
+
+async fn prepare(args: &ExecArgs, login: &Login<'_>) -> Result<(CachedToken, Secrets), Stop> {
+    let token = match login.valid_token().await? {
+        Token::Ours(token) => *token,
+        Token::Given(token) => login.describe(&token).await?,
+    };
+    let secrets = child::secrets(&args.env, &login.settings().vault, &token.token).await?;
+    Ok((token, secrets))
+}
+
+fn not_run(program: &OsString, error: &io::Error) -> CliError {
+    let exit = match error.kind() {
+        io::ErrorKind::NotFound => Exit::CommandNotFound,
+        _ => Exit::CannotExecute,
+    };
+    let message = format!("cannot run `{}`", program.display());
+    CliError::new(exit, message).caused_by(error)
+}
+
+/// As shells say it.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| Some(128 + status.signal()?));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}

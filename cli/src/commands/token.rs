@@ -1,0 +1,59 @@
+//! `vctl token`
+
+use std::io::Write as _;
+
+use crate::args::{Output, TEMPLATE};
+use crate::context;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::globals::Globals;
+use crate::login::{Login, Token};
+use crate::render::{Screen, token};
+
+/// Print a valid token, and nothing else
+///
+/// Renewed, or got anew, when that is due; no network is touched while the token that is kept is good.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  export VAULT_TOKEN=$(vctl token)        For Vault's own program
+  vctl token --field expires              When it ends
+  vctl token -o json                      All that is known of it without asking, but not the token")]
+pub(crate) struct TokenArgs {
+    /// Print this of it instead
+    #[arg(long, value_enum, conflicts_with = "output")]
+    field: Option<token::Field>,
+
+    /// `json` prints what is known of it, without the token
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    output: Output,
+}
+
+pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
+    let token = context::run_without_store(async {
+        let login = Login::new(&loaded, globals.interaction())?;
+        login.valid_token().await
+    })?;
+    let mut out = std::io::stdout().lock();
+    let ours = match (&token, args.field, args.output) {
+        (token, None, Output::Table) => return Ok(writeln!(out, "{}", token.value().expose())?),
+        (Token::Ours(token), _, _) => token,
+        (Token::Given(_), _, _) => {
+            let message = "nothing is known of the token in `VAULT_TOKEN`";
+            let error = CliError::new(Exit::Usage, message);
+            return Err(error
+                .hint("unset `VAULT_TOKEN` to see that of `vctl login`")
+                .into());
+        }
+    };
+    match args.field {
+        Some(field) => writeln!(out, "{}", token::field(ours, field))?,
+        None => {
+            let mut screen = Screen::for_people();
+            token::write_json(&mut screen, ours)?;
+            screen.flush()?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! AppRole: how a machine, or a person's job, logs in without anybody at hand.
+
+use std::path::{Path, PathBuf};
+
+use vctl_common::centre::VaultSettings;
+use vctl_common::secret::Secret;
+use vctl_common::vault::secret_id::{SecretIdError, is_wrapped, open_wrapped};
+use vctl_common::vault::{Auth, Login, SecretIdSource, Vault};
+
+use super::state_dir::StateDir;
+use crate::config::Config;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+
+/// What `--register` keeps them under.
+pub(super) const ROLE_ID: &str = "role-id";
+pub(super) const SECRET_ID: &str = "secret-id";
+
+/// Both ids, each as a value or where it lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Ids {
+    role_id: Id,
+    secret_id: Id,
+}
+
+#[derive(Clone, Debug)]
+enum Id {
+    Value(Secret<String>),
+    File(PathBuf),
+}
+
+impl Ids {
+    /// Returns where both ids are, when both are somewhere: a value before a named file, a named file
+    /// before the state directory.
+    pub(crate) fn find(config: &Config, state: &StateDir) -> Option<Self> {
+        let found = |value: &Option<Secret<String>>, file: &Option<PathBuf>, kept: &str| {
+            if let Some(value) = value {
+                return Some(Id::Value(value.clone()));
+            }
+            // A named file counts also when it is not there: the error then names it.
+            if let Some(file) = file {
+                return Some(Id::File(file.clone()));
+            }
+            let kept = state.file(kept);
+            kept.exists().then_some(Id::File(kept))
+        };
+        Some(Self {
+            role_id: found(&config.role_id, &config.role_id_file, ROLE_ID)?,
+            secret_id: found(&config.secret_id, &config.secret_id_file, SECRET_ID)?,
+        })
+    }
+
+    /// Returns what it takes to log in again and again.
+    pub(crate) async fn auth(&self, settings: &VaultSettings, mount: &str) -> Result<Auth, Stop> {
+        Ok(Auth::AppRole {
+            mount: mount.to_owned(),
+            role_id: self.role_id.read()?,
+            secret_id: self.opened(settings).await?,
+        })
+    }
+
+    /// Returns what it takes to log in once.
+    pub(crate) async fn login(&self, settings: &VaultSettings, mount: &str) -> Result<Login, Stop> {
+        Ok(Login::AppRole {
+            mount: mount.to_owned(),
+            role_id: self.role_id.read()?,
+            secret_id: self.opened(settings).await?.read()?,
+        })
+    }
+
+    /// Opens the secret id when it came wrapped.
+    async fn opened(&self, settings: &VaultSettings) -> Result<SecretIdSource, Stop> {
+        match &self.secret_id {
+            Id::Value(value) if is_wrapped(value) => {
+                let opened = Vault::unwrap(settings, value).await?;
+                let secret_id = opened["secret_id"].as_str().map(str::to_owned);
+                let none = || CliError::new(Exit::Config, "`VCTL_SECRET_ID` wraps no secret id");
+                Ok(SecretIdSource::Value(Secret::new(
+                    secret_id.ok_or_else(none)?,
+                )))
+            }
+            Id::Value(value) => Ok(SecretIdSource::Value(value.clone())),
+            Id::File(path) => {
+                let opened = open_wrapped(settings, path).await;
+                opened.map_err(|error| unusable(&error))?;
+                Ok(SecretIdSource::File(path.clone()))
+            }
+        }
+    }
+}
+
+impl Id {
+    fn read(&self) -> Result<Secret<String>, CliError> {
+        match self {
+            Self::Value(value) => Ok(value.clone()),
+            Self::File(path) => read(path),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Secret<String>, CliError> {
+    let text = vctl_common::vault::secret_id::read(path).map_err(|error| unusable(&error))?;
+    if text.expose().is_empty() {
+        return Err(CliError::new(
+            Exit::Config,
+            format!("`{}` is empty", path.display()),
+        ));
+    }
+    Ok(text)
+}
+
+fn unusable(error: &SecretIdError) -> CliError {
+    let exit = match error {
+        SecretIdError::Unwrap { source, .. } => crate::centre_error::exit_of_vault(source),
+        _ => Exit::Config,
+    };
+    let new = CliError::new(exit, error.to_string());
+    let new = match std::error::Error::source(error) {
+        Some(source) => new.caused_by(source),
+        None => new,
+    };
+    match error {
+        SecretIdError::Unwrap { .. } => new.hint(
+            "ask for a new one; if nobody here has opened it, somebody else has, and should be looked for",
+        ),
+        _ => new.hint("`VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE` name the files of both ids"),
+    }
+}

@@ -1,0 +1,269 @@
+//! The token that the last login got, kept for the next command.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
+use tokio::time::sleep;
+use vctl_common::secret::Secret;
+use vctl_common::vault::Granted;
+
+use super::life::Life;
+use super::state_dir::StateDir;
+use super::terminal::Interaction;
+use crate::error::CliError;
+use crate::exit_code::Exit;
+use crate::private_file::{self, ReadError};
+use crate::render::notice;
+
+const FILE: &str = "token";
+
+/// How often it is looked whether the lock is free; a renewal takes some tens of milliseconds.
+const LOOK: Duration = Duration::from_millis(20);
+const TELL_AFTER: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where a token is one, and nowhere else: the server that gave it, and the namespace there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Binding {
+    addr: String,
+    namespace: Option<String>,
+}
+
+impl Binding {
+    pub(crate) fn new(addr: &str, namespace: Option<&str>) -> Self {
+        let namespace = namespace.map(|name| name.trim_matches('/').to_owned());
+        Self {
+            addr: addr.trim_end_matches('/').to_ascii_lowercase(),
+            namespace: namespace.filter(|name| !name.is_empty()),
+        }
+    }
+}
+
+/// A token and what is known of it without asking.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct CachedToken {
+    #[serde(flatten)]
+    binding: Binding,
+    #[serde(serialize_with = "exposed")]
+    pub(crate) token: Secret<String>,
+    /// Names it without being it.
+    pub(crate) accessor: String,
+    #[serde(flatten)]
+    pub(crate) life: Life,
+    /// How it was got, by the name of `--method`.
+    pub(crate) method: String,
+    /// Whose it is, by Vault's display name: `oidc-albert`.
+    #[serde(default)]
+    pub(crate) display_name: String,
+}
+
+/// The one place where a secret is written out: into a file of its owner's.
+fn exposed<S: Serializer>(secret: &Secret<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+impl CachedToken {
+    pub(crate) fn new(
+        binding: Binding,
+        method: &str,
+        granted: &Granted,
+        display_name: &str,
+        asked: Timestamp,
+    ) -> Self {
+        Self {
+            binding,
+            token: granted.token.clone(),
+            accessor: granted.accessor.clone(),
+            life: Life::granted(asked, granted.ttl, granted.renewable),
+            method: method.to_owned(),
+            display_name: display_name.to_owned(),
+        }
+    }
+
+    pub(crate) fn is_for(&self, binding: &Binding) -> bool {
+        self.binding == *binding
+    }
+
+    /// Says where it is a token, for people.
+    pub(crate) fn addr(&self) -> &str {
+        &self.binding.addr
+    }
+}
+
+/// The file of the token.
+#[derive(Clone, Debug)]
+pub(crate) struct Cache {
+    path: PathBuf,
+    lock: PathBuf,
+}
+
+impl Cache {
+    pub(crate) fn in_dir(dir: &StateDir) -> Self {
+        Self {
+            path: dir.file(FILE),
+            lock: dir.file("token.lock"),
+        }
+    }
+
+    /// Returns what is there. A file that makes no sense counts as none: the next login replaces it.
+    ///
+    /// # Errors
+    /// It is not a file of our own that nobody else can write: whoever wrote it would decide as whom
+    /// we act.
+    pub(crate) fn read(&self) -> Result<Option<CachedToken>, CliError> {
+        match private_file::read(&self.path) {
+            Ok(text) => Ok(serde_json::from_slice(text.expose()).ok()),
+            Err(ReadError::Absent) => Ok(None),
+            Err(error) => Err(self.unusable(&error)),
+        }
+    }
+
+    pub(crate) fn write(&self, token: &CachedToken) -> Result<(), CliError> {
+        let written = private_file::replace(&self.path, |out| {
+            serde_json::to_writer_pretty(&mut *out, token)?;
+            out.write_all(b"\n")
+        });
+        written.map_err(|error| {
+            let message = format!("cannot keep the token in `{}`", self.path.display());
+            CliError::new(Exit::Failure, message).caused_by(&error)
+        })
+    }
+
+    /// Takes the token away, and returns whether there was a file.
+    pub(crate) fn remove(&self) -> Result<bool, CliError> {
+        match fs::remove_file(&self.path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => {
+                let message = format!("cannot remove `{}`", self.path.display());
+                Err(CliError::new(Exit::Failure, message).caused_by(&error))
+            }
+        }
+    }
+
+    /// Waits until nobody else of this person renews or logs in, and keeps others waiting until the
+    /// lock is dropped. Ten commands started at once then ask for one login, not for ten.
+    ///
+    /// # Errors
+    /// `TryAgain` when somebody else is at it for longer than a server takes to answer: a person, most
+    /// likely, in front of a browser, for whom a job should not wait.
+    pub(crate) async fn lock(&self, interaction: Interaction) -> Result<Lock, CliError> {
+        let failed = |error: &io::Error| {
+            let message = format!("cannot lock `{}`", self.lock.display());
+            CliError::new(Exit::Failure, message).caused_by(error)
+        };
+        let file = private_file::open_lock(&self.lock).map_err(|error| failed(&error))?;
+        let since = Instant::now();
+        let mut told = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock(file)),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(failed(&error)),
+            }
+            if interaction == Interaction::Never && since.elapsed() > PATIENCE {
+                let error = CliError::new(Exit::TryAgain, "another vctl is logging in");
+                return Err(error.hint("finish that login, or end it"));
+            }
+            if !told && since.elapsed() > TELL_AFTER {
+                told = true;
+                notice::note("waiting for another vctl that is logging in");
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    fn unusable(&self, error: &ReadError) -> CliError {
+        let message = format!("cannot use the token in `{}`", self.path.display());
+        CliError::new(Exit::Config, message)
+            .caused_by(error)
+            .hint("if the file is not yours, remove it; then run `vctl login`")
+    }
+}
+
+/// Held while the token is replaced.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "closing it unlocks")] File);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(addr: &str) -> CachedToken {
+        let granted = Granted {
+            token: Secret::new("hvs.CAESIJ".to_owned()),
+            accessor: "accessor".to_owned(),
+            ttl: Some(Duration::from_secs(3600)),
+            renewable: true,
+            policies: Vec::new(),
+            meta: Default::default(),
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        CachedToken::new(
+            Binding::new(addr, None),
+            "oidc",
+            &granted,
+            "oidc-albert",
+            now,
+        )
+    }
+
+    fn cache(dir: &tempfile::TempDir) -> Cache {
+        Cache {
+            path: dir.path().join("token"),
+            lock: dir.path().join("token.lock"),
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_read_back_and_never_printed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(&dir);
+        assert!(cache.read().unwrap().is_none());
+        let kept = token("https://vault.example:8200");
+        cache.write(&kept).unwrap();
+        let read = cache.read().unwrap().unwrap();
+        assert_eq!(read.token.expose(), "hvs.CAESIJ");
+        assert_eq!(
+            (read.life, read.accessor),
+            (kept.life.clone(), kept.accessor.clone())
+        );
+        assert!(!format!("{kept:?}").contains("CAESIJ"));
+        assert!(cache.remove().unwrap());
+        assert!(!cache.remove().unwrap());
+    }
+
+    #[test]
+    fn a_token_is_one_where_it_was_got_and_nowhere_else() {
+        let token = token("https://vault.example:8200");
+        for (addr, namespace, is_for) in [
+            ("https://vault.example:8200", None, true),
+            ("https://Vault.example:8200/", None, true),
+            ("https://vault.example:8200", Some(""), true),
+            ("https://vault.example:8200", Some("team"), false),
+            ("https://vault.example", None, false),
+            ("http://vault.example:8200", None, false),
+            ("https://vault.example:8200.evil.example", None, false),
+            ("https://vault.example:8200@evil.example", None, false),
+        ] {
+            let binding = Binding::new(addr, namespace);
+            assert_eq!(token.is_for(&binding), is_for, "{addr} {namespace:?}");
+        }
+    }
+
+    #[test]
+    fn a_torn_file_is_none_and_the_next_login_replaces_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(&dir);
+        for text in ["", "{", "{\"token\":1}", "\u{0}\u{0}"] {
+            private_file::replace(&cache.path, |out| out.write_all(text.as_bytes())).unwrap();
+            assert!(cache.read().unwrap().is_none());
+        }
+        cache.write(&token("https://vault.example")).unwrap();
+        assert!(cache.read().unwrap().is_some());
+    }
+}

@@ -1,0 +1,75 @@
+//! `vctl login --register`: an AppRole of one's own for jobs that run with nobody at hand.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde_json::json;
+use vctl_common::vault::Vault;
+
+use super::approle::{ROLE_ID, SECRET_ID};
+use super::{Ids, Login};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::private_file;
+use crate::render::notice;
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registered {
+    Now,
+    Before,
+}
+
+impl Login<'_> {
+    /// Keeps both ids of the role for people's jobs in the state directory, unless there are some.
+    pub(crate) async fn register(&self, vault: &Vault) -> Result<Registered, Stop> {
+        let config = &self.loaded.config;
+        if Ids::find(config, &self.state).is_some() {
+            return Ok(Registered::Before);
+        }
+        let role = format!(
+            "auth/{}/role/{}",
+            config.approle_mount, config.approle_self_role
+        );
+        let role_id = vault.read(&format!("{role}/role-id")).await?;
+        let secret_id = vault
+            .write(&format!("{role}/secret-id"), &json!({}))
+            .await?;
+        for (file, id) in [
+            (ROLE_ID, role_id["role_id"].as_str()),
+            (SECRET_ID, secret_id["secret_id"].as_str()),
+        ] {
+            let none = || CliError::new(Exit::Failure, "Vault's answer has no id in it");
+            let id = id.ok_or_else(none)?;
+            let path = self.state.file(file);
+            private_file::replace(&path, |out| writeln!(out, "{id}")).map_err(|error| {
+                let message = format!("cannot keep `{}`", path.display());
+                CliError::new(Exit::Failure, message).caused_by(&error)
+            })?;
+        }
+        Ok(Registered::Now)
+    }
+
+    /// Takes away what `register` kept, and the sink.
+    pub(crate) fn forget_the_rest(&self) -> Result<(), CliError> {
+        let files = [ROLE_ID, SECRET_ID].map(|name| self.state.file(name));
+        for path in files.iter().chain([&self.sink()]) {
+            match fs::remove_file(path) {
+                Ok(()) => notice::done(&format!("removed `{}`", path.display())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let message = format!("cannot remove `{}`", path.display());
+                    return Err(CliError::new(Exit::Failure, message).caused_by(&error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the file that `vctl agent` keeps a token in when nobody names another.
+    pub(crate) fn sink(&self) -> PathBuf {
+        let configured = self.loaded.config.sink_path.clone();
+        configured.unwrap_or_else(|| self.state.file("token-sink"))
+    }
+}

@@ -1,0 +1,35 @@
+//! That a person was here, and with which version: where those who give out rights find new people.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use vctl_common::centre::{DbRole, DbSettings};
+use vctl_common::pg::{PgError, Pool, PoolLimits};
+use vctl_common::vault::Vault;
+
+use crate::render::notice;
+use crate::store;
+
+/// A login does not wait longer for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Records it as well as can be: a login is one also while Postgres is away.
+pub(super) async fn record(vault: &Vault, db: &DbSettings, display_name: &str) {
+    let why = match timeout(PATIENCE, record_in(vault, db, display_name)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it does not answer".to_owned(),
+    };
+    notice::note(&format!(
+        "that you logged in could not be recorded in Postgres: {why}"
+    ));
+}
+
+async fn record_in(vault: &Vault, db: &DbSettings, display_name: &str) -> Result<(), PgError> {
+    let pool = Pool::new(vault.clone(), db, DbRole::Identity, PoolLimits::default())?;
+    let client = pool.get().await?;
+    let recorded = store::seen::record(&client, display_name).await;
+    drop(client);
+    pool.close().await;
+    recorded.map_err(PgError::from)
+}

@@ -1,0 +1,115 @@
+//! Asking a person, where there is one.
+
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use vctl_common::secret::Secret;
+
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::render::sanitize;
+
+/// More than any secret has; a device given by mistake must not fill memory.
+const MOST: u64 = 1 << 16;
+
+/// Whether somebody may be asked something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interaction {
+    Allowed,
+    Never,
+}
+
+impl Interaction {
+    /// Somebody can answer only where both what we ask and what they type pass a terminal.
+    pub(crate) fn of_process(no_input: bool) -> Self {
+        let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+        if terminal && !no_input {
+            Self::Allowed
+        } else {
+            Self::Never
+        }
+    }
+}
+
+/// Asks for something that is not shown while it is typed.
+pub(crate) async fn hidden(question: &str) -> Result<Secret<String>, Stop> {
+    let no_terminal = |error: &io::Error| {
+        CliError::new(Exit::Failure, "cannot hide what is typed on this terminal").caused_by(error)
+    };
+    // Put back when this future ends, however it ends: also when Ctrl-C drops it.
+    let echo = NoEcho::begin().map_err(|error| no_terminal(&error))?;
+    let answer = line(question).await;
+    drop(echo);
+    // The line's end was hidden, too.
+    let _ = writeln!(io::stderr());
+    answer.map(Secret::new)
+}
+
+async fn line(question: &str) -> Result<String, Stop> {
+    let mut stderr = io::stderr();
+    let _ = write!(stderr, "{}", sanitize::text(question));
+    let _ = stderr.flush();
+    // On a thread of its own: nothing else could be done meanwhile, not even Ctrl-C be heard.
+    let read = tokio::task::spawn_blocking(|| {
+        let mut text = String::new();
+        io::stdin().read_line(&mut text).map(|_| text)
+    });
+    let failed = |error: &dyn std::error::Error| {
+        CliError::new(Exit::Failure, "cannot read the answer").caused_by(error)
+    };
+    let read = read.await.map_err(|error| failed(&error))?;
+    let text = read.map_err(|error| failed(&error))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(CliError::new(Exit::Usage, "nothing was typed").into()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// Takes a secret from standard input, as `--password-stdin` and the like do.
+pub(crate) fn secret_from_stdin(flag: &str) -> Result<Secret<String>, CliError> {
+    if io::stdin().is_terminal() {
+        let message =
+            format!("`{flag}` reads from a pipe or a file, and standard input is a terminal");
+        let hint = "leave the flag out to be asked";
+        return Err(CliError::new(Exit::Usage, message).hint(hint));
+    }
+    let mut text = String::new();
+    let read = io::stdin().lock().take(MOST).read_to_string(&mut text);
+    let text = Secret::new(text);
+    read.map_err(|error| {
+        CliError::new(
+            Exit::Usage,
+            format!("cannot read what `{flag}` takes from standard input"),
+        )
+        .caused_by(&error)
+    })?;
+    match text.expose().trim_end_matches(['\r', '\n']) {
+        "" => {
+            let message = format!("standard input is empty, and `{flag}` takes a secret from it");
+            Err(CliError::new(Exit::Usage, message))
+        }
+        secret => Ok(Secret::new(secret.to_owned())),
+    }
+}
+
+/// The terminal shows nothing of what is typed while this lives.
+struct NoEcho(Termios);
+
+impl NoEcho {
+    fn begin() -> io::Result<Self> {
+        let stdin = io::stdin();
+        let before = tcgetattr(stdin.as_fd())?;
+        let mut without = before.clone();
+        without.local_flags.remove(LocalFlags::ECHO);
+        // What was typed before the question is no answer to it.
+        tcsetattr(stdin.as_fd(), SetArg::TCSAFLUSH, &without)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for NoEcho {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin().as_fd(), SetArg::TCSAFLUSH, &self.0);
+    }
+}

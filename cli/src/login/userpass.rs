@@ -1,0 +1,58 @@
+//! User name and password.
+
+use std::env;
+
+use vctl_common::centre::VaultSettings;
+use vctl_common::vault::{self, Granted, VaultError};
+
+use super::Choices;
+use super::terminal::{self, Interaction};
+use crate::config::Config;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+
+pub(super) async fn log_in(
+    vault: &VaultSettings,
+    config: &Config,
+    choices: &Choices,
+    interaction: Interaction,
+) -> Result<Granted, Stop> {
+    let username = choices.username.clone().or_else(|| config.username.clone());
+    let username = username.or_else(|| env::var("USER").ok());
+    let username = username.filter(|name| !name.is_empty()).ok_or_else(|| {
+        CliError::new(Exit::Usage, "whose password it is, is not known")
+            .hint("say `--username NAME`")
+    })?;
+    // It becomes a part of the path of the request.
+    if username.contains(['/', '?', '#']) || username.chars().any(char::is_control) {
+        let message = format!("`{username}` is no user name");
+        return Err(CliError::new(Exit::Usage, message).into());
+    }
+    let password = match (&choices.password, interaction) {
+        (Some(password), _) => password.clone(),
+        (None, Interaction::Allowed) => {
+            terminal::hidden(&format!("Password of {username} at {}: ", vault.addr)).await?
+        }
+        (None, Interaction::Never) => {
+            let message = "there is no terminal to ask for the password on";
+            let error = CliError::new(Exit::Permission, message);
+            return Err(error
+                .hint("give it with `vctl login --password-stdin`")
+                .into());
+        }
+    };
+    let login = vault::Login::UserPass {
+        mount: config.userpass_mount.clone(),
+        username: username.clone(),
+        password,
+    };
+    vault::log_in(vault, &login)
+        .await
+        .map_err(|error| match error {
+            VaultError::LoginRefused { message, .. } => {
+                let what = format!("Vault refuses the login of `{username}`: {message}");
+                CliError::new(Exit::Permission, what).into()
+            }
+            other => other.into(),
+        })
+}

@@ -1,0 +1,13 @@
+//! Who has logged in.
+
+use vctl_common::pg::tokio_postgres::{Client, Error};
+
+/// Records that the person of this connection logged in with this version.
+pub(crate) async fn record(client: &Client, display_name: &str) -> Result<(), Error> {
+    let version = env!("CARGO_PKG_VERSION");
+    let statement = "select vctl.seen_v1($1, $2)";
+    client
+        .execute(statement, &[&display_name, &version])
+        .await
+        .map(drop)
+}
