@@ -30,3 +30,5 @@ mod ship_versions;
 mod stack;
 mod table;
 mod tls;
+mod trust_store;
+mod unattended;

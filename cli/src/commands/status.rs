@@ -10,7 +10,7 @@ use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
 use crate::args::{Output, TEMPLATE};
-use crate::config::Loaded;
+use crate::config::{self, Loaded};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -87,7 +87,7 @@ impl Status {
 
     /// Asks one after the other, up to what the rest cannot do without.
     async fn ask(&mut self, loaded: &Loaded, interaction: Interaction) {
-        let settings = loaded.config.settings();
+        let settings = config::settings(loaded);
         let addr = &settings.vault.addr;
         match seal::ask(&settings.vault).await {
             Ok(heard) if heard.health.sealed || !heard.health.initialized => {

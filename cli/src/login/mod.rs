@@ -21,7 +21,7 @@ use vctl_common::phase;
 use vctl_common::secret::Secret;
 use vctl_common::vault::{self, Auth, Granted, TokenInfo, Vault, VaultError};
 
-use crate::config::{Loaded, Method};
+use crate::config::{self, Loaded, Method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::render::notice;
@@ -87,7 +87,7 @@ impl<'a> Login<'a> {
         let state = StateDir::open()?;
         Ok(Self {
             loaded,
-            settings: loaded.config.settings(),
+            settings: config::settings(loaded),
             cache: Cache::in_dir(&state),
             state,
             interaction,

@@ -4,7 +4,7 @@ use vctl_common::centre::Settings;
 use vctl_common::vault::Endpoint;
 
 use super::Finding;
-use crate::config::Loaded;
+use crate::config::{self, Loaded};
 use crate::error::{CliError, Stop};
 
 /// Where everything is, by the settings.
@@ -19,7 +19,7 @@ pub(super) fn judge(loaded: &Result<Loaded, CliError>) -> Finding<Site<'_>> {
         Ok(loaded) => loaded,
         Err(error) => return Finding::failed(Stop::Error(error.clone())),
     };
-    let settings = loaded.config.settings();
+    let settings = config::settings(loaded);
     let vault = match Endpoint::of(&settings.vault) {
         Ok(vault) => vault,
         Err(error) => return Finding::failed(error),

@@ -43,8 +43,8 @@ pub(crate) async fn examine(
                 if !site.vault.tls {
                     return Finding::pass("plain http, which never leaves this machine", ());
                 }
-                let ca_cert = site.settings.vault.ca_cert.as_deref();
-                tls::probe(*address, &site.vault.host, ca_cert, Greeting::Vault).await
+                let trust = &site.settings.vault.trust;
+                tls::probe(*address, &site.vault.host, trust, Greeting::Vault).await
             },
         )
         .await;
@@ -104,8 +104,8 @@ pub(crate) async fn examine(
             both(&site, &address),
             async |(site, address)| {
                 let db = &site.settings.db;
-                let (name, ca_cert) = (db.tls_name(), db.ca_cert.as_deref());
-                tls::probe(*address, name, ca_cert, Greeting::Postgres).await
+                let (name, trust) = (db.tls_name(), &db.trust);
+                tls::probe(*address, name, trust, Greeting::Postgres).await
             },
         )
         .await;
