@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
+mod doctor;
 mod enroll;
 mod exit_codes;
 mod faults;
@@ -25,5 +26,7 @@ mod ship;
 mod ship_faults;
 mod ship_probe;
 mod stack;
+mod status;
 mod table;
+mod timing;
 mod tls;

@@ -17,8 +17,8 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::Interaction;
 use crate::probes::{seal, ssh, token};
-use crate::render::status::{self, Facts};
 use crate::render::Screen;
+use crate::render::status::{self, Facts};
 use crate::store;
 use crate::view::fleet::Host;
 use crate::view::status::{Agents, Line, State};
@@ -37,7 +37,7 @@ Examples:
   vctl status --check || vctl login   In a script
   vctl status -o json | jq .token_ttl_s")]
 pub(crate) struct StatusArgs {
-    /// Print nothing when all is well, else one line why
+    /// Print nothing when nothing fails, else one line why
     #[arg(long, conflicts_with = "output")]
     check: bool,
 
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &StatusArgs, globals: &Globals) -> Result<(), Stop> {
         }
         screen.flush()?;
     }
-    status.verdict()
+    status.verdict(args.check)
 }
 
 /// What was found out, line by line.
@@ -113,7 +113,8 @@ impl Status {
                 self.facts.ssh_ca_fingerprint = Some(fingerprint);
             }
             Ok(Err(why)) => {
-                let fix = "check `VCTL_SSH_MOUNT`, or have deploy/vault/setup.sh make the CA".to_owned();
+                let fix =
+                    "check `VCTL_SSH_MOUNT`, or have deploy/vault/setup.sh make the CA".to_owned();
                 self.fails("SSH CA", Exit::Config, why, Some(fix));
             }
             Err(error) => self.failed("SSH CA", error),
@@ -157,9 +158,16 @@ impl Status {
             1 => "1 host".to_owned(),
             count => format!("{count} hosts"),
         };
-        self.well("Inventory", format!("{count}, in `{}` at {}:{}", db.name, db.host, db.port));
+        self.well(
+            "Inventory",
+            format!("{count}, in `{}` at {}:{}", db.name, db.host, db.port),
+        );
         let agents = Agents::of(hosts);
-        let Agents { reporting, silent, none } = agents;
+        let Agents {
+            reporting,
+            silent,
+            none,
+        } = agents;
         let is = format!("{reporting} reporting, {silent} silent, {none} without one");
         let state = if silent == 0 {
             State::Well(is)
@@ -192,8 +200,8 @@ impl Status {
         }
     }
 
-    /// Returns the first failure as an error.
-    fn verdict(&self) -> Result<(), Stop> {
+    /// Returns the first failure as an error, which says why where nothing else does.
+    fn verdict(&self, says_why: bool) -> Result<(), Stop> {
         let failed = self.lines.iter().find_map(|line| match &line.state {
             State::Fails { exit, is, .. } => Some((line.subject, *exit, is)),
             _ => None,
@@ -201,7 +209,12 @@ impl Status {
         match failed {
             None => Ok(()),
             Some((subject, exit, is)) => {
-                Err(CliError::new(exit, format!("{subject}: {is}")).into())
+                let message = if says_why {
+                    format!("{subject}: {is}")
+                } else {
+                    format!("`{subject}` fails")
+                };
+                Err(CliError::new(exit, message).into())
             }
         }
     }
