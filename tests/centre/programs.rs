@@ -1,9 +1,11 @@
 //! Runs `vctl` and `vctl-agent` against a centre, as somebody.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
+use nix::pty::{Winsize, openpty};
 use vctl_tests::centre::{Centre, Client, HostIdentity};
 use vctl_tests::lab::Programs;
 
@@ -55,4 +57,34 @@ pub(crate) fn stdout(output: &Output) -> String {
 
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Runs a command with all three on a terminal that is so wide, where nobody types anything; returns
+/// what is written there.
+pub(crate) fn on_a_terminal(mut command: Command, columns: u16) -> (String, ExitStatus) {
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let pty = openpty(Some(&size), None).unwrap();
+    let terminal = || Stdio::from(pty.slave.try_clone().unwrap());
+    command
+        .env("TERM", "xterm-256color")
+        .stdin(terminal())
+        .stdout(terminal())
+        .stderr(terminal());
+    let mut child = command.spawn().unwrap();
+    // It holds them, too, and a terminal ends when nobody does.
+    drop(command);
+    drop(pty.slave);
+    let mut text = Vec::new();
+    // The end is EIO.
+    let _ = File::from(pty.master).read_to_end(&mut text);
+    let status = child.wait().unwrap();
+    (
+        String::from_utf8(text).unwrap().replace("\r\n", "\n"),
+        status,
+    )
 }

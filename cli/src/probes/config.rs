@@ -17,7 +17,13 @@ pub(super) struct Site<'a> {
 pub(super) fn judge(loaded: &Result<Loaded, CliError>) -> Finding<Site<'_>> {
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(error) => return Finding::failed(Stop::Error(error.clone())),
+        Err(error) => {
+            let mut error = error.clone();
+            error.hint.get_or_insert_with(|| {
+                "put it right where it is written, or take it away".to_owned()
+            });
+            return Finding::failed(Stop::Error(error));
+        }
     };
     let settings = config::settings(loaded);
     let vault = match Endpoint::of(&settings.vault) {

@@ -63,7 +63,7 @@ pub(crate) async fn examine(
             token::probe(site.loaded, interaction).await
         })
         .await;
-    let needs = known(&site).map(|site| capabilities::needs(&site.settings.vault));
+    let needs = known(&site).map(|site| capabilities::needs(site.loaded, &site.settings.vault));
     let rights = course
         .probe(
             Probe::Capabilities,
