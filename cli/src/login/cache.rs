@@ -191,16 +191,18 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "closing it unlocks")] File)
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn token(addr: &str) -> CachedToken {
         let granted = Granted {
             token: Secret::new("hvs.CAESIJ".to_owned()),
             accessor: "accessor".to_owned(),
-            ttl: Some(Duration::from_secs(3600)),
+            ttl: Some(Duration::from_hours(1)),
             renewable: true,
             policies: Vec::new(),
-            meta: Default::default(),
+            meta: BTreeMap::default(),
         };
         let now = Timestamp::UNIX_EPOCH;
         CachedToken::new(

@@ -144,7 +144,7 @@ fn template(bench: &Bench, centre: &Centre) -> Result<()> {
     centre.ensure_has(
         &host.name,
         &source.sessions,
-        std::time::Duration::from_secs(60),
+        std::time::Duration::from_mins(1),
     )?;
     centre.ask(
         "create schema bench; create table bench.session as select * from vctl.audit_session; \

@@ -154,7 +154,7 @@ fn ship(
     let cpu = cpu_of_this_process()?.saturating_sub(cpu);
     let rss = rss_of_this_process()?;
     // What the shipper says is not what is believed.
-    centre.ensure_has(&host.name, &source.sessions, Duration::from_secs(60))?;
+    centre.ensure_has(&host.name, &source.sessions, Duration::from_mins(1))?;
     Ok((took, cpu, rss))
 }
 
@@ -189,7 +189,7 @@ fn insert(centre: &Centre, rows: u64, a_transaction: u64) -> Result<Duration> {
                 client.batch_execute("commit").await?;
             }
         }
-        if a_transaction > 1 && rows % a_transaction != 0 {
+        if a_transaction > 1 && !rows.is_multiple_of(a_transaction) {
             client.batch_execute("commit").await?;
         }
         Ok(begun.elapsed())
