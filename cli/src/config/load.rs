@@ -37,9 +37,10 @@ pub(super) fn load_with(
         .merge(defaults(), &inputs)
         .and_then(|(loaded, mut problems)| {
             problems.extend(places::unbelievable_database(&loaded));
-            match problems.is_empty() {
-                true => Ok(loaded),
-                false => Err(ConfigError::Invalid(problems)),
+            if problems.is_empty() {
+                Ok(loaded)
+            } else {
+                Err(ConfigError::Invalid(problems))
             }
         })
         .map_err(|error| failure(&error))
