@@ -30,7 +30,7 @@ pub fn certificates(pem: &str) -> Result<Vec<String>, String> {
             match lines.next() {
                 Some(END) => break,
                 Some(line) if !line.is_empty() && line.bytes().all(is_base64) => {
-                    body.push_str(line)
+                    body.push_str(line);
                 }
                 Some(line) => return Err(format!("`{line}` is no line of a certificate")),
                 None => return Err("it ends within a certificate".to_owned()),

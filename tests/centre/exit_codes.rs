@@ -31,7 +31,7 @@ fn each_cause_has_its_exit_code_and_the_next_command() {
     let stranger = centre.pki.stranger().to_str().unwrap();
     for (changes, code, said) in [
         (vec![], 0, ""),
-        (vec![("VAULT_TOKEN", "")], 77, "nobody is logged in"),
+        (vec![("VAULT_TOKEN", "")], 77, "hint: run `vctl login`"),
         (
             vec![("VCTL_VAULT_ADDR", "vault")],
             78,

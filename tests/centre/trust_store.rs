@@ -22,22 +22,22 @@ const STORE: [&str; 3] = ["/etc/ssl", "/etc/ca-certificates", "/usr/local/share"
 
 /// Runs a script where only it sees what becomes of the store.
 fn with_a_store_of_its_own(centre: &Centre, script: &str) -> Output {
-    let mut copy = String::from("set -e\n");
-    for (number, directory) in STORE.iter().enumerate() {
-        // A copy on a tmpfs: an overlay over an overlay is not to be had everywhere.
-        copy += &format!(
+    // Copies on a tmpfs: an overlay over an overlay is not to be had everywhere.
+    let copies = STORE.iter().zip(0..).map(|(directory, number)| {
+        format!(
             "mkdir -p {directory} \"$SPACE/{number}\"\n\
              mount -t tmpfs none \"$SPACE/{number}\"\n\
              cp -a {directory}/. \"$SPACE/{number}\"\n\
              mount --bind \"$SPACE/{number}\" {directory}\n"
-        );
-    }
+        )
+    });
+    let copies: String = copies.collect();
     let space = tempfile::tempdir().unwrap();
     let environment = centre.environment().into_iter();
     let system_alone = environment.filter(|(name, _)| !name.ends_with("CA_CERT"));
     Command::new("/usr/bin/unshare")
         .args(["--mount", "--propagation", "private", "/bin/bash", "-c"])
-        .arg(copy + "set +e\n" + script)
+        .arg(format!("set -e\n{copies}set +e\n{script}"))
         .env_clear()
         .envs(system_alone)
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -50,36 +49,35 @@ pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
     files
 }
 
-fn distrust_own(_: &Path, meta: &Metadata) -> io::Result<Option<&'static str>> {
-    Ok(if is_of_another(meta) {
+fn distrust_own(_: &Path, meta: &Metadata) -> Option<&'static str> {
+    if is_of_another(meta) {
         Some("is owned by another user")
     } else if meta.mode() & 0o022 != 0 {
         Some("can be written by other users")
     } else {
         None
-    })
+    }
 }
 
 /// A checkout may belong to a group, so that group may write it; what somebody else put into a
 /// directory such as `/tmp` is not for us, even as a link to a file of ours.
-fn distrust_directory(path: &Path, meta: &Metadata) -> io::Result<Option<&'static str>> {
+fn distrust_directory(path: &Path, meta: &Metadata) -> Option<&'static str> {
     if is_of_another(meta) {
-        return Ok(Some("is owned by another user"));
+        return Some("is owned by another user");
     }
     if meta.mode() & 0o002 != 0 {
-        return Ok(Some("can be written by every user"));
+        return Some("can be written by every user");
     }
-    let Some(dir) = path.parent() else {
-        return Ok(None);
+    let Ok(dir) = fs::symlink_metadata(path.parent()?) else {
+        return Some("is in a directory that cannot be looked at");
     };
-    let dir = fs::symlink_metadata(dir)?;
-    Ok(if is_of_another(&dir) {
+    if is_of_another(&dir) {
         Some("is in a directory that is owned by another user")
-    } else if dir.mode() & 0o002 != 0 {
+    } else if dir.mode() & 0o002 != 0 && !dir.is_symlink() {
         Some("is in a directory that every user can write")
     } else {
         None
-    })
+    }
 }
 
 fn is_of_another(meta: &Metadata) -> bool {
