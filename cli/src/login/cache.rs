@@ -97,6 +97,7 @@ impl CachedToken {
 /// The file of the token.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
+    dir: StateDir,
     path: PathBuf,
     lock: PathBuf,
 }
@@ -104,6 +105,7 @@ pub(crate) struct Cache {
 impl Cache {
     pub(crate) fn in_dir(dir: &StateDir) -> Self {
         Self {
+            dir: dir.clone(),
             path: dir.file(FILE),
             lock: dir.file("token.lock"),
         }
@@ -123,6 +125,7 @@ impl Cache {
     }
 
     pub(crate) fn write(&self, token: &CachedToken) -> Result<(), CliError> {
+        self.dir.make()?;
         let written = private_file::replace(&self.path, |out| {
             serde_json::to_writer_pretty(&mut *out, token)?;
             out.write_all(b"\n")
@@ -156,6 +159,7 @@ impl Cache {
             let message = format!("cannot lock `{}`", self.lock.display());
             CliError::new(Exit::Failure, message).caused_by(error)
         };
+        self.dir.make()?;
         let file = private_file::open_lock(&self.lock).map_err(|error| failed(&error))?;
         let since = Instant::now();
         let mut told = false;
@@ -215,10 +219,7 @@ mod tests {
     }
 
     fn cache(dir: &tempfile::TempDir) -> Cache {
-        Cache {
-            path: dir.path().join("token"),
-            lock: dir.path().join("token.lock"),
-        }
+        Cache::in_dir(&StateDir::at(dir.path()))
     }
 
     #[test]

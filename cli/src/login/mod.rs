@@ -84,7 +84,7 @@ pub(crate) struct Login<'a> {
 
 impl<'a> Login<'a> {
     pub(crate) fn new(loaded: &'a Loaded, interaction: Interaction) -> Result<Self, Stop> {
-        let state = StateDir::open()?;
+        let state = StateDir::find()?;
         Ok(Self {
             loaded,
             settings: config::settings(loaded),

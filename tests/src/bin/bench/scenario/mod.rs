@@ -15,6 +15,7 @@ mod ingest;
 mod history;
 mod agents;
 mod visible;
+mod token;
 mod ingest_faults;
 mod soak;
 
@@ -58,6 +59,8 @@ pub(crate) enum Scenario {
     Agents,
     /// From an exec to its row, while a session is busy
     Visible,
+    /// A token of ten seconds, kept alive while the server comes and goes
+    Token,
     /// Postgres and the agent killed, connections cut, Vault sealed, while events are shipped
     IngestFaults,
     /// Memory over an hour of load
@@ -87,6 +90,7 @@ impl Scenario {
             Self::History => history::run(bench),
             Self::Agents => agents::run(bench),
             Self::Visible => visible::run(bench),
+            Self::Token => token::run(bench),
             Self::IngestFaults => ingest_faults::run(bench),
             Self::Soak => soak::run(bench),
         }
