@@ -7,13 +7,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use vctl_common::centre::{DbRole, Settings};
 use vctl_common::pg::{Pool, PoolLimits};
-use vctl_common::vault::Vault;
+use vctl_common::vault::{Vault, VaultError};
 
 use crate::config::Loaded;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::login::{Interaction, Login};
+use crate::login::{Cache, Interaction, Login, Token};
 use crate::timing;
 
 /// How long the end of a command waits for Vault to hear that its credentials are no longer used.
@@ -24,6 +24,8 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(crate) struct Context {
     settings: Settings,
     vault: Vault,
+    /// Where the token is kept, when it is one that is kept.
+    kept_in: Option<Cache>,
     pools: RefCell<Vec<Pool>>,
 }
 
@@ -38,6 +40,11 @@ pub(crate) fn run<T>(
     block_on(async {
         let context = until_asked_to_stop(Context::open(loaded, interaction)).await?;
         let done = until_asked_to_stop(work(&context)).await;
+        if let Err(Stop::Error(error)) = &done
+            && error.exit == Exit::Permission
+        {
+            let _ = timeout(FAREWELL, context.forget_a_dead_token()).await;
+        }
         // A failure to say goodbye takes nothing away from what was done.
         let _ = timeout(FAREWELL, context.close()).await;
         done
@@ -45,9 +52,7 @@ pub(crate) fn run<T>(
 }
 
 /// Does `work`, which needs no database, until it is done or somebody asks us to stop.
-pub(crate) fn run_without_store<T>(
-    work: impl Future<Output = Result<T, Stop>>,
-) -> Result<T, Stop> {
+pub(crate) fn run_without_store<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     block_on(until_asked_to_stop(work))
 }
 
@@ -105,6 +110,15 @@ impl Context {
         Ok(pool)
     }
 
+    /// A token that ended before its time was revoked. The next command is not to trip over it.
+    async fn forget_a_dead_token(&self) {
+        if let Some(cache) = &self.kept_in
+            && let Err(VaultError::TokenInvalid) = self.vault.lookup_self().await
+        {
+            let _ = cache.remove();
+        }
+    }
+
     async fn close(&self) {
         let pools = self.pools.take();
         for pool in pools {
@@ -114,11 +128,13 @@ impl Context {
 
     async fn open(loaded: Loaded, interaction: Interaction) -> Result<Self, Stop> {
         let login = Login::new(&loaded, interaction)?;
-        let vault = login.vault().await?;
+        let token = login.valid_token().await?;
+        let vault = login.vault(&token).await?;
         let settings = login.settings().clone();
         Ok(Self {
             settings,
             vault,
+            kept_in: matches!(token, Token::Ours(_)).then(|| login.cache().clone()),
             pools: RefCell::default(),
         })
     }

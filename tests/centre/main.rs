@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
+
+mod credential;
 mod doctor;
 mod enroll;
 mod exit_codes;
@@ -11,6 +13,7 @@ mod faults;
 mod fleet;
 mod hosts;
 mod leases;
+mod login;
 mod migrate;
 mod names;
 mod node;
@@ -25,6 +28,7 @@ mod setup;
 mod ship;
 mod ship_faults;
 mod ship_probe;
+mod ship_versions;
 mod stack;
 mod status;
 mod table;

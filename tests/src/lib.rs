@@ -5,4 +5,5 @@ pub mod centre;
 pub mod lab;
 pub mod load;
 pub mod ship;
+pub mod terminal;
 pub mod truth;

@@ -27,5 +27,5 @@ mod ship;
 
 pub use link::Centre;
 pub use progress::Progress;
-pub use vctl_common::vault::secret_id::{SecretIdError, open_wrapped};
 pub use ship::{ShipConfig, Shipper};
+pub use vctl_common::vault::secret_id::{SecretIdError, open_wrapped};

@@ -26,9 +26,14 @@ impl FromStr for SecretVariable {
         let (name, source) = text.split_once('=').ok_or(FORM)?;
         let (path, field) = source.rsplit_once('#').ok_or(FORM)?;
         let mut letters = name.bytes();
-        let first = letters.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        let first = letters
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
         if !first || !letters.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Err(format!("`{}` is no name of a variable", name.escape_debug()));
+            return Err(format!(
+                "`{}` is no name of a variable",
+                name.escape_debug()
+            ));
         }
         let path = path.trim_matches('/');
         if path.is_empty() || field.is_empty() {
@@ -61,7 +66,10 @@ pub(crate) async fn secrets(
             }
         };
         if value.contains('\0') {
-            let message = format!("`{}` of `{}` holds a zero byte", variable.field, variable.path);
+            let message = format!(
+                "`{}` of `{}` holds a zero byte",
+                variable.field, variable.path
+            );
             return Err(CliError::new(Exit::Failure, message).into());
         }
         read.push((variable.name.clone(), Secret::new(value)));
@@ -99,7 +107,9 @@ mod tests {
             (&*variable.name, &*variable.path, &*variable.field),
             ("PGPASSWORD", "kv/services/db", "password")
         );
-        for bad in ["", "A", "A=kv", "A=#f", "A=kv#", "1A=kv#f", "A B=kv#f", "=kv#f", "A=/#f"] {
+        for bad in [
+            "", "A", "A=kv", "A=#f", "A=kv#", "1A=kv#f", "A B=kv#f", "=kv#f", "A=/#f",
+        ] {
             assert!(bad.parse::<SecretVariable>().is_err(), "{bad}");
         }
     }

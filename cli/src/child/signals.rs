@@ -80,7 +80,9 @@ impl Signal {
         let (Ok(number), Some(child)) = (Number::try_from(self.number), child) else {
             return;
         };
-        if !self.from_terminal && let Ok(child) = i32::try_from(child) {
+        if !self.from_terminal
+            && let Ok(child) = i32::try_from(child)
+        {
             // It may just have ended; until it was waited for, its number is nobody else's.
             let _ = kill(Pid::from_raw(child), number);
         }

@@ -73,7 +73,9 @@ pub(crate) fn run(args: &AgentArgs, globals: &Globals) -> Result<(), Stop> {
         }
         if args.once {
             let token = login.valid_token().await?;
-            return sinks.iter().try_for_each(|sink| Ok(sink.write(token.value())?));
+            return sinks
+                .iter()
+                .try_for_each(|sink| Ok(sink.write(token.value())?));
         }
         tokio::select! {
             done = keep(&login, &sinks) => done,
@@ -137,7 +139,10 @@ fn tell(token: &CachedToken, sinks: &[Sink], first: bool) {
     };
     notify(&[NotifyState::Status(&status)]);
     if first {
-        let paths: Vec<String> = sinks.iter().map(|sink| sink.path.display().to_string()).collect();
+        let paths: Vec<String> = sinks
+            .iter()
+            .map(|sink| sink.path.display().to_string())
+            .collect();
         notice::done(&format!("{status}, in {}", paths.join(", ")));
         notify(&[NotifyState::Ready]);
     }
@@ -163,7 +168,10 @@ async fn watchdog() {
 impl AgentArgs {
     fn access(&self) -> Result<Access, CliError> {
         let unknown = |what: &str, name: &str| {
-            CliError::new(Exit::Usage, format!("there is no {what} `{name}` on this machine"))
+            CliError::new(
+                Exit::Usage,
+                format!("there is no {what} `{name}` on this machine"),
+            )
         };
         let owner = |name: &String| match name.parse() {
             Ok(number) => Ok(number),
@@ -208,7 +216,9 @@ mod tests {
         for good in ["0600", "600", "0400", "0640", "0440"] {
             assert!(mode(good).is_ok(), "{good}");
         }
-        for bad in ["0644", "0660", "0604", "0700", "4600", "u=rw", "", "-1", "0x1"] {
+        for bad in [
+            "0644", "0660", "0604", "0700", "4600", "u=rw", "", "-1", "0x1",
+        ] {
             assert!(mode(bad).is_err(), "{bad}");
         }
     }

@@ -37,13 +37,13 @@ pub(crate) struct ExecArgs {
 
 pub(crate) fn run(args: &ExecArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
-    let (program, rest) = args.command.split_first().ok_or_else(|| {
-        CliError::new(Exit::Usage, "there is no command to run")
-    })?;
+    let (program, rest) = args
+        .command
+        .split_first()
+        .ok_or_else(|| CliError::new(Exit::Usage, "there is no command to run"))?;
     // From here on signals are the command's: the first moment in which one could come.
-    let signals = child::Signals::take().map_err(|error| {
-        CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error)
-    })?;
+    let signals = child::Signals::take()
+        .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
     let status = context::run_to_the_end(async {
         let login = Login::new(&loaded, globals.interaction())?;
         let (token, secrets) = signals.until_asked_to_stop(prepare(args, &login)).await?;

@@ -111,7 +111,7 @@ pub(crate) fn run(args: &HostArgs, globals: &Globals) -> Result<(), Stop> {
         let identity = identity.ok_or_else(|| reserved(host))?;
         match &args.command {
             HostCommand::Enroll(args) => enroll(context, args, &identity, &mut screen).await,
-            HostCommand::Revoke(args) => revoke(args, &identity, &mut screen).await,
+            HostCommand::Revoke(args) => revoke(context, args, &identity, &mut screen).await,
         }
     })?;
     Ok(screen.flush()?)
@@ -135,6 +135,8 @@ async fn enroll(
             "`{host}` was enrolled before: what it has stays valid; `vctl host revoke {host}` ends that"
         ));
     }
+    // Before it is made too: one that is waited for in vain is seen by `vctl fleet`, the other is not.
+    note_enrolled(context, host, true).await?;
     identity.make(args.secret_id_ttl).await?;
     let credentials = identity.credentials(args.wrap_ttl).await?;
     if let Some((path, mut file)) = out {
@@ -151,6 +153,7 @@ async fn enroll(
 }
 
 async fn revoke(
+    context: &Context,
     args: &RevokeArgs,
     identity: &HostIdentity<'_>,
     screen: &mut Screen,
@@ -159,10 +162,12 @@ async fn revoke(
     if !identity.exists().await? {
         // Half of it may be there, of an earlier try that was cut off.
         identity.unmake().await?;
+        note_enrolled(context, host, false).await?;
         let message = format!("host `{host}` is not enrolled");
         return Err(CliError::new(Exit::NotFound, message).into());
     }
     identity.unmake().await?;
+    note_enrolled(context, host, false).await?;
     writeln!(screen, "host `{host}` may do nothing any more")?;
     Ok(())
 }
@@ -192,6 +197,18 @@ async fn in_inventory(context: &Context, args: &EnrollArgs) -> Result<(), Stop> 
         .await
         .map_err(PgError::from)?;
     notice::note(&format!("put `{host}` into the inventory"));
+    Ok(())
+}
+
+/// Writes down that a host is waited for, or is not.
+async fn note_enrolled(context: &Context, host: &HostName, enrolled: bool) -> Result<(), Stop> {
+    let client = context.pool(DbRole::Rw)?.get().await?;
+    let sql = "update vctl.servers set enrolled_at = case when $2 then now() end \
+               where hostname = $1::text";
+    client
+        .execute(sql, &[&host.as_str(), &enrolled])
+        .await
+        .map_err(PgError::from)?;
     Ok(())
 }
 

@@ -36,7 +36,10 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
                 (Some(token), _) => {
                     let auth = Auth::Token(token.token.clone());
                     let vault = Vault::connect(&login.settings().vault, auth)?;
-                    match vault.write("auth/token/revoke-self", &serde_json::json!({})).await {
+                    match vault
+                        .write("auth/token/revoke-self", &serde_json::json!({}))
+                        .await
+                    {
                         Ok(_) => notice::done("logged out"),
                         Err(error) => notice::note(&format!(
                             "logged out here, but Vault could not be told: {error}"

@@ -42,7 +42,9 @@ pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
         (Token::Given(_), _, _) => {
             let message = "nothing is known of the token in `VAULT_TOKEN`";
             let error = CliError::new(Exit::Usage, message);
-            return Err(error.hint("unset `VAULT_TOKEN` to see that of `vctl login`").into());
+            return Err(error
+                .hint("unset `VAULT_TOKEN` to see that of `vctl login`")
+                .into());
         }
     };
     match args.field {

@@ -51,7 +51,10 @@ mod tests {
         for full in [250, 500, 1000, 2000, 3000, 3000, 3000] {
             let full = Duration::from_millis(full);
             let pause = backoff.next_after(begun) - begun;
-            assert!(pause >= full / 2 && pause <= full + FIRST, "{pause:?} {full:?}");
+            assert!(
+                pause >= full / 2 && pause <= full + FIRST,
+                "{pause:?} {full:?}"
+            );
         }
         backoff.reset();
         assert!(backoff.next_after(begun) - begun <= FIRST * 2);

@@ -38,7 +38,11 @@ impl Sink {
     pub(crate) fn remove(&self) -> Result<(), CliError> {
         // Something else that came to stand there is not ours to remove.
         let is_file = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_file());
-        match if is_file { fs::remove_file(&self.path) } else { Ok(()) } {
+        match if is_file {
+            fs::remove_file(&self.path)
+        } else {
+            Ok(())
+        } {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 let message = format!("cannot remove the dead token in `{}`", self.path.display());
                 Err(CliError::new(Exit::Failure, message).caused_by(&error))
@@ -51,7 +55,10 @@ impl Sink {
 /// Directories that are missing become their owner's alone.
 fn make_directory(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
 }
 
 #[cfg(test)]
@@ -76,7 +83,10 @@ mod tests {
         sink.write(&Secret::new("hvs.1".to_owned())).unwrap();
         sink.write(&Secret::new("hvs.2".to_owned())).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"hvs.2");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
         let parent = fs::metadata(path.parent().unwrap()).unwrap();
         assert_eq!(parent.permissions().mode() & 0o777, 0o700);
         sink.remove().unwrap();

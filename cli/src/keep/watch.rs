@@ -20,16 +20,18 @@ impl Watch {
         let changed = Arc::new(Notify::new());
         let tell = Arc::clone(&changed);
         // Blocks between changes; ends with the process.
-        thread::Builder::new().name("watch".to_owned()).spawn(move || {
-            loop {
-                match inotify.read_events() {
-                    Ok(_) => tell.notify_one(),
-                    Err(Errno::EINTR) => {}
-                    // Then a change is seen when the token is looked after, and not before.
-                    Err(_) => return,
+        thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn(move || {
+                loop {
+                    match inotify.read_events() {
+                        Ok(_) => tell.notify_one(),
+                        Err(Errno::EINTR) => {}
+                        // Then a change is seen when the token is looked after, and not before.
+                        Err(_) => return,
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(Self(changed))
     }
 

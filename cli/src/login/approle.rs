@@ -75,7 +75,9 @@ impl Ids {
                 let opened = Vault::unwrap(settings, value).await?;
                 let secret_id = opened["secret_id"].as_str().map(str::to_owned);
                 let none = || CliError::new(Exit::Config, "`VCTL_SECRET_ID` wraps no secret id");
-                Ok(SecretIdSource::Value(Secret::new(secret_id.ok_or_else(none)?)))
+                Ok(SecretIdSource::Value(Secret::new(
+                    secret_id.ok_or_else(none)?,
+                )))
             }
             Id::Value(value) => Ok(SecretIdSource::Value(value.clone())),
             Id::File(path) => {
@@ -99,7 +101,10 @@ impl Id {
 fn read(path: &Path) -> Result<Secret<String>, CliError> {
     let text = vctl_common::vault::secret_id::read(path).map_err(|error| unusable(&error))?;
     if text.expose().is_empty() {
-        return Err(CliError::new(Exit::Config, format!("`{}` is empty", path.display())));
+        return Err(CliError::new(
+            Exit::Config,
+            format!("`{}` is empty", path.display()),
+        ));
     }
     Ok(text)
 }

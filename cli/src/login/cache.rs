@@ -203,7 +203,13 @@ mod tests {
             meta: Default::default(),
         };
         let now = Timestamp::UNIX_EPOCH;
-        CachedToken::new(Binding::new(addr, None), "oidc", &granted, "oidc-albert", now)
+        CachedToken::new(
+            Binding::new(addr, None),
+            "oidc",
+            &granted,
+            "oidc-albert",
+            now,
+        )
     }
 
     fn cache(dir: &tempfile::TempDir) -> Cache {
@@ -222,7 +228,10 @@ mod tests {
         cache.write(&kept).unwrap();
         let read = cache.read().unwrap().unwrap();
         assert_eq!(read.token.expose(), "hvs.CAESIJ");
-        assert_eq!((read.life, read.accessor), (kept.life.clone(), kept.accessor.clone()));
+        assert_eq!(
+            (read.life, read.accessor),
+            (kept.life.clone(), kept.accessor.clone())
+        );
         assert!(!format!("{kept:?}").contains("CAESIJ"));
         assert!(cache.remove().unwrap());
         assert!(!cache.remove().unwrap());

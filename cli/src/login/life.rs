@@ -103,9 +103,20 @@ mod tests {
 
     #[test]
     fn the_margin_is_a_minute_and_a_third_of_a_short_life() {
-        for (ttl, last) in [(3600, 3539), (180, 119), (90, 59), (30, 19), (10, 6), (1, 0)] {
+        for (ttl, last) in [
+            (3600, 3539),
+            (180, 119),
+            (90, 59),
+            (30, 19),
+            (10, 6),
+            (1, 0),
+        ] {
             assert_eq!(life(ttl).next(after(last)), Next::Use, "{ttl}");
-            assert_eq!(life(ttl).next(after(last + 1)), if ttl == 1 { Next::Replace } else { Next::Renew }, "{ttl}");
+            assert_eq!(
+                life(ttl).next(after(last + 1)),
+                if ttl == 1 { Next::Replace } else { Next::Renew },
+                "{ttl}"
+            );
             assert_eq!(life(ttl).next(after(ttl)), Next::Replace, "{ttl}");
         }
     }

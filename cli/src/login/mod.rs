@@ -148,11 +148,11 @@ impl<'a> Login<'a> {
         self.fresh_token().instrument(phase::auth()).await
     }
 
-    /// Returns Vault with a valid token. As a machine that can log in by itself, it goes on doing so.
-    pub(crate) async fn vault(&self) -> Result<Vault, Stop> {
-        let token = self.valid_token().await?;
+    /// Returns Vault with this token. As a machine that can log in by itself, it goes on doing so.
+    pub(crate) async fn vault(&self, token: &Token) -> Result<Vault, Stop> {
         let (vault, config) = (&self.settings.vault, &self.loaded.config);
-        let ours = matches!(&token, Token::Ours(token) if token.method == Method::AppRole.to_string());
+        let ours =
+            matches!(token, Token::Ours(token) if token.method == Method::AppRole.to_string());
         if ours && let Some(ids) = Ids::find(config, &self.state) {
             let auth = ids.auth(vault, &config.approle_mount).await?;
             return Ok(Vault::resume(vault, auth, token.value().clone())?);
@@ -234,7 +234,13 @@ impl<'a> Login<'a> {
         let info = vault.lookup_self().await?;
         let granted = of_info(token.clone(), &info);
         let name = &info.display_name;
-        Ok(CachedToken::new(self.binding(), &Method::Token.to_string(), &granted, name, asked))
+        Ok(CachedToken::new(
+            self.binding(),
+            &Method::Token.to_string(),
+            &granted,
+            name,
+            asked,
+        ))
     }
 
     /// Decides how to log in with nobody having said how: a person who can be asked as configured, a
@@ -307,9 +313,7 @@ impl<'a> Login<'a> {
                     other => other.into(),
                 })
             }
-            Method::Userpass => {
-                userpass::log_in(vault, config, choices, self.interaction).await
-            }
+            Method::Userpass => userpass::log_in(vault, config, choices, self.interaction).await,
             Method::Token => {
                 let token = match (&choices.token, self.interaction) {
                     (Some(token), _) => token.clone(),
@@ -367,7 +371,11 @@ fn of_info(token: Secret<String>, info: &TokenInfo) -> Granted {
 }
 
 fn no_ids() -> CliError {
-    CliError::new(Exit::Config, "there are no role id and secret id to log in with").hint(
+    CliError::new(
+        Exit::Config,
+        "there are no role id and secret id to log in with",
+    )
+    .hint(
         "set `VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE`, or `VCTL_ROLE_ID` and `VCTL_SECRET_ID`",
     )
 }
@@ -375,7 +383,9 @@ fn no_ids() -> CliError {
 /// The token in the environment, where it wins over every other as it does for Vault's own program.
 pub(crate) fn given() -> Result<Option<Secret<String>>, CliError> {
     match env::var("VAULT_TOKEN") {
-        Ok(token) => Ok(Some(token).filter(|token| !token.is_empty()).map(Secret::new)),
+        Ok(token) => Ok(Some(token)
+            .filter(|token| !token.is_empty())
+            .map(Secret::new)),
         Err(env::VarError::NotPresent) => Ok(None),
         Err(env::VarError::NotUnicode(_)) => {
             Err(CliError::new(Exit::Config, "`VAULT_TOKEN` is not UTF-8"))

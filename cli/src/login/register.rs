@@ -28,9 +28,14 @@ impl Login<'_> {
         if Ids::find(config, &self.state).is_some() {
             return Ok(Registered::Before);
         }
-        let role = format!("auth/{}/role/{}", config.approle_mount, config.approle_self_role);
+        let role = format!(
+            "auth/{}/role/{}",
+            config.approle_mount, config.approle_self_role
+        );
         let role_id = vault.read(&format!("{role}/role-id")).await?;
-        let secret_id = vault.write(&format!("{role}/secret-id"), &json!({})).await?;
+        let secret_id = vault
+            .write(&format!("{role}/secret-id"), &json!({}))
+            .await?;
         for (file, id) in [
             (ROLE_ID, role_id["role_id"].as_str()),
             (SECRET_ID, secret_id["secret_id"].as_str()),

@@ -20,7 +20,9 @@ pub(super) async fn record(vault: &Vault, db: &DbSettings, display_name: &str) {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it does not answer".to_owned(),
     };
-    notice::note(&format!("that you logged in could not be recorded in Postgres: {why}"));
+    notice::note(&format!(
+        "that you logged in could not be recorded in Postgres: {why}"
+    ));
 }
 
 async fn record_in(vault: &Vault, db: &DbSettings, display_name: &str) -> Result<(), PgError> {

@@ -19,8 +19,11 @@ impl StateDir {
     /// It is a link, no directory, or somebody else's: a token in it would be theirs.
     pub(crate) fn open() -> Result<Self, CliError> {
         let home = home().ok_or_else(|| {
-            CliError::new(Exit::Config, "there is no home directory to keep a token in")
-                .hint("set `HOME`")
+            CliError::new(
+                Exit::Config,
+                "there is no home directory to keep a token in",
+            )
+            .hint("set `HOME`")
         })?;
         Self::open_at(home.join(".vctl"))
     }
@@ -37,7 +40,8 @@ impl StateDir {
         let metadata = fs::symlink_metadata(&path).map_err(|error| failed(&error))?;
         if !metadata.is_dir() {
             let message = format!("`{}` is no directory", path.display());
-            let hint = "a token is kept in a directory of your own, not behind a link: move it away";
+            let hint =
+                "a token is kept in a directory of your own, not behind a link: move it away";
             return Err(CliError::new(Exit::Config, message).hint(hint));
         }
         if metadata.uid() != nix::unistd::geteuid().as_raw() {
@@ -96,7 +100,11 @@ mod tests {
         for path in [link, file] {
             let error = StateDir::open_at(path).unwrap_err();
             assert_eq!(error.exit, Exit::Config);
-            assert!(error.message.contains("is no directory"), "{}", error.message);
+            assert!(
+                error.message.contains("is no directory"),
+                "{}",
+                error.message
+            );
         }
     }
 }

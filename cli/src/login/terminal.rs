@@ -69,7 +69,8 @@ async fn line(question: &str) -> Result<String, Stop> {
 /// Takes a secret from standard input, as `--password-stdin` and the like do.
 pub(crate) fn secret_from_stdin(flag: &str) -> Result<Secret<String>, CliError> {
     if io::stdin().is_terminal() {
-        let message = format!("`{flag}` reads from a pipe or a file, and standard input is a terminal");
+        let message =
+            format!("`{flag}` reads from a pipe or a file, and standard input is a terminal");
         let hint = "leave the flag out to be asked";
         return Err(CliError::new(Exit::Usage, message).hint(hint));
     }
@@ -77,8 +78,11 @@ pub(crate) fn secret_from_stdin(flag: &str) -> Result<Secret<String>, CliError> 
     let read = io::stdin().lock().take(MOST).read_to_string(&mut text);
     let text = Secret::new(text);
     read.map_err(|error| {
-        CliError::new(Exit::Usage, format!("cannot read what `{flag}` takes from standard input"))
-            .caused_by(&error)
+        CliError::new(
+            Exit::Usage,
+            format!("cannot read what `{flag}` takes from standard input"),
+        )
+        .caused_by(&error)
     })?;
     match text.expose().trim_end_matches(['\r', '\n']) {
         "" => {

@@ -20,7 +20,8 @@ pub(super) async fn log_in(
     let username = choices.username.clone().or_else(|| config.username.clone());
     let username = username.or_else(|| env::var("USER").ok());
     let username = username.filter(|name| !name.is_empty()).ok_or_else(|| {
-        CliError::new(Exit::Usage, "whose password it is, is not known").hint("say `--username NAME`")
+        CliError::new(Exit::Usage, "whose password it is, is not known")
+            .hint("say `--username NAME`")
     })?;
     // It becomes a part of the path of the request.
     if username.contains(['/', '?', '#']) || username.chars().any(char::is_control) {
@@ -35,7 +36,9 @@ pub(super) async fn log_in(
         (None, Interaction::Never) => {
             let message = "there is no terminal to ask for the password on";
             let error = CliError::new(Exit::Permission, message);
-            return Err(error.hint("give it with `vctl login --password-stdin`").into());
+            return Err(error
+                .hint("give it with `vctl login --password-stdin`")
+                .into());
         }
     };
     let login = vault::Login::UserPass {
@@ -43,11 +46,13 @@ pub(super) async fn log_in(
         username: username.clone(),
         password,
     };
-    vault::log_in(vault, &login).await.map_err(|error| match error {
-        VaultError::LoginRefused { message, .. } => {
-            let what = format!("Vault refuses the login of `{username}`: {message}");
-            CliError::new(Exit::Permission, what).into()
-        }
-        other => other.into(),
-    })
+    vault::log_in(vault, &login)
+        .await
+        .map_err(|error| match error {
+            VaultError::LoginRefused { message, .. } => {
+                let what = format!("Vault refuses the login of `{username}`: {message}");
+                CliError::new(Exit::Permission, what).into()
+            }
+            other => other.into(),
+        })
 }

@@ -6,5 +6,8 @@ use vctl_common::pg::tokio_postgres::{Client, Error};
 pub(crate) async fn record(client: &Client, display_name: &str) -> Result<(), Error> {
     let version = env!("CARGO_PKG_VERSION");
     let statement = "select vctl.seen_v1($1, $2)";
-    client.execute(statement, &[&display_name, &version]).await.map(drop)
+    client
+        .execute(statement, &[&display_name, &version])
+        .await
+        .map(drop)
 }

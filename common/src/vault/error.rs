@@ -107,7 +107,8 @@ impl VaultError {
                     .to_owned()
             }
             Self::TokenText | Self::TokenInvalid => {
-                "log in to Vault again and set `VAULT_TOKEN`".to_owned()
+                "run `vctl login`; a token in `VAULT_TOKEN` wins over it, so unset that one"
+                    .to_owned()
             }
             Self::Unreachable { .. } | Self::Timeout { .. } => {
                 "check `VCTL_VAULT_ADDR`, the network and that Vault runs".to_owned()

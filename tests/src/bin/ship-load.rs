@@ -1,6 +1,6 @@
 //! Writes events into a spool and ships them until it is killed: the agent without its probe.
 //!
-//! `ship-load DIR HOST VAULT_ADDR DB_PORT CA`; DIR holds `role_id` and `secret_id`.
+//! What goes wrong is logged to standard error. `ship-load DIR HOST VAULT_ADDR DB_PORT CA`; DIR holds `role_id` and `secret_id`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +12,10 @@ use vctl_tests::centre::DB_NAME;
 use vctl_tests::ship::Source;
 
 fn main() -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     let mut args = std::env::args().skip(1);
     let mut next = || {
         args.next()

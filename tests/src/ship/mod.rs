@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use uuid::Uuid;
 use vctl_agent::machine_id;
 use vctl_agent::spool::{BatchBuilder, SpoolConfig, SpoolWriter};
 use vctl_agent::store::{Centre as Where, ShipConfig, Shipper};
@@ -131,11 +132,17 @@ impl Source {
 
     /// Starts to ship it.
     pub fn ship(&self, way: &Where) -> Result<Shipper> {
+        let machine = machine_id::read(Path::new("/")).unwrap_or_default();
+        self.ship_as(machine, way)
+    }
+
+    /// As `ship`, from a machine with this id.
+    pub fn ship_as(&self, machine: Uuid, way: &Where) -> Result<Shipper> {
         let config = ShipConfig {
             spool_dir: self.dir.clone(),
             spool_id: self.writer.id(),
             boot_id: BOOT.parse()?,
-            machine: machine_id::read(Path::new("/")).unwrap_or_default(),
+            machine,
             shipped: self.writer.shipped(),
             events_shipped: 0,
             centre: way.clone(),

@@ -1,0 +1,192 @@
+//! A file with a token that is good, or no file.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use vctl_tests::centre::{Centre, Options};
+use vctl_tests::lab::eventually;
+
+use super::{Workstation, machine, person};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A daemon that ends with the spec.
+struct Agent(Child);
+
+impl Agent {
+    fn start(mut command: Command) -> Self {
+        Self(command.stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn stop(mut self) -> Option<i32> {
+        kill(
+            Pid::from_raw(i32::try_from(self.0.id()).unwrap()),
+            Signal::SIGTERM,
+        )
+        .unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn of_machine(workstation: &Workstation<'_>, ids: &[String; 2], args: &[&str]) -> Command {
+    let mut command = workstation.command(&[&["agent"], args].concat());
+    command
+        .env("VCTL_ROLE_ID", &ids[0])
+        .env("VCTL_SECRET_ID", &ids[1]);
+    command
+}
+
+fn sink(workstation: &Workstation<'_>) -> Option<String> {
+    fs::read_to_string(workstation.home(".vctl/token-sink")).ok()
+}
+
+#[test]
+fn a_sink_holds_a_good_token_or_is_not_there_whatever_happens_to_the_server() {
+    let Some(centre) = Centre::or_skip(&Options::default()) else {
+        return;
+    };
+    let workstation = Workstation::new(&centre);
+    let ids = machine(&centre, "agent-outage", 6, 12);
+    let agent = Agent::start(of_machine(&workstation, &ids, &[]));
+    let good =
+        || Ok(sink(&workstation).is_some_and(|token| !workstation.asked_of(&token).is_null()));
+    assert!(eventually(PATIENCE, good).unwrap());
+    // Over its longest life the token is another one.
+    let first = sink(&workstation).unwrap();
+    let another = || Ok(sink(&workstation).is_some_and(|token| token != first));
+    assert!(eventually(PATIENCE, another).unwrap());
+
+    let gone = || Ok(sink(&workstation).is_none());
+    centre.bao.seal().unwrap();
+    assert!(
+        eventually(PATIENCE, gone).unwrap(),
+        "a dead token is still there"
+    );
+    centre.bao.unseal().unwrap();
+    assert!(eventually(PATIENCE, good).unwrap());
+    centre.bao.kill().unwrap();
+    assert!(
+        eventually(PATIENCE, gone).unwrap(),
+        "a dead token is still there"
+    );
+    centre.bao.start().unwrap();
+    assert!(eventually(PATIENCE, good).unwrap());
+    // It is ended as a daemon is, and what it wrote is still good.
+    assert_eq!(agent.stop(), Some(0));
+    assert!(good().unwrap());
+}
+
+#[test]
+fn who_logs_out_takes_the_token_from_the_sinks_too() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let password = person(centre, "agent-out", 3600, 7200);
+    let args = ["login", "--username", "agent-out", "--password-stdin"];
+    assert_eq!(workstation.given(&args, &password).code, 0);
+    let mut agent = Agent::start(workstation.command(&["agent"]));
+    let there = |token: &str| {
+        eventually(
+            PATIENCE,
+            || Ok(sink(&workstation).as_deref() == Some(token)),
+        )
+        .unwrap()
+    };
+    assert!(there(&workstation.token()));
+    // Another login is in the sink as soon as it is one.
+    assert_eq!(workstation.given(&args, &password).code, 0);
+    assert!(there(&workstation.token()));
+    assert_eq!(workstation.run(&["logout"]).code, 0);
+    assert!(eventually(PATIENCE, || Ok(sink(&workstation).is_none())).unwrap());
+    // Nobody is there to log in again, and nobody is asked.
+    assert_eq!(agent.0.wait().unwrap().code(), Some(77));
+}
+
+#[test]
+fn sinks_are_for_whom_they_were_made_and_nothing_else_is_overwritten() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let ids = machine(centre, "agent-sinks", 3600, 7200);
+    let once = |args: &[&str]| {
+        let output = of_machine(&workstation, &ids, &[&["--once"], args].concat())
+            .output()
+            .unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let path = workstation.home("run/app/token");
+    let name = path.to_str().unwrap();
+    let (code, said) = once(&[
+        "--sink", name, "--mode", "0440", "--owner", "nobody", "--group", "nogroup",
+    ]);
+    assert_eq!(code, 0, "{said}");
+    let metadata = fs::metadata(&path).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o440);
+    assert_eq!((metadata.uid(), metadata.gid()), (65534, 65534));
+    let token = fs::read_to_string(&path).unwrap();
+    assert_eq!(Some(&token), sink(&workstation).as_ref());
+    assert_eq!(token.trim_end(), token);
+
+    let precious = workstation.home("precious");
+    fs::write(&precious, "mine").unwrap();
+    symlink(&precious, workstation.home("link")).unwrap();
+    let (code, said) = once(&[
+        "--no-default-sink",
+        "--sink",
+        workstation.home("link").to_str().unwrap(),
+    ]);
+    assert_eq!(code, 1);
+    assert!(said.contains("no regular file"), "{said}");
+    assert_eq!(fs::read(&precious).unwrap(), b"mine");
+    for args in [
+        &["--mode", "0644"][..],
+        &["--owner", "no-such-user"],
+        &["--no-default-sink"],
+    ] {
+        assert_eq!(once(args).0, 2, "{args:?}");
+    }
+    let said = Workstation::new(centre).run(&["agent"]);
+    assert_eq!(said.code, 77, "{said:?}");
+}
+
+#[test]
+fn systemd_is_told_when_there_is_a_token_and_that_it_lives() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let ids = machine(centre, "agent-systemd", 3600, 7200);
+    let socket = workstation.home("notify");
+    let listener = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    listener.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = of_machine(&workstation, &ids, &[]);
+    command
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "900000");
+    let _agent = Agent::start(command);
+    let mut heard = String::new();
+    while !(heard.contains("READY=1") && heard.matches("WATCHDOG=1").count() > 2) {
+        let mut message = [0; 4096];
+        let length = listener.recv(&mut message).unwrap();
+        heard.push_str(std::str::from_utf8(&message[..length]).unwrap());
+        if heard.contains("READY=1") {
+            assert!(sink(&workstation).is_some());
+        }
+    }
+}

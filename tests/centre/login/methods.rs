@@ -1,0 +1,210 @@
+//! Every method logs in, and says so to nobody but who asked.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use vctl_tests::centre::Centre;
+
+use super::{Workstation, machine, person};
+
+/// The token works, is kept for its owner alone, and was never shown.
+fn is_logged_in(workstation: &Workstation<'_>, said: &str, as_whom: &str) {
+    let token = workstation.token();
+    assert_eq!(workstation.asked_of(&token)["display_name"], as_whom);
+    assert!(!said.contains(&token), "{said}");
+    let mode = |path: &str| {
+        fs::metadata(workstation.home(path))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!((mode(".vctl"), mode(".vctl/token")), (0o700, 0o600));
+}
+
+#[test]
+fn a_password_from_a_pipe() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let password = person(centre, "login-pipe", 3600, 7200);
+    let args = ["login", "--username", "login-pipe", "--password-stdin"];
+    let said = workstation.given(&args, &format!("{password}\n"));
+    assert_eq!((said.code, &*said.stdout), (0, ""), "{said:?}");
+    assert!(!said.stderr.contains(&password));
+    is_logged_in(&workstation, &said.stderr, "userpass-login-pipe");
+    // Who gives out rights finds the person.
+    let seen = centre
+        .ask("select vctl_version from vctl.seen_users where vault_user = 'userpass-login-pipe'");
+    assert_eq!(seen.unwrap(), env!("CARGO_PKG_VERSION"));
+
+    let said = workstation.given(&args, "wrong");
+    assert_eq!(said.code, 77, "{said:?}");
+    // What was there before is still there.
+    is_logged_in(&workstation, &said.stderr, "userpass-login-pipe");
+    for (input, code) in [("", 2), ("\n", 2)] {
+        assert_eq!(workstation.given(&args, input).code, code);
+    }
+}
+
+#[test]
+fn a_password_that_is_typed_is_not_shown() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let password = person(centre, "login-typed", 3600, 7200);
+    let args = ["login", "--method", "userpass", "--username", "login-typed"];
+    let mut terminal = workstation.before_a_person(&args);
+    terminal
+        .wait_for("Password of login-typed at https://")
+        .unwrap();
+    terminal.wait_for_silence().unwrap();
+    terminal.type_in(&format!("{password}\r")).unwrap();
+    assert!(terminal.end().unwrap().success(), "{}", terminal.shown());
+    assert!(
+        terminal
+            .shown()
+            .contains("logged in as login-typed, for 59m"),
+        "{}",
+        terminal.shown()
+    );
+    assert!(!terminal.shown().contains(&password));
+    assert!(terminal.echoes().unwrap());
+    is_logged_in(&workstation, &terminal.shown(), "userpass-login-typed");
+
+    // Ctrl-C in the middle of it gives the terminal back as it was.
+    let mut terminal = workstation.before_a_person(&args);
+    terminal.wait_for_silence().unwrap();
+    terminal.type_in("\u{3}").unwrap();
+    assert_eq!(terminal.end().unwrap().code(), Some(130));
+    assert!(terminal.echoes().unwrap());
+    // And whoever asked not to be asked is not.
+    let mut terminal = workstation.before_a_person(&[&args[..], &["--no-input"]].concat());
+    assert_eq!(terminal.end().unwrap().code(), Some(77));
+}
+
+#[test]
+fn an_approle_by_values_files_and_wrapped() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let [role_id, secret_id] = machine(centre, "login-approle", 3600, 7200);
+    let by = |variables: &[(&str, &str)]| {
+        let workstation = Workstation::new(centre);
+        let mut command = workstation.command(&["login", "--method", "approle"]);
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        if output.status.success() {
+            is_logged_in(&workstation, &said, "approle");
+            assert!(!said.contains(&secret_id));
+        }
+        (output.status.code().unwrap(), said)
+    };
+    assert_eq!(
+        by(&[("VCTL_ROLE_ID", &role_id), ("VCTL_SECRET_ID", &secret_id)]).0,
+        0
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (role_file, secret_file) = (
+        file("role_id", &format!("{role_id}\n")),
+        file("secret_id", &secret_id),
+    );
+    let files = [
+        ("VCTL_ROLE_ID_FILE", &*role_file),
+        ("VCTL_SECRET_ID_FILE", &*secret_file),
+    ];
+    assert_eq!(by(&files).0, 0);
+
+    let admin = centre.bao.admin().unwrap();
+    let wrapped = admin
+        .wrapped("auth/approle/role/login-approle/secret-id")
+        .unwrap();
+    let wrapped_file = file("wrapped", wrapped.expose());
+    let files = [
+        ("VCTL_ROLE_ID_FILE", &*role_file),
+        ("VCTL_SECRET_ID_FILE", &*wrapped_file),
+    ];
+    assert_eq!(by(&files).0, 0);
+    // Opened once, and what was in it kept in its place.
+    assert_ne!(fs::read_to_string(&wrapped_file).unwrap(), wrapped.expose());
+    assert_eq!(by(&files).0, 0);
+    let stolen = file("stolen", wrapped.expose());
+    let (code, said) = by(&[
+        ("VCTL_ROLE_ID_FILE", &role_file),
+        ("VCTL_SECRET_ID_FILE", &stolen),
+    ]);
+    assert_eq!(code, 77);
+    assert!(said.contains("somebody else has"), "{said}");
+
+    let (code, said) = by(&[("VCTL_ROLE_ID", &role_id), ("VCTL_SECRET_ID", "none")]);
+    assert_eq!(code, 77, "{said}");
+    let (code, said) = by(&[("VCTL_ROLE_ID", &role_id)]);
+    assert_eq!(code, 78);
+    assert!(said.contains("VCTL_SECRET_ID_FILE"), "{said}");
+    let (code, said) = by(&[
+        ("VCTL_ROLE_ID", &role_id),
+        ("VCTL_SECRET_ID_FILE", "/nowhere"),
+    ]);
+    assert_eq!(code, 78);
+    assert!(said.contains("/nowhere"), "{said}");
+}
+
+#[test]
+fn a_token_that_was_got_elsewhere() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let client = centre.person("login-brought", &["vctl-user"]).unwrap();
+    let token = client.token().expose();
+    let said = workstation.given(&["login", "--token-stdin"], token);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(workstation.token(), token);
+    is_logged_in(&workstation, &said.stderr, "userpass-login-brought");
+    assert!(workstation.known()["ttl_s"].as_u64().unwrap() > 60);
+    let said = workstation.given(&["login", "--token-stdin"], "hvs.nobody");
+    assert_eq!(said.code, 77, "{said:?}");
+    assert_eq!(workstation.token(), token);
+}
+
+#[test]
+fn an_approle_for_jobs_is_kept_with_a_login_and_logs_in_where_nobody_is() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let password = person(centre, "login-register", 3600, 7200);
+    let args = [
+        "login",
+        "--username",
+        "login-register",
+        "--password-stdin",
+        "--register",
+    ];
+    let said = workstation.given(&args, &password);
+    assert_eq!(said.code, 0, "{said:?}");
+    for file in ["role-id", "secret-id"] {
+        let metadata = fs::metadata(workstation.home(".vctl").join(file)).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    }
+    is_logged_in(&workstation, &said.stderr, "userpass-login-register");
+    fs::remove_file(workstation.home(".vctl/token")).unwrap();
+    is_logged_in(&workstation, "", "approle");
+    let said = workstation.given(&args, &password);
+    assert!(said.stderr.contains("already"), "{said:?}");
+    let said = workstation.run(&["logout", "--all"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let left: Vec<_> = fs::read_dir(workstation.home(".vctl"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["token.lock"]);
+}

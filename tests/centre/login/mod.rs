@@ -1,0 +1,148 @@
+//! A token of one's own: how it is got, kept, renewed and ended; and what is done with it.
+
+mod agent;
+mod exec;
+mod life;
+mod methods;
+mod whom;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use vctl_tests::centre::{Centre, Secret};
+use vctl_tests::lab::Programs;
+use vctl_tests::terminal::Terminal;
+
+/// Somebody's machine: a home, a working directory, and the way to a centre in the environment.
+pub(crate) struct Workstation<'a> {
+    pub(crate) centre: &'a Centre,
+    home: tempfile::TempDir,
+}
+
+impl<'a> Workstation<'a> {
+    pub(crate) fn new(centre: &'a Centre) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("work")).unwrap();
+        Self { centre, home }
+    }
+
+    pub(crate) fn home(&self, path: &str) -> PathBuf {
+        self.home.path().join(path)
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(Programs::find().unwrap().vctl);
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("TERM", "xterm")
+            .env("HOME", self.home.path())
+            .envs(self.centre.environment())
+            .current_dir(self.home("work"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs vctl where nobody could be asked.
+    pub(crate) fn run(&self, args: &[&str]) -> Said {
+        self.command(args).output().unwrap().into()
+    }
+
+    /// Runs vctl with something on standard input.
+    pub(crate) fn given(&self, args: &[&str], input: &str) -> Said {
+        let mut command = self.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap().into()
+    }
+
+    /// Runs vctl with somebody in front of it.
+    pub(crate) fn before_a_person(&self, args: &[&str]) -> Terminal {
+        Terminal::start(self.command(args), 100).unwrap()
+    }
+
+    pub(crate) fn token(&self) -> String {
+        let said = self.run(&["token"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        said.stdout.trim_end().to_owned()
+    }
+
+    /// What is known of the token without asking.
+    pub(crate) fn known(&self) -> Value {
+        serde_json::from_str(&self.run(&["token", "-o", "json"]).stdout).unwrap()
+    }
+
+    /// What the server says of a token; null when it is none.
+    pub(crate) fn asked_of(&self, token: &str) -> Value {
+        let anonymous = self.centre.bao.anonymous().unwrap();
+        let client = anonymous.with_token(Secret::new(token));
+        client
+            .get("auth/token/lookup-self")
+            .map_or(Value::Null, |mut answer| answer["data"].take())
+    }
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// Makes a person who logs in with a password, whose tokens live that many seconds.
+pub(crate) fn person(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -> String {
+    let admin = centre.bao.admin().unwrap();
+    let password = Secret::random().unwrap().expose().to_owned();
+    let user = json!({
+        "password": password,
+        "policies": ["vctl-user"],
+        "token_ttl": format!("{ttl_s}s"),
+        "token_max_ttl": format!("{max_ttl_s}s"),
+    });
+    admin
+        .post(&format!("auth/userpass/users/{name}"), &user)
+        .unwrap();
+    password
+}
+
+/// Makes an AppRole, and returns both its ids.
+pub(crate) fn machine(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -> [String; 2] {
+    let admin = centre.bao.admin().unwrap();
+    let path = format!("auth/approle/role/{name}");
+    let role = json!({
+        "token_policies": ["vctl-user"],
+        "token_ttl": format!("{ttl_s}s"),
+        "token_max_ttl": format!("{max_ttl_s}s"),
+    });
+    admin.post(&path, &role).unwrap();
+    let role_id = admin.get(&format!("{path}/role-id")).unwrap();
+    let secret_id = admin
+        .post(&format!("{path}/secret-id"), &json!({}))
+        .unwrap();
+    [&role_id["data"]["role_id"], &secret_id["data"]["secret_id"]]
+        .map(|id| id.as_str().unwrap().to_owned())
+}

@@ -1,0 +1,176 @@
+//! A program on a terminal of its own, and a person in front of it.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::pty::{Winsize, openpty};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+
+/// Nobody waits longer for what has to come on its own.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One program that believes somebody sits there.
+pub struct Terminal {
+    child: Child,
+    ours: File,
+    shown: Arc<Mutex<Vec<u8>>>,
+    /// Ends when nobody holds the other end of the terminal any more.
+    reader: JoinHandle<()>,
+}
+
+impl Terminal {
+    /// Starts `command` on a terminal of 24 rows and that many columns.
+    pub fn start(command: Command, columns: u16) -> Result<Self> {
+        Self::start_sized(command, 24, columns)
+    }
+
+    pub fn start_sized(mut command: Command, rows: u16, columns: u16) -> Result<Self> {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pty = openpty(&size, None).context("cannot open a terminal")?;
+        let end = || pty.slave.try_clone().map(Stdio::from);
+        command.stdin(end()?).stdout(end()?).stderr(end()?);
+        // Ctrl-C reaches whoever has the terminal as its own.
+        #[expect(unsafe_code, reason = "only calls that are safe between fork and exec")]
+        // SAFETY: setsid and ioctl are async-signal-safe, and nothing is allocated.
+        unsafe {
+            command.pre_exec(|| {
+                nix::unistd::setsid()?;
+                if nix::libc::ioctl(0, nix::libc::TIOCSCTTY, 0) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            });
+        }
+        let child = command.spawn().context("cannot start it")?;
+        // Or we would hold the terminal open after the program's end, and never know that we have
+        // read all of it.
+        drop((command, pty.slave));
+        let ours = File::from(pty.master);
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let (mut reader, into) = (ours.try_clone()?, Arc::clone(&shown));
+        let reader = thread::spawn(move || {
+            let mut piece = [0; 4096];
+            // An error is how a terminal says that the last program on it has ended.
+            while let Ok(length @ 1..) = reader.read(&mut piece) {
+                let mut shown = into.lock().unwrap_or_else(PoisonError::into_inner);
+                shown.extend_from_slice(&piece[..length]);
+            }
+        });
+        Ok(Self {
+            child,
+            ours,
+            shown,
+            reader,
+        })
+    }
+
+    /// Returns everything that was ever shown, with what moves the cursor and colours.
+    pub fn shown(&self) -> String {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
+    /// Waits until `text` was shown.
+    pub fn wait_for(&mut self, text: &str) -> Result<()> {
+        self.wait_until(|shown| shown.contains(text))
+            .with_context(|| format!("`{text}` never came"))
+    }
+
+    /// Waits until what was shown is as it should be.
+    pub fn wait_until(&mut self, is_there: impl Fn(&str) -> bool) -> Result<()> {
+        let since = Instant::now();
+        loop {
+            if is_there(&self.shown()) {
+                return Ok(());
+            }
+            if since.elapsed() > PATIENCE {
+                bail!("this was shown: {}", self.shown());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until what is typed is not shown.
+    pub fn wait_for_silence(&mut self) -> Result<()> {
+        let since = Instant::now();
+        while self.echoes()? {
+            if since.elapsed() > PATIENCE {
+                bail!("what is typed is still shown: {}", self.shown());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Says whether what is typed is shown.
+    pub fn echoes(&self) -> Result<bool> {
+        Ok(tcgetattr(&self.ours)?
+            .local_flags
+            .contains(LocalFlags::ECHO))
+    }
+
+    /// Types.
+    pub fn type_in(&mut self, text: &str) -> Result<()> {
+        Ok(self.ours.write_all(text.as_bytes())?)
+    }
+
+    /// Returns the process id, to send it a signal.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives the terminal another size, as a person does who pulls at its corner.
+    pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        nix::ioctl_write_ptr_bad!(set_size, nix::libc::TIOCSWINSZ, Winsize);
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&self.ours);
+        #[expect(
+            unsafe_code,
+            reason = "nix has the number of this call and not the call"
+        )]
+        // SAFETY: the descriptor is open, and the size lives through the call.
+        unsafe {
+            set_size(fd, &raw const size)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for its end, and until everything that it wrote was read.
+    pub fn end(&mut self) -> Result<ExitStatus> {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()?
+                && self.reader.is_finished()
+            {
+                return Ok(status);
+            }
+            if since.elapsed() > PATIENCE {
+                bail!("it does not end; this was shown: {}", self.shown());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
