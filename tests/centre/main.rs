@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
-
 mod credential;
 mod doctor;
 mod enroll;
