@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -451,27 +452,34 @@ fn a_probe_is_shown_when_it_is_made_and_not_in_the_end() {
         return;
     };
     let patient = Patient::person(centre, "watcher");
-    let full = BlackHole::new();
-    let mut command = patient.command(&[("VCTL_DB_PORT", &full.port.to_string())], &["doctor"]);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let shown = lines
-        .by_ref()
-        .map(Result::unwrap)
-        .find(|line| line.contains("db dns"));
-    assert!(shown.unwrap().starts_with("pass"));
-    // The next one takes seconds.
-    assert!(child.try_wait().unwrap().is_none());
-    let rest: Vec<String> = lines.map(Result::unwrap).collect();
-    assert!(rest[0].starts_with("FAIL  db tcp"), "{rest:?}");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let (shown, was_shown) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // It is answered when what came before it was seen, and not sooner.
+            if stream.read(&mut [0; 8]).unwrap_or(0) > 0 && was_shown.recv().is_ok() {
+                let _ = stream.write_all(b"N");
+            }
+        }
+    });
+    let mut command = patient.command(&[("VCTL_DB_PORT", &port)], &["doctor"]);
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let last = lines.by_ref().find(|line| line.contains("db tcp"));
+    assert!(last.unwrap().starts_with("pass"));
+    shown.send(()).unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert!(rest[0].starts_with("FAIL  db tls"), "{rest:?}");
+    assert!(rest[0].contains("does not offer TLS"), "{rest:?}");
     assert!(rest[1].trim_start().starts_with("fix: "), "{rest:?}");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(69));
-    assert_eq!(stderr(&output), "error: `db tcp` fails\n");
+    assert_eq!(stderr(&output), "error: `db tls` fails\n");
 }
 
 /// A port at which the kernel drops whoever knocks: its queue is full, and nobody takes from it.

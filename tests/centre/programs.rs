@@ -1,13 +1,12 @@
 //! Runs `vctl` and `vctl-agent` against a centre, as somebody.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output, Stdio};
 
-use nix::pty::{Winsize, openpty};
 use vctl_tests::centre::{Centre, Client, HostIdentity};
 use vctl_tests::lab::Programs;
+use vctl_tests::terminal::Terminal;
 
 /// Returns `vctl` for whoever `client` is; `database` stands for the usual one.
 pub(crate) fn vctl(centre: &Centre, client: &Client, database: &str, args: &[&str]) -> Command {
@@ -59,32 +58,9 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Runs a command with all three on a terminal that is so wide, where nobody types anything; returns
-/// what is written there.
-pub(crate) fn on_a_terminal(mut command: Command, columns: u16) -> (String, ExitStatus) {
-    let size = Winsize {
-        ws_row: 24,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    let pty = openpty(Some(&size), None).unwrap();
-    let terminal = || Stdio::from(pty.slave.try_clone().unwrap());
-    command
-        .env("TERM", "xterm-256color")
-        .stdin(terminal())
-        .stdout(terminal())
-        .stderr(terminal());
-    let mut child = command.spawn().unwrap();
-    // It holds them, too, and a terminal ends when nobody does.
-    drop(command);
-    drop(pty.slave);
-    let mut text = Vec::new();
-    // The end is EIO.
-    let _ = File::from(pty.master).read_to_end(&mut text);
-    let status = child.wait().unwrap();
-    (
-        String::from_utf8(text).unwrap().replace("\r\n", "\n"),
-        status,
-    )
+/// Runs a command on a terminal that is so wide, where nobody types anything; returns what is shown.
+pub(crate) fn on_a_terminal(command: Command, columns: u16) -> (String, ExitStatus) {
+    let mut terminal = Terminal::start(command, columns).unwrap();
+    let status = terminal.end().unwrap();
+    (terminal.shown().replace("\r\n", "\n"), status)
 }
