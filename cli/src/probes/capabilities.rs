@@ -129,7 +129,8 @@ fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
     };
     let mut found = format!("enough for {}", list(true).join(", "));
     if !missing.is_empty() {
-        found.push_str(&format!("; not for {}", list(false).join(", ")));
+        found.push_str("; not for ");
+        found.push_str(&list(false).join(", "));
     }
     Finding::pass(found, ())
 }

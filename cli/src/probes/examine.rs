@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::course::{Course, both, known};
+use super::config::Site;
+use super::course::{Course, Known, both, known};
+use super::seal::Heard;
 use super::tls::Greeting;
+use super::token::Session;
 use super::{Finding, Probe};
 use super::{capabilities, clock, config, database, dns, schema, seal, ssh, tcp, tls, token};
 use crate::config::Loaded;
@@ -78,9 +81,19 @@ pub(crate) async fn examine(
             async |(site, session)| ssh::probe(site.loaded, &site.settings.vault, session).await,
         )
         .await;
+    let ready = both(&rights, &session).map(|((), session)| session);
+    examine_postgres(&site, ready, &heard, course).await;
+}
 
+/// Makes the probes of Postgres. They need nothing of Vault up to the login.
+async fn examine_postgres(
+    site: &Known<Site<'_>>,
+    ready: Known<&Session>,
+    heard: &Known<Heard>,
+    course: &mut Course<'_>,
+) {
     let found = course
-        .probe(Probe::DbDns, known(&site), async |site| {
+        .probe(Probe::DbDns, known(site), async |site| {
             dns::probe(
                 &site.settings.db.host,
                 site.settings.db.port,
@@ -101,7 +114,7 @@ pub(crate) async fn examine(
     let believed = course
         .probe(
             Probe::DbTls,
-            both(&site, &address),
+            both(site, &address),
             async |(site, address)| {
                 let db = &site.settings.db;
                 let (name, trust) = (db.tls_name(), &db.trust);
@@ -109,18 +122,17 @@ pub(crate) async fn examine(
             },
         )
         .await;
-    let ready = both(&believed, &rights).map(drop);
+    let ready = known(&believed).and(ready);
+    let ready = ready.and_then(|session| Ok((known(site)?, session)));
     let store = course
-        .probe(
-            Probe::DbLogin,
-            ready.and(both(&site, &session)),
-            async |(site, session)| database::probe(&site.settings.db, session).await,
-        )
+        .probe(Probe::DbLogin, ready, async |(site, session)| {
+            database::probe(&site.settings.db, session).await
+        })
         .await;
     let _ = course
         .probe(
             Probe::DbClock,
-            both(&store, &heard),
+            both(&store, heard),
             async |(store, heard)| match store.ahead().await {
                 Ok(ahead) => clock::judge_postgres(ahead, heard.ahead),
                 Err(error) => Finding::failed(error),

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use vctl_common::time::wall_now;
 use vctl_common::tls::{TlsProblem, Trust, client_config};
 use vctl_common::{pg, vault};
 
@@ -85,7 +86,7 @@ pub(super) async fn probe(
         },
         Err(_) => Found::Silent,
     };
-    judge(name, greeting, found, SystemTime::now())
+    judge(name, greeting, found, wall_now())
 }
 
 #[derive(Debug)]
