@@ -137,7 +137,11 @@ impl Account {
             line(name, tenths(time), "")?;
         }
         let rest = tenths(self.rest);
-        line("rest", rest, "  (starting, settings, other programs and servers)")?;
+        line(
+            "rest",
+            rest,
+            "  (starting, settings, other programs and servers)",
+        )?;
         line("total", total + rest, "")
     }
 }
@@ -178,7 +182,10 @@ mod tests {
 
     fn account(events: &[(u64, Event)], end: u64) -> Account {
         let start = Instant::now();
-        let events: Vec<_> = events.iter().map(|(at, event)| (start + ms(*at), *event)).collect();
+        let events: Vec<_> = events
+            .iter()
+            .map(|(at, event)| (start + ms(*at), *event))
+            .collect();
         let account = Account::of(start, &events, start + ms(end));
         let sum: Duration = account.phases.iter().sum();
         assert_eq!(sum + account.rest, ms(end));
@@ -224,7 +231,8 @@ mod tests {
         let mut out = Vec::new();
         account.write(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        let number = |line: &str| -> f64 { line.split_whitespace().nth(2).unwrap().parse().unwrap() };
+        let number =
+            |line: &str| -> f64 { line.split_whitespace().nth(2).unwrap().parse().unwrap() };
         let numbers: Vec<f64> = text.lines().map(number).collect();
         let (total, parts) = numbers.split_last().unwrap();
         assert!((parts.iter().sum::<f64>() - total).abs() < 1e-9, "{text}");

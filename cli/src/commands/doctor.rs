@@ -51,7 +51,11 @@ pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
         examine(&loaded, globals.interaction(), &mut course).await;
         Ok(course.into_reports())
     })?;
-    let Page { mut screen, written, .. } = watch;
+    let Page {
+        mut screen,
+        written,
+        ..
+    } = watch;
     written?;
     if args.output == Output::Json {
         probes::write_json(&mut screen, &reports)?;

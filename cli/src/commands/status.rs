@@ -17,8 +17,8 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::Interaction;
 use crate::probes::{seal, ssh, token};
-use crate::render::status::{self, Facts};
 use crate::render::Screen;
+use crate::render::status::{self, Facts};
 use crate::store;
 use crate::view::fleet::Host;
 use crate::view::status::{Agents, Line, State};
@@ -113,7 +113,8 @@ impl Status {
                 self.facts.ssh_ca_fingerprint = Some(fingerprint);
             }
             Ok(Err(why)) => {
-                let fix = "check `VCTL_SSH_MOUNT`, or have deploy/vault/setup.sh make the CA".to_owned();
+                let fix =
+                    "check `VCTL_SSH_MOUNT`, or have deploy/vault/setup.sh make the CA".to_owned();
                 self.fails("SSH CA", Exit::Config, why, Some(fix));
             }
             Err(error) => self.failed("SSH CA", error),
@@ -157,9 +158,16 @@ impl Status {
             1 => "1 host".to_owned(),
             count => format!("{count} hosts"),
         };
-        self.well("Inventory", format!("{count}, in `{}` at {}:{}", db.name, db.host, db.port));
+        self.well(
+            "Inventory",
+            format!("{count}, in `{}` at {}:{}", db.name, db.host, db.port),
+        );
         let agents = Agents::of(hosts);
-        let Agents { reporting, silent, none } = agents;
+        let Agents {
+            reporting,
+            silent,
+            none,
+        } = agents;
         let is = format!("{reporting} reporting, {silent} silent, {none} without one");
         let state = if silent == 0 {
             State::Well(is)

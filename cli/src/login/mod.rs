@@ -188,7 +188,11 @@ impl<'a> Login<'a> {
 
     /// Keeps every other vctl of this person from renewing or logging in at the same time.
     pub(crate) async fn lock(&self) -> Result<Lock, CliError> {
-        let interaction = if self.asks { self.interaction } else { Interaction::Never };
+        let interaction = if self.asks {
+            self.interaction
+        } else {
+            Interaction::Never
+        };
         self.cache.lock(interaction).await
     }
 

@@ -24,7 +24,11 @@ impl Need {
     fn credential(commands: &'static str, vault: &VaultSettings, role: &DbRole) -> Self {
         Self {
             commands,
-            path: format!("{}/creds/{}", vault.database_mount, role.vault_role(&vault.roles)),
+            path: format!(
+                "{}/creds/{}",
+                vault.database_mount,
+                role.vault_role(&vault.roles)
+            ),
             capability: "read",
             policy: role.policy(),
         }
@@ -79,7 +83,10 @@ pub(super) async fn ask(needs: &[Need], session: &Session) -> Result<Vec<bool>, 
 }
 
 fn is_allowed(answer: &Value, need: &Need) -> bool {
-    let held = answer[&need.path].as_array().map(Vec::as_slice).unwrap_or_default();
+    let held = answer[&need.path]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let has = |name| held.iter().any(|capability| capability == name);
     has("root") || has(need.capability)
 }
@@ -93,7 +100,10 @@ fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
     // A policy that a person has and that does not reach: not the person lacks something.
     let holds = |need: &&&Need| policies.contains(&need.policy);
     if let Some(need) = missing.iter().find(holds) {
-        let found = format!("the policy `{}` does not reach `{}`", need.policy, need.path);
+        let found = format!(
+            "the policy `{}` does not reach `{}`",
+            need.policy, need.path
+        );
         let fix = "the role may have another name in Vault: compare the settings with `vault list database/roles`, \
                    or run deploy/vault/setup.sh again";
         return Finding::fail(Exit::Config, found, fix);
@@ -104,7 +114,10 @@ fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
         return Finding::fail(Exit::Permission, found, fix);
     }
     let list = |wanted: bool| -> Vec<&str> {
-        let fitting = needs.iter().zip(allowed).filter(|(_, allowed)| **allowed == wanted);
+        let fitting = needs
+            .iter()
+            .zip(allowed)
+            .filter(|(_, allowed)| **allowed == wanted);
         fitting.map(|(need, _)| need.commands).collect()
     };
     let mut found = format!("enough for {}", list(true).join(", "));
@@ -152,7 +165,10 @@ mod tests {
 
     #[test]
     fn a_policy_that_does_not_reach_is_the_settings_fault() {
-        for (allowed, path) in [([false, true], "creds/fleet"), ([true, false], "creds/audit")] {
+        for (allowed, path) in [
+            ([false, true], "creds/fleet"),
+            ([true, false], "creds/audit"),
+        ] {
             let finding = judged(allowed, &["vctl-user", "vctl-auditor"]);
             let Finding::Fail { exit, found, .. } = finding else {
                 panic!("{finding:?}");

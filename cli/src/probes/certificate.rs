@@ -28,7 +28,9 @@ impl Shown {
     pub(super) fn of(der: &[u8]) -> Option<Self> {
         let certificate = Certificate::from_der(der).ok()?.tbs_certificate;
         let names = certificate.get::<SubjectAltName>().ok().flatten();
-        let names = names.map(|(_, SubjectAltName(names))| names).unwrap_or_default();
+        let names = names
+            .map(|(_, SubjectAltName(names))| names)
+            .unwrap_or_default();
         Some(Self {
             names: names.iter().filter_map(name).collect(),
             issuer: certificate.issuer.to_string(),
@@ -52,7 +54,11 @@ fn name(name: &GeneralName) -> Option<String> {
 
 /// Looks at the certificate of a server that is not believed. Nothing is ever sent to it: the
 /// handshake ends with the look.
-pub(super) async fn look(address: SocketAddr, name: &ServerName<'static>, greeting: Greeting) -> Option<Shown> {
+pub(super) async fn look(
+    address: SocketAddr,
+    name: &ServerName<'static>,
+    greeting: Greeting,
+) -> Option<Shown> {
     let recorder = Arc::new(Recorder::new());
     let config = ClientConfig::builder_with_provider(Arc::clone(&recorder.provider))
         .with_safe_default_protocol_versions()

@@ -75,7 +75,11 @@ pub(super) fn judge_own(vault: Ahead) -> Finding<()> {
     } else {
         format!("{} Vault's", by(off))
     };
-    grade(off, found, "set the clock of this machine: `timedatectl set-ntp true`")
+    grade(
+        off,
+        found,
+        "set the clock of this machine: `timedatectl set-ntp true`",
+    )
 }
 
 /// Judges Postgres' clock by that of Vault, so that it is not its fault when ours is wrong.
@@ -86,7 +90,11 @@ pub(super) fn judge_postgres(postgres: Ahead, vault: Ahead) -> Finding<()> {
     } else {
         format!("Postgres' clock is {} Vault's", by(off))
     };
-    grade(off, found, "ask whoever operates Postgres and Vault to synchronise their clocks")
+    grade(
+        off,
+        found,
+        "ask whoever operates Postgres and Vault to synchronise their clocks",
+    )
 }
 
 fn grade(off: i128, found: String, fix: &str) -> Finding<()> {
@@ -121,7 +129,10 @@ mod tests {
     fn what_a_whole_second_and_the_way_leave_open_is_nobodys_fault() {
         for says in [999_000, 1_000_000, 1_001_000, 1_002_000] {
             let finding = judge_own(vault(says));
-            assert!(matches!(finding, Finding::Pass { .. }), "{says} {finding:?}");
+            assert!(
+                matches!(finding, Finding::Pass { .. }),
+                "{says} {finding:?}"
+            );
         }
     }
 
@@ -134,7 +145,13 @@ mod tests {
             assert!(found.contains(what), "{found}");
         }
         for says in [1_031_000, 968_000] {
-            assert!(matches!(judge_own(vault(says)), Finding::Fail { exit: Exit::Config, .. }));
+            assert!(matches!(
+                judge_own(vault(says)),
+                Finding::Fail {
+                    exit: Exit::Config,
+                    ..
+                }
+            ));
         }
     }
 
@@ -142,7 +159,10 @@ mod tests {
     fn postgres_is_not_blamed_when_it_is_ours_that_is_wrong() {
         let postgres = |says| Ahead::new(at(says), at(1_000_000), at(1_000_100));
         let both = (postgres(1_600_500), vault(1_600_000));
-        assert!(matches!(judge_postgres(both.0, both.1), Finding::Pass { .. }));
+        assert!(matches!(
+            judge_postgres(both.0, both.1),
+            Finding::Pass { .. }
+        ));
         assert!(matches!(judge_own(both.1), Finding::Fail { .. }));
         let finding = judge_postgres(postgres(1_600_500), vault(1_000_000));
         let Finding::Fail { found, .. } = finding else {

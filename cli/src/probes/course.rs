@@ -121,13 +121,16 @@ mod tests {
         }
 
         fn done(&mut self, report: &Report) {
-            self.0.push(format!("{} {}", report.probe.name(), report.outcome.word()));
+            self.0
+                .push(format!("{} {}", report.probe.name(), report.outcome.word()));
         }
     }
 
     #[test]
     fn what_needs_something_that_failed_is_not_even_tried() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let mut seen = Seen::default();
         let mut course = Course::new(&mut seen);
         runtime.unwrap().block_on(async {
@@ -148,6 +151,9 @@ mod tests {
             assert_eq!(both(&other, &tcp), Err(Probe::VaultDns));
             assert_eq!(known(&other), Ok(&7));
         });
-        assert_eq!(seen.0, ["vault dns fail", "vault tcp skipped", "db dns pass"]);
+        assert_eq!(
+            seen.0,
+            ["vault dns fail", "vault tcp skipped", "db dns pass"]
+        );
     }
 }

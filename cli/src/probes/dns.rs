@@ -52,7 +52,10 @@ fn judge(
 ) -> Finding<Vec<SocketAddr>> {
     let addresses = match found {
         Found::IsAddress(address) => {
-            return Finding::pass("an address, nothing to look up", vec![(address, port).into()]);
+            return Finding::pass(
+                "an address, nothing to look up",
+                vec![(address, port).into()],
+            );
         }
         Found::Addresses(addresses) => addresses,
         Found::Nothing(error) => {
@@ -95,7 +98,13 @@ mod tests {
 
     fn judged(host: &str, took: u64) -> Finding<Vec<SocketAddr>> {
         let found = Found::Addresses(vec!["10.0.0.1:443".parse().unwrap()]);
-        judge(host, 443, "VCTL_VAULT_ADDR", found, Duration::from_millis(took))
+        judge(
+            host,
+            443,
+            "VCTL_VAULT_ADDR",
+            found,
+            Duration::from_millis(took),
+        )
     }
 
     #[test]

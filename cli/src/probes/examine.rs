@@ -36,13 +36,17 @@ pub(crate) async fn examine(
         })
         .await;
     let believed = course
-        .probe(Probe::VaultTls, both(&site, &address), async |(site, address)| {
-            if !site.vault.tls {
-                return Finding::pass("plain http, which never leaves this machine", ());
-            }
-            let ca_cert = site.settings.vault.ca_cert.as_deref();
-            tls::probe(*address, &site.vault.host, ca_cert, Greeting::Vault).await
-        })
+        .probe(
+            Probe::VaultTls,
+            both(&site, &address),
+            async |(site, address)| {
+                if !site.vault.tls {
+                    return Finding::pass("plain http, which never leaves this machine", ());
+                }
+                let ca_cert = site.settings.vault.ca_cert.as_deref();
+                tls::probe(*address, &site.vault.host, ca_cert, Greeting::Vault).await
+            },
+        )
         .await;
     let heard = course
         .probe(Probe::Seal, both(&site, &believed), async |(site, ())| {
@@ -50,7 +54,9 @@ pub(crate) async fn examine(
         })
         .await;
     let _ = course
-        .probe(Probe::Clock, known(&heard), async |heard| clock::judge_own(heard.ahead))
+        .probe(Probe::Clock, known(&heard), async |heard| {
+            clock::judge_own(heard.ahead)
+        })
         .await;
     let session = course
         .probe(Probe::Token, both(&site, &heard), async |(site, _)| {
@@ -59,32 +65,49 @@ pub(crate) async fn examine(
         .await;
     let needs = known(&site).map(|site| capabilities::needs(&site.settings.vault));
     let rights = course
-        .probe(Probe::Capabilities, both(&needs, &session), async |(needs, session)| {
-            capabilities::probe(needs, session).await
-        })
+        .probe(
+            Probe::Capabilities,
+            both(&needs, &session),
+            async |(needs, session)| capabilities::probe(needs, session).await,
+        )
         .await;
     let _ = course
-        .probe(Probe::Ssh, both(&site, &session), async |(site, session)| {
-            ssh::probe(site.loaded, &site.settings.vault, session).await
-        })
+        .probe(
+            Probe::Ssh,
+            both(&site, &session),
+            async |(site, session)| ssh::probe(site.loaded, &site.settings.vault, session).await,
+        )
         .await;
 
     let found = course
         .probe(Probe::DbDns, known(&site), async |site| {
-            dns::probe(&site.settings.db.host, site.settings.db.port, "VCTL_DB_HOST").await
+            dns::probe(
+                &site.settings.db.host,
+                site.settings.db.port,
+                "VCTL_DB_HOST",
+            )
+            .await
         })
         .await;
     let address = course
         .probe(Probe::DbTcp, known(&found), async |addresses| {
-            tcp::probe(addresses, "`VCTL_DB_HOST`, `VCTL_DB_PORT`, and that Postgres runs").await
+            tcp::probe(
+                addresses,
+                "`VCTL_DB_HOST`, `VCTL_DB_PORT`, and that Postgres runs",
+            )
+            .await
         })
         .await;
     let believed = course
-        .probe(Probe::DbTls, both(&site, &address), async |(site, address)| {
-            let db = &site.settings.db;
-            let (name, ca_cert) = (db.tls_name(), db.ca_cert.as_deref());
-            tls::probe(*address, name, ca_cert, Greeting::Postgres).await
-        })
+        .probe(
+            Probe::DbTls,
+            both(&site, &address),
+            async |(site, address)| {
+                let db = &site.settings.db;
+                let (name, ca_cert) = (db.tls_name(), db.ca_cert.as_deref());
+                tls::probe(*address, name, ca_cert, Greeting::Postgres).await
+            },
+        )
         .await;
     let ready = both(&believed, &rights).map(drop);
     let store = course
@@ -95,15 +118,19 @@ pub(crate) async fn examine(
         )
         .await;
     let _ = course
-        .probe(Probe::DbClock, both(&store, &heard), async |(store, heard)| {
-            match store.ahead().await {
+        .probe(
+            Probe::DbClock,
+            both(&store, &heard),
+            async |(store, heard)| match store.ahead().await {
                 Ok(ahead) => clock::judge_postgres(ahead, heard.ahead),
                 Err(error) => Finding::failed(error),
-            }
-        })
+            },
+        )
         .await;
     let _ = course
-        .probe(Probe::Schema, known(&store), async |store| schema::probe(store).await)
+        .probe(Probe::Schema, known(&store), async |store| {
+            schema::probe(store).await
+        })
         .await;
     if let Ok(store) = store {
         // It ends by itself when nobody hears it.

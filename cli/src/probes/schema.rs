@@ -6,9 +6,9 @@ use vctl_common::pg::PgError;
 use super::Finding;
 use super::database::Store;
 use crate::exit_code::Exit;
+use crate::migrations;
 use crate::migrations::apply;
 use crate::migrations::ledger::{self, Standing, State};
-use crate::migrations;
 
 pub(super) async fn probe(store: &Store) -> Finding<()> {
     let applied = match apply::applied(store.client()).await {
@@ -33,19 +33,35 @@ fn absent() -> Finding<()> {
 }
 
 fn judge(standings: &[Standing]) -> Finding<()> {
-    let of = |state: State| standings.iter().filter(move |standing| standing.state == state);
-    let there = standings.iter().filter(|standing| standing.state != State::Pending);
-    let version = there.map(|standing| standing.version).max().unwrap_or_default();
+    let of = |state: State| {
+        standings
+            .iter()
+            .filter(move |standing| standing.state == state)
+    };
+    let there = standings
+        .iter()
+        .filter(|standing| standing.state != State::Pending);
+    let version = there
+        .map(|standing| standing.version)
+        .max()
+        .unwrap_or_default();
     if let Some(last) = of(State::Pending).last() {
         let found = format!("version {version}, and this vctl needs {}", last.version);
         return Finding::fail(Exit::Config, found, "an administrator runs `vctl migrate`");
     }
     if let Some(changed) = of(State::Changed).next() {
-        let found = format!("version {version}, and `{}` was edited after it was applied", changed.name);
+        let found = format!(
+            "version {version}, and `{}` was edited after it was applied",
+            changed.name
+        );
         return Finding::warn(found, "look at `vctl migrate --status`", ());
     }
     let newer = of(State::Unknown).count();
-    let note = if newer > 0 { ", newer than this vctl and good for it" } else { "" };
+    let note = if newer > 0 {
+        ", newer than this vctl and good for it"
+    } else {
+        ""
+    };
     Finding::pass(format!("version {version}{note}"), ())
 }
 
@@ -69,10 +85,15 @@ mod tests {
 
     #[test]
     fn a_schema_that_lacks_something_fails_and_a_newer_one_does_not() {
-        let Finding::Fail { exit, found, .. } = judge(&standings(&[State::Applied, State::Pending])) else {
+        let Finding::Fail { exit, found, .. } =
+            judge(&standings(&[State::Applied, State::Pending]))
+        else {
             panic!("well");
         };
-        assert_eq!((exit, &*found), (Exit::Config, "version 1, and this vctl needs 2"));
+        assert_eq!(
+            (exit, &*found),
+            (Exit::Config, "version 1, and this vctl needs 2")
+        );
         let newer = judge(&standings(&[State::Applied, State::Unknown]));
         assert!(matches!(newer, Finding::Pass { .. }));
         let edited = judge(&standings(&[State::Changed, State::Applied]));

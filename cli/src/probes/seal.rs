@@ -33,7 +33,11 @@ pub(super) fn judge(heard: Result<Heard, VaultError>, addr: &str) -> Finding<Hea
         // Whatever is wrong with the way there was found before.
         Err(VaultError::Answer { .. } | VaultError::NotFound { .. }) => {
             let found = format!("what answers at `{addr}` is not Vault");
-            return Finding::fail(Exit::Config, found, "set `VCTL_VAULT_ADDR` to the address of Vault");
+            return Finding::fail(
+                Exit::Config,
+                found,
+                "set `VCTL_VAULT_ADDR` to the address of Vault",
+            );
         }
         Err(error) => return Finding::failed(error),
     };

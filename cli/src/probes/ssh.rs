@@ -6,9 +6,9 @@ use sha2::{Digest as _, Sha256};
 use vctl_common::centre::VaultSettings;
 use vctl_common::vault::{VaultError, ssh_public_key};
 
+use super::Finding;
 use super::capabilities::{self, Need};
 use super::token::Session;
-use super::Finding;
 use crate::config::Loaded;
 use crate::exit_code::Exit;
 
@@ -57,7 +57,9 @@ pub(crate) async fn authority(
         Err(
             error @ (VaultError::NotFound { .. }
             | VaultError::Denied { .. }
-            | VaultError::Http { status: 400..500, .. }),
+            | VaultError::Http {
+                status: 400..500, ..
+            }),
         ) => Ok(Err(error.to_string())),
         Err(other) => Err(other),
     }
@@ -75,14 +77,24 @@ async fn role(need: &Need, session: &Session) -> Result<Role, VaultError> {
     let allowed = capabilities::ask(std::slice::from_ref(need), session).await?;
     if allowed != [true] {
         let holds = session.info.policies.contains(&need.policy);
-        return Ok(if holds { Role::OfAnotherPolicy } else { Role::NotOurs });
+        return Ok(if holds {
+            Role::OfAnotherPolicy
+        } else {
+            Role::NotOurs
+        });
     }
     // Few may read a role. Asked to sign nothing, Vault first says whether there is one.
-    match session.vault.write(&need.path, &json!({ "public_key": "" })).await {
+    match session
+        .vault
+        .write(&need.path, &json!({ "public_key": "" }))
+        .await
+    {
         Err(VaultError::NotFound { .. }) => Ok(Role::Unknown),
-        Err(VaultError::Http { status: 400, message, .. }) if message.contains("nknown role") => {
-            Ok(Role::Unknown)
-        }
+        Err(VaultError::Http {
+            status: 400,
+            message,
+            ..
+        }) if message.contains("nknown role") => Ok(Role::Unknown),
         Ok(_) | Err(VaultError::Http { status: 400, .. }) => Ok(Role::Signs),
         Err(other) => Err(other),
     }
@@ -94,19 +106,25 @@ fn judge(found: &Found, role: &str, settings: &VaultSettings) -> Finding<()> {
         Ok(authority) => authority,
         Err(why) => {
             let found = format!("there is no SSH CA at `{mount}/`: {why}");
-            let fix = "check `VCTL_SSH_MOUNT`; deploy/vault/setup.sh makes the CA where there is none";
+            let fix =
+                "check `VCTL_SSH_MOUNT`; deploy/vault/setup.sh makes the CA where there is none";
             return Finding::fail(Exit::Config, found, fix);
         }
     };
     match found.role {
-        Role::Signs => Finding::pass(format!("{authority} signs for this token, by role `{role}`"), ()),
+        Role::Signs => Finding::pass(
+            format!("{authority} signs for this token, by role `{role}`"),
+            (),
+        ),
         Role::Unknown => {
             let found = format!("the SSH CA has no role `{role}`");
             let fix = format!("set `VCTL_CA_ROLE` to one of `vault list {mount}/roles`");
             Finding::fail(Exit::Config, found, fix)
         }
         Role::OfAnotherPolicy => {
-            let found = format!("the policy `vctl-ssh` of this token does not reach role `{role}` of the SSH CA");
+            let found = format!(
+                "the policy `vctl-ssh` of this token does not reach role `{role}` of the SSH CA"
+            );
             let fix = "set `VCTL_CA_ROLE` to the role that the policy is for";
             Finding::fail(Exit::Config, found, fix)
         }
@@ -141,7 +159,13 @@ mod tests {
         assert!(matches!(judged(Role::Signs), Finding::Pass { .. }));
         assert!(matches!(judged(Role::NotOurs), Finding::Warn { .. }));
         for role in [Role::Unknown, Role::OfAnotherPolicy] {
-            assert!(matches!(judged(role), Finding::Fail { exit: Exit::Config, .. }));
+            assert!(matches!(
+                judged(role),
+                Finding::Fail {
+                    exit: Exit::Config,
+                    ..
+                }
+            ));
         }
     }
 }

@@ -41,9 +41,11 @@ fn judge(found: &[(SocketAddr, Found)], fix: &str) -> Finding<SocketAddr> {
     let failures: Vec<String> = found.iter().filter_map(failure).collect();
     let listens = found.iter().find(|(_, one)| matches!(one, Found::Listens));
     match listens {
-        None if failures.is_empty() => {
-            Finding::fail(Exit::Unavailable, "there is no address to try", format!("check {fix}"))
-        }
+        None if failures.is_empty() => Finding::fail(
+            Exit::Unavailable,
+            "there is no address to try",
+            format!("check {fix}"),
+        ),
         None => {
             let fix = format!("check {fix}, and the network and firewalls on the way");
             Finding::fail(Exit::Unavailable, failures.join("; "), fix)
@@ -64,7 +66,10 @@ fn failure((address, found): &(SocketAddr, Found)) -> Option<String> {
     match found {
         Found::Listens => None,
         Found::Refused(error) => Some(format!("{address} cannot be reached: {error}")),
-        Found::Silent => Some(format!("{address} says nothing for {} s", PATIENCE.as_secs())),
+        Found::Silent => Some(format!(
+            "{address} says nothing for {} s",
+            PATIENCE.as_secs()
+        )),
     }
 }
 
@@ -89,7 +94,10 @@ mod tests {
     #[test]
     fn each_address_that_does_not_answer_is_named() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        let found = [(address(1), Found::Silent), (address(2), Found::Refused(refused))];
+        let found = [
+            (address(1), Found::Silent),
+            (address(2), Found::Refused(refused)),
+        ];
         let Finding::Fail { exit, found, .. } = judge(&found, "it") else {
             panic!("no failure");
         };

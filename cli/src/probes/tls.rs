@@ -58,8 +58,12 @@ pub(super) async fn probe(
         Ok(config) => config,
         Err(error) => {
             let hint = match greeting {
-                Greeting::Vault => "`VCTL_VAULT_CA_CERT` names a PEM file with the authority to believe",
-                Greeting::Postgres => "`VCTL_DB_CA_CERT` names a PEM file with the authority to believe",
+                Greeting::Vault => {
+                    "`VCTL_VAULT_CA_CERT` names a PEM file with the authority to believe"
+                }
+                Greeting::Postgres => {
+                    "`VCTL_DB_CA_CERT` names a PEM file with the authority to believe"
+                }
             };
             let new = CliError::new(Exit::Config, "the authorities to believe cannot be used");
             return Finding::failed(crate::error::Stop::from(new.caused_by(&error).hint(hint)));
@@ -104,7 +108,9 @@ async fn shake(
     let connector = TlsConnector::from(Arc::new(config));
     let mut stream = connector.connect(name.clone(), tcp).await?;
     let (_, session) = stream.get_ref();
-    let shown = session.peer_certificates().and_then(|chain| Shown::of(chain.first()?));
+    let shown = session
+        .peer_certificates()
+        .and_then(|chain| Shown::of(chain.first()?));
     // It is told that nothing comes, and need not log a broken connection.
     let _ = stream.shutdown().await;
     Ok(shown)
@@ -117,7 +123,9 @@ pub(super) async fn greet(address: SocketAddr, greeting: Greeting) -> io::Result
         // SSLRequest: its length, and the number that stands for it.
         tcp.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await?;
         if tcp.read_u8().await? != b'S' {
-            return Err(io::Error::other("it does not offer TLS, and without that nothing is sent to it"));
+            return Err(io::Error::other(
+                "it does not offer TLS, and without that nothing is sent to it",
+            ));
         }
     }
     Ok(tcp)
@@ -129,7 +137,11 @@ fn judge(name: &str, greeting: Greeting, found: Found, now: SystemTime) -> Findi
         Found::Believed(None) => Finding::pass(format!("believed as `{name}`"), ()),
         Found::Believed(Some(shown)) => {
             let left = shown.not_after.duration_since(now).unwrap_or_default();
-            let found = format!("believed as `{name}`, by {}, for {}", shown.issuer, time::duration(left));
+            let found = format!(
+                "believed as `{name}`, by {}, for {}",
+                shown.issuer,
+                time::duration(left)
+            );
             if left < EXPIRES_SOON {
                 let fix = format!("get {server} a new certificate");
                 return Finding::warn(found, fix, ());
@@ -154,8 +166,13 @@ fn judge(name: &str, greeting: Greeting, found: Found, now: SystemTime) -> Findi
             Finding::fail(Exit::Unavailable, found, fix)
         }
         Found::Silent => {
-            let found = format!("it took the connection, and then said nothing for {} s", PATIENCE.as_secs());
-            let fix = format!("check that {server} itself listens there, and is not stopped or overloaded");
+            let found = format!(
+                "it took the connection, and then said nothing for {} s",
+                PATIENCE.as_secs()
+            );
+            let fix = format!(
+                "check that {server} itself listens there, and is not stopped or overloaded"
+            );
             Finding::fail(Exit::Unavailable, found, fix)
         }
     }
@@ -204,7 +221,10 @@ mod tests {
     #[test]
     fn who_is_not_believed_is_shown_as_what_he_says_he_is() {
         for (problem, said) in [
-            (TlsProblem::Name, "for another name, `a.example`, `b.example`"),
+            (
+                TlsProblem::Name,
+                "for another name, `a.example`, `b.example`",
+            ),
             (TlsProblem::Expired, "has expired, at 1970-04-11T00:00:00Z"),
             (TlsProblem::Authority, "not trusted, CN=ours"),
         ] {

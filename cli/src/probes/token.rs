@@ -25,7 +25,11 @@ pub(crate) struct Session {
 
 pub(super) async fn probe(loaded: &Loaded, interaction: Interaction) -> Finding<Session> {
     match ask(loaded, interaction).await {
-        Ok(session) => judge(session, &loaded.config.approle_mount, loaded.config.auth_method),
+        Ok(session) => judge(
+            session,
+            &loaded.config.approle_mount,
+            loaded.config.auth_method,
+        ),
         Err(stop) => Finding::failed(stop),
     }
 }
@@ -107,7 +111,11 @@ fn judge(session: Session, approle_mount: &str, configured: Method) -> Finding<S
         return Finding::warn(format!("{found}: {wrong}"), fix, session);
     }
     if info.ttl.is_some_and(|ttl| ttl < SOON) && !info.renewable {
-        return Finding::warn(found, "run `vctl login` before you begin something longer", session);
+        return Finding::warn(
+            found,
+            "run `vctl login` before you begin something longer",
+            session,
+        );
     }
     Finding::pass(found, session)
 }
@@ -149,7 +157,11 @@ pub(crate) mod tests {
             (&machine, "machines", Method::Oidc, false),
             (&person, "approle", Method::Oidc, false),
         ] {
-            assert_eq!(misfit(info, true, mount, configured).is_some(), expected, "{mount}");
+            assert_eq!(
+                misfit(info, true, mount, configured).is_some(),
+                expected,
+                "{mount}"
+            );
         }
     }
 }

@@ -20,7 +20,9 @@ pub(crate) fn write(
     width: Option<usize>,
 ) -> io::Result<()> {
     let text = sanitize::text(text);
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(NARROWEST));
+    let room = width.map_or(usize::MAX, |width| {
+        width.saturating_sub(indent).max(NARROWEST)
+    });
     for (index, line) in lines(&text, room).iter().enumerate() {
         if index > 0 {
             write!(out, "{:indent$}", "")?;

@@ -26,7 +26,11 @@ pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: Layout) -> io:
         Outcome::Skipped(_) => ("skip", DIM),
     };
     let (name, took) = (report.probe.name(), took(report));
-    let text = if let Outcome::Skipped(_) = report.outcome { DIM } else { Style::new() };
+    let text = if let Outcome::Skipped(_) = report.outcome {
+        DIM
+    } else {
+        Style::new()
+    };
     write!(out, "{style}{word}{style:#}  {name:<12}  {took:>8}  ")?;
     // Beside the columns where there is room for that, else below them.
     let narrow = layout.width.is_some_and(|width| width < BEFORE + 24);
@@ -112,7 +116,9 @@ mod tests {
             probe: Probe::VaultTls,
             outcome: Outcome::Fail(Exit::Unavailable),
             took: Duration::from_micros(12_340),
-            found: "not believed to be `c.example`: its certificate is for another name, `\u{1b}[2J`".to_owned(),
+            found:
+                "not believed to be `c.example`: its certificate is for another name, `\u{1b}[2J`"
+                    .to_owned(),
             fix: Some("use the name of its certificate in `VCTL_VAULT_ADDR`".to_owned()),
         }
     }
@@ -126,10 +132,18 @@ mod tests {
             };
             let page = rendered(|out| write(out, &report(), layout));
             let page = anstream::adapter::strip_str(&page).to_string();
-            assert!(page.lines().all(|line| line.chars().count() <= width), "{page}");
+            assert!(
+                page.lines().all(|line| line.chars().count() <= width),
+                "{page}"
+            );
             assert!(!page.contains('\u{1b}'), "{page}");
             let words: Vec<&str> = page.split_whitespace().collect();
-            assert!(words.join(" ").contains("fix: use the name of its certificate"), "{page}");
+            assert!(
+                words
+                    .join(" ")
+                    .contains("fix: use the name of its certificate"),
+                "{page}"
+            );
         }
     }
 
@@ -138,6 +152,9 @@ mod tests {
         let page = rendered(|out| write_json(out, &[report()]));
         let page: serde_json::Value = serde_json::from_str(&page).unwrap();
         let probe = &page["probes"][0];
-        assert_eq!((&probe["took_ms"], &probe["exit_code"]), (&12.3.into(), &69.into()));
+        assert_eq!(
+            (&probe["took_ms"], &probe["exit_code"]),
+            (&12.3.into(), &69.into())
+        );
     }
 }

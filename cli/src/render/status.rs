@@ -95,7 +95,9 @@ pub(crate) fn write_json(out: &mut dyn Write, lines: &[Line], facts: &Facts) -> 
     });
     let status = Status {
         version: VERSION,
-        well: !lines.iter().any(|line| matches!(line.state, State::Fails { .. })),
+        well: !lines
+            .iter()
+            .any(|line| matches!(line.state, State::Fails { .. })),
         facts,
         problems: problems.collect(),
     };
@@ -132,10 +134,18 @@ mod tests {
             let layout = Layout { width, full: false };
             let page = rendered(|out| write(out, &lines(), layout));
             let page = anstream::adapter::strip_str(&page).to_string();
-            let copied = page.lines().next().unwrap().trim_start_matches("SSH CA").trim();
+            let copied = page
+                .lines()
+                .next()
+                .unwrap()
+                .trim_start_matches("SSH CA")
+                .trim();
             assert_eq!(copied.len(), 50, "{page}");
             let words: Vec<&str> = page.split_whitespace().collect();
-            assert!(words.ends_with(&["fix:", "run", "`vctl", "login`"]), "{page}");
+            assert!(
+                words.ends_with(&["fix:", "run", "`vctl", "login`"]),
+                "{page}"
+            );
         }
     }
 }

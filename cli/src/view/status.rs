@@ -14,8 +14,15 @@ pub(crate) struct Line {
 pub(crate) enum State {
     Well(String),
     /// Works, and somebody should know.
-    Odd { is: String, fix: String },
-    Fails { exit: Exit, is: String, fix: Option<String> },
+    Odd {
+        is: String,
+        fix: String,
+    },
+    Fails {
+        exit: Exit,
+        is: String,
+        fix: Option<String>,
+    },
 }
 
 /// Hosts of the inventory, by when something was last heard of them.

@@ -101,12 +101,21 @@ mod tests {
     fn an_address_says_where_to_knock() {
         for (addr, host, port, tls) in [
             ("https://vault.example", "vault.example", 443, true),
-            ("https://vault.example:8200/behind/a/proxy", "vault.example", 8200, true),
+            (
+                "https://vault.example:8200/behind/a/proxy",
+                "vault.example",
+                8200,
+                true,
+            ),
             ("https://[2001:db8::1]:8200", "2001:db8::1", 8200, true),
             ("http://127.0.0.1:8200", "127.0.0.1", 8200, false),
         ] {
             let endpoint = Endpoint::of(&VaultSettings::new(addr)).unwrap();
-            let expected = Endpoint { host: host.to_owned(), port, tls };
+            let expected = Endpoint {
+                host: host.to_owned(),
+                port,
+                tls,
+            };
             assert_eq!(endpoint, expected);
         }
     }
