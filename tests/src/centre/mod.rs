@@ -41,6 +41,7 @@ pub use binary::Binary;
 pub use host::Host;
 pub use identity::{Credential, HostIdentity};
 pub use pki::{Pki, Request, ServerCertificate};
+pub use port::free as free_port;
 pub use postgres::{DB_ADMIN, DB_DIALLED, DB_NAME, Postgres, PostgresOptions};
 pub use psql::Login;
 pub use secret::Secret;
