@@ -4,17 +4,19 @@
 //! `deploy/vault/oidc-phase2.md` make of it.
 
 mod browser;
+mod elsewhere;
+mod listener;
 mod phase2;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::json;
 use vctl_tests::browser::Browser;
-use vctl_tests::centre::{Centre, Secret};
+use vctl_tests::centre::{Centre, Secret, free_port};
 use vctl_tests::lab::eventually;
 use vctl_tests::terminal::Terminal;
 
@@ -112,21 +114,28 @@ impl SignOn {
 }
 
 /// A workstation whose `xdg-open` hands addresses to whoever holds the browser.
-struct Desk<'a> {
-    workstation: Workstation<'a>,
+struct Desk {
+    workstation: Workstation<'static>,
     port: u16,
 }
 
-impl Desk<'_> {
-    fn new(sign_on: &SignOn) -> Desk<'static> {
+impl Desk {
+    fn new(sign_on: &SignOn) -> Self {
         let workstation = Workstation::new(sign_on.centre);
-        let bin = workstation.home("bin");
-        fs::create_dir(&bin).unwrap();
-        let opener = bin.join("xdg-open");
-        fs::write(&opener, "#!/bin/sh\nprintf '%s' \"$1\" > \"$HOME/part\" && mv \"$HOME/part\" \"$HOME/opened\"\n").unwrap();
+        fs::create_dir(workstation.home("bin")).unwrap();
+        let port = free_port().unwrap();
+        let desk = Self { workstation, port };
+        desk.opens_with(
+            "printf '%s' \"$1\" > \"$HOME/part\" && mv \"$HOME/part\" \"$HOME/opened\"",
+        );
+        desk
+    }
+
+    /// Has `xdg-open` do this.
+    fn opens_with(&self, line: &str) {
+        let opener = self.workstation.home("bin/xdg-open");
+        fs::write(&opener, format!("#!/bin/sh\n{line}\n")).unwrap();
         fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
-        let port = vctl_tests::centre::free_port().unwrap();
-        Desk { workstation, port }
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -139,29 +148,66 @@ impl Desk<'_> {
         command
     }
 
+    /// Begins to log in, in front of a terminal wide enough for an address.
     fn log_in(&self, args: &[&str]) -> Terminal {
-        Terminal::start(self.command(&[&["login"], args].concat()), 400).unwrap()
+        let args = [&["login"], args].concat();
+        Terminal::start(self.command(&args), 1000).unwrap()
     }
 
-    fn opened(&self) -> PathBuf {
-        self.workstation.home("opened")
+    fn has_opened(&self) -> bool {
+        self.workstation.home("opened").exists()
     }
 
     /// Waits until a browser is asked for, and returns the address.
-    fn address(&self) -> String {
-        let file = self.opened();
-        let there = eventually(std::time::Duration::from_secs(30), || Ok(file.exists()));
+    fn opened(&self) -> String {
+        let there = eventually(Duration::from_secs(30), || Ok(self.has_opened()));
         assert!(there.unwrap(), "no browser was opened");
-        fs::read_to_string(file).unwrap()
+        fs::read_to_string(self.workstation.home("opened")).unwrap()
     }
+
+    /// Where a browser comes back to, with this to say.
+    fn callback(&self, query: &str) -> String {
+        format!("http://localhost:{}/oidc/callback?{query}", self.port)
+    }
+
+    /// The token that is kept is that of this person, who has these policies from the groups.
+    fn has_token_of(&self, name: &str, policies: &[&str]) {
+        let token = self.workstation.token();
+        let known = self.workstation.asked_of(&token);
+        assert_eq!(known["display_name"], format!("oidc-{name}"));
+        assert_eq!(known["policies"], json!(["default", "vctl-user"]));
+        assert_eq!(known["identity_policies"], json!(policies));
+    }
+
+    fn has_no_token(&self) {
+        assert!(!self.workstation.home(".vctl/token").exists());
+    }
+}
+
+/// The address that is shown to a person.
+fn shown_address(terminal: &mut Terminal) -> String {
+    terminal
+        .wait_until(|shown| shown.contains("state="))
+        .unwrap();
+    let shown = terminal.shown();
+    let address = shown
+        .split_whitespace()
+        .find(|word| word.contains("state="));
+    address.unwrap().to_owned()
+}
+
+/// The value that ties an answer to the login of that address.
+fn state_of(address: &str) -> &str {
+    let value = address.split("state=").nth(1).unwrap();
+    value.split('&').next().unwrap()
 }
 
 /// Logs in at the provider, as a person does.
 fn log_in_at_the_provider(browser: &mut Browser, name: &str, password: &str) {
     browser
-        .fill("select[name=auth-method], #select-ember", "userpass")
+        .fill("[data-test-select=auth-method]", "userpass")
         .unwrap();
     browser.fill("input[name=username]", name).unwrap();
     browser.fill("input[name=password]", password).unwrap();
-    browser.click("button[type=submit]").unwrap();
+    browser.click("#auth-submit").unwrap();
 }
