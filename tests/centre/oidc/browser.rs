@@ -1,6 +1,7 @@
 //! The browser goes there and comes back.
 
 use std::fs;
+use std::path::PathBuf;
 
 use vctl_tests::browser::Browser;
 
@@ -35,7 +36,7 @@ fn a_person_logs_in_and_is_told_so_on_both_sides() {
         let ground = "getComputedStyle(document.body).backgroundColor";
         let is_dark = browser.evaluate(ground).unwrap() == "rgb(20, 23, 26)";
         assert_eq!(is_dark, scheme == "dark");
-        let picture = desk.workstation.home(&format!("{scheme}.png"));
+        let picture = picture(&desk, &format!("logged-in-{scheme}"));
         browser.screenshot(&picture).unwrap();
         pictures.push(fs::read(picture).unwrap());
     }
@@ -52,7 +53,7 @@ fn who_may_not_is_told_why() {
     let Some((sign_on, mut browser)) = with_browser() else {
         return;
     };
-    let password = sign_on.account("sso-mallory", &[]);
+    let password = sign_on.account("sso-mallory", &["others"]);
     let desk = Desk::new(sign_on);
     let mut terminal = desk.log_in(&[]);
     browser.open(&desk.opened()).unwrap();
@@ -122,10 +123,11 @@ fn a_refusal_ends_the_login_at_once_and_its_words_do_no_harm() {
         !shown.contains("\u{1b}[2J") && !shown.contains('\u{202e}'),
         "{shown}"
     );
-    browser.prefers("dark").unwrap();
-    browser
-        .screenshot(&desk.workstation.home("refused.png"))
-        .unwrap();
+    for scheme in ["light", "dark"] {
+        browser.prefers(scheme).unwrap();
+        let picture = picture(&desk, &format!("refused-{scheme}"));
+        browser.screenshot(&picture).unwrap();
+    }
     assert_ne!(browser.evaluate("document.title").unwrap(), "pwned");
     desk.has_no_token();
 }
@@ -160,4 +162,11 @@ fn a_browser_that_is_closed_is_no_end() {
 
 fn with_browser() -> Option<(&'static SignOn, Browser)> {
     Some((SignOn::shared()?, Browser::or_skip()?))
+}
+
+/// Where a picture goes; `VCTL_TEST_PICTURES` is a directory for whoever wants to look.
+fn picture(desk: &Desk, name: &str) -> PathBuf {
+    let directory = std::env::var_os("VCTL_TEST_PICTURES").map(PathBuf::from);
+    let directory = directory.unwrap_or_else(|| desk.workstation.home(""));
+    directory.join(format!("{name}.png"))
 }

@@ -246,7 +246,12 @@ fn what_vault_does_not_offer_is_named() {
             "`allowed_redirect_uris` of `auth/oidc/role/pages-only`",
         ),
         (&["--role", "nobodys"], "oidc", 78, "nobodys"),
-        (&["--role", "vctl-device"], "oidc", 78, "`auth/oidc/"),
+        (
+            &["--role", "vctl-device"],
+            "oidc",
+            78,
+            "has no login from another device",
+        ),
         (&["--device"], "oidc", 78, "`callback_mode=device`"),
         (&[], "nowhere", 78, "VCTL_OIDC_MOUNT"),
         (&[], "oidc-empty", 78, "`auth/oidc-empty/config`"),

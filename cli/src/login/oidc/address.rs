@@ -123,6 +123,24 @@ impl Attempt<'_> {
                 );
                 CliError::new(Exit::Config, message).hint(hint).into()
             }
+            VaultError::Http { message, .. } if message.contains("device auth") => {
+                let message = "the identity provider has no login from another device";
+                let hint = format!(
+                    "`auth/{mount}/role/{role}` has `callback_mode=device`: name another with `--role`"
+                );
+                CliError::new(Exit::Config, message).hint(hint).into()
+            }
+            VaultError::Http {
+                status: 500,
+                message,
+                ..
+            } => {
+                let message = format!("Vault cannot ask the identity provider: {message}");
+                let hint = format!(
+                    "`oidc_discovery_url` in `auth/{mount}/config`: deploy/vault/oidc-phase2.md"
+                );
+                CliError::new(Exit::Unavailable, message).hint(hint).into()
+            }
             other => other.into(),
         }
     }
