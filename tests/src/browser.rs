@@ -59,6 +59,8 @@ impl Browser {
             .args(["--no-first-run", "--disable-background-networking"])
             .args(["--disable-component-update", "--disable-sync"])
             .args(["--hide-scrollbars", "--window-size=1000,700"])
+            // Pages of a provider ask for fonts from far away.
+            .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1")
             // Of servers whose authority is a few seconds old.
             .arg("--ignore-certificate-errors")
             .arg("--remote-debugging-pipe")

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod centre;
 pub mod lab;
 pub mod load;
+pub mod provider;
 pub mod ship;
 pub mod terminal;
 pub mod truth;

@@ -28,6 +28,8 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/pgrep", "procps"),
     ("/usr/bin/chromium", "chromium"),
+    ("/usr/bin/node", "nodejs"),
+    ("/usr/bin/npm", "npm"),
     (
         "/usr/lib/python3/dist-packages/prometheus_client",
         "python3-prometheus-client",

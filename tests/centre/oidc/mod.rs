@@ -4,6 +4,7 @@
 //! `deploy/vault/oidc-phase2.md` make of it.
 
 mod browser;
+mod device;
 mod elsewhere;
 mod listener;
 mod phase2;

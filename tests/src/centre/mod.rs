@@ -38,6 +38,7 @@ use anyhow::Result;
 pub use api::{Client, Reply};
 pub use bao::{Bao, VAULT_NAME};
 pub use binary::Binary;
+pub(crate) use download::cache;
 pub use host::Host;
 pub use identity::{Credential, HostIdentity};
 pub use pki::{Pki, Request, ServerCertificate};
