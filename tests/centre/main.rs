@@ -16,6 +16,7 @@ mod login;
 mod migrate;
 mod names;
 mod node;
+mod oidc;
 mod policies;
 mod pool;
 mod programs;

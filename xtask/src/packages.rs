@@ -29,6 +29,8 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/pgrep", "procps"),
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/faketime", "faketime"),
+    ("/usr/bin/node", "nodejs"),
+    ("/usr/bin/npm", "npm"),
     (
         "/usr/lib/python3/dist-packages/prometheus_client",
         "python3-prometheus-client",

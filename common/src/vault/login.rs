@@ -85,9 +85,12 @@ impl Login {
                 state,
                 client_nonce,
                 ..
-            } => Request::new(Method::PUT, &path("oidc/poll"), Some(&json!({})))
-                .query("state", state)
-                .query("client_nonce", client_nonce),
+            } => Request::new(
+                Method::PUT,
+                &path("oidc/poll"),
+                // Unlike its sibling, not from the query.
+                Some(&json!({ "state": state.expose(), "client_nonce": client_nonce.expose() })),
+            ),
         }
     }
 }

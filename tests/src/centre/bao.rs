@@ -289,7 +289,7 @@ impl Bao {
         };
         // One member: with the default multiplier it waits many seconds for an election of its own.
         format!(
-            "ui = false\n\
+            "ui = true\n\
              api_addr = \"https://127.0.0.1:{port}\"\n\
              cluster_addr = \"https://127.0.0.1:{cluster_port}\"\n\
              storage \"raft\" {{\n  path = \"{directory}/data\"\n  node_id = \"one\"\n  \

@@ -67,7 +67,7 @@ pub(super) fn missing() -> Option<String> {
 }
 
 /// Outside of the tree: a `cargo clean` or another clone needs no second copy.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let cache = match (set("XDG_CACHE_HOME"), set("HOME")) {
         (Some(cache), _) => PathBuf::from(cache),

@@ -13,7 +13,7 @@ const LOWEST: u16 = 20_000;
 ///
 /// It is below the range the kernel takes the ports of outgoing connections from: in there a client
 /// that keeps trying to reach a stopped server would sooner or later take the server's own port.
-pub(super) fn free() -> Result<u16> {
+pub fn free() -> Result<u16> {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
     let first_outgoing: u16 = range

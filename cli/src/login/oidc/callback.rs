@@ -1,0 +1,110 @@
+//! What the browser brings back, told from what anybody else sends.
+
+use url::form_urlencoded;
+use vctl_common::secret::Secret;
+
+use crate::error::CliError;
+use crate::exit_code::Exit;
+
+/// A code that Vault gives a token for, or the reason why there is none.
+pub(super) type Answer = Result<Secret<String>, CliError>;
+
+/// Why something is not the way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotOurs {
+    /// Of another login, or made up.
+    State,
+    /// Neither a code nor a reason, or two of them.
+    Incomplete,
+}
+
+/// Reads the query of the address that the browser came back to.
+///
+/// Anybody can have the browser, or a program on this machine, ask for that address; whoever does not
+/// know the state is not listened to, also not with an error.
+pub(super) fn read(query: &str, state: &Secret<String>) -> Result<Answer, NotOurs> {
+    let [mut given, mut code, mut error, mut description] = [const { None::<String> }; 4];
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let place = match &*name {
+            "state" => &mut given,
+            "code" => &mut code,
+            "error" => &mut error,
+            "error_description" => &mut description,
+            _ => continue,
+        };
+        if place.replace(value.into_owned()).is_some() {
+            return Err(NotOurs::Incomplete);
+        }
+    }
+    if given.is_none_or(|given| given != *state.expose()) {
+        return Err(NotOurs::State);
+    }
+    let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
+    match (filled(error), filled(code)) {
+        (Some(error), _) => Ok(Err(refusal(&error, filled(description).as_deref()))),
+        (None, Some(code)) => Ok(Ok(Secret::new(code))),
+        (None, None) => Err(NotOurs::Incomplete),
+    }
+}
+
+/// The provider's own words; whoever shows them makes them harmless.
+fn refusal(error: &str, description: Option<&str>) -> CliError {
+    let said = match description {
+        Some(description) => format!("{description} ({error})"),
+        None => error.to_owned(),
+    };
+    let shown: String = said.chars().take(500).collect();
+    let message = format!("the identity provider ended the login: {shown}");
+    CliError::new(Exit::Permission, message)
+        .hint("run `vctl login` again; who may log in is decided at the identity provider")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_here(query: &str) -> Result<Result<String, String>, NotOurs> {
+        let answer = read(query, &Secret::new("st_1".to_owned()))?;
+        Ok(answer
+            .map(|code| code.expose().clone())
+            .map_err(|refusal| refusal.message))
+    }
+
+    #[test]
+    fn a_code_counts_with_the_state_of_this_login() {
+        let ours = Ok(Ok("a b+c".to_owned()));
+        assert_eq!(read_here("code=a+b%2Bc&state=st_1"), ours);
+        assert_eq!(
+            read_here("state=st_1&code=a%20b%2bc&scope=openid&iss=x"),
+            ours
+        );
+        for (query, why) in [
+            ("", NotOurs::State),
+            ("code=a", NotOurs::State),
+            ("code=a&state=", NotOurs::State),
+            ("code=a&state=st_2", NotOurs::State),
+            ("code=a&state=st_1x", NotOurs::State),
+            ("code=a&State=st_1", NotOurs::State),
+            ("error=access_denied", NotOurs::State),
+            ("error=access_denied&state=st_2", NotOurs::State),
+            ("state=st_1", NotOurs::Incomplete),
+            ("state=st_1&code=", NotOurs::Incomplete),
+            ("state=st_1&error=&code=", NotOurs::Incomplete),
+            ("state=st_2&state=st_1&code=a", NotOurs::Incomplete),
+            ("state=st_1&code=a&code=b", NotOurs::Incomplete),
+        ] {
+            assert_eq!(read_here(query), Err(why), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_provider() {
+        let message = |query: &str| read_here(query).unwrap().unwrap_err();
+        let said = message("error=access_denied&error_description=not+in+the+group&state=st_1");
+        assert!(said.ends_with("not in the group (access_denied)"), "{said}");
+        let said = message("state=st_1&error=server_error&code=a");
+        assert!(said.ends_with(": server_error"), "{said}");
+        let long = format!("state=st_1&error={}", "x".repeat(10_000));
+        assert!(message(&long).len() < 600);
+    }
+}

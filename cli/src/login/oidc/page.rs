@@ -1,0 +1,133 @@
+//! What the person sees at the end of the login: one page with nothing in it that runs or loads.
+
+use std::sync::LazyLock;
+
+use base64ct::{Base64, Encoding as _};
+use hyper::StatusCode;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::render::sanitize;
+
+const STYLE: &str = include_str!("page.css");
+
+/// Only the style below; no address of ours, which has a code in it, goes anywhere.
+static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+    let style = Base64::encode_string(&Sha256::digest(STYLE));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&policy).ok()
+});
+
+/// One page.
+#[derive(Debug)]
+pub(super) struct Page {
+    status: StatusCode,
+    title: &'static str,
+    text: String,
+}
+
+impl Page {
+    pub(super) fn logged_in() -> Self {
+        Self {
+            status: StatusCode::OK,
+            title: "You are logged in",
+            text: "The terminal has what it needs. You can close this window.".to_owned(),
+        }
+    }
+
+    pub(super) fn failed(why: &str) -> Self {
+        Self {
+            status: StatusCode::OK,
+            title: "The login failed",
+            text: why.to_owned(),
+        }
+    }
+
+    /// For everything that did not come from the login that we wait for.
+    pub(super) fn not_the_way_back() -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            title: "This is not the login that vctl waits for",
+            text: "It belongs to another one, or was used already. Use the address that the terminal shows.".to_owned(),
+        }
+    }
+
+    pub(super) fn nothing_here() -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            title: "There is nothing here",
+            text: "vctl waits here for a login to end, and for nothing else.".to_owned(),
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn headers() -> HeaderMap {
+        let fixed = [
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CACHE_CONTROL, "no-store"),
+            (REFERRER_POLICY, "no-referrer"),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        let fixed = fixed.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        let policy = POLICY
+            .clone()
+            .map(|policy| (CONTENT_SECURITY_POLICY, policy));
+        fixed.into_iter().chain(policy).collect()
+    }
+
+    pub(super) fn html(&self) -> String {
+        let (class, mark) = if self.title == Self::logged_in().title {
+            ("good", "M4 12.5l5 5L20 6.5")
+        } else {
+            ("bad", "M6 6l12 12M18 6L6 18")
+        };
+        let (title, text) = (self.title, escape(&sanitize::text(&self.text)));
+        format!(
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title} - vctl</title>\
+             <meta name=\"viewport\" content=\"width=device-width\"><link rel=\"icon\" href=\"data:,\">\
+             <style>{STYLE}</style></head><body><main class=\"{class}\">\
+             <svg viewBox=\"0 0 24 24\" aria-hidden=\"true\"><path d=\"{mark}\"/></svg>\
+             <h1>{title}</h1><p>{text}</p><footer>vctl login</footer></main></body></html>\n"
+        )
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_is_text() {
+        let page = Page::failed("</p><script>alert(1)</script>\u{202e}&amp;'\"").html();
+        assert!(!page.contains("<script"), "{page}");
+        assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
+        assert!(page.contains("\\u202e&amp;amp;&#39;&quot;</p>"), "{page}");
+    }
+
+    #[test]
+    fn a_page_loads_and_keeps_nothing() {
+        let headers = Page::headers();
+        let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'sha256-"),
+            "{policy}"
+        );
+        assert_eq!(headers[CACHE_CONTROL], "no-store");
+    }
+}

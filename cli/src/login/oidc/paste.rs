@@ -1,0 +1,114 @@
+//! The address that the browser ended at, brought by hand.
+
+use std::future::pending;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{pipe, read as read_some};
+use url::Url;
+use vctl_common::secret::Secret;
+
+use super::address::{PATH, redirect_uri};
+use super::callback::{self, Answer};
+use crate::render::notice;
+
+/// Reads lines from the terminal until one is the address that belongs to `state`. When the terminal
+/// says that nothing more will come, that is never.
+pub(super) async fn read(port: u16, state: &Secret<String>) -> Answer {
+    notice::done(&format!(
+        "after the login the browser goes to {}; where that shows no page of vctl, copy the address from the browser and paste it here",
+        redirect_uri(port)
+    ));
+    loop {
+        let mut stderr = io::stderr();
+        let _ = write!(stderr, "> ");
+        let _ = stderr.flush();
+        let Some(line) = line().await else {
+            return pending().await;
+        };
+        let line = line.expose().trim();
+        if line.is_empty() {
+            continue;
+        }
+        match read_address(line, state) {
+            Ok(answer) => return answer,
+            Err(why) => notice::note(why),
+        }
+    }
+}
+
+fn read_address(text: &str, state: &Secret<String>) -> Result<Answer, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| url.path() == PATH);
+    let url = url.ok_or("that is not the address that the browser ends at after the login")?;
+    callback::read(url.query().unwrap_or_default(), state).map_err(|why| match why {
+        callback::NotOurs::State => "that address is of another login",
+        callback::NotOurs::Incomplete => "a part of that address is missing",
+    })
+}
+
+/// Returns the next line; `None` at the end. A reader that nobody waits for any more takes nothing from
+/// whoever reads after us.
+async fn line() -> Option<Secret<String>> {
+    // Closed when this future is dropped.
+    let (ended, _until_dropped) = pipe().ok()?;
+    tokio::task::spawn_blocking(move || read_line(&ended))
+        .await
+        .ok()?
+}
+
+/// The terminal gives whole lines, so one that can be read is there to its end. One of more than 4095
+/// bytes it cuts; addresses with a code are a few hundred.
+fn read_line(ended: &OwnedFd) -> Option<Secret<String>> {
+    let stdin = io::stdin();
+    let mut watched = [
+        PollFd::new(ended.as_fd(), PollFlags::POLLIN),
+        PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+    ];
+    loop {
+        match poll(&mut watched, PollTimeout::NONE) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+    let [gone, typed] = watched.map(|watched| watched.any().unwrap_or(true));
+    if gone || !typed {
+        return None;
+    }
+    let mut bytes = vec![0; 4096];
+    let length = read_some(stdin.as_fd(), &mut bytes)
+        .ok()
+        .filter(|length| *length > 0)?;
+    bytes.truncate(length);
+    Some(Secret::new(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pasted_is_read_as_what_the_browser_brings() {
+        let state = Secret::new("s".to_owned());
+        let read = |text: &str| read_address(text, &state).map(|answer| answer.is_ok());
+        assert_eq!(
+            read("http://localhost:8250/oidc/callback?code=c&state=s"),
+            Ok(true)
+        );
+        let refused = "http://localhost:8250/oidc/callback?error=access_denied&state=s";
+        assert_eq!(read(refused), Ok(false));
+        for (text, says) in [
+            (
+                "http://localhost:8250/oidc/callback?code=c&state=t",
+                "another login",
+            ),
+            ("http://localhost:8250/oidc/callback?state=s", "missing"),
+            ("http://localhost:8250/?code=c&state=s", "not the address"),
+            ("c", "not the address"),
+        ] {
+            assert!(read(text).unwrap_err().contains(says), "{text}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! No browser here: the person has one on another machine.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
+use vctl_tests::browser::Browser;
+
+use super::{Desk, SignOn, log_in_at_the_provider, shown_address, state_of};
+
+/// Takes a port as another machine would have it, where the browser finds nothing of vctl.
+fn take(port: u16) {
+    let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    thread::spawn(move || {
+        for mut socket in taken.incoming().flatten() {
+            let _ = socket.read(&mut [0; 4096]);
+            let _ = socket
+                .write_all(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nsomebody else");
+        }
+    });
+}
+
+#[test]
+fn the_address_that_the_browser_ends_at_is_pasted() {
+    let Some(sign_on) = SignOn::shared() else {
+        return;
+    };
+    let Some(mut browser) = Browser::or_skip() else {
+        return;
+    };
+    let password = sign_on.account("sso-dora", &["vctl-ssh-users"]);
+    let desk = Desk::new(sign_on);
+    take(desk.port);
+    let mut terminal = desk.log_in(&["--no-browser"]);
+    browser.open(&shown_address(&mut terminal)).unwrap();
+    log_in_at_the_provider(&mut browser, "sso-dora", &password);
+    browser.wait_for("somebody else").unwrap();
+    let address = browser.address().unwrap();
+    assert!(address.contains("code="), "{address}");
+    terminal.wait_for("paste it here").unwrap();
+    // What is not it is said, and asked for again.
+    terminal.type_in("\r").unwrap();
+    terminal.type_in("https://vault.example.net/\r").unwrap();
+    terminal
+        .wait_for("not the address that the browser ends at")
+        .unwrap();
+    let of_another = desk.callback("code=a&state=st_other");
+    terminal.type_in(&format!("{of_another}\r")).unwrap();
+    terminal.wait_for("of another login").unwrap();
+    terminal.type_in(&format!(" {address} \r")).unwrap();
+    assert!(terminal.end().unwrap().success(), "{}", terminal.shown());
+    assert!(!desk.has_opened());
+    desk.has_token_of("sso-dora", &["vctl-ssh"]);
+}
+
+#[test]
+fn a_browser_on_this_machine_comes_back_by_itself_while_one_may_paste() {
+    let Some(sign_on) = SignOn::shared() else {
+        return;
+    };
+    let Some(mut browser) = Browser::or_skip() else {
+        return;
+    };
+    let password = sign_on.account("sso-emil", &["vctl-ssh-users"]);
+    let desk = Desk::new(sign_on);
+    let mut terminal = desk.log_in(&["--no-browser"]);
+    // Nothing more is to be had from the keyboard.
+    terminal.wait_for("> ").unwrap();
+    terminal.type_in("\u{4}").unwrap();
+    browser.open(&shown_address(&mut terminal)).unwrap();
+    log_in_at_the_provider(&mut browser, "sso-emil", &password);
+    browser.wait_for("You are logged in").unwrap();
+    assert!(terminal.end().unwrap().success(), "{}", terminal.shown());
+    assert!(!desk.has_opened());
+    desk.has_token_of("sso-emil", &["vctl-ssh"]);
+}
+
+#[test]
+fn a_refusal_can_be_pasted() {
+    let Some(sign_on) = SignOn::shared() else {
+        return;
+    };
+    let desk = Desk::new(sign_on);
+    let mut terminal = desk.log_in(&["--no-browser"]);
+    let state = state_of(&shown_address(&mut terminal)).to_owned();
+    terminal.wait_for("> ").unwrap();
+    let refusal = desk.callback(&format!("error=access_denied&state={state}"));
+    terminal.type_in(&format!("{refusal}\r")).unwrap();
+    assert_eq!(terminal.end().unwrap().code(), Some(77));
+    let shown = terminal.shown();
+    assert!(
+        shown.contains("the identity provider ended the login: access_denied"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn where_no_browser_opens_one_may_paste() {
+    let Some(sign_on) = SignOn::shared() else {
+        return;
+    };
+    let desk = Desk::new(sign_on);
+    // Its exit code for `no program that could`.
+    desk.opens_with("exit 3");
+    let mut broken = desk.command(&["login"]);
+    broken.env("PATH", desk.workstation.home("bin"));
+    // `xdg-open` is there, and would start a browser for terminals.
+    let mut no_screen = desk.command(&["login"]);
+    no_screen.env_remove("DISPLAY");
+    for command in [broken, no_screen] {
+        let mut terminal = vctl_tests::terminal::Terminal::start(command, 1000).unwrap();
+        terminal.wait_for("no browser to open here").unwrap();
+        terminal.wait_for("> ").unwrap();
+        let state = state_of(&shown_address(&mut terminal)).to_owned();
+        let refusal = desk.callback(&format!("error=server_error&state={state}"));
+        terminal.type_in(&format!("{refusal}\r")).unwrap();
+        assert_eq!(
+            terminal.end().unwrap().code(),
+            Some(77),
+            "{}",
+            terminal.shown()
+        );
+        assert!(!desk.has_opened());
+    }
+}
