@@ -195,7 +195,7 @@ fn an_authority_can_be_compiled_in() {
     };
     let target = tempfile::tempdir().unwrap();
     let build = |ca: &Path| {
-        Command::new(env!("CARGO"))
+        Command::new("cargo")
             .args(["build", "--package", "vctl", "--target-dir"])
             .arg(target.path())
             .env("VCTL_ROOT_CA_FILE", ca)
