@@ -276,6 +276,6 @@ if [ "$(vault read -format=json sys/audit 2>/dev/null | tr -d ' \n' | grep -c '"
     say 'note: Vault has no audit device; without one nobody knows who signed what'
 fi
 if ! vault read auth/oidc/config >/dev/null 2>&1; then
-    say 'note: auth/oidc is not configured: deploy/vault/README.md, "Single sign-on"'
+    say 'note: auth/oidc is not configured: deploy/vault/oidc-phase2.md'
 fi
 say 'next: vctl migrate'
