@@ -16,7 +16,6 @@ pub(crate) struct Globals {
     no_input: bool,
     /// Whether to say in the end where the time went.
     pub(crate) debug_timing: bool,
-    #[allow(dead_code, reason = "asked by what logs")]
     pub(crate) verbose: u8,
 }
 
@@ -64,7 +63,7 @@ impl Args for Globals {
                     .action(ArgAction::Count)
                     .global(true)
                     .help_heading(HEADING)
-                    .help("Say more on stderr; twice for still more"),
+                    .help("Log what the connections to the centre do, on stderr; twice for what the libraries log"),
             );
         config::flags().fold(command, |command, key| {
             let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));

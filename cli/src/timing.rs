@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tracing::span::{Attributes, Id};
 use tracing::{Metadata, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
 use vctl_common::phase;
 
 static RECORDING: OnceLock<Recording> = OnceLock::new();
@@ -52,11 +52,9 @@ impl Recording {
     }
 }
 
-/// Begins to measure.
-pub(crate) fn begin() {
-    let recording = RECORDING.get_or_init(Recording::default).clone();
-    // Nobody else sets one in this program.
-    let _ = tracing::subscriber::set_global_default(Registry::default().with(recording));
+/// Begins to measure, with what [`tracing`] tells what it returns.
+pub(crate) fn begin<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    RECORDING.get_or_init(Recording::default).clone()
 }
 
 /// Has a runtime say when it waits, where that is measured: a page is not being written then, though

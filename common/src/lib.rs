@@ -34,6 +34,8 @@ pub mod centre;
 #[cfg(feature = "centre")]
 pub mod phase;
 #[cfg(feature = "centre")]
+pub mod root_ca;
+#[cfg(feature = "centre")]
 pub mod tls;
 #[cfg(feature = "centre")]
 pub mod vault;

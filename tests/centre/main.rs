@@ -5,6 +5,7 @@
 mod cleanup;
 mod configured;
 mod credential;
+mod doctor;
 mod enroll;
 mod exit_codes;
 mod faults;
@@ -29,5 +30,9 @@ mod ship_faults;
 mod ship_probe;
 mod ship_versions;
 mod stack;
+mod status;
 mod table;
+mod timing;
 mod tls;
+mod trust_store;
+mod unattended;

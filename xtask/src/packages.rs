@@ -28,6 +28,7 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/pgrep", "procps"),
     ("/usr/bin/chromium", "chromium"),
+    ("/usr/bin/faketime", "faketime"),
     ("/usr/bin/node", "nodejs"),
     ("/usr/bin/npm", "npm"),
     (

@@ -34,15 +34,9 @@ pub(crate) struct HostArgs {
     #[command(subcommand)]
     command: HostCommand,
 
-    /// Where AppRoles are mounted in Vault
-    #[arg(
-        long,
-        global = true,
-        value_name = "MOUNT",
-        env = "VCTL_APPROLE_MOUNT",
-        default_value = "approle"
-    )]
-    approle_mount: String,
+    /// Where AppRoles are mounted in Vault [default: key approle_mount, approle]
+    #[arg(long, global = true, value_name = "MOUNT")]
+    approle_mount: Option<String>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -106,8 +100,10 @@ pub(crate) fn run(args: &HostArgs, globals: &Globals) -> Result<(), Stop> {
         HostCommand::Enroll(args) => &args.host,
         HostCommand::Revoke(args) => &args.host,
     };
+    let config = globals.load()?.config;
+    let mount = args.approle_mount.as_ref().unwrap_or(&config.approle_mount);
     context::run(globals, async |context| {
-        let identity = HostIdentity::new(context.vault(), &args.approle_mount, host);
+        let identity = HostIdentity::new(context.vault(), mount, host);
         let identity = identity.ok_or_else(|| reserved(host))?;
         match &args.command {
             HostCommand::Enroll(args) => enroll(context, args, &identity, &mut screen).await,

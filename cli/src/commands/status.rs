@@ -10,7 +10,7 @@ use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
 use crate::args::{Output, TEMPLATE};
-use crate::config::Loaded;
+use crate::config::{self, Loaded};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -37,7 +37,7 @@ Examples:
   vctl status --check || vctl login   In a script
   vctl status -o json | jq .token_ttl_s")]
 pub(crate) struct StatusArgs {
-    /// Print nothing when all is well, else one line why
+    /// Print nothing when nothing fails, else one line why
     #[arg(long, conflicts_with = "output")]
     check: bool,
 
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &StatusArgs, globals: &Globals) -> Result<(), Stop> {
         }
         screen.flush()?;
     }
-    status.verdict()
+    status.verdict(args.check)
 }
 
 /// What was found out, line by line.
@@ -87,7 +87,7 @@ impl Status {
 
     /// Asks one after the other, up to what the rest cannot do without.
     async fn ask(&mut self, loaded: &Loaded, interaction: Interaction) {
-        let settings = loaded.config.settings();
+        let settings = config::settings(loaded);
         let addr = &settings.vault.addr;
         match seal::ask(&settings.vault).await {
             Ok(heard) if heard.health.sealed || !heard.health.initialized => {
@@ -200,8 +200,8 @@ impl Status {
         }
     }
 
-    /// Returns the first failure as an error.
-    fn verdict(&self) -> Result<(), Stop> {
+    /// Returns the first failure as an error, which says why where nothing else does.
+    fn verdict(&self, says_why: bool) -> Result<(), Stop> {
         let failed = self.lines.iter().find_map(|line| match &line.state {
             State::Fails { exit, is, .. } => Some((line.subject, *exit, is)),
             _ => None,
@@ -209,7 +209,12 @@ impl Status {
         match failed {
             None => Ok(()),
             Some((subject, exit, is)) => {
-                Err(CliError::new(exit, format!("{subject}: {is}")).into())
+                let message = if says_why {
+                    format!("{subject}: {is}")
+                } else {
+                    format!("`{subject}` fails")
+                };
+                Err(CliError::new(exit, message).into())
             }
         }
     }

@@ -21,7 +21,7 @@ use vctl_common::phase;
 use vctl_common::secret::Secret;
 use vctl_common::vault::{self, Auth, Granted, TokenInfo, Vault, VaultError};
 
-use crate::config::{Loaded, Method};
+use crate::config::{self, Loaded, Method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::render::notice;
@@ -84,10 +84,10 @@ pub(crate) struct Login<'a> {
 
 impl<'a> Login<'a> {
     pub(crate) fn new(loaded: &'a Loaded, interaction: Interaction) -> Result<Self, Stop> {
-        let state = StateDir::open()?;
+        let state = StateDir::find()?;
         Ok(Self {
             loaded,
-            settings: loaded.config.settings(),
+            settings: config::settings(loaded),
             cache: Cache::in_dir(&state),
             state,
             interaction,

@@ -46,19 +46,26 @@ impl Need {
 }
 
 /// Returns what commands need; the first of it everybody does. Certificates have a probe of their own.
-pub(super) fn needs(vault: &VaultSettings) -> Vec<Need> {
-    [
+pub(super) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
+    let host = Need {
+        commands: "host",
+        // Any that is no machine of ours: the policy is for all hosts.
+        path: format!("auth/{}/role/a-host", loaded.config.approle_mount),
+        capability: "update",
+        policy: "vctl-enroll".to_owned(),
+    };
+    let credentials = [
         ("fleet", DbRole::Ro),
         ("login", DbRole::Identity),
         ("ssh", DbRole::AuditWriter),
         ("audit, session, retention", DbRole::AuditRo),
-        ("host", DbRole::Rw),
+        ("changes of the inventory", DbRole::Rw),
         ("prune", DbRole::Pruner),
         ("migrate", DbRole::Migrator),
-    ]
-    .iter()
-    .map(|(commands, role)| Need::credential(commands, vault, role))
-    .collect()
+    ];
+    let credentials = credentials.iter();
+    let credentials = credentials.map(|(commands, role)| Need::credential(commands, vault, role));
+    credentials.chain([host]).collect()
 }
 
 pub(super) async fn probe(needs: &[Need], session: &Session) -> Finding<()> {
@@ -122,7 +129,8 @@ fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
     };
     let mut found = format!("enough for {}", list(true).join(", "));
     if !missing.is_empty() {
-        found.push_str(&format!("; not for {}", list(false).join(", ")));
+        found.push_str("; not for ");
+        found.push_str(&list(false).join(", "));
     }
     Finding::pass(found, ())
 }

@@ -4,7 +4,7 @@ use vctl_common::centre::Settings;
 use vctl_common::vault::Endpoint;
 
 use super::Finding;
-use crate::config::Loaded;
+use crate::config::{self, Loaded};
 use crate::error::{CliError, Stop};
 
 /// Where everything is, by the settings.
@@ -17,9 +17,15 @@ pub(super) struct Site<'a> {
 pub(super) fn judge(loaded: &Result<Loaded, CliError>) -> Finding<Site<'_>> {
     let loaded = match loaded {
         Ok(loaded) => loaded,
-        Err(error) => return Finding::failed(Stop::Error(error.clone())),
+        Err(error) => {
+            let mut error = error.clone();
+            error.hint.get_or_insert_with(|| {
+                "put it right where it is written, or take it away".to_owned()
+            });
+            return Finding::failed(Stop::Error(error));
+        }
     };
-    let settings = loaded.config.settings();
+    let settings = config::settings(loaded);
     let vault = match Endpoint::of(&settings.vault) {
         Ok(vault) => vault,
         Err(error) => return Finding::failed(error),

@@ -54,12 +54,11 @@ impl<'a> Course<'a> {
         };
         let since = Instant::now();
         let mut looking = pin!(look(needed));
-        let finding = match timeout(SLOW, &mut looking).await {
-            Ok(finding) => finding,
-            Err(_) => {
-                self.watch.slow(probe);
-                looking.await
-            }
+        let finding = if let Ok(finding) = timeout(SLOW, &mut looking).await {
+            finding
+        } else {
+            self.watch.slow(probe);
+            looking.await
         };
         let took = since.elapsed();
         match finding {

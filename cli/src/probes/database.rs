@@ -1,9 +1,10 @@
 //! Whether Vault makes a login to read the inventory with, and Postgres lets it in.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use vctl_common::centre::{DbRole, DbSettings};
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
+use vctl_common::time::wall_now;
 
 use super::Finding;
 use super::clock::Ahead;
@@ -22,10 +23,10 @@ impl Store {
 
     /// Asks for the time there.
     pub(super) async fn ahead(&self) -> Result<Ahead, PgError> {
-        let asked = SystemTime::now();
+        let asked = wall_now();
         let query = "select extract(epoch from clock_timestamp())::float8";
         let row = self.client.query_one(query, &[]).await?;
-        let answered = SystemTime::now();
+        let answered = wall_now();
         let time = Duration::try_from_secs_f64(row.try_get(0)?).unwrap_or_default();
         Ok(Ahead::new(UNIX_EPOCH + time, asked, answered))
     }

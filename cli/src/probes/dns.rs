@@ -88,8 +88,8 @@ fn judge(
 
 /// RFC 6762: the resolver of the system may ask the neighbours instead of a name server.
 fn is_multicast(host: &str) -> bool {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    host.ends_with(".local")
+    let top = host.trim_end_matches('.').rsplit('.').next();
+    top.is_some_and(|top| top.eq_ignore_ascii_case("local"))
 }
 
 #[cfg(test)]

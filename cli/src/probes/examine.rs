@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::course::{Course, both, known};
+use super::config::Site;
+use super::course::{Course, Known, both, known};
+use super::seal::Heard;
 use super::tls::Greeting;
+use super::token::Session;
 use super::{Finding, Probe};
 use super::{capabilities, clock, config, database, dns, schema, seal, ssh, tcp, tls, token};
 use crate::config::Loaded;
@@ -43,8 +46,8 @@ pub(crate) async fn examine(
                 if !site.vault.tls {
                     return Finding::pass("plain http, which never leaves this machine", ());
                 }
-                let ca_cert = site.settings.vault.ca_cert.as_deref();
-                tls::probe(*address, &site.vault.host, ca_cert, Greeting::Vault).await
+                let trust = &site.settings.vault.trust;
+                tls::probe(*address, &site.vault.host, trust, Greeting::Vault).await
             },
         )
         .await;
@@ -63,7 +66,7 @@ pub(crate) async fn examine(
             token::probe(site.loaded, interaction).await
         })
         .await;
-    let needs = known(&site).map(|site| capabilities::needs(&site.settings.vault));
+    let needs = known(&site).map(|site| capabilities::needs(site.loaded, &site.settings.vault));
     let rights = course
         .probe(
             Probe::Capabilities,
@@ -78,9 +81,19 @@ pub(crate) async fn examine(
             async |(site, session)| ssh::probe(site.loaded, &site.settings.vault, session).await,
         )
         .await;
+    let ready = both(&rights, &session).map(|((), session)| session);
+    examine_postgres(&site, ready, &heard, course).await;
+}
 
+/// Makes the probes of Postgres. They need nothing of Vault up to the login.
+async fn examine_postgres(
+    site: &Known<Site<'_>>,
+    ready: Known<&Session>,
+    heard: &Known<Heard>,
+    course: &mut Course<'_>,
+) {
     let found = course
-        .probe(Probe::DbDns, known(&site), async |site| {
+        .probe(Probe::DbDns, known(site), async |site| {
             dns::probe(
                 &site.settings.db.host,
                 site.settings.db.port,
@@ -101,26 +114,25 @@ pub(crate) async fn examine(
     let believed = course
         .probe(
             Probe::DbTls,
-            both(&site, &address),
+            both(site, &address),
             async |(site, address)| {
                 let db = &site.settings.db;
-                let (name, ca_cert) = (db.tls_name(), db.ca_cert.as_deref());
-                tls::probe(*address, name, ca_cert, Greeting::Postgres).await
+                let (name, trust) = (db.tls_name(), &db.trust);
+                tls::probe(*address, name, trust, Greeting::Postgres).await
             },
         )
         .await;
-    let ready = both(&believed, &rights).map(drop);
+    let ready = known(&believed).and(ready);
+    let ready = ready.and_then(|session| Ok((known(site)?, session)));
     let store = course
-        .probe(
-            Probe::DbLogin,
-            ready.and(both(&site, &session)),
-            async |(site, session)| database::probe(&site.settings.db, session).await,
-        )
+        .probe(Probe::DbLogin, ready, async |(site, session)| {
+            database::probe(&site.settings.db, session).await
+        })
         .await;
     let _ = course
         .probe(
             Probe::DbClock,
-            both(&store, &heard),
+            both(&store, heard),
             async |(store, heard)| match store.ahead().await {
                 Ok(ahead) => clock::judge_postgres(ahead, heard.ahead),
                 Err(error) => Finding::failed(error),

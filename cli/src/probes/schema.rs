@@ -45,7 +45,7 @@ fn judge(standings: &[Standing]) -> Finding<()> {
         .map(|standing| standing.version)
         .max()
         .unwrap_or_default();
-    if let Some(last) = of(State::Pending).last() {
+    if let Some(last) = of(State::Pending).next_back() {
         let found = format!("version {version}, and this vctl needs {}", last.version);
         return Finding::fail(Exit::Config, found, "an administrator runs `vctl migrate`");
     }

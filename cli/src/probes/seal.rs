@@ -1,8 +1,7 @@
 //! Whether what answers is Vault, and serves.
 
-use std::time::SystemTime;
-
 use vctl_common::centre::VaultSettings;
+use vctl_common::time::wall_now;
 use vctl_common::vault::{Health, VaultError, health};
 
 use super::Finding;
@@ -21,9 +20,9 @@ pub(super) async fn probe(settings: &VaultSettings) -> Finding<Heard> {
 }
 
 pub(crate) async fn ask(settings: &VaultSettings) -> Result<Heard, VaultError> {
-    let asked = SystemTime::now();
+    let asked = wall_now();
     let health = health(settings).await?;
-    let ahead = Ahead::of_whole_seconds(health.server_time, asked, SystemTime::now());
+    let ahead = Ahead::of_whole_seconds(health.server_time, asked, wall_now());
     Ok(Heard { health, ahead })
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use vctl_common::tls::{TlsProblem, client_config};
+use vctl_common::time::wall_now;
+use vctl_common::tls::{TlsProblem, Trust, client_config};
 use vctl_common::{pg, vault};
 
 use super::Finding;
@@ -51,10 +51,10 @@ impl Greeting {
 pub(super) async fn probe(
     address: SocketAddr,
     name: &str,
-    ca_cert: Option<&Path>,
+    trust: &Trust,
     greeting: Greeting,
 ) -> Finding<()> {
-    let config = match client_config(ca_cert) {
+    let config = match client_config(trust) {
         Ok(config) => config,
         Err(error) => {
             let hint = match greeting {
@@ -86,7 +86,7 @@ pub(super) async fn probe(
         },
         Err(_) => Found::Silent,
     };
-    judge(name, greeting, found, SystemTime::now())
+    judge(name, greeting, found, wall_now())
 }
 
 #[derive(Debug)]

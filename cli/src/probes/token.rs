@@ -86,10 +86,7 @@ pub(crate) fn misfit(
     if configured == Method::AppRole || !is_a_machines(info, approle_mount) {
         return None;
     }
-    let found = format!(
-        "a machine's identity, where `{}` is how a person would log in",
-        configured
-    );
+    let found = format!("a machine's identity, where `{configured}` is how a person would log in");
     let fix = if given {
         "what is done with it is nobody's in particular: unset `VAULT_TOKEN`, and run `vctl login`"
     } else {

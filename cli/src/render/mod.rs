@@ -23,6 +23,7 @@ pub(crate) mod provenance;
 pub(crate) mod retention;
 pub(crate) mod sanitize;
 pub(crate) mod schema;
+pub(crate) mod settings;
 pub(crate) mod size;
 pub(crate) mod status;
 pub(crate) mod table;

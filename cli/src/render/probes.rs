@@ -31,13 +31,14 @@ pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: Layout) -> io:
     } else {
         Style::new()
     };
-    write!(out, "{style}{word}{style:#}  {name:<12}  {took:>8}  ")?;
+    write!(out, "{style}{word}{style:#}  {name:<12}  {took:>8}")?;
     // Beside the columns where there is room for that, else below them.
     let narrow = layout.width.is_some_and(|width| width < BEFORE + 24);
     let indent = if narrow { 6 } else { BEFORE };
     if narrow {
-        write!(out, "\n{:indent$}", "")?;
+        writeln!(out)?;
     }
+    write!(out, "{:1$}", "", if narrow { indent } else { 2 })?;
     paragraph::write(out, indent, &report.found, text, layout.width)?;
     if let Some(fix) = &report.fix {
         write!(out, "{:indent$}{BOLD}fix:{BOLD:#} ", "")?;

@@ -51,11 +51,10 @@ impl Server {
         if ServerName::try_from(name).is_err() {
             return Err(bad("name that a TLS certificate can have", name));
         }
-        let tls =
-            tls::client_config(settings.ca_cert.as_deref()).map_err(|source| PgError::Setup {
-                addr: addr(settings),
-                source,
-            })?;
+        let tls = tls::client_config(&settings.trust).map_err(|source| PgError::Setup {
+            addr: addr(settings),
+            source,
+        })?;
         Ok(Self {
             settings: settings.clone(),
             tls: MakeRustlsConnect::new(tls),

@@ -84,11 +84,9 @@ impl Transport {
     pub(super) fn new(settings: &VaultSettings) -> Result<Self, VaultError> {
         let base = base(settings)?;
         let namespace = settings.namespace.as_deref().map(HeaderValue::from_str);
-        let tls = tls::client_config(settings.ca_cert.as_deref()).map_err(|source| {
-            VaultError::Setup {
-                addr: settings.addr.clone(),
-                source,
-            }
+        let tls = tls::client_config(&settings.trust).map_err(|source| VaultError::Setup {
+            addr: settings.addr.clone(),
+            source,
         })?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use vctl_agent::store::Centre;
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
+use vctl_common::tls::Trust;
 use vctl_tests::centre::DB_NAME;
 use vctl_tests::ship::Source;
 
@@ -23,17 +24,17 @@ fn main() -> Result<()> {
     };
     let dir = PathBuf::from(next()?);
     let (host, vault, port) = (next()?, next()?, next()?);
-    let ca = Some(PathBuf::from(next()?));
+    let trust = Trust::File(PathBuf::from(next()?));
     let way = Centre {
         settings: Settings {
             vault: VaultSettings {
-                ca_cert: ca.clone(),
+                trust: trust.clone(),
                 ..VaultSettings::new(vault)
             },
             db: DbSettings {
                 port: port.parse()?,
                 server_name: Some(DB_NAME.to_owned()),
-                ca_cert: ca,
+                trust,
                 ..DbSettings::new("127.0.0.1")
             },
         },

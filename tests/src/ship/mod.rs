@@ -20,6 +20,7 @@ use vctl_common::session::{
     Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::time::{BootNs, WallOffset, wall_now};
+use vctl_common::tls::Trust;
 use vctl_common::wire::{Exec, Exit, Header, KIND_EXEC, KIND_EXIT, MARKED_LINEAGE, UNSET};
 use zerocopy::IntoBytes;
 
@@ -162,17 +163,17 @@ impl Centre {
         let (role_id_file, secret_id_file) = (dir.join("role_id"), dir.join("secret_id"));
         fs::write(&role_id_file, host.role_id.expose())?;
         fs::write(&secret_id_file, host.secret_id.expose())?;
-        let ca = Some(self.pki.ca().to_owned());
+        let trust = Trust::File(self.pki.ca().to_owned());
         Ok(Where {
             settings: Settings {
                 vault: VaultSettings {
-                    ca_cert: ca.clone(),
+                    trust: trust.clone(),
                     ..VaultSettings::new(self.bao.address())
                 },
                 db: DbSettings {
                     port,
                     server_name: Some(crate::centre::DB_NAME.to_owned()),
-                    ca_cert: ca,
+                    trust,
                     ..DbSettings::new("127.0.0.1")
                 },
             },

@@ -1,5 +1,6 @@
 //! What the browser brings back, told from what anybody else sends.
 
+use subtle::ConstantTimeEq as _;
 use url::form_urlencoded;
 use vctl_common::secret::Secret;
 
@@ -36,7 +37,9 @@ pub(super) fn read(query: &str, state: &Secret<String>) -> Result<Answer, NotOur
             return Err(NotOurs::Incomplete);
         }
     }
-    if given.is_none_or(|given| given != *state.expose()) {
+    // How long the comparison takes tells whoever may try again nothing of the state.
+    let is_ours = |given: String| bool::from(given.as_bytes().ct_eq(state.expose().as_bytes()));
+    if !given.is_some_and(is_ours) {
         return Err(NotOurs::State);
     }
     let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
@@ -61,6 +64,8 @@ fn refusal(error: &str, description: Option<&str>) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read_here(query: &str) -> Result<Result<String, String>, NotOurs> {
@@ -106,5 +111,40 @@ mod tests {
         assert!(said.ends_with(": server_error"), "{said}");
         let long = format!("state=st_1&error={}", "x".repeat(10_000));
         assert!(message(&long).len() < 600);
+    }
+
+    fn query_of(pairs: &[(String, String)]) -> String {
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish()
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_counts_without_the_state(query in ".{0,200}", state in "[A-Za-z0-9_]{8,40}") {
+            prop_assume!(!query.contains(&state));
+            prop_assert!(read(&query, &Secret::new(state)).is_err());
+        }
+
+        #[test]
+        fn a_code_comes_through_as_it_was_sent(
+            code in ".{1,100}",
+            state in ".{1,40}",
+            others in prop::collection::vec(("x[a-z]{0,8}", ".{0,20}"), 0..4),
+        ) {
+            let mut pairs = others;
+            pairs.push(("code".to_owned(), code.clone()));
+            pairs.push(("state".to_owned(), state.clone()));
+            let read = read(&query_of(&pairs), &Secret::new(state));
+            let came = read.ok().and_then(Result::ok);
+            prop_assert_eq!(came.map(|came| came.expose().clone()), Some(code));
+        }
+
+        #[test]
+        fn a_state_given_twice_is_none(code in "[a-z]{1,9}", state in ".{1,40}") {
+            let pairs = [("state", &state), ("code", &code), ("state", &state)];
+            let pairs = pairs.map(|(name, value)| (name.to_owned(), value.clone()));
+            prop_assert!(read(&query_of(&pairs), &Secret::new(state)).is_err());
+        }
     }
 }

@@ -28,7 +28,9 @@ pub(super) async fn log_in(attempt: &Attempt<'_>) -> Result<Granted, Stop> {
         ));
     }
     let confirmed = timeout(PATIENCE, attempt.poll(&address)).await;
-    confirmed.map_err(|_| nobody_came(PATIENCE))?
+    confirmed.map_err(|_| {
+        nobody_came(PATIENCE).hint("run `vctl login --device` again, for a new code")
+    })?
 }
 
 impl Attempt<'_> {

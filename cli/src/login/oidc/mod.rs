@@ -115,7 +115,11 @@ impl Attempt<'_> {
             }
         };
         let came = timeout(PATIENCE, came).await;
-        let (answer, browser) = came.map_err(|_| nobody_came(PATIENCE))?;
+        let (answer, browser) = came.map_err(|_| {
+            nobody_came(PATIENCE).hint(
+                "run `vctl login` again, or `vctl login --no-browser` where the browser is on another machine",
+            )
+        })?;
         let done = match answer {
             Ok(code) => self.exchange(address, code).await,
             Err(refusal) => Err(refusal.into()),
@@ -159,5 +163,5 @@ impl Attempt<'_> {
 fn nobody_came(within: Duration) -> CliError {
     let minutes = within.as_secs() / 60;
     let message = format!("nobody logged in within {minutes} minutes");
-    CliError::new(Exit::Permission, message).hint("run `vctl login` again")
+    CliError::new(Exit::Permission, message)
 }
