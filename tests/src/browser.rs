@@ -108,9 +108,9 @@ impl Browser {
             number: 0,
             _profile: profile,
         };
-        let made = browser.ask("Target.createTarget", json!({"url": "about:blank"}))?;
+        let made = browser.ask("Target.createTarget", &json!({"url": "about:blank"}))?;
         let attach = json!({"targetId": made["targetId"], "flatten": true});
-        let attached = browser.ask("Target.attachToTarget", attach)?;
+        let attached = browser.ask("Target.attachToTarget", &attach)?;
         let session = attached["sessionId"].as_str();
         session
             .context("the browser gives no session")?
@@ -120,7 +120,7 @@ impl Browser {
 
     /// Goes to an address, as if it was typed or handed to the browser.
     pub fn open(&mut self, address: &str) -> Result<()> {
-        let answer = self.ask("Page.navigate", json!({ "url": address }))?;
+        let answer = self.ask("Page.navigate", &json!({ "url": address }))?;
         match answer["errorText"].as_str() {
             Some(error) => bail!("{address}: {error}"),
             None => Ok(()),
@@ -130,7 +130,7 @@ impl Browser {
     /// Returns what an expression of JavaScript is in the page; null where that fails.
     pub fn evaluate(&mut self, expression: &str) -> Result<Value> {
         let asked = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let mut answer = self.ask("Runtime.evaluate", asked)?;
+        let mut answer = self.ask("Runtime.evaluate", &asked)?;
         Ok(answer["result"]["value"].take())
     }
 
@@ -193,20 +193,20 @@ impl Browser {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.ask(
             "Emulation.setEmulatedMedia",
-            json!({ "features": features }),
+            &json!({ "features": features }),
         )?;
         Ok(())
     }
 
     /// Writes what is to be seen into a PNG file.
     pub fn screenshot(&mut self, file: &Path) -> Result<()> {
-        let answer = self.ask("Page.captureScreenshot", json!({}))?;
+        let answer = self.ask("Page.captureScreenshot", &json!({}))?;
         let data = answer["data"].as_str().context("no picture came")?;
         let picture = Base64::decode_vec(data).map_err(|error| anyhow::anyhow!("{error}"))?;
         Ok(fs::write(file, picture)?)
     }
 
-    fn ask(&mut self, method: &str, params: Value) -> Result<Value> {
+    fn ask(&mut self, method: &str, params: &Value) -> Result<Value> {
         self.number += 1;
         let mut message = json!({"id": self.number, "method": method, "params": params});
         if !self.session.is_empty() {

@@ -76,14 +76,17 @@ fn shown_after(terminal: &mut Terminal, line: &str) -> String {
     after(&terminal.shown()).unwrap()
 }
 
-/// Says who one is, and that the application may know it.
-fn consent(browser: &mut Browser, person: &str) {
+/// Says who one is.
+fn sign_in(browser: &mut Browser, person: &str) {
     browser.fill("input[name=login]", person).unwrap();
     browser.fill("input[name=password]", "any").unwrap();
     browser.click("button[type=submit]").unwrap();
-    browser
-        .wait_until("document.querySelector('input[name=prompt][value=consent]') !== null")
-        .unwrap();
+}
+
+/// Agrees that the application may know it.
+fn consent(browser: &mut Browser) {
+    let asked = "document.querySelector('input[name=prompt][value=consent]') !== null";
+    browser.wait_until(asked).unwrap();
     browser.click("button[type=submit]").unwrap();
 }
 
@@ -113,11 +116,10 @@ fn a_login_is_confirmed_on_another_device() {
         browser.wait_for("Confirm Device").unwrap();
         browser.click("button[autofocus]").unwrap();
         if client_id == "vctl" {
-            consent(&mut browser, "sso-frida");
-        } else {
-            // Who it is, the provider knows by now.
-            browser.click("button[type=submit]").unwrap();
+            // The second time the provider knows by a cookie.
+            sign_in(&mut browser, "sso-frida");
         }
+        consent(&mut browser);
         browser.wait_for("Sign-in Success").unwrap();
         assert!(terminal.end().unwrap().success(), "{}", terminal.shown());
         mount.has_token_of("sso-frida");

@@ -99,15 +99,16 @@ fn where_no_browser_opens_one_may_paste() {
     let Some(sign_on) = SignOn::shared() else {
         return;
     };
-    let desk = Desk::new(sign_on);
+    // `xdg-open` would start a browser for terminals, in this one.
+    let without_screen = Desk::new(sign_on);
+    let mut command = without_screen.command(&["login"]);
+    command.env_remove("DISPLAY");
+    let broken = Desk::new(sign_on);
     // Its exit code for `no program that could`.
-    desk.opens_with("exit 3");
-    let mut broken = desk.command(&["login"]);
-    broken.env("PATH", desk.workstation.home("bin"));
-    // `xdg-open` is there, and would start a browser for terminals.
-    let mut no_screen = desk.command(&["login"]);
-    no_screen.env_remove("DISPLAY");
-    for command in [broken, no_screen] {
+    broken.opens_with("exit 3");
+    let mut other = broken.command(&["login"]);
+    other.env("PATH", broken.workstation.home("bin"));
+    for (desk, command) in [(without_screen, command), (broken, other)] {
         let mut terminal = vctl_tests::terminal::Terminal::start(command, 1000).unwrap();
         terminal.wait_for("no browser to open here").unwrap();
         terminal.wait_for("> ").unwrap();

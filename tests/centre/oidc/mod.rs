@@ -41,7 +41,7 @@ impl SignOn {
         static SHARED: OnceLock<Option<SignOn>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| {
             let sign_on = Self::of(Centre::shared()?);
-            phase2::set_up(&sign_on);
+            phase2::set_up_again(&sign_on);
             Some(sign_on)
         });
         shared.as_ref()

@@ -6,9 +6,17 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{GROUP, SignOn};
+use serde_json::json;
+use vctl_tests::browser::Browser;
+use vctl_tests::lab::Programs;
+use vctl_tests::terminal::Terminal;
+
+use super::{Desk, GROUP, SignOn, log_in_at_the_provider};
 
 const DOCUMENT: &str = "deploy/vault/oidc-phase2.md";
+
+/// Of what people do, not who runs Vault.
+const CHECK: &str = "## 6. Does it work?";
 
 /// The shell's blocks, in their order, below the heading that each is under.
 fn blocks(document: &str) -> Vec<(&str, &str)> {
@@ -29,42 +37,34 @@ fn blocks(document: &str) -> Vec<(&str, &str)> {
 
 /// Runs what sets Vault up, with the provider's own addresses in the place of the examples.
 pub(super) fn set_up(sign_on: &SignOn) {
+    let centre = sign_on.centre;
     let document = fs::read_to_string(repository().join(DOCUMENT)).unwrap();
-    let script: Vec<_> = blocks(&document)
-        .into_iter()
-        .filter(|(heading, _)| !heading.contains("Does it work"))
-        .map(|(_, block)| block)
+    let blocks = blocks(&document);
+    let script: Vec<_> = blocks
+        .iter()
+        .filter(|(heading, _)| *heading != CHECK)
+        .map(|(_, block)| *block)
         .collect();
+    let ca = centre.pki.ca().display();
     let script = script
         .join("\n")
         .replace("https://gitlab.example.net", &sign_on.issuer)
-        .replace("GITLAB_GROUP=sre", &format!("GITLAB_GROUP={GROUP}"));
-    run(sign_on, &script);
-}
-
-/// Runs a script in the top directory of the repository.
-fn run(sign_on: &SignOn, script: &str) {
-    let centre = sign_on.centre;
-    let home = tempfile::tempdir().unwrap();
-    symlink(&centre.bao.binary.path, home.path().join("vault")).unwrap();
-    let ca = centre.pki.ca().display();
-    // The provider's certificate is of an authority that only this centre knows: as the document says.
-    let script = script.replace(
-        "default_role=vctl",
-        &format!("default_role=vctl oidc_discovery_ca_pem=@{ca}"),
-    );
-    fs::write(
-        home.path().join("script"),
-        format!("set -euo pipefail\n{script}\n"),
-    )
-    .unwrap();
+        // Only this centre knows the authority of the certificate: as the document says.
+        .replace(
+            "default_role=vctl",
+            &format!("default_role=vctl oidc_discovery_ca_pem=@{ca}"),
+        );
+    let bin = tempfile::tempdir().unwrap();
+    symlink(&centre.bao.binary.path, bin.path().join("vault")).unwrap();
+    fs::write(bin.path().join("script"), script).unwrap();
     let mut shell = Command::new("/bin/bash");
     shell
-        .arg(home.path().join("script"))
+        .args(["-euo", "pipefail"])
+        .arg(bin.path().join("script"))
         .current_dir(repository())
         .env_clear()
-        .env("PATH", format!("{}:/usr/bin:/bin", home.path().display()))
-        .env("HOME", home.path())
+        .env("PATH", format!("{}:/usr/bin:/bin", bin.path().display()))
+        .env("HOME", bin.path())
         .env("VAULT_ADDR", centre.bao.address())
         .env("VAULT_CACERT", centre.pki.ca())
         .env("VAULT_TOKEN", centre.bao.root_token().expose())
@@ -73,18 +73,116 @@ fn run(sign_on: &SignOn, script: &str) {
         .stderr(Stdio::piped());
     let mut child = shell.spawn().unwrap();
     let typed = format!("{}\n{}\n", sign_on.client_id, sign_on.client_secret);
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(typed.as_bytes())
-        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(typed.as_bytes()).unwrap();
+    drop(stdin);
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}\n{said}");
-    for text in [&output.stdout, &output.stderr] {
-        assert!(!String::from_utf8_lossy(text).contains(&sign_on.client_secret));
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    assert!(output.status.success(), "{stdout}{stderr}");
+    for text in [stdout, stderr] {
+        assert!(!text.contains(&sign_on.client_secret), "{text}");
     }
+}
+
+/// Does all of it twice, with `setup.sh` in between: neither undoes what the other did.
+pub(super) fn set_up_again(sign_on: &SignOn) {
+    set_up(sign_on);
+    let output = sign_on.centre.setup().output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!said.contains("auth/oidc is not configured"), "{said}");
+    has_its_groups(sign_on);
+    set_up(sign_on);
+}
+
+fn has_its_groups(sign_on: &SignOn) {
+    let admin = sign_on.centre.bao.admin().unwrap();
+    for name in ["vctl-ssh-users", "vctl-auditors", "vctl-admins"] {
+        let group = admin.get(&format!("identity/group/name/{name}")).unwrap();
+        assert_eq!(group["data"]["alias"]["name"], format!("{GROUP}/{name}"));
+    }
+}
+
+#[test]
+fn the_document_says_all_that_vault_has_to_know() {
+    let Some(sign_on) = SignOn::shared() else {
+        return;
+    };
+    let admin = sign_on.centre.bao.admin().unwrap();
+    let data = |path: &str| admin.get(path).unwrap()["data"].take();
+    let config = data("auth/oidc/config");
+    assert_eq!(config["oidc_discovery_url"], *sign_on.issuer);
+    assert_eq!(config["oidc_client_id"], *sign_on.client_id);
+    assert_eq!(config["default_role"], "vctl");
+    let kept = data("kv/data/services/vault-oidc-gitlab");
+    assert_eq!(kept["data"]["client_secret"], *sign_on.client_secret);
+    let role = data("auth/oidc/role/vctl");
+    let pages = format!(
+        "{}/ui/vault/auth/oidc/oidc/callback",
+        sign_on.centre.bao.address()
+    );
+    let allowed = json!(["http://localhost:8250/oidc/callback", pages]);
+    assert_eq!(role["allowed_redirect_uris"], allowed);
+    assert_eq!(
+        role["bound_claims"]["groups_direct"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    assert_eq!(
+        data("auth/oidc/role/vctl-device")["callback_mode"],
+        "device"
+    );
+    has_its_groups(sign_on);
+}
+
+#[test]
+fn what_the_document_has_people_do_works() {
+    let Some(sign_on) = SignOn::shared() else {
+        return;
+    };
+    let Some(mut browser) = Browser::or_skip() else {
+        return;
+    };
+    let document = fs::read_to_string(repository().join(DOCUMENT)).unwrap();
+    let check: Vec<_> = blocks(&document)
+        .into_iter()
+        .filter(|(heading, _)| *heading == CHECK)
+        .map(|(_, block)| block)
+        .collect();
+    assert_eq!(check, ["vctl login\nvctl status"]);
+    let password = sign_on.account("sso-gerda", &["vctl-ssh-users", "vctl-auditors"]);
+    let desk = Desk::new(sign_on);
+    symlink(
+        Programs::find().unwrap().vctl,
+        desk.workstation.home("bin/vctl"),
+    )
+    .unwrap();
+    // As `desk.command`, with a shell in its place.
+    let vctl = desk.command(&[]);
+    let mut shell = Command::new("/bin/bash");
+    shell
+        .args(["-euc", check[0]])
+        .env_clear()
+        .envs(
+            vctl.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .current_dir(desk.workstation.home("work"));
+    let mut terminal = Terminal::start(shell, 300).unwrap();
+    browser.open(&desk.opened()).unwrap();
+    log_in_at_the_provider(&mut browser, "sso-gerda", &password);
+    browser.wait_for("You are logged in").unwrap();
+    let ended = terminal.end().unwrap();
+    assert!(ended.success(), "{}", terminal.shown());
+    assert!(
+        terminal.shown().contains("sso-gerda"),
+        "{}",
+        terminal.shown()
+    );
+    desk.has_token_of("sso-gerda", &["vctl-auditor", "vctl-ssh"]);
 }
 
 fn repository() -> &'static Path {
