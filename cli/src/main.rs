@@ -12,6 +12,7 @@ mod moment;
 mod context;
 mod source;
 mod host_identity;
+mod inventory;
 mod migrations;
 mod local;
 mod store;
@@ -85,6 +86,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Exec(args) => commands::exec::run(&args, globals),
         Command::Fleet(args) => commands::fleet::run(&args, globals),
         Command::Host(args) => commands::host::run(&args, globals),
+        Command::List(args) => commands::list::run(&args, globals),
         Command::Login(args) => commands::login::run(&args, globals),
         Command::Logout(args) => commands::logout::run(&args, globals),
         Command::Migrate(args) => commands::migrate::run(&args, globals),

@@ -8,6 +8,7 @@ mod events;
 pub(crate) mod fleet;
 mod follow;
 mod grep;
+pub(crate) mod inventory;
 pub(crate) mod retention;
 mod row;
 pub(crate) mod seen;
