@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use vctl_common::id::SessionId;
 
-pub(crate) use self::access::{write_access_lines, write_accesses};
+pub(crate) use self::access::Accesses;
 use self::event::EventJson;
 pub(crate) use self::failure::write_error;
 use self::session::{GapJson, SessionJson, gap_json, session_json};
