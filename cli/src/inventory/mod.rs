@@ -2,6 +2,7 @@
 //!
 //! Decisions only. Rows come from `store::inventory`, or from what was kept of them.
 
+pub(crate) mod change;
 mod liveness;
 mod resolve;
 mod route;
