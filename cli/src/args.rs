@@ -4,22 +4,30 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::commands::add::AddArgs;
 use crate::commands::agent::AgentArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::ca::CaArgs;
+use crate::commands::completions::CompletionsArgs;
 use crate::commands::config::ConfigArgs;
+use crate::commands::dbedit::DbeditArgs;
+use crate::commands::delete::DeleteArgs;
 use crate::commands::doctor::DoctorArgs;
+use crate::commands::edit::EditArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::fleet::FleetArgs;
 use crate::commands::host::HostArgs;
+use crate::commands::list::ListArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::logout::LogoutArgs;
+use crate::commands::man::ManArgs;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
 use crate::commands::status::StatusArgs;
+use crate::commands::sync::SyncArgs;
 use crate::commands::token::TokenArgs;
 use crate::globals::Globals;
 
@@ -42,6 +50,8 @@ Examples:
   vctl status                           Whether you are logged in, and everything is there
   vctl doctor                           What is wrong, when something is
   vctl exec -- terraform apply          Run something with a token of yours
+  vctl sync                             Fill the inventory from ~/.ssh/config
+  vctl list                             The hosts there are, by data centre
   vctl audit --since 1d                 Who asked to be let in where, newest first
   vctl session                          Sessions of all hosts, newest first
   vctl session 7341                     What the holder of certificate 7341 did
@@ -76,22 +86,30 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Add(AddArgs),
     Agent(AgentArgs),
     Audit(Box<AuditArgs>),
     Ca(CaArgs),
     Config(ConfigArgs),
+    Completions(CompletionsArgs),
+    Dbedit(DbeditArgs),
+    Delete(DeleteArgs),
     Doctor(DoctorArgs),
+    Edit(EditArgs),
     Exec(ExecArgs),
     Fleet(FleetArgs),
     Host(HostArgs),
+    List(ListArgs),
     Login(LoginArgs),
     Logout(LogoutArgs),
+    Man(ManArgs),
     Migrate(MigrateArgs),
     NodeAgent(NodeAgentArgs),
     Prune(PruneArgs),
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
     Status(StatusArgs),
+    Sync(SyncArgs),
     Token(TokenArgs),
 }
 
@@ -104,11 +122,51 @@ pub(crate) enum Output {
     Json,
 }
 
+/// The form of what is read: `render::records`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people
+    #[default]
+    Table,
+    /// For people, with every column
+    Wide,
+    /// One document
+    Json,
+    /// One object a line
+    Jsonl,
+    /// The document of `json`, as YAML
+    Yaml,
+    /// With a heading; text is escaped as in the table
+    Csv,
+    /// What the next command is to be given, one a line
+    Name,
+}
+
+impl Form {
+    pub(crate) fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
+/// Returns the words of the command line. `-col` of `dbedit` is its old spelling, one word with one dash.
+pub(crate) fn words() -> impl Iterator<Item = OsString> {
+    let mut is_dbedit = false;
+    std::env::args_os().map(move |word| {
+        is_dbedit |= word == "dbedit";
+        if is_dbedit && word == "-col" {
+            OsString::from("--col")
+        } else {
+            word
+        }
+    })
+}
+
 /// Returns for whom a command was told to print, whichever command it is: its errors are for the
 /// same reader.
 pub(crate) fn reader_of(matches: &ArgMatches) -> Output {
     let output = matches.try_get_raw("output").ok().flatten();
-    let said_json = output.is_some_and(|mut words| words.any(|word| word == "json"));
+    let said_json =
+        output.is_some_and(|mut words| words.any(|word| word == "json" || word == "jsonl"));
     let json = matches.try_get_one::<bool>("json");
     if said_json || matches!(json, Ok(Some(true))) {
         return Output::Json;
@@ -123,11 +181,19 @@ pub(crate) fn reader_of(matches: &ArgMatches) -> Output {
 pub(crate) fn reader_meant(words: impl Iterator<Item = OsString>) -> Output {
     let words: Vec<OsString> = words.take_while(|word| word != "--").collect();
     let is_json = |word: &OsString| {
-        ["--json", "--output=json", "-ojson"]
-            .iter()
-            .any(|w| word == w)
+        [
+            "--json",
+            "--output=json",
+            "-ojson",
+            "--output=jsonl",
+            "-ojsonl",
+        ]
+        .iter()
+        .any(|w| word == w)
     };
-    let pair = |pair: &[OsString]| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json";
+    let pair = |pair: &[OsString]| {
+        (pair[0] == "-o" || pair[0] == "--output") && (pair[1] == "json" || pair[1] == "jsonl")
+    };
     if words.iter().any(is_json) || words.windows(2).any(pair) {
         Output::Json
     } else {

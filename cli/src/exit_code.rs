@@ -33,6 +33,13 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// Says whether nothing else that is asked of the centre can fare better.
+    pub(crate) fn ends_all(self) -> bool {
+        self.may_pass() || matches!(self, Self::Permission)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -12,10 +12,13 @@ mod moment;
 mod context;
 mod source;
 mod host_identity;
+mod inventory;
 mod migrations;
 mod local;
 mod store;
+mod sync;
 mod view;
+mod picker;
 mod probes;
 mod render;
 mod linux;
@@ -42,7 +45,7 @@ use globals::Globals;
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    let matches = Cli::command().try_get_matches();
+    let matches = Cli::command().try_get_matches_from(args::words());
     let parsed = matches.and_then(|matches| {
         let reader = args::reader_of(&matches);
         Ok((Cli::from_arg_matches(&matches)?, reader))
@@ -77,22 +80,30 @@ fn main() -> ExitCode {
 
 fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
     match command {
+        Command::Add(args) => commands::add::run(&args, globals),
         Command::Agent(args) => commands::agent::run(&args, globals),
         Command::Audit(args) => commands::audit::run(&args, globals),
         Command::Ca(args) => commands::ca::run(&args),
         Command::Config(args) => commands::config::run(&args, globals),
+        Command::Completions(args) => commands::completions::run(&args),
+        Command::Dbedit(args) => commands::dbedit::run(&args, globals),
+        Command::Delete(args) => commands::delete::run(&args, globals),
         Command::Doctor(args) => commands::doctor::run(&args, globals),
+        Command::Edit(args) => commands::edit::run(&args, globals),
         Command::Exec(args) => commands::exec::run(&args, globals),
         Command::Fleet(args) => commands::fleet::run(&args, globals),
         Command::Host(args) => commands::host::run(&args, globals),
+        Command::List(args) => commands::list::run(&args, globals),
         Command::Login(args) => commands::login::run(&args, globals),
         Command::Logout(args) => commands::logout::run(&args, globals),
+        Command::Man(args) => commands::man::run(&args),
         Command::Migrate(args) => commands::migrate::run(&args, globals),
         Command::NodeAgent(args) => commands::node_agent::run(&args),
         Command::Prune(args) => commands::prune::run(&args, globals),
         Command::Retention(args) => commands::retention::run(&args, globals),
         Command::Session(args) => commands::session::run(&args, globals),
         Command::Status(args) => commands::status::run(&args, globals),
+        Command::Sync(args) => commands::sync::run(&args, globals),
         Command::Token(args) => commands::token::run(&args, globals),
     }
 }

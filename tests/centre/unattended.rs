@@ -22,15 +22,25 @@ const DEADLINE: Duration = Duration::from_secs(90);
 
 /// What each command is given; those that are not here run as they are.
 const ARGUMENTS: &[(&str, &[&str])] = &[
+    // Refused in any case: nothing is to be added here.
+    (
+        "add",
+        &["somewhere", "--ip", "192.0.2.1", "--jump", "no-such-host"],
+    ),
     ("agent", &["--once"]),
     ("ca install", &["--file", "/nowhere.pem"]),
     ("ca remove", &["--root", "/nowhere"]),
+    ("completions", &["bash"]),
+    ("dbedit", &["--col", "del", "no-such-host"]),
+    ("delete", &["no-such-host", "--yes"]),
+    ("edit", &["no-such-host", "--dc", "nowhere"]),
     ("exec", &["--", "true"]),
     ("host enroll", &["no-such-host"]),
     ("host revoke", &["no-such-host"]),
     ("migrate", &["--status"]),
     ("node-agent", &["--once", "--hostname", "no-such-host"]),
     ("prune", &["--dry-run"]),
+    ("sync", &["--config", "/nowhere/config"]),
 ];
 
 /// What may come of a command that nobody stands by.

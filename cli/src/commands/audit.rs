@@ -3,13 +3,13 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use crate::args::TEMPLATE;
+use crate::args::{Form, TEMPLATE};
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::moment::{self, Moment};
-use crate::render::{Screen, access, header, json, notice, sanitize, table, time};
+use crate::render::{Screen, access, header, json, notice, records, sanitize, table, time};
 use crate::store::Store;
 use crate::view::access::{Access, AccessFilter};
 
@@ -65,20 +65,8 @@ pub(crate) struct AuditArgs {
     limit: usize,
 
     /// Form of the output
-    #[arg(long, short, value_name = "FORM", value_enum, default_value_t = Output::Table)]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// For people
-    Table,
-    /// One document
-    Json,
-    /// One access a line
-    Jsonl,
-    /// With a heading; text is escaped as in the table
-    Csv,
+    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
 }
 
 pub(crate) fn run(args: &AuditArgs, globals: &Globals) -> Result<(), Stop> {
@@ -87,9 +75,10 @@ pub(crate) fn run(args: &AuditArgs, globals: &Globals) -> Result<(), Stop> {
 
 async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
     let mut store = Store::new(context)?;
-    let mut screen = match args.output {
-        Output::Table | Output::Csv => Screen::for_people(),
-        Output::Json | Output::Jsonl => Screen::for_programs(),
+    let mut screen = if args.output.is_for_people() {
+        Screen::for_people()
+    } else {
+        Screen::for_programs()
     };
     let filter = args.filter();
     if args.unasked {
@@ -112,15 +101,12 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
 }
 
 fn write(args: &AuditArgs, accesses: &[Access], screen: &mut Screen) -> Result<(), Stop> {
-    match args.output {
-        Output::Table if accesses.is_empty() => {}
-        Output::Table => {
-            let layout = screen.layout(false);
-            access::write(screen, accesses, args.detail, layout)?;
-        }
-        Output::Json => json::write_accesses(screen, accesses)?,
-        Output::Jsonl => json::write_access_lines(screen, accesses)?,
-        Output::Csv => access::write_csv(screen, accesses)?,
+    if !args.output.is_for_people() {
+        records::write(screen, args.output, &json::Accesses, accesses)?;
+    } else if !accesses.is_empty() {
+        let layout = screen.layout(false);
+        let detail = args.detail || args.output == Form::Wide;
+        access::write(screen, accesses, detail, layout)?;
     }
     Ok(())
 }
@@ -164,12 +150,12 @@ async fn unasked(
     store: &mut Store,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    if let Output::Csv | Output::Jsonl = args.output {
+    if !matches!(args.output, Form::Table | Form::Wide | Form::Json) {
         let error = CliError::new(Exit::Usage, "`--unasked` lists sessions, not accesses");
         return Err(error.hint("it has `-o table` and `-o json`").into());
     }
     let listed = store.unasked(filter, args.limit).await?;
-    if args.output == Output::Json {
+    if args.output == Form::Json {
         let sessions = listed.iter().map(|l| (&l.session, l.commands));
         return Ok(json::write_list(screen, sessions)?);
     }

@@ -5,12 +5,12 @@ use std::io::Write as _;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
-use crate::args::{Output, TEMPLATE};
+use crate::args::{Form, TEMPLATE};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::render::{Screen, fleet, json, notice};
+use crate::render::{Screen, fleet, json, notice, records};
 use crate::store;
 use crate::view::fleet::{Host, sort};
 
@@ -50,8 +50,8 @@ pub(crate) struct FleetArgs {
     check: bool,
 
     /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: Output,
+    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
 }
 
 pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
@@ -67,27 +67,23 @@ pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
     if args.unhealthy {
         hosts.retain(|host| !host.findings().is_empty());
     }
-    match args.output {
-        Output::Json => {
-            let mut screen = Screen::for_programs();
-            json::fleet::write(&mut screen, &hosts)?;
-            Ok(screen.flush()?)
-        }
-        Output::Table if hosts.is_empty() => {
-            notice::note(if args.unhealthy {
-                "no host needs a look"
-            } else {
-                "no host is in the inventory"
-            });
-            Ok(())
-        }
-        Output::Table => {
-            let mut screen = Screen::for_people();
-            let layout = screen.layout(false);
-            fleet::write(&mut screen, &hosts, layout)?;
-            Ok(screen.flush()?)
-        }
+    if !args.output.is_for_people() {
+        let mut screen = Screen::for_programs();
+        records::write(&mut screen, args.output, &json::fleet::Fleet, &hosts)?;
+        return Ok(screen.flush()?);
     }
+    if hosts.is_empty() {
+        notice::note(if args.unhealthy {
+            "no host needs a look"
+        } else {
+            "no host is in the inventory"
+        });
+        return Ok(());
+    }
+    let mut screen = Screen::for_people();
+    let layout = screen.layout(false);
+    fleet::write(&mut screen, &hosts, layout)?;
+    Ok(screen.flush()?)
 }
 
 fn check(hosts: &[Host]) -> Result<(), Stop> {

@@ -32,7 +32,7 @@ pub(crate) use life::Next;
 pub(crate) use oidc::OidcChoices;
 pub(crate) use register::Registered;
 pub(crate) use state_dir::StateDir;
-pub(crate) use terminal::{Interaction, secret_from_stdin};
+pub(crate) use terminal::{Interaction, confirmed, line, secret_from_stdin};
 
 /// What `vctl login` was told beside the configuration.
 #[derive(Debug, Default)]

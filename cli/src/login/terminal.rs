@@ -46,7 +46,18 @@ pub(crate) async fn hidden(question: &str) -> Result<Secret<String>, Stop> {
     answer.map(Secret::new)
 }
 
-async fn line(question: &str) -> Result<String, Stop> {
+/// Asks whether to go on; anything but a yes is a no.
+pub(crate) async fn confirmed(question: &str) -> Result<bool, Stop> {
+    match line(&format!("{question} [y/N] ")).await {
+        Ok(answer) => Ok(matches!(&*answer.to_lowercase(), "y" | "yes")),
+        // An empty line.
+        Err(Stop::Error(error)) if error.exit == Exit::Usage => Ok(false),
+        Err(stop) => Err(stop),
+    }
+}
+
+/// Asks for something that may be seen.
+pub(crate) async fn line(question: &str) -> Result<String, Stop> {
     let mut stderr = io::stderr();
     let _ = write!(stderr, "{}", sanitize::text(question));
     let _ = stderr.flush();

@@ -57,19 +57,6 @@ pub(crate) fn write(
     }
 }
 
-/// Writes a heading and one line for each access (RFC 4180). All columns, whether or not more detail
-/// is asked for: they are for programs.
-pub(crate) fn write_csv(out: &mut dyn Write, accesses: &[Access]) -> io::Result<()> {
-    let heading = DETAILED
-        .names
-        .map(|name| name.to_lowercase().replace(' ', "_"));
-    write_record(out, &heading)?;
-    for access in accesses {
-        write_record(out, &detailed(access))?;
-    }
-    Ok(())
-}
-
 fn plain(access: &Access, detail: bool) -> [String; 8] {
     let person = if detail {
         access.person.display_name()
@@ -102,7 +89,8 @@ fn plain(access: &Access, detail: bool) -> [String; 8] {
     ]
 }
 
-fn detailed(access: &Access) -> [String; 15] {
+/// Returns the cell of each column there is.
+pub(super) fn detailed(access: &Access) -> [String; 15] {
     let [
         time,
         user,
@@ -162,33 +150,13 @@ fn dash(value: &str) -> String {
     if value.is_empty() { "-" } else { value }.to_owned()
 }
 
-fn write_record(out: &mut dyn Write, cells: &[String]) -> io::Result<()> {
-    for (index, cell) in cells.iter().enumerate() {
-        let before = if index == 0 { "" } else { "," };
-        write!(out, "{before}{}", field(cell))?;
-    }
-    out.write_all(b"\r\n")
-}
-
-/// Returns a cell as CSV has it. A spreadsheet takes a cell that begins like a formula for one, so
-/// such a cell gets a quote in front, as spreadsheets themselves write it.
-fn field(cell: &str) -> String {
-    let harmless = if cell != "-" && cell.starts_with(['=', '+', '-', '@']) {
-        format!("'{cell}")
-    } else {
-        cell.to_owned()
-    };
-    if harmless.contains([',', '"', ' ', '\'']) {
-        format!("\"{}\"", harmless.replace('"', "\"\""))
-    } else {
-        harmless
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Form;
     use crate::fixture::{accesses, assert_golden, rendered};
+    use crate::render::json::Accesses;
+    use crate::render::records;
 
     #[test]
     fn a_list_says_who_asked_for_what_from_where_and_how_it_ended() {
@@ -200,7 +168,7 @@ mod tests {
 
     #[test]
     fn csv_has_one_line_for_each_access_and_no_formula() {
-        let csv = rendered(|out| write_csv(out, &accesses()));
+        let csv = rendered(|out| records::write(out, Form::Csv, &Accesses, &accesses()));
         assert_golden("audit.csv", &csv);
         assert_eq!(csv.matches("\r\n").count(), 4);
         assert!(!csv.contains(",=") && !csv.contains(",\"=") && !csv.contains(",@"));

@@ -8,6 +8,8 @@ mod events;
 pub(crate) mod fleet;
 mod follow;
 mod grep;
+pub(crate) mod inventory;
+pub(crate) mod inventory_edit;
 pub(crate) mod retention;
 mod row;
 pub(crate) mod seen;

@@ -1,22 +1,12 @@
 //! Accesses as JSON. `docs/audit-json.md` is the contract.
 
-use std::io::{self, Write};
-
 use serde::Serialize;
 use vctl_common::id::{CertSerial, SessionId};
 
-use super::escape;
+use crate::render::access::detailed;
+use crate::render::records::Records;
 use crate::render::time;
 use crate::view::access::{Access, Hop};
-
-/// Changes when a field changes its meaning or goes away; new fields may come at any time.
-const VERSION: u32 = 1;
-
-#[derive(Serialize)]
-struct Document<'a> {
-    version: u32,
-    accesses: Vec<AccessJson<'a>>,
-}
 
 #[derive(Serialize)]
 struct AccessJson<'a> {
@@ -55,23 +45,45 @@ struct HopJson<'a> {
     ca_fingerprint: Option<&'a str>,
 }
 
-/// Writes one document.
-pub(crate) fn write_accesses(out: &mut dyn Write, accesses: &[Access]) -> io::Result<()> {
-    let document = Document {
-        version: VERSION,
-        accesses: accesses.iter().map(AccessJson::new).collect(),
-    };
-    document.serialize(&mut escape::pretty(&mut *out))?;
-    writeln!(out)
-}
+/// Accesses, for every form of the output.
+pub(crate) struct Accesses;
 
-/// Writes one access a line.
-pub(crate) fn write_access_lines(out: &mut dyn Write, accesses: &[Access]) -> io::Result<()> {
-    for access in accesses {
-        AccessJson::new(access).serialize(&mut escape::compact(&mut *out))?;
-        writeln!(out)?;
+impl Records for Accesses {
+    const NAME: &'static str = "accesses";
+    const VERSION: u32 = 1;
+    const COLUMNS: &'static [&'static str] = &[
+        "time",
+        "user",
+        "host",
+        "source_ip",
+        "client_user",
+        "target",
+        "jump",
+        "result",
+        "client_host",
+        "source",
+        "serial",
+        "command",
+        "vctl",
+        "error",
+        "sessions",
+    ];
+    type Record = Access;
+
+    fn json(&self, access: &Access) -> impl Serialize {
+        AccessJson::new(access)
     }
-    Ok(())
+
+    /// All columns, whether or not more detail is asked for: they are for programs.
+    fn cells(&self, access: &Access) -> Vec<String> {
+        detailed(access).into()
+    }
+
+    /// What `vctl session` takes.
+    fn name(&self, access: &Access) -> String {
+        let serial = access.serial.map(|serial| serial.to_string());
+        serial.unwrap_or_else(|| "-".to_owned())
+    }
 }
 
 impl<'a> AccessJson<'a> {
@@ -115,14 +127,16 @@ impl<'a> AccessJson<'a> {
 mod tests {
     use super::super::schema;
     use super::*;
+    use crate::args::Form;
     use crate::fixture::{accesses, rendered};
+    use crate::render::records;
 
     #[test]
     fn every_access_is_as_the_schema_says() {
-        let document = rendered(|out| write_accesses(out, &accesses()));
+        let document = rendered(|out| records::write(out, Form::Json, &Accesses, &accesses()));
         let document = serde_json::from_str(&document).unwrap();
         schema::assert_fits(schema::OF_ACCESSES, None, &document);
-        let lines = rendered(|out| write_access_lines(out, &accesses()));
+        let lines = rendered(|out| records::write(out, Form::Jsonl, &Accesses, &accesses()));
         assert_eq!(lines.lines().count(), accesses().len());
         for line in lines.lines() {
             let access = serde_json::from_str(line).unwrap();

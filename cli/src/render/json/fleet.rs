@@ -1,22 +1,16 @@
 //! The fleet as JSON.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::escape;
 use crate::render::fleet::state;
+use crate::render::records::{Records, cells_of};
+use crate::render::sanitize;
 use crate::view::fleet::Host;
 
-/// Changes when a field changes its meaning or goes away; new fields may come at any time.
-const VERSION: u32 = 1;
-
-#[derive(Serialize)]
-struct Fleet<'a> {
-    version: u32,
-    hosts: Vec<HostJson<'a>>,
-}
+/// Hosts and how they do, for every form of the output.
+pub(crate) struct Fleet;
 
 #[derive(Serialize)]
 struct HostJson<'a> {
@@ -41,32 +35,64 @@ struct HostJson<'a> {
     machines: &'a [String],
 }
 
-pub(crate) fn write(out: &mut dyn Write, hosts: &[Host]) -> io::Result<()> {
+impl Records for Fleet {
+    const NAME: &'static str = "hosts";
+    const VERSION: u32 = 1;
+    const COLUMNS: &'static [&'static str] = &[
+        "hostname",
+        "dc",
+        "inventory_state",
+        "healthy",
+        "state",
+        "agent_version",
+        "heartbeat_age_s",
+        "shipped_age_s",
+        "collector_up",
+        "collector_mode",
+        "events_lost",
+        "events_dropped",
+        "logins_unstamped",
+        "spool_backlog_bytes",
+        "oldest_unshipped_age_s",
+        "secret_id_expires_in_s",
+        "problem",
+        "machines",
+    ];
+    type Record = Host;
+
+    fn json(&self, host: &Host) -> impl Serialize {
+        shown(host)
+    }
+
+    fn cells(&self, host: &Host) -> Vec<String> {
+        cells_of(&shown(host), Self::COLUMNS)
+    }
+
+    fn name(&self, host: &Host) -> String {
+        sanitize::text(&host.name)
+    }
+}
+
+fn shown(host: &Host) -> HostJson<'_> {
     let seconds = |age: Option<Duration>| age.map(|age| age.as_secs());
-    let hosts = hosts
-        .iter()
-        .map(|host| HostJson {
-            hostname: &host.name,
-            dc: &host.dc,
-            inventory_state: &host.state,
-            healthy: host.findings().is_empty(),
-            state: state(host),
-            agent_version: host.agent_version.as_deref(),
-            heartbeat_age_s: seconds(host.heartbeat_age),
-            shipped_age_s: seconds(host.shipped_age),
-            collector_up: host.collector_up,
-            collector_mode: host.mode.as_deref(),
-            events_lost: host.lost,
-            events_dropped: host.dropped,
-            logins_unstamped: host.unstamped,
-            spool_backlog_bytes: host.backlog_bytes,
-            oldest_unshipped_age_s: seconds(host.oldest_unshipped_age),
-            secret_id_expires_in_s: seconds(host.secret_id_left),
-            problem: host.problem.as_deref(),
-            machines: &host.machines,
-        })
-        .collect();
-    let version = VERSION;
-    Fleet { version, hosts }.serialize(&mut escape::pretty(&mut *out))?;
-    writeln!(out)
+    HostJson {
+        hostname: &host.name,
+        dc: &host.dc,
+        inventory_state: &host.state,
+        healthy: host.findings().is_empty(),
+        state: state(host),
+        agent_version: host.agent_version.as_deref(),
+        heartbeat_age_s: seconds(host.heartbeat_age),
+        shipped_age_s: seconds(host.shipped_age),
+        collector_up: host.collector_up,
+        collector_mode: host.mode.as_deref(),
+        events_lost: host.lost,
+        events_dropped: host.dropped,
+        logins_unstamped: host.unstamped,
+        spool_backlog_bytes: host.backlog_bytes,
+        oldest_unshipped_age_s: seconds(host.oldest_unshipped_age),
+        secret_id_expires_in_s: seconds(host.secret_id_left),
+        problem: host.problem.as_deref(),
+        machines: &host.machines,
+    }
 }

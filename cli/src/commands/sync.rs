@@ -1,0 +1,291 @@
+//! `vctl sync`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::{env, io};
+
+use clap::Parser as _;
+use tokio::net::lookup_host;
+use vctl_common::centre::DbRole;
+use vctl_common::pg::PgError;
+
+use crate::args::{Cli, Command, TEMPLATE};
+use crate::commands::migrate;
+use crate::config::Config;
+use crate::context::{self, Context};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::globals::Globals;
+use crate::inventory::Host;
+use crate::inventory::change::dc_of;
+use crate::render::{Screen, notice, sanitize};
+use crate::store;
+use crate::sync::aliases::{self, Aliases};
+use crate::sync::{self, Asked, Candidate, Failure, Planned, Ssh};
+
+/// Fill the inventory from ~/.ssh/config, and see which hosts answer
+///
+/// Each name of a `Host` line that has no wildcard becomes a host, with what `ssh -G` says of it. A host
+/// is known by its name. Of one that is there already only its address, its port and when it was reached
+/// change: the rest is its operators'. Hosts that are not in the file stay.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl sync --dry-run              What would be done, and which hosts answer
+  vctl sync --prefix sre           Only names that begin so, and what they are reached through
+  vctl sync --config ./ssh_config  From another file")]
+pub(crate) struct SyncArgs {
+    /// Only names that begin like this, in capitals or not, and the hosts that they are reached through
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    prefix: String,
+
+    /// The ssh_config to read [default: ~/.ssh/config]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Bring the schema of the central store up to this version first: `vctl migrate`
+    #[arg(long, conflicts_with = "dry_run")]
+    migrate: bool,
+
+    /// Change nothing; print a line for each host
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What became of the hosts.
+#[derive(Default)]
+struct Summary {
+    added: usize,
+    changed: usize,
+    same: usize,
+    reached: usize,
+}
+
+pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
+    if args.migrate
+        && let Ok(Cli {
+            command: Command::Migrate(args),
+            ..
+        }) = Cli::try_parse_from(["vctl", "migrate"])
+    {
+        migrate::run(&args, globals)?;
+    }
+    let config = globals.load()?.config;
+    let (ssh, aliases) = args.read()?;
+    let (summary, failures, all) = context::run(globals, async |context| {
+        let (candidates, mut failures) = candidates(&args.prefix, &ssh, &aliases).await;
+        let (planned, unplanned) = sync::plan(candidates);
+        failures.extend(unplanned);
+        let all = planned.len() + failures.len();
+        let addresses: Vec<SocketAddr> = planned
+            .iter()
+            .map(|host| SocketAddr::new(host.ip, host.port))
+            .collect();
+        let patience = config.sync_probe_timeout.0;
+        let probed = sync::probe(&addresses, patience, config.sync_probe_concurrency).await;
+        let summary = args
+            .write(context, &config, &planned, &probed, &mut failures)
+            .await?;
+        Ok((summary, failures, all))
+    })?;
+    for Failure { alias, why } in &failures {
+        notice::note(&format!(
+            "`{}`: {}",
+            sanitize::text(alias),
+            sanitize::text(why)
+        ));
+    }
+    let Summary {
+        added,
+        changed,
+        same,
+        reached,
+    } = summary;
+    let would = if args.dry_run { "would be " } else { "" };
+    notice::note(&format!(
+        "{added} {would}added, {changed} {would}changed, {same} as before; {reached} of {} reached",
+        added + changed + same
+    ));
+    match failures.len() {
+        0 => Ok(()),
+        failed => {
+            let message = format!("{failed} of {all} hosts did not get into the inventory");
+            Err(CliError::new(Exit::Failure, message).into())
+        }
+    }
+}
+
+impl SyncArgs {
+    fn read(&self) -> Result<(Ssh, Aliases), CliError> {
+        let home = env::home_dir().filter(|home| home.is_absolute());
+        let home = home
+            .ok_or_else(|| CliError::new(Exit::Config, "`HOME` is not set to an absolute path"))?;
+        let usual = home.join(".ssh/config");
+        let file = self.config.as_ref().unwrap_or(&usual);
+        let aliases = aliases::read(file, &home).map_err(|error| {
+            let message = format!(
+                "cannot read `{}`",
+                sanitize::text(file.display().to_string())
+            );
+            let exit = match error.kind() {
+                io::ErrorKind::NotFound => Exit::NotFound,
+                _ => Exit::Failure,
+            };
+            CliError::new(exit, message)
+                .caused_by(&error)
+                .hint("`vctl sync --config FILE` reads another; `vctl add` adds one host")
+        })?;
+        for (file, why) in &aliases.unread {
+            let file = sanitize::text(file.display().to_string());
+            notice::note(&format!("what `{file}` includes is left out: {why}"));
+        }
+        let local_user = nix::unistd::User::from_uid(nix::unistd::getuid());
+        let local_user = local_user.ok().flatten().map(|user| user.name);
+        let ssh = Ssh {
+            config: self.config.clone(),
+            local_user: local_user.unwrap_or_default(),
+            users: aliases.users.clone(),
+        };
+        Ok((ssh, aliases))
+    }
+
+    async fn write(
+        &self,
+        context: &Context,
+        config: &Config,
+        planned: &[Planned],
+        probed: &[bool],
+        failures: &mut Vec<Failure>,
+    ) -> Result<Summary, Stop> {
+        let role = if self.dry_run { DbRole::Ro } else { DbRole::Rw };
+        let client = context.pool(role)?.get().await?;
+        let known = store::inventory::hosts(&client).await?;
+        let known: BTreeMap<&str, &Host> = known.iter().map(|host| (&*host.name, host)).collect();
+        let rules = || {
+            config
+                .dc_rules
+                .iter()
+                .map(|rule| (&*rule.name, &rule.prefixes[..]))
+        };
+        let statement = if self.dry_run {
+            None
+        } else {
+            Some(store::inventory_edit::prepare_sync(&client).await?)
+        };
+        let mut summary = Summary::default();
+        let mut screen = Screen::for_people();
+        for (host, &answered) in planned.iter().zip(probed) {
+            let dc = dc_of(rules(), host.ip).unwrap_or("unknown");
+            if let Some(statement) = &statement
+                && let Err(error) =
+                    store::inventory_edit::sync(&client, statement, host, dc, config, answered)
+                        .await
+            {
+                if error.is_closed() {
+                    return Err(PgError::from(error).into());
+                }
+                failures.push(Failure {
+                    alias: host.name.clone(),
+                    why: error
+                        .as_db_error()
+                        .map_or_else(|| error.to_string(), |e| e.message().to_owned()),
+                });
+                continue;
+            }
+            let (count, word) = match known.get(&*host.name) {
+                None => (&mut summary.added, "add"),
+                Some(known) if (known.ip, known.ssh_port) == (host.ip, host.port) => {
+                    (&mut summary.same, "keep")
+                }
+                Some(_) => (&mut summary.changed, "change"),
+            };
+            *count += 1;
+            summary.reached += usize::from(answered);
+            if self.dry_run {
+                let reached = if answered { "up" } else { "down" };
+                let address = SocketAddr::new(host.ip, host.port);
+                let jump = host.jump.as_deref().unwrap_or("direct");
+                writeln!(
+                    screen,
+                    "{word:6}  {}  {address}  {dc}  {jump}  {reached}",
+                    host.name
+                )?;
+            }
+        }
+        screen.flush()?;
+        Ok(summary)
+    }
+}
+
+/// At once so many are asked: each is a process.
+const ASKED_AT_ONCE: usize = 16;
+
+/// Asks ssh of every name that is wanted, and of what those are reached through.
+async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidate>, Vec<Failure>) {
+    let prefix = prefix.to_lowercase();
+    let wanted = |name: &&String| name.to_lowercase().starts_with(&prefix);
+    let mut asking: Vec<String> = aliases.names.iter().filter(wanted).cloned().collect();
+    let mut seen: BTreeSet<String> = asking.iter().cloned().collect();
+    let (mut candidates, mut failures) = (Vec::new(), Vec::new());
+    while !asking.is_empty() {
+        let mut next = Vec::new();
+        for names in asking.chunks(ASKED_AT_ONCE) {
+            let mut answers = tokio::task::JoinSet::new();
+            for name in names {
+                let (ssh, name) = (ssh.clone(), name.clone());
+                answers.spawn(async move { (candidate(&ssh, &name).await, name) });
+            }
+            while let Some(answer) = answers.join_next().await {
+                match answer {
+                    Ok((Ok((candidate, jumps)), _)) => {
+                        next.extend(jumps.into_iter().filter(|jump| seen.insert(jump.clone())));
+                        candidates.push(candidate);
+                    }
+                    Ok((Err(why), alias)) => failures.push(Failure { alias, why }),
+                    Err(_) => {}
+                }
+            }
+        }
+        asking = next;
+    }
+    candidates.sort_by(|one: &Candidate, other| one.alias.cmp(&other.alias));
+    failures.sort_by(|one, other| one.alias.cmp(&other.alias));
+    (candidates, failures)
+}
+
+async fn candidate(ssh: &Ssh, name: &str) -> Result<(Candidate, Vec<String>), String> {
+    let asked = ssh.ask(name).await?;
+    let ip = address(&asked).await?;
+    let jumps: Vec<String> = asked.jumps.iter().map(|hop| hop.host.clone()).collect();
+    if asked.has_command {
+        return Err(
+            "it is reached by a `ProxyCommand`, which the inventory does not have".to_owned(),
+        );
+    }
+    Ok((
+        Candidate {
+            alias: name.to_owned(),
+            ip,
+            port: asked.port,
+            user: asked.user,
+            // The last jump is the one that dials it.
+            jump: jumps.last().cloned(),
+        },
+        jumps,
+    ))
+}
+
+async fn address(asked: &Asked) -> Result<IpAddr, String> {
+    if let Ok(ip) = asked.hostname.parse() {
+        return Ok(ip);
+    }
+    let found = lookup_host((&*asked.hostname, asked.port)).await;
+    let mut found =
+        found.map_err(|error| format!("cannot look up `{}`: {error}", asked.hostname))?;
+    let first = found.next();
+    first
+        .map(|address| address.ip().to_canonical())
+        .ok_or_else(|| format!("`{}` has no address", asked.hostname))
+}

@@ -1,0 +1,368 @@
+//! What is chosen from, what is typed, and where one stands: the picker without a terminal.
+
+use frizbee::{CaseMatching, Config, Matcher, Pattern, PatternConfig};
+
+use crate::inventory::Host;
+use crate::render::inventory::address;
+use crate::render::sanitize;
+
+/// What a key means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    Character(char),
+    Backspace,
+    /// Forgets what is typed.
+    Clear,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    Left,
+    Right,
+    Enter,
+    Cancel,
+}
+
+/// What comes of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Stay,
+    /// This host of those that it was made with.
+    Chosen(usize),
+    Cancelled,
+}
+
+/// A picker. Nothing in it knows the size of the screen but for how far a page goes.
+pub(super) struct Picker {
+    hosts: Vec<Host>,
+    /// What is typed is looked for in these: name, data centre, address, user.
+    texts: Vec<String>,
+    /// Each once, sorted.
+    dcs: Vec<String>,
+    /// Of `dcs`, or all.
+    dc: Option<usize>,
+    query: String,
+    /// Of `hosts`, the best first.
+    found: Vec<usize>,
+    cursor: usize,
+    /// Lines of a page as it was last drawn.
+    page: usize,
+}
+
+/// More than any name has; what is pasted by mistake must not take for ever.
+const LONGEST: usize = 128;
+
+impl Picker {
+    pub(super) fn new(hosts: Vec<Host>) -> Self {
+        let mut dcs: Vec<String> = hosts.iter().map(|host| host.dc.clone()).collect();
+        dcs.sort_unstable();
+        dcs.dedup();
+        let texts = hosts.iter().map(text).collect();
+        let mut picker = Self {
+            found: Vec::new(),
+            hosts,
+            texts,
+            dcs,
+            dc: None,
+            query: String::new(),
+            cursor: 0,
+            page: 1,
+        };
+        picker.search();
+        picker
+    }
+
+    pub(super) fn press(&mut self, key: Key) -> Step {
+        match key {
+            Key::Cancel => return Step::Cancelled,
+            Key::Enter => {
+                return match self.found.get(self.cursor) {
+                    Some(&host) => Step::Chosen(host),
+                    None => Step::Stay,
+                };
+            }
+            Key::Character(c) if self.query.len() < LONGEST => {
+                self.query.push(c);
+                self.search();
+            }
+            Key::Character(_) => {}
+            Key::Backspace => {
+                if self.query.pop().is_some() {
+                    self.search();
+                }
+            }
+            Key::Clear => {
+                self.query.clear();
+                self.search();
+            }
+            Key::Up => self.cursor = self.cursor.saturating_sub(1),
+            Key::Down => self.move_down(1),
+            Key::PageUp => self.cursor = self.cursor.saturating_sub(self.page),
+            Key::PageDown => self.move_down(self.page),
+            Key::Left => self.turn(false),
+            Key::Right => self.turn(true),
+        }
+        Step::Stay
+    }
+
+    fn move_down(&mut self, lines: usize) {
+        let last = self.found.len().saturating_sub(1);
+        self.cursor = self.cursor.saturating_add(lines).min(last);
+    }
+
+    /// Goes from one data centre to the next; between the last and the first are all.
+    fn turn(&mut self, right: bool) {
+        let count = self.dcs.len();
+        if count < 2 {
+            return;
+        }
+        self.dc = match (self.dc, right) {
+            (None, true) => Some(0),
+            (None, false) => Some(count - 1),
+            (Some(dc), true) => Some(dc + 1).filter(|&dc| dc < count),
+            (Some(dc), false) => dc.checked_sub(1),
+        };
+        self.search();
+    }
+
+    fn search(&mut self) {
+        self.cursor = 0;
+        let words = self.query.split_whitespace();
+        // Every word has to be there; none of its characters means anything else.
+        let patterns: Vec<Pattern> = words
+            .map(|word| Pattern::new(word, PatternConfig::default()))
+            .collect();
+        self.found = if patterns.is_empty() {
+            (0..self.hosts.len()).collect()
+        } else {
+            let config = Config::default().casing(CaseMatching::Ignore);
+            let mut matcher = Matcher::from_patterns(&patterns, &config);
+            let found = matcher.match_list(&self.texts);
+            found.iter().map(|found| found.index as usize).collect()
+        };
+        if let Some(dc) = self.dc.and_then(|dc| self.dcs.get(dc)) {
+            self.found.retain(|&host| self.hosts[host].dc == *dc);
+        }
+    }
+
+    /// Returns what a screen shows, one line each, the one where the cursor stands marked.
+    pub(super) fn draw(&mut self, columns: usize, rows: usize) -> Vec<Line> {
+        let query = format!("> {}", sanitize::text(&self.query));
+        let mut lines = vec![Line::plain(query)];
+        if rows >= 4 {
+            lines.push(Line::dim(self.summary()));
+        }
+        let room = rows.saturating_sub(lines.len());
+        self.page = room.max(1);
+        // The cursor's page: it moves through it, and then to the next.
+        let top = self.cursor - self.cursor % self.page;
+        let shown = self.found.iter().enumerate().skip(top).take(room);
+        let widest = shown.clone().map(|(_, &host)| self.hosts[host].name.len());
+        let widest = widest.max().unwrap_or(0);
+        for (place, &host) in shown {
+            let host = &self.hosts[host];
+            let is_here = place == self.cursor;
+            let text = format!(
+                "{} {:widest$}  {}",
+                if is_here { '>' } else { ' ' },
+                sanitize::text(&host.name),
+                about(host)
+            );
+            lines.push(Line {
+                text,
+                is_here,
+                is_dim: false,
+            });
+        }
+        lines.truncate(rows);
+        for line in &mut lines {
+            line.text = sanitize::fit(&line.text, columns);
+        }
+        lines
+    }
+
+    fn summary(&self) -> String {
+        let dc = match self.dc.and_then(|dc| self.dcs.get(dc)) {
+            Some(dc) if dc.is_empty() => "(no dc)".to_owned(),
+            Some(dc) => sanitize::text(dc),
+            None => "all".to_owned(),
+        };
+        let turn = if self.dcs.len() > 1 {
+            "  ←/→ data centre"
+        } else {
+            ""
+        };
+        format!("  {}/{} · {dc}{turn}", self.found.len(), self.hosts.len())
+    }
+
+    pub(super) fn into_host(mut self, index: usize) -> Host {
+        self.hosts.swap_remove(index)
+    }
+}
+
+/// One line of the screen.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) text: String,
+    /// The cursor stands here.
+    pub(super) is_here: bool,
+    pub(super) is_dim: bool,
+}
+
+impl Line {
+    fn plain(text: String) -> Self {
+        Self {
+            text,
+            is_here: false,
+            is_dim: false,
+        }
+    }
+
+    fn dim(text: String) -> Self {
+        Self {
+            is_dim: true,
+            ..Self::plain(text)
+        }
+    }
+}
+
+fn text(host: &Host) -> String {
+    format!("{} {} {} {}", host.name, host.dc, host.ip, host.ssh_user)
+}
+
+fn about(host: &Host) -> String {
+    let jump = host.jump_via.as_ref();
+    let jump = jump.map_or_else(String::new, |jump| format!(" via {}", sanitize::text(jump)));
+    format!(
+        "{}  {}@{}{jump}",
+        sanitize::text(&host.dc),
+        sanitize::text(&host.ssh_user),
+        address(host)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+    use crate::inventory::tests::host;
+
+    fn hosts(names: &[(&str, &str)]) -> Vec<Host> {
+        let host = |&(name, dc): &(&str, &str)| Host {
+            dc: dc.to_owned(),
+            ..host(name)
+        };
+        names.iter().map(host).collect()
+    }
+
+    fn four() -> Picker {
+        Picker::new(hosts(&[
+            ("web-1", "seoul"),
+            ("web-2", "incheon"),
+            ("db-1", "seoul"),
+            ("old", "busan"),
+        ]))
+    }
+
+    fn typed(picker: &mut Picker, text: &str) {
+        for c in text.chars() {
+            assert_eq!(picker.press(Key::Character(c)), Step::Stay);
+        }
+    }
+
+    fn shown(picker: &mut Picker) -> Vec<String> {
+        let lines = picker.draw(80, 24);
+        let hosts = lines.iter().skip(2);
+        hosts
+            .map(|line| line.text[2..].split(' ').next().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn what_is_typed_is_found_in_order_and_not_only_together() {
+        let mut picker = four();
+        typed(&mut picker, "w2");
+        // The address of the other has a 2, too; the best is first.
+        assert_eq!(shown(&mut picker), ["web-2", "web-1"]);
+        assert_eq!(picker.press(Key::Enter), Step::Chosen(1));
+        picker.press(Key::Clear);
+        typed(&mut picker, "seo B1");
+        let mut both = shown(&mut picker);
+        both.sort_unstable();
+        assert_eq!(both, ["db-1", "web-1"]);
+        picker.press(Key::Backspace);
+        typed(&mut picker, "!^nobody");
+        assert_eq!(shown(&mut picker), [""; 0]);
+        assert_eq!(picker.press(Key::Enter), Step::Stay);
+        assert_eq!(picker.press(Key::Cancel), Step::Cancelled);
+    }
+
+    #[test]
+    fn left_and_right_go_round_the_data_centres() {
+        let mut picker = four();
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            picker.press(Key::Right);
+            seen.push(shown(&mut picker).join(" "));
+        }
+        assert_eq!(seen, ["old", "web-2", "web-1 db-1", "web-1 web-2 db-1 old"]);
+        picker.press(Key::Left);
+        assert_eq!(shown(&mut picker), ["web-1", "db-1"]);
+    }
+
+    #[test]
+    fn the_cursor_stays_on_the_list_and_on_the_screen() {
+        let names: Vec<String> = (0..100).map(|n| format!("h{n:02}")).collect();
+        let names: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "dc")).collect();
+        let mut picker = Picker::new(hosts(&names));
+        for (key, chosen) in [
+            (Key::Up, 0),
+            (Key::Down, 1),
+            (Key::PageDown, 9),
+            (Key::PageUp, 1),
+        ] {
+            picker.draw(80, 10);
+            picker.press(key);
+            assert_eq!(picker.press(Key::Enter), Step::Chosen(chosen), "{key:?}");
+        }
+        for _ in 0..200 {
+            picker.press(Key::Down);
+            let lines = picker.draw(80, 10);
+            assert_eq!(lines.iter().filter(|line| line.is_here).count(), 1);
+        }
+        assert_eq!(picker.press(Key::Enter), Step::Chosen(99));
+    }
+
+    fn any_key() -> impl Strategy<Value = Key> {
+        prop_oneof![
+            any::<char>().prop_map(Key::Character),
+            "[a-z0-9 -]".prop_map(|text| Key::Character(text.chars().next().unwrap())),
+            Just(Key::Backspace),
+            Just(Key::Clear),
+            Just(Key::Up),
+            Just(Key::Down),
+            Just(Key::PageUp),
+            Just(Key::PageDown),
+            Just(Key::Left),
+            Just(Key::Right),
+            Just(Key::Enter),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_key_and_no_size_of_the_screen_is_too_much(
+            keys in prop::collection::vec((any_key(), 0_usize..9, 0_usize..9), 0..60)
+        ) {
+            let mut picker = four();
+            for (key, columns, rows) in keys {
+                picker.press(key);
+                let lines = picker.draw(columns, rows);
+                prop_assert!(lines.len() <= rows);
+                prop_assert!(lines.iter().all(|line| line.text.width() <= columns));
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Changes of the inventory, each whole or not at all.
+
+use vctl_common::pg::PgError;
+use vctl_common::pg::tokio_postgres::error::SqlState;
+use vctl_common::pg::tokio_postgres::{Client, Error, Statement};
+
+use super::inventory;
+use crate::config::Config;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::inventory::change::{Change, Jump, NewHost};
+use crate::sync::Planned;
+
+/// Adds a host that is not there.
+pub(crate) async fn add(client: &Client, host: &NewHost) -> Result<(), Stop> {
+    let statement = include_str!("inventory_add.sql");
+    let added = client
+        .execute(
+            statement,
+            &[
+                &host.name,
+                &host.dc,
+                &host.ip,
+                &i32::from(host.ssh_port),
+                &host.ssh_user,
+                &host.jump_via,
+                &host.extra_ips,
+                &host.ca_role,
+                &host.state.word(),
+                &host.tags,
+            ],
+        )
+        .await;
+    match added {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Err(taken(&host.name)),
+        Err(error) => Err(refused(error, host.jump_via.as_deref())),
+    }
+}
+
+/// Prepares `sync`, for many hosts.
+pub(crate) async fn prepare_sync(client: &Client) -> Result<Statement, Stop> {
+    let statement = client.prepare(include_str!("inventory_sync.sql")).await;
+    Ok(statement.map_err(PgError::from)?)
+}
+
+/// Enters a host of an ssh_config, or where one that is there is dialled.
+pub(crate) async fn sync(
+    client: &Client,
+    statement: &Statement,
+    host: &Planned,
+    dc: &str,
+    config: &Config,
+    answered: bool,
+) -> Result<(), Error> {
+    let user = host.user.as_ref().unwrap_or(&config.ssh_default_user);
+    client
+        .execute(
+            statement,
+            &[
+                &host.name,
+                &dc,
+                &host.ip,
+                &i32::from(host.port),
+                user,
+                &host.jump,
+                &config.ca_role,
+                &answered,
+            ],
+        )
+        .await
+        .map(drop)
+}
+
+/// Changes a host. A new name is carried into the jumps that lead through it and into its reports;
+/// what is on record keeps the old one.
+pub(crate) async fn edit(client: &mut Client, name: &str, change: &Change) -> Result<(), Stop> {
+    let transaction = client.transaction().await.map_err(PgError::from)?;
+    let (jump, direct) = match &change.jump {
+        None => (None, false),
+        Some(Jump::Direct) => (None, true),
+        Some(Jump::Through(jump)) => (Some(jump), false),
+    };
+    let new_name = change.name.as_deref().unwrap_or(name);
+    let changed = transaction
+        .execute(
+            include_str!("inventory_edit.sql"),
+            &[
+                &name,
+                &change.name,
+                &change.dc,
+                &change.ip,
+                &change.ssh_port.map(i32::from),
+                &change.ssh_user,
+                &jump,
+                &direct,
+                &change.extra_ips,
+                &change.ca_role,
+                &change.state.map(crate::inventory::HostState::word),
+                &change.tags,
+            ],
+        )
+        .await;
+    match changed {
+        Ok(0) => return Err(unknown(name)),
+        Ok(_) => {}
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+            return Err(taken(new_name));
+        }
+        Err(error) => return Err(refused(error, jump.map(String::as_str))),
+    }
+    // A way that never ends would only be found by who wants to go it.
+    if jump.is_some() {
+        inventory::route(&transaction, new_name).await?;
+    }
+    Ok(transaction.commit().await.map_err(PgError::from)?)
+}
+
+/// Deletes a host that nobody is reached through.
+pub(crate) async fn delete(client: &mut Client, name: &str) -> Result<(), Stop> {
+    let transaction = client.transaction().await.map_err(PgError::from)?;
+    let through = "select hostname::text from vctl.servers where jump_via = $1::text order by 1";
+    let through = transaction.query(through, &[&name]).await;
+    let through: Result<Vec<String>, Error> =
+        through.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
+    let through = through.map_err(PgError::from)?;
+    if let [first, ..] = &through[..] {
+        let message = format!("`{name}` is the way to {}", listed(&through));
+        let hint = format!("reach them another way first: `vctl edit {first} --jump NAME`");
+        return Err(CliError::new(Exit::Failure, message).hint(hint).into());
+    }
+    let statement = "delete from vctl.servers where hostname = $1::text";
+    let deleted = transaction.execute(statement, &[&name]).await;
+    if deleted.map_err(PgError::from)? == 0 {
+        return Err(unknown(name));
+    }
+    Ok(transaction.commit().await.map_err(PgError::from)?)
+}
+
+/// Names that a person still reads.
+const MOST: usize = 10;
+
+fn listed(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(MOST).map(|n| format!("`{n}`")).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn unknown(name: &str) -> Stop {
+    let message = format!("there is no host `{name}` in the inventory");
+    let hint = "`vctl list` shows what there is";
+    CliError::new(Exit::NotFound, message).hint(hint).into()
+}
+
+fn taken(name: &str) -> Stop {
+    let message = format!("there is a host `{name}` in the inventory already");
+    let hint = format!("`vctl edit {name}` changes it");
+    CliError::new(Exit::Failure, message).hint(hint).into()
+}
+
+fn refused(error: Error, jump: Option<&str>) -> Stop {
+    match (error.code(), jump) {
+        (Some(&SqlState::FOREIGN_KEY_VIOLATION), Some(jump)) => unknown(jump),
+        (Some(&SqlState::CHECK_VIOLATION), Some(jump)) => {
+            let message = format!("`{jump}` cannot be reached through itself");
+            CliError::new(Exit::Usage, message).into()
+        }
+        _ => PgError::from(error).into(),
+    }
+}

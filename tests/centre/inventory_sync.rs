@@ -1,0 +1,177 @@
+//! `vctl sync`: a real ssh_config, read by ssh itself, and ports that answer or do not.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Output;
+
+use tempfile::TempDir;
+
+use crate::inventory::Inventory;
+use crate::programs::{stderr, stdout, vctl};
+
+/// A home with an ssh_config, and a port of this machine that answers.
+struct Syncing {
+    inventory: Inventory,
+    home: TempDir,
+    listener: TcpListener,
+}
+
+impl Syncing {
+    fn new(database: &'static str) -> Option<Self> {
+        let inventory = Inventory::new(database, &["vctl-user", "vctl-admin"])?;
+        let home = TempDir::new().unwrap();
+        fs::create_dir(home.path().join(".ssh")).unwrap();
+        Some(Self {
+            inventory,
+            home,
+            listener: TcpListener::bind("127.0.0.1:0").unwrap(),
+        })
+    }
+
+    fn port(&self) -> u16 {
+        self.listener.local_addr().unwrap().port()
+    }
+
+    fn config(&self, name: &str, text: &str) -> String {
+        let path = self.home.path().join(".ssh").join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let Inventory {
+            centre,
+            person,
+            database,
+        } = &self.inventory;
+        let args = [&["sync"], args].concat();
+        let mut command = vctl(centre, person, database, &args);
+        command
+            .env("HOME", self.home.path())
+            .env("VCTL_SYNC_PROBE_TIMEOUT", "1s")
+            .env("VCTL_DC_RULES", "[{name: here, prefixes: ['127.']}]");
+        command.output().unwrap()
+    }
+
+    fn rows(&self) -> Vec<String> {
+        let rows = self.inventory.sql(
+            "select string_agg(concat_ws(' ', hostname, host(ip), ssh_port, ssh_user, dc, coalesce(jump_via, '-'),
+                 case when last_seen_up is null then 'down' else 'up' end), '|' order by hostname)
+             from vctl.servers",
+        );
+        rows.split('|').map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn hosts_are_what_ssh_says_of_them() {
+    let Some(syncing) = Syncing::new("syncing") else {
+        return;
+    };
+    let port = syncing.port();
+    let included = syncing.config(
+        "included",
+        "Host sre-inner\n  HostName 127.0.0.2\n  ProxyJump Edge\n",
+    );
+    let config = syncing.config(
+        "config",
+        &format!(
+            "Include {included}\n\
+             Host sre-web sre-db\n  HostName 127.0.0.1\n  Port {port}\n\
+             Host sre-far\n  HostName 192.0.2.7\n  ProxyJump other@Edge,sre-inner\n\
+             Host Edge\n  HostName = \"localhost\"\n\
+             Host private\n  HostName 192.0.2.8\n\
+             Match host 192.0.2.*\n  User matched\n\
+             Host sre-*\n  User deploy\n"
+        ),
+    );
+    let dry = syncing.run(&["--config", &config, "--prefix", "SRE-", "--dry-run"]);
+    assert!(dry.status.success(), "{}", stderr(&dry));
+    assert_eq!(syncing.rows(), [""]);
+    assert_eq!(stdout(&dry).lines().count(), 5, "{}", stdout(&dry));
+
+    let done = syncing.run(&["--config", &config, "--prefix", "SRE-"]);
+    let said = stderr(&done);
+    assert!(done.status.success(), "{said}");
+    assert!(
+        said.contains("5 added, 0 changed, 0 as before; 2 of 5 reached"),
+        "{said}"
+    );
+    let rows = syncing.rows();
+    // Two at one address and port are two: a host is its name.
+    assert_eq!(rows[0].split(' ').next(), Some("edge"), "{rows:?}");
+    assert_eq!(rows[1], format!("sre-db 127.0.0.1 {port} deploy here - up"));
+    assert_eq!(
+        rows[2],
+        "sre-far 192.0.2.7 22 deploy unknown sre-inner down"
+    );
+    assert_eq!(rows[3], "sre-inner 127.0.0.2 22 deploy here edge down");
+    assert_eq!(
+        rows[4],
+        format!("sre-web 127.0.0.1 {port} deploy here - up")
+    );
+    assert_eq!(rows.len(), 5);
+}
+
+#[test]
+fn what_operators_say_of_a_host_stays_and_one_lost_probe_forgets_nothing() {
+    let Some(syncing) = Syncing::new("resyncing") else {
+        return;
+    };
+    let port = syncing.port();
+    let config = |port: u16| {
+        syncing.config(
+            "config",
+            &format!("Host web\n  HostName 127.0.0.1\n  Port {port}\n  User deploy\n"),
+        )
+    };
+    config(port);
+    assert!(syncing.run(&[]).status.success());
+    syncing
+        .inventory
+        .shows(&["edit", "web", "--dc", "incheon", "--user", "root"]);
+    // Nobody listens at the first port of all.
+    config(1);
+    let done = syncing.run(&[]);
+    let said = stderr(&done);
+    assert!(
+        said.contains("0 added, 1 changed, 0 as before; 0 of 1 reached"),
+        "{said}"
+    );
+    assert_eq!(syncing.rows(), ["web 127.0.0.1 1 root incheon - up"]);
+    let again = stderr(&syncing.run(&[]));
+    assert!(again.contains("0 changed, 1 as before"), "{again}");
+}
+
+#[test]
+fn a_host_that_cannot_be_a_row_is_named_and_the_others_are_entered() {
+    let Some(syncing) = Syncing::new("missyncing") else {
+        return;
+    };
+    let port = syncing.port();
+    syncing.config(
+        "config",
+        &format!(
+            "Host good\n  HostName 127.0.0.1\n  Port {port}\n\
+             Host ring-a\n  HostName 127.0.0.1\n  ProxyJump ring-b\n\
+             Host ring-b\n  HostName 127.0.0.1\n  ProxyJump ring-a\n\
+             Host nowhere\n  HostName no-such-host.invalid\n\
+             Host bad+name\n  HostName 127.0.0.1\n\
+             Host piped\n  HostName 127.0.0.1\n  ProxyCommand nc %h %p\n"
+        ),
+    );
+    let done = syncing.run(&[]);
+    let said = stderr(&done);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    for name in ["ring-a", "ring-b", "nowhere", "bad+name", "piped"] {
+        assert!(said.contains(&format!("`{name}`")), "{name}: {said}");
+    }
+    assert!(
+        said.contains("1 added") && said.contains("5 of 6"),
+        "{said}"
+    );
+    assert_eq!(syncing.rows().len(), 1);
+
+    let missing = syncing.run(&["--config", "/nowhere/config"]);
+    assert_eq!(missing.status.code(), Some(66));
+}
