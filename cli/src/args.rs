@@ -14,6 +14,7 @@ use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
+use crate::commands::ssh::SshArgs;
 use crate::commands::token::TokenArgs;
 use crate::globals::Globals;
 
@@ -33,6 +34,7 @@ pub(crate) const TEMPLATE: &str = "\
     before_help = "\
 Examples:
   vctl login                            Log in to Vault, with a browser
+  vctl ssh web-1                        Log in to a host of the inventory
   vctl exec -- terraform apply          Run something with a token of yours
   vctl audit --since 1d                 Who asked to be let in where, newest first
   vctl session                          Sessions of all hosts, newest first
@@ -50,9 +52,11 @@ Exit status:
   66  what was asked for does not exist
   69  Vault or Postgres cannot be reached, or is not believed
   75  try again in a moment
+  76  a host key is not the one it should be
   77  permission denied
   78  a setting is missing or wrong, or versions do not fit
- 130  ended by Ctrl-C",
+ 130  ended by Ctrl-C
+ 255  SSH did not come about, or broke off",
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -78,6 +82,7 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
+    Ssh(Box<SshArgs>),
     Token(TokenArgs),
 }
 

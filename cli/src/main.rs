@@ -6,6 +6,8 @@ mod config;
 mod commands;
 mod login;
 mod keep;
+mod inventory;
+mod ssh;
 mod child;
 mod moment;
 mod context;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Prune(args) => commands::prune::run(&args, globals),
         Command::Retention(args) => commands::retention::run(&args, globals),
         Command::Session(args) => commands::session::run(&args, globals),
+        Command::Ssh(args) => commands::ssh::run(&args, globals),
         Command::Token(args) => commands::token::run(&args, globals),
     };
     match done {

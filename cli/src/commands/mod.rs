@@ -10,6 +10,7 @@ pub(crate) mod retention;
 pub(crate) mod session;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod ssh;
 pub(crate) mod token;
 pub(crate) mod agent;
 pub(crate) mod exec;
