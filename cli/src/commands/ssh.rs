@@ -9,7 +9,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::Interaction;
-use crate::ssh::{self, PtyWish, Request, Wanted};
+use crate::ssh::{self, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Request, Use, Wanted};
 
 /// Log in to a host, or run a command there
 ///
@@ -48,6 +48,26 @@ pub(crate) struct SshArgs {
     #[arg(short = 'A')]
     agent: bool,
 
+    /// Connect who comes to this port here to that one, as the host sees it
+    #[arg(short = 'L', value_name = "[BIND:]PORT:HOST:PORT")]
+    local: Vec<Local>,
+
+    /// Connect who comes to this port there to that one here
+    #[arg(short = 'R', value_name = "[BIND:]PORT:HOST:PORT")]
+    remote: Vec<Remote>,
+
+    /// Be a SOCKS5 proxy at this port, whose connections the host makes
+    #[arg(short = 'D', value_name = "[BIND:]PORT")]
+    proxy: Vec<Proxy>,
+
+    /// Connect standard input and output to that port, as the host sees it
+    #[arg(short = 'W', value_name = "HOST:PORT", conflicts_with_all = ["command", "terminal", "no_command"])]
+    stdio: Option<Endpoint>,
+
+    /// Run nothing there: for the ports alone
+    #[arg(short = 'N', conflicts_with_all = ["command", "terminal"])]
+    no_command: bool,
+
     /// Say nothing but errors
     #[arg(long, short)]
     quiet: bool,
@@ -70,16 +90,28 @@ pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
         Some(_) => Interaction::Never,
         None => globals.interaction(),
     };
+    let pty = match (args.no_terminal, args.terminal) {
+        (true, _) => PtyWish::Never,
+        (false, 0) => PtyWish::Auto,
+        (false, 1) => PtyWish::Wanted,
+        (false, _) => PtyWish::Forced,
+    };
     let request = Request {
         wanted,
-        pty: match (args.no_terminal, args.terminal) {
-            (true, _) => PtyWish::Never,
-            (false, 0) => PtyWish::Auto,
-            (false, 1) => PtyWish::Wanted,
-            (false, _) => PtyWish::Forced,
+        what: match &args.stdio {
+            Some(to) => Use::Stdio(to.clone()),
+            None if args.no_command => Use::Ports,
+            None => Use::Session {
+                pty,
+                command: joined(&args.command),
+            },
         },
-        command: joined(&args.command),
-        agent_forwarding: args.agent,
+        forwards: Forwards {
+            local: args.local.clone(),
+            remote: args.remote.clone(),
+            proxies: args.proxy.clone(),
+            agent: args.agent,
+        },
         interaction,
         quiet: args.quiet,
     };

@@ -2,13 +2,15 @@
 //!
 //! Where Postgres is away the row is kept on this machine and handed in later: see [`super::spool`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{PgError, Pool};
 use vctl_common::vault::VaultError;
@@ -22,6 +24,9 @@ use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::render::notice;
 use crate::store;
+
+/// Most commands are over before this.
+const KEEP_CONNECTED: Duration = Duration::from_secs(60);
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +93,7 @@ pub(crate) struct AccessLog<'a> {
     /// records.
     command: Option<String>,
     open: RefCell<Vec<Row>>,
-    touched: std::cell::Cell<bool>,
+    touched: Cell<bool>,
 }
 
 impl<'a> AccessLog<'a> {
@@ -100,7 +105,7 @@ impl<'a> AccessLog<'a> {
             spool: Spool::in_dir(context.state()),
             command,
             open: RefCell::default(),
-            touched: std::cell::Cell::new(false),
+            touched: Cell::new(false),
         })
     }
 
@@ -168,15 +173,33 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    /// Takes note that of all ways only the one with `row` is gone on with; the others are closed when
-    /// there is time.
-    pub(crate) fn abandon_all_but(&self, row: &Row) {
-        // They are those that are open beside it.
-        let _ = row;
+    /// Does what the access with `row` is for. Meanwhile the rows of ways that were left for a quicker
+    /// one are closed, and after a while the connection to Postgres is: a day's session is no reason to
+    /// keep one, and another is there when the row is to be closed.
+    pub(crate) async fn during<T>(&self, row: &Row, work: impl Future<Output = T>) -> T {
+        let beside = async {
+            let kept = |other: &Row| other == row;
+            let left = self.open.take();
+            let (kept, left): (Vec<Row>, Vec<Row>) = left.into_iter().partition(kept);
+            self.open.replace(kept);
+            for row in left {
+                let why = "another way to the host was quicker".to_owned();
+                self.close(row, &End::closed(Some(why))).await;
+            }
+            sleep(KEEP_CONNECTED).await;
+            if let Ok(next) = self.context.pool(DbRole::AuditWriter) {
+                let old = self.pool.replace(next);
+                old.close().await;
+            }
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            done = work => done,
+            never = beside => match never {},
+        }
     }
 
-    /// Closes every row that is still open: of ways that were left for a quicker one, and all of them
-    /// when somebody ends us.
+    /// Closes every row that is still open, when somebody ends us.
     pub(crate) async fn close_rest(&self, why: &str) {
         let rest = self.open.take();
         for row in rest {

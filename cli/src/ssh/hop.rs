@@ -9,7 +9,7 @@ use russh::client::{self, AuthResult, ChannelOpenHandle, Handle, Msg};
 use russh::keys::{Algorithm, PublicKeyOrCertificate};
 use russh::{Channel, ChannelStream, Preferred};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::certificate::Credential;
@@ -41,6 +41,8 @@ pub(crate) enum Inbound {
 pub(crate) struct Connection {
     host: String,
     handle: Handle<Handler>,
+    /// Never changes: its other end is gone when the connection is.
+    alive: watch::Receiver<()>,
 }
 
 impl Connection {
@@ -55,7 +57,9 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (ask, mut asked) = mpsc::channel(1);
+        let (alive_with, alive) = watch::channel(());
         let handler = Handler {
+            _alive: alive_with,
             ask,
             believed: None,
             inbound,
@@ -72,7 +76,7 @@ impl Connection {
                         host: host.to_owned(),
                         source,
                     })?;
-                    return Ok(Self { host: host.to_owned(), handle });
+                    return Ok(Self { host: host.to_owned(), handle, alive });
                 }
                 Some(question) = asked.recv() => {
                     let Question { shown, believe } = question;
@@ -164,6 +168,11 @@ impl Connection {
         &self.host
     }
 
+    /// Waits until the connection has ended, from whichever side.
+    pub(crate) async fn ended(&self) {
+        while self.alive.clone().changed().await.is_ok() {}
+    }
+
     /// The connection broke off.
     pub(crate) fn lost(&self, source: russh::Error) -> SshError {
         SshError::Lost {
@@ -243,6 +252,7 @@ struct Question {
 
 /// What happens on a connection without our asking.
 pub(crate) struct Handler {
+    _alive: watch::Sender<()>,
     ask: mpsc::Sender<Question>,
     /// What was shown and believed: shown again with each new key exchange.
     believed: Option<russh::keys::PublicKey>,

@@ -15,9 +15,11 @@ mod hop;
 mod access;
 mod spool;
 mod session;
+mod forward;
 mod error;
 mod run;
 
-pub(crate) use run::{Request, run};
+pub(crate) use forward::{Endpoint, Forwards, Local, Proxy, Remote};
+pub(crate) use run::{Request, Use, run};
 pub(crate) use session::PtyWish;
 pub(crate) use target::Wanted;

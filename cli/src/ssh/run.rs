@@ -7,6 +7,7 @@ use super::certificate::Extensions;
 use super::error::SshError;
 use super::hop::Inbound;
 use super::host_key::HostKeys;
+use super::forward::{Endpoint, Forwarding, Forwards};
 use super::session::{self, Outcome, PtyWish, Signals, Work};
 use super::target::{self, Wanted};
 use super::way::{self, Issuer, Means, Plan, Reached};
@@ -21,35 +22,78 @@ use crate::render::notice;
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) wanted: Wanted,
-    pub(crate) pty: PtyWish,
-    /// As the host's shell gets it.
-    pub(crate) command: Option<Vec<u8>>,
-    pub(crate) agent_forwarding: bool,
+    pub(crate) what: Use,
+    pub(crate) forwards: Forwards,
     pub(crate) interaction: Interaction,
     pub(crate) quiet: bool,
+}
+
+/// What the connection is for, beside its ports.
+#[derive(Clone, Debug)]
+pub(crate) enum Use {
+    /// A shell, or a command as the host's shell gets it.
+    Session {
+        pty: PtyWish,
+        command: Option<Vec<u8>>,
+    },
+    /// `-N`: the ports alone.
+    Ports,
+    /// `-W`: standard input and output go on to there.
+    Stdio(Endpoint),
+}
+
+impl Use {
+    fn pty(&self) -> bool {
+        match self {
+            Self::Session { pty, command } => pty.decide(command.is_some()),
+            Self::Ports | Self::Stdio(_) => false,
+        }
+    }
+
+    /// As the access log shows it. Of a command only the program: arguments hold secrets, and what was
+    /// really run the host records.
+    fn shown(&self) -> Option<String> {
+        match self {
+            Self::Session { command, .. } => command.as_deref().map(program_of),
+            Self::Ports => None,
+            Self::Stdio(to) => Some(format!("-W {to}")),
+        }
+    }
 }
 
 /// Connects, does what was asked for, and ends as the remote command did.
 pub(crate) async fn run(context: &Context, config: &Config, request: &Request) -> Result<(), Stop> {
     let signals = Signals::take()
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
-    let access = AccessLog::new(context, request.command.as_deref().map(program_of))?;
+    let forwarding = Forwarding::bind(&request.forwards).await?;
+    let access = AccessLog::new(context, request.what.shown())?;
+    let (inbound, from_host) = mpsc::unbounded_channel();
+    let connecting = connect(context, config, request, &access, inbound);
     let done = tokio::select! {
-        done = connect_and_work(context, config, request, &access, &signals) => done,
+        reached = connecting => match reached {
+            Ok(reached) => {
+                let outcome = work(&reached, request, forwarding, from_host, &signals);
+                let outcome = access.during(&reached.row, outcome).await;
+                access.close(reached.row, &end_of(&outcome)).await;
+                reached.connection.close().await;
+                finish(outcome)
+            }
+            Err(error) => Err(error),
+        },
         number = signals.end() => Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0))),
     };
-    access.close_rest("ended by a signal, or for a quicker way").await;
+    access.close_rest("ended by a signal to vctl").await;
     access.replay().await;
     done
 }
 
-async fn connect_and_work(
+async fn connect(
     context: &Context,
     config: &Config,
     request: &Request,
     access: &AccessLog<'_>,
-    signals: &Signals,
-) -> Result<(), Stop> {
+    inbound: mpsc::UnboundedSender<Inbound>,
+) -> Result<Reached, Stop> {
     // The connection to the access log is made while the host is looked up.
     let planning = target::plan(context, config, &request.wanted);
     let (plan, ()) = futures_util::future::join(planning, access.warm_up()).await;
@@ -57,8 +101,8 @@ async fn connect_and_work(
     if !request.quiet {
         say_where(&plan);
     }
-    let pty = request.pty.decide(request.command.is_some());
-    let (inbound, _from_host) = mpsc::unbounded_channel::<Inbound>();
+    let forwards = &request.forwards;
+    let stdio = matches!(request.what, Use::Stdio(_));
     let means = Means {
         keys: HostKeys::new(context.vault(), request.interaction),
         access,
@@ -66,28 +110,59 @@ async fn connect_and_work(
             vault: context.vault(),
             ttl: config.ssh_sign.0,
             extensions: Extensions {
-                pty,
-                port_forwarding: false,
-                agent_forwarding: request.agent_forwarding,
+                pty: request.what.pty(),
+                port_forwarding: forwards.has_ports() || stdio,
+                agent_forwarding: forwards.agent,
             },
         },
         inbound,
     };
-    let Reached {
-        connection,
-        jumps,
-        row,
-    } = way::reach(&plan, &means).await?;
-    let work = Work {
-        command: request.command.clone(),
-        pty,
-        agent_forwarding: request.agent_forwarding,
+    Ok(way::reach(&plan, &means).await?)
+}
+
+/// Does what the connection is for, and serves its ports meanwhile.
+async fn work(
+    reached: &Reached,
+    request: &Request,
+    mut forwarding: Forwarding,
+    inbound: mpsc::UnboundedReceiver<Inbound>,
+    signals: &Signals,
+) -> Result<Outcome, SshError> {
+    let connection = &reached.connection;
+    forwarding.listen_there(connection).await?;
+    let until_ended = async {
+        tokio::select! {
+            () = connection.ended() => Err(connection.lost(russh::Error::Disconnect)),
+            number = signals.end() => Ok(Outcome::Signalled(number)),
+        }
     };
-    let outcome = session::run(&connection, &work, signals).await;
-    access.close(row, &end_of(&outcome)).await;
-    connection.close().await;
-    drop(jumps);
-    finish(outcome)
+    let work = async {
+        match &request.what {
+            Use::Session { command, .. } => {
+                let work = Work {
+                    command: command.clone(),
+                    pty: request.what.pty(),
+                    agent_forwarding: request.forwards.agent,
+                };
+                session::run(connection, &work, signals).await
+            }
+            Use::Ports => until_ended.await,
+            Use::Stdio(to) => {
+                let channel = connection.open_tcp(&to.host, to.port).await?;
+                tokio::select! {
+                    done = session::relay(channel) => Ok(match done {
+                        Ok(()) => Outcome::Exited(0),
+                        Err(_) => Outcome::ReaderGone,
+                    }),
+                    ended = until_ended => ended,
+                }
+            }
+        }
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        never = forwarding.serve(connection, inbound) => match never {},
+    }
 }
 
 fn end_of(outcome: &Result<Outcome, SshError>) -> End {

@@ -94,7 +94,7 @@ impl Issuer<'_> {
 pub(crate) struct Reached {
     pub(crate) connection: Connection,
     /// What the connection goes through: it ends with them.
-    pub(crate) jumps: Vec<Connection>,
+    pub(crate) _jumps: Vec<Connection>,
     pub(crate) row: Row,
 }
 
@@ -119,11 +119,10 @@ pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Reached, Ssh
             credential,
             row,
         }) => {
-            means.access.abandon_all_but(&row);
             match connection.log_in(&plan.target.user, &credential).await {
                 Ok(()) => Ok(Reached {
                     connection,
-                    jumps,
+                    _jumps: jumps,
                     row,
                 }),
                 Err(error) => {
