@@ -10,7 +10,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
-use vctl_agent::config::{self, CentreError, Config, ConfigError, LogLevel};
+use vctl_agent::config::{CentreError, Config, ConfigError, LogLevel};
 use vctl_agent::node::{self, NodeOptions};
 use vctl_agent::{check, pipeline, probe, session};
 

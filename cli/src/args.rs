@@ -1,9 +1,14 @@
 //! The command line as a whole. Each command's own arguments are in its file.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+
+use clap::{ArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::agent::AgentArgs;
 use crate::commands::audit::AuditArgs;
+use crate::commands::ca::CaArgs;
+use crate::commands::config::ConfigArgs;
+use crate::commands::doctor::DoctorArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::fleet::FleetArgs;
 use crate::commands::host::HostArgs;
@@ -15,6 +20,7 @@ use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
 use crate::commands::ssh::SshArgs;
+use crate::commands::status::StatusArgs;
 use crate::commands::token::TokenArgs;
 use crate::globals::Globals;
 
@@ -35,6 +41,8 @@ pub(crate) const TEMPLATE: &str = "\
 Examples:
   vctl login                            Log in to Vault, with a browser
   vctl ssh web-1                        Log in to a host of the inventory
+  vctl status                           Whether you are logged in, and everything is there
+  vctl doctor                           What is wrong, when something is
   vctl exec -- terraform apply          Run something with a token of yours
   vctl audit --since 1d                 Who asked to be let in where, newest first
   vctl session                          Sessions of all hosts, newest first
@@ -56,7 +64,10 @@ Exit status:
   77  permission denied
   78  a setting is missing or wrong, or versions do not fit
  130  ended by Ctrl-C
- 255  SSH did not come about, or broke off",
+ 255  SSH did not come about, or broke off
+
+With `-o json` or `--json`, an error is one line of JSON on stderr:
+{\"error\":{\"code\":STATUS,\"message\":..,\"causes\":[..],\"hint\":..}}",
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -72,6 +83,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Agent(AgentArgs),
     Audit(Box<AuditArgs>),
+    Ca(CaArgs),
+    Config(ConfigArgs),
+    Doctor(DoctorArgs),
     Exec(ExecArgs),
     Fleet(FleetArgs),
     Host(HostArgs),
@@ -83,6 +97,7 @@ pub(crate) enum Command {
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
     Ssh(Box<SshArgs>),
+    Status(StatusArgs),
     Token(TokenArgs),
 }
 
@@ -93,4 +108,35 @@ pub(crate) enum Output {
     Table,
     /// Programs
     Json,
+}
+
+/// Returns for whom a command was told to print, whichever command it is: its errors are for the
+/// same reader.
+pub(crate) fn reader_of(matches: &ArgMatches) -> Output {
+    let output = matches.try_get_raw("output").ok().flatten();
+    let said_json = output.is_some_and(|mut words| words.any(|word| word == "json"));
+    let json = matches.try_get_one::<bool>("json");
+    if said_json || matches!(json, Ok(Some(true))) {
+        return Output::Json;
+    }
+    match matches.subcommand() {
+        Some((_, matches)) => reader_of(matches),
+        None => Output::Table,
+    }
+}
+
+/// As [`reader_of`], where the command line was not understood.
+pub(crate) fn reader_meant(words: impl Iterator<Item = OsString>) -> Output {
+    let words: Vec<OsString> = words.take_while(|word| word != "--").collect();
+    let is_json = |word: &OsString| {
+        ["--json", "--output=json", "-ojson"]
+            .iter()
+            .any(|w| word == w)
+    };
+    let pair = |pair: &[OsString]| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json";
+    if words.iter().any(is_json) || words.windows(2).any(pair) {
+        Output::Json
+    } else {
+        Output::Table
+    }
 }

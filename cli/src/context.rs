@@ -14,6 +14,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::{Cache, Interaction, Login, StateDir, Token};
+use crate::timing;
 
 /// How long the end of a command waits for Vault to hear that its credentials are no longer used.
 /// They end by themselves; nobody should sit and wait for that.
@@ -80,7 +81,9 @@ pub(crate) fn run_to_the_end<T>(work: impl Future<Output = Result<T, Stop>>) -> 
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    timing::watch(&mut runtime);
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Exit::Failure, "cannot start").caused_by(&error))?;

@@ -6,7 +6,7 @@ use std::io;
 use crate::exit_code::Exit;
 
 /// An error as a person reads it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CliError {
     pub(crate) exit: Exit,
     pub(crate) message: String,
@@ -24,6 +24,15 @@ impl CliError {
             causes: Vec::new(),
             hint: None,
         }
+    }
+
+    /// The command line was not understood.
+    pub(crate) fn usage(error: &clap::Error) -> Self {
+        let text = error.to_string();
+        let mut paragraphs = text.trim().split("\n\n");
+        let message = paragraphs.next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        Self::new(Exit::Usage, message).hint("`vctl --help`, or the same command with `--help`")
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -14,7 +14,8 @@ pub(crate) struct Globals {
     /// Key and text of each setting given.
     flags: Vec<(String, String)>,
     no_input: bool,
-    #[allow(dead_code, reason = "asked by what logs")]
+    /// Whether to say in the end where the time went.
+    pub(crate) debug_timing: bool,
     pub(crate) verbose: u8,
 }
 
@@ -48,13 +49,21 @@ impl Args for Globals {
                     .help("Ask nothing, and open no browser: end with an error instead"),
             )
             .arg(
+                Arg::new("debug_timing")
+                    .long("debug-timing")
+                    .action(ArgAction::SetTrue)
+                    .global(true)
+                    .help_heading(HEADING)
+                    .help("Say in the end, on stderr, where the time went"),
+            )
+            .arg(
                 Arg::new("verbose")
                     .long("verbose")
                     .short('v')
                     .action(ArgAction::Count)
                     .global(true)
                     .help_heading(HEADING)
-                    .help("Say more on stderr; twice for still more"),
+                    .help("Log what the connections to the centre do, on stderr; twice for what the libraries log"),
             );
         config::flags().fold(command, |command, key| {
             let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
@@ -88,6 +97,7 @@ impl FromArgMatches for Globals {
         Ok(Self {
             flags: flags.collect(),
             no_input: matches.get_flag("no_input"),
+            debug_timing: matches.get_flag("debug_timing"),
             verbose: matches.get_count("verbose"),
         })
     }

@@ -2,6 +2,7 @@
 
 mod args;
 mod globals;
+mod logging;
 mod config;
 mod commands;
 mod login;
@@ -17,37 +18,72 @@ mod migrations;
 mod local;
 mod store;
 mod view;
+mod probes;
 mod render;
 mod linux;
 mod private_file;
+mod trust_store;
 mod error;
 mod centre_error;
 mod exit_code;
+mod timing;
 #[cfg(test)]
 mod fixture;
 
+use std::env;
+use std::io;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
-use args::{Cli, Command};
-use error::Stop;
+use args::{Cli, Command, Output};
+use error::{CliError, Stop};
 use exit_code::Exit;
+use globals::Globals;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let start = Instant::now();
+    let matches = Cli::command().try_get_matches();
+    let parsed = matches.and_then(|matches| {
+        let reader = args::reader_of(&matches);
+        Ok((Cli::from_arg_matches(&matches)?, reader))
+    });
+    let (cli, reader) = match parsed {
+        Ok(parsed) => parsed,
         Err(help_or_error) => {
-            // As with the rest of the output, a reader that went away is no failure.
-            let _ = help_or_error.print();
             let is_error = help_or_error.use_stderr();
+            if is_error && args::reader_meant(env::args_os()) == Output::Json {
+                render::notice::error(&CliError::usage(&help_or_error), Output::Json);
+            } else {
+                // As with the rest of the output, a reader that went away is no failure.
+                let _ = help_or_error.print();
+            }
             return if is_error { Exit::Usage } else { Exit::Success }.into();
         }
     };
-    let globals = &cli.globals;
-    let done = match cli.command {
+    logging::start(cli.globals.verbose, cli.globals.debug_timing);
+    let code = match run(cli.command, &cli.globals) {
+        Ok(()) | Err(Stop::ReaderGone) => Exit::Success.into(),
+        Err(Stop::Interrupted) => Exit::Interrupted.into(),
+        Err(Stop::Child(code)) => code.into(),
+        Err(Stop::Error(error)) => {
+            render::notice::error(&error, reader);
+            error.exit.into()
+        }
+    };
+    // Nothing can be done when stderr is closed.
+    let _ = timing::report(&mut io::stderr().lock(), start);
+    code
+}
+
+fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
+    match command {
         Command::Agent(args) => commands::agent::run(&args, globals),
         Command::Audit(args) => commands::audit::run(&args, globals),
+        Command::Ca(args) => commands::ca::run(&args),
+        Command::Config(args) => commands::config::run(&args, globals),
+        Command::Doctor(args) => commands::doctor::run(&args, globals),
         Command::Exec(args) => commands::exec::run(&args, globals),
         Command::Fleet(args) => commands::fleet::run(&args, globals),
         Command::Host(args) => commands::host::run(&args, globals),
@@ -59,16 +95,7 @@ fn main() -> ExitCode {
         Command::Retention(args) => commands::retention::run(&args, globals),
         Command::Session(args) => commands::session::run(&args, globals),
         Command::Ssh(args) => commands::ssh::run(&args, globals),
+        Command::Status(args) => commands::status::run(&args, globals),
         Command::Token(args) => commands::token::run(&args, globals),
-    };
-    match done {
-        Ok(()) | Err(Stop::ReaderGone) => Exit::Success,
-        Err(Stop::Interrupted) => Exit::Interrupted,
-        Err(Stop::Child(code)) => return code.into(),
-        Err(Stop::Error(error)) => {
-            render::notice::error(&error);
-            error.exit
-        }
     }
-    .into()
 }

@@ -32,6 +32,10 @@ pub mod secret;
 #[cfg(feature = "centre")]
 pub mod centre;
 #[cfg(feature = "centre")]
+pub mod phase;
+#[cfg(feature = "centre")]
+pub mod root_ca;
+#[cfg(feature = "centre")]
 pub mod tls;
 #[cfg(feature = "centre")]
 pub mod vault;

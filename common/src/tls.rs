@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt as _;
+use rustls_platform_verifier::Verifier;
 
 /// The authorities to believe cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,37 +26,94 @@ pub enum TlsSetupError {
     System(#[source] rustls::Error),
 }
 
-/// Returns how to talk TLS to a server that one of `ca_cert`'s authorities vouches for; without a
-/// file, one of the system's.
-///
-/// The system's are not added to those of a file: whoever names an authority means that one.
-pub fn client_config(ca_cert: Option<&Path>) -> Result<ClientConfig, TlsSetupError> {
+/// The root CA that this program was built with, in PEM form.
+pub const BUILT_IN_CA: Option<&str> = include!(concat!(env!("OUT_DIR"), "/built_in_ca.rs"));
+
+/// Whose word it takes to believe a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The authorities of this PEM file. Whoever names one means that one, so the system's are not
+    /// added.
+    File(PathBuf),
+    /// Those of this PEM text.
+    Pem(&'static str),
+    /// Those of the system, and beside them those of a PEM text.
+    System { and: Option<&'static str> },
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self::System { and: BUILT_IN_CA }
+    }
+}
+
+impl Trust {
+    /// Returns what a setting that may name a file means.
+    pub fn of_file(path: Option<PathBuf>) -> Self {
+        path.map_or_else(Self::default, Self::File)
+    }
+}
+
+/// Returns how to talk TLS to a server that is believed on the word of `trust`.
+pub fn client_config(trust: &Trust) -> Result<ClientConfig, TlsSetupError> {
     // Given with each configuration, not set for the process: a library must not decide that, and
     // there is none to fall back on.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(TlsSetupError::System)?;
-    let Some(path) = ca_cert else {
-        let builder = builder
-            .with_platform_verifier()
-            .map_err(TlsSetupError::System)?;
-        return Ok(builder.with_no_client_auth());
+    let builder = match trust {
+        Trust::File(path) => builder.with_root_certificates(roots(path, of_file(path)?)?),
+        Trust::Pem(pem) => {
+            let path = Path::new(BUILT_IN);
+            builder.with_root_certificates(roots(path, of_text(pem)?)?)
+        }
+        Trust::System { and } => {
+            let extra = and.map(of_text).transpose()?.unwrap_or_default();
+            let verifier = Verifier::new_with_extra_roots(extra, provider);
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(
+                    verifier.map_err(TlsSetupError::System)?,
+                ))
+        }
     };
-    let roots = read_roots(path)?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(builder.with_no_client_auth())
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, TlsSetupError> {
-    let unreadable = |source: Box<dyn Error + Send + Sync>| TlsSetupError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unreadable(e.into()))?;
+/// Tells whether TLS can take the certificates of a PEM text for authorities.
+///
+/// # Errors
+/// Those of `path`, where the text is from.
+pub fn check_authorities(path: &Path, pem: &str) -> Result<(), TlsSetupError> {
+    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>();
+    roots(path, certificates.map_err(|error| unreadable(path, error))?).map(drop)
+}
+
+/// Stands for a path in what is said about certificates that are in no file.
+const BUILT_IN: &str = "the program itself";
+
+fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| unreadable(path, error))
+}
+
+fn of_text(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| unreadable(Path::new(BUILT_IN), error))
+}
+
+fn roots(
+    path: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<RootCertStore, TlsSetupError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
-        let certificate = certificate.map_err(|e| unreadable(e.into()))?;
-        roots.add(certificate).map_err(|e| unreadable(e.into()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| unreadable(path, error))?;
     }
     if roots.is_empty() {
         return Err(TlsSetupError::Empty {
@@ -64,6 +121,13 @@ fn read_roots(path: &Path) -> Result<RootCertStore, TlsSetupError> {
         });
     }
     Ok(roots)
+}
+
+fn unreadable(path: &Path, source: impl Error + Send + Sync + 'static) -> TlsSetupError {
+    TlsSetupError::Read {
+        path: path.to_owned(),
+        source: source.into(),
+    }
 }
 
 /// Why a server was not believed.
@@ -132,5 +196,17 @@ impl fmt::Display for TlsProblem {
             Self::NoTls => "it does not speak TLS",
             Self::Other => "the TLS handshake failed",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_compiled_in_can_be_used() {
+        if let Some(pem) = BUILT_IN_CA {
+            client_config(&Trust::Pem(pem)).unwrap();
+        }
     }
 }

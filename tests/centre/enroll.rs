@@ -70,6 +70,12 @@ fn enrolled(centre: &Centre, programs: &Programs, name: &str) -> HostIdentity {
     }
 }
 
+/// Returns whether the inventory says that the host is enrolled: `t` or `f`.
+fn noted(centre: &Centre, name: &str) -> String {
+    let sql = format!("select enrolled_at is not null from vctl.servers where hostname = '{name}'");
+    centre.postgres.psql(DATABASE, &sql).unwrap()
+}
+
 fn unwrapped(centre: &Centre, token: Secret) -> Option<Secret> {
     let client = centre.bao.anonymous().unwrap().with_token(token);
     let reply = client
@@ -119,6 +125,7 @@ fn an_enrolled_host_is_itself() {
         "10.0.0.7|spec"
     );
     client.credential("vctl-audit-ingest-enrolled-1").unwrap();
+    assert_eq!(noted(centre, "enrolled-1"), "t");
 }
 
 #[test]
@@ -198,8 +205,9 @@ fn revoking_ends_everything_of_that_host_and_nothing_of_its_neighbour() {
             .psql_as(credential.login(), "select 1")
             .unwrap();
     }
-    let inventory = "select count(*) from vctl.servers where hostname = 'revoked-1'";
-    assert_eq!(centre.postgres.psql(DATABASE, inventory).unwrap(), "1");
+    // Its place in the inventory stays, and nobody waits for it any more.
+    assert_eq!(noted(centre, "revoked-1"), "f");
+    assert_eq!(noted(centre, "revoked-10"), "t");
     let again = enroll(centre, &programs, &["revoke", "revoked-1"]);
     assert_eq!(again.status.code(), Some(66), "{}", said(&again));
 }

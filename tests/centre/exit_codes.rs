@@ -2,14 +2,19 @@
 
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
 use vctl_tests::centre::Centre;
 use vctl_tests::lab::Programs;
 
 /// Runs `vctl migrate --status` with the usual environment and these changes to it.
 fn status(centre: &Centre, changes: &[(&str, &str)]) -> Output {
+    vctl(centre, &["migrate", "--status"], changes)
+}
+
+fn vctl(centre: &Centre, args: &[&str], changes: &[(&str, &str)]) -> Output {
     let mut command = Command::new(Programs::find().unwrap().vctl);
     command
-        .args(["migrate", "--status"])
+        .args(args)
         .env_clear()
         .envs(centre.environment())
         .env("VAULT_TOKEN", centre.bao.root_token().expose())
@@ -26,8 +31,17 @@ fn each_cause_has_its_exit_code_and_the_next_command() {
     let stranger = centre.pki.stranger().to_str().unwrap();
     for (changes, code, said) in [
         (vec![], 0, ""),
-        (vec![("VCTL_DB_HOST", "")], 78, "`VCTL_DB_HOST` is not set"),
-        (vec![("VAULT_TOKEN", "")], 78, "`VAULT_TOKEN` is not set"),
+        (vec![("VAULT_TOKEN", "")], 77, "hint: run `vctl login`"),
+        (
+            vec![("VCTL_VAULT_ADDR", "vault")],
+            78,
+            "VCTL_VAULT_ADDR: value of `vault_addr`: `vault` does not begin with `https://`",
+        ),
+        (
+            vec![("VCTL_CONFIG", "/nowhere/vctl.yaml")],
+            78,
+            "cannot read `/nowhere/vctl.yaml`",
+        ),
         (
             vec![("VAULT_TOKEN", "a\nb")],
             78,
@@ -41,7 +55,7 @@ fn each_cause_has_its_exit_code_and_the_next_command() {
         (
             vec![("VCTL_DB_PORT", "none")],
             78,
-            "`VCTL_DB_PORT` is `none`",
+            "VCTL_DB_PORT: value of `db_port`: `none` is no port",
         ),
         (
             vec![("VCTL_VAULT_ADDR", "http://vault.example")],
@@ -83,6 +97,37 @@ fn each_cause_has_its_exit_code_and_the_next_command() {
         assert_eq!(complaint.contains("hint: "), code != 0, "{complaint}");
         let token = centre.bao.root_token().expose();
         assert!(!complaint.contains(token), "{changes:?}");
+    }
+}
+
+/// The same causes, as a program hears of them.
+#[test]
+fn an_error_is_one_line_of_json_where_json_was_asked_for() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let stranger = centre.pki.stranger().to_str().unwrap();
+    for (changes, code, said) in [
+        (("VCTL_DB_PORT", "none"), 78, "the configuration"),
+        (("VAULT_TOKEN", "hvs.nobody"), 77, "expired or was revoked"),
+        (
+            ("VCTL_VAULT_ADDR", "https://127.0.0.1:1"),
+            69,
+            "cannot reach Vault",
+        ),
+        (("VCTL_DB_CA_CERT", stranger), 69, "not trusted"),
+    ] {
+        let output = vctl(centre, &["migrate", "--status", "-o", "json"], &[changes]);
+        assert_eq!(output.status.code(), Some(code));
+        assert!(output.stdout.is_empty());
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        let error: Value = serde_json::from_str(&line).unwrap();
+        let error = error["error"].as_object().unwrap();
+        assert_eq!(error["code"], code, "{line}");
+        assert!(line.contains(said), "{line}");
+        assert!(error["hint"].is_string() && error["causes"].is_array());
+        assert_eq!(error.len(), 4, "{line}");
     }
 }
 

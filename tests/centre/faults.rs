@@ -8,7 +8,7 @@ use serde_json::json;
 use vctl_common::centre::{DbRole, DbSettings, VaultSettings};
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::secret::Secret;
-use vctl_common::tls::TlsProblem;
+use vctl_common::tls::{TlsProblem, Trust};
 use vctl_common::vault::{Auth, SecretIdSource, Vault, VaultError};
 use vctl_tests::centre::{Centre, DB_NAME, Options, Request, VAULT_NAME};
 use vctl_tests::lab::eventually;
@@ -47,7 +47,7 @@ fn a_database_that_is_not_believed_is_not_logged_in_to() {
     let vault = as_root(&centre);
     let settings = db_settings(&centre);
     let wrong_ca = DbSettings {
-        ca_cert: Some(centre.pki.stranger().to_owned()),
+        trust: Trust::File(centre.pki.stranger().to_owned()),
         ..settings.clone()
     };
     let error = refusal(&vault, &wrong_ca, DbRole::Ro);
@@ -87,7 +87,7 @@ fn a_server_that_is_not_believed_costs_no_login_that_stays() {
     };
     let vault = as_root(&centre);
     let wrong_ca = DbSettings {
-        ca_cert: Some(centre.pki.stranger().to_owned()),
+        trust: Trust::File(centre.pki.stranger().to_owned()),
         ..db_settings(&centre)
     };
     for _ in 0..3 {
@@ -155,7 +155,7 @@ fn a_vault_that_is_not_believed_gets_no_token() {
         other => panic!("{other:?}"),
     };
     let mut settings = vault_settings(centre);
-    settings.ca_cert = Some(centre.pki.stranger().to_owned());
+    settings.trust = Trust::File(centre.pki.stranger().to_owned());
     assert_eq!(tls(&settings), TlsProblem::Authority);
     let mut settings = vault_settings(centre);
     settings.addr = format!(

@@ -14,12 +14,20 @@ fn what_is_wrong_comes_first_and_makes_the_check_fail() {
     };
     centre.create_database_with_schema(DB).unwrap();
     let sql = |sql: &str| centre.postgres.psql(DB, sql).unwrap();
-    for name in ["lossy", "never", "retired", "silent", "twins", "well"] {
+    for name in [
+        "absent", "expected", "lossy", "never", "retired", "silent", "twins", "well",
+    ] {
         sql(&format!(
             "insert into vctl.servers (hostname, ip) values ('{name}', '10.0.0.1')"
         ));
     }
     sql("update vctl.servers set state = 'retired' where hostname = 'retired'");
+    sql(
+        "update vctl.servers set enrolled_at = now() - interval '61 minutes' where hostname in ('absent', 'well')",
+    );
+    sql(
+        "update vctl.servers set enrolled_at = now() - interval '50 minutes' where hostname = 'expected'",
+    );
     sql("insert into vctl.server_status (hostname, agent_version, collector_up, events_lost, reported_at) values
          ('well', '0.1.0', true, 0, now()), ('twins', '0.1.0', true, 0, now()),
          ('lossy', '0.1.0', true, 12, now()), ('silent', '0.1.0', true, 0, now() - interval '11 minutes')");
@@ -41,15 +49,22 @@ fn what_is_wrong_comes_first_and_makes_the_check_fail() {
         .iter()
         .map(|h| h["hostname"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["twins", "silent", "lossy", "well", "never"]);
+    assert_eq!(
+        names,
+        [
+            "twins", "absent", "silent", "lossy", "well", "expected", "never"
+        ]
+    );
     let states: Vec<_> = hosts.iter().map(|h| h["state"].as_str().unwrap()).collect();
     assert_eq!(
         states,
         [
             "2 machines",
+            "enrolled 1h01m ago, never reported",
             "silent for 11m00s",
             "lost 12",
             "ok",
+            "no agent",
             "no agent"
         ]
     );
@@ -58,7 +73,7 @@ fn what_is_wrong_comes_first_and_makes_the_check_fail() {
 
     let unhealthy = stdout(&run(&["fleet", "--unhealthy"]));
     assert!(
-        unhealthy.contains("twins") && !unhealthy.contains("never"),
+        unhealthy.contains("twins") && !unhealthy.contains("no agent"),
         "{unhealthy}"
     );
 
@@ -70,11 +85,11 @@ fn what_is_wrong_comes_first_and_makes_the_check_fail() {
     let said = stderr(&check);
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(
-        said.contains("3 of 5 hosts need a look: twins (2 machines); silent ("),
+        said.contains("4 of 7 hosts need a look: twins (2 machines); absent (enrolled "),
         "{said}"
     );
 
-    sql("delete from vctl.servers where hostname in ('silent', 'lossy', 'twins')");
+    sql("delete from vctl.servers where hostname in ('absent', 'silent', 'lossy', 'twins')");
     let check = run(&["fleet", "--check"]);
     assert!(check.status.success(), "{}", stderr(&check));
     assert_eq!(

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
 mod configured;
+mod credential;
+mod doctor;
 mod enroll;
 mod exit_codes;
 mod faults;
@@ -26,6 +28,11 @@ mod ssh;
 mod ship;
 mod ship_faults;
 mod ship_probe;
+mod ship_versions;
 mod stack;
+mod status;
 mod table;
+mod timing;
 mod tls;
+mod trust_store;
+mod unattended;

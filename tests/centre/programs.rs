@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use vctl_tests::centre::{Centre, Client, HostIdentity};
 use vctl_tests::lab::Programs;
+use vctl_tests::terminal::Terminal;
 
 /// Returns `vctl` for whoever `client` is; `database` stands for the usual one.
 pub(crate) fn vctl(centre: &Centre, client: &Client, database: &str, args: &[&str]) -> Command {
@@ -55,4 +56,11 @@ pub(crate) fn stdout(output: &Output) -> String {
 
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Runs a command on a terminal that is so wide, where nobody types anything; returns what is shown.
+pub(crate) fn on_a_terminal(command: Command, columns: u16) -> (String, ExitStatus) {
+    let mut terminal = Terminal::start(command, columns).unwrap();
+    let status = terminal.end().unwrap();
+    (terminal.shown().replace("\r\n", "\n"), status)
 }

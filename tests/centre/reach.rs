@@ -7,6 +7,7 @@ use serde_json::json;
 use vctl_common::centre::{DbRole, DbSettings, VaultSettings};
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::secret::Secret;
+use vctl_common::tls::Trust;
 use vctl_common::vault::{Auth, SecretIdSource, Vault};
 use vctl_tests::centre::{Centre, DATABASE, DB_NAME};
 
@@ -20,7 +21,7 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 pub(crate) fn vault_settings(centre: &Centre) -> VaultSettings {
     let mut settings = VaultSettings::new(centre.bao.address());
-    settings.ca_cert = Some(centre.pki.ca().to_owned());
+    settings.trust = Trust::File(centre.pki.ca().to_owned());
     settings.timeout = Duration::from_secs(5);
     settings
 }
@@ -30,7 +31,7 @@ pub(crate) fn db_settings(centre: &Centre) -> DbSettings {
     settings.port = centre.postgres.port;
     DATABASE.clone_into(&mut settings.name);
     settings.server_name = Some(DB_NAME.to_owned());
-    settings.ca_cert = Some(centre.pki.ca().to_owned());
+    settings.trust = Trust::File(centre.pki.ca().to_owned());
     settings.connect_timeout = Duration::from_secs(5);
     settings
 }

@@ -29,6 +29,7 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/pgrep", "procps"),
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/bin/chromium", "chromium"),
+    ("/usr/bin/faketime", "faketime"),
     (
         "/usr/lib/python3/dist-packages/prometheus_client",
         "python3-prometheus-client",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 use vctl_common::config::{Key, Span, put, text, text_or_none};
 use vctl_common::host::{HostName, InvalidHostName};
+use vctl_common::tls::Trust;
 
 use super::Config;
 use crate::store::Centre;
@@ -54,7 +55,7 @@ impl CentreConfig {
             settings: Settings {
                 vault: VaultSettings {
                     namespace: self.vault_namespace.clone(),
-                    ca_cert: self.vault_ca_cert.clone(),
+                    trust: Trust::of_file(self.vault_ca_cert.clone()),
                     database_mount: self.database_mount.clone(),
                     ..VaultSettings::new(vault_addr)
                 },
@@ -62,7 +63,7 @@ impl CentreConfig {
                     port: self.db_port,
                     name: self.db_name.clone(),
                     server_name: self.db_server_name.clone(),
-                    ca_cert: self.db_ca_cert.clone(),
+                    trust: Trust::of_file(self.db_ca_cert.clone()),
                     application_name: format!("vctl-agent {host}"),
                     ..DbSettings::new(db_host)
                 },
@@ -129,7 +130,8 @@ pub(super) const VAULT_CA_CERT: Key<Config> = Key {
     name: "vault_ca_cert",
     kind: "absolute path",
     default: "",
-    doc: "PEM file with the only authorities to believe for Vault. Default: those of the system.",
+    doc: "PEM file with the only authorities to believe for Vault. Default: the one that this agent \
+          was built with, if any, and those of the system.",
     switch: false,
     set: |config, raw| {
         put(
@@ -234,7 +236,8 @@ pub(super) const DB_CA_CERT: Key<Config> = Key {
     name: "db_ca_cert",
     kind: "absolute path",
     default: "",
-    doc: "PEM file with the only authorities to believe for Postgres. Default: those of the system.",
+    doc: "PEM file with the only authorities to believe for Postgres. Default: the one that this \
+          agent was built with, if any, and those of the system.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_ca_cert, raw.absolute_path().map(Some)),
     get: |config| text_or_none(config.centre.db_ca_cert.as_ref().map(|path| path.display())),

@@ -73,7 +73,7 @@ pub fn reference() -> String {
 
 /// Returns `deploy/audit/agent.example.yaml`: every key, commented out.
 pub fn example() -> String {
-    TABLE.example(include_str!("example.head.yaml"), |_| true)
+    TABLE.example(include_str!("example.head.yaml"))
 }
 
 #[cfg(test)]

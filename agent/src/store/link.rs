@@ -95,6 +95,11 @@ impl ShipError {
         }
     }
 
+    /// Returns whether there was no place left for one more connection.
+    pub(super) fn is_crowded(&self) -> bool {
+        matches!(self, Self::Pg(PgError::TooManyConnections { .. }))
+    }
+
     /// Returns whether the centre may just need smaller pieces.
     pub(super) fn is_too_much(&self) -> bool {
         match self {

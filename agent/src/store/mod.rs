@@ -16,6 +16,7 @@
 mod chunk;
 mod journal;
 mod columns;
+mod hold;
 mod tail;
 mod backoff;
 mod ingest;

@@ -18,6 +18,7 @@ use vctl_common::time::{BootNs, wall_now};
 use super::backoff::{Backoff, chance};
 use super::chunk::Chunk;
 use super::columns::Columns;
+use super::hold::Hold;
 use super::ingest::{self, Answer, Sender};
 use super::link::{Centre, Link, ShipError, answer};
 use super::pace::Pace;
@@ -25,8 +26,6 @@ use super::progress::Progress;
 use super::tail::{Sought, Tail};
 use crate::spool::{Durable, Position, new_id, remember_shipped};
 
-/// A connection that has had nothing to do for this long is given back.
-const IDLE: Duration = Duration::from_secs(30);
 /// How often it is written down how far the spool is shipped.
 const REMEMBER: Duration = Duration::from_secs(10);
 /// The end of the agent waits this long for what was taken at the centre to be given back.
@@ -105,6 +104,7 @@ struct Ship {
     link: Option<Link>,
     client: Option<Client>,
     pace: Pace,
+    hold: Hold,
     backoff: Backoff,
 }
 
@@ -123,6 +123,7 @@ impl Ship {
             link: None,
             client: None,
             pace: Pace::default(),
+            hold: Hold::default(),
             backoff: Backoff::default(),
             config,
             durable,
@@ -161,6 +162,9 @@ impl Ship {
         if error.is_too_much() {
             self.pace.too_much();
         }
+        if error.is_crowded() {
+            self.hold.refused(Instant::now());
+        }
         let text = error.text();
         let wait = self.backoff.next(chance());
         let wait = error.retry_after().map_or(wait, |after| wait.max(after));
@@ -185,7 +189,8 @@ impl Ship {
         loop {
             self.connect().await?;
             self.ship_all().await?;
-            match timeout(IDLE, self.durable.changed()).await {
+            let hold = self.hold.length(Instant::now());
+            match timeout(hold, self.durable.changed()).await {
                 Ok(Ok(())) => sleep(self.pace.interval()).await,
                 // The writer is gone: the agent is about to end.
                 Ok(Err(_)) => return Ok(()),
@@ -194,6 +199,7 @@ impl Ship {
         }
         debug!("Nothing to ship; the connection is given back.");
         self.remember();
+        self.hold.given_back();
         if let Some(client) = self.client.take() {
             client.discard();
         }

@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::error::Stop;
 
@@ -18,7 +18,10 @@ use crate::error::Stop;
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
 /// Signals to us, from now on ours to deal with.
-pub(crate) struct Signals(RefCell<UnboundedReceiver<Signal>>);
+pub(crate) struct Signals(RefCell<Receiver<Signal>>);
+
+/// The kernel keeps one of a kind, so this many are never waiting in earnest.
+const MOST: usize = 64;
 
 /// One that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +35,13 @@ pub(crate) struct Signal {
 impl Signals {
     pub(crate) fn take() -> io::Result<Self> {
         let mut signals = SignalsInfo::<WithOrigin>::new(PASSED_ON)?;
-        let (sender, receiver) = unbounded_channel();
+        let (sender, receiver) = channel(MOST);
         // Blocks between signals; ends with the process.
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
                 for origin in &mut signals {
-                    if sender.send(Signal::of(&origin)).is_err() {
+                    if sender.blocking_send(Signal::of(&origin)).is_err() {
                         return;
                     }
                 }

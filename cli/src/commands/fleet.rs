@@ -29,6 +29,7 @@ after_help = "\
 The words under STATE:
   2 machines       two machines use the credential of this host, within ten minutes: it was copied
   silent           no heartbeat for ten minutes, or none ever though its collector ships
+  never reported   enrolled more than an hour ago, and nothing was ever heard of it
   collector down   its collector has run since the boot, and does not answer now
   not recording    it has recorded before, and no collector has run since the boot
   lost N           the kernel's ring was full, a probe was away or a record unreadable: at least N events

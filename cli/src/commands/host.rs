@@ -34,15 +34,9 @@ pub(crate) struct HostArgs {
     #[command(subcommand)]
     command: HostCommand,
 
-    /// Where AppRoles are mounted in Vault
-    #[arg(
-        long,
-        global = true,
-        value_name = "MOUNT",
-        env = "VCTL_APPROLE_MOUNT",
-        default_value = "approle"
-    )]
-    approle_mount: String,
+    /// Where AppRoles are mounted in Vault [default: key approle_mount, approle]
+    #[arg(long, global = true, value_name = "MOUNT")]
+    approle_mount: Option<String>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -106,12 +100,14 @@ pub(crate) fn run(args: &HostArgs, globals: &Globals) -> Result<(), Stop> {
         HostCommand::Enroll(args) => &args.host,
         HostCommand::Revoke(args) => &args.host,
     };
+    let config = globals.load()?.config;
+    let mount = args.approle_mount.as_ref().unwrap_or(&config.approle_mount);
     context::run(globals, async |context| {
-        let identity = HostIdentity::new(context.vault(), &args.approle_mount, host);
+        let identity = HostIdentity::new(context.vault(), mount, host);
         let identity = identity.ok_or_else(|| reserved(host))?;
         match &args.command {
             HostCommand::Enroll(args) => enroll(context, args, &identity, &mut screen).await,
-            HostCommand::Revoke(args) => revoke(args, &identity, &mut screen).await,
+            HostCommand::Revoke(args) => revoke(context, args, &identity, &mut screen).await,
         }
     })?;
     Ok(screen.flush()?)
@@ -135,6 +131,8 @@ async fn enroll(
             "`{host}` was enrolled before: what it has stays valid; `vctl host revoke {host}` ends that"
         ));
     }
+    // Before it is made too: one that is waited for in vain is seen by `vctl fleet`, the other is not.
+    note_enrolled(context, host, true).await?;
     identity.make(args.secret_id_ttl).await?;
     let credentials = identity.credentials(args.wrap_ttl).await?;
     if let Some((path, mut file)) = out {
@@ -151,6 +149,7 @@ async fn enroll(
 }
 
 async fn revoke(
+    context: &Context,
     args: &RevokeArgs,
     identity: &HostIdentity<'_>,
     screen: &mut Screen,
@@ -159,10 +158,12 @@ async fn revoke(
     if !identity.exists().await? {
         // Half of it may be there, of an earlier try that was cut off.
         identity.unmake().await?;
+        note_enrolled(context, host, false).await?;
         let message = format!("host `{host}` is not enrolled");
         return Err(CliError::new(Exit::NotFound, message).into());
     }
     identity.unmake().await?;
+    note_enrolled(context, host, false).await?;
     writeln!(screen, "host `{host}` may do nothing any more")?;
     Ok(())
 }
@@ -192,6 +193,18 @@ async fn in_inventory(context: &Context, args: &EnrollArgs) -> Result<(), Stop> 
         .await
         .map_err(PgError::from)?;
     notice::note(&format!("put `{host}` into the inventory"));
+    Ok(())
+}
+
+/// Writes down that a host is waited for, or is not.
+async fn note_enrolled(context: &Context, host: &HostName, enrolled: bool) -> Result<(), Stop> {
+    let client = context.pool(DbRole::Rw)?.get().await?;
+    let sql = "update vctl.servers set enrolled_at = case when $2 then now() end \
+               where hostname = $1::text";
+    client
+        .execute(sql, &[&host.as_str(), &enrolled])
+        .await
+        .map_err(PgError::from)?;
     Ok(())
 }
 

@@ -40,14 +40,9 @@ pub(crate) struct MigrateArgs {
     )]
     wait: u64,
 
-    /// Where the SSH CA is mounted in Vault
-    #[arg(
-        long,
-        value_name = "MOUNT",
-        env = "VCTL_SSH_MOUNT",
-        default_value = "ssh"
-    )]
-    ssh_mount: String,
+    /// Where the SSH CA is mounted in Vault [default: key ssh_mount, ssh]
+    #[arg(long, value_name = "MOUNT")]
+    ssh_mount: Option<String>,
 
     /// How to print
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
@@ -59,11 +54,12 @@ pub(crate) fn run(args: &MigrateArgs, globals: &Globals) -> Result<(), Stop> {
         Output::Table => Screen::for_people(),
         Output::Json => Screen::for_programs(),
     };
+    let owner = &globals.load()?.config.db_migration_owner;
     context::run(globals, async |context| {
         if args.status {
             status(context, args, &mut screen).await
         } else {
-            migrate(context, args, &mut screen).await
+            migrate(context, args, owner, &mut screen).await
         }
     })?;
     Ok(screen.flush()?)
@@ -76,14 +72,19 @@ async fn status(context: &Context, args: &MigrateArgs, screen: &mut Screen) -> R
     print(args, &applied, screen)
 }
 
-async fn migrate(context: &Context, args: &MigrateArgs, screen: &mut Screen) -> Result<(), Stop> {
+async fn migrate(
+    context: &Context,
+    args: &MigrateArgs,
+    owner: &str,
+    screen: &mut Screen,
+) -> Result<(), Stop> {
     let mut client = context.pool_for_any_schema(DbRole::Migrator)?.get().await?;
     let wait = Duration::from_secs(args.wait);
     let waiting = |holder: Option<&str>| {
         let holder = holder.unwrap_or("somebody else");
         notice::note(&format!("waiting for `{holder}`, who is migrating"));
     };
-    apply::begin(&client, wait, waiting).await?;
+    apply::begin(&client, owner, wait, waiting).await?;
     let applied = apply::applied(&client).await?;
     let pending = ledger::pending(migrations::ALL, &applied).map_err(refused)?;
     for migration in &pending {
@@ -111,7 +112,9 @@ async fn migrate(context: &Context, args: &MigrateArgs, screen: &mut Screen) -> 
 }
 
 async fn record_ca(context: &Context, args: &MigrateArgs, client: &Client) -> Result<(), Stop> {
-    match ca::record(client, context.vault(), &args.ssh_mount).await? {
+    let mount = args.ssh_mount.as_ref();
+    let mount = mount.unwrap_or(&context.settings().vault.ssh_mount);
+    match ca::record(client, context.vault(), mount).await? {
         ca::Recorded::New { fingerprint } => notice::note(&format!(
             "entered the SSH CA {fingerprint}: sessions of its certificates have a person"
         )),
@@ -173,7 +176,7 @@ impl From<MigrateError> for Stop {
             MigrateError::Check { .. } => (
                 Some(Exit::Failure),
                 Some(
-                    "find out who changed the schema; restore what is missing as `vctl_owner`, from the file of that name in migrations/",
+                    "find out who changed the schema; restore what is missing as the owner of the schema, from the file of that name in migrations/",
                 ),
             ),
         };

@@ -1,6 +1,8 @@
 //! One command, one file: its arguments on top, one `run` below.
 
 pub(crate) mod audit;
+pub(crate) mod ca;
+pub(crate) mod config;
 pub(crate) mod fleet;
 pub(crate) mod host;
 pub(crate) mod migrate;
@@ -14,3 +16,5 @@ pub(crate) mod ssh;
 pub(crate) mod token;
 pub(crate) mod agent;
 pub(crate) mod exec;
+pub(crate) mod doctor;
+pub(crate) mod status;

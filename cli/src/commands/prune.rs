@@ -51,7 +51,7 @@ pub(crate) struct PruneArgs {
 }
 
 pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
-    let periods = args.periods.checked()?;
+    let periods = args.periods.checked(globals)?;
     let may_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
     if !args.dry_run && !args.yes && !may_ask {
         let error = CliError::new(

@@ -30,25 +30,34 @@ pub(crate) struct RetentionArgs {
 /// How long what is kept.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct PeriodArgs {
-    /// Days that events are kept, at least 1; they go by whole days (UTC)
-    #[arg(long, value_name = "N", default_value_t = 14, value_parser = clap::value_parser!(u16).range(1..))]
-    days: u16,
+    /// Days that events are kept, at least 1; they go by whole days (UTC) [default: key
+    /// kernel_retention_days, 14]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    days: Option<u16>,
 
-    /// Days that sessions are kept after their end, 0 for ever
-    #[arg(long, value_name = "N", default_value = "365")]
-    session_days: Keep,
+    /// Days that sessions are kept after their end, 0 for ever [default: key
+    /// session_retention_days, 365]
+    #[arg(long, value_name = "N")]
+    session_days: Option<Keep>,
 
-    /// Days that accesses are kept, 0 for ever
-    #[arg(long, value_name = "N", default_value = "1095")]
-    access_days: Keep,
+    /// Days that accesses are kept, 0 for ever [default: key access_retention_days, 1095]
+    #[arg(long, value_name = "N")]
+    access_days: Option<Keep>,
 }
 
 impl PeriodArgs {
-    pub(crate) fn checked(self) -> Result<Periods, CliError> {
+    /// Returns the periods of the command line and, for the rest, of the configuration.
+    pub(crate) fn checked(self, globals: &Globals) -> Result<Periods, CliError> {
+        let config = globals.load()?.config;
+        let days = self.days.map_or(config.kernel_retention_days, u32::from);
         let periods = Periods {
-            events: Keep::Days(self.days),
-            sessions: self.session_days,
-            accesses: self.access_days,
+            events: Keep::of_days(days),
+            sessions: self
+                .session_days
+                .unwrap_or(Keep::of_days(config.session_retention_days)),
+            accesses: self
+                .access_days
+                .unwrap_or(Keep::of_days(config.access_retention_days)),
         };
         match periods.problem() {
             None => Ok(periods),
@@ -61,7 +70,7 @@ impl PeriodArgs {
 }
 
 pub(crate) fn run(args: &RetentionArgs, globals: &Globals) -> Result<(), Stop> {
-    let periods = args.periods.checked()?;
+    let periods = args.periods.checked(globals)?;
     let kept = context::run(globals, async |context| {
         let client = context.pool(DbRole::AuditRo)?.get().await?;
         let kept = store::retention::kept(&client, periods).await;

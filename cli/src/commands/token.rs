@@ -47,13 +47,12 @@ pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
                 .into());
         }
     };
-    match args.field {
-        Some(field) => writeln!(out, "{}", token::field(ours, field))?,
-        None => {
-            let mut screen = Screen::for_people();
-            token::write_json(&mut screen, ours)?;
-            screen.flush()?;
-        }
+    if let Some(field) = args.field {
+        writeln!(out, "{}", token::field(ours, field))?;
+    } else {
+        let mut screen = Screen::for_people();
+        token::write_json(&mut screen, ours)?;
+        screen.flush()?;
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ pub(super) fn defaults() -> Config {
 
 /// A key of the field that has its name.
 macro_rules! key {
-    ($name:ident, $kind:literal, $default:literal, $read:expr, $show:expr, $doc:literal) => {
+    ($name:ident: $kind:literal = $default:literal, $read:expr, $show:expr, $doc:literal) => {
         Key {
             name: stringify!($name),
             kind: $kind,
@@ -106,334 +106,103 @@ macro_rules! key {
 
 /// In the order of the printed configuration and of the documentation.
 static KEYS: &[Key<Config>] = &[
-    key!(
-        vault_addr,
-        "`https://host:port`",
-        "https://vault.sre.local",
-        address,
-        text,
-        "The Vault or OpenBao server. Plain `http` is for loopback only. From the file of a directory, neither a token of the environment nor an AppRole is sent there."
-    ),
-    key!(
-        vault_namespace,
-        "text",
-        "",
-        some_word,
-        shown,
-        "Vault's namespace. Default: none."
-    ),
-    key!(
-        vault_ca_cert,
-        "absolute path",
-        "",
-        some_path,
-        shown_path,
-        "PEM file with the only authorities to believe for Vault. Default: the one that this vctl was built with, if any, and those of the system."
-    ),
-    key!(
-        auth_method,
-        "`oidc`, `approle`, `userpass` or `token`",
-        "oidc",
-        Raw::one,
-        text,
-        "How `vctl login` proves who you are: in the browser, with an AppRole, with name and password, or with a token that you have."
-    ),
-    key!(
-        oidc_mount,
-        "mount",
-        "oidc",
-        mount,
-        text,
-        "Mount of Vault's OIDC method."
-    ),
-    key!(
-        oidc_role,
-        "name",
-        "vctl",
-        name,
-        text,
-        "Role of that method."
-    ),
-    key!(
-        oidc_callback_port,
-        "port",
-        "8250",
-        port,
-        text,
-        "Port on loopback that the browser comes back to. The role and the provider have to allow `http://localhost:PORT/oidc/callback`."
-    ),
-    key!(
-        userpass_mount,
-        "mount",
-        "userpass",
-        mount,
-        text,
-        "Mount of Vault's userpass method."
-    ),
-    key!(
-        username,
-        "text",
-        "",
-        some_word,
-        shown,
-        "Name to log in with by `userpass`. Default: who you are on this machine (`USER`)."
-    ),
-    key!(
-        approle_mount,
-        "mount",
-        "approle",
-        mount,
-        text,
-        "Mount of Vault's AppRole method."
-    ),
-    key!(
-        approle_self_role,
-        "name",
-        "vctl-user",
-        name,
-        text,
-        "AppRole whose ids `vctl login --register` fetches."
-    ),
-    key!(
-        role_id,
-        "secret",
-        "",
-        hidden,
-        shown_secret,
-        "Role id of the AppRole to log in with. From the environment only."
-    ),
-    key!(
-        secret_id,
-        "secret",
-        "",
-        hidden,
-        shown_secret,
-        "Secret id of that AppRole, or the wrapping token of one. From the environment only."
-    ),
-    key!(
-        role_id_file,
-        "absolute path",
-        "",
-        some_path,
-        shown_path,
-        "File with the role id. Default: `role-id` in the state directory, which `vctl login --register` writes."
-    ),
-    key!(
-        secret_id_file,
-        "absolute path",
-        "",
-        some_path,
-        shown_path,
-        "File with the secret id, or with the wrapping token of one. Default: `secret-id` in the state directory."
-    ),
-    key!(
-        sink_path,
-        "absolute path",
-        "",
-        some_path,
-        shown_path,
-        "File that `vctl agent` keeps a valid token in. Default: `token-sink` in the state directory."
-    ),
-    key!(
-        db_host,
-        "host name or address",
-        "vctl-postgres.sre.local",
-        host,
-        text,
-        "The central Postgres."
-    ),
-    key!(db_port, "port", "5432", port, text, "Its port."),
-    key!(db_name, "text", "vctl", word, text, "Its database."),
-    key!(
-        db_server_name,
-        "host name",
-        "",
-        some_word,
-        shown,
-        "Name that its certificate must have, where it is reached through a tunnel. Default: `db_host`."
-    ),
-    key!(
-        db_ca_cert,
-        "absolute path",
-        "",
-        some_path,
-        shown_path,
-        "PEM file with the only authorities to believe for Postgres. Default: the one that this vctl was built with, if any, and those of the system."
-    ),
-    key!(
-        db_role_ro,
-        "name",
-        "vctl-ro",
-        name,
-        text,
-        "Role of Vault's database engine that reads the inventory."
-    ),
-    key!(
-        db_role_rw,
-        "name",
-        "vctl-rw",
-        name,
-        text,
-        "Role of Vault's database engine that changes the inventory."
-    ),
-    key!(
-        db_role_identity,
-        "name",
-        "vctl-identity",
-        name,
-        text,
-        "Role of Vault's database engine that notes who logs in."
-    ),
-    key!(
-        db_role_audit_ro,
-        "name",
-        "vctl-audit-ro",
-        name,
-        text,
-        "Role of Vault's database engine that reads accesses, sessions and events."
-    ),
-    key!(
-        db_role_audit_write,
-        "name",
-        "vctl-audit-writer",
-        name,
-        text,
-        "Role of Vault's database engine that notes your own accesses."
-    ),
-    key!(
-        db_role_audit_ingest,
-        "name",
-        "vctl-audit-ingest",
-        name,
-        text,
-        "Role of Vault's database engine that ships one host's events: what its name begins with, before `-` and the host."
-    ),
-    key!(
-        db_role_prune,
-        "name",
-        "vctl-pruner",
-        name,
-        text,
-        "Role of Vault's database engine that deletes what is too old."
-    ),
-    key!(
-        db_role_status,
-        "name",
-        "vctl-status",
-        name,
-        text,
-        "Role of Vault's database engine that reports one host's status: what its name begins with, before `-` and the host."
-    ),
-    key!(
-        db_role_migrate,
-        "name",
-        "vctl-migrator",
-        name,
-        text,
-        "Role of Vault's database engine that changes the schema."
-    ),
-    key!(
-        db_migration_owner,
-        "name",
-        "vctl_owner",
-        name,
-        text,
-        "Role of Postgres that owns the schema; `vctl migrate` becomes it."
-    ),
-    key!(
-        database_mount,
-        "mount",
-        "database",
-        mount,
-        text,
-        "Mount of Vault's database engine."
-    ),
-    key!(
-        ssh_mount,
-        "mount",
-        "ssh",
-        mount,
-        text,
-        "Mount of Vault's SSH engine."
-    ),
-    key!(
-        ca_role,
-        "name",
-        "sre-core",
-        name,
-        text,
-        "Role of the SSH engine that signs for hosts which the inventory gives no other."
-    ),
-    key!(
-        ssh_sign,
-        "time",
-        "30m",
-        lasting,
-        text,
-        "How long a certificate is asked to be valid."
-    ),
-    key!(
-        ssh_direct_first,
-        "`true` or `false`",
-        "true",
-        Raw::boolean,
-        text,
-        "Whether a host is tried directly before the way through its jump host."
-    ),
-    key!(
-        ssh_default_user,
-        "name",
-        "ubuntu",
-        name,
-        text,
-        "User to log in as on hosts for which the inventory names none."
-    ),
-    key!(
-        sync_probe_timeout,
-        "time",
-        "3s",
-        lasting,
-        text,
-        "How long `vctl sync` waits for a host to answer."
-    ),
-    key!(
-        sync_probe_concurrency,
-        "number, 1 to 128",
-        "32",
-        concurrency,
-        text,
-        "How many hosts it asks at once."
-    ),
-    key!(
-        dc_rules,
-        "list of `{name: TEXT, prefixes: [TEXT, ..]}`",
-        "[{name: incheon, prefixes: [\"10.40.0.\", \"192.168.10.\"]}, {name: seoul-onprem, prefixes: [\"192.168.201.\", \"192.168.190.\", \"192.168.110.\"]}]",
-        rules::read,
-        |rules: &Vec<_>| rules::show(rules),
-        "Which data centre an address is of: the first rule with a prefix that the address begins with; else `unknown`. In the environment, YAML in one line."
-    ),
-    key!(
-        kernel_retention_days,
-        "days, at least 1",
-        "14",
-        days_of_events,
-        text,
-        "How long events are kept: what `vctl prune` deletes and `vctl retention` judges by."
-    ),
-    key!(
-        session_retention_days,
-        "days, 0 for ever",
-        "365",
-        days,
-        text,
-        "How long sessions are kept after their end."
-    ),
-    key!(
-        access_retention_days,
-        "days, 0 for ever",
-        "1095",
-        days,
-        text,
-        "How long accesses are kept."
-    ),
+    key! { vault_addr: "`https://host:port`" = "https://vault.sre.local", address, text,
+    "The Vault or OpenBao server. Plain `http` is for loopback only. From the file of a \
+      directory, neither a token of the environment nor an AppRole is sent there." },
+    key! { vault_namespace: "text" = "", some_word, shown,
+    "Vault's namespace. Default: none." },
+    key! { vault_ca_cert: "absolute path" = "", some_path, shown_path,
+    "PEM file with the only authorities to believe for Vault. Default: the one that this vctl was \
+      built with, if any, and those of the system." },
+    key! { auth_method: "`oidc`, `approle`, `userpass` or `token`" = "oidc", Raw::one, text,
+    "How `vctl login` proves who you are: in the browser, with an AppRole, with name and \
+      password, or with a token that you have." },
+    key! { oidc_mount: "mount" = "oidc", mount, text,
+    "Mount of Vault's OIDC method." },
+    key! { oidc_role: "name" = "vctl", name, text,
+    "Role of that method." },
+    key! { oidc_callback_port: "port" = "8250", port, text,
+    "Port on loopback that the browser comes back to. The role and the provider have to allow \
+      `http://localhost:PORT/oidc/callback`." },
+    key! { userpass_mount: "mount" = "userpass", mount, text,
+    "Mount of Vault's userpass method." },
+    key! { username: "text" = "", some_word, shown,
+    "Name to log in with by `userpass`. Default: who you are on this machine (`USER`)." },
+    key! { approle_mount: "mount" = "approle", mount, text,
+    "Mount of Vault's AppRole method." },
+    key! { approle_self_role: "name" = "vctl-user", name, text,
+    "AppRole whose ids `vctl login --register` fetches." },
+    key! { role_id: "secret" = "", hidden, shown_secret,
+    "Role id of the AppRole to log in with. From the environment only." },
+    key! { secret_id: "secret" = "", hidden, shown_secret,
+    "Secret id of that AppRole, or the wrapping token of one. From the environment only." },
+    key! { role_id_file: "absolute path" = "", some_path, shown_path,
+    "File with the role id. Default: `role-id` in the state directory, which `vctl login \
+      --register` writes." },
+    key! { secret_id_file: "absolute path" = "", some_path, shown_path,
+    "File with the secret id, or with the wrapping token of one. Default: `secret-id` in the \
+      state directory." },
+    key! { sink_path: "absolute path" = "", some_path, shown_path,
+    "File that `vctl agent` keeps a valid token in. Default: `token-sink` in the state directory." },
+    key! { db_host: "host name or address" = "vctl-postgres.sre.local", host, text,
+    "The central Postgres." },
+    key! { db_port: "port" = "5432", port, text,
+    "Port of the central Postgres." },
+    key! { db_name: "text" = "vctl", word, text,
+    "Database of the central Postgres." },
+    key! { db_server_name: "host name" = "", some_word, shown,
+    "Name that its certificate must have, where it is reached through a tunnel. Default: \
+      `db_host`." },
+    key! { db_ca_cert: "absolute path" = "", some_path, shown_path,
+    "PEM file with the only authorities to believe for Postgres. Default: the one that this vctl \
+      was built with, if any, and those of the system." },
+    key! { db_role_ro: "name" = "vctl-ro", name, text,
+    "Role of Vault's database engine that reads the inventory." },
+    key! { db_role_rw: "name" = "vctl-rw", name, text,
+    "Role of Vault's database engine that changes the inventory." },
+    key! { db_role_identity: "name" = "vctl-identity", name, text,
+    "Role of Vault's database engine that notes who logs in." },
+    key! { db_role_audit_ro: "name" = "vctl-audit-ro", name, text,
+    "Role of Vault's database engine that reads accesses, sessions and events." },
+    key! { db_role_audit_write: "name" = "vctl-audit-writer", name, text,
+    "Role of Vault's database engine that notes your own accesses." },
+    key! { db_role_audit_ingest: "name" = "vctl-audit-ingest", name, text,
+    "Role of Vault's database engine that ships one host's events: what its name begins with, \
+      before `-` and the host." },
+    key! { db_role_prune: "name" = "vctl-pruner", name, text,
+    "Role of Vault's database engine that deletes what is too old." },
+    key! { db_role_status: "name" = "vctl-status", name, text,
+    "Role of Vault's database engine that reports one host's status: what its name begins with, \
+      before `-` and the host." },
+    key! { db_role_migrate: "name" = "vctl-migrator", name, text,
+    "Role of Vault's database engine that changes the schema." },
+    key! { db_migration_owner: "name" = "vctl_owner", name, text,
+    "Role of Postgres that owns the schema; `vctl migrate` becomes it." },
+    key! { database_mount: "mount" = "database", mount, text,
+    "Mount of Vault's database engine." },
+    key! { ssh_mount: "mount" = "ssh", mount, text,
+    "Mount of Vault's SSH engine." },
+    key! { ca_role: "name" = "sre-core", name, text,
+    "Role of the SSH engine that signs for hosts which the inventory gives no other." },
+    key! { ssh_sign: "time" = "30m", lasting, text,
+    "How long a certificate is asked to be valid." },
+    key! { ssh_direct_first: "`true` or `false`" = "true", Raw::boolean, text,
+    "Whether a host is tried directly before the way through its jump host." },
+    key! { ssh_default_user: "name" = "ubuntu", name, text,
+    "User to log in as on hosts for which the inventory names none." },
+    key! { sync_probe_timeout: "time" = "3s", lasting, text,
+    "How long `vctl sync` waits for a host to answer." },
+    key! { sync_probe_concurrency: "number, 1 to 128" = "32", concurrency, text,
+    "How many hosts it asks at once." },
+    key! { dc_rules: "list of `{name: TEXT, prefixes: [TEXT, ..]}`"
+    = "[{name: incheon, prefixes: [\"10.40.0.\", \"192.168.10.\"]}, {name: seoul-onprem, prefixes: [\"192.168.201.\", \"192.168.190.\", \"192.168.110.\"]}]",
+    rules::read, |rules: &Vec<_>| rules::show(rules),
+    "Which data centre an address is of: the first rule with a prefix that the address begins \
+      with; else `unknown`. In the environment, YAML in one line." },
+    key! { kernel_retention_days: "days, at least 1" = "14", days_of_events, text,
+    "How long events are kept: what `vctl prune` deletes and `vctl retention` judges by." },
+    key! { session_retention_days: "days, 0 for ever" = "365", days, text,
+    "How long sessions are kept after their end." },
+    key! { access_retention_days: "days, 0 for ever" = "1095", days, text,
+    "How long accesses are kept." },
 ];

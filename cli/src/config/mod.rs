@@ -8,21 +8,30 @@ mod method;
 mod places;
 mod rules;
 mod value;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
 use vctl_common::centre::{DbSettings, RoleNames, Settings, VaultSettings};
 use vctl_common::config::{Key, Span};
 use vctl_common::secret::Secret;
+use vctl_common::tls::{BUILT_IN_CA, Trust};
 
 pub(crate) use load::load;
 pub(crate) use method::Method;
+#[allow(unused_imports, reason = "named by the commands that read it")]
 pub(crate) use rules::DcRule;
 
 /// Returns the keys that have an option of their own.
 pub(crate) fn flags() -> impl Iterator<Item = &'static Key<Config>> {
     let keys = keys::TABLE.keys.iter();
     keys.filter(|key| (keys::TABLE.has_flag)(key.name))
+}
+
+/// Returns an example of a file: every key that may stand in one, commented out.
+pub(crate) fn example() -> String {
+    keys::TABLE.example(include_str!("example.head.yaml"))
 }
 
 /// Returns the environment variables of a key, strongest first.
@@ -90,13 +99,27 @@ pub(crate) struct Config {
     pub(crate) access_retention_days: u32,
 }
 
+/// Returns where the centre is, and whom to believe that it is the right one.
+pub(crate) fn settings(loaded: &Loaded) -> Settings {
+    let mut settings = loaded.config.settings();
+    // Postgres is told a password. Whoever made this directory may have a certificate of a public
+    // authority for a host of his own, so that is not enough for one that he chose.
+    if let (true, None, Some(pem)) = (
+        loaded.is_from_directory("db_host"),
+        &loaded.config.db_ca_cert,
+        BUILT_IN_CA,
+    ) {
+        settings.db.trust = Trust::Pem(pem);
+    }
+    settings
+}
+
 impl Config {
-    /// Returns where the centre is.
-    pub(crate) fn settings(&self) -> Settings {
+    fn settings(&self) -> Settings {
         Settings {
             vault: VaultSettings {
                 namespace: self.vault_namespace.clone(),
-                ca_cert: self.vault_ca_cert.clone(),
+                trust: Trust::of_file(self.vault_ca_cert.clone()),
                 database_mount: self.database_mount.clone(),
                 ssh_mount: self.ssh_mount.clone(),
                 roles: RoleNames {
@@ -116,7 +139,7 @@ impl Config {
                 port: self.db_port,
                 name: self.db_name.clone(),
                 server_name: self.db_server_name.clone(),
-                ca_cert: self.db_ca_cert.clone(),
+                trust: Trust::of_file(self.db_ca_cert.clone()),
                 ..DbSettings::new(&self.db_host)
             },
         }

@@ -132,14 +132,17 @@ fn number_within(raw: &Raw, least: u32, most: u32) -> Result<u32, String> {
         })
 }
 
+#[allow(clippy::ref_option, reason = "the table hands out fields as they are")]
 pub(super) fn shown(value: &Option<String>) -> Shown {
     text_or_none(value.as_ref())
 }
 
+#[allow(clippy::ref_option, reason = "the table hands out fields as they are")]
 pub(super) fn shown_path(value: &Option<PathBuf>) -> Shown {
     text_or_none(value.as_ref().map(|path| path.display()))
 }
 
+#[allow(clippy::ref_option, reason = "the table hands out fields as they are")]
 pub(super) fn shown_secret(value: &Option<Secret<String>>) -> Shown {
     secret(value.as_ref())
 }

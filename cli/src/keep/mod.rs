@@ -44,6 +44,7 @@ enum Tried {
 
 impl<'a> Keeper<'a> {
     pub(crate) fn new(login: &'a Login<'a>) -> Result<Self, Stop> {
+        login.state().make()?;
         let watch = Watch::on(login.state().path()).map_err(|error| {
             let message = format!("cannot watch `{}`", login.state().path().display());
             CliError::new(Exit::Failure, message).caused_by(&error)

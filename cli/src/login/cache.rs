@@ -97,6 +97,7 @@ impl CachedToken {
 /// The file of the token.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
+    dir: StateDir,
     path: PathBuf,
     lock: PathBuf,
 }
@@ -104,6 +105,7 @@ pub(crate) struct Cache {
 impl Cache {
     pub(crate) fn in_dir(dir: &StateDir) -> Self {
         Self {
+            dir: dir.clone(),
             path: dir.file(FILE),
             lock: dir.file("token.lock"),
         }
@@ -123,6 +125,7 @@ impl Cache {
     }
 
     pub(crate) fn write(&self, token: &CachedToken) -> Result<(), CliError> {
+        self.dir.make()?;
         let written = private_file::replace(&self.path, |out| {
             serde_json::to_writer_pretty(&mut *out, token)?;
             out.write_all(b"\n")
@@ -156,6 +159,7 @@ impl Cache {
             let message = format!("cannot lock `{}`", self.lock.display());
             CliError::new(Exit::Failure, message).caused_by(error)
         };
+        self.dir.make()?;
         let file = private_file::open_lock(&self.lock).map_err(|error| failed(&error))?;
         let since = Instant::now();
         let mut told = false;
@@ -191,16 +195,18 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "closing it unlocks")] File)
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn token(addr: &str) -> CachedToken {
         let granted = Granted {
             token: Secret::new("hvs.CAESIJ".to_owned()),
             accessor: "accessor".to_owned(),
-            ttl: Some(Duration::from_secs(3600)),
+            ttl: Some(Duration::from_hours(1)),
             renewable: true,
             policies: Vec::new(),
-            meta: Default::default(),
+            meta: BTreeMap::default(),
         };
         let now = Timestamp::UNIX_EPOCH;
         CachedToken::new(
@@ -213,10 +219,7 @@ mod tests {
     }
 
     fn cache(dir: &tempfile::TempDir) -> Cache {
-        Cache {
-            path: dir.path().join("token"),
-            lock: dir.path().join("token.lock"),
-        }
+        Cache::in_dir(&StateDir::at(dir.path()))
     }
 
     #[test]

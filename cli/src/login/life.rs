@@ -130,9 +130,9 @@ mod tests {
 
     #[test]
     fn when_renewals_begin_to_give_less_the_next_is_a_login() {
-        let renewed = life(3600).renewed(after(3000), Some(Duration::from_secs(3600)), true);
+        let renewed = life(3600).renewed(after(3000), Some(Duration::from_hours(1)), true);
         assert_eq!(renewed.next(after(6541)), Next::Renew);
-        let capped = renewed.renewed(after(6541), Some(Duration::from_secs(600)), true);
+        let capped = renewed.renewed(after(6541), Some(Duration::from_mins(10)), true);
         assert_eq!(capped.next(after(6541)), Next::Use);
         assert_eq!(capped.next(after(6541 + 541)), Next::Replace);
     }

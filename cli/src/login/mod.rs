@@ -15,11 +15,13 @@ use std::env;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::Instrument as _;
 use vctl_common::centre::Settings;
+use vctl_common::phase;
 use vctl_common::secret::Secret;
 use vctl_common::vault::{self, Auth, Granted, TokenInfo, Vault, VaultError};
 
-use crate::config::{Loaded, Method};
+use crate::config::{self, Loaded, Method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::render::notice;
@@ -76,18 +78,27 @@ pub(crate) struct Login<'a> {
     state: StateDir,
     cache: Cache,
     interaction: Interaction,
+    /// Whether a person may be asked to log in where one is due.
+    asks: bool,
 }
 
 impl<'a> Login<'a> {
     pub(crate) fn new(loaded: &'a Loaded, interaction: Interaction) -> Result<Self, Stop> {
-        let state = StateDir::open()?;
+        let state = StateDir::find()?;
         Ok(Self {
             loaded,
-            settings: loaded.config.settings(),
+            settings: config::settings(loaded),
             cache: Cache::in_dir(&state),
             state,
             interaction,
+            asks: true,
         })
+    }
+
+    /// From now on, where a person would have to log in, that is an error which names `vctl login`. Unlike
+    /// with [`Interaction::Never`], no AppRole takes the place of a person who is there.
+    pub(crate) fn ask_nobody(&mut self) {
+        self.asks = false;
     }
 
     /// Waits no longer than this for each answer of Vault.
@@ -134,7 +145,7 @@ impl<'a> Login<'a> {
         {
             return Ok(Token::Ours(Box::new(token)));
         }
-        self.fresh_token().await
+        self.fresh_token().instrument(phase::auth()).await
     }
 
     /// Returns Vault with this token. As a machine that can log in by itself, it goes on doing so.
@@ -177,7 +188,12 @@ impl<'a> Login<'a> {
 
     /// Keeps every other vctl of this person from renewing or logging in at the same time.
     pub(crate) async fn lock(&self) -> Result<Lock, CliError> {
-        self.cache.lock(self.interaction).await
+        let interaction = if self.asks {
+            self.interaction
+        } else {
+            Interaction::Never
+        };
+        self.cache.lock(interaction).await
     }
 
     /// Renews a token, and keeps it when it is the one that is kept.
@@ -238,6 +254,7 @@ impl<'a> Login<'a> {
         let ids = Ids::find(&self.loaded.config, &self.state);
         match (self.interaction, configured) {
             (_, Method::AppRole) => Ok(Method::AppRole),
+            (Interaction::Allowed, _) if !self.asks => Err(self.nobody_to_ask(ended).into()),
             (Interaction::Allowed, method) if !self.loaded.is_from_directory("vault_addr") => {
                 Ok(method)
             }
@@ -262,7 +279,8 @@ impl<'a> Login<'a> {
         choices: &Choices,
     ) -> Result<CachedToken, Stop> {
         let _lock = self.lock().await?;
-        self.log_in_locked(method, choices).await
+        let done = self.log_in_locked(method, choices);
+        done.instrument(phase::auth()).await
     }
 
     async fn log_in_locked(&self, method: Method, choices: &Choices) -> Result<CachedToken, Stop> {

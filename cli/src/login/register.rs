@@ -36,6 +36,7 @@ impl Login<'_> {
         let secret_id = vault
             .write(&format!("{role}/secret-id"), &json!({}))
             .await?;
+        self.state.make()?;
         for (file, id) in [
             (ROLE_ID, role_id["role_id"].as_str()),
             (SECRET_ID, secret_id["secret_id"].as_str()),

@@ -8,36 +8,48 @@ use std::path::{Path, PathBuf};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 
-/// The directory, there and its owner's alone.
+/// The directory; what is there is its owner's alone.
 #[derive(Clone, Debug)]
 pub(crate) struct StateDir(PathBuf);
 
 impl StateDir {
-    /// Makes it when it is not there, and takes away what others could do in it.
+    /// Finds it, and takes away what others could do in it. It need not be there: who brings a token
+    /// along needs no home.
     ///
     /// # Errors
     /// It is a link, no directory, or somebody else's: a token in it would be theirs.
-    pub(crate) fn open() -> Result<Self, CliError> {
-        let home = home().ok_or_else(|| {
-            CliError::new(
-                Exit::Config,
-                "there is no home directory to keep a token in",
-            )
-            .hint("set `HOME`")
-        })?;
-        Self::open_at(home.join(".vctl"))
+    pub(crate) fn find() -> Result<Self, CliError> {
+        // Without one, whoever wants to keep something is told.
+        let home = home().unwrap_or_else(|| PathBuf::from("/nonexistent"));
+        let dir = Self(home.join(".vctl"));
+        dir.check()?;
+        Ok(dir)
     }
 
-    fn open_at(path: PathBuf) -> Result<Self, CliError> {
-        let failed = |error: &io::Error| {
-            CliError::new(Exit::Config, format!("cannot use `{}`", path.display())).caused_by(error)
-        };
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed(&error)),
+    #[cfg(test)]
+    pub(super) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Makes it when it is not there.
+    pub(crate) fn make(&self) -> Result<(), CliError> {
+        match DirBuilder::new().mode(0o700).create(&self.0) {
+            Ok(()) => Ok(()),
+            // By somebody else just now, perhaps.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.check(),
+            Err(error) => Err(self
+                .unusable(&error)
+                .hint("set `HOME` to a directory of your own")),
         }
-        let metadata = fs::symlink_metadata(&path).map_err(|error| failed(&error))?;
+    }
+
+    fn check(&self) -> Result<(), CliError> {
+        let path = &self.0;
+        let metadata = match fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.unusable(&error)),
+        };
         if !metadata.is_dir() {
             let message = format!("`{}` is no directory", path.display());
             let hint =
@@ -51,9 +63,14 @@ impl StateDir {
         }
         if metadata.mode() & 0o777 != 0o700 {
             let own = Permissions::from_mode(0o700);
-            fs::set_permissions(&path, own).map_err(|error| failed(&error))?;
+            fs::set_permissions(path, own).map_err(|error| self.unusable(&error))?;
         }
-        Ok(Self(path))
+        Ok(())
+    }
+
+    fn unusable(&self, error: &io::Error) -> CliError {
+        let message = format!("cannot use `{}`", self.0.display());
+        CliError::new(Exit::Config, message).caused_by(error)
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -80,11 +97,12 @@ mod tests {
     fn it_is_its_owners_alone_whatever_it_was_before() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join(".vctl");
-        StateDir::open_at(path.clone()).unwrap();
+        let dir = StateDir(path.clone());
+        dir.make().unwrap();
         let mode = || fs::metadata(&path).unwrap().mode() & 0o777;
         assert_eq!(mode(), 0o700);
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-        StateDir::open_at(path.clone()).unwrap();
+        dir.check().unwrap();
         assert_eq!(mode(), 0o700);
     }
 
@@ -98,7 +116,9 @@ mod tests {
         let file = home.path().join("file");
         fs::write(&file, "").unwrap();
         for path in [link, file] {
-            let error = StateDir::open_at(path).unwrap_err();
+            let dir = StateDir(path);
+            assert!(dir.make().is_err());
+            let error = dir.check().unwrap_err();
             assert_eq!(error.exit, Exit::Config);
             assert!(
                 error.message.contains("is no directory"),

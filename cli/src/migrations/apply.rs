@@ -19,7 +19,7 @@ pub(crate) enum MigrateError {
         None => format!("somebody is migrating this database and has not finished within {wait_s} s"),
     })]
     Locked { holder: Option<String>, wait_s: u64 },
-    #[error("role `vctl_owner` or one of the group roles is missing")]
+    #[error("the role that owns the schema, or one of the group roles, is missing")]
     NoRoles(#[source] PgError),
     #[error("migration `{name}` failed{}; nothing of it was kept", at(*line))]
     Failed {
@@ -68,16 +68,19 @@ pub(crate) async fn applied(client: &Client) -> Result<Vec<Applied>, PgError> {
     Ok(applied.collect())
 }
 
-/// Becomes the owner of the schema, and the only one who migrates it until the connection ends.
+/// Becomes `owner`, the role that the schema belongs to, and the only one who migrates it until the connection ends.
 /// `waiting` is told once, and of whom, when somebody else is at it.
 pub(crate) async fn begin(
     client: &Client,
+    owner: &str,
     wait: Duration,
     waiting: impl FnOnce(Option<&str>),
 ) -> Result<(), MigrateError> {
     // Each name in a migration is qualified; this keeps what others put into `public` out of it.
+    // A name in the configuration has no quotes.
+    let become_owner = format!("set role \"{owner}\"; set search_path = pg_catalog, pg_temp");
     client
-        .batch_execute("set role vctl_owner; set search_path = pg_catalog, pg_temp")
+        .batch_execute(&become_owner)
         .await
         .map_err(no_roles)?;
     lock(client, wait, waiting).await?;

@@ -36,6 +36,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0005_ingest",
     "0006_retention",
     "0007_compat",
+    "0008_enrolled",
 ];
 
 impl Migration {

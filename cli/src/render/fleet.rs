@@ -93,6 +93,9 @@ fn finding(finding: &Finding) -> String {
         Finding::SeveralMachines(count) => format!("{count} machines"),
         Finding::Silent(None) => "silent".to_owned(),
         Finding::Silent(Some(since)) => format!("silent for {}", time::duration(*since)),
+        Finding::NeverReported(age) => {
+            format!("enrolled {} ago, never reported", time::duration(*age))
+        }
         Finding::CollectorDown => "collector down".to_owned(),
         Finding::NotRecording => "not recording".to_owned(),
         Finding::Lost(count) => format!("lost {count}"),

@@ -17,11 +17,15 @@ pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod notice;
+pub(crate) mod paragraph;
+pub(crate) mod probes;
 pub(crate) mod provenance;
 pub(crate) mod retention;
 pub(crate) mod sanitize;
 pub(crate) mod schema;
+pub(crate) mod settings;
 pub(crate) mod size;
+pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod timeline;
@@ -32,6 +36,8 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use anstream::{AutoStream, ColorChoice, StripStream};
 use anstyle::{AnsiColor, Style};
+use tracing::Span;
+use vctl_common::phase;
 
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -51,6 +57,8 @@ pub(crate) struct Layout {
 pub(crate) struct Screen {
     out: Box<dyn Write>,
     is_terminal: bool,
+    /// From the first piece of a page to its end.
+    writing: Option<Span>,
 }
 
 impl Screen {
@@ -75,6 +83,7 @@ impl Screen {
         Self {
             is_terminal: stdout.is_terminal(),
             out: wrap(Box::new(buffered(stdout))),
+            writing: None,
         }
     }
 
@@ -89,11 +98,14 @@ impl Screen {
 
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writing.get_or_insert_with(phase::render);
         self.out.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        let flushed = self.out.flush();
+        self.writing = None;
+        flushed
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use super::{BAD, BOLD, WARN, sanitize};
+use super::{BAD, BOLD, WARN, json, sanitize};
+use crate::args::Output;
 use crate::error::CliError;
 
 /// Says something the reader should know and no script should parse.
@@ -31,8 +32,13 @@ pub(crate) fn ask(question: &str) -> bool {
     read.is_ok() && answer.trim_start().starts_with(['y', 'Y'])
 }
 
-pub(crate) fn error(error: &CliError) {
+/// Says why the command failed.
+pub(crate) fn error(error: &CliError, reader: Output) {
     let mut stderr = anstream::stderr().lock();
+    if reader == Output::Json {
+        let _ = json::write_error(&mut stderr, error);
+        return;
+    }
     let _ = writeln!(
         stderr,
         "{BAD}error:{BAD:#} {}",

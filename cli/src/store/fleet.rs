@@ -26,6 +26,7 @@ fn host(row: &Row) -> Result<Host, Error> {
         dc: row.try_get("dc")?,
         state: row.try_get("state")?,
         agent_version: row.try_get("agent_version")?,
+        enrolled_age: age("enrolled_age")?,
         heartbeat_age: age("heartbeat_age")?,
         shipped_age: age("shipped_age")?,
         collector_up: row.try_get("collector_up")?,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Two heartbeats at their usual interval.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_mins(10);
+/// As long as a wrapped secret id waits to be opened, unless somebody chose another time.
+const EXPECTED_WITHIN: Duration = Duration::from_hours(1);
 /// Shipping waits for a full batch at most seconds; after this, something keeps it.
 const BEHIND_AFTER: Duration = Duration::from_mins(10);
 /// A week is time to ask whoever may enrol hosts.
@@ -17,6 +19,8 @@ pub(crate) struct Host {
     /// `active`, `maintenance` or `broken`.
     pub(crate) state: String,
     pub(crate) agent_version: Option<String>,
+    /// Since it was last enrolled; `None` when it is not, or was before that was written down.
+    pub(crate) enrolled_age: Option<Duration>,
     /// `None` when there never was one.
     pub(crate) heartbeat_age: Option<Duration>,
     /// Since its collector last brought something.
@@ -44,6 +48,8 @@ pub(crate) enum Finding {
     SeveralMachines(usize),
     /// No heartbeat for ten minutes, or never one though its collector ships.
     Silent(Option<Duration>),
+    /// Enrolled an hour ago or more, and nothing was ever heard of it.
+    NeverReported(Duration),
     /// Its collector ran since the boot, and does not answer.
     CollectorDown,
     /// It has recorded before, and since its boot no collector has run.
@@ -68,7 +74,8 @@ impl Host {
     /// Returns what is to be looked at, the worst first.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         if !self.is_known() {
-            return Vec::new();
+            let overdue = self.enrolled_age.filter(|age| *age > EXPECTED_WITHIN);
+            return overdue.map(Finding::NeverReported).into_iter().collect();
         }
         let counted = |count: Option<u64>| count.filter(|&count| count > 0);
         let mut found = Vec::new();
@@ -122,7 +129,7 @@ pub(crate) fn sort(hosts: &mut [Host]) {
 fn rank(finding: &Finding) -> u8 {
     match finding {
         Finding::SeveralMachines(_) => 0,
-        Finding::Silent(_) => 1,
+        Finding::Silent(_) | Finding::NeverReported(_) => 1,
         Finding::CollectorDown | Finding::NotRecording => 2,
         Finding::Lost(_) => 3,
         Finding::Dropped(_) => 4,
@@ -144,6 +151,7 @@ pub(crate) mod tests {
             name: name.to_owned(),
             dc: "fra1".to_owned(),
             state: "active".to_owned(),
+            enrolled_age: Some(Duration::from_hours(9 * 24)),
             agent_version: Some("0.1.0".to_owned()),
             heartbeat_age: Some(Duration::from_secs(42)),
             shipped_age: Some(Duration::from_mins(3)),
@@ -196,6 +204,17 @@ pub(crate) mod tests {
             change(&mut host);
             assert_eq!(host.findings(), [finding]);
         }
+    }
+
+    #[test]
+    fn a_host_is_expected_within_an_hour_of_its_enrolment() {
+        let mut host = Host::default();
+        assert_eq!(host.findings(), [], "not enrolled");
+        host.enrolled_age = Some(EXPECTED_WITHIN);
+        assert_eq!(host.findings(), []);
+        let late = EXPECTED_WITHIN + Duration::from_secs(1);
+        host.enrolled_age = Some(late);
+        assert_eq!(host.findings(), [Finding::NeverReported(late)]);
     }
 
     #[test]

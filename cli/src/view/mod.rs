@@ -10,6 +10,7 @@ pub(crate) mod search;
 pub(crate) mod fleet;
 pub(crate) mod retention;
 mod selector;
+pub(crate) mod status;
 pub(crate) mod timeline;
 pub(crate) mod tree;
 

@@ -14,6 +14,15 @@ pub(crate) enum Keep {
 const EVER: i32 = 1_000_000;
 
 impl Keep {
+    /// Returns what a number of days means as a setting: 0 is for ever, and so is more than can be
+    /// counted.
+    pub(crate) fn of_days(days: u32) -> Self {
+        match u16::try_from(days) {
+            Ok(0) | Err(_) => Self::Forever,
+            Ok(days) => Self::Days(days),
+        }
+    }
+
     /// As the database's functions take it.
     pub(crate) fn days(self) -> i32 {
         match self {

@@ -206,10 +206,12 @@ fn each_failure_has_its_exit_code_and_a_way_out() {
 
     let central = Command::new(env!("CARGO_BIN_EXE_vctl"))
         .arg("session")
-        .env_remove("VCTL_DB_HOST")
+        .current_dir(spool.path())
+        .env_remove("VAULT_TOKEN")
+        .env("HOME", spool.path())
         .output()
         .unwrap();
-    assert_eq!(central.status.code(), Some(78));
+    assert_eq!(central.status.code(), Some(77));
     assert!(stderr(&central).contains("--local"));
 }
 

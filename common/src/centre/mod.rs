@@ -3,8 +3,9 @@
 
 mod role;
 
-use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::tls::Trust;
 
 pub use role::{DbRole, RoleNames};
 
@@ -21,8 +22,8 @@ pub struct VaultSettings {
     /// `https://host:port`; plain `http` is refused but for loopback, since every request carries the token.
     pub addr: String,
     pub namespace: Option<String>,
-    /// PEM file with the only authorities to believe; without one, those of the system.
-    pub ca_cert: Option<PathBuf>,
+    /// Whose word it takes that it is the right one.
+    pub trust: Trust,
     pub database_mount: String,
     pub ssh_mount: String,
     /// Roles of the database engine.
@@ -37,7 +38,7 @@ impl VaultSettings {
         Self {
             addr: addr.into(),
             namespace: None,
-            ca_cert: None,
+            trust: Trust::default(),
             database_mount: "database".to_owned(),
             ssh_mount: "ssh".to_owned(),
             roles: RoleNames::default(),
@@ -54,8 +55,8 @@ pub struct DbSettings {
     pub name: String,
     /// The name its certificate must have; without one, `host`.
     pub server_name: Option<String>,
-    /// PEM file with the only authorities to believe; without one, those of the system.
-    pub ca_cert: Option<PathBuf>,
+    /// Whose word it takes that it is the right one.
+    pub trust: Trust,
     /// What `pg_stat_activity` shows.
     pub application_name: String,
     /// For one connection: TCP, TLS and the login together.
@@ -70,7 +71,7 @@ impl DbSettings {
             port: 5432,
             name: "vctl".to_owned(),
             server_name: None,
-            ca_cert: None,
+            trust: Trust::default(),
             application_name: "vctl".to_owned(),
             connect_timeout: Duration::from_secs(10),
         }

@@ -33,7 +33,7 @@ pub struct ConfigFile {
     pub required: bool,
     pub origin: Origin,
     /// Why the file that was opened cannot be trusted; ends the sentence that its path begins.
-    pub distrust: fn(&Path, &Metadata) -> io::Result<Option<&'static str>>,
+    pub distrust: fn(&Path, &Metadata) -> Option<&'static str>,
 }
 
 /// Whose word a file is.
@@ -310,5 +310,5 @@ fn unsafe_because(file: &File, config: &ConfigFile) -> io::Result<Option<&'stati
     if meta.len() > FILE_MAX {
         return Ok(Some("is larger than 1 MiB"));
     }
-    (config.distrust)(&config.path, &meta)
+    Ok((config.distrust)(&config.path, &meta))
 }

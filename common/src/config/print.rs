@@ -1,32 +1,39 @@
 //! The key table as text: effective configuration, reference, example file.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
 use super::key::{Key, Shown, Table};
-use super::load::Loaded;
+use super::load::{Loaded, Origin, Source};
 use super::value::ByteSize;
 
 impl<C: 'static> Loaded<C> {
     /// Returns the effective configuration as a file that makes the same configuration, with the
     /// source of each value beside it. A secret shows as a comment.
     pub fn effective(&self) -> String {
-        let mut lines = Vec::new();
-        for (key, source) in self.table.keys.iter().zip(&self.sources) {
-            let line = match (key.get)(&self.config) {
-                Shown::Value(value) => format!("{}: {}", key.name, yaml(&value)),
-                Shown::Secret => format!("#{}: ***", key.name),
-                Shown::None => format!("{}:", key.name),
-            };
-            lines.push((line, source));
-        }
-        let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
         let mut out = String::new();
-        for (line, source) in lines {
-            let _ = writeln!(out, "{line:width$}  # {source}");
+        for (line, source) in self.effective_lines() {
+            let _ = writeln!(out, "{line}  # {source}");
         }
         out
+    }
+
+    /// Returns the lines of [`effective`](Self::effective), each padded to stand in a column, and
+    /// the source of each. Nothing in a line is invisible.
+    pub fn effective_lines(&self) -> Vec<(String, &Source)> {
+        let line = |key: &Key<C>| match (key.get)(&self.config) {
+            Shown::Value(value) => format!("{}: {}", key.name, yaml(&value)),
+            Shown::Secret => format!("#{}: ***", key.name),
+            Shown::None => format!("{}:", key.name),
+        };
+        let lines: Vec<String> = self.table.keys.iter().map(line).collect();
+        // One long value must not push every source out of sight.
+        let lengths = lines.iter().map(String::len);
+        let width = lengths.filter(|length| *length <= 72).max().unwrap_or(0);
+        let padded = lines.iter().map(|line| format!("{line:width$}"));
+        padded.zip(&self.sources).collect()
     }
 
     /// Returns the effective configuration as an object: for each key its `value` and `source`.
@@ -67,16 +74,26 @@ impl<C> Table<C> {
                 .map(|name| format!("`{name}`"))
                 .collect();
             let _ = writeln!(out, "| environment | {} |", env.join(", then "));
+            match self.files_of(key.name) {
+                Files::Any => {}
+                Files::Own => out.push_str("| file | not that of a directory |\n"),
+                Files::None => out.push_str("| file | none |\n"),
+            }
         }
         out
     }
 
-    /// Returns an example file: `head`, then every key that `may_stand` there, commented out.
-    pub fn example(&self, head: &str, may_stand: fn(&str) -> bool) -> String {
+    /// Returns an example file: `head`, then every key that may stand in one, commented out.
+    pub fn example(&self, head: &str) -> String {
         let mut out = head.to_owned();
-        for key in self.keys.iter().filter(|key| may_stand(key.name)) {
+        for key in self.keys {
+            let note = match self.files_of(key.name) {
+                Files::Any => "",
+                Files::Own => " Not in the file of a directory.",
+                Files::None => continue,
+            };
             out.push('\n');
-            for line in wrapped(key.doc) {
+            for line in wrapped(&[key.doc, note].concat()) {
                 let _ = writeln!(out, "# {line}");
             }
             let value = match key.kind {
@@ -88,6 +105,29 @@ impl<C> Table<C> {
         }
         out
     }
+
+    fn files_of(&self, key: &str) -> Files {
+        let refused = |origin| {
+            let at = Source::File {
+                path: PathBuf::new(),
+                line: 0,
+                origin,
+            };
+            (self.refuse)(key, &at).is_some()
+        };
+        match (refused(Origin::Own), refused(Origin::Directory)) {
+            (true, _) => Files::None,
+            (false, true) => Files::Own,
+            (false, false) => Files::Any,
+        }
+    }
+}
+
+/// Which files a key may stand in.
+enum Files {
+    Any,
+    Own,
+    None,
 }
 
 fn default<C>(key: &Key<C>) -> String {
@@ -118,14 +158,28 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
+/// Writes a value in one line.
 fn yaml(value: &Value) -> String {
     match value {
         Value::String(text) => scalar(text),
+        other => flow(other),
+    }
+}
+
+fn flow(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
         Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(Value::to_string).collect();
+            let items: Vec<String> = items.iter().map(flow).collect();
             format!("[{}]", items.join(", "))
         }
-        // All of JSON is YAML.
+        Value::Object(entries) => {
+            let entries = entries.iter();
+            let entries: Vec<String> = entries
+                .map(|(key, value)| format!("{key}: {}", flow(value)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
         other => other.to_string(),
     }
 }
@@ -141,6 +195,21 @@ fn scalar(text: &str) -> String {
     if text.bytes().all(plain) && !special {
         text.to_owned()
     } else {
-        Value::from(text).to_string()
+        quoted(text)
     }
+}
+
+/// In double quotes and in ASCII: whatever a terminal or a reader could take for something else has
+/// an escape.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        let _ = match c {
+            '"' | '\\' => write!(out, "\\{c}"),
+            ' '..='~' => write!(out, "{c}"),
+            c => write!(out, "\\U{:08x}", u32::from(c)),
+        };
+    }
+    out.push('"');
+    out
 }

@@ -19,11 +19,13 @@ use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::Instrument as _;
 
 use super::error::Statement;
 use super::revoker::Revocable;
 use super::{DbRole, PgError, PoolLimits};
 use crate::centre::DbSettings;
+use crate::phase;
 use crate::tls::{self, TlsProblem};
 use crate::vault::Lease;
 
@@ -49,11 +51,10 @@ impl Server {
         if ServerName::try_from(name).is_err() {
             return Err(bad("name that a TLS certificate can have", name));
         }
-        let tls =
-            tls::client_config(settings.ca_cert.as_deref()).map_err(|source| PgError::Setup {
-                addr: addr(settings),
-                source,
-            })?;
+        let tls = tls::client_config(&settings.trust).map_err(|source| PgError::Setup {
+            addr: addr(settings),
+            source,
+        })?;
         Ok(Self {
             settings: settings.clone(),
             tls: MakeRustlsConnect::new(tls),
@@ -191,7 +192,7 @@ impl Server {
         step: impl Future<Output = Result<T, PgError>>,
     ) -> Result<T, PgError> {
         let after = self.settings.connect_timeout;
-        match timeout(after, step).await {
+        match timeout(after, step).instrument(phase::connect()).await {
             Ok(done) => done,
             Err(_) => Err(PgError::Timeout {
                 addr: self.addr(),

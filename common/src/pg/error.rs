@@ -195,18 +195,7 @@ impl PgError {
             Self::Plaintext { .. } => {
                 "turn `ssl` on in its postgresql.conf; nothing is sent without TLS".to_owned()
             }
-            Self::Tls { problem, .. } => match problem {
-                TlsProblem::Authority => {
-                    "set `VCTL_DB_CA_CERT` to the PEM file of the authority that signed it".to_owned()
-                }
-                TlsProblem::Name => {
-                    "set `VCTL_DB_SERVERNAME` to the name its certificate has, if it is the right server".to_owned()
-                }
-                TlsProblem::Expired | TlsProblem::NotYetValid => {
-                    "check the clock of this machine; if it is right, Postgres needs a new certificate".to_owned()
-                }
-                TlsProblem::NoTls | TlsProblem::Other => "check `VCTL_DB_HOST` and `VCTL_DB_PORT`".to_owned(),
-            },
+            Self::Tls { problem, .. } => tls_hint(*problem).to_owned(),
             Self::Login { .. } => {
                 "Vault may make its logins in another server than this one: compare `VCTL_DB_HOST` with Vault's database connection".to_owned()
             }
@@ -218,5 +207,21 @@ impl PgError {
                 return self.db_error()?.hint().map(str::to_owned);
             }
         })
+    }
+}
+
+/// Returns the next thing to do about a Postgres that is not believed.
+pub fn tls_hint(problem: TlsProblem) -> &'static str {
+    match problem {
+        TlsProblem::Authority => {
+            "set `VCTL_DB_CA_CERT` to the PEM file of the authority that signed it"
+        }
+        TlsProblem::Name => {
+            "set `VCTL_DB_SERVERNAME` to the name its certificate has, if it is the right server"
+        }
+        TlsProblem::Expired | TlsProblem::NotYetValid => {
+            "check the clock of this machine; if it is right, Postgres needs a new certificate"
+        }
+        TlsProblem::NoTls | TlsProblem::Other => "check `VCTL_DB_HOST` and `VCTL_DB_PORT`",
     }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
+use tracing::Instrument as _;
 
 use super::compat;
 use super::connect::Server;
 use super::revoker::{Revocable, Revoker};
 use super::{DbRole, PgError, PoolLimits};
+use crate::phase;
 use crate::vault::Vault;
 
 pub(super) struct Manager {
@@ -74,7 +76,8 @@ impl managed::Manager for Manager {
         let connecting = self.server.connect(&self.role, &self.limits, lease);
         let (client, lease) = Box::pin(connecting).await?;
         if !self.limits.any_schema {
-            compat::check(&client, &self.role).await?;
+            let checked = compat::check(&client, &self.role);
+            checked.instrument(phase::connect()).await?;
         }
         let max_age = max_age(lease.lease().ttl, self.limits.max_age, random_fraction());
         Ok(Connection {

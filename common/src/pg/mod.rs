@@ -19,10 +19,11 @@ use deadpool::managed::{self, PoolError, Timeouts};
 
 pub use crate::centre::DbRole;
 pub use compat::{AGENT_PROTOCOL, Program, READER_PROTOCOL};
-pub use error::{NOT_IN_INVENTORY, PgError, Statement};
+pub use error::{NOT_IN_INVENTORY, PgError, Statement, tls_hint};
 pub use tokio_postgres;
 
 use crate::centre::DbSettings;
+use crate::phase;
 use crate::vault::Vault;
 use connect::Server;
 use manager::Manager;
@@ -100,7 +101,10 @@ impl Pool {
     /// Give it back (drop it) after each piece of work: what is kept for hours outlives its credential.
     pub async fn get(&self) -> Result<Client, PgError> {
         match Box::pin(self.connections.get()).await {
-            Ok(object) => Ok(Client(object)),
+            Ok(connection) => Ok(Client {
+                connection,
+                _in_use: phase::query(),
+            }),
             Err(PoolError::Backend(error)) => Err(error),
             Err(PoolError::Timeout(_)) => Err(PgError::Busy {
                 size: self.limits.max_size,
@@ -119,17 +123,29 @@ impl Pool {
 }
 
 /// A connection in use; goes back to its pool when it is dropped.
-pub struct Client(managed::Object<Manager>);
+pub struct Client {
+    connection: managed::Object<Manager>,
+    _in_use: tracing::Span,
+}
 
 impl Client {
     /// Returns the name of the login it was opened with.
     pub fn login(&self) -> &str {
-        self.0.login()
+        self.connection.login()
+    }
+
+    /// Says whether this program and the schema can live with each other, for who connected with
+    /// `any_schema`.
+    ///
+    /// # Errors
+    /// `SchemaTooOld` and `ProgramTooOld`.
+    pub async fn check_schema(&self, role: &DbRole) -> Result<(), PgError> {
+        compat::check(self, role).await
     }
 
     /// Takes it out of the pool for good: after an error that leaves its state unknown.
     pub fn discard(self) {
-        drop(managed::Object::take(self.0));
+        drop(managed::Object::take(self.connection));
     }
 }
 
@@ -137,12 +153,12 @@ impl Deref for Client {
     type Target = deadpool_postgres::ClientWrapper;
 
     fn deref(&self) -> &Self::Target {
-        self.0.client()
+        self.connection.client()
     }
 }
 
 impl DerefMut for Client {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        self.0.client_mut()
+        self.connection.client_mut()
     }
 }

@@ -113,20 +113,7 @@ impl VaultError {
             Self::Unreachable { .. } | Self::Timeout { .. } => {
                 "check `VCTL_VAULT_ADDR`, the network and that Vault runs".to_owned()
             }
-            Self::Tls { problem, .. } => match problem {
-                TlsProblem::Authority => {
-                    "set `VCTL_VAULT_CA_CERT` to the PEM file of the authority that signed it"
-                        .to_owned()
-                }
-                TlsProblem::Name => {
-                    "use the name of its certificate in `VCTL_VAULT_ADDR`".to_owned()
-                }
-                TlsProblem::Expired | TlsProblem::NotYetValid => {
-                    "check the clock of this machine; if it is right, Vault needs a new certificate"
-                        .to_owned()
-                }
-                TlsProblem::NoTls | TlsProblem::Other => "check `VCTL_VAULT_ADDR`".to_owned(),
-            },
+            Self::Tls { problem, .. } => tls_hint(*problem).to_owned(),
             Self::Sealed { .. } => "ask whoever operates Vault to unseal it".to_owned(),
             Self::RateLimited { retry_after, .. } => match retry_after {
                 Some(after) => format!("try again in {}", seconds(*after)),
@@ -145,6 +132,20 @@ impl VaultError {
             }
             Self::Http { .. } | Self::Answer { .. } => return None,
         })
+    }
+}
+
+/// Returns the next thing to do about a Vault that is not believed.
+pub fn tls_hint(problem: TlsProblem) -> &'static str {
+    match problem {
+        TlsProblem::Authority => {
+            "set `VCTL_VAULT_CA_CERT` to the PEM file of the authority that signed it"
+        }
+        TlsProblem::Name => "use the name of its certificate in `VCTL_VAULT_ADDR`",
+        TlsProblem::Expired | TlsProblem::NotYetValid => {
+            "check the clock of this machine; if it is right, Vault needs a new certificate"
+        }
+        TlsProblem::NoTls | TlsProblem::Other => "check `VCTL_VAULT_ADDR`",
     }
 }
 

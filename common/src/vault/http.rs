@@ -82,24 +82,11 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(settings: &VaultSettings) -> Result<Self, VaultError> {
-        let bad = |why| VaultError::Address {
-            addr: settings.addr.clone(),
-            why,
-        };
-        let base: Url = settings.addr.parse().map_err(|_| bad("it is no URL"))?;
-        let host = base.host_str().ok_or_else(|| bad("it names no host"))?;
-        match base.scheme() {
-            "https" => {}
-            "http" if is_loopback(host) => {}
-            "http" => return Err(bad("without TLS the token would be sent in the clear")),
-            _ => return Err(bad("it is not `https`")),
-        }
+        let base = base(settings)?;
         let namespace = settings.namespace.as_deref().map(HeaderValue::from_str);
-        let tls = tls::client_config(settings.ca_cert.as_deref()).map_err(|source| {
-            VaultError::Setup {
-                addr: settings.addr.clone(),
-                source,
-            }
+        let tls = tls::client_config(&settings.trust).map_err(|source| VaultError::Setup {
+            addr: settings.addr.clone(),
+            source,
         })?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -122,7 +109,7 @@ impl Transport {
             base,
             namespace: namespace
                 .transpose()
-                .map_err(|_| bad("its namespace cannot be sent"))?,
+                .map_err(|_| bad(settings, "its namespace cannot be sent"))?,
             timeout: settings.timeout,
         })
     }
@@ -230,6 +217,27 @@ impl Transport {
                 retry_after,
             },
         }
+    }
+}
+
+/// Returns the address that requests go below.
+pub(super) fn base(settings: &VaultSettings) -> Result<Url, VaultError> {
+    let bad = |why| bad(settings, why);
+    let base: Url = settings.addr.parse().map_err(|_| bad("it is no URL"))?;
+    let host = base.host_str().ok_or_else(|| bad("it names no host"))?;
+    match base.scheme() {
+        "https" => {}
+        "http" if is_loopback(host) => {}
+        "http" => return Err(bad("without TLS the token would be sent in the clear")),
+        _ => return Err(bad("it is not `https`")),
+    }
+    Ok(base)
+}
+
+fn bad(settings: &VaultSettings, why: &'static str) -> VaultError {
+    VaultError::Address {
+        addr: settings.addr.clone(),
+        why,
     }
 }
 

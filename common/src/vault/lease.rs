@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tracing::Instrument as _;
 use vaultrs::api::EndpointResult;
 use vaultrs::api::database::requests::GenerateCredentialsRequest;
 use vaultrs::api::database::responses::GenerateCredentialsResponse;
@@ -12,6 +13,7 @@ use super::auth::Session;
 use super::http::Request;
 use super::{Method, Vault, VaultError};
 use crate::centre::DbRole;
+use crate::phase;
 use crate::secret::Secret;
 
 /// A database login of our own, for a while.
@@ -45,7 +47,7 @@ impl Vault {
         });
         // Before it is asked for: the lease must not end sooner than we think.
         let made = Instant::now();
-        let answer = self.call(&request).await;
+        let answer = self.call(&request).instrument(phase::credential()).await;
         let (answer, session) = answer.map_err(|error| naming(error, role))?;
         let answer: EndpointResult<GenerateCredentialsResponse> = request.read(&answer)?;
         let login = answer.data.ok_or_else(|| VaultError::NotFound {
@@ -74,7 +76,8 @@ impl Vault {
     pub async fn revoke_lease(&self, lease_id: &str) -> Result<(), VaultError> {
         let path = format!("sys/leases/revoke/{lease_id}");
         let request = Request::new(Method::PUT, &path, Some(&json!({ "sync": false })));
-        self.call(&request).await.map(drop)
+        let told = self.call(&request).instrument(phase::credential());
+        told.await.map(drop)
     }
 }
 

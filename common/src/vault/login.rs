@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 use vaultrs::api::token::requests::RenewTokenSelfRequest;
 
 use super::VaultError;
 use super::http::{Request, Transport};
 use super::raw::{Method, data_of};
 use crate::centre::VaultSettings;
+use crate::phase;
 use crate::secret::Secret;
 
 /// What somebody brings to a login.
@@ -149,7 +151,9 @@ impl From<Auth> for Granted {
 /// # Errors
 /// `LoginRefused` when Vault answers and says no.
 pub async fn log_in(settings: &VaultSettings, login: &Login) -> Result<Granted, VaultError> {
-    log_in_over(&Transport::new(settings)?, login).await
+    let transport = Transport::new(settings)?;
+    let done = log_in_over(&transport, login);
+    done.instrument(phase::auth()).await
 }
 
 pub(super) async fn log_in_over(
@@ -186,7 +190,8 @@ pub async fn renew(
 ) -> Result<Granted, VaultError> {
     let transport = Transport::new(settings)?;
     let request = Request::of(&RenewTokenSelfRequest { increment: None });
-    let answer = transport.send(Some(token), &request).await;
+    let sent = transport.send(Some(token), &request);
+    let answer = sent.instrument(phase::auth()).await;
     let answer = answer.map_err(|error| match error {
         VaultError::Denied { .. } => VaultError::TokenInvalid,
         other => other,

@@ -8,6 +8,7 @@ mod http;
 mod lease;
 mod life;
 mod login;
+mod public;
 mod raw;
 pub mod secret_id;
 mod token;
@@ -17,16 +18,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
 
 pub use auth::{Auth, SecretIdSource};
-pub use error::VaultError;
+pub use error::{VaultError, tls_hint};
 pub use lease::Lease;
 pub use login::{Granted, Login, ask_openly, log_in, renew};
+pub use public::{Endpoint, Health, health, ssh_public_key};
 pub use raw::{Method, Wrapped};
 pub use token::TokenInfo;
 
 use crate::centre::VaultSettings;
+use crate::phase;
 use crate::secret::Secret;
 use auth::Session;
 use http::{Request, Transport};
@@ -105,6 +109,10 @@ impl Vault {
     }
 
     async fn session(&self) -> Result<Arc<Session>, VaultError> {
+        self.living().instrument(phase::auth()).await
+    }
+
+    async fn living(&self) -> Result<Arc<Session>, VaultError> {
         let mut current = self.0.current.lock().await;
         let Some(session) = current.as_ref().map(Arc::clone) else {
             let session = self.log_in().await?;

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
 pub use reqwest::Method;
 
 use super::http::Request;
 use super::{Vault, VaultError};
 use crate::centre::VaultSettings;
+use crate::phase;
 use crate::secret::Secret;
 
 /// An answer that Vault keeps until somebody comes with this token, once.
@@ -30,7 +32,7 @@ impl Vault {
         body: Option<&Value>,
     ) -> Result<Value, VaultError> {
         let request = Request::new(method, path, body);
-        let (answer, _) = self.call(&request).await?;
+        let (answer, _) = self.call(&request).instrument(phase::query()).await?;
         data_of(&request, &answer)
     }
 

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tracing::Instrument as _;
 use vaultrs::api::token::requests::LookupTokenSelfRequest;
 
 use super::auth::Session;
 use super::http::Request;
 use super::{Vault, VaultError};
+use crate::phase;
 
 /// What Vault says of the token in use.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct TokenInfo {
     pub ttl: Option<Duration>,
     pub renewable: bool,
     pub accessor: String,
+    /// Where it was got: `auth/approle/login`.
+    pub path: String,
     pub meta: BTreeMap<String, String>,
 }
 
@@ -51,10 +55,13 @@ impl Vault {
             renewable: Option<bool>,
             #[serde(default)]
             accessor: String,
+            #[serde(default)]
+            path: String,
             meta: Option<BTreeMap<String, String>>,
         }
         let request = Request::of(&LookupTokenSelfRequest {});
-        let body = self.0.transport.send(Some(&session.token), &request).await;
+        let sent = self.0.transport.send(Some(&session.token), &request);
+        let body = sent.instrument(phase::auth()).await;
         let body = body.map_err(|error| match error {
             VaultError::Denied { .. } => VaultError::TokenInvalid,
             other => other,
@@ -70,6 +77,7 @@ impl Vault {
             ttl: (data.ttl > 0).then(|| Duration::from_secs(data.ttl)),
             renewable: data.renewable.unwrap_or(false),
             accessor: data.accessor,
+            path: data.path,
             meta: data.meta.unwrap_or_default(),
         })
     }

@@ -7,7 +7,7 @@ path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
 path "auth/token/revoke-self" { capabilities = ["update"] }
 
-# Is the host in the inventory, and with --create put it there.
+# Is the host in the inventory; put it there with --create, and note that it is enrolled.
 path "database/creds/vctl-ro" { capabilities = ["read"] }
 path "database/creds/vctl-rw" { capabilities = ["read"] }
 

@@ -13,7 +13,7 @@ fn log_in(workstation: &Workstation<'_>, name: &str, password: &str) {
     assert_eq!(said.code, 0, "{said:?}");
 }
 
-fn ids<'a>(ids: &'a [String; 2]) -> [(&'static str, &'a str); 2] {
+fn ids(ids: &[String; 2]) -> [(&'static str, &str); 2] {
     [("VCTL_ROLE_ID", &*ids[0]), ("VCTL_SECRET_ID", &*ids[1])]
 }
 

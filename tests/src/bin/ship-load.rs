@@ -1,6 +1,6 @@
 //! Writes events into a spool and ships them until it is killed: the agent without its probe.
 //!
-//! `ship-load DIR HOST VAULT_ADDR DB_PORT CA`; DIR holds `role_id` and `secret_id`.
+//! What goes wrong is logged to standard error. `ship-load DIR HOST VAULT_ADDR DB_PORT CA`; DIR holds `role_id` and `secret_id`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,10 +8,15 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use vctl_agent::store::Centre;
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
+use vctl_common::tls::Trust;
 use vctl_tests::centre::DB_NAME;
 use vctl_tests::ship::Source;
 
 fn main() -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     let mut args = std::env::args().skip(1);
     let mut next = || {
         args.next()
@@ -19,17 +24,17 @@ fn main() -> Result<()> {
     };
     let dir = PathBuf::from(next()?);
     let (host, vault, port) = (next()?, next()?, next()?);
-    let ca = Some(PathBuf::from(next()?));
+    let trust = Trust::File(PathBuf::from(next()?));
     let way = Centre {
         settings: Settings {
             vault: VaultSettings {
-                ca_cert: ca.clone(),
+                trust: trust.clone(),
                 ..VaultSettings::new(vault)
             },
             db: DbSettings {
                 port: port.parse()?,
                 server_name: Some(DB_NAME.to_owned()),
-                ca_cert: ca,
+                trust,
                 ..DbSettings::new("127.0.0.1")
             },
         },

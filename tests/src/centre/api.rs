@@ -33,20 +33,25 @@ pub struct Reply {
     pub body: Value,
 }
 
+/// Returns how to talk TLS to a server that has a certificate of `ca`.
+pub(super) fn tls_of(ca: &Path) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca)
+        .with_context(|| format!("cannot read `{}`", ca.display()))?
+    {
+        roots.add(certificate?)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
 impl Client {
     /// Makes a client that believes a server at `port` which has a certificate of `ca` for `name`.
     pub fn new(port: u16, name: &str, ca: &Path, token: Option<Secret>) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(ca)
-            .with_context(|| format!("cannot read `{}`", ca.display()))?
-        {
-            roots.add(certificate?)?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = tls_of(ca)?;
         Ok(Self {
             address: (Ipv4Addr::LOCALHOST, port).into(),
             name: ServerName::try_from(name.to_owned())?,

@@ -129,6 +129,15 @@ impl Bao {
         self.unseal()
     }
 
+    /// Has the server stand still: it takes connections, and says nothing.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    pub fn go_on(&self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
     pub fn seal(&self) -> Result<()> {
         self.admin()?.post("sys/seal", &json!({}))?;
         Ok(())

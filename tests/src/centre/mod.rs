@@ -17,6 +17,7 @@ mod api;
 mod bao;
 mod binary;
 mod configure;
+mod connection;
 mod download;
 mod guard;
 mod host;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use uuid::Uuid;
 use vctl_agent::machine_id;
 use vctl_agent::spool::{BatchBuilder, SpoolConfig, SpoolWriter};
 use vctl_agent::store::{Centre as Where, ShipConfig, Shipper};
@@ -19,6 +20,7 @@ use vctl_common::session::{
     Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::time::{BootNs, WallOffset, wall_now};
+use vctl_common::tls::Trust;
 use vctl_common::wire::{Exec, Exit, Header, KIND_EXEC, KIND_EXIT, MARKED_LINEAGE, UNSET};
 use zerocopy::IntoBytes;
 
@@ -131,11 +133,17 @@ impl Source {
 
     /// Starts to ship it.
     pub fn ship(&self, way: &Where) -> Result<Shipper> {
+        let machine = machine_id::read(Path::new("/")).unwrap_or_default();
+        self.ship_as(machine, way)
+    }
+
+    /// As `ship`, from a machine with this id.
+    pub fn ship_as(&self, machine: Uuid, way: &Where) -> Result<Shipper> {
         let config = ShipConfig {
             spool_dir: self.dir.clone(),
             spool_id: self.writer.id(),
             boot_id: BOOT.parse()?,
-            machine: machine_id::read(Path::new("/")).unwrap_or_default(),
+            machine,
             shipped: self.writer.shipped(),
             events_shipped: 0,
             centre: way.clone(),
@@ -155,17 +163,17 @@ impl Centre {
         let (role_id_file, secret_id_file) = (dir.join("role_id"), dir.join("secret_id"));
         fs::write(&role_id_file, host.role_id.expose())?;
         fs::write(&secret_id_file, host.secret_id.expose())?;
-        let ca = Some(self.pki.ca().to_owned());
+        let trust = Trust::File(self.pki.ca().to_owned());
         Ok(Where {
             settings: Settings {
                 vault: VaultSettings {
-                    ca_cert: ca.clone(),
+                    trust: trust.clone(),
                     ..VaultSettings::new(self.bao.address())
                 },
                 db: DbSettings {
                     port,
                     server_name: Some(crate::centre::DB_NAME.to_owned()),
-                    ca_cert: ca,
+                    trust,
                     ..DbSettings::new("127.0.0.1")
                 },
             },

@@ -9,8 +9,7 @@ use crate::view::{Filter, Selector};
 /// Show what was done inside SSH sessions
 ///
 /// Without a serial or session id, lists the sessions, newest first. Reads the central store, for
-/// which `VCTL_VAULT_ADDR`, `VAULT_TOKEN` and `VCTL_DB_HOST` must be set and the Vault policy
-/// `vctl-auditor` is needed; with `--local` this host's own spool.
+/// which one logs in and needs the Vault policy `vctl-auditor`; with `--local` this host's own spool.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

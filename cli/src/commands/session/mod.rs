@@ -65,7 +65,12 @@ async fn run_on(args: &SessionArgs, mut source: impl Source) -> Result<(), Stop>
 /// What is not configured on a host can still be read there.
 fn or_locally(stop: Stop) -> Stop {
     match stop {
-        Stop::Error(error) if error.exit == Exit::Config => {
+        Stop::Error(error)
+            if matches!(
+                error.exit,
+                Exit::Config | Exit::Permission | Exit::Unavailable
+            ) =>
+        {
             let hint = error
                 .hint
                 .as_deref()

@@ -6,6 +6,7 @@
 mod access;
 mod escape;
 mod event;
+mod failure;
 mod provenance;
 pub(crate) mod fleet;
 mod session;
@@ -19,6 +20,7 @@ use vctl_common::id::SessionId;
 
 pub(crate) use self::access::{write_access_lines, write_accesses};
 use self::event::EventJson;
+pub(crate) use self::failure::write_error;
 use self::session::{GapJson, SessionJson, gap_json, session_json};
 use crate::view::grep::Match;
 use crate::view::{Event, History, Hole, Session};
@@ -114,6 +116,12 @@ pub(crate) fn write_closed(out: &mut dyn Write, session: &Session) -> io::Result
 /// Writes a value where HTML is around it.
 pub(crate) fn write_embedded(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     Ok(value.serialize(&mut escape::embedded(&mut *out))?)
+}
+
+/// Writes any value as one document.
+pub(crate) fn write(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    value.serialize(&mut escape::pretty(&mut *out))?;
+    writeln!(out)
 }
 
 fn write_document(out: &mut dyn Write, sessions: Vec<SessionJson>) -> io::Result<()> {

@@ -11,6 +11,11 @@ mod capacity;
 mod kill9;
 mod cli;
 mod instructions;
+mod ingest;
+mod history;
+mod agents;
+mod visible;
+mod token;
 mod ingest_faults;
 mod soak;
 
@@ -46,6 +51,16 @@ pub(crate) enum Scenario {
     Cli,
     /// The cost in instructions, in a guest that counts them
     Instructions,
+    /// From the spool to committed rows, beside `\copy` and single INSERTs
+    Ingest,
+    /// How fast one session is found among millions of events, and a day of them dropped
+    History,
+    /// A thousand agents come back at once
+    Agents,
+    /// From an exec to its row, while a session is busy
+    Visible,
+    /// A token of ten seconds, kept alive while the server comes and goes
+    Token,
     /// Postgres and the agent killed, connections cut, Vault sealed, while events are shipped
     IngestFaults,
     /// Memory over an hour of load
@@ -71,6 +86,11 @@ impl Scenario {
             Self::Kill9 => kill9::run(bench),
             Self::Cli => cli::run(bench),
             Self::Instructions => instructions::run(bench),
+            Self::Ingest => ingest::run(bench),
+            Self::History => history::run(bench),
+            Self::Agents => agents::run(bench),
+            Self::Visible => visible::run(bench),
+            Self::Token => token::run(bench),
             Self::IngestFaults => ingest_faults::run(bench),
             Self::Soak => soak::run(bench),
         }

@@ -1,0 +1,166 @@
+//! `vctl ca`
+
+use std::env;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use vctl_common::tls::BUILT_IN_CA;
+
+use crate::args::TEMPLATE;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::render::{Screen, notice};
+use crate::trust_store::{self, Authority, Failed, Step, System};
+
+/// Have this machine believe the root CA of Vault and Postgres
+///
+/// vctl itself believes the root it was built with; this is for browsers, curl and the vault program.
+/// It is the root of TLS, and has nothing to do with the CA of SSH.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl ca print > root.pem             The root that this vctl was built with
+  sudo vctl ca install                 Have this machine believe it
+  sudo vctl ca install --file r.pem    Another one
+  sudo vctl ca remove                  Take away what `install` added", after_help = "\
+Debian and RHEL with their relatives, and the login keychain of macOS, which needs no sudo.")]
+pub(crate) struct CaArgs {
+    #[command(subcommand)]
+    command: CaCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CaCommand {
+    /// Add the root to what the operating system believes
+    Install(StoreArgs),
+    /// Take away every root that `vctl ca install` added, or the one of `--file`
+    Remove(StoreArgs),
+    /// Print the root that this vctl was built with, in PEM form
+    Print,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE)]
+struct StoreArgs {
+    /// A PEM file with the root, instead of the one that this vctl was built with
+    #[arg(long, value_name = "PEM")]
+    file: Option<PathBuf>,
+
+    /// Root directory of an image to change instead of this machine
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+}
+
+pub(crate) fn run(args: &CaArgs) -> Result<(), Stop> {
+    match &args.command {
+        CaCommand::Print => {
+            let mut screen = Screen::for_programs();
+            write!(screen, "{}", built_in()?)?;
+            Ok(screen.flush()?)
+        }
+        CaCommand::Install(args) => Ok(install(args)?),
+        CaCommand::Remove(args) => Ok(remove(args)?),
+    }
+}
+
+fn install(args: &StoreArgs) -> Result<(), CliError> {
+    let authorities = match &args.file {
+        Some(path) => read(path)?,
+        None => trust_store::read(Path::new("vctl"), built_in()?)?,
+    };
+    let system = system(args, "install")?;
+    let steps = trust_store::install(&system, &authorities, &env::temp_dir());
+    carry_out(&steps, "the root is not installed")?;
+    for authority in &authorities {
+        notice::note(&format!(
+            "this system believes the root with SHA-256 {}",
+            authority.fingerprint
+        ));
+    }
+    Ok(())
+}
+
+fn remove(args: &StoreArgs) -> Result<(), CliError> {
+    let authorities = match (&args.file, BUILT_IN_CA) {
+        (Some(path), _) => read(path)?,
+        (None, Some(pem)) => trust_store::read(Path::new("vctl"), pem)?,
+        (None, None) => Vec::new(),
+    };
+    let system = system(args, "remove")?;
+    let added = match args.file {
+        Some(_) => Vec::new(),
+        None => system.added(),
+    };
+    let steps = trust_store::remove(&system, &authorities, &added);
+    let gone = steps
+        .iter()
+        .filter(|step| matches!(step, Step::Remove { path } if path.exists()))
+        .count();
+    carry_out(&steps, "the root is not removed")?;
+    match (gone, &system) {
+        (0, System::Files { .. }) => notice::note("there was nothing to remove"),
+        _ => notice::note("removed"),
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<Authority>, CliError> {
+    let pem = fs::read_to_string(path).map_err(|error| {
+        let message = format!("cannot read `{}`", path.display());
+        CliError::new(Exit::NotFound, message).caused_by(&error)
+    })?;
+    trust_store::read(path, &pem)
+}
+
+fn built_in() -> Result<&'static str, CliError> {
+    BUILT_IN_CA.ok_or_else(|| {
+        CliError::new(Exit::NotFound, "this vctl was built without a root CA")
+            .hint("get the file from whoever runs Vault, then `sudo vctl ca install --file FILE`")
+    })
+}
+
+fn system(args: &StoreArgs, verb: &str) -> Result<System, CliError> {
+    let root = fs::canonicalize(&args.root).map_err(|error| {
+        let message = format!("cannot look into `{}`", args.root.display());
+        CliError::new(Exit::NotFound, message).caused_by(&error)
+    })?;
+    let system = System::find(&root).ok_or_else(|| {
+        let message = format!(
+            "`{}` keeps its authorities in a way that vctl does not know",
+            root.display()
+        );
+        CliError::new(Exit::Config, message).hint(
+            "Debian: `apt-get install ca-certificates`; RHEL: `dnf install ca-certificates`; elsewhere give the output of `vctl ca print` to the system's own tool",
+        )
+    })?;
+    if system.is_for_root() && !nix::unistd::geteuid().is_root() {
+        let mut command = format!("sudo vctl ca {verb}");
+        for (option, path) in [
+            (" --file ", args.file.as_deref()),
+            (" --root ", (root != Path::new("/")).then_some(&*root)),
+        ] {
+            let path = path.and_then(|path| std::path::absolute(path).ok());
+            if let Some(path) = path {
+                command += option;
+                command += &path.display().to_string();
+            }
+        }
+        let message = "only root may change what this system believes";
+        return Err(CliError::new(Exit::Permission, message).hint(format!("`{command}`")));
+    }
+    Ok(system)
+}
+
+fn carry_out(steps: &[Step], message: &str) -> Result<(), CliError> {
+    trust_store::carry_out(steps).map_err(|failed| {
+        let error = CliError::new(Exit::Failure, message).caused_by(&failed);
+        match failed {
+            Failed::Start { program, .. } => error.hint(format!(
+                "install what has `{program}`: on Debian and RHEL the package ca-certificates"
+            )),
+            _ => error,
+        }
+    })
+}

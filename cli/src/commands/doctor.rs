@@ -1,0 +1,135 @@
+//! `vctl doctor`
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use crate::args::{Output, TEMPLATE};
+use crate::context;
+use crate::error::{CliError, Stop};
+use crate::globals::Globals;
+use crate::probes::{Course, Outcome, Probe, Report, Watch, examine};
+use crate::render::{Layout, Screen, probes};
+
+/// Find out what is wrong between this machine and the centre
+///
+/// Looks at one thing after the other, in the order in which every command depends on them, and says how
+/// long each took. What cannot work since something before it does not is skipped, so what fails first is
+/// what is to be put right. Nothing is changed, and nobody is asked to log in.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl doctor                 Everything, and what to do about what is wrong
+  vctl doctor -o json | jq '.probes[] | select(.result == \"fail\")'",
+after_help = "\
+What is looked at:
+  config                  the settings themselves
+  vault dns, tcp, tls     the way to Vault: its name, who listens, whom its certificate is for and until when
+  vault seal              that Vault answers, and serves
+  clock                   this machine's clock against that of Vault
+  token                   whose it is, for how long, and by Vault's own word
+  capabilities            what its policies reach of what the commands need
+  ssh ca                  that certificates are signed, and for this token
+  db dns, tcp, tls        the way to Postgres
+  db login                that a login from Vault is let in
+  db clock                Postgres' clock against that of Vault
+  schema                  that the schema fits this vctl
+The exit status is that of the first failure; a warning is none.")]
+pub(crate) struct DoctorArgs {
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    output: Output,
+}
+
+pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
+    // What is wrong with it is the first thing to be found.
+    let loaded = globals.load();
+    let mut watch = match args.output {
+        Output::Table => Page::new(Screen::for_people()),
+        Output::Json => Page::silent(Screen::for_programs()),
+    };
+    let reports = context::run_without_store(async {
+        let mut course = Course::new(&mut watch);
+        examine(&loaded, globals.interaction(), &mut course).await;
+        Ok(course.into_reports())
+    })?;
+    let Page {
+        mut screen,
+        written,
+        ..
+    } = watch;
+    written?;
+    if args.output == Output::Json {
+        probes::write_json(&mut screen, &reports)?;
+        screen.flush()?;
+    }
+    first_failure(&reports)
+}
+
+fn first_failure(reports: &[Report]) -> Result<(), Stop> {
+    let failed: Vec<_> = reports
+        .iter()
+        .filter_map(|report| match report.outcome {
+            Outcome::Fail(exit) => Some((report.probe.name(), exit)),
+            _ => None,
+        })
+        .collect();
+    let Some(&(_, exit)) = failed.first() else {
+        return Ok(());
+    };
+    let names: Vec<String> = failed.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let fail = if names.len() == 1 { "fails" } else { "fail" };
+    let message = format!("{} {fail}", names.join(", "));
+    Err(CliError::new(exit, message).into())
+}
+
+/// Writes each probe as soon as it is made.
+struct Page {
+    screen: Screen,
+    layout: Layout,
+    /// Whether there is anything to see before the end.
+    streams: bool,
+    /// Whether somebody sees what stands there for a moment only.
+    passing: bool,
+    /// Whether such a thing stands there now.
+    shown: bool,
+    written: io::Result<()>,
+}
+
+impl Page {
+    fn new(screen: Screen) -> Self {
+        Self {
+            layout: screen.layout(false),
+            screen,
+            streams: true,
+            passing: io::stderr().is_terminal(),
+            shown: false,
+            written: Ok(()),
+        }
+    }
+
+    fn silent(screen: Screen) -> Self {
+        Self {
+            streams: false,
+            ..Self::new(screen)
+        }
+    }
+}
+
+impl Watch for Page {
+    fn slow(&mut self, probe: Probe) {
+        if self.passing {
+            let _ = write!(io::stderr(), "waiting for {} ...", probe.name());
+            self.shown = true;
+        }
+    }
+
+    fn done(&mut self, report: &Report) {
+        if std::mem::take(&mut self.shown) {
+            // Back to the beginning of the line, and that erased.
+            let _ = write!(io::stderr(), "\r\x1b[2K");
+        }
+        if self.streams && self.written.is_ok() {
+            let written = probes::write(&mut self.screen, report, self.layout);
+            self.written = written.and_then(|()| self.screen.flush());
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `vctl status`
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use vctl_common::centre::{DbRole, DbSettings};
+use vctl_common::person::Person;
+use vctl_common::pg::{PgError, Pool, PoolLimits};
+use vctl_common::vault::Vault;
+
+use crate::args::{Output, TEMPLATE};
+use crate::config::{self, Loaded};
+use crate::context;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::globals::Globals;
+use crate::login::Interaction;
+use crate::probes::{seal, ssh, token};
+use crate::render::Screen;
+use crate::render::status::{self, Facts};
+use crate::store;
+use crate::view::fleet::Host;
+use crate::view::status::{Agents, Line, State};
+
+/// As for every command that gives its credentials back.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Show how access stands: Vault, who you are, the SSH CA, the inventory and its agents
+///
+/// Asks Vault rather than trusting what was kept, and asks nobody to log in. `vctl doctor` finds out why
+/// something does not work, `vctl fleet` which agents are silent.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl status                         Before work, or when something does not work
+  vctl status --check || vctl login   In a script
+  vctl status -o json | jq .token_ttl_s")]
+pub(crate) struct StatusArgs {
+    /// Print nothing when nothing fails, else one line why
+    #[arg(long, conflicts_with = "output")]
+    check: bool,
+
+    /// How to print
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    output: Output,
+}
+
+pub(crate) fn run(args: &StatusArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
+    let mut status = Status::new(&loaded);
+    context::run_without_store(async {
+        status.ask(&loaded, globals.interaction()).await;
+        Ok(())
+    })?;
+    if !args.check {
+        let mut screen = match args.output {
+            Output::Table => Screen::for_people(),
+            Output::Json => Screen::for_programs(),
+        };
+        let layout = screen.layout(false);
+        match args.output {
+            Output::Table => status::write(&mut screen, &status.lines, layout)?,
+            Output::Json => status::write_json(&mut screen, &status.lines, &status.facts)?,
+        }
+        screen.flush()?;
+    }
+    status.verdict(args.check)
+}
+
+/// What was found out, line by line.
+struct Status {
+    lines: Vec<Line>,
+    facts: Facts,
+}
+
+impl Status {
+    fn new(loaded: &Loaded) -> Self {
+        Self {
+            lines: Vec::new(),
+            facts: Facts {
+                vault_addr: loaded.config.vault_addr.clone(),
+                ..Facts::default()
+            },
+        }
+    }
+
+    /// Asks one after the other, up to what the rest cannot do without.
+    async fn ask(&mut self, loaded: &Loaded, interaction: Interaction) {
+        let settings = config::settings(loaded);
+        let addr = &settings.vault.addr;
+        match seal::ask(&settings.vault).await {
+            Ok(heard) if heard.health.sealed || !heard.health.initialized => {
+                let is = format!("{addr}, sealed");
+                let fix = "ask whoever operates Vault to unseal it";
+                return self.fails("Vault", Exit::Unavailable, is, Some(fix.to_owned()));
+            }
+            Ok(heard) => {
+                let version = heard.health.version;
+                self.well("Vault", format!("{addr}, unsealed, version {version}"));
+                self.facts.vault_version = Some(version);
+            }
+            Err(error) => return self.failed("Vault", error),
+        }
+        let session = match token::ask(loaded, interaction).await {
+            Ok(session) => session,
+            Err(stop) => return self.failed("Token", stop),
+        };
+        self.identity(loaded, &session);
+        match ssh::authority(&settings.vault).await {
+            Ok(Ok(fingerprint)) => {
+                self.well("SSH CA", fingerprint.clone());
+                self.facts.ssh_ca_fingerprint = Some(fingerprint);
+            }
+            Ok(Err(why)) => {
+                let fix =
+                    "check `VCTL_SSH_MOUNT`, or have deploy/vault/setup.sh make the CA".to_owned();
+                self.fails("SSH CA", Exit::Config, why, Some(fix));
+            }
+            Err(error) => self.failed("SSH CA", error),
+        }
+        let db = &settings.db;
+        match hosts(&session.vault, db).await {
+            Ok(hosts) => self.inventory(db, &hosts),
+            Err(error) => self.failed("Inventory", error),
+        }
+    }
+
+    fn identity(&mut self, loaded: &Loaded, session: &token::Session) {
+        let config = &loaded.config;
+        let token::Session { info, method, .. } = session;
+        let name = Person::new(info.display_name.as_str()).name().to_owned();
+        let by = method.as_deref().unwrap_or("`VAULT_TOKEN`");
+        let is = format!("{name}, by {by}");
+        let given = method.is_none();
+        let configured = config.auth_method;
+        let state = match token::misfit(info, given, &config.approle_mount, configured) {
+            None => State::Well(is),
+            Some((wrong, fix)) => State::Odd {
+                is: format!("{is}: {wrong}"),
+                fix: fix.to_owned(),
+            },
+        };
+        self.lines.push(Line {
+            subject: "Identity",
+            state,
+        });
+        let renewable = if info.renewable { ", renewable" } else { "" };
+        self.well("Token", format!("{}{renewable}", token::left(info.ttl)));
+        self.facts.identity = Some(name);
+        self.facts.method.clone_from(method);
+        self.facts.machine = Some(token::is_a_machines(info, &config.approle_mount));
+        self.facts.token_ttl_s = info.ttl.map(|ttl| ttl.as_secs());
+    }
+
+    fn inventory(&mut self, db: &DbSettings, hosts: &[Host]) {
+        let count = match hosts.len() {
+            1 => "1 host".to_owned(),
+            count => format!("{count} hosts"),
+        };
+        self.well(
+            "Inventory",
+            format!("{count}, in `{}` at {}:{}", db.name, db.host, db.port),
+        );
+        let agents = Agents::of(hosts);
+        let Agents {
+            reporting,
+            silent,
+            none,
+        } = agents;
+        let is = format!("{reporting} reporting, {silent} silent, {none} without one");
+        let state = if silent == 0 {
+            State::Well(is)
+        } else {
+            let fix = "`vctl fleet --unhealthy` names those that are silent".to_owned();
+            State::Odd { is, fix }
+        };
+        self.lines.push(Line {
+            subject: "Agents",
+            state,
+        });
+        self.facts.count(hosts.len(), agents);
+    }
+
+    fn well(&mut self, subject: &'static str, is: String) {
+        let state = State::Well(is);
+        self.lines.push(Line { subject, state });
+    }
+
+    fn fails(&mut self, subject: &'static str, exit: Exit, is: String, fix: Option<String>) {
+        let state = State::Fails { exit, is, fix };
+        self.lines.push(Line { subject, state });
+    }
+
+    fn failed(&mut self, subject: &'static str, stop: impl Into<Stop>) {
+        if let Stop::Error(error) = stop.into() {
+            let is = [error.message].into_iter().chain(error.causes);
+            let is = is.collect::<Vec<_>>().join(": ");
+            self.fails(subject, error.exit, is, error.hint);
+        }
+    }
+
+    /// Returns the first failure as an error, which says why where nothing else does.
+    fn verdict(&self, says_why: bool) -> Result<(), Stop> {
+        let failed = self.lines.iter().find_map(|line| match &line.state {
+            State::Fails { exit, is, .. } => Some((line.subject, *exit, is)),
+            _ => None,
+        });
+        match failed {
+            None => Ok(()),
+            Some((subject, exit, is)) => {
+                let message = if says_why {
+                    format!("{subject}: {is}")
+                } else {
+                    format!("`{subject}` fails")
+                };
+                Err(CliError::new(exit, message).into())
+            }
+        }
+    }
+}
+
+async fn hosts(vault: &Vault, db: &DbSettings) -> Result<Vec<Host>, PgError> {
+    let pool = Pool::new(vault.clone(), db, DbRole::Ro, PoolLimits::default())?;
+    let found = async {
+        let client = pool.get().await?;
+        Ok(store::fleet::hosts(&client).await?)
+    };
+    let found = found.await;
+    // A failure to say goodbye takes nothing away from what was found.
+    let _: Result<(), _> = timeout(FAREWELL, pool.close()).await;
+    found
+}

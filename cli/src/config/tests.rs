@@ -1,0 +1,373 @@
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use vctl_common::config::{Origin, Source};
+
+use super::load::load_with;
+use super::*;
+use crate::error::CliError;
+use crate::exit_code::Exit;
+
+/// A home with a file of settings, an environment, and options.
+struct Run {
+    home: tempfile::TempDir,
+    env: Vec<(&'static str, String)>,
+    flags: Vec<(String, String)>,
+}
+
+fn with_file(text: &str) -> Run {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join(".config/vctl");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("config.yaml"), text).unwrap();
+    let mut run = Run {
+        home,
+        env: Vec::new(),
+        flags: Vec::new(),
+    };
+    let (home, named) = (run.path(""), run.path("named.yaml"));
+    fs::write(&named, "").unwrap();
+    // The working directory of a test is no place to write to; an empty file stands for it.
+    run.env = vec![("HOME", home), ("VCTL_CONFIG", named)];
+    run
+}
+
+impl Run {
+    fn path(&self, name: &str) -> String {
+        self.home.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.env.insert(0, (name, value.to_owned()));
+        self
+    }
+
+    fn flag(mut self, key: &str, value: &str) -> Self {
+        self.flags.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn load(&self) -> Result<Loaded, CliError> {
+        load_with(&self.flags, &|name| {
+            let found = self.env.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    fn config(&self) -> Config {
+        self.load().unwrap().config
+    }
+
+    /// What is wrong, with the path of the home shortened.
+    fn causes(&self) -> String {
+        let error = self.load().unwrap_err();
+        assert_eq!(error.exit, Exit::Config);
+        let home = self.home.path().to_str().unwrap();
+        error.causes.join("\n").replace(home, "~")
+    }
+}
+
+#[test]
+fn an_option_beats_the_environment_beats_the_file_beats_the_default() {
+    assert_eq!(with_file("").config().db_port, 5432);
+    let run = with_file("db_port: 1\n");
+    assert_eq!(run.config().db_port, 1);
+    let run = run.env("VCTL_DB_PORT", "2");
+    assert_eq!(run.config().db_port, 2);
+    let run = run.flag("db_port", "3");
+    assert_eq!(run.config().db_port, 3);
+    assert_eq!(
+        run.load().unwrap().source_of("db_port"),
+        &Source::Flag("db-port".to_owned())
+    );
+}
+
+#[test]
+fn the_address_of_vault_itself_is_weaker_than_ours_and_stronger_than_a_file() {
+    let run = with_file("vault_addr: https://file\n").env("VAULT_ADDR", "https://vaults");
+    assert_eq!(run.config().vault_addr, "https://vaults");
+    let run = run.env("VCTL_VAULT_ADDR", "https://ours");
+    assert_eq!(run.config().vault_addr, "https://ours");
+    let run = run.env("VCTL_VAULT_ADDR", "");
+    assert_eq!(run.config().vault_addr, "https://vaults");
+}
+
+#[test]
+fn a_named_file_is_stronger_than_that_of_the_user_and_has_to_be_there() {
+    let run = with_file("db_port: 1\ndb_name: mine\n");
+    fs::write(run.path("named.yaml"), "db_port: 2\n").unwrap();
+    let config = run.config();
+    assert_eq!((config.db_port, config.db_name.as_str()), (2, "mine"));
+    fs::remove_file(run.path("named.yaml")).unwrap();
+    assert!(run.causes().starts_with("cannot read `~/named.yaml`"));
+}
+
+#[test]
+fn every_mistake_of_every_place_is_named_at_once() {
+    let run = with_file(
+        "db_port: 0\nvault_adr: https://x\nrole_id: r\noidc_mount: ../sys\nssh_sign: 30\n\
+         dc_rules:\n  - name: seoul\nsync_probe_concurrency: 129\n",
+    );
+    fs::write(run.path("named.yaml"), "db_name: 'a b'\n").unwrap();
+    let run = run
+        .env("VCTL_AUTH_METHOD", "magic")
+        .flag("vault_addr", "vault");
+    assert_eq!(
+        run.causes(),
+        "~/.config/vctl/config.yaml:1: value of `db_port`: `0` is no port from 1 to 65535\n\
+         ~/.config/vctl/config.yaml:2: unknown key `vault_adr` (did you mean `vault_addr`?)\n\
+         ~/.config/vctl/config.yaml:3: `role_id` is a secret, which no configuration file may hold: set `VCTL_ROLE_ID`, or name a file with `role_id_file`\n\
+         ~/.config/vctl/config.yaml:4: value of `oidc_mount`: `../sys` is no mount\n\
+         ~/.config/vctl/config.yaml:5: value of `ssh_sign`: `30` is no time such as `90s`, `30m`, `12h` or `7d`\n\
+         ~/.config/vctl/config.yaml:6: value of `dc_rules`: rule 1: `seoul` has no `prefixes`\n\
+         ~/.config/vctl/config.yaml:8: value of `sync_probe_concurrency`: `129` is no number from 1 to 128\n\
+         ~/named.yaml:1: value of `db_name`: `a b` is not one word\n\
+         VCTL_AUTH_METHOD: value of `auth_method`: `magic` is none of `oidc`, `approle`, `userpass`, `token`\n\
+         --vault-addr: value of `vault_addr`: `vault` does not begin with `https://`"
+    );
+}
+
+#[test]
+fn text_that_is_no_yaml_and_a_key_given_twice_are_named_with_their_line() {
+    for text in ["db_port: 1\ndb_port: 2\n", "a\nb\n", "dc_rules: [\n"] {
+        let causes = with_file(text).causes();
+        let line = causes
+            .strip_prefix("~/.config/vctl/config.yaml:")
+            .and_then(|rest| rest.split(':').next());
+        assert!(
+            line.is_some_and(|line| line.parse::<u32>().is_ok()),
+            "{causes}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_others_can_write_is_refused() {
+    let run = with_file("db_port: 1\n");
+    let path = run.path(".config/vctl/config.yaml");
+    for mode in [0o620, 0o602] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        assert!(run.causes().contains("can be written by other users"));
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(run.config().db_port, 1);
+}
+
+#[test]
+fn a_secret_comes_from_the_environment_and_is_never_shown() {
+    let loaded = with_file("")
+        .env("VCTL_SECRET_ID", "hunter2")
+        .load()
+        .unwrap();
+    let secret = loaded.config.secret_id.as_ref().unwrap();
+    assert_eq!(secret.expose(), "hunter2");
+    let json = loaded.effective_json();
+    assert_eq!(json["secret_id"]["value"], "***");
+    assert_eq!(json["secret_id"]["source"], "VCTL_SECRET_ID");
+    for shown in [format!("{loaded:?}"), loaded.effective(), json.to_string()] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn a_path_may_begin_at_home_and_nowhere_else_but_at_the_root() {
+    let home = std::env::home_dir().unwrap();
+    let config = with_file("sink_path: ~/x/sink\n").config();
+    assert_eq!(config.sink_path, Some(home.join("x/sink")));
+    assert!(
+        with_file("sink_path: x/sink\n")
+            .causes()
+            .contains("is not an absolute path")
+    );
+}
+
+#[test]
+fn rules_are_a_list_in_a_file_and_the_same_in_one_line_elsewhere() {
+    let file = with_file(
+        "dc_rules:\n  - name: lab\n    prefixes: ['10.1.', \"10.2.\"]\n  - {name: x, prefixes: [a]}\n",
+    );
+    let expected = file.config().dc_rules;
+    assert_eq!(expected[0].prefixes, ["10.1.", "10.2."]);
+    let line = "[{name: lab, prefixes: [\"10.1.\", \"10.2.\"]}, {name: x, prefixes: a}]";
+    let env = with_file("").env("VCTL_DC_RULES", line);
+    assert_eq!(env.config().dc_rules, expected);
+    for (wrong, why) in [
+        ("lab", "no list of rules"),
+        ("{name: lab}", "a map stands where"),
+        ("[lab]", "rule 1: it has no `name`"),
+        ("[{name: lab, prefix: [a]}]", "unknown key `prefix`"),
+        ("[{prefixes: [a]}]", "has no `name`"),
+        ("[", ""),
+    ] {
+        let causes = with_file("").env("VCTL_DC_RULES", wrong).causes();
+        assert!(causes.contains(why), "{wrong}: {causes}");
+    }
+}
+
+#[test]
+fn a_name_or_mount_leads_nowhere_else_in_vault() {
+    for wrong in [
+        "..", "a/../b", "/a", "a//b", "a?b", "a%2e", "a b", "a#", "\\",
+    ] {
+        let run = with_file("").env("VCTL_SSH_MOUNT", wrong);
+        assert!(run.load().is_err(), "{wrong}");
+        let run = with_file("").env("VCTL_CA_ROLE", wrong);
+        assert!(run.load().is_err(), "{wrong}");
+    }
+    let run = with_file("").env("VCTL_SSH_MOUNT", "teams/a/ssh/");
+    assert_eq!(run.config().ssh_mount, "teams/a/ssh");
+}
+
+#[test]
+fn a_directory_has_no_say_in_trust_secrets_and_what_is_deleted() {
+    let at = |origin| Source::File {
+        path: "f".into(),
+        line: 1,
+        origin,
+    };
+    let refused = |origin| -> Vec<&str> {
+        let keys = keys::TABLE.keys.iter().map(|key| key.name);
+        keys.filter(|key| places::refuse(key, &at(origin)).is_some())
+            .collect()
+    };
+    assert_eq!(refused(Origin::Own), ["role_id", "secret_id"]);
+    assert_eq!(
+        refused(Origin::Directory),
+        [
+            "vault_ca_cert",
+            "role_id",
+            "secret_id",
+            "role_id_file",
+            "secret_id_file",
+            "sink_path",
+            "db_server_name",
+            "db_ca_cert",
+            "kernel_retention_days",
+            "session_retention_days",
+            "access_retention_days"
+        ]
+    );
+    assert!(places::refuse("sink_path", &Source::Env("VCTL_SINK".to_owned())).is_none());
+}
+
+#[test]
+fn the_table_has_every_field_once_with_a_default_it_takes_and_a_variable() {
+    let config = keys::defaults();
+    // The names of the fields, as the compiler knows them.
+    let fields: Vec<String> = format!("{config:#?}")
+        .lines()
+        .filter_map(|line| line.strip_prefix("    ")?.split_once(": "))
+        .filter(|(name, _)| !name.starts_with([' ', '}', ']', ')']))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let names: Vec<&str> = keys::TABLE.keys.iter().map(|key| key.name).collect();
+    assert_eq!(fields, names);
+    let mut variables = Vec::new();
+    for key in keys::TABLE.keys {
+        if !key.default.is_empty() {
+            let raw = vctl_common::config::Raw::Text(key.default.to_owned());
+            let mut again = config.clone();
+            (key.set)(&mut again, &raw).unwrap();
+            assert_eq!((key.get)(&again), (key.get)(&config), "{}", key.name);
+        }
+        assert!(key.doc.ends_with('.'), "{}", key.name);
+        variables.extend(env_of(key.name));
+    }
+    let all = variables.len();
+    variables.sort();
+    variables.dedup();
+    assert_eq!(variables.len(), all);
+    let ours = |name: &String| name == "VAULT_ADDR" || name.starts_with("VCTL_");
+    assert!(variables.iter().all(ours), "{variables:?}");
+}
+
+#[test]
+fn every_variable_reaches_its_key() {
+    let before = keys::defaults();
+    for key in keys::TABLE.keys {
+        let other = match key.kind {
+            "`https://host:port`" => "https://other",
+            "absolute path" => "/other",
+            "port" | "number, 1 to 128" => "77",
+            "time" => "77s",
+            "`true` or `false`" => "false",
+            kind if kind.starts_with("days") => "77",
+            kind if kind.starts_with("list") => "[{name: other, prefixes: [a]}]",
+            kind if kind.contains("`approle`") => "approle",
+            _ => "other",
+        };
+        for variable in env_of(key.name) {
+            let variable: &'static str = variable.leak();
+            let loaded = with_file("").env(variable, other).load().unwrap();
+            assert_ne!(
+                (key.get)(&loaded.config),
+                (key.get)(&before),
+                "{variable} changes nothing"
+            );
+            let source = Source::Env(variable.to_owned());
+            assert_eq!(loaded.source_of(key.name), &source);
+        }
+    }
+}
+
+#[test]
+fn what_is_printed_is_a_file_that_makes_the_same_configuration() {
+    let loaded = with_file("ssh_direct_first: false\n")
+        .env("VCTL_USERNAME", "null")
+        .env("VCTL_DC_RULES", "[{name: 'a # b', prefixes: ['1.']}]")
+        .flag("vault_ca_cert", "/srv/a b: c # d")
+        .load()
+        .unwrap();
+    let printed = loaded.effective();
+    let again = with_file(&printed).config();
+    assert_eq!(
+        format!("{again:?}"),
+        format!("{:?}", loaded.config),
+        "{printed}"
+    );
+}
+
+#[test]
+fn the_documentation_is_what_the_table_says() {
+    let reference = keys::TABLE.reference(include_str!("reference.head.md"));
+    in_step("docs/config.md", &reference);
+    in_step(".vctl/config.example.yaml", &example());
+    for key in keys::TABLE.keys {
+        let head = format!("\n## `{}`\n", key.name);
+        assert!(reference.contains(&head), "{}", key.name);
+        let in_example = example().contains(&format!("\n#{}:", key.name));
+        let secret = places::ENVIRONMENT_ONLY.contains(&key.name);
+        assert_eq!(in_example, !secret, "{}", key.name);
+    }
+}
+
+/// Compares a committed file; `VCTL_BLESS=1` writes it instead.
+fn in_step(path: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    if std::env::var_os("VCTL_BLESS").is_some() {
+        fs::write(&path, expected).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == expected,
+        "{} is stale: run this test with VCTL_BLESS=1",
+        path.display()
+    );
+}
+
+#[test]
+fn the_example_changes_nothing_as_it_is_and_is_valid_when_uncommented() {
+    let same = |text: &str| format!("{:?}", with_file(text).config());
+    let default = same("");
+    assert_eq!(same(&example()), default);
+    let uncommented: String = example()
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    assert_eq!(same(&uncommented), default);
+}

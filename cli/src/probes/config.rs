@@ -1,0 +1,47 @@
+//! Whether the settings can be used at all.
+
+use vctl_common::centre::Settings;
+use vctl_common::vault::Endpoint;
+
+use super::Finding;
+use crate::config::{self, Loaded};
+use crate::error::{CliError, Stop};
+
+/// Where everything is, by the settings.
+pub(super) struct Site<'a> {
+    pub(super) loaded: &'a Loaded,
+    pub(super) settings: Settings,
+    pub(super) vault: Endpoint,
+}
+
+pub(super) fn judge(loaded: &Result<Loaded, CliError>) -> Finding<Site<'_>> {
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let mut error = error.clone();
+            error.hint.get_or_insert_with(|| {
+                "put it right where it is written, or take it away".to_owned()
+            });
+            return Finding::failed(Stop::Error(error));
+        }
+    };
+    let settings = config::settings(loaded);
+    let vault = match Endpoint::of(&settings.vault) {
+        Ok(vault) => vault,
+        Err(error) => return Finding::failed(error),
+    };
+    let found = format!(
+        "Vault is `{}` by {}, Postgres `{}:{}` by {}",
+        settings.vault.addr,
+        loaded.source_of("vault_addr"),
+        settings.db.host,
+        settings.db.port,
+        loaded.source_of("db_host"),
+    );
+    let site = Site {
+        loaded,
+        settings,
+        vault,
+    };
+    Finding::pass(found, site)
+}

@@ -1,0 +1,139 @@
+//! Whether a name has an address, and how long finding it takes: every command pays that.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use super::Finding;
+use crate::exit_code::Exit;
+use crate::render::time;
+
+/// Twice what a resolver takes to give up two name servers.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// More than a name server far away takes, and less than the first repetition of a lost question.
+const SLOW: Duration = Duration::from_secs(1);
+
+enum Found {
+    /// Nothing had to be looked up.
+    IsAddress(IpAddr),
+    Addresses(Vec<SocketAddr>),
+    Nothing(io::Error),
+    NoAnswer,
+}
+
+/// `key` is the setting that has the name.
+pub(super) async fn probe(host: &str, port: u16, key: &str) -> Finding<Vec<SocketAddr>> {
+    let since = Instant::now();
+    let found = look(host, port).await;
+    judge(host, port, key, found, since.elapsed())
+}
+
+async fn look(host: &str, port: u16) -> Found {
+    if let Ok(address) = host.parse() {
+        return Found::IsAddress(address);
+    }
+    // As the commands do it: by the system's own resolver, with its files and its timeouts.
+    match timeout(PATIENCE, lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => Found::Addresses(addresses.collect()),
+        Ok(Err(error)) => Found::Nothing(error),
+        Err(_) => Found::NoAnswer,
+    }
+}
+
+fn judge(
+    host: &str,
+    port: u16,
+    key: &str,
+    found: Found,
+    took: Duration,
+) -> Finding<Vec<SocketAddr>> {
+    let addresses = match found {
+        Found::IsAddress(address) => {
+            return Finding::pass(
+                "an address, nothing to look up",
+                vec![(address, port).into()],
+            );
+        }
+        Found::Addresses(addresses) => addresses,
+        Found::Nothing(error) => {
+            let found = format!("`{host}` has no address: {error}");
+            let fix = format!("check the name in `{key}`, and the name servers of this machine");
+            return Finding::fail(Exit::Unavailable, found, fix);
+        }
+        Found::NoAnswer => {
+            let found = format!("no name server says anything of `{host}`");
+            let fix = "check the name servers in /etc/resolv.conf, and the network to them";
+            return Finding::fail(Exit::Unavailable, found, fix);
+        }
+    };
+    let mut shown: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
+    shown.sort();
+    shown.dedup();
+    let found = format!("`{host}` is {}", shown.join(", "));
+    if took < SLOW {
+        return Finding::pass(found, addresses);
+    }
+    let found = format!("{found}, and to find that took {}", time::duration(took));
+    let fix = if is_multicast(host) {
+        "names in `.local` are asked for by multicast first, and every command waits for that: put it into \
+         /etc/hosts, or take `mdns` off /etc/nsswitch.conf"
+    } else {
+        "every command waits for that: look which name server of /etc/resolv.conf does not answer"
+    };
+    Finding::warn(found, fix, addresses)
+}
+
+/// RFC 6762: the resolver of the system may ask the neighbours instead of a name server.
+fn is_multicast(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host.ends_with(".local")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(host: &str, took: u64) -> Finding<Vec<SocketAddr>> {
+        let found = Found::Addresses(vec!["10.0.0.1:443".parse().unwrap()]);
+        judge(
+            host,
+            443,
+            "VCTL_VAULT_ADDR",
+            found,
+            Duration::from_millis(took),
+        )
+    }
+
+    #[test]
+    fn a_name_that_takes_long_works_and_is_warned_of() {
+        assert!(matches!(judged("vault.example", 999), Finding::Pass { .. }));
+        let Finding::Warn { found, fix, .. } = judged("vault.example", 5012) else {
+            panic!("no warning");
+        };
+        assert!(found.contains("took 5.0s"), "{found}");
+        assert!(!fix.contains("multicast"), "{fix}");
+    }
+
+    #[test]
+    fn a_local_name_that_takes_long_is_multicasts() {
+        for host in ["vault.sre.local", "Vault.SRE.LOCAL."] {
+            let Finding::Warn { fix, .. } = judged(host, 10_020) else {
+                panic!("no warning");
+            };
+            assert!(fix.contains("multicast"), "{fix}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_not_looked_up() {
+        let found = Found::IsAddress("::1".parse().unwrap());
+        let finding = judge("::1", 443, "VCTL_DB_HOST", found, Duration::ZERO);
+        let Finding::Pass { fact, .. } = finding else {
+            panic!("{finding:?}");
+        };
+        assert_eq!(fact, ["[::1]:443".parse::<SocketAddr>().unwrap()]);
+    }
+}

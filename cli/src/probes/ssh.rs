@@ -1,0 +1,171 @@
+//! Whether Vault signs SSH certificates, and signs them for us.
+
+use base64ct::{Base64, Base64Unpadded, Encoding as _};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use vctl_common::centre::VaultSettings;
+use vctl_common::vault::{VaultError, ssh_public_key};
+
+use super::Finding;
+use super::capabilities::{self, Need};
+use super::token::Session;
+use crate::config::Loaded;
+use crate::exit_code::Exit;
+
+/// What was found out about certificates.
+struct Found {
+    /// The fingerprint of the authority's key.
+    authority: Result<String, String>,
+    role: Role,
+}
+
+/// What stands between this token and a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Signs,
+    /// The token may sign with a role that is not there.
+    Unknown,
+    /// The token has the policy for certificates, and that is for another role.
+    OfAnotherPolicy,
+    /// The token has nothing to do with certificates.
+    NotOurs,
+}
+
+pub(super) async fn probe(
+    loaded: &Loaded,
+    settings: &VaultSettings,
+    session: &Session,
+) -> Finding<()> {
+    let authority = match authority(settings).await {
+        Ok(authority) => authority,
+        Err(error) => return Finding::failed(error),
+    };
+    let need = Need::certificate(loaded);
+    match role(&need, session).await {
+        Ok(role) => judge(&Found { authority, role }, &loaded.config.ca_role, settings),
+        Err(error) => Finding::failed(error),
+    }
+}
+
+/// Returns the fingerprint of the key that certificates are signed with, else why there is none.
+pub(crate) async fn authority(
+    settings: &VaultSettings,
+) -> Result<Result<String, String>, VaultError> {
+    match ssh_public_key(settings).await {
+        Ok(key) => Ok(fingerprint(&key).ok_or_else(|| "Vault shows no SSH key".to_owned())),
+        // Not there, or there without a key: Vault has several answers for that.
+        Err(
+            error @ (VaultError::NotFound { .. }
+            | VaultError::Denied { .. }
+            | VaultError::Http {
+                status: 400..500, ..
+            }),
+        ) => Ok(Err(error.to_string())),
+        Err(other) => Err(other),
+    }
+}
+
+/// Returns `SHA256:...` as `ssh-keygen -l` does.
+fn fingerprint(line: &str) -> Option<String> {
+    let blob = line.split_whitespace().nth(1)?;
+    let blob = Base64::decode_vec(blob).ok()?;
+    let hash = Base64Unpadded::encode_string(&Sha256::digest(blob));
+    Some(format!("SHA256:{hash}"))
+}
+
+async fn role(need: &Need, session: &Session) -> Result<Role, VaultError> {
+    let allowed = capabilities::ask(std::slice::from_ref(need), session).await?;
+    if allowed != [true] {
+        let holds = session.info.policies.contains(&need.policy);
+        return Ok(if holds {
+            Role::OfAnotherPolicy
+        } else {
+            Role::NotOurs
+        });
+    }
+    // Few may read a role. Asked to sign nothing, Vault first says whether there is one.
+    match session
+        .vault
+        .write(&need.path, &json!({ "public_key": "" }))
+        .await
+    {
+        Err(VaultError::NotFound { .. }) => Ok(Role::Unknown),
+        Err(VaultError::Http {
+            status: 400,
+            message,
+            ..
+        }) if message.contains("nknown role") => Ok(Role::Unknown),
+        Ok(_) | Err(VaultError::Http { status: 400, .. }) => Ok(Role::Signs),
+        Err(other) => Err(other),
+    }
+}
+
+fn judge(found: &Found, role: &str, settings: &VaultSettings) -> Finding<()> {
+    let mount = &settings.ssh_mount;
+    let authority = match &found.authority {
+        Ok(authority) => authority,
+        Err(why) => {
+            let found = format!("there is no SSH CA at `{mount}/`: {why}");
+            let fix =
+                "check `VCTL_SSH_MOUNT`; deploy/vault/setup.sh makes the CA where there is none";
+            return Finding::fail(Exit::Config, found, fix);
+        }
+    };
+    match found.role {
+        Role::Signs => Finding::pass(
+            format!("{authority} signs for this token, by role `{role}`"),
+            (),
+        ),
+        Role::Unknown => {
+            let found = format!("the SSH CA has no role `{role}`");
+            let fix = format!("set `VCTL_CA_ROLE` to one of `vault list {mount}/roles`");
+            Finding::fail(Exit::Config, found, fix)
+        }
+        Role::OfAnotherPolicy => {
+            let found = format!(
+                "the policy `vctl-ssh` of this token does not reach role `{role}` of the SSH CA"
+            );
+            let fix = "set `VCTL_CA_ROLE` to the role that the policy is for";
+            Finding::fail(Exit::Config, found, fix)
+        }
+        Role::NotOurs => {
+            let found = format!("{authority} signs, and not for this token");
+            let fix = "to log in to hosts, ask for the policy `vctl-ssh`, then log in again";
+            Finding::warn(found, fix, ())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_that_of_ssh_keygen() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ+8eVhVOHNLp1AsOk2YdTOjF9iGHKWPTf1oAJ8nTu4W comment";
+        let fingerprint = fingerprint(key).unwrap();
+        assert_eq!(fingerprint.len(), "SHA256:".len() + 43);
+        assert_eq!(super::fingerprint("no key"), None);
+        assert_eq!(super::fingerprint(""), None);
+    }
+
+    #[test]
+    fn only_who_has_the_policy_is_told_that_it_fails() {
+        let settings = VaultSettings::new("https://vault.example");
+        let judged = |role| {
+            let authority = Ok("SHA256:x".to_owned());
+            judge(&Found { authority, role }, "sre-core", &settings)
+        };
+        assert!(matches!(judged(Role::Signs), Finding::Pass { .. }));
+        assert!(matches!(judged(Role::NotOurs), Finding::Warn { .. }));
+        for role in [Role::Unknown, Role::OfAnotherPolicy] {
+            assert!(matches!(
+                judged(role),
+                Finding::Fail {
+                    exit: Exit::Config,
+                    ..
+                }
+            ));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Whether somebody listens at one of the addresses.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Finding;
+use crate::exit_code::Exit;
+
+/// For one address. Two packets that were lost and sent again get through within it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+enum Found {
+    Listens,
+    Refused(io::Error),
+    Silent,
+}
+
+/// `fix` says what to look at when nobody listens.
+pub(super) async fn probe(addresses: &[SocketAddr], fix: &str) -> Finding<SocketAddr> {
+    let mut found = Vec::new();
+    for &address in addresses {
+        let one = match timeout(PATIENCE, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => Found::Listens,
+            Ok(Err(error)) => Found::Refused(error),
+            Err(_) => Found::Silent,
+        };
+        let listens = matches!(one, Found::Listens);
+        found.push((address, one));
+        if listens {
+            break;
+        }
+    }
+    judge(&found, fix)
+}
+
+fn judge(found: &[(SocketAddr, Found)], fix: &str) -> Finding<SocketAddr> {
+    let failures: Vec<String> = found.iter().filter_map(failure).collect();
+    let listens = found.iter().find(|(_, one)| matches!(one, Found::Listens));
+    match listens {
+        None if failures.is_empty() => Finding::fail(
+            Exit::Unavailable,
+            "there is no address to try",
+            format!("check {fix}"),
+        ),
+        None => {
+            let fix = format!("check {fix}, and the network and firewalls on the way");
+            Finding::fail(Exit::Unavailable, failures.join("; "), fix)
+        }
+        Some((address, _)) if failures.is_empty() => {
+            Finding::pass(format!("{address} answers"), *address)
+        }
+        // Every command tries them in the same order.
+        Some((address, _)) => {
+            let found = format!("{address} answers, but before it {}", failures.join("; "));
+            let fix = "take the address that does not work off the name";
+            Finding::warn(found, fix, *address)
+        }
+    }
+}
+
+fn failure((address, found): &(SocketAddr, Found)) -> Option<String> {
+    match found {
+        Found::Listens => None,
+        Found::Refused(error) => Some(format!("{address} cannot be reached: {error}")),
+        Found::Silent => Some(format!(
+            "{address} says nothing for {} s",
+            PATIENCE.as_secs()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> SocketAddr {
+        ([10, 0, 0, last], 443).into()
+    }
+
+    #[test]
+    fn an_address_that_hangs_before_one_that_answers_is_a_warning() {
+        let found = [(address(1), Found::Silent), (address(2), Found::Listens)];
+        let Finding::Warn { found, fact, .. } = judge(&found, "it") else {
+            panic!("no warning");
+        };
+        assert_eq!(fact, address(2));
+        assert!(found.contains("10.0.0.1:443 says nothing"), "{found}");
+    }
+
+    #[test]
+    fn each_address_that_does_not_answer_is_named() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let found = [
+            (address(1), Found::Silent),
+            (address(2), Found::Refused(refused)),
+        ];
+        let Finding::Fail { exit, found, .. } = judge(&found, "it") else {
+            panic!("no failure");
+        };
+        assert_eq!(exit, Exit::Unavailable);
+        assert!(found.contains("10.0.0.1:443 says") && found.contains("10.0.0.2:443 cannot"));
+    }
+}

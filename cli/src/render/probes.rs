@@ -1,0 +1,161 @@
+//! Probes, one a line, each with what was found and the way out; and the same for programs.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::{BAD, BOLD, DIM, Layout, WARN, paragraph};
+use crate::probes::{Outcome, Report};
+
+/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+const VERSION: u32 = 1;
+
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+
+/// Columns before what was found.
+const BEFORE: usize = 4 + 2 + 12 + 2 + 8 + 2;
+
+/// Writes one probe.
+pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: Layout) -> io::Result<()> {
+    let (word, style) = match report.outcome {
+        Outcome::Pass => ("pass", GOOD),
+        Outcome::Warn => ("warn", WARN),
+        Outcome::Fail(_) => ("FAIL", BAD),
+        Outcome::Skipped(_) => ("skip", DIM),
+    };
+    let (name, took) = (report.probe.name(), took(report));
+    let text = if let Outcome::Skipped(_) = report.outcome {
+        DIM
+    } else {
+        Style::new()
+    };
+    write!(out, "{style}{word}{style:#}  {name:<12}  {took:>8}")?;
+    // Beside the columns where there is room for that, else below them.
+    let narrow = layout.width.is_some_and(|width| width < BEFORE + 24);
+    let indent = if narrow { 6 } else { BEFORE };
+    if narrow {
+        writeln!(out)?;
+    }
+    write!(out, "{:1$}", "", if narrow { indent } else { 2 })?;
+    paragraph::write(out, indent, &report.found, text, layout.width)?;
+    if let Some(fix) = &report.fix {
+        write!(out, "{:indent$}{BOLD}fix:{BOLD:#} ", "")?;
+        paragraph::write(out, indent + 5, fix, Style::new(), layout.width)?;
+    }
+    Ok(())
+}
+
+fn took(report: &Report) -> String {
+    match report.outcome {
+        Outcome::Skipped(_) => String::new(),
+        _ => format!("{:.1} ms", ms(report.took)),
+    }
+}
+
+fn ms(took: Duration) -> f64 {
+    (took.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+#[derive(Serialize)]
+struct Probes<'a> {
+    version: u32,
+    probes: Vec<ProbeJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProbeJson<'a> {
+    probe: &'static str,
+    /// `pass`, `warn`, `fail` or `skipped`.
+    result: &'static str,
+    took_ms: Option<f64>,
+    found: &'a str,
+    fix: Option<&'a str>,
+    /// What the shell would be told if it were the first failure.
+    exit_code: Option<u8>,
+    /// The probe without which this one could not be made.
+    skipped_after: Option<&'static str>,
+}
+
+pub(crate) fn write_json(out: &mut dyn Write, reports: &[Report]) -> io::Result<()> {
+    let probes = reports.iter().map(|report| {
+        let outcome = report.outcome;
+        ProbeJson {
+            probe: report.probe.name(),
+            result: outcome.word(),
+            took_ms: (!matches!(outcome, Outcome::Skipped(_))).then(|| ms(report.took)),
+            found: &report.found,
+            fix: report.fix.as_deref(),
+            exit_code: match outcome {
+                Outcome::Fail(exit) => Some(exit as u8),
+                _ => None,
+            },
+            skipped_after: match outcome {
+                Outcome::Skipped(failed) => Some(failed.name()),
+                _ => None,
+            },
+        }
+    });
+    let page = Probes {
+        version: VERSION,
+        probes: probes.collect(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &page)?;
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit_code::Exit;
+    use crate::fixture::rendered;
+    use crate::probes::Probe;
+
+    fn report() -> Report {
+        Report {
+            probe: Probe::VaultTls,
+            outcome: Outcome::Fail(Exit::Unavailable),
+            took: Duration::from_micros(12_340),
+            found:
+                "not believed to be `c.example`: its certificate is for another name, `\u{1b}[2J`"
+                    .to_owned(),
+            fix: Some("use the name of its certificate in `VCTL_VAULT_ADDR`".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_probe_fits_a_terminal_of_80_and_of_40_columns() {
+        for width in [80, 40] {
+            let layout = Layout {
+                width: Some(width),
+                full: false,
+            };
+            let page = rendered(|out| write(out, &report(), layout));
+            let page = anstream::adapter::strip_str(&page).to_string();
+            assert!(
+                page.lines().all(|line| line.chars().count() <= width),
+                "{page}"
+            );
+            assert!(!page.contains('\u{1b}'), "{page}");
+            let words: Vec<&str> = page.split_whitespace().collect();
+            assert!(
+                words
+                    .join(" ")
+                    .contains("fix: use the name of its certificate"),
+                "{page}"
+            );
+        }
+    }
+
+    #[test]
+    fn json_has_the_time_and_the_exit_code() {
+        let page = rendered(|out| write_json(out, &[report()]));
+        let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+        let probe = &page["probes"][0];
+        assert_eq!(
+            (&probe["took_ms"], &probe["exit_code"]),
+            (&12.3.into(), &69.into())
+        );
+    }
+}

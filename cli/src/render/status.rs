@@ -1,0 +1,151 @@
+//! How access stands, as a table and for programs.
+
+use std::io::{self, Write};
+
+use anstyle::Style;
+use serde::Serialize;
+
+use super::probes::GOOD;
+use super::{BAD, BOLD, Layout, WARN, paragraph};
+use crate::view::status::{Agents, Line, State};
+
+/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+const VERSION: u32 = 1;
+
+/// Columns before what there is to say.
+const BEFORE: usize = 11;
+
+pub(crate) fn write(out: &mut dyn Write, lines: &[Line], layout: Layout) -> io::Result<()> {
+    for line in lines {
+        let (style, is, fix) = match &line.state {
+            State::Well(is) => (GOOD, is, None),
+            State::Odd { is, fix } => (WARN, is, Some(fix)),
+            State::Fails { is, fix, .. } => (BAD, is, fix.as_ref()),
+        };
+        write!(out, "{style}{:<BEFORE$}{style:#}", line.subject)?;
+        paragraph::write(out, BEFORE, is, Style::new(), layout.width)?;
+        if let Some(fix) = fix {
+            write!(out, "{:BEFORE$}{BOLD}fix:{BOLD:#} ", "")?;
+            paragraph::write(out, BEFORE + 5, fix, Style::new(), layout.width)?;
+        }
+    }
+    Ok(())
+}
+
+/// What there is to know, as far as it was found out.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Facts {
+    pub(crate) vault_addr: String,
+    pub(crate) vault_version: Option<String>,
+    pub(crate) identity: Option<String>,
+    /// How the token was got; null for that in `VAULT_TOKEN`.
+    pub(crate) method: Option<String>,
+    pub(crate) machine: Option<bool>,
+    pub(crate) token_ttl_s: Option<u64>,
+    pub(crate) ssh_ca_fingerprint: Option<String>,
+    pub(crate) hosts: Option<usize>,
+    pub(crate) agents_reporting: Option<usize>,
+    pub(crate) agents_silent: Option<usize>,
+    pub(crate) agents_none: Option<usize>,
+}
+
+impl Facts {
+    pub(crate) fn count(&mut self, hosts: usize, agents: Agents) {
+        self.hosts = Some(hosts);
+        self.agents_reporting = Some(agents.reporting);
+        self.agents_silent = Some(agents.silent);
+        self.agents_none = Some(agents.none);
+    }
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    version: u32,
+    /// Whether nothing fails; there may be warnings all the same.
+    well: bool,
+    #[serde(flatten)]
+    facts: &'a Facts,
+    problems: Vec<Problem<'a>>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    subject: &'static str,
+    /// `warn` or `fail`.
+    result: &'static str,
+    message: &'a str,
+    fix: Option<&'a str>,
+    exit_code: Option<u8>,
+}
+
+pub(crate) fn write_json(out: &mut dyn Write, lines: &[Line], facts: &Facts) -> io::Result<()> {
+    let problems = lines.iter().filter_map(|line| {
+        let (result, message, fix, exit_code) = match &line.state {
+            State::Well(_) => return None,
+            State::Odd { is, fix } => ("warn", is, Some(&**fix), None),
+            State::Fails { exit, is, fix } => ("fail", is, fix.as_deref(), Some(*exit as u8)),
+        };
+        Some(Problem {
+            subject: line.subject,
+            result,
+            message,
+            fix,
+            exit_code,
+        })
+    });
+    let status = Status {
+        version: VERSION,
+        well: !lines
+            .iter()
+            .any(|line| matches!(line.state, State::Fails { .. })),
+        facts,
+        problems: problems.collect(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &status)?;
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit_code::Exit;
+    use crate::fixture::rendered;
+
+    fn lines() -> Vec<Line> {
+        vec![
+            Line {
+                subject: "SSH CA",
+                state: State::Well("SHA256:yE1rBqmPyZ0zYJ5OeV2zyE1rBqmPyZ0zYJ5OeV2z123".to_owned()),
+            },
+            Line {
+                subject: "Token",
+                state: State::Fails {
+                    exit: Exit::Permission,
+                    is: "not logged in to Vault at `https://vault.example:8200`".to_owned(),
+                    fix: Some("run `vctl login`".to_owned()),
+                },
+            },
+        ]
+    }
+
+    #[test]
+    fn a_fingerprint_can_be_copied_from_any_terminal() {
+        for width in [Some(80), Some(40), None] {
+            let layout = Layout { width, full: false };
+            let page = rendered(|out| write(out, &lines(), layout));
+            let page = anstream::adapter::strip_str(&page).to_string();
+            let copied = page
+                .lines()
+                .next()
+                .unwrap()
+                .trim_start_matches("SSH CA")
+                .trim();
+            assert_eq!(copied.len(), 50, "{page}");
+            let words: Vec<&str> = page.split_whitespace().collect();
+            assert!(
+                words.ends_with(&["fix:", "run", "`vctl", "login`"]),
+                "{page}"
+            );
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The authorities that the operating system believes: putting ours there, and taking them away.
+//!
+//! What to do is decided in [`plan`] without touching anything; [`carry_out`] does it.
+
+mod authority;
+mod carry_out;
+mod plan;
+mod system;
+
+pub(crate) use authority::{Authority, read};
+pub(crate) use carry_out::{Failed, carry_out};
+pub(crate) use plan::{Step, install, remove};
+pub(crate) use system::System;

@@ -1,0 +1,104 @@
+//! How this operating system, or the one below a directory, keeps its authorities.
+
+use std::path::{Path, PathBuf};
+
+/// Where a system keeps the authorities that its administrator added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum System {
+    /// A directory of files, and a program that makes the store of them.
+    Files {
+        /// `/`, or that of an image.
+        root: PathBuf,
+        family: Family,
+    },
+    /// The login keychain of macOS.
+    Keychain { home: PathBuf },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Debian, Ubuntu, Alpine.
+    Debian,
+    /// RHEL, Rocky, Fedora, Amazon Linux.
+    RedHat,
+}
+
+impl Family {
+    const ALL: [Self; 2] = [Self::Debian, Self::RedHat];
+
+    /// Directory of what the administrator added, from the root.
+    pub(super) fn anchors(self) -> &'static str {
+        match self {
+            Self::Debian => "usr/local/share/ca-certificates",
+            Self::RedHat => "etc/pki/ca-trust/source/anchors",
+        }
+    }
+
+    /// The extension without which a file is not looked at.
+    pub(super) fn extension(self) -> &'static str {
+        match self {
+            Self::Debian => "crt",
+            Self::RedHat => "pem",
+        }
+    }
+
+    /// What makes the store of the files.
+    pub(super) fn update(self) -> &'static [&'static str] {
+        match self {
+            Self::Debian => &["update-ca-certificates"],
+            Self::RedHat => &["update-ca-trust", "extract"],
+        }
+    }
+
+    /// What a system of this family has, and one of another family has not: others have programs
+    /// of the same name that read other directories.
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Debian => "etc/ca-certificates.conf",
+            Self::RedHat => "etc/pki/ca-trust/source/anchors",
+        }
+    }
+}
+
+impl System {
+    /// Returns the kind of system below `root`, if it is one we know.
+    pub(crate) fn find(root: &Path) -> Option<Self> {
+        if cfg!(target_os = "macos") && root == Path::new("/") {
+            let home = std::env::home_dir()?;
+            return Some(Self::Keychain { home });
+        }
+        let here = |family: &Family| root.join(family.sign()).exists();
+        Family::ALL
+            .into_iter()
+            .find(here)
+            .map(|family| Self::Files {
+                root: root.to_owned(),
+                family,
+            })
+    }
+
+    /// Whether only root may change it.
+    pub(crate) fn is_for_root(&self) -> bool {
+        matches!(self, Self::Files { .. })
+    }
+
+    /// Returns the files that vctl added, whichever authority they hold.
+    pub(crate) fn added(&self) -> Vec<PathBuf> {
+        let Self::Files { root, family } = self else {
+            return Vec::new();
+        };
+        let entries = std::fs::read_dir(root.join(family.anchors()));
+        let mut added: Vec<PathBuf> = entries
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                let name = path.file_name().and_then(|name| name.to_str());
+                name.is_some_and(|name| name.starts_with(super::plan::PREFIX))
+                    && path.extension().is_some_and(|e| e == family.extension())
+            })
+            .collect();
+        added.sort();
+        added
+    }
+}

@@ -1,0 +1,75 @@
+//! How access stands, in the few lines that one looks at before work. Pure.
+
+use crate::exit_code::Exit;
+use crate::view::fleet::{Host, SILENT_AFTER};
+
+/// One line: a subject, and how it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Line {
+    pub(crate) subject: &'static str,
+    pub(crate) state: State,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum State {
+    Well(String),
+    /// Works, and somebody should know.
+    Odd {
+        is: String,
+        fix: String,
+    },
+    Fails {
+        exit: Exit,
+        is: String,
+        fix: Option<String>,
+    },
+}
+
+/// Hosts of the inventory, by when something was last heard of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Agents {
+    pub(crate) reporting: usize,
+    pub(crate) silent: usize,
+    /// Nothing was ever heard of these.
+    pub(crate) none: usize,
+}
+
+impl Agents {
+    pub(crate) fn of(hosts: &[Host]) -> Self {
+        let mut agents = Self::default();
+        for host in hosts {
+            let silent = host.heartbeat_age.is_none_or(|age| age > SILENT_AFTER);
+            match (host.is_known(), silent) {
+                (false, _) => agents.none += 1,
+                (true, true) => agents.silent += 1,
+                (true, false) => agents.reporting += 1,
+            }
+        }
+        agents
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::view::fleet::tests::well;
+
+    #[test]
+    fn every_host_is_counted_once() {
+        let mut silent = well("silent");
+        silent.heartbeat_age = Some(SILENT_AFTER + Duration::from_secs(1));
+        // Its collector ships, and no heartbeat was ever heard.
+        let mut half = well("half");
+        half.heartbeat_age = None;
+        let never = Host::default();
+        let agents = Agents::of(&[well("a"), silent, half, never, well("b")]);
+        let expected = Agents {
+            reporting: 2,
+            silent: 2,
+            none: 1,
+        };
+        assert_eq!(agents, expected);
+    }
+}

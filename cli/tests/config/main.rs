@@ -1,0 +1,304 @@
+//! `vctl config`, and what the file of a directory may say: the program in directories of its own.
+#![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
+
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A home, and a directory with a file of settings in it.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+fn with_file(text: &str) -> Place {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("home")).unwrap();
+    fs::create_dir_all(dir.path().join("work/.vctl")).unwrap();
+    let place = Place { dir };
+    fs::write(place.file(), text).unwrap();
+    place
+}
+
+impl Place {
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("work/.vctl/config.yaml")
+    }
+
+    fn vctl(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vctl"));
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", self.dir.path().join("home"))
+            .current_dir(self.dir.path().join("work"));
+        command
+    }
+
+    fn setting(&self, key: &str) -> (String, String) {
+        let output = self.vctl(&["config", "-o", "json"]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |field: &str| json[key][field].as_str().unwrap().to_owned();
+        (text("value"), text("source"))
+    }
+
+    fn refusal(&self) -> String {
+        let output = self.vctl(&["config"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+        assert!(output.stdout.is_empty());
+        stderr(&output)
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn own(path: &Path, owner: u32) -> bool {
+    let owned = std::os::unix::fs::lchown(path, Some(owner), Some(owner));
+    match owned {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_value_comes_with_its_source() {
+    let place = with_file("# ours\ndb_name: theirs\n");
+    let source = ".vctl/config.yaml:2".to_owned();
+    assert_eq!(place.setting("db_name"), ("theirs".to_owned(), source));
+    assert_eq!(place.setting("ca_role").1, "default");
+    let output = place
+        .vctl(&["config", "--db-name", "mine", "--vault-ca-cert", "ca.pem"])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let line = |key: &str| {
+        let line = shown.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("db_name:"), "db_name: mine # --db-name");
+    // A path of the command line begins where one types it.
+    let path = place.dir.path().canonicalize().unwrap().join("work/ca.pem");
+    assert_eq!(
+        line("vault_ca_cert:"),
+        format!("vault_ca_cert: {} # --vault-ca-cert", path.display())
+    );
+}
+
+#[test]
+fn only_the_directory_one_is_in_counts_and_a_named_file_stands_in_its_place() {
+    let place = with_file("db_name: theirs\n");
+    let below = place.dir.path().join("work/below");
+    fs::create_dir(&below).unwrap();
+    let ask = |command: &mut Command| {
+        let output = command.output().unwrap();
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        json["db_name"]["value"].as_str().unwrap().to_owned()
+    };
+    let args = ["config", "-o", "json"];
+    assert_eq!(ask(place.vctl(&args).current_dir(&below)), "vctl");
+    let named = place.dir.path().join("named.yaml");
+    fs::write(&named, "db_port: 1\n").unwrap();
+    assert_eq!(ask(place.vctl(&args).env("VCTL_CONFIG", &named)), "vctl");
+}
+
+#[test]
+fn what_a_directory_has_no_say_in_is_refused_by_name() {
+    for (key, value) in [
+        ("vault_ca_cert", "/x"),
+        ("db_ca_cert", "/x"),
+        ("db_server_name", "x"),
+        ("role_id_file", "/x"),
+        ("secret_id_file", "/x"),
+        ("sink_path", "/x"),
+        ("kernel_retention_days", "1"),
+        ("session_retention_days", "1"),
+        ("access_retention_days", "1"),
+    ] {
+        let place = with_file(&format!("{key}: {value}\n"));
+        let said = place.refusal();
+        assert!(
+            said.contains(&format!(".vctl/config.yaml:1: `{key}` decides")),
+            "{said}"
+        );
+        // The same in a file of one's own is what it is for.
+        let output = place
+            .vctl(&["config"])
+            .env("VCTL_CONFIG", place.file())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_database_that_a_directory_chose_needs_an_authority_of_ones_own() {
+    let place = with_file("db_host: db.example\n");
+    let output = place.vctl(&["config"]).output().unwrap();
+    let built_in = place.vctl(&["ca", "print"]).output().unwrap();
+    assert_eq!(output.status.success(), built_in.status.success());
+    for (name, value) in [
+        ("VCTL_DB_CA_CERT", "/ca.pem"),
+        ("VCTL_DB_HOST", "db.example"),
+    ] {
+        let output = place.vctl(&["config"]).env(name, value).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_file_that_somebody_else_put_there_is_refused() {
+    let place = with_file("db_name: theirs\n");
+    let dir = place.file().parent().unwrap().to_owned();
+    let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    mode(&place.file(), 0o646);
+    assert!(place.refusal().contains("every user"));
+    // A checkout of a group is as it is.
+    mode(&place.file(), 0o664);
+    place.setting("db_name");
+    mode(&dir, 0o757);
+    assert!(place.refusal().contains("every user"));
+    mode(&dir, 0o755);
+    let me = fs::metadata(&dir).unwrap().uid();
+    if !own(&place.file(), 65534) {
+        return;
+    }
+    assert!(place.refusal().contains("another user"));
+    own(&place.file(), me);
+    own(&dir, 65534);
+    assert!(place.refusal().contains("another user"));
+    // Also where it is a link of theirs to a directory of ours.
+    own(&dir, me);
+    let moved = place.dir.path().join("ours");
+    fs::rename(&dir, &moved).unwrap();
+    symlink(&moved, &dir).unwrap();
+    own(&dir, 65534);
+    assert!(place.refusal().contains("another user"));
+}
+
+#[test]
+fn a_token_of_the_environment_is_not_sent_to_an_address_that_a_directory_chose() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let place = with_file(&format!("vault_addr: {address}\n"));
+    let output = place
+        .vctl(&["migrate", "--status"])
+        .env("VAULT_TOKEN", "hvs.secret")
+        .output()
+        .unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(
+        said.contains("VAULT_TOKEN") && said.contains(".vctl/config.yaml:1"),
+        "{said}"
+    );
+    let asked = listener.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(asked, Err(ErrorKind::WouldBlock));
+}
+
+#[test]
+fn a_named_file_that_is_not_there_and_one_that_is_no_file_are_errors() {
+    let place = with_file("");
+    for (path, why) in [("nowhere", "cannot read"), ("home", "not a regular file")] {
+        let path = place.dir.path().join(path);
+        let output = place.vctl(&["config"]).env("VCTL_CONFIG", path).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(78));
+        assert!(stderr(&output).contains(why), "{}", stderr(&output));
+        assert!(stderr(&output).contains("hint:"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_example_is_a_file_that_changes_nothing() {
+    let place = with_file("");
+    let before = place.vctl(&["config"]).output().unwrap().stdout;
+    let example = place.vctl(&["config", "example"]).output().unwrap().stdout;
+    fs::write(place.file(), example).unwrap();
+    assert_eq!(place.vctl(&["config"]).output().unwrap().stdout, before);
+}
+
+/// Whichever command can print JSON, a new one as well, then also says in JSON why it failed.
+#[test]
+fn an_error_is_json_where_json_was_asked_for() {
+    let place = with_file("db_port: none\n");
+    let error = |args: &[&str]| -> Value {
+        let output = place.vctl(args).output().unwrap();
+        assert!(output.stdout.is_empty(), "{args:?}");
+        let said = stderr(&output);
+        assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
+        let json: Value =
+            serde_json::from_str(&said).unwrap_or_else(|_| panic!("{args:?}: {said}"));
+        let code = json["error"]["code"].as_i64().unwrap();
+        assert_eq!(Some(code), output.status.code().map(i64::from), "{args:?}");
+        json["error"].clone()
+    };
+    let mut tried = Vec::new();
+    for command in commands(&[]) {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let help = help(&words);
+        let ways: [(&str, &[&str]); 2] =
+            [("-o, --output", &["-o", "json"]), ("--json", &["--json"])];
+        for (option, asked) in ways {
+            // What is wrong with the settings is what `doctor` is asked for.
+            if help.contains(option) && words != ["doctor"] {
+                error(&[&words[..], asked].concat());
+                tried.push(command.join(" "));
+            }
+        }
+    }
+    for name in ["audit", "config", "fleet", "migrate", "session"] {
+        assert!(tried.iter().any(|tried| tried == name), "{name}: {tried:?}");
+    }
+    for args in [&["audit", "-ojson"][..], &["migrate", "--output=json"]] {
+        let error = error(args);
+        assert_eq!(error["code"], 78, "{args:?}");
+        let cause = error["causes"][0].as_str().unwrap();
+        assert!(
+            cause.contains(".vctl/config.yaml:1: value of `db_port`"),
+            "{cause}"
+        );
+        assert!(error["hint"].is_string());
+    }
+    let usage = error(&["audit", "-o", "json", "--no-such-option"]);
+    assert_eq!(usage["code"], 2);
+    let message = usage["message"].as_str().unwrap();
+    assert!(message.contains("--no-such-option"), "{message}");
+}
+
+fn help(command: &[&str]) -> String {
+    let args = [command, &["--help"]].concat();
+    let output = Command::new(env!("CARGO_BIN_EXE_vctl")).args(args).output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+/// Every command that has no commands below it.
+fn commands(above: &[&str]) -> Vec<Vec<String>> {
+    let help = help(above);
+    let below = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let below: Vec<&str> = below
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| {
+            line.strip_prefix("  ")
+                .filter(|rest| !rest.starts_with(' '))
+        })
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    if below.is_empty() {
+        return vec![above.iter().map(|&word| word.to_owned()).collect()];
+    }
+    let own = help
+        .contains(" [COMMAND]")
+        .then(|| above.iter().map(|&word| word.to_owned()).collect());
+    let below = below.into_iter();
+    let below = below.flat_map(|name| commands(&[above, &[name]].concat()));
+    own.into_iter().chain(below).collect()
+}

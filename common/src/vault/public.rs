@@ -1,0 +1,122 @@
+//! What Vault tells anybody who asks: how it is, and which key its SSH certificates are signed with.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use tracing::Instrument as _;
+
+use super::http::{self, Request, Transport};
+use super::{Method, VaultError};
+use crate::centre::VaultSettings;
+use crate::phase;
+use crate::secret::Secret;
+
+/// Where a server is, as its address says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name or an address, without brackets.
+    pub host: String,
+    pub port: u16,
+    /// Not so for plain http, which is only ever spoken with this machine.
+    pub tls: bool,
+}
+
+impl Endpoint {
+    /// # Errors
+    /// `Address`, as for every request to such a server.
+    pub fn of(settings: &VaultSettings) -> Result<Self, VaultError> {
+        let url = http::base(settings)?;
+        let host = url.host_str().unwrap_or_default();
+        Ok(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: url.port_or_known_default().unwrap_or_default(),
+            tls: url.scheme() == "https",
+        })
+    }
+}
+
+/// A server, as it says it is.
+#[derive(Clone, Debug)]
+pub struct Health {
+    pub initialized: bool,
+    pub sealed: bool,
+    pub standby: bool,
+    pub version: String,
+    /// In whole seconds: when it answered, up to one second later.
+    pub server_time: SystemTime,
+}
+
+/// Asks a server how it is.
+///
+/// # Errors
+/// `Answer`, `NotFound` and `Http` for one that is not Vault.
+pub async fn health(settings: &VaultSettings) -> Result<Health, VaultError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        initialized: bool,
+        sealed: bool,
+        standby: bool,
+        version: String,
+        server_time_utc: u64,
+    }
+    let mut request = Request::new(Method::GET, "sys/health", None);
+    // Otherwise each state has a status of its own, which proxies answer with, too.
+    for name in ["standbyok", "perfstandbyok"] {
+        request = request.query(name, &Secret::new("true".to_owned()));
+    }
+    for name in ["sealedcode", "uninitcode", "drsecondarycode"] {
+        request = request.query(name, &Secret::new("200".to_owned()));
+    }
+    let answer = send(settings, &request).await?;
+    let answer: Answer = request.read(&answer)?;
+    Ok(Health {
+        initialized: answer.initialized,
+        sealed: answer.sealed,
+        standby: answer.standby,
+        version: answer.version,
+        server_time: UNIX_EPOCH + Duration::from_secs(answer.server_time_utc),
+    })
+}
+
+/// Returns the public key of the SSH authority, as a line of `authorized_keys`.
+pub async fn ssh_public_key(settings: &VaultSettings) -> Result<String, VaultError> {
+    let path = format!("{}/public_key", settings.ssh_mount);
+    let request = Request::new(Method::GET, &path, None);
+    let answer = send(settings, &request).await?;
+    // The one answer of Vault that is no JSON.
+    Ok(String::from_utf8_lossy(&answer).trim().to_owned())
+}
+
+async fn send(settings: &VaultSettings, request: &Request) -> Result<Vec<u8>, VaultError> {
+    let transport = Transport::new(settings)?;
+    let sent = transport.send(None, request);
+    sent.instrument(phase::query()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_says_where_to_knock() {
+        for (addr, host, port, tls) in [
+            ("https://vault.example", "vault.example", 443, true),
+            (
+                "https://vault.example:8200/behind/a/proxy",
+                "vault.example",
+                8200,
+                true,
+            ),
+            ("https://[2001:db8::1]:8200", "2001:db8::1", 8200, true),
+            ("http://127.0.0.1:8200", "127.0.0.1", 8200, false),
+        ] {
+            let endpoint = Endpoint::of(&VaultSettings::new(addr)).unwrap();
+            let expected = Endpoint {
+                host: host.to_owned(),
+                port,
+                tls,
+            };
+            assert_eq!(endpoint, expected);
+        }
+    }
+}

@@ -1,0 +1,556 @@
+//! `vctl doctor`: each fault has one probe that fails, and one exit code.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use vctl_tests::centre::{Centre, Client, DATABASE, DB_NAME, Options, Request, ServerCertificate};
+use vctl_tests::lab::{eventually, skip};
+
+use crate::programs::{on_a_terminal, stderr, stdout, vctl};
+
+/// Everything that an ordinary person may have.
+const POLICIES: [&str; 3] = ["vctl-user", "vctl-ssh", "vctl-auditor"];
+
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// Somebody who runs `vctl doctor` in a home of his own.
+struct Patient<'a> {
+    centre: &'a Centre,
+    client: Client,
+    home: TempDir,
+}
+
+impl<'a> Patient<'a> {
+    fn new(centre: &'a Centre, client: Client) -> Self {
+        let home = TempDir::new().unwrap();
+        Self {
+            centre,
+            client,
+            home,
+        }
+    }
+
+    fn person(centre: &'a Centre, name: &str) -> Self {
+        Self::new(centre, centre.person(name, &POLICIES).unwrap())
+    }
+
+    fn root(centre: &'a Centre) -> Self {
+        Self::new(centre, centre.bao.admin().unwrap())
+    }
+
+    fn command(&self, changes: &[(&str, &str)], args: &[&str]) -> Command {
+        let mut command = vctl(self.centre, &self.client, DATABASE, args);
+        command
+            .env("HOME", self.home.path())
+            .current_dir(self.home.path())
+            .envs(changes.iter().copied());
+        command
+    }
+
+    /// Returns the exit code and each probe with its result.
+    fn examined(&self, changes: &[(&str, &str)]) -> Examined {
+        let output = self
+            .command(changes, &["doctor", "-o", "json"])
+            .output()
+            .unwrap();
+        Examined::of(&output)
+    }
+
+    /// Asserts that this probe fails, no other does, and what the shell is told.
+    fn assert_fails(&self, changes: &[(&str, &str)], probe: &str, code: i32) -> String {
+        let examined = self.examined(changes);
+        assert_eq!(
+            examined.with("fail"),
+            [probe],
+            "{changes:?}: {}",
+            examined.page
+        );
+        assert_eq!(examined.code, Some(code), "{changes:?}: {}", examined.page);
+        let failed = examined.probe(probe);
+        assert_eq!(failed["exit_code"], code);
+        assert!(failed["fix"].is_string(), "{failed}");
+        failed["found"].as_str().unwrap().to_owned()
+    }
+}
+
+struct Examined {
+    code: Option<i32>,
+    page: Value,
+}
+
+impl Examined {
+    fn of(output: &Output) -> Self {
+        let text = stdout(output);
+        let page = serde_json::from_str(&text);
+        let page = page.unwrap_or_else(|_| panic!("{text}{}", stderr(output)));
+        let code = output.status.code();
+        Self { code, page }
+    }
+
+    fn probes(&self) -> &[Value] {
+        self.page["probes"].as_array().unwrap()
+    }
+
+    fn with(&self, result: &str) -> Vec<&str> {
+        let probes = self.probes().iter();
+        let of = probes.filter(|probe| probe["result"] == result);
+        of.map(|probe| probe["probe"].as_str().unwrap()).collect()
+    }
+
+    fn probe(&self, name: &str) -> &Value {
+        let mut probes = self.probes().iter();
+        probes.find(|probe| probe["probe"] == name).unwrap()
+    }
+}
+
+#[test]
+fn where_nothing_is_wrong_every_probe_passes_and_says_how_long_it_took() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let examined = Patient::person(centre, "healthy").examined(&[]);
+    assert_eq!(examined.code, Some(0), "{}", examined.page);
+    let expected = [
+        "config",
+        "vault dns",
+        "vault tcp",
+        "vault tls",
+        "vault seal",
+        "clock",
+        "token",
+        "capabilities",
+        "ssh ca",
+        "db dns",
+        "db tcp",
+        "db tls",
+        "db login",
+        "db clock",
+        "schema",
+    ];
+    assert_eq!(examined.with("pass"), expected, "{}", examined.page);
+    for probe in examined.probes() {
+        assert!(probe["took_ms"].as_f64().is_some(), "{probe}");
+    }
+    let key = centre.ssh_authority().unwrap();
+    assert!(
+        examined.probe("ssh ca")["found"]
+            .as_str()
+            .unwrap()
+            .contains(&fingerprint(&key))
+    );
+    let capabilities = examined.probe("capabilities")["found"].as_str().unwrap();
+    let (may, may_not) = capabilities.split_once("; not for ").unwrap();
+    assert!(may.contains("ssh") && may.contains("audit") && may_not.contains("migrate"));
+    // Its login is given back.
+    assert!(
+        eventually(Duration::from_secs(10), || Ok(
+            logins_of(centre, "healthy") == "0"
+        ))
+        .unwrap()
+    );
+}
+
+#[test]
+fn a_wrong_setting_is_named_by_one_probe() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let patient = Patient::person(centre, "misled");
+    let stranger = centre.pki.stranger().to_str().unwrap();
+    for (key, value, probe, code) in [
+        ("VCTL_DB_PORT", "none", "config", 78),
+        ("VCTL_VAULT_ADDR", "http://vault.example", "config", 78),
+        (
+            "VCTL_VAULT_ADDR",
+            "https://nowhere.invalid",
+            "vault dns",
+            69,
+        ),
+        ("VCTL_VAULT_ADDR", "https://127.0.0.1:1", "vault tcp", 69),
+        ("VCTL_VAULT_CA_CERT", stranger, "vault tls", 69),
+        ("VCTL_VAULT_CA_CERT", "/nowhere", "vault tls", 78),
+        ("VAULT_TOKEN", "hvs.nobody", "token", 77),
+        ("VAULT_TOKEN", "", "token", 77),
+        ("VCTL_DB_ROLE_RO", "nowhere", "capabilities", 78),
+        ("VCTL_DB_ROLE_AUDIT_RO", "nowhere", "capabilities", 78),
+        ("VCTL_CA_ROLE", "nowhere", "ssh ca", 78),
+        ("VCTL_SSH_MOUNT", "nowhere", "ssh ca", 78),
+        ("VCTL_DB_HOST", "nowhere.invalid", "db dns", 69),
+        ("VCTL_DB_PORT", "1", "db tcp", 69),
+        ("VCTL_DB_CA_CERT", stranger, "db tls", 69),
+        ("VCTL_DB_SERVERNAME", "other.example", "db tls", 69),
+        ("VCTL_DB_NAME", "nowhere", "db login", 77),
+    ] {
+        patient.assert_fails(&[(key, value)], probe, code);
+    }
+}
+
+#[test]
+fn what_only_an_administrator_may_ask_for_is_found_missing_by_the_thing_itself() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let root = Patient::root(centre);
+    root.assert_fails(&[("VCTL_CA_ROLE", "nowhere")], "ssh ca", 78);
+    root.assert_fails(&[("VCTL_DB_ROLE_RO", "nowhere")], "db login", 78);
+}
+
+#[test]
+fn who_lacks_a_policy_is_told_which() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let nobody = Patient::new(centre, centre.person("nobody", &["default"]).unwrap());
+    let examined = nobody.examined(&[]);
+    assert_eq!(
+        (examined.with("fail"), examined.code),
+        (vec!["capabilities"], Some(77))
+    );
+    assert!(
+        examined.probe("capabilities")["fix"]
+            .as_str()
+            .unwrap()
+            .contains("`vctl-user`")
+    );
+    // Not everybody logs in to hosts: that is no fault.
+    let auditor = centre.person("doctor-auditor", &["vctl-user", "vctl-auditor"]);
+    let examined = Patient::new(centre, auditor.unwrap()).examined(&[]);
+    assert_eq!(
+        (examined.with("warn"), examined.code),
+        (vec!["ssh ca"], Some(0))
+    );
+    assert!(
+        examined.probe("ssh ca")["fix"]
+            .as_str()
+            .unwrap()
+            .contains("`vctl-ssh`")
+    );
+}
+
+#[test]
+fn a_token_that_was_revoked_is_not_believed_though_it_was_kept() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let patient = Patient::person(centre, "revoked");
+    let token = patient.client.token().expose().to_owned();
+    // Kept by `vctl login`, good for an hour by our own clock.
+    let mut login = patient.command(&[("VAULT_TOKEN", "")], &["login", "--token-stdin"]);
+    let mut login = login.stdin(Stdio::piped()).spawn().unwrap();
+    login
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(token.as_bytes())
+        .unwrap();
+    assert!(login.wait().unwrap().success());
+    let kept = [("VAULT_TOKEN", "")];
+    assert_eq!(patient.examined(&kept).code, Some(0));
+    patient
+        .client
+        .post("auth/token/revoke-self", &json!({}))
+        .unwrap();
+    let found = patient.assert_fails(&kept, "token", 77);
+    assert!(found.contains("revoked"), "{found}");
+}
+
+#[test]
+fn a_machine_where_a_person_should_be_is_warned_of() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let registrar = centre.person("doctor-registrar", &["vctl-user"]).unwrap();
+    let path = "auth/approle/role/vctl-user";
+    let role_id = registrar.get(&format!("{path}/role-id")).unwrap();
+    let secret_id = registrar
+        .post(&format!("{path}/secret-id"), &json!({}))
+        .unwrap();
+    let ids = json!({
+        "role_id": role_id["data"]["role_id"],
+        "secret_id": secret_id["data"]["secret_id"],
+    });
+    let made = centre
+        .bao
+        .anonymous()
+        .unwrap()
+        .post("auth/approle/login", &ids)
+        .unwrap();
+    let token = made["auth"]["client_token"].as_str().unwrap();
+    let patient = Patient::root(centre);
+    let examined = patient.examined(&[("VAULT_TOKEN", token)]);
+    assert_eq!(
+        examined.with("warn"),
+        ["token", "ssh ca"],
+        "{}",
+        examined.page
+    );
+    let job = [("VAULT_TOKEN", token), ("VCTL_AUTH_METHOD", "approle")];
+    assert_eq!(patient.examined(&job).with("warn"), ["ssh ca"]);
+    // A job logs in by itself, as its commands would. A person who is there is not made one.
+    let ids = [
+        ("VAULT_TOKEN", ""),
+        ("VCTL_ROLE_ID", ids["role_id"].as_str().unwrap()),
+        ("VCTL_SECRET_ID", ids["secret_id"].as_str().unwrap()),
+    ];
+    let other = Patient::root(centre);
+    let doctor = other.command(&ids, &["doctor"]);
+    let (page, status) = on_a_terminal(doctor, 80);
+    assert_eq!(status.code(), Some(77), "{page}");
+    assert!(
+        page.contains("not logged in") && page.contains("`token` fails"),
+        "{page}"
+    );
+    assert_eq!(patient.examined(&ids).code, Some(0));
+}
+
+#[test]
+fn a_server_that_says_nothing_or_something_else_is_told_apart() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let patient = Patient::person(centre, "unheard");
+    // Nothing answers the first packet.
+    let full = BlackHole::new();
+    let found = patient.assert_fails(&[("VCTL_DB_PORT", &full.port.to_string())], "db tcp", 69);
+    assert!(found.contains("says nothing"), "{found}");
+    // It takes the connection, and that is all.
+    let tarpit = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = format!("https://{}", tarpit.local_addr().unwrap());
+    let found = patient.assert_fails(&[("VCTL_VAULT_ADDR", &address)], "vault tls", 69);
+    assert!(found.contains("then said nothing"), "{found}");
+    // As Postgres does where `ssl` is off.
+    let plain = responder(b"N");
+    let found = patient.assert_fails(&[("VCTL_DB_PORT", &plain.to_string())], "db tls", 69);
+    assert!(found.contains("does not offer TLS"), "{found}");
+    let page = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<html></html>";
+    let address = format!("http://127.0.0.1:{}", responder(page));
+    let found = patient.assert_fails(&[("VCTL_VAULT_ADDR", &address)], "vault seal", 78);
+    assert!(found.contains("is not Vault"), "{found}");
+}
+
+#[test]
+fn a_certificate_that_is_not_believed_is_shown() {
+    let Some(centre) = Centre::or_skip(&Options::default()) else {
+        return;
+    };
+    let patient = Patient::root(&centre);
+    let issue = |name: &str, request: Request<'_>| centre.pki.issue(name, request).unwrap();
+    let expired = |names: &'static [&'static str]| Request {
+        names,
+        expired: true,
+        ..Request::default()
+    };
+    let other = Request {
+        names: &["elsewhere.example"],
+        ..Request::default()
+    };
+    let vault = |certificate: &ServerCertificate| {
+        centre.bao.use_certificate(certificate).unwrap();
+        uses(&patient, "vault tls")
+    };
+    assert!(
+        vault(&issue("expired", expired(&["127.0.0.1"]))).contains("has expired, at 2021-01-01")
+    );
+    assert!(vault(&issue("other", other)).contains("for another name, `elsewhere.example`"));
+    let good = Request {
+        names: &["127.0.0.1", "localhost"],
+        ..Request::default()
+    };
+    centre.bao.use_certificate(&issue("good", good)).unwrap();
+    let well = || Ok(patient.examined(&[]).with("fail").is_empty());
+    assert!(eventually(Duration::from_secs(10), well).unwrap());
+    centre
+        .postgres
+        .use_certificate(&issue("db-expired", expired(&[DB_NAME])))
+        .unwrap();
+    assert!(uses(&patient, "db tls").contains("has expired, at 2021-01-01"));
+}
+
+/// Waits until the server shows its new certificate, and returns what is said of it.
+fn uses(patient: &Patient<'_>, probe: &str) -> String {
+    static LAST: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
+    let mut last = LAST.lock().unwrap();
+    let changed = || {
+        let examined = patient.examined(&[]);
+        let found = examined.probe(probe)["found"].as_str().unwrap().to_owned();
+        let fails = examined.with("fail") == [probe] && found != *last;
+        if fails {
+            assert_eq!(examined.code, Some(69));
+            (*last).clone_from(&found);
+        }
+        Ok(fails)
+    };
+    assert!(eventually(Duration::from_secs(10), changed).unwrap());
+    last.clone()
+}
+
+#[test]
+fn a_vault_that_is_sealed_and_a_postgres_that_is_stopped_are_named() {
+    let Some(centre) = Centre::or_skip(&Options::default()) else {
+        return;
+    };
+    let patient = Patient::root(&centre);
+    centre.bao.seal().unwrap();
+    let found = patient.assert_fails(&[], "vault seal", 69);
+    assert!(found.contains("sealed"), "{found}");
+    centre.bao.unseal().unwrap();
+    centre.postgres.stop().unwrap();
+    patient.assert_fails(&[], "db tcp", 69);
+    centre.postgres.start().unwrap();
+    assert_eq!(patient.examined(&[]).code, Some(0));
+}
+
+#[test]
+fn a_schema_that_is_missing_or_too_old_is_named() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let patient = Patient::person(centre, "schema");
+    centre.postgres.create_database("doctor_empty").unwrap();
+    let found = patient.assert_fails(&[("VCTL_DB_NAME", "doctor_empty")], "schema", 78);
+    assert!(found.contains("no schema"), "{found}");
+    centre.create_database_with_schema("doctor_old").unwrap();
+    let old = [("VCTL_DB_NAME", "doctor_old")];
+    assert_eq!(patient.examined(&old).code, Some(0));
+    let forget = "delete from vctl.schema_migration where version = (select max(version) from vctl.schema_migration)";
+    centre.postgres.psql("doctor_old", forget).unwrap();
+    let found = patient.assert_fails(&old, "schema", 78);
+    assert!(found.contains("this vctl needs"), "{found}");
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_this_machines_and_not_postgres() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    if !Path::new(FAKETIME).exists() {
+        skip("libfaketime is not installed (`faketime` on Debian)");
+        return;
+    }
+    let patient = Patient::person(centre, "late");
+    for (offset, said) in [("+600", "ahead of"), ("-600", "behind")] {
+        let fake = [
+            ("LD_PRELOAD", FAKETIME),
+            ("FAKETIME", offset),
+            // Timeouts are not what is wrong.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ];
+        let found = patient.assert_fails(&fake, "clock", 78);
+        assert!(found.contains(said), "{found}");
+    }
+}
+
+#[test]
+fn a_probe_is_shown_when_it_is_made_and_not_in_the_end() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let patient = Patient::person(centre, "watcher");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let (shown, was_shown) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // It is answered when what came before it was seen, and not sooner.
+            if stream.read(&mut [0; 8]).unwrap_or(0) > 0 && was_shown.recv().is_ok() {
+                let _ = stream.write_all(b"N");
+            }
+        }
+    });
+    let mut command = patient.command(&[("VCTL_DB_PORT", &port)], &["doctor"]);
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let last = lines.by_ref().find(|line| line.contains("db tcp"));
+    assert!(last.unwrap().starts_with("pass"));
+    shown.send(()).unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert!(rest[0].starts_with("FAIL  db tls"), "{rest:?}");
+    assert!(rest[0].contains("does not offer TLS"), "{rest:?}");
+    assert!(rest[1].trim_start().starts_with("fix: "), "{rest:?}");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(69));
+    assert_eq!(stderr(&output), "error: `db tls` fails\n");
+}
+
+/// A port at which the kernel drops whoever knocks: its queue is full, and nobody takes from it.
+struct BlackHole {
+    port: u16,
+    _listener: std::os::fd::OwnedFd,
+    _waiting: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    fn new() -> Self {
+        use nix::sys::socket::{
+            AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen,
+            socket,
+        };
+        use std::os::fd::AsRawFd as _;
+        let kind = (
+            AddressFamily::Inet,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+        );
+        let listener = socket(kind.0, kind.1, kind.2, None).unwrap();
+        bind(listener.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let port = getsockname::<SockaddrIn>(listener.as_raw_fd())
+            .unwrap()
+            .port();
+        let mut waiting = Vec::new();
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            waiting.push(stream);
+        }
+        Self {
+            port,
+            _listener: listener,
+            _waiting: waiting,
+        }
+    }
+}
+
+/// Starts a server that says the same to all who ask; it ends with the process.
+fn responder(answer: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            // Who only looks whether somebody listens says nothing.
+            if stream.read(&mut request).unwrap_or(0) > 0 {
+                let _ = stream.write_all(answer);
+            }
+        }
+    });
+    port
+}
+
+fn logins_of(centre: &Centre, person: &str) -> String {
+    let sql = format!("select count(*) from pg_roles where rolname like '%userpass-{person}%'");
+    centre.postgres.psql(DATABASE, &sql).unwrap()
+}
+
+fn fingerprint(key: &str) -> String {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("key.pub");
+    std::fs::write(&file, key).unwrap();
+    let output = Command::new("ssh-keygen")
+        .arg("-lf")
+        .arg(&file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split(' ').nth(1).unwrap().to_owned()
+}

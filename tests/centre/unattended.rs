@@ -1,0 +1,251 @@
+//! With no terminal and no input, every command ends, and none asks.
+//!
+//! The list of commands is that of `vctl --help`, so that a new one cannot be forgotten: where it
+//! does not run without arguments, this spec fails until it is told some.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn};
+use serde_json::json;
+use vctl_tests::centre::Centre;
+use vctl_tests::lab::Programs;
+
+/// Longer than the longest deadlines of one command together: Vault's, Postgres's, the farewell.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// What each command is given; those that are not here run as they are.
+const ARGUMENTS: &[(&str, &[&str])] = &[
+    ("agent", &["--once"]),
+    ("ca install", &["--file", "/nowhere.pem"]),
+    ("ca remove", &["--root", "/nowhere"]),
+    ("exec", &["--", "true"]),
+    ("host enroll", &["no-such-host"]),
+    ("host revoke", &["no-such-host"]),
+    ("migrate", &["--status"]),
+    ("node-agent", &["--once", "--hostname", "no-such-host"]),
+    ("prune", &["--dry-run"]),
+];
+
+/// What may come of a command that nobody stands by.
+const ENDINGS: [i32; 9] = [0, 1, 66, 69, 75, 76, 77, 78, 255];
+
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    /// Ends at once.
+    Nothing,
+    /// A pipe that nobody ever writes to: whoever reads it waits for ever.
+    Silent,
+}
+
+/// One server to ask, and who asks.
+struct Situation<'a> {
+    name: &'a str,
+    vault: Option<String>,
+    logged_in: bool,
+    input: Input,
+}
+
+#[test]
+fn every_command_ends_and_none_asks() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let commands = commands(&[]);
+    assert!(commands.len() > 10, "{commands:?}");
+    let tarpit = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let tarpit = format!("https://{}", tarpit.local_addr().unwrap());
+    let hole = Blackhole::new();
+    let situation = |name, vault: Option<&str>, logged_in, input| Situation {
+        name,
+        vault: vault.map(str::to_owned),
+        logged_in,
+        input,
+    };
+    let hole = format!("https://{}", hole.address);
+    let situations = [
+        situation("a centre, logged in", None, true, Input::Silent),
+        situation("a centre, not logged in", None, false, Input::Silent),
+        situation("a centre, at the end of input", None, false, Input::Nothing),
+        situation("a silent server", Some(&tarpit), true, Input::Silent),
+        situation(
+            "a silent server, nobody",
+            Some(&tarpit),
+            false,
+            Input::Silent,
+        ),
+        situation("no way there", Some(&hole), true, Input::Silent),
+        situation("no way there, nobody", Some(&hole), false, Input::Silent),
+    ];
+    thread::scope(|scope| {
+        for command in &commands {
+            scope.spawn(|| {
+                for situation in &situations {
+                    ends_without_asking(centre, command, situation);
+                }
+            });
+        }
+    });
+}
+
+fn ends_without_asking(centre: &Centre, command: &str, situation: &Situation<'_>) {
+    let what = format!("`vctl {command}`, {}", situation.name);
+    let home = tempfile::tempdir().unwrap();
+    let browser = fake_browsers(home.path());
+    let programs = Programs::find().unwrap();
+    let path = format!(
+        "{}:{}:/usr/bin:/bin",
+        home.path().join("bin").display(),
+        programs.directory.display()
+    );
+    let arguments = ARGUMENTS.iter().find(|(name, _)| *name == command);
+    let arguments = arguments.map_or(&[][..], |(_, arguments)| arguments);
+    let output = |name: &str| File::create(home.path().join(name)).unwrap();
+    // A session of its own has no terminal, whatever this process has.
+    let mut run = Command::new("/usr/bin/setsid");
+    run.arg("--wait")
+        .arg(&programs.vctl)
+        .args(command.split(' '))
+        .args(arguments)
+        .env_clear()
+        .envs(centre.environment())
+        .env("HOME", home.path())
+        .env("USER", "nobody")
+        .env("PATH", path)
+        .env("BROWSER", "xdg-open")
+        .env("DISPLAY", ":0")
+        .current_dir(home.path())
+        .stdin(match situation.input {
+            Input::Nothing => Stdio::null(),
+            Input::Silent => Stdio::piped(),
+        })
+        .stdout(output("stdout"))
+        .stderr(output("stderr"));
+    if let Some(vault) = &situation.vault {
+        run.env("VCTL_VAULT_ADDR", vault);
+    }
+    if situation.logged_in {
+        run.env("VAULT_TOKEN", token(centre));
+    }
+    let mut child = run.spawn().unwrap();
+    // Open until the command has ended, with nothing in it.
+    let _input = child.stdin.take();
+    let code = ending(&mut child, &what);
+    let said = fs::read_to_string(home.path().join("stderr")).unwrap();
+    assert!(ENDINGS.contains(&code), "{what} ended with {code}: {said}");
+    // A question has no end of line.
+    assert!(
+        said.is_empty() || said.ends_with('\n'),
+        "{what} asked: {said}"
+    );
+    assert!(!said.contains("[y/N]"), "{what} asked: {said}");
+    assert!(!browser.exists(), "{what} opened a browser");
+}
+
+fn ending(child: &mut Child, what: &str) -> i32 {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code().unwrap_or(-1);
+        }
+        if start.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            panic!("{what} hangs");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Returns the file that is there after one of them was started.
+fn fake_browsers(home: &Path) -> std::path::PathBuf {
+    let directory = home.join("bin");
+    fs::create_dir(&directory).unwrap();
+    let opened = home.join("opened");
+    let script = format!("#!/bin/sh\necho \"$@\" >> {}\n", opened.display());
+    for name in ["xdg-open", "open", "sensible-browser", "www-browser", "gio"] {
+        let path = directory.join(name);
+        fs::write(&path, &script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    opened
+}
+
+/// One of its own, since a command may end it.
+fn token(centre: &Centre) -> String {
+    let admin = centre.bao.admin().unwrap();
+    let token = admin
+        .post(
+            "auth/token/create",
+            &json!({"policies": ["root"], "ttl": "10m"}),
+        )
+        .unwrap();
+    token["auth"]["client_token"].as_str().unwrap().to_owned()
+}
+
+/// A port that answers no SYN: its queue of connections is full.
+struct Blackhole {
+    address: SocketAddr,
+    _listener: std::os::fd::OwnedFd,
+    _queued: Vec<TcpStream>,
+}
+
+impl Blackhole {
+    fn new() -> Self {
+        let listener = socket::socket(
+            AddressFamily::Inet,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .unwrap();
+        let any = SockaddrIn::new(127, 0, 0, 1, 0);
+        socket::bind(listener.as_raw_fd(), &any).unwrap();
+        socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let bound: SockaddrIn = socket::getsockname(listener.as_raw_fd()).unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, bound.port()));
+        let wait = Duration::from_millis(500);
+        let mut queued = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, wait) {
+            queued.push(stream);
+            assert!(queued.len() < 100, "the queue does not fill");
+        }
+        Self {
+            address,
+            _listener: listener,
+            _queued: queued,
+        }
+    }
+}
+
+/// Every command that has no commands below it, as one types it.
+fn commands(above: &[&str]) -> Vec<String> {
+    let output = Command::new(Programs::find().unwrap().vctl)
+        .args(above)
+        .arg("--help")
+        .output();
+    let help = String::from_utf8(output.unwrap().stdout).unwrap();
+    let below: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  "))
+        // The rest of a long description is further to the right.
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    if below.is_empty() || above == ["node-agent"] {
+        return vec![above.join(" ")];
+    }
+    // One that may have a command below it, and need not.
+    let own = help.contains(" [COMMAND]").then(|| above.join(" "));
+    let below = below.into_iter();
+    let below = below.flat_map(|name| commands(&[above, &[name]].concat()));
+    own.into_iter().chain(below).collect()
+}
