@@ -12,6 +12,7 @@ use crate::commands::doctor::DoctorArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::fleet::FleetArgs;
 use crate::commands::host::HostArgs;
+use crate::commands::list::ListArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::logout::LogoutArgs;
 use crate::commands::migrate::MigrateArgs;
@@ -44,6 +45,7 @@ Examples:
   vctl status                           Whether you are logged in, and everything is there
   vctl doctor                           What is wrong, when something is
   vctl exec -- terraform apply          Run something with a token of yours
+  vctl list                             The hosts there are, by data centre
   vctl audit --since 1d                 Who asked to be let in where, newest first
   vctl session                          Sessions of all hosts, newest first
   vctl session 7341                     What the holder of certificate 7341 did
@@ -89,6 +91,7 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     Fleet(FleetArgs),
     Host(HostArgs),
+    List(ListArgs),
     Login(LoginArgs),
     Logout(LogoutArgs),
     Migrate(MigrateArgs),
@@ -110,11 +113,38 @@ pub(crate) enum Output {
     Json,
 }
 
+/// The form of what is read: `render::records`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people
+    #[default]
+    Table,
+    /// For people, with every column
+    Wide,
+    /// One document
+    Json,
+    /// One object a line
+    Jsonl,
+    /// The document of `json`, as YAML
+    Yaml,
+    /// With a heading; text is escaped as in the table
+    Csv,
+    /// What the next command is to be given, one a line
+    Name,
+}
+
+impl Form {
+    pub(crate) fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
 /// Returns for whom a command was told to print, whichever command it is: its errors are for the
 /// same reader.
 pub(crate) fn reader_of(matches: &ArgMatches) -> Output {
     let output = matches.try_get_raw("output").ok().flatten();
-    let said_json = output.is_some_and(|mut words| words.any(|word| word == "json"));
+    let said_json =
+        output.is_some_and(|mut words| words.any(|word| word == "json" || word == "jsonl"));
     let json = matches.try_get_one::<bool>("json");
     if said_json || matches!(json, Ok(Some(true))) {
         return Output::Json;
@@ -129,11 +159,19 @@ pub(crate) fn reader_of(matches: &ArgMatches) -> Output {
 pub(crate) fn reader_meant(words: impl Iterator<Item = OsString>) -> Output {
     let words: Vec<OsString> = words.take_while(|word| word != "--").collect();
     let is_json = |word: &OsString| {
-        ["--json", "--output=json", "-ojson"]
-            .iter()
-            .any(|w| word == w)
+        [
+            "--json",
+            "--output=json",
+            "-ojson",
+            "--output=jsonl",
+            "-ojsonl",
+        ]
+        .iter()
+        .any(|w| word == w)
     };
-    let pair = |pair: &[OsString]| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json";
+    let pair = |pair: &[OsString]| {
+        (pair[0] == "-o" || pair[0] == "--output") && (pair[1] == "json" || pair[1] == "jsonl")
+    };
     if words.iter().any(is_json) || words.windows(2).any(pair) {
         Output::Json
     } else {

@@ -152,9 +152,7 @@ impl Context {
 
     async fn close(&self) {
         let pools = self.pools.take();
-        for pool in pools {
-            pool.close().await;
-        }
+        futures_util::future::join_all(pools.iter().map(Pool::close)).await;
     }
 
     async fn open(loaded: &Loaded, interaction: Interaction) -> Result<Self, Stop> {

@@ -87,6 +87,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Exec(args) => commands::exec::run(&args, globals),
         Command::Fleet(args) => commands::fleet::run(&args, globals),
         Command::Host(args) => commands::host::run(&args, globals),
+        Command::List(args) => commands::list::run(&args, globals),
         Command::Login(args) => commands::login::run(&args, globals),
         Command::Logout(args) => commands::logout::run(&args, globals),
         Command::Migrate(args) => commands::migrate::run(&args, globals),

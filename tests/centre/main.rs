@@ -11,6 +11,7 @@ mod exit_codes;
 mod faults;
 mod fleet;
 mod hosts;
+mod inventory;
 mod leases;
 mod login;
 mod migrate;

@@ -10,6 +10,7 @@ pub(crate) mod node_agent;
 pub(crate) mod prune;
 pub(crate) mod retention;
 pub(crate) mod session;
+pub(crate) mod list;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod ssh;

@@ -1,29 +1,47 @@
-//! Hosts as the inventory has them, and the way to each.
+//! Hosts as the inventory has them: which one is meant, whether it is there, and the way to it.
+//!
+//! Decisions only. Rows come from `store::inventory`, or from what was kept of them.
+
+mod liveness;
+mod resolve;
+mod route;
 
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+pub(crate) use resolve::address;
+#[allow(
+    unused_imports,
+    reason = "for hosts that were kept while the database is away"
+)]
+pub(crate) use resolve::resolve;
+pub(crate) use route::{Route, RouteError};
+
 /// One host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "the commands that show them come later")]
 pub(crate) struct Host {
+    /// Lower case, as in `vctl.host_name`.
     pub(crate) name: String,
+    /// Empty where nobody said.
     pub(crate) dc: String,
     pub(crate) ip: IpAddr,
     pub(crate) ssh_port: u16,
     pub(crate) ssh_user: String,
     pub(crate) jump_via: Option<String>,
+    /// Those its operators gave it.
     pub(crate) extra_ips: Vec<IpAddr>,
+    /// Those its agent saw on it.
     pub(crate) observed_ips: Vec<IpAddr>,
     pub(crate) ca_role: String,
     pub(crate) state: HostState,
+    /// When `vctl sync` last reached its SSH port.
     pub(crate) last_seen_up: Option<SystemTime>,
     pub(crate) agent: Option<AgentSeen>,
     pub(crate) tags: Vec<String>,
 }
 
-/// What its operators say of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What its operators say of a host, whatever is seen of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum HostState {
     Active,
     Maintenance,
@@ -31,15 +49,82 @@ pub(crate) enum HostState {
     Retired,
 }
 
+impl HostState {
+    /// The word for it in the database, in JSON and on the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Maintenance => "maintenance",
+            Self::Broken => "broken",
+            Self::Retired => "retired",
+        }
+    }
+
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
+        let all = [Self::Active, Self::Maintenance, Self::Broken, Self::Retired];
+        all.into_iter().find(|state| state.word() == word)
+    }
+}
+
 /// The last report of a host's agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AgentSeen {
     pub(crate) version: String,
+    /// By the database's clock.
     pub(crate) reported_at: SystemTime,
 }
 
-/// The way to a host: outermost jump first, the target last. Never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Route {
-    pub(crate) hops: Vec<Host>,
+impl Host {
+    /// Returns all its addresses, the one that is dialled first, each once.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        let mut all = vec![self.ip];
+        for &ip in self.extra_ips.iter().chain(&self.observed_ips) {
+            if !all.contains(&ip) {
+                all.push(ip);
+            }
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A host at 192.0.2.1 with the defaults of the table.
+    pub(crate) fn host(name: &str) -> Host {
+        Host {
+            name: name.to_owned(),
+            dc: "seoul".to_owned(),
+            ip: "192.0.2.1".parse().unwrap(),
+            ssh_port: 22,
+            ssh_user: "root".to_owned(),
+            jump_via: None,
+            extra_ips: Vec::new(),
+            observed_ips: Vec::new(),
+            ca_role: "sre-core".to_owned(),
+            state: HostState::Active,
+            last_seen_up: None,
+            agent: None,
+            tags: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_known_twice_is_said_once() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut host = host("web-1");
+        host.extra_ips = vec![ip("10.0.0.1"), ip("192.0.2.1")];
+        host.observed_ips = vec![ip("2001:db8::1"), ip("10.0.0.1")];
+        let all = ["192.0.2.1", "10.0.0.1", "2001:db8::1"].map(ip);
+        assert_eq!(host.addresses(), all);
+    }
+
+    #[test]
+    fn every_state_is_its_own_word() {
+        for word in ["active", "maintenance", "broken", "retired"] {
+            assert_eq!(HostState::of_word(word).unwrap().word(), word);
+        }
+        assert_eq!(HostState::of_word("Active"), None);
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use super::columns::Columns;
+use super::csv::write_record;
 use super::{Layout, sanitize::text, time};
 use crate::view::access::Access;
 
@@ -160,29 +161,6 @@ fn shown(value: Option<impl ToString>) -> String {
 /// An empty cell would shift the others for a reader who counts words.
 fn dash(value: &str) -> String {
     if value.is_empty() { "-" } else { value }.to_owned()
-}
-
-fn write_record(out: &mut dyn Write, cells: &[String]) -> io::Result<()> {
-    for (index, cell) in cells.iter().enumerate() {
-        let before = if index == 0 { "" } else { "," };
-        write!(out, "{before}{}", field(cell))?;
-    }
-    out.write_all(b"\r\n")
-}
-
-/// Returns a cell as CSV has it. A spreadsheet takes a cell that begins like a formula for one, so
-/// such a cell gets a quote in front, as spreadsheets themselves write it.
-fn field(cell: &str) -> String {
-    let harmless = if cell != "-" && cell.starts_with(['=', '+', '-', '@']) {
-        format!("'{cell}")
-    } else {
-        cell.to_owned()
-    };
-    if harmless.contains([',', '"', ' ', '\'']) {
-        format!("\"{}\"", harmless.replace('"', "\"\""))
-    } else {
-        harmless
-    }
 }
 
 #[cfg(test)]

@@ -24,15 +24,36 @@ impl<const N: usize> Columns<N> {
         layout: Layout,
     ) -> io::Result<()> {
         let widths = self.fit(self.widths(rows), layout.width);
-        let names = line(&self.names.map(str::to_owned), &widths);
-        writeln!(out, "{BOLD}{names}{BOLD:#}")?;
-        for row in rows {
-            writeln!(out, "{}", line(row, &widths))?;
+        self.write_names(out, &widths)?;
+        rows.iter()
+            .try_for_each(|row| writeln!(out, "{}", line(row, &widths)))
+    }
+
+    /// Writes groups of rows, each below its title; the columns of all are below each other.
+    pub(crate) fn write_groups(
+        &self,
+        out: &mut dyn Write,
+        groups: &[(String, Vec<[String; N]>)],
+        layout: Layout,
+    ) -> io::Result<()> {
+        let rows = groups.iter().flat_map(|(_, rows)| rows);
+        let widths = self.fit(self.widths(rows), layout.width);
+        self.write_names(out, &widths)?;
+        for (title, rows) in groups {
+            writeln!(out, "\n{title}")?;
+            for row in rows {
+                writeln!(out, "{}", line(row, &widths))?;
+            }
         }
         Ok(())
     }
 
-    fn widths(&self, rows: &[[String; N]]) -> [usize; N] {
+    fn write_names(&self, out: &mut dyn Write, widths: &[usize; N]) -> io::Result<()> {
+        let names = line(&self.names.map(str::to_owned), widths);
+        writeln!(out, "{BOLD}{names}{BOLD:#}")
+    }
+
+    fn widths<'a>(&self, rows: impl IntoIterator<Item = &'a [String; N]>) -> [usize; N] {
         let mut widths = self.names.map(str::len);
         for row in rows {
             for (width, cell) in widths.iter_mut().zip(row) {

@@ -56,7 +56,8 @@ fn row(host: &Host) -> [String; 10] {
         sanitize::text(&host.name),
         sanitize::text(&host.dc),
         word(&host.agent_version),
-        host.heartbeat_age.map_or_else(|| "never".to_owned(), age),
+        host.heartbeat_age
+            .map_or_else(|| "never".to_owned(), time::age),
         word(&host.mode),
         lost,
         count(host.unstamped),
@@ -150,10 +151,6 @@ pub(crate) fn verdict(hosts: &[Host]) -> Option<String> {
         hosts.len(),
         named.join("; ")
     ))
-}
-
-fn age(age: Duration) -> String {
-    format!("{} ago", time::duration(Duration::from_secs(age.as_secs())))
 }
 
 fn left(left: Duration) -> String {

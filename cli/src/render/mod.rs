@@ -6,6 +6,7 @@
 
 pub(crate) mod access;
 pub(crate) mod columns;
+pub(crate) mod csv;
 pub(crate) mod detail;
 pub(crate) mod fleet;
 pub(crate) mod found;
@@ -13,6 +14,7 @@ pub(crate) mod header;
 #[cfg(test)]
 mod hostile;
 pub(crate) mod html;
+pub(crate) mod inventory;
 pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;
@@ -20,6 +22,7 @@ pub(crate) mod notice;
 pub(crate) mod paragraph;
 pub(crate) mod probes;
 pub(crate) mod provenance;
+pub(crate) mod records;
 pub(crate) mod retention;
 pub(crate) mod sanitize;
 pub(crate) mod schema;

@@ -46,6 +46,11 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// Returns `3m12s ago`, in whole seconds.
+pub(crate) fn age(age: Duration) -> String {
+    format!("{} ago", duration(Duration::from_secs(age.as_secs())))
+}
+
 /// Times come from records; one that no calendar has is shown as the nearest that one has.
 fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(if time < SystemTime::UNIX_EPOCH {

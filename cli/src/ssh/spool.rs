@@ -57,11 +57,17 @@ enum Line {
 
 /// The directory.
 #[derive(Clone, Debug)]
-pub(crate) struct Spool(PathBuf);
+pub(crate) struct Spool {
+    state: StateDir,
+    dir: PathBuf,
+}
 
 impl Spool {
     pub(crate) fn in_dir(state: &StateDir) -> Self {
-        Self(state.file("spool"))
+        Self {
+            state: state.clone(),
+            dir: state.file("spool"),
+        }
     }
 
     /// Keeps an access that begins.
@@ -75,6 +81,7 @@ impl Spool {
         at: Timestamp,
     ) -> Result<Kept, CliError> {
         let person = person.to_owned();
+        self.state.make()?;
         let line = Line::Opened { person, at, access };
         self.begin(&line).map_err(|error| self.cannot_keep(&error))
     }
@@ -87,6 +94,7 @@ impl Spool {
         end: Value,
         at: Timestamp,
     ) -> Result<(), CliError> {
+        self.state.make()?;
         let person = person.to_owned();
         let keeping = || {
             let kept = self.begin(&Line::Stored { person, id })?;
@@ -102,12 +110,12 @@ impl Spool {
 
     /// Says whether there is nothing to hand in; looks no further than the directory.
     pub(crate) fn is_empty(&self) -> bool {
-        fs::read_dir(&self.0).map_or(true, |mut entries| entries.next().is_none())
+        fs::read_dir(&self.dir).map_or(true, |mut entries| entries.next().is_none())
     }
 
     /// Hands in what `person` left here. What somebody else did is theirs to hand in, and stays.
     pub(crate) async fn replay(&self, person: &str, client: &mut Client) -> Result<(), PgError> {
-        let mut paths: Vec<PathBuf> = fs::read_dir(&self.0)
+        let mut paths: Vec<PathBuf> = fs::read_dir(&self.dir)
             .into_iter()
             .flatten()
             .filter_map(|entry| Some(entry.ok()?.path()))
@@ -126,12 +134,12 @@ impl Spool {
     }
 
     fn begin(&self, line: &Line) -> io::Result<Kept> {
-        match DirBuilder::new().mode(0o700).create(&self.0) {
+        match DirBuilder::new().mode(0o700).create(&self.dir) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        let path = self.0.join(format!("{}.jsonl", Uuid::now_v7()));
+        let path = self.dir.join(format!("{}.jsonl", Uuid::now_v7()));
         let file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -141,7 +149,7 @@ impl Spool {
         file.lock()?;
         append(&file, line)?;
         // Or the file may be there after a crash of the machine, and not its name.
-        File::open(&self.0)?.sync_all()?;
+        File::open(&self.dir)?.sync_all()?;
         Ok(Kept {
             path,
             file: Arc::new(file),
@@ -151,7 +159,7 @@ impl Spool {
     fn cannot_keep(&self, error: &io::Error) -> CliError {
         let message = format!(
             "Postgres is away, and the access cannot be kept in `{}` either, so it is not made",
-            self.0.display()
+            self.dir.display()
         );
         CliError::new(Exit::Unavailable, message).caused_by(error)
     }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::inventory::{Host, Route};
+use crate::inventory::{Host, Route, address};
 use crate::store;
 
 /// How many candidates an error lists.
@@ -46,7 +46,7 @@ impl Wanted {
             .strip_prefix('[')
             .and_then(|addr| addr.strip_suffix(']'))
             .unwrap_or(addr);
-        let addr = match unbracketed.parse::<IpAddr>() {
+        let addr: SocketAddr = match unbracketed.parse::<IpAddr>() {
             Ok(ip) => SocketAddr::new(ip, 22),
             Err(_) => addr.parse().map_err(|_| {
                 format!(
@@ -83,7 +83,7 @@ pub(crate) async fn plan(
             let host = one_of(found, wanted, query)?;
             match host.jump_via {
                 None => Route { hops: vec![host] },
-                Some(_) => store::inventory::route(&client, &host.name).await?,
+                Some(_) => store::inventory::route(&**client, &host.name).await?,
             }
         }
     };
@@ -108,12 +108,8 @@ fn address_name(addr: SocketAddr) -> String {
 /// `NotFound` when it is none, or one of several.
 fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliError> {
     let is_exact = |host: &Host| {
-        let is_address = |ip: IpAddr| {
-            let all = [host.ip].into_iter();
-            let mut all = all.chain(host.extra_ips.iter().chain(&host.observed_ips).copied());
-            all.any(|other| other == ip)
-        };
-        host.name.eq_ignore_ascii_case(query) || query.parse().is_ok_and(is_address)
+        let is_address = |ip| host.addresses().contains(&ip);
+        host.name.eq_ignore_ascii_case(query) || address(query).is_some_and(is_address)
     };
     let (mut found, others) = match wanted {
         Wanted::Exact(_) => found.into_iter().partition::<Vec<_>, _>(is_exact),

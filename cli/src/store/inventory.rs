@@ -1,70 +1,89 @@
 //! Hosts, and the way to each.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
-use vctl_common::pg::tokio_postgres::{Client, Row};
+use vctl_common::pg::PgError;
+use vctl_common::pg::tokio_postgres::{Client, Error, GenericClient, Row};
 
-use super::failed;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::inventory::{AgentSeen, Host, HostState, Route};
+use crate::inventory::{AgentSeen, Host, HostState, Route, RouteError, address};
 
-/// Returns all that the first step finds which finds anything: exact name, address, part of a name.
+/// Returns all hosts, also retired ones, by data centre and name.
+pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Stop> {
+    let rows = client.query(include_str!("inventory_hosts.sql"), &[]).await;
+    read(&rows.map_err(PgError::from)?)
+}
+
+/// Returns all hosts of the first step that finds any: the whole name, an address, a part of the name.
 pub(crate) async fn find(client: &Client, query: &str) -> Result<Vec<Host>, Stop> {
-    let address = query.parse::<IpAddr>().ok().map(|ip| ip.to_string());
+    let (name, ip) = (query.to_lowercase(), address(query));
     let statement = include_str!("inventory_find.sql");
-    let rows = client.query(statement, &[&query, &address]).await;
-    rows.map_err(failed)?.iter().map(host).collect()
+    let rows = client.query(statement, &[&name, &ip]).await;
+    read(&rows.map_err(PgError::from)?)
 }
 
 /// Returns the way to the host of this name.
-pub(crate) async fn route(client: &Client, name: &str) -> Result<Route, Stop> {
+pub(crate) async fn route(client: &impl GenericClient, name: &str) -> Result<Route, Stop> {
     let statement = include_str!("inventory_route.sql");
-    let rows = client.query(statement, &[&name]).await.map_err(failed)?;
-    let hops: Result<Vec<Host>, Stop> = rows.iter().map(host).collect();
-    let hops = hops?;
-    if let Some(outermost) = hops.first().and_then(|hop| hop.jump_via.as_ref()) {
-        let message = format!("the way to `{name}` leads through `{outermost}` again");
-        return Err(CliError::new(Exit::Config, message).into());
-    }
-    if hops.is_empty() {
-        let message = format!("there is no host `{name}` in the inventory");
-        return Err(CliError::new(Exit::NotFound, message).into());
-    }
-    Ok(Route { hops })
+    let rows = client.query(statement, &[&name]).await;
+    let chain = read(&rows.map_err(PgError::from)?)?;
+    Ok(Route::of_chain(name, chain)?)
 }
 
-fn host(row: &Row) -> Result<Host, Stop> {
-    let address = |text: &str| {
-        text.parse().map_err(|_| {
-            CliError::new(Exit::Failure, format!("`{text}` of the inventory is no address")).into()
-        })
+/// Returns the database's clock, by which reports of agents are.
+pub(crate) async fn clock(client: &Client) -> Result<SystemTime, Stop> {
+    let row = client.query_one("select now()", &[]).await;
+    Ok(row.and_then(|row| row.try_get(0)).map_err(PgError::from)?)
+}
+
+fn read(rows: &[Row]) -> Result<Vec<Host>, Stop> {
+    let hosts: Result<Vec<Host>, Error> = rows.iter().map(host).collect();
+    Ok(hosts.map_err(PgError::from)?)
+}
+
+fn host(row: &Row) -> Result<Host, Error> {
+    let version: Option<String> = row.try_get("agent_version")?;
+    let reported = row.try_get("reported_at")?;
+    let agent = |(version, reported_at)| AgentSeen {
+        version,
+        reported_at,
     };
-    let addresses = |column: &str| -> Result<Vec<IpAddr>, Stop> {
-        let texts: Vec<&str> = row.try_get(column).map_err(failed)?;
-        texts.into_iter().map(address).collect()
-    };
-    let text = |column: &str| row.try_get::<_, String>(column).map_err(failed);
-    let version: Option<String> = row.try_get("agent_version").map_err(failed)?;
-    let reported = row.try_get("reported_at").map_err(failed)?;
+    let state: &str = row.try_get("state")?;
+    let observed: Option<Vec<IpAddr>> = row.try_get("observed_ips")?;
     Ok(Host {
-        name: text("hostname")?,
-        dc: text("dc")?,
-        ip: address(&text("ip")?)?,
-        ssh_port: u16::try_from(row.try_get::<_, i32>("ssh_port").map_err(failed)?).unwrap_or(22),
-        ssh_user: text("ssh_user")?,
-        jump_via: row.try_get("jump_via").map_err(failed)?,
-        extra_ips: addresses("extra_ips")?,
-        observed_ips: addresses("observed_ips")?,
-        ca_role: text("ca_role")?,
-        state: match &*text("state")? {
-            "maintenance" => HostState::Maintenance,
-            "broken" => HostState::Broken,
-            "retired" => HostState::Retired,
-            _ => HostState::Active,
-        },
-        last_seen_up: row.try_get("last_seen_up").map_err(failed)?,
-        agent: version.zip(reported).map(|(version, reported_at)| AgentSeen { version, reported_at }),
-        tags: row.try_get("tags").map_err(failed)?,
+        name: row.try_get("hostname")?,
+        dc: row.try_get("dc")?,
+        ip: row.try_get("ip")?,
+        // The table's check keeps it within a port.
+        ssh_port: u16::try_from(row.try_get::<_, i32>("ssh_port")?).unwrap_or(22),
+        ssh_user: row.try_get("ssh_user")?,
+        jump_via: row.try_get("jump_via")?,
+        extra_ips: row.try_get("extra_ips")?,
+        observed_ips: observed.unwrap_or_default(),
+        ca_role: row.try_get("ca_role")?,
+        // A state of a schema to come is none to connect by guess.
+        state: HostState::of_word(state).unwrap_or(HostState::Broken),
+        last_seen_up: row.try_get("last_seen_up")?,
+        agent: version.zip(reported).map(agent),
+        tags: row.try_get("tags")?,
     })
+}
+
+impl From<RouteError> for Stop {
+    fn from(error: RouteError) -> Self {
+        let message = error.to_string();
+        let (exit, hint) = match error {
+            RouteError::Unknown(_) => {
+                (Exit::NotFound, "`vctl list` shows what there is".to_owned())
+            }
+            RouteError::Cycle { again: host, .. } | RouteError::NoJump { host, .. } => {
+                let hint =
+                    format!("say through whom it is reached: `vctl edit {host} --jump NAME`");
+                (Exit::Config, hint)
+            }
+        };
+        CliError::new(exit, message).hint(hint).into()
+    }
 }

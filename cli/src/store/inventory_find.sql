@@ -1,13 +1,17 @@
--- The first of three steps that finds anything: the whole name, an address, a part of the name.
-with hosts as (
-    select s.hostname, s.dc, host(s.ip) as ip, s.ssh_port, s.ssh_user, s.jump_via,
-        array(select host(a) from unnest(s.extra_ips) a) as extra_ips,
-        array(select host(a) from unnest(coalesce(t.addresses, '{}')) a) as observed_ips,
-        s.ca_role, s.state, s.last_seen_up, t.agent_version, t.reported_at, s.tags,
-        case when s.hostname = lower($1) then 1
-             when $2::text::inet is not null and (host(s.ip)::inet = $2::text::inet
-                or $2::text::inet = any (s.extra_ips) or $2::text::inet = any (t.addresses)) then 2
-             when $2::text is null and position(lower($1) in s.hostname) > 0 then 3 end as step
+-- Runs as vctl-ro. $1 a word in lower case, $2 the address that it is, or null. All hosts of the first
+-- step that finds any: the whole name, an address, a part of the name. A word that is an address is no
+-- part of a name. As `inventory::resolve`.
+with step as (
+    select s.hostname,
+           case when s.hostname = $1::text then 1
+                when s.state = 'retired' then null
+                when $2::inet is null then case when strpos(s.hostname, $1::text) > 0 then 3 end
+                when host(s.ip) = host($2::inet) or $2::inet = any (s.extra_ips)
+                     or $2::inet = any (t.addresses) then 2 end as step
     from vctl.servers s left join vctl.server_status t using (hostname)
 )
-select * from hosts where step = (select min(step) from hosts) order by hostname
+select s.hostname::text, s.dc, s.ip, s.ssh_port, s.ssh_user, s.jump_via::text, s.extra_ips,
+       t.addresses as observed_ips, s.ca_role, s.state, s.last_seen_up, t.agent_version, t.reported_at, s.tags
+from step join vctl.servers s using (hostname) left join vctl.server_status t using (hostname)
+where step = (select min(step) from step)
+order by s.hostname

@@ -1,10 +1,14 @@
+-- Runs as vctl-ro. $1 the whole name of a host. It, and what it is reached through, nearest first; ends
+-- before the first host that would come twice.
 with recursive way as (
-    select s.*, 1 as depth from vctl.servers s where s.hostname = $1
+    select hostname, jump_via, 1 as hop, array[hostname::text] as before
+    from vctl.servers where hostname = $1::text
     union all
-    select s.*, depth + 1 from way join vctl.servers s on s.hostname = way.jump_via where depth < 64
+    select s.hostname, s.jump_via, hop + 1, before || s.hostname::text
+    from way join vctl.servers s on s.hostname = way.jump_via
+    where s.hostname::text <> all (before)
 )
-select s.hostname, s.dc, host(s.ip) as ip, s.ssh_port, s.ssh_user, s.jump_via,
-    array(select host(a) from unnest(s.extra_ips) a) as extra_ips,
-    array(select host(a) from unnest(coalesce(t.addresses, '{}')) a) as observed_ips,
-    s.ca_role, s.state, s.last_seen_up, t.agent_version, t.reported_at, s.tags
-from way s left join vctl.server_status t using (hostname) order by depth desc
+select s.hostname::text, s.dc, s.ip, s.ssh_port, s.ssh_user, s.jump_via::text, s.extra_ips,
+       t.addresses as observed_ips, s.ca_role, s.state, s.last_seen_up, t.agent_version, t.reported_at, s.tags
+from way join vctl.servers s using (hostname) left join vctl.server_status t using (hostname)
+order by hop

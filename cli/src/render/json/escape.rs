@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
+use super::yaml::Blocks;
 use crate::render::sanitize;
 
 pub(super) fn pretty<W: Write>(out: W) -> Serializer<W, Visible<PrettyFormatter<'static>>> {
@@ -23,6 +24,16 @@ pub(super) fn embedded<W: Write>(out: W) -> Serializer<W, Visible<CompactFormatt
     let formatter = Visible {
         inner: CompactFormatter,
         special: &['<', '>', '&'],
+        long: false,
+    };
+    Serializer::with_formatter(out, formatter)
+}
+
+/// As `pretty`, in block style of YAML.
+pub(super) fn yaml<W: Write>(out: W) -> Serializer<W, Visible<Blocks>> {
+    let formatter = Visible {
+        long: true,
+        ..Visible::new(Blocks::default())
     };
     Serializer::with_formatter(out, formatter)
 }
@@ -32,6 +43,8 @@ pub(super) struct Visible<F> {
     inner: F,
     /// Visible, and spelled out as well.
     special: &'static [char],
+    /// YAML has no surrogates, and an escape of eight digits.
+    long: bool,
 }
 
 impl<F> Visible<F> {
@@ -39,6 +52,7 @@ impl<F> Visible<F> {
         Self {
             inner,
             special: &[],
+            long: false,
         }
     }
 }
@@ -55,8 +69,12 @@ impl<F: Formatter> Formatter for Visible<F> {
                 continue;
             }
             out.write_all(&fragment.as_bytes()[plain..index])?;
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(out, "\\u{unit:04x}")?;
+            if self.long && c > '\u{ffff}' {
+                write!(out, "\\U{:08x}", u32::from(c))?;
+            } else {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(out, "\\u{unit:04x}")?;
+                }
             }
             plain = index + c.len_utf8();
         }

@@ -5,13 +5,15 @@
 
 mod access;
 mod escape;
+mod yaml;
 mod event;
 mod failure;
 mod provenance;
 pub(crate) mod fleet;
+pub(crate) mod inventory;
 mod session;
 #[cfg(test)]
-mod schema;
+pub(crate) mod schema;
 
 use std::io::{self, Write};
 
@@ -123,6 +125,14 @@ pub(crate) fn write(out: &mut dyn Write, value: &impl Serialize) -> io::Result<(
     value.serialize(&mut escape::pretty(&mut *out))?;
     writeln!(out)
 }
+
+/// Writes any value on one line.
+pub(crate) fn write_as_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    value.serialize(&mut escape::compact(&mut *out))?;
+    writeln!(out)
+}
+
+pub(crate) use self::yaml::write as write_yaml;
 
 fn write_document(out: &mut dyn Write, sessions: Vec<SessionJson>) -> io::Result<()> {
     let version = VERSION;

@@ -6,10 +6,11 @@
 use serde_json::{Map, Value};
 
 pub(super) const OF_SESSIONS: &str = include_str!("../../../../docs/session.schema.json");
+pub(crate) const OF_HOSTS: &str = include_str!("../../../../docs/inventory.schema.json");
 pub(super) const OF_ACCESSES: &str = include_str!("../../../../docs/audit.schema.json");
 
 /// Fails with the place where `value` is not as the schema's definition `name` says.
-pub(super) fn assert_fits(schema: &str, name: Option<&str>, value: &Value) {
+pub(crate) fn assert_fits(schema: &str, name: Option<&str>, value: &Value) {
     let root: Value = serde_json::from_str(schema).unwrap();
     let schema = name.map_or(&root, |name| &root["$defs"][name]);
     if let Err(problem) = fits(&root, schema, value, "$") {

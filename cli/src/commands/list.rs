@@ -1,0 +1,135 @@
+//! `vctl list`
+
+use std::io::Write as _;
+use std::time::SystemTime;
+
+use vctl_common::centre::DbRole;
+
+use crate::args::{Form, TEMPLATE};
+use crate::context::{self, Context};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::globals::Globals;
+use crate::inventory::{Host, HostState};
+use crate::render::inventory::Detail;
+use crate::render::json::inventory::Hosts;
+use crate::render::{Screen, inventory, notice, records, sanitize};
+use crate::store;
+
+/// List the hosts of the inventory, by data centre
+///
+/// With HOST, those that `vctl ssh HOST` would mean: the host of that name, else those that have that
+/// address, else those with it in their name.
+#[derive(Debug, clap::Args)]
+#[command(visible_alias = "ls", help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl list                       All hosts that are not retired
+  vctl list --dc seoul --wide     Those of one data centre, with every column
+  vctl list 10.0.0.7              Whose address that is
+  vctl list --route web-1         Through whom it is reached
+  vctl list -o name | wc -l       For scripts; see also -o json (docs/inventory-json.md)",
+after_help = "\
+The words under LIVE:
+  up       its agent reported within ten minutes
+  stale    its agent has reported, and not lately
+  up~      it has no agent, and `vctl sync` has reached its SSH port
+  down     it has no agent, and nobody has ever reached it
+Behind them stands what its operators say, unless it is simply in use: maintenance, broken, retired.")]
+pub(crate) struct ListArgs {
+    /// Only hosts that this means
+    #[arg(conflicts_with = "route")]
+    host: Option<String>,
+
+    /// Only hosts of this data centre
+    #[arg(long, value_name = "DC")]
+    dc: Option<String>,
+
+    /// Show the way to this host instead, outermost jump first
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["dc", "all"])]
+    route: Option<String>,
+
+    /// Also hosts that are retired
+    #[arg(long)]
+    all: bool,
+
+    /// Show every address, not only how many more there are
+    #[arg(long)]
+    all_ips: bool,
+
+    /// The same as `-o wide`
+    #[arg(long, conflicts_with = "output")]
+    wide: bool,
+
+    /// Form of the output
+    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
+}
+
+pub(crate) fn run(args: &ListArgs, globals: &Globals) -> Result<(), Stop> {
+    let (hosts, now) = context::run(globals, async |context| args.read(context).await)?;
+    if args.output.is_for_people() {
+        return args.show(&hosts, now);
+    }
+    let mut screen = Screen::for_programs();
+    records::write(&mut screen, args.output, &Hosts { now }, &hosts)?;
+    Ok(screen.flush()?)
+}
+
+impl ListArgs {
+    async fn read(&self, context: &Context) -> Result<(Vec<Host>, SystemTime), Stop> {
+        let client = context.pool(DbRole::Ro)?.get().await?;
+        // One round trip: the connection sends both before it waits.
+        let (hosts, now) = tokio::join!(self.hosts(&client), store::inventory::clock(&client));
+        Ok((hosts?, now?))
+    }
+
+    async fn hosts(
+        &self,
+        client: &vctl_common::pg::tokio_postgres::Client,
+    ) -> Result<Vec<Host>, Stop> {
+        if let Some(name) = &self.route {
+            return Ok(store::inventory::route(client, name).await?.hops);
+        }
+        let mut hosts = match &self.host {
+            Some(query) => store::inventory::find(client, query).await?,
+            None => store::inventory::hosts(client).await?,
+        };
+        if let (Some(query), true) = (&self.host, hosts.is_empty()) {
+            let message = format!(
+                "no host of the inventory is meant by `{}`",
+                sanitize::text(query)
+            );
+            let hint = "`vctl list` shows what there is";
+            return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
+        }
+        let wants_retired = self.all || self.host.is_some();
+        hosts.retain(|host| {
+            let is_of_dc = self.dc.as_ref().is_none_or(|dc| host.dc == *dc);
+            is_of_dc && (wants_retired || host.state != HostState::Retired)
+        });
+        hosts.sort_by(|one, other| (&one.dc, &one.name).cmp(&(&other.dc, &other.name)));
+        Ok(hosts)
+    }
+
+    fn show(&self, hosts: &[Host], now: SystemTime) -> Result<(), Stop> {
+        if hosts.is_empty() {
+            notice::note(match &self.dc {
+                Some(_) => "no host of the inventory is in that data centre",
+                None => "the inventory is empty; `vctl sync` and `vctl add` fill it",
+            });
+            return Ok(());
+        }
+        let mut screen = Screen::for_people();
+        let detail = Detail {
+            wide: self.wide || self.output == Form::Wide,
+            all_ips: self.all_ips,
+        };
+        let layout = screen.layout(false);
+        if self.route.is_some() {
+            inventory::write_route(&mut screen, hosts, layout)?;
+        } else {
+            inventory::write(&mut screen, hosts, now, detail, layout)?;
+        }
+        Ok(screen.flush()?)
+    }
+}

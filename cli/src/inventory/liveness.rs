@@ -1,0 +1,85 @@
+//! Whether a host is there, as far as anybody knows.
+
+use std::time::{Duration, SystemTime};
+
+use super::Host;
+
+/// An agent that reported longer ago than this has missed a beat.
+const FRESH: Duration = Duration::from_secs(10 * 60);
+
+/// What is known of a host's being up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    /// Its agent reported within ten minutes.
+    Up,
+    /// Its agent has reported, and not lately.
+    Stale,
+    /// It has no agent, and the last probe reached it.
+    Reached,
+    /// It has no agent, and no probe has ever reached it.
+    Down,
+}
+
+impl Liveness {
+    /// The word for it, in tables and in JSON.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Stale => "stale",
+            Self::Reached => "up~",
+            Self::Down => "down",
+        }
+    }
+
+    /// Whether it counts as up in a total.
+    pub(crate) fn is_up(self) -> bool {
+        matches!(self, Self::Up | Self::Reached)
+    }
+}
+
+impl Host {
+    pub(crate) fn liveness(&self, now: SystemTime) -> Liveness {
+        match (self.agent_age(now), self.last_seen_up) {
+            (Some(age), _) if age <= FRESH => Liveness::Up,
+            (Some(_), _) => Liveness::Stale,
+            (None, Some(_)) => Liveness::Reached,
+            (None, None) => Liveness::Down,
+        }
+    }
+
+    /// How long ago its agent reported. A report from the future is from now: clocks differ.
+    pub(crate) fn agent_age(&self, now: SystemTime) -> Option<Duration> {
+        let reported = self.agent.as_ref()?.reported_at;
+        Some(now.duration_since(reported).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::AgentSeen;
+    use super::super::tests::host;
+    use super::*;
+
+    fn after(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_agent_says_more_than_a_probe() {
+        let liveness = |agent: Option<u64>, probed: Option<u64>| {
+            let mut host = host("web-1");
+            host.agent = agent.map(|at| AgentSeen {
+                version: "0.1.0".to_owned(),
+                reported_at: after(at),
+            });
+            host.last_seen_up = probed.map(after);
+            host.liveness(after(10_000)).word()
+        };
+        assert_eq!(liveness(Some(10_000 - 600), None), "up");
+        assert_eq!(liveness(Some(10_000 - 601), None), "stale");
+        assert_eq!(liveness(Some(1), Some(9_999)), "stale");
+        assert_eq!(liveness(None, Some(1)), "up~");
+        assert_eq!(liveness(None, None), "down");
+        assert_eq!(liveness(Some(10_030), None), "up");
+    }
+}

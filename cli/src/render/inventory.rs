@@ -1,0 +1,261 @@
+//! Hosts of the inventory as a table, by data centre.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
+
+use super::columns::Columns;
+use super::{BOLD, DIM, Layout, sanitize, time};
+use crate::inventory::{Host, HostState};
+
+/// What of each host is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Detail {
+    /// Every column.
+    pub(crate) wide: bool,
+    /// Every address, not only how many more there are.
+    pub(crate) all_ips: bool,
+}
+
+const PLAIN: Columns<6> = Columns {
+    names: ["HOST", "ADDRESS", "USER", "JUMP", "LIVE", "AGENT"],
+    elastic: &[0, 1, 2, 3, 4],
+};
+
+const WIDE: Columns<10> = Columns {
+    names: [
+        "HOST", "ADDRESS", "USER", "JUMP", "LIVE", "AGENT", "VERSION", "PROBED", "CA ROLE", "TAGS",
+    ],
+    elastic: &[0, 1, 2, 3, 4, 8, 9],
+};
+
+/// Writes hosts that are sorted by data centre.
+pub(crate) fn write(
+    out: &mut dyn Write,
+    hosts: &[Host],
+    now: SystemTime,
+    detail: Detail,
+    layout: Layout,
+) -> io::Result<()> {
+    let groups: Vec<&[Host]> = hosts.chunk_by(|one, other| one.dc == other.dc).collect();
+    if detail.wide {
+        let groups = groups.iter().map(|hosts| {
+            let rows = hosts.iter().map(|host| wide(host, now, detail));
+            (title(hosts, now), rows.collect())
+        });
+        WIDE.write_groups(out, &groups.collect::<Vec<_>>(), layout)?;
+    } else {
+        let groups = groups.iter().map(|hosts| {
+            let rows = hosts.iter().map(|host| plain(host, now, detail));
+            (title(hosts, now), rows.collect())
+        });
+        PLAIN.write_groups(out, &groups.collect::<Vec<_>>(), layout)?;
+    }
+    let (up, all) = (count_up(hosts, now), hosts.len());
+    let noun = |count, one, several| if count == 1 { one } else { several };
+    writeln!(
+        out,
+        "\n{DIM}{up} of {all} {} up, in {} {}{DIM:#}",
+        noun(all, "host", "hosts"),
+        groups.len(),
+        noun(groups.len(), "data centre", "data centres")
+    )
+}
+
+/// Writes the way to a host, one hop a line, outermost first.
+pub(crate) fn write_route(out: &mut dyn Write, hops: &[Host], layout: Layout) -> io::Result<()> {
+    let rows = hops.iter().enumerate().map(|(index, hop)| {
+        [
+            (index + 1).to_string(),
+            sanitize::text(&hop.name),
+            address(hop),
+            sanitize::text(&hop.ssh_user),
+            sanitize::text(&hop.ca_role),
+        ]
+    });
+    let columns = Columns {
+        names: ["HOP", "HOST", "ADDRESS", "USER", "CA ROLE"],
+        elastic: &[1, 2, 3, 4],
+    };
+    columns.write(out, &rows.collect::<Vec<_>>(), layout)
+}
+
+fn title(hosts: &[Host], now: SystemTime) -> String {
+    let dc = hosts.first().map_or("", |host| host.dc.as_str());
+    let dc = if dc.is_empty() {
+        "(no dc)".to_owned()
+    } else {
+        sanitize::text(dc)
+    };
+    let up = count_up(hosts, now);
+    format!("{BOLD}{dc}{BOLD:#} · {up}/{} up", hosts.len())
+}
+
+fn count_up(hosts: &[Host], now: SystemTime) -> usize {
+    let up = hosts.iter().filter(|host| host.liveness(now).is_up());
+    up.count()
+}
+
+fn plain(host: &Host, now: SystemTime, detail: Detail) -> [String; 6] {
+    let jump = host.jump_via.as_ref();
+    let agent = host.agent_age(now);
+    [
+        sanitize::text(&host.name),
+        addresses(host, detail.all_ips),
+        sanitize::text(&host.ssh_user),
+        jump.map_or_else(|| "direct".to_owned(), sanitize::text),
+        live(host, now),
+        agent.map_or_else(|| "-".to_owned(), time::age),
+    ]
+}
+
+fn wide(host: &Host, now: SystemTime, detail: Detail) -> [String; 10] {
+    let [name, address, user, jump, live, agent] = plain(host, now, detail);
+    let dash = || "-".to_owned();
+    let version = host.agent.as_ref();
+    let tags: Vec<String> = host.tags.iter().map(sanitize::text).collect();
+    [
+        name,
+        address,
+        user,
+        jump,
+        live,
+        agent,
+        version.map_or_else(dash, |agent| sanitize::text(&agent.version)),
+        host.last_seen_up.map_or_else(dash, time::seconds),
+        sanitize::text(&host.ca_role),
+        if tags.is_empty() {
+            dash()
+        } else {
+            tags.join(",")
+        },
+    ]
+}
+
+/// Returns what is seen of a host and, unless it is simply in use, what its operators say.
+fn live(host: &Host, now: SystemTime) -> String {
+    let seen = host.liveness(now).word();
+    match host.state {
+        HostState::Active => seen.to_owned(),
+        state => format!("{seen}, {}", state.word()),
+    }
+}
+
+/// Returns the address that is dialled, with its port when that is not the usual one.
+pub(crate) fn address(host: &Host) -> String {
+    match host.ssh_port {
+        22 => host.ip.to_string(),
+        port => SocketAddr::new(host.ip, port).to_string(),
+    }
+}
+
+fn addresses(host: &Host, all: bool) -> String {
+    let more: Vec<IpAddr> = host.addresses().into_iter().skip(1).collect();
+    let mut text = address(host);
+    match (&more[..], all) {
+        ([], _) => {}
+        (more, false) => text += &format!(" (+{})", more.len()),
+        (more, true) => {
+            for ip in more {
+                text += &format!(" {ip}");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+    use crate::args::Form;
+    use crate::fixture::{assert_golden, rendered};
+    use crate::inventory::AgentSeen;
+    use crate::inventory::tests::host;
+    use crate::render::json::inventory::Hosts;
+    use crate::render::json::schema;
+    use crate::render::records;
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)
+    }
+
+    fn hosts() -> Vec<Host> {
+        let ip = |text: &str| text.parse().unwrap();
+        let ago = |seconds| now() - Duration::from_secs(seconds);
+        let agent = |seconds| {
+            Some(AgentSeen {
+                version: "0.1.0".to_owned(),
+                reported_at: ago(seconds),
+            })
+        };
+        let mut hosts = ["blank", "jump-1", "web-1", "web-2", "web-3"].map(host);
+        let [blank, jump, web, old, far] = &mut hosts;
+        blank.dc = String::new();
+        blank.tags = vec!["a,b".to_owned(), "=cmd()".to_owned()];
+        jump.dc = "incheon".to_owned();
+        (jump.ip, jump.ssh_port) = (ip("2001:db8::7"), 2222);
+        jump.last_seen_up = Some(ago(86_400));
+        web.agent = agent(90);
+        web.jump_via = Some("jump-1".to_owned());
+        web.extra_ips = vec![ip("10.0.0.1")];
+        web.observed_ips = vec![ip("10.0.0.1"), ip("172.17.0.1")];
+        old.agent = agent(3 * 86_400 + 4_000);
+        old.state = HostState::Maintenance;
+        far.ssh_user = "wéird\u{202e}\u{1b}[31muser".to_owned();
+        far.ssh_port = 2222;
+        hosts.into()
+    }
+
+    #[test]
+    fn hosts_are_listed_by_data_centre_with_what_is_known_of_them() {
+        let list = |detail| rendered(|out| write(out, &hosts(), now(), detail, Layout::default()));
+        assert_golden("hosts.txt", &list(Detail::default()));
+        let all = Detail {
+            wide: true,
+            all_ips: true,
+        };
+        assert_golden("hosts-wide.txt", &list(all));
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_no_line_in_two() {
+        let layout = Layout {
+            width: Some(60),
+            full: false,
+        };
+        let list = rendered(|out| write(out, &hosts(), now(), Detail::default(), layout));
+        for line in list.lines() {
+            assert!(line.width() <= 60, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_form_for_programs_is_the_one_that_is_documented() {
+        for (form, golden) in [
+            (Form::Json, "hosts.json"),
+            (Form::Jsonl, "hosts.jsonl"),
+            (Form::Yaml, "hosts.yaml"),
+            (Form::Csv, "hosts.csv"),
+            (Form::Name, "hosts.names"),
+        ] {
+            let kind = Hosts { now: now() };
+            let text = rendered(|out| records::write(out, form, &kind, &hosts()));
+            assert_golden(golden, &text);
+            if form == Form::Json {
+                let document = serde_json::from_str(&text).unwrap();
+                schema::assert_fits(schema::OF_HOSTS, None, &document);
+            }
+        }
+    }
+
+    #[test]
+    fn the_way_to_a_host_begins_with_the_outermost_jump() {
+        let hops = &hosts()[1..3];
+        let way = rendered(|out| write_route(out, hops, Layout::default()));
+        assert_golden("route.txt", &way);
+    }
+}
