@@ -1,6 +1,14 @@
 //! `vctl ssh` on a real sshd, with a certificate of a real Vault, and its row in a real Postgres.
 
 mod status;
+mod bytes;
+mod host_keys;
+mod ways;
+mod hangs;
+mod refusals;
+mod ports;
+mod terminal;
+mod outage;
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,6 +17,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE, Host, Options};
+use vctl_tests::terminal::Terminal;
 
 use super::login::{Said, Workstation, person};
 
@@ -82,6 +91,14 @@ impl<'a> Operator<'a> {
 
     fn ssh(&self, args: &[&str]) -> Said {
         self.at.run(&[&["ssh", "-q"], args].concat())
+    }
+
+    fn given(&self, args: &[&str], input: &str) -> Said {
+        self.at.given(&[&["ssh", "-q"], args].concat(), input)
+    }
+
+    fn before_a_person(&self, args: &[&str]) -> Terminal {
+        self.at.before_a_person(&[&["ssh", "-q"], args].concat())
     }
 
     fn command(&self, args: &[&str]) -> Command {

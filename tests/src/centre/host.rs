@@ -78,6 +78,18 @@ impl Host {
         words.join(" ").trim_end().to_owned()
     }
 
+    /// Has sshd trust no authority from now on.
+    pub fn trust_nobody(&self) -> Result<()> {
+        Ok(fs::write(self.root.join("trusted_ca"), "")?)
+    }
+
+    /// Has sshd show this certificate of its key from now on.
+    pub fn show_certificate(&self, certificate: &str) -> Result<()> {
+        let path = self.root.join("keys/host-cert.pub");
+        fs::write(&path, format!("{}\n", certificate.trim_end()))?;
+        self.sshd.add_to_configuration(&self.root, &format!("HostCertificate {}\n", path.display()))
+    }
+
     /// Returns what sshd logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.root.join("sshd.log")).unwrap_or_default()
