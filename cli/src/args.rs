@@ -26,6 +26,7 @@ use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
+use crate::commands::ssh::SshArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::sync::SyncArgs;
 use crate::commands::token::TokenArgs;
@@ -47,6 +48,7 @@ pub(crate) const TEMPLATE: &str = "\
     before_help = "\
 Examples:
   vctl login                            Log in to Vault, with a browser
+  vctl ssh web-1                        Log in to a host of the inventory
   vctl status                           Whether you are logged in, and everything is there
   vctl doctor                           What is wrong, when something is
   vctl exec -- terraform apply          Run something with a token of yours
@@ -68,9 +70,12 @@ Exit status:
   66  what was asked for does not exist
   69  Vault or Postgres cannot be reached, or is not believed
   75  try again in a moment
+  76  a host key is not the one it should be
   77  permission denied
   78  a setting is missing or wrong, or versions do not fit
  130  ended by Ctrl-C
+ 255  SSH did not come about, or broke off
+
 With `-o json` or `--json`, an error is one line of JSON on stderr:
 {\"error\":{\"code\":STATUS,\"message\":..,\"causes\":[..],\"hint\":..}}",
     subcommand_required = true,
@@ -108,6 +113,7 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
+    Ssh(Box<SshArgs>),
     Status(StatusArgs),
     Sync(SyncArgs),
     Token(TokenArgs),

@@ -18,21 +18,33 @@ impl CliError {
 
 impl From<PgError> for Stop {
     fn from(error: PgError) -> Self {
-        let mut new = CliError::new(exit_of(&error), error.to_string());
-        if let Some(cause) = error.source() {
-            new = new.caused_by(cause);
-        }
-        with_hint(new, error.hint()).into()
+        CliError::from(error).into()
     }
 }
 
 impl From<VaultError> for Stop {
     fn from(error: VaultError) -> Self {
+        CliError::from(error).into()
+    }
+}
+
+impl From<PgError> for CliError {
+    fn from(error: PgError) -> Self {
+        let mut new = CliError::new(exit_of(&error), error.to_string());
+        if let Some(cause) = error.source() {
+            new = new.caused_by(cause);
+        }
+        with_hint(new, error.hint())
+    }
+}
+
+impl From<VaultError> for CliError {
+    fn from(error: VaultError) -> Self {
         let mut new = CliError::new(exit_of_vault(&error), error.to_string());
         if let Some(cause) = error.source() {
             new = new.caused_by(cause);
         }
-        with_hint(new, error.hint()).into()
+        with_hint(new, error.hint())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::Loaded;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::login::{Cache, Interaction, Login, Token};
+use crate::login::{Cache, Interaction, Login, StateDir, Token};
 use crate::timing;
 
 /// How long the end of a command waits for Vault to hear that its credentials are no longer used.
@@ -26,6 +26,9 @@ pub(crate) struct Context {
     vault: Vault,
     /// Where the token is kept, when it is one that is kept.
     kept_in: Option<Cache>,
+    /// Of the token, where it is known without asking.
+    display_name: Option<String>,
+    state: StateDir,
     pools: RefCell<Vec<Pool>>,
 }
 
@@ -38,7 +41,7 @@ pub(crate) fn run<T>(
     let loaded = globals.load()?;
     let interaction = globals.interaction();
     block_on(async {
-        let context = until_asked_to_stop(Context::open(loaded, interaction)).await?;
+        let context = until_asked_to_stop(Context::open(&loaded, interaction)).await?;
         let done = until_asked_to_stop(work(&context)).await;
         if let Err(Stop::Error(error)) = &done
             && error.exit == Exit::Permission
@@ -46,6 +49,22 @@ pub(crate) fn run<T>(
             let _ = timeout(FAREWELL, context.forget_a_dead_token()).await;
         }
         // A failure to say goodbye takes nothing away from what was done.
+        let _ = timeout(FAREWELL, context.close()).await;
+        done
+    })
+}
+
+/// Does `work` with the centre to its own end: what signals mean is its to say. The credentials it
+/// took are given back all the same.
+pub(crate) fn run_heeding_signals<T>(
+    globals: &Globals,
+    work: impl AsyncFnOnce(&Context, &Loaded) -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    let loaded = globals.load()?;
+    let interaction = globals.interaction();
+    block_on(async {
+        let context = until_asked_to_stop(Context::open(&loaded, interaction)).await?;
+        let done = work(&context, &loaded).await;
         let _ = timeout(FAREWELL, context.close()).await;
         done
     })
@@ -90,6 +109,18 @@ impl Context {
         &self.settings
     }
 
+    pub(crate) fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    /// Returns whose the token is, by Vault's whole display name; asks only where it was not told.
+    pub(crate) async fn display_name(&self) -> Result<String, CliError> {
+        match &self.display_name {
+            Some(name) => Ok(name.clone()),
+            None => Ok(self.vault.lookup_self().await?.display_name),
+        }
+    }
+
     /// Returns connections for one purpose; nothing is connected yet.
     pub(crate) fn pool(&self, role: DbRole) -> Result<Pool, Stop> {
         self.pool_within(role, PoolLimits::default())
@@ -121,13 +152,11 @@ impl Context {
 
     async fn close(&self) {
         let pools = self.pools.take();
-        for pool in pools {
-            pool.close().await;
-        }
+        futures_util::future::join_all(pools.iter().map(Pool::close)).await;
     }
 
-    async fn open(loaded: Loaded, interaction: Interaction) -> Result<Self, Stop> {
-        let login = Login::new(&loaded, interaction)?;
+    async fn open(loaded: &Loaded, interaction: Interaction) -> Result<Self, Stop> {
+        let login = Login::new(loaded, interaction)?;
         let token = login.valid_token().await?;
         let vault = login.vault(&token).await?;
         let settings = login.settings().clone();
@@ -135,6 +164,11 @@ impl Context {
             settings,
             vault,
             kept_in: matches!(token, Token::Ours(_)).then(|| login.cache().clone()),
+            display_name: match &token {
+                Token::Ours(token) => Some(token.display_name.clone()).filter(|name| !name.is_empty()),
+                Token::Given(_) => None,
+            },
+            state: login.state().clone(),
             pools: RefCell::default(),
         })
     }

@@ -14,6 +14,8 @@ pub(crate) enum Exit {
     Unavailable = 69,
     /// The same may work in a moment.
     TryAgain = 75,
+    /// A server is not the one it was: its host key changed, was revoked, or nobody vouches for it.
+    HostKey = 76,
     /// It exists, and this user may not read it.
     Permission = 77,
     /// A setting is missing or wrong, or two versions do not fit.
@@ -24,6 +26,8 @@ pub(crate) enum Exit {
     CommandNotFound = 127,
     /// Ended by Ctrl-C.
     Interrupted = 130,
+    /// SSH did not come about, or broke off: what OpenSSH ends with.
+    Transport = 255,
 }
 
 impl Exit {

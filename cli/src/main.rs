@@ -7,12 +7,13 @@ mod config;
 mod commands;
 mod login;
 mod keep;
+mod inventory;
+mod ssh;
 mod child;
 mod moment;
 mod context;
 mod source;
 mod host_identity;
-mod inventory;
 mod migrations;
 mod local;
 mod store;
@@ -102,6 +103,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Prune(args) => commands::prune::run(&args, globals),
         Command::Retention(args) => commands::retention::run(&args, globals),
         Command::Session(args) => commands::session::run(&args, globals),
+        Command::Ssh(args) => commands::ssh::run(&args, globals),
         Command::Status(args) => commands::status::run(&args, globals),
         Command::Sync(args) => commands::sync::run(&args, globals),
         Command::Token(args) => commands::token::run(&args, globals),

@@ -29,6 +29,7 @@ mod reach;
 mod reading;
 mod rights;
 mod setup;
+mod ssh;
 mod ship;
 mod ship_faults;
 mod ship_probe;

@@ -27,6 +27,7 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/screen", "screen"),
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/pgrep", "procps"),
+    ("/usr/sbin/ip", "iproute2"),
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/faketime", "faketime"),
     ("/usr/bin/node", "nodejs"),

@@ -15,6 +15,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod man;
 pub(crate) mod sync;
+pub(crate) mod ssh;
 pub(crate) mod token;
 pub(crate) mod add;
 pub(crate) mod agent;

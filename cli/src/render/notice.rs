@@ -17,6 +17,11 @@ pub(crate) fn done(message: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{message}");
 }
 
+/// Shows a line that somebody else wrote.
+pub(crate) fn quote(line: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{}", sanitize::text(line));
+}
+
 /// Asks on the terminal, and returns whether the answer begins with `y`.
 pub(crate) fn ask(question: &str) -> bool {
     let mut stderr = anstream::stderr();

@@ -3,6 +3,7 @@
 //! The only module that knows its tables: what leaves it are the types of `view`. Each query is a
 //! `.sql` file beside the one function that runs it.
 
+pub(crate) mod access;
 mod accesses;
 mod events;
 pub(crate) mod fleet;

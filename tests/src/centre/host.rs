@@ -25,20 +25,30 @@ impl Host {
         trusted: &str,
     ) -> Result<Self> {
         make_directory(root, 0o711)?;
-        for (name, mode) in [
-            ("homes", 0o711),
-            ("keys", 0o700),
-            ("authorized_keys", 0o755),
-        ] {
+        make_directory(&root.join("homes"), 0o711)?;
+        account::add(journal, user, &root.join("homes"))?;
+        Self::with_account(journal, id, user, root, trusted, "")
+    }
+
+    /// Starts one more sshd in `root`, which is there, for an account that is there; `extra` are lines of
+    /// its configuration.
+    pub(super) fn with_account(
+        journal: &Journal,
+        id: &str,
+        user: &str,
+        root: &Path,
+        trusted: &str,
+        extra: &str,
+    ) -> Result<Self> {
+        for (name, mode) in [("keys", 0o700), ("authorized_keys", 0o755)] {
             make_directory(&root.join(name), mode)?;
         }
-        account::add(journal, user, &root.join("homes"))?;
         let settings = Settings {
             root,
             service: id,
             trusted,
             session_lines: "",
-            extra: "",
+            extra,
         };
         Ok(Self {
             sshd: Sshd::start(journal, &settings)?,
@@ -59,6 +69,25 @@ impl Host {
     /// A file with the host's key, as `UserKnownHostsFile` takes it.
     pub fn known_hosts(&self) -> PathBuf {
         self.root.join("known_hosts")
+    }
+
+    /// Returns the kind and the text of the host's key.
+    pub fn public_key(&self) -> String {
+        let line = fs::read_to_string(self.root.join("keys/host.pub")).unwrap_or_default();
+        let words: Vec<&str> = line.split(' ').take(2).collect();
+        words.join(" ").trim_end().to_owned()
+    }
+
+    /// Has sshd trust no authority from now on.
+    pub fn trust_nobody(&self) -> Result<()> {
+        Ok(fs::write(self.root.join("trusted_ca"), "")?)
+    }
+
+    /// Has sshd show this certificate of its key from now on.
+    pub fn show_certificate(&self, certificate: &str) -> Result<()> {
+        let path = self.root.join("keys/host-cert.pub");
+        fs::write(&path, format!("{}\n", certificate.trim_end()))?;
+        self.sshd.add_to_configuration(&self.root, &format!("HostCertificate {}\n", path.display()))
     }
 
     /// Returns what sshd logged.

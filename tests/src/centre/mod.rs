@@ -22,6 +22,7 @@ mod download;
 mod guard;
 mod host;
 mod identity;
+mod island;
 mod pki;
 mod port;
 mod postgres;
@@ -42,6 +43,7 @@ pub use binary::Binary;
 pub(crate) use download::cache;
 pub use host::Host;
 pub use identity::{Credential, HostIdentity};
+pub use island::Island;
 pub use pki::{Pki, Request, ServerCertificate};
 pub use port::free as free_port;
 pub use postgres::{DB_ADMIN, DB_DIALLED, DB_NAME, Postgres, PostgresOptions};
@@ -152,6 +154,15 @@ impl Centre {
             centre.host = Some(host);
         }
         Ok(centre)
+    }
+
+    /// Starts one more host, for the account of the first; `extra` are lines of its sshd's configuration.
+    pub fn another_host(&self, name: &str, extra: &str) -> Result<Host> {
+        let trusted = self.ssh_authority()?;
+        let id = format!("{}-{name}", self.id);
+        let root = self.root.join(&id);
+        make_directory(&root, 0o711)?;
+        Host::with_account(&self.journal, &id, &self.account(), &root, &trusted, extra)
     }
 
     pub fn id(&self) -> &str {

@@ -81,6 +81,23 @@ impl Sshd {
     }
 }
 
+impl Sshd {
+    /// Adds lines to the configuration, and has it read anew.
+    pub(crate) fn add_to_configuration(&self, root: &Path, lines: &str) -> Result<()> {
+        let config = root.join("sshd_config");
+        let text = fs::read_to_string(&config)?;
+        fs::write(&config, format!("{text}\n{lines}"))?;
+        let log = root.join("sshd.log");
+        let begun = || Ok(fs::read_to_string(&log)?.matches("Server listening on ").count());
+        let before = begun()?;
+        let id = i32::try_from(self.child.id())?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGHUP)?;
+        let ready = super::recorded::eventually(PATIENCE, || Ok(begun()? > before))?;
+        anyhow::ensure!(ready, "sshd did not take its configuration: {}", fs::read_to_string(&log)?);
+        Ok(())
+    }
+}
+
 impl Drop for Sshd {
     fn drop(&mut self) {
         // Ended by the journal; this only takes the zombie away.

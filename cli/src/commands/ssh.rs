@@ -1,0 +1,127 @@
+//! `vctl ssh`
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+
+use crate::args::TEMPLATE;
+use crate::context;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::globals::Globals;
+use crate::login::Interaction;
+use crate::ssh::{self, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Request, Use, Wanted};
+
+/// Log in to a host, or run a command there
+///
+/// The key is made for this connection and never written down; Vault signs it, and that it is used is
+/// recorded before any host sees it. A host is found by its name, one of its addresses or a part of
+/// its name, and reached directly or through its jump hosts. The exit status is that of the command: 128
+/// and the signal's number when a signal ended it, 255 when SSH did not come about or broke off, 76 when a
+/// host key is not the one it should be.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl ssh web-1                              A shell
+  vctl ssh web-1 -- systemctl status nginx    A command, and its exit status
+  tar c site | vctl ssh web-1 -- tar x        Bytes, both ways, as they are
+  vctl ssh -t web-1 -- htop                   A command that needs a terminal
+  vctl ssh --server 10.0.0.7 -- uptime        In a script: that host or an error, never a question
+  vctl ssh root@192.0.2.1:2222                A host that is not in the inventory")]
+pub(crate) struct SshArgs {
+    /// Name, address or part of the name of a host; or user@address[:port]
+    #[arg(value_name = "HOST", value_parser = Wanted::parse, conflicts_with = "server")]
+    host: Option<Wanted>,
+
+    /// The exact name or address of a host; nothing is ever asked
+    #[arg(long, value_name = "HOST")]
+    server: Option<String>,
+
+    /// Ask for a terminal also for a command; twice, also without one here
+    #[arg(short = 't', action = clap::ArgAction::Count, conflicts_with = "no_terminal")]
+    terminal: u8,
+
+    /// Ask for no terminal
+    #[arg(short = 'T')]
+    no_terminal: bool,
+
+    /// Let programs there use the keys of the agent here
+    #[arg(short = 'A')]
+    agent: bool,
+
+    /// Connect who comes to this port here to that one, as the host sees it
+    #[arg(short = 'L', value_name = "[BIND:]PORT:HOST:PORT")]
+    local: Vec<Local>,
+
+    /// Connect who comes to this port there to that one here
+    #[arg(short = 'R', value_name = "[BIND:]PORT:HOST:PORT")]
+    remote: Vec<Remote>,
+
+    /// Be a SOCKS5 proxy at this port, whose connections the host makes
+    #[arg(short = 'D', value_name = "[BIND:]PORT")]
+    proxy: Vec<Proxy>,
+
+    /// Connect standard input and output to that port, as the host sees it
+    #[arg(short = 'W', value_name = "HOST:PORT", conflicts_with_all = ["command", "terminal", "no_command"])]
+    stdio: Option<Endpoint>,
+
+    /// Run nothing there: for the ports alone
+    #[arg(short = 'N', conflicts_with_all = ["command", "terminal"])]
+    no_command: bool,
+
+    /// Say nothing but errors
+    #[arg(long, short)]
+    quiet: bool,
+
+    /// The command, given to the host's shell; its words are joined with spaces
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
+    let wanted = match (&args.host, &args.server) {
+        (Some(wanted), _) => wanted.clone(),
+        (None, Some(server)) => Wanted::Exact(server.clone()),
+        (None, None) => {
+            let error = CliError::new(Exit::Usage, "no host was given");
+            return Err(error.hint("`vctl list` shows the hosts").into());
+        }
+    };
+    let interaction = match args.server {
+        Some(_) => Interaction::Never,
+        None => globals.interaction(),
+    };
+    let pty = match (args.no_terminal, args.terminal) {
+        (true, _) => PtyWish::Never,
+        (false, 0) => PtyWish::Auto,
+        (false, 1) => PtyWish::Wanted,
+        (false, _) => PtyWish::Forced,
+    };
+    let request = Request {
+        wanted,
+        what: match &args.stdio {
+            Some(to) => Use::Stdio(to.clone()),
+            None if args.no_command => Use::Ports,
+            None => Use::Session {
+                pty,
+                command: joined(&args.command),
+            },
+        },
+        forwards: Forwards {
+            local: args.local.clone(),
+            remote: args.remote.clone(),
+            proxies: args.proxy.clone(),
+            agent: args.agent,
+        },
+        interaction,
+        quiet: args.quiet,
+    };
+    context::run_heeding_signals(globals, async |context, loaded| {
+        ssh::run(context, &loaded.config, &request).await
+    })
+}
+
+/// As OpenSSH hands words on: they are one line for the shell there.
+fn joined(words: &[OsString]) -> Option<Vec<u8>> {
+    let words: Vec<Vec<u8>> = words.iter().map(|word| word.clone().into_vec()).collect();
+    (!words.is_empty()).then(|| words.join(&b' '))
+}

@@ -1,0 +1,156 @@
+//! One fresh key and one certificate for it: for one hop of one connection, and never on disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use russh::keys::key::safe_rng;
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
+use serde_json::json;
+use vctl_common::id::CertSerial;
+use vctl_common::vault::{Vault, VaultError};
+
+use crate::error::CliError;
+use crate::exit_code::Exit;
+
+/// What a certificate lets its holder do beside running a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extensions {
+    pub(crate) pty: bool,
+    pub(crate) port_forwarding: bool,
+    pub(crate) agent_forwarding: bool,
+}
+
+impl Extensions {
+    /// Of a jump host nothing is asked but to connect on.
+    pub(crate) const JUMP: Self = Self {
+        pty: false,
+        port_forwarding: true,
+        agent_forwarding: false,
+    };
+
+    fn names(self) -> BTreeMap<&'static str, &'static str> {
+        let all = [
+            (self.pty, "permit-pty"),
+            (self.port_forwarding, "permit-port-forwarding"),
+            (self.agent_forwarding, "permit-agent-forwarding"),
+        ];
+        let asked = all.into_iter().filter(|(asked, _)| *asked);
+        asked.map(|(_, name)| (name, "")).collect()
+    }
+}
+
+/// As whom, and for how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish<'a> {
+    /// Role of the SSH engine.
+    pub(crate) role: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) ttl: Duration,
+    pub(crate) extensions: Extensions,
+}
+
+/// A key and the certificate for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Credential {
+    pub(crate) key: Arc<PrivateKey>,
+    pub(crate) certificate: Certificate,
+    pub(crate) serial: Option<CertSerial>,
+    /// As OpenSSH prints it.
+    pub(crate) ca_fingerprint: String,
+}
+
+impl Credential {
+    /// Makes a key and has Vault sign it.
+    ///
+    /// # Errors
+    /// `Permission` when Vault does not sign for this user with this role.
+    pub(crate) async fn issue(vault: &Vault, wish: &Wish<'_>) -> Result<Self, CliError> {
+        let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519);
+        let key = key.map_err(|error| {
+            CliError::new(Exit::Failure, "cannot make a key").caused_by(&error)
+        })?;
+        let mount = &vault.settings().ssh_mount;
+        let body = json!({
+            "public_key": key.public_key().to_openssh().unwrap_or_default(),
+            "valid_principals": wish.user,
+            "cert_type": "user",
+            "ttl": format!("{}s", wish.ttl.as_secs()),
+            "extensions": wish.extensions.names(),
+        });
+        let answer = vault.write(&format!("{mount}/sign/{}", wish.role), &body).await;
+        let answer = answer.map_err(|error| refused(wish, error))?;
+        let text = answer["signed_key"].as_str().unwrap_or_default();
+        let certificate = Certificate::from_openssh(text.trim()).map_err(|error| {
+            CliError::new(Exit::Failure, "Vault's answer is no certificate").caused_by(&error)
+        })?;
+        let ca = certificate.signature_key().fingerprint(HashAlg::Sha256);
+        Ok(Self {
+            key: Arc::new(key),
+            serial: CertSerial::new(certificate.serial()),
+            ca_fingerprint: ca.to_string(),
+            certificate,
+        })
+    }
+
+    /// Says what about the certificate itself could be why nobody is let in with it. OpenSSH tells its
+    /// client nothing; who holds the certificate can look.
+    pub(crate) fn fault(&self, user: &str, now: SystemTime) -> Option<String> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let certificate = &self.certificate;
+        if now >= certificate.valid_before() {
+            return Some("the certificate has expired: is this clock right?".to_owned());
+        }
+        if now < certificate.valid_after() {
+            return Some("the certificate is not valid yet: is this clock right?".to_owned());
+        }
+        let principals = certificate.valid_principals();
+        if !principals.iter().any(|principal| principal == user) {
+            let principals = principals.join("`, `");
+            return Some(format!("the certificate is for `{principals}`"));
+        }
+        None
+    }
+}
+
+/// Returns the public key of Vault's SSH CA.
+pub(crate) async fn authority(vault: &Vault) -> Result<PublicKey, CliError> {
+    let mount = &vault.settings().ssh_mount;
+    let answer = vault.read(&format!("{mount}/config/ca")).await;
+    let answer = answer.map_err(CliError::from)?;
+    let text = answer["public_key"].as_str().unwrap_or_default();
+    PublicKey::from_openssh(text.trim()).map_err(|error| {
+        CliError::new(Exit::Failure, "the public key of Vault's SSH CA is none")
+            .caused_by(&error)
+    })
+}
+
+fn refused(wish: &Wish<'_>, error: VaultError) -> CliError {
+    let (exit, hint) = match &error {
+        VaultError::Denied { .. } => (Exit::Permission, "ask for the policy `vctl-ssh`"),
+        // What a role does not allow is a bad request to Vault.
+        VaultError::Http { status: 400, .. } => (
+            Exit::Permission,
+            "the role says for which users it signs: `vctl list --wide` shows a host's",
+        ),
+        _ => return error.into(),
+    };
+    let Wish { role, user, .. } = wish;
+    CliError::new(exit, format!("Vault signs no key for `{user}` with role `{role}`"))
+        .caused_by(&error)
+        .hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_asked_for_is_in_a_certificate() {
+        assert!(Extensions::default().names().is_empty());
+        let names = |extensions: Extensions| extensions.names().into_keys().collect::<Vec<_>>();
+        assert_eq!(names(Extensions::JUMP), ["permit-port-forwarding"]);
+        let all = Extensions { pty: true, port_forwarding: true, agent_forwarding: true };
+        assert_eq!(names(all).len(), 3);
+    }
+}

@@ -1,0 +1,107 @@
+//! One TCP connection on which nothing waits for an acknowledgement.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::deadlines;
+use super::error::{SshError, Step};
+
+/// Connects to a host, within its deadline.
+pub(crate) async fn tcp(host: &str, addr: SocketAddr) -> Result<Prompt, SshError> {
+    let connected = timeout(deadlines::TCP, TcpStream::connect(addr)).await;
+    let connected = connected.map_err(|_| SshError::TooSlow {
+        step: Step::Tcp,
+        host: host.to_owned(),
+        after: deadlines::TCP,
+    })?;
+    connected
+        .and_then(Prompt::new)
+        .map_err(|source| SshError::Dial {
+            host: host.to_owned(),
+            addr,
+            source,
+        })
+}
+
+/// A TCP stream that sends at once and acknowledges at once.
+///
+/// Without `TCP_NODELAY` our second small packet waits for the server to acknowledge the first, which
+/// it does after 40 ms. OpenSSH's server sends without it, too, until a session runs: its second small
+/// packet waits for our acknowledgement, which the kernel delays unless `TCP_QUICKACK` is set, and
+/// that is cleared again by the kernel as it likes. So it is set again after each read.
+#[derive(Debug)]
+pub(crate) struct Prompt(TcpStream);
+
+impl Prompt {
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let prompt = Self(stream);
+        prompt.acknowledge_at_once();
+        Ok(prompt)
+    }
+
+    /// Returns our own end of it.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn acknowledge_at_once(&self) {
+        // It is an optimisation, and a kernel without it is no error.
+        let _ = self.0.set_quickack(true);
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn acknowledge_at_once(&self) {}
+}
+
+impl AsyncRead for Prompt {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.0).poll_read(context, buffer);
+        if read.is_ready() && buffer.filled().len() > before {
+            self.acknowledge_at_once();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Prompt {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+}

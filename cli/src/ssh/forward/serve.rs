@@ -1,0 +1,253 @@
+//! Ports that are open, and what flows through them.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use russh::ChannelOpenFailure;
+use russh::client::Msg;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::mpsc;
+
+use super::socks::{self, Answer};
+use super::{Endpoint, Forwards, Remote};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::render::notice;
+use crate::ssh::error::SshError;
+use crate::ssh::hop::{Connection, Inbound};
+
+/// After a listener failed, most likely for too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where somebody who came to a port here wants to go.
+#[derive(Clone, Debug)]
+enum Way {
+    To(Endpoint),
+    /// They will say.
+    Socks,
+}
+
+/// Ports that are open here.
+pub(crate) struct Forwarding {
+    arrivals: mpsc::Receiver<(TcpStream, Way)>,
+    remote: Vec<Remote>,
+    agent: bool,
+    /// Port there, and where here its visitors go.
+    listening: Vec<(u16, Endpoint)>,
+}
+
+impl Forwarding {
+    /// Opens the ports here: before anybody connects, so that one that is taken is no surprise later.
+    pub(crate) async fn bind(forwards: &Forwards) -> Result<Self, Stop> {
+        let (sender, arrivals) = mpsc::channel(16);
+        let local = forwards.local.iter();
+        let local = local.map(|local| (&local.listen, Way::To(local.to.clone())));
+        let proxies = forwards.proxies.iter().map(|proxy| (&proxy.listen, Way::Socks));
+        for (listen, way) in local.chain(proxies) {
+            for listener in listeners(listen).await? {
+                tokio::spawn(accept(listener, way.clone(), sender.clone()));
+            }
+        }
+        Ok(Self {
+            arrivals,
+            remote: forwards.remote.clone(),
+            agent: forwards.agent,
+            listening: Vec::new(),
+        })
+    }
+
+    /// Has the host open its ports.
+    pub(crate) async fn listen_there(&mut self, connection: &Connection) -> Result<(), SshError> {
+        for Remote { listen, to } in &self.remote {
+            let given = connection.listen(&listen.host, listen.port).await?;
+            if listen.port == 0 {
+                notice::done(&format!("`{}` listens at port {given}", connection.host()));
+            }
+            self.listening.push((given, to.clone()));
+        }
+        Ok(())
+    }
+
+    /// Connects whoever comes, here or there, for as long as this is waited for.
+    pub(crate) async fn serve(
+        mut self,
+        connection: &Connection,
+        mut inbound: mpsc::UnboundedReceiver<Inbound>,
+    ) -> Infallible {
+        let mut going_on = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some((stream, way)) = self.arrivals.recv() => {
+                    going_on.push(Flow::Out(stream, way).go(connection));
+                }
+                Some(arrival) = inbound.recv() => {
+                    if let Some(flow) = self.inward(arrival) {
+                        going_on.push(flow.go(connection));
+                    }
+                }
+                Some(()) = going_on.next() => {}
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Returns where it goes; nothing for what we never asked for, which is refused.
+    fn inward(&self, arrival: Inbound) -> Option<Flow> {
+        match arrival {
+            Inbound::Forwarded {
+                channel,
+                port,
+                reply,
+            } => {
+                let known = |(given, _): &&(u16, Endpoint)| u32::from(*given) == port;
+                let (_, to) = self.listening.iter().find(known)?;
+                Some(Flow::In(channel, reply, to.clone()))
+            }
+            Inbound::Agent { channel, reply } => {
+                self.agent.then_some(Flow::Agent(channel, reply))
+            }
+        }
+    }
+}
+
+/// One connection through us.
+enum Flow {
+    Out(TcpStream, Way),
+    In(
+        russh::Channel<Msg>,
+        russh::client::ChannelOpenHandle,
+        Endpoint,
+    ),
+    Agent(russh::Channel<Msg>, russh::client::ChannelOpenHandle),
+}
+
+impl Flow {
+    /// Connects both ends until they are done. What goes wrong with one concerns nobody else.
+    async fn go(self, connection: &Connection) {
+        match self {
+            Self::Out(stream, way) => outward(stream, way, connection).await,
+            Self::In(channel, reply, to) => {
+                match TcpStream::connect((&*to.host, to.port)).await {
+                    Ok(mut stream) => {
+                        reply.accept().await;
+                        let _ = stream.set_nodelay(true);
+                        let mut channel = channel.into_stream();
+                        let _ = copy_bidirectional(&mut stream, &mut channel).await;
+                    }
+                    Err(error) => {
+                        reply.reject(ChannelOpenFailure::ConnectFailed).await;
+                        notice::note(&format!("cannot connect to `{to}`: {error}"));
+                    }
+                }
+            }
+            Self::Agent(channel, reply) => match agent().await {
+                Ok(mut stream) => {
+                    reply.accept().await;
+                    let mut channel = channel.into_stream();
+                    let _ = copy_bidirectional(&mut stream, &mut channel).await;
+                }
+                Err(error) => {
+                    reply.reject(ChannelOpenFailure::ConnectFailed).await;
+                    notice::note(&format!("cannot reach the agent here: {error}"));
+                }
+            },
+        }
+    }
+}
+
+async fn outward(mut stream: TcpStream, way: Way, connection: &Connection) {
+    let _ = stream.set_nodelay(true);
+    let (to, by_socks) = match way {
+        Way::To(to) => (to, false),
+        Way::Socks => match socks::wanted(&mut stream).await {
+            Ok(to) => (to, true),
+            Err(_) => return,
+        },
+    };
+    let opened = connection.open_tcp(&to.host, to.port).await;
+    if by_socks {
+        let answer = match opened {
+            Ok(_) => Answer::Connected,
+            Err(_) => Answer::Refused,
+        };
+        if socks::answer(&mut stream, answer).await.is_err() {
+            return;
+        }
+    }
+    match opened {
+        Ok(channel) => {
+            let mut channel = channel.into_stream();
+            let _ = copy_bidirectional(&mut stream, &mut channel).await;
+        }
+        // A browser asks for much that is not there, and is told.
+        Err(_) if by_socks => {}
+        Err(error) => notice::note(&format!("cannot connect to `{to}` from the host: {error}")),
+    }
+}
+
+async fn agent() -> io::Result<UnixStream> {
+    let path = std::env::var_os("SSH_AUTH_SOCK")
+        .ok_or_else(|| io::Error::other("`SSH_AUTH_SOCK` is not set"))?;
+    UnixStream::connect(path).await
+}
+
+/// `localhost` has two addresses; either may be missing on a machine, not both.
+async fn listeners(listen: &Endpoint) -> Result<Vec<TcpListener>, CliError> {
+    let port = listen.port;
+    let hosts = match &*listen.host {
+        "localhost" => vec!["127.0.0.1", "::1"],
+        // Of one of these the other's address is in use, where the system takes both in one.
+        "" => vec!["::", "0.0.0.0"],
+        host => vec![host],
+    };
+    let mut open = Vec::new();
+    let mut failure = None;
+    for host in hosts {
+        // A port that the system chooses is the same for both.
+        let first: Option<&TcpListener> = open.first();
+        let port = first
+            .and_then(|listener| listener.local_addr().ok())
+            .map_or(port, |addr| addr.port());
+        match TcpListener::bind((host, port)).await {
+            Ok(listener) => open.push(listener),
+            Err(error) => {
+                let absent = host.parse::<Ipv6Addr>().is_ok();
+                if failure.is_none() || !absent {
+                    failure = Some(error);
+                }
+            }
+        }
+    }
+    match (open.is_empty(), failure) {
+        (true, Some(error)) => {
+            let message = format!("cannot listen at `{listen}`");
+            Err(CliError::new(Exit::Failure, message).caused_by(&error))
+        }
+        _ => {
+            if port == 0
+                && let Some(addr) = open.first().and_then(|first| first.local_addr().ok())
+            {
+                notice::done(&format!("listening at port {}", addr.port()));
+            }
+            Ok(open)
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, way: Way, arrivals: mpsc::Sender<(TcpStream, Way)>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if arrivals.send((stream, way.clone())).await.is_err() {
+                    return;
+                }
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}

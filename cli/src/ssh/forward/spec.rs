@@ -1,0 +1,174 @@
+//! Ports as OpenSSH writes them: `[BIND:]PORT:HOST:PORT`, with IPv6 addresses in brackets.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A host and a port; the host as whoever connects to it understands it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// `-L`: who comes to `listen` here is connected to `to` there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Local {
+    pub(crate) listen: Endpoint,
+    pub(crate) to: Endpoint,
+}
+
+/// `-R`: who comes to `listen` there is connected to `to` here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    pub(crate) listen: Endpoint,
+    pub(crate) to: Endpoint,
+}
+
+/// `-D`: who comes to `listen` here says where there they want to go, as SOCKS5 has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    pub(crate) listen: Endpoint,
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match &*parts(text)? {
+            [host, port] => endpoint(host, port),
+            _ => Err("it is HOST:PORT".to_owned()),
+        }
+    }
+}
+
+impl FromStr for Local {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (listen, to) = pair(text)?;
+        Ok(Self { listen, to })
+    }
+}
+
+impl FromStr for Remote {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (listen, to) = pair(text)?;
+        Ok(Self { listen, to })
+    }
+}
+
+impl FromStr for Proxy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let listen = match &*parts(text)? {
+            [port] => listener("", port)?,
+            [bind, port] => listener(bind, port)?,
+            _ => return Err("it is [BIND:]PORT".to_owned()),
+        };
+        Ok(Self { listen })
+    }
+}
+
+fn pair(text: &str) -> Result<(Endpoint, Endpoint), String> {
+    match &*parts(text)? {
+        [port, host, to] => Ok((listener("", port)?, endpoint(host, to)?)),
+        [bind, port, host, to] => Ok((listener(bind, port)?, endpoint(host, to)?)),
+        _ => Err("it is [BIND:]PORT:HOST:PORT".to_owned()),
+    }
+}
+
+/// Without an address only this machine may come; `*` is everybody.
+fn listener(bind: &str, port: &str) -> Result<Endpoint, String> {
+    let host = match bind {
+        "" => "localhost",
+        "*" => "",
+        bind => bind,
+    };
+    let port = port.parse().map_err(|_| format!("`{port}` is no port"))?;
+    let host = host.to_owned();
+    Ok(Endpoint { host, port })
+}
+
+fn endpoint(host: &str, port: &str) -> Result<Endpoint, String> {
+    if host.is_empty() {
+        return Err("there is no host to connect to".to_owned());
+    }
+    let number = port.parse().ok().filter(|&port| port != 0);
+    let port = number.ok_or_else(|| format!("`{port}` is no port to connect to"))?;
+    let host = host.to_owned();
+    Ok(Endpoint { host, port })
+}
+
+/// Splits at colons that are not in brackets, and takes the brackets off.
+fn parts(text: &str) -> Result<Vec<&str>, String> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    loop {
+        let (part, after) = if let Some(inner) = rest.strip_prefix('[') {
+            let (part, after) = inner.split_once(']').ok_or("a bracket is not closed")?;
+            (part, after)
+        } else {
+            let end = rest.find(':').unwrap_or(rest.len());
+            rest.split_at(end)
+        };
+        parts.push(part);
+        if after.is_empty() {
+            return Ok(parts);
+        }
+        rest = after
+            .strip_prefix(':')
+            .ok_or("there is no colon after a bracket")?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(host: &str, port: u16) -> Endpoint {
+        let host = host.to_owned();
+        Endpoint { host, port }
+    }
+
+    #[test]
+    fn ports_are_understood_as_openssh_does() {
+        for (text, listen, to) in [
+            ("8080:web:80", at("localhost", 8080), at("web", 80)),
+            ("*:8080:web:80", at("", 8080), at("web", 80)),
+            ("[::1]:8080:[fd00::1]:80", at("::1", 8080), at("fd00::1", 80)),
+            ("0:127.0.0.1:80", at("localhost", 0), at("127.0.0.1", 80)),
+        ] {
+            let local: Local = text.parse().unwrap();
+            assert_eq!((local.listen, local.to), (listen, to), "{text}");
+        }
+        let proxy: Proxy = "1080".parse().unwrap();
+        assert_eq!(proxy.listen, at("localhost", 1080));
+        let stdio: Endpoint = "[fd00::1]:22".parse().unwrap();
+        assert_eq!(stdio, at("fd00::1", 22));
+        assert_eq!(stdio.to_string(), "[fd00::1]:22");
+    }
+
+    #[test]
+    fn what_is_no_port_is_refused() {
+        for text in ["", "80", "80:web", "x:web:80", "80:web:0", "80::80", "[::1:80:web:80", "[::1]80:web:80", "1:2:3:4:5", "65536:web:80"] {
+            assert!(text.parse::<Local>().is_err(), "{text}");
+        }
+        for text in ["", "a:b:c", "host:0", "host:x"] {
+            assert!(text.parse::<Endpoint>().is_err(), "{text}");
+        }
+        assert!("".parse::<Proxy>().is_err());
+    }
+}

@@ -1,0 +1,387 @@
+//! One SSH connection to one host: handshake, then login.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use russh::client::{self, AuthResult, ChannelOpenHandle, Handle, Msg};
+use russh::keys::{Algorithm, PublicKeyOrCertificate};
+use russh::{Channel, ChannelStream, Preferred};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::certificate::Credential;
+use super::deadlines;
+use super::error::{SshError, Step};
+use super::host_key::HostKeys;
+use crate::render::notice;
+
+/// A banner is shown up to here.
+const BANNER_LINES: usize = 50;
+
+/// A channel that the server opened for us.
+pub(crate) enum Inbound {
+    /// Somebody came to a port that we asked for.
+    Forwarded {
+        channel: Channel<Msg>,
+        /// The port that was asked for at the server.
+        port: u32,
+        reply: ChannelOpenHandle,
+    },
+    /// Somebody there asks for our agent.
+    Agent {
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+    },
+}
+
+/// One connection. Dropping it ends it, and all that goes through it.
+pub(crate) struct Connection {
+    host: String,
+    handle: Handle<Handler>,
+    /// Never changes: its other end is gone when the connection is.
+    alive: watch::Receiver<()>,
+}
+
+impl Connection {
+    /// Does the handshake over `stream`, and believes the server only as `keys` say.
+    pub(crate) async fn shake_hands<S>(
+        stream: S,
+        host: &str,
+        keys: &HostKeys<'_>,
+        inbound: Option<mpsc::UnboundedSender<Inbound>>,
+    ) -> Result<Self, SshError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (ask, mut asked) = mpsc::channel(1);
+        let (alive_with, alive) = watch::channel(());
+        let handler = Handler {
+            _alive: alive_with,
+            ask,
+            believed: None,
+            inbound,
+        };
+        let config = Arc::new(config(&keys.preferred(host)?));
+        let connecting = client::connect_stream(config, stream, handler);
+        tokio::pin!(connecting);
+        let mut deadline = Instant::now() + deadlines::HANDSHAKE;
+        loop {
+            tokio::select! {
+                connected = &mut connecting => {
+                    let handle = connected.map_err(|source| SshError::Failed {
+                        step: Step::Handshake,
+                        host: host.to_owned(),
+                        source,
+                    })?;
+                    return Ok(Self { host: host.to_owned(), handle, alive });
+                }
+                Some(question) = asked.recv() => {
+                    let Question { shown, believe } = question;
+                    keys.verify(host, &shown).await?;
+                    // A person may have thought about it.
+                    deadline = Instant::now() + deadlines::HANDSHAKE;
+                    let _ = believe.send(());
+                }
+                () = sleep_until(deadline) => return Err(SshError::TooSlow {
+                    step: Step::Handshake,
+                    host: host.to_owned(),
+                    after: deadlines::HANDSHAKE,
+                }),
+            }
+        }
+    }
+
+    /// Logs in with a certificate.
+    pub(crate) async fn log_in(
+        &mut self,
+        user: &str,
+        credential: &Credential,
+    ) -> Result<(), SshError> {
+        let key = Arc::clone(&credential.key);
+        let certificate = credential.certificate.clone();
+        let answer = self.handle.authenticate_openssh_cert(user, key, certificate);
+        let answer = within(Step::Authentication, &self.host, answer).await?;
+        match answer {
+            AuthResult::Success => Ok(()),
+            AuthResult::Failure { .. } if self.handle.is_closed() => Err(SshError::Failed {
+                step: Step::Authentication,
+                host: self.host.clone(),
+                source: russh::Error::Disconnect,
+            }),
+            AuthResult::Failure {
+                partial_success, ..
+            } => Err(SshError::Refused {
+                host: self.host.clone(),
+                user: user.to_owned(),
+                why: if partial_success {
+                    Some("it took the certificate, and asks for something more".to_owned())
+                } else {
+                    credential.fault(user, SystemTime::now())
+                },
+            }),
+        }
+    }
+
+    /// Connects on to another host.
+    pub(crate) async fn connect_on(
+        &self,
+        host: &str,
+        addr: std::net::SocketAddr,
+    ) -> Result<ChannelStream<Msg>, SshError> {
+        let opened = self.open_tcp(&addr.ip().to_string(), addr.port()).await;
+        match opened {
+            Ok(channel) => Ok(channel.into_stream()),
+            Err(SshError::Failed { source, .. }) => Err(SshError::JumpRefused {
+                jump: self.host.clone(),
+                host: host.to_owned(),
+                source,
+            }),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Opens a channel to an address that the host connects to.
+    pub(crate) async fn open_tcp(&self, host: &str, port: u16) -> Result<Channel<Msg>, SshError> {
+        let opening =
+            self.handle
+                .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+        within(Step::Channel, &self.host, opening).await
+    }
+
+    pub(crate) async fn open_session(&self) -> Result<Channel<Msg>, SshError> {
+        let opening = self.handle.channel_open_session();
+        within(Step::Channel, &self.host, opening).await
+    }
+
+    /// Asks the host to listen; returns the port it listens at.
+    pub(crate) async fn listen(&self, address: &str, port: u16) -> Result<u16, SshError> {
+        let asking = self.handle.tcpip_forward(address, u32::from(port));
+        let given = within(Step::Channel, &self.host, asking).await?;
+        // A port that was asked for is not told again.
+        Ok(u16::try_from(given).ok().filter(|&given| given != 0).unwrap_or(port))
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Waits until the connection has ended, from whichever side.
+    pub(crate) async fn ended(&self) {
+        while self.alive.clone().changed().await.is_ok() {}
+    }
+
+    /// The connection broke off.
+    pub(crate) fn lost(&self, source: russh::Error) -> SshError {
+        SshError::Lost {
+            host: self.host.clone(),
+            source,
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// Says goodbye; what the server does with it is its matter.
+    pub(crate) async fn close(&self) {
+        let reason = russh::Disconnect::ByApplication;
+        let _ = self.handle.disconnect(reason, "", "").await;
+    }
+}
+
+async fn within<T>(
+    step: Step,
+    host: &str,
+    work: impl Future<Output = Result<T, russh::Error>>,
+) -> Result<T, SshError> {
+    let after = match step {
+        Step::Authentication => deadlines::AUTHENTICATION,
+        _ => deadlines::CHANNEL,
+    };
+    let host = || host.to_owned();
+    match timeout(after, work).await {
+        Ok(done) => done.map_err(|source| SshError::Failed {
+            step,
+            host: host(),
+            source,
+        }),
+        Err(_) => Err(SshError::TooSlow {
+            step,
+            host: host(),
+            after,
+        }),
+    }
+}
+
+fn config(known: &[Algorithm]) -> client::Config {
+    let defaults = Preferred::DEFAULT;
+    // First the kinds that can be compared with what is known; certificates are judged by themselves.
+    let mut key = known.to_vec();
+    // SHA-1 is no signature.
+    let sha1 = Algorithm::Rsa { hash: None };
+    let others = defaults.key.iter().filter(|kind| **kind != sha1);
+    for kind in others {
+        if !key.contains(kind) {
+            key.push(kind.clone());
+        }
+    }
+    client::Config {
+        client_id: russh::SshId::Standard(Cow::Borrowed(concat!(
+            "SSH-2.0-vctl_",
+            env!("CARGO_PKG_VERSION")
+        ))),
+        keepalive_interval: Some(deadlines::KEEPALIVE),
+        keepalive_max: deadlines::KEEPALIVES,
+        preferred: Preferred {
+            host_key_certificates: Cow::Owned(key.clone()),
+            key: Cow::Owned(key),
+            ..defaults
+        },
+        ..client::Config::default()
+    }
+}
+
+/// What a server showed, and where to say that it is believed. Without a word it is not.
+struct Question {
+    shown: PublicKeyOrCertificate,
+    believe: oneshot::Sender<()>,
+}
+
+/// What happens on a connection without our asking.
+pub(crate) struct Handler {
+    _alive: watch::Sender<()>,
+    ask: mpsc::Sender<Question>,
+    /// What was shown and believed: shown again with each new key exchange.
+    believed: Option<russh::keys::PublicKey>,
+    inbound: Option<mpsc::UnboundedSender<Inbound>>,
+}
+
+impl client::Handler for Handler {
+    type Error = russh::Error;
+
+    async fn auth_banner(
+        &mut self,
+        banner: &str,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        for line in banner.lines().take(BANNER_LINES) {
+            notice::quote(line);
+        }
+        Ok(())
+    }
+
+    async fn check_server_key(
+        &mut self,
+        shown: &PublicKeyOrCertificate,
+    ) -> Result<bool, Self::Error> {
+        let key = shown.public_key();
+        if let Some(believed) = &self.believed {
+            return Ok(*believed == key);
+        }
+        let (believe, believed) = oneshot::channel();
+        let shown = match shown {
+            PublicKeyOrCertificate::Certificate(certificate) => certificate.clone().into(),
+            PublicKeyOrCertificate::PublicKey { key, hash_alg } => {
+                PublicKeyOrCertificate::PublicKey {
+                    key: key.clone(),
+                    hash_alg: *hash_alg,
+                }
+            }
+        };
+        if self.ask.send(Question { shown, believe }).await.is_err() || believed.await.is_err() {
+            return Ok(false);
+        }
+        self.believed = Some(key);
+        Ok(true)
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        _address: &str,
+        port: u32,
+        _from: &str,
+        _from_port: u32,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        // Dropped, it is refused.
+        if let Some(inbound) = &self.inbound {
+            let _ = inbound.send(Inbound::Forwarded {
+                channel,
+                port,
+                reply,
+            });
+        }
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        if let Some(inbound) = &self.inbound {
+            let _ = inbound.send(Inbound::Agent { channel, reply });
+        }
+        Ok(())
+    }
+
+    // What we never asked for is refused, whatever the library would do.
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! Whether a server is the host it should be.
+//!
+//! A host certificate of an authority that is believed decides; else `known_hosts`; else a person,
+//! where there is one to ask. A key that is not the known one ends everything: nobody is asked, and no
+//! other way to the host is tried.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::ssh_key::{Fingerprint, HashAlg};
+use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
+use tokio::sync::{Mutex, OnceCell};
+use vctl_common::vault::Vault;
+
+use super::certificate;
+use super::known_hosts::{self, KnownHosts, Place, Standing};
+use crate::login::Interaction;
+use crate::render::{notice, sanitize};
+
+/// Why a server is not believed to be the host.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostKeyError {
+    #[error(
+        "the host key of `{host}` has changed: it is {fingerprint}, and line {} of {} has another", place.line, place.file.display()
+    )]
+    Changed {
+        host: String,
+        fingerprint: Fingerprint,
+        place: Place,
+    },
+    #[error("the host key of `{host}`, {fingerprint}, was revoked by line {} of {}", place.line, place.file.display())]
+    Revoked {
+        host: String,
+        fingerprint: Fingerprint,
+        place: Place,
+    },
+    #[error("the host key of `{host}` is not known: it is {fingerprint}")]
+    Unknown {
+        host: String,
+        fingerprint: Fingerprint,
+    },
+    #[error("the host key of `{host}` was not accepted")]
+    Declined { host: String },
+    #[error("the host certificate of `{host}` {why}")]
+    Certificate { host: String, why: String },
+    #[error("cannot read the known host keys in `{}`", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl HostKeyError {
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Changed { host, place, .. } => Some(format!(
+                "somebody may be listening in. If the host was made anew, take the old key out: `ssh-keygen -R {host} -f {}`",
+                place.file.display()
+            )),
+            Self::Unknown { host, .. } => Some(format!(
+                "connect once on a terminal to be asked, `vctl ssh {host}`, or give the host a certificate"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// What vouches for host keys.
+pub(crate) struct HostKeys<'a> {
+    /// The person's own first: new ones go there.
+    files: Vec<PathBuf>,
+    vault: &'a Vault,
+    interaction: Interaction,
+    /// Two ways to a host are tried at once, and a person is asked one thing at a time, once.
+    turn: Mutex<()>,
+    vault_authority: OnceCell<Option<KeyData>>,
+}
+
+impl<'a> HostKeys<'a> {
+    pub(crate) fn new(vault: &'a Vault, interaction: Interaction) -> Self {
+        let own = std::env::home_dir().map(|home| home.join(".ssh/known_hosts"));
+        let files = own.into_iter().chain(["/etc/ssh/ssh_known_hosts".into()]);
+        Self {
+            files: files.collect(),
+            vault,
+            interaction,
+            turn: Mutex::new(()),
+            vault_authority: OnceCell::new(),
+        }
+    }
+
+    /// Returns the kinds of keys to ask a host for first.
+    pub(crate) fn preferred(&self, host: &str) -> Result<Vec<Algorithm>, HostKeyError> {
+        Ok(self.known()?.algorithms(host))
+    }
+
+    /// Decides whether the server that showed this is `host`.
+    pub(crate) async fn verify(
+        &self,
+        host: &str,
+        shown: &PublicKeyOrCertificate,
+    ) -> Result<(), HostKeyError> {
+        let _turn = self.turn.lock().await;
+        let known = self.known()?;
+        let key = shown.public_key();
+        let key = key.key_data();
+        let fingerprint = key.fingerprint(HashAlg::Sha256);
+        if let Some(certificate) = shown.certificate() {
+            let authority = certificate.signature_key();
+            if let Some(place) = known.revoked(host, authority).or(known.revoked(host, key)) {
+                return Err(HostKeyError::Revoked {
+                    host: host.to_owned(),
+                    fingerprint,
+                    place: place.clone(),
+                });
+            }
+            if known.is_authority(host, authority) || self.is_vaults(authority).await {
+                return holds(certificate, host, SystemTime::now()).map_err(|why| {
+                    HostKeyError::Certificate {
+                        host: host.to_owned(),
+                        why,
+                    }
+                });
+            }
+            // Of an authority nobody here believes: it is worth what its bare key is, as with OpenSSH.
+        }
+        match known.standing(host, key) {
+            Standing::Known => Ok(()),
+            Standing::Changed(place) => Err(HostKeyError::Changed {
+                host: host.to_owned(),
+                fingerprint,
+                place,
+            }),
+            Standing::Revoked(place) => Err(HostKeyError::Revoked {
+                host: host.to_owned(),
+                fingerprint,
+                place,
+            }),
+            Standing::Unknown => self.ask(host, key, fingerprint).await,
+        }
+    }
+
+    fn known(&self) -> Result<KnownHosts, HostKeyError> {
+        let mut known = KnownHosts::default();
+        for path in &self.files {
+            let text = known_hosts::read(path).map_err(|source| HostKeyError::Unreadable {
+                path: path.clone(),
+                source,
+            })?;
+            known.add(path, &text);
+        }
+        Ok(known)
+    }
+
+    /// Says whether a key is that of Vault's SSH CA, which signs hosts, too. Asked only once a host shows
+    /// a certificate; a Vault that does not answer vouches for nobody.
+    async fn is_vaults(&self, key: &KeyData) -> bool {
+        let ask = || async {
+            let authority = certificate::authority(self.vault).await.ok()?;
+            Some(authority.key_data().clone())
+        };
+        self.vault_authority.get_or_init(ask).await.as_ref() == Some(key)
+    }
+
+    async fn ask(
+        &self,
+        host: &str,
+        key: &KeyData,
+        fingerprint: Fingerprint,
+    ) -> Result<(), HostKeyError> {
+        let host = host.to_owned();
+        if self.interaction == Interaction::Never {
+            return Err(HostKeyError::Unknown { host, fingerprint });
+        }
+        let kind = key.algorithm();
+        let question = format!(
+            "The host key of `{}` is not known.\n{kind} {fingerprint}\nIs it the right one, to be remembered?",
+            sanitize::text(&host)
+        );
+        // On a thread of its own: the other way to the host goes on meanwhile.
+        let answer = tokio::task::spawn_blocking(move || notice::ask(&question)).await;
+        if !matches!(answer, Ok(true)) {
+            return Err(HostKeyError::Declined { host });
+        }
+        if let Some(path) = self.files.first() {
+            let key = russh::keys::PublicKey::from(key.clone());
+            let line = key.to_openssh().unwrap_or_default();
+            let added = known_hosts::append(path, &format!("{host} {line}"));
+            if let Err(error) = added {
+                notice::note(&format!(
+                    "the host key could not be remembered in {}: {error}",
+                    path.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says why a certificate is none for `host` now.
+fn holds(certificate: &Certificate, host: &str, now: SystemTime) -> Result<(), String> {
+    if !certificate.cert_type().is_host() {
+        return Err("is a user's".to_owned());
+    }
+    if certificate.verify_signature().is_err() {
+        return Err("is not signed by who it says".to_owned());
+    }
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    if now < certificate.valid_after() {
+        return Err("is not valid yet".to_owned());
+    }
+    if now >= certificate.valid_before() {
+        return Err("has expired".to_owned());
+    }
+    if let Some((name, _)) = certificate.critical_options().iter().next() {
+        return Err(format!("has the critical option `{name}`, which we do not know"));
+    }
+    let names = certificate.valid_principals();
+    if !names.iter().any(|name| known_hosts::matches(name, host)) {
+        return Err(format!("is for `{}`", names.join("`, `")));
+    }
+    Ok(())
+}

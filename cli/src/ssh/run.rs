@@ -1,0 +1,213 @@
+//! One run of `vctl ssh`, from the arguments to the exit status.
+
+use tokio::sync::mpsc;
+
+use super::access::{AccessLog, End};
+use super::certificate::Extensions;
+use super::error::SshError;
+use super::hop::Inbound;
+use super::host_key::HostKeys;
+use super::forward::{Endpoint, Forwarding, Forwards};
+use super::session::{self, Outcome, PtyWish, Signals, Work};
+use super::target::{self, Wanted};
+use super::way::{self, Issuer, Means, Plan, Reached};
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::login::Interaction;
+use crate::render::notice;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) wanted: Wanted,
+    pub(crate) what: Use,
+    pub(crate) forwards: Forwards,
+    pub(crate) interaction: Interaction,
+    pub(crate) quiet: bool,
+}
+
+/// What the connection is for, beside its ports.
+#[derive(Clone, Debug)]
+pub(crate) enum Use {
+    /// A shell, or a command as the host's shell gets it.
+    Session {
+        pty: PtyWish,
+        command: Option<Vec<u8>>,
+    },
+    /// `-N`: the ports alone.
+    Ports,
+    /// `-W`: standard input and output go on to there.
+    Stdio(Endpoint),
+}
+
+impl Use {
+    fn pty(&self) -> bool {
+        match self {
+            Self::Session { pty, command } => pty.decide(command.is_some()),
+            Self::Ports | Self::Stdio(_) => false,
+        }
+    }
+
+    /// As the access log shows it. Of a command only the program: arguments hold secrets, and what was
+    /// really run the host records.
+    fn shown(&self) -> Option<String> {
+        match self {
+            Self::Session { command, .. } => command.as_deref().map(program_of),
+            Self::Ports => None,
+            Self::Stdio(to) => Some(format!("-W {to}")),
+        }
+    }
+}
+
+/// Connects, does what was asked for, and ends as the remote command did.
+pub(crate) async fn run(context: &Context, config: &Config, request: &Request) -> Result<(), Stop> {
+    let signals = Signals::take()
+        .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
+    let forwarding = Forwarding::bind(&request.forwards).await?;
+    let access = AccessLog::new(context, request.what.shown())?;
+    let (inbound, from_host) = mpsc::unbounded_channel();
+    let connecting = connect(context, config, request, &access, inbound);
+    let done = tokio::select! {
+        reached = connecting => match reached {
+            Ok(reached) => {
+                let outcome = work(&reached, request, forwarding, from_host, &signals);
+                let outcome = access.during(&reached.row, outcome).await;
+                access.close(reached.row, &end_of(&outcome)).await;
+                reached.connection.close().await;
+                finish(outcome)
+            }
+            Err(error) => Err(error),
+        },
+        number = signals.end() => Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0))),
+    };
+    access.close_rest("ended by a signal to vctl").await;
+    access.replay().await;
+    done
+}
+
+async fn connect(
+    context: &Context,
+    config: &Config,
+    request: &Request,
+    access: &AccessLog<'_>,
+    inbound: mpsc::UnboundedSender<Inbound>,
+) -> Result<Reached, Stop> {
+    // The connection to the access log is made while the host is looked up.
+    let planning = target::plan(context, config, &request.wanted);
+    let (plan, ()) = futures_util::future::join(planning, access.warm_up()).await;
+    let plan = plan?;
+    if !request.quiet {
+        say_where(&plan);
+    }
+    let forwards = &request.forwards;
+    let stdio = matches!(request.what, Use::Stdio(_));
+    let means = Means {
+        keys: HostKeys::new(context.vault(), request.interaction),
+        access,
+        issuer: Issuer {
+            vault: context.vault(),
+            ttl: config.ssh_sign.0,
+            extensions: Extensions {
+                pty: request.what.pty(),
+                port_forwarding: forwards.has_ports() || stdio,
+                agent_forwarding: forwards.agent,
+            },
+        },
+        inbound,
+    };
+    Ok(way::reach(&plan, &means).await?)
+}
+
+/// Does what the connection is for, and serves its ports meanwhile.
+async fn work(
+    reached: &Reached,
+    request: &Request,
+    mut forwarding: Forwarding,
+    inbound: mpsc::UnboundedReceiver<Inbound>,
+    signals: &Signals,
+) -> Result<Outcome, SshError> {
+    let connection = &reached.connection;
+    forwarding.listen_there(connection).await?;
+    let until_ended = async {
+        tokio::select! {
+            () = connection.ended() => Err(connection.lost(russh::Error::Disconnect)),
+            number = signals.end() => Ok(Outcome::Signalled(number)),
+        }
+    };
+    let work = async {
+        match &request.what {
+            Use::Session { command, .. } => {
+                let work = Work {
+                    command: command.clone(),
+                    pty: request.what.pty(),
+                    agent_forwarding: request.forwards.agent,
+                };
+                session::run(connection, &work, signals).await
+            }
+            Use::Ports => until_ended.await,
+            Use::Stdio(to) => {
+                let channel = connection.open_tcp(&to.host, to.port).await?;
+                tokio::select! {
+                    done = session::relay(channel) => Ok(match done {
+                        Ok(()) => Outcome::Exited(0),
+                        Err(_) => Outcome::ReaderGone,
+                    }),
+                    ended = until_ended => ended,
+                }
+            }
+        }
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        never = forwarding.serve(connection, inbound) => match never {},
+    }
+}
+
+fn end_of(outcome: &Result<Outcome, SshError>) -> End {
+    match outcome {
+        Ok(Outcome::Exited(code)) => End::exited(*code),
+        Ok(Outcome::Silent | Outcome::Closed | Outcome::ReaderGone) => End::closed(None),
+        Ok(Outcome::Signalled(number)) => {
+            End::closed(Some(format!("ended by signal {number} to vctl")))
+        }
+        Err(error) => End::closed(Some(error.to_string())),
+    }
+}
+
+fn finish(outcome: Result<Outcome, SshError>) -> Result<(), Stop> {
+    match outcome? {
+        Outcome::Exited(0) => Ok(()),
+        Outcome::Exited(code) => Err(Stop::Child(code)),
+        Outcome::ReaderGone => Err(Stop::ReaderGone),
+        Outcome::Signalled(number) => Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0))),
+        Outcome::Silent | Outcome::Closed => Err(Stop::Child(u8::MAX)),
+    }
+}
+
+/// The first word: the rest may be a secret.
+fn program_of(command: &[u8]) -> String {
+    let command = String::from_utf8_lossy(command);
+    let mut words = command.split_whitespace();
+    let program = words.next().unwrap_or_default().to_owned();
+    if words.next().is_some() {
+        program + " …"
+    } else {
+        program
+    }
+}
+
+fn say_where(plan: &Plan) {
+    let target = &plan.target;
+    let jumps: Vec<&str> = plan.jumps.iter().map(|jump| &*jump.name).collect();
+    let through = if jumps.is_empty() || plan.direct {
+        String::new()
+    } else {
+        format!(" through {}", jumps.join(", "))
+    };
+    notice::done(&format!(
+        "connecting to {} ({}@{}){through}",
+        target.name, target.user, target.addr
+    ));
+}

@@ -1,0 +1,234 @@
+//! What runs on the host: a shell or a command, on a terminal or between pipes.
+
+mod escape;
+mod pipes;
+mod signals;
+mod status;
+mod terminal;
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use russh::client::Msg;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+
+use self::escape::{Escapes, Event};
+use self::pipes::{Input, Output, ReaderGone};
+use self::terminal::{RawMode, Size};
+use super::error::SshError;
+use super::hop::Connection;
+use crate::render::notice;
+
+pub(crate) use pipes::relay;
+pub(crate) use signals::{Signal, Signals};
+pub(crate) use terminal::PtyWish;
+
+/// What is to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    /// Without one, the login shell.
+    pub(crate) command: Option<Vec<u8>>,
+    pub(crate) pty: bool,
+    pub(crate) agent_forwarding: bool,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// As shells say it: the status, or 128 and the number of a signal.
+    Exited(u8),
+    /// The server closed it and said nothing.
+    Silent,
+    /// We closed it, as a person asked on the terminal.
+    Closed,
+    /// We closed it, for this signal.
+    Signalled(i32),
+    /// Nobody reads what it prints.
+    ReaderGone,
+}
+
+/// Runs it to its end.
+pub(crate) async fn run(
+    connection: &Connection,
+    work: &Work,
+    signals: &Signals,
+) -> Result<Outcome, SshError> {
+    let channel = connection.open_session().await?;
+    let (incoming, outgoing) = channel.split();
+    let asked = ask(connection, &outgoing, work).await?;
+    // From here on the terminal is the host's.
+    let raw = work.pty.then(RawMode::enter).and_then(Result::ok);
+    let session = Session {
+        connection,
+        outgoing,
+        asked: RefCell::new(asked),
+        pty: work.pty,
+    };
+    let done = tokio::select! {
+        done = session.bring_home(incoming) => done,
+        // Its end is not the session's: the other direction goes on.
+        () = session.send_input() => Ok(Outcome::Closed),
+        outcome = session.heed(signals) => Ok(outcome),
+    };
+    drop(raw);
+    done
+}
+
+/// Asks for everything at once, without waiting for one answer before the next question. Returns what
+/// answers are to come, in their order.
+async fn ask(
+    connection: &Connection,
+    channel: &ChannelWriteHalf<Msg>,
+    work: &Work,
+) -> Result<Vec<&'static str>, SshError> {
+    let asking = async {
+        let mut asked = Vec::new();
+        if work.agent_forwarding {
+            channel.agent_forward(true).await?;
+            asked.push("to forward the agent");
+        }
+        if work.pty {
+            let size = Size::of_terminal();
+            let (columns, rows) = (size.columns, size.rows);
+            let modes = terminal::modes();
+            channel
+                .request_pty(true, &terminal::term(), columns, rows, 0, 0, &modes)
+                .await?;
+            asked.push("a terminal");
+        }
+        for (name, value) in terminal::locale() {
+            // A server that does not want them does not say so.
+            channel.set_env(false, name, value).await?;
+        }
+        match &work.command {
+            Some(command) => {
+                channel.exec(true, command.clone()).await?;
+                asked.push("to run the command");
+            }
+            None => {
+                channel.request_shell(true).await?;
+                asked.push("a shell");
+            }
+        }
+        // The last is taken first.
+        asked.reverse();
+        Ok(asked)
+    };
+    asking.await.map_err(|source| connection.lost(source))
+}
+
+struct Session<'a> {
+    connection: &'a Connection,
+    outgoing: ChannelWriteHalf<Msg>,
+    asked: RefCell<Vec<&'static str>>,
+    pty: bool,
+}
+
+impl Session<'_> {
+    /// Prints what comes, until the server closes the channel.
+    async fn bring_home(&self, mut incoming: ChannelReadHalf) -> Result<Outcome, SshError> {
+        let (out, err) = (Output::stdout(), Output::stderr());
+        let mut outcome = None;
+        while let Some(message) = incoming.wait().await {
+            let written = match message {
+                ChannelMsg::Data { data } => out.write(data).await,
+                ChannelMsg::ExtendedData { data, ext: 1 } => err.write(data).await,
+                ChannelMsg::ExitStatus { exit_status } => {
+                    outcome = Some(Outcome::Exited(status::of_exit(exit_status)));
+                    Ok(())
+                }
+                ChannelMsg::ExitSignal { signal_name, .. } => {
+                    outcome = Some(Outcome::Exited(status::of_signal(&signal_name)));
+                    Ok(())
+                }
+                ChannelMsg::Success => {
+                    self.asked.borrow_mut().pop();
+                    Ok(())
+                }
+                ChannelMsg::Failure => {
+                    let what = self.asked.borrow_mut().pop();
+                    self.refused(what.unwrap_or("what was asked"))?;
+                    Ok(())
+                }
+                // More may still come: our end is closed once theirs is.
+                ChannelMsg::Close => break,
+                _ => Ok(()),
+            };
+            if let Err(ReaderGone) = written {
+                return Ok(Outcome::ReaderGone);
+            }
+        }
+        // All of it is written before we say how it ended.
+        if out.finish().await.is_err() || err.finish().await.is_err() {
+            return Ok(Outcome::ReaderGone);
+        }
+        match outcome {
+            Some(outcome) => Ok(outcome),
+            None if self.connection.is_closed() => {
+                Err(self.connection.lost(russh::Error::Disconnect))
+            }
+            None => Ok(Outcome::Silent),
+        }
+    }
+
+    /// Says what the host did not want. Without a terminal, or without our agent, work can go on.
+    fn refused(&self, what: &'static str) -> Result<(), SshError> {
+        if what == "a shell" || what == "to run the command" {
+            let host = self.connection.host().to_owned();
+            return Err(SshError::RequestRefused { host, what });
+        }
+        notice::note(&format!("`{}` refused {what}", self.connection.host()));
+        Ok(())
+    }
+
+    /// Sends what is typed or piped in. Ends only when a person asks for the end.
+    async fn send_input(&self) {
+        let mut input = Input::stdin();
+        let mut escapes = self.pty.then(Escapes::default);
+        while let Some(piece) = input.next().await {
+            let Some(escapes) = &mut escapes else {
+                if self.outgoing.data_bytes(piece).await.is_err() {
+                    return std::future::pending().await;
+                }
+                continue;
+            };
+            for event in escapes.feed(&piece) {
+                match event {
+                    Event::Data(data) => {
+                        if self.outgoing.data_bytes(Bytes::from(data)).await.is_err() {
+                            return std::future::pending().await;
+                        }
+                    }
+                    Event::Disconnect => return,
+                    Event::Help => terminal::show(escape::HELP),
+                    Event::Suspend => terminal::suspend(),
+                }
+            }
+        }
+        let _ = self.outgoing.eof().await;
+        std::future::pending().await
+    }
+
+    /// Passes on what signals mean. Returns when one means that we end.
+    async fn heed(&self, signals: &Signals) -> Outcome {
+        loop {
+            match signals.next().await {
+                Signal::Resized => {
+                    if self.pty {
+                        let Size { columns, rows } = Size::of_terminal();
+                        let _ = self.outgoing.window_change(columns, rows, 0, 0).await;
+                    }
+                }
+                Signal::End(number) => {
+                    let _ = self.outgoing.signal(status::name(number)).await;
+                    // The command may tidy up, and its own status is worth more than ours.
+                    tokio::select! {
+                        () = tokio::time::sleep(signals::GRACE) => {}
+                        _ = signals.end() => {}
+                    }
+                    return Outcome::Signalled(number);
+                }
+            }
+        }
+    }
+}

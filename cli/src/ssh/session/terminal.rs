@@ -1,0 +1,185 @@
+//! The terminal in front of a person: its size, its modes, and that it is given back as it was.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::panic;
+use std::sync::{Mutex, Once, PoisonError};
+
+use nix::sys::signal::{Signal, raise};
+use nix::sys::termios::{
+    ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios,
+    cfmakeraw, tcgetattr, tcsetattr,
+};
+use russh::Pty;
+
+/// Whether the host is asked for a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PtyWish {
+    /// For a shell, when both our ends are terminals.
+    Auto,
+    /// `-T`
+    Never,
+    /// `-t`: for a command, too.
+    Wanted,
+    /// `-tt`: also where we have none.
+    Forced,
+}
+
+impl PtyWish {
+    /// Decides for this process.
+    pub(crate) fn decide(self, has_command: bool) -> bool {
+        self.decide_for(has_command, io::stdin().is_terminal(), io::stdout().is_terminal())
+    }
+
+    fn decide_for(self, has_command: bool, stdin: bool, stdout: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Forced => true,
+            Self::Wanted => stdin && stdout,
+            Self::Auto => stdin && stdout && !has_command,
+        }
+    }
+}
+
+/// In characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) columns: u32,
+    pub(super) rows: u32,
+}
+
+impl Size {
+    /// A terminal that does not say, or that says 0, has the usual size.
+    pub(super) fn of_terminal() -> Self {
+        let size = terminal_size::terminal_size_of(io::stdin())
+            .or_else(|| terminal_size::terminal_size_of(io::stdout()));
+        let (columns, rows) = size.map_or((0, 0), |(width, height)| (width.0, height.0));
+        Self {
+            columns: if columns == 0 { 80 } else { columns.into() },
+            rows: if rows == 0 { 24 } else { rows.into() },
+        }
+    }
+}
+
+pub(super) fn term() -> String {
+    let term = std::env::var("TERM").ok().filter(|term| !term.is_empty());
+    term.unwrap_or_else(|| "xterm-256color".to_owned())
+}
+
+/// Variables that say in which language programs talk: all that OpenSSH sends by default on Debian.
+pub(super) fn locale() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        let wanted = name == "LANG" || name.starts_with("LC_");
+        wanted.then_some((name, value.into_string().ok()?))
+    })
+}
+
+/// Returns how our terminal is set, for the host to set its own alike. RFC 4254, section 8.
+pub(super) fn modes() -> Vec<(Pty, u32)> {
+    let Ok(termios) = tcgetattr(io::stdin().as_fd()) else {
+        return Vec::new();
+    };
+    let character = |index: SpecialCharacterIndices| u32::from(termios.control_chars[index as usize]);
+    let (input, output) = (termios.input_flags, termios.output_flags);
+    let (local, control) = (termios.local_flags, termios.control_flags);
+    vec![
+        (Pty::VINTR, character(SpecialCharacterIndices::VINTR)),
+        (Pty::VQUIT, character(SpecialCharacterIndices::VQUIT)),
+        (Pty::VERASE, character(SpecialCharacterIndices::VERASE)),
+        (Pty::VKILL, character(SpecialCharacterIndices::VKILL)),
+        (Pty::VEOF, character(SpecialCharacterIndices::VEOF)),
+        (Pty::VSUSP, character(SpecialCharacterIndices::VSUSP)),
+        (Pty::ICRNL, input.contains(InputFlags::ICRNL).into()),
+        (Pty::IXON, input.contains(InputFlags::IXON).into()),
+        (Pty::OPOST, output.contains(OutputFlags::OPOST).into()),
+        (Pty::ONLCR, output.contains(OutputFlags::ONLCR).into()),
+        (Pty::ISIG, local.contains(LocalFlags::ISIG).into()),
+        (Pty::ICANON, local.contains(LocalFlags::ICANON).into()),
+        (Pty::ECHO, local.contains(LocalFlags::ECHO).into()),
+        (Pty::ECHOE, local.contains(LocalFlags::ECHOE).into()),
+        (Pty::ECHOK, local.contains(LocalFlags::ECHOK).into()),
+        (Pty::IEXTEN, local.contains(LocalFlags::IEXTEN).into()),
+        (Pty::CS8, control.contains(ControlFlags::CS8).into()),
+        // Without a speed some programs believe that the line is dead.
+        (Pty::TTY_OP_ISPEED, 38400),
+        (Pty::TTY_OP_OSPEED, 38400),
+    ]
+}
+
+/// How the terminal was before we took it; for whoever has to give it back.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// While this lives every key is the host's: also Ctrl-C.
+pub(super) struct RawMode(());
+
+impl RawMode {
+    pub(super) fn enter() -> io::Result<Self> {
+        static HOOK: Once = Once::new();
+        // In a release a panic aborts: nothing is dropped, and this is the last that runs.
+        HOOK.call_once(|| {
+            let next = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                give_back();
+                next(info);
+            }));
+        });
+        let before = tcgetattr(io::stdin().as_fd())?;
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        tcsetattr(io::stdin().as_fd(), SetArg::TCSADRAIN, &raw)?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn give_back() {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(before) = before {
+        let _ = tcsetattr(io::stdin().as_fd(), SetArg::TCSADRAIN, &before);
+    }
+}
+
+/// Shows text of ours on a terminal that is raw.
+pub(super) fn show(text: &str) {
+    let text = text.replace('\n', "\r\n");
+    let _ = write!(io::stderr(), "\r\n{text}\r\n");
+}
+
+/// Puts ourselves into the background, with the terminal as it was, until somebody brings us back.
+pub(super) fn suspend() {
+    give_back();
+    let _ = raise(Signal::SIGTSTP);
+    // Raw again, for the rest of the session: dropped, it would be given back.
+    if let Ok(raw) = RawMode::enter() {
+        std::mem::forget(raw);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_asked_for_only_where_there_are_two_or_somebody_insists() {
+        for (wish, command, stdin, stdout, wanted) in [
+            (PtyWish::Auto, false, true, true, true),
+            (PtyWish::Auto, true, true, true, false),
+            (PtyWish::Auto, false, false, true, false),
+            (PtyWish::Auto, false, true, false, false),
+            (PtyWish::Wanted, true, true, true, true),
+            (PtyWish::Wanted, true, false, true, false),
+            (PtyWish::Forced, true, false, false, true),
+            (PtyWish::Never, false, true, true, false),
+        ] {
+            let decided = wish.decide_for(command, stdin, stdout);
+            assert_eq!(decided, wanted, "{wish:?} {command} {stdin} {stdout}");
+        }
+    }
+}

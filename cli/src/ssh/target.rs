@@ -1,0 +1,170 @@
+//! Which host was meant.
+
+use std::net::{IpAddr, SocketAddr};
+
+use vctl_common::centre::DbRole;
+
+use super::way::{Plan, Target};
+use crate::config::Config;
+use crate::context::Context;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::inventory::{Host, Route, address};
+use crate::store;
+
+/// How many candidates an error lists.
+const CANDIDATES: usize = 20;
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A host of the inventory: its name, an address of it, or a part of its name.
+    Part(String),
+    /// The same, and no part of a name.
+    Exact(String),
+    /// Past the inventory.
+    Address { user: String, addr: SocketAddr },
+}
+
+impl Wanted {
+    /// Understands `HOST` and `user@addr[:port]`; an IPv6 address with a port stands in brackets.
+    ///
+    /// # Errors
+    /// There is an `@`, and around it no user and address.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let Some((user, addr)) = text.rsplit_once('@') else {
+            return if text.is_empty() {
+                Err("it is empty".to_owned())
+            } else {
+                Ok(Self::Part(text.to_owned()))
+            };
+        };
+        if user.is_empty() {
+            return Err("there is no user before `@`".to_owned());
+        }
+        let unbracketed = addr
+            .strip_prefix('[')
+            .and_then(|addr| addr.strip_suffix(']'))
+            .unwrap_or(addr);
+        let addr: SocketAddr = match unbracketed.parse::<IpAddr>() {
+            Ok(ip) => SocketAddr::new(ip, 22),
+            Err(_) => addr.parse().map_err(|_| {
+                format!(
+                    "`{addr}` is no address: a host of the inventory is given by its name alone"
+                )
+            })?,
+        };
+        Ok(Self::Address {
+            user: user.to_owned(),
+            addr,
+        })
+    }
+}
+
+/// Finds the host and the ways to it.
+pub(crate) async fn plan(
+    context: &Context,
+    config: &Config,
+    wanted: &Wanted,
+) -> Result<Plan, Stop> {
+    let route = match wanted {
+        Wanted::Address { user, addr } => {
+            let target = Target {
+                name: address_name(*addr),
+                addr: *addr,
+                user: user.clone(),
+                ca_role: config.ca_role.clone(),
+            };
+            return Ok(Plan::new(Vec::new(), target, true));
+        }
+        Wanted::Part(query) | Wanted::Exact(query) => {
+            let client = context.pool(DbRole::Ro)?.get().await?;
+            let found = store::inventory::find(&client, query).await?;
+            let host = one_of(found, wanted, query)?;
+            match host.jump_via {
+                None => Route { hops: vec![host] },
+                Some(_) => store::inventory::route(&**client, &host.name).await?,
+            }
+        }
+    };
+    let mut hops: Vec<Target> = route.hops.iter().map(Target::from).collect();
+    let Some(target) = hops.pop() else {
+        return Err(CliError::new(Exit::NotFound, "the way to the host has no end").into());
+    };
+    Ok(Plan::new(hops, target, config.ssh_direct_first))
+}
+
+/// As OpenSSH writes it into `known_hosts`.
+fn address_name(addr: SocketAddr) -> String {
+    match addr.port() {
+        22 => addr.ip().to_string(),
+        port => format!("[{}]:{port}", addr.ip()),
+    }
+}
+
+/// Takes the one host that was meant.
+///
+/// # Errors
+/// `NotFound` when it is none, or one of several.
+fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliError> {
+    let is_exact = |host: &Host| {
+        let is_address = |ip| host.addresses().contains(&ip);
+        host.name.eq_ignore_ascii_case(query) || address(query).is_some_and(is_address)
+    };
+    let (mut found, others) = match wanted {
+        Wanted::Exact(_) => found.into_iter().partition::<Vec<_>, _>(is_exact),
+        _ => (found, Vec::new()),
+    };
+    if found.len() == 1
+        && let Some(host) = found.pop()
+    {
+        return Ok(host);
+    }
+    let (what, candidates) = if found.is_empty() {
+        (format!("there is no host `{query}` in the inventory"), others)
+    } else {
+        (format!("`{query}` is the name of no host, and part of several"), found)
+    };
+    let names = candidates.iter().map(|host| format!("`{}`", host.name));
+    let mut names: Vec<String> = names.take(CANDIDATES).collect();
+    if candidates.len() > CANDIDATES {
+        names.push(format!("{} more", candidates.len() - CANDIDATES));
+    }
+    let error = if names.is_empty() {
+        CliError::new(Exit::NotFound, what)
+            .hint("`vctl list` shows the hosts, and `vctl sync` brings new ones in")
+    } else {
+        CliError::new(Exit::NotFound, format!("{what}: {}", names.join(", ")))
+            .hint("give the whole name of one")
+    };
+    Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(user: &str, addr: &str) -> Wanted {
+        let (user, addr) = (user.to_owned(), addr.parse().unwrap());
+        Wanted::Address { user, addr }
+    }
+
+    #[test]
+    fn an_address_with_a_user_goes_past_the_inventory() {
+        for (text, wanted) in [
+            ("root@10.0.0.1", address("root", "10.0.0.1:22")),
+            ("root@10.0.0.1:2222", address("root", "10.0.0.1:2222")),
+            ("root@[fd00::1]:2222", address("root", "[fd00::1]:2222")),
+            ("root@[fd00::1]", address("root", "[fd00::1]:22")),
+            ("root@fd00::1", address("root", "[fd00::1]:22")),
+            ("a@b@10.0.0.1", address("a@b", "10.0.0.1:22")),
+            ("web-1", Wanted::Part("web-1".to_owned())),
+            ("10.0.0.1", Wanted::Part("10.0.0.1".to_owned())),
+        ] {
+            assert_eq!(Wanted::parse(text).as_ref(), Ok(&wanted), "{text}");
+        }
+        for text in ["", "@10.0.0.1", "root@", "root@web-1", "root@10.0.0.1:0x16", "root@10.0.0.1:99999"] {
+            assert!(Wanted::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A host is who it was, or who its certificate says; otherwise nobody logs in, and by no other way.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use serde_json::json;
+use vctl_tests::centre::{Centre, Host, Island};
+
+use super::{Operator, shared};
+
+const OTHER: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+
+#[test]
+fn an_unknown_host_is_refused_where_nobody_can_be_asked() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-unknown");
+    let host = centre.host.as_ref().unwrap();
+    operator.inventory("unknown-1", "127.0.0.1", host.port(), host.user());
+    let said = operator.ssh(&["unknown-1", "--", "true"]);
+    assert_eq!(said.code, 76, "{said:?}");
+    assert!(said.stderr.contains("is not known: it is SHA256:"), "{}", said.stderr);
+    assert!(!operator.known_hosts().exists());
+    let rows = operator.accesses("unknown-1");
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["result"], "refused");
+    // Also before a person, a script is one.
+    let mut terminal = operator.before_a_person(&["--server", "unknown-1", "--", "true"]);
+    assert_eq!(terminal.end().unwrap().code(), Some(76));
+    assert!(!terminal.shown().contains("[y/N]"), "{}", terminal.shown());
+}
+
+#[test]
+fn a_person_is_asked_once_and_what_they_said_is_remembered() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-asked");
+    let host = centre.host.as_ref().unwrap();
+    operator.inventory("asked-1", "127.0.0.1", host.port(), host.user());
+    // The last line of what is there has no end.
+    operator.remembers(&format!("web-0 {OTHER}"));
+    let mut terminal = operator.before_a_person(&["asked-1", "--", "echo in"]);
+    terminal.wait_for("[y/N]").unwrap();
+    terminal.type_in("n\r").unwrap();
+    assert_eq!(terminal.end().unwrap().code(), Some(76));
+    let mut terminal = operator.before_a_person(&["asked-1", "--", "echo i''n"]);
+    terminal.wait_for("SHA256:").unwrap();
+    terminal.wait_for("[y/N]").unwrap();
+    terminal.type_in("y\r").unwrap();
+    assert_eq!(terminal.end().unwrap().code(), Some(0), "{}", terminal.shown());
+    let text = fs::read_to_string(operator.known_hosts()).unwrap();
+    assert_eq!(text, format!("web-0 {OTHER}\nasked-1 {}\n", host.public_key()));
+    assert_eq!(operator.ssh(&["asked-1", "--", "true"]).code, 0);
+}
+
+#[test]
+fn a_host_of_another_key_is_refused_and_nothing_is_forgotten() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-changed");
+    let host = centre.host.as_ref().unwrap();
+    operator.inventory("changed-1", "127.0.0.1", host.port(), host.user());
+    operator.remembers(&format!("# mine\nchanged-1 {OTHER}\n"));
+    let before = fs::read(operator.known_hosts()).unwrap();
+    let said = operator.ssh(&["changed-1", "--", "true"]);
+    assert_eq!(said.code, 76, "{said:?}");
+    let told = said.stderr.contains("has changed") && said.stderr.contains("line 2 of");
+    assert!(told, "{}", said.stderr);
+    assert_eq!(fs::read(operator.known_hosts()).unwrap(), before);
+    assert_eq!(operator.accesses("changed-1")[0]["result"], "refused");
+    // Nor is a person asked.
+    let mut terminal = operator.before_a_person(&["changed-1", "--", "true"]);
+    assert_eq!(terminal.end().unwrap().code(), Some(76));
+    // A key that was taken back is no key.
+    let revoked = format!("changed-1 {0}\n@revoked * {0}\n", host.public_key());
+    fs::write(operator.known_hosts(), revoked).unwrap();
+    let said = operator.ssh(&["changed-1", "--", "true"]);
+    assert!(said.code == 76 && said.stderr.contains("was revoked"), "{said:?}");
+}
+
+#[test]
+fn a_wrong_key_on_the_direct_way_is_not_forgiven_for_an_honest_jump_host() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-mitm");
+    let island = Island::new().unwrap();
+    let honest = island.within(|| another(centre, "mitm-h")).unwrap();
+    let jump = island.within(|| another(centre, "mitm-j")).unwrap();
+    let (impostor, honest_port) = (another(centre, "mitm-i"), honest.port());
+    operator.inventory("mitm-jump", "127.0.0.1", island.door(jump.port()).unwrap(), jump.user());
+    operator.remembers(&format!("mitm-jump {}\n", jump.public_key()));
+    operator.inventory("mitm-1", "127.0.0.1", honest_port, honest.user());
+    operator.remembers(&format!("mitm-1 {}\n", honest.public_key()));
+    operator.jumps("mitm-1", "mitm-jump");
+    // Without anybody at the address out here the jump host leads to it.
+    assert_eq!(operator.ssh(&["mitm-1", "--", "true"]).code, 0);
+    let before = fs::read(operator.known_hosts()).unwrap();
+    stand_in(honest_port, &impostor);
+    let said = operator.ssh(&["mitm-1", "--", "true"]);
+    assert_eq!(said.code, 76, "{said:?}");
+    assert_eq!(fs::read(operator.known_hosts()).unwrap(), before);
+    assert_eq!(honest.log().matches("Accepted publickey").count(), 1);
+    assert!(!impostor.log().contains("Accepted publickey"));
+    // The other way round: past the jump host nothing is believed that is not out here either.
+    let said = operator
+        .command(&["mitm-1", "--", "true"])
+        .env("VCTL_SSH_DIRECT_FIRST", "false")
+        .output()
+        .unwrap();
+    assert_eq!(said.status.code(), Some(0));
+}
+
+#[test]
+fn a_host_with_a_certificate_of_the_vaults_authority_needs_no_known_hosts() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-hostcert");
+    let host = another(centre, "cert");
+    certify(centre, &host, "cert-1");
+    operator.inventory("cert-1", "127.0.0.1", host.port(), host.user());
+    let said = operator.ssh(&["cert-1", "--", "true"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(!operator.known_hosts().exists());
+    // It is the certificate of that name, not of any.
+    operator.inventory("cert-2", "127.0.0.1", host.port(), host.user());
+    let said = operator.ssh(&["cert-2", "--", "true"]);
+    assert!(said.code == 76 && said.stderr.contains("is for `cert-1`"), "{said:?}");
+    // What is written down by hand is believed, too, and a plain key beside it is not the host's.
+    let authority = centre.ssh_authority().unwrap();
+    operator.remembers(&format!("@revoked * {authority}\n"));
+    let said = operator.ssh(&["cert-1", "--", "true"]);
+    assert!(said.code == 76 && said.stderr.contains("was revoked"), "{said:?}");
+}
+
+fn another(centre: &Centre, name: &str) -> Host {
+    centre.another_host(name, "").unwrap()
+}
+
+/// Has the Vault of the centre sign the host's key for `name`, and its sshd show that.
+fn certify(centre: &Centre, host: &Host, name: &str) {
+    let admin = centre.bao.admin().unwrap();
+    let role = json!({
+        "key_type": "ca", "allow_host_certificates": true, "allowed_domains": "*",
+        "allow_bare_domains": true, "allow_subdomains": true,
+    });
+    admin.post("ssh/roles/spec-host", &role).unwrap();
+    let wish = json!({
+        "public_key": host.public_key(), "cert_type": "host", "valid_principals": name,
+    });
+    let signed = admin.post("ssh/sign/spec-host", &wish).unwrap();
+    let certificate = signed["data"]["signed_key"].as_str().unwrap();
+    host.show_certificate(certificate).unwrap();
+}
+
+/// Puts `host` where somebody else is expected.
+fn stand_in(port: u16, host: &Host) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let to = host.port();
+    thread::spawn(move || {
+        for outer in listener.incoming().flatten() {
+            let inner = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).unwrap();
+            let (mut a, mut b) = (outer.try_clone().unwrap(), inner.try_clone().unwrap());
+            thread::spawn(move || io::copy(&mut a, &mut b));
+            thread::spawn(move || io::copy(&mut (&inner), &mut (&outer)));
+        }
+    });
+}
+
+#[test]
+fn hashed_names_of_openssh_are_read() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-hashed");
+    operator.knows("hashed-1", centre.host.as_ref().unwrap());
+    let path = operator.known_hosts();
+    let hashed = Command::new("ssh-keygen").arg("-H").arg("-f").arg(&path).output().unwrap();
+    assert!(hashed.status.success(), "{hashed:?}");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("hashed-1"), "{text}");
+    assert_eq!(operator.ssh(&["hashed-1", "--", "true"]).code, 0);
+    assert!(Path::new(&path).exists());
+}

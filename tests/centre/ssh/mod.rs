@@ -1,0 +1,129 @@
+//! `vctl ssh` on a real sshd, with a certificate of a real Vault, and its row in a real Postgres.
+
+mod status;
+mod bytes;
+mod host_keys;
+mod ways;
+mod hangs;
+mod refusals;
+mod ports;
+mod terminal;
+mod outage;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use vctl_tests::centre::{Centre, DATABASE, Host, Options};
+use vctl_tests::terminal::Terminal;
+
+use super::login::{Said, Workstation, person};
+
+/// The centre that these specs share: with a host.
+fn shared() -> Option<&'static Centre> {
+    static SHARED: OnceLock<Option<Centre>> = OnceLock::new();
+    let start = || {
+        Centre::or_skip(&Options {
+            host: true,
+            ..Options::default()
+        })
+    };
+    SHARED.get_or_init(start).as_ref()
+}
+
+/// Somebody who may log in to hosts, at a workstation, and hosts of their own in the inventory.
+struct Operator<'a> {
+    centre: &'a Centre,
+    at: Workstation<'a>,
+    name: String,
+}
+
+impl<'a> Operator<'a> {
+    fn new(centre: &'a Centre, name: &str) -> Self {
+        let password = person(centre, name, 3600, 7200);
+        let admin = centre.bao.admin().unwrap();
+        let policies = serde_json::json!({"policies": ["vctl-user", "vctl-ssh"]});
+        admin
+            .post(&format!("auth/userpass/users/{name}"), &policies)
+            .unwrap();
+        let at = Workstation::new(centre);
+        let said = at.given(&["login", "--username", name, "--password-stdin"], &password);
+        assert_eq!(said.code, 0, "{said:?}");
+        Self {
+            centre,
+            at,
+            name: name.to_owned(),
+        }
+    }
+
+    /// Puts a host into the inventory and into this person's `known_hosts`.
+    fn knows(&self, name: &str, host: &Host) {
+        self.inventory(name, "127.0.0.1", host.port(), host.user());
+        self.remembers(&format!("{name} {}\n", host.public_key()));
+    }
+
+    fn inventory(&self, name: &str, ip: &str, port: u16, user: &str) {
+        let sql = format!(
+            "insert into vctl.servers (hostname, ip, ssh_port, ssh_user) \
+             values ('{name}', '{ip}', {port}, '{user}')"
+        );
+        self.centre.postgres.psql(DATABASE, &sql).unwrap();
+    }
+
+    fn jumps(&self, name: &str, via: &str) {
+        let sql = format!("update vctl.servers set jump_via = '{via}' where hostname = '{name}'");
+        self.centre.postgres.psql(DATABASE, &sql).unwrap();
+    }
+
+    fn known_hosts(&self) -> PathBuf {
+        self.at.home(".ssh/known_hosts")
+    }
+
+    fn remembers(&self, line: &str) {
+        let path = self.known_hosts();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut text = fs::read_to_string(&path).unwrap_or_default();
+        text.push_str(line);
+        fs::write(&path, text).unwrap();
+    }
+
+    fn ssh(&self, args: &[&str]) -> Said {
+        self.at.run(&[&["ssh", "-q"], args].concat())
+    }
+
+    fn given(&self, args: &[&str], input: &str) -> Said {
+        self.at.given(&[&["ssh", "-q"], args].concat(), input)
+    }
+
+    fn before_a_person(&self, args: &[&str]) -> Terminal {
+        self.at.before_a_person(&[&["ssh", "-q"], args].concat())
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        self.at.command(&[&["ssh", "-q"], args].concat())
+    }
+
+    /// Starts one, with all of its ends in our hands.
+    fn start(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// This person's accesses to a host, oldest first, as Postgres has them.
+    fn accesses(&self, host: &str) -> Vec<Value> {
+        let sql = format!(
+            "select coalesce(json_agg(a order by id), '[]') from (select l.*, \
+                (select json_agg(h order by hop) from vctl.access_hop h where h.access_id = l.id) as hops \
+             from vctl.access_log l where vault_user = 'userpass-{}' and hostname = '{host}') a",
+            self.name
+        );
+        let rows = self.centre.postgres.psql(DATABASE, &sql).unwrap();
+        serde_json::from_str(&rows).unwrap()
+    }
+}

@@ -1,0 +1,61 @@
+//! While Postgres is away accesses are kept on the workstation, and handed in once it is back.
+
+use std::fs;
+
+use vctl_tests::centre::{Centre, Options};
+
+use super::Operator;
+
+#[test]
+fn an_access_while_postgres_is_away_is_handed_in_once() {
+    let options = Options {
+        host: true,
+        ..Options::default()
+    };
+    let Some(centre) = Centre::or_skip(&options) else {
+        return;
+    };
+    let operator = Operator::new(&centre, "ssh-outage");
+    let host = centre.host.as_ref().unwrap();
+    operator.knows("outage-1", host);
+    let name = format!("[127.0.0.1]:{}", host.port());
+    operator.remembers(&format!("{name} {}\n", host.public_key()));
+    let at = format!("{}@127.0.0.1:{}", host.user(), host.port());
+    let spooled = || {
+        let entries = fs::read_dir(operator.at.home(".vctl/spool"));
+        entries.map_or(0, Iterator::count)
+    };
+
+    centre.postgres.kill().unwrap();
+    // Nobody knows what a name means now; an address is one.
+    assert_ne!(operator.ssh(&["outage-1", "--", "true"]).code, 0);
+    let said = operator.ssh(&[&at, "--", "exit 3"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert_eq!(spooled(), 1);
+    // One that is still going on is nobody's to hand in.
+    let mut child = operator.start(&[&at, "--", "echo up; cat"]);
+    let mut up = [0; 3];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut up).unwrap();
+    assert_eq!(spooled(), 2);
+    centre.postgres.start().unwrap();
+
+    assert_eq!(operator.ssh(&["outage-1", "--", "true"]).code, 0);
+    let rows = operator.accesses(&name);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let row = &rows[0];
+    assert_eq!((&row["replayed"], &row["exit_code"]), (&true.into(), &3.into()));
+    let time = |name: &str| row[name].as_str().unwrap().to_owned();
+    assert!(time("opened_at") <= time("closed_at") && time("closed_at") < time("recorded_at"));
+    let serial = row["cert_serial"].to_string();
+    assert!(host.log().contains(&format!("(serial {serial})")), "{serial}");
+    assert_eq!(spooled(), 1);
+
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // Its own end hands it in, or the next run does; each of them once.
+    assert_eq!(operator.ssh(&["outage-1", "--", "true"]).code, 0);
+    assert_eq!(spooled(), 0);
+    let rows = operator.accesses(&name);
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert_eq!((&rows[1]["replayed"], &rows[1]["exit_code"]), (&true.into(), &0.into()));
+}

@@ -1,0 +1,151 @@
+//! Ports through a host, both ways, and the agent.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use vctl_tests::lab::eventually;
+
+use super::{Operator, shared};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says everything back in capitals once it has heard all of it. Returns its port.
+fn echo() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut heard = Vec::new();
+                stream.read_to_end(&mut heard).unwrap();
+                stream.write_all(&heard.to_ascii_uppercase()).unwrap();
+            });
+        }
+    });
+    port
+}
+
+fn ask(mut stream: TcpStream, text: &str) -> String {
+    stream.write_all(text.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn connected(port: u16) -> TcpStream {
+    let mut stream = None;
+    let connect = || {
+        stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok();
+        Ok(stream.is_some())
+    };
+    assert!(eventually(PATIENCE, connect).unwrap(), "nobody listens at {port}");
+    stream.unwrap()
+}
+
+/// Ends it as a supervisor would, and returns its exit status.
+fn stop(mut child: Child) -> Option<i32> {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn a_port_here_leads_to_one_there() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-local");
+    operator.knows("local-1", centre.host.as_ref().unwrap());
+    let (port, to) = (free_port(), echo());
+    let forward = format!("{port}:localhost:{to}");
+    let child = operator.start(&["-N", "-L", &forward, "local-1"]);
+    assert_eq!(ask(connected(port), "one"), "ONE");
+    let big = "many words ".repeat(100_000);
+    assert_eq!(ask(connected(port), &big), big.to_uppercase());
+    assert_eq!(operator.accesses("local-1")[0]["result"], "open");
+    assert_eq!(stop(child), Some(143));
+    let row = &operator.accesses("local-1")[0];
+    assert_eq!((&row["result"], row["exit_code"].is_null()), (&"closed".into(), true));
+    // A port that is taken is told before anybody is logged in to.
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let forward = format!("127.0.0.1:{}:localhost:{to}", taken.local_addr().unwrap().port());
+    let said = operator.ssh(&["-L", &forward, "local-1", "--", "true"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("cannot listen at"), "{}", said.stderr);
+    assert_eq!(operator.accesses("local-1").len(), 1);
+}
+
+#[test]
+fn a_port_there_leads_to_one_here() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-remote");
+    operator.knows("remote-1", centre.host.as_ref().unwrap());
+    let (port, to) = (free_port(), echo());
+    let forward = format!("{port}:127.0.0.1:{to}");
+    let child = operator.start(&["-N", "-R", &forward, "remote-1"]);
+    assert_eq!(ask(connected(port), "there"), "THERE");
+    assert_eq!(stop(child), Some(143));
+}
+
+#[test]
+fn a_socks_client_says_where_it_wants_to_go() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-socks");
+    operator.knows("socks-1", centre.host.as_ref().unwrap());
+    let (port, to) = (free_port(), echo());
+    let child = operator.start(&["-N", "-D", &port.to_string(), "socks-1"]);
+    let mut stream = connected(port);
+    stream.write_all(&[5, 1, 0]).unwrap();
+    let mut answer = [0; 2];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [5, 0]);
+    let [high, low] = to.to_be_bytes();
+    let wish = [&[5, 1, 0, 3, 9][..], b"localhost", &[high, low]].concat();
+    stream.write_all(&wish).unwrap();
+    let mut answer = [0; 10];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[..2], [5, 0]);
+    assert_eq!(ask(stream, "socks"), "SOCKS");
+    assert_eq!(stop(child), Some(143));
+}
+
+#[test]
+fn standard_input_and_output_are_a_connection_of_the_host() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-stdio");
+    operator.knows("stdio-1", centre.host.as_ref().unwrap());
+    let to = format!("127.0.0.1:{}", echo());
+    let said = operator.given(&["-W", &to, "stdio-1"], "through");
+    assert_eq!((said.code, &*said.stdout), (0, "THROUGH"), "{said:?}");
+    let said = operator.given(&["-W", "127.0.0.1:1", "stdio-1"], "");
+    assert_eq!(said.code, 255, "{said:?}");
+}
+
+#[test]
+fn the_agent_is_lent_only_to_whom_it_was_meant_for() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-agent");
+    operator.knows("agent-1", centre.host.as_ref().unwrap());
+    let socket = operator.at.home("agent");
+    let mut agent = Command::new("ssh-agent");
+    agent.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null());
+    let mut agent = agent.spawn().unwrap();
+    assert!(eventually(PATIENCE, || Ok(socket.exists())).unwrap());
+    let status = |args: &[&str]| {
+        let mut command = operator.command(args);
+        command.env("SSH_AUTH_SOCK", &socket).output().unwrap().status.code()
+    };
+    // 1: it is there and empty; 2: it is not there.
+    assert_eq!(status(&["-A", "agent-1", "--", "ssh-add -l"]), Some(1));
+    assert_eq!(status(&["agent-1", "--", "ssh-add -l"]), Some(2));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
