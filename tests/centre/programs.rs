@@ -59,7 +59,8 @@ pub(crate) fn stderr(output: &Output) -> String {
 }
 
 /// Runs a command on a terminal that is so wide, where nobody types anything; returns what is shown.
-pub(crate) fn on_a_terminal(command: Command, columns: u16) -> (String, ExitStatus) {
+pub(crate) fn on_a_terminal(mut command: Command, columns: u16) -> (String, ExitStatus) {
+    command.env("TERM", "xterm-256color");
     let mut terminal = Terminal::start(command, columns).unwrap();
     let status = terminal.end().unwrap();
     (terminal.shown().replace("\r\n", "\n"), status)
