@@ -8,7 +8,7 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE, Options};
 use vctl_tests::lab::{Programs, eventually};
 
-const LAST: usize = 8;
+const LAST: usize = 9;
 
 #[test]
 fn a_fresh_database_gets_the_schema_and_a_second_run_changes_nothing() {
@@ -170,6 +170,14 @@ const SPOILED: &[(&str, &str)] = &[
     (
         "0008_enrolled",
         "revoke update on vctl.servers from vctl_rw",
+    ),
+    (
+        "0009_ingest_lookups",
+        "alter function vctl.ingest_v1 reset enable_seqscan",
+    ),
+    (
+        "0009_ingest_lookups",
+        "alter table vctl.audit_session reset (fillfactor)",
     ),
 ];
 

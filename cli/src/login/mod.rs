@@ -2,6 +2,7 @@
 
 mod approle;
 mod cache;
+mod given;
 mod life;
 mod oidc;
 mod register;
@@ -11,7 +12,6 @@ mod terminal;
 mod userpass;
 
 use std::collections::BTreeMap;
-use std::env;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,10 +24,11 @@ use vctl_common::vault::{self, Auth, Granted, TokenInfo, Vault, VaultError};
 use crate::config::{self, Loaded, Method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::render::notice;
 
 pub(crate) use approle::Ids;
 pub(crate) use cache::{Binding, Cache, CachedToken, Lock};
+pub(crate) use given::note_when_overridden;
+use given::given;
 pub(crate) use life::Next;
 pub(crate) use oidc::OidcChoices;
 pub(crate) use register::Registered;
@@ -382,24 +383,4 @@ fn no_ids() -> CliError {
     .hint(
         "set `VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE`, or `VCTL_ROLE_ID` and `VCTL_SECRET_ID`",
     )
-}
-
-/// The token in the environment, where it wins over every other as it does for Vault's own program.
-pub(crate) fn given() -> Result<Option<Secret<String>>, CliError> {
-    match env::var("VAULT_TOKEN") {
-        Ok(token) => Ok(Some(token)
-            .filter(|token| !token.is_empty())
-            .map(Secret::new)),
-        Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(_)) => {
-            Err(CliError::new(Exit::Config, "`VAULT_TOKEN` is not UTF-8"))
-        }
-    }
-}
-
-/// Says that a login is there and another token is used all the same.
-pub(crate) fn note_when_overridden() {
-    if env::var_os("VAULT_TOKEN").is_some_and(|token| !token.is_empty()) {
-        notice::note("`VAULT_TOKEN` is set and wins over this login: unset it to use the login");
-    }
 }

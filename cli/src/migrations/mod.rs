@@ -37,6 +37,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0006_retention",
     "0007_compat",
     "0008_enrolled",
+    "0009_ingest_lookups",
 ];
 
 impl Migration {

@@ -1,0 +1,29 @@
+//! A token that somebody else got: `VAULT_TOKEN`.
+
+use std::env;
+
+use vctl_common::secret::Secret;
+
+use crate::error::CliError;
+use crate::exit_code::Exit;
+use crate::render::notice;
+
+/// The token in the environment, where it wins over every other as it does for Vault's own program.
+pub(crate) fn given() -> Result<Option<Secret<String>>, CliError> {
+    match env::var("VAULT_TOKEN") {
+        Ok(token) => Ok(Some(token)
+            .filter(|token| !token.is_empty())
+            .map(Secret::new)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => {
+            Err(CliError::new(Exit::Config, "`VAULT_TOKEN` is not UTF-8"))
+        }
+    }
+}
+
+/// Says that a login is there and another token is used all the same.
+pub(crate) fn note_when_overridden() {
+    if env::var_os("VAULT_TOKEN").is_some_and(|token| !token.is_empty()) {
+        notice::note("`VAULT_TOKEN` is set and wins over this login: unset it to use the login");
+    }
+}

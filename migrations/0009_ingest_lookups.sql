@@ -1,0 +1,174 @@
+-- A batch is stored at the same cost however many sessions there are.
+--
+-- The question whether a session is another host's read the whole of audit_session for every batch: an
+-- `or` of three lists is no index condition. It asks for the few sessions that the batch mentions now, and
+-- every other question for a handful of keys is kept from becoming a scan: the plan of a connection that
+-- was opened while the tables were small outlives that.
+--
+-- The function is that of 0005_ingest otherwise; only its text is replaced, so rights and callers stay.
+
+create or replace function vctl.ingest_v1(
+    p_machine uuid, p_boot uuid, p_agent_version text, p_spool uuid, p_from bigint[], p_to bigint[],
+    p_opened json[], p_closed json[], p_gaps json[],
+    e_session uuid[], e_seq bigint[], e_at timestamptz[], e_wall bigint[], e_kind smallint[],
+    e_pid integer[], e_ppid integer[], e_uid bigint[], e_status integer[],
+    e_exe bytea[], e_cwd bytea[], e_filename bytea[], e_argv bytea[], e_head bytea[],
+    out cursor_segment bigint, out cursor_offset bigint, out cursor_check bigint, out other_machine text)
+    language plpgsql security definer
+    set search_path = vctl, pg_temp
+    set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+declare
+    host    text := vctl.login_host();
+    host_no integer;
+    today   date := (now() at time zone 'UTC')::date;
+    -- What is outside of these is stored under the day of its arrival.
+    oldest  timestamptz := (today - 30)::timestamp at time zone 'UTC';
+    newest  timestamptz := (today + 2)::timestamp at time zone 'UTC';
+    mentioned uuid[];
+    foreign_session uuid;
+    missing_day date;
+begin
+    select id into host_no from vctl.audit_host where hostname = host;
+    if host_no is null then
+        insert into vctl.audit_host (hostname) values (host)
+        on conflict (hostname) do update set hostname = excluded.hostname returning id into host_no;
+    end if;
+
+    select segment, "offset", batch_check into cursor_segment, cursor_offset, cursor_check
+    from vctl.ingest_cursor where host_id = host_no and spool_id = p_spool for update;
+    if not found then
+        insert into vctl.ingest_cursor (host_id, spool_id, segment, "offset", batch_check)
+        values (host_no, p_spool, p_from[1], p_from[2], p_from[3]);
+        cursor_segment := p_from[1];
+        cursor_offset := p_from[2];
+        cursor_check := p_from[3];
+    end if;
+
+    insert into vctl.ingest_machine as m (host_id, machine_id, boot_id, agent_version, address)
+    values (host_no, p_machine, p_boot, p_agent_version, inet_client_addr())
+    on conflict (host_id, machine_id) do update
+    set boot_id = excluded.boot_id, agent_version = excluded.agent_version,
+        address = excluded.address, last_seen = now();
+    select format('machine %s at %s', machine_id, coalesce(host(address), 'a local socket')) into other_machine
+    from vctl.ingest_machine
+    where host_id = host_no and machine_id <> p_machine and last_seen > now() - interval '10 minutes'
+    order by last_seen desc limit 1;
+
+    if (cursor_segment, cursor_offset, cursor_check) <> (p_from[1], p_from[2], p_from[3]) then
+        return;
+    end if;
+
+    insert into vctl.audit_session as s (id, host_id, boot_id, opened, opened_wall, opened_at, login_user, service,
+        origin, from_session, source_ip, stamp, ca_fingerprint, cert_serial, key_id, vault_user)
+    select distinct on (o.id) o.id, host_no, o.boot_id, o.entry::json, o.wall, o.opened_at, o.login_user, o.service,
+        o.origin, o.from_session, o.source_ip, o.stamp, o.ca_fingerprint, o.cert_serial, o.key_id,
+        case when exists (select from vctl.ca_keys k where k.fingerprint = o.ca_fingerprint) then o.key_id end
+    from unnest(p_opened) with ordinality as entries (e, nr),
+         json_to_record(e) as o (id uuid, boot_id uuid, wall bigint, opened_at timestamptz, login_user text,
+             service text, origin text, from_session uuid, source_ip inet, stamp text, ca_fingerprint text,
+             cert_serial numeric, key_id text, entry text)
+    order by o.id, nr desc
+    -- Written again at the head of each segment, and once before if only its events were known.
+    on conflict (id) do update
+    set opened = excluded.opened, opened_wall = excluded.opened_wall, opened_at = excluded.opened_at,
+        boot_id = excluded.boot_id, login_user = excluded.login_user, service = excluded.service,
+        origin = excluded.origin, from_session = excluded.from_session, source_ip = excluded.source_ip,
+        stamp = excluded.stamp, ca_fingerprint = excluded.ca_fingerprint, cert_serial = excluded.cert_serial,
+        key_id = excluded.key_id, vault_user = excluded.vault_user, updated_at = now()
+    where s.host_id = host_no and s.opened is null;
+
+    -- What is of a session that is not known yet: its entry comes later, or never.
+    insert into vctl.audit_session (id, host_id, boot_id, opened_at)
+    select session, host_no, p_boot, min(at)
+    from (
+        select session, at from unnest(e_session, e_at) as e (session, at)
+        union all
+        select (e ->> 'id')::uuid, (e ->> 'closed_at')::timestamptz from unnest(p_closed) e
+        union all
+        select (e ->> 'session')::uuid, (e ->> 'from_at')::timestamptz from unnest(p_gaps) e
+    ) as mentioned (session, at)
+    where session is not null
+    group by session
+    on conflict (id) do nothing;
+
+    select array_agg(distinct id) into mentioned
+    from (
+        select unnest(e_session)
+        union all select (e ->> 'id')::uuid from unnest(p_opened || p_closed) e
+        union all select (e ->> 'session')::uuid from unnest(p_gaps) e
+    ) as ids (id);
+    select id into foreign_session from vctl.audit_session
+    where id = any (mentioned) and host_id <> host_no limit 1;
+    if foreign_session is not null then
+        raise exception 'session % is of another host than `%`', foreign_session, host
+            using errcode = 'insufficient_privilege';
+    end if;
+
+    for missing_day in
+        select distinct (at at time zone 'UTC')::date from unnest(e_at) as at
+        where at >= oldest and at < newest
+        union select today
+    loop
+        perform vctl.ensure_event_day(missing_day);
+    end loop;
+
+    with event as (
+        select case when at >= oldest and at < newest then (at at time zone 'UTC')::date else today end as day, *
+        from unnest(e_session, e_seq, e_at, e_wall, e_kind, e_pid, e_ppid, e_uid, e_status,
+                    e_exe, e_cwd, e_filename, e_argv, e_head)
+             as e (session_id, seq, at, wall_offset, kind, pid, ppid, uid, status,
+                   exe, cwd, filename, argv, head)
+    ), stored as (
+        insert into vctl.kernel_event (day, session_id, seq, at, wall_offset, host_id, kind, pid, ppid, uid,
+            status, exe, cwd, filename, argv, head)
+        select day, session_id, seq, at, wall_offset, host_no, kind, pid, ppid, uid,
+            status, exe, cwd, filename, argv, head
+        from event
+        -- The cursor keeps one history of a spool apart from the next. What two of them have in common
+        -- is left out, and must not keep the host from going on.
+        on conflict do nothing
+        returning session_id, seq, at, kind, day
+    ), counted as (
+        select session_id, count(*) as stored, count(*) filter (where kind = 1) as execs,
+            max(seq) as last_seq, max(at) as last_at, min(day) as first_day, max(day) as last_day
+        from stored where session_id is not null group by session_id
+    )
+    update vctl.audit_session s
+    set stored = s.stored + c.stored, execs = s.execs + c.execs,
+        last_seq = greatest(s.last_seq, c.last_seq),
+        last_event_at = greatest(s.last_event_at, c.last_at),
+        first_day = least(s.first_day, c.first_day), last_day = greatest(s.last_day, c.last_day),
+        updated_at = now()
+    from counted c where s.id = c.session_id;
+
+    update vctl.audit_session s
+    set closed = c.entry::json, closed_wall = c.wall, closed_at = c.closed_at, produced = c.produced,
+        updated_at = now()
+    from unnest(p_closed) as entries (e),
+         json_to_record(e) as c (id uuid, closed_at timestamptz, wall bigint, produced bigint, entry text)
+    where s.id = c.id and s.closed is null;
+
+    insert into vctl.audit_gap (host_id, boot_id, session_id, cause, events, from_at, to_at, gap, sha256)
+    select host_no, g.boot_id, g.session, g.cause, g.events, g.from_at, g.to_at, g.entry::json,
+        sha256(convert_to(g.entry, 'UTF8'))
+    from unnest(p_gaps) as entries (e),
+         json_to_record(e) as g (session uuid, boot_id uuid, cause text, events bigint, from_at timestamptz,
+             to_at timestamptz, entry text)
+    on conflict (host_id, boot_id, sha256) do nothing;
+
+    update vctl.ingest_cursor
+    set segment = p_to[1], "offset" = p_to[2], batch_check = p_to[3], batches = batches + 1,
+        events = events + cardinality(e_seq), updated_at = now()
+    where host_id = host_no and spool_id = p_spool;
+    cursor_segment := p_to[1];
+    cursor_offset := p_to[2];
+    cursor_check := p_to[3];
+end
+$$;
+
+-- Counters change with every batch, and none of them is in an index: with room in the page the new row
+-- stays where the old one was, and seven indexes are left alone.
+alter table vctl.audit_session set (fillfactor = 70);
+alter table vctl.ingest_cursor set (fillfactor = 50);
+alter table vctl.ingest_machine set (fillfactor = 50);
