@@ -221,7 +221,7 @@ struct Log(Arc<Mutex<BTreeMap<String, Vec<(Instant, Told)>>>>);
 
 #[derive(Clone, Debug)]
 enum Told {
-    /// It began to ask for a token, a credential or a connection.
+    /// It began to connect to Postgres.
     Tries,
     Failed(String),
 }
@@ -273,7 +273,8 @@ impl Log {
 
 impl<S: tracing::Subscriber> Layer<S> for Log {
     fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
-        if span.metadata().target() == PHASE {
+        // Not what is given back: only what asks for a place.
+        if span.metadata().target() == PHASE && span.metadata().name() == "connect" {
             self.tell(Told::Tries);
         }
     }
