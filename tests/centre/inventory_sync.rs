@@ -103,7 +103,7 @@ fn hosts_are_what_ssh_says_of_them() {
     assert_eq!(rows[1], format!("sre-db 127.0.0.1 {port} deploy here - up"));
     assert_eq!(
         rows[2],
-        "sre-far 192.0.2.7 22 deploy unknown sre-inner down"
+        "sre-far 192.0.2.7 22 matched unknown sre-inner down"
     );
     assert_eq!(rows[3], "sre-inner 127.0.0.2 22 deploy here edge down");
     assert_eq!(

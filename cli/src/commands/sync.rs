@@ -123,8 +123,8 @@ impl SyncArgs {
         let home = home
             .ok_or_else(|| CliError::new(Exit::Config, "`HOME` is not set to an absolute path"))?;
         let usual = home.join(".ssh/config");
-        let file = self.config.as_ref().unwrap_or(&usual);
-        let aliases = aliases::read(file, &home).map_err(|error| {
+        let file = self.config.clone().unwrap_or_else(|| usual.clone());
+        let aliases = aliases::read(&file, &home).map_err(|error| {
             let message = format!(
                 "cannot read `{}`",
                 sanitize::text(file.display().to_string())
@@ -141,11 +141,13 @@ impl SyncArgs {
             let file = sanitize::text(file.display().to_string());
             notice::note(&format!("what `{file}` includes is left out: {why}"));
         }
-        let local_user = nix::unistd::User::from_uid(nix::unistd::getuid());
-        let local_user = local_user.ok().flatten().map(|user| user.name);
+        let account = nix::unistd::User::from_uid(nix::unistd::getuid());
+        let account = account.ok().flatten();
+        // ssh goes by the account's home, whatever `HOME` says, and must not read another file than we.
+        let is_home = account.as_ref().is_some_and(|account| account.dir == home);
         let ssh = Ssh {
-            config: self.config.clone(),
-            local_user: local_user.unwrap_or_default(),
+            config: self.config.clone().or_else(|| (!is_home).then_some(usual)),
+            local_user: account.map(|account| account.name).unwrap_or_default(),
             users: aliases.users.clone(),
         };
         Ok((ssh, aliases))
