@@ -165,7 +165,9 @@ impl Context {
             vault,
             kept_in: matches!(token, Token::Ours(_)).then(|| login.cache().clone()),
             display_name: match &token {
-                Token::Ours(token) => Some(token.display_name.clone()).filter(|name| !name.is_empty()),
+                Token::Ours(token) => {
+                    Some(token.display_name.clone()).filter(|name| !name.is_empty())
+                }
                 Token::Given(_) => None,
             },
             state: login.state().clone(),

@@ -27,8 +27,8 @@ use crate::exit_code::Exit;
 
 pub(crate) use approle::Ids;
 pub(crate) use cache::{Binding, Cache, CachedToken, Lock};
-pub(crate) use given::note_when_overridden;
 use given::given;
+pub(crate) use given::note_when_overridden;
 pub(crate) use life::Next;
 pub(crate) use oidc::OidcChoices;
 pub(crate) use register::Registered;

@@ -56,7 +56,11 @@ impl End {
     }
 
     pub(crate) fn of(error: &SshError) -> Self {
-        let result = if error.is_refusal() { "refused" } else { "failed" };
+        let result = if error.is_refusal() {
+            "refused"
+        } else {
+            "failed"
+        };
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(error);
         while let Some(error) = cause {
@@ -223,7 +227,9 @@ impl<'a> AccessLog<'a> {
         if self.spool.is_empty() {
             return;
         }
-        let Ok(person) = self.person().await else { return };
+        let Ok(person) = self.person().await else {
+            return;
+        };
         let replaying = async {
             let mut client = self.pool().get().await?;
             self.spool.replay(person, &mut client).await
@@ -231,7 +237,9 @@ impl<'a> AccessLog<'a> {
         if let Ok(Err(error)) = timeout(deadlines::ACCESS_ROW, replaying).await
             && !is_away(&error)
         {
-            notice::note(&format!("accesses that are kept here could not be handed in: {error}"));
+            notice::note(&format!(
+                "accesses that are kept here could not be handed in: {error}"
+            ));
         }
     }
 

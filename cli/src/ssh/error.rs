@@ -92,7 +92,10 @@ pub(crate) enum SshError {
 impl SshError {
     /// There is one certificate for each hop, so this says that we are wrong.
     pub(crate) fn no_certificate() -> Self {
-        Self::Centre(CliError::new(Exit::Failure, "there is no certificate for the host"))
+        Self::Centre(CliError::new(
+            Exit::Failure,
+            "there is no certificate for the host",
+        ))
     }
 
     /// Says whether another way to the same host must not be tried: it would hide an attacker on this

@@ -102,7 +102,9 @@ impl Connection {
     ) -> Result<(), SshError> {
         let key = Arc::clone(&credential.key);
         let certificate = credential.certificate.clone();
-        let answer = self.handle.authenticate_openssh_cert(user, key, certificate);
+        let answer = self
+            .handle
+            .authenticate_openssh_cert(user, key, certificate);
         let answer = within(Step::Authentication, &self.host, answer).await?;
         match answer {
             AuthResult::Success => Ok(()),
@@ -145,9 +147,9 @@ impl Connection {
 
     /// Opens a channel to an address that the host connects to.
     pub(crate) async fn open_tcp(&self, host: &str, port: u16) -> Result<Channel<Msg>, SshError> {
-        let opening =
-            self.handle
-                .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+        let opening = self
+            .handle
+            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
         within(Step::Channel, &self.host, opening).await
     }
 
@@ -161,7 +163,10 @@ impl Connection {
         let asking = self.handle.tcpip_forward(address, u32::from(port));
         let given = within(Step::Channel, &self.host, asking).await?;
         // A port that was asked for is not told again.
-        Ok(u16::try_from(given).ok().filter(|&given| given != 0).unwrap_or(port))
+        Ok(u16::try_from(given)
+            .ok()
+            .filter(|&given| given != 0)
+            .unwrap_or(port))
     }
 
     pub(crate) fn host(&self) -> &str {

@@ -216,7 +216,9 @@ fn holds(certificate: &Certificate, host: &str, now: SystemTime) -> Result<(), S
         return Err("has expired".to_owned());
     }
     if let Some((name, _)) = certificate.critical_options().iter().next() {
-        return Err(format!("has the critical option `{name}`, which we do not know"));
+        return Err(format!(
+            "has the critical option `{name}`, which we do not know"
+        ));
     }
     let names = certificate.valid_principals();
     if !names.iter().any(|name| known_hosts::matches(name, host)) {

@@ -118,19 +118,17 @@ pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Reached, Ssh
             jumps,
             credential,
             row,
-        }) => {
-            match connection.log_in(&plan.target.user, &credential).await {
-                Ok(()) => Ok(Reached {
-                    connection,
-                    _jumps: jumps,
-                    row,
-                }),
-                Err(error) => {
-                    means.access.close(row, &End::of(&error)).await;
-                    Err(error)
-                }
+        }) => match connection.log_in(&plan.target.user, &credential).await {
+            Ok(()) => Ok(Reached {
+                connection,
+                _jumps: jumps,
+                row,
+            }),
+            Err(error) => {
+                means.access.close(row, &End::of(&error)).await;
+                Err(error)
             }
-        }
+        },
         Err(error) => {
             means.access.never_came_about(plan, &error).await;
             Err(error)

@@ -87,7 +87,8 @@ impl Host {
     pub fn show_certificate(&self, certificate: &str) -> Result<()> {
         let path = self.root.join("keys/host-cert.pub");
         fs::write(&path, format!("{}\n", certificate.trim_end()))?;
-        self.sshd.add_to_configuration(&self.root, &format!("HostCertificate {}\n", path.display()))
+        self.sshd
+            .add_to_configuration(&self.root, &format!("HostCertificate {}\n", path.display()))
     }
 
     /// Returns what sshd logged.

@@ -47,7 +47,10 @@ impl Forwarding {
         let (sender, arrivals) = mpsc::channel(16);
         let local = forwards.local.iter();
         let local = local.map(|local| (&local.listen, Way::To(local.to.clone())));
-        let proxies = forwards.proxies.iter().map(|proxy| (&proxy.listen, Way::Socks));
+        let proxies = forwards
+            .proxies
+            .iter()
+            .map(|proxy| (&proxy.listen, Way::Socks));
         for (listen, way) in local.chain(proxies) {
             for listener in listeners(listen).await? {
                 tokio::spawn(accept(listener, way.clone(), sender.clone()));
@@ -108,9 +111,7 @@ impl Forwarding {
                 let (_, to) = self.listening.iter().find(known)?;
                 Some(Flow::In(channel, reply, to.clone()))
             }
-            Inbound::Agent { channel, reply } => {
-                self.agent.then_some(Flow::Agent(channel, reply))
-            }
+            Inbound::Agent { channel, reply } => self.agent.then_some(Flow::Agent(channel, reply)),
         }
     }
 }
@@ -131,20 +132,18 @@ impl Flow {
     async fn go(self, connection: &Connection) {
         match self {
             Self::Out(stream, way) => outward(stream, way, connection).await,
-            Self::In(channel, reply, to) => {
-                match TcpStream::connect((&*to.host, to.port)).await {
-                    Ok(mut stream) => {
-                        reply.accept().await;
-                        let _ = stream.set_nodelay(true);
-                        let mut channel = channel.into_stream();
-                        let _ = copy_bidirectional(&mut stream, &mut channel).await;
-                    }
-                    Err(error) => {
-                        reply.reject(ChannelOpenFailure::ConnectFailed).await;
-                        notice::note(&format!("cannot connect to `{to}`: {error}"));
-                    }
+            Self::In(channel, reply, to) => match TcpStream::connect((&*to.host, to.port)).await {
+                Ok(mut stream) => {
+                    reply.accept().await;
+                    let _ = stream.set_nodelay(true);
+                    let mut channel = channel.into_stream();
+                    let _ = copy_bidirectional(&mut stream, &mut channel).await;
                 }
-            }
+                Err(error) => {
+                    reply.reject(ChannelOpenFailure::ConnectFailed).await;
+                    notice::note(&format!("cannot connect to `{to}`: {error}"));
+                }
+            },
             Self::Agent(channel, reply) => match agent().await {
                 Ok(mut stream) => {
                     reply.accept().await;

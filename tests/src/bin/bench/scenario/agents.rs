@@ -217,7 +217,9 @@ impl Watch {
 
 /// What each shipper does at the centre, by its own log; a shipper is a thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<BTreeMap<String, Vec<(Instant, Told)>>>>);
+struct Log(Arc<Mutex<ByThread>>);
+
+type ByThread = BTreeMap<String, Vec<(Instant, Told)>>;
 
 #[derive(Clone, Debug)]
 enum Told {
@@ -266,7 +268,7 @@ impl Log {
             .push((Instant::now(), told));
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<(Instant, Told)>>> {
+    fn lock(&self) -> MutexGuard<'_, ByThread> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

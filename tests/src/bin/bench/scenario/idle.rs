@@ -19,9 +19,24 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut rig = bench.rig(&Options::default())?;
     let objects = BpfCost::read()?.without(&before);
     let quiet = Quiet::measure(bench, &rig)?;
-    findings.at_most("wake-ups with an idle session", quiet.wakeups, "per second", 2.0);
-    findings.at_most("CPU with an idle session", quiet.cpu_percent, "% of a CPU", 0.1);
-    findings.at_most("memory idle, without the ring", quiet.resident_mib, "MiB", 16.0);
+    findings.at_most(
+        "wake-ups with an idle session",
+        quiet.wakeups,
+        "per second",
+        2.0,
+    );
+    findings.at_most(
+        "CPU with an idle session",
+        quiet.cpu_percent,
+        "% of a CPU",
+        0.1,
+    );
+    findings.at_most(
+        "memory idle, without the ring",
+        quiet.resident_mib,
+        "MiB",
+        16.0,
+    );
     findings.state(
         "memory of maps and ring",
         u64_as_f64(objects.map_bytes()) / MIB,
@@ -66,9 +81,23 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
         ..Options::default()
     })?;
     let ships = Quiet::measure(bench, &rig)?;
-    findings.at_most("wake-ups of a host that ships", ships.wakeups, "per second", 2.0 * 2.0);
-    findings.at_most("CPU of a host that ships", ships.cpu_percent, "% of a CPU", 0.2);
-    findings.state("memory of a host that ships, without the ring", ships.resident_mib, "MiB");
+    findings.at_most(
+        "wake-ups of a host that ships",
+        ships.wakeups,
+        "per second",
+        2.0 * 2.0,
+    );
+    findings.at_most(
+        "CPU of a host that ships",
+        ships.cpu_percent,
+        "% of a CPU",
+        0.2,
+    );
+    findings.state(
+        "memory of a host that ships, without the ring",
+        ships.resident_mib,
+        "MiB",
+    );
     findings.keep("quiet_and_ships", &ships)?;
     Ok(findings)
 }
