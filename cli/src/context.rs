@@ -43,13 +43,7 @@ pub(crate) fn run<T>(
     block_on(async {
         let context = until_asked_to_stop(Context::open(&loaded, interaction)).await?;
         let done = until_asked_to_stop(work(&context)).await;
-        if let Err(Stop::Error(error)) = &done
-            && error.exit == Exit::Permission
-        {
-            let _ = timeout(FAREWELL, context.forget_a_dead_token()).await;
-        }
-        // A failure to say goodbye takes nothing away from what was done.
-        let _ = timeout(FAREWELL, context.close()).await;
+        context.say_goodbye(&done).await;
         done
     })
 }
@@ -65,7 +59,7 @@ pub(crate) fn run_heeding_signals<T>(
     block_on(async {
         let context = until_asked_to_stop(Context::open(&loaded, interaction)).await?;
         let done = work(&context, &loaded).await;
-        let _ = timeout(FAREWELL, context.close()).await;
+        context.say_goodbye(&done).await;
         done
     })
 }
@@ -141,6 +135,16 @@ impl Context {
         Ok(pool)
     }
 
+    async fn say_goodbye<T>(&self, done: &Result<T, Stop>) {
+        if let Err(Stop::Error(error)) = done
+            && error.exit == Exit::Permission
+        {
+            let _ = timeout(FAREWELL, self.forget_a_dead_token()).await;
+        }
+        // A failure to say goodbye takes nothing away from what was done.
+        let _ = timeout(FAREWELL, self.close()).await;
+    }
+
     /// A token that ended before its time was revoked. The next command is not to trip over it.
     async fn forget_a_dead_token(&self) {
         if let Some(cache) = &self.kept_in
@@ -165,7 +169,9 @@ impl Context {
             vault,
             kept_in: matches!(token, Token::Ours(_)).then(|| login.cache().clone()),
             display_name: match &token {
-                Token::Ours(token) => Some(token.display_name.clone()).filter(|name| !name.is_empty()),
+                Token::Ours(token) => {
+                    Some(token.display_name.clone()).filter(|name| !name.is_empty())
+                }
                 Token::Given(_) => None,
             },
             state: login.state().clone(),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use russh::keys::key::safe_rng;
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
 use serde_json::json;
@@ -67,9 +68,8 @@ impl Credential {
     /// `Permission` when Vault does not sign for this user with this role.
     pub(crate) async fn issue(vault: &Vault, wish: &Wish<'_>) -> Result<Self, CliError> {
         let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519);
-        let key = key.map_err(|error| {
-            CliError::new(Exit::Failure, "cannot make a key").caused_by(&error)
-        })?;
+        let key = key
+            .map_err(|error| CliError::new(Exit::Failure, "cannot make a key").caused_by(&error))?;
         let mount = &vault.settings().ssh_mount;
         let body = json!({
             "public_key": key.public_key().to_openssh().unwrap_or_default(),
@@ -78,7 +78,9 @@ impl Credential {
             "ttl": format!("{}s", wish.ttl.as_secs()),
             "extensions": wish.extensions.names(),
         });
-        let answer = vault.write(&format!("{mount}/sign/{}", wish.role), &body).await;
+        let answer = vault
+            .write(&format!("{mount}/sign/{}", wish.role), &body)
+            .await;
         let answer = answer.map_err(|error| refused(wish, error))?;
         let text = answer["signed_key"].as_str().unwrap_or_default();
         let certificate = Certificate::from_openssh(text.trim()).map_err(|error| {
@@ -95,8 +97,8 @@ impl Credential {
 
     /// Says what about the certificate itself could be why nobody is let in with it. OpenSSH tells its
     /// client nothing; who holds the certificate can look.
-    pub(crate) fn fault(&self, user: &str, now: SystemTime) -> Option<String> {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    pub(crate) fn fault(&self, user: &str, now: Timestamp) -> Option<String> {
+        let now = u64::try_from(now.as_second()).unwrap_or(0);
         let certificate = &self.certificate;
         if now >= certificate.valid_before() {
             return Some("the certificate has expired: is this clock right?".to_owned());
@@ -120,8 +122,7 @@ pub(crate) async fn authority(vault: &Vault) -> Result<PublicKey, CliError> {
     let answer = answer.map_err(CliError::from)?;
     let text = answer["public_key"].as_str().unwrap_or_default();
     PublicKey::from_openssh(text.trim()).map_err(|error| {
-        CliError::new(Exit::Failure, "the public key of Vault's SSH CA is none")
-            .caused_by(&error)
+        CliError::new(Exit::Failure, "the public key of Vault's SSH CA is none").caused_by(&error)
     })
 }
 
@@ -136,9 +137,12 @@ fn refused(wish: &Wish<'_>, error: VaultError) -> CliError {
         _ => return error.into(),
     };
     let Wish { role, user, .. } = wish;
-    CliError::new(exit, format!("Vault signs no key for `{user}` with role `{role}`"))
-        .caused_by(&error)
-        .hint(hint)
+    CliError::new(
+        exit,
+        format!("Vault signs no key for `{user}` with role `{role}`"),
+    )
+    .caused_by(&error)
+    .hint(hint)
 }
 
 #[cfg(test)]
@@ -150,7 +154,11 @@ mod tests {
         assert!(Extensions::default().names().is_empty());
         let names = |extensions: Extensions| extensions.names().into_keys().collect::<Vec<_>>();
         assert_eq!(names(Extensions::JUMP), ["permit-port-forwarding"]);
-        let all = Extensions { pty: true, port_forwarding: true, agent_forwarding: true };
+        let all = Extensions {
+            pty: true,
+            port_forwarding: true,
+            agent_forwarding: true,
+        };
         assert_eq!(names(all).len(), 3);
     }
 }

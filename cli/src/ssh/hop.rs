@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use jiff::Timestamp;
 use russh::client::{self, AuthResult, ChannelOpenHandle, Handle, Msg};
 use russh::keys::{Algorithm, PublicKeyOrCertificate};
 use russh::{Channel, ChannelStream, Preferred};
@@ -51,7 +51,7 @@ impl Connection {
         stream: S,
         host: &str,
         keys: &HostKeys<'_>,
-        inbound: Option<mpsc::UnboundedSender<Inbound>>,
+        inbound: Option<mpsc::Sender<Inbound>>,
     ) -> Result<Self, SshError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -102,7 +102,9 @@ impl Connection {
     ) -> Result<(), SshError> {
         let key = Arc::clone(&credential.key);
         let certificate = credential.certificate.clone();
-        let answer = self.handle.authenticate_openssh_cert(user, key, certificate);
+        let answer = self
+            .handle
+            .authenticate_openssh_cert(user, key, certificate);
         let answer = within(Step::Authentication, &self.host, answer).await?;
         match answer {
             AuthResult::Success => Ok(()),
@@ -119,7 +121,7 @@ impl Connection {
                 why: if partial_success {
                     Some("it took the certificate, and asks for something more".to_owned())
                 } else {
-                    credential.fault(user, SystemTime::now())
+                    credential.fault(user, Timestamp::now())
                 },
             }),
         }
@@ -145,9 +147,9 @@ impl Connection {
 
     /// Opens a channel to an address that the host connects to.
     pub(crate) async fn open_tcp(&self, host: &str, port: u16) -> Result<Channel<Msg>, SshError> {
-        let opening =
-            self.handle
-                .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+        let opening = self
+            .handle
+            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
         within(Step::Channel, &self.host, opening).await
     }
 
@@ -161,7 +163,10 @@ impl Connection {
         let asking = self.handle.tcpip_forward(address, u32::from(port));
         let given = within(Step::Channel, &self.host, asking).await?;
         // A port that was asked for is not told again.
-        Ok(u16::try_from(given).ok().filter(|&given| given != 0).unwrap_or(port))
+        Ok(u16::try_from(given)
+            .ok()
+            .filter(|&given| given != 0)
+            .unwrap_or(port))
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -256,7 +261,7 @@ pub(crate) struct Handler {
     ask: mpsc::Sender<Question>,
     /// What was shown and believed: shown again with each new key exchange.
     believed: Option<russh::keys::PublicKey>,
-    inbound: Option<mpsc::UnboundedSender<Inbound>>,
+    inbound: Option<mpsc::Sender<Inbound>>,
 }
 
 impl client::Handler for Handler {
@@ -308,9 +313,9 @@ impl client::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
-        // Dropped, it is refused.
+        // Dropped, it is refused: also when so many are waiting that only a flood could be behind it.
         if let Some(inbound) = &self.inbound {
-            let _ = inbound.send(Inbound::Forwarded {
+            let _ = inbound.try_send(Inbound::Forwarded {
                 channel,
                 port,
                 reply,
@@ -326,7 +331,7 @@ impl client::Handler for Handler {
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
         if let Some(inbound) = &self.inbound {
-            let _ = inbound.send(Inbound::Agent { channel, reply });
+            let _ = inbound.try_send(Inbound::Agent { channel, reply });
         }
         Ok(())
     }

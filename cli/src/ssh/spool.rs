@@ -51,8 +51,14 @@ enum Line {
         access: Value,
     },
     /// A row that is.
-    Stored { person: String, id: i64 },
-    Ended { at: Timestamp, end: Value },
+    Stored {
+        person: String,
+        id: i64,
+    },
+    Ended {
+        at: Timestamp,
+        end: Value,
+    },
 }
 
 /// The directory.
@@ -189,11 +195,7 @@ fn finished(path: &Path) -> Option<(Vec<Line>, File)> {
 }
 
 /// Returns whether the file's work is done.
-async fn store_lines(
-    person: &str,
-    client: &mut Client,
-    lines: &[Line],
-) -> Result<bool, PgError> {
+async fn store_lines(person: &str, client: &mut Client, lines: &[Line]) -> Result<bool, PgError> {
     let ended = match lines.get(1) {
         Some(Line::Ended { at, end }) => {
             let mut end = end.clone();

@@ -121,9 +121,15 @@ fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliErr
         return Ok(host);
     }
     let (what, candidates) = if found.is_empty() {
-        (format!("there is no host `{query}` in the inventory"), others)
+        (
+            format!("there is no host `{query}` in the inventory"),
+            others,
+        )
     } else {
-        (format!("`{query}` is the name of no host, and part of several"), found)
+        (
+            format!("`{query}` is the name of no host, and part of several"),
+            found,
+        )
     };
     let names = candidates.iter().map(|host| format!("`{}`", host.name));
     let mut names: Vec<String> = names.take(CANDIDATES).collect();
@@ -163,7 +169,14 @@ mod tests {
         ] {
             assert_eq!(Wanted::parse(text).as_ref(), Ok(&wanted), "{text}");
         }
-        for text in ["", "@10.0.0.1", "root@", "root@web-1", "root@10.0.0.1:0x16", "root@10.0.0.1:99999"] {
+        for text in [
+            "",
+            "@10.0.0.1",
+            "root@",
+            "root@web-1",
+            "root@10.0.0.1:0x16",
+            "root@10.0.0.1:99999",
+        ] {
             assert!(Wanted::parse(text).is_err(), "{text}");
         }
     }

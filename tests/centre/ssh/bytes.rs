@@ -56,7 +56,11 @@ fn one_direction_ends_and_the_other_goes_on() {
     operator.knows("half-1", centre.host.as_ref().unwrap());
     // It says nothing before it has read everything.
     let said = operator.given(&["half-1", "--", "wc -c; echo after"], &"x".repeat(100_000));
-    assert_eq!((said.code, &*said.stdout), (0, "100000\nafter\n"), "{said:?}");
+    assert_eq!(
+        (said.code, &*said.stdout),
+        (0, "100000\nafter\n"),
+        "{said:?}"
+    );
     // And it may end before it has read everything.
     let said = operator.given(&["half-1", "--", "head -c 3; exit 4"], "abcdef");
     assert_eq!((said.code, &*said.stdout), (4, "abc"), "{said:?}");
@@ -67,7 +71,12 @@ fn there_is_no_terminal_between_pipes_unless_somebody_insists() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-tty");
     operator.knows("tty-1", centre.host.as_ref().unwrap());
-    for (args, tty) in [(&[][..], false), (&["-t"], false), (&["-T"], false), (&["-tt"], true)] {
+    for (args, tty) in [
+        (&[][..], false),
+        (&["-t"], false),
+        (&["-T"], false),
+        (&["-tt"], true),
+    ] {
         let args = [args, &["tty-1", "--", "tty"]].concat();
         let said = operator.ssh(&args);
         let is_tty = said.stdout.starts_with("/dev/pts/");

@@ -19,7 +19,10 @@ fn a_server_that_says_nothing() {
     operator.inventory("tarpit-1", "127.0.0.1", port, "root");
     let said = operator.ssh(&["tarpit-1", "--", "true"]);
     assert_eq!(said.code, 255, "{said:?}");
-    assert!(said.stderr.contains("the SSH handshake to `tarpit-1` did not come about within 15 s"));
+    assert!(
+        said.stderr
+            .contains("the SSH handshake to `tarpit-1` did not come about within 15 s")
+    );
     let rows = operator.accesses("tarpit-1");
     assert_eq!((rows.len(), &rows[0]["result"]), (1, &"failed".into()));
 }
@@ -32,7 +35,10 @@ fn an_address_where_nobody_answers() {
     operator.inventory("blackhole-1", "127.0.0.1", port, "root");
     let said = operator.ssh(&["blackhole-1", "--", "true"]);
     assert_eq!(said.code, 255, "{said:?}");
-    assert!(said.stderr.contains("the TCP connection to `blackhole-1` did not come about within 10 s"));
+    assert!(
+        said.stderr
+            .contains("the TCP connection to `blackhole-1` did not come about within 10 s")
+    );
     assert_eq!(operator.accesses("blackhole-1")[0]["result"], "failed");
 }
 
@@ -41,15 +47,24 @@ fn a_jump_host_whose_channel_never_opens() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-nochannel");
     let island = Island::new().unwrap();
-    let jump = island.within(|| centre.another_host("nochannel", "").unwrap()).unwrap();
+    let jump = centre.another_host_on(&island, "nochannel").unwrap();
     let (_hole, port) = island.within(black_hole).unwrap();
-    operator.inventory("nochannel-j", "127.0.0.1", island.door(jump.port()).unwrap(), jump.user());
+    operator.inventory(
+        "nochannel-j",
+        "127.0.0.1",
+        island.door(jump.port()).unwrap(),
+        jump.user(),
+    );
     operator.remembers(&format!("nochannel-j {}\n", jump.public_key()));
     operator.inventory("nochannel-1", "127.0.0.1", port, "root");
     operator.jumps("nochannel-1", "nochannel-j");
     let said = operator.ssh(&["nochannel-1", "--", "true"]);
     assert_eq!(said.code, 255, "{said:?}");
-    assert!(said.stderr.contains("did not come about within 15 s"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("did not come about within 15 s"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
@@ -57,7 +72,12 @@ fn a_server_that_hangs_up_in_the_middle() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-reset");
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    operator.inventory("reset-1", "127.0.0.1", server.local_addr().unwrap().port(), "root");
+    operator.inventory(
+        "reset-1",
+        "127.0.0.1",
+        server.local_addr().unwrap().port(),
+        "root",
+    );
     thread::spawn(move || {
         for mut stream in server.incoming().flatten() {
             // Closed with something unread, it is reset.
@@ -66,7 +86,12 @@ fn a_server_that_hangs_up_in_the_middle() {
     });
     let said = operator.ssh(&["reset-1", "--", "true"]);
     assert_eq!(said.code, 255, "{said:?}");
-    assert!(said.stderr.contains("the SSH handshake to `reset-1` failed"), "{}", said.stderr);
+    assert!(
+        said.stderr
+            .contains("the SSH handshake to `reset-1` failed"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
@@ -74,7 +99,12 @@ fn a_server_that_speaks_something_else() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-flood");
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    operator.inventory("flood-1", "127.0.0.1", server.local_addr().unwrap().port(), "root");
+    operator.inventory(
+        "flood-1",
+        "127.0.0.1",
+        server.local_addr().unwrap().port(),
+        "root",
+    );
     thread::spawn(move || {
         for mut stream in server.incoming().flatten() {
             let piece = [b'\x1b'; 65536];

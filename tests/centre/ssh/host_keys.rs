@@ -23,7 +23,11 @@ fn an_unknown_host_is_refused_where_nobody_can_be_asked() {
     operator.inventory("unknown-1", "127.0.0.1", host.port(), host.user());
     let said = operator.ssh(&["unknown-1", "--", "true"]);
     assert_eq!(said.code, 76, "{said:?}");
-    assert!(said.stderr.contains("is not known: it is SHA256:"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("is not known: it is SHA256:"),
+        "{}",
+        said.stderr
+    );
     assert!(!operator.known_hosts().exists());
     let rows = operator.accesses("unknown-1");
     assert_eq!(rows.len(), 1);
@@ -50,9 +54,17 @@ fn a_person_is_asked_once_and_what_they_said_is_remembered() {
     terminal.wait_for("SHA256:").unwrap();
     terminal.wait_for("[y/N]").unwrap();
     terminal.type_in("y\r").unwrap();
-    assert_eq!(terminal.end().unwrap().code(), Some(0), "{}", terminal.shown());
+    assert_eq!(
+        terminal.end().unwrap().code(),
+        Some(0),
+        "{}",
+        terminal.shown()
+    );
     let text = fs::read_to_string(operator.known_hosts()).unwrap();
-    assert_eq!(text, format!("web-0 {OTHER}\nasked-1 {}\n", host.public_key()));
+    assert_eq!(
+        text,
+        format!("web-0 {OTHER}\nasked-1 {}\n", host.public_key())
+    );
     assert_eq!(operator.ssh(&["asked-1", "--", "true"]).code, 0);
 }
 
@@ -77,7 +89,10 @@ fn a_host_of_another_key_is_refused_and_nothing_is_forgotten() {
     let revoked = format!("changed-1 {0}\n@revoked * {0}\n", host.public_key());
     fs::write(operator.known_hosts(), revoked).unwrap();
     let said = operator.ssh(&["changed-1", "--", "true"]);
-    assert!(said.code == 76 && said.stderr.contains("was revoked"), "{said:?}");
+    assert!(
+        said.code == 76 && said.stderr.contains("was revoked"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -85,10 +100,15 @@ fn a_wrong_key_on_the_direct_way_is_not_forgiven_for_an_honest_jump_host() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-mitm");
     let island = Island::new().unwrap();
-    let honest = island.within(|| another(centre, "mitm-h")).unwrap();
-    let jump = island.within(|| another(centre, "mitm-j")).unwrap();
-    let (impostor, honest_port) = (another(centre, "mitm-i"), honest.port());
-    operator.inventory("mitm-jump", "127.0.0.1", island.door(jump.port()).unwrap(), jump.user());
+    let honest = centre.another_host_on(&island, "mitm-h").unwrap();
+    let jump = centre.another_host_on(&island, "mitm-j").unwrap();
+    let (impostor, honest_port) = (centre.another_host("mitm-i").unwrap(), honest.port());
+    operator.inventory(
+        "mitm-jump",
+        "127.0.0.1",
+        island.door(jump.port()).unwrap(),
+        jump.user(),
+    );
     operator.remembers(&format!("mitm-jump {}\n", jump.public_key()));
     operator.inventory("mitm-1", "127.0.0.1", honest_port, honest.user());
     operator.remembers(&format!("mitm-1 {}\n", honest.public_key()));
@@ -115,7 +135,7 @@ fn a_wrong_key_on_the_direct_way_is_not_forgiven_for_an_honest_jump_host() {
 fn a_host_with_a_certificate_of_the_vaults_authority_needs_no_known_hosts() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-hostcert");
-    let host = another(centre, "cert");
+    let host = centre.another_host("cert").unwrap();
     certify(centre, &host, "cert-1");
     operator.inventory("cert-1", "127.0.0.1", host.port(), host.user());
     let said = operator.ssh(&["cert-1", "--", "true"]);
@@ -124,16 +144,18 @@ fn a_host_with_a_certificate_of_the_vaults_authority_needs_no_known_hosts() {
     // It is the certificate of that name, not of any.
     operator.inventory("cert-2", "127.0.0.1", host.port(), host.user());
     let said = operator.ssh(&["cert-2", "--", "true"]);
-    assert!(said.code == 76 && said.stderr.contains("is for `cert-1`"), "{said:?}");
+    assert!(
+        said.code == 76 && said.stderr.contains("is for `cert-1`"),
+        "{said:?}"
+    );
     // What is written down by hand is believed, too, and a plain key beside it is not the host's.
     let authority = centre.ssh_authority().unwrap();
     operator.remembers(&format!("@revoked * {authority}\n"));
     let said = operator.ssh(&["cert-1", "--", "true"]);
-    assert!(said.code == 76 && said.stderr.contains("was revoked"), "{said:?}");
-}
-
-fn another(centre: &Centre, name: &str) -> Host {
-    centre.another_host(name, "").unwrap()
+    assert!(
+        said.code == 76 && said.stderr.contains("was revoked"),
+        "{said:?}"
+    );
 }
 
 /// Has the Vault of the centre sign the host's key for `name`, and its sshd show that.
@@ -172,7 +194,12 @@ fn hashed_names_of_openssh_are_read() {
     let operator = Operator::new(centre, "ssh-hashed");
     operator.knows("hashed-1", centre.host.as_ref().unwrap());
     let path = operator.known_hosts();
-    let hashed = Command::new("ssh-keygen").arg("-H").arg("-f").arg(&path).output().unwrap();
+    let hashed = Command::new("ssh-keygen")
+        .arg("-H")
+        .arg("-f")
+        .arg(&path)
+        .output()
+        .unwrap();
     assert!(hashed.status.success(), "{hashed:?}");
     let text = fs::read_to_string(&path).unwrap();
     assert!(!text.contains("hashed-1"), "{text}");

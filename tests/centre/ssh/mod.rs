@@ -49,7 +49,10 @@ impl<'a> Operator<'a> {
             .post(&format!("auth/userpass/users/{name}"), &policies)
             .unwrap();
         let at = Workstation::new(centre);
-        let said = at.given(&["login", "--username", name, "--password-stdin"], &password);
+        let said = at.given(
+            &["login", "--username", name, "--password-stdin"],
+            &password,
+        );
         assert_eq!(said.code, 0, "{said:?}");
         Self {
             centre,

@@ -43,11 +43,17 @@ fn an_access_while_postgres_is_away_is_handed_in_once() {
     let rows = operator.accesses(&name);
     assert_eq!(rows.len(), 1, "{rows:?}");
     let row = &rows[0];
-    assert_eq!((&row["replayed"], &row["exit_code"]), (&true.into(), &3.into()));
+    assert_eq!(
+        (&row["replayed"], &row["exit_code"]),
+        (&true.into(), &3.into())
+    );
     let time = |name: &str| row[name].as_str().unwrap().to_owned();
     assert!(time("opened_at") <= time("closed_at") && time("closed_at") < time("recorded_at"));
     let serial = row["cert_serial"].to_string();
-    assert!(host.log().contains(&format!("(serial {serial})")), "{serial}");
+    assert!(
+        host.log().contains(&format!("(serial {serial})")),
+        "{serial}"
+    );
     assert_eq!(spooled(), 1);
 
     drop(child.stdin.take());
@@ -57,5 +63,8 @@ fn an_access_while_postgres_is_away_is_handed_in_once() {
     assert_eq!(spooled(), 0);
     let rows = operator.accesses(&name);
     assert_eq!(rows.len(), 2, "{rows:?}");
-    assert_eq!((&rows[1]["replayed"], &rows[1]["exit_code"]), (&true.into(), &0.into()));
+    assert_eq!(
+        (&rows[1]["replayed"], &rows[1]["exit_code"]),
+        (&true.into(), &0.into())
+    );
 }

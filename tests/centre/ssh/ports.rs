@@ -49,13 +49,20 @@ fn connected(port: u16) -> TcpStream {
         stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok();
         Ok(stream.is_some())
     };
-    assert!(eventually(PATIENCE, connect).unwrap(), "nobody listens at {port}");
+    assert!(
+        eventually(PATIENCE, connect).unwrap(),
+        "nobody listens at {port}"
+    );
     stream.unwrap()
 }
 
 /// Ends it as a supervisor would, and returns its exit status.
 fn stop(mut child: Child) -> Option<i32> {
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    kill(
+        Pid::from_raw(i32::try_from(child.id()).unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
     child.wait().unwrap().code()
 }
 
@@ -73,10 +80,16 @@ fn a_port_here_leads_to_one_there() {
     assert_eq!(operator.accesses("local-1")[0]["result"], "open");
     assert_eq!(stop(child), Some(143));
     let row = &operator.accesses("local-1")[0];
-    assert_eq!((&row["result"], row["exit_code"].is_null()), (&"closed".into(), true));
+    assert_eq!(
+        (&row["result"], row["exit_code"].is_null()),
+        (&"closed".into(), true)
+    );
     // A port that is taken is told before anybody is logged in to.
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let forward = format!("127.0.0.1:{}:localhost:{to}", taken.local_addr().unwrap().port());
+    let forward = format!(
+        "127.0.0.1:{}:localhost:{to}",
+        taken.local_addr().unwrap().port()
+    );
     let said = operator.ssh(&["-L", &forward, "local-1", "--", "true"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.stderr.contains("cannot listen at"), "{}", said.stderr);
@@ -141,7 +154,12 @@ fn the_agent_is_lent_only_to_whom_it_was_meant_for() {
     assert!(eventually(PATIENCE, || Ok(socket.exists())).unwrap());
     let status = |args: &[&str]| {
         let mut command = operator.command(args);
-        command.env("SSH_AUTH_SOCK", &socket).output().unwrap().status.code()
+        command
+            .env("SSH_AUTH_SOCK", &socket)
+            .output()
+            .unwrap()
+            .status
+            .code()
     };
     // 1: it is there and empty; 2: it is not there.
     assert_eq!(status(&["-A", "agent-1", "--", "ssh-add -l"]), Some(1));

@@ -15,10 +15,18 @@ fn vault_signs_only_for_the_users_of_the_role() {
     operator.remembers(&format!("nosign-1 {}\n", host.public_key()));
     let said = operator.ssh(&["nosign-1", "--", "true"]);
     assert_eq!(said.code, 77, "{said:?}");
-    assert!(said.stderr.contains("Vault signs no key for `nobody` with role `sre-core`"), "{}", said.stderr);
+    assert!(
+        said.stderr
+            .contains("Vault signs no key for `nobody` with role `sre-core`"),
+        "{}",
+        said.stderr
+    );
     let rows = operator.accesses("nosign-1");
     assert_eq!(rows.len(), 1);
-    assert_eq!((&rows[0]["result"], rows[0]["cert_serial"].is_null()), (&"refused".into(), true));
+    assert_eq!(
+        (&rows[0]["result"], rows[0]["cert_serial"].is_null()),
+        (&"refused".into(), true)
+    );
 }
 
 #[test]
@@ -28,9 +36,13 @@ fn who_has_not_the_policy_is_told_which() {
     operator.knows("nopolicy-1", centre.host.as_ref().unwrap());
     let admin = centre.bao.admin().unwrap();
     let policies = json!({"policies": ["vctl-user"]});
-    admin.post("auth/userpass/users/ssh-nopolicy", &policies).unwrap();
+    admin
+        .post("auth/userpass/users/ssh-nopolicy", &policies)
+        .unwrap();
     let password = json!({"password": "another-one"});
-    admin.post("auth/userpass/users/ssh-nopolicy/password", &password).unwrap();
+    admin
+        .post("auth/userpass/users/ssh-nopolicy/password", &password)
+        .unwrap();
     let args = ["login", "--username", "ssh-nopolicy", "--password-stdin"];
     assert_eq!(operator.at.given(&args, "another-one").code, 0);
     let said = operator.ssh(&["nopolicy-1", "--", "true"]);
@@ -42,12 +54,16 @@ fn who_has_not_the_policy_is_told_which() {
 fn a_host_that_does_not_trust_the_authority_is_named_with_the_way_out() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-untrusted");
-    let host = centre.another_host("untrusted", "").unwrap();
+    let host = centre.another_host("untrusted").unwrap();
     host.trust_nobody().unwrap();
     operator.knows("untrusted-1", &host);
     let said = operator.ssh(&["untrusted-1", "--", "true"]);
     assert_eq!(said.code, 77, "{said:?}");
-    assert!(said.stderr.contains("`vctl trust-ca untrusted-1`"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("`vctl trust-ca untrusted-1`"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(operator.accesses("untrusted-1")[0]["result"], "refused");
 }
 
@@ -61,5 +77,9 @@ fn known_hosts_that_cannot_be_read_let_nobody_through() {
     fs::create_dir(&path).unwrap();
     let said = operator.ssh(&["unreadable-1", "--", "true"]);
     assert_eq!(said.code, 76, "{said:?}");
-    assert!(said.stderr.contains("cannot read the known host keys"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("cannot read the known host keys"),
+        "{}",
+        said.stderr
+    );
 }

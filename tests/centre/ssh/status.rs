@@ -23,7 +23,10 @@ fn the_remote_exit_status_is_ours() {
         assert_eq!((said.code, &*said.stderr), (code, ""), "{script}");
     }
     let rows = operator.accesses("status-1");
-    let codes: Vec<i64> = rows.iter().map(|row| row["exit_code"].as_i64().unwrap()).collect();
+    let codes: Vec<i64> = rows
+        .iter()
+        .map(|row| row["exit_code"].as_i64().unwrap())
+        .collect();
     assert_eq!(codes, [0, 1, 2, 77, 255, 137, 143]);
 }
 
@@ -46,13 +49,20 @@ fn the_row_is_there_while_the_command_runs_and_closed_after_it() {
     assert_eq!(row["command"], "echo …");
     // sshd names the certificate that it took.
     let serial = row["cert_serial"].to_string();
-    assert!(host.log().contains(&format!("(serial {serial})")), "{serial}: {}", host.log());
+    assert!(
+        host.log().contains(&format!("(serial {serial})")),
+        "{serial}: {}",
+        host.log()
+    );
     child.stdin.take().unwrap().write_all(b"the end").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.stdout, b"the end");
     assert_eq!(output.status.code(), Some(3));
     let rows = operator.accesses("row-1");
     assert_eq!(rows.len(), 1);
-    assert_eq!((&rows[0]["result"], &rows[0]["exit_code"]), (&"ok".into(), &3.into()));
+    assert_eq!(
+        (&rows[0]["result"], &rows[0]["exit_code"]),
+        (&"ok".into(), &3.into())
+    );
     assert!(rows[0]["closed_at"].is_string());
 }

@@ -22,14 +22,32 @@ fn a_shell_has_a_terminal_of_our_size_and_its_status_is_ours() {
     terminal.wait_for("24 100").unwrap();
     terminal.wait_for("xterm").unwrap();
     terminal.resize(40, 132).unwrap();
-    terminal.type_in("while [ \"$(stty size)\" != '40 132' ]; do sleep 0.05; done; echo resi''zed\r").unwrap();
+    terminal
+        .type_in("while [ \"$(stty size)\" != '40 132' ]; do sleep 0.05; done; echo resi''zed\r")
+        .unwrap();
     terminal.wait_for("resized").unwrap();
     // Ctrl-C is the remote program's.
-    terminal.type_in("sleep 1000\r").unwrap();
+    terminal
+        .type_in("sh -c \"echo run''ning; exec sleep 1000\"\r")
+        .unwrap();
+    terminal.wait_for("running").unwrap();
+    let prompts = |shown: &str| shown.matches(PROMPT).count();
+    let before = prompts(&terminal.shown());
     terminal.type_in("\x03").unwrap();
+    terminal
+        .wait_until(|shown| prompts(shown) > before)
+        .unwrap();
     terminal.type_in("exit 7\r").unwrap();
-    assert_eq!(terminal.end().unwrap().code(), Some(7), "{}", terminal.shown());
-    assert!(terminal.echoes().unwrap(), "the terminal was not given back");
+    assert_eq!(
+        terminal.end().unwrap().code(),
+        Some(7),
+        "{}",
+        terminal.shown()
+    );
+    assert!(
+        terminal.echoes().unwrap(),
+        "the terminal was not given back"
+    );
     assert_eq!(operator.accesses("shell-1")[0]["exit_code"], 7);
 }
 
@@ -83,10 +101,18 @@ fn a_signal_ends_the_remote_command_too() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-told");
     operator.knows("told-1", centre.host.as_ref().unwrap());
-    let mut child = operator.start(&["told-1", "--", "trap 'exit 5' TERM; echo up; while :; do sleep 0.1; done"]);
+    let mut child = operator.start(&[
+        "told-1",
+        "--",
+        "trap 'exit 5' TERM; echo up; while :; do sleep 0.1; done",
+    ]);
     let mut up = [0; 3];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut up).unwrap();
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    kill(
+        Pid::from_raw(i32::try_from(child.id()).unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
     // It was told, tidied up, and said how it ended.
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }

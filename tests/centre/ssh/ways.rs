@@ -1,6 +1,6 @@
 //! Directly, or through as many jump hosts as it takes: each with a certificate of its own.
 
-use vctl_tests::centre::{Centre, Island};
+use vctl_tests::centre::Island;
 
 use super::{Operator, shared};
 
@@ -8,14 +8,17 @@ use super::{Operator, shared};
 fn chains_of_two_and_three_hops_have_a_certificate_for_each() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-chain");
-    let hosts = ["chain-a", "chain-b", "chain-c"].map(|name| centre.another_host(name, "").unwrap());
+    let hosts = ["chain-a", "chain-b", "chain-c"].map(|name| centre.another_host(name).unwrap());
     let [a, b, c] = &hosts;
     for (name, host) in [("chain-a", a), ("chain-b", b), ("chain-c", c)] {
         operator.knows(name, host);
     }
     operator.jumps("chain-b", "chain-a");
     operator.jumps("chain-c", "chain-b");
-    for (target, via) in [("chain-b", &["chain-a"][..]), ("chain-c", &["chain-a", "chain-b"])] {
+    for (target, via) in [
+        ("chain-b", &["chain-a"][..]),
+        ("chain-c", &["chain-a", "chain-b"]),
+    ] {
         let output = operator
             .command(&[target, "--", "echo $SSH_CONNECTION; exit 9"])
             .env("VCTL_SSH_DIRECT_FIRST", "false")
@@ -26,7 +29,10 @@ fn chains_of_two_and_three_hops_have_a_certificate_for_each() {
         assert_eq!(rows.len(), 1, "{rows:?}");
         let row = &rows[0];
         assert_eq!(row["jump_via"], serde_json::json!(via));
-        assert_eq!((&row["result"], &row["exit_code"]), (&"ok".into(), &9.into()));
+        assert_eq!(
+            (&row["result"], &row["exit_code"]),
+            (&"ok".into(), &9.into())
+        );
         // The first connection is the one that has an address of ours.
         assert_eq!(row["source_ip"], "127.0.0.1");
         let hops = row["hops"].as_array().unwrap();
@@ -50,10 +56,15 @@ fn a_host_that_is_not_reached_directly_is_reached_through_its_jump_host() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-fallback");
     let island = Island::new().unwrap();
-    let target = island.within(|| another(centre, "fall-t")).unwrap();
-    let jump = island.within(|| another(centre, "fall-j")).unwrap();
+    let target = centre.another_host_on(&island, "fall-t").unwrap();
+    let jump = centre.another_host_on(&island, "fall-j").unwrap();
     operator.knows("fall-1", &target);
-    operator.inventory("fall-jump", "127.0.0.1", island.door(jump.port()).unwrap(), jump.user());
+    operator.inventory(
+        "fall-jump",
+        "127.0.0.1",
+        island.door(jump.port()).unwrap(),
+        jump.user(),
+    );
     operator.remembers(&format!("fall-jump {}\n", jump.public_key()));
     // Without the jump host it cannot be reached, and that is recorded.
     let said = operator.ssh(&["fall-1", "--", "true"]);
@@ -73,13 +84,13 @@ fn a_host_that_is_not_reached_directly_is_reached_through_its_jump_host() {
     operator.jumps("fall-2", "fall-3");
     let said = operator.ssh(&["fall-2", "--", "true"]);
     assert_eq!(said.code, 255);
-    for what in ["neither directly nor through", "`fall-2` at 127.0.0.1:1", "`fall-3` at 127.0.0.1:1"] {
+    for what in [
+        "neither directly nor through",
+        "`fall-2` at 127.0.0.1:1",
+        "`fall-3` at 127.0.0.1:1",
+    ] {
         assert!(said.stderr.contains(what), "{}", said.stderr);
     }
-}
-
-fn another(centre: &Centre, name: &str) -> vctl_tests::centre::Host {
-    centre.another_host(name, "").unwrap()
 }
 
 #[test]
@@ -91,7 +102,11 @@ fn a_word_that_could_mean_several_hosts_means_none() {
     operator.knows("words-two", host);
     let said = operator.ssh(&["words-", "--", "true"]);
     assert_eq!(said.code, 66);
-    assert!(said.stderr.contains("`words-one`, `words-two`"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("`words-one`, `words-two`"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(operator.ssh(&["words-o", "--", "true"]).code, 0);
     // `%` and `_` are letters like others.
     assert_eq!(operator.ssh(&["words_one", "--", "true"]).code, 66);
@@ -99,11 +114,21 @@ fn a_word_that_could_mean_several_hosts_means_none() {
     let said = operator.ssh(&["--server", "words-o", "--", "true"]);
     assert_eq!(said.code, 66);
     assert!(said.stderr.contains("`words-one`"), "{}", said.stderr);
-    assert_eq!(operator.ssh(&["--server", "words-one", "--", "true"]).code, 0);
-    assert_eq!(operator.ssh(&["--server", "words-one", "words-two"]).code, 2);
+    assert_eq!(
+        operator.ssh(&["--server", "words-one", "--", "true"]).code,
+        0
+    );
+    assert_eq!(
+        operator.ssh(&["--server", "words-one", "words-two"]).code,
+        2
+    );
     assert_eq!(operator.ssh(&["root@nowhere"]).code, 2);
     // Past the inventory, by address.
     let at = format!("{}@127.0.0.1:{}", host.user(), host.port());
-    operator.remembers(&format!("[127.0.0.1]:{} {}\n", host.port(), host.public_key()));
+    operator.remembers(&format!(
+        "[127.0.0.1]:{} {}\n",
+        host.port(),
+        host.public_key()
+    ));
     assert_eq!(operator.ssh(&[&at, "--", "true"]).code, 0);
 }

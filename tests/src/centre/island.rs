@@ -27,7 +27,9 @@ impl Island {
         let island = Self(sender);
         island.within(|| {
             unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network")?;
-            let up = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+            let up = Command::new("ip")
+                .args(["link", "set", "lo", "up"])
+                .status()?;
             ensure!(up.success(), "cannot bring up the network");
             Ok(())
         })??;
@@ -41,7 +43,9 @@ impl Island {
     ) -> Result<T> {
         let (sender, done) = channel();
         let job = Box::new(move || drop(sender.send(work())));
-        self.0.send(job).map_err(|_| anyhow!("the island is gone"))?;
+        self.0
+            .send(job)
+            .map_err(|_| anyhow!("the island is gone"))?;
         done.recv().context("what was done on the island panicked")
     }
 

@@ -88,12 +88,25 @@ impl Sshd {
         let text = fs::read_to_string(&config)?;
         fs::write(&config, format!("{text}\n{lines}"))?;
         let log = root.join("sshd.log");
-        let begun = || Ok(fs::read_to_string(&log)?.matches("Server listening on ").count());
+        let begun = || {
+            anyhow::Ok(
+                fs::read_to_string(&log)?
+                    .matches("Server listening on ")
+                    .count(),
+            )
+        };
         let before = begun()?;
         let id = i32::try_from(self.child.id())?;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::Signal::SIGHUP)?;
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(id),
+            nix::sys::signal::Signal::SIGHUP,
+        )?;
         let ready = super::recorded::eventually(PATIENCE, || Ok(begun()? > before))?;
-        anyhow::ensure!(ready, "sshd did not take its configuration: {}", fs::read_to_string(&log)?);
+        anyhow::ensure!(
+            ready,
+            "sshd did not take its configuration: {}",
+            fs::read_to_string(&log)?
+        );
         Ok(())
     }
 }

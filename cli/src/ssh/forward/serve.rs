@@ -47,7 +47,10 @@ impl Forwarding {
         let (sender, arrivals) = mpsc::channel(16);
         let local = forwards.local.iter();
         let local = local.map(|local| (&local.listen, Way::To(local.to.clone())));
-        let proxies = forwards.proxies.iter().map(|proxy| (&proxy.listen, Way::Socks));
+        let proxies = forwards
+            .proxies
+            .iter()
+            .map(|proxy| (&proxy.listen, Way::Socks));
         for (listen, way) in local.chain(proxies) {
             for listener in listeners(listen).await? {
                 tokio::spawn(accept(listener, way.clone(), sender.clone()));
@@ -77,7 +80,7 @@ impl Forwarding {
     pub(crate) async fn serve(
         mut self,
         connection: &Connection,
-        mut inbound: mpsc::UnboundedReceiver<Inbound>,
+        mut inbound: mpsc::Receiver<Inbound>,
     ) -> Infallible {
         let mut going_on = FuturesUnordered::new();
         loop {
@@ -108,9 +111,7 @@ impl Forwarding {
                 let (_, to) = self.listening.iter().find(known)?;
                 Some(Flow::In(channel, reply, to.clone()))
             }
-            Inbound::Agent { channel, reply } => {
-                self.agent.then_some(Flow::Agent(channel, reply))
-            }
+            Inbound::Agent { channel, reply } => self.agent.then_some(Flow::Agent(channel, reply)),
         }
     }
 }
@@ -131,20 +132,18 @@ impl Flow {
     async fn go(self, connection: &Connection) {
         match self {
             Self::Out(stream, way) => outward(stream, way, connection).await,
-            Self::In(channel, reply, to) => {
-                match TcpStream::connect((&*to.host, to.port)).await {
-                    Ok(mut stream) => {
-                        reply.accept().await;
-                        let _ = stream.set_nodelay(true);
-                        let mut channel = channel.into_stream();
-                        let _ = copy_bidirectional(&mut stream, &mut channel).await;
-                    }
-                    Err(error) => {
-                        reply.reject(ChannelOpenFailure::ConnectFailed).await;
-                        notice::note(&format!("cannot connect to `{to}`: {error}"));
-                    }
+            Self::In(channel, reply, to) => match TcpStream::connect((&*to.host, to.port)).await {
+                Ok(mut stream) => {
+                    reply.accept().await;
+                    let _ = stream.set_nodelay(true);
+                    let mut channel = channel.into_stream();
+                    let _ = copy_bidirectional(&mut stream, &mut channel).await;
                 }
-            }
+                Err(error) => {
+                    reply.reject(ChannelOpenFailure::ConnectFailed).await;
+                    notice::note(&format!("cannot connect to `{to}`: {error}"));
+                }
+            },
             Self::Agent(channel, reply) => match agent().await {
                 Ok(mut stream) => {
                     reply.accept().await;
@@ -223,20 +222,16 @@ async fn listeners(listen: &Endpoint) -> Result<Vec<TcpListener>, CliError> {
             }
         }
     }
-    match (open.is_empty(), failure) {
-        (true, Some(error)) => {
-            let message = format!("cannot listen at `{listen}`");
-            Err(CliError::new(Exit::Failure, message).caused_by(&error))
-        }
-        _ => {
-            if port == 0
-                && let Some(addr) = open.first().and_then(|first| first.local_addr().ok())
-            {
-                notice::done(&format!("listening at port {}", addr.port()));
-            }
-            Ok(open)
-        }
+    if let (true, Some(error)) = (open.is_empty(), failure) {
+        let message = format!("cannot listen at `{listen}`");
+        return Err(CliError::new(Exit::Failure, message).caused_by(&error));
     }
+    if port == 0
+        && let Some(addr) = open.first().and_then(|first| first.local_addr().ok())
+    {
+        notice::done(&format!("listening at port {}", addr.port()));
+    }
+    Ok(open)
 }
 
 async fn accept(listener: TcpListener, way: Way, arrivals: mpsc::Sender<(TcpStream, Way)>) {

@@ -52,13 +52,17 @@ where
         }
         _ => {
             answer(client, Answer::AddressUnknown).await?;
-            return Err(io::Error::other("it asks for an address of an unknown kind"));
+            return Err(io::Error::other(
+                "it asks for an address of an unknown kind",
+            ));
         }
     };
     let port = u16::from_be_bytes(take(client).await?);
     if command != CONNECT {
         answer(client, Answer::CommandUnknown).await?;
-        return Err(io::Error::other("it asks for something else than to connect"));
+        return Err(io::Error::other(
+            "it asks for something else than to connect",
+        ));
     }
     Ok(Endpoint { host, port })
 }
@@ -84,7 +88,9 @@ mod tests {
 
     /// Returns what was asked for, and what was answered.
     fn ask(said: &[u8]) -> (io::Result<Endpoint>, Vec<u8>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let (mut ours, mut theirs) = tokio::io::duplex(1024);
             theirs.write_all(said).await.unwrap();
@@ -105,7 +111,12 @@ mod tests {
         assert_eq!(answered, [5, 0]);
         let (wanted, _) = ask(&[5, 2, 2, 0, 5, 1, 0, 1, 10, 0, 0, 7, 31, 144]);
         assert_eq!(wanted.unwrap().to_string(), "10.0.0.7:8080");
-        let v6 = [&[5, 1, 0, 5, 1, 0, 4][..], &Ipv6Addr::LOCALHOST.octets(), &[0, 22]].concat();
+        let v6 = [
+            &[5, 1, 0, 5, 1, 0, 4][..],
+            &Ipv6Addr::LOCALHOST.octets(),
+            &[0, 22],
+        ]
+        .concat();
         assert_eq!(ask(&v6).0.unwrap().to_string(), "[::1]:22");
     }
 

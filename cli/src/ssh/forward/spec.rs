@@ -148,7 +148,11 @@ mod tests {
         for (text, listen, to) in [
             ("8080:web:80", at("localhost", 8080), at("web", 80)),
             ("*:8080:web:80", at("", 8080), at("web", 80)),
-            ("[::1]:8080:[fd00::1]:80", at("::1", 8080), at("fd00::1", 80)),
+            (
+                "[::1]:8080:[fd00::1]:80",
+                at("::1", 8080),
+                at("fd00::1", 80),
+            ),
             ("0:127.0.0.1:80", at("localhost", 0), at("127.0.0.1", 80)),
         ] {
             let local: Local = text.parse().unwrap();
@@ -163,7 +167,18 @@ mod tests {
 
     #[test]
     fn what_is_no_port_is_refused() {
-        for text in ["", "80", "80:web", "x:web:80", "80:web:0", "80::80", "[::1:80:web:80", "[::1]80:web:80", "1:2:3:4:5", "65536:web:80"] {
+        for text in [
+            "",
+            "80",
+            "80:web",
+            "x:web:80",
+            "80:web:0",
+            "80::80",
+            "[::1:80:web:80",
+            "[::1]80:web:80",
+            "1:2:3:4:5",
+            "65536:web:80",
+        ] {
             assert!(text.parse::<Local>().is_err(), "{text}");
         }
         for text in ["", "a:b:c", "host:0", "host:x"] {

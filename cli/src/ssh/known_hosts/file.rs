@@ -40,7 +40,10 @@ pub(crate) fn append(path: &Path, line: &str) -> io::Result<()> {
         .open(path)?;
     file.lock()?;
     let text = fs::read(path)?;
-    if text.split(|&byte| byte == b'\n').any(|other| other == line.as_bytes()) {
+    if text
+        .split(|&byte| byte == b'\n')
+        .any(|other| other == line.as_bytes())
+    {
         return Ok(());
     }
     let mut new = String::with_capacity(line.len() + 2);
@@ -108,7 +111,11 @@ mod tests {
         let mut lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.remove(0), "torn");
         assert_eq!(lines.len(), 16);
-        assert!(lines.iter().all(|line| line.len() > 2000 && line.starts_with("host-")));
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.len() > 2000 && line.starts_with("host-"))
+        );
         assert!(text.ends_with('\n'));
     }
 }

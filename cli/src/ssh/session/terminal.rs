@@ -28,7 +28,11 @@ pub(crate) enum PtyWish {
 impl PtyWish {
     /// Decides for this process.
     pub(crate) fn decide(self, has_command: bool) -> bool {
-        self.decide_for(has_command, io::stdin().is_terminal(), io::stdout().is_terminal())
+        self.decide_for(
+            has_command,
+            io::stdin().is_terminal(),
+            io::stdout().is_terminal(),
+        )
     }
 
     fn decide_for(self, has_command: bool, stdin: bool, stdout: bool) -> bool {
@@ -80,7 +84,8 @@ pub(super) fn modes() -> Vec<(Pty, u32)> {
     let Ok(termios) = tcgetattr(io::stdin().as_fd()) else {
         return Vec::new();
     };
-    let character = |index: SpecialCharacterIndices| u32::from(termios.control_chars[index as usize]);
+    let character =
+        |index: SpecialCharacterIndices| u32::from(termios.control_chars[index as usize]);
     let (input, output) = (termios.input_flags, termios.output_flags);
     let (local, control) = (termios.local_flags, termios.control_flags);
     vec![
