@@ -43,13 +43,7 @@ pub(crate) fn run<T>(
     block_on(async {
         let context = until_asked_to_stop(Context::open(&loaded, interaction)).await?;
         let done = until_asked_to_stop(work(&context)).await;
-        if let Err(Stop::Error(error)) = &done
-            && error.exit == Exit::Permission
-        {
-            let _ = timeout(FAREWELL, context.forget_a_dead_token()).await;
-        }
-        // A failure to say goodbye takes nothing away from what was done.
-        let _ = timeout(FAREWELL, context.close()).await;
+        context.say_goodbye(&done).await;
         done
     })
 }
@@ -65,7 +59,7 @@ pub(crate) fn run_heeding_signals<T>(
     block_on(async {
         let context = until_asked_to_stop(Context::open(&loaded, interaction)).await?;
         let done = work(&context, &loaded).await;
-        let _ = timeout(FAREWELL, context.close()).await;
+        context.say_goodbye(&done).await;
         done
     })
 }
@@ -139,6 +133,16 @@ impl Context {
         let pool = Pool::new(self.vault.clone(), &self.settings.db, role, limits)?;
         self.pools.borrow_mut().push(pool.clone());
         Ok(pool)
+    }
+
+    async fn say_goodbye<T>(&self, done: &Result<T, Stop>) {
+        if let Err(Stop::Error(error)) = done
+            && error.exit == Exit::Permission
+        {
+            let _ = timeout(FAREWELL, self.forget_a_dead_token()).await;
+        }
+        // A failure to say goodbye takes nothing away from what was done.
+        let _ = timeout(FAREWELL, self.close()).await;
     }
 
     /// A token that ended before its time was revoked. The next command is not to trip over it.

@@ -116,7 +116,7 @@ pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
         quiet: args.quiet,
     };
     context::run_heeding_signals(globals, async |context, loaded| {
-        ssh::run(context, &loaded.config, &request).await
+        Box::pin(ssh::run(context, &loaded.config, &request)).await
     })
 }
 

@@ -5,8 +5,10 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::{Either, join, select};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -26,7 +28,7 @@ use crate::render::notice;
 use crate::store;
 
 /// Most commands are over before this.
-const KEEP_CONNECTED: Duration = Duration::from_secs(60);
+const KEEP_CONNECTED: Duration = Duration::from_mins(1);
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +100,8 @@ pub(crate) struct AccessLog<'a> {
     command: Option<String>,
     open: RefCell<Vec<Row>>,
     touched: Cell<bool>,
+    /// Postgres was there a moment ago.
+    stored: Cell<bool>,
 }
 
 impl<'a> AccessLog<'a> {
@@ -110,14 +114,21 @@ impl<'a> AccessLog<'a> {
             command,
             open: RefCell::default(),
             touched: Cell::new(false),
+            stored: Cell::new(false),
         })
     }
 
-    /// Connects, so that a row that is to be written meets an open connection. What fails will fail
-    /// again when it matters.
-    pub(crate) async fn warm_up(&self) {
-        let pool = self.pool();
-        let _ = futures_util::future::join(self.person(), pool.get()).await;
+    /// Does `work`, and meanwhile connects: a row that is to be written meets an open connection. What
+    /// fails here fails again where it matters, and what takes too long is not waited for.
+    pub(crate) async fn connecting_beside<T>(&self, work: impl Future<Output = T>) -> T {
+        let beside = async {
+            let pool = self.pool();
+            let _ = join(self.person(), pool.get()).await;
+        };
+        match select(pin!(work), pin!(beside)).await {
+            Either::Left((done, _)) => done,
+            Either::Right(((), work)) => work.await,
+        }
     }
 
     /// Commits a row, here or on this machine.
@@ -135,7 +146,10 @@ impl<'a> AccessLog<'a> {
         let access = self.describe(jumps, target, credentials, source);
         let person = self.person().await?;
         let row = match timeout(deadlines::ACCESS_ROW, self.store(person, &access)).await {
-            Ok(Ok(id)) => Row::Stored(id),
+            Ok(Ok(id)) => {
+                self.stored.set(true);
+                Row::Stored(id)
+            }
             Ok(Err(error)) if !is_away(&error) => {
                 return Err(CliError::centre(
                     "this access cannot be recorded, so it is not made",
@@ -222,9 +236,10 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    /// Hands in what was kept on this machine while Postgres was away, if it is there now.
+    /// Hands in what was kept on this machine while Postgres was away, once it took a row of ours:
+    /// nobody waits for one that is still away.
     pub(crate) async fn replay(&self) {
-        if self.spool.is_empty() {
+        if !self.stored.get() || self.spool.is_empty() {
             return;
         }
         let Ok(person) = self.person().await else {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use russh::keys::key::safe_rng;
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
 use serde_json::json;
@@ -96,8 +97,8 @@ impl Credential {
 
     /// Says what about the certificate itself could be why nobody is let in with it. OpenSSH tells its
     /// client nothing; who holds the certificate can look.
-    pub(crate) fn fault(&self, user: &str, now: SystemTime) -> Option<String> {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    pub(crate) fn fault(&self, user: &str, now: Timestamp) -> Option<String> {
+        let now = u64::try_from(now.as_second()).unwrap_or(0);
         let certificate = &self.certificate;
         if now >= certificate.valid_before() {
             return Some("the certificate has expired: is this clock right?".to_owned());

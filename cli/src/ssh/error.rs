@@ -53,7 +53,7 @@ pub(crate) enum SshError {
         source: russh::Error,
     },
     #[error(transparent)]
-    HostKey(#[from] HostKeyError),
+    HostKey(Box<HostKeyError>),
     /// The server offers no way in that we have.
     #[error("`{host}` does not let `{user}` in with this certificate")]
     Refused {
@@ -86,16 +86,14 @@ pub(crate) enum SshError {
     },
     /// What the connection needs from the centre did not come.
     #[error("{}", .0.message)]
-    Centre(CliError),
+    Centre(Box<CliError>),
 }
 
 impl SshError {
     /// There is one certificate for each hop, so this says that we are wrong.
     pub(crate) fn no_certificate() -> Self {
-        Self::Centre(CliError::new(
-            Exit::Failure,
-            "there is no certificate for the host",
-        ))
+        let error = CliError::new(Exit::Failure, "there is no certificate for the host");
+        error.into()
     }
 
     /// Says whether another way to the same host must not be tried: it would hide an attacker on this
@@ -109,7 +107,11 @@ impl SshError {
 
     /// Says whether somebody said no, rather than nobody yes.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::HostKey(_) | Self::Refused { .. })
+        match self {
+            Self::HostKey(_) | Self::Refused { .. } => true,
+            Self::Centre(error) => error.exit == Exit::Permission,
+            _ => false,
+        }
     }
 
     fn exit(&self) -> Exit {
@@ -134,7 +136,13 @@ impl SshError {
 
 impl From<CliError> for SshError {
     fn from(error: CliError) -> Self {
-        Self::Centre(error)
+        Self::Centre(Box::new(error))
+    }
+}
+
+impl From<HostKeyError> for SshError {
+    fn from(error: HostKeyError) -> Self {
+        Self::HostKey(Box::new(error))
     }
 }
 
@@ -142,7 +150,7 @@ impl From<SshError> for Stop {
     fn from(error: SshError) -> Self {
         let (exit, hint) = (error.exit(), error.hint());
         let new = match error {
-            SshError::Centre(error) => return error.into(),
+            SshError::Centre(error) => return (*error).into(),
             SshError::BothWays {
                 ref direct,
                 ref jump,

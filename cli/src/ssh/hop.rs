@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use jiff::Timestamp;
 use russh::client::{self, AuthResult, ChannelOpenHandle, Handle, Msg};
 use russh::keys::{Algorithm, PublicKeyOrCertificate};
 use russh::{Channel, ChannelStream, Preferred};
@@ -51,7 +51,7 @@ impl Connection {
         stream: S,
         host: &str,
         keys: &HostKeys<'_>,
-        inbound: Option<mpsc::UnboundedSender<Inbound>>,
+        inbound: Option<mpsc::Sender<Inbound>>,
     ) -> Result<Self, SshError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -121,7 +121,7 @@ impl Connection {
                 why: if partial_success {
                     Some("it took the certificate, and asks for something more".to_owned())
                 } else {
-                    credential.fault(user, SystemTime::now())
+                    credential.fault(user, Timestamp::now())
                 },
             }),
         }
@@ -261,7 +261,7 @@ pub(crate) struct Handler {
     ask: mpsc::Sender<Question>,
     /// What was shown and believed: shown again with each new key exchange.
     believed: Option<russh::keys::PublicKey>,
-    inbound: Option<mpsc::UnboundedSender<Inbound>>,
+    inbound: Option<mpsc::Sender<Inbound>>,
 }
 
 impl client::Handler for Handler {
@@ -313,9 +313,9 @@ impl client::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
-        // Dropped, it is refused.
+        // Dropped, it is refused: also when so many are waiting that only a flood could be behind it.
         if let Some(inbound) = &self.inbound {
-            let _ = inbound.send(Inbound::Forwarded {
+            let _ = inbound.try_send(Inbound::Forwarded {
                 channel,
                 port,
                 reply,
@@ -331,7 +331,7 @@ impl client::Handler for Handler {
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
         if let Some(inbound) = &self.inbound {
-            let _ = inbound.send(Inbound::Agent { channel, reply });
+            let _ = inbound.try_send(Inbound::Agent { channel, reply });
         }
         Ok(())
     }

@@ -6,8 +6,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::ssh_key::{Fingerprint, HashAlg};
 use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
@@ -118,7 +118,7 @@ impl<'a> HostKeys<'a> {
                 });
             }
             if known.is_authority(host, authority) || self.is_vaults(authority).await {
-                return holds(certificate, host, SystemTime::now()).map_err(|why| {
+                return holds(certificate, host, Timestamp::now()).map_err(|why| {
                     HostKeyError::Certificate {
                         host: host.to_owned(),
                         why,
@@ -201,14 +201,14 @@ impl<'a> HostKeys<'a> {
 }
 
 /// Says why a certificate is none for `host` now.
-fn holds(certificate: &Certificate, host: &str, now: SystemTime) -> Result<(), String> {
+fn holds(certificate: &Certificate, host: &str, now: Timestamp) -> Result<(), String> {
     if !certificate.cert_type().is_host() {
         return Err("is a user's".to_owned());
     }
     if certificate.verify_signature().is_err() {
         return Err("is not signed by who it says".to_owned());
     }
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = u64::try_from(now.as_second()).unwrap_or(0);
     if now < certificate.valid_after() {
         return Err("is not valid yet".to_owned());
     }

@@ -18,6 +18,9 @@ use crate::exit_code::Exit;
 use crate::login::Interaction;
 use crate::render::notice;
 
+/// Channels that the host opened and nobody took yet.
+const INBOUND: usize = 64;
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -67,8 +70,9 @@ pub(crate) async fn run(context: &Context, config: &Config, request: &Request) -
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
     let forwarding = Forwarding::bind(&request.forwards).await?;
     let access = AccessLog::new(context, request.what.shown())?;
-    let (inbound, from_host) = mpsc::unbounded_channel();
+    let (inbound, from_host) = mpsc::channel(INBOUND);
     let connecting = connect(context, config, request, &access, inbound);
+    let connecting = access.connecting_beside(connecting);
     let done = tokio::select! {
         reached = connecting => match reached {
             Ok(reached) => {
@@ -92,12 +96,9 @@ async fn connect(
     config: &Config,
     request: &Request,
     access: &AccessLog<'_>,
-    inbound: mpsc::UnboundedSender<Inbound>,
+    inbound: mpsc::Sender<Inbound>,
 ) -> Result<Reached, Stop> {
-    // The connection to the access log is made while the host is looked up.
-    let planning = target::plan(context, config, &request.wanted);
-    let (plan, ()) = futures_util::future::join(planning, access.warm_up()).await;
-    let plan = plan?;
+    let plan = target::plan(context, config, &request.wanted).await?;
     if !request.quiet {
         say_where(&plan);
     }
@@ -117,7 +118,7 @@ async fn connect(
         },
         inbound,
     };
-    Ok(way::reach(&plan, &means).await?)
+    Ok(Box::pin(way::reach(&plan, &means)).await?)
 }
 
 /// Does what the connection is for, and serves its ports meanwhile.
@@ -125,7 +126,7 @@ async fn work(
     reached: &Reached,
     request: &Request,
     mut forwarding: Forwarding,
-    inbound: mpsc::UnboundedReceiver<Inbound>,
+    inbound: mpsc::Receiver<Inbound>,
     signals: &Signals,
 ) -> Result<Outcome, SshError> {
     let connection = &reached.connection;

@@ -67,7 +67,7 @@ pub(crate) struct Means<'a> {
     pub(crate) access: &'a AccessLog<'a>,
     pub(crate) issuer: Issuer<'a>,
     /// For what the target asks of us.
-    pub(crate) inbound: mpsc::UnboundedSender<Inbound>,
+    pub(crate) inbound: mpsc::Sender<Inbound>,
 }
 
 /// Gets certificates.
@@ -111,7 +111,7 @@ struct Verified {
 /// Each way on which a certificate was about to be shown has its row; where there was none, the
 /// attempt has one.
 pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Reached, SshError> {
-    let reached = race(plan, means).await;
+    let reached = Box::pin(race(plan, means)).await;
     match reached {
         Ok(Verified {
             mut connection,
@@ -138,11 +138,11 @@ pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Reached, Ssh
 
 async fn race(plan: &Plan, means: &Means<'_>) -> Result<Verified, SshError> {
     if plan.jumps.is_empty() || !plan.direct {
-        return along(&plan.jumps, plan, means).await;
+        return Box::pin(along(&plan.jumps, plan, means)).await;
     }
     let direct_failed = Notify::new();
     let direct = async {
-        let verified = along(&[], plan, means).await;
+        let verified = Box::pin(along(&[], plan, means)).await;
         if verified.is_err() {
             direct_failed.notify_one();
         }
@@ -152,7 +152,7 @@ async fn race(plan: &Plan, means: &Means<'_>) -> Result<Verified, SshError> {
         let head_start = timeout(deadlines::HEAD_START, direct_failed.notified());
         // Either way it is the chain's turn.
         let _ = head_start.await;
-        along(&plan.jumps, plan, means).await
+        Box::pin(along(&plan.jumps, plan, means)).await
     };
     let (direct, chain) = match select(pin!(direct), pin!(chain)).await {
         Either::Left((Ok(verified), _)) | Either::Right((Ok(verified), _)) => return Ok(verified),

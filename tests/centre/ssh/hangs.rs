@@ -47,9 +47,7 @@ fn a_jump_host_whose_channel_never_opens() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-nochannel");
     let island = Island::new().unwrap();
-    let jump = island
-        .within(|| centre.another_host("nochannel", "").unwrap())
-        .unwrap();
+    let jump = centre.another_host_on(&island, "nochannel").unwrap();
     let (_hole, port) = island.within(black_hole).unwrap();
     operator.inventory(
         "nochannel-j",

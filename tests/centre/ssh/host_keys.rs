@@ -100,9 +100,9 @@ fn a_wrong_key_on_the_direct_way_is_not_forgiven_for_an_honest_jump_host() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-mitm");
     let island = Island::new().unwrap();
-    let honest = island.within(|| another(centre, "mitm-h")).unwrap();
-    let jump = island.within(|| another(centre, "mitm-j")).unwrap();
-    let (impostor, honest_port) = (another(centre, "mitm-i"), honest.port());
+    let honest = centre.another_host_on(&island, "mitm-h").unwrap();
+    let jump = centre.another_host_on(&island, "mitm-j").unwrap();
+    let (impostor, honest_port) = (centre.another_host("mitm-i").unwrap(), honest.port());
     operator.inventory(
         "mitm-jump",
         "127.0.0.1",
@@ -135,7 +135,7 @@ fn a_wrong_key_on_the_direct_way_is_not_forgiven_for_an_honest_jump_host() {
 fn a_host_with_a_certificate_of_the_vaults_authority_needs_no_known_hosts() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-hostcert");
-    let host = another(centre, "cert");
+    let host = centre.another_host("cert").unwrap();
     certify(centre, &host, "cert-1");
     operator.inventory("cert-1", "127.0.0.1", host.port(), host.user());
     let said = operator.ssh(&["cert-1", "--", "true"]);
@@ -156,10 +156,6 @@ fn a_host_with_a_certificate_of_the_vaults_authority_needs_no_known_hosts() {
         said.code == 76 && said.stderr.contains("was revoked"),
         "{said:?}"
     );
-}
-
-fn another(centre: &Centre, name: &str) -> Host {
-    centre.another_host(name, "").unwrap()
 }
 
 /// Has the Vault of the centre sign the host's key for `name`, and its sshd show that.

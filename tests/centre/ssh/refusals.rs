@@ -54,7 +54,7 @@ fn who_has_not_the_policy_is_told_which() {
 fn a_host_that_does_not_trust_the_authority_is_named_with_the_way_out() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-untrusted");
-    let host = centre.another_host("untrusted", "").unwrap();
+    let host = centre.another_host("untrusted").unwrap();
     host.trust_nobody().unwrap();
     operator.knows("untrusted-1", &host);
     let said = operator.ssh(&["untrusted-1", "--", "true"]);

@@ -27,8 +27,16 @@ fn a_shell_has_a_terminal_of_our_size_and_its_status_is_ours() {
         .unwrap();
     terminal.wait_for("resized").unwrap();
     // Ctrl-C is the remote program's.
-    terminal.type_in("sleep 1000\r").unwrap();
+    terminal
+        .type_in("sh -c \"echo run''ning; exec sleep 1000\"\r")
+        .unwrap();
+    terminal.wait_for("running").unwrap();
+    let prompts = |shown: &str| shown.matches(PROMPT).count();
+    let before = prompts(&terminal.shown());
     terminal.type_in("\x03").unwrap();
+    terminal
+        .wait_until(|shown| prompts(shown) > before)
+        .unwrap();
     terminal.type_in("exit 7\r").unwrap();
     assert_eq!(
         terminal.end().unwrap().code(),

@@ -1,6 +1,6 @@
 //! Directly, or through as many jump hosts as it takes: each with a certificate of its own.
 
-use vctl_tests::centre::{Centre, Island};
+use vctl_tests::centre::Island;
 
 use super::{Operator, shared};
 
@@ -8,8 +8,7 @@ use super::{Operator, shared};
 fn chains_of_two_and_three_hops_have_a_certificate_for_each() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-chain");
-    let hosts =
-        ["chain-a", "chain-b", "chain-c"].map(|name| centre.another_host(name, "").unwrap());
+    let hosts = ["chain-a", "chain-b", "chain-c"].map(|name| centre.another_host(name).unwrap());
     let [a, b, c] = &hosts;
     for (name, host) in [("chain-a", a), ("chain-b", b), ("chain-c", c)] {
         operator.knows(name, host);
@@ -57,8 +56,8 @@ fn a_host_that_is_not_reached_directly_is_reached_through_its_jump_host() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-fallback");
     let island = Island::new().unwrap();
-    let target = island.within(|| another(centre, "fall-t")).unwrap();
-    let jump = island.within(|| another(centre, "fall-j")).unwrap();
+    let target = centre.another_host_on(&island, "fall-t").unwrap();
+    let jump = centre.another_host_on(&island, "fall-j").unwrap();
     operator.knows("fall-1", &target);
     operator.inventory(
         "fall-jump",
@@ -92,10 +91,6 @@ fn a_host_that_is_not_reached_directly_is_reached_through_its_jump_host() {
     ] {
         assert!(said.stderr.contains(what), "{}", said.stderr);
     }
-}
-
-fn another(centre: &Centre, name: &str) -> vctl_tests::centre::Host {
-    centre.another_host(name, "").unwrap()
 }
 
 #[test]

@@ -27,18 +27,16 @@ impl Host {
         make_directory(root, 0o711)?;
         make_directory(&root.join("homes"), 0o711)?;
         account::add(journal, user, &root.join("homes"))?;
-        Self::with_account(journal, id, user, root, trusted, "")
+        Self::with_account(journal, id, user, root, trusted)
     }
 
-    /// Starts one more sshd in `root`, which is there, for an account that is there; `extra` are lines of
-    /// its configuration.
+    /// Starts an sshd in `root`, which is there, for an account that is there.
     pub(super) fn with_account(
         journal: &Journal,
         id: &str,
         user: &str,
         root: &Path,
         trusted: &str,
-        extra: &str,
     ) -> Result<Self> {
         for (name, mode) in [("keys", 0o700), ("authorized_keys", 0o755)] {
             make_directory(&root.join(name), mode)?;
@@ -48,7 +46,7 @@ impl Host {
             service: id,
             trusted,
             session_lines: "",
-            extra,
+            extra: "",
         };
         Ok(Self {
             sshd: Sshd::start(journal, &settings)?,

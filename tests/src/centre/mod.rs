@@ -156,13 +156,24 @@ impl Centre {
         Ok(centre)
     }
 
-    /// Starts one more host, for the account of the first; `extra` are lines of its sshd's configuration.
-    pub fn another_host(&self, name: &str, extra: &str) -> Result<Host> {
+    /// Starts one more host, for the account of the first.
+    pub fn another_host(&self, name: &str) -> Result<Host> {
+        self.start_another(name)?()
+    }
+
+    /// As `another_host`, in the network of an island.
+    pub fn another_host_on(&self, island: &Island, name: &str) -> Result<Host> {
+        // What it takes is asked for out here: the centre is in no other network.
+        island.within(self.start_another(name)?)?
+    }
+
+    fn start_another(&self, name: &str) -> Result<impl FnOnce() -> Result<Host> + Send + 'static> {
         let trusted = self.ssh_authority()?;
         let id = format!("{}-{name}", self.id);
         let root = self.root.join(&id);
+        let (journal, account) = (Arc::clone(&self.journal), self.account());
         make_directory(&root, 0o711)?;
-        Host::with_account(&self.journal, &id, &self.account(), &root, &trusted, extra)
+        Ok(move || Host::with_account(&journal, &id, &account, &root, &trusted))
     }
 
     pub fn id(&self) -> &str {

@@ -80,7 +80,7 @@ impl Forwarding {
     pub(crate) async fn serve(
         mut self,
         connection: &Connection,
-        mut inbound: mpsc::UnboundedReceiver<Inbound>,
+        mut inbound: mpsc::Receiver<Inbound>,
     ) -> Infallible {
         let mut going_on = FuturesUnordered::new();
         loop {
@@ -222,20 +222,16 @@ async fn listeners(listen: &Endpoint) -> Result<Vec<TcpListener>, CliError> {
             }
         }
     }
-    match (open.is_empty(), failure) {
-        (true, Some(error)) => {
-            let message = format!("cannot listen at `{listen}`");
-            Err(CliError::new(Exit::Failure, message).caused_by(&error))
-        }
-        _ => {
-            if port == 0
-                && let Some(addr) = open.first().and_then(|first| first.local_addr().ok())
-            {
-                notice::done(&format!("listening at port {}", addr.port()));
-            }
-            Ok(open)
-        }
+    if let (true, Some(error)) = (open.is_empty(), failure) {
+        let message = format!("cannot listen at `{listen}`");
+        return Err(CliError::new(Exit::Failure, message).caused_by(&error));
     }
+    if port == 0
+        && let Some(addr) = open.first().and_then(|first| first.local_addr().ok())
+    {
+        notice::done(&format!("listening at port {}", addr.port()));
+    }
+    Ok(open)
 }
 
 async fn accept(listener: TcpListener, way: Way, arrivals: mpsc::Sender<(TcpStream, Way)>) {

@@ -100,15 +100,12 @@ async fn ask(
             // A server that does not want them does not say so.
             channel.set_env(false, name, value).await?;
         }
-        match &work.command {
-            Some(command) => {
-                channel.exec(true, command.clone()).await?;
-                asked.push("to run the command");
-            }
-            None => {
-                channel.request_shell(true).await?;
-                asked.push("a shell");
-            }
+        if let Some(command) = &work.command {
+            channel.exec(true, command.clone()).await?;
+            asked.push("to run the command");
+        } else {
+            channel.request_shell(true).await?;
+            asked.push("a shell");
         }
         // The last is taken first.
         asked.reverse();
@@ -206,7 +203,7 @@ impl Session<'_> {
             }
         }
         let _ = self.outgoing.eof().await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Passes on what signals mean. Returns when one means that we end.

@@ -120,7 +120,7 @@ pub(crate) async fn relay(channel: Channel<Msg>) -> Result<(), ReaderGone> {
             }
         }
         let _ = outgoing.eof().await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let receiving = async {
         while let Some(message) = incoming.wait().await {

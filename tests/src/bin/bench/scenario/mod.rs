@@ -16,6 +16,7 @@ mod history;
 mod agents;
 mod visible;
 mod token;
+mod ssh;
 mod ingest_faults;
 mod soak;
 
@@ -61,6 +62,8 @@ pub(crate) enum Scenario {
     Visible,
     /// A token of ten seconds, kept alive while the server comes and goes
     Token,
+    /// `vctl ssh` beside OpenSSH with a certificate that is ready
+    Ssh,
     /// Postgres and the agent killed, connections cut, Vault sealed, while events are shipped
     IngestFaults,
     /// Memory over an hour of load
@@ -91,6 +94,7 @@ impl Scenario {
             Self::Agents => agents::run(bench),
             Self::Visible => visible::run(bench),
             Self::Token => token::run(bench),
+            Self::Ssh => ssh::run(bench),
             Self::IngestFaults => ingest_faults::run(bench),
             Self::Soak => soak::run(bench),
         }
