@@ -107,7 +107,7 @@ fn a_server_that_speaks_something_else() {
     );
     thread::spawn(move || {
         for mut stream in server.incoming().flatten() {
-            let piece = [b'\x1b'; 65536];
+            let piece = vec![b'\x1b'; 65536];
             while std::io::Write::write_all(&mut stream, &piece).is_ok() {}
         }
     });

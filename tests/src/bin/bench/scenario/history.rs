@@ -169,7 +169,8 @@ fn replicate(centre: &Centre, days_ago: u64, events: u64) -> Result<()> {
                  'first_day', s.first_day - {days_ago}, 'last_day', s.last_day - {days_ago}))).*
          from bench.session s, generate_series(1, {copies}) n;
          update vctl.audit_session c set
-             opened = replace(s.opened::text, s.id::text, c.id::text)::json,
+             opened = regexp_replace(replace(s.opened::text, s.id::text, c.id::text),
+                 '(\"serial\":\"?)[0-9]+', '\\1' || c.cert_serial)::json,
              closed = replace(s.closed::text, s.id::text, c.id::text)::json
          from bench.session s, generate_series(1, {copies}) n
          where c.id = md5(s.id || '/{days_ago}/' || n)::uuid;
