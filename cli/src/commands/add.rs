@@ -91,7 +91,7 @@ impl AddArgs {
                 };
                 let ip = match ip {
                     Some(ip) => ip,
-                    None => asked("Its address: ", |text| text.parse::<IpAddr>()).await?,
+                    None => asked("Its address: ", str::parse::<IpAddr>).await?,
                 };
                 (host, ip)
             }

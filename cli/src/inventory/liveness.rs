@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::Host;
 
 /// An agent that reported longer ago than this has missed a beat.
-const FRESH: Duration = Duration::from_secs(10 * 60);
+const FRESH: Duration = Duration::from_mins(10);
 
 /// What is known of a host's being up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

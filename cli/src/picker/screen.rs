@@ -44,6 +44,7 @@ impl Screen {
     }
 
     /// Draws with `lines`, which is told columns and rows.
+    #[expect(clippy::unused_self, reason = "who has no screen cannot draw on it")]
     pub(super) fn draw(&self, lines: impl FnOnce(usize, usize) -> Vec<Line>) -> io::Result<()> {
         let (columns, rows) = terminal::size().unwrap_or((80, 24));
         // A terminal that says it has no size has some.

@@ -154,10 +154,10 @@ fn addresses(host: &Host, all: bool) -> String {
     let mut text = address(host);
     match (&more[..], all) {
         ([], _) => {}
-        (more, false) => text += &format!(" (+{})", more.len()),
+        (more, false) => text.extend([" (+", &more.len().to_string(), ")"]),
         (more, true) => {
             for ip in more {
-                text += &format!(" {ip}");
+                text.extend([" ", &ip.to_string()]);
             }
         }
     }

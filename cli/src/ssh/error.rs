@@ -67,7 +67,7 @@ pub(crate) enum SshError {
         jump: String,
         host: String,
         #[source]
-        source: russh::Error,
+        source: Box<russh::Error>,
     },
     #[error("the connection to `{host}` broke off")]
     Lost {

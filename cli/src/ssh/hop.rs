@@ -139,7 +139,7 @@ impl Connection {
             Err(SshError::Failed { source, .. }) => Err(SshError::JumpRefused {
                 jump: self.host.clone(),
                 host: host.to_owned(),
-                source,
+                source: Box::new(source),
             }),
             Err(other) => Err(other),
         }
