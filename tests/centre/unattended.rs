@@ -40,6 +40,7 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("migrate", &["--status"]),
     ("node-agent", &["--once", "--hostname", "no-such-host"]),
     ("prune", &["--dry-run"]),
+    ("ssh", &["no-such-host", "--", "true"]),
     ("sync", &["--config", "/nowhere/config"]),
 ];
 
