@@ -187,15 +187,15 @@ fn finish(outcome: Result<Outcome, SshError>) -> Result<(), Stop> {
     }
 }
 
-/// The first word: the rest may be a secret.
+/// The first word: the rest may be a secret, and so may a variable before it.
 fn program_of(command: &[u8]) -> String {
     let command = String::from_utf8_lossy(command);
     let mut words = command.split_whitespace();
-    let program = words.next().unwrap_or_default().to_owned();
-    if words.next().is_some() {
-        program + " …"
-    } else {
-        program
+    let program = words.next().unwrap_or_default();
+    match words.next() {
+        _ if program.contains('=') => "\u{2026}".to_owned(),
+        Some(_) => format!("{program} \u{2026}"),
+        None => program.to_owned(),
     }
 }
 
@@ -211,4 +211,18 @@ fn say_where(plan: &Plan) {
         "connecting to {} ({}@{}){through}",
         target.name, target.user, target.addr
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::program_of;
+
+    #[test]
+    fn of_a_command_only_the_program_is_recorded() {
+        assert_eq!(program_of(b"uptime"), "uptime");
+        assert_eq!(program_of(b"  mysql -psecret "), "mysql \u{2026}");
+        assert_eq!(program_of(b""), "");
+        assert_eq!(program_of(b"PGPASSWORD=secret psql"), "\u{2026}");
+        assert_eq!(program_of(b"\xff\xfe x"), "\u{fffd}\u{fffd} \u{2026}");
+    }
 }
