@@ -256,9 +256,7 @@ impl<'a> Login<'a> {
         match (self.interaction, configured) {
             (_, Method::AppRole) => Ok(Method::AppRole),
             (Interaction::Allowed, _) if !self.asks => Err(self.nobody_to_ask(ended).into()),
-            (Interaction::Allowed, method) if !self.loaded.is_from_directory("vault_addr") => {
-                Ok(method)
-            }
+            (Interaction::Allowed, method) if self.directorys_server().is_none() => Ok(method),
             (Interaction::Never, _) if ids.is_some() => Ok(Method::AppRole),
             _ => Err(self.nobody_to_ask(ended).into()),
         }
@@ -305,9 +303,12 @@ impl<'a> Login<'a> {
 
     async fn grant(&self, method: Method, choices: &Choices) -> Result<Granted, Stop> {
         let (vault, config) = (&self.settings.vault, &self.loaded.config);
+        // A person at a terminal is shown where it goes; a secret id or what comes through a pipe is not.
+        if method == Method::AppRole || self.interaction == Interaction::Never {
+            self.refuse_a_directorys_server("what logs in")?;
+        }
         match method {
             Method::AppRole => {
-                self.refuse_a_directorys_server("the AppRole's secret id")?;
                 let ids = Ids::find(config, &self.state).ok_or_else(no_ids)?;
                 let login = ids.login(vault, &config.approle_mount).await?;
                 vault::log_in(vault, &login).await.map_err(|error| match error {
@@ -337,13 +338,19 @@ impl<'a> Login<'a> {
         }
     }
 
+    /// Returns the key by which a directory's file decides who is asked.
+    fn directorys_server(&self) -> Option<&'static str> {
+        let keys = ["vault_addr", "vault_namespace"];
+        let decides = |key: &&str| self.loaded.is_from_directory(key);
+        keys.into_iter().find(decides)
+    }
+
     /// A directory's file may say where Vault is, and so must not be given a secret that was not meant
     /// for it: only a login that a person sees goes there.
     fn refuse_a_directorys_server(&self, what: &str) -> Result<(), CliError> {
-        let key = ["vault_addr", "vault_namespace"]
-            .into_iter()
-            .find(|key| self.loaded.is_from_directory(key));
-        let Some(key) = key else { return Ok(()) };
+        let Some(key) = self.directorys_server() else {
+            return Ok(());
+        };
         let source = self.loaded.source_of(key);
         let message = format!("{what} is not sent to the Vault that `{source}` names");
         Err(CliError::new(Exit::Config, message).hint(

@@ -54,7 +54,11 @@ impl<'a> Workstation<'a> {
 
     /// Runs vctl with something on standard input.
     pub(crate) fn given(&self, args: &[&str], input: &str) -> Said {
-        let mut command = self.command(args);
+        self.give(self.command(args), input)
+    }
+
+    /// As `given`, with a command that was changed.
+    pub(crate) fn give(&self, mut command: Command, input: &str) -> Said {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -56,6 +56,16 @@ fn a_directory_cannot_have_a_secret_sent_elsewhere() {
         assert!(output.stdout.is_empty());
         assert!(thief.accept().is_err(), "{args:?} went there");
     }
+    // What comes through a pipe is as little meant for it.
+    for args in [&args[..], &["login", "--token-stdin"]] {
+        let mut command = workstation.command(args);
+        command
+            .env_remove("VCTL_VAULT_ADDR")
+            .env_remove("VAULT_ADDR");
+        let said = workstation.give(command, &password);
+        assert_eq!(said.code, 78, "{args:?}: {said:?}");
+        assert!(thief.accept().is_err(), "{args:?} went there");
+    }
     // `vctl logout` does not ask there either, and does take the token away.
     let mut command = workstation.command(&["logout"]);
     command
