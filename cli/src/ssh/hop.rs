@@ -5,37 +5,18 @@ use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use russh::client::{self, AuthResult, ChannelOpenHandle, Handle, Msg};
-use russh::keys::{Algorithm, PublicKeyOrCertificate};
+use russh::client::{self, AuthResult, Handle, Msg};
+use russh::keys::Algorithm;
 use russh::{Channel, ChannelStream, Preferred};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::certificate::Credential;
 use super::deadlines;
 use super::error::{SshError, Step};
+use super::handler::{Handler, Inbound, Question};
 use super::host_key::HostKeys;
-use crate::render::notice;
-
-/// A banner is shown up to here.
-const BANNER_LINES: usize = 50;
-
-/// A channel that the server opened for us.
-pub(crate) enum Inbound {
-    /// Somebody came to a port that we asked for.
-    Forwarded {
-        channel: Channel<Msg>,
-        /// The port that was asked for at the server.
-        port: u32,
-        reply: ChannelOpenHandle,
-    },
-    /// Somebody there asks for our agent.
-    Agent {
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-    },
-}
 
 /// One connection. Dropping it ends it, and all that goes through it.
 pub(crate) struct Connection {
@@ -58,12 +39,7 @@ impl Connection {
     {
         let (ask, mut asked) = mpsc::channel(1);
         let (alive_with, alive) = watch::channel(());
-        let handler = Handler {
-            _alive: alive_with,
-            ask,
-            believed: None,
-            inbound,
-        };
+        let handler = Handler::new(alive_with, ask, inbound);
         let config = Arc::new(config(&keys.preferred(host)?));
         let connecting = client::connect_stream(config, stream, handler);
         tokio::pin!(connecting);
@@ -246,147 +222,5 @@ fn config(known: &[Algorithm]) -> client::Config {
             ..defaults
         },
         ..client::Config::default()
-    }
-}
-
-/// What a server showed, and where to say that it is believed. Without a word it is not.
-struct Question {
-    shown: PublicKeyOrCertificate,
-    believe: oneshot::Sender<()>,
-}
-
-/// What happens on a connection without our asking.
-pub(crate) struct Handler {
-    _alive: watch::Sender<()>,
-    ask: mpsc::Sender<Question>,
-    /// What was shown and believed: shown again with each new key exchange.
-    believed: Option<russh::keys::PublicKey>,
-    inbound: Option<mpsc::Sender<Inbound>>,
-}
-
-impl client::Handler for Handler {
-    type Error = russh::Error;
-
-    async fn auth_banner(
-        &mut self,
-        banner: &str,
-        _: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        for line in banner.lines().take(BANNER_LINES) {
-            notice::quote(line);
-        }
-        Ok(())
-    }
-
-    async fn check_server_key(
-        &mut self,
-        shown: &PublicKeyOrCertificate,
-    ) -> Result<bool, Self::Error> {
-        let key = shown.public_key();
-        if let Some(believed) = &self.believed {
-            return Ok(*believed == key);
-        }
-        let (believe, believed) = oneshot::channel();
-        let shown = match shown {
-            PublicKeyOrCertificate::Certificate(certificate) => certificate.clone().into(),
-            PublicKeyOrCertificate::PublicKey { key, hash_alg } => {
-                PublicKeyOrCertificate::PublicKey {
-                    key: key.clone(),
-                    hash_alg: *hash_alg,
-                }
-            }
-        };
-        if self.ask.send(Question { shown, believe }).await.is_err() || believed.await.is_err() {
-            return Ok(false);
-        }
-        self.believed = Some(key);
-        Ok(true)
-    }
-
-    async fn server_channel_open_forwarded_tcpip(
-        &mut self,
-        channel: Channel<Msg>,
-        _address: &str,
-        port: u32,
-        _from: &str,
-        _from_port: u32,
-        reply: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        // Dropped, it is refused: also when so many are waiting that only a flood could be behind it.
-        if let Some(inbound) = &self.inbound {
-            let _ = inbound.try_send(Inbound::Forwarded {
-                channel,
-                port,
-                reply,
-            });
-        }
-        Ok(())
-    }
-
-    async fn server_channel_open_agent_forward(
-        &mut self,
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        if let Some(inbound) = &self.inbound {
-            let _ = inbound.try_send(Inbound::Agent { channel, reply });
-        }
-        Ok(())
-    }
-
-    // What we never asked for is refused, whatever the library would do.
-    async fn server_channel_open_forwarded_streamlocal(
-        &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_session(
-        &mut self,
-        _: Channel<Msg>,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_direct_tcpip(
-        &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_direct_streamlocal(
-        &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    async fn server_channel_open_x11(
-        &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), Self::Error> {
-        Ok(())
     }
 }

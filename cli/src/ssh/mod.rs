@@ -12,6 +12,7 @@ mod host_key;
 mod known_hosts;
 mod certificate;
 mod hop;
+mod handler;
 mod access;
 mod spool;
 mod session;

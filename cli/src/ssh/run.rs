@@ -6,7 +6,7 @@ use super::access::{AccessLog, End};
 use super::certificate::Extensions;
 use super::error::SshError;
 use super::forward::{Endpoint, Forwarding, Forwards};
-use super::hop::Inbound;
+use super::handler::Inbound;
 use super::host_key::HostKeys;
 use super::session::{self, Outcome, PtyWish, Signals, Work};
 use super::target::{self, Wanted};

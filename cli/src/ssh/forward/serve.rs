@@ -19,7 +19,8 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::render::notice;
 use crate::ssh::error::SshError;
-use crate::ssh::hop::{Connection, Inbound};
+use crate::ssh::handler::Inbound;
+use crate::ssh::hop::Connection;
 
 /// After a listener failed, most likely for too many open files.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -144,8 +144,10 @@ impl Session<'_> {
                 }
                 ChannelMsg::Failure => {
                     let what = self.asked.borrow_mut().pop();
-                    self.refused(what.unwrap_or("what was asked"))?;
-                    Ok(())
+                    match self.refused(what.unwrap_or("what was asked")) {
+                        Some(error) => return Err(error),
+                        None => Ok(()),
+                    }
                 }
                 // More may still come: our end is closed once theirs is.
                 ChannelMsg::Close => break,
@@ -168,14 +170,15 @@ impl Session<'_> {
         }
     }
 
-    /// Says what the host did not want. Without a terminal, or without our agent, work can go on.
-    fn refused(&self, what: &'static str) -> Result<(), SshError> {
+    /// Says what the host did not want, and returns why nothing can go on: without a terminal, or without
+    /// our agent, it can.
+    fn refused(&self, what: &'static str) -> Option<SshError> {
         if what == "a shell" || what == "to run the command" {
             let host = self.connection.host().to_owned();
-            return Err(SshError::RequestRefused { host, what });
+            return Some(SshError::RequestRefused { host, what });
         }
         notice::note(&format!("`{}` refused {what}", self.connection.host()));
-        Ok(())
+        None
     }
 
     /// Sends what is typed or piped in. Ends only when a person asks for the end.
