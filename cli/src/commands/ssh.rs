@@ -5,8 +5,7 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use crate::args::TEMPLATE;
 use crate::context;
-use crate::error::{CliError, Stop};
-use crate::exit_code::Exit;
+use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::Interaction;
 use crate::ssh::{self, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Request, Use, Wanted};
@@ -21,6 +20,7 @@ use crate::ssh::{self, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Reques
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
+  vctl ssh                                    Choose a host, and get a shell
   vctl ssh web-1                              A shell
   vctl ssh web-1 -- systemctl status nginx    A command, and its exit status
   tar c site | vctl ssh web-1 -- tar x        Bytes, both ways, as they are
@@ -28,7 +28,7 @@ Examples:
   vctl ssh --server 10.0.0.7 -- uptime        In a script: that host or an error, never a question
   vctl ssh root@192.0.2.1:2222                A host that is not in the inventory")]
 pub(crate) struct SshArgs {
-    /// Name, address or part of the name of a host; or user@address[:port]
+    /// Name, address or part of the name of a host; or user@address[:port]; without one, choose
     #[arg(value_name = "HOST", value_parser = Wanted::parse, conflicts_with = "server")]
     host: Option<Wanted>,
 
@@ -81,10 +81,7 @@ pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
     let wanted = match (&args.host, &args.server) {
         (Some(wanted), _) => wanted.clone(),
         (None, Some(server)) => Wanted::Exact(server.clone()),
-        (None, None) => {
-            let error = CliError::new(Exit::Usage, "no host was given");
-            return Err(error.hint("`vctl list` shows the hosts").into());
-        }
+        (None, None) => Wanted::Any,
     };
     let interaction = match args.server {
         Some(_) => Interaction::Never,

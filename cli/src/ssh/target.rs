@@ -10,7 +10,8 @@ use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::{Host, Route, address};
-use crate::store;
+use crate::login::Interaction;
+use crate::{picker, store};
 
 /// How many candidates an error lists.
 const CANDIDATES: usize = 20;
@@ -22,6 +23,8 @@ pub(crate) enum Wanted {
     Part(String),
     /// The same, and no part of a name.
     Exact(String),
+    /// Whichever a person chooses.
+    Any,
     /// Past the inventory.
     Address { user: String, addr: SocketAddr },
 }
@@ -66,8 +69,11 @@ pub(crate) async fn plan(
     context: &Context,
     config: &Config,
     wanted: &Wanted,
+    interaction: Interaction,
 ) -> Result<Plan, Stop> {
-    let route = match wanted {
+    // A connection is given back while somebody chooses.
+    let pool = context.pool(DbRole::Ro)?;
+    let host = match wanted {
         Wanted::Address { user, addr } => {
             let target = Target {
                 name: address_name(*addr),
@@ -77,15 +83,23 @@ pub(crate) async fn plan(
             };
             return Ok(Plan::new(Vec::new(), target, true));
         }
+        Wanted::Any => {
+            let hosts = store::inventory::hosts(&*pool.get().await?).await?;
+            picker::choose(hosts, interaction).await?
+        }
         Wanted::Part(query) | Wanted::Exact(query) => {
-            let client = context.pool(DbRole::Ro)?.get().await?;
-            let found = store::inventory::find(&client, query).await?;
-            let host = one_of(found, wanted, query)?;
-            match host.jump_via {
-                None => Route { hops: vec![host] },
-                Some(_) => store::inventory::route(&**client, &host.name).await?,
+            let found = store::inventory::find(&*pool.get().await?, query).await?;
+            let ask = matches!(wanted, Wanted::Part(_)) && interaction == Interaction::Allowed;
+            if ask && found.len() > 1 {
+                picker::choose(found, interaction).await?
+            } else {
+                one_of(found, wanted, query)?
             }
         }
+    };
+    let route = match host.jump_via {
+        None => Route { hops: vec![host] },
+        Some(_) => store::inventory::route(&**pool.get().await?, &host.name).await?,
     };
     let mut hops: Vec<Target> = route.hops.iter().map(Target::from).collect();
     let Some(target) = hops.pop() else {
