@@ -54,23 +54,7 @@ impl<'a> Workstation<'a> {
 
     /// Runs vctl with something on standard input.
     pub(crate) fn given(&self, args: &[&str], input: &str) -> Said {
-        self.give(self.command(args), input)
-    }
-
-    /// As `given`, with a command that was changed.
-    pub(crate) fn give(&self, mut command: Command, input: &str) -> Said {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
-        child.wait_with_output().unwrap().into()
+        give(self.command(args), input)
     }
 
     /// Runs vctl with somebody in front of it.
@@ -149,4 +133,20 @@ pub(crate) fn machine(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -
         .unwrap();
     [&role_id["data"]["role_id"], &secret_id["data"]["secret_id"]]
         .map(|id| id.as_str().unwrap().to_owned())
+}
+
+/// Runs a command with something on standard input.
+pub(crate) fn give(mut command: Command, input: &str) -> Said {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap().into()
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use vctl_tests::centre::Centre;
 
-use super::{Workstation, machine, person};
+use super::{Workstation, give, machine, person};
 
 #[test]
 fn a_directory_cannot_have_a_secret_sent_elsewhere() {
@@ -62,7 +62,7 @@ fn a_directory_cannot_have_a_secret_sent_elsewhere() {
         command
             .env_remove("VCTL_VAULT_ADDR")
             .env_remove("VAULT_ADDR");
-        let said = workstation.give(command, &password);
+        let said = give(command, &password);
         assert_eq!(said.code, 78, "{args:?}: {said:?}");
         assert!(thief.accept().is_err(), "{args:?} went there");
     }

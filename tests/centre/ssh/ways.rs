@@ -111,7 +111,12 @@ fn a_word_that_could_mean_several_hosts_means_none() {
     let mut terminal = operator.before_a_person(&["words-", "--", "echo cho''sen"]);
     terminal.wait_for("words-two").unwrap();
     terminal.type_in("two\r").unwrap();
-    assert_eq!(terminal.end().unwrap().code(), Some(0), "{}", terminal.shown());
+    assert_eq!(
+        terminal.end().unwrap().code(),
+        Some(0),
+        "{}",
+        terminal.shown()
+    );
     assert!(terminal.shown().contains("chosen"), "{}", terminal.shown());
     assert_eq!(operator.accesses("words-two").len(), 1);
     assert_eq!(operator.ssh(&["words-o", "--", "true"]).code, 0);
