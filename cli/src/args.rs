@@ -30,6 +30,7 @@ use crate::commands::ssh::SshArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::sync::SyncArgs;
 use crate::commands::token::TokenArgs;
+use crate::commands::trust_ca::TrustCaArgs;
 use crate::globals::Globals;
 
 /// Examples first: they answer most questions.
@@ -53,6 +54,7 @@ Examples:
   vctl doctor                           What is wrong, when something is
   vctl exec -- terraform apply          Run something with a token of yours
   vctl sync                             Fill the inventory from ~/.ssh/config
+  vctl trust-ca web-1                   Have a host let certificates in
   vctl list                             The hosts there are, by data centre
   vctl audit --since 1d                 Who asked to be let in where, newest first
   vctl session                          Sessions of all hosts, newest first
@@ -117,6 +119,7 @@ pub(crate) enum Command {
     Status(StatusArgs),
     Sync(SyncArgs),
     Token(TokenArgs),
+    TrustCa(Box<TrustCaArgs>),
 }
 
 /// For whom a page is.

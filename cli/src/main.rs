@@ -9,6 +9,7 @@ mod login;
 mod keep;
 mod inventory;
 mod ssh;
+mod ssh_ca;
 mod child;
 mod moment;
 mod context;
@@ -24,6 +25,7 @@ mod probes;
 mod render;
 mod linux;
 mod private_file;
+mod trust_ca;
 mod trust_store;
 mod error;
 mod centre_error;
@@ -84,7 +86,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Add(args) => commands::add::run(&args, globals),
         Command::Agent(args) => commands::agent::run(&args, globals),
         Command::Audit(args) => commands::audit::run(&args, globals),
-        Command::Ca(args) => commands::ca::run(&args),
+        Command::Ca(args) => commands::ca::run(&args, globals),
         Command::Config(args) => commands::config::run(&args, globals),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Dbedit(args) => commands::dbedit::run(&args, globals),
@@ -107,5 +109,6 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Status(args) => commands::status::run(&args, globals),
         Command::Sync(args) => commands::sync::run(&args, globals),
         Command::Token(args) => commands::token::run(&args, globals),
+        Command::TrustCa(args) => commands::trust_ca::run(&args, globals),
     }
 }

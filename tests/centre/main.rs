@@ -39,5 +39,6 @@ mod status;
 mod table;
 mod timing;
 mod tls;
+mod trust_ca;
 mod trust_store;
 mod unattended;

@@ -18,6 +18,8 @@ const TABLES: &str = "
 | `rbac_members`   | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
 | `rbac_grants`    | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
 | `ca_keys`        | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
+| `host_trust`     | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
+| `host_certificate` | S | SIUD |          | S        |              |              |        |        | SIUDT    |
 | `db_login`       |     |      |          |          |              |              |        |        | SIUDT    |
 | `access_log`     |     |      |          | S        |              |              |        |        | SIUDT    |
 | `access_hop`     |     |      |          | S        |              |              |        |        | SIUDT    |

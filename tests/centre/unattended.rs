@@ -42,6 +42,7 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("prune", &["--dry-run"]),
     ("ssh", &["no-such-host", "--", "true"]),
     ("sync", &["--config", "/nowhere/config"]),
+    ("trust-ca", &["no-such-host"]),
 ];
 
 /// What may come of a command that nobody stands by.

@@ -17,6 +17,7 @@ pub(crate) mod man;
 pub(crate) mod sync;
 pub(crate) mod ssh;
 pub(crate) mod token;
+pub(crate) mod trust_ca;
 pub(crate) mod add;
 pub(crate) mod agent;
 pub(crate) mod exec;

@@ -23,4 +23,5 @@ mod run;
 pub(crate) use forward::{Endpoint, Forwards, Local, Proxy, Remote};
 pub(crate) use run::{Request, Use, run};
 pub(crate) use session::PtyWish;
-pub(crate) use target::Wanted;
+pub(crate) use target::{Wanted, plan};
+pub(crate) use way::Target;

@@ -16,6 +16,7 @@ mod row;
 pub(crate) mod seen;
 mod sessions;
 mod source;
+pub(crate) mod trust;
 
 use vctl_common::centre::DbRole;
 use vctl_common::pg::tokio_postgres::{self, IsolationLevel, Transaction};

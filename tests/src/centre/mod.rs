@@ -23,6 +23,7 @@ mod guard;
 mod host;
 mod identity;
 mod island;
+mod machine;
 mod pki;
 mod port;
 mod postgres;
@@ -44,6 +45,7 @@ pub(crate) use download::cache;
 pub use host::Host;
 pub use identity::{Credential, HostIdentity};
 pub use island::Island;
+pub use machine::{Machine, PASSWORD};
 pub use pki::{Pki, Request, ServerCertificate};
 pub use port::free as free_port;
 pub use postgres::{DB_ADMIN, DB_DIALLED, DB_NAME, Postgres, PostgresOptions};
@@ -165,6 +167,15 @@ impl Centre {
     pub fn another_host_on(&self, island: &Island, name: &str) -> Result<Host> {
         // What it takes is asked for out here: the centre is in no other network.
         island.within(self.start_another(name)?)?
+    }
+
+    /// Starts a host with an `/etc/ssh` of its own, whose sshd trusts nobody yet, for the account of the
+    /// first.
+    pub fn machine(&self, name: &str) -> Result<Machine> {
+        let id = format!("{}-{name}", self.id);
+        let root = self.root.join(&id);
+        make_directory(&root, 0o711)?;
+        Machine::start(&self.journal, &id, &self.account(), &root)
     }
 
     fn start_another(&self, name: &str) -> Result<impl FnOnce() -> Result<Host> + Send + 'static> {

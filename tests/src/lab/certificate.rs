@@ -96,7 +96,7 @@ pub(super) fn signed_by(
 }
 
 /// Makes an ed25519 key pair without a passphrase.
-pub(super) fn key_pair(path: &Path, comment: &str) -> Result<()> {
+pub(crate) fn key_pair(path: &Path, comment: &str) -> Result<()> {
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]);
     run(command.arg(path))

@@ -11,7 +11,7 @@
 //! ```
 pub(crate) mod account;
 mod agent;
-mod certificate;
+pub(crate) mod certificate;
 mod client;
 mod clock;
 mod cgroup;

@@ -119,7 +119,7 @@ impl Drop for Sshd {
     }
 }
 
-fn write_pam_service(journal: &Journal, settings: &Settings<'_>) -> Result<()> {
+pub(crate) fn write_pam_service(journal: &Journal, settings: &Settings<'_>) -> Result<()> {
     let path = Path::new("/etc/pam.d").join(settings.service);
     journal.before(Undo::RemoveFile { path: path.clone() })?;
     let stack = format!(
@@ -164,7 +164,7 @@ fn configuration(settings: &Settings<'_>, program: &Path, port: u16) -> Result<S
 }
 
 /// Whether this sshd has `PAMServiceName` (9.8 and later).
-fn names_its_pam_service(program: &Path) -> Result<bool> {
+pub(crate) fn names_its_pam_service(program: &Path) -> Result<bool> {
     // `-V` exits 0 from 9.2 on and with usage text before: both name the version on stderr.
     let output = Command::new(program).arg("-V").output()?;
     Ok(version(&String::from_utf8_lossy(&output.stderr)).is_some_and(|version| version >= (9, 8)))
@@ -186,7 +186,7 @@ fn write_known_hosts(root: &Path, port: u16) -> Result<()> {
     Ok(())
 }
 
-fn program_path() -> Result<PathBuf> {
+pub(crate) fn program_path() -> Result<PathBuf> {
     let candidates = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"];
     let found = candidates
         .iter()
@@ -208,7 +208,7 @@ fn sftp_server() -> PathBuf {
     found.unwrap_or_else(|| PathBuf::from("/usr/lib/ssh/sftp-server"))
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
@@ -217,7 +217,7 @@ fn free_port() -> Result<u16> {
 /// Waits until sshd says that it listens; false when it ended instead.
 ///
 /// A connection would prove less: another lab's sshd may have taken the port.
-fn listens(child: &mut Child, log: &Path) -> Result<bool> {
+pub(crate) fn listens(child: &mut Child, log: &Path) -> Result<bool> {
     let asked = Instant::now();
     while asked.elapsed() < PATIENCE {
         if fs::read_to_string(log)?.contains("Server listening on ") {

@@ -1,5 +1,7 @@
 //! `vctl ca`
 
+mod ssh_print;
+
 use std::env;
 use std::fs;
 use std::io::Write as _;
@@ -11,20 +13,22 @@ use vctl_common::tls::BUILT_IN_CA;
 use crate::args::TEMPLATE;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::globals::Globals;
 use crate::render::{Screen, notice};
 use crate::trust_store::{self, Authority, Failed, Step, System};
 
-/// Have this machine believe the root CA of Vault and Postgres
+/// The CAs: the root of TLS on this machine, and the one that signs SSH certificates
 ///
-/// vctl itself believes the root it was built with; this is for browsers, curl and the vault program.
-/// It is the root of TLS, and has nothing to do with the CA of SSH.
+/// vctl itself believes the root it was built with; `install` is for browsers, curl and the vault program.
+/// The CA of SSH is another one, and what hosts trust: `vctl trust-ca` brings it to them.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   vctl ca print > root.pem             The root that this vctl was built with
   sudo vctl ca install                 Have this machine believe it
   sudo vctl ca install --file r.pem    Another one
-  sudo vctl ca remove                  Take away what `install` added", after_help = "\
+  sudo vctl ca remove                  Take away what `install` added
+  vctl ca ssh-print                    The key that SSH certificates are signed with", after_help = "\
 Debian and RHEL with their relatives, and the login keychain of macOS, which needs no sudo.")]
 pub(crate) struct CaArgs {
     #[command(subcommand)]
@@ -39,6 +43,7 @@ enum CaCommand {
     Remove(StoreArgs),
     /// Print the root that this vctl was built with, in PEM form
     Print,
+    SshPrint(ssh_print::SshPrintArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -53,8 +58,9 @@ struct StoreArgs {
     root: PathBuf,
 }
 
-pub(crate) fn run(args: &CaArgs) -> Result<(), Stop> {
+pub(crate) fn run(args: &CaArgs, globals: &Globals) -> Result<(), Stop> {
     match &args.command {
+        CaCommand::SshPrint(args) => ssh_print::run(args, globals),
         CaCommand::Print => {
             let mut screen = Screen::for_programs();
             write!(screen, "{}", built_in()?)?;

@@ -1,0 +1,91 @@
+//! `vctl ca ssh-print`
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use crate::args::{Form, TEMPLATE};
+use crate::config;
+use crate::context;
+use crate::error::Stop;
+use crate::globals::Globals;
+use crate::render::Screen;
+use crate::render::records::{self, Records, cells_of};
+use crate::ssh_ca::{self, Authority};
+
+/// Print the public key of the CA that signs SSH certificates
+///
+/// As a file for sshd's `TrustedUserCAKeys`, one key a line: during a rotation there are two, and hosts
+/// are to trust both. Vault tells it to anybody, so no login is needed.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl ca ssh-print > /etc/ssh/vault-ca.pub     What `vctl trust-ca` puts there
+  vctl ca ssh-print -o json                     With fingerprints, and where the private keys are
+  vctl ca ssh-print -o name                     The fingerprints")]
+pub(super) struct SshPrintArgs {
+    /// Form of the output
+    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
+}
+
+pub(super) fn run(args: &SshPrintArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
+    let settings = config::settings(&loaded).vault;
+    let ask = async { Ok(ssh_ca::published(&settings).await?) };
+    let authorities = context::run_without_store(ask)?;
+    let mut screen = Screen::for_programs();
+    for authority in &authorities {
+        match args.output {
+            Form::Table => writeln!(screen, "{}", authority.line())?,
+            Form::Wide => writeln!(
+                screen,
+                "# {} at {}/\n{}",
+                authority.fingerprint(),
+                authority.mount,
+                authority.line()
+            )?,
+            _ => {}
+        }
+    }
+    records::write(&mut screen, args.output, &Authorities, &authorities)?;
+    Ok(screen.flush()?)
+}
+
+struct Authorities;
+
+#[derive(Serialize)]
+struct AuthorityJson<'a> {
+    fingerprint: String,
+    kind: String,
+    public_key: String,
+    mount: &'a str,
+}
+
+impl Records for Authorities {
+    const NAME: &'static str = "authorities";
+    const VERSION: u32 = 1;
+    const COLUMNS: &'static [&'static str] = &["fingerprint", "kind", "public_key", "mount"];
+    type Record = Authority;
+
+    fn json(&self, authority: &Authority) -> impl Serialize {
+        shown(authority)
+    }
+
+    fn cells(&self, authority: &Authority) -> Vec<String> {
+        cells_of(&shown(authority), Self::COLUMNS)
+    }
+
+    fn name(&self, authority: &Authority) -> String {
+        authority.fingerprint()
+    }
+}
+
+fn shown(authority: &Authority) -> AuthorityJson<'_> {
+    AuthorityJson {
+        fingerprint: authority.fingerprint(),
+        kind: authority.kind(),
+        public_key: authority.line(),
+        mount: &authority.mount,
+    }
+}

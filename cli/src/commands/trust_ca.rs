@@ -1,0 +1,291 @@
+//! `vctl trust-ca`
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use vctl_common::centre::DbRole;
+
+use crate::args::TEMPLATE;
+use crate::config::{self, Config};
+use crate::context::{self, Context};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::globals::Globals;
+use crate::login::Interaction;
+use crate::render::{Screen, notice};
+use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};
+use crate::ssh_ca;
+use crate::store;
+use crate::trust_ca::{
+    Destination, Fingerprint, Mode, Orders, Outcome, Report, bootstrap, cloud_init, image,
+};
+
+/// Have a host's sshd trust the SSH CA of Vault, so that `vctl ssh` is let in
+///
+/// Goes there with your own `ssh`: your keys, agent, configuration and known hosts. Puts the CA's keys into
+/// /etc/ssh/vault-ca.pub beside those that are there, names that file in
+/// /etc/ssh/sshd_config.d/10-vault-ca.conf, has sshd check its configuration, and reloads it. Where any of
+/// that fails, the files are as before. What authorized_keys lets in stays let in.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl trust-ca web-1                             As the inventory's user, which has to be root
+  vctl trust-ca web-1 --user ubuntu --sudo        As another one, who may become root
+  vctl trust-ca root@192.0.2.1:2222 -i ~/.ssh/id  A host that is not in the inventory; needs no login
+  vctl trust-ca web-1 --verify                    And log in with a certificate, to see that it works
+  vctl trust-ca --root /mnt/image                 An image that is being made
+  vctl trust-ca --cloud-init > user-data          For machines to come; `--script` for other tools")]
+#[command(group(clap::ArgGroup::new("where").required(true).args(["host", "root", "script", "cloud_init"])))]
+pub(crate) struct TrustCaArgs {
+    /// Name, address or part of the name of a host; or user@address[:port]
+    #[arg(value_name = "HOST", value_parser = Wanted::parse)]
+    host: Option<Wanted>,
+
+    /// Whom to log in as, instead of the inventory's user
+    #[arg(long, value_name = "NAME", requires = "host")]
+    user: Option<String>,
+
+    /// The port of its sshd, instead of the inventory's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "host")]
+    port: Option<u16>,
+
+    /// Become root with sudo
+    #[arg(long, requires = "host")]
+    sudo: bool,
+
+    /// The private key to log in with, and no other
+    #[arg(short = 'i', value_name = "KEY", requires = "host")]
+    key: Option<PathBuf>,
+
+    /// Go there directly, whatever jump host the inventory names
+    #[arg(long, requires = "host")]
+    direct: bool,
+
+    /// Trust this CA no more; may be given several times
+    #[arg(long, value_name = "FINGERPRINT")]
+    prune: Vec<Fingerprint>,
+
+    /// Only say what would change
+    #[arg(long, requires = "host")]
+    dry_run: bool,
+
+    /// Log in with a certificate afterwards, and fail where that does not work
+    #[arg(long, requires = "host", conflicts_with = "dry_run")]
+    verify: bool,
+
+    /// Change the image with this root directory instead of a host
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+
+    /// Print the script that a host is to run as root
+    #[arg(long)]
+    script: bool,
+
+    /// Print user data that has cloud-init run that script
+    #[arg(long)]
+    cloud_init: bool,
+}
+
+pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
+    let settings = config::settings(&loaded).vault;
+    let interaction = globals.interaction();
+    match &args.host {
+        None => context::run_without_store(async {
+            let orders = args.orders(ssh_ca::published(&settings).await?)?;
+            args.elsewhere(&orders).await
+        }),
+        Some(Wanted::Address { user, addr }) if !args.verify => context::run_without_store(async {
+            let orders = args.orders(ssh_ca::published(&settings).await?)?;
+            let to = args.destination(&addr.to_string(), user, *addr, Vec::new());
+            let (report, outcome) = bring(&to, &orders, interaction).await?;
+            show(&to.name, &report, outcome)
+        }),
+        Some(wanted) => context::run(globals, async |context| {
+            let orders = args.orders(ssh_ca::published(&settings).await?)?;
+            let asked = ssh::plan(context, &loaded.config, wanted, interaction);
+            let plan = asked.await?;
+            let jumps = plan.jumps.iter().map(|jump| (jump.user.clone(), jump.addr));
+            let target = &plan.target;
+            let to = args.destination(&target.name, &target.user, target.addr, jumps.collect());
+            let (report, outcome) = bring(&to, &orders, interaction).await?;
+            show(&to.name, &report, outcome)?;
+            if args.dry_run {
+                return Ok(());
+            }
+            if args.verify {
+                verify(context, &loaded.config, wanted, target, interaction).await?;
+            }
+            if !matches!(wanted, Wanted::Address { .. }) {
+                record(context, &target.name, &report).await?;
+            }
+            Ok(())
+        }),
+    }
+}
+
+impl TrustCaArgs {
+    fn orders(&self, wanted: Vec<ssh_ca::Authority>) -> Result<Orders, CliError> {
+        let of_vault =
+            |gone: &&Fingerprint| wanted.iter().any(|ca| ca.fingerprint() == gone.as_str());
+        if let Some(fingerprint) = self.prune.iter().find(of_vault) {
+            let message = format!("{fingerprint} is a CA that Vault signs with");
+            return Err(CliError::new(Exit::Usage, message)
+                .hint("`vctl ca ssh-rotate` replaces it; `vctl ca ssh-print -o name` shows them"));
+        }
+        Ok(Orders {
+            wanted,
+            unwanted: self.prune.clone(),
+            mode: match (self.dry_run, &self.root) {
+                (true, _) => Mode::Plan,
+                (false, Some(_)) => Mode::Image,
+                (false, None) => Mode::Apply,
+            },
+        })
+    }
+
+    /// What needs no host to go to.
+    async fn elsewhere(&self, orders: &Orders) -> Result<(), Stop> {
+        let script = orders.script();
+        if let Some(root) = &self.root {
+            return on_image(root, &script).await;
+        }
+        let mut screen = Screen::for_programs();
+        if self.cloud_init {
+            write!(screen, "{}", cloud_init::document(&script))?;
+        } else {
+            write!(screen, "{script}")?;
+        }
+        Ok(screen.flush()?)
+    }
+
+    fn destination(
+        &self,
+        name: &str,
+        user: &str,
+        mut addr: SocketAddr,
+        jumps: Vec<(String, SocketAddr)>,
+    ) -> Destination {
+        if let Some(port) = self.port {
+            addr.set_port(port);
+        }
+        let is_named = name.parse::<SocketAddr>().is_err() && !name.starts_with('[');
+        Destination {
+            name: if is_named {
+                name.to_owned()
+            } else {
+                addr.ip().to_string()
+            },
+            addr,
+            user: self.user.clone().unwrap_or_else(|| user.to_owned()),
+            jumps: if self.direct { Vec::new() } else { jumps },
+            key: self.key.clone(),
+            sudo: self.sudo,
+        }
+    }
+}
+
+async fn bring(
+    to: &Destination,
+    orders: &Orders,
+    interaction: Interaction,
+) -> Result<(Report, Outcome), CliError> {
+    let (report, code) = bootstrap::run(to, &orders.script(), interaction).await?;
+    let outcome = report.outcome(&to.name, code)?;
+    Ok((report, outcome))
+}
+
+async fn on_image(root: &Path, script: &str) -> Result<(), Stop> {
+    let root = root.canonicalize().map_err(|error| {
+        let message = format!("cannot look into `{}`", root.display());
+        CliError::new(Exit::NotFound, message).caused_by(&error)
+    })?;
+    let name = root.display().to_string();
+    let (report, code) = image::run(&root, script).await?;
+    let outcome = report.outcome(&name, code)?;
+    show(&name, &report, outcome)
+}
+
+fn show(host: &str, report: &Report, outcome: Outcome) -> Result<(), Stop> {
+    let mut screen = Screen::for_people();
+    let (adds, removes) = match outcome {
+        Outcome::Planned => ("would trust", "would no longer trust"),
+        Outcome::Applied | Outcome::Unchanged => ("trusts", "no longer trusts"),
+    };
+    for fingerprint in &report.kept {
+        writeln!(screen, "{host} trusts {fingerprint}, as before")?;
+    }
+    for fingerprint in &report.added {
+        writeln!(screen, "{host} {adds} {fingerprint}")?;
+    }
+    for fingerprint in &report.removed {
+        writeln!(screen, "{host} {removes} {fingerprint}")?;
+    }
+    match outcome {
+        Outcome::Unchanged => notice::done("nothing was to be changed"),
+        Outcome::Planned if report.drop_in.is_some() => {
+            notice::done("sshd would be told where the keys are, and be reloaded");
+        }
+        Outcome::Planned | Outcome::Applied => {}
+    }
+    Ok(screen.flush()?)
+}
+
+/// Logs in with a certificate, as anybody will.
+async fn verify(
+    context: &Context,
+    config: &Config,
+    wanted: &Wanted,
+    target: &Target,
+    interaction: Interaction,
+) -> Result<(), Stop> {
+    let request = Request {
+        wanted: match wanted {
+            Wanted::Address { .. } => wanted.clone(),
+            _ => Wanted::Exact(target.name.clone()),
+        },
+        what: Use::Session {
+            pty: PtyWish::Never,
+            command: Some(b"true".to_vec()),
+        },
+        forwards: Forwards::default(),
+        interaction,
+        quiet: true,
+    };
+    match Box::pin(ssh::run(context, config, &request)).await {
+        // Whatever the command came to: somebody was let in.
+        Ok(()) | Err(Stop::Child(0..=127)) => {
+            notice::done(&format!(
+                "a certificate of `{}` is let in at `{}`",
+                target.user, target.name
+            ));
+            Ok(())
+        }
+        Err(Stop::Error(mut error)) => {
+            error.causes.insert(0, error.message);
+            error.message = format!(
+                "`{}` was told of the SSH CA, and no certificate is let in",
+                target.name
+            );
+            Err(error.into())
+        }
+        Err(other) => Err(other),
+    }
+}
+
+async fn record(context: &Context, host: &str, report: &Report) -> Result<(), Stop> {
+    let noted = async {
+        let client = context.pool(DbRole::Rw)?.get().await?;
+        store::trust::applied(&client, host, &report.trusted()).await
+    };
+    noted.await.map_err(|stop| match stop {
+        Stop::Error(mut error) => {
+            error.causes.insert(0, error.message);
+            error.message =
+                format!("`{host}` trusts the SSH CA, and the inventory does not know it");
+            error.into()
+        }
+        other => other,
+    })
+}

@@ -1,0 +1,77 @@
+//! The SSH authorities of Vault: the one that signs and, during a rotation, the one beside it.
+
+mod published;
+
+use russh::keys::PublicKey;
+use russh::keys::ssh_key::HashAlg;
+
+pub(crate) use published::published;
+
+/// An authority, as hosts are to trust it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Authority {
+    /// The mount of Vault that has its private key.
+    pub(crate) mount: String,
+    key: PublicKey,
+}
+
+impl Authority {
+    /// Understands a line of `authorized_keys`; its comment is not kept.
+    pub(crate) fn read(mount: &str, line: &str) -> Option<Self> {
+        let mut key = PublicKey::from_openssh(line.trim()).ok()?;
+        key.set_comment("");
+        Some(Self {
+            mount: mount.to_owned(),
+            key,
+        })
+    }
+
+    /// Returns kind and key as OpenSSH writes them, and nothing else: no letter in it means anything to a
+    /// shell.
+    pub(crate) fn line(&self) -> String {
+        self.key
+            .to_openssh()
+            .unwrap_or_default()
+            .trim_end()
+            .to_owned()
+    }
+
+    /// Returns what OpenSSH prints: `SHA256:...`.
+    pub(crate) fn fingerprint(&self) -> String {
+        self.key.fingerprint(HashAlg::Sha256).to_string()
+    }
+
+    pub(crate) fn kind(&self) -> String {
+        self.key.algorithm().to_string()
+    }
+}
+
+/// Returns the mounts that authorities are at: the configured one, and the one that a rotation has beside
+/// it. They take turns: which of them signs stands in the database.
+pub(crate) fn mounts(configured: &str) -> [String; 2] {
+    [configured.to_owned(), format!("{configured}-next")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+
+    #[test]
+    fn of_a_line_only_the_key_is_kept() {
+        let authority = Authority::read("ssh", &format!(" {KEY} $(touch /tmp/x) `id`\n")).unwrap();
+        assert_eq!(authority.line(), KEY);
+        assert_eq!(authority.kind(), "ssh-ed25519");
+        assert!(authority.fingerprint().starts_with("SHA256:"));
+        for text in ["", "no key", "ssh-ed25519", "ssh-ed25519 AAAA"] {
+            assert!(Authority::read("ssh", text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rotation_is_between_two_mounts() {
+        assert_eq!(mounts("team/ssh"), ["team/ssh", "team/ssh-next"]);
+    }
+}

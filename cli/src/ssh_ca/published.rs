@@ -1,0 +1,54 @@
+//! Which authorities there are, as Vault tells anybody who asks.
+
+use futures_util::future::join_all;
+use vctl_common::centre::VaultSettings;
+use vctl_common::vault::{VaultError, ssh_public_key};
+
+use super::{Authority, mounts};
+use crate::error::CliError;
+use crate::exit_code::Exit;
+
+/// Returns the authority of each mount that has one; never none. Needs no token.
+///
+/// # Errors
+/// `Config` when no mount has one, else why Vault cannot be asked.
+pub(crate) async fn published(settings: &VaultSettings) -> Result<Vec<Authority>, CliError> {
+    let mounts = mounts(&settings.ssh_mount);
+    let asked = join_all(mounts.iter().map(|mount| at(settings, mount))).await;
+    let mut found = Vec::new();
+    for authority in asked {
+        found.extend(authority?);
+    }
+    if found.is_empty() {
+        let message = format!("Vault has no SSH CA at `{}/`", mounts.join("/` or `"));
+        return Err(CliError::new(Exit::Config, message).hint(
+            "check `VCTL_SSH_MOUNT`; deploy/vault/setup.sh makes the CA where there is none",
+        ));
+    }
+    Ok(found)
+}
+
+async fn at(settings: &VaultSettings, mount: &str) -> Result<Option<Authority>, CliError> {
+    let settings = VaultSettings {
+        ssh_mount: mount.to_owned(),
+        ..settings.clone()
+    };
+    match ssh_public_key(&settings).await {
+        Ok(line) => match Authority::read(mount, &line) {
+            Some(authority) => Ok(Some(authority)),
+            None => Err(CliError::new(
+                Exit::Failure,
+                format!("what Vault has at `{mount}/public_key` is no SSH key"),
+            )),
+        },
+        // There is no such mount, or it has no key: Vault has several answers for that.
+        Err(
+            VaultError::NotFound { .. }
+            | VaultError::Denied { .. }
+            | VaultError::Http {
+                status: 400..500, ..
+            },
+        ) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}

@@ -1,0 +1,19 @@
+//! Which host trusts which SSH CA.
+
+use vctl_common::pg::PgError;
+use vctl_common::pg::tokio_postgres::Client;
+
+use crate::error::Stop;
+use crate::trust_ca::Fingerprint;
+
+/// Notes that a host's sshd trusts these CAs and no others, as of now.
+pub(crate) async fn applied(
+    client: &Client,
+    host: &str,
+    trusted: &[Fingerprint],
+) -> Result<(), Stop> {
+    let trusted: Vec<&str> = trusted.iter().map(Fingerprint::as_str).collect();
+    let statement = include_str!("trust_applied.sql");
+    let noted = client.execute(statement, &[&host, &trusted]).await;
+    noted.map(drop).map_err(|error| PgError::from(error).into())
+}

@@ -1,0 +1,235 @@
+//! The script on a host, through the operator's own `ssh`.
+//!
+//! That one has their keys, agent, configuration and `known_hosts`; a host that does not trust the CA yet lets
+//! nobody in with what vctl has. The script goes through standard input: no shell on the way sees it as
+//! words. Only where sudo asks for a password it is brought first and then run on a terminal.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use super::Report;
+use crate::error::CliError;
+use crate::exit_code::Exit;
+use crate::login::Interaction;
+use crate::render::notice;
+
+/// Where ssh is to go, and as whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Destination {
+    /// As the operator's configuration may know it.
+    pub(crate) name: String,
+    pub(crate) addr: SocketAddr,
+    pub(crate) user: String,
+    /// Outermost first.
+    pub(crate) jumps: Vec<(String, SocketAddr)>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) sudo: bool,
+}
+
+/// How a program ended that was given something and said something.
+pub(super) struct Ended {
+    pub(super) output: Vec<u8>,
+    /// 255 also where a signal ended it.
+    pub(super) code: i32,
+}
+
+/// Runs `script` there as root. Returns what it said and its exit status.
+///
+/// # Errors
+/// `Transport` when ssh does not get there, `Permission` when sudo asks for a password and nobody can be
+/// asked.
+pub(crate) async fn run(
+    to: &Destination,
+    script: &str,
+    interaction: Interaction,
+) -> Result<(Report, i32), CliError> {
+    let shell = if to.sudo { "sudo -n sh -s" } else { "sh -s" };
+    let ended = to.ssh(interaction, false, shell);
+    let ended = feed(ended, script).await.map_err(no_ssh)?;
+    let report = Report::read(&ended.output);
+    if ended.code == 255 && report.is_empty() {
+        return Err(unreached(to));
+    }
+    if to.sudo && report.is_empty() {
+        return on_a_terminal(to, script, interaction).await;
+    }
+    Ok((report, ended.code))
+}
+
+/// Brings the script to a directory of the account's own, and runs it where sudo can ask.
+async fn on_a_terminal(
+    to: &Destination,
+    script: &str,
+    interaction: Interaction,
+) -> Result<(Report, i32), CliError> {
+    if interaction == Interaction::Never {
+        let message = format!(
+            "sudo on `{}` wants a password of `{}`, and there is no terminal to ask on",
+            to.name, to.user
+        );
+        let hint = "run it on a terminal, or log in as root: `--user root` without `--sudo`";
+        return Err(CliError::new(Exit::Permission, message).hint(hint));
+    }
+    notice::note(&format!("sudo on `{}` may ask for a password", to.name));
+    // Without a single quote, in single quotes: the same words to every shell.
+    let bring = r#"sh -c 'umask 077; d=$(mktemp -d) && cat >"$d/script" && echo "vctl:at $d"'"#;
+    let ended = to.ssh(interaction, false, bring);
+    let ended = feed(ended, script).await.map_err(no_ssh)?;
+    let text = String::from_utf8_lossy(&ended.output);
+    let directory = text.lines().find_map(|line| line.strip_prefix("vctl:at "));
+    let Some(directory) = directory.map(str::trim).filter(|path| is_plain(path)) else {
+        return Err(unreached(to));
+    };
+    let run = format!("sh -c 'sudo sh {directory}/script >{directory}/said'");
+    let mut command = to.ssh(interaction, true, &run);
+    let status = command.status().await.map_err(no_ssh)?;
+    let fetch = format!("sh -c 'cat {directory}/said; rm -rf {directory}'");
+    let said = to.ssh(interaction, false, &fetch);
+    let said = feed(said, "").await.map_err(no_ssh)?;
+    let report = Report::read(&said.output);
+    if report.is_empty() {
+        let message = format!("sudo on `{}` does not let `{}` be root", to.name, to.user);
+        return Err(CliError::new(Exit::Permission, message)
+            .hint("log in as root instead: `--user root` without `--sudo`"));
+    }
+    Ok((report, status.code().unwrap_or(255)))
+}
+
+/// Says whether a path that a host named is one that no shell finds anything in.
+fn is_plain(path: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    path.starts_with('/') && path.len() < 200 && path.bytes().all(is_letter)
+}
+
+impl Destination {
+    fn ssh(&self, interaction: Interaction, terminal: bool, remote: &str) -> Command {
+        let mut command = Command::new("ssh");
+        command
+            .args(self.arguments(interaction, terminal))
+            .arg(remote);
+        command
+    }
+
+    /// Returns all but the command to run there.
+    fn arguments(&self, interaction: Interaction, terminal: bool) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut option = |text: &str| arguments.extend(["-o".into(), text.into()]);
+        // Whatever the configuration has for a person at work there: this is one command.
+        option("ClearAllForwardings=yes");
+        option("ForwardAgent=no");
+        option("PermitLocalCommand=no");
+        option("RemoteCommand=none");
+        option(if terminal {
+            "RequestTTY=force"
+        } else {
+            "RequestTTY=no"
+        });
+        option("ConnectTimeout=15");
+        if interaction == Interaction::Never {
+            option("BatchMode=yes");
+        }
+        if self.key.is_some() {
+            option("IdentitiesOnly=yes");
+        }
+        let ip = self.addr.ip().to_string();
+        if self.name != ip {
+            option(&format!("HostName={ip}"));
+        }
+        if let Some(key) = &self.key {
+            arguments.extend(["-i".into(), key.into()]);
+        }
+        if !self.jumps.is_empty() {
+            let jumps = self.jumps.iter();
+            let jumps = jumps.map(|(user, addr)| format!("{user}@{addr}"));
+            let jumps: Vec<String> = jumps.collect();
+            arguments.extend(["-J".into(), jumps.join(",").into()]);
+        }
+        let port = self.addr.port().to_string();
+        let rest = ["-p", &port, "-l", &self.user, "--", &self.name];
+        arguments.extend(rest.map(OsString::from));
+        arguments
+    }
+}
+
+/// Runs a program that gets `input` and is read to its end. What it says on stderr is for the operator.
+pub(super) async fn feed(mut command: Command, input: &str) -> io::Result<Ended> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let stdin = child.stdin.take();
+    let write = async {
+        if let Some(mut stdin) = stdin {
+            // It may have ended without reading; its exit status says why.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+    };
+    let ((), output) = tokio::join!(write, child.wait_with_output());
+    let output = output?;
+    Ok(Ended {
+        code: output.status.code().unwrap_or(255),
+        output: output.stdout,
+    })
+}
+
+fn unreached(to: &Destination) -> CliError {
+    let message = format!(
+        "ssh does not get to `{}` as `{}`, at {}",
+        to.name, to.user, to.addr
+    );
+    let hint = format!(
+        "it said why; as long as the host does not trust the CA, it needs a key that `{}` has there: `-i KEY`",
+        to.user
+    );
+    CliError::new(Exit::Transport, message).hint(hint)
+}
+
+fn no_ssh(error: io::Error) -> CliError {
+    let exit = match error.kind() {
+        io::ErrorKind::NotFound => Exit::NotFound,
+        _ => Exit::Failure,
+    };
+    CliError::new(exit, "cannot run `ssh`")
+        .caused_by(&error)
+        .hint("it brings the CA to a host: install OpenSSH's client")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_configuration_finds_the_host_by_its_name_and_the_inventory_says_where_it_is() {
+        let to = Destination {
+            name: "web-1".to_owned(),
+            addr: "[fd00::7]:2222".parse().unwrap(),
+            user: "ubuntu".to_owned(),
+            jumps: vec![("root".to_owned(), "10.0.0.1:22".parse().unwrap())],
+            key: Some("/keys/a key".into()),
+            sudo: true,
+        };
+        let words = to.arguments(Interaction::Never, false);
+        let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
+        let text = words.join(" ");
+        assert!(text.contains("-o BatchMode=yes -o IdentitiesOnly=yes -o HostName=fd00::7 -i /keys/a key -J root@10.0.0.1:22 -p 2222 -l ubuntu -- web-1"), "{text}");
+        assert!(
+            !to.arguments(Interaction::Allowed, true)
+                .contains(&"BatchMode=yes".into())
+        );
+    }
+
+    #[test]
+    fn a_path_that_a_host_names_cannot_be_a_command() {
+        assert!(is_plain("/tmp/tmp.X_y-1"));
+        for path in ["", "tmp", "/tmp/a b", "/tmp/$(id)", "/tmp/a;b", "/tmp/'"] {
+            assert!(!is_plain(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! `vctl trust-ca`: a host's sshd trusts the SSH CA of Vault.
+//!
+//! One script does it, whatever brings it there: [`script`] makes it, [`bootstrap`] runs it on a host through
+//! the operator's own ssh, [`image`] on a root directory, [`cloud_init`] at the first boot; [`report`] is
+//! what it says became of it.
+
+pub(crate) mod bootstrap;
+pub(crate) mod cloud_init;
+pub(crate) mod image;
+pub(crate) mod report;
+pub(crate) mod script;
+
+pub(crate) use bootstrap::Destination;
+pub(crate) use report::{Outcome, Report};
+pub(crate) use script::{Fingerprint, Mode, Orders};

@@ -1,0 +1,125 @@
+//! What the script says became of it. A host says it, so nothing of it is believed further than that.
+
+use crate::error::CliError;
+use crate::exit_code::Exit;
+
+use super::Fingerprint;
+
+/// How the script ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Unchanged,
+    Applied,
+    /// What would be done.
+    Planned,
+}
+
+/// The lines of the script that are for us.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) outcome: Option<Outcome>,
+    /// What was trusted before and still is.
+    pub(crate) kept: Vec<Fingerprint>,
+    pub(crate) added: Vec<Fingerprint>,
+    pub(crate) removed: Vec<Fingerprint>,
+    /// Where sshd is told of it anew.
+    pub(crate) drop_in: Option<String>,
+    errors: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn read(output: &[u8]) -> Self {
+        let mut report = Self::default();
+        let text = String::from_utf8_lossy(output);
+        let lines = text.lines().filter_map(|line| line.strip_prefix("vctl:"));
+        for line in lines {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let rest = rest.trim();
+            match word {
+                "result" => {
+                    report.outcome = match rest {
+                        "unchanged" => Some(Outcome::Unchanged),
+                        "applied" => Some(Outcome::Applied),
+                        "planned" => Some(Outcome::Planned),
+                        _ => None,
+                    };
+                }
+                "trusted" => report.kept.extend(rest.parse()),
+                "added" => report.added.extend(rest.parse()),
+                "removed" => report.removed.extend(rest.parse()),
+                "drop-in" => report.drop_in = Some(rest.to_owned()),
+                "error" => report.errors.push(rest.to_owned()),
+                _ => {}
+            }
+        }
+        report
+    }
+
+    /// Says whether the script ran at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns everything that sshd trusts now.
+    pub(crate) fn trusted(&self) -> Vec<Fingerprint> {
+        self.kept.iter().chain(&self.added).cloned().collect()
+    }
+
+    /// Returns how it ended, else why it did not do what it should.
+    ///
+    /// `code` is the script's exit status, and `host` where it ran.
+    pub(crate) fn outcome(&self, host: &str, code: i32) -> Result<Outcome, CliError> {
+        if let (0, Some(outcome)) = (code, self.outcome) {
+            return Ok(outcome);
+        }
+        let exit = match code {
+            66 => Exit::NotFound,
+            75 => Exit::TryAgain,
+            77 => Exit::Permission,
+            78 => Exit::Config,
+            _ => Exit::Failure,
+        };
+        let message = format!("`{host}` was not told of the SSH CA: nothing there is changed");
+        let mut error = CliError::new(exit, message);
+        error.causes.clone_from(&self.errors);
+        if error.causes.is_empty() {
+            error.causes.push(format!("the script ended with {code}"));
+        }
+        Err(match exit {
+            Exit::Permission => error.hint("with `--sudo`, or as root: `--user root`"),
+            _ => error,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_for_us_is_read_and_what_is_no_fingerprint_is_none() {
+        let one = format!("SHA256:{}", "a".repeat(43));
+        let two = format!("SHA256:{}", "b".repeat(43));
+        let output = format!(
+            "Welcome!\nvctl:trusted {one}\r\nvctl:added {two}\nvctl:added ; rm -rf /\nvctl:result applied\n"
+        );
+        let report = Report::read(output.as_bytes());
+        assert_eq!(report.outcome("h", 0).unwrap(), Outcome::Applied);
+        let trusted = report.trusted();
+        assert_eq!(
+            trusted.iter().map(Fingerprint::as_str).collect::<Vec<_>>(),
+            [one, two]
+        );
+        assert!(report.outcome("h", 1).is_err());
+    }
+
+    #[test]
+    fn an_end_without_a_result_is_a_failure() {
+        let report = Report::read(b"vctl:error first\nvctl:error then\n");
+        let error = report.outcome("h", 78).unwrap_err();
+        assert_eq!(error.exit, Exit::Config);
+        assert_eq!(error.causes, ["first", "then"]);
+        assert!(Report::read(b"hello\n").is_empty());
+        assert!(Report::read(b"").outcome("h", 0).is_err());
+    }
+}

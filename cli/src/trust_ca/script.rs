@@ -1,0 +1,126 @@
+//! The script that a host runs as root.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use crate::ssh_ca::Authority;
+
+/// What it does, after the functions and the variable that it says at its top.
+const BODY: &str = include_str!("install.sh");
+
+/// Ends what stands between functions' braces literally.
+const END: &str = "VCTL_END";
+
+/// What is to come of a host's sshd.
+#[derive(Clone, Debug)]
+pub(crate) struct Orders {
+    pub(crate) wanted: Vec<Authority>,
+    pub(crate) unwanted: Vec<Fingerprint>,
+    pub(crate) mode: Mode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Apply,
+    /// Only say what would change.
+    Plan,
+    /// There is no sshd to ask or to reload.
+    Image,
+}
+
+impl Orders {
+    /// Returns the whole script. What is put into it stands in quoted here-documents and has no letter that
+    /// could end them: no shell ever expands it.
+    pub(crate) fn script(&self) -> String {
+        let mut script = String::new();
+        let wanted = self.wanted.iter();
+        let wanted = wanted.map(|ca| format!("{} {}", ca.fingerprint(), ca.line()));
+        function(&mut script, "wanted", wanted);
+        let unwanted = self.unwanted.iter().map(ToString::to_string);
+        function(&mut script, "unwanted", unwanted);
+        let mode = match self.mode {
+            Mode::Apply => "apply",
+            Mode::Plan => "plan",
+            Mode::Image => "image",
+        };
+        let _ = writeln!(script, "mode={mode}");
+        script.push_str(BODY);
+        script
+    }
+}
+
+fn function(script: &mut String, name: &str, lines: impl Iterator<Item = String>) {
+    let _ = writeln!(script, "{name}() {{\n    cat <<'{END}'");
+    for line in lines {
+        let _ = writeln!(script, "{line}");
+    }
+    let _ = writeln!(script, "{END}\n}}");
+}
+
+/// A key's, as OpenSSH prints it: `SHA256:` and 43 letters of base64.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Fingerprint(String);
+
+impl FromStr for Fingerprint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hash = text.strip_prefix("SHA256:");
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+        match hash {
+            Some(hash) if hash.len() == 43 && hash.bytes().all(is_letter) => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(
+                "it is no fingerprint; `ssh-keygen -lf FILE` and `vctl ca ssh-print -o name` print such: SHA256:...",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Fingerprint {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_has_nothing_in_it_for_a_shell() {
+        let good = format!("SHA256:{}", "a+/9".repeat(11)[..43].to_owned());
+        assert_eq!(good.parse::<Fingerprint>().unwrap().as_str(), good);
+        for bad in [
+            "",
+            "SHA256:",
+            "MD5:aa",
+            "SHA256:$(id)",
+            &good[..49],
+            &format!("{good}a"),
+        ] {
+            assert!(bad.parse::<Fingerprint>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_last_line_of_the_script_is_nothing() {
+        // Half of it, wherever it ends, defines functions and calls none.
+        let calls = BODY.lines().filter(|line| {
+            !line.starts_with([' ', '#', '}']) && !line.is_empty() && !line.contains("() {")
+        });
+        assert_eq!(
+            calls.collect::<Vec<_>>(),
+            ["vctl_trust_ca \"$@\" </dev/null"]
+        );
+        assert!(BODY.trim_end().ends_with("vctl_trust_ca \"$@\" </dev/null"));
+    }
+}

@@ -1,0 +1,41 @@
+//! The root directory of an image gets what a host would.
+
+use std::fs;
+
+use super::{Administrator, OTHER, shared};
+
+#[test]
+fn an_image_gets_the_same_files_and_twice_is_once() {
+    let Some(centre) = shared() else { return };
+    let nobody = Administrator::nobody(centre);
+    let image = nobody.at.home("an image; $(touch /tmp/vctl-was-expanded)");
+    let etc = image.join("etc/ssh");
+    let root = image.to_str().unwrap();
+    let run = || nobody.run(&["trust-ca", "--root", root]);
+    assert_eq!(run().code, 66);
+    fs::create_dir_all(&etc).unwrap();
+    let said = run();
+    assert_eq!(said.code, 66, "{said:?}");
+    fs::write(etc.join("sshd_config"), "Port 22\n").unwrap();
+    let said = run();
+    assert_eq!(said.code, 78, "{said:?}");
+    assert!(!etc.join("vault-ca.pub").exists());
+    let config = "Include /etc/ssh/sshd_config.d/*.conf\n";
+    fs::write(etc.join("sshd_config"), config).unwrap();
+    fs::write(etc.join("vault-ca.pub"), format!("{}\n", OTHER[0])).unwrap();
+    let said = run();
+    assert_eq!(said.code, 0, "{said:?}");
+    let key = centre.ssh_authority().unwrap();
+    let keys = fs::read_to_string(etc.join("vault-ca.pub")).unwrap();
+    assert_eq!(keys, format!("{}\n{}\n", OTHER[0], key.trim()));
+    let drop_in = fs::read_to_string(etc.join("sshd_config.d/10-vault-ca.conf")).unwrap();
+    assert!(drop_in.ends_with("\nTrustedUserCAKeys /etc/ssh/vault-ca.pub\n"));
+    let again = run();
+    assert_eq!(again.code, 0, "{again:?}");
+    assert!(again.stderr.contains("nothing was to be changed"));
+    let said = nobody.run(&["trust-ca", "--root", root, "--prune", OTHER[1]]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let keys = fs::read_to_string(etc.join("vault-ca.pub")).unwrap();
+    assert_eq!(keys.trim(), key.trim());
+    assert!(!std::path::Path::new("/tmp/vctl-was-expanded").exists());
+}

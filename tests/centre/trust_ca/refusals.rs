@@ -1,0 +1,131 @@
+//! A host that cannot be told is as it was, byte by byte, and nobody believes it was told.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use vctl_tests::centre::Machine;
+
+use super::{Administrator, OTHER, shared};
+
+/// Every file below a directory, with its mode.
+fn all_of(directory: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(all_of(&path));
+            continue;
+        }
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        let name = path.display().to_string();
+        all.insert(name, (mode, fs::read(&path).unwrap()));
+    }
+    all
+}
+
+/// Has `trust-ca` fail, and the host be as before.
+fn fails(admin: &Administrator<'_>, machine: &Machine, name: &str, code: i32, why: &str) {
+    let before = all_of(&machine.etc_ssh(""));
+    let said = admin.run(&["trust-ca", name, "--sudo"]);
+    assert_eq!(said.code, code, "{said:?}");
+    assert!(said.stderr.contains(why), "{why}: {}", said.stderr);
+    assert_eq!(all_of(&machine.etc_ssh("")), before, "{why}");
+    assert!(!admin.applied(name), "{why}");
+}
+
+#[test]
+fn what_sshd_does_not_take_is_taken_back() {
+    let Some(centre) = shared() else { return };
+    let admin = Administrator::new(centre, "trust-back");
+    let machine = admin.machine("trust-back-1");
+    let config = machine.etc_ssh("sshd_config");
+    let good = fs::read_to_string(&config).unwrap();
+    let name = "trust-back-1";
+    // The files of before were good ones, and come back as they were.
+    let [line, _] = OTHER;
+    fs::write(machine.etc_ssh("vault-ca.pub"), format!("{line}\n")).unwrap();
+    let drop_in = machine.etc_ssh("sshd_config.d/10-vault-ca.conf");
+    fs::write(&drop_in, "TrustedUserCAKeys /etc/ssh/other.pub\n").unwrap();
+    fs::set_permissions(&drop_in, fs::Permissions::from_mode(0o600)).unwrap();
+    // It was broken before: not even tried.
+    fs::write(&config, format!("{good}NoSuchKeyword yes\n")).unwrap();
+    fails(
+        &admin,
+        &machine,
+        name,
+        78,
+        "refuses its configuration as it is",
+    );
+    // It reads no drop-ins, or something else comes first.
+    let without = good.replacen("Include", "#Include", 1);
+    fs::write(&config, &without).unwrap();
+    fails(
+        &admin,
+        &machine,
+        name,
+        78,
+        "Include /etc/ssh/sshd_config.d/*.conf",
+    );
+    fs::write(
+        &config,
+        format!("TrustedUserCAKeys /etc/ssh/first.pub\n{good}"),
+    )
+    .unwrap();
+    fails(&admin, &machine, name, 78, "/etc/ssh/first.pub");
+    // It cannot be reloaded: nobody knows which process it is.
+    fs::write(&config, good.replace("PidFile ", "PidFile none\n#")).unwrap();
+    fails(&admin, &machine, name, 1, "was not reloaded");
+    // Another process has that number.
+    let pid = config.with_file_name("pid");
+    fs::write(&pid, std::process::id().to_string()).unwrap();
+    let another = format!("PidFile {}\n#", pid.display());
+    fs::write(&config, good.replace("PidFile ", &another)).unwrap();
+    fails(&admin, &machine, name, 1, "is not sshd");
+    // And then it works.
+    fs::write(&config, &good).unwrap();
+    let said = admin.run(&["trust-ca", name, "--sudo", "--verify"]);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[test]
+fn a_host_that_lets_no_certificate_in_all_the_same_is_found_out() {
+    let Some(centre) = shared() else { return };
+    let admin = Administrator::new(centre, "trust-proof");
+    let machine = admin.machine("trust-proof-1");
+    let config = machine.etc_ssh("sshd_config");
+    let text = fs::read_to_string(&config).unwrap();
+    // Certificates are for names that nobody has.
+    fs::write(machine.etc_ssh("names"), "nobody-has-this\n").unwrap();
+    fs::write(
+        &config,
+        format!("{text}AuthorizedPrincipalsFile /etc/ssh/names\n"),
+    )
+    .unwrap();
+    let said = admin.run(&["trust-ca", "trust-proof-1", "--sudo", "--verify"]);
+    assert_eq!(said.code, 77, "{said:?}");
+    assert!(said.stderr.contains("no certificate is let in"), "{said:?}");
+    assert!(!admin.applied("trust-proof-1"));
+}
+
+#[test]
+fn who_is_not_let_in_by_ssh_is_told_so_and_nothing_is_recorded() {
+    let Some(centre) = shared() else { return };
+    let admin = Administrator::new(centre, "trust-out");
+    let machine = admin.machine("trust-out-1");
+    machine.authorize("").unwrap();
+    let said = admin.run(&["trust-ca", "trust-out-1", "--sudo"]);
+    assert_eq!(said.code, 255, "{said:?}");
+    assert!(said.stderr.contains("Permission denied"), "{said:?}");
+    assert!(said.stderr.contains("-i KEY"), "{said:?}");
+    let said = admin.run(&["trust-ca", "trust-none-such"]);
+    assert_eq!(said.code, 66, "{said:?}");
+    fs::remove_file(admin.at.home("bin/ssh")).unwrap();
+    let mut command = admin.command(&["trust-ca", "trust-out-1"]);
+    command.env("PATH", admin.at.home("bin"));
+    let said: crate::login::Said = command.output().unwrap().into();
+    assert_eq!(said.code, 66, "{said:?}");
+    assert!(said.stderr.contains("cannot run `ssh`"), "{said:?}");
+    assert!(!admin.applied("trust-out-1"));
+}

@@ -1,0 +1,40 @@
+//! sudo that asks for a password: on a terminal it is typed, elsewhere it is said that it is missing.
+
+use std::fs;
+
+use vctl_tests::centre::PASSWORD;
+use vctl_tests::lab::{installed, skip};
+
+use super::{Administrator, shared};
+
+#[test]
+fn a_password_is_typed_on_a_terminal_and_asked_of_nobody_elsewhere() {
+    let Some(centre) = shared() else { return };
+    if !installed("sudo") {
+        return skip("there is no sudo");
+    }
+    let admin = Administrator::new(centre, "trust-sudo");
+    let machine = admin.machine("trust-sudo-1");
+    machine.sudo_asks().unwrap();
+    let said = admin.run(&["trust-ca", "trust-sudo-1", "--sudo"]);
+    assert_eq!(said.code, 77, "{said:?}");
+    assert!(said.stderr.contains("wants a password"), "{said:?}");
+    assert!(!machine.etc_ssh("vault-ca.pub").exists());
+    let mut terminal = admin.before_a_person(&["trust-ca", "trust-sudo-1", "--sudo"]);
+    terminal.wait_for("password for").unwrap();
+    terminal.wait_for_silence().unwrap();
+    terminal.type_in(&format!("{PASSWORD}\r")).unwrap();
+    let end = terminal.end().unwrap();
+    let shown = terminal.shown();
+    assert_eq!(end.code(), Some(0), "{shown}");
+    assert!(shown.contains("trust-sudo-1 trusts SHA256:"), "{shown}");
+    assert!(!shown.contains(PASSWORD), "{shown}");
+    assert!(admin.logs_in("trust-sudo-1"));
+    assert!(admin.applied("trust-sudo-1"));
+    // What was brought there is gone.
+    let left = fs::read_dir("/tmp").unwrap().any(|entry| {
+        let script = entry.unwrap().path().join("script");
+        fs::read_to_string(script).is_ok_and(|text| text.contains("vctl_trust_ca"))
+    });
+    assert!(!left);
+}

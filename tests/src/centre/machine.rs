@@ -1,0 +1,205 @@
+//! A host with an `/etc/ssh` of its own, for what changes there: an sshd in a mount namespace.
+//!
+//! What its sshd starts is in that namespace too, so a login sees the host's files and no others.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::lab::certificate::key_pair;
+use crate::lab::sshd::{
+    Settings, free_port, listens, names_its_pam_service, program_path, write_pam_service,
+};
+use crate::lab::{Journal, Undo, make_directory};
+
+/// The password of the account where sudo asks for one.
+pub const PASSWORD: &str = "open-sesame";
+
+/// Lays the host's files over those of this machine; its own systemd, if it has one, is not the host's.
+const NAMESPACE: &str = r#"
+set -e
+mount --bind "$1/etc-ssh" /etc/ssh
+mount --bind "$1/shadow" /etc/shadow
+mount --bind "$1/sudoers.d" /etc/sudoers.d
+if [ -d /run/systemd ]; then mount -t tmpfs none /run/systemd; fi
+exec "$2" -D -e -h "$1/keys/host"
+"#;
+
+/// The host. Its sshd trusts no authority, and lets plain keys in.
+pub struct Machine {
+    child: Child,
+    root: PathBuf,
+    port: u16,
+    user: String,
+}
+
+impl Machine {
+    pub(super) fn start(journal: &Journal, id: &str, user: &str, root: &Path) -> Result<Self> {
+        for (name, mode) in [
+            ("keys", 0o700),
+            ("authorized_keys", 0o755),
+            ("etc-ssh", 0o755),
+            ("etc-ssh/sshd_config.d", 0o755),
+            ("sudoers.d", 0o755),
+        ] {
+            make_directory(&root.join(name), mode)?;
+        }
+        key_pair(&root.join("keys/host"), "host")?;
+        fs::copy("/etc/shadow", root.join("shadow"))?;
+        let mut machine = Self {
+            child: Command::new("true").spawn()?,
+            root: root.to_owned(),
+            port: 0,
+            user: user.to_owned(),
+        };
+        machine.sudo_rule("NOPASSWD: ALL")?;
+        write_pam_service(
+            journal,
+            &Settings {
+                root,
+                service: id,
+                trusted: "",
+                session_lines: "",
+                extra: "",
+            },
+        )?;
+        let real = program_path()?;
+        std::os::unix::fs::symlink(&real, root.join(id))?;
+        journal.before(Undo::EndProcess {
+            program: fs::canonicalize(&real)?,
+            argument: root.join("keys/host"),
+        })?;
+        let log = root.join("sshd.log");
+        for _ in 0..5 {
+            machine.port = free_port()?;
+            let config = machine.configuration(id, &real)?;
+            fs::write(machine.etc_ssh("sshd_config"), config)?;
+            machine.child.wait()?;
+            machine.child = Command::new("unshare")
+                .args([
+                    "--mount",
+                    "--propagation",
+                    "private",
+                    "sh",
+                    "-c",
+                    NAMESPACE,
+                    "sh",
+                ])
+                .args([root, &root.join(id)])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(File::create(&log)?)
+                .process_group(0)
+                .spawn()
+                .context("cannot run `unshare`")?;
+            if listens(&mut machine.child, &log)? {
+                return Ok(machine);
+            }
+        }
+        bail!("sshd does not start: {}", fs::read_to_string(log)?.trim())
+    }
+
+    fn configuration(&self, service: &str, program: &Path) -> Result<String> {
+        let root = self.root.display();
+        let service = if names_its_pam_service(program)? {
+            format!("PAMServiceName {service}\n")
+        } else {
+            String::new()
+        };
+        Ok(format!(
+            "Include /etc/ssh/sshd_config.d/*.conf\n\
+             ListenAddress 127.0.0.1:{}\n\
+             HostKey {root}/keys/host\n\
+             PidFile {root}/sshd.pid\n\
+             UsePAM yes\n\
+             {service}\
+             AuthorizedKeysFile {root}/authorized_keys/%u\n\
+             PermitRootLogin yes\n\
+             PasswordAuthentication no\n\
+             KbdInteractiveAuthentication no\n\
+             PrintMotd no\n\
+             PrintLastLog no\n\
+             LogLevel VERBOSE\n",
+            self.port
+        ))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// An account that may become root.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// A path below its `/etc/ssh`.
+    pub fn etc_ssh(&self, path: &str) -> PathBuf {
+        self.root.join("etc-ssh").join(path)
+    }
+
+    /// Returns kind and text of its host key.
+    pub fn public_key(&self) -> String {
+        let line = fs::read_to_string(self.host_key()).unwrap_or_default();
+        let words: Vec<&str> = line.split(' ').take(2).collect();
+        words.join(" ").trim_end().to_owned()
+    }
+
+    /// The file with its public host key.
+    pub fn host_key(&self) -> PathBuf {
+        self.root.join("keys/host.pub")
+    }
+
+    /// Lets whoever has this key in, as the account and as root.
+    pub fn authorize(&self, public_key: &str) -> Result<()> {
+        for user in [&self.user, "root"] {
+            fs::write(self.root.join("authorized_keys").join(user), public_key)?;
+        }
+        Ok(())
+    }
+
+    /// Has sudo ask the account for [`PASSWORD`] from now on.
+    pub fn sudo_asks(&self) -> Result<()> {
+        let hash = Command::new("openssl")
+            .args(["passwd", "-6", PASSWORD])
+            .output()
+            .context("cannot run `openssl`")?;
+        let hash = String::from_utf8(hash.stdout)?;
+        let path = self.root.join("shadow");
+        let text = fs::read_to_string(&path)?;
+        let lines = text.lines().map(|line| {
+            let mut fields: Vec<&str> = line.split(':').collect();
+            if fields[0] == self.user {
+                fields[1] = hash.trim();
+            }
+            fields.join(":") + "\n"
+        });
+        let text: String = lines.collect();
+        fs::write(&path, text)?;
+        self.sudo_rule("ALL")
+    }
+
+    fn sudo_rule(&self, what: &str) -> Result<()> {
+        let path = self.root.join("sudoers.d").join(&self.user);
+        let _ = fs::remove_file(&path);
+        fs::write(&path, format!("{} ALL=(ALL:ALL) {what}\n", self.user))?;
+        Ok(fs::set_permissions(&path, Permissions::from_mode(0o440))?)
+    }
+
+    /// Returns what its sshd logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.root.join("sshd.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Ended by the journal at the latest.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
