@@ -145,12 +145,13 @@ fi
 secrets=$(vault secrets list -format=json) || fail "cannot ask Vault at \`${VAULT_ADDR-}\`" \
     'VAULT_ADDR, VAULT_CACERT and VAULT_TOKEN'
 auths=$(vault auth list -format=json)
-for mount in ssh database; do
+# Two SSH engines: while a CA is replaced, the old one is at one and the new one at the other.
+for mount in ssh ssh-next database; do
     if [[ $secrets == *"\"$mount/\":"* ]]; then
         say "vault: $mount/ is there"
     else
         say "vault: enable $mount/"
-        vault secrets enable -path="$mount" "$mount" >/dev/null
+        vault secrets enable -path="$mount" "${mount%-next}" >/dev/null
     fi
 done
 for mount in userpass approle oidc; do
@@ -165,8 +166,10 @@ approle=$(vault read -field=accessor sys/auth/approle)
 oidc=$(vault read -field=accessor sys/auth/oidc)
 
 # Without these an audit log has only hashes where an auditor looks for names and serials.
-vault secrets tune -audit-non-hmac-request-keys=valid_principals -audit-non-hmac-request-keys=ttl \
-    -audit-non-hmac-response-keys=serial_number ssh >/dev/null
+for mount in ssh ssh-next; do
+    vault secrets tune -audit-non-hmac-request-keys=valid_principals -audit-non-hmac-request-keys=ttl \
+        -audit-non-hmac-response-keys=serial_number "$mount" >/dev/null
+done
 vault secrets tune -audit-non-hmac-response-keys=username database >/dev/null
 
 # --- Vault: database engine -----------------------------------------------------------------------
@@ -221,19 +224,32 @@ database_role vctl-migrator create-migrator.sql vctl_owner
 
 # --- Vault: SSH CA --------------------------------------------------------------------------------
 
-if vault read -field=public_key ssh/config/ca >/dev/null 2>&1; then
-    say 'vault: ssh/config/ca is there'
+has_ca() { vault read -field=public_key "$1/config/ca" >/dev/null 2>&1; }
+
+# After a rotation it is the other one that signs: `vctl ca ssh-rotate` makes and removes CAs from then on.
+if has_ca ssh || has_ca ssh-next; then
+    say 'vault: the SSH CA is there'
 else
     say 'vault: make the SSH CA, ssh/config/ca'
     put ssh/config/ca <<<'{"generate_signing_key": true, "key_type": "ed25519"}'
 fi
-say 'vault: ssh/roles/sre-core'
-put ssh/roles/sre-core <<JSON
+# No default extensions: Vault puts them into every certificate that was asked for without any, and a
+# command needs none.
+for mount in ssh ssh-next; do
+    say "vault: $mount/roles/sre-core"
+    put "$mount/roles/sre-core" <<JSON
 {"key_type": "ca", "allow_user_certificates": true, "allowed_users": $(json "$SSH_ALLOWED_USERS"),
  "ttl": "30m", "max_ttl": "2h", "key_id_format": "{{token_display_name}}", "allow_user_key_ids": false,
  "allowed_extensions": "permit-pty,permit-port-forwarding,permit-agent-forwarding",
- "default_extensions": {"permit-pty": ""}}
+ "default_extensions": {}}
 JSON
+    # Of hosts; for any name, so it is vctl-admin's alone.
+    say "vault: $mount/roles/vctl-host"
+    put "$mount/roles/vctl-host" <<'JSON'
+{"key_type": "ca", "allow_host_certificates": true, "allow_user_certificates": false, "allowed_domains": "*",
+ "allow_bare_domains": true, "ttl": "2160h", "max_ttl": "8784h", "allow_user_key_ids": true}
+JSON
+done
 
 # --- Vault: policies, AppRoles, groups ------------------------------------------------------------
 

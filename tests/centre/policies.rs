@@ -44,9 +44,17 @@ const REACH: &str = "
 | `database/config/vctl`                                            |         |      |     |         |       |      |           |      |        |        |
 | `database/rotate-root/vctl`                                       |         |      |     |         | u     |      |           |      |        |        |
 | `ssh/sign/sre-core`                                               |         |      | u   |         |       |      |           |      |        |        |
+| `ssh/sign/vctl-host`                                              |         |      |     |         | u     |      |           |      |        |        |
 | `ssh/issue/sre-core`                                              |         |      |     |         |       |      |           |      |        |        |
 | `ssh/roles/sre-core`                                              |         |      |     |         |       |      |           |      |        |        |
-| `ssh/config/ca`                                                   |         |      | r   |         | ru    |      |           |      |        |        |
+| `ssh/roles/vctl-host`                                             |         |      |     |         |       |      |           |      |        |        |
+| `ssh/config/ca`                                                   |         |      | r   |         | rud   |      |           |      |        |        |
+| `ssh-next/sign/sre-core`                                          |         |      | u   |         |       |      |           |      |        |        |
+| `ssh-next/sign/vctl-host`                                         |         |      |     |         | u     |      |           |      |        |        |
+| `ssh-next/issue/sre-core`                                         |         |      |     |         |       |      |           |      |        |        |
+| `ssh-next/roles/sre-core`                                         |         |      |     |         |       |      |           |      |        |        |
+| `ssh-next/roles/vctl-host`                                        |         |      |     |         |       |      |           |      |        |        |
+| `ssh-next/config/ca`                                              |         |      | r   |         | rud   |      |           |      |        |        |
 | `auth/approle/role/OTHER`                                         |         |      |     |         |       |      |           |      |        | crud   |
 | `auth/approle/role/OTHER/role-id`                                 |         |      |     |         |       |      |           |      |        | r      |
 | `auth/approle/role/OTHER/secret-id`                               |         |      |     |         |       |      |           |      |        | u      |

@@ -220,6 +220,9 @@ fn configuration(centre: &Centre) -> String {
         "database/config/vctl",
         "ssh/config/ca",
         "ssh/roles/sre-core",
+        "ssh/roles/vctl-host",
+        "ssh-next/roles/sre-core",
+        "ssh-next/roles/vctl-host",
     ]
     .map(str::to_owned)
     .into();

@@ -30,6 +30,8 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/bin/chromium", "chromium"),
     ("/usr/bin/faketime", "faketime"),
+    ("/usr/bin/openssl", "openssl"),
+    ("/usr/bin/sudo", "sudo"),
     ("/usr/bin/node", "nodejs"),
     ("/usr/bin/npm", "npm"),
     (

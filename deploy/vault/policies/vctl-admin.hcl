@@ -7,7 +7,12 @@ path "database/creds/vctl-audit-ro" { capabilities = ["read"] }
 path "database/creds/vctl-pruner" { capabilities = ["read"] }
 path "database/creds/vctl-migrator" { capabilities = ["read"] }
 path "database/rotate-root/vctl" { capabilities = ["update"] }
-path "ssh/config/ca" { capabilities = ["read", "update"] }
+
+# One CA takes over from the other, and each vouches for hosts.
+path "ssh/config/ca" { capabilities = ["read", "update", "delete"] }
+path "ssh-next/config/ca" { capabilities = ["read", "update", "delete"] }
+path "ssh/sign/vctl-host" { capabilities = ["update"] }
+path "ssh-next/sign/vctl-host" { capabilities = ["update"] }
 
 # A lease can be given back by who knows its id; nobody may list them.
 path "sys/leases/revoke/database/creds/vctl-ro/*" { capabilities = ["update"] }

@@ -2,6 +2,9 @@
 
 path "ssh/sign/sre-core" { capabilities = ["update"] }
 path "ssh/config/ca" { capabilities = ["read"] }
+# Where the CA is that takes over, or took over: `vctl ca ssh-rotate`.
+path "ssh-next/sign/sre-core" { capabilities = ["update"] }
+path "ssh-next/config/ca" { capabilities = ["read"] }
 
 # Opens and closes one's own rows; reads none.
 path "database/creds/vctl-audit-writer" { capabilities = ["read"] }

@@ -27,8 +27,10 @@ locals {
 
 # --- Mounts ---
 
+# While a CA is replaced, the old one is at one mount and the new one at the other.
 resource "vault_mount" "ssh" {
-  path                         = "ssh"
+  for_each                     = toset(["ssh", "ssh-next"])
+  path                         = each.key
   type                         = "ssh"
   audit_non_hmac_request_keys  = ["valid_principals", "ttl"]
   audit_non_hmac_response_keys = ["serial_number"]
@@ -95,14 +97,17 @@ resource "vault_database_secret_backend_role" "migrator" {
 
 # --- SSH CA ---
 
+# The first one. `vctl ca ssh-rotate` makes and removes CAs from then on: take it out of the state before
+# (`terraform state rm`), and out of this file.
 resource "vault_ssh_secret_backend_ca" "this" {
-  backend              = vault_mount.ssh.path
+  backend              = vault_mount.ssh["ssh"].path
   generate_signing_key = true
   key_type             = "ed25519"
 }
 
 resource "vault_ssh_secret_backend_role" "sre_core" {
-  backend                 = vault_mount.ssh.path
+  for_each                = vault_mount.ssh
+  backend                 = each.value.path
   name                    = "sre-core"
   key_type                = "ca"
   allow_user_certificates = true
@@ -112,7 +117,23 @@ resource "vault_ssh_secret_backend_role" "sre_core" {
   key_id_format           = "{{token_display_name}}"
   allow_user_key_ids      = false
   allowed_extensions      = "permit-pty,permit-port-forwarding,permit-agent-forwarding"
-  default_extensions      = { permit-pty = "" }
+  # Vault puts these into every certificate that was asked for without any.
+  default_extensions = {}
+}
+
+# Of hosts; for any name, so it is vctl-admin's alone.
+resource "vault_ssh_secret_backend_role" "host" {
+  for_each                = vault_mount.ssh
+  backend                 = each.value.path
+  name                    = "vctl-host"
+  key_type                = "ca"
+  allow_host_certificates = true
+  allow_user_certificates = false
+  allowed_domains         = "*"
+  allow_bare_domains      = true
+  ttl                     = "7776000"
+  max_ttl                 = "31622400"
+  allow_user_key_ids      = true
 }
 
 # --- Policies, AppRoles, groups ---

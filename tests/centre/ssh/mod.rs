@@ -2,6 +2,7 @@
 
 mod status;
 mod bytes;
+mod extensions;
 mod host_keys;
 mod ways;
 mod hangs;

@@ -35,9 +35,14 @@ pub(crate) fn shared() -> Option<&'static Centre> {
 
 impl<'a> Administrator<'a> {
     pub(crate) fn new(centre: &'a Centre, name: &str) -> Self {
+        Self::with(centre, name, &["vctl-user", "vctl-ssh", "vctl-admin"])
+    }
+
+    /// Somebody with these policies.
+    pub(crate) fn with(centre: &'a Centre, name: &str, policies: &[&str]) -> Self {
         let password = crate::login::person(centre, name, 3600, 7200);
         let admin = centre.bao.admin().unwrap();
-        let policies = serde_json::json!({"policies": ["vctl-user", "vctl-ssh", "vctl-admin"]});
+        let policies = serde_json::json!({"policies": policies});
         admin
             .post(&format!("auth/userpass/users/{name}"), &policies)
             .unwrap();

@@ -8,13 +8,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::lab::certificate::key_pair;
 use crate::lab::sshd::{
     Settings, free_port, listens, names_its_pam_service, program_path, write_pam_service,
 };
-use crate::lab::{Journal, Undo, make_directory};
+use crate::lab::{Journal, PATIENCE, Undo, eventually, make_directory};
 
 /// The password of the account where sudo asks for one.
 pub const PASSWORD: &str = "open-sesame";
@@ -119,6 +119,7 @@ impl Machine {
              {service}\
              AuthorizedKeysFile {root}/authorized_keys/%u\n\
              PermitRootLogin yes\n\
+             ExposeAuthInfo yes\n\
              PasswordAuthentication no\n\
              KbdInteractiveAuthentication no\n\
              PrintMotd no\n\
@@ -181,6 +182,25 @@ impl Machine {
         let text: String = lines.collect();
         fs::write(&path, text)?;
         self.sudo_rule("ALL")
+    }
+
+    /// Has its sshd show this certificate of its key from now on.
+    pub fn show_certificate(&self, certificate: &str) -> Result<()> {
+        fs::write(self.etc_ssh("host-cert.pub"), certificate)?;
+        let drop_in = self.etc_ssh("sshd_config.d/20-host-cert.conf");
+        fs::write(drop_in, "HostCertificate /etc/ssh/host-cert.pub\n")?;
+        self.reload()
+    }
+
+    /// Has its sshd read its configuration, and waits until it has.
+    pub fn reload(&self) -> Result<()> {
+        let begun = || self.log().matches("Server listening on ").count();
+        let before = begun();
+        let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
+        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGHUP)?;
+        let ready = eventually(PATIENCE, || Ok(begun() > before))?;
+        ensure!(ready, "sshd did not take its configuration: {}", self.log());
+        Ok(())
     }
 
     fn sudo_rule(&self, what: &str) -> Result<()> {
