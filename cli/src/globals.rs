@@ -28,6 +28,13 @@ impl Globals {
         config::load(&self.flags)
     }
 
+    /// Returns the options with which another vctl has the same configuration.
+    pub(crate) fn options(&self) -> Vec<String> {
+        let given = self.flags.iter();
+        let words = given.map(|(name, text)| format!("--{}={text}", name.replace('_', "-")));
+        words.collect()
+    }
+
     /// Returns whether somebody may be asked something.
     pub(crate) fn interaction(&self) -> Interaction {
         Interaction::of_process(self.no_input)

@@ -22,6 +22,7 @@ mod sync;
 mod view;
 mod picker;
 mod probes;
+mod rotation;
 mod render;
 mod linux;
 mod private_file;

@@ -7,11 +7,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use vctl_common::centre::DbRole;
 use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
+use super::lifetime::{humane, within};
 use crate::args::TEMPLATE;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
@@ -271,33 +271,6 @@ fn wrap_ttl(text: &str) -> Result<Duration, String> {
 fn secret_id_ttl(text: &str) -> Result<Duration, String> {
     // More than this Vault cuts off, unless its mount is tuned.
     within(text, Duration::from_mins(1), Duration::from_hours(32 * 24))
-}
-
-fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
-    let limits = format!("{} to {}", humane(least), humane(most));
-    let parsed: SignedDuration = days(text)
-        .or_else(|| text.parse().ok())
-        .ok_or_else(|| format!("a time such as 90m, 1h or 2d, {limits}"))?;
-    let duration = Duration::try_from(parsed).unwrap_or_default();
-    if (least..=most).contains(&duration) {
-        Ok(duration)
-    } else {
-        Err(format!("it must be {limits}"))
-    }
-}
-
-/// jiff has no days in what is a fixed time; here a day is 24 hours.
-fn days(text: &str) -> Option<SignedDuration> {
-    let days: i64 = text.strip_suffix('d')?.parse().ok()?;
-    Some(SignedDuration::from_secs(days.checked_mul(86_400)?))
-}
-
-fn humane(duration: Duration) -> String {
-    match duration.as_secs() {
-        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
-        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
-        seconds => format!("{seconds}s"),
-    }
 }
 
 #[cfg(test)]

@@ -119,6 +119,9 @@ async fn record_ca(context: &Context, args: &MigrateArgs, client: &Client) -> Re
             "entered the SSH CA {fingerprint}: sessions of its certificates have a person"
         )),
         ca::Recorded::Known => {}
+        ca::Recorded::None => notice::note(&format!(
+            "there is no SSH CA at `{mount}/` to enter, so no session has a person yet"
+        )),
         ca::Recorded::Unavailable(why) => notice::note(&format!(
             "the SSH CA is not entered, so no session has a person yet: {why}"
         )),

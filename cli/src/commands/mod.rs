@@ -18,6 +18,8 @@ pub(crate) mod sync;
 pub(crate) mod ssh;
 pub(crate) mod token;
 pub(crate) mod trust_ca;
+mod lifetime;
+mod reach;
 pub(crate) mod add;
 pub(crate) mod agent;
 pub(crate) mod exec;

@@ -72,6 +72,10 @@ pub(crate) struct SshArgs {
     #[arg(long, short)]
     quiet: bool,
 
+    /// Have the CA at this mount sign: `vctl ca ssh-rotate` proves one that is to come
+    #[arg(long, value_name = "MOUNT", hide = true)]
+    ca_mount: Option<String>,
+
     /// The command, given to the host's shell; its words are joined with spaces
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -111,6 +115,7 @@ pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
         },
         interaction,
         quiet: args.quiet,
+        mount: args.ca_mount.clone(),
     };
     context::run_heeding_signals(globals, async |context, loaded| {
         Box::pin(ssh::run(context, &loaded.config, &request)).await

@@ -1,11 +1,11 @@
 //! `vctl trust-ca`
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use vctl_common::centre::DbRole;
 
+use super::reach::ReachArgs;
 use crate::args::TEMPLATE;
 use crate::config::{self, Config};
 use crate::context::{self, Context};
@@ -42,25 +42,12 @@ pub(crate) struct TrustCaArgs {
     #[arg(value_name = "HOST", value_parser = Wanted::parse)]
     host: Option<Wanted>,
 
-    /// Whom to log in as, instead of the inventory's user
-    #[arg(long, value_name = "NAME", requires = "host")]
-    user: Option<String>,
-
-    /// The port of its sshd, instead of the inventory's
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "host")]
-    port: Option<u16>,
+    #[command(flatten)]
+    reach: ReachArgs,
 
     /// Become root with sudo
     #[arg(long, requires = "host")]
     sudo: bool,
-
-    /// The private key to log in with, and no other
-    #[arg(short = 'i', value_name = "KEY", requires = "host")]
-    key: Option<PathBuf>,
-
-    /// Go there directly, whatever jump host the inventory names
-    #[arg(long, requires = "host")]
-    direct: bool,
 
     /// Trust this CA no more; may be given several times
     #[arg(long, value_name = "FINGERPRINT")]
@@ -98,7 +85,7 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
         }),
         Some(Wanted::Address { user, addr }) if !args.verify => context::run_without_store(async {
             let orders = args.orders(ssh_ca::published(&settings).await?)?;
-            let to = args.destination(&addr.to_string(), user, *addr, Vec::new());
+            let to = args.reach.past_the_inventory(user, *addr, args.sudo);
             let (report, outcome) = bring(&to, &orders, interaction).await?;
             show(&to.name, &report, outcome)
         }),
@@ -106,9 +93,13 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             let orders = args.orders(ssh_ca::published(&settings).await?)?;
             let asked = ssh::plan(context, &loaded.config, wanted, interaction);
             let plan = asked.await?;
-            let jumps = plan.jumps.iter().map(|jump| (jump.user.clone(), jump.addr));
             let target = &plan.target;
-            let to = args.destination(&target.name, &target.user, target.addr, jumps.collect());
+            let to = match wanted {
+                Wanted::Address { user, addr } => {
+                    args.reach.past_the_inventory(user, *addr, args.sudo)
+                }
+                _ => args.reach.destination(&plan, args.sudo),
+            };
             let (report, outcome) = bring(&to, &orders, interaction).await?;
             show(&to.name, &report, outcome)?;
             if args.dry_run {
@@ -158,31 +149,6 @@ impl TrustCaArgs {
             write!(screen, "{script}")?;
         }
         Ok(screen.flush()?)
-    }
-
-    fn destination(
-        &self,
-        name: &str,
-        user: &str,
-        mut addr: SocketAddr,
-        jumps: Vec<(String, SocketAddr)>,
-    ) -> Destination {
-        if let Some(port) = self.port {
-            addr.set_port(port);
-        }
-        let is_named = name.parse::<SocketAddr>().is_err() && !name.starts_with('[');
-        Destination {
-            name: if is_named {
-                name.to_owned()
-            } else {
-                addr.ip().to_string()
-            },
-            addr,
-            user: self.user.clone().unwrap_or_else(|| user.to_owned()),
-            jumps: if self.direct { Vec::new() } else { jumps },
-            key: self.key.clone(),
-            sudo: self.sudo,
-        }
     }
 }
 
@@ -252,6 +218,7 @@ async fn verify(
         forwards: Forwards::default(),
         interaction,
         quiet: true,
+        mount: None,
     };
     match Box::pin(ssh::run(context, config, &request)).await {
         // Whatever the command came to: somebody was let in.

@@ -1,8 +1,11 @@
 //! Enters the SSH CA of Vault into the schema: only of a certificate of a CA that stands there is the key
 //! id a person's name.
 
+use vctl_common::centre::VaultSettings;
 use vctl_common::pg::{Client, PgError};
 use vctl_common::vault::{Vault, VaultError};
+
+use crate::ssh_ca;
 
 /// What came of it.
 pub(crate) enum Recorded {
@@ -10,27 +13,38 @@ pub(crate) enum Recorded {
         fingerprint: String,
     },
     Known,
-    /// There is no CA to enter, or this token may not ask for it.
+    /// There is no CA to enter.
+    None,
     Unavailable(VaultError),
 }
 
-/// Asks Vault for the key of the CA at `mount`, and enters it where it is not yet known.
+/// Asks Vault for the CAs at `mount` and beside it, and enters what is not yet known.
 pub(crate) async fn record(
     client: &Client,
     vault: &Vault,
     mount: &str,
 ) -> Result<Recorded, PgError> {
-    let answer = match vault.read(&format!("{mount}/config/ca")).await {
-        Ok(answer) => answer,
+    let settings = VaultSettings {
+        ssh_mount: mount.to_owned(),
+        ..vault.settings().clone()
+    };
+    let authorities = match ssh_ca::each(&settings).await {
+        Ok(authorities) => authorities,
         Err(error) => return Ok(Recorded::Unavailable(error)),
     };
-    let key = answer["public_key"].as_str().unwrap_or_default().trim();
-    let sql = include_str!("sql/record_ca.sql");
-    let row = client.query_opt(sql, &[&key, &mount]).await?;
-    Ok(match row {
-        Some(row) => Recorded::New {
-            fingerprint: row.get(0),
-        },
-        None => Recorded::Known,
-    })
+    let mut recorded = match authorities[..] {
+        [] => Recorded::None,
+        _ => Recorded::Known,
+    };
+    for authority in authorities {
+        let sql = include_str!("sql/record_ca.sql");
+        let row = client
+            .query_opt(sql, &[&authority.line(), &authority.mount])
+            .await?;
+        if let Some(row) = row {
+            let fingerprint = row.get(0);
+            recorded = Recorded::New { fingerprint };
+        }
+    }
+    Ok(recorded)
 }

@@ -1,16 +1,15 @@
 //! Whether Vault signs SSH certificates, and signs them for us.
 
-use base64ct::{Base64, Base64Unpadded, Encoding as _};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use vctl_common::centre::VaultSettings;
-use vctl_common::vault::{VaultError, ssh_public_key};
+use vctl_common::vault::VaultError;
 
 use super::Finding;
 use super::capabilities::{self, Need};
 use super::token::Session;
 use crate::config::Loaded;
 use crate::exit_code::Exit;
+use crate::ssh_ca::{self, Authority};
 
 /// What was found out about certificates.
 struct Found {
@@ -47,30 +46,18 @@ pub(super) async fn probe(
     }
 }
 
-/// Returns the fingerprint of the key that certificates are signed with, else why there is none.
+/// Returns the fingerprint of the key that certificates are signed with, of both during a rotation; else
+/// why there is none.
 pub(crate) async fn authority(
     settings: &VaultSettings,
 ) -> Result<Result<String, String>, VaultError> {
-    match ssh_public_key(settings).await {
-        Ok(key) => Ok(fingerprint(&key).ok_or_else(|| "Vault shows no SSH key".to_owned())),
-        // Not there, or there without a key: Vault has several answers for that.
-        Err(
-            error @ (VaultError::NotFound { .. }
-            | VaultError::Denied { .. }
-            | VaultError::Http {
-                status: 400..500, ..
-            }),
-        ) => Ok(Err(error.to_string())),
-        Err(other) => Err(other),
-    }
-}
-
-/// Returns `SHA256:...` as `ssh-keygen -l` does.
-fn fingerprint(line: &str) -> Option<String> {
-    let blob = line.split_whitespace().nth(1)?;
-    let blob = Base64::decode_vec(blob).ok()?;
-    let hash = Base64Unpadded::encode_string(&Sha256::digest(blob));
-    Some(format!("SHA256:{hash}"))
+    let found = ssh_ca::each(settings).await?;
+    let found: Vec<String> = found.iter().map(Authority::fingerprint).collect();
+    Ok(if found.is_empty() {
+        Err("Vault shows no key of it".to_owned())
+    } else {
+        Ok(found.join(" or "))
+    })
 }
 
 async fn role(need: &Need, session: &Session) -> Result<Role, VaultError> {
@@ -139,15 +126,6 @@ fn judge(found: &Found, role: &str, settings: &VaultSettings) -> Finding<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_fingerprint_is_that_of_ssh_keygen() {
-        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ+8eVhVOHNLp1AsOk2YdTOjF9iGHKWPTf1oAJ8nTu4W comment";
-        let fingerprint = fingerprint(key).unwrap();
-        assert_eq!(fingerprint.len(), "SHA256:".len() + 43);
-        assert_eq!(super::fingerprint("no key"), None);
-        assert_eq!(super::fingerprint(""), None);
-    }
 
     #[test]
     fn only_who_has_the_policy_is_told_that_it_fails() {

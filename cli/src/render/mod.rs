@@ -24,6 +24,7 @@ pub(crate) mod probes;
 pub(crate) mod provenance;
 pub(crate) mod records;
 pub(crate) mod retention;
+pub(crate) mod rotation;
 pub(crate) mod sanitize;
 pub(crate) mod schema;
 pub(crate) mod settings;

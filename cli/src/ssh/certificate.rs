@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use russh::keys::key::safe_rng;
-use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
-use serde_json::json;
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey};
+use serde_json::{Value, json};
 use vctl_common::id::CertSerial;
 use vctl_common::vault::{Vault, VaultError};
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
+use crate::ssh_ca;
 
 /// What a certificate lets its holder do beside running a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,8 @@ impl Extensions {
 /// As whom, and for how long.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish<'a> {
+    /// Where the CA is in Vault.
+    pub(crate) mount: &'a str,
     /// Role of the SSH engine.
     pub(crate) role: &'a str,
     pub(crate) user: &'a str,
@@ -70,7 +73,6 @@ impl Credential {
         let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519);
         let key = key
             .map_err(|error| CliError::new(Exit::Failure, "cannot make a key").caused_by(&error))?;
-        let mount = &vault.settings().ssh_mount;
         let body = json!({
             "public_key": key.public_key().to_openssh().unwrap_or_default(),
             "valid_principals": wish.user,
@@ -78,9 +80,7 @@ impl Credential {
             "ttl": format!("{}s", wish.ttl.as_secs()),
             "extensions": wish.extensions.names(),
         });
-        let answer = vault
-            .write(&format!("{mount}/sign/{}", wish.role), &body)
-            .await;
+        let answer = signed(vault, wish, &body).await;
         let answer = answer.map_err(|error| refused(wish, error))?;
         let text = answer["signed_key"].as_str().unwrap_or_default();
         let certificate = Certificate::from_openssh(text.trim()).map_err(|error| {
@@ -115,15 +115,28 @@ impl Credential {
     }
 }
 
-/// Returns the public key of Vault's SSH CA.
-pub(crate) async fn authority(vault: &Vault) -> Result<PublicKey, CliError> {
-    let mount = &vault.settings().ssh_mount;
-    let answer = vault.read(&format!("{mount}/config/ca")).await;
-    let answer = answer.map_err(CliError::from)?;
-    let text = answer["public_key"].as_str().unwrap_or_default();
-    PublicKey::from_openssh(text.trim()).map_err(|error| {
-        CliError::new(Exit::Failure, "the public key of Vault's SSH CA is none").caused_by(&error)
-    })
+/// Has the CA sign; where it is gone since we were told of it, the one that took over from it.
+async fn signed(vault: &Vault, wish: &Wish<'_>, body: &Value) -> Result<Value, VaultError> {
+    let sign = async |mount: &str| {
+        let path = format!("{mount}/sign/{}", wish.role);
+        vault.write(&path, body).await
+    };
+    let error = match sign(wish.mount).await {
+        // Whatever words a server has for a mount without a CA.
+        Err(
+            error @ VaultError::Http {
+                status: 400..=500, ..
+            },
+        ) => error,
+        answer => return answer,
+    };
+    let Ok(authorities) = ssh_ca::published(vault.settings()).await else {
+        return Err(error);
+    };
+    match &authorities[..] {
+        [only] if only.mount != wish.mount => sign(&only.mount).await,
+        _ => Err(error),
+    }
 }
 
 fn refused(wish: &Wish<'_>, error: VaultError) -> CliError {

@@ -18,6 +18,9 @@ pub(crate) const AUTHENTICATION: Duration = Duration::from_secs(30);
 /// For a channel, and for what is asked on it before it is used.
 pub(crate) const CHANNEL: Duration = Duration::from_secs(15);
 
+/// For which CA signs, where the host is known without the database.
+pub(crate) const SIGNING_MOUNT: Duration = Duration::from_secs(2);
+
 /// For the access row. Later it is kept here and handed in another time.
 pub(crate) const ACCESS_ROW: Duration = Duration::from_secs(5);
 

@@ -14,10 +14,10 @@ use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
 use tokio::sync::{Mutex, OnceCell};
 use vctl_common::vault::Vault;
 
-use super::certificate;
 use super::known_hosts::{self, KnownHosts, Place, Standing};
 use crate::login::Interaction;
 use crate::render::{notice, sanitize};
+use crate::ssh_ca::{self, Authority};
 
 /// Why a server is not believed to be the host.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub(crate) struct HostKeys<'a> {
     interaction: Interaction,
     /// Two ways to a host are tried at once, and a person is asked one thing at a time, once.
     turn: Mutex<()>,
-    vault_authority: OnceCell<Option<KeyData>>,
+    vaults_authorities: OnceCell<Vec<Authority>>,
 }
 
 impl<'a> HostKeys<'a> {
@@ -88,7 +88,7 @@ impl<'a> HostKeys<'a> {
             vault,
             interaction,
             turn: Mutex::new(()),
-            vault_authority: OnceCell::new(),
+            vaults_authorities: OnceCell::new(),
         }
     }
 
@@ -155,14 +155,15 @@ impl<'a> HostKeys<'a> {
         Ok(known)
     }
 
-    /// Says whether a key is that of Vault's SSH CA, which signs hosts, too. Asked only once a host shows
-    /// a certificate; a Vault that does not answer vouches for nobody.
+    /// Says whether a key is one of Vault's SSH CAs, which sign hosts, too: during a rotation there are two.
+    /// Asked only once a host shows a certificate; a Vault that does not answer vouches for nobody.
     async fn is_vaults(&self, key: &KeyData) -> bool {
         let ask = || async {
-            let authority = certificate::authority(self.vault).await.ok()?;
-            Some(authority.key_data().clone())
+            let asked = ssh_ca::published(self.vault.settings()).await;
+            asked.unwrap_or_default()
         };
-        self.vault_authority.get_or_init(ask).await.as_ref() == Some(key)
+        let authorities = self.vaults_authorities.get_or_init(ask).await;
+        authorities.iter().any(|authority| authority.is(key))
     }
 
     async fn ask(

@@ -20,8 +20,9 @@ mod forward;
 mod error;
 mod run;
 
+pub(crate) use certificate::{Credential, Extensions, Wish};
 pub(crate) use forward::{Endpoint, Forwards, Local, Proxy, Remote};
 pub(crate) use run::{Request, Use, run};
 pub(crate) use session::PtyWish;
 pub(crate) use target::{Wanted, plan};
-pub(crate) use way::Target;
+pub(crate) use way::{Plan, Target};

@@ -29,6 +29,8 @@ pub(crate) struct Request {
     pub(crate) forwards: Forwards,
     pub(crate) interaction: Interaction,
     pub(crate) quiet: bool,
+    /// Has the CA at this mount sign, whichever does so otherwise.
+    pub(crate) mount: Option<String>,
 }
 
 /// What the connection is for, beside its ports.
@@ -109,6 +111,7 @@ async fn connect(
         access,
         issuer: Issuer {
             vault: context.vault(),
+            mount: request.mount.clone().unwrap_or_else(|| plan.mount.clone()),
             ttl: config.ssh_sign.0,
             extensions: Extensions {
                 pty: request.what.pty(),

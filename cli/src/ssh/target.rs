@@ -2,8 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use tokio::time::timeout;
 use vctl_common::centre::DbRole;
+use vctl_common::pg::Pool;
 
+use super::deadlines;
 use super::way::{Plan, Target};
 use crate::config::Config;
 use crate::context::Context;
@@ -73,7 +76,8 @@ pub(crate) async fn plan(
 ) -> Result<Plan, Stop> {
     // A connection is given back while somebody chooses.
     let pool = context.pool(DbRole::Ro)?;
-    let host = match wanted {
+    let configured = &context.settings().vault.ssh_mount;
+    let (host, mount) = match wanted {
         Wanted::Address { user, addr } => {
             let target = Target {
                 name: address_name(*addr),
@@ -81,20 +85,37 @@ pub(crate) async fn plan(
                 user: user.clone(),
                 ca_role: config.ca_role.clone(),
             };
-            return Ok(Plan::new(Vec::new(), target, true));
+            let mount = timeout(deadlines::SIGNING_MOUNT, signing_mount(&pool, configured)).await;
+            // With the database away too, whoever knows the address gets there.
+            let mount = mount.ok().and_then(Result::ok);
+            let mount = mount.unwrap_or_else(|| configured.clone());
+            return Ok(Plan::new(Vec::new(), target, true, mount));
         }
         Wanted::Any => {
-            let hosts = store::inventory::hosts(&*pool.get().await?).await?;
-            picker::choose(hosts, interaction).await?
+            let client = pool.get().await?;
+            let (hosts, mount) = tokio::join!(
+                store::inventory::hosts(&client),
+                store::ca::signing_mount(&client, configured)
+            );
+            drop(client);
+            (picker::choose(hosts?, interaction).await?, mount?)
         }
         Wanted::Part(query) | Wanted::Exact(query) => {
-            let found = store::inventory::find(&*pool.get().await?, query).await?;
+            let client = pool.get().await?;
+            // One round trip: the connection sends both before it waits.
+            let (found, mount) = tokio::join!(
+                store::inventory::find(&client, query),
+                store::ca::signing_mount(&client, configured)
+            );
+            drop(client);
+            let (found, mount) = (found?, mount?);
             let ask = matches!(wanted, Wanted::Part(_)) && interaction == Interaction::Allowed;
-            if ask && found.len() > 1 {
+            let host = if ask && found.len() > 1 {
                 picker::choose(found, interaction).await?
             } else {
                 one_of(found, wanted, query)?
-            }
+            };
+            (host, mount)
         }
     };
     let route = match host.jump_via {
@@ -105,7 +126,12 @@ pub(crate) async fn plan(
     let Some(target) = hops.pop() else {
         return Err(CliError::new(Exit::NotFound, "the way to the host has no end").into());
     };
-    Ok(Plan::new(hops, target, config.ssh_direct_first))
+    Ok(Plan::new(hops, target, config.ssh_direct_first, mount))
+}
+
+async fn signing_mount(pool: &Pool, configured: &str) -> Result<String, Stop> {
+    let client = pool.get().await?;
+    store::ca::signing_mount(&client, configured).await
 }
 
 /// As OpenSSH writes it into `known_hosts`.

@@ -49,15 +49,23 @@ pub(crate) struct Plan {
     pub(crate) target: Target,
     /// The target is tried without the jump hosts, too.
     pub(crate) direct: bool,
+    /// Where in Vault the CA is that signs.
+    pub(crate) mount: String,
 }
 
 impl Plan {
-    pub(crate) fn new(jumps: Vec<Target>, target: Target, direct_first: bool) -> Self {
+    pub(crate) fn new(
+        jumps: Vec<Target>,
+        target: Target,
+        direct_first: bool,
+        mount: String,
+    ) -> Self {
         let direct = direct_first || jumps.is_empty();
         Self {
             jumps,
             target,
             direct,
+            mount,
         }
     }
 }
@@ -74,6 +82,7 @@ pub(crate) struct Means<'a> {
 /// Gets certificates.
 pub(crate) struct Issuer<'a> {
     pub(crate) vault: &'a Vault,
+    pub(crate) mount: String,
     pub(crate) ttl: Duration,
     /// For the target.
     pub(crate) extensions: Extensions,
@@ -82,6 +91,7 @@ pub(crate) struct Issuer<'a> {
 impl Issuer<'_> {
     async fn issue(&self, target: &Target, extensions: Extensions) -> Result<Credential, CliError> {
         let wish = Wish {
+            mount: &self.mount,
             role: &target.ca_role,
             user: &target.user,
             ttl: self.ttl,

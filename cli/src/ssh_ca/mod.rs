@@ -1,11 +1,13 @@
 //! The SSH authorities of Vault: the one that signs and, during a rotation, the one beside it.
 
+pub(crate) mod host_certificate;
 mod published;
 
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::HashAlg;
+use russh::keys::ssh_key::public::KeyData;
 
-pub(crate) use published::published;
+pub(crate) use published::{each, published};
 
 /// An authority, as hosts are to trust it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,10 @@ impl Authority {
     /// Returns what OpenSSH prints: `SHA256:...`.
     pub(crate) fn fingerprint(&self) -> String {
         self.key.fingerprint(HashAlg::Sha256).to_string()
+    }
+
+    pub(crate) fn is(&self, key: &KeyData) -> bool {
+        self.key.key_data() == key
     }
 
     pub(crate) fn kind(&self) -> String {

@@ -1,6 +1,6 @@
 //! Which authorities there are, as Vault tells anybody who asks.
 
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use vctl_common::centre::VaultSettings;
 use vctl_common::vault::{VaultError, ssh_public_key};
 
@@ -13,34 +13,32 @@ use crate::exit_code::Exit;
 /// # Errors
 /// `Config` when no mount has one, else why Vault cannot be asked.
 pub(crate) async fn published(settings: &VaultSettings) -> Result<Vec<Authority>, CliError> {
-    let mounts = mounts(&settings.ssh_mount);
-    let asked = join_all(mounts.iter().map(|mount| at(settings, mount))).await;
-    let mut found = Vec::new();
-    for authority in asked {
-        found.extend(authority?);
-    }
+    let found = each(settings).await?;
     if found.is_empty() {
-        let message = format!("Vault has no SSH CA at `{}/`", mounts.join("/` or `"));
-        return Err(CliError::new(Exit::Config, message).hint(
-            "check `VCTL_SSH_MOUNT`; deploy/vault/setup.sh makes the CA where there is none",
-        ));
+        let mounts = mounts(&settings.ssh_mount).join("/` or `");
+        return Err(
+            CliError::new(Exit::Config, format!("Vault has no SSH CA at `{mounts}/`")).hint(
+                "check `VCTL_SSH_MOUNT`; deploy/vault/setup.sh makes the CA where there is none",
+            ),
+        );
     }
     Ok(found)
 }
 
-async fn at(settings: &VaultSettings, mount: &str) -> Result<Option<Authority>, CliError> {
+/// As [`published`], where none is an answer too.
+pub(crate) async fn each(settings: &VaultSettings) -> Result<Vec<Authority>, VaultError> {
+    let mounts = mounts(&settings.ssh_mount);
+    let asked = try_join_all(mounts.iter().map(|mount| at(settings, mount))).await?;
+    Ok(asked.into_iter().flatten().collect())
+}
+
+async fn at(settings: &VaultSettings, mount: &str) -> Result<Option<Authority>, VaultError> {
     let settings = VaultSettings {
         ssh_mount: mount.to_owned(),
         ..settings.clone()
     };
     match ssh_public_key(&settings).await {
-        Ok(line) => match Authority::read(mount, &line) {
-            Some(authority) => Ok(Some(authority)),
-            None => Err(CliError::new(
-                Exit::Failure,
-                format!("what Vault has at `{mount}/public_key` is no SSH key"),
-            )),
-        },
+        Ok(line) => Ok(Authority::read(mount, &line)),
         // There is no such mount, or it has no key: Vault has several answers for that.
         Err(
             VaultError::NotFound { .. }
@@ -49,6 +47,6 @@ async fn at(settings: &VaultSettings, mount: &str) -> Result<Option<Authority>, 
                 status: 400..500, ..
             },
         ) => Ok(None),
-        Err(other) => Err(other.into()),
+        Err(other) => Err(other),
     }
 }

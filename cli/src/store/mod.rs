@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 mod accesses;
+pub(crate) mod ca;
 mod events;
 pub(crate) mod fleet;
 mod follow;
@@ -12,6 +13,7 @@ mod grep;
 pub(crate) mod inventory;
 pub(crate) mod inventory_edit;
 pub(crate) mod retention;
+pub(crate) mod rotation;
 mod row;
 pub(crate) mod seen;
 mod sessions;

@@ -4,6 +4,7 @@ use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::Client;
 
 use crate::error::Stop;
+use crate::ssh_ca::host_certificate::HostCertificate;
 use crate::trust_ca::Fingerprint;
 
 /// Notes that a host's sshd trusts these CAs and no others, as of now.
@@ -15,5 +16,28 @@ pub(crate) async fn applied(
     let trusted: Vec<&str> = trusted.iter().map(Fingerprint::as_str).collect();
     let statement = include_str!("trust_applied.sql");
     let noted = client.execute(statement, &[&host, &trusted]).await;
+    noted.map(drop).map_err(|error| PgError::from(error).into())
+}
+
+/// Notes which certificate was issued for a host.
+pub(crate) async fn certified(
+    client: &Client,
+    host: &str,
+    issued: &HostCertificate,
+) -> Result<(), Stop> {
+    let statement = include_str!("trust_certified.sql");
+    let noted = client
+        .execute(
+            statement,
+            &[
+                &host,
+                &issued.key_fingerprint,
+                &issued.ca_fingerprint,
+                &issued.serial.to_string(),
+                &issued.principals,
+                &issued.valid_before,
+            ],
+        )
+        .await;
     noted.map(drop).map_err(|error| PgError::from(error).into())
 }

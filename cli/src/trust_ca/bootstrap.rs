@@ -33,10 +33,12 @@ pub(crate) struct Destination {
 }
 
 /// How a program ended that was given something and said something.
-pub(super) struct Ended {
-    pub(super) output: Vec<u8>,
+pub(crate) struct Ended {
+    pub(crate) output: Vec<u8>,
+    /// Nothing, unless the caller keeps it from the operator.
+    pub(crate) errors: Vec<u8>,
     /// 255 also where a signal ended it.
-    pub(super) code: i32,
+    pub(crate) code: i32,
 }
 
 /// Runs `script` there as root. Returns what it said and its exit status.
@@ -51,7 +53,7 @@ pub(crate) async fn run(
 ) -> Result<(Report, i32), CliError> {
     let shell = if to.sudo { "sudo -n sh -s" } else { "sh -s" };
     let ended = to.ssh(interaction, false, shell);
-    let ended = feed(ended, script).await.map_err(no_ssh)?;
+    let ended = feed(ended, script).await.map_err(|error| no_ssh(&error))?;
     let report = Report::read(&ended.output);
     if ended.code == 255 && report.is_empty() {
         return Err(unreached(to));
@@ -60,6 +62,23 @@ pub(crate) async fn run(
         return on_a_terminal(to, script, interaction).await;
     }
     Ok((report, ended.code))
+}
+
+/// Runs a command there, as whoever is logged in, and returns what it printed.
+///
+/// # Errors
+/// `Transport` when ssh does not get there or the command fails.
+pub(crate) async fn ask(
+    to: &Destination,
+    remote: &str,
+    interaction: Interaction,
+) -> Result<String, CliError> {
+    let ended = feed(to.ssh(interaction, false, remote), "").await;
+    let ended = ended.map_err(|error| no_ssh(&error))?;
+    if ended.code != 0 {
+        return Err(unreached(to));
+    }
+    Ok(String::from_utf8_lossy(&ended.output).into_owned())
 }
 
 /// Brings the script to a directory of the account's own, and runs it where sudo can ask.
@@ -80,7 +99,7 @@ async fn on_a_terminal(
     // Without a single quote, in single quotes: the same words to every shell.
     let bring = r#"sh -c 'umask 077; d=$(mktemp -d) && cat >"$d/script" && echo "vctl:at $d"'"#;
     let ended = to.ssh(interaction, false, bring);
-    let ended = feed(ended, script).await.map_err(no_ssh)?;
+    let ended = feed(ended, script).await.map_err(|error| no_ssh(&error))?;
     let text = String::from_utf8_lossy(&ended.output);
     let directory = text.lines().find_map(|line| line.strip_prefix("vctl:at "));
     let Some(directory) = directory.map(str::trim).filter(|path| is_plain(path)) else {
@@ -88,10 +107,10 @@ async fn on_a_terminal(
     };
     let run = format!("sh -c 'sudo sh {directory}/script >{directory}/said'");
     let mut command = to.ssh(interaction, true, &run);
-    let status = command.status().await.map_err(no_ssh)?;
+    let status = command.status().await.map_err(|error| no_ssh(&error))?;
     let fetch = format!("sh -c 'cat {directory}/said; rm -rf {directory}'");
     let said = to.ssh(interaction, false, &fetch);
-    let said = feed(said, "").await.map_err(no_ssh)?;
+    let said = feed(said, "").await.map_err(|error| no_ssh(&error))?;
     let report = Report::read(&said.output);
     if report.is_empty() {
         let message = format!("sudo on `{}` does not let `{}` be root", to.name, to.user);
@@ -157,8 +176,9 @@ impl Destination {
     }
 }
 
-/// Runs a program that gets `input` and is read to its end. What it says on stderr is for the operator.
-pub(super) async fn feed(mut command: Command, input: &str) -> io::Result<Ended> {
+/// Runs a program that gets `input` and is read to its end. What it says on stderr is for the operator,
+/// unless the caller has it otherwise.
+pub(crate) async fn feed(mut command: Command, input: &str) -> io::Result<Ended> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -176,6 +196,7 @@ pub(super) async fn feed(mut command: Command, input: &str) -> io::Result<Ended>
     Ok(Ended {
         code: output.status.code().unwrap_or(255),
         output: output.stdout,
+        errors: output.stderr,
     })
 }
 
@@ -191,13 +212,13 @@ fn unreached(to: &Destination) -> CliError {
     CliError::new(Exit::Transport, message).hint(hint)
 }
 
-fn no_ssh(error: io::Error) -> CliError {
+fn no_ssh(error: &io::Error) -> CliError {
     let exit = match error.kind() {
         io::ErrorKind::NotFound => Exit::NotFound,
         _ => Exit::Failure,
     };
     CliError::new(exit, "cannot run `ssh`")
-        .caused_by(&error)
+        .caused_by(error)
         .hint("it brings the CA to a host: install OpenSSH's client")
 }
 

@@ -13,7 +13,7 @@ use crate::exit_code::Exit;
 pub(crate) async fn run(root: &Path, script: &str) -> Result<(Report, i32), CliError> {
     let mut command = Command::new("sh");
     command.arg("-s").arg("--").arg(root);
-    let Ended { output, code } = feed(command, script)
+    let Ended { output, code, .. } = feed(command, script)
         .await
         .map_err(|error| CliError::new(Exit::Failure, "cannot run `sh`").caused_by(&error))?;
     Ok((Report::read(&output), code))

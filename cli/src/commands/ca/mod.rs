@@ -1,6 +1,8 @@
 //! `vctl ca`
 
+mod host_cert;
 mod ssh_print;
+mod ssh_rotate;
 
 use std::env;
 use std::fs;
@@ -28,7 +30,9 @@ Examples:
   sudo vctl ca install                 Have this machine believe it
   sudo vctl ca install --file r.pem    Another one
   sudo vctl ca remove                  Take away what `install` added
-  vctl ca ssh-print                    The key that SSH certificates are signed with", after_help = "\
+  vctl ca ssh-print                    The key that SSH certificates are signed with
+  vctl ca host-cert web-1              Vouch for a host, so that nobody is asked about its key
+  vctl ca ssh-rotate --plan            Where the replacement of the CA stands", after_help = "\
 Debian and RHEL with their relatives, and the login keychain of macOS, which needs no sudo.")]
 pub(crate) struct CaArgs {
     #[command(subcommand)]
@@ -44,6 +48,8 @@ enum CaCommand {
     /// Print the root that this vctl was built with, in PEM form
     Print,
     SshPrint(ssh_print::SshPrintArgs),
+    HostCert(Box<host_cert::HostCertArgs>),
+    SshRotate(ssh_rotate::SshRotateArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,6 +67,8 @@ struct StoreArgs {
 pub(crate) fn run(args: &CaArgs, globals: &Globals) -> Result<(), Stop> {
     match &args.command {
         CaCommand::SshPrint(args) => ssh_print::run(args, globals),
+        CaCommand::HostCert(args) => host_cert::run(args, globals),
+        CaCommand::SshRotate(args) => ssh_rotate::run(args, globals),
         CaCommand::Print => {
             let mut screen = Screen::for_programs();
             write!(screen, "{}", built_in()?)?;

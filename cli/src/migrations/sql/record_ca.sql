@@ -1,8 +1,23 @@
 -- Runs as vctl_owner. $1 the public key as OpenSSH writes it, $2 the mount it is of. Returns the
 -- fingerprint of a key that was not known, and gives sessions of it that are here already their person.
-with entered as (
-    insert into vctl.ca_keys (fingerprint, public_key, mount)
-    select 'SHA256:' || rtrim(encode(sha256(decode(split_part($1::text, ' ', 2), 'base64')), 'base64'), '='), $1::text, $2::text
+--
+-- It signs, unless the mount beside it has the one that does: then a rotation made it, and was cut short.
+-- One that was at the same mount before is gone from there.
+with new as (
+    select 'SHA256:' || rtrim(encode(sha256(decode(split_part($1::text, ' ', 2), 'base64')), 'base64'), '=') as fingerprint
+), unknown as (
+    select fingerprint from new where not exists (select from vctl.ca_keys k where k.fingerprint = new.fingerprint)
+), replaced as (
+    update vctl.ca_keys k set state = 'retired', state_since = now()
+    from unknown where k.mount = $2::text and k.state <> 'retired'
+), entered as (
+    insert into vctl.ca_keys (fingerprint, public_key, mount, state)
+    select fingerprint, $1::text, $2::text, case when exists (
+        select from vctl.ca_keys k
+        where k.state = 'active' and k.mount <> $2::text
+          and regexp_replace(k.mount, '-next$', '') = regexp_replace($2::text, '-next$', '')
+    ) then 'next' else 'active' end
+    from unknown
     on conflict (fingerprint) do nothing
     returning fingerprint
 ), named as (

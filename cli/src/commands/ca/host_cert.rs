@@ -1,0 +1,152 @@
+//! `vctl ca host-cert`
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use russh::keys::PublicKey;
+use vctl_common::centre::DbRole;
+
+use crate::args::TEMPLATE;
+use crate::commands::lifetime::within;
+use crate::commands::reach::ReachArgs;
+use crate::context::{self, Context};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::globals::Globals;
+use crate::login::Interaction;
+use crate::render::{Screen, notice, time};
+use crate::ssh::{self, Plan, Wanted};
+use crate::ssh_ca::host_certificate::{HostCertificate, Wish};
+use crate::store;
+use crate::trust_ca::bootstrap;
+
+/// Where a host has its key: the kinds in the order in which they are preferred.
+const FETCH: &str = "cat /etc/ssh/ssh_host_ed25519_key.pub || cat /etc/ssh/ssh_host_ecdsa_key.pub";
+
+/// Have Vault vouch for a host's key, so that nobody is asked about it
+///
+/// The certificate is for the host's name in the inventory and the addresses that its operators gave it.
+/// `vctl ssh` believes it without `known_hosts`. sshd shows it once it stands in a file that `HostCertificate`
+/// names: docs/ssh-ca.md. Needs the policy `vctl-admin`.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl ca host-cert web-1 > web-1-cert.pub                Fetches the key with your own ssh
+  vctl ca host-cert web-1 --key ssh_host_ed25519_key.pub  Of a key that is here
+  ssh web-1 cat /etc/ssh/ssh_host_ed25519_key.pub | vctl ca host-cert web-1 --key -")]
+pub(super) struct HostCertArgs {
+    /// Name of a host of the inventory
+    #[arg(value_name = "HOST")]
+    host: String,
+
+    /// File with its public host key, `-` for standard input
+    #[arg(long = "key", value_name = "FILE", conflicts_with_all = ["user", "port", "key", "direct"])]
+    file: Option<PathBuf>,
+
+    #[command(flatten)]
+    reach: ReachArgs,
+
+    /// How long the certificate lasts, 1h to 366d
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = ttl)]
+    ttl: Duration,
+
+    /// A further name of the host to vouch for; may be given several times
+    #[arg(long = "principal", value_name = "NAME", value_parser = principal)]
+    principals: Vec<String>,
+}
+
+pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
+    let interaction = globals.interaction();
+    let certificate = context::run(globals, async |context| {
+        let wanted = Wanted::Exact(args.host.clone());
+        let plan = ssh::plan(context, &loaded.config, &wanted, interaction).await?;
+        let key = args.key(&plan, interaction).await?;
+        let name = &plan.target.name;
+        let principals = args.principals(context, name).await?;
+        let wish = Wish {
+            host: name,
+            key: &key,
+            principals,
+            ttl: args.ttl,
+        };
+        let issued = HostCertificate::issue(context.vault(), &plan.mount, &wish).await?;
+        let client = context.pool(DbRole::Rw)?.get().await?;
+        store::trust::certified(&client, name, &issued).await?;
+        Ok(issued)
+    })?;
+    let mut screen = Screen::for_programs();
+    writeln!(screen, "{}", certificate.line())?;
+    notice::note(&format!(
+        "for {}, until {}; sshd is to be told: docs/ssh-ca.md",
+        certificate.principals.join(", "),
+        time::seconds(certificate.valid_before)
+    ));
+    Ok(screen.flush()?)
+}
+
+impl HostCertArgs {
+    async fn key(&self, plan: &Plan, interaction: Interaction) -> Result<PublicKey, CliError> {
+        let (from, text) = if let Some(path) = &self.file {
+            (path.display().to_string(), read(path)?)
+        } else {
+            let to = self.reach.destination(plan, false);
+            let text = bootstrap::ask(&to, &format!("sh -c '{FETCH}'"), interaction).await?;
+            (to.name, text)
+        };
+        PublicKey::from_openssh(text.trim()).map_err(|error| {
+            let message = format!("what `{from}` has is no public key of SSH");
+            CliError::new(Exit::Usage, message).caused_by(&error)
+        })
+    }
+
+    /// Its name and addresses, and what was asked for. Not the addresses that its agent reports: a host could
+    /// report another's.
+    async fn principals(&self, context: &Context, name: &str) -> Result<Vec<String>, Stop> {
+        let client = context.pool(DbRole::Ro)?.get().await?;
+        let found = store::inventory::find(&client, name).await?;
+        let mut principals = vec![name.to_owned()];
+        for host in found.iter().filter(|host| host.name == name) {
+            let addresses = std::iter::once(&host.ip).chain(&host.extra_ips);
+            principals.extend(addresses.map(IpAddr::to_string));
+        }
+        principals.extend(self.principals.iter().cloned());
+        let mut seen = std::collections::BTreeSet::new();
+        principals.retain(|principal| seen.insert(principal.clone()));
+        Ok(principals)
+    }
+}
+
+fn read(path: &Path) -> Result<String, CliError> {
+    let read = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(path)
+    };
+    read.map_err(|error| {
+        let message = format!("cannot read the host key in `{}`", path.display());
+        CliError::new(Exit::NotFound, message).caused_by(&error)
+    })
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    within(
+        text,
+        Duration::from_hours(1),
+        Duration::from_hours(366 * 24),
+    )
+}
+
+/// A comma is how Vault tells one from the next, and a pattern would be for hosts that nobody meant.
+fn principal(text: &str) -> Result<String, String> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_letter) {
+        Ok(text.to_lowercase())
+    } else {
+        Err("a name or an address: letters, digits, `.`, `:`, `_` and `-`".to_owned())
+    }
+}

@@ -1,0 +1,371 @@
+//! `vctl ca ssh-rotate`
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::time::SystemTime;
+
+use futures_util::StreamExt as _;
+use vctl_common::centre::DbRole;
+use vctl_common::pg::Client;
+
+use crate::args::{Form, TEMPLATE};
+use crate::config::Config;
+use crate::context::{self, Context};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::globals::Globals;
+use crate::render::rotation::{Standings, write};
+use crate::render::{Screen, notice, records, time};
+use crate::rotation::hosts::{Visit, visit};
+use crate::rotation::{Host, Key, KeyState, Missing, Stage, vault};
+use crate::ssh_ca::{self, Authority};
+use crate::store;
+use crate::trust_ca::{Mode, Orders};
+
+/// Replace the SSH CA, while everybody goes on logging in
+///
+/// `--next` makes a new CA and has every host trust it beside the old one. Once every host does, `--next` has
+/// the new one sign. `--finish` then has every host trust the old one no more, and takes its private key out
+/// of Vault. Each goes on where it stopped, and refuses while hosts are missing. Hosts are visited with
+/// `vctl ssh`, as the inventory's user, who has to be root or become it with sudo without a password; a host
+/// where that does not work is told with `vctl trust-ca`. Needs the policies `vctl-admin` and `vctl-ssh`.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl ca ssh-rotate --plan                   Where it stands, and which hosts are missing
+  vctl ca ssh-rotate --plan -o name           Those hosts, for scripts
+  vctl ca ssh-rotate --next                   The next step
+  vctl ca ssh-rotate --next --force-without old-1
+  vctl ca ssh-rotate --finish                 The last one")]
+#[command(group(clap::ArgGroup::new("step").required(true).args(["plan", "next", "finish"])))]
+pub(super) struct SshRotateArgs {
+    /// Show where it stands, and change nothing
+    #[arg(long)]
+    plan: bool,
+
+    /// Do the next step: tell the hosts of a new CA, or have it sign
+    #[arg(long)]
+    next: bool,
+
+    /// Have the hosts trust the old CA no more, and take it out of Vault
+    #[arg(long)]
+    finish: bool,
+
+    /// Go on although this host is missing: nobody will get into it; may be given several times
+    #[arg(long, value_name = "HOST", conflicts_with = "plan")]
+    force_without: Vec<String>,
+
+    /// Do not wait until the old CA's last certificates have ended
+    #[arg(long, requires = "finish")]
+    now: bool,
+
+    /// How many hosts to visit at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    parallel: u16,
+
+    /// Form of the plan
+    #[arg(
+        long,
+        short,
+        value_name = "FORM",
+        value_enum,
+        default_value_t,
+        requires = "plan"
+    )]
+    output: Form,
+}
+
+pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
+    let options = globals.options();
+    context::run(globals, async |context| {
+        let role = if args.plan { DbRole::Ro } else { DbRole::Rw };
+        let client = context.pool(role)?.get().await?;
+        let configured = &context.settings().vault.ssh_mount;
+        let (stage, now) = store::rotation::stage(&client, configured).await?;
+        let hosts = store::rotation::hosts(&client).await?;
+        if args.plan {
+            return show(args, &stage, &hosts);
+        }
+        let rotation = Rotation {
+            args,
+            context,
+            client: &client,
+            config: &loaded.config,
+            options: &options,
+            without: without(&args.force_without, &hosts)?,
+            hosts,
+            now,
+        };
+        match (args.finish, stage) {
+            (false, Stage::Resting { idle, .. }) => rotation.begin(&idle).await,
+            (false, Stage::Spreading { active, next }) => rotation.go_on(&active, &next).await,
+            (true, Stage::Moved { active, leaving }) => rotation.finish(&active, &leaving).await,
+            (false, Stage::Moved { .. }) => Err(out_of_turn(
+                "the new SSH CA signs already",
+                "`vctl ca ssh-rotate --finish`",
+            )),
+            (true, Stage::Spreading { .. }) => Err(out_of_turn(
+                "the old SSH CA still signs",
+                "`vctl ca ssh-rotate --next` has the new one sign",
+            )),
+            (true, Stage::Resting { idle, .. }) => rotation.tidy_up(&idle).await,
+        }
+    })
+}
+
+/// One step, and all it needs.
+struct Rotation<'a> {
+    args: &'a SshRotateArgs,
+    context: &'a Context,
+    client: &'a Client,
+    config: &'a Config,
+    options: &'a [String],
+    hosts: Vec<Host>,
+    without: BTreeSet<String>,
+    now: SystemTime,
+}
+
+impl Rotation<'_> {
+    /// Makes a new CA, and tells the hosts of it.
+    async fn begin(&self, idle: &str) -> Result<(), Stop> {
+        let vault = self.context.vault();
+        self.remove_retired(idle).await?;
+        let found = ssh_ca::each(vault.settings()).await?;
+        // One that nobody knows was made by a `--next` that was cut short.
+        let next = match found.into_iter().find(|ca| ca.mount == idle) {
+            Some(ca) => ca,
+            None => vault::make(vault, idle).await?,
+        };
+        store::rotation::enter_next(self.client, &next).await?;
+        notice::done(&format!(
+            "the new SSH CA is {}, at `{idle}/`",
+            next.fingerprint()
+        ));
+        self.spread(&next).await
+    }
+
+    /// Tells the hosts that are missing; has the new CA sign once none is.
+    async fn go_on(&self, active: &Key, next: &Key) -> Result<(), Stop> {
+        if self.without_trust_in(&next.fingerprint).next().is_some() {
+            return self.spread(&authority(next)?).await;
+        }
+        let vault = self.context.vault();
+        vault::prove(vault, &next.mount, &self.hosts).await?;
+        store::rotation::move_signing(self.client, active, next).await?;
+        notice::done(&format!(
+            "{} signs now; next: `vctl ca ssh-rotate --finish`, once the last certificates of {} have ended",
+            next.fingerprint, active.fingerprint
+        ));
+        Ok(())
+    }
+
+    async fn spread(&self, next: &Authority) -> Result<(), Stop> {
+        // A role that is not at the new mount is known before any host is touched.
+        vault::prove(self.context.vault(), &next.mount, &self.hosts).await?;
+        let orders = Orders {
+            wanted: ssh_ca::published(self.context.vault().settings()).await?,
+            unwanted: Vec::new(),
+            mode: Mode::Apply,
+        };
+        let fingerprint = next.fingerprint();
+        let to_visit: Vec<Host> = self.without_trust_in(&fingerprint).cloned().collect();
+        let missing = self.visit(&to_visit, &orders, Some(&next.mount)).await?;
+        nobody_is(
+            &missing,
+            (
+                "does not trust the new SSH CA yet",
+                "do not trust the new SSH CA yet",
+            ),
+            "--next",
+        )?;
+        notice::done("every host trusts it; next: `vctl ca ssh-rotate --next` has it sign");
+        Ok(())
+    }
+
+    /// Has the hosts forget the old CA, and takes it out of Vault.
+    async fn finish(&self, active: &Key, leaving: &Key) -> Result<(), Stop> {
+        let last = active.since + self.config.ssh_sign.0;
+        if !self.args.now && self.now < last {
+            let message = format!(
+                "certificates of the old SSH CA may last until {}",
+                time::seconds(last)
+            );
+            let hint = "wait until then; with `--now` who holds one has to ask for another";
+            return Err(CliError::new(Exit::TryAgain, message).hint(hint).into());
+        }
+        let vouched = self.hosts.iter().filter(|host| {
+            host.vouched_by.as_ref() == Some(&leaving.fingerprint)
+                && !self.without.contains(&host.name)
+        });
+        let vouched = vouched.map(|host| Missing {
+            host: host.name.clone(),
+            why: format!("`vctl ca host-cert {}` makes another", host.name),
+        });
+        let vouched: Vec<Missing> = vouched.collect();
+        nobody_is(
+            &vouched,
+            (
+                "shows a host certificate of the old SSH CA",
+                "show a host certificate of the old SSH CA",
+            ),
+            "--finish",
+        )?;
+        let orders = Orders {
+            wanted: vec![authority(active)?],
+            unwanted: leaving.fingerprint.parse().into_iter().collect(),
+            mode: Mode::Apply,
+        };
+        let trusting = |host: &&Host| {
+            host.trusted.contains(&leaving.fingerprint) && !self.without.contains(&host.name)
+        };
+        let to_visit: Vec<Host> = self.hosts.iter().filter(trusting).cloned().collect();
+        let missing = self.visit(&to_visit, &orders, Some(&active.mount)).await?;
+        nobody_is(
+            &missing,
+            ("still trusts the old SSH CA", "still trust the old SSH CA"),
+            "--finish",
+        )?;
+        // In this order: a CA that is in Vault and retired is removed by the next `--next`.
+        store::rotation::retire(self.client, leaving).await?;
+        vault::remove(self.context.vault(), &leaving.mount).await?;
+        notice::done(&format!(
+            "{} is gone; {} is the SSH CA",
+            leaving.fingerprint, active.fingerprint
+        ));
+        Ok(())
+    }
+
+    /// Ends a `--finish` that was cut short; where there was none, there is nothing to finish.
+    async fn tidy_up(&self, idle: &str) -> Result<(), Stop> {
+        if self.remove_retired(idle).await? {
+            notice::done("the old SSH CA is gone");
+            return Ok(());
+        }
+        Err(out_of_turn(
+            "no rotation of the SSH CA is under way",
+            "`vctl ca ssh-rotate --next` begins one",
+        ))
+    }
+
+    /// Takes the CA at a mount away that no host trusts any more, and says whether there was one.
+    async fn remove_retired(&self, idle: &str) -> Result<bool, Stop> {
+        let vault = self.context.vault();
+        for ca in ssh_ca::each(vault.settings()).await? {
+            let known = store::rotation::state(self.client, &ca.fingerprint()).await?;
+            if ca.mount == idle && known == Some(KeyState::Retired) {
+                vault::remove(vault, idle).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Goes to these hosts, notes what they trust, and returns those where it did not work.
+    async fn visit(
+        &self,
+        hosts: &[Host],
+        orders: &Orders,
+        proof: Option<&str>,
+    ) -> Result<Vec<Missing>, Stop> {
+        let each = Visit {
+            orders,
+            proof,
+            options: self.options,
+        };
+        let mut missing = Vec::new();
+        let mut visits = std::pin::pin!(visit(hosts, &each, self.args.parallel.into()));
+        while let Some((host, done)) = visits.next().await {
+            match done {
+                Ok(trusted) => {
+                    store::trust::applied(self.client, &host.name, &trusted).await?;
+                    notice::done(&format!("{}: done", host.name));
+                }
+                Err(error) => {
+                    let why = std::iter::once(error.message).chain(error.causes);
+                    let why = why.collect::<Vec<_>>().join(": ");
+                    notice::quote(&format!("{}: {why}", host.name));
+                    missing.push(Missing {
+                        host: host.name.clone(),
+                        why,
+                    });
+                }
+            }
+        }
+        missing.sort_by(|one, other| one.host.cmp(&other.host));
+        Ok(missing)
+    }
+
+    /// The hosts that have to be told, but for those that we are to go on without.
+    fn without_trust_in(&self, fingerprint: &str) -> impl Iterator<Item = &Host> {
+        let missing = self
+            .hosts
+            .iter()
+            .filter(move |host| !host.trusted.contains(fingerprint));
+        missing.filter(|host| !self.without.contains(&host.name))
+    }
+}
+
+/// # Errors
+/// `Usage` for a host that is not there: it was meant to be another.
+fn without(names: &[String], hosts: &[Host]) -> Result<BTreeSet<String>, CliError> {
+    for name in names {
+        if !hosts.iter().any(|host| host.name == *name) {
+            let message = format!("there is no host `{name}` to go on without");
+            return Err(CliError::new(Exit::Usage, message).hint("`vctl list -o name`"));
+        }
+    }
+    Ok(names.iter().cloned().collect())
+}
+
+/// How many of the missing hosts an error lists.
+const MOST: usize = 20;
+
+fn nobody_is(missing: &[Missing], what: (&str, &str), step: &str) -> Result<(), CliError> {
+    let [first, ..] = missing else {
+        return Ok(());
+    };
+    let message = match missing.len() {
+        1 => format!("1 host {}", what.0),
+        count => format!("{count} hosts {}", what.1),
+    };
+    let mut error = CliError::new(Exit::Failure, message);
+    let causes = missing.iter().take(MOST);
+    error.causes = causes
+        .map(|one| format!("{}: {}", one.host, one.why))
+        .collect();
+    if missing.len() > MOST {
+        error.causes.push(format!("{} more", missing.len() - MOST));
+    }
+    Err(error.hint(format!(
+        "mend that, or tell it with `vctl trust-ca {0}`; then `vctl ca ssh-rotate {step}` again, or with `--force-without {0}`",
+        first.host
+    )))
+}
+
+fn authority(key: &Key) -> Result<Authority, CliError> {
+    Authority::read(&key.mount, &key.line).ok_or_else(|| {
+        let message = format!("the database has no key for {}", key.fingerprint);
+        CliError::new(Exit::Failure, message)
+    })
+}
+
+fn out_of_turn(message: &str, hint: &str) -> Stop {
+    CliError::new(Exit::Usage, message).hint(hint).into()
+}
+
+fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[Host]) -> Result<(), Stop> {
+    let standings = Standings { stage };
+    if args.output.is_for_people() {
+        let mut screen = Screen::for_people();
+        write(&mut screen, stage, hosts)?;
+        return Ok(screen.flush()?);
+    }
+    let mut screen = Screen::for_programs();
+    let mut hosts = hosts.to_vec();
+    if args.output == Form::Name {
+        hosts.retain(|host| standings.is_missing(host));
+    }
+    records::write(&mut screen, args.output, &standings, &hosts)?;
+    Ok(screen.flush()?)
+}

@@ -1,0 +1,113 @@
+//! Going to every host with a certificate, several at a time.
+//!
+//! Each is a `vctl ssh` of its own: so each visit is in the access log, goes the way that the inventory knows,
+//! and a host that hangs holds up nobody but itself.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::process::Command;
+
+use crate::error::CliError;
+use crate::exit_code::Exit;
+use crate::trust_ca::{Fingerprint, Orders, Report, bootstrap};
+
+/// A host that a rotation has to go to, and what it was last known to trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) user: String,
+    pub(crate) ca_role: String,
+    pub(crate) trusted: BTreeSet<String>,
+    /// The CA of the certificate that it was last given for its own key, while that is valid.
+    pub(crate) vouched_by: Option<String>,
+}
+
+/// A host that is not where it has to be, and why as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) host: String,
+    pub(crate) why: String,
+}
+
+/// What is to be done at each host.
+pub(crate) struct Visit<'a> {
+    pub(crate) orders: &'a Orders,
+    /// The mount of a CA whose certificate must be let in afterwards.
+    pub(crate) proof: Option<&'a str>,
+    /// Options of this command that those it starts are to have too.
+    pub(crate) options: &'a [String],
+}
+
+/// Goes to all of them, and returns what each trusts now, or why that is not known, as they are done.
+pub(crate) fn visit<'a>(
+    hosts: &'a [Host],
+    visit: &'a Visit<'a>,
+    at_once: usize,
+) -> impl futures_util::Stream<Item = (&'a Host, Result<Vec<Fingerprint>, CliError>)> + 'a {
+    stream::iter(hosts)
+        .map(move |host| async move { (host, visit.go(host).await) })
+        .buffer_unordered(at_once)
+}
+
+impl Visit<'_> {
+    async fn go(&self, host: &Host) -> Result<Vec<Fingerprint>, CliError> {
+        let shell: &[&str] = match &*host.user {
+            "root" => &["sh", "-s"],
+            _ => &["sudo", "-n", "sh", "-s"],
+        };
+        let ended = self.ssh(host, &[], shell, &self.orders.script()).await?;
+        let report = Report::read(&ended.output);
+        if report.is_empty() {
+            return Err(why(&ended));
+        }
+        report.outcome(&host.name, ended.code)?;
+        if let Some(mount) = self.proof {
+            let ended = self
+                .ssh(host, &["--ca-mount", mount], &["true"], "")
+                .await?;
+            // Whatever the command came to: somebody was let in.
+            if ended.code > 127 || ended.code == 77 || ended.code == 76 {
+                return Err(why(&ended));
+            }
+        }
+        Ok(report.trusted())
+    }
+
+    async fn ssh(
+        &self,
+        host: &Host,
+        options: &[&str],
+        remote: &[&str],
+        input: &str,
+    ) -> Result<bootstrap::Ended, CliError> {
+        let started = async {
+            let mut command = Command::new(std::env::current_exe()?);
+            command
+                .args(self.options)
+                .args(["ssh", "--quiet", "--no-input", "--server", &host.name])
+                .args(options)
+                .arg("--")
+                .args(remote)
+                .stderr(Stdio::piped());
+            bootstrap::feed(command, input).await
+        };
+        started.await.map_err(|error| {
+            CliError::new(Exit::Failure, "cannot run `vctl ssh`").caused_by(&error)
+        })
+    }
+}
+
+/// What `vctl ssh`, or what ran there, said last.
+fn why(ended: &bootstrap::Ended) -> CliError {
+    let said = String::from_utf8_lossy(&ended.errors);
+    let error = said.lines().find_map(|line| line.strip_prefix("error: "));
+    let last = || said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let message = error.or_else(last).map_or_else(
+        || format!("it ended with {} and said nothing", ended.code),
+        str::to_owned,
+    );
+    CliError::new(Exit::Failure, message)
+}

@@ -1,0 +1,102 @@
+//! Where a rotation of the SSH CA stands.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use vctl_common::pg::PgError;
+use vctl_common::pg::tokio_postgres::{Client, Error, Row};
+
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::rotation::{Host, Key, KeyState, Stage};
+use crate::ssh_ca::Authority;
+
+/// Returns the stage, by the database's clock, and the time there.
+pub(crate) async fn stage(client: &Client, configured: &str) -> Result<(Stage, SystemTime), Stop> {
+    let statement = include_str!("rotation_keys.sql");
+    let rows = client.query(statement, &[&configured]).await;
+    let keys: Result<Vec<Key>, Error> = rows.and_then(|rows| rows.iter().map(key).collect());
+    let keys = keys.map_err(PgError::from)?;
+    let now = super::inventory::clock(client).await?;
+    let stage = Stage::of(&keys, configured).map_err(|error| {
+        CliError::new(Exit::Config, "the SSH CA cannot be rotated")
+            .caused_by(&error)
+            .hint(
+                "`vctl migrate` enters the CA that signs; `vctl.ca_keys` has those that are known",
+            )
+    })?;
+    Ok((stage, now))
+}
+
+/// Returns the state of a CA, if it is known.
+pub(crate) async fn state(client: &Client, fingerprint: &str) -> Result<Option<KeyState>, Stop> {
+    let sql = "select state from vctl.ca_keys where fingerprint = $1";
+    let row = client.query_opt(sql, &[&fingerprint]).await;
+    let row = row.map_err(PgError::from)?;
+    Ok(row.and_then(|row| KeyState::of_word(row.get(0))))
+}
+
+/// Enters a CA as the one to come, unless another one is meanwhile.
+pub(crate) async fn enter_next(client: &Client, authority: &Authority) -> Result<(), Stop> {
+    let statement = include_str!("rotation_enter_next.sql");
+    let (fingerprint, line) = (authority.fingerprint(), authority.line());
+    let entered = client
+        .execute(statement, &[&fingerprint, &line, &authority.mount])
+        .await;
+    exactly(entered, 1)
+}
+
+/// Has the next one sign from now on: whoever asks sees the one or the other.
+pub(crate) async fn move_signing(client: &Client, active: &Key, next: &Key) -> Result<(), Stop> {
+    let statement = include_str!("rotation_move.sql");
+    let moved = client
+        .execute(statement, &[&active.fingerprint, &next.fingerprint])
+        .await;
+    exactly(moved, 2)
+}
+
+/// Notes that a CA is gone.
+pub(crate) async fn retire(client: &Client, leaving: &Key) -> Result<(), Stop> {
+    let sql = "update vctl.ca_keys set state = 'retired', state_since = now() \
+               where fingerprint = $1 and state = 'leaving'";
+    exactly(client.execute(sql, &[&leaving.fingerprint]).await, 1)
+}
+
+/// Returns every host that is not retired, by name.
+pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Stop> {
+    let rows = client.query(include_str!("rotation_hosts.sql"), &[]).await;
+    let hosts: Result<Vec<Host>, Error> = rows.and_then(|rows| rows.iter().map(host).collect());
+    Ok(hosts.map_err(PgError::from)?)
+}
+
+fn exactly(changed: Result<u64, Error>, rows: u64) -> Result<(), Stop> {
+    if changed.map_err(PgError::from)? == rows {
+        return Ok(());
+    }
+    let message = "somebody else is rotating the SSH CA";
+    let hint = "`vctl ca ssh-rotate --plan` shows where it stands";
+    Err(CliError::new(Exit::TryAgain, message).hint(hint).into())
+}
+
+fn key(row: &Row) -> Result<Key, Error> {
+    let state: &str = row.try_get("state")?;
+    Ok(Key {
+        fingerprint: row.try_get("fingerprint")?,
+        line: row.try_get("public_key")?,
+        mount: row.try_get("mount")?,
+        // The query asks for no others than we know.
+        state: KeyState::of_word(state).unwrap_or(KeyState::Retired),
+        since: row.try_get("state_since")?,
+    })
+}
+
+fn host(row: &Row) -> Result<Host, Error> {
+    let trusted: Vec<String> = row.try_get("trusted")?;
+    Ok(Host {
+        name: row.try_get("hostname")?,
+        user: row.try_get("ssh_user")?,
+        ca_role: row.try_get("ca_role")?,
+        trusted: BTreeSet::from_iter(trusted),
+        vouched_by: row.try_get("vouched_by")?,
+    })
+}
