@@ -8,6 +8,7 @@ mod commands;
 mod login;
 mod keep;
 mod inventory;
+mod snapshot;
 mod ssh;
 mod child;
 mod moment;
@@ -85,6 +86,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Agent(args) => commands::agent::run(&args, globals),
         Command::Audit(args) => commands::audit::run(&args, globals),
         Command::Ca(args) => commands::ca::run(&args),
+        Command::Cache(args) => commands::cache::run(&args, globals),
         Command::Config(args) => commands::config::run(&args, globals),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Dbedit(args) => commands::dbedit::run(&args, globals),

@@ -20,6 +20,7 @@ mod migrate;
 mod names;
 mod node;
 mod oidc;
+mod outage;
 mod picker;
 mod policies;
 mod pool;

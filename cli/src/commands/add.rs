@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use vctl_common::centre::DbRole;
-
 use crate::args::TEMPLATE;
 use crate::config::Config;
 use crate::context;
@@ -73,7 +71,7 @@ pub(crate) fn run(args: &AddArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     let host = context::run_without_store(args.complete(&config, interaction))?;
     context::run(globals, async |context| {
-        let client = context.pool(DbRole::Rw)?.get().await?;
+        let client = super::to_change(context).await?;
         store::inventory_edit::add(&client, &host).await
     })?;
     notice::note(&format!("`{}` is in the inventory now", host.name));

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
 
 use crate::args::TEMPLATE;
@@ -75,7 +74,7 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
     let edits: Result<Vec<_>, CliError> = args.items.iter().map(|item| args.edit(item)).collect();
     let edits = edits?;
     let failed = context::run(globals, async |context| {
-        let mut client = context.pool(DbRole::Rw)?.get().await?;
+        let mut client = super::to_change(context).await?;
         let mut screen = Screen::for_people();
         let mut failed = 0;
         for (host, edit) in &edits {

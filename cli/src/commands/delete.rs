@@ -1,7 +1,5 @@
 //! `vctl delete`
 
-use vctl_common::centre::DbRole;
-
 use crate::args::TEMPLATE;
 use crate::context;
 use crate::error::{CliError, Stop};
@@ -47,7 +45,7 @@ pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
         if !args.yes && !confirmed(&question).await? {
             return Ok(None);
         }
-        let mut client = context.pool(DbRole::Rw)?.get().await?;
+        let mut client = super::to_change(context).await?;
         store::inventory_edit::delete(&mut client, &name).await?;
         Ok(Some(name))
     })?;

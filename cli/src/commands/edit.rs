@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use vctl_common::centre::DbRole;
-
 use crate::args::TEMPLATE;
 use crate::context;
 use crate::error::Stop;
@@ -92,7 +90,7 @@ pub(crate) fn run(args: &EditArgs, globals: &Globals) -> Result<(), Stop> {
             Some(name) => name.clone(),
             None => super::chosen(context, interaction).await?,
         };
-        let mut client = context.pool(DbRole::Rw)?.get().await?;
+        let mut client = super::to_change(context).await?;
         store::inventory_edit::edit(&mut client, &name, &change).await?;
         Ok(name)
     })?;

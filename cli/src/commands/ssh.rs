@@ -68,7 +68,7 @@ pub(crate) struct SshArgs {
     #[arg(short = 'N', conflicts_with_all = ["command", "terminal"])]
     no_command: bool,
 
-    /// Say nothing but errors
+    /// Say nothing but errors, and whether Postgres is away
     #[arg(long, short)]
     quiet: bool,
 

@@ -161,8 +161,11 @@ impl SyncArgs {
         probed: &[bool],
         failures: &mut Vec<Failure>,
     ) -> Result<Summary, Stop> {
-        let role = if self.dry_run { DbRole::Ro } else { DbRole::Rw };
-        let client = context.pool(role)?.get().await?;
+        let client = if self.dry_run {
+            context.pool(DbRole::Ro)?.get().await?
+        } else {
+            super::to_change(context).await?
+        };
         let known = store::inventory::hosts(&client).await?;
         let known: BTreeMap<&str, &Host> = known.iter().map(|host| (&*host.name, host)).collect();
         let rules = || {
