@@ -5,6 +5,7 @@ mod globals;
 mod logging;
 mod config;
 mod commands;
+mod completion;
 mod login;
 mod keep;
 mod inventory;
@@ -47,6 +48,9 @@ use globals::Globals;
 
 fn main() -> ExitCode {
     let start = Instant::now();
+    if completion::answer() {
+        return Exit::Success.into();
+    }
     let matches = Cli::command().try_get_matches_from(args::words());
     let parsed = matches.and_then(|matches| {
         let reader = args::reader_of(&matches);

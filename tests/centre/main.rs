@@ -3,6 +3,7 @@
 //! Specs share one centre and make a database each; who stops a server has a centre of his own.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
+mod completion;
 mod configured;
 mod credential;
 mod doctor;

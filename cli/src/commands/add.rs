@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::config::Config;
 use crate::context;
 use crate::error::{CliError, Stop};
@@ -46,7 +47,7 @@ pub(crate) struct AddArgs {
     dc: Option<String>,
 
     /// The host through which it is reached
-    #[arg(long, value_name = "HOST", value_parser = name)]
+    #[arg(long, value_name = "HOST", value_parser = name, add = completion::host())]
     jump: Option<String>,
 
     /// Another address of it; may be given several times

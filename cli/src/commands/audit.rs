@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use crate::args::{Form, TEMPLATE};
+use crate::completion;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -29,7 +30,7 @@ Examples:
   vctl audit -o jsonl | jq                For programs (docs/audit-json.md)")]
 pub(crate) struct AuditArgs {
     /// Only hosts with this in their name
-    #[arg(long)]
+    #[arg(long, add = completion::host())]
     host: Option<String>,
 
     /// Only people with this in their display name

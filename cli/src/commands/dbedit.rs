@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use vctl_common::pg::Client;
 
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -31,7 +32,7 @@ pub(crate) struct DbeditArgs {
     column: Column,
 
     /// Whole names of hosts, each with what is to be so
-    #[arg(required = true, value_name = "HOST=VALUE", value_parser = item)]
+    #[arg(required = true, value_name = "HOST=VALUE", value_parser = item, add = completion::host_and_value())]
     items: Vec<Item>,
 }
 

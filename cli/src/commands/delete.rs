@@ -1,6 +1,7 @@
 //! `vctl delete`
 
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -20,6 +21,7 @@ Examples:
   vctl delete web-1 --yes       For scripts")]
 pub(crate) struct DeleteArgs {
     /// The whole name of the host; asked on a terminal
+    #[arg(add = completion::host())]
     host: Option<String>,
 
     /// Do not ask first

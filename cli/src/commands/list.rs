@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::SystemTime;
 
 use crate::args::{Form, TEMPLATE};
+use crate::completion;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -36,7 +37,7 @@ The words under LIVE:
 Behind them stands what its operators say, unless it is simply in use: maintenance, broken, retired.")]
 pub(crate) struct ListArgs {
     /// Only hosts that this means
-    #[arg(conflicts_with = "route")]
+    #[arg(conflicts_with = "route", add = completion::host())]
     host: Option<String>,
 
     /// Only hosts of this data centre
@@ -44,7 +45,7 @@ pub(crate) struct ListArgs {
     dc: Option<String>,
 
     /// Show the way to this host instead, outermost jump first
-    #[arg(long, value_name = "HOST", conflicts_with_all = ["dc", "all"])]
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["dc", "all"], add = completion::host())]
     route: Option<String>,
 
     /// Also hosts that are retired

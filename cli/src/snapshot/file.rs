@@ -1,5 +1,6 @@
 //! The file: whole or not there, its owner's alone, and of one inventory.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -87,12 +88,19 @@ struct Written<'a> {
     hosts: &'a [Host],
 }
 
+/// With the whole hosts, or with their names alone.
 #[derive(Deserialize)]
 struct Read<H> {
     version: u32,
     origin: Origin,
     taken_at: Timestamp,
     hosts: Vec<H>,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
 }
 
 /// Where hosts are kept.
@@ -156,6 +164,16 @@ impl SnapshotFile {
             taken_at: read.taken_at,
             hosts: read.hosts,
         })
+    }
+
+    /// Returns the names of the hosts that are kept, as [`SnapshotFile::read`], and reads no more of them.
+    pub(crate) fn names(&self, now: Timestamp) -> Result<Vec<String>, Unusable> {
+        let text = self.text()?;
+        let read: Read<Named> =
+            serde_json::from_slice(text.expose()).map_err(|_| Unusable::Torn)?;
+        self.check(&read, now)?;
+        let names = read.hosts.into_iter().map(|host| host.name.into_owned());
+        Ok(names.collect())
     }
 
     /// Takes away what is kept, and returns whether there was something.
@@ -238,6 +256,7 @@ mod tests {
         let kept = file.read(NOON).unwrap();
         assert_eq!(kept.hosts, hosts());
         assert_eq!(kept.taken_at, NOON);
+        assert_eq!(file.names(NOON).unwrap(), ["edge", "web-1"]);
         assert!(file.remove().unwrap());
         assert!(!file.remove().unwrap());
     }
@@ -266,6 +285,7 @@ mod tests {
             change(&mut other);
             let file = file(&dir, &other);
             assert!(matches!(file.read(NOON), Err(Unusable::Foreign(_))));
+            assert!(matches!(file.names(NOON), Err(Unusable::Foreign(_))));
         }
     }
 

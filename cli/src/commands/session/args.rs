@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::moment::{self, Moment};
 use crate::view::{Filter, Selector};
 
@@ -32,7 +33,7 @@ pub(crate) struct SessionArgs {
     list: bool,
 
     /// Only sessions on hosts with this in their name
-    #[arg(long, conflicts_with = "local")]
+    #[arg(long, conflicts_with = "local", add = completion::host())]
     host: Option<String>,
 
     /// Only sessions of this person: `albert`, or the whole display name `oidc-albert`
