@@ -240,7 +240,8 @@ async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidat
             let mut answers = tokio::task::JoinSet::new();
             for name in names {
                 let (ssh, name) = (ssh.clone(), name.clone());
-                answers.spawn(async move { (candidate(&ssh, &name).await, name) });
+                let is_listed = aliases.names.contains(&name);
+                answers.spawn(async move { (candidate(&ssh, &name, is_listed).await, name) });
             }
             while let Some(answer) = answers.join_next().await {
                 match answer {
@@ -260,7 +261,11 @@ async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidat
     (candidates, failures)
 }
 
-async fn candidate(ssh: &Ssh, name: &str) -> Result<(Candidate, Vec<String>), String> {
+async fn candidate(
+    ssh: &Ssh,
+    name: &str,
+    is_listed: bool,
+) -> Result<(Candidate, Vec<String>), String> {
     let asked = ssh.ask(name).await?;
     let ip = address(&asked).await?;
     let jumps: Vec<String> = asked.jumps.iter().map(|hop| hop.host.clone()).collect();
@@ -275,8 +280,8 @@ async fn candidate(ssh: &Ssh, name: &str) -> Result<(Candidate, Vec<String>), St
             ip,
             port: asked.port,
             user: asked.user,
-            // The last jump is the one that dials it.
-            jump: jumps.last().cloned(),
+            jumps: asked.jumps,
+            is_listed,
         },
         jumps,
     ))
