@@ -11,6 +11,7 @@ mod enroll;
 mod exit_codes;
 mod faults;
 mod fleet;
+mod forms;
 mod hosts;
 mod inventory;
 mod inventory_edit;

@@ -258,4 +258,11 @@ fn what_is_kept_is_shown_renewed_and_removed_in_every_form() {
     assert_eq!(json(&["cache", "clear"])["caches"], json!([]));
     assert!(!outage.file().exists());
     assert_eq!(outage.run(&["cache", "clear"]).code, 0);
+
+    centre.postgres.start().unwrap();
+    outage.log_in();
+    assert_eq!(outage.run(&["list"]).code, 0);
+    assert!(outage.file().exists());
+    assert_eq!(outage.run(&["logout", "--all"]).code, 0);
+    assert!(!outage.file().exists());
 }
