@@ -1,6 +1,7 @@
 //! While Postgres is away accesses are kept on the workstation, and handed in once it is back.
 
 use std::fs;
+use std::path::Path;
 
 use vctl_tests::centre::{Centre, Options};
 
@@ -37,6 +38,15 @@ fn an_access_while_postgres_is_away_is_handed_in_once() {
     let mut up = [0; 3];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut up).unwrap();
     assert_eq!(spooled(), 2);
+    // What is there when a vctl dies after the commit, and before it forgets what it kept.
+    let died = tempfile::tempdir().unwrap();
+    let copy = |from: &Path, to: &Path| {
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    };
+    copy(&operator.at.home(".vctl/spool"), died.path());
     centre.postgres.start().unwrap();
 
     assert_eq!(operator.ssh(&["outage-1", "--", "true"]).code, 0);
@@ -67,4 +77,9 @@ fn an_access_while_postgres_is_away_is_handed_in_once() {
         (&rows[1]["replayed"], &rows[1]["exit_code"]),
         (&true.into(), &0.into())
     );
+
+    copy(died.path(), &operator.at.home(".vctl/spool"));
+    assert_eq!(operator.ssh(&["outage-1", "--", "true"]).code, 0);
+    assert_eq!(spooled(), 0);
+    assert_eq!(operator.accesses(&name), rows);
 }
