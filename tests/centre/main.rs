@@ -20,6 +20,7 @@ mod migrate;
 mod names;
 mod node;
 mod oidc;
+mod openssh;
 mod picker;
 mod policies;
 mod pool;
