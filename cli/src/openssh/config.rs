@@ -42,10 +42,11 @@ pub(crate) fn render<'a>(
     if !hosts.is_empty() {
         let names: Vec<&str> = hosts.iter().map(|host| &*host.name).collect();
         let user = if asks_user { " --user '%r'" } else { "" };
+        // `%n` is one of these names; `%h` may be what a `HostName` further down makes of it.
         blocks.push(format!(
             "
 Host {}
-    ProxyCommand '{vctl}' proxy{user} %h %p
+    ProxyCommand '{vctl}' proxy{user} %n %p
     IdentityAgent \"{agent}\"
     IdentitiesOnly no
     IdentityFile none
@@ -110,7 +111,7 @@ Host web-1
     HostKeyAlias web-1
 
 Host db-1 web-1
-    ProxyCommand '/usr/bin/vctl' proxy --user '%r' %h %p
+    ProxyCommand '/usr/bin/vctl' proxy --user '%r' %n %p
     IdentityAgent \"/home/x/.vctl/ssh/agent.sock\"
     IdentitiesOnly no
     IdentityFile none

@@ -43,6 +43,13 @@ impl Include {
         })
     }
 
+    /// Returns the file without it; nothing when it is not there.
+    pub(crate) fn left_out_of(&self, text: &str) -> Option<String> {
+        let text = text.as_bytes();
+        let is_there = text.split(|&byte| byte == b'\n').any(|line| self.is(line));
+        is_there.then(|| String::from_utf8_lossy(&self.without(text)).into_owned())
+    }
+
     fn is(&self, line: &[u8]) -> bool {
         line.trim_ascii() == self.line.as_bytes()
     }

@@ -17,6 +17,11 @@ use crate::exit_code::Exit;
 use crate::login::StateDir;
 use crate::private_file;
 
+/// What the path of a socket may have where it may have least, and what the longest name in the
+/// directory takes of it.
+const PATH: usize = 103;
+const NAME: usize = "/0123456789012345678901.sock".len();
+
 /// The directory, its owner's alone.
 #[derive(Clone, Debug)]
 pub(crate) struct MeetingPlace(PathBuf);
@@ -40,6 +45,11 @@ impl MeetingPlace {
     }
 
     fn make_here(&self) -> io::Result<()> {
+        if self.0.as_os_str().len() + NAME > PATH {
+            return Err(io::Error::other(
+                "its path is too long for that of a socket",
+            ));
+        }
         match DirBuilder::new().mode(0o700).create(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}

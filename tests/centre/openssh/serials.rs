@@ -20,12 +20,12 @@ fn many_at_once_to_one_host_each_have_their_own() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-many");
     let host = centre.another_host("ossh-many").unwrap();
-    desk.operator.knows("many-1", &host);
+    desk.operator.knows("ossh-many-1", &host);
     desk.install();
     // Each is held until all are in, and names the port it came from.
     let children: Vec<_> = (0..MANY)
         .map(|_| {
-            let mut command = desk.command("ssh", &["many-1", "echo $SSH_CONNECTION; cat"]);
+            let mut command = desk.command("ssh", &["ossh-many-1", "echo $SSH_CONNECTION; cat"]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             command.spawn().unwrap()
         })
@@ -44,7 +44,7 @@ fn many_at_once_to_one_host_each_have_their_own() {
         assert_eq!(child.wait().unwrap().code(), Some(0));
         ports.push(said.split(' ').nth(1).unwrap().to_owned());
     }
-    let rows = desk.recorded("many-1", &host, MANY);
+    let rows = desk.recorded("ossh-many-1", &host, MANY);
     // Not only the same serials: each with the connection it was used on.
     for port in ports {
         let row = rows
@@ -69,7 +69,7 @@ fn what_shares_a_connection_shares_its_row() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-master");
     let host = centre.another_host("ossh-master").unwrap();
-    desk.operator.knows("master-1", &host);
+    desk.operator.knows("ossh-master-1", &host);
     desk.install();
     let path = desk.home("control");
     let path = format!("ControlPath={}", path.display());
@@ -80,20 +80,20 @@ fn what_shares_a_connection_shares_its_row() {
         "ControlMaster=auto",
         "-o",
         "ControlPersist=60",
-        "master-1",
+        "ossh-master-1",
         "true",
     ];
     let mut command = desk.command("ssh", &master);
     // The one that stays would hold a pipe open.
     assert!(command.stderr(Stdio::null()).status().unwrap().success());
     for _ in 0..3 {
-        let said = desk.ssh(&["-o", &path, "master-1", "echo again"]);
+        let said = desk.ssh(&["-o", &path, "ossh-master-1", "echo again"]);
         assert_eq!((said.code, &*said.stdout), (0, "again\n"), "{said:?}");
     }
-    assert_eq!(desk.operator.accesses("master-1").len(), 1);
-    let said = desk.ssh(&["-o", &path, "-O", "exit", "master-1"]);
+    assert_eq!(desk.operator.accesses("ossh-master-1").len(), 1);
+    let said = desk.ssh(&["-o", &path, "-O", "exit", "ossh-master-1"]);
     assert_eq!(said.code, 0, "{said:?}");
-    desk.recorded("master-1", &host, 1);
+    desk.recorded("ossh-master-1", &host, 1);
 }
 
 #[test]
@@ -101,11 +101,11 @@ fn who_is_not_that_ssh_gets_nothing_of_the_agent() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-agent");
     let host = centre.another_host("ossh-agent").unwrap();
-    desk.operator.knows("agent-1", &host);
+    desk.operator.knows("ossh-agent-1", &host);
     desk.install();
     let mut command = desk.command(
         "ssh",
-        &["-A", "agent-1", "echo up; ssh-add -l; echo $?; cat"],
+        &["-A", "ossh-agent-1", "echo up; ssh-add -l; echo $?; cat"],
     );
     let mut child = command
         .stdin(Stdio::piped())
@@ -162,7 +162,7 @@ fn who_is_not_that_ssh_gets_nothing_of_the_agent() {
         .unwrap();
     assert_eq!(rest, "The agent has no identities.\n1\n");
     assert!(child.wait().unwrap().success());
-    desk.recorded("agent-1", &host, 1);
+    desk.recorded("ossh-agent-1", &host, 1);
     // Where the proxy listened nobody does.
     assert!(eventually(PATIENCE, || Ok(sockets(&desk) == 1)).unwrap());
 }
@@ -180,9 +180,9 @@ fn a_switchboard_that_was_killed_is_started_again() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-killed");
     let host = centre.another_host("ossh-killed").unwrap();
-    desk.operator.knows("killed-1", &host);
+    desk.operator.knows("ossh-killed-1", &host);
     desk.install();
-    assert_eq!(desk.ssh(&["killed-1", "true"]).code, 0);
+    assert_eq!(desk.ssh(&["ossh-killed-1", "true"]).code, 0);
     let stream = UnixStream::connect(desk.home(".vctl/ssh/agent.sock")).unwrap();
     let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials);
     kill(Pid::from_raw(peer.unwrap().pid()), Signal::SIGKILL).unwrap();
@@ -191,12 +191,12 @@ fn a_switchboard_that_was_killed_is_started_again() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let said = desk.ssh(&["killed-1", "true"]);
+                let said = desk.ssh(&["ossh-killed-1", "true"]);
                 assert_eq!(said.code, 0, "{said:?}");
             });
         }
     });
-    desk.recorded("killed-1", &host, 5);
+    desk.recorded("ossh-killed-1", &host, 5);
 }
 
 #[test]
@@ -205,57 +205,57 @@ fn what_does_not_come_about_has_its_row_too() {
     let desk = Desk::new(centre, "ossh-fails");
     let host = centre.another_host("ossh-fails").unwrap();
     desk.operator
-        .inventory("fails-dial", "127.0.0.1", 1, "root");
+        .inventory("ossh-fails-dial", "127.0.0.1", 1, "root");
     desk.operator
-        .inventory("fails-key", "127.0.0.1", host.port(), host.user());
-    desk.operator.knows("fails-ca", &host);
+        .inventory("ossh-fails-key", "127.0.0.1", host.port(), host.user());
+    desk.operator.knows("ossh-fails-ca", &host);
     desk.operator
-        .inventory("fails-user", "127.0.0.1", host.port(), "nobody-may");
+        .inventory("ossh-fails-user", "127.0.0.1", host.port(), "nobody-may");
     desk.operator
-        .remembers(&format!("fails-user {}\n", host.public_key()));
+        .remembers(&format!("ossh-fails-user {}\n", host.public_key()));
     desk.install();
     // Nobody listens.
-    let said = desk.ssh(&["fails-dial", "true"]);
+    let said = desk.ssh(&["ossh-fails-dial", "true"]);
     assert_eq!(said.code, 255);
     assert!(
-        said.stderr.contains("cannot connect to `fails-dial`"),
+        said.stderr.contains("cannot connect to `ossh-fails-dial`"),
         "{}",
         said.stderr
     );
-    let rows = desk.closed("fails-dial", 1);
+    let rows = desk.closed("ossh-fails-dial", 1);
     assert_eq!(
         (&rows[0]["result"], &rows[0]["cert_serial"].is_null()),
         (&"failed".into(), &true)
     );
     // `ssh` does not believe the host: the certificate was there, and nobody was shown it.
-    let said = desk.ssh(&["fails-key", "true"]);
+    let said = desk.ssh(&["ossh-fails-key", "true"]);
     assert_eq!(said.code, 255);
     assert!(
         said.stderr.contains("Host key verification failed"),
         "{}",
         said.stderr
     );
-    let rows = desk.closed("fails-key", 1);
+    let rows = desk.closed("ossh-fails-key", 1);
     assert_eq!(rows[0]["result"], "closed");
     assert_eq!(rows[0]["error"], "`ssh` did not use the certificate");
     // Vault does not sign for that user.
-    let said = desk.ssh(&["fails-user", "true"]);
+    let said = desk.ssh(&["ossh-fails-user", "true"]);
     assert_eq!(said.code, 255);
     assert!(
         said.stderr.contains("Vault signs no key for `nobody-may`"),
         "{}",
         said.stderr
     );
-    assert_eq!(desk.closed("fails-user", 1)[0]["result"], "refused");
+    assert_eq!(desk.closed("ossh-fails-user", 1)[0]["result"], "refused");
     // The host does not trust the authority; no other key is tried.
     host.trust_nobody().unwrap();
-    let said = desk.ssh(&["fails-ca", "true"]);
+    let said = desk.ssh(&["ossh-fails-ca", "true"]);
     assert_eq!(said.code, 255);
     assert!(
         said.stderr.contains("Permission denied (publickey)"),
         "{}",
         said.stderr
     );
-    assert_eq!(desk.closed("fails-ca", 1)[0]["result"], "closed");
+    assert_eq!(desk.closed("ossh-fails-ca", 1)[0]["result"], "closed");
     assert_eq!(accepted(&host), [""; 0]);
 }
