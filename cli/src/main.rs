@@ -11,6 +11,7 @@ mod keep;
 mod inventory;
 mod snapshot;
 mod ssh;
+mod openssh;
 mod child;
 mod moment;
 mod context;
@@ -100,16 +101,20 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Exec(args) => commands::exec::run(&args, globals),
         Command::Fleet(args) => commands::fleet::run(&args, globals),
         Command::Host(args) => commands::host::run(&args, globals),
+        Command::KnownHosts(args) => commands::known_hosts::run(&args, globals),
         Command::List(args) => commands::list::run(&args, globals),
         Command::Login(args) => commands::login::run(&args, globals),
         Command::Logout(args) => commands::logout::run(&args, globals),
         Command::Man(args) => commands::man::run(&args),
         Command::Migrate(args) => commands::migrate::run(&args, globals),
         Command::NodeAgent(args) => commands::node_agent::run(&args),
+        Command::Proxy(args) => commands::proxy::run(&args, globals),
         Command::Prune(args) => commands::prune::run(&args, globals),
         Command::Retention(args) => commands::retention::run(&args, globals),
         Command::Session(args) => commands::session::run(&args, globals),
         Command::Ssh(args) => commands::ssh::run(&args, globals),
+        Command::SshAgent(args) => commands::ssh_agent::run(&args, globals),
+        Command::SshConfig(args) => commands::ssh_config::run(&args, globals),
         Command::Status(args) => commands::status::run(&args, globals),
         Command::Sync(args) => commands::sync::run(&args, globals),
         Command::Token(args) => commands::token::run(&args, globals),

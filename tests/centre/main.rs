@@ -23,6 +23,7 @@ mod names;
 mod node;
 mod oidc;
 mod outage;
+mod openssh;
 mod picker;
 mod policies;
 mod pool;

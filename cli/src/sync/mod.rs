@@ -5,10 +5,12 @@
 
 pub(crate) mod aliases;
 mod jumps;
+mod before;
 mod plan;
 mod probe;
 mod resolved;
 
+pub(crate) use before::Before;
 pub(crate) use plan::{Candidate, Failure, Planned, plan};
 pub(crate) use probe::probe;
 pub(crate) use resolved::{Asked, Ssh};
