@@ -40,6 +40,7 @@ mod ship_probe;
 mod ship_versions;
 mod stack;
 mod status;
+mod story;
 mod table;
 mod timing;
 mod tls;
