@@ -8,6 +8,7 @@ use crate::commands::add::AddArgs;
 use crate::commands::agent::AgentArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::ca::CaArgs;
+use crate::commands::cache::CacheArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::dbedit::DbeditArgs;
@@ -17,16 +18,20 @@ use crate::commands::edit::EditArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::fleet::FleetArgs;
 use crate::commands::host::HostArgs;
+use crate::commands::known_hosts::KnownHostsArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::logout::LogoutArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::node_agent::NodeAgentArgs;
+use crate::commands::proxy::ProxyArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
 use crate::commands::ssh::SshArgs;
+use crate::commands::ssh_agent::SshAgentArgs;
+use crate::commands::ssh_config::SshConfigArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::sync::SyncArgs;
 use crate::commands::token::TokenArgs;
@@ -50,6 +55,7 @@ pub(crate) const TEMPLATE: &str = "\
 Examples:
   vctl login                            Log in to Vault, with a browser
   vctl ssh web-1                        Log in to a host of the inventory
+  vctl ssh-config --install             Have ssh, scp, git and the like do it, too
   vctl status                           Whether you are logged in, and everything is there
   vctl doctor                           What is wrong, when something is
   vctl exec -- terraform apply          Run something with a token of yours
@@ -97,6 +103,7 @@ pub(crate) enum Command {
     Agent(AgentArgs),
     Audit(Box<AuditArgs>),
     Ca(CaArgs),
+    Cache(CacheArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
     Dbedit(DbeditArgs),
@@ -106,16 +113,20 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     Fleet(FleetArgs),
     Host(HostArgs),
+    KnownHosts(KnownHostsArgs),
     List(ListArgs),
     Login(LoginArgs),
     Logout(LogoutArgs),
     Man(ManArgs),
     Migrate(MigrateArgs),
     NodeAgent(NodeAgentArgs),
+    Proxy(ProxyArgs),
     Prune(PruneArgs),
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
     Ssh(Box<SshArgs>),
+    SshAgent(SshAgentArgs),
+    SshConfig(SshConfigArgs),
     Status(StatusArgs),
     Sync(SyncArgs),
     Token(TokenArgs),

@@ -5,11 +5,14 @@ mod globals;
 mod logging;
 mod config;
 mod commands;
+mod completion;
 mod login;
 mod keep;
 mod inventory;
+mod snapshot;
 mod ssh;
 mod ssh_ca;
+mod openssh;
 mod child;
 mod moment;
 mod context;
@@ -49,6 +52,9 @@ use globals::Globals;
 
 fn main() -> ExitCode {
     let start = Instant::now();
+    if completion::answer() {
+        return Exit::Success.into();
+    }
     let matches = Cli::command().try_get_matches_from(args::words());
     let parsed = matches.and_then(|matches| {
         let reader = args::reader_of(&matches);
@@ -88,6 +94,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Agent(args) => commands::agent::run(&args, globals),
         Command::Audit(args) => commands::audit::run(&args, globals),
         Command::Ca(args) => commands::ca::run(&args, globals),
+        Command::Cache(args) => commands::cache::run(&args, globals),
         Command::Config(args) => commands::config::run(&args, globals),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Dbedit(args) => commands::dbedit::run(&args, globals),
@@ -97,16 +104,20 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Exec(args) => commands::exec::run(&args, globals),
         Command::Fleet(args) => commands::fleet::run(&args, globals),
         Command::Host(args) => commands::host::run(&args, globals),
+        Command::KnownHosts(args) => commands::known_hosts::run(&args, globals),
         Command::List(args) => commands::list::run(&args, globals),
         Command::Login(args) => commands::login::run(&args, globals),
         Command::Logout(args) => commands::logout::run(&args, globals),
         Command::Man(args) => commands::man::run(&args),
         Command::Migrate(args) => commands::migrate::run(&args, globals),
         Command::NodeAgent(args) => commands::node_agent::run(&args),
+        Command::Proxy(args) => commands::proxy::run(&args, globals),
         Command::Prune(args) => commands::prune::run(&args, globals),
         Command::Retention(args) => commands::retention::run(&args, globals),
         Command::Session(args) => commands::session::run(&args, globals),
         Command::Ssh(args) => commands::ssh::run(&args, globals),
+        Command::SshAgent(args) => commands::ssh_agent::run(&args, globals),
+        Command::SshConfig(args) => commands::ssh_config::run(&args, globals),
         Command::Status(args) => commands::status::run(&args, globals),
         Command::Sync(args) => commands::sync::run(&args, globals),
         Command::Token(args) => commands::token::run(&args, globals),

@@ -3,6 +3,7 @@
 //! Specs share one centre and make a database each; who stops a server has a centre of his own.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
+mod completion;
 mod configured;
 mod credential;
 mod doctor;
@@ -11,6 +12,7 @@ mod exit_codes;
 mod faults;
 mod fleet;
 mod host_cert;
+mod forms;
 mod hosts;
 mod inventory;
 mod inventory_edit;
@@ -21,6 +23,8 @@ mod migrate;
 mod names;
 mod node;
 mod oidc;
+mod outage;
+mod openssh;
 mod picker;
 mod policies;
 mod pool;
@@ -38,6 +42,7 @@ mod ship_probe;
 mod ship_versions;
 mod stack;
 mod status;
+mod story;
 mod table;
 mod timing;
 mod tls;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE, Options};
 use vctl_tests::lab::{Programs, eventually};
 
-const LAST: usize = 10;
+const LAST: usize = 11;
 
 #[test]
 fn a_fresh_database_gets_the_schema_and_a_second_run_changes_nothing() {
@@ -179,17 +179,21 @@ const SPOILED: &[(&str, &str)] = &[
         "0009_ingest_lookups",
         "alter table vctl.audit_session reset (fillfactor)",
     ),
-    ("0010_ssh_trust", "drop table vctl.host_trust"),
     (
-        "0010_ssh_trust",
+        "0010_attempts",
+        "drop index vctl.access_log_vault_user_attempt_id_idx",
+    ),
+    ("0011_ssh_trust", "drop table vctl.host_trust"),
+    (
+        "0011_ssh_trust",
         "alter table vctl.ca_keys drop constraint ca_keys_state_check",
     ),
     (
-        "0010_ssh_trust",
+        "0011_ssh_trust",
         "alter table vctl.host_certificate drop constraint host_certificate_hostname_fkey",
     ),
     (
-        "0010_ssh_trust",
+        "0011_ssh_trust",
         "revoke delete on vctl.host_trust from vctl_rw",
     ),
 ];

@@ -34,6 +34,9 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/sudo", "sudo"),
     ("/usr/bin/node", "nodejs"),
     ("/usr/bin/npm", "npm"),
+    ("/usr/bin/git", "git"),
+    ("/usr/bin/rsync", "rsync"),
+    ("/usr/bin/ansible", "ansible-core"),
     (
         "/usr/lib/python3/dist-packages/prometheus_client",
         "python3-prometheus-client",

@@ -23,7 +23,7 @@ use crate::inventory::change::dc_of;
 use crate::render::{Screen, notice, sanitize};
 use crate::store;
 use crate::sync::aliases::{self, Aliases};
-use crate::sync::{self, Asked, Candidate, Failure, Planned, Ssh};
+use crate::sync::{self, Asked, Before, Candidate, Failure, Planned, Ssh};
 
 /// Fill the inventory from ~/.ssh/config, and see which hosts answer
 ///
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
         migrate::run(&args, globals)?;
     }
     let config = globals.load()?.config;
-    let (ssh, aliases) = args.read()?;
+    let (ssh, aliases, _before) = args.read()?;
     let (summary, failures, all) = context::run(globals, async |context| {
         let (candidates, mut failures) = candidates(&args.prefix, &ssh, &aliases).await;
         let (planned, unplanned) = sync::plan(candidates);
@@ -118,13 +118,20 @@ pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 impl SyncArgs {
-    fn read(&self) -> Result<(Ssh, Aliases), CliError> {
+    fn read(&self) -> Result<(Ssh, Aliases, Option<Before>), CliError> {
         let home = env::home_dir().filter(|home| home.is_absolute());
         let home = home
             .ok_or_else(|| CliError::new(Exit::Config, "`HOME` is not set to an absolute path"))?;
-        let usual = home.join(".ssh/config");
-        let file = self.config.clone().unwrap_or_else(|| usual.clone());
-        let aliases = aliases::read(&file, &home).map_err(|error| {
+        let usual = || home.join(".ssh/config");
+        let file = self.config.clone().unwrap_or_else(usual);
+        let account = nix::unistd::User::from_uid(nix::unistd::getuid());
+        let account = account.ok().flatten();
+        // ssh goes by the account's home, whatever `HOME` says, and must not read another file than we.
+        let is_home = account.as_ref().is_some_and(|account| account.dir == home);
+        let with_systems = self.config.is_none() && is_home;
+        let before = Before::of(&file, with_systems)?;
+        let read = before.as_ref().map_or(&*file, Before::path);
+        let aliases = aliases::read(read, &home).map_err(|error| {
             let message = format!(
                 "cannot read `{}`",
                 sanitize::text(file.display().to_string())
@@ -141,16 +148,13 @@ impl SyncArgs {
             let file = sanitize::text(file.display().to_string());
             notice::note(&format!("what `{file}` includes is left out: {why}"));
         }
-        let account = nix::unistd::User::from_uid(nix::unistd::getuid());
-        let account = account.ok().flatten();
-        // ssh goes by the account's home, whatever `HOME` says, and must not read another file than we.
-        let is_home = account.as_ref().is_some_and(|account| account.dir == home);
+        let own = before.as_ref().map(|before| before.path().to_owned());
         let ssh = Ssh {
-            config: self.config.clone().or_else(|| (!is_home).then_some(usual)),
+            config: own.or_else(|| (!with_systems).then_some(file)),
             local_user: account.map(|account| account.name).unwrap_or_default(),
             users: aliases.users.clone(),
         };
-        Ok((ssh, aliases))
+        Ok((ssh, aliases, before))
     }
 
     async fn write(
@@ -161,8 +165,11 @@ impl SyncArgs {
         probed: &[bool],
         failures: &mut Vec<Failure>,
     ) -> Result<Summary, Stop> {
-        let role = if self.dry_run { DbRole::Ro } else { DbRole::Rw };
-        let client = context.pool(role)?.get().await?;
+        let client = if self.dry_run {
+            context.pool(DbRole::Ro)?.get().await?
+        } else {
+            super::to_change(context).await?
+        };
         let known = store::inventory::hosts(&client).await?;
         let known: BTreeMap<&str, &Host> = known.iter().map(|host| (&*host.name, host)).collect();
         let rules = || {
@@ -237,7 +244,8 @@ async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidat
             let mut answers = tokio::task::JoinSet::new();
             for name in names {
                 let (ssh, name) = (ssh.clone(), name.clone());
-                answers.spawn(async move { (candidate(&ssh, &name).await, name) });
+                let is_listed = aliases.names.contains(&name);
+                answers.spawn(async move { (candidate(&ssh, &name, is_listed).await, name) });
             }
             while let Some(answer) = answers.join_next().await {
                 match answer {
@@ -257,7 +265,11 @@ async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidat
     (candidates, failures)
 }
 
-async fn candidate(ssh: &Ssh, name: &str) -> Result<(Candidate, Vec<String>), String> {
+async fn candidate(
+    ssh: &Ssh,
+    name: &str,
+    is_listed: bool,
+) -> Result<(Candidate, Vec<String>), String> {
     let asked = ssh.ask(name).await?;
     let ip = address(&asked).await?;
     let jumps: Vec<String> = asked.jumps.iter().map(|hop| hop.host.clone()).collect();
@@ -272,8 +284,8 @@ async fn candidate(ssh: &Ssh, name: &str) -> Result<(Candidate, Vec<String>), St
             ip,
             port: asked.port,
             user: asked.user,
-            // The last jump is the one that dials it.
-            jump: jumps.last().cloned(),
+            jumps: asked.jumps,
+            is_listed,
         },
         jumps,
     ))

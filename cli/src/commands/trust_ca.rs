@@ -7,6 +7,7 @@ use vctl_common::centre::DbRole;
 
 use super::reach::ReachArgs;
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::config::{self, Config};
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
@@ -39,7 +40,7 @@ Examples:
 #[command(group(clap::ArgGroup::new("where").required(true).args(["host", "root", "script", "cloud_init"])))]
 pub(crate) struct TrustCaArgs {
     /// Name, address or part of the name of a host; or user@address[:port]
-    #[arg(value_name = "HOST", value_parser = Wanted::parse)]
+    #[arg(value_name = "HOST", value_parser = Wanted::parse, add = completion::host())]
     host: Option<Wanted>,
 
     #[command(flatten)]

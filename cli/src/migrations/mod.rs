@@ -38,7 +38,8 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0007_compat",
     "0008_enrolled",
     "0009_ingest_lookups",
-    "0010_ssh_trust",
+    "0010_attempts",
+    "0011_ssh_trust",
 ];
 
 impl Migration {

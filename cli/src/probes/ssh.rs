@@ -61,7 +61,7 @@ pub(crate) async fn authority(
 }
 
 async fn role(need: &Need, session: &Session) -> Result<Role, VaultError> {
-    let allowed = capabilities::ask(std::slice::from_ref(need), session).await?;
+    let allowed = capabilities::ask(std::slice::from_ref(need), &session.vault).await?;
     if allowed != [true] {
         let holds = session.info.policies.contains(&need.policy);
         return Ok(if holds {

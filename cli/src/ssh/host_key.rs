@@ -68,6 +68,13 @@ impl HostKeyError {
     }
 }
 
+/// Returns where host keys are known from, the person's own file first.
+pub(crate) fn known_hosts_files() -> Vec<PathBuf> {
+    let own = std::env::home_dir().map(|home| home.join(".ssh/known_hosts"));
+    let files = own.into_iter().chain(["/etc/ssh/ssh_known_hosts".into()]);
+    files.collect()
+}
+
 /// What vouches for host keys.
 pub(crate) struct HostKeys<'a> {
     /// The person's own first: new ones go there.
@@ -81,10 +88,8 @@ pub(crate) struct HostKeys<'a> {
 
 impl<'a> HostKeys<'a> {
     pub(crate) fn new(vault: &'a Vault, interaction: Interaction) -> Self {
-        let own = std::env::home_dir().map(|home| home.join(".ssh/known_hosts"));
-        let files = own.into_iter().chain(["/etc/ssh/ssh_known_hosts".into()]);
         Self {
-            files: files.collect(),
+            files: known_hosts_files(),
             vault,
             interaction,
             turn: Mutex::new(()),

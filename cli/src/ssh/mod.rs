@@ -2,7 +2,8 @@
 //!
 //! In this order: [`target`] finds the host and [`way`] the ways to it; [`dial`] and [`hop`] connect,
 //! [`host_key`] decides whom to believe and [`certificate`] gets us in; [`access`] writes it down
-//! before anybody is let in; [`session`] and [`forward`] are what the connection is for.
+//! before anybody is let in; [`session`] and [`forward`] are what the connection is for. [`port`] is the way
+//! for a client that logs in by itself.
 
 mod target;
 mod way;
@@ -12,6 +13,7 @@ mod host_key;
 mod known_hosts;
 mod certificate;
 mod hop;
+mod port;
 mod handler;
 mod access;
 mod spool;
@@ -20,9 +22,14 @@ mod forward;
 mod error;
 mod run;
 
+pub(crate) use access::{AccessLog, End, Row};
 pub(crate) use certificate::{Credential, Extensions, Wish};
+pub(crate) use error::SshError;
 pub(crate) use forward::{Endpoint, Forwards, Local, Proxy, Remote};
+pub(crate) use host_key::{HostKeys, known_hosts_files};
+pub(crate) use known_hosts::{KnownHosts, read as read_known_hosts};
+pub(crate) use port::{Port, Stream, reach as reach_port};
 pub(crate) use run::{Request, Use, run};
-pub(crate) use session::PtyWish;
+pub(crate) use session::{Input, Output, PtyWish, Signals};
 pub(crate) use target::{Wanted, plan};
-pub(crate) use way::{Plan, Target};
+pub(crate) use way::{Issuer, Means, Plan, Target};

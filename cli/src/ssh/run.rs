@@ -100,7 +100,10 @@ async fn connect(
     access: &AccessLog<'_>,
     inbound: mpsc::Sender<Inbound>,
 ) -> Result<Reached, Stop> {
-    let plan = target::plan(context, config, &request.wanted, request.interaction).await?;
+    let mut plan = target::plan(context, config, &request.wanted, request.interaction).await?;
+    if let Some(mount) = &request.mount {
+        plan.target.mount.clone_from(mount);
+    }
     if !request.quiet {
         say_where(&plan);
     }
@@ -111,7 +114,6 @@ async fn connect(
         access,
         issuer: Issuer {
             vault: context.vault(),
-            mount: request.mount.clone().unwrap_or_else(|| plan.mount.clone()),
             ttl: config.ssh_sign.0,
             extensions: Extensions {
                 pty: request.what.pty(),

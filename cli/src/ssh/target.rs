@@ -3,8 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::time::timeout;
-use vctl_common::centre::DbRole;
-use vctl_common::pg::Pool;
 
 use super::deadlines;
 use super::way::{Plan, Target};
@@ -14,7 +12,8 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::{Host, Route, address};
 use crate::login::Interaction;
-use crate::{picker, store};
+use crate::picker;
+use crate::snapshot::Directory;
 
 /// How many candidates an error lists.
 const CANDIDATES: usize = 20;
@@ -75,39 +74,34 @@ pub(crate) async fn plan(
     interaction: Interaction,
 ) -> Result<Plan, Stop> {
     // A connection is given back while somebody chooses.
-    let pool = context.pool(DbRole::Ro)?;
+    let directory = Directory::new(context)?;
     let configured = &context.settings().vault.ssh_mount;
     let (host, mount) = match wanted {
         Wanted::Address { user, addr } => {
+            let mount = async { directory.open().await?.signing_mount(configured).await };
+            // With the database away too, whoever knows the address gets there.
+            let mount = timeout(deadlines::SIGNING_MOUNT, mount).await;
+            let mount = mount.ok().and_then(Result::ok);
             let target = Target {
                 name: address_name(*addr),
                 addr: *addr,
                 user: user.clone(),
                 ca_role: config.ca_role.clone(),
+                mount: mount.unwrap_or_else(|| configured.clone()),
             };
-            let mount = timeout(deadlines::SIGNING_MOUNT, signing_mount(&pool, configured)).await;
-            // With the database away too, whoever knows the address gets there.
-            let mount = mount.ok().and_then(Result::ok);
-            let mount = mount.unwrap_or_else(|| configured.clone());
-            return Ok(Plan::new(Vec::new(), target, true, mount));
+            return Ok(Plan::new(Vec::new(), target, true));
         }
         Wanted::Any => {
-            let client = pool.get().await?;
-            let (hosts, mount) = tokio::join!(
-                store::inventory::hosts(&client),
-                store::ca::signing_mount(&client, configured)
-            );
-            drop(client);
+            let source = directory.open().await?;
+            let (hosts, mount) = tokio::join!(source.hosts(), source.signing_mount(configured));
+            drop(source);
             (picker::choose(hosts?, interaction).await?, mount?)
         }
         Wanted::Part(query) | Wanted::Exact(query) => {
-            let client = pool.get().await?;
+            let source = directory.open().await?;
             // One round trip: the connection sends both before it waits.
-            let (found, mount) = tokio::join!(
-                store::inventory::find(&client, query),
-                store::ca::signing_mount(&client, configured)
-            );
-            drop(client);
+            let (found, mount) = tokio::join!(source.find(query), source.signing_mount(configured));
+            drop(source);
             let (found, mount) = (found?, mount?);
             let ask = matches!(wanted, Wanted::Part(_)) && interaction == Interaction::Allowed;
             let host = if ask && found.len() > 1 {
@@ -120,18 +114,14 @@ pub(crate) async fn plan(
     };
     let route = match host.jump_via {
         None => Route { hops: vec![host] },
-        Some(_) => store::inventory::route(&**pool.get().await?, &host.name).await?,
+        Some(_) => directory.open().await?.route(&host.name).await?,
     };
-    let mut hops: Vec<Target> = route.hops.iter().map(Target::from).collect();
+    let hops = route.hops.iter().map(|host| Target::of(host, &mount));
+    let mut hops: Vec<Target> = hops.collect();
     let Some(target) = hops.pop() else {
         return Err(CliError::new(Exit::NotFound, "the way to the host has no end").into());
     };
-    Ok(Plan::new(hops, target, config.ssh_direct_first, mount))
-}
-
-async fn signing_mount(pool: &Pool, configured: &str) -> Result<String, Stop> {
-    let client = pool.get().await?;
-    store::ca::signing_mount(&client, configured).await
+    Ok(Plan::new(hops, target, config.ssh_direct_first))
 }
 
 /// As OpenSSH writes it into `known_hosts`.

@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select, try_join_all};
+use russh::ChannelStream;
+use russh::client::Msg;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use vctl_common::vault::Vault;
@@ -28,15 +30,18 @@ pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
     pub(crate) user: String,
     pub(crate) ca_role: String,
+    /// Where in Vault the CA is that signs.
+    pub(crate) mount: String,
 }
 
-impl From<&Host> for Target {
-    fn from(host: &Host) -> Self {
+impl Target {
+    pub(crate) fn of(host: &Host, mount: &str) -> Self {
         Self {
             name: host.name.clone(),
             addr: SocketAddr::new(host.ip, host.ssh_port),
             user: host.ssh_user.clone(),
             ca_role: host.ca_role.clone(),
+            mount: mount.to_owned(),
         }
     }
 }
@@ -49,23 +54,15 @@ pub(crate) struct Plan {
     pub(crate) target: Target,
     /// The target is tried without the jump hosts, too.
     pub(crate) direct: bool,
-    /// Where in Vault the CA is that signs.
-    pub(crate) mount: String,
 }
 
 impl Plan {
-    pub(crate) fn new(
-        jumps: Vec<Target>,
-        target: Target,
-        direct_first: bool,
-        mount: String,
-    ) -> Self {
+    pub(crate) fn new(jumps: Vec<Target>, target: Target, direct_first: bool) -> Self {
         let direct = direct_first || jumps.is_empty();
         Self {
             jumps,
             target,
             direct,
-            mount,
         }
     }
 }
@@ -82,16 +79,19 @@ pub(crate) struct Means<'a> {
 /// Gets certificates.
 pub(crate) struct Issuer<'a> {
     pub(crate) vault: &'a Vault,
-    pub(crate) mount: String,
     pub(crate) ttl: Duration,
     /// For the target.
     pub(crate) extensions: Extensions,
 }
 
 impl Issuer<'_> {
-    async fn issue(&self, target: &Target, extensions: Extensions) -> Result<Credential, CliError> {
+    pub(crate) async fn issue(
+        &self,
+        target: &Target,
+        extensions: Extensions,
+    ) -> Result<Credential, CliError> {
         let wish = Wish {
-            mount: &self.mount,
+            mount: &target.mount,
             role: &target.ca_role,
             user: &target.user,
             ttl: self.ttl,
@@ -122,7 +122,8 @@ struct Verified {
 /// Each way on which a certificate was about to be shown has its row; where there was none, the
 /// attempt has one.
 pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Reached, SshError> {
-    let reached = Box::pin(race(plan, means)).await;
+    let along = async |jumps: &[Target]| along(jumps, plan, means).await;
+    let reached = Box::pin(race(plan, along)).await;
     match reached {
         Ok(Verified {
             mut connection,
@@ -147,37 +148,42 @@ pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Reached, Ssh
     }
 }
 
-async fn race(plan: &Plan, means: &Means<'_>) -> Result<Verified, SshError> {
+/// Returns what is `along` the way that is there first: directly, and after a head start or a failure
+/// through the jump hosts.
+pub(super) async fn race<T>(
+    plan: &Plan,
+    along: impl AsyncFn(&[Target]) -> Result<T, SshError>,
+) -> Result<T, SshError> {
     if plan.jumps.is_empty() || !plan.direct {
-        return Box::pin(along(&plan.jumps, plan, means)).await;
+        return Box::pin(along(&plan.jumps)).await;
     }
     let direct_failed = Notify::new();
     let direct = async {
-        let verified = Box::pin(along(&[], plan, means)).await;
-        if verified.is_err() {
+        let reached = Box::pin(along(&[])).await;
+        if reached.is_err() {
             direct_failed.notify_one();
         }
-        verified
+        reached
     };
     let chain = async {
         let head_start = timeout(deadlines::HEAD_START, direct_failed.notified());
         // Either way it is the chain's turn.
         let _ = head_start.await;
-        Box::pin(along(&plan.jumps, plan, means)).await
+        Box::pin(along(&plan.jumps)).await
     };
     let (direct, chain) = match select(pin!(direct), pin!(chain)).await {
-        Either::Left((Ok(verified), _)) | Either::Right((Ok(verified), _)) => return Ok(verified),
+        Either::Left((Ok(reached), _)) | Either::Right((Ok(reached), _)) => return Ok(reached),
         Either::Left((Err(error), _)) | Either::Right((Err(error), _))
             if error.ends_everything() =>
         {
             return Err(error);
         }
         Either::Left((Err(direct), chain)) => match chain.await {
-            Ok(verified) => return Ok(verified),
+            Ok(reached) => return Ok(reached),
             Err(chain) => (direct, chain),
         },
         Either::Right((Err(chain), direct)) => match direct.await {
-            Ok(verified) => return Ok(verified),
+            Ok(reached) => return Ok(reached),
             Err(direct) => (direct, chain),
         },
     };
@@ -195,33 +201,24 @@ async fn race(plan: &Plan, means: &Means<'_>) -> Result<Verified, SshError> {
 }
 
 /// Goes one way, up to where the target's certificate is to be shown.
-///
-/// Certificates are signed and the row is committed while the first connection is made: neither is
-/// needed before somebody is to be logged in to.
 async fn along(jumps: &[Target], plan: &Plan, means: &Means<'_>) -> Result<Verified, SshError> {
-    let first = jumps.first().unwrap_or(&plan.target);
     let inbound = jumps.is_empty().then(|| means.inbound.clone());
-    let (tell_source, source) = oneshot::channel();
-    let network = async {
-        let stream = dial::tcp(&first.name, first.addr).await?;
-        let _ = tell_source.send(stream.local_addr().ok());
-        Connection::shake_hands(stream, &first.name, &means.keys, inbound).await
-    };
-    let centre = async {
-        let credentials = issue_all(jumps, plan, means).await?;
-        // Sent before anybody asks for it, or never: then this is not waited for.
-        let source = source.await.ok().flatten();
-        let row = means.access.open(jumps, &plan.target, &credentials, source);
-        Ok::<_, SshError>((row.await?, credentials))
-    };
-    let (connection, (row, credentials)) = match select(pin!(network), pin!(centre)).await {
-        Either::Left((connection, centre)) => (Ok(connection?), centre.await?),
-        Either::Right((centre, network)) => {
-            let centre = centre?;
-            (network.await, centre)
+    let Entered {
+        connection,
+        credentials,
+        row,
+        ..
+    } = enter(jumps, plan, means, inbound).await?;
+    let done = async {
+        let first = connection?;
+        if jumps.is_empty() {
+            return Ok((first, Vec::new()));
         }
+        let (stream, passed) = through(first, jumps, &plan.target, means, &credentials).await?;
+        let (name, inbound) = (&plan.target.name, Some(means.inbound.clone()));
+        let connection = Connection::shake_hands(stream, name, &means.keys, inbound).await?;
+        Ok((connection, passed))
     };
-    let done = async { onwards(connection?, jumps, plan, means, &credentials).await };
     match (done.await, credentials.last()) {
         (Ok((connection, jumps)), Some(credential)) => Ok(Verified {
             connection,
@@ -237,25 +234,75 @@ async fn along(jumps: &[Target], plan: &Plan, means: &Means<'_>) -> Result<Verif
     }
 }
 
-/// Logs in to each jump host and goes on from there. Returns the target's connection, and what it goes
-/// through.
-async fn onwards(
-    first: Connection,
+/// A way whose first host is there or is not: on it certificates may be shown.
+pub(super) struct Entered {
+    pub(super) connection: Result<Connection, SshError>,
+    pub(super) credentials: Vec<Credential>,
+    /// Our own end of the connection.
+    pub(super) source: Option<SocketAddr>,
+    pub(super) row: Row,
+}
+
+/// Connects to the first host of a way.
+///
+/// Certificates are signed and the row is committed meanwhile: neither is needed before somebody is to
+/// be logged in to.
+pub(super) async fn enter(
     jumps: &[Target],
     plan: &Plan,
     means: &Means<'_>,
+    inbound: Option<mpsc::Sender<Inbound>>,
+) -> Result<Entered, SshError> {
+    let first = jumps.first().unwrap_or(&plan.target);
+    let (tell_source, source) = oneshot::channel();
+    let network = async {
+        let stream = dial::tcp(&first.name, first.addr).await?;
+        let _ = tell_source.send(stream.local_addr().ok());
+        Connection::shake_hands(stream, &first.name, &means.keys, inbound).await
+    };
+    let centre = async {
+        let credentials = issue_all(jumps, plan, means).await?;
+        // Sent before anybody asks for it, or never: then this is not waited for.
+        let source = source.await.ok().flatten();
+        let row = means.access.open(jumps, &plan.target, &credentials, source);
+        Ok::<_, SshError>((row.await?, credentials, source))
+    };
+    let (connection, (row, credentials, source)) = match select(pin!(network), pin!(centre)).await {
+        Either::Left((connection, centre)) => (Ok(connection?), centre.await?),
+        Either::Right((centre, network)) => {
+            let centre = centre?;
+            (network.await, centre)
+        }
+    };
+    Ok(Entered {
+        connection,
+        credentials,
+        source,
+        row,
+    })
+}
+
+/// Logs in to each jump host and connects on. Returns the stream from the last of them to the target, and
+/// what it goes through.
+pub(super) async fn through(
+    first: Connection,
+    jumps: &[Target],
+    target: &Target,
+    means: &Means<'_>,
     credentials: &[Credential],
-) -> Result<(Connection, Vec<Connection>), SshError> {
+) -> Result<(ChannelStream<Msg>, Vec<Connection>), SshError> {
     let (mut connection, mut passed) = (first, Vec::new());
     for (index, jump) in jumps.iter().enumerate() {
         connection.log_in(&jump.user, &credentials[index]).await?;
-        let next = jumps.get(index + 1).unwrap_or(&plan.target);
-        let inbound = (index + 1 == jumps.len()).then(|| means.inbound.clone());
+        let next = jumps.get(index + 1).unwrap_or(target);
         let stream = connection.connect_on(&next.name, next.addr).await?;
         passed.push(connection);
-        connection = Connection::shake_hands(stream, &next.name, &means.keys, inbound).await?;
+        if index + 1 == jumps.len() {
+            return Ok((stream, passed));
+        }
+        connection = Connection::shake_hands(stream, &next.name, &means.keys, None).await?;
     }
-    Ok((connection, passed))
+    Err(SshError::no_certificate())
 }
 
 /// Returns one certificate for each hop, in order, the target's last; all are asked for at once.

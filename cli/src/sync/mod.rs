@@ -4,10 +4,13 @@
 //! they mean to ssh, of whatever version. Only the names are read here.
 
 pub(crate) mod aliases;
+mod jumps;
+mod before;
 mod plan;
 mod probe;
 mod resolved;
 
+pub(crate) use before::Before;
 pub(crate) use plan::{Candidate, Failure, Planned, plan};
 pub(crate) use probe::probe;
 pub(crate) use resolved::{Asked, Ssh};

@@ -6,6 +6,7 @@ mod life;
 mod methods;
 mod whom;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -34,7 +35,12 @@ impl<'a> Workstation<'a> {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(Programs::find().unwrap().vctl);
+        self.program(Programs::find().unwrap().vctl, args)
+    }
+
+    /// Any program, as somebody at this machine runs it.
+    pub(crate) fn program(&self, program: impl AsRef<OsStr>, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(args)
             .env_clear()

@@ -10,6 +10,7 @@ mod refusals;
 mod ports;
 mod terminal;
 mod outage;
+mod odd;
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use vctl_tests::terminal::Terminal;
 use super::login::{Said, Workstation, person};
 
 /// The centre that these specs share: with a host.
-fn shared() -> Option<&'static Centre> {
+pub(crate) fn shared() -> Option<&'static Centre> {
     static SHARED: OnceLock<Option<Centre>> = OnceLock::new();
     let start = || {
         Centre::or_skip(&Options {
@@ -35,14 +36,14 @@ fn shared() -> Option<&'static Centre> {
 }
 
 /// Somebody who may log in to hosts, at a workstation, and hosts of their own in the inventory.
-struct Operator<'a> {
+pub(crate) struct Operator<'a> {
     centre: &'a Centre,
-    at: Workstation<'a>,
+    pub(crate) at: Workstation<'a>,
     name: String,
 }
 
 impl<'a> Operator<'a> {
-    fn new(centre: &'a Centre, name: &str) -> Self {
+    pub(crate) fn new(centre: &'a Centre, name: &str) -> Self {
         let password = person(centre, name, 3600, 7200);
         let admin = centre.bao.admin().unwrap();
         let policies = serde_json::json!({"policies": ["vctl-user", "vctl-ssh"]});
@@ -63,12 +64,12 @@ impl<'a> Operator<'a> {
     }
 
     /// Puts a host into the inventory and into this person's `known_hosts`.
-    fn knows(&self, name: &str, host: &Host) {
+    pub(crate) fn knows(&self, name: &str, host: &Host) {
         self.inventory(name, "127.0.0.1", host.port(), host.user());
         self.remembers(&format!("{name} {}\n", host.public_key()));
     }
 
-    fn inventory(&self, name: &str, ip: &str, port: u16, user: &str) {
+    pub(crate) fn inventory(&self, name: &str, ip: &str, port: u16, user: &str) {
         let sql = format!(
             "insert into vctl.servers (hostname, ip, ssh_port, ssh_user) \
              values ('{name}', '{ip}', {port}, '{user}')"
@@ -76,7 +77,7 @@ impl<'a> Operator<'a> {
         self.centre.postgres.psql(DATABASE, &sql).unwrap();
     }
 
-    fn jumps(&self, name: &str, via: &str) {
+    pub(crate) fn jumps(&self, name: &str, via: &str) {
         let sql = format!("update vctl.servers set jump_via = '{via}' where hostname = '{name}'");
         self.centre.postgres.psql(DATABASE, &sql).unwrap();
     }
@@ -85,7 +86,7 @@ impl<'a> Operator<'a> {
         self.at.home(".ssh/known_hosts")
     }
 
-    fn remembers(&self, line: &str) {
+    pub(crate) fn remembers(&self, line: &str) {
         let path = self.known_hosts();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut text = fs::read_to_string(&path).unwrap_or_default();
@@ -120,7 +121,7 @@ impl<'a> Operator<'a> {
     }
 
     /// This person's accesses to a host, oldest first, as Postgres has them.
-    fn accesses(&self, host: &str) -> Vec<Value> {
+    pub(crate) fn accesses(&self, host: &str) -> Vec<Value> {
         let sql = format!(
             "select coalesce(json_agg(a order by id), '[]') from (select l.*, \
                 (select json_agg(h order by hop) from vctl.access_hop h where h.access_id = l.id) as hops \

@@ -12,6 +12,7 @@ use vctl_common::centre::DbRole;
 use crate::args::TEMPLATE;
 use crate::commands::lifetime::within;
 use crate::commands::reach::ReachArgs;
+use crate::completion;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -39,7 +40,7 @@ Examples:
   ssh web-1 cat /etc/ssh/ssh_host_ed25519_key.pub | vctl ca host-cert web-1 --key -")]
 pub(super) struct HostCertArgs {
     /// Name of a host of the inventory
-    #[arg(value_name = "HOST")]
+    #[arg(value_name = "HOST", add = completion::host())]
     host: String,
 
     /// File with its public host key, `-` for standard input
@@ -73,7 +74,7 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
             principals,
             ttl: args.ttl,
         };
-        let issued = HostCertificate::issue(context.vault(), &plan.mount, &wish).await?;
+        let issued = HostCertificate::issue(context.vault(), &plan.target.mount, &wish).await?;
         let client = context.pool(DbRole::Rw)?.get().await?;
         store::trust::certified(&client, name, &issued).await?;
         Ok(issued)

@@ -9,6 +9,7 @@ use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
 
 use crate::args::{Form, TEMPLATE};
+use crate::completion;
 use crate::config::Config;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
@@ -52,7 +53,7 @@ pub(super) struct SshRotateArgs {
     finish: bool,
 
     /// Go on although this host is missing: nobody will get into it; may be given several times
-    #[arg(long, value_name = "HOST", conflicts_with = "plan")]
+    #[arg(long, value_name = "HOST", conflicts_with = "plan", add = completion::host())]
     force_without: Vec<String>,
 
     /// Do not wait until the old CA's last certificates have ended

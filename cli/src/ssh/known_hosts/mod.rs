@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, HashAlg};
+use russh::keys::{Algorithm, HashAlg, PublicKey};
 
 pub(crate) use file::{append, read};
 pub(crate) use pattern::matches;
@@ -107,6 +107,15 @@ impl KnownHosts {
             .collect()
     }
 
+    /// Returns every key a host is known by, or not to be known by.
+    pub(crate) fn about<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> impl Iterator<Item = (Option<&'a Marker>, &'a PublicKey)> {
+        self.of(host)
+            .map(|(_, entry)| (entry.marker(), entry.public_key()))
+    }
+
     fn of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = (&'a Place, &'a Entry)> {
         let lines = self.0.iter().map(|(place, entry)| (place, entry));
         lines.filter(move |(_, entry)| match entry.host_patterns() {
@@ -128,8 +137,6 @@ fn signature_algorithms(algorithm: Algorithm) -> Vec<Algorithm> {
 
 #[cfg(test)]
 mod tests {
-    use russh::keys::PublicKey;
-
     use super::*;
 
     const ONE: &str =

@@ -13,13 +13,13 @@ use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 
 use self::escape::{Escapes, Event};
-use self::pipes::{Input, Output, ReaderGone};
+use self::pipes::ReaderGone;
 use self::terminal::{RawMode, Size};
 use super::error::SshError;
 use super::hop::Connection;
 use crate::render::notice;
 
-pub(crate) use pipes::relay;
+pub(crate) use pipes::{Input, Output, relay};
 pub(crate) use signals::{Signal, Signals};
 pub(crate) use terminal::PtyWish;
 

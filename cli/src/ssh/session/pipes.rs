@@ -22,11 +22,11 @@ const PIECES: usize = 8;
 pub(crate) struct ReaderGone;
 
 /// Pieces of standard input.
-pub(super) struct Input(mpsc::Receiver<Bytes>);
+pub(crate) struct Input(mpsc::Receiver<Bytes>);
 
 impl Input {
     /// Begins to read.
-    pub(super) fn stdin() -> Self {
+    pub(crate) fn stdin() -> Self {
         let (sender, receiver) = mpsc::channel(PIECES);
         let reading = own(io::stdin().as_fd()).map(|mut file| {
             // Ends with the process: a read that waits cannot be stopped.
@@ -53,19 +53,19 @@ impl Input {
     }
 
     /// Returns the next piece; `None` at the end.
-    pub(super) async fn next(&mut self) -> Option<Bytes> {
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
         self.0.recv().await
     }
 }
 
 /// Standard output or standard error.
-pub(super) struct Output {
+pub(crate) struct Output {
     pieces: mpsc::Sender<Bytes>,
     done: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Output {
-    pub(super) fn stdout() -> Self {
+    pub(crate) fn stdout() -> Self {
         Self::to(own(io::stdout().as_fd()))
     }
 
@@ -89,12 +89,12 @@ impl Output {
         Self { pieces, done }
     }
 
-    pub(super) async fn write(&self, data: Bytes) -> Result<(), ReaderGone> {
+    pub(crate) async fn write(&self, data: Bytes) -> Result<(), ReaderGone> {
         self.pieces.send(data).await.map_err(|_| ReaderGone)
     }
 
     /// Waits until everything is written.
-    pub(super) async fn finish(self) -> Result<(), ReaderGone> {
+    pub(crate) async fn finish(self) -> Result<(), ReaderGone> {
         drop(self.pieces);
         match self.done.await {
             Ok(Ok(())) => Ok(()),

@@ -1,0 +1,41 @@
+//! `vctl proxy`
+
+use crate::args::TEMPLATE;
+use crate::context;
+use crate::error::Stop;
+use crate::globals::Globals;
+use crate::openssh::{self, Request};
+
+/// Carry the bytes of an `ssh` to a host, and be its agent
+///
+/// For `ProxyCommand` of ssh_config(5), which `vctl ssh-config` writes. The host is reached as by
+/// `vctl ssh`, and the certificate is given to that one `ssh`, for that one connection, once it is
+/// recorded. Nothing is ever asked.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Example:
+  ssh -o ProxyCommand='vctl proxy %h %p' -o IdentityAgent=~/.vctl/ssh/agent.sock web-1")]
+pub(crate) struct ProxyArgs {
+    /// The exact name or address of a host of the inventory
+    #[arg(value_name = "HOST")]
+    host: String,
+
+    /// The port there
+    #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+
+    /// As whom `ssh` will log in, by default whom the inventory says
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
+
+pub(crate) fn run(args: &ProxyArgs, globals: &Globals) -> Result<(), Stop> {
+    let request = Request {
+        host: args.host.clone(),
+        port: args.port,
+        user: args.user.clone(),
+    };
+    context::run_heeding_signals(globals, async |context, loaded| {
+        Box::pin(openssh::run_proxy(context, &loaded.config, &request)).await
+    })
+}

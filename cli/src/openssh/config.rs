@@ -1,0 +1,144 @@
+//! The lines of ssh_config(5) that have OpenSSH go through vctl.
+
+use std::path::Path;
+
+use super::quote;
+use crate::error::CliError;
+use crate::inventory::Host;
+
+/// What the lines lead to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paths<'a> {
+    pub(crate) vctl: &'a Path,
+    pub(crate) agent: &'a Path,
+}
+
+/// The lines, and which hosts they leave out: their names, or their users', cannot be written there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rendered<'a> {
+    pub(crate) text: String,
+    pub(crate) left_out: Vec<&'a str>,
+}
+
+const HEAD: &str = "\
+# By `vctl ssh-config`, which writes it anew: what is changed here is lost. docs/openssh.md says what the
+# lines are for.
+";
+
+/// Writes the lines for these hosts.
+///
+/// `asks_user`: this `ssh` refuses users' names that mean something to a shell, so that they can be
+/// handed on.
+pub(crate) fn render<'a>(
+    hosts: &'a [Host],
+    paths: Paths<'_>,
+    asks_user: bool,
+) -> Result<Rendered<'a>, CliError> {
+    let (vctl, agent) = (quote::path(paths.vctl)?, quote::path(paths.agent)?);
+    let can = |host: &&Host| quote::is_name(&host.name) && quote::is_user(&host.ssh_user);
+    let (hosts, left_out): (Vec<&Host>, Vec<&Host>) = hosts.iter().partition(can);
+    let mut blocks: Vec<String> = vec![HEAD.to_owned()];
+    blocks.extend(hosts.iter().map(|host| own_lines(host)));
+    if !hosts.is_empty() {
+        let names: Vec<&str> = hosts.iter().map(|host| &*host.name).collect();
+        let user = if asks_user { " --user '%r'" } else { "" };
+        // `%n` is one of these names; `%h` may be what a `HostName` further down makes of it.
+        blocks.push(format!(
+            "
+Host {}
+    ProxyCommand '{vctl}' proxy{user} %n %p
+    IdentityAgent \"{agent}\"
+    IdentitiesOnly no
+    IdentityFile none
+    PubkeyAuthentication yes
+    PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com
+    PreferredAuthentications publickey
+    KnownHostsCommand \"{vctl}\" known-hosts --for %I %H
+",
+            names.join(" ")
+        ));
+    }
+    Ok(Rendered {
+        text: blocks.concat(),
+        left_out: left_out.iter().map(|host| &*host.name).collect(),
+    })
+}
+
+fn own_lines(host: &Host) -> String {
+    let Host {
+        name,
+        ssh_user: user,
+        ssh_port: port,
+        ..
+    } = host;
+    // By its name whatever its port: OpenSSH would write the port into known_hosts, too.
+    format!("\nHost {name}\n    User {user}\n    Port {port}\n    HostKeyAlias {name}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str, user: &str) -> Host {
+        Host {
+            ssh_user: user.to_owned(),
+            ..crate::inventory::tests::host(name)
+        }
+    }
+
+    fn rendered(hosts: &[Host], asks_user: bool) -> Rendered<'_> {
+        let paths = Paths {
+            vctl: Path::new("/usr/bin/vctl"),
+            agent: Path::new("/home/x/.vctl/ssh/agent.sock"),
+        };
+        render(hosts, paths, asks_user).unwrap()
+    }
+
+    #[test]
+    fn every_host_has_its_lines_and_all_have_the_rest() {
+        let hosts = [host("db-1", "root"), host("web-1", "ubuntu")];
+        let rendered = rendered(&hosts, true);
+        let text = rendered.text.strip_prefix(HEAD).unwrap();
+        let expected = "
+Host db-1
+    User root
+    Port 22
+    HostKeyAlias db-1
+
+Host web-1
+    User ubuntu
+    Port 22
+    HostKeyAlias web-1
+
+Host db-1 web-1
+    ProxyCommand '/usr/bin/vctl' proxy --user '%r' %n %p
+    IdentityAgent \"/home/x/.vctl/ssh/agent.sock\"
+    IdentitiesOnly no
+    IdentityFile none
+    PubkeyAuthentication yes
+    PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com
+    PreferredAuthentications publickey
+    KnownHostsCommand \"/usr/bin/vctl\" known-hosts --for %I %H
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_value_with_a_meaning_of_its_own_is_not_written() {
+        let hosts = [
+            host("web-1\n    ProxyCommand x", "root"),
+            host("web-2 *", "root"),
+            host("web-3", "root\n    ProxyCommand x"),
+            host("web-4", "$(x)"),
+        ];
+        let rendered = rendered(&hosts, true);
+        assert_eq!(rendered.text, HEAD);
+        assert_eq!(rendered.left_out.len(), hosts.len());
+    }
+
+    #[test]
+    fn no_user_is_handed_to_a_shell_by_an_ssh_that_takes_any() {
+        let hosts = [host("web-1", "root")];
+        assert!(!rendered(&hosts, false).text.contains("%r"));
+    }
+}

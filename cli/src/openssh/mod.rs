@@ -1,0 +1,28 @@
+//! OpenSSH and what is built on it, with a key that exists only in memory.
+//!
+//! `ssh` runs `vctl proxy`, which carries its bytes ([`proxy`]) and is its agent ([`agent`]): the one
+//! process that holds the key, the certificate and the row of the access log. What ties the two ends
+//! together is the signature of the host's key over this one key exchange: the proxy sees it pass
+//! ([`key_exchange`]), and `ssh` shows it to its agent ([`message`]). The agent socket that `ssh` is told of
+//! ([`switchboard`]) holds nothing and knows nobody: it connects whoever shows a signature with the proxy
+//! that has seen it ([`meeting_place`]).
+//!
+//! [`config`] and [`include`] have `ssh` do all that, and [`known_hosts`] tells it whom to believe.
+
+mod meeting_place;
+mod key_exchange;
+mod message;
+mod agent;
+mod switchboard;
+mod proxy;
+mod quote;
+mod config;
+mod include;
+mod known_hosts;
+
+pub(crate) use config::{Paths, render};
+pub(crate) use include::Include;
+pub(crate) use known_hosts::{Occasion, known, name, write as write_known_hosts};
+pub(crate) use meeting_place::MeetingPlace;
+pub(crate) use proxy::{Request, run as run_proxy};
+pub(crate) use switchboard::run as run_switchboard;

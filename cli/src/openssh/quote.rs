@@ -1,0 +1,102 @@
+//! What may stand in ssh_config(5).
+//!
+//! Its lines are words with quotes, tokens (`%h`), variables and patterns; `ProxyCommand` goes through a
+//! shell on top, and none of them can be told to take a value as it is. So nothing is escaped: a value with
+//! a character that could mean anything to any of them is not written at all.
+
+use std::path::Path;
+
+use crate::error::CliError;
+use crate::exit_code::Exit;
+
+/// Says whether this can be the name of a host in a `Host` line, and on a command line.
+pub(super) fn is_name(name: &str) -> bool {
+    is_word(name, "._-")
+}
+
+/// Says whether this can be a Unix account's name.
+pub(super) fn is_user(user: &str) -> bool {
+    is_word(user, "._-@+")
+}
+
+fn is_word(text: &str, others: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.starts_with(first) && text.chars().all(|c| first(c) || others.contains(c))
+}
+
+/// Returns a path as it can stand between quotes of either kind.
+///
+/// # Errors
+/// It has a character that cannot.
+pub(super) fn path(path: &Path) -> Result<&str, CliError> {
+    let harmless = |c: char| c.is_alphanumeric() || "/._-+@=, ".contains(c);
+    path.to_str()
+        .filter(|path| path.starts_with('/') && path.chars().all(harmless))
+        .ok_or_else(|| {
+            let message = format!("`{}` cannot be written into ssh_config", path.display());
+            let hint =
+                "OpenSSH gives some characters a meaning of their own: use a path without them";
+            CliError::new(Exit::Config, message).hint(hint)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_something_to_anybody_is_no_name() {
+        for good in ["web-1", "web_1.seoul.example", "10.0.0.1", "_x"] {
+            assert!(is_name(good), "{good}");
+        }
+        let bad = [
+            "",
+            "-oProxyCommand=x",
+            "a b",
+            "a\nProxyCommand x",
+            "a\r",
+            "a\t",
+            "*",
+            "web?",
+            "!web",
+            "a,b",
+            "a\"b",
+            "a'b",
+            "a\\",
+            "%h",
+            "a%n",
+            "$(x)",
+            "${HOME}",
+            "`x`",
+            "a;b",
+            "a|b",
+            "a#b",
+            "~a",
+            "a/b",
+            "a=b",
+            "a@b",
+            "ä",
+            "a\0",
+            "\u{202e}a",
+            "::1",
+        ];
+        for bad in bad {
+            assert!(!is_name(bad), "{bad:?}");
+        }
+        assert!(is_user("a.b@example") && !is_user("a b") && !is_user("$x") && !is_user(""));
+    }
+
+    #[test]
+    fn a_path_with_a_quote_or_a_token_is_refused() {
+        assert!(path(Path::new("/home/jane doe/.vctl/ssh/agent.sock")).is_ok());
+        for bad in [
+            "relative", "/a'b", "/a\"b", "/%h", "/${HOME}", "/a\nb", "/a\\b", "/a`b",
+        ] {
+            assert_eq!(
+                path(Path::new(bad)).unwrap_err().exit,
+                Exit::Config,
+                "{bad:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The way to a host's SSH port, for a client that makes the connection and logs in by itself.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::time::timeout;
+
+use super::access::{End, Row};
+use super::certificate::Credential;
+use super::deadlines;
+use super::dial;
+use super::error::{SshError, Step};
+use super::hop::Connection;
+use super::way::{self, Means, Plan, Target};
+
+/// As much as is read at once.
+const PIECE: usize = 256 << 10;
+
+/// Bytes to and from a host.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A port that was reached, and spoke.
+pub(crate) struct Port {
+    pub(crate) stream: Box<dyn Stream>,
+    /// What the host said first.
+    pub(crate) greeting: BytesMut,
+    /// Our own end of the first connection.
+    pub(crate) source: Option<SocketAddr>,
+    /// What the stream goes through: it ends with them.
+    pub(crate) _jumps: Vec<Connection>,
+    /// Where certificates were shown on the way: that for the host itself, and the row with them.
+    pub(crate) admitted: Option<(Credential, Row)>,
+}
+
+/// Reaches the target's port by whichever way is there first.
+///
+/// An SSH server speaks without being asked, and one that does not is not reached. Who it is the client
+/// finds out: here is nothing to compare.
+pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Port, SshError> {
+    let along = async |jumps: &[Target]| match jumps {
+        [] => directly(&plan.target).await,
+        jumps => through(jumps, plan, means).await,
+    };
+    Box::pin(way::race(plan, along)).await
+}
+
+async fn directly(target: &Target) -> Result<Port, SshError> {
+    let mut stream = dial::tcp(&target.name, target.addr).await?;
+    let greeting = greeting(&mut stream, &target.name).await?;
+    Ok(Port {
+        source: stream.local_addr().ok(),
+        stream: Box::new(stream),
+        greeting,
+        _jumps: Vec::new(),
+        admitted: None,
+    })
+}
+
+async fn through(jumps: &[Target], plan: &Plan, means: &Means<'_>) -> Result<Port, SshError> {
+    let way::Entered {
+        connection,
+        credentials,
+        source,
+        row,
+    } = way::enter(jumps, plan, means, None).await?;
+    let done = async {
+        let (mut stream, passed) =
+            way::through(connection?, jumps, &plan.target, means, &credentials).await?;
+        let greeting = greeting(&mut stream, &plan.target.name).await?;
+        Ok((stream, greeting, passed))
+    };
+    match (done.await, credentials.last()) {
+        (Ok((stream, greeting, passed)), Some(credential)) => Ok(Port {
+            stream: Box::new(stream),
+            greeting,
+            source,
+            _jumps: passed,
+            admitted: Some((credential.clone(), row)),
+        }),
+        (Ok(_), None) => Err(SshError::no_certificate()),
+        (Err(error), _) => {
+            means.access.close(row, &End::of(&error)).await;
+            Err(error)
+        }
+    }
+}
+
+async fn greeting(stream: &mut (impl AsyncRead + Unpin), host: &str) -> Result<BytesMut, SshError> {
+    let mut greeting = BytesMut::with_capacity(PIECE);
+    let reading = stream.read_buf(&mut greeting);
+    let read = timeout(deadlines::HANDSHAKE, reading).await;
+    let host = || host.to_owned();
+    let read = read.map_err(|_| SshError::TooSlow {
+        step: Step::Handshake,
+        host: host(),
+        after: deadlines::HANDSHAKE,
+    })?;
+    let failed = |source| SshError::Failed {
+        step: Step::Handshake,
+        host: host(),
+        source,
+    };
+    match read {
+        Ok(0) => Err(failed(russh::Error::Disconnect)),
+        Ok(_) => Ok(greeting),
+        Err(source) => Err(failed(source.into())),
+    }
+}

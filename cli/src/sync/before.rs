@@ -1,0 +1,57 @@
+//! The ssh_config as it was before `vctl ssh-config`.
+//!
+//! What that includes comes from the inventory, so it is no news to it; and of two values OpenSSH takes the
+//! first, so it would hide what else is said of a host.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::error::CliError;
+use crate::exit_code::Exit;
+use crate::login::StateDir;
+use crate::openssh::{Include, MeetingPlace};
+use crate::private_file;
+
+const SYSTEMS: &str = "/etc/ssh/ssh_config";
+
+/// A copy of a file without our line, while it is kept.
+pub(crate) struct Before(PathBuf);
+
+impl Before {
+    /// Makes one, where the file has our line. `with_systems`: `ssh` reads the system's file behind it, and no
+    /// other than its own when it is told of one.
+    pub(crate) fn of(file: &Path, with_systems: bool) -> Result<Option<Self>, CliError> {
+        let state = StateDir::find()?;
+        let place = MeetingPlace::of(&state);
+        // A home that cannot be written there has no such line.
+        let Ok(include) = Include::new(file.to_owned(), &place.config()) else {
+            return Ok(None);
+        };
+        let text = fs::read_to_string(file).ok();
+        let Some(mut text) = text.and_then(|text| include.left_out_of(&text)) else {
+            return Ok(None);
+        };
+        if with_systems && Path::new(SYSTEMS).exists() {
+            text.push_str(&format!("\nMatch all\nInclude {SYSTEMS}\n"));
+        }
+        place.make(&state)?;
+        let path = place.config().with_extension(Uuid::new_v4().to_string());
+        private_file::replace(&path, |out| out.write_all(text.as_bytes())).map_err(|error| {
+            CliError::new(Exit::Failure, format!("cannot write `{}`", path.display()))
+                .caused_by(&error)
+        })?;
+        Ok(Some(Self(path)))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}

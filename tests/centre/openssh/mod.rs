@@ -1,0 +1,133 @@
+//! OpenSSH, and what is built on it, through `vctl proxy`: with no key on disk, and one row for each
+//! connection, with the serial that the host's sshd saw.
+
+mod install;
+mod programs;
+mod serials;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use vctl_tests::centre::{Centre, Host};
+use vctl_tests::lab::eventually;
+
+use super::login::Said;
+use super::ssh::{Operator, shared};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What somebody had in ~/.ssh/config before: all of it is in our way. The real home's files are out of it,
+/// for `ssh` takes its home from the system and not from `HOME`.
+const BEFORE: &str = "\
+Host *
+    IdentityFile ~/.ssh/id_none
+    IdentitiesOnly yes
+    PreferredAuthentications password
+    UserKnownHostsFile none
+    GlobalKnownHostsFile none
+";
+
+/// Somebody who uses OpenSSH.
+struct Desk<'a> {
+    operator: Operator<'a>,
+}
+
+impl<'a> Desk<'a> {
+    fn new(centre: &'a Centre, name: &str) -> Self {
+        let desk = Self {
+            operator: Operator::new(centre, name),
+        };
+        fs::create_dir_all(desk.home(".ssh")).unwrap();
+        fs::write(desk.config(), BEFORE).unwrap();
+        desk
+    }
+
+    fn home(&self, path: &str) -> PathBuf {
+        self.operator.at.home(path)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.home(".ssh/config")
+    }
+
+    fn install(&self) {
+        let said = self.operator.at.run(&["ssh-config", "--install"]);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+
+    /// `ssh`, `scp` or `sftp`.
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let config = self.config();
+        let args = [&["-F", config.to_str().unwrap()], args].concat();
+        self.operator.at.program(program, &args)
+    }
+
+    fn ssh(&self, args: &[&str]) -> Said {
+        self.command("ssh", args).output().unwrap().into()
+    }
+
+    /// This person's accesses to a host, once all of them are closed.
+    fn closed(&self, host: &str, count: usize) -> Vec<Value> {
+        let mut rows = Vec::new();
+        let all_closed = || {
+            rows = self.operator.accesses(host);
+            let is_closed = |row: &Value| !row["closed_at"].is_null();
+            Ok(rows.len() >= count && rows.iter().all(is_closed))
+        };
+        let done = eventually(PATIENCE, all_closed).unwrap();
+        assert!(done && rows.len() == count, "{count} of {host}: {rows:#?}");
+        rows
+    }
+
+    /// Expects so many accesses, each ended as through a proxy and with a serial of its own, and that those
+    /// are what sshd let in: no other, and none twice.
+    fn recorded(&self, name: &str, host: &Host, count: usize) -> Vec<Value> {
+        let rows = self.closed(name, count);
+        let mut serials = Vec::new();
+        for row in &rows {
+            assert_eq!(row["result"], "closed", "{row:#}");
+            assert_eq!(row["exit_code"], Value::Null, "{row:#}");
+            assert_eq!(row["error"], Value::Null, "{row:#}");
+            serials.push(row["cert_serial"].to_string());
+        }
+        serials.sort();
+        let mut seen = accepted(host);
+        seen.sort();
+        assert_eq!(serials, seen, "of the access log, and of sshd");
+        rows
+    }
+
+    /// Nothing that could let anybody in is left.
+    fn has_no_key(&self) {
+        for directory in [".ssh", ".vctl", ".vctl/ssh"] {
+            for entry in fs::read_dir(self.home(directory)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    let text = fs::read(&path).unwrap();
+                    let text = String::from_utf8_lossy(&text);
+                    let found =
+                        text.contains("PRIVATE KEY") || text.contains("-cert-v01@openssh.com AAAA");
+                    assert!(!found, "{}", path.display());
+                }
+            }
+        }
+    }
+}
+
+/// The serials that sshd let in, each login's, in its order.
+fn accepted(host: &Host) -> Vec<String> {
+    let log = host.log();
+    let lines = log
+        .lines()
+        .filter(|line| line.starts_with("Accepted publickey"));
+    let serial = |line: &str| {
+        let rest = line.split("(serial ").nth(1)?;
+        Some(rest.split(')').next()?.to_owned())
+    };
+    lines
+        .map(|line| serial(line).unwrap_or_else(|| line.to_owned()))
+        .collect()
+}

@@ -1,0 +1,261 @@
+//! The serial of a row is that of the certificate the host saw: with many at once, and whoever asks.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use vctl_tests::lab::eventually;
+
+use super::{Desk, PATIENCE, accepted, shared};
+use crate::login::Said;
+
+#[test]
+fn many_at_once_to_one_host_each_have_their_own() {
+    const MANY: usize = 6;
+    let Some(centre) = shared() else { return };
+    let desk = Desk::new(centre, "ossh-many");
+    let host = centre.another_host("ossh-many").unwrap();
+    desk.operator.knows("ossh-many-1", &host);
+    desk.install();
+    // Each is held until all are in, and names the port it came from.
+    let children: Vec<_> = (0..MANY)
+        .map(|_| {
+            let mut command = desk.command("ssh", &["ossh-many-1", "echo $SSH_CONNECTION; cat"]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            command.spawn().unwrap()
+        })
+        .collect();
+    assert!(eventually(PATIENCE, || Ok(accepted(&host).len() == MANY)).unwrap());
+    let mut ports = Vec::new();
+    for mut child in children {
+        drop(child.stdin.take());
+        let mut said = String::new();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        ports.push(said.split(' ').nth(1).unwrap().to_owned());
+    }
+    let rows = desk.recorded("ossh-many-1", &host, MANY);
+    // Not only the same serials: each with the connection it was used on.
+    for port in ports {
+        let row = rows
+            .iter()
+            .find(|row| row["source_port"].as_u64() == port.parse().ok());
+        let serial = &row.unwrap()["cert_serial"];
+        let from = format!(" port {port} ");
+        let log = host.log();
+        let line = log
+            .lines()
+            .find(|line| line.starts_with("Accepted") && line.contains(&from));
+        let line = line.unwrap();
+        assert!(
+            line.contains(&format!("(serial {serial})")),
+            "{serial}: {line}"
+        );
+    }
+}
+
+#[test]
+fn what_shares_a_connection_shares_its_row() {
+    let Some(centre) = shared() else { return };
+    let desk = Desk::new(centre, "ossh-master");
+    let host = centre.another_host("ossh-master").unwrap();
+    desk.operator.knows("ossh-master-1", &host);
+    desk.install();
+    let path = desk.home("control");
+    let path = format!("ControlPath={}", path.display());
+    let master = [
+        "-o",
+        &path,
+        "-o",
+        "ControlMaster=auto",
+        "-o",
+        "ControlPersist=60",
+        "ossh-master-1",
+        "true",
+    ];
+    let mut command = desk.command("ssh", &master);
+    // The one that stays would hold a pipe open.
+    assert!(command.stderr(Stdio::null()).status().unwrap().success());
+    for _ in 0..3 {
+        let said = desk.ssh(&["-o", &path, "ossh-master-1", "echo again"]);
+        assert_eq!((said.code, &*said.stdout), (0, "again\n"), "{said:?}");
+    }
+    assert_eq!(desk.operator.accesses("ossh-master-1").len(), 1);
+    let said = desk.ssh(&["-o", &path, "-O", "exit", "ossh-master-1"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    desk.recorded("ossh-master-1", &host, 1);
+}
+
+#[test]
+fn who_is_not_that_ssh_gets_nothing_of_the_agent() {
+    let Some(centre) = shared() else { return };
+    let desk = Desk::new(centre, "ossh-agent");
+    let host = centre.another_host("ossh-agent").unwrap();
+    desk.operator.knows("ossh-agent-1", &host);
+    desk.install();
+    let mut command = desk.command(
+        "ssh",
+        &["-A", "ossh-agent-1", "echo up; ssh-add -l; echo $?; cat"],
+    );
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut up = [0; 3];
+    child.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
+    let socket = desk.home(".vctl/ssh/agent.sock");
+    for entry in fs::read_dir(desk.home(".vctl/ssh")).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().mode() & 0o777, 0o600, "{entry:?}");
+    }
+    assert_eq!(
+        fs::metadata(desk.home(".vctl/ssh")).unwrap().mode() & 0o777,
+        0o700
+    );
+    // Beside it, by the same person: there is none for a connection that the host did not sign.
+    let listing = desk
+        .operator
+        .at
+        .program("ssh-add", &["-L"])
+        .env("SSH_AUTH_SOCK", &socket)
+        .output();
+    let said = Said::from(listing.unwrap());
+    assert_eq!(
+        (said.code, &*said.stdout),
+        (1, "The agent has no identities.\n"),
+        "{said:?}"
+    );
+    // Nor by its own name, without the signature.
+    let own = fs::read_dir(desk.home(".vctl/ssh"))
+        .unwrap()
+        .find_map(|entry| {
+            let path = entry.unwrap().path();
+            let is_socket = path
+                .extension()
+                .is_some_and(|extension| extension == "sock");
+            (is_socket && path != socket).then_some(path)
+        });
+    let mut stream = UnixStream::connect(own.unwrap()).unwrap();
+    stream.write_all(&[0, 0, 0, 1, 11]).unwrap();
+    let mut answer = [0; 9];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0, 0, 0, 5, 12, 0, 0, 0, 0]);
+    // Nor on the host, with the agent forwarded.
+    drop(child.stdin.take());
+    let mut rest = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut rest)
+        .unwrap();
+    assert_eq!(rest, "The agent has no identities.\n1\n");
+    assert!(child.wait().unwrap().success());
+    desk.recorded("ossh-agent-1", &host, 1);
+    // Where the proxy listened nobody does.
+    assert!(eventually(PATIENCE, || Ok(sockets(&desk) == 1)).unwrap());
+}
+
+fn sockets(desk: &Desk<'_>) -> usize {
+    let entries = fs::read_dir(desk.home(".vctl/ssh")).unwrap();
+    let is_socket = |path: std::path::PathBuf| path.extension().is_some_and(|end| end == "sock");
+    entries
+        .filter(|entry| is_socket(entry.as_ref().unwrap().path()))
+        .count()
+}
+
+#[test]
+fn a_switchboard_that_was_killed_is_started_again() {
+    let Some(centre) = shared() else { return };
+    let desk = Desk::new(centre, "ossh-killed");
+    let host = centre.another_host("ossh-killed").unwrap();
+    desk.operator.knows("ossh-killed-1", &host);
+    desk.install();
+    assert_eq!(desk.ssh(&["ossh-killed-1", "true"]).code, 0);
+    let stream = UnixStream::connect(desk.home(".vctl/ssh/agent.sock")).unwrap();
+    let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials);
+    kill(Pid::from_raw(peer.unwrap().pid()), Signal::SIGKILL).unwrap();
+    drop(stream);
+    // Many find none at the same time.
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let said = desk.ssh(&["ossh-killed-1", "true"]);
+                assert_eq!(said.code, 0, "{said:?}");
+            });
+        }
+    });
+    desk.recorded("ossh-killed-1", &host, 5);
+}
+
+#[test]
+fn what_does_not_come_about_has_its_row_too() {
+    let Some(centre) = shared() else { return };
+    let desk = Desk::new(centre, "ossh-fails");
+    let host = centre.another_host("ossh-fails").unwrap();
+    desk.operator
+        .inventory("ossh-fails-dial", "127.0.0.1", 1, "root");
+    desk.operator
+        .inventory("ossh-fails-key", "127.0.0.1", host.port(), host.user());
+    desk.operator.knows("ossh-fails-ca", &host);
+    desk.operator
+        .inventory("ossh-fails-user", "127.0.0.1", host.port(), "nobody-may");
+    desk.operator
+        .remembers(&format!("ossh-fails-user {}\n", host.public_key()));
+    desk.install();
+    // Nobody listens.
+    let said = desk.ssh(&["ossh-fails-dial", "true"]);
+    assert_eq!(said.code, 255);
+    assert!(
+        said.stderr.contains("cannot connect to `ossh-fails-dial`"),
+        "{}",
+        said.stderr
+    );
+    let rows = desk.closed("ossh-fails-dial", 1);
+    assert_eq!(
+        (&rows[0]["result"], &rows[0]["cert_serial"].is_null()),
+        (&"failed".into(), &true)
+    );
+    // `ssh` does not believe the host: the certificate was there, and nobody was shown it.
+    let said = desk.ssh(&["ossh-fails-key", "true"]);
+    assert_eq!(said.code, 255);
+    assert!(
+        said.stderr.contains("Host key verification failed"),
+        "{}",
+        said.stderr
+    );
+    let rows = desk.closed("ossh-fails-key", 1);
+    assert_eq!(rows[0]["result"], "closed");
+    assert_eq!(rows[0]["error"], "`ssh` did not use the certificate");
+    // Vault does not sign for that user.
+    let said = desk.ssh(&["ossh-fails-user", "true"]);
+    assert_eq!(said.code, 255);
+    assert!(
+        said.stderr.contains("Vault signs no key for `nobody-may`"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(desk.closed("ossh-fails-user", 1)[0]["result"], "refused");
+    // The host does not trust the authority; no other key is tried.
+    host.trust_nobody().unwrap();
+    let said = desk.ssh(&["ossh-fails-ca", "true"]);
+    assert_eq!(said.code, 255);
+    assert!(
+        said.stderr.contains("Permission denied (publickey)"),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(desk.closed("ossh-fails-ca", 1)[0]["result"], "closed");
+    assert_eq!(accepted(&host), [""; 0]);
+}
