@@ -1,9 +1,13 @@
--- A batch is stored at the same cost however many sessions there are.
+-- A batch is stored at the same cost however many sessions there are, and at less.
 --
 -- The question whether a session is another host's read the whole of audit_session for every batch: an
 -- `or` of three lists is no index condition. It asks for the few sessions that the batch mentions now, and
 -- every other question for a handful of keys is kept from becoming a scan: the plan of a connection that
 -- was opened while the tables were small outlives that.
+--
+-- `on conflict` writes each row in two steps and asks the index before, for a conflict that only happens
+-- when a spool was put back from a copy: rows are inserted plainly, and with `on conflict` once that failed.
+-- What is asked of the events per session is asked in one look at them instead of four.
 --
 -- The function is that of 0005_ingest otherwise; only its text is replaced, so rights and callers stay.
 
@@ -25,7 +29,16 @@ declare
     -- What is outside of these is stored under the day of its arrival.
     oldest  timestamptz := (today - 30)::timestamp at time zone 'UTC';
     newest  timestamptz := (today + 2)::timestamp at time zone 'UTC';
-    mentioned uuid[];
+    -- Per session of the batch; null is the session of events that have none.
+    b_session  uuid[];
+    b_events   bigint[];
+    b_execs    bigint[];
+    b_last_seq bigint[];
+    b_first_at timestamptz[];
+    b_last_at  timestamptz[];
+    b_first_day date[];
+    b_last_day  date[];
+    mentioned  uuid[];
     foreign_session uuid;
     missing_day date;
 begin
@@ -78,11 +91,27 @@ begin
         key_id = excluded.key_id, vault_user = excluded.vault_user, updated_at = now()
     where s.host_id = host_no and s.opened is null;
 
+    select array_agg(session), array_agg(events), array_agg(execs), array_agg(last_seq),
+        array_agg(first_at), array_agg(last_at),
+        -- least() and greatest() leave null out: all of them far out, or none.
+        array_agg(least((first_in at time zone 'UTC')::date, case when inside < events then today end)),
+        array_agg(greatest((last_in at time zone 'UTC')::date, case when inside < events then today end))
+    into b_session, b_events, b_execs, b_last_seq, b_first_at, b_last_at, b_first_day, b_last_day
+    from (
+        select session, count(*) as events, count(*) filter (where kind = 1) as execs, max(seq) as last_seq,
+            min(at) as first_at, max(at) as last_at,
+            count(*) filter (where at >= oldest and at < newest) as inside,
+            min(at) filter (where at >= oldest and at < newest) as first_in,
+            max(at) filter (where at >= oldest and at < newest) as last_in
+        from unnest(e_session, e_seq, e_at, e_kind) as e (session, seq, at, kind)
+        group by session
+    ) as summed;
+
     -- What is of a session that is not known yet: its entry comes later, or never.
     insert into vctl.audit_session (id, host_id, boot_id, opened_at)
     select session, host_no, p_boot, min(at)
     from (
-        select session, at from unnest(e_session, e_at) as e (session, at)
+        select session, at from unnest(b_session, b_first_at) as e (session, at)
         union all
         select (e ->> 'id')::uuid, (e ->> 'closed_at')::timestamptz from unnest(p_closed) e
         union all
@@ -94,7 +123,7 @@ begin
 
     select array_agg(distinct id) into mentioned
     from (
-        select unnest(e_session)
+        select unnest(b_session)
         union all select (e ->> 'id')::uuid from unnest(p_opened || p_closed) e
         union all select (e ->> 'session')::uuid from unnest(p_gaps) e
     ) as ids (id);
@@ -106,41 +135,58 @@ begin
     end if;
 
     for missing_day in
-        select distinct (at at time zone 'UTC')::date from unnest(e_at) as at
-        where at >= oldest and at < newest
+        select generate_series(first_day, last_day, interval '1 day')::date
+        from unnest(b_first_day, b_last_day) as d (first_day, last_day)
         union select today
     loop
         perform vctl.ensure_event_day(missing_day);
     end loop;
 
-    with event as (
-        select case when at >= oldest and at < newest then (at at time zone 'UTC')::date else today end as day, *
+    begin
+        insert into vctl.kernel_event (day, session_id, seq, at, wall_offset, host_id, kind, pid, ppid, uid,
+            status, exe, cwd, filename, argv, head)
+        select case when at >= oldest and at < newest then (at at time zone 'UTC')::date else today end,
+            session_id, seq, at, wall_offset, host_no, kind, pid, ppid, uid,
+            status, exe, cwd, filename, argv, head
         from unnest(e_session, e_seq, e_at, e_wall, e_kind, e_pid, e_ppid, e_uid, e_status,
                     e_exe, e_cwd, e_filename, e_argv, e_head)
              as e (session_id, seq, at, wall_offset, kind, pid, ppid, uid, status,
-                   exe, cwd, filename, argv, head)
-    ), stored as (
-        insert into vctl.kernel_event (day, session_id, seq, at, wall_offset, host_id, kind, pid, ppid, uid,
-            status, exe, cwd, filename, argv, head)
-        select day, session_id, seq, at, wall_offset, host_no, kind, pid, ppid, uid,
-            status, exe, cwd, filename, argv, head
-        from event
+                   exe, cwd, filename, argv, head);
+    exception when unique_violation then
         -- The cursor keeps one history of a spool apart from the next. What two of them have in common
         -- is left out, and must not keep the host from going on.
-        on conflict do nothing
-        returning session_id, seq, at, kind, day
-    ), counted as (
-        select session_id, count(*) as stored, count(*) filter (where kind = 1) as execs,
-            max(seq) as last_seq, max(at) as last_at, min(day) as first_day, max(day) as last_day
-        from stored where session_id is not null group by session_id
-    )
+        with stored as (
+            insert into vctl.kernel_event (day, session_id, seq, at, wall_offset, host_id, kind, pid, ppid,
+                uid, status, exe, cwd, filename, argv, head)
+            select case when at >= oldest and at < newest then (at at time zone 'UTC')::date else today end,
+                session_id, seq, at, wall_offset, host_no, kind, pid, ppid, uid,
+                status, exe, cwd, filename, argv, head
+            from unnest(e_session, e_seq, e_at, e_wall, e_kind, e_pid, e_ppid, e_uid, e_status,
+                        e_exe, e_cwd, e_filename, e_argv, e_head)
+                 as e (session_id, seq, at, wall_offset, kind, pid, ppid, uid, status,
+                       exe, cwd, filename, argv, head)
+            on conflict do nothing
+            returning session_id, seq, at, kind, day
+        )
+        select array_agg(session_id), array_agg(events), array_agg(execs), array_agg(last_seq),
+            array_agg(last_at), array_agg(first_day), array_agg(last_day)
+        into b_session, b_events, b_execs, b_last_seq, b_last_at, b_first_day, b_last_day
+        from (
+            select session_id, count(*) as events, count(*) filter (where kind = 1) as execs,
+                max(seq) as last_seq, max(at) as last_at, min(day) as first_day, max(day) as last_day
+            from stored group by session_id
+        ) as summed;
+    end;
+
     update vctl.audit_session s
     set stored = s.stored + c.stored, execs = s.execs + c.execs,
         last_seq = greatest(s.last_seq, c.last_seq),
         last_event_at = greatest(s.last_event_at, c.last_at),
         first_day = least(s.first_day, c.first_day), last_day = greatest(s.last_day, c.last_day),
         updated_at = now()
-    from counted c where s.id = c.session_id;
+    from unnest(b_session, b_events, b_execs, b_last_seq, b_last_at, b_first_day, b_last_day)
+         as c (session_id, stored, execs, last_seq, last_at, first_day, last_day)
+    where s.id = c.session_id;
 
     update vctl.audit_session s
     set closed = c.entry::json, closed_wall = c.wall, closed_at = c.closed_at, produced = c.produced,

@@ -8,6 +8,7 @@ use crate::commands::add::AddArgs;
 use crate::commands::agent::AgentArgs;
 use crate::commands::audit::AuditArgs;
 use crate::commands::ca::CaArgs;
+use crate::commands::cache::CacheArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::config::ConfigArgs;
 use crate::commands::dbedit::DbeditArgs;
@@ -100,6 +101,7 @@ pub(crate) enum Command {
     Agent(AgentArgs),
     Audit(Box<AuditArgs>),
     Ca(CaArgs),
+    Cache(CacheArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
     Dbedit(DbeditArgs),

@@ -5,9 +5,11 @@ mod globals;
 mod logging;
 mod config;
 mod commands;
+mod completion;
 mod login;
 mod keep;
 mod inventory;
+mod snapshot;
 mod ssh;
 mod openssh;
 mod child;
@@ -47,6 +49,9 @@ use globals::Globals;
 
 fn main() -> ExitCode {
     let start = Instant::now();
+    if completion::answer() {
+        return Exit::Success.into();
+    }
     let matches = Cli::command().try_get_matches_from(args::words());
     let parsed = matches.and_then(|matches| {
         let reader = args::reader_of(&matches);
@@ -86,6 +91,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Agent(args) => commands::agent::run(&args, globals),
         Command::Audit(args) => commands::audit::run(&args, globals),
         Command::Ca(args) => commands::ca::run(&args),
+        Command::Cache(args) => commands::cache::run(&args, globals),
         Command::Config(args) => commands::config::run(&args, globals),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Dbedit(args) => commands::dbedit::run(&args, globals),

@@ -10,7 +10,7 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use uuid::Uuid;
 use vctl_common::secret::Secret;
 
-/// More than any file of ours holds.
+/// More than a file of ours holds, but for the one of hosts.
 const MOST: u64 = 1 << 16;
 
 /// Who may read a file.
@@ -41,34 +41,23 @@ pub(crate) fn replace(
     replace_for(path, Access::OWN, write)
 }
 
+/// As [`replace`], for what is worth no wait for the disk: after a crash of the machine it may be torn.
+pub(crate) fn replace_unsynced(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    Unfinished::of(path, Access::OWN, write)?.take_name(path)
+}
+
 /// As [`replace`], for those whom `access` lets.
 pub(crate) fn replace_for(
     path: &Path,
     access: Access,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        // A link could lead anywhere, and a device or pipe is not ours to replace.
-        Ok(metadata) if !metadata.is_file() => {
-            return Err(io::Error::other("it is there already and no regular file"));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let unfinished = Unfinished::beside(path)?;
-    let mut out = BufWriter::new(&unfinished.file);
-    write(&mut out)?;
-    out.flush()?;
-    drop(out);
-    // Given away before others may read it, and both before it has its name.
-    if access.owner.is_some() || access.group.is_some() {
-        fchown(&unfinished.file, access.owner, access.group)?;
-    }
-    let permissions = Permissions::from_mode(access.mode);
-    unfinished.file.set_permissions(permissions)?;
+    let unfinished = Unfinished::of(path, access, write)?;
     unfinished.file.sync_all()?;
-    fs::rename(&unfinished.path, path)
+    unfinished.take_name(path)
 }
 
 /// Why a file of ours is not read.
@@ -82,14 +71,19 @@ pub(crate) enum ReadError {
     Foreign,
     #[error("others may write it")]
     Writable,
-    #[error("it is larger than {MOST} bytes")]
-    TooLarge,
+    #[error("it is larger than {0} bytes")]
+    TooLarge(u64),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 /// Returns what is in a file of our own that nobody else can write.
 pub(crate) fn read(path: &Path) -> Result<Secret<Vec<u8>>, ReadError> {
+    read_at_most(path, MOST)
+}
+
+/// As [`read`], for a file of up to `most` bytes.
+pub(crate) fn read_at_most(path: &Path, most: u64) -> Result<Secret<Vec<u8>>, ReadError> {
     let mut options = OpenOptions::new();
     // A link could lead anywhere, and a pipe would keep us waiting.
     options
@@ -114,9 +108,9 @@ pub(crate) fn read(path: &Path) -> Result<Secret<Vec<u8>>, ReadError> {
         return Err(ReadError::Writable);
     }
     let mut text = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MOST {
-        return Err(ReadError::TooLarge);
+    file.take(most + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > most {
+        return Err(ReadError::TooLarge(most));
     }
     Ok(Secret::new(text))
 }
@@ -139,6 +133,39 @@ struct Unfinished {
 }
 
 impl Unfinished {
+    /// Writes what is to be at `path`, for those whom `access` lets.
+    fn of(
+        path: &Path,
+        access: Access,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        match fs::symlink_metadata(path) {
+            // A link could lead anywhere, and a device or pipe is not ours to replace.
+            Ok(metadata) if !metadata.is_file() => {
+                return Err(io::Error::other("it is there already and no regular file"));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let unfinished = Self::beside(path)?;
+        let mut out = BufWriter::new(&unfinished.file);
+        write(&mut out)?;
+        out.flush()?;
+        drop(out);
+        // Given away before others may read it, and both before it has its name.
+        if access.owner.is_some() || access.group.is_some() {
+            fchown(&unfinished.file, access.owner, access.group)?;
+        }
+        let permissions = Permissions::from_mode(access.mode);
+        unfinished.file.set_permissions(permissions)?;
+        Ok(unfinished)
+    }
+
+    fn take_name(self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)
+    }
+
     fn beside(path: &Path) -> io::Result<Self> {
         let name = path
             .file_name()

@@ -3,6 +3,7 @@
 //! Specs share one centre and make a database each; who stops a server has a centre of his own.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod cleanup;
+mod completion;
 mod configured;
 mod credential;
 mod doctor;
@@ -10,6 +11,7 @@ mod enroll;
 mod exit_codes;
 mod faults;
 mod fleet;
+mod forms;
 mod hosts;
 mod inventory;
 mod inventory_edit;
@@ -20,6 +22,7 @@ mod migrate;
 mod names;
 mod node;
 mod oidc;
+mod outage;
 mod openssh;
 mod picker;
 mod policies;
@@ -37,6 +40,7 @@ mod ship_probe;
 mod ship_versions;
 mod stack;
 mod status;
+mod story;
 mod table;
 mod timing;
 mod tls;

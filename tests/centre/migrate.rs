@@ -8,7 +8,7 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE, Options};
 use vctl_tests::lab::{Programs, eventually};
 
-const LAST: usize = 9;
+const LAST: usize = 10;
 
 #[test]
 fn a_fresh_database_gets_the_schema_and_a_second_run_changes_nothing() {
@@ -178,6 +178,10 @@ const SPOILED: &[(&str, &str)] = &[
     (
         "0009_ingest_lookups",
         "alter table vctl.audit_session reset (fillfactor)",
+    ),
+    (
+        "0010_attempts",
+        "drop index vctl.access_log_vault_user_attempt_id_idx",
     ),
 ];
 

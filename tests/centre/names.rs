@@ -247,6 +247,43 @@ fn an_access_is_closed_by_who_opened_it_and_once() {
 }
 
 #[test]
+fn an_access_that_is_handed_in_twice_has_one_row_and_another_person_has_their_own() {
+    let Some(provider) = Provider::of_this_spec() else {
+        return;
+    };
+    let [albert, bob] = ["twice-albert", "twice-bob"].map(|name| {
+        provider
+            .person(name)
+            .credential("vctl-audit-writer")
+            .unwrap()
+    });
+    let attempt = "0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90";
+    let open = |name: &str, host: &str, serial: u64| {
+        let access = json!({
+            "attempt_id": attempt, "hostname": host, "login_user": "root", "cert_serial": serial.to_string(),
+            "opened_at": "2026-11-24T09:00:00Z",
+            "hops": [{"hostname": "jump", "cert_serial": "7"}],
+        });
+        format!("select vctl.open_access_v1('odd-twice-{name}', '{access}')")
+    };
+    let first = provider.call(&albert, &open("albert", "h", 8)).unwrap();
+    let again = provider.call(&albert, &open("albert", "h", 8)).unwrap();
+    assert_eq!(first, again);
+    let other = provider.call(&bob, &open("bob", "h", 8)).unwrap();
+    assert_ne!(first, other);
+    // An id that is used for something else must not hide it.
+    for (host, serial) in [("another", 8), ("h", 9)] {
+        let said = provider.call(&albert, &open("albert", host, serial));
+        let said = said.unwrap_err().to_string();
+        assert!(said.contains("is another access"), "{said}");
+    }
+    let rows = "select vault_user, (select count(*) from vctl.access_hop where access_id = id) \
+                from vctl.access_log where vault_user like 'odd-twice-%' order by 1";
+    let rows = provider.centre.postgres.psql(DATABASE, rows).unwrap();
+    assert_eq!(rows, "odd-twice-albert|1\nodd-twice-bob|1");
+}
+
+#[test]
 fn a_certificate_names_the_person_and_never_what_was_asked_for() {
     let Some(provider) = Provider::of_this_spec() else {
         return;

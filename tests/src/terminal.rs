@@ -20,6 +20,8 @@ pub struct Terminal {
     child: Child,
     ours: File,
     shown: Arc<Mutex<Vec<u8>>>,
+    /// When the last of it came.
+    came: Arc<Mutex<Instant>>,
     /// Ends when nobody holds the other end of the terminal any more.
     reader: JoinHandle<()>,
 }
@@ -58,19 +60,23 @@ impl Terminal {
         drop((command, pty.slave));
         let ours = File::from(pty.master);
         let shown = Arc::new(Mutex::new(Vec::new()));
+        let came = Arc::new(Mutex::new(Instant::now()));
         let (mut reader, into) = (ours.try_clone()?, Arc::clone(&shown));
+        let now = Arc::clone(&came);
         let reader = thread::spawn(move || {
             let mut piece = [0; 4096];
             // An error is how a terminal says that the last program on it has ended.
             while let Ok(length @ 1..) = reader.read(&mut piece) {
                 let mut shown = into.lock().unwrap_or_else(PoisonError::into_inner);
                 shown.extend_from_slice(&piece[..length]);
+                *now.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             }
         });
         Ok(Self {
             child,
             ours,
             shown,
+            came,
             reader,
         })
     }
@@ -123,6 +129,18 @@ impl Terminal {
     /// Types.
     pub fn type_in(&mut self, text: &str) -> Result<()> {
         Ok(self.ours.write_all(text.as_bytes())?)
+    }
+
+    /// Types, and returns how long it took until the last of what was shown then came.
+    ///
+    /// `is_there` says of what was shown since whether it is all.
+    pub fn answers(&mut self, text: &str, is_there: impl Fn(&str) -> bool) -> Result<Duration> {
+        let before = self.shown().len();
+        let begun = Instant::now();
+        self.type_in(text)?;
+        self.wait_until(|shown| shown.get(before..).is_some_and(&is_there))?;
+        let came = *self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(came.saturating_duration_since(begun))
     }
 
     /// Returns the process id, to send it a signal.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -277,10 +278,16 @@ impl Ship {
     }
 
     async fn ship_all(&mut self) -> Result<(), ShipError> {
+        let mut ahead = None;
         while let (Some(position), Some(client)) = (self.position, &self.client) {
             let durable = *self.durable.borrow_and_update();
             let limits = self.pace.limits();
-            let Some(chunk) = self.tail.next(position, durable, limits)? else {
+            let ready = ahead.take().filter(|chunk: &Chunk| chunk.from == position);
+            let next = match ready {
+                Some(chunk) => Some(chunk),
+                None => self.tail.next(position, durable, limits)?,
+            };
+            let Some(chunk) = next else {
                 self.progress
                     .tell(|shipping| shipping.oldest_unshipped_at = None);
                 return Ok(());
@@ -294,8 +301,18 @@ impl Ship {
                 spool: self.config.spool_id,
             };
             let begun = Instant::now();
-            let answered = answer(ingest::store(client, sender, &chunk, &columns)).await?;
+            let store = answer(ingest::store(client, sender, &chunk, &columns));
+            let tail = &mut self.tail;
+            let read_ahead = async {
+                // First this call goes out; then there is time until its answer.
+                yield_now().await;
+                // What cannot be read now is told when its turn comes.
+                tail.next(chunk.to, durable, limits).ok().flatten()
+            };
+            let (answered, read) = tokio::join!(store, read_ahead);
+            let answered = answered?;
             self.pace.stored(begun.elapsed());
+            ahead = read;
             let events = columns.len();
             self.answered(&chunk, events, answered)?;
         }

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use vctl_common::centre::DbRole;
-
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::config::Config;
 use crate::context;
 use crate::error::{CliError, Stop};
@@ -48,7 +47,7 @@ pub(crate) struct AddArgs {
     dc: Option<String>,
 
     /// The host through which it is reached
-    #[arg(long, value_name = "HOST", value_parser = name)]
+    #[arg(long, value_name = "HOST", value_parser = name, add = completion::host())]
     jump: Option<String>,
 
     /// Another address of it; may be given several times
@@ -73,7 +72,7 @@ pub(crate) fn run(args: &AddArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     let host = context::run_without_store(args.complete(&config, interaction))?;
     context::run(globals, async |context| {
-        let client = context.pool(DbRole::Rw)?.get().await?;
+        let client = super::to_change(context).await?;
         store::inventory_edit::add(&client, &host).await
     })?;
     notice::note(&format!("`{}` is in the inventory now", host.name));

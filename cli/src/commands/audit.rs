@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use crate::args::{Form, TEMPLATE};
+use crate::completion;
 use crate::context::{self, Context};
-use crate::error::{CliError, Stop};
-use crate::exit_code::Exit;
+use crate::error::Stop;
 use crate::globals::Globals;
 use crate::moment::{self, Moment};
 use crate::render::{Screen, access, header, json, notice, records, sanitize, table, time};
@@ -29,7 +29,7 @@ Examples:
   vctl audit -o jsonl | jq                For programs (docs/audit-json.md)")]
 pub(crate) struct AuditArgs {
     /// Only hosts with this in their name
-    #[arg(long)]
+    #[arg(long, add = completion::host())]
     host: Option<String>,
 
     /// Only people with this in their display name
@@ -150,21 +150,22 @@ async fn unasked(
     store: &mut Store,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    if !matches!(args.output, Form::Table | Form::Wide | Form::Json) {
-        let error = CliError::new(Exit::Usage, "`--unasked` lists sessions, not accesses");
-        return Err(error.hint("it has `-o table` and `-o json`").into());
-    }
     let listed = store.unasked(filter, args.limit).await?;
-    if args.output == Form::Json {
-        let sessions = listed.iter().map(|l| (&l.session, l.commands));
-        return Ok(json::write_list(screen, sessions)?);
+    if !args.output.is_for_people() {
+        return Ok(records::write(
+            screen,
+            args.output,
+            &json::Sessions,
+            &listed,
+        )?);
     }
     if listed.is_empty() {
         notice::note("every login like that was asked for");
         return Ok(());
     }
     let layout = screen.layout(false);
-    Ok(table::write(screen, &listed, layout)?)
+    let wide = args.output == Form::Wide;
+    Ok(table::write(screen, &listed, wide, layout)?)
 }
 
 impl AuditArgs {

@@ -6,25 +6,39 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::args::{Cli, TEMPLATE};
+use crate::completion;
 use crate::error::Stop;
 use crate::render::Screen;
 
-/// Print what a shell needs to complete commands and options
+/// Print what a shell needs to complete commands and options, and names of hosts
+///
+/// With `--hosts` the shell asks vctl at each Tab: names are those that were last read of the inventory,
+/// and no server is asked. What it prints is for this version of vctl, so let the shell read it at its start.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
+  echo 'source <(vctl completions bash --hosts)' >> ~/.bashrc
+  echo 'source <(vctl completions zsh --hosts)' >> ~/.zshrc
+  echo 'vctl completions fish --hosts | source' >> ~/.config/fish/config.fish
   vctl completions bash > /etc/bash_completion.d/vctl
-  vctl completions zsh > \"${fpath[1]}/_vctl\"
-  vctl completions fish > ~/.config/fish/completions/vctl.fish")]
+  vctl completions zsh > \"${fpath[1]}/_vctl\"")]
 pub(crate) struct CompletionsArgs {
     /// For which shell
     shell: Shell,
+
+    /// Also names of hosts
+    #[arg(long)]
+    hosts: bool,
 }
 
 pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Stop> {
     // First whole, then written: the generator takes a pipe that was closed for a bug.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "vctl", &mut script);
+    if args.hosts {
+        completion::write_registration(args.shell, &mut script)?;
+    } else {
+        clap_complete::generate(args.shell, &mut Cli::command(), "vctl", &mut script);
+    }
     let mut screen = Screen::for_programs();
     screen.write_all(&script)?;
     Ok(screen.flush()?)

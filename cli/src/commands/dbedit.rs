@@ -3,10 +3,10 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
 
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -32,7 +32,7 @@ pub(crate) struct DbeditArgs {
     column: Column,
 
     /// Whole names of hosts, each with what is to be so
-    #[arg(required = true, value_name = "HOST=VALUE", value_parser = item)]
+    #[arg(required = true, value_name = "HOST=VALUE", value_parser = item, add = completion::host_and_value())]
     items: Vec<Item>,
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
     let edits: Result<Vec<_>, CliError> = args.items.iter().map(|item| args.edit(item)).collect();
     let edits = edits?;
     let failed = context::run(globals, async |context| {
-        let mut client = context.pool(DbRole::Rw)?.get().await?;
+        let mut client = super::to_change(context).await?;
         let mut screen = Screen::for_people();
         let mut failed = 0;
         for (host, edit) in &edits {

@@ -1,8 +1,7 @@
 //! `vctl delete`
 
-use vctl_common::centre::DbRole;
-
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -22,6 +21,7 @@ Examples:
   vctl delete web-1 --yes       For scripts")]
 pub(crate) struct DeleteArgs {
     /// The whole name of the host; asked on a terminal
+    #[arg(add = completion::host())]
     host: Option<String>,
 
     /// Do not ask first
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
         if !args.yes && !confirmed(&question).await? {
             return Ok(None);
         }
-        let mut client = context.pool(DbRole::Rw)?.get().await?;
+        let mut client = super::to_change(context).await?;
         store::inventory_edit::delete(&mut client, &name).await?;
         Ok(Some(name))
     })?;

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use vctl_common::centre::DbRole;
-
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
@@ -26,6 +25,7 @@ Examples:
   vctl edit web-1 --state maintenance       Shown as such, and not counted as unhealthy")]
 pub(crate) struct EditArgs {
     /// The whole name of the host; asked on a terminal
+    #[arg(add = completion::host())]
     host: Option<String>,
 
     #[command(flatten)]
@@ -56,7 +56,7 @@ struct ChangeArgs {
     user: Option<String>,
 
     /// The host through which it is reached, or `direct`
-    #[arg(long, value_name = "HOST", value_parser = jump)]
+    #[arg(long, value_name = "HOST", value_parser = jump, add = completion::host())]
     jump: Option<Jump>,
 
     /// What is to be said of it
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &EditArgs, globals: &Globals) -> Result<(), Stop> {
             Some(name) => name.clone(),
             None => super::chosen(context, interaction).await?,
         };
-        let mut client = context.pool(DbRole::Rw)?.get().await?;
+        let mut client = super::to_change(context).await?;
         store::inventory_edit::edit(&mut client, &name, &change).await?;
         Ok(name)
     })?;

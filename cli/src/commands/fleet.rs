@@ -24,7 +24,7 @@ Examples:
   vctl fleet                  All hosts, silent and lossy ones first
   vctl fleet --unhealthy      Only those that need a look
   vctl fleet --check          Nothing and 0 when all is well; else one line why, and 1
-  vctl fleet -o json | jq     For programs",
+  vctl fleet -o json | jq     For programs (docs/fleet-json.md)",
 after_help = "\
 The words under STATE:
   2 machines       two machines use the credential of this host, within ten minutes: it was copied

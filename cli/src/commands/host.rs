@@ -13,6 +13,7 @@ use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -52,6 +53,7 @@ enum HostCommand {
 #[command(help_template = TEMPLATE)]
 struct EnrollArgs {
     /// Its name in the inventory
+    #[arg(add = completion::host())]
     host: HostName,
 
     /// Put it into the inventory, where it is not there yet
@@ -91,6 +93,7 @@ struct EnrollArgs {
 #[command(help_template = TEMPLATE)]
 struct RevokeArgs {
     /// Its name
+    #[arg(add = completion::host())]
     host: HostName,
 }
 

@@ -3,9 +3,8 @@
 use std::io::Write as _;
 use std::time::SystemTime;
 
-use vctl_common::centre::DbRole;
-
 use crate::args::{Form, TEMPLATE};
+use crate::completion;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -14,7 +13,7 @@ use crate::inventory::{Host, HostState};
 use crate::render::inventory::Detail;
 use crate::render::json::inventory::Hosts;
 use crate::render::{Screen, inventory, notice, records, sanitize};
-use crate::store;
+use crate::snapshot::{Directory, Source};
 
 /// List the hosts of the inventory, by data centre
 ///
@@ -34,10 +33,11 @@ The words under LIVE:
   stale    its agent has reported, and not lately
   up~      it has no agent, and `vctl sync` has reached its SSH port
   down     it has no agent, and nobody has ever reached it
+  ?        Postgres is away, and the host is one that was kept: `vctl cache`
 Behind them stands what its operators say, unless it is simply in use: maintenance, broken, retired.")]
 pub(crate) struct ListArgs {
     /// Only hosts that this means
-    #[arg(conflicts_with = "route")]
+    #[arg(conflicts_with = "route", add = completion::host())]
     host: Option<String>,
 
     /// Only hosts of this data centre
@@ -45,7 +45,7 @@ pub(crate) struct ListArgs {
     dc: Option<String>,
 
     /// Show the way to this host instead, outermost jump first
-    #[arg(long, value_name = "HOST", conflicts_with_all = ["dc", "all"])]
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["dc", "all"], add = completion::host())]
     route: Option<String>,
 
     /// Also hosts that are retired
@@ -76,23 +76,21 @@ pub(crate) fn run(args: &ListArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 impl ListArgs {
-    async fn read(&self, context: &Context) -> Result<(Vec<Host>, SystemTime), Stop> {
-        let client = context.pool(DbRole::Ro)?.get().await?;
+    async fn read(&self, context: &Context) -> Result<(Vec<Host>, Option<SystemTime>), Stop> {
+        let directory = Directory::new(context)?;
+        let source = directory.open().await?;
         // One round trip: the connection sends both before it waits.
-        let (hosts, now) = tokio::join!(self.hosts(&client), store::inventory::clock(&client));
+        let (hosts, now) = tokio::join!(self.hosts(&source), source.clock());
         Ok((hosts?, now?))
     }
 
-    async fn hosts(
-        &self,
-        client: &vctl_common::pg::tokio_postgres::Client,
-    ) -> Result<Vec<Host>, Stop> {
+    async fn hosts(&self, source: &Source<'_>) -> Result<Vec<Host>, Stop> {
         if let Some(name) = &self.route {
-            return Ok(store::inventory::route(client, name).await?.hops);
+            return Ok(source.route(name).await?.hops);
         }
         let mut hosts = match &self.host {
-            Some(query) => store::inventory::find(client, query).await?,
-            None => store::inventory::hosts(client).await?,
+            Some(query) => source.find(query).await?,
+            None => source.hosts().await?,
         };
         if let (Some(query), true) = (&self.host, hosts.is_empty()) {
             let message = format!(
@@ -111,7 +109,7 @@ impl ListArgs {
         Ok(hosts)
     }
 
-    fn show(&self, hosts: &[Host], now: SystemTime) -> Result<(), Stop> {
+    fn show(&self, hosts: &[Host], now: Option<SystemTime>) -> Result<(), Stop> {
         if hosts.is_empty() {
             notice::note(match &self.dc {
                 Some(_) => "no host of the inventory is in that data centre",

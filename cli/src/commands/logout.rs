@@ -8,6 +8,7 @@ use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::{Interaction, Login};
 use crate::render::notice;
+use crate::snapshot::SnapshotFile;
 
 /// End the login: revoke its token, and forget it
 ///
@@ -17,9 +18,9 @@ use crate::render::notice;
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   vctl logout           End the login
-  vctl logout --all     Also forget the token sink and the AppRole of `vctl login --register`")]
+  vctl logout --all     Also forget the token sink, the AppRole of `vctl login --register` and the hosts that are kept")]
 pub(crate) struct LogoutArgs {
-    /// Also remove the token sink and the AppRole of `vctl login --register`
+    /// Also remove the token sink, the AppRole of `vctl login --register` and the hosts of `vctl cache`
     #[arg(long)]
     all: bool,
 }
@@ -57,6 +58,7 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
         }
         if args.all {
             login.forget_the_rest()?;
+            SnapshotFile::in_dir(login.state(), login.settings()).remove()?;
         }
         Ok(())
     })

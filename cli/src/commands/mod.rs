@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod ca;
+pub(crate) mod cache;
 pub(crate) mod config;
 pub(crate) mod fleet;
 pub(crate) mod host;
@@ -32,15 +33,39 @@ pub(crate) mod edit;
 pub(crate) mod status;
 
 use vctl_common::centre::DbRole;
+use vctl_common::pg::Client;
 
 use crate::context::Context;
-use crate::error::Stop;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
 use crate::login::Interaction;
-use crate::{picker, store};
+use crate::picker;
+use crate::snapshot::{Directory, Source, is_away};
 
-/// Returns the name of the host that somebody chooses.
+/// Returns the name of the host that somebody chooses, to change it.
 async fn chosen(context: &Context, interaction: Interaction) -> Result<String, Stop> {
-    let client = context.pool(DbRole::Ro)?.get().await?;
-    let hosts = store::inventory::hosts(&client).await?;
+    let directory = Directory::new(context)?;
+    let hosts = match directory.open().await? {
+        Source::Kept(_) => return Err(unchangeable().into()),
+        live @ Source::Live(..) => live.hosts().await?,
+    };
     Ok(picker::choose(hosts, interaction).await?.name)
+}
+
+/// Returns a connection that may change the inventory. While Postgres is away nothing takes its place.
+async fn to_change(context: &Context) -> Result<Client, Stop> {
+    let connected = context.pool(DbRole::Rw)?.get().await;
+    connected.map_err(|error| {
+        if is_away(&error) {
+            unchangeable().caused_by(&error).into()
+        } else {
+            error.into()
+        }
+    })
+}
+
+fn unchangeable() -> CliError {
+    let message = "the inventory cannot be changed while Postgres is away";
+    let error = CliError::new(Exit::Unavailable, message);
+    error.hint("`vctl list` and `vctl ssh` go on with the hosts that are kept: `vctl cache status`")
 }

@@ -5,12 +5,13 @@ use std::io::Write as _;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
-use crate::args::TEMPLATE;
+use crate::args::{Form, TEMPLATE};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::render::{Screen, retention};
+use crate::render::json::retention::{Item, Retention};
+use crate::render::{Screen, notice, records, retention};
 use crate::store;
 use crate::view::retention::{Keep, Periods};
 
@@ -21,10 +22,15 @@ use crate::view::retention::{Keep, Periods};
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   vctl retention              Days of events and tables with their sizes, and warnings
-  vctl retention --days 30    The same, where events are kept for 30 days")]
+  vctl retention --days 30    The same, where events are kept for 30 days
+  vctl retention -o json      For programs (docs/retention-json.md)")]
 pub(crate) struct RetentionArgs {
     #[command(flatten)]
     pub(crate) periods: PeriodArgs,
+
+    /// Form of the output; `wide` has also the days to come
+    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
 }
 
 /// How long what is kept.
@@ -76,8 +82,18 @@ pub(crate) fn run(args: &RetentionArgs, globals: &Globals) -> Result<(), Stop> {
         let kept = store::retention::kept(&client, periods).await;
         Ok(kept.map_err(PgError::from)?)
     })?;
-    let mut screen = Screen::for_people();
-    let layout = screen.layout(false);
-    retention::write(&mut screen, &kept, periods, layout)?;
-    Ok(screen.flush()?)
+    if args.output.is_for_people() {
+        let mut screen = Screen::for_people();
+        let layout = screen.layout(false);
+        let wide = args.output == Form::Wide;
+        retention::write(&mut screen, &kept, periods, wide, layout)?;
+        return Ok(screen.flush()?);
+    }
+    let mut screen = Screen::for_programs();
+    records::write(&mut screen, args.output, &Retention, &Item::all(&kept))?;
+    screen.flush()?;
+    for warning in kept.warnings(periods) {
+        notice::note(&warning);
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
@@ -29,11 +30,11 @@ Examples:
   vctl ssh root@192.0.2.1:2222                A host that is not in the inventory")]
 pub(crate) struct SshArgs {
     /// Name, address or part of the name of a host; or user@address[:port]; without one, choose
-    #[arg(value_name = "HOST", value_parser = Wanted::parse, conflicts_with = "server")]
+    #[arg(value_name = "HOST", value_parser = Wanted::parse, conflicts_with = "server", add = completion::host())]
     host: Option<Wanted>,
 
     /// The exact name or address of a host; nothing is ever asked
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", add = completion::host())]
     server: Option<String>,
 
     /// Ask for a terminal also for a command; twice, also without one here
@@ -68,7 +69,7 @@ pub(crate) struct SshArgs {
     #[arg(short = 'N', conflicts_with_all = ["command", "terminal"])]
     no_command: bool,
 
-    /// Say nothing but errors
+    /// Say nothing but errors, and whether Postgres is away
     #[arg(long, short)]
     quiet: bool,
 

@@ -9,7 +9,7 @@ use vctl_common::person::Person;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
-use crate::args::{Output, TEMPLATE};
+use crate::args::{Form, TEMPLATE};
 use crate::config::{self, Loaded};
 use crate::context;
 use crate::error::{CliError, Stop};
@@ -35,15 +35,15 @@ const FAREWELL: Duration = Duration::from_secs(3);
 Examples:
   vctl status                         Before work, or when something does not work
   vctl status --check || vctl login   In a script
-  vctl status -o json | jq .token_ttl_s")]
+  vctl status -o json | jq .token_ttl_s      For programs (docs/status-json.md)")]
 pub(crate) struct StatusArgs {
     /// Print nothing when nothing fails, else one line why
     #[arg(long, conflicts_with = "output")]
     check: bool,
 
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: Output,
+    /// Form of the output
+    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
 }
 
 pub(crate) fn run(args: &StatusArgs, globals: &Globals) -> Result<(), Stop> {
@@ -54,16 +54,7 @@ pub(crate) fn run(args: &StatusArgs, globals: &Globals) -> Result<(), Stop> {
         Ok(())
     })?;
     if !args.check {
-        let mut screen = match args.output {
-            Output::Table => Screen::for_people(),
-            Output::Json => Screen::for_programs(),
-        };
-        let layout = screen.layout(false);
-        match args.output {
-            Output::Table => status::write(&mut screen, &status.lines, layout)?,
-            Output::Json => status::write_json(&mut screen, &status.lines, &status.facts)?,
-        }
-        screen.flush()?;
+        status.show(args.output)?;
     }
     status.verdict(args.check)
 }
@@ -83,6 +74,21 @@ impl Status {
                 ..Facts::default()
             },
         }
+    }
+
+    fn show(&self, form: Form) -> Result<(), Stop> {
+        let mut screen = if form.is_for_people() {
+            Screen::for_people()
+        } else {
+            Screen::for_programs()
+        };
+        let layout = screen.layout(form == Form::Wide);
+        if form.is_for_people() {
+            status::write(&mut screen, &self.lines, layout)?;
+        } else {
+            status::write_for_programs(&mut screen, form, &self.lines, &self.facts)?;
+        }
+        Ok(screen.flush()?)
     }
 
     /// Asks one after the other, up to what the rest cannot do without.

@@ -165,8 +165,11 @@ impl SyncArgs {
         probed: &[bool],
         failures: &mut Vec<Failure>,
     ) -> Result<Summary, Stop> {
-        let role = if self.dry_run { DbRole::Ro } else { DbRole::Rw };
-        let client = context.pool(role)?.get().await?;
+        let client = if self.dry_run {
+            context.pool(DbRole::Ro)?.get().await?
+        } else {
+            super::to_change(context).await?
+        };
         let known = store::inventory::hosts(&client).await?;
         let known: BTreeMap<&str, &Host> = known.iter().map(|host| (&*host.name, host)).collect();
         let rules = || {
@@ -241,7 +244,8 @@ async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidat
             let mut answers = tokio::task::JoinSet::new();
             for name in names {
                 let (ssh, name) = (ssh.clone(), name.clone());
-                answers.spawn(async move { (candidate(&ssh, &name).await, name) });
+                let is_listed = aliases.names.contains(&name);
+                answers.spawn(async move { (candidate(&ssh, &name, is_listed).await, name) });
             }
             while let Some(answer) = answers.join_next().await {
                 match answer {
@@ -261,7 +265,11 @@ async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidat
     (candidates, failures)
 }
 
-async fn candidate(ssh: &Ssh, name: &str) -> Result<(Candidate, Vec<String>), String> {
+async fn candidate(
+    ssh: &Ssh,
+    name: &str,
+    is_listed: bool,
+) -> Result<(Candidate, Vec<String>), String> {
     let asked = ssh.ask(name).await?;
     let ip = address(&asked).await?;
     let jumps: Vec<String> = asked.jumps.iter().map(|hop| hop.host.clone()).collect();
@@ -276,8 +284,8 @@ async fn candidate(ssh: &Ssh, name: &str) -> Result<(Candidate, Vec<String>), St
             ip,
             port: asked.port,
             user: asked.user,
-            // The last jump is the one that dials it.
-            jump: jumps.last().cloned(),
+            jumps: asked.jumps,
+            is_listed,
         },
         jumps,
     ))

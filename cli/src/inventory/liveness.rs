@@ -18,6 +18,8 @@ pub(crate) enum Liveness {
     Reached,
     /// It has no agent, and no probe has ever reached it.
     Down,
+    /// Nobody could be asked.
+    Unknown,
 }
 
 impl Liveness {
@@ -28,6 +30,7 @@ impl Liveness {
             Self::Stale => "stale",
             Self::Reached => "up~",
             Self::Down => "down",
+            Self::Unknown => "?",
         }
     }
 
@@ -38,7 +41,11 @@ impl Liveness {
 }
 
 impl Host {
-    pub(crate) fn liveness(&self, now: SystemTime) -> Liveness {
+    /// `now` is the database's clock; without one the host is known from earlier.
+    pub(crate) fn liveness(&self, now: Option<SystemTime>) -> Liveness {
+        if now.is_none() {
+            return Liveness::Unknown;
+        }
         match (self.agent_age(now), self.last_seen_up) {
             (Some(age), _) if age <= FRESH => Liveness::Up,
             (Some(_), _) => Liveness::Stale,
@@ -48,9 +55,9 @@ impl Host {
     }
 
     /// How long ago its agent reported. A report from the future is from now: clocks differ.
-    pub(crate) fn agent_age(&self, now: SystemTime) -> Option<Duration> {
+    pub(crate) fn agent_age(&self, now: Option<SystemTime>) -> Option<Duration> {
         let reported = self.agent.as_ref()?.reported_at;
-        Some(now.duration_since(reported).unwrap_or_default())
+        Some(now?.duration_since(reported).unwrap_or_default())
     }
 }
 
@@ -73,7 +80,7 @@ mod tests {
                 reported_at: after(at),
             });
             host.last_seen_up = probed.map(after);
-            host.liveness(after(10_000)).word()
+            host.liveness(Some(after(10_000))).word()
         };
         assert_eq!(liveness(Some(10_000 - 600), None), "up");
         assert_eq!(liveness(Some(10_000 - 601), None), "stale");
@@ -81,5 +88,6 @@ mod tests {
         assert_eq!(liveness(None, Some(1)), "up~");
         assert_eq!(liveness(None, None), "down");
         assert_eq!(liveness(Some(10_030), None), "up");
+        assert_eq!(host("web-1").liveness(None).word(), "?");
     }
 }

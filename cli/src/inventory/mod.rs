@@ -10,16 +10,14 @@ mod route;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
 pub(crate) use resolve::address;
-#[allow(
-    unused_imports,
-    reason = "for hosts that were kept while the database is away"
-)]
 pub(crate) use resolve::resolve;
 pub(crate) use route::{Route, RouteError};
 
-/// One host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One host. This is also the form in which `snapshot` keeps it: what is seen of a host is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Host {
     /// Lower case, as in `vctl.host_name`.
     pub(crate) name: String,
@@ -36,13 +34,16 @@ pub(crate) struct Host {
     pub(crate) ca_role: String,
     pub(crate) state: HostState,
     /// When `vctl sync` last reached its SSH port.
+    #[serde(skip)]
     pub(crate) last_seen_up: Option<SystemTime>,
+    #[serde(skip)]
     pub(crate) agent: Option<AgentSeen>,
     pub(crate) tags: Vec<String>,
 }
 
 /// What its operators say of a host, whatever is seen of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum HostState {
     Active,
     Maintenance,

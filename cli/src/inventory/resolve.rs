@@ -8,10 +8,6 @@ use super::{Host, HostState};
 ///
 /// A retired host is meant by its whole name only: its address may be somebody else's by now. As
 /// `store/inventory_find.sql`, for hosts that were kept.
-#[allow(
-    dead_code,
-    reason = "until hosts are kept for when the database is away"
-)]
 pub(crate) fn resolve<'a>(hosts: &'a [Host], query: &str) -> Vec<&'a Host> {
     let name = query.to_lowercase();
     if let Some(exact) = hosts.iter().find(|host| host.name == name) {
@@ -30,7 +26,6 @@ pub(crate) fn address(query: &str) -> Option<IpAddr> {
 }
 
 impl Host {
-    #[allow(dead_code, reason = "as `resolve`")]
     fn has_address(&self, ip: IpAddr) -> bool {
         self.ip == ip || self.extra_ips.contains(&ip) || self.observed_ips.contains(&ip)
     }

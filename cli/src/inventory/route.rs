@@ -50,6 +50,22 @@ impl Route {
     }
 }
 
+impl Route {
+    /// Finds the way to the host of this name among `hosts`. As `store/inventory_route.sql`.
+    pub(crate) fn among(hosts: &[Host], target: &str) -> Result<Self, RouteError> {
+        let mut chain: Vec<Host> = Vec::new();
+        let mut next = Some(target.to_owned());
+        while let Some(name) = next
+            && !chain.iter().any(|host| host.name == name)
+            && let Some(host) = hosts.iter().find(|host| host.name == name)
+        {
+            next = host.jump_via.clone();
+            chain.push(host.clone());
+        }
+        Self::of_chain(target, chain)
+    }
+}
+
 /// More hops than this are not read by anybody.
 const MOST: usize = 8;
 
@@ -88,6 +104,28 @@ mod tests {
         let route = Route::of_chain("web", chain).unwrap();
         let names: Vec<&str> = route.hops.iter().map(|hop| &*hop.name).collect();
         assert_eq!(names, ["edge", "inner", "web"]);
+    }
+
+    #[test]
+    fn a_way_among_hosts_ends_also_where_it_comes_back() {
+        let mut hosts = chain(&[("web", Some("inner")), ("edge", None), ("other", None)]);
+        hosts.extend(chain(&[("inner", Some("edge"))]));
+        let names = |hosts: &[Host]| {
+            let route = Route::among(hosts, "web");
+            route.map(|route| {
+                route
+                    .hops
+                    .into_iter()
+                    .map(|hop| hop.name)
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(names(&hosts).unwrap(), ["edge", "inner", "web"]);
+        hosts[1].jump_via = Some("inner".to_owned());
+        assert!(matches!(names(&hosts), Err(RouteError::Cycle { .. })));
+        hosts.truncate(1);
+        assert!(matches!(names(&hosts), Err(RouteError::NoJump { .. })));
+        assert!(matches!(names(&[]), Err(RouteError::Unknown(_))));
     }
 
     #[test]

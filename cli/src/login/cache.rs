@@ -29,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Where a token is one, and nowhere else: the server that gave it, and the namespace there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Binding {
-    addr: String,
-    namespace: Option<String>,
+    pub(crate) addr: String,
+    pub(crate) namespace: Option<String>,
 }
 
 impl Binding {

@@ -38,6 +38,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0007_compat",
     "0008_enrolled",
     "0009_ingest_lookups",
+    "0010_attempts",
 ];
 
 impl Migration {

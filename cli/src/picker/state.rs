@@ -1,5 +1,8 @@
 //! What is chosen from, what is typed, and where one stands: the picker without a terminal.
 
+use std::num::NonZero;
+use std::thread;
+
 use frizbee::{CaseMatching, Config, Matcher, Pattern, PatternConfig};
 
 use crate::inventory::Host;
@@ -42,7 +45,10 @@ pub(super) struct Picker {
     /// Of `dcs`, or all.
     dc: Option<usize>,
     query: String,
-    /// Of `hosts`, the best first.
+    /// What is found for each beginning of the query, the best first: one list for each character typed.
+    /// Taking one back searches nothing, and one more searches only the last of them.
+    ranked: Vec<Vec<usize>>,
+    /// Of the last of them, or of all hosts, those in the data centre.
     found: Vec<usize>,
     cursor: usize,
     /// Lines of a page as it was last drawn.
@@ -59,6 +65,7 @@ impl Picker {
         dcs.dedup();
         let texts = hosts.iter().map(text).collect();
         let mut picker = Self {
+            ranked: Vec::new(),
             found: Vec::new(),
             hosts,
             texts,
@@ -68,7 +75,7 @@ impl Picker {
             cursor: 0,
             page: 1,
         };
-        picker.search();
+        picker.show();
         picker
     }
 
@@ -83,17 +90,19 @@ impl Picker {
             }
             Key::Character(c) if self.query.len() < LONGEST => {
                 self.query.push(c);
-                self.search();
+                self.ranked.push(self.rank(c));
+                self.show();
             }
             Key::Character(_) => {}
             Key::Backspace => {
-                if self.query.pop().is_some() {
-                    self.search();
-                }
+                self.query.pop();
+                self.ranked.pop();
+                self.show();
             }
             Key::Clear => {
                 self.query.clear();
-                self.search();
+                self.ranked.clear();
+                self.show();
             }
             Key::Up => self.cursor = self.cursor.saturating_sub(1),
             Key::Down => self.move_down(1),
@@ -122,27 +131,47 @@ impl Picker {
             (Some(dc), true) => Some(dc + 1).filter(|&dc| dc < count),
             (Some(dc), false) => dc.checked_sub(1),
         };
-        self.search();
+        self.show();
     }
 
-    fn search(&mut self) {
-        self.cursor = 0;
-        let words = self.query.split_whitespace();
+    /// Returns what is found for the query, which just got longer by `last`.
+    fn rank(&self, last: char) -> Vec<usize> {
+        let before = self.ranked.last();
+        if let Some(before) = before.filter(|_| last.is_whitespace()) {
+            return before.clone();
+        }
         // Every word has to be there; none of its characters means anything else.
+        let words = self.query.split_whitespace();
         let patterns: Vec<Pattern> = words
             .map(|word| Pattern::new(word, PatternConfig::default()))
             .collect();
-        self.found = if patterns.is_empty() {
-            (0..self.hosts.len()).collect()
-        } else {
-            let config = Config::default().casing(CaseMatching::Ignore);
-            let mut matcher = Matcher::from_patterns(&patterns, &config);
-            let found = matcher.match_list(&self.texts);
-            found.iter().map(|found| found.index as usize).collect()
-        };
-        if let Some(dc) = self.dc.and_then(|dc| self.dcs.get(dc)) {
-            self.found.retain(|&host| self.hosts[host].dc == *dc);
+        if patterns.is_empty() {
+            return (0..self.hosts.len()).collect();
         }
+        // A longer query finds nothing that its beginning did not, unless a letter has others it stands for.
+        let among = match before.filter(|_| self.query.is_ascii()) {
+            Some(before) => in_order(before, self.hosts.len()),
+            None => (0..self.hosts.len()).collect(),
+        };
+        let texts: Vec<&str> = among.iter().map(|&host| &*self.texts[host]).collect();
+        let config = Config::default().casing(CaseMatching::Ignore);
+        let mut matcher = Matcher::from_patterns(&patterns, &config);
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let found = matcher.match_list_parallel(&texts, threads);
+        found
+            .iter()
+            .map(|found| among[found.index as usize])
+            .collect()
+    }
+
+    fn show(&mut self) {
+        self.cursor = 0;
+        let dc = self.dc.and_then(|dc| self.dcs.get(dc));
+        let is_in_dc = |host: &usize| dc.is_none_or(|dc| self.hosts[*host].dc == *dc);
+        self.found = match self.ranked.last() {
+            Some(ranked) => ranked.iter().copied().filter(is_in_dc).collect(),
+            None => (0..self.hosts.len()).filter(is_in_dc).collect(),
+        };
     }
 
     /// Returns what a screen shows, one line each, the one where the cursor stands marked.
@@ -198,6 +227,16 @@ impl Picker {
     pub(super) fn into_host(mut self, index: usize) -> Host {
         self.hosts.swap_remove(index)
     }
+}
+
+/// Returns these of `count` hosts in the order of all hosts: it decides between equals, however they were
+/// found.
+fn in_order(hosts: &[usize], count: usize) -> Vec<usize> {
+    let mut is_there = vec![false; count];
+    for &host in hosts {
+        is_there[host] = true;
+    }
+    (0..count).filter(|&host| is_there[host]).collect()
 }
 
 /// One line of the screen.
@@ -333,6 +372,34 @@ mod tests {
             assert_eq!(lines.iter().filter(|line| line.is_here).count(), 1);
         }
         assert_eq!(picker.press(Key::Enter), Step::Chosen(99));
+    }
+
+    #[test]
+    fn what_is_found_does_not_depend_on_how_it_was_typed() {
+        let names: Vec<String> = (0..3_000)
+            .map(|n| format!("web-{}", n * 7 % 3_000))
+            .collect();
+        let names: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "dc")).collect();
+        let fresh = |query: &str| {
+            let mut picker = Picker::new(hosts(&names));
+            picker.query = query.to_owned();
+            picker.ranked = vec![picker.rank('x')];
+            picker.show();
+            picker.found
+        };
+        let mut picker = Picker::new(hosts(&names));
+        let mut query = String::new();
+        for key in "w1x\u{8}2 7\u{8}\u{8}\u{8}é\u{8}9 b".chars() {
+            if key == '\u{8}' {
+                query.pop();
+                picker.press(Key::Backspace);
+            } else {
+                query.push(key);
+                picker.press(Key::Character(key));
+            }
+            assert_eq!(picker.found, fresh(&query), "{query:?}");
+        }
+        assert!(!picker.found.is_empty());
     }
 
     fn any_key() -> impl Strategy<Value = Key> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use vctl_common::centre::{DbRole, VaultSettings};
-use vctl_common::vault::VaultError;
+use vctl_common::vault::{Vault, VaultError};
 
 use super::Finding;
 use super::token::Session;
@@ -11,7 +11,7 @@ use crate::exit_code::Exit;
 
 /// Something a command has to be allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Need {
+pub(crate) struct Need {
     /// The commands, as in `vctl --help`.
     pub(super) commands: &'static str,
     pub(super) path: String,
@@ -21,7 +21,7 @@ pub(super) struct Need {
 }
 
 impl Need {
-    fn credential(commands: &'static str, vault: &VaultSettings, role: &DbRole) -> Self {
+    pub(crate) fn credential(commands: &'static str, vault: &VaultSettings, role: &DbRole) -> Self {
         Self {
             commands,
             path: format!(
@@ -69,7 +69,7 @@ pub(super) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
 }
 
 pub(super) async fn probe(needs: &[Need], session: &Session) -> Finding<()> {
-    match ask(needs, session).await {
+    match ask(needs, &session.vault).await {
         Ok(allowed) => judge(needs, &allowed, &session.info.policies),
         // A token made without the policy `default` may not ask. It may do the rest all the same.
         Err(VaultError::Denied { .. }) => Finding::warn(
@@ -82,10 +82,10 @@ pub(super) async fn probe(needs: &[Need], session: &Session) -> Finding<()> {
 }
 
 /// Returns which of them the token is allowed.
-pub(super) async fn ask(needs: &[Need], session: &Session) -> Result<Vec<bool>, VaultError> {
+pub(crate) async fn ask(needs: &[Need], vault: &Vault) -> Result<Vec<bool>, VaultError> {
     let paths: Vec<&str> = needs.iter().map(|need| &*need.path).collect();
     let body = json!({ "paths": paths });
-    let answer = session.vault.write("sys/capabilities-self", &body).await?;
+    let answer = vault.write("sys/capabilities-self", &body).await?;
     Ok(needs.iter().map(|need| is_allowed(&answer, need)).collect())
 }
 

@@ -74,7 +74,7 @@ fn fingerprint(line: &str) -> Option<String> {
 }
 
 async fn role(need: &Need, session: &Session) -> Result<Role, VaultError> {
-    let allowed = capabilities::ask(std::slice::from_ref(need), session).await?;
+    let allowed = capabilities::ask(std::slice::from_ref(need), &session.vault).await?;
     if allowed != [true] {
         let holds = session.info.policies.contains(&need.policy);
         return Ok(if holds {

@@ -12,9 +12,10 @@ pub(crate) fn write_record(out: &mut dyn Write, cells: &[String]) -> io::Result<
 }
 
 /// Returns a cell as CSV has it. A spreadsheet takes a cell that begins like a formula for one, so
-/// such a cell gets a quote in front, as spreadsheets themselves write it.
+/// such a cell gets a quote in front, as spreadsheets themselves write it. A number below zero is one.
 fn field(cell: &str) -> String {
-    let harmless = if cell != "-" && cell.starts_with(['=', '+', '-', '@']) {
+    let is_number = cell.parse::<i64>().is_ok() && !cell.starts_with('+');
+    let harmless = if cell != "-" && !is_number && cell.starts_with(['=', '+', '-', '@']) {
         format!("'{cell}")
     } else {
         cell.to_owned()

@@ -12,6 +12,7 @@ use vctl_common::time::BootNs;
 
 use super::live::Live;
 use super::{BAD, BOLD, DIM, Layout, WARN, json, sanitize, timeline, tree};
+use crate::args::Form;
 use crate::fixture::{Login, exec_event};
 use crate::view::{Event, History, Hole};
 
@@ -168,7 +169,7 @@ proptest! {
             page(|out| timeline::write(out, &history, Layout { width: Some(60), full: false })),
             page(|out| tree::write(out, &history, FULL)),
             page(|out| tree::write(out, &history, Layout { width: Some(60), full: false })),
-            page(|out| json::write_histories(out, std::slice::from_ref(&history))),
+            page(|out| json::write_histories(out, Form::Json, std::slice::from_ref(&history))),
             page(|out| {
                 for event in &history.events {
                     live.event(out, &history.session, event)?;

@@ -29,11 +29,12 @@ const WIDE: Columns<10> = Columns {
     elastic: &[0, 1, 2, 3, 4, 8, 9],
 };
 
-/// Writes hosts that are sorted by data centre.
+/// Writes hosts that are sorted by data centre. `now` is the database's clock; without one nobody knows
+/// which of them are up.
 pub(crate) fn write(
     out: &mut dyn Write,
     hosts: &[Host],
-    now: SystemTime,
+    now: Option<SystemTime>,
     detail: Detail,
     layout: Layout,
 ) -> io::Result<()> {
@@ -51,11 +52,15 @@ pub(crate) fn write(
         });
         PLAIN.write_groups(out, &groups.collect::<Vec<_>>(), layout)?;
     }
-    let (up, all) = (count_up(hosts, now), hosts.len());
+    let all = hosts.len();
     let noun = |count, one, several| if count == 1 { one } else { several };
+    let (up, is_up) = match now {
+        Some(_) => (format!("{} of ", count_up(hosts, now)), " up"),
+        None => (String::new(), ""),
+    };
     writeln!(
         out,
-        "\n{DIM}{up} of {all} {} up, in {} {}{DIM:#}",
+        "\n{DIM}{up}{all} {}{is_up}, in {} {}{DIM:#}",
         noun(all, "host", "hosts"),
         groups.len(),
         noun(groups.len(), "data centre", "data centres")
@@ -80,23 +85,26 @@ pub(crate) fn write_route(out: &mut dyn Write, hops: &[Host], layout: Layout) ->
     columns.write(out, &rows.collect::<Vec<_>>(), layout)
 }
 
-fn title(hosts: &[Host], now: SystemTime) -> String {
+fn title(hosts: &[Host], now: Option<SystemTime>) -> String {
     let dc = hosts.first().map_or("", |host| host.dc.as_str());
     let dc = if dc.is_empty() {
         "(no dc)".to_owned()
     } else {
         sanitize::text(dc)
     };
-    let up = count_up(hosts, now);
-    format!("{BOLD}{dc}{BOLD:#} · {up}/{} up", hosts.len())
+    let all = hosts.len();
+    match now {
+        Some(_) => format!("{BOLD}{dc}{BOLD:#} · {}/{all} up", count_up(hosts, now)),
+        None => format!("{BOLD}{dc}{BOLD:#} · {all}"),
+    }
 }
 
-fn count_up(hosts: &[Host], now: SystemTime) -> usize {
+fn count_up(hosts: &[Host], now: Option<SystemTime>) -> usize {
     let up = hosts.iter().filter(|host| host.liveness(now).is_up());
     up.count()
 }
 
-fn plain(host: &Host, now: SystemTime, detail: Detail) -> [String; 6] {
+fn plain(host: &Host, now: Option<SystemTime>, detail: Detail) -> [String; 6] {
     let jump = host.jump_via.as_ref();
     let agent = host.agent_age(now);
     [
@@ -109,7 +117,7 @@ fn plain(host: &Host, now: SystemTime, detail: Detail) -> [String; 6] {
     ]
 }
 
-fn wide(host: &Host, now: SystemTime, detail: Detail) -> [String; 10] {
+fn wide(host: &Host, now: Option<SystemTime>, detail: Detail) -> [String; 10] {
     let [name, address, user, jump, live, agent] = plain(host, now, detail);
     let dash = || "-".to_owned();
     let version = host.agent.as_ref();
@@ -133,7 +141,7 @@ fn wide(host: &Host, now: SystemTime, detail: Detail) -> [String; 10] {
 }
 
 /// Returns what is seen of a host and, unless it is simply in use, what its operators say.
-fn live(host: &Host, now: SystemTime) -> String {
+fn live(host: &Host, now: Option<SystemTime>) -> String {
     let seen = host.liveness(now).word();
     match host.state {
         HostState::Active => seen.to_owned(),
@@ -212,7 +220,8 @@ mod tests {
 
     #[test]
     fn hosts_are_listed_by_data_centre_with_what_is_known_of_them() {
-        let list = |detail| rendered(|out| write(out, &hosts(), now(), detail, Layout::default()));
+        let list =
+            |detail| rendered(|out| write(out, &hosts(), Some(now()), detail, Layout::default()));
         assert_golden("hosts.txt", &list(Detail::default()));
         let all = Detail {
             wide: true,
@@ -222,12 +231,22 @@ mod tests {
     }
 
     #[test]
+    fn of_hosts_that_were_kept_nobody_says_that_they_are_up_or_down() {
+        let write =
+            |out: &mut dyn Write| write(out, &hosts(), None, Detail::default(), Layout::default());
+        let list = rendered(write);
+        assert!(!list.contains("up") && !list.contains("down"), "{list}");
+        assert_eq!(list.matches('?').count(), hosts().len(), "{list}");
+        assert!(list.ends_with("\n5 hosts, in 3 data centres\n"), "{list}");
+    }
+
+    #[test]
     fn a_narrow_terminal_cuts_no_line_in_two() {
         let layout = Layout {
             width: Some(60),
             full: false,
         };
-        let list = rendered(|out| write(out, &hosts(), now(), Detail::default(), layout));
+        let list = rendered(|out| write(out, &hosts(), Some(now()), Detail::default(), layout));
         for line in list.lines() {
             assert!(line.width() <= 60, "{line}");
         }
@@ -242,7 +261,7 @@ mod tests {
             (Form::Csv, "hosts.csv"),
             (Form::Name, "hosts.names"),
         ] {
-            let kind = Hosts { now: now() };
+            let kind = Hosts { now: Some(now()) };
             let text = rendered(|out| records::write(out, form, &kind, &hosts()));
             assert_golden(golden, &text);
             if form == Form::Json {

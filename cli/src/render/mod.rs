@@ -5,6 +5,7 @@
 //! [`sanitize`].
 
 pub(crate) mod access;
+pub(crate) mod cache;
 pub(crate) mod columns;
 pub(crate) mod csv;
 pub(crate) mod detail;

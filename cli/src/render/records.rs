@@ -80,11 +80,16 @@ impl<R: Records> Serialize for List<'_, '_, R> {
     }
 }
 
-/// Returns the cells of a record whose fields are all plain: the text of each, nothing for null, and
-/// the items of a list with blanks between.
+/// Returns the cells of fields that are plain: the text of each, nothing for null, and the items of a
+/// list with blanks between. `a.b` is the field `b` of what is in the field `a`.
 pub(crate) fn cells_of(record: &impl Serialize, columns: &[&str]) -> Vec<String> {
     let value = serde_json::to_value(record).unwrap_or_default();
-    columns.iter().map(|&name| cell(&value[name])).collect()
+    let field = |path: &str| {
+        path.split('.')
+            .fold(&value, |value, name| &value[name])
+            .clone()
+    };
+    columns.iter().map(|&path| cell(&field(path))).collect()
 }
 
 fn cell(value: &Value) -> String {

@@ -6,18 +6,20 @@ use super::columns::Columns;
 use super::{DIM, Layout, WARN, sanitize, size};
 use crate::view::retention::{Kept, Periods, Pruned};
 
-/// Writes what is kept: a line per day of events and per table, and what is odd about it.
+/// Writes what is kept: a line per day of events and per table, and what is odd about it; `wide` has also
+/// the days to come.
 pub(crate) fn write(
     out: &mut dyn Write,
     kept: &Kept,
     periods: Periods,
+    wide: bool,
     layout: Layout,
 ) -> io::Result<()> {
     let mut rows: Vec<[String; 5]> = Vec::new();
     for day in kept
         .days
         .iter()
-        .filter(|day| day.age >= 0 || day.events > 0)
+        .filter(|day| wide || day.age >= 0 || day.events > 0)
     {
         rows.push([
             "events".to_owned(),
@@ -102,7 +104,7 @@ mod tests {
             }],
             never_closed: 0,
         };
-        let page = rendered(|out| write(out, &kept, USUAL, Layout::default()));
+        let page = rendered(|out| write(out, &kept, USUAL, false, Layout::default()));
         assert_golden("retention.txt", &page);
     }
 

@@ -6,7 +6,9 @@ use anstyle::Style;
 use serde::Serialize;
 
 use super::probes::GOOD;
-use super::{BAD, BOLD, Layout, WARN, paragraph};
+use super::records::cells_of;
+use super::{BAD, BOLD, Layout, WARN, csv, json, paragraph, sanitize};
+use crate::args::Form;
 use crate::view::status::{Agents, Line, State};
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
@@ -78,38 +80,94 @@ struct Problem<'a> {
     exit_code: Option<u8>,
 }
 
-pub(crate) fn write_json(out: &mut dyn Write, lines: &[Line], facts: &Facts) -> io::Result<()> {
-    let problems = lines.iter().filter_map(|line| {
-        let (result, message, fix, exit_code) = match &line.state {
-            State::Well(_) => return None,
-            State::Odd { is, fix } => ("warn", is, Some(&**fix), None),
-            State::Fails { exit, is, fix } => ("fail", is, fix.as_deref(), Some(*exit as u8)),
-        };
-        Some(Problem {
-            subject: line.subject,
-            result,
-            message,
-            fix,
-            exit_code,
-        })
-    });
-    let status = Status {
-        version: VERSION,
-        well: !lines
-            .iter()
-            .any(|line| matches!(line.state, State::Fails { .. })),
-        facts,
-        problems: problems.collect(),
-    };
-    serde_json::to_writer_pretty(&mut *out, &status)?;
-    writeln!(out)
+/// The columns of CSV: the facts, and what is wrong in one cell.
+const COLUMNS: [&str; 14] = [
+    "well",
+    "vault_addr",
+    "vault_version",
+    "identity",
+    "method",
+    "machine",
+    "token_ttl_s",
+    "ssh_ca_fingerprint",
+    "hosts",
+    "agents_reporting",
+    "agents_silent",
+    "agents_none",
+    "exit_code",
+    "message",
+];
+
+/// Writes in a form for programs; in one for people, nothing.
+pub(crate) fn write_for_programs(
+    out: &mut dyn Write,
+    form: Form,
+    lines: &[Line],
+    facts: &Facts,
+) -> io::Result<()> {
+    let status = Status::of(lines, facts);
+    match form {
+        Form::Table | Form::Wide => Ok(()),
+        Form::Json => json::write(out, &status),
+        Form::Jsonl => json::write_as_line(out, &status),
+        Form::Yaml => json::write_yaml(out, &status),
+        Form::Name => writeln!(
+            out,
+            "{}",
+            facts.identity.as_ref().map_or_else(dash, sanitize::text)
+        ),
+        Form::Csv => {
+            csv::write_record(out, &COLUMNS.map(str::to_owned))?;
+            let mut cells = cells_of(&status, &COLUMNS);
+            let failed = status.problems.iter().find(|p| p.exit_code.is_some());
+            if let (Some(problem), [.., exit_code, message]) = (failed, &mut cells[..]) {
+                *exit_code = problem
+                    .exit_code
+                    .map_or_else(String::new, |code| code.to_string());
+                *message = sanitize::text(problem.message);
+            }
+            csv::write_record(out, &cells)
+        }
+    }
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+impl<'a> Status<'a> {
+    fn of(lines: &'a [Line], facts: &'a Facts) -> Self {
+        let problems = lines.iter().filter_map(|line| {
+            let (result, message, fix, exit_code) = match &line.state {
+                State::Well(_) => return None,
+                State::Odd { is, fix } => ("warn", is, Some(&**fix), None),
+                State::Fails { exit, is, fix } => ("fail", is, fix.as_deref(), Some(*exit as u8)),
+            };
+            Some(Problem {
+                subject: line.subject,
+                result,
+                message,
+                fix,
+                exit_code,
+            })
+        });
+        Self {
+            version: VERSION,
+            well: !lines
+                .iter()
+                .any(|line| matches!(line.state, State::Fails { .. })),
+            facts,
+            problems: problems.collect(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::exit_code::Exit;
-    use crate::fixture::rendered;
+    use crate::fixture::{assert_golden, rendered};
+    use crate::render::json::schema;
 
     fn lines() -> Vec<Line> {
         vec![
@@ -126,6 +184,24 @@ mod tests {
                 },
             },
         ]
+    }
+
+    #[test]
+    fn every_form_for_programs_is_the_one_that_is_documented() {
+        let facts = Facts {
+            vault_addr: "https://vault.example:8200".to_owned(),
+            ssh_ca_fingerprint: Some("SHA256:yE1rBqmPyZ0zYJ5OeV2z".to_owned()),
+            hosts: Some(3),
+            ..Facts::default()
+        };
+        let shown = |form| rendered(|out| write_for_programs(out, form, &lines(), &facts));
+        for text in [shown(Form::Json), shown(Form::Jsonl)] {
+            let document = serde_json::from_str(&text).unwrap();
+            schema::assert_fits(schema::OF_STATUS, None, &document);
+        }
+        assert_golden("status.csv", &shown(Form::Csv));
+        assert_eq!(shown(Form::Name), "-\n");
+        assert!(shown(Form::Yaml).contains("\"well\": false"));
     }
 
     #[test]

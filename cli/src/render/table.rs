@@ -24,9 +24,60 @@ const COLUMNS: Columns<9> = Columns {
     elastic: &[2, 3, 4, 7],
 };
 
-pub(crate) fn write(out: &mut dyn Write, sessions: &[Listed], layout: Layout) -> io::Result<()> {
+const WIDE: Columns<12> = Columns {
+    names: [
+        "STARTED", "LASTED", "WHO", "LOGIN", "SOURCE", "SERIAL", "COMMANDS", "RECORD", "SESSION",
+        "METHOD", "KEY ID", "CA",
+    ],
+    elastic: &[2, 3, 4, 7, 9, 10, 11],
+};
+
+/// Writes one line for each session; `wide` adds how they were let in.
+pub(crate) fn write(
+    out: &mut dyn Write,
+    sessions: &[Listed],
+    wide: bool,
+    layout: Layout,
+) -> io::Result<()> {
+    if wide {
+        let rows: Vec<[String; 12]> = sessions.iter().map(wide_row).collect();
+        return WIDE.write(out, &rows, layout);
+    }
     let rows: Vec<[String; 9]> = sessions.iter().map(row).collect();
     COLUMNS.write(out, &rows, layout)
+}
+
+fn wide_row(listed: &Listed) -> [String; 12] {
+    let [
+        started,
+        lasted,
+        who,
+        login,
+        source,
+        serial,
+        commands,
+        record,
+        session,
+    ] = row(listed);
+    let auth = &listed.session.opened.auth;
+    let certificate = auth.certificate.as_ref();
+    let dash = || "-".to_owned();
+    [
+        started,
+        lasted,
+        who,
+        login,
+        source,
+        serial,
+        commands,
+        record,
+        session,
+        auth.method.as_ref().map_or_else(dash, sanitize::text),
+        certificate.map_or_else(dash, |certificate| sanitize::text(&certificate.key_id)),
+        certificate.map_or_else(dash, |certificate| {
+            sanitize::text(&certificate.ca_fingerprint)
+        }),
+    ]
 }
 
 fn row(listed: &Listed) -> [String; 9] {
@@ -125,8 +176,10 @@ mod tests {
 
     #[test]
     fn a_list_says_who_where_when_how_long_and_how_sure() {
-        let list = rendered(|out| write(out, &sessions(), Layout::default()));
+        let list = rendered(|out| write(out, &sessions(), false, Layout::default()));
         assert_golden("list.txt", &list);
+        let list = rendered(|out| write(out, &sessions(), true, Layout::default()));
+        assert_golden("list-wide.txt", &list);
     }
 
     #[test]
@@ -135,7 +188,7 @@ mod tests {
             width: Some(140),
             full: false,
         };
-        let list = rendered(|out| write(out, &sessions(), narrow));
+        let list = rendered(|out| write(out, &sessions(), false, narrow));
         assert_golden("list-narrow.txt", &list);
         for line in list.lines() {
             assert!(line.width() <= 140, "{line}");

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{PgError, Pool};
 use vctl_common::vault::VaultError;
@@ -293,6 +294,8 @@ impl<'a> AccessLog<'a> {
             })
             .collect();
         json!({
+            // Whether a row came to be is not always known here: it may be handed in again.
+            "attempt_id": Uuid::now_v7(),
             "hostname": target.name,
             "login_user": target.user,
             "target_addr": target.addr.ip(),

@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use vctl_common::centre::DbRole;
-
 use super::way::{Plan, Target};
 use crate::config::Config;
 use crate::context::Context;
@@ -11,7 +9,8 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::{Host, Route, address};
 use crate::login::Interaction;
-use crate::{picker, store};
+use crate::picker;
+use crate::snapshot::Directory;
 
 /// How many candidates an error lists.
 const CANDIDATES: usize = 20;
@@ -72,7 +71,7 @@ pub(crate) async fn plan(
     interaction: Interaction,
 ) -> Result<Plan, Stop> {
     // A connection is given back while somebody chooses.
-    let pool = context.pool(DbRole::Ro)?;
+    let directory = Directory::new(context)?;
     let host = match wanted {
         Wanted::Address { user, addr } => {
             let target = Target {
@@ -84,11 +83,11 @@ pub(crate) async fn plan(
             return Ok(Plan::new(Vec::new(), target, true));
         }
         Wanted::Any => {
-            let hosts = store::inventory::hosts(&*pool.get().await?).await?;
+            let hosts = directory.open().await?.hosts().await?;
             picker::choose(hosts, interaction).await?
         }
         Wanted::Part(query) | Wanted::Exact(query) => {
-            let found = store::inventory::find(&*pool.get().await?, query).await?;
+            let found = directory.open().await?.find(query).await?;
             let ask = matches!(wanted, Wanted::Part(_)) && interaction == Interaction::Allowed;
             if ask && found.len() > 1 {
                 picker::choose(found, interaction).await?
@@ -99,7 +98,7 @@ pub(crate) async fn plan(
     };
     let route = match host.jump_via {
         None => Route { hops: vec![host] },
-        Some(_) => store::inventory::route(&**pool.get().await?, &host.name).await?,
+        Some(_) => directory.open().await?.route(&host.name).await?,
     };
     let mut hops: Vec<Target> = route.hops.iter().map(Target::from).collect();
     let Some(target) = hops.pop() else {

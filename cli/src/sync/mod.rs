@@ -4,6 +4,7 @@
 //! they mean to ssh, of whatever version. Only the names are read here.
 
 pub(crate) mod aliases;
+mod jumps;
 mod before;
 mod plan;
 mod probe;

@@ -42,6 +42,41 @@ pub(crate) struct Hop {
     pub(crate) port: Option<u16>,
 }
 
+impl Hop {
+    /// Reads `[user@]host[:port]`, also as a URL and with an IPv6 address in brackets.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let text = text.strip_prefix("ssh://").unwrap_or(text);
+        let (user, rest) = match text.rsplit_once('@') {
+            Some((user, rest)) => (Some(user.to_owned()), rest),
+            None => (None, text),
+        };
+        let bracketed = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        let (host, port) = match bracketed {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => match rest.split_once(':') {
+                // Two colons and no brackets: an address.
+                Some((_, port)) if port.contains(':') => (rest, None),
+                Some((host, port)) => (host, Some(port)),
+                None => (rest, None),
+            },
+        };
+        let port = port.map(|port| port.parse::<u16>().ok().filter(|&port| port != 0));
+        if host.is_empty() || port == Some(None) {
+            return Err(format!("`{text}` is no jump"));
+        }
+        Ok(Self {
+            user,
+            host: host.to_owned(),
+            port: port.flatten(),
+        })
+    }
+
+    /// As the inventory has names.
+    pub(super) fn name(&self) -> String {
+        self.host.to_lowercase()
+    }
+}
+
 impl Ssh {
     /// Returns what ssh would do, or why it does not say.
     pub(crate) async fn ask(&self, name: &str) -> Result<Asked, String> {
@@ -73,7 +108,7 @@ impl Ssh {
         let is_said = |user: &String| *user != self.local_user || self.users.contains(user);
         let jumps = value("proxyjump").filter(|jumps| jumps != "none");
         let jumps = jumps.iter().flat_map(|jumps| jumps.split(','));
-        let jumps: Result<Vec<Hop>, String> = jumps.map(|jump| hop(jump.trim())).collect();
+        let jumps: Result<Vec<Hop>, String> = jumps.map(|jump| Hop::read(jump.trim())).collect();
         Ok(Asked {
             hostname: value("hostname").ok_or("`ssh -G` names no host")?,
             port: value("port")
@@ -84,34 +119,6 @@ impl Ssh {
             has_command: value("proxycommand").is_some_and(|command| command != "none"),
         })
     }
-}
-
-/// Reads `[user@]host[:port]`, also as a URL and with an IPv6 address in brackets.
-fn hop(text: &str) -> Result<Hop, String> {
-    let text = text.strip_prefix("ssh://").unwrap_or(text);
-    let (user, rest) = match text.rsplit_once('@') {
-        Some((user, rest)) => (Some(user.to_owned()), rest),
-        None => (None, text),
-    };
-    let bracketed = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    let (host, port) = match bracketed {
-        Some((host, port)) => (host, port.strip_prefix(':')),
-        None => match rest.split_once(':') {
-            // Two colons and no brackets: an address.
-            Some((_, port)) if port.contains(':') => (rest, None),
-            Some((host, port)) => (host, Some(port)),
-            None => (rest, None),
-        },
-    };
-    let port = port.map(|port| port.parse::<u16>().ok().filter(|&port| port != 0));
-    if host.is_empty() || port == Some(None) {
-        return Err(format!("`{text}` is no jump"));
-    }
-    Ok(Hop {
-        user,
-        host: host.to_owned(),
-        port: port.flatten(),
-    })
 }
 
 #[cfg(test)]
@@ -154,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_jump_has_a_host_and_perhaps_more() {
-        let parts = |text| hop(text).map(|hop| (hop.user, hop.host, hop.port));
+        let parts = |text| Hop::read(text).map(|hop| (hop.user, hop.host, hop.port));
         let user = |user: &str| Some(user.to_owned());
         assert_eq!(parts("edge"), Ok((None, "edge".to_owned(), None)));
         assert_eq!(
@@ -170,7 +177,7 @@ mod tests {
             Ok((None, "2001:db8::1".to_owned(), None))
         );
         for bad in ["", "a@", "edge:", "edge:0", "edge:x"] {
-            assert!(hop(bad).is_err(), "{bad}");
+            assert!(Hop::read(bad).is_err(), "{bad}");
         }
     }
 }

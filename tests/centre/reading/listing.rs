@@ -50,6 +50,33 @@ fn sessions_are_found_by_person_time_and_host_newest_first() {
         .unwrap()
         .to_owned();
     assert_eq!(listed(&["--until", &second]), [0]);
+    for form in ["wide", "jsonl", "yaml", "csv", "name"] {
+        assert_eq!(listed(&["-o", form]), [2, 1, 0], "{form}");
+    }
+    let names = reading.shows(&["session", "-n", "0", "-o", "name"]);
+    assert!(names.lines().any(|line| line == of[1]), "{names}");
+    let line = reading.shows(&["session", "--user", "oidc-annaxb", "-n", "1", "-o", "jsonl"]);
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&line["serial"], &line["commands"]),
+        (&"602".into(), &2.into())
+    );
+    // With what was done in it there are the forms that nest.
+    let events = reading.shows(&["session", &of[1], "-o", "jsonl"]);
+    let events: serde_json::Value = serde_json::from_str(&events).unwrap();
+    assert_eq!(events["events"].as_array().unwrap().len(), 2);
+    assert!(
+        reading
+            .shows(&["session", &of[1], "-o", "yaml"])
+            .contains("argv")
+    );
+    for refused in [
+        &["session", &of[1], "-o", "csv"][..],
+        &["session", "--follow", "-o", "yaml"],
+        &["session", &of[1], "--tree", "-o", "json"],
+    ] {
+        assert_eq!(reading.run(refused).status.code(), Some(2), "{refused:?}");
+    }
 }
 
 #[test]

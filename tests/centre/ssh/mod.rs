@@ -9,6 +9,7 @@ mod refusals;
 mod ports;
 mod terminal;
 mod outage;
+mod odd;
 
 use std::fs;
 use std::path::PathBuf;

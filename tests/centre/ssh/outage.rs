@@ -1,6 +1,7 @@
 //! While Postgres is away accesses are kept on the workstation, and handed in once it is back.
 
 use std::fs;
+use std::path::Path;
 
 use vctl_tests::centre::{Centre, Options};
 
@@ -27,8 +28,8 @@ fn an_access_while_postgres_is_away_is_handed_in_once() {
     };
 
     centre.postgres.kill().unwrap();
-    // Nobody knows what a name means now; an address is one.
-    assert_ne!(operator.ssh(&["outage-1", "--", "true"]).code, 0);
+    // Nobody knows what a name means now, since nobody read the inventory; an address is one.
+    assert_eq!(operator.ssh(&["outage-1", "--", "true"]).code, 69);
     let said = operator.ssh(&[&at, "--", "exit 3"]);
     assert_eq!(said.code, 3, "{said:?}");
     assert_eq!(spooled(), 1);
@@ -37,6 +38,15 @@ fn an_access_while_postgres_is_away_is_handed_in_once() {
     let mut up = [0; 3];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut up).unwrap();
     assert_eq!(spooled(), 2);
+    // What is there when a vctl dies after the commit, and before it forgets what it kept.
+    let died = tempfile::tempdir().unwrap();
+    let copy = |from: &Path, to: &Path| {
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    };
+    copy(&operator.at.home(".vctl/spool"), died.path());
     centre.postgres.start().unwrap();
 
     assert_eq!(operator.ssh(&["outage-1", "--", "true"]).code, 0);
@@ -67,4 +77,50 @@ fn an_access_while_postgres_is_away_is_handed_in_once() {
         (&rows[1]["replayed"], &rows[1]["exit_code"]),
         (&true.into(), &0.into())
     );
+
+    copy(died.path(), &operator.at.home(".vctl/spool"));
+    assert_eq!(operator.ssh(&["outage-1", "--", "true"]).code, 0);
+    assert_eq!(spooled(), 0);
+    assert_eq!(operator.accesses(&name), rows);
+}
+
+#[test]
+fn a_host_is_reached_by_its_name_through_its_jump_while_postgres_is_away() {
+    let options = Options {
+        host: true,
+        ..Options::default()
+    };
+    let Some(centre) = Centre::or_skip(&options) else {
+        return;
+    };
+    let operator = Operator::new(&centre, "ssh-kept");
+    let host = centre.host.as_ref().unwrap();
+    operator.knows("kept-jump", host);
+    operator.knows("kept-web", host);
+    operator.jumps("kept-web", "kept-jump");
+    assert_eq!(operator.at.run(&["list"]).code, 0);
+    centre.postgres.kill().unwrap();
+
+    for wanted in [&["kept-web"][..], &["t-web"], &["--server", "kept-web"]] {
+        let said = operator.ssh(&[wanted, &["--", "exit 3"]].concat());
+        assert_eq!(said.code, 3, "{said:?}");
+        assert!(
+            said.stderr.contains("these are the hosts as of"),
+            "{said:?}"
+        );
+    }
+    // Both have this address, and nobody is asked which.
+    let said = operator.ssh(&["--server", "127.0.0.1", "--", "true"]);
+    assert_eq!(said.code, 66, "{said:?}");
+    let mut terminal = operator.before_a_person(&["kept", "--", "echo came $((20 + 3))"]);
+    terminal.wait_for("kept-web").unwrap();
+    terminal.type_in("web\r").unwrap();
+    terminal.wait_for("came 23").unwrap();
+    assert_eq!(terminal.end().unwrap().code(), Some(0));
+
+    centre.postgres.start().unwrap();
+    assert_eq!(operator.ssh(&["kept-jump", "--", "true"]).code, 0);
+    let rows = operator.accesses("kept-web");
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    assert!(rows.iter().all(|row| row["replayed"] == true), "{rows:?}");
 }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::args::TEMPLATE;
+use crate::args::{Form, TEMPLATE};
+use crate::completion;
+use crate::error::CliError;
+use crate::exit_code::Exit;
 use crate::moment::{self, Moment};
 use crate::view::{Filter, Selector};
 
@@ -20,7 +23,8 @@ Examples:
   vctl session 7341 --html page.html      The same as a page to look around in
   vctl session --grep 'rm -rf' --since 7d Who started that, newest first
   vctl session --follow                   What everybody does, as it happens
-  vctl session 7341 --json | jq           Everything, for programs (docs/session-json.md)
+  vctl session 7341 -o json | jq          Everything, for programs (docs/session-json.md)
+  vctl session -n 0 -o csv > sessions.csv All sessions, for a spreadsheet
   vctl session --local                    What this host recorded itself, without any server")]
 pub(crate) struct SessionArgs {
     /// Certificate serial, or session id, as `--list` prints them
@@ -32,7 +36,7 @@ pub(crate) struct SessionArgs {
     list: bool,
 
     /// Only sessions on hosts with this in their name
-    #[arg(long, conflicts_with = "local")]
+    #[arg(long, conflicts_with = "local", add = completion::host())]
     host: Option<String>,
 
     /// Only sessions of this person: `albert`, or the whole display name `oidc-albert`
@@ -77,9 +81,13 @@ pub(crate) struct SessionArgs {
     #[arg(long, value_name = "FILE", requires = "selector", conflicts_with_all = ["tree", "follow", "json"])]
     pub(super) html: Option<PathBuf>,
 
-    /// Print JSON; with `--follow` one object a line
-    #[arg(long)]
+    /// The same as `-o json`; with `--follow` one object a line
+    #[arg(long, conflicts_with = "output")]
     pub(super) json: bool,
+
+    /// Form of the output; `csv` and `name` are of lists, and `--follow` knows `table` and `jsonl`
+    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
 
     /// Cut nothing, and show every recorded field and every process
     #[arg(long)]
@@ -97,6 +105,29 @@ pub(crate) struct SessionArgs {
 }
 
 impl SessionArgs {
+    /// Returns the form of the output.
+    ///
+    /// # Errors
+    /// What is to be shown has no such form.
+    pub(super) fn form(&self) -> Result<Form, CliError> {
+        let form = if self.json { Form::Json } else { self.output };
+        let is_list = self.selector.is_none() && self.grep.is_none() && !self.follow;
+        let (what, has_it) = match form {
+            Form::Table | Form::Wide => return Ok(form),
+            _ if self.tree => ("a tree", false),
+            _ if self.html.is_some() => ("a page", false),
+            Form::Json | Form::Jsonl => return Ok(form),
+            Form::Yaml => ("what goes on", !self.follow),
+            Form::Csv | Form::Name => ("what sessions hold", is_list),
+        };
+        if has_it {
+            return Ok(form);
+        }
+        let message = format!("{what} has no such form");
+        let hint = "`vctl session --help` says which forms there are of what";
+        Err(CliError::new(Exit::Usage, message).hint(hint))
+    }
+
     pub(super) fn filter(&self) -> Filter {
         Filter {
             host: self.host.clone(),

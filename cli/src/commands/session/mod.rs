@@ -9,6 +9,7 @@ use std::path::Path;
 
 use vctl_common::session::SessionOpened;
 
+use crate::args::Form;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -17,7 +18,7 @@ use crate::local::Local;
 use crate::private_file;
 use crate::render::live::Live;
 use crate::render::{
-    Layout, Screen, found, header, html, json, notice, sanitize, table, timeline, tree,
+    Layout, Screen, found, header, html, json, notice, records, sanitize, table, timeline, tree,
 };
 use crate::source::{Follow as _, Source};
 use crate::store::Store;
@@ -41,19 +42,22 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 async fn run_on(args: &SessionArgs, mut source: impl Source) -> Result<(), Stop> {
-    let mut screen = if args.json {
-        Screen::for_programs()
-    } else {
+    let form = args.form()?;
+    let mut screen = if form.is_for_people() {
         Screen::for_people()
+    } else {
+        Screen::for_programs()
     };
     let filter = args.filter();
     if args.follow {
-        return follow(args, &filter, source, &mut screen).await;
+        return follow(args, form, &filter, source, &mut screen).await;
     }
     match (&args.grep, args.selector) {
-        (Some(grep), _) => search(args, &filter, grep, &mut source, &mut screen).await?,
-        (None, None) => list(args, &filter, &mut source, &mut screen).await?,
-        (None, Some(selector)) => show(args, selector, &filter, &mut source, &mut screen).await?,
+        (Some(grep), _) => search(args, form, &filter, grep, &mut source, &mut screen).await?,
+        (None, None) => list(args, form, &filter, &mut source, &mut screen).await?,
+        (None, Some(selector)) => {
+            show(args, form, selector, &filter, &mut source, &mut screen).await?
+        }
     }
     screen.flush()?;
     for note in source.take_notes() {
@@ -88,25 +92,26 @@ fn or_locally(stop: Stop) -> Stop {
 
 async fn list(
     args: &SessionArgs,
+    form: Form,
     filter: &Filter,
     source: &mut impl Source,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
     let listed = source.list(filter, args.limit).await?;
-    if args.json {
-        let sessions = listed.iter().map(|l| (&l.session, l.commands));
-        return Ok(json::write_list(screen, sessions)?);
+    if !form.is_for_people() {
+        return Ok(records::write(screen, form, &json::Sessions, &listed)?);
     }
     if listed.is_empty() {
         nothing(source, filter);
         return Ok(());
     }
     let layout = screen.layout(args.full);
-    Ok(table::write(screen, &listed, layout)?)
+    Ok(table::write(screen, &listed, form == Form::Wide, layout)?)
 }
 
 async fn search(
     args: &SessionArgs,
+    form: Form,
     filter: &Filter,
     grep: &str,
     source: &mut impl Source,
@@ -122,18 +127,19 @@ async fn search(
     let matches = source
         .grep(args.selector, filter, &pattern, args.limit)
         .await?;
-    if args.json {
-        return Ok(json::write_matches(screen, &matches)?);
+    if !form.is_for_people() {
+        return Ok(json::write_matches(screen, form, &matches)?);
     }
     if matches.is_empty() {
         notice::note("no program like that was started in these sessions");
     }
-    let layout = screen.layout(args.full);
+    let layout = screen.layout(args.full || form == Form::Wide);
     Ok(found::write(screen, &matches, layout)?)
 }
 
 async fn show(
     args: &SessionArgs,
+    form: Form,
     selector: Selector,
     filter: &Filter,
     source: &mut impl Source,
@@ -141,19 +147,19 @@ async fn show(
 ) -> Result<(), Stop> {
     let mut sessions = find(selector, filter, source).await?;
     if let Some(file) = &args.html {
-        let layout = screen.layout(args.full);
+        let layout = screen.layout(args.full || form == Form::Wide);
         return page(selector, &sessions, source, file, layout).await;
     }
     // Read like a log: what came first stands first.
     sessions.reverse();
-    if args.json {
+    if !form.is_for_people() {
         let mut histories = Vec::with_capacity(sessions.len());
         for found in &sessions {
             histories.push(source.history(found).await?);
         }
-        return Ok(json::write_histories(screen, &histories)?);
+        return Ok(json::write_histories(screen, form, &histories)?);
     }
-    let layout = screen.layout(args.full);
+    let layout = screen.layout(args.full || form == Form::Wide);
     for (index, found) in sessions.iter().enumerate() {
         if index > 0 {
             writeln!(screen)?;
@@ -196,11 +202,12 @@ async fn page<S: Source>(
 
 async fn follow(
     args: &SessionArgs,
+    form: Form,
     filter: &Filter,
     mut source: impl Source,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    let mut live = Live::new(screen.layout(args.full));
+    let mut live = Live::new(screen.layout(args.full || form == Form::Wide));
     let found = match args.selector {
         Some(selector) => find(selector, filter, &mut source).await?,
         None => Vec::new(),
@@ -208,7 +215,7 @@ async fn follow(
     let mut follower = source.follow(args.selector, &found).await?;
     loop {
         for update in &follower.wait().await? {
-            match (update, args.json) {
+            match (update, !form.is_for_people()) {
                 (Update::Opened(session), false) => live.opened(screen, session)?,
                 (Update::Event(session, event), false) => live.event(screen, session, event)?,
                 (Update::Hole(session, hole), false) => live.hole(screen, session, hole)?,

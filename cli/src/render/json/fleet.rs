@@ -96,3 +96,21 @@ fn shown(host: &Host) -> HostJson<'_> {
         machines: &host.machines,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Form;
+    use crate::fixture::rendered;
+    use crate::render::json::schema;
+    use crate::render::records;
+    use crate::view::fleet::tests::well;
+
+    #[test]
+    fn every_host_is_as_the_schema_says() {
+        let hosts = [well("web-1"), Host::default()];
+        let text = rendered(|out| records::write(out, Form::Json, &Fleet, &hosts));
+        let document = serde_json::from_str(&text).unwrap();
+        schema::assert_fits(schema::OF_FLEET, None, &document);
+    }
+}

@@ -9,9 +9,9 @@ use crate::inventory::Host;
 use crate::render::records::{Records, cells_of};
 use crate::render::time;
 
-/// Hosts, as they are at one moment by the database's clock.
+/// Hosts, as they are at one moment by the database's clock; without one as they were kept.
 pub(crate) struct Hosts {
-    pub(crate) now: SystemTime,
+    pub(crate) now: Option<SystemTime>,
 }
 
 #[derive(Serialize)]

@@ -11,6 +11,7 @@ mod failure;
 mod provenance;
 pub(crate) mod fleet;
 pub(crate) mod inventory;
+pub(crate) mod retention;
 mod session;
 #[cfg(test)]
 pub(crate) mod schema;
@@ -24,6 +25,9 @@ pub(crate) use self::access::Accesses;
 use self::event::EventJson;
 pub(crate) use self::failure::write_error;
 use self::session::{GapJson, SessionJson, gap_json, session_json};
+use crate::args::Form;
+use crate::render::records::{Records, cells_of};
+use crate::render::table::Listed;
 use crate::view::grep::Match;
 use crate::view::{Event, History, Hole, Session};
 
@@ -57,31 +61,71 @@ enum LiveJson<'a> {
     },
 }
 
-/// Writes sessions without their events.
-pub(crate) fn write_list<'a>(
-    out: &mut dyn Write,
-    sessions: impl Iterator<Item = (&'a Session, u64)>,
-) -> io::Result<()> {
-    let sessions = sessions.map(|(session, commands)| session_json(session).listed(commands));
-    write_document(out, sessions.collect())
+/// Sessions without their events, for every form of the output.
+pub(crate) struct Sessions;
+
+impl Records for Sessions {
+    const NAME: &'static str = "sessions";
+    const VERSION: u32 = VERSION;
+    const COLUMNS: &'static [&'static str] = &[
+        "session_id",
+        "host",
+        "person",
+        "login_user",
+        "source_ip",
+        "source_port",
+        "auth_method",
+        "serial",
+        "certificate.key_id",
+        "certificate.ca_fingerprint",
+        "origin.kind",
+        "stamp",
+        "opened_at",
+        "closed_at",
+        "duration_ns",
+        "open",
+        "complete",
+        "events_stored",
+        "events_missing.counted",
+        "events_missing.uncounted",
+        "commands",
+    ];
+    type Record = Listed;
+
+    fn json(&self, listed: &Listed) -> impl Serialize {
+        session_json(&listed.session).listed(listed.commands)
+    }
+
+    fn cells(&self, listed: &Listed) -> Vec<String> {
+        cells_of(&self.json(listed), Self::COLUMNS)
+    }
+
+    /// What `vctl session` takes; one serial may have several sessions.
+    fn name(&self, listed: &Listed) -> String {
+        listed.session.opened.id.to_string()
+    }
 }
 
 /// Writes sessions with those of their events that were searched for.
-pub(crate) fn write_matches(out: &mut dyn Write, matches: &[Match]) -> io::Result<()> {
+pub(crate) fn write_matches(out: &mut dyn Write, form: Form, matches: &[Match]) -> io::Result<()> {
     let sessions = matches.iter().map(|found| {
         session_json(&found.session)
             .with(&found.events)
             .found(found.more)
     });
-    write_document(out, sessions.collect())
+    write_sessions(out, form, sessions.collect())
 }
 
 /// Writes sessions with everything that happened in them.
-pub(crate) fn write_histories(out: &mut dyn Write, histories: &[History]) -> io::Result<()> {
+pub(crate) fn write_histories(
+    out: &mut dyn Write,
+    form: Form,
+    histories: &[History],
+) -> io::Result<()> {
     let sessions = histories
         .iter()
         .map(|history| session_json(&history.session).with(&history.events));
-    write_document(out, sessions.collect())
+    write_sessions(out, form, sessions.collect())
 }
 
 pub(crate) fn write_opened(out: &mut dyn Write, session: &Session) -> io::Result<()> {
@@ -134,11 +178,16 @@ pub(crate) fn write_as_line(out: &mut dyn Write, value: &impl Serialize) -> io::
 
 pub(crate) use self::yaml::write as write_yaml;
 
-fn write_document(out: &mut dyn Write, sessions: Vec<SessionJson>) -> io::Result<()> {
+/// Writes sessions with events, which have the forms that nest.
+fn write_sessions(out: &mut dyn Write, form: Form, sessions: Vec<SessionJson>) -> io::Result<()> {
     let version = VERSION;
-    let document = Document { version, sessions };
-    document.serialize(&mut escape::pretty(&mut *out))?;
-    writeln!(out)
+    match form {
+        Form::Jsonl => sessions
+            .iter()
+            .try_for_each(|session| write_as_line(out, session)),
+        Form::Yaml => write_yaml(out, &Document { version, sessions }),
+        _ => write(out, &Document { version, sessions }),
+    }
 }
 
 fn write_line(out: &mut dyn Write, line: &LiveJson) -> io::Result<()> {
@@ -154,6 +203,7 @@ mod tests {
 
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered, session_id};
+    use crate::render::records;
     use crate::view::provenance::{Ca, Provenance, Request};
 
     fn history() -> History {
@@ -180,13 +230,13 @@ mod tests {
 
     #[test]
     fn the_document_is_the_one_that_is_documented() {
-        let json = rendered(|out| write_histories(out, &[history()]));
+        let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
         assert_golden("session.json", &json);
     }
 
     #[test]
     fn nothing_above_2_to_the_53_is_a_json_number() {
-        let json = rendered(|out| write_histories(out, &[history()]));
+        let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_numbers_are_exact(&value);
         assert_eq!(value["sessions"][0]["serial"], "18446744073709551615");
@@ -194,7 +244,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_utf8_are_kept_as_hex() {
-        let json = rendered(|out| write_histories(out, &[history()]));
+        let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         let argv = &value["sessions"][0]["events"][0]["argv"];
         assert_eq!(*argv, serde_json::json!(["sh", "", { "hex": "ff01" }]));
@@ -218,16 +268,20 @@ mod tests {
         let mut central = Login::of_alice();
         central.session().provenance = Some(provenance());
         let histories = [history(), detached.open(), central.closed()];
-        let sessions = histories.iter().map(|history| (&history.session, 3));
+        let listed = histories.iter().map(|history| Listed {
+            session: history.session.clone(),
+            commands: 3,
+        });
+        let listed: Vec<Listed> = listed.collect();
         let found = Match {
             session: histories[2].session.clone(),
             events: histories[0].events.clone(),
             more: true,
         };
         for document in [
-            rendered(|out| write_matches(out, &[found])),
-            rendered(|out| write_histories(out, &histories)),
-            rendered(|out| write_list(out, sessions.clone())),
+            rendered(|out| write_matches(out, Form::Json, &[found])),
+            rendered(|out| write_histories(out, Form::Json, &histories)),
+            rendered(|out| records::write(out, Form::Json, &Sessions, &listed)),
         ] {
             schema::assert_fits(
                 schema::OF_SESSIONS,
@@ -235,6 +289,14 @@ mod tests {
                 &serde_json::from_str(&document).unwrap(),
             );
         }
+        let lines = rendered(|out| records::write(out, Form::Jsonl, &Sessions, &listed));
+        for line in lines.lines() {
+            let session = serde_json::from_str(line).unwrap();
+            schema::assert_fits(schema::OF_SESSIONS, Some("session"), &session);
+        }
+        assert_eq!(lines.lines().count(), listed.len());
+        let csv = rendered(|out| records::write(out, Form::Csv, &Sessions, &listed));
+        assert_golden("sessions.csv", &csv);
     }
 
     fn provenance() -> Provenance {

@@ -1,20 +1,23 @@
-//! The second act: the same two people, whose certificates Vault signs, and whose host ships to Postgres.
+//! The second act: the same two people, who log in with `vctl`, on a host that ships to Postgres.
 
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
-use vctl_tests::centre::{self, Centre, Client};
-use vctl_tests::lab::{Certificate, Lab, Options, eventually};
+use vctl_tests::centre::{self, Centre};
+use vctl_tests::lab::{Lab, Options, eventually};
 
-const HOST: &str = "demo-1";
+use crate::operator::{Operator, put_into_inventory, serial_of};
+use crate::person::Person;
+
+pub(crate) const HOST: &str = "demo-1";
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
 /// A centre with one host, and somebody who may read what it records.
 pub(crate) struct Middle {
     centre: Centre,
-    auditor: Client,
+    auditor: Operator,
     /// The host's role id and secret id.
     ids: tempfile::TempDir,
 }
@@ -25,7 +28,7 @@ impl Middle {
             anyhow::bail!("this machine cannot run the demo's centre: {why}");
         }
         let centre = Centre::start(&centre::Options::default())?;
-        let auditor = centre.person("carol", &["vctl-user", "vctl-auditor"])?;
+        let auditor = Operator::new(&centre, "carol", &["vctl-user", "vctl-auditor"])?;
         let ids = tempfile::tempdir()?;
         Ok(Self {
             centre,
@@ -46,70 +49,35 @@ impl Middle {
         let mut role = admin.get("ssh/roles/sre-core")?["data"].take();
         role["allowed_users"] = json!(lab.user());
         admin.post("ssh/roles/sre-core", &role)?;
+        put_into_inventory(&self.centre, &lab, HOST)?;
+        self.auditor.log_in(&lab)?;
         Ok(lab)
     }
 
-    /// Has Vault sign a certificate for that person, who asks to be let in as `vctl ssh` will: the row
-    /// is there before the certificate is used.
-    pub(crate) fn certificate(&self, lab: &Lab, name: &str) -> Result<Certificate> {
-        let person = self.centre.person(name, &["vctl-user", "vctl-ssh"])?;
-        let certificate = lab.certificate_by(name, |key| {
-            let request = json!({"public_key": key, "valid_principals": lab.user()});
-            let signed = person.post("ssh/sign/sre-core", &request)?;
-            let text = signed["data"]["signed_key"].as_str();
-            let serial = signed["data"]["serial_number"].as_str();
-            let serial = u64::from_str_radix(serial.context("no serial")?, 16)?;
-            Ok((text.context("no certificate")?.to_owned(), serial))
-        })?;
-        self.ask_to_be_let_in(&person, lab, name, &certificate)?;
-        Ok(certificate)
+    /// Returns somebody who may log in to hosts, and is logged in to Vault.
+    pub(crate) fn operator(&self, lab: &Lab, name: &'static str) -> Result<Operator> {
+        let operator = Operator::new(&self.centre, name, &["vctl-user", "vctl-ssh"])?;
+        operator.knows(lab, HOST)?;
+        operator.log_in(lab)?;
+        Ok(operator)
     }
 
-    fn ask_to_be_let_in(
-        &self,
-        person: &Client,
-        lab: &Lab,
-        name: &str,
-        certificate: &Certificate,
-    ) -> Result<()> {
-        let authority = self.centre.ssh_authority()?;
-        let access = json!({
-            "hostname": HOST,
-            "login_user": lab.user(),
-            "target_addr": "127.0.0.1",
-            "target_port": lab.port(),
-            "ca_fingerprint": self.fingerprint(&authority)?,
-            "cert_serial": certificate.serial.to_string(),
-            "key_id": format!("userpass-{name}"),
-            "source_ip": "127.0.0.1",
-            "client_user": name,
-        });
-        let credential = person.credential("vctl-audit-writer")?;
-        let postgres = &self.centre.postgres;
-        let call = format!("vctl.open_access_v1('userpass-{name}', '{access}')");
-        let id = postgres.psql_as(credential.login(), &format!("select {call}"))?;
-        let end = json!({"result": "ok", "exit_code": 0});
-        let call = format!("vctl.close_access_v1('userpass-{name}', {id}, '{end}')");
-        postgres.psql_as(credential.login(), &format!("select {call}"))?;
-        person.revoke(&credential).or_else(|_| {
-            // Only the administrator may wait for the end of a lease.
-            self.centre.bao.admin()?.revoke(&credential)
-        })
-    }
-
-    fn fingerprint(&self, authority: &str) -> Result<String> {
-        let key = authority.trim();
-        let sql = format!("select fingerprint from vctl.ca_keys where public_key = '{key}'");
-        self.centre.ask(&sql)
+    /// Goes to the host with `vctl ssh`. The serial is the one that the access log has.
+    pub(crate) fn enter(&self, lab: &Lab, operator: &Operator) -> Result<Person> {
+        let ssh = operator.vctl(lab, &["ssh", "-q", "-tt", HOST]);
+        let mut person = Person::enter(operator.name, ssh)?;
+        person.serial = serial_of(&self.auditor, lab, operator.name, HOST)?;
+        ensure!(
+            !operator.has_a_key()?,
+            "{} has a key on disk",
+            operator.name
+        );
+        Ok(person)
     }
 
     /// Returns `vctl` as the auditor runs it.
     pub(crate) fn vctl(&self, lab: &Lab, args: &[&str]) -> Command {
-        let mut command = lab.vctl_command(args);
-        command
-            .envs(self.centre.environment())
-            .env("VAULT_TOKEN", self.auditor.token().expose());
-        command
+        self.auditor.vctl(lab, args)
     }
 
     /// Waits until the centre has the whole session of a certificate.

@@ -1,5 +1,6 @@
 //! Two people, two certificates, one shared Unix account, at the same time: who did what?
 mod centre;
+mod operator;
 mod person;
 mod proof;
 mod work;
@@ -49,16 +50,24 @@ fn run(arguments: &Arguments) -> Result<()> {
     let lab = Lab::start(&Options::default())?;
     say(&format!("ready after {} ms", started.elapsed().as_millis()));
 
-    let mut serial = 1000;
+    let mut certificates = Vec::new();
+    for (name, serial) in [("alice", 1001), ("bob", 1002)] {
+        certificates.push(lab.certificate(&format!("{name}-cert"), serial)?);
+    }
+    let mut unused = certificates.iter();
     let (alice, bob) = log_in_and_work(&lab, |name| {
-        serial += 1;
-        lab.certificate(&format!("{name}-cert"), serial)
+        let certificate = unused.next().context("no certificate is left")?;
+        let mut ssh = lab.ssh_command(certificate, lab.user());
+        ssh.arg("-tt");
+        let mut person = Person::enter(name, ssh)?;
+        person.serial = certificate.serial;
+        Ok(person)
     })?;
     progress("Waiting until their background work is over too");
-    let proofs = proof::of_both(&lab, &alice, &bob)?;
+    let proofs = proof::of_both(&lab, &certificates, &alice, &bob)?;
     say("done");
     for person in [&alice, &bob] {
-        let serial = person.certificate.serial.to_string();
+        let serial = person.serial.to_string();
         show(lab.vctl_command(&["session", "--local", &serial]))?;
     }
     say("\nWhat they say they did, against what vctl says:");
@@ -72,7 +81,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         lab.agent.last_words()
     );
     if arguments.keep {
-        wait_for_the_end(&lab, &alice);
+        wait_for_the_end(&lab, &certificates[0]);
     }
     progress("Undoing everything");
     let failures = lab.end();
@@ -86,22 +95,32 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 fn second_act() -> Result<()> {
     say(
-        "\nThe second act: the same two, with certificates from Vault, on a host that ships to Postgres.\n",
+        "\nThe second act: the same two, who come with `vctl ssh`, to a host that ships to Postgres.\n",
     );
     progress("Starting OpenBao and Postgres, and setting both up");
     let started = Instant::now();
     let middle = Middle::start()?;
     let lab = middle.lab()?;
     say(&format!("ready after {} ms", started.elapsed().as_millis()));
-    let (alice, bob) = log_in_and_work(&lab, |name| middle.certificate(&lab, name))?;
+    progress("alice and bob: vctl login, each at a workstation of their own");
+    let operators = [
+        middle.operator(&lab, "alice")?,
+        middle.operator(&lab, "bob")?,
+    ];
+    say("done");
+    let mut at_home = operators.iter();
+    let (alice, bob) = log_in_and_work(&lab, |_| {
+        let operator = at_home.next().context("nobody is left")?;
+        middle.enter(&lab, operator)
+    })?;
     progress("Waiting until all of it is at the centre");
     for person in [&alice, &bob] {
-        middle.await_whole(&lab, person.certificate.serial)?;
+        middle.await_whole(&lab, person.serial)?;
     }
     say("done");
     show(middle.vctl(&lab, &["audit"]))?;
     for person in [&alice, &bob] {
-        let serial = person.certificate.serial.to_string();
+        let serial = person.serial.to_string();
         show(middle.vctl(&lab, &["session", &serial]))?;
     }
     let proofs = proof::compare(&alice, &bob, |serial| {
@@ -127,12 +146,12 @@ fn second_act() -> Result<()> {
 /// Both are in before either begins, and they type in turns.
 fn log_in_and_work(
     lab: &Lab,
-    mut certificate: impl FnMut(&str) -> Result<Certificate>,
+    mut enter: impl FnMut(&'static str) -> Result<Person>,
 ) -> Result<(Person, Person)> {
     work::prepare(lab)?;
     progress("Logging alice and bob in, both as the same Unix account");
-    let mut alice = Person::log_in(lab, "alice", certificate("alice")?)?;
-    let mut bob = Person::log_in(lab, "bob", certificate("bob")?)?;
+    let mut alice = enter("alice")?;
+    let mut bob = enter("bob")?;
     say("both are in\n");
     for (of_alice, of_bob) in work::of("alice").into_iter().zip(work::of("bob")) {
         for (person, line) in [(&mut alice, of_alice), (&mut bob, of_bob)] {
@@ -157,12 +176,12 @@ fn show(mut vctl: Command) -> Result<()> {
     Ok(())
 }
 
-fn wait_for_the_end(lab: &Lab, alice: &Person) {
+fn wait_for_the_end(lab: &Lab, alice: &Certificate) {
     say(&format!(
         "\nStill running. Log in by hand, in another terminal, as root:\n\n  {}\n\n\
          and see what you did:\n\n  {} session --local --spool {} --list\n\n\
          Ctrl-C here ends it and undoes everything; so does, from elsewhere: kill {}",
-        lab.ssh_line(&alice.certificate),
+        lab.ssh_line(alice),
         lab.programs.vctl.display(),
         lab.spool().display(),
         std::process::id()

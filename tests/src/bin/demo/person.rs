@@ -1,39 +1,37 @@
 //! Somebody at a terminal: types a line, waits for the prompt.
 
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use vctl_tests::lab::{Certificate, Lab};
 
 const PROMPT: &[u8] = b"ready> ";
 
 pub(crate) struct Person {
     pub(crate) name: &'static str,
-    pub(crate) certificate: Certificate,
+    /// Of the certificate this person came with; 0 until it is known.
+    pub(crate) serial: u64,
     client: Child,
     keyboard: Option<ChildStdin>,
     screen: ChildStdout,
 }
 
 impl Person {
-    /// Logs in with a certificate of its own and waits for the first prompt.
-    pub(crate) fn log_in(lab: &Lab, name: &'static str, certificate: Certificate) -> Result<Self> {
-        let mut client = lab
-            .ssh_command(&certificate, lab.user())
-            .arg("-tt")
+    /// Runs a client that logs in, and waits for the first prompt.
+    pub(crate) fn enter(name: &'static str, mut client: Command) -> Result<Self> {
+        let mut client = client
             // Without this readline paints the prompt with escapes.
             .env("TERM", "dumb")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
-            .context("cannot run `ssh`")?;
+            .context("cannot run the client")?;
         let keyboard = client.stdin.take();
-        let screen = client.stdout.take().context("ssh has no output")?;
+        let screen = client.stdout.take().context("the client has no output")?;
         let mut person = Self {
             name,
-            certificate,
+            serial: 0,
             client,
             keyboard,
             screen,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use vctl_tests::lab::Lab;
+use vctl_tests::lab::{Certificate, Lab};
 
 use crate::person::Person;
 use crate::work;
@@ -41,10 +41,15 @@ impl fmt::Display for Proof {
 }
 
 /// Waits until both sessions are over, work left in the background included, and reads both.
-pub(crate) fn of_both(lab: &Lab, alice: &Person, bob: &Person) -> Result<[Proof; 2]> {
-    for person in [alice, bob] {
-        lab.whole_session(&person.certificate)
-            .with_context(|| format!("the session of {} is not whole", person.name))?;
+pub(crate) fn of_both(
+    lab: &Lab,
+    certificates: &[Certificate],
+    alice: &Person,
+    bob: &Person,
+) -> Result<[Proof; 2]> {
+    for certificate in certificates {
+        lab.whole_session(certificate)
+            .with_context(|| format!("session {} is not whole", certificate.serial))?;
     }
     let local = |serial: &str| lab.vctl_command(&["session", "--local", serial, "--full"]);
     compare(alice, bob, local)
@@ -60,7 +65,7 @@ pub(crate) fn compare(
 }
 
 fn prove(vctl: impl Fn(&str) -> Command, person: &Person, other: &Person) -> Result<Proof> {
-    let serial = person.certificate.serial.to_string();
+    let serial = person.serial.to_string();
     let output = vctl(&serial).output().context("cannot run `vctl`")?;
     let timeline = String::from_utf8_lossy(&output.stdout);
     let shown = |name: &str| {

@@ -17,6 +17,7 @@ mod agents;
 mod visible;
 mod token;
 mod ssh;
+mod picker;
 mod ingest_faults;
 mod soak;
 
@@ -64,6 +65,8 @@ pub(crate) enum Scenario {
     Token,
     /// `vctl ssh` beside OpenSSH with a certificate that is ready
     Ssh,
+    /// The picker before 50,000 hosts
+    Picker,
     /// Postgres and the agent killed, connections cut, Vault sealed, while events are shipped
     IngestFaults,
     /// Memory over an hour of load
@@ -95,6 +98,7 @@ impl Scenario {
             Self::Visible => visible::run(bench),
             Self::Token => token::run(bench),
             Self::Ssh => ssh::run(bench),
+            Self::Picker => picker::run(bench),
             Self::IngestFaults => ingest_faults::run(bench),
             Self::Soak => soak::run(bench),
         }

@@ -1,0 +1,194 @@
+//! What is kept of the inventory, for every form of the output. `docs/outage.md` is the contract.
+
+use std::error::Error as _;
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::columns::Columns;
+use super::records::{Records, cells_of};
+use super::{Layout, WARN, sanitize, time};
+use crate::snapshot::{Origin, Snapshot, SnapshotFile, Unusable};
+
+/// A file of hosts, as far as it can be read.
+pub(crate) struct Cached {
+    path: String,
+    /// Of which inventory it is.
+    origin: Option<Origin>,
+    snapshot: Option<Snapshot>,
+    /// Why it is not used.
+    problem: Option<String>,
+}
+
+impl Cached {
+    /// Returns what is kept; `None` when nothing is.
+    pub(crate) fn of(file: &SnapshotFile, now: Timestamp) -> Option<Self> {
+        let path = file.path().display().to_string();
+        Some(match file.read(now) {
+            Ok(snapshot) => Self {
+                path,
+                origin: Some(file.origin().clone()),
+                snapshot: Some(snapshot),
+                problem: None,
+            },
+            Err(Unusable::Absent) => return None,
+            Err(unusable) => {
+                let mut problem = unusable.to_string();
+                if let Some(source) = unusable.source() {
+                    problem = format!("{problem}: {source}");
+                }
+                let origin = match unusable {
+                    Unusable::Foreign(origin) => Some(*origin),
+                    _ => None,
+                };
+                Self {
+                    path,
+                    origin,
+                    snapshot: None,
+                    problem: Some(problem),
+                }
+            }
+        })
+    }
+}
+
+/// Files of hosts at one moment.
+pub(crate) struct Caches {
+    pub(crate) now: Timestamp,
+}
+
+#[derive(Serialize)]
+struct CachedJson<'a> {
+    path: &'a str,
+    vault_addr: Option<&'a str>,
+    vault_namespace: Option<&'a str>,
+    database: Option<&'a str>,
+    usable: bool,
+    problem: Option<&'a str>,
+    hosts: Option<usize>,
+    taken_at: Option<String>,
+    age_s: Option<u64>,
+}
+
+impl Records for Caches {
+    const NAME: &'static str = "caches";
+    const VERSION: u32 = 1;
+    const COLUMNS: &'static [&'static str] = &[
+        "path",
+        "vault_addr",
+        "vault_namespace",
+        "database",
+        "usable",
+        "problem",
+        "hosts",
+        "taken_at",
+        "age_s",
+    ];
+    type Record = Cached;
+
+    fn json(&self, cached: &Cached) -> impl Serialize {
+        self.shown(cached)
+    }
+
+    fn cells(&self, cached: &Cached) -> Vec<String> {
+        cells_of(&self.shown(cached), Self::COLUMNS)
+    }
+
+    fn name(&self, cached: &Cached) -> String {
+        sanitize::text(&cached.path)
+    }
+}
+
+impl Caches {
+    fn shown<'a>(&self, cached: &'a Cached) -> CachedJson<'a> {
+        let (origin, snapshot) = (cached.origin.as_ref(), cached.snapshot.as_ref());
+        CachedJson {
+            path: &cached.path,
+            vault_addr: origin.map(|origin| &*origin.vault.addr),
+            vault_namespace: origin.and_then(|origin| origin.vault.namespace.as_deref()),
+            database: origin.map(|origin| &*origin.database),
+            usable: cached.problem.is_none(),
+            problem: cached.problem.as_deref(),
+            hosts: snapshot.map(|snapshot| snapshot.hosts.len()),
+            taken_at: snapshot.map(|snapshot| time::seconds(snapshot.taken_at.into())),
+            age_s: snapshot.map(|snapshot| snapshot.age(self.now).unsigned_abs().as_secs()),
+        }
+    }
+}
+
+const COLUMNS: Columns<5> = Columns {
+    names: ["HOSTS", "AS OF", "AGE", "DATABASE", "FILE"],
+    elastic: &[3, 4],
+};
+
+pub(crate) fn write(
+    out: &mut dyn Write,
+    cached: &[Cached],
+    now: Timestamp,
+    layout: Layout,
+) -> io::Result<()> {
+    let dash = || "-".to_owned();
+    let rows = cached.iter().map(|cached| {
+        let snapshot = cached.snapshot.as_ref();
+        let origin = cached.origin.as_ref();
+        [
+            snapshot.map_or_else(dash, |snapshot| snapshot.hosts.len().to_string()),
+            snapshot.map_or_else(dash, |snapshot| time::seconds(snapshot.taken_at.into())),
+            snapshot.map_or_else(dash, |snapshot| time::age(snapshot.age(now).unsigned_abs())),
+            origin.map_or_else(dash, |origin| sanitize::text(&origin.database)),
+            sanitize::text(&cached.path),
+        ]
+    });
+    COLUMNS.write(out, &rows.collect::<Vec<_>>(), layout)?;
+    for problem in cached.iter().filter_map(|cached| cached.problem.as_ref()) {
+        writeln!(out, "{WARN}not used:{WARN:#} {}", sanitize::text(problem))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use vctl_common::centre::{DbSettings, Settings, VaultSettings};
+
+    use super::*;
+    use crate::args::Form;
+    use crate::fixture::rendered;
+    use crate::inventory::tests::host;
+    use crate::login::StateDir;
+    use crate::render::json::schema;
+    use crate::render::records;
+
+    const NOON: Timestamp = Timestamp::constant(1_795_000_000, 0);
+
+    #[test]
+    fn every_state_of_it_is_as_the_schema_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let mut settings = Settings {
+                vault: VaultSettings::new("https://vault.example:8200"),
+                db: DbSettings::new("db.example"),
+            };
+            settings.db.name = name.to_owned();
+            SnapshotFile::in_dir(&StateDir::at(dir.path()), &settings)
+        };
+        let shown = |name: &str| {
+            let cached: Vec<Cached> = Cached::of(&file(name), NOON).into_iter().collect();
+            let kind = Caches { now: NOON };
+            let text = rendered(|out| records::write(out, Form::Json, &kind, &cached));
+            let document = serde_json::from_str(&text).unwrap();
+            schema::assert_fits(schema::OF_CACHES, None, &document);
+            document
+        };
+        let caches = |document: &serde_json::Value| document["caches"].as_array().unwrap().len();
+        assert_eq!(caches(&shown("vctl")), 0);
+        file("vctl").write(&[host("web-1")], NOON).unwrap();
+        assert_eq!(shown("vctl")["caches"][0]["hosts"], 1);
+        let foreign = shown("staging");
+        assert_eq!(foreign["caches"][0]["database"], "db.example:5432/vctl");
+        fs::write(file("vctl").path(), "{").unwrap();
+        assert_eq!(shown("vctl")["caches"][0]["usable"], false);
+    }
+}

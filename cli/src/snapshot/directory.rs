@@ -1,0 +1,187 @@
+//! Hosts for whoever only reads: those of Postgres, or while it is away those that were kept.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use tokio::sync::OnceCell;
+use vctl_common::centre::DbRole;
+use vctl_common::pg::{Client, PgError, Pool};
+use vctl_common::vault::VaultError;
+
+use super::{Snapshot, SnapshotFile, Unusable};
+use crate::context::Context;
+use crate::error::{CliError, Stop};
+use crate::inventory::{Host, Route, resolve};
+use crate::probes::capabilities::{self, Need};
+use crate::render::{notice, time};
+use crate::store;
+
+/// Where hosts are looked up.
+pub(crate) struct Directory<'a> {
+    context: &'a Context,
+    pool: Pool,
+    file: SnapshotFile,
+    /// What is kept, once it is used: one command sees one inventory.
+    kept: OnceCell<Snapshot>,
+}
+
+/// One look.
+pub(crate) enum Source<'a> {
+    Live(Client, &'a SnapshotFile),
+    Kept(&'a Snapshot),
+}
+
+impl<'a> Directory<'a> {
+    pub(crate) fn new(context: &'a Context) -> Result<Self, Stop> {
+        Ok(Self {
+            context,
+            pool: context.pool(DbRole::Ro)?,
+            file: SnapshotFile::in_dir(context.state(), context.settings()),
+            kept: OnceCell::new(),
+        })
+    }
+
+    /// Returns Postgres, or what is kept when it is away; that is said once.
+    ///
+    /// # Errors
+    /// Postgres is there and unwilling; or it is away, and nothing is kept, or Vault does not say that
+    /// this person may read the inventory.
+    pub(crate) async fn open(&self) -> Result<Source<'_>, Stop> {
+        if let Some(kept) = self.kept.get() {
+            return Ok(Source::Kept(kept));
+        }
+        let away = match self.pool.get().await {
+            Ok(client) => return Ok(Source::Live(client, &self.file)),
+            Err(error) if is_away(&error) => error,
+            Err(error) => return Err(error.into()),
+        };
+        let kept = self.kept.get_or_try_init(|| self.fall_back(away)).await?;
+        Ok(Source::Kept(kept))
+    }
+
+    async fn fall_back(&self, away: PgError) -> Result<Snapshot, Stop> {
+        match self.may_read().await {
+            Ok(()) => {}
+            // Also Vault is away: what it would say is not known.
+            Err(error) if error.is_retryable() => return Err(away.into()),
+            Err(error) => return Err(PgError::Credential(error).into()),
+        }
+        let now = Timestamp::now();
+        match self.file.read(now) {
+            Ok(kept) => {
+                let age = time::age(kept.age(now).unsigned_abs());
+                notice::note(&format!("{away}; these are the hosts as of {age}"));
+                Ok(kept)
+            }
+            Err(Unusable::Absent) => Err(away.into()),
+            Err(unusable) => Err(CliError::from(away).caused_by(&unusable).into()),
+        }
+    }
+
+    /// Asks Vault: what is kept is for who may read the inventory now, not for who could once.
+    async fn may_read(&self) -> Result<(), VaultError> {
+        let vault = self.context.vault();
+        let need = Need::credential("list", vault.settings(), &DbRole::Ro);
+        if capabilities::ask(std::slice::from_ref(&need), vault).await? == [true] {
+            return Ok(());
+        }
+        Err(VaultError::Denied {
+            what: format!("credential for database role `{}`", DbRole::Ro),
+            policy: Some(DbRole::Ro.policy()),
+        })
+    }
+}
+
+impl Source<'_> {
+    /// Returns all hosts, and keeps them.
+    pub(crate) async fn hosts(&self) -> Result<Vec<Host>, Stop> {
+        match self {
+            Self::Live(client, file) => {
+                let hosts = store::inventory::hosts(client).await?;
+                // Nobody asked for it, so nobody hears that it failed.
+                if let Err(error) = file.write(&hosts, Timestamp::now()) {
+                    tracing::debug!(error = %error.message, "The inventory was not kept.");
+                }
+                Ok(hosts)
+            }
+            Self::Kept(snapshot) => Ok(snapshot.hosts.clone()),
+        }
+    }
+
+    /// As `store::inventory::find`.
+    pub(crate) async fn find(&self, query: &str) -> Result<Vec<Host>, Stop> {
+        match self {
+            Self::Live(client, _) => store::inventory::find(client, query).await,
+            Self::Kept(snapshot) => Ok(resolve(&snapshot.hosts, query)
+                .into_iter()
+                .cloned()
+                .collect()),
+        }
+    }
+
+    /// As `store::inventory::route`.
+    pub(crate) async fn route(&self, name: &str) -> Result<Route, Stop> {
+        match self {
+            Self::Live(client, _) => store::inventory::route(&***client, name).await,
+            Self::Kept(snapshot) => Ok(Route::among(&snapshot.hosts, name)?),
+        }
+    }
+
+    /// Returns the time by which reports of agents are; none for hosts that were kept.
+    pub(crate) async fn clock(&self) -> Result<Option<SystemTime>, Stop> {
+        match self {
+            Self::Live(client, _) => store::inventory::clock(client).await.map(Some),
+            Self::Kept(_) => Ok(None),
+        }
+    }
+}
+
+/// Says whether Postgres is not there, for us or for Vault: not that it, or Vault, is there and unwilling.
+pub(crate) fn is_away(error: &PgError) -> bool {
+    match error {
+        PgError::Unreachable { .. } | PgError::Timeout { .. } | PgError::Broken(_) => true,
+        // Vault makes each login in Postgres. What it could not do there, it says like this; and when it
+        // waits there, we wait for it.
+        PgError::Credential(VaultError::Http { status, .. }) => *status >= 500,
+        PgError::Credential(VaultError::Timeout { .. }) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn only_a_database_that_is_away_is_replaced_by_what_is_kept() {
+        let addr = || "db.example:5432".to_owned();
+        let http = |status| VaultError::Http {
+            path: "database/creds/vctl-ro".to_owned(),
+            status,
+            message: String::new(),
+            retry_after: None,
+        };
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let unreachable = PgError::Unreachable {
+            addr: addr(),
+            source: refused,
+        };
+        let denied = VaultError::Denied {
+            what: "credential".to_owned(),
+            policy: None,
+        };
+        for (error, away) in [
+            (unreachable, true),
+            (PgError::Credential(http(500)), true),
+            (PgError::Credential(http(400)), false),
+            (PgError::Credential(denied), false),
+            (PgError::Credential(VaultError::TokenInvalid), false),
+            (PgError::Plaintext { addr: addr() }, false),
+            (PgError::Closed, false),
+        ] {
+            assert_eq!(is_away(&error), away, "{error}");
+        }
+    }
+}

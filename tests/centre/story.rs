@@ -1,0 +1,31 @@
+//! The whole way, as two people and an auditor go it: `vctl login`, `vctl ssh`, work, `vctl audit`,
+//! `vctl session`, through OpenBao, Postgres, sshd and the kernel.
+
+use std::process::Command;
+
+use vctl_tests::centre::Centre;
+use vctl_tests::lab::{Programs, missing};
+
+#[test]
+fn what_two_people_did_on_one_account_is_told_apart_at_the_centre() {
+    // Says what is missing, or fails where nothing may be.
+    if Centre::shared().is_none() || missing().is_some() {
+        return;
+    }
+    let program = Programs::find().unwrap().directory.join("demo");
+    let output = Command::new(program).arg("--centre").output().unwrap();
+    let (said, errors) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{said}{errors}");
+    let act = said
+        .split_once("The second act")
+        .map(|(_, act)| act)
+        .expect("there was no second act");
+    for name in ["alice", "bob"] {
+        let verdict = format!("ok: {name}'s timeline shows 6 of 6 of {name}'s commands, 0 of ");
+        assert!(act.contains(&verdict), "{said}");
+    }
+    assert_eq!(act.matches("complete: all ").count(), 2, "{said}");
+}

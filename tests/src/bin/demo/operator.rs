@@ -1,0 +1,118 @@
+//! Somebody at a workstation of their own, with a token and no key.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use vctl_tests::centre::{Centre, DATABASE, Secret};
+use vctl_tests::lab::Lab;
+
+pub(crate) struct Operator {
+    pub(crate) name: &'static str,
+    home: tempfile::TempDir,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Operator {
+    /// Makes the account in Vault and the workstation.
+    pub(crate) fn new(centre: &Centre, name: &'static str, policies: &[&str]) -> Result<Self> {
+        let operator = Self {
+            name,
+            home: tempfile::tempdir()?,
+            environment: centre.environment(),
+        };
+        let password = Secret::random()?;
+        let user = json!({"password": password.expose(), "policies": policies});
+        let admin = centre.bao.admin()?;
+        admin.post(&format!("auth/userpass/users/{name}"), &user)?;
+        fs::write(operator.home.path().join("password"), password.expose())?;
+        Ok(operator)
+    }
+
+    /// `vctl login`, with the password from a file.
+    pub(crate) fn log_in(&self, lab: &Lab) -> Result<()> {
+        let password = fs::read(self.home.path().join("password"))?;
+        let mut login = self.vctl(lab, &["login", "--username", self.name, "--password-stdin"]);
+        let mut child = login
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot run `vctl`")?;
+        let mut stdin = child.stdin.take().context("vctl has no input")?;
+        stdin.write_all(&password)?;
+        drop(stdin);
+        let output = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "{} cannot log in: {said}",
+            self.name
+        );
+        Ok(())
+    }
+
+    /// Writes the host's key into `known_hosts`, as somebody who was there before has it.
+    pub(crate) fn knows(&self, lab: &Lab, host: &str) -> Result<()> {
+        let known = fs::read_to_string(lab.root().join("known_hosts"))?;
+        let key = known.split_once(' ').context("no host key")?.1;
+        let ssh = self.home.path().join(".ssh");
+        fs::create_dir(&ssh)?;
+        Ok(fs::write(ssh.join("known_hosts"), format!("{host} {key}"))?)
+    }
+
+    pub(crate) fn vctl(&self, lab: &Lab, args: &[&str]) -> Command {
+        let mut command = Command::new(&lab.programs.vctl);
+        command
+            .args(args)
+            .env_remove("VAULT_TOKEN")
+            .env("HOME", self.home.path())
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Whether a private key lies anywhere in the home.
+    pub(crate) fn has_a_key(&self) -> Result<bool> {
+        let mut dirs = vec![self.home.path().to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    dirs.push(entry.path());
+                } else if String::from_utf8_lossy(&fs::read(entry.path())?).contains("PRIVATE KEY")
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Puts the lab's sshd into the inventory, under a name that the centre enrolled.
+pub(crate) fn put_into_inventory(centre: &Centre, lab: &Lab, host: &str) -> Result<()> {
+    let sql = format!(
+        "update vctl.servers set ssh_port = {}, ssh_user = '{}' where hostname = '{host}'",
+        lab.port(),
+        lab.user()
+    );
+    centre.postgres.psql(DATABASE, &sql).map(drop)
+}
+
+/// The serial of that person's last access to a host, as `vctl audit` tells an auditor.
+pub(crate) fn serial_of(auditor: &Operator, lab: &Lab, person: &str, host: &str) -> Result<u64> {
+    let user = format!("userpass-{person}");
+    let args = [
+        "audit", "--user", &user, "--host", host, "-n", "1", "-o", "name",
+    ];
+    let output = auditor.vctl(lab, &args).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`vctl audit` failed: {said}");
+    let serial = String::from_utf8(output.stdout)?;
+    serial
+        .trim()
+        .parse()
+        .with_context(|| format!("no serial: {serial}"))
+}
