@@ -183,6 +183,10 @@ const SPOILED: &[(&str, &str)] = &[
         "0010_attempts",
         "drop index vctl.access_log_vault_user_attempt_id_idx",
     ),
+    (
+        "0010_attempts",
+        "revoke select on vctl.servers from vctl_audit_writer",
+    ),
 ];
 
 #[test]

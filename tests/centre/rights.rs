@@ -11,8 +11,8 @@ use crate::table;
 const TABLES: &str = "
 | table            | ro  | rw   | identity | audit-ro | audit-writer | audit-ingest | status | pruner | migrator |
 | ---------------- | --- | ---- | -------- | -------- | ------------ | ------------ | ------ | ------ | -------- |
-| `servers`        | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
-| `server_status`  | S   | SD   |          | S        |              |              |        |        | SIUDT    |
+| `servers`        | S   | SIUD |          | S        | S            |              |        |        | SIUDT    |
+| `server_status`  | S   | SD   |          | S        | S            |              |        |        | SIUDT    |
 | `seen_users`     | S   | SD   |          | S        |              |              |        |        | SIUDT    |
 | `rbac_groups`    | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
 | `rbac_members`   | S   | SIUD |          | S        |              |              |        |        | SIUDT    |

@@ -33,12 +33,17 @@ pub(crate) enum Source<'a> {
 
 impl<'a> Directory<'a> {
     pub(crate) fn new(context: &'a Context) -> Result<Self, Stop> {
-        Ok(Self {
+        Ok(Self::through(context, context.pool(DbRole::Ro)?))
+    }
+
+    /// Looks hosts up with a login that is there for more than that.
+    pub(crate) fn through(context: &'a Context, pool: Pool) -> Self {
+        Self {
             context,
-            pool: context.pool(DbRole::Ro)?,
+            pool,
             file: SnapshotFile::in_dir(context.state(), context.settings()),
             kept: OnceCell::new(),
-        })
+        }
     }
 
     /// Returns Postgres, or what is kept when it is away; that is said once.

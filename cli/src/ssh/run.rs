@@ -98,7 +98,13 @@ async fn connect(
     access: &AccessLog<'_>,
     inbound: mpsc::Sender<Inbound>,
 ) -> Result<Reached, Stop> {
-    let plan = target::plan(context, config, &request.wanted, request.interaction).await?;
+    let plan = target::plan(
+        &access.directory(),
+        config,
+        &request.wanted,
+        request.interaction,
+    )
+    .await?;
     if !request.quiet {
         say_where(&plan);
     }

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::way::{Plan, Target};
 use crate::config::Config;
-use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::{Host, Route, address};
@@ -65,13 +64,12 @@ impl Wanted {
 
 /// Finds the host and the ways to it.
 pub(crate) async fn plan(
-    context: &Context,
+    directory: &Directory<'_>,
     config: &Config,
     wanted: &Wanted,
     interaction: Interaction,
 ) -> Result<Plan, Stop> {
     // A connection is given back while somebody chooses.
-    let directory = Directory::new(context)?;
     let host = match wanted {
         Wanted::Address { user, addr } => {
             let target = Target {
