@@ -32,5 +32,7 @@ create table vctl.host_certificate (
     issued_at      timestamptz      not null default now()
 );
 
+-- Which CA signs is asked with the login that looks the host up and writes the row.
+grant select on vctl.ca_keys to vctl_audit_writer;
 grant select on vctl.host_trust, vctl.host_certificate to vctl_ro, vctl_rw, vctl_audit_ro;
 grant insert, update, delete on vctl.host_trust, vctl.host_certificate to vctl_rw;

@@ -14,5 +14,9 @@ begin
     ) then
         raise exception '0010_attempts: open_access_v1 does not know attempts';
     end if;
+    if not has_table_privilege('vctl_audit_writer', 'vctl.servers', 'select')
+        or not has_table_privilege('vctl_audit_writer', 'vctl.server_status', 'select') then
+        raise exception '0010_attempts: who records an access cannot look its host up';
+    end if;
 end
 $$;

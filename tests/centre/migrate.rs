@@ -183,7 +183,15 @@ const SPOILED: &[(&str, &str)] = &[
         "0010_attempts",
         "drop index vctl.access_log_vault_user_attempt_id_idx",
     ),
+    (
+        "0010_attempts",
+        "revoke select on vctl.servers from vctl_audit_writer",
+    ),
     ("0011_ssh_trust", "drop table vctl.host_trust"),
+    (
+        "0011_ssh_trust",
+        "revoke select on vctl.ca_keys from vctl_audit_writer",
+    ),
     (
         "0011_ssh_trust",
         "alter table vctl.ca_keys drop constraint ca_keys_state_check",

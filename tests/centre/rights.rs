@@ -11,13 +11,13 @@ use crate::table;
 const TABLES: &str = "
 | table            | ro  | rw   | identity | audit-ro | audit-writer | audit-ingest | status | pruner | migrator |
 | ---------------- | --- | ---- | -------- | -------- | ------------ | ------------ | ------ | ------ | -------- |
-| `servers`        | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
-| `server_status`  | S   | SD   |          | S        |              |              |        |        | SIUDT    |
+| `servers`        | S   | SIUD |          | S        | S            |              |        |        | SIUDT    |
+| `server_status`  | S   | SD   |          | S        | S            |              |        |        | SIUDT    |
 | `seen_users`     | S   | SD   |          | S        |              |              |        |        | SIUDT    |
 | `rbac_groups`    | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
 | `rbac_members`   | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
 | `rbac_grants`    | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
-| `ca_keys`        | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
+| `ca_keys`        | S   | SIUD |          | S        | S            |              |        |        | SIUDT    |
 | `host_trust`     | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
 | `host_certificate` | S | SIUD |          | S        |              |              |        |        | SIUDT    |
 | `db_login`       |     |      |          |          |              |              |        |        | SIUDT    |

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
@@ -20,7 +21,7 @@ Example:
   vctl known-hosts web-1")]
 pub(crate) struct KnownHostsArgs {
     /// The name of a host
-    #[arg(value_name = "HOST", value_parser = openssh::name)]
+    #[arg(value_name = "HOST", value_parser = openssh::name, add = completion::host())]
     host: String,
 
     /// Why `ssh` asks: its token %I

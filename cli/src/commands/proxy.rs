@@ -1,6 +1,7 @@
 //! `vctl proxy`
 
 use crate::args::TEMPLATE;
+use crate::completion;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
@@ -17,7 +18,7 @@ Example:
   ssh -o ProxyCommand='vctl proxy %h %p' -o IdentityAgent=~/.vctl/ssh/agent.sock web-1")]
 pub(crate) struct ProxyArgs {
     /// The exact name or address of a host of the inventory
-    #[arg(value_name = "HOST")]
+    #[arg(value_name = "HOST", add = completion::host())]
     host: String,
 
     /// The port there

@@ -6,8 +6,6 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use vctl_common::centre::DbRole;
-
 use crate::args::TEMPLATE;
 use crate::context;
 use crate::error::{CliError, Stop};
@@ -18,7 +16,7 @@ use crate::login::StateDir;
 use crate::openssh::{self, Include, MeetingPlace, Paths};
 use crate::private_file;
 use crate::render::{Screen, notice, sanitize};
-use crate::store;
+use crate::snapshot::Directory;
 
 /// Have `ssh` and all that uses it go through vctl
 ///
@@ -73,8 +71,7 @@ pub(crate) fn run(args: &SshConfigArgs, globals: &Globals) -> Result<(), Stop> {
 
 fn text(globals: &Globals, place: &MeetingPlace) -> Result<String, Stop> {
     let mut hosts = context::run(globals, async |context| {
-        let client = context.pool(DbRole::Ro)?.get().await?;
-        store::inventory::hosts(&client).await
+        Directory::new(context)?.open().await?.hosts().await
     })?;
     hosts.retain(|host| host.state != HostState::Retired);
     hosts.sort_by(|one, other| one.name.cmp(&other.name));
@@ -87,11 +84,7 @@ fn text(globals: &Globals, place: &MeetingPlace) -> Result<String, Stop> {
     };
     let rendered = openssh::render(&hosts, paths, refuses_shell_characters())?;
     if !rendered.left_out.is_empty() {
-        let names: Vec<String> = rendered
-            .left_out
-            .iter()
-            .map(|name| sanitize::text(name))
-            .collect();
+        let names: Vec<String> = rendered.left_out.iter().map(sanitize::text).collect();
         notice::note(&format!(
             "left out, for OpenSSH gives some character of the name or of the user a meaning of its own: {}; \
              `vctl ssh` reaches them",

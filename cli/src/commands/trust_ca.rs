@@ -15,6 +15,7 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::Interaction;
 use crate::render::{Screen, notice};
+use crate::snapshot::Directory;
 use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};
 use crate::ssh_ca;
 use crate::store;
@@ -92,7 +93,8 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
         }),
         Some(wanted) => context::run(globals, async |context| {
             let orders = args.orders(ssh_ca::published(&settings).await?)?;
-            let asked = ssh::plan(context, &loaded.config, wanted, interaction);
+            let directory = Directory::new(context)?;
+            let asked = ssh::plan(&directory, &loaded.config, wanted, interaction);
             let plan = asked.await?;
             let target = &plan.target;
             let to = match wanted {

@@ -26,10 +26,13 @@ pub(crate) struct Host {
     pub(crate) ip: IpAddr,
     pub(crate) ssh_port: u16,
     pub(crate) ssh_user: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) jump_via: Option<String>,
     /// Those its operators gave it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) extra_ips: Vec<IpAddr>,
     /// Those its agent saw on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) observed_ips: Vec<IpAddr>,
     pub(crate) ca_role: String,
     pub(crate) state: HostState,
@@ -38,6 +41,7 @@ pub(crate) struct Host {
     pub(crate) last_seen_up: Option<SystemTime>,
     #[serde(skip)]
     pub(crate) agent: Option<AgentSeen>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) tags: Vec<String>,
 }
 

@@ -54,12 +54,12 @@ impl Route {
     /// Finds the way to the host of this name among `hosts`. As `store/inventory_route.sql`.
     pub(crate) fn among(hosts: &[Host], target: &str) -> Result<Self, RouteError> {
         let mut chain: Vec<Host> = Vec::new();
-        let mut next = Some(target.to_owned());
+        let mut next = Some(target);
         while let Some(name) = next
             && !chain.iter().any(|host| host.name == name)
             && let Some(host) = hosts.iter().find(|host| host.name == name)
         {
-            next = host.jump_via.clone();
+            next = host.jump_via.as_deref();
             chain.push(host.clone());
         }
         Self::of_chain(target, chain)

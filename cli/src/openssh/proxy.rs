@@ -85,7 +85,7 @@ pub(crate) async fn run(context: &Context, config: &Config, request: &Request) -
         },
         inbound,
     };
-    let carrying = carry(context, config, request, &means, &place, &signals);
+    let carrying = carry(config, request, &means, &place, &signals);
     let done = access.connecting_beside(Box::pin(carrying)).await;
     access.close_rest("ended by a signal to vctl").await;
     access.replay().await;
@@ -93,7 +93,6 @@ pub(crate) async fn run(context: &Context, config: &Config, request: &Request) -
 }
 
 async fn carry(
-    context: &Context,
     config: &Config,
     request: &Request,
     means: &Means<'_>,
@@ -105,7 +104,7 @@ async fn carry(
         port,
         credential,
     } = tokio::select! {
-        reached = reach(context, config, request, means) => reached?,
+        reached = reach(config, request, means) => reached?,
         number = signals.end() => return Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0))),
     };
     let (admit, admitted) = watch::channel(None);
@@ -164,13 +163,18 @@ struct Reached<'a> {
 }
 
 async fn reach<'a>(
-    context: &Context,
     config: &Config,
     request: &Request,
     means: &'a Means<'_>,
 ) -> Result<Reached<'a>, Stop> {
     let wanted = Wanted::Exact(request.host.clone());
-    let mut plan = plan(context, config, &wanted, Interaction::Never).await?;
+    let mut plan = plan(
+        &means.access.directory(),
+        config,
+        &wanted,
+        Interaction::Never,
+    )
+    .await?;
     plan.target.addr.set_port(request.port);
     if let Some(user) = &request.user {
         plan.target.user.clone_from(user);

@@ -64,7 +64,7 @@ fn is_there(path: &Path) -> bool {
 pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
     // The terminal of whoever started it is no longer ours; where it is our own, that fails.
     let _ = setsid();
-    let Some(_lock) = place.be_the_switchboard()? else {
+    let Some(own) = place.be_the_switchboard()? else {
         return Ok(());
     };
     let listener = Listener::at(&place.agent())?;
@@ -76,10 +76,13 @@ pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
                 let (stream, place) = (stream?, place.clone());
                 tokio::spawn(async move { connect(stream, &place).await });
             }
-            _ = look.tick() => if let Some(_closed) = place.close()? {
-                // New proxies wait meanwhile, and find nobody.
+            _ = look.tick() => if let Some(closed) = place.close()? {
                 drop(listener);
-                return place.sweep();
+                let swept = place.sweep();
+                // New proxies wait until now, and what they start must find nobody.
+                drop(own);
+                drop(closed);
+                return swept;
             }
         }
     }

@@ -27,18 +27,28 @@ pub(crate) struct Directory<'a> {
 
 /// One look.
 pub(crate) enum Source<'a> {
-    Live(Client, &'a SnapshotFile),
+    Live(Box<Client>, &'a SnapshotFile),
     Kept(&'a Snapshot),
 }
 
 impl<'a> Directory<'a> {
     pub(crate) fn new(context: &'a Context) -> Result<Self, Stop> {
-        Ok(Self {
+        Ok(Self::through(context, context.pool(DbRole::Ro)?))
+    }
+
+    /// Looks hosts up with a login that is there for more than that.
+    pub(crate) fn through(context: &'a Context, pool: Pool) -> Self {
+        Self {
             context,
-            pool: context.pool(DbRole::Ro)?,
+            pool,
             file: SnapshotFile::in_dir(context.state(), context.settings()),
             kept: OnceCell::new(),
-        })
+        }
+    }
+
+    /// Returns the configured mount of the SSH CA.
+    pub(crate) fn ssh_mount(&self) -> &str {
+        &self.context.settings().vault.ssh_mount
     }
 
     /// Returns Postgres, or what is kept when it is away; that is said once.
@@ -51,7 +61,7 @@ impl<'a> Directory<'a> {
             return Ok(Source::Kept(kept));
         }
         let away = match self.pool.get().await {
-            Ok(client) => return Ok(Source::Live(client, &self.file)),
+            Ok(client) => return Ok(Source::Live(Box::new(client), &self.file)),
             Err(error) if is_away(&error) => error,
             Err(error) => return Err(error.into()),
         };
@@ -122,7 +132,7 @@ impl Source<'_> {
     /// As `store::inventory::route`.
     pub(crate) async fn route(&self, name: &str) -> Result<Route, Stop> {
         match self {
-            Self::Live(client, _) => store::inventory::route(&***client, name).await,
+            Self::Live(client, _) => store::inventory::route(&****client, name).await,
             Self::Kept(snapshot) => Ok(Route::among(&snapshot.hosts, name)?),
         }
     }
@@ -147,11 +157,13 @@ impl Source<'_> {
 /// Says whether Postgres is not there, for us or for Vault: not that it, or Vault, is there and unwilling.
 pub(crate) fn is_away(error: &PgError) -> bool {
     match error {
-        PgError::Unreachable { .. } | PgError::Timeout { .. } | PgError::Broken(_) => true,
-        // Vault makes each login in Postgres. What it could not do there, it says like this; and when it
-        // waits there, we wait for it.
+        // Vault makes each login in Postgres. What it could not do there, it says like this.
         PgError::Credential(VaultError::Http { status, .. }) => *status >= 500,
-        PgError::Credential(VaultError::Timeout { .. }) => true,
+        // When it waits there, we wait for it.
+        PgError::Credential(VaultError::Timeout { .. })
+        | PgError::Unreachable { .. }
+        | PgError::Timeout { .. }
+        | PgError::Broken(_) => true,
         _ => false,
     }
 }

@@ -26,6 +26,7 @@ use super::way::{Plan, Target};
 use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::render::notice;
+use crate::snapshot::Directory;
 use crate::store;
 
 /// Most commands are over before this.
@@ -262,6 +263,12 @@ impl<'a> AccessLog<'a> {
     async fn store(&self, person: &str, access: &Value) -> Result<i64, PgError> {
         let client = self.pool().get().await?;
         store::access::open(&**client, person, access).await
+    }
+
+    /// Where hosts are looked up: with the login that writes the row. Making one is most of what a short
+    /// `vctl ssh` takes.
+    pub(crate) fn directory(&self) -> Directory<'a> {
+        Directory::through(self.context, self.pool())
     }
 
     fn pool(&self) -> Pool {

@@ -100,7 +100,13 @@ async fn connect(
     access: &AccessLog<'_>,
     inbound: mpsc::Sender<Inbound>,
 ) -> Result<Reached, Stop> {
-    let mut plan = target::plan(context, config, &request.wanted, request.interaction).await?;
+    let mut plan = target::plan(
+        &access.directory(),
+        config,
+        &request.wanted,
+        request.interaction,
+    )
+    .await?;
     if let Some(mount) = &request.mount {
         plan.target.mount.clone_from(mount);
     }

@@ -7,7 +7,6 @@ use tokio::time::timeout;
 use super::deadlines;
 use super::way::{Plan, Target};
 use crate::config::Config;
-use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::{Host, Route, address};
@@ -68,14 +67,13 @@ impl Wanted {
 
 /// Finds the host and the ways to it.
 pub(crate) async fn plan(
-    context: &Context,
+    directory: &Directory<'_>,
     config: &Config,
     wanted: &Wanted,
     interaction: Interaction,
 ) -> Result<Plan, Stop> {
     // A connection is given back while somebody chooses.
-    let directory = Directory::new(context)?;
-    let configured = &context.settings().vault.ssh_mount;
+    let configured = directory.ssh_mount();
     let (host, mount) = match wanted {
         Wanted::Address { user, addr } => {
             let mount = async { directory.open().await?.signing_mount(configured).await };
@@ -87,7 +85,7 @@ pub(crate) async fn plan(
                 addr: *addr,
                 user: user.clone(),
                 ca_role: config.ca_role.clone(),
-                mount: mount.unwrap_or_else(|| configured.clone()),
+                mount: mount.unwrap_or_else(|| configured.to_owned()),
             };
             return Ok(Plan::new(Vec::new(), target, true));
         }

@@ -1,4 +1,4 @@
--- Runs as vctl-ro. $1 a word in lower case, $2 the address that it is, or null. All hosts of the first
+-- Runs as vctl-ro or vctl-audit-writer. $1 a word in lower case, $2 the address that it is, or null. All hosts of the first
 -- step that finds any: the whole name, an address, a part of the name. A word that is an address is no
 -- part of a name. As `inventory::resolve`.
 with step as (

@@ -1,4 +1,4 @@
--- Runs as vctl-ro. $1 the whole name of a host. It, and what it is reached through, nearest first; ends
+-- Runs as vctl-ro or vctl-audit-writer. $1 the whole name of a host. It, and what it is reached through, nearest first; ends
 -- before the first host that would come twice.
 with recursive way as (
     select hostname, jump_via, 1 as hop, array[hostname::text] as before

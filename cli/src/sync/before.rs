@@ -34,7 +34,7 @@ impl Before {
             return Ok(None);
         };
         if with_systems && Path::new(SYSTEMS).exists() {
-            text.push_str(&format!("\nMatch all\nInclude {SYSTEMS}\n"));
+            text.extend(["\nMatch all\nInclude ", SYSTEMS, "\n"]);
         }
         place.make(&state)?;
         let path = place.config().with_extension(Uuid::new_v4().to_string());

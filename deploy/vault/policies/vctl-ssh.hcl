@@ -6,7 +6,7 @@ path "ssh/config/ca" { capabilities = ["read"] }
 path "ssh-next/sign/sre-core" { capabilities = ["update"] }
 path "ssh-next/config/ca" { capabilities = ["read"] }
 
-# Opens and closes one's own rows; reads none.
+# Opens and closes one's own rows and reads none; reads the inventory.
 path "database/creds/vctl-audit-writer" { capabilities = ["read"] }
 
 # A lease can be given back by who knows its id; nobody may list them.

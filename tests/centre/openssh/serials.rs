@@ -9,9 +9,10 @@ use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use vctl_tests::centre::DATABASE;
 use vctl_tests::lab::eventually;
 
-use super::{Desk, PATIENCE, accepted, shared};
+use super::{BEFORE, Desk, PATIENCE, accepted, shared};
 use crate::login::Said;
 
 #[test]
@@ -257,5 +258,55 @@ fn what_does_not_come_about_has_its_row_too() {
         said.stderr
     );
     assert_eq!(desk.closed("ossh-fails-ca", 1)[0]["result"], "closed");
+    assert_eq!(accepted(&host), [""; 0]);
+}
+
+#[test]
+fn nobody_is_shown_a_certificate_that_is_not_recorded() {
+    let Some(centre) = shared() else { return };
+    let desk = Desk::new(centre, "ossh-order");
+    let host = centre.another_host("ossh-order").unwrap();
+    desk.operator.knows("ossh-order-1", &host);
+    desk.install();
+    // Long enough for `ssh` to log in meanwhile, if it could.
+    let sql = "create function vctl.spec_refuses() returns trigger language plpgsql as $$ \
+               begin perform pg_sleep(2); raise exception 'not this one'; end $$; \
+               create trigger spec_refuses before insert on vctl.access_log for each row \
+               when (new.hostname = 'ossh-order-1') execute function vctl.spec_refuses()";
+    centre.postgres.psql(DATABASE, sql).unwrap();
+    let said = desk.ssh(&["ossh-order-1", "true"]);
+    let sql = "drop function vctl.spec_refuses cascade";
+    centre.postgres.psql(DATABASE, sql).unwrap();
+    assert_eq!(said.code, 255, "{said:?}");
+    let why = "this access cannot be recorded, so it is not made";
+    assert!(said.stderr.contains(why), "{}", said.stderr);
+    let log = host.log();
+    assert!(!log.contains("publickey") && !log.contains("CERT"), "{log}");
+}
+
+#[test]
+fn a_key_on_disk_is_not_used_in_its_place() {
+    let Some(centre) = shared() else { return };
+    let desk = Desk::new(centre, "ossh-disk");
+    let host = centre.another_host("ossh-disk").unwrap();
+    desk.operator.knows("ossh-disk-1", &host);
+    let key = desk.home(".ssh/own");
+    let mut make = desk
+        .operator
+        .at
+        .program("ssh-keygen", &["-q", "-N", "", "-f"]);
+    assert!(make.arg(&key).status().unwrap().success());
+    // The host would let it in.
+    let root = centre.root().join(format!("{}-ossh-disk", centre.id()));
+    let authorized = root.join("authorized_keys").join(host.user());
+    fs::copy(desk.home(".ssh/own.pub"), authorized).unwrap();
+    host.trust_nobody().unwrap();
+    let own = format!("Host *\n    IdentityFile {}\n{BEFORE}", key.display());
+    fs::write(desk.config(), own).unwrap();
+    desk.install();
+    let said = desk.ssh(&["ossh-disk-1", "true"]);
+    assert_eq!(said.code, 255, "{said:?}");
+    let refused = said.stderr.contains("Permission denied (publickey)");
+    assert!(refused, "{}", said.stderr);
     assert_eq!(accepted(&host), [""; 0]);
 }

@@ -19,6 +19,7 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::Interaction;
 use crate::render::{Screen, notice, time};
+use crate::snapshot::Directory;
 use crate::ssh::{self, Plan, Wanted};
 use crate::ssh_ca::host_certificate::{HostCertificate, Wish};
 use crate::store;
@@ -64,7 +65,8 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     let certificate = context::run(globals, async |context| {
         let wanted = Wanted::Exact(args.host.clone());
-        let plan = ssh::plan(context, &loaded.config, &wanted, interaction).await?;
+        let directory = Directory::new(context)?;
+        let plan = ssh::plan(&directory, &loaded.config, &wanted, interaction).await?;
         let key = args.key(&plan, interaction).await?;
         let name = &plan.target.name;
         let principals = args.principals(context, name).await?;

@@ -56,7 +56,7 @@ async fn run_on(args: &SessionArgs, mut source: impl Source) -> Result<(), Stop>
         (Some(grep), _) => search(args, form, &filter, grep, &mut source, &mut screen).await?,
         (None, None) => list(args, form, &filter, &mut source, &mut screen).await?,
         (None, Some(selector)) => {
-            show(args, form, selector, &filter, &mut source, &mut screen).await?
+            show(args, form, selector, &filter, &mut source, &mut screen).await?;
         }
     }
     screen.flush()?;

@@ -9,6 +9,7 @@
 
 mod guest;
 mod machine;
+mod process;
 mod report;
 mod rig;
 mod scenario;

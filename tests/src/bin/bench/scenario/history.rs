@@ -1,15 +1,16 @@
 //! One session among millions of events: found at once, whatever else is stored; and a day dropped.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use vctl_tests::centre::{Centre, Client, DATABASE, Options, PostgresOptions};
 use vctl_tests::lab::Programs;
 use vctl_tests::load::stats::{Summary, u64_as_f64};
 use vctl_tests::ship::Source;
 
+use crate::process::times;
 use crate::report::Findings;
 use crate::rig::Bench;
 
@@ -293,21 +294,4 @@ fn vctl(centre: &Centre, reader: &Client, args: &[&str]) -> Command {
         .envs(centre.environment())
         .env("VAULT_TOKEN", reader.token().expose());
     command
-}
-
-/// Times whole processes, in milliseconds.
-fn times(rounds: u32, command: impl Fn(u32) -> Result<Command>) -> Result<Summary> {
-    let mut samples = Vec::new();
-    for round in 0..rounds {
-        let mut command = command(round)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let begun = Instant::now();
-        let status = command.status().context("cannot run vctl")?;
-        samples.push(begun.elapsed().as_secs_f64() * 1e3);
-        ensure!(status.success(), "{command:?} ended with {status}");
-    }
-    Ok(Summary::of(samples))
 }

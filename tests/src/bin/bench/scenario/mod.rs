@@ -17,6 +17,7 @@ mod agents;
 mod visible;
 mod token;
 mod ssh;
+mod reading;
 mod picker;
 mod ingest_faults;
 mod soak;
@@ -65,6 +66,8 @@ pub(crate) enum Scenario {
     Token,
     /// `vctl ssh` beside OpenSSH with a certificate that is ready
     Ssh,
+    /// `vctl list`, `audit` and `session --list`, credential and all
+    Reading,
     /// The picker before 50,000 hosts
     Picker,
     /// Postgres and the agent killed, connections cut, Vault sealed, while events are shipped
@@ -98,6 +101,7 @@ impl Scenario {
             Self::Visible => visible::run(bench),
             Self::Token => token::run(bench),
             Self::Ssh => ssh::run(bench),
+            Self::Reading => reading::run(bench),
             Self::Picker => picker::run(bench),
             Self::IngestFaults => ingest_faults::run(bench),
             Self::Soak => soak::run(bench),

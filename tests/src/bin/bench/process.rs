@@ -1,0 +1,68 @@
+//! Whole processes: how long one takes, and how much memory.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use vctl_tests::load::stats::Summary;
+
+/// Times processes from their start to their end, in milliseconds.
+pub(crate) fn times(rounds: u32, command: impl Fn(u32) -> Result<Command>) -> Result<Summary> {
+    let mut samples = Vec::new();
+    for round in 0..rounds {
+        let mut command = command(round)?;
+        silent(&mut command);
+        let begun = Instant::now();
+        let status = command.status().context("cannot run vctl")?;
+        samples.push(begun.elapsed().as_secs_f64() * 1e3);
+        ensure!(status.success(), "{command:?} ended with {status}");
+    }
+    Ok(Summary::of(samples))
+}
+
+/// Returns the most memory a process had resident, in KiB, as the kernel has it when it ends.
+pub(crate) fn peak_memory(mut command: Command) -> Result<f64> {
+    silent(&mut command);
+    let mut child = command.spawn().context("cannot run vctl")?;
+    let peak = at_its_end(&child);
+    if peak.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    let peak = peak?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(peak)
+}
+
+/// Stops the process in its exit, where its memory still is its own.
+fn at_its_end(child: &Child) -> Result<f64> {
+    let pid = Pid::from_raw(child.id().cast_signed());
+    ptrace::seize(pid, Options::PTRACE_O_TRACEEXIT)?;
+    loop {
+        match waitpid(pid, None)? {
+            WaitStatus::PtraceEvent(..) => break,
+            WaitStatus::Stopped(_, signal) => {
+                let signal = (signal != Signal::SIGTRAP).then_some(signal);
+                ptrace::cont(pid, signal)?;
+            }
+            other => anyhow::bail!("ended before it was looked at: {other:?}"),
+        }
+    }
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    ptrace::detach(pid, None)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kib.context("no VmHWM")?.trim().parse()?)
+}
+
+fn silent(command: &mut Command) {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+}

@@ -1,0 +1,156 @@
+//! `vctl list`, `audit` and `session --list` as somebody runs them: a process, a database credential of its
+//! own from Vault, a connection, an answer.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use vctl_tests::centre::{Centre, Client, DATABASE, Options};
+use vctl_tests::lab::Programs;
+use vctl_tests::load::stats::u64_as_f64;
+use vctl_tests::ship::Source;
+
+use crate::process::{peak_memory, times};
+use crate::report::Findings;
+use crate::rig::{Bench, MIB};
+
+const HOSTS: u32 = 120;
+const MANY_HOSTS: u32 = 10_000;
+const ACCESSES: u64 = 10_000;
+/// What each of the recorded sessions holds.
+const EVENTS: u64 = 2;
+
+pub(crate) fn run(bench: &Bench) -> Result<Findings> {
+    let mut findings = Findings::default();
+    let centre = Centre::start(&Options::default())?;
+    let accesses = bench.full_or_short(ACCESSES, 200);
+    record(bench, &centre, accesses)?;
+    hosts(&centre, HOSTS)?;
+    let reader = Reader {
+        vctl: Programs::find()?.vctl,
+        client: centre.person("bench-reading", &["vctl-user", "vctl-auditor"])?,
+        centre: &centre,
+        home: bench.directory("home-")?,
+    };
+    let rounds = bench.full_or_short(100, 5);
+    for (args, limit_ms) in [
+        (&["list"][..], 20.0),
+        (&["audit"], 20.0),
+        (&["session", "--list"], 30.0),
+    ] {
+        let name = format!("vctl {}", args.join(" "));
+        let took = times(rounds, |_| Ok(reader.vctl(args)))?;
+        findings.at_most(&format!("{name}, p50"), took.p50, "ms", limit_ms);
+        findings.state(&format!("{name}, p99"), took.p99, "ms");
+        let memory = peak_memory(reader.vctl(args))? * 1024.0 / MIB;
+        findings.at_most(&format!("{name}, memory"), memory, "MiB", 20.0);
+        findings.keep(&format!("{}_ms", name.replace(' ', "_")), &took)?;
+    }
+    let before = logins(&centre)?;
+    let runs = bench.full_or_short(1000, 20);
+    times(runs, |_| Ok(reader.vctl(&["list"])))?;
+    findings.state("runs one after the other", f64::from(runs), "");
+    findings.at_most(
+        "database logins more than before them",
+        (logins(&centre)? - before).max(0.0),
+        "",
+        4.0,
+    );
+
+    hosts(&centre, bench.full_or_short(MANY_HOSTS, 500))?;
+    let took = times(rounds, |_| Ok(reader.vctl(&["list"])))?;
+    findings.at_most("vctl list of 10,000 hosts, p50", took.p50, "ms", 150.0);
+    findings.keep("vctl_list_of_many_ms", &took)?;
+
+    let took = times(rounds, |_| {
+        forget(&reader.vctl)?;
+        Ok(reader.vctl(&["--help"]))
+    })?;
+    findings.at_most(
+        "vctl --help, the program not in memory, p50",
+        took.p50,
+        "ms",
+        10.0,
+    );
+    findings.keep("vctl_help_ms", &took)?;
+    Ok(findings)
+}
+
+/// An auditor at a workstation who has a token.
+struct Reader<'a> {
+    vctl: PathBuf,
+    client: Client,
+    centre: &'a Centre,
+    home: PathBuf,
+}
+
+impl Reader<'_> {
+    fn vctl(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.vctl);
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", &self.home)
+            .envs(self.centre.environment())
+            .env("VAULT_TOKEN", self.client.token().expose());
+        command
+    }
+}
+
+/// Has a host ship that many sessions, and enters who asked for each.
+fn record(bench: &Bench, centre: &Centre, accesses: u64) -> Result<()> {
+    let host = centre.enroll("bench-reading")?;
+    let dir = bench.directory("reading-")?;
+    let mut source = Source::open(&dir.join("spool"), 16 << 20, 1 << 30)?;
+    for serial in 1..=accesses {
+        let id = source.log_in(serial)?;
+        source.work(id, EVENTS)?;
+        source.log_out(id)?;
+    }
+    let _shipper = source.ship(&centre.way(&host, &dir)?)?;
+    centre.ensure_has(&host.name, &source.sessions, Duration::from_mins(3))?;
+    let sql = format!(
+        "insert into vctl.access_log (vault_user, opened_at, closed_at, result, exit_code, hostname, login_user,
+            target_addr, target_port, ca_fingerprint, cert_serial, source_ip, client_user)
+         select 'userpass-' || (array['alice', 'bob', 'carol'])[n % 3 + 1], now() - n * interval '1 minute',
+            now() - n * interval '1 minute' + interval '40 seconds', 'ok', 0, 'bench-reading', 'ubuntu',
+            '127.0.0.1', 22, (select min(ca_fingerprint) from vctl.audit_session), n, '127.0.0.1', 'somebody'
+         from generate_series(1, {accesses}) n"
+    );
+    centre.postgres.psql(DATABASE, &sql)?;
+    centre.postgres.psql(DATABASE, "analyze")?;
+    Ok(())
+}
+
+/// Fills the inventory up to that many hosts.
+fn hosts(centre: &Centre, count: u32) -> Result<()> {
+    let sql = format!(
+        "insert into vctl.servers (hostname, ip, dc)
+         select 'web-' || n, '10.0.0.0'::inet + n, (array['seoul', 'incheon', 'busan'])[n % 3 + 1]
+         from generate_series(1, {count} - (select count(*) from vctl.servers)) n
+         on conflict do nothing;
+         insert into vctl.servers (hostname, ip, dc)
+         select 'more-' || n, '10.1.0.0'::inet + n, 'frankfurt'
+         from generate_series(1, {count} - (select count(*) from vctl.servers)) n"
+    );
+    centre.postgres.psql(DATABASE, &sql)?;
+    Ok(())
+}
+
+/// Logins that Vault made and that still are there.
+fn logins(centre: &Centre) -> Result<f64> {
+    let count: u64 = centre
+        .ask("select count(*) from pg_roles where rolname like 'v-%' and rolcanlogin")?
+        .parse()?;
+    Ok(u64_as_f64(count))
+}
+
+/// Drops a file from the page cache, so that it is read from the disk again.
+fn forget(path: &PathBuf) -> Result<()> {
+    let file = File::open(path)?;
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+    Ok(())
+}
