@@ -19,6 +19,8 @@ use crate::store;
 /// Where hosts are looked up.
 pub(crate) struct Directory<'a> {
     context: &'a Context,
+    /// Of the pool: who may have such a login may see what is kept.
+    role: DbRole,
     pool: Pool,
     file: SnapshotFile,
     /// What is kept, once it is used: one command sees one inventory.
@@ -33,13 +35,18 @@ pub(crate) enum Source<'a> {
 
 impl<'a> Directory<'a> {
     pub(crate) fn new(context: &'a Context) -> Result<Self, Stop> {
-        Ok(Self::through(context, context.pool(DbRole::Ro)?))
+        Ok(Self::through(
+            context,
+            DbRole::Ro,
+            context.pool(DbRole::Ro)?,
+        ))
     }
 
     /// Looks hosts up with a login that is there for more than that.
-    pub(crate) fn through(context: &'a Context, pool: Pool) -> Self {
+    pub(crate) fn through(context: &'a Context, role: DbRole, pool: Pool) -> Self {
         Self {
             context,
+            role,
             pool,
             file: SnapshotFile::in_dir(context.state(), context.settings()),
             kept: OnceCell::new(),
@@ -91,13 +98,13 @@ impl<'a> Directory<'a> {
     /// Asks Vault: what is kept is for who may read the inventory now, not for who could once.
     async fn may_read(&self) -> Result<(), VaultError> {
         let vault = self.context.vault();
-        let need = Need::credential("list", vault.settings(), &DbRole::Ro);
+        let need = Need::credential("list", vault.settings(), &self.role);
         if capabilities::ask(std::slice::from_ref(&need), vault).await? == [true] {
             return Ok(());
         }
         Err(VaultError::Denied {
-            what: format!("credential for database role `{}`", DbRole::Ro),
-            policy: Some(DbRole::Ro.policy()),
+            what: format!("credential for database role `{}`", self.role),
+            policy: Some(self.role.policy()),
         })
     }
 }

@@ -268,7 +268,7 @@ impl<'a> AccessLog<'a> {
     /// Where hosts are looked up: with the login that writes the row. Making one is most of what a short
     /// `vctl ssh` takes.
     pub(crate) fn directory(&self) -> Directory<'a> {
-        Directory::through(self.context, self.pool())
+        Directory::through(self.context, DbRole::AuditWriter, self.pool())
     }
 
     fn pool(&self) -> Pool {
