@@ -4,6 +4,7 @@
 //! only connects. Rounds are interleaved, so that all meet the same machine.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -27,28 +28,19 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     })?;
     let host = centre.host.as_ref().context("there is no host")?;
     let operator = Operator::new(&centre, host, &bench.directory("home-")?)?;
-    let commands: [(&str, &dyn Fn() -> Command); 3] = [
-        ("vctl ssh", &|| operator.vctl()),
-        ("ssh", &|| operator.openssh(&[])),
-        ("ssh, curve25519", &|| {
-            operator.openssh(&["-o", "KexAlgorithms=curve25519-sha256"])
-        }),
-    ];
-    let mut times = [const { Vec::new() }; 3];
-    for round in 0..bench.full_or_short(60, 5) {
-        for ((name, command), times) in commands.iter().zip(&mut times) {
-            let (mut command, begun) = (command(), Instant::now());
-            let output = command.stdin(Stdio::null()).output()?;
-            let took = begun.elapsed();
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "`{name}` failed: {said}");
-            // The first round warms caches.
-            if round > 0 {
-                times.push(took.as_secs_f64() * 1000.0);
-            }
-        }
-    }
-    let [ours, theirs, curve25519] = times.map(Summary::of);
+    let rounds = bench.full_or_short(60, 5);
+    let [ours, theirs, curve25519, proxied] = interleaved(
+        rounds,
+        [
+            ("vctl ssh", &|| operator.vctl(&[], &[NAME, "--", "true"])),
+            ("ssh", &|| operator.openssh(&[], &[NAME, "true"])),
+            ("ssh, curve25519", &|| {
+                let curve25519 = ["-o", "KexAlgorithms=curve25519-sha256"];
+                operator.openssh(&curve25519, &[NAME, "true"])
+            }),
+            ("ssh through vctl proxy", &|| operator.proxied(&["true"])),
+        ],
+    )?;
     findings.state("vctl ssh HOST -- true, p50", ours.p50, "ms");
     findings.state(
         "ssh HOST true with a certificate that is ready, p50",
@@ -67,10 +59,138 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
         "",
         0.5,
     );
+    findings.state("ssh HOST true through vctl proxy, p50", proxied.p50, "ms");
+    findings.at_most(
+        "ssh through vctl proxy / ssh",
+        proxied.p50 / theirs.p50,
+        "",
+        1.0,
+    );
+    findings.keep("proxied_ms", &proxied)?;
     findings.keep("vctl_ms", &ours)?;
     findings.keep("ssh_ms", &theirs)?;
     findings.keep("ssh_curve25519_ms", &curve25519)?;
+    chain(bench, &operator, &mut findings)?;
+    bulk(bench, &operator, &mut findings)?;
     Ok(findings)
+}
+
+/// Through two jump hosts, each with a certificate of its own for us, and the ready one for OpenSSH.
+fn chain(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Result<()> {
+    let mut via: Option<String> = None;
+    let mut running = Vec::new();
+    for hop in ["bench-hop-1", "bench-hop-2", "bench-hop-3"] {
+        let host = operator.centre.another_host(hop)?;
+        operator.knows(hop, &host, via.as_deref())?;
+        via = Some(hop.to_owned());
+        running.push(host);
+    }
+    let target = via.context("there is no hop")?;
+    let rounds = bench.full_or_short(20, 3);
+    let [ours, theirs] = interleaved(
+        rounds,
+        [
+            ("vctl ssh, three hops", &|| {
+                let chain = [("VCTL_SSH_DIRECT_FIRST", "false")];
+                operator.vctl(&chain, &[&target, "--", "true"])
+            }),
+            ("ssh -J, three hops", &|| {
+                operator.openssh(&[], &[&target, "true"])
+            }),
+        ],
+    )?;
+    findings.state("vctl ssh over three hops, p50", ours.p50, "ms");
+    findings.state("ssh -J over three hops, p50", theirs.p50, "ms");
+    findings.at_most(
+        "vctl ssh / ssh -J, three hops",
+        ours.p50 / theirs.p50,
+        "",
+        1.5,
+    );
+    findings.keep("vctl_three_hops_ms", &ours)?;
+    findings.keep("ssh_three_hops_ms", &theirs)?;
+    Ok(())
+}
+
+/// Much at once, each way, with what the two negotiate by themselves.
+fn bulk(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Result<()> {
+    let mib = bench.full_or_short(1024, 16);
+    let from = format!("head -c {mib}M /dev/zero");
+    let to = "cat > /dev/null";
+    let zeros = format!("head -c {mib}M /dev/zero | \"$@\"");
+    let fed = |command: Command| {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &zeros, "sh"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env_clear();
+        for (name, value) in command.get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        shell.env("PATH", "/usr/bin:/bin");
+        shell
+    };
+    let [ours, theirs, ours_up, theirs_up] = interleaved(
+        bench.full_or_short(4, 2),
+        [
+            ("vctl ssh, from the host", &|| {
+                operator.vctl(&[], &[NAME, "--", &from])
+            }),
+            ("ssh, from the host", &|| {
+                operator.openssh(&[], &[NAME, &from])
+            }),
+            ("vctl ssh, to the host", &|| {
+                fed(operator.vctl(&[], &[NAME, "--", to]))
+            }),
+            ("ssh, to the host", &|| {
+                fed(operator.openssh(&[], &[NAME, to]))
+            }),
+        ],
+    )?;
+    for (way, ours, theirs) in [("from", ours, theirs), ("to", ours_up, theirs_up)] {
+        let rate = |took: &Summary| f64::from(mib) / took.p50 * 1000.0;
+        findings.state(
+            &format!("vctl ssh, {mib} MiB {way} the host"),
+            rate(&ours),
+            "MiB/s",
+        );
+        findings.state(
+            &format!("ssh, {mib} MiB {way} the host"),
+            rate(&theirs),
+            "MiB/s",
+        );
+        findings.at_least(
+            &format!("vctl ssh / ssh, {way} the host"),
+            rate(&ours) / rate(&theirs),
+            "",
+            0.8,
+        );
+    }
+    Ok(())
+}
+
+/// Runs each in turn, so that all meet the same machine; milliseconds of each.
+fn interleaved<const N: usize>(
+    rounds: u32,
+    commands: [(&str, &dyn Fn() -> Command); N],
+) -> Result<[Summary; N]> {
+    let mut times = [const { Vec::new() }; N];
+    for round in 0..rounds {
+        for ((name, command), times) in commands.iter().zip(&mut times) {
+            let (mut command, begun) = (command(), Instant::now());
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            let output = command.stderr(Stdio::piped()).output()?;
+            let took = begun.elapsed();
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "`{name}` failed: {said}");
+            // The first round warms caches.
+            if round > 0 {
+                times.push(took.as_secs_f64() * 1000.0);
+            }
+        }
+    }
+    Ok(times.map(Summary::of))
 }
 
 /// Somebody who is logged in to Vault, knows the host, and has a certificate beside.
@@ -90,18 +210,38 @@ impl<'a> Operator<'a> {
             vctl: Programs::find()?.vctl,
         };
         operator.log_in()?;
+        fs::create_dir(home.join(".ssh"))?;
+        operator.make_certificate()?;
+        operator.knows(NAME, host, None)?;
+        let lines = operator.with_centre().arg("ssh-config").output()?;
+        ensure!(lines.status.success(), "`vctl ssh-config` failed");
+        fs::write(home.join("proxied"), lines.stdout)?;
+        Ok(operator)
+    }
+
+    /// Enters a host into the inventory, `known_hosts` and the configuration of OpenSSH.
+    fn knows(&self, name: &str, host: &Host, via: Option<&str>) -> Result<()> {
+        let jump = via.map_or("null".to_owned(), |via| format!("'{via}'"));
         let sql = format!(
-            "insert into vctl.servers (hostname, ip, ssh_port, ssh_user) \
-             values ('{NAME}', '127.0.0.1', {}, '{}')",
+            "insert into vctl.servers (hostname, ip, ssh_port, ssh_user, jump_via) \
+             values ('{name}', '127.0.0.1', {}, '{}', {jump})",
             host.port(),
             host.user()
         );
-        centre.postgres.psql(DATABASE, &sql)?;
-        fs::create_dir(home.join(".ssh"))?;
-        let known = format!("{NAME} {}\n", host.public_key());
-        fs::write(home.join(".ssh/known_hosts"), known)?;
-        operator.make_certificate()?;
-        Ok(operator)
+        self.centre.postgres.psql(DATABASE, &sql)?;
+        let known = self.home.join(".ssh/known_hosts");
+        append(&known, &format!("{name} {}\n", host.public_key()))?;
+        let lines = format!(
+            "Host {name}\n HostName 127.0.0.1\n Port {}\n User {}\n HostKeyAlias {name}\n \
+             IdentityFile {}\n IdentitiesOnly yes\n BatchMode yes\n ProxyJump {}\n \
+             UserKnownHostsFile {}\n GlobalKnownHostsFile none\n",
+            host.port(),
+            host.user(),
+            self.home.join("key").display(),
+            via.unwrap_or("none"),
+            known.display(),
+        );
+        append(&self.home.join("plain"), &lines)
     }
 
     fn log_in(&self) -> Result<()> {
@@ -132,6 +272,8 @@ impl<'a> Operator<'a> {
             "public_key": fs::read_to_string(self.home.join("key.pub"))?,
             "valid_principals": self.host.user(),
             "ttl": "1800s",
+            // For its jump hosts.
+            "extensions": {"permit-port-forwarding": ""},
         });
         let signed = self.centre.bao.admin()?.post("ssh/sign/sre-core", &wish)?;
         let certificate = signed["data"]["signed_key"]
@@ -149,36 +291,56 @@ impl<'a> Operator<'a> {
         command
     }
 
-    fn vctl(&self) -> Command {
+    fn vctl(&self, environment: &[(&str, &str)], args: &[&str]) -> Command {
         let mut command = self.with_centre();
-        command.args(["ssh", "-q", "--server", NAME, "--", "true"]);
+        command
+            .args(["ssh", "-q", "--server"])
+            .args(args)
+            .envs(environment.iter().copied());
         command
     }
 
-    fn openssh(&self, options: &[&str]) -> Command {
+    fn openssh(&self, options: &[&str], args: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command
             .env_clear()
             .env("HOME", &self.home)
-            .args([
-                "-F",
-                "/dev/null",
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                "IdentitiesOnly=yes",
-            ])
-            .arg("-o")
-            .arg(format!(
-                "UserKnownHostsFile={}",
-                self.host.known_hosts().display()
-            ))
+            .env("PATH", "/usr/bin:/bin")
+            .arg("-F")
+            .arg(self.home.join("plain"))
             .args(options)
-            .arg("-i")
-            .arg(self.home.join("key"))
-            .args(["-p", &self.host.port().to_string()])
-            .arg(format!("{}@127.0.0.1", self.host.user()))
-            .arg("true");
+            .args(args);
         command
     }
+
+    /// `ssh` as `vctl ssh-config --install` has it.
+    fn proxied(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("ssh");
+        command
+            .env_clear()
+            .env("HOME", &self.home)
+            .env("PATH", "/usr/bin:/bin")
+            .envs(self.centre.environment())
+            .arg("-F")
+            .arg(self.home.join("proxied"))
+            .args(["-o", "BatchMode=yes"])
+            // The home that `ssh` takes from the system has nothing to do with this.
+            .args([
+                "-o",
+                "UserKnownHostsFile=none",
+                "-o",
+                "GlobalKnownHostsFile=none",
+            ])
+            .arg(NAME)
+            .args(args);
+        command
+    }
+}
+
+fn append(path: &Path, text: &str) -> Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
 }
