@@ -37,6 +37,8 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/git", "git"),
     ("/usr/bin/rsync", "rsync"),
     ("/usr/bin/ansible", "ansible-core"),
+    ("/usr/bin/shellcheck", "shellcheck"),
+    ("/usr/sbin/update-ca-certificates", "ca-certificates"),
     (
         "/usr/lib/python3/dist-packages/prometheus_client",
         "python3-prometheus-client",
