@@ -2,6 +2,7 @@
 //! connection, with the serial that the host's sshd saw.
 
 mod install;
+mod matrix;
 mod programs;
 mod serials;
 
@@ -94,7 +95,7 @@ impl<'a> Desk<'a> {
             serials.push(row["cert_serial"].to_string());
         }
         serials.sort();
-        let mut seen = accepted(host);
+        let mut seen = accepted(&host.log());
         seen.sort();
         assert_eq!(serials, seen, "of the access log, and of sshd");
         rows
@@ -117,9 +118,8 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// The serials that sshd let in, each login's, in its order.
-fn accepted(host: &Host) -> Vec<String> {
-    let log = host.log();
+/// The serials that sshd let in, each login's, in its order, as it logged them.
+fn accepted(log: &str) -> Vec<String> {
     let lines = log
         .lines()
         .filter(|line| line.starts_with("Accepted publickey"));

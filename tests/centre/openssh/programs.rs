@@ -1,77 +1,23 @@
-//! Each program that speaks SSH, directly and through a jump host.
+//! What speaks SSH, each with a piece of work by which its session on the host is known.
 
 use std::fs;
 use std::process::Command;
 
-use vctl_tests::centre::{Host, Island};
-
-use super::{Desk, shared};
+use super::Desk;
 use crate::login::{Said, give};
 
-/// What the matrix connects to.
-struct Way<'a> {
-    name: &'a str,
-    host: &'a Host,
-    via: &'a [&'a str],
+/// What a program connects to.
+pub(super) struct To<'a> {
+    pub(super) host: &'static str,
+    pub(super) user: &'a str,
 }
 
-#[test]
-fn every_program_gets_in_with_no_key_on_disk_and_one_row_each() {
-    let Some(centre) = shared() else { return };
-    let desk = Desk::new(centre, "ossh-matrix");
-    let direct = centre.another_host("ossh-d").unwrap();
-    desk.operator.knows("ossh-direct", &direct);
-    // Only the jump host leads to the other.
-    let island = Island::new().unwrap();
-    let jump = centre.another_host_on(&island, "ossh-j").unwrap();
-    let inner = centre.another_host_on(&island, "ossh-i").unwrap();
-    let door = island.door(jump.port()).unwrap();
-    desk.operator
-        .inventory("ossh-jump", "127.0.0.1", door, jump.user());
-    desk.operator
-        .remembers(&format!("ossh-jump {}\n", jump.public_key()));
-    desk.operator.knows("ossh-inner", &inner);
-    desk.operator.jumps("ossh-inner", "ossh-jump");
-    desk.install();
-    let ways = [
-        Way {
-            name: "ossh-direct",
-            host: &direct,
-            via: &[],
-        },
-        Way {
-            name: "ossh-inner",
-            host: &inner,
-            via: &["ossh-jump"],
-        },
-    ];
-    for way in &ways {
-        let mut connections = 0;
-        for (what, run) in PROGRAMS {
-            run(&desk, way);
-            connections += 1;
-            let rows = desk.recorded(way.name, way.host, connections);
-            let row = &rows[connections - 1];
-            assert_eq!(
-                row["jump_via"],
-                serde_json::json!(way.via),
-                "{what}: {row:#}"
-            );
-        }
-    }
-    // Once for each connection to the host behind it.
-    let log = jump.log();
-    assert_eq!(
-        log.matches("Accepted publickey").count(),
-        PROGRAMS.len(),
-        "{log}"
-    );
-    desk.has_no_key();
-}
+/// Returns what the command line of a process on the host must hold.
+pub(super) type Run = fn(&Desk<'_>, &To<'_>) -> String;
 
-type Run = fn(&Desk<'_>, &Way<'_>);
-
-const PROGRAMS: &[(&str, Run)] = &[
+pub(super) const PROGRAMS: &[(&str, Run)] = &[
+    ("a shell of vctl", shell),
+    ("a command of vctl", command),
     ("ssh", ssh),
     ("scp", scp),
     ("sftp", sftp),
@@ -80,14 +26,31 @@ const PROGRAMS: &[(&str, Run)] = &[
     ("ansible", ansible),
 ];
 
-fn ssh(desk: &Desk<'_>, way: &Way<'_>) {
-    let host = way.name;
-    let said = desk.ssh(&[host, "echo in; exit 7"]);
-    assert_eq!((said.code, &*said.stdout), (7, "in\n"), "{said:?}");
+fn shell(desk: &Desk<'_>, to: &To<'_>) -> String {
+    let args = ["ssh", "-q", "-tt", "--server", to.host];
+    let said = desk
+        .operator
+        .at
+        .given(&args, "/usr/bin/printf %s typed-in; exit 5\n");
+    assert_eq!(said.code, 5, "{said:?}");
+    "/usr/bin/printf %s typed-in".to_owned()
 }
 
-fn scp(desk: &Desk<'_>, way: &Way<'_>) {
-    let host = way.name;
+fn command(desk: &Desk<'_>, to: &To<'_>) -> String {
+    let args = ["ssh", "-q", "--server", to.host, "--", "/bin/echo", "said"];
+    let said = desk.operator.at.run(&args);
+    assert_eq!((said.code, &*said.stdout), (0, "said\n"), "{said:?}");
+    "/bin/echo said".to_owned()
+}
+
+fn ssh(desk: &Desk<'_>, to: &To<'_>) -> String {
+    let said = desk.ssh(&[to.host, "/bin/echo in; exit 7"]);
+    assert_eq!((said.code, &*said.stdout), (7, "in\n"), "{said:?}");
+    "/bin/echo in".to_owned()
+}
+
+fn scp(desk: &Desk<'_>, to: &To<'_>) -> String {
+    let host = to.host;
     let there = format!(
         "/tmp/{host}-{}",
         desk.home("").file_name().unwrap().display()
@@ -104,20 +67,22 @@ fn scp(desk: &Desk<'_>, way: &Way<'_>) {
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(fs::read_to_string(&there).unwrap(), text);
     fs::remove_file(there).unwrap();
+    "sftp-server".to_owned()
 }
 
-fn sftp(desk: &Desk<'_>, way: &Way<'_>) {
-    let host = way.name;
+fn sftp(desk: &Desk<'_>, to: &To<'_>) -> String {
+    let host = to.host;
     let said = give(desk.command("sftp", &["-q", "-b", "-", host]), "pwd\n");
     assert_eq!(said.code, 0, "{said:?}");
     assert!(
         said.stdout.contains("Remote working directory: /"),
         "{said:?}"
     );
+    "sftp-server".to_owned()
 }
 
-fn rsync(desk: &Desk<'_>, way: &Way<'_>) {
-    let host = way.name;
+fn rsync(desk: &Desk<'_>, to: &To<'_>) -> String {
+    let host = to.host;
     let shell = format!("ssh -F {}", desk.config().display());
     let got = desk.home("work/got");
     let from = format!("{host}:/etc/hosts");
@@ -126,10 +91,11 @@ fn rsync(desk: &Desk<'_>, way: &Way<'_>) {
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(fs::read(&got).unwrap(), fs::read("/etc/hosts").unwrap());
     fs::remove_file(got).unwrap();
+    "rsync --server --sender".to_owned()
 }
 
-fn git(desk: &Desk<'_>, way: &Way<'_>) {
-    let host = way.name;
+fn git(desk: &Desk<'_>, to: &To<'_>) -> String {
+    let host = to.host;
     let there = format!(
         "/tmp/{host}-{}.git",
         desk.home("").file_name().unwrap().display()
@@ -141,9 +107,7 @@ fn git(desk: &Desk<'_>, way: &Way<'_>) {
         .status();
     assert!(made.unwrap().success());
     // On the host git serves nobody what is another's.
-    let owned = Command::new("chown")
-        .args(["-R", way.host.user(), &there])
-        .status();
+    let owned = Command::new("chown").args(["-R", to.user, &there]).status();
     assert!(owned.unwrap().success());
     let clone = desk.home("work/clone");
     let url = format!("{host}:{there}");
@@ -159,14 +123,18 @@ fn git(desk: &Desk<'_>, way: &Way<'_>) {
     assert_eq!(said.code, 0, "{said:?}");
     assert!(clone.join(".git").is_dir());
     fs::remove_dir_all(clone).unwrap();
-    fs::remove_dir_all(there).unwrap();
+    fs::remove_dir_all(&there).unwrap();
+    format!("git-upload-pack '{there}'")
 }
 
-fn ansible(desk: &Desk<'_>, way: &Way<'_>) {
-    let host = way.name;
+fn ansible(desk: &Desk<'_>, to: &To<'_>) -> String {
+    let host = to.host;
     let inventory = format!("{host},");
-    // It runs `ssh` several times, and one connection for a while: by itself, for a minute.
-    let persist = "-o ControlMaster=auto -o ControlPersist=5s";
+    // Not in root's home.
+    let temporary = format!("/tmp/{host}-{}", to.user);
+    // It runs `ssh` several times over one connection, which stays until it is told to go.
+    let control = format!("ControlPath={}", desk.home("control").display());
+    let persist = format!("-o ControlMaster=auto -o ControlPersist=60s -o {control}");
     let args = format!("-F {} {persist}", desk.config().display());
     let mut command = desk
         .operator
@@ -174,8 +142,13 @@ fn ansible(desk: &Desk<'_>, way: &Way<'_>) {
         .program("ansible", &["all", "-i", &inventory, "-m", "ping"]);
     command
         .env("LC_ALL", "C.UTF-8")
-        .env("ANSIBLE_SSH_ARGS", args);
+        .env("ANSIBLE_SSH_ARGS", args)
+        .env("ANSIBLE_REMOTE_TEMP", &temporary);
     let said = Said::from(command.output().unwrap());
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.stdout.contains("\"ping\": \"pong\""), "{said:?}");
+    let said = desk.ssh(&["-o", &control, "-O", "exit", host]);
+    assert_eq!(said.code, 0, "{said:?}");
+    fs::remove_dir_all(temporary).unwrap();
+    "AnsiballZ_ping.py".to_owned()
 }

@@ -31,7 +31,7 @@ fn many_at_once_to_one_host_each_have_their_own() {
             command.spawn().unwrap()
         })
         .collect();
-    assert!(eventually(PATIENCE, || Ok(accepted(&host).len() == MANY)).unwrap());
+    assert!(eventually(PATIENCE, || Ok(accepted(&host.log()).len() == MANY)).unwrap());
     let mut ports = Vec::new();
     for mut child in children {
         drop(child.stdin.take());
@@ -258,7 +258,7 @@ fn what_does_not_come_about_has_its_row_too() {
         said.stderr
     );
     assert_eq!(desk.closed("ossh-fails-ca", 1)[0]["result"], "closed");
-    assert_eq!(accepted(&host), [""; 0]);
+    assert_eq!(accepted(&host.log()), [""; 0]);
 }
 
 #[test]
@@ -308,5 +308,5 @@ fn a_key_on_disk_is_not_used_in_its_place() {
     assert_eq!(said.code, 255, "{said:?}");
     let refused = said.stderr.contains("Permission denied (publickey)");
     assert!(refused, "{}", said.stderr);
-    assert_eq!(accepted(&host), [""; 0]);
+    assert_eq!(accepted(&host.log()), [""; 0]);
 }
