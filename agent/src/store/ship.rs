@@ -306,13 +306,15 @@ impl Ship {
             let read_ahead = async {
                 // First this call goes out; then there is time until its answer.
                 yield_now().await;
+                // A host that has caught up does not look for more than there is.
+                let is_more = (chunk.to.segment, chunk.to.offset) < (durable.segment, durable.end);
                 // What cannot be read now is told when its turn comes.
-                tail.next(chunk.to, durable, limits).ok().flatten()
+                is_more.then(|| tail.next(chunk.to, durable, limits).ok().flatten())
             };
             let (answered, read) = tokio::join!(store, read_ahead);
             let answered = answered?;
             self.pace.stored(begun.elapsed());
-            ahead = read;
+            ahead = read.flatten();
             let events = columns.len();
             self.answered(&chunk, events, answered)?;
         }
