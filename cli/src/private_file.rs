@@ -10,6 +10,9 @@ use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
 use uuid::Uuid;
 use vctl_common::secret::Secret;
 
+use crate::error::CliError;
+use crate::exit_code::Exit;
+
 /// More than a file of ours holds, but for the one of hosts.
 const MOST: u64 = 1 << 16;
 
@@ -113,6 +116,18 @@ pub(crate) fn read_at_most(path: &Path, most: u64) -> Result<Secret<Vec<u8>>, Re
         return Err(ReadError::TooLarge(most));
     }
     Ok(Secret::new(text))
+}
+
+/// Takes a file away, and returns whether there was one.
+pub(crate) fn remove(path: &Path) -> Result<bool, CliError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => {
+            let message = format!("cannot remove `{}`", path.display());
+            Err(CliError::new(Exit::Failure, message).caused_by(&error))
+        }
+    }
 }
 
 /// Opens, or makes, a file that is only there to be locked.

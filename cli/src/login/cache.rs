@@ -1,6 +1,6 @@
 //! The token that the last login got, kept for the next command.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -138,14 +138,7 @@ impl Cache {
 
     /// Takes the token away, and returns whether there was a file.
     pub(crate) fn remove(&self) -> Result<bool, CliError> {
-        match fs::remove_file(&self.path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => {
-                let message = format!("cannot remove `{}`", self.path.display());
-                Err(CliError::new(Exit::Failure, message).caused_by(&error))
-            }
-        }
+        private_file::remove(&self.path)
     }
 
     /// Waits until nobody else of this person renews or logs in, and keeps others waiting until the

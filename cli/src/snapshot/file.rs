@@ -1,8 +1,6 @@
 //! The file: whole or not there, its owner's alone, and of one inventory.
 
 use std::borrow::Cow;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
@@ -178,14 +176,7 @@ impl SnapshotFile {
 
     /// Takes away what is kept, and returns whether there was something.
     pub(crate) fn remove(&self) -> Result<bool, CliError> {
-        match fs::remove_file(&self.path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => {
-                let message = format!("cannot remove `{}`", self.path.display());
-                Err(CliError::new(Exit::Failure, message).caused_by(&error))
-            }
-        }
+        private_file::remove(&self.path)
     }
 
     fn text(&self) -> Result<Secret<Vec<u8>>, Unusable> {
@@ -215,6 +206,7 @@ impl SnapshotFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use vctl_common::centre::{DbSettings, VaultSettings};
