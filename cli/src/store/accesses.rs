@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use postgres_types::{Json, ToSql};
+use postgres_types::{Json, ToSql, Type};
 use serde::Deserialize;
 use uuid::Uuid;
 use vctl_common::id::SessionId;
@@ -25,16 +25,16 @@ impl Store {
     ) -> Result<Vec<Access>, Stop> {
         let mut client = self.client().await?;
         let transaction = snapshot(&mut client).await?;
-        let parameters: [&(dyn ToSql + Sync); 7] = [
-            &filter.host,
-            &filter.user,
-            &filter.source_ip,
-            &filter.since,
-            &filter.until,
-            &filter.failed,
-            &at_most(limit),
+        let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
+            (&filter.host, Type::TEXT),
+            (&filter.user, Type::TEXT),
+            (&filter.source_ip, Type::INET),
+            (&filter.since, Type::TIMESTAMPTZ),
+            (&filter.until, Type::TIMESTAMPTZ),
+            (&filter.failed, Type::BOOL),
+            (&at_most(limit), Type::INT8),
         ];
-        let rows = transaction.query(include_str!("accesses.sql"), &parameters);
+        let rows = transaction.query_typed(include_str!("accesses.sql"), &parameters);
         Ok(rows.await.map_err(failed)?.iter().map(access).collect())
     }
 

@@ -1,5 +1,6 @@
 //! The SSH CAs that are known, and which of them signs.
 
+use postgres_types::{ToSql, Type};
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::Client;
 
@@ -8,7 +9,8 @@ use crate::error::Stop;
 /// Returns the mount whose CA signs now: the configured one, or the one beside it once a rotation moved there.
 pub(crate) async fn signing_mount(client: &Client, configured: &str) -> Result<String, Stop> {
     let statement = include_str!("ca_signing_mount.sql");
-    let row = client.query_opt(statement, &[&configured]).await;
+    let values: [(&(dyn ToSql + Sync), Type); 1] = [(&configured, Type::TEXT)];
+    let row = client.query_typed_opt(statement, &values).await;
     let row = row.map_err(PgError::from)?;
     Ok(row.map_or_else(|| configured.to_owned(), |row| row.get(0)))
 }

@@ -1,8 +1,9 @@
-//! Hosts, and the way to each.
+//! Hosts, and the way to each. The types of all parameters are told, so each look is one round trip.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use postgres_types::{ToSql, Type};
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::{Client, Error, GenericClient, Row};
 
@@ -12,7 +13,8 @@ use crate::inventory::{AgentSeen, Host, HostState, Route, RouteError, address};
 
 /// Returns all hosts, also retired ones, by data centre and name.
 pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Stop> {
-    let rows = client.query(include_str!("inventory_hosts.sql"), &[]).await;
+    let statement = include_str!("inventory_hosts.sql");
+    let rows = client.query_typed(statement, &[]).await;
     read(&rows.map_err(PgError::from)?)
 }
 
@@ -20,21 +22,22 @@ pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Stop> {
 pub(crate) async fn find(client: &Client, query: &str) -> Result<Vec<Host>, Stop> {
     let (name, ip) = (query.to_lowercase(), address(query));
     let statement = include_str!("inventory_find.sql");
-    let rows = client.query(statement, &[&name, &ip]).await;
+    let values: [(&(dyn ToSql + Sync), Type); 2] = [(&name, Type::TEXT), (&ip, Type::INET)];
+    let rows = client.query_typed(statement, &values).await;
     read(&rows.map_err(PgError::from)?)
 }
 
 /// Returns the way to the host of this name.
 pub(crate) async fn route(client: &impl GenericClient, name: &str) -> Result<Route, Stop> {
     let statement = include_str!("inventory_route.sql");
-    let rows = client.query(statement, &[&name]).await;
+    let rows = client.query_typed(statement, &[(&name, Type::TEXT)]).await;
     let chain = read(&rows.map_err(PgError::from)?)?;
     Ok(Route::of_chain(name, chain)?)
 }
 
 /// Returns the database's clock, by which reports of agents are.
 pub(crate) async fn clock(client: &Client) -> Result<SystemTime, Stop> {
-    let row = client.query_one("select now()", &[]).await;
+    let row = client.query_typed_one("select now()", &[]).await;
     Ok(row.and_then(|row| row.try_get(0)).map_err(PgError::from)?)
 }
 

@@ -1,6 +1,6 @@
 //! Looking sessions up.
 
-use postgres_types::ToSql;
+use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::id::{CertSerial, SessionId};
 use vctl_common::pg::tokio_postgres::Transaction;
@@ -86,18 +86,18 @@ pub(super) async fn look_up(
         since,
         until,
     } = wanted.filter;
-    let parameters: [&(dyn ToSql + Sync); 8] = [
-        &wanted.ids,
-        &serial,
-        host,
-        user,
-        since,
-        until,
-        &wanted.limit,
-        &wanted.with_requests,
+    let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
+        (&wanted.ids, Type::UUID_ARRAY),
+        (&serial, Type::TEXT),
+        (host, Type::TEXT),
+        (user, Type::TEXT),
+        (since, Type::TIMESTAMPTZ),
+        (until, Type::TIMESTAMPTZ),
+        (&wanted.limit, Type::INT8),
+        (&wanted.with_requests, Type::BOOL),
     ];
     let rows = client
-        .query(include_str!("sessions.sql"), &parameters)
+        .query_typed(include_str!("sessions.sql"), &parameters)
         .await;
     let rows = rows.map_err(failed)?;
     Ok(rows.iter().map(row::found).collect())
