@@ -4,13 +4,13 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use vctl_tests::centre::{Centre, Client, DATABASE, Options};
 use vctl_tests::lab::Programs;
-use vctl_tests::load::stats::u64_as_f64;
+use vctl_tests::load::stats::{Summary, u64_as_f64};
 use vctl_tests::ship::Source;
 
 use crate::process::{peak_memory, times};
@@ -49,6 +49,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
         findings.at_most(&format!("{name}, memory"), memory, "MiB", 20.0);
         findings.keep(&format!("{}_ms", name.replace(' ', "_")), &took)?;
     }
+    beside(&reader, rounds, &mut findings)?;
     let before = logins(&centre)?;
     let runs = bench.full_or_short(1000, 20);
     times(runs, |_| Ok(reader.vctl(&["list"])))?;
@@ -100,6 +101,39 @@ impl Reader<'_> {
     }
 }
 
+/// What is in each of those times whatever the reader is written in, that Vault makes the login; and what
+/// `psql` takes with a login that is there.
+fn beside(reader: &Reader<'_>, rounds: u32, findings: &mut Findings) -> Result<()> {
+    let client = &reader.client;
+    let mut made = Vec::new();
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        let credential = client.credential("vctl-ro")?;
+        made.push(begun.elapsed().as_secs_f64() * 1e3);
+        client.revoke(&credential)?;
+    }
+    let made = Summary::of(made);
+    findings.state(
+        "Vault makes a database login, connecting to it included, p50",
+        made.p50,
+        "ms",
+    );
+    findings.keep("vault_login_ms", &made)?;
+    let credential = client.credential("vctl-audit-ro")?;
+    let postgres = &reader.centre.postgres;
+    let took = times(rounds, |_| {
+        let mut psql = postgres.psql_command(credential.login(), "verify-full", postgres.ca());
+        psql.args([
+            "-c",
+            "select * from vctl.access_log order by opened_at desc limit 50",
+        ]);
+        Ok(psql)
+    })?;
+    client.revoke(&credential)?;
+    findings.state("psql with a login, 50 accesses, p50", took.p50, "ms");
+    findings.keep("psql_ms", &took)
+}
+
 /// Has a host ship that many sessions, and enters who asked for each.
 fn record(bench: &Bench, centre: &Centre, accesses: u64) -> Result<()> {
     let host = centre.enroll("bench-reading")?;
@@ -143,7 +177,7 @@ fn hosts(centre: &Centre, count: u32) -> Result<()> {
 /// Logins that Vault made and that still are there.
 fn logins(centre: &Centre) -> Result<f64> {
     let count: u64 = centre
-        .ask("select count(*) from pg_roles where rolname like 'v-%' and rolcanlogin")?
+        .ask("select count(*) from pg_roles where rolcanlogin and rolvaliduntil is not null")?
         .parse()?;
     Ok(u64_as_f64(count))
 }
