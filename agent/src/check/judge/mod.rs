@@ -1,0 +1,281 @@
+//! Facts to findings. Pure: every decision of `vctl-agent check` is here or in `login`.
+
+use std::path::Path;
+
+use super::facts::HostFacts;
+use super::login;
+use super::report::{Finding, Report};
+use crate::config::{ByteSize, Config};
+use crate::session::login::parse_cgroup2_mount;
+
+/// Typed tracepoints; the probe does not start without one of them.
+pub(super) const TRACEPOINTS: [&str; 4] = [
+    "sched_process_exec",
+    "sched_process_fork",
+    "sched_process_exit",
+    "cgroup_attach_task",
+];
+
+/// Judges a host, in the order in which one would repair it.
+pub fn judge(facts: &HostFacts, config: &Config) -> Report {
+    let mut findings = vec![
+        root(facts),
+        kernel(facts),
+        lockdown(facts),
+        bpf(facts),
+        tracepoints(facts),
+        bpffs(facts, config),
+        failed_exec(facts, config),
+        cgroup(facts),
+        audit_ids(facts),
+        login::sshd(facts),
+    ];
+    findings.extend(login::pam(facts, config));
+    findings.extend([
+        login::break_glass(facts, config),
+        mandatory_access(facts),
+        spool(facts, config),
+        clock(facts),
+        login::socket(facts, config),
+    ]);
+    Report::new(findings)
+}
+
+fn root(facts: &HostFacts) -> Finding {
+    if facts.is_root {
+        Finding::pass("root", "running as root")
+    } else {
+        let fix = "run it with sudo: much of what follows cannot be seen otherwise";
+        Finding::fail("root", "not running as root", fix)
+    }
+}
+
+fn kernel(facts: &HostFacts) -> Finding {
+    let id = "kernel";
+    let release = facts.kernel.as_deref().unwrap_or("unknown");
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    let mut part = || parts.next().and_then(|part| part.parse::<u32>().ok());
+    match (part(), part()) {
+        (Some(major), Some(minor)) if (major, minor) >= (5, 15) => {
+            Finding::pass(id, format!("Linux {release}"))
+        }
+        // Atomics that return a value came with 5.12, the user registers of a task and links of
+        // perf events, which failed execs need, with 5.15.
+        _ => Finding::fail(
+            id,
+            format!("Linux {release} is older than what the probe needs (5.15)"),
+            "boot a newer kernel",
+        ),
+    }
+}
+
+fn lockdown(facts: &HostFacts) -> Finding {
+    let id = "lockdown";
+    let active = facts
+        .lockdown
+        .as_deref()
+        .and_then(|text| text.split('[').nth(1)?.split(']').next());
+    match active {
+        Some("confidentiality") => Finding::fail(
+            id,
+            "kernel lockdown is `confidentiality`: BPF may not read kernel memory",
+            "boot with lockdown=integrity",
+        ),
+        Some(mode) => Finding::pass(id, format!("kernel lockdown is `{mode}`")),
+        None => Finding::pass(id, "no lockdown that /sys/kernel/security tells of"),
+    }
+}
+
+fn bpf(facts: &HostFacts) -> Finding {
+    let id = "bpf";
+    match &facts.bpf {
+        Some(Ok(())) => Finding::pass(id, "the kernel makes BPF maps for us"),
+        Some(Err(error)) => Finding::fail(
+            id,
+            format!("the BPF system call is refused: {error}"),
+            "run as root outside a container, on a kernel with CONFIG_BPF_SYSCALL",
+        ),
+        None => Finding::warn(id, "the BPF system call was not tried", "run as root"),
+    }
+}
+
+fn tracepoints(facts: &HostFacts) -> Finding {
+    let id = "btf";
+    let Some(found) = &facts.btf_tracepoints else {
+        return Finding::fail(
+            id,
+            "/sys/kernel/btf/vmlinux is not there",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF, as every distribution's is",
+        );
+    };
+    let missing: Vec<_> = TRACEPOINTS
+        .iter()
+        .filter(|name| !found.contains(name))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if missing.is_empty() {
+        return Finding::pass(id, "BTF and every typed tracepoint are there");
+    }
+    Finding::fail(
+        id,
+        format!("no typed tracepoint {}", missing.join(", ")),
+        "boot a kernel with CONFIG_CGROUPS, CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS",
+    )
+}
+
+fn bpffs(facts: &HostFacts, config: &Config) -> Finding {
+    let id = "bpffs";
+    let pin_dir = config.pin_dir.display();
+    match mounted_on(&facts.mountinfo, &config.pin_dir) {
+        Some("bpf") => Finding::pass(id, format!("{pin_dir} is in bpffs")),
+        _ => Finding::fail(
+            id,
+            format!("{pin_dir} is not in bpffs"),
+            "mount it: mount -t bpf bpf /sys/fs/bpf",
+        ),
+    }
+}
+
+/// Returns the type of the file system that a path is on.
+fn mounted_on<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (mount, fs) = line.split_once(" - ")?;
+        Some((mount.split(' ').nth(4)?, fs.split(' ').next()?))
+    });
+    // The last one of equal depth is mounted over the others.
+    mounts
+        .filter(|(point, _)| path.starts_with(point))
+        .max_by_key(|(point, _)| Path::new(point).components().count())
+        .map(|(_, fs)| fs)
+}
+
+fn failed_exec(facts: &HostFacts, config: &Config) -> Finding {
+    let id = "tracefs";
+    if !config.failed_exec {
+        return Finding::pass(id, "not needed: `failed_exec` is off");
+    }
+    if facts.has_exec_tracepoint {
+        return Finding::pass(id, "failed execs can be recorded");
+    }
+    Finding::warn(
+        id,
+        "no syscall tracepoints: an exec that fails is not recorded",
+        "mount -t tracefs tracefs /sys/kernel/tracing, or set `failed_exec: false`",
+    )
+}
+
+fn cgroup(facts: &HostFacts) -> Finding {
+    let id = "cgroup";
+    match parse_cgroup2_mount(&facts.mountinfo) {
+        Some(mount) if mount.mount_point == Path::new("/sys/fs/cgroup") => {
+            Finding::pass(id, "unified hierarchy")
+        }
+        Some(mount) => Finding::pass(
+            id,
+            format!(
+                "hybrid: the unified hierarchy is at {}",
+                mount.mount_point.display()
+            ),
+        ),
+        None => Finding::warn(
+            id,
+            "no cgroup2 is mounted: events carry no usable cgroup id",
+            "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified",
+        ),
+    }
+}
+
+fn audit_ids(facts: &HostFacts) -> Finding {
+    let id = "audit_ids";
+    if facts.has_audit_ids {
+        Finding::pass(id, "the kernel counts audit sessions")
+    } else {
+        Finding::warn(
+            id,
+            "no /proc/self/sessionid: marks cannot be rebuilt from the audit session",
+            "boot a kernel with CONFIG_AUDIT",
+        )
+    }
+}
+
+fn mandatory_access(facts: &HostFacts) -> Finding {
+    let id = "mac";
+    let confined = facts.apparmor_profiles.as_deref().and_then(|profiles| {
+        let of_sshd = |line: &&str| line.contains("sshd") && line.ends_with("(enforce)");
+        profiles.lines().find(of_sshd)
+    });
+    match (facts.selinux_enforcing, confined) {
+        (Some(true), _) => Finding::warn(
+            id,
+            "SELinux is enforcing: sshd_t may not run the stamper or reach its socket",
+            "see deploy/audit/README.md for the rules to add, then look with: ausearch -m avc -c vctl-agent",
+        ),
+        (_, Some(profile)) => Finding::warn(
+            id,
+            format!("AppArmor confines sshd: {profile}"),
+            "let its profile run /usr/sbin/vctl-agent unconfined (`Ux`)",
+        ),
+        _ => Finding::pass(id, "nothing confines sshd"),
+    }
+}
+
+fn spool(facts: &HostFacts, config: &Config) -> Finding {
+    let id = "spool";
+    let dir = config.spool_dir.display();
+    let Some(spool) = &facts.spool else {
+        return Finding::fail(
+            id,
+            format!("{dir} cannot be looked at"),
+            format!("make it: install -d -m 0700 {dir}"),
+        );
+    };
+    if let Some((owner, mode)) = spool.owner_and_mode
+        && (owner != 0 || mode & 0o077 != 0)
+    {
+        return Finding::fail(
+            id,
+            format!("{dir} is open to others than root"),
+            format!("chown root: {dir} && chmod 0700 {dir}"),
+        );
+    }
+    // Whole MiB, or whole GiB where MiB would be a row of digits.
+    let unit = if spool.free_bytes >> 30 < 10 { 20 } else { 30 };
+    let free = ByteSize(spool.free_bytes >> unit << unit);
+    let fix = "free some space, or lower `spool_cap`";
+    if spool.free_bytes < config.segment_size.bytes().saturating_mul(2) {
+        Finding::fail(
+            id,
+            format!("{free} free below {dir}: less than two segments"),
+            fix,
+        )
+    } else if spool.free_bytes < config.spool_cap.bytes() {
+        let seen = format!(
+            "{free} free below {dir}, less than the cap of {}",
+            config.spool_cap
+        );
+        Finding::warn(id, seen, fix)
+    } else {
+        Finding::pass(id, format!("{free} free below {dir}"))
+    }
+}
+
+fn clock(facts: &HostFacts) -> Finding {
+    let id = "clock";
+    match facts.clock_synchronized {
+        Some(true) => Finding::pass(id, "the wall clock is synchronized"),
+        // Durations and order come from the boot clock, so this is never more than a warning.
+        Some(false) => Finding::warn(
+            id,
+            "the wall clock is not synchronized: times of day cannot be compared between hosts",
+            "start a time service: systemctl enable --now systemd-timesyncd",
+        ),
+        None => Finding::warn(
+            id,
+            "no time service says whether the wall clock is right",
+            "install one: apt-get install systemd-timesyncd",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

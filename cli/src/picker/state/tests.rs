@@ -1,0 +1,150 @@
+use proptest::prelude::*;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::*;
+use crate::inventory::tests::host;
+
+fn hosts(names: &[(&str, &str)]) -> Vec<Host> {
+    let host = |&(name, dc): &(&str, &str)| Host {
+        dc: dc.to_owned(),
+        ..host(name)
+    };
+    names.iter().map(host).collect()
+}
+
+fn four() -> Picker {
+    Picker::new(hosts(&[
+        ("web-1", "seoul"),
+        ("web-2", "incheon"),
+        ("db-1", "seoul"),
+        ("old", "busan"),
+    ]))
+}
+
+fn typed(picker: &mut Picker, text: &str) {
+    for c in text.chars() {
+        assert_eq!(picker.press(Key::Character(c)), Step::Stay);
+    }
+}
+
+fn shown(picker: &mut Picker) -> Vec<String> {
+    let lines = picker.draw(80, 24);
+    let hosts = lines.iter().skip(2);
+    hosts
+        .map(|line| line.text[2..].split(' ').next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn what_is_typed_is_found_in_order_and_not_only_together() {
+    let mut picker = four();
+    typed(&mut picker, "w2");
+    // The address of the other has a 2, too; the best is first.
+    assert_eq!(shown(&mut picker), ["web-2", "web-1"]);
+    assert_eq!(picker.press(Key::Enter), Step::Chosen(1));
+    picker.press(Key::Clear);
+    typed(&mut picker, "seo B1");
+    let mut both = shown(&mut picker);
+    both.sort_unstable();
+    assert_eq!(both, ["db-1", "web-1"]);
+    picker.press(Key::Backspace);
+    typed(&mut picker, "!^nobody");
+    assert_eq!(shown(&mut picker), [""; 0]);
+    assert_eq!(picker.press(Key::Enter), Step::Stay);
+    assert_eq!(picker.press(Key::Cancel), Step::Cancelled);
+}
+
+#[test]
+fn left_and_right_go_round_the_data_centres() {
+    let mut picker = four();
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        picker.press(Key::Right);
+        seen.push(shown(&mut picker).join(" "));
+    }
+    assert_eq!(seen, ["old", "web-2", "web-1 db-1", "web-1 web-2 db-1 old"]);
+    picker.press(Key::Left);
+    assert_eq!(shown(&mut picker), ["web-1", "db-1"]);
+}
+
+#[test]
+fn the_cursor_stays_on_the_list_and_on_the_screen() {
+    let names: Vec<String> = (0..100).map(|n| format!("h{n:02}")).collect();
+    let names: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "dc")).collect();
+    let mut picker = Picker::new(hosts(&names));
+    for (key, chosen) in [
+        (Key::Up, 0),
+        (Key::Down, 1),
+        (Key::PageDown, 9),
+        (Key::PageUp, 1),
+    ] {
+        picker.draw(80, 10);
+        picker.press(key);
+        assert_eq!(picker.press(Key::Enter), Step::Chosen(chosen), "{key:?}");
+    }
+    for _ in 0..200 {
+        picker.press(Key::Down);
+        let lines = picker.draw(80, 10);
+        assert_eq!(lines.iter().filter(|line| line.is_here).count(), 1);
+    }
+    assert_eq!(picker.press(Key::Enter), Step::Chosen(99));
+}
+
+#[test]
+fn what_is_found_does_not_depend_on_how_it_was_typed() {
+    let names: Vec<String> = (0..3_000)
+        .map(|n| format!("web-{}", n * 7 % 3_000))
+        .collect();
+    let names: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "dc")).collect();
+    let fresh = |query: &str| {
+        let mut picker = Picker::new(hosts(&names));
+        picker.query = query.to_owned();
+        picker.ranked = vec![picker.rank('x')];
+        picker.show();
+        picker.found
+    };
+    let mut picker = Picker::new(hosts(&names));
+    let mut query = String::new();
+    for key in "w1x\u{8}2 7\u{8}\u{8}\u{8}é\u{8}9 b".chars() {
+        if key == '\u{8}' {
+            query.pop();
+            picker.press(Key::Backspace);
+        } else {
+            query.push(key);
+            picker.press(Key::Character(key));
+        }
+        assert_eq!(picker.found, fresh(&query), "{query:?}");
+    }
+    assert!(!picker.found.is_empty());
+}
+
+fn any_key() -> impl Strategy<Value = Key> {
+    prop_oneof![
+        any::<char>().prop_map(Key::Character),
+        "[a-z0-9 -]".prop_map(|text| Key::Character(text.chars().next().unwrap())),
+        Just(Key::Backspace),
+        Just(Key::Clear),
+        Just(Key::Up),
+        Just(Key::Down),
+        Just(Key::PageUp),
+        Just(Key::PageDown),
+        Just(Key::Left),
+        Just(Key::Right),
+        Just(Key::Enter),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_key_and_no_size_of_the_screen_is_too_much(
+        keys in prop::collection::vec((any_key(), 0_usize..9, 0_usize..9), 0..60)
+    ) {
+        let mut picker = four();
+        for (key, columns, rows) in keys {
+            picker.press(key);
+            let lines = picker.draw(columns, rows);
+            prop_assert!(lines.len() <= rows);
+            prop_assert!(lines.iter().all(|line| line.text.width() <= columns));
+        }
+    }
+}
