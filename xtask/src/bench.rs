@@ -1,11 +1,10 @@
 //! `cargo xtask bench`: measures what the project promises, on release builds.
 
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::command::{as_root, build, cargo, run as run_shown, say};
+use crate::command::{become_program, build_programs, cargo, run as run_shown, say};
 use crate::packages;
 
 #[derive(clap::Args)]
@@ -22,17 +21,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(packages::FOR_DEMO, options.yes)?;
     packages::ensure(packages::FOR_BENCH, options.yes)?;
     say("Building everything as it is released: some minutes the first time.");
-    let built = build(&[
-        "build",
-        "--release",
-        "-p",
-        "vctl-agent",
-        "-p",
-        "vctl",
-        "-p",
-        "vctl-tests",
-        "--bins",
-    ])?;
+    let built = build_programs(&["--release"])?;
     // Fills a spool through the agent's own writer.
     run_shown(&mut cargo(&[
         "build",
@@ -42,22 +31,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "--example",
         "synthetic_spool",
     ]))?;
-    let bench = built
-        .iter()
-        .find(|built| built.name == "bench")
-        .context("no bench was built")?;
-    let program = bench
-        .executable
-        .to_str()
-        .context("the target directory's path is no UTF-8")?;
-    let mut command = as_root(program);
-    command.arg("--commit").arg(git(&["rev-parse", "HEAD"])?);
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let mut arguments = vec!["--commit", &commit];
     if !git(&["status", "--porcelain"])?.is_empty() {
-        command.arg("--dirty");
+        arguments.push("--dirty");
     }
-    command.args(&options.arguments);
-    // Replaces us, so that Ctrl-C and kill reach the bench itself.
-    Err(command.exec()).with_context(|| format!("cannot run `{program}` as root"))
+    arguments.extend(options.arguments.iter().map(String::as_str));
+    become_program(&built, "bench", &arguments)
 }
 
 fn git(arguments: &[&str]) -> Result<String> {

@@ -1,5 +1,6 @@
 //! Runs other programs and shows them as they were run.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -59,6 +60,33 @@ pub(crate) fn build(args: &[&str]) -> Result<Vec<Built>> {
         })
     });
     Ok(built.collect())
+}
+
+/// Builds every program, with those options of cargo's, and returns them.
+pub(crate) fn build_programs(options: &[&str]) -> Result<Vec<Built>> {
+    let packages = [
+        "-p",
+        "vctl-agent",
+        "-p",
+        "vctl",
+        "-p",
+        "vctl-tests",
+        "--bins",
+    ];
+    build(&[&["build"], options, &packages].concat())
+}
+
+/// Runs one of the built programs as root in our place, so that Ctrl-C and kill reach it itself. Returns
+/// only when that fails.
+pub(crate) fn become_program(built: &[Built], name: &str, args: &[&str]) -> Result<()> {
+    let program = built.iter().find(|built| built.name == name);
+    let program = program.with_context(|| format!("no {name} was built"))?;
+    let program = program
+        .executable
+        .to_str()
+        .context("the target directory's path is no UTF-8")?;
+    Err(as_root(program).args(args).exec())
+        .with_context(|| format!("cannot run `{program}` as root"))
 }
 
 /// Returns the program as root would run it: with sudo, unless we are root.

@@ -1,10 +1,8 @@
 //! `cargo xtask demo`: one machine, one command, who did what.
 
-use std::os::unix::process::CommandExt;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-
-use crate::command::{as_root, build, say};
+use crate::command::{become_program, build_programs, say};
 use crate::packages;
 
 #[derive(clap::Args)]
@@ -27,31 +25,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     packages::ensure(&needs, options.yes)?;
     say("Building vctl-agent, vctl and the demo.");
-    let built = build(&[
-        "build",
-        "-p",
-        "vctl-agent",
-        "-p",
-        "vctl",
-        "-p",
-        "vctl-tests",
-        "--bins",
-    ])?;
-    let demo = built
-        .iter()
-        .find(|built| built.name == "demo")
-        .context("no demo was built")?;
-    let program = demo
-        .executable
-        .to_str()
-        .context("the target directory's path is no UTF-8")?;
-    let mut command = as_root(program);
+    let built = build_programs(&[])?;
+    let mut arguments = Vec::new();
     if options.keep {
-        command.arg("--keep");
+        arguments.push("--keep");
     }
     if options.centre {
-        command.arg("--centre");
+        arguments.push("--centre");
     }
-    // Replaces us, so that Ctrl-C and kill reach the demo itself.
-    Err(command.exec()).with_context(|| format!("cannot run `{program}` as root"))
+    become_program(&built, "demo", &arguments)
 }

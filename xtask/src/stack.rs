@@ -1,10 +1,8 @@
 //! `cargo xtask stack`: secrets server, Postgres and sshd on loopback, to try vctl with.
 
-use std::os::unix::process::CommandExt;
+use anyhow::Result;
 
-use anyhow::{Context, Result};
-
-use crate::command::{as_root, build};
+use crate::command::{become_program, build_programs};
 use crate::packages;
 
 #[derive(clap::Subcommand)]
@@ -40,25 +38,5 @@ pub(crate) fn run(task: &Task) -> Result<()> {
         Task::Down => &["down"],
         Task::Env => &["env"],
     };
-    let built = build(&[
-        "build",
-        "-p",
-        "vctl-agent",
-        "-p",
-        "vctl",
-        "-p",
-        "vctl-tests",
-        "--bins",
-    ])?;
-    let stack = built
-        .iter()
-        .find(|built| built.name == "stack")
-        .context("no stack was built")?;
-    let program = stack
-        .executable
-        .to_str()
-        .context("the target directory's path is no UTF-8")?;
-    // Replaces us, so that Ctrl-C reaches the stack itself.
-    Err(as_root(program).args(arguments).exec())
-        .with_context(|| format!("cannot run `{program}` as root"))
+    become_program(&build_programs(&[])?, "stack", arguments)
 }

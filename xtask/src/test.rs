@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::command::{self, Built, as_root, build, cargo, say};
+use crate::command::{self, Built, as_root, build, build_programs, cargo, say};
 use crate::packages::{self, FOR_DEMO, FOR_TEST, for_centre};
 
 #[derive(clap::Args)]
@@ -27,16 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ]))?;
     }
     say("Building vctl-agent, vctl and the specs.");
-    build(&[
-        "build",
-        "-p",
-        "vctl-agent",
-        "-p",
-        "vctl",
-        "-p",
-        "vctl-tests",
-        "--bins",
-    ])?;
+    build_programs(&[])?;
     let built = build(&[
         "test",
         "-p",
