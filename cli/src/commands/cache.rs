@@ -34,12 +34,14 @@ pub(crate) struct CacheArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum CacheCommand {
+    /// Show what is kept; asks nobody
     Status(FormArgs),
+    /// Keep the hosts of now, and show what is kept
     Refresh(FormArgs),
+    /// Remove what is kept
     Clear(FormArgs),
 }
 
-/// Show what is kept; asks nobody
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE)]
 struct FormArgs {
