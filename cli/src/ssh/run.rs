@@ -160,7 +160,7 @@ async fn work(
             }
             Use::Ports => until_ended.await,
             Use::Stdio(to) => {
-                let channel = connection.open_tcp(&to.host, to.port).await?;
+                let channel = connection.open_tcp(to).await?;
                 tokio::select! {
                     done = session::relay(channel) => Ok(match done {
                         Ok(()) => Outcome::Exited(0),

@@ -169,7 +169,7 @@ async fn outward(mut stream: TcpStream, way: Way, connection: &Connection) {
             Err(_) => return,
         },
     };
-    let opened = connection.open_tcp(&to.host, to.port).await;
+    let opened = connection.open_tcp(&to).await;
     if by_socks {
         let answer = match opened {
             Ok(_) => Answer::Connected,
@@ -186,7 +186,7 @@ async fn outward(mut stream: TcpStream, way: Way, connection: &Connection) {
         }
         // A browser asks for much that is not there, and is told.
         Err(_) if by_socks => {}
-        Err(error) => notice::note(&format!("cannot connect to `{to}` from the host: {error}")),
+        Err(error) => notice::note(&error.to_string()),
     }
 }
 
