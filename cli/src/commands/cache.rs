@@ -71,7 +71,7 @@ pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<(), Stop> {
 
 /// Whatever is kept does not answer here: who renews it wants to know that it is not renewed.
 async fn refresh(context: &Context, file: &SnapshotFile) -> Result<(), Stop> {
-    let client = context.pool(DbRole::Ro)?.get().await?;
+    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
     let hosts = store::inventory::hosts(&client).await?;
     Ok(file.write(&hosts, Timestamp::now())?)
 }

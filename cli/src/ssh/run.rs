@@ -100,13 +100,10 @@ async fn connect(
     access: &AccessLog<'_>,
     inbound: mpsc::Sender<Inbound>,
 ) -> Result<Reached, Stop> {
-    let mut plan = target::plan(
-        &access.directory(),
-        config,
-        &request.wanted,
-        request.interaction,
-    )
-    .await?;
+    let directory = access.directory();
+    let (wanted, interaction) = (&request.wanted, request.interaction);
+    let mut plan = target::plan(&directory, config, wanted, interaction).await?;
+    access.looked_up_in(&directory);
     if let Some(mount) = &request.mount {
         plan.target.mount.clone_from(mount);
     }

@@ -81,7 +81,7 @@ pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
     let options = globals.options();
     context::run(globals, async |context| {
         let role = if args.plan { DbRole::Ro } else { DbRole::Rw };
-        let client = context.pool(role)?.get().await?;
+        let client = context.connect(&context.pool(role)?).await?;
         let configured = &context.settings().vault.ssh_mount;
         let (stage, now) = store::rotation::stage(&client, configured).await?;
         let hosts = store::rotation::hosts(&client).await?;
