@@ -157,7 +157,7 @@ fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliErr
         )
     } else {
         (
-            format!("`{query}` is the name of no host, and part of several"),
+            format!("`{query}` is the name of no host, and means several"),
             found,
         )
     };
