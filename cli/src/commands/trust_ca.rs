@@ -89,7 +89,7 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             let orders = args.orders(ssh_ca::published(&settings).await?)?;
             let to = args.reach.past_the_inventory(user, *addr, args.sudo);
             let (report, outcome) = bring(&to, &orders, interaction).await?;
-            show(&to.name, &report, outcome)
+            show(&to.name, &report, outcome, RELOADS_SSHD)
         }),
         Some(wanted) => context::run(globals, async |context| {
             let orders = args.orders(ssh_ca::published(&settings).await?)?;
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
                 _ => args.reach.destination(&plan, args.sudo),
             };
             let (report, outcome) = bring(&to, &orders, interaction).await?;
-            show(&to.name, &report, outcome)?;
+            show(&to.name, &report, outcome, RELOADS_SSHD)?;
             if args.dry_run {
                 return Ok(());
             }
@@ -131,10 +131,10 @@ impl TrustCaArgs {
         Ok(Orders {
             wanted,
             unwanted: self.prune.clone(),
-            mode: match (self.dry_run, &self.root) {
-                (true, _) => Mode::Plan,
-                (false, Some(_)) => Mode::Image,
-                (false, None) => Mode::Apply,
+            mode: if self.dry_run {
+                Mode::Plan
+            } else {
+                Mode::Apply
             },
         })
     }
@@ -173,10 +173,14 @@ async fn on_image(root: &Path, script: &str) -> Result<(), Stop> {
     let name = root.display().to_string();
     let (report, code) = image::run(&root, script).await?;
     let outcome = report.outcome(&name, code)?;
-    show(&name, &report, outcome)
+    show(&name, &report, outcome, TELLS_SSHD)
 }
 
-fn show(host: &str, report: &Report, outcome: Outcome) -> Result<(), Stop> {
+/// What else would be done, in an image and on a host.
+const TELLS_SSHD: &str = "sshd would be told where the keys are";
+const RELOADS_SSHD: &str = "sshd would be told where the keys are, and be reloaded";
+
+fn show(host: &str, report: &Report, outcome: Outcome, planned: &str) -> Result<(), Stop> {
     let mut screen = Screen::for_people();
     let (adds, removes) = match outcome {
         Outcome::Planned => ("would trust", "would no longer trust"),
@@ -194,7 +198,7 @@ fn show(host: &str, report: &Report, outcome: Outcome) -> Result<(), Stop> {
     match outcome {
         Outcome::Unchanged => notice::done("nothing was to be changed"),
         Outcome::Planned if report.drop_in.is_some() => {
-            notice::done("sshd would be told where the keys are, and be reloaded");
+            notice::done(planned);
         }
         Outcome::Planned | Outcome::Applied => {}
     }
