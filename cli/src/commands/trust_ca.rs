@@ -87,8 +87,8 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
         }),
         Some(Wanted::Address { user, addr }) if !args.verify => context::run_without_store(async {
             let orders = args.orders(ssh_ca::published(&settings).await?)?;
-            let to = args.reach.past_the_inventory(user, *addr, args.sudo);
-            let (report, outcome) = bring(&to, &orders, interaction).await?;
+            let mut to = args.reach.past_the_inventory(user, *addr, args.sudo);
+            let (report, outcome) = bring(&mut to, &orders, interaction).await?;
             show(&to.name, &report, outcome, RELOADS_SSHD)
         }),
         Some(wanted) => context::run(globals, async |context| {
@@ -97,13 +97,13 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             let asked = ssh::plan(&directory, &loaded.config, wanted, interaction);
             let plan = asked.await?;
             let target = &plan.target;
-            let to = match wanted {
+            let mut to = match wanted {
                 Wanted::Address { user, addr } => {
                     args.reach.past_the_inventory(user, *addr, args.sudo)
                 }
-                _ => args.reach.destination(&plan, args.sudo),
+                _ => args.reach.destination(&plan, args.sudo)?,
             };
-            let (report, outcome) = bring(&to, &orders, interaction).await?;
+            let (report, outcome) = bring(&mut to, &orders, interaction).await?;
             show(&to.name, &report, outcome, RELOADS_SSHD)?;
             if args.dry_run {
                 return Ok(());
@@ -156,7 +156,7 @@ impl TrustCaArgs {
 }
 
 async fn bring(
-    to: &Destination,
+    to: &mut Destination,
     orders: &Orders,
     interaction: Interaction,
 ) -> Result<(Report, Outcome), CliError> {

@@ -96,8 +96,8 @@ impl HostCertArgs {
         let (from, text) = if let Some(path) = &self.file {
             (path.display().to_string(), read(path)?)
         } else {
-            let to = self.reach.destination(plan, false);
-            let asked = bootstrap::ask(&to, &format!("sh -c '{FETCH}'"), interaction).await;
+            let mut to = self.reach.destination(plan, false)?;
+            let asked = bootstrap::ask(&mut to, &format!("sh -c '{FETCH}'"), interaction).await;
             let text = asked.map_err(|error| through_vctl(error, &to.name))?;
             (to.name, text)
         };
