@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use vctl_common::centre::{DbRole, Settings};
-use vctl_common::pg::{Pool, PoolLimits};
+use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
 use vctl_common::vault::{Vault, VaultError};
 
 use crate::config::Loaded;
@@ -14,6 +14,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::{Cache, Interaction, Login, StateDir, Token};
+use crate::render::notice;
 use crate::timing;
 
 /// How long the end of a command waits for Vault to hear that its credentials are no longer used.
@@ -127,6 +128,13 @@ impl Context {
             ..PoolLimits::default()
         };
         self.pool_within(role, limits)
+    }
+
+    /// Connects, and says what is waited for where a person would wonder.
+    pub(crate) async fn connect(&self, pool: &Pool) -> Result<Client, PgError> {
+        let db = &self.settings.db;
+        let what = format!("Postgres at `{}:{}`", db.host, db.port);
+        notice::waiting_for(&what, pool.get()).await
     }
 
     fn pool_within(&self, role: DbRole, limits: PoolLimits) -> Result<Pool, Stop> {

@@ -74,6 +74,11 @@ impl Args for Globals {
             );
         config::flags().fold(command, |command, key| {
             let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
+            let help = format!(
+                "{} [env: {}]",
+                first.trim_end_matches('.'),
+                config::env_of(key.name).join(", ")
+            );
             command.arg(
                 Arg::new(key.name)
                     .long(key.flag())
@@ -81,11 +86,9 @@ impl Args for Globals {
                     .global(true)
                     .hide_short_help(key.name != "vault_addr")
                     .help_heading(HEADING)
-                    .help(format!(
-                        "{} [env: {}]",
-                        first.trim_end_matches('.'),
-                        config::env_of(key.name).join(", ")
-                    )),
+                    // A manual page has nothing of what the short help hides, but the long one.
+                    .long_help(help.clone())
+                    .help(help),
             )
         })
     }

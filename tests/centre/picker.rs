@@ -119,3 +119,19 @@ fn without_a_terminal_the_hosts_are_listed_and_nothing_is_read() {
     assert_eq!(code, Some(66));
     assert!(said.contains("db-1, web-1, web-2"), "{said}");
 }
+
+#[test]
+fn nobody_is_asked_whether_to_log_in_to_a_retired_host() {
+    let Some(inventory) = Inventory::new("picking-retired", &["vctl-user", "vctl-ssh"]) else {
+        return;
+    };
+    inventory.with_hosts(&[
+        ("db-1", "192.0.2.1", None),
+        ("web-1", "192.0.2.2", None),
+        ("web-2", "192.0.2.3", None),
+    ]);
+    inventory.sql("update vctl.servers set state = 'retired' where hostname = 'web-1'");
+    let (_, said) = inventory.fails(&["ssh"]);
+    assert!(said.contains("2 hosts could be meant"), "{said}");
+    assert!(!said.contains("web-1"), "{said}");
+}

@@ -164,6 +164,7 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
         said.code == 1 && said.stderr.contains("`vctl ca host-cert rot-a`"),
         "{said:?}"
     );
+    assert!(!said.stderr.contains("trust-ca"), "{said:?}");
     assert_eq!(keys(a).len(), 2);
     assert_eq!(admin.run(&vouched).code, 0);
     let said = admin.run(&["ca", "ssh-rotate", "--finish", "--now"]);

@@ -34,12 +34,14 @@ pub(crate) struct CacheArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum CacheCommand {
+    /// Show what is kept; asks nobody
     Status(FormArgs),
+    /// Keep the hosts of now, and show what is kept
     Refresh(FormArgs),
+    /// Remove what is kept
     Clear(FormArgs),
 }
 
-/// Show what is kept; asks nobody
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE)]
 struct FormArgs {
@@ -69,7 +71,7 @@ pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<(), Stop> {
 
 /// Whatever is kept does not answer here: who renews it wants to know that it is not renewed.
 async fn refresh(context: &Context, file: &SnapshotFile) -> Result<(), Stop> {
-    let client = context.pool(DbRole::Ro)?.get().await?;
+    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
     let hosts = store::inventory::hosts(&client).await?;
     Ok(file.write(&hosts, Timestamp::now())?)
 }

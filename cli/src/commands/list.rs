@@ -32,7 +32,7 @@ The words under LIVE:
   up       its agent reported within ten minutes
   stale    its agent has reported, and not lately
   up~      it has no agent, and `vctl sync` has reached its SSH port
-  down     it has no agent, and nobody has ever reached it
+  down     it has no agent, and `vctl sync` has never reached its SSH port
   ?        Postgres is away, and the host is one that was kept: `vctl cache`
 Behind them stands what its operators say, unless it is simply in use: maintenance, broken, retired.")]
 pub(crate) struct ListArgs {

@@ -1,6 +1,6 @@
 //! `vctl man`
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::CommandFactory as _;
@@ -33,9 +33,48 @@ pub(crate) fn run(args: &ManArgs) -> Result<(), Stop> {
                 .into()
         });
     }
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    let page = page()?;
     let mut screen = Screen::for_programs();
     screen.write_all(&page)?;
     Ok(screen.flush()?)
+}
+
+fn page() -> io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_page_says_of_each_option_what_it_does() {
+        let page = String::from_utf8(page().unwrap()).unwrap();
+        let mut options = page.split("\n.TP\n").skip(1);
+        assert!(options.clone().count() > 10);
+        let silent = options.find(|option| option.trim_end().lines().count() < 2);
+        assert_eq!(silent, None);
+    }
+
+    #[test]
+    fn no_two_commands_say_the_same_of_themselves() {
+        let mut command = Cli::command();
+        command.build();
+        let mut left = vec![&command];
+        let mut said = BTreeSet::new();
+        while let Some(command) = left.pop() {
+            let about = command.get_about().map(ToString::to_string);
+            assert!(said.insert(about), "{}", command.get_name());
+            left.extend(
+                command
+                    .get_subcommands()
+                    .filter(|one| one.get_name() != "help"),
+            );
+        }
+        assert!(said.len() > 30);
+    }
 }

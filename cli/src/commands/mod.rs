@@ -57,7 +57,7 @@ async fn chosen(context: &Context, interaction: Interaction) -> Result<String, S
 
 /// Returns a connection that may change the inventory. While Postgres is away nothing takes its place.
 async fn to_change(context: &Context) -> Result<Client, Stop> {
-    let connected = context.pool(DbRole::Rw)?.get().await;
+    let connected = context.connect(&context.pool(DbRole::Rw)?).await;
     connected.map_err(|error| {
         if is_away(&error) {
             unchangeable().caused_by(&error).into()

@@ -15,7 +15,7 @@ use crate::openssh::{self, Request};
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Example:
-  ssh -o ProxyCommand='vctl proxy %h %p' -o IdentityAgent=~/.vctl/ssh/agent.sock web-1")]
+  ssh -o ProxyCommand='vctl proxy %n %p' -o IdentityAgent=~/.vctl/ssh/agent.sock web-1")]
 pub(crate) struct ProxyArgs {
     /// The exact name or address of a host of the inventory
     #[arg(value_name = "HOST", add = completion::host())]

@@ -1,9 +1,14 @@
 //! The operator's own ssh: where it goes and as whom.
 
+use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::error::CliError;
+use crate::login::StateDir;
+use crate::openssh::{self, MeetingPlace};
 use crate::ssh::Plan;
+use crate::sync::Before;
 use crate::trust_ca::Destination;
 
 /// How a host is reached without a certificate.
@@ -28,15 +33,16 @@ pub(super) struct ReachArgs {
 
 impl ReachArgs {
     /// Where a plan leads to.
-    pub(super) fn destination(&self, plan: &Plan, sudo: bool) -> Destination {
+    pub(super) fn destination(&self, plan: &Plan, sudo: bool) -> Result<Destination, CliError> {
         let target = &plan.target;
         let jumps = plan.jumps.iter().map(|jump| (jump.user.clone(), jump.addr));
         let mut to = self.past_the_inventory(&target.user, target.addr, sudo);
         to.name.clone_from(&target.name);
+        to.before = before(&target.name)?;
         if !self.direct {
             to.jumps = jumps.collect();
         }
-        to
+        Ok(to)
     }
 
     /// Where an address is.
@@ -50,6 +56,7 @@ impl ReachArgs {
             addr.set_port(port);
         }
         Destination {
+            before: None,
             name: addr.ip().to_string(),
             addr,
             user: self.user.clone().unwrap_or_else(|| user.to_owned()),
@@ -57,5 +64,17 @@ impl ReachArgs {
             key: self.key.clone(),
             sudo,
         }
+    }
+}
+
+/// Returns the operator's configuration as it was before `vctl ssh-config`, where that says something of the host:
+/// what it says lets in with certificates alone, which the host may not take yet.
+fn before(host: &str) -> Result<Option<Before>, CliError> {
+    let place = MeetingPlace::of(&StateDir::find()?);
+    match env::home_dir().filter(|home| home.is_absolute()) {
+        Some(home) if openssh::is_about(&place.config(), host) => {
+            Before::of(&home.join(".ssh/config"), true)
+        }
+        _ => Ok(None),
     }
 }

@@ -18,6 +18,9 @@ use crate::ssh::{self, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Reques
 /// its name, and reached directly or through its jump hosts. The exit status is that of the command: 128
 /// and the signal's number when a signal ended it, 255 when SSH did not come about or broke off, 76 when a
 /// host key is not the one it should be.
+///
+/// With a terminal there, what is typed at the beginning of a line may be for vctl: `~.` ends the connection, also
+/// one that hangs, `~^Z` puts it into the background, `~?` lists these.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

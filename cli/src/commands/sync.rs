@@ -20,6 +20,7 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::Host;
 use crate::inventory::change::dc_of;
+use crate::render::columns::Columns;
 use crate::render::{Screen, notice, sanitize};
 use crate::store;
 use crate::sync::aliases::{self, Aliases};
@@ -184,7 +185,7 @@ impl SyncArgs {
             Some(store::inventory_edit::prepare_sync(&client).await?)
         };
         let mut summary = Summary::default();
-        let mut screen = Screen::for_people();
+        let mut rows = Vec::new();
         for (host, &answered) in planned.iter().zip(probed) {
             let dc = dc_of(rules(), host.ip).unwrap_or("unknown");
             if let Some(statement) = &statement
@@ -213,20 +214,31 @@ impl SyncArgs {
             *count += 1;
             summary.reached += usize::from(answered);
             if self.dry_run {
-                let reached = if answered { "up" } else { "down" };
-                let address = SocketAddr::new(host.ip, host.port);
-                let jump = host.jump.as_deref().unwrap_or("direct");
-                writeln!(
-                    screen,
-                    "{word:6}  {}  {address}  {dc}  {jump}  {reached}",
-                    host.name
-                )?;
+                rows.push([
+                    word.to_owned(),
+                    host.name.clone(),
+                    SocketAddr::new(host.ip, host.port).to_string(),
+                    dc.to_owned(),
+                    host.jump.clone().unwrap_or_else(|| "direct".to_owned()),
+                    if answered { "up" } else { "down" }.to_owned(),
+                ]);
             }
         }
-        screen.flush()?;
+        if !rows.is_empty() {
+            let mut screen = Screen::for_people();
+            let layout = screen.layout(false);
+            PLAN.write(&mut screen, &rows, layout)?;
+            screen.flush()?;
+        }
         Ok(summary)
     }
 }
+
+/// What `--dry-run` prints.
+const PLAN: Columns<6> = Columns {
+    names: ["PLAN", "HOST", "ADDRESS", "DC", "JUMP", "SSH PORT"],
+    elastic: &[2, 3, 4],
+};
 
 /// At once so many are asked: each is a process.
 const ASKED_AT_ONCE: usize = 16;

@@ -87,9 +87,9 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
         }),
         Some(Wanted::Address { user, addr }) if !args.verify => context::run_without_store(async {
             let orders = args.orders(ssh_ca::published(&settings).await?)?;
-            let to = args.reach.past_the_inventory(user, *addr, args.sudo);
-            let (report, outcome) = bring(&to, &orders, interaction).await?;
-            show(&to.name, &report, outcome)
+            let mut to = args.reach.past_the_inventory(user, *addr, args.sudo);
+            let (report, outcome) = bring(&mut to, &orders, interaction).await?;
+            show(&to.name, &report, outcome, RELOADS_SSHD)
         }),
         Some(wanted) => context::run(globals, async |context| {
             let orders = args.orders(ssh_ca::published(&settings).await?)?;
@@ -97,14 +97,14 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             let asked = ssh::plan(&directory, &loaded.config, wanted, interaction);
             let plan = asked.await?;
             let target = &plan.target;
-            let to = match wanted {
+            let mut to = match wanted {
                 Wanted::Address { user, addr } => {
                     args.reach.past_the_inventory(user, *addr, args.sudo)
                 }
-                _ => args.reach.destination(&plan, args.sudo),
+                _ => args.reach.destination(&plan, args.sudo)?,
             };
-            let (report, outcome) = bring(&to, &orders, interaction).await?;
-            show(&to.name, &report, outcome)?;
+            let (report, outcome) = bring(&mut to, &orders, interaction).await?;
+            show(&to.name, &report, outcome, RELOADS_SSHD)?;
             if args.dry_run {
                 return Ok(());
             }
@@ -131,10 +131,10 @@ impl TrustCaArgs {
         Ok(Orders {
             wanted,
             unwanted: self.prune.clone(),
-            mode: match (self.dry_run, &self.root) {
-                (true, _) => Mode::Plan,
-                (false, Some(_)) => Mode::Image,
-                (false, None) => Mode::Apply,
+            mode: if self.dry_run {
+                Mode::Plan
+            } else {
+                Mode::Apply
             },
         })
     }
@@ -156,7 +156,7 @@ impl TrustCaArgs {
 }
 
 async fn bring(
-    to: &Destination,
+    to: &mut Destination,
     orders: &Orders,
     interaction: Interaction,
 ) -> Result<(Report, Outcome), CliError> {
@@ -173,10 +173,14 @@ async fn on_image(root: &Path, script: &str) -> Result<(), Stop> {
     let name = root.display().to_string();
     let (report, code) = image::run(&root, script).await?;
     let outcome = report.outcome(&name, code)?;
-    show(&name, &report, outcome)
+    show(&name, &report, outcome, TELLS_SSHD)
 }
 
-fn show(host: &str, report: &Report, outcome: Outcome) -> Result<(), Stop> {
+/// What else would be done, in an image and on a host.
+const TELLS_SSHD: &str = "sshd would be told where the keys are";
+const RELOADS_SSHD: &str = "sshd would be told where the keys are, and be reloaded";
+
+fn show(host: &str, report: &Report, outcome: Outcome, planned: &str) -> Result<(), Stop> {
     let mut screen = Screen::for_people();
     let (adds, removes) = match outcome {
         Outcome::Planned => ("would trust", "would no longer trust"),
@@ -194,7 +198,7 @@ fn show(host: &str, report: &Report, outcome: Outcome) -> Result<(), Stop> {
     match outcome {
         Outcome::Unchanged => notice::done("nothing was to be changed"),
         Outcome::Planned if report.drop_in.is_some() => {
-            notice::done("sshd would be told where the keys are, and be reloaded");
+            notice::done(planned);
         }
         Outcome::Planned | Outcome::Applied => {}
     }

@@ -3,8 +3,10 @@
 use std::env;
 
 use vctl_common::secret::Secret;
+use vctl_common::vault::VaultError;
 
-use crate::error::CliError;
+use crate::config::Method;
+use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::render::notice;
 
@@ -18,6 +20,19 @@ pub(crate) fn given() -> Result<Option<Secret<String>>, CliError> {
         Err(env::VarError::NotUnicode(_)) => {
             Err(CliError::new(Exit::Config, "`VAULT_TOKEN` is not UTF-8"))
         }
+    }
+}
+
+/// Says that Vault does not know who a login makes one: where a token was brought along, that one is meant, and
+/// none that was kept.
+pub(super) fn refused(method: Method, error: VaultError) -> Stop {
+    match (method, &error) {
+        (Method::Token, VaultError::TokenInvalid) => {
+            let message = "Vault does not take this token: it is none, has expired or was revoked";
+            let hint = "log in for another: `vctl login --help` has the ways";
+            CliError::new(Exit::Permission, message).hint(hint).into()
+        }
+        _ => error.into(),
     }
 }
 

@@ -287,7 +287,8 @@ impl<'a> Login<'a> {
         let granted = self.grant(method, choices).await?;
         // One question more: whose it is, and what is left of a token that was brought along.
         let vault = Vault::connect(&self.settings.vault, Auth::Token(granted.token.clone()))?;
-        let info = vault.lookup_self().await?;
+        let info = vault.lookup_self().await;
+        let info = info.map_err(|error| given::refused(method, error))?;
         let granted = match method {
             Method::Token => of_info(granted.token, &info),
             _ => granted,

@@ -1,5 +1,6 @@
 //! The lines of ssh_config(5) that have OpenSSH go through vctl.
 
+use std::fs;
 use std::path::Path;
 
 use super::quote;
@@ -66,6 +67,15 @@ Host {}
         text: blocks.concat(),
         left_out: left_out.iter().map(|host| &*host.name).collect(),
     })
+}
+
+/// Says whether a file that was written like this says something of a host.
+pub(crate) fn is_about(file: &Path, host: &str) -> bool {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("HostKeyAlias "));
+    names.any(|name| name == host)
 }
 
 fn own_lines(host: &Host) -> String {
@@ -153,6 +163,15 @@ Host db-1 web-1
         let rendered = rendered(&hosts, true);
         assert_eq!(rendered.text, HEAD);
         assert_eq!(rendered.left_out.len(), hosts.len());
+    }
+
+    #[test]
+    fn it_is_about_those_whom_it_names_and_no_others() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), rendered(&[host("web-1", "root")], true).text).unwrap();
+        assert!(is_about(file.path(), "web-1"));
+        assert!(!is_about(file.path(), "web"));
+        assert!(!is_about(Path::new("/nowhere/config"), "web-1"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod config;
 mod include;
 mod known_hosts;
 
-pub(crate) use config::{Paths, render};
+pub(crate) use config::{Paths, is_about, render};
 pub(crate) use include::Include;
 pub(crate) use known_hosts::{Occasion, known, name, write as write_known_hosts};
 pub(crate) use meeting_place::MeetingPlace;

@@ -168,13 +168,9 @@ async fn reach<'a>(
     means: &'a Means<'_>,
 ) -> Result<Reached<'a>, Stop> {
     let wanted = Wanted::Exact(request.host.clone());
-    let mut plan = plan(
-        &means.access.directory(),
-        config,
-        &wanted,
-        Interaction::Never,
-    )
-    .await?;
+    let directory = means.access.directory();
+    let mut plan = plan(&directory, config, &wanted, Interaction::Never).await?;
+    means.access.looked_up_in(&directory);
     plan.target.addr.set_port(request.port);
     if let Some(user) = &request.user {
         plan.target.user.clone_from(user);

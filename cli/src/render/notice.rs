@@ -1,6 +1,10 @@
 //! Talk beside the data, on stderr.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::{BAD, BOLD, WARN, json, sanitize};
 use crate::args::Output;
@@ -30,6 +34,21 @@ pub(crate) fn ask(question: &str) -> bool {
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     read.is_ok() && answer.trim_start().starts_with(['y', 'Y'])
+}
+
+/// How long a person looks at a silent terminal before wondering.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Does `work`; on a terminal, says what it waits for when that takes long.
+pub(crate) async fn waiting_for<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    if let Ok(done) = timeout(PATIENCE, &mut work).await {
+        return done;
+    }
+    if std::io::stderr().is_terminal() {
+        note(&format!("waiting for {what}"));
+    }
+    work.await
 }
 
 /// Says why the command failed.

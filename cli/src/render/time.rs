@@ -46,9 +46,12 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-/// Returns `3m12s ago`, in whole seconds.
+/// Returns `42s ago` or `3m12s ago`, in whole seconds.
 pub(crate) fn age(age: Duration) -> String {
-    format!("{} ago", duration(Duration::from_secs(age.as_secs())))
+    match age.as_secs() {
+        s @ 0..60 => format!("{s}s ago"),
+        s => format!("{} ago", duration(Duration::from_secs(s))),
+    }
 }
 
 /// Times come from records; one that no calendar has is shown as the nearest that one has.
@@ -92,5 +95,13 @@ mod tests {
         assert_eq!(shown(192_000_000_000), "3m12s");
         assert_eq!(shown(18_190_000_000_000), "5h03m");
         assert_eq!(shown(187_200_000_000_000), "2d04h");
+    }
+
+    #[test]
+    fn nothing_is_younger_than_a_second() {
+        let shown = |ms| age(Duration::from_millis(ms));
+        assert_eq!(shown(0), "0s ago");
+        assert_eq!(shown(42_900), "42s ago");
+        assert_eq!(shown(192_000), "3m12s ago");
     }
 }

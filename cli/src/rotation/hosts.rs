@@ -103,11 +103,41 @@ impl Visit<'_> {
 /// What `vctl ssh`, or what ran there, said last.
 fn why(ended: &bootstrap::Ended) -> CliError {
     let said = String::from_utf8_lossy(&ended.errors);
-    let error = said.lines().find_map(|line| line.strip_prefix("error: "));
-    let last = || said.lines().map(str::trim).rfind(|line| !line.is_empty());
-    let message = error.or_else(last).map_or_else(
+    let mut lines = said.lines().map(str::trim);
+    if let Some(message) = lines.find_map(|line| line.strip_prefix("error: ")) {
+        let mut error = CliError::new(Exit::Failure, message);
+        let causes = lines.map_while(|line| line.strip_prefix("caused by: "));
+        error.causes = causes.map(str::to_owned).collect();
+        return error;
+    }
+    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let message = last.map_or_else(
         || format!("it ended with {} and said nothing", ended.code),
         str::to_owned,
     );
     CliError::new(Exit::Failure, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_was_not_reached_is_said_to_be_so_with_the_cause() {
+        let why = |errors: &str| {
+            let (output, errors) = (Vec::new(), errors.as_bytes().to_vec());
+            let code = 255;
+            let error = why(&bootstrap::Ended {
+                output,
+                errors,
+                code,
+            });
+            (error.message, error.causes)
+        };
+        let said = "note: x\nerror: cannot connect\n  caused by: refused\nhint: run y\n";
+        let wanted = ("cannot connect".to_owned(), vec!["refused".to_owned()]);
+        assert_eq!(why(said), wanted);
+        assert_eq!(why("sh: no sudo\n\n").0, "sh: no sudo");
+        assert_eq!(why("").0, "it ended with 255 and said nothing");
+    }
 }

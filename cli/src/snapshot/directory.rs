@@ -67,13 +67,18 @@ impl<'a> Directory<'a> {
         if let Some(kept) = self.kept.get() {
             return Ok(Source::Kept(kept));
         }
-        let away = match self.pool.get().await {
+        let away = match self.context.connect(&self.pool).await {
             Ok(client) => return Ok(Source::Live(Box::new(client), &self.file)),
             Err(error) if is_away(&error) => error,
             Err(error) => return Err(error.into()),
         };
         let kept = self.kept.get_or_try_init(|| self.fall_back(away)).await?;
         Ok(Source::Kept(kept))
+    }
+
+    /// Says whether Postgres was away when it was asked for.
+    pub(crate) fn was_away(&self) -> bool {
+        self.kept.initialized()
     }
 
     async fn fall_back(&self, away: PgError) -> Result<Snapshot, Stop> {

@@ -104,6 +104,8 @@ pub(crate) struct AccessLog<'a> {
     touched: Cell<bool>,
     /// Postgres was there a moment ago.
     stored: Cell<bool>,
+    /// Postgres was not there when the host was looked up.
+    away: Cell<bool>,
 }
 
 impl<'a> AccessLog<'a> {
@@ -117,6 +119,7 @@ impl<'a> AccessLog<'a> {
             open: RefCell::default(),
             touched: Cell::new(false),
             stored: Cell::new(false),
+            away: Cell::new(false),
         })
     }
 
@@ -147,7 +150,12 @@ impl<'a> AccessLog<'a> {
         self.touched.set(true);
         let access = self.describe(jumps, target, credentials, source);
         let person = self.person().await?;
-        let row = match timeout(deadlines::ACCESS_ROW, self.store(person, &access)).await {
+        let limit = if self.away.get() {
+            deadlines::ACCESS_ROW_WHILE_AWAY
+        } else {
+            deadlines::ACCESS_ROW
+        };
+        let row = match timeout(limit, self.store(person, &access)).await {
             Ok(Ok(id)) => {
                 self.stored.set(true);
                 Row::Stored(id)
@@ -269,6 +277,11 @@ impl<'a> AccessLog<'a> {
     /// `vctl ssh` takes.
     pub(crate) fn directory(&self) -> Directory<'a> {
         Directory::through(self.context, DbRole::AuditWriter, self.pool())
+    }
+
+    /// Notes what looking the host up had to do without: nobody waits for the same Postgres twice.
+    pub(crate) fn looked_up_in(&self, directory: &Directory<'_>) {
+        self.away.set(directory.was_away());
     }
 
     fn pool(&self) -> Pool {

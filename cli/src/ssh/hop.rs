@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::certificate::Credential;
 use super::deadlines;
 use super::error::{SshError, Step};
+use super::forward::Endpoint;
 use super::handler::{Handler, Inbound, Question};
 use super::host_key::HostKeys;
 
@@ -109,24 +110,33 @@ impl Connection {
         host: &str,
         addr: std::net::SocketAddr,
     ) -> Result<ChannelStream<Msg>, SshError> {
-        let opened = self.open_tcp(&addr.ip().to_string(), addr.port()).await;
-        match opened {
-            Ok(channel) => Ok(channel.into_stream()),
-            Err(SshError::Failed { source, .. }) => Err(SshError::JumpRefused {
-                jump: self.host.clone(),
-                host: host.to_owned(),
-                source: Box::new(source),
-            }),
-            Err(other) => Err(other),
-        }
+        let opened = self.tunnel(&addr.ip().to_string(), addr.port()).await;
+        let channel = opened.map_err(|error| self.does_not_connect_on(error, host.to_owned()))?;
+        Ok(channel.into_stream())
     }
 
     /// Opens a channel to an address that the host connects to.
-    pub(crate) async fn open_tcp(&self, host: &str, port: u16) -> Result<Channel<Msg>, SshError> {
+    pub(crate) async fn open_tcp(&self, to: &Endpoint) -> Result<Channel<Msg>, SshError> {
+        let opened = self.tunnel(&to.host, to.port).await;
+        opened.map_err(|error| self.does_not_connect_on(error, to.to_string()))
+    }
+
+    async fn tunnel(&self, host: &str, port: u16) -> Result<Channel<Msg>, SshError> {
         let opening = self
             .handle
             .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
         within(Step::Channel, &self.host, opening).await
+    }
+
+    fn does_not_connect_on(&self, error: SshError, to: String) -> SshError {
+        match error {
+            SshError::Failed { source, .. } => SshError::JumpRefused {
+                jump: self.host.clone(),
+                host: to,
+                source: Box::new(source),
+            },
+            other => other,
+        }
     }
 
     pub(crate) async fn open_session(&self) -> Result<Channel<Msg>, SshError> {

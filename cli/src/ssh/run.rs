@@ -100,13 +100,10 @@ async fn connect(
     access: &AccessLog<'_>,
     inbound: mpsc::Sender<Inbound>,
 ) -> Result<Reached, Stop> {
-    let mut plan = target::plan(
-        &access.directory(),
-        config,
-        &request.wanted,
-        request.interaction,
-    )
-    .await?;
+    let directory = access.directory();
+    let (wanted, interaction) = (&request.wanted, request.interaction);
+    let mut plan = target::plan(&directory, config, wanted, interaction).await?;
+    access.looked_up_in(&directory);
     if let Some(mount) = &request.mount {
         plan.target.mount.clone_from(mount);
     }
@@ -160,7 +157,7 @@ async fn work(
             }
             Use::Ports => until_ended.await,
             Use::Stdio(to) => {
-                let channel = connection.open_tcp(&to.host, to.port).await?;
+                let channel = connection.open_tcp(to).await?;
                 tokio::select! {
                     done = session::relay(channel) => Ok(match done {
                         Ok(()) => Outcome::Exited(0),

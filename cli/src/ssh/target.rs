@@ -9,7 +9,7 @@ use super::way::{Plan, Target};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::inventory::{Host, Route, address};
+use crate::inventory::{Host, HostState, Route, address};
 use crate::login::Interaction;
 use crate::picker;
 use crate::snapshot::Directory;
@@ -93,7 +93,9 @@ pub(crate) async fn plan(
             let source = directory.open().await?;
             let (hosts, mount) = tokio::join!(source.hosts(), source.signing_mount(configured));
             drop(source);
-            (picker::choose(hosts?, interaction).await?, mount?)
+            let mut hosts = hosts?;
+            hosts.retain(|host| host.state != HostState::Retired);
+            (picker::choose(hosts, interaction).await?, mount?)
         }
         Wanted::Part(query) | Wanted::Exact(query) => {
             let source = directory.open().await?;
@@ -155,7 +157,7 @@ fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliErr
         )
     } else {
         (
-            format!("`{query}` is the name of no host, and part of several"),
+            format!("`{query}` is the name of no host, and means several"),
             found,
         )
     };

@@ -17,6 +17,7 @@ use crate::private_file;
 const SYSTEMS: &str = "/etc/ssh/ssh_config";
 
 /// A copy of a file without our line, while it is kept.
+#[derive(Debug)]
 pub(crate) struct Before(PathBuf);
 
 impl Before {

@@ -18,10 +18,13 @@ use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::login::Interaction;
 use crate::render::notice;
+use crate::sync::Before;
 
 /// Where ssh is to go, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Destination {
+    /// The operator's configuration, where it is not to be read as it is.
+    pub(crate) before: Option<Before>,
     /// As the operator's configuration may know it.
     pub(crate) name: String,
     pub(crate) addr: SocketAddr,
@@ -47,13 +50,12 @@ pub(crate) struct Ended {
 /// `Transport` when ssh does not get there, `Permission` when sudo asks for a password and nobody can be
 /// asked.
 pub(crate) async fn run(
-    to: &Destination,
+    to: &mut Destination,
     script: &str,
     interaction: Interaction,
 ) -> Result<(Report, i32), CliError> {
     let shell = if to.sudo { "sudo -n sh -s" } else { "sh -s" };
-    let ended = to.ssh(interaction, false, shell);
-    let ended = feed(ended, script).await.map_err(|error| no_ssh(&error))?;
+    let ended = to.reach(interaction, shell, script).await?;
     let report = Report::read(&ended.output);
     if ended.code == 255 && report.is_empty() {
         return Err(unreached(to));
@@ -69,12 +71,11 @@ pub(crate) async fn run(
 /// # Errors
 /// `Transport` when ssh does not get there or the command fails.
 pub(crate) async fn ask(
-    to: &Destination,
+    to: &mut Destination,
     remote: &str,
     interaction: Interaction,
 ) -> Result<String, CliError> {
-    let ended = feed(to.ssh(interaction, false, remote), "").await;
-    let ended = ended.map_err(|error| no_ssh(&error))?;
+    let ended = to.reach(interaction, remote, "").await?;
     if ended.code != 0 {
         return Err(unreached(to));
     }
@@ -127,6 +128,24 @@ fn is_plain(path: &str) -> bool {
 }
 
 impl Destination {
+    /// Runs a command there. Whom nothing of their own lets in goes through vctl, where their configuration has
+    /// that: the host may trust the CA already.
+    async fn reach(
+        &mut self,
+        interaction: Interaction,
+        remote: &str,
+        input: &str,
+    ) -> Result<Ended, CliError> {
+        let ended = feed(self.ssh(interaction, false, remote), input).await;
+        let ended = ended.map_err(|error| no_ssh(&error))?;
+        if ended.code != 255 || !ended.output.is_empty() || self.before.take().is_none() {
+            return Ok(ended);
+        }
+        notice::note("once more through vctl, as `vctl ssh-config` has it");
+        let ended = feed(self.ssh(interaction, false, remote), input).await;
+        ended.map_err(|error| no_ssh(&error))
+    }
+
     fn ssh(&self, interaction: Interaction, terminal: bool, remote: &str) -> Command {
         let mut command = Command::new("ssh");
         command
@@ -138,6 +157,9 @@ impl Destination {
     /// Returns all but the command to run there.
     fn arguments(&self, interaction: Interaction, terminal: bool) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
+        if let Some(before) = &self.before {
+            arguments.extend(["-F".into(), before.path().into()]);
+        }
         let mut option = |text: &str| arguments.extend(["-o".into(), text.into()]);
         // Whatever the configuration has for a person at work there: this is one command.
         option("ClearAllForwardings=yes");
@@ -229,6 +251,7 @@ mod tests {
     #[test]
     fn the_operators_configuration_finds_the_host_by_its_name_and_the_inventory_says_where_it_is() {
         let to = Destination {
+            before: None,
             name: "web-1".to_owned(),
             addr: "[fd00::7]:2222".parse().unwrap(),
             user: "ubuntu".to_owned(),

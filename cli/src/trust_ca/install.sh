@@ -1,8 +1,8 @@
 # Has the sshd of this host trust the SSH CA of Vault. Made by vctl; running it again changes nothing.
 #
 # Before this: the functions `wanted` (fingerprint, kind and key of each CA to trust) and `unwanted`
-# (fingerprints of those to trust no more), and the variable `mode`: `apply`, `plan` or `image`.
-# $1 the root directory of an image. Lines that begin with `vctl:` are for vctl to read.
+# (fingerprints of those to trust no more), and the variable `mode`: `apply` or `plan`.
+# $1 the root directory of an image, in which there is no sshd to ask or to reload. Lines that begin with `vctl:` are for vctl to read.
 vctl_trust_ca() {
     set -u
     umask 022
@@ -26,7 +26,7 @@ vctl_trust_ca() {
     compose_ca
     compose_drop_in
     if [ "$changed" = no ]; then
-        [ "$mode" = image ] || effective
+        [ -n "$root" ] || effective
         result unchanged
     elif [ "$mode" = plan ]; then
         result planned
@@ -34,7 +34,7 @@ vctl_trust_ca() {
         keep_what_is_there
         state=dirty
         install_new
-        [ "$mode" = image ] || take_effect
+        [ -n "$root" ] || take_effect
         state=finished
         result applied
     fi
@@ -66,7 +66,7 @@ prepare() {
         flock -w 60 9 || fail 75 'somebody else is changing what sshd trusts'
     fi
     work=$(mktemp -d) || fail 1 'cannot make a temporary directory'
-    if [ "$mode" = image ]; then
+    if [ -n "$root" ]; then
         [ -f "$directory/sshd_config" ] || fail 66 "there is no $directory/sshd_config: is sshd installed?"
         grep -Eiq '^[[:space:]]*Include[[:space:]].*/etc/ssh/sshd_config\.d/' "$directory/sshd_config" ||
             fail 78 "$directory/sshd_config does not include /etc/ssh/sshd_config.d/*.conf"

@@ -25,8 +25,6 @@ pub(crate) enum Mode {
     Apply,
     /// Only say what would change.
     Plan,
-    /// There is no sshd to ask or to reload.
-    Image,
 }
 
 impl Orders {
@@ -42,7 +40,6 @@ impl Orders {
         let mode = match self.mode {
             Mode::Apply => "apply",
             Mode::Plan => "plan",
-            Mode::Image => "image",
         };
         let _ = writeln!(script, "mode={mode}");
         script.push_str(BODY);

@@ -158,7 +158,8 @@ fn sync_reads_what_stands_beside_the_lines_and_not_them() {
         "change  ossh-sync-1  127.0.0.1:{}  unknown  direct  up\n",
         host.port()
     );
-    assert_eq!(seen.stdout, line, "{seen:?}");
+    let (_heading, plan) = seen.stdout.split_once('\n').unwrap();
+    assert_eq!(plan, line, "{seen:?}");
     let sql = format!(
         "update vctl.servers set ssh_port = {} where hostname = 'ossh-sync-1'",
         host.port()

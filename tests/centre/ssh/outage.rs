@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use vctl_tests::centre::{Centre, Options};
 
 use super::Operator;
@@ -123,4 +126,35 @@ fn a_host_is_reached_by_its_name_through_its_jump_while_postgres_is_away() {
     let rows = operator.accesses("kept-web");
     assert_eq!(rows.len(), 4, "{rows:?}");
     assert!(rows.iter().all(|row| row["replayed"] == true), "{rows:?}");
+}
+
+#[test]
+fn who_waits_for_a_postgres_that_does_not_answer_is_told_and_waits_once() {
+    let options = Options {
+        host: true,
+        ..Options::default()
+    };
+    let Some(centre) = Centre::or_skip(&options) else {
+        return;
+    };
+    let operator = Operator::new(&centre, "ssh-silent");
+    operator.knows("silent-1", centre.host.as_ref().unwrap());
+    assert_eq!(operator.at.run(&["list"]).code, 0);
+    let pid = fs::read_to_string(centre.postgres.data().join("postmaster.pid")).unwrap();
+    let pid = Pid::from_raw(pid.lines().next().unwrap().parse().unwrap());
+
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let asked = Instant::now();
+    let mut terminal = operator.before_a_person(&["silent-1", "--", "true"]);
+    let told = terminal.wait_for("waiting for Postgres at");
+    let ended = terminal.end();
+    let took = asked.elapsed();
+    kill(pid, Signal::SIGCONT).unwrap();
+    told.unwrap();
+    assert!(ended.unwrap().success(), "{}", terminal.shown());
+    assert!(
+        took < Duration::from_secs(14),
+        "{took:?}: {}",
+        terminal.shown()
+    );
 }

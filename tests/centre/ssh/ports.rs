@@ -86,13 +86,14 @@ fn a_port_here_leads_to_one_there() {
     );
     // A port that is taken is told before anybody is logged in to.
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let forward = format!(
-        "127.0.0.1:{}:localhost:{to}",
-        taken.local_addr().unwrap().port()
-    );
-    let said = operator.ssh(&["-L", &forward, "local-1", "--", "true"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.stderr.contains("cannot listen at"), "{}", said.stderr);
+    let taken = taken.local_addr().unwrap().port();
+    // Also where only one of the addresses of `localhost` is: who comes to that gets somebody else.
+    for bind in ["127.0.0.1:", ""] {
+        let forward = format!("{bind}{taken}:localhost:{to}");
+        let said = operator.ssh(&["-L", &forward, "local-1", "--", "true"]);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.stderr.contains("cannot listen at"), "{}", said.stderr);
+    }
     assert_eq!(operator.accesses("local-1").len(), 1);
 }
 
@@ -140,6 +141,8 @@ fn standard_input_and_output_are_a_connection_of_the_host() {
     assert_eq!((said.code, &*said.stdout), (0, "THROUGH"), "{said:?}");
     let said = operator.given(&["-W", "127.0.0.1:1", "stdio-1"], "");
     assert_eq!(said.code, 255, "{said:?}");
+    let why = "`stdio-1` does not connect on to `127.0.0.1:1`";
+    assert!(said.stderr.contains(why), "{said:?}");
 }
 
 #[test]

@@ -23,6 +23,13 @@ fn an_image_gets_the_same_files_and_twice_is_once() {
     let config = "Include /etc/ssh/sshd_config.d/*.conf\n";
     fs::write(etc.join("sshd_config"), config).unwrap();
     fs::write(etc.join("vault-ca.pub"), format!("{}\n", OTHER[0])).unwrap();
+    // The image is asked, and not the sshd of this machine, which trusts nobody.
+    let plan = || nobody.run(&["trust-ca", "--root", root, "--dry-run"]);
+    let said = plan();
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stdout.contains("would trust"), "{said:?}");
+    assert!(!said.stderr.contains("reloaded"), "{said:?}");
+    assert!(!etc.join("sshd_config.d").exists());
     let said = run();
     assert_eq!(said.code, 0, "{said:?}");
     let key = centre.ssh_authority().unwrap();
@@ -31,6 +38,9 @@ fn an_image_gets_the_same_files_and_twice_is_once() {
     let drop_in = fs::read_to_string(etc.join("sshd_config.d/10-vault-ca.conf")).unwrap();
     assert!(drop_in.ends_with("\nTrustedUserCAKeys /etc/ssh/vault-ca.pub\n"));
     let again = run();
+    assert_eq!(again.code, 0, "{again:?}");
+    assert!(again.stderr.contains("nothing was to be changed"));
+    let again = plan();
     assert_eq!(again.code, 0, "{again:?}");
     assert!(again.stderr.contains("nothing was to be changed"));
     let said = nobody.run(&["trust-ca", "--root", root, "--prune", OTHER[1]]);

@@ -177,3 +177,26 @@ fn the_keys_are_printed_to_anybody_and_hosts_can_be_told_by_other_means() {
     }
     fs::write(machine.etc_ssh("vault-ca.pub"), before).unwrap();
 }
+
+#[test]
+fn a_host_is_told_also_where_ssh_goes_through_vctl_otherwise() {
+    let Some(centre) = shared() else { return };
+    let admin = Administrator::new(centre, "trust-installed");
+    let machine = admin.machine("trust-installed-1");
+    let (config, read) = (admin.at.home(".ssh/config"), admin.at.home("ssh_config"));
+    fs::copy(&read, &config).unwrap();
+    assert_eq!(admin.run(&["ssh-config", "--install"]).code, 0);
+    // What ssh would find, were this its home.
+    fs::copy(&config, &read).unwrap();
+    let files = || fs::read_dir(admin.at.home(".vctl/ssh")).unwrap().count();
+    let before = files();
+    let said = admin.run(&["trust-ca", "trust-installed-1", "--sudo", "--verify"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(machine.etc_ssh("vault-ca.pub").exists());
+    assert_eq!(files(), before);
+    // Who has no key there any more goes through vctl, too.
+    machine.authorize(OTHER[0]).unwrap();
+    let said = admin.run(&["trust-ca", "trust-installed-1", "--sudo"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stderr.contains("once more through vctl"), "{said:?}");
+}

@@ -38,7 +38,7 @@ const FETCH: &str = "cat /etc/ssh/ssh_host_ed25519_key.pub || cat /etc/ssh/ssh_h
 Examples:
   vctl ca host-cert web-1 > web-1-cert.pub                Fetches the key with your own ssh
   vctl ca host-cert web-1 --key ssh_host_ed25519_key.pub  Of a key that is here
-  ssh web-1 cat /etc/ssh/ssh_host_ed25519_key.pub | vctl ca host-cert web-1 --key -")]
+  vctl ssh web-1 -- cat /etc/ssh/ssh_host_ed25519_key.pub | vctl ca host-cert web-1 --key -")]
 pub(super) struct HostCertArgs {
     /// Name of a host of the inventory
     #[arg(value_name = "HOST", add = completion::host())]
@@ -96,8 +96,9 @@ impl HostCertArgs {
         let (from, text) = if let Some(path) = &self.file {
             (path.display().to_string(), read(path)?)
         } else {
-            let to = self.reach.destination(plan, false);
-            let text = bootstrap::ask(&to, &format!("sh -c '{FETCH}'"), interaction).await?;
+            let mut to = self.reach.destination(plan, false)?;
+            let asked = bootstrap::ask(&mut to, &format!("sh -c '{FETCH}'"), interaction).await;
+            let text = asked.map_err(|error| through_vctl(error, &to.name))?;
             (to.name, text)
         };
         PublicKey::from_openssh(text.trim()).map_err(|error| {
@@ -120,6 +121,19 @@ impl HostCertArgs {
         let mut seen = std::collections::BTreeSet::new();
         principals.retain(|principal| seen.insert(principal.clone()));
         Ok(principals)
+    }
+}
+
+/// A host that trusts the CA already need not let the operator's own keys in.
+fn through_vctl(error: CliError, host: &str) -> CliError {
+    let instead = format!(
+        "vctl ssh {host} -- cat /etc/ssh/ssh_host_ed25519_key.pub | vctl ca host-cert {host} --key -"
+    );
+    match error.exit {
+        Exit::Transport => error.hint(format!(
+            "it said why; with a key that is let in there: `-i KEY`; where the host trusts the CA: `{instead}`"
+        )),
+        _ => error,
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
     let options = globals.options();
     context::run(globals, async |context| {
         let role = if args.plan { DbRole::Ro } else { DbRole::Rw };
-        let client = context.pool(role)?.get().await?;
+        let client = context.connect(&context.pool(role)?).await?;
         let configured = &context.settings().vault.ssh_mount;
         let (stage, now) = store::rotation::stage(&client, configured).await?;
         let hosts = store::rotation::hosts(&client).await?;
@@ -178,6 +178,7 @@ impl Rotation<'_> {
                 "does not trust the new SSH CA yet",
                 "do not trust the new SSH CA yet",
             ),
+            tell_it,
             "--next",
         )?;
         notice::done("every host trusts it; next: `vctl ca ssh-rotate --next` has it sign");
@@ -201,7 +202,7 @@ impl Rotation<'_> {
         });
         let vouched = vouched.map(|host| Missing {
             host: host.name.clone(),
-            why: format!("`vctl ca host-cert {}` makes another", host.name),
+            why: format!("its certificate is of {}", leaving.fingerprint),
         });
         let vouched: Vec<Missing> = vouched.collect();
         nobody_is(
@@ -210,6 +211,7 @@ impl Rotation<'_> {
                 "shows a host certificate of the old SSH CA",
                 "show a host certificate of the old SSH CA",
             ),
+            |host| format!("put one of the new CA there: `vctl ca host-cert {host}`"),
             "--finish",
         )?;
         let orders = Orders {
@@ -225,6 +227,7 @@ impl Rotation<'_> {
         nobody_is(
             &missing,
             ("still trusts the old SSH CA", "still trust the old SSH CA"),
+            tell_it,
             "--finish",
         )?;
         // In this order: a CA that is in Vault and retired is removed by the next `--next`.
@@ -274,6 +277,11 @@ impl Rotation<'_> {
             proof,
             options: self.options,
         };
+        match hosts {
+            [] => {}
+            [host] => notice::done(&format!("going to {}", host.name)),
+            hosts => notice::done(&format!("going to {} hosts", hosts.len())),
+        }
         let mut missing = Vec::new();
         let mut visits = std::pin::pin!(visit(hosts, &each, self.args.parallel.into()));
         while let Some((host, done)) = visits.next().await {
@@ -322,7 +330,13 @@ fn without(names: &[String], hosts: &[Host]) -> Result<BTreeSet<String>, CliErro
 /// How many of the missing hosts an error lists.
 const MOST: usize = 20;
 
-fn nobody_is(missing: &[Missing], what: (&str, &str), step: &str) -> Result<(), CliError> {
+/// `mend` says what helps a host.
+fn nobody_is(
+    missing: &[Missing],
+    what: (&str, &str),
+    mend: impl FnOnce(&str) -> String,
+    step: &str,
+) -> Result<(), CliError> {
     let [first, ..] = missing else {
         return Ok(());
     };
@@ -338,10 +352,20 @@ fn nobody_is(missing: &[Missing], what: (&str, &str), step: &str) -> Result<(), 
     if missing.len() > MOST {
         error.causes.push(format!("{} more", missing.len() - MOST));
     }
+    let which = if missing.len() == 1 {
+        &*first.host
+    } else {
+        "HOST"
+    };
+    let each = if missing.len() == 1 { "" } else { " for each" };
     Err(error.hint(format!(
-        "mend that, or tell it with `vctl trust-ca {0}`; then `vctl ca ssh-rotate {step}` again, or with `--force-without {0}`",
-        first.host
+        "{}; then `vctl ca ssh-rotate {step}` again, or with `--force-without {which}`{each}",
+        mend(which)
     )))
+}
+
+fn tell_it(host: &str) -> String {
+    format!("mend that, or tell it with `vctl trust-ca {host}`")
 }
 
 fn authority(key: &Key) -> Result<Authority, CliError> {

@@ -119,7 +119,7 @@ impl Attempt<'_> {
                 let message =
                     format!("Vault offers no single sign-on with the role `{role}`: {message}");
                 let hint = format!(
-                    "`auth/{mount}/config` and `auth/{mount}/role/{role}`: deploy/vault/oidc-phase2.md"
+                    "deploy/vault/oidc-phase2.md sets `auth/{mount}/config` and `auth/{mount}/role/{role}` up; or log in with `--method userpass`"
                 );
                 CliError::new(Exit::Config, message).hint(hint).into()
             }

@@ -169,7 +169,7 @@ async fn outward(mut stream: TcpStream, way: Way, connection: &Connection) {
             Err(_) => return,
         },
     };
-    let opened = connection.open_tcp(&to.host, to.port).await;
+    let opened = connection.open_tcp(&to).await;
     if by_socks {
         let answer = match opened {
             Ok(_) => Answer::Connected,
@@ -186,7 +186,7 @@ async fn outward(mut stream: TcpStream, way: Way, connection: &Connection) {
         }
         // A browser asks for much that is not there, and is told.
         Err(_) if by_socks => {}
-        Err(error) => notice::note(&format!("cannot connect to `{to}` from the host: {error}")),
+        Err(error) => notice::note(&error.to_string()),
     }
 }
 
@@ -196,7 +196,8 @@ async fn agent() -> io::Result<UnixStream> {
     UnixStream::connect(path).await
 }
 
-/// `localhost` has two addresses; either may be missing on a machine, not both.
+/// `localhost` has two addresses; either may be missing on a machine, not both. Neither may be in use: who
+/// comes to that one would get to somebody else.
 async fn listeners(listen: &Endpoint) -> Result<Vec<TcpListener>, CliError> {
     let port = listen.port;
     let hosts = match &*listen.host {
@@ -216,6 +217,11 @@ async fn listeners(listen: &Endpoint) -> Result<Vec<TcpListener>, CliError> {
         match TcpListener::bind((host, port)).await {
             Ok(listener) => open.push(listener),
             Err(error) => {
+                let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+                let by_ourselves = host == "0.0.0.0" && !open.is_empty();
+                if is_taken && !by_ourselves && listen.port != 0 {
+                    return Err(cannot_listen(listen, &error));
+                }
                 let absent = host.parse::<Ipv6Addr>().is_ok();
                 if failure.is_none() || !absent {
                     failure = Some(error);
@@ -224,8 +230,7 @@ async fn listeners(listen: &Endpoint) -> Result<Vec<TcpListener>, CliError> {
         }
     }
     if let (true, Some(error)) = (open.is_empty(), failure) {
-        let message = format!("cannot listen at `{listen}`");
-        return Err(CliError::new(Exit::Failure, message).caused_by(&error));
+        return Err(cannot_listen(listen, &error));
     }
     if port == 0
         && let Some(addr) = open.first().and_then(|first| first.local_addr().ok())
@@ -233,6 +238,10 @@ async fn listeners(listen: &Endpoint) -> Result<Vec<TcpListener>, CliError> {
         notice::done(&format!("listening at port {}", addr.port()));
     }
     Ok(open)
+}
+
+fn cannot_listen(listen: &Endpoint, error: &io::Error) -> CliError {
+    CliError::new(Exit::Failure, format!("cannot listen at `{listen}`")).caused_by(error)
 }
 
 async fn accept(listener: TcpListener, way: Way, arrivals: mpsc::Sender<(TcpStream, Way)>) {
