@@ -71,17 +71,17 @@ fn hosts_are_what_ssh_says_of_them() {
     let port = syncing.port();
     let included = syncing.config(
         "included",
-        "Host sre-inner\n  HostName 127.0.0.2\n  ProxyJump Edge\n",
+        "Host sre-inner\n  HostName 127.0.0.2\n  Port 1\n  ProxyJump Edge\n",
     );
     let config = syncing.config(
         "config",
         &format!(
             "Include {included}\n\
              Host sre-web sre-db\n  HostName 127.0.0.1\n  Port {port}\n\
-             Host sre-far\n  HostName 192.0.2.7\n  ProxyJump other@Edge,sre-inner\n\
-             Host Edge\n  HostName = \"localhost\"\n\
-             Host private\n  HostName 192.0.2.8\n\
-             Match host 192.0.2.*\n  User matched\n\
+             Host sre-far\n  HostName 127.8.0.7\n  Port 1\n  ProxyJump other@Edge,sre-inner\n\
+             Host Edge\n  HostName = \"localhost\"\n  Port 1\n\
+             Host private\n  HostName 127.8.0.8\n\
+             Match host 127.8.0.*\n  User matched\n\
              Host sre-*\n  User deploy\n"
         ),
     );
@@ -107,13 +107,13 @@ fn hosts_are_what_ssh_says_of_them() {
     let rows = syncing.rows();
     // Its own line names no user; who goes through it does. Two at one address and port are two: a host is
     // its name.
-    assert!(rows[0].starts_with("edge 127.0.0.1 22 other "), "{rows:?}");
+    assert!(rows[0].starts_with("edge 127.0.0.1 1 other "), "{rows:?}");
     assert_eq!(rows[1], format!("sre-db 127.0.0.1 {port} deploy here - up"));
     assert_eq!(
         rows[2],
-        "sre-far 192.0.2.7 22 matched unknown sre-inner down"
+        "sre-far 127.8.0.7 1 matched unknown sre-inner down"
     );
-    assert_eq!(rows[3], "sre-inner 127.0.0.2 22 deploy here edge down");
+    assert_eq!(rows[3], "sre-inner 127.0.0.2 1 deploy here edge down");
     assert_eq!(
         rows[4],
         format!("sre-web 127.0.0.1 {port} deploy here - up")
