@@ -134,11 +134,14 @@ fn what_was_read_last_is_read_on_and_nothing_is_changed() {
     let table = outage.run(&["list"]).stdout;
     assert!(!table.contains("up") && !table.contains("down"), "{table}");
 
+    let config = outage.at.home("ssh_config");
+    fs::write(&config, "Host web-3\n  HostName 127.0.0.1\n  Port 1\n").unwrap();
     for change in [
         &["add", "web-3", "--ip", "192.0.2.9"][..],
         &["edit", "web-1", "--dc", "busan"],
         &["delete", "web-1", "--yes"],
         &["dbedit", "--col", "dc", "web-1=busan"],
+        &["sync", "--config", config.to_str().unwrap()],
     ] {
         let said = outage.run(change);
         assert_eq!(said.code, 69, "{change:?}: {said:?}");
@@ -164,6 +167,15 @@ fn what_is_kept_is_served_to_nobody_whom_vault_would_refuse_and_not_for_ever() {
     assert_eq!(outage.run(&["list"]).code, 0);
     let taken = outage.kept()["taken_at"].as_str().unwrap().to_owned();
 
+    // Postgres is there, and not who it should be.
+    let mut other = outage.at.command(&["list"]);
+    let said: Said = other
+        .env("VCTL_DB_SERVERNAME", "not.this.example")
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(said.stdout, "", "{said:?}");
+    assert!(said.stderr.contains("is not believed to be"), "{said:?}");
     // Postgres is there, and Vault says no.
     outage.may(&["vctl-ssh"]);
     outage.log_in();
@@ -213,6 +225,9 @@ fn what_is_kept_is_served_to_nobody_whom_vault_would_refuse_and_not_for_ever() {
         .unwrap()
         .into();
     assert_eq!((said.code, said.stdout.as_str()), (77, ""), "{said:?}");
+    centre.bao.kill().unwrap();
+    let said = outage.run(&["list"]);
+    assert_eq!((said.code, said.stdout.as_str()), (69, ""), "{said:?}");
 }
 
 #[test]

@@ -214,6 +214,14 @@ fn back_again(admin: &Administrator<'_>, machines: [(&str, Machine); 3]) {
         "--force-without",
         "rot-a",
     ];
+    // A host that is gone may still trust the old one: that one is not let go of.
+    let said = admin.run(&finish);
+    assert!(
+        said.code == 1 && said.stderr.contains("still trusts the old SSH CA"),
+        "{said:?}"
+    );
+    assert!(said.stderr.contains("--force-without rot-b"), "{said:?}");
+    assert_eq!(admin.run(&["ca", "ssh-print"]).stdout.lines().count(), 2);
     let said = admin.run(&[&finish[..], &without[..]].concat());
     assert_eq!(said.code, 0, "{said:?}");
     let mounts =

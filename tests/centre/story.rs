@@ -26,6 +26,11 @@ fn what_two_people_did_on_one_account_is_told_apart_at_the_centre() {
     for name in ["alice", "bob"] {
         let verdict = format!("ok: {name}'s timeline shows 6 of 6 of {name}'s commands, 0 of ");
         assert!(act.contains(&verdict), "{said}");
+        // As the certificate says, and by who asked for it: not only by the serial.
+        let who = format!("\n  who       {name}\n");
+        assert!(act.contains(&who), "{said}");
     }
+    assert_eq!(act.matches("\n  asked     ").count(), 2, "{said}");
+    assert!(!act.contains("\n  asked     by "), "{said}");
     assert_eq!(act.matches("complete: all ").count(), 2, "{said}");
 }

@@ -231,5 +231,6 @@ roll_back() {
     fi
 }
 
-# Called only once all of it was read: half a script does nothing. And what runs in it is not to read it.
-vctl_trust_ca "$@" </dev/null
+# Called only once all of it was read: half a script does nothing. Without the braces a last line that is cut
+# short would still call it, on this host also where an image was meant. And what runs in it is not to read it.
+{ vctl_trust_ca "$@" </dev/null; }

@@ -114,10 +114,8 @@ mod tests {
         let calls = BODY.lines().filter(|line| {
             !line.starts_with([' ', '#', '}']) && !line.is_empty() && !line.contains("() {")
         });
-        assert_eq!(
-            calls.collect::<Vec<_>>(),
-            ["vctl_trust_ca \"$@\" </dev/null"]
-        );
-        assert!(BODY.trim_end().ends_with("vctl_trust_ca \"$@\" </dev/null"));
+        let call = "{ vctl_trust_ca \"$@\" </dev/null; }";
+        assert_eq!(calls.collect::<Vec<_>>(), [call]);
+        assert!(BODY.trim_end().ends_with(call));
     }
 }

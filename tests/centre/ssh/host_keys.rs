@@ -11,6 +11,7 @@ use serde_json::json;
 use vctl_tests::centre::{Centre, Host, Island};
 
 use super::{Operator, shared};
+use crate::login::Said;
 
 const OTHER: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
@@ -129,6 +130,50 @@ fn a_wrong_key_on_the_direct_way_is_not_forgiven_for_an_honest_jump_host() {
         .output()
         .unwrap();
     assert_eq!(said.status.code(), Some(0));
+}
+
+#[test]
+fn a_wrong_key_behind_an_honest_jump_host_ends_it_and_sees_no_certificate() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-behind");
+    let island = Island::new().unwrap();
+    let jump = centre.another_host_on(&island, "behind-j").unwrap();
+    let impostor = centre.another_host_on(&island, "behind-i").unwrap();
+    let door = island.door(jump.port()).unwrap();
+    operator.inventory("behind-jump", "127.0.0.1", door, jump.user());
+    operator.remembers(&format!("behind-jump {}\n", jump.public_key()));
+    operator.inventory("behind-1", "127.0.0.1", impostor.port(), impostor.user());
+    operator.remembers(&format!("behind-1 {OTHER}\n"));
+    operator.jumps("behind-1", "behind-jump");
+    let before = fs::read(operator.known_hosts()).unwrap();
+    // Directly nobody is there; and where the jump host is the only way, it is the same.
+    for (direct, count) in [("true", 1), ("false", 2)] {
+        let mut command = operator.command(&["behind-1", "--", "true"]);
+        command.env("VCTL_SSH_DIRECT_FIRST", direct);
+        let said = Said::from(command.output().unwrap());
+        assert_eq!((said.code, &*said.stdout), (76, ""), "{said:?}");
+        let changed = "the host key of `behind-1` has changed: it is SHA256:";
+        let told = said.stderr.contains(changed) && said.stderr.contains("line 2 of");
+        assert!(told, "{}", said.stderr);
+        let rows = operator.accesses("behind-1");
+        assert_eq!(rows.len(), count, "{rows:#?}");
+        let row = &rows[count - 1];
+        assert_eq!(row["result"], "refused", "{row:#}");
+        assert!(!row["closed_at"].is_null(), "{row:#}");
+        assert!(
+            row["error"].as_str().unwrap().starts_with(changed),
+            "{row:#}"
+        );
+        assert_eq!(row["jump_via"], json!(["behind-jump"]), "{row:#}");
+        // The jump host let one in; the other was not so much as asked.
+        let serial = format!("(serial {})", row["hops"][0]["cert_serial"]);
+        assert!(jump.log().contains(&serial), "{row:#}");
+    }
+    assert_eq!(jump.log().matches("Accepted publickey").count(), 2);
+    let log = impostor.log();
+    assert_eq!(log.matches("Connection from ").count(), 2, "{log}");
+    assert!(!log.contains("publickey") && !log.contains("CERT"), "{log}");
+    assert_eq!(fs::read(operator.known_hosts()).unwrap(), before);
 }
 
 #[test]

@@ -8,7 +8,9 @@ use super::{Administrator, OTHER, shared};
 fn an_image_gets_the_same_files_and_twice_is_once() {
     let Some(centre) = shared() else { return };
     let nobody = Administrator::nobody(centre);
-    let image = nobody.at.home("an image; $(touch /tmp/vctl-was-expanded)");
+    let marker = nobody.at.home("expanded");
+    let image = format!("an image; $(touch {})", marker.display());
+    let image = nobody.at.home(&image);
     let etc = image.join("etc/ssh");
     let root = image.to_str().unwrap();
     let run = || nobody.run(&["trust-ca", "--root", root]);
@@ -47,5 +49,5 @@ fn an_image_gets_the_same_files_and_twice_is_once() {
     assert_eq!(said.code, 0, "{said:?}");
     let keys = fs::read_to_string(etc.join("vault-ca.pub")).unwrap();
     assert_eq!(keys.trim(), key.trim());
-    assert!(!std::path::Path::new("/tmp/vctl-was-expanded").exists());
+    assert!(!marker.exists());
 }

@@ -164,14 +164,19 @@ fn the_keys_are_printed_to_anybody_and_hosts_can_be_told_by_other_means() {
     let done = crate::login::give(ssh, &script);
     assert!(done.stdout.contains("vctl:result applied"), "{done:?}");
     assert!(admin.logs_in("trust-script-1"));
-    // Cut off at any line it does nothing.
+    // Cut off anywhere it does nothing: after a line, and within the last one, which begins it all.
     let before = fs::read(machine.etc_ssh("vault-ca.pub")).unwrap();
     fs::remove_file(machine.etc_ssh("vault-ca.pub")).unwrap();
-    let lines: Vec<&str> = script.lines().collect();
-    for end in (0..lines.len()).step_by(20).chain([lines.len() - 1]) {
+    let whole = script.trim_end();
+    let lines = whole.match_indices('\n').map(|(end, _)| end);
+    let begin = whole.rfind('\n').unwrap();
+    let words = whole[begin..].match_indices(' ').map(|(at, _)| begin + at);
+    let name = begin + whole[begin..].find("vctl_trust_ca").unwrap() + "vctl_trust_ca".len();
+    let ends = lines.step_by(20).chain([begin, name]).chain(words);
+    for end in ends.chain([whole.len() - 1]) {
         let mut ssh = std::process::Command::new(admin.at.home("bin/ssh"));
         ssh.args(["-p", &port, "root@127.0.0.1", "sh -s"]);
-        let half = crate::login::give(ssh, &lines[..end].join("\n"));
+        let half = crate::login::give(ssh, &whole[..end]);
         assert!(!half.stdout.contains("vctl:"), "{end}: {half:?}");
         assert!(!machine.etc_ssh("vault-ca.pub").exists(), "{end}");
     }

@@ -74,6 +74,18 @@ fn what_sshd_does_not_take_is_taken_back() {
     )
     .unwrap();
     fails(&admin, &machine, name, 78, "/etc/ssh/first.pub");
+    // What the old drop-in said too, and the new one does not, the rest needs.
+    let before = fs::read(&drop_in).unwrap();
+    fs::write(
+        &drop_in,
+        "TrustedUserCAKeys /etc/ssh/other.pub\nAuthorizedKeysCommandUser nobody\n",
+    )
+    .unwrap();
+    let needy = format!("{good}AuthorizedKeysCommand /bin/false\n");
+    fs::write(&config, needy).unwrap();
+    let why = "refuses the new configuration";
+    fails(&admin, &machine, name, 78, why);
+    fs::write(&drop_in, before).unwrap();
     // It cannot be reloaded: nobody knows which process it is.
     fs::write(&config, good.replace("PidFile ", "PidFile none\n#")).unwrap();
     fails(&admin, &machine, name, 1, "was not reloaded");
