@@ -132,9 +132,13 @@ impl Context {
 
     /// Connects, and says what is waited for where a person would wonder.
     pub(crate) async fn connect(&self, pool: &Pool) -> Result<Client, PgError> {
+        notice::waiting_for(&self.postgres(), pool.get()).await
+    }
+
+    /// Returns what connections are to, as a person is told.
+    pub(crate) fn postgres(&self) -> String {
         let db = &self.settings.db;
-        let what = format!("Postgres at `{}:{}`", db.host, db.port);
-        notice::waiting_for(&what, pool.get()).await
+        format!("Postgres at `{}:{}`", db.host, db.port)
     }
 
     fn pool_within(&self, role: DbRole, limits: PoolLimits) -> Result<Pool, Stop> {

@@ -56,7 +56,7 @@ pub(crate) struct FleetArgs {
 
 pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
     let mut hosts = context::run(globals, async |context| {
-        let client = context.pool(DbRole::Ro)?.get().await?;
+        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
         let hosts = store::fleet::hosts(&client).await.map_err(PgError::from)?;
         Ok(hosts)
     })?;

@@ -174,7 +174,7 @@ async fn revoke(
 /// A host that is not in the inventory could ship, and nobody would know where from.
 async fn in_inventory(context: &Context, args: &EnrollArgs) -> Result<(), Stop> {
     let host = args.host.as_str();
-    let client = context.pool(DbRole::Ro)?.get().await?;
+    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
     let sql = "select exists (select from vctl.servers where hostname = $1::text)";
     let row = client
         .query_one(sql, &[&host])
@@ -188,7 +188,7 @@ async fn in_inventory(context: &Context, args: &EnrollArgs) -> Result<(), Stop> 
         let hint = format!("vctl host enroll {host} --create --ip ADDR");
         return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
     };
-    let client = context.pool(DbRole::Rw)?.get().await?;
+    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
     let sql = "insert into vctl.servers (hostname, ip, dc) values ($1::text, $2, $3) \
                on conflict (hostname) do nothing";
     client
@@ -201,7 +201,7 @@ async fn in_inventory(context: &Context, args: &EnrollArgs) -> Result<(), Stop> 
 
 /// Writes down that a host is waited for, or is not.
 async fn note_enrolled(context: &Context, host: &HostName, enrolled: bool) -> Result<(), Stop> {
-    let client = context.pool(DbRole::Rw)?.get().await?;
+    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
     let sql = "update vctl.servers set enrolled_at = case when $2 then now() end \
                where hostname = $1::text";
     client

@@ -67,7 +67,9 @@ pub(crate) fn run(args: &MigrateArgs, globals: &Globals) -> Result<(), Stop> {
 
 async fn status(context: &Context, args: &MigrateArgs, screen: &mut Screen) -> Result<(), Stop> {
     // There may be no schema yet, or a newer one: that is what is asked.
-    let client = context.pool_for_any_schema(DbRole::Ro)?.get().await?;
+    let client = context
+        .connect(&context.pool_for_any_schema(DbRole::Ro)?)
+        .await?;
     let applied = apply::applied(&client).await?;
     print(args, &applied, screen)
 }
@@ -78,7 +80,9 @@ async fn migrate(
     owner: &str,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    let mut client = context.pool_for_any_schema(DbRole::Migrator)?.get().await?;
+    let mut client = context
+        .connect(&context.pool_for_any_schema(DbRole::Migrator)?)
+        .await?;
     let wait = Duration::from_secs(args.wait);
     let waiting = |holder: Option<&str>| {
         let holder = holder.unwrap_or("somebody else");

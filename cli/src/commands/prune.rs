@@ -68,7 +68,7 @@ pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
             let plan = plan.map_err(PgError::from)?;
             return Ok(retention::write_pruned(&mut screen, "would delete", &plan)?);
         }
-        let client = context.pool(DbRole::Pruner)?.get().await?;
+        let client = context.connect(&context.pool(DbRole::Pruner)?).await?;
         if !args.yes && !agreed(&client, periods, &mut screen).await? {
             notice::note("nothing was deleted");
             return Ok(());
@@ -80,9 +80,9 @@ pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
 
 /// Returns a connection that may ask for the plan: as one who may read, else as one who may delete.
 async fn reader(context: &Context) -> Result<Client, Stop> {
-    match context.pool(DbRole::AuditRo)?.get().await {
+    match context.connect(&context.pool(DbRole::AuditRo)?).await {
         Err(PgError::Credential(VaultError::Denied { .. })) => {
-            Ok(context.pool(DbRole::Pruner)?.get().await?)
+            Ok(context.connect(&context.pool(DbRole::Pruner)?).await?)
         }
         client => Ok(client?),
     }

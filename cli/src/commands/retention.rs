@@ -78,7 +78,7 @@ impl PeriodArgs {
 pub(crate) fn run(args: &RetentionArgs, globals: &Globals) -> Result<(), Stop> {
     let periods = args.periods.checked(globals)?;
     let kept = context::run(globals, async |context| {
-        let client = context.pool(DbRole::AuditRo)?.get().await?;
+        let client = context.connect(&context.pool(DbRole::AuditRo)?).await?;
         let kept = store::retention::kept(&client, periods).await;
         Ok(kept.map_err(PgError::from)?)
     })?;

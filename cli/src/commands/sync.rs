@@ -167,7 +167,7 @@ impl SyncArgs {
         failures: &mut Vec<Failure>,
     ) -> Result<Summary, Stop> {
         let client = if self.dry_run {
-            context.pool(DbRole::Ro)?.get().await?
+            context.connect(&context.pool(DbRole::Ro)?).await?
         } else {
             super::to_change(context).await?
         };

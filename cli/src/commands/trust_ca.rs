@@ -250,7 +250,7 @@ async fn verify(
 
 async fn record(context: &Context, host: &str, report: &Report) -> Result<(), Stop> {
     let noted = async {
-        let client = context.pool(DbRole::Rw)?.get().await?;
+        let client = context.connect(&context.pool(DbRole::Rw)?).await?;
         store::trust::applied(&client, host, &report.trusted()).await
     };
     noted.await.map_err(|stop| match stop {

@@ -26,6 +26,7 @@ use vctl_common::pg::{Client, PgError, Pool};
 
 use crate::context::Context;
 use crate::error::Stop;
+use crate::render::notice;
 
 pub(crate) use follow::Follow;
 pub(crate) use row::Found;
@@ -33,6 +34,8 @@ pub(crate) use row::Found;
 /// The central store, for who may read the audit and nothing else.
 pub(crate) struct Store {
     pool: Pool,
+    /// What the pool connects to.
+    postgres: String,
     /// What the reader should know besides.
     notes: Vec<String>,
 }
@@ -41,6 +44,7 @@ impl Store {
     pub(crate) fn new(context: &Context) -> Result<Self, Stop> {
         Ok(Self {
             pool: context.pool(DbRole::AuditRo)?,
+            postgres: context.postgres(),
             notes: Vec::new(),
         })
     }
@@ -51,7 +55,7 @@ impl Store {
     }
 
     async fn client(&self) -> Result<Client, Stop> {
-        Ok(self.pool.get().await?)
+        Ok(notice::waiting_for(&self.postgres, self.pool.get()).await?)
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
             ttl: args.ttl,
         };
         let issued = HostCertificate::issue(context.vault(), &plan.target.mount, &wish).await?;
-        let client = context.pool(DbRole::Rw)?.get().await?;
+        let client = context.connect(&context.pool(DbRole::Rw)?).await?;
         store::trust::certified(&client, name, &issued).await?;
         Ok(issued)
     })?;
@@ -110,7 +110,7 @@ impl HostCertArgs {
     /// Its name and addresses, and what was asked for. Not the addresses that its agent reports: a host could
     /// report another's.
     async fn principals(&self, context: &Context, name: &str) -> Result<Vec<String>, Stop> {
-        let client = context.pool(DbRole::Ro)?.get().await?;
+        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
         let found = store::inventory::find(&client, name).await?;
         let mut principals = vec![name.to_owned()];
         for host in found.iter().filter(|host| host.name == name) {
