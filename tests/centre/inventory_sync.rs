@@ -49,7 +49,7 @@ impl Syncing {
         command
             .env("HOME", self.home.path())
             .env("VCTL_SYNC_PROBE_TIMEOUT", "1s")
-            .env("VCTL_DC_RULES", "[{name: here, prefixes: ['127.']}]");
+            .env("VCTL_DC_RULES", "[{name: here, prefixes: ['127.0.']}]");
         command.output().unwrap()
     }
 
