@@ -44,10 +44,6 @@ pub(crate) type Loaded = vctl_common::config::Loaded<Config>;
 
 /// Everything vctl is told: one field for each key, of the key's name. Paths are absolute.
 #[derive(Clone, Debug)]
-#[allow(
-    dead_code,
-    reason = "some keys come before the commands that read them"
-)]
 pub(crate) struct Config {
     pub(crate) vault_addr: String,
     pub(crate) vault_namespace: Option<String>,
