@@ -13,7 +13,7 @@ use vctl_common::vault::{Auth, SecretIdSource, Vault, VaultError};
 use vctl_tests::centre::{Centre, DB_NAME, Options, Request, VAULT_NAME};
 use vctl_tests::lab::eventually;
 
-use crate::reach::{as_root, block_on, db_settings, logins, pool_of, vault_settings};
+use vctl_tests::pool_fixture::{as_root, block_on, db_settings, logins, pool_of, vault_settings};
 
 /// Tries to connect, and returns why that did not work.
 fn refusal(vault: &Vault, settings: &DbSettings, role: DbRole) -> PgError {

@@ -30,7 +30,6 @@ mod policies;
 mod pool;
 mod programs;
 mod prune;
-mod reach;
 mod reading;
 mod rights;
 mod setup;

@@ -10,7 +10,9 @@ use vctl_common::vault::{Auth, Vault, VaultError};
 use vctl_tests::centre::{Centre, DATABASE, Options};
 use vctl_tests::lab::eventually;
 
-use crate::reach::{as_root, block_on, database_ttl, logins, pool, short_lived, vault_settings};
+use vctl_tests::pool_fixture::{
+    as_root, block_on, database_ttl, logins, pool, short_lived, vault_settings,
+};
 
 /// How long the spec of days runs; `VCTL_TEST_DAYS_S` makes it longer.
 fn days() -> Duration {

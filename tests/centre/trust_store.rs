@@ -15,7 +15,7 @@ use vctl_common::vault::{Auth, Vault};
 use vctl_tests::centre::Centre;
 use vctl_tests::lab::{Programs, installed, skip};
 
-use crate::reach::{block_on, db_settings, vault_settings};
+use vctl_tests::pool_fixture::{block_on, db_settings, vault_settings};
 
 /// What `update-ca-certificates` reads and writes.
 const STORE: [&str; 3] = ["/etc/ssl", "/etc/ca-certificates", "/usr/local/share"];

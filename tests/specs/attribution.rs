@@ -6,7 +6,7 @@ use std::process::Child;
 use vctl_common::event::EventKind;
 use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
 
-use crate::fixture::{
+use vctl_tests::fixture::{
     Stage, assert_each_is_where_it_belongs, await_file, await_that, exec_of, identity, lab, touch,
 };
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vctl_common::event::ExitStatus;
 use vctl_tests::truth::Truth;
 
-use crate::fixture::{Stage, identity, lab};
+use vctl_tests::fixture::{Stage, identity, lab};
 
 const ROUNDS: usize = 50;
 

@@ -8,7 +8,7 @@ use vctl_common::session::GapCause;
 use vctl_common::wire::TaskMark;
 use vctl_tests::lab::{Lab, Options};
 
-use crate::fixture::{NEVER_HUNG, Stage, await_file, await_that, exec_of, lab, touch};
+use vctl_tests::fixture::{NEVER_HUNG, Stage, await_file, await_that, exec_of, lab, touch};
 
 #[test]
 fn strict_refuses_logins_while_the_disk_is_full_and_counts_what_the_ring_cannot_hold() {

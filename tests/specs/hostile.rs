@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use vctl_tests::lab::{PATIENCE, Subject, eventually};
 
-use crate::fixture::{Stage, await_file, await_that, lab, touch};
+use vctl_tests::fixture::{Stage, await_file, await_that, lab, touch};
 
 #[test]
 fn terminal_escapes_in_arguments_and_names_are_shown_and_not_obeyed() {

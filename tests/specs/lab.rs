@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use vctl_tests::lab::{Lab, Options, process};
 
-use crate::fixture::await_that;
+use vctl_tests::fixture::await_that;
 
 #[test]
 fn a_lab_lets_a_certificate_in_and_leaves_nothing_behind() {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use vctl_common::session::{Origin, Stamp};
 use vctl_tests::lab::{Lab, Options, PATIENCE, Recorded, Subject, eventually};
 
-use crate::fixture::{await_file, lab, touch};
+use vctl_tests::fixture::{await_file, lab, touch};
 
 #[test]
 fn the_first_command_is_never_missed() {

@@ -1,6 +1,5 @@
 //! What vctl promises, on a real host: one file per promise.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
-mod fixture;
 mod lab;
 mod login;
 mod attribution;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use vctl_tests::lab::{Lab, Options, skip};
 
-use crate::fixture::await_that;
+use vctl_tests::fixture::await_that;
 
 #[test]
 fn a_session_shows_in_the_metrics_and_survives_a_restart_of_the_collector() {

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use vctl_common::session::{GapCause, Stamp};
 use vctl_tests::lab::{Lab, Options};
 
-use crate::fixture::{NEVER_HUNG, Stage, await_file, await_that, exec_of, lab, touch};
+use vctl_tests::fixture::{NEVER_HUNG, Stage, await_file, await_that, exec_of, lab, touch};
 
 #[test]
 fn best_effort_lets_people_in_and_shows_that_they_were_stamped_late() {

@@ -10,7 +10,7 @@ use vctl_common::id::SessionId;
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::wire;
 
-use crate::fixture::{await_file, await_that, lab};
+use vctl_tests::fixture::{await_file, await_that, lab};
 
 #[test]
 fn pins_of_a_newer_version_are_named_and_left_alone() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use vctl_tests::lab::{Lab, Recorded};
 
-use crate::fixture::lab;
+use vctl_tests::fixture::lab;
 
 /// One line of the corpus.
 #[derive(Deserialize)]

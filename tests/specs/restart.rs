@@ -2,7 +2,9 @@
 
 use vctl_tests::lab::{Lab, Options};
 
-use crate::fixture::{Stage, assert_each_is_where_it_belongs, await_file, await_that, lab, touch};
+use vctl_tests::fixture::{
+    Stage, assert_each_is_where_it_belongs, await_file, await_that, lab, touch,
+};
 
 #[test]
 fn kill_9_in_the_middle_of_work_loses_and_doubles_nothing() {

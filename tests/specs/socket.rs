@@ -13,7 +13,7 @@ use std::time::Instant;
 use vctl_common::session::Stamp;
 use vctl_tests::lab::{Lab, PATIENCE, eventually};
 
-use crate::fixture::{NEVER_HUNG, await_that, lab};
+use vctl_tests::fixture::{NEVER_HUNG, await_that, lab};
 
 #[test]
 fn a_caller_that_is_not_root_is_refused_and_counted() {

@@ -12,7 +12,7 @@ use vctl_common::session::{CloseReason, Stamp};
 use vctl_common::time::BootNs;
 use vctl_tests::lab::{Certificate, Lab, Recorded, process};
 
-use crate::fixture::{
+use vctl_tests::fixture::{
     Stage, assert_each_is_where_it_belongs, await_file, await_that, exec_of, lab, touch,
 };
 

@@ -3,8 +3,10 @@
 //! leave the machine as they found it, and loads that keep their own ledger.
 pub mod browser;
 pub mod centre;
+pub mod fixture;
 pub mod lab;
 pub mod load;
+pub mod pool_fixture;
 pub mod provider;
 pub mod ship;
 pub mod terminal;

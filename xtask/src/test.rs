@@ -34,6 +34,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "vctl-tests",
         "--lib",
         "--test",
+        "attacks",
+        "--test",
         "centre",
         "--test",
         "specs",

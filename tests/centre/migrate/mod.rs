@@ -179,10 +179,10 @@ fn a_schema_that_does_not_fit_says_which_side_has_to_move() {
         return;
     };
     // No schema at all: found by every command that is not `migrate`.
-    let vault = crate::reach::as_root(&centre);
+    let vault = vctl_tests::pool_fixture::as_root(&centre);
     let refusal = || {
-        let pool = crate::reach::pool(&centre, &vault);
-        crate::reach::block_on(async {
+        let pool = vctl_tests::pool_fixture::pool(&centre, &vault);
+        vctl_tests::pool_fixture::block_on(async {
             let error = pool.get().await.err();
             pool.close().await;
             error

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use vctl_tests::lab::Lab;
 
-use crate::fixture::Stage;
+use vctl_tests::fixture::Stage;
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,

@@ -7,8 +7,8 @@ use vctl_common::wire::ARGV_MAX;
 use vctl_tests::lab::{Certificate, Lab, Recorded};
 use vctl_tests::truth::{Running, Truth};
 
-use crate::fixture::{Stage, exec_of, is_process, lab};
 use cases::{CASES, Case, Namespace};
+use vctl_tests::fixture::{Stage, exec_of, is_process, lab};
 
 #[test]
 fn every_exec_is_recorded_as_the_program_saw_it() {

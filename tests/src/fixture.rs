@@ -1,4 +1,5 @@
 //! What several specs do: run a script in a session, with a file for the truth.
+#![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -6,25 +7,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
 use std::time::Duration;
 
+use crate::lab::{Certificate, Lab, Options, PATIENCE, Recorded, eventually};
+use crate::truth::{Running, Truth};
 use vctl_common::event::{ExecEvent, KernelEvent};
 use vctl_common::id::ProcessId;
-use vctl_tests::lab::{Certificate, Lab, Options, PATIENCE, Recorded, eventually};
-use vctl_tests::truth::{Running, Truth};
 
 /// A lab as most specs want it.
-pub(crate) fn lab() -> Option<Lab> {
+pub fn lab() -> Option<Lab> {
     Lab::or_skip(&Options::default())
 }
 
 /// The programs that sessions run, where every account can run them, and their file of truth.
-pub(crate) struct Stage {
+pub struct Stage {
     pub bin: PathBuf,
     pub truth: PathBuf,
 }
 
 impl Stage {
     /// Copies the programs: a checkout below somebody's home is closed to other accounts.
-    pub(crate) fn set(lab: &Lab) -> Self {
+    pub fn set(lab: &Lab) -> Self {
         let bin = lab.root().join("bin");
         fs::create_dir(&bin).unwrap();
         for program in ["exec-target", "odd-exec", "odd-exit"] {
@@ -37,7 +38,7 @@ impl Stage {
     }
 
     /// Returns a script that knows `$T` (tells the truth), `$ODD`, `$END` and `$AS_ROOT`.
-    pub(crate) fn script(&self, case: &str, body: &str) -> String {
+    pub fn script(&self, case: &str, body: &str) -> String {
         let bin = self.bin.display();
         let truth = self.truth.display();
         format!(
@@ -48,27 +49,27 @@ impl Stage {
         )
     }
 
-    pub(crate) fn run(&self, lab: &Lab, who: &Certificate, body: &str) -> Output {
+    pub fn run(&self, lab: &Lab, who: &Certificate, body: &str) -> Output {
         let output = lab.ssh(who, self.script(&who.key_id, body)).unwrap();
         assert!(output.status.success(), "{body}: {output:?}");
         output
     }
 
-    pub(crate) fn start(&self, lab: &Lab, who: &Certificate, body: &str) -> Child {
+    pub fn start(&self, lab: &Lab, who: &Certificate, body: &str) -> Child {
         lab.ssh_start(who, self.script(&who.key_id, body)).unwrap()
     }
 
-    pub(crate) fn truths(&self) -> Vec<Truth> {
-        vctl_tests::truth::read(&self.truth).unwrap()
+    pub fn truths(&self) -> Vec<Truth> {
+        crate::truth::read(&self.truth).unwrap()
     }
 
     /// Returns how many truths have been told so far, also while one is being told.
-    pub(crate) fn told(&self) -> usize {
+    pub fn told(&self) -> usize {
         let lines = fs::read(&self.truth).unwrap();
         memchr::memchr_iter(b'\n', &lines).count()
     }
 
-    pub(crate) fn running(&self) -> Vec<Running> {
+    pub fn running(&self) -> Vec<Running> {
         let truths = self.truths().into_iter();
         truths
             .filter_map(|truth| match truth {
@@ -80,7 +81,7 @@ impl Stage {
 }
 
 /// Returns the exec that a process told the truth about; the last one, as it execs only once more.
-pub(crate) fn exec_of<'a>(
+pub fn exec_of<'a>(
     session: &'a Recorded,
     truth: &Running,
 ) -> Option<(&'a KernelEvent, &'a ExecEvent)> {
@@ -91,12 +92,12 @@ pub(crate) fn exec_of<'a>(
 }
 
 /// Whether the event is of the process that told the truth: a pid alone may be used again.
-pub(crate) fn is_process(event: &KernelEvent, pid: u32, start: u64) -> bool {
+pub fn is_process(event: &KernelEvent, pid: u32, start: u64) -> bool {
     identity(event.process) == (pid, start)
 }
 
 /// A process as /proc tells it: pid, and start in clock ticks after boot.
-pub(crate) fn identity(process: ProcessId) -> (u32, u64) {
+pub fn identity(process: ProcessId) -> (u32, u64) {
     const NS_PER_TICK: u64 = 10_000_000;
     (process.tgid, process.start.0 / NS_PER_TICK)
 }
@@ -104,10 +105,7 @@ pub(crate) fn identity(process: ProcessId) -> (u32, u64) {
 /// Asserts that each process of the truth is in its own person's session and in no other.
 ///
 /// The case that a process told is its person's key id.
-pub(crate) fn assert_each_is_where_it_belongs(
-    truths: &[Running],
-    sessions: &[(&str, Vec<Recorded>)],
-) {
+pub fn assert_each_is_where_it_belongs(truths: &[Running], sessions: &[(&str, Vec<Recorded>)]) {
     for truth in truths {
         for (key_id, recorded) in sessions {
             let shown = recorded
@@ -125,20 +123,20 @@ pub(crate) fn assert_each_is_where_it_belongs(
 }
 
 /// Waits until the file is there: how a session tells that it has come so far.
-pub(crate) fn await_file(path: &Path) {
+pub fn await_file(path: &Path) {
     await_that(&format!("`{}` is there", path.display()), || path.exists());
 }
 
 /// Waits for a fact. Specs wait for no time: how much happens in one, the machine decides.
-pub(crate) fn await_that(fact: &str, mut is_so: impl FnMut() -> bool) {
+pub fn await_that(fact: &str, mut is_so: impl FnMut() -> bool) {
     let came = eventually(PATIENCE, || Ok(is_so())).unwrap();
     assert!(came, "never came true: {fact}");
 }
 
 /// Far beyond the five seconds a hook may take at most, and far below what sshd allows a login.
-pub(crate) const NEVER_HUNG: Duration = Duration::from_secs(40);
+pub const NEVER_HUNG: Duration = Duration::from_secs(40);
 
 /// Creates an empty file: what a session's script waits for.
-pub(crate) fn touch(path: &Path) {
+pub fn touch(path: &Path) {
     fs::write(path, "").unwrap();
 }

@@ -1,32 +1,33 @@
 //! How the specs of the pool reach a centre: as `vctl` and `vctl-agent` do, with other limits.
+#![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 
 use std::future::Future;
 use std::time::Duration;
 
+use crate::centre::{Centre, DATABASE, DB_NAME};
 use serde_json::json;
 use vctl_common::centre::{DbRole, DbSettings, VaultSettings};
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::secret::Secret;
 use vctl_common::tls::Trust;
 use vctl_common::vault::{Auth, SecretIdSource, Vault};
-use vctl_tests::centre::{Centre, DATABASE, DB_NAME};
 
 /// Runs `work` on the runtime that `vctl` has.
-pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     runtime.unwrap().block_on(work)
 }
 
-pub(crate) fn vault_settings(centre: &Centre) -> VaultSettings {
+pub fn vault_settings(centre: &Centre) -> VaultSettings {
     let mut settings = VaultSettings::new(centre.bao.address());
     settings.trust = Trust::File(centre.pki.ca().to_owned());
     settings.timeout = Duration::from_secs(5);
     settings
 }
 
-pub(crate) fn db_settings(centre: &Centre) -> DbSettings {
+pub fn db_settings(centre: &Centre) -> DbSettings {
     let mut settings = DbSettings::new("127.0.0.1");
     settings.port = centre.postgres.port;
     DATABASE.clone_into(&mut settings.name);
@@ -36,16 +37,16 @@ pub(crate) fn db_settings(centre: &Centre) -> DbSettings {
     settings
 }
 
-pub(crate) fn as_root(centre: &Centre) -> Vault {
+pub fn as_root(centre: &Centre) -> Vault {
     let token = Secret::new(centre.bao.root_token().expose().to_owned());
     Vault::connect(&vault_settings(centre), Auth::Token(token)).unwrap()
 }
 
-pub(crate) fn pool(centre: &Centre, vault: &Vault) -> Pool {
+pub fn pool(centre: &Centre, vault: &Vault) -> Pool {
     pool_of(centre, vault, DbRole::Ro).unwrap()
 }
 
-pub(crate) fn pool_of(centre: &Centre, vault: &Vault, role: DbRole) -> Result<Pool, PgError> {
+pub fn pool_of(centre: &Centre, vault: &Vault, role: DbRole) -> Result<Pool, PgError> {
     Pool::new(
         vault.clone(),
         &db_settings(centre),
@@ -55,7 +56,7 @@ pub(crate) fn pool_of(centre: &Centre, vault: &Vault, role: DbRole) -> Result<Po
 }
 
 /// Makes a machine whose tokens and database logins live for seconds, and returns how it logs in.
-pub(crate) fn short_lived(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -> Auth {
+pub fn short_lived(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -> Auth {
     let admin = centre.bao.admin().unwrap();
     let path = format!("auth/approle/role/{name}");
     let role = json!({
@@ -77,7 +78,7 @@ pub(crate) fn short_lived(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u6
 }
 
 /// Gives the logins of `vctl-ro` another time to live, from the next one on.
-pub(crate) fn database_ttl(centre: &Centre, seconds: u64) {
+pub fn database_ttl(centre: &Centre, seconds: u64) {
     let admin = centre.bao.admin().unwrap();
     let mut role = admin.get("database/roles/vctl-ro").unwrap()["data"].take();
     role["default_ttl"] = json!(format!("{seconds}s"));
@@ -86,7 +87,7 @@ pub(crate) fn database_ttl(centre: &Centre, seconds: u64) {
 }
 
 /// The logins of `vctl-ro` that Postgres has now.
-pub(crate) fn logins(centre: &Centre) -> Vec<String> {
+pub fn logins(centre: &Centre) -> Vec<String> {
     let sql = "select rolname from pg_roles where rolname like 'ro/%'";
     let names = centre.postgres.psql(DATABASE, sql).unwrap();
     names.lines().map(str::to_owned).collect()
