@@ -5,6 +5,7 @@ mod command;
 mod demo;
 mod deny;
 mod ebpf;
+mod named_specs;
 mod packages;
 mod stack;
 mod test;

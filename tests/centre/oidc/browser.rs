@@ -81,8 +81,7 @@ fn an_answer_of_another_login_changes_nothing() {
         "code=stolen",
         "error=access_denied&error_description=no&state=st_of_somebody_else",
         "error=access_denied",
-        &format!("state={}", state_of(&address)),
-        &format!("code=a&code=b&state={}", state_of(&address)),
+        &format!("code=a&state={0}&state={0}", state_of(&address)),
     ] {
         browser.open(&desk.callback(query)).unwrap();
         browser

@@ -10,7 +10,7 @@ use vctl_tests::terminal::Terminal;
 use super::{Desk, SignOn, shown_address, state_of};
 
 /// Sends this and returns the whole answer.
-fn ask(address: &str, request: &str) -> String {
+pub(super) fn ask(address: &str, request: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(30)))
@@ -23,7 +23,7 @@ fn ask(address: &str, request: &str) -> String {
 }
 
 /// Ends a login with a refusal; this too needs its state.
-fn is_still_there(desk: &Desk, terminal: &mut Terminal) {
+pub(super) fn is_still_there(desk: &Desk, terminal: &mut Terminal) {
     let state = state_of(&shown_address(terminal)).to_owned();
     let path = format!("/oidc/callback?error=server_error&state={state}");
     let request = format!(

@@ -6,6 +6,7 @@
 mod browser;
 mod device;
 mod elsewhere;
+mod form_post;
 mod listener;
 mod phase2;
 

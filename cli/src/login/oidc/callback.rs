@@ -10,44 +10,49 @@ use crate::exit_code::Exit;
 /// A code that Vault gives a token for, or the reason why there is none.
 pub(super) type Answer = Result<Secret<String>, CliError>;
 
-/// Why something is not the way back.
+/// An answer without the state of this login: it belongs to another login, or is made up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotOurs {
-    /// Of another login, or made up.
-    State,
-    /// Neither a code nor a reason, or two of them.
-    Incomplete,
-}
+pub(super) struct NotOurs;
 
-/// Reads the query of the address that the browser came back to.
+/// Reads the parameters of an answer, from the query of a GET or the form of a POST.
 ///
-/// Anybody can have the browser, or a program on this machine, ask for that address; whoever does not
-/// know the state is not listened to, also not with an error.
-pub(super) fn read(query: &str, state: &Secret<String>) -> Result<Answer, NotOurs> {
+/// Any page and any local program can make the browser request that address. An answer without the
+/// state therefore changes nothing. An answer with the state ends the wait, whatever else it holds.
+pub(super) fn read(parameters: &[u8], state: &Secret<String>) -> Result<Answer, NotOurs> {
     let [mut given, mut code, mut error, mut description] = [const { None::<String> }; 4];
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+    let (mut states, mut is_repeated) = (0, false);
+    for (name, value) in form_urlencoded::parse(parameters) {
         let place = match &*name {
-            "state" => &mut given,
+            "state" => {
+                states += 1;
+                &mut given
+            }
             "code" => &mut code,
             "error" => &mut error,
             "error_description" => &mut description,
             _ => continue,
         };
-        if place.replace(value.into_owned()).is_some() {
-            return Err(NotOurs::Incomplete);
-        }
+        is_repeated |= place.replace(value.into_owned()).is_some();
     }
-    // How long the comparison takes tells whoever may try again nothing of the state.
+    // Constant time: the duration of the comparison tells a guesser nothing about the state.
     let is_ours = |given: String| bool::from(given.as_bytes().ct_eq(state.expose().as_bytes()));
-    if !given.is_some_and(is_ours) {
-        return Err(NotOurs::State);
+    if states != 1 || !given.is_some_and(is_ours) {
+        return Err(NotOurs);
     }
     let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
-    match (filled(error), filled(code)) {
-        (Some(error), _) => Ok(Err(refusal(&error, filled(description).as_deref()))),
-        (None, Some(code)) => Ok(Ok(Secret::new(code))),
-        (None, None) => Err(NotOurs::Incomplete),
-    }
+    Ok(match (filled(error), filled(code)) {
+        (Some(error), _) => Err(refusal(&error, filled(description).as_deref())),
+        _ if is_repeated => Err(malformed("a parameter of its answer is there twice")),
+        (None, Some(code)) => Ok(Secret::new(code)),
+        (None, None) => Err(malformed("its answer has neither `code` nor `error`")),
+    })
+}
+
+/// The error for an answer of this login that no login can be made of.
+fn malformed(why: &str) -> CliError {
+    let message = format!("cannot use the answer of the identity provider: {why}");
+    CliError::new(Exit::Failure, message)
+        .hint("the provider must return an authorization code: `response_type=code`")
 }
 
 /// The provider's own words; whoever shows them makes them harmless.
@@ -69,7 +74,7 @@ mod tests {
     use super::*;
 
     fn read_here(query: &str) -> Result<Result<String, String>, NotOurs> {
-        let answer = read(query, &Secret::new("st_1".to_owned()))?;
+        let answer = read(query.as_bytes(), &Secret::new("st_1".to_owned()))?;
         Ok(answer
             .map(|code| code.expose().clone())
             .map_err(|refusal| refusal.message))
@@ -83,22 +88,36 @@ mod tests {
             read_here("state=st_1&code=a%20b%2bc&scope=openid&iss=x"),
             ours
         );
-        for (query, why) in [
-            ("", NotOurs::State),
-            ("code=a", NotOurs::State),
-            ("code=a&state=", NotOurs::State),
-            ("code=a&state=st_2", NotOurs::State),
-            ("code=a&state=st_1x", NotOurs::State),
-            ("code=a&State=st_1", NotOurs::State),
-            ("error=access_denied", NotOurs::State),
-            ("error=access_denied&state=st_2", NotOurs::State),
-            ("state=st_1", NotOurs::Incomplete),
-            ("state=st_1&code=", NotOurs::Incomplete),
-            ("state=st_1&error=&code=", NotOurs::Incomplete),
-            ("state=st_2&state=st_1&code=a", NotOurs::Incomplete),
-            ("state=st_1&code=a&code=b", NotOurs::Incomplete),
+        for query in [
+            "",
+            "code=a",
+            "code=a&state=",
+            "code=a&state=st_2",
+            "code=a&state=st_1x",
+            "code=a&State=st_1",
+            "error=access_denied",
+            "error=access_denied&state=st_2",
+            "state=st_2&state=st_1&code=a",
+            "state=st_1&state=st_1&code=a",
         ] {
-            assert_eq!(read_here(query), Err(why), "{query}");
+            assert_eq!(read_here(query), Err(NotOurs), "{query}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_code_ends_the_wait_with_a_reason() {
+        for query in [
+            "state=st_1",
+            "state=st_1&code=",
+            "state=st_1&error=&code=",
+            "state=st_1&id_token=x",
+            "state=st_1&code=a&code=b",
+        ] {
+            let message = read_here(query).unwrap().unwrap_err();
+            assert!(
+                message.starts_with("cannot use the answer"),
+                "{query}: {message}"
+            );
         }
     }
 
@@ -123,7 +142,7 @@ mod tests {
         #[test]
         fn nothing_counts_without_the_state(query in ".{0,200}", state in "[A-Za-z0-9_]{8,40}") {
             prop_assume!(!query.contains(&state));
-            prop_assert!(read(&query, &Secret::new(state)).is_err());
+            prop_assert!(read(query.as_bytes(), &Secret::new(state)).is_err());
         }
 
         #[test]
@@ -135,7 +154,7 @@ mod tests {
             let mut pairs = others;
             pairs.push(("code".to_owned(), code.clone()));
             pairs.push(("state".to_owned(), state.clone()));
-            let read = read(&query_of(&pairs), &Secret::new(state));
+            let read = read(query_of(&pairs).as_bytes(), &Secret::new(state));
             let came = read.ok().and_then(Result::ok);
             prop_assert_eq!(came.map(|came| came.expose().clone()), Some(code));
         }
@@ -144,7 +163,7 @@ mod tests {
         fn a_state_given_twice_is_none(code in "[a-z]{1,9}", state in ".{1,40}") {
             let pairs = [("state", &state), ("code", &code), ("state", &state)];
             let pairs = pairs.map(|(name, value)| (name.to_owned(), value.clone()));
-            prop_assert!(read(&query_of(&pairs), &Secret::new(state)).is_err());
+            prop_assert!(read(query_of(&pairs).as_bytes(), &Secret::new(state)).is_err());
         }
     }
 }

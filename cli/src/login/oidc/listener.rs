@@ -7,9 +7,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::header::HOST;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use vctl_common::secret::Secret;
 
 use super::address::{PATH, redirect_uri};
@@ -30,6 +31,12 @@ const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head. Codes of some providers have thousands.
 const HEAD_AT_MOST: usize = 32 << 10;
+
+/// Time limit for the form of a POST to arrive.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Most bytes of that form: a code and a state, as in the head.
+const FORM_AT_MOST: usize = HEAD_AT_MOST;
 
 /// Browsers open a few connections ahead; more than that is not a browser.
 const CONNECTIONS: usize = 32;
@@ -149,9 +156,9 @@ async fn accept(socket: TcpListener, gate: Arc<Gate>) {
 async fn serve(stream: TcpStream, gate: &Gate) {
     let (until_closed, closed) = oneshot::channel();
     let closed = Mutex::new(Some(closed));
-    let service = service_fn(async |request: Request<_>| {
+    let service = service_fn(async |request: Request<Incoming>| {
         let closed = closed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok::<_, Infallible>(gate.answer(&request, closed).await.into())
+        Ok::<_, Infallible>(gate.answer(request, closed).await.into())
     });
     // An error is one of the other side, which has gone or does not speak HTTP.
     let _ = http1::Builder::new()
@@ -165,19 +172,17 @@ async fn serve(stream: TcpStream, gate: &Gate) {
 }
 
 impl Gate {
-    async fn answer<B>(
+    async fn answer(
         &self,
-        request: &Request<B>,
+        request: Request<Incoming>,
         closed: Option<oneshot::Receiver<Infallible>>,
     ) -> Page {
-        if !is_for_loopback(request) || request.uri().path() != PATH {
+        if !is_for_loopback(&request) || request.uri().path() != PATH {
             return Page::nothing_here();
         }
-        if request.method() != Method::GET {
-            return Page::not_the_way_back();
-        }
-        let query = request.uri().query().unwrap_or_default();
-        let Ok(answer) = callback::read(query, &self.state) else {
+        let parameters = parameters(request).await;
+        let answer = parameters.and_then(|sent| callback::read(&sent, &self.state).ok());
+        let Some(answer) = answer else {
             return Page::not_the_way_back();
         };
         let came = self
@@ -197,6 +202,25 @@ impl Gate {
             _ => Page::failed("vctl was stopped"),
         }
     }
+}
+
+/// Returns what the provider sent: the query of a GET, or the form of a POST (`response_mode=form_post`).
+async fn parameters(request: Request<Incoming>) -> Option<Bytes> {
+    if request.method() == Method::GET {
+        return Some(Bytes::copy_from_slice(request.uri().query()?.as_bytes()));
+    }
+    let is_form = request.headers().get(CONTENT_TYPE).is_some_and(|kind| {
+        let kind = kind.as_bytes();
+        let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+        kind.trim_ascii()
+            .eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    });
+    if request.method() != Method::POST || !is_form {
+        return None;
+    }
+    let body = Limited::new(request.into_body(), FORM_AT_MOST).collect();
+    let body = timeout(BODY_WITHIN, body).await.ok()?.ok()?;
+    Some(body.to_bytes())
 }
 
 /// A page elsewhere can have a name of its own resolve to this machine, and be let read the answer.

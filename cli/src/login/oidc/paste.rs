@@ -42,10 +42,15 @@ pub(super) async fn read(port: u16, state: &Secret<String>) -> Answer {
 fn read_address(text: &str, state: &Secret<String>) -> Result<Answer, &'static str> {
     let url = Url::parse(text).ok().filter(|url| url.path() == PATH);
     let url = url.ok_or("that is not the address that the browser ends at after the login")?;
-    callback::read(url.query().unwrap_or_default(), state).map_err(|why| match why {
-        callback::NotOurs::State => "that address is of another login",
-        callback::NotOurs::Incomplete => "a part of that address is missing",
-    })
+    // A person can paste again, so a cut address does not end the login.
+    let is_whole = url
+        .query_pairs()
+        .any(|(name, value)| matches!(&*name, "code" | "error") && !value.is_empty());
+    if !is_whole {
+        return Err("a part of that address is missing");
+    }
+    callback::read(url.query().unwrap_or_default().as_bytes(), state)
+        .map_err(|callback::NotOurs| "that address is of another login")
 }
 
 /// Returns the next line; `None` at the end. A reader that nobody waits for any more takes nothing from
