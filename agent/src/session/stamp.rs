@@ -23,7 +23,7 @@ use super::{auth_info, boot_now, opened};
 use crate::config::{Config, KEYS, Mode, load_for_stamp};
 
 /// What follows when there was none asks disks and name services, which hang when they are sick.
-const FALLBACK_DEADLINE: Duration = Duration::from_secs(3);
+pub const FALLBACK_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Fields that PAM fills are short; a longer one is not worth refusing a login for.
 const FIELD_MAX: usize = 1024;
