@@ -12,9 +12,13 @@ use vctl_common::session::{Auth, Certificate};
 
 use super::cert_blob;
 
-/// More than sshd ever sends: its packets, and so its keys, end at 256 KiB, its certificates in
-/// practice at 8 KiB.
-pub const MAX_BYTES: usize = 64 * 1024;
+/// Most bytes that are looked at. The hook gets it as one string of its environment, for which execve(2)
+/// takes 128 KiB; with more than that it does not start, and its `required` PAM line refuses the login.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+/// Most bytes of a key id, and of all principals, that are recorded. Vault's key ids are shorter than 300,
+/// and a session is written again at the head of each segment.
+pub const NAME_MAX: usize = 32 * 1024;
 
 /// A method name longer than this is not one (the longest in OpenSSH has 20 bytes).
 const METHOD_MAX: usize = 64;
@@ -74,10 +78,18 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
                     auth.key_fingerprint = Some(fingerprint);
                 }
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => {
+                auth.unreadable_certificate |= is_certificate(algorithm);
+                problems.push(problem);
+            }
         }
     }
 
+    if let Some(certificate) = &mut auth.certificate {
+        problems.extend(shorten(certificate));
+    }
+    // Known by another certificate, the login has a name after all.
+    auth.unreadable_certificate &= auth.certificate.is_none();
     if certificates > 1 {
         problems.push(format!(
             "{certificates} certificates, the first is recorded"
@@ -91,6 +103,35 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
 /// Other methods put free text where a key would be.
 fn takes_key(method: &str) -> bool {
     matches!(method, "publickey" | "hostbased")
+}
+
+fn is_certificate(algorithm: &str) -> bool {
+    algorithm.contains("-cert-v0")
+}
+
+/// Cuts what is too long to keep, and returns what was cut.
+fn shorten(certificate: &mut Certificate) -> Vec<String> {
+    let mut cut = Vec::new();
+    let len = certificate.key_id.len();
+    if len > NAME_MAX {
+        let kept = certificate.key_id.floor_char_boundary(NAME_MAX);
+        certificate.key_id.truncate(kept);
+        cut.push(format!(
+            "key id of {len} bytes, the first {kept} are recorded"
+        ));
+    }
+    let mut room = NAME_MAX;
+    let fits = |name: &&String| {
+        room = room.saturating_sub(name.len());
+        room > 0
+    };
+    let kept = certificate.principals.iter().take_while(fits).count();
+    let all = certificate.principals.len();
+    if kept < all {
+        certificate.principals.truncate(kept);
+        cut.push(format!("{all} principals, the first {kept} are recorded"));
+    }
+    cut
 }
 
 enum Key {
@@ -114,7 +155,7 @@ fn read_key(algorithm: &str, base64: &str) -> Result<Key, String> {
             shown(algorithm)
         ));
     }
-    if algorithm.contains("-cert-v0") {
+    if is_certificate(algorithm) {
         // For a type it does not know the crate guesses how many strings the key has.
         let lenient = cert_blob::lenient(&blob).ok_or_else(|| {
             format!(
