@@ -79,7 +79,8 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
                 }
             }
             Err(problem) => {
-                auth.unreadable_certificate |= is_certificate(algorithm);
+                // A host that vouches for its user does so with a host certificate.
+                auth.unreadable_certificate |= method == "publickey" && is_certificate(algorithm);
                 problems.push(problem);
             }
         }
@@ -336,6 +337,53 @@ mod tests {
             );
             assert!(problem.len() < 300, "{name}: {problem}");
         }
+    }
+
+    /// The certificate `name` with another key id and principals.
+    fn with_names(name: &str, key_id: &[u8], principals: &[u8]) -> String {
+        let line = info(name);
+        let (head, base64) = line.trim().rsplit_once(' ').unwrap();
+        let blob = Base64::decode_vec(base64).unwrap();
+        let parsed = SshCertificate::from_bytes(&cert_blob::lenient(&blob).unwrap()).unwrap();
+        let string = |bytes: &[u8]| {
+            let len = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+            [&len, bytes].concat()
+        };
+        let old = string(parsed.key_id().as_bytes());
+        let at = blob.windows(old.len()).position(|part| part == old).unwrap();
+        let rest = &blob[at + old.len()..];
+        let list = usize::try_from(u32::from_be_bytes(rest[..4].try_into().unwrap())).unwrap();
+        let blob = [&blob[..at], &string(key_id), &string(principals), &rest[4 + list..]].concat();
+        format!("{head} {}", Base64::encode_string(&blob))
+    }
+
+    #[test]
+    fn a_certificate_is_read_up_to_what_execve_takes() {
+        let one = [&u32::to_be_bytes(300)[..], &[b'p'; 300]].concat();
+        for (key_id, principals) in [(95_000, 0), (0, 310), (45_000, 150), (NAME_MAX, 100)] {
+            let line = with_names("ed25519", &vec![b'k'; key_id], &one.repeat(principals));
+            assert!(line.len() < MAX_BYTES, "{}", line.len());
+            let auth = parse(&line);
+            let certificate = auth.certificate.unwrap();
+            assert_eq!(certificate.serial.unwrap().get(), 12);
+            assert_eq!(certificate.key_id.len(), key_id.min(NAME_MAX));
+            assert_eq!(certificate.principals.len(), principals.min(NAME_MAX / 300));
+            let is_cut = key_id > NAME_MAX || principals > NAME_MAX / 300;
+            assert_eq!(auth.problem.is_some(), is_cut, "{:?}", auth.problem);
+            assert!(!auth.unreadable_certificate);
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_is_not_no_certificate() {
+        let whole = info("ed25519");
+        let cut = parse(&whole[..whole.len() / 2]);
+        assert!(cut.unreadable_certificate && cut.certificate.is_none());
+        // A plain key is none, and another certificate gives the login a name.
+        let key = "publickey ssh-ed25519 AAAA";
+        assert!(!parse(key).unreadable_certificate);
+        let both = parse(&format!("{}\n{whole}", &whole[..whole.len() / 2]));
+        assert!(!both.unreadable_certificate && both.certificate.is_some());
     }
 
     #[test]
