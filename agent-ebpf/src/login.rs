@@ -36,7 +36,8 @@ pub unsafe fn note(task: *const Kernel, tgid: u32) {
         {
             return;
         }
-        let listener = |at: usize| -> u64 { load_at(parent, layout(Field::TaskComm as usize) + at) };
+        let listener =
+            |at: usize| -> u64 { load_at(parent, layout(Field::TaskComm as usize) + at) };
         let [low, high] = [listener(0).to_ne_bytes(), listener(8).to_ne_bytes()];
         let mut name = [0; 16];
         name[..8].copy_from_slice(&low);

@@ -5,9 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use vctl_common::wire::{
-    ARGV_MAX, Exec, Mark, PATH_MAX, SeenLogin, SessionCounters, TaskMark,
-};
+use vctl_common::wire::{ARGV_MAX, Exec, Mark, PATH_MAX, SeenLogin, SessionCounters, TaskMark};
 
 /// Processes of sessions, by tgid. Not task storage: a thread that execs takes over the tgid but
 /// not the leader's `task_struct`, and the agent must be able to walk and set marks.

@@ -14,7 +14,12 @@ struct Signer {
 
 impl Signer {
     fn new(centre: &Centre, name: &str) -> Self {
-        let role = centre.bao.admin().unwrap().get("ssh/roles/sre-core").unwrap();
+        let role = centre
+            .bao
+            .admin()
+            .unwrap()
+            .get("ssh/roles/sre-core")
+            .unwrap();
         let users = role["data"]["allowed_users"].as_str().unwrap().to_owned();
         Self {
             person: centre.person(name, &["vctl-user", "vctl-ssh"]).unwrap(),
@@ -31,9 +36,8 @@ impl Signer {
             make.args(["-b", bits]);
         }
         assert!(make.status().unwrap().success(), "{kind} {bits}");
-        std::fs::read_to_string(path.with_extension("pub")).unwrap_or_else(|_| {
-            std::fs::read_to_string(format!("{}.pub", path.display())).unwrap()
-        })
+        std::fs::read_to_string(path.with_extension("pub"))
+            .unwrap_or_else(|_| std::fs::read_to_string(format!("{}.pub", path.display())).unwrap())
     }
 
     /// Returns whether Vault signed, and what it said if not.
@@ -48,7 +52,9 @@ impl Signer {
 
 #[test]
 fn the_role_signs_no_critical_option() {
-    let Some(centre) = Centre::shared() else { return };
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
     let signer = Signer::new(centre, "wider-options");
     let key = signer.key("ed25519", "");
     signer.sign(&key, &json!({})).unwrap();
@@ -67,20 +73,29 @@ fn the_role_signs_no_critical_option() {
 
 #[test]
 fn the_role_signs_ed25519_keys_only() {
-    let Some(centre) = Centre::shared() else { return };
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
     let signer = Signer::new(centre, "wider-keys");
-    signer
-        .sign(&signer.key("ed25519", ""), &json!({}))
-        .unwrap();
-    for (kind, bits) in [("rsa", "1024"), ("rsa", "4096"), ("ecdsa", "256"), ("ecdsa", "521")] {
-        let refused = signer.sign(&signer.key(kind, bits), &json!({})).unwrap_err();
+    signer.sign(&signer.key("ed25519", ""), &json!({})).unwrap();
+    for (kind, bits) in [
+        ("rsa", "1024"),
+        ("rsa", "4096"),
+        ("ecdsa", "256"),
+        ("ecdsa", "521"),
+    ] {
+        let refused = signer
+            .sign(&signer.key(kind, bits), &json!({}))
+            .unwrap_err();
         assert!(refused.contains("key"), "{kind} {bits}: {refused}");
     }
 }
 
 #[test]
 fn the_role_of_the_next_authority_is_as_narrow() {
-    let Some(centre) = Centre::shared() else { return };
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
     let admin = centre.bao.admin().unwrap();
     let of = |mount: &str| {
         let role = admin.get(&format!("{mount}/roles/sre-core")).unwrap();

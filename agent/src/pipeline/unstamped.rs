@@ -175,7 +175,10 @@ impl Collector {
             return;
         }
         self.numbers.counted.logins.without_stamp += unseen;
-        warn!(unseen, "The probe had no room to note logins without a stamp.");
+        warn!(
+            unseen,
+            "The probe had no room to note logins without a stamp."
+        );
         let now = boot_now();
         self.gap(Gap {
             session: None,

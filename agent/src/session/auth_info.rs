@@ -350,10 +350,19 @@ mod tests {
             [&len, bytes].concat()
         };
         let old = string(parsed.key_id().as_bytes());
-        let at = blob.windows(old.len()).position(|part| part == old).unwrap();
+        let at = blob
+            .windows(old.len())
+            .position(|part| part == old)
+            .unwrap();
         let rest = &blob[at + old.len()..];
         let list = usize::try_from(u32::from_be_bytes(rest[..4].try_into().unwrap())).unwrap();
-        let blob = [&blob[..at], &string(key_id), &string(principals), &rest[4 + list..]].concat();
+        let blob = [
+            &blob[..at],
+            &string(key_id),
+            &string(principals),
+            &rest[4 + list..],
+        ]
+        .concat();
         format!("{head} {}", Base64::encode_string(&blob))
     }
 

@@ -71,7 +71,12 @@ fn padded(lab: &Lab, field: Field, kib: usize, serial: u64) -> Option<Certificat
         Field::Extensions => {
             let half = pad(bytes / 2);
             let options = [1, 2].map(|n| format!("extension:pad{n}@example.com={half}"));
-            certificate(lab, &key_id, serial, &options.each_ref().map(String::as_str))
+            certificate(
+                lab,
+                &key_id,
+                serial,
+                &options.each_ref().map(String::as_str),
+            )
         }
     })
 }
@@ -135,11 +140,16 @@ fn an_optional_line_lets_in_and_the_probe_tells() {
     assert!(login.wait_with_output().unwrap().status.success());
     await_that("the sessions end", || {
         let sessions = without_stamp(&lab);
-        sessions.iter().all(|session| session.session.closed.is_some())
+        sessions
+            .iter()
+            .all(|session| session.session.closed.is_some())
     });
 
     let sessions = without_stamp(&lab);
-    let stamps: Vec<Stamp> = sessions.iter().map(|found| found.session.opened.stamp).collect();
+    let stamps: Vec<Stamp> = sessions
+        .iter()
+        .map(|found| found.session.opened.stamp)
+        .collect();
     assert!(
         stamps.contains(&Stamp::Late) && stamps.contains(&Stamp::Missed),
         "{stamps:?}"
@@ -150,9 +160,17 @@ fn an_optional_line_lets_in_and_the_probe_tells() {
         assert!(opened.audit_session.is_some() && opened.leader.tgid > 1);
         assert_eq!(session.session.gaps.len(), 1, "{:?}", session.session.gaps);
     }
-    assert!(sessions.iter().any(|found| found.count("seen-afterwards") > 0));
+    assert!(
+        sessions
+            .iter()
+            .any(|found| found.count("seen-afterwards") > 0)
+    );
     let shown = list(&lab);
-    assert_eq!(shown.matches("(login without a stamp)").count(), 2, "{shown}");
+    assert_eq!(
+        shown.matches("(login without a stamp)").count(),
+        2,
+        "{shown}"
+    );
     assert!(
         shown.contains("not recorded, login without a stamp"),
         "{shown}"

@@ -37,7 +37,8 @@ fn a_hook_that_cannot_start_refuses_the_login() {
         ("not executable", no_program.display().to_string()),
         ("a directory", lab.root().display().to_string()),
     ]) {
-        lab.set_pam_lines(&line.replace(&program, &instead)).unwrap();
+        lab.set_pam_lines(&line.replace(&program, &instead))
+            .unwrap();
         assert!(!recorded_or_refused(&lab, serial, case), "{case}");
     }
     lab.set_pam_lines(&line).unwrap();
@@ -104,7 +105,10 @@ fn a_hook_short_of_processes_records_or_refuses() {
     script(&joins, &format!("echo $PPID > {}", member.display()));
     let limit = |most: &str| {
         await_that("the last login is gone", || {
-            fs::read_to_string(&member).unwrap().is_empty()
+            fs::read_to_string(group.join("pids.current"))
+                .unwrap()
+                .trim()
+                == "0"
         });
         fs::write(group.join("pids.max"), most).unwrap();
     };

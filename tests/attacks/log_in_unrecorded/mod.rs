@@ -26,7 +26,12 @@ fn certificate(lab: &Lab, key_id: &str, serial: u64, options: &[&str]) -> Certif
 fn too_large(lab: &Lab, serial: u64) -> Certificate {
     let padding = "x".repeat(60_000);
     let options = [1, 2].map(|n| format!("extension:pad{n}@example.com={padding}"));
-    certificate(lab, "mallory", serial, &options.each_ref().map(String::as_str))
+    certificate(
+        lab,
+        "mallory",
+        serial,
+        &options.each_ref().map(String::as_str),
+    )
 }
 
 /// Where a login with that serial leaves its trace when it can run something.
