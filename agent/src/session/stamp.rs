@@ -43,6 +43,10 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     let started = boot_now();
     panic::set_hook(Box::new(|panic| {
         syslog(Severity::Error, &format!("the hook failed: {panic}"));
+        #[allow(
+            clippy::exit,
+            reason = "released programs abort on a panic, and that would refuse the login"
+        )]
         process::exit(i32::from(STRICT.load(Ordering::Relaxed)));
     }));
     let pam = PamEnv::read(env::vars_os());
