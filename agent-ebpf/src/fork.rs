@@ -1,23 +1,26 @@
 //! `sched_process_fork`: hands the parent's mark to the child before the child can run. Writes no
-//! record: a process that only forked is known by its exit.
+//! record: a process that only forked is known by its exit. A parent without a mark may be a login
+//! that was not stamped.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use vctl_common::layout::Field;
 
 use crate::kernel::{Kernel, load};
-use crate::session;
+use crate::{login, session};
 
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent: *const Kernel = ctx.arg(0);
     let parent_tgid = session::current_tgid();
     // SAFETY: the tracepoint's first argument is the parent, which is the running task.
-    let Some(owner) = (unsafe { session::owner(parent, parent_tgid) }) else {
-        return 0;
+    let owner = match unsafe { session::owner(parent, parent_tgid) } {
+        Some(owner) if owner.session != 0 => owner,
+        _ => {
+            // SAFETY: as above.
+            unsafe { login::note(parent, parent_tgid) };
+            return 0;
+        }
     };
-    if owner.session == 0 {
-        return 0;
-    }
     let child: *const Kernel = ctx.arg(1);
     // SAFETY: its second is the child.
     let (tgid, start): (u32, u64) =

@@ -16,6 +16,7 @@ mod exit;
 mod failed;
 mod fork;
 mod kernel;
+mod login;
 mod maps;
 mod path;
 mod session;

@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use vctl_common::wire::{ARGV_MAX, Exec, Mark, PATH_MAX, SessionCounters, TaskMark};
+use vctl_common::wire::{ARGV_MAX, Exec, Mark, PATH_MAX, SeenLogin, SessionCounters, TaskMark};
 
 /// Processes of sessions, by tgid. Not task storage: a thread that execs takes over the tgid but
 /// not the leader's `task_struct`, and the agent must be able to walk and set marks.
@@ -17,6 +17,11 @@ pub static TASKS: HashMap<u32, TaskMark> = HashMap::with_max_entries(65_536, 0);
 /// Open sessions, by mark.
 #[map(name = "sessions")]
 pub static SESSIONS: HashMap<Mark, SessionCounters> = HashMap::with_max_entries(8_192, 0);
+
+/// Logins that sshd opened and that have no mark, by audit session id. The agent removes a login when it
+/// is stamped, and decides on the others. As many as there can be sessions, 52 bytes each.
+#[map(name = "logins")]
+pub static LOGINS: HashMap<u32, SeenLogin> = HashMap::with_max_entries(8_192, 0);
 
 /// Records to the agent; it sets the size.
 #[map(name = "ring")]
@@ -32,7 +37,7 @@ pub static COUNTERS: Array<u64> = Array::with_max_entries(Counter::COUNT, 0);
 
 /// What the agent keeps of this set of maps for its successor; the probe does not look at it.
 #[map(name = "state")]
-pub static STATE: Array<u64> = Array::with_max_entries(4, 0);
+pub static STATE: Array<u64> = Array::with_max_entries(5, 0);
 
 /// Where an exec record is put together: it is too large for the stack, and its size is known only
 /// at the end. One per CPU (the agent sets the number), as per-CPU arrays end at 32 KiB.
@@ -75,8 +80,10 @@ pub enum Counter {
     StaleMark = 2,
     /// A marked process whose session the agent does not know any more.
     UnknownSession = 3,
+    /// A login without a mark for which the map `logins` had no room.
+    LoginsFull = 4,
 }
 
 impl Counter {
-    const COUNT: u32 = 4;
+    const COUNT: u32 = 5;
 }

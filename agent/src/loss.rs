@@ -7,6 +7,7 @@
 //! | the map of marks is full at a fork | the session's `unmarked_forks` | `MarksFull` |
 //! | a record cannot be decoded | here | `Undecodable` |
 //! | the login is stamped late, or never | the marker | `StampedLate` |
+//! | no hook asks for a login: it cannot start, or was killed | the map `logins` | `LoginWithoutStamp` |
 //! | no probe was there | what the spool says of the time before | `ProbeAway` |
 //! | the spool drops or cannot read a segment | the spool | `SpoolCap`, `SpoolDamaged` |
 

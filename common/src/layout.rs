@@ -30,6 +30,8 @@ fields! {
     TaskNsproxy = "task_struct"."nsproxy": 8,
     TaskThreadPid = "task_struct"."thread_pid": 8,
     TaskExitCode = "task_struct"."exit_code": 4,
+    /// An array of 16 characters: BTF gives no size of an array, so it is not checked.
+    TaskComm = "task_struct"."comm": 0,
     TaskMm = "task_struct"."mm": 8,
     TaskFs = "task_struct"."fs": 8,
     SignalLive = "signal_struct"."live": 4,

@@ -82,8 +82,11 @@ pub struct Auth {
     pub certificate: Option<Certificate>,
     /// `SHA256:...` of the key, for a login by key with or without a certificate.
     pub key_fingerprint: Option<String>,
-    /// Why the certificate could not be read, when there was one.
+    /// What could not be read, or was not kept whole.
     pub problem: Option<String>,
+    /// sshd accepted a certificate that cannot be read, so it is not known whose login it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable_certificate: bool,
 }
 
 /// What the audit needs of an SSH user certificate. (`ca_fingerprint`, `serial`) is its identity:
@@ -169,6 +172,8 @@ pub enum GapCause {
     MarksFull,
     /// Lost: from the login until the mark of a late stamp.
     StampedLate,
+    /// Lost: no hook asked to stamp a login of sshd, so nothing before its mark was recorded.
+    LoginWithoutStamp,
     /// Lost: the probe was away (detached, or the host had no agent).
     ProbeAway,
     /// Lost: a record in the ring could not be decoded.

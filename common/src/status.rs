@@ -40,6 +40,8 @@ pub struct CollectorStatus {
     pub events_stored: u64,
     /// What can never be recorded any more, by cause.
     pub losses: BTreeMap<GapCause, Loss>,
+    /// Logins for which the kernel had no room to note them; counted in `logins` too.
+    pub logins_unseen: u64,
     pub logins: Logins,
     pub ring_bytes: u64,
     pub ring_used_bytes: u64,
@@ -87,6 +89,10 @@ pub struct Logins {
     pub late: u64,
     pub break_glass: u64,
     pub missed: u64,
+    /// Seen by the probe alone: no hook asked to stamp them.
+    pub without_stamp: u64,
+    /// Logins with a certificate that cannot be read, however they were stamped.
+    pub unreadable_certificate: u64,
 }
 
 /// Wall time in milliseconds since the Unix epoch.
@@ -120,7 +126,7 @@ impl Logins {
 
     /// Returns the logins whose shell did not wait for the stamp.
     pub fn unstamped(&self) -> u64 {
-        self.late + self.break_glass + self.missed
+        self.late + self.break_glass + self.missed + self.without_stamp
     }
 }
 
@@ -142,7 +148,10 @@ impl CollectorStatus {
             .filter(|(cause, _)| {
                 !matches!(
                     cause,
-                    GapCause::StampedLate | GapCause::SpoolCap | GapCause::Shipped
+                    GapCause::StampedLate
+                        | GapCause::LoginWithoutStamp
+                        | GapCause::SpoolCap
+                        | GapCause::Shipped
                 )
             })
             .fold(0, |sum: u64, (_, loss)| {

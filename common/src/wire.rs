@@ -9,7 +9,7 @@
 
 /// Changes whenever a record, a pinned map or their meaning does. An agent refuses pinned state of
 /// a newer version instead of misreading it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A session's number in the kernel: the low half of its id. 0 is no session.
 pub type Mark = u64;
@@ -236,6 +236,40 @@ pub struct SessionCounters {
     pub unmarked_forks: u64,
 }
 
+/// A login that sshd opened and that had no mark when its process first forked; value of the map
+/// `logins`, keyed by audit session id.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "std",
+    derive(
+        zerocopy::FromBytes,
+        zerocopy::IntoBytes,
+        zerocopy::Immutable,
+        zerocopy::KnownLayout
+    )
+)]
+pub struct SeenLogin {
+    /// Boot clock at the first fork.
+    pub at: u64,
+    /// Start of the login's process (sshd's privileged monitor).
+    pub start: u64,
+    pub tgid: u32,
+    pub login_uid: u32,
+    /// One of `LOGIN_*`.
+    pub state: u32,
+    pub reserved: u32,
+    /// Name of the parent, which is sshd's listener; NUL ends it.
+    pub listener: [u8; 16],
+}
+
+/// The login waits for its stamp.
+pub const LOGIN_SEEN: u32 = 0;
+/// The hook refused the login, so sshd runs nothing for it.
+pub const LOGIN_REFUSED: u32 = 1;
+/// Begins the name of every process of sshd that opens a PAM session.
+pub const SSHD: [u8; 4] = *b"sshd";
+
 const _: () = {
     assert!(size_of::<Header>() == 56, "no hidden padding");
     assert!(
@@ -244,6 +278,7 @@ const _: () = {
     );
     assert!(size_of::<Exit>() == 56 + 8 + 16, "no hidden padding");
     assert!(size_of::<CgroupMove>() == 56 + 32, "no hidden padding");
+    assert!(size_of::<SeenLogin>() == 48, "no hidden padding");
     assert!(size_of::<TaskMark>() == 24 && size_of::<SessionCounters>() == 48);
     assert!(size_of::<Exec>().is_multiple_of(8) && size_of::<Exit>().is_multiple_of(8));
 };

@@ -234,13 +234,15 @@ else
     put ssh/config/ca <<<'{"generate_signing_key": true, "key_type": "ed25519"}'
 fi
 # No default extensions: Vault puts them into every certificate that was asked for without any, and a
-# command needs none.
+# command needs none. An empty list of critical options allows all of them, so the list holds one that no
+# client asks for. Only ed25519 keys, which vctl makes; 0 is their length, as it does not vary.
 for mount in ssh ssh-next; do
     say "vault: $mount/roles/sre-core"
     put "$mount/roles/sre-core" <<JSON
 {"key_type": "ca", "allow_user_certificates": true, "allowed_users": $(json "$SSH_ALLOWED_USERS"),
  "ttl": "30m", "max_ttl": "2h", "key_id_format": "{{token_display_name}}", "allow_user_key_ids": false,
  "allowed_extensions": "permit-pty,permit-port-forwarding,permit-agent-forwarding",
+ "allowed_critical_options": "none-allowed", "allowed_user_key_lengths": {"ed25519": 0},
  "default_extensions": {}}
 JSON
     # Of hosts; for any name, so it is vctl-admin's alone.

@@ -17,6 +17,7 @@ use nix::unistd::Group;
 
 use super::facts::{BreakGlass, HostFacts, SocketFact, SpoolFact, SshdFact};
 use super::judge::TRACEPOINTS;
+use super::pam;
 use crate::config::Config;
 
 /// A helper program that asks a bus which is not there.
@@ -26,6 +27,7 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
     let at = |path: &str| root.join(path.trim_start_matches('/'));
     let text = |path: &str| fs::read_to_string(at(path)).ok();
     let is_root = nix::unistd::geteuid().is_root();
+    let pam_files = pam_files(root);
     HostFacts {
         is_root,
         kernel: text("/proc/sys/kernel/osrelease").map(|release| release.trim().to_owned()),
@@ -40,7 +42,12 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
         has_audit_ids: text("/proc/self/sessionid").is_some()
             && text("/proc/self/loginuid").is_some(),
         sshd: sshd(root),
-        pam_files: pam_files(root),
+        stamp_programs: pam::stamp_programs(&pam_files)
+            .into_iter()
+            .map(|path| (is_executable(&at(&path)), path))
+            .map(|(executable, path)| (path, executable))
+            .collect(),
+        pam_files,
         socket: socket(config),
         spool: spool(&config.spool_dir),
         clock_synchronized: clock(root),
@@ -49,6 +56,10 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
         apparmor_profiles: text("/sys/kernel/security/apparmor/profiles"),
         break_glass: break_glass(config.break_glass_group.as_deref()),
     }
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
 
 /// Makes the kind of map the probe needs, and throws it away.

@@ -22,6 +22,8 @@ pub struct HostFacts {
     pub sshd: SshdFact,
     /// Text of each PAM service file by its name.
     pub pam_files: BTreeMap<String, String>,
+    /// Each program that a PAM line runs as `stamp`, and whether it is an executable file.
+    pub stamp_programs: BTreeMap<String, bool>,
     pub socket: SocketFact,
     pub spool: Option<SpoolFact>,
     pub clock_synchronized: Option<bool>,

@@ -1,5 +1,7 @@
 //! Judges the way of a login to the stamper: sshd, PAM, the socket.
 
+use std::collections::BTreeMap;
+
 use super::facts::{BreakGlass, HostFacts, SocketFact, SshdFact};
 use super::pam::{self, Module};
 use super::report::Finding;
@@ -55,11 +57,26 @@ pub(super) fn pam(facts: &HostFacts, config: &Config) -> Vec<Finding> {
         ];
     };
     vec![
-        control(&stack[stamp], config.mode),
+        program(&stack[stamp], &facts.stamp_programs)
+            .unwrap_or_else(|| control(&stack[stamp], config.mode)),
         login_uid(&stack, Some(stamp)),
         cgroup(&stack, stamp),
         environment(&stack, stamp),
     ]
+}
+
+const REQUIRED: &str = "make the PAM line `session required pam_exec.so ...`, as in deploy/audit/pam.d/vctl-stamp; in best-effort the hook itself lets a login go on";
+
+/// With a `required` line a program that cannot run refuses every login.
+fn program(stamp: &Module, programs: &BTreeMap<String, bool>) -> Option<Finding> {
+    let path = stamp.stamp_program()?;
+    (programs.get(path) == Some(&false)).then(|| {
+        Finding::fail(
+            "pam_stamp",
+            format!("the stamp's program `{path}` is missing or not executable"),
+            "install vctl-agent there, or remove the PAM line: with it no ssh login is possible",
+        )
+    })
 }
 
 fn control(stamp: &Module, mode: Mode) -> Finding {
@@ -68,18 +85,19 @@ fn control(stamp: &Module, mode: Mode) -> Finding {
         (Mode::Strict, false) => Finding::fail(
             id,
             format!(
-                "the stamp is `{}`, so `mode: strict` refuses nobody",
+                "the stamp is `{}`, so `mode: strict` refuses no login",
                 stamp.control
             ),
-            "make the PAM line `session required pam_exec.so ...`",
+            REQUIRED,
         ),
-        (Mode::BestEffort, true) => Finding::warn(
+        (Mode::BestEffort, false) => Finding::fail(
             id,
             format!(
-                "the stamp is `{}`: should its program be missing, nobody can log in",
+                "the stamp is `{}`: a login whose hook cannot start goes on unrecorded, and a large \
+                 certificate is enough for that",
                 stamp.control
             ),
-            "make the PAM line `session optional pam_exec.so ...`",
+            REQUIRED,
         ),
         _ => Finding::pass(
             id,
@@ -96,9 +114,9 @@ fn login_uid(stack: &[Module], stamp: Option<usize>) -> Finding {
             .position(|module| module.name == "pam_loginuid.so"),
         stamp,
     ) {
-        (None, _) => Finding::warn(
+        (None, _) => Finding::fail(
             id,
-            "no pam_loginuid.so: sessions have no audit session id, and marks cannot be rebuilt from it",
+            "no pam_loginuid.so: sessions have no audit session id, so a login without a stamp goes unnoticed and marks cannot be rebuilt",
             "add `session required pam_loginuid.so` above the stamp",
         ),
         (Some(login_uid), Some(stamp)) if login_uid > stamp => Finding::warn(

@@ -15,11 +15,15 @@ pub(super) struct Module {
 impl Module {
     /// Runs `vctl-agent stamp`.
     pub(super) fn is_stamp(&self) -> bool {
-        self.name == "pam_exec.so"
-            && self
-                .arguments
-                .windows(2)
-                .any(|pair| pair[0].rsplit('/').next() == Some("vctl-agent") && pair[1] == "stamp")
+        self.stamp_program().is_some()
+    }
+
+    /// Returns the path of the `vctl-agent` that a line runs as `stamp`.
+    pub(super) fn stamp_program(&self) -> Option<&str> {
+        let mut pairs = self.arguments.windows(2);
+        let pair = pairs
+            .find(|pair| pair[0].rsplit('/').next() == Some("vctl-agent") && pair[1] == "stamp")?;
+        (self.name == "pam_exec.so").then_some(pair[0].as_str())
     }
 
     /// Lets the person logging in write the environment that later modules see.
@@ -33,6 +37,14 @@ impl Module {
             || self.control.contains("default=bad")
             || self.control.contains("default=die")
     }
+}
+
+/// Returns the programs that the files' session lines run as `stamp`.
+pub(super) fn stamp_programs(files: &BTreeMap<String, String>) -> Vec<String> {
+    let stacks = files.keys().filter_map(|name| session_stack(files, name));
+    let modules = stacks.flatten();
+    let programs = modules.filter_map(|module| module.stamp_program().map(ToOwned::to_owned));
+    programs.collect()
 }
 
 /// Deeper than any stack; ends a file that includes itself.

@@ -37,6 +37,7 @@ pub(super) fn defaults() -> Config {
         failed_exec: false,
         redact_flags: Vec::new(),
         redact_names: Vec::new(),
+        sshd_names: Vec::new(),
         log_level: LogLevel::Info,
         probe_log: false,
         metrics_listen: None,
@@ -211,6 +212,16 @@ pub static KEYS: &[Key<Config>] = &[
         switch: false,
         set: |config, raw| put(&mut config.redact_names, raw.list()),
         get: |config| list(&config.redact_names),
+    },
+    Key {
+        name: "sshd_names",
+        kind: "list of text",
+        default: "",
+        doc: "Process names of the listening sshd whose logins must be stamped. Empty: every sshd of \
+              the host.",
+        switch: false,
+        set: |config, raw| put(&mut config.sshd_names, raw.list()),
+        get: |config| list(&config.sshd_names),
     },
     Key {
         name: "log_level",

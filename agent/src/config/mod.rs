@@ -45,6 +45,7 @@ pub struct Config {
     pub redact_flags: Vec<String>,
     /// More than the built-in rules, never instead of them.
     pub redact_names: Vec<String>,
+    pub sshd_names: Vec<String>,
     pub log_level: LogLevel,
     pub probe_log: bool,
     pub metrics_listen: Option<Listen>,

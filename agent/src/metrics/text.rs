@@ -9,11 +9,12 @@ use vctl_common::session::GapCause;
 use vctl_common::status::{CollectorStatus, Loss, Millis};
 
 /// Every cause, so that one which has not happened yet reads 0 and its first rise is seen.
-const CAUSES: [GapCause; 7] = [
+const CAUSES: [GapCause; 8] = [
     GapCause::RingFull,
     GapCause::ProbeSkipped,
     GapCause::MarksFull,
     GapCause::StampedLate,
+    GapCause::LoginWithoutStamp,
     GapCause::ProbeAway,
     GapCause::Undecodable,
     GapCause::SpoolDamaged,
@@ -70,7 +71,13 @@ pub fn render(status: &CollectorStatus) -> String {
             ("late", logins.late),
             ("break_glass", logins.break_glass),
             ("missed", logins.missed),
+            ("without_stamp", logins.without_stamp),
         ],
+    );
+    out.counter(
+        "vctl_logins_unreadable_certificate",
+        "Logins with a certificate that cannot be read.",
+        logins.unreadable_certificate,
     );
     out.gauge(
         "vctl_ring_size_bytes",
@@ -163,6 +170,7 @@ fn name(cause: GapCause) -> &'static str {
         GapCause::ProbeSkipped => "probe_skipped",
         GapCause::MarksFull => "marks_full",
         GapCause::StampedLate => "stamped_late",
+        GapCause::LoginWithoutStamp => "login_without_stamp",
         GapCause::ProbeAway => "probe_away",
         GapCause::Undecodable => "undecodable",
         GapCause::SpoolCap => "spool_cap",

@@ -76,6 +76,7 @@ impl Collector {
         let Some(session) = self.registry.close(mark) else {
             return;
         };
+        self.forget_login(session.opened.audit_session);
         self.journal(JournalEntry::Closed(SessionClosed {
             id: session.opened.id,
             at,

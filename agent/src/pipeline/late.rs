@@ -30,6 +30,7 @@ impl Collector {
     pub(super) fn housekeeping(&mut self) {
         self.take_markers();
         self.decide_held();
+        self.find_unstamped();
         self.find_ended();
         self.note_detached();
         self.note_skipped();

@@ -59,6 +59,7 @@ impl Collector {
             let session = request.session_id;
             if !self.held.contains(&session.mark()) {
                 info!(%session, "A login asked again that is stamped.");
+                self.forget_login(pending.login.audit_session);
                 self.watch_failed_execs();
                 return Ok(());
             }
@@ -87,6 +88,7 @@ impl Collector {
     /// in the journal only is opened once more: nobody is marked, and the kernel has counted nothing.
     fn open(&mut self, session: SessionOpened) -> Result<(), String> {
         let (id, leader, cgroup) = (session.id, session.leader.tgid, session.cgroup);
+        let audit_session = session.audit_session;
         let opened_at = session.opened_at;
         self.store_opened(session)?;
         self.quiet_since = None;
@@ -111,6 +113,8 @@ impl Collector {
             self.never_recorded(id, boot_now());
             return Err(error.to_string());
         }
+        // Not before the mark: from then on the probe does not note the login again.
+        self.forget_login(audit_session);
         self.watch_failed_execs();
         if !is_held(opened_at, boot_now()) {
             // Between two lines of ours: whether its mark came first, nobody can tell.
@@ -129,11 +133,23 @@ impl Collector {
 
     /// Writes who a session belongs to, durably, and enters it in the registry.
     pub(super) fn store_opened(&mut self, session: SessionOpened) -> Result<(), String> {
+        let (id, stamp) = (session.id, session.stamp);
+        let problem = session.auth.problem.clone();
+        let unreadable = session.auth.unreadable_certificate;
+        self.store_uncounted(session)?;
+        self.numbers.counted.logins.count(stamp);
+        if unreadable {
+            self.numbers.counted.logins.unreadable_certificate += 1;
+            warn!(session = %id, problem, "A login has a certificate that cannot be read.");
+        }
+        Ok(())
+    }
+
+    /// As [`Self::store_opened`], for a login that its caller counts.
+    pub(super) fn store_uncounted(&mut self, session: SessionOpened) -> Result<(), String> {
         let entry = JournalEntry::Opened(Box::new(session.clone()));
-        let stamp = session.stamp;
         if self.unwritten.is_none() && self.write_now(&entry) {
             self.registry.open(session);
-            self.numbers.counted.logins.count(stamp);
             return Ok(());
         }
         let why = self.unhealthy.clone().unwrap_or_default();
@@ -142,7 +158,6 @@ impl Collector {
         }
         // The kernel records all the same, and the ring keeps it until there is room on the disk.
         self.registry.open(session);
-        self.numbers.counted.logins.count(stamp);
         self.outbox.push_front(entry);
         Ok(())
     }

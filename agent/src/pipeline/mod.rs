@@ -20,6 +20,7 @@ mod markers;
 mod numbers;
 mod recover;
 mod shipping;
+mod unstamped;
 
 use std::time::Duration;
 

@@ -305,6 +305,7 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Ebpf), ProbeError> {
         ring_id,
         complete: false,
         capture_all: options.capture_all,
+        loaded_at: crate::session::boot_now().0,
     })?;
     // Not before the maps are ready: exit first, so that no mark outlives its process.
     attach(&mut ebpf, &btf, options)?;

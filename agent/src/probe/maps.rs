@@ -5,14 +5,17 @@ use std::path::Path;
 use std::rc::Rc;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
-use vctl_common::wire::{Mark, SessionCounters, TaskMark};
+use vctl_common::id::AuditSessionId;
+use vctl_common::wire::{LOGIN_REFUSED, Mark, SeenLogin, SessionCounters, TaskMark};
 use zerocopy::transmute;
 
 use super::ProbeError;
 use super::ring::Ring;
 
 /// Names of the pinned maps, as the probe declares them and as files in the pin directory.
-pub const PINNED: [&str; 6] = ["tasks", "sessions", "ring", "cpu_seq", "counters", "state"];
+pub const PINNED: [&str; 7] = [
+    "tasks", "sessions", "logins", "ring", "cpu_seq", "counters", "state",
+];
 
 /// Host-wide counters, in the order of the probe's `Counter`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +24,7 @@ pub struct HostCounters {
     pub marks_full: u64,
     pub stale_marks: u64,
     pub unknown_session: u64,
+    pub logins_full: u64,
 }
 
 /// What one agent leaves to the next in the map `state`.
@@ -33,12 +37,15 @@ pub struct PinnedState {
     pub complete: bool,
     /// The whole host is recorded; fixed when the probe was loaded.
     pub capture_all: bool,
+    /// Boot clock when the probe was loaded.
+    pub loaded_at: u64,
 }
 
 /// The maps of one probe.
 pub struct Maps {
     tasks: HashMap<MapData, u32, [u64; 3]>,
     sessions: HashMap<MapData, Mark, [u64; 6]>,
+    logins: HashMap<MapData, u32, [u64; 6]>,
     counters: Array<MapData, u64>,
     state: Array<MapData, u64>,
     /// Shared, so that what is read from it can change everything else.
@@ -64,6 +71,7 @@ impl Maps {
             tasks: HashMap::try_from(Map::HashMap(data("tasks")?)).map_err(in_map("tasks"))?,
             sessions: HashMap::try_from(Map::HashMap(data("sessions")?))
                 .map_err(in_map("sessions"))?,
+            logins: HashMap::try_from(Map::HashMap(data("logins")?)).map_err(in_map("logins"))?,
             counters: Array::try_from(Map::Array(data("counters")?)).map_err(in_map("counters"))?,
             state: Array::try_from(Map::Array(data("state")?)).map_err(in_map("state"))?,
             ring: Rc::new(ring),
@@ -138,6 +146,21 @@ impl Maps {
         let _ = self.tasks.remove(&tgid);
     }
 
+    /// Returns the logins that sshd opened and that were not stamped so far.
+    pub fn logins(&self) -> Vec<(AuditSessionId, SeenLogin)> {
+        self.logins
+            .iter()
+            .filter_map(Result::ok)
+            .filter_map(|(id, raw)| Some((AuditSessionId::new(id)?, transmute!(raw))))
+            .collect()
+    }
+
+    /// Takes a login out: it was stamped, or is dealt with otherwise.
+    pub fn forget_login(&mut self, audit_session: AuditSessionId) {
+        // It may be gone already, and then all is well.
+        let _ = self.logins.remove(&audit_session.get());
+    }
+
     pub fn host_counters(&self) -> HostCounters {
         let counter = |index| self.counters.get(&index, 0).unwrap_or(0);
         HostCounters {
@@ -145,6 +168,7 @@ impl Maps {
             marks_full: counter(1),
             stale_marks: counter(2),
             unknown_session: counter(3),
+            logins_full: counter(4),
         }
     }
 
@@ -158,6 +182,7 @@ impl Maps {
             (1, state.ring_id),
             (2, u64::from(state.complete)),
             (3, u64::from(state.capture_all)),
+            (4, state.loaded_at),
         ] {
             self.state
                 .set(index, word, 0)
@@ -189,7 +214,31 @@ fn read_state(state: &Array<MapData, u64>) -> PinnedState {
         ring_id: word(1),
         complete: word(2) == 1,
         capture_all: word(3) == 1,
+        loaded_at: word(4),
     }
+}
+
+/// Notes for the agent, in the map pinned in `dir`, that the hook refused a login.
+///
+/// # Errors
+/// There is no such map, or it does not know the login.
+pub fn note_refused(dir: &Path, audit_session: AuditSessionId) -> Result<(), ProbeError> {
+    let in_map = |source| ProbeError::Map {
+        name: "logins",
+        source,
+    };
+    let data = MapData::from_pin(dir.join("logins")).map_err(in_map)?;
+    let mut logins: HashMap<MapData, u32, [u64; 6]> =
+        HashMap::try_from(Map::HashMap(data)).map_err(in_map)?;
+    let raw = logins.get(&audit_session.get(), 0).map_err(in_map)?;
+    let seen: SeenLogin = transmute!(raw);
+    let refused: [u64; 6] = transmute!(SeenLogin {
+        state: LOGIN_REFUSED,
+        ..seen
+    });
+    logins
+        .insert(audit_session.get(), refused, 0)
+        .map_err(in_map)
 }
 
 /// Removes everything in a pin directory, and the directory; links go first, so that no probe runs

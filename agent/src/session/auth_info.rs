@@ -12,9 +12,13 @@ use vctl_common::session::{Auth, Certificate};
 
 use super::cert_blob;
 
-/// More than sshd ever sends: its packets, and so its keys, end at 256 KiB, its certificates in
-/// practice at 8 KiB.
-pub const MAX_BYTES: usize = 64 * 1024;
+/// Most bytes that are looked at. The hook gets it as one string of its environment, for which execve(2)
+/// takes 128 KiB; with more than that it does not start, and its `required` PAM line refuses the login.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+/// Most bytes of a key id, and of all principals, that are recorded. Vault's key ids are shorter than 300,
+/// and a session is written again at the head of each segment.
+pub const NAME_MAX: usize = 32 * 1024;
 
 /// A method name longer than this is not one (the longest in OpenSSH has 20 bytes).
 const METHOD_MAX: usize = 64;
@@ -74,10 +78,19 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
                     auth.key_fingerprint = Some(fingerprint);
                 }
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => {
+                // A host that vouches for its user does so with a host certificate.
+                auth.unreadable_certificate |= method == "publickey" && is_certificate(algorithm);
+                problems.push(problem);
+            }
         }
     }
 
+    if let Some(certificate) = &mut auth.certificate {
+        problems.extend(shorten(certificate));
+    }
+    // Known by another certificate, the login has a name after all.
+    auth.unreadable_certificate &= auth.certificate.is_none();
     if certificates > 1 {
         problems.push(format!(
             "{certificates} certificates, the first is recorded"
@@ -91,6 +104,35 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
 /// Other methods put free text where a key would be.
 fn takes_key(method: &str) -> bool {
     matches!(method, "publickey" | "hostbased")
+}
+
+fn is_certificate(algorithm: &str) -> bool {
+    algorithm.contains("-cert-v0")
+}
+
+/// Cuts what is too long to keep, and returns what was cut.
+fn shorten(certificate: &mut Certificate) -> Vec<String> {
+    let mut cut = Vec::new();
+    let len = certificate.key_id.len();
+    if len > NAME_MAX {
+        let kept = certificate.key_id.floor_char_boundary(NAME_MAX);
+        certificate.key_id.truncate(kept);
+        cut.push(format!(
+            "key id of {len} bytes, the first {kept} are recorded"
+        ));
+    }
+    let mut room = NAME_MAX;
+    let fits = |name: &&String| {
+        room = room.saturating_sub(name.len());
+        room > 0
+    };
+    let kept = certificate.principals.iter().take_while(fits).count();
+    let all = certificate.principals.len();
+    if kept < all {
+        certificate.principals.truncate(kept);
+        cut.push(format!("{all} principals, the first {kept} are recorded"));
+    }
+    cut
 }
 
 enum Key {
@@ -114,7 +156,7 @@ fn read_key(algorithm: &str, base64: &str) -> Result<Key, String> {
             shown(algorithm)
         ));
     }
-    if algorithm.contains("-cert-v0") {
+    if is_certificate(algorithm) {
         // For a type it does not know the crate guesses how many strings the key has.
         let lenient = cert_blob::lenient(&blob).ok_or_else(|| {
             format!(
@@ -295,6 +337,62 @@ mod tests {
             );
             assert!(problem.len() < 300, "{name}: {problem}");
         }
+    }
+
+    /// The certificate `name` with another key id and principals.
+    fn with_names(name: &str, key_id: &[u8], principals: &[u8]) -> String {
+        let line = info(name);
+        let (head, base64) = line.trim().rsplit_once(' ').unwrap();
+        let blob = Base64::decode_vec(base64).unwrap();
+        let parsed = SshCertificate::from_bytes(&cert_blob::lenient(&blob).unwrap()).unwrap();
+        let string = |bytes: &[u8]| {
+            let len = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+            [&len, bytes].concat()
+        };
+        let old = string(parsed.key_id().as_bytes());
+        let at = blob
+            .windows(old.len())
+            .position(|part| part == old)
+            .unwrap();
+        let rest = &blob[at + old.len()..];
+        let list = usize::try_from(u32::from_be_bytes(rest[..4].try_into().unwrap())).unwrap();
+        let blob = [
+            &blob[..at],
+            &string(key_id),
+            &string(principals),
+            &rest[4 + list..],
+        ]
+        .concat();
+        format!("{head} {}", Base64::encode_string(&blob))
+    }
+
+    #[test]
+    fn a_certificate_is_read_up_to_what_execve_takes() {
+        let one = [&u32::to_be_bytes(300)[..], &[b'p'; 300]].concat();
+        for (key_id, principals) in [(95_000, 0), (0, 310), (45_000, 150), (NAME_MAX, 100)] {
+            let line = with_names("ed25519", &vec![b'k'; key_id], &one.repeat(principals));
+            assert!(line.len() < MAX_BYTES, "{}", line.len());
+            let auth = parse(&line);
+            let certificate = auth.certificate.unwrap();
+            assert_eq!(certificate.serial.unwrap().get(), 12);
+            assert_eq!(certificate.key_id.len(), key_id.min(NAME_MAX));
+            assert_eq!(certificate.principals.len(), principals.min(NAME_MAX / 300));
+            let is_cut = key_id > NAME_MAX || principals > NAME_MAX / 300;
+            assert_eq!(auth.problem.is_some(), is_cut, "{:?}", auth.problem);
+            assert!(!auth.unreadable_certificate);
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_is_not_no_certificate() {
+        let whole = info("ed25519");
+        let cut = parse(&whole[..whole.len() / 2]);
+        assert!(cut.unreadable_certificate && cut.certificate.is_none());
+        // A plain key is none, and another certificate gives the login a name.
+        let key = "publickey ssh-ed25519 AAAA";
+        assert!(!parse(key).unreadable_certificate);
+        let both = parse(&format!("{}\n{whole}", &whole[..whole.len() / 2]));
+        assert!(!both.unreadable_certificate && both.certificate.is_some());
     }
 
     #[test]

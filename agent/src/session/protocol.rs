@@ -10,8 +10,9 @@ use vctl_common::time::BootNs;
 /// one version meets a collector of another.
 pub const VERSION: u32 = 1;
 
-/// Most bytes of a line: the certificate at its cap, every byte of it escaped, and the rest.
-pub const LINE_MAX: usize = 128 * 1024;
+/// Most bytes of a line: an `SSH_AUTH_INFO_0` of the 128 KiB that execve(2) takes for one string, every
+/// byte of it escaped to six, and the rest.
+pub const LINE_MAX: usize = 1024 * 1024;
 
 /// How long the hook holds a login, from `hook_started` on. Both sides go by it: a login that was marked
 /// within it has run nothing before.

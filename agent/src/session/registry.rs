@@ -89,6 +89,11 @@ impl Registry {
             .filter(|session| session.opened.id == id)
     }
 
+    /// Returns whether any open session has this audit session.
+    pub fn has_audit_session(&self, audit_session: AuditSessionId) -> bool {
+        self.audit_sessions.contains_key(&audit_session)
+    }
+
     /// Returns the one open session with this audit session.
     pub fn by_audit_session(&self, audit_session: AuditSessionId) -> Option<Mark> {
         sole(self.audit_sessions.get(&audit_session)?)

@@ -5,7 +5,10 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::panic;
 use std::path::PathBuf;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -17,20 +20,35 @@ use vctl_common::time::BootNs;
 use super::client::{self, AskError};
 use super::login::{LoginError, LoginReader};
 use super::pending::{self, Marker, MarkerError};
-use super::protocol::{self, HELD_FOR, ProtocolError, StampReply, StampRequest};
+use super::protocol::{self, HELD_FOR, StampReply, StampRequest};
 use super::syslog::{Severity, syslog};
-use super::{auth_info, boot_now, opened};
+use super::{boot_now, opened};
 use crate::config::{Config, KEYS, Mode, load_for_stamp};
+use crate::probe::maps::note_refused;
 
 /// What follows when there was none asks disks and name services, which hang when they are sick.
-const FALLBACK_DEADLINE: Duration = Duration::from_secs(3);
+pub const FALLBACK_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Fields that PAM fills are short; a longer one is not worth refusing a login for.
 const FIELD_MAX: usize = 1024;
 
+/// Whether a hook that fails in itself refuses the login: `mode: strict`, as far as it is known.
+static STRICT: AtomicBool = AtomicBool::new(false);
+
 /// Runs the hook and returns its exit status: 0 lets the login go on.
+///
+/// The PAM line is `required` in both modes, so in `best-effort` every way through the hook ends with 0;
+/// the collector finds a login that goes on without its stamp.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     let started = boot_now();
+    panic::set_hook(Box::new(|panic| {
+        syslog(Severity::Error, &format!("the hook failed: {panic}"));
+        #[allow(
+            clippy::exit,
+            reason = "released programs abort on a panic, and that would refuse the login"
+        )]
+        process::exit(i32::from(STRICT.load(Ordering::Relaxed)));
+    }));
     let pam = PamEnv::read(env::vars_os());
     match pam.get("PAM_TYPE").as_deref() {
         Some("open_session") => {}
@@ -46,7 +64,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     }
 
     let (file, flags, mut problems) = parse_arguments(arguments);
+    STRICT.store(says_strict(&flags), Ordering::Relaxed);
     let (config, more) = load_for_stamp(file.as_deref(), &flags);
+    STRICT.store(config.mode == Mode::Strict, Ordering::Relaxed);
     problems.extend(more);
     for problem in &problems {
         syslog(Severity::Warning, &format!("configuration: {problem}"));
@@ -58,7 +78,15 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     }
     let mode = config.mode;
     let (done, result) = mpsc::channel();
-    thread::spawn(move || done.send(without_stamp(&config, request, &answer)));
+    let spare = (config.clone(), request.clone());
+    let noting = thread::Builder::new().spawn(move || {
+        let _ = done.send(without_stamp(&config, request, &answer));
+    });
+    if let Err(error) = noting {
+        // At the limit of processes. Slow disks can then hold the login for longer.
+        let (config, request) = spare;
+        return without_stamp(&config, request, &Err(AskError::Broken(error)));
+    }
     // The thread is left behind on a timeout: the process ends with this one.
     result.recv_timeout(FALLBACK_DEADLINE).unwrap_or_else(|_| {
         syslog(Severity::Error, "the login could not be noted in time");
@@ -66,30 +94,22 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     })
 }
 
+/// The PAM line alone says so, before the configuration is read.
+fn says_strict(flags: &[(String, String)]) -> bool {
+    let mut modes = flags.iter().filter(|(key, _)| key == "mode");
+    modes.any(|(_, mode)| mode == "strict")
+}
+
 /// Why the login has no stamp.
 type NoStamp = Result<StampReply, AskError>;
 
 fn ask(config: &Config, request: &StampRequest) -> NoStamp {
-    let line = fitting(request).map_err(AskError::Answer)?;
+    let line = protocol::encode(request).map_err(AskError::Answer)?;
     // From the hook's start, which is what the collector counts from too: reading the configuration is
     // part of it.
     let left = HELD_FOR.saturating_sub(boot_now().since(request.hook_started));
     client::ask(&config.socket(), &line, left)
 }
-
-fn fitting(request: &StampRequest) -> Result<Vec<u8>, ProtocolError> {
-    protocol::encode(request).or_else(|_| {
-        // Control characters grow sixfold in JSON. What is left reads as a truncated key, which is
-        // then recorded as the problem it is.
-        let mut shorter = request.clone();
-        shorter.auth_info = shorter
-            .auth_info
-            .map(|info| cut(&info, LINE_SAFE).to_owned());
-        protocol::encode(&shorter)
-    })
-}
-
-const LINE_SAFE: usize = 8 * 1024;
 
 /// What becomes of a login that nobody stamped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +141,7 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
         group.is_some_and(|group| is_member(&request.user, group))
     }) {
         Verdict::Refused => {
+            tell_of_refusal(config);
             say(&format!(
                 "login refused: this session cannot be recorded ({why})"
             ));
@@ -156,6 +177,16 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
             );
             0
         }
+    }
+}
+
+/// Notes the refusal where the probe noted the login, so that it does not count as one without a stamp.
+fn tell_of_refusal(config: &Config) {
+    let parent = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
+    let facts = LoginReader::host().kernel_facts(parent);
+    if let Some(audit_session) = facts.ok().and_then(|facts| facts.audit_session) {
+        // Without a probe there is nothing that noted the login.
+        let _ = note_refused(&config.pin_dir, audit_session);
     }
 }
 
@@ -234,9 +265,8 @@ impl PamEnv {
             user: self.field("PAM_USER").unwrap_or_default(),
             rhost: self.field("PAM_RHOST"),
             tty: self.field("PAM_TTY"),
-            auth_info: self
-                .get("SSH_AUTH_INFO_0")
-                .map(|info| cut(&info, auth_info::MAX_BYTES).to_owned()),
+            // Whole: execve(2) limits it, and the certificate in it decides whose login it is.
+            auth_info: self.get("SSH_AUTH_INFO_0"),
             ssh_connection: self.field("SSH_CONNECTION"),
             hook_started: started,
             hook_pid: std::process::id(),
@@ -312,16 +342,23 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_variable_is_cut_and_still_fits_a_line() {
-        let escape = "\u{1}".repeat(1 << 20);
-        let request =
-            pam(&[("PAM_USER", &escape), ("SSH_AUTH_INFO_0", &escape)]).request(BootNs(1));
+    fn the_longest_variables_of_execve_fit_a_line() {
+        // Control characters grow sixfold in JSON.
+        let longest = "\u{1}".repeat(128 * 1024);
+        let vars: Vec<(&str, &str)> = [
+            "PAM_USER",
+            "PAM_SERVICE",
+            "PAM_RHOST",
+            "PAM_TTY",
+            "SSH_CONNECTION",
+            "SSH_AUTH_INFO_0",
+        ]
+        .map(|name| (name, longest.as_str()))
+        .to_vec();
+        let request = pam(&vars).request(BootNs(1));
         assert_eq!(request.user.len(), FIELD_MAX);
-        assert_eq!(
-            request.auth_info.as_ref().map(String::len),
-            Some(auth_info::MAX_BYTES)
-        );
-        assert!(fitting(&request).is_ok());
+        assert_eq!(request.auth_info.as_deref(), Some(longest.as_str()));
+        assert!(protocol::encode(&request).is_ok());
     }
 
     #[test]

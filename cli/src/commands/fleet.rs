@@ -34,7 +34,7 @@ The words under STATE:
   not recording    it has recorded before, and no collector has run since the boot
   lost N           the kernel's ring was full, a probe was away or a record unreadable: at least N events
   dropped N        the spool gave them up at its cap
-  unstamped N      logins whose shell did not wait for their stamp
+  unstamped N      logins that were stamped late, or not at all
   behind by T      its oldest event that has not arrived is older than ten minutes
   secret id ...    its credential for Vault has expired, or does within a week
   ill              none of these, but it says itself that something is wrong

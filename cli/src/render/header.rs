@@ -60,7 +60,12 @@ pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<Fact> {
     }
     facts.extend(session.provenance.iter().flat_map(provenance::facts));
     if let Some(problem) = &opened.auth.problem {
-        facts.push(Fact::new("problem", text(problem)));
+        let fact = if opened.auth.unreadable_certificate {
+            Fact::warning
+        } else {
+            Fact::new
+        };
+        facts.push(fact("problem", text(problem)));
     }
     let mut login = format!("{} on {}", text(&opened.login_user), text(&session.host));
     if let Some(source) = source(session) {
@@ -71,7 +76,7 @@ pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<Fact> {
     }
     let service = text(&opened.service);
     facts.push(Fact::new("login", format!("{login} ({service})")));
-    if let Some(stamp) = stamp(opened.stamp) {
+    if let Some(stamp) = stamp(opened.stamp, session.is_without_stamp()) {
         facts.push(Fact::warning("stamped", stamp.to_owned()));
     }
     if let Some(origin) = detached(&opened.origin) {
@@ -126,6 +131,7 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
 pub(crate) fn who(session: &Session) -> String {
     match session.person() {
         Some(person) => text(person.name()),
+        None if session.is_without_stamp() => "(login without a stamp)".to_owned(),
         None => login_name(&session.opened.auth),
     }
 }
@@ -140,6 +146,7 @@ pub(crate) fn login_name(auth: &Auth) -> String {
     match (&auth.certificate, &auth.key_fingerprint) {
         (Some(certificate), _) if certificate.key_id.is_empty() => "(empty key id)".to_owned(),
         (Some(certificate), _) => text(&certificate.key_id),
+        (None, _) if auth.unreadable_certificate => "(unreadable certificate)".to_owned(),
         (None, Some(fingerprint)) => format!("(no certificate) key {}", text(fingerprint)),
         (None, None) => format!("(no certificate) {}", method()),
     }
@@ -161,7 +168,7 @@ pub(crate) fn hole(hole: &Hole, session: &Session) -> String {
     let to = time::clock(session.wall.wall_time(hole.to));
     let cause = hole.cause.map_or("nobody recorded why", cause);
     match (hole.cause, hole.events) {
-        (Some(GapCause::StampedLate), None) => {
+        (Some(GapCause::StampedLate | GapCause::LoginWithoutStamp), None) => {
             format!("nothing recorded from the login at {from} to the mark at {to} ({cause})")
         }
         (_, Some(1)) => format!("1 event missing between {from} and {to} ({cause})"),
@@ -194,6 +201,7 @@ fn missing_with_time(what: Missing, session: &Session) -> String {
     };
     let late = match session.opened.stamp {
         Stamp::InTime => "",
+        Stamp::Late if session.is_without_stamp() => " (login without a stamp)",
         Stamp::Late | Stamp::BreakGlass => " (stamped late)",
         Stamp::Missed => " (nothing of it was recorded)",
     };
@@ -230,9 +238,12 @@ fn closed(session: &Session) -> String {
     line
 }
 
-fn stamp(stamp: Stamp) -> Option<&'static str> {
+fn stamp(stamp: Stamp, is_without_stamp: bool) -> Option<&'static str> {
     match stamp {
         Stamp::InTime => None,
+        _ if is_without_stamp => Some(
+            "never: no PAM hook asked to stamp this login, so its beginning is missing (a `required` PAM line refuses such a login)",
+        ),
         Stamp::Late => Some("late: the agent did not answer at login, so the beginning is missing"),
         Stamp::BreakGlass => {
             Some("late: let in by the break-glass group while the agent did not answer")
@@ -265,6 +276,7 @@ fn cause(cause: GapCause) -> &'static str {
         GapCause::ProbeSkipped => "the kernel skipped the probe",
         GapCause::MarksFull => "the map of marked processes was full",
         GapCause::StampedLate => "stamped late",
+        GapCause::LoginWithoutStamp => "login without a stamp",
         GapCause::ProbeAway => "the probe was away",
         GapCause::Undecodable => "records could not be decoded",
         GapCause::SpoolCap => "dropped: the spool reached its cap",

@@ -118,8 +118,15 @@ fn record(session: &Session) -> String {
     };
     match session.opened.stamp {
         Stamp::InTime => {}
+        Stamp::Late if session.is_without_stamp() => record += ", login without a stamp",
         Stamp::Late | Stamp::BreakGlass => record += ", stamped late",
+        Stamp::Missed if session.is_without_stamp() => {
+            "not recorded, login without a stamp".clone_into(&mut record);
+        }
         Stamp::Missed => "not recorded".clone_into(&mut record),
+    }
+    if session.opened.auth.unreadable_certificate {
+        record += ", unreadable certificate";
     }
     if let Origin::Detached { from } = &session.opened.origin {
         record += ", detached";

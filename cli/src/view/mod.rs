@@ -166,6 +166,12 @@ impl Session {
         Some(closed.at.since(self.opened.opened_at))
     }
 
+    /// Returns whether the probe alone saw the login: no hook asked to stamp it.
+    pub(crate) fn is_without_stamp(&self) -> bool {
+        let unasked = Some(GapCause::LoginWithoutStamp);
+        self.holes.iter().any(|hole| hole.cause == unasked)
+    }
+
     /// Returns what is missing, `None` when nothing is (so far, while the session is open).
     pub(crate) fn missing(&self) -> Option<Missing> {
         let counts = || self.holes.iter().map(|hole| hole.events);

@@ -117,6 +117,13 @@ resource "vault_ssh_secret_backend_role" "sre_core" {
   key_id_format           = "{{token_display_name}}"
   allow_user_key_ids      = false
   allowed_extensions      = "permit-pty,permit-port-forwarding,permit-agent-forwarding"
+  # An empty list allows every critical option, so it holds one that no client asks for.
+  allowed_critical_options = "none-allowed"
+  # The length of these keys does not vary.
+  allowed_user_key_config {
+    type    = "ed25519"
+    lengths = [0]
+  }
   # Vault puts these into every certificate that was asked for without any.
   default_extensions = {}
 }

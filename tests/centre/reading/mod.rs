@@ -192,6 +192,7 @@ fn opened(certificate: Option<Certificate>, at: BootNs) -> SessionOpened {
             certificate,
             key_fingerprint: Some("SHA256:key".to_owned()),
             problem: None,
+            unreadable_certificate: false,
         },
         source_ip: "192.0.2.7".parse().ok(),
         source_port: Some(51515),

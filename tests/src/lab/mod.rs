@@ -70,6 +70,7 @@ pub struct Options {
 /// The host. What it changed on the machine is undone when it is dropped.
 pub struct Lab {
     id: String,
+    service: String,
     root: PathBuf,
     pub programs: Programs,
     pub agent: Agent,
@@ -133,6 +134,9 @@ impl Lab {
         if let Some(bytes) = options.spool_bytes {
             mounts::small(journal, &root.join("spool"), bytes)?;
         }
+        // Labs beside this one have logins too, and no hook of theirs asks this agent.
+        let service = id.replace("vctl-lab-", "sshd");
+        keys.push(("sshd_names", format!("[{service}]")));
         let agent = Agent::prepare(journal, &programs.agent, &root, &pins, &keys)?;
         let mut hooks = String::new();
         if options.cgroup_per_login {
@@ -149,7 +153,7 @@ impl Lab {
             .chain(of_others);
         let settings = sshd::Settings {
             root: &root,
-            service: &id,
+            service: &service,
             trusted: &trusted.collect::<Result<String>>()?,
             session_lines: &hooks,
             extra: &options.sshd,
@@ -157,6 +161,7 @@ impl Lab {
         let mut lab = Self {
             sshd: sshd::Sshd::start(journal, &settings)?,
             id,
+            service,
             root,
             programs,
             agent,
@@ -182,7 +187,7 @@ impl Lab {
             &self.programs.agent,
             &directory,
             pin_dir,
-            &[],
+            &[("sshd_names", "[none]".to_owned())],
         )
     }
 
@@ -231,6 +236,29 @@ impl Lab {
             key,
             certificate: None,
         })
+    }
+
+    /// Returns the PAM line that runs the agent's hook.
+    pub fn pam_line(&self) -> String {
+        self.agent.hook(None)
+    }
+
+    /// Has the next logins run other lines of the PAM session stack, below pam_loginuid.
+    pub fn set_pam_lines(&self, lines: &str) -> Result<()> {
+        sshd::write_stack(&self.service, lines)
+    }
+
+    /// Returns how many logins sshd has accepted.
+    pub fn accepted(&self) -> Result<usize> {
+        let log = fs::read(self.root.join("sshd.log"))?;
+        Ok(String::from_utf8_lossy(&log)
+            .matches("Accepted publickey for ")
+            .count())
+    }
+
+    /// Returns the name of sshd's program and PAM service.
+    pub fn service(&self) -> &str {
+        &self.service
     }
 
     /// Runs `vctl` on this lab's spool.

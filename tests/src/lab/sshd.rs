@@ -121,14 +121,18 @@ impl Drop for Sshd {
 
 pub(crate) fn write_pam_service(journal: &Journal, settings: &Settings<'_>) -> Result<()> {
     let path = Path::new("/etc/pam.d").join(settings.service);
-    journal.before(Undo::RemoveFile { path: path.clone() })?;
+    journal.before(Undo::RemoveFile { path })?;
+    write_stack(settings.service, settings.session_lines)
+}
+
+pub(crate) fn write_stack(service: &str, session_lines: &str) -> Result<()> {
+    let path = Path::new("/etc/pam.d").join(service);
     let stack = format!(
         "# Made by vctl's tests; removed when they end.\n\
          auth required pam_deny.so\n\
          account required pam_permit.so\n\
          session required pam_loginuid.so\n\
-         {}",
-        settings.session_lines
+         {session_lines}"
     );
     fs::write(&path, stack).with_context(|| format!("cannot write `{}`", path.display()))
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::check::{BreakGlass, SocketFact, SpoolFact, SshdFact, Status};
 use crate::config::Mode;
 
-const STAMP: &str = "session optional pam_exec.so quiet /usr/sbin/vctl-agent stamp\n";
+const STAMP: &str = "session required pam_exec.so quiet /usr/sbin/vctl-agent stamp\n";
 
 fn config() -> Config {
     Config::default()
@@ -15,6 +15,7 @@ fn debian() -> HostFacts {
     );
     HostFacts {
         is_root: true,
+        stamp_programs: std::iter::once(("/usr/sbin/vctl-agent".to_owned(), true)).collect(),
         kernel: Some("6.1.0-18-amd64".to_owned()),
         bpf: Some(Ok(())),
         btf_tracepoints: Some(TRACEPOINTS.to_vec()),
@@ -207,7 +208,7 @@ fn the_place_of_the_stamp_is_judged_against_its_neighbours() {
     );
     assert_eq!(
         status(&with_stack(STAMP), &config(), "pam_loginuid"),
-        Status::Warn
+        Status::Fail
     );
 }
 
@@ -215,10 +216,29 @@ fn the_place_of_the_stamp_is_judged_against_its_neighbours() {
 fn the_control_of_the_line_has_to_fit_the_mode() {
     let mut strict = config();
     strict.mode = Mode::Strict;
-    assert_eq!(status(&debian(), &strict, "pam_stamp"), Status::Fail);
-    let required = with_stack(&STAMP.replace("optional", "required"));
-    assert_eq!(status(&required, &strict, "pam_stamp"), Status::Pass);
-    assert_eq!(status(&required, &config(), "pam_stamp"), Status::Warn);
+    let optional = with_stack(&STAMP.replace("required", "optional"));
+    for (config, name) in [(config(), "best-effort"), (strict, "strict")] {
+        assert_eq!(
+            status(&debian(), &config, "pam_stamp"),
+            Status::Pass,
+            "{name}"
+        );
+        assert_eq!(
+            status(&optional, &config, "pam_stamp"),
+            Status::Fail,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_line_whose_program_is_missing_fails() {
+    let mut facts = debian();
+    let program = "/usr/sbin/vctl-agent".to_owned();
+    facts.stamp_programs.insert(program.clone(), false);
+    assert_eq!(status(&facts, &config(), "pam_stamp"), Status::Fail);
+    facts.stamp_programs.insert(program, true);
+    assert_eq!(status(&facts, &config(), "pam_stamp"), Status::Pass);
 }
 
 #[test]

@@ -31,6 +31,9 @@ const MARKER_MAX: u64 = protocol::LINE_MAX as u64 + 4096;
 /// Entries looked at in one scan: a directory full of rubbish must not fill memory.
 const SCAN_MAX: usize = 4096;
 
+/// Bytes of certificates in one scan, for the same reason: those that are left come with the next.
+const SCAN_BYTES_MAX: usize = 16 << 20;
+
 const REJECTED: &str = "rejected";
 
 /// A login that was let in without a stamp.
@@ -153,6 +156,7 @@ impl PendingDir {
             Err(source) => return Err(failed("list markers", &self.dir, source)),
         };
         let directory = open_directory(&self.dir)?;
+        let mut bytes = 0_usize;
         for entry in entries.take(SCAN_MAX).filter_map(Result::ok) {
             let name = entry.file_name();
             if name == REJECTED {
@@ -166,7 +170,13 @@ impl PendingDir {
                 continue;
             };
             match read {
-                Ok(marker) => scan.logins.push(late(marker, reader)),
+                Ok(marker) => {
+                    bytes += marker.request.auth_info.as_ref().map_or(0, String::len);
+                    scan.logins.push(late(marker, reader));
+                    if bytes > SCAN_BYTES_MAX {
+                        break;
+                    }
+                }
                 Err(why) => {
                     let moved = reject(&directory, &name).is_ok();
                     if moved || self.reported.insert(name.as_bytes().to_vec()) {

@@ -28,6 +28,7 @@ pub(super) struct SessionJson<'a> {
     tty: Option<&'a str>,
     auth_method: Option<&'a str>,
     auth_problem: Option<&'a str>,
+    unreadable_certificate: bool,
     key_fingerprint: Option<&'a str>,
     certificate: Option<CertificateJson<'a>>,
     /// What only the centre knows is left out of what was read from a spool.
@@ -141,6 +142,7 @@ pub(super) fn session_json(session: &Session) -> SessionJson<'_> {
         tty: tty.as_deref(),
         auth_method: auth.method.as_deref(),
         auth_problem: auth.problem.as_deref(),
+        unreadable_certificate: auth.unreadable_certificate,
         key_fingerprint: auth.key_fingerprint.as_deref(),
         certificate: auth.certificate.as_ref().map(certificate_json),
         provenance: session.provenance.as_ref().map(ProvenanceJson::new),

@@ -112,15 +112,22 @@ impl<'a> Ledger<'a> {
             return;
         }
         let to = opened.marked_at.unwrap_or_else(|| self.end());
+        let mut cause = GapCause::StampedLate;
+        for (gap, explains) in self.gaps.iter().zip(&mut self.explains) {
+            let unasked = gap.cause == GapCause::LoginWithoutStamp;
+            if gap.session.is_some() && (unasked || gap.cause == GapCause::StampedLate) {
+                *explains = true;
+                if unasked {
+                    cause = gap.cause;
+                }
+            }
+        }
         self.holes.push(Hole {
             count: None,
             from: opened.opened_at,
             to: to.max(opened.opened_at),
-            cause: Some(GapCause::StampedLate),
+            cause: Some(cause),
         });
-        for (gap, explains) in self.gaps.iter().zip(&mut self.explains) {
-            *explains |= gap.cause == GapCause::StampedLate && gap.session.is_some();
-        }
     }
 
     /// Returns the last number that is known to be given out.
@@ -240,7 +247,9 @@ impl<'a> Ledger<'a> {
                 && (gap.first_seq.is_some() && own
                     || gap.cause != GapCause::SpoolDamaged
                         && (produced.is_some() || own && gap.events.is_some()));
-            if self.explains[i] || settled {
+            // A login that has no session of its own took nothing from another.
+            let of_others = gap.cause == GapCause::LoginWithoutStamp && !own;
+            if self.explains[i] || settled || of_others {
                 continue;
             }
             self.holes.push(Hole {
@@ -291,6 +300,7 @@ fn takes_numbers(cause: GapCause) -> bool {
         GapCause::ProbeSkipped
         | GapCause::MarksFull
         | GapCause::StampedLate
+        | GapCause::LoginWithoutStamp
         | GapCause::ProbeAway => false,
     }
 }
