@@ -14,6 +14,9 @@ const MAX_NEXT_KEY: usize = 40;
 /// be read anew from each key.
 const MAX_REFERENCE: usize = 256;
 
+/// Longest attributes of an element with a secret.
+const MAX_ATTRIBUTES: usize = 256;
+
 /// Query parameters that carry a signature or a code, secret only in a URL.
 const QUERY_ONLY: &[&str] = &["sig", "signature", "x-amz-signature", "x-goog-signature"];
 
@@ -119,8 +122,11 @@ pub(super) fn mask_assignments(
             continue;
         }
         let name = masker.get(key);
+        // `PWD` behind a `;` is a field of a connection string and no working directory.
+        let field = key.start > word.start && masker.at(key.start - 1) == b';';
         let query = key.start > word.start && matches!(masker.at(key.start - 1), b'?' | b'&');
         let kind = classify(name, extra)
+            .or_else(|| (field && name == b"PWD").then_some(NameKind::Secret))
             .or_else(|| (query && is_any(name, QUERY_ONLY)).then_some(NameKind::Secret));
         let Some(kind) = kind else { continue };
         let value = value_after(masker, Span::new(equals + 1, word.end), query);
@@ -133,19 +139,48 @@ pub(super) fn mask_assignments(
     }
 }
 
+/// Masks the text of secret elements: `<password>…</password>`.
+pub(super) fn mask_elements(masker: &mut Masker<'_>, text: Span, extra: &[Box<[u8]>]) {
+    let mut from = text.start;
+    while let Some(open) = masker.find(Span::new(from, text.end), b"<") {
+        from = open + 1;
+        let name = masker.run(Span::new(from, text.end), |byte| {
+            is_key_byte(byte) || byte == b':'
+        });
+        if name.is_empty() || classify(masker.get(name), extra).is_none() {
+            continue;
+        }
+        let rest = Span::new(name.end, text.end.min(name.end + MAX_ATTRIBUTES));
+        let Some(end) = masker.find(rest, b">") else {
+            continue;
+        };
+        let value = masker.run(Span::new(end + 1, text.end), |byte| byte != b'<');
+        if !is_reference(masker.get(value), NameKind::Secret, false) {
+            masker.mask(value);
+        }
+        from = value.end.max(from);
+    }
+}
+
 /// Masks the values of secret members: `{"password": "…"}`, quotes escaped or not.
 pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]) {
     let mut from = word.start;
     while let Some(colon) = masker.find(Span::new(from, word.end), b":") {
         from = colon + 1;
-        let Some(kind) = member_before(masker, word.start, colon)
-            .and_then(|key| classify(masker.get(key), extra))
-        else {
+        let Some((key, in_quotes)) = member_before(masker, word.start, colon) else {
+            continue;
+        };
+        let Some(kind) = classify(masker.get(key), extra) else {
             continue;
         };
         let blank = masker.run(Span::new(from, word.end), |byte| byte.is_ascii_whitespace());
         let rest = Span::new(blank.end, word.end);
-        let value = quoted(masker, rest).unwrap_or_else(|| match masker.at(rest.start) {
+        let inside = quoted(masker, rest);
+        // A name without quotes is a member's only when its value has them: `password: "…"`.
+        if inside.is_none() && !in_quotes {
+            continue;
+        }
+        let value = inside.unwrap_or_else(|| match masker.at(rest.start) {
             // No JSON value starts so: these are the stars of an earlier round.
             b'*' => masker.run(rest, |byte| byte == b'*'),
             _ => masker.run(rest, |byte| !b",}] \n\t".contains(&byte)),
@@ -188,18 +223,19 @@ fn key_before(masker: &Masker<'_>, start: usize, equals: usize) -> Span {
     masker.run_back(Span::new(floor, end), is_key_byte)
 }
 
-/// The name in quotes before the colon of a JSON member.
-fn member_before(masker: &Masker<'_>, start: usize, colon: usize) -> Option<Span> {
+/// The name before the colon of a JSON member, and whether it stands in quotes.
+fn member_before(masker: &Masker<'_>, start: usize, colon: usize) -> Option<(Span, bool)> {
     let floor = start.max(colon.saturating_sub(MAX_KEY));
     let before = Span::new(floor, colon);
     let blank = masker.run_back(before, |byte| byte.is_ascii_whitespace());
     let mark = Span::new(floor, blank.start);
     if !matches!(masker.get(mark).last(), Some(b'"' | b'\'')) {
-        return None;
+        let key = masker.run_back(before, is_key_byte);
+        return (!key.is_empty()).then_some((key, false));
     }
     let escapes = masker.run_back(Span::new(floor, mark.end - 1), |byte| byte == b'\\');
     let key = masker.run_back(Span::new(floor, escapes.start), is_key_byte);
-    (!key.is_empty()).then_some(key)
+    (!key.is_empty()).then_some((key, true))
 }
 
 fn is_key_byte(byte: u8) -> bool {
@@ -233,7 +269,7 @@ fn value_after(masker: &Masker<'_>, rest: Span, query: bool) -> Span {
 }
 
 /// The inside of the quoted part that `rest` starts with.
-fn quoted(masker: &Masker<'_>, rest: Span) -> Option<Span> {
+pub(super) fn quoted(masker: &Masker<'_>, rest: Span) -> Option<Span> {
     let bytes = masker.up_to(rest.end);
     let quote = Quote::read(bytes, rest.start, rest.end)?;
     let inside = rest.start + quote.len();

@@ -1,8 +1,9 @@
 //! Words that start with a dash.
+use super::phrase::{Phrase, is_value_flag};
 use super::{Command, MAX_OPERANDS, Next, Scan, is_plain_name};
 use crate::redact::masker::Span;
 use crate::redact::names::{NameKind, classify};
-use crate::redact::program::{Form, Rule, Value};
+use crate::redact::program::{Form, Rule, Value, any_flag};
 
 /// Names that programs with `-p X` also take after one dash.
 const SPELLED_OUT: &[&[u8]] = &[b"password", b"pass", b"passwd", b"passphrase", b"token"];
@@ -42,6 +43,17 @@ impl Scan<'_> {
             Some(bare) if is_plain_name(bare) => classify(bare, &self.redactor.extra_names),
             _ => None,
         };
+        if kind.is_none()
+            && let Some(rule) = self.general_rule(command, name)
+        {
+            return match value {
+                Some(value) => self.apply(command, rule, value, depth),
+                None => {
+                    command.next = Next::Ruled(rule);
+                    false
+                }
+            };
+        }
         match (kind, value) {
             (Some(kind), Some(value)) => self.mask_value(value, kind, depth),
             (Some(kind), None) => {
@@ -58,6 +70,12 @@ impl Scan<'_> {
             }
             (None, _) => false,
         }
+    }
+
+    /// The rule of a flag that means the same in most programs.
+    fn general_rule(&self, command: &Command, name: &[u8]) -> Option<Value> {
+        let storing = matches!(command.phrase, Phrase::Store | Phrase::Stored);
+        any_flag(name).or_else(|| (storing && is_value_flag(name)).then_some(Value::Whole))
     }
 
     /// The program's own rule for this flag, and the value where it stands behind the flag.
