@@ -125,6 +125,10 @@ pub(super) fn mask_assignments(
         // `PWD` behind a `;` is a field of a connection string and no working directory.
         let field = key.start > word.start && masker.at(key.start - 1) == b';';
         let query = key.start > word.start && matches!(masker.at(key.start - 1), b'?' | b'&');
+        if name == b"user" || name == b"username" {
+            mask_account(masker, Span::new(equals + 1, word.end), expands);
+        }
+        let name = masker.get(key);
         let kind = classify(name, extra)
             .or_else(|| (field && name == b"PWD").then_some(NameKind::Secret))
             .or_else(|| (query && is_any(name, QUERY_ONLY)).then_some(NameKind::Secret));
@@ -136,6 +140,23 @@ pub(super) fn mask_assignments(
         } else if value.len() > MAX_REFERENCE {
             from = value.end;
         }
+    }
+}
+
+/// Masks the secret of `user=name%secret`, as in options of mount.cifs.
+fn mask_account(masker: &mut Masker<'_>, rest: Span, expands: bool) {
+    let value = masker.run(rest, |byte| !matches!(byte, b',' | b' ' | b'&' | b';'));
+    let Some(percent) = memchr::memchr(b'%', masker.get(value)) else {
+        return;
+    };
+    if percent == 0 {
+        return;
+    }
+    let secret = value.skip(percent + 1);
+    // `%40` is a byte in a URL.
+    let url = masker.get(secret).iter().take(2).all(u8::is_ascii_hexdigit);
+    if !url && !is_reference(masker.get(secret), NameKind::Secret, expands) {
+        masker.mask(secret);
     }
 }
 
@@ -176,8 +197,9 @@ pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]
         let blank = masker.run(Span::new(from, word.end), |byte| byte.is_ascii_whitespace());
         let rest = Span::new(blank.end, word.end);
         let inside = quoted(masker, rest);
-        // A name without quotes is a member's only when its value has them: `password: "…"`.
-        if inside.is_none() && !in_quotes {
+        // A name without quotes is a member's only when its value has them: `password: "…"`. In
+        // `expect "password:" {…}` the quote closes what a quote before the name opened.
+        if !in_quotes && inside.is_none_or(|inside| closes(masker, word, key, inside)) {
             continue;
         }
         let value = inside.unwrap_or_else(|| match masker.at(rest.start) {
@@ -221,6 +243,14 @@ fn key_before(masker: &Masker<'_>, start: usize, equals: usize) -> Span {
     }
     let floor = start.max(end.saturating_sub(MAX_KEY));
     masker.run_back(Span::new(floor, end), is_key_byte)
+}
+
+/// Whether the quote in front of `inside` closes one that opened before `key`.
+fn closes(masker: &Masker<'_>, word: Span, key: Span, inside: Span) -> bool {
+    let floor = word.start.max(key.start.saturating_sub(MAX_KEY));
+    let mark = masker.at(inside.start.saturating_sub(1));
+    let before = masker.get(Span::new(floor, key.start));
+    memchr::memchr_iter(mark, before).count() % 2 == 1
 }
 
 /// The name before the colon of a JSON member, and whether it stands in quotes.

@@ -63,7 +63,19 @@ const SCHEMES: &[&str] = &[
 pub(super) fn is_token(word: &[u8]) -> bool {
     let kinds = Kinds::of(word);
     let mixed = kinds.digit && (kinds.lower || kinds.upper) || kinds.camel || kinds.odd;
-    word.len() >= 4 && (mixed || kinds.all_digits && word.len() >= 5) && !is_place(word)
+    word.len() >= 4
+        && !is_name(word)
+        && (mixed || kinds.all_digits && word.len() >= 5)
+        && !is_place(word)
+}
+
+/// Names of things are made of words and numbers: `eu-west-1`, `+app_update`.
+fn is_name(word: &[u8]) -> bool {
+    let word = word.strip_prefix(b"+").unwrap_or(word);
+    let parts = || word.split(|byte| matches!(byte, b'-' | b'_'));
+    let number = |part: &[u8]| part.len() < 3 && part.iter().all(u8::is_ascii_digit);
+    let plain = |part: &[u8]| part.iter().all(u8::is_ascii_lowercase) || number(part);
+    parts().count() > 1 && parts().all(plain)
 }
 
 /// Whether `word` looks drawn at random: long, of capitals and digits at least.
@@ -257,6 +269,8 @@ mod tests {
     fn words_paths_and_hosts_are_no_tokens() {
         for word in [
             "prod",
+            "eu-west-1",
+            "+app_update",
             "eu-west-1.example.org",
             "/srv/x1",
             "https://x/",

@@ -26,6 +26,16 @@ const METHODS: &[&str] = &[
     "H",
 ];
 
+/// Hashes that name their method before the first `$`, as Django writes them.
+const BEFORE: &[&str] = &["pbkdf2_sha256", "pbkdf2_sha1", "bcrypt_sha256", "scrypt"];
+
+/// Methods of RFC 2307, in braces before the hash.
+#[rustfmt::skip]
+const BRACES: &[&str] = &[
+    "{SSHA}", "{SHA}", "{SMD5}", "{MD5}", "{CRYPT}", "{SSHA256}", "{SSHA512}", "{SHA256}",
+    "{SHA512}", "{PBKDF2}", "{ARGON2}",
+];
+
 /// Longest name of a method.
 const MAX_METHOD: usize = 13;
 
@@ -35,8 +45,14 @@ const MIN_BODY: usize = 22;
 /// Where the first hash in `text` starts and ends.
 pub(super) fn find(text: &[u8]) -> Option<(usize, usize)> {
     let mut past = 0;
-    for start in memchr::memchr_iter(b'$', text) {
+    for start in memchr::memchr2_iter(b'$', b'{', text) {
         if start < past {
+            continue;
+        }
+        if let Some(found) = after_name(text, start) {
+            return Some(found);
+        }
+        if text.get(start) == Some(&b'{') {
             continue;
         }
         let rest = text.get(start + 1..)?;
@@ -65,6 +81,27 @@ pub(super) fn find(text: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
+/// The hash behind `{SSHA}` or `pbkdf2_sha256$`, where the brace or the `$` stands at `start`.
+fn after_name(text: &[u8], start: usize) -> Option<(usize, usize)> {
+    let (before, rest) = text.split_at_checked(start)?;
+    let skip = if rest.first() == Some(&b'{') {
+        let named = |brace: &&&str| {
+            rest.get(..brace.len())
+                .is_some_and(|own| own.eq_ignore_ascii_case(brace.as_bytes()))
+        };
+        BRACES.iter().find(named)?.len()
+    } else {
+        BEFORE
+            .iter()
+            .find(|name| before.ends_with(name.as_bytes()))?;
+        1
+    };
+    let body = rest.get(skip..)?;
+    let len = body.iter().take_while(|byte| in_hash(**byte)).count();
+    step(len);
+    (len >= MIN_BODY).then_some((start + skip, start + skip + len))
+}
+
 fn in_hash(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"./$=,+-_".contains(&byte)
 }
@@ -78,6 +115,8 @@ mod tests {
         let hash = "x$2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
         assert_eq!(find(hash.as_bytes()), Some((1, hash.len())));
         assert!(find(b"$y$j9T$salty0salty0$hash9hash9hash9").is_some());
+        assert_eq!(find(b"{SSHA}0123456789abcdefABCDEF=="), Some((6, 30)));
+        assert!(find(b"pbkdf2_sha256$260000$salt$hash0hash0hash0").is_some());
         for text in [
             "$1$2",
             "{print $1, $2$3}",

@@ -72,7 +72,7 @@ const DESCRIBES: &[&str] = &[
     "login", "user", "username", "entropy", "strength", "lock", "less", "list", "annotation",
     "class", "key_path", "agent", "socket", "sock", "keyring", "storage", "script", "program",
     "properties", "option", "options", "hint", "change", "changed", "callback", "feedback", "char",
-    "chars", "server",
+    "chars", "server", "add", "rm",
 ];
 
 /// First words that turn a name into a switch or a number: `--ask-pass`, `max_token`.

@@ -45,11 +45,13 @@ pub(super) fn mask_login(masker: &mut Masker<'_>, word: Span) {
             Some((slash + 1, sign))
         })
         .flatten();
-    // The value of an assignment is read on its own: `DSN=user:secret@tcp(host)/db`.
-    let start = memchr::memchr(b'=', text).map_or(0, |at| at + 1);
     let login = || {
-        let (from, to) = in_login(text.get(start..)?)?;
-        Some((from + start, to + start))
+        in_login(text).or_else(|| {
+            // The value of an assignment is read on its own: `DSN=user:secret@tcp(host)/db`.
+            let start = memchr::memchr(b'=', text)? + 1;
+            let (from, to) = in_login(text.get(start..)?)?;
+            Some((from + start, to + start))
+        })
     };
     if let Some((from, to)) = oracle.or_else(login) {
         let secret = Span::new(word.start + from, word.start + to);

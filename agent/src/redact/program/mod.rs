@@ -35,6 +35,10 @@ pub(super) enum Value {
     Login,
     /// All of it, unless it is a plain word, a path, a host or a URL.
     Token,
+    /// As `Token`, but no number, which may be a port.
+    Word,
+    /// A command that prints a secret: `--password-command 'echo X'`.
+    Printing,
     /// What follows one of `>`, `<` and `#` at its start, as in a rule of Redis' `ACL SETUSER`.
     Marked,
     /// What a script types: a secret after a prompt for one, or when it looks like one.
@@ -102,6 +106,8 @@ pub(super) struct Program {
     pub(super) shell: bool,
     /// Words with which it reads a secret from its standard input; empty string: always.
     pub(super) stdin: &'static [&'static str],
+    /// Its operands are names of files, packages or units, or a text: no phrase starts in them.
+    pub(super) names_only: bool,
     /// Prints its operands, possibly into the one that reads a secret.
     pub(super) prints: bool,
 }
@@ -109,9 +115,7 @@ pub(super) struct Program {
 impl Program {
     /// Whether its flags start with a slash.
     pub(super) fn slashes(&self) -> bool {
-        self.rules
-            .first()
-            .is_some_and(|rule| rule.word.starts_with('/'))
+        self.rules.iter().any(|rule| rule.word.starts_with('/'))
     }
 }
 
@@ -123,6 +127,7 @@ const NONE: Program = Program {
     wraps: false,
     shell: false,
     stdin: &[],
+    names_only: false,
     prints: false,
 };
 

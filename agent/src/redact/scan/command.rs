@@ -47,6 +47,10 @@ pub(in crate::redact) struct Command {
     pub(super) phrase: Phrase,
     /// The word before was a flag whose value may come next.
     pub(super) behind_flag: bool,
+    /// The program that runs this one reads a secret from its standard input: `sudo -S`.
+    fed: bool,
+    /// A flag named a user, so `-p` is likelier a password than a port.
+    pub(super) has_user: bool,
     /// What `AuthOrBearer` found before it was clear whether it is a token.
     pub(super) held: Option<Span>,
     /// The scheme of the login is `bearer`.
@@ -80,6 +84,8 @@ impl Command {
             letters: 0,
             phrase: Phrase::Nothing,
             behind_flag: false,
+            fed: false,
+            has_user: false,
             held: None,
             bearer: false,
             wraps: false,
@@ -93,6 +99,7 @@ impl Command {
         let program = self.program;
         self.next == Next::Anything
             && self.phrase == Phrase::Nothing
+            && !self.has_user
             && !self.wraps
             && !program.shell
             && !program.prints
@@ -118,8 +125,17 @@ impl Command {
         self.operands.get(at % MAX_OPERANDS).copied()
     }
 
+    /// Whether this program, or the one that runs it, reads a secret from its standard input.
+    pub(super) fn is_fed(&self) -> bool {
+        self.fed || !self.program.stdin.is_empty()
+    }
+
     /// Goes on as the program that an operand named.
     pub(super) fn switch_to(&mut self, program: &'static Program) {
-        *self = Self::of(Some(program));
+        let fed = self.is_fed();
+        *self = Self {
+            fed,
+            ..Self::of(Some(program))
+        };
     }
 }

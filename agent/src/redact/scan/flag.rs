@@ -1,5 +1,5 @@
 //! Words that start with a dash.
-use super::phrase::{Phrase, is_value_flag};
+use super::phrase::{Phrase, is_value_flag, is_verb_flag};
 use super::{Command, MAX_OPERANDS, Next, Scan, is_plain_name};
 use crate::redact::masker::Span;
 use crate::redact::names::{NameKind, classify};
@@ -33,6 +33,10 @@ impl Scan<'_> {
                     true
                 }
             };
+        }
+        if is_verb_flag(name) && value.is_none() {
+            command.phrase = Phrase::Set;
+            return false;
         }
         let own = self.redactor.extra_flags.iter().any(|flag| &**flag == name);
         let bare = name
@@ -74,8 +78,11 @@ impl Scan<'_> {
 
     /// The rule of a flag that means the same in most programs.
     fn general_rule(&self, command: &Command, name: &[u8]) -> Option<Value> {
-        let storing = matches!(command.phrase, Phrase::Store | Phrase::Stored);
-        any_flag(name).or_else(|| (storing && is_value_flag(name)).then_some(Value::Whole))
+        let storing = command.phrase.stores() && is_value_flag(name);
+        let login = command.has_user && matches!(name, b"-p" | b"-P" | b"-w");
+        any_flag(name)
+            .or_else(|| storing.then_some(Value::Whole))
+            .or_else(|| login.then_some(Value::Word))
     }
 
     /// The program's own rule for this flag, and the value where it stands behind the flag.

@@ -43,7 +43,7 @@ impl Scan<'_> {
                 url::mask_login(&mut self.masker, word);
             }
         }
-        if seen.has(Seen::DOLLAR) {
+        if seen.has(Seen::HASH) {
             self.hashes(word);
         }
         self.shapes(word);
@@ -120,7 +120,7 @@ impl Seen {
     const QUOTE: u8 = 8;
     const PEM: u8 = 16;
     const TAG: u8 = 32;
-    const DOLLAR: u8 = 64;
+    const HASH: u8 = 64;
 
     const CLASS: [u8; 256] = {
         let mut class = [0; 256];
@@ -132,7 +132,8 @@ impl Seen {
         class[b'"' as usize] = Self::QUOTE;
         class[b'\'' as usize] = Self::QUOTE;
         class[b'<' as usize] = Self::TAG;
-        class[b'$' as usize] = Self::DOLLAR;
+        class[b'$' as usize] = Self::HASH;
+        class[b'{' as usize] = Self::HASH;
         class
     };
 

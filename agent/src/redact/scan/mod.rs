@@ -70,8 +70,10 @@ impl<'a> Scan<'a> {
                     self.redactor.extra_flags.is_empty()
                         && !self.may_be_secret(name)
                         && any_flag(text).is_none()
+                        && !phrase::is_verb_flag(text)
                 }
-                _ => !phrase::is_word(text),
+                _ if command.program.names_only => true,
+                _ => !phrase::is_word(text) && !self.may_be_secret(text),
             };
         if nothing {
             // By far the most items end here: paths, names and numbers.
@@ -95,7 +97,8 @@ impl<'a> Scan<'a> {
         let done = if next == Next::Ruled(Value::Plain) {
             false
         } else if (first == b'-' && word.len() > 1) || first == b'/' && command.program.slashes() {
-            let done = self.flag(command, word, depth);
+            let done =
+                self.flag(command, word, depth) || first == b'/' && self.slash_flag(word, depth);
             command.behind_flag = !done && memchr::memchr(b'=', self.masker.get(word)).is_none();
             done
         } else if first == b'/' && self.slash_flag(word, depth) {
@@ -195,6 +198,11 @@ impl<'a> Scan<'a> {
         }
         let redactor = self.redactor;
         let text = self.masker.get(word);
+        if depth > 0 && text == b"=" {
+            // `$x = Command …`: what follows is read as a command of its own.
+            *command = Command::unnamed();
+            return true;
+        }
         if command.wraps
             && let Some(program) = redactor
                 .programs
@@ -233,7 +241,7 @@ impl<'a> Scan<'a> {
             command.phrase = phrase::Phrase::Nothing;
             return self.apply(command, operand.value, word, depth);
         }
-        if self.phrase(command, word, depth) {
+        if !program.names_only && self.phrase(command, word, depth) {
             return true;
         }
         if program.shell && depth < MAX_DEPTH && has_space(self.masker.get(word)) {
@@ -255,7 +263,9 @@ impl<'a> Scan<'a> {
         if text.eq_ignore_ascii_case(b"password") && !colon {
             return Next::Sql;
         }
-        if text.eq_ignore_ascii_case(b"by") && self.is_identified(command) {
+        if (text.eq_ignore_ascii_case(b"by") || text.eq_ignore_ascii_case(b"replace"))
+            && self.is_identified(command)
+        {
             return Next::SqlBy;
         }
         if classify(text, &self.redactor.extra_names).is_none() {
@@ -268,9 +278,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// `IDENTIFIED [WITH plugin] BY`.
+    /// `IDENTIFIED [WITH plugin] BY … [REPLACE …]`.
     fn is_identified(&self, command: &Command) -> bool {
-        (0..3)
+        (0..5)
             .filter_map(|back| command.before(back))
             .any(|word| self.masker.get(word).eq_ignore_ascii_case(b"identified"))
     }

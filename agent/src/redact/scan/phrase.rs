@@ -18,12 +18,26 @@ pub(super) enum Phrase {
     Store,
     /// `secret set NAME`: the value follows.
     Stored,
+    /// `put auth secret`: a name follows, or the secret.
+    Thing,
+    /// `set-agent-token`, `config set db.password`: a secret is among the next words.
+    Secret,
     /// `login`: a user follows, or a token.
     Login,
     /// `login USER`: the password follows.
     LoggedIn,
     /// `attach`, `install`: a token may follow.
     Enrol,
+}
+
+impl Phrase {
+    /// Whether a flag such as `--value` carries a secret.
+    pub(super) fn stores(self) -> bool {
+        matches!(
+            self,
+            Self::Store | Self::Stored | Self::Thing | Self::Secret
+        )
+    }
 }
 
 /// What one word does to a phrase.
@@ -42,14 +56,15 @@ enum Role {
 /// The words of phrases.
 fn role(word: &[u8]) -> Option<Role> {
     // Longer than all of them.
-    if word.len() > 16 {
+    if word.len() > 17 {
         return None;
     }
     Some(match word {
         b"secret" | b"secrets" | b"credential" | b"credentials" | b"creds" | b"variable"
         | b"variables" => Role::Things,
         b"set" | b"config" | b"configure" | b"setenv" | b"conf" | b"config:set" | b"env:set"
-        | b"config-set" | b"SET" | b"CONFIG" | b"setopt" | b"set-config" => Role::Set,
+        | b"config-set" | b"config:system:set" | b"config:app:set" | b"SET" | b"CONFIG"
+        | b"setopt" | b"set-config" => Role::Set,
         b"put" | b"add" | b"create" | b"update" | b"new" | b"save" | b"store" | b"write"
         | b"edit" | b"upsert" | b"rotate" | b"replace" => Role::Put,
         b"set-secret" | b"put-secret" | b"secret-set" | b"secrets-set" | b"secrets:set"
@@ -63,9 +78,30 @@ fn role(word: &[u8]) -> Option<Role> {
     })
 }
 
-/// Whether `word` begins or carries on a phrase.
+/// Whether `word` begins a phrase.
 pub(super) fn is_word(word: &[u8]) -> bool {
     role(word).is_some()
+}
+
+/// Whether `flag` begins a phrase: `crudini --set FILE SECTION KEY VALUE`.
+pub(super) fn is_verb_flag(flag: &[u8]) -> bool {
+    matches!(flag, b"--set" | b"-set" | b"--put")
+}
+
+/// Whether `word` says to change a secret: `set-agent-token`, `reset-admin-password`.
+fn is_verb_of_secret(word: &[u8]) -> bool {
+    const VERBS: [&[u8]; 9] = [
+        b"set", b"reset", b"change", b"update", b"store", b"add", b"user", b"upsert", b"import",
+    ];
+    const BOUNDS: &[u8] = b"-_:.";
+    may_be_secret(word)
+        && word
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || BOUNDS.contains(byte))
+        && word
+            .split(|byte| BOUNDS.contains(byte))
+            .any(|part| VERBS.iter().any(|verb| part.starts_with(verb)))
+        && classify(word, &[]).is_some()
 }
 
 /// Flags that carry the value in `secret set NAME --value X`.
@@ -75,6 +111,8 @@ pub(super) fn is_value_flag(flag: &[u8]) -> bool {
         b"--value"
             | b"-value"
             | b"--body"
+            | b"--data"
+            | b"--base64"
             | b"-b"
             | b"--text"
             | b"--string"
@@ -91,12 +129,26 @@ impl Scan<'_> {
         let text = self.masker.get(word);
         let role = role(text);
         match (command.phrase, role) {
-            (Phrase::Nothing, None) => return false,
-            (_, Some(Role::Store))
-            | (Phrase::Things, Some(Role::Set | Role::Put))
-            | (Phrase::Set, Some(Role::Things)) => command.phrase = Phrase::Store,
+            (Phrase::Nothing | Phrase::Things, None) if is_verb_of_secret(text) => {
+                command.phrase = Phrase::Secret;
+            }
+            (_, Some(Role::Store)) | (Phrase::Things, Some(Role::Set | Role::Put)) => {
+                command.phrase = Phrase::Store;
+            }
+            (Phrase::Set, Some(Role::Things)) => command.phrase = Phrase::Thing,
+            (Phrase::Thing, _) => {
+                let key = self.is_variable_name(word);
+                command.phrase = Phrase::Stored;
+                return !key
+                    && is_token(text)
+                    && self.mask_value(word, NameKind::SecretOrPath, depth);
+            }
+            (Phrase::Secret, _) => {
+                return is_token(text) && self.mask_value(word, NameKind::SecretOrPath, depth);
+            }
             (Phrase::Set, Some(Role::Set | Role::Put)) => {}
-            (Phrase::Nothing | Phrase::Things | Phrase::Set | Phrase::Enrol, Some(role)) => {
+            (Phrase::Set, _) => return self.setting(command, word),
+            (Phrase::Nothing | Phrase::Things | Phrase::Enrol, Some(role)) => {
                 command.phrase = match role {
                     Role::Things => Phrase::Things,
                     Role::Set => Phrase::Set,
@@ -107,8 +159,8 @@ impl Scan<'_> {
                     Role::Put | Role::Store => command.phrase,
                 };
             }
+            (Phrase::Nothing, None) => {}
             (Phrase::Things, None) => command.phrase = Phrase::Nothing,
-            (Phrase::Set, _) => return self.setting(command, word),
             (Phrase::Store, _) => {
                 if let Some(equals) = memchr::memchr(b'=', text) {
                     return self.mask_value(word.skip(equals + 1), NameKind::SecretOrPath, depth);
@@ -153,6 +205,7 @@ impl Scan<'_> {
             && let Some(kind) = classify(key, &self.redactor.extra_names)
         {
             command.next = Next::Likely(kind);
+            command.phrase = Phrase::Secret;
         }
         false
     }

@@ -30,7 +30,10 @@ impl Scan<'_> {
                 command.next = Next::Ruled(Value::Whole);
                 self.mask_value(value, NameKind::Secret, depth)
             }
-            Value::Account => self.mask_account(value, depth),
+            Value::Account => {
+                command.has_user = true;
+                self.mask_account(value, depth)
+            }
             Value::Auth if memchr::memchr2(b':', b'%', self.masker.get(value)).is_some() => {
                 self.mask_account(value, depth)
             }
@@ -67,6 +70,23 @@ impl Scan<'_> {
             Value::Token => {
                 guess::is_token(self.masker.get(value))
                     && self.mask_value(value, NameKind::SecretOrPath, depth)
+            }
+            Value::Word => {
+                let number = self.masker.get(value).iter().all(u8::is_ascii_digit);
+                !number && self.apply(command, Value::Token, value, depth)
+            }
+            Value::Printing => {
+                let text = self.masker.get(value);
+                let printer = ["echo ", "printf "]
+                    .iter()
+                    .find(|printer| text.starts_with(printer.as_bytes()))
+                    .map(|printer| printer.len());
+                match printer {
+                    Some(len) => self.mask_printed(value.skip(len), depth),
+                    None if depth < MAX_DEPTH => self.text(value, depth + 1),
+                    None => {}
+                }
+                true
             }
             Value::Marked => {
                 matches!(self.masker.at(value.start), b'>' | b'<' | b'#')
@@ -146,7 +166,8 @@ impl Scan<'_> {
         let word = Span::new(inside.start, inside.start + end);
         let text = self.masker.get(word);
         let likely = !text.contains(&b' ') && text.len() > 5 && guess::is_token(text);
-        (prompted || likely) && self.mask_value(word, NameKind::Secret, depth)
+        let variable = depth > 0 && text.starts_with(b"$");
+        !variable && (prompted || likely) && self.mask_value(word, NameKind::Secret, depth)
     }
 
     /// Masks the value of `/password:X` and `/TOKEN=X`.

@@ -38,9 +38,7 @@ impl Scan<'_> {
         let mut here = false;
         while let Some(piece) = splitter.next(self.masker.up_to(text.end)) {
             match piece {
-                Piece::Word(word)
-                    if std::mem::take(&mut here) && !command.program.stdin.is_empty() =>
-                {
+                Piece::Word(word) if std::mem::take(&mut here) && command.is_fed() => {
                     self.mask_value(word, NameKind::Secret, depth);
                 }
                 Piece::Word(word) => {
@@ -77,7 +75,7 @@ impl Scan<'_> {
 
     /// Masks all that a command prints, but not the quotes around it: a second round would
     /// otherwise split the text elsewhere.
-    fn mask_printed(&mut self, output: Span, depth: u8) {
+    pub(super) fn mask_printed(&mut self, output: Span, depth: u8) {
         if is_reference(self.masker.get(output), NameKind::Secret, depth > 0) {
             return;
         }
