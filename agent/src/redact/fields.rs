@@ -124,12 +124,15 @@ pub(super) fn mask_assignments(
         let name = masker.get(key);
         // `PWD` behind a `;` is a field of a connection string and no working directory.
         let field = key.start > word.start && masker.at(key.start - 1) == b';';
+        // QEMU's `-object secret,id=x,data=X`.
+        let secret = masker.rest(word.start).starts_with(b"secret,");
         let query = key.start > word.start && matches!(masker.at(key.start - 1), b'?' | b'&');
         if name == b"user" || name == b"username" {
             mask_account(masker, Span::new(equals + 1, word.end), expands);
         }
         let name = masker.get(key);
         let kind = classify(name, extra)
+            .or_else(|| (secret && name == b"data").then_some(NameKind::Secret))
             .or_else(|| (field && name == b"PWD").then_some(NameKind::Secret))
             .or_else(|| (query && is_any(name, QUERY_ONLY)).then_some(NameKind::Secret));
         let Some(kind) = kind else { continue };
@@ -176,7 +179,8 @@ pub(super) fn mask_elements(masker: &mut Masker<'_>, text: Span, extra: &[Box<[u
             continue;
         };
         let value = masker.run(Span::new(end + 1, text.end), |byte| byte != b'<');
-        if !is_reference(masker.get(value), NameKind::Secret, false) {
+        let closed = masker.at(value.end) == b'<' && masker.at(value.end + 1) == b'/';
+        if closed && !is_reference(masker.get(value), NameKind::Secret, false) {
             masker.mask(value);
         }
         from = value.end.max(from);

@@ -23,40 +23,17 @@ const METHODS: &[&str] = &[
 ];
 
 /// Names in front of a `:` that are no user's.
+#[rustfmt::skip]
 const SCHEMES: &[&str] = &[
-    "mailto",
-    "npm",
-    "sip",
-    "sips",
-    "acct",
-    "xmpp",
-    "to",
-    "cc",
-    "bcc",
-    "from",
-    "http",
-    "https",
-    "git",
-    "ssh",
-    "file",
-    "docker",
-    "oci",
-    "workspace",
-    "link",
-    "jdbc",
-    "urn",
-    "tel",
-    "sha256",
-    "sha512",
-    "md5",
-    "github",
-    "gitlab",
-    "pkg",
-    "host",
-    "user",
-    "group",
-    "path",
-    "env",
+    "mailto", "npm", "sip", "sips", "acct", "xmpp", "http", "https", "git", "ssh", "file", "docker",
+    "oci", "workspace", "link", "jdbc", "urn", "tel", "sha256", "sha512", "md5", "pkg", "host",
+];
+
+/// Names in front of the `:` of an address or of a member: `user:ada@example.org`.
+#[rustfmt::skip]
+const MEMBERS: &[&str] = &[
+    "to", "cc", "bcc", "from", "github", "gitlab", "user", "group", "path", "env", "domain",
+    "serviceaccount", "member", "principal", "deleted", "email", "mail",
 ];
 
 /// Whether `word` is no plain word, path, number, host, address or URL.
@@ -88,6 +65,14 @@ pub(super) fn is_random(word: &[u8]) -> bool {
         && body.iter().filter(|byte| byte.is_ascii_digit()).count() > 1
         && body.iter().all(plain)
         && !body.starts_with(b"-")
+}
+
+/// Whether `word` is a long number in hexadecimal digits.
+pub(super) fn is_hex(word: &[u8]) -> bool {
+    word.len() >= 32
+        && word
+            .iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Whether `word` names a method and no secret: `basic`, `scram-sha-256`, a path or a URL.
@@ -130,8 +115,13 @@ pub(super) fn after_account(word: &[u8]) -> Option<usize> {
 
 /// Where the secret in `user:secret@host` starts and ends; there is no scheme in front.
 pub(super) fn in_login(word: &[u8]) -> Option<(usize, usize)> {
+    // `:pserver:user:secret@host`: the method of CVS comes first.
+    let start = match word {
+        [b':', rest @ ..] => memchr::memchr(b':', rest)? + 2,
+        _ => 0,
+    };
     let sign = memchr::memrchr(b'@', word)?;
-    let (login, host) = (word.get(..sign)?, word.get(sign + 1..)?);
+    let (login, host) = (word.get(start..sign)?, word.get(sign + 1..)?);
     let colon = memchr::memchr(b':', login)?;
     let (user, secret) = (login.get(..colon)?, login.get(colon + 1..)?);
     let name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/\\+".contains(byte);
@@ -144,16 +134,18 @@ pub(super) fn in_login(word: &[u8]) -> Option<(usize, usize)> {
     let host_like = dots > 0 && last.len() > 1 && last.iter().all(u8::is_ascii_alphabetic)
         || dots == 3 && name_of_host.iter().all(is_address)
         || name_of_host == b"localhost"
-        || host.get(name_of_host.len()) == Some(&b'(');
+        || host.get(name_of_host.len()) == Some(&b'(')
+            && name_of_host.iter().all(u8::is_ascii_lowercase);
     let fits = !user.is_empty()
         && user.iter().all(name)
         && !is_known(user, SCHEMES)
+        && !is_known(user, MEMBERS)
         && host_like
         && !secret.is_empty()
         && !secret.starts_with(b"//")
         && !secret.contains(&b' ')
         && Kinds::of(secret).is_unusual();
-    fits.then_some((colon + 1, sign))
+    fits.then_some((start + colon + 1, sign))
 }
 
 /// Whether `text` names the prompt for a secret.
@@ -170,7 +162,7 @@ pub(super) fn is_prompt(text: &[u8]) -> bool {
 }
 
 /// A path, a URL, a host's name, an address or a file with a short ending.
-fn is_place(word: &[u8]) -> bool {
+pub(super) fn is_place(word: &[u8]) -> bool {
     let lower = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let host = word.contains(&b'.')
         && word

@@ -19,7 +19,7 @@ const MAX_NAME: usize = 64;
 #[rustfmt::skip]
 const STRONG: &[&str] = &[
     "password", "passwords", "passwd", "passphrase", "passcode", "passwort", "secret", "token",
-    "apikey", "passkey", "secrets", "authtoken", "psk", "jwt", "otp", "totp",
+    "apikey", "passkey", "secrets", "authtoken", "psk", "paperkey", "mnemonic", "jwt", "otp", "totp",
 ];
 
 /// Words that make a name secret only as its last word.
@@ -51,7 +51,7 @@ const OR_PATH: &[&str] = &[
 #[rustfmt::skip]
 const KEY_OF: &[&str] = &[
     "api", "access", "private", "secret", "encryption", "signing", "master", "account", "shared",
-    "auth", "hmac", "aes", "service", "license", "app", "application", "consumer", "join", "setup",
+    "auth", "hmac", "aes", "luks", "service", "license", "app", "application", "consumer", "join", "setup",
     "integration", "deploy", "admin", "cipher", "storage", "webhook", "ingest", "ingestion",
     "registration", "activation", "enrollment", "provisioning", "bootstrap", "write", "preauth", "unseal", "recovery", "session", "subscription",
 ];

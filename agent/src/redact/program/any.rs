@@ -11,6 +11,7 @@ pub(in crate::redact) fn any_flag(flag: &[u8]) -> Option<Value> {
     }
     let long = match flag {
         b"-u" | b"-U" => return Some(Value::Account),
+        b"-l" | b"-a" | b"-A" => return Some(Value::LikelyAccount),
         b"-H" => return Some(Value::Header),
         [b'-', b'-', name @ ..] | [b'-', name @ ..] => name,
         _ => return None,
@@ -19,8 +20,8 @@ pub(in crate::redact) fn any_flag(flag: &[u8]) -> Option<Value> {
         b"user" | b"userpwd" | b"login" | b"proxy-user" | b"http-user" | b"httpuser"
         | b"proxyuser" | b"api-user" | b"account" | b"userid" => Some(Value::Account),
         b"auth" | b"authn" | b"authentication" | b"basic-auth" | b"basicauth" | b"http-auth"
-        | b"httpauth" | b"proxy-auth" | b"auth-basic" | b"auth-cred" | b"web-auth"
-        | b"auth-user-pass" | b"web.basic-auth" => Some(Value::Auth),
+        | b"httpauth" | b"proxy-auth" | b"auth-basic" | b"auth-cred" | b"auth-params"
+        | b"web-auth" | b"auth-user-pass" | b"web.basic-auth" => Some(Value::Auth),
         b"header" | b"headers" | b"http-header" | b"add-header" | b"proxy-header" | b"hdr"
         | b"extra-header" | b"request-header" | b"custom-header" => Some(Value::Header),
         b"pw" => Some(Value::Token),

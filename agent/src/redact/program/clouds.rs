@@ -33,4 +33,7 @@ pub(super) const TABLE: &[Program] = &[
     Program { names: &["argocd"], rules: &[under("repo", "--password", Whole)], ..NONE },
     Program { names: &["fastboot"], operands: &[operand("unlock", 1, Whole)], ..NONE },
     Program { names: &["aws-vault-export", "akeyless", "infisical", "conjur"], rules: &[under("login", "-p", Whole), under("create-secret", "-v", Whole), under("update-secret-val", "-v", Whole), under("set", "-v", Whole)], ..NONE },
+    Program { names: &["swift"], rules: &[rule("-K", Whole)], ..NONE },
+    Program { names: &["guestfish", "virt-customize", "virt-sysprep", "virt-builder", "virt-inspector", "virt-cat", "guestmount"],
+        rules: &[rule("--key", After(b':')), rule("--root-password", After(b':')), rule("--password", After(b':'))], ..NONE },
 ];

@@ -53,4 +53,8 @@ pub(super) const TABLE: &[Program] = &[
         rules: &[rule("-p", Token), rule("--passphrase", Whole)], operands: &[operand("password", 1, Whole), operand("psk", 1, Whole)], stdin: &["--passwd-on-stdin"], ..NONE },
     Program { names: &["pkcs11-tool", "pkcs15-tool", "p11tool", "ykman", "yubico-piv-tool", "softhsm2-util", "tpm2_unseal", "tpm2_create"],
         rules: &[rule("-p", Token), rule("-P", Token), rule("-k", Token), rule("-n", Token), rule("-m", Plain)], ..NONE },
+    Program { names: &["check_snmp"], rules: &[rule("-C", Whole), rule("-A", Whole), rule("-X", Whole)], ..NONE },
+    Program { names: &["check_nt"], rules: &[rule("-s", Whole)], ..NONE },
+    Program { names: &["zkCli", "zkCli.sh"], operands: &[operand("addauth", 2, After(b':'))], ..NONE },
+    Program { names: &["gopass", "pass"], operands: &[operand("insert", 2, Token)], ..NONE },
 ];

@@ -25,6 +25,8 @@ pub(super) enum Value {
     Pair,
     /// After the first `:` or `%` that ends a user's name; not in `1000:1000`, `www:www` or a URL.
     Account,
+    /// As `Account`, where the secret passes for a `Token`.
+    LikelyAccount,
     /// As `Account`; without a user's name all of it, unless it names a method: `--auth basic`.
     Auth,
     /// As `Account`; without a user's name all of it, once `Scheme` said `bearer`.

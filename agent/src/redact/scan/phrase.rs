@@ -1,7 +1,7 @@
 //! Verbs that say that a secret follows: `secret set NAME VALUE`, `config set KEY VALUE`,
 //! `login USER PASSWORD`, `attach TOKEN`.
 use super::{Command, Next, Scan};
-use crate::redact::guess::{is_random, is_token};
+use crate::redact::guess::{is_hex, is_place, is_random, is_token};
 use crate::redact::masker::Span;
 use crate::redact::names::{NameKind, classify, may_be_secret};
 
@@ -12,6 +12,8 @@ pub(super) enum Phrase {
     Nothing,
     /// `secret`, `credentials`: a verb may follow.
     Things,
+    /// `variable`: a verb may follow, and then a secret.
+    Variables,
     /// `set`, `config`: a secret name and its value may follow.
     Set,
     /// `secret set`: a name or `NAME=VALUE` follows.
@@ -44,6 +46,7 @@ impl Phrase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Things,
+    Variables,
     Set,
     /// A verb that counts only behind `Things`: `secrets put`.
     Put,
@@ -60,13 +63,14 @@ fn role(word: &[u8]) -> Option<Role> {
         return None;
     }
     Some(match word {
-        b"secret" | b"secrets" | b"credential" | b"credentials" | b"creds" | b"variable"
-        | b"variables" => Role::Things,
+        b"api-key" | b"api-keys" | b"apikey" | b"keystore" | b"secret" | b"secrets"
+        | b"credential" | b"credentials" | b"creds" => Role::Things,
+        b"variable" | b"variables" => Role::Variables,
         b"set" | b"config" | b"configure" | b"setenv" | b"conf" | b"config:set" | b"env:set"
         | b"config-set" | b"config:system:set" | b"config:app:set" | b"SET" | b"CONFIG"
         | b"setopt" | b"set-config" => Role::Set,
         b"put" | b"add" | b"create" | b"update" | b"new" | b"save" | b"store" | b"write"
-        | b"edit" | b"upsert" | b"rotate" | b"replace" => Role::Put,
+        | b"insert" | b"edit" | b"upsert" | b"rotate" | b"replace" => Role::Put,
         b"set-secret" | b"put-secret" | b"secret-set" | b"secrets-set" | b"secrets:set"
         | b"secret:set" | b"secret:create" | b"secrets:create" | b"add-secret"
         | b"create-secret" | b"secrets:put" | b"secret:put" | b"setsecret" => Role::Store,
@@ -135,6 +139,7 @@ impl Scan<'_> {
             (_, Some(Role::Store)) | (Phrase::Things, Some(Role::Set | Role::Put)) => {
                 command.phrase = Phrase::Store;
             }
+            (Phrase::Variables, Some(Role::Set | Role::Put)) => command.phrase = Phrase::Secret,
             (Phrase::Set, Some(Role::Things)) => command.phrase = Phrase::Thing,
             (Phrase::Thing, _) => {
                 let key = self.is_variable_name(word);
@@ -144,23 +149,26 @@ impl Scan<'_> {
                     && self.mask_value(word, NameKind::SecretOrPath, depth);
             }
             (Phrase::Secret, _) => {
-                return is_token(text) && self.mask_value(word, NameKind::SecretOrPath, depth);
+                let value = memchr::memchr(b'=', text).map_or(word, |at| word.skip(at + 1));
+                return is_token(self.masker.get(value))
+                    && self.mask_value(value, NameKind::SecretOrPath, depth);
             }
             (Phrase::Set, Some(Role::Set | Role::Put)) => {}
             (Phrase::Set, _) => return self.setting(command, word),
             (Phrase::Nothing | Phrase::Things | Phrase::Enrol, Some(role)) => {
                 command.phrase = match role {
                     Role::Things => Phrase::Things,
+                    Role::Variables => Phrase::Variables,
                     Role::Set => Phrase::Set,
                     Role::Login => Phrase::Login,
                     Role::Enrol => Phrase::Enrol,
                     // `kv put PATH VALUE`: only a path that names a secret counts.
-                    Role::Put if text == b"put" => Phrase::Set,
+                    Role::Put if matches!(text, b"put" | b"write" | b"insert") => Phrase::Set,
                     Role::Put | Role::Store => command.phrase,
                 };
             }
             (Phrase::Nothing, None) => {}
-            (Phrase::Things, None) => command.phrase = Phrase::Nothing,
+            (Phrase::Things | Phrase::Variables, _) => command.phrase = Phrase::Nothing,
             (Phrase::Store, _) => {
                 if let Some(equals) = memchr::memchr(b'=', text) {
                     return self.mask_value(word.skip(equals + 1), NameKind::SecretOrPath, depth);
@@ -175,10 +183,12 @@ impl Scan<'_> {
                 command.phrase = Phrase::Nothing;
                 return self.mask_value(word, NameKind::SecretOrPath, depth);
             }
-            (Phrase::Login, _) if is_random(text) => {
+            (Phrase::Login, _) if is_random(text) || is_hex(text) => {
                 return self.mask_value(word, NameKind::SecretOrPath, depth);
             }
             (Phrase::Login, _) if !behind_flag => command.phrase = Phrase::LoggedIn,
+            // `login PROFILE URL KEY`
+            (Phrase::LoggedIn, _) if is_place(text) => {}
             (Phrase::LoggedIn, _) if !behind_flag => {
                 command.phrase = Phrase::Nothing;
                 return is_token(text) && self.mask_value(word, NameKind::SecretOrPath, depth);

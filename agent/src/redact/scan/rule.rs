@@ -34,6 +34,14 @@ impl Scan<'_> {
                 command.has_user = true;
                 self.mask_account(value, depth)
             }
+            Value::LikelyAccount => {
+                command.has_user = self.masker.at(value.start).is_ascii_alphabetic();
+                let secret = guess::after_account(self.masker.get(value)).map(|at| value.skip(at));
+                secret.is_some_and(|secret| {
+                    guess::is_token(self.masker.get(secret))
+                        && self.mask_value(secret, NameKind::SecretOrPath, depth)
+                })
+            }
             Value::Auth if memchr::memchr2(b':', b'%', self.masker.get(value)).is_some() => {
                 self.mask_account(value, depth)
             }
