@@ -78,6 +78,9 @@ impl Scan<'_> {
 
     /// The rule of a flag that means the same in most programs.
     fn general_rule(&self, command: &Command, name: &[u8]) -> Option<Value> {
+        if command.program.names_only {
+            return None;
+        }
         let storing = command.phrase.stores() && is_value_flag(name);
         let login = command.has_user && matches!(name, b"-p" | b"-P" | b"-w");
         any_flag(name)

@@ -69,11 +69,11 @@ impl<'a> Scan<'a> {
                 [b'-', name @ ..] => {
                     self.redactor.extra_flags.is_empty()
                         && !self.may_be_secret(name)
-                        && any_flag(text).is_none()
-                        && !phrase::is_verb_flag(text)
+                        && (command.program.names_only
+                            || any_flag(text).is_none() && !phrase::is_verb_flag(text))
                 }
                 _ if command.program.names_only => true,
-                _ => !phrase::is_word(text) && !self.may_be_secret(text),
+                _ => !phrase::is_word(text),
             };
         if nothing {
             // By far the most items end here: paths, names and numbers.

@@ -84,7 +84,7 @@ fn role(word: &[u8]) -> Option<Role> {
 
 /// Whether `word` begins a phrase.
 pub(super) fn is_word(word: &[u8]) -> bool {
-    role(word).is_some()
+    role(word).is_some() || is_verb_of_secret(word)
 }
 
 /// Whether `flag` begins a phrase: `crudini --set FILE SECTION KEY VALUE`.
@@ -98,7 +98,10 @@ fn is_verb_of_secret(word: &[u8]) -> bool {
         b"set", b"reset", b"change", b"update", b"store", b"add", b"user", b"upsert", b"import",
     ];
     const BOUNDS: &[u8] = b"-_:.";
-    may_be_secret(word)
+    const LONGEST: usize = 40;
+    word.len() <= LONGEST
+        && word.first().is_some_and(u8::is_ascii_alphabetic)
+        && may_be_secret(word)
         && word
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || BOUNDS.contains(byte))
