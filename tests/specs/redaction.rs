@@ -19,7 +19,7 @@ struct Line {
 fn planted_secrets_are_in_no_file_of_the_spool_and_in_no_output() {
     let Some(lab) = lab() else { return };
     let lines = corpus("planted.jsonl");
-    assert!(lines.len() >= 200, "{} lines", lines.len());
+    assert!(lines.len() >= 400, "{} lines", lines.len());
     let session = execute(&lab, &lines);
     assert_eq!(session.runs_of("exec-target").count(), lines.len());
     let mut shown = Vec::new();
@@ -52,7 +52,7 @@ fn planted_secrets_are_in_no_file_of_the_spool_and_in_no_output() {
 fn harmless_arguments_are_kept_as_they_were() {
     let Some(lab) = lab() else { return };
     let lines = corpus("harmless.jsonl");
-    assert!(lines.len() >= 200, "{} lines", lines.len());
+    assert!(lines.len() >= 400, "{} lines", lines.len());
     let session = execute(&lab, &lines);
     let recorded: Vec<_> = session
         .runs_of("exec-target")

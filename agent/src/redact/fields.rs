@@ -14,6 +14,9 @@ const MAX_NEXT_KEY: usize = 40;
 /// be read anew from each key.
 const MAX_REFERENCE: usize = 256;
 
+/// Longest attributes of an element with a secret.
+const MAX_ATTRIBUTES: usize = 256;
+
 /// Query parameters that carry a signature or a code, secret only in a URL.
 const QUERY_ONLY: &[&str] = &["sig", "signature", "x-amz-signature", "x-goog-signature"];
 
@@ -119,8 +122,18 @@ pub(super) fn mask_assignments(
             continue;
         }
         let name = masker.get(key);
+        // `PWD` behind a `;` is a field of a connection string and no working directory.
+        let field = key.start > word.start && masker.at(key.start - 1) == b';';
+        // QEMU's `-object secret,id=x,data=X`.
+        let secret = masker.rest(word.start).starts_with(b"secret,");
         let query = key.start > word.start && matches!(masker.at(key.start - 1), b'?' | b'&');
+        if name == b"user" || name == b"username" {
+            mask_account(masker, Span::new(equals + 1, word.end), expands);
+        }
+        let name = masker.get(key);
         let kind = classify(name, extra)
+            .or_else(|| (secret && name == b"data").then_some(NameKind::Secret))
+            .or_else(|| (field && name == b"PWD").then_some(NameKind::Secret))
             .or_else(|| (query && is_any(name, QUERY_ONLY)).then_some(NameKind::Secret));
         let Some(kind) = kind else { continue };
         let value = value_after(masker, Span::new(equals + 1, word.end), query);
@@ -133,19 +146,67 @@ pub(super) fn mask_assignments(
     }
 }
 
+/// Masks the secret of `user=name%secret`, as in options of mount.cifs.
+fn mask_account(masker: &mut Masker<'_>, rest: Span, expands: bool) {
+    let value = masker.run(rest, |byte| !matches!(byte, b',' | b' ' | b'&' | b';'));
+    let Some(percent) = memchr::memchr(b'%', masker.get(value)) else {
+        return;
+    };
+    if percent == 0 {
+        return;
+    }
+    let secret = value.skip(percent + 1);
+    // `%40` is a byte in a URL.
+    let url = masker.get(secret).iter().take(2).all(u8::is_ascii_hexdigit);
+    if !url && !is_reference(masker.get(secret), NameKind::Secret, expands) {
+        masker.mask(secret);
+    }
+}
+
+/// Masks the text of secret elements: `<password>…</password>`.
+pub(super) fn mask_elements(masker: &mut Masker<'_>, text: Span, extra: &[Box<[u8]>]) {
+    let mut from = text.start;
+    while let Some(open) = masker.find(Span::new(from, text.end), b"<") {
+        from = open + 1;
+        let name = masker.run(Span::new(from, text.end), |byte| {
+            is_key_byte(byte) || byte == b':'
+        });
+        if name.is_empty() || classify(masker.get(name), extra).is_none() {
+            continue;
+        }
+        let rest = Span::new(name.end, text.end.min(name.end + MAX_ATTRIBUTES));
+        let Some(end) = masker.find(rest, b">") else {
+            continue;
+        };
+        let value = masker.run(Span::new(end + 1, text.end), |byte| byte != b'<');
+        let closed = masker.at(value.end) == b'<' && masker.at(value.end + 1) == b'/';
+        if closed && !is_reference(masker.get(value), NameKind::Secret, false) {
+            masker.mask(value);
+        }
+        from = value.end.max(from);
+    }
+}
+
 /// Masks the values of secret members: `{"password": "…"}`, quotes escaped or not.
 pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]) {
     let mut from = word.start;
     while let Some(colon) = masker.find(Span::new(from, word.end), b":") {
         from = colon + 1;
-        let Some(kind) = member_before(masker, word.start, colon)
-            .and_then(|key| classify(masker.get(key), extra))
-        else {
+        let Some((key, in_quotes)) = member_before(masker, word.start, colon) else {
+            continue;
+        };
+        let Some(kind) = classify(masker.get(key), extra) else {
             continue;
         };
         let blank = masker.run(Span::new(from, word.end), |byte| byte.is_ascii_whitespace());
         let rest = Span::new(blank.end, word.end);
-        let value = quoted(masker, rest).unwrap_or_else(|| match masker.at(rest.start) {
+        let inside = quoted(masker, rest);
+        // A name without quotes is a member's only when its value has them: `password: "…"`. In
+        // `expect "password:" {…}` the quote closes what a quote before the name opened.
+        if !in_quotes && inside.is_none_or(|inside| closes(masker, word, key, inside)) {
+            continue;
+        }
+        let value = inside.unwrap_or_else(|| match masker.at(rest.start) {
             // No JSON value starts so: these are the stars of an earlier round.
             b'*' => masker.run(rest, |byte| byte == b'*'),
             _ => masker.run(rest, |byte| !b",}] \n\t".contains(&byte)),
@@ -188,18 +249,27 @@ fn key_before(masker: &Masker<'_>, start: usize, equals: usize) -> Span {
     masker.run_back(Span::new(floor, end), is_key_byte)
 }
 
-/// The name in quotes before the colon of a JSON member.
-fn member_before(masker: &Masker<'_>, start: usize, colon: usize) -> Option<Span> {
+/// Whether the quote in front of `inside` closes one that opened before `key`.
+fn closes(masker: &Masker<'_>, word: Span, key: Span, inside: Span) -> bool {
+    let floor = word.start.max(key.start.saturating_sub(MAX_KEY));
+    let mark = masker.at(inside.start.saturating_sub(1));
+    let before = masker.get(Span::new(floor, key.start));
+    memchr::memchr_iter(mark, before).count() % 2 == 1
+}
+
+/// The name before the colon of a JSON member, and whether it stands in quotes.
+fn member_before(masker: &Masker<'_>, start: usize, colon: usize) -> Option<(Span, bool)> {
     let floor = start.max(colon.saturating_sub(MAX_KEY));
     let before = Span::new(floor, colon);
     let blank = masker.run_back(before, |byte| byte.is_ascii_whitespace());
     let mark = Span::new(floor, blank.start);
     if !matches!(masker.get(mark).last(), Some(b'"' | b'\'')) {
-        return None;
+        let key = masker.run_back(before, is_key_byte);
+        return (!key.is_empty()).then_some((key, false));
     }
     let escapes = masker.run_back(Span::new(floor, mark.end - 1), |byte| byte == b'\\');
     let key = masker.run_back(Span::new(floor, escapes.start), is_key_byte);
-    (!key.is_empty()).then_some(key)
+    (!key.is_empty()).then_some((key, true))
 }
 
 fn is_key_byte(byte: u8) -> bool {
@@ -233,7 +303,7 @@ fn value_after(masker: &Masker<'_>, rest: Span, query: bool) -> Span {
 }
 
 /// The inside of the quoted part that `rest` starts with.
-fn quoted(masker: &Masker<'_>, rest: Span) -> Option<Span> {
+pub(super) fn quoted(masker: &Masker<'_>, rest: Span) -> Option<Span> {
     let bytes = masker.up_to(rest.end);
     let quote = Quote::read(bytes, rest.start, rest.end)?;
     let inside = rest.start + quote.len();

@@ -4,7 +4,10 @@
 //! the values of secret-named flags and keys, of the flags a known program takes secrets in, the
 //! passwords in URLs, headers, known token shapes, and all of these inside command strings handed
 //! to a shell. `docs/redaction.md` says what is not covered.
+mod calls;
 mod fields;
+mod guess;
+mod hash;
 mod masker;
 mod names;
 mod program;

@@ -19,15 +19,19 @@ const MAX_NAME: usize = 64;
 #[rustfmt::skip]
 const STRONG: &[&str] = &[
     "password", "passwords", "passwd", "passphrase", "passcode", "passwort", "secret", "token",
-    "apikey", "passkey", "secrets", "authtoken", "psk", "jwt", "otp", "totp",
+    "apikey", "passkey", "secrets", "authtoken", "psk", "paperkey", "mnemonic", "jwt", "otp", "totp",
 ];
 
 /// Words that make a name secret only as its last word.
 #[rustfmt::skip]
-const STRONG_LAST: &[&str] = &[
-    "pass", "sshpass", "dbpass", "userpass", "rootpass", "adminpass", "keypass", "storepass",
-    "bindpass", "authpass", "mypass", "smbpass", "ftppass", "httppass", "proxypass", "certpass",
-    "mqpass", "mailpass", "smtppass", "requirepass", "masterauth", "pwd", "passw", "pw", "pword",
+const STRONG_LAST: &[&str] = &["masterauth", "pwd", "passw", "pword"];
+
+/// Words that end like a short name of a password and are none: `bypass`, `keepass`.
+#[rustfmt::skip]
+const NO_PASSWORD: &[&str] = &[
+    "bypass", "compass", "encompass", "surpass", "trespass", "overpass", "underpass", "multipass",
+    "onepass", "twopass", "singlepass", "allpass", "highpass", "lowpass", "bandpass", "renderpass",
+    "keepass", "lastpass", "firstpass", "subpass", "gopass", "backpass", "mempass", "askpass",
 ];
 
 /// Endings of a word written without a boundary: `PGPASSWORD`, `accesstoken`.
@@ -47,7 +51,9 @@ const OR_PATH: &[&str] = &[
 #[rustfmt::skip]
 const KEY_OF: &[&str] = &[
     "api", "access", "private", "secret", "encryption", "signing", "master", "account", "shared",
-    "auth", "hmac", "aes", "service", "license", "unseal", "recovery", "session", "subscription",
+    "auth", "hmac", "aes", "luks", "service", "license", "app", "application", "consumer", "join", "setup",
+    "integration", "deploy", "admin", "cipher", "storage", "webhook", "ingest", "ingestion",
+    "registration", "activation", "enrollment", "provisioning", "bootstrap", "write", "preauth", "unseal", "recovery", "session", "subscription",
 ];
 
 /// Last words that say the value only describes a secret.
@@ -66,7 +72,7 @@ const DESCRIBES: &[&str] = &[
     "login", "user", "username", "entropy", "strength", "lock", "less", "list", "annotation",
     "class", "key_path", "agent", "socket", "sock", "keyring", "storage", "script", "program",
     "properties", "option", "options", "hint", "change", "changed", "callback", "feedback", "char",
-    "chars", "server",
+    "chars", "server", "add", "rm",
 ];
 
 /// First words that turn a name into a switch or a number: `--ask-pass`, `max_token`.
@@ -118,7 +124,7 @@ pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
         existing |= word.eq_ignore_ascii_case(b"existing");
         previous = word;
     }
-    if kind.is_none() && is_any(last, STRONG_LAST) && !is_shell_directory(name) {
+    if kind.is_none() && is_password(last) && !is_shell_directory(name) {
         kind = Some(NameKind::Secret);
     }
     kind?;
@@ -133,6 +139,12 @@ pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
         return app_role.then_some(NameKind::Secret);
     }
     kind
+}
+
+/// Whether a last word is a short name of a password: `pass`, `dbpass`, `rootpw`.
+fn is_password(last: &[u8]) -> bool {
+    is_any(last, STRONG_LAST)
+        || (ends_with(last, b"pass") || ends_with(last, b"pw")) && !is_any(last, NO_PASSWORD)
 }
 
 /// Sends most harmless names away: every secret word holds one of these three letters in a row, or

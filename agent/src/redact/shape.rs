@@ -81,6 +81,24 @@ const SHAPES: &[Shape] = &[
     shape("sk-", Body::Alnum, 20), shape("hf_", Body::Alnum, 30), shape("gsk_", Body::Alnum, 30),
     shape("npm_", Body::Alnum, 36), shape("pypi-AgE", Body::Url, 40), shape("dckr_pat_", Body::Url, 20),
     shape("rubygems_", Body::Hex, 40), shape("oy2", Body::Alnum, 43),
+    // Stores of secrets, platforms, build services
+    shape("dp.pt.", Body::Alnum, 30), shape("dp.st.", Body::Url, 30), shape("dp.ct.", Body::Alnum, 30),
+    shape("ops_eyJ", Body::Url, 30), shape("pscale_tkn_", Body::Url, 24), shape("pscale_pw_", Body::Url, 24),
+    shape("HRKU-", Body::Url, 24), shape("dapi", Body::Hex, 32), shape("nfp_", Body::Alnum, 30),
+    shape("rnd_", Body::Alnum, 24), shape("fo1_", Body::Url, 30), shape("fm2_", Body::Url, 30),
+    shape("ntn_", Body::Alnum, 40), shape("dt0c01.", Body::Dotted, 24), shape("dt0s16.", Body::Dotted, 24),
+    shape("bkua_", Body::Hex, 30), shape("CCIPAT_", Body::Url, 30), shape("CLOJARS_", Body::Hex, 40),
+    shape("sntryu_", Body::Hex, 30), shape("dckr_oat_", Body::Url, 20), shape("ATCTT3", Body::Url, 40),
+    shape("ATBB", Body::Alnum, 28), shape("glimt-", Body::Url, 16), shape("GR1348941", Body::Url, 20),
+    shape("LTAI", Body::Alnum, 16), shape("SWMTKN-1-", Body::Url, 40), shape("xoxc-", Body::Url, 16),
+    shape("xoxd-", Body::Url, 16), shape("EAAA", Body::Url, 56), exactly("SK", Body::Hex, 32),
+    shape("cio", Body::Alnum, 32), shape("pat-na1-", Body::Url, 30), shape("pat-eu1-", Body::Url, 30),
+    shape("r8_", Body::Alnum, 30), shape("pplx-", Body::Alnum, 30), shape("xai-", Body::Alnum, 40),
+    shape("pcsk_", Body::Url, 40), shape("lsv2_pt_", Body::Url, 30), shape("lsv2_sk_", Body::Url, 30),
+    shape("sgp_", Body::Url, 40), shape("ddp_", Body::Alnum, 36), shape("hvp.", Body::Url, 20),
+    shape("EZAK", Body::Alnum, 50), shape("flb_live_", Body::Alnum, 20),
+    // A bot's token of Telegram, behind its number and a colon.
+    exactly("AA", Body::Url, 33),
     // Keys and signed tokens
     shape("eyJ", Body::Dotted, 20), shape("AGE-SECRET-KEY-1", Body::Upper, 20),
     shape("b3BlbnNzaC1rZXktdjE", Body::Alnum, 20),
@@ -107,23 +125,34 @@ pub(super) fn find(text: &[u8], from: usize) -> Option<(usize, usize)> {
 }
 
 /// For each first byte a bit for each shape that starts with it.
-static BY_FIRST: [u128; 128] = {
-    assert!(SHAPES.len() <= 128);
-    let mut table = [0; 128];
+static BY_FIRST: [[u128; 2]; 128] = {
+    assert!(SHAPES.len() <= 256);
+    let mut table = [[0; 2]; 128];
     let mut at = 0;
     while at < SHAPES.len() {
-        table[SHAPES[at].prefix[0] as usize] |= 1 << at;
+        table[SHAPES[at].prefix[0] as usize][at / 128] |= 1 << (at % 128);
         at += 1;
     }
     table
 };
 
 fn shapes_from(first: u8) -> impl Iterator<Item = &'static Shape> {
-    let mut left = BY_FIRST.get(usize::from(first)).copied().unwrap_or(0);
+    let [mut low, mut high] = BY_FIRST
+        .get(usize::from(first))
+        .copied()
+        .unwrap_or_default();
     std::iter::from_fn(move || {
+        let (left, base) = if low == 0 {
+            (&mut high, 128)
+        } else {
+            (&mut low, 0)
+        };
+        if *left == 0 {
+            return None;
+        }
         let at = left.trailing_zeros() as usize;
-        left &= left.wrapping_sub(1);
-        SHAPES.get(at)
+        *left &= left.wrapping_sub(1);
+        SHAPES.get(base + at)
     })
 }
 

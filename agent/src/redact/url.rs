@@ -1,4 +1,5 @@
 //! Passwords in the authority of a URL, and webhook URLs that are a secret as a whole.
+use super::guess::in_login;
 use super::masker::{Masker, Span, step};
 use super::names::NameKind;
 use super::value::is_reference;
@@ -30,6 +31,33 @@ pub(super) fn mask(masker: &mut Masker<'_>, word: Span) {
             }
         }
         from = start;
+    }
+}
+
+/// Masks the password in `user:secret@host` and `jdbc:oracle:thin:user/secret@host`, without `://`.
+pub(super) fn mask_login(masker: &mut Masker<'_>, word: Span) {
+    let text = masker.get(word);
+    let oracle = text
+        .starts_with(b"jdbc:oracle:")
+        .then(|| {
+            let sign = memchr::memchr(b'@', text)?;
+            let slash = memchr::memchr(b'/', text.get(..sign)?)?;
+            Some((slash + 1, sign))
+        })
+        .flatten();
+    let login = || {
+        in_login(text).or_else(|| {
+            // The value of an assignment is read on its own: `DSN=user:secret@tcp(host)/db`.
+            let start = memchr::memchr(b'=', text)? + 1;
+            let (from, to) = in_login(text.get(start..)?)?;
+            Some((from + start, to + start))
+        })
+    };
+    if let Some((from, to)) = oracle.or_else(login) {
+        let secret = Span::new(word.start + from, word.start + to);
+        if !is_reference(masker.get(secret), NameKind::Secret, true) {
+            masker.mask(secret);
+        }
     }
 }
 

@@ -96,6 +96,10 @@ fn is_variable(value: &[u8], expands: bool) -> bool {
     if value == b"$" {
         return expands;
     }
+    // The command in `$(…)` is read on its own.
+    if value.starts_with(b"$(") && value.ends_with(b")") {
+        return expands;
+    }
     let mut names = value.split(|&byte| byte == b'$');
     // What stands before the first `$` is literal text.
     names.next().is_some_and(<[u8]>::is_empty)

@@ -3,6 +3,8 @@ use crate::redact::masker::Span;
 use crate::redact::names::NameKind;
 use crate::redact::program::{Program, UNKNOWN, Value};
 
+use super::phrase::Phrase;
+
 /// Operands remembered to know the subcommand.
 pub(super) const MAX_OPERANDS: usize = 8;
 
@@ -19,6 +21,8 @@ pub(super) enum Next {
     Named,
     /// As `Named`, in SQL: a string in single quotes is a secret too.
     Sql,
+    /// `IDENTIFIED BY` came before: a secret with or without quotes.
+    SqlBy,
     /// `Authorization:` or a scheme came before, cut off from the rest of its header.
     Credential,
     /// `password:` began a line: the only word behind it is the secret, several are a sentence.
@@ -39,6 +43,18 @@ pub(in crate::redact) struct Command {
     count: usize,
     /// One-letter flags so far, a bit for each of `a` to `z`.
     pub(super) letters: u32,
+    /// How far `secret set NAME VALUE` or its like has been read.
+    pub(super) phrase: Phrase,
+    /// The word before was a flag whose value may come next.
+    pub(super) behind_flag: bool,
+    /// The program that runs this one reads a secret from its standard input: `sudo -S`.
+    fed: bool,
+    /// A flag named a user, so `-p` is likelier a password than a port.
+    pub(super) has_user: bool,
+    /// What `AuthOrBearer` found before it was clear whether it is a token.
+    pub(super) held: Option<Span>,
+    /// The scheme of the login is `bearer`.
+    pub(super) bearer: bool,
     /// An operand may name another program, which then runs.
     pub(super) wraps: bool,
     /// The program's name has been read; before it come assignments and keywords.
@@ -66,6 +82,12 @@ impl Command {
             operands: [Span::default(); MAX_OPERANDS],
             count: 0,
             letters: 0,
+            phrase: Phrase::Nothing,
+            behind_flag: false,
+            fed: false,
+            has_user: false,
+            held: None,
+            bearer: false,
             wraps: false,
             started: false,
             printed: None,
@@ -76,6 +98,8 @@ impl Command {
     pub(super) fn is_plain(&self) -> bool {
         let program = self.program;
         self.next == Next::Anything
+            && self.phrase == Phrase::Nothing
+            && !self.has_user
             && !self.wraps
             && !program.shell
             && !program.prints
@@ -101,8 +125,17 @@ impl Command {
         self.operands.get(at % MAX_OPERANDS).copied()
     }
 
+    /// Whether this program, or the one that runs it, reads a secret from its standard input.
+    pub(super) fn is_fed(&self) -> bool {
+        self.fed || !self.program.stdin.is_empty()
+    }
+
     /// Goes on as the program that an operand named.
     pub(super) fn switch_to(&mut self, program: &'static Program) {
-        *self = Self::of(Some(program));
+        let fed = self.is_fed();
+        *self = Self {
+            fed,
+            ..Self::of(Some(program))
+        };
     }
 }

@@ -1,8 +1,9 @@
 //! Words that start with a dash.
+use super::phrase::{Phrase, is_value_flag, is_verb_flag};
 use super::{Command, MAX_OPERANDS, Next, Scan, is_plain_name};
 use crate::redact::masker::Span;
 use crate::redact::names::{NameKind, classify};
-use crate::redact::program::{Form, Rule, Value};
+use crate::redact::program::{Form, Rule, Value, any_flag};
 
 /// Names that programs with `-p X` also take after one dash.
 const SPELLED_OUT: &[&[u8]] = &[b"password", b"pass", b"passwd", b"passphrase", b"token"];
@@ -33,6 +34,10 @@ impl Scan<'_> {
                 }
             };
         }
+        if is_verb_flag(name) && value.is_none() {
+            command.phrase = Phrase::Set;
+            return false;
+        }
         let own = self.redactor.extra_flags.iter().any(|flag| &**flag == name);
         let bare = name
             .strip_prefix(b"--")
@@ -42,6 +47,17 @@ impl Scan<'_> {
             Some(bare) if is_plain_name(bare) => classify(bare, &self.redactor.extra_names),
             _ => None,
         };
+        if kind.is_none()
+            && let Some(rule) = self.general_rule(command, name)
+        {
+            return match value {
+                Some(value) => self.apply(command, rule, value, depth),
+                None => {
+                    command.next = Next::Ruled(rule);
+                    false
+                }
+            };
+        }
         match (kind, value) {
             (Some(kind), Some(value)) => self.mask_value(value, kind, depth),
             (Some(kind), None) => {
@@ -58,6 +74,18 @@ impl Scan<'_> {
             }
             (None, _) => false,
         }
+    }
+
+    /// The rule of a flag that means the same in most programs.
+    fn general_rule(&self, command: &Command, name: &[u8]) -> Option<Value> {
+        if command.program.names_only {
+            return None;
+        }
+        let storing = command.phrase.stores() && is_value_flag(name);
+        let login = command.has_user && matches!(name, b"-p" | b"-P" | b"-w");
+        any_flag(name)
+            .or_else(|| storing.then_some(Value::Whole))
+            .or_else(|| login.then_some(Value::Word))
     }
 
     /// The program's own rule for this flag, and the value where it stands behind the flag.

@@ -1,8 +1,9 @@
 //! What is secret by its own look, whatever stands before it.
 use super::{Command, MAX_DEPTH, Scan};
+use crate::redact::calls;
 use crate::redact::fields::{self, after_pem_begin};
 use crate::redact::masker::Span;
-use crate::redact::{shape, url};
+use crate::redact::{hash, shape, url};
 
 impl Scan<'_> {
     /// Masks what is secret by its own look, whatever stands before it.
@@ -21,6 +22,12 @@ impl Scan<'_> {
         if depth == 0 && !text && seen.has(Seen::COLON) && seen.has(Seen::QUOTE) {
             fields::mask_json(&mut self.masker, word, names);
         }
+        if depth == 0 && !text && seen.has(Seen::TAG) {
+            fields::mask_elements(&mut self.masker, word, names);
+        }
+        if depth == 0 && !text && seen.has(Seen::QUOTE) {
+            calls::mask(&mut self.masker, word);
+        }
         if seen.has(Seen::EQUALS) {
             fields::mask_assignments(&mut self.masker, word, names, depth > 0, text);
         }
@@ -32,8 +39,26 @@ impl Scan<'_> {
         }
         if seen.has(Seen::COLON) {
             url::mask(&mut self.masker, word);
+            if !text {
+                url::mask_login(&mut self.masker, word);
+            }
+        }
+        if seen.has(Seen::HASH) {
+            self.hashes(word);
         }
         self.shapes(word);
+    }
+
+    /// Masks hashes of passwords, as crypt(5) writes them.
+    fn hashes(&mut self, word: Span) {
+        let mut from = 0;
+        while let Some((start, end)) = hash::find(self.masker.get(word.skip(from))) {
+            self.masker.mask(Span::new(
+                word.start + from + start,
+                word.start + from + end,
+            ));
+            from += end;
+        }
     }
 
     /// Masks a header, also one that is the value of an assignment: `http.extraHeader=Name: value`.
@@ -94,6 +119,8 @@ impl Seen {
     const SPACE: u8 = 4;
     const QUOTE: u8 = 8;
     const PEM: u8 = 16;
+    const TAG: u8 = 32;
+    const HASH: u8 = 64;
 
     const CLASS: [u8; 256] = {
         let mut class = [0; 256];
@@ -104,6 +131,9 @@ impl Seen {
         class[b'\n' as usize] = Self::SPACE;
         class[b'"' as usize] = Self::QUOTE;
         class[b'\'' as usize] = Self::QUOTE;
+        class[b'<' as usize] = Self::TAG;
+        class[b'$' as usize] = Self::HASH;
+        class[b'{' as usize] = Self::HASH;
         class
     };
 

@@ -2,6 +2,8 @@
 mod command;
 mod flag;
 mod look;
+mod phrase;
+mod rule;
 mod text;
 
 pub(super) use self::command::Command;
@@ -11,9 +13,8 @@ use super::Redactor;
 use super::fields;
 use super::masker::{Masker, Span};
 use super::names::{NameKind, classify, may_be_secret};
-use super::program::Value;
+use super::program::{Value, any_flag};
 use super::shell::{Quote, unquoted};
-use super::value::is_reference;
 
 /// How deep command strings inside command strings are followed; below, quotes are read as plain
 /// bytes. Each level reads its bytes once, so this also bounds the work per byte.
@@ -66,9 +67,13 @@ impl<'a> Scan<'a> {
             && match text {
                 b"--" | b"Bearer" => false,
                 [b'-', name @ ..] => {
-                    self.redactor.extra_flags.is_empty() && !self.may_be_secret(name)
+                    self.redactor.extra_flags.is_empty()
+                        && !self.may_be_secret(name)
+                        && (command.program.names_only
+                            || any_flag(text).is_none() && !phrase::is_verb_flag(text))
                 }
-                _ => true,
+                _ if command.program.names_only => true,
+                _ => !phrase::is_word(text),
             };
         if nothing {
             // By far the most items end here: paths, names and numbers.
@@ -92,7 +97,12 @@ impl<'a> Scan<'a> {
         let done = if next == Next::Ruled(Value::Plain) {
             false
         } else if (first == b'-' && word.len() > 1) || first == b'/' && command.program.slashes() {
-            self.flag(command, word, depth)
+            let done =
+                self.flag(command, word, depth) || first == b'/' && self.slash_flag(word, depth);
+            command.behind_flag = !done && memchr::memchr(b'=', self.masker.get(word)).is_none();
+            done
+        } else if first == b'/' && self.slash_flag(word, depth) {
+            true
         } else {
             self.operand(command, word, quote, depth)
         };
@@ -129,6 +139,11 @@ impl<'a> Scan<'a> {
             // `mongosh -p --host h` asks for the password.
             Next::Ruled(value) => !is_flag(text) && self.apply(command, value, word, depth),
             Next::Likely(kind) => !is_flag(text) && self.mask_value(word, kind, depth),
+            Next::SqlBy if is_sql_word(text) => {
+                command.next = Next::SqlBy;
+                true
+            }
+            Next::SqlBy => self.mask_value(word, NameKind::Secret, depth),
             Next::Named | Next::Sql => match text {
                 b"=" | b":" | b":=" | b"=>" => {
                     command.next = Next::Likely(NameKind::Secret);
@@ -138,8 +153,12 @@ impl<'a> Scan<'a> {
                     command.next = Next::Assigned(2);
                     true
                 }
-                // `E'…'` is a string with escapes.
-                [b'E' | b'e', b'\'', ..] if next == Next::Sql => {
+                [b'$', b'$', ..] if next == Next::Sql => {
+                    self.masker.mask(word);
+                    true
+                }
+                // `E'…'` is a string with escapes, `N'…'` one of Unicode.
+                [b'E' | b'e' | b'N' | b'n', b'\'', ..] if next == Next::Sql => {
                     self.mask_value(word.skip(1), NameKind::Secret, depth)
                 }
                 _ => {
@@ -179,8 +198,15 @@ impl<'a> Scan<'a> {
         }
         let redactor = self.redactor;
         let text = self.masker.get(word);
+        if depth > 0 && text == b"=" {
+            // `$x = Command …`: what follows is read as a command of its own.
+            *command = Command::unnamed();
+            return true;
+        }
         if command.wraps
-            && let Some(program) = redactor.programs.find(text)
+            && let Some(program) = redactor
+                .programs
+                .find(text.strip_prefix(b"{").unwrap_or(text))
         {
             command.switch_to(program);
             return true;
@@ -203,17 +229,20 @@ impl<'a> Scan<'a> {
                 .checked_sub(b'a')
                 .is_none_or(|bit| command.letters & (1 << bit) != 0);
             letter
-                && match operand.after {
-                    "" => operand.nth == place + 1,
-                    after => command.before(operand.nth).is_some_and(|before| {
-                        self.masker
-                            .get(before)
-                            .eq_ignore_ascii_case(after.as_bytes())
-                    }),
+                && if operand.after.is_empty() {
+                    operand.nth == place + 1 || operand.onward && operand.nth <= place + 1
+                } else if operand.onward {
+                    (operand.nth..MAX_OPERANDS).any(|back| self.stood(command, back, operand.after))
+                } else {
+                    self.stood(command, operand.nth, operand.after)
                 }
         });
         if let Some(operand) = ruled {
+            command.phrase = phrase::Phrase::Nothing;
             return self.apply(command, operand.value, word, depth);
+        }
+        if !program.names_only && self.phrase(command, word, depth) {
+            return true;
         }
         if program.shell && depth < MAX_DEPTH && has_space(self.masker.get(word)) {
             self.text(word, depth + 1);
@@ -231,9 +260,13 @@ impl<'a> Scan<'a> {
         if text.eq_ignore_ascii_case(b"bearer") {
             return Next::Bearer;
         }
-        let sql = text.eq_ignore_ascii_case(b"password") && !colon;
-        if sql || (text.eq_ignore_ascii_case(b"by") && self.is_identified(command)) {
+        if text.eq_ignore_ascii_case(b"password") && !colon {
             return Next::Sql;
+        }
+        if (text.eq_ignore_ascii_case(b"by") || text.eq_ignore_ascii_case(b"replace"))
+            && self.is_identified(command)
+        {
+            return Next::SqlBy;
         }
         if classify(text, &self.redactor.extra_names).is_none() {
             return Next::Anything;
@@ -245,76 +278,20 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// `IDENTIFIED [WITH plugin] BY`.
+    /// `IDENTIFIED [WITH plugin] BY … [REPLACE …]`.
     fn is_identified(&self, command: &Command) -> bool {
-        (0..3)
+        (0..5)
             .filter_map(|back| command.before(back))
             .any(|word| self.masker.get(word).eq_ignore_ascii_case(b"identified"))
     }
 
-    /// Masks `value` as its rule says; false when it has to be read like any other word.
-    fn apply(&mut self, command: &mut Command, rule: Value, value: Span, depth: u8) -> bool {
-        match rule {
-            Value::Bare if memchr::memchr(b'=', self.masker.get(value)).is_some() => false,
-            Value::Whole | Value::Bare => self.mask_value(value, NameKind::Secret, depth),
-            Value::After(mark) => match memchr::memchr(mark, self.masker.get(value)) {
-                Some(at) => self.mask_value(value.skip(at + 1), NameKind::Secret, depth),
-                None => false,
-            },
-            Value::PassSpec => {
-                self.masker.get(value).starts_with(b"pass:")
-                    && self.mask_value(value.skip(5), NameKind::Secret, depth)
-            }
-            Value::Header => {
-                let header =
-                    fields::header(self.masker.get(value), &self.redactor.extra_names, true);
-                self.mask_header(command, header, value, depth)
-            }
-            Value::Shell if depth < MAX_DEPTH => {
-                self.text(value, depth + 1);
-                true
-            }
-            Value::Named if memchr::memchr(b'=', self.masker.get(value)).is_none() => {
-                if let Some(kind) = classify(self.masker.get(value), &self.redactor.extra_names) {
-                    command.next = Next::Likely(kind);
-                }
-                true
-            }
-            Value::Plain | Value::Switch | Value::Shell | Value::Named => false,
-        }
-    }
-
-    /// Masks a value out of its quotes; false when it only refers to a secret.
-    fn mask_value(&mut self, value: Span, kind: NameKind, depth: u8) -> bool {
-        let (inside, quote) = match self.unquoted(value) {
-            Some((inside, quote)) => (inside, Some(quote)),
-            None => (value, None),
-        };
-        let expands = depth > 0 && !quote.is_some_and(Quote::is_single);
-        if is_reference(self.masker.get(inside), kind, expands) {
-            return false;
-        }
-        self.masker.mask(inside);
-        true
-    }
-
-    fn mask_header(
-        &mut self,
-        command: &mut Command,
-        header: Option<fields::Header>,
-        word: Span,
-        depth: u8,
-    ) -> bool {
-        match header {
-            Some(fields::Header::Value(offset)) => {
-                self.mask_value(word.skip(offset), NameKind::Secret, depth)
-            }
-            Some(fields::Header::Cut) => {
-                command.next = Next::Credential;
-                true
-            }
-            None => false,
-        }
+    /// Whether the operand `back` places before the latest one is `wanted`.
+    fn stood(&self, command: &Command, back: usize, wanted: &str) -> bool {
+        command.before(back).is_some_and(|before| {
+            self.masker
+                .get(before)
+                .eq_ignore_ascii_case(wanted.as_bytes())
+        })
     }
 }
 
@@ -325,6 +302,13 @@ fn is_flag(text: &[u8]) -> bool {
         [b'-', _] => true,
         _ => false,
     }
+}
+
+/// Words that may stand between `IDENTIFIED BY` and the secret.
+fn is_sql_word(text: &[u8]) -> bool {
+    [&b"password"[..], b"values", b"random", b"value"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// The name at the end of `text`, without the quotes and brackets of a program's code.

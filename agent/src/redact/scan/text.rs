@@ -1,9 +1,11 @@
 //! Command strings: several commands in one word.
 use super::{Command, Next, Scan};
+use crate::redact::calls;
 use crate::redact::fields;
 use crate::redact::masker::Span;
 use crate::redact::names::NameKind;
 use crate::redact::shell::{Piece, Quote, Quotes, Splitter};
+use crate::redact::value::is_reference;
 
 impl Scan<'_> {
     /// Reads the quoted parts of a word that is not quoted from end to end: `x="$(…)"`.
@@ -26,6 +28,8 @@ impl Scan<'_> {
     pub(super) fn text(&mut self, text: Span, depth: u8) {
         if depth == 1 {
             fields::mask_json(&mut self.masker, text, &self.redactor.extra_names);
+            fields::mask_elements(&mut self.masker, text, &self.redactor.extra_names);
+            calls::mask(&mut self.masker, text);
         }
         let in_pem = self.in_pem;
         let mut splitter = Splitter::new(text);
@@ -34,9 +38,7 @@ impl Scan<'_> {
         let mut here = false;
         while let Some(piece) = splitter.next(self.masker.up_to(text.end)) {
             match piece {
-                Piece::Word(word)
-                    if std::mem::take(&mut here) && !command.program.stdin.is_empty() =>
-                {
+                Piece::Word(word) if std::mem::take(&mut here) && command.is_fed() => {
                     self.mask_value(word, NameKind::Secret, depth);
                 }
                 Piece::Word(word) => {
@@ -45,7 +47,7 @@ impl Scan<'_> {
                     if let Some(output) = printed
                         && self.reads_secret(&command, word)
                     {
-                        self.mask_value(output, NameKind::Secret, depth);
+                        self.mask_printed(output, depth);
                         printed = None;
                     }
                 }
@@ -69,6 +71,20 @@ impl Scan<'_> {
         }
         // A key that starts in this string ends with it.
         self.in_pem = in_pem;
+    }
+
+    /// Masks all that a command prints, but not the quotes around it: a second round would
+    /// otherwise split the text elsewhere.
+    pub(super) fn mask_printed(&mut self, output: Span, depth: u8) {
+        if is_reference(self.masker.get(output), NameKind::Secret, depth > 0) {
+            return;
+        }
+        let mut rest = output;
+        while !rest.is_empty() {
+            let part = self.masker.run(rest, |byte| !matches!(byte, b'"' | b'\''));
+            self.masker.mask(part);
+            rest = rest.skip(part.len() + 1);
+        }
     }
 
     fn printed_until_pipe(&self, start: usize, pipe: usize) -> Span {
@@ -118,7 +134,9 @@ impl Scan<'_> {
         if quote.is_none() && memchr::memchr(b'=', text).is_some() {
             return false;
         }
-        if let Some(program) = self.redactor.programs.find(text) {
+        // `{send "X"}`: the brace of Tcl.
+        let name = text.strip_prefix(b"{").unwrap_or(text);
+        if let Some(program) = self.redactor.programs.find(name) {
             command.switch_to(program);
             return true;
         }
