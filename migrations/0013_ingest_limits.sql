@@ -92,7 +92,7 @@ begin
     -- An agent numbers from 1, and turns each clock into a time between 1970 and 2262.
     select what into refused
     from (
-        select 'opening', octet_length(e ->> 'entry'), (e ->> 'opened_at')::timestamptz, null, 0
+        select 'opening', octet_length(e ->> 'entry'), (e ->> 'opened_at')::timestamptz, null::timestamptz, 0::bigint
         from unnest(p_opened) e
         union all
         select 'end', octet_length(e ->> 'entry'), (e ->> 'closed_at')::timestamptz, null,
