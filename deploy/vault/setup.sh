@@ -30,8 +30,13 @@ Postgres, `vault` or `bao`, and `psql`
   PG_VAULT_PORT=$PG_PORT
   PG_VAULT_SSLROOTCERT=$PG_SSLROOTCERT  the same file, by its path on the Vault server; empty for the
                            CAs that its system trusts
+  PG_TEMP_FILE_LIMIT=1GB   of temporary files, for each connection to PG_DB
+  PG_KEEP_CONNECT=         anything: leave it to everybody to connect to the databases `postgres` and
+                           `template1`, for a server that others use as well
   LEASE_TTL=1h             of database logins
   LEASE_MAX_TTL=4h
+  LOGINS_PER_PERSON=16     database logins that one person has at a time, for all purposes together
+  CREDS_RATE=300           database logins that one client address is given in a minute, for each purpose
   SSH_ALLOWED_USERS=ubuntu,rocky,root  Unix accounts that certificates may be for
   SECRET_ID_TTL=720h       of the AppRoles of people and jobs
 TEXT
@@ -64,6 +69,9 @@ PG_PORT=${PG_PORT:-5432}
 PG_DB=${PG_DB:-vctl}
 LEASE_TTL=${LEASE_TTL:-1h}
 LEASE_MAX_TTL=${LEASE_MAX_TTL:-4h}
+LOGINS_PER_PERSON=${LOGINS_PER_PERSON:-16}
+CREDS_RATE=${CREDS_RATE:-300}
+PG_TEMP_FILE_LIMIT=${PG_TEMP_FILE_LIMIT:-1GB}
 SSH_ALLOWED_USERS=${SSH_ALLOWED_USERS:-ubuntu,rocky,root}
 SECRET_ID_TTL=${SECRET_ID_TTL:-720h}
 
@@ -71,6 +79,10 @@ SECRET_ID_TTL=${SECRET_ID_TTL:-720h}
 [ -r "${PG_SSLROOTCERT-}" ] || fail "cannot read PG_SSLROOTCERT, \`${PG_SSLROOTCERT-}\`" \
     'a file with the certificate of the CA that signed the one of Postgres'
 [[ $PG_DB =~ ^[a-z_][a-z0-9_]*$ ]] || fail "PG_DB, \`$PG_DB\`, is no plain name"
+for name in LOGINS_PER_PERSON CREDS_RATE; do
+    [[ ${!name} =~ ^[1-9][0-9]*$ ]] || fail "$name, \`${!name}\`, is not a number above 0"
+done
+[[ $PG_TEMP_FILE_LIMIT =~ ^[0-9]+[kMGT]B$ ]] || fail "PG_TEMP_FILE_LIMIT, \`$PG_TEMP_FILE_LIMIT\`, is not a size such as 1GB"
 PG_VAULT_HOST=${PG_VAULT_HOST:-$PG_HOST}
 PG_VAULT_PORT=${PG_VAULT_PORT:-$PG_PORT}
 # OpenBao takes a file only, and as a part of a URL.
@@ -134,6 +146,33 @@ SQL
 sql "$PG_DB" <<'SQL'
 revoke create on schema public from public;
 SQL
+# A login that may only read must not write to the disk, and must not hold a lock that others wait for.
+sql "$PG_DB" <"$here/sql/harden-database.sql"
+# The first one is a superuser's to change; the second one is against accidents, not against intent.
+sql postgres <<SQL
+alter database $PG_DB set temp_file_limit = '$PG_TEMP_FILE_LIMIT';
+alter database $PG_DB set idle_in_transaction_session_timeout = '15min';
+SQL
+# There the functions above are still everybody's, and what a login makes there outlives its lease.
+if [ -n "${PG_KEEP_CONNECT-}" ]; then
+    sql postgres <<<'grant connect on database postgres, template1 to public;'
+else
+    sql postgres <<<'revoke connect, temporary on database postgres, template1 from public;'
+fi
+
+# Connections that only Vault and hosts may take, however many logins of people there are.
+version=$(sql postgres <<<'show server_version_num')
+if [ "$version" -ge 160000 ]; then
+    sql postgres <<'SQL'
+grant pg_use_reserved_connections to vctl_vault, vctl_audit_ingest, vctl_status with inherit true;
+SQL
+    if [ "$(sql postgres <<<'show reserved_connections')" = 0 ]; then
+        say 'note: reserved_connections of Postgres is 0: set it, so that people cannot keep Vault and hosts out'
+    fi
+fi
+if [ "$(sql postgres <<<'show max_prepared_transactions')" != 0 ]; then
+    say 'note: max_prepared_transactions of Postgres is not 0: a prepared transaction outlives the login that made it'
+fi
 
 if [ -n "$only_postgres" ]; then
     say 'next: give vctl_vault its first password (\password in psql), and Vault the same'
@@ -211,6 +250,7 @@ database_role() {
     say "vault: database/roles/$1"
     local creation
     creation=$(<"$here/sql/$2")
+    creation=${creation//LOGINS/$LOGINS_PER_PERSON}
     put "database/roles/$1" <<JSON
 {"db_name": "vctl", "default_ttl": "$LEASE_TTL", "max_ttl": "$LEASE_MAX_TTL",
  "creation_statements": [$(json "${creation//GROUP/$3}")],
@@ -221,6 +261,13 @@ for group in "${groups[@]}"; do
     database_role "${group//_/-}" create-login.sql "$group"
 done
 database_role vctl-migrator create-migrator.sql vctl_owner
+
+# Of each client address, and of each purpose: hosts have other paths, and no share in these. It bounds how
+# fast roles are made and dropped; how many one person has, the creation statement bounds.
+for group in "${groups[@]}" vctl_migrator; do
+    say "vault: sys/quotas/rate-limit/${group//_/-}"
+    put "sys/quotas/rate-limit/${group//_/-}" <<<"{\"path\": \"database/creds/${group//_/-}\", \"rate\": $CREDS_RATE, \"interval\": \"60s\"}"
+done
 
 # --- Vault: SSH CA --------------------------------------------------------------------------------
 

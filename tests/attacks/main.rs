@@ -3,6 +3,11 @@
 //! A spec carries out the attack and asserts what the defence leaves behind. The table of
 //! `docs/threat-model.md` names the spec of each row.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
-
+mod as_person;
+mod become_the_pruner;
+mod erase_by_retention;
 mod get_a_wider_certificate;
+mod impersonate_an_address;
 mod log_in_unrecorded;
+mod make_a_row_unreadable;
+mod starve_the_centre;

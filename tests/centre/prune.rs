@@ -11,15 +11,15 @@ use crate::programs::{stderr, stdout, vctl};
 const ROWS: &str = "
 insert into vctl.audit_host (hostname) values ('web-1');
 select vctl.ensure_event_day((now() at time zone 'UTC')::date - d) from unnest(array[15, 14]) d;
-insert into vctl.audit_session (id, host_id, boot_id, opened_at, closed_at, login_user, last_day, ca_fingerprint, cert_serial)
+insert into vctl.audit_session (id, host_id, boot_id, opened_at, closed_at, updated_at, login_user, last_day, ca_fingerprint, cert_serial)
 select gen_random_uuid(), 1, gen_random_uuid(), now() - make_interval(days => opened), now() - make_interval(days => closed),
-    name, (now() at time zone 'UTC')::date - last, 'SHA256:a', serial
+    now() - make_interval(days => coalesce(closed, opened)), name, (now() at time zone 'UTC')::date - last, 'SHA256:a', serial
 from (values ('old', 400, 399, 399, 1), ('never-ended', 4000, null, 3999, 2), ('events-left', 400, 399, 10, 3),
              ('young', 20, 19, 19, 4)) s (name, opened, closed, last, serial);
 insert into vctl.audit_gap (host_id, boot_id, session_id, cause, from_at, to_at, gap, sha256)
 select 1, boot_id, id, 'ring_full', opened_at, opened_at, '{}', sha256(id::text::bytea) from vctl.audit_session;
-insert into vctl.access_log (vault_user, opened_at, hostname, login_user, ca_fingerprint, cert_serial)
-select 'oidc-a', now() - make_interval(days => age), 'web-1', name, 'SHA256:a', serial
+insert into vctl.access_log (vault_user, opened_at, recorded_at, hostname, login_user, ca_fingerprint, cert_serial)
+select 'oidc-a', now() - make_interval(days => age), now() - make_interval(days => age), 'web-1', name, 'SHA256:a', serial
 from (values ('old-without-session', 2000, 99), ('of-never-ended', 2000, 2), ('by-hop', 2000, 98), ('young', 400, 1)) a (name, age, serial);
 insert into vctl.access_hop (access_id, hop, hostname, ca_fingerprint, cert_serial)
 select id, 1, 'jump', 'SHA256:a', 2 from vctl.access_log where login_user = 'by-hop'";

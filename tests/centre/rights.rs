@@ -32,6 +32,8 @@ const TABLES: &str = "
 | `ingest_machine` | S   |      |          | S        |              |              |        |        | SIUDT    |
 | `schema_migration` | S   | S    |          | S        |              |              |        |        | SIUDT    |
 | `schema_compat` | S   | S    |          | S        |              |              |        |        | SIUDT    |
+| `retention_floor` |    |      |          |          |              |              |        |        | SIUDT    |
+| `event_day_turn` |     |      |          |          |              |              |        |        | SIUDT    |
 ";
 
 /// `x`: may be called.
@@ -58,6 +60,11 @@ const FUNCTIONS: &str = "
 | `old_sessions`     |     |     |          |          |              |              |        |        | x        |
 | `old_gaps`         |     |     |          |          |              |              |        |        | x        |
 | `old_accesses`     |     |     |          |          |              |              |        |        | x        |
+| `cut`              |     |     |          |          |              |              |        |        | x        |
+| `named`            |     |     |          |          |              |              |        |        | x        |
+| `plausible`        |     |     |          |          |              |              |        |        | x        |
+| `items`            |     |     |          |          |              |              |        |        | x        |
+| `small`            |     |     |          |          |              |              |        |        | x        |
 ";
 
 #[test]

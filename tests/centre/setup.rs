@@ -229,6 +229,7 @@ fn configuration(centre: &Centre) -> String {
     for (directory, suffix) in [
         ("sys/policies/acl", ""),
         ("database/roles", ""),
+        ("sys/quotas/rate-limit", ""),
         ("auth/approle/role", ""),
         ("auth/approle/role", "/role-id"),
         ("identity/group/name", ""),
@@ -266,6 +267,8 @@ fn configuration(centre: &Centre) -> String {
         // Its password too.
         "select rolname, md5(rolpassword) from pg_authid where rolname = 'vctl_vault'",
         "select datname, datdba::regrole, datacl from pg_database order by 1",
+        "select setdatabase, setrole, setconfig from pg_db_role_setting order by 1, 2",
+        "select proname, proacl from pg_proc where proacl is not null order by oid",
         "select nspname, nspacl from pg_namespace where nspname in ('public', 'vctl') order by 1",
     ] {
         let rows = centre.postgres.psql(DATABASE, sql).unwrap();

@@ -91,11 +91,14 @@ async fn migrate(
     apply::begin(&client, owner, wait, waiting).await?;
     let applied = apply::applied(&client).await?;
     let pending = ledger::pending(migrations::ALL, &applied).map_err(refused)?;
+    let mut done = 0;
     for migration in &pending {
         let start = Instant::now();
-        apply::apply(&mut client, migration).await?;
-        let took = start.elapsed().as_millis();
-        notice::note(&format!("applied `{}` in {took} ms", migration.name));
+        if apply::apply(&mut client, migration).await? {
+            let took = start.elapsed().as_millis();
+            notice::note(&format!("applied `{}` in {took} ms", migration.name));
+            done += 1;
+        }
     }
     for migration in migrations::ALL {
         apply::check(&mut client, migration).await?;
@@ -106,7 +109,7 @@ async fn migrate(
         return print(args, &applied, screen);
     }
     let version = migrations::ALL.last().map_or(0, Migration::version);
-    let what = match pending.len() {
+    let what = match done {
         0 => "nothing to apply".to_owned(),
         1 => "1 migration applied".to_owned(),
         n => format!("{n} migrations applied"),
@@ -174,6 +177,12 @@ impl From<MigrateError> for Stop {
             MigrateError::Locked { .. } => (
                 Some(Exit::TryAgain),
                 Some("run `vctl migrate` again; `--wait SECONDS` waits longer"),
+            ),
+            MigrateError::Held { .. } => (
+                Some(Exit::TryAgain),
+                Some(
+                    "run `vctl migrate` again; a login ends with its lease, or at once with `vault lease revoke -prefix database/creds/ROLE`",
+                ),
             ),
             MigrateError::NoRoles(_) => (
                 Some(Exit::Config),

@@ -43,7 +43,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::login::Interaction;
 use crate::picker;
-use crate::snapshot::{Directory, Source, is_away};
+use crate::snapshot::{Directory, Source};
 
 /// Returns the name of the host that somebody chooses, to change it.
 async fn chosen(context: &Context, interaction: Interaction) -> Result<String, Stop> {
@@ -59,7 +59,7 @@ async fn chosen(context: &Context, interaction: Interaction) -> Result<String, S
 async fn to_change(context: &Context) -> Result<Client, Stop> {
     let connected = context.connect(&context.pool(DbRole::Rw)?).await;
     connected.map_err(|error| {
-        if is_away(&error) {
+        if error.is_away() && !error.is_vault_away() {
             unchangeable().caused_by(&error).into()
         } else {
             error.into()

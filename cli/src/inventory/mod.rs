@@ -7,6 +7,7 @@ mod liveness;
 mod resolve;
 mod route;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -83,13 +84,10 @@ pub(crate) struct AgentSeen {
 impl Host {
     /// Returns all its addresses, the one that is dialled first, each once.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
-        let mut all = vec![self.ip];
-        for &ip in self.extra_ips.iter().chain(&self.observed_ips) {
-            if !all.contains(&ip) {
-                all.push(ip);
-            }
-        }
-        all
+        let mut known = HashSet::new();
+        let all = [self.ip].into_iter();
+        let all = all.chain(self.extra_ips.iter().chain(&self.observed_ips).copied());
+        all.filter(|&ip| known.insert(ip)).collect()
     }
 }
 

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use super::{Host, HostState};
 
-/// Returns all hosts of the first step that finds any: the whole name, an address, a part of the name.
+/// Returns all hosts of the first step that finds any: the whole name, an address that its operators gave
+/// it, one that its agent reported, a part of the name. So no host gets what is meant for another by
+/// reporting its address.
 ///
 /// A retired host is meant by its whole name only: its address may be somebody else's by now. As
 /// `store/inventory_find.sql`, for hosts that were kept.
@@ -15,7 +17,15 @@ pub(crate) fn resolve<'a>(hosts: &'a [Host], query: &str) -> Vec<&'a Host> {
     }
     let in_use = hosts.iter().filter(|host| host.state != HostState::Retired);
     match address(query) {
-        Some(ip) => in_use.filter(|host| host.has_address(ip)).collect(),
+        Some(ip) => {
+            let given: Vec<&Host> = in_use.clone().filter(|host| host.was_given(ip)).collect();
+            if !given.is_empty() {
+                return given;
+            }
+            in_use
+                .filter(|host| host.observed_ips.contains(&ip))
+                .collect()
+        }
         None => in_use.filter(|host| host.name.contains(&name)).collect(),
     }
 }
@@ -26,8 +36,9 @@ pub(crate) fn address(query: &str) -> Option<IpAddr> {
 }
 
 impl Host {
-    fn has_address(&self, ip: IpAddr) -> bool {
-        self.ip == ip || self.extra_ips.contains(&ip) || self.observed_ips.contains(&ip)
+    /// Says whether its operators say that it has this address.
+    fn was_given(&self, ip: IpAddr) -> bool {
+        self.ip == ip || self.extra_ips.contains(&ip)
     }
 }
 
@@ -45,6 +56,8 @@ mod tests {
         hosts[1].extra_ips = vec![ip("10.0.0.1"), ip("10.0.0.9")];
         hosts[2].observed_ips = vec![ip("2001:db8::2")];
         hosts[5].state = HostState::Retired;
+        // What they report is of others.
+        hosts[3].observed_ips = vec![ip("192.0.2.1"), ip("10.0.0.1"), ip("192.0.2.6")];
         hosts.into()
     }
 
@@ -68,6 +81,13 @@ mod tests {
     }
 
     #[test]
+    fn a_reported_address_takes_nothing_from_its_owner() {
+        assert_eq!(names("192.0.2.1"), ["web"]);
+        assert_eq!(names("10.0.0.1"), ["web-1"]);
+        assert_eq!(names("::ffff:10.0.0.1"), ["web-1"]);
+    }
+
+    #[test]
     fn no_character_of_a_query_is_a_wildcard() {
         assert_eq!(names("b_"), ["web_2"]);
         assert_eq!(names("%"), [""; 0]);
@@ -78,6 +98,7 @@ mod tests {
     fn a_retired_host_is_meant_by_its_whole_name_only() {
         assert_eq!(names("old-web"), ["old-web"]);
         assert_eq!(names("old"), [""; 0]);
-        assert_eq!(names("192.0.2.6"), [""; 0]);
+        // Its address may be another host's by now.
+        assert_eq!(names("192.0.2.6"), ["db-1"]);
     }
 }

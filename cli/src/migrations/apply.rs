@@ -2,14 +2,21 @@
 
 use std::time::Duration;
 
-use vctl_common::pg::tokio_postgres::error::{ErrorPosition, SqlState};
+use vctl_common::pg::tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use vctl_common::pg::{Client, PgError};
 
 use super::Migration;
 use super::ledger::Applied;
 
-/// "vctl" in ASCII, and 1 for migrating: the lock of whoever does.
+/// "vctl" in ASCII, and 1 for migrating: the lock that tells other migrators to wait.
+///
+/// Every login can take it where `setup.sh` did not take it from PUBLIC. So it keeps older versions of vctl
+/// out, and a login that may not migrate has no say with it: what makes two migrations exclude each other is
+/// the lock on the ledger, in the transaction of each.
 const LOCK: (i32, i32) = (0x7663_746c, 1);
+/// How often a migration is tried that waits for somebody's transaction, for 5 seconds each. While it waits,
+/// those who come behind it wait too.
+const ATTEMPTS: u32 = 6;
 
 /// A migration, its check, or what comes before them, failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +35,14 @@ pub(crate) enum MigrateError {
         #[source]
         source: PgError,
     },
+    #[error(
+        "migration `{name}` waits for the transaction of another login{}",
+        held_by(holders)
+    )]
+    Held {
+        name: &'static str,
+        holders: Vec<String>,
+    },
     #[error("the check of `{name}` failed: something that it made is gone or was changed")]
     Check {
         name: &'static str,
@@ -36,6 +51,13 @@ pub(crate) enum MigrateError {
     },
     #[error(transparent)]
     Pg(#[from] PgError),
+}
+
+fn held_by(holders: &[String]) -> String {
+    if holders.is_empty() {
+        return String::new();
+    }
+    format!(": `{}`", holders.join("`, `"))
 }
 
 fn at(line: Option<usize>) -> String {
@@ -102,8 +124,12 @@ async fn lock(
     if got.get(0) {
         return Ok(());
     }
-    let holder = holder(client).await?;
-    waiting(holder.as_deref());
+    // Of a login that may not migrate, nobody has to wait for the end.
+    let Some(holder) = holder(client).await? else {
+        return Ok(());
+    };
+    waiting(Some(&holder));
+    let holder = Some(holder);
     let limit = format!("set lock_timeout = {}", wait.as_millis().max(1));
     client.batch_execute(&limit).await?;
     match client
@@ -142,8 +168,46 @@ fn no_roles(error: vctl_common::pg::tokio_postgres::Error) -> MigrateError {
     }
 }
 
-/// Applies one migration and records it, in one transaction.
-pub(crate) async fn apply(client: &mut Client, migration: &Migration) -> Result<(), MigrateError> {
+/// Applies one migration and records it, in one transaction. Returns whether it did: another client may have,
+/// while this one waited.
+///
+/// # Errors
+/// `Held`, when a transaction of another login did not end meanwhile; nothing of the migration is kept.
+pub(crate) async fn apply(
+    client: &mut Client,
+    migration: &Migration,
+) -> Result<bool, MigrateError> {
+    for _ in 1..ATTEMPTS {
+        match attempt(client, migration).await {
+            Err(error) if is_held(&error) => {}
+            done => return done,
+        }
+    }
+    match attempt(client, migration).await {
+        Err(error) if is_held(&error) => Err(MigrateError::Held {
+            name: migration.name,
+            holders: holders(client).await?,
+        }),
+        done => done,
+    }
+}
+
+fn is_held(error: &MigrateError) -> bool {
+    let (MigrateError::Failed { source, .. } | MigrateError::Pg(source)) = error else {
+        return false;
+    };
+    let code = source.db_error().map(DbError::code);
+    code == Some(&SqlState::LOCK_NOT_AVAILABLE)
+}
+
+async fn holders(client: &Client) -> Result<Vec<String>, PgError> {
+    let rows = client
+        .query(include_str!("sql/table_holders.sql"), &[])
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+async fn attempt(client: &mut Client, migration: &Migration) -> Result<bool, MigrateError> {
     let failed = |error: vctl_common::pg::tokio_postgres::Error| MigrateError::Failed {
         name: migration.name,
         line: line_of(&error, migration.sql),
@@ -152,19 +216,25 @@ pub(crate) async fn apply(client: &mut Client, migration: &Migration) -> Result<
     let transaction = client.transaction().await?;
     // Who waits for a lock keeps everybody else waiting behind: better to fail, and be run again.
     transaction
-        .batch_execute("set local lock_timeout = '30s'")
+        .batch_execute(include_str!("sql/lock_ledger.sql"))
         .await?;
+    let version = migration.version();
+    let applied = "select exists (select from vctl.schema_migration where version = $1)";
+    if transaction.query_one(applied, &[&version]).await?.get(0) {
+        return Ok(false);
+    }
     transaction
         .batch_execute(migration.sql)
         .await
         .map_err(failed)?;
-    let (version, sha256) = (migration.version(), migration.sha256());
+    let sha256 = migration.sha256();
     let record = include_str!("sql/record.sql");
     transaction
         .execute(record, &[&version, &migration.name, &sha256])
         .await
         .map_err(failed)?;
-    transaction.commit().await.map_err(failed)
+    transaction.commit().await.map_err(failed)?;
+    Ok(true)
 }
 
 /// Runs the check of one migration; it can change nothing.

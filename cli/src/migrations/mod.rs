@@ -40,6 +40,9 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0009_ingest_lookups",
     "0010_attempts",
     "0011_ssh_trust",
+    "0012_limits",
+    "0013_ingest_limits",
+    "0014_floor",
 ];
 
 impl Migration {

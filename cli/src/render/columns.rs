@@ -14,6 +14,10 @@ pub(crate) struct Columns<const N: usize> {
 }
 
 const NARROWEST: usize = 8;
+/// A cell that is wider is cut, or one of them pads each row. Programs have forms that cut nothing.
+const WIDEST: usize = 256;
+/// Of the last column, which pads no row.
+const WIDEST_LAST: usize = 4096;
 const BETWEEN: usize = 2;
 
 impl<const N: usize> Columns<N> {
@@ -56,8 +60,9 @@ impl<const N: usize> Columns<N> {
     fn widths<'a>(&self, rows: impl IntoIterator<Item = &'a [String; N]>) -> [usize; N] {
         let mut widths = self.names.map(str::len);
         for row in rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.width().max(*width);
+            for (column, (width, cell)) in widths.iter_mut().zip(row).enumerate() {
+                let widest = if column + 1 == N { WIDEST_LAST } else { WIDEST };
+                *width = cell.width().min(widest).max(*width);
             }
         }
         widths

@@ -69,7 +69,7 @@ impl<'a> Directory<'a> {
         }
         let away = match self.context.connect(&self.pool).await {
             Ok(client) => return Ok(Source::Live(Box::new(client), &self.file)),
-            Err(error) if is_away(&error) => error,
+            Err(error) if error.is_away() && !error.is_vault_away() => error,
             Err(error) => return Err(error.into()),
         };
         let kept = self.kept.get_or_try_init(|| self.fall_back(away)).await?;
@@ -166,20 +166,6 @@ impl Source<'_> {
     }
 }
 
-/// Says whether Postgres is not there, for us or for Vault: not that it, or Vault, is there and unwilling.
-pub(crate) fn is_away(error: &PgError) -> bool {
-    match error {
-        // Vault makes each login in Postgres. What it could not do there, it says like this.
-        PgError::Credential(VaultError::Http { status, .. }) => *status >= 500,
-        // When it waits there, we wait for it.
-        PgError::Credential(VaultError::Timeout { .. })
-        | PgError::Unreachable { .. }
-        | PgError::Timeout { .. }
-        | PgError::Broken(_) => true,
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -187,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_database_that_is_away_is_replaced_by_what_is_kept() {
+    fn a_database_without_a_connection_left_is_away_too() {
         let addr = || "db.example:5432".to_owned();
         let http = |status| VaultError::Http {
             path: "database/creds/vctl-ro".to_owned(),
@@ -199,6 +185,17 @@ mod tests {
         let unreachable = PgError::Unreachable {
             addr: addr(),
             source: refused,
+        };
+        let limited = VaultError::RateLimited {
+            path: "database/creds/vctl-ro".to_owned(),
+            retry_after: None,
+        };
+        let sealed = VaultError::Sealed {
+            addr: "https://vault.example".to_owned(),
+        };
+        let busy = PgError::Busy {
+            size: 1,
+            after: std::time::Duration::ZERO,
         };
         let denied = VaultError::Denied {
             what: "credential".to_owned(),
@@ -212,8 +209,12 @@ mod tests {
             (PgError::Credential(VaultError::TokenInvalid), false),
             (PgError::Plaintext { addr: addr() }, false),
             (PgError::Closed, false),
+            (PgError::Credential(limited), true),
+            (PgError::Credential(sealed), false),
+            (busy, true),
         ] {
-            assert_eq!(is_away(&error), away, "{error}");
+            let replaced = error.is_away() && !error.is_vault_away();
+            assert_eq!(replaced, away, "{error}");
         }
     }
 }

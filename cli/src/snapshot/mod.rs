@@ -7,5 +7,5 @@
 mod directory;
 mod file;
 
-pub(crate) use directory::{Directory, Source, is_away};
+pub(crate) use directory::{Directory, Source};
 pub(crate) use file::{Origin, Snapshot, SnapshotFile, Unusable};

@@ -16,7 +16,6 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{PgError, Pool};
-use vctl_common::vault::VaultError;
 
 use super::certificate::Credential;
 use super::deadlines;
@@ -160,7 +159,7 @@ impl<'a> AccessLog<'a> {
                 self.stored.set(true);
                 Row::Stored(id)
             }
-            Ok(Err(error)) if !is_away(&error) => {
+            Ok(Err(error)) if !error.is_away() => {
                 return Err(CliError::centre(
                     "this access cannot be recorded, so it is not made",
                     &error,
@@ -196,7 +195,7 @@ impl<'a> AccessLog<'a> {
         };
         match timeout(deadlines::ACCESS_ROW, closing).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) if !is_away(&error) => Err(error.into()),
+            Ok(Err(error)) if !error.is_away() => Err(error.into()),
             Ok(Err(_)) | Err(_) => self.spool.keep_end(person, id, end, Timestamp::now()),
         }
     }
@@ -260,7 +259,7 @@ impl<'a> AccessLog<'a> {
             self.spool.replay(person, &mut client).await
         };
         if let Ok(Err(error)) = timeout(deadlines::ACCESS_ROW, replaying).await
-            && !is_away(&error)
+            && !error.is_away()
         {
             notice::note(&format!(
                 "accesses that are kept here could not be handed in: {error}"
@@ -337,13 +336,4 @@ impl<'a> AccessLog<'a> {
 
 fn client_host() -> Option<String> {
     nix::unistd::gethostname().ok()?.into_string().ok()
-}
-
-/// Says whether Postgres is not there, rather than there and unwilling.
-fn is_away(error: &PgError) -> bool {
-    match error {
-        // Vault makes each credential in Postgres: what it could not do there, it says like this.
-        PgError::Credential(VaultError::Http { status, .. }) => *status >= 500,
-        error => error.is_retryable(),
-    }
 }

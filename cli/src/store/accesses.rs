@@ -9,9 +9,11 @@ use vctl_common::id::SessionId;
 use vctl_common::person::Person;
 use vctl_common::pg::tokio_postgres::Row;
 
+use super::instant::Instant;
 use super::sessions::{Wanted, look_up};
 use super::{Store, failed, snapshot};
 use crate::error::Stop;
+use crate::render::sanitize;
 use crate::render::table::Listed;
 use crate::view::Filter;
 use crate::view::access::{Access, AccessFilter, Hop};
@@ -35,7 +37,16 @@ impl Store {
             (&at_most(limit), Type::INT8),
         ];
         let rows = transaction.query_typed(include_str!("accesses.sql"), &parameters);
-        Ok(rows.await.map_err(failed)?.iter().map(access).collect())
+        let rows = rows.await.map_err(failed)?;
+        let mut accesses = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match access(row) {
+                Some(access) => accesses.push(access),
+                // One client must not be able to hide the accesses of all others.
+                None => self.notes.push(unreadable(row)),
+            }
+        }
+        Ok(accesses)
     }
 
     /// Returns the newest logins by certificates of ours that nobody asked for; `limit` 0 is none.
@@ -90,7 +101,21 @@ struct HopRow {
     cert_serial: Option<String>,
 }
 
-fn access(row: &Row) -> Access {
+/// Returns what is said of a row that is not shown.
+fn unreadable(row: &Row) -> String {
+    let (id, person): (i64, String) = (row.get(0), row.get(1));
+    let person = sanitize::text(&person);
+    format!("left out: access {id}, written by {person}, has a time that cannot be read")
+}
+
+/// Reads a row; nothing where its times are none.
+fn access(row: &Row) -> Option<Access> {
+    let opened_at = row.get::<_, Instant>(2).0?;
+    let recorded_at = row.get::<_, Instant>(3).0?;
+    let closed_at = match row.get::<_, Option<Instant>>(5) {
+        Some(closed_at) => Some(closed_at.0?),
+        None => None,
+    };
     let person: String = row.get(1);
     let hops: Option<Json<Vec<HopRow>>> = row.get(23);
     let sessions: Option<Vec<Uuid>> = row.get(24);
@@ -99,12 +124,12 @@ fn access(row: &Row) -> Access {
         ca_fingerprint: hop.ca_fingerprint,
         serial: hop.cert_serial.and_then(|serial| serial.parse().ok()),
     };
-    Access {
+    Some(Access {
         person: Person::new(person),
-        opened_at: row.get(2),
-        recorded_at: row.get(3),
+        opened_at,
+        recorded_at,
         replayed: row.get(4),
-        closed_at: row.get(5),
+        closed_at,
         result: row.get(6),
         exit_code: row.get(7),
         error: row.get(8),
@@ -135,7 +160,7 @@ fn access(row: &Row) -> Access {
             .into_iter()
             .map(SessionId::from_uuid)
             .collect(),
-    }
+    })
 }
 
 fn port(port: Option<i32>) -> Option<u16> {

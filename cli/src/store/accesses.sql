@@ -14,15 +14,17 @@ with wanted as (
     order by a.opened_at desc, a.id desc
     limit $7
 )
-select a.id, a.vault_user, a.opened_at, a.recorded_at, a.replayed, a.closed_at, a.result, a.exit_code, a.error,
-    a.hostname, a.login_user, a.target_addr, a.target_port, a.jump_via, a.ca_fingerprint, a.cert_serial::text,
-    a.key_id, a.command, a.source_ip, a.source_port, a.client_host, a.client_user, a.vctl_version,
+-- A schema from before 0012_limits has texts of any length.
+select a.id, left(a.vault_user, 4096), a.opened_at, a.recorded_at, a.replayed, a.closed_at, a.result, a.exit_code, a.error,
+    left(a.hostname, 4096), left(a.login_user, 4096), a.target_addr, a.target_port,
+    array(select left(jump, 4096) from unnest(a.jump_via[1:32]) with ordinality as j (jump, nr) order by nr),
+    left(a.ca_fingerprint, 4096), a.cert_serial::text, left(a.key_id, 4096), a.command, a.source_ip, a.source_port, a.client_host, a.client_user, a.vctl_version,
     way.hops, seen.sessions
 from wanted a
 cross join lateral (
-    select jsonb_agg(jsonb_build_object('hostname', h.hostname, 'ca_fingerprint', h.ca_fingerprint,
-        'cert_serial', h.cert_serial::text) order by h.hop) as hops
-    from vctl.access_hop h where h.access_id = a.id
+    select jsonb_agg(jsonb_build_object('hostname', left(h.hostname, 4096),
+        'ca_fingerprint', left(h.ca_fingerprint, 4096), 'cert_serial', h.cert_serial::text) order by h.hop) as hops
+    from vctl.access_hop h where h.access_id = a.id and h.hop <= 32
 ) way
 -- Of this person only: a row may name any serial.
 cross join lateral (

@@ -1,12 +1,13 @@
 //! The events of one session.
 
-use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 use postgres_types::ToSql;
 use vctl_common::pg::tokio_postgres::Transaction;
 use vctl_common::spool::{self, Timeline};
 use vctl_common::time::WallOffset;
 
+use super::instant::Instant;
 use super::row::{Found, boot_time, holes};
 use super::sessions::{Wanted, look_up};
 use super::{Store, failed, snapshot};
@@ -89,7 +90,9 @@ pub(super) async fn after(
         let rows = transaction.query_portal(&portal, CHUNK).await;
         let rows = rows.map_err(failed)?;
         for row in &rows {
-            let at = boot_time(wall, row.get::<_, SystemTime>(1));
+            // It stands for a record that cannot be decoded; others have their own.
+            let at = row.get::<_, Instant>(1).0.unwrap_or(UNIX_EPOCH);
+            let at = boot_time(wall, at);
             let offset = WallOffset::from_ns(row.get(2));
             timeline.take_record(id, offset, at, row.get(3));
         }

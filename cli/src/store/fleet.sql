@@ -3,19 +3,21 @@
 select s.hostname::text,
        s.dc,
        s.state,
-       coalesce(t.agent_version, newest.agent_version) as agent_version,
-       extract(epoch from now() - s.enrolled_at)::float8 as enrolled_age,
+       left(coalesce(t.agent_version, newest.agent_version), 64) as agent_version,
+       extract(epoch from now() - case when isfinite(s.enrolled_at) then s.enrolled_at end)::float8 as enrolled_age,
        extract(epoch from now() - t.reported_at)::float8 as heartbeat_age,
        extract(epoch from now() - newest.last_seen)::float8 as shipped_age,
        t.collector_up,
-       t.collector_mode,
+       left(t.collector_mode, 500) as collector_mode,
        t.events_lost,
        t.events_dropped,
        t.logins_unstamped,
        t.spool_backlog_bytes,
-       extract(epoch from now() - t.oldest_unshipped_at)::float8 as oldest_unshipped_age,
-       extract(epoch from t.secret_id_expires_at - now())::float8 as secret_id_left,
-       t.problem,
+       extract(epoch from now() - case when isfinite(t.oldest_unshipped_at) then t.oldest_unshipped_at end)::float8 as oldest_unshipped_age,
+       extract(epoch from case when isfinite(t.secret_id_expires_at) then t.secret_id_expires_at end - now())::float8 as secret_id_left,
+       -- A schema from before 0012_limits holds any time and any text.
+       case when not isfinite(t.oldest_unshipped_at) or not isfinite(t.secret_id_expires_at)
+            then 'the host reported a time that cannot be read' else left(t.problem, 500) end as problem,
        coalesce(machines.names, '{}') as machines
 from vctl.servers s
 left join vctl.server_status t on t.hostname = s.hostname

@@ -1,6 +1,6 @@
 //! Searching what was executed.
 
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use postgres_types::ToSql;
 
@@ -10,6 +10,7 @@ use vctl_common::pg::tokio_postgres::{Row, Transaction};
 use vctl_common::spool::Timeline;
 use vctl_common::time::{BootNs, WallOffset};
 
+use super::instant::Instant;
 use super::row::Found;
 use super::sessions::{Wanted, look_up};
 use super::{Store, failed, snapshot};
@@ -101,7 +102,7 @@ async fn search(
                 return Ok(hits);
             }
             if row.get(2) {
-                hits.beyond = Some(row.get(1));
+                hits.beyond = Some(row.get::<_, Instant>(1).0.unwrap_or(UNIX_EPOCH));
                 return Ok(hits);
             }
             if is_new {

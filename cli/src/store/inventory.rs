@@ -7,6 +7,7 @@ use postgres_types::{ToSql, Type};
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::{Client, Error, GenericClient, Row};
 
+use super::instant::Instant;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::{AgentSeen, Host, HostState, Route, RouteError, address};
@@ -18,7 +19,7 @@ pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Stop> {
     read(&rows.map_err(PgError::from)?)
 }
 
-/// Returns all hosts of the first step that finds any: the whole name, an address, a part of the name.
+/// Returns all hosts of the first step that finds any, as `inventory::resolve`.
 pub(crate) async fn find(client: &Client, query: &str) -> Result<Vec<Host>, Stop> {
     let (name, ip) = (query.to_lowercase(), address(query));
     let statement = include_str!("inventory_find.sql");
@@ -48,7 +49,9 @@ fn read(rows: &[Row]) -> Result<Vec<Host>, Stop> {
 
 fn host(row: &Row) -> Result<Host, Error> {
     let version: Option<String> = row.try_get("agent_version")?;
-    let reported = row.try_get("reported_at")?;
+    let reported = row.try_get::<_, Option<Instant>>("reported_at")?;
+    let reported = reported.and_then(|at| at.0);
+    let last_seen_up = row.try_get::<_, Option<Instant>>("last_seen_up")?;
     let agent = |(version, reported_at)| AgentSeen {
         version,
         reported_at,
@@ -68,7 +71,7 @@ fn host(row: &Row) -> Result<Host, Error> {
         ca_role: row.try_get("ca_role")?,
         // A state of a schema to come is none to connect by guess.
         state: HostState::of_word(state).unwrap_or(HostState::Broken),
-        last_seen_up: row.try_get("last_seen_up")?,
+        last_seen_up: last_seen_up.and_then(|at| at.0),
         agent: version.zip(reported).map(agent),
         tags: row.try_get("tags")?,
     })

@@ -10,6 +10,7 @@ mod events;
 pub(crate) mod fleet;
 mod follow;
 mod grep;
+mod instant;
 pub(crate) mod inventory;
 pub(crate) mod inventory_edit;
 pub(crate) mod retention;

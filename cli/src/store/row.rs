@@ -12,6 +12,7 @@ use vctl_common::session::{Gap, JournalEntry, SessionClosed, SessionOpened};
 use vctl_common::spool::{self, Completeness, Kept, SessionRecord};
 use vctl_common::time::{BootNs, WallOffset};
 
+use super::instant::Instant;
 use crate::render::table::Listed;
 use crate::view::provenance::{Ca, Provenance, Request};
 use crate::view::{Hole, Session};
@@ -48,6 +49,8 @@ pub(super) enum Unreadable {
     },
     #[error("the opening of session {id} contradicts the row it lies in")]
     Contradiction { id: SessionId },
+    #[error("events of session {id} have numbers below 1")]
+    Numbers { id: SessionId },
 }
 
 impl Found {
@@ -103,10 +106,14 @@ pub(super) fn found(row: &Row) -> Result<Found, Unreadable> {
     if opened.id != id || !is_of_row(&opened, row) {
         return Err(Unreadable::Contradiction { id });
     }
+    if row.get::<_, i64>(12) > 0 && row.get::<_, i64>(14) < 1 {
+        return Err(Unreadable::Numbers { id });
+    }
     let closed: Option<&str> = row.get(5);
     let closed = closed.map(|closed| closed_entry(id, closed)).transpose()?;
     let wall = WallOffset::from_ns(row.get::<_, Option<i64>>(4).unwrap_or_default());
-    let last_at: Option<SystemTime> = row.get(15);
+    let last_at: Option<Instant> = row.get(15);
+    let last_at = last_at.and_then(|at| at.0);
     let days = (row.get(16), row.get(17));
     let execs: i64 = row.get(13);
     Ok(Found {
@@ -160,16 +167,48 @@ fn gaps(id: SessionId, json: Option<Vec<String>>) -> Result<Vec<Gap>, Unreadable
     json.unwrap_or_default().into_iter().map(gap).collect()
 }
 
-/// People are found by the columns and shown from the entry: they must not tell of two certificates.
+/// Longest texts of the columns; `0013_ingest_limits` cuts what is longer.
+const MOST_KEY_ID: usize = 512;
+const MOST_LOGIN: usize = 255;
+/// Rounding; an agent takes both times from the same clocks.
+const SAME_TIME: Duration = Duration::from_secs(1);
+
+/// Sessions are found and put in order by the columns and shown from the entry: they must not tell of
+/// two certificates, logins or times.
 fn is_of_row(opened: &SessionOpened, row: &Row) -> bool {
     let certificate = opened.auth.certificate.as_ref();
     let text = |column| row.get::<_, Option<&str>>(column);
     // Postgres has no NUL in its text.
     let kept = |text: &String| text.replace('\0', "\u{fffd}");
     let serial = certificate.and_then(|c| c.serial).map(|s| s.to_string());
+    let key_id = certificate.map(|c| kept(&c.key_id));
     text(7) == certificate.map(|c| kept(&c.ca_fingerprint)).as_deref()
         && text(8) == serial.as_deref()
-        && text(9) == certificate.map(|c| kept(&c.key_id)).as_deref()
+        && is_same(text(9), key_id.as_deref(), MOST_KEY_ID)
+        && is_same(text(22), Some(&kept(&opened.login_user)), MOST_LOGIN)
+        && is_opened_at(opened, row)
+}
+
+/// Says whether a column holds the text: all of it, or as it was cut.
+fn is_same(column: Option<&str>, text: Option<&str>, most: usize) -> bool {
+    let cut = |text: &str| -> String { text.chars().take(most - 1).chain(['…']).collect() };
+    match (column, text) {
+        (Some(column), Some(text)) => {
+            column == text || text.chars().count() > most && column == cut(text)
+        }
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn is_opened_at(opened: &SessionOpened, row: &Row) -> bool {
+    let wall = WallOffset::from_ns(row.get::<_, Option<i64>>(4).unwrap_or_default());
+    let Some(column) = row.get::<_, Instant>(21).0 else {
+        return false;
+    };
+    let entry = wall.wall_time(opened.opened_at);
+    let apart = entry.duration_since(column);
+    apart.unwrap_or_else(|earlier| earlier.duration()) <= SAME_TIME
 }
 
 fn provenance(opened: &SessionOpened, row: &Row) -> Provenance {

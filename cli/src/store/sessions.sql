@@ -19,7 +19,7 @@ with wanted as (
 select s.id, h.hostname, s.boot_id, s.opened::text, s.opened_wall, s.closed::text, s.closed_wall,
     s.ca_fingerprint, s.cert_serial::text, s.key_id, s.vault_user, k.mount,
     s.stored, s.execs, s.last_seq, s.last_event_at, s.first_day::text, s.last_day::text,
-    own.gaps, host_wide.gaps, asked.requests
+    own.gaps, host_wide.gaps, asked.requests, s.opened_at, s.login_user
 from wanted s
 join vctl.audit_host h on h.id = s.host_id
 left join vctl.ca_keys k on k.fingerprint = s.ca_fingerprint
@@ -35,7 +35,8 @@ cross join lateral (
 cross join lateral (
     select jsonb_agg(to_jsonb(r) order by r.at_us) as requests
     from (
-        select a.vault_user, (extract(epoch from a.opened_at) * 1000000)::bigint as at_us, a.hostname,
+        select a.vault_user, (extract(epoch from greatest(least(a.opened_at, '2262-12-31'), '1970-01-01')) * 1000000)::bigint as at_us,
+            left(a.hostname, 4096) as hostname,
             exists (select from vctl.access_hop hop where hop.access_id = a.id
                     and hop.cert_serial = s.cert_serial and hop.ca_fingerprint = s.ca_fingerprint) as is_hop,
             host(a.source_ip) as source_ip, a.source_port, a.client_user, a.client_host

@@ -181,6 +181,24 @@ impl PgError {
         }
     }
 
+    /// Returns whether Postgres cannot serve now and may later, with nobody changing anything: it is not
+    /// there, has no connection left, or Vault gets or gives no login. A command that has something to use
+    /// in its place uses it. The one such decision: looking up and recording must not differ.
+    pub fn is_away(&self) -> bool {
+        self.is_retryable()
+    }
+
+    /// Returns whether it is Vault that is away: then nothing says what this person may see.
+    pub fn is_vault_away(&self) -> bool {
+        let Self::Credential(error) = self else {
+            return false;
+        };
+        matches!(
+            error,
+            VaultError::Unreachable { .. } | VaultError::Sealed { .. }
+        )
+    }
+
     /// Returns the next thing to do, for whoever sees the error.
     pub fn hint(&self) -> Option<String> {
         Some(match self {

@@ -1,3 +1,18 @@
-create role "{{name}}" login password '{{password}}' valid until '{{expiration}}'
-    connection limit 4 in role GROUP;
-insert into vctl.db_login (login, hostname) values ('{{name}}', 'HOST');
+do $$
+declare
+    held integer;
+begin
+    -- An agent has one for each purpose, and a second one while it goes over to the next.
+    select count(*) into held
+    from vctl.db_login join pg_catalog.pg_roles on rolname = login
+    where hostname = 'HOST' and rolvaliduntil > now();
+    if held >= 16 then
+        raise exception 'host `HOST` has % logins, and at most 16 at a time', held
+            using errcode = 'too_many_connections';
+    end if;
+    create role "{{name}}" login password '{{password}}' valid until '{{expiration}}'
+        connection limit 2 in role GROUP;
+    insert into vctl.db_login (login, hostname) values ('{{name}}', 'HOST');
+-- In capitals: by that word Vault knows a text that it must not cut at its semicolons.
+END
+$$

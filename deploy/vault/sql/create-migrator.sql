@@ -1,4 +1,4 @@
 -- Objects belong to vctl_owner from the first statement on: what a login owns goes with it.
 create role "{{name}}" login password '{{password}}' valid until '{{expiration}}'
-    connection limit 4 in role vctl_owner;
+    connection limit 2 in role vctl_owner;
 alter role "{{name}}" set role to 'vctl_owner';

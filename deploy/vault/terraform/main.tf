@@ -79,7 +79,7 @@ resource "vault_database_secret_backend_role" "group" {
   backend               = vault_mount.database.path
   db_name               = vault_database_secret_backend_connection.vctl.name
   name                  = replace(each.key, "_", "-")
-  creation_statements   = [replace(file("${local.files}/sql/create-login.sql"), "GROUP", each.key)]
+  creation_statements   = [replace(replace(file("${local.files}/sql/create-login.sql"), "GROUP", each.key), "LOGINS", var.logins_per_person)]
   revocation_statements = [file("${local.files}/sql/revoke-login.sql")]
   default_ttl           = var.lease_ttl_s
   max_ttl               = var.lease_max_ttl_s
@@ -93,6 +93,15 @@ resource "vault_database_secret_backend_role" "migrator" {
   revocation_statements = [file("${local.files}/sql/revoke-login.sql")]
   default_ttl           = var.lease_ttl_s
   max_ttl               = var.lease_max_ttl_s
+}
+
+# Of each client address, and of each purpose: hosts have other paths, and no share in these.
+resource "vault_quota_rate_limit" "creds" {
+  for_each = toset([for group in concat(local.groups, ["vctl_migrator"]) : replace(group, "_", "-")])
+  name     = each.key
+  path     = "${vault_mount.database.path}/creds/${each.key}"
+  rate     = var.creds_rate
+  interval = 60
 }
 
 # --- SSH CA ---

@@ -35,6 +35,18 @@ variable "lease_max_ttl_s" {
   default = 14400
 }
 
+variable "logins_per_person" {
+  description = "Database logins that one person has at a time, for all purposes together."
+  type        = number
+  default     = 16
+}
+
+variable "creds_rate" {
+  description = "Database logins that one client address is given in a minute, for each purpose."
+  type        = number
+  default     = 300
+}
+
 variable "ssh_allowed_users" {
   description = "Unix accounts that certificates may be for."
   type        = list(string)

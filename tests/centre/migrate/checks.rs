@@ -131,6 +131,31 @@ const SPOILED: &[(&str, &str)] = &[
         "0011_ssh_trust",
         "revoke delete on vctl.host_trust from vctl_rw",
     ),
+    (
+        "0012_limits",
+        "alter table vctl.servers drop constraint servers_limits",
+    ),
+    (
+        "0012_limits",
+        "grant execute on function vctl.cut to public",
+    ),
+    (
+        "0013_ingest_limits",
+        "alter table vctl.kernel_event drop constraint kernel_event_limits",
+    ),
+    ("0014_floor", "delete from vctl.retention_floor"),
+    (
+        "0014_floor",
+        "grant update on vctl.retention_floor to vctl_pruner",
+    ),
+    (
+        "0014_floor",
+        "grant select on vctl.event_day_turn to vctl_ro",
+    ),
+    (
+        "0014_floor",
+        "alter table vctl.audit_gap drop column stored_at",
+    ),
 ];
 
 #[test]

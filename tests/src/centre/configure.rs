@@ -35,6 +35,9 @@ impl Centre {
             .env("PG_PORT", self.postgres.port.to_string())
             .env("PG_DB", DATABASE)
             .env("PG_SSLROOTCERT", self.pki.ca())
+            // The specs of a process are one person at one address.
+            .env("LOGINS_PER_PERSON", "100000")
+            .env("CREDS_RATE", "1000000")
             .env("SSH_ALLOWED_USERS", accounts);
         command
     }
