@@ -3,3 +3,5 @@
 //! A spec carries out the attack and asserts what the defence leaves behind. The table of
 //! `docs/threat-model.md` names the spec of each row.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
+
+mod return_after_revocation;
