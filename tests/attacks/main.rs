@@ -4,4 +4,5 @@
 //! `docs/threat-model.md` names the spec of each row.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 
+mod held;
 mod return_after_revocation;

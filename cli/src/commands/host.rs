@@ -139,7 +139,8 @@ async fn enroll(
     let credentials = identity.credentials(&enrolment, args.wrap_ttl).await?;
     if let Some((path, mut file)) = out {
         let addr = &context.settings().vault.addr;
-        write(&mut file, host, addr, &credentials).map_err(|error| unwritable(path, &error))?;
+        write(&mut file, host, addr, &enrolment, &credentials)
+            .map_err(|error| unwritable(path, &error))?;
         let path = path.display();
         writeln!(
             screen,
@@ -147,7 +148,7 @@ async fn enroll(
         )?;
         return Ok(());
     }
-    print(screen, args, &credentials)
+    print(screen, args, &enrolment, &credentials)
 }
 
 /// Returns the enrolment to give a secret id of: the one there is, or a new one.
@@ -302,7 +303,12 @@ async fn note_enrolled(context: &Context, host: &HostName, enrolled: bool) -> Re
     Ok(())
 }
 
-fn print(screen: &mut Screen, args: &EnrollArgs, credentials: &Credentials) -> Result<(), Stop> {
+fn print(
+    screen: &mut Screen,
+    args: &EnrollArgs,
+    enrolment: &Enrolment,
+    credentials: &Credentials,
+) -> Result<(), Stop> {
     let host = &args.host;
     let within = humane(credentials.wrapped.ttl);
     writeln!(
@@ -313,7 +319,8 @@ fn print(screen: &mut Screen, args: &EnrollArgs, credentials: &Credentials) -> R
          \x20 echo {} > /etc/vctl/secret_id\n\
          \x20 systemctl restart vctl-collect vctl-node-agent\n\n\
          The second opens once: the agent does it and keeps the secret id in its place. Where the agent\n\
-         says that it was opened before, somebody else may have it: vctl host revoke {host}",
+         says that it was opened before, somebody else may have it: vctl host revoke {host}\n\n\
+         Its AppRole is `{enrolment}`; a vctl-agent that does not ask Vault for it needs `host: {enrolment}`.",
         credentials.role_id,
         credentials.wrapped.token.expose()
     )?;
@@ -324,10 +331,12 @@ fn write(
     file: &mut File,
     host: &HostName,
     addr: &str,
+    enrolment: &Enrolment,
     credentials: &Credentials,
 ) -> std::io::Result<()> {
     let value = serde_json::json!({
         "host": host,
+        "approle": enrolment.approle(),
         "vault_addr": addr,
         "role_id": credentials.role_id,
         "wrapped_secret_id": credentials.wrapped.token.expose(),
