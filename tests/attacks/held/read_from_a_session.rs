@@ -1,5 +1,7 @@
 //! A person without root tries to reach the recording from inside a session.
 
+use std::fmt::Write as _;
+
 use vctl_tests::fixture::{Stage, lab};
 
 #[test]
@@ -39,13 +41,17 @@ fn a_session_without_root_reaches_nothing_of_the_agent() {
     ];
     let mut script = String::new();
     for (number, attempt) in tries.iter().enumerate() {
-        script.push_str(&format!(
-            "if ( {attempt} ) >/dev/null 2>&1; then echo worked {number}; fi\n"
-        ));
+        writeln!(
+            script,
+            "if ( {attempt} ) >/dev/null 2>&1; then echo worked {number}; fi"
+        )
+        .unwrap();
     }
-    script.push_str(&format!(
-        "find {root} -name '*.sock' -writable 2>/dev/null\necho end\n"
-    ));
+    writeln!(
+        script,
+        "find {root} -name '*.sock' -writable 2>/dev/null\necho end"
+    )
+    .unwrap();
     let output = lab.ssh(&who, stage.script("mallory", &script)).unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let worked: Vec<_> = said

@@ -21,7 +21,9 @@ fn public_key() -> String {
 
 fn asked(key: &str, change: Value) -> Value {
     let mut body = json!({"public_key": key, "valid_principals": USER});
-    let change = change.as_object().unwrap().clone();
+    let Value::Object(change) = change else {
+        panic!("{change} is no object");
+    };
     body.as_object_mut().unwrap().extend(change);
     body
 }
