@@ -20,7 +20,7 @@ fn an_odd_certificate_is_recorded_as_it_is_and_shown_escaped() {
         ("many", 5, &many),
         (&long, 6, &user),
     ];
-    for (key_id, serial, principals) in certificates {
+    for (before, (key_id, serial, principals)) in certificates.into_iter().enumerate() {
         let subject = Subject {
             key_id,
             serial,
@@ -29,8 +29,16 @@ fn an_odd_certificate_is_recorded_as_it_is_and_shown_escaped() {
         };
         let who = lab.certificate_of(0, subject).unwrap();
         lab.ssh_ok(&who, "true").unwrap();
-        let recorded = lab.sessions_of(&who).unwrap();
-        assert_eq!(recorded.len(), 1, "{key_id:.40} (serial {serial})");
+        let recorded = lab.sessions().unwrap();
+        assert_eq!(recorded.len(), before + 1, "{key_id:.40} (serial {serial})");
+        let certificate = recorded[0]
+            .session
+            .opened
+            .auth
+            .certificate
+            .as_ref()
+            .unwrap();
+        assert_eq!(certificate.key_id, key_id);
     }
     for arguments in [&["--list"][..], &["4"], &["6", "--json"]] {
         let output = lab
