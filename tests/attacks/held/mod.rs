@@ -6,3 +6,4 @@ mod log_in_under_an_odd_name;
 mod read_from_a_session;
 mod sign_wider;
 mod speak_for_another_host;
+mod write_to_a_terminal;
