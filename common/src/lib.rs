@@ -30,6 +30,8 @@ pub mod config;
 #[cfg(feature = "centre")]
 pub mod secret;
 #[cfg(feature = "centre")]
+pub mod enrolment;
+#[cfg(feature = "centre")]
 pub mod centre;
 #[cfg(feature = "centre")]
 pub mod phase;

@@ -214,7 +214,7 @@ vault secrets tune -audit-non-hmac-response-keys=username database >/dev/null
 # --- Vault: database engine -----------------------------------------------------------------------
 
 # `<purpose>/<who>~<hash of who>/<random>`, at most 63 bytes, where <who> is the display name of the
-# token, made harmless and cut; `<purpose>/<host>/<random>` for a host. vctl.login_person reads it.
+# token, made harmless and cut; `<purpose>/<host>.<generation>/<random>` for a host. vctl.login_person reads it.
 template=$(<"$here/username.tmpl")
 
 url="$PG_VAULT_HOST:$PG_VAULT_PORT/$PG_DB?sslmode=verify-full"

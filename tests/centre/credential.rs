@@ -64,16 +64,16 @@ fn a_secret_id_that_cannot_be_replaced_from_the_host_is_warned_of_before_it_ends
     let admin = centre.bao.admin().unwrap();
     let policy = admin.get("sys/policies/acl/vctl-host").unwrap();
     let policy = policy["data"]["policy"].as_str().unwrap();
-    let path = "auth/approle/role/secret-kept/secret-id";
+    let host = centre
+        .enroll_as("secret-kept", "host-without-rotation")
+        .unwrap();
+    let path = format!("auth/approle/role/{}/secret-id", host.approle);
     let without = format!("{policy}\npath \"{path}\" {{ capabilities = [\"deny\"] }}\n");
     admin
         .post(
             "sys/policies/acl/host-without-rotation",
             &json!({"policy": without}),
         )
-        .unwrap();
-    let host = centre
-        .enroll_as("secret-kept", "host-without-rotation")
         .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let way = about_to_expire(centre, &host, dir.path());
@@ -163,7 +163,7 @@ fn two_machines_with_one_credential_are_named_to_both_and_in_the_fleet() {
 fn about_to_expire(centre: &Centre, host: &HostIdentity, dir: &std::path::Path) -> Where {
     let way = centre.way(host, dir).unwrap();
     let admin = centre.bao.admin().unwrap();
-    let path = format!("auth/approle/role/{}", host.name);
+    let path = format!("auth/approle/role/{}", host.approle);
     let lives = |ttl: &str| {
         let ttl = json!({"secret_id_ttl": ttl});
         admin.post(&path, &ttl).unwrap();

@@ -63,11 +63,19 @@ fn enrolled(centre: &Centre, programs: &Programs, name: &str) -> HostIdentity {
         assert_eq!(words.next(), Some("echo"), "{line}");
         Secret::new(words.next().unwrap())
     };
-    HostIdentity {
+    let mut identity = HostIdentity {
         name: name.to_owned(),
+        approle: String::new(),
         role_id: of("/etc/vctl/role_id"),
         secret_id: unwrapped(centre, of("/etc/vctl/secret_id")).unwrap(),
-    }
+    };
+    let client = centre.as_host(&identity).unwrap();
+    let itself = client.get("auth/token/lookup-self").unwrap();
+    itself["data"]["meta"]["role_name"]
+        .as_str()
+        .unwrap()
+        .clone_into(&mut identity.approle);
+    identity
 }
 
 /// Returns whether the inventory says that the host is enrolled: `t` or `f`.
@@ -87,18 +95,25 @@ fn unwrapped(centre: &Centre, token: Secret) -> Option<Secret> {
 /// How many of AppRole, database roles, logins and rows there are of a host.
 fn left(centre: &Centre, name: &str) -> (usize, String) {
     let admin = centre.bao.admin().unwrap();
-    let there = |path: &String| admin.call("GET", path, None).unwrap().status == 200;
-    let paths = [
-        format!("auth/approle/role/{name}"),
-        format!("database/roles/vctl-audit-ingest-{name}"),
-        format!("database/roles/vctl-status-{name}"),
-    ];
+    let roles: usize = ["auth/approle/role", "database/roles"]
+        .map(|path| {
+            let listed = admin.get(&format!("{path}?list=true")).unwrap();
+            let keys = listed["data"]["keys"].as_array().unwrap().clone();
+            let of_host = |key: &Value| {
+                let key = key.as_str().unwrap();
+                let key = key.strip_prefix("vctl-audit-ingest-").unwrap_or(key);
+                let key = key.strip_prefix("vctl-status-").unwrap_or(key);
+                key == name || key.starts_with(&format!("{name}."))
+            };
+            keys.iter().filter(|key| of_host(key)).count()
+        })
+        .iter()
+        .sum();
     let logins = format!(
         "select count(*), (select count(*) from vctl.db_login where hostname = '{name}') \
-         from pg_roles where rolname like '%/{name}/%'"
+         from pg_roles where rolname ~ '/{name}([.][0-9a-f]{{8}})?/'"
     );
-    let logins = centre.postgres.psql(DATABASE, &logins).unwrap();
-    (paths.iter().filter(|path| there(path)).count(), logins)
+    (roles, centre.postgres.psql(DATABASE, &logins).unwrap())
 }
 
 #[test]
@@ -110,9 +125,9 @@ fn an_enrolled_host_is_itself() {
     let client = centre.as_host(&identity).unwrap();
     let itself = client.get("auth/token/lookup-self").unwrap();
     assert_eq!(itself["data"]["policies"], json!(["default", "vctl-host"]));
-    let status = client.credential("vctl-status-enrolled-1").unwrap();
+    let status = client.credential(&identity.role("status")).unwrap();
     assert!(
-        status.username.starts_with("status/enrolled-1/"),
+        status.username.starts_with("status/enrolled-1."),
         "{}",
         status.username
     );
@@ -124,7 +139,7 @@ fn an_enrolled_host_is_itself() {
         centre.postgres.psql(DATABASE, sql).unwrap(),
         "10.0.0.7|spec"
     );
-    client.credential("vctl-audit-ingest-enrolled-1").unwrap();
+    client.credential(&identity.role("audit-ingest")).unwrap();
     assert_eq!(noted(centre, "enrolled-1"), "t");
 }
 
@@ -154,6 +169,8 @@ fn a_name_that_is_none_or_is_kept_is_refused() {
     };
     for name in [
         "Web",
+        "VCTL-pruner",
+        "Vctl-user",
         "web'1",
         "a;b",
         "a b",
@@ -181,8 +198,10 @@ fn revoking_ends_everything_of_that_host_and_nothing_of_its_neighbour() {
     let stays = enrolled(centre, &programs, "revoked-10");
     let credentials = |identity: &HostIdentity| -> (Client, Vec<_>) {
         let client = centre.as_host(identity).unwrap();
-        let roles = ["audit-ingest", "status"].map(|role| format!("vctl-{role}-{}", identity.name));
-        let made = roles.iter().map(|role| client.credential(role).unwrap());
+        let purposes = ["audit-ingest", "status"];
+        let made = purposes
+            .iter()
+            .map(|purpose| client.credential(&identity.role(purpose)).unwrap());
         let made = made.collect();
         (client, made)
     };
@@ -196,7 +215,7 @@ fn revoking_ends_everything_of_that_host_and_nothing_of_its_neighbour() {
     );
     assert_eq!(left(centre, "revoked-1"), (0, "0|0".to_owned()));
     // Its token lives on for a while, and leads nowhere.
-    assert!(client.credential("vctl-status-revoked-1").is_err());
+    assert!(client.credential(&gone.role("status")).is_err());
     assert!(centre.as_host(&gone).is_err());
     assert_eq!(left(centre, "revoked-10"), (3, "2|2".to_owned()));
     for credential in of_neighbour {
@@ -296,7 +315,10 @@ fn who_enrols_makes_hosts_and_no_other_approle() {
         "auth/approle/role/vctl-user",
         json!({"token_policies": ["vctl-host"]}),
     );
-    centre.enroll("unwrapped").unwrap();
-    refused("auth/approle/role/unwrapped/secret-id", json!({}));
+    let unwrapped = centre.enroll("unwrapped").unwrap();
+    refused(
+        &format!("auth/approle/role/{}/secret-id", unwrapped.approle),
+        json!({}),
+    );
     refused("auth/approle/role/vctl-pruner/secret-id", json!({}));
 }

@@ -20,8 +20,8 @@ impl Hosts {
         let a = centre.enroll(&format!("{name}-a")).unwrap();
         let b = centre.enroll(&format!("{name}-b")).unwrap();
         let client = centre.as_host(&a).unwrap();
-        let ingest = client.credential(&format!("vctl-audit-ingest-{}", a.name));
-        let status = client.credential(&format!("vctl-status-{}", a.name));
+        let ingest = client.credential(&a.role("audit-ingest"));
+        let status = client.credential(&a.role("status"));
         let hosts = Self {
             centre,
             ingest: ingest.unwrap(),
@@ -30,10 +30,10 @@ impl Hosts {
             b,
         };
         let client = centre.as_host(&hosts.b).unwrap();
-        let theirs = client.credential(&format!("vctl-audit-ingest-{}", hosts.b.name));
+        let theirs = client.credential(&hosts.b.role("audit-ingest"));
         let sql = batch(&hosts.spool_of_b(), 0, 9, &hosts.session_of_b(), "open");
         hosts.run(&theirs.unwrap(), &sql).unwrap();
-        let theirs = client.credential(&format!("vctl-status-{}", hosts.b.name));
+        let theirs = client.credential(&hosts.b.role("status"));
         let sql = "select vctl.status_v1('{\"agent_version\": \"b\"}')";
         hosts.run(&theirs.unwrap(), sql).unwrap();
         Some(hosts)
@@ -187,7 +187,7 @@ fn a_host_gets_no_login_but_its_own_and_no_secret_id_but_its_own() {
         return;
     };
     let client = hosts.centre.as_host(&hosts.a).unwrap();
-    let other = &hosts.b.name;
+    let other = &hosts.b.approle;
     for role in [
         format!("vctl-audit-ingest-{other}"),
         format!("vctl-status-{other}"),
@@ -198,7 +198,7 @@ fn a_host_gets_no_login_but_its_own_and_no_secret_id_but_its_own() {
     ] {
         assert!(client.credential(&role).is_err(), "{role}");
     }
-    let own = format!("auth/approle/role/{}/secret-id", hosts.a.name);
+    let own = format!("auth/approle/role/{}/secret-id", hosts.a.approle);
     client.post(&own, &json!({})).unwrap();
     // Its name is Vault's word: no metadata of its own making changes whose token it gets.
     let metadata = json!({"metadata": format!("{{\"role_name\": \"{other}\"}}")});
@@ -210,9 +210,7 @@ fn a_host_gets_no_login_but_its_own_and_no_secret_id_but_its_own() {
     };
     let client = hosts.centre.as_host(&disguised).unwrap();
     assert!(client.credential(&format!("vctl-status-{other}")).is_err());
-    client
-        .credential(&format!("vctl-status-{}", hosts.a.name))
-        .unwrap();
+    client.credential(&hosts.a.role("status")).unwrap();
     // How long it lives, and from where it may be used, is not for the host to widen.
     for asked in [
         json!({"ttl": "9000h"}),

@@ -130,8 +130,8 @@ fn a_login_of_a_host_takes_its_row_along() {
     };
     let identity = centre.enroll("leaves").unwrap();
     let client = centre.as_host(&identity).unwrap();
-    for role in ["vctl-audit-ingest-leaves", "vctl-status-leaves"] {
-        let credential = client.credential(role).unwrap();
+    for purpose in ["audit-ingest", "status"] {
+        let credential = client.credential(&identity.role(purpose)).unwrap();
         let host = format!(
             "select hostname from vctl.db_login where login = '{}'",
             credential.username

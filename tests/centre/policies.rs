@@ -5,7 +5,7 @@ use vctl_tests::centre::{Centre, Client, DATABASE};
 
 use crate::table;
 
-/// `c`reate, `r`ead, `u`pdate, `d`elete, `s`udo. SELF is the host whose token it is, OTHER another.
+/// `c`reate, `r`ead, `u`pdate, `d`elete, `l`ist, `s`udo. SELF is the host whose token it is, OTHER another.
 const REACH: &str = "
 | path                                                              | default | user | ssh | auditor | admin | node | collector | host | pruner | enroll |
 | ----------------------------------------------------------------- | ------- | ---- | --- | ------- | ----- | ---- | --------- | ---- | ------ | ------ |
@@ -38,6 +38,7 @@ const REACH: &str = "
 | `sys/leases/revoke-prefix/database/creds/vctl-status-OTHER`       |         |      |     |         |       |      |           |      |        | us     |
 | `sys/leases/revoke-prefix/database/creds/vctl-audit-ingest-OTHER` |         |      |     |         |       |      |           |      |        | us     |
 | `sys/leases/lookup/database/creds/vctl-ro`                        |         |      |     |         |       |      |           |      |        |        |
+| `database/roles`                                                  |         |      |     |         |       |      |           |      |        | l      |
 | `database/roles/vctl-ro`                                          |         |      |     |         |       |      |           |      |        |        |
 | `database/roles/vctl-audit-ingest-OTHER`                          |         |      |     |         |       |      |           |      |        | crud   |
 | `database/roles/vctl-status-OTHER`                                |         |      |     |         |       |      |           |      |        | crud   |
@@ -64,6 +65,9 @@ const REACH: &str = "
 | `auth/approle/role/SELF/secret-id`                                |         |      |     |         |       | u    | u         | u    |        | u      |
 | `auth/approle/role/SELF/secret-id/lookup`                         |         |      |     |         |       | u    | u         | u    |        |        |
 | `auth/approle/role/SELF/secret-id/destroy`                        |         |      |     |         |       | u    | u         | u    |        |        |
+| `auth/approle/role`                                               |         |      |     |         |       |      |           |      |        | l      |
+| `auth/approle/role/VCTL-pruner`                                   |         |      |     |         |       |      |           |      |        |        |
+| `auth/approle/role/Vctl-Enroll/secret-id`                         |         |      |     |         |       |      |           |      |        |        |
 | `auth/approle/role/vctl-user`                                     |         |      |     |         |       |      |           |      |        |        |
 | `auth/approle/role/vctl-user/role-id`                             |         | r    |     |         |       |      |           |      |        |        |
 | `auth/approle/role/vctl-user/secret-id`                           |         | u    |     |         |       |      |           |      |        |        |
@@ -90,13 +94,13 @@ fn each_policy_reaches_what_its_column_says_and_nothing_else() {
         return;
     };
     table::assert_in_readme(REACH);
-    centre.enroll(OTHER).unwrap();
+    let other = centre.enroll(OTHER).unwrap().approle;
     let rows = table::rows(REACH);
     let mut wrong = Vec::new();
     for (column, (policy, _)) in rows[0].cells.iter().enumerate() {
         let (client, own) = holder(centre, policy);
         for row in &rows {
-            let path = row.name.replace("SELF", &own).replace("OTHER", OTHER);
+            let path = row.name.replace("SELF", &own).replace("OTHER", &other);
             let expected = &row.cells[column].1;
             let found = capabilities(&client, &path);
             if found != *expected {
@@ -125,7 +129,7 @@ fn holder(centre: &Centre, policy: &str) -> (Client, String) {
         "default" => (centre.with_policies(&["default"]).unwrap(), host),
         "node" | "collector" | "host" => {
             let identity = centre.enroll_as(&host, &name).unwrap();
-            (centre.as_host(&identity).unwrap(), host)
+            (centre.as_host(&identity).unwrap(), identity.approle)
         }
         _ => (centre.with_policies(&[&name]).unwrap(), host),
     }

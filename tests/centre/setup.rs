@@ -35,7 +35,7 @@ fn a_second_run_changes_nothing() {
     assert_eq!(before.lines().count(), after.lines().count());
     // What was handed out still works.
     let client = centre.as_host(&host).unwrap();
-    client.credential("vctl-status-stays").unwrap();
+    client.credential(&host.role("status")).unwrap();
 }
 
 #[test]

@@ -214,7 +214,7 @@ fn a_login_that_is_revoked_while_it_ships_is_replaced() {
     source.work(id, 10).unwrap();
     host.ensure_has(&source);
     let admin = host.centre.bao.admin().unwrap();
-    let role = format!("vctl-audit-ingest-{}", host.identity.name);
+    let role = host.identity.role("audit-ingest");
     let path = format!("sys/leases/revoke-prefix/database/creds/{role}");
     admin.post(&path, &serde_json::json!({})).unwrap();
     source.work(id, 500).unwrap();
@@ -228,7 +228,7 @@ fn a_wrapped_secret_id_is_opened_once_and_kept() {
     };
     let way = host.way();
     let admin = host.centre.bao.admin().unwrap();
-    let path = format!("auth/approle/role/{}/secret-id", host.identity.name);
+    let path = format!("auth/approle/role/{}/secret-id", host.identity.approle);
     let wrapped = admin.wrapped(&path).unwrap();
     fs::write(&way.secret_id_file, wrapped.expose()).unwrap();
     let mut source = host.source();

@@ -11,7 +11,7 @@ use vctl_common::vault::{Auth, SecretIdSource, Vault};
 
 use super::heart::Outcome;
 use super::report::Report;
-use crate::store::{Centre, open_wrapped};
+use crate::store::{Centre, enrolment, open_wrapped};
 
 /// A login at Vault, as this host.
 ///
@@ -37,10 +37,14 @@ impl Link {
             role_id: Secret::new(role_id.trim().to_owned()),
             secret_id: SecretIdSource::File(centre.secret_id_file.clone()),
         };
+        let vault = Vault::connect(&centre.settings.vault, auth)?;
+        let enrolment = enrolment(&vault, &centre.host)
+            .await
+            .map_err(super::in_one_line)?;
         Ok(Self {
-            vault: Vault::connect(&centre.settings.vault, auth)?,
+            vault,
             db: centre.settings.db.clone(),
-            role: DbRole::Status(centre.host.clone()),
+            role: DbRole::Status(enrolment),
         })
     }
 

@@ -13,6 +13,7 @@ use vctl_common::spool::SpoolReadError;
 use vctl_common::vault::secret_id::{SecretIdError, open_wrapped};
 use vctl_common::vault::{Auth, SecretIdSource, Vault, VaultError};
 
+use super::enrolled::{EnrolledError, enrolment};
 use super::secret_id::{Expiry, Keeper};
 
 /// The centre may think about one batch for this long.
@@ -44,6 +45,8 @@ pub(super) enum ShipError {
     SecretId(#[from] SecretIdError),
     #[error("cannot set up Vault")]
     Vault(#[from] VaultError),
+    #[error(transparent)]
+    Enrolled(#[from] EnrolledError),
     #[error(transparent)]
     Pg(#[from] PgError),
     #[error("the centre did not answer within {} s", after.as_secs())]
@@ -80,6 +83,7 @@ impl ShipError {
             Self::SecretId(SecretIdError::Unwrap { source, .. }) | Self::Vault(source) => {
                 source.hint()
             }
+            Self::Enrolled(error) => error.hint(),
             Self::Pg(error) => error.hint(),
             _ => None,
         }
@@ -89,6 +93,7 @@ impl ShipError {
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Vault(error)
+            | Self::Enrolled(EnrolledError::Vault(error))
             | Self::Pg(PgError::Credential(error))
             | Self::SecretId(SecretIdError::Unwrap { source: error, .. }) => error.retry_after(),
             _ => None,
@@ -138,13 +143,14 @@ impl Link {
             statement_timeout: Some(STATEMENT),
             ..PoolLimits::default()
         };
-        let role = DbRole::AuditIngest(centre.host.clone());
-        let pool = Pool::new(vault.clone(), &centre.settings.db, role, limits)?;
+        let enrolment = enrolment(&vault, &centre.host).await?;
         let keeper = Keeper::new(
             &centre.secret_id_file,
             &centre.approle_mount,
-            centre.host.as_str(),
+            enrolment.approle(),
         );
+        let role = DbRole::AuditIngest(enrolment);
+        let pool = Pool::new(vault.clone(), &centre.settings.db, role, limits)?;
         Ok(Self {
             vault,
             pool,

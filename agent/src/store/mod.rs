@@ -19,6 +19,7 @@ mod columns;
 mod hold;
 mod tail;
 mod backoff;
+mod enrolled;
 mod ingest;
 mod link;
 mod pace;
@@ -26,6 +27,7 @@ mod progress;
 mod secret_id;
 mod ship;
 
+pub use enrolled::enrolment;
 pub use link::Centre;
 pub use progress::Progress;
 pub use ship::{ShipConfig, Shipper};

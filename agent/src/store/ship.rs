@@ -348,8 +348,8 @@ impl Ship {
         if let Some(other) = &other {
             warn!(
                 other,
-                "Another machine reports as this host: its credential was copied. Enrol the host \
-                 again with `vctl host enroll`."
+                "Another machine reports as this host: its credential was copied. End it \
+                 with `vctl host revoke`, then run `vctl host enroll`."
             );
         }
         self.progress

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vctl_common::centre::DbRole;
+use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
@@ -18,7 +19,7 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::host_identity::{Credentials, HostIdentity};
+use crate::host_identity::{Credentials, Found, HostIdentity, NotEnded};
 use crate::render::{Screen, notice};
 
 /// Give a host an identity of its own, or take it away
@@ -48,7 +49,8 @@ enum HostCommand {
 
 /// Make the identity of a host, and say what to do there
 ///
-/// Enrolling a host again changes nothing of its identity and gives it one more secret id.
+/// Enrolling a host again changes nothing of its identity and gives it one more secret id. After
+/// `vctl host revoke` it makes a new identity: what the host had before stays useless.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE)]
 struct EnrollArgs {
@@ -88,7 +90,8 @@ struct EnrollArgs {
 
 /// End all that a host may do in Vault and Postgres
 ///
-/// What it recorded and its place in the inventory stay.
+/// Its secret ids, opened or not, its tokens and its database logins are of no use from then on, also
+/// after the host is enrolled again. What it recorded and its place in the inventory stay.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE)]
 struct RevokeArgs {
@@ -129,18 +132,15 @@ async fn enroll(
         Some(path) => Some((path, create(path)?)),
         None => None,
     };
-    if identity.exists().await? {
-        notice::note(&format!(
-            "`{host}` was enrolled before: what it has stays valid; `vctl host revoke {host}` ends that"
-        ));
-    }
+    let enrolment = current(identity, host).await?;
     // Before it is made too: one that is waited for in vain is seen by `vctl fleet`, the other is not.
     note_enrolled(context, host, true).await?;
-    identity.make(args.secret_id_ttl).await?;
-    let credentials = identity.credentials(args.wrap_ttl).await?;
+    identity.make(&enrolment, args.secret_id_ttl).await?;
+    let credentials = identity.credentials(&enrolment, args.wrap_ttl).await?;
     if let Some((path, mut file)) = out {
         let addr = &context.settings().vault.addr;
-        write(&mut file, host, addr, &credentials).map_err(|error| unwritable(path, &error))?;
+        write(&mut file, host, addr, &enrolment, &credentials)
+            .map_err(|error| unwritable(path, &error))?;
         let path = path.display();
         writeln!(
             screen,
@@ -148,7 +148,37 @@ async fn enroll(
         )?;
         return Ok(());
     }
-    print(screen, args, &credentials)
+    print(screen, args, &enrolment, &credentials)
+}
+
+/// Returns the enrolment to give a secret id of: the one there is, or a new one.
+async fn current(identity: &HostIdentity<'_>, host: &HostName) -> Result<Enrolment, Stop> {
+    let found = identity.enrolments().await?;
+    let (whole, parts): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.has_approle);
+    if let [one] = &*whole {
+        notice::note(&format!(
+            "`{host}` was enrolled before: what it has stays valid; `vctl host revoke {host}` ends that"
+        ));
+        return Ok(one.enrolment.clone());
+    }
+    if !whole.is_empty() {
+        let names: Vec<_> = whole
+            .iter()
+            .map(|found| format!("`{}`", found.enrolment))
+            .collect();
+        let message = format!(
+            "host `{host}` has {} enrolments: {}",
+            names.len(),
+            names.join(", ")
+        );
+        let hint = format!("vctl host revoke {host}, then enrol it again");
+        return Err(CliError::new(Exit::Failure, message).hint(hint).into());
+    }
+    // The rest of a revocation that did not finish: its tokens must not find it made whole.
+    for found in parts {
+        ended(host, identity.unmake(&found.enrolment).await)?;
+    }
+    Ok(identity.next())
 }
 
 async fn revoke(
@@ -158,17 +188,79 @@ async fn revoke(
     screen: &mut Screen,
 ) -> Result<(), Stop> {
     let host = &args.host;
-    if !identity.exists().await? {
-        // Half of it may be there, of an earlier try that was cut off.
-        identity.unmake().await?;
-        note_enrolled(context, host, false).await?;
+    let found = identity.enrolments().await?;
+    let mut enrolments: Vec<_> = found.iter().map(|found| &found.enrolment).collect();
+    // Its logins may outlive its roles, where an older vctl was cut off.
+    let older = Enrolment::without_generation(host);
+    if !enrolments.contains(&&older) {
+        enrolments.push(&older);
+    }
+    let mut left = Vec::new();
+    for enrolment in enrolments {
+        left.extend(identity.unmake(enrolment).await);
+    }
+    ended(host, left)?;
+    note_enrolled(context, host, false).await.inspect_err(|_| {
+        notice::note(&format!(
+            "Vault has ended `{host}`; the inventory still says that it is enrolled"
+        ));
+    })?;
+    if found.is_empty() {
         let message = format!("host `{host}` is not enrolled");
         return Err(CliError::new(Exit::NotFound, message).into());
     }
-    identity.unmake().await?;
-    note_enrolled(context, host, false).await?;
+    for found in &found {
+        let logins = logins(context, &found.enrolment).await?;
+        if !logins.is_empty() {
+            return Err(outlived(host, &logins));
+        }
+    }
     writeln!(screen, "host `{host}` may do nothing any more")?;
+    for Found { enrolment, .. } in &found {
+        writeln!(
+            screen,
+            "ended: AppRole `{enrolment}` with its secret ids, its database roles, their logins and connections"
+        )?;
+    }
     Ok(())
+}
+
+/// Returns an error that names the parts of a host's identity that may still work.
+fn ended(host: &HostName, left: Vec<NotEnded>) -> Result<(), Stop> {
+    let parts: Vec<_> = left.iter().map(|left| left.part.clone()).collect();
+    let Some(first) = left.into_iter().next() else {
+        return Ok(());
+    };
+    let message = format!(
+        "host `{host}` is not wholly revoked; not ended: {}",
+        parts.join(", ")
+    );
+    let cause = CliError::from(first.error);
+    let mut error = CliError::new(cause.exit, message);
+    error.causes = [vec![cause.message], cause.causes].concat();
+    let hint = format!("run `vctl host revoke {host}` again when the cause is gone");
+    Err(error.hint(cause.hint.unwrap_or(hint)).into())
+}
+
+/// Returns the database logins of an enrolment that Postgres still has, by what Vault names them.
+async fn logins(context: &Context, enrolment: &Enrolment) -> Result<Vec<String>, Stop> {
+    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+    let rows = client
+        .query(include_str!("host_logins.sql"), &[&enrolment.approle()])
+        .await
+        .map_err(PgError::from)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+fn outlived(host: &HostName, logins: &[String]) -> Stop {
+    let names: Vec<_> = logins.iter().map(|login| format!("`{login}`")).collect();
+    let message = format!(
+        "host `{host}` is revoked in Vault, and Postgres still has logins of it: {}",
+        names.join(", ")
+    );
+    CliError::new(Exit::Failure, message)
+        .hint("end them as a superuser of Postgres: alter role \"LOGIN\" nologin")
+        .into()
 }
 
 /// A host that is not in the inventory could ship, and nobody would know where from.
@@ -211,7 +303,12 @@ async fn note_enrolled(context: &Context, host: &HostName, enrolled: bool) -> Re
     Ok(())
 }
 
-fn print(screen: &mut Screen, args: &EnrollArgs, credentials: &Credentials) -> Result<(), Stop> {
+fn print(
+    screen: &mut Screen,
+    args: &EnrollArgs,
+    enrolment: &Enrolment,
+    credentials: &Credentials,
+) -> Result<(), Stop> {
     let host = &args.host;
     let within = humane(credentials.wrapped.ttl);
     writeln!(
@@ -222,7 +319,8 @@ fn print(screen: &mut Screen, args: &EnrollArgs, credentials: &Credentials) -> R
          \x20 echo {} > /etc/vctl/secret_id\n\
          \x20 systemctl restart vctl-collect vctl-node-agent\n\n\
          The second opens once: the agent does it and keeps the secret id in its place. Where the agent\n\
-         says that it was opened before, somebody else may have it: vctl host revoke {host}",
+         says that it was opened before, somebody else may have it: vctl host revoke {host}\n\n\
+         Its AppRole is `{enrolment}`; a vctl-agent that does not ask Vault for it needs `host: {enrolment}`.",
         credentials.role_id,
         credentials.wrapped.token.expose()
     )?;
@@ -233,10 +331,12 @@ fn write(
     file: &mut File,
     host: &HostName,
     addr: &str,
+    enrolment: &Enrolment,
     credentials: &Credentials,
 ) -> std::io::Result<()> {
     let value = serde_json::json!({
         "host": host,
+        "approle": enrolment.approle(),
         "vault_addr": addr,
         "role_id": credentials.role_id,
         "wrapped_secret_id": credentials.wrapped.token.expose(),

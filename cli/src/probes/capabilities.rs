@@ -49,9 +49,9 @@ impl Need {
 pub(super) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
     let host = Need {
         commands: "host",
-        // Any that is no machine of ours: the policy is for all hosts.
-        path: format!("auth/{}/role/a-host", loaded.config.approle_mount),
-        capability: "update",
+        // The one path of it that an older setup.sh did not give.
+        path: format!("auth/{}/role", loaded.config.approle_mount),
+        capability: "list",
         policy: "vctl-enroll".to_owned(),
     };
     let credentials = [

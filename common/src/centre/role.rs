@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::host::HostName;
+use crate::enrolment::Enrolment;
 
 /// Purpose of a database connection; decides what it may do there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,9 +18,9 @@ pub enum DbRole {
     /// Opens and closes a person's own access rows.
     AuditWriter,
     /// Ships one host's events; that it is this host is the server's word.
-    AuditIngest(HostName),
+    AuditIngest(Enrolment),
     /// Reports one host's status.
-    Status(HostName),
+    Status(Enrolment),
     /// Drops what is too old.
     Pruner,
     /// Becomes the owner of the schema.
@@ -36,8 +36,8 @@ impl DbRole {
             Self::Identity => names.identity.clone(),
             Self::AuditRo => names.audit_ro.clone(),
             Self::AuditWriter => names.audit_write.clone(),
-            Self::AuditIngest(host) => format!("{}-{host}", names.audit_ingest),
-            Self::Status(host) => format!("{}-{host}", names.status),
+            Self::AuditIngest(enrolment) => format!("{}-{enrolment}", names.audit_ingest),
+            Self::Status(enrolment) => format!("{}-{enrolment}", names.status),
             Self::Pruner => names.prune.clone(),
             Self::Migrator => names.migrate.clone(),
         }
@@ -56,8 +56,8 @@ impl DbRole {
     }
 }
 
-/// What the roles are called in Vault's database engine. Those of a host have `-` and its name
-/// behind them.
+/// What the roles are called in Vault's database engine. Those of a host end in `-` and the name
+/// of its AppRole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleNames {
     pub ro: String,
@@ -95,8 +95,8 @@ impl fmt::Display for DbRole {
             Self::Identity => f.write_str("vctl-identity"),
             Self::AuditRo => f.write_str("vctl-audit-ro"),
             Self::AuditWriter => f.write_str("vctl-audit-writer"),
-            Self::AuditIngest(host) => write!(f, "vctl-audit-ingest-{host}"),
-            Self::Status(host) => write!(f, "vctl-status-{host}"),
+            Self::AuditIngest(enrolment) => write!(f, "vctl-audit-ingest-{enrolment}"),
+            Self::Status(enrolment) => write!(f, "vctl-status-{enrolment}"),
             Self::Pruner => f.write_str("vctl-pruner"),
             Self::Migrator => f.write_str("vctl-migrator"),
         }

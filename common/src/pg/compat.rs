@@ -83,10 +83,11 @@ fn judge(role: &DbRole, compat: Compat) -> Result<(), PgError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enrolment::Enrolment;
 
     #[test]
     fn a_schema_that_dropped_an_older_protocol_names_the_program_that_must_move() {
-        let host = "web-1".parse().unwrap();
+        let host = Enrolment::without_generation(&"web-1".parse().unwrap());
         let compat = Compat {
             schema_version: 12,
             reader_min: READER_PROTOCOL,

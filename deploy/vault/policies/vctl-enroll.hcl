@@ -11,6 +11,10 @@ path "auth/token/revoke-self" { capabilities = ["update"] }
 path "database/creds/vctl-ro" { capabilities = ["read"] }
 path "database/creds/vctl-rw" { capabilities = ["read"] }
 
+# Every enrolment of a host has a name of its own: listing finds those there are.
+path "database/roles" { capabilities = ["list"] }
+path "auth/approle/role" { capabilities = ["list"] }
+
 path "database/roles/vctl-audit-ingest-*" { capabilities = ["create", "read", "update", "delete"] }
 path "database/roles/vctl-status-*" { capabilities = ["create", "read", "update", "delete"] }
 path "sys/leases/revoke-prefix/database/creds/vctl-audit-ingest-*" { capabilities = ["update", "sudo"] }
@@ -35,7 +39,23 @@ path "auth/approle/role/+/secret-id" {
   min_wrapping_ttl = "1m"
   max_wrapping_ttl = "72h"
 }
+# Vault takes the name of an AppRole in any case and a policy does not, so each case has its line.
 path "auth/approle/role/vctl-*" { capabilities = ["deny"] }
+path "auth/approle/role/vctL-*" { capabilities = ["deny"] }
+path "auth/approle/role/vcTl-*" { capabilities = ["deny"] }
+path "auth/approle/role/vcTL-*" { capabilities = ["deny"] }
+path "auth/approle/role/vCtl-*" { capabilities = ["deny"] }
+path "auth/approle/role/vCtL-*" { capabilities = ["deny"] }
+path "auth/approle/role/vCTl-*" { capabilities = ["deny"] }
+path "auth/approle/role/vCTL-*" { capabilities = ["deny"] }
+path "auth/approle/role/Vctl-*" { capabilities = ["deny"] }
+path "auth/approle/role/VctL-*" { capabilities = ["deny"] }
+path "auth/approle/role/VcTl-*" { capabilities = ["deny"] }
+path "auth/approle/role/VcTL-*" { capabilities = ["deny"] }
+path "auth/approle/role/VCtl-*" { capabilities = ["deny"] }
+path "auth/approle/role/VCtL-*" { capabilities = ["deny"] }
+path "auth/approle/role/VCTl-*" { capabilities = ["deny"] }
+path "auth/approle/role/VCTL-*" { capabilities = ["deny"] }
 
 # A lease can be given back by who knows its id; nobody may list them.
 path "sys/leases/revoke/database/creds/vctl-ro/*" { capabilities = ["update"] }

@@ -6,12 +6,24 @@ use serde_json::{Value, json};
 use super::configure::repository;
 use super::{Centre, Client, DATABASE, Login, Secret};
 
+/// Of every host that a spec enrols without `vctl host enroll`.
+const GENERATION: &str = "5bec0001";
+
 /// A host that was enrolled.
 #[derive(Clone)]
 pub struct HostIdentity {
     pub name: String,
+    /// Name of its AppRole, in which its database roles end.
+    pub approle: String,
     pub role_id: Secret,
     pub secret_id: Secret,
+}
+
+impl HostIdentity {
+    /// Returns its database role for `audit-ingest` or `status`.
+    pub fn role(&self, purpose: &str) -> String {
+        format!("vctl-{purpose}-{}", self.approle)
+    }
 }
 
 /// A database login that Vault made.
@@ -51,6 +63,15 @@ impl Centre {
 
     /// As `enroll`, with the policy of a host that does not do everything.
     pub fn enroll_as(&self, host: &str, policy: &str) -> Result<HostIdentity> {
+        self.enroll_with(host, &format!("{host}.{GENERATION}"), policy)
+    }
+
+    /// As `enroll`, in the way of a vctl that gave no generation.
+    pub fn enroll_without_generation(&self, host: &str) -> Result<HostIdentity> {
+        self.enroll_with(host, host, "vctl-host")
+    }
+
+    fn enroll_with(&self, host: &str, approle: &str, policy: &str) -> Result<HostIdentity> {
         let admin = self.bao.admin()?;
         for (purpose, group) in [
             ("audit-ingest", "vctl_audit_ingest"),
@@ -67,9 +88,9 @@ impl Centre {
                 "creation_statements": [create],
                 "revocation_statements": revoke,
             });
-            admin.post(&format!("database/roles/vctl-{purpose}-{host}"), &role)?;
+            admin.post(&format!("database/roles/vctl-{purpose}-{approle}"), &role)?;
         }
-        let path = format!("auth/approle/role/{host}");
+        let path = format!("auth/approle/role/{approle}");
         let role = json!({
             "token_policies": [policy],
             "token_ttl": "1h",
@@ -85,6 +106,7 @@ impl Centre {
         self.postgres.psql(DATABASE, &insert)?;
         Ok(HostIdentity {
             name: host.to_owned(),
+            approle: approle.to_owned(),
             role_id: text(&role_id["data"]["role_id"])?,
             secret_id: text(&secret_id["data"]["secret_id"])?,
         })

@@ -1,0 +1,80 @@
+//! One enrolment of a host, named by its AppRole.
+
+use std::fmt;
+
+use crate::host::HostName;
+
+/// Name of the AppRole of one enrolment; the host's database roles end in it.
+///
+/// `web-2.1f2e3d4c`: the host's name, a dot, and the generation in eight hex digits. Each enrolment has
+/// a generation of its own, so a token or a secret id of an earlier one leads to roles that are gone.
+/// Older versions of vctl gave no generation; their AppRole has the name of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Enrolment(String);
+
+impl Enrolment {
+    /// Names the enrolment of `host` with that generation.
+    pub fn new(host: &HostName, generation: u32) -> Self {
+        Self(format!("{host}.{generation:08x}"))
+    }
+
+    /// Names the enrolment that an older vctl made, which has no generation.
+    pub fn without_generation(host: &HostName) -> Self {
+        Self(host.as_str().to_owned())
+    }
+
+    /// Returns the enrolment with this AppRole, or `None` when the name is not one of `host`.
+    ///
+    /// `web-2.1f2e3d4c` may also be the AppRole of a host of that whole name, without a generation. Only
+    /// its database roles can tell.
+    pub fn of_host(host: &HostName, approle: &str) -> Option<Self> {
+        let rest = approle.strip_prefix(host.as_str())?;
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let generation =
+            |rest: &str| rest.len() == 9 && rest.starts_with('.') && rest.bytes().skip(1).all(hex);
+        (rest.is_empty() || generation(rest)).then(|| Self(approle.to_owned()))
+    }
+
+    pub fn approle(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Enrolment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_approle_of_another_host_is_no_enrolment() {
+        let host: HostName = "web-2".parse().unwrap();
+        let ours = Enrolment::new(&host, 0x1f);
+        assert_eq!(ours.approle(), "web-2.0000001f");
+        for name in ["web-2", "web-2.0000001f", "web-2.deadbeef"] {
+            let found = Enrolment::of_host(&host, name).unwrap();
+            assert_eq!(found.approle(), name);
+        }
+        for name in [
+            "",
+            "web-20",
+            "web-2x",
+            "web-2x.deadbeef",
+            "web-2.",
+            "web-2.deadbee",
+            "web-2.deadbeef0",
+            "web-2.DEADBEEF",
+            "web-2.example",
+            "web-2.deadbeef.0000001f",
+            "web-2-deadbeef",
+            "xweb-2.deadbeef",
+            "web-2.deadbeeé",
+        ] {
+            assert_eq!(Enrolment::of_host(&host, name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+do $$
+begin
+    raise exception 'host % is revoked', 'HOST';
+END
+$$
