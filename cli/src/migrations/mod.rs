@@ -40,6 +40,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0009_ingest_lookups",
     "0010_attempts",
     "0011_ssh_trust",
+    "0015_login_contradictions",
 ];
 
 impl Migration {

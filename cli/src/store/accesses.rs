@@ -38,7 +38,7 @@ impl Store {
         Ok(rows.await.map_err(failed)?.iter().map(access).collect())
     }
 
-    /// Returns the newest logins by certificates of ours that nobody asked for; `limit` 0 is none.
+    /// Returns the newest logins that the access log does not explain; `limit` 0 is none.
     pub(crate) async fn unasked(
         &mut self,
         filter: &AccessFilter,
@@ -93,7 +93,10 @@ struct HopRow {
 fn access(row: &Row) -> Access {
     let person: String = row.get(1);
     let hops: Option<Json<Vec<HopRow>>> = row.get(23);
-    let sessions: Option<Vec<Uuid>> = row.get(24);
+    let ids = |ids: Option<Vec<Uuid>>| {
+        let ids = ids.unwrap_or_default().into_iter();
+        ids.map(SessionId::from_uuid).collect()
+    };
     let hop = |hop: HopRow| Hop {
         host: hop.hostname,
         ca_fingerprint: hop.ca_fingerprint,
@@ -130,11 +133,8 @@ fn access(row: &Row) -> Access {
             .into_iter()
             .map(hop)
             .collect(),
-        sessions: sessions
-            .unwrap_or_default()
-            .into_iter()
-            .map(SessionId::from_uuid)
-            .collect(),
+        sessions: ids(row.get(24)),
+        contradicted: ids(row.get(25)),
     }
 }
 

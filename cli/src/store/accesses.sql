@@ -17,7 +17,7 @@ with wanted as (
 select a.id, a.vault_user, a.opened_at, a.recorded_at, a.replayed, a.closed_at, a.result, a.exit_code, a.error,
     a.hostname, a.login_user, a.target_addr, a.target_port, a.jump_via, a.ca_fingerprint, a.cert_serial::text,
     a.key_id, a.command, a.source_ip, a.source_port, a.client_host, a.client_user, a.vctl_version,
-    way.hops, seen.sessions
+    way.hops, seen.sessions, seen.contradicted
 from wanted a
 cross join lateral (
     select jsonb_agg(jsonb_build_object('hostname', h.hostname, 'ca_fingerprint', h.ca_fingerprint,
@@ -26,7 +26,9 @@ cross join lateral (
 ) way
 -- Of this person only: a row may name any serial.
 cross join lateral (
-    select array_agg(s.id order by s.opened_at) as sessions
+    select array_agg(s.id order by s.opened_at) as sessions,
+        array_agg(s.id order by s.opened_at)
+            filter (where array_remove(vctl.login_contradictions(s.id), 'source_address') <> '{}') as contradicted
     from (
         select id, opened_at from vctl.audit_session
         where cert_serial = a.cert_serial and ca_fingerprint = a.ca_fingerprint and vault_user = a.vault_user

@@ -16,7 +16,9 @@ select s.hostname::text,
        extract(epoch from now() - t.oldest_unshipped_at)::float8 as oldest_unshipped_age,
        extract(epoch from t.secret_id_expires_at - now())::float8 as secret_id_left,
        t.problem,
-       coalesce(machines.names, '{}') as machines
+       coalesce(machines.names, '{}') as machines,
+       doubtful.contradicted as logins_contradicted,
+       doubtful.unknown_ca as logins_unknown_ca
 from vctl.servers s
 left join vctl.server_status t on t.hostname = s.hostname
 left join vctl.audit_host h on h.hostname = s.hostname
@@ -36,5 +38,6 @@ left join lateral (
         order by machine_id, address is null, last_seen desc
     ) machine
 ) machines on true
+left join vctl.doubtful_logins_v1() doubtful on doubtful.hostname = s.hostname
 where s.state <> 'retired'
 order by s.hostname

@@ -178,6 +178,8 @@ fn certificate(key_id: &str, serial: u64, ca: &str) -> Certificate {
         principals: vec!["deploy".to_owned()],
         valid_after: 1_700_000_000,
         valid_before: 1_700_003_600,
+        blob: None,
+        blob_too_large: false,
     }
 }
 
