@@ -43,6 +43,13 @@ as $$
     end
     from vctl.audit_session s
     join vctl.audit_host h on h.id = s.host_id
+    -- `->` keeps the text of JSON; `->>` would fail on a NUL anywhere in the entry.
+    cross join lateral (
+        select (s.opened -> 'source_port')::text as port,
+            (s.opened -> 'auth' -> 'certificate' -> 'valid_after')::text as valid_after,
+            (s.opened -> 'auth' -> 'certificate' -> 'valid_before')::text as valid_before
+    ) entry
+    cross join lateral (select case when entry.port ~ '^[0-9]{1,5}$' then entry.port end as port) seen
     -- Rows of the person alone: any person may name any serial in a row.
     cross join lateral (
         select count(*) as count, bool_or(r.host) as host, bool_or(r.account) as account,
@@ -81,13 +88,6 @@ as $$
         where t.cert_serial = s.cert_serial and t.ca_fingerprint = s.ca_fingerprint
           and t.id <> s.id and t.opened is not null
     ) twins
-    -- `->` keeps the text of JSON; `->>` would fail on a NUL anywhere in the entry.
-    cross join lateral (
-        select (s.opened -> 'source_port')::text as port,
-            (s.opened -> 'auth' -> 'certificate' -> 'valid_after')::text as valid_after,
-            (s.opened -> 'auth' -> 'certificate' -> 'valid_before')::text as valid_before
-    ) entry
-    cross join lateral (select case when entry.port ~ '^[0-9]{1,5}$' then entry.port end as port) seen
     cross join lateral (
         select coalesce(s.opened_at >= to_timestamp(
                 case when entry.valid_after ~ '^[0-9]{1,10}$' then entry.valid_after::float8 end) - interval '5 minutes', true)

@@ -3,3 +3,8 @@
 //! A spec carries out the attack and asserts what the defence leaves behind. The table of
 //! `docs/threat-model.md` names the spec of each row.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
+
+mod frame_another_person;
+mod pose_as_another_person;
+mod reader;
+mod measure;

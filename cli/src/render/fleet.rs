@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_verdict_is_one_line_and_leaves_out_what_was_put_aside() {
         let verdict = verdict(&fleet()).unwrap();
-        assert!(verdict.starts_with("3 of 6 hosts need a look: web-3 (2 machines); db-1 (silent"));
+        assert!(verdict.starts_with("3 of 6 hosts need a look: web-3 (2 machines); web-2 (contra"));
         assert!(
             !verdict.contains("old-1") && !verdict.contains('\n'),
             "{verdict}"

@@ -80,9 +80,7 @@ fn sentence(contradiction: Contradiction) -> &'static str {
         }
         Contradiction::Validity => "validity: the certificate was not valid at this time",
         Contradiction::Host => "host: no access with this certificate names this host",
-        Contradiction::Account => {
-            "account: neither the certificate nor the access may be for this account"
-        }
+        Contradiction::Account => "account: the certificate or the access is for another account",
         Contradiction::AccessTime => {
             "access time: the login was before the access was asked for, or after it ended"
         }

@@ -293,6 +293,11 @@ mod tests {
             };
             block.lines().map(pair).collect()
         };
+        let seconds = |text: &str| match text {
+            "always" => 0,
+            "forever" => u64::MAX,
+            text => text.parse().unwrap(),
+        };
         let parsed = |block: &str| {
             let fields = fields(block);
             let blob = fields["info"].split(' ').nth(2).unwrap();
@@ -302,8 +307,8 @@ mod tests {
                 key_id: fields["key_id"].clone(),
                 ca_fingerprint: fields["ca"].clone(),
                 principals: principals.map(str::to_owned).collect(),
-                valid_after: fields["after"].parse().unwrap(),
-                valid_before: fields["before"].parse().unwrap(),
+                valid_after: seconds(&fields["after"]),
+                valid_before: seconds(&fields["before"]),
                 blob: Some(blob.to_owned()),
                 blob_too_large: false,
             };
