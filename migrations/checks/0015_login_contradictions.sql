@@ -11,7 +11,7 @@ begin
         or has_function_privilege('public', 'vctl.doubtful_logins_v1()', 'execute') then
         raise exception '0015_login_contradictions: a login may execute more than its purpose needs';
     end if;
-    if vctl.login_contradictions('00000000-0000-0000-0000-000000000000') is not null then
+    if exists (select from vctl.login_contradictions('00000000-0000-0000-0000-000000000000')) then
         raise exception '0015_login_contradictions: a session that is not there has contradictions';
     end if;
 end

@@ -7,4 +7,3 @@
 mod frame_another_person;
 mod pose_as_another_person;
 mod reader;
-mod measure;

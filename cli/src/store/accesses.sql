@@ -28,11 +28,12 @@ cross join lateral (
 cross join lateral (
     select array_agg(s.id order by s.opened_at) as sessions,
         array_agg(s.id order by s.opened_at)
-            filter (where array_remove(vctl.login_contradictions(s.id), 'source_address') <> '{}') as contradicted
+            filter (where array_remove(doubt.words, 'source_address') <> '{}') as contradicted
     from (
         select id, opened_at from vctl.audit_session
         where cert_serial = a.cert_serial and ca_fingerprint = a.ca_fingerprint and vault_user = a.vault_user
         order by opened_at limit 100
     ) s
+    cross join lateral vctl.login_contradictions(s.id) doubt
 ) seen
 order by a.opened_at desc, a.id desc

@@ -21,10 +21,11 @@ with wanted as (
 select s.id, h.hostname, s.boot_id, s.opened::text, s.opened_wall, s.closed::text, s.closed_wall,
     s.ca_fingerprint, s.cert_serial::text, s.key_id, s.vault_user, k.mount,
     s.stored, s.execs, s.last_seq, s.last_event_at, s.first_day::text, s.last_day::text,
-    own.gaps, host_wide.gaps, asked.requests, vctl.login_contradictions(s.id) as contradictions
+    own.gaps, host_wide.gaps, asked.requests, doubt.words as contradictions
 from wanted s
 join vctl.audit_host h on h.id = s.host_id
 left join vctl.ca_keys k on k.fingerprint = s.ca_fingerprint
+cross join lateral vctl.login_contradictions(s.id) doubt
 cross join lateral (
     select array_agg(g.gap::text order by g.id) as gaps from vctl.audit_gap g where g.session_id = s.id
 ) own

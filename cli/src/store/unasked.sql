@@ -5,6 +5,7 @@
 -- since and before, $6 at most so many.
 select s.id
 from vctl.audit_session s
+cross join lateral vctl.login_contradictions(s.id) doubt
 where s.key_id is not null and s.opened is not null
   and ($1::text is null or s.host_id in
           (select id from vctl.audit_host where position(lower($1) in lower(hostname)) > 0))
@@ -19,6 +20,6 @@ where s.key_id is not null and s.opened is not null
        and not exists (select from vctl.access_hop h join vctl.access_log a on a.id = h.access_id
                        where h.cert_serial = s.cert_serial and h.ca_fingerprint = s.ca_fingerprint
                          and a.vault_user = s.vault_user)
-       or array_remove(vctl.login_contradictions(s.id), 'source_address') <> '{}')
+       or array_remove(doubt.words, 'source_address') <> '{}')
 order by s.opened_at desc, s.id desc
 limit $6
