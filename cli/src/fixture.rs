@@ -16,7 +16,16 @@ use vctl_common::session::{
 use vctl_common::time::{BootNs, WallOffset};
 
 use crate::view::access::Access;
-use crate::view::{Event, History, Hole, Session};
+use crate::view::identity::Proof;
+use crate::view::{Event, History, Hole, Identity, Session};
+
+/// Of a login whose certificate a CA of ours signed.
+pub(crate) fn verified() -> Identity {
+    Identity {
+        proof: Proof::Verified { mount: None },
+        ..Identity::nameless()
+    }
+}
 
 /// A session that goes on millisecond by millisecond.
 pub(crate) struct Login {
@@ -45,6 +54,8 @@ impl Login {
                     principals: vec!["deploy".to_owned()],
                     valid_after: 1_795_000_000,
                     valid_before: 1_795_600_000,
+                    blob: None,
+                    blob_too_large: false,
                 }),
                 key_fingerprint: Some("SHA256:9sT1kPq".to_owned()),
                 problem: None,
@@ -70,6 +81,7 @@ impl Login {
             closed_wall: None,
             stored: 0,
             holes: Vec::new(),
+            identity: verified(),
             provenance: None,
         };
         let events = Vec::new();
@@ -292,6 +304,7 @@ fn access() -> Access {
         vctl_version: Some("0.1.0".to_owned()),
         hops: Vec::new(),
         sessions: vec![session_id("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90")],
+        contradicted: Vec::new(),
     }
 }
 
@@ -316,6 +329,7 @@ pub(crate) fn accesses() -> [Access; 3] {
         exit_code: None,
         closed_at: None,
         replayed: true,
+        contradicted: vec![session_id("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90")],
         ..access()
     };
     [access(), refused, hostile]

@@ -57,6 +57,11 @@ pub(crate) trait Follow {
     /// Waits for news.
     async fn wait(&mut self) -> Result<Vec<Update>, Stop>;
 
+    /// Returns what else is to be said of what was read since the last call.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Says whether every followed session is closed.
     fn is_over(&self) -> bool;
 }

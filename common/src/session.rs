@@ -101,7 +101,17 @@ pub struct Certificate {
     /// Seconds since the Unix epoch.
     pub valid_after: u64,
     pub valid_before: u64,
+    /// The certificate as sshd was shown it, in base64, so that a reader can verify its signature.
+    /// `None` in entries of older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<String>,
+    /// The certificate was longer than [`BLOB_MAX`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blob_too_large: bool,
 }
+
+/// Length in bytes of the longest certificate that is kept whole. One of ours has about 500.
+pub const BLOB_MAX: usize = 16 * 1024;
 
 /// How the session came to be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,4 +194,20 @@ pub enum GapCause {
     SpoolDamaged,
     /// Not lost: the central store has it, and this host does not keep it any longer.
     Shipped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = r#"{"serial":7,"key_id":"a","ca_fingerprint":"SHA256:x","principals":[],
+        "valid_after":1,"valid_before":2}"#;
+
+    #[test]
+    fn an_entry_of_an_older_agent_has_no_certificate_blob() {
+        let old: Certificate = serde_json::from_str(OLD).unwrap();
+        assert_eq!((&old.blob, old.blob_too_large), (&None, false));
+        let written = serde_json::to_string(&old).unwrap();
+        assert!(!written.contains("blob"), "{written}");
+    }
 }

@@ -6,10 +6,13 @@
 mod as_person;
 mod become_the_pruner;
 mod erase_by_retention;
+mod frame_another_person;
 mod get_a_wider_certificate;
 mod held;
 mod impersonate_an_address;
 mod log_in_unrecorded;
 mod make_a_row_unreadable;
+mod pose_as_another_person;
+mod reader;
 mod return_after_revocation;
 mod starve_the_centre;

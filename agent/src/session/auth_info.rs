@@ -8,7 +8,7 @@ use base64ct::{Base64, Encoding};
 use ssh_key::certificate::{CertType, Certificate as SshCertificate};
 use ssh_key::{HashAlg, PublicKey};
 use vctl_common::id::CertSerial;
-use vctl_common::session::{Auth, Certificate};
+use vctl_common::session::{Auth, BLOB_MAX, Certificate};
 
 use super::cert_blob;
 
@@ -198,6 +198,8 @@ fn certified(parsed: &SshCertificate, blob: &[u8]) -> Result<Key, String> {
             principals: parsed.valid_principals().to_vec(),
             valid_after,
             valid_before,
+            blob: (blob.len() <= BLOB_MAX).then(|| Base64::encode_string(blob)),
+            blob_too_large: blob.len() > BLOB_MAX,
         },
     })
 }

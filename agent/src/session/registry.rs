@@ -222,6 +222,8 @@ mod tests {
                     principals: Vec::new(),
                     valid_after: 0,
                     valid_before: u64::MAX,
+                    blob: None,
+                    blob_too_large: false,
                 }),
                 ..Auth::default()
             },

@@ -24,7 +24,7 @@ Examples:
   vctl audit --since 1d                   The last day
   vctl audit --user albert --failed       What a person tried in vain
   vctl audit --host web --detail          With certificates, clients, and the sessions that came of it
-  vctl audit --unasked --since 7d         Logins with our certificates that nobody asked for here
+  vctl audit --unasked --since 7d         Logins that no row explains, or that contradict theirs
   vctl audit -n 0 -o csv > audit.csv      Everything, for a spreadsheet
   vctl audit -o jsonl | jq                For programs (docs/audit-json.md)")]
 pub(crate) struct AuditArgs {
@@ -51,8 +51,9 @@ pub(crate) struct AuditArgs {
     #[arg(long, conflicts_with = "unasked")]
     failed: bool,
 
-    /// List instead the logins that hosts recorded with certificates of our own CAs and that are in
-    /// nobody's row: signed past `vctl ssh`, or a row is lost
+    /// List instead the logins that the access log does not explain: with our certificates and without a
+    /// row (signed past `vctl ssh`, or the row is lost), or contradicted by the row, which names another
+    /// host, account, time or port, by the certificate, or by another session
     #[arg(long, conflicts_with = "detail")]
     unasked: bool,
 
@@ -134,8 +135,7 @@ async fn warn_of_unasked(
     };
     if let [login, ..] = &store.unasked(&of_that_time, 1).await?[..] {
         notice::note(&format!(
-            "{} logged in to {} at {} with a certificate of ours, and no access like that is on record; \
-             `vctl audit --unasked` lists such logins",
+            "the access log does not explain a login of {} to {} at {}; `vctl audit --unasked` lists such logins",
             header::who(&login.session),
             sanitize::text(&login.session.host),
             time::seconds(login.session.opened_at()),
@@ -160,7 +160,7 @@ async fn unasked(
         )?);
     }
     if listed.is_empty() {
-        notice::note("every login like that was asked for");
+        notice::note("the access log explains every login like that");
         return Ok(());
     }
     let layout = screen.layout(false);

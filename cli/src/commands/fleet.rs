@@ -28,6 +28,7 @@ Examples:
 after_help = "\
 The words under STATE:
   2 machines       two machines use the credential of this host, within ten minutes: it was copied
+  contradicted N   logins of the last 7 days that do not fit their certificates or access rows
   silent           no heartbeat for ten minutes, or none ever though its collector ships
   never reported   enrolled more than an hour ago, and nothing was ever heard of it
   collector down   its collector has run since the boot, and does not answer now

@@ -12,7 +12,7 @@ use vctl_common::spool::{Followed, Follower};
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
-use super::{Local, filter, session, unreadable};
+use super::{Local, TrustedCas, filter, unreadable};
 use crate::error::{CliError, Stop};
 use crate::source;
 use crate::view::{Filter, History, Hole, Selector, Session, Update};
@@ -25,6 +25,7 @@ const POLL: Duration = Duration::from_millis(200);
 pub(crate) struct Follow {
     follower: Follower,
     dir: PathBuf,
+    trusted: Rc<TrustedCas>,
     /// Those that are open, by their mark.
     open: HashMap<Mark, Open>,
     /// Whether it is over when none is open any more.
@@ -41,6 +42,7 @@ impl Local {
             follower: Follower::new(&self.reader, filter(selector))
                 .map_err(|error| unreadable(&error))?,
             dir: self.reader.dir().to_owned(),
+            trusted: self.trusted.clone(),
             open: HashMap::new(),
             ends: selector.is_some(),
             first: Vec::new(),
@@ -52,7 +54,7 @@ impl Local {
                 follow.tell_from_the_beginning(self.read(found)?);
             }
             if record.closed.is_none() {
-                let session = Rc::new(session(record, Vec::new(), record.stored));
+                let session = Rc::new(self.session(record, Vec::new(), record.stored));
                 if selector.is_none() {
                     follow.first.push(Update::Opened(session.clone()));
                 }
@@ -195,7 +197,7 @@ impl Follow {
     }
 
     fn read_again(&self, id: SessionId) -> Result<Option<History>, CliError> {
-        let local = Local::open(&self.dir)?;
+        let local = Local::open(&self.dir, self.trusted.clone())?;
         let sessions = local.sessions(Some(Selector::Id(id)), &Filter::default())?;
         sessions.first().map(|found| local.read(found)).transpose()
     }

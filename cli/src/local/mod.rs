@@ -4,10 +4,12 @@
 
 mod follow;
 mod source;
+mod trusted_cas;
 
 use std::error::Error;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 
 use vctl_common::spool::{
     self, Completeness, SessionRecord, SpoolReadError, SpoolReader, Timeline,
@@ -16,20 +18,24 @@ use vctl_common::spool::{
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::view::grep::{MOST_LINES, Match, Pattern};
-use crate::view::{Event, Filter, History, Hole, Selector, Session};
+use crate::view::identity::Trust;
+use crate::view::{Event, Filter, History, Hole, Identity, Selector, Session};
+
+pub(crate) use trusted_cas::TrustedCas;
 
 /// The spool as it was when it was opened.
 pub(crate) struct Local {
     reader: SpoolReader,
+    trusted: Rc<TrustedCas>,
 }
 
 /// A session that was found, not read yet.
 pub(crate) struct Found(SessionRecord);
 
 impl Local {
-    pub(crate) fn open(dir: &Path) -> Result<Self, CliError> {
+    pub(crate) fn open(dir: &Path, trusted: Rc<TrustedCas>) -> Result<Self, CliError> {
         let reader = SpoolReader::open(dir).map_err(|error| unreadable(&error))?;
-        Ok(Self { reader })
+        Ok(Self { reader, trusted })
     }
 
     /// Returns the sessions of `selector`, without one all, that match; newest first.
@@ -82,7 +88,39 @@ impl Local {
     fn read(&self, found: &Found) -> Result<History, CliError> {
         let timeline = self.reader.timeline(&found.0);
         let timeline = timeline.map_err(|error| unreadable(&error))?;
-        Ok(history(&found.0, timeline))
+        Ok(self.history(&found.0, timeline))
+    }
+
+    fn history(&self, record: &SessionRecord, timeline: Timeline) -> History {
+        let holes = match spool::completeness(record, &timeline) {
+            Completeness::Complete | Completeness::StillOpen => Vec::new(),
+            Completeness::Missing(holes) => holes,
+        };
+        let holes = holes.into_iter().map(Hole::from);
+        History {
+            session: self.session(record, holes.collect(), timeline.events.len() as u64),
+            events: timeline.events.into_iter().map(Event::from).collect(),
+        }
+    }
+
+    fn session(&self, record: &SessionRecord, holes: Vec<Hole>, stored: u64) -> Session {
+        let opened = &record.opened;
+        let certificate = opened.auth.certificate.as_ref();
+        let trust = certificate.map_or(Trust::Unknown, |certificate| {
+            self.trusted.trust(&certificate.ca_fingerprint)
+        });
+        Session {
+            opened: opened.clone(),
+            closed: record.closed.clone(),
+            host: record.host.clone(),
+            boot_id: record.boot_id,
+            wall: record.wall,
+            closed_wall: record.closed_wall,
+            stored,
+            holes,
+            identity: Identity::of(opened, record.opened_at(), trust),
+            provenance: None,
+        }
     }
 }
 
@@ -91,32 +129,6 @@ fn filter(selector: Option<Selector>) -> spool::Filter {
         None => spool::Filter::All,
         Some(Selector::Serial(serial)) => spool::Filter::Serial(serial),
         Some(Selector::Id(id)) => spool::Filter::Id(id),
-    }
-}
-
-fn history(record: &SessionRecord, timeline: Timeline) -> History {
-    let holes = match spool::completeness(record, &timeline) {
-        Completeness::Complete | Completeness::StillOpen => Vec::new(),
-        Completeness::Missing(holes) => holes,
-    };
-    let holes = holes.into_iter().map(Hole::from);
-    History {
-        session: session(record, holes.collect(), timeline.events.len() as u64),
-        events: timeline.events.into_iter().map(Event::from).collect(),
-    }
-}
-
-fn session(record: &SessionRecord, holes: Vec<Hole>, stored: u64) -> Session {
-    Session {
-        opened: record.opened.clone(),
-        closed: record.closed.clone(),
-        host: record.host.clone(),
-        boot_id: record.boot_id,
-        wall: record.wall,
-        closed_wall: record.closed_wall,
-        stored,
-        holes,
-        provenance: None,
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0012_limits",
     "0013_ingest_limits",
     "0014_floor",
+    "0015_login_contradictions",
 ];
 
 impl Migration {

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use vctl_common::id::SessionId;
+
 use super::columns::Columns;
 use super::{Layout, sanitize::text, time};
 use crate::view::access::Access;
@@ -21,7 +23,7 @@ const PLAIN: Columns<8> = Columns {
     elastic: &[1, 2, 4, 5, 6],
 };
 
-const DETAILED: Columns<15> = Columns {
+const DETAILED: Columns<16> = Columns {
     names: [
         "TIME",
         "USER",
@@ -38,6 +40,7 @@ const DETAILED: Columns<15> = Columns {
         "VCTL",
         "ERROR",
         "SESSIONS",
+        "CONTRADICTED",
     ],
     elastic: &[1, 2, 4, 5, 6, 8, 11, 13],
 };
@@ -90,7 +93,7 @@ fn plain(access: &Access, detail: bool) -> [String; 8] {
 }
 
 /// Returns the cell of each column there is.
-pub(super) fn detailed(access: &Access) -> [String; 15] {
+pub(super) fn detailed(access: &Access) -> [String; 16] {
     let [
         time,
         user,
@@ -105,7 +108,10 @@ pub(super) fn detailed(access: &Access) -> [String; 15] {
         (Some(ip), Some(port)) => std::net::SocketAddr::new(ip, port).to_string(),
         (ip, _) => shown(ip),
     };
-    let sessions: Vec<_> = access.sessions.iter().map(ToString::to_string).collect();
+    let ids = |ids: &[SessionId]| {
+        let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+        dash(&ids.join(","))
+    };
     [
         time,
         user,
@@ -121,7 +127,8 @@ pub(super) fn detailed(access: &Access) -> [String; 15] {
         optional(access.command.as_deref()),
         optional(access.vctl_version.as_deref()),
         optional(access.error.as_deref()),
-        dash(&sessions.join(",")),
+        ids(&access.sessions),
+        ids(&access.contradicted),
     ]
 }
 

@@ -7,7 +7,7 @@ use super::columns::Columns;
 use super::{Layout, WARN, sanitize, size, time};
 use crate::view::fleet::{Finding, Host};
 
-const COLUMNS: Columns<10> = Columns {
+const COLUMNS: Columns<11> = Columns {
     names: [
         "HOST",
         "DC",
@@ -16,17 +16,18 @@ const COLUMNS: Columns<10> = Columns {
         "MODE",
         "LOST",
         "UNSTAMPED",
+        "DOUBTFUL",
         "BACKLOG",
         "SECRET ID",
         "STATE",
     ],
     // The names and the words.
-    elastic: &[0, 1, 9],
+    elastic: &[0, 1, 10],
 };
 
 /// Writes one line per host, and below them what a host says is wrong and who else spoke for it.
 pub(crate) fn write(out: &mut dyn Write, hosts: &[Host], layout: Layout) -> io::Result<()> {
-    let rows: Vec<[String; 10]> = hosts.iter().map(row).collect();
+    let rows: Vec<[String; 11]> = hosts.iter().map(row).collect();
     COLUMNS.write(out, &rows, layout)?;
     let mut first = true;
     for host in hosts {
@@ -41,7 +42,7 @@ pub(crate) fn write(out: &mut dyn Write, hosts: &[Host], layout: Layout) -> io::
     Ok(())
 }
 
-fn row(host: &Host) -> [String; 10] {
+fn row(host: &Host) -> [String; 11] {
     let dash = || "-".to_owned();
     let word = |word: &Option<String>| word.as_ref().map_or_else(dash, sanitize::text);
     let count = |count: Option<u64>| count.map_or_else(dash, |count| count.to_string());
@@ -61,6 +62,7 @@ fn row(host: &Host) -> [String; 10] {
         word(&host.mode),
         lost,
         count(host.unstamped),
+        count(host.contradicted),
         backlog(host),
         host.secret_id_left.map_or_else(dash, left),
         state(host),
@@ -92,6 +94,7 @@ pub(crate) fn state(host: &Host) -> String {
 fn finding(finding: &Finding) -> String {
     match finding {
         Finding::SeveralMachines(count) => format!("{count} machines"),
+        Finding::Contradicted(count) => format!("contradicted {count}"),
         Finding::Silent(None) => "silent".to_owned(),
         Finding::Silent(Some(since)) => format!("silent for {}", time::duration(*since)),
         Finding::NeverReported(age) => {
@@ -116,6 +119,12 @@ fn notes(host: &Host) -> Vec<String> {
         notes.push(format!(
             "several machines use its credential: {}; revoke it with `vctl host revoke` and enrol the right one",
             machines.join(", ")
+        ));
+    }
+    if host.contradicted.is_some_and(|count| count > 0) {
+        let name = sanitize::text(&host.name);
+        notes.push(format!(
+            "logins that do not fit their certificates or access rows: `vctl audit --unasked --host {name}` lists them"
         ));
     }
     if let Some(problem) = &host.problem {
@@ -175,6 +184,7 @@ mod tests {
         silent.backlog_bytes = Some(9 << 20);
         let mut lossy = well("web-2");
         (lossy.lost, lossy.dropped, lossy.unstamped) = (Some(14), Some(2), Some(1));
+        lossy.contradicted = Some(3);
         lossy.problem = Some("the spool cannot be written: \u{1b}[31mfull".to_owned());
         let mut twins = well("web-3");
         twins.machines.push("m2 at 10.0.0.9".to_owned());
@@ -202,7 +212,7 @@ mod tests {
     #[test]
     fn a_verdict_is_one_line_and_leaves_out_what_was_put_aside() {
         let verdict = verdict(&fleet()).unwrap();
-        assert!(verdict.starts_with("3 of 6 hosts need a look: web-3 (2 machines); db-1 (silent"));
+        assert!(verdict.starts_with("3 of 6 hosts need a look: web-3 (2 machines); web-2 (contra"));
         assert!(
             !verdict.contains("old-1") && !verdict.contains('\n'),
             "{verdict}"

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use vctl_common::session::{Auth, CloseReason, GapCause, Origin, Stamp};
 
-use super::{BAD, BOLD, DIM, Layout, WARN, provenance, sanitize::text, time};
+use super::{BAD, BOLD, DIM, Layout, WARN, identity, provenance, sanitize::text, time};
+use crate::view::identity::has_name;
 use crate::view::{Hole, Missing, Session};
 
 /// One line of the block: escaped.
@@ -58,6 +59,7 @@ pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<Fact> {
         let ca = text(&certificate.ca_fingerprint);
         fact("serial", format!("{serial} of CA {ca}"));
     }
+    facts.extend(identity::facts(session));
     facts.extend(session.provenance.iter().flat_map(provenance::facts));
     if let Some(problem) = &opened.auth.problem {
         let fact = if opened.auth.unreadable_certificate {
@@ -127,13 +129,19 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
     }
 }
 
-/// Returns the person, when our own CA vouches for one, else what the login itself says.
+/// Returns the person whose certificate it was, else the name that the login gives itself.
+///
+/// A name that is not proven has a `?` in front: there no narrow column cuts it off.
 pub(crate) fn who(session: &Session) -> String {
-    match session.person() {
+    let name = match session.person() {
         Some(person) => text(person.name()),
         None if session.is_without_stamp() => "(login without a stamp)".to_owned(),
         None => login_name(&session.opened.auth),
+    };
+    if has_name(&session.opened.auth) && !session.identity.is_proven() {
+        return format!("?{name}");
     }
+    name
 }
 
 /// Returns the key id of the certificate, else what else is known.

@@ -15,6 +15,7 @@ pub(crate) mod header;
 #[cfg(test)]
 mod hostile;
 pub(crate) mod html;
+pub(crate) mod identity;
 pub(crate) mod inventory;
 pub(crate) mod json;
 pub(crate) mod line;

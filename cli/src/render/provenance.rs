@@ -1,4 +1,4 @@
-//! Who signed the certificate of a session and who asked for it, as lines of its header.
+//! The requests for the certificate of a session, as lines of its header.
 
 use std::fmt::Write as _;
 
@@ -10,17 +10,7 @@ pub(crate) fn facts(provenance: &Provenance) -> Vec<Fact> {
     let Some(ca) = &provenance.ca else {
         return Vec::new();
     };
-    let mut facts = vec![match ca {
-        Ca::Ours { mount } => Fact::new(
-            "signed",
-            format!("by our own CA, Vault mount {}", text(mount)),
-        ),
-        Ca::Unknown => Fact::warning(
-            "signed",
-            "by a CA that is none of ours, so the name is only what the certificate says"
-                .to_owned(),
-        ),
-    }];
+    let mut facts = Vec::new();
     facts.extend(
         provenance
             .own()
@@ -123,8 +113,7 @@ mod tests {
     fn who_asked_is_shown_with_where_from() {
         assert_eq!(
             shown(vec![request("oidc-albert")], ours()),
-            "signed by our own CA, Vault mount ssh\n\
-             asked 2026-11-23T21:00:50.000Z from 192.0.2.7 port 51514 by al@laptop, for web-1\n"
+            "asked 2026-11-23T21:00:50.000Z from 192.0.2.7 port 51514 by al@laptop, for web-1\n"
         );
     }
 
@@ -143,9 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_of_another_ca_is_said_to_be_one() {
-        let shown = shown(Vec::new(), Ca::Unknown);
-        assert!(shown.contains("none of ours"), "{shown}");
-        assert!(!shown.contains("by nobody"), "{shown}");
+    fn a_certificate_of_another_ca_has_no_requests() {
+        assert_eq!(shown(Vec::new(), Ca::Unknown), "");
     }
 }

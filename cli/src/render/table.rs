@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use vctl_common::session::{Origin, Stamp};
 
 use super::columns::Columns;
-use super::{Layout, header, sanitize, time};
+use super::{Layout, header, identity, sanitize, time};
 use crate::view::Session;
 
 /// One session of a list.
@@ -136,7 +136,11 @@ fn record(session: &Session) -> String {
         });
         record += from.as_deref().unwrap_or_default();
     }
-    record
+    // First, where a narrow column does not cut it off.
+    match identity::words(session) {
+        Some(words) => format!("{words}, {record}"),
+        None => record,
+    }
 }
 
 #[cfg(test)]

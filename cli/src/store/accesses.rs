@@ -49,7 +49,7 @@ impl Store {
         Ok(accesses)
     }
 
-    /// Returns the newest logins by certificates of ours that nobody asked for; `limit` 0 is none.
+    /// Returns the newest logins that the access log does not explain; `limit` 0 is none.
     pub(crate) async fn unasked(
         &mut self,
         filter: &AccessFilter,
@@ -118,7 +118,10 @@ fn access(row: &Row) -> Option<Access> {
     };
     let person: String = row.get(1);
     let hops: Option<Json<Vec<HopRow>>> = row.get(23);
-    let sessions: Option<Vec<Uuid>> = row.get(24);
+    let ids = |ids: Option<Vec<Uuid>>| {
+        let ids = ids.unwrap_or_default().into_iter();
+        ids.map(SessionId::from_uuid).collect()
+    };
     let hop = |hop: HopRow| Hop {
         host: hop.hostname,
         ca_fingerprint: hop.ca_fingerprint,
@@ -155,11 +158,8 @@ fn access(row: &Row) -> Option<Access> {
             .into_iter()
             .map(hop)
             .collect(),
-        sessions: sessions
-            .unwrap_or_default()
-            .into_iter()
-            .map(SessionId::from_uuid)
-            .collect(),
+        sessions: ids(row.get(24)),
+        contradicted: ids(row.get(25)),
     })
 }
 

@@ -19,7 +19,7 @@ select a.id, left(a.vault_user, 4096), a.opened_at, a.recorded_at, a.replayed, a
     left(a.hostname, 4096), left(a.login_user, 4096), a.target_addr, a.target_port,
     array(select left(jump, 4096) from unnest(a.jump_via[1:32]) with ordinality as j (jump, nr) order by nr),
     left(a.ca_fingerprint, 4096), a.cert_serial::text, left(a.key_id, 4096), a.command, a.source_ip, a.source_port, a.client_host, a.client_user, a.vctl_version,
-    way.hops, seen.sessions
+    way.hops, seen.sessions, seen.contradicted
 from wanted a
 cross join lateral (
     select jsonb_agg(jsonb_build_object('hostname', left(h.hostname, 4096),
@@ -28,11 +28,14 @@ cross join lateral (
 ) way
 -- Of this person only: a row may name any serial.
 cross join lateral (
-    select array_agg(s.id order by s.opened_at) as sessions
+    select array_agg(s.id order by s.opened_at) as sessions,
+        array_agg(s.id order by s.opened_at)
+            filter (where array_remove(doubt.words, 'source_address') <> '{}') as contradicted
     from (
         select id, opened_at from vctl.audit_session
         where cert_serial = a.cert_serial and ca_fingerprint = a.ca_fingerprint and vault_user = a.vault_user
         order by opened_at limit 100
     ) s
+    cross join lateral vctl.login_contradictions(s.id) doubt
 ) seen
 order by a.opened_at desc, a.id desc

@@ -34,6 +34,8 @@ fn host(row: &Row) -> Result<Host, Error> {
         lost: count("events_lost")?,
         dropped: count("events_dropped")?,
         unstamped: count("logins_unstamped")?,
+        contradicted: count("logins_contradicted")?,
+        unknown_ca: count("logins_unknown_ca")?,
         backlog_bytes: count("spool_backlog_bytes")?,
         oldest_unshipped_age: age("oldest_unshipped_age")?,
         secret_id_left: age("secret_id_left")?,

@@ -18,7 +18,9 @@ select s.hostname::text,
        -- A schema from before 0012_limits holds any time and any text.
        case when not isfinite(t.oldest_unshipped_at) or not isfinite(t.secret_id_expires_at)
             then 'the host reported a time that cannot be read' else left(t.problem, 500) end as problem,
-       coalesce(machines.names, '{}') as machines
+       coalesce(machines.names, '{}') as machines,
+       doubtful.contradicted as logins_contradicted,
+       doubtful.unknown_ca as logins_unknown_ca
 from vctl.servers s
 left join vctl.server_status t on t.hostname = s.hostname
 left join vctl.audit_host h on h.hostname = s.hostname
@@ -38,5 +40,6 @@ left join lateral (
         order by machine_id, address is null, last_seen desc
     ) machine
 ) machines on true
+left join vctl.doubtful_logins_v1() doubtful on doubtful.hostname = s.hostname
 where s.state <> 'retired'
 order by s.hostname

@@ -1,6 +1,6 @@
 //! News from the store, by asking again and again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 use vctl_common::session::Gap;
 
-use super::row::Found;
+use super::row::{Found, Unreadable};
 use super::sessions::{Wanted, look_up};
 use super::{Store, events, failed, snapshot};
 use crate::error::Stop;
@@ -26,6 +26,8 @@ pub(crate) struct Follow {
     /// Those that were asked for; without them all that are open.
     ids: Option<Vec<Uuid>>,
     known: HashMap<Uuid, Known>,
+    /// Those that cannot be read, and were said to be left out.
+    unreadable: HashSet<Uuid>,
     is_first: bool,
 }
 
@@ -76,6 +78,7 @@ impl Store {
             store: self,
             ids,
             known: HashMap::new(),
+            unreadable: HashSet::new(),
             is_first: true,
         }
     }
@@ -92,6 +95,10 @@ impl source::Follow for Follow {
         }
     }
 
+    fn take_notes(&mut self) -> Vec<String> {
+        self.store.take_notes()
+    }
+
     fn is_over(&self) -> bool {
         self.ids.as_ref().is_some_and(Vec::is_empty)
     }
@@ -103,6 +110,7 @@ impl Follow {
             store,
             ids,
             known,
+            unreadable,
             is_first,
         } = self;
         // One for each look: a connection that is kept for hours outlives its credential.
@@ -116,7 +124,13 @@ impl Follow {
                     .is_none_or(|known| (known.stored, known.gaps) != (state.stored, state.gaps))
         });
         let mut updates = Vec::new();
-        for (state, found) in with_rows(&transaction, states).await? {
+        let (rows, left_out) = with_rows(&transaction, states).await?;
+        for unknown in left_out {
+            if unreadable.insert(unknown.id().as_uuid()) {
+                store.leave_out(&unknown);
+            }
+        }
+        for (state, found) in rows {
             let news = if let Some(known) = known.get_mut(&state.id) {
                 let news = events::after(&transaction, &found, known.told.up_to).await?;
                 let holes = known.new_holes(&found);
@@ -210,26 +224,31 @@ async fn states(
     Ok(rows.map_err(failed)?.iter().map(state).collect())
 }
 
-/// Returns the sessions themselves, as long as they can be read.
+/// Returns the sessions themselves, and those that cannot be read.
 async fn with_rows(
     transaction: &Transaction<'_>,
     states: Vec<State>,
-) -> Result<Vec<(State, Found)>, Stop> {
+) -> Result<(Vec<(State, Found)>, Vec<Unreadable>), Stop> {
     if states.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let filter = Filter::default();
     let wanted = Wanted {
         ids: Some(states.iter().map(|state| state.id).collect()),
         ..Wanted::of(None, &filter)
     };
-    let rows = look_up(transaction, &wanted).await?;
-    let mut by_id: HashMap<Uuid, Found> = rows
-        .into_iter()
-        .flatten()
-        .map(|found| (found.id().as_uuid(), found))
-        .collect();
+    let mut by_id: HashMap<Uuid, Found> = HashMap::new();
+    let mut left_out = Vec::new();
+    for row in look_up(transaction, &wanted).await? {
+        match row {
+            Ok(found) => drop(by_id.insert(found.id().as_uuid(), found)),
+            Err(unreadable) => left_out.push(unreadable),
+        }
+    }
     let with_row = |state: State| Some((by_id.remove(&state.id)?, state));
     let found = states.into_iter().filter_map(with_row);
-    Ok(found.map(|(found, state)| (state, found)).collect())
+    Ok((
+        found.map(|(found, state)| (state, found)).collect(),
+        left_out,
+    ))
 }

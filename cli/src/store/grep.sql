@@ -9,7 +9,8 @@ with newest as (
     from vctl.audit_session s
     where ($2::text is null or s.host_id in
               (select id from vctl.audit_host where position(lower($2) in lower(hostname)) > 0))
-      and ($3::text is null or s.vault_user = $3 or vctl.person(s.vault_user) = $3)
+      and ($3::text is null or s.vault_user = $3 or vctl.person(s.vault_user) = $3
+           or s.vault_user is null and (s.key_id = $3 or vctl.person(s.key_id) = $3))
       and ($4::timestamptz is null or s.opened_at >= $4)
       and ($5::timestamptz is null or s.opened_at < $5)
       and ($6::text is null or s.cert_serial = $6::text::numeric)

@@ -39,6 +39,8 @@ pub(crate) struct Store {
     postgres: String,
     /// What the reader should know besides.
     notes: Vec<String>,
+    /// Rows that matched and could not be read.
+    left_out: usize,
 }
 
 impl Store {
@@ -47,12 +49,19 @@ impl Store {
             pool: context.pool(DbRole::AuditRo)?,
             postgres: context.postgres(),
             notes: Vec::new(),
+            left_out: 0,
         })
     }
 
     /// Returns what else is to be said of what was read since the last call.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
+    }
+
+    /// One host must not be able to hide the sessions of all others, nor its own without a word.
+    fn leave_out(&mut self, unreadable: &row::Unreadable) {
+        self.left_out += 1;
+        self.notes.push(format!("left out: {unreadable}"));
     }
 
     async fn client(&self) -> Result<Client, Stop> {

@@ -14,6 +14,7 @@ use vctl_common::time::{BootNs, WallOffset};
 
 use super::instant::Instant;
 use crate::render::table::Listed;
+use crate::view::identity::{Contradiction, Identity, Trust};
 use crate::view::provenance::{Ca, Provenance, Request};
 use crate::view::{Hole, Session};
 
@@ -28,6 +29,7 @@ pub(crate) struct Found {
     execs: u64,
     pub(super) days: Option<Days>,
     provenance: Provenance,
+    identity: Identity,
 }
 
 /// First and last day of which there are events, as Postgres writes them.
@@ -51,6 +53,14 @@ pub(super) enum Unreadable {
     Contradiction { id: SessionId },
     #[error("events of session {id} have numbers below 1")]
     Numbers { id: SessionId },
+}
+
+impl Unreadable {
+    pub(super) fn id(&self) -> SessionId {
+        match self {
+            Self::Entry { id, .. } | Self::Contradiction { id } => *id,
+        }
+    }
 }
 
 impl Found {
@@ -80,6 +90,7 @@ impl Found {
             closed_wall: self.record.closed_wall,
             stored,
             holes,
+            identity: self.identity.clone(),
             provenance: Some(self.provenance.clone()),
         }
     }
@@ -116,8 +127,10 @@ pub(super) fn found(row: &Row) -> Result<Found, Unreadable> {
     let last_at = last_at.and_then(|at| at.0);
     let days = (row.get(16), row.get(17));
     let execs: i64 = row.get(13);
+    let provenance = provenance(&opened, row);
     Ok(Found {
-        provenance: provenance(&opened, row),
+        identity: identity(&opened, wall, provenance.ca.as_ref(), row.get(23)),
+        provenance,
         record: SessionRecord::from(Kept {
             opened,
             wall,
@@ -228,6 +241,25 @@ fn provenance(opened: &SessionOpened, row: &Row) -> Provenance {
         requests: requests.into_iter().map(Request::from).collect(),
         more_requests,
     }
+}
+
+fn identity(
+    opened: &SessionOpened,
+    wall: WallOffset,
+    ca: Option<&Ca>,
+    contradictions: Option<Vec<String>>,
+) -> Identity {
+    let trust = match ca {
+        Some(Ca::Ours { mount }) => Trust::Ours {
+            mount: Some(mount.clone()),
+        },
+        Some(Ca::Unknown) | None => Trust::Unknown,
+    };
+    let mut identity = Identity::of(opened, wall.wall_time(opened.opened_at), trust);
+    let words = contradictions.unwrap_or_default();
+    let known = words.iter().filter_map(|word| Contradiction::of_word(word));
+    identity.contradictions.extend(known);
+    identity
 }
 
 /// An element of `requests`.

@@ -32,8 +32,7 @@ impl Store {
             match row {
                 Ok(found) => sessions.push(found),
                 Err(unreadable) if wanted.ids.is_some() => return Err(refused(&unreadable).into()),
-                // One host must not be able to hide the sessions of all others.
-                Err(unreadable) => self.notes.push(format!("left out: {unreadable}")),
+                Err(unreadable) => self.leave_out(&unreadable),
             }
         }
         Ok(sessions)

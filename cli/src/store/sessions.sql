@@ -9,7 +9,9 @@ with wanted as (
       and ($2::text is null or s.cert_serial = $2::text::numeric)
       and ($3::text is null or s.host_id in
               (select id from vctl.audit_host where position(lower($3) in lower(hostname)) > 0))
-      and ($4::text is null or s.vault_user = $4 or vctl.person(s.vault_user) = $4)
+      -- A name that is not proven is found as well, and shown as one.
+      and ($4::text is null or s.vault_user = $4 or vctl.person(s.vault_user) = $4
+           or s.vault_user is null and (s.key_id = $4 or vctl.person(s.key_id) = $4))
       and ($5::timestamptz is null or s.opened_at >= $5)
       and ($6::timestamptz is null or s.opened_at < $6)
       and s.opened is not null
@@ -19,10 +21,12 @@ with wanted as (
 select s.id, h.hostname, s.boot_id, s.opened::text, s.opened_wall, s.closed::text, s.closed_wall,
     s.ca_fingerprint, s.cert_serial::text, s.key_id, s.vault_user, k.mount,
     s.stored, s.execs, s.last_seq, s.last_event_at, s.first_day::text, s.last_day::text,
-    own.gaps, host_wide.gaps, asked.requests, s.opened_at, s.login_user
+    own.gaps, host_wide.gaps, asked.requests, s.opened_at, s.login_user,
+    doubt.words as contradictions
 from wanted s
 join vctl.audit_host h on h.id = s.host_id
 left join vctl.ca_keys k on k.fingerprint = s.ca_fingerprint
+cross join lateral vctl.login_contradictions(s.id) doubt
 cross join lateral (
     select array_agg(g.gap::text order by g.id) as gaps from vctl.audit_gap g where g.session_id = s.id
 ) own

@@ -51,6 +51,15 @@ impl Source for Store {
     }
 
     async fn not_found(&mut self, selector: Selector) -> Stop {
+        // They are there: the notes say why they cannot be shown.
+        if self.left_out > 0 {
+            let count = self.left_out;
+            let what = format!(
+                "{count} sessions of {selector} are in the central store, and cannot be shown"
+            );
+            let hint = "a newer `vctl` may know what the host sent";
+            return CliError::new(Exit::Failure, what).hint(hint).into();
+        }
         let what = format!("no session of {selector} is in the central store");
         if let Selector::Id(id) = selector {
             match self.is_nameless(id).await {

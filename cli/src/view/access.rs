@@ -54,6 +54,8 @@ pub(crate) struct Access {
     pub(crate) hops: Vec<Hop>,
     /// Sessions that hosts recorded with this person's certificate, oldest first.
     pub(crate) sessions: Vec<SessionId>,
+    /// Those of them that contradict the row, the certificate or each other.
+    pub(crate) contradicted: Vec<SessionId>,
 }
 
 #[derive(Clone, Debug)]

@@ -31,6 +31,10 @@ pub(crate) struct Host {
     pub(crate) lost: Option<u64>,
     pub(crate) dropped: Option<u64>,
     pub(crate) unstamped: Option<u64>,
+    /// Logins of the last seven days that an access row, a certificate or another session contradicts.
+    pub(crate) contradicted: Option<u64>,
+    /// Logins of the last seven days with a certificate of a CA that is none of ours.
+    pub(crate) unknown_ca: Option<u64>,
     pub(crate) backlog_bytes: Option<u64>,
     pub(crate) oldest_unshipped_age: Option<Duration>,
     /// Until its credential for Vault expires, zero when it has.
@@ -46,6 +50,8 @@ pub(crate) struct Host {
 pub(crate) enum Finding {
     /// Two machines or more use one credential: who can say which of them is the host?
     SeveralMachines(usize),
+    /// Logins that it reports do not fit their certificates or access rows.
+    Contradicted(u64),
     /// No heartbeat for ten minutes, or never one though its collector ships.
     Silent(Option<Duration>),
     /// Enrolled an hour ago or more, and nothing was ever heard of it.
@@ -82,6 +88,7 @@ impl Host {
         if self.machines.len() > 1 {
             found.push(Finding::SeveralMachines(self.machines.len()));
         }
+        found.extend(counted(self.contradicted).map(Finding::Contradicted));
         if self.heartbeat_age.is_none_or(|age| age > SILENT_AFTER) {
             found.push(Finding::Silent(self.heartbeat_age));
         } else if self.collector_up == Some(false) {
@@ -129,15 +136,16 @@ pub(crate) fn sort(hosts: &mut [Host]) {
 fn rank(finding: &Finding) -> u8 {
     match finding {
         Finding::SeveralMachines(_) => 0,
-        Finding::Silent(_) | Finding::NeverReported(_) => 1,
-        Finding::CollectorDown | Finding::NotRecording => 2,
-        Finding::Lost(_) => 3,
-        Finding::Dropped(_) => 4,
-        Finding::Unstamped(_) => 5,
-        Finding::Behind(_) => 6,
-        Finding::SecretIdExpired => 7,
-        Finding::SecretIdExpires(_) => 8,
-        Finding::Problem => 9,
+        Finding::Contradicted(_) => 1,
+        Finding::Silent(_) | Finding::NeverReported(_) => 2,
+        Finding::CollectorDown | Finding::NotRecording => 3,
+        Finding::Lost(_) => 4,
+        Finding::Dropped(_) => 5,
+        Finding::Unstamped(_) => 6,
+        Finding::Behind(_) => 7,
+        Finding::SecretIdExpired => 8,
+        Finding::SecretIdExpires(_) => 9,
+        Finding::Problem => 10,
     }
 }
 
@@ -160,6 +168,8 @@ pub(crate) mod tests {
             lost: Some(0),
             dropped: Some(0),
             unstamped: Some(0),
+            contradicted: None,
+            unknown_ca: None,
             backlog_bytes: Some(0),
             oldest_unshipped_age: None,
             secret_id_left: Some(Duration::from_hours(24 * 60)),
@@ -178,7 +188,7 @@ pub(crate) mod tests {
     #[test]
     fn everything_that_can_be_wrong_is_a_finding_of_its_own() {
         let hour = Duration::from_hours(1);
-        let change: [Change; 11] = [
+        let change: [Change; 12] = [
             (Finding::SeveralMachines(2), |h| {
                 h.machines.push("m2".into());
             }),
@@ -191,6 +201,7 @@ pub(crate) mod tests {
             (Finding::Lost(3), |h| h.lost = Some(3)),
             (Finding::Dropped(4), |h| h.dropped = Some(4)),
             (Finding::Unstamped(1), |h| h.unstamped = Some(1)),
+            (Finding::Contradicted(2), |h| h.contradicted = Some(2)),
             (Finding::Behind(hour), |h| {
                 h.oldest_unshipped_age = Some(Duration::from_hours(1));
             }),

@@ -5,6 +5,7 @@
 pub(crate) mod access;
 mod filter;
 pub(crate) mod grep;
+pub(crate) mod identity;
 pub(crate) mod provenance;
 pub(crate) mod search;
 pub(crate) mod fleet;
@@ -25,6 +26,7 @@ use vctl_common::spool::{self, StoredEvent};
 use vctl_common::time::{BootNs, WallOffset};
 
 pub(crate) use filter::Filter;
+pub(crate) use identity::Identity;
 pub(crate) use provenance::Provenance;
 pub(crate) use selector::Selector;
 
@@ -44,6 +46,8 @@ pub(crate) struct Session {
     pub(crate) stored: u64,
     /// By time.
     pub(crate) holes: Vec<Hole>,
+    /// How far its name is proven.
+    pub(crate) identity: Identity,
     /// What only the centre knows; `None` for what was read from a spool.
     pub(crate) provenance: Option<Provenance>,
 }
@@ -146,7 +150,7 @@ impl Session {
         self.opened.auth.certificate.as_ref()?.serial
     }
 
-    /// Returns whose certificate it was, as far as our own CA vouches for that.
+    /// Returns the person a certificate of our own CA names. `identity` tells whether that is proven.
     pub(crate) fn person(&self) -> Option<&Person> {
         self.provenance.as_ref()?.person.as_ref()
     }

@@ -7,7 +7,8 @@ use vctl_common::person::Person;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Provenance {
-    /// Whose certificate it was; `None` unless a CA of ours signed it.
+    /// The person that the certificate names; `None` unless it names a CA of ours. The host reported both:
+    /// `Identity` tells whether they are proven.
     pub(crate) person: Option<Person>,
     /// `None` for a login without a certificate.
     pub(crate) ca: Option<Ca>,
@@ -20,7 +21,7 @@ pub(crate) struct Provenance {
 /// Who signed the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ca {
-    /// Our Vault, at this mount: the key id is its word.
+    /// Our Vault, at this mount.
     Ours { mount: String },
     /// Nobody we know: the key id is whatever its owner wrote.
     Unknown,

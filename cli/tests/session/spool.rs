@@ -136,6 +136,8 @@ impl Login {
             principals: vec!["deploy".to_owned()],
             valid_after: 0,
             valid_before: u64::MAX,
+            blob: None,
+            blob_too_large: false,
         };
         let opened = SessionOpened {
             id: SessionId::generate(),

@@ -1,4 +1,4 @@
-//! Lists: newest first, by host, person and time, and never by a word that is not proven.
+//! Lists: newest first, by host, person and time, and a name that is not proven has a mark.
 
 use super::{Reading, certificate, unique};
 
@@ -103,7 +103,7 @@ fn a_search_finds_arguments_in_the_newest_sessions_first() {
 }
 
 #[test]
-fn a_key_id_of_a_ca_that_is_not_ours_is_nobodys_name() {
+fn a_key_id_of_a_ca_that_is_not_ours_is_marked() {
     let Some(mut reading) = Reading::new() else {
         return;
     };
@@ -112,9 +112,13 @@ fn a_key_id_of_a_ca_that_is_not_ours_is_nobodys_name() {
     reading.log_out(opened.id, 0);
     reading.wait_for(opened.id, 0);
     let id = opened.id.to_string();
-    assert_eq!(reading.shows(&["session", "--user", "impostor"]), "");
+    let list = reading.shows(&["session", "--user", "impostor"]);
+    assert!(
+        list.contains("  ?oidc-impostor  ") && list.contains("unknown CA"),
+        "{list}"
+    );
     let shown = reading.shows(&["session", &id]);
-    assert!(shown.contains("who       oidc-impostor\n"), "{shown}");
+    assert!(shown.contains("who       ?oidc-impostor\n"), "{shown}");
     assert!(shown.contains("by a CA that is none of ours"), "{shown}");
 }
 

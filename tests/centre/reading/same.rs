@@ -110,24 +110,29 @@ fn what_the_centre_adds_stands_in_lines_of_its_own() {
         assert_eq!(without_added(&central), without_added(&local), "{form:?}");
     }
     let shown = reading.shows(&["session", &*id]);
-    assert!(shown.contains("who       albert\n"), "{shown}");
+    assert!(shown.contains("who       ?albert\n"), "{shown}");
     assert!(
         shown.contains("signed    by our own CA, Vault mount ssh"),
         "{shown}"
     );
     let full = reading.shows(&["session", &*id, "--full"]);
     assert!(
-        full.contains("who       albert (userpass-albert)\n"),
+        full.contains("who       ?albert (userpass-albert)\n"),
         "{full}"
     );
 
     let spool = reading.source.dir.to_str().unwrap().to_owned();
     let mut central = reading.json(&["session", &*id, "--json"]);
-    let local = reading.json(&["session", "--local", "--spool", &spool, &*id, "--json"]);
+    let mut local = reading.json(&["session", "--local", "--spool", &spool, &*id, "--json"]);
     let session = central["sessions"][0].as_object_mut().unwrap();
     assert_eq!(session["person"], "userpass-albert");
     for added in ["person", "ca", "ca_mount", "requests", "more_requests"] {
         assert_ne!(session.remove(added), None, "{added}");
+    }
+    // The CAs that the host trusts are not those of the centre.
+    for document in [&mut central, &mut local] {
+        let session = document["sessions"][0].as_object_mut().unwrap();
+        assert_ne!(session.remove("verification"), None);
     }
     assert_eq!(central, local);
     assert!(matches!(

@@ -273,6 +273,8 @@ impl Lab {
         command
             .args(args)
             .env("VCTL_SPOOL_DIR", self.spool())
+            // Its sshd has a configuration of its own, which `sshd -T` does not know.
+            .env("VCTL_TRUSTED_CA_KEYS", self.root.join("trusted_ca"))
             .stdin(Stdio::null());
         command
     }

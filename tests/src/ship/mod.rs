@@ -277,6 +277,8 @@ fn opened(serial: u64, id: SessionId, at: BootNs) -> SessionOpened {
                 principals: vec!["deploy".to_owned()],
                 valid_after: 1_700_000_000,
                 valid_before: 1_700_003_600,
+                blob: None,
+                blob_too_large: false,
             }),
             key_fingerprint: None,
             problem: None,

@@ -66,6 +66,8 @@ fn opened(n: u32) -> JournalEntry {
                 principals: vec!["deploy".to_owned()],
                 valid_after: 0,
                 valid_before: u64::MAX,
+                blob: None,
+                blob_too_large: false,
             }),
             ..Auth::default()
         },

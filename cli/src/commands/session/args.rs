@@ -68,6 +68,11 @@ pub(crate) struct SessionArgs {
     )]
     pub(super) spool: PathBuf,
 
+    /// With `--local`, file of the CAs whose user certificates prove a name; without it the file that
+    /// `sshd -T` names as `TrustedUserCAKeys`
+    #[arg(long, value_name = "FILE", env = "VCTL_TRUSTED_CA_KEYS")]
+    pub(super) trusted_ca_keys: Option<PathBuf>,
+
     /// Show processes below the process that started them
     #[arg(long, requires = "selector", conflicts_with_all = ["json", "follow"])]
     pub(super) tree: bool,

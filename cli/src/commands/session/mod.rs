@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
+use std::rc::Rc;
 
 use vctl_common::session::SessionOpened;
 
@@ -14,7 +15,7 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::local::Local;
+use crate::local::{Local, TrustedCas};
 use crate::private_file;
 use crate::render::live::Live;
 use crate::render::{
@@ -34,7 +35,8 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
         })
         .map_err(or_locally);
     }
-    let local = Local::open(&args.spool)?;
+    let trusted = TrustedCas::new(args.trusted_ca_keys.clone());
+    let local = Local::open(&args.spool, Rc::new(trusted))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| CliError::new(Exit::Failure, "cannot start").caused_by(&error))?;
@@ -52,18 +54,23 @@ async fn run_on(args: &SessionArgs, mut source: impl Source) -> Result<(), Stop>
     if args.follow {
         return follow(args, form, &filter, source, &mut screen).await;
     }
-    match (&args.grep, args.selector) {
-        (Some(grep), _) => search(args, form, &filter, grep, &mut source, &mut screen).await?,
-        (None, None) => list(args, form, &filter, &mut source, &mut screen).await?,
+    let shown = match (&args.grep, args.selector) {
+        (Some(grep), _) => search(args, form, &filter, grep, &mut source, &mut screen).await,
+        (None, None) => list(args, form, &filter, &mut source, &mut screen).await,
         (None, Some(selector)) => {
-            show(args, form, selector, &filter, &mut source, &mut screen).await?;
+            show(args, form, selector, &filter, &mut source, &mut screen).await
         }
-    }
+    };
     screen.flush()?;
-    for note in source.take_notes() {
+    write_notes(source.take_notes());
+    shown
+}
+
+/// Also beside an error: a note may be its reason.
+fn write_notes(notes: Vec<String>) {
+    for note in notes {
         notice::note(&note);
     }
-    Ok(())
 }
 
 /// What is not configured on a host can still be read there.
@@ -209,9 +216,11 @@ async fn follow(
 ) -> Result<(), Stop> {
     let mut live = Live::new(screen.layout(args.full || form == Form::Wide));
     let found = match args.selector {
-        Some(selector) => find(selector, filter, &mut source).await?,
-        None => Vec::new(),
+        Some(selector) => find(selector, filter, &mut source).await,
+        None => Ok(Vec::new()),
     };
+    write_notes(source.take_notes());
+    let found = found?;
     let mut follower = source.follow(args.selector, &found).await?;
     loop {
         for update in &follower.wait().await? {
@@ -228,6 +237,7 @@ async fn follow(
         }
         // The reader waits for exactly these lines.
         screen.flush()?;
+        write_notes(follower.take_notes());
         if follower.is_over() {
             return Ok(());
         }
@@ -265,7 +275,7 @@ fn warn_of_several_cas(selector: Selector, sessions: &[&SessionOpened]) {
         let ca = auth.certificate.as_ref().map(|c| &*c.ca_fingerprint);
         by_ca
             .entry(ca.unwrap_or_default())
-            .or_insert_with(|| (0, header::login_name(auth)))
+            .or_insert_with(|| (0, format!("key id {}", header::login_name(auth))))
             .0 += 1;
     }
     if by_ca.len() < 2 {

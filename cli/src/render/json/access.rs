@@ -36,6 +36,7 @@ struct AccessJson<'a> {
     client_user: Option<&'a str>,
     vctl_version: Option<&'a str>,
     sessions: &'a [SessionId],
+    contradicted_sessions: &'a [SessionId],
 }
 
 #[derive(Serialize)]
@@ -67,6 +68,7 @@ impl Records for Accesses {
         "vctl",
         "error",
         "sessions",
+        "contradicted_sessions",
     ];
     type Record = Access;
 
@@ -119,6 +121,7 @@ impl<'a> AccessJson<'a> {
             client_user: access.client_user.as_deref(),
             vctl_version: access.vctl_version.as_deref(),
             sessions: &access.sessions,
+            contradicted_sessions: &access.contradicted,
         }
     }
 }

@@ -28,6 +28,8 @@ struct HostJson<'a> {
     events_lost: Option<u64>,
     events_dropped: Option<u64>,
     logins_unstamped: Option<u64>,
+    logins_contradicted: Option<u64>,
+    logins_unknown_ca: Option<u64>,
     spool_backlog_bytes: Option<u64>,
     oldest_unshipped_age_s: Option<u64>,
     secret_id_expires_in_s: Option<u64>,
@@ -57,6 +59,8 @@ impl Records for Fleet {
         "secret_id_expires_in_s",
         "problem",
         "machines",
+        "logins_contradicted",
+        "logins_unknown_ca",
     ];
     type Record = Host;
 
@@ -89,6 +93,8 @@ fn shown(host: &Host) -> HostJson<'_> {
         events_lost: host.lost,
         events_dropped: host.dropped,
         logins_unstamped: host.unstamped,
+        logins_contradicted: host.contradicted,
+        logins_unknown_ca: host.unknown_ca,
         spool_backlog_bytes: host.backlog_bytes,
         oldest_unshipped_age_s: seconds(host.oldest_unshipped_age),
         secret_id_expires_in_s: seconds(host.secret_id_left),

@@ -89,6 +89,9 @@ impl Records for Sessions {
         "events_missing.counted",
         "events_missing.uncounted",
         "commands",
+        "verified",
+        "verification",
+        "contradictions",
     ];
     type Record = Listed;
 

@@ -11,7 +11,8 @@ use vctl_common::session::{
 use super::event::{EventJson, ProcessJson};
 use super::provenance::ProvenanceJson;
 use crate::render::time;
-use crate::view::{Event, Hole, Session};
+use crate::view::identity::{Contradiction, Proof};
+use crate::view::{Event, Hole, Identity, Session};
 
 #[derive(Serialize)]
 pub(super) struct SessionJson<'a> {
@@ -31,6 +32,12 @@ pub(super) struct SessionJson<'a> {
     unreadable_certificate: bool,
     key_fingerprint: Option<&'a str>,
     certificate: Option<CertificateJson<'a>>,
+    /// Whether the name is proven: verified, and nothing contradicts it.
+    verified: bool,
+    verification: &'static str,
+    verified_by: Option<VerifiedByJson<'a>>,
+    contradictions: Vec<&'static str>,
+    remarks: Vec<&'static str>,
     /// What only the centre knows is left out of what was read from a spool.
     #[serde(flatten)]
     provenance: Option<ProvenanceJson<'a>>,
@@ -71,6 +78,13 @@ struct CertificateJson<'a> {
     valid_after: Option<String>,
     /// `None`: for ever.
     valid_before: Option<String>,
+}
+
+#[derive(Serialize)]
+struct VerifiedByJson<'a> {
+    ca: &'a str,
+    /// Its place in Vault; `None` for what was read from a spool.
+    mount: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -129,6 +143,7 @@ pub(super) fn session_json(session: &Session) -> SessionJson<'_> {
     } = &session.opened;
     let closed: Option<&SessionClosed> = session.closed.as_ref();
     let missing = session.missing();
+    let identity = &session.identity;
     SessionJson {
         session_id: *id,
         host: &session.host,
@@ -145,6 +160,11 @@ pub(super) fn session_json(session: &Session) -> SessionJson<'_> {
         unreadable_certificate: auth.unreadable_certificate,
         key_fingerprint: auth.key_fingerprint.as_deref(),
         certificate: auth.certificate.as_ref().map(certificate_json),
+        verified: identity.is_proven(),
+        verification: identity.proof.word(),
+        verified_by: verified_by(identity, auth.certificate.as_ref()),
+        contradictions: identity.contradicting().map(Contradiction::word).collect(),
+        remarks: identity.remarks().map(Contradiction::word).collect(),
         provenance: session.provenance.as_ref().map(ProvenanceJson::new),
         origin,
         stamp: *stamp,
@@ -189,6 +209,19 @@ pub(super) fn gap_json(session: &Session, hole: &Hole) -> GapJson {
         from_boot_ns: hole.from.0.to_string(),
         to: time::nanos(session.wall.wall_time(hole.to)),
         to_boot_ns: hole.to.0.to_string(),
+    }
+}
+
+fn verified_by<'a>(
+    identity: &'a Identity,
+    certificate: Option<&'a Certificate>,
+) -> Option<VerifiedByJson<'a>> {
+    match (&identity.proof, certificate) {
+        (Proof::Verified { mount }, Some(certificate)) => Some(VerifiedByJson {
+            ca: &certificate.ca_fingerprint,
+            mount: mount.as_deref(),
+        }),
+        _ => None,
     }
 }
 
