@@ -9,6 +9,7 @@
 //! | the login is stamped late, or never | the marker | `StampedLate` |
 //! | no probe was there | what the spool says of the time before | `ProbeAway` |
 //! | the spool drops or cannot read a segment | the spool | `SpoolCap`, `SpoolDamaged` |
+//! | a session is over its byte budget | no event is lost: argv is cut | `EXEC_OVER_BUDGET` on the exec |
 
 use std::collections::BTreeMap;
 

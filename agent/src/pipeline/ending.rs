@@ -76,6 +76,7 @@ impl Collector {
         let Some(session) = self.registry.close(mark) else {
             return;
         };
+        self.budget.close(&session);
         self.journal(JournalEntry::Closed(SessionClosed {
             id: session.opened.id,
             at,

@@ -3,13 +3,12 @@
 //! Links, maps and the ring are pinned, so a probe goes on recording into its ring while no agent
 //! runs, and the next agent reads on where the last one stopped.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use aya::programs::links::FdLink;
+use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{BtfTracePoint, ProgramFd, ProgramInfo, TracePoint};
 use aya::{Ebpf, EbpfLoader, Endianness};
 use nix::fcntl::{Flock, FlockArg};
@@ -20,13 +19,15 @@ use vctl_common::wire;
 
 use super::btf::{self, Btf};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
-use super::{ProbeError, ProbeOptions};
+use super::watch::{Pins, Watch, belongs_together};
+use super::{ProbeError, ProbeOptions, pin_dir};
+use crate::trusted_dir::{self, UntrustedDir};
 
 /// The compiled probe. `cargo xtask ebpf check` builds it from `agent-ebpf` and compares.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/vctl-probe.o");
 
 /// Programs by name, and the tracepoint each is for.
-const PROGRAMS: [(&str, &str); 4] = [
+pub(super) const PROGRAMS: [(&str, &str); 4] = [
     ("process_fork", "sched_process_fork"),
     ("process_exit", "sched_process_exit"),
     ("process_exec", "sched_process_exec"),
@@ -43,7 +44,9 @@ pub struct Probe {
     failed_attached: bool,
     /// The loaded object, while the program that nobody waits for is not in the kernel yet.
     unfinished: Option<Ebpf>,
-    programs: Vec<ProgramFd>,
+    watch: Watch,
+    /// Links of the failed execs, while they are attached: held as those of `watch` are.
+    failed: Vec<FdLink>,
     options: ProbeOptions,
     _lock: Flock<File>,
 }
@@ -69,17 +72,23 @@ impl Probe {
                     "The probe in the kernel stays as it is configured until `vctl-agent detach`."
                 );
             }
+            let failed = if failed_attached {
+                failed_links(dir)
+            } else {
+                Vec::new()
+            };
             return Ok(Self {
                 maps,
                 taken_over: true,
                 failed_attached,
+                failed,
                 unfinished: unfinished(&options)?,
-                programs: programs(dir)?,
+                watch: Watch::open(dir)?,
                 options,
                 _lock: lock,
             });
         }
-        let (maps, programs, ebpf) = proven(&options).or_else(|error| {
+        let (maps, watch, ebpf) = proven(&options).or_else(|error| {
             // Better no probe than one that writes wrong data, or a part of one.
             remove_pins(dir).map_err(|source| ProbeError::Pins {
                 dir: dir.clone(),
@@ -92,15 +101,58 @@ impl Probe {
             taken_over: false,
             failed_attached: false,
             unfinished: options.failed_exec.then_some(ebpf),
-            programs,
+            watch,
+            failed: Vec::new(),
             options,
             _lock: lock,
         })
     }
 
-    /// Returns whether the probe still records: whoever is root can take a link away.
-    pub fn is_attached(&self) -> bool {
-        is_attached(&self.options.pin_dir)
+    /// Looks whether the probe still records, and whether its pins are still its own; what root has
+    /// taken away is put back, but for all of it at once.
+    ///
+    /// # Errors
+    /// Something could not be put back.
+    pub fn verify(&mut self) -> Result<Pins, ProbeError> {
+        let found = self.watch.verify()?;
+        if found == Pins::Gone {
+            self.watch.release();
+            self.failed.clear();
+            return Ok(found);
+        }
+        if !self.failed_attached {
+            return Ok(found);
+        }
+        let dir = self.options.pin_dir.clone();
+        let pin = |call: &str| dir.join(format!("link_{call}"));
+        let missing: Vec<_> = FAILED_CALLS
+            .into_iter()
+            .filter(|call| !pin(call).exists())
+            .collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        // Held until the new ones are there, which are attached as at the first session.
+        let held = std::mem::take(&mut self.failed);
+        self.failed_attached = false;
+        self.watch_failed_execs(true)?;
+        drop(held);
+        let mut names: Vec<_> = missing.iter().map(|call| format!("link_{call}")).collect();
+        let mut was_off = false;
+        if let Pins::Restored {
+            names: more,
+            was_off: off,
+        } = found
+        {
+            names.extend(more);
+            was_off = off;
+        }
+        Ok(Pins::Restored { names, was_off })
+    }
+
+    /// Returns what is wrong with the pin directory, should others be able to change it by now.
+    pub fn untrusted(&self) -> Option<UntrustedDir> {
+        trusted_dir::check(&self.options.pin_dir).err()
     }
 
     /// Returns the id of a program whose diagnostics the log can listen to.
@@ -111,9 +163,9 @@ impl Probe {
 
     /// Returns how often the kernel skipped a probe because it was already running on that CPU.
     pub fn skipped(&self) -> u64 {
-        self.programs
-            .iter()
-            .filter_map(|program| skipped(program).ok())
+        self.watch
+            .programs()
+            .filter_map(|program| skipped(program.fd().ok()?).ok())
             .sum()
     }
 
@@ -164,7 +216,9 @@ impl Probe {
                 link.pin(pin)
                     .map_err(|source| ProbeError::Pin { name, source })?;
             }
+            self.failed = failed_links(&self.options.pin_dir);
         } else {
+            self.failed.clear();
             for call in FAILED_CALLS {
                 let pin = self.options.pin_dir.join(format!("link_{call}"));
                 if let Err(source) = fs::remove_file(pin) {
@@ -179,14 +233,14 @@ impl Probe {
 }
 
 /// Loads a probe and makes sure that it reads what it says it reads.
-fn proven(options: &ProbeOptions) -> Result<(Maps, Vec<ProgramFd>, Ebpf), ProbeError> {
+fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Ebpf), ProbeError> {
     let (mut maps, ebpf) = load(options)?;
     super::self_test::run(&mut maps, &options.self_test)?;
     maps.set_state(PinnedState {
         complete: true,
         ..maps.state()
     })?;
-    Ok((maps, programs(&options.pin_dir)?, ebpf))
+    Ok((maps, Watch::open(&options.pin_dir)?, ebpf))
 }
 
 /// Loads the object again when the last agent ended before the program for failed execs was in place.
@@ -198,14 +252,11 @@ fn unfinished(options: &ProbeOptions) -> Result<Option<Ebpf>, ProbeError> {
     object(options, true).map(|(ebpf, _)| Some(ebpf))
 }
 
-/// Opens the pinned programs that are always attached.
-fn programs(dir: &Path) -> Result<Vec<ProgramFd>, ProbeError> {
-    let open = |(name, _): &(&'static str, &str)| {
-        ProgramInfo::from_pin(dir.join(format!("prog_{name}")))
-            .and_then(|program| program.fd())
-            .map_err(|source| ProbeError::Attach { name, source })
-    };
-    PROGRAMS.iter().map(open).collect()
+/// Opens the links of failed execs, so that they stay attached without their pins.
+fn failed_links(dir: &Path) -> Vec<FdLink> {
+    let open = |call| PinnedLink::from_pin(dir.join(format!("link_{call}")));
+    let links = FAILED_CALLS.into_iter().filter_map(|call| open(call).ok());
+    links.map(FdLink::from).collect()
 }
 
 /// Reads how often the kernel skipped a program; /proc tells what aya does not.
@@ -226,10 +277,7 @@ pub(super) fn lock(dir: &Path) -> Result<Flock<File>, ProbeError> {
         dir: dir.to_owned(),
         source,
     };
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(pins(error)),
-        _ => {}
-    }
+    pin_dir::prepare(dir)?;
     let file = File::open(dir).map_err(pins)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ProbeError::InUse {
         dir: dir.to_owned(),
@@ -252,7 +300,7 @@ fn pinned(dir: &Path) -> Result<Option<Maps>, ProbeError> {
         });
     }
     // Somebody has taken a link away: what is left records nothing, or only a part.
-    let attached = is_attached(dir);
+    let attached = belongs_together(dir);
     if !state.complete || !attached || state.version < u64::from(wire::VERSION) {
         info!(
             version = state.version,
@@ -264,13 +312,6 @@ fn pinned(dir: &Path) -> Result<Option<Maps>, ProbeError> {
         return Ok(None);
     }
     Maps::pinned(dir).map(Some)
-}
-
-/// Returns whether every probe that a session needs is attached, as far as its pin tells.
-fn is_attached(dir: &Path) -> bool {
-    PROGRAMS
-        .iter()
-        .all(|(name, _)| dir.join(format!("link_{name}")).exists())
 }
 
 fn clear(dir: &Path) -> Result<(), ProbeError> {
