@@ -8,16 +8,17 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::{BtfTracePoint, ProgramFd, ProgramInfo, TracePoint};
+use aya::programs::links::FdLink;
+use aya::programs::{BtfTracePoint, ProgramFd, ProgramInfo};
 use aya::{Ebpf, EbpfLoader, Endianness};
 use nix::fcntl::{Flock, FlockArg};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use uuid::Uuid;
 use vctl_common::layout::LAYOUT_LEN;
 use vctl_common::wire;
 
 use super::btf::{self, Btf};
+use super::failed::{FAILED_CALLS, failed_links, unfinished};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::watch::{Pins, Watch, belongs_together};
 use super::{ProbeError, ProbeOptions, pin_dir};
@@ -33,21 +34,18 @@ pub(super) const PROGRAMS: [(&str, &str); 4] = [
     ("process_exec", "sched_process_exec"),
     ("cgroup_attach", "cgroup_attach_task"),
 ];
-/// One program for two system calls, each with a link of its own.
-const FAILED_PROGRAM: &str = "exec_failed";
-const FAILED_CALLS: [&str; 2] = ["sys_exit_execve", "sys_exit_execveat"];
 
 /// A probe in the kernel, and the lock that keeps a second agent off its pins.
 pub struct Probe {
     pub maps: Maps,
     pub taken_over: bool,
-    failed_attached: bool,
+    pub(super) failed_attached: bool,
     /// The loaded object, while the program that nobody waits for is not in the kernel yet.
-    unfinished: Option<Ebpf>,
+    pub(super) unfinished: Option<Ebpf>,
     watch: Watch,
     /// Links of the failed execs, while they are attached: held as those of `watch` are.
-    failed: Vec<FdLink>,
-    options: ProbeOptions,
+    pub(super) failed: Vec<(&'static str, FdLink)>,
+    pub(super) options: ProbeOptions,
     _lock: Flock<File>,
 }
 
@@ -120,34 +118,28 @@ impl Probe {
             self.failed.clear();
             return Ok(found);
         }
-        if !self.failed_attached {
-            return Ok(found);
+        let (mut names, was_off) = match found {
+            Pins::Restored { names, was_off } => (names, was_off),
+            _ => (Vec::new(), false),
+        };
+        for (call, link) in std::mem::take(&mut self.failed) {
+            let name = format!("link_{call}");
+            let path = self.options.pin_dir.join(&name);
+            let link = if path.exists() {
+                link
+            } else {
+                names.push(name);
+                let pinned = link.pin(path);
+                pinned
+                    .map_err(|source| ProbeError::Pin { name: call, source })?
+                    .into()
+            };
+            self.failed.push((call, link));
         }
-        let dir = self.options.pin_dir.clone();
-        let pin = |call: &str| dir.join(format!("link_{call}"));
-        let missing: Vec<_> = FAILED_CALLS
-            .into_iter()
-            .filter(|call| !pin(call).exists())
-            .collect();
-        if missing.is_empty() {
-            return Ok(found);
-        }
-        // Held until the new ones are there, which are attached as at the first session.
-        let held = std::mem::take(&mut self.failed);
-        self.failed_attached = false;
-        self.watch_failed_execs(true)?;
-        drop(held);
-        let mut names: Vec<_> = missing.iter().map(|call| format!("link_{call}")).collect();
-        let mut was_off = false;
-        if let Pins::Restored {
-            names: more,
-            was_off: off,
-        } = found
-        {
-            names.extend(more);
-            was_off = off;
-        }
-        Ok(Pins::Restored { names, was_off })
+        Ok(match names.is_empty() {
+            true => Pins::Whole,
+            false => Pins::Restored { names, was_off },
+        })
     }
 
     /// Returns what is wrong with the pin directory, should others be able to change it by now.
@@ -168,68 +160,6 @@ impl Probe {
             .filter_map(|program| skipped(program.fd().ok()?).ok())
             .sum()
     }
-
-    /// Brings the program for failed execs into the kernel, which takes a third of the whole start:
-    /// the agent is ready without it, as it is attached with the first session only.
-    pub fn finish(&mut self) -> Result<(), ProbeError> {
-        let Some(mut ebpf) = self.unfinished.take() else {
-            return Ok(());
-        };
-        let name = FAILED_PROGRAM;
-        let program: &mut TracePoint = ebpf
-            .program_mut(name)
-            .and_then(|program| program.try_into().ok())
-            .ok_or(ProbeError::Object { name })?;
-        program
-            .load()
-            .map_err(|source| ProbeError::Attach { name, source })?;
-        program
-            .pin(self.options.pin_dir.join(format!("prog_{name}")))
-            .map_err(|source| ProbeError::Pin { name, source })
-    }
-
-    /// Attaches the probes for failed execs while a session is open, and takes them away again:
-    /// they are on system calls, which then cost every process of the host a little.
-    pub fn watch_failed_execs(&mut self, wanted: bool) -> Result<(), ProbeError> {
-        if !self.options.failed_exec || wanted == self.failed_attached {
-            return Ok(());
-        }
-        self.finish()?;
-        let name = FAILED_PROGRAM;
-        if wanted {
-            let program = self.options.pin_dir.join(format!("prog_{name}"));
-            let mut program = TracePoint::from_pin(program)
-                .map_err(|source| ProbeError::Attach { name, source })?;
-            for call in FAILED_CALLS {
-                let pin = self.options.pin_dir.join(format!("link_{call}"));
-                // An agent that was killed in here may have come as far as the first.
-                if pin.exists() {
-                    continue;
-                }
-                let link = program
-                    .attach("syscalls", call)
-                    .and_then(|id| program.take_link(id))
-                    .map_err(|source| ProbeError::Attach { name, source })?;
-                let link: FdLink = link
-                    .try_into()
-                    .map_err(|source| ProbeError::Link { name, source })?;
-                link.pin(pin)
-                    .map_err(|source| ProbeError::Pin { name, source })?;
-            }
-            self.failed = failed_links(&self.options.pin_dir);
-        } else {
-            self.failed.clear();
-            for call in FAILED_CALLS {
-                let pin = self.options.pin_dir.join(format!("link_{call}"));
-                if let Err(source) = fs::remove_file(pin) {
-                    warn!(%source, call, "A probe for failed execs could not be taken away.");
-                }
-            }
-        }
-        self.failed_attached = wanted;
-        debug!(attached = wanted, "Changed the probes for failed execs.");
-        Ok(())
-    }
 }
 
 /// Loads a probe and makes sure that it reads what it says it reads.
@@ -241,22 +171,6 @@ fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Ebpf), ProbeError> {
         ..maps.state()
     })?;
     Ok((maps, Watch::open(&options.pin_dir)?, ebpf))
-}
-
-/// Loads the object again when the last agent ended before the program for failed execs was in place.
-fn unfinished(options: &ProbeOptions) -> Result<Option<Ebpf>, ProbeError> {
-    let program = options.pin_dir.join(format!("prog_{FAILED_PROGRAM}"));
-    if !options.failed_exec || program.exists() {
-        return Ok(None);
-    }
-    object(options, true).map(|(ebpf, _)| Some(ebpf))
-}
-
-/// Opens the links of failed execs, so that they stay attached without their pins.
-fn failed_links(dir: &Path) -> Vec<FdLink> {
-    let open = |call| PinnedLink::from_pin(dir.join(format!("link_{call}")));
-    let links = FAILED_CALLS.into_iter().filter_map(|call| open(call).ok());
-    links.map(FdLink::from).collect()
 }
 
 /// Reads how often the kernel skipped a program; /proc tells what aya does not.
@@ -353,7 +267,7 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Ebpf), ProbeError> {
 }
 
 /// Makes the object's maps, or takes those that are pinned.
-fn object(options: &ProbeOptions, pinned: bool) -> Result<(Ebpf, aya::Btf), ProbeError> {
+pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<(Ebpf, aya::Btf), ProbeError> {
     // Read once for both readers: the kernel hands it out in a thousand small pieces.
     let bytes = fs::read(&options.btf).map_err(|source| ProbeError::NoBtf {
         path: options.btf.clone(),

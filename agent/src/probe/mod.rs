@@ -1,5 +1,6 @@
 //! The probe in the kernel: find its offsets, load and pin it, prove it, read its ring.
 pub mod btf;
+mod failed;
 pub mod load;
 pub mod maps;
 mod pin_dir;
