@@ -9,6 +9,7 @@ pub mod attribute;
 pub mod redact;
 pub mod spool;
 pub mod store;
+pub mod trusted_dir;
 pub mod loss;
 pub mod metrics;
 pub mod check;

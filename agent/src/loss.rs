@@ -10,6 +10,7 @@
 //! | no hook asks for a login: it cannot start, or was killed | the map `logins` | `LoginWithoutStamp` |
 //! | no probe was there | what the spool says of the time before | `ProbeAway` |
 //! | the spool drops or cannot read a segment | the spool | `SpoolCap`, `SpoolDamaged` |
+//! | a session is over its byte budget | no event is lost: argv is cut | `EXEC_OVER_BUDGET` on the exec |
 
 use std::collections::BTreeMap;
 

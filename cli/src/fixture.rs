@@ -244,6 +244,7 @@ pub(crate) fn exec_event(pid: u32, parent: u32, argv: &[&str]) -> ExecEvent {
             .sum(),
         argc: u32::try_from(argv.len()).unwrap(),
         argv_truncated: false,
+        over_budget: false,
         argv_fault: false,
         redacted: false,
         exe: Executable {

@@ -38,6 +38,11 @@ pub struct CollectorStatus {
     pub events_captured: u64,
     /// Records in the spool, whatever became of them later.
     pub events_stored: u64,
+    /// Execs stored without a part of argv, because their session was over its byte budget.
+    pub execs_cut: u64,
+    pub sessions_over_budget: u64,
+    /// Pins of the probe that were removed or replaced, and put back.
+    pub pins_restored: u64,
     /// What can never be recorded any more, by cause.
     pub losses: BTreeMap<GapCause, Loss>,
     /// Logins for which the kernel had no room to note them; counted in `logins` too.

@@ -143,6 +143,10 @@ pub const EXEC_OTHER_AUDIT_SESSION: u32 = 1 << 17;
 /// Set by the agent: the process is in the cgroup of another session.
 pub const EXEC_OTHER_CGROUP: u32 = 1 << 18;
 
+/// Set by the agent: argv or a path was cut because the session or its account was over its byte
+/// budget.
+pub const EXEC_OVER_BUDGET: u32 = 1 << 19;
+
 /// A process ended; one record for the whole thread group.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod as_person;
 mod become_the_pruner;
+mod blind_the_probe;
+mod erase_another_record;
 mod erase_by_retention;
 mod frame_another_person;
 mod get_a_wider_certificate;

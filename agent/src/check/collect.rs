@@ -15,10 +15,12 @@ use memchr::memmem;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::Group;
 
-use super::facts::{BreakGlass, HostFacts, SocketFact, SpoolFact, SshdFact};
+use super::facts::{BreakGlass, HostFacts, PinFact, SocketFact, SpoolFact, SshdFact};
 use super::judge::TRACEPOINTS;
 use super::pam;
 use crate::config::Config;
+use crate::probe::PINNED_LINKS;
+use crate::trusted_dir;
 
 /// A helper program that asks a bus which is not there.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(3);
@@ -48,6 +50,7 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
             .map(|(executable, path)| (path, executable))
             .collect(),
         pam_files,
+        pins: pins(&config.pin_dir),
         socket: socket(config),
         spool: spool(&config.spool_dir),
         clock_synchronized: clock(root),
@@ -154,6 +157,26 @@ fn socket(config: &Config) -> SocketFact {
         Ok(_) => SocketFact::Answers,
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => SocketFact::Stale,
         Err(error) => unusable(error.to_string()),
+    }
+}
+
+fn pins(dir: &Path) -> PinFact {
+    let above = dir
+        .ancestors()
+        .skip(1)
+        .find_map(|path| path.metadata().ok());
+    let mode = above.map(|meta| meta.mode() & 0o7777);
+    let missing = PINNED_LINKS
+        .into_iter()
+        .filter(|name| !dir.join(name).exists());
+    let missing = missing.map(str::to_owned);
+    PinFact {
+        untrusted: trusted_dir::check(dir).err().map(|why| why.to_string()),
+        open_above: mode.filter(|mode| mode & 0o002 != 0),
+        missing_links: match dir.join("state").exists() {
+            true => missing.collect(),
+            false => Vec::new(),
+        },
     }
 }
 

@@ -24,6 +24,7 @@ pub struct HostFacts {
     pub pam_files: BTreeMap<String, String>,
     /// Each program that a PAM line runs as `stamp`, and whether it is an executable file.
     pub stamp_programs: BTreeMap<String, bool>,
+    pub pins: PinFact,
     pub socket: SocketFact,
     pub spool: Option<SpoolFact>,
     pub clock_synchronized: Option<bool>,
@@ -55,6 +56,17 @@ pub enum SocketFact {
     Answers,
     /// It is not safe to talk to, or cannot be reached.
     Unusable(String),
+}
+
+/// The directory of the pins, and what is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PinFact {
+    /// Why another user could change it.
+    pub untrusted: Option<String>,
+    /// Others may make directories in its bpffs: the mode of the nearest one above that exists.
+    pub open_above: Option<u32>,
+    /// Links that a probe without them does not have; empty where no probe is pinned.
+    pub missing_links: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

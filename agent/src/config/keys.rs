@@ -28,6 +28,7 @@ pub(super) fn defaults() -> Config {
         break_glass_group: None,
         spool_dir: PathBuf::new(),
         spool_cap: ByteSize(0),
+        session_budget: ByteSize(0),
         segment_size: ByteSize(0),
         run_dir: PathBuf::new(),
         pending_dir: PathBuf::new(),
@@ -100,8 +101,9 @@ pub static KEYS: &[Key<Config>] = &[
         name: "spool_cap",
         kind: "size",
         default: "1GiB",
-        doc: "Most bytes the spool takes. At the cap the oldest segment of closed sessions goes \
-              first, else the oldest segment, and a gap record says so. At least two segments.",
+        doc: "Most bytes the spool takes. At the cap what is shipped goes first, then the oldest \
+              events of the largest session, else the oldest segment of closed sessions, else the \
+              oldest segment, and a gap record says so. At least two segments.",
         switch: false,
         set: |config, raw| {
             put(
@@ -110,6 +112,23 @@ pub static KEYS: &[Key<Config>] = &[
             )
         },
         get: |config| text(&config.spool_cap),
+    },
+    Key {
+        name: "session_budget",
+        kind: "size",
+        default: "64MiB",
+        doc: "Bytes that one session may store in a day; at most a 16th of `spool_cap` counts. \
+              Beyond it argv of that session is cut to 4 KiB, beyond twice as much argv and paths \
+              to 256 bytes; each such exec says so. An account has four times as much for all its \
+              sessions.",
+        switch: false,
+        set: |config, raw| {
+            put(
+                &mut config.session_budget,
+                raw.size_within(ByteSize(4 << 10), ByteSize(1 << 50)),
+            )
+        },
+        get: |config| text(&config.session_budget),
     },
     Key {
         name: "segment_size",

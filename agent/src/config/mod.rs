@@ -31,6 +31,7 @@ pub struct Config {
     pub break_glass_group: Option<String>,
     pub spool_dir: PathBuf,
     pub spool_cap: ByteSize,
+    pub session_budget: ByteSize,
     pub segment_size: ByteSize,
     /// Holds `agent.sock`.
     pub run_dir: PathBuf,

@@ -1,4 +1,5 @@
 //! What the ring's record leaves to the agent: paths turned round, facts from /proc.
+pub mod cut;
 pub mod parse;
 pub mod procfs;
 pub mod record;

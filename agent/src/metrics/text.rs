@@ -61,6 +61,21 @@ pub fn render(status: &CollectorStatus) -> String {
         "Events the spool gave up at its cap.",
         status.events_dropped(),
     );
+    out.counter(
+        "vctl_execs_cut",
+        "Execs stored without a part of argv: their session was over its byte budget.",
+        status.execs_cut,
+    );
+    out.gauge(
+        "vctl_sessions_over_budget",
+        "Open sessions whose argv is cut.",
+        status.sessions_over_budget,
+    );
+    out.counter(
+        "vctl_pins_restored",
+        "Pins of the probe that were removed or replaced, and put back.",
+        status.pins_restored,
+    );
     let logins = status.logins;
     out.labelled(
         "vctl_logins",

@@ -25,8 +25,10 @@ use crate::session::registry::Registry;
 use crate::spool::{BatchBuilder, SpoolConfig, SpoolError, SpoolWriter};
 use crate::store::Shipper;
 
+use super::budget::Budget;
 use super::ending::Ending;
 use super::numbers::Numbers;
+use super::pins::Tampering;
 
 /// Entries that may wait for a spool that cannot be written: some for each session there can be.
 const OUTBOX: usize = 4 * 8192;
@@ -45,6 +47,7 @@ pub(super) struct Collector {
     /// Journal entries that come after the events now in the ring.
     pub(super) outbox: VecDeque<JournalEntry>,
     pub(super) registry: Registry,
+    pub(super) budget: Budget,
     /// Open sessions that the kernel does not record yet; see `held`.
     pub(super) held: HashSet<Mark>,
     /// Numbers arrived, by session.
@@ -61,6 +64,7 @@ pub(super) struct Collector {
     pub(super) quiet_since: Option<Instant>,
     /// Somebody took the probe away while we ran.
     pub(super) detached: bool,
+    pub(super) tampering: Tampering,
     /// The probe's own diagnostics, when they are wanted.
     pub(super) probe_log: Option<EbpfLogger<&'static dyn log::Log>>,
     /// Looks at the ring until what was lost can be told to the number.
@@ -134,6 +138,7 @@ impl Collector {
                 None
             }
         });
+        let budget = Budget::new(config.session_budget.0, config.spool_cap.0);
         let mut collector = Self {
             pending: PendingDir::new(&config.pending_dir),
             numbers: Numbers::resume(&config.run_dir, boot_id),
@@ -145,6 +150,7 @@ impl Collector {
             unwritten: None,
             outbox: VecDeque::new(),
             registry: Registry::default(),
+            budget,
             held: HashSet::new(),
             sequences: HashMap::new(),
             endings: Vec::new(),
@@ -155,6 +161,7 @@ impl Collector {
             skipped_checked: boot_now(),
             quiet_since: None,
             detached: false,
+            tampering: Tampering::default(),
             probe_log,
             settle: 0,
             logins: LoginReader::host(),
@@ -165,6 +172,12 @@ impl Collector {
             probe,
         };
         collector.recover(recovered);
+        let stored = collector.writer.bytes_by_session();
+        for session in collector.registry.iter_mut() {
+            let mark = session.opened.id.mark();
+            session.spent = stored.get(&mark).copied().unwrap_or(0);
+        }
+        collector.look_at_budgets();
         // What waits in the ring first: it tells when a session ended while nobody looked, and
         // housekeeping only that it did.
         collector.drain();

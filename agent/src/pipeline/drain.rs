@@ -8,6 +8,7 @@ use vctl_common::session::{Gap, GapCause};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Exit, Header, Mark};
 
+use crate::enrich::cut::{self, Cut};
 use crate::enrich::{procfs, record};
 use crate::session::boot_now;
 
@@ -121,7 +122,13 @@ impl Collector {
             whole_path,
             &mut record,
         );
-        let pushed = written.and_then(|()| self.push(header, &record));
+        let session = self.registry.get(header.session);
+        let cut = session.map_or(Cut::Nothing, |session| session.cut);
+        let stored = written.and_then(|()| cut::exec(&mut record, cut));
+        let pushed = stored.and_then(|is_cut| {
+            self.numbers.counted.execs_cut += u64::from(is_cut);
+            self.push(header, &record)
+        });
         self.scratch = record;
         pushed
     }
@@ -141,11 +148,31 @@ impl Collector {
     }
 
     fn push(&mut self, header: &Header, record: &[u8]) -> Result<(), DecodeError> {
-        let serial = self
-            .registry
-            .get(header.session)
-            .and_then(|session| session.opened.auth.certificate.as_ref()?.serial);
-        self.batch.push_event(header.session, serial, record)
+        let mut serial = None;
+        let mut look = false;
+        if let Some(session) = self.registry.get_mut(header.session) {
+            let certificate = session.opened.auth.certificate.as_ref();
+            serial = certificate.and_then(|certificate| certificate.serial);
+            look = self.budget.store(session, record.len() as u64);
+        }
+        let pushed = self.batch.push_event(header.session, serial, record);
+        if look {
+            self.look_at_budgets();
+        }
+        pushed
+    }
+
+    /// Finds the sessions that are over their budget.
+    pub(super) fn look_at_budgets(&mut self) {
+        let before = self.numbers.counted.sessions_over_budget;
+        let over = self.budget.look(&mut self.registry);
+        self.numbers.counted.sessions_over_budget = over;
+        if over > before {
+            tracing::warn!(
+                sessions = over,
+                "Sessions are over their byte budget: their argv is cut."
+            );
+        }
     }
 
     fn note_broken(&mut self, broken: &Broken) {

@@ -77,6 +77,7 @@ impl Collector {
             return;
         };
         self.forget_login(session.opened.audit_session);
+        self.budget.close(&session);
         self.journal(JournalEntry::Closed(SessionClosed {
             id: session.opened.id,
             at,

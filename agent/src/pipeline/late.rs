@@ -32,9 +32,11 @@ impl Collector {
         self.decide_held();
         self.find_unstamped();
         self.find_ended();
-        self.note_detached();
+        self.watch_pins();
         self.note_skipped();
         self.rest();
+        self.budget.forget(&mut self.registry);
+        self.look_at_budgets();
         self.note_shipped();
         self.drop_expired();
         self.write_status();
@@ -144,26 +146,6 @@ impl Collector {
             }
         }
         marked
-    }
-
-    /// Says once that somebody took the probe away. From the last look on nothing is certain, and only
-    /// a new start brings the probe back.
-    fn note_detached(&mut self) {
-        if self.detached || self.probe.is_attached() {
-            return;
-        }
-        self.detached = true;
-        tracing::error!("The probe is no longer attached; restart the agent to attach it again.");
-        self.gap(Gap {
-            session: None,
-            cause: GapCause::ProbeAway,
-            events: None,
-            first_seq: None,
-            last_seq: None,
-            cpu: None,
-            from: self.skipped_checked,
-            to: boot_now(),
-        });
     }
 
     /// Holds skipped probes against every session: whose event it was, nobody can tell.

@@ -10,6 +10,7 @@
 //! the kernel twenty times what a record does: often while a session is busy, less and less often
 //! when it is quiet.
 
+mod budget;
 mod collector;
 mod drain;
 mod ending;
@@ -18,6 +19,7 @@ mod late;
 mod login;
 mod markers;
 mod numbers;
+mod pins;
 mod recover;
 mod shipping;
 mod unstamped;
@@ -36,6 +38,7 @@ use crate::metrics::{self, Listen, Listener, Scrape};
 use crate::session::login::LoginReader;
 use crate::session::server::Server;
 use crate::store::Centre;
+use crate::trusted_dir;
 
 use collector::Collector;
 use markers::MarkerWatch;
@@ -66,6 +69,9 @@ pub fn collect(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
 }
 
 async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
+    for dir in [&config.run_dir, &config.spool_dir, &config.pending_dir] {
+        trusted_dir::check(dir)?;
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::bind(&config.run_dir)?;

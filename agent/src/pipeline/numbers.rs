@@ -82,6 +82,16 @@ impl Collector {
                 self.detached
                     .then(|| "the probe is no longer attached".to_owned())
             })
+            .or_else(|| self.tampering.problem())
+            .or_else(|| {
+                let over = self.numbers.counted.sessions_over_budget;
+                let sessions = if over == 1 {
+                    "session is"
+                } else {
+                    "sessions are"
+                };
+                (over > 0).then(|| format!("{over} {sessions} over the byte budget: argv is cut"))
+            })
     }
 
     /// Leaves the status where the heartbeat finds it, and the metrics where they are wanted. Nothing

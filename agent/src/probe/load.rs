@@ -3,48 +3,49 @@
 //! Links, maps and the ring are pinned, so a probe goes on recording into its ring while no agent
 //! runs, and the next agent reads on where the last one stopped.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, ProgramFd, ProgramInfo, TracePoint};
+use aya::programs::{BtfTracePoint, ProgramFd, ProgramInfo};
 use aya::{Ebpf, EbpfLoader, Endianness};
 use nix::fcntl::{Flock, FlockArg};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use uuid::Uuid;
 use vctl_common::layout::LAYOUT_LEN;
 use vctl_common::wire;
 
 use super::btf::{self, Btf};
+use super::failed::{FAILED_CALLS, failed_links, unfinished};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
-use super::{ProbeError, ProbeOptions};
+use super::watch::{Pins, Watch, belongs_together};
+use super::{ProbeError, ProbeOptions, pin_dir};
+use crate::trusted_dir::{self, UntrustedDir};
 
 /// The compiled probe. `cargo xtask ebpf check` builds it from `agent-ebpf` and compares.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/vctl-probe.o");
 
 /// Programs by name, and the tracepoint each is for.
-const PROGRAMS: [(&str, &str); 4] = [
+pub(super) const PROGRAMS: [(&str, &str); 4] = [
     ("process_fork", "sched_process_fork"),
     ("process_exit", "sched_process_exit"),
     ("process_exec", "sched_process_exec"),
     ("cgroup_attach", "cgroup_attach_task"),
 ];
-/// One program for two system calls, each with a link of its own.
-const FAILED_PROGRAM: &str = "exec_failed";
-const FAILED_CALLS: [&str; 2] = ["sys_exit_execve", "sys_exit_execveat"];
 
 /// A probe in the kernel, and the lock that keeps a second agent off its pins.
 pub struct Probe {
     pub maps: Maps,
     pub taken_over: bool,
-    failed_attached: bool,
+    pub(super) failed_attached: bool,
     /// The loaded object, while the program that nobody waits for is not in the kernel yet.
-    unfinished: Option<Ebpf>,
-    programs: Vec<ProgramFd>,
-    options: ProbeOptions,
+    pub(super) unfinished: Option<Ebpf>,
+    watch: Watch,
+    /// Links of the failed execs, while they are attached: held as those of `watch` are.
+    pub(super) failed: Vec<(&'static str, FdLink)>,
+    pub(super) options: ProbeOptions,
     _lock: Flock<File>,
 }
 
@@ -69,17 +70,23 @@ impl Probe {
                     "The probe in the kernel stays as it is configured until `vctl-agent detach`."
                 );
             }
+            let failed = if failed_attached {
+                failed_links(dir)
+            } else {
+                Vec::new()
+            };
             return Ok(Self {
                 maps,
                 taken_over: true,
                 failed_attached,
+                failed,
                 unfinished: unfinished(&options)?,
-                programs: programs(dir)?,
+                watch: Watch::open(dir)?,
                 options,
                 _lock: lock,
             });
         }
-        let (maps, programs, ebpf) = proven(&options).or_else(|error| {
+        let (maps, watch, ebpf) = proven(&options).or_else(|error| {
             // Better no probe than one that writes wrong data, or a part of one.
             remove_pins(dir).map_err(|source| ProbeError::Pins {
                 dir: dir.clone(),
@@ -92,15 +99,52 @@ impl Probe {
             taken_over: false,
             failed_attached: false,
             unfinished: options.failed_exec.then_some(ebpf),
-            programs,
+            watch,
+            failed: Vec::new(),
             options,
             _lock: lock,
         })
     }
 
-    /// Returns whether the probe still records: whoever is root can take a link away.
-    pub fn is_attached(&self) -> bool {
-        is_attached(&self.options.pin_dir)
+    /// Looks whether the probe still records, and whether its pins are still its own; what root has
+    /// taken away is put back, but for all of it at once.
+    ///
+    /// # Errors
+    /// Something could not be put back.
+    pub fn verify(&mut self) -> Result<Pins, ProbeError> {
+        let found = self.watch.verify()?;
+        if found == Pins::Gone {
+            self.watch.release();
+            self.failed.clear();
+            return Ok(found);
+        }
+        let (mut names, was_off) = match found {
+            Pins::Restored { names, was_off } => (names, was_off),
+            _ => (Vec::new(), false),
+        };
+        for (call, link) in std::mem::take(&mut self.failed) {
+            let name = format!("link_{call}");
+            let path = self.options.pin_dir.join(&name);
+            let link = if path.exists() {
+                link
+            } else {
+                names.push(name);
+                let pinned = link.pin(path);
+                pinned
+                    .map_err(|source| ProbeError::Pin { name: call, source })?
+                    .into()
+            };
+            self.failed.push((call, link));
+        }
+        Ok(match names.is_empty() {
+            true => Pins::Whole,
+            false => Pins::Restored { names, was_off },
+        })
+    }
+
+    /// Returns what is wrong with the pin directory, should others be able to change it by now.
+    pub fn untrusted(&self) -> Option<UntrustedDir> {
+        trusted_dir::check(&self.options.pin_dir).err()
     }
 
     /// Returns the id of a program whose diagnostics the log can listen to.
@@ -111,101 +155,22 @@ impl Probe {
 
     /// Returns how often the kernel skipped a probe because it was already running on that CPU.
     pub fn skipped(&self) -> u64 {
-        self.programs
-            .iter()
-            .filter_map(|program| skipped(program).ok())
+        self.watch
+            .programs()
+            .filter_map(|program| skipped(program.fd().ok()?).ok())
             .sum()
-    }
-
-    /// Brings the program for failed execs into the kernel, which takes a third of the whole start:
-    /// the agent is ready without it, as it is attached with the first session only.
-    pub fn finish(&mut self) -> Result<(), ProbeError> {
-        let Some(mut ebpf) = self.unfinished.take() else {
-            return Ok(());
-        };
-        let name = FAILED_PROGRAM;
-        let program: &mut TracePoint = ebpf
-            .program_mut(name)
-            .and_then(|program| program.try_into().ok())
-            .ok_or(ProbeError::Object { name })?;
-        program
-            .load()
-            .map_err(|source| ProbeError::Attach { name, source })?;
-        program
-            .pin(self.options.pin_dir.join(format!("prog_{name}")))
-            .map_err(|source| ProbeError::Pin { name, source })
-    }
-
-    /// Attaches the probes for failed execs while a session is open, and takes them away again:
-    /// they are on system calls, which then cost every process of the host a little.
-    pub fn watch_failed_execs(&mut self, wanted: bool) -> Result<(), ProbeError> {
-        if !self.options.failed_exec || wanted == self.failed_attached {
-            return Ok(());
-        }
-        self.finish()?;
-        let name = FAILED_PROGRAM;
-        if wanted {
-            let program = self.options.pin_dir.join(format!("prog_{name}"));
-            let mut program = TracePoint::from_pin(program)
-                .map_err(|source| ProbeError::Attach { name, source })?;
-            for call in FAILED_CALLS {
-                let pin = self.options.pin_dir.join(format!("link_{call}"));
-                // An agent that was killed in here may have come as far as the first.
-                if pin.exists() {
-                    continue;
-                }
-                let link = program
-                    .attach("syscalls", call)
-                    .and_then(|id| program.take_link(id))
-                    .map_err(|source| ProbeError::Attach { name, source })?;
-                let link: FdLink = link
-                    .try_into()
-                    .map_err(|source| ProbeError::Link { name, source })?;
-                link.pin(pin)
-                    .map_err(|source| ProbeError::Pin { name, source })?;
-            }
-        } else {
-            for call in FAILED_CALLS {
-                let pin = self.options.pin_dir.join(format!("link_{call}"));
-                if let Err(source) = fs::remove_file(pin) {
-                    warn!(%source, call, "A probe for failed execs could not be taken away.");
-                }
-            }
-        }
-        self.failed_attached = wanted;
-        debug!(attached = wanted, "Changed the probes for failed execs.");
-        Ok(())
     }
 }
 
 /// Loads a probe and makes sure that it reads what it says it reads.
-fn proven(options: &ProbeOptions) -> Result<(Maps, Vec<ProgramFd>, Ebpf), ProbeError> {
+fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Ebpf), ProbeError> {
     let (mut maps, ebpf) = load(options)?;
     super::self_test::run(&mut maps, &options.self_test)?;
     maps.set_state(PinnedState {
         complete: true,
         ..maps.state()
     })?;
-    Ok((maps, programs(&options.pin_dir)?, ebpf))
-}
-
-/// Loads the object again when the last agent ended before the program for failed execs was in place.
-fn unfinished(options: &ProbeOptions) -> Result<Option<Ebpf>, ProbeError> {
-    let program = options.pin_dir.join(format!("prog_{FAILED_PROGRAM}"));
-    if !options.failed_exec || program.exists() {
-        return Ok(None);
-    }
-    object(options, true).map(|(ebpf, _)| Some(ebpf))
-}
-
-/// Opens the pinned programs that are always attached.
-fn programs(dir: &Path) -> Result<Vec<ProgramFd>, ProbeError> {
-    let open = |(name, _): &(&'static str, &str)| {
-        ProgramInfo::from_pin(dir.join(format!("prog_{name}")))
-            .and_then(|program| program.fd())
-            .map_err(|source| ProbeError::Attach { name, source })
-    };
-    PROGRAMS.iter().map(open).collect()
+    Ok((maps, Watch::open(&options.pin_dir)?, ebpf))
 }
 
 /// Reads how often the kernel skipped a program; /proc tells what aya does not.
@@ -226,10 +191,7 @@ pub(super) fn lock(dir: &Path) -> Result<Flock<File>, ProbeError> {
         dir: dir.to_owned(),
         source,
     };
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(pins(error)),
-        _ => {}
-    }
+    pin_dir::prepare(dir)?;
     let file = File::open(dir).map_err(pins)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ProbeError::InUse {
         dir: dir.to_owned(),
@@ -252,7 +214,7 @@ fn pinned(dir: &Path) -> Result<Option<Maps>, ProbeError> {
         });
     }
     // Somebody has taken a link away: what is left records nothing, or only a part.
-    let attached = is_attached(dir);
+    let attached = belongs_together(dir);
     if !state.complete || !attached || state.version < u64::from(wire::VERSION) {
         info!(
             version = state.version,
@@ -264,13 +226,6 @@ fn pinned(dir: &Path) -> Result<Option<Maps>, ProbeError> {
         return Ok(None);
     }
     Maps::pinned(dir).map(Some)
-}
-
-/// Returns whether every probe that a session needs is attached, as far as its pin tells.
-fn is_attached(dir: &Path) -> bool {
-    PROGRAMS
-        .iter()
-        .all(|(name, _)| dir.join(format!("link_{name}")).exists())
 }
 
 fn clear(dir: &Path) -> Result<(), ProbeError> {
@@ -313,7 +268,7 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Ebpf), ProbeError> {
 }
 
 /// Makes the object's maps, or takes those that are pinned.
-fn object(options: &ProbeOptions, pinned: bool) -> Result<(Ebpf, aya::Btf), ProbeError> {
+pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<(Ebpf, aya::Btf), ProbeError> {
     // Read once for both readers: the kernel hands it out in a thousand small pieces.
     let bytes = fs::read(&options.btf).map_err(|source| ProbeError::NoBtf {
         path: options.btf.clone(),

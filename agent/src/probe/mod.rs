@@ -1,9 +1,12 @@
 //! The probe in the kernel: find its offsets, load and pin it, prove it, read its ring.
 pub mod btf;
+mod failed;
 pub mod load;
 pub mod maps;
+mod pin_dir;
 pub mod ring;
 pub mod self_test;
+mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +16,11 @@ use aya::pin::PinError;
 use aya::programs::ProgramError;
 use aya::programs::links::LinkError;
 
+use crate::trusted_dir::UntrustedDir;
+
 pub use load::Probe;
 pub use maps::Maps;
+pub use watch::{PINNED_LINKS, Pins};
 
 /// How the probe is to be loaded.
 #[derive(Clone, Debug)]
@@ -47,6 +53,10 @@ pub enum ProbeError {
     NewerState { dir: PathBuf, found: u64, ours: u32 },
     #[error("cannot use the pin directory `{}`", dir.display())]
     Pins { dir: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Untrusted(#[from] UntrustedDir),
+    #[error("pin directory `{}` is not in bpffs", dir.display())]
+    NotBpffs { dir: PathBuf },
     #[error("cannot read the kernel's type information `{}`", path.display())]
     NoBtf { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -104,7 +114,11 @@ impl ProbeError {
             Self::NewerState { .. } => {
                 "run the newer agent, or `vctl-agent detach` with it to begin anew"
             }
-            Self::Pins { .. } | Self::Pin { .. } => {
+            Self::Untrusted(_) => {
+                "the pin directory and all above it must be root's, or another user could end the \
+                 recording"
+            }
+            Self::NotBpffs { .. } | Self::Pins { .. } | Self::Pin { .. } => {
                 "mount a BPF filesystem: `mount -t bpf bpf /sys/fs/bpf`, and run as root"
             }
             Self::NoBtf { .. } => "boot a kernel built with CONFIG_DEBUG_INFO_BTF",

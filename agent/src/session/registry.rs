@@ -8,12 +8,18 @@ use vctl_common::session::{InferredLink, Origin, SessionOpened};
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
 
+use crate::enrich::cut::Cut;
+
 /// A session that has not been closed.
 #[derive(Clone, Debug)]
 pub struct LiveSession {
     pub opened: SessionOpened,
     /// Events of it in the spool.
     pub stored: u64,
+    /// Bytes of it that were stored lately; see `pipeline::budget`.
+    pub spent: u64,
+    /// What is left out of its execs, once it is over its budget.
+    pub cut: Cut,
     /// Forks whose child the kernel could not mark, as far as they have been told of.
     pub unmarked_forks: u64,
     /// When the login's own process ended; the session goes on with its background work.
@@ -56,6 +62,8 @@ impl Registry {
             LiveSession {
                 opened,
                 stored: before.as_ref().map_or(0, |session| session.stored),
+                spent: before.as_ref().map_or(0, |session| session.spent),
+                cut: before.as_ref().map_or(Cut::Nothing, |session| session.cut),
                 unmarked_forks: before.as_ref().map_or(0, |session| session.unmarked_forks),
                 leader_ended_at: before.and_then(|session| session.leader_ended_at),
             },
@@ -149,6 +157,10 @@ impl Registry {
     /// Returns the open sessions in no order.
     pub fn iter(&self) -> impl Iterator<Item = (Mark, &LiveSession)> {
         self.live.iter().map(|(mark, session)| (*mark, session))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut LiveSession> {
+        self.live.values_mut()
     }
 
     pub fn len(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The segment that is being written, and its index.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
@@ -25,8 +25,10 @@ pub(super) struct Active {
     /// Entries that are not in the index yet: it may lag, never skip.
     pending: Vec<u8>,
     pub(super) dirty: bool,
-    /// Sessions with events in it.
-    pub(super) with_events: HashSet<Mark>,
+    /// Bytes of events in it, by session.
+    pub(super) with_events: HashMap<Mark, u64>,
+    /// Sessions with journal entries in it.
+    pub(super) named: HashSet<Mark>,
     /// When the last of it happened.
     pub(super) last_at: Option<SystemTime>,
 }
@@ -38,6 +40,11 @@ pub(super) fn last_wall(table: &[BlockEntry]) -> Option<SystemTime> {
         .filter(|entry| entry.kind() != Some(BlockKind::CarriedJournal))
         .map(|entry| entry.wall_offset().wall_time(entry.last_at()))
         .max()
+}
+
+/// Returns the bytes that a block takes, its two entries included.
+pub(super) fn disk_bytes(entry: &BlockEntry) -> u64 {
+    (entry.len() + 2 * BlockEntry::LEN) as u64
 }
 
 impl Active {
@@ -79,7 +86,8 @@ impl Active {
             index_end: FileHeader::LEN as u64,
             pending: Vec::new(),
             dirty: false,
-            with_events: HashSet::new(),
+            with_events: HashMap::new(),
+            named: HashSet::new(),
             last_at: None,
         })
     }
@@ -102,7 +110,8 @@ impl Active {
             pending: Vec::new(),
             // What an earlier process wrote may not be durable yet.
             dirty: true,
-            with_events: HashSet::new(),
+            with_events: HashMap::new(),
+            named: HashSet::new(),
             last_at: None,
         };
         active.note(loaded.entries());
@@ -133,8 +142,13 @@ impl Active {
     }
 
     fn note(&mut self, table: &[BlockEntry]) {
-        let events = table.iter().filter(|entry| entry.is_events());
-        self.with_events.extend(events.map(BlockEntry::mark));
+        for entry in table {
+            if entry.is_events() {
+                *self.with_events.entry(entry.mark()).or_default() += disk_bytes(entry);
+            } else {
+                self.named.insert(entry.mark());
+            }
+        }
         self.last_at = self.last_at.max(last_wall(table));
     }
 

@@ -142,6 +142,18 @@ impl BatchBuilder {
         self.begin(BlockKind::CarriedJournal, mark, serial, Some(wall))
     }
 
+    /// Repeats a block of events of another segment as it is.
+    pub(super) fn carry_events(&mut self, entry: &BlockEntry, payload: &[u8]) {
+        let wall = Some(entry.wall_offset());
+        let nth = self.begin(BlockKind::CarriedEvents, entry.mark(), entry.serial(), wall);
+        let block = &mut self.blocks[nth];
+        block.count = u32::try_from(entry.count()).unwrap_or(u32::MAX);
+        (block.first_seq, block.last_seq) = (entry.first_seq(), entry.last_seq());
+        (block.first_at, block.last_at) = (entry.first_at(), entry.last_at());
+        block.payload.extend_from_slice(payload);
+        self.payload_bytes += payload.len();
+    }
+
     /// Adds a line to a journal block; `boot_id` when it is not the boot of the segment.
     pub(super) fn write_line(
         &mut self,

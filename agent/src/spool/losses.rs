@@ -8,6 +8,7 @@ use vctl_common::spool::{BlockEntry, Segment, journal_lines, payload};
 use vctl_common::time::WallOffset;
 use vctl_common::wire::Mark;
 
+use super::batch::BatchBuilder;
 use super::error::SpoolError;
 use super::position::Position;
 
@@ -20,6 +21,8 @@ pub(super) struct Loss {
     pub(super) dropped: Option<Gap>,
     /// Of what the centre has.
     pub(super) shipped: Option<Gap>,
+    /// Some of its events stay.
+    pub(super) carried: bool,
     /// As the clocks stood with the last of its events.
     pub(super) wall: Option<WallOffset>,
     /// Its journal there, each entry with the clocks and the boot it was written in.
@@ -28,10 +31,13 @@ pub(super) struct Loss {
 
 pub(super) type Journal = Vec<(JournalEntry, WallOffset, BootId)>;
 
-/// Reads what each session has in a segment that is to go; mark 0 is nobody.
+/// Reads what each session has in a segment that is to go; mark 0 is nobody. Events of sessions
+/// that stay are put into `kept`, but for those that were shipped.
 pub(super) fn losses(
     segment: &Segment,
     shipped: Option<Position>,
+    stays: impl Fn(Mark) -> bool,
+    kept: &mut BatchBuilder,
 ) -> Result<HashMap<Mark, Loss>, SpoolError> {
     let failed = |source| SpoolError::write(&segment.files.segment, source);
     let file = segment.open().map_err(failed)?;
@@ -42,6 +48,15 @@ pub(super) fn losses(
         if entry.is_events() {
             let number = segment.files.number;
             let is_shipped = shipped.is_some_and(|shipped| shipped.includes(number, entry.end()));
+            if !is_shipped
+                && stays(entry.mark())
+                && let Some(payload) = payload(&file, entry).map_err(failed)?
+            {
+                kept.carry_events(entry, &payload);
+                loss.carried = true;
+                loss.wall = Some(entry.wall_offset());
+                continue;
+            }
             let (gap, cause) = if is_shipped {
                 (&mut loss.shipped, GapCause::Shipped)
             } else {

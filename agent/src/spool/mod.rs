@@ -13,8 +13,10 @@
 //!
 //! # What goes at the cap
 //! A new segment begins with who every open session is. Room for it is made by dropping whole
-//! segments: the oldest one with no event of an open session, else the oldest, never the one being
-//! written; what was shipped goes before what was not. First, and durably, the live segment gets for each session that loses events a gap
+//! segments, never the one being written. What was shipped goes first. Then the largest session of
+//! the largest user gives way, its oldest events first, and what the segment holds of others is
+//! copied ([`heavy`], [`trim`]). Where none is large, the oldest segment with no event of an open
+//! session goes, else the oldest. First, and durably, the live segment gets for each session that loses events a gap
 //! with their number and sequence numbers, and a copy of its journal. So `vctl session` still says
 //! who it was and how many events were dropped. A copy whose session has no events left anywhere
 //! goes for good when the segment it lies in is dropped; that bounds them.
@@ -34,7 +36,10 @@ mod position;
 mod active;
 mod recover;
 mod losses;
+mod owner;
+mod heavy;
 mod retain;
+mod trim;
 mod writer;
 #[cfg(test)]
 mod tests;
@@ -42,6 +47,7 @@ mod tests;
 pub use batch::BatchBuilder;
 pub use disk::{Disk, HostDisk};
 pub use error::SpoolError;
+pub use owner::{Account, Owner};
 pub use position::{Durable, Position, new_id, remember_shipped};
 pub use recover::{OpenSession, Recovered};
 pub use writer::{SpoolConfig, SpoolWriter, Stats};

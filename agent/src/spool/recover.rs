@@ -20,6 +20,7 @@ use super::disk::Disk;
 use super::error::SpoolError;
 use super::position;
 use super::retain::Sealed;
+use super::trim::superseded;
 use super::writer::{Live, SpoolConfig};
 
 /// What the spool knew when it was opened.
@@ -123,6 +124,16 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
             write_index(disk, &segment)?;
             buffer = segment.into_buffer();
         }
+    }
+    let earlier: Vec<_> = sealed.iter().map(|sealed| sealed.files.clone()).collect();
+    let earlier = &earlier[..earlier.len().saturating_sub(1)];
+    if let Some(last) = &last_segment
+        && let Some(nth) = superseded(last, earlier)?
+    {
+        let files = sealed.remove(nth).files;
+        disk.remove(&files.segment)
+            .and_then(|()| disk.remove(&files.index))
+            .map_err(|source| SpoolError::write(&files.segment, source))?;
     }
     let mut active = None;
     if let Some(last) = last_segment {

@@ -1,15 +1,15 @@
 //! What goes when the spool is at its cap or was shipped long ago, and what is kept of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::SystemTime;
 
 use vctl_common::id::{BootId, CertSerial};
 use vctl_common::session::{GapCause, JournalEntry};
-use vctl_common::spool::{BlockEntry, Look, Segment, SegmentFiles};
+use vctl_common::spool::{BlockEntry, Look, Segment, SegmentFiles, SpoolReader};
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
-use super::active::{Active, last_wall};
+use super::active::{Active, disk_bytes, last_wall};
 use super::batch::BatchBuilder;
 use super::disk::Disk;
 use super::error::SpoolError;
@@ -22,8 +22,10 @@ pub(super) struct Sealed {
     pub(super) files: SegmentFiles,
     pub(super) bytes: u64,
     boot_id: BootId,
-    /// Sessions with events in it, sorted.
-    with_events: Vec<Mark>,
+    /// Bytes of events in it, by session and sorted.
+    pub(super) with_events: Vec<(Mark, u64)>,
+    /// Sessions with journal entries in it, sorted.
+    named: Vec<Mark>,
     /// When the last of it happened.
     last_at: Option<SystemTime>,
 }
@@ -35,12 +37,28 @@ fn sorted(marks: impl IntoIterator<Item = Mark>) -> Vec<Mark> {
     marks
 }
 
+fn summed(shares: impl IntoIterator<Item = (Mark, u64)>) -> Vec<(Mark, u64)> {
+    let mut by_mark: BTreeMap<Mark, u64> = BTreeMap::new();
+    for (mark, bytes) in shares {
+        *by_mark.entry(mark).or_default() += bytes;
+    }
+    by_mark.into_iter().collect()
+}
+
 impl Sealed {
+    fn has_events(&self, mark: Mark) -> bool {
+        let found = self
+            .with_events
+            .binary_search_by_key(&mark, |(mark, _)| *mark);
+        found.is_ok()
+    }
+
     pub(super) fn of_active(active: Active) -> Self {
         Self {
             bytes: active.bytes(),
             boot_id: active.header.boot_id(),
-            with_events: sorted(active.with_events),
+            with_events: summed(active.with_events),
+            named: sorted(active.named),
             last_at: active.last_at,
             files: SegmentFiles {
                 len: active.end,
@@ -52,11 +70,13 @@ impl Sealed {
     pub(super) fn of_loaded(segment: &Segment) -> Self {
         let entries = segment.entries();
         let events = entries.iter().filter(|entry| entry.is_events());
+        let journal = entries.iter().filter(|entry| entry.is_journal());
         Self {
             files: segment.files.clone(),
             bytes: segment.files.len + segment.index_bytes().len() as u64,
             boot_id: segment.header.boot_id(),
-            with_events: sorted(events.map(BlockEntry::mark)),
+            with_events: summed(events.map(|entry| (entry.mark(), disk_bytes(entry)))),
+            named: sorted(journal.map(BlockEntry::mark)),
             last_at: last_wall(entries),
         }
     }
@@ -68,7 +88,14 @@ impl<D: Disk> SpoolWriter<D> {
         while self.bytes() + self.config.segment_bytes > self.config.cap_bytes
             && !self.sealed.is_empty()
         {
-            self.drop_one()?;
+            let before = self.bytes();
+            let trimmed = self.trim_largest().unwrap_or_else(|error| {
+                tracing::warn!(%error, "The largest session of the spool could not be trimmed.");
+                false
+            });
+            if !trimmed || self.bytes() >= before {
+                self.drop_one()?;
+            }
         }
         Ok(())
     }
@@ -78,7 +105,7 @@ impl<D: Disk> SpoolWriter<D> {
         let nth = first(&|s| self.is_shipped(s) && self.is_over(s))
             .or_else(|| first(&|s| self.is_shipped(s)))
             .or_else(|| first(&|s| self.is_over(s)));
-        self.drop_nth(nth.unwrap_or(0))
+        self.drop_nth(nth.unwrap_or(0), None)
     }
 
     /// Drops what was shipped, is over, and happened before `before`.
@@ -88,13 +115,13 @@ impl<D: Disk> SpoolWriter<D> {
             let mut sealed = self.sealed.iter();
             let expired = sealed.position(|s| is_old(s) && self.is_shipped(s) && self.is_over(s));
             match expired {
-                Some(nth) => self.drop_nth(nth)?,
+                Some(nth) => self.drop_nth(nth, None)?,
                 None => return Ok(()),
             }
         }
     }
 
-    fn is_shipped(&self, sealed: &Sealed) -> bool {
+    pub(super) fn is_shipped(&self, sealed: &Sealed) -> bool {
         let (number, end) = (sealed.files.number, sealed.files.len);
         self.shipped
             .is_some_and(|shipped| number < shipped.segment || shipped.includes(number, end))
@@ -104,24 +131,35 @@ impl<D: Disk> SpoolWriter<D> {
     /// was open then.
     fn is_over(&self, sealed: &Sealed) -> bool {
         let mut marks = sealed.with_events.iter();
-        !marks.any(|mark| self.live.contains_key(mark))
+        !marks.any(|(mark, _)| self.live.contains_key(mark))
     }
 
-    fn drop_nth(&mut self, nth: usize) -> Result<(), SpoolError> {
+    /// Drops a segment, with all events in it or only with those of `heavy`.
+    pub(super) fn drop_nth(
+        &mut self,
+        nth: usize,
+        heavy: Option<&HashSet<Mark>>,
+    ) -> Result<(), SpoolError> {
         let victim = self.sealed.remove(nth);
-        let dropped = self.drop_segment(&victim);
+        let dropped = self.drop_segment(&victim, heavy);
         if dropped.is_err() {
             self.sealed.insert(nth, victim);
         }
         dropped
     }
 
-    fn drop_segment(&mut self, victim: &Sealed) -> Result<(), SpoolError> {
+    fn drop_segment(
+        &mut self,
+        victim: &Sealed,
+        heavy: Option<&HashSet<Mark>>,
+    ) -> Result<(), SpoolError> {
         let mut dropped = 0;
         let mut unattributed = 0;
         // A segment that says nothing of itself has nothing to be kept.
         if let Ok(segment) = Segment::load(&victim.files, Look::Index, Vec::new())? {
-            let losses = losses(&segment, self.shipped)?;
+            let mut kept = BatchBuilder::new();
+            let stays = |mark| heavy.is_some_and(|heavy| !heavy.contains(&mark));
+            let losses = losses(&segment, self.shipped, stays, &mut kept)?;
             let counts = |loss: &Loss| loss.dropped.as_ref().and_then(|gap| gap.events);
             for (&mark, loss) in &losses {
                 match mark {
@@ -129,7 +167,6 @@ impl<D: Disk> SpoolWriter<D> {
                     _ => dropped += counts(loss).unwrap_or(0),
                 }
             }
-            let mut kept = BatchBuilder::new();
             self.keep(victim, losses, &mut kept)?;
             if !kept.is_empty() {
                 self.append(&mut kept, self.ring, WallOffset::from_ns(0))?;
@@ -154,6 +191,37 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(())
     }
 
+    fn has_events(&self, mark: Mark) -> bool {
+        let mut sealed = self.sealed.iter();
+        self.active.with_events.contains_key(&mark) || sealed.any(|s| s.has_events(mark))
+    }
+
+    /// Returns the sessions that would read as open once their end in `victim` is gone: what else is
+    /// left of them is their beginning.
+    fn unclosed_without(
+        &self,
+        victim: &Sealed,
+        losses: &HashMap<Mark, Loss>,
+    ) -> Result<HashSet<Mark>, SpoolError> {
+        let is_named = |mark: &Mark| {
+            let mut sealed = self.sealed.iter();
+            self.active.named.contains(mark) || sealed.any(|s| s.named.binary_search(mark).is_ok())
+        };
+        let closes = |loss: &Loss| {
+            let mut journal = loss.journal.iter();
+            journal.any(|(entry, ..)| matches!(entry, JournalEntry::Closed(_)))
+        };
+        let marks = losses.iter().filter(|(_, loss)| closes(loss));
+        let marks: Vec<Mark> = marks.map(|(mark, _)| *mark).filter(is_named).collect();
+        if marks.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let reader = SpoolReader::open(&self.config.dir)?.without(victim.files.number);
+        let left = reader.sessions_of(marks)?.into_iter();
+        let unclosed = left.filter(|session| session.closed.is_none());
+        Ok(unclosed.map(|session| session.opened.id.mark()).collect())
+    }
+
     /// Puts into `kept` what must outlive the segment.
     fn keep(
         &self,
@@ -162,6 +230,7 @@ impl<D: Disk> SpoolWriter<D> {
         kept: &mut BatchBuilder,
     ) -> Result<(), SpoolError> {
         let boot_id = self.config.boot_id;
+        let unclosed = self.unclosed_without(victim, &losses)?;
         for (mark, loss) in losses {
             if mark == 0 {
                 let relevant = |of: BootId| {
@@ -177,11 +246,7 @@ impl<D: Disk> SpoolWriter<D> {
                 )?;
                 continue;
             }
-            let elsewhere = self.active.with_events.contains(&mark)
-                || self
-                    .sealed
-                    .iter()
-                    .any(|sealed| sealed.with_events.binary_search(&mark).is_ok());
+            let elsewhere = loss.carried || self.has_events(mark) || unclosed.contains(&mark);
             let live = self.live.contains_key(&mark);
             if loss.dropped.is_none() && !elsewhere && !live {
                 continue;

@@ -17,6 +17,7 @@ use super::active::Active;
 use super::batch::{BatchBuilder, Change, serial_of};
 use super::disk::{Disk, HostDisk};
 use super::error::SpoolError;
+use super::owner::Owner;
 use super::position::{self, Durable, Position};
 use super::recover::{self, Recovered};
 use super::retain::Sealed;
@@ -69,6 +70,8 @@ pub struct SpoolWriter<D: Disk = HostDisk> {
     /// Oldest first.
     pub(super) sealed: Vec<Sealed>,
     pub(super) live: HashMap<Mark, Live>,
+    /// Whose the sessions are that have events here, as far as that was looked up.
+    pub(super) owners: HashMap<Mark, Owner>,
     pub(super) ring: Option<RingPosition>,
     next_number: u64,
     /// The active segment must not be written to any more.
@@ -113,6 +116,7 @@ impl<D: Disk> SpoolWriter<D> {
             active,
             sealed: found.sealed,
             live: found.live,
+            owners: HashMap::new(),
             ring: found.recovered.ring,
             next_number,
             must_rotate: false,
@@ -165,7 +169,9 @@ impl<D: Disk> SpoolWriter<D> {
                         boot_id: self.config.boot_id,
                         wall,
                     };
-                    self.live.insert(live.opened.id.mark(), live);
+                    let mark = live.opened.id.mark();
+                    self.owners.insert(mark, Owner::of(&live.opened));
+                    self.live.insert(mark, live);
                 }
                 Change::Closed(mark) => {
                     self.live.remove(&mark);
@@ -320,8 +326,17 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(())
     }
 
-    /// Begins a new segment. On failure the old one is still the active one.
+    /// Begins a new segment and makes room for it.
     fn rotate(&mut self) -> Result<(), SpoolError> {
+        self.begin_segment()?;
+        if let Err(error) = self.make_room() {
+            tracing::warn!(%error, "Old spool segments could not be dropped.");
+        }
+        Ok(())
+    }
+
+    /// Begins a new segment. On failure the old one is still the active one.
+    pub(super) fn begin_segment(&mut self) -> Result<(), SpoolError> {
         let fresh = new_segment(&self.config, &mut self.disk, &mut self.next_number)?;
         let old = std::mem::replace(&mut self.active, fresh);
         if let Err(error) = self.write_head() {
@@ -340,9 +355,6 @@ impl<D: Disk> SpoolWriter<D> {
             self.stats.failed_syncs += 1;
             let error = SpoolError::sync(&path, source);
             tracing::warn!(%error, "A finished spool segment may not survive a power loss.");
-        }
-        if let Err(error) = self.make_room() {
-            tracing::warn!(%error, "Old spool segments could not be dropped.");
         }
         Ok(())
     }

@@ -258,7 +258,12 @@ fn oddities(exec: &ExecEvent) -> Vec<String> {
         .filter(|(set, _)| *set)
         .map(|(_, note)| (*note).to_owned())
         .collect();
-    if exec.argv_truncated {
+    if exec.over_budget {
+        notes.push(format!(
+            "cut: session over its byte budget; argv had {} bytes",
+            exec.argv_true_len
+        ));
+    } else if exec.argv_truncated {
         notes.push(format!("argv cut, it had {} bytes", exec.argv_true_len));
     }
     notes

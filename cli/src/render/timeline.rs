@@ -219,6 +219,11 @@ mod tests {
                 exec.other_audit_session = true;
                 exec.other_cgroup = true;
             })
+            .exec_with(4107, 4101, &["x"], |exec| {
+                exec.argv_truncated = true;
+                exec.over_budget = true;
+                exec.argv_true_len = 130_000;
+            })
             .exec_with(4104, 4101, &["curl", "-u", "********"], |exec| {
                 exec.redacted = true;
             })

@@ -52,6 +52,8 @@ pub struct ExecEvent {
     pub argv_true_len: u32,
     pub argc: u32,
     pub argv_truncated: bool,
+    /// Argv or a path was cut because the session or its account was over its byte budget.
+    pub over_budget: bool,
     /// A part of argv was not in memory.
     pub argv_fault: bool,
     /// Secrets were masked, byte by byte, before anything was written.
@@ -288,6 +290,7 @@ fn exec_event(bytes: &[u8]) -> Result<(u32, ExecEvent), DecodeError> {
         argv_true_len: exec.argv_true_len,
         argc: exec.argc,
         argv_truncated: flag(wire::EXEC_ARGV_TRUNCATED),
+        over_budget: flag(wire::EXEC_OVER_BUDGET),
         argv_fault: flag(wire::EXEC_ARGV_FAULT),
         redacted: flag(wire::EXEC_REDACTED),
         exe: Executable {

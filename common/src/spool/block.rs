@@ -100,6 +100,8 @@ pub enum BlockKind {
     Journal,
     /// Journal entries that were in an earlier segment, too, and are repeated in this one.
     CarriedJournal,
+    /// Events of an earlier segment that was dropped to make room; they are repeated in this one.
+    CarriedEvents,
 }
 
 impl BlockKind {
@@ -108,17 +110,32 @@ impl BlockKind {
             Self::Events => 1,
             Self::Journal => 2,
             Self::CarriedJournal => 3,
+            Self::CarriedEvents => 4,
         }
     }
 
     fn from_raw(raw: u32) -> Option<Self> {
-        [Self::Events, Self::Journal, Self::CarriedJournal]
-            .into_iter()
-            .find(|kind| kind.to_raw() == raw)
+        [
+            Self::Events,
+            Self::Journal,
+            Self::CarriedJournal,
+            Self::CarriedEvents,
+        ]
+        .into_iter()
+        .find(|kind| kind.to_raw() == raw)
     }
 
     pub fn is_journal(self) -> bool {
-        self != Self::Events
+        matches!(self, Self::Journal | Self::CarriedJournal)
+    }
+
+    pub fn is_events(self) -> bool {
+        matches!(self, Self::Events | Self::CarriedEvents)
+    }
+
+    /// Returns whether the block repeats one of an earlier segment.
+    pub fn is_carried(self) -> bool {
+        matches!(self, Self::CarriedJournal | Self::CarriedEvents)
     }
 }
 
@@ -218,7 +235,26 @@ impl BlockEntry {
     }
 
     pub fn is_events(&self) -> bool {
-        self.kind() == Some(BlockKind::Events)
+        self.kind().is_some_and(BlockKind::is_events)
+    }
+
+    pub fn is_carried(&self) -> bool {
+        self.kind().is_some_and(BlockKind::is_carried)
+    }
+
+    /// Returns whether both are the same events of one session, in whatever place.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        let facts = |e: &Self| {
+            (
+                e.mark,
+                e.payload_crc,
+                e.len,
+                e.count,
+                e.first_seq,
+                e.last_seq,
+            )
+        };
+        self.is_events() && other.is_events() && facts(self) == facts(other)
     }
 
     pub fn is_journal(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::block::{BlockEntry, BlockKind};
+use super::block::BlockEntry;
 use super::dir;
 use super::journal::journal_lines;
 use super::reader::{Filter, SpoolReadError, SpoolReader};
@@ -113,7 +113,7 @@ impl Follower {
         }
         let is_new = |e: &&BlockEntry| {
             // Carried entries repeat what was told before.
-            e.offset() >= self.end && e.kind() != Some(BlockKind::CarriedJournal) && self.wants(e)
+            e.offset() >= self.end && !e.is_carried() && self.wants(e)
         };
         let mut wanted = segment.entries().iter().filter(is_new).peekable();
         if wanted.peek().is_none() {

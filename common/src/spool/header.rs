@@ -6,7 +6,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::id::BootId;
 
 /// Changes whenever the bytes or their meaning do. Newer files are refused by name.
-pub const VERSION: u32 = 1;
+///
+/// Version 2 added blocks of carried events; files of version 1 are read as before.
+pub const VERSION: u32 = 2;
+/// The oldest version that is still read.
+const OLDEST: u32 = 1;
 
 /// Longest host name that a header holds, in bytes; Linux allows 64.
 const HOST_MAX: usize = 256;
@@ -106,7 +110,7 @@ impl FileHeader {
         }
         let (header, _) = Self::read_from_prefix(bytes).map_err(|_| HeaderError::Short)?;
         let whole = known
-            && version == VERSION
+            && (OLDEST..=VERSION).contains(&version)
             && header.crc.get() == crc32c::crc32c(&header.as_bytes()[20..])
             && usize::from(header.host_len.get()) <= HOST_MAX;
         whole.then_some(header).ok_or(HeaderError::Damaged)
@@ -161,6 +165,15 @@ mod tests {
             let read = FileHeader::decode(&bytes, FileKind::Segment);
             assert_eq!(read.err(), Some(HeaderError::Damaged), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_header_of_the_first_version_is_still_read() {
+        let mut first = header();
+        first.version = 1.into();
+        let bytes = first.encode(FileKind::Segment);
+        let read = FileHeader::decode(&bytes, FileKind::Segment).unwrap();
+        assert_eq!(read.number(), 7);
     }
 
     #[test]

@@ -74,6 +74,13 @@ impl SpoolReader {
         })
     }
 
+    /// Leaves one segment out, as if it had been dropped.
+    #[must_use]
+    pub fn without(mut self, number: u64) -> Self {
+        self.segments.retain(|files| files.number != number);
+        self
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }

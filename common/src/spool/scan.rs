@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use zerocopy::FromBytes;
 
-use super::block::{BatchHeader, BlockEntry, BlockKind, RingPosition};
+use super::block::{BatchHeader, BlockEntry, RingPosition};
 use super::header::FileHeader;
 use crate::session::{Gap, GapCause};
 use crate::time::BootNs;
@@ -259,7 +259,7 @@ impl Scanner<'_> {
 
     fn found(&mut self, entry: BlockEntry) {
         // Carried entries may be of another boot, whose clock says nothing about this one.
-        if entry.kind() != Some(BlockKind::CarriedJournal) {
+        if !entry.is_carried() {
             self.close_damage(entry.first_at());
             self.last_at = self.last_at.max(entry.last_at());
         }

@@ -25,6 +25,7 @@ pub fn judge(facts: &HostFacts, config: &Config) -> Report {
         bpf(facts),
         tracepoints(facts),
         bpffs(facts, config),
+        pins(facts, config),
         failed_exec(facts, config),
         cgroup(facts),
         audit_ids(facts),
@@ -133,6 +134,34 @@ fn bpffs(facts: &HostFacts, config: &Config) -> Finding {
             format!("{pin_dir} is not in bpffs"),
             "mount it: mount -t bpf bpf /sys/fs/bpf",
         ),
+    }
+}
+
+fn pins(facts: &HostFacts, config: &Config) -> Finding {
+    let id = "pins";
+    let dir = config.pin_dir.display();
+    let pins = &facts.pins;
+    if let Some(why) = &pins.untrusted {
+        let fix = "make it root's alone, and every directory above it";
+        return Finding::fail(id, why.clone(), fix);
+    }
+    if !pins.missing_links.is_empty() {
+        return Finding::fail(
+            id,
+            format!(
+                "a probe is pinned in {dir} without {}",
+                pins.missing_links.join(", ")
+            ),
+            "restart the agent: systemctl restart vctl-agent",
+        );
+    }
+    match pins.open_above {
+        Some(mode) => Finding::warn(
+            id,
+            format!("others may make directories beside {dir}: its bpffs has mode {mode:04o}"),
+            "mount it closed: mount -o remount,mode=0700 /sys/fs/bpf",
+        ),
+        None => Finding::pass(id, format!("{dir} is root's alone")),
     }
 }
 

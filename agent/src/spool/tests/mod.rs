@@ -9,6 +9,7 @@ mod lookup;
 mod model;
 mod recovery;
 mod shipped;
+mod trim;
 
 use std::fs::File;
 use std::io;

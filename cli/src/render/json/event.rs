@@ -64,6 +64,7 @@ struct ExecJson<'a> {
     argc: u32,
     argv_bytes: u32,
     argv_truncated: bool,
+    over_budget: bool,
     argv_fault: bool,
     redacted: bool,
     exe: ExeJson<'a>,
@@ -194,6 +195,7 @@ impl<'a> ExecJson<'a> {
             argc: exec.argc,
             argv_bytes: exec.argv_true_len,
             argv_truncated: exec.argv_truncated,
+            over_budget: exec.over_budget,
             argv_fault: exec.argv_fault,
             redacted: exec.redacted,
             exe: ExeJson {

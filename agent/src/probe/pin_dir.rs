@@ -1,0 +1,49 @@
+//! The directory of the pins: in bpffs, root's alone, and made by the agent.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+use nix::sys::statfs::{FsType, statfs};
+use tracing::warn;
+
+use super::ProbeError;
+use crate::trusted_dir;
+
+/// Magic number of bpffs, see statfs(2).
+const BPFFS: FsType = FsType(0xcafe_4a11);
+
+/// Makes the directory, or makes sure that nobody else can change what is in it.
+///
+/// On a bpffs that is open to others, another user may have made it first. It is made anew when it is
+/// empty: else that user would keep the agent from starting.
+pub(super) fn prepare(dir: &Path) -> Result<(), ProbeError> {
+    let pins = |source| ProbeError::Pins {
+        dir: dir.to_owned(),
+        source,
+    };
+    let us = nix::unistd::geteuid().as_raw();
+    match fs::symlink_metadata(dir) {
+        Ok(meta) if meta.is_dir() && meta.uid() != us && fs::remove_dir(dir).is_ok() => {
+            warn!(
+                dir = %dir.display(),
+                owner = meta.uid(),
+                "Another user had made the pin directory; it was empty and is made anew."
+            );
+        }
+        _ => {}
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(pins(error)),
+        _ => {}
+    }
+    trusted_dir::check(dir)?;
+    let mounted = statfs(dir).map_err(|errno| pins(errno.into()))?;
+    if mounted.filesystem_type() != BPFFS {
+        return Err(ProbeError::NotBpffs {
+            dir: dir.to_owned(),
+        });
+    }
+    Ok(())
+}

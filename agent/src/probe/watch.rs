@@ -1,0 +1,197 @@
+//! Holds what is pinned, and finds out when a pin was removed or is another object's.
+//!
+//! The agent keeps a descriptor of each link, so a link whose pin is removed stays attached while an
+//! agent runs, and is pinned again. Taking all pins away is a deliberate end and stays one.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{MapData, MapInfo};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::{BtfTracePoint, ProgramInfo};
+
+use super::ProbeError;
+use super::load::PROGRAMS;
+use super::maps::PINNED;
+
+/// Files of the links that are always attached.
+pub const PINNED_LINKS: [&str; 4] = [
+    "link_process_fork",
+    "link_process_exit",
+    "link_process_exec",
+    "link_cgroup_attach",
+];
+
+/// What a look at the pins has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pins {
+    Whole,
+    /// All of them are gone: the probe was taken away.
+    Gone,
+    /// These were gone or replaced, and are back. With `was_off` a probe had not been attached.
+    Restored {
+        names: Vec<String>,
+        was_off: bool,
+    },
+}
+
+/// The pinned objects of a probe.
+pub(super) struct Watch {
+    dir: PathBuf,
+    links: Vec<Link>,
+    programs: Vec<(&'static str, BtfTracePoint)>,
+    maps: Vec<(&'static str, MapData)>,
+}
+
+struct Link {
+    name: &'static str,
+    /// `None` once the kernel has let go of it.
+    link: Option<FdLink>,
+}
+
+impl Watch {
+    /// Opens everything that is pinned in `dir` and always attached.
+    pub(super) fn open(dir: &Path) -> Result<Self, ProbeError> {
+        let mut watch = Self {
+            dir: dir.to_owned(),
+            links: Vec::new(),
+            programs: Vec::new(),
+            maps: Vec::new(),
+        };
+        for (name, _) in PROGRAMS {
+            let program = BtfTracePoint::from_pin(dir.join(format!("prog_{name}")))
+                .map_err(|source| ProbeError::Attach { name, source })?;
+            watch.programs.push((name, program));
+            let link = PinnedLink::from_pin(link_path(dir, name))
+                .map_err(|source| ProbeError::Link { name, source })?;
+            let link = Some(FdLink::from(link));
+            watch.links.push(Link { name, link });
+        }
+        for name in PINNED {
+            let map = MapData::from_pin(dir.join(name))
+                .map_err(|source| ProbeError::Map { name, source })?;
+            watch.maps.push((name, map));
+        }
+        Ok(watch)
+    }
+
+    /// Returns the programs that are always attached.
+    pub(super) fn programs(&self) -> impl Iterator<Item = &BtfTracePoint> {
+        self.programs.iter().map(|(_, program)| program)
+    }
+
+    /// Lets go of the links: without their pins, the kernel detaches them.
+    pub(super) fn release(&mut self) {
+        self.links.clear();
+    }
+
+    /// Compares what is pinned with what is held, and pins and attaches again what is not there.
+    ///
+    /// # Errors
+    /// Something could not be put back; the next look tries again.
+    pub(super) fn verify(&mut self) -> Result<Pins, ProbeError> {
+        let dir = self.dir.clone();
+        if is_gone(&dir) {
+            return Ok(Pins::Gone);
+        }
+        let mut names = Vec::new();
+        let mut was_off = false;
+        for (name, map) in &self.maps {
+            let path = dir.join(name);
+            let held = map.info().ok().map(|info| info.id());
+            if MapInfo::from_pin(&path).ok().map(|info| info.id()) != held {
+                make_way(&dir, &path)?;
+                map.pin(&path)
+                    .map_err(|source| ProbeError::Pin { name, source })?;
+                names.push((*name).to_owned());
+            }
+        }
+        for (name, program) in &mut self.programs {
+            let path = dir.join(format!("prog_{name}"));
+            let held = program.info().ok().map(|info| info.id());
+            if ProgramInfo::from_pin(&path).ok().map(|info| info.id()) != held {
+                make_way(&dir, &path)?;
+                program
+                    .pin(&path)
+                    .map_err(|source| ProbeError::Pin { name, source })?;
+                names.push(format!("prog_{name}"));
+            }
+        }
+        for Link { name, link } in &mut self.links {
+            let path = link_path(&dir, name);
+            let id = |link: &FdLink| link.info().ok().map(|info| info.id());
+            let held = link.as_ref().and_then(id);
+            let pinned = PinnedLink::from_pin(&path).ok().map(FdLink::from);
+            if held.is_some() && pinned.as_ref().and_then(id) == held {
+                continue;
+            }
+            drop(pinned);
+            make_way(&dir, &path)?;
+            let whole = match link.take().filter(|_| held.is_some()) {
+                Some(link) => link,
+                None => {
+                    was_off = true;
+                    let mut programs = self.programs.iter_mut();
+                    let program = programs.find(|(of, _)| of == name);
+                    let (_, program) = program.ok_or(ProbeError::Object { name })?;
+                    let attached = program.attach().and_then(|id| program.take_link(id));
+                    FdLink::from(attached.map_err(|source| ProbeError::Attach { name, source })?)
+                }
+            };
+            // Should this fail, the link is lost and attached anew with the next look.
+            let pinned = whole.pin(&path);
+            let pinned = pinned.map_err(|source| ProbeError::Pin { name, source })?;
+            *link = Some(pinned.into());
+            names.push(format!("link_{name}"));
+        }
+        Ok(match names.is_empty() {
+            true => Pins::Whole,
+            false => Pins::Restored { names, was_off },
+        })
+    }
+}
+
+/// Returns whether what is pinned in `dir` belongs together: each link to its program, each program
+/// to the maps.
+pub(super) fn belongs_together(dir: &Path) -> bool {
+    let map = |name: &str| Some(MapInfo::from_pin(dir.join(name)).ok()?.id());
+    let maps = ["ring", "sessions", "tasks"].map(map);
+    PROGRAMS.iter().all(|(name, _)| {
+        let Ok(program) = ProgramInfo::from_pin(dir.join(format!("prog_{name}"))) else {
+            return false;
+        };
+        let link = PinnedLink::from_pin(link_path(dir, name)).map(FdLink::from);
+        let attached = link.and_then(|link| link.info());
+        let used = program.map_ids().ok().flatten();
+        let uses = |map: &Option<u32>| {
+            map.is_some_and(|id| used.as_ref().is_none_or(|used| used.contains(&id)))
+        };
+        // Not every program uses every map, but each of them the marks.
+        attached.is_ok_and(|link| link.program_id() == program.id())
+            && uses(&maps[2])
+            && maps.iter().all(Option::is_some)
+    })
+}
+
+fn is_gone(dir: &Path) -> bool {
+    !dir.join("state").exists()
+        && PROGRAMS
+            .iter()
+            .all(|(name, _)| !link_path(dir, name).exists())
+}
+
+fn link_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("link_{name}"))
+}
+
+/// Removes what stands where a pin of ours belongs.
+fn make_way(dir: &Path, path: &Path) -> Result<(), ProbeError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ProbeError::Pins {
+            dir: dir.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,175 @@
+//! A user floods the spool, so that another user's record has to make room.
+
+use std::process::Child;
+
+use vctl_common::session::GapCause;
+use vctl_common::status;
+use vctl_tests::fixture::{await_file, await_that, touch};
+use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
+
+/// A spool that is full within seconds.
+fn small_spool(more_users: usize) -> Option<Lab> {
+    Lab::or_skip(&Options {
+        agent: vec![
+            ("spool_cap", "256KiB".to_owned()),
+            ("segment_size", "64KiB".to_owned()),
+        ],
+        more_users,
+        ..Options::default()
+    })
+}
+
+/// Returns the events that a session's gaps name at the cap, and makes sure that each event of it is
+/// either stored or named.
+fn dropped(session: &Recorded) -> u64 {
+    let gaps = session.session.gaps.iter();
+    let gaps = gaps.filter(|gap| gap.cause == GapCause::SpoolCap);
+    let dropped = gaps.filter_map(|gap| gap.events).sum();
+    let produced = session.session.closed.as_ref().unwrap().produced;
+    assert_eq!(produced, Some(session.events.len() as u64 + dropped));
+    dropped
+}
+
+fn ended(login: Child) {
+    let output = login.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn one_session_floods_and_only_its_own_events_go() {
+    let Some(lab) = small_spool(0) else { return };
+    let [before, during, flood] = [("before", 1), ("during", 2), ("flood", 3)]
+        .map(|(key, n)| lab.certificate(key, n).unwrap());
+    lab.ssh_ok(&before, "for i in $(seq 20); do /bin/true $i; done")
+        .unwrap();
+    lab.whole_session(&before).unwrap();
+    let work = "touch inside; while [ ! -e go ]; do sleep 0.05; done; \
+                for i in $(seq 20); do /bin/true $i; done";
+    let victim = lab.ssh_start(&during, work).unwrap();
+    await_file(&lab.home().join("inside"));
+    let large = "long=$(head -c 120000 /dev/zero | tr '\\0' x); \
+                 for i in $(seq 40); do /bin/true $long; done; \
+                 touch go; for i in $(seq 800); do /bin/true $i; done";
+    lab.ssh_ok(&flood, large).unwrap();
+    ended(victim);
+    lab.whole_session(&before).unwrap();
+    lab.whole_session(&during).unwrap();
+    let flood = lab.closed_sessions(&flood, 1).unwrap().remove(0);
+    assert!(
+        dropped(&flood) > 0,
+        "the spool was never full: the spec proves nothing"
+    );
+}
+
+#[test]
+fn beyond_its_budget_a_session_is_stored_without_its_argv_and_says_so() {
+    let Some(lab) = small_spool(0) else { return };
+    let [flood, other] =
+        [("flood", 1), ("other", 2)].map(|(key, n)| lab.certificate(key, n).unwrap());
+    let large = "long=$(head -c 120000 /dev/zero | tr '\\0' x); \
+                 for i in 1 2 3 4 5 6; do /bin/true $long; sleep 0.1; done; \
+                 /nonexistent/${long:0:4000} || true";
+    lab.ssh_ok(&flood, large).unwrap();
+    let session = lab.whole_session(&flood).unwrap();
+    let long: Vec<_> = session
+        .execs()
+        .map(|(_, exec)| exec)
+        .filter(|exec| exec.argv_true_len > 100_000)
+        .collect();
+    assert_eq!(long.len(), 6, "{:#?}", session.summary());
+    let kept = |nth: usize| long[nth].argv.iter().map(Vec::len).sum::<usize>();
+    assert!(
+        kept(0) > 100_000 && !long[0].over_budget,
+        "the first is whole"
+    );
+    assert!(kept(5) <= 256, "{} bytes", kept(5));
+    assert!(long[5].over_budget && long[5].argv_truncated);
+    let names = session.events.iter().filter_map(|event| match &event.kind {
+        vctl_common::event::EventKind::ExecFailed { exec, .. } => Some(exec),
+        _ => None,
+    });
+    assert!(
+        names
+            .last()
+            .is_some_and(|exec| exec.over_budget && exec.filename.len() <= 256)
+    );
+    let shown = lab.vctl(&["session", "--local", "1"]).unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(
+        shown.contains("cut: session over its byte budget"),
+        "{shown}"
+    );
+    assert!(shown.contains("complete: all"), "{shown}");
+    await_that("the status counts them", || {
+        status::read(&lab.root().join("run")).is_ok_and(|status| status.execs_cut >= 6)
+    });
+    // Another session of the account stores what it did.
+    lab.ssh_ok(&other, "/bin/true $(head -c 2000 /dev/zero | tr '\\0' y)")
+        .unwrap();
+    let other = lab.whole_session(&other).unwrap();
+    assert!(other.execs().all(|(_, exec)| !exec.over_budget));
+}
+
+#[test]
+fn twenty_sessions_of_one_account_take_nothing_from_another_account() {
+    let Some(lab) = small_spool(1) else { return };
+    let victim = lab.certificate("victim", 100).unwrap();
+    let run = |who: &Certificate, user: &str, script: &str| {
+        lab.ssh_command(who, user).arg(script).spawn().unwrap()
+    };
+    let work = "for i in $(seq 30); do /bin/true $i; done";
+    ended(run(&victim, &lab.users()[1], work));
+    lab.whole_session(&victim).unwrap();
+    let flood: Vec<_> = (1..=20)
+        .map(|n| lab.certificate(&format!("flood-{n}"), n).unwrap())
+        .collect();
+    let large = "long=$(head -c 20000 /dev/zero | tr '\\0' x); \
+                 for i in $(seq 25); do /bin/true $long; done";
+    // As many at once as this sshd takes.
+    for logins in flood.chunks(5) {
+        let start = |who| run(who, lab.user(), large);
+        let logins: Vec<_> = logins.iter().map(start).collect();
+        for login in logins {
+            ended(login);
+        }
+    }
+    await_that("the spool was full", || {
+        let sessions = lab.sessions().unwrap();
+        let mut gaps = sessions.iter().flat_map(|session| &session.session.gaps);
+        gaps.any(|gap| gap.cause == GapCause::SpoolCap)
+    });
+    lab.whole_session(&victim).unwrap();
+}
+
+#[test]
+fn a_session_that_ended_in_a_flood_does_not_stay_open() {
+    let Some(lab) = small_spool(0) else { return };
+    let flood: Vec<_> = (1..=6)
+        .map(|n| lab.certificate(&format!("flood-{n}"), n).unwrap())
+        .collect();
+    // Each waits for the next one's flood before it ends: its end lies in segments of its own.
+    let script = "for i in $(seq 150); do /bin/true $i; done; touch done-$N; \
+                  while [ ! -e end-$N ]; do sleep 0.05; done";
+    let mut before: Option<(usize, Child)> = None;
+    for (nth, who) in flood.iter().enumerate() {
+        let login = lab.ssh_start(who, format!("N={nth}; {script}")).unwrap();
+        await_file(&lab.home().join(format!("done-{nth}")));
+        if let Some((nth, login)) = before.replace((nth, login)) {
+            touch(&lab.home().join(format!("end-{nth}")));
+            ended(login);
+        }
+    }
+    if let Some((nth, login)) = before {
+        touch(&lab.home().join(format!("end-{nth}")));
+        ended(login);
+    }
+    await_that("no session is open", || {
+        let sessions = lab.sessions().unwrap();
+        sessions
+            .iter()
+            .all(|session| session.session.closed.is_some())
+    });
+    let shown = lab.vctl(&["session", "--local", "--list"]).unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(!shown.contains("live"), "{shown}");
+}
