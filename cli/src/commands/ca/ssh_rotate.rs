@@ -19,7 +19,7 @@ use crate::render::rotation::{Standings, write};
 use crate::render::{Screen, notice, records, time};
 use crate::rotation::hosts::{Visit, visit};
 use crate::rotation::{Host, Key, KeyState, Missing, Stage, vault};
-use crate::ssh_ca::{self, Authority};
+use crate::ssh_ca::{self, Authority, Source};
 use crate::store;
 use crate::trust_ca::{Mode, Orders};
 
@@ -164,8 +164,10 @@ impl Rotation<'_> {
     async fn spread(&self, next: &Authority) -> Result<(), Stop> {
         // A role that is not at the new mount is known before any host is touched.
         vault::prove(self.context.vault(), &next.mount, &self.hosts).await?;
+        let settings = self.context.vault().settings();
         let orders = Orders {
-            wanted: ssh_ca::published(self.context.vault().settings()).await?,
+            source: Source::of(settings),
+            wanted: ssh_ca::published(settings).await?,
             unwanted: Vec::new(),
             mode: Mode::Apply,
         };
@@ -215,6 +217,7 @@ impl Rotation<'_> {
             "--finish",
         )?;
         let orders = Orders {
+            source: Source::of(self.context.vault().settings()),
             wanted: vec![authority(active)?],
             unwanted: leaving.fingerprint.parse().into_iter().collect(),
             mode: Mode::Apply,
@@ -277,6 +280,9 @@ impl Rotation<'_> {
             proof,
             options: self.options,
         };
+        if !hosts.is_empty() {
+            orders.source.tell(&orders.wanted);
+        }
         match hosts {
             [] => {}
             [host] => notice::done(&format!("going to {}", host.name)),
@@ -293,7 +299,7 @@ impl Rotation<'_> {
                 Err(error) => {
                     let why = std::iter::once(error.message).chain(error.causes);
                     let why = why.collect::<Vec<_>>().join(": ");
-                    notice::quote(&format!("{}: {why}", host.name));
+                    notice::done(&format!("{}: {why}", host.name));
                     missing.push(Missing {
                         host: host.name.clone(),
                         why,

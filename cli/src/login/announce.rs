@@ -1,0 +1,46 @@
+//! Where a login goes, said before anything is sent there.
+
+use vctl_common::config::Source;
+
+use super::{Choices, Login};
+use crate::config::Method;
+use crate::render::notice;
+
+impl Login<'_> {
+    /// Names the server, the person where that is known, and what differs from the defaults. A file of
+    /// the directory that decides any of it is named, too.
+    pub(super) fn announce(&self, method: Method, choices: &Choices) {
+        notice::done(&self.announcement(method, choices));
+    }
+
+    fn announcement(&self, method: Method, choices: &Choices) -> String {
+        let config = &self.loaded.config;
+        let mut text = format!("logging in to {}", config.vault_addr);
+        let username = choices.username.as_ref().or(config.username.as_ref());
+        if let (Method::Userpass, Some(username)) = (method, username) {
+            text += &format!(" as {username}");
+        }
+        text += &format!(" ({method})");
+        let mount = match method {
+            Method::Oidc => Some(("oidc_mount", &config.oidc_mount)),
+            Method::Userpass => Some(("userpass_mount", &config.userpass_mount)),
+            Method::AppRole => Some(("approle_mount", &config.approle_mount)),
+            Method::Token => None,
+        };
+        if let Some(namespace) = &config.vault_namespace {
+            text += &format!(", namespace `{namespace}`");
+        }
+        if let Some((key, mount)) = mount
+            && *self.loaded.source_of(key) != Source::Default
+        {
+            text += &format!(", mount `{mount}`");
+        }
+        let keys = ["vault_addr", "vault_namespace"].into_iter();
+        let keys = keys.chain(mount.map(|(key, _)| key));
+        let mut from_directory = keys.filter(|key| self.loaded.is_from_directory(key));
+        if let Some(key) = from_directory.next() {
+            text += &format!(", as {} has it", self.loaded.source_of(key));
+        }
+        text
+    }
+}
