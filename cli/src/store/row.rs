@@ -58,7 +58,7 @@ pub(super) enum Unreadable {
 impl Unreadable {
     pub(super) fn id(&self) -> SessionId {
         match self {
-            Self::Entry { id, .. } | Self::Contradiction { id } => *id,
+            Self::Entry { id, .. } | Self::Contradiction { id } | Self::Numbers { id } => *id,
         }
     }
 }
