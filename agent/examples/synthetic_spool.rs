@@ -148,6 +148,7 @@ fn opened(serial: u64, id: SessionId, at: BootNs) -> SessionOpened {
             }),
             key_fingerprint: None,
             problem: None,
+            unreadable_certificate: false,
         },
         source_ip: None,
         source_port: None,

@@ -59,6 +59,7 @@ impl Login {
                 }),
                 key_fingerprint: Some("SHA256:9sT1kPq".to_owned()),
                 problem: None,
+                unreadable_certificate: false,
             },
             source_ip: "192.0.2.7".parse().ok(),
             source_port: Some(51515),

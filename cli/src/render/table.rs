@@ -186,6 +186,28 @@ mod tests {
     }
 
     #[test]
+    fn an_unreadable_certificate_and_a_missing_stamp_are_marked() {
+        let mut unreadable = Login::of_alice();
+        unreadable.session().opened.auth.certificate = None;
+        unreadable.session().opened.auth.unreadable_certificate = true;
+        let unreadable = unreadable.closed().session;
+        assert_eq!(header::who(&unreadable), "(unreadable certificate)");
+        assert_eq!(record(&unreadable), "complete, unreadable certificate");
+        let cause = vctl_common::session::GapCause::LoginWithoutStamp;
+        for (stamp, shown) in [
+            (Stamp::Late, "some missing, login without a stamp"),
+            (Stamp::Missed, "not recorded, login without a stamp"),
+        ] {
+            let mut unasked = Login::of_alice();
+            unasked.session().opened.stamp = stamp;
+            let mut session = unasked.lost(0, 10, cause).closed().session;
+            session.holes[0].events = None;
+            assert_eq!(header::who(&session), "(login without a stamp)");
+            assert_eq!(record(&session), shown);
+        }
+    }
+
+    #[test]
     fn a_list_says_who_where_when_how_long_and_how_sure() {
         let list = rendered(|out| write(out, &sessions(), false, Layout::default()));
         assert_golden("list.txt", &list);

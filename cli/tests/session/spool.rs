@@ -149,6 +149,7 @@ impl Login {
                 certificate: Some(certificate),
                 key_fingerprint: None,
                 problem: None,
+                unreadable_certificate: false,
             },
             source_ip: "192.0.2.7".parse().ok(),
             source_port: Some(51515),
