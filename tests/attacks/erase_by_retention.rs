@@ -11,7 +11,7 @@ fn a_pruner_cannot_go_below_the_least_periods() {
     };
     let pruner = centre.with_policies(&["vctl-pruner"]).unwrap();
     let login = pruner.credential("vctl-pruner").unwrap();
-    for periods in ["1, 1, 1", "6, 365, 1095", "14, 89, 1095", "14, 365, 364"] {
+    for periods in ["1, 1, 1", "6, 365, 1095", "14, 89, 1095", "14, 90, 364"] {
         for function in ["prune_v1", "prune_plan_v1"] {
             let sql = format!("select * from vctl.{function}({periods})");
             let said = refusal(centre, &login, &sql);

@@ -162,3 +162,34 @@ fn who_waits_for_a_postgres_that_does_not_answer_is_told_and_waits_once() {
         terminal.shown()
     );
 }
+
+#[test]
+fn a_postgres_without_a_connection_left_is_away() {
+    let options = Options {
+        host: true,
+        ..Options::default()
+    };
+    let Some(centre) = Centre::or_skip(&options) else {
+        return;
+    };
+    let operator = Operator::new(&centre, "ssh-crowded");
+    let host = centre.host.as_ref().unwrap();
+    operator.knows("crowded-1", host);
+    assert_eq!(operator.at.run(&["list"]).code, 0);
+    let spooled = || {
+        let entries = fs::read_dir(operator.at.home(".vctl/spool"));
+        entries.map_or(0, Iterator::count)
+    };
+    // The same SQLSTATE as that of a server whose connections others took.
+    let connections = |most: i32| {
+        let sql = format!("alter database vctl connection limit {most}");
+        centre.postgres.psql("postgres", &sql).unwrap();
+    };
+    connections(0);
+    let said = operator.ssh(&["crowded-1", "--", "exit 3"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert_eq!(spooled(), 1);
+    connections(-1);
+    assert_eq!(operator.ssh(&["crowded-1", "--", "true"]).code, 0);
+    assert_eq!(spooled(), 0);
+}
