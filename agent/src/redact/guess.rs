@@ -132,7 +132,7 @@ pub(super) fn in_login(word: &[u8]) -> Option<(usize, usize)> {
     let last = labels.next().unwrap_or_default();
     let dots = labels.count();
     let host_like = dots > 0 && last.len() > 1 && last.iter().all(u8::is_ascii_alphabetic)
-        || dots == 3 && name_of_host.iter().all(is_address)
+        || dots == 3 && name_of_host.iter().copied().all(is_address)
         || name_of_host == b"localhost"
         || host.get(name_of_host.len()) == Some(&b'(')
             && name_of_host.iter().all(u8::is_ascii_lowercase);
@@ -172,14 +172,14 @@ pub(super) fn is_place(word: &[u8]) -> bool {
     let url = memchr::memmem::find(word, b"://").is_some();
     let address = word
         .iter()
-        .all(|byte| is_address(byte) || matches!(byte, b':' | b'/'))
+        .all(|byte| is_address(*byte) || matches!(byte, b':' | b'/'))
         && word.iter().any(|byte| matches!(byte, b'.' | b':'));
     let email = word.contains(&b'@') && word.contains(&b'.') && !word.contains(&b':');
     path || url || host || address || email
 }
 
-fn is_address(byte: &u8) -> bool {
-    byte.is_ascii_digit() || *byte == b'.'
+fn is_address(byte: u8) -> bool {
+    byte.is_ascii_digit() || byte == b'.'
 }
 
 fn is_known(word: &[u8], list: &[&str]) -> bool {

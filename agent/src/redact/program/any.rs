@@ -24,7 +24,6 @@ pub(in crate::redact) fn any_flag(flag: &[u8]) -> Option<Value> {
         | b"web-auth" | b"auth-user-pass" | b"web.basic-auth" => Some(Value::Auth),
         b"header" | b"headers" | b"http-header" | b"add-header" | b"proxy-header" | b"hdr"
         | b"extra-header" | b"request-header" | b"custom-header" => Some(Value::Header),
-        b"pw" => Some(Value::Token),
         b"password-command"
         | b"passphrase-command"
         | b"pass-command"
@@ -34,8 +33,8 @@ pub(in crate::redact) fn any_flag(flag: &[u8]) -> Option<Value> {
         | b"passcommand"
         | b"token-command" => Some(Value::Printing),
         b"cookie" | b"cookies" => Some(Value::After(b'=')),
-        b"pin" | b"so-pin" | b"user-pin" | b"new-pin" | b"old-pin" | b"puk" | b"new-puk"
-        | b"admin-pin" | b"set-pin" | b"mfa-code" => Some(Value::Token),
+        b"pw" | b"pin" | b"so-pin" | b"user-pin" | b"new-pin" | b"old-pin" | b"puk"
+        | b"new-puk" | b"admin-pin" | b"set-pin" | b"mfa-code" => Some(Value::Token),
         _ => None,
     }
 }

@@ -48,15 +48,13 @@ impl Scan<'_> {
             _ => None,
         };
         if kind.is_none()
-            && let Some(rule) = self.general_rule(command, name)
+            && let Some(rule) = general_rule(command, name)
         {
-            return match value {
-                Some(value) => self.apply(command, rule, value, depth),
-                None => {
-                    command.next = Next::Ruled(rule);
-                    false
-                }
-            };
+            if let Some(value) = value {
+                return self.apply(command, rule, value, depth);
+            }
+            command.next = Next::Ruled(rule);
+            return false;
         }
         match (kind, value) {
             (Some(kind), Some(value)) => self.mask_value(value, kind, depth),
@@ -74,18 +72,6 @@ impl Scan<'_> {
             }
             (None, _) => false,
         }
-    }
-
-    /// The rule of a flag that means the same in most programs.
-    fn general_rule(&self, command: &Command, name: &[u8]) -> Option<Value> {
-        if command.program.names_only {
-            return None;
-        }
-        let storing = command.phrase.stores() && is_value_flag(name);
-        let login = command.has_user && matches!(name, b"-p" | b"-P" | b"-w");
-        any_flag(name)
-            .or_else(|| storing.then_some(Value::Whole))
-            .or_else(|| login.then_some(Value::Word))
     }
 
     /// The program's own rule for this flag, and the value where it stands behind the flag.
@@ -147,4 +133,16 @@ impl Scan<'_> {
             .filter_map(|back| command.before(back))
             .any(|operand| self.masker.get(operand) == name.as_bytes())
     }
+}
+
+/// The rule of a flag that means the same in most programs.
+fn general_rule(command: &Command, name: &[u8]) -> Option<Value> {
+    if command.program.names_only {
+        return None;
+    }
+    let storing = command.phrase.stores() && is_value_flag(name);
+    let login = command.has_user && matches!(name, b"-p" | b"-P" | b"-w");
+    any_flag(name)
+        .or_else(|| storing.then_some(Value::Whole))
+        .or_else(|| login.then_some(Value::Word))
 }

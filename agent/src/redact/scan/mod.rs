@@ -143,7 +143,6 @@ impl<'a> Scan<'a> {
                 command.next = Next::SqlBy;
                 true
             }
-            Next::SqlBy => self.mask_value(word, NameKind::Secret, depth),
             Next::Named | Next::Sql => match text {
                 b"=" | b":" | b":=" | b"=>" => {
                     command.next = Next::Likely(NameKind::Secret);
@@ -180,7 +179,7 @@ impl<'a> Scan<'a> {
                 command.next = Next::Credential;
                 true
             }
-            Next::Credential => self.mask_value(word, NameKind::Secret, depth),
+            Next::SqlBy | Next::Credential => self.mask_value(word, NameKind::Secret, depth),
             Next::Bearer => text.len() >= 8 && self.mask_value(word, NameKind::Secret, depth),
         }
     }

@@ -156,7 +156,7 @@ impl Scan<'_> {
                 return is_token(self.masker.get(value))
                     && self.mask_value(value, NameKind::SecretOrPath, depth);
             }
-            (Phrase::Set, Some(Role::Set | Role::Put)) => {}
+            (Phrase::Set, Some(Role::Set | Role::Put)) | (Phrase::Nothing, None) => {}
             (Phrase::Set, _) => return self.setting(command, word),
             (Phrase::Nothing | Phrase::Things | Phrase::Enrol, Some(role)) => {
                 command.phrase = match role {
@@ -170,7 +170,6 @@ impl Scan<'_> {
                     Role::Put | Role::Store => command.phrase,
                 };
             }
-            (Phrase::Nothing, None) => {}
             (Phrase::Things | Phrase::Variables, _) => command.phrase = Phrase::Nothing,
             (Phrase::Store, _) => {
                 if let Some(equals) = memchr::memchr(b'=', text) {

@@ -30,51 +30,12 @@ impl Scan<'_> {
                 command.next = Next::Ruled(Value::Whole);
                 self.mask_value(value, NameKind::Secret, depth)
             }
-            Value::Account => {
-                command.has_user = true;
-                self.mask_account(value, depth)
-            }
-            Value::LikelyAccount => {
-                command.has_user = self.masker.at(value.start).is_ascii_alphabetic();
-                let secret = guess::after_account(self.masker.get(value)).map(|at| value.skip(at));
-                secret.is_some_and(|secret| {
-                    guess::is_token(self.masker.get(secret))
-                        && self.mask_value(secret, NameKind::SecretOrPath, depth)
-                })
-            }
-            Value::Auth if memchr::memchr2(b':', b'%', self.masker.get(value)).is_some() => {
-                self.mask_account(value, depth)
-            }
-            Value::Auth => {
-                !guess::is_method(self.masker.get(value))
-                    && self.mask_value(value, NameKind::SecretOrPath, depth)
-            }
-            Value::AuthOrBearer if memchr::memchr(b':', self.masker.get(value)).is_some() => {
-                self.apply(command, Value::After(b':'), value, depth)
-            }
-            Value::AuthOrBearer if command.bearer => {
-                self.mask_value(value, NameKind::Secret, depth)
-            }
-            Value::AuthOrBearer => {
-                command.held = Some(value);
-                true
-            }
-            Value::Scheme => {
-                command.bearer = self.masker.get(value).eq_ignore_ascii_case(b"bearer");
-                if let Some(held) = command.held.take().filter(|_| command.bearer) {
-                    self.mask_value(held, NameKind::Secret, depth);
-                }
-                true
-            }
-            Value::Login => {
-                let text = self.masker.get(value);
-                let Some(colon) = memchr::memchr(b':', text) else {
-                    return false;
-                };
-                let end = memchr::memrchr(b'@', text).map_or(text.len(), |at| at.max(colon + 1));
-                let secret = Span::new(value.start + colon + 1, value.start + end);
-                self.mask_value(secret, NameKind::Secret, depth)
-            }
+            Value::Account
+            | Value::LikelyAccount
+            | Value::Auth
+            | Value::AuthOrBearer
+            | Value::Scheme
+            | Value::Login => self.apply_login(command, rule, value, depth),
             Value::Token => {
                 guess::is_token(self.masker.get(value))
                     && self.mask_value(value, NameKind::SecretOrPath, depth)
@@ -121,6 +82,58 @@ impl Scan<'_> {
                 true
             }
             Value::Plain | Value::Switch | Value::Shell | Value::Named => false,
+        }
+    }
+
+    /// `apply` for the rules about users and their secrets.
+    fn apply_login(&mut self, command: &mut Command, rule: Value, value: Span, depth: u8) -> bool {
+        match rule {
+            Value::Account => {
+                command.has_user = true;
+                self.mask_account(value, depth)
+            }
+            Value::LikelyAccount => {
+                command.has_user = self.masker.at(value.start).is_ascii_alphabetic();
+                let secret = guess::after_account(self.masker.get(value)).map(|at| value.skip(at));
+                secret.is_some_and(|secret| {
+                    guess::is_token(self.masker.get(secret))
+                        && self.mask_value(secret, NameKind::SecretOrPath, depth)
+                })
+            }
+            Value::Auth if memchr::memchr2(b':', b'%', self.masker.get(value)).is_some() => {
+                self.mask_account(value, depth)
+            }
+            Value::Auth => {
+                !guess::is_method(self.masker.get(value))
+                    && self.mask_value(value, NameKind::SecretOrPath, depth)
+            }
+            Value::AuthOrBearer if memchr::memchr(b':', self.masker.get(value)).is_some() => {
+                self.apply(command, Value::After(b':'), value, depth)
+            }
+            Value::AuthOrBearer if command.bearer => {
+                self.mask_value(value, NameKind::Secret, depth)
+            }
+            Value::AuthOrBearer => {
+                command.held = Some(value);
+                true
+            }
+            Value::Scheme => {
+                command.bearer = self.masker.get(value).eq_ignore_ascii_case(b"bearer");
+                if let Some(held) = command.held.take().filter(|_| command.bearer) {
+                    self.mask_value(held, NameKind::Secret, depth);
+                }
+                true
+            }
+            Value::Login => {
+                let text = self.masker.get(value);
+                let Some(colon) = memchr::memchr(b':', text) else {
+                    return false;
+                };
+                let end = memchr::memrchr(b'@', text).map_or(text.len(), |at| at.max(colon + 1));
+                let secret = Span::new(value.start + colon + 1, value.start + end);
+                self.mask_value(secret, NameKind::Secret, depth)
+            }
+            _ => false,
         }
     }
 
