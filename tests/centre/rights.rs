@@ -58,6 +58,8 @@ const FUNCTIONS: &str = "
 | `old_sessions`     |     |     |          |          |              |              |        |        | x        |
 | `old_gaps`         |     |     |          |          |              |              |        |        | x        |
 | `old_accesses`     |     |     |          |          |              |              |        |        | x        |
+| `login_contradictions` |     |     |          | x        |              |              |        |        | x        |
+| `doubtful_logins_v1` | x   |     |          |          |              |              |        |        | x        |
 ";
 
 #[test]
