@@ -11,6 +11,9 @@ use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
 
 use super::reader::{Auditor, keygen, line};
 
+/// Runs `vctl session` and returns its output.
+type Shows<'a> = &'a dyn Fn(&[&str]) -> String;
+
 /// Makes a certificate of the attacker's own CA, and has the account accept that CA.
 fn pose(lab: &Lab, dir: &Path, key_id: &str, serial: u64) -> Certificate {
     let ca = dir.join("own-ca");
@@ -102,7 +105,7 @@ fn name_from_a_foreign_ca_is_marked_everywhere() {
         String::from_utf8(output.stdout).unwrap()
     };
     let central = |args: &[&str]| auditor.shows(&[&["session"], args].concat());
-    let sources: [(&dyn Fn(&[&str]) -> String, _, _); 2] = [
+    let sources: [(Shows, _, _); 2] = [
         (&central, "bob-po", ["?bob-po", "?userpass-bob-po"]),
         (&local, "userpass-bob-po", ["?bob-po", "?userpass-bob-po"]),
     ];

@@ -65,6 +65,8 @@ const FUNCTIONS: &str = "
 | `plausible`        |     |     |          |          |              |              |        |        | x        |
 | `items`            |     |     |          |          |              |              |        |        | x        |
 | `small`            |     |     |          |          |              |              |        |        | x        |
+| `login_contradictions` |     |     |          | x        |              |              |        |        | x        |
+| `doubtful_logins_v1` | x   |     |          |          |              |              |        |        | x        |
 ";
 
 #[test]
