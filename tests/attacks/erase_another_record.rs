@@ -4,7 +4,7 @@ use std::process::Child;
 
 use vctl_common::session::GapCause;
 use vctl_common::status;
-use vctl_tests::fixture::{await_file, await_that, touch};
+use vctl_tests::fixture::{await_file, await_that};
 use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
 
 /// A spool that is full within seconds.
@@ -139,37 +139,4 @@ fn twenty_sessions_of_one_account_take_nothing_from_another_account() {
         gaps.any(|gap| gap.cause == GapCause::SpoolCap)
     });
     lab.whole_session(&victim).unwrap();
-}
-
-#[test]
-fn a_session_that_ended_in_a_flood_does_not_stay_open() {
-    let Some(lab) = small_spool(0) else { return };
-    let flood: Vec<_> = (1..=6)
-        .map(|n| lab.certificate(&format!("flood-{n}"), n).unwrap())
-        .collect();
-    // Each waits for the next one's flood before it ends: its end lies in segments of its own.
-    let script = "for i in $(seq 150); do /bin/true $i; done; touch done-$N; \
-                  while [ ! -e end-$N ]; do sleep 0.05; done";
-    let mut before: Option<(usize, Child)> = None;
-    for (nth, who) in flood.iter().enumerate() {
-        let login = lab.ssh_start(who, format!("N={nth}; {script}")).unwrap();
-        await_file(&lab.home().join(format!("done-{nth}")));
-        if let Some((nth, login)) = before.replace((nth, login)) {
-            touch(&lab.home().join(format!("end-{nth}")));
-            ended(login);
-        }
-    }
-    if let Some((nth, login)) = before {
-        touch(&lab.home().join(format!("end-{nth}")));
-        ended(login);
-    }
-    await_that("no session is open", || {
-        let sessions = lab.sessions().unwrap();
-        sessions
-            .iter()
-            .all(|session| session.session.closed.is_some())
-    });
-    let shown = lab.vctl(&["session", "--local", "--list"]).unwrap();
-    let shown = String::from_utf8_lossy(&shown.stdout);
-    assert!(!shown.contains("live"), "{shown}");
 }

@@ -173,9 +173,10 @@ fn pins(dir: &Path) -> PinFact {
     PinFact {
         untrusted: trusted_dir::check(dir).err().map(|why| why.to_string()),
         open_above: mode.filter(|mode| mode & 0o002 != 0),
-        missing_links: match dir.join("state").exists() {
-            true => missing.collect(),
-            false => Vec::new(),
+        missing_links: if dir.join("state").exists() {
+            missing.collect()
+        } else {
+            Vec::new()
         },
     }
 }

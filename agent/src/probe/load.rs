@@ -136,9 +136,10 @@ impl Probe {
             };
             self.failed.push((call, link));
         }
-        Ok(match names.is_empty() {
-            true => Pins::Whole,
-            false => Pins::Restored { names, was_off },
+        Ok(if names.is_empty() {
+            Pins::Whole
+        } else {
+            Pins::Restored { names, was_off }
         })
     }
 

@@ -128,16 +128,15 @@ impl Watch {
             }
             drop(pinned);
             make_way(&dir, &path)?;
-            let whole = match link.take().filter(|_| held.is_some()) {
-                Some(link) => link,
-                None => {
-                    was_off = true;
-                    let mut programs = self.programs.iter_mut();
-                    let program = programs.find(|(of, _)| of == name);
-                    let (_, program) = program.ok_or(ProbeError::Object { name })?;
-                    let attached = program.attach().and_then(|id| program.take_link(id));
-                    FdLink::from(attached.map_err(|source| ProbeError::Attach { name, source })?)
-                }
+            let whole = if let Some(link) = link.take().filter(|_| held.is_some()) {
+                link
+            } else {
+                was_off = true;
+                let mut programs = self.programs.iter_mut();
+                let program = programs.find(|(of, _)| of == name);
+                let (_, program) = program.ok_or(ProbeError::Object { name })?;
+                let attached = program.attach().and_then(|id| program.take_link(id));
+                FdLink::from(attached.map_err(|source| ProbeError::Attach { name, source })?)
             };
             // Should this fail, the link is lost and attached anew with the next look.
             let pinned = whole.pin(&path);
@@ -145,9 +144,10 @@ impl Watch {
             *link = Some(pinned.into());
             names.push(format!("link_{name}"));
         }
-        Ok(match names.is_empty() {
-            true => Pins::Whole,
-            false => Pins::Restored { names, was_off },
+        Ok(if names.is_empty() {
+            Pins::Whole
+        } else {
+            Pins::Restored { names, was_off }
         })
     }
 }

@@ -34,6 +34,7 @@ fn debian() -> HostFacts {
             ),
         ]
         .into(),
+        pins: crate::check::facts::PinFact::default(),
         socket: SocketFact::Answers,
         spool: Some(SpoolFact {
             existing: "/var/lib/vctl/spool".into(),
@@ -309,4 +310,18 @@ fn text_of_the_host_cannot_write_to_the_terminal() {
     let mut facts = debian();
     facts.kernel = Some("6.1\u{1b}]0;owned\u{7}".to_owned());
     assert!(!judge(&facts, &config()).to_text().contains('\u{1b}'));
+}
+
+#[test]
+fn pins_that_others_can_change_or_that_lack_a_link_fail() {
+    let mut facts = debian();
+    facts.pins.open_above = Some(0o1777);
+    assert_eq!(status(&facts, &config(), "pins"), Status::Warn);
+    facts.pins.missing_links = vec!["link_process_exec".to_owned()];
+    assert_eq!(status(&facts, &config(), "pins"), Status::Fail);
+    facts.pins = crate::check::facts::PinFact {
+        untrusted: Some("`/sys/fs/bpf/vctl` belongs to another user".to_owned()),
+        ..Default::default()
+    };
+    assert_eq!(status(&facts, &config(), "pins"), Status::Fail);
 }

@@ -154,7 +154,7 @@ fn an_interrupted_trim_leaves_nothing_twice() {
     let last = loaded
         .entries()
         .iter()
-        .filter_map(|entry| entry.batch_at())
+        .filter_map(vctl_common::spool::BlockEntry::batch_at)
         .max()
         .unwrap();
     std::fs::File::options()
