@@ -28,6 +28,11 @@ impl Globals {
         config::load(&self.flags)
     }
 
+    /// As [`load`](Self::load), without what a directory's file may not set; says whether there was such.
+    pub(crate) fn load_without_refused(&self) -> Result<(Loaded, bool), CliError> {
+        config::load_without_refused(&self.flags)
+    }
+
     /// Returns the options with which another vctl has the same configuration.
     pub(crate) fn options(&self) -> Vec<String> {
         let given = self.flags.iter();

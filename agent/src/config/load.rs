@@ -99,17 +99,14 @@ fn too_small_spool(loaded: &Loaded) -> Option<Problem> {
         "`spool_cap` {} holds less than two segments of `segment_size` {}",
         config.spool_cap, config.segment_size
     );
-    Some(Problem {
-        at: at.clone(),
-        what,
-    })
+    Some(Problem::new(at.clone(), what))
 }
 
 fn the_file(named: Option<&Path>) -> ConfigFile {
     ConfigFile {
         path: named.unwrap_or(Path::new(DEFAULT_FILE)).to_owned(),
         required: named.is_some(),
-        origin: Origin::Own,
+        origin: |_, _| Origin::Own,
         distrust,
     }
 }

@@ -40,6 +40,8 @@ pub(crate) fn run(args: &KnownHostsArgs, globals: &Globals) -> Result<(), Stop> 
     if args.occasion == Occasion::Address {
         return Ok(());
     }
+    // A configuration that cannot be used is no reason to go on without the authority.
+    globals.load()?;
     let known = openssh::known()?;
     let authorities = match args.occasion {
         // Vault is not asked for the order: without any known key, certificates come first anyway.

@@ -107,8 +107,7 @@ macro_rules! key {
 /// In the order of the printed configuration and of the documentation.
 static KEYS: &[Key<Config>] = &[
     key! { vault_addr: "`https://host:port`" = "https://vault.sre.local", address, text,
-    "The Vault or OpenBao server. Plain `http` is for loopback only. From the file of a \
-      directory, neither a token of the environment nor an AppRole is sent there." },
+    "The Vault or OpenBao server. Plain `http` is for loopback only." },
     key! { vault_namespace: "text" = "", some_word, shown,
     "Vault's namespace. Default: none." },
     key! { vault_ca_cert: "absolute path" = "", some_path, shown_path,

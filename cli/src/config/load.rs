@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 
-use vctl_common::config::{ConfigError, Inputs};
+use vctl_common::config::{ConfigError, Inputs, Problem};
 
 use super::keys::{TABLE, defaults};
 use super::{Loaded, places};
@@ -23,37 +23,66 @@ pub(crate) fn load(flags: &[(String, String)]) -> Result<Loaded, CliError> {
     Ok(loaded)
 }
 
+/// As [`load`], also where a directory's file that is not trusted sets keys it may not set. Returns
+/// the configuration without them, and whether there were such keys.
+pub(crate) fn load_without_refused(flags: &[(String, String)]) -> Result<(Loaded, bool), CliError> {
+    let (loaded, problems) = merge(flags, &|name| env::var_os(name))?;
+    if problems.iter().all(|problem| problem.untrusted) {
+        Ok((loaded, !problems.is_empty()))
+    } else {
+        Err(invalid(&problems))
+    }
+}
+
 /// As [`load`], with another environment.
 pub(super) fn load_with(
     flags: &[(String, String)],
     env: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Loaded, CliError> {
+    let (loaded, problems) = merge(flags, env)?;
+    if problems.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(invalid(&problems))
+    }
+}
+
+fn merge(
+    flags: &[(String, String)],
+    env: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<(Loaded, Vec<Problem>), CliError> {
     let inputs = Inputs {
         flags,
         env,
         files: &places::files(env),
     };
-    TABLE
-        .merge(defaults(), &inputs)
-        .and_then(|(loaded, mut problems)| {
-            problems.extend(places::unbelievable_database(&loaded));
-            if problems.is_empty() {
-                Ok(loaded)
-            } else {
-                Err(ConfigError::Invalid(problems))
-            }
-        })
-        .map_err(|error| failure(&error))
+    let merged = TABLE.merge(defaults(), &inputs);
+    merged.map_err(|error| failure(&error))
 }
 
-fn failure(error: &ConfigError) -> CliError {
-    let new = CliError::new(Exit::Config, "the configuration cannot be used");
+/// The way out where a directory's file is not trusted.
+pub(crate) const TRUST_HINT: &str =
+    "read `.vctl/config.yaml`; where you want what it sets, run `vctl config trust` here";
+
+fn new() -> CliError {
+    CliError::new(Exit::Config, "the configuration cannot be used")
+}
+
+pub(super) fn invalid(problems: &[Problem]) -> CliError {
+    let error = problems
+        .iter()
+        .fold(new(), |error, problem| error.caused_by(problem));
+    if problems.iter().any(|problem| problem.untrusted) {
+        error.hint(TRUST_HINT)
+    } else {
+        error.hint("`vctl config example` shows every key; docs/config.md says what each is for")
+    }
+}
+
+pub(super) fn failure(error: &ConfigError) -> CliError {
     match error {
-        ConfigError::Invalid(problems) => problems
-            .iter()
-            .fold(new, |new, problem| new.caused_by(problem))
-            .hint("`vctl config example` shows every key; docs/config.md says what each is for"),
-        ConfigError::Unreadable { .. } => new
+        ConfigError::Invalid(problems) => invalid(problems),
+        ConfigError::Unreadable { .. } => new()
             .caused_by(error)
             .hint("make it readable, or unset `VCTL_CONFIG` if that names it"),
         ConfigError::Unsafe { path, .. } => {
@@ -61,7 +90,7 @@ fn failure(error: &ConfigError) -> CliError {
                 "read it; if it is what you want: `chown \"$USER\" {0} && chmod go-w {0}`",
                 path.display()
             );
-            new.caused_by(error).hint(hint)
+            new().caused_by(error).hint(hint)
         }
     }
 }

@@ -7,6 +7,7 @@ mod load;
 mod method;
 mod places;
 mod rules;
+mod trusted;
 mod value;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,13 @@ use std::path::PathBuf;
 use vctl_common::centre::{DbSettings, RoleNames, Settings, VaultSettings};
 use vctl_common::config::{Key, Span};
 use vctl_common::secret::Secret;
-use vctl_common::tls::{BUILT_IN_CA, Trust};
+use vctl_common::tls::Trust;
 
-pub(crate) use load::load;
+pub(crate) use load::{TRUST_HINT, load, load_without_refused};
 pub(crate) use method::Method;
 #[allow(unused_imports, reason = "named by the commands that read it")]
 pub(crate) use rules::DcRule;
+pub(crate) use trusted::{DirectoryFile, Setting, Standing, TrustedFiles};
 
 /// Returns the keys that have an option of their own.
 pub(crate) fn flags() -> impl Iterator<Item = &'static Key<Config>> {
@@ -97,17 +99,7 @@ pub(crate) struct Config {
 
 /// Returns where the centre is, and whom to believe that it is the right one.
 pub(crate) fn settings(loaded: &Loaded) -> Settings {
-    let mut settings = loaded.config.settings();
-    // Postgres is told a password. Whoever made this directory may have a certificate of a public
-    // authority for a host of his own, so that is not enough for one that he chose.
-    if let (true, None, Some(pem)) = (
-        loaded.is_from_directory("db_host"),
-        &loaded.config.db_ca_cert,
-        BUILT_IN_CA,
-    ) {
-        settings.db.trust = Trust::Pem(pem);
-    }
-    settings
+    loaded.config.settings()
 }
 
 impl Config {

@@ -1,14 +1,13 @@
-//! Which file a value may come from, and what a file that came with a directory may not say.
+//! Which file a value may come from, and which keys a directory's file may set before it is trusted.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use vctl_common::config::{ConfigFile, Origin, Problem, Source};
-use vctl_common::tls::BUILT_IN_CA;
+use vctl_common::config::{ConfigFile, Origin, Refusal, Source};
 
-use super::Loaded;
+use super::trusted;
 
 /// In the working directory, and in no directory above it.
 pub(super) const DIRECTORY_FILE: &str = ".vctl/config.yaml";
@@ -28,7 +27,7 @@ pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
         files.push(ConfigFile {
             path: dir.join("vctl/config.yaml"),
             required: false,
-            origin: Origin::Own,
+            origin: |_, _| Origin::Own,
             distrust: distrust_own,
         });
     }
@@ -36,17 +35,33 @@ pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
         Some(path) => ConfigFile {
             path: path.into(),
             required: true,
-            origin: Origin::Own,
+            origin: |_, _| Origin::Own,
             distrust: distrust_own,
         },
         None => ConfigFile {
             path: DIRECTORY_FILE.into(),
             required: false,
-            origin: Origin::Directory,
+            origin: |_, text| {
+                if trusted::of_working_directory(text) {
+                    Origin::Trusted
+                } else {
+                    Origin::Directory
+                }
+            },
             distrust: distrust_directory,
         },
     });
     files
+}
+
+/// Returns the file of a directory, as [`files`] has that of the working directory.
+pub(super) fn file_of(directory: &Path) -> ConfigFile {
+    ConfigFile {
+        path: directory.join(DIRECTORY_FILE),
+        required: false,
+        origin: |_, _| Origin::Directory,
+        distrust: distrust_directory,
+    }
 }
 
 fn distrust_own(_: &Path, meta: &Metadata) -> Option<&'static str> {
@@ -87,48 +102,91 @@ fn is_of_another(meta: &Metadata) -> bool {
 /// Secrets, which no file of settings may hold.
 pub(super) const ENVIRONMENT_ONLY: [&str; 2] = ["role_id", "secret_id"];
 
-/// What whoever made a directory has no say in.
-const OWN_ONLY: [(&str, &str); 9] = [
-    ("vault_ca_cert", TRUST),
-    ("db_ca_cert", TRUST),
-    ("db_server_name", TRUST),
+/// Keys that a directory's file may set before the person trusts it, each with the reason.
+///
+/// They choose how something is done. A key on no list is refused, and a test asks for its place.
+pub(super) const MAY: [(&str, &str); 3] = [
+    (
+        "ssh_direct_first",
+        "every way to a host checks the same host key",
+    ),
+    ("sync_probe_timeout", "it only takes longer, or gives up"),
+    ("sync_probe_concurrency", "it only takes longer"),
+];
+
+/// Keys that a directory's file may set only once the person trusts it, each with what it decides.
+pub(super) const AFTER_TRUST: [(&str, &str); 38] = [
+    ("vault_addr", SERVER),
+    ("vault_namespace", SERVER),
+    ("vault_ca_cert", CA),
+    ("auth_method", IDENTITY),
+    ("oidc_mount", IDENTITY),
+    ("oidc_role", IDENTITY),
+    // Where another user listens already, a browser on this machine would bring the code there.
+    ("oidc_callback_port", IDENTITY),
+    ("userpass_mount", IDENTITY),
+    ("username", IDENTITY),
+    ("approle_mount", IDENTITY),
+    ("approle_self_role", IDENTITY),
     ("role_id_file", SECRETS),
     ("secret_id_file", SECRETS),
     ("sink_path", SECRETS),
+    ("db_host", SERVER),
+    ("db_port", SERVER),
+    ("db_name", SERVER),
+    ("db_server_name", CA),
+    ("db_ca_cert", CA),
+    ("db_role_ro", ROLE),
+    ("db_role_rw", ROLE),
+    ("db_role_identity", ROLE),
+    ("db_role_audit_ro", ROLE),
+    ("db_role_audit_write", ROLE),
+    ("db_role_audit_ingest", ROLE),
+    ("db_role_prune", ROLE),
+    ("db_role_status", ROLE),
+    ("db_role_migrate", ROLE),
+    ("db_migration_owner", ROLE),
+    ("database_mount", ROLE),
+    ("ssh_mount", CA),
+    ("ca_role", CA),
+    ("ssh_sign", "how long a certificate is valid"),
+    // `root` there, or an account that somebody else has on the host.
+    ("ssh_default_user", IDENTITY),
+    // `vctl sync` and `vctl add` write it into the inventory of everybody.
+    ("dc_rules", "what the inventory says of hosts"),
     ("kernel_retention_days", DELETED),
     ("session_retention_days", DELETED),
     ("access_retention_days", DELETED),
 ];
-const TRUST: &str = "whom to believe";
-const SECRETS: &str = "where secrets lie";
-const DELETED: &str = "what is deleted";
+const SERVER: &str = "which server is trusted";
+const CA: &str = "which CA is trusted";
+const IDENTITY: &str = "who you log in as";
+const ROLE: &str = "which role is used";
+const SECRETS: &str = "where secrets are";
+const DELETED: &str = "which records are deleted";
 
 /// Why a key may not be written at a place.
-pub(super) fn refuse(key: &str, at: &Source) -> Option<String> {
+pub(super) fn refuse(key: &str, at: &Source) -> Option<Refusal> {
     let Source::File { origin, .. } = at else {
         return None;
     };
     if ENVIRONMENT_ONLY.contains(&key) {
         let variable = key.to_ascii_uppercase();
-        return Some(format!(
-            "is a secret, which no configuration file may hold: set `VCTL_{variable}`, or name a file with `{key}_file`"
-        ));
+        return Some(Refusal {
+            why: format!(
+                "is a secret, which no configuration file may hold: set `VCTL_{variable}`, or name a file with `{key}_file`"
+            ),
+            untrusted: false,
+        });
     }
-    let (_, decides) = OWN_ONLY.iter().find(|(own, _)| *own == key)?;
-    (*origin == Origin::Directory).then(|| {
-        format!(
-            "decides {decides}, so a directory cannot: it belongs into ~/.config/vctl/config.yaml, the environment or an option"
-        )
-    })
-}
-
-/// Tells that a directory chose the Postgres server and nobody said by which authority to know it.
-///
-/// It is told a password, so one that the system trusts for any host of the world is not enough.
-pub(super) fn unbelievable_database(loaded: &Loaded) -> Option<Problem> {
-    let believable = loaded.config.db_ca_cert.is_some() || BUILT_IN_CA.is_some();
-    (loaded.is_from_directory("db_host") && !believable).then(|| Problem {
-        at: loaded.source_of("db_host").clone(),
-        what: "`db_host` of a directory needs an authority of your own to know it by: set `db_ca_cert` in ~/.config/vctl/config.yaml or `VCTL_DB_CA_CERT`, or `VCTL_DB_HOST` if you mean that host".to_owned(),
+    let is_free = MAY.iter().any(|(name, _)| *name == key);
+    if *origin != Origin::Directory || is_free {
+        return None;
+    }
+    let decides = AFTER_TRUST.iter().find(|(name, _)| *name == key);
+    let decides = decides.map_or("what is not known here", |(_, decides)| decides);
+    Some(Refusal {
+        why: format!("decides {decides}, and this directory's file is not trusted"),
+        untrusted: true,
     })
 }

@@ -221,34 +221,52 @@ fn a_name_or_mount_leads_nowhere_else_in_vault() {
 }
 
 #[test]
-fn a_directory_has_no_say_in_trust_secrets_and_what_is_deleted() {
+fn every_key_is_on_one_list_for_a_directorys_file() {
+    let lists = [
+        places::MAY.map(|(key, _)| key).to_vec(),
+        places::AFTER_TRUST.map(|(key, _)| key).to_vec(),
+        places::ENVIRONMENT_ONLY.to_vec(),
+    ];
+    let mut listed = lists.concat();
+    listed.sort_unstable();
+    let mut keys: Vec<&str> = keys::TABLE.keys.iter().map(|key| key.name).collect();
+    keys.sort_unstable();
+    assert_eq!(
+        listed, keys,
+        "give a new key a place in cli/src/config/places.rs"
+    );
+}
+
+#[test]
+fn an_untrusted_directory_sets_only_what_decides_no_trust() {
     let at = |origin| Source::File {
         path: "f".into(),
         line: 1,
         origin,
     };
-    let refused = |origin| -> Vec<&str> {
+    let taken = |origin| -> Vec<&str> {
         let keys = keys::TABLE.keys.iter().map(|key| key.name);
-        keys.filter(|key| places::refuse(key, &at(origin)).is_some())
+        keys.filter(|key| places::refuse(key, &at(origin)).is_none())
             .collect()
     };
-    assert_eq!(refused(Origin::Own), ["role_id", "secret_id"]);
     assert_eq!(
-        refused(Origin::Directory),
+        taken(Origin::Directory),
         [
-            "vault_ca_cert",
-            "role_id",
-            "secret_id",
-            "role_id_file",
-            "secret_id_file",
-            "sink_path",
-            "db_server_name",
-            "db_ca_cert",
-            "kernel_retention_days",
-            "session_retention_days",
-            "access_retention_days"
+            "ssh_direct_first",
+            "sync_probe_timeout",
+            "sync_probe_concurrency"
         ]
     );
+    for origin in [Origin::Own, Origin::Trusted] {
+        assert_eq!(
+            taken(origin).len(),
+            keys::TABLE.keys.len() - 2,
+            "{origin:?}"
+        );
+        assert!(places::refuse("secret_id", &at(origin)).is_some());
+    }
+    // A key that is on no list yet.
+    assert!(places::refuse("new_key", &at(Origin::Directory)).is_some_and(|why| why.untrusted));
     assert!(places::refuse("sink_path", &Source::Env("VCTL_SINK".to_owned())).is_none());
 }
 

@@ -1,20 +1,72 @@
-//! The settings in effect.
+//! The settings in effect, and those that a directory's file sets.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
-use super::{DIM, json, sanitize};
-use crate::config::Loaded;
+use serde_json::{Value, json};
 
-/// As a file that would set the same.
-pub(crate) fn write(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
+use super::{BAD, DIM, json, sanitize};
+use crate::config::{Loaded, Setting, Standing};
+
+/// As a file that would set the same; what is refused stands at the end as comments.
+pub(crate) fn write(out: &mut impl Write, loaded: &Loaded, refused: &[Setting]) -> io::Result<()> {
     for (line, source) in loaded.effective_lines() {
         let source = sanitize::text(source.to_string());
         writeln!(out, "{line}  {DIM}# {source}{DIM:#}")?;
     }
+    for setting in refused {
+        let source = sanitize::text(setting.source.to_string());
+        let line = &setting.line;
+        writeln!(out, "{BAD}#{line}  # refused, not trusted: {source}{BAD:#}")?;
+    }
     Ok(())
 }
 
-pub(crate) fn write_json(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
-    json::write(out, &loaded.effective_json())?;
+pub(crate) fn write_json(
+    out: &mut impl Write,
+    loaded: &Loaded,
+    refused: &[Setting],
+) -> io::Result<()> {
+    let mut document = loaded.effective_json();
+    for setting in refused {
+        if let Some(key) = document.get_mut(setting.key).and_then(Value::as_object_mut) {
+            let (line, source) = (&setting.line, setting.source.to_string());
+            key.insert(
+                "refused".to_owned(),
+                json!({ "line": line, "source": source }),
+            );
+        }
+    }
+    json::write(out, &document)?;
+    Ok(())
+}
+
+/// What a person is to read before trusting it.
+pub(crate) fn write_set(out: &mut impl Write, path: &Path, set: &[Setting]) -> io::Result<()> {
+    writeln!(out, "{} sets:", sanitize::text(path.display().to_string()))?;
+    for setting in set {
+        let note = if setting.needs_trust {
+            ""
+        } else {
+            "  # allowed without trust"
+        };
+        writeln!(out, "  {}{DIM}{note}{DIM:#}", setting.line)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn write_trusted(out: &mut impl Write, all: &[(PathBuf, Standing)]) -> io::Result<()> {
+    for (path, standing) in all {
+        let standing = match standing {
+            Standing::Trusted => "trusted",
+            Standing::Changed => "changed",
+            Standing::Gone => "gone",
+        };
+        writeln!(
+            out,
+            "{standing:7}  {}",
+            sanitize::text(path.display().to_string())
+        )?;
+    }
     Ok(())
 }

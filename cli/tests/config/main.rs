@@ -39,16 +39,26 @@ impl Place {
         command
     }
 
-    fn setting(&self, key: &str) -> (String, String) {
+    fn shown(&self) -> Value {
         let output = self.vctl(&["config", "-o", "json"]).output().unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
-        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn setting(&self, key: &str) -> (String, String) {
+        let json = self.shown();
         let text = |field: &str| json[key][field].as_str().unwrap().to_owned();
         (text("value"), text("source"))
     }
 
+    fn trust(&self) {
+        let output = self.vctl(&["config", "trust", "--yes"]).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+
+    /// What a command that uses the configuration says of it.
     fn refusal(&self) -> String {
-        let output = self.vctl(&["config"]).output().unwrap();
+        let output = self.vctl(&["fleet", "--no-input"]).output().unwrap();
         assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
         assert!(output.stdout.is_empty());
         stderr(&output)
@@ -71,6 +81,7 @@ fn own(path: &Path, owner: u32) -> bool {
 #[test]
 fn a_value_comes_with_its_source() {
     let place = with_file("# ours\ndb_name: theirs\n");
+    place.trust();
     let source = ".vctl/config.yaml:2".to_owned();
     assert_eq!(place.setting("db_name"), ("theirs".to_owned(), source));
     assert_eq!(place.setting("ca_role").1, "default");
@@ -95,6 +106,7 @@ fn a_value_comes_with_its_source() {
 #[test]
 fn only_the_directory_one_is_in_counts_and_a_named_file_stands_in_its_place() {
     let place = with_file("db_name: theirs\n");
+    place.trust();
     let below = place.dir.path().join("work/below");
     fs::create_dir(&below).unwrap();
     let ask = |command: &mut Command| {
@@ -110,52 +122,152 @@ fn only_the_directory_one_is_in_counts_and_a_named_file_stands_in_its_place() {
 }
 
 #[test]
-fn what_a_directory_has_no_say_in_is_refused_by_name() {
+fn an_untrusted_file_is_refused_by_key_and_trusted_as_a_whole() {
     for (key, value) in [
+        ("vault_addr", "https://evil.example"),
+        ("vault_namespace", "x"),
         ("vault_ca_cert", "/x"),
-        ("db_ca_cert", "/x"),
+        ("db_host", "x"),
         ("db_server_name", "x"),
-        ("role_id_file", "/x"),
-        ("secret_id_file", "/x"),
+        ("ssh_mount", "x"),
+        ("ca_role", "x"),
+        ("ssh_default_user", "root"),
+        ("auth_method", "approle"),
         ("sink_path", "/x"),
         ("kernel_retention_days", "1"),
-        ("session_retention_days", "1"),
-        ("access_retention_days", "1"),
     ] {
         let place = with_file(&format!("{key}: {value}\n"));
         let said = place.refusal();
         assert!(
-            said.contains(&format!(".vctl/config.yaml:1: `{key}` decides")),
+            said.contains(&format!(".vctl/config.yaml:1: `{key}` decides"))
+                && said.contains("run `vctl config trust`"),
             "{said}"
+        );
+        // It is shown as refused, and not taken.
+        let json = place.shown();
+        assert_eq!(json[key]["source"], "default", "{key}");
+        assert_eq!(
+            json[key]["refused"]["source"], ".vctl/config.yaml:1",
+            "{key}"
         );
         // The same in a file of one's own is what it is for.
         let output = place
-            .vctl(&["config"])
+            .vctl(&["config", "-o", "json"])
             .env("VCTL_CONFIG", place.file())
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", stderr(&output));
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json[key]["value"], value, "{key}");
+        place.trust();
+        assert_eq!(
+            place.setting(key),
+            (value.to_owned(), ".vctl/config.yaml:1".to_owned())
+        );
     }
 }
 
 #[test]
-fn a_database_that_a_directory_chose_needs_an_authority_of_ones_own() {
-    let place = with_file("db_host: db.example\n");
-    let output = place.vctl(&["config"]).output().unwrap();
-    let built_in = place.vctl(&["ca", "print"]).output().unwrap();
-    assert_eq!(output.status.success(), built_in.status.success());
-    for (name, value) in [
-        ("VCTL_DB_CA_CERT", "/ca.pem"),
-        ("VCTL_DB_HOST", "db.example"),
+fn trust_ends_with_a_changed_byte_or_place() {
+    let place = with_file("db_name: theirs\n");
+    let is_trusted = || place.shown()["db_name"]["refused"].is_null();
+    let list = || {
+        let output = place.vctl(&["config", "trust", "--list"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(!is_trusted());
+    assert_eq!(list(), "");
+    place.trust();
+    assert!(is_trusted());
+    assert!(list().starts_with("trusted  /"), "{}", list());
+    fs::write(place.file(), "db_name: theirs\n#\n").unwrap();
+    assert!(!is_trusted());
+    assert!(list().starts_with("changed  /"), "{}", list());
+    fs::write(place.file(), "db_name: theirs\n").unwrap();
+    assert!(is_trusted());
+    // The same bytes in another directory; there also as a link to the trusted file.
+    let other = place.dir.path().join("other/.vctl");
+    fs::create_dir_all(&other).unwrap();
+    let there = |args: &[&str]| {
+        let mut command = place.vctl(args);
+        command.current_dir(place.dir.path().join("other"));
+        command.output().unwrap()
+    };
+    fs::copy(place.file(), other.join("config.yaml")).unwrap();
+    assert_eq!(there(&["fleet"]).status.code(), Some(78));
+    fs::remove_file(other.join("config.yaml")).unwrap();
+    symlink(place.file(), other.join("config.yaml")).unwrap();
+    assert_eq!(there(&["fleet"]).status.code(), Some(78));
+    // A directory that is renamed has another path.
+    let moved = place.dir.path().join("moved");
+    fs::rename(place.dir.path().join("work"), &moved).unwrap();
+    let output = place.vctl(&["fleet"]).current_dir(&moved).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        list_of(&place, &moved).starts_with("gone "),
+        "{}",
+        list_of(&place, &moved)
+    );
+    fs::rename(&moved, place.dir.path().join("work")).unwrap();
+    let output = place.vctl(&["config", "untrust"]).output().unwrap();
+    assert!(output.status.success());
+    assert!(!is_trusted());
+    assert_eq!(list(), "");
+}
+
+fn list_of(place: &Place, from: &Path) -> String {
+    let mut command = place.vctl(&["config", "trust", "--list"]);
+    let output = command.current_dir(from).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn trusting_needs_a_yes_a_home_and_a_file_that_can_be_used() {
+    let place = with_file("db_name: theirs\n");
+    let run = |command: &mut Command| {
+        let output = command.output().unwrap();
+        (output.status.code(), stderr(&output))
+    };
+    let (code, said) = run(&mut place.vctl(&["config", "trust"]));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--yes"), "{said}");
+    // Records that others may have written say nothing.
+    place.trust();
+    let trusted = place.dir.path().join("home/.vctl/trusted");
+    let record = fs::read_dir(&trusted)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mode = fs::metadata(&record).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::set_permissions(&record, Permissions::from_mode(0o622)).unwrap();
+    assert!(place.refusal().contains("`db_name` decides"));
+    fs::set_permissions(&record, Permissions::from_mode(0o600)).unwrap();
+    let yes = ["config", "trust", "--yes"];
+    let (code, said) = run(place.vctl(&yes).env("HOME", "/nonexistent/home"));
+    assert_ne!(code, Some(0), "{said}");
+    let (code, said) = run(place.vctl(&["fleet"]).env("HOME", "/nonexistent/home"));
+    assert_eq!(code, Some(78), "{said}");
+    for text in [
+        "db_port: none\n",
+        "role_id: x\n",
+        "db_name: [\n",
+        "no_key: x\n",
     ] {
-        let output = place.vctl(&["config"]).env(name, value).output().unwrap();
-        assert!(output.status.success(), "{}", stderr(&output));
+        fs::write(place.file(), text).unwrap();
+        let (code, said) = run(&mut place.vctl(&yes));
+        assert_eq!(code, Some(78), "{text}: {said}");
     }
+    fs::remove_file(place.file()).unwrap();
+    let (code, said) = run(&mut place.vctl(&yes));
+    assert_eq!(code, Some(66), "{said}");
 }
 
 #[test]
 fn a_file_that_somebody_else_put_there_is_refused() {
     let place = with_file("db_name: theirs\n");
+    place.trust();
     let dir = place.file().parent().unwrap().to_owned();
     let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     mode(&place.file(), 0o646);
@@ -184,7 +296,7 @@ fn a_file_that_somebody_else_put_there_is_refused() {
 }
 
 #[test]
-fn a_token_of_the_environment_is_not_sent_to_an_address_that_a_directory_chose() {
+fn a_server_that_a_directory_names_is_not_asked_before_it_is_trusted() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -196,10 +308,7 @@ fn a_token_of_the_environment_is_not_sent_to_an_address_that_a_directory_chose()
         .unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(
-        said.contains("VAULT_TOKEN") && said.contains(".vctl/config.yaml:1"),
-        "{said}"
-    );
+    assert!(said.contains(".vctl/config.yaml:1: `vault_addr`"), "{said}");
     let asked = listener.accept().map(drop).map_err(|error| error.kind());
     assert_eq!(asked, Err(ErrorKind::WouldBlock));
 }
@@ -229,7 +338,10 @@ fn the_example_is_a_file_that_changes_nothing() {
 /// Whichever command can print JSON, a new one as well, then also says in JSON why it failed.
 #[test]
 fn an_error_is_json_where_json_was_asked_for() {
-    let place = with_file("db_port: none\n");
+    let place = with_file("");
+    let own = place.dir.path().join("home/.config/vctl");
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("config.yaml"), "db_port: none\n").unwrap();
     let error = |args: &[&str]| -> Value {
         let output = place.vctl(args).output().unwrap();
         assert!(output.stdout.is_empty(), "{args:?}");
@@ -263,7 +375,7 @@ fn an_error_is_json_where_json_was_asked_for() {
         assert_eq!(error["code"], 78, "{args:?}");
         let cause = error["causes"][0].as_str().unwrap();
         assert!(
-            cause.contains(".vctl/config.yaml:1: value of `db_port`"),
+            cause.contains("/vctl/config.yaml:1: value of `db_port`"),
             "{cause}"
         );
         assert!(error["hint"].is_string());

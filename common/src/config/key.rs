@@ -29,7 +29,16 @@ pub struct Table<C: 'static> {
     /// Whether a key can be given as `--key`.
     pub has_flag: fn(key: &str) -> bool,
     /// Why a key may not be written at a place, whatever its value.
-    pub refuse: fn(key: &str, at: &super::Source) -> Option<String>,
+    pub refuse: fn(key: &str, at: &super::Source) -> Option<Refusal>,
+}
+
+/// Why a key may not stand where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Ends the sentence that the key begins.
+    pub why: String,
+    /// It may stand there once the person trusts the file.
+    pub untrusted: bool,
 }
 
 /// A value on its way out, still knowing how YAML has to write it.

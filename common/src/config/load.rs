@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::file;
-use super::key::{Key, Table};
+use super::key::{Key, Refusal, Table};
 use super::suggest::closest;
 use super::value::Raw;
 
@@ -31,7 +31,8 @@ pub struct ConfigFile {
     pub path: PathBuf,
     /// Somebody named it, so it must exist.
     pub required: bool,
-    pub origin: Origin,
+    /// Decides on the very text that is parsed: a second read could find another.
+    pub origin: fn(&Path, text: &str) -> Origin,
     /// Why the file that was opened cannot be trusted; ends the sentence that its path begins.
     pub distrust: fn(&Path, &Metadata) -> Option<&'static str>,
 }
@@ -39,9 +40,11 @@ pub struct ConfigFile {
 /// Whose word a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The one who runs the program, or the administrator of the machine.
+    /// The person who runs the program, or the administrator of the machine.
     Own,
-    /// Whoever made the directory that the program runs in.
+    /// The author of the directory that the program runs in; the person read this file and trusts it.
+    Trusted,
+    /// The author of the directory that the program runs in.
     Directory,
 }
 
@@ -89,7 +92,7 @@ impl<C: 'static> Loaded<C> {
         matches!(
             self.source_of(key),
             Source::File {
-                origin: Origin::Directory,
+                origin: Origin::Trusted | Origin::Directory,
                 ..
             }
         )
@@ -111,6 +114,18 @@ impl<C: fmt::Debug> fmt::Debug for Loaded<C> {
 pub struct Problem {
     pub at: Source,
     pub what: String,
+    /// The value may be right, and the file that holds it is not trusted.
+    pub untrusted: bool,
+}
+
+impl Problem {
+    pub fn new(at: Source, what: impl Into<String>) -> Self {
+        Self {
+            at,
+            what: what.into(),
+            untrusted: false,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -158,23 +173,48 @@ impl<C> Table<C> {
         start: C,
         inputs: &Inputs<'_>,
     ) -> Result<(Loaded<C>, Vec<Problem>), ConfigError> {
+        let mut problems = Vec::new();
+        let written = self.written(inputs, &mut problems)?;
+        Ok(self.settled(start, written, problems))
+    }
+
+    /// As [`merge`](Self::merge), of the text of one file alone.
+    pub fn merge_text(
+        &'static self,
+        start: C,
+        path: &Path,
+        origin: Origin,
+        text: &str,
+    ) -> (Loaded<C>, Vec<Problem>) {
+        let (mut written, mut problems) = (Vec::new(), Vec::new());
+        self.written_in(path, origin, text, &mut written, &mut problems);
+        self.settled(start, written, problems)
+    }
+
+    fn settled(
+        &'static self,
+        start: C,
+        written: Vec<(Source, String, Raw)>,
+        mut problems: Vec<Problem>,
+    ) -> (Loaded<C>, Vec<Problem>) {
         let mut config = start;
         let mut sources = vec![Source::Default; self.keys.len()];
-        let mut problems = Vec::new();
-        for (at, name, raw) in self.written(inputs, &mut problems)? {
+        for (at, name, raw) in written {
             let Some(index) = self.index(&name) else {
-                let what = self.unknown(&name);
-                problems.push(Problem { at, what });
+                problems.push(Problem::new(at, self.unknown(&name)));
                 continue;
             };
-            let refused = (self.refuse)(&name, &at);
-            let done = match refused {
-                Some(why) => Err(format!("`{name}` {why}")),
-                None => set(&mut config, &self.keys[index], &raw),
-            };
-            match done {
+            if let Some(Refusal { why, untrusted }) = (self.refuse)(&name, &at) {
+                problems.push(Problem {
+                    at,
+                    what: format!("`{name}` {why}"),
+                    untrusted,
+                });
+                continue;
+            }
+            match set(&mut config, &self.keys[index], &raw) {
                 Ok(()) => sources[index] = at,
-                Err(what) => problems.push(Problem { at, what }),
+                Err(what) => problems.push(Problem::new(at, what)),
             }
         }
         let loaded = Loaded {
@@ -182,7 +222,7 @@ impl<C> Table<C> {
             sources,
             table: self,
         };
-        Ok((loaded, problems))
+        (loaded, problems)
     }
 
     /// Everything that was written, weakest first: a later one overrides.
@@ -193,7 +233,10 @@ impl<C> Table<C> {
     ) -> Result<Vec<(Source, String, Raw)>, ConfigError> {
         let mut all = Vec::new();
         for file in inputs.files {
-            self.written_in(file, &mut all, problems)?;
+            if let Some(text) = read(file)? {
+                let origin = (file.origin)(&file.path, &text);
+                self.written_in(&file.path, origin, &text, &mut all, problems);
+            }
         }
         for key in self.keys {
             let mut names = (self.env)(key.name).into_iter();
@@ -202,12 +245,11 @@ impl<C> Table<C> {
                 Some((Source::Env(name), value))
             });
             let Some((at, value)) = set else { continue };
-            match value.into_string() {
-                Ok(text) => all.push((at, key.name.to_owned(), Raw::Text(text))),
-                Err(_) => problems.push(Problem {
-                    at,
-                    what: format!("value of `{}`: not UTF-8", key.name),
-                }),
+            if let Ok(text) = value.into_string() {
+                all.push((at, key.name.to_owned(), Raw::Text(text)));
+            } else {
+                let what = format!("value of `{}`: not UTF-8", key.name);
+                problems.push(Problem::new(at, what));
             }
         }
         for (name, text) in inputs.flags {
@@ -219,25 +261,22 @@ impl<C> Table<C> {
 
     fn written_in(
         &self,
-        file: &ConfigFile,
+        path: &Path,
+        origin: Origin,
+        text: &str,
         all: &mut Vec<(Source, String, Raw)>,
         problems: &mut Vec<Problem>,
-    ) -> Result<(), ConfigError> {
-        let Some(text) = read(file)? else {
-            return Ok(());
-        };
+    ) {
         let at = |line| Source::File {
-            path: file.path.clone(),
+            path: path.to_owned(),
             line,
-            origin: file.origin,
+            origin,
         };
-        let entries = match file::parse(&text) {
+        let entries = match file::parse(text) {
             Ok(entries) => entries,
             Err(error) => {
-                let at = at(error.line.unwrap_or(1));
-                let what = error.message;
-                problems.push(Problem { at, what });
-                return Ok(());
+                problems.push(Problem::new(at(error.line.unwrap_or(1)), error.message));
+                return;
             }
         };
         for entry in entries {
@@ -250,7 +289,6 @@ impl<C> Table<C> {
                 None => {}
             }
         }
-        Ok(())
     }
 
     fn unknown(&self, name: &str) -> String {
@@ -267,7 +305,10 @@ fn set<C>(config: &mut C, key: &Key<C>, raw: &Raw) -> Result<(), String> {
 }
 
 /// Returns the text of the file, `None` when it is not there and nobody asked for it.
-fn read(config: &ConfigFile) -> Result<Option<String>, ConfigError> {
+///
+/// # Errors
+/// The file cannot be read or trusted.
+pub fn read(config: &ConfigFile) -> Result<Option<String>, ConfigError> {
     let path = &config.path;
     let unreadable = |source| ConfigError::Unreadable {
         path: path.clone(),

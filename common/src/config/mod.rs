@@ -11,6 +11,6 @@ mod print;
 mod suggest;
 mod value;
 
-pub use key::{Key, Shown, Table, list, put, secret, text, text_or_none};
-pub use load::{ConfigError, ConfigFile, Inputs, Loaded, Origin, Problem, Source};
+pub use key::{Key, Refusal, Shown, Table, list, put, secret, text, text_or_none};
+pub use load::{ConfigError, ConfigFile, Inputs, Loaded, Origin, Problem, Source, read};
 pub use value::{ByteSize, Raw, Span};

@@ -76,7 +76,9 @@ impl<C> Table<C> {
             let _ = writeln!(out, "| environment | {} |", env.join(", then "));
             match self.files_of(key.name) {
                 Files::Any => {}
-                Files::Own => out.push_str("| file | not that of a directory |\n"),
+                Files::Trusted => {
+                    out.push_str("| file | that of a directory only once trusted |\n");
+                }
                 Files::None => out.push_str("| file | none |\n"),
             }
         }
@@ -89,7 +91,7 @@ impl<C> Table<C> {
         for key in self.keys {
             let note = match self.files_of(key.name) {
                 Files::Any => "",
-                Files::Own => " Not in the file of a directory.",
+                Files::Trusted => " In the file of a directory only once that is trusted.",
                 Files::None => continue,
             };
             out.push('\n');
@@ -117,7 +119,7 @@ impl<C> Table<C> {
         };
         match (refused(Origin::Own), refused(Origin::Directory)) {
             (true, _) => Files::None,
-            (false, true) => Files::Own,
+            (false, true) => Files::Trusted,
             (false, false) => Files::Any,
         }
     }
@@ -126,7 +128,8 @@ impl<C> Table<C> {
 /// Which files a key may stand in.
 enum Files {
     Any,
-    Own,
+    /// One's own, and that of a directory which the person trusts.
+    Trusted,
     None,
 }
 

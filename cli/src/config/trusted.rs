@@ -1,0 +1,210 @@
+//! `~/.vctl/trusted`: the directories whose `.vctl/config.yaml` the person trusts.
+//!
+//! A record names the directory's file and the SHA-256 of its bytes, so another file in that place, and
+//! the same file in another place, is trusted no more.
+
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use vctl_common::config::{self, Origin, Source};
+
+use super::keys::{TABLE, defaults};
+use super::load::{failure, invalid};
+use super::places;
+use crate::error::CliError;
+use crate::exit_code::Exit;
+use crate::login::StateDir;
+use crate::private_file;
+
+/// The file of a directory, read once: what is shown, hashed and recorded is the same text.
+pub(crate) struct DirectoryFile {
+    /// The directory's real path, then `.vctl/config.yaml`. The file itself may be a link: it is trusted
+    /// in this directory alone.
+    pub(crate) path: PathBuf,
+    text: String,
+}
+
+/// One key that a directory's file sets.
+pub(crate) struct Setting {
+    pub(crate) key: &'static str,
+    /// As YAML in ASCII, which shows every character.
+    pub(crate) line: String,
+    pub(crate) source: Source,
+    /// Refused until the person trusts the file.
+    pub(crate) needs_trust: bool,
+}
+
+impl DirectoryFile {
+    /// Reads the file of `directory`; `None` where there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or another user can write it.
+    pub(crate) fn read(directory: &Path) -> Result<Option<Self>, CliError> {
+        let directory = fs::canonicalize(directory).map_err(|error| {
+            let message = format!("cannot look into `{}`", directory.display());
+            CliError::new(Exit::NotFound, message).caused_by(&error)
+        })?;
+        let file = places::file_of(&directory);
+        let text = config::read(&file).map_err(|error| failure(&error))?;
+        Ok(text.map(|text| Self {
+            path: file.path,
+            text,
+        }))
+    }
+
+    /// Returns the keys that the file sets, in the order of the table.
+    ///
+    /// # Errors
+    /// Everything that could not be used even where the file is trusted.
+    pub(crate) fn settings(&self) -> Result<Vec<Setting>, CliError> {
+        let path = Path::new(places::DIRECTORY_FILE);
+        let (loaded, problems) = TABLE.merge_text(defaults(), path, Origin::Trusted, &self.text);
+        if !problems.is_empty() {
+            return Err(invalid(&problems));
+        }
+        let lines = loaded.effective_lines().into_iter().zip(TABLE.keys);
+        let set = lines.filter(|((_, source), _)| **source != Source::Default);
+        let settings = set.map(|((line, source), key)| Setting {
+            key: key.name,
+            line: line.trim_end().to_owned(),
+            source: source.clone(),
+            needs_trust: places::MAY.iter().all(|(name, _)| *name != key.name),
+        });
+        Ok(settings.collect())
+    }
+
+    fn digest(&self) -> String {
+        digest(self.text.as_bytes())
+    }
+}
+
+/// How a record stands to the file that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Trusted,
+    Changed,
+    /// There is no file, or none that may be read.
+    Gone,
+}
+
+/// The records of one person.
+pub(crate) struct TrustedFiles {
+    state: StateDir,
+    directory: PathBuf,
+}
+
+struct Record {
+    path: PathBuf,
+    digest: String,
+}
+
+impl TrustedFiles {
+    /// # Errors
+    /// The state directory is not the person's own.
+    pub(crate) fn find() -> Result<Self, CliError> {
+        let state = StateDir::find()?;
+        let directory = state.file("trusted");
+        Ok(Self { state, directory })
+    }
+
+    pub(crate) fn add(&self, file: &DirectoryFile) -> Result<(), CliError> {
+        self.state.make()?;
+        let mut text = format!("{}  ", file.digest()).into_bytes();
+        text.extend_from_slice(file.path.as_os_str().as_bytes());
+        let written = match DirBuilder::new().mode(0o700).create(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => private_file::replace(&self.record_of(&file.path), |out| out.write_all(&text)),
+        };
+        written.map_err(|error| {
+            let message = format!("cannot write into `{}`", self.directory.display());
+            CliError::new(Exit::Failure, message).caused_by(&error)
+        })
+    }
+
+    /// Removes the record of a directory, and returns whether there was one.
+    pub(crate) fn remove(&self, directory: &Path) -> Result<bool, CliError> {
+        // A directory that is gone has no other path than the one that was recorded.
+        let directory = fs::canonicalize(directory).or_else(|_| std::path::absolute(directory));
+        let directory = directory.map_err(|error| {
+            CliError::new(Exit::NotFound, "cannot find the directory").caused_by(&error)
+        })?;
+        private_file::remove(&self.record_of(&directory.join(places::DIRECTORY_FILE)))
+    }
+
+    /// Returns the recorded files in the order of their paths.
+    pub(crate) fn all(&self) -> Result<Vec<(PathBuf, Standing)>, CliError> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => {
+                let message = format!("cannot read `{}`", self.directory.display());
+                return Err(CliError::new(Exit::Failure, message).caused_by(&error));
+            }
+        };
+        let records = entries.filter_map(|entry| Record::read(&entry.ok()?.path()));
+        let mut all: Vec<_> = records
+            .map(|record| {
+                let standing = record.standing();
+                (record.path, standing)
+            })
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(all)
+    }
+
+    fn trusts(&self, path: &Path, text: &str) -> bool {
+        Record::read(&self.record_of(path))
+            .is_some_and(|record| record.path == path && record.digest == digest(text.as_bytes()))
+    }
+
+    /// One file for each path: two commands at once cannot lose a record of each other.
+    fn record_of(&self, path: &Path) -> PathBuf {
+        self.directory.join(digest(path.as_os_str().as_bytes()))
+    }
+}
+
+impl Record {
+    /// Understands `SHA256  PATH`, as sha256sum writes it.
+    fn read(path: &Path) -> Option<Self> {
+        let bytes = private_file::read(path).ok()?;
+        let (digest, path) = bytes.expose().split_at_checked(64)?;
+        let path = path.strip_prefix(b"  ")?.to_owned();
+        Some(Self {
+            path: std::ffi::OsString::from_vec(path).into(),
+            digest: String::from_utf8(digest.to_owned()).ok()?,
+        })
+    }
+
+    fn standing(&self) -> Standing {
+        let directory = self.path.parent().and_then(Path::parent);
+        let file = directory.map(DirectoryFile::read);
+        match file {
+            Some(Ok(Some(file))) if file.path != self.path => Standing::Gone,
+            Some(Ok(Some(file))) if file.digest() == self.digest => Standing::Trusted,
+            Some(Ok(Some(_))) => Standing::Changed,
+            _ => Standing::Gone,
+        }
+    }
+}
+
+/// Says whether the person trusts this text as the file of the working directory. Where that cannot be
+/// found out, it is not trusted.
+pub(super) fn of_working_directory(text: &str) -> bool {
+    let (Ok(directory), Ok(trusted)) = (std::env::current_dir(), TrustedFiles::find()) else {
+        return false;
+    };
+    trusted.trusts(&directory.join(places::DIRECTORY_FILE), text)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
