@@ -1,5 +1,6 @@
 //! A token of one's own: kept between commands, renewed in time, and got anew when it has to be.
 
+mod announce;
 mod approle;
 mod cache;
 mod given;
@@ -138,7 +139,6 @@ impl<'a> Login<'a> {
     /// `Permission`, naming `vctl login`, when only a person could get one and none may be asked.
     pub(crate) async fn valid_token(&self) -> Result<Token, Stop> {
         if let Some(token) = given()? {
-            self.refuse_a_directorys_server("`VAULT_TOKEN`")?;
             return Ok(Token::Given(token));
         }
         if let Some(token) = self.kept()?
@@ -229,7 +229,12 @@ impl<'a> Login<'a> {
     pub(crate) async fn replace(&self, _lock: &Lock) -> Result<CachedToken, Stop> {
         let kept = self.kept()?;
         let method = self.method_for_another(kept.as_ref())?;
-        self.log_in_locked(method, &Choices::default()).await
+        let choices = Choices::default();
+        // A job that goes on with its AppRole has nobody to tell.
+        if method != Method::AppRole {
+            self.announce(method, &choices);
+        }
+        self.log_in_locked(method, &choices).await
     }
 
     /// Returns what the server knows of a token that we did not get.
@@ -256,7 +261,7 @@ impl<'a> Login<'a> {
         match (self.interaction, configured) {
             (_, Method::AppRole) => Ok(Method::AppRole),
             (Interaction::Allowed, _) if !self.asks => Err(self.nobody_to_ask(ended).into()),
-            (Interaction::Allowed, method) if self.directorys_server().is_none() => Ok(method),
+            (Interaction::Allowed, method) => Ok(method),
             (Interaction::Never, _) if ids.is_some() => Ok(Method::AppRole),
             _ => Err(self.nobody_to_ask(ended).into()),
         }
@@ -278,6 +283,7 @@ impl<'a> Login<'a> {
         choices: &Choices,
     ) -> Result<CachedToken, Stop> {
         let _lock = self.lock().await?;
+        self.announce(method, choices);
         let done = self.log_in_locked(method, choices);
         done.instrument(phase::auth()).await
     }
@@ -304,10 +310,6 @@ impl<'a> Login<'a> {
 
     async fn grant(&self, method: Method, choices: &Choices) -> Result<Granted, Stop> {
         let (vault, config) = (&self.settings.vault, &self.loaded.config);
-        // A person at a terminal is shown where it goes; a secret id or what comes through a pipe is not.
-        if method == Method::AppRole || self.interaction == Interaction::Never {
-            self.refuse_a_directorys_server("what logs in")?;
-        }
         match method {
             Method::AppRole => {
                 let ids = Ids::find(config, &self.state).ok_or_else(no_ids)?;
@@ -337,26 +339,6 @@ impl<'a> Login<'a> {
             }
             Method::Oidc => oidc::log_in(vault, config, &choices.oidc, self.interaction).await,
         }
-    }
-
-    /// Returns the key by which a directory's file decides who is asked.
-    fn directorys_server(&self) -> Option<&'static str> {
-        let keys = ["vault_addr", "vault_namespace"];
-        let decides = |key: &&str| self.loaded.is_from_directory(key);
-        keys.into_iter().find(decides)
-    }
-
-    /// A directory's file may say where Vault is, and so must not be given a secret that was not meant
-    /// for it: only a login that a person sees goes there.
-    fn refuse_a_directorys_server(&self, what: &str) -> Result<(), CliError> {
-        let Some(key) = self.directorys_server() else {
-            return Ok(());
-        };
-        let source = self.loaded.source_of(key);
-        let message = format!("{what} is not sent to the Vault that `{source}` names");
-        Err(CliError::new(Exit::Config, message).hint(
-            "a directory's file cannot decide who gets a secret: set `VCTL_VAULT_ADDR`, or put `vault_addr` into ~/.config/vctl/config.yaml",
-        ))
     }
 }
 

@@ -1,0 +1,48 @@
+//! Where a login goes, said before anything is sent there.
+
+use std::fmt::Write as _;
+
+use vctl_common::config::Source;
+
+use super::{Choices, Login};
+use crate::config::Method;
+use crate::render::notice;
+
+impl Login<'_> {
+    /// Names the server, the person where that is known, and what differs from the defaults. A file of
+    /// the directory that decides any of it is named, too.
+    pub(super) fn announce(&self, method: Method, choices: &Choices) {
+        notice::done(&self.announcement(method, choices));
+    }
+
+    fn announcement(&self, method: Method, choices: &Choices) -> String {
+        let config = &self.loaded.config;
+        let mut text = format!("logging in to {}", config.vault_addr);
+        let username = choices.username.as_ref().or(config.username.as_ref());
+        if let (Method::Userpass, Some(username)) = (method, username) {
+            let _ = write!(text, " as {username}");
+        }
+        let _ = write!(text, " ({method})");
+        let mount = match method {
+            Method::Oidc => Some(("oidc_mount", &config.oidc_mount)),
+            Method::Userpass => Some(("userpass_mount", &config.userpass_mount)),
+            Method::AppRole => Some(("approle_mount", &config.approle_mount)),
+            Method::Token => None,
+        };
+        if let Some(namespace) = &config.vault_namespace {
+            let _ = write!(text, ", namespace `{namespace}`");
+        }
+        if let Some((key, mount)) = mount
+            && *self.loaded.source_of(key) != Source::Default
+        {
+            let _ = write!(text, ", mount `{mount}`");
+        }
+        let keys = ["vault_addr", "vault_namespace"].into_iter();
+        let keys = keys.chain(mount.map(|(key, _)| key));
+        let mut from_directory = keys.filter(|key| self.loaded.is_from_directory(key));
+        if let Some(key) = from_directory.next() {
+            let _ = write!(text, ", as {} has it", self.loaded.source_of(key));
+        }
+        text
+    }
+}
