@@ -14,3 +14,4 @@ pub mod metrics;
 pub mod check;
 pub mod machine_id;
 pub mod node;
+pub mod stderr;

@@ -1,6 +1,6 @@
 //! `vctl-agent`: parse, run, exit.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
 use vctl_agent::config::{CentreError, Config, ConfigError, LogLevel};
 use vctl_agent::node::{self, NodeOptions};
+use vctl_agent::stderr::{Log, visible};
 use vctl_agent::{check, pipeline, probe, session};
 
 fn main() -> ExitCode {
@@ -105,8 +106,9 @@ fn log_to_stderr(level: LogLevel) {
         .with_target("aya_obj", LevelFilter::WARN)
         .with_target("aya::bpf", LevelFilter::WARN);
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_writer(|| Log)
+        // Colours are control characters, too, and those are spelled out.
+        .with_ansi(false)
         .without_time()
         .with_target(false);
     tracing_subscriber::registry()
@@ -139,9 +141,11 @@ fn complain(error: &anyhow::Error) {
         Some(CentreError::Host(_)) => Some("set `host` to the name it has in the inventory"),
         None => None,
     });
-    eprintln!("error: {error}");
+    // A configuration has all that is wrong with it in one error, a line each.
+    let lines: Vec<String> = error.to_string().lines().map(visible).collect();
+    eprintln!("error: {}", lines.join("\n"));
     for cause in error.chain().skip(1) {
-        eprintln!("  caused by: {cause}");
+        eprintln!("  caused by: {}", visible(&cause.to_string()));
     }
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");

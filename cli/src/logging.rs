@@ -1,7 +1,5 @@
 //! Who hears what this program traces: `-v` prints it on stderr, `--debug-timing` measures it.
 
-use std::io::{self, IsTerminal as _};
-
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -9,6 +7,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::render::notice;
 use crate::timing;
 
 /// Begins to listen, where somebody asked for it.
@@ -32,8 +31,9 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(verbose: u8) -> impl Layer<S> {
         .with_default(others)
         .with_targets([("vctl", ours), ("vctl_common", ours)]);
     tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_writer(|| notice::Log)
+        // Colours are control characters, too, and those are spelled out.
+        .with_ansi(false)
         .without_time()
         .with_target(verbose > 1)
         .with_filter(targets)

@@ -52,6 +52,7 @@ use globals::Globals;
 
 fn main() -> ExitCode {
     let start = Instant::now();
+    render::notice::escape_panics();
     if completion::answer() {
         return Exit::Success.into();
     }
@@ -66,6 +67,8 @@ fn main() -> ExitCode {
             let is_error = help_or_error.use_stderr();
             if is_error && args::reader_meant(env::args_os()) == Output::Json {
                 render::notice::error(&CliError::usage(&help_or_error), Output::Json);
+            } else if is_error {
+                render::notice::usage(&help_or_error);
             } else {
                 // As with the rest of the output, a reader that went away is no failure.
                 let _ = help_or_error.print();

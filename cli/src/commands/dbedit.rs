@@ -81,7 +81,7 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
         for (host, edit) in &edits {
             let host = sanitize::text(host);
             match apply(&mut client, edit).await {
-                Ok(()) => writeln!(screen, "OK    {host}")?,
+                Ok(()) => writeln!(screen, "OK    {}", sanitize::text(host))?,
                 Err(Stop::Error(error)) if error.exit.ends_all() => return Err(error.into()),
                 Err(Stop::Error(error)) => {
                     failed += 1;

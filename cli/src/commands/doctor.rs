@@ -7,7 +7,7 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::globals::Globals;
 use crate::probes::{Course, Outcome, Probe, Report, Watch, examine};
-use crate::render::{Layout, Screen, probes};
+use crate::render::{Layout, Screen, notice, probes};
 
 /// Find out what is wrong between this machine and the centre
 ///
@@ -117,15 +117,14 @@ impl Page {
 impl Watch for Page {
     fn slow(&mut self, probe: Probe) {
         if self.passing {
-            let _ = write!(io::stderr(), "waiting for {} ...", probe.name());
+            notice::progress(&format!("waiting for {} ...", probe.name()));
             self.shown = true;
         }
     }
 
     fn done(&mut self, report: &Report) {
         if std::mem::take(&mut self.shown) {
-            // Back to the beginning of the line, and that erased.
-            let _ = write!(io::stderr(), "\r\x1b[2K");
+            notice::progress("");
         }
         if self.streams && self.written.is_ok() {
             let written = probes::write(&mut self.screen, report, self.layout);

@@ -14,6 +14,7 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
+use crate::login::confirmed;
 use crate::render::{Screen, notice, retention};
 use crate::store;
 use crate::view::retention::{Periods, Pruned};
@@ -92,9 +93,7 @@ async fn agreed(client: &Client, periods: Periods, screen: &mut Screen) -> Resul
     let plan = store::retention::plan(client, periods).await;
     retention::write_pruned(screen, "would delete", &plan.map_err(PgError::from)?)?;
     screen.flush()?;
-    // On a thread of its own, so that Ctrl-C is heard meanwhile.
-    let answer = tokio::task::spawn_blocking(|| notice::ask("Delete this?")).await;
-    Ok(answer.unwrap_or(false))
+    confirmed("Delete this?").await
 }
 
 async fn prune(client: &Client, periods: Periods, screen: &mut Screen) -> Result<(), Stop> {

@@ -1,6 +1,6 @@
 //! Asking a person, where there is one.
 
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
@@ -8,7 +8,7 @@ use vctl_common::secret::Secret;
 
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::render::sanitize;
+use crate::render::notice;
 
 /// More than any secret has; a device given by mistake must not fill memory.
 const MOST: u64 = 1 << 16;
@@ -42,14 +42,14 @@ pub(crate) async fn hidden(question: &str) -> Result<Secret<String>, Stop> {
     let answer = line(question).await;
     drop(echo);
     // The line's end was hidden, too.
-    let _ = writeln!(io::stderr());
+    notice::done("");
     answer.map(Secret::new)
 }
 
 /// Asks whether to go on; anything but a yes is a no.
 pub(crate) async fn confirmed(question: &str) -> Result<bool, Stop> {
     match line(&format!("{question} [y/N] ")).await {
-        Ok(answer) => Ok(matches!(&*answer.to_lowercase(), "y" | "yes")),
+        Ok(answer) => Ok(matches!(&*answer.trim().to_lowercase(), "y" | "yes")),
         // An empty line.
         Err(Stop::Error(error)) if error.exit == Exit::Usage => Ok(false),
         Err(stop) => Err(stop),
@@ -58,9 +58,7 @@ pub(crate) async fn confirmed(question: &str) -> Result<bool, Stop> {
 
 /// Asks for something that may be seen.
 pub(crate) async fn line(question: &str) -> Result<String, Stop> {
-    let mut stderr = io::stderr();
-    let _ = write!(stderr, "{}", sanitize::text(question));
-    let _ = stderr.flush();
+    notice::prompt(question);
     // On a thread of its own: nothing else could be done meanwhile, not even Ctrl-C be heard.
     let read = tokio::task::spawn_blocking(|| {
         let mut text = String::new();

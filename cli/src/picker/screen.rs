@@ -11,7 +11,7 @@ use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifier
 use crossterm::{QueueableCommand as _, cursor, terminal};
 
 use super::state::{Key, Line};
-use crate::render::DIM;
+use crate::render::{DIM, sanitize};
 
 const HERE: Style = Style::new().effects(Effects::INVERT);
 
@@ -61,7 +61,7 @@ impl Screen {
                 Line { is_dim: true, .. } => DIM,
                 Line { .. } => Style::new(),
             };
-            write!(frame, "{style}{}{style:#}", line.text)?;
+            write!(frame, "{style}{}{style:#}", sanitize::visible(&line.text))?;
             frame.queue(terminal::Clear(terminal::ClearType::UntilNewLine))?;
         }
         frame.queue(terminal::Clear(terminal::ClearType::FromCursorDown))?;

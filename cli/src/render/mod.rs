@@ -2,7 +2,7 @@
 //!
 //! Renderers write to any `io::Write` and decide nothing about the terminal: [`Screen`] strips
 //! colours where they are not wanted and knows the width. Every recorded text goes through
-//! [`sanitize`].
+//! [`sanitize`]; what a renderer forgot is spelled out by [`guard`].
 
 pub(crate) mod access;
 pub(crate) mod cache;
@@ -11,6 +11,7 @@ pub(crate) mod csv;
 pub(crate) mod detail;
 pub(crate) mod fleet;
 pub(crate) mod found;
+mod guard;
 pub(crate) mod header;
 #[cfg(test)]
 mod hostile;
@@ -44,6 +45,8 @@ use anstyle::{AnsiColor, Style};
 use tracing::Span;
 use vctl_common::phase;
 
+use self::guard::Guard;
+
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
@@ -67,14 +70,17 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// For pages: colours are taken away where they are not wanted.
+    /// For pages: colours are taken away where they are not wanted, and so is what acts on a terminal.
     pub(crate) fn for_people() -> Self {
         let choice = AutoStream::choice(&io::stdout());
         Self::new(match choice {
             // Buffered twice: stripping costs by the call, and `AutoStream` itself would call the
             // kernel for every piece between two colours.
-            ColorChoice::Never => |out| Box::new(buffered(StripStream::new(out))),
-            _ => |out| out,
+            ColorChoice::Never => |out| {
+                let guarded: Box<dyn Write> = Box::new(Guard::new(out));
+                Box::new(buffered(StripStream::new(guarded)))
+            },
+            _ => |out| Box::new(buffered(Guard::new(out))),
         })
     }
 

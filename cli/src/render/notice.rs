@@ -1,6 +1,11 @@
-//! Talk beside the data, on stderr.
+//! Talk beside the data: the only way for text to stderr.
+//!
+//! Each function here escapes what it is given, so a caller cannot forget to. Much of it is foreign: names
+//! of the inventory, answers of Vault, what a host says. A message is one line, whatever is in it.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal as _, Write};
+use std::panic::{self, PanicHookInfo};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,28 +17,88 @@ use crate::error::CliError;
 
 /// Says something the reader should know and no script should parse.
 pub(crate) fn note(message: &str) {
+    let message = sanitize::visible(message);
     // Nothing can be done when stderr is closed.
     let _ = writeln!(anstream::stderr().lock(), "{WARN}note:{WARN:#} {message}");
 }
 
 /// Says that what was asked for is done.
 pub(crate) fn done(message: &str) {
+    let message = sanitize::visible(message);
     let _ = writeln!(anstream::stderr().lock(), "{message}");
 }
 
-/// Shows a line that somebody else wrote.
-pub(crate) fn quote(line: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{}", sanitize::text(line));
+/// Shows something to be copied, between empty lines.
+pub(crate) fn set_apart(text: &str) {
+    let text = sanitize::visible(text);
+    let _ = writeln!(anstream::stderr().lock(), "\n  {text}\n");
 }
 
-/// Asks on the terminal, and returns whether the answer begins with `y`.
-pub(crate) fn ask(question: &str) -> bool {
-    let mut stderr = anstream::stderr();
-    let _ = write!(stderr, "{question} [y/N] ");
+/// Begins a line that a person is to end.
+pub(crate) fn prompt(question: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "{}", sanitize::visible(question));
     let _ = stderr.flush();
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.is_ok() && answer.trim_start().starts_with(['y', 'Y'])
+}
+
+/// Shows how far something is, in place of what was shown so before; nothing clears the line.
+pub(crate) fn progress(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "\r\x1b[2K{}", sanitize::visible(text));
+    let _ = stderr.flush();
+}
+
+/// Shows lines on a terminal that is raw, where a line's end alone does not go to the first column.
+pub(crate) fn on_a_raw_terminal(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "\r\n");
+    for line in text.lines() {
+        let _ = write!(stderr, "{}\r\n", sanitize::visible(line));
+    }
+}
+
+/// Says why the command line was not understood. It repeats words that may come from elsewhere.
+pub(crate) fn usage(error: &clap::Error) {
+    let text = error.render().to_string();
+    let is_harmless = |line: &str| line.chars().all(sanitize::is_plain);
+    if text.lines().all(is_harmless) {
+        let _ = error.print();
+        return;
+    }
+    let mut stderr = io::stderr().lock();
+    for line in text.lines() {
+        let _ = writeln!(stderr, "{}", sanitize::visible(line));
+    }
+}
+
+/// Has a panic say what it says in the same way: it repeats values.
+pub(crate) fn escape_panics() {
+    panic::set_hook(Box::new(|panicked: &PanicHookInfo<'_>| {
+        let mut stderr = io::stderr().lock();
+        for line in panicked.to_string().lines() {
+            let _ = writeln!(stderr, "vctl: {}", sanitize::visible(line));
+        }
+        let trace = Backtrace::capture();
+        if trace.status() == BacktraceStatus::Captured {
+            let _ = writeln!(stderr, "{trace}");
+        }
+    }));
+}
+
+/// Where lines of the log go: each is written whole.
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        writeln!(io::stderr().lock(), "{}", sanitize::visible(text))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How long a person looks at a silent terminal before wondering.
@@ -45,7 +110,7 @@ pub(crate) async fn waiting_for<T>(what: &str, work: impl Future<Output = T>) ->
     if let Ok(done) = timeout(PATIENCE, &mut work).await {
         return done;
     }
-    if std::io::stderr().is_terminal() {
+    if io::stderr().is_terminal() {
         note(&format!("waiting for {what}"));
     }
     work.await
@@ -69,5 +134,44 @@ pub(crate) fn error(error: &CliError, reader: Output) {
     if let Some(hint) = &error.hint {
         let hint = sanitize::text(hint);
         let _ = writeln!(stderr, "{BOLD}hint:{BOLD:#} {hint}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// What else may write to stderr: a raw terminal, bytes of a session, and figures of our own.
+    const OTHERS: [&str; 5] = [
+        "render/notice.rs",
+        "picker/screen.rs",
+        "ssh/session/mod.rs",
+        "ssh/session/pipes.rs",
+        "main.rs",
+    ];
+
+    #[test]
+    fn text_goes_to_stderr_through_this_module_alone() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut directories = vec![root.clone()];
+        let mut writers = Vec::new();
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                    continue;
+                }
+                let text = fs::read_to_string(&path).unwrap();
+                let rest = text.replace("stderr().is_terminal()", "");
+                if rest.contains("stderr()") {
+                    let name = path.strip_prefix(&root).unwrap();
+                    writers.push(name.to_str().unwrap().to_owned());
+                }
+            }
+        }
+        writers.retain(|name| !OTHERS.contains(&&**name));
+        assert!(writers.is_empty(), "{writers:?} use `notice` instead");
     }
 }

@@ -101,8 +101,7 @@ pub(crate) fn write_json(out: &mut dyn Write, reports: &[Report]) -> io::Result<
         version: VERSION,
         probes: probes.collect(),
     };
-    serde_json::to_writer_pretty(&mut *out, &page)?;
-    writeln!(out)
+    super::json::write(out, &page)
 }
 
 #[cfg(test)]

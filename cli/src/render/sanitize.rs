@@ -5,6 +5,7 @@
 //! visible is spelled out, and every output here can be turned back into the one input it came
 //! from. Commands are quoted so that they can be pasted into bash.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::str;
@@ -17,6 +18,26 @@ pub(crate) fn text(bytes: impl AsRef<[u8]>) -> String {
     let mut out = String::with_capacity(bytes.len());
     escape(bytes, Quote::None, &mut out);
     out
+}
+
+/// Returns text on one line with everything spelled out that does not show itself; a backslash stays one.
+///
+/// For what is about to be written, whatever was made of it before: escaped text stays as it is.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if is_plain(c) => out.push(c),
+            c => escape_char(c, &mut out),
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// Returns argv as bash would have to be given it, one word for each item.
@@ -228,6 +249,14 @@ mod tests {
             for item in &items {
                 assert_harmless(&text(item));
             }
+        }
+
+        #[test]
+        fn visible_text_is_harmless_and_stays_as_it_is(bytes in hostile()) {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let shown = visible(&text).into_owned();
+            assert_harmless(&shown);
+            prop_assert_eq!(visible(&shown), shown.as_str());
         }
 
         #[test]

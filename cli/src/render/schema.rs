@@ -64,8 +64,7 @@ pub(crate) fn write_json(out: &mut impl Write, standings: &[Standing]) -> io::Re
         up_to_date: standings.iter().all(|s| s.state == State::Applied),
         migrations: standings,
     };
-    serde_json::to_writer_pretty(&mut *out, &schema)?;
-    writeln!(out)
+    super::json::write(out, &schema)
 }
 
 #[cfg(test)]

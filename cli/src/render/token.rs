@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::{json, sanitize};
 use crate::login::CachedToken;
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
@@ -35,7 +36,7 @@ struct TokenJson<'a> {
 }
 
 pub(crate) fn write_json(out: &mut dyn Write, token: &CachedToken) -> io::Result<()> {
-    let json = TokenJson {
+    let token = TokenJson {
         version: VERSION,
         vault_addr: token.addr(),
         display_name: &token.display_name,
@@ -45,15 +46,14 @@ pub(crate) fn write_json(out: &mut dyn Write, token: &CachedToken) -> io::Result
         ttl_s: left(token),
         renewable: token.life.renewable,
     };
-    serde_json::to_writer_pretty(&mut *out, &json)?;
-    writeln!(out)
+    json::write(out, &token)
 }
 
 pub(crate) fn field(token: &CachedToken, field: Field) -> String {
     match field {
         Field::Ttl => left(token).map(|seconds| seconds.to_string()),
         Field::Expires => token.life.expires.map(|expires| format!("{expires:.0}")),
-        Field::Accessor => Some(token.accessor.clone()),
+        Field::Accessor => Some(sanitize::visible(&token.accessor).into_owned()),
     }
     .unwrap_or_default()
 }

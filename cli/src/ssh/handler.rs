@@ -67,7 +67,8 @@ impl client::Handler for Handler {
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
         for line in banner.lines().take(BANNER_LINES) {
-            notice::quote(line);
+            // Marked, or a server could speak as vctl does.
+            notice::done(&format!("| {line}"));
         }
         Ok(())
     }

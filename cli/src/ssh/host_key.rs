@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, OnceCell};
 use vctl_common::vault::Vault;
 
 use super::known_hosts::{self, KnownHosts, Place, Standing};
-use crate::login::Interaction;
-use crate::render::{notice, sanitize};
+use crate::login::{Interaction, confirmed};
+use crate::render::notice;
 use crate::ssh_ca::{self, Authority};
 
 /// Why a server is not believed to be the host.
@@ -182,12 +182,9 @@ impl<'a> HostKeys<'a> {
             return Err(HostKeyError::Unknown { host, fingerprint });
         }
         let kind = key.algorithm();
-        let question = format!(
-            "The host key of `{}` is not known.\n{kind} {fingerprint}\nIs it the right one, to be remembered?",
-            sanitize::text(&host)
-        );
-        // On a thread of its own: the other way to the host goes on meanwhile.
-        let answer = tokio::task::spawn_blocking(move || notice::ask(&question)).await;
+        notice::done(&format!("The host key of `{host}` is not known."));
+        notice::done(&format!("{kind} {fingerprint}"));
+        let answer = confirmed("Is it the right one, to be remembered?").await;
         if !matches!(answer, Ok(true)) {
             return Err(HostKeyError::Declined { host });
         }

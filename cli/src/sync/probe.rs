@@ -1,6 +1,6 @@
 //! Which hosts answer at their SSH port.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+
+use crate::render::notice;
 
 /// Whether each address answered, in the order that they were given.
 pub(crate) type Probed = Vec<bool>;
@@ -61,7 +63,7 @@ impl Progress {
         if self.is_shown {
             let full = BAR * self.done / self.all.max(1);
             let bar = format!("{:BAR$}", "#".repeat(full));
-            let _ = write!(io::stderr(), "\r[{bar}] {}/{} probed", self.done, self.all);
+            notice::progress(&format!("[{bar}] {}/{} probed", self.done, self.all));
         }
     }
 }
@@ -69,8 +71,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.is_shown {
-            // Back to the first column, and clear to the end of the line.
-            let _ = write!(io::stderr(), "\r\u{1b}[K");
+            notice::progress("");
         }
     }
 }

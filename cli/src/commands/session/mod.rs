@@ -3,7 +3,6 @@
 mod args;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -18,7 +17,7 @@ use crate::local::Local;
 use crate::private_file;
 use crate::render::live::Live;
 use crate::render::{
-    Layout, Screen, found, header, html, json, notice, records, sanitize, table, timeline, tree,
+    Layout, Screen, found, header, html, json, notice, records, table, timeline, tree,
 };
 use crate::source::{Follow as _, Source};
 use crate::store::Store;
@@ -271,14 +270,12 @@ fn warn_of_several_cas(selector: Selector, sessions: &[&SessionOpened]) {
     if by_ca.len() < 2 {
         return;
     }
-    let mut note = format!(
+    notice::note(&format!(
         "serial {serial} was given out by {} CAs, so these are different certificates:",
         by_ca.len()
-    );
+    ));
     for (ca, (count, who)) in by_ca {
         let plural = if count == 1 { "" } else { "s" };
-        let ca = sanitize::text(ca);
-        let _ = write!(note, "\n  {ca}  {who}, {count} session{plural}");
+        notice::done(&format!("  {ca}  {who}, {count} session{plural}"));
     }
-    notice::note(&note);
 }

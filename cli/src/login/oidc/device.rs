@@ -8,7 +8,7 @@ use vctl_common::vault::{self, Granted, Login, VaultError};
 use super::address::{Address, Flow};
 use super::{Attempt, nobody_came};
 use crate::error::Stop;
-use crate::render::{notice, sanitize};
+use crate::render::notice;
 
 /// Vault forgets the login then; most providers do, too.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -20,12 +20,10 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub(super) async fn log_in(attempt: &Attempt<'_>) -> Result<Granted, Stop> {
     let address = attempt.address(Flow::Device).await?;
     notice::done("open this address on any device:");
-    notice::done(&format!("\n  {}\n", address.url));
+    notice::set_apart(address.url.as_str());
     if let Some(code) = &address.user_code {
-        notice::done(&format!(
-            "and enter the code\n\n  {}\n",
-            sanitize::text(code)
-        ));
+        notice::done("and enter the code");
+        notice::set_apart(code);
     }
     let confirmed = timeout(PATIENCE, attempt.poll(&address)).await;
     confirmed.map_err(|_| {

@@ -22,7 +22,7 @@ use super::Interaction;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::render::{notice, sanitize};
+use crate::render::notice;
 
 /// How long a person has for the provider's pages.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -89,7 +89,7 @@ impl Attempt<'_> {
             Ok(listener) => Some(listener),
             // Somebody else answers there; what the browser ends at can still be pasted.
             Err(error) if no_browser => {
-                notice::note(&sanitize::text(&error.message));
+                notice::note(&error.message);
                 None
             }
             Err(error) => return Err(error.into()),
@@ -101,8 +101,7 @@ impl Attempt<'_> {
         } else {
             "a browser opens for the login; if none does, open this address:"
         });
-        // A `Url` is ASCII, and has no control characters.
-        notice::done(&format!("\n  {}\n", address.url));
+        notice::set_apart(address.url.as_str());
         let opened = !no_browser && browser::open(&address.url).await;
         if !opened && !no_browser {
             notice::note("there is no browser to open here");

@@ -1,7 +1,7 @@
 //! The address that the browser ended at, brought by hand.
 
 use std::future::pending;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::errno::Errno;
@@ -22,9 +22,7 @@ pub(super) async fn read(port: u16, state: &Secret<String>) -> Answer {
         redirect_uri(port)
     ));
     loop {
-        let mut stderr = io::stderr();
-        let _ = write!(stderr, "> ");
-        let _ = stderr.flush();
+        notice::prompt("> ");
         let Some(line) = line().await else {
             return pending().await;
         };

@@ -1,6 +1,6 @@
 //! The terminal in front of a person: its size, its modes, and that it is given back as it was.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 use std::panic;
 use std::sync::{Mutex, Once, PoisonError};
@@ -11,6 +11,8 @@ use nix::sys::termios::{
     cfmakeraw, tcgetattr, tcsetattr,
 };
 use russh::Pty;
+
+use crate::render::notice;
 
 /// Whether the host is asked for a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,8 +155,7 @@ fn give_back() {
 
 /// Shows text of ours on a terminal that is raw.
 pub(super) fn show(text: &str) {
-    let text = text.replace('\n', "\r\n");
-    let _ = write!(io::stderr(), "\r\n{text}\r\n");
+    notice::on_a_raw_terminal(text);
 }
 
 /// Puts ourselves into the background, with the terminal as it was, until somebody brings us back.

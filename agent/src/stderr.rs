@@ -1,0 +1,47 @@
+//! Text for stderr, where a terminal may be: errors repeat what servers, files and callers say.
+
+use std::io::{self, Write};
+
+/// Returns text on one line in which every character shows itself: a control character, a change of
+/// direction and a zero-width character become `\\u{..}`.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' => out.push(c),
+            c => out.extend(c.escape_debug()),
+        }
+    }
+    out
+}
+
+/// Where lines of the log go: each is written whole.
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        writeln!(io::stderr().lock(), "{}", visible(text))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_is_visible_and_ours_stays_as_it_is() {
+        let ours = r#"cannot read `/etc/x`: it's "grün" \x1b"#;
+        assert_eq!(visible(ours), ours);
+        let hostile = "a\u{1b}[2J\u{202e}\u{9b}\u{200b}\u{2066}\r\nb\u{7f}";
+        let shown = visible(hostile);
+        assert!(shown.is_ascii(), "{shown}");
+        assert!(!shown.contains(|c: char| c.is_control()), "{shown:?}");
+    }
+}

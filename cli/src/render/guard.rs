@@ -1,0 +1,193 @@
+//! The last thing that pages pass on their way to a terminal: what a renderer forgot is spelled out here.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::str;
+
+use super::sanitize;
+
+/// Passes on text that shows itself, ends of lines, tabs, and colours (`ESC [ .. m`); spells out the rest.
+pub(crate) struct Guard<W: Write> {
+    out: W,
+    /// The begin of a character or of a colour whose end is still to come.
+    begun: Vec<u8>,
+}
+
+/// Longer is no colour of ours.
+const COLOUR_MOST: usize = 32;
+
+impl<W: Write> Guard<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self {
+            out,
+            begun: Vec::new(),
+        }
+    }
+
+    /// Passes `bytes` on; returns how many of them are to wait for what follows.
+    fn pass(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut out = String::with_capacity(bytes.len());
+        let mut done = 0;
+        while done < bytes.len() {
+            let rest = &bytes[done..];
+            let plain = rest.iter().take_while(|byte| is_harmless(**byte)).count();
+            if plain > 0 {
+                out.push_str(str::from_utf8(&rest[..plain]).unwrap_or_default());
+                done += plain;
+                continue;
+            }
+            if rest[0] == 0x1b {
+                match colour(rest) {
+                    Colour::Whole(length) => {
+                        out.push_str(str::from_utf8(&rest[..length]).unwrap_or_default());
+                        done += length;
+                    }
+                    Colour::Begun => break,
+                    Colour::None => {
+                        out.push_str("\\x1b");
+                        done += 1;
+                    }
+                }
+                continue;
+            }
+            // One character, or bytes that are none.
+            match first_char(rest) {
+                Some(Ok(c)) => {
+                    out.push_str(&sanitize::visible(c.encode_utf8(&mut [0; 4])));
+                    done += c.len_utf8();
+                }
+                Some(Err(byte)) => {
+                    let _ = fmt::Write::write_fmt(&mut out, format_args!("\\x{byte:02x}"));
+                    done += 1;
+                }
+                None => break,
+            }
+        }
+        self.out.write_all(out.as_bytes())?;
+        Ok(bytes.len() - done)
+    }
+}
+
+impl<W: Write> Write for Guard<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.begun.is_empty() {
+            if bytes.iter().all(|byte| is_harmless(*byte)) {
+                self.out.write_all(bytes)?;
+                return Ok(bytes.len());
+            }
+            let left = self.pass(bytes)?;
+            self.begun.extend_from_slice(&bytes[bytes.len() - left..]);
+        } else {
+            let mut all = std::mem::take(&mut self.begun);
+            all.extend_from_slice(bytes);
+            let left = self.pass(&all)?;
+            self.begun = all.split_off(all.len() - left);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        for byte in std::mem::take(&mut self.begun) {
+            write!(self.out, "\\x{byte:02x}")?;
+        }
+        self.out.flush()
+    }
+}
+
+fn is_harmless(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\n' | b'\t')
+}
+
+enum Colour {
+    /// Of so many bytes.
+    Whole(usize),
+    Begun,
+    None,
+}
+
+fn colour(bytes: &[u8]) -> Colour {
+    let Some(rest) = bytes.strip_prefix(b"\x1b[") else {
+        return if bytes == b"\x1b" {
+            Colour::Begun
+        } else {
+            Colour::None
+        };
+    };
+    let is_parameter = |byte: &&u8| byte.is_ascii_digit() || **byte == b';';
+    let parameters = rest
+        .iter()
+        .take(COLOUR_MOST)
+        .take_while(is_parameter)
+        .count();
+    match rest.get(parameters) {
+        Some(b'm') => Colour::Whole(parameters + 3),
+        None if parameters < COLOUR_MOST => Colour::Begun,
+        _ => Colour::None,
+    }
+}
+
+/// Returns the first character, or the byte that begins none; `None` where its end is still to come.
+fn first_char(bytes: &[u8]) -> Option<Result<char, u8>> {
+    let first = &bytes[..bytes.len().min(4)];
+    match str::from_utf8(first) {
+        Ok(text) => text.chars().next().map(Ok),
+        Err(error) if error.valid_up_to() > 0 => {
+            let valid = str::from_utf8(&first[..error.valid_up_to()]);
+            valid.unwrap_or_default().chars().next().map(Ok)
+        }
+        Err(error) if error.error_len().is_none() && first.len() == bytes.len() => None,
+        Err(_) => Some(Err(bytes[0])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Writes `text` in pieces that end at `cuts`.
+    fn guarded(bytes: &[u8], cuts: &[usize]) -> String {
+        let mut out = Vec::new();
+        let mut guard = Guard::new(&mut out);
+        let mut rest = bytes;
+        for cut in cuts {
+            let (piece, after) = rest.split_at(cut % (rest.len() + 1));
+            guard.write_all(piece).unwrap();
+            rest = after;
+        }
+        guard.write_all(rest).unwrap();
+        guard.flush().unwrap();
+        drop(guard);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn pages_pass_and_what_acts_on_a_terminal_does_not() {
+        let page = "\x1b[2m# │ grüß\x1b[0m\n\tx \x1b[38;5;1mred\x1b[m\n";
+        assert_eq!(guarded(page.as_bytes(), &[]), page);
+        assert_eq!(
+            guarded(b"a\x1b[2Jb\x1b]0;t\x07", &[]),
+            "a\\x1b[2Jb\\x1b]0;t\\x07"
+        );
+        assert_eq!(
+            guarded("\u{202e}\u{9b}31m\r".as_bytes(), &[]),
+            "\\u202e\\u009b31m\\r"
+        );
+        assert_eq!(guarded(b"\xff\xc3", &[]), "\\xff\\xc3");
+        assert_eq!(guarded(b"\x1b", &[]), "\\x1b");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_come_to_the_same_as_the_whole(
+            text in prop::collection::vec(prop_oneof![
+                Just("\x1b[31m"), Just("\x1b"), Just("["), Just("m"), Just("│"), Just("\u{202e}"), Just("a"),
+            ], 0..12),
+            cuts in prop::collection::vec(0_usize..8, 0..8),
+        ) {
+            let text = text.concat();
+            prop_assert_eq!(guarded(text.as_bytes(), &cuts), guarded(text.as_bytes(), &[]));
+        }
+    }
+}
