@@ -3,21 +3,21 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use vctl_common::centre::DbRole;
+use vctl_common::centre::{DbRole, VaultSettings};
 
 use super::reach::ReachArgs;
 use crate::args::TEMPLATE;
 use crate::completion;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Loaded};
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::login::Interaction;
-use crate::render::{Screen, notice};
+use crate::login::{Interaction, confirmed};
+use crate::render::{Screen, notice, sanitize};
 use crate::snapshot::Directory;
 use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};
-use crate::ssh_ca;
+use crate::ssh_ca::{self, Source};
 use crate::store;
 use crate::trust_ca::{
     Destination, Fingerprint, Mode, Orders, Outcome, Report, bootstrap, cloud_init, image,
@@ -29,6 +29,9 @@ use crate::trust_ca::{
 /// /etc/ssh/vault-ca.pub beside those that are there, names that file in
 /// /etc/ssh/sshd_config.d/10-vault-ca.conf, has sshd check its configuration, and reloads it. Where any of
 /// that fails, the files are as before. What authorized_keys lets in stays let in.
+///
+/// Prints the fingerprint of each CA and the Vault that it comes from, and asks on a terminal before
+/// anything is changed.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -74,6 +77,10 @@ pub(crate) struct TrustCaArgs {
     /// Print user data that has cloud-init run that script
     #[arg(long)]
     cloud_init: bool,
+
+    /// Do not ask; needed without a terminal where a directory's file names the Vault
+    #[arg(long, short)]
+    yes: bool,
 }
 
 pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
@@ -82,17 +89,22 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     match &args.host {
         None => context::run_without_store(async {
-            let orders = args.orders(ssh_ca::published(&settings).await?)?;
+            let orders = args.orders(&settings).await?;
+            if let Some(root) = &args.root {
+                let name = root.display().to_string();
+                args.agreed(&orders, &loaded, interaction, &name).await?;
+            }
             args.elsewhere(&orders).await
         }),
         Some(Wanted::Address { user, addr }) if !args.verify => context::run_without_store(async {
-            let orders = args.orders(ssh_ca::published(&settings).await?)?;
+            let orders = args.orders(&settings).await?;
             let mut to = args.reach.past_the_inventory(user, *addr, args.sudo);
+            args.agreed(&orders, &loaded, interaction, &to.name).await?;
             let (report, outcome) = bring(&mut to, &orders, interaction).await?;
             show(&to.name, &report, outcome, RELOADS_SSHD)
         }),
         Some(wanted) => context::run(globals, async |context| {
-            let orders = args.orders(ssh_ca::published(&settings).await?)?;
+            let orders = args.orders(&settings).await?;
             let directory = Directory::new(context)?;
             let asked = ssh::plan(&directory, &loaded.config, wanted, interaction);
             let plan = asked.await?;
@@ -103,6 +115,7 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
                 }
                 _ => args.reach.destination(&plan, args.sudo)?,
             };
+            args.agreed(&orders, &loaded, interaction, &to.name).await?;
             let (report, outcome) = bring(&mut to, &orders, interaction).await?;
             show(&to.name, &report, outcome, RELOADS_SSHD)?;
             if args.dry_run {
@@ -120,7 +133,10 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 impl TrustCaArgs {
-    fn orders(&self, wanted: Vec<ssh_ca::Authority>) -> Result<Orders, CliError> {
+    /// Says which authorities there are, and from where.
+    async fn orders(&self, vault: &VaultSettings) -> Result<Orders, CliError> {
+        let (source, wanted) = (Source::of(vault), ssh_ca::published(vault).await?);
+        source.tell(&wanted);
         let of_vault =
             |gone: &&Fingerprint| wanted.iter().any(|ca| ca.fingerprint() == gone.as_str());
         if let Some(fingerprint) = self.prune.iter().find(of_vault) {
@@ -129,6 +145,7 @@ impl TrustCaArgs {
                 .hint("`vctl ca ssh-rotate` replaces it; `vctl ca ssh-print -o name` shows them"));
         }
         Ok(Orders {
+            source,
             wanted,
             unwanted: self.prune.clone(),
             mode: if self.dry_run {
@@ -137,6 +154,48 @@ impl TrustCaArgs {
                 Mode::Apply
             },
         })
+    }
+
+    /// Asks whether `name` is to trust them.
+    ///
+    /// # Errors
+    /// The answer is no; or nobody can be asked, and a directory's file decides which Vault they are of.
+    async fn agreed(
+        &self,
+        orders: &Orders,
+        loaded: &Loaded,
+        interaction: Interaction,
+        name: &str,
+    ) -> Result<(), Stop> {
+        if self.yes || orders.mode == Mode::Plan {
+            return Ok(());
+        }
+        if interaction == Interaction::Allowed {
+            let what = if orders.wanted.len() == 1 {
+                "this CA"
+            } else {
+                "these CAs"
+            };
+            if confirmed(&format!("Have `{name}` trust {what}?")).await? {
+                return Ok(());
+            }
+            let message = format!("`{name}` is as before");
+            return Err(CliError::new(Exit::Failure, message).into());
+        }
+        // A job that its own configuration sends to Vault goes on as it always did.
+        let decides = |key: &&str| loaded.is_from_directory(key);
+        match DECIDE_THE_CA.into_iter().find(decides) {
+            None => Ok(()),
+            Some(key) => {
+                let source = loaded.source_of(key);
+                let message =
+                    format!("there is no terminal to ask on, and {source} decides which CA it is");
+                let error = CliError::new(Exit::Usage, message);
+                Err(error
+                    .hint("compare the fingerprint, then say `--yes`")
+                    .into())
+            }
+        }
     }
 
     /// What needs no host to go to.
@@ -154,6 +213,14 @@ impl TrustCaArgs {
         Ok(screen.flush()?)
     }
 }
+
+/// Keys that decide which CA Vault is asked for.
+const DECIDE_THE_CA: [&str; 4] = [
+    "vault_addr",
+    "vault_namespace",
+    "vault_ca_cert",
+    "ssh_mount",
+];
 
 async fn bring(
     to: &mut Destination,
@@ -182,6 +249,7 @@ const RELOADS_SSHD: &str = "sshd would be told where the keys are, and be reload
 
 fn show(host: &str, report: &Report, outcome: Outcome, planned: &str) -> Result<(), Stop> {
     let mut screen = Screen::for_people();
+    let host = sanitize::visible(host);
     let (adds, removes) = match outcome {
         Outcome::Planned => ("would trust", "would no longer trust"),
         Outcome::Applied | Outcome::Unchanged => ("trusts", "no longer trusts"),

@@ -2,12 +2,14 @@
 
 pub(crate) mod host_certificate;
 mod published;
+mod source;
 
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::HashAlg;
 use russh::keys::ssh_key::public::KeyData;
 
 pub(crate) use published::{each, published};
+pub(crate) use source::Source;
 
 /// An authority, as hosts are to trust it.
 #[derive(Clone, Debug, PartialEq, Eq)]

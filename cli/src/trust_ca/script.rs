@@ -4,7 +4,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-use crate::ssh_ca::Authority;
+use crate::ssh_ca::{Authority, Source};
 
 /// What it does, after the functions and the variable that it says at its top.
 const BODY: &str = include_str!("install.sh");
@@ -15,6 +15,8 @@ const END: &str = "VCTL_END";
 /// What is to come of a host's sshd.
 #[derive(Clone, Debug)]
 pub(crate) struct Orders {
+    /// Where `wanted` come from.
+    pub(crate) source: Source,
     pub(crate) wanted: Vec<Authority>,
     pub(crate) unwanted: Vec<Fingerprint>,
     pub(crate) mode: Mode,
@@ -32,6 +34,9 @@ impl Orders {
     /// could end them: no shell ever expands it.
     pub(crate) fn script(&self) -> String {
         let mut script = String::new();
+        for authority in &self.wanted {
+            let _ = writeln!(script, "# {}", self.source.describe(authority));
+        }
         let wanted = self.wanted.iter();
         let wanted = wanted.map(|ca| format!("{} {}", ca.fingerprint(), ca.line()));
         function(&mut script, "wanted", wanted);

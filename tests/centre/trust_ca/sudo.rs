@@ -25,6 +25,8 @@ fn a_password_is_typed_on_a_terminal_and_asked_of_nobody_elsewhere() {
     // Another run may have left some.
     let before = brought();
     let mut terminal = admin.before_a_person(&["trust-ca", "trust-sudo-1", "--sudo"]);
+    terminal.wait_for("[y/N]").unwrap();
+    terminal.type_in("y\r").unwrap();
     terminal.wait_for("password for").unwrap();
     terminal.wait_for_silence().unwrap();
     terminal.type_in(&format!("{PASSWORD}\r")).unwrap();

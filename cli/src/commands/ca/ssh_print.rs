@@ -11,12 +11,13 @@ use crate::error::Stop;
 use crate::globals::Globals;
 use crate::render::Screen;
 use crate::render::records::{self, Records, cells_of};
-use crate::ssh_ca::{self, Authority};
+use crate::ssh_ca::{self, Authority, Source};
 
 /// Print the public key of the CA that signs SSH certificates
 ///
 /// As a file for sshd's `TrustedUserCAKeys`, one key a line: during a rotation there are two, and hosts
-/// are to trust both. Vault tells it to anybody, so no login is needed.
+/// are to trust both. Vault tells it to anybody, so no login is needed: compare the fingerprint and the
+/// address of Vault, which are printed on stderr.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -34,6 +35,7 @@ pub(super) fn run(args: &SshPrintArgs, globals: &Globals) -> Result<(), Stop> {
     let settings = config::settings(&loaded).vault;
     let ask = async { Ok(ssh_ca::published(&settings).await?) };
     let authorities = context::run_without_store(ask)?;
+    Source::of(&settings).tell(&authorities);
     let mut screen = Screen::for_programs();
     for authority in &authorities {
         match args.output {

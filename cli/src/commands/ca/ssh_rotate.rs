@@ -19,7 +19,7 @@ use crate::render::rotation::{Standings, write};
 use crate::render::{Screen, notice, records, time};
 use crate::rotation::hosts::{Visit, visit};
 use crate::rotation::{Host, Key, KeyState, Missing, Stage, vault};
-use crate::ssh_ca::{self, Authority};
+use crate::ssh_ca::{self, Authority, Source};
 use crate::store;
 use crate::trust_ca::{Mode, Orders};
 
@@ -165,6 +165,7 @@ impl Rotation<'_> {
         // A role that is not at the new mount is known before any host is touched.
         vault::prove(self.context.vault(), &next.mount, &self.hosts).await?;
         let orders = Orders {
+            source: Source::of(self.context.vault().settings()),
             wanted: ssh_ca::published(self.context.vault().settings()).await?,
             unwanted: Vec::new(),
             mode: Mode::Apply,
@@ -215,6 +216,7 @@ impl Rotation<'_> {
             "--finish",
         )?;
         let orders = Orders {
+            source: Source::of(self.context.vault().settings()),
             wanted: vec![authority(active)?],
             unwanted: leaving.fingerprint.parse().into_iter().collect(),
             mode: Mode::Apply,
@@ -277,11 +279,13 @@ impl Rotation<'_> {
             proof,
             options: self.options,
         };
-        match hosts {
-            [] => {}
-            [host] => notice::done(&format!("going to {}", host.name)),
-            hosts => notice::done(&format!("going to {} hosts", hosts.len())),
-        }
+        let going = match hosts {
+            [] => return Ok(Vec::new()),
+            [host] => format!("going to {}", host.name),
+            hosts => format!("going to {} hosts", hosts.len()),
+        };
+        orders.source.tell(&orders.wanted);
+        notice::done(&going);
         let mut missing = Vec::new();
         let mut visits = std::pin::pin!(visit(hosts, &each, self.args.parallel.into()));
         while let Some((host, done)) = visits.next().await {
@@ -293,7 +297,7 @@ impl Rotation<'_> {
                 Err(error) => {
                     let why = std::iter::once(error.message).chain(error.causes);
                     let why = why.collect::<Vec<_>>().join(": ");
-                    notice::quote(&format!("{}: {why}", host.name));
+                    notice::done(&format!("{}: {why}", host.name));
                     missing.push(Missing {
                         host: host.name.clone(),
                         why,
