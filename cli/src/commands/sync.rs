@@ -30,7 +30,8 @@ use crate::sync::{self, Asked, Before, Candidate, Failure, Planned, Ssh};
 ///
 /// Each name of a `Host` line that has no wildcard becomes a host, with what `ssh -G` says of it. A host
 /// is known by its name. Of one that is there already only its address, its port and when it was reached
-/// change: the rest is its operators'. Hosts that are not in the file stay.
+/// change: the rest is its operators'. Hosts that are not in the file stay. `ssh -G` runs the commands of
+/// `Match exec` to read a file, also with `--dry-run`: read a file of somebody else before you name it.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -42,7 +43,7 @@ pub(crate) struct SyncArgs {
     #[arg(long, value_name = "TEXT", default_value = "")]
     prefix: String,
 
-    /// The ssh_config to read [default: ~/.ssh/config]
+    /// The ssh_config to read [default: ~/.ssh/config]; commands of its `Match exec` are run
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -50,7 +51,7 @@ pub(crate) struct SyncArgs {
     #[arg(long, conflicts_with = "dry_run")]
     migrate: bool,
 
-    /// Change nothing; print a line for each host
+    /// Change nothing here or in the inventory; print a line for each host
     #[arg(long)]
     dry_run: bool,
 }
@@ -148,6 +149,14 @@ impl SyncArgs {
         for (file, why) in &aliases.unread {
             let file = sanitize::text(file.display().to_string());
             notice::note(&format!("what `{file}` includes is left out: {why}"));
+        }
+        if self.config.is_some() {
+            for file in &aliases.run_commands {
+                notice::note(&format!(
+                    "`{}` has `Match exec`: ssh runs its commands to read it",
+                    file.display()
+                ));
+            }
         }
         let own = before.as_ref().map(|before| before.path().to_owned());
         let ssh = Ssh {

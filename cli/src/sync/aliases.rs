@@ -16,18 +16,20 @@ pub(crate) struct Aliases {
     pub(crate) users: BTreeSet<String>,
     /// Files that could not be read, with the reason.
     pub(crate) unread: Vec<(PathBuf, String)>,
+    /// Files with a `Match exec`: ssh runs its command to read them.
+    pub(crate) run_commands: Vec<PathBuf>,
 }
 
 /// Reads `file` and what it includes; `home` is for `~`, and relative names are below its `.ssh`.
 pub(crate) fn read(file: &Path, home: &Path) -> io::Result<Aliases> {
     let mut aliases = Aliases::default();
     let text = std::fs::read_to_string(file)?;
-    aliases.take(&text, home, 1);
+    aliases.take(&text, file, home, 1);
     Ok(aliases)
 }
 
 impl Aliases {
-    fn take(&mut self, text: &str, home: &Path, depth: usize) {
+    fn take(&mut self, text: &str, file: &Path, home: &Path, depth: usize) {
         for line in text.lines() {
             let mut words = words(line).into_iter();
             let Some(keyword) = words.next() else {
@@ -42,6 +44,12 @@ impl Aliases {
                     }
                 }
                 "user" => self.users.extend(words),
+                "match"
+                    if words.any(|word| is_exec(&word))
+                        && self.run_commands.last().is_none_or(|last| last != file) =>
+                {
+                    self.run_commands.push(file.to_owned());
+                }
                 "include" if depth < DEEPEST => {
                     words.for_each(|pattern| self.include(&pattern, home, depth));
                 }
@@ -63,11 +71,17 @@ impl Aliases {
         };
         for path in paths.flatten() {
             match std::fs::read_to_string(&path) {
-                Ok(text) => self.take(&text, home, depth + 1),
+                Ok(text) => self.take(&text, &path, home, depth + 1),
                 Err(error) => self.unread.push((path, error.to_string())),
             }
         }
     }
+}
+
+/// Says whether a word of a `Match` line is its criterion `exec`, which may be negated or have a `=`.
+fn is_exec(word: &str) -> bool {
+    let word = word.trim_start_matches('!').to_ascii_lowercase();
+    word.split('=').next() == Some("exec")
 }
 
 /// Returns the words of a line as ssh has them: a keyword, perhaps `=`, and words that may be quoted.
@@ -105,6 +119,25 @@ fn words(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_whose_match_runs_a_command_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        for (line, runs) in [
+            ("Match exec \"touch x\"", true),
+            ("match host a !EXEC true", true),
+            ("Match exec=\"touch x\"", true),
+            ("Match=exec true", true),
+            ("Match host exec.example", false),
+            ("# Match exec true", false),
+            ("Host exec", false),
+        ] {
+            std::fs::write(&file, line).unwrap();
+            let aliases = read(&file, dir.path()).unwrap();
+            assert_eq!(!aliases.run_commands.is_empty(), runs, "{line}");
+        }
+    }
 
     #[test]
     fn a_line_is_read_as_ssh_reads_it() {
