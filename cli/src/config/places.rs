@@ -41,9 +41,12 @@ pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
         None => ConfigFile {
             path: DIRECTORY_FILE.into(),
             required: false,
-            origin: |_, text| match trusted::of_working_directory(text) {
-                true => Origin::Trusted,
-                false => Origin::Directory,
+            origin: |_, text| {
+                if trusted::of_working_directory(text) {
+                    Origin::Trusted
+                } else {
+                    Origin::Directory
+                }
             },
             distrust: distrust_directory,
         },

@@ -1,5 +1,7 @@
 //! Where a login goes, said before anything is sent there.
 
+use std::fmt::Write as _;
+
 use vctl_common::config::Source;
 
 use super::{Choices, Login};
@@ -18,9 +20,9 @@ impl Login<'_> {
         let mut text = format!("logging in to {}", config.vault_addr);
         let username = choices.username.as_ref().or(config.username.as_ref());
         if let (Method::Userpass, Some(username)) = (method, username) {
-            text += &format!(" as {username}");
+            let _ = write!(text, " as {username}");
         }
-        text += &format!(" ({method})");
+        let _ = write!(text, " ({method})");
         let mount = match method {
             Method::Oidc => Some(("oidc_mount", &config.oidc_mount)),
             Method::Userpass => Some(("userpass_mount", &config.userpass_mount)),
@@ -28,18 +30,18 @@ impl Login<'_> {
             Method::Token => None,
         };
         if let Some(namespace) = &config.vault_namespace {
-            text += &format!(", namespace `{namespace}`");
+            let _ = write!(text, ", namespace `{namespace}`");
         }
         if let Some((key, mount)) = mount
             && *self.loaded.source_of(key) != Source::Default
         {
-            text += &format!(", mount `{mount}`");
+            let _ = write!(text, ", mount `{mount}`");
         }
         let keys = ["vault_addr", "vault_namespace"].into_iter();
         let keys = keys.chain(mount.map(|(key, _)| key));
         let mut from_directory = keys.filter(|key| self.loaded.is_from_directory(key));
         if let Some(key) = from_directory.next() {
-            text += &format!(", as {} has it", self.loaded.source_of(key));
+            let _ = write!(text, ", as {} has it", self.loaded.source_of(key));
         }
         text
     }

@@ -1,5 +1,6 @@
 //! The last thing that pages pass on their way to a terminal: what a renderer forgot is spelled out here.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::str;
 
@@ -56,7 +57,7 @@ impl<W: Write> Guard<W> {
                     done += c.len_utf8();
                 }
                 Some(Err(byte)) => {
-                    out.push_str(&format!("\\x{byte:02x}"));
+                    let _ = fmt::Write::write_fmt(&mut out, format_args!("\\x{byte:02x}"));
                     done += 1;
                 }
                 None => break,

@@ -1,5 +1,7 @@
 //! The Vault that authorities come from: a person compares it before a host trusts them.
 
+use std::fmt::Write as _;
+
 use vctl_common::centre::VaultSettings;
 
 use super::Authority;
@@ -32,7 +34,7 @@ impl Source {
         let (fingerprint, mount) = (authority.fingerprint(), &authority.mount);
         let mut text = format!("SSH CA {fingerprint} of {}, mount {mount}/", self.addr);
         if let Some(namespace) = &self.namespace {
-            text += &format!(", namespace {namespace}");
+            let _ = write!(text, ", namespace {namespace}");
         }
         sanitize::visible(&text).into_owned()
     }

@@ -44,10 +44,11 @@ impl Aliases {
                     }
                 }
                 "user" => self.users.extend(words),
-                "match" if words.any(|word| is_exec(&word)) => {
-                    if self.run_commands.last().is_none_or(|last| last != file) {
-                        self.run_commands.push(file.to_owned());
-                    }
+                "match"
+                    if words.any(|word| is_exec(&word))
+                        && self.run_commands.last().is_none_or(|last| last != file) =>
+                {
+                    self.run_commands.push(file.to_owned());
                 }
                 "include" if depth < DEEPEST => {
                     words.for_each(|pattern| self.include(&pattern, home, depth));

@@ -245,12 +245,11 @@ impl<C> Table<C> {
                 Some((Source::Env(name), value))
             });
             let Some((at, value)) = set else { continue };
-            match value.into_string() {
-                Ok(text) => all.push((at, key.name.to_owned(), Raw::Text(text))),
-                Err(_) => {
-                    let what = format!("value of `{}`: not UTF-8", key.name);
-                    problems.push(Problem::new(at, what));
-                }
+            if let Ok(text) = value.into_string() {
+                all.push((at, key.name.to_owned(), Raw::Text(text)));
+            } else {
+                let what = format!("value of `{}`: not UTF-8", key.name);
+                problems.push(Problem::new(at, what));
             }
         }
         for (name, text) in inputs.flags {

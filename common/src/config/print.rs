@@ -77,7 +77,7 @@ impl<C> Table<C> {
             match self.files_of(key.name) {
                 Files::Any => {}
                 Files::Trusted => {
-                    out.push_str("| file | that of a directory only once trusted |\n")
+                    out.push_str("| file | that of a directory only once trusted |\n");
                 }
                 Files::None => out.push_str("| file | none |\n"),
             }

@@ -166,8 +166,8 @@ impl Rotation<'_> {
         vault::prove(self.context.vault(), &next.mount, &self.hosts).await?;
         let settings = self.context.vault().settings();
         let orders = Orders {
-            source: Source::of(settings),
-            wanted: ssh_ca::published(settings).await?,
+            source: Source::of(self.context.vault().settings()),
+            wanted: ssh_ca::published(self.context.vault().settings()).await?,
             unwanted: Vec::new(),
             mode: Mode::Apply,
         };
@@ -280,14 +280,13 @@ impl Rotation<'_> {
             proof,
             options: self.options,
         };
-        if !hosts.is_empty() {
-            orders.source.tell(&orders.wanted);
-        }
-        match hosts {
-            [] => {}
-            [host] => notice::done(&format!("going to {}", host.name)),
-            hosts => notice::done(&format!("going to {} hosts", hosts.len())),
-        }
+        let going = match hosts {
+            [] => return Ok(Vec::new()),
+            [host] => format!("going to {}", host.name),
+            hosts => format!("going to {} hosts", hosts.len()),
+        };
+        orders.source.tell(&orders.wanted);
+        notice::done(&going);
         let mut missing = Vec::new();
         let mut visits = std::pin::pin!(visit(hosts, &each, self.args.parallel.into()));
         while let Some((host, done)) = visits.next().await {
