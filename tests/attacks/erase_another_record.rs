@@ -84,13 +84,13 @@ fn beyond_its_budget_a_session_is_stored_without_its_argv_and_says_so() {
     );
     assert!(kept(5) <= 256, "{} bytes", kept(5));
     assert!(long[5].over_budget && long[5].argv_truncated);
-    let names = session.events.iter().filter_map(|event| match &event.kind {
+    let mut names = session.events.iter().filter_map(|event| match &event.kind {
         vctl_common::event::EventKind::ExecFailed { exec, .. } => Some(exec),
         _ => None,
     });
     assert!(
         names
-            .last()
+            .next_back()
             .is_some_and(|exec| exec.over_budget && exec.filename.len() <= 256)
     );
     let shown = lab.vctl(&["session", "--local", "1"]).unwrap();

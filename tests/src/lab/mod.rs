@@ -251,9 +251,8 @@ impl Lab {
     /// Returns how many logins sshd has accepted.
     pub fn accepted(&self) -> Result<usize> {
         let log = fs::read(self.root.join("sshd.log"))?;
-        Ok(String::from_utf8_lossy(&log)
-            .matches("Accepted publickey for ")
-            .count())
+        let log = String::from_utf8_lossy(&log);
+        Ok(log.matches("Accepted publickey for ").count())
     }
 
     /// Returns the name of sshd's program and PAM service.

@@ -166,8 +166,8 @@ impl Rotation<'_> {
         vault::prove(self.context.vault(), &next.mount, &self.hosts).await?;
         let settings = self.context.vault().settings();
         let orders = Orders {
-            source: Source::of(self.context.vault().settings()),
-            wanted: ssh_ca::published(self.context.vault().settings()).await?,
+            source: Source::of(settings),
+            wanted: ssh_ca::published(settings).await?,
             unwanted: Vec::new(),
             mode: Mode::Apply,
         };
@@ -299,10 +299,8 @@ impl Rotation<'_> {
                     let why = std::iter::once(error.message).chain(error.causes);
                     let why = why.collect::<Vec<_>>().join(": ");
                     notice::done(&format!("{}: {why}", host.name));
-                    missing.push(Missing {
-                        host: host.name.clone(),
-                        why,
-                    });
+                    let host = host.name.clone();
+                    missing.push(Missing { host, why });
                 }
             }
         }
