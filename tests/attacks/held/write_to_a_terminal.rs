@@ -69,5 +69,5 @@ fn an_error_of_vault_reaches_no_terminal_as_it_is() {
         assert!(!said.lines().any(|line| line == "error: done"), "{said}");
         quoted += usize::from(said.contains("\\x1b[2J"));
     }
-    assert!(quoted > 3, "only {quoted} commands showed the text");
+    assert!(quoted > 1, "only {quoted} commands showed the text");
 }
