@@ -200,7 +200,7 @@ pub enum GapCause {
 mod tests {
     use super::*;
 
-    const OLD: &str = r#"{"serial":7,"key_id":"a","ca_fingerprint":"SHA256:x","principals":[],
+    const OLD: &str = r#"{"serial":"7","key_id":"a","ca_fingerprint":"SHA256:x","principals":[],
         "valid_after":1,"valid_before":2}"#;
 
     #[test]
