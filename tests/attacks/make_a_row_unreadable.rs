@@ -66,7 +66,7 @@ fn a_status_has_limits() {
     let login = centre
         .as_host(&host)
         .unwrap()
-        .credential("vctl-status-liar-status")
+        .credential(&host.role("status"))
         .unwrap();
     let status = |status: &Value| format!("select vctl.status_v1('{status}')");
     let addresses: Vec<String> = (0..65).map(|n| format!("10.0.0.{n}")).collect();
@@ -156,7 +156,7 @@ fn a_batch_takes_what_users_cause_and_nothing_else() {
     let login = centre
         .as_host(&host)
         .unwrap()
-        .credential("vctl-audit-ingest-liar-batch")
+        .credential(&host.role("audit-ingest"))
         .unwrap();
     // No index takes such a key id, and no host may be blocked by one: random bytes do not compress.
     let random: String = (0..2000)

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 
-use vctl_tests::centre::{Centre, Credential, DATABASE, Options};
+use vctl_tests::centre::{Centre, Client, Credential, DATABASE, HostIdentity, Options};
 
 use crate::as_person::{refusal, stderr, stdout, vctl};
 
@@ -160,8 +160,8 @@ fn a_flood_of_logins_ends_with_the_one_who_makes_it() {
     let said = refusal(centre, &logins[0], "select 1");
     assert!(said.contains("too many connections"), "{said}");
     let host = centre.enroll("bystander").unwrap();
-    let host = centre.as_host(&host).unwrap();
-    host.credential("vctl-audit-ingest-bystander").unwrap();
+    let client = centre.as_host(&host).unwrap();
+    client.credential(&host.role("audit-ingest")).unwrap();
     let listed = vctl(centre, &other, DATABASE, &["list"]).output().unwrap();
     assert!(listed.status.success(), "{}", stderr(&listed));
     drop(held);
@@ -173,17 +173,21 @@ fn a_flood_of_logins_ends_with_the_one_who_makes_it() {
 #[test]
 fn a_flood_of_one_host_ends_with_that_host() {
     let Some(centre) = usual() else { return };
-    let flood = centre.as_host(&centre.enroll("flood").unwrap()).unwrap();
-    let quiet = centre.as_host(&centre.enroll("quiet").unwrap()).unwrap();
+    let [flood, quiet] = ["flood", "quiet"].map(|name| {
+        let host = centre.enroll(name).unwrap();
+        (centre.as_host(&host).unwrap(), host)
+    });
+    let ask = |(client, host): &(Client, HostIdentity), purpose: &str| {
+        client.credential(&host.role(purpose)).map(|_| ())
+    };
     for _ in 0..8 {
-        flood.credential("vctl-audit-ingest-flood").unwrap();
-        flood.credential("vctl-status-flood").unwrap();
+        ask(&flood, "audit-ingest").unwrap();
+        ask(&flood, "status").unwrap();
     }
     for purpose in ["audit-ingest", "status"] {
-        let refused = flood.credential(&format!("vctl-{purpose}-flood"));
-        let refused = format!("{:#}", refused.map(|_| ()).unwrap_err());
+        let refused = format!("{:#}", ask(&flood, purpose).unwrap_err());
         assert!(refused.contains("16 logins"), "{refused}");
-        quiet.credential(&format!("vctl-{purpose}-quiet")).unwrap();
+        ask(&quiet, purpose).unwrap();
     }
 }
 
@@ -195,9 +199,8 @@ fn a_rate_limit_of_people_leaves_hosts_alone() {
     };
     set_up(&centre, "3");
     let mere = centre.person("mere-hurries", &["vctl-user"]).unwrap();
-    let host = centre
-        .as_host(&centre.enroll("unhurried").unwrap())
-        .unwrap();
+    let host = centre.enroll("unhurried").unwrap();
+    let client = centre.as_host(&host).unwrap();
     let ask = |path: &str| mere.call("GET", path, None).unwrap().status;
     let answers: Vec<u16> = (0..6).map(|_| ask("database/creds/vctl-ro")).collect();
     assert_eq!(answers[..3], [200; 3], "{answers:?}");
@@ -205,7 +208,7 @@ fn a_rate_limit_of_people_leaves_hosts_alone() {
     // Another purpose of the same person, and a host at the same address.
     assert_eq!(ask("database/creds/vctl-identity"), 200);
     for _ in 0..6 {
-        host.credential("vctl-status-unhurried").unwrap();
+        client.credential(&host.role("status")).unwrap();
     }
     // Nothing was kept to go on with here; that it may be is what the answer says.
     let listed = vctl(&centre, &mere, DATABASE, &["list"]).output().unwrap();
@@ -247,8 +250,8 @@ fn an_idle_reader_stops_no_day_and_no_batch() {
          vctl.ingest_machine, vctl.schema_compat, vctl.schema_migration, vctl.ca_keys, vctl.host_trust",
     );
     let host = centre.enroll("ingests-on").unwrap();
-    let host = centre.as_host(&host).unwrap();
-    let ingest = host.credential("vctl-audit-ingest-ingests-on").unwrap();
+    let client = centre.as_host(&host).unwrap();
+    let ingest = client.credential(&host.role("audit-ingest")).unwrap();
     let batch = "set statement_timeout = '8s'; select cursor_segment from vctl.ingest_v1(gen_random_uuid(), \
         gen_random_uuid(), '1', gen_random_uuid(), '{1,0,0}', '{2,0,0}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', \
         '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')";
