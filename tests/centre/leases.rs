@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use vctl_tests::centre::{Centre, Credential, DATABASE, Login};
+use vctl_tests::centre::{Centre, Credential, DATABASE};
 use vctl_tests::lab::eventually;
 
 #[test]
@@ -45,6 +45,20 @@ fn a_login_goes_while_it_works() {
     assert!(!busy.wait().unwrap().success());
 }
 
+/// Makes a large object of this login, and returns its number. The login itself has no right to.
+fn large_object(centre: &Centre, database: &str, owner: &Credential) -> String {
+    let number = centre
+        .postgres
+        .psql(database, "select lo_create(0)")
+        .unwrap();
+    let give = format!(
+        "alter large object {number} owner to \"{}\"",
+        owner.username
+    );
+    centre.postgres.psql(database, &give).unwrap();
+    number
+}
+
 #[test]
 fn a_login_goes_with_what_it_owns() {
     let Some(centre) = Centre::shared() else {
@@ -52,10 +66,7 @@ fn a_login_goes_with_what_it_owns() {
     };
     let admin = centre.bao.admin().unwrap();
     let credential = admin.credential("vctl-ro").unwrap();
-    let number = centre
-        .postgres
-        .psql_as(credential.login(), "select lo_create(0)")
-        .unwrap();
+    let number = large_object(centre, DATABASE, &credential);
     admin.revoke(&credential).unwrap();
     assert_eq!(state(centre, &credential), "");
     let sql = format!("select count(*) from pg_largeobject_metadata where oid = {number}");
@@ -69,12 +80,7 @@ fn a_login_that_owns_something_out_of_reach_is_locked_out() {
     };
     let admin = centre.bao.admin().unwrap();
     let credential = admin.credential("vctl-ro").unwrap();
-    let elsewhere = Login {
-        database: "postgres",
-        ..credential.login()
-    };
-    let number = centre.postgres.psql_as(elsewhere, "select lo_create(0)");
-    let number = number.unwrap();
+    let number = large_object(centre, "postgres", &credential);
     let (mut busy, _) = at_work(centre, &credential);
     admin.revoke(&credential).unwrap();
     assert_eq!(state(centre, &credential), "f");

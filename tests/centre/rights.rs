@@ -184,13 +184,15 @@ fn verbs(centre: &Centre, credential: &Credential, table: &str) -> String {
          and attnum > 0 and attidentity = '' order by attnum limit 1"
     );
     let column = centre.postgres.psql(DATABASE, &column).unwrap();
+    let update = match &*column {
+        // Such a table only serves to be locked.
+        "" => format!("select from vctl.{table} for update"),
+        column => format!("update vctl.{table} set \"{column}\" = default where false"),
+    };
     let script = [
         ("S", format!("select from vctl.{table} limit 0")),
         ("I", format!("insert into vctl.{table} default values")),
-        (
-            "U",
-            format!("update vctl.{table} set \"{column}\" = default where false"),
-        ),
+        ("U", update),
         ("D", format!("delete from vctl.{table} where false")),
     ]
     .map(|(letter, sql)| format!("begin;\n{sql};\n\\echo {letter} :SQLSTATE\nrollback;\n"))

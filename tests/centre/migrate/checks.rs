@@ -156,6 +156,14 @@ const SPOILED: &[(&str, &str)] = &[
         "0014_floor",
         "alter table vctl.audit_gap drop column stored_at",
     ),
+    (
+        "0015_login_contradictions",
+        "revoke execute on function vctl.login_contradictions from vctl_audit_ro",
+    ),
+    (
+        "0015_login_contradictions",
+        "grant execute on function vctl.doubtful_logins_v1 to public",
+    ),
 ];
 
 #[test]
