@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::time::timeout;
 use vctl_common::centre::{DbRole, Settings};
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
 use vctl_common::vault::{Vault, VaultError};
 
 use crate::config::Loaded;
+use crate::disposition;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
@@ -194,15 +195,15 @@ impl Context {
 
 async fn asked_to_stop() -> Stop {
     let (interrupt, terminate) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
+        disposition::stream(SignalKind::interrupt()),
+        disposition::stream(SignalKind::terminate()),
     );
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = disposition::next(&mut interrupt) => {}
+        () = disposition::next(&mut terminate) => {}
     }
     Stop::Interrupted
 }

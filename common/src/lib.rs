@@ -36,6 +36,8 @@ pub mod centre;
 #[cfg(feature = "centre")]
 pub mod phase;
 #[cfg(feature = "centre")]
+pub mod dial;
+#[cfg(feature = "centre")]
 pub mod root_ca;
 #[cfg(feature = "centre")]
 pub mod tls;

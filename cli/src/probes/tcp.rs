@@ -53,7 +53,7 @@ fn judge(found: &[(SocketAddr, Found)], fix: &str) -> Finding<SocketAddr> {
         Some((address, _)) if failures.is_empty() => {
             Finding::pass(format!("{address} answers"), *address)
         }
-        // Every command tries them in the same order.
+        // Every command tries them side by side, each a moment after the one before.
         Some((address, _)) => {
             let found = format!("{address} answers, but before it {}", failures.join("; "));
             let fix = "take the address that does not work off the name";

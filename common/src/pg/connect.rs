@@ -25,6 +25,7 @@ use super::error::Statement;
 use super::revoker::Revocable;
 use super::{DbRole, PgError, PoolLimits};
 use crate::centre::DbSettings;
+use crate::dial;
 use crate::phase;
 use crate::tls::{self, TlsProblem};
 use crate::vault::Lease;
@@ -86,9 +87,7 @@ impl Server {
             addr: self.addr(),
             source,
         };
-        let tcp = TcpStream::connect((host.as_str(), *port))
-            .await
-            .map_err(unreachable)?;
+        let tcp = dial::tcp(host, *port).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
         let socket = socket2::SockRef::from(&tcp);
         // A peer that vanished without a word is found out within two minutes.

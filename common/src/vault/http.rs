@@ -4,6 +4,7 @@
 //! `VAULT_SKIP_VERIFY` by itself, panics on a token with a line break in it, drops lease ids and
 //! `Retry-After`, and logs what a caller may be about to handle.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
@@ -15,6 +16,7 @@ use serde_json::Value;
 use vaultrs::api::EndpointResult;
 
 use super::VaultError;
+use super::resolve::Answering;
 use crate::centre::VaultSettings;
 use crate::secret::Secret;
 use crate::tls::{self, TlsProblem};
@@ -88,11 +90,14 @@ impl Transport {
             addr: settings.addr.clone(),
             source,
         })?;
+        let host = base.host_str().unwrap_or_default();
+        let port = base.port_or_known_default().unwrap_or_default();
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             // The environment must not choose who sees the token.
             .no_proxy()
             .redirect(redirect::Policy::custom(follow))
+            .dns_resolver(Arc::new(Answering::new(host, port)))
             .connect_timeout(settings.timeout)
             .timeout(settings.timeout)
             .tcp_nodelay(true)

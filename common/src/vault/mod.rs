@@ -10,6 +10,7 @@ mod life;
 mod login;
 mod public;
 mod raw;
+mod resolve;
 pub mod secret_id;
 mod token;
 

@@ -1,0 +1,159 @@
+//! One TCP connection to a name that may have several addresses, some of which lead nowhere.
+//!
+//! RFC 8305: families take turns, the next address is tried after a short delay or at the failure of one before, and
+//! the first connection wins. So the deadline is the name's: an address that does not answer costs the delay only.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// How long an address is tried alone: the Connection Attempt Delay of RFC 8305, section 8.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Connects to whichever address of `host` answers first.
+///
+/// # Errors
+/// The name has no address, or none of them answered: the error of the first.
+pub async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = lookup_host((host, port)).await?.collect();
+    first(addresses).await
+}
+
+/// Connects to whichever of some addresses answers first.
+///
+/// # Errors
+/// There is none, or none of them answered: the error of the first.
+pub async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut left: VecDeque<SocketAddr> = in_turns(addresses).into();
+    let mut attempts = JoinSet::new();
+    let mut failure = None;
+    let mut order = 0_usize;
+    loop {
+        if let Some(address) = left.pop_front() {
+            let number = order;
+            order += 1;
+            attempts.spawn(async move { (number, TcpStream::connect(address).await) });
+        }
+        tokio::select! {
+            Some(done) = attempts.join_next() => {
+                let (number, connected) = done.map_err(io::Error::other)?;
+                match connected {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => match &failure {
+                        Some((before, _)) if *before < number => {}
+                        _ => failure = Some((number, error)),
+                    },
+                }
+            }
+            () = sleep(ATTEMPT_DELAY), if !left.is_empty() => {}
+        }
+        if left.is_empty() && attempts.is_empty() {
+            let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            return Err(failure.map_or_else(none, |(_, error)| error));
+        }
+    }
+}
+
+/// Families by turns, the first address's first; within one the resolver's order is kept.
+fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let is_first_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let all = addresses.len();
+    let (first, other): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == is_first_v6);
+    let (mut first, mut other) = (first.into_iter(), other.into_iter());
+    let mut turns = Vec::with_capacity(all);
+    while turns.len() < all {
+        turns.extend(first.next());
+        turns.extend(other.next());
+    }
+    turns
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let mixed = addresses(&[
+            "[::1]:1",
+            "[::2]:1",
+            "[::3]:1",
+            "127.0.0.1:1",
+            "127.0.0.2:1",
+        ]);
+        let wanted = addresses(&[
+            "[::1]:1",
+            "127.0.0.1:1",
+            "[::2]:1",
+            "127.0.0.2:1",
+            "[::3]:1",
+        ]);
+        assert_eq!(in_turns(mixed), wanted);
+        let v4_first = addresses(&["127.0.0.1:1", "[::1]:1"]);
+        assert_eq!(in_turns(v4_first.clone()), v4_first);
+        assert_eq!(in_turns(Vec::new()), []);
+    }
+
+    /// A port whose queue of connections is full: one more gets no answer. The sockets keep it so.
+    async fn silent() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        let short = Duration::from_millis(100);
+        while let Ok(Ok(stream)) = tokio::time::timeout(short, TcpStream::connect(address)).await {
+            queued.push(stream);
+        }
+        (address, queued, listener)
+    }
+
+    #[tokio::test]
+    async fn addresses_that_lead_nowhere_cost_a_delay_each() {
+        let (nowhere, _queued, _listener) = silent().await;
+        let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = there.local_addr().unwrap();
+        let since = Instant::now();
+        let stream = first(vec![nowhere, nowhere, nowhere, there]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there);
+        assert!(
+            since.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            since.elapsed()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_refused_address_costs_no_delay() {
+        let refused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refused_at = refused.local_addr().unwrap();
+        drop(refused);
+        let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = there.local_addr().unwrap();
+        let since = Instant::now();
+        let stream = first(vec![refused_at, refused_at, there]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), there);
+        assert!(since.elapsed() < ATTEMPT_DELAY, "{:?}", since.elapsed());
+        let error = first(vec![refused_at, refused_at]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            first(Vec::new()).await.unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+    }
+}
