@@ -168,19 +168,6 @@ impl Form {
     }
 }
 
-/// Returns the words of the command line. `-col` of `dbedit` is its old spelling, one word with one dash.
-pub(crate) fn words() -> impl Iterator<Item = OsString> {
-    let mut is_dbedit = false;
-    std::env::args_os().map(move |word| {
-        is_dbedit |= word == "dbedit";
-        if is_dbedit && word == "-col" {
-            OsString::from("--col")
-        } else {
-            word
-        }
-    })
-}
-
 /// Returns for whom a command was told to print, whichever command it is: its errors are for the
 /// same reader.
 pub(crate) fn reader_of(matches: &ArgMatches) -> Output {

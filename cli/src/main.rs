@@ -2,6 +2,7 @@
 
 mod args;
 mod globals;
+mod words;
 mod logging;
 mod config;
 mod commands;
@@ -28,6 +29,8 @@ mod probes;
 mod rotation;
 mod render;
 mod linux;
+mod descriptor;
+mod disposition;
 mod private_file;
 mod trust_ca;
 mod trust_store;
@@ -39,7 +42,7 @@ mod timing;
 mod fixture;
 
 use std::env;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
     if completion::answer() {
         return Exit::Success.into();
     }
-    let matches = Cli::command().try_get_matches_from(args::words());
+    let matches = Cli::command().try_get_matches_from(words::words());
     let parsed = matches.and_then(|matches| {
         let reader = args::reader_of(&matches);
         Ok((Cli::from_arg_matches(&matches)?, reader))
@@ -71,7 +74,18 @@ fn main() -> ExitCode {
                 render::notice::usage(&help_or_error);
             } else {
                 // As with the rest of the output, a reader that went away is no failure.
-                let _ = help_or_error.print();
+                let printed = if is_error {
+                    help_or_error.print()
+                } else {
+                    print(&help_or_error)
+                };
+                match printed.map_err(Stop::from) {
+                    Err(Stop::Error(error)) if !is_error => {
+                        render::notice::error(&error, Output::Table);
+                        return error.exit.into();
+                    }
+                    _ => {}
+                }
             }
             return if is_error { Exit::Usage } else { Exit::Success }.into();
         }
@@ -89,6 +103,12 @@ fn main() -> ExitCode {
     // Nothing can be done when stderr is closed.
     let _ = timing::report(&mut io::stderr().lock(), start);
     code
+}
+
+fn print(help: &clap::Error) -> io::Result<()> {
+    let mut screen = render::Screen::for_people();
+    write!(screen, "{}", help.render().ansi())?;
+    screen.flush()
 }
 
 fn run(command: Command, globals: &Globals) -> Result<(), Stop> {

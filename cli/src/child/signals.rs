@@ -12,9 +12,11 @@ use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 use tokio::sync::mpsc::{Receiver, channel};
 
+use crate::disposition::is_ignored;
 use crate::error::Stop;
 
-/// Every signal that a person or a supervisor sends to end or to poke a program.
+/// Every signal that a person or a supervisor sends to end or to poke a program. One that was ignored at the start
+/// stays ignored, for the command too.
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
 /// Signals to us, from now on ours to deal with.
@@ -34,7 +36,8 @@ pub(crate) struct Signal {
 
 impl Signals {
     pub(crate) fn take() -> io::Result<Self> {
-        let mut signals = SignalsInfo::<WithOrigin>::new(PASSED_ON)?;
+        let heeded = PASSED_ON.iter().filter(|number| !is_ignored(**number));
+        let mut signals = SignalsInfo::<WithOrigin>::new(heeded)?;
         let (sender, receiver) = channel(MOST);
         // Blocks between signals; ends with the process.
         thread::Builder::new()

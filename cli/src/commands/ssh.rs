@@ -9,7 +9,9 @@ use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::Interaction;
-use crate::ssh::{self, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Request, Use, Wanted};
+use crate::ssh::{
+    self, Destination, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Request, Use, Wanted,
+};
 
 /// Log in to a host, or run a command there
 ///
@@ -26,19 +28,28 @@ use crate::ssh::{self, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Reques
 Examples:
   vctl ssh                                    Choose a host, and get a shell
   vctl ssh web-1                              A shell
-  vctl ssh web-1 -- systemctl status nginx    A command, and its exit status
+  vctl ssh web-1 systemctl status nginx       A command, and its exit status
+  vctl ssh root@web-1                         As another user than the inventory's
   tar c site | vctl ssh web-1 -- tar x        Bytes, both ways, as they are
   vctl ssh -t web-1 -- htop                   A command that needs a terminal
   vctl ssh --server 10.0.0.7 -- uptime        In a script: that host or an error, never a question
   vctl ssh root@192.0.2.1:2222                A host that is not in the inventory")]
 pub(crate) struct SshArgs {
-    /// Name, address or part of the name of a host; or user@address[:port]; without one, choose
-    #[arg(value_name = "HOST", value_parser = Wanted::parse, conflicts_with = "server", add = completion::host())]
-    host: Option<Wanted>,
+    /// Name, address or part of the name of a host, or user@HOST[:port]; without one, choose
+    #[arg(value_name = "HOST", value_parser = Destination::parse, conflicts_with = "server", add = completion::host())]
+    host: Option<Destination>,
 
     /// The exact name or address of a host; nothing is ever asked
     #[arg(long, value_name = "HOST", add = completion::host())]
     server: Option<String>,
+
+    /// Log in as this user, instead of the inventory's
+    #[arg(short = 'l', value_name = "USER")]
+    login: Option<String>,
+
+    /// Connect to this port, instead of the inventory's
+    #[arg(short = 'p', value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
 
     /// Ask for a terminal also for a command; twice, also without one here
     #[arg(short = 't', action = clap::ArgAction::Count, conflicts_with = "no_terminal")]
@@ -80,16 +91,16 @@ pub(crate) struct SshArgs {
     #[arg(long, value_name = "MOUNT", hide = true)]
     ca_mount: Option<String>,
 
-    /// The command, given to the host's shell; its words are joined with spaces
+    /// The command, given to the host's shell; its words are joined with spaces, and `--` is not needed
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
-    let wanted = match (&args.host, &args.server) {
-        (Some(wanted), _) => wanted.clone(),
-        (None, Some(server)) => Wanted::Exact(server.clone()),
-        (None, None) => Wanted::Any,
+    let destination = match (&args.host, &args.server) {
+        (Some(destination), _) => destination.clone(),
+        (None, Some(server)) => Wanted::Exact(server.clone()).into(),
+        (None, None) => Wanted::Any.into(),
     };
     let interaction = match args.server {
         Some(_) => Interaction::Never,
@@ -102,7 +113,7 @@ pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
         (false, _) => PtyWish::Forced,
     };
     let request = Request {
-        wanted,
+        destination: destination.or_rather(args.login.as_deref(), args.port),
         what: match &args.stdio {
             Some(to) => Use::Stdio(to.clone()),
             None if args.no_command => Use::Ports,

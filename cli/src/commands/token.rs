@@ -8,7 +8,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::{Login, Token};
-use crate::render::{Screen, token};
+use crate::render::{self, Screen, token};
 
 /// Print a valid token, and nothing else
 ///
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
         let login = Login::new(&loaded, globals.interaction())?;
         login.valid_token().await
     })?;
-    let mut out = std::io::stdout().lock();
+    let mut out = render::stdout();
     let ours = match (&token, args.field, args.output) {
         (token, None, Output::Table) => return Ok(writeln!(out, "{}", token.value().expose())?),
         (Token::Ours(token), _, _) => token,

@@ -282,9 +282,9 @@ async fn verify(
     interaction: Interaction,
 ) -> Result<(), Stop> {
     let request = Request {
-        wanted: match wanted {
-            Wanted::Address { .. } => wanted.clone(),
-            _ => Wanted::Exact(target.name.clone()),
+        destination: match wanted {
+            Wanted::Address { .. } => wanted.clone().into(),
+            _ => Wanted::Exact(target.name.clone()).into(),
         },
         what: Use::Session {
             pty: PtyWish::Never,

@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use vctl_common::secret::Secret;
 
+use crate::descriptor::{self, Descriptor};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::render::notice;
@@ -62,7 +63,7 @@ pub(crate) async fn line(question: &str) -> Result<String, Stop> {
     // On a thread of its own: nothing else could be done meanwhile, not even Ctrl-C be heard.
     let read = tokio::task::spawn_blocking(|| {
         let mut text = String::new();
-        io::stdin().read_line(&mut text).map(|_| text)
+        descriptor::read_line(&mut text).map(|_| text)
     });
     let failed = |error: &dyn std::error::Error| {
         CliError::new(Exit::Failure, "cannot read the answer").caused_by(error)
@@ -84,7 +85,7 @@ pub(crate) fn secret_from_stdin(flag: &str) -> Result<Secret<String>, CliError> 
         return Err(CliError::new(Exit::Usage, message).hint(hint));
     }
     let mut text = String::new();
-    let read = io::stdin().lock().take(MOST).read_to_string(&mut text);
+    let read = Descriptor::stdin().and_then(|stdin| stdin.take(MOST).read_to_string(&mut text));
     let text = Secret::new(text);
     read.map_err(|error| {
         CliError::new(

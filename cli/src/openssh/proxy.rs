@@ -273,7 +273,7 @@ async fn receive(
     greeting: BytesMut,
     agent: &Agents<'_>,
 ) -> Ended {
-    let (out, mut watch) = (Output::stdout(), Watch::default());
+    let (mut out, mut watch) = (Output::stdout(), Watch::default());
     let mut piece = greeting;
     loop {
         if let Some(signature) = watch.hear(&piece)

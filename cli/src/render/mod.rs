@@ -33,6 +33,7 @@ pub(crate) mod schema;
 pub(crate) mod settings;
 pub(crate) mod size;
 pub(crate) mod status;
+pub(crate) mod stderr;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod timeline;
@@ -47,6 +48,7 @@ use tracing::Span;
 use vctl_common::phase;
 
 use self::guard::Guard;
+use crate::descriptor::Descriptor;
 
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -91,10 +93,9 @@ impl Screen {
     }
 
     fn new(wrap: fn(Box<dyn Write>) -> Box<dyn Write>) -> Self {
-        let stdout = io::stdout().lock();
         Self {
-            is_terminal: stdout.is_terminal(),
-            out: wrap(Box::new(buffered(stdout))),
+            is_terminal: io::stdout().is_terminal(),
+            out: wrap(Box::new(buffered(stdout()))),
             writing: None,
         }
     }
@@ -118,6 +119,15 @@ impl Write for Screen {
         let flushed = self.out.flush();
         self.writing = None;
         flushed
+    }
+}
+
+/// Standard output, also where another program made it non-blocking.
+pub(crate) fn stdout() -> Box<dyn Write> {
+    match Descriptor::stdout() {
+        Ok(stdout) => Box::new(stdout),
+        // Only for want of another descriptor.
+        Err(_) => Box::new(io::stdout()),
     }
 }
 

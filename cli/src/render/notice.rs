@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::stderr::stderr;
 use super::{BAD, BOLD, WARN, json, sanitize};
 use crate::args::Output;
 use crate::error::CliError;
@@ -19,41 +20,40 @@ use crate::error::CliError;
 pub(crate) fn note(message: &str) {
     let message = sanitize::visible(message);
     // Nothing can be done when stderr is closed.
-    let _ = writeln!(anstream::stderr().lock(), "{WARN}note:{WARN:#} {message}");
+    let _ = writeln!(stderr(), "{WARN}note:{WARN:#} {message}");
 }
 
 /// Says that what was asked for is done.
 pub(crate) fn done(message: &str) {
     let message = sanitize::visible(message);
-    let _ = writeln!(anstream::stderr().lock(), "{message}");
+    let _ = writeln!(stderr(), "{message}");
 }
 
 /// Shows something to be copied, between empty lines.
 pub(crate) fn set_apart(text: &str) {
     let text = sanitize::visible(text);
-    let _ = writeln!(anstream::stderr().lock(), "\n  {text}\n");
+    let _ = writeln!(stderr(), "\n  {text}\n");
 }
 
 /// Begins a line that a person is to end.
 pub(crate) fn prompt(question: &str) {
-    let mut stderr = io::stderr().lock();
+    let mut stderr = stderr();
     let _ = write!(stderr, "{}", sanitize::visible(question));
     let _ = stderr.flush();
 }
 
 /// Shows how far something is, in place of what was shown so before; nothing clears the line.
 pub(crate) fn progress(text: &str) {
-    let mut stderr = io::stderr().lock();
+    let mut stderr = stderr();
     let _ = write!(stderr, "\r\x1b[2K{}", sanitize::visible(text));
     let _ = stderr.flush();
 }
 
-/// Shows lines on a terminal that is raw, where a line's end alone does not go to the first column.
+/// Shows lines while the terminal is raw.
 pub(crate) fn on_a_raw_terminal(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = write!(stderr, "\r\n");
+    let mut stderr = stderr();
     for line in text.lines() {
-        let _ = write!(stderr, "{}\r\n", sanitize::visible(line));
+        let _ = writeln!(stderr, "{}", sanitize::visible(line));
     }
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn usage(error: &clap::Error) {
         let _ = error.print();
         return;
     }
-    let mut stderr = io::stderr().lock();
+    let mut stderr = stderr();
     for line in text.lines() {
         let _ = writeln!(stderr, "{}", sanitize::visible(line));
     }
@@ -74,7 +74,7 @@ pub(crate) fn usage(error: &clap::Error) {
 /// Has a panic say what it says in the same way: it repeats values.
 pub(crate) fn escape_panics() {
     panic::set_hook(Box::new(|panicked: &PanicHookInfo<'_>| {
-        let mut stderr = io::stderr().lock();
+        let mut stderr = stderr();
         for line in panicked.to_string().lines() {
             let _ = writeln!(stderr, "vctl: {}", sanitize::visible(line));
         }
@@ -92,7 +92,7 @@ impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        writeln!(io::stderr().lock(), "{}", sanitize::visible(text))?;
+        writeln!(stderr(), "{}", sanitize::visible(text))?;
         Ok(line.len())
     }
 
@@ -118,7 +118,7 @@ pub(crate) async fn waiting_for<T>(what: &str, work: impl Future<Output = T>) ->
 
 /// Says why the command failed.
 pub(crate) fn error(error: &CliError, reader: Output) {
-    let mut stderr = anstream::stderr().lock();
+    let mut stderr = stderr();
     if reader == Output::Json {
         let _ = json::write_error(&mut stderr, error);
         return;
@@ -143,8 +143,10 @@ mod tests {
     use std::path::Path;
 
     /// What else may write to stderr: a raw terminal, bytes of a session, and figures of our own.
-    const OTHERS: [&str; 5] = [
+    const OTHERS: [&str; 7] = [
         "render/notice.rs",
+        "render/stderr.rs",
+        "descriptor.rs",
         "picker/screen.rs",
         "ssh/session/mod.rs",
         "ssh/session/pipes.rs",

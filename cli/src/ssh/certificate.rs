@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use vctl_common::id::CertSerial;
 use vctl_common::vault::{Vault, VaultError};
 
+use super::validity::Validity;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::ssh_ca;
@@ -62,6 +63,7 @@ pub(crate) struct Credential {
     pub(crate) serial: Option<CertSerial>,
     /// As OpenSSH prints it.
     pub(crate) ca_fingerprint: String,
+    pub(crate) validity: Validity,
 }
 
 impl Credential {
@@ -91,6 +93,7 @@ impl Credential {
             key: Arc::new(key),
             serial: CertSerial::new(certificate.serial()),
             ca_fingerprint: ca.to_string(),
+            validity: validity(&certificate, wish.ttl),
             certificate,
         })
     }
@@ -98,13 +101,18 @@ impl Credential {
     /// Says what about the certificate itself could be why nobody is let in with it. OpenSSH tells its
     /// client nothing; who holds the certificate can look.
     pub(crate) fn fault(&self, user: &str, now: Timestamp) -> Option<String> {
+        if let Some(fault) = self.validity.own_fault() {
+            return Some(fault);
+        }
         let now = u64::try_from(now.as_second()).unwrap_or(0);
         let certificate = &self.certificate;
         if now >= certificate.valid_before() {
-            return Some("the certificate has expired: is this clock right?".to_owned());
+            return Some("the certificate has expired by the clock of this machine".to_owned());
         }
         if now < certificate.valid_after() {
-            return Some("the certificate is not valid yet: is this clock right?".to_owned());
+            return Some(
+                "the certificate is not valid yet by the clock of this machine".to_owned(),
+            );
         }
         let principals = certificate.valid_principals();
         if !principals.iter().any(|principal| principal == user) {
@@ -112,6 +120,16 @@ impl Credential {
             return Some(format!("the certificate is for `{principals}`"));
         }
         None
+    }
+}
+
+fn validity(certificate: &Certificate, ttl: Duration) -> Validity {
+    let seconds = |time| i64::try_from(time).unwrap_or(i64::MAX);
+    Validity {
+        after: seconds(certificate.valid_after()),
+        before: seconds(certificate.valid_before()),
+        signed: Timestamp::now().as_second(),
+        ttl,
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) const ACCESS_ROW: Duration = Duration::from_secs(5);
 /// For the access row where Postgres was away a moment ago, and that was waited for.
 pub(crate) const ACCESS_ROW_WHILE_AWAY: Duration = Duration::from_millis(500);
 
+/// For the last message to a host.
+pub(crate) const GOODBYE: Duration = Duration::from_millis(500);
+
 /// A server that was silent for this long is asked whether it lives, this often.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(15);
 pub(crate) const KEEPALIVES: usize = 3;

@@ -61,6 +61,8 @@ pub(crate) enum SshError {
         user: String,
         /// What could be wrong with the certificate itself, where that can be told from here.
         why: Option<String>,
+        /// By how much the host's clock may be out.
+        limits: String,
     },
     #[error("`{jump}` does not connect on to `{host}`")]
     JumpRefused {
@@ -74,6 +76,12 @@ pub(crate) enum SshError {
         host: String,
         #[source]
         source: russh::Error,
+    },
+    /// Standard output or error takes no more, a full disk for example.
+    #[error("cannot write the output")]
+    Output {
+        #[source]
+        source: io::Error,
     },
     #[error("`{host}` refused {what}")]
     RequestRefused { host: String, what: &'static str },
@@ -119,6 +127,7 @@ impl SshError {
             Self::HostKey(_) => Exit::HostKey,
             Self::Refused { .. } => Exit::Permission,
             Self::Centre(error) => error.exit,
+            Self::Output { .. } => Exit::Failure,
             _ => Exit::Transport,
         }
     }
@@ -126,8 +135,8 @@ impl SshError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::HostKey(error) => error.hint(),
-            Self::Refused { host, .. } => Some(format!(
-                "when the host does not trust the SSH CA yet, run `vctl trust-ca {host}`"
+            Self::Refused { host, limits, .. } => Some(format!(
+                "when the host does not trust the SSH CA yet, run `vctl trust-ca {host}`; {limits}"
             )),
             _ => None,
         }

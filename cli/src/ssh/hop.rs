@@ -19,6 +19,9 @@ use super::forward::Endpoint;
 use super::handler::{Handler, Inbound, Question};
 use super::host_key::HostKeys;
 
+/// The most messages that wait for the reader of a channel. Above that its window is not replenished.
+const CHANNEL_MESSAGES: usize = 32;
+
 /// One connection. Dropping it ends it, and all that goes through it.
 pub(crate) struct Connection {
     host: String,
@@ -95,6 +98,7 @@ impl Connection {
             } => Err(SshError::Refused {
                 host: self.host.clone(),
                 user: user.to_owned(),
+                limits: credential.validity.limits(&self.host, Timestamp::now()),
                 why: if partial_success {
                     Some("it took the certificate, and asks for something more".to_owned())
                 } else {
@@ -179,7 +183,8 @@ impl Connection {
     /// Says goodbye; what the server does with it is its matter.
     pub(crate) async fn close(&self) {
         let reason = russh::Disconnect::ByApplication;
-        let _ = self.handle.disconnect(reason, "", "").await;
+        // One that hangs does not take it.
+        let _ = timeout(deadlines::GOODBYE, self.handle.disconnect(reason, "", "")).await;
     }
 }
 
@@ -231,6 +236,7 @@ fn config(known: &[Algorithm]) -> client::Config {
             key: Cow::Owned(key),
             ..defaults
         },
+        channel_buffer_size: CHANNEL_MESSAGES,
         ..client::Config::default()
     }
 }

@@ -1,10 +1,11 @@
 //! `vctl ssh`: from a name to a remote command that ran, with a record of it.
 //!
-//! In this order: [`target`] finds the host and [`way`] the ways to it; [`dial`] and [`hop`] connect,
+//! In this order: [`destination`] is what was typed; [`target`] finds the host and [`way`] the ways to it; [`dial`] and [`hop`] connect,
 //! [`host_key`] decides whom to believe and [`certificate`] gets us in; [`access`] writes it down
 //! before anybody is let in; [`session`] and [`forward`] are what the connection is for. [`port`] is the way
 //! for a client that logs in by itself.
 
+mod destination;
 mod target;
 mod way;
 mod deadlines;
@@ -12,6 +13,7 @@ mod dial;
 mod host_key;
 mod known_hosts;
 mod certificate;
+mod validity;
 mod hop;
 mod port;
 mod handler;
@@ -24,6 +26,7 @@ mod run;
 
 pub(crate) use access::{AccessLog, End, Row};
 pub(crate) use certificate::{Credential, Extensions, Wish};
+pub(crate) use destination::Destination;
 pub(crate) use error::SshError;
 pub(crate) use forward::{Endpoint, Forwards, Local, Proxy, Remote};
 pub(crate) use host_key::{HostKeys, known_hosts_files};

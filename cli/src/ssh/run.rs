@@ -4,12 +4,13 @@ use tokio::sync::mpsc;
 
 use super::access::{AccessLog, End};
 use super::certificate::Extensions;
+use super::destination::Destination;
 use super::error::SshError;
 use super::forward::{Endpoint, Forwarding, Forwards};
 use super::handler::Inbound;
 use super::host_key::HostKeys;
-use super::session::{self, Outcome, PtyWish, Signals, Work};
-use super::target::{self, Wanted};
+use super::session::{self, Outcome, PtyWish, Signals, Work, WriteError};
+use super::target;
 use super::way::{self, Issuer, Means, Plan, Reached};
 use crate::config::Config;
 use crate::context::Context;
@@ -24,7 +25,7 @@ const INBOUND: usize = 64;
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    pub(crate) wanted: Wanted,
+    pub(crate) destination: Destination,
     pub(crate) what: Use,
     pub(crate) forwards: Forwards,
     pub(crate) interaction: Interaction,
@@ -101,8 +102,15 @@ async fn connect(
     inbound: mpsc::Sender<Inbound>,
 ) -> Result<Reached, Stop> {
     let directory = access.directory();
-    let (wanted, interaction) = (&request.wanted, request.interaction);
-    let mut plan = target::plan(&directory, config, wanted, interaction).await?;
+    let (destination, interaction) = (&request.destination, request.interaction);
+    let wanted = destination.wanted();
+    let mut plan = target::plan(&directory, config, &wanted, interaction).await?;
+    if let Some(user) = destination.user() {
+        user.clone_into(&mut plan.target.user);
+    }
+    if let Some(port) = destination.port() {
+        plan.target.addr.set_port(port);
+    }
     access.looked_up_in(&directory);
     if let Some(mount) = &request.mount {
         plan.target.mount.clone_from(mount);
@@ -159,10 +167,11 @@ async fn work(
             Use::Stdio(to) => {
                 let channel = connection.open_tcp(to).await?;
                 tokio::select! {
-                    done = session::relay(channel) => Ok(match done {
-                        Ok(()) => Outcome::Exited(0),
-                        Err(_) => Outcome::ReaderGone,
-                    }),
+                    done = session::relay(channel) => match done {
+                        Ok(()) => Ok(Outcome::Exited(0)),
+                        Err(WriteError::ReaderGone) => Ok(Outcome::ReaderGone),
+                        Err(WriteError::Failed(source)) => Err(SshError::Output { source }),
+                    },
                     ended = until_ended => ended,
                 }
             }

@@ -11,6 +11,10 @@ mod ports;
 mod terminal;
 mod outage;
 mod odd;
+mod descriptors;
+mod ignored_signals;
+mod modes;
+mod destinations;
 
 use std::fs;
 use std::path::PathBuf;

@@ -12,10 +12,10 @@ use vctl_tests::lab::eventually;
 
 use super::{Operator, shared};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Says everything back in capitals once it has heard all of it. Returns its port.
-fn echo() -> u16 {
+pub(super) fn echo() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -38,12 +38,12 @@ fn ask(mut stream: TcpStream, text: &str) -> String {
     answer
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
-fn connected(port: u16) -> TcpStream {
+pub(super) fn connected(port: u16) -> TcpStream {
     let mut stream = None;
     let connect = || {
         stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok();

@@ -64,6 +64,12 @@ fn a_host_that_does_not_trust_the_authority_is_named_with_the_way_out() {
         "{}",
         said.stderr
     );
+    assert!(
+        said.stderr
+            .contains("when the clock of `untrusted-1` is more than"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(operator.accesses("untrusted-1")[0]["result"], "refused");
 }
 

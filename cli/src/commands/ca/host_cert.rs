@@ -14,6 +14,7 @@ use crate::commands::lifetime::within;
 use crate::commands::reach::ReachArgs;
 use crate::completion;
 use crate::context::{self, Context};
+use crate::descriptor::Descriptor;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
@@ -140,7 +141,8 @@ fn through_vctl(error: CliError, host: &str) -> CliError {
 fn read(path: &Path) -> Result<String, CliError> {
     let read = if path == Path::new("-") {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
+        let read = Descriptor::stdin().and_then(|mut stdin| stdin.read_to_string(&mut text));
+        read.map(|_| text)
     } else {
         fs::read_to_string(path)
     };

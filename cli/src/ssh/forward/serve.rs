@@ -12,6 +12,7 @@ use russh::client::Msg;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
+use vctl_common::dial;
 
 use super::socks::{self, Answer};
 use super::{Endpoint, Forwards, Remote};
@@ -133,7 +134,7 @@ impl Flow {
     async fn go(self, connection: &Connection) {
         match self {
             Self::Out(stream, way) => outward(stream, way, connection).await,
-            Self::In(channel, reply, to) => match TcpStream::connect((&*to.host, to.port)).await {
+            Self::In(channel, reply, to) => match dial::tcp(&to.host, to.port).await {
                 Ok(mut stream) => {
                     reply.accept().await;
                     let _ = stream.set_nodelay(true);

@@ -1,25 +1,26 @@
 //! What runs on the host: a shell or a command, on a terminal or between pipes.
 
 mod escape;
+mod modes;
 mod pipes;
 mod signals;
 mod status;
 mod terminal;
+mod typed;
 
 use std::cell::RefCell;
 
-use bytes::Bytes;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 
 use self::escape::{Escapes, Event};
-use self::pipes::ReaderGone;
 use self::terminal::{RawMode, Size};
+use self::typed::{Room, Typed};
 use super::error::SshError;
 use super::hop::Connection;
 use crate::render::notice;
 
-pub(crate) use pipes::{Input, Output, relay};
+pub(crate) use pipes::{Input, Output, WriteError, relay};
 pub(crate) use signals::{Signal, Signals};
 pub(crate) use terminal::PtyWish;
 
@@ -88,11 +89,23 @@ async fn ask(
             asked.push("to forward the agent");
         }
         if work.pty {
-            let size = Size::of_terminal();
-            let (columns, rows) = (size.columns, size.rows);
-            let modes = terminal::modes();
+            let Size {
+                columns,
+                rows,
+                width,
+                height,
+            } = Size::of_terminal();
+            let modes = modes::of_terminal();
             channel
-                .request_pty(true, &terminal::term(), columns, rows, 0, 0, &modes)
+                .request_pty(
+                    true,
+                    &terminal::term(),
+                    columns,
+                    rows,
+                    width,
+                    height,
+                    &modes,
+                )
                 .await?;
             asked.push("a terminal");
         }
@@ -124,7 +137,7 @@ struct Session<'a> {
 impl Session<'_> {
     /// Prints what comes, until the server closes the channel.
     async fn bring_home(&self, mut incoming: ChannelReadHalf) -> Result<Outcome, SshError> {
-        let (out, err) = (Output::stdout(), Output::stderr());
+        let (mut out, mut err) = (Output::stdout(), Output::stderr());
         let mut outcome = None;
         while let Some(message) = incoming.wait().await {
             let written = match message {
@@ -153,13 +166,24 @@ impl Session<'_> {
                 ChannelMsg::Close => break,
                 _ => Ok(()),
             };
-            if let Err(ReaderGone) = written {
-                return Ok(Outcome::ReaderGone);
+            match written {
+                Ok(()) => {}
+                Err(WriteError::ReaderGone) => return Ok(Outcome::ReaderGone),
+                Err(WriteError::Failed(source)) => return Err(SshError::Output { source }),
             }
         }
         // All of it is written before we say how it ended.
-        if out.finish().await.is_err() || err.finish().await.is_err() {
-            return Ok(Outcome::ReaderGone);
+        match out.finish().await {
+            // The status is known, and worth more.
+            Ok(()) | Err(WriteError::ReaderGone) if outcome.is_some() => {}
+            Ok(()) => {}
+            Err(WriteError::ReaderGone) => return Ok(Outcome::ReaderGone),
+            Err(WriteError::Failed(source)) => return Err(SshError::Output { source }),
+        }
+        // Nothing that is missing there passes for success.
+        let says_success = matches!(outcome, Some(Outcome::Exited(0)) | None);
+        if let (Err(WriteError::Failed(source)), true) = (err.finish().await, says_success) {
+            return Err(SshError::Output { source });
         }
         match outcome {
             Some(outcome) => Ok(outcome),
@@ -184,19 +208,34 @@ impl Session<'_> {
     /// Sends what is typed or piped in. Ends only when a person asks for the end.
     async fn send_input(&self) {
         let mut input = Input::stdin();
-        let mut escapes = self.pty.then(Escapes::default);
-        while let Some(piece) = input.next().await {
-            let Some(escapes) = &mut escapes else {
-                if self.outgoing.data_bytes(piece).await.is_err() {
-                    return std::future::pending().await;
-                }
-                continue;
+        if self.pty {
+            let typed = Typed::default();
+            return tokio::select! {
+                () = self.read_typed(input, &typed) => {}
+                () = self.send_typed(&typed) => {}
             };
+        }
+        while let Some(piece) = input.next().await {
+            if self.outgoing.data_bytes(piece).await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+        let _ = self.outgoing.eof().await;
+        std::future::pending::<()>().await;
+    }
+
+    /// Reads the terminal, also while the host takes nothing. Ends when the person ends the connection.
+    async fn read_typed(&self, mut input: Input, typed: &Typed) {
+        let mut escapes = Escapes::default();
+        while let Some(piece) = input.next().await {
             for event in escapes.feed(&piece) {
                 match event {
                     Event::Data(data) => {
-                        if self.outgoing.data_bytes(Bytes::from(data)).await.is_err() {
-                            return std::future::pending().await;
+                        if typed.push(&data).await == Room::Lost {
+                            let host = self.connection.host();
+                            notice::note(&format!(
+                                "`{host}` takes no input, and more is lost now; `~.` ends the connection"
+                            ));
                         }
                     }
                     Event::Disconnect => return,
@@ -205,6 +244,18 @@ impl Session<'_> {
                 }
             }
         }
+        typed.end();
+        std::future::pending::<()>().await;
+    }
+
+    async fn send_typed(&self, typed: &Typed) {
+        while let Some(piece) = typed.next().await {
+            let length = piece.len();
+            if self.outgoing.data_bytes(piece).await.is_err() {
+                return std::future::pending().await;
+            }
+            typed.sent(length);
+        }
         let _ = self.outgoing.eof().await;
         std::future::pending::<()>().await;
     }
@@ -212,23 +263,56 @@ impl Session<'_> {
     /// Passes on what signals mean. Returns when one means that we end.
     async fn heed(&self, signals: &Signals) -> Outcome {
         loop {
-            match signals.next().await {
-                Signal::Resized => {
+            let signal = signals.next().await;
+            match signal {
+                Signal::Resumed | Signal::Resized => {
                     if self.pty {
-                        let Size { columns, rows } = Size::of_terminal();
-                        let _ = self.outgoing.window_change(columns, rows, 0, 0).await;
+                        if signal == Signal::Resumed {
+                            terminal::resume();
+                        }
+                        // A host that hangs takes this neither, and we are still to be ended.
+                        tokio::select! {
+                            () = self.send_size() => {}
+                            number = signals.end() => return self.end(number, signals).await,
+                        }
                     }
                 }
-                Signal::End(number) => {
-                    let _ = self.outgoing.signal(status::name(number)).await;
-                    // The command may tidy up, and its own status is worth more than ours.
-                    tokio::select! {
-                        () = tokio::time::sleep(signals::GRACE) => {}
-                        _ = signals.end() => {}
-                    }
-                    return Outcome::Signalled(number);
-                }
+                Signal::End(number) => return self.end(number, signals).await,
             }
         }
+    }
+
+    /// Sends the size of the terminal, and again when it has changed meanwhile.
+    async fn send_size(&self) {
+        loop {
+            let size = Size::of_terminal();
+            let Size {
+                columns,
+                rows,
+                width,
+                height,
+            } = size;
+            let _ = self
+                .outgoing
+                .window_change(columns, rows, width, height)
+                .await;
+            if Size::of_terminal() == size {
+                return;
+            }
+        }
+    }
+
+    async fn end(&self, number: i32, signals: &Signals) -> Outcome {
+        let tell = async {
+            let _ = self.outgoing.signal(status::name(number)).await;
+            std::future::pending::<()>().await;
+        };
+        // The command may tidy up, and its own status is worth more than ours.
+        tokio::select! {
+            () = tell => {}
+            () = tokio::time::sleep(signals::GRACE) => {}
+            _ = signals.end() => {}
+        }
+        Outcome::Signalled(number)
     }
 }

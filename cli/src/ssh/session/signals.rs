@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use nix::libc;
-use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+use tokio::signal::unix::{Signal as Stream, SignalKind};
+
+use crate::disposition::stream;
 
 /// How long a remote command that was told of a signal may take to end by it.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -13,51 +16,41 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// One that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// The terminal has another size.
+    /// The terminal has another size, as far as is known.
     Resized,
+    /// This process goes on after a stop; the terminal was in other hands.
+    Resumed,
     /// Somebody wants us to end: the signal's number.
     End(i32),
 }
 
-/// All that we heed, from the moment it is made.
-pub(crate) struct Signals(RefCell<Streams>);
-
-struct Streams {
-    resized: Stream,
-    interrupt: Stream,
-    terminate: Stream,
-    hang_up: Stream,
-    quit: Stream,
-}
+/// All that we heed, from the moment it is made. What was ignored at the start stays ignored.
+pub(crate) struct Signals(RefCell<Vec<(Stream, Signal)>>);
 
 impl Signals {
     pub(crate) fn take() -> io::Result<Self> {
-        Ok(Self(RefCell::new(Streams {
-            resized: signal(SignalKind::window_change())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            quit: signal(SignalKind::quit())?,
-        })))
+        let mut streams = Vec::new();
+        for (kind, signal) in [
+            (SignalKind::window_change(), Signal::Resized),
+            (SignalKind::from_raw(libc::SIGCONT), Signal::Resumed),
+            (SignalKind::interrupt(), Signal::End(libc::SIGINT)),
+            (SignalKind::terminate(), Signal::End(libc::SIGTERM)),
+            (SignalKind::hangup(), Signal::End(libc::SIGHUP)),
+            (SignalKind::quit(), Signal::End(libc::SIGQUIT)),
+        ] {
+            streams.extend(stream(kind)?.map(|stream| (stream, signal)));
+        }
+        Ok(Self(RefCell::new(streams)))
     }
 
     pub(crate) async fn next(&self) -> Signal {
         std::future::poll_fn(|context| {
-            let streams = &mut *self.0.borrow_mut();
-            if streams.resized.poll_recv(context).is_ready() {
-                return Signal::Resized.into();
-            }
-            for (stream, number) in [
-                (&mut streams.interrupt, libc::SIGINT),
-                (&mut streams.terminate, libc::SIGTERM),
-                (&mut streams.hang_up, libc::SIGHUP),
-                (&mut streams.quit, libc::SIGQUIT),
-            ] {
+            for (stream, signal) in &mut *self.0.borrow_mut() {
                 if stream.poll_recv(context).is_ready() {
-                    return Signal::End(number).into();
+                    return Poll::Ready(*signal);
                 }
             }
-            std::task::Poll::Pending
+            Poll::Pending
         })
         .await
     }

@@ -6,13 +6,10 @@ use std::panic;
 use std::sync::{Mutex, Once, PoisonError};
 
 use nix::sys::signal::{Signal, raise};
-use nix::sys::termios::{
-    ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios,
-    cfmakeraw, tcgetattr, tcsetattr,
-};
-use russh::Pty;
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, tcgetpgrp};
 
-use crate::render::notice;
+use crate::render::{notice, stderr};
 
 /// Whether the host is asked for a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +44,13 @@ impl PtyWish {
     }
 }
 
-/// In characters.
+/// In characters, and in pixels where the terminal says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) columns: u32,
     pub(super) rows: u32,
+    pub(super) width: u32,
+    pub(super) height: u32,
 }
 
 impl Size {
@@ -60,9 +59,15 @@ impl Size {
         let size = terminal_size::terminal_size_of(io::stdin())
             .or_else(|| terminal_size::terminal_size_of(io::stdout()));
         let (columns, rows) = size.map_or((0, 0), |(width, height)| (width.0, height.0));
+        let pixels = crossterm::terminal::window_size().ok();
+        // That of the controlling terminal, which may be another one.
+        let pixels = pixels.filter(|same| (same.columns, same.rows) == (columns, rows));
+        let (width, height) = pixels.map_or((0, 0), |same| (same.width, same.height));
         Self {
             columns: if columns == 0 { 80 } else { columns.into() },
             rows: if rows == 0 { 24 } else { rows.into() },
+            width: width.into(),
+            height: height.into(),
         }
     }
 }
@@ -79,39 +84,6 @@ pub(super) fn locale() -> impl Iterator<Item = (String, String)> {
         let wanted = name == "LANG" || name.starts_with("LC_");
         wanted.then_some((name, value.into_string().ok()?))
     })
-}
-
-/// Returns how our terminal is set, for the host to set its own alike. RFC 4254, section 8.
-pub(super) fn modes() -> Vec<(Pty, u32)> {
-    let Ok(termios) = tcgetattr(io::stdin().as_fd()) else {
-        return Vec::new();
-    };
-    let character =
-        |index: SpecialCharacterIndices| u32::from(termios.control_chars[index as usize]);
-    let (input, output) = (termios.input_flags, termios.output_flags);
-    let (local, control) = (termios.local_flags, termios.control_flags);
-    vec![
-        (Pty::VINTR, character(SpecialCharacterIndices::VINTR)),
-        (Pty::VQUIT, character(SpecialCharacterIndices::VQUIT)),
-        (Pty::VERASE, character(SpecialCharacterIndices::VERASE)),
-        (Pty::VKILL, character(SpecialCharacterIndices::VKILL)),
-        (Pty::VEOF, character(SpecialCharacterIndices::VEOF)),
-        (Pty::VSUSP, character(SpecialCharacterIndices::VSUSP)),
-        (Pty::ICRNL, input.contains(InputFlags::ICRNL).into()),
-        (Pty::IXON, input.contains(InputFlags::IXON).into()),
-        (Pty::OPOST, output.contains(OutputFlags::OPOST).into()),
-        (Pty::ONLCR, output.contains(OutputFlags::ONLCR).into()),
-        (Pty::ISIG, local.contains(LocalFlags::ISIG).into()),
-        (Pty::ICANON, local.contains(LocalFlags::ICANON).into()),
-        (Pty::ECHO, local.contains(LocalFlags::ECHO).into()),
-        (Pty::ECHOE, local.contains(LocalFlags::ECHOE).into()),
-        (Pty::ECHOK, local.contains(LocalFlags::ECHOK).into()),
-        (Pty::IEXTEN, local.contains(LocalFlags::IEXTEN).into()),
-        (Pty::CS8, control.contains(ControlFlags::CS8).into()),
-        // Without a speed some programs believe that the line is dead.
-        (Pty::TTY_OP_ISPEED, 38400),
-        (Pty::TTY_OP_OSPEED, 38400),
-    ]
 }
 
 /// How the terminal was before we took it; for whoever has to give it back.
@@ -135,7 +107,8 @@ impl RawMode {
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
         *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
-        tcsetattr(io::stdin().as_fd(), SetArg::TCSADRAIN, &raw)?;
+        tcsetattr(io::stdin().as_fd(), SetArg::TCSANOW, &raw)?;
+        stderr::set_raw(true);
         Ok(Self(()))
     }
 }
@@ -149,7 +122,8 @@ impl Drop for RawMode {
 fn give_back() {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(before) = before {
-        let _ = tcsetattr(io::stdin().as_fd(), SetArg::TCSADRAIN, &before);
+        stderr::set_raw(false);
+        let _ = tcsetattr(io::stdin().as_fd(), SetArg::TCSANOW, &before);
     }
 }
 
@@ -165,6 +139,18 @@ pub(super) fn suspend() {
     // Raw again, for the rest of the session: dropped, it would be given back.
     if let Ok(raw) = RawMode::enter() {
         std::mem::forget(raw);
+    }
+}
+
+/// Makes the terminal raw again after a stop: a shell may have set it for itself meanwhile.
+pub(super) fn resume() {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+    // In the background this would stop us once more.
+    let in_front = tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp());
+    if let (Some(before), true) = (&*before, in_front) {
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        let _ = tcsetattr(io::stdin().as_fd(), SetArg::TCSANOW, &raw);
     }
 }
 

@@ -1,0 +1,142 @@
+//! Standard error: waited for where it is non-blocking, and readable while the terminal is raw.
+//!
+//! While it is raw, a connection depends on this process, and the terminal may be stopped by Ctrl-S. So lines are then
+//! written by a thread of their own.
+
+use std::io::{self, IsTerminal as _, LineWriter, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use anstream::AutoStream;
+
+use crate::descriptor::Descriptor;
+
+/// Whether the terminal is the host's, which moves the cursor to the left only for a carriage return.
+static IS_RAW: AtomicBool = AtomicBool::new(false);
+
+/// Lines that wait for a stopped terminal; more are lost.
+const MOST: usize = 64;
+
+/// How long the end of raw mode waits for lines that are not written yet.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// Says how the terminal is set from now on.
+pub(crate) fn set_raw(is_raw: bool) {
+    IS_RAW.store(is_raw, Ordering::Relaxed);
+    if let (false, Some(writer)) = (is_raw, WRITER.get()) {
+        let (tell, written) = channel();
+        if writer.try_send(Queued::Mark(tell)).is_ok() {
+            let _ = written.recv_timeout(FAREWELL);
+        }
+    }
+}
+
+enum Queued {
+    Text(Vec<u8>),
+    /// Everything before it is written once this is dropped.
+    Mark(std::sync::mpsc::Sender<()>),
+}
+
+static WRITER: OnceLock<SyncSender<Queued>> = OnceLock::new();
+
+/// Standard error by way of the thread.
+struct Deferred;
+
+impl Write for Deferred {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let writer = WRITER.get_or_init(|| {
+            let (sender, receiver) = sync_channel(MOST);
+            // Ends with the process.
+            thread::spawn(move || write_each(&receiver));
+            sender
+        });
+        let _ = writer.try_send(Queued::Text(bytes.to_vec()));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_each(queue: &Receiver<Queued>) {
+    for queued in queue {
+        match queued {
+            Queued::Text(text) => {
+                let _ = Descriptor::stderr().and_then(|mut stderr| stderr.write_all(&text));
+            }
+            Queued::Mark(tell) => drop(tell),
+        }
+    }
+}
+
+/// Returns standard error for one message; colours are taken away where they are not wanted.
+pub(crate) fn stderr() -> AutoStream<Box<dyn Write>> {
+    let stderr = io::stderr();
+    let choice = AutoStream::choice(&stderr);
+    let is_raw = IS_RAW.load(Ordering::Relaxed) && stderr.is_terminal();
+    if is_raw {
+        let out: Box<dyn Write> = Box::new(LineWriter::new(AtMargin::new(Deferred)));
+        return AutoStream::new(out, choice);
+    }
+    let out: Box<dyn Write> = match Descriptor::stderr() {
+        Ok(out) => Box::new(LineWriter::new(out)),
+        // Only for want of another descriptor.
+        Err(_) => Box::new(stderr),
+    };
+    AutoStream::new(out, choice)
+}
+
+/// Begins each line at the left margin of a raw terminal.
+struct AtMargin<W> {
+    out: W,
+    has_begun: bool,
+}
+
+impl<W> AtMargin<W> {
+    fn new(out: W) -> Self {
+        Self {
+            out,
+            has_begun: false,
+        }
+    }
+}
+
+impl<W: Write> Write for AtMargin<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut line = Vec::with_capacity(bytes.len() + 8);
+        // The host may have left the cursor anywhere.
+        if !std::mem::replace(&mut self.has_begun, true) {
+            line.extend_from_slice(b"\r\n");
+        }
+        for &byte in bytes {
+            if byte == b'\n' {
+                line.push(b'\r');
+            }
+            line.push(byte);
+        }
+        self.out.write_all(&line)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_begins_at_the_margin() {
+        let mut written = Vec::new();
+        let mut out = AtMargin::new(&mut written);
+        out.write_all(b"note: one\n").unwrap();
+        out.write_all(b"two\nthree\n").unwrap();
+        assert_eq!(written, b"\r\nnote: one\r\ntwo\r\nthree\r\n");
+    }
+}

@@ -1,0 +1,165 @@
+//! A destination as OpenSSH takes it: `HOST`, `user@HOST`, `user@HOST:port` or `ssh://user@HOST:port`.
+
+use std::net::IpAddr;
+
+use super::target::Wanted;
+
+/// A host, and what differs there from what the inventory says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Destination {
+    wanted: Wanted,
+    user: Option<String>,
+    port: Option<u16>,
+}
+
+impl Destination {
+    /// # Errors
+    /// There is no host, or around `@` and `:` no user and port.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (text, is_uri) = match text.strip_prefix("ssh://") {
+            Some(rest) => (rest.strip_suffix('/').unwrap_or(rest), true),
+            None => (text, false),
+        };
+        let (user, host) = match text.rsplit_once('@') {
+            Some(("", _)) => return Err("there is no user before `@`".to_owned()),
+            Some((_, "")) => return Err("there is no host after `@`".to_owned()),
+            Some((user, host)) => (Some(user.to_owned()), host),
+            None => (None, text),
+        };
+        let (host, port) = if user.is_some() || is_uri {
+            host_and_port(host)?
+        } else {
+            (host, None)
+        };
+        Ok(Self {
+            wanted: Wanted::parse(host)?,
+            user,
+            port,
+        })
+    }
+
+    /// Takes the user and the port of `-l` and `-p`, which count more.
+    #[must_use]
+    pub(crate) fn or_rather(mut self, user: Option<&str>, port: Option<u16>) -> Self {
+        self.user = user.map(str::to_owned).or(self.user);
+        self.port = port.or(self.port);
+        self
+    }
+
+    /// Returns the host; with a user, an address is past the inventory.
+    pub(super) fn wanted(&self) -> Wanted {
+        match (&self.wanted, &self.user) {
+            (Wanted::Part(host), Some(user)) => match host.parse::<IpAddr>() {
+                Ok(ip) => Wanted::Address {
+                    user: user.clone(),
+                    addr: (ip, self.port.unwrap_or(22)).into(),
+                },
+                Err(_) => self.wanted.clone(),
+            },
+            _ => self.wanted.clone(),
+        }
+    }
+
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    pub(super) fn port(&self) -> Option<u16> {
+        self.port
+    }
+}
+
+impl From<Wanted> for Destination {
+    fn from(wanted: Wanted) -> Self {
+        Self {
+            wanted,
+            user: None,
+            port: None,
+        }
+    }
+}
+
+fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok((text, None));
+    }
+    let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']'));
+    let (host, port) = match (bracketed, text.split_once(':')) {
+        (Some((host, "")), _) => (host, None),
+        (Some((host, rest)), _) => (host, Some(rest.strip_prefix(':').unwrap_or(rest))),
+        (None, Some((host, port))) => (host, Some(port)),
+        (None, None) => (text, None),
+    };
+    if host.is_empty() {
+        return Err("there is no host before `:`".to_owned());
+    }
+    let port = port.map(|port| match port.parse() {
+        Ok(0) | Err(_) => Err(format!("`{}` is no port", port.escape_debug())),
+        Ok(port) => Ok(port),
+    });
+    Ok((host, port.transpose()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_a_user_goes_past_the_inventory() {
+        for (text, user, addr) in [
+            ("root@10.0.0.1", "root", "10.0.0.1:22"),
+            ("root@10.0.0.1:2222", "root", "10.0.0.1:2222"),
+            ("root@[fd00::1]:2222", "root", "[fd00::1]:2222"),
+            ("root@[fd00::1]", "root", "[fd00::1]:22"),
+            ("root@fd00::1", "root", "[fd00::1]:22"),
+            ("a@b@10.0.0.1", "a@b", "10.0.0.1:22"),
+            ("ssh://root@10.0.0.1:2222/", "root", "10.0.0.1:2222"),
+        ] {
+            let (user, addr) = (user.to_owned(), addr.parse().unwrap());
+            let parsed = Destination::parse(text).unwrap().wanted();
+            assert_eq!(parsed, Wanted::Address { user, addr }, "{text}");
+        }
+        let with_options = Destination::parse("10.0.0.1").unwrap();
+        let with_options = with_options.or_rather(Some("root"), Some(2222));
+        let (user, addr) = ("root".to_owned(), "10.0.0.1:2222".parse().unwrap());
+        assert_eq!(with_options.wanted(), Wanted::Address { user, addr });
+    }
+
+    #[test]
+    fn a_name_is_the_inventorys_with_any_user() {
+        for (text, host, user, port) in [
+            ("web-1", "web-1", None, None),
+            ("root@web-1", "web-1", Some("root"), None),
+            ("root@web-1:2222", "web-1", Some("root"), Some(2222)),
+            ("ssh://web-1:2222", "web-1", None, Some(2222)),
+            ("ssh://root@web-1", "web-1", Some("root"), None),
+            ("10.0.0.1", "10.0.0.1", None, None),
+            ("a@b@web-1", "web-1", Some("a@b"), None),
+        ] {
+            let parsed = Destination::parse(text).unwrap();
+            assert_eq!(parsed.wanted(), Wanted::Part(host.to_owned()), "{text}");
+            assert_eq!((parsed.user(), parsed.port()), (user, port), "{text}");
+        }
+        let parsed = Destination::parse("root@web-1:22").unwrap();
+        let parsed = parsed.or_rather(Some("app"), Some(2222));
+        assert_eq!((parsed.user(), parsed.port()), (Some("app"), Some(2222)));
+    }
+
+    #[test]
+    fn a_destination_without_host_or_port_is_refused() {
+        for text in [
+            "",
+            "@10.0.0.1",
+            "root@",
+            "root@10.0.0.1:0x16",
+            "root@10.0.0.1:99999",
+            "root@web-1:",
+            "root@web-1:0",
+            "root@:22",
+            "ssh://",
+            "root@[fd00::1]2222x",
+        ] {
+            assert!(Destination::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Typed input that the host has not taken yet.
+//!
+//! An escape ends a connection that hangs, so the terminal is read on while the host takes nothing. Memory is
+//! bounded: above [`MOST`], input that nothing moves for [`PATIENCE`] is lost, as the kernel loses what a
+//! terminal's full queue has no room for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// The most that waits.
+const MOST: usize = 12 << 20;
+
+/// Single keys share the memory of a piece.
+const PIECE: usize = 16 << 10;
+
+/// How long a full queue may stand still before input is lost.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Whether there was room for input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    Enough,
+    /// There was none, for the first time since there was some.
+    Lost,
+    StillNone,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Typed {
+    pieces: RefCell<VecDeque<BytesMut>>,
+    length: Cell<usize>,
+    has_ended: Cell<bool>,
+    loses: Cell<bool>,
+    more: Notify,
+    less: Notify,
+}
+
+impl Typed {
+    /// Adds input; waits for room as long as the host takes some.
+    pub(super) async fn push(&self, mut data: &[u8]) -> Room {
+        while self.length.get() + data.len() > MOST {
+            if self.loses.get() {
+                return Room::StillNone;
+            }
+            if timeout(PATIENCE, self.less.notified()).await.is_err() {
+                self.loses.set(true);
+                return Room::Lost;
+            }
+        }
+        self.loses.set(false);
+        self.length.set(self.length.get() + data.len());
+        let mut pieces = self.pieces.borrow_mut();
+        while !data.is_empty() {
+            let last = pieces.back_mut().filter(|last| last.len() < PIECE);
+            let last = match last {
+                Some(last) => last,
+                None => pieces.push_back_mut(BytesMut::with_capacity(PIECE)),
+            };
+            let (now, later) = data.split_at(data.len().min(PIECE - last.len()));
+            last.extend_from_slice(now);
+            data = later;
+        }
+        self.more.notify_one();
+        Room::Enough
+    }
+
+    pub(super) fn end(&self) {
+        self.has_ended.set(true);
+        self.more.notify_one();
+    }
+
+    /// Returns the next piece; `None` at the end.
+    pub(super) async fn next(&self) -> Option<Bytes> {
+        loop {
+            let piece = self.pieces.borrow_mut().pop_front();
+            if let Some(piece) = piece {
+                return Some(piece.freeze());
+            }
+            if self.has_ended.get() {
+                return None;
+            }
+            self.more.notified().await;
+        }
+    }
+
+    /// Notes that the host took as much.
+    pub(super) fn sent(&self, length: usize) {
+        self.length.set(self.length.get().saturating_sub(length));
+        self.less.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn input_keeps_its_order_in_any_pieces() {
+        let typed = Typed::default();
+        let mut wanted = Vec::new();
+        for length in [1, 5, PIECE - 1, PIECE, PIECE + 1, 3] {
+            let data: Vec<u8> = (0..=250).cycle().take(length).collect();
+            assert_eq!(typed.push(&data).await, Room::Enough);
+            wanted.extend(data);
+        }
+        typed.end();
+        let mut all = Vec::new();
+        while let Some(piece) = typed.next().await {
+            all.extend(piece);
+        }
+        assert!(all == wanted);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_loses_input_and_takes_more_later() {
+        let typed = Typed::default();
+        let most = vec![b'x'; MOST];
+        assert_eq!(typed.push(&most).await, Room::Enough);
+        assert_eq!(typed.push(b"a").await, Room::Lost);
+        assert_eq!(typed.push(b"b").await, Room::StillNone);
+        let piece = typed.next().await.unwrap();
+        typed.sent(piece.len());
+        assert_eq!(typed.push(b"c").await, Room::Enough);
+    }
+}

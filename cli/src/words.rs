@@ -1,0 +1,170 @@
+//! The words of the command line, where they are not yet as the parser takes them.
+
+use std::ffi::OsString;
+
+use clap::{Args as _, Command};
+
+use crate::commands::ssh::SshArgs;
+use crate::globals::Globals;
+
+/// Returns the words with which this process was started.
+pub(crate) fn words() -> Vec<OsString> {
+    let words = std::env::args_os().collect();
+    separated(with_column_flag(words))
+}
+
+/// `-col` of `dbedit` is its old spelling, one word with one dash.
+fn with_column_flag(words: Vec<OsString>) -> Vec<OsString> {
+    let mut is_dbedit = false;
+    let words = words.into_iter().map(|word| {
+        is_dbedit |= word == "dbedit";
+        if is_dbedit && word == "-col" {
+            OsString::from("--col")
+        } else {
+            word
+        }
+    });
+    words.collect()
+}
+
+/// Puts `--` before the remote command of `vctl ssh`, which OpenSSH takes without it: from the first word after the
+/// host on that is no option of ours.
+fn separated(mut words: Vec<OsString>) -> Vec<OsString> {
+    let globals = Globals::augment_args(Command::new("vctl"));
+    let Some(command) = next_plain(&words, 1, &globals) else {
+        return words;
+    };
+    if words[command] != "ssh" {
+        return words;
+    }
+    let options = Globals::augment_args(SshArgs::augment_args(Command::new("ssh")));
+    let has_server = |to: usize| words[command..to].iter().any(is_server);
+    let Some(first) = next_plain(&words, command + 1, &options) else {
+        return words;
+    };
+    let place = if has_server(first) {
+        Some(first)
+    } else {
+        next_plain(&words, first + 1, &options)
+    };
+    if let Some(place) = place {
+        words.insert(place, OsString::from("--"));
+    }
+    words
+}
+
+fn is_server(word: &OsString) -> bool {
+    word == "--server" || word.to_string_lossy().starts_with("--server=")
+}
+
+/// Returns where the next word is that is neither an option nor its value; nothing from `--` on.
+fn next_plain(words: &[OsString], from: usize, options: &Command) -> Option<usize> {
+    let mut at = from;
+    while let Some(word) = words.get(at) {
+        let word = word.to_string_lossy();
+        at += match word.strip_prefix("--") {
+            Some("") => return None,
+            Some(long) => 1 + usize::from(is_followed_by_value(long, options)),
+            None => match word.strip_prefix('-') {
+                None | Some("") => return Some(at),
+                Some(cluster) => 1 + usize::from(ends_before_value(cluster, options)),
+            },
+        };
+    }
+    None
+}
+
+fn is_followed_by_value(long: &str, options: &Command) -> bool {
+    let mut options = options.get_arguments();
+    let option = options.find(|option| option.get_long() == Some(long));
+    option.is_some_and(|option| option.get_action().takes_values())
+}
+
+/// Says whether the last of some one-letter options takes the next word as its value.
+fn ends_before_value(cluster: &str, options: &Command) -> bool {
+    let mut letters = cluster.chars();
+    while let Some(letter) = letters.next() {
+        let mut options = options.get_arguments();
+        let option = options.find(|option| option.get_short() == Some(letter));
+        if option.is_some_and(|option| option.get_action().takes_values()) {
+            return letters.as_str().is_empty();
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_remote_command_needs_no_separator() {
+        for (line, wanted) in [
+            ("vctl ssh web-1 uptime -a", "vctl ssh web-1 -- uptime -a"),
+            ("vctl ssh web-1 ls -l -- x", "vctl ssh web-1 -- ls -l -- x"),
+            (
+                "vctl ssh -t web-1 htop -d 5",
+                "vctl ssh -t web-1 -- htop -d 5",
+            ),
+            (
+                "vctl ssh -L 80:h:80 web-1 id",
+                "vctl ssh -L 80:h:80 web-1 -- id",
+            ),
+            (
+                "vctl ssh -qL80:h:80 web-1 id",
+                "vctl ssh -qL80:h:80 web-1 -- id",
+            ),
+            (
+                "vctl ssh -tl root web-1 id",
+                "vctl ssh -tl root web-1 -- id",
+            ),
+            (
+                "vctl ssh web-1 -l root id -u",
+                "vctl ssh web-1 -l root -- id -u",
+            ),
+            (
+                "vctl -v ssh web-1 ssh web-2",
+                "vctl -v ssh web-1 -- ssh web-2",
+            ),
+            (
+                "vctl ssh --server web-1 id",
+                "vctl ssh --server web-1 -- id",
+            ),
+            (
+                "vctl ssh --server=web-1 id",
+                "vctl ssh --server=web-1 -- id",
+            ),
+            ("vctl ssh web-1 - x", "vctl ssh web-1 -- - x"),
+        ] {
+            assert_eq!(separated(words(line)), words(wanted), "{line}");
+        }
+    }
+
+    #[test]
+    fn other_command_lines_stay_as_they_are() {
+        for line in [
+            "vctl",
+            "vctl ssh",
+            "vctl ssh web-1",
+            "vctl ssh web-1 -- uptime -a",
+            "vctl ssh -- uptime",
+            "vctl ssh -N -L 80:h:80 web-1",
+            "vctl ssh web-1 -L 80:h:80",
+            "vctl ssh --server web-1 -- uptime",
+            "vctl exec ssh web-1 uptime",
+            "vctl list ssh x y",
+        ] {
+            assert_eq!(separated(words(line)), words(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn dbedit_keeps_its_old_flag() {
+        let line = words("vctl dbedit web-1 -col ips");
+        assert_eq!(with_column_flag(line), words("vctl dbedit web-1 --col ips"));
+    }
+}
