@@ -61,8 +61,12 @@ pub(crate) fn run() -> Result<()> {
 
 fn is_test_data(path: &Path) -> bool {
     let data = ["corpus", "testdata"];
-    path.iter()
-        .any(|part| data.iter().any(|name| part == *name))
+    // An empty line of context in a patch is a blank.
+    let is_patch = path.extension().is_some_and(|extension| extension == "patch");
+    is_patch
+        || path
+            .iter()
+            .any(|part| data.iter().any(|name| part == *name))
 }
 
 /// Whether a file is nothing but tests of the crate it is in.
