@@ -62,7 +62,9 @@ pub(crate) fn run() -> Result<()> {
 fn is_test_data(path: &Path) -> bool {
     let data = ["corpus", "testdata"];
     // An empty line of context in a patch is a blank.
-    let is_patch = path.extension().is_some_and(|extension| extension == "patch");
+    let is_patch = path
+        .extension()
+        .is_some_and(|extension| extension == "patch");
     is_patch
         || path
             .iter()
