@@ -44,7 +44,8 @@ pub(crate) fn prompt(question: &str) {
 
 /// Shows how far something is, in place of what was shown so before; nothing clears the line.
 pub(crate) fn progress(text: &str) {
-    let mut stderr = stderr();
+    // Not by way of the colours: with NO_COLOR the terminal must still erase the line.
+    let mut stderr = stderr().into_inner();
     let _ = write!(stderr, "\r\x1b[2K{}", sanitize::visible(text));
     let _ = stderr.flush();
 }
