@@ -1,9 +1,9 @@
-//! `cargo xtask check`: formatting, lints, house rules.
+//! `cargo xtask check`: formatting, lints, house rules, carried crates.
 
 use anyhow::Result;
 
 use crate::command::{self, cargo};
-use crate::tidy;
+use crate::{third_party, tidy};
 
 pub(crate) fn run() -> Result<()> {
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
@@ -16,5 +16,6 @@ pub(crate) fn run() -> Result<()> {
         "-D",
         "warnings",
     ]))?;
-    tidy::run()
+    tidy::run()?;
+    third_party::run(&third_party::Options::default())
 }

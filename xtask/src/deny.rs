@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 
 use crate::command::{self, cargo, say};
+use crate::third_party::{CARRIED, Carried};
 
 /// Newer ones may judge by other rules; a change is ours to make.
 const VERSION: &str = "0.20.2";
@@ -49,7 +50,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for manifest in MANIFESTS {
         check(manifest, &["advisories"])?;
     }
+    for carried in CARRIED {
+        advisories_of(carried, carried.version)?;
+    }
     Ok(())
+}
+
+/// Judges a carried crate as the registry's: cargo-deny looks up no advisory for a crate in a directory.
+fn advisories_of(carried: &Carried, version: &str) -> Result<()> {
+    let manifest = carried.scratch_manifest(version)?;
+    let mut deny = cargo(&["deny", "--config", "deny.toml", "--manifest-path"]);
+    command::run(deny.arg(manifest).args(["check", "advisories"]))
 }
 
 fn check(manifest: &str, what: &[&str]) -> Result<()> {

@@ -9,6 +9,7 @@ mod named_specs;
 mod packages;
 mod stack;
 mod test;
+mod third_party;
 mod tidy;
 
 use std::path::Path;
@@ -43,6 +44,8 @@ enum Task {
     Deny(deny::Options),
     /// Check the house rules that no compiler knows
     Tidy,
+    /// Check that each carried crate is the published one with our patches
+    ThirdParty(third_party::Options),
 }
 
 fn main() -> ExitCode {
@@ -67,5 +70,6 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Check => check::run(),
         Task::Deny(options) => deny::run(&options),
         Task::Tidy => tidy::run(),
+        Task::ThirdParty(options) => third_party::run(&options),
     }
 }

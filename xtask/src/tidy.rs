@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::command::say;
-use crate::named_specs;
+use crate::{named_specs, third_party};
 
 /// A file longer than this has more than one subject; tests are not counted.
 const MOST_LINES: usize = 400;
@@ -93,7 +93,14 @@ fn tracked_files() -> Result<Vec<PathBuf>> {
         .split(|&byte| byte == 0)
         .filter(|name| !name.is_empty());
     let paths = names.map(|name| PathBuf::from(String::from_utf8_lossy(name).into_owned()));
-    Ok(paths.filter(|path| path.exists()).collect())
+    let ours = paths.filter(|path| path.exists() && !is_carried(path));
+    Ok(ours.collect())
+}
+
+/// Whether a file belongs to a carried crate: `cargo xtask third-party` judges those.
+fn is_carried(path: &Path) -> bool {
+    let mut places = third_party::CARRIED.iter();
+    places.any(|carried| path.starts_with(Path::new(third_party::PLACE).join(carried.name)))
 }
 
 fn text_problems(text: &str) -> Vec<String> {
@@ -233,6 +240,12 @@ mod tests {
         ] {
             assert!(possible_parents(Path::new(program)).is_none(), "{program}");
         }
+    }
+
+    #[test]
+    fn a_carried_crate_is_not_judged_and_its_page_is() {
+        assert!(is_carried(Path::new("cli/third_party/russh/src/lib.rs")));
+        assert!(!is_carried(Path::new("cli/third_party/README.md")));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod descriptors;
 mod ignored_signals;
 mod modes;
 mod destinations;
+mod stalls;
 
 use std::fs;
 use std::path::PathBuf;

@@ -89,6 +89,11 @@ impl Host {
             .add_to_configuration(&self.root, &format!("HostCertificate {}\n", path.display()))
     }
 
+    /// Adds lines to the configuration of sshd, for each connection from now on.
+    pub fn configure(&self, lines: &str) -> Result<()> {
+        self.sshd.add_to_configuration(&self.root, lines)
+    }
+
     /// Returns what sshd logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.root.join("sshd.log")).unwrap_or_default()

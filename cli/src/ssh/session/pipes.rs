@@ -18,8 +18,9 @@ use crate::descriptor::Descriptor;
 const PIECE: usize = 256 << 10;
 const PIECES: usize = 8;
 
-/// The most that waits to be written to one descriptor. Above that the channel's window is not replenished.
-const WAITING: u32 = 1 << 20;
+/// The most that waits to be written to one descriptor. Above that the channel's window is not replenished. As much
+/// as a window: OpenSSH takes that much for one stream while the other one flows, too.
+const WAITING: u32 = 2 << 20;
 
 /// What a piece costs at least: many small ones take more memory than their bytes.
 const SMALLEST: u32 = 256;

@@ -17,6 +17,7 @@ mod agents;
 mod visible;
 mod token;
 mod ssh;
+mod stall;
 mod reading;
 mod picker;
 mod ingest_faults;
@@ -66,6 +67,8 @@ pub(crate) enum Scenario {
     Token,
     /// `vctl ssh` beside OpenSSH with a certificate that is ready
     Ssh,
+    /// One forward that is not read, what it costs the others, and memory
+    Stall,
     /// `vctl list`, `audit` and `session --list`, credential and all
     Reading,
     /// The picker before 50,000 hosts
@@ -101,6 +104,7 @@ impl Scenario {
             Self::Visible => visible::run(bench),
             Self::Token => token::run(bench),
             Self::Ssh => ssh::run(bench),
+            Self::Stall => stall::run(bench),
             Self::Reading => reading::run(bench),
             Self::Picker => picker::run(bench),
             Self::IngestFaults => ingest_faults::run(bench),

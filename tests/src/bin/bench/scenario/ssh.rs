@@ -18,7 +18,7 @@ use vctl_tests::load::stats::Summary;
 use crate::report::Findings;
 use crate::rig::Bench;
 
-const NAME: &str = "bench-ssh";
+pub(super) const NAME: &str = "bench-ssh";
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
@@ -71,7 +71,8 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     findings.keep("ssh_ms", &theirs)?;
     findings.keep("ssh_curve25519_ms", &curve25519)?;
     chain(bench, &operator, &mut findings)?;
-    bulk(bench, &operator, &mut findings)?;
+    let mib = bench.full_or_short(1024, 16);
+    bulk(mib, bench.full_or_short(4, 2), &operator, &mut findings)?;
     Ok(findings)
 }
 
@@ -113,8 +114,12 @@ fn chain(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Res
 }
 
 /// Much at once, each way, with what the two negotiate by themselves.
-fn bulk(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Result<()> {
-    let mib = bench.full_or_short(1024, 16);
+pub(super) fn bulk(
+    mib: u32,
+    rounds: u32,
+    operator: &Operator<'_>,
+    findings: &mut Findings,
+) -> Result<()> {
     let from = format!("head -c {mib}M /dev/zero");
     let to = "cat > /dev/null";
     let zeros = format!("head -c {mib}M /dev/zero | \"$@\"");
@@ -132,7 +137,7 @@ fn bulk(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Resu
         shell
     };
     let [ours, theirs, ours_up, theirs_up] = interleaved(
-        bench.full_or_short(4, 2),
+        rounds,
         [
             ("vctl ssh, from the host", &|| {
                 operator.vctl(&[], &[NAME, "--", &from])
@@ -164,8 +169,10 @@ fn bulk(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Resu
             &format!("vctl ssh / ssh, {way} the host"),
             rate(&ours) / rate(&theirs),
             "",
-            0.8,
+            1.0,
         );
+        findings.keep(&format!("vctl_bulk_{way}_ms"), &ours)?;
+        findings.keep(&format!("ssh_bulk_{way}_ms"), &theirs)?;
     }
     Ok(())
 }
@@ -194,7 +201,7 @@ fn interleaved<const N: usize>(
 }
 
 /// Somebody who is logged in to Vault, knows the host, and has a certificate beside.
-struct Operator<'a> {
+pub(super) struct Operator<'a> {
     centre: &'a Centre,
     host: &'a Host,
     home: PathBuf,
@@ -202,7 +209,7 @@ struct Operator<'a> {
 }
 
 impl<'a> Operator<'a> {
-    fn new(centre: &'a Centre, host: &'a Host, home: &Path) -> Result<Self> {
+    pub(super) fn new(centre: &'a Centre, host: &'a Host, home: &Path) -> Result<Self> {
         let operator = Self {
             centre,
             host,
@@ -291,7 +298,7 @@ impl<'a> Operator<'a> {
         command
     }
 
-    fn vctl(&self, environment: &[(&str, &str)], args: &[&str]) -> Command {
+    pub(super) fn vctl(&self, environment: &[(&str, &str)], args: &[&str]) -> Command {
         let mut command = self.with_centre();
         command
             .args(["ssh", "-q", "--server"])
