@@ -20,7 +20,7 @@ impl Source for Local {
         &found.0.opened
     }
 
-    async fn list(&mut self, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Stop> {
+    async fn list(&mut self, filter: &Filter, limit: usize, _: bool) -> Result<Vec<Listed>, Stop> {
         let mut found = self.sessions(None, filter)?;
         found.truncate(if limit > 0 { limit } else { usize::MAX });
         let mut listed = Vec::with_capacity(found.len());
@@ -53,8 +53,13 @@ impl Source for Local {
         Ok(self.search(selector, filter, pattern, limit)?)
     }
 
-    async fn follow(self, selector: Option<Selector>, _: &[Found]) -> Result<Follow, Stop> {
-        Ok(self.following(selector)?)
+    async fn follow(
+        self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        _: &[Found],
+    ) -> Result<Follow, Stop> {
+        Ok(self.following(selector, filter)?)
     }
 
     fn take_notes(&mut self) -> Vec<String> {

@@ -75,7 +75,6 @@ impl Store {
         let all = Filter::default();
         let wanted = Wanted {
             ids: Some(ids),
-            with_requests: false,
             ..Wanted::of(None, &all)
         };
         let mut listed = Vec::new();

@@ -18,11 +18,12 @@ impl Store {
         selector: Option<Selector>,
         filter: &Filter,
         limit: usize,
+        with_requests: bool,
     ) -> Result<Vec<Found>, Stop> {
         let wanted = Wanted {
             filter,
             limit: i64::try_from(limit).ok().filter(|limit| *limit > 0),
-            with_requests: selector.is_some(),
+            with_requests,
             ..Wanted::of(selector, filter)
         };
         let mut client = self.client().await?;

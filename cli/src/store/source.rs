@@ -18,14 +18,19 @@ impl Source for Store {
         found.opened()
     }
 
-    async fn list(&mut self, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Stop> {
-        let found = self.sessions(None, filter, limit).await?;
+    async fn list(
+        &mut self,
+        filter: &Filter,
+        limit: usize,
+        with_requests: bool,
+    ) -> Result<Vec<Listed>, Stop> {
+        let found = self.sessions(None, filter, limit, with_requests).await?;
         let listed = found.iter().map(Found::listed);
         Ok(listed.collect())
     }
 
     async fn find(&mut self, selector: Selector, filter: &Filter) -> Result<Vec<Found>, Stop> {
-        self.sessions(Some(selector), filter, 0).await
+        self.sessions(Some(selector), filter, 0, true).await
     }
 
     async fn history(&mut self, found: &Found) -> Result<History, Stop> {
@@ -42,8 +47,13 @@ impl Source for Store {
         self.search(selector, filter, pattern, limit).await
     }
 
-    async fn follow(self, selector: Option<Selector>, found: &[Found]) -> Result<Follow, Stop> {
-        Ok(self.following(selector.map(|_| found)))
+    async fn follow(
+        self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        found: &[Found],
+    ) -> Result<Follow, Stop> {
+        Ok(self.following(selector, filter, found))
     }
 
     fn take_notes(&mut self) -> Vec<String> {

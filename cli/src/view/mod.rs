@@ -80,7 +80,8 @@ pub(crate) struct History {
 /// News of the sessions that are followed.
 #[derive(Debug)]
 pub(crate) enum Update {
-    Opened(Rc<Session>),
+    /// With how long after its opening it arrived, where that was late.
+    Opened(Rc<Session>, Option<Duration>),
     Event(Rc<Session>, Event),
     Hole(Rc<Session>, Hole),
     Closed(Rc<Session>),

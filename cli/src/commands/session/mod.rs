@@ -103,7 +103,9 @@ async fn list(
     source: &mut impl Source,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    let listed = source.list(filter, args.limit).await?;
+    let listed = source
+        .list(filter, args.limit, !form.is_for_people())
+        .await?;
     if !form.is_for_people() {
         return Ok(records::write(screen, form, &json::Sessions, &listed)?);
     }
@@ -220,15 +222,23 @@ async fn follow(
     };
     write_notes(source.take_notes());
     let found = found?;
-    let mut follower = source.follow(args.selector, &found).await?;
+    let place = source.place();
+    let mut follower = source.follow(args.selector, filter, &found).await?;
+    let mut is_first = true;
     loop {
-        for update in &follower.wait().await? {
+        let updates = follower.wait().await?;
+        if std::mem::take(&mut is_first) && updates.is_empty() {
+            notice::note(&waits_for(filter, &place));
+        }
+        for update in &updates {
             match (update, !form.is_for_people()) {
-                (Update::Opened(session), false) => live.opened(screen, session)?,
+                (Update::Opened(session, late), false) => live.opened(screen, session, *late)?,
                 (Update::Event(session, event), false) => live.event(screen, session, event)?,
                 (Update::Hole(session, hole), false) => live.hole(screen, session, hole)?,
                 (Update::Closed(session), false) => live.closed(screen, session)?,
-                (Update::Opened(session), true) => json::write_opened(screen, session)?,
+                (Update::Opened(session, late), true) => {
+                    json::write_opened(screen, session, *late)?;
+                }
                 (Update::Event(session, event), true) => json::write_event(screen, session, event)?,
                 (Update::Hole(session, hole), true) => json::write_gap(screen, session, hole)?,
                 (Update::Closed(session), true) => json::write_closed(screen, session)?,
@@ -256,6 +266,11 @@ async fn find<S: Source>(
     let opened: Vec<_> = found.iter().map(S::opened).collect();
     warn_of_several_cas(selector, &opened);
     Ok(found)
+}
+
+fn waits_for(filter: &Filter, place: &str) -> String {
+    let matching = if filter.is_empty() { "" } else { "matching " };
+    format!("no {matching}session is open {place}; waiting for the next one, Ctrl-C ends")
 }
 
 fn nothing(source: &impl Source, filter: &Filter) {
