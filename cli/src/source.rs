@@ -1,11 +1,12 @@
 //! Where sessions are read from: this host's own spool, or the central store.
 
+use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
 use crate::error::Stop;
 use crate::render::table::Listed;
 use crate::view::grep::{Match, Pattern};
-use crate::view::{Filter, History, Selector, Update};
+use crate::view::{Filter, History, Prefix, Selector, Update};
 
 pub(crate) trait Source {
     /// A session that was found, not read yet.
@@ -26,6 +27,9 @@ pub(crate) trait Source {
     /// Returns the sessions of `selector` that match, newest first.
     async fn find(&mut self, selector: Selector, filter: &Filter)
     -> Result<Vec<Self::Found>, Stop>;
+
+    /// Returns the ids that begin so, at most `limit` of them.
+    async fn ids_like(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<SessionId>, Stop>;
 
     /// Reads everything that happened in a session.
     async fn history(&mut self, found: &Self::Found) -> Result<History, Stop>;

@@ -1,5 +1,6 @@
 //! The spool as a source of sessions.
 
+use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
 use super::follow::Follow;
@@ -9,7 +10,7 @@ use crate::exit_code::Exit;
 use crate::render::table::Listed;
 use crate::source::Source;
 use crate::view::grep::{Match, Pattern};
-use crate::view::{Filter, History, Selector};
+use crate::view::{Filter, History, Prefix, Selector};
 
 /// Nothing here waits: files are read at once.
 impl Source for Local {
@@ -37,6 +38,12 @@ impl Source for Local {
 
     async fn find(&mut self, selector: Selector, filter: &Filter) -> Result<Vec<Found>, Stop> {
         Ok(self.sessions(Some(selector), filter)?)
+    }
+
+    async fn ids_like(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<SessionId>, Stop> {
+        let all = self.sessions(None, &Filter::default())?;
+        let ids = all.iter().map(|found| found.0.opened.id);
+        Ok(ids.filter(|id| prefix.is_of(*id)).take(limit).collect())
     }
 
     async fn history(&mut self, found: &Found) -> Result<History, Stop> {

@@ -28,7 +28,7 @@ use vctl_common::time::{BootNs, WallOffset};
 pub(crate) use filter::Filter;
 pub(crate) use identity::Identity;
 pub(crate) use provenance::Provenance;
-pub(crate) use selector::Selector;
+pub(crate) use selector::{Named, Prefix, Selector};
 
 /// One session without its events.
 #[derive(Clone, Debug)]

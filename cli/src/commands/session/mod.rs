@@ -18,12 +18,12 @@ use crate::local::{Local, TrustedCas};
 use crate::private_file;
 use crate::render::live::Live;
 use crate::render::{
-    Layout, Screen, found, header, html, json, notice, records, table, timeline, tree,
+    Layout, Screen, found, header, html, json, notice, records, sanitize, table, timeline, tree,
 };
 use crate::source::{Follow as _, Source};
 use crate::store::Store;
 use crate::view::grep::Pattern;
-use crate::view::{Filter, Selector, Update};
+use crate::view::{Filter, Named, Selector, Update};
 
 pub(crate) use args::SessionArgs;
 
@@ -50,11 +50,18 @@ async fn run_on(args: &SessionArgs, mut source: impl Source) -> Result<(), Stop>
         Screen::for_programs()
     };
     let filter = args.filter();
+    let selector = match args.named {
+        Some(named) => Some(meant(named, &mut source).await?),
+        None => None,
+    };
     if args.follow {
-        return follow(args, form, &filter, source, &mut screen).await;
+        return follow(args, form, selector, &filter, source, &mut screen).await;
     }
-    let shown = match (&args.grep, args.selector) {
-        (Some(grep), _) => search(args, form, &filter, grep, &mut source, &mut screen).await,
+    let shown = match (&args.grep, selector) {
+        (Some(grep), _) => {
+            let wanted = (selector, &filter);
+            search(args, form, wanted, grep, &mut source, &mut screen).await
+        }
         (None, None) => list(args, form, &filter, &mut source, &mut screen).await,
         (None, Some(selector)) => {
             show(args, form, selector, &filter, &mut source, &mut screen).await
@@ -113,14 +120,15 @@ async fn list(
         nothing(source, filter);
         return Ok(());
     }
-    let layout = screen.layout(args.full);
-    Ok(table::write(screen, &listed, form == Form::Wide, layout)?)
+    let wide = form == Form::Wide;
+    let layout = screen.layout(args.full || wide);
+    Ok(table::write(screen, &listed, wide, layout)?)
 }
 
 async fn search(
     args: &SessionArgs,
     form: Form,
-    filter: &Filter,
+    (selector, filter): (Option<Selector>, &Filter),
     grep: &str,
     source: &mut impl Source,
     screen: &mut Screen,
@@ -132,14 +140,12 @@ async fn search(
             .into());
     }
     let pattern = Pattern::new(grep);
-    let matches = source
-        .grep(args.selector, filter, &pattern, args.limit)
-        .await?;
+    let matches = source.grep(selector, filter, &pattern, args.limit).await?;
     if !form.is_for_people() {
         return Ok(json::write_matches(screen, form, &matches)?);
     }
     if matches.is_empty() {
-        notice::note("no program like that was started in these sessions");
+        notice::note("no matching program was started in these sessions");
     }
     let layout = screen.layout(args.full || form == Form::Wide);
     Ok(found::write(screen, &matches, layout)?)
@@ -211,19 +217,20 @@ async fn page<S: Source>(
 async fn follow(
     args: &SessionArgs,
     form: Form,
+    selector: Option<Selector>,
     filter: &Filter,
     mut source: impl Source,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
     let mut live = Live::new(screen.layout(args.full || form == Form::Wide));
-    let found = match args.selector {
+    let found = match selector {
         Some(selector) => find(selector, filter, &mut source).await,
         None => Ok(Vec::new()),
     };
     write_notes(source.take_notes());
     let found = found?;
     let place = source.place();
-    let mut follower = source.follow(args.selector, filter, &found).await?;
+    let mut follower = source.follow(selector, filter, &found).await?;
     let mut is_first = true;
     loop {
         let updates = follower.wait().await?;
@@ -253,6 +260,51 @@ async fn follow(
     }
 }
 
+/// How many sessions an error lists that begin with the same digits.
+const MOST_CANDIDATES: usize = 10;
+
+/// Returns the sessions that a word on the command line means.
+async fn meant<S: Source>(named: Named, source: &mut S) -> Result<Selector, Stop> {
+    let prefix = match named {
+        Named::Whole(selector) => return Ok(selector),
+        Named::Begin(prefix) => prefix,
+    };
+    let ids = source.ids_like(prefix, MOST_CANDIDATES + 1).await?;
+    if let [id] = ids[..] {
+        return Ok(Selector::Id(id));
+    }
+    let all = Filter::default();
+    let mut candidates = Vec::new();
+    for id in ids.iter().take(MOST_CANDIDATES) {
+        let found = source
+            .find(Selector::Id(*id), &all)
+            .await
+            .unwrap_or_default();
+        let login = found.first().map(|found| {
+            let opened = S::opened(found);
+            let (key_id, user) = (
+                header::login_name(&opened.auth),
+                sanitize::text(&opened.login_user),
+            );
+            format!(" ({key_id} as {user})")
+        });
+        candidates.push(format!("`{id}`{}", login.unwrap_or_default()));
+    }
+    let place = source.place();
+    if candidates.is_empty() {
+        let message = format!("no session whose id begins with `{prefix}` is {place}");
+        let hint = "`vctl session --list` lists the sessions";
+        return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
+    }
+    let several = match ids.len() {
+        count @ 0..=MOST_CANDIDATES => count.to_string(),
+        _ => format!("more than {MOST_CANDIDATES}"),
+    };
+    let message = format!("the ids of {several} sessions begin with `{prefix}`");
+    let hint = format!("add digits to name one of them: {}", candidates.join(", "));
+    Err(CliError::new(Exit::Usage, message).hint(hint).into())
+}
+
 /// Returns the sessions of `selector`, newest first; none is an error.
 async fn find<S: Source>(
     selector: Selector,
@@ -274,8 +326,8 @@ fn waits_for(filter: &Filter, place: &str) -> String {
 }
 
 fn nothing(source: &impl Source, filter: &Filter) {
-    let like_that = if filter.is_empty() { "" } else { " like that" };
-    notice::note(&format!("no session{like_that} is {}", source.place()));
+    let matching = if filter.is_empty() { "" } else { "matching " };
+    notice::note(&format!("no {matching}session is {}", source.place()));
 }
 
 /// A serial is a CA's own count: two CAs that use one give it to two people.
