@@ -4,27 +4,25 @@
 //! stored is looked at again, so a batch that commits late is not skipped, and `settled` holds what of that was
 //! shown already.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
-use vctl_common::session::Gap;
 
 use super::row::{Found, Unreadable};
 use super::sessions::{Wanted, look_up};
+use super::told::{Known, told_before};
 use super::{Store, events, failed, snapshot};
 use crate::error::Stop;
 use crate::render::notice;
 use crate::source;
-use crate::view::{Event, Filter, Hole, Selector, Session, Update};
+use crate::view::{Event, Filter, Selector, Update};
 
 /// Hosts send a busy session's events about this often.
 const POLL: Duration = Duration::from_secs(1);
-/// Events may arrive a little out of order; a number this far behind the others is not waited for.
-const LATEST: usize = 1_000;
 /// A session that arrives later than this after its opening waited in the spool of its host.
 const LATE: Duration = Duration::from_mins(1);
 
@@ -53,36 +51,6 @@ struct Cursor {
     oldest: u64,
     /// The database's clock at the first look.
     began: SystemTime,
-}
-
-/// What has been told of a session.
-struct Known {
-    session: Rc<Session>,
-    stored: i64,
-    gaps: i64,
-    told_gaps: Vec<Gap>,
-    told: Told,
-}
-
-/// Numbers of the events that were told.
-#[derive(Default)]
-struct Told {
-    /// All up to this one were told, or will not be waited for.
-    up_to: u64,
-    beyond: BTreeSet<u64>,
-}
-
-impl Told {
-    /// Says whether the event is new.
-    fn take(&mut self, seq: u64) -> bool {
-        if seq <= self.up_to || !self.beyond.insert(seq) {
-            return false;
-        }
-        while self.beyond.len() > LATEST || self.beyond.first() == Some(&(self.up_to + 1)) {
-            self.up_to = self.beyond.pop_first().unwrap_or(self.up_to);
-        }
-        true
-    }
 }
 
 /// How far a session has got.
@@ -319,55 +287,6 @@ impl Follow {
             self.settled.insert(state.id, arrived);
         }
     }
-}
-
-impl Known {
-    fn new(session: Rc<Session>, found: &Found) -> Self {
-        Self {
-            session,
-            stored: 0,
-            gaps: 0,
-            told_gaps: found.record.gaps.clone(),
-            told: Told::default(),
-        }
-    }
-
-    fn new_holes(&mut self, found: &Found) -> Vec<Hole> {
-        let gaps = found.record.gaps.iter();
-        let new: Vec<Gap> = gaps
-            .filter(|gap| !self.told_gaps.contains(gap))
-            .cloned()
-            .collect();
-        self.told_gaps.extend(new.iter().cloned());
-        new.iter().map(Hole::from).collect()
-    }
-
-    fn tell(&mut self, (events, holes): (Vec<Event>, Vec<Hole>), updates: &mut Vec<Update>) {
-        let mut holes = holes.into_iter().peekable();
-        for event in events {
-            if !self.told.take(event.event.session_seq) {
-                continue;
-            }
-            while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
-                updates.push(Update::Hole(self.session.clone(), hole));
-            }
-            updates.push(Update::Event(self.session.clone(), event));
-        }
-        updates.extend(holes.map(|hole| Update::Hole(self.session.clone(), hole)));
-    }
-}
-
-/// Returns the numbers of the events that are stored.
-async fn told_before(transaction: &Transaction<'_>, found: &Found) -> Result<Told, Stop> {
-    let mut told = Told::default();
-    if found.record.stored == found.record.last_seq {
-        told.up_to = found.record.last_seq;
-        return Ok(told);
-    }
-    for event in events::after(transaction, found, 0).await?.events {
-        told.take(event.event.session_seq);
-    }
-    Ok(told)
 }
 
 /// Returns the oldest transaction that is running, and the time.

@@ -23,9 +23,10 @@ Examples:
   vctl session 7341                       Timeline of every session of certificate 7341
   vctl session 0193f3a1-...               Timeline of one session
   vctl session 7341 --tree                Processes with their children, durations, results
-  vctl session 7341 --html page.html      The same as a page to look around in
+  vctl session 7341 --html page.html      The same as a page for a browser
+  vctl session 7341 --open                That page, opened in the browser
   vctl session --grep 'rm -rf' --since 7d Who started that, newest first
-  vctl session --follow                   What everybody does, as it happens
+  vctl session --follow                   Every session from now on, as it happens
   vctl session 7341 -o json | jq          Everything, for programs (docs/session-json.md)
   vctl session -n 0 -o csv > sessions.csv All sessions, for a spreadsheet
   vctl session --local                    What this host recorded itself, without any server")]
@@ -81,14 +82,23 @@ pub(crate) struct SessionArgs {
     #[arg(long, requires = "named", conflicts_with_all = ["json", "follow"])]
     pub(super) tree: bool,
 
-    /// Show events as they happen: of one session until it closes, without one of all
+    /// Show events as they happen: of the named sessions until they are closed, without a name of every session that
+    /// is open or arrives, however short; with `--since` also of those opened since
     #[arg(long, short, conflicts_with = "list")]
     pub(super) follow: bool,
 
-    /// Write one session as a page for a browser, with nothing outside of it: timeline, processes,
-    /// search. With `--full` every process is in it
+    /// Write one session as a self-contained page for a browser: timeline, processes, search. With `--full`
+    /// every process is in it. `-` writes to standard output; a file that exists is kept unless `--force` is given
     #[arg(long, value_name = "FILE", requires = "named", conflicts_with_all = ["tree", "follow", "json"])]
     pub(super) html: Option<PathBuf>,
+
+    /// Replace the file of `--html`
+    #[arg(long, requires = "html")]
+    pub(super) force: bool,
+
+    /// Open the page of one session in a browser; without `--html` it is a file in `~/.vctl/pages`
+    #[arg(long, requires = "named", conflicts_with_all = ["tree", "follow", "json", "grep"])]
+    pub(super) open: bool,
 
     /// The same as `-o json`; with `--follow` one object a line
     #[arg(long, conflicts_with = "output")]
@@ -125,6 +135,7 @@ impl SessionArgs {
             Form::Table | Form::Wide => return Ok(form),
             _ if self.tree => ("`--tree`", false),
             _ if self.html.is_some() => ("`--html`", false),
+            _ if self.open => ("`--open`", false),
             Form::Json | Form::Jsonl => return Ok(form),
             Form::Yaml => ("`--follow`", !self.follow),
             Form::Csv | Form::Name => ("a session's timeline", is_list),

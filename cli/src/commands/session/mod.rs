@@ -1,10 +1,10 @@
 //! `vctl session`
 
 mod args;
+mod page;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
 use std::rc::Rc;
 
 use vctl_common::session::SessionOpened;
@@ -15,10 +15,9 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::local::{Local, TrustedCas};
-use crate::private_file;
 use crate::render::live::Live;
 use crate::render::{
-    Layout, Screen, found, header, html, json, notice, records, sanitize, table, timeline, tree,
+    Screen, found, header, json, notice, records, sanitize, table, timeline, tree,
 };
 use crate::source::{Follow as _, Source};
 use crate::store::Store;
@@ -36,7 +35,9 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
     }
     let trusted = TrustedCas::new(args.trusted_ca_keys.clone());
     let local = Local::open(&args.spool, Rc::new(trusted))?;
+    // A browser is a process that is waited for.
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .map_err(|error| CliError::new(Exit::Failure, "cannot start").caused_by(&error))?;
     runtime.block_on(run_on(args, local))
@@ -160,9 +161,9 @@ async fn show(
     screen: &mut Screen,
 ) -> Result<(), Stop> {
     let mut sessions = find(selector, filter, source).await?;
-    if let Some(file) = &args.html {
+    if args.html.is_some() || args.open {
         let layout = screen.layout(args.full || form == Form::Wide);
-        return page(selector, &sessions, source, file, layout).await;
+        return page::make(args, selector, &sessions, source, layout).await;
     }
     // Read like a log: what came first stands first.
     sessions.reverse();
@@ -186,32 +187,6 @@ async fn show(
         }
     }
     Ok(())
-}
-
-async fn page<S: Source>(
-    selector: Selector,
-    sessions: &[S::Found],
-    source: &mut S,
-    file: &Path,
-    layout: Layout,
-) -> Result<(), Stop> {
-    let [found] = sessions else {
-        let ids: Vec<String> = sessions
-            .iter()
-            .map(|found| S::opened(found).id.to_string())
-            .collect();
-        let message = format!(
-            "a page is of one session, and {selector} has {}",
-            sessions.len()
-        );
-        let hint = format!("name one of them: {}", ids.join(", "));
-        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
-    };
-    let history = source.history(found).await?;
-    private_file::replace(file, |out| html::write(out, &history, layout)).map_err(|error| {
-        let message = format!("cannot write `{}`", file.display());
-        Stop::from(CliError::new(Exit::Failure, message).caused_by(&error))
-    })
 }
 
 async fn follow(
