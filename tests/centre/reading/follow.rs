@@ -198,7 +198,7 @@ fn a_batch_that_commits_late_is_followed() {
     thread::scope(|scope| {
         // Stored first, and seen last: until then it waits for a table.
         let waits = format!(
-            "/* slow */ begin; {} do $$ begin while to_regclass('public.slow_go') is null loop \
+            "/* slow */ begin; {} do $$ begin while not exists (select from pg_class where relname = 'slow_go') loop \
              perform pg_sleep(0.02); end loop; end $$; commit;",
             slow.sql
         );
