@@ -89,9 +89,12 @@ impl<const N: usize> Columns<N> {
     fn fit(&self, natural: [usize; N], width: Option<usize>) -> Widths<N> {
         let mut widths = natural.map(Some);
         let Some(width) = width else { return widths };
-        let least = |column: usize, natural: usize| match self.elastic.contains(&column) {
-            true => natural.min(COMFORTABLE),
-            false => natural,
+        let least = |column: usize, natural: usize| {
+            if self.elastic.contains(&column) {
+                natural.min(COMFORTABLE)
+            } else {
+                natural
+            }
         };
         for &spare in self.spare {
             let kept = (0..N).filter(|&column| widths[column].is_some());

@@ -262,9 +262,10 @@ impl Follow {
         found: &Found,
     ) -> Result<(), Stop> {
         // Only the whole session tells whether it is complete.
-        let whole = match state.closed {
-            true => Some(events::whole(transaction, found).await?.0),
-            false => None,
+        let whole = if state.closed {
+            Some(events::whole(transaction, found).await?.0)
+        } else {
+            None
         };
         let Some(known) = self.known.get_mut(&state.id) else {
             return Ok(());

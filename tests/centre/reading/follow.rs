@@ -4,12 +4,12 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use vctl_common::id::SessionId;
 use vctl_common::session::{CloseReason, JournalEntry, SessionClosed, SessionOpened};
-use vctl_common::time::BootNs;
+use vctl_common::time::{BootNs, wall_now};
 use vctl_tests::centre::{Centre, Options, Secret};
 use vctl_tests::lab::{PATIENCE, Programs, eventually};
 
@@ -99,7 +99,7 @@ struct Stored {
 /// Returns a session of `host` that was opened `before` now, and closed at once if it `ends`.
 fn stored(host: &str, before: Duration, ends: bool) -> Stored {
     let opened = opened(None, BootNs(1_000_000_000));
-    let at = SystemTime::now() - before;
+    let at = wall_now() - before;
     let at = at.duration_since(UNIX_EPOCH).unwrap().as_nanos();
     let wall = at - 1_000_000_000;
     let (id, boot) = (opened.id, "6f3b4a52-21d4-4b0e-8a75-0d6a8c0f5e11");
@@ -115,9 +115,10 @@ fn stored(host: &str, before: Duration, ends: bool) -> Stored {
         leader_ended_at: None,
     });
     let closed = serde_json::to_string(&closed).unwrap();
-    let end = match ends {
-        true => format!("'{closed}', {wall}, {time}, 0"),
-        false => "null, null, null, null".to_owned(),
+    let end = if ends {
+        format!("'{closed}', {wall}, {time}, 0")
+    } else {
+        "null, null, null, null".to_owned()
     };
     let sql = format!(
         "insert into vctl.audit_host (hostname) values ('{host}') on conflict do nothing; \
