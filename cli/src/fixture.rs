@@ -15,7 +15,7 @@ use vctl_common::session::{
 };
 use vctl_common::time::{BootNs, WallOffset};
 
-use crate::view::access::Access;
+use crate::view::access::{Access, OnHost};
 use crate::view::identity::Proof;
 use crate::view::{Event, History, Hole, Identity, Session};
 
@@ -307,6 +307,7 @@ fn access() -> Access {
         hops: Vec::new(),
         sessions: vec![session_id("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90")],
         contradicted: Vec::new(),
+        on_host: None,
     }
 }
 
@@ -331,6 +332,7 @@ pub(crate) fn accesses() -> [Access; 3] {
         exit_code: None,
         closed_at: None,
         replayed: true,
+        on_host: Some(OnHost::Ended { at: UNIX_EPOCH }),
         contradicted: vec![session_id("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90")],
         ..access()
     };

@@ -25,6 +25,7 @@ mod store;
 mod sync;
 mod view;
 mod picker;
+mod browser;
 mod probes;
 mod rotation;
 mod render;

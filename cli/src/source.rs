@@ -1,11 +1,12 @@
 //! Where sessions are read from: this host's own spool, or the central store.
 
+use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
 use crate::error::Stop;
 use crate::render::table::Listed;
 use crate::view::grep::{Match, Pattern};
-use crate::view::{Filter, History, Selector, Update};
+use crate::view::{Filter, History, Prefix, Selector, Update};
 
 pub(crate) trait Source {
     /// A session that was found, not read yet.
@@ -14,12 +15,21 @@ pub(crate) trait Source {
 
     fn opened(found: &Self::Found) -> &SessionOpened;
 
-    /// Returns the newest sessions that match, at most `limit` of them; 0 is all.
-    async fn list(&mut self, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Stop>;
+    /// Returns the newest sessions that match, at most `limit` of them; 0 is all. `with_requests` looks up the
+    /// requests for their certificates, where these are known.
+    async fn list(
+        &mut self,
+        filter: &Filter,
+        limit: usize,
+        with_requests: bool,
+    ) -> Result<Vec<Listed>, Stop>;
 
     /// Returns the sessions of `selector` that match, newest first.
     async fn find(&mut self, selector: Selector, filter: &Filter)
     -> Result<Vec<Self::Found>, Stop>;
+
+    /// Returns the ids that begin so, at most `limit` of them.
+    async fn ids_like(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<SessionId>, Stop>;
 
     /// Reads everything that happened in a session.
     async fn history(&mut self, found: &Self::Found) -> Result<History, Stop>;
@@ -34,11 +44,12 @@ pub(crate) trait Source {
         limit: usize,
     ) -> Result<Vec<Match>, Stop>;
 
-    /// Follows the sessions of `selector`, which are `found`, from their beginning; without one all
-    /// sessions, of those that are open what they do from now on.
+    /// Follows the sessions of `selector`, which are `found`, from their beginning; without one all that
+    /// match: those that are open from now on, or from `since` all.
     async fn follow(
         self,
         selector: Option<Selector>,
+        filter: &Filter,
         found: &[Self::Found],
     ) -> Result<Self::Follow, Stop>;
 
@@ -54,7 +65,7 @@ pub(crate) trait Source {
 
 /// Sessions as they go on.
 pub(crate) trait Follow {
-    /// Waits for news.
+    /// Waits for news. The first call returns at once, also without any.
     async fn wait(&mut self) -> Result<Vec<Update>, Stop>;
 
     /// Returns what else is to be said of what was read since the last call.

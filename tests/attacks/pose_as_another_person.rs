@@ -129,7 +129,7 @@ fn name_from_a_foreign_ca_is_marked_everywhere() {
                 assert!(page.contains("signed    by a CA that is no"), "{page}");
             }
             let file = dir.path().join("page.html");
-            shows(&[id, "--html", file.to_str().unwrap()]);
+            shows(&[id, "--html", file.to_str().unwrap(), "--force"]);
             let html = fs::read_to_string(file).unwrap();
             assert!(html.contains(&format!("{name} on ")), "{html}");
             let json: Value = serde_json::from_str(&shows(&[id, "-o", "json"])).unwrap();

@@ -57,7 +57,7 @@ pub(crate) struct AuditArgs {
     #[arg(long, conflicts_with = "detail")]
     unasked: bool,
 
-    /// Show also client host and port, serial, command, error, and the sessions that came of it
+    /// Show each access as a record, with client host and port, serial, command, error, and its sessions
     #[arg(long)]
     detail: bool,
 
@@ -88,7 +88,7 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
         let accesses = store.accesses(&filter, args.limit).await?;
         write(args, &accesses, &mut screen)?;
         if accesses.is_empty() {
-            notice::note("no access like that is on record");
+            notice::note("no matching entries in the access log");
         }
         if !args.failed {
             warn_of_unasked(args.limit, &filter, &accesses, &mut store).await?;
@@ -105,9 +105,13 @@ fn write(args: &AuditArgs, accesses: &[Access], screen: &mut Screen) -> Result<(
     if !args.output.is_for_people() {
         records::write(screen, args.output, &json::Accesses, accesses)?;
     } else if !accesses.is_empty() {
-        let layout = screen.layout(false);
-        let detail = args.detail || args.output == Form::Wide;
-        access::write(screen, accesses, detail, layout)?;
+        let wide = args.output == Form::Wide;
+        let layout = screen.layout(wide);
+        if args.detail {
+            access::write_detail(screen, accesses, layout)?;
+        } else {
+            access::write(screen, accesses, wide, layout)?;
+        }
     }
     Ok(())
 }
@@ -160,11 +164,11 @@ async fn unasked(
         )?);
     }
     if listed.is_empty() {
-        notice::note("the access log explains every login like that");
+        notice::note("no unrequested logins: the access log explains every matching login");
         return Ok(());
     }
-    let layout = screen.layout(false);
     let wide = args.output == Form::Wide;
+    let layout = screen.layout(wide);
     Ok(table::write(screen, &listed, wide, layout)?)
 }
 

@@ -106,7 +106,10 @@ fn show(output: Output, globals: &Globals) -> Result<(), Stop> {
         Output::Json => Screen::for_programs(),
     };
     match output {
-        Output::Table => settings::write(&mut screen, &loaded, &refused)?,
+        Output::Table => {
+            let layout = screen.layout(false);
+            settings::write(&mut screen, &loaded, &refused, layout)?;
+        }
         Output::Json => settings::write_json(&mut screen, &loaded, &refused)?,
     }
     screen.flush()?;

@@ -82,7 +82,7 @@ pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
         return Ok(());
     }
     let mut screen = Screen::for_people();
-    let layout = screen.layout(false);
+    let layout = screen.layout(args.output == Form::Wide);
     fleet::write(&mut screen, &hosts, layout)?;
     Ok(screen.flush()?)
 }

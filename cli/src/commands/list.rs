@@ -93,10 +93,7 @@ impl ListArgs {
             None => source.hosts().await?,
         };
         if let (Some(query), true) = (&self.host, hosts.is_empty()) {
-            let message = format!(
-                "no host of the inventory is meant by `{}`",
-                sanitize::text(query)
-            );
+            let message = format!("no host matches `{}`", sanitize::text(query));
             let hint = "`vctl list` shows what there is";
             return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
         }
@@ -122,7 +119,7 @@ impl ListArgs {
             wide: self.wide || self.output == Form::Wide,
             all_ips: self.all_ips,
         };
-        let layout = screen.layout(false);
+        let layout = screen.layout(detail.wide);
         if self.route.is_some() {
             inventory::write_route(&mut screen, hosts, layout)?;
         } else {

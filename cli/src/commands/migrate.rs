@@ -138,8 +138,9 @@ async fn record_ca(context: &Context, args: &MigrateArgs, client: &Client) -> Re
 
 fn print(args: &MigrateArgs, applied: &[Applied], screen: &mut Screen) -> Result<(), Stop> {
     let standings = ledger::compare(migrations::ALL, applied);
+    let layout = screen.layout(false);
     match args.output {
-        Output::Table => schema::write_table(screen, &standings)?,
+        Output::Table => schema::write_table(screen, &standings, layout)?,
         Output::Json => schema::write_json(screen, &standings)?,
     }
     Ok(())

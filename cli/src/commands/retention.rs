@@ -84,8 +84,8 @@ pub(crate) fn run(args: &RetentionArgs, globals: &Globals) -> Result<(), Stop> {
     })?;
     if args.output.is_for_people() {
         let mut screen = Screen::for_people();
-        let layout = screen.layout(false);
         let wide = args.output == Form::Wide;
+        let layout = screen.layout(wide);
         retention::write(&mut screen, &kept, periods, wide, layout)?;
         return Ok(screen.flush()?);
     }

@@ -246,7 +246,8 @@ impl SyncArgs {
 /// What `--dry-run` prints.
 const PLAN: Columns<6> = Columns {
     names: ["PLAN", "HOST", "ADDRESS", "DC", "JUMP", "SSH PORT"],
-    elastic: &[2, 3, 4],
+    elastic: &[1, 2, 3, 4],
+    spare: &[],
 };
 
 /// At once so many are asked: each is a process.

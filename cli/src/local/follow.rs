@@ -28,41 +28,69 @@ pub(crate) struct Follow {
     trusted: Rc<TrustedCas>,
     /// Those that are open, by their mark.
     open: HashMap<Mark, Open>,
+    /// Which sessions are shown.
+    wanted: Filter,
     /// Whether it is over when none is open any more.
     ends: bool,
-    /// What is known already.
-    first: Vec<Update>,
+    /// What is known already; `None` once it was told.
+    first: Option<Vec<Update>>,
 }
 
 impl Local {
-    /// Follows the sessions of `selector` from their beginning; without one all sessions, of those
-    /// that are open what they do from now on.
-    pub(super) fn following(&self, selector: Option<Selector>) -> Result<Follow, CliError> {
+    /// Follows the sessions of `selector` from their beginning; without one all that match: those that are
+    /// open from now on, or from `since` all.
+    pub(super) fn following(
+        &self,
+        selector: Option<Selector>,
+        wanted: &Filter,
+    ) -> Result<Follow, CliError> {
         let mut follow = Follow {
             follower: Follower::new(&self.reader, filter(selector))
                 .map_err(|error| unreadable(&error))?,
             dir: self.reader.dir().to_owned(),
             trusted: self.trusted.clone(),
             open: HashMap::new(),
+            wanted: wanted.clone(),
             ends: selector.is_some(),
-            first: Vec::new(),
+            first: None,
         };
+        let mut first = Vec::new();
+        let is_whole = selector.is_some() || wanted.since.is_some();
         // Oldest first, as they would have been told.
-        for found in self.sessions(selector, &Filter::default())?.iter().rev() {
+        for found in self.sessions(selector, wanted)?.iter().rev() {
             let record = &found.0;
-            if selector.is_some() {
-                follow.tell_from_the_beginning(self.read(found)?);
+            if is_whole {
+                tell_from_the_beginning(self.read(found)?, &mut first);
             }
             if record.closed.is_none() {
                 let session = Rc::new(self.session(record, Vec::new(), record.stored));
-                if selector.is_none() {
-                    follow.first.push(Update::Opened(session.clone()));
+                if !is_whole {
+                    first.push(Update::Opened(session.clone(), None));
                 }
                 let open = Open::new(session, record.last_at);
                 follow.open.insert(record.opened.id.mark(), open);
             }
         }
+        follow.first = Some(first);
         Ok(follow)
+    }
+}
+
+fn tell_from_the_beginning(history: History, updates: &mut Vec<Update>) {
+    let session = Rc::new(history.session);
+    let beginning = Rc::new(Session::clone(&session).beginning());
+    updates.push(Update::Opened(beginning, None));
+    let mut holes = session.holes.iter().peekable();
+    for event in history.events {
+        while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
+            updates.push(Update::Hole(session.clone(), hole.clone()));
+        }
+        updates.push(Update::Event(session.clone(), event));
+    }
+    let rest = holes.map(|hole| Update::Hole(session.clone(), hole.clone()));
+    updates.extend(rest);
+    if session.closed.is_some() {
+        updates.push(Update::Closed(session));
     }
 }
 
@@ -81,8 +109,11 @@ impl Open {
 
 impl source::Follow for Follow {
     async fn wait(&mut self) -> Result<Vec<Update>, Stop> {
-        if !self.first.is_empty() || source::Follow::is_over(self) {
-            return Ok(std::mem::take(&mut self.first));
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        if source::Follow::is_over(self) {
+            return Ok(Vec::new());
         }
         loop {
             let news = self.follower.poll().map_err(|error| unreadable(&error))?;
@@ -98,30 +129,11 @@ impl source::Follow for Follow {
     }
 
     fn is_over(&self) -> bool {
-        self.ends && self.open.is_empty() && self.first.is_empty()
+        self.ends && self.open.is_empty() && self.first.is_none()
     }
 }
 
 impl Follow {
-    fn tell_from_the_beginning(&mut self, history: History) {
-        let session = Rc::new(history.session);
-        self.first.push(Update::Opened(Rc::new(
-            Session::clone(&session).beginning(),
-        )));
-        let mut holes = session.holes.iter().peekable();
-        for event in history.events {
-            while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
-                self.first.push(Update::Hole(session.clone(), hole.clone()));
-            }
-            self.first.push(Update::Event(session.clone(), event));
-        }
-        let rest = holes.map(|hole| Update::Hole(session.clone(), hole.clone()));
-        self.first.extend(rest);
-        if session.closed.is_some() {
-            self.first.push(Update::Closed(session));
-        }
-    }
-
     fn take(&mut self, new: Followed, updates: &mut Vec<Update>) -> Result<(), CliError> {
         match new {
             Followed::Event { mark, stored } => {
@@ -159,9 +171,15 @@ impl Follow {
             return Ok(());
         };
         let session = Rc::new(history.session.beginning());
+        if !self
+            .wanted
+            .takes_local(&session.opened, session.opened_at())
+        {
+            return Ok(());
+        }
         let open = Open::new(session.clone(), None);
         if self.open.insert(id.mark(), open).is_none() {
-            updates.push(Update::Opened(session));
+            updates.push(Update::Opened(session, None));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The spool as a source of sessions.
 
+use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
 use super::follow::Follow;
@@ -9,7 +10,7 @@ use crate::exit_code::Exit;
 use crate::render::table::Listed;
 use crate::source::Source;
 use crate::view::grep::{Match, Pattern};
-use crate::view::{Filter, History, Selector};
+use crate::view::{Filter, History, Prefix, Selector};
 
 /// Nothing here waits: files are read at once.
 impl Source for Local {
@@ -20,7 +21,7 @@ impl Source for Local {
         &found.0.opened
     }
 
-    async fn list(&mut self, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Stop> {
+    async fn list(&mut self, filter: &Filter, limit: usize, _: bool) -> Result<Vec<Listed>, Stop> {
         let mut found = self.sessions(None, filter)?;
         found.truncate(if limit > 0 { limit } else { usize::MAX });
         let mut listed = Vec::with_capacity(found.len());
@@ -39,6 +40,12 @@ impl Source for Local {
         Ok(self.sessions(Some(selector), filter)?)
     }
 
+    async fn ids_like(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<SessionId>, Stop> {
+        let all = self.sessions(None, &Filter::default())?;
+        let ids = all.iter().map(|found| found.0.opened.id);
+        Ok(ids.filter(|id| prefix.is_of(*id)).take(limit).collect())
+    }
+
     async fn history(&mut self, found: &Found) -> Result<History, Stop> {
         Ok(self.read(found)?)
     }
@@ -53,8 +60,13 @@ impl Source for Local {
         Ok(self.search(selector, filter, pattern, limit)?)
     }
 
-    async fn follow(self, selector: Option<Selector>, _: &[Found]) -> Result<Follow, Stop> {
-        Ok(self.following(selector)?)
+    async fn follow(
+        self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        _: &[Found],
+    ) -> Result<Follow, Stop> {
+        Ok(self.following(selector, filter)?)
     }
 
     fn take_notes(&mut self) -> Vec<String> {

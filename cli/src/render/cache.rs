@@ -3,12 +3,13 @@
 use std::error::Error as _;
 use std::io::{self, Write};
 
+use anstyle::Style;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::columns::Columns;
 use super::records::{Records, cells_of};
-use super::{Layout, WARN, sanitize, time};
+use super::{Layout, WARN, paragraph, sanitize, time};
 use crate::snapshot::{Origin, Snapshot, SnapshotFile, Unusable};
 
 /// A file of hosts, as far as it can be read.
@@ -120,6 +121,7 @@ impl Caches {
 const COLUMNS: Columns<5> = Columns {
     names: ["HOSTS", "AS OF", "AGE", "DATABASE", "FILE"],
     elastic: &[3, 4],
+    spare: &[],
 };
 
 pub(crate) fn write(
@@ -142,7 +144,8 @@ pub(crate) fn write(
     });
     COLUMNS.write(out, &rows.collect::<Vec<_>>(), layout)?;
     for problem in cached.iter().filter_map(|cached| cached.problem.as_ref()) {
-        writeln!(out, "{WARN}not used:{WARN:#} {}", sanitize::text(problem))?;
+        write!(out, "{WARN}not used:{WARN:#} ")?;
+        paragraph::write(out, "not used: ".len(), problem, Style::new(), layout.width)?;
     }
     Ok(())
 }

@@ -1,24 +1,35 @@
 //! Rows of cells below their headings, as wide as what is in them or as the terminal.
+//!
+//! On a terminal a row is never wider than that: spare columns are left out, and what is too long for its
+//! column goes on below, so that no name is cut. Elsewhere nothing is left out and nothing is cut.
 
 use std::io::{self, Write};
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{BOLD, Layout, sanitize};
+use super::wrap::wrapped;
+use super::{BOLD, Layout};
 
 /// The headings of a table of `N` columns.
 pub(crate) struct Columns<const N: usize> {
     pub(crate) names: [&'static str; N],
-    /// Those that give way on a narrow terminal. What the next command needs never does.
+    /// Those that become narrower first.
     pub(crate) elastic: &'static [usize],
+    /// Those that a narrow terminal leaves out, in this order; `-o wide` has them.
+    pub(crate) spare: &'static [usize],
 }
 
-const NARROWEST: usize = 8;
-/// A cell that is wider is cut, or one of them pads each row. Programs have forms that cut nothing.
+/// An elastic column has at least this much before a spare one is left out.
+const COMFORTABLE: usize = 10;
+const NARROWEST: usize = 4;
+/// A cell pads each row to this at most; what is wider is not cut, and shifts its own row only.
 const WIDEST: usize = 256;
-/// Of the last column, which pads no row.
-const WIDEST_LAST: usize = 4096;
 const BETWEEN: usize = 2;
+/// Lines of one cell. A longer one loses its middle.
+const MOST_LINES: usize = 6;
+
+/// The width of each column; `None` for one that is left out.
+type Widths<const N: usize> = [Option<usize>; N];
 
 impl<const N: usize> Columns<N> {
     pub(crate) fn write(
@@ -30,7 +41,7 @@ impl<const N: usize> Columns<N> {
         let widths = self.fit(self.widths(rows), layout.width);
         self.write_names(out, &widths)?;
         rows.iter()
-            .try_for_each(|row| writeln!(out, "{}", line(row, &widths)))
+            .try_for_each(|row| write_row(out, row, &widths, layout.width.is_some()))
     }
 
     /// Writes groups of rows, each below its title; the columns of all are below each other.
@@ -46,55 +57,174 @@ impl<const N: usize> Columns<N> {
         for (title, rows) in groups {
             writeln!(out, "\n{title}")?;
             for row in rows {
-                writeln!(out, "{}", line(row, &widths))?;
+                write_row(out, row, &widths, layout.width.is_some())?;
             }
         }
         Ok(())
     }
 
-    fn write_names(&self, out: &mut dyn Write, widths: &[usize; N]) -> io::Result<()> {
-        let names = line(&self.names.map(str::to_owned), widths);
-        writeln!(out, "{BOLD}{names}{BOLD:#}")
+    /// Says whether everything fits beside each other.
+    pub(crate) fn fits(&self, rows: &[[String; N]], layout: Layout) -> bool {
+        let natural = total(self.widths(rows).into_iter());
+        layout.width.is_none_or(|width| natural <= width)
+    }
+
+    fn write_names(&self, out: &mut dyn Write, widths: &Widths<N>) -> io::Result<()> {
+        write!(out, "{BOLD}")?;
+        // A column may be narrower than its heading.
+        write_row(out, &self.names.map(str::to_owned), widths, true)?;
+        write!(out, "{BOLD:#}")
     }
 
     fn widths<'a>(&self, rows: impl IntoIterator<Item = &'a [String; N]>) -> [usize; N] {
         let mut widths = self.names.map(str::len);
         for row in rows {
-            for (column, (width, cell)) in widths.iter_mut().zip(row).enumerate() {
-                let widest = if column + 1 == N { WIDEST_LAST } else { WIDEST };
-                *width = cell.width().min(widest).max(*width);
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.width().min(WIDEST).max(*width);
             }
         }
         widths
     }
 
-    /// Takes columns from the widest elastic cells until the row fits, or nothing gives way any more.
-    fn fit(&self, mut widths: [usize; N], width: Option<usize>) -> [usize; N] {
+    fn fit(&self, natural: [usize; N], width: Option<usize>) -> Widths<N> {
+        let mut widths = natural.map(Some);
         let Some(width) = width else { return widths };
-        let between = BETWEEN * (N - 1);
-        while widths.iter().sum::<usize>() + between > width {
-            let widest = self
-                .elastic
-                .iter()
-                .copied()
-                .max_by_key(|&column| widths[column]);
-            match widest {
-                Some(column) if widths[column] > NARROWEST => widths[column] -= 1,
-                _ => break,
+        let least = |column: usize, natural: usize| {
+            if self.elastic.contains(&column) {
+                natural.min(COMFORTABLE)
+            } else {
+                natural
+            }
+        };
+        for &spare in self.spare {
+            let kept = (0..N).filter(|&column| widths[column].is_some());
+            if total(kept.map(|column| least(column, natural[column]))) <= width {
+                break;
+            }
+            widths[spare] = None;
+        }
+        let all: [usize; N] = std::array::from_fn(|column| column);
+        for columns in [self.elastic, &all] {
+            while total(widths.into_iter().flatten()) > width {
+                let widest = columns
+                    .iter()
+                    .filter_map(|&column| Some((widths[column]?, column)))
+                    .max();
+                match widest {
+                    Some((widest, column)) if widest > NARROWEST => {
+                        widths[column] = Some(widest - 1);
+                    }
+                    _ => break,
+                }
             }
         }
         widths
     }
 }
 
-fn line<const N: usize>(row: &[String; N], widths: &[usize; N]) -> String {
-    let mut line = String::new();
-    let mut owed = 0;
-    for (cell, &width) in row.iter().zip(widths) {
-        line.extend(std::iter::repeat_n(' ', owed));
-        let cell = sanitize::fit(cell, width);
-        owed = width.saturating_sub(cell.width()) + BETWEEN;
-        line += &cell;
+/// Returns the width of a row with columns of these widths.
+fn total(widths: impl Iterator<Item = usize>) -> usize {
+    let (sum, count) = widths.fold((0, 0), |(sum, count), width| (sum + width, count + 1));
+    sum + BETWEEN * usize::saturating_sub(count, 1)
+}
+
+fn write_row<const N: usize>(
+    out: &mut dyn Write,
+    row: &[String; N],
+    widths: &Widths<N>,
+    wraps: bool,
+) -> io::Result<()> {
+    if !wraps {
+        write_line(out, &row.each_ref().map(String::as_str), widths)?;
+        return writeln!(out);
     }
-    line
+    let cells: [Vec<String>; N] = std::array::from_fn(|column| {
+        let lines = widths[column].map(|width| wrapped(&row[column], width, MOST_LINES));
+        lines.unwrap_or_default()
+    });
+    let lines = cells.iter().map(Vec::len).max().unwrap_or(1).max(1);
+    for nth in 0..lines {
+        let line: [&str; N] =
+            std::array::from_fn(|column| cells[column].get(nth).map_or("", String::as_str));
+        write_line(out, &line, widths)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Writes cells beside each other, with nothing behind the last one that holds something.
+fn write_line<const N: usize>(
+    out: &mut dyn Write,
+    cells: &[&str; N],
+    widths: &Widths<N>,
+) -> io::Result<()> {
+    let mut owed = 0;
+    for (cell, width) in cells.iter().zip(widths) {
+        let Some(width) = width else { continue };
+        if !cell.is_empty() {
+            write!(out, "{:owed$}{cell}", "")?;
+            owed = 0;
+        }
+        owed += width.saturating_sub(cell.width()) + BETWEEN;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::rendered;
+
+    const TABLE: Columns<4> = Columns {
+        names: ["NAME", "COUNT", "SPARE", "WORDS"],
+        elastic: &[0, 3],
+        spare: &[2],
+    };
+
+    fn table(rows: &[[&str; 4]], width: Option<usize>) -> String {
+        let rows: Vec<[String; 4]> = rows.iter().map(|row| row.map(str::to_owned)).collect();
+        let layout = Layout { width, full: false };
+        rendered(|out| TABLE.write(out, &rows, layout))
+    }
+
+    #[test]
+    fn a_long_name_goes_on_below_itself() {
+        let shown = table(
+            &[["userpass-alexandra-a", "7", "s", "all is well"]],
+            Some(28),
+        );
+        assert_eq!(
+            shown,
+            "NAME        COUNT  WORDS\n\
+             userpass-   7      all is\n\
+             alexandra-         well\n\
+             a\n"
+        );
+    }
+
+    #[test]
+    fn a_pipe_gets_every_column_and_every_letter() {
+        let long = "n".repeat(5_000);
+        let shown = table(&[[&long, "1", "spare", "w"], ["n", "2", "-", "w"]], None);
+        let mut lines = shown.lines().skip(1);
+        assert_eq!(
+            lines.next(),
+            Some(format!("{long}  1      spare  w").as_str())
+        );
+        assert_eq!(
+            lines.next().map(str::len),
+            Some(256 + 2 + 5 + 2 + 5 + 2 + 1)
+        );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        let long = "日本語の名前-".repeat(60);
+        for width in 40..100 {
+            let shown = table(&[[&long, &long, &long, &long]], Some(width));
+            for line in shown.lines() {
+                assert!(line.width() <= width, "{width}: {line}");
+            }
+        }
+    }
 }

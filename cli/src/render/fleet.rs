@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::columns::Columns;
-use super::{Layout, WARN, sanitize, size, time};
+use super::{Layout, WARN, paragraph, sanitize, size, time};
 use crate::view::fleet::{Finding, Host};
 
 const COLUMNS: Columns<11> = Columns {
@@ -22,8 +22,12 @@ const COLUMNS: Columns<11> = Columns {
         "STATE",
     ],
     // The names and the words.
-    elastic: &[0, 1, 10],
+    elastic: &[0, 1, 2, 4, 10],
+    spare: &[4, 2, 9, 6, 8],
 };
+
+/// Of the lines of a note below its first.
+const NOTE_INDENT: usize = 2;
 
 /// Writes one line per host, and below them what a host says is wrong and who else spoke for it.
 pub(crate) fn write(out: &mut dyn Write, hosts: &[Host], layout: Layout) -> io::Result<()> {
@@ -35,8 +39,8 @@ pub(crate) fn write(out: &mut dyn Write, hosts: &[Host], layout: Layout) -> io::
             if std::mem::take(&mut first) {
                 writeln!(out)?;
             }
-            let name = sanitize::text(&host.name);
-            writeln!(out, "{WARN}{name}:{WARN:#} {note}")?;
+            let note = format!("{}: {note}", sanitize::text(&host.name));
+            paragraph::write_beside(out, NOTE_INDENT, &note, WARN, layout.width)?;
         }
     }
     Ok(())

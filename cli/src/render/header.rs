@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use vctl_common::session::{Auth, CloseReason, GapCause, Origin, Stamp};
 
@@ -31,6 +32,12 @@ pub(crate) fn write_opening(
     writeln!(out, "{BOLD}session {}{BOLD:#}", session.opened.id)?;
     let mut facts = opening(session, layout).into_iter();
     facts.try_for_each(|fact| write_fact(out, &fact))
+}
+
+/// Writes that a session waited on its host before it arrived.
+pub(crate) fn write_late(out: &mut dyn Write, late: Duration) -> io::Result<()> {
+    let text = format!("late, {} after it was opened", time::duration(late));
+    write_fact(out, &Fact::warning("arrived", text))
 }
 
 fn write_fact(out: &mut dyn Write, fact: &Fact) -> io::Result<()> {

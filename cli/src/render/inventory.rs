@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use super::columns::Columns;
+use super::wrap::wrapped;
 use super::{BOLD, DIM, Layout, sanitize, time};
 use crate::inventory::{Host, HostState};
 
@@ -20,13 +21,15 @@ pub(crate) struct Detail {
 const PLAIN: Columns<6> = Columns {
     names: ["HOST", "ADDRESS", "USER", "JUMP", "LIVE", "AGENT"],
     elastic: &[0, 1, 2, 3, 4],
+    spare: &[],
 };
 
 const WIDE: Columns<10> = Columns {
     names: [
         "HOST", "ADDRESS", "USER", "JUMP", "LIVE", "AGENT", "VERSION", "PROBED", "CA ROLE", "TAGS",
     ],
-    elastic: &[0, 1, 2, 3, 4, 8, 9],
+    elastic: &[0, 1, 2, 3, 4, 6, 8, 9],
+    spare: &[],
 };
 
 /// Writes hosts that are sorted by data centre. `now` is the database's clock; without one nobody knows
@@ -42,13 +45,13 @@ pub(crate) fn write(
     if detail.wide {
         let groups = groups.iter().map(|hosts| {
             let rows = hosts.iter().map(|host| wide(host, now, detail));
-            (title(hosts, now), rows.collect())
+            (title(hosts, now, layout), rows.collect())
         });
         WIDE.write_groups(out, &groups.collect::<Vec<_>>(), layout)?;
     } else {
         let groups = groups.iter().map(|hosts| {
             let rows = hosts.iter().map(|host| plain(host, now, detail));
-            (title(hosts, now), rows.collect())
+            (title(hosts, now, layout), rows.collect())
         });
         PLAIN.write_groups(out, &groups.collect::<Vec<_>>(), layout)?;
     }
@@ -81,17 +84,26 @@ pub(crate) fn write_route(out: &mut dyn Write, hops: &[Host], layout: Layout) ->
     let columns = Columns {
         names: ["HOP", "HOST", "ADDRESS", "USER", "CA ROLE"],
         elastic: &[1, 2, 3, 4],
+        spare: &[],
     };
     columns.write(out, &rows.collect::<Vec<_>>(), layout)
 }
 
-fn title(hosts: &[Host], now: Option<SystemTime>) -> String {
+/// Columns of the counts in a title, at most.
+const TITLE: usize = 24;
+
+fn title(hosts: &[Host], now: Option<SystemTime>, layout: Layout) -> String {
     let dc = hosts.first().map_or("", |host| host.dc.as_str());
     let dc = if dc.is_empty() {
         "(no dc)".to_owned()
     } else {
         sanitize::text(dc)
     };
+    // Beside the counts. One data centre, one line.
+    let room = layout
+        .width
+        .map_or(usize::MAX, |width| width.saturating_sub(TITLE).max(TITLE));
+    let dc = wrapped(&dc, room, 1).concat();
     let all = hosts.len();
     match now {
         Some(_) => format!("{BOLD}{dc}{BOLD:#} · {}/{all} up", count_up(hosts, now)),

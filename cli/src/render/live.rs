@@ -40,10 +40,17 @@ impl Live {
         }
     }
 
-    pub(crate) fn opened(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
+    /// Writes who began; `late` is how long after its opening the session arrived, where that was late.
+    pub(crate) fn opened(
+        &mut self,
+        out: &mut dyn Write,
+        session: &Session,
+        late: Option<Duration>,
+    ) -> io::Result<()> {
         self.shown = Some(session.opened.id);
         self.day.clear();
-        header::write_opening(out, session, self.layout)
+        header::write_opening(out, session, self.layout)?;
+        late.map_or(Ok(()), |late| header::write_late(out, late))
     }
 
     pub(crate) fn event(
@@ -156,7 +163,7 @@ mod tests {
         let mut live = Live::new(Layout::default());
         rendered(|out| {
             for history in histories {
-                live.opened(out, &history.session)?;
+                live.opened(out, &history.session, None)?;
             }
             // In turns, as several people's events arrive.
             let longest = histories.iter().map(|history| history.events.len()).max();

@@ -15,6 +15,8 @@ mod guard;
 pub(crate) mod header;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod narrow;
 pub(crate) mod html;
 pub(crate) mod identity;
 pub(crate) mod inventory;
@@ -39,6 +41,7 @@ pub(crate) mod time;
 pub(crate) mod timeline;
 pub(crate) mod token;
 pub(crate) mod tree;
+mod wrap;
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 

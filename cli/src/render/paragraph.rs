@@ -6,9 +6,12 @@ use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::sanitize;
+use super::wrap::wrapped;
 
 /// Below this much room breaking lines makes nothing easier to read.
 const NARROWEST: usize = 16;
+/// `SHA256:` and 43 characters.
+const FINGERPRINT: usize = 50;
 
 /// Writes `text` after something `indent` columns wide that stands on the line already. What may be
 /// somebody else's words is made harmless.
@@ -20,10 +23,38 @@ pub(crate) fn write(
     width: Option<usize>,
 ) -> io::Result<()> {
     let text = sanitize::text(text);
-    let room = width.map_or(usize::MAX, |width| {
+    write_lines(out, indent, &lines(&text, room(indent, width)), style)
+}
+
+/// Writes text that is escaped already, from the begin of a line; the lines below its first are indented. What
+/// stands before its first colon is `style`d.
+pub(crate) fn write_beside(
+    out: &mut dyn Write,
+    indent: usize,
+    text: &str,
+    style: Style,
+    width: Option<usize>,
+) -> io::Result<()> {
+    let mut lines = lines(text, room(indent, width));
+    if let Some((label, rest)) = lines.first().and_then(|first| first.split_once(": ")) {
+        lines[0] = format!("{style}{label}:{style:#} {rest}");
+    }
+    write_lines(out, indent, &lines, Style::new())
+}
+
+fn room(indent: usize, width: Option<usize>) -> usize {
+    width.map_or(usize::MAX, |width| {
         width.saturating_sub(indent).max(NARROWEST)
-    });
-    for (index, line) in lines(&text, room).iter().enumerate() {
+    })
+}
+
+fn write_lines(
+    out: &mut dyn Write,
+    indent: usize,
+    lines: &[String],
+    style: Style,
+) -> io::Result<()> {
+    for (index, line) in lines.iter().enumerate() {
         if index > 0 {
             write!(out, "{:indent$}", "")?;
         }
@@ -32,19 +63,24 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Breaks between words; one that is wider than the room stands alone, and is left whole: it may have
-/// to be copied.
+/// Breaks between words; one that is wider than the room stands alone. A fingerprint is left whole then, because it
+/// may have to be copied.
 fn lines(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split(' ') {
+    let words = text.split(' ').flat_map(|word| match word.width() {
+        ..=FINGERPRINT => vec![word.to_owned()],
+        width if width <= room => vec![word.to_owned()],
+        _ => wrapped(word, room, usize::MAX),
+    });
+    for word in words {
         let Some(line) = lines.last_mut() else { break };
         if line.is_empty() {
-            line.push_str(word);
+            line.push_str(&word);
         } else if line.width().saturating_add(1 + word.width()) <= room {
             line.push(' ');
-            line.push_str(word);
+            line.push_str(&word);
         } else {
-            lines.push(word.to_owned());
+            lines.push(word);
         }
     }
     lines
@@ -55,11 +91,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_break_between_words_and_never_in_one() {
+    fn lines_break_between_words_before_in_one() {
         assert_eq!(lines("a bc def", 4), ["a bc", "def"]);
         assert_eq!(lines("SHA256:abcdef x", 4), ["SHA256:abcdef", "x"]);
         assert_eq!(lines("", 4), [""]);
         assert_eq!(lines("名前 b", 4), ["名前", "b"]);
+        let long = "x".repeat(60);
+        assert_eq!(
+            lines(&format!("a {long} b"), 40).concat(),
+            format!("a{long}b")
+        );
+        assert!(lines(&long, 40).iter().all(|line| line.len() <= 40));
     }
 
     #[test]

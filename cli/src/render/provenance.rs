@@ -16,6 +16,9 @@ pub(crate) fn facts(provenance: &Provenance) -> Vec<Fact> {
             .own()
             .map(|request| Fact::new("asked", asked(request))),
     );
+    let Some(requests) = &provenance.requests else {
+        return facts;
+    };
     if *ca != Ca::Unknown && provenance.own().next().is_none() {
         facts.push(Fact::warning(
             "asked",
@@ -30,7 +33,7 @@ pub(crate) fn facts(provenance: &Provenance) -> Vec<Fact> {
         );
         Fact::warning("asked", claim)
     }));
-    if provenance.more_requests {
+    if requests.more {
         facts.push(Fact::new("asked", "more often than is shown".to_owned()));
     }
     facts
@@ -75,6 +78,7 @@ mod tests {
 
     use super::*;
     use crate::fixture::rendered;
+    use crate::view::provenance::Requests;
 
     fn request(person: &str) -> Request {
         Request {
@@ -93,8 +97,10 @@ mod tests {
         let provenance = Provenance {
             person: (ca != Ca::Unknown).then(|| Person::new("oidc-albert")),
             ca: Some(ca),
-            requests,
-            more_requests: false,
+            requests: Some(Requests {
+                rows: requests,
+                more: false,
+            }),
         };
         rendered(|out| {
             facts(&provenance)

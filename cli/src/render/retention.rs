@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
+
 use super::columns::Columns;
-use super::{DIM, Layout, WARN, sanitize, size};
+use super::{DIM, Layout, WARN, paragraph, sanitize, size};
 use crate::view::retention::{Kept, Periods, Pruned};
 
 /// Writes what is kept: a line per day of events and per table, and what is odd about it; `wide` has also
@@ -43,7 +45,8 @@ pub(crate) fn write(
     }
     let columns = Columns {
         names: ["WHAT", "SINCE", "ROWS (ESTIMATED)", "SIZE", "DEAD ROWS"],
-        elastic: &[],
+        elastic: &[0, 1],
+        spare: &[],
     };
     columns.write(out, &rows, layout)?;
     let total: u64 = kept.days.iter().map(|day| day.bytes).sum();
@@ -55,7 +58,8 @@ pub(crate) fn write(
         kept.days.len() - ahead
     )?;
     for warning in kept.warnings(periods) {
-        writeln!(out, "{WARN}warning:{WARN:#} {warning}")?;
+        write!(out, "{WARN}warning:{WARN:#} ")?;
+        paragraph::write(out, "warning: ".len(), &warning, Style::new(), layout.width)?;
     }
     Ok(())
 }

@@ -4,36 +4,36 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{BOLD, WARN, sanitize};
+use super::columns::Columns;
+use super::{Layout, sanitize};
 use crate::migrations::ledger::{Standing, State};
 
-pub(crate) fn write_table(out: &mut impl Write, standings: &[Standing]) -> io::Result<()> {
-    let width = standings
-        .iter()
-        .map(|s| s.name.len())
-        .max()
-        .unwrap_or(0)
-        .max(4);
-    writeln!(
-        out,
-        "{BOLD}{:<width$}  {:<8}  {:<20}  BY{BOLD:#}",
-        "NAME", "STATE", "APPLIED"
-    )?;
-    for standing in standings {
-        let (state, style) = match standing.state {
-            State::Applied => ("applied", anstyle::Style::new()),
-            State::Pending => ("pending", WARN),
-            State::Changed => ("changed", WARN),
-            State::Unknown => ("unknown", WARN),
+const COLUMNS: Columns<4> = Columns {
+    names: ["NAME", "STATE", "APPLIED", "BY"],
+    elastic: &[0, 3],
+    spare: &[],
+};
+
+pub(crate) fn write_table(
+    out: &mut impl Write,
+    standings: &[Standing],
+    layout: Layout,
+) -> io::Result<()> {
+    let rows = standings.iter().map(|standing| {
+        let state = match standing.state {
+            State::Applied => "applied",
+            State::Pending => "pending",
+            State::Changed => "changed",
+            State::Unknown => "unknown",
         };
-        let name = sanitize::text(&standing.name);
-        let at = sanitize::text(standing.applied_at.as_deref().unwrap_or("-"));
-        let by = sanitize::text(standing.applied_by.as_deref().unwrap_or("-"));
-        writeln!(
-            out,
-            "{name:<width$}  {style}{state:<8}{style:#}  {at:<20}  {by}"
-        )?;
-    }
+        [
+            sanitize::text(&standing.name),
+            state.to_owned(),
+            sanitize::text(standing.applied_at.as_deref().unwrap_or("-")),
+            sanitize::text(standing.applied_by.as_deref().unwrap_or("-")),
+        ]
+    });
+    COLUMNS.write(out, &rows.collect::<Vec<_>>(), layout)?;
     let count = |state| standings.iter().filter(|s| s.state == state).count();
     if count(State::Pending) > 0 {
         let pending = count(State::Pending);
@@ -88,7 +88,7 @@ mod tests {
             standing(1, State::Applied, "m\u{1b}[2J"),
             standing(2, State::Pending, ""),
         ];
-        write_table(&mut out, &rows).unwrap();
+        write_table(&mut out, &rows, Layout::default()).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(!text.contains("\u{1b}[2J"), "{text:?}");
         assert!(text.contains("1 to apply: vctl migrate"));

@@ -5,14 +5,39 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{BAD, DIM, json, sanitize};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::wrap::wrapped;
+use super::{BAD, DIM, Layout, json, sanitize};
 use crate::config::{Loaded, Setting, Standing};
 
+/// Columns before a source: blanks and `#`.
+const BELOW: usize = 4;
+
 /// As a file that would set the same; what is refused stands at the end as comments.
-pub(crate) fn write(out: &mut impl Write, loaded: &Loaded, refused: &[Setting]) -> io::Result<()> {
+///
+/// A source that does not fit beside its setting stands below it; a setting is never broken, because it may be
+/// copied into a file.
+pub(crate) fn write(
+    out: &mut impl Write,
+    loaded: &Loaded,
+    refused: &[Setting],
+    layout: Layout,
+) -> io::Result<()> {
     for (line, source) in loaded.effective_lines() {
         let source = sanitize::text(source.to_string());
-        writeln!(out, "{line}  {DIM}# {source}{DIM:#}")?;
+        let beside = line.width() + BELOW + source.width();
+        if layout.width.is_none_or(|width| beside <= width) {
+            writeln!(out, "{line}  {DIM}# {source}{DIM:#}")?;
+            continue;
+        }
+        writeln!(out, "{}", line.trim_end())?;
+        let room = layout
+            .width
+            .map_or(usize::MAX, |width| width.saturating_sub(BELOW).max(1));
+        for part in wrapped(&source, room, usize::MAX) {
+            writeln!(out, "  {DIM}# {part}{DIM:#}")?;
+        }
     }
     for setting in refused {
         let source = sanitize::text(setting.source.to_string());

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use postgres_types::{Json, ToSql, Type};
 use serde::Deserialize;
 use uuid::Uuid;
+use vctl_common::event::ExitStatus;
 use vctl_common::id::SessionId;
 use vctl_common::person::Person;
 use vctl_common::pg::tokio_postgres::Row;
@@ -16,7 +17,7 @@ use crate::error::Stop;
 use crate::render::sanitize;
 use crate::render::table::Listed;
 use crate::view::Filter;
-use crate::view::access::{Access, AccessFilter, Hop};
+use crate::view::access::{Access, AccessFilter, Hop, OnHost};
 
 impl Store {
     /// Returns the newest accesses that match; `limit` 0 is none.
@@ -75,7 +76,6 @@ impl Store {
         let all = Filter::default();
         let wanted = Wanted {
             ids: Some(ids),
-            with_requests: false,
             ..Wanted::of(None, &all)
         };
         let mut listed = Vec::new();
@@ -160,6 +160,22 @@ fn access(row: &Row) -> Option<Access> {
             .collect(),
         sessions: ids(row.get(24)),
         contradicted: ids(row.get(25)),
+        on_host: on_host(row),
+    })
+}
+
+/// Reads what the host recorded; nothing where the client knows.
+fn on_host(row: &Row) -> Option<OnHost> {
+    let sessions = row.get::<_, Option<i64>>(26)?;
+    let ended_at = row.get::<_, Option<Instant>>(27).and_then(|at| at.0);
+    let status = row.get::<_, Option<i32>>(28);
+    let status = status.map(|status| ExitStatus::from_wait(status.cast_unsigned()));
+    Some(match (sessions, ended_at, status) {
+        (0, ..) => OnHost::Unknown,
+        (_, None, _) => OnHost::Open,
+        (_, Some(at), Some(ExitStatus::Code(code))) => OnHost::Exited { code, at },
+        (_, Some(at), Some(ExitStatus::Signal { signal, .. })) => OnHost::Killed { signal, at },
+        (_, Some(at), None) => OnHost::Ended { at },
     })
 }
 

@@ -19,7 +19,8 @@ select a.id, left(a.vault_user, 4096), a.opened_at, a.recorded_at, a.replayed, a
     left(a.hostname, 4096), left(a.login_user, 4096), a.target_addr, a.target_port,
     array(select left(jump, 4096) from unnest(a.jump_via[1:32]) with ordinality as j (jump, nr) order by nr),
     left(a.ca_fingerprint, 4096), a.cert_serial::text, left(a.key_id, 4096), a.command, a.source_ip, a.source_port, a.client_host, a.client_user, a.vctl_version,
-    way.hops, seen.sessions, seen.contradicted
+    way.hops, seen.sessions, seen.contradicted,
+    on_host.sessions, on_host.ended_at, on_host.status
 from wanted a
 cross join lateral (
     select jsonb_agg(jsonb_build_object('hostname', left(h.hostname, 4096),
@@ -38,4 +39,38 @@ cross join lateral (
     ) s
     cross join lateral vctl.login_contradictions(s.id) doubt
 ) seen
+-- What the host recorded, where the client does not know: null where it does.
+left join lateral (
+    select count(*) as sessions,
+        case when bool_and(s.closed_at is not null) then max(s.closed_at) end as ended_at,
+        case when count(*) = 1 then min(own.status) end as status
+    from (
+        select id, closed_at, first_day, last_day, stored,
+            case when opened ->> 'login_uid' ~ '^[0-9]{1,10}$' then (opened ->> 'login_uid')::bigint end as login_uid
+        from vctl.audit_session
+        where cert_serial = a.cert_serial and ca_fingerprint = a.ca_fingerprint and vault_user = a.vault_user
+          and opened is not null
+        limit 100
+    ) s
+    -- The program that sshd started for the user: its parent started none. Of several, none is the one.
+    left join lateral (
+        select case when count(*) = 1 then min(last.status) end as status
+        from (
+            select e.pid, min(e.seq) as seq
+            from vctl.kernel_event e
+            where s.stored <= 5000 and e.session_id = s.id and e.day between s.first_day and s.last_day and e.kind = 1
+              and (coalesce(s.login_uid, 0) = 0 or e.uid = s.login_uid)
+              and not exists (select from vctl.kernel_event p
+                              where p.session_id = s.id and p.day between s.first_day and s.last_day
+                                and p.kind = 1 and p.pid = e.ppid)
+            group by e.pid
+        ) first
+        left join lateral (
+            select x.status from vctl.kernel_event x
+            where x.session_id = s.id and x.day between s.first_day and s.last_day
+              and x.kind = 2 and x.pid = first.pid and x.seq > first.seq
+            order by x.seq limit 1
+        ) last on true
+    ) own on true
+) on_host on a.result in ('open', 'closed')
 order by a.opened_at desc, a.id desc

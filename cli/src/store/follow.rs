@@ -1,64 +1,56 @@
 //! News from the store, by asking again and again.
+//!
+//! The cursor is a transaction: the oldest that was still running at the last look. Whatever it or a later one
+//! stored is looked at again, so a batch that commits late is not skipped, and `settled` holds what of that was
+//! shown already.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
-use vctl_common::session::Gap;
 
 use super::row::{Found, Unreadable};
 use super::sessions::{Wanted, look_up};
+use super::told::{Known, told_before};
 use super::{Store, events, failed, snapshot};
 use crate::error::Stop;
+use crate::render::notice;
 use crate::source;
-use crate::view::{Event, Filter, Hole, Session, Update};
+use crate::view::{Event, Filter, Selector, Update};
 
 /// Hosts send a busy session's events about this often.
 const POLL: Duration = Duration::from_secs(1);
-/// Events may arrive a little out of order; a number this far behind the others is not waited for.
-const LATEST: usize = 1_000;
+/// A session that arrives later than this after its opening waited in the spool of its host.
+const LATE: Duration = Duration::from_mins(1);
 
 /// Sessions as they go on.
 pub(crate) struct Follow {
     store: Store,
-    /// Those that were asked for; without them all that are open.
-    ids: Option<Vec<Uuid>>,
+    filter: Filter,
+    selector: Option<Selector>,
+    /// Sessions of the selector, until the first look.
+    selected: Vec<Uuid>,
+    cursor: Option<Cursor>,
+    /// Sessions that are followed: shown, and open.
     known: HashMap<Uuid, Known>,
-    /// Those that cannot be read, and were said to be left out.
-    unreadable: HashSet<Uuid>,
-    is_first: bool,
+    /// Sessions at or behind the cursor that were shown to their end or passed over, with their transactions.
+    settled: HashMap<Uuid, u64>,
+    /// What is still to be returned.
+    news: Vec<Update>,
+    /// The centre could not be asked at the last look.
+    is_away: bool,
 }
 
-/// What has been told of a session.
-struct Known {
-    session: Rc<Session>,
-    stored: i64,
-    gaps: i64,
-    told_gaps: Vec<Gap>,
-    told: Told,
-}
-
-/// Numbers of the events that were told.
-#[derive(Default)]
-struct Told {
-    /// All up to this one were told, or will not be waited for.
-    up_to: u64,
-    beyond: BTreeSet<u64>,
-}
-
-impl Told {
-    /// Says whether the event is new.
-    fn take(&mut self, seq: u64) -> bool {
-        if seq <= self.up_to || !self.beyond.insert(seq) {
-            return false;
-        }
-        while self.beyond.len() > LATEST || self.beyond.first() == Some(&(self.up_to + 1)) {
-            self.up_to = self.beyond.pop_first().unwrap_or(self.up_to);
-        }
-        true
-    }
+/// How far was looked.
+#[derive(Clone, Copy)]
+struct Cursor {
+    /// The oldest transaction that was still running then.
+    oldest: u64,
+    /// The database's clock at the first look.
+    began: SystemTime,
 }
 
 /// How far a session has got.
@@ -67,19 +59,31 @@ struct State {
     stored: i64,
     closed: bool,
     gaps: i64,
+    /// The transaction that stored it; `None` when it is older than these are recorded.
+    arrived: Option<u64>,
+    /// From its opening until it arrived.
+    after: Option<Duration>,
 }
 
 impl Store {
-    /// Follows `sessions` from their beginning; without them all sessions, of those that are open
-    /// what they do from now on.
-    pub(super) fn following(self, sessions: Option<&[Found]>) -> Follow {
-        let ids = sessions.map(|all| all.iter().map(|found| found.id().as_uuid()).collect());
+    /// Follows `sessions`, which are those of `selector`, from their beginning; without a selector all sessions
+    /// that match: those that are open from now on, or from `since` all.
+    pub(super) fn following(
+        self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        sessions: &[Found],
+    ) -> Follow {
         Follow {
             store: self,
-            ids,
+            filter: filter.clone(),
+            selector,
+            selected: sessions.iter().map(|found| found.id().as_uuid()).collect(),
+            cursor: None,
             known: HashMap::new(),
-            unreadable: HashSet::new(),
-            is_first: true,
+            settled: HashMap::new(),
+            news: Vec::new(),
+            is_away: false,
         }
     }
 }
@@ -87,9 +91,15 @@ impl Store {
 impl source::Follow for Follow {
     async fn wait(&mut self) -> Result<Vec<Update>, Stop> {
         loop {
-            let updates = self.look().await?;
-            if !updates.is_empty() || source::Follow::is_over(self) {
-                return Ok(updates);
+            let is_first = self.cursor.is_none();
+            match self.look().await {
+                Ok(()) => self.is_back(),
+                // What was shown so far goes on once the centre is there again.
+                Err(stop) if !is_first && may_pass(&stop) => self.is_gone(&stop),
+                Err(stop) => return Err(stop),
+            }
+            if is_first || !self.news.is_empty() || source::Follow::is_over(self) {
+                return Ok(std::mem::take(&mut self.news));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -100,142 +110,224 @@ impl source::Follow for Follow {
     }
 
     fn is_over(&self) -> bool {
-        self.ids.as_ref().is_some_and(Vec::is_empty)
+        self.selector.is_some()
+            && self.cursor.is_some()
+            && self.known.is_empty()
+            && self.news.is_empty()
     }
+}
+
+fn may_pass(stop: &Stop) -> bool {
+    matches!(stop, Stop::Error(error) if error.exit.may_pass())
 }
 
 impl Follow {
-    async fn look(&mut self) -> Result<Vec<Update>, Stop> {
-        let Self {
-            store,
-            ids,
-            known,
-            unreadable,
-            is_first,
-        } = self;
+    fn is_gone(&mut self, stop: &Stop) {
+        if let Stop::Error(error) = stop
+            && !std::mem::replace(&mut self.is_away, true)
+        {
+            notice::note(&format!(
+                "the central store cannot be read: {}; following goes on when it can",
+                error.message
+            ));
+        }
+    }
+
+    fn is_back(&mut self) {
+        if std::mem::take(&mut self.is_away) {
+            notice::note("the central store can be read again");
+        }
+    }
+
+    /// Looks once. An error in between loses nothing: a session counts as told when its news are kept.
+    async fn look(&mut self) -> Result<(), Stop> {
         // One for each look: a connection that is kept for hours outlives its credential.
-        let mut client = store.client().await?;
+        let mut client = self.store.client().await?;
         let transaction = snapshot(&mut client).await?;
-        let mut states = states(&transaction, ids.as_deref(), known).await?;
-        states.retain(|state| {
-            state.closed
-                || known
-                    .get(&state.id)
-                    .is_none_or(|known| (known.stored, known.gaps) != (state.stored, state.gaps))
-        });
-        let mut updates = Vec::new();
-        let (rows, left_out) = with_rows(&transaction, states).await?;
-        for unknown in left_out {
-            if unreadable.insert(unknown.id().as_uuid()) {
-                store.leave_out(&unknown);
-            }
+        let now = moment(&transaction).await?;
+        let states = self.states(&transaction, now).await?;
+        let states = self.changed(states);
+        let (rows, left_out) = with_rows(&transaction, &states, &self.filter).await?;
+        for unreadable in left_out {
+            self.store.leave_out(&unreadable);
         }
         for (state, found) in rows {
-            let news = if let Some(known) = known.get_mut(&state.id) {
-                let news = events::after(&transaction, &found, known.told.up_to).await?;
-                let holes = known.new_holes(&found);
-                (news.events.into_iter().map(Event::from).collect(), holes)
+            if self.known.contains_key(&state.id) {
+                self.go_on(&transaction, state, &found).await?;
             } else {
-                let session = Rc::new(found.session().beginning());
-                updates.push(Update::Opened(session.clone()));
-                known.insert(state.id, Known::new(session, &found));
-                if *is_first && ids.is_none() {
-                    (Vec::new(), Vec::new())
-                } else {
-                    let (history, _) = events::whole(&transaction, &found).await?;
-                    (history.events, history.session.holes)
-                }
-            };
-            if let Some(known) = known.get_mut(&state.id) {
-                known.tell(news, &mut updates);
-                (known.stored, known.gaps) = (state.stored, state.gaps);
+                self.begin(&transaction, state, &found).await?;
             }
-            if state.closed {
-                // Only the whole session tells whether it is complete.
-                let (history, _) = events::whole(&transaction, &found).await?;
-                updates.push(Update::Closed(Rc::new(history.session)));
+        }
+        // Those that do not match, or that cannot be read.
+        for state in states {
+            if !self.known.contains_key(&state.id) {
+                self.settle(&state);
             }
         }
         transaction.commit().await.map_err(failed)?;
-        for update in &updates {
-            if let Update::Closed(session) = update {
-                let id = session.opened.id.as_uuid();
-                known.remove(&id);
-                if let Some(ids) = ids {
-                    ids.retain(|other| *other != id);
-                }
-            }
-        }
-        *is_first = false;
-        Ok(updates)
-    }
-}
-
-impl Known {
-    fn new(session: Rc<Session>, found: &Found) -> Self {
-        Self {
-            session,
-            stored: 0,
-            gaps: 0,
-            told_gaps: found.record.gaps.clone(),
-            told: Told::default(),
-        }
+        self.selected.clear();
+        self.settled.retain(|_, arrived| *arrived >= now.oldest);
+        let began = self.cursor.map_or(now.began, |cursor| cursor.began);
+        self.cursor = Some(Cursor { began, ..now });
+        Ok(())
     }
 
-    fn new_holes(&mut self, found: &Found) -> Vec<Hole> {
-        let gaps = found.record.gaps.iter();
-        let new: Vec<Gap> = gaps
-            .filter(|gap| !self.told_gaps.contains(gap))
-            .cloned()
+    async fn states(&self, transaction: &Transaction<'_>, now: Cursor) -> Result<Vec<State>, Stop> {
+        let followed: Vec<Uuid> = self
+            .selected
+            .iter()
+            .chain(self.known.keys())
+            .copied()
             .collect();
-        self.told_gaps.extend(new.iter().cloned());
-        new.iter().map(Hole::from).collect()
+        let Cursor { oldest, began } = self.cursor.unwrap_or(now);
+        // After a restore the ids of transactions count anew.
+        let oldest = oldest.min(now.oldest).to_string();
+        let oldest = (!matches!(self.selector, Some(Selector::Id(_)))).then_some(oldest);
+        let serial = match self.selector {
+            Some(Selector::Serial(serial)) => Some(serial.to_string()),
+            _ => None,
+        };
+        let is_first_of_all = self.cursor.is_none() && self.selector.is_none();
+        let since = self.filter.since.filter(|_| is_first_of_all);
+        let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+            (&followed, Type::UUID_ARRAY),
+            (&oldest, Type::TEXT),
+            (&began, Type::TIMESTAMPTZ),
+            (&serial, Type::TEXT),
+            (&is_first_of_all, Type::BOOL),
+            (&since, Type::TIMESTAMPTZ),
+        ];
+        let rows = transaction.query_typed(include_str!("followed.sql"), &parameters);
+        let rows = rows.await.map_err(failed)?;
+        Ok(rows.iter().map(state).collect())
     }
 
-    fn tell(&mut self, (events, holes): (Vec<Event>, Vec<Hole>), updates: &mut Vec<Update>) {
-        let mut holes = holes.into_iter().peekable();
-        for event in events {
-            if !self.told.take(event.event.session_seq) {
-                continue;
+    /// Returns those states that there is news of.
+    fn changed(&mut self, mut states: Vec<State>) -> Vec<State> {
+        // Pruned: nothing will close it.
+        self.known
+            .retain(|id, _| states.iter().any(|state| state.id == *id));
+        let is_first = self.cursor.is_none();
+        let shows_past = self.filter.since.is_some();
+        states.retain(|state| {
+            if let Some(known) = self.known.get(&state.id) {
+                return state.closed || (known.stored, known.gaps) != (state.stored, state.gaps);
             }
-            while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
-                updates.push(Update::Hole(self.session.clone(), hole));
+            let is_past =
+                is_first && state.closed && !self.selected.contains(&state.id) && !shows_past;
+            if is_past && let Some(arrived) = state.arrived {
+                self.settled.insert(state.id, arrived);
             }
-            updates.push(Update::Event(self.session.clone(), event));
+            !is_past && !self.settled.contains_key(&state.id)
+        });
+        states
+    }
+
+    /// Tells a session that was not told before.
+    async fn begin(
+        &mut self,
+        transaction: &Transaction<'_>,
+        state: &State,
+        found: &Found,
+    ) -> Result<(), Stop> {
+        let session = Rc::new(found.session().beginning());
+        let mut known = Known::new(session.clone(), found);
+        let is_first = self.cursor.is_none();
+        let from_now_on = is_first && self.selector.is_none() && self.filter.since.is_none();
+        if from_now_on {
+            known.told = told_before(transaction, found).await?;
+            self.news.push(Update::Opened(session, None));
+        } else {
+            let (history, _) = events::whole(transaction, found).await?;
+            let late = state.after.filter(|after| !is_first && *after >= LATE);
+            self.news.push(Update::Opened(session, late));
+            let past = (history.events, history.session.holes.clone());
+            known.tell(past, &mut self.news);
+            if state.closed {
+                self.news.push(Update::Closed(Rc::new(history.session)));
+                self.settle(state);
+                return Ok(());
+            }
         }
-        updates.extend(holes.map(|hole| Update::Hole(self.session.clone(), hole)));
+        (known.stored, known.gaps) = (state.stored, state.gaps);
+        self.known.insert(state.id, known);
+        Ok(())
+    }
+
+    /// Tells what is new of a session that was told before.
+    async fn go_on(
+        &mut self,
+        transaction: &Transaction<'_>,
+        state: &State,
+        found: &Found,
+    ) -> Result<(), Stop> {
+        // Only the whole session tells whether it is complete.
+        let whole = if state.closed {
+            Some(events::whole(transaction, found).await?.0)
+        } else {
+            None
+        };
+        let Some(known) = self.known.get_mut(&state.id) else {
+            return Ok(());
+        };
+        let new = events::after(transaction, found, known.told.up_to).await?;
+        let holes = known.new_holes(found);
+        let new = new.events.into_iter().map(Event::from).collect();
+        known.tell((new, holes), &mut self.news);
+        (known.stored, known.gaps) = (state.stored, state.gaps);
+        if let Some(history) = whole {
+            self.news.push(Update::Closed(Rc::new(history.session)));
+            self.known.remove(&state.id);
+            self.settle(state);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, state: &State) {
+        if let Some(arrived) = state.arrived {
+            self.settled.insert(state.id, arrived);
+        }
     }
 }
 
-async fn states(
-    transaction: &Transaction<'_>,
-    ids: Option<&[Uuid]>,
-    known: &HashMap<Uuid, Known>,
-) -> Result<Vec<State>, Stop> {
-    let open: Vec<Uuid> = known.keys().copied().collect();
-    let query = include_str!("open_sessions.sql");
-    let rows = transaction.query(query, &[&ids, &open]).await;
-    let state = |row: &Row| State {
+/// Returns the oldest transaction that is running, and the time.
+async fn moment(transaction: &Transaction<'_>) -> Result<Cursor, Stop> {
+    let query = "select pg_snapshot_xmin(pg_current_snapshot())::text, now()";
+    let row = transaction.query_one(query, &[]).await.map_err(failed)?;
+    Ok(Cursor {
+        oldest: number(row.get(0)).unwrap_or_default(),
+        began: row.get(1),
+    })
+}
+
+fn number(text: Option<&str>) -> Option<u64> {
+    text?.parse().ok()
+}
+
+fn state(row: &Row) -> State {
+    let after: Option<f64> = row.get(5);
+    State {
         id: row.get(0),
         stored: row.get(1),
         closed: row.get(2),
         gaps: row.get(3),
-    };
-    Ok(rows.map_err(failed)?.iter().map(state).collect())
+        arrived: number(row.get(4)),
+        after: after.and_then(|after| Duration::try_from_secs_f64(after).ok()),
+    }
 }
 
-/// Returns the sessions themselves, and those that cannot be read.
-async fn with_rows(
+/// Returns the sessions that match, and those that cannot be read.
+async fn with_rows<'a>(
     transaction: &Transaction<'_>,
-    states: Vec<State>,
-) -> Result<(Vec<(State, Found)>, Vec<Unreadable>), Stop> {
+    states: &'a [State],
+    filter: &Filter,
+) -> Result<(Vec<(&'a State, Found)>, Vec<Unreadable>), Stop> {
     if states.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let filter = Filter::default();
     let wanted = Wanted {
         ids: Some(states.iter().map(|state| state.id).collect()),
-        ..Wanted::of(None, &filter)
+        ..Wanted::of(None, filter)
     };
     let mut by_id: HashMap<Uuid, Found> = HashMap::new();
     let mut left_out = Vec::new();
@@ -245,10 +337,6 @@ async fn with_rows(
             Err(unreadable) => left_out.push(unreadable),
         }
     }
-    let with_row = |state: State| Some((by_id.remove(&state.id)?, state));
-    let found = states.into_iter().filter_map(with_row);
-    Ok((
-        found.map(|(found, state)| (state, found)).collect(),
-        left_out,
-    ))
+    let with_row = |state: &'a State| Some((state, by_id.remove(&state.id)?));
+    Ok((states.iter().filter_map(with_row).collect(), left_out))
 }

@@ -131,7 +131,6 @@ async fn matches(
     let filter = Filter::default();
     let wanted = Wanted {
         ids: Some(hits.iter().map(|(id, _)| *id).collect()),
-        with_requests: false,
         ..Wanted::of(None, &filter)
     };
     let mut found: Vec<Found> = Vec::with_capacity(hits.len());

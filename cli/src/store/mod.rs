@@ -19,6 +19,7 @@ mod row;
 pub(crate) mod seen;
 mod sessions;
 mod source;
+mod told;
 pub(crate) mod trust;
 
 use vctl_common::centre::DbRole;

@@ -15,7 +15,7 @@ use vctl_common::time::{BootNs, WallOffset};
 use super::instant::Instant;
 use crate::render::table::Listed;
 use crate::view::identity::{Contradiction, Identity, Trust};
-use crate::view::provenance::{Ca, Provenance, Request};
+use crate::view::provenance::{Ca, Provenance, Request, Requests};
 use crate::view::{Hole, Session};
 
 /// How many requests of a certificate are read; `sessions.sql` asks for one more.
@@ -53,14 +53,6 @@ pub(super) enum Unreadable {
     Contradiction { id: SessionId },
     #[error("events of session {id} have numbers below 1")]
     Numbers { id: SessionId },
-}
-
-impl Unreadable {
-    pub(super) fn id(&self) -> SessionId {
-        match self {
-            Self::Entry { id, .. } | Self::Contradiction { id } | Self::Numbers { id } => *id,
-        }
-    }
 }
 
 impl Found {
@@ -232,14 +224,17 @@ fn provenance(opened: &SessionOpened, row: &Row) -> Provenance {
     });
     let person: Option<String> = row.get(10);
     let requests: Option<Json<Vec<Asked>>> = row.get(20);
-    let mut requests = requests.map(|json| json.0).unwrap_or_default();
-    let more_requests = requests.len() > MOST_REQUESTS;
-    requests.truncate(MOST_REQUESTS);
+    // Null where they were not looked up: that is not the same as none.
+    let requests = requests.map(|json| {
+        let more = json.0.len() > MOST_REQUESTS;
+        let rows = json.0.into_iter().take(MOST_REQUESTS);
+        let rows = rows.map(Request::from).collect();
+        Requests { rows, more }
+    });
     Provenance {
         person: person.map(Person::new),
         ca,
-        requests: requests.into_iter().map(Request::from).collect(),
-        more_requests,
+        requests,
     }
 }
 

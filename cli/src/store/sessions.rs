@@ -3,13 +3,13 @@
 use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::id::{CertSerial, SessionId};
-use vctl_common::pg::tokio_postgres::Transaction;
+use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
 use super::row::{self, Found, Unreadable};
 use super::{Store, failed, snapshot};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::view::{Filter, Selector};
+use crate::view::{Filter, Prefix, Selector};
 
 impl Store {
     /// Returns the sessions that match, newest first; `limit` 0 is none.
@@ -18,11 +18,12 @@ impl Store {
         selector: Option<Selector>,
         filter: &Filter,
         limit: usize,
+        with_requests: bool,
     ) -> Result<Vec<Found>, Stop> {
         let wanted = Wanted {
             filter,
             limit: i64::try_from(limit).ok().filter(|limit| *limit > 0),
-            with_requests: selector.is_some(),
+            with_requests,
             ..Wanted::of(selector, filter)
         };
         let mut client = self.client().await?;
@@ -36,6 +37,23 @@ impl Store {
             }
         }
         Ok(sessions)
+    }
+
+    /// Returns the ids that begin so, oldest first.
+    pub(super) async fn ids_like(
+        &mut self,
+        prefix: Prefix,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, Stop> {
+        let client = self.client().await?;
+        let (first, last) = prefix.range();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let parameters: [&(dyn ToSql + Sync); 3] = [&first.as_uuid(), &last.as_uuid(), &limit];
+        let rows = client
+            .query(include_str!("session_ids.sql"), &parameters)
+            .await;
+        let id = |row: &Row| SessionId::from_uuid(row.get(0));
+        Ok(rows.map_err(failed)?.iter().map(id).collect())
     }
 
     /// Says whether events of a session are stored whose opening has not arrived.

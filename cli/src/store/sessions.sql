@@ -1,6 +1,7 @@
 -- Runs as vctl-audit-ro. Sessions, newest first, with all that is said of them but their events.
 -- $1 ids, $2 serial, $3 part of a host's name, $4 person (shown or whole name), $5 opened since,
--- $6 opened before, $7 at most so many, $8 whether to look who asked for the certificate.
+-- $6 opened before, $7 at most so many, $8 whether to look for the requests of the certificate; they are null
+-- where it was not looked.
 -- A condition that is null is gone when the statement is planned with its values.
 with wanted as (
     select s.*
@@ -37,7 +38,7 @@ cross join lateral (
 ) host_wide
 -- Serials of two CAs are two certificates. The person's own rows first: nobody can crowd them out.
 cross join lateral (
-    select jsonb_agg(to_jsonb(r) order by r.at_us) as requests
+    select case when $8 then coalesce(jsonb_agg(to_jsonb(r) order by r.at_us), '[]') end as requests
     from (
         select a.vault_user, (extract(epoch from greatest(least(a.opened_at, '2262-12-31'), '1970-01-01')) * 1000000)::bigint as at_us,
             left(a.hostname, 4096) as hostname,

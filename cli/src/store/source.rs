@@ -1,5 +1,6 @@
 //! The store as a source of sessions.
 
+use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
 use super::{Follow, Found, Store};
@@ -8,7 +9,7 @@ use crate::exit_code::Exit;
 use crate::render::table::Listed;
 use crate::source::Source;
 use crate::view::grep::{Match, Pattern};
-use crate::view::{Filter, History, Selector};
+use crate::view::{Filter, History, Prefix, Selector};
 
 impl Source for Store {
     type Found = Found;
@@ -18,14 +19,23 @@ impl Source for Store {
         found.opened()
     }
 
-    async fn list(&mut self, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Stop> {
-        let found = self.sessions(None, filter, limit).await?;
+    async fn list(
+        &mut self,
+        filter: &Filter,
+        limit: usize,
+        with_requests: bool,
+    ) -> Result<Vec<Listed>, Stop> {
+        let found = self.sessions(None, filter, limit, with_requests).await?;
         let listed = found.iter().map(Found::listed);
         Ok(listed.collect())
     }
 
     async fn find(&mut self, selector: Selector, filter: &Filter) -> Result<Vec<Found>, Stop> {
-        self.sessions(Some(selector), filter, 0).await
+        self.sessions(Some(selector), filter, 0, true).await
+    }
+
+    async fn ids_like(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<SessionId>, Stop> {
+        Store::ids_like(self, prefix, limit).await
     }
 
     async fn history(&mut self, found: &Found) -> Result<History, Stop> {
@@ -42,8 +52,13 @@ impl Source for Store {
         self.search(selector, filter, pattern, limit).await
     }
 
-    async fn follow(self, selector: Option<Selector>, found: &[Found]) -> Result<Follow, Stop> {
-        Ok(self.following(selector.map(|_| found)))
+    async fn follow(
+        self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        found: &[Found],
+    ) -> Result<Follow, Stop> {
+        Ok(self.following(selector, filter, found))
     }
 
     fn take_notes(&mut self) -> Vec<String> {
@@ -55,7 +70,7 @@ impl Source for Store {
         if self.left_out > 0 {
             let count = self.left_out;
             let what = format!(
-                "{count} sessions of {selector} are in the central store, and cannot be shown"
+                "{count} sessions of {selector} are in the central store and cannot be shown"
             );
             let hint = "a newer `vctl` may know what the host sent";
             return CliError::new(Exit::Failure, what).hint(hint).into();
@@ -66,8 +81,10 @@ impl Source for Store {
                 Err(stop) => return stop,
                 Ok(false) => {}
                 Ok(true) => {
-                    let what = format!("events of session {id} are stored, and nobody said whose");
-                    let hint = "its opening may still be on the way; `vctl fleet` shows what its host has to send";
+                    let what = format!(
+                        "events of session {id} are stored, but not its opening, so its user is unknown"
+                    );
+                    let hint = "its opening may still arrive; `vctl fleet` shows how much its host has yet to send";
                     return CliError::new(Exit::NotFound, what).hint(hint).into();
                 }
             }

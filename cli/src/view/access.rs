@@ -56,6 +56,30 @@ pub(crate) struct Access {
     pub(crate) sessions: Vec<SessionId>,
     /// Those of them that contradict the row, the certificate or each other.
     pub(crate) contradicted: Vec<SessionId>,
+    /// `None` where the client knows how it ended.
+    pub(crate) on_host: Option<OnHost>,
+}
+
+/// What the host recorded of an access whose client does not know how it ended: one through OpenSSH, or one that
+/// is still open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnHost {
+    /// The program that sshd started.
+    Exited {
+        code: u8,
+        at: SystemTime,
+    },
+    Killed {
+        signal: u8,
+        at: SystemTime,
+    },
+    /// The session is over. Which program was the one that sshd started, or how it ended, is not on record.
+    Ended {
+        at: SystemTime,
+    },
+    Open,
+    /// No session with the certificate is on record.
+    Unknown,
 }
 
 #[derive(Clone, Debug)]

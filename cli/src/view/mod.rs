@@ -28,7 +28,7 @@ use vctl_common::time::{BootNs, WallOffset};
 pub(crate) use filter::Filter;
 pub(crate) use identity::Identity;
 pub(crate) use provenance::Provenance;
-pub(crate) use selector::Selector;
+pub(crate) use selector::{Named, Prefix, Selector};
 
 /// One session without its events.
 #[derive(Clone, Debug)]
@@ -80,7 +80,8 @@ pub(crate) struct History {
 /// News of the sessions that are followed.
 #[derive(Debug)]
 pub(crate) enum Update {
-    Opened(Rc<Session>),
+    /// With how long after its opening it arrived, where that was late.
+    Opened(Rc<Session>, Option<Duration>),
     Event(Rc<Session>, Event),
     Hole(Rc<Session>, Hole),
     Closed(Rc<Session>),

@@ -12,10 +12,17 @@ pub(crate) struct Provenance {
     pub(crate) person: Option<Person>,
     /// `None` for a login without a certificate.
     pub(crate) ca: Option<Ca>,
-    /// Who asked for this certificate, oldest first.
-    pub(crate) requests: Vec<Request>,
+    /// `None` when they were not looked up, as in a list for people.
+    pub(crate) requests: Option<Requests>,
+}
+
+/// Rows of the access log that name the certificate.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Requests {
+    /// Oldest first.
+    pub(crate) rows: Vec<Request>,
     /// There are more of them than were read.
-    pub(crate) more_requests: bool,
+    pub(crate) more: bool,
 }
 
 /// Who signed the certificate.
@@ -45,16 +52,14 @@ pub(crate) struct Request {
 impl Provenance {
     /// Requests of the person the session is of.
     pub(crate) fn own(&self) -> impl Iterator<Item = &Request> {
-        self.requests
-            .iter()
-            .filter(|request| self.person.as_ref() == Some(&request.person))
+        let rows = self.requests.iter().flat_map(|requests| &requests.rows);
+        rows.filter(|request| self.person.as_ref() == Some(&request.person))
     }
 
     /// Requests that name somebody else. Whoever may write such a row at all could name any serial in
     /// it, so they never change whose session it is.
     pub(crate) fn contested(&self) -> impl Iterator<Item = &Request> {
-        self.requests
-            .iter()
-            .filter(|request| self.person.as_ref() != Some(&request.person))
+        let rows = self.requests.iter().flat_map(|requests| &requests.rows);
+        rows.filter(|request| self.person.as_ref() != Some(&request.person))
     }
 }

@@ -4,6 +4,7 @@
     reason = "clippy's exception for tests knows the test functions and not their helpers"
 )]
 
+mod page;
 mod spool;
 
 use std::io::{BufRead as _, BufReader, Read as _};

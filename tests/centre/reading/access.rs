@@ -33,7 +33,7 @@ fn a_session_tells_who_asked_for_its_certificate_and_the_access_which_sessions_c
     let plain = reading.shows(&["audit", "--user", "ALBERT-A"]);
     let line = plain.lines().nth(1).unwrap();
     assert!(
-        line.contains("  albert-a  ") && line.ends_with("open"),
+        line.contains("  albert-a  ") && line.ends_with("open, session ended"),
         "{plain}"
     );
     let json = reading.json(&["audit", "--user", "albert-a", "-o", "json"]);
@@ -164,4 +164,162 @@ fn accesses_are_narrowed_down_and_exported_whatever_is_in_them() {
     let nothing = reading.run(&["audit", "--user", "nobody-like-that"]);
     assert!(nothing.status.success() && nothing.stdout.is_empty());
     assert!(!nothing.stderr.is_empty());
+}
+
+#[test]
+fn a_closed_access_shows_what_the_host_recorded() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    let ca = unique('c');
+    reading.our_ca(&ca);
+    reading.ship();
+    let frida = reading
+        .centre
+        .person("frida-c", &["vctl-user", "vctl-ssh"])
+        .unwrap();
+    // One program, two at a time, one that still runs, and none at all; the last is not closed by its client.
+    let cases = [
+        (841, 2, true, "closed"),
+        (842, 4, true, "closed"),
+        (843, 1, false, "closed"),
+        (844, 0, false, "closed"),
+        (845, 2, true, "open"),
+    ];
+    for (serial, events, ends, result) in cases {
+        let id = ask_for(
+            reading.centre,
+            &frida,
+            "frida-c",
+            &access(HOST, serial, &ca),
+        );
+        if result == "closed" {
+            let credential = frida.credential("vctl-audit-writer").unwrap();
+            let sql = format!(
+                "select vctl.close_access_v1('userpass-frida-c', {id}, '{{\"result\": \"closed\"}}')"
+            );
+            let stored = reading.centre.postgres.psql_as(credential.login(), &sql);
+            stored.unwrap();
+        }
+        if serial == 844 {
+            continue;
+        }
+        let opened = reading.log_in(Some(certificate("userpass-frida-c", serial, &ca)));
+        reading.source.work(opened.id, events).unwrap();
+        if ends {
+            reading.log_out(opened.id, events);
+            reading.wait_for(opened.id, events);
+        } else {
+            reading.wait_for_events(opened.id, events);
+        }
+    }
+    let json = reading.json(&["audit", "--user", "frida-c", "-o", "json"]);
+    let of = |serial: u64| {
+        let accesses = json["accesses"].as_array().unwrap();
+        let serial = serial.to_string();
+        accesses
+            .iter()
+            .find(|access| access["serial"] == *serial)
+            .unwrap()
+    };
+    let states = [841, 842, 843, 844, 845].map(|serial| of(serial)["on_host"]["state"].clone());
+    assert_eq!(
+        states,
+        ["exited", "ended", "open", "unknown", "exited"],
+        "{json}"
+    );
+    assert_eq!(of(841)["on_host"]["exit_code"], 0);
+    assert!(of(842)["on_host"]["ended_at"].is_string());
+    let table = reading.shows(&["audit", "--user", "frida-c"]);
+    for shown in [
+        "closed, exit 0",
+        "closed, session ended",
+        "closed, session open",
+        "closed, unknown",
+        "open, exit 0",
+    ] {
+        assert!(
+            table.lines().any(|line| line.ends_with(shown)),
+            "{shown}: {table}"
+        );
+    }
+    let csv = reading.shows(&["audit", "--user", "frida-c", "-o", "csv"]);
+    assert!(!csv.contains(",-,") && csv.contains(",,"), "{csv}");
+}
+
+#[test]
+fn requests_in_a_list_are_those_of_the_session() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    let ca = unique('r');
+    reading.our_ca(&ca);
+    reading.ship();
+    let gina = reading
+        .centre
+        .person("gina-r", &["vctl-user", "vctl-ssh"])
+        .unwrap();
+    ask_for(reading.centre, &gina, "gina-r", &access(HOST, 851, &ca));
+    let mut ids = Vec::new();
+    for serial in [851, 852] {
+        let opened = reading.log_in(Some(certificate("userpass-gina-r", serial, &ca)));
+        reading.exec(opened.id, &[b"gina", b"was here"]);
+        reading.log_out(opened.id, 1);
+        reading.wait_for(opened.id, 1);
+        ids.push(opened.id.to_string());
+    }
+    let filtered = ["--user", "gina-r", "-o", "json"];
+    let unasked = ["audit", "--unasked", "--user", "gina-r", "-o", "json"];
+    for args in [
+        &[&["session", "--list"], &filtered[..]].concat()[..],
+        &[&["session", "--grep", "gina was"], &filtered[..]].concat(),
+        &unasked,
+        &["session", &ids[0], "-o", "json"],
+        &["session", &ids[1][..13], "-o", "json"],
+    ] {
+        let json = reading.json(args);
+        for session in json["sessions"].as_array().unwrap() {
+            let asked = session["session_id"] == *ids[0];
+            let requests = session["requests"].as_array().unwrap();
+            assert_eq!(requests.len(), usize::from(asked), "{args:?}: {session}");
+            assert_eq!(session["more_requests"], false);
+        }
+    }
+}
+
+#[test]
+fn the_beginning_of_an_id_names_a_session_or_lists_them() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    reading.ship();
+    let ids = [0, 1].map(|_| {
+        let opened = reading.log_in(None);
+        reading.log_out(opened.id, 0);
+        reading.wait_for(opened.id, 0);
+        opened.id.to_string()
+    });
+    for (args, own) in [
+        (&["session", &ids[0][..23]][..], &ids[0]),
+        (
+            &["session", &ids[1].to_uppercase()[..28], "--tree"],
+            &ids[1],
+        ),
+        (
+            &["session", &ids[1].replace('-', "")[..30], "--follow"],
+            &ids[1],
+        ),
+    ] {
+        assert!(reading.shows(args).contains(own.as_str()), "{args:?}");
+    }
+    // Ids of one minute begin alike.
+    let several = reading.run(&["session", &ids[0][..4]]);
+    assert_eq!(several.status.code(), Some(2));
+    let said = String::from_utf8(several.stderr).unwrap();
+    assert!(
+        said.contains("sessions begin with `") && said.contains("as deploy"),
+        "{said}"
+    );
+    let none = reading.run(&["session", "0000dead"]);
+    assert_eq!(none.status.code(), Some(66));
 }

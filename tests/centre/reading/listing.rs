@@ -216,6 +216,6 @@ fn events_of_a_session_that_nobody_named_yet_are_said_to_be_there() {
     let output = reading.run(&["session", &id]);
     assert_eq!(output.status.code(), Some(66));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("nobody said whose"), "{said}");
+    assert!(said.contains("but not its opening"), "{said}");
     assert!(!reading.shows(&["session", "-n", "0"]).contains(&id));
 }

@@ -89,7 +89,7 @@ fn as_written(text: &str) -> String {
 
 fn write_page(reading: &Reading, session: &[&str]) -> PathBuf {
     let page = reading.dir.path().join("page.html");
-    let args = [session, &["--html", page.to_str().unwrap()]].concat();
+    let args = [session, &["--html", page.to_str().unwrap(), "--force"]].concat();
     assert_eq!(reading.shows(&args), "");
     page
 }

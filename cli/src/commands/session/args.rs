@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum as _;
+use clap::builder::PossibleValue;
+
 use crate::args::{Form, TEMPLATE};
 use crate::completion;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::moment::{self, Moment};
-use crate::view::{Filter, Selector};
+use crate::view::{Filter, Named};
 
 /// Show what was done inside SSH sessions
 ///
@@ -20,19 +23,21 @@ Examples:
   vctl session 7341                       Timeline of every session of certificate 7341
   vctl session 0193f3a1-...               Timeline of one session
   vctl session 7341 --tree                Processes with their children, durations, results
-  vctl session 7341 --html page.html      The same as a page to look around in
+  vctl session 7341 --html page.html      The same as a page for a browser
+  vctl session 7341 --open                That page, opened in the browser
   vctl session --grep 'rm -rf' --since 7d Who started that, newest first
-  vctl session --follow                   What everybody does, as it happens
+  vctl session --follow                   Every session from now on, as it happens
   vctl session 7341 -o json | jq          Everything, for programs (docs/session-json.md)
   vctl session -n 0 -o csv > sessions.csv All sessions, for a spreadsheet
   vctl session --local                    What this host recorded itself, without any server")]
 pub(crate) struct SessionArgs {
-    /// Certificate serial, or session id, as `--list` prints them
+    /// Certificate serial, or session id, as `--list` prints them; the beginning of an id is enough if no other
+    /// session begins so
     #[arg(value_name = "SERIAL|SESSION ID")]
-    pub(super) selector: Option<Selector>,
+    pub(super) named: Option<Named>,
 
     /// List sessions; the default when none is named
-    #[arg(long, conflicts_with = "selector")]
+    #[arg(long, conflicts_with = "named")]
     list: bool,
 
     /// Only sessions on hosts with this in their name
@@ -74,17 +79,26 @@ pub(crate) struct SessionArgs {
     pub(super) trusted_ca_keys: Option<PathBuf>,
 
     /// Show processes below the process that started them
-    #[arg(long, requires = "selector", conflicts_with_all = ["json", "follow"])]
+    #[arg(long, requires = "named", conflicts_with_all = ["json", "follow"])]
     pub(super) tree: bool,
 
-    /// Show events as they happen: of one session until it closes, without one of all
+    /// Show events as they happen: of the named sessions until they are closed, without a name of every session that
+    /// is open or arrives, however short; with `--since` also of those opened since
     #[arg(long, short, conflicts_with = "list")]
     pub(super) follow: bool,
 
-    /// Write one session as a page for a browser, with nothing outside of it: timeline, processes,
-    /// search. With `--full` every process is in it
-    #[arg(long, value_name = "FILE", requires = "selector", conflicts_with_all = ["tree", "follow", "json"])]
+    /// Write one session as a self-contained page for a browser: timeline, processes, search. With `--full`
+    /// every process is in it. `-` writes to standard output; a file that exists is kept unless `--force` is given
+    #[arg(long, value_name = "FILE", requires = "named", conflicts_with_all = ["tree", "follow", "json"])]
     pub(super) html: Option<PathBuf>,
+
+    /// Replace the file of `--html`
+    #[arg(long, requires = "html")]
+    pub(super) force: bool,
+
+    /// Open the page of one session in a browser; without `--html` it is a file in `~/.vctl/pages`
+    #[arg(long, requires = "named", conflicts_with_all = ["tree", "follow", "json", "grep"])]
+    pub(super) open: bool,
 
     /// The same as `-o json`; with `--follow` one object a line
     #[arg(long, conflicts_with = "output")]
@@ -116,20 +130,23 @@ impl SessionArgs {
     /// What is to be shown has no such form.
     pub(super) fn form(&self) -> Result<Form, CliError> {
         let form = if self.json { Form::Json } else { self.output };
-        let is_list = self.selector.is_none() && self.grep.is_none() && !self.follow;
+        let is_list = self.named.is_none() && self.grep.is_none() && !self.follow;
         let (what, has_it) = match form {
             Form::Table | Form::Wide => return Ok(form),
-            _ if self.tree => ("a tree", false),
-            _ if self.html.is_some() => ("a page", false),
+            _ if self.tree => ("`--tree`", false),
+            _ if self.html.is_some() => ("`--html`", false),
+            _ if self.open => ("`--open`", false),
             Form::Json | Form::Jsonl => return Ok(form),
-            Form::Yaml => ("what goes on", !self.follow),
-            Form::Csv | Form::Name => ("what sessions hold", is_list),
+            Form::Yaml => ("`--follow`", !self.follow),
+            Form::Csv | Form::Name => ("a session's timeline", is_list),
         };
         if has_it {
             return Ok(form);
         }
-        let message = format!("{what} has no such form");
-        let hint = "`vctl session --help` says which forms there are of what";
+        let name = form.to_possible_value();
+        let name = name.as_ref().map_or("", PossibleValue::get_name);
+        let message = format!("{what} cannot be printed as `{name}`");
+        let hint = "lists have every form; `vctl session --help` names the forms of the rest";
         Err(CliError::new(Exit::Usage, message).hint(hint))
     }
 

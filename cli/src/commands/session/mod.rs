@@ -1,10 +1,10 @@
 //! `vctl session`
 
 mod args;
+mod page;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
 use std::rc::Rc;
 
 use vctl_common::session::SessionOpened;
@@ -15,15 +15,14 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::local::{Local, TrustedCas};
-use crate::private_file;
 use crate::render::live::Live;
 use crate::render::{
-    Layout, Screen, found, header, html, json, notice, records, table, timeline, tree,
+    Screen, found, header, json, notice, records, sanitize, table, timeline, tree,
 };
 use crate::source::{Follow as _, Source};
 use crate::store::Store;
 use crate::view::grep::Pattern;
-use crate::view::{Filter, Selector, Update};
+use crate::view::{Filter, Named, Selector, Update};
 
 pub(crate) use args::SessionArgs;
 
@@ -36,7 +35,9 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
     }
     let trusted = TrustedCas::new(args.trusted_ca_keys.clone());
     let local = Local::open(&args.spool, Rc::new(trusted))?;
+    // A browser is a process that is waited for.
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .map_err(|error| CliError::new(Exit::Failure, "cannot start").caused_by(&error))?;
     runtime.block_on(run_on(args, local))
@@ -50,11 +51,18 @@ async fn run_on(args: &SessionArgs, mut source: impl Source) -> Result<(), Stop>
         Screen::for_programs()
     };
     let filter = args.filter();
+    let selector = match args.named {
+        Some(named) => Some(meant(named, &mut source).await?),
+        None => None,
+    };
     if args.follow {
-        return follow(args, form, &filter, source, &mut screen).await;
+        return follow(args, form, selector, &filter, source, &mut screen).await;
     }
-    let shown = match (&args.grep, args.selector) {
-        (Some(grep), _) => search(args, form, &filter, grep, &mut source, &mut screen).await,
+    let shown = match (&args.grep, selector) {
+        (Some(grep), _) => {
+            let wanted = (selector, &filter);
+            search(args, form, wanted, grep, &mut source, &mut screen).await
+        }
         (None, None) => list(args, form, &filter, &mut source, &mut screen).await,
         (None, Some(selector)) => {
             show(args, form, selector, &filter, &mut source, &mut screen).await
@@ -103,7 +111,9 @@ async fn list(
     source: &mut impl Source,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    let listed = source.list(filter, args.limit).await?;
+    let listed = source
+        .list(filter, args.limit, !form.is_for_people())
+        .await?;
     if !form.is_for_people() {
         return Ok(records::write(screen, form, &json::Sessions, &listed)?);
     }
@@ -111,14 +121,15 @@ async fn list(
         nothing(source, filter);
         return Ok(());
     }
-    let layout = screen.layout(args.full);
-    Ok(table::write(screen, &listed, form == Form::Wide, layout)?)
+    let wide = form == Form::Wide;
+    let layout = screen.layout(args.full || wide);
+    Ok(table::write(screen, &listed, wide, layout)?)
 }
 
 async fn search(
     args: &SessionArgs,
     form: Form,
-    filter: &Filter,
+    (selector, filter): (Option<Selector>, &Filter),
     grep: &str,
     source: &mut impl Source,
     screen: &mut Screen,
@@ -130,14 +141,12 @@ async fn search(
             .into());
     }
     let pattern = Pattern::new(grep);
-    let matches = source
-        .grep(args.selector, filter, &pattern, args.limit)
-        .await?;
+    let matches = source.grep(selector, filter, &pattern, args.limit).await?;
     if !form.is_for_people() {
         return Ok(json::write_matches(screen, form, &matches)?);
     }
     if matches.is_empty() {
-        notice::note("no program like that was started in these sessions");
+        notice::note("no matching program was started in these sessions");
     }
     let layout = screen.layout(args.full || form == Form::Wide);
     Ok(found::write(screen, &matches, layout)?)
@@ -152,9 +161,9 @@ async fn show(
     screen: &mut Screen,
 ) -> Result<(), Stop> {
     let mut sessions = find(selector, filter, source).await?;
-    if let Some(file) = &args.html {
+    if args.html.is_some() || args.open {
         let layout = screen.layout(args.full || form == Form::Wide);
-        return page(selector, &sessions, source, file, layout).await;
+        return page::make(args, selector, &sessions, source, layout).await;
     }
     // Read like a log: what came first stands first.
     sessions.reverse();
@@ -180,55 +189,38 @@ async fn show(
     Ok(())
 }
 
-async fn page<S: Source>(
-    selector: Selector,
-    sessions: &[S::Found],
-    source: &mut S,
-    file: &Path,
-    layout: Layout,
-) -> Result<(), Stop> {
-    let [found] = sessions else {
-        let ids: Vec<String> = sessions
-            .iter()
-            .map(|found| S::opened(found).id.to_string())
-            .collect();
-        let message = format!(
-            "a page is of one session, and {selector} has {}",
-            sessions.len()
-        );
-        let hint = format!("name one of them: {}", ids.join(", "));
-        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
-    };
-    let history = source.history(found).await?;
-    private_file::replace(file, |out| html::write(out, &history, layout)).map_err(|error| {
-        let message = format!("cannot write `{}`", file.display());
-        Stop::from(CliError::new(Exit::Failure, message).caused_by(&error))
-    })
-}
-
 async fn follow(
     args: &SessionArgs,
     form: Form,
+    selector: Option<Selector>,
     filter: &Filter,
     mut source: impl Source,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
     let mut live = Live::new(screen.layout(args.full || form == Form::Wide));
-    let found = match args.selector {
+    let found = match selector {
         Some(selector) => find(selector, filter, &mut source).await,
         None => Ok(Vec::new()),
     };
     write_notes(source.take_notes());
     let found = found?;
-    let mut follower = source.follow(args.selector, &found).await?;
+    let place = source.place();
+    let mut follower = source.follow(selector, filter, &found).await?;
+    let mut is_first = true;
     loop {
-        for update in &follower.wait().await? {
+        let updates = follower.wait().await?;
+        if std::mem::take(&mut is_first) && updates.is_empty() {
+            notice::note(&waits_for(filter, &place));
+        }
+        for update in &updates {
             match (update, !form.is_for_people()) {
-                (Update::Opened(session), false) => live.opened(screen, session)?,
+                (Update::Opened(session, late), false) => live.opened(screen, session, *late)?,
                 (Update::Event(session, event), false) => live.event(screen, session, event)?,
                 (Update::Hole(session, hole), false) => live.hole(screen, session, hole)?,
                 (Update::Closed(session), false) => live.closed(screen, session)?,
-                (Update::Opened(session), true) => json::write_opened(screen, session)?,
+                (Update::Opened(session, late), true) => {
+                    json::write_opened(screen, session, *late)?;
+                }
                 (Update::Event(session, event), true) => json::write_event(screen, session, event)?,
                 (Update::Hole(session, hole), true) => json::write_gap(screen, session, hole)?,
                 (Update::Closed(session), true) => json::write_closed(screen, session)?,
@@ -241,6 +233,51 @@ async fn follow(
             return Ok(());
         }
     }
+}
+
+/// How many sessions an error lists that begin with the same digits.
+const MOST_CANDIDATES: usize = 10;
+
+/// Returns the sessions that a word on the command line means.
+async fn meant<S: Source>(named: Named, source: &mut S) -> Result<Selector, Stop> {
+    let prefix = match named {
+        Named::Whole(selector) => return Ok(selector),
+        Named::Begin(prefix) => prefix,
+    };
+    let ids = source.ids_like(prefix, MOST_CANDIDATES + 1).await?;
+    if let [id] = ids[..] {
+        return Ok(Selector::Id(id));
+    }
+    let all = Filter::default();
+    let mut candidates = Vec::new();
+    for id in ids.iter().take(MOST_CANDIDATES) {
+        let found = source
+            .find(Selector::Id(*id), &all)
+            .await
+            .unwrap_or_default();
+        let login = found.first().map(|found| {
+            let opened = S::opened(found);
+            let (key_id, user) = (
+                header::login_name(&opened.auth),
+                sanitize::text(&opened.login_user),
+            );
+            format!(" ({key_id} as {user})")
+        });
+        candidates.push(format!("`{id}`{}", login.unwrap_or_default()));
+    }
+    let place = source.place();
+    if candidates.is_empty() {
+        let message = format!("no session whose id begins with `{prefix}` is {place}");
+        let hint = "`vctl session --list` lists the sessions";
+        return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
+    }
+    let several = match ids.len() {
+        count @ 0..=MOST_CANDIDATES => count.to_string(),
+        _ => format!("more than {MOST_CANDIDATES}"),
+    };
+    let message = format!("the ids of {several} sessions begin with `{prefix}`");
+    let hint = format!("add digits to name one of them: {}", candidates.join(", "));
+    Err(CliError::new(Exit::Usage, message).hint(hint).into())
 }
 
 /// Returns the sessions of `selector`, newest first; none is an error.
@@ -258,9 +295,14 @@ async fn find<S: Source>(
     Ok(found)
 }
 
+fn waits_for(filter: &Filter, place: &str) -> String {
+    let matching = if filter.is_empty() { "" } else { "matching " };
+    format!("no {matching}session is open {place}; waiting for the next one, Ctrl-C ends")
+}
+
 fn nothing(source: &impl Source, filter: &Filter) {
-    let like_that = if filter.is_empty() { "" } else { " like that" };
-    notice::note(&format!("no session{like_that} is {}", source.place()));
+    let matching = if filter.is_empty() { "" } else { "matching " };
+    notice::note(&format!("no {matching}session is {}", source.place()));
 }
 
 /// A serial is a CA's own count: two CAs that use one give it to two people.

@@ -1,7 +1,6 @@
 //! Single sign-on: a browser goes to the identity provider, and comes back to us.
 
 mod address;
-mod browser;
 mod callback;
 mod device;
 mod listener;
@@ -102,7 +101,7 @@ impl Attempt<'_> {
             "a browser opens for the login; if none does, open this address:"
         });
         notice::set_apart(address.url.as_str());
-        let opened = !no_browser && browser::open(&address.url).await;
+        let opened = !no_browser && crate::browser::open(&address.url).await;
         if !opened && !no_browser {
             notice::note("there is no browser to open here");
         }

@@ -1,12 +1,15 @@
 //! Accesses as JSON. `docs/audit-json.md` is the contract.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use vctl_common::id::{CertSerial, SessionId};
 
+use crate::linux::signal_name;
 use crate::render::access::detailed;
 use crate::render::records::Records;
 use crate::render::time;
-use crate::view::access::{Access, Hop};
+use crate::view::access::{Access, Hop, OnHost};
 
 #[derive(Serialize)]
 struct AccessJson<'a> {
@@ -37,6 +40,35 @@ struct AccessJson<'a> {
     vctl_version: Option<&'a str>,
     sessions: &'a [SessionId],
     contradicted_sessions: &'a [SessionId],
+    on_host: Option<OnHostJson>,
+}
+
+/// What the host recorded, where the client does not know how it ended.
+#[derive(Serialize)]
+struct OnHostJson {
+    /// `exited`, `killed`, `ended`, `open`, `unknown`.
+    state: &'static str,
+    exit_code: Option<u8>,
+    signal: Option<String>,
+    ended_at: Option<String>,
+}
+
+impl From<OnHost> for OnHostJson {
+    fn from(on_host: OnHost) -> Self {
+        let (state, exit_code, signal, at) = match on_host {
+            OnHost::Exited { code, at } => ("exited", Some(code), None, Some(at)),
+            OnHost::Killed { signal, at } => ("killed", None, Some(signal_name(signal)), Some(at)),
+            OnHost::Ended { at } => ("ended", None, None, Some(at)),
+            OnHost::Open => ("open", None, None, None),
+            OnHost::Unknown => ("unknown", None, None, None),
+        };
+        Self {
+            state,
+            exit_code,
+            signal: signal.map(Cow::into_owned),
+            ended_at: at.map(time::nanos),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -122,6 +154,7 @@ impl<'a> AccessJson<'a> {
             vctl_version: access.vctl_version.as_deref(),
             sessions: &access.sessions,
             contradicted_sessions: &access.contradicted,
+            on_host: access.on_host.map(OnHostJson::from),
         }
     }
 }

@@ -17,6 +17,7 @@ mod session;
 pub(crate) mod schema;
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 use vctl_common::id::SessionId;
@@ -46,6 +47,8 @@ struct Document<'a> {
 enum LiveJson<'a> {
     Opened {
         version: u32,
+        /// From its opening until it arrived, where that was late.
+        late_by_ns: Option<String>,
         session: Box<SessionJson<'a>>,
     },
     Event {
@@ -131,10 +134,17 @@ pub(crate) fn write_histories(
     write_sessions(out, form, sessions.collect())
 }
 
-pub(crate) fn write_opened(out: &mut dyn Write, session: &Session) -> io::Result<()> {
-    let session = Box::new(session_json(session));
-    let version = VERSION;
-    write_line(out, &LiveJson::Opened { version, session })
+pub(crate) fn write_opened(
+    out: &mut dyn Write,
+    session: &Session,
+    late: Option<Duration>,
+) -> io::Result<()> {
+    let opened = LiveJson::Opened {
+        version: VERSION,
+        late_by_ns: late.map(|late| late.as_nanos().to_string()),
+        session: Box::new(session_json(session)),
+    };
+    write_line(out, &opened)
 }
 
 pub(crate) fn write_event(out: &mut dyn Write, session: &Session, event: &Event) -> io::Result<()> {
@@ -207,7 +217,7 @@ mod tests {
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered, session_id};
     use crate::render::records;
-    use crate::view::provenance::{Ca, Provenance, Request};
+    use crate::view::provenance::{Ca, Provenance, Request, Requests};
 
     fn history() -> History {
         let mut login = Login::of_alice()
@@ -318,8 +328,10 @@ mod tests {
             ca: Some(Ca::Ours {
                 mount: "ssh".to_owned(),
             }),
-            requests: vec![request("oidc-albert"), request("oidc-mallory")],
-            more_requests: true,
+            requests: Some(Requests {
+                rows: vec![request("oidc-albert"), request("oidc-mallory")],
+                more: true,
+            }),
         }
     }
 
@@ -328,7 +340,7 @@ mod tests {
         let history = history();
         let session = &history.session;
         let lines = rendered(|out| {
-            write_opened(out, session)?;
+            write_opened(out, session, Some(Duration::from_mins(3)))?;
             for event in &history.events {
                 write_event(out, session, event)?;
             }

@@ -11,8 +11,9 @@ pub(super) struct ProvenanceJson<'a> {
     person: Option<&'a str>,
     ca: Option<&'static str>,
     ca_mount: Option<&'a str>,
-    requests: Vec<RequestJson<'a>>,
-    more_requests: bool,
+    /// `None` when they were not looked up.
+    requests: Option<Vec<RequestJson<'a>>>,
+    more_requests: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -43,6 +44,7 @@ impl<'a> ProvenanceJson<'a> {
             client_user: request.client_user.as_deref(),
             client_host: request.client_host.as_deref(),
         };
+        let requests = provenance.requests.as_ref();
         let (ca, ca_mount) = match &provenance.ca {
             Some(Ca::Ours { mount }) => (Some("ours"), Some(mount.as_str())),
             Some(Ca::Unknown) => (Some("unknown"), None),
@@ -52,8 +54,8 @@ impl<'a> ProvenanceJson<'a> {
             person: person.map(vctl_common::person::Person::display_name),
             ca,
             ca_mount,
-            requests: provenance.requests.iter().map(request).collect(),
-            more_requests: provenance.more_requests,
+            requests: requests.map(|requests| requests.rows.iter().map(request).collect()),
+            more_requests: requests.map(|requests| requests.more),
         }
     }
 }

@@ -11,7 +11,7 @@ use url::Url;
 const SETTLES: Duration = Duration::from_secs(2);
 
 /// Opens an address, and says whether somebody took it. Never on the terminal.
-pub(super) async fn open(url: &Url) -> bool {
+pub(crate) async fn open(url: &Url) -> bool {
     if !has_screen() {
         return false;
     }

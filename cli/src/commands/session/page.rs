@@ -1,0 +1,134 @@
+//! `--html` and `--open`: one session as a page.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+use vctl_common::id::SessionId;
+
+use super::SessionArgs;
+use crate::browser;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::login::StateDir;
+use crate::private_file;
+use crate::render::{Layout, Screen, html, notice};
+use crate::source::Source;
+use crate::view::{History, Selector};
+
+/// A page that was opened is read at once, or made again.
+const KEPT_FOR: Duration = Duration::from_hours(24);
+
+pub(super) async fn make<S: Source>(
+    args: &SessionArgs,
+    selector: Selector,
+    sessions: &[S::Found],
+    source: &mut S,
+    layout: Layout,
+) -> Result<(), Stop> {
+    let [found] = sessions else {
+        let ids: Vec<String> = sessions
+            .iter()
+            .map(|found| S::opened(found).id.to_string())
+            .collect();
+        let message = format!("a page shows one session, and {selector} has {}", ids.len());
+        let hint = format!("name one of them: {}", ids.join(", "));
+        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+    };
+    let file = match &args.html {
+        Some(file) if file.as_os_str() == "-" => None,
+        Some(file) => {
+            may_write(file, args.force)?;
+            Some(file.clone())
+        }
+        None => Some(of_state(S::opened(found).id)?),
+    };
+    let history = source.history(found).await?;
+    let Some(file) = file else {
+        if args.open {
+            let error = CliError::new(Exit::Usage, "standard output cannot be opened in a browser");
+            return Err(error.hint("name a file, or leave `--html` out").into());
+        }
+        let mut screen = Screen::for_programs();
+        html::write(&mut screen, &history, layout)?;
+        return Ok(screen.flush()?);
+    };
+    write(&file, &history, layout)?;
+    if args.open {
+        open(&file).await;
+    }
+    Ok(())
+}
+
+fn write(file: &Path, history: &History, layout: Layout) -> Result<(), Stop> {
+    private_file::replace(file, |out| html::write(out, history, layout)).map_err(|error| {
+        let message = format!("cannot write `{}`", file.display());
+        CliError::new(Exit::Failure, message).caused_by(&error)
+    })?;
+    let (id, stored) = (history.session.opened.id, history.session.stored);
+    let plural = if stored == 1 { "" } else { "s" };
+    let file = file.display();
+    notice::done(&format!(
+        "wrote session {id}, {stored} event{plural}, to `{file}`"
+    ));
+    Ok(())
+}
+
+/// Evidence is not replaced by accident.
+fn may_write(file: &Path, force: bool) -> Result<(), CliError> {
+    match fs::symlink_metadata(file) {
+        Ok(_) if !force => {
+            let message = format!("`{}` exists, and is kept", file.display());
+            let hint = "`--force` replaces it; `--html -` writes to standard output";
+            Err(CliError::new(Exit::Usage, message).hint(hint))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn open(file: &Path) {
+    let shown = file.display();
+    let whole = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let opened = match Url::from_file_path(&whole) {
+        Ok(url) => browser::open(&url).await,
+        Err(()) => false,
+    };
+    if opened {
+        notice::done("opened it in a browser");
+    } else {
+        notice::note(&format!(
+            "no browser can be opened here: open `{shown}` in one, or copy it to where one is"
+        ));
+    }
+}
+
+/// Returns the file for the page of a session, in a directory that only its owner reads. Old pages go.
+fn of_state(id: SessionId) -> Result<PathBuf, CliError> {
+    let state = StateDir::find()?;
+    state.make()?;
+    let pages = state.file("pages");
+    let made = match DirBuilder::new().mode(0o700).create(&pages) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    };
+    made.map_err(|error| {
+        let message = format!("cannot make `{}`", pages.display());
+        CliError::new(Exit::Failure, message).caused_by(&error)
+    })?;
+    remove_old(&pages);
+    Ok(pages.join(format!("{id}.html")))
+}
+
+/// What cannot be removed is removed another time.
+fn remove_old(pages: &Path) {
+    for entry in fs::read_dir(pages).into_iter().flatten().flatten() {
+        let changed = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = changed.ok().and_then(|changed| changed.elapsed().ok());
+        if age.is_some_and(|age| age > KEPT_FOR) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
