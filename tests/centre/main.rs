@@ -7,6 +7,7 @@ mod completion;
 mod configured;
 mod credential;
 mod doctor;
+mod documented;
 mod enroll;
 mod exit_codes;
 mod faults;
