@@ -31,6 +31,7 @@ mod policies;
 mod pool;
 mod programs;
 mod prune;
+mod readme;
 mod reading;
 mod rights;
 mod setup;
