@@ -21,7 +21,10 @@ case "$*" in
 test)
     # This test is a part of it.
     ;;
-"xtask test" | "xtask check" | "xtask deny" | "xtask ebpf check" | "xtask bench --short")
+"xtask bench --short")
+    exec @BIN@/bench --short --help
+    ;;
+"xtask test" | "xtask check" | "xtask deny" | "xtask ebpf check")
     # Minutes each, and CI runs them: only that the task and its flags exist.
     shift
     exec @BIN@/xtask "$@" --help

@@ -58,7 +58,7 @@ impl Reader {
             | ("Use it on a host", 1 | 2)
             | ("Take it back", 1)
             | ("Work on it", 1) => {}
-            ("Use it on a host", 3) => someone_logs_in(&self.desk),
+            ("Use it on a host", 3) => someone_logs_in(&self.desk, 1002),
             ("Use it for a fleet", 1) => self.have_vault_and_postgres_at_hand(),
             ("Use it for a fleet", 2) => self.a_host_ships(),
             ("Use it for a fleet", 3) => self.be_a_person(),
@@ -79,7 +79,7 @@ impl Reader {
         let line = line.replace("PG_ADMIN_PASS=...", "PG_ADMIN_PASS=$admin_password");
         let (status, shown) = if line.contains("--follow") {
             self.desk.run_until(&line, |desk, shown| {
-                someone_logs_in(desk);
+                someone_logs_in(desk, 1003);
                 shown.contains("head -n 1 ")
             })
         } else if line.contains("vctl agent --sink") {
@@ -135,10 +135,10 @@ impl Reader {
              unset ${{!VCTL_@}} ${{!VAULT_@}}
              {orders}"
         ));
-        someone_logs_in(&self.desk);
+        someone_logs_in(&self.desk, 1004);
         self.desk.as_root(
             ". /run/at-hand.sh
-             for _ in $(seq 200); do ! $BIN/vctl session 1002 > /dev/null 2>&1 || exit 0; sleep 0.1; done
+             for _ in $(seq 200); do ! $BIN/vctl session 1004 > /dev/null 2>&1 || exit 0; sleep 0.1; done
              cat /run/collect.log; exit 1",
         );
     }
@@ -165,12 +165,12 @@ impl Reader {
     }
 }
 
-/// Comes with certificate 1002, as the demo's bob does, and runs two commands.
-fn someone_logs_in(desk: &Desk) {
-    desk.as_root(
+/// Logs in with a certificate and runs two commands. 1002 is the one in the README.
+fn someone_logs_in(desk: &Desk, serial: u64) {
+    desk.as_root(&format!(
         "cd $WORK; [ -f person ] || ssh-keygen -q -t ed25519 -N '' -f person
-         ssh-keygen -q -s /etc/ssh/throw_away_ca -I bob -z 1002 -n ubuntu person.pub
+         ssh-keygen -q -s /etc/ssh/throw_away_ca -I bob -z {serial} -n ubuntu person.pub
          ssh -n -i person -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-             ubuntu@127.0.0.1 'head -n 1 /etc/hosts; cat /etc/shadow || true'",
-    );
+             ubuntu@127.0.0.1 'head -n 1 /etc/hosts; cat /etc/shadow || true'"
+    ));
 }

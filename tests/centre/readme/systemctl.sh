@@ -27,8 +27,9 @@ case "$*" in
     ;;
 "restart vctl-collect vctl-node-agent")
     stop
+    (start)
+    # The unit of the node agent reports at once, too.
     /usr/sbin/vctl-agent node --once
-    start
     ;;
 "disable --now vctl-collect")
     stop
