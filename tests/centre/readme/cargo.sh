@@ -6,7 +6,7 @@ case "$*" in
 "build --release" | build)
     # The programs that were built before this test.
     mkdir -p target/release
-    cp @BIN@/vctl @BIN@/vctl-agent target/release/
+    ln -sf @BIN@/vctl @BIN@/vctl-agent target/release/
     ;;
 "xtask demo")
     exec sudo @BIN@/demo
