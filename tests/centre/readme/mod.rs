@@ -144,10 +144,9 @@ impl Reader {
             ". /run/at-hand.sh
              install -D -m 0644 -t /etc/systemd/system/vctl-collect.service.d \
                  $WORK/home/newcomer/vctl/deploy/audit/systemd/vctl-collect.service.d/centre.conf
-             install -d -m 0700 /etc/vctl
              printf '%s\n' host: web-1 vault_addr: $VAULT_ADDR vault_ca_cert: $VAULT_CACERT \
                  db_host: $VCTL_DB_HOST db_port: $VCTL_DB_PORT db_server_name: $VCTL_DB_SERVERNAME \
-                 db_ca_cert: $VCTL_DB_CA_CERT | paste -d' ' - - > /etc/vctl/agent.yaml
+                 db_ca_cert: $VCTL_DB_CA_CERT | paste -d' ' - - >> /etc/vctl/agent.yaml
              unset ${{!VCTL_@}} ${{!VAULT_@}}
              {orders}"
         ));
