@@ -6,8 +6,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-
 /// Directories at the top: a word that begins with one of them is a path.
 const TOP: &[&str] = &[
     "agent",
@@ -36,10 +34,7 @@ const MADE_UP: &[&str] = &["vctl-lab-", "vctl-centre-"];
 const EXAMPLE_REGISTRY: &str = "registry.example/";
 
 /// Returns a problem for each name in a page that nothing in the repository has.
-///
-/// # Errors
-/// When a file cannot be read.
-pub(crate) fn problems(files: &[PathBuf]) -> Result<Vec<String>> {
+pub(crate) fn problems(files: &[PathBuf]) -> Vec<String> {
     let mut known = BTreeSet::new();
     let mut pages = Vec::new();
     let mut problems = Vec::new();
@@ -79,7 +74,7 @@ pub(crate) fn problems(files: &[PathBuf]) -> Result<Vec<String>> {
                 .map(|missing| format!("{}: nothing has the {missing}", page.display())),
         );
     }
-    Ok(problems)
+    problems
 }
 
 /// Whether a name stands in a file that is no page, for a variable also as its key in lower case.

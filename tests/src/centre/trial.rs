@@ -1,5 +1,6 @@
 //! Hosts and people of a centre for trying vctl by hand, and the settings a shell needs for it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -134,7 +135,7 @@ impl Centre {
             shell_word(programs)
         );
         for (name, value) in self.environment() {
-            text.push_str(&format!("export {name}={}\n", shell_word(&value)));
+            writeln!(text, "export {name}={}", shell_word(&value))?;
         }
         fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
         Ok(path)

@@ -90,7 +90,8 @@ fn called(called: Option<String>, state: &Path) -> String {
         } else {
             centre::shell_word(&state)
         };
-        command.push_str(&format!(" --state {word}"));
+        command.push_str(" --state ");
+        command.push_str(&word);
     }
     command
 }
