@@ -156,16 +156,6 @@ impl Desk {
             .write_all(plain.as_bytes())
             .unwrap();
     }
-
-    fn processes(&self, namespace: &Path) -> Vec<Pid> {
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| {
-            fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|link| link == namespace)
-        })
-        .map(Pid::from_raw)
-        .collect()
-    }
 }
 
 impl Drop for Desk {
@@ -181,7 +171,7 @@ impl Drop for Desk {
             return;
         }
         for _ in 0..100 {
-            let pids = self.processes(&namespace);
+            let pids = processes(&namespace);
             if pids.is_empty() {
                 return;
             }
@@ -198,4 +188,15 @@ pub(super) fn repository() -> PathBuf {
         .parent()
         .unwrap()
         .to_owned()
+}
+
+/// Returns the processes of a mount namespace.
+fn processes(namespace: &Path) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|link| link == namespace)
+    })
+    .map(Pid::from_raw)
+    .collect()
 }
