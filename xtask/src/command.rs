@@ -1,7 +1,7 @@
 //! Runs other programs and shows them as they were run.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -37,6 +37,8 @@ pub(crate) struct Built {
     pub(crate) name: String,
     pub(crate) is_test: bool,
     pub(crate) executable: PathBuf,
+    /// Of its package.
+    pub(crate) directory: PathBuf,
 }
 
 /// Runs a cargo command that builds, and returns the programs it built.
@@ -57,6 +59,9 @@ pub(crate) fn build(args: &[&str]) -> Result<Vec<Built>> {
             name: message["target"]["name"].as_str()?.to_owned(),
             is_test: message["profile"]["test"].as_bool()?,
             executable: message["executable"].as_str()?.into(),
+            directory: Path::new(message["manifest_path"].as_str()?)
+                .parent()?
+                .to_owned(),
         })
     });
     Ok(built.collect())

@@ -11,7 +11,7 @@ pub(crate) struct Options {
     #[arg(long)]
     keep: bool,
     /// Also play the second act: through OpenBao and Postgres, to `vctl audit` and `vctl session`
-    #[arg(long, conflicts_with = "keep")]
+    #[arg(long)]
     centre: bool,
     /// Install missing packages without asking
     #[arg(long)]

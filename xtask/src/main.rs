@@ -6,6 +6,7 @@ mod demo;
 mod deny;
 mod ebpf;
 mod named_specs;
+mod named_things;
 mod packages;
 mod stack;
 mod test;
@@ -29,8 +30,7 @@ enum Task {
     /// Log two people in over a real sshd and show what each of them did
     Demo(demo::Options),
     /// Run OpenBao, Postgres and an sshd in the background, to try vctl with
-    #[command(subcommand)]
-    Stack(stack::Task),
+    Stack(stack::Options),
     /// Run all tests, those on a real sshd and this kernel included
     Test(test::Options),
     /// Measure what the project promises, as root and on release builds
@@ -63,7 +63,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     std::env::set_current_dir(manifest.parent().unwrap_or(manifest))?;
     match task {
         Task::Demo(options) => demo::run(&options),
-        Task::Stack(task) => stack::run(&task),
+        Task::Stack(options) => stack::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),

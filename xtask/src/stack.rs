@@ -1,22 +1,33 @@
 //! `cargo xtask stack`: secrets server, Postgres and sshd on loopback, to try vctl with.
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
 
 use crate::command::{become_program, build_programs};
 use crate::packages;
 
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Directory with the state of one stack; each directory is another stack
+    #[arg(long, global = true, value_name = "DIRECTORY", value_parser = from_here)]
+    state: Option<PathBuf>,
+    #[command(subcommand)]
+    task: Task,
+}
+
 #[derive(clap::Subcommand)]
-pub(crate) enum Task {
+enum Task {
     /// Start OpenBao (or Vault), Postgres and an sshd, unless they are up
-    Up(Options),
+    Up(UpOptions),
     /// End them and undo everything
     Down,
-    /// Print what a shell needs to use them: `eval "$(cargo xtask stack env)"`
+    /// Print what a shell needs to use them as their administrator: `eval "$(cargo xtask stack env)"`
     Env,
 }
 
 #[derive(clap::Args)]
-pub(crate) struct Options {
+struct UpOptions {
     /// Install missing packages without asking
     #[arg(long)]
     yes: bool,
@@ -25,8 +36,13 @@ pub(crate) struct Options {
     bare: bool,
 }
 
-pub(crate) fn run(task: &Task) -> Result<()> {
-    let arguments: &[_] = match task {
+/// Reads a path before the task changes its directory to the top of the repository.
+fn from_here(text: &str) -> std::io::Result<PathBuf> {
+    std::path::absolute(text)
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let arguments: &[_] = match &options.task {
         Task::Up(options) => {
             packages::ensure(&packages::for_centre(), options.yes)?;
             if options.bare {
@@ -38,5 +54,12 @@ pub(crate) fn run(task: &Task) -> Result<()> {
         Task::Down => &["down"],
         Task::Env => &["env"],
     };
-    become_program(&build_programs(&[])?, "stack", arguments)
+    let mut arguments = [&["--called", "cargo xtask stack"], arguments].concat();
+    if let Some(state) = &options.state {
+        let state = state
+            .to_str()
+            .context("the path of `--state` is not UTF-8")?;
+        arguments.extend(["--state", state]);
+    }
+    become_program(&build_programs(&[])?, "stack", &arguments)
 }

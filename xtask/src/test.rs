@@ -1,9 +1,14 @@
 //! `cargo xtask test`: what a fresh clone can test, then the specs on this kernel as root.
 
+use std::process::Command;
+
 use anyhow::{Context, Result, ensure};
 
 use crate::command::{self, Built, as_root, build, build_programs, cargo, say};
 use crate::packages::{self, FOR_DEMO, FOR_TEST, for_centre};
+
+/// The package whose tests need root.
+const SPECS: &str = "tests";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -17,18 +22,39 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let needs = [FOR_DEMO, FOR_TEST, &for_centre()].concat();
     packages::ensure(&needs, options.yes)?;
-    if options.filter.is_none() {
-        say("Testing what needs no root.");
-        command::run(&mut cargo(&[
-            "test",
-            "--workspace",
-            "--exclude",
-            "vctl-tests",
-        ]))?;
+    let built = match options.filter {
+        None => everything()?,
+        Some(_) => specs_alone()?,
+    };
+    say("Testing with a real OpenBao, Postgres and sshd, on this kernel, as root.");
+    as_root_with_nothing_skipped(&built, options.filter.as_deref())
+}
+
+/// Builds all tests and programs in one go, and runs those tests that need no root.
+///
+/// One selection of packages for all of it: cargo enables the features that the selected packages ask
+/// for, so with another selection it would build most dependencies and all our crates once more.
+fn everything() -> Result<Vec<Built>> {
+    say("Building all tests, vctl-agent and vctl.");
+    let built = build(&["test", "--workspace", "--no-run"])?;
+    say("Testing what needs no root.");
+    let of_crates = built
+        .iter()
+        .filter(|built| built.is_test && !built.directory.ends_with(SPECS));
+    for test in of_crates {
+        // Where cargo runs it, too.
+        command::run(Command::new(&test.executable).current_dir(&test.directory))?;
     }
+    command::run(&mut cargo(&["test", "--workspace", "--doc"]))?;
+    let specs = |built: &Built| built.directory.ends_with(SPECS);
+    Ok(built.into_iter().filter(specs).collect())
+}
+
+/// Builds the programs and the specs, and no test of the other crates.
+fn specs_alone() -> Result<Vec<Built>> {
     say("Building vctl-agent, vctl and the specs.");
     build_programs(&[])?;
-    let built = build(&[
+    build(&[
         "test",
         "-p",
         "vctl-tests",
@@ -40,9 +66,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "--test",
         "specs",
         "--no-run",
-    ])?;
-    say("Testing with a real OpenBao, Postgres and sshd, on this kernel, as root.");
-    as_root_with_nothing_skipped(&built, options.filter.as_deref())
+    ])
 }
 
 /// Runs the tests of the lab; a skip among them is a failure.

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::command::say;
-use crate::{named_specs, third_party};
+use crate::{named_specs, named_things, third_party};
 
 /// A file longer than this has more than one subject; tests are not counted.
 const MOST_LINES: usize = 400;
@@ -44,6 +44,7 @@ pub(crate) fn run() -> Result<()> {
     }
     problems.extend(orphans(&files)?);
     problems.extend(named_specs::problems(&files)?);
+    problems.extend(named_things::problems(&files));
     for problem in &problems {
         say(problem);
     }

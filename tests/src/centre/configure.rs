@@ -1,5 +1,6 @@
 //! What makes bare servers a centre: roles, policies, the schema.
 
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -7,13 +8,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::postgres::{DB_ADMIN, DB_DIALLED, DB_NAME};
-use super::{Centre, DATABASE};
+use super::{Centre, DATABASE, Options};
 
 impl Centre {
-    /// Runs `deploy/vault/setup.sh`, then the migrations, as an administrator would.
-    pub fn configure(&self) -> Result<()> {
-        succeeds(&mut self.setup())?;
-        self.migrate()
+    /// Runs `deploy/vault/setup.sh`, as an administrator would.
+    pub(super) fn configure(&self, options: &Options) -> Result<()> {
+        follow(&mut self.setup(), options)
     }
 
     /// Returns `deploy/vault/setup.sh` with all it needs to know of this centre.
@@ -81,18 +81,65 @@ pub(super) fn repository() -> PathBuf {
         .to_owned()
 }
 
-fn succeeds(command: &mut Command) -> Result<()> {
+/// Runs setup.sh, and reports each kind of object before the first of that kind.
+fn follow(command: &mut Command, options: &Options) -> Result<()> {
     let program = command.get_program().to_owned();
-    let output = command
+    let mut errors = tempfile::tempfile()?;
+    let mut child = command
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(errors.try_clone()?)
+        .spawn()
         .with_context(|| format!("cannot run `{}`", program.display()))?;
+    let mut reported = String::new();
+    for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
+        let line = line?;
+        let kind = kind(&line);
+        if kind != reported && line.contains(": ") && !is_advice(&line) {
+            options.begin(kind);
+            kind.clone_into(&mut reported);
+        }
+    }
+    let status = child.wait()?;
+    let mut said = String::new();
+    errors.rewind()?;
+    errors.read_to_string(&mut said)?;
     ensure!(
-        output.status.success(),
-        "`{}` ended with {}: {}",
+        status.success(),
+        "`{}` ended with {status}: {}",
         program.display(),
-        output.status,
-        String::from_utf8_lossy(&output.stderr).trim()
+        said.trim()
     );
     Ok(())
+}
+
+/// Whether a line is for an administrator and names no step.
+fn is_advice(line: &str) -> bool {
+    line.starts_with("note: ") || line.starts_with("next: ")
+}
+
+/// Returns the part of a line of setup.sh that is common to objects of one kind.
+fn kind(line: &str) -> &str {
+    match line.rfind('/') {
+        Some(end) => &line[..end],
+        None => line
+            .match_indices(' ')
+            .nth(1)
+            .map_or(line, |(end, _)| &line[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind;
+
+    #[test]
+    fn objects_of_one_kind_are_one_step() {
+        for name in ["vctl-ro", "vctl-rw"] {
+            let line = format!("vault: database/roles/{name}");
+            assert_eq!(kind(&line), "vault: database/roles");
+            assert_eq!(kind(&format!("vault: policy {name}")), "vault: policy");
+        }
+        assert_eq!(kind("done"), "done");
+    }
 }

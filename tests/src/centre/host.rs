@@ -83,10 +83,7 @@ impl Host {
 
     /// Has sshd show this certificate of its key from now on.
     pub fn show_certificate(&self, certificate: &str) -> Result<()> {
-        let path = self.root.join("keys/host-cert.pub");
-        fs::write(&path, format!("{}\n", certificate.trim_end()))?;
-        self.sshd
-            .add_to_configuration(&self.root, &format!("HostCertificate {}\n", path.display()))
+        self.sshd.show_certificate(&self.root, certificate)
     }
 
     /// Adds lines to the configuration of sshd, for each connection from now on.

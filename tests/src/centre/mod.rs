@@ -30,6 +30,7 @@ mod postgres;
 mod psql;
 mod schema;
 mod secret;
+mod trial;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,7 @@ pub use port::free as free_port;
 pub use postgres::{DB_ADMIN, DB_DIALLED, DB_NAME, Postgres, PostgresOptions};
 pub use psql::Login;
 pub use secret::Secret;
+pub use trial::{Person, Trial, first_steps, shell_word};
 
 use crate::lab::{Journal, Undo, installed, make_directory, report, say, skip};
 
@@ -65,6 +67,16 @@ pub struct Options {
     pub bare: bool,
     /// Starts an sshd that trusts the SSH authority, with an account to log in to.
     pub host: bool,
+    /// Is called with the name of each step before it begins.
+    pub progress: Option<fn(&str)>,
+}
+
+impl Options {
+    fn begin(&self, step: &str) {
+        if let Some(progress) = self.progress {
+            progress(step);
+        }
+    }
 }
 
 /// The servers. Fields are dropped in this order, after everything was undone.
@@ -124,6 +136,7 @@ impl Centre {
         journal.before(Undo::RemoveTree { path: root.clone() })?;
         // Passable, not readable: Postgres and people's `vctl` need what is below it.
         make_directory(&root, 0o711)?;
+        options.begin("starting OpenBao (or Vault) and Postgres");
         let pki = Pki::create(&root.join("pki"))?;
         let (bao, postgres) = std::thread::scope(|scope| {
             let bao = scope.spawn(|| Bao::create(journal, &root.join("bao"), &pki));
@@ -147,9 +160,13 @@ impl Centre {
         if options.bare {
             centre.postgres.create_database(DATABASE)?;
         } else {
-            centre.configure()?;
+            options.begin("making roles, policies and the SSH CA with deploy/vault/setup.sh");
+            centre.configure(options)?;
+            options.begin("applying the migrations");
+            centre.migrate()?;
         }
         if options.host {
+            options.begin("starting an sshd that trusts the SSH CA");
             let trusted = centre.ssh_authority()?;
             let root = centre.root.join("host");
             let host = Host::start(journal, &centre.id, &centre.account(), &root, &trusted)?;

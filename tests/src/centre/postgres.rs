@@ -21,6 +21,8 @@ use crate::lab::{Journal, Undo, make_directory, process};
 pub const DB_NAME: &str = "db.vctl.test";
 /// Its other name, for the secrets server: that cannot be told an address beside the name.
 pub const DB_DIALLED: &str = "localhost";
+/// The name of Postgres in the documentation, for specs that run its commands.
+const DB_OF_EXAMPLES: &str = "db.example.net";
 /// The superuser.
 pub const DB_ADMIN: &str = "postgres";
 
@@ -89,7 +91,7 @@ impl Postgres {
         postgres.owner.takes(directory)?;
         postgres.initdb()?;
         let request = Request {
-            names: &[DB_NAME, DB_DIALLED],
+            names: &[DB_NAME, DB_DIALLED, DB_OF_EXAMPLES],
             ..Request::default()
         };
         postgres.install(&pki.issue("postgres", request)?)?;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::Lab;
 use super::certificate::key_pair;
 use super::journal::Journal;
 use super::recorded::PATIENCE;
@@ -82,8 +83,15 @@ impl Sshd {
 }
 
 impl Sshd {
+    /// Has it show this certificate of its key from now on.
+    pub(crate) fn show_certificate(&self, root: &Path, certificate: &str) -> Result<()> {
+        let path = root.join("keys/host-cert.pub");
+        fs::write(&path, format!("{}\n", certificate.trim_end()))?;
+        self.add_to_configuration(root, &format!("HostCertificate {}\n", path.display()))
+    }
+
     /// Adds lines to the configuration, and has it read anew.
-    pub(crate) fn add_to_configuration(&self, root: &Path, lines: &str) -> Result<()> {
+    fn add_to_configuration(&self, root: &Path, lines: &str) -> Result<()> {
         let config = root.join("sshd_config");
         let text = fs::read_to_string(&config)?;
         fs::write(&config, format!("{text}\n{lines}"))?;
@@ -108,6 +116,18 @@ impl Sshd {
             fs::read_to_string(&log)?
         );
         Ok(())
+    }
+}
+
+impl Lab {
+    /// Returns the host key of its sshd, as a line of a `.pub` file.
+    pub fn public_key(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.keys().join("host.pub"))?)
+    }
+
+    /// Has its sshd show this certificate of its key from now on.
+    pub fn show_certificate(&self, certificate: &str) -> Result<()> {
+        self.sshd.show_certificate(&self.root, certificate)
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use vctl_tests::centre::{self, Centre};
-use vctl_tests::lab::{Lab, Options, eventually};
+use vctl_tests::centre::{self, Centre, first_steps};
+use vctl_tests::lab::{Lab, Options, Undo, eventually};
 
-use crate::operator::{Operator, put_into_inventory, serial_of};
+use crate::operator::{Operator, serial_of};
 use crate::person::Person;
 
 pub(crate) const HOST: &str = "demo-1";
@@ -30,6 +30,9 @@ impl Middle {
         let centre = Centre::start(&centre::Options::default())?;
         let auditor = Operator::new(&centre, "carol", &["vctl-user", "vctl-auditor"])?;
         let ids = tempfile::tempdir()?;
+        centre.journal().before(Undo::RemoveTree {
+            path: ids.path().to_owned(),
+        })?;
         Ok(Self {
             centre,
             auditor,
@@ -49,7 +52,8 @@ impl Middle {
         let mut role = admin.get("ssh/roles/sre-core")?["data"].take();
         role["allowed_users"] = json!(lab.user());
         admin.post("ssh/roles/sre-core", &role)?;
-        put_into_inventory(&self.centre, &lab, HOST)?;
+        self.centre
+            .put_into_inventory(HOST, lab.port(), lab.user())?;
         self.auditor.log_in(&lab)?;
         Ok(lab)
     }
@@ -91,6 +95,21 @@ impl Middle {
         })?;
         ensure!(came, "session {serial} is not whole at the centre: {last}");
         Ok(())
+    }
+
+    /// Has the host show a certificate, and returns what a person may type in a new shell.
+    pub(crate) fn by_hand(&self, lab: &Lab, operator: &Operator) -> Result<String> {
+        let certificate = self.centre.host_certificate(HOST, &lab.public_key()?)?;
+        lab.show_certificate(&certificate)?;
+        let settings = self.centre.write_settings()?;
+        let [settings, login, ssh] = first_steps(&settings, &operator.account, HOST);
+        Ok(format!(
+            "In another terminal, of any account, log in as {}:\n\n  {settings}\n  {login}\n  {ssh}\n\n\
+             and then, as {}, see who did what:\n\n  {}\n  vctl audit\n  vctl session",
+            operator.name,
+            self.auditor.name,
+            self.auditor.account.login_line(),
+        ))
     }
 
     pub(crate) fn end(self) -> Vec<anyhow::Error> {

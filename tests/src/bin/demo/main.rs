@@ -27,7 +27,7 @@ struct Arguments {
     #[arg(long)]
     keep: bool,
     /// Also play the second act: through OpenBao and Postgres, to `vctl audit` and `vctl session`
-    #[arg(long, conflicts_with = "keep")]
+    #[arg(long)]
     centre: bool,
 }
 
@@ -80,20 +80,20 @@ fn run(arguments: &Arguments) -> Result<()> {
         "the timelines are not what the two did; agent log: {}",
         lab.agent.last_words()
     );
-    if arguments.keep {
-        wait_for_the_end(&lab, &certificates[0]);
+    if arguments.keep && !arguments.centre {
+        wait_for_the_end(&by_hand(&lab, &certificates[0]));
     }
     progress("Undoing everything");
     let failures = lab.end();
     ensure!(failures.is_empty(), "could not be undone: {failures:?}");
     say("done: the machine is as it was");
     if arguments.centre {
-        second_act()?;
+        second_act(arguments.keep)?;
     }
     Ok(())
 }
 
-fn second_act() -> Result<()> {
+fn second_act(keep: bool) -> Result<()> {
     say(
         "\nThe second act: the same two, who come with `vctl ssh`, to a host that ships to Postgres.\n",
     );
@@ -135,6 +135,9 @@ fn second_act() -> Result<()> {
         "the timelines are not what the two did; agent log: {}",
         lab.agent.last_words()
     );
+    if keep {
+        wait_for_the_end(&middle.by_hand(&lab, &operators[0])?);
+    }
     progress("Undoing everything");
     let mut failures = lab.end();
     failures.extend(middle.end());
@@ -176,14 +179,21 @@ fn show(mut vctl: Command) -> Result<()> {
     Ok(())
 }
 
-fn wait_for_the_end(lab: &Lab, alice: &Certificate) {
-    say(&format!(
-        "\nStill running. Log in by hand, in another terminal, as root:\n\n  {}\n\n\
-         and see what you did:\n\n  {} session --local --spool {} --list\n\n\
-         Ctrl-C here ends it and undoes everything; so does, from elsewhere: kill {}",
+/// Returns how to log in to the lab by hand, and how to see what was done there.
+fn by_hand(lab: &Lab, alice: &Certificate) -> String {
+    format!(
+        "Log in by hand, in another terminal, as root:\n\n  {}\n\n\
+         and see what you did:\n\n  {} session --local --spool {} --list",
         lab.ssh_line(alice),
         lab.programs.vctl.display(),
         lab.spool().display(),
+    )
+}
+
+fn wait_for_the_end(by_hand: &str) {
+    say(&format!(
+        "\nStill running. {by_hand}\n\n\
+         Ctrl-C here ends it and undoes everything; so does, as root in another terminal: kill {}",
         std::process::id()
     ));
     // The lab's own watcher undoes and ends the process.

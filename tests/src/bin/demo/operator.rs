@@ -5,12 +5,12 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
-use vctl_tests::centre::{Centre, DATABASE, Secret};
-use vctl_tests::lab::Lab;
+use vctl_tests::centre::{Centre, Person};
+use vctl_tests::lab::{Lab, Undo};
 
 pub(crate) struct Operator {
     pub(crate) name: &'static str,
+    pub(crate) account: Person,
     home: tempfile::TempDir,
     environment: Vec<(&'static str, String)>,
 }
@@ -18,22 +18,21 @@ pub(crate) struct Operator {
 impl Operator {
     /// Makes the account in Vault and the workstation.
     pub(crate) fn new(centre: &Centre, name: &'static str, policies: &[&str]) -> Result<Self> {
-        let operator = Self {
+        let home = tempfile::tempdir()?;
+        // Ctrl-C while everything is left running ends the process without a drop.
+        centre.journal().before(Undo::RemoveTree {
+            path: home.path().to_owned(),
+        })?;
+        Ok(Self {
             name,
-            home: tempfile::tempdir()?,
+            account: centre.add_person(name, policies)?,
+            home,
             environment: centre.environment(),
-        };
-        let password = Secret::random()?;
-        let user = json!({"password": password.expose(), "policies": policies});
-        let admin = centre.bao.admin()?;
-        admin.post(&format!("auth/userpass/users/{name}"), &user)?;
-        fs::write(operator.home.path().join("password"), password.expose())?;
-        Ok(operator)
+        })
     }
 
     /// `vctl login`, with the password from a file.
     pub(crate) fn log_in(&self, lab: &Lab) -> Result<()> {
-        let password = fs::read(self.home.path().join("password"))?;
         let mut login = self.vctl(lab, &["login", "--username", self.name, "--password-stdin"]);
         let mut child = login
             .stdin(Stdio::piped())
@@ -41,7 +40,7 @@ impl Operator {
             .spawn()
             .context("cannot run `vctl`")?;
         let mut stdin = child.stdin.take().context("vctl has no input")?;
-        stdin.write_all(&password)?;
+        stdin.write_all(self.account.password.expose().as_bytes())?;
         drop(stdin);
         let output = child.wait_with_output()?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -89,16 +88,6 @@ impl Operator {
         }
         Ok(false)
     }
-}
-
-/// Puts the lab's sshd into the inventory, under a name that the centre enrolled.
-pub(crate) fn put_into_inventory(centre: &Centre, lab: &Lab, host: &str) -> Result<()> {
-    let sql = format!(
-        "update vctl.servers set ssh_port = {}, ssh_user = '{}' where hostname = '{host}'",
-        lab.port(),
-        lab.user()
-    );
-    centre.postgres.psql(DATABASE, &sql).map(drop)
 }
 
 /// The serial of that person's last access to a host, as `vctl audit` tells an auditor.

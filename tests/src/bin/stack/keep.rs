@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::stat::{Mode, umask};
-use vctl_tests::centre::{Centre, DATABASE, DB_ADMIN, DB_NAME, Options, new_id};
+use vctl_tests::centre::{Centre, DATABASE, DB_ADMIN, DB_NAME, Options, Trial, new_id};
 use vctl_tests::lab::{Journal, Undo};
 
 use crate::state::{Directory, State};
@@ -64,17 +65,31 @@ pub(crate) fn run(directory: &Directory, bare: bool) -> Result<()> {
     let options = Options {
         bare,
         host: true,
+        progress: Some(progress),
         ..Options::default()
     };
     let centre = Centre::start_with(id, &journal, &options)?;
-    directory.write(&state(&centre)?)?;
+    let trial = if bare {
+        None
+    } else {
+        progress("adding two hosts and two people");
+        Some(Trial::start(&centre)?)
+    };
+    directory.write(&state(&centre, trial.as_ref())?)?;
     // The watcher of signals undoes everything and ends the process.
     loop {
         std::thread::park();
     }
 }
 
-fn state(centre: &Centre) -> Result<State> {
+/// Writes a step into the log, with the time since the first one.
+fn progress(step: &str) {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let since = BEGAN.get_or_init(Instant::now).elapsed();
+    let _ = writeln!(std::io::stderr(), "{:5.1} s  {step}", since.as_secs_f32());
+}
+
+fn state(centre: &Centre, trial: Option<&Trial>) -> Result<State> {
     let host = centre.host.as_ref().context("there is no host")?;
     let bao = &centre.bao;
     let postgres = &centre.postgres;
@@ -94,7 +109,7 @@ fn state(centre: &Centre) -> Result<State> {
         postgres.port,
         postgres.ca().display()
     );
-    let lines = vec![
+    let mut lines = vec![
         format!("  {}: {}", bao.binary.version, bao.address()),
         format!("    its client: {}", bao.binary.path.display()),
         format!("    its audit file: {}", bao.audit_log().display()),
@@ -105,12 +120,21 @@ fn state(centre: &Centre) -> Result<State> {
         format!("    as superuser: {psql}"),
         format!("  sshd: {}@127.0.0.1 port {}", host.user(), host.port()),
         format!("    its host key: {}", host.known_hosts().display()),
-        "use it with: eval \"$(cargo xtask stack env)\"".to_owned(),
-        "end it with: cargo xtask stack down".to_owned(),
     ];
+    if let Some(trial) = trial {
+        let hosts = trial.hosts.iter().map(|(name, _)| *name);
+        let hosts = hosts.collect::<Vec<_>>().join(", ");
+        lines.push(format!("  hosts in the inventory: {hosts}"));
+        for person in &trial.people {
+            let password = person.password.expose();
+            lines.push(format!("  person: {}, password {password}", person.name));
+        }
+        lines.push("    both may log in to the hosts; bob may also read the records".to_owned());
+    }
     Ok(State {
         pid: std::process::id(),
         lines,
+        first_steps: trial.map(Trial::first_steps).unwrap_or_default(),
         exports,
     })
 }

@@ -3,7 +3,7 @@ mod keep;
 mod state;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,17 @@ use vctl_tests::{centre, lab};
 
 use state::Directory;
 
+const DEFAULT_STATE: &str = "/run/vctl-stack";
+
 #[derive(Parser)]
 #[command(name = "stack", about = "Run a centre on loopback in the background")]
 struct Arguments {
-    /// Where it is written down what runs; one stack each
-    #[arg(long, global = true, default_value = "/run/vctl-stack")]
+    /// Directory with the state of one stack; each directory is another stack
+    #[arg(long, global = true, default_value = DEFAULT_STATE)]
     state: PathBuf,
+    /// The command that the person typed, where it is not this program
+    #[arg(long, global = true, hide = true)]
+    called: Option<String>,
     #[command(subcommand)]
     task: Task,
 }
@@ -35,7 +40,7 @@ enum Task {
     },
     /// End it and undo everything
     Down,
-    /// Print what a shell needs to use it: `eval "$(cargo xtask stack env)"`
+    /// Print what a shell needs to use it as its administrator: `eval "$(cargo xtask stack env)"`
     Env,
     /// Be it, in the foreground
     #[command(hide = true)]
@@ -50,11 +55,12 @@ enum Task {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let stack = called(arguments.called, &arguments.state);
     let directory = Directory::new(arguments.state);
     let done = match arguments.task {
-        Task::Up { bare } => up(&directory, bare),
+        Task::Up { bare } => up(&directory, &stack, bare),
         Task::Down => down(&directory),
-        Task::Env => env(&directory),
+        Task::Env => env(&directory, &stack),
         Task::Keep { bare } => keep::run(&directory, bare),
         Task::Guard { journal } => lab::undo_when_its_owner_is_gone(&journal),
     };
@@ -67,14 +73,37 @@ fn main() -> ExitCode {
     }
 }
 
-fn up(directory: &Directory, bare: bool) -> Result<()> {
+/// Returns the command that reaches this stack again from another directory or shell.
+fn called(called: Option<String>, state: &Path) -> String {
+    let mut command = called.unwrap_or_else(|| {
+        let program = std::env::current_exe().unwrap_or_else(|_| "stack".into());
+        let sudo = std::env::var_os("SUDO_USER").map_or("", |_| "sudo ");
+        format!("{sudo}{}", program.display())
+    });
+    if state != Path::new(DEFAULT_STATE) {
+        // What is relative here is another directory elsewhere.
+        let state = std::path::absolute(state).unwrap_or_else(|_| state.to_owned());
+        let state = state.display().to_string();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+        let word = if state.bytes().all(is_plain) {
+            state
+        } else {
+            centre::shell_word(&state)
+        };
+        command.push_str(" --state ");
+        command.push_str(&word);
+    }
+    command
+}
+
+fn up(directory: &Directory, stack: &str, bare: bool) -> Result<()> {
     if let Some(why) = centre::missing() {
         anyhow::bail!("this machine cannot run the stack: {why}");
     }
     // What a killed stack left, state and all.
     lab::repair()?;
     if let Some(state) = directory.running()? {
-        return say(&format!("already up\n{}", state.summary()));
+        return say(&format!("already up\n{}", state.summary(stack)));
     }
     let started = Instant::now();
     // Here, and not in the background, so that its progress is seen.
@@ -83,7 +112,7 @@ fn up(directory: &Directory, bare: bool) -> Result<()> {
     say(&format!(
         "up after {:.1} s\n{}",
         started.elapsed().as_secs_f32(),
-        state.summary()
+        state.summary(stack)
     ))
 }
 
@@ -110,10 +139,10 @@ fn down(directory: &Directory) -> Result<()> {
     say("down: the machine is as it was")
 }
 
-fn env(directory: &Directory) -> Result<()> {
+fn env(directory: &Directory, stack: &str) -> Result<()> {
     let state = directory
         .running()?
-        .context("the stack is not up: run `cargo xtask stack up`")?;
+        .with_context(|| format!("the stack is not up: run `{stack} up`"))?;
     say(state.exports().trim_end())
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use vctl_tests::centre::shell_word;
 
 /// A running stack; has secrets in it, so no `Debug`.
 #[derive(Serialize, Deserialize)]
@@ -16,21 +17,33 @@ pub(crate) struct State {
     pub(crate) pid: u32,
     /// For people: what runs where.
     pub(crate) lines: Vec<String>,
+    /// Commands for a new shell; none for a bare stack.
+    pub(crate) first_steps: Vec<String>,
     /// For shells.
     pub(crate) exports: Vec<(String, String)>,
 }
 
 impl State {
-    pub(crate) fn summary(&self) -> String {
-        self.lines.join("\n")
+    /// Returns what runs where, what to try first, and how to use and end it; `stack` is the command
+    /// that the person typed.
+    pub(crate) fn summary(&self, stack: &str) -> String {
+        let mut lines = self.lines.clone();
+        if !self.first_steps.is_empty() {
+            lines.push("try it in a new shell, of any account:".to_owned());
+            lines.extend(self.first_steps.iter().map(|step| format!("  {step}")));
+        }
+        lines.push("use it with the rights of its administrator:".to_owned());
+        lines.push(format!("  eval \"$({stack} env)\""));
+        lines.push(format!("end it with: {stack} down"));
+        lines.join("\n")
     }
 
     /// Returns one line of shell for each variable.
     pub(crate) fn exports(&self) -> String {
-        let lines = self.exports.iter().map(|(name, value)| {
-            let quoted = value.replace('\'', "'\\''");
-            format!("export {name}='{quoted}'\n")
-        });
+        let lines = self
+            .exports
+            .iter()
+            .map(|(name, value)| format!("export {name}={}\n", shell_word(value)));
         lines.collect()
     }
 }
@@ -127,13 +140,30 @@ impl Directory {
 mod tests {
     use super::State;
 
+    fn state(first_steps: &[&str]) -> State {
+        State {
+            pid: 1,
+            lines: vec!["  sshd: a".to_owned()],
+            first_steps: first_steps.iter().map(|&step| step.to_owned()).collect(),
+            exports: vec![("A".to_owned(), "it's".to_owned())],
+        }
+    }
+
     #[test]
     fn a_value_with_a_quote_in_it_is_one_word_of_shell() {
-        let state = State {
-            pid: 1,
-            lines: Vec::new(),
-            exports: vec![("A".to_owned(), "it's".to_owned())],
-        };
-        assert_eq!(state.exports(), "export A='it'\\''s'\n");
+        assert_eq!(state(&[]).exports(), "export A='it'\\''s'\n");
+    }
+
+    #[test]
+    fn each_printed_command_names_the_state_directory() {
+        let summary = state(&["vctl ssh web-1"]).summary("stack --state /x");
+        assert!(summary.contains("\n  vctl ssh web-1\n"), "{summary}");
+        assert!(
+            summary.contains("\n  eval \"$(stack --state /x env)\"\n"),
+            "{summary}"
+        );
+        assert!(summary.ends_with(": stack --state /x down"), "{summary}");
+        let bare = state(&[]).summary("stack --state /x");
+        assert!(!bare.contains("new shell"), "{bare}");
     }
 }

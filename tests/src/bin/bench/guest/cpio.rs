@@ -106,6 +106,11 @@ mod tests {
             list.contains("drwxr-xr-x") && list.contains("bin/sh -> busybox"),
             "{list}"
         );
-        assert!(list.contains("bin/odd") && list.contains("5,"), "{list}");
+        // Not every busybox prints the number of a device.
+        let is_console = |line: &str| line.starts_with("crw") && line.ends_with("console");
+        assert!(
+            list.contains("bin/odd") && list.lines().any(is_console),
+            "{list}"
+        );
     }
 }

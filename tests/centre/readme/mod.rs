@@ -1,0 +1,191 @@
+//! Every command of the README, as written, as a new user would run it.
+//!
+//! The user has an empty home, a clone, sudo and a terminal of 80 columns, on a machine made of
+//! namespaces: root inside is root, and what it changes is in overlays. `cargo.sh` and `systemctl.sh`
+//! list what is replaced. The transcript is in `target/readme-transcript.txt`.
+
+mod blocks;
+mod desk;
+
+use std::fs;
+
+use vctl_tests::centre::missing;
+use vctl_tests::lab::skip;
+
+use blocks::Block;
+use desk::{Desk, repository};
+
+/// The password of the user in Vault.
+const PASSWORD: &str = "correct-horse";
+
+/// Headings with the number of blocks below each. A block that is not in here fails the test: what it
+/// needs has to be thought about.
+const KNOWN: &[(&str, usize)] = &[
+    ("See it work", 1),
+    ("Use it on a host", 3),
+    ("Use it for a fleet", 4),
+    ("Take it back", 1),
+    ("Work on it", 1),
+];
+
+/// Commands that cannot end with 0 here, by their beginning: the status that they have, and why.
+const OTHER_STATUS: &[(&str, i32, &str)] = &[(
+    "vctl login    ",
+    78,
+    "single sign-on needs a provider: the specs of `oidc` have one",
+)];
+
+#[test]
+fn every_command_of_the_readme_works_as_written() {
+    let page = fs::read_to_string(repository().join("README.md")).unwrap();
+    let blocks = blocks::of(&page);
+    let unknown: Vec<_> = blocks.iter().filter(|block| !is_known(block)).collect();
+    assert!(
+        unknown.is_empty(),
+        "say in `KNOWN`, and where it needs something in `prepare`, how to run {unknown:#?}"
+    );
+    if let Some(why) = missing().or_else(vctl_tests::lab::missing) {
+        return skip(&why);
+    }
+    let mut reader = Reader {
+        desk: Desk::sit_down(),
+        enrolled: String::new(),
+        problems: Vec::new(),
+    };
+    for block in &blocks {
+        reader.read(block);
+    }
+    assert!(reader.problems.is_empty(), "{:#?}", reader.problems);
+}
+
+fn is_known(block: &Block) -> bool {
+    KNOWN
+        .iter()
+        .any(|(heading, blocks)| block.heading == *heading && block.number <= *blocks)
+}
+
+struct Reader {
+    desk: Desk,
+    /// What `vctl host enroll` printed.
+    enrolled: String,
+    problems: Vec<String>,
+}
+
+impl Reader {
+    fn read(&mut self, block: &Block) {
+        self.prepare(block);
+        for line in &block.lines {
+            self.run(line);
+        }
+    }
+
+    /// Does what the text above a block asks for.
+    fn prepare(&mut self, block: &Block) {
+        match (block.heading.as_str(), block.number) {
+            ("Use it on a host", 3) => someone_logs_in(&self.desk, 1002),
+            ("Use it for a fleet", 1) => self.have_vault_and_postgres_at_hand(),
+            ("Use it for a fleet", 2) => self.a_host_ships(),
+            ("Use it for a fleet", 3) => self.be_a_person(),
+            ("Use it for a fleet", 4) => self.end_the_servers(),
+            _ => {}
+        }
+    }
+
+    fn run(&mut self, line: &str) {
+        let line = line.replace("PG_ADMIN_PASS=...", "PG_ADMIN_PASS=$admin_password");
+        let (status, shown) = if line.contains("--follow") {
+            self.desk.run_until(&line, |desk, shown| {
+                someone_logs_in(desk, 1003);
+                shown.contains("head -n 1 ")
+            })
+        } else if line.contains("vctl agent --sink") {
+            self.desk
+                .run_until(&line, |_, shown| shown.lines().count() > 1)
+        } else {
+            self.desk.run(&line)
+        };
+        if line.contains("host enroll") {
+            self.enrolled.clone_from(&shown);
+        }
+        let known = OTHER_STATUS
+            .iter()
+            .find(|(begin, ..)| line.starts_with(begin));
+        let expected = known.map_or(0, |(_, status, _)| *status);
+        if status != expected && !line.contains("--follow") && !line.contains("--sink") {
+            self.problems
+                .push(format!("status {status}, not {expected}: {shown}"));
+        }
+    }
+
+    /// Servers without any of vctl, and the settings that the text above names.
+    fn have_vault_and_postgres_at_hand(&mut self) {
+        self.desk.as_root(
+            "$BIN/stack --state /run/at-hand up --bare
+             eval \"$($BIN/stack --state /run/at-hand env)\"
+             cp \"$VAULT_CACERT\" $WORK/home/newcomer/vctl/ca.pem
+             pass=$(cut -d: -f5 $(dirname \"$VAULT_CACERT\")/../postgres/pgpass)
+             { $BIN/stack --state /run/at-hand env
+               echo export PG_PORT=\"$VCTL_DB_PORT\" VAULT_CLI=bao
+               echo admin_password=\"$pass\"; } > /run/at-hand.sh
+             chmod 644 /run/at-hand.sh",
+        );
+        self.desk.run(". /run/at-hand.sh");
+    }
+
+    /// Does on web-1 what `vctl host enroll` printed, and waits until a session is at the centre.
+    fn a_host_ships(&mut self) {
+        let printed = self
+            .enrolled
+            .lines()
+            .skip_while(|line| !line.starts_with("  "));
+        let orders = printed.take_while(|line| line.starts_with("  "));
+        let orders = orders.collect::<Vec<_>>().join("\n");
+        self.desk.as_root(&format!(
+            ". /run/at-hand.sh
+             install -D -m 0644 -t /etc/systemd/system/vctl-collect.service.d \
+                 $WORK/home/newcomer/vctl/deploy/audit/systemd/vctl-collect.service.d/centre.conf
+             printf '%s\n' host: web-1 vault_addr: $VAULT_ADDR vault_ca_cert: $VAULT_CACERT \
+                 db_host: $VCTL_DB_HOST db_port: $VCTL_DB_PORT db_server_name: $VCTL_DB_SERVERNAME \
+                 db_ca_cert: $VCTL_DB_CA_CERT | paste -d' ' - - >> /etc/vctl/agent.yaml
+             unset ${{!VCTL_@}} ${{!VAULT_@}}
+             {orders}"
+        ));
+        someone_logs_in(&self.desk, 1004);
+        self.desk.as_root(
+            ". /run/at-hand.sh
+             for _ in $(seq 200); do ! $BIN/vctl session 1004 > /dev/null 2>&1 || exit 0; sleep 0.1; done
+             cat /run/collect.log; exit 1",
+        );
+    }
+
+    /// Has a user of Vault, who may do everything here, and a key of an operator.
+    fn be_a_person(&mut self) {
+        self.desk.as_root(&format!(
+            ". /run/at-hand.sh
+             bao write auth/userpass/users/newcomer password={PASSWORD} \
+                 policies=vctl-user,vctl-ssh,vctl-auditor,vctl-admin
+             bao read -field=public_key ssh/config/ca >> /etc/ssh/trusted_ca
+             cd $WORK/home/newcomer; mkdir -p .ssh; chmod 700 .ssh
+             [ -f .ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519
+             chown -R newcomer: .ssh; mkdir -p /root/.ssh ~ubuntu/.ssh
+             cat .ssh/id_ed25519.pub | tee /root/.ssh/authorized_keys > ~ubuntu/.ssh/authorized_keys",
+        ));
+        self.desk.answer("Password of ", PASSWORD);
+        self.desk.run("unset VAULT_TOKEN admin_password");
+    }
+
+    fn end_the_servers(&mut self) {
+        self.desk.as_root("$BIN/stack --state /run/at-hand down");
+        self.desk.run("unset ${!VAULT_@} ${!VCTL_@}");
+    }
+}
+
+/// Logs in with a certificate and runs two commands. 1002 is the one in the README.
+fn someone_logs_in(desk: &Desk, serial: u64) {
+    desk.as_root(&format!(
+        "cd $WORK; [ -f person ] || ssh-keygen -q -t ed25519 -N '' -f person
+         ssh-keygen -q -s /etc/ssh/throw_away_ca -I bob -z {serial} -n ubuntu person.pub
+         ssh -n -i person -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
+             ubuntu@127.0.0.1 'head -n 1 /etc/hosts; cat /etc/shadow || true'"
+    ));
+}
