@@ -98,7 +98,7 @@ fn terminal() -> io::Result<(PtyMaster, File)> {
 /// # Errors
 /// `SelfTest` names the first field that disagrees.
 pub fn run(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
-    maps.open_session(MARK, 1)?;
+    maps.open_session(MARK, 1, false)?;
     let result = observe(maps, program);
     maps.close_session(MARK);
     result
@@ -117,7 +117,8 @@ fn observe(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
         session: MARK,
         start: 0,
         marked: u32::from(wire::MARKED_LINEAGE),
-        reserved: 0,
+        role: wire::ROLE_USER,
+        groups: 0,
     };
     maps.mark_task(first.0.id(), mark)?;
     let mut stdin = first

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use vctl_common::id::{AuditSessionId, BootId, CgroupId, ProcessId};
 use vctl_common::time::BootNs;
-use vctl_common::wire::UNSET;
+use vctl_common::wire::{SSHD, UNSET};
 
 /// What the kernel says about a login's own process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,6 +202,11 @@ impl LoginReader {
         let tick = u128::from(process.start.0) * u128::from(self.ticks_per_second) / 1_000_000_000;
         self.stat(process.tgid)
             .is_ok_and(|stat| u128::from(stat.start_ticks) == tick)
+    }
+
+    /// Returns whether the process is one of sshd: `sshd`, from OpenSSH 9.8 on `sshd-session`.
+    pub fn is_sshd(&self, tgid: u32) -> bool {
+        fs::read(self.of(tgid, "comm")).is_ok_and(|comm| comm.starts_with(&SSHD))
     }
 
     fn stat(&self, tgid: u32) -> Result<Stat, LoginError> {

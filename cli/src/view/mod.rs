@@ -75,6 +75,8 @@ pub(crate) struct Event {
 pub(crate) struct History {
     pub(crate) session: Session,
     pub(crate) events: Vec<Event>,
+    /// Programs of sshd and PAM that were taken out of `events`.
+    pub(crate) left_out: u64,
 }
 
 /// News of the sessions that are followed.
@@ -96,10 +98,24 @@ pub(crate) struct Missing {
 }
 
 impl History {
-    /// Returns how many programs were started.
+    /// Returns how many programs the user started.
     pub(crate) fn commands(&self) -> u64 {
-        let is_exec = |event: &&Event| matches!(event.event.kind, EventKind::Exec(_));
-        self.events.iter().filter(is_exec).count() as u64
+        let is_users = |event: &&Event| event.is_exec() && event.event.phase.is_users();
+        self.events.iter().filter(is_users).count() as u64
+    }
+
+    /// Takes out what sshd and PAM did at login and logout.
+    pub(crate) fn of_user(mut self) -> Self {
+        let of_login = |event: &&Event| event.is_exec() && !event.event.phase.is_users();
+        self.left_out += self.events.iter().filter(of_login).count() as u64;
+        self.events.retain(|event| event.event.phase.is_users());
+        self
+    }
+}
+
+impl Event {
+    fn is_exec(&self) -> bool {
+        matches!(self.event.kind, EventKind::Exec(_))
     }
 }
 

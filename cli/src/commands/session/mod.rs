@@ -129,7 +129,7 @@ async fn search(
             .hint("`vctl session` without it lists all sessions")
             .into());
     }
-    let pattern = Pattern::new(grep);
+    let pattern = Pattern::new(grep).with_login_work(args.login_work);
     let matches = source
         .grep(args.selector, filter, &pattern, args.limit)
         .await?;
@@ -154,7 +154,7 @@ async fn show(
     let mut sessions = find(selector, filter, source).await?;
     if let Some(file) = &args.html {
         let layout = screen.layout(args.full || form == Form::Wide);
-        return page(selector, &sessions, source, file, layout).await;
+        return page(args, selector, &sessions, source, file, layout).await;
     }
     // Read like a log: what came first stands first.
     sessions.reverse();
@@ -170,7 +170,7 @@ async fn show(
         if index > 0 {
             writeln!(screen)?;
         }
-        let history = source.history(found).await?;
+        let history = args.chosen(source.history(found).await?);
         if args.tree {
             tree::write(screen, &history, layout)?;
         } else {
@@ -181,6 +181,7 @@ async fn show(
 }
 
 async fn page<S: Source>(
+    args: &SessionArgs,
     selector: Selector,
     sessions: &[S::Found],
     source: &mut S,
@@ -199,7 +200,7 @@ async fn page<S: Source>(
         let hint = format!("name one of them: {}", ids.join(", "));
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     };
-    let history = source.history(found).await?;
+    let history = args.chosen(source.history(found).await?);
     private_file::replace(file, |out| html::write(out, &history, layout)).map_err(|error| {
         let message = format!("cannot write `{}`", file.display());
         Stop::from(CliError::new(Exit::Failure, message).caused_by(&error))
@@ -225,6 +226,7 @@ async fn follow(
         for update in &follower.wait().await? {
             match (update, !form.is_for_people()) {
                 (Update::Opened(session), false) => live.opened(screen, session)?,
+                (Update::Event(_, event), false) if !args.shows(event) => {}
                 (Update::Event(session, event), false) => live.event(screen, session, event)?,
                 (Update::Hole(session, hole), false) => live.hole(screen, session, hole)?,
                 (Update::Closed(session), false) => live.closed(screen, session)?,

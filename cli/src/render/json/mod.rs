@@ -52,6 +52,11 @@ enum LiveJson<'a> {
         session_id: SessionId,
         event: Box<EventJson<'a>>,
     },
+    /// What sshd or PAM did at login or logout.
+    LoginEvent {
+        session_id: SessionId,
+        event: Box<EventJson<'a>>,
+    },
     Gap {
         session_id: SessionId,
         gap: GapJson,
@@ -138,13 +143,20 @@ pub(crate) fn write_opened(out: &mut dyn Write, session: &Session) -> io::Result
 }
 
 pub(crate) fn write_event(out: &mut dyn Write, session: &Session, event: &Event) -> io::Result<()> {
-    write_line(
-        out,
-        &LiveJson::Event {
-            session_id: session.opened.id,
-            event: Box::new(EventJson::new(event)),
-        },
-    )
+    let session_id = session.opened.id;
+    let json = Box::new(EventJson::new(event));
+    let line = if event.event.phase.is_users() {
+        LiveJson::Event {
+            session_id,
+            event: json,
+        }
+    } else {
+        LiveJson::LoginEvent {
+            session_id,
+            event: json,
+        }
+    };
+    write_line(out, &line)
 }
 
 pub(crate) fn write_gap(out: &mut dyn Write, session: &Session, hole: &Hole) -> io::Result<()> {
