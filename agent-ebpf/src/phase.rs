@@ -45,9 +45,7 @@ pub unsafe fn of_child(parent: &mut Owner, task: *const Kernel) -> (u32, u64) {
 /// `task` is a `struct task_struct` the verifier trusts.
 #[inline(always)]
 pub unsafe fn decide(owner: &mut Owner, task: *const Kernel, step: Step) {
-    // sshd's login process executes nothing. One that does is no such process.
-    let is_other = owner.role == ROLE_LOGIN && step == Step::Exec;
-    if owner.role == ROLE_USER || owner.role == ROLE_LOGIN && !is_other {
+    if owner.role == ROLE_USER || owner.role == ROLE_LOGIN {
         return;
     }
     // SAFETY: pointers from such a task.
@@ -59,9 +57,7 @@ pub unsafe fn decide(owner: &mut Owner, task: *const Kernel, step: Step) {
             load(task, Field::TaskLoginuid),
         )
     };
-    let role = if is_other {
-        ROLE_USER
-    } else if owner.role == ROLE_UNDECIDED {
+    let role = if owner.role == ROLE_UNDECIDED {
         // SAFETY: as our caller says.
         let has_groups = unsafe { groups(task) } != owner.groups;
         let is_root = ruid == 0 && euid == 0;

@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use vctl_common::event::{
     Attribution, CgroupMoveEvent, Device, EventKind, ExecEvent, Executable, ExitEvent, ExitStatus,
-    KernelEvent, Tty, Phase,
+    KernelEvent, Phase, Tty,
 };
 use vctl_common::id::{AuditSessionId, CertSerial, CgroupId, ProcessId, SessionId};
 use vctl_common::person::Person;
