@@ -4,6 +4,7 @@
 mod access;
 mod listing;
 mod page;
+mod phase;
 mod same;
 
 use std::path::PathBuf;
