@@ -314,6 +314,25 @@ mod tests {
     }
 
     #[test]
+    fn a_login_process_is_sshd_by_its_program_name() {
+        let proc = FakeProc::new();
+        let names = [
+            "sshd",
+            "sshd-session",
+            "sshd-lab1",
+            "cron",
+            "login",
+            "xsshd",
+        ];
+        let is_sshd = names.map(|name| {
+            proc.write("77/comm", &format!("{name}\n"));
+            proc.reader().is_sshd(77)
+        });
+        assert_eq!(is_sshd, [true, true, true, false, false, false]);
+        assert!(!proc.reader().is_sshd(78));
+    }
+
+    #[test]
     fn an_orphaned_stamper_marks_nothing() {
         for parent in [0, 1] {
             let proc = FakeProc::new().process(4243, parent, 600).process(1, 0, 1);

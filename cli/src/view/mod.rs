@@ -204,3 +204,30 @@ impl Session {
         (missing.counted > 0 || missing.uncounted).then_some(missing)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vctl_common::event::Phase;
+
+    use crate::fixture::Login;
+
+    #[test]
+    fn work_around_the_users_is_no_command_and_is_left_out() {
+        let history = Login::of_alice()
+            .in_phase(Phase::LoginSetup)
+            .exec(4101, 4100, &["run-parts"])
+            .exec(4102, 4101, &["uname"])
+            .exit(4102, 4101, 0)
+            .in_phase(Phase::User)
+            .exec(4103, 4100, &["ls"])
+            .exit(4103, 4100, 0)
+            .in_phase(Phase::Logout)
+            .exec_failed(4104, 4100, 2, &["nope"])
+            .exec(4104, 4100, &["logger"])
+            .open();
+        assert_eq!(history.commands(), 1);
+        let of_user = history.of_user();
+        assert_eq!((of_user.events.len(), of_user.left_out), (2, 3));
+        assert_eq!(of_user.of_user().left_out, 3);
+    }
+}

@@ -220,6 +220,7 @@ mod tests {
     use crate::fixture::{Login, assert_golden, rendered, session_id};
     use crate::render::records;
     use crate::view::provenance::{Ca, Provenance, Request};
+    use vctl_common::event::Phase;
 
     fn history() -> History {
         let mut login = Login::of_alice()
@@ -280,7 +281,11 @@ mod tests {
                 because: "same login uid 1000".to_owned(),
             }),
         };
-        let mut central = Login::of_alice();
+        let mut central = Login::of_alice()
+            .in_phase(Phase::LoginSetup)
+            .exec(4101, 4100, &["run-parts"])
+            .in_phase(Phase::User)
+            .exec(4102, 4101, &["ls"]);
         central.session().provenance = Some(provenance());
         let histories = [history(), detached.open(), central.closed()];
         let listed = histories.iter().map(|history| Listed {
@@ -339,9 +344,14 @@ mod tests {
     fn live_json_is_one_object_a_line() {
         let history = history();
         let session = &history.session;
+        let login = Login::of_alice().in_phase(Phase::Logout);
+        let login = login.exec(4109, 4100, &["logger"]).open();
         let lines = rendered(|out| {
             write_opened(out, session)?;
             for event in &history.events {
+                write_event(out, session, event)?;
+            }
+            for event in &login.events {
                 write_event(out, session, event)?;
             }
             write_gap(out, session, &session.holes[0])?;
@@ -356,7 +366,14 @@ mod tests {
         assert_eq!(
             types,
             [
-                "opened", "event", "event", "event", "event", "gap", "closed"
+                "opened",
+                "event",
+                "event",
+                "event",
+                "event",
+                "login_event",
+                "gap",
+                "closed"
             ]
         );
     }
