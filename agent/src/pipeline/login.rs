@@ -90,6 +90,8 @@ impl Collector {
         let (id, leader, cgroup) = (session.id, session.leader.tgid, session.cgroup);
         let audit_session = session.audit_session;
         let opened_at = session.opened_at;
+        // Before the journal: between that and the mark, each system call is time the login waits.
+        let role = self.role_of_login(leader);
         self.store_opened(session)?;
         self.quiet_since = None;
         if !is_held(opened_at, boot_now()) {
@@ -99,7 +101,6 @@ impl Collector {
             return Err(NOT_HELD.to_owned());
         }
         self.held.remove(&id.mark());
-        let role = self.role_of_login(leader);
         let opened = self.probe.maps.open_session(id.mark(), 1, false);
         let kernel = opened.and_then(|()| {
             let mark = TaskMark {
