@@ -11,7 +11,7 @@ use vctl_common::wire::{self, CgroupMove};
 use crate::exec::NO_WAKEUP;
 use crate::kernel::{Kernel, load};
 use crate::maps::{RING, TASKS};
-use crate::session;
+use crate::{phase, session};
 
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub fn cgroup_attach(ctx: BtfTracePointContext) -> i32 {
@@ -62,7 +62,7 @@ pub fn cgroup_attach(ctx: BtfTracePointContext) -> i32 {
         to: unsafe { load(load::<*const Kernel>(to, Field::CgroupKn), Field::KernfsId) },
         by_session,
         by_tgid,
-        reserved: 0,
+        phase: phase::of(&owner),
     });
     entry.submit(NO_WAKEUP);
     0

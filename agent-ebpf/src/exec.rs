@@ -15,6 +15,7 @@ use vctl_common::wire::{self, ARGV_MAX, Exec, PATH_MAX};
 use crate::kernel::{Kernel, load};
 use crate::maps::{EXEC_SCRATCH, ExecScratch, RING};
 use crate::path::{self, LEN_MASK, Path, Walk};
+use crate::phase::{self, Step};
 use crate::session::{self, Owner};
 use crate::task;
 
@@ -25,7 +26,9 @@ pub const NO_WAKEUP: u64 = 1;
 pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     let task: *const Kernel = ctx.arg(0);
     // SAFETY: the tracepoint's first argument is the task.
-    if let Some(owner) = unsafe { session::owner(task, session::current_tgid()) } {
+    if let Some(mut owner) = unsafe { session::owner(task, session::current_tgid()) } {
+        // SAFETY: as above.
+        unsafe { phase::decide(&mut owner, task, Step::Exec) };
         // SAFETY: its second is the thread that called exec, its third the `linux_binprm`.
         unsafe { record(task, ctx.arg(1), ctx.arg(2), &owner) };
     }
@@ -57,6 +60,8 @@ unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Own
     // SAFETY: as our caller says.
     let end = unsafe {
         task::describe(task, exec);
+        // In memory and not in a register, as all that is decided on the way: see `path::append`.
+        (&raw mut exec.flags).write_volatile(phase::of(owner) << wire::EXEC_PHASE_SHIFT);
         let end = program(task, bprm, exec, tail, walk);
         argv(task, exec, tail, end)
     };
@@ -89,9 +94,7 @@ unsafe fn program(
 ) -> usize {
     // SAFETY: pointers from the tracepoint's arguments; `tail` has `TAIL_PATHS` bytes.
     unsafe {
-        // In memory and not in a register, as all that is decided on the way: see `path::append`.
         let flags = &raw mut exec.flags;
-        flags.write_volatile(0);
         let file: *const Kernel = load(bprm, Field::BprmFile);
         let inode: *const Kernel = load(file, Field::FileInode);
         let superblock: *const Kernel = load(inode, Field::InodeSb);
@@ -103,11 +106,12 @@ unsafe fn program(
         if exec.exe_links == 0 {
             let parent: *const Kernel = load(dentry, Field::DentryParent);
             let memfd = parent as u64 == dentry as u64;
-            flags.write_volatile(if memfd {
+            let flag = if memfd {
                 wire::EXEC_MEMFD
             } else {
                 wire::EXEC_DELETED
-            });
+            };
+            flags.write_volatile(flags.read_volatile() | flag);
         }
         let exe = Path {
             mnt: mnt as u64,
@@ -145,7 +149,7 @@ unsafe fn length(len: *const u16) -> usize {
 /// # Safety
 /// `flags` points into the record.
 #[inline(always)]
-unsafe fn add_flag(flags: *mut u32, yes: u32, flag: u32) {
+pub unsafe fn add_flag(flags: *mut u32, yes: u32, flag: u32) {
     // SAFETY: the caller's.
     unsafe { flags.write_volatile(flags.read_volatile() | yes.wrapping_neg() & flag) };
 }

@@ -11,6 +11,7 @@ use vctl_common::wire::{self, Exit};
 use crate::exec::NO_WAKEUP;
 use crate::kernel::{Kernel, load};
 use crate::maps::{RING, TASKS};
+use crate::phase::{self, Step};
 use crate::session::{self, Owner};
 use crate::task;
 
@@ -22,7 +23,7 @@ pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
     let task: *const Kernel = ctx.arg(0);
     let tgid = session::current_tgid();
     // SAFETY: the tracepoint's first argument is the task that exits.
-    let Some(owner) = (unsafe { session::owner(task, tgid) }) else {
+    let Some(mut owner) = (unsafe { session::owner(task, tgid) }) else {
         return 0;
     };
     // SAFETY: pointers from such a task.
@@ -31,6 +32,8 @@ pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
     if unsafe { load::<u32>(signal, Field::SignalLive) } != 0 {
         return 0;
     }
+    // SAFETY: as above.
+    unsafe { phase::decide(&mut owner, task, Step::Exit) };
     // Two threads that leave together can both see no thread left: taking the mark away decides
     // which of them reports, and only one can.
     if owner.session != 0 && TASKS.remove(tgid).is_err() {
@@ -75,7 +78,7 @@ unsafe fn record(task: *const Kernel, signal: *const Kernel, owner: &Owner) {
             header: place.header(owner, wire::KIND_EXIT, size_of::<Exit>(), at, cpu),
             parent_start,
             ppid,
-            status: status & 0xffff,
+            status: status & 0xffff | phase::of(owner) << wire::EXIT_PHASE_SHIFT,
             alive,
             euid: load(
                 load::<*const Kernel>(task, Field::TaskCred),

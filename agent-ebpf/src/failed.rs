@@ -23,6 +23,7 @@ use crate::exec::{self, NO_WAKEUP};
 use crate::kernel::{Kernel, layout, peek};
 use crate::maps::{FAILED_SCRATCH, FAILED_TAIL, FailedScratch, RING};
 use crate::path::{self, LEN_MASK, Path};
+use crate::phase::{self, Step};
 use crate::session::{self, Owner};
 use crate::task;
 
@@ -57,9 +58,11 @@ fn failed(ctx: &TracePointContext, at: bool) {
     // SAFETY: the helper has no conditions.
     let task = unsafe { bpf_get_current_task_btf() } as *const Kernel;
     // SAFETY: the running task.
-    let Some(owner) = (unsafe { session::owner(task, session::current_tgid()) }) else {
+    let Some(mut owner) = (unsafe { session::owner(task, session::current_tgid()) }) else {
         return;
     };
+    // It goes on as what it was. SAFETY: as above.
+    unsafe { phase::decide(&mut owner, task, Step::Fork) };
     // SAFETY: the helper takes such a task.
     let regs = unsafe { bpf_task_pt_regs(task as *mut _) } as u64;
     // execveat(2) has a descriptor in front of name and argv.
@@ -100,15 +103,17 @@ unsafe fn record(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &
     exec.reserved = 0;
     exec.tid = tid;
     exec.errno = errno;
-    exec.flags = 0;
     // SAFETY: as our caller says; `tail` has `FAILED_TAIL` bytes, of which two paths take at most
     // half.
     let end = unsafe {
         task::describe(task, exec);
+        // In memory and not in a register, as all that is decided on the way: see `path::append`.
+        let flags = &raw mut exec.flags;
+        flags.write_volatile(phase::of(owner) << wire::EXEC_PHASE_SHIFT);
         let written = path::append(exec::cwd(task), Path::NONE, tail, walk);
         let cwd_len = written.first;
         exec.cwd_len = cwd_len as u16;
-        exec.flags = written.first_truncated * wire::EXEC_CWD_TRUNCATED;
+        exec::add_flag(flags, written.first_truncated, wire::EXEC_CWD_TRUNCATED);
         let to = tail.add(cwd_len);
         let copied = bpf_probe_read_user_str(to.cast(), PATH_MAX as u32, name as *const _);
         let end = cwd_len + exec::name_len(copied, &raw mut exec.filename_len);

@@ -6,14 +6,14 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use vctl_common::layout::Field;
 
 use crate::kernel::{Kernel, load};
-use crate::{login, session};
+use crate::{login, phase, session};
 
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent: *const Kernel = ctx.arg(0);
     let parent_tgid = session::current_tgid();
     // SAFETY: the tracepoint's first argument is the parent, which is the running task.
-    let owner = match unsafe { session::owner(parent, parent_tgid) } {
+    let mut owner = match unsafe { session::owner(parent, parent_tgid) } {
         Some(owner) if owner.session != 0 => owner,
         _ => {
             // SAFETY: as above.
@@ -27,7 +27,9 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
         unsafe { (load(child, Field::TaskTgid), load(child, Field::TaskStart)) };
     // A new thread is no new process.
     if tgid != parent_tgid {
-        session::inherit(&owner, tgid, start);
+        // SAFETY: the parent is the running task.
+        let (role, groups) = unsafe { phase::of_child(&mut owner, parent) };
+        session::inherit(&owner, role, groups, tgid, start);
     }
     0
 }

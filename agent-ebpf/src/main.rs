@@ -19,6 +19,7 @@ mod kernel;
 mod login;
 mod maps;
 mod path;
+mod phase;
 mod session;
 mod task;
 

@@ -10,7 +10,7 @@ use vctl_common::wire::{ARGV_MAX, Exec, Mark, PATH_MAX, SeenLogin, SessionCounte
 /// Processes of sessions, by tgid. Not task storage: a thread that execs takes over the tgid but
 /// not the leader's `task_struct`, and the agent must be able to walk and set marks.
 ///
-/// Preallocated (80 bytes an entry): no allocation at fork, and memory is bounded and known.
+/// Preallocated (88 bytes an entry): no allocation at fork, and memory is bounded and known.
 #[map(name = "tasks")]
 pub static TASKS: HashMap<u32, TaskMark> = HashMap::with_max_entries(65_536, 0);
 

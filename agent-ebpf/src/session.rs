@@ -25,6 +25,9 @@ pub fn capture_all() -> bool {
 pub struct Owner {
     pub session: Mark,
     pub marked: u16,
+    /// One of `wire::ROLE_*`, and the groups that go with it.
+    pub role: u32,
+    pub groups: u64,
     pub tgid: u32,
     pub start: u64,
 }
@@ -50,6 +53,8 @@ pub unsafe fn owner(task: *const Kernel, tgid: u32) -> Option<Owner> {
         return Some(Owner {
             session: 0,
             marked: wire::MARKED_NOT,
+            role: wire::ROLE_USER,
+            groups: 0,
             tgid,
             start,
         });
@@ -69,9 +74,13 @@ pub unsafe fn owner(task: *const Kernel, tgid: u32) -> Option<Owner> {
     }
     // SAFETY: as above.
     let (session, marked) = unsafe { ((*mark).session, (*mark).marked as u16) };
+    // SAFETY: as above.
+    let (role, groups) = unsafe { ((*mark).role, (*mark).groups) };
     Some(Owner {
         session,
         marked,
+        role,
+        groups,
         tgid,
         start,
     })
@@ -92,9 +101,9 @@ pub unsafe fn process_start(task: *const Kernel) -> u64 {
     }
 }
 
-/// Marks `child`: a new process of its parent's session.
+/// Marks a new process of its parent's session; `role` and `groups` are what its parent gives it.
 #[inline(always)]
-pub fn inherit(parent: &Owner, tgid: u32, start: u64) {
+pub fn inherit(parent: &Owner, role: u32, groups: u64, tgid: u32, start: u64) {
     let Some(session) = SESSIONS.get_ptr_mut(parent.session) else {
         count(Counter::UnknownSession);
         return;
@@ -103,7 +112,8 @@ pub fn inherit(parent: &Owner, tgid: u32, start: u64) {
         session: parent.session,
         start,
         marked: u32::from(parent.marked),
-        reserved: 0,
+        role,
+        groups,
     };
     if TASKS.insert(tgid, mark, 0).is_ok() {
         // SAFETY: a live map value.

@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use vctl_common::event::{
     Attribution, CgroupMoveEvent, Device, EventKind, ExecEvent, Executable, ExitEvent, ExitStatus,
-    KernelEvent, Tty,
+    KernelEvent, Phase, Tty,
 };
 use vctl_common::id::{AuditSessionId, CertSerial, CgroupId, ProcessId, SessionId};
 use vctl_common::person::Person;
@@ -30,6 +30,7 @@ pub(crate) fn verified() -> Identity {
 /// A session that goes on millisecond by millisecond.
 pub(crate) struct Login {
     history: History,
+    phase: Phase,
     now_ms: u64,
 }
 
@@ -87,13 +88,24 @@ impl Login {
         };
         let events = Vec::new();
         Self {
-            history: History { session, events },
+            history: History {
+                session,
+                events,
+                left_out: 0,
+            },
+            phase: Phase::User,
             now_ms: 3_600_000,
         }
     }
 
     pub(crate) fn session(&mut self) -> &mut Session {
         &mut self.history.session
+    }
+
+    /// Makes what follows work of that phase.
+    pub(crate) fn in_phase(mut self, phase: Phase) -> Self {
+        self.phase = phase;
+        self
     }
 
     pub(crate) fn after_ms(mut self, ms: u64) -> Self {
@@ -208,6 +220,7 @@ impl Login {
             cpu_seq: 900 + seq,
             at: self.now(),
             attribution: Attribution::Lineage,
+            phase: self.phase,
             kind,
         };
         let time = self.history.session.wall.wall_time(event.at);

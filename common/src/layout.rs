@@ -42,6 +42,7 @@ fields! {
     CredGid = "cred"."gid": 4,
     CredEuid = "cred"."euid": 4,
     CredEgid = "cred"."egid": 4,
+    CredGroups = "cred"."group_info": 8,
     MmArgStart = "mm_struct"."arg_start": 8,
     MmArgEnd = "mm_struct"."arg_end": 8,
     NsproxyMnt = "nsproxy"."mnt_ns": 8,

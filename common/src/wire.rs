@@ -9,7 +9,7 @@
 
 /// Changes whenever a record, a pinned map or their meaning does. An agent refuses pinned state of
 /// a newer version instead of misreading it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A session's number in the kernel: the low half of its id. 0 is no session.
 pub type Mark = u64;
@@ -136,6 +136,9 @@ pub const EXEC_SCRIPT: u32 = 1 << 4;
 pub const EXEC_MEMFD: u32 = 1 << 5;
 /// The executable had been unlinked before it was executed.
 pub const EXEC_DELETED: u32 = 1 << 6;
+/// How far a `PHASE_*` is shifted in the flags of an exec. The database counts commands by these two
+/// bits (`vctl.is_users_exec`).
+pub const EXEC_PHASE_SHIFT: u32 = 8;
 /// Set by the agent: redaction masked something in argv.
 pub const EXEC_REDACTED: u32 = 1 << 16;
 /// Set by the agent: the audit session id is not the one the session was opened with.
@@ -163,7 +166,8 @@ pub struct Exit {
     pub header: Header,
     pub parent_start: u64,
     pub ppid: u32,
-    /// As wait(2) gives it: code in bits 8 to 15, core flag bit 7, signal bits 0 to 6.
+    /// As wait(2) gives it: code in bits 8 to 15, core flag bit 7, signal bits 0 to 6. A `PHASE_*` in
+    /// bits 16 and 17.
     pub status: u32,
     /// Processes of the session that are alive after this one; 0 ends the session.
     pub alive: u32,
@@ -190,8 +194,20 @@ pub struct CgroupMove {
     /// Session of the process that asked for the move; 0 when it has none.
     pub by_session: Mark,
     pub by_tgid: u32,
-    pub reserved: u32,
+    /// One of `PHASE_*`.
+    pub phase: u32,
 }
+
+/// Bits that hold a `PHASE_*`.
+pub const PHASE_MASK: u32 = 3;
+/// The user's own work, and all work of an agent that did not tell phases apart.
+pub const PHASE_USER: u32 = 0;
+/// Work of sshd and PAM before the user's process.
+pub const PHASE_LOGIN_SETUP: u32 = 1;
+/// Work of sshd and PAM after the user's process had begun.
+pub const PHASE_LOGOUT: u32 = 2;
+/// How far a `PHASE_*` is shifted in the status of an exit.
+pub const EXIT_PHASE_SHIFT: u32 = 16;
 
 /// What the kernel knows of one process of a session; value of the map `tasks`, keyed by tgid.
 #[repr(C)]
@@ -211,8 +227,23 @@ pub struct TaskMark {
     /// the first probe that sees the process.
     pub start: u64,
     pub marked: u32,
-    pub reserved: u32,
+    /// One of `ROLE_*`.
+    pub role: u32,
+    /// Address of the supplementary groups that sshd's login process had when it forked; for
+    /// `ROLE_UNDECIDED` only. Equal to the process's own until that sets its groups.
+    pub groups: u64,
 }
+
+/// A process of the user, and every process of a login that is not sshd's.
+pub const ROLE_USER: u32 = 0;
+/// sshd's login process, which PAM runs in.
+pub const ROLE_LOGIN: u32 = 1;
+/// A child of sshd's login process that has neither taken the user's identity nor executed a program.
+pub const ROLE_UNDECIDED: u32 = 2;
+/// A program that sshd or PAM executed before the user's process, and what that started.
+pub const ROLE_SETUP: u32 = 3;
+/// A program that sshd or PAM executed after the user's process had begun, and what that started.
+pub const ROLE_LOGOUT: u32 = 4;
 
 /// What the kernel counts for one session; value of the map `sessions`, keyed by mark.
 #[repr(C)]
@@ -238,6 +269,8 @@ pub struct SessionCounters {
     pub lost_last: u64,
     /// Forks whose child got no mark because the map was full.
     pub unmarked_forks: u64,
+    /// 1 from when a child of sshd's login process took the user's identity.
+    pub user_began: u64,
 }
 
 /// A login that sshd opened and that had no mark when its process first forked; value of the map
@@ -283,6 +316,6 @@ const _: () = {
     assert!(size_of::<Exit>() == 56 + 8 + 16, "no hidden padding");
     assert!(size_of::<CgroupMove>() == 56 + 32, "no hidden padding");
     assert!(size_of::<SeenLogin>() == 48, "no hidden padding");
-    assert!(size_of::<TaskMark>() == 24 && size_of::<SessionCounters>() == 48);
+    assert!(size_of::<TaskMark>() == 32 && size_of::<SessionCounters>() == 56);
     assert!(size_of::<Exec>().is_multiple_of(8) && size_of::<Exit>().is_multiple_of(8));
 };

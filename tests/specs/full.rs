@@ -79,7 +79,8 @@ fn a_full_map_of_marks_is_told_by_the_sessions_it_hurts_and_hangs_no_login() {
         session: 1,
         start: 1,
         marked: 0,
-        reserved: 0,
+        role: 0,
+        groups: 0,
     };
     // No process has such a pid.
     let taken: Vec<u32> = (5_000_000..100_000_000)

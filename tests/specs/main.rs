@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod lab;
 mod login;
+mod phase;
 mod attribution;
 mod exec;
 mod exit;

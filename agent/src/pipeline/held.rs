@@ -135,7 +135,8 @@ mod tests {
             session,
             start: 0,
             marked: 0,
-            reserved: 0,
+            role: 0,
+            groups: 0,
         }
     }
 

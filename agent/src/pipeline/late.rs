@@ -118,7 +118,12 @@ impl Collector {
         leader: Option<u32>,
         audit_session: Option<AuditSessionId>,
     ) -> usize {
-        if let Err(error) = self.probe.maps.open_session(mark, ROUGHLY) {
+        // What is there already may be the user's, so it is, and the probe decides on what comes.
+        let user_began = members(leader, audit_session)
+            .iter()
+            .any(|(tgid, _)| Some(*tgid) != leader);
+        let opened = self.probe.maps.open_session(mark, ROUGHLY, user_began);
+        if let Err(error) = opened {
             warn!(%error, "The kernel does not take a session.");
             return 0;
         }
@@ -133,7 +138,11 @@ impl Collector {
                     session: mark,
                     start: 0,
                     marked: u32::from(how),
-                    reserved: 0,
+                    role: match leader {
+                        Some(leader) if leader == tgid => self.role_of_login(leader),
+                        _ => wire::ROLE_USER,
+                    },
+                    groups: 0,
                 };
                 match self.probe.maps.mark_task(tgid, task) {
                     Ok(()) => marked += 1,

@@ -90,6 +90,8 @@ impl Collector {
         let (id, leader, cgroup) = (session.id, session.leader.tgid, session.cgroup);
         let audit_session = session.audit_session;
         let opened_at = session.opened_at;
+        // Before the journal: between that and the mark, each system call is time the login waits.
+        let role = self.role_of_login(leader);
         self.store_opened(session)?;
         self.quiet_since = None;
         if !is_held(opened_at, boot_now()) {
@@ -99,13 +101,15 @@ impl Collector {
             return Err(NOT_HELD.to_owned());
         }
         self.held.remove(&id.mark());
-        let kernel = self.probe.maps.open_session(id.mark(), 1).and_then(|()| {
+        let opened = self.probe.maps.open_session(id.mark(), 1, false);
+        let kernel = opened.and_then(|()| {
             let mark = TaskMark {
                 session: id.mark(),
                 // The probe fills it in: /proc has it to the clock tick only.
                 start: 0,
                 marked: u32::from(wire::MARKED_LINEAGE),
-                reserved: 0,
+                role,
+                groups: 0,
             };
             self.probe.maps.mark_task(leader, mark)
         });
@@ -123,6 +127,16 @@ impl Collector {
         }
         info!(session = %id, leader, cgroup = cgroup.map(|c| c.0), "Opened a session.");
         Ok(())
+    }
+
+    /// Returns the role of a login's process. Only of sshd is it known how the user's process comes from
+    /// it; with any other (login, cron, at) all that runs is the user's.
+    pub(super) fn role_of_login(&self, leader: u32) -> u32 {
+        if self.logins.is_sshd(leader) {
+            wire::ROLE_LOGIN
+        } else {
+            wire::ROLE_USER
+        }
     }
 
     pub(super) fn watch_failed_execs(&mut self) {

@@ -43,8 +43,8 @@ pub struct PinnedState {
 
 /// The maps of one probe.
 pub struct Maps {
-    tasks: HashMap<MapData, u32, [u64; 3]>,
-    sessions: HashMap<MapData, Mark, [u64; 6]>,
+    tasks: HashMap<MapData, u32, [u64; 4]>,
+    sessions: HashMap<MapData, Mark, [u64; 7]>,
     logins: HashMap<MapData, u32, [u64; 6]>,
     counters: Array<MapData, u64>,
     state: Array<MapData, u64>,
@@ -81,11 +81,19 @@ impl Maps {
 
     /// Makes a session of `alive` processes known to the kernel, before any of them is marked: from
     /// the first mark on the numbers are the kernel's alone to change. One that it knows keeps its
-    /// other numbers: an event must not have the number of another.
-    pub fn open_session(&mut self, mark: Mark, alive: u64) -> Result<(), ProbeError> {
-        let counters: [u64; 6] = transmute!(SessionCounters {
+    /// other numbers: an event must not have the number of another. `user_began` says that the user's
+    /// process may be among those that are there already.
+    pub fn open_session(
+        &mut self,
+        mark: Mark,
+        alive: u64,
+        user_began: bool,
+    ) -> Result<(), ProbeError> {
+        let before = self.session(mark).unwrap_or_default();
+        let counters: [u64; 7] = transmute!(SessionCounters {
             alive,
-            ..self.session(mark).unwrap_or_default()
+            user_began: before.user_began | u64::from(user_began),
+            ..before
         });
         self.sessions
             .insert(mark, counters, 0)
@@ -117,7 +125,7 @@ impl Maps {
 
     /// Marks a process as one of a session.
     pub fn mark_task(&mut self, tgid: u32, mark: TaskMark) -> Result<(), ProbeError> {
-        let raw: [u64; 3] = transmute!(mark);
+        let raw: [u64; 4] = transmute!(mark);
         self.tasks
             .insert(tgid, raw, 0)
             .map_err(|source| ProbeError::Map {

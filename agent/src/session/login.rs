@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use vctl_common::id::{AuditSessionId, BootId, CgroupId, ProcessId};
 use vctl_common::time::BootNs;
-use vctl_common::wire::UNSET;
+use vctl_common::wire::{SSHD, UNSET};
 
 /// What the kernel says about a login's own process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,6 +204,11 @@ impl LoginReader {
             .is_ok_and(|stat| u128::from(stat.start_ticks) == tick)
     }
 
+    /// Returns whether the process is one of sshd: `sshd`, from OpenSSH 9.8 on `sshd-session`.
+    pub fn is_sshd(&self, tgid: u32) -> bool {
+        fs::read(self.of(tgid, "comm")).is_ok_and(|comm| comm.starts_with(&SSHD))
+    }
+
     fn stat(&self, tgid: u32) -> Result<Stat, LoginError> {
         let stat =
             fs::read(self.of(tgid, "stat")).map_err(|source| LoginError::Gone { tgid, source })?;
@@ -306,6 +311,25 @@ mod tests {
             facts.cgroup,
             Some(CgroupId(fs::metadata(cgroup).unwrap().ino()))
         );
+    }
+
+    #[test]
+    fn a_login_process_is_sshd_by_its_program_name() {
+        let proc = FakeProc::new();
+        let names = [
+            "sshd",
+            "sshd-session",
+            "sshd-lab1",
+            "cron",
+            "login",
+            "xsshd",
+        ];
+        let is_sshd = names.map(|name| {
+            proc.write("77/comm", &format!("{name}\n"));
+            proc.reader().is_sshd(77)
+        });
+        assert_eq!(is_sshd, [true, true, true, false, false, false]);
+        assert!(!proc.reader().is_sshd(78));
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl Local {
             let History {
                 session,
                 mut events,
+                ..
             } = self.read(&found)?;
             events.retain(|event| pattern.is_in(&event.event));
             if events.is_empty() {
@@ -100,6 +101,7 @@ impl Local {
         History {
             session: self.session(record, holes.collect(), timeline.events.len() as u64),
             events: timeline.events.into_iter().map(Event::from).collect(),
+            left_out: 0,
         }
     }
 

@@ -44,6 +44,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0013_ingest_limits",
     "0014_floor",
     "0015_login_contradictions",
+    "0016_login_work",
     "0020_arrivals",
 ];
 

@@ -8,7 +8,7 @@ use vctl_common::session::{Auth, CloseReason, GapCause, Origin, Stamp};
 
 use super::{BAD, BOLD, DIM, Layout, WARN, identity, provenance, sanitize::text, time};
 use crate::view::identity::has_name;
-use crate::view::{Hole, Missing, Session};
+use crate::view::{History, Hole, Missing, Session};
 
 /// One line of the block: escaped.
 pub(crate) struct Fact {
@@ -134,6 +134,25 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
             "still open: {stored} event{plural} so far, none missing"
         ),
     }
+}
+
+/// Writes how many programs of sshd and PAM are left out, if any are.
+pub(crate) fn write_left_out(out: &mut dyn Write, history: &History) -> io::Result<()> {
+    match left_out(history) {
+        Some(text) => writeln!(out, "{DIM}{text}{DIM:#}"),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn left_out(history: &History) -> Option<String> {
+    let programs = match history.left_out {
+        0 => return None,
+        1 => "1 program".to_owned(),
+        count => format!("{count} programs"),
+    };
+    Some(format!(
+        "not shown: {programs} that sshd and PAM ran at login or logout (`--login-work` shows them)"
+    ))
 }
 
 /// Returns the person whose certificate it was, else the name that the login gives itself.

@@ -4,7 +4,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use vctl_common::event::{
-    Attribution, CgroupMoveEvent, EventKind, ExecEvent, ExitEvent, ExitStatus, KernelEvent,
+    Attribution, CgroupMoveEvent, EventKind, ExecEvent, ExitEvent, ExitStatus, KernelEvent, Phase,
 };
 use vctl_common::id::{CgroupId, ProcessId};
 use vctl_common::session::GapCause;
@@ -128,6 +128,7 @@ fn history() -> impl Strategy<Value = History> {
                         cpu_seq: 0,
                         at,
                         attribution,
+                        phase: Phase::User,
                         kind,
                     },
                 })

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
-use vctl_common::event::{Attribution, CgroupMoveEvent, ExecEvent, ExitEvent, ExitStatus};
+use vctl_common::event::{Attribution, CgroupMoveEvent, ExecEvent, ExitEvent, ExitStatus, Phase};
 
 use super::{BAD, BOLD, DIM, Layout, WARN, sanitize, time};
 use crate::linux::{errno_name, signal_name};
@@ -77,6 +77,7 @@ impl Line {
             What::Moved { moved, by } => line.moved(moved, *by),
             What::Hole(_) => return None,
         }
+        line.notes.extend(phase(event.phase).map(str::to_owned));
         line.notes
             .extend(doubt(event.attribution).map(str::to_owned));
         Some(line)
@@ -279,6 +280,15 @@ fn other_name(exec: &ExecEvent) -> Option<String> {
     // The file name as given is what a symlink like `sh` is called; argv may follow either.
     (!known_as.contains(&said) && !exec.exe.path.is_empty())
         .then(|| sanitize::command([&exec.exe.path]))
+}
+
+/// Returns how work that is not the user's is called.
+pub(crate) fn phase(phase: Phase) -> Option<&'static str> {
+    match phase {
+        Phase::User => None,
+        Phase::LoginSetup => Some("login setup"),
+        Phase::Logout => Some("logout"),
+    }
 }
 
 /// Returns what is not certain about whose process it is.

@@ -34,7 +34,8 @@ pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> i
         }
     }
     writeln!(out)?;
-    header::write_footer(out, session)
+    header::write_footer(out, session)?;
+    header::write_left_out(out, history)
 }
 
 /// Writes the date when it is another than on the line before.

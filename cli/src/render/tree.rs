@@ -28,7 +28,8 @@ pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> i
         }
     }
     writeln!(out)?;
-    header::write_footer(out, &history.session)
+    header::write_footer(out, &history.session)?;
+    header::write_left_out(out, history)
 }
 
 /// Where a node is drawn.

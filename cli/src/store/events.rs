@@ -64,6 +64,7 @@ fn history(found: &Found, timeline: Timeline) -> (History, u64) {
     let history = History {
         session: found.with(holes(completeness), stored),
         events: timeline.events.into_iter().map(Event::from).collect(),
+        left_out: 0,
     };
     (history, gone)
 }

@@ -74,7 +74,8 @@ async fn search(
     };
     let lines = i64::try_from(MOST_LINES + 1).unwrap_or(i64::MAX);
     let forms = pattern.forms();
-    let parameters: [&(dyn ToSql + Sync); 9] = [
+    let login_work = pattern.has_login_work();
+    let parameters: [&(dyn ToSql + Sync); 10] = [
         &forms,
         &filter.host,
         &filter.user,
@@ -84,6 +85,7 @@ async fn search(
         &id,
         &MOST_EVENTS,
         &lines,
+        &login_work,
     ];
     let statement = transaction.prepare(include_str!("grep.sql")).await;
     let portal = transaction

@@ -1,7 +1,8 @@
 -- Runs as vctl-audit-ro. Programs that were started with certain bytes in their arguments or path,
 -- in the newest sessions first.
 -- $1 the bytes in each of their forms, $2 part of a host's name, $3 person, $4 and $5 opened since and before, $6 serial,
--- $7 id, $8 events to look at, all sessions together, $9 lines to show of a session.
+-- $7 id, $8 events to look at, all sessions together, $9 lines to show of a session,
+-- $10 also what sshd and PAM ran at login and logout (wire::EXEC_PHASE_SHIFT; a record may be shorter).
 -- The bound is on the events of whole sessions, taken from the counters, so that the same question
 -- always looks at the same sessions and can say where it stopped.
 with newest as (
@@ -35,6 +36,8 @@ left join lateral (
     from vctl.kernel_event k
     where not c.is_beyond
       and k.session_id = c.id and k.day between c.first_day and c.last_day and k.kind in (1, 3)
+      and ($10::boolean or case when octet_length(k.head) > 141
+                                then get_byte(k.head, 141) & 3 not in (1, 2) else true end)
       and exists (select from unnest($1::bytea[]) as form (bytes)
                   where position(bytes in k.argv) > 0 or position(bytes in k.exe) > 0
                      or position(bytes in k.filename) > 0)

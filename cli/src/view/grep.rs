@@ -12,6 +12,7 @@ pub(crate) const MOST_LINES: usize = 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     forms: Vec<Vec<u8>>,
+    login_work: bool,
 }
 
 /// A session with the lines that match.
@@ -28,7 +29,17 @@ impl Pattern {
     pub(crate) fn new(text: &str) -> Self {
         Self {
             forms: forms(text.as_bytes()),
+            login_work: false,
         }
+    }
+
+    /// Says whether what sshd and PAM ran at login and logout is looked at as well.
+    pub(crate) fn with_login_work(self, login_work: bool) -> Self {
+        Self { login_work, ..self }
+    }
+
+    pub(crate) fn has_login_work(&self) -> bool {
+        self.login_work
     }
 
     /// Returns the byte strings one of which must be there.
@@ -41,6 +52,9 @@ impl Pattern {
         let (EventKind::Exec(exec) | EventKind::ExecFailed { exec, .. }) = &event.kind else {
             return false;
         };
+        if !self.login_work && !event.phase.is_users() {
+            return false;
+        }
         // As it lies in memory, which is also how it is stored.
         let argv = exec.argv.iter().flat_map(|item| item.iter().chain(&[0]));
         let argv: Vec<u8> = argv.copied().collect();

@@ -75,6 +75,8 @@ pub(crate) struct Event {
 pub(crate) struct History {
     pub(crate) session: Session,
     pub(crate) events: Vec<Event>,
+    /// Programs of sshd and PAM that were taken out of `events`.
+    pub(crate) left_out: u64,
 }
 
 /// News of the sessions that are followed.
@@ -97,10 +99,24 @@ pub(crate) struct Missing {
 }
 
 impl History {
-    /// Returns how many programs were started.
+    /// Returns how many programs the user started.
     pub(crate) fn commands(&self) -> u64 {
-        let is_exec = |event: &&Event| matches!(event.event.kind, EventKind::Exec(_));
-        self.events.iter().filter(is_exec).count() as u64
+        let is_users = |event: &&Event| event.is_exec() && event.event.phase.is_users();
+        self.events.iter().filter(is_users).count() as u64
+    }
+
+    /// Takes out what sshd and PAM did at login and logout.
+    pub(crate) fn of_user(mut self) -> Self {
+        let of_login = |event: &&Event| event.is_exec() && !event.event.phase.is_users();
+        self.left_out += self.events.iter().filter(of_login).count() as u64;
+        self.events.retain(|event| event.event.phase.is_users());
+        self
+    }
+}
+
+impl Event {
+    fn is_exec(&self) -> bool {
+        matches!(self.event.kind, EventKind::Exec(_))
     }
 }
 
@@ -187,5 +203,32 @@ impl Session {
             uncounted: self.opened.stamp != Stamp::InTime || counts().any(|count| count.is_none()),
         };
         (missing.counted > 0 || missing.uncounted).then_some(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vctl_common::event::Phase;
+
+    use crate::fixture::Login;
+
+    #[test]
+    fn work_around_the_users_is_no_command_and_is_left_out() {
+        let history = Login::of_alice()
+            .in_phase(Phase::LoginSetup)
+            .exec(4101, 4100, &["run-parts"])
+            .exec(4102, 4101, &["uname"])
+            .exit(4102, 4101, 0)
+            .in_phase(Phase::User)
+            .exec(4103, 4100, &["ls"])
+            .exit(4103, 4100, 0)
+            .in_phase(Phase::Logout)
+            .exec_failed(4104, 4100, 2, &["nope"])
+            .exec(4104, 4100, &["logger"])
+            .open();
+        assert_eq!(history.commands(), 1);
+        let of_user = history.of_user();
+        assert_eq!((of_user.events.len(), of_user.left_out), (2, 3));
+        assert_eq!(of_user.of_user().left_out, 3);
     }
 }

@@ -15,7 +15,36 @@ pub struct KernelEvent {
     pub cpu_seq: u64,
     pub at: BootNs,
     pub attribution: Attribution,
+    pub phase: Phase,
     pub kind: EventKind,
+}
+
+/// Whose work an event is part of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// The user's: all work below the process that sshd gave to the user. Agents that did not tell phases
+    /// apart recorded everything as this.
+    #[default]
+    User,
+    /// That of sshd and PAM before the user's process.
+    LoginSetup,
+    /// That of sshd and PAM after the user's process had begun.
+    Logout,
+}
+
+impl Phase {
+    pub fn is_users(self) -> bool {
+        self == Self::User
+    }
+
+    fn from_wire(bits: u32) -> Self {
+        match bits & wire::PHASE_MASK {
+            wire::PHASE_LOGIN_SETUP => Self::LoginSetup,
+            wire::PHASE_LOGOUT => Self::Logout,
+            // Work that cannot be told to be another's counts as the user's.
+            _ => Self::User,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -249,6 +278,14 @@ pub fn decode(bytes: &[u8]) -> Result<KernelEvent, DecodeError> {
             says: header.len as usize,
         });
     }
+    let phase = match header.kind {
+        wire::KIND_EXEC | wire::KIND_EXEC_FAILED => {
+            fixed::<Exec>(bytes)?.flags >> wire::EXEC_PHASE_SHIFT
+        }
+        wire::KIND_EXIT => fixed::<Exit>(bytes)?.status >> wire::EXIT_PHASE_SHIFT,
+        wire::KIND_CGROUP_MOVE => fixed::<CgroupMove>(bytes)?.phase,
+        kind => return Err(DecodeError::UnknownKind { kind }),
+    };
     let kind = match header.kind {
         wire::KIND_EXEC => EventKind::Exec(Box::new(exec_event(bytes)?.1)),
         wire::KIND_EXEC_FAILED => {
@@ -277,6 +314,7 @@ pub fn decode(bytes: &[u8]) -> Result<KernelEvent, DecodeError> {
             wire::MARKED_TREE => Attribution::ProcessTree,
             _ => Attribution::Unattributed,
         },
+        phase: Phase::from_wire(phase),
         kind,
     })
 }

@@ -67,6 +67,45 @@ fn each_record_of_the_corpus_is_what_it_was() {
     assert_eq!(seen.concat(), include_str!("../testdata/records.txt"));
 }
 
+#[test]
+fn every_kind_of_record_says_its_phase() {
+    let phases = [Phase::User, Phase::LoginSetup, Phase::Logout, Phase::User];
+    for (bits, wanted) in (0_u32..).zip(phases) {
+        let header = |kind: u16, len: usize| {
+            let mut header = Header::read_from_bytes(&[0; size_of::<Header>()]).unwrap();
+            (header.kind, header.len) = (kind, u32::try_from(len).unwrap());
+            header
+        };
+        for kind in [wire::KIND_EXEC, wire::KIND_EXEC_FAILED] {
+            let mut exec = Exec::read_from_bytes(&[0; size_of::<Exec>()]).unwrap();
+            exec.header = header(kind, size_of::<Exec>());
+            exec.flags = bits << wire::EXEC_PHASE_SHIFT | wire::EXEC_SCRIPT;
+            assert_eq!(decode(exec.as_bytes()).unwrap().phase, wanted);
+        }
+        let mut exit = Exit::read_from_bytes(&[0; size_of::<Exit>()]).unwrap();
+        exit.header = header(wire::KIND_EXIT, size_of::<Exit>());
+        exit.status = bits << wire::EXIT_PHASE_SHIFT | 0x0300;
+        let event = decode(exit.as_bytes()).unwrap();
+        assert_eq!(event.phase, wanted);
+        let EventKind::Exit(ended) = event.kind else {
+            panic!("{event:?}");
+        };
+        // Also to a reader that knows of no phases.
+        assert_eq!(ended.status, ExitStatus::Code(3));
+        let mut moved = CgroupMove::read_from_bytes(&[0; size_of::<CgroupMove>()]).unwrap();
+        moved.header = header(wire::KIND_CGROUP_MOVE, size_of::<CgroupMove>());
+        moved.phase = bits;
+        assert_eq!(decode(moved.as_bytes()).unwrap().phase, wanted);
+    }
+}
+
+/// The database reads these two bits of the record at this place, in `vctl.is_users_exec`.
+#[test]
+fn the_phase_of_an_exec_lies_where_the_database_looks() {
+    let at = std::mem::offset_of!(Exec, flags) * 8 + wire::EXEC_PHASE_SHIFT as usize;
+    assert_eq!((at / 8, at % 8, wire::PHASE_MASK), (141, 0, 3));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(

@@ -164,6 +164,11 @@ const SPOILED: &[(&str, &str)] = &[
         "0015_login_contradictions",
         "grant execute on function vctl.doubtful_logins_v1 to public",
     ),
+    (
+        "0016_login_work",
+        "create or replace function vctl.is_users_exec(kind smallint, head bytea) returns boolean \
+         language sql immutable as $$ select kind = 1 $$",
+    ),
 ];
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE, Options};
 use vctl_tests::lab::{Programs, eventually};
 
-const LAST: usize = 15;
+const LAST: usize = 16;
 
 #[test]
 fn a_fresh_database_gets_the_schema_and_a_second_run_changes_nothing() {

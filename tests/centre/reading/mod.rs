@@ -5,6 +5,7 @@ mod access;
 mod follow;
 mod listing;
 mod page;
+mod phase;
 mod same;
 
 use std::path::PathBuf;

@@ -195,7 +195,8 @@ fn anonymous_members_are_looked_through_and_their_places_added() {
     let names = ["uid", "gid", "euid", "egid"]
         .into_iter()
         .zip((0..).step_by(4));
-    let innermost: Vec<_> = names.map(|(name, at)| member(name, word, at)).collect();
+    let mut innermost: Vec<_> = names.map(|(name, at)| member(name, word, at)).collect();
+    innermost.push(member("group_info", types.of_size(8), 16));
     let innermost = types.structure("", &innermost);
     let between = types.aggregate("", KIND_UNION << 24, &[member("", innermost, 0)]);
     let constant = types.add("", KIND_CONST << 24, between, &[]);
@@ -290,6 +291,7 @@ fn a_bit_field_is_no_member_that_can_be_read() {
         .into_iter()
         .zip((0..).step_by(4));
     let mut fields: Vec<_> = fields.map(|(name, at)| member(name, word, at)).collect();
+    fields.push(member("group_info", types.of_size(8), 16));
     fields[2].bits |= 3 << 24;
     types.aggregate("cred", 1 << 31 | KIND_STRUCT << 24, &fields);
     let refused = BtfError::NoMember {

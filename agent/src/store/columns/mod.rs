@@ -163,7 +163,7 @@ impl<'a> Row<'a> {
             wire::KIND_EXIT => {
                 if let Ok(exit) = event::fixed::<Exit>(record) {
                     (row.ppid, row.euid) = (Some(exit.ppid), Some(exit.euid));
-                    row.status = Some(exit.status);
+                    row.status = Some(exit.status & 0xffff);
                 }
             }
             _ => {}

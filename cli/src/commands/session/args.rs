@@ -10,7 +10,7 @@ use crate::completion;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::moment::{self, Moment};
-use crate::view::{Filter, Named};
+use crate::view::{Event, Filter, History, Named};
 
 /// Show what was done inside SSH sessions
 ///
@@ -112,6 +112,11 @@ pub(crate) struct SessionArgs {
     #[arg(long)]
     pub(super) full: bool,
 
+    /// Show also the programs that sshd and PAM ran at login and logout, marked as such. JSON always has
+    /// them, in `login_events`
+    #[arg(long)]
+    pub(super) login_work: bool,
+
     /// List at most this many sessions; 0 lists all
     #[arg(
         long,
@@ -148,6 +153,20 @@ impl SessionArgs {
         let message = format!("{what} cannot be printed as `{name}`");
         let hint = "lists have every form; `vctl session --help` names the forms of the rest";
         Err(CliError::new(Exit::Usage, message).hint(hint))
+    }
+
+    /// Returns what is to be shown of a session to people.
+    pub(super) fn chosen(&self, history: History) -> History {
+        if self.login_work {
+            history
+        } else {
+            history.of_user()
+        }
+    }
+
+    /// Says whether an event is to be shown to people.
+    pub(super) fn shows(&self, event: &Event) -> bool {
+        self.login_work || event.event.phase.is_users()
     }
 
     pub(super) fn filter(&self) -> Filter {

@@ -140,7 +140,7 @@ async fn search(
             .hint("`vctl session` without it lists all sessions")
             .into());
     }
-    let pattern = Pattern::new(grep);
+    let pattern = Pattern::new(grep).with_login_work(args.login_work);
     let matches = source.grep(selector, filter, &pattern, args.limit).await?;
     if !form.is_for_people() {
         return Ok(json::write_matches(screen, form, &matches)?);
@@ -179,7 +179,7 @@ async fn show(
         if index > 0 {
             writeln!(screen)?;
         }
-        let history = source.history(found).await?;
+        let history = args.chosen(source.history(found).await?);
         if args.tree {
             tree::write(screen, &history, layout)?;
         } else {
@@ -215,6 +215,7 @@ async fn follow(
         for update in &updates {
             match (update, !form.is_for_people()) {
                 (Update::Opened(session, late), false) => live.opened(screen, session, *late)?,
+                (Update::Event(_, event), false) if !args.shows(event) => {}
                 (Update::Event(session, event), false) => live.event(screen, session, event)?,
                 (Update::Hole(session, hole), false) => live.hole(screen, session, hole)?,
                 (Update::Closed(session), false) => live.closed(screen, session)?,

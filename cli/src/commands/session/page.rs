@@ -46,7 +46,7 @@ pub(super) async fn make<S: Source>(
         }
         None => Some(of_state(S::opened(found).id)?),
     };
-    let history = source.history(found).await?;
+    let history = args.chosen(source.history(found).await?);
     let Some(file) = file else {
         if args.open {
             let error = CliError::new(Exit::Usage, "standard output cannot be opened in a browser");

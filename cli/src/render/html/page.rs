@@ -99,6 +99,7 @@ pub(super) fn page(history: &History, layout: Layout) -> Page {
         },
     );
     facts.push(header::end(session));
+    facts.extend(header::left_out(history).map(|text| header::Fact::new("login work", text)));
     let last = rows
         .iter()
         .map(|row| row.at_us + row.took_us.unwrap_or(0))

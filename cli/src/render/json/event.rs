@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
-use vctl_common::event::{Attribution, Device, EventKind, ExecEvent, ExitStatus};
+use vctl_common::event::{Attribution, Device, EventKind, ExecEvent, ExitStatus, Phase};
 use vctl_common::id::{AuditSessionId, ProcessId};
 
 use crate::linux::{errno_name, signal_name};
@@ -18,6 +18,8 @@ pub(super) struct EventJson<'a> {
     cpu: u32,
     cpu_seq: u64,
     attribution: &'static str,
+    /// Whose work it is part of.
+    phase: &'static str,
     process: ProcessJson,
     #[serde(flatten)]
     kind: KindJson<'a>,
@@ -139,6 +141,7 @@ impl<'a> EventJson<'a> {
             cpu: kernel.cpu,
             cpu_seq: kernel.cpu_seq,
             attribution: attribution(kernel.attribution),
+            phase: phase(kernel.phase),
             process: ProcessJson::new(kernel.process),
             kind: match &kernel.kind {
                 EventKind::Exec(exec) => KindJson::Exec(Box::new(ExecJson::new(exec))),
@@ -226,6 +229,14 @@ impl<'a> ExecJson<'a> {
             other_audit_session: exec.other_audit_session,
             other_cgroup: exec.other_cgroup,
         }
+    }
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::User => "user",
+        Phase::LoginSetup => "login_setup",
+        Phase::Logout => "logout",
     }
 }
 

@@ -55,6 +55,11 @@ enum LiveJson<'a> {
         session_id: SessionId,
         event: Box<EventJson<'a>>,
     },
+    /// What sshd or PAM did at login or logout.
+    LoginEvent {
+        session_id: SessionId,
+        event: Box<EventJson<'a>>,
+    },
     Gap {
         session_id: SessionId,
         gap: GapJson,
@@ -148,13 +153,20 @@ pub(crate) fn write_opened(
 }
 
 pub(crate) fn write_event(out: &mut dyn Write, session: &Session, event: &Event) -> io::Result<()> {
-    write_line(
-        out,
-        &LiveJson::Event {
-            session_id: session.opened.id,
-            event: Box::new(EventJson::new(event)),
-        },
-    )
+    let session_id = session.opened.id;
+    let json = Box::new(EventJson::new(event));
+    let line = if event.event.phase.is_users() {
+        LiveJson::Event {
+            session_id,
+            event: json,
+        }
+    } else {
+        LiveJson::LoginEvent {
+            session_id,
+            event: json,
+        }
+    };
+    write_line(out, &line)
 }
 
 pub(crate) fn write_gap(out: &mut dyn Write, session: &Session, hole: &Hole) -> io::Result<()> {
@@ -210,6 +222,7 @@ fn write_line(out: &mut dyn Write, line: &LiveJson) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use vctl_common::event::Phase;
     use vctl_common::id::CertSerial;
     use vctl_common::person::Person;
     use vctl_common::session::{Auth, GapCause, InferredLink, Origin};
@@ -278,7 +291,11 @@ mod tests {
                 because: "same login uid 1000".to_owned(),
             }),
         };
-        let mut central = Login::of_alice();
+        let mut central = Login::of_alice()
+            .in_phase(Phase::LoginSetup)
+            .exec(4101, 4100, &["run-parts"])
+            .in_phase(Phase::User)
+            .exec(4102, 4101, &["ls"]);
         central.session().provenance = Some(provenance());
         let histories = [history(), detached.open(), central.closed()];
         let listed = histories.iter().map(|history| Listed {
@@ -339,9 +356,14 @@ mod tests {
     fn live_json_is_one_object_a_line() {
         let history = history();
         let session = &history.session;
+        let login = Login::of_alice().in_phase(Phase::Logout);
+        let login = login.exec(4109, 4100, &["logger"]).open();
         let lines = rendered(|out| {
             write_opened(out, session, Some(Duration::from_mins(3)))?;
             for event in &history.events {
+                write_event(out, session, event)?;
+            }
+            for event in &login.events {
                 write_event(out, session, event)?;
             }
             write_gap(out, session, &session.holes[0])?;
@@ -356,7 +378,14 @@ mod tests {
         assert_eq!(
             types,
             [
-                "opened", "event", "event", "event", "event", "gap", "closed"
+                "opened",
+                "event",
+                "event",
+                "event",
+                "event",
+                "login_event",
+                "gap",
+                "closed"
             ]
         );
     }

@@ -65,6 +65,9 @@ pub(super) struct SessionJson<'a> {
     commands: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventJson<'a>>>,
+    /// What sshd and PAM did at login and logout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login_events: Option<Vec<EventJson<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     more_matches: Option<bool>,
 }
@@ -111,7 +114,11 @@ impl<'a> SessionJson<'a> {
     }
 
     pub(super) fn with(mut self, events: &'a [Event]) -> Self {
-        self.events = Some(events.iter().map(EventJson::new).collect());
+        let (of_user, of_login): (Vec<&Event>, Vec<&Event>) = events
+            .iter()
+            .partition(|event| event.event.phase.is_users());
+        self.events = Some(of_user.into_iter().map(EventJson::new).collect());
+        self.login_events = Some(of_login.into_iter().map(EventJson::new).collect());
         self
     }
 
@@ -197,6 +204,7 @@ pub(super) fn session_json(session: &Session) -> SessionJson<'_> {
             .collect(),
         commands: None,
         events: None,
+        login_events: None,
         more_matches: None,
     }
 }

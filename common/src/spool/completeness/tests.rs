@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::event::{Attribution, EventKind, ExitEvent, ExitStatus, KernelEvent};
+use crate::event::{Attribution, EventKind, ExitEvent, ExitStatus, KernelEvent, Phase};
 use crate::id::{BootId, ProcessId, SessionId};
 use crate::session::{Auth, CloseReason, Origin, SessionClosed, SessionOpened};
 use crate::spool::StoredEvent;
@@ -81,6 +81,7 @@ pub(super) fn timeline(seqs: impl IntoIterator<Item = u64>) -> Timeline {
             cpu_seq: session_seq,
             at: BootNs(session_seq * 10),
             attribution: Attribution::Lineage,
+            phase: Phase::User,
             kind: EventKind::Exit(ExitEvent {
                 parent: process,
                 status: ExitStatus::Code(0),

@@ -4,8 +4,11 @@
 //! has its mark from fork; what the probe writes of that one's exec and exit is compared with
 //! /proc, field by field. An offset that points elsewhere ends the agent with the field's name.
 
+mod phase;
+mod stand_out;
+
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -14,9 +17,6 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
-use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::unistd::{Gid, Uid, geteuid, setresgid, setresuid, setsid};
 use vctl_common::event::{ExecTail, exec_tail, fixed, header};
 use vctl_common::wire::{self, Exec, Exit, TaskMark};
 
@@ -31,12 +31,6 @@ const SECOND: &str = "probe-self-test-second";
 /// Argv that only a list can hold: an empty item, and one that is no UTF-8.
 const ARGV: [&[u8]; 4] = [SECOND.as_bytes(), b"", b"two words", b"\xff\xfe"];
 const EXIT_CODE: u8 = 7;
-/// Ids of nobody in particular, each another. The login uid is that of `nobody`: where audit is on,
-/// it logs that it was set.
-const REAL_UID: u32 = 103;
-const REAL_GID: u32 = 101;
-const EFFECTIVE_GID: u32 = 102;
-const LOGIN_UID: &str = "65534";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the child's side when the arguments are those of a self-test.
@@ -46,8 +40,9 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     match role.to_str()? {
         FIRST => {
             io::stdin().read_exact(&mut go).ok()?;
+            phase::start_both()?;
             // Closed by the kernel at the end: closed before, it would hang this process up.
-            std::mem::forget(stand_out());
+            std::mem::forget(stand_out::stand_out());
             let items = ARGV.iter().map(|item| OsString::from_vec(item.to_vec()));
             let status = Command::new(OWN_PROGRAM).args(items).status().ok()?;
             Some(if status.success() {
@@ -61,36 +56,8 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
             let _ = io::stdin().read(&mut go);
             Some(ExitCode::from(EXIT_CODE))
         }
-        _ => None,
+        role => phase::is_one(role).then_some(ExitCode::SUCCESS),
     }
-}
-
-/// Makes ids differ that lie side by side in the kernel, and takes a terminal: an offset that is off
-/// by one member then reads something else. What the agent may not do here stays as it was, and
-/// proves a little less.
-fn stand_out() -> Option<(PtyMaster, File)> {
-    let login_uid = "/proc/self/loginuid";
-    if fs::read_to_string(login_uid).is_ok_and(|uid| uid == wire::UNSET.to_string()) {
-        let _ = fs::write(login_uid, LOGIN_UID);
-    }
-    let (real, effective) = (Gid::from_raw(REAL_GID), Gid::from_raw(EFFECTIVE_GID));
-    let _ = setresgid(real, effective, effective);
-    // Still root in effect: what follows needs it.
-    let _ = setresuid(Uid::from_raw(REAL_UID), geteuid(), geteuid());
-    terminal().ok()
-}
-
-/// Opens a terminal, which becomes that of this process.
-fn terminal() -> io::Result<(PtyMaster, File)> {
-    setsid()?;
-    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
-    grantpt(&master)?;
-    unlockpt(&master)?;
-    let terminal = File::options()
-        .read(true)
-        .write(true)
-        .open(ptsname_r(&master)?)?;
-    Ok((master, terminal))
 }
 
 /// Compares what the probe writes of a known process, which `program` starts, with /proc.
@@ -98,7 +65,7 @@ fn terminal() -> io::Result<(PtyMaster, File)> {
 /// # Errors
 /// `SelfTest` names the first field that disagrees.
 pub fn run(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
-    maps.open_session(MARK, 1)?;
+    maps.open_session(MARK, 1, false)?;
     let result = observe(maps, program);
     maps.close_session(MARK);
     result
@@ -117,7 +84,8 @@ fn observe(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
         session: MARK,
         start: 0,
         marked: u32::from(wire::MARKED_LINEAGE),
-        reserved: 0,
+        role: wire::ROLE_LOGIN,
+        groups: 0,
     };
     maps.mark_task(first.0.id(), mark)?;
     let mut stdin = first
@@ -129,6 +97,7 @@ fn observe(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
         .write_all(b"g")
         .map_err(failed("tell the child to go on"))?;
 
+    phase::observe(maps)?;
     // The first child may still be within its own exec when it is marked.
     let first_tgid = first.0.id();
     let bytes = wait_for(maps, |bytes| {
