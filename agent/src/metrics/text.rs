@@ -76,6 +76,11 @@ pub fn render(status: &CollectorStatus) -> String {
         "Pins of the probe that were removed or replaced, and put back.",
         status.pins_restored,
     );
+    out.gauge(
+        "vctl_failed_execs_unseen",
+        "1 where the kernel gives no hook for execs that fail through its table of 32-bit calls.",
+        u64::from(status.failed_execs_unseen),
+    );
     let logins = status.logins;
     out.labelled(
         "vctl_logins",
@@ -93,6 +98,11 @@ pub fn render(status: &CollectorStatus) -> String {
         "vctl_logins_unreadable_certificate",
         "Logins with a certificate that cannot be read.",
         logins.unreadable_certificate,
+    );
+    out.counter(
+        "vctl_second_stamps",
+        "Second stamps of a login: PAM has two lines for the hook.",
+        logins.second_stamps,
     );
     out.gauge(
         "vctl_ring_size_bytes",
