@@ -51,11 +51,11 @@ unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Own
     exec.header = place.header(owner, wire::KIND_EXEC, 0, at, cpu);
     exec.tid = tid;
     exec.errno = 0;
-    exec.reserved = 0;
     let tail = scratch.tail.as_mut_ptr();
     let walk = &raw mut scratch.walk;
     // SAFETY: as our caller says.
     let end = unsafe {
+        exec.comm = load(task, Field::TaskComm);
         task::describe(task, exec);
         let end = program(task, bprm, exec, tail, walk);
         argv(task, exec, tail, end)
