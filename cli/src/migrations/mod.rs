@@ -44,6 +44,8 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0013_ingest_limits",
     "0014_floor",
     "0015_login_contradictions",
+    "0018_host_clock",
+    "0019_unreadable_certificates",
 ];
 
 impl Migration {

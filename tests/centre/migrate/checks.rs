@@ -164,6 +164,14 @@ const SPOILED: &[(&str, &str)] = &[
         "0015_login_contradictions",
         "grant execute on function vctl.doubtful_logins_v1 to public",
     ),
+    (
+        "0018_host_clock",
+        "alter table vctl.server_status drop column clock_offset_s",
+    ),
+    (
+        "0019_unreadable_certificates",
+        "revoke execute on function vctl.doubtful_logins_v1 from vctl_ro",
+    ),
 ];
 
 #[test]
