@@ -95,6 +95,7 @@ mod tests {
             ca: Some(ca),
             requests,
             more_requests: false,
+            unheard: false,
         };
         rendered(|out| {
             facts(&provenance)

@@ -240,6 +240,7 @@ fn provenance(opened: &SessionOpened, row: &Row) -> Provenance {
         ca,
         requests: requests.into_iter().map(Request::from).collect(),
         more_requests,
+        unheard: row.get(24),
     }
 }
 

@@ -16,6 +16,9 @@ pub(crate) struct Provenance {
     pub(crate) requests: Vec<Request>,
     /// There are more of them than were read.
     pub(crate) more_requests: bool,
+    /// The session has no end, and its host was not heard of in that boot for a day: it was installed anew, or
+    /// is gone.
+    pub(crate) unheard: bool,
 }
 
 /// Who signed the certificate.

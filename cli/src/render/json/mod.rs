@@ -320,6 +320,7 @@ mod tests {
             }),
             requests: vec![request("oidc-albert"), request("oidc-mallory")],
             more_requests: true,
+            unheard: false,
         }
     }
 
