@@ -352,7 +352,7 @@ const SYSCALL_NUMBER: (&str, u32) = ("orig_ax", 0);
 const COMPAT_MODE: (&str, u32) = ("thread_info.status", 2);
 /// execve(2) and execveat(2) of the 32-bit table, then of the x32 one.
 #[cfg(target_arch = "x86_64")]
-const COMPAT_NUMBERS: [u32; 4] = [11, 358, 0x4000_0000 | 520, 0x4000_0000 | 545];
+const COMPAT_NUMBERS: [u32; 4] = [11, 358, 0x4000_0000 + 520, 0x4000_0000 + 545];
 #[cfg(target_arch = "x86_64")]
 const EXECVEAT: u32 = 322;
 /// The result overwrites the first register; its old value is kept beside them.
