@@ -54,11 +54,11 @@ unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Own
     exec.header = place.header(owner, wire::KIND_EXEC, 0, at, cpu);
     exec.tid = tid;
     exec.errno = 0;
-    exec.reserved = 0;
     let tail = scratch.tail.as_mut_ptr();
     let walk = &raw mut scratch.walk;
     // SAFETY: as our caller says.
     let end = unsafe {
+        exec.comm = load(task, Field::TaskComm);
         task::describe(task, exec);
         // In memory and not in a register, as all that is decided on the way: see `path::append`.
         (&raw mut exec.flags).write_volatile(phase::of(owner) << wire::EXEC_PHASE_SHIFT);

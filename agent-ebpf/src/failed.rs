@@ -1,5 +1,8 @@
 //! `sys_exit_execve` and `sys_exit_execveat`: a program that was asked for and did not start.
 //!
+//! The kernel's tracepoints of single system calls leave out those that come through the 32-bit table
+//! (`int 0x80`) and the x32 one, so these are looked for at the end of all calls.
+//!
 //! The only probes on system calls, attached while a session is open: they slow every system call
 //! of the host a little. What they show is the caller's memory after the call, which another thread
 //! may have changed; the attempt and its errno are the kernel's word.
@@ -13,14 +16,18 @@ use aya_ebpf::{
             bpf_ringbuf_output, bpf_task_pt_regs,
         },
     },
-    macros::tracepoint,
-    programs::TracePointContext,
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
 };
-use vctl_common::layout::{NR_EXECVEAT, REGS_ARG0, REGS_ARG1, REGS_ARG2};
+use vctl_common::layout::{
+    COMPAT_AT, COMPAT_BIT, NR_COMPAT_EXECVE, NR_COMPAT_EXECVEAT, NR_EXECVEAT, NR_X32_EXECVE,
+    NR_X32_EXECVEAT, REGS_ARG0, REGS_ARG1, REGS_ARG2, REGS_COMPAT_ARG0, REGS_COMPAT_ARG1,
+    REGS_COMPAT_ARG2, REGS_NR,
+};
 use vctl_common::wire::{self, Exec, PATH_MAX};
 
 use crate::exec::{self, NO_WAKEUP};
-use crate::kernel::{Kernel, layout, peek};
+use crate::kernel::{Kernel, layout, load_at, peek};
 use crate::maps::{FAILED_SCRATCH, FAILED_TAIL, FailedScratch, RING};
 use crate::path::{self, LEN_MASK, Path};
 use crate::phase::{self, Step};
@@ -74,13 +81,61 @@ fn failed(ctx: &TracePointContext, at: bool) {
     let name = peek(regs, layout(name));
     let argv = peek(regs, layout(argv));
     // SAFETY: as above.
-    unsafe { record(task, name, argv, (-result) as u32, &owner) };
+    unsafe { record::<8>(task, name, argv, (-result) as u32, &owner) };
 }
 
+/// Execs of the 32-bit and x32 tables, whose pointers have 32 bits. Runs at the end of every system call, so
+/// it leaves before it looks at anything when the call has not failed.
+#[btf_tracepoint(function = "sys_exit")]
+pub fn compat_failed(ctx: BtfTracePointContext) -> i32 {
+    // The tracepoint's arguments are the registers and the result.
+    let result = ctx.arg::<u64>(1) as i64;
+    if result < 0 {
+        compat(ctx.arg(0), (-result) as u32);
+    }
+    0
+}
+
+#[inline(always)]
+fn compat(regs: *const Kernel, errno: u32) {
+    // SAFETY: the verifier knows the type of `regs`.
+    let call = unsafe { load_at::<u32>(regs, layout(REGS_NR)) } as usize;
+    // execveat(2) has a descriptor in front of name and argv.
+    let (name, argv, is_32_bit) = if call == layout(NR_COMPAT_EXECVE) {
+        (REGS_COMPAT_ARG0, REGS_COMPAT_ARG1, true)
+    } else if call == layout(NR_COMPAT_EXECVEAT) {
+        (REGS_COMPAT_ARG1, REGS_COMPAT_ARG2, true)
+    } else if call == layout(NR_X32_EXECVE) {
+        (REGS_ARG0, REGS_ARG1, false)
+    } else if call == layout(NR_X32_EXECVEAT) {
+        (REGS_ARG1, REGS_ARG2, false)
+    } else {
+        return;
+    };
+    // SAFETY: the helper has no conditions.
+    let task = unsafe { bpf_get_current_task_btf() } as *const Kernel;
+    // The number is another call's in the native table.
+    // SAFETY: the running task.
+    let mode = unsafe { load_at::<u32>(task, layout(COMPAT_AT)) } as usize;
+    if is_32_bit && mode & layout(COMPAT_BIT) == 0 {
+        return;
+    }
+    // SAFETY: the running task.
+    let Some(owner) = (unsafe { session::owner(task, session::current_tgid()) }) else {
+        return;
+    };
+    let name = peek(regs as u64, layout(name)) & 0xffff_ffff;
+    let argv = peek(regs as u64, layout(argv)) & 0xffff_ffff;
+    // SAFETY: as above.
+    unsafe { record::<4>(task, name, argv, errno, &owner) };
+}
+
+/// `WIDTH` is that of the caller's pointers.
+///
 /// # Safety
 /// `task` is the running task.
 #[inline(always)]
-unsafe fn record(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &Owner) {
+unsafe fn record<const WIDTH: u64>(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &Owner) {
     let (Some(place), Some(scratch)) = (session::place(owner), FAILED_SCRATCH.get_ptr_mut(0))
     else {
         return;
@@ -100,7 +155,7 @@ unsafe fn record(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &
     exec.exe_device = 0;
     exec.exe_links = 0;
     exec.exe_len = 0;
-    exec.reserved = 0;
+    exec.comm = 0;
     exec.tid = tid;
     exec.errno = errno;
     // SAFETY: as our caller says; `tail` has `FAILED_TAIL` bytes, of which two paths take at most
@@ -117,7 +172,7 @@ unsafe fn record(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &
         let to = tail.add(cwd_len);
         let copied = bpf_probe_read_user_str(to.cast(), PATH_MAX as u32, name as *const _);
         let end = cwd_len + exec::name_len(copied, &raw mut exec.filename_len);
-        items(argv, exec, tail, end)
+        items::<WIDTH>(argv, exec, tail, end)
     };
     exec.header.len = (size_of::<Exec>() + end) as u32;
     // SAFETY: `end` is at most the size of the tail.
@@ -139,7 +194,7 @@ unsafe fn record(task: *const Kernel, name: u64, argv: u64, errno: u32, owner: &
 /// # Safety
 /// `tail` has `FAILED_TAIL` bytes, and `from` is at most half of that.
 #[inline(always)]
-unsafe fn items(argv: u64, exec: &mut Exec, tail: *mut u8, from: usize) -> usize {
+unsafe fn items<const WIDTH: u64>(argv: u64, exec: &mut Exec, tail: *mut u8, from: usize) -> usize {
     exec.argc = 0;
     exec.argv_len = 0;
     let len = &raw mut exec.argv_len;
@@ -149,8 +204,9 @@ unsafe fn items(argv: u64, exec: &mut Exec, tail: *mut u8, from: usize) -> usize
         // SAFETY: the helpers check addresses; there is room for an item behind `ARGV_ROOM`. The
         // length goes through memory for the verifier's sake, as in `path`.
         unsafe {
-            let at = argv + index as u64 * 8;
-            if bpf_probe_read_user((&raw mut item).cast(), 8, at as *const _) != 0 || item == 0 {
+            // Little-endian, so that four bytes leave the upper half zero.
+            let at = argv + index as u64 * WIDTH;
+            if bpf_probe_read_user((&raw mut item).cast(), WIDTH as u32, at as *const _) != 0 || item == 0 {
                 flags = 0;
                 break;
             }

@@ -230,7 +230,7 @@ fn record(id: SessionId, seq: u64, at: u64) -> Vec<u8> {
         exe_len: short(exe),
         cwd_len: short(cwd),
         filename_len: short(filename),
-        reserved: 0,
+        comm: 0,
     };
     [exec.as_bytes(), strings.as_bytes()].concat()
 }

@@ -36,6 +36,12 @@ pub enum CliCommand {
     ///
     /// Exits with 0 when nothing fails, warnings included, else with 1.
     Check(CheckArgs),
+    /// Add or remove the line of PAM that stamps each login
+    ///
+    /// Both change nothing when they are run again. The line is put behind the shared session stack of the
+    /// distribution (`@include common-session`, `session include password-auth`), or where else it belongs.
+    #[command(subcommand)]
+    PamLine(PamLineCommand),
     /// Remove the probe and everything it pinned from the kernel
     Detach(DetachArgs),
     /// Report what this host is and how it does, every few minutes
@@ -62,11 +68,49 @@ pub struct CollectArgs {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// Look at this host only, and not at the centre
+    #[arg(long)]
+    pub local: bool,
     /// How to print the result
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
     #[command(flatten)]
     pub settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PamLineCommand {
+    /// Add the line, unless the service's stack has one already
+    Add {
+        #[command(flatten)]
+        line: PamLineArgs,
+        /// Refuse a login that cannot be stamped, whatever `mode` in the configuration says
+        #[arg(long)]
+        strict: bool,
+        /// The program that the line runs
+        #[arg(long, value_name = "PATH", default_value = "/usr/sbin/vctl-agent")]
+        program: String,
+    },
+    /// Remove every such line of the service's own file
+    Remove(PamLineArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PamLineArgs {
+    /// The PAM service of sshd
+    #[arg(long, value_name = "NAME", default_value = "sshd", value_parser = service)]
+    pub service: String,
+    /// Directory that stands for `/`, such as an image that is being built
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+}
+
+/// Takes the name of a file in a directory.
+fn service(name: &str) -> Result<String, String> {
+    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+        return Err("a service is named by its file in /etc/pam.d".to_owned());
+    }
+    Ok(name.to_owned())
 }
 
 #[derive(Debug, Args)]

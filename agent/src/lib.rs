@@ -13,6 +13,7 @@ pub mod trusted_dir;
 pub mod loss;
 pub mod metrics;
 pub mod check;
+pub mod pam;
 pub mod machine_id;
 pub mod node;
 pub mod stderr;

@@ -9,9 +9,10 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output};
+use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output, PamLineCommand};
 use vctl_agent::config::{CentreError, Config, ConfigError, LogLevel};
 use vctl_agent::node::{self, NodeOptions};
+use vctl_agent::pam::{self, Change, LineOptions};
 use vctl_agent::stderr::{Log, visible};
 use vctl_agent::{check, pipeline, probe, session};
 
@@ -41,6 +42,7 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(session::stamp::run(arguments.into_iter())))
         }
         CliCommand::Check(args) => self::check(&args),
+        CliCommand::PamLine(command) => pam_line(command),
         CliCommand::Detach(args) => {
             let config = args.settings.load()?.config;
             log_to_stderr(config.log_level);
@@ -57,6 +59,39 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
             node::run(&config, &options)
         }
     }
+}
+
+fn pam_line(command: PamLineCommand) -> anyhow::Result<ExitCode> {
+    let change = match command {
+        PamLineCommand::Add {
+            line,
+            strict,
+            program,
+        } => pam::add(&LineOptions {
+            root: line.root,
+            service: line.service,
+            program,
+            strict,
+        })?,
+        PamLineCommand::Remove(line) => pam::remove(&LineOptions {
+            root: line.root,
+            service: line.service,
+            program: String::new(),
+            strict: false,
+        })?,
+    };
+    print(&match change {
+        Change::Added { file } => {
+            format!("Added the line to {file}. Keep this shell until a second login has worked.\n")
+        }
+        Change::Removed { file, lines: 1 } => format!("Removed the line from {file}.\n"),
+        Change::Removed { file, lines } => format!("Removed {lines} lines from {file}.\n"),
+        Change::Unchanged { place: Some(place) } => {
+            format!("Nothing to do: the line is there already, {place}.\n")
+        }
+        Change::Unchanged { place: None } => "Nothing to do: there is no such line.\n".to_owned(),
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn detach(config: &Config) -> anyhow::Result<ExitCode> {
@@ -86,7 +121,7 @@ fn collect(args: &CollectArgs) -> anyhow::Result<()> {
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = args.settings.load()?.config;
-    let report = check::run(&config);
+    let report = check::run(&config, args.local);
     print(&match args.output {
         Output::Text => report.to_text(),
         Output::Json => report.to_json(),

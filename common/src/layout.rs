@@ -92,8 +92,22 @@ pub const REGS_ARG1: usize = FIELD_COUNT + 2;
 pub const REGS_ARG2: usize = FIELD_COUNT + 3;
 /// Number of the system call execveat(2).
 pub const NR_EXECVEAT: usize = FIELD_COUNT + 4;
+/// Where those of a call of the 32-bit table lie.
+pub const REGS_COMPAT_ARG0: usize = FIELD_COUNT + 5;
+pub const REGS_COMPAT_ARG1: usize = FIELD_COUNT + 6;
+pub const REGS_COMPAT_ARG2: usize = FIELD_COUNT + 7;
+/// Where the number of the call lies in `struct pt_regs`.
+pub const REGS_NR: usize = FIELD_COUNT + 8;
+/// Where `task_struct` says that the call came through the 32-bit table, and with which bit.
+pub const COMPAT_AT: usize = FIELD_COUNT + 9;
+pub const COMPAT_BIT: usize = FIELD_COUNT + 10;
+/// Numbers of the calls in the 32-bit table and in the x32 one.
+pub const NR_COMPAT_EXECVE: usize = FIELD_COUNT + 11;
+pub const NR_COMPAT_EXECVEAT: usize = FIELD_COUNT + 12;
+pub const NR_X32_EXECVE: usize = FIELD_COUNT + 13;
+pub const NR_X32_EXECVEAT: usize = FIELD_COUNT + 14;
 /// Elements of the array that the probe is given.
-pub const LAYOUT_LEN: usize = FIELD_COUNT + 5;
+pub const LAYOUT_LEN: usize = FIELD_COUNT + 15;
 
 /// What the probe reads at once of a `struct dentry`, from [`Field::DentryParent`] on. That the members
 /// lie like this is checked at start; they have for fifteen years, but where struct layouts are

@@ -43,6 +43,8 @@ pub struct CollectorStatus {
     pub sessions_over_budget: u64,
     /// Pins of the probe that were removed or replaced, and put back.
     pub pins_restored: u64,
+    /// The kernel has a table of 32-bit system calls, and gives no hook for execs that fail in it.
+    pub failed_execs_unseen: bool,
     /// What can never be recorded any more, by cause.
     pub losses: BTreeMap<GapCause, Loss>,
     /// Logins for which the kernel had no room to note them; counted in `logins` too.
@@ -98,6 +100,8 @@ pub struct Logins {
     pub without_stamp: u64,
     /// Logins with a certificate that cannot be read, however they were stamped.
     pub unreadable_certificate: u64,
+    /// Requests of a login that had its session already: PAM has two lines for the hook.
+    pub second_stamps: u64,
 }
 
 /// Wall time in milliseconds since the Unix epoch.

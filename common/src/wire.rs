@@ -120,7 +120,9 @@ pub struct Exec {
     pub exe_len: u16,
     pub cwd_len: u16,
     pub filename_len: u16,
-    pub reserved: u16,
+    /// First two bytes of the task's name, 0 with a failed exec: the self-test proves with it where the
+    /// name lies, by which the probe knows sshd.
+    pub comm: u16,
 }
 
 /// Less of argv is kept than there was.

@@ -12,6 +12,8 @@ mod enroll;
 mod exit_codes;
 mod faults;
 mod fleet;
+mod clocks;
+mod agent_check;
 mod host_cert;
 mod forms;
 mod hosts;

@@ -1,7 +1,6 @@
 //! Reads of this host, under a given root. Nothing here judges, and nothing here can fail: what
 //! cannot be read is a fact too.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -15,10 +14,14 @@ use memchr::memmem;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::Group;
 
-use super::facts::{BreakGlass, HostFacts, PinFact, SocketFact, SpoolFact, SshdFact};
+use super::facts::{
+    BreakGlass, CentreFact, DirectoryFact, HostFacts, PinFact, SocketFact, SpoolFact, SshdFact,
+};
 use super::judge::TRACEPOINTS;
-use super::pam;
+use super::sshd::settings;
 use crate::config::Config;
+use crate::metrics::Listen;
+use crate::pam::{self, PamFiles};
 use crate::probe::PINNED_LINKS;
 use crate::trusted_dir;
 
@@ -29,7 +32,9 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
     let at = |path: &str| root.join(path.trim_start_matches('/'));
     let text = |path: &str| fs::read_to_string(at(path)).ok();
     let is_root = nix::unistd::geteuid().is_root();
-    let pam_files = pam_files(root);
+    let pam_files = PamFiles::read(root);
+    let sshd = sshd(root);
+    let service = settings(&sshd).service().to_owned();
     HostFacts {
         is_root,
         kernel: text("/proc/sys/kernel/osrelease").map(|release| release.trim().to_owned()),
@@ -43,8 +48,8 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
             .any(|dir| at(dir).join("events/syscalls/sys_exit_execve/id").exists()),
         has_audit_ids: text("/proc/self/sessionid").is_some()
             && text("/proc/self/loginuid").is_some(),
-        sshd: sshd(root),
-        stamp_programs: pam::stamp_programs(&pam_files)
+        sshd,
+        stamp_programs: pam::stamp_programs(&pam_files, &service)
             .into_iter()
             .map(|path| (is_executable(&at(&path)), path))
             .map(|(executable, path)| (path, executable))
@@ -58,7 +63,38 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
         selinux_enforcing: text("/sys/fs/selinux/enforce").map(|text| text.trim() == "1"),
         apparmor_profiles: text("/sys/kernel/security/apparmor/profiles"),
         break_glass: break_glass(config.break_glass_group.as_deref()),
+        directories: directories(config),
+        centre: CentreFact::default(),
     }
+}
+
+/// As `collect` looks at them before it starts.
+fn directories(config: &Config) -> Vec<DirectoryFact> {
+    let textfile = config.metrics_textfile.as_ref();
+    let listen = match &config.metrics_listen {
+        Some(Listen::Unix(path)) => path.parent(),
+        _ => None,
+    };
+    let all = [
+        ("run_dir", Some(config.run_dir.as_path())),
+        ("spool_dir", Some(config.spool_dir.as_path())),
+        ("pending_dir", Some(config.pending_dir.as_path())),
+        ("metrics_textfile", textfile.and_then(|file| file.parent())),
+        ("metrics_listen", listen),
+    ];
+    let used = all.into_iter().filter_map(|(key, dir)| Some((key, dir?)));
+    used.map(|(key, dir)| {
+        // The agent makes its own directories; those of the metrics belong to others.
+        let is_own = !key.starts_with("metrics");
+        let missing = || format!("`{}` is not there", dir.display());
+        let untrusted = if is_own {
+            trusted_dir::check(dir).err().map(|why| why.to_string())
+        } else {
+            (!dir.is_dir()).then(missing)
+        };
+        DirectoryFact { key, untrusted }
+    })
+    .collect()
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -106,20 +142,6 @@ fn sshd(root: &Path) -> SshdFact {
             .filter_map(|file| fs::read_to_string(file).ok())
             .collect(),
     )
-}
-
-/// Files of /etc/pam.d win over those of the same name that packages ship elsewhere.
-fn pam_files(root: &Path) -> BTreeMap<String, String> {
-    let mut files = BTreeMap::new();
-    for directory in ["usr/lib/pam.d", "etc/pam.d"] {
-        for path in sorted(&root.join(directory)) {
-            let name = path.file_name().and_then(|name| name.to_str());
-            if let (Some(name), Ok(text)) = (name, fs::read_to_string(&path)) {
-                files.insert(name.to_owned(), text);
-            }
-        }
-    }
-    files
 }
 
 fn sorted(directory: &Path) -> Vec<PathBuf> {

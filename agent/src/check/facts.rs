@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::pam::PamFiles;
+
 /// Facts of one host. `None` and absent entries are "could not be read".
 #[derive(Clone, Debug, Default)]
 pub struct HostFacts {
@@ -20,8 +22,7 @@ pub struct HostFacts {
     /// `/proc/self/loginuid` and `sessionid` are there: the kernel counts audit sessions.
     pub has_audit_ids: bool,
     pub sshd: SshdFact,
-    /// Text of each PAM service file by its name.
-    pub pam_files: BTreeMap<String, String>,
+    pub pam_files: PamFiles,
     /// Each program that a PAM line runs as `stamp`, and whether it is an executable file.
     pub stamp_programs: BTreeMap<String, bool>,
     pub pins: PinFact,
@@ -34,6 +35,65 @@ pub struct HostFacts {
     /// Lines of the loaded AppArmor profiles.
     pub apparmor_profiles: Option<String>,
     pub break_glass: BreakGlass,
+    pub directories: Vec<DirectoryFact>,
+    pub centre: CentreFact,
+}
+
+/// A directory that the collector uses, and why it would not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryFact {
+    pub key: &'static str,
+    pub untrusted: Option<String>,
+}
+
+/// What came of looking at the centre.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum CentreFact {
+    #[default]
+    NotAsked,
+    NotConfigured,
+    /// The configuration names no centre that there could be.
+    Wrong(String),
+    Asked(Box<CentreFacts>),
+}
+
+/// The steps of the way to the centre.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CentreFacts {
+    pub vault_addr: String,
+    pub postgres_addr: String,
+    /// Its version.
+    pub vault: Asked,
+    /// The AppRole of this host.
+    pub enrolled: Asked,
+    /// The version of the schema.
+    pub postgres: Asked,
+    /// Which server's clock was read, and by how many seconds this host's is ahead of it.
+    pub clock: Option<(&'static str, f64)>,
+}
+
+/// What one step said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// A step before it failed.
+    #[default]
+    No,
+    /// The secret id is wrapped still.
+    Waits,
+    Works(String),
+    Failed {
+        why: String,
+        hint: Option<String>,
+    },
+}
+
+impl Asked {
+    pub(super) fn failed(why: impl Into<String>, hint: Option<&str>) -> Self {
+        Self::Failed {
+            why: why.into(),
+            hint: hint.map(str::to_owned),
+        }
+    }
 }
 
 /// How sshd is set up.

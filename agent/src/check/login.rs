@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::facts::{BreakGlass, HostFacts, SocketFact, SshdFact};
-use super::pam::{self, Module};
 use super::report::Finding;
 use super::sshd;
 use crate::config::{Config, Mode};
+use crate::pam::{self, Module};
 
 pub(super) fn sshd(facts: &HostFacts) -> Finding {
     let id = "sshd";
@@ -33,11 +33,10 @@ pub(super) fn sshd(facts: &HostFacts) -> Finding {
 
 /// Everything about the line for `vctl-agent stamp` and its place in the stack.
 pub(super) fn pam(facts: &HostFacts, config: &Config) -> Vec<Finding> {
-    let service = sshd::settings(&facts.sshd)
-        .pam_service
-        .unwrap_or_else(|| "sshd".to_owned());
+    let settings = sshd::settings(&facts.sshd);
+    let service = settings.service();
     let file = format!("/etc/pam.d/{service}");
-    let Some(stack) = pam::session_stack(&facts.pam_files, &service) else {
+    let Some(stack) = pam::session_stack(&facts.pam_files, service) else {
         return vec![Finding::fail(
             "pam_stamp",
             format!("{file} cannot be read"),
@@ -49,20 +48,44 @@ pub(super) fn pam(facts: &HostFacts, config: &Config) -> Vec<Finding> {
             Finding::fail(
                 "pam_stamp",
                 format!("{file} does not run `vctl-agent stamp`"),
-                format!(
-                    "add the line of deploy/audit/pam.d/vctl-stamp to {file}, behind `@include common-session`"
-                ),
+                add_line(service),
             ),
             login_uid(&stack, None),
         ];
     };
     vec![
-        program(&stack[stamp], &facts.stamp_programs)
+        only_one(&stack)
+            .or_else(|| program(&stack[stamp], &facts.stamp_programs))
             .unwrap_or_else(|| control(&stack[stamp], config.mode)),
         login_uid(&stack, Some(stamp)),
         cgroup(&stack, stamp),
         environment(&stack, stamp),
     ]
+}
+
+fn add_line(service: &str) -> String {
+    let option = match service {
+        "sshd" => String::new(),
+        service => format!(" --service {service}"),
+    };
+    format!("add the line: vctl-agent pam-line add{option}")
+}
+
+/// Each further line would ask for a second session of the same login.
+fn only_one(stack: &[Module]) -> Option<Finding> {
+    let stamps = pam::stamps(stack);
+    (stamps.len() > 1).then(|| {
+        let places: Vec<String> = stamps.iter().map(|stamp| stamp.place()).collect();
+        Finding::fail(
+            "pam_stamp",
+            format!(
+                "{} lines run `vctl-agent stamp` for one login: {}",
+                places.len(),
+                places.join(", ")
+            ),
+            format!("remove each of them but {}", places[0]),
+        )
+    })
 }
 
 const REQUIRED: &str = "make the PAM line `session required pam_exec.so ...`, as in deploy/audit/pam.d/vctl-stamp; in best-effort the hook itself lets a login go on";

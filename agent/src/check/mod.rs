@@ -3,11 +3,11 @@
 //! `collect` reads what the host looks like, `judge` decides what that means, and only `report`
 //! knows how it is written.
 
+mod centre;
 mod collect;
 mod facts;
 mod judge;
 mod login;
-mod pam;
 mod report;
 mod sshd;
 
@@ -19,7 +19,11 @@ pub use facts::{BreakGlass, HostFacts, SocketFact, SpoolFact, SshdFact};
 pub use judge::judge;
 pub use report::{Finding, Report, Status};
 
-/// Looks at this host and judges what it sees.
-pub fn run(config: &Config) -> Report {
-    judge(&collect::collect(Path::new("/"), config), config)
+/// Looks at this host, and at the centre unless `local`, and judges what it sees.
+pub fn run(config: &Config, local: bool) -> Report {
+    let mut facts = collect::collect(Path::new("/"), config);
+    if !local {
+        facts.centre = centre::look(config);
+    }
+    judge(&facts, config)
 }

@@ -9,6 +9,13 @@ pub(super) struct SshdSettings {
     pub(super) pam_service: Option<String>,
 }
 
+impl SshdSettings {
+    /// Returns the PAM service of sshd's logins.
+    pub(super) fn service(&self) -> &str {
+        self.pam_service.as_deref().unwrap_or("sshd")
+    }
+}
+
 /// Reads the settings. Of a keyword given twice the first counts, and what stands under `Match`
 /// counts for some logins only. Source: sshd_config(5).
 pub(super) fn settings(sshd: &SshdFact) -> SshdSettings {

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use vctl_common::session::GapCause;
-use vctl_common::status::{CollectorStatus, Loss, Millis};
+use vctl_common::status::{CollectorStatus, Logins, Loss, Millis};
 
 /// Every cause, so that one which has not happened yet reads 0 and its first rise is seen.
 const CAUSES: [GapCause; 8] = [
@@ -76,24 +76,12 @@ pub fn render(status: &CollectorStatus) -> String {
         "Pins of the probe that were removed or replaced, and put back.",
         status.pins_restored,
     );
-    let logins = status.logins;
-    out.labelled(
-        "vctl_logins",
-        "Logins by how they were stamped; only in_time was before the shell started.",
-        "stamp",
-        &[
-            ("in_time", logins.in_time),
-            ("late", logins.late),
-            ("break_glass", logins.break_glass),
-            ("missed", logins.missed),
-            ("without_stamp", logins.without_stamp),
-        ],
+    out.gauge(
+        "vctl_failed_execs_unseen",
+        "1 where the kernel gives no hook for execs that fail through its table of 32-bit calls.",
+        u64::from(status.failed_execs_unseen),
     );
-    out.counter(
-        "vctl_logins_unreadable_certificate",
-        "Logins with a certificate that cannot be read.",
-        logins.unreadable_certificate,
-    );
+    logins(&mut out, &status.logins);
     out.gauge(
         "vctl_ring_size_bytes",
         "Room in the kernel's ring.",
@@ -122,6 +110,31 @@ pub fn render(status: &CollectorStatus) -> String {
     );
     out.0.push_str("# EOF\n");
     out.0
+}
+
+fn logins(out: &mut Text, logins: &Logins) {
+    out.labelled(
+        "vctl_logins",
+        "Logins by how they were stamped; only in_time was before the shell started.",
+        "stamp",
+        &[
+            ("in_time", logins.in_time),
+            ("late", logins.late),
+            ("break_glass", logins.break_glass),
+            ("missed", logins.missed),
+            ("without_stamp", logins.without_stamp),
+        ],
+    );
+    out.counter(
+        "vctl_logins_unreadable_certificate",
+        "Logins with a certificate that cannot be read.",
+        logins.unreadable_certificate,
+    );
+    out.counter(
+        "vctl_second_stamps",
+        "Second stamps of a login: PAM has two lines for the hook.",
+        logins.second_stamps,
+    );
 }
 
 fn losses(out: &mut Text, status: &CollectorStatus) {
@@ -240,7 +253,7 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vctl_common::status::{Logins, Shipping};
+    use vctl_common::status::Shipping;
 
     fn status() -> CollectorStatus {
         let mut status = CollectorStatus {

@@ -7,10 +7,12 @@ use vctl_common::centre::{DbRole, DbSettings};
 use vctl_common::pg::tokio_postgres::types::Json;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::secret::Secret;
+use vctl_common::status::Millis;
+use vctl_common::time::wall_now;
 use vctl_common::vault::{Auth, SecretIdSource, Vault};
 
 use super::heart::Outcome;
-use super::report::Report;
+use super::report::{Report, seconds};
 use crate::store::{Centre, enrolment, open_wrapped};
 
 /// A login at Vault, as this host.
@@ -70,6 +72,8 @@ impl Link {
 
 async fn call(pool: &Pool, report: &Report) -> Result<(), PgError> {
     let client = pool.get().await?;
+    // Read last: Vault and the connection may take seconds.
+    let clock = seconds(Millis::from_time(wall_now()));
     client
         .execute(
             include_str!("report_status.sql"),
@@ -77,6 +81,7 @@ async fn call(pool: &Pool, report: &Report) -> Result<(), PgError> {
                 &Json(&report.columns),
                 &report.oldest_unshipped_at,
                 &report.secret_id_expires_at,
+                &clock,
             ],
         )
         .await?;

@@ -60,7 +60,7 @@ pub(super) fn report(facts: &Facts, collector: &CollectorHealth) -> Report {
     clippy::cast_precision_loss,
     reason = "whole milliseconds for the next 280,000 years"
 )]
-fn seconds(Millis(ms): Millis) -> f64 {
+pub(super) fn seconds(Millis(ms): Millis) -> f64 {
     ms as f64 / 1000.0
 }
 

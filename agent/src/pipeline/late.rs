@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
-use vctl_common::id::AuditSessionId;
+use vctl_common::id::{AuditSessionId, ProcessId, SessionId};
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Mark, TaskMark};
@@ -68,10 +68,23 @@ impl Collector {
         for rejected in &scan.rejected {
             warn!(name = ?rejected.name, why = rejected.why, "Refused something that is no marker.");
         }
-        for login in scan.logins {
-            let id = login.request.session_id;
+        let mut logins = scan.logins;
+        // The first of two markers of one login, which two PAM lines have left, is its session.
+        logins.sort_by_key(|login| login.request.hook_started);
+        let mut taken: Vec<(ProcessId, String, String)> = Vec::new();
+        for login in logins {
+            let request = &login.request;
+            let id = request.session_id;
+            let key = (
+                login.login.leader,
+                request.service.clone(),
+                request.user.clone(),
+            );
             // A stamp whose answer came too late left a marker as well: its login was marked before.
-            let is_recorded = self.registry.by_id(id).is_some() && !self.held.contains(&id.mark());
+            let is_recorded = self.registry.by_id(id).is_some() && !self.held.contains(&id.mark())
+                || self.is_second_stamp(request, login.login.leader)
+                || self.is_second_marker(&taken, &key, id);
+            taken.push(key);
             if !is_recorded && let Err(error) = self.open_late(&login) {
                 warn!(session = %id, error, "A late login could not be opened; its marker stays.");
                 continue;
@@ -80,6 +93,21 @@ impl Collector {
                 warn!(%error, session = %id, "The marker of a late login stays.");
             }
         }
+    }
+
+    /// Returns whether the first of two markers of one login was taken in before; the login may be over.
+    fn is_second_marker(
+        &mut self,
+        taken: &[(ProcessId, String, String)],
+        key: &(ProcessId, String, String),
+        id: SessionId,
+    ) -> bool {
+        let is_second = taken.contains(key);
+        if is_second {
+            self.numbers.counted.logins.second_stamps += 1;
+            warn!(second = %id, "A login left two markers: PAM has two lines for the hook.");
+        }
+        is_second
     }
 
     fn open_late(&mut self, login: &LateLogin) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //! once, when a collector dies before it has answered.
 
 use tracing::{info, warn};
-use vctl_common::id::SessionId;
+use vctl_common::id::{ProcessId, SessionId};
 use vctl_common::session::{
     CloseReason, Gap, GapCause, JournalEntry, Origin, SessionOpened, Stamp,
 };
@@ -12,7 +12,7 @@ use vctl_common::wire::{self, TaskMark};
 use crate::config::Mode;
 use crate::session::boot_now;
 use crate::session::opened::opened;
-use crate::session::protocol::StampReply;
+use crate::session::protocol::{StampReply, StampRequest};
 use crate::session::server::Pending;
 
 use super::collector::{Collector, wall_offset};
@@ -65,6 +65,9 @@ impl Collector {
             }
             info!(%session, "A login asked again that is in the journal only.");
         }
+        if self.is_second_stamp(request, pending.login.leader) {
+            return Ok(());
+        }
         let mut session = opened(
             &pending.request,
             &pending.login,
@@ -73,6 +76,22 @@ impl Collector {
         );
         self.link_if_detached(&mut session);
         self.open(session)
+    }
+
+    /// Returns whether the login has a session already, as a second PAM line for the hook asks again. The
+    /// first session stays the only one.
+    pub(super) fn is_second_stamp(&mut self, request: &StampRequest, leader: ProcessId) -> bool {
+        let Some(first) = self.registry.stamped_before(request, leader) else {
+            return false;
+        };
+        let first = first.opened.id;
+        if self.held.contains(&first.mark()) {
+            // Only its marker, which is to come, says what became of it; that one then is the second.
+            return false;
+        }
+        self.numbers.counted.logins.second_stamps += 1;
+        warn!(session = %first, second = %request.session_id, "A login was stamped twice, and keeps its first session: PAM has two lines for the hook.");
+        true
     }
 
     /// Finds out which login the work of a daemon most likely comes from.

@@ -56,6 +56,7 @@ impl Collector {
         status.written_at = Millis::from_time(wall_now());
         status.mode = self.config.mode.to_string();
         status.problem = self.problem();
+        status.failed_execs_unseen = self.probe.misses_compat_execs();
         status.sessions_open = self.registry.len() as u64;
         status.events_stored = self.numbers.stored_before + spool.events_stored;
         let dropped = spool.events_dropped + spool.unattributed_dropped;

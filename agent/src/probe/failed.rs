@@ -1,11 +1,11 @@
 //! The probes for failed execs: on system calls, so attached only while a session is open.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use aya::Ebpf;
-use aya::programs::TracePoint;
 use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::{BtfTracePoint, TracePoint};
+use aya::{Btf, Ebpf};
 use tracing::{debug, warn};
 
 use super::load::{Probe, object};
@@ -15,24 +15,73 @@ use super::{ProbeError, ProbeOptions};
 const FAILED_PROGRAM: &str = "exec_failed";
 pub(super) const FAILED_CALLS: [&str; 2] = ["sys_exit_execve", "sys_exit_execveat"];
 
+/// The program for execs of the 32-bit and x32 tables, at the end of all system calls.
+const COMPAT_PROGRAM: &str = "compat_failed";
+const COMPAT_TRACEPOINT: &str = "sys_exit";
+/// Functions of the kernel that only these tables name: built without them, it has none, and nothing is
+/// missing.
+const COMPAT_FUNCTIONS: [&str; 3] = [
+    "__ia32_compat_sys_execve",
+    "__x64_compat_sys_execve",
+    "__arm64_compat_sys_execve",
+];
+
+/// The loaded object, with programs that nobody waits for.
+pub(super) struct Unfinished {
+    pub(super) ebpf: Ebpf,
+    pub(super) btf: Btf,
+}
+
 impl Probe {
     /// Brings the program for failed execs into the kernel, which takes a third of the whole start:
     /// the agent is ready without it, as it is attached with the first session only.
     pub fn finish(&mut self) -> Result<(), ProbeError> {
-        let Some(mut ebpf) = self.unfinished.take() else {
+        let Some(Unfinished { mut ebpf, btf }) = self.unfinished.take() else {
             return Ok(());
         };
         let name = FAILED_PROGRAM;
-        let program: &mut TracePoint = ebpf
-            .program_mut(name)
-            .and_then(|program| program.try_into().ok())
-            .ok_or(ProbeError::Object { name })?;
-        program
-            .load()
-            .map_err(|source| ProbeError::Attach { name, source })?;
-        program
-            .pin(self.options.pin_dir.join(format!("prog_{name}")))
-            .map_err(|source| ProbeError::Pin { name, source })
+        if !self.program(name).exists() {
+            let program: &mut TracePoint = ebpf
+                .program_mut(name)
+                .and_then(|program| program.try_into().ok())
+                .ok_or(ProbeError::Object { name })?;
+            program
+                .load()
+                .map_err(|source| ProbeError::Attach { name, source })?;
+            program
+                .pin(self.program(name))
+                .map_err(|source| ProbeError::Pin { name, source })?;
+        }
+        let name = COMPAT_PROGRAM;
+        if !self.program(name).exists() && has_compat_table() {
+            let program: &mut BtfTracePoint = ebpf
+                .program_mut(name)
+                .and_then(|program| program.try_into().ok())
+                .ok_or(ProbeError::Object { name })?;
+            match program.load(COMPAT_TRACEPOINT, &btf) {
+                Ok(()) => program
+                    .pin(self.program(name))
+                    .map_err(|source| ProbeError::Pin { name, source })?,
+                Err(error) => self.compat_unseen(&error),
+            }
+        }
+        Ok(())
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        self.options.pin_dir.join(format!("prog_{name}"))
+    }
+
+    /// Says, once, that failed execs of the other tables are not seen.
+    fn compat_unseen(&mut self, error: &dyn std::fmt::Display) {
+        if !std::mem::replace(&mut self.compat_unseen, true) {
+            warn!(%error, "Failed execs through the 32-bit table of system calls are not recorded.");
+        }
+    }
+
+    /// Returns whether the kernel has a table of system calls whose failed execs are not seen.
+    pub fn misses_compat_execs(&self) -> bool {
+        self.compat_unseen
     }
 
     /// Attaches the probes for failed execs while a session is open, and takes them away again:
@@ -63,10 +112,14 @@ impl Probe {
                 link.pin(pin)
                     .map_err(|source| ProbeError::Pin { name, source })?;
             }
+            self.watch_compat();
             self.failed = failed_links(&self.options.pin_dir);
         } else {
             self.failed.clear();
-            for call in FAILED_CALLS {
+            for call in links() {
+                if !self.options.pin_dir.join(format!("link_{call}")).exists() {
+                    continue;
+                }
                 let pin = self.options.pin_dir.join(format!("link_{call}"));
                 if let Err(source) = fs::remove_file(pin) {
                     warn!(%source, call, "A probe for failed execs could not be taken away.");
@@ -77,22 +130,58 @@ impl Probe {
         debug!(attached = wanted, "Changed the probes for failed execs.");
         Ok(())
     }
+
+    /// Attaches the program of the other tables. When that fails, the rest is watched all the same.
+    fn watch_compat(&mut self) {
+        let name = COMPAT_PROGRAM;
+        let pin = self.options.pin_dir.join(format!("link_{name}"));
+        let path = self.program(name);
+        if pin.exists() || !path.exists() {
+            return;
+        }
+        let attached = BtfTracePoint::from_pin(path).and_then(|mut program| {
+            let id = program.attach()?;
+            program.take_link(id)
+        });
+        match attached.map(|link| FdLink::from(link).pin(pin)) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => self.compat_unseen(&error),
+            Err(error) => self.compat_unseen(&error),
+        }
+    }
+}
+
+/// Names of all links that are attached while a session is open.
+fn links() -> impl Iterator<Item = &'static str> {
+    FAILED_CALLS.into_iter().chain([COMPAT_PROGRAM])
+}
+
+/// Returns whether the kernel has a table of system calls beside its native one. Reads a large file.
+fn has_compat_table() -> bool {
+    let symbols = fs::read("/proc/kallsyms").unwrap_or_default();
+    // Unreadable: better a probe too many.
+    symbols.is_empty()
+        || COMPAT_FUNCTIONS.iter().any(|function| {
+            memchr::memmem::find(&symbols, format!(" {function}\n").as_bytes()).is_some()
+        })
 }
 
 /// Loads the object again when the last agent ended before the program for failed execs was in place.
-pub(super) fn unfinished(options: &ProbeOptions) -> Result<Option<Ebpf>, ProbeError> {
-    let program = options.pin_dir.join(format!("prog_{FAILED_PROGRAM}"));
-    if !options.failed_exec || program.exists() {
+pub(super) fn unfinished(options: &ProbeOptions) -> Result<Option<Unfinished>, ProbeError> {
+    let is_pinned = |name: &str| options.pin_dir.join(format!("prog_{name}")).exists();
+    // An agent from before the other tables were watched has not pinned their program.
+    if !options.failed_exec
+        || is_pinned(FAILED_PROGRAM) && (is_pinned(COMPAT_PROGRAM) || !has_compat_table())
+    {
         return Ok(None);
     }
-    object(options, true).map(|(ebpf, _)| Some(ebpf))
+    object(options, true).map(|(ebpf, btf)| Some(Unfinished { ebpf, btf }))
 }
 
 /// Opens the links of failed execs, so that they stay attached without their pins.
 pub(super) fn failed_links(dir: &Path) -> Vec<(&'static str, FdLink)> {
     let open = |call: &str| PinnedLink::from_pin(dir.join(format!("link_{call}")));
-    let links = FAILED_CALLS.into_iter();
-    links
+    links()
         .filter_map(|call| Some((call, open(call).ok()?.into())))
         .collect()
 }

@@ -18,7 +18,7 @@ use vctl_common::layout::LAYOUT_LEN;
 use vctl_common::wire;
 
 use super::btf::{self, Btf};
-use super::failed::{FAILED_CALLS, failed_links, unfinished};
+use super::failed::{FAILED_CALLS, Unfinished, failed_links, unfinished};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::watch::{Pins, Watch, belongs_together};
 use super::{ProbeError, ProbeOptions, pin_dir};
@@ -41,7 +41,9 @@ pub struct Probe {
     pub taken_over: bool,
     pub(super) failed_attached: bool,
     /// The loaded object, while the program that nobody waits for is not in the kernel yet.
-    pub(super) unfinished: Option<Ebpf>,
+    pub(super) unfinished: Option<Unfinished>,
+    /// The kernel has a table of 32-bit calls, whose failed execs cannot be watched.
+    pub(super) compat_unseen: bool,
     watch: Watch,
     /// Links of the failed execs, while they are attached: held as those of `watch` are.
     pub(super) failed: Vec<(&'static str, FdLink)>,
@@ -81,12 +83,13 @@ impl Probe {
                 failed_attached,
                 failed,
                 unfinished: unfinished(&options)?,
+                compat_unseen: false,
                 watch: Watch::open(dir)?,
                 options,
                 _lock: lock,
             });
         }
-        let (maps, watch, ebpf) = proven(&options).or_else(|error| {
+        let (maps, watch, unfinished) = proven(&options).or_else(|error| {
             // Better no probe than one that writes wrong data, or a part of one.
             remove_pins(dir).map_err(|source| ProbeError::Pins {
                 dir: dir.clone(),
@@ -98,7 +101,8 @@ impl Probe {
             maps,
             taken_over: false,
             failed_attached: false,
-            unfinished: options.failed_exec.then_some(ebpf),
+            unfinished: options.failed_exec.then_some(unfinished),
+            compat_unseen: false,
             watch,
             failed: Vec::new(),
             options,
@@ -164,14 +168,14 @@ impl Probe {
 }
 
 /// Loads a probe and makes sure that it reads what it says it reads.
-fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Ebpf), ProbeError> {
-    let (mut maps, ebpf) = load(options)?;
+fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Unfinished), ProbeError> {
+    let (mut maps, unfinished) = load(options)?;
     super::self_test::run(&mut maps, &options.self_test)?;
     maps.set_state(PinnedState {
         complete: true,
         ..maps.state()
     })?;
-    Ok((maps, Watch::open(&options.pin_dir)?, ebpf))
+    Ok((maps, Watch::open(&options.pin_dir)?, unfinished))
 }
 
 /// Reads how often the kernel skipped a program; /proc tells what aya does not.
@@ -246,7 +250,7 @@ fn clear(dir: &Path) -> Result<(), ProbeError> {
 }
 
 /// Loads, attaches and pins the probe.
-fn load(options: &ProbeOptions) -> Result<(Maps, Ebpf), ProbeError> {
+fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
     let (mut ebpf, btf) = object(options, false)?;
     let dir = &options.pin_dir;
     for name in PINNED {
@@ -265,7 +269,7 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Ebpf), ProbeError> {
     })?;
     // Not before the maps are ready: exit first, so that no mark outlives its process.
     attach(&mut ebpf, &btf, options)?;
-    Ok((maps, ebpf))
+    Ok((maps, Unfinished { ebpf, btf }))
 }
 
 /// Makes the object's maps, or takes those that are pinned.

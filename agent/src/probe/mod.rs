@@ -5,6 +5,7 @@ pub mod load;
 pub mod maps;
 mod pin_dir;
 pub mod ring;
+mod process_facts;
 pub mod self_test;
 mod watch;
 

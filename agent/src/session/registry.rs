@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use vctl_common::id::{AuditSessionId, CgroupId, SessionId};
+use vctl_common::id::{AuditSessionId, CgroupId, ProcessId, SessionId};
 use vctl_common::session::{InferredLink, Origin, SessionOpened};
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
 
 use crate::enrich::cut::Cut;
+
+use super::protocol::StampRequest;
 
 /// A session that has not been closed.
 #[derive(Clone, Debug)]
@@ -95,6 +97,24 @@ impl Registry {
     pub fn by_id(&self, id: SessionId) -> Option<&LiveSession> {
         self.get(id.mark())
             .filter(|session| session.opened.id == id)
+    }
+
+    /// Returns the open session that a login's process was stamped with before, under another id.
+    ///
+    /// A process opens one session for a service and a user. A second one comes from a PAM stack with two
+    /// lines for the hook.
+    pub fn stamped_before(
+        &self,
+        request: &StampRequest,
+        leader: ProcessId,
+    ) -> Option<&LiveSession> {
+        self.live.values().find(|live| {
+            let opened = &live.opened;
+            opened.leader == leader
+                && opened.id != request.session_id
+                && opened.service == request.service
+                && opened.login_user == request.user
+        })
     }
 
     /// Returns whether any open session has this audit session.
@@ -214,7 +234,7 @@ impl Hasher for MarkHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vctl_common::id::{CertSerial, ProcessId};
+    use vctl_common::id::CertSerial;
     use vctl_common::session::{Auth, Certificate, Stamp};
 
     const AUDIT_SESSION_3: u32 = 3;

@@ -28,7 +28,8 @@ Examples:
 after_help = "\
 The words under STATE:
   2 machines       two machines use the credential of this host, within ten minutes: it was copied
-  contradicted N   logins of the last 7 days that do not fit their certificates or access rows
+  contradicted N   logins of the last 7 days that do not fit their certificates or access rows, or
+                   have a certificate that cannot be read
   silent           no heartbeat for ten minutes, or none ever though its collector ships
   never reported   enrolled more than an hour ago, and nothing was ever heard of it
   collector down   its collector has run since the boot, and does not answer now
@@ -36,6 +37,7 @@ The words under STATE:
   lost N           the kernel's ring was full, a probe was away or a record unreadable: at least N events
   dropped N        the spool gave them up at its cap
   unstamped N      logins that were stamped late, or not at all
+  clock T ahead    its clock differs from the database's by 30 seconds or more (or: behind)
   behind by T      its oldest event that has not arrived is older than ten minutes
   secret id ...    its credential for Vault has expired, or does within a week
   ill              none of these, but it says itself that something is wrong

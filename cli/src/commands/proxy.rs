@@ -1,11 +1,13 @@
 //! `vctl proxy`
 
-use crate::args::TEMPLATE;
+use crate::args::{Output, TEMPLATE};
 use crate::completion;
 use crate::context;
-use crate::error::Stop;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::openssh::{self, Request};
+use crate::openssh::{self, Request, Told};
+use crate::render::notice;
 
 /// Carry the bytes of an `ssh` to a host, and be its agent
 ///
@@ -31,12 +33,29 @@ pub(crate) struct ProxyArgs {
 }
 
 pub(crate) fn run(args: &ProxyArgs, globals: &Globals) -> Result<(), Stop> {
+    if openssh::passes_descriptor() {
+        let handed = openssh::hand_over();
+        return handed.map_err(|error| {
+            let message = "cannot hand a connection to `ssh` (`ProxyUseFdpass`)";
+            CliError::new(Exit::Failure, message)
+                .caused_by(&error)
+                .into()
+        });
+    }
     let request = Request {
         host: args.host.clone(),
         port: args.port,
         user: args.user.clone(),
     };
-    context::run_heeding_signals(globals, async |context, loaded| {
-        Box::pin(openssh::run_proxy(context, &loaded.config, &request)).await
-    })
+    let told = Told::default();
+    let done = context::run_heeding_signals(globals, async |context, loaded| {
+        Box::pin(openssh::run_proxy(context, &loaded.config, &request, &told)).await
+    });
+    let Err(Stop::Error(error)) = done else {
+        return done;
+    };
+    // Before `ssh` is told, as it then ends us.
+    notice::error(&error, Output::Table);
+    told.end_with(&error);
+    Err(Stop::Child(error.exit as u8))
 }

@@ -78,6 +78,7 @@ mod tests {
             host.agent = agent.map(|at| AgentSeen {
                 version: "0.1.0".to_owned(),
                 reported_at: after(at),
+                clock_offset_s: None,
             });
             host.last_seen_up = probed.map(after);
             host.liveness(Some(after(10_000))).word()

@@ -79,6 +79,8 @@ pub(crate) struct AgentSeen {
     pub(crate) version: String,
     /// By the database's clock.
     pub(crate) reported_at: SystemTime,
+    /// Seconds by which its clock was ahead of the database's, negative where it was behind.
+    pub(crate) clock_offset_s: Option<i64>,
 }
 
 impl Host {

@@ -45,6 +45,8 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0014_floor",
     "0015_login_contradictions",
     "0016_login_work",
+    "0018_host_clock",
+    "0019_unreadable_certificates",
     "0020_arrivals",
 ];
 

@@ -52,6 +52,7 @@ pub(crate) fn render<'a>(
             "
 Host {}
     ProxyCommand '{vctl}' proxy{user} %n %p
+    ProxyUseFdpass no
     IdentityAgent \"{agent}\"
     IdentitiesOnly no
     IdentityFile none
@@ -126,6 +127,7 @@ Host web-1
 
 Host db-1 web-1
     ProxyCommand '/usr/bin/vctl' proxy --user '%r' %n %p
+    ProxyUseFdpass no
     IdentityAgent \"/home/x/.vctl/ssh/agent.sock\"
     IdentitiesOnly no
     IdentityFile none

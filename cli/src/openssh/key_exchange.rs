@@ -67,6 +67,16 @@ impl Watch {
         }
     }
 
+    /// Returns how many of all bytes make whole lines and packets; when it is done, up to what ended it.
+    pub(super) fn whole(&self) -> usize {
+        self.at
+    }
+
+    /// Returns whether nothing is looked for any more: what follows may be encrypted.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
     fn stop(&mut self, found: Option<Vec<u8>>) -> Option<Vec<u8>> {
         self.done = true;
         self.heard = Vec::new();
@@ -164,6 +174,18 @@ mod tests {
             .filter_map(|&byte| watch.hear(&[byte]))
             .collect();
         assert_eq!(found, [b"signature"]);
+    }
+
+    #[test]
+    fn only_whole_lines_and_packets_count() {
+        let (init, reply) = (packet(20, &[7; 16]), reply(31));
+        let mut watch = Watch::default();
+        watch.hear(&GREETING[..5]);
+        assert_eq!(watch.whole(), 0);
+        watch.hear(&[&GREETING[5..], &init, &reply[..9]].concat());
+        assert_eq!(watch.whole(), GREETING.len() + init.len());
+        assert!(watch.hear(&reply[9..]).is_some() && watch.is_done());
+        assert_eq!(watch.whole(), GREETING.len() + init.len());
     }
 
     #[test]

@@ -12,6 +12,8 @@
 mod meeting_place;
 mod key_exchange;
 mod message;
+mod disconnect;
+mod fd_pass;
 mod agent;
 mod switchboard;
 mod proxy;
@@ -21,6 +23,8 @@ mod include;
 mod known_hosts;
 
 pub(crate) use config::{Paths, is_about, render};
+pub(crate) use disconnect::Told;
+pub(crate) use fd_pass::{hand_over, is_wanted as passes_descriptor};
 pub(crate) use include::Include;
 pub(crate) use known_hosts::{Occasion, known, name, write as write_known_hosts};
 pub(crate) use meeting_place::MeetingPlace;

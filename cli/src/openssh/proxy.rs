@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, spli
 use tokio::sync::{mpsc, watch};
 
 use super::agent::{Admitted, Agent};
+use super::disconnect::Told;
 use super::key_exchange::Watch;
 use super::meeting_place::{Listener, MeetingPlace};
 use super::switchboard;
@@ -61,7 +62,12 @@ enum Ended {
 }
 
 /// Carries the bytes of `ssh` until either end goes.
-pub(crate) async fn run(context: &Context, config: &Config, request: &Request) -> Result<(), Stop> {
+pub(crate) async fn run(
+    context: &Context,
+    config: &Config,
+    request: &Request,
+    told: &Told,
+) -> Result<(), Stop> {
     let signals = Signals::take()
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
     let place = MeetingPlace::of(context.state());
@@ -85,7 +91,7 @@ pub(crate) async fn run(context: &Context, config: &Config, request: &Request) -
         },
         inbound,
     };
-    let carrying = carry(config, request, &means, &place, &signals);
+    let carrying = carry(config, request, &means, &place, &signals, told);
     let done = access.connecting_beside(Box::pin(carrying)).await;
     access.close_rest("ended by a signal to vctl").await;
     access.replay().await;
@@ -98,6 +104,7 @@ async fn carry(
     means: &Means<'_>,
     place: &MeetingPlace,
     signals: &Signals,
+    told: &Told,
 ) -> Result<(), Stop> {
     let Reached {
         plan,
@@ -112,6 +119,7 @@ async fn carry(
         place,
         admitted,
         used: Arc::default(),
+        told,
     };
     let Port {
         stream,
@@ -139,7 +147,7 @@ async fn carry(
     let (ended, row) = match select(pin!(relay), pin!(admitting)).await {
         Either::Left((ended, admitting)) => (ended, admitting.await),
         Either::Right((Ok(row), relay)) => (means.access.during(&row, relay).await, Ok(row)),
-        // What `ssh` has of the host ends with us.
+        // What `ssh` has of the host ends with us, and before the keys: it can be told why.
         Either::Right((Err(error), _)) => (Ended::Client, Err(error)),
     };
     match row {
@@ -212,6 +220,7 @@ struct Agents<'a> {
     place: &'a MeetingPlace,
     admitted: Admitted,
     used: Arc<AtomicBool>,
+    told: &'a Told,
 }
 
 impl Agents<'_> {
@@ -274,21 +283,51 @@ async fn receive(
     agent: &Agents<'_>,
 ) -> Ended {
     let (mut out, mut watch) = (Output::stdout(), Watch::default());
-    let mut piece = greeting;
+    let (mut held, mut passed, mut new) = (greeting, 0, 0);
     loop {
-        if let Some(signature) = watch.hear(&piece)
-            && let Err(error) = agent.serve(signature).await
-        {
-            return Ended::Failed(agent.place.unusable(&error));
+        let signature = watch.hear(&held[new..]);
+        // The host's last words in the clear wait for the certificate: while they do, `ssh` can be told
+        // why there is none.
+        if !watch.is_done() || signature.is_some() {
+            let whole = held.split_to(watch.whole() - passed).freeze();
+            passed = watch.whole();
+            if !whole.is_empty() {
+                agent.told.in_the_clear();
+                if out.write(whole).await.is_err() {
+                    return Ended::Client;
+                }
+            }
         }
-        if out.write(piece.split().freeze()).await.is_err() {
-            return Ended::Client;
+        if let Some(signature) = signature {
+            if let Err(error) = agent.serve(signature).await {
+                return Ended::Failed(agent.place.unusable(&error));
+            }
+            if agent
+                .admitted
+                .clone()
+                .wait_for(Option::is_some)
+                .await
+                .is_err()
+            {
+                return Ended::Client;
+            }
         }
-        piece.reserve(PIECE);
-        match from_host.read_buf(&mut piece).await {
+        if watch.is_done() {
+            agent.told.encrypted();
+            if !held.is_empty() && out.write(held.split().freeze()).await.is_err() {
+                return Ended::Client;
+            }
+        }
+        new = held.len();
+        held.reserve(PIECE);
+        match from_host.read_buf(&mut held).await {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }
+    }
+    // What the host left unfinished.
+    if !held.is_empty() && out.write(held.freeze()).await.is_err() {
+        return Ended::Client;
     }
     match out.finish().await {
         Ok(()) => Ended::Host,

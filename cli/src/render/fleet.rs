@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::columns::Columns;
 use super::{Layout, WARN, paragraph, sanitize, size, time};
-use crate::view::fleet::{Finding, Host};
+use crate::view::fleet::{Finding, Host, is_wrong};
 
 const COLUMNS: Columns<11> = Columns {
     names: [
@@ -109,6 +109,7 @@ fn finding(finding: &Finding) -> String {
         Finding::Lost(count) => format!("lost {count}"),
         Finding::Dropped(count) => format!("dropped {count}"),
         Finding::Unstamped(count) => format!("unstamped {count}"),
+        Finding::Clock(ahead) => format!("clock {}", time::ahead(*ahead)),
         Finding::Behind(by) => format!("behind by {}", time::duration(*by)),
         Finding::SecretIdExpired => "secret id expired".to_owned(),
         Finding::SecretIdExpires(left) => format!("secret id ends in {}", time::duration(*left)),
@@ -130,6 +131,13 @@ fn notes(host: &Host) -> Vec<String> {
         notes.push(format!(
             "logins that do not fit their certificates or access rows: `vctl audit --unasked --host {name}` lists them"
         ));
+    }
+    if host.clock_offset_s.is_some_and(is_wrong) {
+        notes.push(
+            "its clock is not that of the database: it may call good certificates expired or not yet valid; set it, \
+             and have a time service keep it"
+                .to_owned(),
+        );
     }
     if let Some(problem) = &host.problem {
         notes.push(sanitize::text(problem));

@@ -129,6 +129,10 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
         ),
         (None, true) if stored == 0 => writeln!(out, "complete: no events"),
         (None, true) => writeln!(out, "complete: all {stored} event{plural}"),
+        (None, false) if session.is_unheard() => writeln!(
+            out,
+            "no end recorded: {stored} event{plural}, none missing up to the last one"
+        ),
         (None, false) => writeln!(
             out,
             "still open: {stored} event{plural} so far, none missing"
@@ -246,7 +250,12 @@ fn closed(session: &Session) -> String {
     let (Some(closed), Some(at), Some(lasted)) =
         (&session.closed, session.closed_at(), session.duration())
     else {
-        return "still open".to_owned();
+        return if session.is_unheard() {
+            "unknown: no end is recorded, and the host was not heard of in that boot for a day"
+                .to_owned()
+        } else {
+            "still open".to_owned()
+        };
     };
     let why = match closed.reason {
         CloseReason::LastProcessEnded => "last process ended",

@@ -210,6 +210,7 @@ mod tests {
             Some(AgentSeen {
                 version: "0.1.0".to_owned(),
                 reported_at: ago(seconds),
+                clock_offset_s: None,
             })
         };
         let mut hosts = ["blank", "jump-1", "web-1", "web-2", "web-3"].map(host);

@@ -101,6 +101,7 @@ mod tests {
                 rows: requests,
                 more: false,
             }),
+            unheard: false,
         };
         rendered(|out| {
             facts(&provenance)

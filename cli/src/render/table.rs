@@ -106,9 +106,14 @@ fn wide_row(listed: &Listed) -> [String; 12] {
 fn row(listed: &Listed) -> [String; 9] {
     let session = &listed.session;
     let opened = &session.opened;
+    let open = if session.is_unheard() {
+        "unknown"
+    } else {
+        "live"
+    };
     let lasted = session
         .duration()
-        .map_or_else(|| "live".to_owned(), time::duration);
+        .map_or_else(|| open.to_owned(), time::duration);
     let login = format!(
         "{}@{}",
         sanitize::text(&opened.login_user),
@@ -137,6 +142,7 @@ fn record(session: &Session) -> String {
     let mut record = match session.missing() {
         Some(missing) => header::missing(missing),
         None if session.closed.is_some() => "complete".to_owned(),
+        None if session.is_unheard() => "no end recorded".to_owned(),
         None => "so far complete".to_owned(),
     };
     match session.opened.stamp {

@@ -46,6 +46,16 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// Returns `3h00m ahead` or `42s behind`, in whole seconds.
+pub(crate) fn ahead(seconds: i64) -> String {
+    let by = match seconds.unsigned_abs() {
+        s @ 0..60 => format!("{s}s"),
+        s => duration(Duration::from_secs(s)),
+    };
+    let direction = if seconds < 0 { "behind" } else { "ahead" };
+    format!("{by} {direction}")
+}
+
 /// Returns `42s ago` or `3m12s ago`, in whole seconds.
 pub(crate) fn age(age: Duration) -> String {
     match age.as_secs() {

@@ -41,6 +41,7 @@ pub(crate) async fn prove(vault: &Vault, mount: &str, hosts: &[Host]) -> Result<
             user,
             ttl: Duration::from_mins(1),
             extensions: Extensions::default(),
+            host_ahead: None,
         };
         Credential::issue(vault, &wish).await.map_err(|mut error| {
             error.causes.insert(0, error.message);

@@ -53,6 +53,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) user: &'a str,
     pub(crate) ttl: Duration,
     pub(crate) extensions: Extensions,
+    /// By how much the host's clock was ahead of the database's when its agent last reported.
+    pub(crate) host_ahead: Option<i64>,
 }
 
 /// A key and the certificate for it.
@@ -93,7 +95,7 @@ impl Credential {
             key: Arc::new(key),
             serial: CertSerial::new(certificate.serial()),
             ca_fingerprint: ca.to_string(),
-            validity: validity(&certificate, wish.ttl),
+            validity: validity(&certificate, wish),
             certificate,
         })
     }
@@ -123,13 +125,14 @@ impl Credential {
     }
 }
 
-fn validity(certificate: &Certificate, ttl: Duration) -> Validity {
+fn validity(certificate: &Certificate, wish: &Wish<'_>) -> Validity {
     let seconds = |time| i64::try_from(time).unwrap_or(i64::MAX);
     Validity {
         after: seconds(certificate.valid_after()),
         before: seconds(certificate.valid_before()),
         signed: Timestamp::now().as_second(),
-        ttl,
+        ttl: wish.ttl,
+        host_ahead: wish.host_ahead,
     }
 }
 

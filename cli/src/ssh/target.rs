@@ -86,6 +86,7 @@ pub(crate) async fn plan(
                 user: user.clone(),
                 ca_role: config.ca_role.clone(),
                 mount: mount.unwrap_or_else(|| configured.to_owned()),
+                clock_offset_s: None,
             };
             return Ok(Plan::new(Vec::new(), target, true));
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::render::time;
+use crate::view::fleet::is_wrong;
 
 /// Clocks that differ by less agree: Vault signs from some time before its own clock on.
 const TOLERANCE: i64 = 60;
@@ -20,6 +21,8 @@ pub(crate) struct Validity {
     pub(crate) signed: i64,
     /// What was asked for.
     pub(crate) ttl: Duration,
+    /// By how much the host's clock was ahead of the database's when its agent last reported.
+    pub(crate) host_ahead: Option<i64>,
 }
 
 impl Validity {
@@ -39,12 +42,24 @@ impl Validity {
         ))
     }
 
-    /// Says how far the host's clock may be out.
+    /// Says how far the host's clock may be out, and how far it is where that was measured.
     pub(crate) fn limits(&self, host: &str, now: Timestamp) -> String {
+        if let Some(ahead) = self.host_ahead.filter(|&ahead| is_wrong(ahead)) {
+            return format!(
+                "the clock of `{host}` was {} of the clock of Postgres when its agent last reported, so it is probably \
+                 that clock that is wrong: set it, the certificate is not valid there",
+                time::ahead(ahead)
+            );
+        }
         let now = now.as_second();
+        let ours = if self.own_fault().is_none() {
+            ", which agrees with Vault's"
+        } else {
+            ""
+        };
         format!(
-            "when the clock of `{host}` is more than {} behind or {} ahead of that of this machine, set that clock: \
-             the certificate is not valid there",
+            "when the clock of `{host}` is more than {} behind or {} ahead of that of this machine{ours}, set that \
+             clock: the certificate is not valid there",
             seconds(now - self.after),
             seconds(self.before - now)
         )
@@ -66,6 +81,7 @@ mod tests {
             before: 2800,
             signed,
             ttl: Duration::from_mins(30),
+            host_ahead: None,
         }
     }
 
@@ -89,6 +105,34 @@ mod tests {
             ..signed_at(1001)
         };
         assert_eq!(shorter.own_fault(), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_measured_is_named_with_its_difference() {
+        let now = Timestamp::from_second(1005).unwrap();
+        for (ahead, said) in [
+            (10_800, "3h00m ahead"),
+            (-600, "10m00s behind"),
+            (-31, "31s behind"),
+        ] {
+            let measured = Validity {
+                host_ahead: Some(ahead),
+                ..signed_at(1001)
+            };
+            let limits = measured.limits("web-1", now);
+            assert!(
+                limits.contains("clock of `web-1`") && limits.contains(said),
+                "{limits}"
+            );
+        }
+        let right = Validity {
+            host_ahead: Some(-2),
+            ..signed_at(1001)
+        };
+        assert_eq!(
+            right.limits("web-1", now),
+            signed_at(1001).limits("web-1", now)
+        );
     }
 
     #[test]

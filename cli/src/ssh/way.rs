@@ -32,6 +32,8 @@ pub(crate) struct Target {
     pub(crate) ca_role: String,
     /// Where in Vault the CA is that signs.
     pub(crate) mount: String,
+    /// Seconds by which its clock was ahead when its agent last reported.
+    pub(crate) clock_offset_s: Option<i64>,
 }
 
 impl Target {
@@ -42,6 +44,7 @@ impl Target {
             user: host.ssh_user.clone(),
             ca_role: host.ca_role.clone(),
             mount: mount.to_owned(),
+            clock_offset_s: host.agent.as_ref().and_then(|agent| agent.clock_offset_s),
         }
     }
 }
@@ -96,6 +99,7 @@ impl Issuer<'_> {
             user: &target.user,
             ttl: self.ttl,
             extensions,
+            host_ahead: target.clock_offset_s,
         };
         Credential::issue(self.vault, &wish).await
     }

@@ -34,6 +34,7 @@ fn host(row: &Row) -> Result<Host, Error> {
         lost: count("events_lost")?,
         dropped: count("events_dropped")?,
         unstamped: count("logins_unstamped")?,
+        clock_offset_s: row.try_get::<_, Option<f64>>("clock_offset_s")?.map(whole),
         contradicted: count("logins_contradicted")?,
         unknown_ca: count("logins_unknown_ca")?,
         backlog_bytes: count("spool_backlog_bytes")?,
@@ -42,6 +43,15 @@ fn host(row: &Row) -> Result<Host, Error> {
         problem: row.try_get("problem")?,
         machines: row.try_get("machines")?,
     })
+}
+
+/// A row from before the limits may hold any number.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a cast of a float ends at the limits of the integer"
+)]
+pub(super) fn whole(seconds: f64) -> i64 {
+    seconds.round() as i64
 }
 
 /// Negative only when a host says nonsense.

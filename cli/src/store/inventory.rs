@@ -7,6 +7,7 @@ use postgres_types::{ToSql, Type};
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::{Client, Error, GenericClient, Row};
 
+use super::fleet::whole;
 use super::instant::Instant;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -52,9 +53,11 @@ fn host(row: &Row) -> Result<Host, Error> {
     let reported = row.try_get::<_, Option<Instant>>("reported_at")?;
     let reported = reported.and_then(|at| at.0);
     let last_seen_up = row.try_get::<_, Option<Instant>>("last_seen_up")?;
+    let clock_offset_s = row.try_get::<_, Option<f64>>("clock_offset_s")?;
     let agent = |(version, reported_at)| AgentSeen {
         version,
         reported_at,
+        clock_offset_s: clock_offset_s.map(whole),
     };
     let state: &str = row.try_get("state")?;
     let observed: Option<Vec<IpAddr>> = row.try_get("observed_ips")?;

@@ -235,6 +235,7 @@ fn provenance(opened: &SessionOpened, row: &Row) -> Provenance {
         person: person.map(Person::new),
         ca,
         requests,
+        unheard: row.get(24),
     }
 }
 

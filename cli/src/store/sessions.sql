@@ -23,7 +23,14 @@ select s.id, h.hostname, s.boot_id, s.opened::text, s.opened_wall, s.closed::tex
     s.ca_fingerprint, s.cert_serial::text, s.key_id, s.vault_user, k.mount,
     s.stored, s.execs, s.last_seq, s.last_event_at, s.first_day::text, s.last_day::text,
     own.gaps, host_wide.gaps, asked.requests, s.opened_at, s.login_user,
-    doubt.words as contradictions
+    doubt.words as contradictions,
+    -- Its host spoke in that boot within a day, or nobody knows whether it goes on.
+    s.closed_at is null and not exists (
+        select from vctl.ingest_machine m
+        where m.host_id = s.host_id and m.boot_id = s.boot_id and m.last_seen > now() - interval '1 day')
+    and not exists (
+        select from vctl.server_status t
+        where t.hostname = h.hostname and t.boot_id = s.boot_id and t.reported_at > now() - interval '1 day') as unheard
 from wanted s
 join vctl.audit_host h on h.id = s.host_id
 left join vctl.ca_keys k on k.fingerprint = s.ca_fingerprint

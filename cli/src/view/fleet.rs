@@ -11,6 +11,15 @@ const BEHIND_AFTER: Duration = Duration::from_mins(10);
 /// A week is time to ask whoever may enrol hosts.
 const EXPIRES_WITHIN: Duration = Duration::from_hours(7 * 24);
 
+/// Vault signs certificates from half a minute before its own clock on, so a host that is further behind calls
+/// them not yet valid.
+pub(crate) const WRONG_CLOCK_S: u64 = 30;
+
+/// Says whether a clock that is so many seconds ahead is wrong.
+pub(crate) fn is_wrong(ahead: i64) -> bool {
+    ahead.unsigned_abs() >= WRONG_CLOCK_S
+}
+
 /// One host, as it was last heard of. Counters are since its boot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Host {
@@ -31,6 +40,8 @@ pub(crate) struct Host {
     pub(crate) lost: Option<u64>,
     pub(crate) dropped: Option<u64>,
     pub(crate) unstamped: Option<u64>,
+    /// Seconds by which its clock is ahead of the database's, negative where it is behind.
+    pub(crate) clock_offset_s: Option<i64>,
     /// Logins of the last seven days that an access row, a certificate or another session contradicts.
     pub(crate) contradicted: Option<u64>,
     /// Logins of the last seven days with a certificate of a CA that is none of ours.
@@ -63,6 +74,8 @@ pub(crate) enum Finding {
     Lost(u64),
     Dropped(u64),
     Unstamped(u64),
+    /// Its clock differs from the database's by half a minute or more; seconds ahead.
+    Clock(i64),
     /// The oldest event that has not arrived is older than ten minutes.
     Behind(Duration),
     SecretIdExpired,
@@ -99,6 +112,8 @@ impl Host {
         found.extend(counted(self.lost).map(Finding::Lost));
         found.extend(counted(self.dropped).map(Finding::Dropped));
         found.extend(counted(self.unstamped).map(Finding::Unstamped));
+        let clock = self.clock_offset_s;
+        found.extend(clock.filter(|&by| is_wrong(by)).map(Finding::Clock));
         let behind = self.oldest_unshipped_age.filter(|age| *age > BEHIND_AFTER);
         found.extend(behind.map(Finding::Behind));
         found.extend(match self.secret_id_left {
@@ -142,10 +157,11 @@ fn rank(finding: &Finding) -> u8 {
         Finding::Lost(_) => 4,
         Finding::Dropped(_) => 5,
         Finding::Unstamped(_) => 6,
-        Finding::Behind(_) => 7,
-        Finding::SecretIdExpired => 8,
-        Finding::SecretIdExpires(_) => 9,
-        Finding::Problem => 10,
+        Finding::Clock(_) => 7,
+        Finding::Behind(_) => 8,
+        Finding::SecretIdExpired => 9,
+        Finding::SecretIdExpires(_) => 10,
+        Finding::Problem => 11,
     }
 }
 
@@ -168,6 +184,7 @@ pub(crate) mod tests {
             lost: Some(0),
             dropped: Some(0),
             unstamped: Some(0),
+            clock_offset_s: Some(0),
             contradicted: None,
             unknown_ca: None,
             backlog_bytes: Some(0),
@@ -188,7 +205,9 @@ pub(crate) mod tests {
     #[test]
     fn everything_that_can_be_wrong_is_a_finding_of_its_own() {
         let hour = Duration::from_hours(1);
-        let change: [Change; 12] = [
+        let change: [Change; 14] = [
+            (Finding::Clock(-30), |h| h.clock_offset_s = Some(-30)),
+            (Finding::Clock(10_800), |h| h.clock_offset_s = Some(10_800)),
             (Finding::SeveralMachines(2), |h| {
                 h.machines.push("m2".into());
             }),

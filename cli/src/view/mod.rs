@@ -187,6 +187,15 @@ impl Session {
         Some(closed.at.since(self.opened.opened_at))
     }
 
+    /// Returns whether the end is not recorded and will hardly come: its host was not heard of in that boot.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.closed.is_none()
+            && self
+                .provenance
+                .as_ref()
+                .is_some_and(|provenance| provenance.unheard)
+    }
+
     /// Returns whether the probe alone saw the login: no hook asked to stamp it.
     pub(crate) fn is_without_stamp(&self) -> bool {
         let unasked = Some(GapCause::LoginWithoutStamp);

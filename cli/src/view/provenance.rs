@@ -14,6 +14,9 @@ pub(crate) struct Provenance {
     pub(crate) ca: Option<Ca>,
     /// `None` when they were not looked up, as in a list for people.
     pub(crate) requests: Option<Requests>,
+    /// The session has no end, and its host was not heard of in that boot for a day: it was installed anew, or
+    /// is gone.
+    pub(crate) unheard: bool,
 }
 
 /// Rows of the access log that name the certificate.

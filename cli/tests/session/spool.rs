@@ -212,7 +212,7 @@ impl Login {
             exe_len: 13,
             cwd_len: 1,
             filename_len: 13,
-            reserved: 0,
+            comm: 0,
         };
         [exec.as_bytes(), exe, b"/", exe, &argv].concat()
     }

@@ -169,6 +169,14 @@ const SPOILED: &[(&str, &str)] = &[
         "create or replace function vctl.is_users_exec(kind smallint, head bytea) returns boolean \
          language sql immutable as $$ select kind = 1 $$",
     ),
+    (
+        "0018_host_clock",
+        "alter table vctl.server_status drop column clock_offset_s",
+    ),
+    (
+        "0019_unreadable_certificates",
+        "revoke execute on function vctl.doubtful_logins_v1 from vctl_ro",
+    ),
 ];
 
 #[test]

@@ -4,6 +4,7 @@
 mod install;
 mod matrix;
 mod programs;
+mod reasons;
 mod serials;
 
 use std::fs;

@@ -2,6 +2,7 @@
 //! who signed and who asked.
 
 mod access;
+mod ends;
 mod follow;
 mod listing;
 mod page;

@@ -360,7 +360,7 @@ pub fn exec(id: SessionId, seq: u64, at: u64, strings: [&[u8]; 4]) -> Vec<u8> {
         exe_len: short(strings[0]),
         cwd_len: short(strings[1]),
         filename_len: short(strings[2]),
-        reserved: 0,
+        comm: 0,
     };
     [exec.as_bytes(), &tail].concat()
 }

@@ -1,5 +1,7 @@
 //! Facts to findings. Pure: every decision of `vctl-agent check` is here or in `login`.
 
+mod centre;
+
 use std::path::Path;
 
 use super::facts::HostFacts;
@@ -35,10 +37,12 @@ pub fn judge(facts: &HostFacts, config: &Config) -> Report {
     findings.extend([
         login::break_glass(facts, config),
         mandatory_access(facts),
+        directories(facts),
         spool(facts, config),
         clock(facts),
         login::socket(facts, config),
     ]);
+    findings.extend(centre::centre(facts));
     Report::new(findings)
 }
 
@@ -245,6 +249,22 @@ fn mandatory_access(facts: &HostFacts) -> Finding {
             "let its profile run /usr/sbin/vctl-agent unconfined (`Ux`)",
         ),
         _ => Finding::pass(id, "nothing confines sshd"),
+    }
+}
+
+fn directories(facts: &HostFacts) -> Finding {
+    let id = "directories";
+    let mut wrong = facts.directories.iter().filter_map(|directory| {
+        let why = directory.untrusted.as_ref()?;
+        Some(format!("`{}`: {why}", directory.key))
+    });
+    match wrong.next() {
+        Some(why) => Finding::fail(
+            id,
+            why,
+            "make it, root's alone, with every directory above it: systemd-tmpfiles --create /etc/tmpfiles.d/vctl.conf",
+        ),
+        None => Finding::pass(id, "every directory of the collector is root's alone"),
     }
 }
 

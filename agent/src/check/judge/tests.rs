@@ -1,6 +1,7 @@
 use super::*;
 use crate::check::{BreakGlass, SocketFact, SpoolFact, SshdFact, Status};
 use crate::config::Mode;
+use crate::pam::PamFiles;
 
 const STAMP: &str = "session required pam_exec.so quiet /usr/sbin/vctl-agent stamp\n";
 
@@ -26,14 +27,10 @@ fn debian() -> HostFacts {
         has_exec_tracepoint: true,
         has_audit_ids: true,
         sshd: SshdFact::Effective("usepam yes\n".to_owned()),
-        pam_files: [
-            ("sshd".to_owned(), stack),
-            (
-                "common-session".to_owned(),
-                "session optional pam_systemd.so\n".to_owned(),
-            ),
-        ]
-        .into(),
+        pam_files: PamFiles::of(&[
+            ("sshd", &stack),
+            ("common-session", "session optional pam_systemd.so\n"),
+        ]),
         pins: crate::check::facts::PinFact::default(),
         socket: SocketFact::Answers,
         spool: Some(SpoolFact {
@@ -46,6 +43,8 @@ fn debian() -> HostFacts {
         selinux_enforcing: None,
         apparmor_profiles: Some("/usr/bin/man (enforce)\n".to_owned()),
         break_glass: BreakGlass::NotConfigured,
+        directories: Vec::new(),
+        centre: crate::check::facts::CentreFact::NotConfigured,
     }
 }
 
@@ -57,7 +56,7 @@ fn status(facts: &HostFacts, config: &Config, id: &str) -> Status {
 
 fn with_stack(stack: &str) -> HostFacts {
     let mut facts = debian();
-    facts.pam_files.insert("sshd".to_owned(), stack.to_owned());
+    facts.pam_files.insert("sshd", stack);
     facts
 }
 
@@ -233,6 +232,29 @@ fn the_control_of_the_line_has_to_fit_the_mode() {
 }
 
 #[test]
+fn two_stamps_of_one_login_fail_and_are_named() {
+    let mut facts = debian();
+    for name in ["common-session", "common-auth"] {
+        facts
+            .pam_files
+            .insert(name, &format!("session optional pam_systemd.so\n{STAMP}"));
+    }
+    let report = judge(&facts, &config());
+    let found = report
+        .findings
+        .iter()
+        .find(|f| f.id == "pam_stamp")
+        .unwrap();
+    assert_eq!(found.status, Status::Fail);
+    assert!(
+        found.seen.contains("/etc/pam.d/common-session line 2")
+            && found.seen.contains("/etc/pam.d/sshd line 3"),
+        "{found:?}"
+    );
+    assert!(!found.seen.contains("common-auth"), "{found:?}");
+}
+
+#[test]
 fn a_line_whose_program_is_missing_fails() {
     let mut facts = debian();
     let program = "/usr/sbin/vctl-agent".to_owned();
@@ -269,9 +291,8 @@ fn another_pam_service_of_sshd_is_the_one_that_is_looked_at() {
     let mut facts = debian();
     facts.sshd = SshdFact::Effective("usepam yes\npamservicename corp-ssh\n".to_owned());
     assert_eq!(status(&facts, &config(), "pam_stamp"), Status::Fail);
-    facts
-        .pam_files
-        .insert("corp-ssh".to_owned(), facts.pam_files["sshd"].clone());
+    let stack = format!("session required pam_loginuid.so\n{STAMP}");
+    facts.pam_files.insert("corp-ssh", &stack);
     assert_eq!(status(&facts, &config(), "pam_stamp"), Status::Pass);
 }
 

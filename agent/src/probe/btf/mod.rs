@@ -9,7 +9,8 @@ use std::collections::{HashMap, HashSet};
 use std::mem::offset_of;
 
 use vctl_common::layout::{
-    DentryWindow, FIELDS, Field, LAYOUT_LEN, MountWindow, NR_EXECVEAT, REGS_ARG0, SIZEOF_UPID,
+    COMPAT_AT, COMPAT_BIT, DentryWindow, FIELDS, Field, LAYOUT_LEN, MountWindow, NR_COMPAT_EXECVE,
+    NR_EXECVEAT, REGS_ARG0, REGS_COMPAT_ARG0, REGS_NR, SIZEOF_UPID,
 };
 
 /// BTF does not tell where a member is.
@@ -296,13 +297,23 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
     }
     let upid = structs.get("upid").and_then(|found| found.first());
     layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_ref);
-    for (slot, (member, first)) in layout[REGS_ARG0..].iter_mut().zip(SYSCALL_ARGS) {
-        let candidates = structs
-            .get("pt_regs")
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        *slot = first + place(btf, candidates.iter(), "pt_regs", member, 0)?;
+    let found = |of: &str| structs.get(of).map(Vec::as_slice).unwrap_or_default();
+    let registers = [
+        (REGS_ARG0, &SYSCALL_ARGS[..]),
+        (REGS_COMPAT_ARG0, &COMPAT_ARGS[..]),
+        (REGS_NR, &[SYSCALL_NUMBER][..]),
+    ];
+    for (begin, members) in registers {
+        for (slot, &(member, first)) in layout[begin..].iter_mut().zip(members) {
+            *slot = first + place(btf, found("pt_regs").iter(), "pt_regs", member, 0)?;
+        }
     }
+    let (mode, bit) = COMPAT_MODE;
+    // Without it no call is taken for one of the 32-bit table.
+    if let Ok(at) = place(btf, found("task_struct").iter(), "task_struct", mode, 0) {
+        (layout[COMPAT_AT], layout[COMPAT_BIT]) = (at, bit);
+    }
+    layout[NR_COMPAT_EXECVE..][..4].copy_from_slice(&COMPAT_NUMBERS);
     windows(|field| layout[field as usize])?;
     layout[NR_EXECVEAT] = EXECVEAT;
     Ok(layout)
@@ -331,11 +342,31 @@ fn windows(offset: impl Fn(Field) -> u32) -> Result<(), BtfError> {
 /// First three arguments of a system call as they lie in `pt_regs` when it returns.
 #[cfg(target_arch = "x86_64")]
 const SYSCALL_ARGS: [(&str, u32); 3] = [("di", 0), ("si", 0), ("dx", 0)];
+/// Those of the 32-bit table.
+#[cfg(target_arch = "x86_64")]
+const COMPAT_ARGS: [(&str, u32); 3] = [("bx", 0), ("cx", 0), ("dx", 0)];
+#[cfg(target_arch = "x86_64")]
+const SYSCALL_NUMBER: (&str, u32) = ("orig_ax", 0);
+/// `TS_COMPAT`.
+#[cfg(target_arch = "x86_64")]
+const COMPAT_MODE: (&str, u32) = ("thread_info.status", 2);
+/// execve(2) and execveat(2) of the 32-bit table, then of the x32 one.
+#[cfg(target_arch = "x86_64")]
+const COMPAT_NUMBERS: [u32; 4] = [11, 358, 0x4000_0000 + 520, 0x4000_0000 + 545];
 #[cfg(target_arch = "x86_64")]
 const EXECVEAT: u32 = 322;
 /// The result overwrites the first register; its old value is kept beside them.
 #[cfg(target_arch = "aarch64")]
 const SYSCALL_ARGS: [(&str, u32); 3] = [("orig_x0", 0), ("regs", 8), ("regs", 16)];
+#[cfg(target_arch = "aarch64")]
+const COMPAT_ARGS: [(&str, u32); 3] = SYSCALL_ARGS;
+#[cfg(target_arch = "aarch64")]
+const SYSCALL_NUMBER: (&str, u32) = ("syscallno", 0);
+/// `_TIF_32BIT`.
+#[cfg(target_arch = "aarch64")]
+const COMPAT_MODE: (&str, u32) = ("thread_info.flags", 1 << 22);
+#[cfg(target_arch = "aarch64")]
+const COMPAT_NUMBERS: [u32; 4] = [11, 387, u32::MAX, u32::MAX];
 #[cfg(target_arch = "aarch64")]
 const EXECVEAT: u32 = 281;
 

@@ -161,10 +161,20 @@ fn kernel_of(structs: &[&str], change: impl Fn(&str, &mut Member, &str)) -> Type
         types.structure(of, &members);
     }
     let word = types.of_size(8);
-    let registers: Vec<_> = SYSCALL_ARGS
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in SYSCALL_ARGS
         .iter()
+        .chain(&COMPAT_ARGS)
+        .chain([&SYSCALL_NUMBER])
+    {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
+    let registers: Vec<_> = names
+        .into_iter()
         .enumerate()
-        .map(|(nth, (name, _))| member(name, word, u32::try_from(nth).unwrap() * 8))
+        .map(|(nth, name)| member(name, word, u32::try_from(nth).unwrap() * 8))
         .collect();
     types.structure("pt_regs", &registers);
     types

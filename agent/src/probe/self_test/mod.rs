@@ -11,8 +11,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,9 +19,10 @@ use std::time::{Duration, Instant};
 use vctl_common::event::{ExecTail, exec_tail, fixed, header};
 use vctl_common::wire::{self, Exec, Exit, TaskMark};
 
+use super::process_facts::Facts;
 use super::{Maps, OWN_PROGRAM, ProbeError};
 use crate::enrich::parse;
-use crate::session::login::{self, LoginReader};
+use crate::session::login;
 
 /// No session id has this mark: the top bits of a UUID's low half are never 00.
 const MARK: wire::Mark = 1;
@@ -177,68 +177,6 @@ fn wait_for(maps: &Maps, fits: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     None
 }
 
-/// What /proc says of the process.
-struct Facts {
-    stat: login::Stat,
-    tty: u32,
-    uids: [u32; 2],
-    gids: [u32; 2],
-    login_uid: u32,
-    audit_session: u32,
-    exe: PathBuf,
-    exe_places: Vec<(u32, u32, u64)>,
-    exe_links: u64,
-    cwd: PathBuf,
-    mount_ns: u64,
-    pid_ns: u64,
-    cmdline: Vec<u8>,
-    cgroup: Option<u64>,
-}
-
-impl Facts {
-    fn read(tgid: u32) -> io::Result<Self> {
-        let dir = PathBuf::from(format!("/proc/{tgid}"));
-        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        let number = |file: &str| -> io::Result<u32> {
-            fs::read_to_string(dir.join(file))?
-                .trim()
-                .parse()
-                .map_err(|_| invalid())
-        };
-        let stat = fs::read(dir.join("stat"))?;
-        let status = fs::read(dir.join("status"))?;
-        let exe = fs::read_link(dir.join("exe"))?;
-        let meta = fs::metadata(dir.join("exe"))?;
-        let places = [(
-            u32::try_from(nix::sys::stat::major(meta.dev())).unwrap_or(u32::MAX),
-            u32::try_from(nix::sys::stat::minor(meta.dev())).unwrap_or(u32::MAX),
-            meta.ino(),
-        )];
-        // On layered filesystems stat(2) and the kernel's own inode differ; maps has the latter.
-        let maps = fs::read(dir.join("maps"))?;
-        let exe_places = places
-            .into_iter()
-            .chain(parse::mapped_file(&maps, exe.as_os_str().as_bytes()));
-        Ok(Self {
-            stat: login::parse_stat(&stat).ok_or_else(invalid)?,
-            tty: parse::tty(&stat).ok_or_else(invalid)?,
-            uids: parse::status_ids(&status, b"Uid:").ok_or_else(invalid)?,
-            gids: parse::status_ids(&status, b"Gid:").ok_or_else(invalid)?,
-            // Kernels without audit have neither file, and the fields then are not set.
-            login_uid: number("loginuid").unwrap_or(wire::UNSET),
-            audit_session: number("sessionid").unwrap_or(wire::UNSET),
-            exe_places: exe_places.collect(),
-            exe_links: meta.nlink(),
-            exe,
-            cwd: fs::read_link(dir.join("cwd"))?,
-            mount_ns: fs::metadata(dir.join("ns/mnt"))?.ino(),
-            pid_ns: fs::metadata(dir.join("ns/pid"))?.ino(),
-            cmdline: fs::read(dir.join("cmdline"))?,
-            cgroup: LoginReader::host().cgroup(tgid).map(|cgroup| cgroup.0),
-        })
-    }
-}
-
 fn compare_exec(
     exec: &Exec,
     tail: &ExecTail<'_>,
@@ -265,6 +203,8 @@ fn compare_exec(
     same("cred.euid", exec.euid, facts.uids[1])?;
     same("cred.gid", exec.rgid, facts.gids[0])?;
     same("cred.egid", exec.egid, facts.gids[1])?;
+    let name = facts.comm.get(..2).unwrap_or_default();
+    same_bytes("task_struct.comm", &exec.comm.to_ne_bytes(), name)?;
     same("task_struct.loginuid", exec.auid, facts.login_uid)?;
     same(
         "task_struct.sessionid",

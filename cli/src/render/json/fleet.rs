@@ -30,6 +30,7 @@ struct HostJson<'a> {
     logins_unstamped: Option<u64>,
     logins_contradicted: Option<u64>,
     logins_unknown_ca: Option<u64>,
+    clock_offset_s: Option<i64>,
     spool_backlog_bytes: Option<u64>,
     oldest_unshipped_age_s: Option<u64>,
     secret_id_expires_in_s: Option<u64>,
@@ -61,6 +62,7 @@ impl Records for Fleet {
         "machines",
         "logins_contradicted",
         "logins_unknown_ca",
+        "clock_offset_s",
     ];
     type Record = Host;
 
@@ -95,6 +97,7 @@ fn shown(host: &Host) -> HostJson<'_> {
         logins_unstamped: host.unstamped,
         logins_contradicted: host.contradicted,
         logins_unknown_ca: host.unknown_ca,
+        clock_offset_s: host.clock_offset_s,
         spool_backlog_bytes: host.backlog_bytes,
         oldest_unshipped_age_s: seconds(host.oldest_unshipped_age),
         secret_id_expires_in_s: seconds(host.secret_id_left),

@@ -349,6 +349,7 @@ mod tests {
                 rows: vec![request("oidc-albert"), request("oidc-mallory")],
                 more: true,
             }),
+            unheard: false,
         }
     }
 

@@ -56,6 +56,8 @@ pub(super) struct SessionJson<'a> {
     leader_ended_boot_ns: Option<String>,
     duration_ns: Option<String>,
     open: bool,
+    /// Open, and its host was not heard of in that boot for a day.
+    end_unknown: bool,
     complete: bool,
     events_stored: u64,
     events_produced: Option<u64>,
@@ -190,6 +192,7 @@ pub(super) fn session_json(session: &Session) -> SessionJson<'_> {
             .map(|at| at.0.to_string()),
         duration_ns: session.duration().map(|d| d.as_nanos().to_string()),
         open: closed.is_none(),
+        end_unknown: session.is_unheard(),
         complete: closed.is_some() && missing.is_none(),
         events_stored: session.stored,
         events_produced: closed.and_then(|closed| closed.produced),

@@ -1,0 +1,178 @@
+//! Looks at the centre, as `collect` and `node` would use it. Nothing is consumed: a wrapped secret id stays
+//! wrapped, and a token is given back.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use tokio::runtime;
+use tokio::time::timeout;
+use vctl_common::centre::DbRole;
+use vctl_common::pg::{Pool, PoolLimits};
+use vctl_common::secret::Secret;
+use vctl_common::time::wall_now;
+use vctl_common::vault::secret_id::{is_wrapped, read};
+use vctl_common::vault::{Auth, SecretIdSource, Vault, health};
+
+use super::facts::{Asked, CentreFact, CentreFacts};
+use crate::config::{CentreError, Config};
+use crate::store::{Centre, enrolment};
+
+/// Each of the two servers may take this long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks Vault and Postgres, where the configuration names them.
+pub(super) fn look(config: &Config) -> CentreFact {
+    let centre = match config.centre.centre(&config.host) {
+        Ok(centre) => centre,
+        // One of two is a mistake; none is a host on its own.
+        Err(CentreError::NotSet(keys)) if keys.len() > 1 => return CentreFact::NotConfigured,
+        Err(error) => return CentreFact::Wrong(in_one_line(&error)),
+    };
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            let facts = runtime.block_on(ask(&centre));
+            // A name server that does not answer is asked on a thread that cannot be stopped.
+            runtime.shutdown_background();
+            CentreFact::Asked(Box::new(facts))
+        }
+        Err(error) => CentreFact::Wrong(in_one_line(&error)),
+    }
+}
+
+async fn ask(centre: &Centre) -> CentreFacts {
+    let settings = &centre.settings.vault;
+    let mut facts = CentreFacts {
+        vault_addr: settings.addr.clone(),
+        postgres_addr: format!("{}:{}", centre.settings.db.host, centre.settings.db.port),
+        ..CentreFacts::default()
+    };
+    let answer = timeout(PATIENCE, health(settings)).await;
+    match answer {
+        Ok(Ok(health)) if health.sealed || !health.initialized => {
+            facts.vault = Asked::failed("it is sealed", Some("unseal it: vault operator unseal"));
+            return facts;
+        }
+        Ok(Ok(health)) => {
+            // Whole seconds: half of one more is nearer.
+            let theirs = health.server_time + Duration::from_millis(500);
+            facts.clock = Some(("Vault", difference(wall_now(), theirs)));
+            facts.vault = Asked::Works(health.version);
+        }
+        Ok(Err(error)) => {
+            facts.vault = Asked::failed(in_one_line(&error), error.hint().as_deref());
+            return facts;
+        }
+        Err(_) => {
+            facts.vault = silent();
+            return facts;
+        }
+    }
+    let vault = match credential(centre) {
+        Ok(Some(vault)) => vault,
+        Ok(None) => {
+            facts.enrolled = Asked::Waits;
+            return facts;
+        }
+        Err(why) => {
+            let hint = "enrol the host: vctl host enroll HOST";
+            facts.enrolled = Asked::failed(why, Some(hint));
+            return facts;
+        }
+    };
+    match timeout(PATIENCE, enrolment(&vault, &centre.host)).await {
+        Ok(Ok(enrolment)) => {
+            facts.enrolled = Asked::Works(enrolment.approle().to_owned());
+            let role = DbRole::AuditIngest(enrolment);
+            let asked = timeout(PATIENCE, postgres(&vault, centre, role, &mut facts.clock)).await;
+            facts.postgres = asked.unwrap_or_else(|_| silent());
+        }
+        Ok(Err(error)) => {
+            facts.enrolled = Asked::failed(in_one_line(&error), error.hint().as_deref());
+        }
+        Err(_) => facts.enrolled = silent(),
+    }
+    let _ = timeout(Duration::from_secs(1), vault.revoke_self()).await;
+    facts
+}
+
+/// Returns who this host is to Vault; nothing while its secret id is still wrapped, as that opens once.
+fn credential(centre: &Centre) -> Result<Option<Vault>, String> {
+    let path = &centre.role_id_file;
+    let unreadable =
+        |error: io::Error| format!("cannot read the role id `{}`: {error}", path.display());
+    let role_id = fs::read_to_string(path).map_err(unreadable)?;
+    let secret_id = read(&centre.secret_id_file).map_err(|error| in_one_line(&error))?;
+    if is_wrapped(&secret_id) {
+        return Ok(None);
+    }
+    let auth = Auth::AppRole {
+        mount: centre.approle_mount.clone(),
+        role_id: Secret::new(role_id.trim().to_owned()),
+        secret_id: SecretIdSource::File(centre.secret_id_file.clone()),
+    };
+    let vault = Vault::connect(&centre.settings.vault, auth);
+    vault.map(Some).map_err(|error| in_one_line(&error))
+}
+
+async fn postgres(
+    vault: &Vault,
+    centre: &Centre,
+    role: DbRole,
+    clock: &mut Option<(&'static str, f64)>,
+) -> Asked {
+    let limits = PoolLimits::default();
+    let pool = match Pool::new(vault.clone(), &centre.settings.db, role, limits) {
+        Ok(pool) => pool,
+        Err(error) => return Asked::failed(in_one_line(&error), error.hint().as_deref()),
+    };
+    let answer = async {
+        let client = pool.get().await?;
+        let sql = "select schema_version::text, clock_timestamp() from vctl.compat_v1()";
+        let asked = wall_now();
+        let row = client.query_one(sql, &[]).await?;
+        let answered = wall_now();
+        let version: String = row.try_get(0)?;
+        let theirs: SystemTime = row.try_get(1)?;
+        let way = answered.duration_since(asked).unwrap_or_default();
+        Ok::<_, vctl_common::pg::PgError>((version, difference(asked + way / 2, theirs)))
+    };
+    let answer = answer.await;
+    pool.close().await;
+    match answer {
+        Ok((version, ahead)) => {
+            *clock = Some(("Postgres", ahead));
+            Asked::Works(version)
+        }
+        Err(error) => Asked::failed(in_one_line(&error), error.hint().as_deref()),
+    }
+}
+
+/// Returns by how many seconds our clock is ahead of theirs.
+fn difference(ours: SystemTime, theirs: SystemTime) -> f64 {
+    match ours.duration_since(theirs) {
+        Ok(ahead) => ahead.as_secs_f64(),
+        Err(behind) => -behind.duration().as_secs_f64(),
+    }
+}
+
+fn silent() -> Asked {
+    Asked::failed(
+        format!("no answer within {} s", PATIENCE.as_secs()),
+        Some("look whether a firewall is in between"),
+    )
+}
+
+fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !line.ends_with(&said) {
+            line = format!("{line}: {said}");
+        }
+        cause = error.source();
+    }
+    line
+}

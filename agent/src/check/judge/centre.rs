@@ -1,0 +1,185 @@
+//! Judges the way to the centre, and this host's clock beside that of the centre.
+
+use super::super::facts::{Asked, CentreFact, CentreFacts, HostFacts};
+use super::super::report::Finding;
+
+/// Vault signs certificates from this long before its own clock on, so a host that is further behind refuses
+/// them. As `vctl fleet`.
+const WRONG_CLOCK_S: f64 = 30.0;
+
+pub(super) fn centre(facts: &HostFacts) -> Vec<Finding> {
+    match &facts.centre {
+        CentreFact::NotAsked => vec![Finding::pass("vault", "not asked: `--local`")],
+        CentreFact::NotConfigured => {
+            vec![Finding::pass(
+                "vault",
+                "no centre is configured: `collect --local` needs none",
+            )]
+        }
+        CentreFact::Wrong(why) => vec![Finding::fail(
+            "vault",
+            why.clone(),
+            "set `vault_addr`, `db_host` and `host` in /etc/vctl/agent.yaml",
+        )],
+        CentreFact::Asked(facts) => {
+            let findings = [vault(facts), enrolled(facts), postgres(facts), clock(facts)];
+            findings.into_iter().flatten().collect()
+        }
+    }
+}
+
+fn vault(facts: &CentreFacts) -> Option<Finding> {
+    let addr = &facts.vault_addr;
+    Some(match &facts.vault {
+        Asked::Works(version) => {
+            Finding::pass("vault", format!("{addr} answers, version {version}"))
+        }
+        Asked::Failed { why, hint } => Finding::fail(
+            "vault",
+            format!("{addr}: {why}"),
+            hint.clone()
+                .unwrap_or_else(|| "check `vault_addr`, and that the server runs".to_owned()),
+        ),
+        Asked::Waits | Asked::No => return None,
+    })
+}
+
+fn enrolled(facts: &CentreFacts) -> Option<Finding> {
+    let id = "enrolment";
+    Some(match &facts.enrolled {
+        Asked::Works(approle) => Finding::pass(id, format!("Vault knows this host as `{approle}`")),
+        Asked::Waits => Finding::warn(
+            id,
+            "the secret id is wrapped, and opens once: it was not tried, nor was Postgres",
+            "start the collector, which opens it, then run this again",
+        ),
+        Asked::Failed { why, hint } => Finding::fail(
+            id,
+            why.clone(),
+            hint.clone()
+                .unwrap_or_else(|| "enrol the host: vctl host enroll HOST".to_owned()),
+        ),
+        Asked::No => return None,
+    })
+}
+
+fn postgres(facts: &CentreFacts) -> Option<Finding> {
+    let id = "postgres";
+    let addr = &facts.postgres_addr;
+    Some(match &facts.postgres {
+        Asked::Works(version) => Finding::pass(
+            id,
+            format!("{addr} takes this host's login; the schema is version {version}"),
+        ),
+        Asked::Failed { why, hint } => Finding::fail(
+            id,
+            format!("{addr}: {why}"),
+            hint.clone().unwrap_or_else(|| {
+                "check `db_host` and `db_port`, and that the server runs".to_owned()
+            }),
+        ),
+        Asked::Waits | Asked::No => return None,
+    })
+}
+
+fn clock(facts: &CentreFacts) -> Option<Finding> {
+    let id = "centre_clock";
+    let (server, ahead) = facts.clock?;
+    let direction = if ahead < 0.0 { "behind" } else { "ahead of" };
+    let seen = format!(
+        "this host's clock is {:.1} s {direction} that of {server}",
+        ahead.abs()
+    );
+    Some(if ahead.abs() < WRONG_CLOCK_S {
+        Finding::pass(id, seen)
+    } else {
+        Finding::fail(
+            id,
+            format!("{seen}: sshd may call good certificates expired or not yet valid"),
+            "set the clock, and have a time service keep it: systemctl enable --now systemd-timesyncd",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Status;
+
+    fn judged(facts: CentreFacts) -> Vec<(&'static str, Status)> {
+        let facts = HostFacts {
+            centre: CentreFact::Asked(Box::new(facts)),
+            ..HostFacts::default()
+        };
+        let findings = centre(&facts).into_iter();
+        findings
+            .map(|finding| (finding.id, finding.status))
+            .collect()
+    }
+
+    fn works() -> CentreFacts {
+        CentreFacts {
+            vault: Asked::Works("2.0".to_owned()),
+            enrolled: Asked::Works("web-1".to_owned()),
+            postgres: Asked::Works("18".to_owned()),
+            clock: Some(("Postgres", -0.2)),
+            ..CentreFacts::default()
+        }
+    }
+
+    #[test]
+    fn a_centre_that_takes_everything_passes() {
+        let findings = judged(works());
+        assert_eq!(findings.len(), 4);
+        assert!(
+            findings.iter().all(|(_, status)| *status == Status::Pass),
+            "{findings:?}"
+        );
+    }
+
+    #[test]
+    fn each_step_that_fails_is_named_and_ends_the_rest() {
+        let failed = || Asked::failed("refused", None);
+        let vault = CentreFacts {
+            vault: failed(),
+            ..CentreFacts::default()
+        };
+        assert_eq!(judged(vault), [("vault", Status::Fail)]);
+        let enrolled = CentreFacts {
+            enrolled: failed(),
+            postgres: Asked::No,
+            ..works()
+        };
+        assert!(judged(enrolled).contains(&("enrolment", Status::Fail)));
+        let postgres = CentreFacts {
+            postgres: failed(),
+            ..works()
+        };
+        assert!(judged(postgres).contains(&("postgres", Status::Fail)));
+        let wrapped = CentreFacts {
+            enrolled: Asked::Waits,
+            postgres: Asked::No,
+            ..works()
+        };
+        assert!(judged(wrapped).contains(&("enrolment", Status::Warn)));
+    }
+
+    #[test]
+    fn half_a_minute_is_a_wrong_clock_in_either_direction() {
+        for (ahead, expected) in [
+            (29.0, Status::Pass),
+            (30.0, Status::Fail),
+            (-600.0, Status::Fail),
+            (10_800.0, Status::Fail),
+        ] {
+            let facts = CentreFacts {
+                clock: Some(("Vault", ahead)),
+                ..works()
+            };
+            assert!(
+                judged(facts).contains(&("centre_clock", expected)),
+                "{ahead}"
+            );
+        }
+    }
+}

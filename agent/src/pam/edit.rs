@@ -1,0 +1,362 @@
+//! `vctl-agent pam-line`: writes the line that stamps a login, once, and takes it out again.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use super::files::{PamFile, PamFiles};
+use super::place::lines_before;
+use super::stack::{Module, session_stack, stamps};
+
+/// Stands above the line, so that it explains itself, and goes with it.
+const COMMENT: &str =
+    "# Stamps each login before its shell starts; written by `vctl-agent pam-line add`.";
+
+/// Which line, in which file.
+#[derive(Clone, Debug)]
+pub struct LineOptions {
+    /// Directory that stands for `/`, such as an image that is being built.
+    pub root: PathBuf,
+    pub service: String,
+    /// The program that the line runs.
+    pub program: String,
+    /// Refuses a login that cannot be stamped, whatever the configuration says.
+    pub strict: bool,
+}
+
+/// What became of the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Added {
+        file: String,
+    },
+    Removed {
+        file: String,
+        lines: usize,
+    },
+    /// Nothing was to be done; where the line stands, if it does.
+    Unchanged {
+        place: Option<String>,
+    },
+}
+
+/// Why PAM's files stay as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    #[error("no file of PAM names the service `{service}`")]
+    NoService { service: String },
+    #[error(
+        "`{service}` is a part of `/etc/pam.conf`, which is not changed: add the line there by hand"
+    )]
+    OneFile { service: String },
+    #[error("{count} lines run `vctl-agent stamp` for one login: {places}; keep one of them")]
+    Several { count: usize, places: String },
+    #[error(
+        "`{program}` is not an executable file: with the line, no login by ssh would be possible"
+    )]
+    NoProgram { program: String },
+    #[error(
+        "`{place}` also runs `vctl-agent stamp`, and the file may belong to other services: remove that line by hand"
+    )]
+    Included { place: String },
+    #[error("cannot write `{}`", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// Adds the line, unless the service's stack has one already.
+///
+/// # Errors
+/// The program is missing, the stack has several such lines, or the file cannot be written.
+pub fn add(options: &LineOptions) -> Result<Change, EditError> {
+    let files = PamFiles::read(&options.root);
+    let (file, stack) = own(&files, options)?;
+    match stamps(&stack).as_slice() {
+        [] => {}
+        [stamp] => {
+            return Ok(Change::Unchanged {
+                place: Some(stamp.place()),
+            });
+        }
+        several => {
+            let places: Vec<String> = several.iter().map(|stamp| stamp.place()).collect();
+            return Err(EditError::Several {
+                count: several.len(),
+                places: places.join(", "),
+            });
+        }
+    }
+    let program = below(&options.root, &options.program);
+    if !fs::metadata(&program).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0) {
+        return Err(EditError::NoProgram {
+            program: options.program.clone(),
+        });
+    }
+    let text = with_line(&file.text, &stack, &line(options));
+    write(options, &text)?;
+    Ok(Change::Added {
+        file: format!("/etc/pam.d/{}", options.service),
+    })
+}
+
+/// Removes every such line of the service's own file.
+///
+/// # Errors
+/// A file that it includes has one, or the file cannot be written.
+pub fn remove(options: &LineOptions) -> Result<Change, EditError> {
+    let files = PamFiles::read(&options.root);
+    let (file, stack) = own(&files, options)?;
+    let stamps = stamps(&stack);
+    let (ours, others): (Vec<&Module>, Vec<&Module>) =
+        stamps.into_iter().partition(|stamp| !stamp.included);
+    if !ours.is_empty() {
+        write(options, &without_lines(&file.text, &ours))?;
+    }
+    if let Some(other) = others.first() {
+        return Err(EditError::Included {
+            place: other.place(),
+        });
+    }
+    if ours.is_empty() {
+        return Ok(Change::Unchanged { place: None });
+    }
+    Ok(Change::Removed {
+        file: format!("/etc/pam.d/{}", options.service),
+        lines: ours.len(),
+    })
+}
+
+fn own<'a>(
+    files: &'a PamFiles,
+    options: &LineOptions,
+) -> Result<(&'a PamFile, Vec<Module>), EditError> {
+    let service = options.service.clone();
+    if files.service_of_conf(&service).is_some() {
+        return Err(EditError::OneFile { service });
+    }
+    let found = files.get(&service).zip(session_stack(files, &service));
+    let (file, mut stack) = found.ok_or(EditError::NoService { service })?;
+    // Those of `other` count for the login, and are in another file.
+    if stack
+        .iter()
+        .any(|module| !module.included && module.file != file.path)
+    {
+        for module in &mut stack {
+            module.included = true;
+        }
+    }
+    Ok((file, stack))
+}
+
+fn line(options: &LineOptions) -> String {
+    let program = &options.program;
+    if options.strict {
+        format!(
+            "session required pam_exec.so quiet stdout type=open_session {program} stamp --mode strict"
+        )
+    } else {
+        format!("session required pam_exec.so quiet type=open_session {program} stamp")
+    }
+}
+
+fn with_line(text: &str, stack: &[Module], line: &str) -> String {
+    let is_own = stack
+        .iter()
+        .all(|module| module.own_line.last <= text.lines().count());
+    let lines: Vec<&str> = text.lines().collect();
+    let at = lines_before(stack)
+        .filter(|_| is_own)
+        .unwrap_or(lines.len());
+    let (before, after) = lines.split_at(at.min(lines.len()));
+    let new = [COMMENT, line];
+    let all: Vec<&str> = before.iter().chain(&new).chain(after).copied().collect();
+    all.join("\n") + "\n"
+}
+
+fn without_lines(text: &str, stamps: &[&Module]) -> String {
+    let is_ours = |number: usize| {
+        stamps
+            .iter()
+            .any(|stamp| (stamp.own_line.first..=stamp.own_line.last).contains(&number))
+    };
+    let lines = text.lines().enumerate();
+    let kept: Vec<&str> = lines
+        .filter(|(index, line)| !is_ours(index + 1) && *line != COMMENT)
+        .map(|(_, line)| line)
+        .collect();
+    kept.join("\n") + "\n"
+}
+
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
+
+/// Replaces the file of `/etc/pam.d` as a whole; a login that reads it meanwhile sees the old one.
+fn write(options: &LineOptions, text: &str) -> Result<(), EditError> {
+    let named = below(&options.root, &format!("etc/pam.d/{}", options.service));
+    // A link stays one: authselect(8) and others keep their files elsewhere.
+    let path = fs::canonicalize(&named).unwrap_or(named);
+    let new = path.with_file_name(format!(".{}.vctl-new", options.service));
+    replace(&path, &new, text).map_err(|source| {
+        let _ = fs::remove_file(&new);
+        EditError::Write { path, source }
+    })
+}
+
+fn replace(path: &Path, new: &Path, text: &str) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let before = fs::metadata(path).ok();
+    let mut file = File::create(new)?;
+    file.write_all(text.as_bytes())?;
+    let mode = before.as_ref().map_or(0o644, MetadataExt::mode);
+    file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
+    if let Some(before) = before {
+        chown(new, Some(before.uid()), Some(before.gid()))?;
+    }
+    file.sync_all()?;
+    fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Session lines as distributions ship them, each with what its line must follow.
+    const STACKS: [(&str, &str, &str); 5] = [
+        (
+            "Debian",
+            "session required pam_loginuid.so\n@include common-session\nsession required pam_env.so user_readenv=1\n",
+            "@include common-session",
+        ),
+        (
+            "RHEL",
+            "session required pam_loginuid.so\nsession include password-auth\nsession include postlogin\n",
+            "session include password-auth",
+        ),
+        (
+            "RHEL with substack",
+            "session    substack     password-auth\nsession    include      postlogin\n",
+            "session    substack     password-auth",
+        ),
+        (
+            "Arch",
+            "session   include   system-remote-login\n",
+            "session   include   system-remote-login",
+        ),
+        (
+            "one file",
+            "session optional pam_systemd.so\n",
+            "session optional pam_systemd.so",
+        ),
+    ];
+
+    fn image(sshd: &str) -> (tempfile::TempDir, LineOptions) {
+        let root = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        put("etc/pam.d/sshd", sshd);
+        for shared in ["common-session", "password-auth", "system-remote-login"] {
+            put(
+                &format!("usr/lib/pam.d/{shared}"),
+                "-session optional pam_systemd.so\n",
+            );
+        }
+        put("usr/sbin/vctl-agent", "");
+        let program = root.path().join("usr/sbin/vctl-agent");
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        let options = LineOptions {
+            root: root.path().to_owned(),
+            service: "sshd".to_owned(),
+            program: "/usr/sbin/vctl-agent".to_owned(),
+            strict: false,
+        };
+        (root, options)
+    }
+
+    fn text(options: &LineOptions) -> String {
+        fs::read_to_string(options.root.join("etc/pam.d/sshd")).unwrap()
+    }
+
+    #[test]
+    fn a_second_add_changes_nothing_and_remove_undoes_it() {
+        for (name, stack, follows) in STACKS {
+            let (_root, options) = image(stack);
+            assert!(matches!(add(&options), Ok(Change::Added { .. })), "{name}");
+            let once = text(&options);
+            assert!(
+                once.contains(&format!("{follows}\n{COMMENT}\nsession required ")),
+                "{name}: {once}"
+            );
+            assert!(
+                matches!(add(&options), Ok(Change::Unchanged { place: Some(_) })),
+                "{name}"
+            );
+            assert_eq!(text(&options), once, "{name}");
+            assert!(
+                matches!(remove(&options), Ok(Change::Removed { lines: 1, .. })),
+                "{name}"
+            );
+            assert_eq!(text(&options), stack, "{name}");
+            assert!(
+                matches!(remove(&options), Ok(Change::Unchanged { place: None })),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_in_an_included_file_counts() {
+        let (root, options) = image("session include password-auth\n");
+        let shared = root.path().join("etc/pam.d/password-auth");
+        let stamp = "session required \\\n  pam_exec.so /usr/sbin/vctl-agent stamp\n";
+        fs::write(shared, stamp).unwrap();
+        assert!(matches!(
+            add(&options),
+            Ok(Change::Unchanged { place: Some(_) })
+        ));
+        assert!(matches!(remove(&options), Err(EditError::Included { .. })));
+    }
+
+    #[test]
+    fn a_file_of_the_vendor_is_copied_and_stays() {
+        let (root, options) = image("");
+        fs::remove_file(root.path().join("etc/pam.d/sshd")).unwrap();
+        let vendor = root.path().join("usr/lib/pam.d/sshd");
+        fs::write(&vendor, "session include password-auth\n").unwrap();
+        assert!(matches!(add(&options), Ok(Change::Added { .. })));
+        assert_eq!(text(&options).matches("vctl-agent stamp").count(), 1);
+        assert!(!fs::read_to_string(vendor).unwrap().contains("vctl"));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_would_lock_everybody_out() {
+        let (root, options) = image("@include common-session\n");
+        fs::remove_file(root.path().join("usr/sbin/vctl-agent")).unwrap();
+        assert!(matches!(add(&options), Err(EditError::NoProgram { .. })));
+        assert_eq!(text(&options), "@include common-session\n");
+    }
+
+    #[test]
+    fn a_file_keeps_its_mode_and_a_link_stays_one() {
+        let (root, options) = image("");
+        let real = root.path().join("etc/authselect-sshd");
+        fs::write(&real, "session include password-auth\n").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        let link = root.path().join("etc/pam.d/sshd");
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        add(&options).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&real).unwrap().mode() & 0o777, 0o640);
+        assert!(
+            fs::read_to_string(&real)
+                .unwrap()
+                .contains("vctl-agent stamp")
+        );
+    }
+}

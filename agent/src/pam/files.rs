@@ -1,0 +1,154 @@
+//! Reads of PAM's files, in the directories and the order of libpam.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::lines::{fields, logical_lines};
+
+/// Directories of service files; a file of a later one replaces that of the same name.
+///
+/// `/usr/etc` and `/usr/share` are the vendor directories that distributions build Linux-PAM with.
+const DIRECTORIES: [&str; 4] = [
+    "usr/share/pam.d",
+    "usr/etc/pam.d",
+    "usr/lib/pam.d",
+    "etc/pam.d",
+];
+
+/// The single file that libpam reads where neither `/etc/pam.d` nor `/usr/lib/pam.d` exists.
+const CONF: &str = "/etc/pam.conf";
+
+/// Absolute paths of includes that are followed.
+const ABSOLUTE_MAX: usize = 64;
+
+/// One file, by its path on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PamFile {
+    pub(super) path: String,
+    pub(super) text: String,
+    /// Number of the file's line before the first of `text`: a service of `/etc/pam.conf` is a part.
+    pub(super) lines_before: Vec<usize>,
+}
+
+/// Files of a host by service name, or by path where an include names one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PamFiles {
+    files: BTreeMap<String, PamFile>,
+    /// Text of `/etc/pam.conf`, where libpam reads it.
+    conf: Option<String>,
+}
+
+impl PamFiles {
+    /// Reads the files below `root`.
+    pub fn read(root: &Path) -> Self {
+        let mut files = Self::default();
+        for directory in DIRECTORIES {
+            for path in sorted(&root.join(directory)) {
+                let name = path.file_name().and_then(|name| name.to_str());
+                if let (Some(name), Some(text)) = (name, read(&path)) {
+                    files.put(name, format!("/{directory}/{name}"), text);
+                }
+            }
+        }
+        if !root.join("etc/pam.d").is_dir() && !root.join("usr/lib/pam.d").is_dir() {
+            files.conf = read(&root.join(CONF.trim_start_matches('/')));
+        }
+        files.read_absolute(root);
+        files
+    }
+
+    /// Adds the files that an include names by a path elsewhere.
+    fn read_absolute(&mut self, root: &Path) {
+        for _ in 0..ABSOLUTE_MAX {
+            let texts = self.files.values().map(|file| &file.text);
+            let missing = texts
+                .chain(&self.conf)
+                .flat_map(|text| logical_lines(text))
+                .flat_map(|line| fields(&line.text))
+                .filter(|field| field.starts_with('/') && !field.contains(".so"))
+                .find_map(|path| {
+                    let new = !self.files.contains_key(&path);
+                    let inside = root.join(path.trim_start_matches('/'));
+                    // A program that pam_exec runs is no text, or far too long for a PAM file.
+                    let text = new.then(|| read(&inside)).flatten()?;
+                    Some((path, text))
+                });
+            let Some((path, text)) = missing else { break };
+            self.put(&path.clone(), path, text);
+        }
+    }
+
+    fn put(&mut self, name: &str, path: String, text: String) {
+        let file = PamFile {
+            path,
+            text,
+            lines_before: Vec::new(),
+        };
+        self.files.insert(name.to_owned(), file);
+    }
+
+    /// Returns the file of a service or of an include.
+    pub(super) fn get(&self, name: &str) -> Option<&PamFile> {
+        self.files
+            .get(name)
+            .or_else(|| self.files.get(name.rsplit('/').next()?))
+    }
+
+    /// Returns the part of `/etc/pam.conf` that is a service's, without the service's name.
+    pub(super) fn service_of_conf(&self, service: &str) -> Option<PamFile> {
+        let text = self.conf.as_ref()?;
+        let mut part = PamFile {
+            path: CONF.to_owned(),
+            text: String::new(),
+            lines_before: Vec::new(),
+        };
+        for line in logical_lines(text) {
+            let trimmed = line.text.trim();
+            let (name, rest) = trimmed.split_once([' ', '\t']).unwrap_or((trimmed, ""));
+            if name.eq_ignore_ascii_case(service) {
+                part.text.push_str(rest);
+                part.text.push('\n');
+                part.lines_before.push(line.first);
+            }
+        }
+        (!part.text.is_empty()).then_some(part)
+    }
+
+    /// Adds a file of `/etc/pam.d`.
+    #[cfg(test)]
+    pub(crate) fn insert(&mut self, name: &str, text: &str) {
+        self.put(name, format!("/etc/pam.d/{name}"), text.to_owned());
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        let mut all = Self::default();
+        for (name, text) in files {
+            all.insert(name, text);
+        }
+        all
+    }
+}
+
+/// Longest file that is read.
+const FILE_MAX: u64 = 1 << 20;
+
+fn read(path: &Path) -> Option<String> {
+    let is_short = |meta: fs::Metadata| meta.is_file() && meta.len() <= FILE_MAX;
+    if !fs::metadata(path).is_ok_and(is_short) {
+        return None;
+    }
+    // Latin-1 in a comment must not hide a line.
+    let bytes = fs::read(path).ok()?;
+    (!bytes.contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn sorted(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .collect();
+    paths.sort();
+    paths
+}

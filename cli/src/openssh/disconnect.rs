@@ -1,0 +1,137 @@
+//! The reason of a failure, in SSH's own words to a client: `ssh` prints it, also where it hides our stderr.
+//!
+//! `ssh` sends the stderr of its `ProxyCommand` to /dev/null while a master is to stay (`ControlPersist`). A
+//! message of disconnection (RFC 4253, section 11.1) may come at any time, and before the first keys it is in
+//! the clear.
+
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::descriptor::Descriptor;
+use crate::error::CliError;
+use crate::render::sanitize;
+
+const GREETING: &[u8] = b"SSH-2.0-vctl\r\n";
+const DISCONNECT: u8 = 1;
+/// `SSH_DISCONNECT_SERVICE_NOT_AVAILABLE`.
+const NOT_AVAILABLE: u32 = 7;
+/// As much as `ssh` prints.
+const REASON_MAX: usize = 400;
+/// An `ssh` that is stopped or hangs keeps nobody.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What `ssh` has of the host.
+#[derive(Debug, Default)]
+pub(crate) struct Told(AtomicU8);
+
+const NOTHING: u8 = 0;
+const IN_THE_CLEAR: u8 = 1;
+const ENCRYPTED: u8 = 2;
+
+impl Told {
+    /// Whole lines and packets, before the first keys.
+    pub(super) fn in_the_clear(&self) {
+        self.0.store(IN_THE_CLEAR, Ordering::Relaxed);
+    }
+
+    /// From now on only the host can say something that `ssh` understands.
+    pub(super) fn encrypted(&self) {
+        self.0.store(ENCRYPTED, Ordering::Relaxed);
+    }
+
+    /// Tells `ssh` why its connection ends, while it can be told.
+    pub(crate) fn end_with(&self, error: &CliError) {
+        let greeting = match self.0.load(Ordering::Relaxed) {
+            NOTHING => GREETING,
+            IN_THE_CLEAR => &[],
+            _ => return,
+        };
+        let message = [greeting, &packet(&reason(error))].concat();
+        // Nothing can be done about an `ssh` that has gone.
+        let written = Descriptor::stdout().and_then(|mut stdout| stdout.write_all(&message));
+        if written.is_ok() {
+            await_farewell();
+        }
+    }
+}
+
+/// Waits until `ssh` has read it and goes. It writes before it reads: with nobody at the other end that fails,
+/// and the message is never looked at.
+fn await_farewell() {
+    let (gone, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = Descriptor::stdin().and_then(|mut stdin| io::copy(&mut stdin, &mut io::sink()));
+        let _ = gone.send(());
+    });
+    let _ = heard.recv_timeout(PATIENCE);
+}
+
+/// Returns the error in one line; what helps comes before the causes, of which the last may be cut.
+fn reason(error: &CliError) -> String {
+    let mut line = format!("vctl: {}", sanitize::text(&error.message));
+    if let Some(hint) = &error.hint {
+        line = format!("{line} (hint: {})", sanitize::text(hint));
+    }
+    for cause in &error.causes {
+        line = format!("{line}: {}", sanitize::text(cause));
+    }
+    let cut = line.floor_char_boundary(REASON_MAX);
+    line.truncate(cut);
+    line
+}
+
+/// Returns the message as a packet that is not encrypted.
+fn packet(reason: &str) -> Vec<u8> {
+    let text = reason.as_bytes();
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(0).to_be_bytes();
+    let mut payload = vec![DISCONNECT];
+    payload.extend(NOT_AVAILABLE.to_be_bytes());
+    payload.extend(length(text));
+    payload.extend(text);
+    // No language.
+    payload.extend([0; 4]);
+    // At least four bytes, and the whole in blocks of eight.
+    let padding = 4 + (8 - (5 + payload.len() + 4) % 8) % 8;
+    let mut body = vec![u8::try_from(padding).unwrap_or(4)];
+    body.extend(payload);
+    body.extend(vec![0; padding]);
+    let mut packet = length(&body).to_vec();
+    packet.extend(body);
+    packet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit_code::Exit;
+
+    #[test]
+    fn packets_come_in_blocks_whatever_the_reason() {
+        for length in 0..40 {
+            let packet = packet(&"x".repeat(length));
+            assert_eq!(packet.len() % 8, 0, "{length}");
+            let padding = usize::from(packet[4]);
+            assert!((4..12).contains(&padding), "{length}");
+            let payload = &packet[5..packet.len() - padding];
+            assert_eq!(payload.len(), 1 + 4 + 4 + length + 4);
+            assert_eq!(payload[..5], [1, 0, 0, 0, 7]);
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        let error = CliError {
+            exit: Exit::Failure,
+            message: "not\x1b[31m logged in\n".to_owned(),
+            causes: vec!["é".repeat(REASON_MAX)],
+            hint: Some("vctl login".to_owned()),
+        };
+        let reason = reason(&error);
+        assert!(reason.starts_with("vctl: not"), "{reason}");
+        assert!(reason.contains("(hint: vctl login): é"), "{reason}");
+        assert!(!reason.contains(['\n', '\x1b']) && reason.len() <= REASON_MAX);
+    }
+}

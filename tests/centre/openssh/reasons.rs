@@ -1,0 +1,125 @@
+//! Why a connection through `vctl proxy` fails is read also where `ssh` hides the stderr of its proxy: with a
+//! master that is to stay, as Ansible asks for.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use super::Desk;
+use crate::login::Said;
+use crate::ssh::shared;
+
+/// Has `ssh` keep a master, for which it sends the proxy's stderr to /dev/null.
+fn master(desk: &Desk<'_>) -> Vec<String> {
+    let path = desk.home("cm-%C");
+    let options = [
+        "BatchMode=yes".to_owned(),
+        "ControlMaster=auto".to_owned(),
+        "ControlPersist=5".to_owned(),
+        format!("ControlPath={}", path.display()),
+    ];
+    options
+        .into_iter()
+        .map(|option| format!("-o{option}"))
+        .collect()
+}
+
+fn command(desk: &Desk<'_>, program: &str, args: &[&str]) -> Command {
+    let master = master(desk);
+    let options: Vec<&str> = master.iter().map(String::as_str).collect();
+    desk.command(program, &[&options[..], args].concat())
+}
+
+fn run(desk: &Desk<'_>, program: &str, args: &[&str]) -> Said {
+    command(desk, program, args).output().unwrap().into()
+}
+
+#[test]
+fn the_reason_of_a_failure_reaches_people_behind_a_master() {
+    let Some(centre) = shared() else { return };
+    let desk = Desk::new(centre, "reasons");
+    let host = centre.host.as_ref().unwrap();
+    desk.operator.knows("reason-1", host);
+    desk.operator
+        .inventory("reason-nobody", "127.0.0.1", host.port(), "nobody");
+    desk.operator
+        .remembers(&format!("reason-nobody {}\n", host.public_key()));
+    desk.operator
+        .inventory("reason-closed", "127.0.0.1", 1, host.user());
+    desk.operator
+        .inventory("reason-gone", "127.0.0.1", host.port(), host.user());
+    desk.install();
+    let sql = "delete from vctl.servers where hostname = 'reason-gone'";
+    centre
+        .postgres
+        .psql(vctl_tests::centre::DATABASE, sql)
+        .unwrap();
+    // No role, no port, no host.
+    let expected = [
+        ("reason-nobody", "Vault signs no key for `nobody`"),
+        ("reason-closed", "cannot connect to `reason-closed`"),
+        ("reason-gone", "`reason-gone`"),
+    ];
+    for (name, why) in expected {
+        for (program, args) in [
+            ("ssh", vec![name, "true"]),
+            ("scp", vec!["/dev/null", &format!("{name}:x")]),
+            ("sftp", vec![&format!("{name}:x")]),
+        ] {
+            let said = run(&desk, program, &args);
+            assert_ne!(said.code, 0, "{program} {name}: {said:?}");
+            let line = said.stderr.lines().find(|line| line.contains("vctl: "));
+            assert!(
+                line.is_some_and(|line| line.contains(why)),
+                "{program} {name}: {said:?}"
+            );
+        }
+    }
+    // Before anything is asked: a Vault that is not there.
+    let mut command = command(&desk, "ssh", &["reason-1", "true"]);
+    let said = Said::from(
+        command
+            .env("VCTL_VAULT_ADDR", "https://127.0.0.1:1")
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(said.code, 255, "{said:?}");
+    assert!(
+        said.stderr.contains("vctl: ") && said.stderr.contains("127.0.0.1:1"),
+        "{said:?}"
+    );
+    // And it works all the same, with a master and over it.
+    for _ in 0..2 {
+        let said = run(&desk, "ssh", &["reason-1", "exit 3"]);
+        assert_eq!(said.code, 3, "{said:?}");
+    }
+    let said = run(&desk, "ssh", &["-Oexit", "reason-1"]);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[test]
+fn a_certificate_that_does_not_come_is_told_during_the_key_exchange() {
+    let Some(centre) = shared() else { return };
+    let desk = Desk::new(centre, "reason-late");
+    desk.operator
+        .knows("reason-late-1", centre.host.as_ref().unwrap());
+    desk.install();
+    // The token may still look hosts up, and Vault refuses the signature only.
+    let admin = centre.bao.admin().unwrap();
+    let policies = json!({"policies": ["vctl-user"]});
+    admin
+        .post("auth/userpass/users/reason-late", &policies)
+        .unwrap();
+    let password = json!({"password": "another-one"});
+    admin
+        .post("auth/userpass/users/reason-late/password", &password)
+        .unwrap();
+    let args = ["login", "--username", "reason-late", "--password-stdin"];
+    assert_eq!(desk.operator.at.given(&args, "another-one").code, 0);
+    let said = run(&desk, "ssh", &["reason-late-1", "true"]);
+    assert_eq!(said.code, 255, "{said:?}");
+    assert!(
+        said.stderr.contains("vctl: ") && said.stderr.contains("`vctl-ssh`"),
+        "{said:?}"
+    );
+}

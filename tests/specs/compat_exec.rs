@@ -1,0 +1,175 @@
+//! An exec through the table of 32-bit system calls is recorded as any other, also when it fails.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use vctl_common::event::EventKind;
+use vctl_tests::fixture::lab;
+use vctl_tests::lab::{Lab, Recorded, skip};
+
+/// Calls `execve` (11) or `execveat` (358) of the 32-bit table; for a 64-bit and for a 32-bit program, and
+/// without a C library, of which a machine may have the 64-bit one only.
+const SOURCE: &str = r#"
+typedef unsigned int u32;
+#define AT_FDCWD -100
+static char strings[65536] __attribute__((aligned(16)));
+static u32 items[600];
+static long call(long nr, long b, long c, long d, long s, long i) {
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(nr), "b"(b), "c"(c), "d"(d), "S"(s), "D"(i) : "memory");
+    return result;
+}
+static char *copy(char *to, const char *from) {
+    while ((*to++ = *from++)) {}
+    return to;
+}
+__attribute__((used)) void begin(long *stack) {
+    int argc = (int)stack[0];
+    char **argv = (char **)(stack + 1);
+    char *to = strings;
+    long name = (long)to;
+    int i;
+    to = copy(to, argv[2]);
+    for (i = 2; i < argc && i < 590; i++) {
+        items[i - 2] = (u32)(long)to;
+        to = copy(to, argv[i]);
+    }
+    items[i - 2] = 0;
+    long list = argv[1][1] == 'f' ? 16 : (long)items;
+    long result = argv[1][0] == 'a' ? call(358, AT_FDCWD, name, list, 0, 0) : call(11, name, list, 0, 0, 0);
+    call(1, result < 0 ? -result : 99, 0, 0, 0, 0);
+    for (;;) {}
+}
+#ifdef __x86_64__
+__asm__(".globl _start\n_start: mov %rsp, %rdi\n and $-16, %rsp\n call begin\n");
+#else
+__asm__(".globl _start\n_start: mov %esp, %eax\n and $-16, %esp\n sub $12, %esp\n push %eax\n call begin\n");
+#endif
+"#;
+
+/// Builds the caller below 4 GiB, for `-m32` or `-m64`.
+fn build(home: &Path, width: &str) -> bool {
+    let source = home.join("compat.c");
+    std::fs::write(&source, SOURCE).unwrap();
+    let program = home.join(format!("compat{width}"));
+    let built = Command::new("cc")
+        .args([
+            width,
+            "-O1",
+            "-static",
+            "-nostdlib",
+            "-ffreestanding",
+            "-fno-pie",
+            "-no-pie",
+        ])
+        .args(["-fno-stack-protector", "-fcf-protection=none", "-o"])
+        .arg(&program)
+        .arg(&source)
+        .output();
+    let is_built = built.is_ok_and(|output| output.status.success());
+    if is_built {
+        std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    is_built
+}
+
+/// The table exists in this kernel.
+fn has_table() -> bool {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    symbols.contains(" __ia32_compat_sys_execve\n")
+}
+
+type Attempt = (u32, Vec<u8>, Vec<Vec<u8>>);
+
+fn failed(session: &Recorded, file: &str) -> Vec<Attempt> {
+    let events = session.events.iter();
+    events
+        .filter_map(|event| match &event.kind {
+            EventKind::ExecFailed { errno, exec } if exec.filename == file.as_bytes() => {
+                Some((*errno, exec.filename.clone(), exec.argv.clone()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn session(lab: &Lab, serial: u64, command: &str) -> Recorded {
+    let who = lab.certificate(&format!("c{serial}"), serial).unwrap();
+    lab.ssh(&who, command).unwrap();
+    lab.whole_session(&who).unwrap()
+}
+
+#[test]
+fn a_failed_exec_of_the_32_bit_table_is_recorded() {
+    if !has_table() {
+        return;
+    }
+    let Some(lab) = lab() else { return };
+    let mut serial = 0;
+    for width in ["-m64", "-m32"] {
+        if !build(&lab.home(), width) {
+            skip("`cc` builds no 32-bit program: execs through the 32-bit table were not tried");
+            return;
+        }
+        serial += 1;
+        let many: Vec<String> = (0..100).map(|i| format!("item{i}")).collect();
+        let body = format!(
+            "P=./compat{width}; touch plain; chmod 644 plain
+            $P e /no/such/one an-argument ''
+            $P a /no/such/at one two
+            $P e ./plain denied
+            $P ef /no/such/fault
+            $P a /no/such/many {}",
+            many.join(" ")
+        );
+        let session = session(&lab, serial, &body);
+        let one = |file: &str| {
+            let found = failed(&session, file);
+            assert_eq!(found.len(), 1, "{width} {file}: {:#?}", session.summary());
+            found.into_iter().next().unwrap()
+        };
+        let argv = |items: &[&str]| -> Vec<Vec<u8>> {
+            items.iter().map(|item| item.as_bytes().to_vec()).collect()
+        };
+        let (errno, _, items) = one("/no/such/one");
+        assert_eq!(
+            (errno, items),
+            (2, argv(&["/no/such/one", "an-argument", ""]))
+        );
+        let (errno, _, items) = one("/no/such/at");
+        assert_eq!((errno, items), (2, argv(&["/no/such/at", "one", "two"])));
+        let (errno, _, items) = one("./plain");
+        assert_eq!((errno, items), (13, argv(&["./plain", "denied"])));
+        // The kernel looks at the file before it reads argv, which is no address here.
+        assert_eq!(one("/no/such/fault").0, 2);
+        let (_, _, items) = one("/no/such/many");
+        assert_eq!(items[..3], argv(&["/no/such/many", "item0", "item1"]));
+        assert!(items.len() >= 60, "{}", items.len());
+    }
+}
+
+#[test]
+fn an_exec_of_the_32_bit_table_keeps_its_arguments() {
+    if !has_table() {
+        return;
+    }
+    let Some(lab) = lab() else { return };
+    for (serial, width) in [(11, "-m64"), (12, "-m32")] {
+        if !build(&lab.home(), width) {
+            skip("`cc` builds no 32-bit program: execs through the 32-bit table were not tried");
+            return;
+        }
+        let body = format!(
+            "./compat{width} e /bin/echo by-execve 'two words'; ./compat{width} a /bin/echo by-execveat"
+        );
+        let session = session(&lab, serial, &body);
+        let commands = session.commands();
+        for expected in ["/bin/echo by-execve two words", "/bin/echo by-execveat"] {
+            assert!(
+                commands.iter().any(|command| command == expected),
+                "{width} {expected}: {commands:#?}"
+            );
+        }
+    }
+}
