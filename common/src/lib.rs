@@ -7,6 +7,8 @@ pub mod layout;
 pub mod wire;
 
 #[cfg(feature = "std")]
+pub mod count;
+#[cfg(feature = "std")]
 pub mod event;
 #[cfg(feature = "std")]
 pub mod host;

@@ -19,7 +19,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::Host;
-use crate::inventory::change::dc_of;
+use crate::inventory::change::data_centre;
 use crate::render::columns::Columns;
 use crate::render::{Screen, notice, sanitize};
 use crate::store;
@@ -182,12 +182,6 @@ impl SyncArgs {
         };
         let known = store::inventory::hosts(&client).await?;
         let known: BTreeMap<&str, &Host> = known.iter().map(|host| (&*host.name, host)).collect();
-        let rules = || {
-            config
-                .dc_rules
-                .iter()
-                .map(|rule| (&*rule.name, &rule.prefixes[..]))
-        };
         let statement = if self.dry_run {
             None
         } else {
@@ -196,10 +190,10 @@ impl SyncArgs {
         let mut summary = Summary::default();
         let mut rows = Vec::new();
         for (host, &answered) in planned.iter().zip(probed) {
-            let dc = dc_of(rules(), host.ip).unwrap_or("unknown");
+            let dc = data_centre(config, host.ip);
             if let Some(statement) = &statement
                 && let Err(error) =
-                    store::inventory_edit::sync(&client, statement, host, dc, config, answered)
+                    store::inventory_edit::sync(&client, statement, host, &dc, config, answered)
                         .await
             {
                 if error.is_closed() {
@@ -227,7 +221,7 @@ impl SyncArgs {
                     word.to_owned(),
                     host.name.clone(),
                     SocketAddr::new(host.ip, host.port).to_string(),
-                    dc.to_owned(),
+                    dc,
                     host.jump.clone().unwrap_or_else(|| "direct".to_owned()),
                     if answered { "up" } else { "down" }.to_owned(),
                 ]);

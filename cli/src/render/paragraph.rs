@@ -20,9 +20,7 @@ pub(crate) fn write(
     width: Option<usize>,
 ) -> io::Result<()> {
     let text = sanitize::text(text);
-    let room = width.map_or(usize::MAX, |width| {
-        width.saturating_sub(indent).max(NARROWEST)
-    });
+    let room = width.map_or(usize::MAX, |width| room(width, indent));
     for (index, line) in lines(&text, room).iter().enumerate() {
         if index > 0 {
             write!(out, "{:indent$}", "")?;
@@ -32,9 +30,14 @@ pub(crate) fn write(
     Ok(())
 }
 
+/// Returns the columns behind `indent`.
+pub(crate) fn room(width: usize, indent: usize) -> usize {
+    width.saturating_sub(indent).max(NARROWEST)
+}
+
 /// Breaks between words; one that is wider than the room stands alone, and is left whole: it may have
 /// to be copied.
-fn lines(text: &str, room: usize) -> Vec<String> {
+pub(crate) fn lines(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let Some(line) = lines.last_mut() else { break };

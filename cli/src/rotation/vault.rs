@@ -9,7 +9,7 @@ use vctl_common::vault::{Vault, VaultError};
 use super::Host;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::ssh::{Credential, Extensions, Wish};
+use crate::ssh::{Credential, Extensions, RoleSource, Wish};
 use crate::ssh_ca::Authority;
 
 /// Makes a CA at a mount that has none.
@@ -38,6 +38,7 @@ pub(crate) async fn prove(vault: &Vault, mount: &str, hosts: &[Host]) -> Result<
         let wish = Wish {
             mount,
             role,
+            role_from: &RoleSource::Setting,
             user,
             ttl: Duration::from_mins(1),
             extensions: Extensions::default(),

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use vctl_common::vault::Vault;
 
 use super::access::{AccessLog, End, Row};
-use super::certificate::{Credential, Extensions, Wish};
+use super::certificate::{Credential, Extensions, RoleSource, Wish};
 use super::deadlines;
 use super::dial;
 use super::error::SshError;
@@ -30,6 +30,7 @@ pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
     pub(crate) user: String,
     pub(crate) ca_role: String,
+    pub(crate) role_from: RoleSource,
     /// Where in Vault the CA is that signs.
     pub(crate) mount: String,
 }
@@ -41,6 +42,7 @@ impl Target {
             addr: SocketAddr::new(host.ip, host.ssh_port),
             user: host.ssh_user.clone(),
             ca_role: host.ca_role.clone(),
+            role_from: RoleSource::Inventory(host.name.clone()),
             mount: mount.to_owned(),
         }
     }
@@ -93,6 +95,7 @@ impl Issuer<'_> {
         let wish = Wish {
             mount: &target.mount,
             role: &target.ca_role,
+            role_from: &target.role_from,
             user: &target.user,
             ttl: self.ttl,
             extensions,

@@ -1,5 +1,6 @@
 //! From all the places to one configuration that knows where each value came from.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
@@ -279,7 +280,18 @@ impl<C> Table<C> {
                 return;
             }
         };
+        let mut lines: BTreeMap<String, u64> = BTreeMap::new();
         for entry in entries {
+            for repeated in entry.repeated {
+                let what = twice(&repeated.key, repeated.first);
+                problems.push(Problem::new(at(repeated.line), what));
+            }
+            if let Some(&first) = lines.get(&entry.key) {
+                let what = twice(&entry.key, first);
+                problems.push(Problem::new(at(entry.line), what));
+            } else {
+                lines.insert(entry.key.clone(), entry.line);
+            }
             // An unknown key is a mistake with or without a value.
             match entry.value {
                 Some(raw) => all.push((at(entry.line), entry.key, raw)),
@@ -298,6 +310,11 @@ impl<C> Table<C> {
             None => format!("unknown key `{shown}`"),
         }
     }
+}
+
+fn twice(key: &str, first: u64) -> String {
+    let key = key.escape_debug();
+    format!("`{key}` is set in line {first} already: remove one of the two")
 }
 
 fn set<C>(config: &mut C, key: &Key<C>, raw: &Raw) -> Result<(), String> {

@@ -174,6 +174,11 @@ impl Server {
                     source,
                 }
             }
+            Some(SqlState::INVALID_CATALOG_NAME) => PgError::NoDatabase {
+                addr: self.addr(),
+                name: self.settings.name.clone(),
+                source,
+            },
             // Starting, stopping, recovering.
             Some(code) if code.code().starts_with("57") => PgError::Broken(source),
             Some(_) => PgError::Login {

@@ -204,6 +204,7 @@ impl Transport {
             StatusCode::FORBIDDEN => VaultError::Denied {
                 what: format!("access to `{path}`"),
                 policy: None,
+                settings: Vec::new(),
             },
             StatusCode::TOO_MANY_REQUESTS => VaultError::RateLimited { path, retry_after },
             StatusCode::SERVICE_UNAVAILABLE if message.contains("sealed") => VaultError::Sealed {
