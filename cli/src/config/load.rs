@@ -94,7 +94,7 @@ pub(super) fn invalid(problems: &[Problem]) -> CliError {
     if problems.iter().any(|problem| problem.untrusted) {
         error.hint(TRUST_HINT)
     } else {
-        error.hint("`vctl config example` shows every key; docs/config.md says what each is for")
+        error.hint("`vctl config example` shows every key and what it is for")
     }
 }
 

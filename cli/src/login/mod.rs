@@ -4,6 +4,7 @@ mod announce;
 mod approle;
 mod cache;
 mod given;
+mod last;
 mod life;
 mod oidc;
 mod register;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::Instrument as _;
 use vctl_common::centre::Settings;
+use vctl_common::config::Source;
 use vctl_common::phase;
 use vctl_common::secret::Secret;
 use vctl_common::vault::{self, Auth, Granted, TokenInfo, Vault, VaultError};
@@ -29,6 +31,7 @@ use crate::exit_code::Exit;
 pub(crate) use approle::Ids;
 pub(crate) use cache::{Binding, Cache, CachedToken, Lock};
 use given::given;
+use last::LastLogin;
 pub(crate) use given::note_when_overridden;
 pub(crate) use life::Next;
 pub(crate) use oidc::OidcChoices;
@@ -229,9 +232,10 @@ impl<'a> Login<'a> {
     pub(crate) async fn replace(&self, _lock: &Lock) -> Result<CachedToken, Stop> {
         let kept = self.kept()?;
         let method = self.method_for_another(kept.as_ref())?;
-        let choices = Choices::default();
+        let choices = self.usual_choices(method, Choices::default());
         // A job that goes on with its AppRole has nobody to tell.
         if method != Method::AppRole {
+            self.announce_another(kept.as_ref());
             self.announce(method, &choices);
         }
         self.log_in_locked(method, &choices).await
@@ -253,10 +257,44 @@ impl<'a> Login<'a> {
         ))
     }
 
-    /// Decides how to log in with nobody having said how: a person who can be asked as configured, a
+    /// Returns how a person logs in without a method on the command line: as configured, else as the last time.
+    pub(crate) fn usual_method(&self) -> Method {
+        let configured = self.loaded.config.auth_method;
+        if *self.loaded.source_of("auth_method") != Source::Default {
+            return configured;
+        }
+        let last = last::read(&self.state, &self.binding());
+        let last = last.and_then(|last| last.method());
+        match last {
+            Some(Method::AppRole) if Ids::find(&self.loaded.config, &self.state).is_none() => {
+                configured
+            }
+            last => last.unwrap_or(configured),
+        }
+    }
+
+    /// Adds the user name of the last login where none is given or configured.
+    pub(crate) fn usual_choices(&self, method: Method, choices: Choices) -> Choices {
+        if method != Method::Userpass
+            || choices.username.is_some()
+            || self.loaded.config.username.is_some()
+        {
+            return choices;
+        }
+        let last = last::read(&self.state, &self.binding());
+        Choices {
+            username: last.and_then(|last| last.username),
+            ..choices
+        }
+    }
+
+    /// Decides how to log in without a method on the command line: a person who can be asked in the usual way, a
     /// machine with its AppRole.
     fn method_for_another(&self, ended: Option<&CachedToken>) -> Result<Method, Stop> {
-        let configured = self.loaded.config.auth_method;
+        let configured = match self.interaction {
+            Interaction::Allowed => self.usual_method(),
+            Interaction::Never => self.loaded.config.auth_method,
+        };
         let ids = Ids::find(&self.loaded.config, &self.state);
         match (self.interaction, configured) {
             (_, Method::AppRole) => Ok(Method::AppRole),
@@ -289,19 +327,29 @@ impl<'a> Login<'a> {
     }
 
     async fn log_in_locked(&self, method: Method, choices: &Choices) -> Result<CachedToken, Stop> {
-        let asked = Timestamp::now();
         let granted = self.grant(method, choices).await?;
-        // One question more: whose it is, and what is left of a token that was brought along.
+        // One question more: whose it is, and what is left of it. A person, a browser or a paste may have taken
+        // minutes before the token was given.
         let vault = Vault::connect(&self.settings.vault, Auth::Token(granted.token.clone()))?;
+        let asked = Timestamp::now();
         let info = vault.lookup_self().await;
         let info = info.map_err(|error| given::refused(method, error))?;
         let granted = match method {
             Method::Token => of_info(granted.token, &info),
-            _ => granted,
+            _ => Granted {
+                ttl: granted.ttl.and(info.ttl),
+                ..granted
+            },
         };
         let name = &info.display_name;
         let token = CachedToken::new(self.binding(), &method.to_string(), &granted, name, asked);
         self.cache.write(&token)?;
+        // A token that was brought along says nothing of how to get another.
+        if method != Method::Token {
+            let username = choices.username.clone();
+            let login = LastLogin::new(self.binding(), method, username);
+            last::record(&self.state, login);
+        }
         if method != Method::AppRole {
             seen::record(&vault, &self.settings.db, name).await;
         }
