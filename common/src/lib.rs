@@ -38,6 +38,8 @@ pub mod centre;
 #[cfg(feature = "centre")]
 pub mod phase;
 #[cfg(feature = "centre")]
+pub mod waits;
+#[cfg(feature = "centre")]
 pub mod dial;
 #[cfg(feature = "centre")]
 pub mod root_ca;

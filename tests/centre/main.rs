@@ -2,6 +2,7 @@
 //!
 //! Specs share one centre and make a database each; who stops a server has a centre of his own.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
+mod before_asking;
 mod cleanup;
 mod completion;
 mod configured;
@@ -11,6 +12,7 @@ mod enroll;
 mod exit_codes;
 mod faults;
 mod fleet;
+mod hints;
 mod host_cert;
 mod forms;
 mod hosts;

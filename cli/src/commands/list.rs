@@ -94,7 +94,7 @@ impl ListArgs {
         };
         if let (Some(query), true) = (&self.host, hosts.is_empty()) {
             let message = format!(
-                "no host of the inventory is meant by `{}`",
+                "no host matches `{}`",
                 sanitize::text(query)
             );
             let hint = "`vctl list` shows what there is";

@@ -363,6 +363,11 @@ impl<'a> Login<'a> {
                 let ids = Ids::find(config, &self.state).ok_or_else(no_ids)?;
                 let login = ids.login(vault, &config.approle_mount).await?;
                 vault::log_in(vault, &login).await.map_err(|error| match error {
+                    VaultError::LoginRefused { message, .. } if message == "permission denied" => {
+                        let what = format!("Vault refuses the login by AppRole: {message}");
+                        let hint = "check `VCTL_APPROLE_MOUNT`: Vault may have no AppRole method there";
+                        CliError::new(Exit::Config, what).hint(hint).into()
+                    }
                     VaultError::LoginRefused { .. } => {
                         let hint = "its secret id has expired, was used up, or is another role's: ask for a new one";
                         CliError::new(Exit::Permission, error.to_string()).hint(hint).into()

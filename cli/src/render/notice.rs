@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anstyle::Style;
 use tokio::time::timeout;
+use vctl_common::waits;
 
 use super::stderr::stderr;
 use super::{BAD, BOLD, WARN, json, paragraph, sanitize};
@@ -128,16 +129,23 @@ impl Write for Log {
 /// How long a person looks at a silent terminal before wondering.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// Does `work`; on a terminal, says what it waits for when that takes long.
-pub(crate) async fn waiting_for<T>(what: &str, work: impl Future<Output = T>) -> T {
+/// How often it is looked what is waited for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Does `work`; on a terminal, says whether Vault or Postgres is waited for when that takes long.
+pub(crate) async fn waiting<T>(work: impl Future<Output = T>) -> T {
+    if !io::stderr().is_terminal() {
+        return work.await;
+    }
     let mut work = pin!(work);
-    if let Ok(done) = timeout(PATIENCE, &mut work).await {
-        return done;
+    loop {
+        if let Ok(done) = timeout(LOOK, &mut work).await {
+            return done;
+        }
+        if let Some(what) = waits::untold(PATIENCE) {
+            note(&format!("waiting for {what}"));
+        }
     }
-    if io::stderr().is_terminal() {
-        note(&format!("waiting for {what}"));
-    }
-    work.await
 }
 
 /// Says why the command failed.

@@ -21,6 +21,7 @@ use super::hop::Connection;
 use super::host_key::HostKeys;
 use crate::error::CliError;
 use crate::inventory::Host;
+use crate::render::notice;
 
 /// A host to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +101,7 @@ impl Issuer<'_> {
             ttl: self.ttl,
             extensions,
         };
-        Credential::issue(self.vault, &wish).await
+        notice::waiting(Credential::issue(self.vault, &wish)).await
     }
 }
 

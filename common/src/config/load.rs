@@ -62,6 +62,19 @@ pub enum Source {
     Flag(String),
 }
 
+impl Source {
+    /// Orders what stands in files by file and line; the rest comes after it.
+    fn place(&self, paths: &[&Path]) -> (usize, u64) {
+        match self {
+            Self::File { path, line, .. } => {
+                let file = paths.iter().position(|known| known == path);
+                (file.unwrap_or(paths.len()), *line)
+            }
+            Self::Default | Self::Env(_) | Self::Flag(_) => (usize::MAX, 0),
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -176,7 +189,10 @@ impl<C> Table<C> {
     ) -> Result<(Loaded<C>, Vec<Problem>), ConfigError> {
         let mut problems = Vec::new();
         let written = self.written(inputs, &mut problems)?;
-        Ok(self.settled(start, written, problems))
+        let (loaded, mut problems) = self.settled(start, written, problems);
+        let paths: Vec<&Path> = inputs.files.iter().map(|file| &*file.path).collect();
+        problems.sort_by_key(|problem| problem.at.place(&paths));
+        Ok((loaded, problems))
     }
 
     /// As [`merge`](Self::merge), of the text of one file alone.
@@ -189,7 +205,9 @@ impl<C> Table<C> {
     ) -> (Loaded<C>, Vec<Problem>) {
         let (mut written, mut problems) = (Vec::new(), Vec::new());
         self.written_in(path, origin, text, &mut written, &mut problems);
-        self.settled(start, written, problems)
+        let (loaded, mut problems) = self.settled(start, written, problems);
+        problems.sort_by_key(|problem| problem.at.place(&[path]));
+        (loaded, problems)
     }
 
     fn settled(

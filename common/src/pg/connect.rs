@@ -29,6 +29,7 @@ use crate::dial;
 use crate::phase;
 use crate::tls::{self, TlsProblem};
 use crate::vault::Lease;
+use crate::waits::{self, Kind};
 
 type Tls = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::Stream;
 
@@ -196,6 +197,7 @@ impl Server {
         step: impl Future<Output = Result<T, PgError>>,
     ) -> Result<T, PgError> {
         let after = self.settings.connect_timeout;
+        let _waiting = waits::begin(Kind::Postgres, format!("Postgres at `{}`", self.addr()));
         match timeout(after, step).instrument(phase::connect()).await {
             Ok(done) => done,
             Err(_) => Err(PgError::Timeout {

@@ -331,7 +331,7 @@ impl Rotation<'_> {
         let going = match hosts {
             [] => return Ok(Vec::new()),
             [host] => format!("going to {}", host.name),
-            hosts => format!("going to {} hosts", hosts.len()),
+            hosts => format!("going to {}", counted(hosts.len(), "host")),
         };
         orders.source.tell(&orders.wanted);
         notice::done(&going);
