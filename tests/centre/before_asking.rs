@@ -9,7 +9,12 @@ use crate::inventory::Inventory;
 use crate::programs::{stderr, vctl};
 
 fn on_a_terminal(inventory: &Inventory, args: &[&str]) -> (Option<i32>, String) {
-    let command = vctl(inventory.centre, &inventory.person, inventory.database, args);
+    let command = vctl(
+        inventory.centre,
+        &inventory.person,
+        inventory.database,
+        args,
+    );
     let mut terminal = Terminal::start(command, 100).unwrap();
     let ended = terminal.end().unwrap();
     (ended.code(), terminal.shown())
@@ -20,21 +25,36 @@ fn a_question_comes_after_the_checks() {
     let Some(inventory) = Inventory::new("checking", &["vctl-user", "vctl-admin"]) else {
         return;
     };
-    inventory.with_hosts(&[("edge", "192.0.2.1", None), ("web", "192.0.2.2", Some("edge"))]);
+    inventory.with_hosts(&[
+        ("edge", "192.0.2.1", None),
+        ("web", "192.0.2.2", Some("edge")),
+    ]);
     let (code, shown) = on_a_terminal(&inventory, &["delete", "nosuch"]);
     assert_eq!(code, Some(66), "{shown}");
     assert!(!shown.contains("[y/N]"), "{shown}");
     let (code, shown) = on_a_terminal(&inventory, &["delete", "edge"]);
     assert_eq!(code, Some(1), "{shown}");
-    assert!(!shown.contains("[y/N]") && shown.contains("`web`"), "{shown}");
+    assert!(
+        !shown.contains("[y/N]") && shown.contains("`web`"),
+        "{shown}"
+    );
     let Some(reader) = Inventory::new("checking-less", &["vctl-user"]) else {
         return;
     };
     reader.with_hosts(&[("web", "192.0.2.2", None)]);
-    for args in [vec!["delete", "web"], vec!["delete"], vec!["edit", "--dc", "x"], vec!["add"], vec!["prune"]] {
+    for args in [
+        vec!["delete", "web"],
+        vec!["delete"],
+        vec!["edit", "--dc", "x"],
+        vec!["add"],
+        vec!["prune"],
+    ] {
         let (code, shown) = on_a_terminal(&reader, &args);
         assert_eq!(code, Some(77), "{args:?}: {shown}");
-        assert!(!shown.contains("[y/N]") && !shown.contains("Name of"), "{args:?}: {shown}");
+        assert!(
+            !shown.contains("[y/N]") && !shown.contains("Name of"),
+            "{args:?}: {shown}"
+        );
     }
 }
 
@@ -59,7 +79,12 @@ fn a_rotation_checks_every_host_and_asks() {
     assert!(said.contains("no role `absent`"), "{said}");
     inventory.sql("delete from vctl.servers where hostname = 'odd'");
     let args = ["ca", "ssh-rotate", "--next"];
-    let command = vctl(inventory.centre, &inventory.person, inventory.database, &args);
+    let command = vctl(
+        inventory.centre,
+        &inventory.person,
+        inventory.database,
+        &args,
+    );
     let mut terminal = Terminal::start(command, 100).unwrap();
     terminal.wait_for("[y/N]").unwrap();
     terminal.type_in("n\n").unwrap();
@@ -78,10 +103,19 @@ fn trust_ca_asks_for_the_right_before_it_goes_to_a_host() {
     let bin = tempfile::tempdir().unwrap();
     let went = bin.path().join("went");
     let ssh = bin.path().join("ssh");
-    fs::write(&ssh, format!("#!/bin/sh\ntouch {}\nexit 1\n", went.display())).unwrap();
+    fs::write(
+        &ssh,
+        format!("#!/bin/sh\ntouch {}\nexit 1\n", went.display()),
+    )
+    .unwrap();
     fs::set_permissions(&ssh, Permissions::from_mode(0o755)).unwrap();
     let args = ["trust-ca", "web", "--yes"];
-    let mut command = vctl(inventory.centre, &inventory.person, inventory.database, &args);
+    let mut command = vctl(
+        inventory.centre,
+        &inventory.person,
+        inventory.database,
+        &args,
+    );
     command.env("PATH", format!("{}:/usr/bin:/bin", bin.path().display()));
     let output = command.output().unwrap();
     let said = stderr(&output);

@@ -337,9 +337,29 @@ fn an_enrolled_host_is_as_vctl_add_makes_it() {
     let agent_config = agent_config.to_str().unwrap();
     for args in [
         vec!["host", "enroll", "alike-1", "--create", "--ip", "10.77.0.1"],
-        vec!["host", "enroll", "alike-2", "--create", "--ip", "10.77.0.2", "--agent-config", agent_config],
+        vec![
+            "host",
+            "enroll",
+            "alike-2",
+            "--create",
+            "--ip",
+            "10.77.0.2",
+            "--agent-config",
+            agent_config,
+        ],
         vec!["add", "alike-3", "--ip", "10.77.0.3"],
-        vec!["host", "enroll", "alike-4", "--create", "--ip", "10.77.0.4", "--dc", "x", "--user", "y"],
+        vec![
+            "host",
+            "enroll",
+            "alike-4",
+            "--create",
+            "--ip",
+            "10.77.0.4",
+            "--dc",
+            "x",
+            "--user",
+            "y",
+        ],
     ] {
         let output = Command::new(&programs.vctl)
             .env_clear()
@@ -363,7 +383,10 @@ fn an_enrolled_host_is_as_vctl_add_makes_it() {
     assert_eq!(rows, format!("{same}|{same}|{same}|x y special"));
     // The agent takes it as it is.
     let text = std::fs::read_to_string(agent_config).unwrap();
-    assert!(text.contains("host: alike-2\n") && text.contains("db_host: \"127.0.0.1\"\n"), "{text}");
+    assert!(
+        text.contains("host: alike-2\n") && text.contains("db_host: \"127.0.0.1\"\n"),
+        "{text}"
+    );
     let output = Command::new(&programs.agent)
         .args(["node", "--once", "--config", agent_config])
         .output()

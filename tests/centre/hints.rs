@@ -22,27 +22,100 @@ fn a_wrong_setting_is_named_by_its_place() {
     let in_file = format!("`db_role_ro` in {file}:2");
     let root = inventory.centre.bao.root_token().expose();
     for (args, environment, code, said) in [
-        (vec!["list"], vec![("VCTL_DB_NAME", "nodb")], 78, vec!["no database `nodb`", "check `VCTL_DB_NAME`"]),
-        (vec!["--db-name", "nodb", "list"], vec![], 78, vec!["no database `nodb`", "check `--db-name`"]),
-        (vec!["fleet"], vec![("VCTL_DB_ROLE_RO", "gone"), ("VAULT_TOKEN", root)], 78, vec!["no role `gone` at `database/`", "`VCTL_DB_ROLE_RO`", "(not set; the default is `database`)"]),
-        (vec!["list"], vec![("VCTL_CONFIG", file)], 77, vec!["`gone`", &in_file, "`vctl-user`"]),
-        (vec!["list"], vec![("VCTL_DATABASE_MOUNT", "moved")], 77, vec!["check `VCTL_DATABASE_MOUNT`"]),
-        (vec!["list"], vec![("VCTL_DB_PORT", "1")], 69, vec!["`VCTL_DB_PORT`"]),
-        (vec!["list"], vec![("VCTL_DB_SERVERNAME", "x.example")], 69, vec!["`VCTL_DB_SERVERNAME`"]),
-        (vec!["login", "--method", "userpass", "--username", "x", "--password-stdin"], vec![("VCTL_USERPASS_MOUNT", "moved")], 78, vec!["`VCTL_USERPASS_MOUNT`"]),
-        (vec!["ssh", "root@127.0.0.1:1", "true"], vec![("VCTL_CA_ROLE", "gone")], 78, vec!["no role `gone` at `ssh/`", "check `VCTL_CA_ROLE`"]),
-        (vec!["ssh", "root@127.0.0.1:1", "true"], vec![("VCTL_CA_ROLE", "gone"), ("VAULT_TOKEN", root)], 78, vec!["no role `gone` at `ssh/`", "check `VCTL_CA_ROLE`"]),
+        (
+            vec!["list"],
+            vec![("VCTL_DB_NAME", "nodb")],
+            78,
+            vec!["no database `nodb`", "check `VCTL_DB_NAME`"],
+        ),
+        (
+            vec!["--db-name", "nodb", "list"],
+            vec![],
+            78,
+            vec!["no database `nodb`", "check `--db-name`"],
+        ),
+        (
+            vec!["fleet"],
+            vec![("VCTL_DB_ROLE_RO", "gone"), ("VAULT_TOKEN", root)],
+            78,
+            vec![
+                "no role `gone` at `database/`",
+                "`VCTL_DB_ROLE_RO`",
+                "(not set; the default is `database`)",
+            ],
+        ),
+        (
+            vec!["list"],
+            vec![("VCTL_CONFIG", file)],
+            77,
+            vec!["`gone`", &in_file, "`vctl-user`"],
+        ),
+        (
+            vec!["list"],
+            vec![("VCTL_DATABASE_MOUNT", "moved")],
+            77,
+            vec!["check `VCTL_DATABASE_MOUNT`"],
+        ),
+        (
+            vec!["list"],
+            vec![("VCTL_DB_PORT", "1")],
+            69,
+            vec!["`VCTL_DB_PORT`"],
+        ),
+        (
+            vec!["list"],
+            vec![("VCTL_DB_SERVERNAME", "x.example")],
+            69,
+            vec!["`VCTL_DB_SERVERNAME`"],
+        ),
+        (
+            vec![
+                "login",
+                "--method",
+                "userpass",
+                "--username",
+                "x",
+                "--password-stdin",
+            ],
+            vec![("VCTL_USERPASS_MOUNT", "moved")],
+            78,
+            vec!["`VCTL_USERPASS_MOUNT`"],
+        ),
+        (
+            vec!["ssh", "root@127.0.0.1:1", "true"],
+            vec![("VCTL_CA_ROLE", "gone")],
+            78,
+            vec!["no role `gone` at `ssh/`", "check `VCTL_CA_ROLE`"],
+        ),
+        (
+            vec!["ssh", "root@127.0.0.1:1", "true"],
+            vec![("VCTL_CA_ROLE", "gone"), ("VAULT_TOKEN", root)],
+            78,
+            vec!["no role `gone` at `ssh/`", "check `VCTL_CA_ROLE`"],
+        ),
     ] {
-        let mut command = vctl(inventory.centre, &inventory.person, inventory.database, &args);
+        let mut command = vctl(
+            inventory.centre,
+            &inventory.person,
+            inventory.database,
+            &args,
+        );
         let stdin = directory.path().join("password");
         fs::write(&stdin, "password\n").unwrap();
         command.envs(environment.iter().copied());
         if args[0] == "--db-name" {
             command.env_remove("VCTL_DB_NAME");
         }
-        let output = command.stdin(fs::File::open(&stdin).unwrap()).output().unwrap();
+        let output = command
+            .stdin(fs::File::open(&stdin).unwrap())
+            .output()
+            .unwrap();
         let complaint = stderr(&output);
-        assert_eq!(output.status.code(), Some(code), "{args:?} {environment:?}: {complaint}");
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{args:?} {environment:?}: {complaint}"
+        );
         for said in said {
             assert!(complaint.contains(said), "{args:?} {said}: {complaint}");
         }
@@ -81,20 +154,50 @@ fn what_is_waited_for_is_named() {
     let port = silent.local_addr().unwrap().port().to_string();
     let vault = format!("https://127.0.0.1:{port}");
     for (args, variable, value, said) in [
-        (vec!["list"], "VCTL_DB_PORT", &port, "waiting for Postgres at"),
-        (vec!["audit"], "VCTL_VAULT_ADDR", &vault, "waiting for Vault at"),
-        (vec!["ca", "ssh-print"], "VCTL_VAULT_ADDR", &vault, "waiting for Vault at"),
-        (vec!["status"], "VCTL_VAULT_ADDR", &vault, "waiting for Vault at"),
+        (
+            vec!["list"],
+            "VCTL_DB_PORT",
+            &port,
+            "waiting for Postgres at",
+        ),
+        (
+            vec!["audit"],
+            "VCTL_VAULT_ADDR",
+            &vault,
+            "waiting for Vault at",
+        ),
+        (
+            vec!["ca", "ssh-print"],
+            "VCTL_VAULT_ADDR",
+            &vault,
+            "waiting for Vault at",
+        ),
+        (
+            vec!["status"],
+            "VCTL_VAULT_ADDR",
+            &vault,
+            "waiting for Vault at",
+        ),
     ] {
         let workstation = Workstation::new(centre);
         let mut command = workstation.command(&args);
         command.env("VAULT_TOKEN", centre.bao.root_token().expose());
         // The answer of Postgres is waited for after its address is known.
-        command.env(variable, value).env("VCTL_DB_HOST", "127.0.0.1");
+        command
+            .env(variable, value)
+            .env("VCTL_DB_HOST", "127.0.0.1");
         let mut terminal = Terminal::start(command, 120).unwrap();
         terminal.wait_for(said).unwrap();
-        let other = if said.contains("Vault") { "for Postgres" } else { "for Vault" };
-        assert!(!terminal.shown().contains(other), "{args:?}: {}", terminal.shown());
+        let other = if said.contains("Vault") {
+            "for Postgres"
+        } else {
+            "for Vault"
+        };
+        assert!(
+            !terminal.shown().contains(other),
+            "{args:?}: {}",
+            terminal.shown()
+        );
         terminal.type_in("\u{3}").unwrap();
         terminal.end().unwrap();
     }

@@ -112,7 +112,10 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
         plan.contains("1 of 3 hosts are not known to trust it\n  rot-c\n"),
         "{plan}"
     );
-    assert_eq!(admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]).code, 2);
+    assert_eq!(
+        admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]).code,
+        2
+    );
 
     // Two hosts are told. The third lets nobody in, so the new CA does not sign yet.
     let said = admin.run(&["ca", "ssh-rotate", "--next", "--yes"]);
@@ -138,7 +141,10 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     let again = admin.run(&["ca", "ssh-rotate", "--next", "--yes"]);
     assert_eq!(again.code, 1, "{again:?}");
     assert_eq!(signs(admin), old);
-    assert_eq!(admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]).code, 2);
+    assert_eq!(
+        admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]).code,
+        2
+    );
 
     // Told in the ordinary way, it knows both.
     let said = admin.run(&["trust-ca", "rot-c", "--sudo", "--verify"]);
@@ -198,7 +204,14 @@ fn back_again(admin: &Administrator<'_>, machines: [(&str, Machine); 3]) {
         said.code == 1 && said.stderr.contains("--force-without rot-b"),
         "{said:?}"
     );
-    let said = admin.run(&["ca", "ssh-rotate", "--next", "--yes", "--force-without", "rot-x"]);
+    let said = admin.run(&[
+        "ca",
+        "ssh-rotate",
+        "--next",
+        "--yes",
+        "--force-without",
+        "rot-x",
+    ]);
     assert_eq!(said.code, 2, "{said:?}");
     let without = ["--force-without", "rot-b"];
     let said = admin.run(&[&["ca", "ssh-rotate", "--next", "--yes"], &without[..]].concat());

@@ -102,7 +102,10 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
     match failed {
         0 => Ok(()),
         failed => {
-            let message = format!("{failed} of {} not changed", counted(args.items.len(), "host"));
+            let message = format!(
+                "{failed} of {} not changed",
+                counted(args.items.len(), "host")
+            );
             Err(CliError::new(Exit::Failure, message).into())
         }
     }
@@ -141,7 +144,8 @@ impl DbeditArgs {
             (Column::Ips, Some(ips)) => {
                 let ips = ips.split(',').filter(|ip| !ip.is_empty());
                 let read: Result<Vec<IpAddr>, _> = ips.map(str::parse).collect();
-                change.extra_ips = Some(read.map_err(|_| wrong("this is not a list of IP addresses"))?);
+                change.extra_ips =
+                    Some(read.map_err(|_| wrong("this is not a list of IP addresses"))?);
             }
         }
         Ok((host, Edit::Change(host.clone(), change)))

@@ -32,8 +32,7 @@ pub(crate) struct DeleteArgs {
 pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     if !args.yes && interaction == Interaction::Never {
-        let message =
-            "there is no terminal to ask on before a host is deleted";
+        let message = "there is no terminal to ask on before a host is deleted";
         return Err(CliError::new(Exit::Usage, message)
             .hint("`--yes` deletes it without a question")
             .into());

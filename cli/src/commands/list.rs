@@ -93,10 +93,7 @@ impl ListArgs {
             None => source.hosts().await?,
         };
         if let (Some(query), true) = (&self.host, hosts.is_empty()) {
-            let message = format!(
-                "no host matches `{}`",
-                sanitize::text(query)
-            );
+            let message = format!("no host matches `{}`", sanitize::text(query));
             let hint = "`vctl list` shows what there is";
             return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
         }

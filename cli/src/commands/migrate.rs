@@ -186,7 +186,9 @@ impl From<MigrateError> for Stop {
             ),
             MigrateError::NoRoles(_) => (
                 Some(Exit::Config),
-                Some("an administrator sets Postgres up first: its roles `vctl_owner`, `vctl_ro` and so on come from the setup of Vault"),
+                Some(
+                    "an administrator sets Postgres up first: its roles `vctl_owner`, `vctl_ro` and so on come from the setup of Vault",
+                ),
             ),
             MigrateError::Failed { .. } => (Some(Exit::Failure), None),
             MigrateError::Check { .. } => (

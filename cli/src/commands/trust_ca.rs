@@ -341,8 +341,7 @@ async fn record(context: &Context, host: &str, report: &Report) -> Result<(), St
     noted.await.map_err(|stop| match stop {
         Stop::Error(mut error) => {
             error.causes.insert(0, error.message);
-            error.message =
-                format!("`{host}` trusts the SSH CA, but this is not in the inventory");
+            error.message = format!("`{host}` trusts the SSH CA, but this is not in the inventory");
             error.into()
         }
         other => other,

@@ -418,8 +418,14 @@ fn a_hint_names_the_place_of_a_setting() {
     for (hint, wanted) in [
         ("check `VCTL_VAULT_ADDR` now", "check `VAULT_ADDR` now"),
         ("check `VCTL_DB_PORT`", "check `--db-port`"),
-        ("check `VCTL_DB_HOST`", "check `db_host` in ~/.config/vctl/config.yaml:1"),
-        ("check `VCTL_DB_NAME`", "check `VCTL_DB_NAME` (not set; the default is `vctl`)"),
+        (
+            "check `VCTL_DB_HOST`",
+            "check `db_host` in ~/.config/vctl/config.yaml:1",
+        ),
+        (
+            "check `VCTL_DB_NAME`",
+            "check `VCTL_DB_NAME` (not set; the default is `vctl`)",
+        ),
         ("set `VCTL_DB_NAME` to x", "set `VCTL_DB_NAME` to x"),
         ("check `VCTL_DB_CA_CERT`", "check `VCTL_DB_CA_CERT`"),
         ("run `vctl login`; `VCTL_X`", "run `vctl login`; `VCTL_X`"),

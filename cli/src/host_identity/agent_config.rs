@@ -16,9 +16,21 @@ pub(crate) fn text(host: &HostName, config: &Config) -> String {
         ("host", Some(host.to_string()), ""),
         ("vault_addr", Some(config.vault_addr.clone()), ""),
         ("vault_namespace", config.vault_namespace.clone(), ""),
-        ("vault_ca_cert", named(config.vault_ca_cert.as_deref(), VAULT_CA), ""),
-        ("approle_mount", Some(config.approle_mount.clone()), "approle"),
-        ("database_mount", Some(config.database_mount.clone()), "database"),
+        (
+            "vault_ca_cert",
+            named(config.vault_ca_cert.as_deref(), VAULT_CA),
+            "",
+        ),
+        (
+            "approle_mount",
+            Some(config.approle_mount.clone()),
+            "approle",
+        ),
+        (
+            "database_mount",
+            Some(config.database_mount.clone()),
+            "database",
+        ),
         ("db_host", Some(config.db_host.clone()), ""),
         ("db_port", Some(config.db_port.to_string()), "5432"),
         ("db_name", Some(config.db_name.clone()), "vctl"),
@@ -52,7 +64,10 @@ fn named(here: Option<&Path>, there: &str) -> Option<String> {
 fn quoted(value: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
     let is_number = value.bytes().all(|b| b.is_ascii_digit());
-    if is_number || value.bytes().all(is_plain) && value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') {
+    if is_number
+        || value.bytes().all(is_plain)
+            && value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+    {
         value.to_owned()
     } else {
         serde_json::Value::from(value).to_string()

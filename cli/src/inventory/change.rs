@@ -98,10 +98,7 @@ pub(crate) fn jump(text: &str) -> Result<Jump, String> {
 }
 
 /// Returns the data centre whose rule has the longest beginning of `ip` as text, if any has one.
-fn dc_of<'a>(
-    rules: impl Iterator<Item = (&'a str, &'a [String])>,
-    ip: IpAddr,
-) -> Option<&'a str> {
+fn dc_of<'a>(rules: impl Iterator<Item = (&'a str, &'a [String])>, ip: IpAddr) -> Option<&'a str> {
     let text = ip.to_string();
     let mut best: Option<(usize, &str)> = None;
     for (name, prefixes) in rules {

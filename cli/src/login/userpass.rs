@@ -20,8 +20,7 @@ pub(super) async fn log_in(
     let username = choices.username.clone().or_else(|| config.username.clone());
     let username = username.or_else(|| env::var("USER").ok());
     let username = username.filter(|name| !name.is_empty()).ok_or_else(|| {
-        CliError::new(Exit::Usage, "no user name is given")
-            .hint("give it with `--username NAME`")
+        CliError::new(Exit::Usage, "no user name is given").hint("give it with `--username NAME`")
     })?;
     // It becomes a part of the path of the request.
     if username.contains(['/', '?', '#']) || username.chars().any(char::is_control) {

@@ -93,8 +93,7 @@ fn judge(found: &Found, role: &str, settings: &VaultSettings) -> Finding<()> {
         Ok(authority) => authority,
         Err(why) => {
             let found = format!("there is no SSH CA at `{mount}/`: {why}");
-            let fix =
-                "check `VCTL_SSH_MOUNT`; an administrator of Vault makes a CA with `vault write MOUNT/config/ca generate_signing_key=true`";
+            let fix = "check `VCTL_SSH_MOUNT`; an administrator of Vault makes a CA with `vault write MOUNT/config/ca generate_signing_key=true`";
             return Finding::fail(Exit::Config, found, fix);
         }
     };
@@ -105,7 +104,9 @@ fn judge(found: &Found, role: &str, settings: &VaultSettings) -> Finding<()> {
         ),
         Role::Unknown => {
             let found = format!("the SSH CA has no role `{role}`");
-            let fix = format!("check `VCTL_CA_ROLE`; `vault list {mount}/roles` shows the roles there are");
+            let fix = format!(
+                "check `VCTL_CA_ROLE`; `vault list {mount}/roles` shows the roles there are"
+            );
             Finding::fail(Exit::Config, found, fix)
         }
         Role::OfAnotherPolicy => {

@@ -215,7 +215,9 @@ mod tests {
     #[test]
     fn a_verdict_is_one_line_and_leaves_out_what_was_put_aside() {
         let verdict = verdict(&fleet()).unwrap();
-        assert!(verdict.starts_with("3 of 6 hosts need attention: web-3 (2 machines); web-2 (contra"));
+        assert!(
+            verdict.starts_with("3 of 6 hosts need attention: web-3 (2 machines); web-2 (contra")
+        );
         assert!(
             !verdict.contains("old-1") && !verdict.contains('\n'),
             "{verdict}"

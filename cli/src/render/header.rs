@@ -123,10 +123,7 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
         ),
         (None, true) if stored == 0 => writeln!(out, "complete: no events"),
         (None, true) => writeln!(out, "complete: all {events}"),
-        (None, false) => writeln!(
-            out,
-            "still open: {events} so far, none missing"
-        ),
+        (None, false) => writeln!(out, "still open: {events} so far, none missing"),
     }
 }
 

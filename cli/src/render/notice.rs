@@ -155,7 +155,11 @@ pub(crate) fn error(error: &CliError, reader: Output) {
         let _ = json::write_error(&mut stderr, error);
         return;
     }
-    labelled(&mut stderr, ("error:", BAD), &sanitize::text(&error.message));
+    labelled(
+        &mut stderr,
+        ("error:", BAD),
+        &sanitize::text(&error.message),
+    );
     for cause in &error.causes {
         let plain = Style::new();
         labelled(&mut stderr, ("  caused by:", plain), &sanitize::text(cause));

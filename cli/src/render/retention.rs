@@ -73,14 +73,14 @@ pub(crate) fn write_pruned(out: &mut dyn Write, verb: &str, pruned: &[Pruned]) -
             }
             Pruned::Sessions(count) => {
                 writeln!(out, "{verb} {}", counted(*count, "session"))?;
-            },
+            }
             Pruned::Gaps(count) => {
                 writeln!(out, "{verb} {} of no session", counted(*count, "gap"))?;
-            },
+            }
             Pruned::Accesses(count) => {
                 let noun = form(*count, "access", "accesses");
                 writeln!(out, "{verb} {count} {noun}")?;
-            },
+            }
         }
     }
     Ok(())

@@ -82,9 +82,9 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::R
         Stage::Resting { active, .. } => {
             line(out, active, "signs")?;
             (
-                    ("is not known to trust it", "are not known to trust it"),
-                    "--next` makes another one",
-                )
+                ("is not known to trust it", "are not known to trust it"),
+                "--next` makes another one",
+            )
         }
         Stage::Spreading { active, next } => {
             line(out, active, "signs")?;

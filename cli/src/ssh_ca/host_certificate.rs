@@ -98,7 +98,10 @@ fn refused(host: &str, error: VaultError) -> CliError {
         ),
         _ => return error.into(),
     };
-    CliError::new(exit, format!("Vault does not sign a host certificate for `{host}`"))
-        .caused_by(&error)
-        .hint(hint)
+    CliError::new(
+        exit,
+        format!("Vault does not sign a host certificate for `{host}`"),
+    )
+    .caused_by(&error)
+    .hint(hint)
 }

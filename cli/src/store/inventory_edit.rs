@@ -123,7 +123,10 @@ pub(crate) async fn edit(client: &mut Client, name: &str, change: &Change) -> Re
 pub(crate) async fn check_deletable(client: &impl GenericClient, name: &str) -> Result<(), Stop> {
     let exists = "select exists (select from vctl.servers where hostname = $1::text)";
     let exists = client.query_one(exists, &[&name]).await;
-    if !exists.and_then(|row| row.try_get(0)).map_err(PgError::from)? {
+    if !exists
+        .and_then(|row| row.try_get(0))
+        .map_err(PgError::from)?
+    {
         return Err(unknown(name));
     }
     let through = "select hostname::text from vctl.servers where jump_via = $1::text order by 1";

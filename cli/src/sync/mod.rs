@@ -13,6 +13,6 @@ mod resolved;
 
 pub(crate) use before::Before;
 pub(crate) use plan::{Candidate, Failure, FailureKind, Planned, plan};
-pub(crate) use report::report;
 pub(crate) use probe::probe;
+pub(crate) use report::report;
 pub(crate) use resolved::{Asked, Ssh};

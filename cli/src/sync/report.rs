@@ -31,7 +31,10 @@ pub(crate) fn report(failures: &[Failure], all: usize, is_plan: bool) -> Result<
     for (why, aliases) in reasons {
         let hosts = counted(aliases.len(), "host");
         let aliases = aliases.join(", ");
-        notice::note(&format!("{hosts} {not}: {aliases}: {}", sanitize::text(why)));
+        notice::note(&format!(
+            "{hosts} {not}: {aliases}: {}",
+            sanitize::text(why)
+        ));
     }
     for Failure { alias, why, .. } in &failed {
         notice::note(&format!(

@@ -202,9 +202,7 @@ impl PgError {
         };
         matches!(
             error,
-            VaultError::Unreachable { .. }
-                | VaultError::Timeout { .. }
-                | VaultError::Sealed { .. }
+            VaultError::Unreachable { .. } | VaultError::Timeout { .. } | VaultError::Sealed { .. }
         )
     }
 

@@ -7,7 +7,14 @@ use super::{Workstation, person};
 fn logged_in<'a>(centre: &'a Centre, name: &str, ttl_s: u64) -> Workstation<'a> {
     let password = person(centre, name, ttl_s, ttl_s);
     let workstation = Workstation::new(centre);
-    let args = ["login", "--method", "userpass", "--username", name, "--password-stdin"];
+    let args = [
+        "login",
+        "--method",
+        "userpass",
+        "--username",
+        name,
+        "--password-stdin",
+    ];
     let said = workstation.given(&args, &password);
     assert_eq!(said.code, 0, "{said:?}");
     workstation
@@ -25,13 +32,20 @@ fn the_next_login_goes_the_way_of_the_last() {
         terminal.wait_for("Password of remembered").unwrap();
         let shown = terminal.shown();
         assert!(shown.contains("as remembered (userpass)"), "{shown}");
-        assert_eq!(shown.contains("not logged in to Vault"), args == ["token"], "{shown}");
+        assert_eq!(
+            shown.contains("not logged in to Vault"),
+            args == ["token"],
+            "{shown}"
+        );
         terminal.type_in("\u{3}").unwrap();
         terminal.end().unwrap();
     }
     // It is of this server only, and what is configured wins.
     let elsewhere = centre.bao.address().replace("127.0.0.1", "localhost");
-    for (variable, value) in [("VCTL_VAULT_ADDR", &*elsewhere), ("VCTL_AUTH_METHOD", "oidc")] {
+    for (variable, value) in [
+        ("VCTL_VAULT_ADDR", &*elsewhere),
+        ("VCTL_AUTH_METHOD", "oidc"),
+    ] {
         let mut command = workstation.command(&["token"]);
         command.env(variable, value);
         let mut terminal = vctl_tests::terminal::Terminal::start(command, 100).unwrap();

@@ -73,7 +73,10 @@ fn a_browser_on_this_machine_comes_back_by_itself_while_one_may_paste() {
     assert!(terminal.end().unwrap().success(), "{}", terminal.shown());
     // The prompt's line ends first, and the time is counted from when the token was given.
     let shown = terminal.shown();
-    assert!(shown.contains("> \r\nlogged in as sso-emil, for 1h00m"), "{shown}");
+    assert!(
+        shown.contains("> \r\nlogged in as sso-emil, for 1h00m"),
+        "{shown}"
+    );
     assert!(!desk.has_opened());
     desk.has_token_of("sso-emil", &["vctl-ssh"]);
 }

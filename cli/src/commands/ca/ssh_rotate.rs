@@ -148,8 +148,9 @@ impl Rotation<'_> {
         let vault = self.context.vault();
         vault::foresee(vault, idle, &self.hosts).await?;
         let hosts = counted(self.hosts.len(), "host");
-        let question =
-            format!("Make a new SSH CA at `{idle}/`, and have {hosts} trust it beside the old one?");
+        let question = format!(
+            "Make a new SSH CA at `{idle}/`, and have {hosts} trust it beside the old one?"
+        );
         if !self.agreed(&question).await? {
             return Ok(());
         }

@@ -103,8 +103,15 @@ pub(super) async fn run(
     let credentials = identity.credentials(&enrolment, args.wrap_ttl).await?;
     if let Some((path, mut file)) = out {
         let addr = &context.settings().vault.addr;
-        write(&mut file, addr, &agent_config, &enrolment, &credentials, host)
-            .map_err(|error| unwritable(path, &error))?;
+        write(
+            &mut file,
+            addr,
+            &agent_config,
+            &enrolment,
+            &credentials,
+            host,
+        )
+        .map_err(|error| unwritable(path, &error))?;
         let path = path.display();
         writeln!(
             screen,
@@ -146,11 +153,7 @@ async fn current(identity: &HostIdentity<'_>, host: &HostName) -> Result<Enrolme
 }
 
 /// A host that is not in the inventory could ship, and nobody would know where from.
-async fn in_inventory(
-    context: &Context,
-    config: &Config,
-    args: &EnrollArgs,
-) -> Result<(), Stop> {
+async fn in_inventory(context: &Context, config: &Config, args: &EnrollArgs) -> Result<(), Stop> {
     let host = args.host.as_str();
     let client = context.connect(&context.pool(DbRole::Ro)?).await?;
     let sql = "select exists (select from vctl.servers where hostname = $1::text)";

@@ -101,8 +101,7 @@ impl Attempt<'_> {
             // A server where nothing is mounted there says either.
             VaultError::NotFound { .. } | VaultError::Denied { .. } => {
                 let message = format!("Vault has no single sign-on at `auth/{mount}`");
-                let hint =
-                    "check `VCTL_OIDC_MOUNT`, or log in with `--method userpass`";
+                let hint = "check `VCTL_OIDC_MOUNT`, or log in with `--method userpass`";
                 CliError::new(Exit::Config, message).hint(hint).into()
             }
             // The device flow is the one without a redirect URI.

@@ -97,7 +97,9 @@ fn listener(bind: &str, port: &str) -> Result<Endpoint, String> {
         "*" => "",
         bind => bind,
     };
-    let port = port.parse().map_err(|_| format!("`{port}` is not a port"))?;
+    let port = port
+        .parse()
+        .map_err(|_| format!("`{port}` is not a port"))?;
     let host = host.to_owned();
     Ok(Endpoint { host, port })
 }
