@@ -15,6 +15,9 @@ fn a_wrong_setting_is_named_by_its_place() {
     let Some(inventory) = Inventory::new("placing", &["vctl-user", "vctl-ssh"]) else {
         return;
     };
+    // It takes connections and never answers: a certificate is asked for meanwhile.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = format!("root@{}", silent.local_addr().unwrap());
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yaml");
     fs::write(&file, "# one\ndb_role_ro: gone\n").unwrap();
@@ -82,13 +85,13 @@ fn a_wrong_setting_is_named_by_its_place() {
             vec!["`VCTL_USERPASS_MOUNT`"],
         ),
         (
-            vec!["ssh", "root@127.0.0.1:1", "true"],
+            vec!["ssh", &there, "true"],
             vec![("VCTL_CA_ROLE", "gone")],
             78,
             vec!["no role `gone` at `ssh/`", "check `VCTL_CA_ROLE`"],
         ),
         (
-            vec!["ssh", "root@127.0.0.1:1", "true"],
+            vec!["ssh", &there, "true"],
             vec![("VCTL_CA_ROLE", "gone"), ("VAULT_TOKEN", root)],
             78,
             vec!["no role `gone` at `ssh/`", "check `VCTL_CA_ROLE`"],
