@@ -66,6 +66,7 @@ fn a_rotation_checks_every_host_and_asks() {
     };
     inventory.with_hosts(&[("web", "192.0.2.2", None), ("odd", "192.0.2.3", None)]);
     inventory.sql("update vctl.servers set ssh_user = 'root'");
+    inventory.shows(&["migrate"]);
     let (code, said) = inventory.fails(&["ca", "ssh-rotate", "--next"]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("--yes"), "{said}");

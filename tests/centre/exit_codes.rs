@@ -87,7 +87,7 @@ fn each_cause_has_its_exit_code_and_the_next_command() {
         (
             vec![("VCTL_DATABASE_MOUNT", "elsewhere")],
             78,
-            "Vault has no role `vctl-migrator` at `elsewhere/`",
+            "Vault has no role `vctl-ro` at `elsewhere/`",
         ),
     ] {
         let output = status(centre, &changes);

@@ -46,13 +46,15 @@ pub(crate) fn prompt(question: &str) {
 /// Writes a label and text behind it, broken between words where stderr is a terminal.
 fn labelled(out: &mut dyn Write, (label, style): (&str, Style), text: &str) {
     let visible = sanitize::visible(text);
-    let indent = if label.is_empty() { 0 } else { label.len() + 1 };
-    let lines = paragraph::lines(&visible, room(indent));
+    let text = visible.trim_start_matches(' ');
+    let blanks = visible.len() - text.len();
+    let indent = if label.is_empty() { 0 } else { label.len() + 1 } + blanks;
+    let lines = paragraph::lines(text, room(indent));
     for (index, line) in lines.iter().enumerate() {
         // Nothing can be done when stderr is closed.
         let _ = match index {
-            0 if label.is_empty() => writeln!(out, "{line}"),
-            0 => writeln!(out, "{style}{label}{style:#} {line}"),
+            0 if label.is_empty() => writeln!(out, "{:blanks$}{line}", ""),
+            0 => writeln!(out, "{style}{label}{style:#} {:blanks$}{line}", ""),
             _ => writeln!(out, "{:indent$}{line}", ""),
         };
     }
