@@ -43,7 +43,7 @@ pub(crate) fn run<T>(
     let loaded = globals.load()?;
     let interaction = globals.interaction();
     block_on(async {
-        let context = Context::open(&loaded, interaction);
+        let context = Box::pin(Context::open(&loaded, interaction));
         let context = until_asked_to_stop(notice::waiting(context)).await?;
         let done = until_asked_to_stop(notice::waiting(work(&context))).await;
         context.say_goodbye(&done).await;
@@ -60,7 +60,7 @@ pub(crate) fn run_heeding_signals<T>(
     let loaded = globals.load()?;
     let interaction = globals.interaction();
     block_on(async {
-        let context = Context::open(&loaded, interaction);
+        let context = Box::pin(Context::open(&loaded, interaction));
         let context = until_asked_to_stop(notice::waiting(context)).await?;
         let done = work(&context, &loaded).await;
         context.say_goodbye(&done).await;

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 /// Returns `1 day` or `3 days`; the plural adds an `s`.
-pub fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
     if count == N::from(1) {
         format!("1 {one}")
     } else {
@@ -12,7 +12,11 @@ pub fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str) -> String
 }
 
 /// Returns the form of a word that goes with a number: `is` or `are`, `its` or `their`.
-pub fn form<'a, N: PartialEq + From<u8>>(count: N, one: &'a str, several: &'a str) -> &'a str {
+pub fn form<'a, N: Copy + PartialEq + From<u8>>(
+    count: N,
+    one: &'a str,
+    several: &'a str,
+) -> &'a str {
     if count == N::from(1) { one } else { several }
 }
 

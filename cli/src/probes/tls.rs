@@ -131,6 +131,16 @@ pub(super) async fn greet(address: SocketAddr, greeting: Greeting) -> io::Result
     Ok(tcp)
 }
 
+/// Returns how long a certificate lasts; ten years and more in words.
+fn lasting(left: Duration) -> String {
+    const LONG: Duration = Duration::from_hours(10 * 365 * 24);
+    if left < LONG {
+        time::duration(left)
+    } else {
+        "more than 10 years".to_owned()
+    }
+}
+
 fn judge(name: &str, greeting: Greeting, found: Found, now: SystemTime) -> Finding<()> {
     let server = greeting.server();
     match found {
@@ -140,7 +150,7 @@ fn judge(name: &str, greeting: Greeting, found: Found, now: SystemTime) -> Findi
             let found = format!(
                 "trusted as `{name}`, by {}, for {}",
                 shown.issuer,
-                time::duration(left)
+                lasting(left)
             );
             if left < EXPIRES_SOON {
                 let fix = format!("get {server} a new certificate");

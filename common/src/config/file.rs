@@ -171,16 +171,15 @@ impl<'de> Visitor<'de> for WrittenVisitor {
             let (name, line) = (key.value, key.referenced.line());
             let mut written = map.next_value::<Written>()?;
             repeated.append(&mut written.repeated);
-            match lines.get(&name) {
-                Some(&first) => repeated.push(Repeated {
+            if let Some(&first) = lines.get(&name) {
+                repeated.push(Repeated {
                     key: name,
                     line,
                     first,
-                }),
-                None => {
-                    lines.insert(name.clone(), line);
-                    entries.push((name, written.or_empty()));
-                }
+                });
+            } else {
+                lines.insert(name.clone(), line);
+                entries.push((name, written.or_empty()));
             }
         }
         let value = Some(Raw::Map(entries));

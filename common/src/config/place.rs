@@ -1,5 +1,7 @@
 //! Where a setting is, in text that names it by its environment variable.
 
+use std::fmt::Write as _;
+
 use super::key::{Shown, Table};
 use super::load::{Loaded, Source};
 
@@ -41,20 +43,18 @@ impl<C> Loaded<C> {
         let is_to_be_set = ["set ", " in ", "with ", "name of "]
             .iter()
             .any(|before| text.ends_with(before));
-        match self.sources.get(index) {
-            Some(Source::Env(name)) => *text += &format!("`{name}`"),
-            Some(flag @ Source::Flag(_)) => *text += &format!("`{flag}`"),
-            Some(file @ Source::File { .. }) => *text += &format!("`{}` in {file}", key.name),
-            _ => {
-                *text += &format!("`{variable}`");
-                match (key.get)(&self.config) {
-                    Shown::Value(value) if !is_to_be_set => {
-                        let value = value.as_str().map_or(value.to_string(), str::to_owned);
-                        *text += &format!(" (not set; the default is `{value}`)");
-                    }
-                    _ => {}
+        // Writing to a `String` does not fail.
+        let _ = match self.sources.get(index) {
+            Some(Source::Env(name)) => write!(text, "`{name}`"),
+            Some(flag @ Source::Flag(_)) => write!(text, "`{flag}`"),
+            Some(file @ Source::File { .. }) => write!(text, "`{}` in {file}", key.name),
+            _ => match (key.get)(&self.config) {
+                Shown::Value(value) if !is_to_be_set => {
+                    let value = value.as_str().map_or(value.to_string(), str::to_owned);
+                    write!(text, "`{variable}` (not set; the default is `{value}`)")
                 }
-            }
-        }
+                _ => write!(text, "`{variable}`"),
+            },
+        };
     }
 }

@@ -160,8 +160,8 @@ impl PgError {
         match self {
             Self::Login { source, .. }
             | Self::NoDatabase { source, .. }
-            | Self::TooManyConnections { source, .. } => source.0.as_db_error(),
-            Self::Broken(source)
+            | Self::TooManyConnections { source, .. }
+            | Self::Broken(source)
             | Self::SchemaTooOld(source)
             | Self::Denied(source)
             | Self::NotInInventory(source)

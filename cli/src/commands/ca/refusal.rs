@@ -57,7 +57,7 @@ pub(super) fn nobody_is(
 }
 
 pub(super) fn tell_it(host: &str) -> String {
-    format!("mend that, or tell it with `vctl trust-ca {host}`")
+    format!("correct that, or run `vctl trust-ca {host}`")
 }
 
 pub(super) fn out_of_turn(message: &str, hint: &str) -> Stop {
