@@ -173,6 +173,19 @@ async fn signed(vault: &Vault, wish: &Wish<'_>, body: &Value) -> Result<Value, V
 /// Policy of a person who logs in to hosts.
 const POLICY: &str = "vctl-ssh";
 
+/// Servers say this with a capital or without, and the other engines have a status of their own for it.
+fn is_unknown_role(error: &VaultError) -> bool {
+    match error {
+        VaultError::NotFound { .. } => true,
+        VaultError::Http {
+            status: 400,
+            message,
+            ..
+        } => message.to_ascii_lowercase().contains("unknown role"),
+        _ => false,
+    }
+}
+
 async fn has_policy(vault: &Vault) -> bool {
     let info = vault.lookup_self().await;
     info.is_ok_and(|info| info.policies.iter().any(|policy| policy == POLICY))
@@ -193,7 +206,7 @@ fn no_role(message: String, wish: &Wish<'_>) -> CliError {
 
 async fn refused(vault: &Vault, wish: &Wish<'_>, error: VaultError) -> CliError {
     match &error {
-        VaultError::NotFound { .. } => {
+        error if is_unknown_role(error) => {
             let message = format!("Vault has no role `{}` at `{}/`", wish.role, wish.mount);
             return no_role(message, wish);
         }
