@@ -170,12 +170,14 @@ impl Settings {
     /// Returns the configuration of flags, environment, file and defaults.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        config::load(&config::Inputs {
+        let loaded = config::load(&config::Inputs {
             flags: &self.flags,
             env: &|name| std::env::var_os(name),
             file: self.file.as_deref(),
             host_name: host_name.trim(),
-        })
+        })?;
+        config::remember(&loaded);
+        Ok(loaded)
     }
 }
 

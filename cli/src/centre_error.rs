@@ -58,6 +58,7 @@ fn with_hint(error: CliError, hint: Option<String>) -> CliError {
 fn exit_of(error: &PgError) -> Exit {
     match error {
         PgError::Setting { .. }
+        | PgError::NoDatabase { .. }
         | PgError::Setup { .. }
         | PgError::SchemaTooOld(_)
         | PgError::ProgramTooOld { .. } => Exit::Config,
@@ -82,6 +83,7 @@ pub(crate) fn exit_of_vault(error: &VaultError) -> Exit {
         | VaultError::Setup { .. }
         | VaultError::TokenText
         | VaultError::SecretId { .. }
+        | VaultError::NoRole { .. }
         | VaultError::NotFound { .. } => Exit::Config,
         VaultError::RateLimited { .. } => Exit::TryAgain,
         VaultError::Denied { .. }

@@ -43,8 +43,9 @@ pub(crate) fn run<T>(
     let loaded = globals.load()?;
     let interaction = globals.interaction();
     block_on(async {
-        let context = until_asked_to_stop(Context::open(&loaded, interaction)).await?;
-        let done = until_asked_to_stop(work(&context)).await;
+        let context = Box::pin(Context::open(&loaded, interaction));
+        let context = until_asked_to_stop(notice::waiting(context)).await?;
+        let done = until_asked_to_stop(notice::waiting(work(&context))).await;
         context.say_goodbye(&done).await;
         done
     })
@@ -59,7 +60,8 @@ pub(crate) fn run_heeding_signals<T>(
     let loaded = globals.load()?;
     let interaction = globals.interaction();
     block_on(async {
-        let context = until_asked_to_stop(Context::open(&loaded, interaction)).await?;
+        let context = Box::pin(Context::open(&loaded, interaction));
+        let context = until_asked_to_stop(notice::waiting(context)).await?;
         let done = work(&context, &loaded).await;
         context.say_goodbye(&done).await;
         done
@@ -68,7 +70,7 @@ pub(crate) fn run_heeding_signals<T>(
 
 /// Does `work`, which needs no database, until it is done or somebody asks us to stop.
 pub(crate) fn run_without_store<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
-    block_on(until_asked_to_stop(work))
+    block_on(until_asked_to_stop(notice::waiting(work)))
 }
 
 /// Does `work` to its end, whatever signals come.
@@ -133,13 +135,7 @@ impl Context {
 
     /// Connects, and says what is waited for where a person would wonder.
     pub(crate) async fn connect(&self, pool: &Pool) -> Result<Client, PgError> {
-        notice::waiting_for(&self.postgres(), pool.get()).await
-    }
-
-    /// Returns what connections are to, as a person is told.
-    pub(crate) fn postgres(&self) -> String {
-        let db = &self.settings.db;
-        format!("Postgres at `{}:{}`", db.host, db.port)
+        notice::waiting(pool.get()).await
     }
 
     fn pool_within(&self, role: DbRole, limits: PoolLimits) -> Result<Pool, Stop> {

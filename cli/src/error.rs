@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use crate::config;
 use crate::exit_code::Exit;
 
 /// An error as a person reads it.
@@ -35,20 +36,49 @@ impl CliError {
         Self::new(Exit::Usage, message).hint("`vctl --help`, or the same command with `--help`")
     }
 
+    /// Adds the way out. An environment variable in backticks becomes the place that decides the setting.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(config::placed(&hint.into()));
         self
     }
 
-    /// Adds `error` and everything it was caused by.
+    /// Adds `error` and everything it was caused by, each cause once.
     pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
+        let mut causes = Vec::new();
         let mut cause = Some(error);
         while let Some(error) = cause {
-            self.causes.push(error.to_string());
+            causes.push(error.to_string());
             cause = error.source();
         }
+        self.causes.extend(distinct(causes));
         self
     }
+}
+
+/// Returns the causes that add something: without those that only name a layer of the HTTP client, and without one
+/// that another repeats and continues.
+fn distinct(causes: Vec<String>) -> Vec<String> {
+    let is_layer = |text: &String| {
+        let layers = [
+            "error sending request",
+            "client error (Connect)",
+            "tcp connect error",
+            "dns error",
+            "error resolving DNS",
+            "connection error",
+        ];
+        layers.contains(&&**text)
+    };
+    let all_layers = causes.iter().all(is_layer);
+    let mut kept: Vec<String> = Vec::new();
+    for cause in causes {
+        if is_layer(&cause) && !all_layers || kept.iter().any(|before| before.contains(&cause)) {
+            continue;
+        }
+        kept.retain(|before| !cause.contains(before.as_str()));
+        kept.push(cause);
+    }
+    kept
 }
 
 /// A command ends with an error, or because nobody reads its output any more.

@@ -66,7 +66,7 @@ impl Args for Globals {
                     .action(ArgAction::SetTrue)
                     .global(true)
                     .help_heading(HEADING)
-                    .help("Say in the end, on stderr, where the time went"),
+                    .help("Print on stderr, at the end, where the time went"),
             )
             .arg(
                 Arg::new("verbose")

@@ -3,7 +3,7 @@
 //! RFC 8305: families take turns, the next address is tried after a short delay or at the failure of one before, and
 //! the first connection wins. So the deadline is the name's: an address that does not answer costs the delay only.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Connects to whichever address of `host` answers first.
 ///
 /// # Errors
-/// The name has no address, or none of them answered: the error of the first.
+/// The name has no address, or none of them answered.
 pub async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses = lookup_host((host, port)).await?.collect();
     first(addresses).await
@@ -27,36 +27,57 @@ pub async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
 /// Connects to whichever of some addresses answers first.
 ///
 /// # Errors
-/// There is none, or none of them answered: the error of the first.
+/// There is none, or none of them answered: the kind of the first error, and what each address came to.
 pub async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut left: VecDeque<SocketAddr> = in_turns(addresses).into();
     let mut attempts = JoinSet::new();
-    let mut failure = None;
+    let mut failures = BTreeMap::new();
     let mut order = 0_usize;
     loop {
         if let Some(address) = left.pop_front() {
             let number = order;
             order += 1;
-            attempts.spawn(async move { (number, TcpStream::connect(address).await) });
+            attempts.spawn(async move { (number, address, TcpStream::connect(address).await) });
         }
         if attempts.is_empty() {
-            let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            return Err(failure.map_or_else(none, |(_, error)| error));
+            return Err(summary(failures.into_values().collect()));
         }
         tokio::select! {
             Some(done) = attempts.join_next() => {
-                let (number, connected) = done.map_err(io::Error::other)?;
+                let (number, address, connected) = done.map_err(io::Error::other)?;
                 match connected {
                     Ok(stream) => return Ok(stream),
-                    Err(error) => match &failure {
-                        Some((before, _)) if *before < number => {}
-                        _ => failure = Some((number, error)),
-                    },
+                    Err(error) => {
+                        failures.insert(number, (address, error));
+                    }
                 }
             }
             () = sleep(ATTEMPT_DELAY), if !left.is_empty() => {}
         }
     }
+}
+
+/// Makes one error of what the addresses came to: each distinct reason once, behind its addresses.
+fn summary(mut failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
+    if failures.len() == 1
+        && let Some((_, only)) = failures.pop()
+    {
+        return only;
+    }
+    let Some(kind) = failures.first().map(|(_, error)| error.kind()) else {
+        return io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    };
+    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
+    for (address, error) in failures {
+        let (address, reason) = (address.to_string(), error.to_string());
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, addresses)) => addresses.push(address),
+            None => reasons.push((reason, vec![address])),
+        }
+    }
+    let each = reasons.iter();
+    let each = each.map(|(reason, addresses)| format!("{}: {reason}", addresses.join(", ")));
+    io::Error::new(kind, each.collect::<Vec<_>>().join("; "))
 }
 
 /// Families by turns, the first address's first; within one the resolver's order is kept.

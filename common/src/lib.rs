@@ -7,6 +7,8 @@ pub mod layout;
 pub mod wire;
 
 #[cfg(feature = "std")]
+pub mod count;
+#[cfg(feature = "std")]
 pub mod event;
 #[cfg(feature = "std")]
 pub mod host;
@@ -35,6 +37,8 @@ pub mod enrolment;
 pub mod centre;
 #[cfg(feature = "centre")]
 pub mod phase;
+#[cfg(feature = "centre")]
+pub mod waits;
 #[cfg(feature = "centre")]
 pub mod dial;
 #[cfg(feature = "centre")]

@@ -44,7 +44,7 @@ fn an_untrusted_directory_names_no_ca() {
         &["trust-ca", "root@127.0.0.1:1", "--yes"],
         &["trust-ca", "web-1", "--yes"],
         &["ca", "host-cert", "web-1", "--key", "-"],
-        &["ca", "ssh-rotate", "--next"],
+        &["ca", "ssh-rotate", "--next", "--yes"],
         &["known-hosts", "web-1"],
         &["proxy", "web-1", "22"],
         &["ssh", "web-1"],

@@ -322,3 +322,75 @@ fn who_enrols_makes_hosts_and_no_other_approle() {
     );
     refused("auth/approle/role/vctl-pruner/secret-id", json!({}));
 }
+
+#[test]
+fn an_enrolled_host_is_as_vctl_add_makes_it() {
+    let Some((centre, programs)) = centre() else {
+        return;
+    };
+    let admin = centre.bao.admin().unwrap();
+    let policies = json!({"policies": ["vctl-enroll", "vctl-admin"]});
+    let made = admin.post("auth/token/create", &policies).unwrap();
+    let token = made["auth"]["client_token"].as_str().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let agent_config = directory.path().join("agent.yaml");
+    let agent_config = agent_config.to_str().unwrap();
+    for args in [
+        vec!["host", "enroll", "alike-1", "--create", "--ip", "10.77.0.1"],
+        vec![
+            "host",
+            "enroll",
+            "alike-2",
+            "--create",
+            "--ip",
+            "10.77.0.2",
+            "--agent-config",
+            agent_config,
+        ],
+        vec!["add", "alike-3", "--ip", "10.77.0.3"],
+        vec![
+            "host",
+            "enroll",
+            "alike-4",
+            "--create",
+            "--ip",
+            "10.77.0.4",
+            "--dc",
+            "x",
+            "--user",
+            "y",
+        ],
+    ] {
+        let output = Command::new(&programs.vctl)
+            .env_clear()
+            .envs(centre.environment())
+            .env("HOME", directory.path())
+            .env("VAULT_TOKEN", token)
+            .env("VCTL_SSH_DEFAULT_USER", "debian")
+            .env("VCTL_CA_ROLE", "special")
+            .env("VCTL_DC_RULES", "[{name: busan, prefixes: ['10.77.']}]")
+            .args(&args)
+            .output()
+            .unwrap();
+        let text = succeeded(&output);
+        let prints = args[1] == "enroll" && !args.contains(&"--agent-config");
+        assert_eq!(text.contains("\nhost: alike-"), prints, "{text}");
+    }
+    let rows = "select string_agg(concat_ws(' ', dc, ssh_user, ca_role), '|' order by hostname)
+                from vctl.servers where hostname like 'alike-%'";
+    let rows = centre.postgres.psql(DATABASE, rows).unwrap();
+    let same = "busan debian special";
+    assert_eq!(rows, format!("{same}|{same}|{same}|x y special"));
+    // The agent takes it as it is.
+    let text = std::fs::read_to_string(agent_config).unwrap();
+    assert!(
+        text.contains("host: alike-2\n") && text.contains("db_host: \"127.0.0.1\"\n"),
+        "{text}"
+    );
+    let output = Command::new(&programs.agent)
+        .args(["node", "--once", "--config", agent_config])
+        .output()
+        .unwrap();
+    let text = said(&output);
+    assert!(!text.contains("agent.yaml:"), "{text}");
+}

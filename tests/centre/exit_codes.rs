@@ -55,7 +55,7 @@ fn each_cause_has_its_exit_code_and_the_next_command() {
         (
             vec![("VCTL_DB_PORT", "none")],
             78,
-            "VCTL_DB_PORT: value of `db_port`: `none` is no port",
+            "VCTL_DB_PORT: value of `db_port`: `none` is not a port",
         ),
         (
             vec![("VCTL_VAULT_ADDR", "http://vault.example")],
@@ -87,7 +87,7 @@ fn each_cause_has_its_exit_code_and_the_next_command() {
         (
             vec![("VCTL_DATABASE_MOUNT", "elsewhere")],
             78,
-            "Vault knows no database role",
+            "Vault has no role `vctl-ro` at `elsewhere/`",
         ),
     ] {
         let output = status(centre, &changes);

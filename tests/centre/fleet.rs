@@ -85,7 +85,7 @@ fn what_is_wrong_comes_first_and_makes_the_check_fail() {
     let said = stderr(&check);
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(
-        said.contains("4 of 7 hosts need a look: twins (2 machines); absent (enrolled "),
+        said.contains("4 of 7 hosts need attention: twins (2 machines); absent (enrolled "),
         "{said}"
     );
 

@@ -224,7 +224,7 @@ fn dbedit_changes_many_hosts_and_says_which_it_did_not() {
     let output = inventory.run(&["dbedit", "-col", "del", "www", "web-2"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stdout(&output).starts_with("ERR   www: `www` is the way to `web-2`\nOK"),
+        stdout(&output).starts_with("ERR   www: `www` is the jump host of `web-2`\nOK"),
         "{}",
         stdout(&output)
     );

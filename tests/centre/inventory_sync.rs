@@ -175,11 +175,106 @@ fn a_host_that_cannot_be_a_row_is_named_and_the_others_are_entered() {
         assert!(said.contains(&format!("`{name}`")), "{name}: {said}");
     }
     assert!(
-        said.contains("1 added") && said.contains("5 of 6"),
+        said.contains("1 added") && said.contains("3 of 6 hosts were not imported"),
         "{said}"
     );
     assert_eq!(syncing.rows().len(), 1);
 
     let missing = syncing.run(&["--config", "/nowhere/config"]);
     assert_eq!(missing.status.code(), Some(66));
+}
+
+#[test]
+fn hosts_that_cannot_be_imported_by_design_do_not_fail_a_timer() {
+    let Some(syncing) = Syncing::new("designing") else {
+        return;
+    };
+    let port = syncing.port();
+    syncing.config(
+        "config",
+        &format!(
+            "Host good\n  HostName 127.0.0.1\n  Port {port}\n\
+             Host piped piped-2\n  HostName no-such-host.invalid\n  ProxyCommand nc %h %p\n\
+             Host behind\n  HostName 127.0.0.1\n  ProxyJump piped\n\
+             Host farther\n  HostName 127.0.0.1\n  ProxyJump behind\n\
+             Host bad+name\n  HostName 127.0.0.1\n"
+        ),
+    );
+    let dry = syncing.run(&["--dry-run"]);
+    let said = stderr(&dry);
+    assert_eq!(dry.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("2 hosts would not be imported: `piped`, `piped-2`"),
+        "{said}"
+    );
+    for _ in 0..2 {
+        let done = syncing.run(&[]);
+        let said = stderr(&done);
+        assert_eq!(done.status.code(), Some(0), "{said}");
+        assert_eq!(said.matches("`ProxyCommand`").count(), 1, "{said}");
+        for name in [
+            "`piped`",
+            "`piped-2`",
+            "`behind`",
+            "`farther`",
+            "`bad+name`",
+        ] {
+            assert!(said.contains(name), "{name}: {said}");
+        }
+    }
+    assert_eq!(syncing.rows().len(), 1, "{:?}", syncing.rows());
+    syncing.config("config", "Host lost\n  HostName no-such-host.invalid\n");
+    let dry = syncing.run(&["--dry-run"]);
+    assert_eq!(dry.status.code(), Some(1));
+    let said = stderr(&dry);
+    assert!(said.contains("1 of 1 host would not be imported"), "{said}");
+}
+
+#[test]
+fn a_host_is_down_only_after_a_probe() {
+    let Some(syncing) = Syncing::new("probing") else {
+        return;
+    };
+    let inventory = &syncing.inventory;
+    for (name, ip) in [
+        ("never", "192.0.2.1"),
+        ("later", "127.0.0.1"),
+        ("agent", "192.0.2.3"),
+    ] {
+        inventory.shows(&["add", name, "--ip", ip]);
+    }
+    let seen = |name: &str| {
+        let text = inventory.shows(&["list", name, "-o", "json"]);
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        document["hosts"][0]["liveness"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!([seen("never"), seen("later")], ["unknown", "unknown"]);
+    let list = inventory.shows(&["list"]);
+    assert!(
+        list.contains("3 hosts, 3 unknown, in 1 data centre"),
+        "{list}"
+    );
+    // Probed, and not reached.
+    syncing.config("config", "Host later\n  HostName 127.0.0.1\n  Port 1\n");
+    assert!(syncing.run(&[]).status.success());
+    assert_eq!([seen("never"), seen("later")], ["unknown", "down"]);
+    // Reached, and lost again.
+    let port = syncing.port();
+    syncing.config(
+        "config",
+        &format!("Host later\n  HostName 127.0.0.1\n  Port {port}\n"),
+    );
+    assert!(syncing.run(&[]).status.success());
+    assert_eq!(seen("later"), "up~");
+    syncing.config("config", "Host later\n  HostName 127.0.0.1\n  Port 1\n");
+    assert!(syncing.run(&[]).status.success());
+    assert_eq!(seen("later"), "down");
+    let list = inventory.shows(&["list"]);
+    assert!(
+        list.contains("0 of 3 hosts up, 2 unknown, in 1 data centre"),
+        "{list}"
+    );
 }

@@ -2,6 +2,7 @@
 //!
 //! Specs share one centre and make a database each; who stops a server has a centre of his own.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
+mod before_asking;
 mod cleanup;
 mod completion;
 mod configured;
@@ -14,6 +15,7 @@ mod faults;
 mod fleet;
 mod clocks;
 mod agent_check;
+mod hints;
 mod host_cert;
 mod forms;
 mod hosts;

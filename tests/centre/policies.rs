@@ -47,14 +47,14 @@ const REACH: &str = "
 | `ssh/sign/sre-core`                                               |         |      | u   |         |       |      |           |      |        |        |
 | `ssh/sign/vctl-host`                                              |         |      |     |         | u     |      |           |      |        |        |
 | `ssh/issue/sre-core`                                              |         |      |     |         |       |      |           |      |        |        |
-| `ssh/roles/sre-core`                                              |         |      |     |         |       |      |           |      |        |        |
-| `ssh/roles/vctl-host`                                             |         |      |     |         |       |      |           |      |        |        |
+| `ssh/roles/sre-core`                                              |         |      |     |         | r     |      |           |      |        |        |
+| `ssh/roles/vctl-host`                                             |         |      |     |         | r     |      |           |      |        |        |
 | `ssh/config/ca`                                                   |         |      | r   |         | rud   |      |           |      |        |        |
 | `ssh-next/sign/sre-core`                                          |         |      | u   |         |       |      |           |      |        |        |
 | `ssh-next/sign/vctl-host`                                         |         |      |     |         | u     |      |           |      |        |        |
 | `ssh-next/issue/sre-core`                                         |         |      |     |         |       |      |           |      |        |        |
-| `ssh-next/roles/sre-core`                                         |         |      |     |         |       |      |           |      |        |        |
-| `ssh-next/roles/vctl-host`                                        |         |      |     |         |       |      |           |      |        |        |
+| `ssh-next/roles/sre-core`                                         |         |      |     |         | r     |      |           |      |        |        |
+| `ssh-next/roles/vctl-host`                                        |         |      |     |         | r     |      |           |      |        |        |
 | `ssh-next/config/ca`                                              |         |      | r   |         | rud   |      |           |      |        |        |
 | `auth/approle/role/OTHER`                                         |         |      |     |         |       |      |           |      |        | crud   |
 | `auth/approle/role/OTHER/role-id`                                 |         |      |     |         |       |      |           |      |        | r      |

@@ -112,10 +112,13 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
         plan.contains("1 of 3 hosts are not known to trust it\n  rot-c\n"),
         "{plan}"
     );
-    assert_eq!(admin.run(&["ca", "ssh-rotate", "--finish"]).code, 2);
+    assert_eq!(
+        admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]).code,
+        2
+    );
 
     // Two hosts are told. The third lets nobody in, so the new CA does not sign yet.
-    let said = admin.run(&["ca", "ssh-rotate", "--next"]);
+    let said = admin.run(&["ca", "ssh-rotate", "--next", "--yes"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(
         said.stderr
@@ -135,10 +138,13 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
         "rot-c\n"
     );
     logins.some_more();
-    let again = admin.run(&["ca", "ssh-rotate", "--next"]);
+    let again = admin.run(&["ca", "ssh-rotate", "--next", "--yes"]);
     assert_eq!(again.code, 1, "{again:?}");
     assert_eq!(signs(admin), old);
-    assert_eq!(admin.run(&["ca", "ssh-rotate", "--finish"]).code, 2);
+    assert_eq!(
+        admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]).code,
+        2
+    );
 
     // Told in the ordinary way, it knows both.
     let said = admin.run(&["trust-ca", "rot-c", "--sudo", "--verify"]);
@@ -146,7 +152,7 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     assert_eq!(keys(c), [&*old, &*new]);
     let of_before = certificate(admin, a);
     assert!(lets_in(admin, a, &of_before));
-    let said = admin.run(&["ca", "ssh-rotate", "--next"]);
+    let said = admin.run(&["ca", "ssh-rotate", "--next", "--yes"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(signs(admin), new);
     logins.some_more();
@@ -154,12 +160,12 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     assert!(lets_in(admin, a, &of_before), "the old CA went too early");
 
     // The old one goes when its last certificate has ended, also that of a host.
-    let said = admin.run(&["ca", "ssh-rotate", "--finish"]);
+    let said = admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]);
     assert!(
         said.code == 75 && said.stderr.contains("may last until"),
         "{said:?}"
     );
-    let said = admin.run(&["ca", "ssh-rotate", "--finish", "--now"]);
+    let said = admin.run(&["ca", "ssh-rotate", "--finish", "--yes", "--now"]);
     assert!(
         said.code == 1 && said.stderr.contains("`vctl ca host-cert rot-a`"),
         "{said:?}"
@@ -167,7 +173,7 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     assert!(!said.stderr.contains("trust-ca"), "{said:?}");
     assert_eq!(keys(a).len(), 2);
     assert_eq!(admin.run(&vouched).code, 0);
-    let said = admin.run(&["ca", "ssh-rotate", "--finish", "--now"]);
+    let said = admin.run(&["ca", "ssh-rotate", "--finish", "--yes", "--now"]);
     assert_eq!(said.code, 0, "{said:?}");
     for (name, machine) in machines {
         assert_eq!(keys(machine), [&*new], "{name}");
@@ -191,17 +197,24 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
 fn back_again(admin: &Administrator<'_>, machines: [(&str, Machine); 3]) {
     let [_, (_, b), _] = machines;
     drop(b);
-    let said = admin.run(&["ca", "ssh-rotate", "--next"]);
+    let said = admin.run(&["ca", "ssh-rotate", "--next", "--yes"]);
     assert_eq!(said.code, 1, "{said:?}");
-    let said = admin.run(&["ca", "ssh-rotate", "--next"]);
+    let said = admin.run(&["ca", "ssh-rotate", "--next", "--yes"]);
     assert!(
         said.code == 1 && said.stderr.contains("--force-without rot-b"),
         "{said:?}"
     );
-    let said = admin.run(&["ca", "ssh-rotate", "--next", "--force-without", "rot-x"]);
+    let said = admin.run(&[
+        "ca",
+        "ssh-rotate",
+        "--next",
+        "--yes",
+        "--force-without",
+        "rot-x",
+    ]);
     assert_eq!(said.code, 2, "{said:?}");
     let without = ["--force-without", "rot-b"];
-    let said = admin.run(&[&["ca", "ssh-rotate", "--next"], &without[..]].concat());
+    let said = admin.run(&[&["ca", "ssh-rotate", "--next", "--yes"], &without[..]].concat());
     assert_eq!(said.code, 0, "{said:?}");
     // What migrations enter is not mistaken for another one that signs.
     assert_eq!(admin.run(&["migrate"]).code, 0);

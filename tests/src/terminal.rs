@@ -15,6 +15,11 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 /// Nobody waits longer for what has to come on its own.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+fn on_one_line(shown: &str) -> String {
+    let lines: Vec<&str> = shown.lines().map(str::trim).collect();
+    lines.join(" ")
+}
+
 /// One program that believes somebody sits there.
 pub struct Terminal {
     child: Child,
@@ -87,9 +92,9 @@ impl Terminal {
         String::from_utf8_lossy(&shown).into_owned()
     }
 
-    /// Waits until `text` was shown.
+    /// Waits until `text` was shown, also where its line was broken between two words.
     pub fn wait_for(&mut self, text: &str) -> Result<()> {
-        self.wait_until(|shown| shown.contains(text))
+        self.wait_until(|shown| shown.contains(text) || on_one_line(shown).contains(text))
             .with_context(|| format!("`{text}` never came"))
     }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use vctl_common::config::{self, ConfigError, ConfigFile, Origin, Problem, Source};
 
@@ -34,6 +35,22 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
         Ok(loaded)
     } else {
         Err(ConfigError::Invalid(problems))
+    }
+}
+
+/// The configuration of this process, for hints that name a setting.
+static LOADED: OnceLock<Loaded> = OnceLock::new();
+
+/// Keeps the configuration that this process runs with, for [`placed`].
+pub fn remember(loaded: &Loaded) {
+    let _ = LOADED.set(loaded.clone());
+}
+
+/// Returns a hint that names each setting by the place that decides it.
+pub fn placed(hint: &str) -> String {
+    match LOADED.get() {
+        Some(loaded) => loaded.placed(hint),
+        None => hint.to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::metrics::Listen;
 
 pub use centre::{CentreConfig, CentreError};
 pub use keys::{KEYS, TABLE};
-pub use load::{DEFAULT_FILE, Inputs, load, load_for_stamp};
+pub use load::{DEFAULT_FILE, Inputs, load, load_for_stamp, placed, remember};
 pub use value::{Capture, LogLevel, Mode};
 pub use vctl_common::config::{ByteSize, ConfigError, Problem, Source, Span};
 

@@ -54,7 +54,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Some("open_session") => {}
         Some(_) => return 0,
         None => {
-            say("`PAM_TYPE` is not set: this command is for pam_exec, see deploy/audit/pam.d");
+            say(
+                "`PAM_TYPE` is not set: this command is for pam_exec; `vctl-agent check` shows the PAM line",
+            );
             return 2;
         }
     }

@@ -70,7 +70,7 @@ impl ShipError {
             cause = error.source();
         }
         match self.hint() {
-            Some(hint) => format!("{text} ({hint})"),
+            Some(hint) => format!("{text} ({})", crate::config::placed(&hint)),
             None => text,
         }
     }

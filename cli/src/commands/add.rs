@@ -10,7 +10,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::HostState;
-use crate::inventory::change::{NewHost, dc_of, name};
+use crate::inventory::change::{NewHost, name};
 use crate::login::{Interaction, line};
 use crate::render::notice;
 use crate::store;
@@ -70,57 +70,53 @@ pub(crate) struct AddArgs {
 pub(crate) fn run(args: &AddArgs, globals: &Globals) -> Result<(), Stop> {
     let config = globals.load()?.config;
     let interaction = globals.interaction();
-    let host = context::run_without_store(args.complete(&config, interaction))?;
-    context::run(globals, async |context| {
+    let missing = args.missing();
+    if let (Some(missing), Interaction::Never) = (missing, interaction) {
+        let message = format!("`{missing}` is missing, and there is no terminal to ask on");
+        let hint = "give both: `vctl add HOST --ip IP`";
+        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+    }
+    let host = context::run(globals, async |context| {
+        // Before anything is asked: the answers must not turn out to be of no use.
         let client = super::to_change(context).await?;
-        store::inventory_edit::add(&client, &host).await
+        let host = args.complete(&config).await?;
+        store::inventory_edit::add(&client, &host).await?;
+        Ok(host)
     })?;
     notice::note(&format!("`{}` is in the inventory now", host.name));
     Ok(())
 }
 
 impl AddArgs {
-    async fn complete(&self, config: &Config, interaction: Interaction) -> Result<NewHost, Stop> {
-        let (name, ip) = match (&self.host, self.ip) {
-            (Some(name), Some(ip)) => (name.clone(), ip),
-            (host, ip) if interaction == Interaction::Allowed => {
-                let host = match host {
-                    Some(host) => host.clone(),
-                    None => asked("Name of the host: ", name).await?,
-                };
-                let ip = match ip {
-                    Some(ip) => ip,
-                    None => asked("Its address: ", str::parse::<IpAddr>).await?,
-                };
-                (host, ip)
-            }
-            (host, _) => {
-                let missing = if host.is_none() { "HOST" } else { "--ip" };
-                let message = format!("`{missing}` is missing, and there is no terminal to ask on");
-                let hint = "say both: `vctl add HOST --ip IP`";
-                return Err(CliError::new(Exit::Usage, message).hint(hint).into());
-            }
+    /// Returns the argument that has to be asked for.
+    fn missing(&self) -> Option<&'static str> {
+        match (&self.host, self.ip) {
+            (None, _) => Some("HOST"),
+            (_, None) => Some("--ip"),
+            _ => None,
+        }
+    }
+
+    async fn complete(&self, config: &Config) -> Result<NewHost, Stop> {
+        let name = match &self.host {
+            Some(host) => host.clone(),
+            None => asked("Name of the host: ", name).await?,
         };
-        let rules = config.dc_rules.iter();
-        let rules = rules.map(|rule| (&*rule.name, &rule.prefixes[..]));
-        let dc = || dc_of(rules, ip).unwrap_or("unknown").to_owned();
+        let ip = match self.ip {
+            Some(ip) => ip,
+            None => asked("Its address: ", str::parse::<IpAddr>).await?,
+        };
+        let host = NewHost::of_settings(name, ip, config);
         Ok(NewHost {
-            dc: self.dc.clone().unwrap_or_else(dc),
+            dc: self.dc.clone().unwrap_or(host.dc),
             ssh_port: self.port,
-            ssh_user: self
-                .user
-                .clone()
-                .unwrap_or_else(|| config.ssh_default_user.clone()),
+            ssh_user: self.user.clone().unwrap_or(host.ssh_user),
             jump_via: self.jump.clone(),
             extra_ips: self.extra_ips.clone(),
-            ca_role: self
-                .ca_role
-                .clone()
-                .unwrap_or_else(|| config.ca_role.clone()),
+            ca_role: self.ca_role.clone().unwrap_or(host.ca_role),
             state: self.state,
             tags: self.tags.clone(),
-            name,
-            ip,
+            ..host
         })
     }
 }

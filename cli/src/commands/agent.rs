@@ -134,7 +134,7 @@ fn forget(sinks: &[Sink]) {
 fn tell(token: &CachedToken, sinks: &[Sink], first: bool) {
     let left = token.life.left(jiff::Timestamp::now());
     let status = match left {
-        Some(left) => format!("token good for {}", time::duration(left)),
+        Some(left) => format!("token good for {}", time::left(left)),
         None => "token good for ever".to_owned(),
     };
     notify(&[NotifyState::Status(&status)]);

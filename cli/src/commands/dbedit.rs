@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
 use crate::args::TEMPLATE;
@@ -101,7 +102,10 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
     match failed {
         0 => Ok(()),
         failed => {
-            let message = format!("{failed} of {} hosts are as they were", args.items.len());
+            let message = format!(
+                "{failed} of {} not changed",
+                counted(args.items.len(), "host")
+            );
             Err(CliError::new(Exit::Failure, message).into())
         }
     }
@@ -130,9 +134,9 @@ impl DbeditArgs {
         match (self.column, value) {
             (Column::Del, None) => return Ok((host, Edit::Delete(host.clone()))),
             (Column::Del, Some(_)) => return Err(wrong("a host to delete has no value")),
-            (_, None) => return Err(wrong("there is no `=VALUE`")),
+            (_, None) => return Err(wrong("`=VALUE` is missing")),
             (Column::Dc, Some(dc)) => change.dc = Some(dc.to_owned()),
-            (Column::User, Some("")) => return Err(wrong("a user has a name")),
+            (Column::User, Some("")) => return Err(wrong("the user name is empty")),
             (Column::User, Some(user)) => change.ssh_user = Some(user.to_owned()),
             (Column::Name, Some(name)) => {
                 change.name = Some(change::name(name).map_err(|why| wrong(&why))?);
@@ -140,7 +144,8 @@ impl DbeditArgs {
             (Column::Ips, Some(ips)) => {
                 let ips = ips.split(',').filter(|ip| !ip.is_empty());
                 let read: Result<Vec<IpAddr>, _> = ips.map(str::parse).collect();
-                change.extra_ips = Some(read.map_err(|_| wrong("these are no addresses"))?);
+                change.extra_ips =
+                    Some(read.map_err(|_| wrong("this is not a list of IP addresses"))?);
             }
         }
         Ok((host, Edit::Change(host.clone(), change)))

@@ -32,22 +32,23 @@ pub(crate) struct DeleteArgs {
 pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     if !args.yes && interaction == Interaction::Never {
-        let message =
-            "a host is deleted only when somebody says yes, and there is no terminal to ask on";
+        let message = "there is no terminal to ask on before a host is deleted";
         return Err(CliError::new(Exit::Usage, message)
-            .hint("say so with `--yes`")
+            .hint("`--yes` deletes it without a question")
             .into());
     }
     let deleted = context::run(globals, async |context| {
+        // Before anything is asked: an answer must not turn out to be of no use.
+        let mut client = super::to_change(context).await?;
         let name = match &args.host {
             Some(name) => name.clone(),
             None => super::chosen(context, interaction).await?,
         };
+        store::inventory_edit::check_deletable(&**client, &name).await?;
         let question = format!("Delete `{}` from the inventory?", sanitize::text(&name));
         if !args.yes && !confirmed(&question).await? {
             return Ok(None);
         }
-        let mut client = super::to_change(context).await?;
         store::inventory_edit::delete(&mut client, &name).await?;
         Ok(Some(name))
     })?;

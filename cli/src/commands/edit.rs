@@ -88,11 +88,12 @@ pub(crate) fn run(args: &EditArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     let change = args.change.change();
     let name = context::run(globals, async |context| {
+        // Before a host is chosen: the choice must not turn out to be of no use.
+        let mut client = super::to_change(context).await?;
         let name = match &args.host {
             Some(name) => name.clone(),
             None => super::chosen(context, interaction).await?,
         };
-        let mut client = super::to_change(context).await?;
         store::inventory_edit::edit(&mut client, &name, &change).await?;
         Ok(name)
     })?;

@@ -13,6 +13,7 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::keep;
 use crate::login::{CachedToken, Login, Token};
+use crate::render::notice;
 
 /// Run a command with a valid token in its environment
 ///
@@ -46,7 +47,9 @@ pub(crate) fn run(args: &ExecArgs, globals: &Globals) -> Result<(), Stop> {
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
     let status = context::run_to_the_end(async {
         let login = Login::new(&loaded, globals.interaction())?;
-        let (token, secrets) = signals.until_asked_to_stop(prepare(args, &login)).await?;
+        let (token, secrets) = signals
+            .until_asked_to_stop(notice::waiting(prepare(args, &login)))
+            .await?;
         let mut command = Command::new(program);
         command
             .args(rest)

@@ -6,7 +6,7 @@ use vctl_common::person::Person;
 use vctl_common::vault::{Auth, Vault};
 
 use crate::args::{Output, TEMPLATE};
-use crate::config::{Loaded, Method};
+use crate::config::Method;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
@@ -29,7 +29,7 @@ Examples:
   vault print token | vctl login --token-stdin
   vctl login --register                   Also keep an AppRole for jobs that run with nobody at hand")]
 pub(crate) struct LoginArgs {
-    /// `oidc`, `userpass`, `approle` or `token`; by default as `auth_method` is configured
+    /// `oidc`, `userpass`, `approle` or `token` [default: key auth_method, else the last one used]
     #[arg(long, value_name = "METHOD")]
     method: Option<Method>,
 
@@ -59,7 +59,6 @@ pub(crate) struct LoginArgs {
 
 pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
-    let method = args.method(&loaded);
     let mut choices = Choices {
         username: args.username.clone(),
         oidc: args.oidc.clone(),
@@ -73,6 +72,8 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
     }
     context::run_without_store(async {
         let login = Login::new(&loaded, globals.interaction())?;
+        let method = args.method(&login);
+        let choices = login.usual_choices(method, choices);
         let token = login.log_in(method, &choices).await?;
         said(&token);
         if args.register {
@@ -89,12 +90,13 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
 
 impl LoginArgs {
     /// What stands on the line says how, also without `--method`.
-    fn method(&self, loaded: &Loaded) -> Method {
+    fn method(&self, login: &Login<'_>) -> Method {
         match self.method {
             Some(method) => method,
             None if self.token_stdin => Method::Token,
             None if self.password_stdin || self.username.is_some() => Method::Userpass,
-            None => loaded.config.auth_method,
+            None if self.oidc.is_given() => Method::Oidc,
+            None => login.usual_method(),
         }
     }
 }
@@ -104,7 +106,7 @@ fn said(token: &CachedToken) {
     let who = sanitize::text(person.name());
     let left = token.life.left(jiff::Timestamp::now());
     notice::done(&match left {
-        Some(left) => format!("logged in as {who}, for {}", time::duration(left)),
+        Some(left) => format!("logged in as {who}, for {}", time::left(left)),
         None => format!("logged in as {who}"),
     });
     login::note_when_overridden();

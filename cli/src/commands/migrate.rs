@@ -187,7 +187,9 @@ impl From<MigrateError> for Stop {
             ),
             MigrateError::NoRoles(_) => (
                 Some(Exit::Config),
-                Some("set Vault and Postgres up first: deploy/vault/setup.sh"),
+                Some(
+                    "an administrator sets Postgres up first: its roles `vctl_owner`, `vctl_ro` and so on come from the setup of Vault",
+                ),
             ),
             MigrateError::Failed { .. } => (Some(Exit::Failure), None),
             MigrateError::Check { .. } => (

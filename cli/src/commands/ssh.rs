@@ -63,11 +63,11 @@ pub(crate) struct SshArgs {
     #[arg(short = 'A')]
     agent: bool,
 
-    /// Connect who comes to this port here to that one, as the host sees it
+    /// Forward a local port to HOST:PORT, resolved on the remote host
     #[arg(short = 'L', value_name = "[BIND:]PORT:HOST:PORT")]
     local: Vec<Local>,
 
-    /// Connect who comes to this port there to that one here
+    /// Forward a remote port to HOST:PORT, resolved here
     #[arg(short = 'R', value_name = "[BIND:]PORT:HOST:PORT")]
     remote: Vec<Remote>,
 

@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use vctl_common::count::counted;
+
 use crate::args::TEMPLATE;
 use crate::context;
 use crate::error::{CliError, Stop};
@@ -63,8 +65,9 @@ pub(crate) fn run(args: &SshConfigArgs, globals: &Globals) -> Result<(), Stop> {
         .count();
     let what = if added { "now includes" } else { "includes" };
     notice::done(&format!(
-        "~/.ssh/config {what} {}, with {hosts} hosts: try `ssh` with the name of one",
-        place.config().display()
+        "~/.ssh/config {what} {}, with {}: try `ssh` with the name of one",
+        place.config().display(),
+        counted(hosts, "host")
     ));
     Ok(())
 }

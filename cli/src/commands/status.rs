@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use vctl_common::centre::{DbRole, DbSettings};
+use vctl_common::count::counted;
 use vctl_common::person::Person;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
@@ -120,7 +121,7 @@ impl Status {
             }
             Ok(Err(why)) => {
                 let fix =
-                    "check `VCTL_SSH_MOUNT`, or have deploy/vault/setup.sh make the CA".to_owned();
+                    "check `VCTL_SSH_MOUNT`; an administrator of Vault makes a CA with `vault write MOUNT/config/ca generate_signing_key=true`".to_owned();
                 self.fails("SSH CA", Exit::Config, why, Some(fix));
             }
             Err(error) => self.failed("SSH CA", error),
@@ -160,10 +161,7 @@ impl Status {
     }
 
     fn inventory(&mut self, db: &DbSettings, hosts: &[Host]) {
-        let count = match hosts.len() {
-            1 => "1 host".to_owned(),
-            count => format!("{count} hosts"),
-        };
+        let count = counted(hosts.len(), "host");
         self.well(
             "Inventory",
             format!("{count}, in `{}` at {}:{}", db.name, db.host, db.port),
@@ -194,6 +192,7 @@ impl Status {
     }
 
     fn fails(&mut self, subject: &'static str, exit: Exit, is: String, fix: Option<String>) {
+        let fix = fix.map(|fix| config::placed(&fix));
         let state = State::Fails { exit, is, fix };
         self.lines.push(Line { subject, state });
     }

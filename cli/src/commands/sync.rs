@@ -19,19 +19,22 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::Host;
-use crate::inventory::change::dc_of;
+use crate::inventory::change::data_centre;
 use crate::render::columns::Columns;
 use crate::render::{Screen, notice, sanitize};
 use crate::store;
 use crate::sync::aliases::{self, Aliases};
-use crate::sync::{self, Asked, Before, Candidate, Failure, Planned, Ssh};
+use crate::sync::{self, Asked, Before, Candidate, Failure, FailureKind, Planned, Ssh};
 
 /// Fill the inventory from ~/.ssh/config, and see which hosts answer
 ///
 /// Each name of a `Host` line that has no wildcard becomes a host, with what `ssh -G` says of it. A host
 /// is known by its name. Of one that is there already only its address, its port and when it was reached
 /// change: the rest is its operators'. Hosts that are not in the file stay. `ssh -G` runs the commands of
-/// `Match exec` to read a file, also with `--dry-run`: read a file of somebody else before you name it.
+/// `Match exec` to read a file, also with `--dry-run`: read a file of another author before you name it.
+///
+/// A host that cannot be a row by design (it has a `ProxyCommand`, or a name that the inventory does not take) is
+/// left out with a note, and the exit status stays 0. Any other host that is not imported makes it 1.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -92,13 +95,7 @@ pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
             .await?;
         Ok((summary, failures, all))
     })?;
-    for Failure { alias, why } in &failures {
-        notice::note(&format!(
-            "`{}`: {}",
-            sanitize::text(alias),
-            sanitize::text(why)
-        ));
-    }
+    let reported = sync::report(&failures, all, args.dry_run);
     let Summary {
         added,
         changed,
@@ -110,13 +107,7 @@ pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
         "{added} {would}added, {changed} {would}changed, {same} as before; {reached} of {} reached",
         added + changed + same
     ));
-    match failures.len() {
-        0 => Ok(()),
-        failed => {
-            let message = format!("{failed} of {all} hosts did not get into the inventory");
-            Err(CliError::new(Exit::Failure, message).into())
-        }
-    }
+    Ok(reported?)
 }
 
 impl SyncArgs {
@@ -182,24 +173,35 @@ impl SyncArgs {
         };
         let known = store::inventory::hosts(&client).await?;
         let known: BTreeMap<&str, &Host> = known.iter().map(|host| (&*host.name, host)).collect();
-        let rules = || {
-            config
-                .dc_rules
-                .iter()
-                .map(|rule| (&*rule.name, &rule.prefixes[..]))
-        };
         let statement = if self.dry_run {
             None
         } else {
             Some(store::inventory_edit::prepare_sync(&client).await?)
         };
+        let mut missing: BTreeMap<String, FailureKind> = failures
+            .iter()
+            .map(|failure| (failure.alias.to_lowercase(), failure.kind))
+            .filter(|(name, _)| !known.contains_key(&**name))
+            .collect();
         let mut summary = Summary::default();
         let mut rows = Vec::new();
         for (host, &answered) in planned.iter().zip(probed) {
-            let dc = dc_of(rules(), host.ip).unwrap_or("unknown");
+            // Whatever is the matter with a jump host is the matter with the hosts behind it.
+            if let Some(jump) = &host.jump
+                && let Some(&kind) = missing.get(jump)
+            {
+                missing.insert(host.name.clone(), kind);
+                failures.push(Failure {
+                    alias: host.name.clone(),
+                    why: format!("it is reached through `{jump}`, which is not imported"),
+                    kind,
+                });
+                continue;
+            }
+            let dc = data_centre(config, host.ip);
             if let Some(statement) = &statement
                 && let Err(error) =
-                    store::inventory_edit::sync(&client, statement, host, dc, config, answered)
+                    store::inventory_edit::sync(&client, statement, host, &dc, config, answered)
                         .await
             {
                 if error.is_closed() {
@@ -210,7 +212,9 @@ impl SyncArgs {
                     why: error
                         .as_db_error()
                         .map_or_else(|| error.to_string(), |e| e.message().to_owned()),
+                    kind: FailureKind::Failed,
                 });
+                missing.insert(host.name.clone(), FailureKind::Failed);
                 continue;
             }
             let (count, word) = match known.get(&*host.name) {
@@ -227,7 +231,7 @@ impl SyncArgs {
                     word.to_owned(),
                     host.name.clone(),
                     SocketAddr::new(host.ip, host.port).to_string(),
-                    dc.to_owned(),
+                    dc,
                     host.jump.clone().unwrap_or_else(|| "direct".to_owned()),
                     if answered { "up" } else { "down" }.to_owned(),
                 ]);
@@ -275,7 +279,7 @@ async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidat
                         next.extend(jumps.into_iter().filter(|jump| seen.insert(jump.clone())));
                         candidates.push(candidate);
                     }
-                    Ok((Err(why), alias)) => failures.push(Failure { alias, why }),
+                    Ok((Err((kind, why)), alias)) => failures.push(Failure { alias, why, kind }),
                     Err(_) => {}
                 }
             }
@@ -291,15 +295,16 @@ async fn candidate(
     ssh: &Ssh,
     name: &str,
     is_listed: bool,
-) -> Result<(Candidate, Vec<String>), String> {
-    let asked = ssh.ask(name).await?;
-    let ip = address(&asked).await?;
-    let jumps: Vec<String> = asked.jumps.iter().map(|hop| hop.host.clone()).collect();
+) -> Result<(Candidate, Vec<String>), (FailureKind, String)> {
+    let failed = |why| (FailureKind::Failed, why);
+    let asked = ssh.ask(name).await.map_err(failed)?;
+    // Before its name is looked up: only the command may be able to.
     if asked.has_command {
-        return Err(
-            "it is reached by a `ProxyCommand`, which the inventory does not have".to_owned(),
-        );
+        let why = "the inventory has no form for `ProxyCommand`".to_owned();
+        return Err((FailureKind::ByDesign, why));
     }
+    let ip = address(&asked).await.map_err(failed)?;
+    let jumps: Vec<String> = asked.jumps.iter().map(|hop| hop.host.clone()).collect();
     Ok((
         Candidate {
             alias: name.to_owned(),

@@ -14,6 +14,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::{Interaction, confirmed};
+use crate::probes::capabilities;
 use crate::render::{Screen, notice, sanitize};
 use crate::snapshot::Directory;
 use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};
@@ -23,7 +24,7 @@ use crate::trust_ca::{
     Destination, Fingerprint, Mode, Orders, Outcome, Report, bootstrap, cloud_init, image,
 };
 
-/// Have a host's sshd trust the SSH CA of Vault, so that `vctl ssh` is let in
+/// Make a host's sshd trust the SSH CA of Vault, so that it accepts `vctl ssh`
 ///
 /// Goes there with your own `ssh`: your keys, agent, configuration and known hosts. Puts the CA's keys into
 /// /etc/ssh/vault-ca.pub beside those that are there, names that file in
@@ -104,6 +105,7 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             show(&to.name, &report, outcome, RELOADS_SSHD)
         }),
         Some(wanted) => context::run(globals, async |context| {
+            args.may_record(context, wanted).await?;
             let orders = args.orders(&settings).await?;
             let directory = Directory::new(context)?;
             let asked = ssh::plan(&directory, &loaded.config, wanted, interaction);
@@ -154,6 +156,21 @@ impl TrustCaArgs {
                 Mode::Apply
             },
         })
+    }
+
+    /// Checks what is needed after the host was changed: to write down what it trusts, and to log in there.
+    ///
+    /// # Errors
+    /// `Permission` when Vault says that the token may not.
+    async fn may_record(&self, context: &Context, wanted: &Wanted) -> Result<(), CliError> {
+        let mut roles = Vec::new();
+        if !self.dry_run && !matches!(wanted, Wanted::Address { .. }) {
+            roles.push(DbRole::Rw);
+        }
+        if self.verify {
+            roles.push(DbRole::AuditWriter);
+        }
+        Ok(capabilities::require("trust-ca", context.vault(), &roles).await?)
     }
 
     /// Asks whether `name` is to trust them.
@@ -299,7 +316,7 @@ async fn verify(
         // Whatever the command came to: somebody was let in.
         Ok(()) | Err(Stop::Child(0..=127)) => {
             notice::done(&format!(
-                "a certificate of `{}` is let in at `{}`",
+                "a certificate for `{}` is accepted at `{}`",
                 target.user, target.name
             ));
             Ok(())
@@ -307,7 +324,7 @@ async fn verify(
         Err(Stop::Error(mut error)) => {
             error.causes.insert(0, error.message);
             error.message = format!(
-                "`{}` was told of the SSH CA, and no certificate is let in",
+                "`{}` has the SSH CA, but accepts no certificate of it",
                 target.name
             );
             Err(error.into())
@@ -324,8 +341,7 @@ async fn record(context: &Context, host: &str, report: &Report) -> Result<(), St
     noted.await.map_err(|stop| match stop {
         Stop::Error(mut error) => {
             error.causes.insert(0, error.message);
-            error.message =
-                format!("`{host}` trusts the SSH CA, and the inventory does not know it");
+            error.message = format!("`{host}` trusts the SSH CA, but this is not in the inventory");
             error.into()
         }
         other => other,

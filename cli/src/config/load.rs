@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::sync::OnceLock;
 
 use vctl_common::config::{ConfigError, Inputs, Problem};
 
@@ -17,6 +18,7 @@ use crate::exit_code::Exit;
 /// Everything that is wrong, at once.
 pub(crate) fn load(flags: &[(String, String)]) -> Result<Loaded, CliError> {
     let loaded = load_with(flags, &|name| env::var_os(name))?;
+    remember(&loaded);
     for key in ["vault_addr", "vault_namespace", "db_host", "db_port"] {
         tracing::debug!(source = %loaded.source_of(key), "Settled `{key}`.");
     }
@@ -28,9 +30,26 @@ pub(crate) fn load(flags: &[(String, String)]) -> Result<Loaded, CliError> {
 pub(crate) fn load_without_refused(flags: &[(String, String)]) -> Result<(Loaded, bool), CliError> {
     let (loaded, problems) = merge(flags, &|name| env::var_os(name))?;
     if problems.iter().all(|problem| problem.untrusted) {
+        remember(&loaded);
         Ok((loaded, !problems.is_empty()))
     } else {
         Err(invalid(&problems))
+    }
+}
+
+/// The configuration of this process, for hints that name a setting.
+static LOADED: OnceLock<Loaded> = OnceLock::new();
+
+/// Every load of a process has the same flags, environment and files, so the first one is enough.
+fn remember(loaded: &Loaded) {
+    let _ = LOADED.set(loaded.clone());
+}
+
+/// Returns a hint that names each setting by the place that decides it.
+pub(crate) fn placed(hint: &str) -> String {
+    match LOADED.get() {
+        Some(loaded) => loaded.placed(hint),
+        None => hint.to_owned(),
     }
 }
 
@@ -75,7 +94,7 @@ pub(super) fn invalid(problems: &[Problem]) -> CliError {
     if problems.iter().any(|problem| problem.untrusted) {
         error.hint(TRUST_HINT)
     } else {
-        error.hint("`vctl config example` shows every key; docs/config.md says what each is for")
+        error.hint("`vctl config example` shows every key and what it is for")
     }
 }
 

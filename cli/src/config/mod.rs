@@ -19,7 +19,7 @@ use vctl_common::config::{Key, Span};
 use vctl_common::secret::Secret;
 use vctl_common::tls::Trust;
 
-pub(crate) use load::{TRUST_HINT, load, load_without_refused};
+pub(crate) use load::{TRUST_HINT, load, load_without_refused, placed};
 pub(crate) use method::Method;
 #[allow(unused_imports, reason = "named by the commands that read it")]
 pub(crate) use rules::DcRule;

@@ -116,7 +116,7 @@ fn every_mistake_of_every_place_is_named_at_once() {
         .flag("vault_addr", "vault");
     assert_eq!(
         run.causes(),
-        "~/.config/vctl/config.yaml:1: value of `db_port`: `0` is no port from 1 to 65535\n\
+        "~/.config/vctl/config.yaml:1: value of `db_port`: `0` is not a port from 1 to 65535\n\
          ~/.config/vctl/config.yaml:2: unknown key `vault_adr` (did you mean `vault_addr`?)\n\
          ~/.config/vctl/config.yaml:3: `role_id` is a secret, which no configuration file may hold: set `VCTL_ROLE_ID`, or name a file with `role_id_file`\n\
          ~/.config/vctl/config.yaml:4: value of `oidc_mount`: `../sys` is no mount\n\
@@ -388,4 +388,49 @@ fn the_example_changes_nothing_as_it_is_and_is_valid_when_uncommented() {
         })
         .collect();
     assert_eq!(same(&uncommented), default);
+}
+
+#[test]
+fn repeated_keys_are_told_beside_all_other_mistakes() {
+    let run = with_file(
+        "db_port: 0\ndb_name: a\nvault_adr: https://x\ndb_port: 1\n\
+         dc_rules: [{name: seoul, prefixes: ['10.'],\n  name: busan}]\ndb_name: b\nvault_adr: y\n",
+    );
+    assert_eq!(
+        run.causes(),
+        "~/.config/vctl/config.yaml:1: value of `db_port`: `0` is not a port from 1 to 65535\n\
+         ~/.config/vctl/config.yaml:3: unknown key `vault_adr` (did you mean `vault_addr`?)\n\
+         ~/.config/vctl/config.yaml:4: `db_port` is set in line 1 already: remove one of the two\n\
+         ~/.config/vctl/config.yaml:6: `name` is set in line 5 already: remove one of the two\n\
+         ~/.config/vctl/config.yaml:7: `db_name` is set in line 2 already: remove one of the two\n\
+         ~/.config/vctl/config.yaml:8: `vault_adr` is set in line 3 already: remove one of the two\n\
+         ~/.config/vctl/config.yaml:8: unknown key `vault_adr` (did you mean `vault_addr`?)"
+    );
+}
+
+#[test]
+fn a_hint_names_the_place_of_a_setting() {
+    let run = with_file("db_host: pg.example\n").env("VAULT_ADDR", "https://v.example");
+    let run = run.flag("db_port", "1");
+    let loaded = run.load().unwrap();
+    let home = run.home.path().to_str().unwrap();
+    let placed = |hint: &str| loaded.placed(hint).replace(home, "~");
+    for (hint, wanted) in [
+        ("check `VCTL_VAULT_ADDR` now", "check `VAULT_ADDR` now"),
+        ("check `VCTL_DB_PORT`", "check `--db-port`"),
+        (
+            "check `VCTL_DB_HOST`",
+            "check `db_host` in ~/.config/vctl/config.yaml:1",
+        ),
+        (
+            "check `VCTL_DB_NAME`",
+            "check `VCTL_DB_NAME` (not set; the default is `vctl`)",
+        ),
+        ("set `VCTL_DB_NAME` to x", "set `VCTL_DB_NAME` to x"),
+        ("check `VCTL_DB_CA_CERT`", "check `VCTL_DB_CA_CERT`"),
+        ("run `vctl login`; `VCTL_X`", "run `vctl login`; `VCTL_X`"),
+        ("an odd ` stays", "an odd ` stays"),
+    ] {
+        assert_eq!(placed(hint), wanted);
+    }
 }

@@ -84,7 +84,7 @@ pub(super) fn port(raw: &Raw) -> Result<u16, String> {
     text.parse()
         .ok()
         .filter(|&port| port != 0)
-        .ok_or_else(|| format!("`{}` is no port from 1 to 65535", text.escape_debug()))
+        .ok_or_else(|| format!("`{}` is not a port from 1 to 65535", text.escape_debug()))
 }
 
 /// An absolute path, or one that begins with `~/`.

@@ -1,5 +1,6 @@
 //! What a host is in Vault: for each enrolment an AppRole, and two database roles of the same name.
 
+pub(crate) mod agent_config;
 mod revoke;
 
 use std::collections::BTreeMap;
@@ -159,6 +160,7 @@ impl<'a> HostIdentity<'a> {
                 return Err(VaultError::Denied {
                     what: format!("list of `{path}`"),
                     policy: Some("vctl-enroll".to_owned()),
+                    settings: Vec::new(),
                 });
             }
             Err(other) => return Err(other),

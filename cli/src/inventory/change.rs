@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::HostState;
+use crate::config::Config;
 
 /// A host that is to be in the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,31 @@ pub(crate) struct NewHost {
     pub(crate) ca_role: String,
     pub(crate) state: HostState,
     pub(crate) tags: Vec<String>,
+}
+
+impl NewHost {
+    /// Returns a host about which nothing but name and address is said: the rest is the configuration's.
+    pub(crate) fn of_settings(name: String, ip: IpAddr, config: &Config) -> Self {
+        Self {
+            dc: data_centre(config, ip),
+            ssh_port: 22,
+            ssh_user: config.ssh_default_user.clone(),
+            jump_via: None,
+            extra_ips: Vec::new(),
+            ca_role: config.ca_role.clone(),
+            state: HostState::Active,
+            tags: Vec::new(),
+            name,
+            ip,
+        }
+    }
+}
+
+/// Returns the data centre that `dc_rules` give an address; `unknown` where none fits.
+pub(crate) fn data_centre(config: &Config, ip: IpAddr) -> String {
+    let rules = config.dc_rules.iter();
+    let rules = rules.map(|rule| (&*rule.name, &rule.prefixes[..]));
+    dc_of(rules, ip).unwrap_or("unknown").to_owned()
 }
 
 /// What is to be otherwise; `None` stays as it is.
@@ -72,10 +98,7 @@ pub(crate) fn jump(text: &str) -> Result<Jump, String> {
 }
 
 /// Returns the data centre whose rule has the longest beginning of `ip` as text, if any has one.
-pub(crate) fn dc_of<'a>(
-    rules: impl Iterator<Item = (&'a str, &'a [String])>,
-    ip: IpAddr,
-) -> Option<&'a str> {
+fn dc_of<'a>(rules: impl Iterator<Item = (&'a str, &'a [String])>, ip: IpAddr) -> Option<&'a str> {
     let text = ip.to_string();
     let mut best: Option<(usize, &str)> = None;
     for (name, prefixes) in rules {

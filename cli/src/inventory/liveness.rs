@@ -16,8 +16,10 @@ pub(crate) enum Liveness {
     Stale,
     /// It has no agent, and the last probe reached it.
     Reached,
-    /// It has no agent, and no probe has ever reached it.
+    /// It has no agent, and the last probe did not reach it.
     Down,
+    /// It has no agent, and nothing has probed it yet.
+    Unprobed,
     /// Nobody could be asked.
     Unknown,
 }
@@ -30,6 +32,7 @@ impl Liveness {
             Self::Stale => "stale",
             Self::Reached => "up~",
             Self::Down => "down",
+            Self::Unprobed => "unknown",
             Self::Unknown => "?",
         }
     }
@@ -37,6 +40,11 @@ impl Liveness {
     /// Whether it counts as up in a total.
     pub(crate) fn is_up(self) -> bool {
         matches!(self, Self::Up | Self::Reached)
+    }
+
+    /// Whether nothing is known of it, so that a total of those that are up says nothing of it.
+    pub(crate) fn is_unknown(self) -> bool {
+        matches!(self, Self::Unprobed | Self::Unknown)
     }
 }
 
@@ -46,11 +54,13 @@ impl Host {
         if now.is_none() {
             return Liveness::Unknown;
         }
-        match (self.agent_age(now), self.last_seen_up) {
-            (Some(age), _) if age <= FRESH => Liveness::Up,
-            (Some(_), _) => Liveness::Stale,
-            (None, Some(_)) => Liveness::Reached,
-            (None, None) => Liveness::Down,
+        match (self.agent_age(now), self.last_seen_up, self.last_probed_at) {
+            (Some(age), ..) if age <= FRESH => Liveness::Up,
+            (Some(_), ..) => Liveness::Stale,
+            (None, Some(up), Some(probed)) if up < probed => Liveness::Down,
+            (None, Some(_), _) => Liveness::Reached,
+            (None, None, Some(_)) => Liveness::Down,
+            (None, None, None) => Liveness::Unprobed,
         }
     }
 
@@ -73,22 +83,25 @@ mod tests {
 
     #[test]
     fn an_agent_says_more_than_a_probe() {
-        let liveness = |agent: Option<u64>, probed: Option<u64>| {
+        let liveness = |agent: Option<u64>, up: Option<u64>, probed: Option<u64>| {
             let mut host = host("web-1");
             host.agent = agent.map(|at| AgentSeen {
                 version: "0.1.0".to_owned(),
                 reported_at: after(at),
                 clock_offset_s: None,
             });
-            host.last_seen_up = probed.map(after);
+            host.last_seen_up = up.map(after);
+            host.last_probed_at = probed.map(after);
             host.liveness(Some(after(10_000))).word()
         };
-        assert_eq!(liveness(Some(10_000 - 600), None), "up");
-        assert_eq!(liveness(Some(10_000 - 601), None), "stale");
-        assert_eq!(liveness(Some(1), Some(9_999)), "stale");
-        assert_eq!(liveness(None, Some(1)), "up~");
-        assert_eq!(liveness(None, None), "down");
-        assert_eq!(liveness(Some(10_030), None), "up");
+        assert_eq!(liveness(Some(10_000 - 600), None, None), "up");
+        assert_eq!(liveness(Some(10_000 - 601), None, None), "stale");
+        assert_eq!(liveness(Some(1), Some(9_999), Some(9_999)), "stale");
+        assert_eq!(liveness(None, Some(1), Some(1)), "up~");
+        assert_eq!(liveness(None, Some(1), Some(2)), "down");
+        assert_eq!(liveness(None, None, Some(2)), "down");
+        assert_eq!(liveness(None, None, None), "unknown");
+        assert_eq!(liveness(Some(10_030), None, None), "up");
         assert_eq!(host("web-1").liveness(None).word(), "?");
     }
 }

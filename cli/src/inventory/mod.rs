@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use liveness::Liveness;
 pub(crate) use resolve::address;
 pub(crate) use resolve::resolve;
 pub(crate) use route::{Route, RouteError};
@@ -40,6 +41,9 @@ pub(crate) struct Host {
     /// When `vctl sync` last reached its SSH port.
     #[serde(skip)]
     pub(crate) last_seen_up: Option<SystemTime>,
+    /// When `vctl sync` last tried to reach it.
+    #[serde(skip)]
+    pub(crate) last_probed_at: Option<SystemTime>,
     #[serde(skip)]
     pub(crate) agent: Option<AgentSeen>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -111,6 +115,7 @@ pub(crate) mod tests {
             ca_role: "sre-core".to_owned(),
             state: HostState::Active,
             last_seen_up: None,
+            last_probed_at: None,
             agent: None,
             tags: Vec::new(),
         }

@@ -2,17 +2,32 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use vctl_common::config::Source;
 
-use super::{Choices, Login};
+use super::{CachedToken, Choices, Login};
 use crate::config::Method;
-use crate::render::notice;
+use crate::render::{notice, time};
 
 impl Login<'_> {
     /// Names the server, the person where that is known, and what differs from the defaults. A file of
     /// the directory that decides any of it is named, too.
     pub(super) fn announce(&self, method: Method, choices: &Choices) {
         notice::done(&self.announcement(method, choices));
+    }
+
+    /// Says why a login is due.
+    pub(super) fn announce_another(&self, ended: Option<&CachedToken>) {
+        let addr = &self.loaded.config.vault_addr;
+        let now = Timestamp::now();
+        notice::note(&match ended.map(|token| token.life.expires) {
+            None => format!("not logged in to Vault at `{addr}`"),
+            Some(Some(expired)) if expired <= now => {
+                let ago = now.duration_since(expired).unsigned_abs();
+                format!("the login to Vault at `{addr}` ended {}", time::age(ago))
+            }
+            Some(_) => format!("the login to Vault at `{addr}` is about to end"),
+        });
     }
 
     fn announcement(&self, method: Method, choices: &Choices) -> String {

@@ -28,8 +28,8 @@ pub(crate) fn given() -> Result<Option<Secret<String>>, CliError> {
 pub(super) fn refused(method: Method, error: VaultError) -> Stop {
     match (method, &error) {
         (Method::Token, VaultError::TokenInvalid) => {
-            let message = "Vault does not take this token: it is none, has expired or was revoked";
-            let hint = "log in for another: `vctl login --help` has the ways";
+            let message = "Vault rejected the token: invalid, expired or revoked";
+            let hint = "get another with `vctl login`; `vctl login --help` lists the methods";
             CliError::new(Exit::Permission, message).hint(hint).into()
         }
         _ => error.into(),

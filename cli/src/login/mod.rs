@@ -4,7 +4,9 @@ mod announce;
 mod approle;
 mod cache;
 mod given;
+mod last;
 mod life;
+mod method;
 mod oidc;
 mod register;
 mod seen;
@@ -30,6 +32,7 @@ pub(crate) use approle::Ids;
 pub(crate) use cache::{Binding, Cache, CachedToken, Lock};
 use given::given;
 pub(crate) use given::note_when_overridden;
+use last::LastLogin;
 pub(crate) use life::Next;
 pub(crate) use oidc::OidcChoices;
 pub(crate) use register::Registered;
@@ -229,9 +232,10 @@ impl<'a> Login<'a> {
     pub(crate) async fn replace(&self, _lock: &Lock) -> Result<CachedToken, Stop> {
         let kept = self.kept()?;
         let method = self.method_for_another(kept.as_ref())?;
-        let choices = Choices::default();
+        let choices = self.usual_choices(method, Choices::default());
         // A job that goes on with its AppRole has nobody to tell.
         if method != Method::AppRole {
+            self.announce_another(kept.as_ref());
             self.announce(method, &choices);
         }
         self.log_in_locked(method, &choices).await
@@ -253,29 +257,6 @@ impl<'a> Login<'a> {
         ))
     }
 
-    /// Decides how to log in with nobody having said how: a person who can be asked as configured, a
-    /// machine with its AppRole.
-    fn method_for_another(&self, ended: Option<&CachedToken>) -> Result<Method, Stop> {
-        let configured = self.loaded.config.auth_method;
-        let ids = Ids::find(&self.loaded.config, &self.state);
-        match (self.interaction, configured) {
-            (_, Method::AppRole) => Ok(Method::AppRole),
-            (Interaction::Allowed, _) if !self.asks => Err(self.nobody_to_ask(ended).into()),
-            (Interaction::Allowed, method) => Ok(method),
-            (Interaction::Never, _) if ids.is_some() => Ok(Method::AppRole),
-            _ => Err(self.nobody_to_ask(ended).into()),
-        }
-    }
-
-    fn nobody_to_ask(&self, ended: Option<&CachedToken>) -> CliError {
-        let addr = &self.loaded.config.vault_addr;
-        let message = match ended {
-            Some(_) => format!("the login to Vault at `{addr}` has ended"),
-            None => format!("not logged in to Vault at `{addr}`"),
-        };
-        CliError::new(Exit::Permission, message).hint("run `vctl login`")
-    }
-
     /// Logs in, and keeps the token.
     pub(crate) async fn log_in(
         &self,
@@ -289,19 +270,29 @@ impl<'a> Login<'a> {
     }
 
     async fn log_in_locked(&self, method: Method, choices: &Choices) -> Result<CachedToken, Stop> {
-        let asked = Timestamp::now();
         let granted = self.grant(method, choices).await?;
-        // One question more: whose it is, and what is left of a token that was brought along.
+        // One question more: whose it is, and what is left of it. A person, a browser or a paste may have taken
+        // minutes before the token was given.
         let vault = Vault::connect(&self.settings.vault, Auth::Token(granted.token.clone()))?;
+        let asked = Timestamp::now();
         let info = vault.lookup_self().await;
         let info = info.map_err(|error| given::refused(method, error))?;
         let granted = match method {
             Method::Token => of_info(granted.token, &info),
-            _ => granted,
+            _ => Granted {
+                ttl: granted.ttl.and(info.ttl),
+                ..granted
+            },
         };
         let name = &info.display_name;
         let token = CachedToken::new(self.binding(), &method.to_string(), &granted, name, asked);
         self.cache.write(&token)?;
+        // A token that was brought along says nothing of how to get another.
+        if method != Method::Token {
+            let username = choices.username.clone();
+            let login = LastLogin::new(self.binding(), method, username);
+            last::record(&self.state, login);
+        }
         if method != Method::AppRole {
             seen::record(&vault, &self.settings.db, name).await;
         }
@@ -315,6 +306,11 @@ impl<'a> Login<'a> {
                 let ids = Ids::find(config, &self.state).ok_or_else(no_ids)?;
                 let login = ids.login(vault, &config.approle_mount).await?;
                 vault::log_in(vault, &login).await.map_err(|error| match error {
+                    VaultError::LoginRefused { message, .. } if message == "permission denied" => {
+                        let what = format!("Vault refuses the login by AppRole: {message}");
+                        let hint = "check `VCTL_APPROLE_MOUNT`: Vault may have no AppRole method there";
+                        CliError::new(Exit::Config, what).hint(hint).into()
+                    }
                     VaultError::LoginRefused { .. } => {
                         let hint = "its secret id has expired, was used up, or is another role's: ask for a new one";
                         CliError::new(Exit::Permission, error.to_string()).hint(hint).into()

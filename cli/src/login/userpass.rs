@@ -20,12 +20,11 @@ pub(super) async fn log_in(
     let username = choices.username.clone().or_else(|| config.username.clone());
     let username = username.or_else(|| env::var("USER").ok());
     let username = username.filter(|name| !name.is_empty()).ok_or_else(|| {
-        CliError::new(Exit::Usage, "whose password it is, is not known")
-            .hint("say `--username NAME`")
+        CliError::new(Exit::Usage, "no user name is given").hint("give it with `--username NAME`")
     })?;
     // It becomes a part of the path of the request.
     if username.contains(['/', '?', '#']) || username.chars().any(char::is_control) {
-        let message = format!("`{username}` is no user name");
+        let message = format!("`{username}` is not a user name");
         return Err(CliError::new(Exit::Usage, message).into());
     }
     let password = match (&choices.password, interaction) {
@@ -51,7 +50,12 @@ pub(super) async fn log_in(
         .map_err(|error| match error {
             VaultError::LoginRefused { message, .. } => {
                 let what = format!("Vault refuses the login of `{username}`: {message}");
-                CliError::new(Exit::Permission, what).into()
+                // Without a method at the path Vault has no other answer than this.
+                if message != "permission denied" {
+                    return CliError::new(Exit::Permission, what).into();
+                }
+                let hint = "check `VCTL_USERPASS_MOUNT`: Vault may have no userpass method there";
+                CliError::new(Exit::Config, what).hint(hint).into()
             }
             other => other.into(),
         })

@@ -66,7 +66,7 @@ fn nobody_to_ask(hosts: &[Host]) -> CliError {
         more => format!(" and {more} more"),
     };
     let message = format!(
-        "{} hosts could be meant, and there is no terminal to ask on: {}{more}",
+        "{} hosts match, and there is no terminal to choose on: {}{more}",
         hosts.len(),
         names.join(", ")
     );

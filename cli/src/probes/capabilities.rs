@@ -89,6 +89,42 @@ pub(crate) async fn ask(needs: &[Need], vault: &Vault) -> Result<Vec<bool>, Vaul
     Ok(needs.iter().map(|need| is_allowed(&answer, need)).collect())
 }
 
+/// Checks that the token may have credentials of these roles, before a command changes something that it could not
+/// finish.
+///
+/// # Errors
+/// `Denied` for the first that it may not have.
+pub(crate) async fn require(
+    command: &'static str,
+    vault: &Vault,
+    roles: &[DbRole],
+) -> Result<(), VaultError> {
+    let settings = vault.settings();
+    let needs = roles
+        .iter()
+        .map(|role| Need::credential(command, settings, role));
+    let needs: Vec<Need> = needs.collect();
+    if needs.is_empty() {
+        return Ok(());
+    }
+    let allowed = match ask(&needs, vault).await {
+        // A token without the policy `default` may not ask: what follows shows what it may.
+        Err(VaultError::Denied { .. }) => return Ok(()),
+        allowed => allowed?,
+    };
+    match roles.iter().zip(allowed).find(|(_, allowed)| !allowed) {
+        None => Ok(()),
+        Some((role, _)) => Err(VaultError::Denied {
+            what: format!(
+                "credential for database role `{}`",
+                role.vault_role(&settings.roles)
+            ),
+            policy: Some(role.policy()),
+            settings: Vec::new(),
+        }),
+    }
+}
+
 fn is_allowed(answer: &Value, need: &Need) -> bool {
     let held = answer[&need.path]
         .as_array()
@@ -111,8 +147,8 @@ fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
             "the policy `{}` does not reach `{}`",
             need.policy, need.path
         );
-        let fix = "the role may have another name in Vault: compare the settings with `vault list database/roles`, \
-                   or run deploy/vault/setup.sh again";
+        let fix = "the role may have another name in Vault: compare the settings with `vault list database/roles` \
+                   and `vault policy read POLICY`";
         return Finding::fail(Exit::Config, found, fix);
     }
     if let (Some(need), Some(false)) = (needs.first(), allowed.first()) {

@@ -99,7 +99,7 @@ impl<T> Finding<T> {
     fn warn(found: impl Into<String>, fix: impl Into<String>, fact: T) -> Self {
         Self::Warn {
             found: found.into(),
-            fix: fix.into(),
+            fix: crate::config::placed(&fix.into()),
             fact,
         }
     }
@@ -108,7 +108,7 @@ impl<T> Finding<T> {
         Self::Fail {
             exit,
             found: found.into(),
-            fix: Some(fix.into()),
+            fix: Some(crate::config::placed(&fix.into())),
         }
     }
 

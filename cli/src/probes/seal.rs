@@ -48,7 +48,7 @@ pub(super) fn judge(heard: Result<Heard, VaultError>, addr: &str) -> Finding<Hea
         ..
     } = &heard.health;
     if !initialized {
-        let fix = "whoever operates it has to initialise it, and to run deploy/vault/setup.sh";
+        let fix = "its operators have to initialise it: `vault operator init`";
         return Finding::fail(Exit::Unavailable, "it was never initialised", fix);
     }
     if *sealed {

@@ -93,8 +93,7 @@ fn judge(found: &Found, role: &str, settings: &VaultSettings) -> Finding<()> {
         Ok(authority) => authority,
         Err(why) => {
             let found = format!("there is no SSH CA at `{mount}/`: {why}");
-            let fix =
-                "check `VCTL_SSH_MOUNT`; deploy/vault/setup.sh makes the CA where there is none";
+            let fix = "check `VCTL_SSH_MOUNT`; an administrator of Vault makes a CA with `vault write MOUNT/config/ca generate_signing_key=true`";
             return Finding::fail(Exit::Config, found, fix);
         }
     };
@@ -105,14 +104,16 @@ fn judge(found: &Found, role: &str, settings: &VaultSettings) -> Finding<()> {
         ),
         Role::Unknown => {
             let found = format!("the SSH CA has no role `{role}`");
-            let fix = format!("set `VCTL_CA_ROLE` to one of `vault list {mount}/roles`");
+            let fix = format!(
+                "check `VCTL_CA_ROLE`; `vault list {mount}/roles` shows the roles there are"
+            );
             Finding::fail(Exit::Config, found, fix)
         }
         Role::OfAnotherPolicy => {
             let found = format!(
                 "the policy `vctl-ssh` of this token does not reach role `{role}` of the SSH CA"
             );
-            let fix = "set `VCTL_CA_ROLE` to the role that the policy is for";
+            let fix = "check `VCTL_CA_ROLE`; `vault policy read vctl-ssh` shows the role that the policy is for";
             Finding::fail(Exit::Config, found, fix)
         }
         Role::NotOurs => {

@@ -59,10 +59,10 @@ pub(super) async fn probe(
         Err(error) => {
             let hint = match greeting {
                 Greeting::Vault => {
-                    "`VCTL_VAULT_CA_CERT` names a PEM file with the authority to believe"
+                    "`VCTL_VAULT_CA_CERT` names a PEM file with the authority that signed it"
                 }
                 Greeting::Postgres => {
-                    "`VCTL_DB_CA_CERT` names a PEM file with the authority to believe"
+                    "`VCTL_DB_CA_CERT` names a PEM file with the authority that signed it"
                 }
             };
             let new = CliError::new(Exit::Config, "the authorities to believe cannot be used");
@@ -131,16 +131,26 @@ pub(super) async fn greet(address: SocketAddr, greeting: Greeting) -> io::Result
     Ok(tcp)
 }
 
+/// Returns how long a certificate lasts; ten years and more in words.
+fn lasting(left: Duration) -> String {
+    const LONG: Duration = Duration::from_hours(10 * 365 * 24);
+    if left < LONG {
+        time::duration(left)
+    } else {
+        "more than 10 years".to_owned()
+    }
+}
+
 fn judge(name: &str, greeting: Greeting, found: Found, now: SystemTime) -> Finding<()> {
     let server = greeting.server();
     match found {
-        Found::Believed(None) => Finding::pass(format!("believed as `{name}`"), ()),
+        Found::Believed(None) => Finding::pass(format!("trusted as `{name}`"), ()),
         Found::Believed(Some(shown)) => {
             let left = shown.not_after.duration_since(now).unwrap_or_default();
             let found = format!(
-                "believed as `{name}`, by {}, for {}",
+                "trusted as `{name}`, by {}, for {}",
                 shown.issuer,
-                time::duration(left)
+                lasting(left)
             );
             if left < EXPIRES_SOON {
                 let fix = format!("get {server} a new certificate");
@@ -149,7 +159,7 @@ fn judge(name: &str, greeting: Greeting, found: Found, now: SystemTime) -> Findi
             Finding::pass(found, ())
         }
         Found::NotBelieved(problem, shown) => {
-            let mut found = format!("not believed to be `{name}`: {problem}");
+            let mut found = format!("not trusted as `{name}`: {problem}");
             if let Some(shown) = shown {
                 found.push_str(&which(problem, &shown));
             }

@@ -121,7 +121,7 @@ fn judge(session: Session, approle_mount: &str, configured: Method) -> Finding<S
 pub(crate) fn left(ttl: Option<Duration>) -> String {
     match ttl {
         Some(ttl) => format!("{} left", time::duration(ttl)),
-        None => "without an end".to_owned(),
+        None => "never expires".to_owned(),
     }
 }
 

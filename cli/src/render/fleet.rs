@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use vctl_common::count::{counted, form};
+
 use super::columns::Columns;
 use super::{Layout, WARN, paragraph, sanitize, size, time};
 use crate::view::fleet::{Finding, Host, is_wrong};
@@ -167,9 +169,10 @@ pub(crate) fn verdict(hosts: &[Host]) -> Option<String> {
         String::new()
     };
     Some(format!(
-        "{} of {} hosts need a look: {}{rest}",
+        "{} of {} {} attention: {}{rest}",
         wrong.len(),
-        hosts.len(),
+        counted(hosts.len(), "host"),
+        form(wrong.len(), "needs", "need"),
         named.join("; ")
     ))
 }
@@ -224,7 +227,9 @@ mod tests {
     #[test]
     fn a_verdict_is_one_line_and_leaves_out_what_was_put_aside() {
         let verdict = verdict(&fleet()).unwrap();
-        assert!(verdict.starts_with("3 of 6 hosts need a look: web-3 (2 machines); web-2 (contra"));
+        assert!(
+            verdict.starts_with("3 of 6 hosts need attention: web-3 (2 machines); web-2 (contra")
+        );
         assert!(
             !verdict.contains("old-1") && !verdict.contains('\n'),
             "{verdict}"

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use vctl_common::count::counted;
 use vctl_common::session::{Auth, CloseReason, GapCause, Origin, Stamp};
 
 use super::{BAD, BOLD, DIM, Layout, WARN, identity, provenance, sanitize::text, time};
@@ -115,11 +116,11 @@ impl Fact {
 /// Returns the last word on a session: whether this is everything.
 pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result<()> {
     let stored = session.stored;
-    let plural = if stored == 1 { "" } else { "s" };
+    let events = counted(stored, "event");
     match (session.missing(), session.closed.is_some()) {
         (Some(missing), _) => writeln!(
             out,
-            "{BAD}INCOMPLETE: {}{BAD:#}, {stored} event{plural} stored{}",
+            "{BAD}INCOMPLETE: {}{BAD:#}, {events} stored{}",
             missing_with_time(missing, session),
             if session.closed.is_some() {
                 ""
@@ -128,14 +129,14 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
             },
         ),
         (None, true) if stored == 0 => writeln!(out, "complete: no events"),
-        (None, true) => writeln!(out, "complete: all {stored} event{plural}"),
+        (None, true) => writeln!(out, "complete: all {events}"),
         (None, false) if session.is_unheard() => writeln!(
             out,
-            "no end recorded: {stored} event{plural}, none missing up to the last one"
+            "no end recorded: {events}, none missing up to the last one"
         ),
         (None, false) => writeln!(
             out,
-            "still open: {stored} event{plural} so far, none missing"
+            "still open: {events} so far, none missing"
         ),
     }
 }
@@ -209,8 +210,10 @@ pub(crate) fn hole(hole: &Hole, session: &Session) -> String {
         (Some(GapCause::StampedLate | GapCause::LoginWithoutStamp), None) => {
             format!("nothing recorded from the login at {from} to the mark at {to} ({cause})")
         }
-        (_, Some(1)) => format!("1 event missing between {from} and {to} ({cause})"),
-        (_, Some(events)) => format!("{events} events missing between {from} and {to} ({cause})"),
+        (_, Some(events)) => {
+            let events = counted(events, "event");
+            format!("{events} missing between {from} and {to} ({cause})")
+        }
         (_, None) => {
             format!("an unknown number of events missing between {from} and {to} ({cause})")
         }

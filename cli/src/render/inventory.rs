@@ -4,10 +4,12 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
+use vctl_common::count::counted;
+
 use super::columns::Columns;
 use super::wrap::wrapped;
 use super::{BOLD, DIM, Layout, sanitize, time};
-use crate::inventory::{Host, HostState};
+use crate::inventory::{Host, HostState, Liveness};
 
 /// What of each host is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,18 +58,27 @@ pub(crate) fn write(
         PLAIN.write_groups(out, &groups.collect::<Vec<_>>(), layout)?;
     }
     let all = hosts.len();
-    let noun = |count, one, several| if count == 1 { one } else { several };
-    let (up, is_up) = match now {
-        Some(_) => (format!("{} of ", count_up(hosts, now)), " up"),
-        None => (String::new(), ""),
+    let unknown = count(hosts, now, Liveness::is_unknown);
+    let up = match now {
+        Some(_) if unknown < all => format!("{} of ", count(hosts, now, Liveness::is_up)),
+        _ => String::new(),
     };
+    let is_up = if up.is_empty() { "" } else { " up" };
     writeln!(
         out,
-        "\n{DIM}{up}{all} {}{is_up}, in {} {}{DIM:#}",
-        noun(all, "host", "hosts"),
-        groups.len(),
-        noun(groups.len(), "data centre", "data centres")
+        "\n{DIM}{up}{}{is_up}{}, in {}{DIM:#}",
+        counted(all, "host"),
+        and_unknown(unknown, now),
+        counted(groups.len(), "data centre")
     )
+}
+
+/// Returns what is added to a total of hosts some of which were never probed.
+fn and_unknown(count: usize, now: Option<SystemTime>) -> String {
+    match (count, now) {
+        (0, _) | (_, None) => String::new(),
+        (count, Some(_)) => format!(", {count} unknown"),
+    }
 }
 
 /// Writes the way to a host, one hop a line, outermost first.
@@ -105,15 +116,21 @@ fn title(hosts: &[Host], now: Option<SystemTime>, layout: Layout) -> String {
         .map_or(usize::MAX, |width| width.saturating_sub(TITLE).max(TITLE));
     let dc = wrapped(&dc, room, 1).concat();
     let all = hosts.len();
-    match now {
-        Some(_) => format!("{BOLD}{dc}{BOLD:#} · {}/{all} up", count_up(hosts, now)),
-        None => format!("{BOLD}{dc}{BOLD:#} · {all}"),
-    }
+    let unknown = count(hosts, now, Liveness::is_unknown);
+    let total = match now {
+        Some(_) if unknown == all => format!("{unknown} unknown"),
+        Some(_) => {
+            let up = count(hosts, now, Liveness::is_up);
+            format!("{up}/{all} up{}", and_unknown(unknown, now))
+        }
+        None => all.to_string(),
+    };
+    format!("{BOLD}{dc}{BOLD:#} · {total}")
 }
 
-fn count_up(hosts: &[Host], now: Option<SystemTime>) -> usize {
-    let up = hosts.iter().filter(|host| host.liveness(now).is_up());
-    up.count()
+fn count(hosts: &[Host], now: Option<SystemTime>, which: fn(Liveness) -> bool) -> usize {
+    let counted = hosts.iter().filter(|host| which(host.liveness(now)));
+    counted.count()
 }
 
 fn plain(host: &Host, now: Option<SystemTime>, detail: Detail) -> [String; 6] {

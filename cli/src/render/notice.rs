@@ -9,24 +9,23 @@ use std::panic::{self, PanicHookInfo};
 use std::pin::pin;
 use std::time::Duration;
 
+use anstyle::Style;
 use tokio::time::timeout;
+use vctl_common::waits;
 
 use super::stderr::stderr;
-use super::{BAD, BOLD, WARN, json, sanitize};
+use super::{BAD, BOLD, WARN, json, paragraph, sanitize};
 use crate::args::Output;
 use crate::error::CliError;
 
 /// Says something the reader should know and no script should parse.
 pub(crate) fn note(message: &str) {
-    let message = sanitize::visible(message);
-    // Nothing can be done when stderr is closed.
-    let _ = writeln!(stderr(), "{WARN}note:{WARN:#} {message}");
+    labelled(&mut stderr(), ("note:", WARN), message);
 }
 
 /// Says that what was asked for is done.
 pub(crate) fn done(message: &str) {
-    let message = sanitize::visible(message);
-    let _ = writeln!(stderr(), "{message}");
+    labelled(&mut stderr(), ("", Style::new()), message);
 }
 
 /// Shows something to be copied, between empty lines.
@@ -38,8 +37,35 @@ pub(crate) fn set_apart(text: &str) {
 /// Begins a line that a person is to end.
 pub(crate) fn prompt(question: &str) {
     let mut stderr = stderr();
-    let _ = write!(stderr, "{}", sanitize::visible(question));
+    // The blank behind it stays: it stands before the answer.
+    let visible = sanitize::visible(question);
+    let _ = write!(stderr, "{}", paragraph::lines(&visible, room(0)).join("\n"));
     let _ = stderr.flush();
+}
+
+/// Writes a label and text behind it, broken between words where stderr is a terminal.
+fn labelled(out: &mut dyn Write, (label, style): (&str, Style), text: &str) {
+    let visible = sanitize::visible(text);
+    let text = visible.trim_start_matches(' ');
+    let blanks = visible.len() - text.len();
+    let indent = if label.is_empty() { 0 } else { label.len() + 1 } + blanks;
+    let lines = paragraph::lines(text, room(indent));
+    for (index, line) in lines.iter().enumerate() {
+        // Nothing can be done when stderr is closed.
+        let _ = match index {
+            0 if label.is_empty() => writeln!(out, "{:blanks$}{line}", ""),
+            0 => writeln!(out, "{style}{label}{style:#} {:blanks$}{line}", ""),
+            _ => writeln!(out, "{:indent$}{line}", ""),
+        };
+    }
+}
+
+/// Returns the columns of the terminal behind `indent`; all there are where stderr is none.
+fn room(indent: usize) -> usize {
+    let width = terminal_size::terminal_size_of(io::stderr());
+    width.map_or(usize::MAX, |(width, _)| {
+        paragraph::room(usize::from(width.0), indent)
+    })
 }
 
 /// Shows how far something is, in place of what was shown so before; nothing clears the line.
@@ -54,7 +80,7 @@ pub(crate) fn progress(text: &str) {
 pub(crate) fn on_a_raw_terminal(text: &str) {
     let mut stderr = stderr();
     for line in text.lines() {
-        let _ = writeln!(stderr, "{}", sanitize::visible(line));
+        labelled(&mut stderr, ("", Style::new()), line);
     }
 }
 
@@ -105,16 +131,23 @@ impl Write for Log {
 /// How long a person looks at a silent terminal before wondering.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// Does `work`; on a terminal, says what it waits for when that takes long.
-pub(crate) async fn waiting_for<T>(what: &str, work: impl Future<Output = T>) -> T {
+/// How often it is looked what is waited for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Does `work`; on a terminal, says whether Vault or Postgres is waited for when that takes long.
+pub(crate) async fn waiting<T>(work: impl Future<Output = T>) -> T {
+    if !io::stderr().is_terminal() {
+        return work.await;
+    }
     let mut work = pin!(work);
-    if let Ok(done) = timeout(PATIENCE, &mut work).await {
-        return done;
+    loop {
+        if let Ok(done) = timeout(LOOK, &mut work).await {
+            return done;
+        }
+        if let Some(what) = waits::untold(PATIENCE) {
+            note(&format!("waiting for {what}"));
+        }
     }
-    if io::stderr().is_terminal() {
-        note(&format!("waiting for {what}"));
-    }
-    work.await
 }
 
 /// Says why the command failed.
@@ -124,17 +157,17 @@ pub(crate) fn error(error: &CliError, reader: Output) {
         let _ = json::write_error(&mut stderr, error);
         return;
     }
-    let _ = writeln!(
-        stderr,
-        "{BAD}error:{BAD:#} {}",
-        sanitize::text(&error.message)
+    labelled(
+        &mut stderr,
+        ("error:", BAD),
+        &sanitize::text(&error.message),
     );
     for cause in &error.causes {
-        let _ = writeln!(stderr, "  caused by: {}", sanitize::text(cause));
+        let plain = Style::new();
+        labelled(&mut stderr, ("  caused by:", plain), &sanitize::text(cause));
     }
     if let Some(hint) = &error.hint {
-        let hint = sanitize::text(hint);
-        let _ = writeln!(stderr, "{BOLD}hint:{BOLD:#} {hint}");
+        labelled(&mut stderr, ("hint:", BOLD), &sanitize::text(hint));
     }
 }
 

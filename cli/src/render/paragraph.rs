@@ -23,7 +23,7 @@ pub(crate) fn write(
     width: Option<usize>,
 ) -> io::Result<()> {
     let text = sanitize::text(text);
-    write_lines(out, indent, &lines(&text, room(indent, width)), style)
+    write_lines(out, indent, &lines(&text, room_of(indent, width)), style)
 }
 
 /// Writes text that is escaped already, from the begin of a line; the lines below its first are indented. What
@@ -35,17 +35,20 @@ pub(crate) fn write_beside(
     style: Style,
     width: Option<usize>,
 ) -> io::Result<()> {
-    let mut lines = lines(text, room(indent, width));
+    let mut lines = lines(text, room_of(indent, width));
     if let Some((label, rest)) = lines.first().and_then(|first| first.split_once(": ")) {
         lines[0] = format!("{style}{label}:{style:#} {rest}");
     }
     write_lines(out, indent, &lines, Style::new())
 }
 
-fn room(indent: usize, width: Option<usize>) -> usize {
-    width.map_or(usize::MAX, |width| {
-        width.saturating_sub(indent).max(NARROWEST)
-    })
+fn room_of(indent: usize, width: Option<usize>) -> usize {
+    width.map_or(usize::MAX, |width| room(width, indent))
+}
+
+/// Returns the columns behind `indent`.
+pub(crate) fn room(width: usize, indent: usize) -> usize {
+    width.saturating_sub(indent).max(NARROWEST)
 }
 
 fn write_lines(
@@ -65,7 +68,7 @@ fn write_lines(
 
 /// Breaks between words; one that is wider than the room stands alone. A fingerprint is left whole then, because it
 /// may have to be copied.
-fn lines(text: &str, room: usize) -> Vec<String> {
+pub(crate) fn lines(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let words = text.split(' ').flat_map(|word| match word.width() {
         ..=FINGERPRINT => vec![word.to_owned()],

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
+use vctl_common::count::{counted, form};
 
 use super::columns::Columns;
 use super::{DIM, Layout, WARN, paragraph, sanitize, size};
@@ -53,9 +54,9 @@ pub(crate) fn write(
     let ahead = kept.days.iter().filter(|day| day.age < 0).count();
     writeln!(
         out,
-        "\n{DIM}Events take {} in {} days; partitions are ready for {ahead} more.{DIM:#}",
+        "\n{DIM}Events take {} in {}; partitions are ready for {ahead} more.{DIM:#}",
         size::bytes(total),
-        kept.days.len() - ahead
+        counted(kept.days.len() - ahead, "day")
     )?;
     for warning in kept.warnings(periods) {
         write!(out, "{WARN}warning:{WARN:#} ")?;
@@ -73,9 +74,16 @@ pub(crate) fn write_pruned(out: &mut dyn Write, verb: &str, pruned: &[Pruned]) -
                 let day = day.unwrap_or_else(|| sanitize::text(name));
                 writeln!(out, "{verb} the events of {day}, {}", size::bytes(*bytes))?;
             }
-            Pruned::Sessions(count) => writeln!(out, "{verb} {count} sessions")?,
-            Pruned::Gaps(count) => writeln!(out, "{verb} {count} gaps of no session")?,
-            Pruned::Accesses(count) => writeln!(out, "{verb} {count} accesses")?,
+            Pruned::Sessions(count) => {
+                writeln!(out, "{verb} {}", counted(*count, "session"))?;
+            }
+            Pruned::Gaps(count) => {
+                writeln!(out, "{verb} {} of no session", counted(*count, "gap"))?;
+            }
+            Pruned::Accesses(count) => {
+                let noun = form(*count, "access", "accesses");
+                writeln!(out, "{verb} {count} {noun}")?;
+            }
         }
     }
     Ok(())

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use vctl_common::count::{counted, form};
+
 use super::records::{Records, cells_of};
 use super::time;
 use crate::rotation::{Host, Key, Stage};
@@ -79,7 +81,10 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::R
     let (waits_for, next) = match stage {
         Stage::Resting { active, .. } => {
             line(out, active, "signs")?;
-            ("are not known to trust it", "--next` makes another one")
+            (
+                ("is not known to trust it", "are not known to trust it"),
+                "--next` makes another one",
+            )
         }
         Stage::Spreading { active, next } => {
             line(out, active, "signs")?;
@@ -89,13 +94,19 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::R
             } else {
                 "--next` has it sign"
             };
-            ("do not trust the one to come", next)
+            (
+                ("does not trust the next one", "do not trust the next one"),
+                next,
+            )
         }
         Stage::Moved { active, leaving } => {
             line(out, active, "signs")?;
             line(out, leaving, "is leaving")?;
             (
-                "still have to do with the one that is leaving",
+                (
+                    "still depends on the one that is leaving",
+                    "still depend on the one that is leaving",
+                ),
                 "--finish` takes it away",
             )
         }
@@ -106,9 +117,10 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::R
         .collect();
     writeln!(
         out,
-        "{} of {} hosts {waits_for}",
+        "{} of {} {}",
         missing.len(),
-        hosts.len()
+        counted(hosts.len(), "host"),
+        form(missing.len(), waits_for.0, waits_for.1)
     )?;
     for host in missing {
         writeln!(out, "  {}", host.name)?;

@@ -56,6 +56,12 @@ pub(crate) fn ahead(seconds: i64) -> String {
     format!("{by} {direction}")
 }
 
+/// Returns a duration that ends something, rounded up to whole seconds: what was given an hour has `1h00m` left.
+pub(crate) fn left(left: Duration) -> String {
+    let whole = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    duration(Duration::from_secs(whole))
+}
+
 /// Returns `42s ago` or `3m12s ago`, in whole seconds.
 pub(crate) fn age(age: Duration) -> String {
     match age.as_secs() {

@@ -110,6 +110,7 @@ impl<'a> Directory<'a> {
         Err(VaultError::Denied {
             what: format!("credential for database role `{}`", self.role),
             policy: Some(self.role.policy()),
+            settings: Vec::new(),
         })
     }
 }
@@ -200,6 +201,7 @@ mod tests {
         let denied = VaultError::Denied {
             what: "credential".to_owned(),
             policy: None,
+            settings: Vec::new(),
         };
         for (error, away) in [
             (unreachable, true),

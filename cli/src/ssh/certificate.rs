@@ -43,6 +43,15 @@ impl Extensions {
     }
 }
 
+/// Where the name of a role comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RoleSource {
+    /// The row of this host.
+    Inventory(String),
+    /// The key `ca_role`.
+    Setting,
+}
+
 /// As whom, and for how long.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish<'a> {
@@ -50,6 +59,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) mount: &'a str,
     /// Role of the SSH engine.
     pub(crate) role: &'a str,
+    pub(crate) role_from: &'a RoleSource,
     pub(crate) user: &'a str,
     pub(crate) ttl: Duration,
     pub(crate) extensions: Extensions,
@@ -85,7 +95,10 @@ impl Credential {
             "extensions": wish.extensions.names(),
         });
         let answer = signed(vault, wish, &body).await;
-        let answer = answer.map_err(|error| refused(wish, error))?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Err(refused(vault, wish, error).await),
+        };
         let text = answer["signed_key"].as_str().unwrap_or_default();
         let certificate = Certificate::from_openssh(text.trim()).map_err(|error| {
             CliError::new(Exit::Failure, "Vault's answer is no certificate").caused_by(&error)
@@ -160,7 +173,56 @@ async fn signed(vault: &Vault, wish: &Wish<'_>, body: &Value) -> Result<Value, V
     }
 }
 
-fn refused(wish: &Wish<'_>, error: VaultError) -> CliError {
+/// Policy of a person who logs in to hosts.
+const POLICY: &str = "vctl-ssh";
+
+/// Servers say this with a capital or without, and the other engines have a status of their own for it.
+fn is_unknown_role(error: &VaultError) -> bool {
+    match error {
+        VaultError::NotFound { .. } => true,
+        VaultError::Http {
+            status: 400,
+            message,
+            ..
+        } => message.to_ascii_lowercase().contains("unknown role"),
+        _ => false,
+    }
+}
+
+async fn has_policy(vault: &Vault) -> bool {
+    let info = vault.lookup_self().await;
+    info.is_ok_and(|info| info.policies.iter().any(|policy| policy == POLICY))
+}
+
+fn no_role(message: String, wish: &Wish<'_>) -> CliError {
+    let Wish { mount, .. } = wish;
+    let hint = match wish.role_from {
+        RoleSource::Inventory(host) => format!(
+            "the inventory has this role for `{host}`: `vctl edit {host} --ca-role ROLE` sets another, `vault list {mount}/roles` shows them"
+        ),
+        RoleSource::Setting => {
+            format!("check `VCTL_CA_ROLE`; `vault list {mount}/roles` shows the roles there are")
+        }
+    };
+    CliError::new(Exit::Config, message).hint(hint)
+}
+
+async fn refused(vault: &Vault, wish: &Wish<'_>, error: VaultError) -> CliError {
+    match &error {
+        error if is_unknown_role(error) => {
+            let message = format!("Vault has no role `{}` at `{}/`", wish.role, wish.mount);
+            return no_role(message, wish);
+        }
+        // A policy is for the roles that it names: Vault says the same of one that is not there.
+        VaultError::Denied { .. } if has_policy(vault).await => {
+            let message = format!(
+                "Vault has no role `{}` at `{}/` for the policy `{POLICY}` of this token",
+                wish.role, wish.mount
+            );
+            return no_role(message, wish).caused_by(&error);
+        }
+        _ => {}
+    }
     let (exit, hint) = match &error {
         VaultError::Denied { .. } => (Exit::Permission, "ask for the policy `vctl-ssh`"),
         // What a role does not allow is a bad request to Vault.

@@ -94,7 +94,7 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
         return Err("there is no host before `:`".to_owned());
     }
     let port = port.map(|port| match port.parse() {
-        Ok(0) | Err(_) => Err(format!("`{}` is no port", port.escape_debug())),
+        Ok(0) | Err(_) => Err(format!("`{}` is not a port", port.escape_debug())),
         Ok(port) => Ok(port),
     });
     Ok((host, port.transpose()?))

@@ -25,7 +25,7 @@ mod error;
 mod run;
 
 pub(crate) use access::{AccessLog, End, Row};
-pub(crate) use certificate::{Credential, Extensions, Wish};
+pub(crate) use certificate::{Credential, Extensions, RoleSource, Wish};
 pub(crate) use destination::Destination;
 pub(crate) use error::SshError;
 pub(crate) use forward::{Endpoint, Forwards, Local, Proxy, Remote};

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::time::timeout;
 
+use super::certificate::RoleSource;
 use super::deadlines;
 use super::way::{Plan, Target};
 use crate::config::Config;
@@ -85,6 +86,7 @@ pub(crate) async fn plan(
                 addr: *addr,
                 user: user.clone(),
                 ca_role: config.ca_role.clone(),
+                role_from: RoleSource::Setting,
                 mount: mount.unwrap_or_else(|| configured.to_owned()),
                 clock_offset_s: None,
             };

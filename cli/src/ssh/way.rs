@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use vctl_common::vault::Vault;
 
 use super::access::{AccessLog, End, Row};
-use super::certificate::{Credential, Extensions, Wish};
+use super::certificate::{Credential, Extensions, RoleSource, Wish};
 use super::deadlines;
 use super::dial;
 use super::error::SshError;
@@ -21,6 +21,7 @@ use super::hop::Connection;
 use super::host_key::HostKeys;
 use crate::error::CliError;
 use crate::inventory::Host;
+use crate::render::notice;
 
 /// A host to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
     pub(crate) user: String,
     pub(crate) ca_role: String,
+    pub(crate) role_from: RoleSource,
     /// Where in Vault the CA is that signs.
     pub(crate) mount: String,
     /// Seconds by which its clock was ahead when its agent last reported.
@@ -43,6 +45,7 @@ impl Target {
             addr: SocketAddr::new(host.ip, host.ssh_port),
             user: host.ssh_user.clone(),
             ca_role: host.ca_role.clone(),
+            role_from: RoleSource::Inventory(host.name.clone()),
             mount: mount.to_owned(),
             clock_offset_s: host.agent.as_ref().and_then(|agent| agent.clock_offset_s),
         }
@@ -96,12 +99,13 @@ impl Issuer<'_> {
         let wish = Wish {
             mount: &target.mount,
             role: &target.ca_role,
+            role_from: &target.role_from,
             user: &target.user,
             ttl: self.ttl,
             extensions,
             host_ahead: target.clock_offset_s,
         };
-        Credential::issue(self.vault, &wish).await
+        notice::waiting(Credential::issue(self.vault, &wish)).await
     }
 }
 

@@ -94,11 +94,14 @@ fn refused(host: &str, error: VaultError) -> CliError {
         VaultError::Denied { .. } => (Exit::Permission, "ask for the policy `vctl-admin`"),
         VaultError::Http { status: 400, .. } => (
             Exit::Config,
-            "deploy/vault/setup.sh makes the role `vctl-host`; it may be run again",
+            "an administrator of Vault has to make or repair the role: `vault read MOUNT/roles/vctl-host`",
         ),
         _ => return error.into(),
     };
-    CliError::new(exit, format!("Vault does not vouch for `{host}`"))
-        .caused_by(&error)
-        .hint(hint)
+    CliError::new(
+        exit,
+        format!("Vault does not sign a host certificate for `{host}`"),
+    )
+    .caused_by(&error)
+    .hint(hint)
 }

@@ -18,7 +18,7 @@ pub(crate) async fn published(settings: &VaultSettings) -> Result<Vec<Authority>
         let mounts = mounts(&settings.ssh_mount).join("/` or `");
         return Err(
             CliError::new(Exit::Config, format!("Vault has no SSH CA at `{mounts}/`")).hint(
-                "check `VCTL_SSH_MOUNT`; deploy/vault/setup.sh makes the CA where there is none",
+                "check `VCTL_SSH_MOUNT`; an administrator of Vault makes a CA with `vault write MOUNT/config/ca generate_signing_key=true`",
             ),
         );
     }

@@ -3,6 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use postgres_types::ToSql;
+use vctl_common::count::{counted, form};
 use vctl_common::pg::tokio_postgres::Transaction;
 use vctl_common::spool::{self, Timeline};
 use vctl_common::time::WallOffset;
@@ -32,9 +33,10 @@ impl Store {
         transaction.commit().await.map_err(failed)?;
         if gone > 0 {
             self.notes.push(format!(
-                "{gone} of the {} events of session {} are no longer kept",
-                history.session.stored,
-                found.id()
+                "{gone} of the {} of session {} {} no longer kept",
+                counted(history.session.stored, "event"),
+                found.id(),
+                form(gone, "is", "are")
             ));
         }
         Ok(history)

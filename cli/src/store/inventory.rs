@@ -54,6 +54,7 @@ fn host(row: &Row) -> Result<Host, Error> {
     let reported = reported.and_then(|at| at.0);
     let last_seen_up = row.try_get::<_, Option<Instant>>("last_seen_up")?;
     let clock_offset_s = row.try_get::<_, Option<f64>>("clock_offset_s")?;
+    let last_probed_at = row.try_get::<_, Option<Instant>>("last_probed_at")?;
     let agent = |(version, reported_at)| AgentSeen {
         version,
         reported_at,
@@ -75,6 +76,7 @@ fn host(row: &Row) -> Result<Host, Error> {
         // A state of a schema to come is none to connect by guess.
         state: HostState::of_word(state).unwrap_or(HostState::Broken),
         last_seen_up: last_seen_up.and_then(|at| at.0),
+        last_probed_at: last_probed_at.and_then(|at| at.0),
         agent: version.zip(reported).map(agent),
         tags: row.try_get("tags")?,
     })

@@ -2,7 +2,7 @@
 
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::error::SqlState;
-use vctl_common::pg::tokio_postgres::{Client, Error, Statement};
+use vctl_common::pg::tokio_postgres::{Client, Error, GenericClient, Statement};
 
 use super::inventory;
 use crate::config::Config;
@@ -116,19 +116,36 @@ pub(crate) async fn edit(client: &mut Client, name: &str, change: &Change) -> Re
     Ok(transaction.commit().await.map_err(PgError::from)?)
 }
 
-/// Deletes a host that nobody is reached through.
-pub(crate) async fn delete(client: &mut Client, name: &str) -> Result<(), Stop> {
-    let transaction = client.transaction().await.map_err(PgError::from)?;
+/// Checks that a host is there, and that no other is reached through it.
+///
+/// # Errors
+/// `NotFound` for a name that is no host's, `Failure` for a jump host.
+pub(crate) async fn check_deletable(client: &impl GenericClient, name: &str) -> Result<(), Stop> {
+    let exists = "select exists (select from vctl.servers where hostname = $1::text)";
+    let exists = client.query_one(exists, &[&name]).await;
+    if !exists
+        .and_then(|row| row.try_get(0))
+        .map_err(PgError::from)?
+    {
+        return Err(unknown(name));
+    }
     let through = "select hostname::text from vctl.servers where jump_via = $1::text order by 1";
-    let through = transaction.query(through, &[&name]).await;
+    let through = client.query(through, &[&name]).await;
     let through: Result<Vec<String>, Error> =
         through.and_then(|rows| rows.iter().map(|row| row.try_get(0)).collect());
     let through = through.map_err(PgError::from)?;
     if let [first, ..] = &through[..] {
-        let message = format!("`{name}` is the way to {}", listed(&through));
+        let message = format!("`{name}` is the jump host of {}", listed(&through));
         let hint = format!("reach them another way first: `vctl edit {first} --jump NAME`");
         return Err(CliError::new(Exit::Failure, message).hint(hint).into());
     }
+    Ok(())
+}
+
+/// Deletes a host through which no other is reached.
+pub(crate) async fn delete(client: &mut Client, name: &str) -> Result<(), Stop> {
+    let transaction = client.transaction().await.map_err(PgError::from)?;
+    check_deletable(&transaction, name).await?;
     let statement = "delete from vctl.servers where hostname = $1::text";
     let deleted = transaction.execute(statement, &[&name]).await;
     if deleted.map_err(PgError::from)? == 0 {

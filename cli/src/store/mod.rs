@@ -36,8 +36,6 @@ pub(crate) use row::Found;
 /// The central store, for who may read the audit and nothing else.
 pub(crate) struct Store {
     pool: Pool,
-    /// What the pool connects to.
-    postgres: String,
     /// What the reader should know besides.
     notes: Vec<String>,
     /// Rows that matched and could not be read.
@@ -48,7 +46,6 @@ impl Store {
     pub(crate) fn new(context: &Context) -> Result<Self, Stop> {
         Ok(Self {
             pool: context.pool(DbRole::AuditRo)?,
-            postgres: context.postgres(),
             notes: Vec::new(),
             left_out: 0,
         })
@@ -66,7 +63,7 @@ impl Store {
     }
 
     async fn client(&self) -> Result<Client, Stop> {
-        Ok(notice::waiting_for(&self.postgres, self.pool.get()).await?)
+        Ok(notice::waiting(self.pool.get()).await?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The store as a source of sessions.
 
+use vctl_common::count::{counted, form};
 use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
@@ -68,10 +69,10 @@ impl Source for Store {
     async fn not_found(&mut self, selector: Selector) -> Stop {
         // They are there: the notes say why they cannot be shown.
         if self.left_out > 0 {
-            let count = self.left_out;
-            let what = format!(
-                "{count} sessions of {selector} are in the central store and cannot be shown"
-            );
+            let count = counted(self.left_out, "session");
+            let are = form(self.left_out, "is", "are");
+            let what =
+                format!("{count} of {selector} {are} in the central store, but cannot be shown");
             let hint = "a newer `vctl` may know what the host sent";
             return CliError::new(Exit::Failure, what).hint(hint).into();
         }

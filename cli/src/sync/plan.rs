@@ -35,6 +35,16 @@ pub(crate) struct Planned {
 pub(crate) struct Failure {
     pub(crate) alias: String,
     pub(crate) why: String,
+    pub(crate) kind: FailureKind,
+}
+
+/// Whether the same file can ever become a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// The inventory has no form for what the file says.
+    ByDesign,
+    /// Something went wrong, which may be put right.
+    Failed,
 }
 
 /// Orders hosts for each to come after its jump. A host is its name: two at one address stay two.
@@ -46,6 +56,7 @@ pub(crate) fn plan(candidates: Vec<Candidate>) -> (Vec<Planned>, Vec<Failure>) {
             Ok(planned) if settling.contains_key(&planned.name) => failures.push(Failure {
                 why: format!("another alias is `{}` in lower case, too", planned.name),
                 alias: candidate.alias,
+                kind: FailureKind::ByDesign,
             }),
             Ok(planned) => {
                 let host = Settling {
@@ -58,6 +69,7 @@ pub(crate) fn plan(candidates: Vec<Candidate>) -> (Vec<Planned>, Vec<Failure>) {
             Err(why) => failures.push(Failure {
                 alias: candidate.alias,
                 why,
+                kind: FailureKind::ByDesign,
             }),
         }
     }
@@ -65,7 +77,11 @@ pub(crate) fn plan(candidates: Vec<Candidate>) -> (Vec<Planned>, Vec<Failure>) {
     for alias in names {
         if let Err(why) = jumps::settle(&mut settling, &alias) {
             settling.remove(&alias);
-            failures.push(Failure { alias, why });
+            failures.push(Failure {
+                alias,
+                why,
+                kind: FailureKind::ByDesign,
+            });
         }
     }
     let settled = settling.into_iter();
@@ -91,10 +107,11 @@ pub(crate) fn plan(candidates: Vec<Candidate>) -> (Vec<Planned>, Vec<Failure>) {
     // What is left waits for itself.
     failures.extend(waiting.into_values().map(|planned| Failure {
         why: format!(
-            "the way to it never ends: it is reached through `{}`",
+            "its jump hosts form a circle: it is reached through `{}`",
             planned.jump.as_deref().unwrap_or_default()
         ),
         alias: planned.name,
+        kind: FailureKind::Failed,
     }));
     (ordered, failures)
 }

@@ -79,7 +79,7 @@ impl Report {
             78 => Exit::Config,
             _ => Exit::Failure,
         };
-        let message = format!("`{host}` was not told of the SSH CA: nothing there is changed");
+        let message = format!("`{host}` does not have the SSH CA: nothing was changed there");
         let mut error = CliError::new(exit, message);
         error.causes.clone_from(&self.errors);
         if error.causes.is_empty() {

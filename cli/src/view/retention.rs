@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use vctl_common::count::{counted, form};
+
 /// How long something is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Keep {
@@ -47,8 +49,7 @@ impl FromStr for Keep {
 impl fmt::Display for Keep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Days(1) => f.write_str("1 day"),
-            Self::Days(days) => write!(f, "{days} days"),
+            Self::Days(days) => f.write_str(&counted(*days, "day")),
             Self::Forever => f.write_str("ever"),
         }
     }
@@ -155,8 +156,8 @@ impl Kept {
         let old = old.count();
         if old > 0 {
             warnings.push(format!(
-                "events of {old} {} are older than {}: does `vctl prune` run?",
-                if old == 1 { "day" } else { "days" },
+                "events of {} are older than {}: does `vctl prune` run?",
+                counted(old, "day"),
                 periods.events
             ));
         }
@@ -168,15 +169,19 @@ impl Kept {
         }
         if self.never_closed > 0 {
             warnings.push(format!(
-                "{} sessions older than {} were never closed, because their host never said so; they are kept",
-                self.never_closed, periods.sessions
+                "{} older than {} {} never closed, because the host did not report an end; {} kept",
+                counted(self.never_closed, "session"),
+                periods.sessions,
+                form(self.never_closed, "was", "were"),
+                form(self.never_closed, "it is", "they are")
             ));
         }
         for table in &self.tables {
             if table.bytes > LARGE && table.live < FEW {
                 warnings.push(format!(
-                    "`{}` takes more than 1 GiB for {} rows: `VACUUM FULL` gives it back",
-                    table.name, table.live
+                    "`{}` takes more than 1 GiB for {}: `VACUUM FULL` gives it back",
+                    table.name,
+                    counted(table.live, "row")
                 ));
             } else if table.dead > FEW && table.dead > table.live {
                 warnings.push(format!(

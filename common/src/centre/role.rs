@@ -43,6 +43,26 @@ impl DbRole {
         }
     }
 
+    /// Returns the environment variable of the setting that names its role in Vault.
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::Ro => "VCTL_DB_ROLE_RO",
+            Self::Rw => "VCTL_DB_ROLE_RW",
+            Self::Identity => "VCTL_DB_ROLE_IDENTITY",
+            Self::AuditRo => "VCTL_DB_ROLE_AUDIT_RO",
+            Self::AuditWriter => "VCTL_DB_ROLE_AUDIT_WRITE",
+            Self::AuditIngest(_) => "VCTL_DB_ROLE_AUDIT_INGEST",
+            Self::Status(_) => "VCTL_DB_ROLE_STATUS",
+            Self::Pruner => "VCTL_DB_ROLE_PRUNE",
+            Self::Migrator => "VCTL_DB_ROLE_MIGRATE",
+        }
+    }
+
+    /// Returns whether enrolling a host makes its role.
+    pub fn is_of_a_host(&self) -> bool {
+        matches!(self, Self::AuditIngest(_) | Self::Status(_))
+    }
+
     /// Returns the Vault policy that gives it, for hints.
     pub fn policy(&self) -> String {
         match self {

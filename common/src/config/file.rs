@@ -1,5 +1,6 @@
 //! The file: YAML text to entries that know their line.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -15,6 +16,17 @@ pub(super) struct Entry {
     pub(super) line: u64,
     /// `None` when nothing, or `~`, stands behind the colon: as if the line were not there.
     pub(super) value: Option<Raw>,
+    /// Keys that a map in the value has twice.
+    pub(super) repeated: Vec<Repeated>,
+}
+
+/// A key that its map had before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Repeated {
+    pub(super) key: String,
+    pub(super) line: u64,
+    /// Line of the first one.
+    pub(super) first: u64,
 }
 
 /// The text is not what the file may hold.
@@ -33,12 +45,20 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
 
 /// Reads what stands in one line elsewhere, such as `[a, {b: c}]`, as the file would have it.
 pub(super) fn parse_value(text: &str) -> Result<Option<Raw>, SyntaxError> {
-    read::<Written>(text).map(|written| written.0)
+    let written = read::<Written>(text)?;
+    match written.repeated.first() {
+        None => Ok(written.value),
+        Some(repeated) => Err(SyntaxError {
+            line: None,
+            message: format!("`{}` is there twice", repeated.key.escape_debug()),
+        }),
+    }
 }
 
 fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, SyntaxError> {
     let options = serde_saphyr::options! {
-        duplicate_keys: DuplicateKeyPolicy::Error,
+        // Repeated keys are reported below, beside all other errors of the file.
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
         with_snippet: false,
         // Deeper than every value, and shallow enough for any stack.
         budget: serde_saphyr::budget! { max_depth: 32 },
@@ -72,11 +92,12 @@ impl<'de> Deserialize<'de> for Entries {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(key) = map.next_key::<Spanned<String>>()? {
-                    let value = map.next_value::<Written>()?.0;
+                    let Written { value, repeated } = map.next_value::<Written>()?;
                     entries.push(Entry {
                         key: key.value,
                         line: key.referenced.line(),
                         value,
+                        repeated,
                     });
                 }
                 Ok(Entries(entries))
@@ -88,7 +109,11 @@ impl<'de> Deserialize<'de> for Entries {
 }
 
 /// A value before its key has judged it: numbers and booleans as they were meant, in text.
-struct Written(Option<Raw>);
+#[derive(Default)]
+struct Written {
+    value: Option<Raw>,
+    repeated: Vec<Repeated>,
+}
 
 impl<'de> Deserialize<'de> for Written {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -106,49 +131,72 @@ impl<'de> Visitor<'de> for WrittenVisitor {
     }
 
     fn visit_unit<E>(self) -> Result<Written, E> {
-        Ok(Written(None))
+        Ok(Written::default())
     }
 
     fn visit_none<E>(self) -> Result<Written, E> {
-        Ok(Written(None))
+        Ok(Written::default())
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Written, E> {
-        Ok(Written(Some(Raw::Text(value.to_string()))))
+        Ok(Written::of(Raw::Text(value.to_string())))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Written, E> {
-        Ok(Written(Some(Raw::Text(value.to_string()))))
+        Ok(Written::of(Raw::Text(value.to_string())))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Written, E> {
-        Ok(Written(Some(Raw::Text(value.to_string()))))
+        Ok(Written::of(Raw::Text(value.to_string())))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Written, E> {
-        Ok(Written(Some(Raw::Text(value.to_owned()))))
+        Ok(Written::of(Raw::Text(value.to_owned())))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Written, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element::<Written>()? {
+        let (mut items, mut repeated) = (Vec::new(), Vec::new());
+        while let Some(mut item) = seq.next_element::<Written>()? {
+            repeated.append(&mut item.repeated);
             items.push(item.or_empty());
         }
-        Ok(Written(Some(Raw::List(items))))
+        let value = Some(Raw::List(items));
+        Ok(Written { value, repeated })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(name) = map.next_key::<String>()? {
-            entries.push((name, map.next_value::<Written>()?.or_empty()));
+        let (mut entries, mut repeated) = (Vec::new(), Vec::new());
+        let mut lines: BTreeMap<String, u64> = BTreeMap::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            let (name, line) = (key.value, key.referenced.line());
+            let mut written = map.next_value::<Written>()?;
+            repeated.append(&mut written.repeated);
+            if let Some(&first) = lines.get(&name) {
+                repeated.push(Repeated {
+                    key: name,
+                    line,
+                    first,
+                });
+            } else {
+                lines.insert(name.clone(), line);
+                entries.push((name, written.or_empty()));
+            }
         }
-        Ok(Written(Some(Raw::Map(entries))))
+        let value = Some(Raw::Map(entries));
+        Ok(Written { value, repeated })
     }
 }
 
 impl Written {
+    fn of(value: Raw) -> Self {
+        Self {
+            value: Some(value),
+            repeated: Vec::new(),
+        }
+    }
+
     /// Inside a list or a map nothing is not the same as not written: the key has to judge it.
     fn or_empty(self) -> Raw {
-        self.0.unwrap_or(Raw::Text(String::new()))
+        self.value.unwrap_or(Raw::Text(String::new()))
     }
 }

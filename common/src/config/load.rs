@@ -1,5 +1,6 @@
 //! From all the places to one configuration that knows where each value came from.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
@@ -59,6 +60,19 @@ pub enum Source {
     },
     Env(String),
     Flag(String),
+}
+
+impl Source {
+    /// Orders what stands in files by file and line; the rest comes after it.
+    fn place(&self, paths: &[&Path]) -> (usize, u64) {
+        match self {
+            Self::File { path, line, .. } => {
+                let file = paths.iter().position(|known| known == path);
+                (file.unwrap_or(paths.len()), *line)
+            }
+            Self::Default | Self::Env(_) | Self::Flag(_) => (usize::MAX, 0),
+        }
+    }
 }
 
 impl fmt::Display for Source {
@@ -175,7 +189,10 @@ impl<C> Table<C> {
     ) -> Result<(Loaded<C>, Vec<Problem>), ConfigError> {
         let mut problems = Vec::new();
         let written = self.written(inputs, &mut problems)?;
-        Ok(self.settled(start, written, problems))
+        let (loaded, mut problems) = self.settled(start, written, problems);
+        let paths: Vec<&Path> = inputs.files.iter().map(|file| &*file.path).collect();
+        problems.sort_by_key(|problem| problem.at.place(&paths));
+        Ok((loaded, problems))
     }
 
     /// As [`merge`](Self::merge), of the text of one file alone.
@@ -188,7 +205,9 @@ impl<C> Table<C> {
     ) -> (Loaded<C>, Vec<Problem>) {
         let (mut written, mut problems) = (Vec::new(), Vec::new());
         self.written_in(path, origin, text, &mut written, &mut problems);
-        self.settled(start, written, problems)
+        let (loaded, mut problems) = self.settled(start, written, problems);
+        problems.sort_by_key(|problem| problem.at.place(&[path]));
+        (loaded, problems)
     }
 
     fn settled(
@@ -279,7 +298,18 @@ impl<C> Table<C> {
                 return;
             }
         };
+        let mut lines: BTreeMap<String, u64> = BTreeMap::new();
         for entry in entries {
+            for repeated in entry.repeated {
+                let what = twice(&repeated.key, repeated.first);
+                problems.push(Problem::new(at(repeated.line), what));
+            }
+            if let Some(&first) = lines.get(&entry.key) {
+                let what = twice(&entry.key, first);
+                problems.push(Problem::new(at(entry.line), what));
+            } else {
+                lines.insert(entry.key.clone(), entry.line);
+            }
             // An unknown key is a mistake with or without a value.
             match entry.value {
                 Some(raw) => all.push((at(entry.line), entry.key, raw)),
@@ -298,6 +328,11 @@ impl<C> Table<C> {
             None => format!("unknown key `{shown}`"),
         }
     }
+}
+
+fn twice(key: &str, first: u64) -> String {
+    let key = key.escape_debug();
+    format!("`{key}` is set in line {first} already: remove one of the two")
 }
 
 fn set<C>(config: &mut C, key: &Key<C>, raw: &Raw) -> Result<(), String> {

@@ -7,6 +7,7 @@
 mod file;
 mod key;
 mod load;
+mod place;
 mod print;
 mod suggest;
 mod value;

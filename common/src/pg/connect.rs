@@ -29,6 +29,7 @@ use crate::dial;
 use crate::phase;
 use crate::tls::{self, TlsProblem};
 use crate::vault::Lease;
+use crate::waits::{self, Kind};
 
 type Tls = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::Stream;
 
@@ -174,6 +175,11 @@ impl Server {
                     source,
                 }
             }
+            Some(SqlState::INVALID_CATALOG_NAME) => PgError::NoDatabase {
+                addr: self.addr(),
+                name: self.settings.name.clone(),
+                source,
+            },
             // Starting, stopping, recovering.
             Some(code) if code.code().starts_with("57") => PgError::Broken(source),
             Some(_) => PgError::Login {
@@ -191,6 +197,7 @@ impl Server {
         step: impl Future<Output = Result<T, PgError>>,
     ) -> Result<T, PgError> {
         let after = self.settings.connect_timeout;
+        let _waiting = waits::begin(Kind::Postgres, format!("Postgres at `{}`", self.addr()));
         match timeout(after, step).instrument(phase::connect()).await {
             Ok(done) => done,
             Err(_) => Err(PgError::Timeout {

@@ -53,6 +53,13 @@ pub enum PgError {
         #[source]
         source: Statement,
     },
+    #[error("Postgres at `{addr}` has no database `{name}`")]
+    NoDatabase {
+        addr: String,
+        name: String,
+        #[source]
+        source: Statement,
+    },
     #[error("Postgres at `{addr}` has no connection left")]
     TooManyConnections {
         addr: String,
@@ -151,10 +158,10 @@ impl PgError {
     /// Returns what Postgres itself said, where it said something.
     pub fn db_error(&self) -> Option<&DbError> {
         match self {
-            Self::Login { source, .. } | Self::TooManyConnections { source, .. } => {
-                source.0.as_db_error()
-            }
-            Self::Broken(source)
+            Self::Login { source, .. }
+            | Self::NoDatabase { source, .. }
+            | Self::TooManyConnections { source, .. }
+            | Self::Broken(source)
             | Self::SchemaTooOld(source)
             | Self::Denied(source)
             | Self::NotInInventory(source)
@@ -195,7 +202,7 @@ impl PgError {
         };
         matches!(
             error,
-            VaultError::Unreachable { .. } | VaultError::Sealed { .. }
+            VaultError::Unreachable { .. } | VaultError::Timeout { .. } | VaultError::Sealed { .. }
         )
     }
 
@@ -211,11 +218,14 @@ impl PgError {
                 "check `VCTL_DB_HOST`, `VCTL_DB_PORT`, the network and that Postgres runs".to_owned()
             }
             Self::Plaintext { .. } => {
-                "turn `ssl` on in its postgresql.conf; nothing is sent without TLS".to_owned()
+                "check `VCTL_DB_HOST` and `VCTL_DB_PORT`; if Postgres is there, turn `ssl` on in its postgresql.conf: nothing is sent without TLS".to_owned()
             }
             Self::Tls { problem, .. } => tls_hint(*problem).to_owned(),
             Self::Login { .. } => {
-                "Vault may make its logins in another server than this one: compare `VCTL_DB_HOST` with Vault's database connection".to_owned()
+                "Vault may make its logins in another server than this one: compare `VCTL_DB_HOST` and `VCTL_DB_PORT` with Vault's database connection".to_owned()
+            }
+            Self::NoDatabase { .. } => {
+                "check `VCTL_DB_NAME`; in a new server an administrator of Postgres creates the database".to_owned()
             }
             Self::TooManyConnections { .. } | Self::Busy { .. } => "try again later".to_owned(),
             Self::Closed | Self::Broken(_) => "try again".to_owned(),

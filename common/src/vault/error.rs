@@ -53,6 +53,8 @@ pub enum VaultError {
         what: String,
         /// A policy that would.
         policy: Option<String>,
+        /// Environment variables of settings that may be wrong: they differ from what the policy is for.
+        settings: Vec<&'static str>,
     },
     #[error("the Vault token has expired or was revoked")]
     TokenInvalid,
@@ -62,6 +64,14 @@ pub enum VaultError {
     WrapInvalid,
     #[error("Vault knows no {what}")]
     NotFound { what: String },
+    /// The database engine has no such role, or is mounted elsewhere.
+    #[error("Vault has no role `{role}` at `{mount}/`")]
+    NoRole {
+        mount: String,
+        role: String,
+        /// Environment variables of the settings that name both.
+        settings: Vec<&'static str>,
+    },
     #[error("Vault answers `{path}` with status {status}: {message}")]
     Http {
         path: String,
@@ -114,20 +124,37 @@ impl VaultError {
                 "check `VCTL_VAULT_ADDR`, the network and that Vault runs".to_owned()
             }
             Self::Tls { problem, .. } => tls_hint(*problem).to_owned(),
-            Self::Sealed { .. } => "ask whoever operates Vault to unseal it".to_owned(),
+            Self::Sealed { .. } => "ask the operators of Vault to unseal it".to_owned(),
             Self::RateLimited { retry_after, .. } => match retry_after {
                 Some(after) => format!("try again in {}", seconds(*after)),
                 None => "try again later".to_owned(),
             },
-            Self::Denied { policy, .. } => format!(
-                "ask for the policy `{}`, then log in again",
-                policy.as_deref()?
+            Self::Denied {
+                policy, settings, ..
+            } => {
+                let ask = format!(
+                    "ask for the policy `{}`, then log in again",
+                    policy.as_deref()?
+                );
+                match &settings[..] {
+                    [] => ask,
+                    settings => format!("check {}; else {ask}", listed(settings)),
+                }
+            }
+            Self::NoRole { settings, .. } if settings.is_empty() => {
+                "enrol the host again: `vctl host enroll HOST`".to_owned()
+            }
+            Self::NoRole {
+                mount, settings, ..
+            } => format!(
+                "check {}; `vault list {mount}/roles` shows the roles there are",
+                listed(settings)
             ),
             Self::LoginRefused { .. } | Self::SecretId { .. } | Self::WrapInvalid => {
                 "enrol the host again for a new secret id: `vctl host enroll HOST`".to_owned()
             }
             Self::NotFound { .. } => {
-                "set Vault up with `deploy/vault/setup.sh`; for a host run `vctl host enroll HOST`"
+                "an administrator of Vault has to make it; for a host run `vctl host enroll HOST`"
                     .to_owned()
             }
             Self::Http { .. } | Self::Answer { .. } => return None,
@@ -147,6 +174,11 @@ pub fn tls_hint(problem: TlsProblem) -> &'static str {
         }
         TlsProblem::NoTls | TlsProblem::Other => "check `VCTL_VAULT_ADDR`",
     }
+}
+
+fn listed(settings: &[&str]) -> String {
+    let settings: Vec<_> = settings.iter().map(|name| format!("`{name}`")).collect();
+    settings.join(" and ")
 }
 
 fn seconds(duration: Duration) -> String {

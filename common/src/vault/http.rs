@@ -20,6 +20,7 @@ use super::resolve::Answering;
 use crate::centre::VaultSettings;
 use crate::secret::Secret;
 use crate::tls::{self, TlsProblem};
+use crate::waits::{self, Kind};
 
 /// What is asked, without whose behalf it is asked on.
 pub(super) struct Request {
@@ -145,6 +146,8 @@ impl Transport {
         if let Some(ttl) = request.wrap_ttl {
             headers.insert("x-vault-wrap-ttl", HeaderValue::from(ttl.as_secs()));
         }
+        let addr = self.base.origin().ascii_serialization();
+        let _waiting = waits::begin(Kind::Vault, format!("Vault at `{addr}`"));
         let answer = self
             .http
             .request(request.method.clone(), self.url(request))
@@ -204,6 +207,7 @@ impl Transport {
             StatusCode::FORBIDDEN => VaultError::Denied {
                 what: format!("access to `{path}`"),
                 policy: None,
+                settings: Vec::new(),
             },
             StatusCode::TOO_MANY_REQUESTS => VaultError::RateLimited { path, retry_after },
             StatusCode::SERVICE_UNAVAILABLE if message.contains("sealed") => VaultError::Sealed {

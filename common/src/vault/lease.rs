@@ -12,7 +12,7 @@ use vaultrs::api::database::responses::GenerateCredentialsResponse;
 use super::auth::Session;
 use super::http::Request;
 use super::{Method, Vault, VaultError};
-use crate::centre::DbRole;
+use crate::centre::{DbRole, RoleNames, VaultSettings};
 use crate::phase;
 use crate::secret::Secret;
 
@@ -48,7 +48,7 @@ impl Vault {
         // Before it is asked for: the lease must not end sooner than we think.
         let made = Instant::now();
         let answer = self.call(&request).instrument(phase::credential()).await;
-        let (answer, session) = answer.map_err(|error| naming(error, role))?;
+        let (answer, session) = answer.map_err(|error| naming(error, role, self.settings()))?;
         let answer: EndpointResult<GenerateCredentialsResponse> = request.read(&answer)?;
         let login = answer.data.ok_or_else(|| VaultError::NotFound {
             what: format!("credential for database role `{role}`"),
@@ -81,14 +81,37 @@ impl Vault {
     }
 }
 
-fn naming(error: VaultError, role: &DbRole) -> VaultError {
+/// Setting of the database engine's mount.
+const DATABASE_MOUNT: &str = "VCTL_DATABASE_MOUNT";
+
+fn naming(error: VaultError, role: &DbRole, vault: &VaultSettings) -> VaultError {
+    let name = role.vault_role(&vault.roles);
+    let is_usual_role = name == role.vault_role(&RoleNames::default());
+    let is_usual_mount = vault.database_mount == VaultSettings::new("").database_mount;
+    let settings = [
+        (DATABASE_MOUNT, is_usual_mount),
+        (role.setting(), is_usual_role),
+    ];
     match error {
         VaultError::Denied { .. } => VaultError::Denied {
-            what: format!("credential for database role `{role}`"),
+            what: format!("credential for database role `{name}`"),
             policy: Some(role.policy()),
+            settings: settings
+                .into_iter()
+                .filter_map(|(setting, is_usual)| (!is_usual).then_some(setting))
+                .collect(),
         },
-        VaultError::NotFound { .. } => VaultError::NotFound {
-            what: format!("database role `{role}`"),
+        VaultError::NotFound { .. } if role.is_of_a_host() && is_usual_mount => {
+            VaultError::NoRole {
+                mount: vault.database_mount.clone(),
+                role: name,
+                settings: Vec::new(),
+            }
+        }
+        VaultError::NotFound { .. } => VaultError::NoRole {
+            mount: vault.database_mount.clone(),
+            role: name,
+            settings: vec![role.setting(), DATABASE_MOUNT],
         },
         other => other,
     }

@@ -48,9 +48,7 @@ async fn answering(addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
     if addresses.len() < 2 {
         return Ok(addresses);
     }
-    // Where none answers, the connector says why.
-    match dial::first(addresses.clone()).await {
-        Ok(stream) => Ok(vec![stream.peer_addr()?]),
-        Err(_) => Ok(addresses),
-    }
+    // The connector would name one address only.
+    let stream = dial::first(addresses).await?;
+    Ok(vec![stream.peer_addr()?])
 }

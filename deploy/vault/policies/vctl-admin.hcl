@@ -11,6 +11,8 @@ path "database/rotate-root/vctl" { capabilities = ["update"] }
 # One CA takes over from the other, and each vouches for hosts.
 path "ssh/config/ca" { capabilities = ["read", "update", "delete"] }
 path "ssh-next/config/ca" { capabilities = ["read", "update", "delete"] }
+path "ssh/roles/*" { capabilities = ["read"] }
+path "ssh-next/roles/*" { capabilities = ["read"] }
 path "ssh/sign/vctl-host" { capabilities = ["update"] }
 path "ssh-next/sign/vctl-host" { capabilities = ["update"] }
 

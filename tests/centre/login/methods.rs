@@ -172,7 +172,7 @@ fn a_token_that_was_got_elsewhere() {
     assert!(workstation.known()["ttl_s"].as_u64().unwrap() > 60);
     let said = workstation.given(&["login", "--token-stdin"], "hvs.nobody");
     assert_eq!(said.code, 77, "{said:?}");
-    assert!(said.stderr.contains("does not take this token"), "{said:?}");
+    assert!(said.stderr.contains("rejected the token"), "{said:?}");
     assert_eq!(workstation.token(), token);
 }
 

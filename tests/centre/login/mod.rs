@@ -4,6 +4,7 @@ mod agent;
 mod exec;
 mod life;
 mod methods;
+mod remembered;
 mod whom;
 
 use std::ffi::OsStr;

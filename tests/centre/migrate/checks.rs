@@ -177,6 +177,10 @@ const SPOILED: &[(&str, &str)] = &[
         "0019_unreadable_certificates",
         "revoke execute on function vctl.doubtful_logins_v1 from vctl_ro",
     ),
+    (
+        "0022_last_probed",
+        "alter table vctl.servers drop constraint servers_last_probed_at",
+    ),
 ];
 
 #[test]

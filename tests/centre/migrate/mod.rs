@@ -10,7 +10,7 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE, Options};
 use vctl_tests::lab::{Programs, eventually};
 
-const LAST: usize = 16;
+const LAST: usize = 20;
 
 #[test]
 fn a_fresh_database_gets_the_schema_and_a_second_run_changes_nothing() {
@@ -246,10 +246,7 @@ fn migrations() -> std::path::PathBuf {
 fn name_of(number: usize) -> String {
     let entries = std::fs::read_dir(migrations()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let start = format!("{number:04}_");
-    let name = names
-        .into_iter()
-        .find(|name| name.starts_with(&start))
-        .unwrap();
-    name.trim_end_matches(".sql").to_owned()
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".sql")).collect();
+    names.sort();
+    names[number - 1].trim_end_matches(".sql").to_owned()
 }

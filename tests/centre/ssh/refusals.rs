@@ -89,3 +89,21 @@ fn known_hosts_that_cannot_be_read_let_nobody_through() {
         said.stderr
     );
 }
+
+#[test]
+fn a_role_that_is_not_there_is_named_with_its_host() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-norole");
+    let host = centre.host.as_ref().unwrap();
+    operator.knows("norole-1", host);
+    let role = "update vctl.servers set ca_role = 'gone' where hostname = 'norole-1'";
+    centre
+        .postgres
+        .psql(vctl_tests::centre::DATABASE, role)
+        .unwrap();
+    let said = operator.ssh(&["norole-1", "--", "true"]);
+    assert_eq!(said.code, 78, "{said:?}");
+    let hint = "`vctl edit norole-1 --ca-role ROLE`";
+    assert!(said.stderr.contains("no role `gone` at `ssh/`"), "{said:?}");
+    assert!(said.stderr.contains(hint), "{said:?}");
+}

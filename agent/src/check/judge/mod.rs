@@ -241,7 +241,7 @@ fn mandatory_access(facts: &HostFacts) -> Finding {
         (Some(true), _) => Finding::warn(
             id,
             "SELinux is enforcing: sshd_t may not run the stamper or reach its socket",
-            "see deploy/audit/README.md for the rules to add, then look with: ausearch -m avc -c vctl-agent",
+            "see what is refused with `ausearch -m avc -c vctl-agent`, and allow that: `audit2allow -M vctl`",
         ),
         (_, Some(profile)) => Finding::warn(
             id,

@@ -65,6 +65,8 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     let interaction = globals.interaction();
     let certificate = context::run(globals, async |context| {
+        // Before Vault signs: a certificate that is not written down is missing in a rotation.
+        let client = context.connect(&context.pool(DbRole::Rw)?).await?;
         let wanted = Wanted::Exact(args.host.clone());
         let directory = Directory::new(context)?;
         let plan = ssh::plan(&directory, &loaded.config, &wanted, interaction).await?;
@@ -78,14 +80,13 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
             ttl: args.ttl,
         };
         let issued = HostCertificate::issue(context.vault(), &plan.target.mount, &wish).await?;
-        let client = context.connect(&context.pool(DbRole::Rw)?).await?;
         store::trust::certified(&client, name, &issued).await?;
         Ok(issued)
     })?;
     let mut screen = Screen::for_programs();
     writeln!(screen, "{}", certificate.line())?;
     notice::note(&format!(
-        "for {}, until {}; sshd is to be told: docs/ssh-ca.md",
+        "for {}, until {}; `HostCertificate FILE` in the sshd_config of the host names it",
         certificate.principals.join(", "),
         time::seconds(certificate.valid_before)
     ));

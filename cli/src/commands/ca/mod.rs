@@ -2,6 +2,7 @@
 
 mod host_cert;
 mod ssh_print;
+mod refusal;
 mod ssh_rotate;
 
 use std::env;

@@ -6,8 +6,10 @@ use std::time::SystemTime;
 
 use futures_util::StreamExt as _;
 use vctl_common::centre::DbRole;
+use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
+use super::refusal::{nobody_is, out_of_turn, tell_it, without};
 use crate::args::{Form, TEMPLATE};
 use crate::completion;
 use crate::config::Config;
@@ -15,6 +17,7 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
+use crate::login::{Interaction, confirmed};
 use crate::render::rotation::{Standings, write};
 use crate::render::{Screen, notice, records, time};
 use crate::rotation::hosts::{Visit, visit};
@@ -30,6 +33,9 @@ use crate::trust_ca::{Mode, Orders};
 /// of Vault. Each goes on where it stopped, and refuses while hosts are missing. Hosts are visited with
 /// `vctl ssh`, as the inventory's user, who has to be root or become it with sudo without a password; a host
 /// where that does not work is told with `vctl trust-ca`. Needs the policies `vctl-admin` and `vctl-ssh`.
+///
+/// Each step first checks what it can, such as that the new CA's role signs for the user of every host, then asks,
+/// and changes nothing before the answer. Without a terminal it needs `--yes`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -60,6 +66,10 @@ pub(super) struct SshRotateArgs {
     #[arg(long, requires = "finish")]
     now: bool,
 
+    /// Do not ask; needed where there is no terminal
+    #[arg(long, short, conflicts_with = "plan")]
+    yes: bool,
+
     /// How many hosts to visit at once
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
@@ -79,6 +89,11 @@ pub(super) struct SshRotateArgs {
 pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     let options = globals.options();
+    if !args.plan && !args.yes && globals.interaction() == Interaction::Never {
+        let message = "there is no terminal to ask on before the SSH CA is changed";
+        let hint = "look with `--plan`, then give `--yes`";
+        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+    }
     context::run(globals, async |context| {
         let role = if args.plan { DbRole::Ro } else { DbRole::Rw };
         let client = context.connect(&context.pool(role)?).await?;
@@ -131,12 +146,20 @@ impl Rotation<'_> {
     /// Makes a new CA, and tells the hosts of it.
     async fn begin(&self, idle: &str) -> Result<(), Stop> {
         let vault = self.context.vault();
+        vault::foresee(vault, idle, &self.hosts).await?;
+        let hosts = counted(self.hosts.len(), "host");
+        let question = format!(
+            "Make a new SSH CA at `{idle}/`, and have {hosts} trust it beside the old one?"
+        );
+        if !self.agreed(&question).await? {
+            return Ok(());
+        }
         self.remove_retired(idle).await?;
         let found = ssh_ca::each(vault.settings()).await?;
         // One that nobody knows was made by a `--next` that was cut short.
         let next = match found.into_iter().find(|ca| ca.mount == idle) {
             Some(ca) => ca,
-            None => vault::make(vault, idle).await?,
+            None => vault::make_proven(vault, idle, &self.hosts).await?,
         };
         store::rotation::enter_next(self.client, &next).await?;
         notice::done(&format!(
@@ -148,11 +171,21 @@ impl Rotation<'_> {
 
     /// Tells the hosts that are missing; has the new CA sign once none is.
     async fn go_on(&self, active: &Key, next: &Key) -> Result<(), Stop> {
-        if self.without_trust_in(&next.fingerprint).next().is_some() {
-            return self.spread(&authority(next)?).await;
-        }
         let vault = self.context.vault();
         vault::prove(vault, &next.mount, &self.hosts).await?;
+        let missing = self.without_trust_in(&next.fingerprint).count();
+        if missing > 0 {
+            let hosts = counted(missing, "host");
+            let question = format!("Have {hosts} trust {}, too?", next.fingerprint);
+            if !self.agreed(&question).await? {
+                return Ok(());
+            }
+            return self.spread(&authority(next)?).await;
+        }
+        let question = format!("Have {} sign from now on?", next.fingerprint);
+        if !self.agreed(&question).await? {
+            return Ok(());
+        }
         store::rotation::move_signing(self.client, active, next).await?;
         notice::done(&format!(
             "{} signs now; next: `vctl ca ssh-rotate --finish`, once the last certificates of {} have ended",
@@ -216,6 +249,13 @@ impl Rotation<'_> {
             |host| format!("put one of the new CA there: `vctl ca host-cert {host}`"),
             "--finish",
         )?;
+        let question = format!(
+            "Have every host trust {} no more, and remove its private key from Vault?",
+            leaving.fingerprint
+        );
+        if !self.agreed(&question).await? {
+            return Ok(());
+        }
         let orders = Orders {
             source: Source::of(self.context.vault().settings()),
             wanted: vec![authority(active)?],
@@ -255,6 +295,15 @@ impl Rotation<'_> {
         ))
     }
 
+    /// Asks before anything changes.
+    async fn agreed(&self, question: &str) -> Result<bool, Stop> {
+        let agreed = self.args.yes || confirmed(question).await?;
+        if !agreed {
+            notice::note("nothing was changed");
+        }
+        Ok(agreed)
+    }
+
     /// Takes the CA at a mount away that no host trusts any more, and says whether there was one.
     async fn remove_retired(&self, idle: &str) -> Result<bool, Stop> {
         let vault = self.context.vault();
@@ -283,7 +332,7 @@ impl Rotation<'_> {
         let going = match hosts {
             [] => return Ok(Vec::new()),
             [host] => format!("going to {}", host.name),
-            hosts => format!("going to {} hosts", hosts.len()),
+            hosts => format!("going to {}", counted(hosts.len(), "host")),
         };
         orders.source.tell(&orders.wanted);
         notice::done(&going);
@@ -318,68 +367,11 @@ impl Rotation<'_> {
     }
 }
 
-/// # Errors
-/// `Usage` for a host that is not there: it was meant to be another.
-fn without(names: &[String], hosts: &[Host]) -> Result<BTreeSet<String>, CliError> {
-    for name in names {
-        if !hosts.iter().any(|host| host.name == *name) {
-            let message = format!("there is no host `{name}` to go on without");
-            return Err(CliError::new(Exit::Usage, message).hint("`vctl list -o name`"));
-        }
-    }
-    Ok(names.iter().cloned().collect())
-}
-
-/// How many of the missing hosts an error lists.
-const MOST: usize = 20;
-
-/// `mend` says what helps a host.
-fn nobody_is(
-    missing: &[Missing],
-    what: (&str, &str),
-    mend: impl FnOnce(&str) -> String,
-    step: &str,
-) -> Result<(), CliError> {
-    let [first, ..] = missing else {
-        return Ok(());
-    };
-    let message = match missing.len() {
-        1 => format!("1 host {}", what.0),
-        count => format!("{count} hosts {}", what.1),
-    };
-    let mut error = CliError::new(Exit::Failure, message);
-    let causes = missing.iter().take(MOST);
-    error.causes = causes
-        .map(|one| format!("{}: {}", one.host, one.why))
-        .collect();
-    if missing.len() > MOST {
-        error.causes.push(format!("{} more", missing.len() - MOST));
-    }
-    let which = if missing.len() == 1 {
-        &*first.host
-    } else {
-        "HOST"
-    };
-    let each = if missing.len() == 1 { "" } else { " for each" };
-    Err(error.hint(format!(
-        "{}; then `vctl ca ssh-rotate {step}` again, or with `--force-without {which}`{each}",
-        mend(which)
-    )))
-}
-
-fn tell_it(host: &str) -> String {
-    format!("mend that, or tell it with `vctl trust-ca {host}`")
-}
-
 fn authority(key: &Key) -> Result<Authority, CliError> {
     Authority::read(&key.mount, &key.line).ok_or_else(|| {
         let message = format!("the database has no key for {}", key.fingerprint);
         CliError::new(Exit::Failure, message)
     })
-}
-
-fn out_of_turn(message: &str, hint: &str) -> Stop {
-    CliError::new(Exit::Usage, message).hint(hint).into()
 }
 
 fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[Host]) -> Result<(), Stop> {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::rc::Rc;
 
+use vctl_common::count::counted;
 use vctl_common::session::SessionOpened;
 
 use crate::args::Form;
@@ -328,7 +329,7 @@ fn warn_of_several_cas(selector: Selector, sessions: &[&SessionOpened]) {
         by_ca.len()
     ));
     for (ca, (count, who)) in by_ca {
-        let plural = if count == 1 { "" } else { "s" };
-        notice::done(&format!("  {ca}  {who}, {count} session{plural}"));
+        let sessions = counted(count, "session");
+        notice::done(&format!("  {ca}  {who}, {sessions}"));
     }
 }

@@ -101,8 +101,7 @@ impl Attempt<'_> {
             // A server where nothing is mounted there says either.
             VaultError::NotFound { .. } | VaultError::Denied { .. } => {
                 let message = format!("Vault has no single sign-on at `auth/{mount}`");
-                let hint =
-                    "name its mount in `VCTL_OIDC_MOUNT`, or log in with `--method userpass`";
+                let hint = "check `VCTL_OIDC_MOUNT`, or log in with `--method userpass`";
                 CliError::new(Exit::Config, message).hint(hint).into()
             }
             // The device flow is the one without a redirect URI.
@@ -119,7 +118,7 @@ impl Attempt<'_> {
                 let message =
                     format!("Vault offers no single sign-on with the role `{role}`: {message}");
                 let hint = format!(
-                    "deploy/vault/oidc-phase2.md sets `auth/{mount}/config` and `auth/{mount}/role/{role}` up; or log in with `--method userpass`"
+                    "check `VCTL_OIDC_ROLE`; an administrator sets it up with `vault write auth/{mount}/role/{role} ...`; or log in with `--method userpass`"
                 );
                 CliError::new(Exit::Config, message).hint(hint).into()
             }
@@ -137,7 +136,7 @@ impl Attempt<'_> {
             } => {
                 let message = format!("Vault cannot ask the identity provider: {message}");
                 let hint = format!(
-                    "`oidc_discovery_url` in `auth/{mount}/config`: deploy/vault/oidc-phase2.md"
+                    "an administrator compares `oidc_discovery_url` with the provider: `vault read auth/{mount}/config`"
                 );
                 CliError::new(Exit::Unavailable, message).hint(hint).into()
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use vctl_common::centre::VaultSettings;
+use vctl_common::count::counted;
 use vctl_common::secret::Secret;
 use vctl_common::vault::{self, Granted, VaultError};
 
@@ -46,6 +47,13 @@ pub(crate) struct OidcChoices {
     /// Log in with this role instead of `oidc_role` (oidc)
     #[arg(long, value_name = "NAME")]
     role: Option<String>,
+}
+
+impl OidcChoices {
+    /// Whether any of them is on the command line, which then means single sign-on.
+    pub(crate) fn is_given(&self) -> bool {
+        self.no_browser || self.device || self.callback_port.is_some() || self.role.is_some()
+    }
 }
 
 /// One login: with which role, where.
@@ -151,8 +159,9 @@ impl Attempt<'_> {
             return error.into();
         };
         let (mount, role) = (self.mount, self.role);
-        let hint =
-            format!("`auth/{mount}/role/{role}` says who may log in: deploy/vault/oidc-phase2.md");
+        let hint = format!(
+            "`auth/{mount}/role/{role}` says which users may log in; an administrator shows it with `vault read auth/{mount}/role/{role}`"
+        );
         let message = format!("Vault refuses the login: {message}");
         CliError::new(Exit::Permission, message).hint(hint).into()
     }
@@ -160,6 +169,6 @@ impl Attempt<'_> {
 
 fn nobody_came(within: Duration) -> CliError {
     let minutes = within.as_secs() / 60;
-    let message = format!("nobody logged in within {minutes} minutes");
+    let message = format!("no login within {}", counted(minutes, "minute"));
     CliError::new(Exit::Permission, message)
 }

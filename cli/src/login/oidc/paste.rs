@@ -22,10 +22,11 @@ pub(super) async fn read(port: u16, state: &Secret<String>) -> Answer {
         redirect_uri(port)
     ));
     loop {
-        notice::prompt("> ");
+        let open = OpenLine::begin();
         let Some(line) = line().await else {
             return pending().await;
         };
+        open.answered();
         let line = line.expose().trim();
         if line.is_empty() {
             continue;
@@ -34,6 +35,27 @@ pub(super) async fn read(port: u16, state: &Secret<String>) -> Answer {
             Ok(answer) => return answer,
             Err(why) => notice::note(why),
         }
+    }
+}
+
+/// A line that begins with the prompt, until its end is typed.
+struct OpenLine;
+
+impl OpenLine {
+    fn begin() -> Self {
+        notice::prompt("> ");
+        Self
+    }
+
+    /// The terminal has shown the line's end.
+    fn answered(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for OpenLine {
+    fn drop(&mut self) {
+        notice::done("");
     }
 }
 

@@ -97,7 +97,9 @@ fn listener(bind: &str, port: &str) -> Result<Endpoint, String> {
         "*" => "",
         bind => bind,
     };
-    let port = port.parse().map_err(|_| format!("`{port}` is no port"))?;
+    let port = port
+        .parse()
+        .map_err(|_| format!("`{port}` is not a port"))?;
     let host = host.to_owned();
     Ok(Endpoint { host, port })
 }
@@ -107,7 +109,7 @@ fn endpoint(host: &str, port: &str) -> Result<Endpoint, String> {
         return Err("there is no host to connect to".to_owned());
     }
     let number = port.parse().ok().filter(|&port| port != 0);
-    let port = number.ok_or_else(|| format!("`{port}` is no port to connect to"))?;
+    let port = number.ok_or_else(|| format!("`{port}` is not a port to connect to"))?;
     let host = host.to_owned();
     Ok(Endpoint { host, port })
 }

@@ -1,0 +1,183 @@
+//! `vctl host`: identities of hosts, made and ended.
+
+mod enroll;
+
+use std::io::Write as _;
+
+use vctl_common::centre::DbRole;
+use vctl_common::enrolment::Enrolment;
+use vctl_common::host::HostName;
+use vctl_common::pg::PgError;
+
+use self::enroll::EnrollArgs;
+use crate::args::TEMPLATE;
+use crate::completion;
+use crate::context::{self, Context};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::globals::Globals;
+use crate::host_identity::{Found, HostIdentity, NotEnded};
+use crate::render::{Screen, notice};
+
+/// Give a host an identity of its own, or take it away
+///
+/// Needs the policy `vctl-enroll`. Anyone who has it can grant any right in the database.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl host enroll web-1                          Make the identity of a host of the inventory
+  vctl host enroll web-2 --create --ip 10.0.0.7   The same, and put it into the inventory
+  vctl host enroll web-1 --out web-1.json         For automation that brings it to the host
+  vctl host revoke web-1                          End all that the host may do, now")]
+pub(crate) struct HostArgs {
+    #[command(subcommand)]
+    command: HostCommand,
+
+    /// Where AppRoles are mounted in Vault [default: key approle_mount, approle]
+    #[arg(long, global = true, value_name = "MOUNT")]
+    approle_mount: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum HostCommand {
+    Enroll(EnrollArgs),
+    Revoke(RevokeArgs),
+}
+
+/// End all that a host may do in Vault and Postgres
+///
+/// Its secret ids, opened or not, its tokens and its database logins are of no use from then on, also
+/// after the host is enrolled again. What it recorded and its place in the inventory stay.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE)]
+struct RevokeArgs {
+    /// Its name
+    #[arg(add = completion::host())]
+    host: HostName,
+}
+
+pub(crate) fn run(args: &HostArgs, globals: &Globals) -> Result<(), Stop> {
+    let mut screen = Screen::for_people();
+    let host = match &args.command {
+        HostCommand::Enroll(args) => args.host(),
+        HostCommand::Revoke(args) => &args.host,
+    };
+    let mut loaded = globals.load()?;
+    if let Some(mount) = &args.approle_mount {
+        loaded.config.approle_mount.clone_from(mount);
+    }
+    let mount = &loaded.config.approle_mount;
+    context::run(globals, async |context| {
+        let identity = HostIdentity::new(context.vault(), mount, host);
+        let identity = identity.ok_or_else(|| reserved(host))?;
+        match &args.command {
+            HostCommand::Enroll(args) => {
+                enroll::run(context, &loaded, args, &identity, &mut screen).await
+            }
+            HostCommand::Revoke(args) => revoke(context, args, &identity, &mut screen).await,
+        }
+    })?;
+    Ok(screen.flush()?)
+}
+
+async fn revoke(
+    context: &Context,
+    args: &RevokeArgs,
+    identity: &HostIdentity<'_>,
+    screen: &mut Screen,
+) -> Result<(), Stop> {
+    let host = &args.host;
+    let found = identity.enrolments().await?;
+    let mut enrolments: Vec<_> = found.iter().map(|found| &found.enrolment).collect();
+    // Its logins may outlive its roles, where an older vctl was cut off.
+    let older = Enrolment::without_generation(host);
+    if !enrolments.contains(&&older) {
+        enrolments.push(&older);
+    }
+    let mut left = Vec::new();
+    for enrolment in enrolments {
+        left.extend(identity.unmake(enrolment).await);
+    }
+    ended(host, left)?;
+    note_enrolled(context, host, false).await.inspect_err(|_| {
+        notice::note(&format!(
+            "Vault has ended `{host}`; the inventory still says that it is enrolled"
+        ));
+    })?;
+    if found.is_empty() {
+        let message = format!("host `{host}` is not enrolled");
+        return Err(CliError::new(Exit::NotFound, message).into());
+    }
+    for found in &found {
+        let logins = logins(context, &found.enrolment).await?;
+        if !logins.is_empty() {
+            return Err(outlived(host, &logins));
+        }
+    }
+    writeln!(screen, "host `{host}` may do nothing any more")?;
+    for Found { enrolment, .. } in &found {
+        writeln!(
+            screen,
+            "ended: AppRole `{enrolment}` with its secret ids, its database roles, their logins and connections"
+        )?;
+    }
+    Ok(())
+}
+
+/// Returns an error that names the parts of a host's identity that may still work.
+fn ended(host: &HostName, left: Vec<NotEnded>) -> Result<(), Stop> {
+    let parts: Vec<_> = left.iter().map(|left| left.part.clone()).collect();
+    let Some(first) = left.into_iter().next() else {
+        return Ok(());
+    };
+    let message = format!(
+        "host `{host}` is not wholly revoked; not ended: {}",
+        parts.join(", ")
+    );
+    let cause = CliError::from(first.error);
+    let mut error = CliError::new(cause.exit, message);
+    error.causes = [vec![cause.message], cause.causes].concat();
+    let hint = format!("run `vctl host revoke {host}` again when the cause is gone");
+    Err(error.hint(cause.hint.unwrap_or(hint)).into())
+}
+
+/// Returns the database logins of an enrolment that Postgres still has, by what Vault names them.
+async fn logins(context: &Context, enrolment: &Enrolment) -> Result<Vec<String>, Stop> {
+    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+    let rows = client
+        .query(include_str!("logins.sql"), &[&enrolment.approle()])
+        .await
+        .map_err(PgError::from)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+fn outlived(host: &HostName, logins: &[String]) -> Stop {
+    let names: Vec<_> = logins.iter().map(|login| format!("`{login}`")).collect();
+    let message = format!(
+        "host `{host}` is revoked in Vault, and Postgres still has logins of it: {}",
+        names.join(", ")
+    );
+    CliError::new(Exit::Failure, message)
+        .hint("end them as a superuser of Postgres: alter role \"LOGIN\" nologin")
+        .into()
+}
+
+/// Writes down that a host is waited for, or is not.
+async fn note_enrolled(context: &Context, host: &HostName, enrolled: bool) -> Result<(), Stop> {
+    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+    let sql = "update vctl.servers set enrolled_at = case when $2 then now() end \
+               where hostname = $1::text";
+    client
+        .execute(sql, &[&host.as_str(), &enrolled])
+        .await
+        .map_err(PgError::from)?;
+    Ok(())
+}
+
+fn reserved(host: &HostName) -> Stop {
+    let message =
+        format!("`{host}` cannot be enrolled: `vctl-` is kept for AppRoles of people and jobs");
+    CliError::new(Exit::Usage, message)
+        .hint("give the host another name in the inventory")
+        .into()
+}
