@@ -2,15 +2,14 @@
 
 use std::io::Write as _;
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::args::{Cli, TEMPLATE};
+use crate::args::{self, TEMPLATE};
 use crate::completion;
 use crate::error::Stop;
 use crate::render::Screen;
 
-/// Print what a shell needs to complete commands and options, and names of hosts
+/// Print the completion script of a shell
 ///
 /// With `--hosts` the shell asks vctl at each Tab: names are those that were last read of the inventory,
 /// and no server is asked. What it prints is for this version of vctl, so let the shell read it at its start.
@@ -26,7 +25,7 @@ pub(crate) struct CompletionsArgs {
     /// For which shell
     shell: Shell,
 
-    /// Also names of hosts
+    /// Also complete hosts, sessions and other names of this inventory
     #[arg(long)]
     hosts: bool,
 }
@@ -37,7 +36,7 @@ pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Stop> {
     if args.hosts {
         completion::write_registration(args.shell, &mut script)?;
     } else {
-        clap_complete::generate(args.shell, &mut Cli::command(), "vctl", &mut script);
+        clap_complete::generate(args.shell, &mut args::command(), "vctl", &mut script);
     }
     let mut screen = Screen::for_programs();
     screen.write_all(&script)?;

@@ -71,7 +71,8 @@ struct EnrollArgs {
         long,
         value_name = "NAME",
         default_value = "unknown",
-        requires = "create"
+        requires = "create",
+        add = completion::data_centre()
     )]
     dc: String,
 

@@ -26,7 +26,7 @@ use crate::view::status::{Agents, Line, State};
 /// As for every command that gives its credentials back.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Show how access stands: Vault, who you are, the SSH CA, the inventory and its agents
+/// Show the state of Vault, your login, the SSH CA and the inventory
 ///
 /// Asks Vault rather than trusting what was kept, and asks nobody to log in. `vctl doctor` finds out why
 /// something does not work, `vctl fleet` which agents are silent.
@@ -153,6 +153,8 @@ impl Status {
         });
         let renewable = if info.renewable { ", renewable" } else { "" };
         self.well("Token", format!("{}{renewable}", token::left(info.ttl)));
+        self.well("Policies", info.policies.join(", "));
+        self.facts.policies = Some(info.policies.clone());
         self.facts.identity = Some(name);
         self.facts.method.clone_from(method);
         self.facts.machine = Some(token::is_a_machines(info, &config.approle_mount));

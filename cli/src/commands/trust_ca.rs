@@ -23,7 +23,7 @@ use crate::trust_ca::{
     Destination, Fingerprint, Mode, Orders, Outcome, Report, bootstrap, cloud_init, image,
 };
 
-/// Have a host's sshd trust the SSH CA of Vault, so that `vctl ssh` is let in
+/// Make a host's sshd trust the SSH CA of Vault
 ///
 /// Goes there with your own `ssh`: your keys, agent, configuration and known hosts. Puts the CA's keys into
 /// /etc/ssh/vault-ca.pub beside those that are there, names that file in
@@ -44,7 +44,7 @@ Examples:
 #[command(group(clap::ArgGroup::new("where").required(true).args(["host", "root", "script", "cloud_init"])))]
 pub(crate) struct TrustCaArgs {
     /// Name, address or part of the name of a host; or user@address[:port]
-    #[arg(value_name = "HOST", value_parser = Wanted::parse, add = completion::host())]
+    #[arg(value_name = "HOST", value_parser = Wanted::parse, add = completion::destination())]
     host: Option<Wanted>,
 
     #[command(flatten)]

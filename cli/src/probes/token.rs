@@ -121,7 +121,7 @@ fn judge(session: Session, approle_mount: &str, configured: Method) -> Finding<S
 pub(crate) fn left(ttl: Option<Duration>) -> String {
     match ttl {
         Some(ttl) => format!("{} left", time::duration(ttl)),
-        None => "without an end".to_owned(),
+        None => "never expires".to_owned(),
     }
 }
 
@@ -139,6 +139,7 @@ pub(crate) mod tests {
             renewable: false,
             accessor: String::new(),
             path: path.to_owned(),
+            entity_id: None,
             meta: BTreeMap::new(),
         }
     }

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
+use vctl_common::charset;
+
 use super::columns::Columns;
 use super::{BOLD, DIM, Layout, sanitize, time};
 use crate::inventory::{Host, HostState};
@@ -93,9 +95,10 @@ fn title(hosts: &[Host], now: Option<SystemTime>) -> String {
         sanitize::text(dc)
     };
     let all = hosts.len();
+    let dot = charset::shown("·");
     match now {
-        Some(_) => format!("{BOLD}{dc}{BOLD:#} · {}/{all} up", count_up(hosts, now)),
-        None => format!("{BOLD}{dc}{BOLD:#} · {all}"),
+        Some(_) => format!("{BOLD}{dc}{BOLD:#} {dot} {}/{all} up", count_up(hosts, now)),
+        None => format!("{BOLD}{dc}{BOLD:#} {dot} {all}"),
     }
 }
 
@@ -141,7 +144,7 @@ fn wide(host: &Host, now: Option<SystemTime>, detail: Detail) -> [String; 10] {
 }
 
 /// Returns what is seen of a host and, unless it is simply in use, what its operators say.
-fn live(host: &Host, now: Option<SystemTime>) -> String {
+pub(crate) fn live(host: &Host, now: Option<SystemTime>) -> String {
     let seen = host.liveness(now).word();
     match host.state {
         HostState::Active => seen.to_owned(),

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{BOLD, WARN, sanitize};
+use crate::args::Form;
 use crate::migrations::ledger::{Standing, State};
 
 pub(crate) fn write_table(out: &mut impl Write, standings: &[Standing]) -> io::Result<()> {
@@ -51,7 +52,11 @@ pub(crate) fn write_table(out: &mut impl Write, standings: &[Standing]) -> io::R
     Ok(())
 }
 
-pub(crate) fn write_json(out: &mut impl Write, standings: &[Standing]) -> io::Result<()> {
+pub(crate) fn write_for_programs(
+    out: &mut impl Write,
+    form: Form,
+    standings: &[Standing],
+) -> io::Result<()> {
     #[derive(Serialize)]
     struct Schema<'a> {
         version: i32,
@@ -64,7 +69,7 @@ pub(crate) fn write_json(out: &mut impl Write, standings: &[Standing]) -> io::Re
         up_to_date: standings.iter().all(|s| s.state == State::Applied),
         migrations: standings,
     };
-    super::json::write(out, &schema)
+    super::json::write_in(out, form, &schema)
 }
 
 #[cfg(test)]
@@ -97,8 +102,9 @@ mod tests {
     #[test]
     fn json_says_whether_anything_is_to_be_done() {
         let mut out = Vec::new();
-        write_json(
+        write_for_programs(
             &mut out,
+            Form::Json,
             &[
                 standing(1, State::Applied, "m"),
                 standing(2, State::Pending, ""),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{BAD, DIM, json, sanitize};
+use crate::args::Form;
 use crate::config::{Loaded, Setting, Standing};
 
 /// As a file that would set the same; what is refused stands at the end as comments.
@@ -22,8 +23,9 @@ pub(crate) fn write(out: &mut impl Write, loaded: &Loaded, refused: &[Setting]) 
     Ok(())
 }
 
-pub(crate) fn write_json(
+pub(crate) fn write_for_programs(
     out: &mut impl Write,
+    form: Form,
     loaded: &Loaded,
     refused: &[Setting],
 ) -> io::Result<()> {
@@ -37,8 +39,7 @@ pub(crate) fn write_json(
             );
         }
     }
-    json::write(out, &document)?;
-    Ok(())
+    json::write_in(out, form, &document)
 }
 
 /// What a person is to read before trusting it.

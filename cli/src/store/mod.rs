@@ -28,6 +28,7 @@ use vctl_common::pg::{Client, PgError, Pool};
 use crate::context::Context;
 use crate::error::Stop;
 use crate::render::notice;
+use crate::snapshot::RecentFile;
 
 pub(crate) use follow::Follow;
 pub(crate) use row::Found;
@@ -41,6 +42,8 @@ pub(crate) struct Store {
     notes: Vec<String>,
     /// Rows that matched and could not be read.
     left_out: usize,
+    /// The names that lists show, for completion.
+    recent: RecentFile,
 }
 
 impl Store {
@@ -50,6 +53,7 @@ impl Store {
             postgres: context.postgres(),
             notes: Vec::new(),
             left_out: 0,
+            recent: RecentFile::in_dir(context.state(), context.settings()),
         })
     }
 

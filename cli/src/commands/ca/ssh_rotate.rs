@@ -15,6 +15,7 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
+use crate::inventory::order;
 use crate::render::rotation::{Standings, write};
 use crate::render::{Screen, notice, records, time};
 use crate::rotation::hosts::{Visit, visit};
@@ -304,7 +305,7 @@ impl Rotation<'_> {
                 }
             }
         }
-        missing.sort_by(|one, other| one.host.cmp(&other.host));
+        missing.sort_by(|one, other| order::by_name(&one.host, &other.host));
         Ok(missing)
     }
 

@@ -28,7 +28,7 @@ Examples:
   vctl session --local                    What this host recorded itself, without any server")]
 pub(crate) struct SessionArgs {
     /// Certificate serial, or session id, as `--list` prints them
-    #[arg(value_name = "SERIAL|SESSION ID")]
+    #[arg(value_name = "SERIAL|SESSION ID", add = completion::session())]
     pub(super) selector: Option<Selector>,
 
     /// List sessions; the default when none is named
@@ -40,7 +40,7 @@ pub(crate) struct SessionArgs {
     host: Option<String>,
 
     /// Only sessions of this person: `albert`, or the whole display name `oidc-albert`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::person())]
     user: Option<String>,
 
     #[arg(long, value_name = "TIME", help = format!("Only sessions opened then or later: {}", moment::FORMS))]

@@ -18,7 +18,7 @@ fn four() -> Picker {
         ("web-2", "incheon"),
         ("db-1", "seoul"),
         ("old", "busan"),
-    ]))
+    ]), &Known::default())
 }
 
 fn typed(picker: &mut Picker, text: &str) {
@@ -29,7 +29,7 @@ fn typed(picker: &mut Picker, text: &str) {
 
 fn shown(picker: &mut Picker) -> Vec<String> {
     let lines = picker.draw(80, 24);
-    let hosts = lines.iter().skip(2);
+    let hosts = lines.iter().skip(3);
     hosts
         .map(|line| line.text[2..].split(' ').next().unwrap().to_owned())
         .collect()
@@ -71,7 +71,7 @@ fn left_and_right_go_round_the_data_centres() {
 fn the_cursor_stays_on_the_list_and_on_the_screen() {
     let names: Vec<String> = (0..100).map(|n| format!("h{n:02}")).collect();
     let names: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "dc")).collect();
-    let mut picker = Picker::new(hosts(&names));
+    let mut picker = Picker::new(hosts(&names), &Known::default());
     for (key, chosen) in [
         (Key::Up, 0),
         (Key::Down, 1),
@@ -97,13 +97,13 @@ fn what_is_found_does_not_depend_on_how_it_was_typed() {
         .collect();
     let names: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "dc")).collect();
     let fresh = |query: &str| {
-        let mut picker = Picker::new(hosts(&names));
+        let mut picker = Picker::new(hosts(&names), &Known::default());
         picker.query = query.to_owned();
         picker.ranked = vec![picker.rank('x')];
         picker.show();
         picker.found
     };
-    let mut picker = Picker::new(hosts(&names));
+    let mut picker = Picker::new(hosts(&names), &Known::default());
     let mut query = String::new();
     for key in "w1x\u{8}2 7\u{8}\u{8}\u{8}é\u{8}9 b".chars() {
         if key == '\u{8}' {
