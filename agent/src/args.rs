@@ -54,9 +54,12 @@ Examples:
     ///
     /// For `session required pam_exec.so /usr/sbin/vctl-agent stamp`. Takes `--config PATH` and the
     /// flags of `collect`, and reads the login from the environment that pam_exec passes.
-    #[command(disable_help_flag = true, before_help = "\
+    #[command(
+        disable_help_flag = true,
+        before_help = "\
 Examples:
-  session required pam_exec.so /usr/sbin/vctl-agent stamp    A line of /etc/pam.d/sshd")]
+  session required pam_exec.so /usr/sbin/vctl-agent stamp    A line of /etc/pam.d/sshd"
+    )]
     Stamp {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<OsString>,

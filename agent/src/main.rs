@@ -60,7 +60,9 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
             print(&manual::page())?;
             Ok(ExitCode::SUCCESS)
         }
-        CliCommand::Man { to: Some(directory) } => {
+        CliCommand::Man {
+            to: Some(directory),
+        } => {
             manual::write(&directory)?;
             Ok(ExitCode::SUCCESS)
         }

@@ -17,8 +17,14 @@ const EXIT: &[(&str, &str)] = &[
 ];
 
 const FILES: &[(&str, &str)] = &[
-    ("/etc/vctl/agent.yaml", "Settings; `--config` names another file."),
-    ("/etc/pam.d/sshd", "The PAM stack of sshd, with the line that runs `vctl-agent stamp`."),
+    (
+        "/etc/vctl/agent.yaml",
+        "Settings; `--config` names another file.",
+    ),
+    (
+        "/etc/pam.d/sshd",
+        "The PAM stack of sshd, with the line that runs `vctl-agent stamp`.",
+    ),
     ("/var/lib/vctl/spool", "The spool: what is recorded."),
     ("/run/vctl", "Sockets and status of the running agent."),
     ("/sys/fs/bpf/vctl", "The pinned probe."),
@@ -92,7 +98,14 @@ mod tests {
         let pages = pages();
         for name in ["collect", "stamp", "check", "detach", "node"] {
             let text = help(Some(name)).unwrap();
-            for part in ["NAME", "SYNOPSIS", "EXAMPLES", "EXIT STATUS", "SEE ALSO", "vctl-agent(8)"] {
+            for part in [
+                "NAME",
+                "SYNOPSIS",
+                "EXAMPLES",
+                "EXIT STATUS",
+                "SEE ALSO",
+                "vctl-agent(8)",
+            ] {
                 assert!(text.contains(part), "{name}: {part}\n{text}");
             }
         }

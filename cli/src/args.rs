@@ -55,7 +55,6 @@ pub(crate) const TEMPLATE: &str = "\
 #[command(
     name = "vctl",
     version,
-    help_template = overview::TEMPLATE,
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -143,13 +142,8 @@ pub(crate) enum Form {
 
 impl Form {
     /// The forms of a single document.
-    pub(crate) const OF_DOCUMENT: &[Self] = &[
-        Self::Table,
-        Self::Wide,
-        Self::Json,
-        Self::Jsonl,
-        Self::Yaml,
-    ];
+    pub(crate) const OF_DOCUMENT: &[Self] =
+        &[Self::Table, Self::Wide, Self::Json, Self::Jsonl, Self::Yaml];
 
     /// Returns a parser that takes these forms, and names them where it is given another.
     pub(crate) fn among(forms: &[Self]) -> impl TypedValueParser<Value = Self> {
@@ -157,6 +151,12 @@ impl Form {
         let values: Vec<_> = values.collect();
         PossibleValuesParser::new(values)
             .map(|text| <Self as ValueEnum>::from_str(&text, false).unwrap_or_default())
+    }
+
+    /// Returns the word for it on the command line.
+    pub(crate) fn word(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     pub(crate) fn is_for_people(self) -> bool {

@@ -36,11 +36,17 @@ pub(crate) const MEANINGS: [(&str, &str); 11] = [
     ("1", "failure"),
     ("2", "wrong usage"),
     ("66", "a host, session or file does not exist"),
-    ("69", "Vault or Postgres cannot be reached, or is not trusted"),
+    (
+        "69",
+        "Vault or Postgres cannot be reached, or is not trusted",
+    ),
     ("75", "temporary failure: try again"),
     ("76", "a host key is not the expected one"),
     ("77", "permission denied"),
-    ("78", "a setting is missing or wrong, or versions do not fit"),
+    (
+        "78",
+        "a setting is missing or wrong, or versions do not fit",
+    ),
     ("130", "interrupted by Ctrl-C"),
     ("255", "the SSH connection failed or was lost"),
 ];

@@ -14,12 +14,15 @@ const FILES: &[(&str, &str)] = &[
         ".vctl/config.yaml",
         "Settings of the current directory, once `vctl config trust` was run there.",
     ),
-    ("~/.vctl/token", "The token of the last login, with its expiry."),
-    ("~/.vctl/token-sink", "The bare token, which `vctl agent` keeps valid."),
     (
-        "~/.vctl/inventory.json",
-        "The cached hosts: `vctl cache`.",
+        "~/.vctl/token",
+        "The token of the last login, with its expiry.",
     ),
+    (
+        "~/.vctl/token-sink",
+        "The bare token, which `vctl agent` keeps valid.",
+    ),
+    ("~/.vctl/inventory.json", "The cached hosts: `vctl cache`."),
     (
         "~/.vctl/recent.json",
         "The hosts, sessions and users of the last commands, for completion and the list to choose from.",
@@ -105,17 +108,26 @@ mod tests {
     #[test]
     fn every_related_page_exists() {
         let pages = pages();
-        let names: BTreeSet<String> = pages.iter().map(|page| format!("{}(1)", page.name)).collect();
+        let names: BTreeSet<String> = pages
+            .iter()
+            .map(|page| format!("{}(1)", page.name))
+            .collect();
         for page in &pages {
             let related = page.sections.iter().find(|one| one.title == "SEE ALSO");
             let Some(Block::Paragraph(text)) = related.map(|section| &section.blocks[0]) else {
                 panic!("{}", page.name);
             };
-            for name in text.split(", ").filter(|name| name.starts_with("vctl-") && name.ends_with("(1)")) {
+            for name in text
+                .split(", ")
+                .filter(|name| name.starts_with("vctl-") && name.ends_with("(1)"))
+            {
                 assert!(names.contains(name), "{}: {name}", page.name);
             }
         }
-        let commands: BTreeSet<String> = names.iter().map(|name| name.replace("vctl-", "").replace("(1)", "")).collect();
+        let commands: BTreeSet<String> = names
+            .iter()
+            .map(|name| name.replace("vctl-", "").replace("(1)", ""))
+            .collect();
         for (name, _) in RELATED {
             assert!(commands.contains(*name), "{name}");
         }

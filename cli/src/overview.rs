@@ -7,15 +7,6 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::exit_code::MEANINGS;
 
-/// As `args::TEMPLATE`, without the list of commands, which stands in groups before the options.
-pub(crate) const TEMPLATE: &str = "\
-{about-with-newline}
-{usage-heading} {usage}
-
-{before-help}
-Options:
-{options}{after-help}";
-
 const EXAMPLES: &str = "\
 Examples:
   vctl login                      Log in to Vault, with a browser
@@ -87,13 +78,13 @@ const SYNONYMS: [(&str, &str); 14] = [
 
 /// Adds examples, groups and exit statuses to the help of vctl as a whole.
 pub(crate) fn described(command: Command) -> Command {
-    let mut before = EXAMPLES.to_owned();
+    let mut groups = "Commands:\n".to_owned();
     for (title, names) in GROUPS {
-        let _ = writeln!(before, "\n{title}:");
+        let _ = writeln!(groups, " {title}:");
         for name in names {
             let about = command.find_subcommand(name).and_then(Command::get_about);
             let about = about.map(ToString::to_string).unwrap_or_default();
-            let _ = writeln!(before, "  {name:<12}  {about}");
+            let _ = writeln!(groups, "  {name:<12}  {about}");
         }
     }
     let mut after = "Exit status:\n".to_owned();
@@ -102,7 +93,14 @@ pub(crate) fn described(command: Command) -> Command {
     }
     after += "\nWith `-o json` or `--json`, an error is one line of JSON on stderr:\n\
         {\"error\":{\"code\":STATUS,\"message\":..,\"causes\":[..],\"hint\":..}}";
-    command.before_help(before).after_help(after)
+    let template = format!(
+        "{{about-with-newline}}\n{EXAMPLES}\n{{usage-heading}} {{usage}}\n\n{groups}\nOptions:\n{{options}}{{after-help}}"
+    );
+    // The manual page takes the examples from there.
+    let command = command.before_help(EXAMPLES).after_help(after);
+    // Also for a pipe, whose reader is often a terminal.
+    let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
+    command.help_template(template).term_width(width.min(100))
 }
 
 /// Suggests the command that was probably meant, where `words` name one that does not exist.
@@ -141,7 +139,8 @@ pub(crate) fn nearest(word: &str, parent: &Command) -> Option<String> {
     if let Some((_, name)) = synonym {
         return Some((*name).to_owned());
     }
-    let begins = |name: &&&str| word.len() > 2 && (name.starts_with(&word) || word.starts_with(**name));
+    let begins =
+        |name: &&&str| word.len() > 2 && (name.starts_with(&word) || word.starts_with(**name));
     let of_begin = names.iter().filter(begins).min_by_key(|name| name.len());
     let distance = |name: &&str| strsim::damerau_levenshtein(name, &word);
     let of_distance = names.iter().copied().min_by_key(|name| distance(name));
@@ -177,8 +176,8 @@ mod tests {
             args::command().term_width(80).render_long_help(),
         ] {
             let help = help.to_string();
-            assert!(help.find("Examples:") < help.find("Access:"), "{help}");
-            assert!(help.find("Access:") < help.find("Options:"), "{help}");
+            assert!(help.find("Examples:") < help.find("Commands:"), "{help}");
+            assert!(help.find(" Access:") < help.find("Options:"), "{help}");
             for line in help.lines() {
                 assert!(line.chars().count() <= 80, "{line}");
             }

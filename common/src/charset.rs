@@ -37,12 +37,16 @@ pub fn is_ascii() -> bool {
 /// Says whether a locale is one of UTF-8. As in POSIX, the first variable that is set and not empty decides, and
 /// without one the locale is `C`.
 fn is_utf8(variable: impl Fn(&str) -> Option<OsString>) -> bool {
-    let mut values = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable);
+    let mut values = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(variable);
     let locale = values.find(|value| !value.is_empty());
     let locale = locale.map(|locale| locale.to_string_lossy().into_owned());
     let locale = locale.unwrap_or_default();
     // `UTF-8` alone is a locale of macOS.
-    let codeset = locale.split_once('.').map_or(&*locale, |(_, codeset)| codeset);
+    let codeset = locale
+        .split_once('.')
+        .map_or(&*locale, |(_, codeset)| codeset);
     let codeset = codeset.split('@').next().unwrap_or_default();
     codeset.replace('-', "").eq_ignore_ascii_case("utf8")
 }

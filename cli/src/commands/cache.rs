@@ -16,7 +16,7 @@ use crate::render::{Screen, notice, records};
 use crate::snapshot::{RecentFile, SnapshotFile};
 use crate::store;
 
-/// Show, renew or remove the cached hosts, used while Postgres is down
+/// Show, renew or remove the cached hosts, for outages
 ///
 /// Whatever reads the whole inventory keeps it in ~/.vctl, for its owner alone. While Postgres cannot be
 /// reached `vctl list` and `vctl ssh` use that, for 7 days, and say so; nothing can be changed then.

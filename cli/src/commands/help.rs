@@ -11,7 +11,7 @@ use crate::exit_code::Exit;
 use crate::overview;
 use crate::render::{Screen, sanitize};
 
-/// Print the manual page of a command, or the help of vctl as a whole
+/// Print the manual page of a command
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

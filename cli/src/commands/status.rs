@@ -26,7 +26,7 @@ use crate::view::status::{Agents, Line, State};
 /// As for every command that gives its credentials back.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Show the state of Vault, your login, the SSH CA and the inventory
+/// Show the state of Vault, your login, the SSH CA and the hosts
 ///
 /// Asks Vault rather than trusting what was kept, and asks nobody to log in. `vctl doctor` finds out why
 /// something does not work, `vctl fleet` which agents are silent.

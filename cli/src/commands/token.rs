@@ -37,7 +37,9 @@ pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
     })?;
     let mut out = render::stdout();
     let ours = match (&token, args.field, args.output) {
-        (token, None, form) if form.is_for_people() => return Ok(writeln!(out, "{}", token.value().expose())?),
+        (token, None, form) if form.is_for_people() => {
+            return Ok(writeln!(out, "{}", token.value().expose())?);
+        }
         (Token::Ours(token), _, _) => token,
         (Token::Given(_), _, _) => {
             let message = "nothing is known of the token in `VAULT_TOKEN`";

@@ -50,8 +50,19 @@ mod tests {
     #[test]
     fn numbers_in_a_name_count_as_numbers() {
         let sorted = [
-            "10.0.0.9", "10.0.0.10", "db", "db-1", "db-02", "db-2", "db-10", "db-10-a", "db-x",
-            "rack2-node10", "rack10-node2", "web-99999999999999999998", "web-99999999999999999999",
+            "10.0.0.9",
+            "10.0.0.10",
+            "db",
+            "db-1",
+            "db-02",
+            "db-2",
+            "db-10",
+            "db-10-a",
+            "db-x",
+            "rack2-node10",
+            "rack10-node2",
+            "web-99999999999999999998",
+            "web-99999999999999999999",
         ];
         let mut shuffled = sorted;
         shuffled.reverse();

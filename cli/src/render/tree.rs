@@ -51,8 +51,14 @@ fn push(todo: &mut Vec<Branch>, children: &[usize], parent: &Branch) {
         let (stem, below) = match (parent.depth, is_last) {
             (0, _) => (String::new(), String::new()),
             (DEEPEST.., _) => (parent.stem.clone(), parent.below.clone()),
-            (_, true) => (parent.below.clone() + &charset::shown("└─ "), parent.below.clone() + "   "),
-            (_, false) => (parent.below.clone() + &charset::shown("├─ "), parent.below.clone() + &charset::shown("│  ")),
+            (_, true) => (
+                parent.below.clone() + &charset::shown("└─ "),
+                parent.below.clone() + "   ",
+            ),
+            (_, false) => (
+                parent.below.clone() + &charset::shown("├─ "),
+                parent.below.clone() + &charset::shown("│  "),
+            ),
         };
         todo.push(Branch {
             node,

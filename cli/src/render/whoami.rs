@@ -52,15 +52,25 @@ pub(crate) fn write(out: &mut dyn Write, identity: &Identity, layout: Layout) ->
         (Some(ttl), Some(at)) => format!("{at:.0}, {} left", time::duration(ttl)),
         _ => "never".to_owned(),
     };
-    let renewable = if identity.renewable { ", renewable" } else { "" };
+    let renewable = if identity.renewable {
+        ", renewable"
+    } else {
+        ""
+    };
     let namespace = identity.namespace.as_ref();
     let namespace = namespace.map_or_else(String::new, |name| format!(", namespace {name}"));
     let kind = if identity.machine { ", a machine" } else { "" };
     let lines = [
-        ("Name", format!("{} ({}{kind})", identity.name, identity.display_name)),
+        (
+            "Name",
+            format!("{} ({}{kind})", identity.name, identity.display_name),
+        ),
         (
             "Method",
-            identity.method.clone().unwrap_or_else(|| "token in VAULT_TOKEN".to_owned()),
+            identity
+                .method
+                .clone()
+                .unwrap_or_else(|| "token in VAULT_TOKEN".to_owned()),
         ),
         ("Server", format!("{}{namespace}", identity.vault_addr)),
         ("Expires", format!("{expires}{renewable}")),
@@ -182,7 +192,10 @@ mod tests {
         let text = rendered(|out| write(out, &identity(), Layout::default()));
         assert!(text.contains("Policies"), "{text}");
         assert!(text.contains("default, vctl-user"), "{text}");
-        assert!(text.contains("unknown: the token may not read them"), "{text}");
+        assert!(
+            text.contains("unknown: the token may not read them"),
+            "{text}"
+        );
         assert!(text.contains("59m59s left, renewable"), "{text}");
         assert!(text.contains("alb\\x1bert"), "{text}");
     }

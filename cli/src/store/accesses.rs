@@ -49,7 +49,9 @@ impl Store {
         self.recent.change(|recent| {
             let serials = accesses.iter().filter_map(|access| access.serial);
             recent.see_sessions(serials.map(|serial| serial.to_string()));
-            let people = accesses.iter().map(|access| access.person.name().to_owned());
+            let people = accesses
+                .iter()
+                .map(|access| access.person.name().to_owned());
             recent.see_people(people);
         });
         Ok(accesses)

@@ -52,7 +52,10 @@ impl Page {
             name,
         };
         let about = text(command.get_about());
-        page.add("NAME", [Block::Paragraph(format!("{} - {about}", page.name))]);
+        page.add(
+            "NAME",
+            [Block::Paragraph(format!("{} - {about}", page.name))],
+        );
         page.add("SYNOPSIS", usage(command));
         page.add("DESCRIPTION", description(command, is_root));
         page.add("COMMANDS", commands(command));
@@ -93,7 +96,9 @@ fn text(text: Option<&clap::builder::StyledStr>) -> String {
 fn usage(command: &Command) -> Vec<Block> {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:");
-    let lines = usage.lines().map(|line| Block::Usage(line.trim().to_owned()));
+    let lines = usage
+        .lines()
+        .map(|line| Block::Usage(line.trim().to_owned()));
     lines.collect()
 }
 
@@ -113,7 +118,7 @@ fn description(command: &Command, is_root: bool) -> Vec<Block> {
 /// The first sentence of a help text ends without a full stop, where a heading follows it.
 fn ended(sentence: &str) -> String {
     let sentence = sentence.trim();
-    if sentence.ends_with(['.', ':', '?', '!']) {
+    if sentence.is_empty() || sentence.ends_with(['.', ':', '?', '!', ']']) {
         sentence.to_owned()
     } else {
         format!("{sentence}.")
@@ -131,7 +136,9 @@ fn commands(command: &Command) -> Vec<Block> {
 
 fn arguments(command: &Command) -> Vec<Block> {
     let arguments = command.get_positionals().filter(|arg| !arg.is_hide_set());
-    arguments.map(|arg| explained(arg, placeholder(arg))).collect()
+    arguments
+        .map(|arg| explained(arg, placeholder(arg)))
+        .collect()
 }
 
 /// Returns the options of a command, those below a heading of their own last; those of every command stand on the
@@ -146,7 +153,11 @@ fn options(command: &Command, root: &Command) -> Vec<Block> {
         .collect();
     let mut blocks = Vec::new();
     let mut headings: Vec<Option<&str>> = vec![None];
-    headings.extend(shown.iter().filter_map(|arg| arg.get_help_heading().map(Some)));
+    headings.extend(
+        shown
+            .iter()
+            .filter_map(|arg| arg.get_help_heading().map(Some)),
+    );
     headings.dedup();
     for heading in headings {
         let of_heading = shown.iter().filter(|arg| arg.get_help_heading() == heading);
@@ -167,9 +178,15 @@ fn options(command: &Command, root: &Command) -> Vec<Block> {
 fn option(arg: &Arg) -> String {
     let short = arg.get_short().map(|short| format!("-{short}"));
     let long = arg.get_long().map(|long| format!("--{long}"));
-    let mut term: String = [short, long].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let mut term: String = [short, long]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ");
     if arg.get_action().takes_values() {
-        let is_optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
+        let is_optional = arg
+            .get_num_args()
+            .is_some_and(|range| range.min_values() == 0);
         let value = names(arg);
         term += &if is_optional {
             format!("[={value}]")
@@ -182,13 +199,19 @@ fn option(arg: &Arg) -> String {
 
 fn names(arg: &Arg) -> String {
     match arg.get_value_names() {
-        Some(names) => names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" "),
+        Some(names) => names
+            .iter()
+            .map(|name| name.as_str())
+            .collect::<Vec<_>>()
+            .join(" "),
         None => arg.get_id().as_str().to_uppercase(),
     }
 }
 
 fn placeholder(arg: &Arg) -> String {
-    let repeats = arg.get_num_args().is_some_and(|range| range.max_values() > 1);
+    let repeats = arg
+        .get_num_args()
+        .is_some_and(|range| range.max_values() > 1);
     let name = names(arg) + if repeats { "..." } else { "" };
     if arg.is_required_set() {
         name

@@ -13,7 +13,13 @@ impl Page {
         };
         let title = self.name.to_uppercase();
         let mut roff = Roff::new();
-        let heading = [title.as_str(), self.section, &self.source, &self.source, manual];
+        let heading = [
+            title.as_str(),
+            self.section,
+            &self.source,
+            &self.source,
+            manual,
+        ];
         roff.control("TH", heading);
         // Hyphens would be copied with a command.
         roff.control("nh", []);

@@ -52,12 +52,24 @@ fn each_section_has_its_own_part_of_the_help() {
     let [tool, list] = &pages[..] else {
         panic!("{pages:?}");
     };
-    let titles = |page: &Page| page.sections.iter().map(|one| one.title).collect::<Vec<_>>();
+    let titles = |page: &Page| {
+        page.sections
+            .iter()
+            .map(|one| one.title)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(
         titles(list),
         [
-            "NAME", "SYNOPSIS", "DESCRIPTION", "ARGUMENTS", "OPTIONS", "EXAMPLES", "EXIT STATUS",
-            "ENVIRONMENT", "SEE ALSO"
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "ARGUMENTS",
+            "OPTIONS",
+            "EXAMPLES",
+            "EXIT STATUS",
+            "ENVIRONMENT",
+            "SEE ALSO"
         ]
     );
     assert!(titles(tool).contains(&"FILES"));
@@ -89,7 +101,10 @@ fn the_source_for_man_has_no_unescaped_control_line() {
     for line in source.lines().filter(|line| line.starts_with('.')) {
         let name = line.split(' ').next().unwrap();
         assert!(
-            [".TH", ".SH", ".SS", ".PP", ".TP", ".nh", ".br", ".ie", ".el"].contains(&name),
+            [
+                ".TH", ".SH", ".SS", ".PP", ".TP", ".nh", ".br", ".ie", ".el"
+            ]
+            .contains(&name),
             "{line}"
         );
     }

@@ -3,6 +3,7 @@
 
 mod access;
 mod listing;
+mod locale;
 mod page;
 mod same;
 
@@ -90,6 +91,7 @@ impl Reading {
             .args(args)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env("LANG", "C.UTF-8")
             .envs(self.centre.environment())
             .env("VAULT_TOKEN", self.auditor.expose());
         command

@@ -21,10 +21,10 @@ Examples:
   vctl session 0193f3a1-...               Timeline of one session
   vctl session 7341 --tree                Processes with their children, durations, results
   vctl session 7341 --html page.html      The same as a page to look around in
-  vctl session --grep 'rm -rf' --since 7d Who started that, newest first
+  vctl session --grep 'rm -rf' --since 7d  Who started that, newest first
   vctl session --follow                   What everybody does, as it happens
   vctl session 7341 -o json | jq          Everything, for programs (docs/session-json.md)
-  vctl session -n 0 -o csv > sessions.csv All sessions, for a spreadsheet
+  vctl session -n 0 -o csv > sessions.csv  All sessions, for a spreadsheet
   vctl session --local                    What this host recorded itself, without any server")]
 pub(crate) struct SessionArgs {
     /// Certificate serial, or session id, as `--list` prints them
@@ -90,7 +90,7 @@ pub(crate) struct SessionArgs {
     #[arg(long, conflicts_with = "output")]
     pub(super) json: bool,
 
-    /// Form of the output; `csv` and `name` are of lists, and `--follow` knows `table` and `jsonl`
+    /// Form of the output; `csv` and `name` are for lists, and `--follow` has `table` and `jsonl`
     #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
 
@@ -113,23 +113,34 @@ impl SessionArgs {
     /// Returns the form of the output.
     ///
     /// # Errors
-    /// What is to be shown has no such form.
+    /// What is shown cannot be printed in that form.
     pub(super) fn form(&self) -> Result<Form, CliError> {
         let form = if self.json { Form::Json } else { self.output };
         let is_list = self.selector.is_none() && self.grep.is_none() && !self.follow;
-        let (what, has_it) = match form {
-            Form::Table | Form::Wide => return Ok(form),
-            _ if self.tree => ("a tree", false),
-            _ if self.html.is_some() => ("a page", false),
-            Form::Json | Form::Jsonl => return Ok(form),
-            Form::Yaml => ("what goes on", !self.follow),
-            Form::Csv | Form::Name => ("what sessions hold", is_list),
+        let (what, others): (_, &[Form]) = if self.tree {
+            ("`--tree`", &[])
+        } else if self.html.is_some() {
+            ("`--html`", &[])
+        } else if self.follow {
+            // `--json` of `--follow` is one object a line, too.
+            ("`--follow`", &[Form::Json, Form::Jsonl])
+        } else if self.grep.is_some() {
+            (
+                "matches of `--grep`",
+                &[Form::Json, Form::Jsonl, Form::Yaml],
+            )
+        } else if !is_list {
+            ("a timeline", &[Form::Json, Form::Jsonl, Form::Yaml])
+        } else {
+            return Ok(form);
         };
-        if has_it {
+        if form.is_for_people() || others.contains(&form) {
             return Ok(form);
         }
-        let message = format!("{what} has no such form");
-        let hint = "`vctl session --help` says which forms there are of what";
+        let message = format!("{what} cannot be printed as `{}`", form.word());
+        let forms = [Form::Table, Form::Wide].iter().chain(others);
+        let forms: Vec<String> = forms.map(|form| format!("`{}`", form.word())).collect();
+        let hint = format!("use {}", forms.join(", "));
         Err(CliError::new(Exit::Usage, message).hint(hint))
     }
 

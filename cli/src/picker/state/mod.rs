@@ -67,8 +67,7 @@ pub(super) struct Picker {
 const LONGEST: usize = 128;
 
 /// The keys, in one line of 80 columns.
-const KEYS: &str =
-    "  Enter choose · ↑/↓ move · ←/→ data centre · Ctrl-U clear · Esc cancel";
+const KEYS: &str = "  Enter choose · ↑/↓ move · ←/→ data centre · Ctrl-U clear · Esc cancel";
 
 impl Picker {
     /// The hosts that were used last come first, and the others by data centre and name.

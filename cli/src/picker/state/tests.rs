@@ -13,12 +13,15 @@ fn hosts(names: &[(&str, &str)]) -> Vec<Host> {
 }
 
 fn four() -> Picker {
-    Picker::new(hosts(&[
-        ("web-1", "seoul"),
-        ("web-2", "incheon"),
-        ("db-1", "seoul"),
-        ("old", "busan"),
-    ]), &Known::default())
+    Picker::new(
+        hosts(&[
+            ("web-1", "seoul"),
+            ("web-2", "incheon"),
+            ("db-1", "seoul"),
+            ("old", "busan"),
+        ]),
+        &Known::default(),
+    )
 }
 
 fn typed(picker: &mut Picker, text: &str) {
