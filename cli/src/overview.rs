@@ -140,7 +140,7 @@ pub(crate) fn nearest(word: &str, parent: &Command) -> Option<String> {
         return Some((*name).to_owned());
     }
     let begins =
-        |name: &&&str| word.len() > 2 && (name.starts_with(&word) || word.starts_with(**name));
+        |name: &&&str| word.len() > 2 && (name.starts_with(&word) || (name.len() > 2 && word.starts_with(**name)));
     let of_begin = names.iter().filter(begins).min_by_key(|name| name.len());
     let distance = |name: &&str| strsim::damerau_levenshtein(name, &word);
     let of_distance = names.iter().copied().min_by_key(|name| distance(name));

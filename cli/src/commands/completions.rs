@@ -11,8 +11,9 @@ use crate::render::Screen;
 
 /// Print the completion script of a shell
 ///
-/// With `--hosts` the shell asks vctl at each Tab: names are those that were last read of the inventory,
-/// and no server is asked. What it prints is for this version of vctl, so let the shell read it at its start.
+/// With `--hosts` the shell asks vctl at each Tab. Hosts, data centres, sessions and people come from files that earlier
+/// commands wrote into ~/.vctl; no server is asked. The script fits this version of vctl, so a shell should read it at
+/// each start.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -22,7 +23,7 @@ Examples:
   vctl completions bash > /etc/bash_completion.d/vctl
   vctl completions zsh > \"${fpath[1]}/_vctl\"")]
 pub(crate) struct CompletionsArgs {
-    /// For which shell
+    /// The shell
     shell: Shell,
 
     /// Also complete hosts, sessions and other names of this inventory

@@ -28,14 +28,14 @@ const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Show the state of Vault, your login, the SSH CA and the hosts
 ///
-/// Asks Vault rather than trusting what was kept, and asks nobody to log in. `vctl doctor` finds out why
-/// something does not work, `vctl fleet` which agents are silent.
+/// Asks Vault instead of trusting the cached token, and never logs a person in. `vctl doctor` finds out why something
+/// does not work, `vctl fleet` which agents are silent, and `vctl whoami` has the groups of your identity.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl status                         Before work, or when something does not work
+  vctl status                         Check everything before work
   vctl status --check || vctl login   In a script
-  vctl status -o json | jq .token_ttl_s      For programs (docs/status-json.md)")]
+  vctl status -o json | jq .policies  For programs (docs/status-json.md)")]
 pub(crate) struct StatusArgs {
     /// Print nothing when nothing fails, else one line why
     #[arg(long, conflicts_with = "output")]

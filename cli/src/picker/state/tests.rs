@@ -65,9 +65,9 @@ fn left_and_right_go_round_the_data_centres() {
         picker.press(Key::Right);
         seen.push(shown(&mut picker).join(" "));
     }
-    assert_eq!(seen, ["old", "web-2", "web-1 db-1", "web-1 web-2 db-1 old"]);
+    assert_eq!(seen, ["old", "web-2", "db-1 web-1", "old web-2 db-1 web-1"]);
     picker.press(Key::Left);
-    assert_eq!(shown(&mut picker), ["web-1", "db-1"]);
+    assert_eq!(shown(&mut picker), ["db-1", "web-1"]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn the_cursor_stays_on_the_list_and_on_the_screen() {
     for (key, chosen) in [
         (Key::Up, 0),
         (Key::Down, 1),
-        (Key::PageDown, 9),
+        (Key::PageDown, 8),
         (Key::PageUp, 1),
     ] {
         picker.draw(80, 10);
