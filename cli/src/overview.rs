@@ -139,15 +139,19 @@ pub(crate) fn nearest(word: &str, parent: &Command) -> Option<String> {
     if let Some((_, name)) = synonym {
         return Some((*name).to_owned());
     }
-    let begins =
-        |name: &&&str| word.len() > 2 && (name.starts_with(&word) || (name.len() > 2 && word.starts_with(**name)));
-    let of_begin = names.iter().filter(begins).min_by_key(|name| name.len());
+    // `sess`, `sessions`, and `rotate` for `ssh-rotate`.
+    let is_part = |name: &&&str| {
+        (word.len() > 2 && name.starts_with(&word))
+            || (word.len() > 3 && name.contains(&word))
+            || (name.len() > 2 && word.starts_with(**name))
+    };
+    let of_part = names.iter().filter(is_part).min_by_key(|name| name.len());
     let distance = |name: &&str| strsim::damerau_levenshtein(name, &word);
     let of_distance = names.iter().copied().min_by_key(|name| distance(name));
     // A third of the letters may be wrong.
     let is_like = |name: &&str| distance(name) * 3 <= word.len().max(3);
     let name = of_distance.filter(|name| distance(name) == 0);
-    let name = name.or(of_begin.copied()).or(of_distance.filter(is_like));
+    let name = name.or(of_part.copied()).or(of_distance.filter(is_like));
     name.map(str::to_owned)
 }
 
@@ -207,6 +211,7 @@ mod tests {
         }
         let ca = root.find_subcommand("ca").unwrap();
         assert_eq!(nearest("Instal", ca).as_deref(), Some("install"));
-        assert_eq!(nearest("hosts", ca), None);
+        assert_eq!(nearest("rotate", ca).as_deref(), Some("ssh-rotate"));
+        assert_eq!(nearest("inventory", ca), None);
     }
 }

@@ -154,7 +154,7 @@ fn a_form_that_cannot_be_printed_is_answered_with_those_that_can() {
         let said = crate::programs::stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
         assert!(said.contains(why), "{args:?}: {said}");
-        assert!(said.contains("hint: use `table`"), "{args:?}: {said}");
+        assert!(said.contains("use `table`, `wide`"), "{args:?}: {said}");
     }
 }
 

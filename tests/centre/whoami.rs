@@ -1,7 +1,7 @@
 //! `vctl whoami`: name, login, policies and groups, by Vault's answer.
 
 use serde_json::{Value, json};
-use vctl_tests::centre::Centre;
+use vctl_tests::centre::{Centre, Secret};
 
 use crate::programs::{stderr, stdout, vctl};
 
@@ -64,7 +64,19 @@ fn a_token_without_an_identity_and_one_without_rights_are_told() {
     let root = centre.with_policies(&["vctl-user"]).unwrap();
     let output = vctl(centre, &root, "postgres", &["whoami", "-o", "json"]).output();
     assert_eq!(document(&stdout(&output.unwrap()))["groups"], json!([]));
-    let limited = centre.person("whoami-limited", &["default"]).unwrap();
+    // The policy `default` lets a token read its own identity.
+    let admin = centre.bao.admin().unwrap();
+    let user = json!({"password": "of-this-spec", "policies": ["vctl-auditor"], "token_no_default_policy": true});
+    admin
+        .post("auth/userpass/users/whoami-limited", &user)
+        .unwrap();
+    let anonymous = centre.bao.anonymous().unwrap();
+    let login = json!({"password": "of-this-spec"});
+    let login = anonymous
+        .post("auth/userpass/login/whoami-limited", &login)
+        .unwrap();
+    let token = login["auth"]["client_token"].as_str().unwrap();
+    let limited = anonymous.with_token(Secret::new(token));
     let output = vctl(centre, &limited, "postgres", &["whoami", "-o", "json"]).output();
     assert_eq!(document(&stdout(&output.unwrap()))["groups"], Value::Null);
     let page = vctl(centre, &limited, "postgres", &["whoami"])

@@ -37,9 +37,11 @@ pub(crate) fn answer() -> bool {
         thread::sleep(BOUND);
         process::exit(0);
     });
+    // Relative paths are completed from there.
+    let directory = std::env::current_dir().ok();
     let answered = CompleteEnv::with_factory(args::command)
         .var(VARIABLE)
-        .try_complete(std::env::args_os(), None);
+        .try_complete(std::env::args_os(), directory.as_deref());
     answered.unwrap_or(true)
 }
 
