@@ -39,7 +39,7 @@ const RELATED: &[(&str, &[&str])] = &[
 ];
 
 fn program() -> Program {
-    let variables = KEYS.iter().flat_map(|key| {
+    let variables = KEYS.iter().filter_map(|key| {
         let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
         let names = (TABLE.env)(key.name);
         (!names.is_empty()).then(|| (names.join(", "), first.to_owned()))

@@ -6,7 +6,7 @@ use vctl_tests::centre::{Centre, Secret};
 use crate::programs::{stderr, stdout, vctl};
 
 fn document(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 #[test]
@@ -78,7 +78,9 @@ fn a_token_without_an_identity_and_one_without_rights_are_told() {
     let token = login["auth"]["client_token"].as_str().unwrap();
     let limited = anonymous.with_token(Secret::new(token));
     let output = vctl(centre, &limited, "postgres", &["whoami", "-o", "json"]).output();
-    assert_eq!(document(&stdout(&output.unwrap()))["groups"], Value::Null);
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(document(&stdout(&output))["groups"], Value::Null);
     let page = vctl(centre, &limited, "postgres", &["whoami"])
         .output()
         .unwrap();

@@ -153,7 +153,7 @@ impl Report {
     pub fn to_names(&self) -> String {
         let findings = self.findings.iter();
         let others = findings.filter(|finding| finding.status != Status::Pass);
-        others.map(|finding| format!("{}\n", finding.id)).collect()
+        others.flat_map(|finding| [finding.id, "\n"]).collect()
     }
 }
 

@@ -188,11 +188,9 @@ fn option(arg: &Arg) -> String {
             .get_num_args()
             .is_some_and(|range| range.min_values() == 0);
         let value = names(arg);
-        term += &if is_optional {
-            format!("[={value}]")
-        } else {
-            format!(" {value}")
-        };
+        term.push_str(if is_optional { "[=" } else { " " });
+        term.push_str(&value);
+        term.push_str(if is_optional { "]" } else { "" });
     }
     term
 }
@@ -201,7 +199,7 @@ fn names(arg: &Arg) -> String {
     match arg.get_value_names() {
         Some(names) => names
             .iter()
-            .map(|name| name.as_str())
+            .map(clap::builder::Str::as_str)
             .collect::<Vec<_>>()
             .join(" "),
         None => arg.get_id().as_str().to_uppercase(),
