@@ -66,7 +66,14 @@ fn a_token_without_an_identity_and_one_without_rights_are_told() {
     assert_eq!(document(&stdout(&output.unwrap()))["groups"], json!([]));
     // The policy `default` lets a token read its own identity.
     let admin = centre.bao.admin().unwrap();
-    let user = json!({"password": "of-this-spec", "policies": ["vctl-auditor"], "token_no_default_policy": true});
+    let policy = "path \"auth/token/lookup-self\" { capabilities = [\"read\"] }";
+    let policy = json!({ "policy": policy });
+    admin
+        .post("sys/policies/acl/whoami-limited", &policy)
+        .unwrap();
+    let user = json!({
+        "password": "of-this-spec", "policies": ["whoami-limited"], "token_no_default_policy": true,
+    });
     admin
         .post("auth/userpass/users/whoami-limited", &user)
         .unwrap();
