@@ -10,11 +10,33 @@ use crate::config::{self, ConfigError, KEYS, Loaded, TABLE};
 
 /// Record what is done in SSH sessions, and by whom
 #[derive(Debug, Parser)]
-#[command(name = "vctl-agent", version, max_term_width = 100)]
+#[command(
+    name = "vctl-agent",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    before_help = "\
+Examples:
+  vctl-agent check                Check what this host needs
+  vctl-agent collect              Record sessions, and ship them to Vault and Postgres
+  vctl-agent collect --local      Record sessions on this host alone
+  vctl-agent node --once          Report the state of this host now
+  vctl-agent help check           Explain a command",
+    help_template = TEMPLATE
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: CliCommand,
 }
+
+/// Examples first, as in `vctl`.
+pub const TEMPLATE: &str = "\
+{about-with-newline}
+{before-help}
+
+{usage-heading} {usage}
+
+{all-args}{after-help}";
 
 #[derive(Debug, Subcommand)]
 pub enum CliCommand {
@@ -22,12 +44,22 @@ pub enum CliCommand {
     ///
     /// Runs in the foreground, as root, and tells systemd when it is ready. What is pinned in the
     /// kernel stays when it stops, so that the next run goes on without a gap.
+    #[command(before_help = "\
+Examples:
+  vctl-agent collect                      Record, and ship to the central store
+  vctl-agent collect --local              Record on this host alone
+  vctl-agent collect --print-config       Show the settings in effect")]
     Collect(CollectArgs),
     /// Open a session for a login; PAM runs this
     ///
     /// For `session required pam_exec.so /usr/sbin/vctl-agent stamp`. Takes `--config PATH` and the
     /// flags of `collect`, and reads the login from the environment that pam_exec passes.
-    #[command(disable_help_flag = true)]
+    #[command(
+        disable_help_flag = true,
+        before_help = "\
+Examples:
+  session required pam_exec.so /usr/sbin/vctl-agent stamp    A line of /etc/pam.d/sshd"
+    )]
     Stamp {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<OsString>,
@@ -35,6 +67,11 @@ pub enum CliCommand {
     /// Check what this host needs, with a fix for what is missing
     ///
     /// Exits with 0 when nothing fails, warnings included, else with 1.
+    #[command(before_help = "\
+Examples:
+  vctl-agent check                        All requirements, each with a fix for what is missing
+  vctl-agent check -o name                The ids of what is not a pass
+  vctl-agent check -o json | jq           For programs (docs/agent-check.md)")]
     Check(CheckArgs),
     /// Add or remove the line of PAM that stamps each login
     ///
@@ -43,13 +80,40 @@ pub enum CliCommand {
     #[command(subcommand)]
     PamLine(PamLineCommand),
     /// Remove the probe and everything it pinned from the kernel
+    #[command(before_help = "\
+Examples:
+  vctl-agent detach                       Stop recording until the next `collect`")]
     Detach(DetachArgs),
     /// Report what this host is and how it does, every few minutes
     ///
     /// Load, memory, disk, addresses and the state of the collector go to the central store, for a host
     /// that is in the inventory. Runs in the foreground until it is stopped, whatever happens to the
     /// store meanwhile, and says something only when that changes.
+    #[command(before_help = "\
+Examples:
+  vctl-agent node                         Report every five minutes
+  vctl-agent node --once                  Report now, and end")]
     Node(NodeArgs),
+    /// Print the manual page of a command, or the help of vctl-agent as a whole
+    #[command(before_help = "\
+Examples:
+  vctl-agent help collect         The page of a command")]
+    Help {
+        /// The command
+        command: Option<String>,
+    },
+    /// Print the version of vctl-agent
+    Version,
+    /// Print the manual page of vctl-agent, or write those of all commands
+    #[command(before_help = "\
+Examples:
+  vctl-agent man | man -l -                   Read it
+  vctl-agent man --to /usr/share/man/man8     Write vctl-agent.8, vctl-agent-check.8 and so on")]
+    Man {
+        /// The directory for the pages, which must exist
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -71,9 +135,9 @@ pub struct CheckArgs {
     /// Look at this host only, and not at the centre
     #[arg(long)]
     pub local: bool,
-    /// How to print the result
-    #[arg(short, long, value_enum, default_value = "text")]
-    pub output: Output,
+    /// Form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
+    pub output: Form,
     #[command(flatten)]
     pub settings: Settings,
 }
@@ -153,10 +217,21 @@ fn interval(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "it is between `1s` and `24h`".to_owned())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    Text,
+/// The form of what is checked; the names are those of `vctl -o`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people; `text` is the same
+    #[default]
+    #[value(alias = "text", alias = "wide")]
+    Table,
+    /// One document
     Json,
+    /// One object a line
+    Jsonl,
+    /// With a heading
+    Csv,
+    /// The ids of what is not a pass, one a line
+    Name,
 }
 
 /// `--config`, and what the flags say about keys.

@@ -1,5 +1,6 @@
 //! From the ring buffer to the spool and on to the centre, in this order.
 pub mod args;
+pub mod manual;
 pub mod config;
 pub mod pipeline;
 pub mod probe;

@@ -9,12 +9,13 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Output, PamLineCommand};
+use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Form, PamLineCommand};
 use vctl_agent::config::{CentreError, Config, ConfigError, LogLevel};
 use vctl_agent::node::{self, NodeOptions};
 use vctl_agent::pam::{self, Change, LineOptions};
 use vctl_agent::stderr::{Log, visible};
-use vctl_agent::{check, pipeline, probe, session};
+use vctl_agent::{check, manual, pipeline, probe, session};
+use vctl_common::charset;
 
 fn main() -> ExitCode {
     if let Some(code) = probe::self_test::child(std::env::args_os()) {
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|command| command == "stamp") {
         return ExitCode::from(session::stamp::run(arguments));
     }
+    charset::set_from_environment();
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
@@ -47,6 +49,24 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
             let config = args.settings.load()?.config;
             log_to_stderr(config.log_level);
             detach(&config)
+        }
+        CliCommand::Help { command } => {
+            print(&manual::help(command.as_deref())?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        CliCommand::Version => {
+            print(&format!("vctl-agent {}\n", env!("CARGO_PKG_VERSION")))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        CliCommand::Man { to: None } => {
+            print(&manual::page())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        CliCommand::Man {
+            to: Some(directory),
+        } => {
+            manual::write(&directory)?;
+            Ok(ExitCode::SUCCESS)
         }
         CliCommand::Node(args) => {
             let config = args.settings.load()?.config;
@@ -122,9 +142,15 @@ fn collect(args: &CollectArgs) -> anyhow::Result<()> {
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = args.settings.load()?.config;
     let report = check::run(&config, args.local);
+    if args.output != Form::Table {
+        charset::write_for_programs();
+    }
     print(&match args.output {
-        Output::Text => report.to_text(),
-        Output::Json => report.to_json(),
+        Form::Table => report.to_text(),
+        Form::Json => report.to_json(),
+        Form::Jsonl => report.to_json_lines(),
+        Form::Csv => report.to_csv(),
+        Form::Name => report.to_names(),
     })?;
     Ok(if report.failed() {
         ExitCode::FAILURE
@@ -152,6 +178,7 @@ fn log_to_stderr(level: LogLevel) {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
+    let text = charset::shown(text);
     match io::stdout().lock().write_all(text.as_bytes()) {
         // `| head` has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use vctl_common::charset;
+
 /// Returns text on one line in which every character shows itself: a control character, a change of
 /// direction and a zero-width character become `\\u{..}`.
 pub fn visible(text: &str) -> String {
@@ -9,6 +11,9 @@ pub fn visible(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\'' | '\\' => out.push(c),
+            c if !c.is_ascii() && charset::locale_is_ascii() => {
+                out.push_str(&charset::ascii(c.encode_utf8(&mut [0; 4])));
+            }
             c => out.extend(c.escape_debug()),
         }
     }

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use clap::{ArgMatches, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgMatches, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::commands::add::AddArgs;
 use crate::commands::agent::AgentArgs;
@@ -17,6 +18,7 @@ use crate::commands::doctor::DoctorArgs;
 use crate::commands::edit::EditArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::fleet::FleetArgs;
+use crate::commands::help::HelpArgs;
 use crate::commands::host::HostArgs;
 use crate::commands::known_hosts::KnownHostsArgs;
 use crate::commands::list::ListArgs;
@@ -36,7 +38,10 @@ use crate::commands::status::StatusArgs;
 use crate::commands::sync::SyncArgs;
 use crate::commands::token::TokenArgs;
 use crate::commands::trust_ca::TrustCaArgs;
+use crate::commands::version::VersionArgs;
+use crate::commands::whoami::WhoamiArgs;
 use crate::globals::Globals;
+use crate::overview;
 
 /// Examples first: they answer most questions.
 pub(crate) const TEMPLATE: &str = "\
@@ -50,42 +55,6 @@ pub(crate) const TEMPLATE: &str = "\
 #[command(
     name = "vctl",
     version,
-    help_template = TEMPLATE,
-    before_help = "\
-Examples:
-  vctl login                            Log in to Vault, with a browser
-  vctl ssh web-1                        Log in to a host of the inventory
-  vctl ssh-config --install             Have ssh, scp, git and the like do it, too
-  vctl status                           Whether you are logged in, and everything is there
-  vctl doctor                           What is wrong, when something is
-  vctl exec -- terraform apply          Run something with a token of yours
-  vctl sync                             Fill the inventory from ~/.ssh/config
-  vctl trust-ca web-1                   Have a host let certificates in
-  vctl list                             The hosts there are, by data centre
-  vctl audit --since 1d                 Who asked to be let in where, newest first
-  vctl session                          Sessions of all hosts, newest first
-  vctl session 7341                     What the holder of certificate 7341 did
-  vctl session 7341 --tree              The same, as processes and their children
-  vctl session --local --follow         On a host, without any server: what everybody does
-  vctl fleet                            How the hosts and their recording do
-  vctl host enroll web-1                Give a host an identity of its own
-  vctl migrate --status                 How the schema of the central store stands",
-    after_help = "\
-Exit status:
-   0  success, also when the reader of a pipe goes away
-   1  failure
-   2  wrong usage
-  66  what was asked for does not exist
-  69  Vault or Postgres cannot be reached, or is not believed
-  75  try again in a moment
-  76  a host key is not the one it should be
-  77  permission denied
-  78  a setting is missing or wrong, or versions do not fit
- 130  ended by Ctrl-C
- 255  SSH did not come about, or broke off
-
-With `-o json` or `--json`, an error is one line of JSON on stderr:
-{\"error\":{\"code\":STATUS,\"message\":..,\"causes\":[..],\"hint\":..}}",
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true
@@ -112,6 +81,7 @@ pub(crate) enum Command {
     Edit(EditArgs),
     Exec(ExecArgs),
     Fleet(FleetArgs),
+    Help(HelpArgs),
     Host(HostArgs),
     KnownHosts(KnownHostsArgs),
     List(ListArgs),
@@ -131,10 +101,17 @@ pub(crate) enum Command {
     Sync(SyncArgs),
     Token(TokenArgs),
     TrustCa(Box<TrustCaArgs>),
+    Version(VersionArgs),
+    Whoami(WhoamiArgs),
 }
 
-/// For whom a page is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// Returns the whole command line, with the help of vctl as a whole.
+pub(crate) fn command() -> clap::Command {
+    overview::described(Cli::command())
+}
+
+/// The reader of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
     /// People
     Table,
@@ -145,8 +122,9 @@ pub(crate) enum Output {
 /// The form of what is read: `render::records`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// For people
+    /// For people; `text` is the same
     #[default]
+    #[value(alias = "text")]
     Table,
     /// For people, with every column
     Wide,
@@ -163,6 +141,24 @@ pub(crate) enum Form {
 }
 
 impl Form {
+    /// The forms of a single document.
+    pub(crate) const OF_DOCUMENT: &[Self] =
+        &[Self::Table, Self::Wide, Self::Json, Self::Jsonl, Self::Yaml];
+
+    /// Returns a parser that takes these forms, and names them where it is given another.
+    pub(crate) fn among(forms: &[Self]) -> impl TypedValueParser<Value = Self> {
+        let values = forms.iter().filter_map(ValueEnum::to_possible_value);
+        let values: Vec<_> = values.collect();
+        PossibleValuesParser::new(values)
+            .map(|text| <Self as ValueEnum>::from_str(&text, false).unwrap_or_default())
+    }
+
+    /// Returns the word for it on the command line.
+    pub(crate) fn word(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     pub(crate) fn is_for_people(self) -> bool {
         matches!(self, Self::Table | Self::Wide)
     }

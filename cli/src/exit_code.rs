@@ -30,6 +30,27 @@ pub(crate) enum Exit {
     Transport = 255,
 }
 
+/// The exit statuses as `--help` and the manual pages list them.
+pub(crate) const MEANINGS: [(&str, &str); 11] = [
+    ("0", "success, also when the reader of a pipe goes away"),
+    ("1", "failure"),
+    ("2", "wrong usage"),
+    ("66", "a host, session or file does not exist"),
+    (
+        "69",
+        "Vault or Postgres cannot be reached, or is not trusted",
+    ),
+    ("75", "temporary failure: try again"),
+    ("76", "a host key is not the expected one"),
+    ("77", "permission denied"),
+    (
+        "78",
+        "a setting is missing or wrong, or versions do not fit",
+    ),
+    ("130", "interrupted by Ctrl-C"),
+    ("255", "the SSH connection failed or was lost"),
+];
+
 impl Exit {
     /// Says whether the same may work later with nobody changing anything here.
     pub(crate) fn may_pass(self) -> bool {

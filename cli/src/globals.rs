@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 
 use crate::config::{self, Loaded};
 use crate::error::CliError;
@@ -58,7 +58,7 @@ impl Args for Globals {
                     .action(ArgAction::SetTrue)
                     .global(true)
                     .help_heading(HEADING)
-                    .help("Ask nothing, and open no browser: end with an error instead"),
+                    .help("Never ask and never open a browser: end with an error instead"),
             )
             .arg(
                 Arg::new("debug_timing")
@@ -75,7 +75,7 @@ impl Args for Globals {
                     .action(ArgAction::Count)
                     .global(true)
                     .help_heading(HEADING)
-                    .help("Log what the connections to the centre do, on stderr; twice for what the libraries log"),
+                    .help("Log the connections to Vault and Postgres on stderr; twice also for what libraries log"),
             );
         config::flags().fold(command, |command, key| {
             let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
@@ -89,6 +89,11 @@ impl Args for Globals {
                     .long(key.flag())
                     .value_name("VALUE")
                     .global(true)
+                    .value_hint(if key.kind == "absolute path" {
+                        ValueHint::FilePath
+                    } else {
+                        ValueHint::Other
+                    })
                     .hide_short_help(key.name != "vault_addr")
                     .help_heading(HEADING)
                     // A manual page has nothing of what the short help hides, but the long one.

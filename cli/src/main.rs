@@ -1,6 +1,8 @@
 //! `vctl`, on the workstation: access to servers, and what was done with it.
 
 mod args;
+mod overview;
+mod manual;
 mod globals;
 mod words;
 mod logging;
@@ -47,7 +49,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
+use vctl_common::charset;
 
 use args::{Cli, Command, Output};
 use error::{CliError, Stop};
@@ -56,18 +59,23 @@ use globals::Globals;
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    render::notice::escape_panics();
     if completion::answer() {
         return Exit::Success.into();
     }
-    let matches = Cli::command().try_get_matches_from(words::words());
+    charset::set_from_environment();
+    render::notice::escape_panics();
+    let words = words::words();
+    let matches = args::command().try_get_matches_from(&words);
     let parsed = matches.and_then(|matches| {
         let reader = args::reader_of(&matches);
         Ok((Cli::from_arg_matches(&matches)?, reader))
     });
     let (cli, reader) = match parsed {
         Ok(parsed) => parsed,
-        Err(help_or_error) => {
+        Err(mut help_or_error) => {
+            let words = words.iter().map(|word| word.to_string_lossy().into_owned());
+            let words: Vec<String> = words.collect();
+            overview::suggest(&mut help_or_error, &args::command(), &words);
             let is_error = help_or_error.use_stderr();
             if is_error && args::reader_meant(env::args_os()) == Output::Json {
                 render::notice::error(&CliError::usage(&help_or_error), Output::Json);
@@ -127,6 +135,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Edit(args) => commands::edit::run(&args, globals),
         Command::Exec(args) => commands::exec::run(&args, globals),
         Command::Fleet(args) => commands::fleet::run(&args, globals),
+        Command::Help(args) => commands::help::run(&args),
         Command::Host(args) => commands::host::run(&args, globals),
         Command::KnownHosts(args) => commands::known_hosts::run(&args, globals),
         Command::List(args) => commands::list::run(&args, globals),
@@ -146,5 +155,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Sync(args) => commands::sync::run(&args, globals),
         Command::Token(args) => commands::token::run(&args, globals),
         Command::TrustCa(args) => commands::trust_ca::run(&args, globals),
+        Command::Version(args) => commands::version::run(&args),
+        Command::Whoami(args) => commands::whoami::run(&args, globals),
     }
 }

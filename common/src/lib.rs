@@ -28,6 +28,12 @@ pub mod time;
 #[cfg(feature = "config")]
 pub mod config;
 
+// What the command lines of both programs share.
+#[cfg(feature = "terminal")]
+pub mod charset;
+#[cfg(feature = "terminal")]
+pub mod manual;
+
 // What agent and vctl share to reach the centre, in this order.
 #[cfg(feature = "centre")]
 pub mod secret;

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use vctl_tests::lab::Programs;
+use vctl_tests::lab::{Programs, skip};
+use vctl_tests::terminal::Terminal;
 
 /// Somebody with hosts that are kept, of a Vault and a Postgres at `server`.
 struct Shell<'a> {
@@ -25,8 +26,13 @@ impl<'a> Shell<'a> {
         fs::create_dir(&state).unwrap();
         fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
         let host = |name: &&str| {
+            let dc = if name.starts_with("db") {
+                "incheon"
+            } else {
+                "seoul"
+            };
             json!({
-                "name": name, "dc": "seoul", "ip": "192.0.2.1", "ssh_port": 22, "ssh_user": "root",
+                "name": name, "dc": dc, "ip": "192.0.2.1", "ssh_port": 22, "ssh_user": "root",
                 "jump_via": null, "extra_ips": [], "observed_ips": [], "ca_role": "sre-core",
                 "state": "active", "tags": [],
             })
@@ -44,7 +50,37 @@ impl<'a> Shell<'a> {
         let file = state.join("inventory.json");
         fs::write(&file, kept.to_string()).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let recent = json!({
+            "version": 1,
+            "origin": kept["origin"],
+            "hosts": [],
+            "sessions": ["734155", "0193f3a1-0000-7000-8000-000000000001"],
+            "people": ["albert", "gerda", "$(reboot)", "a\u{1b}[2J"],
+        });
+        let file = state.join("recent.json");
+        fs::write(&file, recent.to_string()).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         shell
+    }
+
+    /// Adds what a shell needs to find vctl and the centre.
+    fn environment(&self, command: &mut Command) {
+        let vctl = Programs::find().unwrap().vctl;
+        let bin = vctl.parent().unwrap_or(Path::new("/")).display();
+        command
+            .env_clear()
+            .env("PATH", format!("{bin}:/usr/bin:/bin"))
+            .env("HOME", self.home.path())
+            .env("XDG_CONFIG_HOME", self.home.path())
+            .env("LANG", "C.UTF-8")
+            .env("TERM", "dumb")
+            .env("VCTL_VAULT_ADDR", self.address())
+            .env("VCTL_DB_HOST", "127.0.0.1")
+            .env(
+                "VCTL_DB_PORT",
+                self.server.local_addr().unwrap().port().to_string(),
+            )
+            .current_dir(self.home.path());
     }
 
     fn address(&self) -> String {
@@ -53,7 +89,6 @@ impl<'a> Shell<'a> {
 
     /// Returns what bash itself would offer for the last of these words.
     fn offers(&self, words: &[&str]) -> Vec<String> {
-        let vctl = Programs::find().unwrap().vctl;
         let last = words.len() - 1;
         let script = format!(
             "source <(vctl completions bash --hosts)\n\
@@ -64,20 +99,9 @@ impl<'a> Shell<'a> {
             words[last],
             words[last - 1],
         );
-        let bin = vctl.parent().unwrap_or(Path::new("/")).display();
-        let output = Command::new("bash")
-            .args(["--norc", "-c", &script])
-            .env_clear()
-            .env("PATH", format!("{bin}:/usr/bin:/bin"))
-            .env("HOME", self.home.path())
-            .env("VCTL_VAULT_ADDR", self.address())
-            .env("VCTL_DB_HOST", "127.0.0.1")
-            .env(
-                "VCTL_DB_PORT",
-                self.server.local_addr().unwrap().port().to_string(),
-            )
-            .output()
-            .unwrap();
+        let mut command = Command::new("bash");
+        self.environment(&mut command);
+        let output = command.args(["--norc", "-c", &script]).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         let offered = String::from_utf8(output.stdout).unwrap();
         let offered = offered.lines().filter(|line| !line.is_empty());
@@ -124,5 +148,153 @@ fn hosts_of_another_inventory_are_not_offered() {
     let mut shell = Shell::new(&server, &["web-1"]);
     assert_eq!(shell.offers(&["vctl", "ssh", "w"]), ["web-1"]);
     shell.server = &other;
+    assert!(shell.offers(&["vctl", "ssh", "w"]).is_empty());
+}
+
+/// What is typed, and what Tab makes of its last word.
+const COMPLETED: [(&str, &str); 15] = [
+    ("vctl list --dc inch", "incheon"),
+    ("vctl edit web-1 --dc seo", "seoul"),
+    ("vctl login --method user", "userpass"),
+    ("vctl session 7341", "734155"),
+    ("vctl session 0193", "0193f3a1-0000-7000-8000-000000000001"),
+    ("vctl session --user ger", "gerda"),
+    ("vctl audit --user alb", "albert"),
+    ("vctl ssh db", "db-1"),
+    ("vctl add new --ca-role sre", "sre-core"),
+    ("vctl edit web-1 --state main", "maintenance"),
+    ("vctl list -o ya", "yaml"),
+    ("vctl help comp", "completions"),
+    ("vctl ca ssh-print -o jsonl", "jsonl"),
+    ("vctl session 7 --html repo", "report.html"),
+    ("vctl sync --config repo", "report.html"),
+];
+
+#[test]
+fn bash_completes_every_kind_of_value() {
+    let server = server();
+    let shell = Shell::new(&server, &["db-1", "web-1", "web-2"]);
+    let mut command = Command::new("bash");
+    shell.environment(&mut command);
+    command
+        .args(["--norc", "--noprofile", "-i"])
+        .env("PS1", "ready> ");
+    completes_in(&shell, command, "source <(vctl completions bash --hosts)\n");
+}
+
+#[test]
+fn zsh_completes_every_kind_of_value() {
+    if !Path::new("/usr/bin/zsh").exists() {
+        skip("`zsh` is not installed");
+        return;
+    }
+    let server = server();
+    let shell = Shell::new(&server, &["db-1", "web-1", "web-2"]);
+    let mut command = Command::new("zsh");
+    shell.environment(&mut command);
+    command.args(["-f", "-i"]).env("PS1", "ready> ");
+    let setup = "autoload -Uz compinit; compinit -u; source <(vctl completions zsh --hosts)\n";
+    completes_in(&shell, command, setup);
+}
+
+/// Types each line of `COMPLETED` and a Tab into a shell, and has the shell print its words.
+fn completes_in(shell: &Shell<'_>, command: Command, setup: &str) {
+    fs::write(shell.home.path().join("report.html"), "").unwrap();
+    let mut terminal = Terminal::start(command, 200).unwrap();
+    terminal.wait_for("ready> ").unwrap();
+    terminal.type_in(setup).unwrap();
+    terminal.type_in("echo set''up\n").unwrap();
+    terminal.wait_for("setup").unwrap();
+    for (typed, completed) in COMPLETED {
+        let place = terminal.shown().len();
+        terminal.type_in(&format!("{typed}\t")).unwrap();
+        let whole = format!("{} {completed}", typed.rsplit_once(' ').unwrap().0);
+        let waited = terminal.wait_until(|shown| {
+            let shown = shown.get(place..).unwrap_or_default();
+            visible(shown).contains(&whole)
+        });
+        assert!(waited.is_ok(), "{typed}: {}", &terminal.shown()[place..]);
+        // Ctrl-U, or the next line would be added to this one.
+        terminal.type_in("\u{15}").unwrap();
+    }
+    assert!(shell.server.accept().is_err());
+    let shown = terminal.shown();
+    assert!(
+        !shown.contains("error") && !shown.contains("panicked"),
+        "{shown}"
+    );
+}
+
+/// Returns what stays of a line after the cursor has moved back over it.
+fn visible(shown: &str) -> String {
+    let mut text = String::new();
+    let mut letters = shown.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{8}' => {
+                text.pop();
+            }
+            '\u{7}' | '\r' => {}
+            '\u{1b}' => while letters.next_if(|c| !c.is_ascii_alphabetic()).is_some() {},
+            letter => text.push(letter),
+        }
+    }
+    text
+}
+
+#[test]
+fn fish_completes_every_kind_of_value() {
+    if !Path::new("/usr/bin/fish").exists() {
+        skip("`fish` is not installed");
+        return;
+    }
+    let server = server();
+    let shell = Shell::new(&server, &["db-1", "web-1", "web-2"]);
+    fs::write(shell.home.path().join("report.html"), "").unwrap();
+    let lines = COMPLETED.map(|(typed, _)| format!("complete -C '{typed}' | cut -f1; echo --\n"));
+    let script = format!("vctl completions fish --hosts | source\n{}", lines.concat());
+    let mut command = Command::new("fish");
+    shell.environment(&mut command);
+    let output = command
+        .args(["--no-config", "-c", &script])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let offered = String::from_utf8(output.stdout).unwrap();
+    for ((typed, completed), offered) in COMPLETED.iter().zip(offered.split("--\n")) {
+        let lines: Vec<&str> = offered.lines().map(str::trim).collect();
+        assert!(lines.contains(completed), "{typed}: {offered}");
+    }
+    assert!(server.accept().is_err());
+}
+
+#[test]
+fn a_name_that_a_shell_would_run_is_not_offered() {
+    let server = server();
+    let shell = Shell::new(&server, &["db-1"]);
+    assert_eq!(
+        shell.offers(&["vctl", "audit", "--user", ""]),
+        ["albert", "gerda"]
+    );
+    assert_eq!(shell.offers(&["vctl", "ssh", "root@d"]), ["root@db-1"]);
+}
+
+#[test]
+fn completion_waits_for_nothing_and_says_nothing() {
+    let server = server();
+    let shell = Shell::new(&server, &["web-1"]);
+    // Who reads it waits until somebody writes.
+    let state = shell.home.path().join("vctl");
+    fs::create_dir(&state).unwrap();
+    nix::unistd::mkfifo(&state.join("config.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let begun = std::time::Instant::now();
+    let offered = shell.offers(&["vctl", "ssh", "w"]);
+    assert!(offered.is_empty() || offered == ["web-1"], "{offered:?}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+    fs::remove_file(state.join("config.yaml")).unwrap();
+    fs::write(state.join("config.yaml"), "vault_addr: [").unwrap();
+    assert!(shell.offers(&["vctl", "ssh", "w"]).is_empty());
+    fs::remove_file(state.join("config.yaml")).unwrap();
+    fs::write(shell.home.path().join(".vctl/inventory.json"), "{").unwrap();
     assert!(shell.offers(&["vctl", "ssh", "w"]).is_empty());
 }

@@ -19,6 +19,7 @@ const READING: &[(&[&str], Option<&str>)] = &[
     (&["cache", "status"], Some("caches")),
     // One thing, and not a list of them.
     (&["status"], None),
+    (&["whoami"], None),
 ];
 
 fn inventory(database: &'static str) -> Option<Inventory> {
@@ -56,6 +57,104 @@ fn what_is_read_can_be_had_in_every_form() {
         // For people, too, and nothing is cut where no terminal is.
         let wide = shown("wide");
         assert!(!wide.contains('\u{2026}'), "{command:?}: {wide}");
+    }
+}
+
+#[test]
+fn every_command_with_a_form_takes_the_same_words() {
+    let programs = vctl_tests::lab::Programs::find().unwrap();
+    let help = |program: &std::path::Path, words: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        let output = command
+            .args(words)
+            .env("HOME", "/nonexistent")
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let documents = ["doctor", "login", "token", "config", "migrate"];
+    let records = [
+        "list",
+        "fleet",
+        "retention",
+        "audit",
+        "session",
+        "status",
+        "whoami",
+        "cache status",
+        "ca ssh-print",
+    ];
+    for command in documents.iter().chain(&records) {
+        let words: Vec<&str> = command.split(' ').collect();
+        let (_, text) = help(&programs.vctl, &[&words[..], &["-h"]].concat());
+        assert!(text.contains("-o, --output <FORM>"), "{command}: {text}");
+        let (code, said) = help(&programs.vctl, &[&words[..], &["-o", "xml"]].concat());
+        assert_eq!(code, Some(2), "{command}: {said}");
+        let all = "[possible values: table, wide, json, jsonl, yaml";
+        assert!(said.contains(all), "{command}: {said}");
+        assert_eq!(
+            said.contains("csv, name"),
+            records.contains(command),
+            "{command}: {said}"
+        );
+    }
+    let (code, said) = help(&programs.agent, &["check", "-o", "yaml"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("[possible values: table, json, jsonl, csv, name]"),
+        "{said}"
+    );
+    assert!(
+        help(&programs.agent, &["check", "-h"])
+            .1
+            .contains("-o, --output <FORM>")
+    );
+    assert_eq!(
+        help(&programs.vctl, &["config", "-o", "text"]),
+        help(&programs.vctl, &["config"])
+    );
+    assert!(
+        help(&programs.vctl, &["config", "-o", "yaml"])
+            .1
+            .starts_with('"')
+    );
+}
+
+#[test]
+fn a_form_that_cannot_be_printed_is_answered_with_those_that_can() {
+    let spool = tempfile::tempdir().unwrap();
+    let local = [
+        "session",
+        "--local",
+        "--spool",
+        spool.path().to_str().unwrap(),
+    ];
+    for (args, why) in [
+        (
+            &["7341", "--tree", "-o", "json"][..],
+            "`--tree` cannot be printed as `json`",
+        ),
+        (
+            &["7341", "-o", "csv"],
+            "a timeline cannot be printed as `csv`",
+        ),
+        (
+            &["--grep", "x", "-o", "name"],
+            "matches of `--grep` cannot be printed as `name`",
+        ),
+        (
+            &["--follow", "-o", "yaml"],
+            "`--follow` cannot be printed as `yaml`",
+        ),
+    ] {
+        let mut command =
+            std::process::Command::new(vctl_tests::lab::Programs::find().unwrap().vctl);
+        let output = command.args(local).args(args).output().unwrap();
+        let said = crate::programs::stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(why), "{args:?}: {said}");
+        assert!(said.contains("use `table`, `wide`"), "{args:?}: {said}");
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) fn vctl(centre: &Centre, client: &Client, database: &str, args: &[&st
         .env("PATH", "/usr/bin:/bin")
         // Whoever runs the specs has hosts of their own to keep.
         .env("HOME", "/nonexistent")
+        .env("LANG", "C.UTF-8")
         .envs(centre.environment())
         .env("VCTL_DB_NAME", database)
         .env("VAULT_TOKEN", client.token().expose())

@@ -38,6 +38,10 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/rsync", "rsync"),
     ("/usr/bin/ansible", "ansible-core"),
     ("/usr/bin/shellcheck", "shellcheck"),
+    ("/usr/bin/zsh", "zsh"),
+    ("/usr/bin/fish", "fish"),
+    ("/usr/bin/man", "man-db"),
+    ("/usr/bin/groff", "groff"),
     ("/usr/sbin/update-ca-certificates", "ca-certificates"),
     (
         "/usr/lib/python3/dist-packages/prometheus_client",

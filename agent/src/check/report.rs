@@ -119,6 +119,42 @@ impl Report {
         out.push('\n');
         out
     }
+
+    /// One finding a line.
+    pub fn to_json_lines(&self) -> String {
+        let lines = self.findings.iter().map(serde_json::to_string);
+        lines.map(|line| line.unwrap_or_default() + "\n").collect()
+    }
+
+    /// Lines of RFC 4180, with a heading.
+    pub fn to_csv(&self) -> String {
+        let mut out = "id,status,seen,fix\r\n".to_owned();
+        for finding in &self.findings {
+            let status = match finding.status {
+                Status::Pass => "pass",
+                Status::Warn => "warn",
+                Status::Fail => "fail",
+            };
+            let (seen, fix) = (plain(&finding.seen), finding.fix.as_deref());
+            let fix = plain(fix.unwrap_or_default());
+            let quoted = |cell: &str| format!("\"{}\"", cell.replace('"', "\"\""));
+            let _ = write!(
+                out,
+                "{},{status},{},{}\r\n",
+                finding.id,
+                quoted(&seen),
+                quoted(&fix)
+            );
+        }
+        out
+    }
+
+    /// The ids of the findings that are not a pass.
+    pub fn to_names(&self) -> String {
+        let findings = self.findings.iter();
+        let others = findings.filter(|finding| finding.status != Status::Pass);
+        others.flat_map(|finding| [finding.id, "\n"]).collect()
+    }
 }
 
 fn plain(text: &str) -> String {

@@ -39,11 +39,11 @@ pub(crate) struct AddArgs {
     port: u16,
 
     /// Whom to log in as
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::login_user())]
     user: Option<String>,
 
     /// Its data centre
-    #[arg(long)]
+    #[arg(long, add = completion::data_centre())]
     dc: Option<String>,
 
     /// The host through which it is reached
@@ -55,10 +55,10 @@ pub(crate) struct AddArgs {
     extra_ips: Vec<IpAddr>,
 
     /// The role of Vault that signs for it
-    #[arg(long, value_name = "ROLE")]
+    #[arg(long, value_name = "ROLE", add = completion::ca_role())]
     ca_role: Option<String>,
 
-    /// What is to be said of it
+    /// Its operational state
     #[arg(long, value_enum, default_value = "active")]
     state: HostState,
 

@@ -33,7 +33,7 @@ pub(crate) struct AuditArgs {
     host: Option<String>,
 
     /// Only people with this in their display name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::person())]
     user: Option<String>,
 
     /// Only connections from this address

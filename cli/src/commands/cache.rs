@@ -13,10 +13,10 @@ use crate::globals::Globals;
 use crate::login::StateDir;
 use crate::render::cache::{self, Cached, Caches};
 use crate::render::{Screen, notice, records};
-use crate::snapshot::SnapshotFile;
+use crate::snapshot::{RecentFile, SnapshotFile};
 use crate::store;
 
-/// Show, renew or remove the hosts that are kept for when Postgres is away
+/// Show, renew or remove the cached hosts, for outages
 ///
 /// Whatever reads the whole inventory keeps it in ~/.vctl, for its owner alone. While Postgres cannot be
 /// reached `vctl list` and `vctl ssh` use that, for 7 days, and say so; nothing can be changed then.
@@ -34,11 +34,11 @@ pub(crate) struct CacheArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum CacheCommand {
-    /// Show what is kept; asks nobody
+    /// Show the cached hosts, without asking a server
     Status(FormArgs),
-    /// Keep the hosts of now, and show what is kept
+    /// Cache the hosts of now, and show them
     Refresh(FormArgs),
-    /// Remove what is kept
+    /// Remove the cached hosts, and the names cached for completion
     Clear(FormArgs),
 }
 
@@ -60,7 +60,8 @@ pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<(), Stop> {
             args.output
         }
         CacheCommand::Clear(args) => {
-            if !file.remove()? {
+            let recent = RecentFile::in_dir(&StateDir::find()?, &config::settings(&loaded));
+            if !recent.remove()? & !file.remove()? {
                 notice::note("nothing was kept");
             }
             args.output

@@ -2,18 +2,18 @@
 
 use std::io::Write as _;
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use crate::args::{Cli, TEMPLATE};
+use crate::args::{self, TEMPLATE};
 use crate::completion;
 use crate::error::Stop;
 use crate::render::Screen;
 
-/// Print what a shell needs to complete commands and options, and names of hosts
+/// Print the completion script of a shell
 ///
-/// With `--hosts` the shell asks vctl at each Tab: names are those that were last read of the inventory,
-/// and no server is asked. What it prints is for this version of vctl, so let the shell read it at its start.
+/// With `--hosts` the shell asks vctl at each Tab. Hosts, data centres, sessions and people come from files that earlier
+/// commands wrote into ~/.vctl; no server is asked. The script fits this version of vctl, so a shell should read it at
+/// each start.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -23,10 +23,10 @@ Examples:
   vctl completions bash > /etc/bash_completion.d/vctl
   vctl completions zsh > \"${fpath[1]}/_vctl\"")]
 pub(crate) struct CompletionsArgs {
-    /// For which shell
+    /// The shell
     shell: Shell,
 
-    /// Also names of hosts
+    /// Also complete hosts, sessions and other names of this inventory
     #[arg(long)]
     hosts: bool,
 }
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Stop> {
     if args.hosts {
         completion::write_registration(args.shell, &mut script)?;
     } else {
-        clap_complete::generate(args.shell, &mut Cli::command(), "vctl", &mut script);
+        clap_complete::generate(args.shell, &mut args::command(), "vctl", &mut script);
     }
     let mut screen = Screen::for_programs();
     screen.write_all(&script)?;

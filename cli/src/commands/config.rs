@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use crate::args::{Output, TEMPLATE};
+use crate::args::{Form, TEMPLATE};
 use crate::config::{self, DirectoryFile, Setting, TRUST_HINT, TrustedFiles};
 use crate::context;
 use crate::error::{CliError, Stop};
@@ -30,9 +30,9 @@ pub(crate) struct ConfigArgs {
     #[command(subcommand)]
     command: Option<ConfigCommand>,
 
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: Output,
+    /// Form of the output
+    #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
+    output: Form,
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,19 +98,15 @@ pub(crate) fn run(args: &ConfigArgs, globals: &Globals) -> Result<(), Stop> {
     }
 }
 
-fn show(output: Output, globals: &Globals) -> Result<(), Stop> {
+fn show(output: Form, globals: &Globals) -> Result<(), Stop> {
     let (loaded, has_refused) = globals.load_without_refused()?;
     let refused = if has_refused { refused()? } else { Vec::new() };
-    let mut screen = match output {
-        Output::Table => Screen::for_people(),
-        Output::Json => Screen::for_programs(),
-    };
-    match output {
-        Output::Table => {
-            let layout = screen.layout(false);
-            settings::write(&mut screen, &loaded, &refused, layout)?;
-        }
-        Output::Json => settings::write_json(&mut screen, &loaded, &refused)?,
+    let mut screen = Screen::for_form(output);
+    if output.is_for_people() {
+        let layout = screen.layout(false);
+        settings::write(&mut screen, &loaded, &refused, layout)?;
+    } else {
+        settings::write_for_programs(&mut screen, output, &loaded, &refused)?;
     }
     screen.flush()?;
     if has_refused {

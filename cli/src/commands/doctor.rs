@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::args::{Output, TEMPLATE};
+use crate::args::{Form, TEMPLATE};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::globals::Globals;
@@ -34,17 +34,19 @@ What is looked at:
   schema                  that the schema fits this vctl
 The exit status is that of the first failure; a warning is none.")]
 pub(crate) struct DoctorArgs {
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: Output,
+    /// Form of the output
+    #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
+    output: Form,
 }
 
 pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
     // What is wrong with it is the first thing to be found.
     let loaded = globals.load();
-    let mut watch = match args.output {
-        Output::Table => Page::new(Screen::for_people()),
-        Output::Json => Page::silent(Screen::for_programs()),
+    let screen = Screen::for_form(args.output);
+    let mut watch = if args.output.is_for_people() {
+        Page::new(screen)
+    } else {
+        Page::silent(screen)
     };
     let reports = context::run_without_store(async {
         let mut course = Course::new(&mut watch);
@@ -57,8 +59,8 @@ pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
         ..
     } = watch;
     written?;
-    if args.output == Output::Json {
-        probes::write_json(&mut screen, &reports)?;
+    if !args.output.is_for_people() {
+        probes::write_for_programs(&mut screen, args.output, &reports)?;
         screen.flush()?;
     }
     first_failure(&reports)

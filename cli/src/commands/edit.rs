@@ -40,7 +40,7 @@ struct ChangeArgs {
     name: Option<String>,
 
     /// Its data centre
-    #[arg(long)]
+    #[arg(long, add = completion::data_centre())]
     dc: Option<String>,
 
     /// The address to dial
@@ -52,14 +52,14 @@ struct ChangeArgs {
     port: Option<u16>,
 
     /// Whom to log in as
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::login_user())]
     user: Option<String>,
 
     /// The host through which it is reached, or `direct`
     #[arg(long, value_name = "HOST", value_parser = jump, add = completion::host())]
     jump: Option<Jump>,
 
-    /// What is to be said of it
+    /// Its operational state
     #[arg(long, value_enum)]
     state: Option<HostState>,
 
@@ -72,7 +72,7 @@ struct ChangeArgs {
     clear_extra_ips: bool,
 
     /// The role of Vault that signs for it
-    #[arg(long, value_name = "ROLE")]
+    #[arg(long, value_name = "ROLE", add = completion::ca_role())]
     ca_role: Option<String>,
 
     /// Its tags, in place of those that it has; may be given several times

@@ -14,7 +14,7 @@ use crate::render::{Screen, fleet, json, notice, records};
 use crate::store;
 use crate::view::fleet::{Host, sort};
 
-/// Show how the hosts and their recording do, those that need a look first
+/// Show the state of the hosts and their agents, problems first
 ///
 /// Every host of the inventory that is not retired, by what its heartbeat (`vctl-agent node`) and its
 /// collector last said. Counters are since the host was booted.

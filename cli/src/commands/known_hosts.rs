@@ -11,7 +11,7 @@ use crate::openssh::{self, Occasion};
 use crate::render::{Screen, notice};
 use crate::ssh_ca;
 
-/// Print what is known of the keys of a host, as lines of known_hosts
+/// Print the known keys of a host, as lines of known_hosts
 ///
 /// For `KnownHostsCommand` of ssh_config(5), which `vctl ssh-config` writes: the keys that are known by the
 /// name of the inventory, and the authority of Vault, whose certificates are believed.

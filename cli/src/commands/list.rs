@@ -9,7 +9,7 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::inventory::{Host, HostState};
+use crate::inventory::{Host, HostState, order};
 use crate::render::inventory::Detail;
 use crate::render::json::inventory::Hosts;
 use crate::render::{Screen, inventory, notice, records, sanitize};
@@ -17,7 +17,7 @@ use crate::snapshot::{Directory, Source};
 
 /// List the hosts of the inventory, by data centre
 ///
-/// With HOST, those that `vctl ssh HOST` would mean: the host of that name, else those that have that
+/// With HOST, lists the hosts that `vctl ssh HOST` would find: the host of that name, else the hosts with that
 /// address, else those with it in their name.
 #[derive(Debug, clap::Args)]
 #[command(visible_alias = "ls", help_template = TEMPLATE, before_help = "\
@@ -36,12 +36,12 @@ The words under LIVE:
   ?        Postgres is away, and the host is one that was kept: `vctl cache`
 Behind them stands what its operators say, unless it is simply in use: maintenance, broken, retired.")]
 pub(crate) struct ListArgs {
-    /// Only hosts that this means
+    /// Only the hosts that `vctl ssh HOST` would find
     #[arg(conflicts_with = "route", add = completion::host())]
     host: Option<String>,
 
     /// Only hosts of this data centre
-    #[arg(long, value_name = "DC")]
+    #[arg(long, value_name = "DC", add = completion::data_centre())]
     dc: Option<String>,
 
     /// Show the way to this host instead, outermost jump first
@@ -94,7 +94,7 @@ impl ListArgs {
         };
         if let (Some(query), true) = (&self.host, hosts.is_empty()) {
             let message = format!("no host matches `{}`", sanitize::text(query));
-            let hint = "`vctl list` shows what there is";
+            let hint = "`vctl list` shows all hosts";
             return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
         }
         let wants_retired = self.all || self.host.is_some();
@@ -102,7 +102,7 @@ impl ListArgs {
             let is_of_dc = self.dc.as_ref().is_none_or(|dc| host.dc == *dc);
             is_of_dc && (wants_retired || host.state != HostState::Retired)
         });
-        hosts.sort_by(|one, other| (&one.dc, &one.name).cmp(&(&other.dc, &other.name)));
+        order::sort(&mut hosts);
         Ok(hosts)
     }
 

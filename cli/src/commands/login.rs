@@ -5,8 +5,8 @@ use std::io::Write as _;
 use vctl_common::person::Person;
 use vctl_common::vault::{Auth, Vault};
 
-use crate::args::{Output, TEMPLATE};
-use crate::config::Method;
+use crate::args::{Form, TEMPLATE};
+use crate::config::{Loaded, Method};
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
@@ -29,12 +29,12 @@ Examples:
   vault print token | vctl login --token-stdin
   vctl login --register                   Also keep an AppRole for jobs that run with nobody at hand")]
 pub(crate) struct LoginArgs {
-    /// `oidc`, `userpass`, `approle` or `token` [default: key auth_method, else the last one used]
-    #[arg(long, value_name = "METHOD")]
+    /// How to log in [default: key auth_method, else the last one used]
+    #[arg(long, value_name = "METHOD", value_parser = Method::parser())]
     method: Option<Method>,
 
-    /// Whose password it is (userpass)
-    #[arg(long, value_name = "NAME")]
+    /// Name to log in with (userpass)
+    #[arg(long, value_name = "NAME", value_hint = clap::ValueHint::Username)]
     username: Option<String>,
 
     /// Take the password from standard input (userpass)
@@ -52,9 +52,9 @@ pub(crate) struct LoginArgs {
     #[arg(long)]
     register: bool,
 
-    /// How to print what came of it; a table says it on standard error alone
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: Output,
+    /// Form of the output; a table says what came of it on standard error alone
+    #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
+    output: Form,
 }
 
 pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
@@ -79,9 +79,9 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
         if args.register {
             register(&login, &token).await;
         }
-        if args.output == Output::Json {
+        if !args.output.is_for_people() {
             let mut screen = Screen::for_people();
-            token::write_json(&mut screen, &token)?;
+            token::write_for_programs(&mut screen, args.output, &token)?;
             screen.flush()?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::{Interaction, Login};
 use crate::render::notice;
-use crate::snapshot::SnapshotFile;
+use crate::snapshot::{RecentFile, SnapshotFile};
 
 /// End the login: revoke its token, and forget it
 ///
@@ -59,6 +59,7 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
         if args.all {
             login.forget_the_rest()?;
             SnapshotFile::in_dir(login.state(), login.settings()).remove()?;
+            RecentFile::in_dir(login.state(), login.settings()).remove()?;
         }
         Ok(())
     })

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
 
-use crate::args::{Output, TEMPLATE};
+use crate::args::{Form, TEMPLATE};
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -44,16 +44,13 @@ pub(crate) struct MigrateArgs {
     #[arg(long, value_name = "MOUNT")]
     ssh_mount: Option<String>,
 
-    /// How to print
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: Output,
+    /// Form of the output
+    #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
+    output: Form,
 }
 
 pub(crate) fn run(args: &MigrateArgs, globals: &Globals) -> Result<(), Stop> {
-    let mut screen = match args.output {
-        Output::Table => Screen::for_people(),
-        Output::Json => Screen::for_programs(),
-    };
+    let mut screen = Screen::for_form(args.output);
     let owner = &globals.load()?.config.db_migration_owner;
     context::run(globals, async |context| {
         if args.status {
@@ -104,7 +101,7 @@ async fn migrate(
         apply::check(&mut client, migration).await?;
     }
     record_ca(context, args, &client).await?;
-    if args.output == Output::Json {
+    if !args.output.is_for_people() {
         let applied = apply::applied(&client).await?;
         return print(args, &applied, screen);
     }
@@ -138,10 +135,11 @@ async fn record_ca(context: &Context, args: &MigrateArgs, client: &Client) -> Re
 
 fn print(args: &MigrateArgs, applied: &[Applied], screen: &mut Screen) -> Result<(), Stop> {
     let standings = ledger::compare(migrations::ALL, applied);
-    let layout = screen.layout(false);
-    match args.output {
-        Output::Table => schema::write_table(screen, &standings, layout)?,
-        Output::Json => schema::write_json(screen, &standings)?,
+    if args.output.is_for_people() {
+        let layout = screen.layout(false);
+        schema::write_table(screen, &standings, layout)?;
+    } else {
+        schema::write_for_programs(screen, args.output, &standings)?;
     }
     Ok(())
 }

@@ -34,6 +34,9 @@ pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod status;
+pub(crate) mod help;
+pub(crate) mod version;
+pub(crate) mod whoami;
 
 use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
@@ -42,17 +45,21 @@ use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::login::Interaction;
-use crate::picker;
+use crate::picker::{self, Known};
 use crate::snapshot::{Directory, Source};
 
 /// Returns the name of the host that somebody chooses, to change it.
 async fn chosen(context: &Context, interaction: Interaction) -> Result<String, Stop> {
     let directory = Directory::new(context)?;
-    let hosts = match directory.open().await? {
+    let (hosts, now) = match directory.open().await? {
         Source::Kept(_) => return Err(unchangeable().into()),
-        live @ Source::Live(..) => live.hosts().await?,
+        live @ Source::Live(..) => tokio::join!(live.hosts(), live.clock()),
     };
-    Ok(picker::choose(hosts, interaction).await?.name)
+    let known = Known {
+        now: now?,
+        recent: directory.recently_used(),
+    };
+    Ok(picker::choose(hosts?, &known, interaction).await?.name)
 }
 
 /// Returns a connection that may change the inventory. While Postgres is away nothing takes its place.

@@ -28,7 +28,7 @@ pub(crate) struct ProxyArgs {
     port: u16,
 
     /// As whom `ssh` will log in, by default whom the inventory says
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", add = completion::login_user())]
     user: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::completion;
 use crate::error::CliError;
 use crate::login::StateDir;
 use crate::openssh::{self, MeetingPlace};
@@ -15,7 +16,7 @@ use crate::trust_ca::Destination;
 #[derive(Debug, clap::Args)]
 pub(super) struct ReachArgs {
     /// Whom to log in as, instead of the inventory's user
-    #[arg(long, value_name = "NAME", requires = "host")]
+    #[arg(long, value_name = "NAME", requires = "host", add = completion::login_user())]
     user: Option<String>,
 
     /// The port of its sshd, instead of the inventory's

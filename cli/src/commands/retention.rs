@@ -15,7 +15,7 @@ use crate::render::{Screen, notice, records, retention};
 use crate::store;
 use crate::view::retention::{Keep, Periods};
 
-/// Show what the central store keeps, since when, and what is odd about it
+/// Show what the central store keeps, since when, with warnings
 ///
 /// Reads, and changes nothing. The periods are those of `vctl prune`, to tell what should be gone.
 #[derive(Debug, clap::Args)]

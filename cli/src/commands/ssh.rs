@@ -36,7 +36,7 @@ Examples:
   vctl ssh root@192.0.2.1:2222                A host that is not in the inventory")]
 pub(crate) struct SshArgs {
     /// Name, address or part of the name of a host, or user@HOST[:port]; without one, choose
-    #[arg(value_name = "HOST", value_parser = Destination::parse, conflicts_with = "server", add = completion::host())]
+    #[arg(value_name = "HOST", value_parser = Destination::parse, conflicts_with = "server", add = completion::destination())]
     host: Option<Destination>,
 
     /// The exact name or address of a host; nothing is ever asked
@@ -44,7 +44,7 @@ pub(crate) struct SshArgs {
     server: Option<String>,
 
     /// Log in as this user, instead of the inventory's
-    #[arg(short = 'l', value_name = "USER")]
+    #[arg(short = 'l', value_name = "USER", add = completion::login_user())]
     login: Option<String>,
 
     /// Connect to this port, instead of the inventory's
@@ -71,11 +71,11 @@ pub(crate) struct SshArgs {
     #[arg(short = 'R', value_name = "[BIND:]PORT:HOST:PORT")]
     remote: Vec<Remote>,
 
-    /// Be a SOCKS5 proxy at this port, whose connections the host makes
+    /// Serve a SOCKS5 proxy at a local port; the remote host makes the connections
     #[arg(short = 'D', value_name = "[BIND:]PORT")]
     proxy: Vec<Proxy>,
 
-    /// Connect standard input and output to that port, as the host sees it
+    /// Connect standard input and output to HOST:PORT, as the remote host reaches it
     #[arg(short = 'W', value_name = "HOST:PORT", conflicts_with_all = ["command", "terminal", "no_command"])]
     stdio: Option<Endpoint>,
 

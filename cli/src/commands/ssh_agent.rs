@@ -7,7 +7,7 @@ use crate::globals::Globals;
 use crate::login::StateDir;
 use crate::openssh::{self, MeetingPlace};
 
-/// Serve the agent socket that `ssh-config` names
+/// Serve the agent socket that ssh_config names
 ///
 /// Connects each `ssh` with its own `vctl proxy`, which has the certificate; holds no key itself. A proxy
 /// starts it when there is none, and it ends when no proxy has been there for a while: there is no need

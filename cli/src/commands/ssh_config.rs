@@ -13,7 +13,7 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::inventory::HostState;
+use crate::inventory::{HostState, order};
 use crate::login::StateDir;
 use crate::openssh::{self, Include, MeetingPlace, Paths};
 use crate::private_file;
@@ -77,7 +77,7 @@ fn text(globals: &Globals, place: &MeetingPlace) -> Result<String, Stop> {
         Directory::new(context)?.open().await?.hosts().await
     })?;
     hosts.retain(|host| host.state != HostState::Retired);
-    hosts.sort_by(|one, other| one.name.cmp(&other.name));
+    hosts.sort_by(|one, other| order::by_name(&one.name, &other.name));
     let vctl = env::current_exe().map_err(|error| {
         CliError::new(Exit::Failure, "cannot find out where vctl is").caused_by(&error)
     })?;

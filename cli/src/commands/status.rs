@@ -27,16 +27,16 @@ use crate::view::status::{Agents, Line, State};
 /// As for every command that gives its credentials back.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Show how access stands: Vault, who you are, the SSH CA, the inventory and its agents
+/// Show the state of Vault, your login, the SSH CA and the hosts
 ///
-/// Asks Vault rather than trusting what was kept, and asks nobody to log in. `vctl doctor` finds out why
-/// something does not work, `vctl fleet` which agents are silent.
+/// Asks Vault instead of trusting the cached token, and never logs a person in. `vctl doctor` finds out why something
+/// does not work, `vctl fleet` which agents are silent, and `vctl whoami` has the groups of your identity.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl status                         Before work, or when something does not work
+  vctl status                         Check everything before work
   vctl status --check || vctl login   In a script
-  vctl status -o json | jq .token_ttl_s      For programs (docs/status-json.md)")]
+  vctl status -o json | jq .policies  For programs (docs/status-json.md)")]
 pub(crate) struct StatusArgs {
     /// Print nothing when nothing fails, else one line why
     #[arg(long, conflicts_with = "output")]
@@ -154,6 +154,8 @@ impl Status {
         });
         let renewable = if info.renewable { ", renewable" } else { "" };
         self.well("Token", format!("{}{renewable}", token::left(info.ttl)));
+        self.well("Policies", info.policies.join(", "));
+        self.facts.policies = Some(info.policies.clone());
         self.facts.identity = Some(name);
         self.facts.method.clone_from(method);
         self.facts.machine = Some(token::is_a_machines(info, &config.approle_mount));

@@ -18,15 +18,15 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::inventory::Host;
 use crate::inventory::change::data_centre;
+use crate::inventory::{Host, order};
 use crate::render::columns::Columns;
 use crate::render::{Screen, notice, sanitize};
 use crate::store;
 use crate::sync::aliases::{self, Aliases};
 use crate::sync::{self, Asked, Before, Candidate, Failure, FailureKind, Planned, Ssh};
 
-/// Fill the inventory from ~/.ssh/config, and see which hosts answer
+/// Fill the inventory from ~/.ssh/config, and probe the hosts
 ///
 /// Each name of a `Host` line that has no wildcard becomes a host, with what `ssh -G` says of it. A host
 /// is known by its name. Of one that is there already only its address, its port and when it was reached
@@ -286,8 +286,8 @@ async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidat
         }
         asking = next;
     }
-    candidates.sort_by(|one: &Candidate, other| one.alias.cmp(&other.alias));
-    failures.sort_by(|one, other| one.alias.cmp(&other.alias));
+    candidates.sort_by(|one: &Candidate, other| order::by_name(&one.alias, &other.alias));
+    failures.sort_by(|one, other| order::by_name(&one.alias, &other.alias));
     (candidates, failures)
 }
 

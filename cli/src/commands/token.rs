@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::args::{Output, TEMPLATE};
+use crate::args::{Form, TEMPLATE};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -24,9 +24,9 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_enum, conflicts_with = "output")]
     field: Option<token::Field>,
 
-    /// `json` prints what is known of it, without the token
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    output: Output,
+    /// Form of the output; the forms for programs have what is known of it, without the token
+    #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
+    output: Form,
 }
 
 pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
@@ -37,7 +37,9 @@ pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
     })?;
     let mut out = render::stdout();
     let ours = match (&token, args.field, args.output) {
-        (token, None, Output::Table) => return Ok(writeln!(out, "{}", token.value().expose())?),
+        (token, None, form) if form.is_for_people() => {
+            return Ok(writeln!(out, "{}", token.value().expose())?);
+        }
         (Token::Ours(token), _, _) => token,
         (Token::Given(_), _, _) => {
             let message = "nothing is known of the token in `VAULT_TOKEN`";
@@ -51,7 +53,7 @@ pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
         writeln!(out, "{}", token::field(ours, field))?;
     } else {
         let mut screen = Screen::for_people();
-        token::write_json(&mut screen, ours)?;
+        token::write_for_programs(&mut screen, args.output, ours)?;
         screen.flush()?;
     }
     Ok(())

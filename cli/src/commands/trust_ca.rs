@@ -45,7 +45,7 @@ Examples:
 #[command(group(clap::ArgGroup::new("where").required(true).args(["host", "root", "script", "cloud_init"])))]
 pub(crate) struct TrustCaArgs {
     /// Name, address or part of the name of a host; or user@address[:port]
-    #[arg(value_name = "HOST", value_parser = Wanted::parse, add = completion::host())]
+    #[arg(value_name = "HOST", value_parser = Wanted::parse, add = completion::destination())]
     host: Option<Wanted>,
 
     #[command(flatten)]

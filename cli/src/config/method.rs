@@ -1,5 +1,6 @@
 //! How a person or a program proves to Vault who it is.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use vctl_common::value_names;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,6 +9,14 @@ pub(crate) enum Method {
     AppRole,
     Userpass,
     Token,
+}
+
+impl Method {
+    /// Returns a parser of `--method`, which lists the methods where it is given another.
+    pub(crate) fn parser() -> impl TypedValueParser<Value = Self> {
+        let names = ["oidc", "userpass", "approle", "token"];
+        PossibleValuesParser::new(names).try_map(|name| name.parse::<Self>())
+    }
 }
 
 value_names!(Method {

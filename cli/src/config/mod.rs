@@ -36,6 +36,15 @@ pub(crate) fn example() -> String {
     keys::TABLE.example(include_str!("example.head.yaml"))
 }
 
+/// Returns all environment variables that are settings, each with what it is.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    let variables = keys::TABLE.keys.iter().map(|key| {
+        let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
+        (env_of(key.name).join(", "), first.to_owned())
+    });
+    variables.collect()
+}
+
 /// Returns the environment variables of a key, strongest first.
 pub(crate) fn env_of(key: &str) -> Vec<String> {
     (keys::TABLE.env)(key)

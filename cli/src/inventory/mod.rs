@@ -4,6 +4,7 @@
 
 pub(crate) mod change;
 mod liveness;
+pub(crate) mod order;
 mod resolve;
 mod route;
 

@@ -4,6 +4,7 @@ mod screen;
 mod state;
 
 use std::io;
+use std::time::SystemTime;
 
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -14,10 +15,23 @@ use crate::render::sanitize;
 use screen::{Input, Screen};
 use state::{Picker, Step};
 
-/// Returns the host that somebody chooses; without a terminal an error that lists them.
+/// What is known of the hosts to choose from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The clock of the database, by which hosts are up; `None` for cached hosts.
+    pub(crate) now: Option<SystemTime>,
+    /// Hosts that were used on this machine, the last one first.
+    pub(crate) recent: Vec<String>,
+}
+
+/// Returns the chosen host; without a terminal an error that lists them.
 ///
 /// It is drawn on stderr: stdout has nothing but what the command is asked for.
-pub(crate) async fn choose(hosts: Vec<Host>, interaction: Interaction) -> Result<Host, Stop> {
+pub(crate) async fn choose(
+    hosts: Vec<Host>,
+    known: &Known,
+    interaction: Interaction,
+) -> Result<Host, Stop> {
     if hosts.is_empty() {
         let error = CliError::new(Exit::NotFound, "there is no host to choose from");
         return Err(error
@@ -30,7 +44,7 @@ pub(crate) async fn choose(hosts: Vec<Host>, interaction: Interaction) -> Result
     let failed = |error: &io::Error| {
         CliError::new(Exit::Failure, "cannot show the hosts on this terminal").caused_by(error)
     };
-    let mut picker = Picker::new(hosts);
+    let mut picker = Picker::new(hosts, known);
     // Given back when this future ends, however it ends.
     let screen = Screen::take().map_err(|error| failed(&error))?;
     loop {

@@ -61,7 +61,8 @@ impl Screen {
                 Line { is_dim: true, .. } => DIM,
                 Line { .. } => Style::new(),
             };
-            write!(frame, "{style}{}{style:#}", sanitize::visible(&line.text))?;
+            let text = sanitize::visible(&line.text);
+            write!(frame, "{style}{text}{style:#}")?;
             frame.queue(terminal::Clear(terminal::ClearType::UntilNewLine))?;
         }
         frame.queue(terminal::Clear(terminal::ClearType::FromCursorDown))?;
@@ -111,6 +112,8 @@ fn key(pressed: KeyEvent) -> Option<Key> {
         KeyCode::Down => Key::Down,
         KeyCode::PageUp => Key::PageUp,
         KeyCode::PageDown => Key::PageDown,
+        KeyCode::Home => Key::First,
+        KeyCode::End => Key::Last,
         KeyCode::Left => Key::Left,
         KeyCode::Right => Key::Right,
         KeyCode::Enter => Key::Enter,

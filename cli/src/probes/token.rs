@@ -139,6 +139,7 @@ pub(crate) mod tests {
             renewable: false,
             accessor: String::new(),
             path: path.to_owned(),
+            entity_id: None,
             meta: BTreeMap::new(),
         }
     }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
+use vctl_common::charset;
 use vctl_common::count::counted;
 
 use super::columns::Columns;
@@ -125,7 +126,8 @@ fn title(hosts: &[Host], now: Option<SystemTime>, layout: Layout) -> String {
         }
         None => all.to_string(),
     };
-    format!("{BOLD}{dc}{BOLD:#} · {total}")
+    let dot = charset::shown("·");
+    format!("{BOLD}{dc}{BOLD:#} {dot} {total}")
 }
 
 fn count(hosts: &[Host], now: Option<SystemTime>, which: fn(Liveness) -> bool) -> usize {
@@ -170,7 +172,7 @@ fn wide(host: &Host, now: Option<SystemTime>, detail: Detail) -> [String; 10] {
 }
 
 /// Returns what is seen of a host and, unless it is simply in use, what its operators say.
-fn live(host: &Host, now: Option<SystemTime>) -> String {
+pub(crate) fn live(host: &Host, now: Option<SystemTime>) -> String {
     let seen = host.liveness(now).word();
     match host.state {
         HostState::Active => seen.to_owned(),

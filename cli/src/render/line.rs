@@ -7,6 +7,8 @@ use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
 use vctl_common::event::{Attribution, CgroupMoveEvent, ExecEvent, ExitEvent, ExitStatus, Phase};
 
+use vctl_common::charset;
+
 use super::{BAD, BOLD, DIM, Layout, WARN, sanitize, time};
 use crate::linux::{errno_name, signal_name};
 use crate::view::timeline::{End, Entry, How, Mover, Program, User, What};
@@ -210,7 +212,8 @@ impl User {
         if self.from == self.to {
             return name(self.to);
         }
-        format!("{}→{}", name(self.from), name(self.to))
+        let arrow = charset::shown("→");
+        format!("{}{arrow}{}", name(self.from), name(self.to))
     }
 }
 

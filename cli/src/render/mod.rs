@@ -42,15 +42,18 @@ pub(crate) mod timeline;
 pub(crate) mod token;
 pub(crate) mod tree;
 mod wrap;
+pub(crate) mod whoami;
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use anstream::{AutoStream, ColorChoice, StripStream};
 use anstyle::{AnsiColor, Style};
 use tracing::Span;
+use vctl_common::charset;
 use vctl_common::phase;
 
 use self::guard::Guard;
+use crate::args::Form;
 use crate::descriptor::Descriptor;
 
 pub(crate) const DIM: Style = Style::new().dimmed();
@@ -90,8 +93,18 @@ impl Screen {
         })
     }
 
-    /// For JSON, which has no colours to take away.
+    /// For the reader of that form.
+    pub(crate) fn for_form(form: Form) -> Self {
+        if form.is_for_people() {
+            Self::for_people()
+        } else {
+            Self::for_programs()
+        }
+    }
+
+    /// For JSON, which has no colours to take away, and is UTF-8 in every locale.
     pub(crate) fn for_programs() -> Self {
+        charset::write_for_programs();
         Self::new(|out| out)
     }
 

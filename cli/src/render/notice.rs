@@ -86,14 +86,14 @@ pub(crate) fn on_a_raw_terminal(text: &str) {
 
 /// Says why the command line was not understood. It repeats words that may come from elsewhere.
 pub(crate) fn usage(error: &clap::Error) {
-    let text = error.render().to_string();
+    let text = error.render();
     let is_harmless = |line: &str| line.chars().all(sanitize::is_plain);
-    if text.lines().all(is_harmless) {
-        let _ = error.print();
+    let mut stderr = stderr();
+    if text.to_string().lines().all(is_harmless) {
+        let _ = write!(stderr, "{}", text.ansi());
         return;
     }
-    let mut stderr = stderr();
-    for line in text.lines() {
+    for line in text.to_string().lines() {
         let _ = writeln!(stderr, "{}", sanitize::visible(line));
     }
 }

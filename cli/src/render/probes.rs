@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use super::{BAD, BOLD, DIM, Layout, WARN, paragraph};
+use crate::args::Form;
 use crate::probes::{Outcome, Report};
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
@@ -78,7 +79,11 @@ struct ProbeJson<'a> {
     skipped_after: Option<&'static str>,
 }
 
-pub(crate) fn write_json(out: &mut dyn Write, reports: &[Report]) -> io::Result<()> {
+pub(crate) fn write_for_programs(
+    out: &mut dyn Write,
+    form: Form,
+    reports: &[Report],
+) -> io::Result<()> {
     let probes = reports.iter().map(|report| {
         let outcome = report.outcome;
         ProbeJson {
@@ -101,7 +106,7 @@ pub(crate) fn write_json(out: &mut dyn Write, reports: &[Report]) -> io::Result<
         version: VERSION,
         probes: probes.collect(),
     };
-    super::json::write(out, &page)
+    super::json::write_in(out, form, &page)
 }
 
 #[cfg(test)]
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn json_has_the_time_and_the_exit_code() {
-        let page = rendered(|out| write_json(out, &[report()]));
+        let page = rendered(|out| write_for_programs(out, Form::Json, &[report()]));
         let page: serde_json::Value = serde_json::from_str(&page).unwrap();
         let probe = &page["probes"][0];
         assert_eq!(

@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::str;
 
-use unicode_width::UnicodeWidthChar;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr as _};
+use vctl_common::charset;
 
 /// Returns text (a name, a path) on one line; a backslash in it is doubled.
 pub(crate) fn text(bytes: impl AsRef<[u8]>) -> String {
@@ -34,7 +35,11 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             c if is_plain(c) => out.push(c),
-            c => escape_char(c, &mut out),
+            c => match charset::sign(c) {
+                // Not plain only where the locale has ASCII alone.
+                Some(sign) => out.push_str(sign),
+                None => escape_char(c, &mut out),
+            },
         }
     }
     Cow::Owned(out)
@@ -58,8 +63,13 @@ where
 
 /// Says whether `c` shows itself as what it is. Not: controls (C0, DEL, C1), line separators, bidi
 /// controls, zero-width characters and marks that change their neighbour, blanks other than the
-/// space.
+/// space. Where the locale has ASCII alone, nothing else does.
 pub(crate) fn is_plain(c: char) -> bool {
+    is_visible(c) && (c.is_ascii() || !charset::is_ascii())
+}
+
+/// As [`is_plain`], in every locale.
+pub(crate) fn is_visible(c: char) -> bool {
     match c {
         ' '..='~' => true,
         c if LOOKS_LIKE_NOTHING.iter().any(|range| range.contains(&c)) => false,
@@ -93,18 +103,19 @@ const LOOKS_LIKE_NOTHING: [RangeInclusive<char>; 14] = [
 
 /// Cuts `text` to `columns` of a terminal, the last of them `…` when something is missing.
 pub(crate) fn fit(text: &str, columns: usize) -> String {
+    let ellipsis = charset::shown("…");
     let mut used = 0;
     let mut end_with_ellipsis = 0;
     for (index, c) in text.char_indices() {
         used += c.width().unwrap_or(0);
         if used > columns {
             let mut cut = text.get(..end_with_ellipsis).unwrap_or_default().to_owned();
-            if columns > 0 {
-                cut.push('…');
+            if columns >= ellipsis.width() {
+                cut.push_str(&ellipsis);
             }
             return cut;
         }
-        if used < columns {
+        if used + ellipsis.width() <= columns {
             end_with_ellipsis = index + c.len_utf8();
         }
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::columns::Columns;
 use super::{Layout, sanitize};
+use crate::args::Form;
 use crate::migrations::ledger::{Standing, State};
 
 const COLUMNS: Columns<4> = Columns {
@@ -51,7 +52,11 @@ pub(crate) fn write_table(
     Ok(())
 }
 
-pub(crate) fn write_json(out: &mut impl Write, standings: &[Standing]) -> io::Result<()> {
+pub(crate) fn write_for_programs(
+    out: &mut impl Write,
+    form: Form,
+    standings: &[Standing],
+) -> io::Result<()> {
     #[derive(Serialize)]
     struct Schema<'a> {
         version: i32,
@@ -64,7 +69,7 @@ pub(crate) fn write_json(out: &mut impl Write, standings: &[Standing]) -> io::Re
         up_to_date: standings.iter().all(|s| s.state == State::Applied),
         migrations: standings,
     };
-    super::json::write(out, &schema)
+    super::json::write_in(out, form, &schema)
 }
 
 #[cfg(test)]
@@ -97,8 +102,9 @@ mod tests {
     #[test]
     fn json_says_whether_anything_is_to_be_done() {
         let mut out = Vec::new();
-        write_json(
+        write_for_programs(
             &mut out,
+            Form::Json,
             &[
                 standing(1, State::Applied, "m"),
                 standing(2, State::Pending, ""),

@@ -9,6 +9,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::wrap::wrapped;
 use super::{BAD, DIM, Layout, json, sanitize};
+use crate::args::Form;
 use crate::config::{Loaded, Setting, Standing};
 
 /// Columns before a source: blanks and `#`.
@@ -47,8 +48,9 @@ pub(crate) fn write(
     Ok(())
 }
 
-pub(crate) fn write_json(
+pub(crate) fn write_for_programs(
     out: &mut impl Write,
+    form: Form,
     loaded: &Loaded,
     refused: &[Setting],
 ) -> io::Result<()> {
@@ -62,8 +64,7 @@ pub(crate) fn write_json(
             );
         }
     }
-    json::write(out, &document)?;
-    Ok(())
+    json::write_in(out, form, &document)
 }
 
 /// What a person is to read before trusting it.

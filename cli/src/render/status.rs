@@ -44,6 +44,7 @@ pub(crate) struct Facts {
     pub(crate) method: Option<String>,
     pub(crate) machine: Option<bool>,
     pub(crate) token_ttl_s: Option<u64>,
+    pub(crate) policies: Option<Vec<String>>,
     pub(crate) ssh_ca_fingerprint: Option<String>,
     pub(crate) hosts: Option<usize>,
     pub(crate) agents_reporting: Option<usize>,
@@ -81,7 +82,7 @@ struct Problem<'a> {
 }
 
 /// The columns of CSV: the facts, and what is wrong in one cell.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "well",
     "vault_addr",
     "vault_version",
@@ -89,6 +90,7 @@ const COLUMNS: [&str; 14] = [
     "method",
     "machine",
     "token_ttl_s",
+    "policies",
     "ssh_ca_fingerprint",
     "hosts",
     "agents_reporting",

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anstream::AutoStream;
+use vctl_common::charset;
 
 use crate::descriptor::Descriptor;
 
@@ -80,14 +81,39 @@ pub(crate) fn stderr() -> AutoStream<Box<dyn Write>> {
     let is_raw = IS_RAW.load(Ordering::Relaxed) && stderr.is_terminal();
     if is_raw {
         let out: Box<dyn Write> = Box::new(LineWriter::new(AtMargin::new(Deferred)));
-        return AutoStream::new(out, choice);
+        return AutoStream::new(in_locale(out), choice);
     }
     let out: Box<dyn Write> = match Descriptor::stderr() {
         Ok(out) => Box::new(LineWriter::new(out)),
         // Only for want of another descriptor.
         Err(_) => Box::new(stderr),
     };
-    AutoStream::new(out, choice)
+    AutoStream::new(in_locale(out), choice)
+}
+
+fn in_locale(out: Box<dyn Write>) -> Box<dyn Write> {
+    if charset::locale_is_ascii() {
+        Box::new(Ascii { out })
+    } else {
+        out
+    }
+}
+
+/// Writes ASCII alone. Each piece that comes has whole characters: it is a `str` of `write!`.
+struct Ascii {
+    out: Box<dyn Write>,
+}
+
+impl Write for Ascii {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        self.out.write_all(charset::ascii(&text).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Begins each line at the left margin of a raw terminal.

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use vctl_common::charset;
 
 /// Returns `2026-11-23T22:01:02.123Z`.
 pub(crate) fn millis(time: SystemTime) -> String {
@@ -37,7 +38,7 @@ pub(crate) fn clock(time: SystemTime) -> String {
 pub(crate) fn duration(duration: Duration) -> String {
     let (s, ms) = (duration.as_secs(), duration.subsec_millis());
     match s {
-        0 if ms == 0 => format!("{}µs", duration.subsec_micros()),
+        0 if ms == 0 => format!("{}{}", duration.subsec_micros(), charset::shown("µs")),
         0 => format!("{ms}ms"),
         1..60 => format!("{s}.{}s", ms / 100),
         60..3_600 => format!("{}m{:02}s", s / 60, s % 60),

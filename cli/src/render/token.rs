@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{json, sanitize};
+use crate::args::Form;
 use crate::login::CachedToken;
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
@@ -35,7 +36,11 @@ struct TokenJson<'a> {
     renewable: bool,
 }
 
-pub(crate) fn write_json(out: &mut dyn Write, token: &CachedToken) -> io::Result<()> {
+pub(crate) fn write_for_programs(
+    out: &mut dyn Write,
+    form: Form,
+    token: &CachedToken,
+) -> io::Result<()> {
     let token = TokenJson {
         version: VERSION,
         vault_addr: token.addr(),
@@ -46,7 +51,7 @@ pub(crate) fn write_json(out: &mut dyn Write, token: &CachedToken) -> io::Result
         ttl_s: left(token),
         renewable: token.life.renewable,
     };
-    json::write(out, &token)
+    json::write_in(out, form, &token)
 }
 
 pub(crate) fn field(token: &CachedToken, field: Field) -> String {

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use vctl_common::charset;
+
 use super::line::Line;
 use super::{Layout, detail, header, timeline};
 use crate::view::History;
@@ -50,8 +52,14 @@ fn push(todo: &mut Vec<Branch>, children: &[usize], parent: &Branch) {
         let (stem, below) = match (parent.depth, is_last) {
             (0, _) => (String::new(), String::new()),
             (DEEPEST.., _) => (parent.stem.clone(), parent.below.clone()),
-            (_, true) => (parent.below.clone() + "└─ ", parent.below.clone() + "   "),
-            (_, false) => (parent.below.clone() + "├─ ", parent.below.clone() + "│  "),
+            (_, true) => (
+                parent.below.clone() + &charset::shown("└─ "),
+                parent.below.clone() + "   ",
+            ),
+            (_, false) => (
+                parent.below.clone() + &charset::shown("├─ "),
+                parent.below.clone() + &charset::shown("│  "),
+            ),
         };
         todo.push(Branch {
             node,
@@ -88,8 +96,8 @@ fn write_node(
         };
         line.prefix = match (index, has_children) {
             (0, _) => prefix(&branch.stem),
-            (_, true) => prefix(&branch.below) + "│ → ",
-            (_, false) => prefix(&branch.below) + "→ ",
+            (_, true) => prefix(&branch.below) + &charset::shown("│ → "),
+            (_, false) => prefix(&branch.below) + &charset::shown("→ "),
         };
         line.write(out, layout)?;
         if layout.full {

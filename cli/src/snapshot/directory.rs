@@ -8,10 +8,10 @@ use vctl_common::centre::DbRole;
 use vctl_common::pg::{Client, PgError, Pool};
 use vctl_common::vault::VaultError;
 
-use super::{Snapshot, SnapshotFile, Unusable};
+use super::{RecentFile, Snapshot, SnapshotFile, Unusable};
 use crate::context::Context;
 use crate::error::{CliError, Stop};
-use crate::inventory::{Host, Route, resolve};
+use crate::inventory::{Host, Route, order, resolve};
 use crate::probes::capabilities::{self, Need};
 use crate::render::{notice, time};
 use crate::store;
@@ -76,6 +76,20 @@ impl<'a> Directory<'a> {
         Ok(Source::Kept(kept))
     }
 
+    /// Returns the hosts that were used last on this machine, the last one first.
+    pub(crate) fn recently_used(&self) -> Vec<String> {
+        self.recent().read().hosts
+    }
+
+    /// Remembers that a host is used, for the next list to choose from.
+    pub(crate) fn use_host(&self, name: &str) {
+        self.recent().change(|recent| recent.use_host(name));
+    }
+
+    fn recent(&self) -> RecentFile {
+        RecentFile::in_dir(self.context.state(), self.context.settings())
+    }
+
     /// Says whether Postgres was away when it was asked for.
     pub(crate) fn was_away(&self) -> bool {
         self.kept.initialized()
@@ -127,7 +141,11 @@ impl Source<'_> {
                 }
                 Ok(hosts)
             }
-            Self::Kept(snapshot) => Ok(snapshot.hosts.clone()),
+            Self::Kept(snapshot) => {
+                let mut hosts = snapshot.hosts.clone();
+                order::sort(&mut hosts);
+                Ok(hosts)
+            }
         }
     }
 
@@ -135,10 +153,12 @@ impl Source<'_> {
     pub(crate) async fn find(&self, query: &str) -> Result<Vec<Host>, Stop> {
         match self {
             Self::Live(client, _) => store::inventory::find(client, query).await,
-            Self::Kept(snapshot) => Ok(resolve(&snapshot.hosts, query)
-                .into_iter()
-                .cloned()
-                .collect()),
+            Self::Kept(snapshot) => {
+                let found = resolve(&snapshot.hosts, query).into_iter().cloned();
+                let mut found: Vec<Host> = found.collect();
+                found.sort_by(|one, other| order::by_name(&one.name, &other.name));
+                Ok(found)
+            }
         }
     }
 

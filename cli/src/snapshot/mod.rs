@@ -6,6 +6,8 @@
 
 mod directory;
 mod file;
+mod recent;
 
 pub(crate) use directory::{Directory, Source};
 pub(crate) use file::{Origin, Snapshot, SnapshotFile, Unusable};
+pub(crate) use recent::{Recent, RecentFile};

@@ -12,7 +12,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::{Host, HostState, Route, address};
 use crate::login::Interaction;
-use crate::picker;
+use crate::picker::{self, Known};
 use crate::snapshot::Directory;
 
 /// How many candidates an error lists.
@@ -94,27 +94,46 @@ pub(crate) async fn plan(
         }
         Wanted::Any => {
             let source = directory.open().await?;
-            let (hosts, mount) = tokio::join!(source.hosts(), source.signing_mount(configured));
+            let (hosts, mount, now) = tokio::join!(
+                source.hosts(),
+                source.signing_mount(configured),
+                source.clock()
+            );
             drop(source);
             let mut hosts = hosts?;
             hosts.retain(|host| host.state != HostState::Retired);
-            (picker::choose(hosts, interaction).await?, mount?)
+            let known = Known {
+                now: now?,
+                recent: directory.recently_used(),
+            };
+            (picker::choose(hosts, &known, interaction).await?, mount?)
         }
         Wanted::Part(query) | Wanted::Exact(query) => {
             let source = directory.open().await?;
             // One round trip: the connection sends both before it waits.
-            let (found, mount) = tokio::join!(source.find(query), source.signing_mount(configured));
+            let (found, mount, now) = tokio::join!(
+                source.find(query),
+                source.signing_mount(configured),
+                source.clock()
+            );
             drop(source);
             let (found, mount) = (found?, mount?);
             let ask = matches!(wanted, Wanted::Part(_)) && interaction == Interaction::Allowed;
             let host = if ask && found.len() > 1 {
-                picker::choose(found, interaction).await?
+                let known = Known {
+                    now: now?,
+                    recent: directory.recently_used(),
+                };
+                picker::choose(found, &known, interaction).await?
             } else {
                 one_of(found, wanted, query)?
             };
             (host, mount)
         }
     };
+    if interaction == Interaction::Allowed {
+        directory.use_host(&host.name);
+    }
     let route = match host.jump_via {
         None => Route { hops: vec![host] },
         Some(_) => directory.open().await?.route(&host.name).await?,

@@ -47,6 +47,14 @@ impl Store {
                 None => self.notes.push(unreadable(row)),
             }
         }
+        self.recent.change(|recent| {
+            let serials = accesses.iter().filter_map(|access| access.serial);
+            recent.see_sessions(serials.map(|serial| serial.to_string()));
+            let people = accesses
+                .iter()
+                .map(|access| access.person.name().to_owned());
+            recent.see_people(people);
+        });
         Ok(accesses)
     }
 

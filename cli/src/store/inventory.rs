@@ -11,13 +11,15 @@ use super::fleet::whole;
 use super::instant::Instant;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::inventory::{AgentSeen, Host, HostState, Route, RouteError, address};
+use crate::inventory::{AgentSeen, Host, HostState, Route, RouteError, address, order};
 
 /// Returns all hosts, also retired ones, by data centre and name.
 pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Stop> {
     let statement = include_str!("inventory_hosts.sql");
     let rows = client.query_typed(statement, &[]).await;
-    read(&rows.map_err(PgError::from)?)
+    let mut hosts = read(&rows.map_err(PgError::from)?)?;
+    order::sort(&mut hosts);
+    Ok(hosts)
 }
 
 /// Returns all hosts of the first step that finds any, as `inventory::resolve`.
@@ -26,7 +28,9 @@ pub(crate) async fn find(client: &Client, query: &str) -> Result<Vec<Host>, Stop
     let statement = include_str!("inventory_find.sql");
     let values: [(&(dyn ToSql + Sync), Type); 2] = [(&name, Type::TEXT), (&ip, Type::INET)];
     let rows = client.query_typed(statement, &values).await;
-    read(&rows.map_err(PgError::from)?)
+    let mut hosts = read(&rows.map_err(PgError::from)?)?;
+    hosts.sort_by(|one, other| order::by_name(&one.name, &other.name));
+    Ok(hosts)
 }
 
 /// Returns the way to the host of this name.

@@ -29,6 +29,7 @@ use vctl_common::pg::{Client, PgError, Pool};
 use crate::context::Context;
 use crate::error::Stop;
 use crate::render::notice;
+use crate::snapshot::RecentFile;
 
 pub(crate) use follow::Follow;
 pub(crate) use row::Found;
@@ -40,6 +41,8 @@ pub(crate) struct Store {
     notes: Vec<String>,
     /// Rows that matched and could not be read.
     left_out: usize,
+    /// The names that lists show, for completion.
+    recent: RecentFile,
 }
 
 impl Store {
@@ -48,6 +51,7 @@ impl Store {
             pool: context.pool(DbRole::AuditRo)?,
             notes: Vec::new(),
             left_out: 0,
+            recent: RecentFile::in_dir(context.state(), context.settings()),
         })
     }
 

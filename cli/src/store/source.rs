@@ -27,8 +27,20 @@ impl Source for Store {
         with_requests: bool,
     ) -> Result<Vec<Listed>, Stop> {
         let found = self.sessions(None, filter, limit, with_requests).await?;
-        let listed = found.iter().map(Found::listed);
-        Ok(listed.collect())
+        let listed: Vec<Listed> = found.iter().map(Found::listed).collect();
+        self.recent.change(|recent| {
+            let sessions = listed.iter().map(|listed| &listed.session);
+            recent.see_sessions(sessions.clone().flat_map(|session| {
+                let opened = &session.opened;
+                let certificate = opened.auth.certificate.as_ref();
+                let serial = certificate.and_then(|certificate| certificate.serial);
+                let serial = serial.map(|serial| serial.to_string());
+                serial.into_iter().chain([opened.id.to_string()])
+            }));
+            let people = sessions.filter_map(|session| session.person());
+            recent.see_people(people.map(|person| person.name().to_owned()));
+        });
+        Ok(listed)
     }
 
     async fn find(&mut self, selector: Selector, filter: &Filter) -> Result<Vec<Found>, Stop> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::inventory::order;
+
 /// Two heartbeats at their usual interval.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_mins(10);
 /// As long as a wrapped secret id waits to be opened, unless somebody chose another time.
@@ -135,17 +137,19 @@ impl Host {
 
 /// Puts the hosts that need a look first, the worst first, and those nobody has heard of last.
 pub(crate) fn sort(hosts: &mut [Host]) {
-    hosts.sort_by_cached_key(|host| {
+    let group = |host: &Host| {
         let worst = host.findings().first().map(rank);
         let put_aside = worst.is_some() && !host.counts();
-        let group = match (worst, host.is_known()) {
+        match (worst, host.is_known()) {
             (Some(rank), _) if !put_aside => rank,
             (Some(_), _) => 20,
             (None, true) => 30,
             (None, false) => 40,
-        };
-        (group, host.name.clone())
-    });
+        }
+    };
+    // By name first: the second sort is stable.
+    hosts.sort_by(|one, other| order::by_name(&one.name, &other.name));
+    hosts.sort_by_cached_key(group);
 }
 
 fn rank(finding: &Finding) -> u8 {

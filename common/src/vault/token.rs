@@ -26,6 +26,8 @@ pub struct TokenInfo {
     /// Where it was got: `auth/approle/login`.
     pub path: String,
     pub meta: BTreeMap<String, String>,
+    /// Its identity in Vault, by which it is in groups.
+    pub entity_id: Option<String>,
 }
 
 impl Vault {
@@ -58,6 +60,7 @@ impl Vault {
             #[serde(default)]
             path: String,
             meta: Option<BTreeMap<String, String>>,
+            entity_id: Option<String>,
         }
         let request = Request::of(&LookupTokenSelfRequest {});
         let sent = self.0.transport.send(Some(&session.token), &request);
@@ -79,6 +82,29 @@ impl Vault {
             accessor: data.accessor,
             path: data.path,
             meta: data.meta.unwrap_or_default(),
+            entity_id: data.entity_id.filter(|id| !id.is_empty()),
         })
+    }
+
+    /// Returns the groups of an identity by name, or by id where the name may not be read. `None` where the token may
+    /// not read the identity.
+    pub async fn groups_of(&self, entity_id: &str) -> Result<Option<Vec<String>>, VaultError> {
+        let entity = match self.read(&format!("identity/entity/id/{entity_id}")).await {
+            Ok(entity) => entity,
+            Err(VaultError::Denied { .. }) => return Ok(None),
+            Err(other) => return Err(other),
+        };
+        let mut names = Vec::new();
+        let ids = entity["group_ids"].as_array().into_iter().flatten();
+        for id in ids.filter_map(serde_json::Value::as_str) {
+            let name = match self.read(&format!("identity/group/id/{id}")).await {
+                Ok(group) => group["name"].as_str().map(str::to_owned),
+                Err(VaultError::Denied { .. }) => None,
+                Err(other) => return Err(other),
+            };
+            names.push(name.unwrap_or_else(|| id.to_owned()));
+        }
+        names.sort();
+        Ok(Some(names))
     }
 }

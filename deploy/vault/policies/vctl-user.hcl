@@ -4,6 +4,12 @@ path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
 path "auth/token/revoke-self" { capabilities = ["update"] }
 
+# `vctl whoami`: one's own identity, and the groups of setup.sh that it is in. A path of another group does not exist.
+path "identity/entity/id/{{identity.entity.id}}" { capabilities = ["read"] }
+path "identity/group/id/{{identity.groups.names.vctl-ssh-users.id}}" { capabilities = ["read"] }
+path "identity/group/id/{{identity.groups.names.vctl-auditors.id}}" { capabilities = ["read"] }
+path "identity/group/id/{{identity.groups.names.vctl-admins.id}}" { capabilities = ["read"] }
+
 path "database/creds/vctl-ro" { capabilities = ["read"] }
 path "database/creds/vctl-identity" { capabilities = ["read"] }
 

@@ -5,6 +5,7 @@ mod access;
 mod ends;
 mod follow;
 mod listing;
+mod locale;
 mod page;
 mod phase;
 mod same;
@@ -93,6 +94,7 @@ impl Reading {
             .args(args)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env("LANG", "C.UTF-8")
             .envs(self.centre.environment())
             .env("VAULT_TOKEN", self.auditor.expose());
         command

@@ -20,7 +20,7 @@ use crate::globals::Globals;
 use crate::render::{Screen, notice};
 use crate::trust_store::{self, Authority, Failed, Step, System};
 
-/// The CAs: the root of TLS on this machine, and the one that signs SSH certificates
+/// Manage the TLS root of this machine, and the SSH CA of Vault
 ///
 /// vctl itself believes the root it was built with; `install` is for browsers, curl and the vault program.
 /// The CA of SSH is another one, and what hosts trust: `vctl trust-ca` brings it to them.

@@ -17,6 +17,7 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
+use crate::inventory::order;
 use crate::login::{Interaction, confirmed};
 use crate::render::rotation::{Standings, write};
 use crate::render::{Screen, notice, records, time};
@@ -353,7 +354,7 @@ impl Rotation<'_> {
                 }
             }
         }
-        missing.sort_by(|one, other| one.host.cmp(&other.host));
+        missing.sort_by(|one, other| order::by_name(&one.host, &other.host));
         Ok(missing)
     }
 

@@ -45,7 +45,7 @@ pub(super) struct EnrollArgs {
     ip: Option<IpAddr>,
 
     /// Data centre for `--create` [default: as `dc_rules` say]
-    #[arg(long, value_name = "NAME", requires = "create")]
+    #[arg(long, value_name = "NAME", requires = "create", add = completion::data_centre())]
     dc: Option<String>,
 
     /// User to log in as, for `--create` [default: key ssh_default_user]

@@ -25,15 +25,15 @@ Examples:
   vctl session 7341 --tree                Processes with their children, durations, results
   vctl session 7341 --html page.html      The same as a page for a browser
   vctl session 7341 --open                That page, opened in the browser
-  vctl session --grep 'rm -rf' --since 7d Who started that, newest first
+  vctl session --grep 'rm -rf' --since 7d  Who started that, newest first
   vctl session --follow                   Every session from now on, as it happens
   vctl session 7341 -o json | jq          Everything, for programs (docs/session-json.md)
-  vctl session -n 0 -o csv > sessions.csv All sessions, for a spreadsheet
+  vctl session -n 0 -o csv > sessions.csv  All sessions, for a spreadsheet
   vctl session --local                    What this host recorded itself, without any server")]
 pub(crate) struct SessionArgs {
     /// Certificate serial, or session id, as `--list` prints them; the beginning of an id is enough if no other
     /// session begins so
-    #[arg(value_name = "SERIAL|SESSION ID")]
+    #[arg(value_name = "SERIAL|SESSION ID", add = completion::session())]
     pub(super) named: Option<Named>,
 
     /// List sessions; the default when none is named
@@ -45,7 +45,7 @@ pub(crate) struct SessionArgs {
     host: Option<String>,
 
     /// Only sessions of this person: `albert`, or the whole display name `oidc-albert`
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completion::person())]
     user: Option<String>,
 
     #[arg(long, value_name = "TIME", help = format!("Only sessions opened then or later: {}", moment::FORMS))]
@@ -104,7 +104,7 @@ pub(crate) struct SessionArgs {
     #[arg(long, conflicts_with = "output")]
     pub(super) json: bool,
 
-    /// Form of the output; `csv` and `name` are of lists, and `--follow` knows `table` and `jsonl`
+    /// Form of the output; `csv` and `name` are for lists, and `--follow` has `table` and `jsonl`
     #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
 
@@ -132,26 +132,36 @@ impl SessionArgs {
     /// Returns the form of the output.
     ///
     /// # Errors
-    /// What is to be shown has no such form.
+    /// What is shown cannot be printed in that form.
     pub(super) fn form(&self) -> Result<Form, CliError> {
         let form = if self.json { Form::Json } else { self.output };
         let is_list = self.named.is_none() && self.grep.is_none() && !self.follow;
-        let (what, has_it) = match form {
-            Form::Table | Form::Wide => return Ok(form),
-            _ if self.tree => ("`--tree`", false),
-            _ if self.html.is_some() => ("`--html`", false),
-            _ if self.open => ("`--open`", false),
-            Form::Json | Form::Jsonl => return Ok(form),
-            Form::Yaml => ("`--follow`", !self.follow),
-            Form::Csv | Form::Name => ("a session's timeline", is_list),
+        let (what, others): (_, &[Form]) = if self.tree {
+            ("`--tree`", &[])
+        } else if self.html.is_some() {
+            ("`--html`", &[])
+        } else if self.open {
+            ("`--open`", &[])
+        } else if self.follow {
+            // `--json` of `--follow` is one object a line, too.
+            ("`--follow`", &[Form::Json, Form::Jsonl])
+        } else if self.grep.is_some() {
+            (
+                "matches of `--grep`",
+                &[Form::Json, Form::Jsonl, Form::Yaml],
+            )
+        } else if !is_list {
+            ("a timeline", &[Form::Json, Form::Jsonl, Form::Yaml])
+        } else {
+            return Ok(form);
         };
-        if has_it {
+        if form.is_for_people() || others.contains(&form) {
             return Ok(form);
         }
-        let name = form.to_possible_value();
-        let name = name.as_ref().map_or("", PossibleValue::get_name);
-        let message = format!("{what} cannot be printed as `{name}`");
-        let hint = "lists have every form; `vctl session --help` names the forms of the rest";
+        let message = format!("{what} cannot be printed as `{}`", form.word());
+        let forms = [Form::Table, Form::Wide].iter().chain(others);
+        let forms: Vec<String> = forms.map(|form| format!("`{}`", form.word())).collect();
+        let hint = format!("use {}", forms.join(", "));
         Err(CliError::new(Exit::Usage, message).hint(hint))
     }
 

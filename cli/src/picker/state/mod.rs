@@ -1,12 +1,16 @@
 //! What is chosen from, what is typed, and where one stands: the picker without a terminal.
 
+use std::collections::HashMap;
 use std::num::NonZero;
 use std::thread;
 
 use frizbee::{CaseMatching, Config, Matcher, Pattern, PatternConfig};
+use unicode_width::UnicodeWidthStr as _;
+use vctl_common::charset;
 
-use crate::inventory::Host;
-use crate::render::inventory::address;
+use super::Known;
+use crate::inventory::{Host, order};
+use crate::render::inventory::{address, live};
 use crate::render::sanitize;
 
 /// What a key means.
@@ -20,6 +24,8 @@ pub(super) enum Key {
     Down,
     PageUp,
     PageDown,
+    First,
+    Last,
     Left,
     Right,
     Enter,
@@ -40,6 +46,8 @@ pub(super) struct Picker {
     hosts: Vec<Host>,
     /// What is typed is looked for in these: name, data centre, address, user.
     texts: Vec<String>,
+    /// What `vctl list` says below LIVE, of each host.
+    live: Vec<String>,
     /// Each once, sorted.
     dcs: Vec<String>,
     /// Of `dcs`, or all.
@@ -58,15 +66,24 @@ pub(super) struct Picker {
 /// More than any name has; what is pasted by mistake must not take for ever.
 const LONGEST: usize = 128;
 
+/// The keys, in one line of 80 columns.
+const KEYS: &str = "  Enter choose · ↑/↓ move · ←/→ data centre · Ctrl-U clear · Esc cancel";
+
 impl Picker {
-    pub(super) fn new(hosts: Vec<Host>) -> Self {
+    /// The hosts that were used last come first, and the others by data centre and name.
+    pub(super) fn new(mut hosts: Vec<Host>, known: &Known) -> Self {
         let mut dcs: Vec<String> = hosts.iter().map(|host| host.dc.clone()).collect();
-        dcs.sort_unstable();
+        dcs.sort_by(|one, other| order::by_name(one, other));
         dcs.dedup();
+        order::sort(&mut hosts);
+        let places = known.recent.iter().zip(0..);
+        let places: HashMap<&String, usize> = places.collect();
+        hosts.sort_by_key(|host| places.get(&host.name).copied().unwrap_or(usize::MAX));
         let texts = hosts.iter().map(text).collect();
         let mut picker = Self {
             ranked: Vec::new(),
             found: Vec::new(),
+            live: hosts.iter().map(|host| live(host, known.now)).collect(),
             hosts,
             texts,
             dcs,
@@ -108,6 +125,8 @@ impl Picker {
             Key::Down => self.move_down(1),
             Key::PageUp => self.cursor = self.cursor.saturating_sub(self.page),
             Key::PageDown => self.move_down(self.page),
+            Key::First => self.cursor = 0,
+            Key::Last => self.move_down(usize::MAX),
             Key::Left => self.turn(false),
             Key::Right => self.turn(true),
         }
@@ -181,22 +200,27 @@ impl Picker {
         if rows >= 4 {
             lines.push(Line::dim(self.summary()));
         }
+        if rows >= 6 {
+            lines.push(Line::dim(charset::shown(KEYS).into_owned()));
+        }
         let room = rows.saturating_sub(lines.len());
         self.page = room.max(1);
         // The cursor's page: it moves through it, and then to the next.
         let top = self.cursor - self.cursor % self.page;
         let shown = self.found.iter().enumerate().skip(top).take(room);
-        let widest = shown.clone().map(|(_, &host)| self.hosts[host].name.len());
-        let widest = widest.max().unwrap_or(0);
-        for (place, &host) in shown {
-            let host = &self.hosts[host];
-            let is_here = place == self.cursor;
-            let text = format!(
-                "{} {:widest$}  {}",
-                if is_here { '>' } else { ' ' },
-                sanitize::text(&host.name),
-                about(host)
-            );
+        let cells: Vec<(usize, [String; 4])> = shown
+            .map(|(place, &host)| (place, self.cells(host)))
+            .collect();
+        let widest = |column: usize| cells.iter().map(|(_, cells)| cells[column].width()).max();
+        let widths = [0, 1, 2].map(|column| widest(column).unwrap_or(0));
+        for (place, cells) in &cells {
+            let is_here = *place == self.cursor;
+            let mut text = if is_here { "> " } else { "  " }.to_owned();
+            for (cell, width) in cells.iter().zip(widths) {
+                text.push_str(cell);
+                text.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+            }
+            text.push_str(&cells[3]);
             lines.push(Line {
                 text,
                 is_here,
@@ -216,12 +240,21 @@ impl Picker {
             Some(dc) => sanitize::text(dc),
             None => "all".to_owned(),
         };
-        let turn = if self.dcs.len() > 1 {
-            "  ←/→ data centre"
-        } else {
-            ""
-        };
-        format!("  {}/{} · {dc}{turn}", self.found.len(), self.hosts.len())
+        let count = format!("  {}/{}", self.found.len(), self.hosts.len());
+        format!("{count} {} {dc}", charset::shown("·"))
+    }
+
+    /// Returns name, data centre, liveness, and the way to a host.
+    fn cells(&self, index: usize) -> [String; 4] {
+        let host = &self.hosts[index];
+        let jump = host.jump_via.as_ref();
+        let jump = jump.map_or_else(String::new, |jump| format!(" via {}", sanitize::text(jump)));
+        [
+            sanitize::text(&host.name),
+            sanitize::text(&host.dc),
+            self.live[index].clone(),
+            format!("{}@{}{jump}", sanitize::text(&host.ssh_user), address(host)),
+        ]
     }
 
     pub(super) fn into_host(mut self, index: usize) -> Host {
@@ -267,17 +300,6 @@ impl Line {
 
 fn text(host: &Host) -> String {
     format!("{} {} {} {}", host.name, host.dc, host.ip, host.ssh_user)
-}
-
-fn about(host: &Host) -> String {
-    let jump = host.jump_via.as_ref();
-    let jump = jump.map_or_else(String::new, |jump| format!(" via {}", sanitize::text(jump)));
-    format!(
-        "{}  {}@{}{jump}",
-        sanitize::text(&host.dc),
-        sanitize::text(&host.ssh_user),
-        address(host)
-    )
 }
 
 #[cfg(test)]

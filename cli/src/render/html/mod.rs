@@ -10,6 +10,7 @@ use std::io::{self, Write};
 
 use base64ct::{Base64, Encoding as _};
 use sha2::{Digest as _, Sha256};
+use vctl_common::charset;
 
 use super::Layout;
 use super::json::write_embedded;
@@ -20,6 +21,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
+    charset::write_for_programs();
     let page = page::page(history, layout);
     let mut rest = TEMPLATE;
     while let Some((before, from_mark)) = rest.split_once('@') {

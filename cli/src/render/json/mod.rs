@@ -203,6 +203,16 @@ pub(crate) fn write_as_line(out: &mut dyn Write, value: &impl Serialize) -> io::
 
 pub(crate) use self::yaml::write as write_yaml;
 
+/// Writes any value in a form for one document; in another, nothing.
+pub(crate) fn write_in(out: &mut dyn Write, form: Form, value: &impl Serialize) -> io::Result<()> {
+    match form {
+        Form::Json => write(out, value),
+        Form::Jsonl => write_as_line(out, value),
+        Form::Yaml => write_yaml(out, value),
+        Form::Table | Form::Wide | Form::Csv | Form::Name => Ok(()),
+    }
+}
+
 /// Writes sessions with events, which have the forms that nest.
 fn write_sessions(out: &mut dyn Write, form: Form, sessions: Vec<SessionJson>) -> io::Result<()> {
     let version = VERSION;

@@ -1,0 +1,64 @@
+//! `vctl help`
+
+use std::io::Write as _;
+
+use vctl_common::manual;
+
+use crate::args::{self, TEMPLATE};
+use crate::completion;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::overview;
+use crate::render::{Screen, sanitize};
+
+/// Print the manual page of a command
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl help                     The commands in groups
+  vctl help ssh                 The page of a command
+  vctl help ca ssh-rotate       The page of a command below another
+  vctl help session | less      With a pager")]
+pub(crate) struct HelpArgs {
+    /// The words of the command
+    #[arg(value_name = "COMMAND", add = completion::command())]
+    command: Vec<String>,
+}
+
+/// Wider lines are hard to read.
+const WIDEST: usize = 100;
+
+pub(crate) fn run(args: &HelpArgs) -> Result<(), Stop> {
+    let mut root = args::command();
+    root.build();
+    let mut command = &root;
+    for word in &args.command {
+        let below = command.find_subcommand(word);
+        command = below.ok_or_else(|| unknown(word, command))?;
+    }
+    let mut screen = Screen::for_people();
+    if args.command.is_empty() {
+        write!(screen, "{}", root.render_help().ansi())?;
+    } else {
+        let name = command.get_display_name().unwrap_or_default().to_owned();
+        let mut pages = manual::pages(root, &crate::manual::program()).into_iter();
+        let width = screen.layout(false).width.unwrap_or(80).min(WIDEST);
+        if let Some(page) = pages.find(|page| page.name == name) {
+            write!(screen, "{}", page.to_text(width))?;
+        }
+    }
+    Ok(screen.flush()?)
+}
+
+fn unknown(word: &str, parent: &clap::Command) -> CliError {
+    let path = parent.get_bin_name().unwrap_or("vctl");
+    let message = format!("`{path}` has no command `{}`", sanitize::text(word));
+    let hint = match overview::nearest(word, parent) {
+        Some(name) => {
+            let words = path.strip_prefix("vctl").unwrap_or_default();
+            format!("`vctl help{words} {name}` explains a similar command")
+        }
+        None => format!("`{path} --help` lists the commands"),
+    };
+    CliError::new(Exit::Usage, message).hint(hint)
+}

@@ -1,0 +1,22 @@
+//! `vctl version`
+
+use std::io::Write as _;
+
+use crate::args::TEMPLATE;
+use crate::error::Stop;
+use crate::render;
+
+/// Print the version of vctl
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Example:
+  vctl version      The same as `vctl --version`")]
+pub(crate) struct VersionArgs {}
+
+pub(crate) fn run(_: &VersionArgs) -> Result<(), Stop> {
+    Ok(writeln!(
+        render::stdout(),
+        "vctl {}",
+        env!("CARGO_PKG_VERSION")
+    )?)
+}

@@ -1,0 +1,62 @@
+//! `vctl whoami`
+
+use std::io::Write as _;
+
+use vctl_common::person::Person;
+
+use crate::args::{Form, TEMPLATE};
+use crate::context;
+use crate::error::Stop;
+use crate::globals::Globals;
+use crate::probes::token;
+use crate::render::Screen;
+use crate::render::whoami::{self, Identity};
+
+/// Show your name, login, policies and groups in Vault
+///
+/// Asks Vault about the token of the last login, or the one in `VAULT_TOKEN`, and never logs a person in. Groups are
+/// those that the policies of the token allow to read.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl whoami                           Your name, and until when you are logged in
+  vctl whoami -o name                   The name alone
+  vctl whoami -o json | jq .policies    For programs (docs/whoami-json.md)")]
+pub(crate) struct WhoamiArgs {
+    /// Form of the output
+    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
+}
+
+pub(crate) fn run(args: &WhoamiArgs, globals: &Globals) -> Result<(), Stop> {
+    let loaded = globals.load()?;
+    let session = context::run_without_store(async {
+        let session = token::ask(&loaded, globals.interaction()).await?;
+        let groups = match &session.info.entity_id {
+            Some(entity) => session.vault.groups_of(entity).await?,
+            None => Some(Vec::new()),
+        };
+        Ok((session, groups))
+    })?;
+    let (token::Session { info, method, .. }, groups) = session;
+    let identity = Identity {
+        vault_addr: loaded.config.vault_addr.clone(),
+        namespace: loaded.config.vault_namespace.clone(),
+        name: Person::new(info.display_name.as_str()).name().to_owned(),
+        machine: token::is_a_machines(&info, &loaded.config.approle_mount),
+        method,
+        ttl: info.ttl,
+        renewable: info.renewable,
+        display_name: info.display_name,
+        policies: info.policies,
+        groups,
+    };
+    let mut screen = Screen::for_form(args.output);
+    if args.output.is_for_people() {
+        let layout = screen.layout(false);
+        whoami::write(&mut screen, &identity, layout)?;
+    } else {
+        whoami::write_for_programs(&mut screen, args.output, &identity)?;
+    }
+    Ok(screen.flush()?)
+}

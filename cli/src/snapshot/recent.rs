@@ -1,0 +1,171 @@
+//! The hosts, sessions and people of the last commands, for completion and for the list to choose from.
+//!
+//! Nothing depends on it: where it cannot be read or written, there are none.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use vctl_common::centre::Settings;
+
+use super::Origin;
+use crate::error::CliError;
+use crate::login::StateDir;
+use crate::private_file;
+
+/// Changes when the file gets another form.
+const VERSION: u32 = 1;
+
+const MOST_BYTES: u64 = 1 << 20;
+const MOST_HOSTS: usize = 50;
+const MOST_NAMES: usize = 1_000;
+
+/// Each list has the newest first, each name once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Recent {
+    /// Hosts that were logged in to.
+    pub(crate) hosts: Vec<String>,
+    /// Serials and session ids.
+    pub(crate) sessions: Vec<String>,
+    pub(crate) people: Vec<String>,
+}
+
+impl Recent {
+    /// Puts a host first.
+    pub(crate) fn use_host(&mut self, name: &str) {
+        put_first(&mut self.hosts, [name.to_owned()], MOST_HOSTS);
+    }
+
+    /// Puts serials and session ids first, in their order.
+    pub(crate) fn see_sessions(&mut self, names: impl IntoIterator<Item = String>) {
+        put_first(&mut self.sessions, names, MOST_NAMES);
+    }
+
+    /// Puts people first, in their order.
+    pub(crate) fn see_people(&mut self, names: impl IntoIterator<Item = String>) {
+        put_first(&mut self.people, names, MOST_NAMES);
+    }
+}
+
+fn put_first(list: &mut Vec<String>, names: impl IntoIterator<Item = String>, most: usize) {
+    let mut known = std::collections::HashSet::new();
+    let all = names.into_iter().chain(std::mem::take(list));
+    let all = all.filter(|name| known.insert(name.clone()));
+    *list = all.take(most).collect();
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    version: u32,
+    origin: Origin,
+    #[serde(flatten)]
+    recent: Recent,
+}
+
+/// The file, for one inventory: another one replaces it.
+#[derive(Clone, Debug)]
+pub(crate) struct RecentFile {
+    state: StateDir,
+    path: PathBuf,
+    origin: Origin,
+}
+
+impl RecentFile {
+    pub(crate) fn in_dir(state: &StateDir, settings: &Settings) -> Self {
+        Self {
+            state: state.clone(),
+            path: state.file("recent.json"),
+            origin: Origin::of(settings),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns what is known of this inventory.
+    pub(crate) fn read(&self) -> Recent {
+        let Ok(text) = private_file::read_at_most(&self.path, MOST_BYTES) else {
+            return Recent::default();
+        };
+        match serde_json::from_slice::<Written>(text.expose()) {
+            Ok(written) if written.version == VERSION && written.origin == self.origin => {
+                written.recent
+            }
+            _ => Recent::default(),
+        }
+    }
+
+    /// Changes what is known. Two processes at once may lose the change of one: it is only a convenience.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Recent)) {
+        let before = self.read();
+        let mut recent = before.clone();
+        change(&mut recent);
+        if recent == before {
+            return;
+        }
+        let written = Written {
+            version: VERSION,
+            origin: self.origin.clone(),
+            recent,
+        };
+        let done = self.state.make().map(|()| {
+            private_file::replace_unsynced(&self.path, |out| {
+                Ok(serde_json::to_writer(out, &written)?)
+            })
+        });
+        if !matches!(done, Ok(Ok(()))) {
+            tracing::debug!("The names of this command are not cached for completion.");
+        }
+    }
+
+    pub(crate) fn remove(&self) -> Result<bool, CliError> {
+        private_file::remove(self.path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vctl_common::centre::{DbSettings, VaultSettings};
+
+    use super::*;
+
+    fn settings(db: &str) -> Settings {
+        Settings {
+            vault: VaultSettings::new("https://vault.example:8200"),
+            db: DbSettings::new(db),
+        }
+    }
+
+    #[test]
+    fn the_newest_is_first_and_each_name_is_there_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RecentFile::in_dir(&StateDir::at(dir.path()), &settings("db.example"));
+        for name in ["web-1", "db-1", "web-1"] {
+            file.change(|recent| recent.use_host(name));
+        }
+        file.change(|recent| recent.see_sessions(["7341".to_owned(), "7342".to_owned()]));
+        file.change(|recent| recent.see_sessions(["7342".to_owned(), "7343".to_owned()]));
+        let recent = file.read();
+        assert_eq!(recent.hosts, ["web-1", "db-1"]);
+        assert_eq!(recent.sessions, ["7342", "7343", "7341"]);
+        file.change(|recent| {
+            recent.see_people((0..2 * MOST_NAMES).map(|number| number.to_string()));
+        });
+        assert_eq!(file.read().people.len(), MOST_NAMES);
+        assert!(file.remove().unwrap());
+        assert_eq!(file.read(), Recent::default());
+    }
+
+    #[test]
+    fn names_of_another_inventory_are_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::at(dir.path());
+        let file = RecentFile::in_dir(&state, &settings("db.example"));
+        file.change(|recent| recent.use_host("web-1"));
+        let other = RecentFile::in_dir(&state, &settings("other.example"));
+        assert_eq!(other.read(), Recent::default());
+        std::fs::write(file.path(), "{").unwrap();
+        assert_eq!(file.read(), Recent::default());
+    }
+}

@@ -1,0 +1,57 @@
+//! The lines of a help text that stand beside its sentences: examples, tables of words, exit statuses.
+
+use super::page::Block;
+
+/// Returns the blocks of a text: a line that ends in `:` is a heading, indented lines are items, and the rest are
+/// sentences. Sections whose heading `skip` accepts are left out.
+pub(super) fn blocks(text: &str, skip: impl Fn(&str) -> bool) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut sentences = String::new();
+    let mut is_skipped = false;
+    for line in text.lines() {
+        let is_indented = line.starts_with(' ');
+        if line.trim().is_empty() {
+            end(&mut sentences, &mut blocks);
+            is_skipped = false;
+        } else if is_skipped {
+        } else if is_indented {
+            end(&mut sentences, &mut blocks);
+            blocks.push(item(line));
+        } else if line.ends_with(':') && sentences.is_empty() {
+            is_skipped = skip(line.trim_end_matches(':'));
+            if !is_skipped {
+                blocks.push(Block::Paragraph(line.to_owned()));
+            }
+        } else {
+            if !sentences.is_empty() {
+                sentences.push(' ');
+            }
+            sentences.push_str(line);
+        }
+    }
+    end(&mut sentences, &mut blocks);
+    blocks
+}
+
+/// Returns the lines of a text below `Examples:`, as items.
+pub(super) fn examples(text: &str) -> Vec<Block> {
+    let lines = text.lines().skip_while(|line| !line.starts_with("Example"));
+    let lines = lines.skip(1).take_while(|line| line.starts_with(' '));
+    lines.map(item).collect()
+}
+
+fn end(sentences: &mut String, blocks: &mut Vec<Block>) {
+    if !sentences.is_empty() {
+        blocks.push(Block::Paragraph(std::mem::take(sentences)));
+    }
+}
+
+/// Splits a line where two blanks or more stand between a term and what it means.
+fn item(line: &str) -> Block {
+    let line = line.trim();
+    let (term, text) = line.split_once("  ").unwrap_or((line, ""));
+    Block::Item {
+        term: term.trim().to_owned(),
+        text: text.trim().to_owned(),
+    }
+}
