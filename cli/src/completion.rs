@@ -60,9 +60,6 @@ fn kept() -> Vec<String> {
     let Ok(loaded) = config::load(&[]) else {
         return Vec::new();
     };
-    let Ok(state) = StateDir::find() else {
-        return Vec::new();
-    };
-    let file = SnapshotFile::in_dir(&state, &config::settings(&loaded));
+    let file = SnapshotFile::in_dir(&StateDir::find(), &config::settings(&loaded));
     file.names(Timestamp::now()).unwrap_or_default()
 }

@@ -32,6 +32,7 @@ mod linux;
 mod descriptor;
 mod disposition;
 mod private_file;
+mod home;
 mod trust_ca;
 mod trust_store;
 mod error;

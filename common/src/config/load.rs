@@ -1,8 +1,9 @@
 //! From all the places to one configuration that knows where each value came from.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use super::file;
 use super::key::{Key, Refusal, Table};
 use super::suggest::closest;
 use super::value::Raw;
+use crate::foreign_file;
 
 /// Far more than every key needs; a device or a log given by mistake must not fill memory.
 const FILE_MAX: u64 = 1 << 20;
@@ -29,12 +31,22 @@ pub struct Inputs<'a> {
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
     pub path: PathBuf,
-    /// Somebody named it, so it must exist.
-    pub required: bool,
-    /// Decides on the very text that is parsed: a second read could find another.
-    pub origin: fn(&Path, text: &str) -> Origin,
+    pub need: Need,
+    /// Decides on the very bytes that are parsed: a second read could find others.
+    pub origin: fn(&Path, bytes: &[u8]) -> Origin,
     /// Why the file that was opened cannot be trusted; ends the sentence that its path begins.
     pub distrust: fn(&Path, &Metadata) -> Option<&'static str>,
+}
+
+/// Whether a program goes on without a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The user named it, so it must be there.
+    Named,
+    /// It may be absent; one that is there must be readable.
+    IfThere,
+    /// One that cannot be read is passed over as an absent one is, and [`Loaded::passed_over`] names it.
+    IfReadable,
 }
 
 /// Whose word a file is.
@@ -78,6 +90,8 @@ pub struct Loaded<C: 'static> {
     pub config: C,
     pub sources: Vec<Source>,
     pub table: &'static Table<C>,
+    /// Files that are there and could not be read, each with the reason.
+    pub passed_over: Vec<String>,
 }
 
 impl<C: 'static> Loaded<C> {
@@ -174,8 +188,11 @@ impl<C> Table<C> {
         inputs: &Inputs<'_>,
     ) -> Result<(Loaded<C>, Vec<Problem>), ConfigError> {
         let mut problems = Vec::new();
-        let written = self.written(inputs, &mut problems)?;
-        Ok(self.settled(start, written, problems))
+        let mut passed_over = Vec::new();
+        let written = self.written(inputs, &mut problems, &mut passed_over)?;
+        let (mut loaded, problems) = self.settled(start, written, problems);
+        loaded.passed_over = passed_over;
+        Ok((loaded, problems))
     }
 
     /// As [`merge`](Self::merge), of the text of one file alone.
@@ -184,7 +201,7 @@ impl<C> Table<C> {
         start: C,
         path: &Path,
         origin: Origin,
-        text: &str,
+        text: &FileText,
     ) -> (Loaded<C>, Vec<Problem>) {
         let (mut written, mut problems) = (Vec::new(), Vec::new());
         self.written_in(path, origin, text, &mut written, &mut problems);
@@ -221,6 +238,7 @@ impl<C> Table<C> {
             config,
             sources,
             table: self,
+            passed_over: Vec::new(),
         };
         (loaded, problems)
     }
@@ -230,12 +248,20 @@ impl<C> Table<C> {
         &self,
         inputs: &Inputs<'_>,
         problems: &mut Vec<Problem>,
+        passed_over: &mut Vec<String>,
     ) -> Result<Vec<(Source, String, Raw)>, ConfigError> {
         let mut all = Vec::new();
         for file in inputs.files {
-            if let Some(text) = read(file)? {
-                let origin = (file.origin)(&file.path, &text);
-                self.written_in(&file.path, origin, &text, &mut all, problems);
+            match read(file) {
+                Ok(Some(text)) => {
+                    let origin = (file.origin)(&file.path, &text.bytes);
+                    self.written_in(&file.path, origin, &text, &mut all, problems);
+                }
+                Ok(None) => {}
+                Err(ConfigError::Unreadable { path, source }) if file.need == Need::IfReadable => {
+                    passed_over.push(format!("cannot read `{}`: {source}", path.display()));
+                }
+                Err(error) => return Err(error),
             }
         }
         for key in self.keys {
@@ -263,7 +289,7 @@ impl<C> Table<C> {
         &self,
         path: &Path,
         origin: Origin,
-        text: &str,
+        text: &FileText,
         all: &mut Vec<(Source, String, Raw)>,
         problems: &mut Vec<Problem>,
     ) {
@@ -272,7 +298,12 @@ impl<C> Table<C> {
             line,
             origin,
         };
-        let entries = match file::parse(text) {
+        if text.is_utf16() {
+            problems.push(Problem::new(at(1), "the file is UTF-16: save it as UTF-8"));
+            return;
+        }
+        let (text, is_utf8) = text.decoded();
+        let entries = match file::parse(&text) {
             Ok(entries) => entries,
             Err(error) => {
                 problems.push(Problem::new(at(error.line.unwrap_or(1)), error.message));
@@ -280,6 +311,12 @@ impl<C> Table<C> {
             }
         };
         for entry in entries {
+            // In a comment any byte may stand.
+            if !is_utf8 && entry.value.as_ref().is_some_and(Raw::has_replacement) {
+                let what = format!("value of `{}`: not UTF-8", entry.key.escape_debug());
+                problems.push(Problem::new(at(entry.line), what));
+                continue;
+            }
             // An unknown key is a mistake with or without a value.
             match entry.value {
                 Some(raw) => all.push((at(entry.line), entry.key, raw)),
@@ -304,11 +341,31 @@ fn set<C>(config: &mut C, key: &Key<C>, raw: &Raw) -> Result<(), String> {
     (key.set)(config, raw).map_err(|why| format!("value of `{}`: {why}", key.name))
 }
 
-/// Returns the text of the file, `None` when it is not there and nobody asked for it.
+/// What a file holds, as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileText {
+    pub bytes: Vec<u8>,
+}
+
+impl FileText {
+    /// Returns the text, and whether that is all of it: bytes that are not UTF-8 are replaced.
+    fn decoded(&self) -> (Cow<'_, str>, bool) {
+        let bytes = foreign_file::without_mark(&self.bytes);
+        let text = String::from_utf8_lossy(bytes);
+        let is_utf8 = matches!(text, Cow::Borrowed(_));
+        (text, is_utf8)
+    }
+
+    fn is_utf16(&self) -> bool {
+        self.bytes.starts_with(b"\xff\xfe") || self.bytes.starts_with(b"\xfe\xff")
+    }
+}
+
+/// Returns what the file holds, `None` when it is not there and need not be.
 ///
 /// # Errors
 /// The file cannot be read or trusted.
-pub fn read(config: &ConfigFile) -> Result<Option<String>, ConfigError> {
+pub fn read(config: &ConfigFile) -> Result<Option<FileText>, ConfigError> {
     let path = &config.path;
     let unreadable = |source| ConfigError::Unreadable {
         path: path.clone(),
@@ -318,7 +375,7 @@ pub fn read(config: &ConfigFile) -> Result<Option<String>, ConfigError> {
         matches!(
             error.kind(),
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-        ) && !config.required
+        ) && config.need != Need::Named
     };
     let file = match OpenOptions::new()
         .read(true)
@@ -330,26 +387,30 @@ pub fn read(config: &ConfigFile) -> Result<Option<String>, ConfigError> {
         Err(error) if absent(&error) => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    if let Some(why) = unsafe_because(&file, config).map_err(unreadable)? {
-        return Err(ConfigError::Unsafe {
-            path: path.clone(),
-            why,
-        });
+    let metadata = file.metadata().map_err(unreadable)?;
+    let odd = if !metadata.is_file() {
+        Some("is not a regular file")
+    } else if metadata.len() > FILE_MAX {
+        Some("is larger than 1 MiB")
+    } else {
+        None
+    };
+    match odd {
+        Some(why) if config.need == Need::IfReadable => {
+            return Err(unreadable(io::Error::other(format!("it {why}"))));
+        }
+        odd => {
+            let why = odd.or_else(|| (config.distrust)(path, &metadata));
+            if let Some(why) = why {
+                return Err(ConfigError::Unsafe {
+                    path: path.clone(),
+                    why,
+                });
+            }
+        }
     }
-    let mut text = String::new();
-    file.take(FILE_MAX)
-        .read_to_string(&mut text)
-        .map_err(unreadable)?;
-    Ok(Some(text))
-}
-
-fn unsafe_because(file: &File, config: &ConfigFile) -> io::Result<Option<&'static str>> {
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Ok(Some("is not a regular file"));
-    }
-    if meta.len() > FILE_MAX {
-        return Ok(Some("is larger than 1 MiB"));
-    }
-    Ok((config.distrust)(&config.path, &meta))
+    let mut bytes = Vec::new();
+    let mut file = file.take(FILE_MAX);
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(Some(FileText { bytes }))
 }

@@ -12,5 +12,7 @@ mod suggest;
 mod value;
 
 pub use key::{Key, Refusal, Shown, Table, list, put, secret, text, text_or_none};
-pub use load::{ConfigError, ConfigFile, Inputs, Loaded, Origin, Problem, Source, read};
+pub use load::{
+    ConfigError, ConfigFile, FileText, Inputs, Loaded, Need, Origin, Problem, Source, read,
+};
 pub use value::{ByteSize, Raw, Span};
