@@ -95,10 +95,16 @@ fn words(line: &[u8]) -> Vec<String> {
     // ssh works on a string of C: the line ends at a NUL.
     let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
     let line = line.trim_ascii();
-    let keyword = line
-        .iter()
-        .position(|&byte| is_blank(byte) || byte == b'=' || byte == b'"');
-    let (keyword, rest) = line.split_at(keyword.unwrap_or(line.len()));
+    let (keyword, rest) = match line.strip_prefix(b"\"") {
+        Some(quoted) => split(quoted, |byte| byte == b'"'),
+        None => split(line, |byte| {
+            byte.is_ascii_whitespace() || byte == b'=' || byte == b'"'
+        }),
+    };
+    let rest = match (line.first(), rest) {
+        (Some(b'"'), [b'"', rest @ ..]) => rest,
+        _ => rest,
+    };
     if keyword.is_empty() || keyword.starts_with(b"#") {
         return Vec::new();
     }
@@ -143,7 +149,13 @@ fn argument(text: &[u8]) -> (Vec<u8>, &[u8]) {
 }
 
 fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\x0c')
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Returns what stands before the first byte that ends it, and the rest.
+fn split(text: &[u8], ends: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|&byte| ends(byte));
+    text.split_at(end.unwrap_or(text.len()))
 }
 
 #[cfg(test)]
@@ -172,14 +184,28 @@ mod tests {
     #[test]
     fn a_line_is_read_as_ssh_reads_it() {
         assert_eq!(
-            words("  Host web-1 web-2 # both"),
+            words("  Host web-1 web-2 # both".as_bytes()),
             ["Host", "web-1", "web-2"]
         );
-        assert_eq!(words("Host=web"), ["Host", "web"]);
-        assert_eq!(words("Host = \"a b\" c"), ["Host", "a b", "c"]);
-        assert_eq!(words("SetEnv A=b"), ["SetEnv", "A=b"]);
-        assert_eq!(words("# Host x"), [""; 0]);
-        assert_eq!(words(""), [""; 0]);
+        assert_eq!(words("Host=web".as_bytes()), ["Host", "web"]);
+        assert_eq!(words("Host = \"a b\" c".as_bytes()), ["Host", "a b", "c"]);
+        assert_eq!(words("SetEnv A=b".as_bytes()), ["SetEnv", "A=b"]);
+        assert_eq!(words("# Host x".as_bytes()), [""; 0]);
+        assert_eq!(words("".as_bytes()), [""; 0]);
+        for (line, expected) in [
+            (&b"Host\tweb\r"[..], "web"),
+            (b"\"Host\" web \x0c", "web"),
+            (b"Host 'web'", "web"),
+            (b"Host we\"b\"", "web"),
+            (b"Host a\\ b", "a b"),
+            (b"Host web\0 other", "web"),
+            (b"Host web # b\xfcro", "web"),
+        ] {
+            assert_eq!(words(line), ["Host", expected], "{line:?}");
+        }
+        // Neither is a blank to ssh.
+        assert_eq!(words("Host web\u{a0}x".as_bytes()), ["Host", "web\u{a0}x"]);
+        assert_eq!(words(b"Host web\x0bx").len(), 2);
     }
 
     #[test]
