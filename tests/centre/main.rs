@@ -10,6 +10,7 @@ mod doctor;
 mod enroll;
 mod exit_codes;
 mod faults;
+mod files;
 mod fleet;
 mod host_cert;
 mod forms;
