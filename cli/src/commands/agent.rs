@@ -62,7 +62,7 @@ pub(crate) fn run(args: &AgentArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     let access = args.access()?;
     let done = context::run_without_store(async {
-        let mut login = Login::new(&loaded, Interaction::Never)?;
+        let mut login = Login::new(&loaded, Interaction::Never);
         login.answer_within(ANSWER);
         let mut sinks: Vec<Sink> = Vec::new();
         let default = (!args.no_default_sink).then(|| login.sink());

@@ -93,16 +93,16 @@ pub(crate) struct Login<'a> {
 }
 
 impl<'a> Login<'a> {
-    pub(crate) fn new(loaded: &'a Loaded, interaction: Interaction) -> Result<Self, Stop> {
+    pub(crate) fn new(loaded: &'a Loaded, interaction: Interaction) -> Self {
         let state = StateDir::find();
-        Ok(Self {
+        Self {
             loaded,
             settings: config::settings(loaded),
             cache: Cache::in_dir(&state),
             state,
             interaction,
             asks: true,
-        })
+        }
     }
 
     /// From now on, where a person would have to log in, that is an error which names `vctl login`. Unlike

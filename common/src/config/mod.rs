@@ -9,10 +9,10 @@ mod key;
 mod load;
 mod print;
 mod suggest;
+mod text;
 mod value;
 
 pub use key::{Key, Refusal, Shown, Table, list, put, secret, text, text_or_none};
-pub use load::{
-    ConfigError, ConfigFile, FileText, Inputs, Loaded, Need, Origin, Problem, Source, read,
-};
+pub use load::{ConfigError, ConfigFile, Inputs, Loaded, Need, Origin, Problem, Source};
+pub use text::{FileText, read};
 pub use value::{ByteSize, Raw, Span};
