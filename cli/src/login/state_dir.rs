@@ -111,6 +111,11 @@ impl StateDir {
         CliError::new(Exit::Config, message).caused_by(error)
     }
 
+    /// Returns why nothing is read or kept in it, where that is so.
+    pub(crate) fn trouble(&self) -> Option<&CliError> {
+        self.trouble.as_ref()
+    }
+
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
