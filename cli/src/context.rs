@@ -169,7 +169,7 @@ impl Context {
     }
 
     async fn open(loaded: &Loaded, interaction: Interaction) -> Result<Self, Stop> {
-        let login = Login::new(loaded, interaction)?;
+        let login = Login::new(loaded, interaction);
         let token = login.valid_token().await?;
         let vault = login.vault(&token).await?;
         let settings = login.settings().clone();

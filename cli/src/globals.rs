@@ -6,7 +6,9 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint}
 
 use crate::config::{self, Loaded};
 use crate::error::CliError;
+use crate::home;
 use crate::login::Interaction;
+use crate::render::notice;
 
 /// What the command line says beside its command.
 #[derive(Clone, Debug, Default)]
@@ -25,12 +27,12 @@ impl Globals {
     /// # Errors
     /// Everything that is wrong, at once.
     pub(crate) fn load(&self) -> Result<Loaded, CliError> {
-        config::load(&self.flags)
+        config::load(&self.flags).inspect(report)
     }
 
     /// As [`load`](Self::load), without what a directory's file may not set; says whether there was such.
     pub(crate) fn load_without_refused(&self) -> Result<(Loaded, bool), CliError> {
-        config::load_without_refused(&self.flags)
+        config::load_without_refused(&self.flags).inspect(|(loaded, _)| report(loaded))
     }
 
     /// Returns the options with which another vctl has the same configuration.
@@ -43,6 +45,14 @@ impl Globals {
     /// Returns whether somebody may be asked something.
     pub(crate) fn interaction(&self) -> Interaction {
         Interaction::of_process(self.no_input)
+    }
+}
+
+/// Says once which home is used in place of `HOME`, and which files of settings could not be read.
+fn report(loaded: &Loaded) {
+    home::report();
+    for why in &loaded.passed_over {
+        notice::note_once(&format!("{why}; going on without it"));
     }
 }
 

@@ -35,6 +35,7 @@ mod linux;
 mod descriptor;
 mod disposition;
 mod private_file;
+mod home;
 mod trust_ca;
 mod trust_store;
 mod error;

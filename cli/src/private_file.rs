@@ -94,7 +94,7 @@ pub(crate) fn read_at_most(path: &Path, most: u64) -> Result<Secret<Vec<u8>>, Re
         .custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     let file = match options.open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Absent),
+        Err(error) if is_absence(&error) => return Err(ReadError::Absent),
         Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
             return Err(ReadError::NoFile);
         }
@@ -118,11 +118,19 @@ pub(crate) fn read_at_most(path: &Path, most: u64) -> Result<Secret<Vec<u8>>, Re
     Ok(Secret::new(text))
 }
 
+/// Says whether a path leads to nothing.
+pub(crate) fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
 /// Takes a file away, and returns whether there was one.
 pub(crate) fn remove(path: &Path) -> Result<bool, CliError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if is_absence(&error) => Ok(false),
         Err(error) => {
             let message = format!("cannot remove `{}`", path.display());
             Err(CliError::new(Exit::Failure, message).caused_by(&error))
@@ -160,7 +168,7 @@ impl Unfinished {
                 return Err(io::Error::other("it is there already and no regular file"));
             }
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if is_absence(&error) => {}
             Err(error) => return Err(error),
         }
         let unfinished = Self::beside(path)?;

@@ -25,6 +25,10 @@ pub mod status;
 #[cfg(feature = "std")]
 pub mod time;
 
+#[cfg(any(feature = "config", feature = "centre"))]
+pub mod foreign_file;
+#[cfg(feature = "centre")]
+pub mod file_lock;
 #[cfg(feature = "config")]
 pub mod config;
 

@@ -11,6 +11,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
+use crate::foreign_file::{self, Pipes};
+
 /// The authorities to believe cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsSetupError {
@@ -94,8 +96,12 @@ pub fn check_authorities(path: &Path, pem: &str) -> Result<(), TlsSetupError> {
 const BUILT_IN: &str = "the program itself";
 
 fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
+    // A file of a system's store has about 250 KiB.
+    const MOST: u64 = 16 << 20;
+    let bytes = foreign_file::read(path, MOST, Pipes::Allowed);
+    let bytes = bytes.map_err(|error| unreadable(path, error))?;
+    CertificateDer::pem_slice_iter(foreign_file::without_mark(&bytes))
+        .collect::<Result<_, _>>()
         .map_err(|error| unreadable(path, error))
 }
 

@@ -12,6 +12,7 @@ mod documented;
 mod enroll;
 mod exit_codes;
 mod faults;
+mod files;
 mod fleet;
 mod clocks;
 mod agent_check;

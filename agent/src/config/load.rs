@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use vctl_common::config::{self, ConfigError, ConfigFile, Origin, Problem, Source};
+use vctl_common::config::{self, ConfigError, ConfigFile, Need, Origin, Problem, Source};
 
 use super::{Config, Loaded, TABLE};
 
@@ -122,7 +122,11 @@ fn too_small_spool(loaded: &Loaded) -> Option<Problem> {
 fn the_file(named: Option<&Path>) -> ConfigFile {
     ConfigFile {
         path: named.unwrap_or(Path::new(DEFAULT_FILE)).to_owned(),
-        required: named.is_some(),
+        need: match named {
+            Some(_) => Need::Named,
+            // Without it the agent would ship nowhere and refuse no login, and nothing would say so.
+            None => Need::IfThere,
+        },
         origin: |_, _| Origin::Own,
         distrust,
     }

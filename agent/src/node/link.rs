@@ -1,9 +1,8 @@
 //! The way to the centre: login, credential, connection, one call.
 
-use std::fs;
-
 use anyhow::Context as _;
 use vctl_common::centre::{DbRole, DbSettings};
+use vctl_common::foreign_file;
 use vctl_common::pg::tokio_postgres::types::Json;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::secret::Secret;
@@ -29,14 +28,14 @@ impl Link {
     /// The secret id is read at each login, so that a new one is used without a restart.
     pub(super) async fn open(centre: &Centre) -> anyhow::Result<Self> {
         let path = &centre.role_id_file;
-        let role_id = fs::read_to_string(path).with_context(|| {
+        let role_id = foreign_file::read_line(path).with_context(|| {
             let path = path.display();
             format!("cannot read the role id in `{path}`; enrol the host: `vctl host enroll HOST`")
         })?;
         open_wrapped(&centre.settings.vault, &centre.secret_id_file).await?;
         let auth = Auth::AppRole {
             mount: centre.approle_mount.clone(),
-            role_id: Secret::new(role_id.trim().to_owned()),
+            role_id: Secret::new(role_id),
             secret_id: SecretIdSource::File(centre.secret_id_file.clone()),
         };
         let vault = Vault::connect(&centre.settings.vault, auth)?;

@@ -1,11 +1,11 @@
 //! The way to the centre: who this host is to Vault, and its connection to Postgres.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use vctl_common::centre::{DbRole, Settings};
+use vctl_common::foreign_file;
 use vctl_common::host::HostName;
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
 use vctl_common::secret::Secret;
@@ -128,14 +128,14 @@ pub(super) struct Link {
 impl Link {
     pub(super) async fn open(centre: &Centre) -> Result<Self, ShipError> {
         let path = &centre.role_id_file;
-        let role_id = fs::read_to_string(path).map_err(|source| ShipError::RoleId {
+        let role_id = foreign_file::read_line(path).map_err(|source| ShipError::RoleId {
             path: path.clone(),
             source,
         })?;
         open_wrapped(&centre.settings.vault, &centre.secret_id_file).await?;
         let auth = Auth::AppRole {
             mount: centre.approle_mount.clone(),
-            role_id: Secret::new(role_id.trim().to_owned()),
+            role_id: Secret::new(role_id),
             secret_id: SecretIdSource::File(centre.secret_id_file.clone()),
         };
         let vault = Vault::connect(&centre.settings.vault, auth)?;

@@ -62,10 +62,13 @@ pub(crate) fn run(args: &AgentArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     let access = args.access()?;
     let done = context::run_without_store(async {
-        let mut login = Login::new(&loaded, Interaction::Never)?;
+        let mut login = Login::new(&loaded, Interaction::Never);
         login.answer_within(ANSWER);
         let mut sinks: Vec<Sink> = Vec::new();
         let default = (!args.no_default_sink).then(|| login.sink());
+        if default.is_some() && loaded.config.sink_path.is_none() {
+            login.state().make()?;
+        }
         for path in default.into_iter().chain(args.sink.iter().cloned()) {
             if !sinks.iter().any(|sink| sink.path == path) {
                 sinks.push(Sink { path, access });
@@ -90,7 +93,7 @@ pub(crate) fn run(args: &AgentArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 async fn keep(login: &Login<'_>, sinks: &[Sink]) -> Result<(), Stop> {
-    let mut keeper = Keeper::new(login)?;
+    let mut keeper = Keeper::new(login);
     let mut first = true;
     loop {
         let event = match keeper.next().await {

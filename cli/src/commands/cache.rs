@@ -52,7 +52,7 @@ struct FormArgs {
 
 pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
-    let file = SnapshotFile::in_dir(&StateDir::find()?, &config::settings(&loaded));
+    let file = SnapshotFile::in_dir(&StateDir::find(), &config::settings(&loaded));
     let form = match &args.command {
         CacheCommand::Status(args) => args.output,
         CacheCommand::Refresh(args) => {
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<(), Stop> {
             args.output
         }
         CacheCommand::Clear(args) => {
-            let recent = RecentFile::in_dir(&StateDir::find()?, &config::settings(&loaded));
+            let recent = RecentFile::in_dir(&StateDir::find(), &config::settings(&loaded));
             if !recent.remove()? & !file.remove()? {
                 notice::note("nothing was kept");
             }

@@ -11,6 +11,7 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
+use crate::home;
 use crate::login::{Interaction, confirmed};
 use crate::render::{Screen, notice, settings};
 
@@ -83,12 +84,12 @@ pub(crate) fn run(args: &ConfigArgs, globals: &Globals) -> Result<(), Stop> {
         }
         Some(ConfigCommand::Trust(args)) if args.list => {
             let mut screen = Screen::for_people();
-            settings::write_trusted(&mut screen, &TrustedFiles::find()?.all()?)?;
+            settings::write_trusted(&mut screen, &TrustedFiles::find().all()?)?;
             Ok(screen.flush()?)
         }
         Some(ConfigCommand::Trust(args)) => trust(args, globals.interaction()),
         Some(ConfigCommand::Untrust { directory }) => {
-            notice::done(if TrustedFiles::find()?.remove(directory)? {
+            notice::done(if TrustedFiles::find().remove(directory)? {
                 "not trusted any more"
             } else {
                 "it was not trusted"
@@ -127,6 +128,7 @@ fn refused() -> Result<Vec<Setting>, CliError> {
 }
 
 fn trust(args: &TrustArgs, interaction: Interaction) -> Result<(), Stop> {
+    home::report();
     let Some(file) = DirectoryFile::read(&args.directory)? else {
         let message = format!("`{}` has no `.vctl/config.yaml`", args.directory.display());
         return Err(CliError::new(Exit::NotFound, message).into());
@@ -145,7 +147,7 @@ fn trust(args: &TrustArgs, interaction: Interaction) -> Result<(), Stop> {
     if !agreed {
         return Err(CliError::new(Exit::Failure, "the file is not trusted").into());
     }
-    TrustedFiles::find()?.add(&file)?;
+    TrustedFiles::find().add(&file)?;
     notice::done("trusted until it changes; `vctl config untrust` ends that");
     Ok(())
 }

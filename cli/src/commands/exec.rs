@@ -46,7 +46,7 @@ pub(crate) fn run(args: &ExecArgs, globals: &Globals) -> Result<(), Stop> {
     let signals = child::Signals::take()
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
     let status = context::run_to_the_end(async {
-        let login = Login::new(&loaded, globals.interaction())?;
+        let login = Login::new(&loaded, globals.interaction());
         let (token, secrets) = signals
             .until_asked_to_stop(notice::waiting(prepare(args, &login)))
             .await?;

@@ -9,6 +9,7 @@ use crate::error::Stop;
 use crate::globals::Globals;
 use crate::openssh::{self, Occasion};
 use crate::render::{Screen, notice};
+use crate::ssh::KnownHostsFiles;
 use crate::ssh_ca;
 
 /// Print the known keys of a host, as lines of known_hosts
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &KnownHostsArgs, globals: &Globals) -> Result<(), Stop> 
     }
     // A configuration that cannot be used is no reason to go on without the authority.
     globals.load()?;
-    let known = openssh::known()?;
+    let known = KnownHostsFiles::of_this_person().read();
     let authorities = match args.occasion {
         // Vault is not asked for the order: without any known key, certificates come first anyway.
         Occasion::Order | Occasion::Address => Vec::new(),

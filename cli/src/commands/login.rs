@@ -71,7 +71,7 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
         choices.token = Some(login::secret_from_stdin("--token-stdin")?);
     }
     context::run_without_store(async {
-        let login = Login::new(&loaded, globals.interaction())?;
+        let login = Login::new(&loaded, globals.interaction());
         let method = args.method(&login);
         let choices = login.usual_choices(method, choices);
         let token = login.log_in(method, &choices).await?;

@@ -28,7 +28,7 @@ pub(crate) struct LogoutArgs {
 pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     context::run_without_store(async {
-        let login = Login::new(&loaded, Interaction::Never)?;
+        let login = Login::new(&loaded, Interaction::Never);
         // Also a token of another server, which is not sent to this one.
         let kept = login.cache().read().unwrap_or_default();
         let ours = login.kept().unwrap_or_default();

@@ -1,11 +1,11 @@
 //! The operator's own ssh: where it goes and as whom.
 
-use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::completion;
 use crate::error::CliError;
+use crate::home;
 use crate::login::StateDir;
 use crate::openssh::{self, MeetingPlace};
 use crate::ssh::Plan;
@@ -71,8 +71,8 @@ impl ReachArgs {
 /// Returns the operator's configuration as it was before `vctl ssh-config`, where that says something of the host:
 /// what it says lets in with certificates alone, which the host may not take yet.
 fn before(host: &str) -> Result<Option<Before>, CliError> {
-    let place = MeetingPlace::of(&StateDir::find()?);
-    match env::home_dir().filter(|home| home.is_absolute()) {
+    let place = MeetingPlace::of(&StateDir::find());
+    match home::dir() {
         Some(home) if openssh::is_about(&place.config(), host) => {
             Before::of(&home.join(".ssh/config"), true)
         }

@@ -17,7 +17,7 @@ use crate::openssh::{self, MeetingPlace};
 pub(crate) struct SshAgentArgs {}
 
 pub(crate) fn run(_: &SshAgentArgs, _: &Globals) -> Result<(), Stop> {
-    let state = StateDir::find()?;
+    let state = StateDir::find();
     let place = MeetingPlace::of(&state);
     place.make(&state)?;
     let serving = async {

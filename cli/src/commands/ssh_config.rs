@@ -13,6 +13,7 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
+use crate::home;
 use crate::inventory::{HostState, order};
 use crate::login::StateDir;
 use crate::openssh::{self, Include, MeetingPlace, Paths};
@@ -43,8 +44,11 @@ pub(crate) struct SshConfigArgs {
 }
 
 pub(crate) fn run(args: &SshConfigArgs, globals: &Globals) -> Result<(), Stop> {
-    let state = StateDir::find()?;
+    let state = StateDir::find();
     let place = MeetingPlace::of(&state);
+    if args.install || args.uninstall {
+        refuse_another_home()?;
+    }
     if args.uninstall {
         return Ok(uninstall(&place)?);
     }
@@ -70,6 +74,18 @@ pub(crate) fn run(args: &SshConfigArgs, globals: &Globals) -> Result<(), Stop> {
         counted(hosts, "host")
     ));
     Ok(())
+}
+
+/// Whose `~/.ssh/config` is meant where `HOME` is another user's, only that user can say.
+fn refuse_another_home() -> Result<(), CliError> {
+    match home::here().instead {
+        None => Ok(()),
+        Some(why) => {
+            let message = format!("~/.ssh/config is not changed: {why}");
+            let hint = "run it as the user whose `ssh` goes through vctl; for root: `sudo -H`";
+            Err(CliError::new(Exit::Config, message).hint(hint))
+        }
+    }
 }
 
 fn text(globals: &Globals, place: &MeetingPlace) -> Result<String, Stop> {
@@ -127,7 +143,7 @@ fn uninstall(place: &MeetingPlace) -> Result<(), CliError> {
 }
 
 fn include(place: &MeetingPlace) -> Result<Include, CliError> {
-    let Some(home) = env::home_dir().filter(|home| home.is_absolute()) else {
+    let Some(home) = home::dir() else {
         return Err(CliError::new(
             Exit::Config,
             "there is no home directory for `.ssh/config`",

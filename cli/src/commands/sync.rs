@@ -1,10 +1,10 @@
 //! `vctl sync`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::{env, io};
 
 use clap::Parser as _;
 use tokio::net::lookup_host;
@@ -18,6 +18,7 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
+use crate::home;
 use crate::inventory::change::data_centre;
 use crate::inventory::{Host, order};
 use crate::render::columns::Columns;
@@ -112,9 +113,8 @@ pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
 
 impl SyncArgs {
     fn read(&self) -> Result<(Ssh, Aliases, Option<Before>), CliError> {
-        let home = env::home_dir().filter(|home| home.is_absolute());
-        let home = home
-            .ok_or_else(|| CliError::new(Exit::Config, "`HOME` is not set to an absolute path"))?;
+        let home =
+            home::dir().ok_or_else(|| CliError::new(Exit::Config, "there is no home directory"))?;
         let usual = || home.join(".ssh/config");
         let file = self.config.clone().unwrap_or_else(usual);
         let account = nix::unistd::User::from_uid(nix::unistd::getuid());

@@ -32,7 +32,7 @@ pub(crate) struct TokenArgs {
 pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     let token = context::run_without_store(async {
-        let login = Login::new(&loaded, globals.interaction())?;
+        let login = Login::new(&loaded, globals.interaction());
         login.valid_token().await
     })?;
     let mut out = render::stdout();

@@ -123,5 +123,5 @@ fn recent() -> Recent {
 
 fn place() -> Option<(StateDir, Settings)> {
     let loaded = config::load(&[]).ok()?;
-    Some((StateDir::find().ok()?, config::settings(&loaded)))
+    Some((StateDir::find(), config::settings(&loaded)))
 }

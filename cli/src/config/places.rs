@@ -5,9 +5,10 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use vctl_common::config::{ConfigFile, Origin, Refusal, Source};
+use vctl_common::config::{ConfigFile, Need, Origin, Refusal, Source};
 
 use super::trusted;
+use crate::home;
 
 /// In the working directory, and in no directory above it.
 pub(super) const DIRECTORY_FILE: &str = ".vctl/config.yaml";
@@ -19,14 +20,13 @@ pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
     let mut files = Vec::new();
     // The specification of XDG has a relative path ignored.
     let user = set("XDG_CONFIG_HOME").map(PathBuf::from).filter(absolute);
-    let user = user.or_else(|| {
-        let home = set("HOME").map(PathBuf::from).filter(absolute);
-        Some(home?.join(".config"))
-    });
+    // `sudo -E` keeps the variable of another user, too.
+    let user = user.filter(|dir| home::is_ours(dir));
+    let user = user.or_else(|| Some(home::find(env).dir?.join(".config")));
     if let Some(dir) = user {
         files.push(ConfigFile {
             path: dir.join("vctl/config.yaml"),
-            required: false,
+            need: Need::IfReadable,
             origin: |_, _| Origin::Own,
             distrust: distrust_own,
         });
@@ -34,15 +34,15 @@ pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
     files.push(match set("VCTL_CONFIG") {
         Some(path) => ConfigFile {
             path: path.into(),
-            required: true,
+            need: Need::Named,
             origin: |_, _| Origin::Own,
             distrust: distrust_own,
         },
         None => ConfigFile {
             path: DIRECTORY_FILE.into(),
-            required: false,
-            origin: |_, text| {
-                if trusted::of_working_directory(text) {
+            need: Need::IfReadable,
+            origin: |_, bytes| {
+                if trusted::of_working_directory(bytes) {
                     Origin::Trusted
                 } else {
                     Origin::Directory
@@ -58,7 +58,7 @@ pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
 pub(super) fn file_of(directory: &Path) -> ConfigFile {
     ConfigFile {
         path: directory.join(DIRECTORY_FILE),
-        required: false,
+        need: Need::IfThere,
         origin: |_, _| Origin::Directory,
         distrust: distrust_directory,
     }

@@ -11,7 +11,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use vctl_common::config::{self, Origin, Source};
+use vctl_common::config::{self, FileText, Origin, Source};
 
 use super::keys::{TABLE, defaults};
 use super::load::{failure, invalid};
@@ -26,7 +26,7 @@ pub(crate) struct DirectoryFile {
     /// The directory's real path, then `.vctl/config.yaml`. The file itself may be a link: it is trusted
     /// in this directory alone.
     pub(crate) path: PathBuf,
-    text: String,
+    text: FileText,
 }
 
 /// One key that a directory's file sets.
@@ -79,7 +79,7 @@ impl DirectoryFile {
     }
 
     fn digest(&self) -> String {
-        digest(self.text.as_bytes())
+        digest(&self.text.bytes)
     }
 }
 
@@ -104,12 +104,10 @@ struct Record {
 }
 
 impl TrustedFiles {
-    /// # Errors
-    /// The state directory is not the person's own.
-    pub(crate) fn find() -> Result<Self, CliError> {
-        let state = StateDir::find()?;
+    pub(crate) fn find() -> Self {
+        let state = StateDir::find();
         let directory = state.file("trusted");
-        Ok(Self { state, directory })
+        Self { state, directory }
     }
 
     pub(crate) fn add(&self, file: &DirectoryFile) -> Result<(), CliError> {
@@ -140,7 +138,7 @@ impl TrustedFiles {
     pub(crate) fn all(&self) -> Result<Vec<(PathBuf, Standing)>, CliError> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if private_file::is_absence(&error) => return Ok(Vec::new()),
             Err(error) => {
                 let message = format!("cannot read `{}`", self.directory.display());
                 return Err(CliError::new(Exit::Failure, message).caused_by(&error));
@@ -157,9 +155,9 @@ impl TrustedFiles {
         Ok(all)
     }
 
-    fn trusts(&self, path: &Path, text: &str) -> bool {
+    fn trusts(&self, path: &Path, bytes: &[u8]) -> bool {
         Record::read(&self.record_of(path))
-            .is_some_and(|record| record.path == path && record.digest == digest(text.as_bytes()))
+            .is_some_and(|record| record.path == path && record.digest == digest(bytes))
     }
 
     /// One file for each path: two commands at once cannot lose a record of each other.
@@ -192,13 +190,13 @@ impl Record {
     }
 }
 
-/// Says whether the person trusts this text as the file of the working directory. Where that cannot be
+/// Says whether the person trusts these bytes as the file of the working directory. Where that cannot be
 /// found out, it is not trusted.
-pub(super) fn of_working_directory(text: &str) -> bool {
-    let (Ok(directory), Ok(trusted)) = (std::env::current_dir(), TrustedFiles::find()) else {
+pub(super) fn of_working_directory(bytes: &[u8]) -> bool {
+    let Ok(directory) = std::env::current_dir() else {
         return false;
     };
-    trusted.trusts(&directory.join(places::DIRECTORY_FILE), text)
+    TrustedFiles::find().trusts(&directory.join(places::DIRECTORY_FILE), bytes)
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use vctl_common::config::{Raw, Shown, Span, secret, text_or_none};
 use vctl_common::secret::Secret;
 
+use crate::home;
+
 /// One word: no space and nothing that a terminal would act on.
 pub(super) fn word(raw: &Raw) -> Result<String, String> {
     let text: String = raw.one()?;
@@ -92,9 +94,9 @@ pub(super) fn some_path(raw: &Raw) -> Result<Option<PathBuf>, String> {
     let text: String = raw.one()?;
     match text.strip_prefix("~/") {
         None => raw.absolute_path().map(Some),
-        Some(rest) => match std::env::home_dir() {
-            Some(home) if home.is_absolute() => Ok(Some(home.join(rest))),
-            _ => Err(format!("`{text}`: there is no home directory")),
+        Some(rest) => match home::dir() {
+            Some(home) => Ok(Some(home.join(rest))),
+            None => Err(format!("`{text}`: there is no home directory")),
         },
     }
 }

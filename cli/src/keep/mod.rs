@@ -5,11 +5,12 @@ mod renewal;
 mod sink;
 mod watch;
 
+use std::io;
+
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::error::{CliError, Stop};
-use crate::exit_code::Exit;
+use crate::error::Stop;
 use crate::login::{CachedToken, Login, Next, Renewed};
 use crate::render::notice;
 
@@ -43,18 +44,22 @@ enum Tried {
 }
 
 impl<'a> Keeper<'a> {
-    pub(crate) fn new(login: &'a Login<'a>) -> Result<Self, Stop> {
-        login.state().make()?;
-        let watch = Watch::on(login.state().path()).map_err(|error| {
-            let message = format!("cannot watch `{}`", login.state().path().display());
-            CliError::new(Exit::Failure, message).caused_by(&error)
-        })?;
-        Ok(Self {
+    /// Without a state directory no other vctl can replace the token.
+    pub(crate) fn new(login: &'a Login<'a>) -> Self {
+        let watch = match login.state().make() {
+            Ok(()) => Watch::on(login.state().path()),
+            Err(error) => Err(io::Error::other(error.message)),
+        };
+        let watch = watch.unwrap_or_else(|error| {
+            tracing::debug!(%error, "The state directory is not watched.");
+            Watch::nothing()
+        });
+        Self {
             login,
             watch,
             token: None,
             backoff: Backoff::default(),
-        })
+        }
     }
 
     /// Waits for the next thing others have to be told. The first is a good token.

@@ -35,6 +35,11 @@ impl Watch {
         Ok(Self(changed))
     }
 
+    /// Never hears of a change.
+    pub(super) fn nothing() -> Self {
+        Self(Arc::new(Notify::new()))
+    }
+
     /// Waits for a change of any file of the directory since the last call.
     pub(super) async fn changed(&self) {
         self.0.notified().await;

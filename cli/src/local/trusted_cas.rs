@@ -2,13 +2,14 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use russh::keys::PublicKey;
 use russh::keys::ssh_key::HashAlg;
 
+use vctl_common::foreign_file::{self, Pipes};
+
+use crate::ssh::key_of_line;
 use crate::view::identity::Trust;
 
 /// Absolute, because `sudo` may keep a user's `PATH`.
@@ -75,16 +76,15 @@ fn file_of(effective: &str) -> Option<PathBuf> {
 }
 
 fn read(file: &Path) -> Result<BTreeSet<String>, String> {
-    let text = fs::read_to_string(file);
+    const MOST: u64 = 16 << 20;
+    let text = foreign_file::read(file, MOST, Pipes::Allowed);
     let text = text.map_err(|error| format!("`{}` cannot be read: {error}", file.display()))?;
     Ok(fingerprints(&text))
 }
 
-fn fingerprints(text: &str) -> BTreeSet<String> {
+fn fingerprints(text: &[u8]) -> BTreeSet<String> {
     // sshd skips a line that it cannot read, so such a line trusts nothing.
-    let keys = text
-        .lines()
-        .filter_map(|line| PublicKey::from_openssh(line.trim()).ok());
+    let keys = text.split(|&byte| byte == b'\n').filter_map(key_of_line);
     keys.map(|key| key.fingerprint(HashAlg::Sha256).to_string())
         .collect()
 }
@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn keys_are_read_past_comments_and_unreadable_lines() {
         let text = format!("# ours\n\nssh-ed25519 AAAA broken\n{KEY} vault\n");
-        assert_eq!(fingerprints(&text).len(), 1);
-        assert!(fingerprints("").is_empty());
+        assert_eq!(fingerprints(text.as_bytes()).len(), 1);
+        assert!(fingerprints(b"").is_empty());
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         std::fs::write(file.path(), KEY).unwrap();
         let read = TrustedCas::new(Some(file.path().to_owned()));
         assert_eq!(read.trust("SHA256:x"), Trust::Unknown);
-        let ours = fingerprints(KEY).pop_first().unwrap();
+        let ours = fingerprints(KEY.as_bytes()).pop_first().unwrap();
         assert_eq!(read.trust(&ours), Trust::Ours { mount: None });
     }
 }

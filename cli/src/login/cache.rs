@@ -1,13 +1,15 @@
 //! The token that the last login got, kept for the next command.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::time::sleep;
+use vctl_common::file_lock::{self, Tried};
 use vctl_common::secret::Secret;
 use vctl_common::vault::Granted;
 
@@ -100,6 +102,8 @@ pub(crate) struct Cache {
     dir: StateDir,
     path: PathBuf,
     lock: PathBuf,
+    /// The token of this process, where it could not be written.
+    unwritten: Arc<Mutex<Option<CachedToken>>>,
 }
 
 impl Cache {
@@ -108,6 +112,7 @@ impl Cache {
             dir: dir.clone(),
             path: dir.file(FILE),
             lock: dir.file("token.lock"),
+            unwritten: Arc::default(),
         }
     }
 
@@ -117,11 +122,41 @@ impl Cache {
     /// It is not a file of our own that nobody else can write: whoever wrote it would decide as whom
     /// we act.
     pub(crate) fn read(&self) -> Result<Option<CachedToken>, CliError> {
+        if let Some(token) = &*self.unwritten() {
+            return Ok(Some(token.clone()));
+        }
         match private_file::read(&self.path) {
             Ok(text) => Ok(serde_json::from_slice(text.expose()).ok()),
             Err(ReadError::Absent) => Ok(None),
+            // A home whose disk or server fails has no token for us.
+            Err(ReadError::Io(error)) => {
+                let path = self.path.display();
+                notice::note_once(&format!("cannot read the token in `{path}`: {error}"));
+                Ok(None)
+            }
             Err(error) => Err(self.unusable(&error)),
         }
+    }
+
+    /// Keeps a token for the next command, or where no file can be written for this one alone, which is said.
+    pub(crate) fn keep(&self, token: &CachedToken) {
+        match self.write(token) {
+            Ok(()) => {}
+            Err(error) => {
+                let mut why = error.message;
+                for cause in &error.causes {
+                    why = format!("{why}: {cause}");
+                }
+                notice::note_once(&format!("this login is for this command alone: {why}"));
+                *self.unwritten() = Some(token.clone());
+            }
+        }
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, Option<CachedToken>> {
+        self.unwritten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn write(&self, token: &CachedToken) -> Result<(), CliError> {
@@ -133,34 +168,41 @@ impl Cache {
         written.map_err(|error| {
             let message = format!("cannot keep the token in `{}`", self.path.display());
             CliError::new(Exit::Failure, message).caused_by(&error)
-        })
+        })?;
+        *self.unwritten() = None;
+        Ok(())
     }
 
     /// Takes the token away, and returns whether there was a file.
     pub(crate) fn remove(&self) -> Result<bool, CliError> {
-        private_file::remove(&self.path)
+        let had = self.unwritten().take().is_some();
+        Ok(private_file::remove(&self.path)? || had)
     }
 
     /// Waits until nobody else of this person renews or logs in, and keeps others waiting until the
     /// lock is dropped. Ten commands started at once then ask for one login, not for ten.
     ///
+    /// Where there is no file to lock, or the file system has no locks, nothing is waited for: the file of the
+    /// token is replaced whole, so two logins at once leave one of two good tokens.
+    ///
     /// # Errors
     /// `TryAgain` when somebody else is at it for longer than a server takes to answer: a person, most
     /// likely, in front of a browser, for whom a job should not wait.
     pub(crate) async fn lock(&self, interaction: Interaction) -> Result<Lock, CliError> {
-        let failed = |error: &io::Error| {
-            let message = format!("cannot lock `{}`", self.lock.display());
-            CliError::new(Exit::Failure, message).caused_by(error)
+        let file = match self.lock_file() {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::debug!(error = %error.message, "There is no lock of the token.");
+                return Ok(Lock(None));
+            }
         };
-        self.dir.make()?;
-        let file = private_file::open_lock(&self.lock).map_err(|error| failed(&error))?;
         let since = Instant::now();
         let mut told = false;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock(file)),
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(failed(&error)),
+            match file_lock::try_exclusive(&file).map_err(|error| self.not_lockable(&error))? {
+                Tried::Taken => return Ok(Lock(Some(file))),
+                Tried::Unsupported => return Ok(Lock(None)),
+                Tried::Busy => {}
             }
             if interaction == Interaction::Never && since.elapsed() > PATIENCE {
                 let error = CliError::new(Exit::TryAgain, "another vctl is logging in");
@@ -174,6 +216,21 @@ impl Cache {
         }
     }
 
+    /// Says why no token can be kept, before a person logs in for one.
+    pub(crate) fn check(&self) -> Result<(), CliError> {
+        self.lock_file().map(drop)
+    }
+
+    fn lock_file(&self) -> Result<File, CliError> {
+        self.dir.make()?;
+        private_file::open_lock(&self.lock).map_err(|error| self.not_lockable(&error))
+    }
+
+    fn not_lockable(&self, error: &io::Error) -> CliError {
+        let message = format!("cannot lock `{}`", self.lock.display());
+        CliError::new(Exit::Failure, message).caused_by(error)
+    }
+
     fn unusable(&self, error: &ReadError) -> CliError {
         let message = format!("cannot use the token in `{}`", self.path.display());
         CliError::new(Exit::Config, message)
@@ -184,7 +241,7 @@ impl Cache {
 
 /// Held while the token is replaced.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "closing it unlocks")] File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "closing it unlocks")] Option<File>);
 
 #[cfg(test)]
 mod tests {

@@ -57,6 +57,10 @@ impl Login<'_> {
     }
 
     fn nobody_to_ask(&self, ended: Option<&CachedToken>) -> CliError {
+        // A token may be there that could not be looked for.
+        if let Some(trouble) = self.state.trouble() {
+            return trouble.clone();
+        }
         let addr = &self.loaded.config.vault_addr;
         let message = match ended {
             Some(_) => format!("the login to Vault at `{addr}` has ended"),

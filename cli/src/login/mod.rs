@@ -76,6 +76,14 @@ impl Token {
     }
 }
 
+/// Whether a login that cannot be kept has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeping {
+    Must,
+    /// A command goes on with it.
+    May,
+}
+
 /// The way to a token.
 pub(crate) struct Login<'a> {
     loaded: &'a Loaded,
@@ -88,16 +96,16 @@ pub(crate) struct Login<'a> {
 }
 
 impl<'a> Login<'a> {
-    pub(crate) fn new(loaded: &'a Loaded, interaction: Interaction) -> Result<Self, Stop> {
-        let state = StateDir::find()?;
-        Ok(Self {
+    pub(crate) fn new(loaded: &'a Loaded, interaction: Interaction) -> Self {
+        let state = StateDir::find();
+        Self {
             loaded,
             settings: config::settings(loaded),
             cache: Cache::in_dir(&state),
             state,
             interaction,
             asks: true,
-        })
+        }
     }
 
     /// From now on, where a person would have to log in, that is an error which names `vctl login`. Unlike
@@ -220,7 +228,7 @@ impl<'a> Login<'a> {
         renewed.life = token.life.renewed(asked, granted.ttl, granted.renewable);
         let same = |kept: &CachedToken| kept.token.expose() == token.token.expose();
         if self.kept()?.as_ref().is_some_and(same) {
-            self.cache.write(&renewed)?;
+            self.cache.keep(&renewed);
         }
         Ok(match renewed.life.next(asked) {
             Next::Replace => Renewed::AtItsEnd,
@@ -238,7 +246,7 @@ impl<'a> Login<'a> {
             self.announce_another(kept.as_ref());
             self.announce(method, &choices);
         }
-        self.log_in_locked(method, &choices).await
+        self.log_in_locked(method, &choices, Keeping::May).await
     }
 
     /// Returns what the server knows of a token that we did not get.
@@ -258,18 +266,27 @@ impl<'a> Login<'a> {
     }
 
     /// Logs in, and keeps the token.
+    ///
+    /// # Errors
+    /// Also where it cannot be kept: a login is for the next command.
     pub(crate) async fn log_in(
         &self,
         method: Method,
         choices: &Choices,
     ) -> Result<CachedToken, Stop> {
+        self.cache.check()?;
         let _lock = self.lock().await?;
         self.announce(method, choices);
-        let done = self.log_in_locked(method, choices);
+        let done = self.log_in_locked(method, choices, Keeping::Must);
         done.instrument(phase::auth()).await
     }
 
-    async fn log_in_locked(&self, method: Method, choices: &Choices) -> Result<CachedToken, Stop> {
+    async fn log_in_locked(
+        &self,
+        method: Method,
+        choices: &Choices,
+        keeping: Keeping,
+    ) -> Result<CachedToken, Stop> {
         let granted = self.grant(method, choices).await?;
         // One question more: whose it is, and what is left of it. A person, a browser or a paste may have taken
         // minutes before the token was given.
@@ -286,7 +303,10 @@ impl<'a> Login<'a> {
         };
         let name = &info.display_name;
         let token = CachedToken::new(self.binding(), &method.to_string(), &granted, name, asked);
-        self.cache.write(&token)?;
+        match keeping {
+            Keeping::Must => self.cache.write(&token)?,
+            Keeping::May => self.cache.keep(&token),
+        }
         // A token that was brought along says nothing of how to get another.
         if method != Method::Token {
             let username = choices.username.clone();

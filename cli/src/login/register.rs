@@ -1,7 +1,6 @@
 //! `vctl login --register`: an AppRole of one's own for jobs that run with nobody at hand.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -58,7 +57,7 @@ impl Login<'_> {
         for path in files.iter().chain([&self.sink()]) {
             match fs::remove_file(path) {
                 Ok(()) => notice::done(&format!("removed `{}`", path.display())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if private_file::is_absence(&error) => {}
                 Err(error) => {
                     let message = format!("cannot remove `{}`", path.display());
                     return Err(CliError::new(Exit::Failure, message).caused_by(&error));

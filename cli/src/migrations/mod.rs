@@ -45,10 +45,10 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0014_floor",
     "0015_login_contradictions",
     "0016_login_work",
-    "0018_host_clock",
-    "0019_unreadable_certificates",
-    "0020_arrivals",
-    "0022_last_probed",
+    "0017_host_clock",
+    "0018_unreadable_certificates",
+    "0019_arrivals",
+    "0020_last_probed",
 ];
 
 impl Migration {

@@ -1,7 +1,8 @@
 //! The lines of ssh_config(5) that have OpenSSH go through vctl.
 
-use std::fs;
 use std::path::Path;
+
+use vctl_common::foreign_file::{self, Pipes};
 
 use super::quote;
 use crate::error::CliError;
@@ -24,6 +25,9 @@ pub(crate) struct Rendered<'a> {
 /// Of so many hosts one `Host` line is: the time `ssh` takes for it grows with the square. With 10,000 hosts
 /// it reads the file in 30 ms like this, and in 330 where one line names them all.
 const NAMES: usize = 50;
+
+/// 200,000 hosts.
+const MOST: u64 = 64 << 20;
 
 const HEAD: &str = "\
 # By `vctl ssh-config`, which writes it anew: what is changed here is lost. docs/openssh.md says what the
@@ -72,7 +76,8 @@ Host {}
 
 /// Says whether a file that was written like this says something of a host.
 pub(crate) fn is_about(file: &Path, host: &str) -> bool {
-    let text = fs::read_to_string(file).unwrap_or_default();
+    let text = foreign_file::read(file, MOST, Pipes::Refused).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let mut names = text
         .lines()
         .filter_map(|line| line.trim().strip_prefix("HostKeyAlias "));
@@ -92,6 +97,8 @@ fn own_lines(host: &Host) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn host(name: &str, user: &str) -> Host {

@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
+use vctl_common::foreign_file::{self, Pipes};
+
 use super::quote;
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -44,16 +47,16 @@ impl Include {
     }
 
     /// Returns the file without it; nothing when it is not there.
-    pub(crate) fn left_out_of(&self, text: &str) -> Option<String> {
-        let text = text.as_bytes();
+    pub(crate) fn left_out_of(&self, text: &[u8]) -> Option<Vec<u8>> {
         let is_there = text.split(|&byte| byte == b'\n').any(|line| self.is(line));
-        is_there.then(|| String::from_utf8_lossy(&self.without(text)).into_owned())
+        is_there.then(|| self.without(text))
     }
 
     fn is(&self, line: &[u8]) -> bool {
         line.trim_ascii() == self.line.as_bytes()
     }
 
+    /// Takes out our line alone: how others end theirs is theirs.
     fn without(&self, text: &[u8]) -> Vec<u8> {
         let lines = text.split_inclusive(|&byte| byte == b'\n');
         lines
@@ -69,24 +72,21 @@ impl Include {
         })
     }
 
-    /// The file changes whole, and keeps who may read it. Where it is a link, as of those who keep their
-    /// settings elsewhere, what it leads to changes.
+    /// The file changes whole, and keeps its owner, its mode and all other bytes. Where it is a link, as of those
+    /// who keep their settings elsewhere, what it leads to changes.
     fn try_change(&self, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> io::Result<bool> {
-        let file = match fs::canonicalize(&self.file) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.file.clone(),
-            Err(error) => return Err(error),
-        };
+        let file = target(&self.file)?;
         let (text, access) = match fs::metadata(&file) {
             Ok(metadata) => {
-                let mode = metadata.mode() & 0o777;
-                (
-                    fs::read(&file)?,
-                    Access {
-                        mode,
-                        ..Access::OWN
-                    },
-                )
+                let text = foreign_file::read(&file, MOST, Pipes::Refused)?;
+                let (uid, gid) = (metadata.uid(), metadata.gid());
+                let access = Access {
+                    mode: metadata.mode() & 0o7777,
+                    // Only root can give a file away, and only root's may have been another's.
+                    owner: geteuid().is_root().then_some(uid),
+                    group: geteuid().is_root().then_some(gid),
+                };
+                (text, access)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), Access::OWN),
             Err(error) => return Err(error),
@@ -100,6 +100,28 @@ impl Include {
         private_file::replace_for(&file, access, |out| out.write_all(&new))?;
         Ok(true)
     }
+}
+
+/// Far more than anybody has.
+const MOST: u64 = 64 << 20;
+
+/// Returns the file that a path leads to through links, also where the last one leads to nothing yet.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    // As many as Linux follows.
+    const LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match fs::canonicalize(&path) {
+            Ok(file) => return Ok(file),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(_) => {}
+        }
+        match fs::read_link(&path) {
+            Ok(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::from_raw_os_error(nix::libc::ELOOP))
 }
 
 fn begins_a_block(line: &[u8]) -> bool {
@@ -159,9 +181,44 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
         let link = dir.path().join("link");
-        symlink(&file, &link).unwrap();
+        symlink(".ssh/config", &link).unwrap();
         assert!(include(&link).remove().unwrap());
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"");
+        fs::remove_file(&file).unwrap();
+        assert!(include(&link).add().unwrap());
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), LINE.as_bytes());
+    }
+
+    #[test]
+    fn bytes_of_others_stay_whatever_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in [
+            &b"# f\xfcr alle\r\nHost a\r\n  Port 1\r\n"[..],
+            b"Host a\n\tPort 1\n\n\n",
+            b"\xef\xbb\xbf# x\nHost a",
+            b"# \0 \0\nHost a\n",
+            b"\n",
+            b"",
+        ] {
+            let file = dir.path().join("config");
+            fs::write(&file, text).unwrap();
+            assert!(include(&file).add().unwrap());
+            assert_eq!(fs::read(&file).unwrap(), [LINE.as_bytes(), text].concat());
+            assert!(include(&file).remove().unwrap());
+            assert_eq!(fs::read(&file).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_neither_read_nor_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        symlink("loop", dir.path().join("loop")).unwrap();
+        for name in ["pipe", "loop", "."] {
+            assert!(include(&dir.path().join(name)).add().is_err(), "{name}");
+        }
     }
 }

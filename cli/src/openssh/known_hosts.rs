@@ -3,11 +3,10 @@
 use std::io::{self, Write};
 
 use russh::keys::PublicKey;
+use russh::keys::ssh_key::public::KeyData;
 
 use super::quote;
-use crate::error::CliError;
-use crate::exit_code::Exit;
-use crate::ssh::{KnownHosts, known_hosts_files, read_known_hosts};
+use crate::ssh::KnownHosts;
 use crate::ssh_ca::Authority;
 
 /// Why `ssh` asks: its token `%I`.
@@ -45,23 +44,10 @@ pub(crate) fn write(
     Ok(())
 }
 
-fn line(out: &mut impl Write, names: &str, key: &PublicKey) -> io::Result<()> {
+fn line(out: &mut impl Write, names: &str, key: &KeyData) -> io::Result<()> {
     // Without its comment, which anybody may have written.
-    let key = PublicKey::from(key.key_data().clone()).to_openssh();
+    let key = PublicKey::from(key.clone()).to_openssh();
     writeln!(out, "{names} {}", key.map_err(io::Error::other)?)
-}
-
-/// Reads what is known on this machine.
-pub(crate) fn known() -> Result<KnownHosts, CliError> {
-    let mut known = KnownHosts::default();
-    for path in known_hosts_files() {
-        let text = read_known_hosts(&path).map_err(|error| {
-            let message = format!("cannot read `{}`", path.display());
-            CliError::new(Exit::Failure, message).caused_by(&error)
-        })?;
-        known.add(&path, &text);
-    }
-    Ok(known)
 }
 
 /// Takes the name of a host.

@@ -3,7 +3,7 @@
 //! `agent.sock` is the switchboard's. Each proxy listens at a name that is made of the host's signature
 //! over its key exchange; to know it is to have seen that exchange.
 
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use sha2::{Digest as _, Sha256};
 use tokio::net::{UnixListener, UnixStream};
+use vctl_common::file_lock::{self, Tried};
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -31,6 +32,8 @@ pub(crate) struct MeetingPlace(PathBuf);
 pub(super) struct Listener {
     socket: UnixListener,
     path: PathBuf,
+    /// What has the name now may be another's.
+    inode: u64,
 }
 
 impl MeetingPlace {
@@ -90,18 +93,25 @@ impl MeetingPlace {
     pub(super) fn enter(&self) -> io::Result<File> {
         let lock = private_file::open_lock(&self.0.join("proxies.lock"))?;
         // The switchboard holds it for no longer than it takes to go.
-        lock.lock_shared()?;
+        file_lock::shared(&lock)?;
         Ok(lock)
     }
 
     /// Keeps new proxies waiting, when none is there: for who wants to go.
-    pub(super) fn close(&self) -> io::Result<Option<File>> {
-        taken(private_file::open_lock(&self.0.join("proxies.lock"))?)
+    pub(super) fn close(&self) -> io::Result<(File, Tried)> {
+        taken(&self.0.join("proxies.lock"))
     }
 
     /// Says that the switchboard is there, until it is dropped; nothing when there is one.
+    ///
+    /// Where the file system has no locks, a switchboard is one that answers. Two that start at once both serve:
+    /// the first keeps the logins that it carries, and the second gets the rest.
     pub(super) fn be_the_switchboard(&self) -> io::Result<Option<File>> {
-        taken(private_file::open_lock(&self.0.join("agent.lock"))?)
+        match taken(&self.0.join("agent.lock"))? {
+            (file, Tried::Taken) => Ok(Some(file)),
+            (file, Tried::Unsupported) if !answers(&self.agent()) => Ok(Some(file)),
+            _ => Ok(None),
+        }
     }
 
     /// Takes away the sockets of proxies that were killed. Nobody may be there.
@@ -119,12 +129,15 @@ impl MeetingPlace {
     }
 }
 
-fn taken(file: File) -> io::Result<Option<File>> {
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
+fn taken(path: &Path) -> io::Result<(File, Tried)> {
+    let file = private_file::open_lock(path)?;
+    let tried = file_lock::try_exclusive(&file)?;
+    Ok((file, tried))
+}
+
+/// Says whether a process listens at a path.
+pub(super) fn answers(path: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(path).is_ok()
 }
 
 impl Listener {
@@ -138,7 +151,12 @@ impl Listener {
         let path = path.to_owned();
         // Its directory kept others out until now.
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(Self { socket, path })
+        let inode = fs::symlink_metadata(&path)?.ino();
+        Ok(Self {
+            socket,
+            path,
+            inode,
+        })
     }
 
     /// Returns the next who connects, of those who are us.
@@ -155,6 +173,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        let now = fs::symlink_metadata(&self.path);
+        if now.is_ok_and(|now| now.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }

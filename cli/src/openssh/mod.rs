@@ -26,7 +26,7 @@ pub(crate) use config::{Paths, is_about, render};
 pub(crate) use disconnect::Told;
 pub(crate) use fd_pass::{hand_over, is_wanted as passes_descriptor};
 pub(crate) use include::Include;
-pub(crate) use known_hosts::{Occasion, known, name, write as write_known_hosts};
+pub(crate) use known_hosts::{Occasion, name, write as write_known_hosts};
 pub(crate) use meeting_place::MeetingPlace;
 pub(crate) use proxy::{Request, run as run_proxy};
 pub(crate) use switchboard::run as run_switchboard;

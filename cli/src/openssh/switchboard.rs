@@ -7,7 +7,6 @@
 
 use std::env;
 use std::io;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,21 +15,24 @@ use tokio::io::copy_bidirectional;
 use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::time::{Instant, interval, sleep, timeout};
+use vctl_common::file_lock::Tried;
 
-use super::meeting_place::{Listener, MeetingPlace};
+use super::meeting_place::{Listener, MeetingPlace, answers};
 use super::message::{self, Answer, Request};
 
 /// How often it looks whether anybody is still there.
 const LOOK: Duration = Duration::from_secs(15);
 /// How long a proxy waits for one that it started.
 const START: Duration = Duration::from_secs(5);
+/// How long it stays after the last login, where no lock says whether a proxy is there.
+const LINGER: Duration = Duration::from_mins(30);
 /// `ssh` says what it wants at once. Whoever does not is not kept.
 const FIRST_WORD: Duration = Duration::from_mins(1);
 
 /// Starts one, where there is none. A proxy must have entered the meeting place: until it leaves, one
 /// that is there stays.
 pub(super) fn call(place: &MeetingPlace) -> io::Result<()> {
-    if is_there(&place.agent()) {
+    if answers(&place.agent()) {
         return Ok(());
     }
     // Waited for by nobody: it outlives us, and the system takes what is left of it.
@@ -47,17 +49,13 @@ pub(super) fn call(place: &MeetingPlace) -> io::Result<()> {
 /// Waits until there is one.
 pub(super) async fn wait(place: &MeetingPlace) -> io::Result<()> {
     let until = Instant::now() + START;
-    while !is_there(&place.agent()) {
+    while !answers(&place.agent()) {
         if Instant::now() > until {
             return Err(io::Error::other("`vctl ssh-agent` does not start"));
         }
         sleep(Duration::from_millis(2)).await;
     }
     Ok(())
-}
-
-fn is_there(path: &Path) -> bool {
-    std::os::unix::net::UnixStream::connect(path).is_ok()
 }
 
 /// Serves until no proxy is there any more; at once done when another does.
@@ -68,21 +66,28 @@ pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
         return Ok(());
     };
     let listener = Listener::at(&place.agent())?;
+    let mut asked = Instant::now();
     let mut look = interval(LOOK);
     look.tick().await;
     loop {
         tokio::select! {
             stream = listener.accept() => {
                 let (stream, place) = (stream?, place.clone());
+                asked = Instant::now();
                 tokio::spawn(async move { connect(stream, &place).await });
             }
-            _ = look.tick() => if let Some(closed) = place.close()? {
-                drop(listener);
-                let swept = place.sweep();
-                // New proxies wait until now, and what they start must find nobody.
-                drop(own);
-                drop(closed);
-                return swept;
+            _ = look.tick() => match place.close()? {
+                (closed, Tried::Taken) => {
+                    drop(listener);
+                    let swept = place.sweep();
+                    // New proxies wait until now, and what they start must find nobody.
+                    drop(own);
+                    drop(closed);
+                    return swept;
+                }
+                // Each proxy asks whether we are there when it starts, and soon logs in.
+                (_, Tried::Unsupported) if asked.elapsed() > LINGER => return Ok(()),
+                _ => {}
             }
         }
     }

@@ -39,7 +39,7 @@ pub(super) async fn probe(loaded: &Loaded, interaction: Interaction) -> Finding<
 /// A token that is due is renewed, and an AppRole logs in where commands would have it do so. A person is
 /// never asked.
 pub(crate) async fn ask(loaded: &Loaded, interaction: Interaction) -> Result<Session, Stop> {
-    let mut login = Login::new(loaded, interaction)?;
+    let mut login = Login::new(loaded, interaction);
     login.ask_nobody();
     let token = login.valid_token().await?;
     let vault = Vault::connect(&login.settings().vault, Auth::Token(token.value().clone()))?;

@@ -4,9 +4,11 @@
 //! of the inventory, answers of Vault, what a host says. A message is one line, whatever is in it.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write};
 use std::panic::{self, PanicHookInfo};
 use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anstyle::Style;
@@ -21,6 +23,15 @@ use crate::error::CliError;
 /// Says something the reader should know and no script should parse.
 pub(crate) fn note(message: &str) {
     labelled(&mut stderr(), ("note:", WARN), message);
+}
+
+/// As [`note`], of what one command may find out more than once.
+pub(crate) fn note_once(message: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.insert(message.to_owned()) {
+        note(message);
+    }
 }
 
 /// Says that what was asked for is done.

@@ -44,7 +44,7 @@ impl Connection {
         let (ask, mut asked) = mpsc::channel(1);
         let (alive_with, alive) = watch::channel(());
         let handler = Handler::new(alive_with, ask, inbound);
-        let config = Arc::new(config(&keys.preferred(host)?));
+        let config = Arc::new(config(&keys.preferred(host)));
         let connecting = client::connect_stream(config, stream, handler);
         tokio::pin!(connecting);
         let mut deadline = Instant::now() + deadlines::HANDSHAKE;

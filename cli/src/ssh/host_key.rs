@@ -4,8 +4,8 @@
 //! where there is one to ask. A key that is not the known one ends everything: nobody is asked, and no
 //! other way to the host is tried.
 
-use std::io;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use russh::keys::ssh_key::public::KeyData;
@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, OnceCell};
 use vctl_common::vault::Vault;
 
 use super::known_hosts::{self, KnownHosts, Place, Standing};
+use crate::home;
 use crate::login::{Interaction, confirmed};
 use crate::render::notice;
 use crate::ssh_ca::{self, Authority};
@@ -45,12 +46,6 @@ pub(crate) enum HostKeyError {
     Declined { host: String },
     #[error("the host certificate of `{host}` {why}")]
     Certificate { host: String, why: String },
-    #[error("cannot read the known host keys in `{}`", path.display())]
-    Unreadable {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
 }
 
 impl HostKeyError {
@@ -68,17 +63,43 @@ impl HostKeyError {
     }
 }
 
-/// Returns where host keys are known from, the person's own file first.
-pub(crate) fn known_hosts_files() -> Vec<PathBuf> {
-    let own = std::env::home_dir().map(|home| home.join(".ssh/known_hosts"));
-    let files = own.into_iter().chain(["/etc/ssh/ssh_known_hosts".into()]);
-    files.collect()
+/// The files in which OpenSSH looks for host keys by default.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownHostsFiles {
+    /// Where a new one goes; none without a home.
+    own: Option<PathBuf>,
+}
+
+impl KnownHostsFiles {
+    pub(crate) fn of_this_person() -> Self {
+        Self {
+            own: home::dir().map(|home| home.join(".ssh/known_hosts")),
+        }
+    }
+
+    /// Reads all of them: a key that is revoked in one is refused, whatever the others say of it.
+    pub(crate) fn read(&self) -> KnownHosts {
+        let system = Path::new("/etc/ssh/ssh_known_hosts");
+        let mut known = KnownHosts::default();
+        for first in self.own.as_deref().into_iter().chain([system]) {
+            for path in [first.to_owned(), first.with_file_name(second_of(first))] {
+                known.add(&path, &known_hosts::read(&path));
+            }
+        }
+        known
+    }
+}
+
+/// `known_hosts2` and `ssh_known_hosts2`.
+fn second_of(file: &Path) -> OsString {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push("2");
+    name
 }
 
 /// What vouches for host keys.
 pub(crate) struct HostKeys<'a> {
-    /// The person's own first: new ones go there.
-    files: Vec<PathBuf>,
+    files: KnownHostsFiles,
     vault: &'a Vault,
     interaction: Interaction,
     /// Two ways to a host are tried at once, and a person is asked one thing at a time, once.
@@ -89,7 +110,7 @@ pub(crate) struct HostKeys<'a> {
 impl<'a> HostKeys<'a> {
     pub(crate) fn new(vault: &'a Vault, interaction: Interaction) -> Self {
         Self {
-            files: known_hosts_files(),
+            files: KnownHostsFiles::of_this_person(),
             vault,
             interaction,
             turn: Mutex::new(()),
@@ -98,8 +119,8 @@ impl<'a> HostKeys<'a> {
     }
 
     /// Returns the kinds of keys to ask a host for first.
-    pub(crate) fn preferred(&self, host: &str) -> Result<Vec<Algorithm>, HostKeyError> {
-        Ok(self.known()?.algorithms(host))
+    pub(crate) fn preferred(&self, host: &str) -> Vec<Algorithm> {
+        self.files.read().algorithms(host)
     }
 
     /// Decides whether the server that showed this is `host`.
@@ -109,7 +130,7 @@ impl<'a> HostKeys<'a> {
         shown: &PublicKeyOrCertificate,
     ) -> Result<(), HostKeyError> {
         let _turn = self.turn.lock().await;
-        let known = self.known()?;
+        let known = self.files.read();
         let key = shown.public_key();
         let key = key.key_data();
         let fingerprint = key.fingerprint(HashAlg::Sha256);
@@ -148,18 +169,6 @@ impl<'a> HostKeys<'a> {
         }
     }
 
-    fn known(&self) -> Result<KnownHosts, HostKeyError> {
-        let mut known = KnownHosts::default();
-        for path in &self.files {
-            let text = known_hosts::read(path).map_err(|source| HostKeyError::Unreadable {
-                path: path.clone(),
-                source,
-            })?;
-            known.add(path, &text);
-        }
-        Ok(known)
-    }
-
     /// Says whether a key is one of Vault's SSH CAs, which sign hosts, too: during a rotation there are two.
     /// Asked only once a host shows a certificate; a Vault that does not answer vouches for nobody.
     async fn is_vaults(&self, key: &KeyData) -> bool {
@@ -188,7 +197,7 @@ impl<'a> HostKeys<'a> {
         if !matches!(answer, Ok(true)) {
             return Err(HostKeyError::Declined { host });
         }
-        if let Some(path) = self.files.first() {
+        if let Some(path) = &self.files.own {
             let key = russh::keys::PublicKey::from(key.clone());
             let line = key.to_openssh().unwrap_or_default();
             let added = known_hosts::append(path, &format!("{host} {line}"));
@@ -224,7 +233,10 @@ fn holds(certificate: &Certificate, host: &str, now: Timestamp) -> Result<(), St
         ));
     }
     let names = certificate.valid_principals();
-    if !names.iter().any(|name| known_hosts::matches(name, host)) {
+    if !names
+        .iter()
+        .any(|name| known_hosts::matches(name.as_bytes(), host.as_bytes()))
+    {
         return Err(format!("is for `{}`", names.join("`, `")));
     }
     Ok(())

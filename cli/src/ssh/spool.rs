@@ -2,18 +2,22 @@
 //!
 //! One file for each, of one JSON object per line: how it began, then how it ended; each line is on
 //! disk before anything goes on. Its maker holds a lock on it, so that nobody hands in half of an
-//! access that still goes on.
+//! access that still goes on. Where the file system has no locks, only an access whose end is written, or that
+//! began days ago, is handed in.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::libc::O_NONBLOCK;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
+use vctl_common::file_lock::{self, Tried};
 use vctl_common::pg::{Client, PgError};
 
 use crate::error::CliError;
@@ -152,7 +156,7 @@ impl Spool {
             .create_new(true)
             .mode(0o600)
             .open(&path)?;
-        file.lock()?;
+        file_lock::exclusive(&file)?;
         append(&file, line)?;
         // Or the file may be there after a crash of the machine, and not its name.
         File::open(&self.dir)?.sync_all()?;
@@ -180,8 +184,16 @@ fn append(mut file: &File, line: &Line) -> io::Result<()> {
 
 /// Returns the lines of an access that no longer goes on, and the lock that keeps others from it.
 fn finished(path: &Path) -> Option<(Vec<Line>, File)> {
-    let file = File::open(path).ok()?;
-    file.try_lock().ok()?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path)
+        .ok()?;
+    let tried = file_lock::try_exclusive(&file).ok()?;
+    if tried == Tried::Busy {
+        return None;
+    }
     // Somebody may have handed it in between our looking and our locking.
     if !path.exists() {
         return None;
@@ -191,7 +203,16 @@ fn finished(path: &Path) -> Option<(Vec<Line>, File)> {
     let lines = text.split(|&byte| byte == b'\n');
     // A machine that crashed may have left the last line torn: what is whole is true.
     let lines = lines.map_while(|line| serde_json::from_slice(line).ok());
-    Some((lines.collect(), file))
+    let lines: Vec<Line> = lines.collect();
+    let may_go_on = tried == Tried::Unsupported && lines.len() < 2 && !is_old(&file);
+    (!may_go_on).then_some((lines, file))
+}
+
+/// Says whether a file was last written days ago.
+fn is_old(file: &File) -> bool {
+    const DAYS: Duration = Duration::from_hours(7 * 24);
+    let written = file.metadata().and_then(|metadata| metadata.modified());
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > DAYS))
 }
 
 /// Returns whether the file's work is done.

@@ -7,12 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
+use vctl_common::foreign_file::{self, Pipes};
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::login::StateDir;
 use crate::openssh::{Include, MeetingPlace};
 use crate::private_file;
+
+use super::aliases::MOST;
 
 const SYSTEMS: &str = "/etc/ssh/ssh_config";
 
@@ -24,22 +27,22 @@ impl Before {
     /// Makes one, where the file has our line. `with_systems`: `ssh` reads the system's file behind it, and no
     /// other than its own when it is told of one.
     pub(crate) fn of(file: &Path, with_systems: bool) -> Result<Option<Self>, CliError> {
-        let state = StateDir::find()?;
+        let state = StateDir::find();
         let place = MeetingPlace::of(&state);
         // A home that cannot be written there has no such line.
         let Ok(include) = Include::new(file.to_owned(), &place.config()) else {
             return Ok(None);
         };
-        let text = fs::read_to_string(file).ok();
+        let text = foreign_file::read(file, MOST, Pipes::Allowed).ok();
         let Some(mut text) = text.and_then(|text| include.left_out_of(&text)) else {
             return Ok(None);
         };
         if with_systems && Path::new(SYSTEMS).exists() {
-            text.extend(["\nMatch all\nInclude ", SYSTEMS, "\n"]);
+            text.extend(format!("\nMatch all\nInclude {SYSTEMS}\n").into_bytes());
         }
         place.make(&state)?;
         let path = place.config().with_extension(Uuid::new_v4().to_string());
-        private_file::replace(&path, |out| out.write_all(text.as_bytes())).map_err(|error| {
+        private_file::replace(&path, |out| out.write_all(&text)).map_err(|error| {
             CliError::new(Exit::Failure, format!("cannot write `{}`", path.display()))
                 .caused_by(&error)
         })?;

@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::Metadata;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::file;
 use super::key::{Key, Refusal, Table};
 use super::suggest::closest;
+use super::text::{FileText, read};
 use super::value::Raw;
-
-/// Far more than every key needs; a device or a log given by mistake must not fill memory.
-const FILE_MAX: u64 = 1 << 20;
 
 /// Where values may come from, beside the defaults.
 pub struct Inputs<'a> {
@@ -30,12 +27,22 @@ pub struct Inputs<'a> {
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
     pub path: PathBuf,
-    /// Somebody named it, so it must exist.
-    pub required: bool,
-    /// Decides on the very text that is parsed: a second read could find another.
-    pub origin: fn(&Path, text: &str) -> Origin,
+    pub need: Need,
+    /// Decides on the very bytes that are parsed: a second read could find others.
+    pub origin: fn(&Path, bytes: &[u8]) -> Origin,
     /// Why the file that was opened cannot be trusted; ends the sentence that its path begins.
     pub distrust: fn(&Path, &Metadata) -> Option<&'static str>,
+}
+
+/// Whether a program goes on without a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The user named it, so it must be there.
+    Named,
+    /// It may be absent; one that is there must be readable.
+    IfThere,
+    /// One that cannot be read is passed over as an absent one is, and [`Loaded::passed_over`] names it.
+    IfReadable,
 }
 
 /// Whose word a file is.
@@ -92,6 +99,8 @@ pub struct Loaded<C: 'static> {
     pub config: C,
     pub sources: Vec<Source>,
     pub table: &'static Table<C>,
+    /// Files that are there and could not be read, each with the reason.
+    pub passed_over: Vec<String>,
 }
 
 impl<C: 'static> Loaded<C> {
@@ -188,8 +197,10 @@ impl<C> Table<C> {
         inputs: &Inputs<'_>,
     ) -> Result<(Loaded<C>, Vec<Problem>), ConfigError> {
         let mut problems = Vec::new();
-        let written = self.written(inputs, &mut problems)?;
-        let (loaded, mut problems) = self.settled(start, written, problems);
+        let mut passed_over = Vec::new();
+        let written = self.written(inputs, &mut problems, &mut passed_over)?;
+        let (mut loaded, mut problems) = self.settled(start, written, problems);
+        loaded.passed_over = passed_over;
         let paths: Vec<&Path> = inputs.files.iter().map(|file| &*file.path).collect();
         problems.sort_by_key(|problem| problem.at.place(&paths));
         Ok((loaded, problems))
@@ -201,7 +212,7 @@ impl<C> Table<C> {
         start: C,
         path: &Path,
         origin: Origin,
-        text: &str,
+        text: &FileText,
     ) -> (Loaded<C>, Vec<Problem>) {
         let (mut written, mut problems) = (Vec::new(), Vec::new());
         self.written_in(path, origin, text, &mut written, &mut problems);
@@ -240,6 +251,7 @@ impl<C> Table<C> {
             config,
             sources,
             table: self,
+            passed_over: Vec::new(),
         };
         (loaded, problems)
     }
@@ -249,12 +261,20 @@ impl<C> Table<C> {
         &self,
         inputs: &Inputs<'_>,
         problems: &mut Vec<Problem>,
+        passed_over: &mut Vec<String>,
     ) -> Result<Vec<(Source, String, Raw)>, ConfigError> {
         let mut all = Vec::new();
         for file in inputs.files {
-            if let Some(text) = read(file)? {
-                let origin = (file.origin)(&file.path, &text);
-                self.written_in(&file.path, origin, &text, &mut all, problems);
+            match read(file) {
+                Ok(Some(text)) => {
+                    let origin = (file.origin)(&file.path, &text.bytes);
+                    self.written_in(&file.path, origin, &text, &mut all, problems);
+                }
+                Ok(None) => {}
+                Err(ConfigError::Unreadable { path, source }) if file.need == Need::IfReadable => {
+                    passed_over.push(format!("cannot read `{}`: {source}", path.display()));
+                }
+                Err(error) => return Err(error),
             }
         }
         for key in self.keys {
@@ -282,7 +302,7 @@ impl<C> Table<C> {
         &self,
         path: &Path,
         origin: Origin,
-        text: &str,
+        text: &FileText,
         all: &mut Vec<(Source, String, Raw)>,
         problems: &mut Vec<Problem>,
     ) {
@@ -291,7 +311,12 @@ impl<C> Table<C> {
             line,
             origin,
         };
-        let entries = match file::parse(text) {
+        if text.is_utf16() {
+            problems.push(Problem::new(at(1), "the file is UTF-16: save it as UTF-8"));
+            return;
+        }
+        let (text, is_utf8) = text.decoded();
+        let entries = match file::parse(&text) {
             Ok(entries) => entries,
             Err(error) => {
                 problems.push(Problem::new(at(error.line.unwrap_or(1)), error.message));
@@ -309,6 +334,12 @@ impl<C> Table<C> {
                 problems.push(Problem::new(at(entry.line), what));
             } else {
                 lines.insert(entry.key.clone(), entry.line);
+            }
+            // In a comment any byte may stand.
+            if !is_utf8 && entry.value.as_ref().is_some_and(Raw::has_replacement) {
+                let what = format!("value of `{}`: not UTF-8", entry.key.escape_debug());
+                problems.push(Problem::new(at(entry.line), what));
+                continue;
             }
             // An unknown key is a mistake with or without a value.
             match entry.value {
@@ -337,54 +368,4 @@ fn twice(key: &str, first: u64) -> String {
 
 fn set<C>(config: &mut C, key: &Key<C>, raw: &Raw) -> Result<(), String> {
     (key.set)(config, raw).map_err(|why| format!("value of `{}`: {why}", key.name))
-}
-
-/// Returns the text of the file, `None` when it is not there and nobody asked for it.
-///
-/// # Errors
-/// The file cannot be read or trusted.
-pub fn read(config: &ConfigFile) -> Result<Option<String>, ConfigError> {
-    let path = &config.path;
-    let unreadable = |source| ConfigError::Unreadable {
-        path: path.clone(),
-        source,
-    };
-    let absent = |error: &io::Error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-        ) && !config.required
-    };
-    let file = match OpenOptions::new()
-        .read(true)
-        // A FIFO would hang whoever waits for this program.
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path)
-    {
-        Ok(file) => file,
-        Err(error) if absent(&error) => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-    };
-    if let Some(why) = unsafe_because(&file, config).map_err(unreadable)? {
-        return Err(ConfigError::Unsafe {
-            path: path.clone(),
-            why,
-        });
-    }
-    let mut text = String::new();
-    file.take(FILE_MAX)
-        .read_to_string(&mut text)
-        .map_err(unreadable)?;
-    Ok(Some(text))
-}
-
-fn unsafe_because(file: &File, config: &ConfigFile) -> io::Result<Option<&'static str>> {
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Ok(Some("is not a regular file"));
-    }
-    if meta.len() > FILE_MAX {
-        return Ok(Some("is larger than 1 MiB"));
-    }
-    Ok((config.distrust)(&config.path, &meta))
 }

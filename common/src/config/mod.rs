@@ -10,8 +10,10 @@ mod load;
 mod place;
 mod print;
 mod suggest;
+mod text;
 mod value;
 
 pub use key::{Key, Refusal, Shown, Table, list, put, secret, text, text_or_none};
-pub use load::{ConfigError, ConfigFile, Inputs, Loaded, Origin, Problem, Source, read};
+pub use load::{ConfigError, ConfigFile, Inputs, Loaded, Need, Origin, Problem, Source};
+pub use text::{FileText, read};
 pub use value::{ByteSize, Raw, Span};

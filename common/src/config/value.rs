@@ -147,6 +147,15 @@ impl Raw {
         }
     }
 
+    /// Says whether somewhere a character stands for bytes that are not UTF-8.
+    pub(super) fn has_replacement(&self) -> bool {
+        match self {
+            Self::Text(text) => text.contains(char::REPLACEMENT_CHARACTER),
+            Self::List(items) => items.iter().any(Self::has_replacement),
+            Self::Map(entries) => entries.iter().any(|(_, value)| value.has_replacement()),
+        }
+    }
+
     pub fn boolean(&self) -> Result<bool, String> {
         let text: String = self.one()?;
         text.parse()

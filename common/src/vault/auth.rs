@@ -1,12 +1,12 @@
 //! As whom we come to Vault, and the token that we got for it.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::VaultError;
 use super::life::Life;
+use crate::foreign_file;
 use crate::secret::Secret;
 
 /// How to become somebody to Vault.
@@ -35,13 +35,14 @@ impl SecretIdSource {
     pub fn read(&self) -> Result<Secret<String>, VaultError> {
         match self {
             Self::Value(value) => Ok(value.clone()),
-            Self::File(path) => match fs::read_to_string(path).map(Secret::new) {
-                Ok(text) => Ok(Secret::new(text.expose().trim().to_owned())),
-                Err(source) => Err(VaultError::SecretId {
-                    path: path.clone(),
-                    source,
-                }),
-            },
+            Self::File(path) => {
+                let line = foreign_file::read_line(path);
+                line.map(Secret::new)
+                    .map_err(|source| VaultError::SecretId {
+                        path: path.clone(),
+                        source,
+                    })
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use tracing::info;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{Vault, VaultError};
 use crate::centre::VaultSettings;
 use crate::secret::Secret;
+use crate::{file_lock, foreign_file};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SecretIdError {
@@ -71,22 +72,22 @@ pub fn is_wrapped(secret: &Secret<String>) -> bool {
         && Uuid::try_parse(text).is_err()
 }
 
-/// Returns what the file holds, without the line's end.
+/// Returns the one line that the file holds.
 pub fn read(path: &Path) -> Result<Secret<String>, SecretIdError> {
-    let text = fs::read_to_string(path).map_err(|source| SecretIdError::Read {
+    let line = foreign_file::read_line(path).map_err(|source| SecretIdError::Read {
         path: path.to_owned(),
         source,
     })?;
-    let text = Secret::new(text);
-    Ok(Secret::new(text.expose().trim().to_owned()))
+    Ok(Secret::new(line))
 }
 
-/// Waits for another program that is just about to do the same.
+/// Waits for another program that is just about to do the same. Without locks Vault decides: it opens a
+/// wrapped secret id once.
 fn lock(path: &Path) -> Result<File, SecretIdError> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let lock = || {
         let dir = File::open(dir)?;
-        dir.lock()?;
+        file_lock::exclusive(&dir)?;
         Ok(dir)
     };
     lock().map_err(|source| SecretIdError::Read {
@@ -95,10 +96,12 @@ fn lock(path: &Path) -> Result<File, SecretIdError> {
     })
 }
 
-/// Replaces the file: a reader finds the old secret id or the new one.
+/// Replaces the file, or what it is a link to: a reader finds the old secret id or the new one. The file's owner
+/// stays, also when root replaces it.
 pub fn keep(path: &Path, secret_id: &str) -> Result<(), SecretIdError> {
-    let new = path.with_extension("new");
     let write = || {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let new = path.with_extension("new");
         // Left by somebody who was stopped in between.
         let _ = fs::remove_file(&new);
         let mut file = OpenOptions::new()
@@ -107,6 +110,11 @@ pub fn keep(path: &Path, secret_id: &str) -> Result<(), SecretIdError> {
             .mode(0o600)
             .open(&new)?;
         writeln!(file, "{secret_id}")?;
+        if let (Ok(old), Ok(made)) = (fs::metadata(&path), file.metadata())
+            && (old.uid(), old.gid()) != (made.uid(), made.gid())
+        {
+            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
         file.sync_all()?;
         fs::rename(&new, path)
     };

@@ -170,15 +170,15 @@ const SPOILED: &[(&str, &str)] = &[
          language sql immutable as $$ select kind = 1 $$",
     ),
     (
-        "0018_host_clock",
+        "0017_host_clock",
         "alter table vctl.server_status drop column clock_offset_s",
     ),
     (
-        "0019_unreadable_certificates",
+        "0018_unreadable_certificates",
         "revoke execute on function vctl.doubtful_logins_v1 from vctl_ro",
     ),
     (
-        "0022_last_probed",
+        "0020_last_probed",
         "alter table vctl.servers drop constraint servers_last_probed_at",
     ),
 ];

@@ -1,6 +1,5 @@
 //! `vctl ca host-cert`
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use russh::keys::PublicKey;
 use vctl_common::centre::DbRole;
+use vctl_common::foreign_file::{self, Pipes};
 
 use crate::args::TEMPLATE;
 use crate::commands::lifetime::within;
@@ -103,9 +103,10 @@ impl HostCertArgs {
             let text = asked.map_err(|error| through_vctl(error, &to.name))?;
             (to.name, text)
         };
-        PublicKey::from_openssh(text.trim()).map_err(|error| {
+        let key = ssh::key_of_line(text.trim().as_bytes()).map(PublicKey::from);
+        key.ok_or_else(|| {
             let message = format!("what `{from}` has is no public key of SSH");
-            CliError::new(Exit::Usage, message).caused_by(&error)
+            CliError::new(Exit::Usage, message)
         })
     }
 
@@ -141,13 +142,17 @@ fn through_vctl(error: CliError, host: &str) -> CliError {
 
 fn read(path: &Path) -> Result<String, CliError> {
     let read = if path == Path::new("-") {
-        let mut text = String::new();
-        let read = Descriptor::stdin().and_then(|mut stdin| stdin.read_to_string(&mut text));
+        let mut text = Vec::new();
+        let read = Descriptor::stdin().and_then(|mut stdin| stdin.read_to_end(&mut text));
         read.map(|_| text)
     } else {
-        fs::read_to_string(path)
+        const MOST: u64 = 1 << 16;
+        foreign_file::read(path, MOST, Pipes::Allowed)
     };
-    read.map_err(|error| {
+    // A comment may be in any encoding, and the key is ASCII.
+    let text =
+        read.map(|text| String::from_utf8_lossy(foreign_file::without_mark(&text)).into_owned());
+    text.map_err(|error| {
         let message = format!("cannot read the host key in `{}`", path.display());
         CliError::new(Exit::NotFound, message).caused_by(&error)
     })

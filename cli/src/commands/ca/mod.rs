@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use vctl_common::foreign_file::{self, Pipes};
 use vctl_common::tls::BUILT_IN_CA;
 
 use crate::args::TEMPLATE;
@@ -122,10 +123,12 @@ fn remove(args: &StoreArgs) -> Result<(), CliError> {
 }
 
 fn read(path: &Path) -> Result<Vec<Authority>, CliError> {
-    let pem = fs::read_to_string(path).map_err(|error| {
+    const MOST: u64 = 16 << 20;
+    let pem = foreign_file::read(path, MOST, Pipes::Allowed).map_err(|error| {
         let message = format!("cannot read `{}`", path.display());
         CliError::new(Exit::NotFound, message).caused_by(&error)
     })?;
+    let pem = String::from_utf8_lossy(foreign_file::without_mark(&pem));
     trust_store::read(path, &pem)
 }
 

@@ -107,7 +107,7 @@ async fn open(file: &Path) {
 
 /// Returns the file for the page of a session, in a directory that only its owner reads. Old pages go.
 fn of_state(id: SessionId) -> Result<PathBuf, CliError> {
-    let state = StateDir::find()?;
+    let state = StateDir::find();
     state.make()?;
     let pages = state.file("pages");
     let made = match DirBuilder::new().mode(0o700).create(&pages) {

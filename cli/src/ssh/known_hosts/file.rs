@@ -1,45 +1,58 @@
 //! The file itself: read by everybody at any time, and grown by one whole line at a time.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use nix::libc::O_NONBLOCK;
+use vctl_common::file_lock;
+use vctl_common::foreign_file::{self, Pipes};
+
+use crate::private_file::is_absence;
+use crate::render::notice;
+
 /// Far more than anybody has; a device given by mistake must not fill memory.
 const MOST: u64 = 64 << 20;
 
-/// Returns what is in the file; nothing when it is not there.
-pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    match File::open(path) {
-        Ok(file) => {
-            let mut text = Vec::new();
-            file.take(MOST).read_to_end(&mut text)?;
-            Ok(text)
+/// Returns what is in the file; nothing when it is not there. One that cannot be read is named once and passed
+/// over, as OpenSSH passes over it.
+pub(crate) fn read(path: &Path) -> Vec<u8> {
+    match foreign_file::read(path, MOST, Pipes::Refused) {
+        Ok(text) => text,
+        Err(error) if is_absence(&error) => Vec::new(),
+        Err(error) => {
+            let path = path.display();
+            notice::note_once(&format!("cannot read host keys in `{path}`: {error}"));
+            Vec::new()
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
     }
 }
 
 /// Adds a line, unless somebody added the same since it was read.
 ///
 /// Whoever else adds one at the same moment waits: `flock` keeps apart those of us, and one write to
-/// a file opened for appending keeps apart those who, like OpenSSH, do not lock.
+/// a file opened for appending keeps apart those who, like OpenSSH, do not lock. Where the file system has no
+/// locks, two of us may add the same line twice, which says the same.
 pub(crate) fn append(path: &Path, line: &str) -> io::Result<()> {
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)?;
+        // No more than `.ssh`, as OpenSSH: a home that is not there is not made.
+        DirBuilder::new().mode(0o700).create(directory)?;
     }
     let mut file = OpenOptions::new()
         .read(true)
         .append(true)
         .create(true)
         .mode(0o600)
+        .custom_flags(O_NONBLOCK)
         .open(path)?;
-    file.lock()?;
-    let text = fs::read(path)?;
+    // `/dev/null` takes a line, and a pipe could keep us waiting.
+    if !file.metadata()?.is_file() {
+        return file.write_all(format!("{line}\n").as_bytes());
+    }
+    file_lock::exclusive(&file)?;
+    let mut text = Vec::new();
+    (&file).take(MOST).read_to_end(&mut text)?;
     if text
         .split(|&byte| byte == b'\n')
         .any(|other| other == line.as_bytes())
@@ -69,6 +82,7 @@ fn is_at_line_start(file: &mut File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
     use std::thread;
 
@@ -90,7 +104,7 @@ mod tests {
     fn it_and_its_directory_are_made_for_their_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".ssh/known_hosts");
-        assert_eq!(read(&path).unwrap(), b"");
+        assert_eq!(read(&path), b"");
         append(&path, "line").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));

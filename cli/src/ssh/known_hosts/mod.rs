@@ -1,19 +1,21 @@
 //! OpenSSH's `known_hosts`: what it says of a host, and one more line in it.
 //!
 //! Lines are those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT": plain, hashed, with patterns, with
-//! `@cert-authority` and `@revoked`. A host of the inventory stands there by its name, as with
+//! `@cert-authority` and `@revoked`. Which bytes are such a line [`line`] says, as OpenSSH does. A host of the inventory stands there by its name, as with
 //! OpenSSH's `HostKeyAlias`: an address is used again by others, a name is not.
 
 mod file;
+mod line;
 mod pattern;
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
 use std::sync::Arc;
 
-use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, HashAlg, PublicKey};
+use russh::keys::{Algorithm, HashAlg};
+
+use line::Line;
+pub(crate) use line::{Marker, key as key_of_line};
 
 pub(crate) use file::{append, read};
 pub(crate) use pattern::matches;
@@ -37,27 +39,20 @@ pub(crate) enum Standing {
 
 /// All lines that could be understood, of all files.
 #[derive(Debug, Default)]
-pub(crate) struct KnownHosts(Vec<(Place, Entry)>);
+pub(crate) struct KnownHosts(Vec<(Place, Line)>);
 
 impl KnownHosts {
     /// Adds the lines of a file. A line that is none is passed over, as OpenSSH does: it may be torn, or
     /// be of a kind of key from long ago.
     pub(crate) fn add(&mut self, file: &Path, text: &[u8]) {
         let file = Arc::new(file.to_owned());
-        for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
-            let Ok(line) = std::str::from_utf8(line) else {
-                continue;
-            };
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            if let Ok(entry) = Entry::from_str(line) {
+        for (index, bytes) in text.split(|&byte| byte == b'\n').enumerate() {
+            if let Some(line) = Line::parse(bytes) {
                 let place = Place {
                     file: Arc::clone(&file),
                     line: index + 1,
                 };
-                self.0.push((place, entry));
+                self.0.push((place, line));
             }
         }
     }
@@ -68,8 +63,8 @@ impl KnownHosts {
             return Standing::Revoked(place.clone());
         }
         let mut other = None;
-        for (place, entry) in self.of(host).filter(|(_, entry)| entry.marker().is_none()) {
-            if entry.public_key().key_data() == key {
+        for (place, line) in self.of(host).filter(|(_, line)| line.marker.is_none()) {
+            if line.key == *key && !line.is_certificate {
                 return Standing::Known;
             }
             other.get_or_insert(place);
@@ -84,26 +79,26 @@ impl KnownHosts {
 
     /// Returns where a key, a host's own or that of an authority, was taken back.
     pub(crate) fn revoked<'a>(&'a self, host: &'a str, key: &KeyData) -> Option<&'a Place> {
-        let revoked = |entry: &Entry| entry.marker() == Some(&Marker::Revoked);
-        let mut lines = self.of(host).filter(|(_, entry)| revoked(entry));
+        let mut lines = self.of(host);
         lines
-            .find(|(_, entry)| entry.public_key().key_data() == key)
+            .find(|(_, line)| line.marker == Some(Marker::Revoked) && line.key == *key)
             .map(|(place, _)| place)
     }
 
     /// Says whether certificates of this authority are believed for a host.
     pub(crate) fn is_authority(&self, host: &str, key: &KeyData) -> bool {
-        self.of(host).any(|(_, entry)| {
-            entry.marker() == Some(&Marker::CertAuthority) && entry.public_key().key_data() == key
-        })
+        self.of(host)
+            .any(|(_, line)| line.marker == Some(Marker::CertAuthority) && line.key == *key)
     }
 
     /// Returns the kinds of keys that are known of a host: to be asked for first, so that it shows one
     /// that can be compared.
     pub(crate) fn algorithms(&self, host: &str) -> Vec<Algorithm> {
-        let plain = self.of(host).filter(|(_, entry)| entry.marker().is_none());
+        let plain = self
+            .of(host)
+            .filter(|(_, line)| line.marker.is_none() && !line.is_certificate);
         plain
-            .flat_map(|(_, entry)| signature_algorithms(entry.public_key().algorithm()))
+            .flat_map(|(_, line)| signature_algorithms(line.key.algorithm()))
             .collect()
     }
 
@@ -111,17 +106,17 @@ impl KnownHosts {
     pub(crate) fn about<'a>(
         &'a self,
         host: &'a str,
-    ) -> impl Iterator<Item = (Option<&'a Marker>, &'a PublicKey)> {
-        self.of(host)
-            .map(|(_, entry)| (entry.marker(), entry.public_key()))
+    ) -> impl Iterator<Item = (Option<Marker>, &'a KeyData)> {
+        let lines = self.of(host).map(|(_, line)| line);
+        // A certificate as a host's own key says nothing of its key; as a revoked one it does.
+        let lines =
+            lines.filter(|line| !line.is_certificate || line.marker == Some(Marker::Revoked));
+        lines.map(|line| (line.marker, &line.key))
     }
 
-    fn of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = (&'a Place, &'a Entry)> {
-        let lines = self.0.iter().map(|(place, entry)| (place, entry));
-        lines.filter(move |(_, entry)| match entry.host_patterns() {
-            HostPatterns::Patterns(patterns) => pattern::matches_list(patterns, host),
-            HostPatterns::HashedName { salt, hash } => pattern::matches_hash(salt, hash, host),
-        })
+    fn of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = (&'a Place, &'a Line)> {
+        let lines = self.0.iter().map(|(place, line)| (place, line));
+        lines.filter(move |(_, line)| pattern::names(&line.names, host))
     }
 }
 
@@ -146,7 +141,10 @@ mod tests {
     const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHwf2HMM5TRXvo2SQJjsNkiDD5KqiiNjrGVv3UUh+mMT5RHxiRtOnlqvjhQtBq0VpmpCV/PwUdhOig4vkbqAcEc=";
 
     fn key(line: &str) -> KeyData {
-        PublicKey::from_openssh(line).unwrap().key_data().clone()
+        russh::keys::PublicKey::from_openssh(line)
+            .unwrap()
+            .key_data()
+            .clone()
     }
 
     fn known(text: &str) -> KnownHosts {

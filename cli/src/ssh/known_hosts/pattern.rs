@@ -2,22 +2,40 @@
 
 use ring::hmac;
 
+use super::line::decoded;
+
+/// A longer pattern matches nothing in OpenSSH, and nor does the list that it stands in.
+const LONGEST: usize = 1022;
+
+/// Says whether the names of a line are those of a host.
+pub(super) fn names(names: &[u8], host: &str) -> bool {
+    if names.starts_with(b"|") {
+        return matches_hash(names, host).unwrap_or(false);
+    }
+    matches_list(names, host)
+}
+
 /// Says whether a list of patterns names a host: one does, and none with `!` does.
-pub(super) fn matches_list(patterns: &[String], host: &str) -> bool {
+fn matches_list(patterns: &[u8], host: &str) -> bool {
     let mut named = false;
-    for pattern in patterns {
-        match pattern.strip_prefix('!') {
-            Some(pattern) if matches(pattern, host) => return false,
-            Some(_) => {}
-            None => named |= matches(pattern, host),
+    for pattern in patterns.split(|&byte| byte == b',') {
+        let negated = pattern.strip_prefix(b"!");
+        let pattern = negated.unwrap_or(pattern);
+        if pattern.len() > LONGEST {
+            return false;
+        }
+        if matches(pattern, host.as_bytes()) {
+            if negated.is_some() {
+                return false;
+            }
+            named = true;
         }
     }
     named
 }
 
 /// Says whether a pattern with `*` and `?` names a host; letters count in either case.
-pub(crate) fn matches(pattern: &str, host: &str) -> bool {
-    let (pattern, host) = (pattern.as_bytes(), host.as_bytes());
+pub(crate) fn matches(pattern: &[u8], host: &[u8]) -> bool {
     let (mut at, mut of) = (0, 0);
     // Where the last `*` stands, and how much of the host it has taken so far.
     let mut star: Option<(usize, usize)> = None;
@@ -44,9 +62,18 @@ pub(crate) fn matches(pattern: &str, host: &str) -> bool {
     pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
-pub(super) fn matches_hash(salt: &[u8], hash: &[u8; 20], host: &str) -> bool {
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
-    hmac::verify(&key, host.to_ascii_lowercase().as_bytes(), hash).is_ok()
+/// Says whether `|1|SALT|HASH` is of a host; nothing where it is no hash.
+fn matches_hash(names: &[u8], host: &str) -> Option<bool> {
+    let rest = names.strip_prefix(b"|1|")?;
+    let part = rest.iter().position(|&byte| byte == b'|')?;
+    let salt = decoded(&rest[..part])?;
+    let hash = decoded(&rest[part + 1..])?;
+    // Of SHA-1, as the hash.
+    if salt.len() != 20 {
+        return None;
+    }
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &salt);
+    Some(hmac::verify(&key, host.to_ascii_lowercase().as_bytes(), &hash).is_ok())
 }
 
 #[cfg(test)]
@@ -64,7 +91,10 @@ mod tests {
             ("[10.0.0.1]:2222", "[10.0.0.1]:2222"),
             ("web-1**", "web-1"),
         ] {
-            assert!(matches(pattern, host), "{pattern} {host}");
+            assert!(
+                matches(pattern.as_bytes(), host.as_bytes()),
+                "{pattern} {host}"
+            );
         }
         for (pattern, host) in [
             ("", "web-1"),
@@ -74,13 +104,41 @@ mod tests {
             ("*.example", "example"),
             ("*a*b", "ba"),
         ] {
-            assert!(!matches(pattern, host), "{pattern} {host}");
+            assert!(
+                !matches(pattern.as_bytes(), host.as_bytes()),
+                "{pattern} {host}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_negated_or_overlong_pattern_ends_the_list() {
+        let long = format!("h,{}", "x".repeat(1023));
+        for (names_of_line, named) in [
+            ("h", true),
+            ("x,h", true),
+            ("*,!h", false),
+            ("!h,*", false),
+            ("!x,h", true),
+            ("!x", false),
+            ("h,", true),
+            (&long, false),
+            (&long[..1024], true),
+            ("|1|AAAA|AAAA", false),
+            ("|2|x", false),
+        ] {
+            assert_eq!(
+                names(names_of_line.as_bytes(), "h"),
+                named,
+                "{names_of_line}"
+            );
         }
     }
 
     #[test]
     fn many_stars_take_no_time() {
         let pattern = "*a".repeat(500);
-        assert!(!matches(&format!("{pattern}b"), &"a".repeat(5000)));
+        let pattern = format!("{pattern}b");
+        assert!(!matches(pattern.as_bytes(), "a".repeat(5000).as_bytes()));
     }
 }

@@ -1,14 +1,14 @@
--- Raises when something of 0019_unreadable_certificates is missing. Changes nothing.
+-- Raises when something of 0018_unreadable_certificates is missing. Changes nothing.
 do $$
 begin
     if not exists (select from pg_proc
                    where pronamespace = 'vctl'::regnamespace and proname = 'doubtful_logins_v1'
                      and prosrc like '%unreadable_certificate%') then
-        raise exception '0019_unreadable_certificates: the fleet view does not count unreadable certificates';
+        raise exception '0018_unreadable_certificates: the fleet view does not count unreadable certificates';
     end if;
     if not has_function_privilege('vctl_ro', 'vctl.doubtful_logins_v1()', 'execute')
         or has_function_privilege('public', 'vctl.doubtful_logins_v1()', 'execute') then
-        raise exception '0019_unreadable_certificates: the fleet view is for nobody, or for everybody';
+        raise exception '0018_unreadable_certificates: the fleet view is for nobody, or for everybody';
     end if;
 end
 $$;

@@ -1,0 +1,86 @@
+//! The bytes of a file of settings, and whether it may be read at all.
+
+use std::borrow::Cow;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use super::load::{ConfigError, ConfigFile, Need};
+use crate::foreign_file;
+
+/// Far more than every key needs; a device or a log given by mistake must not fill memory.
+const FILE_MAX: u64 = 1 << 20;
+
+/// What a file holds, as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileText {
+    pub bytes: Vec<u8>,
+}
+
+impl FileText {
+    /// Returns the text, and whether that is all of it: bytes that are not UTF-8 are replaced.
+    pub(super) fn decoded(&self) -> (Cow<'_, str>, bool) {
+        let bytes = foreign_file::without_mark(&self.bytes);
+        let text = String::from_utf8_lossy(bytes);
+        let is_utf8 = matches!(text, Cow::Borrowed(_));
+        (text, is_utf8)
+    }
+
+    pub(super) fn is_utf16(&self) -> bool {
+        self.bytes.starts_with(b"\xff\xfe") || self.bytes.starts_with(b"\xfe\xff")
+    }
+}
+
+/// Returns what the file holds, `None` when it is not there and need not be.
+///
+/// # Errors
+/// The file cannot be read or trusted.
+pub fn read(config: &ConfigFile) -> Result<Option<FileText>, ConfigError> {
+    let path = &config.path;
+    let unreadable = |source| ConfigError::Unreadable {
+        path: path.clone(),
+        source,
+    };
+    let absent = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        ) && config.need != Need::Named
+    };
+    let file = match OpenOptions::new()
+        .read(true)
+        // A FIFO would hang whoever waits for this program.
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(path)
+    {
+        Ok(file) => file,
+        Err(error) if absent(&error) => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    let odd = if !metadata.is_file() {
+        Some("is not a regular file")
+    } else if metadata.len() > FILE_MAX {
+        Some("is larger than 1 MiB")
+    } else {
+        None
+    };
+    match odd {
+        Some(why) if config.need == Need::IfReadable => {
+            return Err(unreadable(io::Error::other(format!("it {why}"))));
+        }
+        odd => {
+            let why = odd.or_else(|| (config.distrust)(path, &metadata));
+            if let Some(why) = why {
+                return Err(ConfigError::Unsafe {
+                    path: path.clone(),
+                    why,
+                });
+            }
+        }
+    }
+    let mut bytes = Vec::new();
+    let mut file = file.take(FILE_MAX);
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(Some(FileText { bytes }))
+}
