@@ -6,7 +6,7 @@ use vctl_common::person::Person;
 use vctl_common::vault::{Auth, Vault};
 
 use crate::args::{Form, TEMPLATE};
-use crate::config::{Loaded, Method};
+use crate::config::Method;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;

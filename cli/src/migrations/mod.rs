@@ -96,10 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn versions_rise() {
-        assert!(ALL.is_sorted_by(|one, next| one.version() < next.version()));
-        for migration in ALL {
-            let version = format!("{:04}_", migration.version());
+    fn versions_count_from_one_without_a_gap() {
+        for (index, migration) in ALL.iter().enumerate() {
+            let version = format!("{:04}_", index + 1);
             assert!(migration.name.starts_with(&version), "{}", migration.name);
         }
     }

@@ -134,10 +134,7 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
             out,
             "no end recorded: {events}, none missing up to the last one"
         ),
-        (None, false) => writeln!(
-            out,
-            "still open: {events} so far, none missing"
-        ),
+        (None, false) => writeln!(out, "still open: {events} so far, none missing"),
     }
 }
 

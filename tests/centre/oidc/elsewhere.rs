@@ -73,10 +73,7 @@ fn a_browser_on_this_machine_comes_back_by_itself_while_one_may_paste() {
     assert!(terminal.end().unwrap().success(), "{}", terminal.shown());
     // The line of the prompt ends first.
     let shown = terminal.shown();
-    assert!(
-        shown.contains("> \r\nlogged in as sso-emil"),
-        "{shown}"
-    );
+    assert!(shown.contains("> \r\nlogged in as sso-emil"), "{shown}");
     assert!(!desk.has_opened());
     desk.has_token_of("sso-emil", &["vctl-ssh"]);
 }

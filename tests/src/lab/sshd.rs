@@ -91,7 +91,7 @@ impl Sshd {
     }
 
     /// Adds lines to the configuration, and has it read anew.
-    fn add_to_configuration(&self, root: &Path, lines: &str) -> Result<()> {
+    pub(crate) fn add_to_configuration(&self, root: &Path, lines: &str) -> Result<()> {
         let config = root.join("sshd_config");
         let text = fs::read_to_string(&config)?;
         fs::write(&config, format!("{text}\n{lines}"))?;

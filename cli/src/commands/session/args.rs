@@ -2,9 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum as _;
-use clap::builder::PossibleValue;
-
 use crate::args::{Form, TEMPLATE};
 use crate::completion;
 use crate::error::CliError;
