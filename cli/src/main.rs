@@ -53,10 +53,11 @@ use std::time::Instant;
 use clap::FromArgMatches as _;
 use vctl_common::charset;
 
-use args::{Cli, Command, Output};
+use args::{Cli, Command};
 use error::{CliError, Stop};
 use exit_code::Exit;
 use globals::Globals;
+use render::form::Output;
 
 fn main() -> ExitCode {
     let start = Instant::now();

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use crate::args::TEMPLATE;
 use crate::completion;
 use crate::config::Config;
 use crate::context;
@@ -12,6 +11,7 @@ use crate::globals::Globals;
 use crate::inventory::HostState;
 use crate::inventory::change::{NewHost, name};
 use crate::login::{Interaction, line};
+use crate::render::help::TEMPLATE;
 use crate::render::notice;
 use crate::store;
 

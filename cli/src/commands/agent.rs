@@ -6,7 +6,6 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use sd_notify::NotifyState;
 
-use crate::args::TEMPLATE;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -14,6 +13,7 @@ use crate::globals::Globals;
 use crate::keep::{Event, Keeper, Sink};
 use crate::login::{CachedToken, Interaction, Login};
 use crate::private_file::Access;
+use crate::render::help::TEMPLATE;
 use crate::render::{notice, time};
 
 /// A token of a few seconds must be replaced within them, so no answer is waited for long.

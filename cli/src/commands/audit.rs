@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use crate::args::{Form, TEMPLATE};
 use crate::completion;
 use crate::context::{self, Context};
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::moment::{self, Moment};
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, access, header, json, notice, records, sanitize, table, time};
 use crate::store::Store;
 use crate::view::access::{Access, AccessFilter};

@@ -5,13 +5,14 @@ use std::io::Write as _;
 use jiff::Timestamp;
 use vctl_common::centre::DbRole;
 
-use crate::args::{Form, TEMPLATE};
 use crate::config;
 use crate::context::{self, Context};
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::StateDir;
 use crate::render::cache::{self, Cached, Caches};
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice, records};
 use crate::snapshot::{RecentFile, SnapshotFile};
 use crate::store;

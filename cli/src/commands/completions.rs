@@ -4,10 +4,11 @@ use std::io::Write as _;
 
 use clap_complete::Shell;
 
-use crate::args::{self, TEMPLATE};
+use crate::args;
 use crate::completion;
 use crate::error::Stop;
 use crate::render::Screen;
+use crate::render::help::TEMPLATE;
 
 /// Print the completion script of a shell
 ///

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use crate::args::{Form, TEMPLATE};
 use crate::config::{self, DirectoryFile, Setting, TRUST_HINT, TrustedFiles};
 use crate::context;
 use crate::error::{CliError, Stop};
@@ -13,6 +12,8 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::home;
 use crate::login::{Interaction, confirmed};
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice, settings};
 
 /// Show the settings in effect, and where each of them comes from

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
-use crate::args::TEMPLATE;
 use crate::completion;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::change::{self, Change};
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, sanitize};
 use crate::store;
 

@@ -1,12 +1,12 @@
 //! `vctl delete`
 
-use crate::args::TEMPLATE;
 use crate::completion;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::{Interaction, confirmed};
+use crate::render::help::TEMPLATE;
 use crate::render::{notice, sanitize};
 use crate::store;
 

@@ -2,11 +2,12 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::args::{Form, TEMPLATE};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::globals::Globals;
 use crate::probes::{Course, Outcome, Probe, Report, Watch, examine};
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::{Layout, Screen, notice, probes};
 
 /// Find out what is wrong between this machine and the centre

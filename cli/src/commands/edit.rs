@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::args::TEMPLATE;
 use crate::completion;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::inventory::HostState;
 use crate::inventory::change::{Change, Jump, jump, name};
+use crate::render::help::TEMPLATE;
 use crate::render::notice;
 use crate::store;
 

@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};
 
-use crate::args::TEMPLATE;
 use crate::child::{self, SecretVariable};
 use crate::context;
 use crate::error::{CliError, Stop};
@@ -13,6 +12,7 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::keep;
 use crate::login::{CachedToken, Login, Token};
+use crate::render::help::TEMPLATE;
 use crate::render::notice;
 
 /// Run a command with a valid token in its environment

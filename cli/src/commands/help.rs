@@ -4,11 +4,12 @@ use std::io::Write as _;
 
 use vctl_common::manual;
 
-use crate::args::{self, TEMPLATE};
+use crate::args;
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::overview;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, sanitize};
 
 /// Print the manual page of a command

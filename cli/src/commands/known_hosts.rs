@@ -2,12 +2,12 @@
 
 use std::io::Write as _;
 
-use crate::args::TEMPLATE;
 use crate::completion;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::openssh::{self, Occasion};
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice};
 use crate::ssh::KnownHostsFiles;
 use crate::ssh_ca;

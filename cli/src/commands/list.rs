@@ -3,13 +3,14 @@
 use std::io::Write as _;
 use std::time::SystemTime;
 
-use crate::args::{Form, TEMPLATE};
 use crate::completion;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::{Host, HostState, order};
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::inventory::Detail;
 use crate::render::json::inventory::Hosts;
 use crate::render::{Screen, inventory, notice, records, sanitize};

@@ -5,12 +5,13 @@ use std::io::Write as _;
 use vctl_common::person::Person;
 use vctl_common::vault::{Auth, Vault};
 
-use crate::args::{Form, TEMPLATE};
 use crate::config::Method;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::{self, CachedToken, Choices, Login, OidcChoices, Registered};
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice, sanitize, time, token};
 
 /// Log in to Vault, and keep the token for the commands that follow

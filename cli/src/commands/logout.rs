@@ -2,11 +2,11 @@
 
 use vctl_common::vault::{Auth, Vault};
 
-use crate::args::TEMPLATE;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::{Interaction, Login};
+use crate::render::help::TEMPLATE;
 use crate::render::notice;
 use crate::snapshot::{RecentFile, SnapshotFile};
 

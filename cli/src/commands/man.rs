@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use clap::ValueHint;
 use vctl_common::manual;
 
-use crate::args::{self, TEMPLATE};
+use crate::args;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, sanitize};
 
 /// Print the manual page of vctl, or write those of all commands

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
 
-use crate::args::{Form, TEMPLATE};
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -15,6 +14,8 @@ use crate::migrations::apply::{self, MigrateError};
 use crate::migrations::ca;
 use crate::migrations::ledger::{self, Applied, Refusal};
 use crate::migrations::{self, Migration};
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice, schema};
 
 /// Bring the schema of the central store up to this version

@@ -1,12 +1,13 @@
 //! `vctl proxy`
 
-use crate::args::{Output, TEMPLATE};
 use crate::completion;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::openssh::{self, Request, Told};
+use crate::render::form::Output;
+use crate::render::help::TEMPLATE;
 use crate::render::notice;
 
 /// Carry the bytes of an `ssh` to a host, and be its agent

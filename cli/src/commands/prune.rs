@@ -9,12 +9,12 @@ use vctl_common::pg::{Client, PgError};
 use vctl_common::vault::VaultError;
 
 use super::retention::PeriodArgs;
-use crate::args::TEMPLATE;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::confirmed;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice, retention};
 use crate::store;
 use crate::view::retention::{Periods, Pruned};

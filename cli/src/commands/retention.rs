@@ -5,11 +5,12 @@ use std::io::Write as _;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
-use crate::args::{Form, TEMPLATE};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::json::retention::{Item, Retention};
 use crate::render::{Screen, notice, records, retention};
 use crate::store;

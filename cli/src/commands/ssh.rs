@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
-use crate::args::TEMPLATE;
 use crate::completion;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::Interaction;
+use crate::render::help::TEMPLATE;
 use crate::ssh::{
     self, Destination, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Request, Use, Wanted,
 };

@@ -1,11 +1,11 @@
 //! `vctl ssh-agent`
 
-use crate::args::TEMPLATE;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::StateDir;
 use crate::openssh::{self, MeetingPlace};
+use crate::render::help::TEMPLATE;
 
 /// Serve the agent socket that ssh_config names
 ///

@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 
 use vctl_common::count::counted;
 
-use crate::args::TEMPLATE;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -18,6 +17,7 @@ use crate::inventory::{HostState, order};
 use crate::login::StateDir;
 use crate::openssh::{self, Include, MeetingPlace, Paths};
 use crate::private_file;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice, sanitize};
 use crate::snapshot::Directory;
 

@@ -10,7 +10,6 @@ use vctl_common::person::Person;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
-use crate::args::{Form, TEMPLATE};
 use crate::config::{self, Loaded};
 use crate::context;
 use crate::error::{CliError, Stop};
@@ -19,6 +18,8 @@ use crate::globals::Globals;
 use crate::login::Interaction;
 use crate::probes::{seal, ssh, token};
 use crate::render::Screen;
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::status::{self, Facts};
 use crate::store;
 use crate::view::fleet::Host;

@@ -11,7 +11,7 @@ use tokio::net::lookup_host;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
-use crate::args::{Cli, Command, TEMPLATE};
+use crate::args::{Cli, Command};
 use crate::commands::migrate;
 use crate::config::Config;
 use crate::context::{self, Context};
@@ -22,6 +22,7 @@ use crate::home;
 use crate::inventory::change::data_centre;
 use crate::inventory::{Host, order};
 use crate::render::columns::Columns;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice, sanitize};
 use crate::store;
 use crate::sync::aliases::{self, Aliases};

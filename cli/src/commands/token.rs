@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 
-use crate::args::{Form, TEMPLATE};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::{Login, Token};
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::{self, Screen, token};
 
 /// Print a valid token, and nothing else

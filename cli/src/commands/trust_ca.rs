@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use vctl_common::centre::{DbRole, VaultSettings};
 
 use super::reach::ReachArgs;
-use crate::args::TEMPLATE;
 use crate::completion;
 use crate::config::{self, Config, Loaded};
 use crate::context::{self, Context};
@@ -15,6 +14,7 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::{Interaction, confirmed};
 use crate::probes::capabilities;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice, sanitize};
 use crate::snapshot::Directory;
 use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};

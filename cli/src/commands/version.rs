@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use crate::args::TEMPLATE;
 use crate::error::Stop;
 use crate::render;
+use crate::render::help::TEMPLATE;
 
 /// Print the version of vctl
 #[derive(Debug, clap::Args)]

@@ -4,12 +4,13 @@ use std::io::Write as _;
 
 use vctl_common::person::Person;
 
-use crate::args::{Form, TEMPLATE};
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::probes::token;
 use crate::render::Screen;
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::whoami::{self, Identity};
 
 /// Show your name, login, policies and groups in Vault

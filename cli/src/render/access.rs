@@ -255,8 +255,8 @@ fn dash(cell: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Form;
     use crate::fixture::{accesses, assert_golden, rendered};
+    use crate::render::form::Form;
     use crate::render::json::Accesses;
     use crate::render::records;
 

@@ -157,10 +157,10 @@ mod tests {
     use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 
     use super::*;
-    use crate::args::Form;
     use crate::fixture::rendered;
     use crate::inventory::tests::host;
     use crate::login::StateDir;
+    use crate::render::form::Form;
     use crate::render::json::schema;
     use crate::render::records;
 

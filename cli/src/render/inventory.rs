@@ -210,10 +210,10 @@ mod tests {
     use unicode_width::UnicodeWidthStr as _;
 
     use super::*;
-    use crate::args::Form;
     use crate::fixture::{assert_golden, rendered};
     use crate::inventory::AgentSeen;
     use crate::inventory::tests::host;
+    use crate::render::form::Form;
     use crate::render::json::inventory::Hosts;
     use crate::render::json::schema;
     use crate::render::records;

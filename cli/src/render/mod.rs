@@ -10,6 +10,7 @@ pub(crate) mod columns;
 pub(crate) mod csv;
 pub(crate) mod detail;
 pub(crate) mod fleet;
+pub(crate) mod form;
 pub(crate) mod found;
 mod guard;
 pub(crate) mod header;
@@ -17,6 +18,7 @@ pub(crate) mod header;
 mod hostile;
 #[cfg(test)]
 mod narrow;
+pub(crate) mod help;
 pub(crate) mod html;
 pub(crate) mod identity;
 pub(crate) mod inventory;
@@ -53,8 +55,8 @@ use vctl_common::charset;
 use vctl_common::phase;
 
 use self::guard::Guard;
-use crate::args::Form;
 use crate::descriptor::Descriptor;
+use crate::render::form::Form;
 
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const BOLD: Style = Style::new().bold();

@@ -17,8 +17,8 @@ use vctl_common::waits;
 
 use super::stderr::stderr;
 use super::{BAD, BOLD, WARN, json, paragraph, sanitize};
-use crate::args::Output;
 use crate::error::CliError;
+use crate::render::form::Output;
 
 /// Says something the reader should know and no script should parse.
 pub(crate) fn note(message: &str) {

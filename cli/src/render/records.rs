@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{csv, json};
-use crate::args::Form;
+use crate::render::form::Form;
 
 /// Things of one kind that can be listed.
 pub(crate) trait Records {

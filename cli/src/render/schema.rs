@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::columns::Columns;
 use super::{Layout, sanitize};
-use crate::args::Form;
 use crate::migrations::ledger::{Standing, State};
+use crate::render::form::Form;
 
 const COLUMNS: Columns<4> = Columns {
     names: ["NAME", "STATE", "APPLIED", "BY"],

@@ -9,8 +9,8 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::wrap::wrapped;
 use super::{BAD, DIM, Layout, json, sanitize};
-use crate::args::Form;
 use crate::config::{Loaded, Setting, Standing};
+use crate::render::form::Form;
 
 /// Columns before a source: blanks and `#`.
 const BELOW: usize = 4;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::probes::GOOD;
 use super::records::cells_of;
 use super::{BAD, BOLD, Layout, WARN, csv, json, paragraph, sanitize};
-use crate::args::Form;
+use crate::render::form::Form;
 use crate::view::status::{Agents, Line, State};
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.

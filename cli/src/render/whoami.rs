@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::records::cells_of;
 use super::{BOLD, Layout, csv, json, paragraph, sanitize, time};
-use crate::args::Form;
+use crate::render::form::Form;
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
 const VERSION: u32 = 1;

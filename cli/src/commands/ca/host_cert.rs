@@ -9,7 +9,6 @@ use russh::keys::PublicKey;
 use vctl_common::centre::DbRole;
 use vctl_common::foreign_file::{self, Pipes};
 
-use crate::args::TEMPLATE;
 use crate::commands::lifetime::within;
 use crate::commands::reach::ReachArgs;
 use crate::completion;
@@ -19,6 +18,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::Interaction;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice, time};
 use crate::snapshot::Directory;
 use crate::ssh::{self, Plan, Wanted};

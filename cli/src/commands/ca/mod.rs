@@ -14,10 +14,10 @@ use clap::Subcommand;
 use vctl_common::foreign_file::{self, Pipes};
 use vctl_common::tls::BUILT_IN_CA;
 
-use crate::args::TEMPLATE;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice};
 use crate::trust_store::{self, Authority, Failed, Step, System};
 

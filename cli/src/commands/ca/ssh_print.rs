@@ -4,12 +4,13 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use crate::args::{Form, TEMPLATE};
 use crate::config;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::render::Screen;
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::records::{self, Records, cells_of};
 use crate::ssh_ca::{self, Authority, Source};
 

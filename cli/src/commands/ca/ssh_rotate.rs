@@ -10,7 +10,6 @@ use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
 use super::refusal::{nobody_is, out_of_turn, tell_it, without};
-use crate::args::{Form, TEMPLATE};
 use crate::completion;
 use crate::config::Config;
 use crate::context::{self, Context};
@@ -19,6 +18,8 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::order;
 use crate::login::{Interaction, confirmed};
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::render::rotation::{Standings, write};
 use crate::render::{Screen, notice, records, time};
 use crate::rotation::hosts::{Visit, visit};

@@ -14,7 +14,6 @@ use vctl_common::pg::PgError;
 
 use super::super::lifetime::{humane, within};
 use super::{ended, note_enrolled};
-use crate::args::TEMPLATE;
 use crate::completion;
 use crate::config::{Config, Loaded};
 use crate::context::Context;
@@ -22,6 +21,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::host_identity::{Credentials, HostIdentity, agent_config};
 use crate::inventory::change::NewHost;
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice};
 use crate::store;
 

@@ -10,13 +10,13 @@ use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
 use self::enroll::EnrollArgs;
-use crate::args::TEMPLATE;
 use crate::completion;
 use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::host_identity::{Found, HostIdentity, NotEnded};
+use crate::render::help::TEMPLATE;
 use crate::render::{Screen, notice};
 
 /// Give a host an identity of its own, or take it away

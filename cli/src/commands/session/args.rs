@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::args::{Form, TEMPLATE};
 use crate::completion;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::moment::{self, Moment};
+use crate::render::form::Form;
+use crate::render::help::TEMPLATE;
 use crate::view::{Event, Filter, History, Named};
 
 /// Show what was done inside SSH sessions

@@ -10,12 +10,12 @@ use std::rc::Rc;
 use vctl_common::count::counted;
 use vctl_common::session::SessionOpened;
 
-use crate::args::Form;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::local::{Local, TrustedCas};
+use crate::render::form::Form;
 use crate::render::live::Live;
 use crate::render::{
     Screen, found, header, json, notice, records, sanitize, table, timeline, tree,

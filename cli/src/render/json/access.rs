@@ -163,8 +163,8 @@ impl<'a> AccessJson<'a> {
 mod tests {
     use super::super::schema;
     use super::*;
-    use crate::args::Form;
     use crate::fixture::{accesses, rendered};
+    use crate::render::form::Form;
     use crate::render::records;
 
     #[test]

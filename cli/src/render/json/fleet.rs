@@ -109,8 +109,8 @@ fn shown(host: &Host) -> HostJson<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Form;
     use crate::fixture::rendered;
+    use crate::render::form::Form;
     use crate::render::json::schema;
     use crate::render::records;
     use crate::view::fleet::tests::well;

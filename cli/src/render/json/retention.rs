@@ -91,8 +91,8 @@ fn shown(item: &Item) -> ItemJson<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Form;
     use crate::fixture::{assert_golden, rendered};
+    use crate::render::form::Form;
     use crate::render::json::schema;
     use crate::render::records;
     use crate::view::retention::tests::day;
