@@ -41,7 +41,7 @@ use crate::commands::version::VersionArgs;
 use crate::commands::whoami::WhoamiArgs;
 use crate::globals::Globals;
 use crate::overview;
-use crate::render::form::Output;
+use crate::ui::form::Output;
 
 /// Short-lived access to servers, and a record of what was done with it
 #[derive(Debug, Parser)]

@@ -14,9 +14,10 @@ use crate::disposition;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::login::{Cache, Interaction, Login, StateDir, Token};
-use crate::render::notice;
-use crate::timing;
+use crate::login::{Cache, Login, StateDir, Token};
+use crate::ui::ask::Interaction;
+use crate::ui::notice;
+use crate::ui::timing;
 
 /// How long the end of a command waits for Vault to hear that its credentials are no longer used.
 /// They end by themselves; nobody should sit and wait for that.

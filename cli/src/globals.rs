@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint}
 use crate::config::{self, Loaded};
 use crate::error::CliError;
 use crate::home;
-use crate::login::Interaction;
-use crate::render::notice;
+use crate::ui::ask::Interaction;
+use crate::ui::notice;
 
 /// What the command line says beside its command.
 #[derive(Clone, Debug, Default)]

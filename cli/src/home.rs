@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, Uid, User, faccessat, geteuid, getuid};
 
-use crate::render::notice;
+use crate::ui::notice;
 
 /// Names a home directory for vctl alone.
 const VARIABLE: &str = "VCTL_HOME";

@@ -5,7 +5,6 @@ mod overview;
 mod manual;
 mod globals;
 mod words;
-mod logging;
 mod config;
 mod commands;
 mod completion;
@@ -17,7 +16,6 @@ mod ssh;
 mod ssh_ca;
 mod openssh;
 mod child;
-mod moment;
 mod context;
 mod source;
 mod host_identity;
@@ -30,7 +28,7 @@ mod picker;
 mod browser;
 mod probes;
 mod rotation;
-mod render;
+mod ui;
 mod linux;
 mod descriptor;
 mod disposition;
@@ -41,7 +39,6 @@ mod trust_store;
 mod error;
 mod centre_error;
 mod exit_code;
-mod timing;
 #[cfg(test)]
 mod fixture;
 
@@ -57,7 +54,10 @@ use args::{Cli, Command};
 use error::{CliError, Stop};
 use exit_code::Exit;
 use globals::Globals;
-use render::form::Output;
+use ui::form::Output;
+
+use crate::ui::logging;
+use crate::ui::timing;
 
 fn main() -> ExitCode {
     let start = Instant::now();
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         return Exit::Success.into();
     }
     charset::set_from_environment();
-    render::notice::escape_panics();
+    ui::notice::escape_panics();
     let words = words::words();
     let matches = args::command().try_get_matches_from(&words);
     let parsed = matches.and_then(|matches| {
@@ -80,9 +80,9 @@ fn main() -> ExitCode {
             overview::suggest(&mut help_or_error, &args::command(), &words);
             let is_error = help_or_error.use_stderr();
             if is_error && args::reader_meant(env::args_os()) == Output::Json {
-                render::notice::error(&CliError::usage(&help_or_error), Output::Json);
+                ui::notice::error(&CliError::usage(&help_or_error), Output::Json);
             } else if is_error {
-                render::notice::usage(&help_or_error);
+                ui::notice::usage(&help_or_error);
             } else {
                 // As with the rest of the output, a reader that went away is no failure.
                 let printed = if is_error {
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
                 };
                 match printed.map_err(Stop::from) {
                     Err(Stop::Error(error)) if !is_error => {
-                        render::notice::error(&error, Output::Table);
+                        ui::notice::error(&error, Output::Table);
                         return error.exit.into();
                     }
                     _ => {}
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
         Err(Stop::Interrupted) => Exit::Interrupted.into(),
         Err(Stop::Child(code)) => code.into(),
         Err(Stop::Error(error)) => {
-            render::notice::error(&error, reader);
+            ui::notice::error(&error, reader);
             error.exit.into()
         }
     };
@@ -117,7 +117,7 @@ fn main() -> ExitCode {
 }
 
 fn print(help: &clap::Error) -> io::Result<()> {
-    let mut screen = render::Screen::for_people();
+    let mut screen = ui::Screen::for_people();
     write!(screen, "{}", help.render().ansi())?;
     screen.flush()
 }

@@ -4,7 +4,7 @@ use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
 use crate::error::Stop;
-use crate::render::table::Listed;
+use crate::ui::table::Listed;
 use crate::view::grep::{Match, Pattern};
 use crate::view::{Filter, History, Prefix, Selector, Update};
 

@@ -10,10 +10,10 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::HostState;
 use crate::inventory::change::{NewHost, name};
-use crate::login::{Interaction, line};
-use crate::render::help::TEMPLATE;
-use crate::render::notice;
 use crate::store;
+use crate::ui::ask::{Interaction, line};
+use crate::ui::help::TEMPLATE;
+use crate::ui::notice;
 
 /// Add a host to the inventory
 ///

@@ -11,10 +11,11 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::keep::{Event, Keeper, Sink};
-use crate::login::{CachedToken, Interaction, Login};
+use crate::login::{CachedToken, Login};
 use crate::private_file::Access;
-use crate::render::help::TEMPLATE;
-use crate::render::{notice, time};
+use crate::ui::ask::Interaction;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{notice, time};
 
 /// A token of a few seconds must be replaced within them, so no answer is waited for long.
 const ANSWER: Duration = Duration::from_secs(3);

@@ -7,11 +7,12 @@ use crate::completion;
 use crate::context::{self, Context};
 use crate::error::Stop;
 use crate::globals::Globals;
-use crate::moment::{self, Moment};
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, access, header, json, notice, records, sanitize, table, time};
 use crate::store::Store;
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::moment;
+use crate::ui::moment::Moment;
+use crate::ui::{Screen, access, header, json, notice, records, sanitize, table, time};
 use crate::view::access::{Access, AccessFilter};
 
 /// Show who asked to be let in where

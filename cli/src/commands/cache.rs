@@ -10,12 +10,13 @@ use crate::context::{self, Context};
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::StateDir;
-use crate::render::cache::{self, Cached, Caches};
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice, records};
 use crate::snapshot::{RecentFile, SnapshotFile};
 use crate::store;
+use crate::ui::cache;
+use crate::ui::cache::{Cached, Caches};
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice, records};
 
 /// Show, renew or remove the cached hosts, for outages
 ///

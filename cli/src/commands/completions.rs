@@ -7,8 +7,8 @@ use clap_complete::Shell;
 use crate::args;
 use crate::completion;
 use crate::error::Stop;
-use crate::render::Screen;
-use crate::render::help::TEMPLATE;
+use crate::ui::Screen;
+use crate::ui::help::TEMPLATE;
 
 /// Print the completion script of a shell
 ///

@@ -11,10 +11,10 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::home;
-use crate::login::{Interaction, confirmed};
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice, settings};
+use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice, settings};
 
 /// Show the settings in effect, and where each of them comes from
 ///

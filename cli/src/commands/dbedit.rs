@@ -12,9 +12,9 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::change::{self, Change};
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, sanitize};
 use crate::store;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, sanitize};
 
 /// Change one thing about many hosts at once
 ///

@@ -5,10 +5,10 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::login::{Interaction, confirmed};
-use crate::render::help::TEMPLATE;
-use crate::render::{notice, sanitize};
 use crate::store;
+use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::help::TEMPLATE;
+use crate::ui::{notice, sanitize};
 
 /// Delete a host from the inventory
 ///

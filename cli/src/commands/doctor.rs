@@ -6,9 +6,9 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::globals::Globals;
 use crate::probes::{Course, Outcome, Probe, Report, Watch, examine};
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::{Layout, Screen, notice, probes};
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Layout, Screen, notice, probes};
 
 /// Find out what is wrong between this machine and the centre
 ///

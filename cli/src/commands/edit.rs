@@ -8,9 +8,9 @@ use crate::error::Stop;
 use crate::globals::Globals;
 use crate::inventory::HostState;
 use crate::inventory::change::{Change, Jump, jump, name};
-use crate::render::help::TEMPLATE;
-use crate::render::notice;
 use crate::store;
+use crate::ui::help::TEMPLATE;
+use crate::ui::notice;
 
 /// Change what the inventory says of a host
 ///

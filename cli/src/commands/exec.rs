@@ -12,8 +12,8 @@ use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::keep;
 use crate::login::{CachedToken, Login, Token};
-use crate::render::help::TEMPLATE;
-use crate::render::notice;
+use crate::ui::help::TEMPLATE;
+use crate::ui::notice;
 
 /// Run a command with a valid token in its environment
 ///

@@ -9,10 +9,10 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, fleet, json, notice, records};
 use crate::store;
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, fleet, json, notice, records};
 use crate::view::fleet::{Host, sort};
 
 /// Show the state of the hosts and their agents, problems first

@@ -9,8 +9,8 @@ use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::overview;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, sanitize};
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, sanitize};
 
 /// Print the manual page of a command
 #[derive(Debug, clap::Args)]

@@ -7,10 +7,10 @@ use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::openssh::{self, Occasion};
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice};
 use crate::ssh::KnownHostsFiles;
 use crate::ssh_ca;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice};
 
 /// Print the known keys of a host, as lines of known_hosts
 ///

@@ -9,12 +9,12 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::{Host, HostState, order};
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::inventory::Detail;
-use crate::render::json::inventory::Hosts;
-use crate::render::{Screen, inventory, notice, records, sanitize};
 use crate::snapshot::{Directory, Source};
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::inventory::Detail;
+use crate::ui::json::inventory::Hosts;
+use crate::ui::{Screen, inventory, notice, records, sanitize};
 
 /// List the hosts of the inventory, by data centre
 ///

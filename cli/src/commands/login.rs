@@ -10,9 +10,10 @@ use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::{self, CachedToken, Choices, Login, OidcChoices, Registered};
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice, sanitize, time, token};
+use crate::ui::ask;
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice, sanitize, time, token};
 
 /// Log in to Vault, and keep the token for the commands that follow
 ///
@@ -66,10 +67,10 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
         ..Choices::default()
     };
     if args.password_stdin {
-        choices.password = Some(login::secret_from_stdin("--password-stdin")?);
+        choices.password = Some(ask::secret_from_stdin("--password-stdin")?);
     }
     if args.token_stdin {
-        choices.token = Some(login::secret_from_stdin("--token-stdin")?);
+        choices.token = Some(ask::secret_from_stdin("--token-stdin")?);
     }
     context::run_without_store(async {
         let login = Login::new(&loaded, globals.interaction());

@@ -5,10 +5,11 @@ use vctl_common::vault::{Auth, Vault};
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
-use crate::login::{Interaction, Login};
-use crate::render::help::TEMPLATE;
-use crate::render::notice;
+use crate::login::Login;
 use crate::snapshot::{RecentFile, SnapshotFile};
+use crate::ui::ask::Interaction;
+use crate::ui::help::TEMPLATE;
+use crate::ui::notice;
 
 /// End the login: revoke its token, and forget it
 ///

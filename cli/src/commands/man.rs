@@ -10,8 +10,8 @@ use vctl_common::manual;
 use crate::args;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, sanitize};
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, sanitize};
 
 /// Print the manual page of vctl, or write those of all commands
 #[derive(Debug, clap::Args)]

@@ -14,9 +14,9 @@ use crate::migrations::apply::{self, MigrateError};
 use crate::migrations::ca;
 use crate::migrations::ledger::{self, Applied, Refusal};
 use crate::migrations::{self, Migration};
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice, schema};
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice, schema};
 
 /// Bring the schema of the central store up to this version
 ///

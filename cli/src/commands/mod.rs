@@ -44,9 +44,9 @@ use vctl_common::pg::Client;
 use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::login::Interaction;
 use crate::picker::{self, Known};
 use crate::snapshot::{Directory, Source};
+use crate::ui::ask::Interaction;
 
 /// Returns the name of the host that somebody chooses, to change it.
 async fn chosen(context: &Context, interaction: Interaction) -> Result<String, Stop> {

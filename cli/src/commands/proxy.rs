@@ -6,9 +6,9 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::openssh::{self, Request, Told};
-use crate::render::form::Output;
-use crate::render::help::TEMPLATE;
-use crate::render::notice;
+use crate::ui::form::Output;
+use crate::ui::help::TEMPLATE;
+use crate::ui::notice;
 
 /// Carry the bytes of an `ssh` to a host, and be its agent
 ///

@@ -13,10 +13,10 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::login::confirmed;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice, retention};
 use crate::store;
+use crate::ui::ask::confirmed;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice, retention};
 use crate::view::retention::{Periods, Pruned};
 
 /// Days whose partitions are made ahead.

@@ -9,11 +9,11 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::json::retention::{Item, Retention};
-use crate::render::{Screen, notice, records, retention};
 use crate::store;
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::json::retention::{Item, Retention};
+use crate::ui::{Screen, notice, records, retention};
 use crate::view::retention::{Keep, Periods};
 
 /// Show what the central store keeps, since when, with warnings

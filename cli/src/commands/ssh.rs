@@ -7,11 +7,11 @@ use crate::completion;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
-use crate::login::Interaction;
-use crate::render::help::TEMPLATE;
 use crate::ssh::{
     self, Destination, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Request, Use, Wanted,
 };
+use crate::ui::ask::Interaction;
+use crate::ui::help::TEMPLATE;
 
 /// Log in to a host, or run a command there
 ///

@@ -5,7 +5,7 @@ use crate::error::Stop;
 use crate::globals::Globals;
 use crate::login::StateDir;
 use crate::openssh::{self, MeetingPlace};
-use crate::render::help::TEMPLATE;
+use crate::ui::help::TEMPLATE;
 
 /// Serve the agent socket that ssh_config names
 ///

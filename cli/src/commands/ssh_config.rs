@@ -17,9 +17,9 @@ use crate::inventory::{HostState, order};
 use crate::login::StateDir;
 use crate::openssh::{self, Include, MeetingPlace, Paths};
 use crate::private_file;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice, sanitize};
 use crate::snapshot::Directory;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice, sanitize};
 
 /// Have `ssh` and all that uses it go through vctl
 ///

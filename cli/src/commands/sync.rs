@@ -21,12 +21,12 @@ use crate::globals::Globals;
 use crate::home;
 use crate::inventory::change::data_centre;
 use crate::inventory::{Host, order};
-use crate::render::columns::Columns;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice, sanitize};
 use crate::store;
 use crate::sync::aliases::{self, Aliases};
 use crate::sync::{self, Asked, Before, Candidate, Failure, FailureKind, Planned, Ssh};
+use crate::ui::columns::Columns;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice, sanitize};
 
 /// Fill the inventory from ~/.ssh/config, and probe the hosts
 ///

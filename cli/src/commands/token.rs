@@ -7,9 +7,10 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::login::{Login, Token};
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::{self, Screen, token};
+use crate::ui;
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, token};
 
 /// Print a valid token, and nothing else
 ///
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
         let login = Login::new(&loaded, globals.interaction());
         login.valid_token().await
     })?;
-    let mut out = render::stdout();
+    let mut out = ui::stdout();
     let ours = match (&token, args.field, args.output) {
         (token, None, form) if form.is_for_people() => {
             return Ok(writeln!(out, "{}", token.value().expose())?);

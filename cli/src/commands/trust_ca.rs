@@ -12,10 +12,7 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::login::{Interaction, confirmed};
 use crate::probes::capabilities;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice, sanitize};
 use crate::snapshot::Directory;
 use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};
 use crate::ssh_ca::{self, Source};
@@ -23,6 +20,9 @@ use crate::store;
 use crate::trust_ca::{
     Destination, Fingerprint, Mode, Orders, Outcome, Report, bootstrap, cloud_init, image,
 };
+use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice, sanitize};
 
 /// Make a host's sshd trust the SSH CA of Vault, so that it accepts `vctl ssh`
 ///

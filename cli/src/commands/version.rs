@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use crate::error::Stop;
-use crate::render;
-use crate::render::help::TEMPLATE;
+use crate::ui;
+use crate::ui::help::TEMPLATE;
 
 /// Print the version of vctl
 #[derive(Debug, clap::Args)]
@@ -15,7 +15,7 @@ pub(crate) struct VersionArgs {}
 
 pub(crate) fn run(_: &VersionArgs) -> Result<(), Stop> {
     Ok(writeln!(
-        render::stdout(),
+        ui::stdout(),
         "vctl {}",
         env!("CARGO_PKG_VERSION")
     )?)

@@ -8,10 +8,11 @@ use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
 use crate::probes::token;
-use crate::render::Screen;
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::whoami::{self, Identity};
+use crate::ui::Screen;
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::whoami;
+use crate::ui::whoami::Identity;
 
 /// Show your name, login, policies and groups in Vault
 ///

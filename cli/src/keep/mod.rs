@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::Stop;
 use crate::login::{CachedToken, Login, Next, Renewed};
-use crate::render::notice;
+use crate::ui::notice;
 
 use backoff::Backoff;
 pub(crate) use renewal::renew_while;

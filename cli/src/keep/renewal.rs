@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
 use crate::login::{CachedToken, Login, Renewed};
-use crate::render::{notice, time};
+use crate::ui::{notice, time};
 
 /// Renews `token` until `work` is done. Another token could not reach who has this one, so when
 /// renewing no longer helps it is said until when the work has one.

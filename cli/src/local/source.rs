@@ -7,8 +7,8 @@ use super::follow::Follow;
 use super::{Found, Local};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::render::table::Listed;
 use crate::source::Source;
+use crate::ui::table::Listed;
 use crate::view::grep::{Match, Pattern};
 use crate::view::{Filter, History, Prefix, Selector};
 

@@ -7,7 +7,7 @@ use vctl_common::config::Source;
 
 use super::{CachedToken, Choices, Login};
 use crate::config::Method;
-use crate::render::{notice, time};
+use crate::ui::{notice, time};
 
 impl Login<'_> {
     /// Names the server, the person where that is known, and what differs from the defaults. A file of

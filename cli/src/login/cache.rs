@@ -15,11 +15,11 @@ use vctl_common::vault::Granted;
 
 use super::life::Life;
 use super::state_dir::StateDir;
-use super::terminal::Interaction;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::private_file::{self, ReadError};
-use crate::render::notice;
+use crate::ui::ask::Interaction;
+use crate::ui::notice;
 
 const FILE: &str = "token";
 

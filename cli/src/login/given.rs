@@ -8,7 +8,7 @@ use vctl_common::vault::VaultError;
 use crate::config::Method;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::render::notice;
+use crate::ui::notice;
 
 /// The token in the environment, where it wins over every other as it does for Vault's own program.
 pub(crate) fn given() -> Result<Option<Secret<String>>, CliError> {

@@ -2,10 +2,11 @@
 
 use vctl_common::config::Source;
 
-use super::{CachedToken, Choices, Ids, Interaction, Login, last};
+use super::{CachedToken, Choices, Ids, Login, last};
 use crate::config::Method;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::ui::ask::Interaction;
 
 impl Login<'_> {
     /// Returns how a person logs in without a method on the command line: as configured, else as the last time.

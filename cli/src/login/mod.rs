@@ -11,7 +11,6 @@ mod oidc;
 mod register;
 mod seen;
 mod state_dir;
-mod terminal;
 mod userpass;
 
 use std::collections::BTreeMap;
@@ -27,7 +26,9 @@ use vctl_common::vault::{self, Auth, Granted, TokenInfo, Vault, VaultError};
 use crate::config::{self, Loaded, Method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::ui::ask;
 
+use super::ui::ask::Interaction;
 pub(crate) use approle::Ids;
 pub(crate) use cache::{Binding, Cache, CachedToken, Lock};
 use given::given;
@@ -37,7 +38,6 @@ pub(crate) use life::Next;
 pub(crate) use oidc::OidcChoices;
 pub(crate) use register::Registered;
 pub(crate) use state_dir::StateDir;
-pub(crate) use terminal::{Interaction, confirmed, line, secret_from_stdin};
 
 /// What `vctl login` was told beside the configuration.
 #[derive(Debug, Default)]
@@ -343,7 +343,7 @@ impl<'a> Login<'a> {
                 let token = match (&choices.token, self.interaction) {
                     (Some(token), _) => token.clone(),
                     (None, Interaction::Allowed) => {
-                        terminal::hidden(&format!("Token for {}: ", vault.addr)).await?
+                        ask::hidden(&format!("Token for {}: ", vault.addr)).await?
                     }
                     (None, Interaction::Never) => {
                         let message = "there is no terminal to ask for the token on";

@@ -11,7 +11,7 @@ use super::{Ids, Login, last};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::private_file;
-use crate::render::notice;
+use crate::ui::notice;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use vctl_common::centre::{DbRole, DbSettings};
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
-use crate::render::notice;
 use crate::store;
+use crate::ui::notice;
 
 /// A login does not wait longer for it.
 const PATIENCE: Duration = Duration::from_secs(5);

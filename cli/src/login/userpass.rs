@@ -6,10 +6,11 @@ use vctl_common::centre::VaultSettings;
 use vctl_common::vault::{self, Granted, VaultError};
 
 use super::Choices;
-use super::terminal::{self, Interaction};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::ui::ask;
+use crate::ui::ask::Interaction;
 
 pub(super) async fn log_in(
     vault: &VaultSettings,
@@ -30,7 +31,7 @@ pub(super) async fn log_in(
     let password = match (&choices.password, interaction) {
         (Some(password), _) => password.clone(),
         (None, Interaction::Allowed) => {
-            terminal::hidden(&format!("Password of {username} at {}: ", vault.addr)).await?
+            ask::hidden(&format!("Password of {username} at {}: ", vault.addr)).await?
         }
         (None, Interaction::Never) => {
             let message = "there is no terminal to ask for the password on";

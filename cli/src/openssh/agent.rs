@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 use super::meeting_place::Listener;
 use super::message::{self, Answer, Binding, Login, Request};
-use crate::render::{notice, sanitize};
 use crate::ssh::Credential;
+use crate::ui::{notice, sanitize};
 
 /// The certificate, once it may be shown: the row that says so is committed.
 pub(super) type Admitted = watch::Receiver<Option<Arc<Credential>>>;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::descriptor::Descriptor;
 use crate::error::CliError;
-use crate::render::sanitize;
+use crate::ui::sanitize;
 
 const GREETING: &[u8] = b"SSH-2.0-vctl\r\n";
 const DISCONNECT: u8 = 1;

@@ -25,11 +25,11 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::login::Interaction;
 use crate::ssh::{
     AccessLog, Credential, End, Extensions, HostKeys, Input, Issuer, Means, Output, Plan, Port,
     Row, Signals, SshError, Stream, Wanted, plan, reach_port,
 };
+use crate::ui::ask::Interaction;
 
 /// As much as a pipe of the kernel holds at most by default.
 const PIECE: usize = 256 << 10;

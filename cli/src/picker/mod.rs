@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::Host;
-use crate::login::Interaction;
-use crate::render::sanitize;
+use crate::ui::ask::Interaction;
+use crate::ui::sanitize;
 
 use screen::{Input, Screen};
 use state::{Picker, Step};

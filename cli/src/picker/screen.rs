@@ -11,7 +11,7 @@ use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifier
 use crossterm::{QueueableCommand as _, cursor, terminal};
 
 use super::state::{Key, Line};
-use crate::render::{DIM, sanitize};
+use crate::ui::{DIM, sanitize};
 
 const HERE: Style = Style::new().effects(Effects::INVERT);
 

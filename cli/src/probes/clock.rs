@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Finding;
 use crate::exit_code::Exit;
-use crate::render::time;
+use crate::ui::time;
 
 /// By which hosts and people may be off without anybody noticing.
 const NOTICED: i128 = 2_000_000;

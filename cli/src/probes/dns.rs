@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Finding;
 use crate::exit_code::Exit;
-use crate::render::time;
+use crate::ui::time;
 
 /// Twice what a resolver takes to give up two name servers.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -13,7 +13,7 @@ use super::{Finding, Probe};
 use super::{capabilities, clock, config, database, dns, schema, seal, ssh, tcp, tls, token};
 use crate::config::Loaded;
 use crate::error::CliError;
-use crate::login::Interaction;
+use crate::ui::ask::Interaction;
 
 /// As for every command that gives its credentials back.
 const FAREWELL: Duration = Duration::from_secs(3);

@@ -19,7 +19,7 @@ use super::Finding;
 use super::certificate::{self, Shown};
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::render::time;
+use crate::ui::time;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time to get a new certificate, where that is somebody's work.

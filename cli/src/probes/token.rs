@@ -9,8 +9,9 @@ use super::Finding;
 use crate::config::{Loaded, Method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::login::{Interaction, Login, Token};
-use crate::render::time;
+use crate::login::{Login, Token};
+use crate::ui::ask::Interaction;
+use crate::ui::time;
 
 /// Less is not enough for what one is about to do.
 const SOON: Duration = Duration::from_mins(5);

@@ -13,8 +13,8 @@ use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::inventory::{Host, Route, order, resolve};
 use crate::probes::capabilities::{self, Need};
-use crate::render::{notice, time};
 use crate::store;
+use crate::ui::{notice, time};
 
 /// Where hosts are looked up.
 pub(crate) struct Directory<'a> {

@@ -13,7 +13,7 @@ use crate::exit_code::Exit;
 use crate::inventory::Host;
 use crate::login::{Binding, StateDir};
 use crate::private_file::{self, ReadError};
-use crate::render::time;
+use crate::ui::time;
 
 /// Changes when a host is kept in another form. One of another version is none: the next one replaces it.
 const VERSION: u32 = 1;

@@ -24,9 +24,9 @@ use super::spool::{Kept, Spool};
 use super::way::{Plan, Target};
 use crate::context::Context;
 use crate::error::{CliError, Stop};
-use crate::render::notice;
 use crate::snapshot::Directory;
 use crate::store;
+use crate::ui::notice;
 
 /// Most commands are over before this.
 const KEEP_CONNECTED: Duration = Duration::from_mins(1);

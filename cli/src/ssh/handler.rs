@@ -5,7 +5,7 @@ use russh::client::{self, ChannelOpenHandle, Msg};
 use russh::keys::PublicKeyOrCertificate;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::render::notice;
+use crate::ui::notice;
 
 /// A banner is shown up to here.
 const BANNER_LINES: usize = 50;

@@ -16,9 +16,9 @@ use vctl_common::vault::Vault;
 
 use super::known_hosts::{self, KnownHosts, Place, Standing};
 use crate::home;
-use crate::login::{Interaction, confirmed};
-use crate::render::notice;
 use crate::ssh_ca::{self, Authority};
+use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::notice;
 
 /// Why a server is not believed to be the host.
 #[derive(Debug, thiserror::Error)]

@@ -16,8 +16,8 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::login::Interaction;
-use crate::render::notice;
+use crate::ui::ask::Interaction;
+use crate::ui::notice;
 
 /// Channels that the host opened and nobody took yet.
 const INBOUND: usize = 64;

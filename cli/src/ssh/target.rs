@@ -11,9 +11,9 @@ use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::{Host, HostState, Route, address};
-use crate::login::Interaction;
 use crate::picker::{self, Known};
 use crate::snapshot::Directory;
+use crate::ui::ask::Interaction;
 
 /// How many candidates an error lists.
 const CANDIDATES: usize = 20;

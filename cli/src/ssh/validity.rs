@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::render::time;
+use crate::ui::time;
 use crate::view::fleet::is_wrong;
 
 /// Clocks that differ by less agree: Vault signs from some time before its own clock on.

@@ -21,7 +21,7 @@ use super::hop::Connection;
 use super::host_key::HostKeys;
 use crate::error::CliError;
 use crate::inventory::Host;
-use crate::render::notice;
+use crate::ui::notice;
 
 /// A host to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]

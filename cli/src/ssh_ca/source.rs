@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use vctl_common::centre::VaultSettings;
 
 use super::Authority;
-use crate::render::{notice, sanitize};
+use crate::ui::{notice, sanitize};
 
 /// Address and namespace of a Vault.
 #[derive(Clone, Debug, PartialEq, Eq)]

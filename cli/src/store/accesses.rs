@@ -14,8 +14,8 @@ use super::instant::Instant;
 use super::sessions::{Wanted, look_up};
 use super::{Store, failed, snapshot};
 use crate::error::Stop;
-use crate::render::sanitize;
-use crate::render::table::Listed;
+use crate::ui::sanitize;
+use crate::ui::table::Listed;
 use crate::view::Filter;
 use crate::view::access::{Access, AccessFilter, Hop, OnHost};
 

@@ -17,8 +17,8 @@ use super::sessions::{Wanted, look_up};
 use super::told::{Known, told_before};
 use super::{Store, events, failed, snapshot};
 use crate::error::Stop;
-use crate::render::notice;
 use crate::source;
+use crate::ui::notice;
 use crate::view::{Event, Filter, Selector, Update};
 
 /// Hosts send a busy session's events about this often.

@@ -15,7 +15,7 @@ use super::row::Found;
 use super::sessions::{Wanted, look_up};
 use super::{Store, failed, snapshot};
 use crate::error::Stop;
-use crate::render::time;
+use crate::ui::time;
 use crate::view::grep::{MOST_LINES, Match, Pattern};
 use crate::view::{Event, Filter, Selector};
 

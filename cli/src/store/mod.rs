@@ -28,8 +28,8 @@ use vctl_common::pg::{Client, PgError, Pool};
 
 use crate::context::Context;
 use crate::error::Stop;
-use crate::render::notice;
 use crate::snapshot::RecentFile;
+use crate::ui::notice;
 
 pub(crate) use follow::Follow;
 pub(crate) use row::Found;

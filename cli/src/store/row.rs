@@ -13,7 +13,7 @@ use vctl_common::spool::{self, Completeness, Kept, SessionRecord};
 use vctl_common::time::{BootNs, WallOffset};
 
 use super::instant::Instant;
-use crate::render::table::Listed;
+use crate::ui::table::Listed;
 use crate::view::identity::{Contradiction, Identity, Trust};
 use crate::view::provenance::{Ca, Provenance, Request, Requests};
 use crate::view::{Hole, Session};

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::render::notice;
+use crate::ui::notice;
 
 /// Whether each address answered, in the order that they were given.
 pub(crate) type Probed = Vec<bool>;

@@ -5,7 +5,7 @@ use vctl_common::count::{counted, form};
 use super::plan::{Failure, FailureKind};
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::render::{notice, sanitize};
+use crate::ui::{notice, sanitize};
 
 /// Says what was left out: each failure by itself, and each reason that is by design once, with its hosts.
 ///

@@ -16,9 +16,9 @@ use tokio::process::Command;
 use super::Report;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::login::Interaction;
-use crate::render::notice;
 use crate::sync::Before;
+use crate::ui::ask::Interaction;
+use crate::ui::notice;
 
 /// Where ssh is to go, and as whom.
 #[derive(Debug)]

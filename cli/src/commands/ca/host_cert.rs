@@ -17,14 +17,14 @@ use crate::descriptor::Descriptor;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::login::Interaction;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice, time};
 use crate::snapshot::Directory;
 use crate::ssh::{self, Plan, Wanted};
 use crate::ssh_ca::host_certificate::{HostCertificate, Wish};
 use crate::store;
 use crate::trust_ca::bootstrap;
+use crate::ui::ask::Interaction;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice, time};
 
 /// Where a host has its key: the kinds in the order in which they are preferred.
 const FETCH: &str = "cat /etc/ssh/ssh_host_ed25519_key.pub || cat /etc/ssh/ssh_host_ecdsa_key.pub";

@@ -17,9 +17,9 @@ use vctl_common::tls::BUILT_IN_CA;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice};
 use crate::trust_store::{self, Authority, Failed, Step, System};
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice};
 
 /// Manage the TLS root of this machine, and the SSH CA of Vault
 ///

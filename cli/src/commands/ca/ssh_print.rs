@@ -8,11 +8,12 @@ use crate::config;
 use crate::context;
 use crate::error::Stop;
 use crate::globals::Globals;
-use crate::render::Screen;
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::records::{self, Records, cells_of};
 use crate::ssh_ca::{self, Authority, Source};
+use crate::ui::Screen;
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::records;
+use crate::ui::records::{Records, cells_of};
 
 /// Print the public key of the CA that signs SSH certificates
 ///

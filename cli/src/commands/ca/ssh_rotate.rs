@@ -17,16 +17,16 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::order;
-use crate::login::{Interaction, confirmed};
-use crate::render::form::Form;
-use crate::render::help::TEMPLATE;
-use crate::render::rotation::{Standings, write};
-use crate::render::{Screen, notice, records, time};
 use crate::rotation::hosts::{Visit, visit};
 use crate::rotation::{Host, Key, KeyState, Missing, Stage, vault};
 use crate::ssh_ca::{self, Authority, Source};
 use crate::store;
 use crate::trust_ca::{Mode, Orders};
+use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::form::Form;
+use crate::ui::help::TEMPLATE;
+use crate::ui::rotation::{Standings, write};
+use crate::ui::{Screen, notice, records, time};
 
 /// Replace the SSH CA, while everybody goes on logging in
 ///

@@ -12,8 +12,8 @@ use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
-use super::super::lifetime::{humane, within};
 use super::{ended, note_enrolled};
+use crate::commands::lifetime::{humane, within};
 use crate::completion;
 use crate::config::{Config, Loaded};
 use crate::context::Context;
@@ -21,9 +21,9 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::host_identity::{Credentials, HostIdentity, agent_config};
 use crate::inventory::change::NewHost;
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice};
 use crate::store;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice};
 
 /// Make the identity of a host, and say what to do there
 ///

@@ -16,8 +16,8 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::host_identity::{Found, HostIdentity, NotEnded};
-use crate::render::help::TEMPLATE;
-use crate::render::{Screen, notice};
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice};
 
 /// Give a host an identity of its own, or take it away
 ///

@@ -15,13 +15,11 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::local::{Local, TrustedCas};
-use crate::render::form::Form;
-use crate::render::live::Live;
-use crate::render::{
-    Screen, found, header, json, notice, records, sanitize, table, timeline, tree,
-};
 use crate::source::{Follow as _, Source};
 use crate::store::Store;
+use crate::ui::form::Form;
+use crate::ui::live::Live;
+use crate::ui::{Screen, found, header, json, notice, records, sanitize, table, timeline, tree};
 use crate::view::grep::Pattern;
 use crate::view::{Filter, Named, Selector, Update};
 

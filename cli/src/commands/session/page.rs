@@ -15,8 +15,8 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::login::StateDir;
 use crate::private_file;
-use crate::render::{Layout, Screen, html, notice};
 use crate::source::Source;
+use crate::ui::{Layout, Screen, html, notice};
 use crate::view::{History, Selector};
 
 /// A page that was opened is read at once, or made again.

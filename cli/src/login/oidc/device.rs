@@ -8,7 +8,7 @@ use vctl_common::vault::{self, Granted, Login, VaultError};
 use super::address::{Address, Flow};
 use super::{Attempt, nobody_came};
 use crate::error::Stop;
-use crate::render::notice;
+use crate::ui::notice;
 
 /// Vault forgets the login then; most providers do, too.
 const PATIENCE: Duration = Duration::from_mins(10);

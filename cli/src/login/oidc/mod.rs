@@ -18,11 +18,11 @@ use vctl_common::vault::{self, Granted, VaultError};
 use self::address::{Address, Flow};
 use self::listener::Listener;
 use self::page::Page;
-use super::Interaction;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::render::notice;
+use crate::ui::ask::Interaction;
+use crate::ui::notice;
 
 /// How long a person has for the provider's pages.
 const PATIENCE: Duration = Duration::from_mins(3);

@@ -10,7 +10,7 @@ use hyper::header::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::render::sanitize;
+use crate::ui::sanitize;
 
 const STYLE: &str = include_str!("page.css");
 

@@ -12,7 +12,7 @@ use vctl_common::secret::Secret;
 
 use super::address::{PATH, redirect_uri};
 use super::callback::{self, Answer};
-use crate::render::notice;
+use crate::ui::notice;
 
 /// Reads lines from the terminal until one is the address that belongs to `state`. When the terminal
 /// says that nothing more will come, that is never.

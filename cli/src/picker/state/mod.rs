@@ -10,8 +10,8 @@ use vctl_common::charset;
 
 use super::Known;
 use crate::inventory::{Host, order};
-use crate::render::inventory::{address, live};
-use crate::render::sanitize;
+use crate::ui::inventory::{address, live};
+use crate::ui::sanitize;
 
 /// What a key means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,10 +18,10 @@ use super::socks::{self, Answer};
 use super::{Endpoint, Forwards, Remote};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::render::notice;
 use crate::ssh::error::SshError;
 use crate::ssh::handler::Inbound;
 use crate::ssh::hop::Connection;
+use crate::ui::notice;
 
 /// After a listener failed, most likely for too many open files.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -10,7 +10,7 @@ use vctl_common::file_lock;
 use vctl_common::foreign_file::{self, Pipes};
 
 use crate::private_file::is_absence;
-use crate::render::notice;
+use crate::ui::notice;
 
 /// Far more than anybody has; a device given by mistake must not fill memory.
 const MOST: u64 = 64 << 20;

@@ -18,7 +18,7 @@ use self::terminal::{RawMode, Size};
 use self::typed::{Room, Typed};
 use super::error::SshError;
 use super::hop::Connection;
-use crate::render::notice;
+use crate::ui::notice;
 
 pub(crate) use pipes::{Input, Output, WriteError, relay};
 pub(crate) use signals::{Signal, Signals};

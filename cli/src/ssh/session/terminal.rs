@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
-use crate::render::{notice, stderr};
+use crate::ui::{notice, stderr};
 
 /// Whether the host is asked for a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

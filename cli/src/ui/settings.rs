@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::wrap::wrapped;
 use super::{BAD, DIM, Layout, json, sanitize};
 use crate::config::{Loaded, Setting, Standing};
-use crate::render::form::Form;
+use crate::ui::form::Form;
 
 /// Columns before a source: blanks and `#`.
 const BELOW: usize = 4;

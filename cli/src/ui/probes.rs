@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{BAD, BOLD, DIM, Layout, WARN, paragraph};
 use crate::probes::{Outcome, Report};
-use crate::render::form::Form;
+use crate::ui::form::Form;
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
 const VERSION: u32 = 1;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::columns::Columns;
 use super::{Layout, sanitize};
 use crate::migrations::ledger::{Standing, State};
-use crate::render::form::Form;
+use crate::ui::form::Form;
 
 const COLUMNS: Columns<4> = Columns {
     names: ["NAME", "STATE", "APPLIED", "BY"],

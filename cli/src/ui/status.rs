@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::probes::GOOD;
 use super::records::cells_of;
 use super::{BAD, BOLD, Layout, WARN, csv, json, paragraph, sanitize};
-use crate::render::form::Form;
+use crate::ui::form::Form;
 use crate::view::status::{Agents, Line, State};
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use crate::exit_code::Exit;
     use crate::fixture::{assert_golden, rendered};
-    use crate::render::json::schema;
+    use crate::ui::json::schema;
 
     fn lines() -> Vec<Line> {
         vec![

@@ -45,6 +45,10 @@ pub(crate) mod token;
 pub(crate) mod tree;
 mod wrap;
 pub(crate) mod whoami;
+pub(crate) mod ask;
+pub(crate) mod logging;
+pub(crate) mod moment;
+pub(crate) mod timing;
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
@@ -56,7 +60,7 @@ use vctl_common::phase;
 
 use self::guard::Guard;
 use crate::descriptor::Descriptor;
-use crate::render::form::Form;
+use crate::ui::form::Form;
 
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const BOLD: Style = Style::new().bold();

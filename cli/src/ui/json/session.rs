@@ -10,7 +10,7 @@ use vctl_common::session::{
 
 use super::event::{EventJson, ProcessJson};
 use super::provenance::ProvenanceJson;
-use crate::render::time;
+use crate::ui::time;
 use crate::view::identity::{Contradiction, Proof};
 use crate::view::{Event, Hole, Identity, Session};
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::records::cells_of;
 use super::{BOLD, Layout, csv, json, paragraph, sanitize, time};
-use crate::render::form::Form;
+use crate::ui::form::Form;
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
 const VERSION: u32 = 1;
@@ -154,7 +154,7 @@ pub(crate) fn write_for_programs(
 mod tests {
     use super::*;
     use crate::fixture::rendered;
-    use crate::render::json::schema;
+    use crate::ui::json::schema;
 
     fn identity() -> Identity {
         Identity {

@@ -7,8 +7,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::render::notice;
-use crate::timing;
+use crate::ui::notice;
+use crate::ui::timing;
 
 /// Begins to listen, where somebody asked for it.
 pub(crate) fn start(verbose: u8, measure: bool) {

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::inventory::Host;
-use crate::render::records::{Records, cells_of};
-use crate::render::time;
+use crate::ui::records::{Records, cells_of};
+use crate::ui::time;
 
 /// Hosts, as they are at one moment by the database's clock; without one as they were kept.
 pub(crate) struct Hosts {

@@ -18,7 +18,7 @@ use vctl_common::waits;
 use super::stderr::stderr;
 use super::{BAD, BOLD, WARN, json, paragraph, sanitize};
 use crate::error::CliError;
-use crate::render::form::Output;
+use crate::ui::form::Output;
 
 /// Says something the reader should know and no script should parse.
 pub(crate) fn note(message: &str) {

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::render::records::{Records, cells_of};
-use crate::render::sanitize;
+use crate::ui::records::{Records, cells_of};
+use crate::ui::sanitize;
 use crate::view::retention::{Day, Kept, Table};
 
 /// What the central store keeps, for every form of the output.
@@ -92,9 +92,9 @@ fn shown(item: &Item) -> ItemJson<'_> {
 mod tests {
     use super::*;
     use crate::fixture::{assert_golden, rendered};
-    use crate::render::form::Form;
-    use crate::render::json::schema;
-    use crate::render::records;
+    use crate::ui::form::Form;
+    use crate::ui::json::schema;
+    use crate::ui::records;
     use crate::view::retention::tests::day;
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{csv, json};
-use crate::render::form::Form;
+use crate::ui::form::Form;
 
 /// Things of one kind that can be listed.
 pub(crate) trait Records {

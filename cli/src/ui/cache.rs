@@ -160,9 +160,9 @@ mod tests {
     use crate::fixture::rendered;
     use crate::inventory::tests::host;
     use crate::login::StateDir;
-    use crate::render::form::Form;
-    use crate::render::json::schema;
-    use crate::render::records;
+    use crate::ui::form::Form;
+    use crate::ui::json::schema;
+    use crate::ui::records;
 
     const NOON: Timestamp = Timestamp::constant(1_795_000_000, 0);
 

@@ -18,7 +18,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::render::form::Form;
+use crate::ui::form::Form;
 
 pub(crate) use self::access::Accesses;
 pub(crate) use self::document::{

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{json, sanitize};
 use crate::login::CachedToken;
-use crate::render::form::Form;
+use crate::ui::form::Form;
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
 const VERSION: u32 = 1;

@@ -9,7 +9,7 @@ use vctl_common::secret::Secret;
 use crate::descriptor::{self, Descriptor};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::render::notice;
+use crate::ui::notice;
 
 /// More than any secret has; a device given by mistake must not fill memory.
 const MOST: u64 = 1 << 16;

@@ -256,9 +256,9 @@ fn dash(cell: String) -> String {
 mod tests {
     use super::*;
     use crate::fixture::{accesses, assert_golden, rendered};
-    use crate::render::form::Form;
-    use crate::render::json::Accesses;
-    use crate::render::records;
+    use crate::ui::form::Form;
+    use crate::ui::json::Accesses;
+    use crate::ui::records;
 
     #[test]
     fn a_list_says_who_asked_for_what_from_where_and_how_it_ended() {

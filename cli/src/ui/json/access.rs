@@ -6,9 +6,9 @@ use serde::Serialize;
 use vctl_common::id::{CertSerial, SessionId};
 
 use crate::linux::signal_name;
-use crate::render::access::detailed;
-use crate::render::records::Records;
-use crate::render::time;
+use crate::ui::access::detailed;
+use crate::ui::records::Records;
+use crate::ui::time;
 use crate::view::access::{Access, Hop, OnHost};
 
 #[derive(Serialize)]
@@ -164,8 +164,8 @@ mod tests {
     use super::super::schema;
     use super::*;
     use crate::fixture::{accesses, rendered};
-    use crate::render::form::Form;
-    use crate::render::records;
+    use crate::ui::form::Form;
+    use crate::ui::records;
 
     #[test]
     fn every_access_is_as_the_schema_says() {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::render::fleet::state;
-use crate::render::records::{Records, cells_of};
-use crate::render::sanitize;
+use crate::ui::fleet::state;
+use crate::ui::records::{Records, cells_of};
+use crate::ui::sanitize;
 use crate::view::fleet::Host;
 
 /// Hosts and how they do, for every form of the output.
@@ -110,9 +110,9 @@ fn shown(host: &Host) -> HostJson<'_> {
 mod tests {
     use super::*;
     use crate::fixture::rendered;
-    use crate::render::form::Form;
-    use crate::render::json::schema;
-    use crate::render::records;
+    use crate::ui::form::Form;
+    use crate::ui::json::schema;
+    use crate::ui::records;
     use crate::view::fleet::tests::well;
 
     #[test]

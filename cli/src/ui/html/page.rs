@@ -8,8 +8,8 @@ use anstream::StripStream;
 use serde::Serialize;
 use vctl_common::time::{BootNs, wall_now};
 
-use crate::render::line::Line;
-use crate::render::{BAD, Layout, WARN, detail, header, sanitize, time, timeline, tree};
+use crate::ui::line::Line;
+use crate::ui::{BAD, Layout, WARN, detail, header, sanitize, time, timeline, tree};
 use crate::view::timeline::{Entry, User, What, entries};
 use crate::view::tree::{Node, Tree};
 use crate::view::{History, Session, search};

@@ -9,7 +9,7 @@ use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::yaml::Blocks;
-use crate::render::sanitize;
+use crate::ui::sanitize;
 
 pub(super) fn pretty<W: Write>(out: W) -> Serializer<W, Visible<PrettyFormatter<'static>>> {
     Serializer::with_formatter(out, Visible::new(PrettyFormatter::new()))

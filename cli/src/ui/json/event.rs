@@ -7,7 +7,7 @@ use vctl_common::event::{Attribution, Device, EventKind, ExecEvent, ExitStatus, 
 use vctl_common::id::{AuditSessionId, ProcessId};
 
 use crate::linux::{errno_name, signal_name};
-use crate::render::time;
+use crate::ui::time;
 use crate::view::Event;
 
 #[derive(Serialize)]

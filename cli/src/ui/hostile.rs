@@ -13,7 +13,7 @@ use vctl_common::time::BootNs;
 use super::live::Live;
 use super::{BAD, BOLD, DIM, Layout, WARN, json, sanitize, timeline, tree};
 use crate::fixture::{Login, exec_event};
-use crate::render::form::Form;
+use crate::ui::form::Form;
 use crate::view::{Event, History, Hole};
 
 /// Few pids and few starts, so that processes meet, repeat and claim each other as parents.

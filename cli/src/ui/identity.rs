@@ -107,7 +107,7 @@ fn sentence(contradiction: Contradiction) -> &'static str {
 mod tests {
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered};
-    use crate::render::header;
+    use crate::ui::header;
 
     fn session(reason: Reason, contradictions: &[Contradiction]) -> Session {
         let mut session = Login::of_alice().closed().session;

@@ -213,10 +213,10 @@ mod tests {
     use crate::fixture::{assert_golden, rendered};
     use crate::inventory::AgentSeen;
     use crate::inventory::tests::host;
-    use crate::render::form::Form;
-    use crate::render::json::inventory::Hosts;
-    use crate::render::json::schema;
-    use crate::render::records;
+    use crate::ui::form::Form;
+    use crate::ui::json::inventory::Hosts;
+    use crate::ui::json::schema;
+    use crate::ui::records;
 
     fn now() -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)

@@ -11,10 +11,10 @@ use vctl_common::id::SessionId;
 
 use super::event::EventJson;
 use super::session::{GapJson, SessionJson, gap_json, session_json};
-use crate::render::form::Form;
-use crate::render::json::{write, write_as_line, write_yaml};
-use crate::render::records::{Records, cells_of};
-use crate::render::table::Listed;
+use crate::ui::form::Form;
+use crate::ui::json::{write, write_as_line, write_yaml};
+use crate::ui::records::{Records, cells_of};
+use crate::ui::table::Listed;
 use crate::view::grep::Match;
 use crate::view::{Event, History, Hole, Session};
 
@@ -191,8 +191,8 @@ mod tests {
 
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered, session_id};
-    use crate::render::json::schema;
-    use crate::render::records;
+    use crate::ui::json::schema;
+    use crate::ui::records;
     use crate::view::provenance::{Ca, Provenance, Request, Requests};
 
     fn history() -> History {

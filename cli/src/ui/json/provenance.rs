@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::render::time;
+use crate::ui::time;
 use crate::view::provenance::{Ca, Provenance, Request};
 
 #[derive(Serialize)]
