@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint}
 
 use crate::config::{self, Loaded};
 use crate::error::CliError;
-use crate::home;
+use crate::files::home;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 

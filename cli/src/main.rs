@@ -32,8 +32,6 @@ mod ui;
 mod linux;
 mod descriptor;
 mod disposition;
-mod private_file;
-mod home;
 mod trust_ca;
 mod trust_store;
 mod error;
@@ -41,6 +39,7 @@ mod centre_error;
 mod exit_code;
 #[cfg(test)]
 mod fixture;
+mod files;
 
 use std::env;
 use std::io::{self, Write as _};

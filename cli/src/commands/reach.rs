@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::completion;
 use crate::error::CliError;
-use crate::home;
-use crate::login::StateDir;
+use crate::files::home;
+use crate::files::state_dir::StateDir;
 use crate::openssh::{self, MeetingPlace};
 use crate::ssh::Plan;
 use crate::sync::Before;

@@ -2,8 +2,8 @@
 
 use crate::context;
 use crate::error::Stop;
+use crate::files::state_dir::StateDir;
 use crate::globals::Globals;
-use crate::login::StateDir;
 use crate::openssh::{self, MeetingPlace};
 use crate::ui::help::TEMPLATE;
 

@@ -9,8 +9,8 @@ use vctl_common::centre::Settings;
 
 use crate::args;
 use crate::config;
+use crate::files::state_dir::StateDir;
 use crate::inventory::{Host, order};
-use crate::login::StateDir;
 use crate::snapshot::{Recent, RecentFile, SnapshotFile};
 
 /// Completes the name of a host.

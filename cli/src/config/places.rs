@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use vctl_common::config::{ConfigFile, Need, Origin, Refusal, Source};
 
 use super::trusted;
-use crate::home;
+use crate::files::home;
 
 /// In the working directory, and in no directory above it.
 pub(super) const DIRECTORY_FILE: &str = ".vctl/config.yaml";

@@ -173,7 +173,7 @@ fn a_secret_comes_from_the_environment_and_is_never_shown() {
 
 #[test]
 fn a_path_may_begin_at_home_and_nowhere_else_but_at_the_root() {
-    let home = crate::home::dir().unwrap();
+    let home = crate::files::home::dir().unwrap();
     let config = with_file("sink_path: ~/x/sink\n").config();
     assert_eq!(config.sink_path, Some(home.join("x/sink")));
     assert!(

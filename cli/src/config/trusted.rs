@@ -18,8 +18,8 @@ use super::load::{failure, invalid};
 use super::places;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::login::StateDir;
-use crate::private_file;
+use crate::files::private_file;
+use crate::files::state_dir::StateDir;
 
 /// The file of a directory, read once: what is shown, hashed and recorded is the same text.
 pub(crate) struct DirectoryFile {

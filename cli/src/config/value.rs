@@ -6,7 +6,7 @@ use std::time::Duration;
 use vctl_common::config::{Raw, Shown, Span, secret, text_or_none};
 use vctl_common::secret::Secret;
 
-use crate::home;
+use crate::files::home;
 
 /// One word: no space and nothing that a terminal would act on.
 pub(super) fn word(raw: &Raw) -> Result<String, String> {

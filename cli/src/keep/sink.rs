@@ -8,7 +8,8 @@ use vctl_common::secret::Secret;
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::private_file::{self, Access};
+use crate::files::private_file;
+use crate::files::private_file::Access;
 
 /// One file, and who may read it.
 #[derive(Clone, Debug, PartialEq, Eq)]

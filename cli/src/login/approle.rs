@@ -7,10 +7,10 @@ use vctl_common::secret::Secret;
 use vctl_common::vault::secret_id::{SecretIdError, is_wrapped, open_wrapped};
 use vctl_common::vault::{Auth, Login, SecretIdSource, Vault};
 
-use super::state_dir::StateDir;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::files::state_dir::StateDir;
 
 /// What `--register` keeps them under.
 pub(super) const ROLE_ID: &str = "role-id";

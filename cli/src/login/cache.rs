@@ -14,10 +14,11 @@ use vctl_common::secret::Secret;
 use vctl_common::vault::Granted;
 
 use super::life::Life;
-use super::state_dir::StateDir;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::private_file::{self, ReadError};
+use crate::files::private_file;
+use crate::files::private_file::ReadError;
+use crate::files::state_dir::StateDir;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 

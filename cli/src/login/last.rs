@@ -5,9 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::cache::Binding;
-use super::state_dir::StateDir;
 use crate::config::Method;
-use crate::private_file;
+use crate::files::private_file;
+use crate::files::state_dir::StateDir;
 
 pub(super) const FILE: &str = "last-login";
 

@@ -10,7 +10,6 @@ mod method;
 mod oidc;
 mod register;
 mod seen;
-mod state_dir;
 mod userpass;
 
 use std::collections::BTreeMap;
@@ -28,6 +27,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ui::ask;
 
+use super::files::state_dir::StateDir;
 use super::ui::ask::Interaction;
 pub(crate) use approle::Ids;
 pub(crate) use cache::{Binding, Cache, CachedToken, Lock};
@@ -37,7 +37,6 @@ use last::LastLogin;
 pub(crate) use life::Next;
 pub(crate) use oidc::OidcChoices;
 pub(crate) use register::Registered;
-pub(crate) use state_dir::StateDir;
 
 /// What `vctl login` was told beside the configuration.
 #[derive(Debug, Default)]

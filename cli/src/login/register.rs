@@ -10,7 +10,7 @@ use super::approle::{ROLE_ID, SECRET_ID};
 use super::{Ids, Login, last};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::private_file;
+use crate::files::private_file;
 use crate::ui::notice;
 
 /// What came of it.

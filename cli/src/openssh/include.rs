@@ -11,7 +11,8 @@ use vctl_common::foreign_file::{self, Pipes};
 use super::quote;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::private_file::{self, Access};
+use crate::files::private_file;
+use crate::files::private_file::Access;
 
 /// A line in a file.
 #[derive(Debug)]

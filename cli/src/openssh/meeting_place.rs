@@ -15,8 +15,8 @@ use vctl_common::file_lock::{self, Tried};
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::login::StateDir;
-use crate::private_file;
+use crate::files::private_file;
+use crate::files::state_dir::StateDir;
 
 /// What the path of a socket may have where it may have least, and what the longest name in the
 /// directory takes of it.

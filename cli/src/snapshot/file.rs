@@ -10,9 +10,11 @@ use vctl_common::secret::Secret;
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
+use crate::files::private_file;
+use crate::files::private_file::ReadError;
+use crate::files::state_dir::StateDir;
 use crate::inventory::Host;
-use crate::login::{Binding, StateDir};
-use crate::private_file::{self, ReadError};
+use crate::login::Binding;
 use crate::ui::time;
 
 /// Changes when a host is kept in another form. One of another version is none: the next one replaces it.

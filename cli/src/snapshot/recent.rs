@@ -9,8 +9,8 @@ use vctl_common::centre::Settings;
 
 use super::Origin;
 use crate::error::CliError;
-use crate::login::StateDir;
-use crate::private_file;
+use crate::files::private_file;
+use crate::files::state_dir::StateDir;
 
 /// Changes when the file gets another form.
 const VERSION: u32 = 1;

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OnceCell};
 use vctl_common::vault::Vault;
 
 use super::known_hosts::{self, KnownHosts, Place, Standing};
-use crate::home;
+use crate::files::home;
 use crate::ssh_ca::{self, Authority};
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::notice;

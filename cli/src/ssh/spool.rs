@@ -22,7 +22,7 @@ use vctl_common::pg::{Client, PgError};
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::login::StateDir;
+use crate::files::state_dir::StateDir;
 use crate::store;
 
 /// More than the two lines of an access ever have.

@@ -11,9 +11,9 @@ use vctl_common::foreign_file::{self, Pipes};
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::login::StateDir;
+use crate::files::private_file;
+use crate::files::state_dir::StateDir;
 use crate::openssh::{Include, MeetingPlace};
-use crate::private_file;
 
 use super::aliases::MOST;
 

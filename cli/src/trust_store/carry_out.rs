@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Step;
-use crate::private_file;
+use crate::files::private_file;
 
 /// The step that did not work, and why.
 #[derive(Debug, thiserror::Error)]

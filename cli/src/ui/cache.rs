@@ -157,9 +157,9 @@ mod tests {
     use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 
     use super::*;
+    use crate::files::state_dir::StateDir;
     use crate::fixture::rendered;
     use crate::inventory::tests::host;
-    use crate::login::StateDir;
     use crate::ui::form::Form;
     use crate::ui::json::schema;
     use crate::ui::records;

@@ -9,7 +9,7 @@ use nix::libc::O_NONBLOCK;
 use vctl_common::file_lock;
 use vctl_common::foreign_file::{self, Pipes};
 
-use crate::private_file::is_absence;
+use crate::files::private_file::is_absence;
 use crate::ui::notice;
 
 /// Far more than anybody has; a device given by mistake must not fill memory.

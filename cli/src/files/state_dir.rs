@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::home;
+use crate::files::home;
 
 /// The directory; what is there is its owner's alone.
 #[derive(Clone, Debug)]

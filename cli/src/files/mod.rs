@@ -1,0 +1,5 @@
+//! Files of the user: private ones, and the state directory.
+
+pub(crate) mod home;
+pub(crate) mod private_file;
+pub(crate) mod state_dir;
