@@ -35,7 +35,6 @@ mod disposition;
 mod trust_ca;
 mod trust_store;
 mod error;
-mod centre_error;
 mod exit_code;
 #[cfg(test)]
 mod fixture;

@@ -111,7 +111,7 @@ fn read(path: &Path) -> Result<Secret<String>, CliError> {
 
 fn unusable(error: &SecretIdError) -> CliError {
     let exit = match error {
-        SecretIdError::Unwrap { source, .. } => crate::centre_error::exit_of_vault(source),
+        SecretIdError::Unwrap { source, .. } => crate::error::centre::exit_of_vault(source),
         _ => Exit::Config,
     };
     let new = CliError::new(exit, error.to_string());

@@ -1,5 +1,7 @@
 //! The one error of the command line: what failed, why, and the way out.
 
+pub(crate) mod centre;
+
 use std::error::Error;
 use std::io;
 
