@@ -15,7 +15,7 @@ use vctl_common::session::{
 };
 use vctl_common::time::{BootNs, WallOffset};
 
-use crate::view::access::{Access, OnHost};
+use crate::audit::model::{Access, OnHost};
 use crate::view::identity::Proof;
 use crate::view::{Event, History, Hole, Identity, Session};
 

@@ -39,6 +39,7 @@ mod exit_code;
 #[cfg(test)]
 mod fixture;
 mod files;
+mod audit;
 
 use std::env;
 use std::io::{self, Write as _};

@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use crate::audit;
+use crate::audit::model::{Access, AccessFilter};
 use crate::completion;
 use crate::context::{self, Context};
 use crate::error::Stop;
@@ -12,8 +14,7 @@ use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
 use crate::ui::moment;
 use crate::ui::moment::Moment;
-use crate::ui::{Screen, access, header, json, notice, records, sanitize, table, time};
-use crate::view::access::{Access, AccessFilter};
+use crate::ui::{Screen, header, json, notice, records, sanitize, table, time};
 
 /// Show who asked to be let in where
 ///
@@ -105,14 +106,14 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
 
 fn write(args: &AuditArgs, accesses: &[Access], screen: &mut Screen) -> Result<(), Stop> {
     if !args.output.is_for_people() {
-        records::write(screen, args.output, &json::Accesses, accesses)?;
+        records::write(screen, args.output, &audit::json::Accesses, accesses)?;
     } else if !accesses.is_empty() {
         let wide = args.output == Form::Wide;
         let layout = screen.layout(wide);
         if args.detail {
-            access::write_detail(screen, accesses, layout)?;
+            audit::table::write_detail(screen, accesses, layout)?;
         } else {
-            access::write(screen, accesses, wide, layout)?;
+            audit::table::write(screen, accesses, wide, layout)?;
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ const BEYOND_US: i64 = 9_246_182_400_000_000;
 /// A `timestamptz`; nothing where it is infinite or not between 1970 and 2262. A schema from before
 /// `0012_limits` holds such ones, and the conversion of the driver panics on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Instant(pub(super) Option<SystemTime>);
+pub(crate) struct Instant(pub(crate) Option<SystemTime>);
 
 impl<'a> FromSql<'a> for Instant {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {

@@ -4,20 +4,19 @@
 //! `.sql` file beside the one function that runs it.
 
 pub(crate) mod access;
-mod accesses;
 pub(crate) mod ca;
 mod events;
 pub(crate) mod fleet;
 mod follow;
 mod grep;
-mod instant;
+pub(crate) mod instant;
 pub(crate) mod inventory;
 pub(crate) mod inventory_edit;
 pub(crate) mod retention;
 pub(crate) mod rotation;
 mod row;
 pub(crate) mod seen;
-mod sessions;
+pub(crate) mod sessions;
 mod source;
 mod told;
 pub(crate) mod trust;
@@ -38,11 +37,11 @@ pub(crate) use row::Found;
 pub(crate) struct Store {
     pool: Pool,
     /// What the reader should know besides.
-    notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// Rows that matched and could not be read.
     left_out: usize,
     /// The names that lists show, for completion.
-    recent: RecentFile,
+    pub(crate) recent: RecentFile,
 }
 
 impl Store {
@@ -66,13 +65,13 @@ impl Store {
         self.notes.push(format!("left out: {unreadable}"));
     }
 
-    async fn client(&self) -> Result<Client, Stop> {
+    pub(crate) async fn client(&self) -> Result<Client, Stop> {
         Ok(notice::waiting(self.pool.get()).await?)
     }
 }
 
 /// Begins to read the store as it is at one moment.
-async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Stop> {
+pub(crate) async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Stop> {
     let client: &mut tokio_postgres::Client = client;
     let transaction = client
         .build_transaction()
@@ -88,6 +87,6 @@ async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Stop> {
     Ok(transaction)
 }
 
-fn failed(error: tokio_postgres::Error) -> Stop {
+pub(crate) fn failed(error: tokio_postgres::Error) -> Stop {
     PgError::from(error).into()
 }

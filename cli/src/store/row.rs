@@ -41,7 +41,7 @@ pub(super) struct Days {
 
 /// Why a row is no session. Its host wrote what is in it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(crate) enum Unreadable {
     #[error("{what} of session {id} is not as this version of vctl knows it")]
     Entry {
         id: SessionId,
@@ -65,7 +65,7 @@ impl Found {
         self.with(holes(spool::counted(&self.record)), self.record.stored)
     }
 
-    pub(super) fn listed(&self) -> Listed {
+    pub(crate) fn listed(&self) -> Listed {
         Listed {
             session: self.session(),
             commands: self.execs,

@@ -66,16 +66,16 @@ impl Store {
 }
 
 /// Which sessions to look up.
-pub(super) struct Wanted<'a> {
-    pub(super) ids: Option<Vec<Uuid>>,
-    pub(super) serial: Option<CertSerial>,
-    pub(super) filter: &'a Filter,
-    pub(super) limit: Option<i64>,
-    pub(super) with_requests: bool,
+pub(crate) struct Wanted<'a> {
+    pub(crate) ids: Option<Vec<Uuid>>,
+    pub(crate) serial: Option<CertSerial>,
+    pub(crate) filter: &'a Filter,
+    pub(crate) limit: Option<i64>,
+    pub(crate) with_requests: bool,
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn of(selector: Option<Selector>, filter: &'a Filter) -> Self {
+    pub(crate) fn of(selector: Option<Selector>, filter: &'a Filter) -> Self {
         let (ids, serial) = match selector {
             None => (None, None),
             Some(Selector::Serial(serial)) => (None, Some(serial)),
@@ -92,7 +92,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// Runs `sessions.sql`: newest first.
-pub(super) async fn look_up(
+pub(crate) async fn look_up(
     client: &Transaction<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<Vec<Result<Found, Unreadable>>, Stop> {

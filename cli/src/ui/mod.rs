@@ -4,7 +4,6 @@
 //! colours where they are not wanted and knows the width. Every recorded text goes through
 //! [`sanitize`]; what a renderer forgot is spelled out by [`guard`].
 
-pub(crate) mod access;
 pub(crate) mod cache;
 pub(crate) mod columns;
 pub(crate) mod csv;
@@ -43,7 +42,7 @@ pub(crate) mod time;
 pub(crate) mod timeline;
 pub(crate) mod token;
 pub(crate) mod tree;
-mod wrap;
+pub(crate) mod wrap;
 pub(crate) mod whoami;
 pub(crate) mod ask;
 pub(crate) mod logging;

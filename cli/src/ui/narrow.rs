@@ -7,12 +7,13 @@ use unicode_width::UnicodeWidthStr as _;
 use vctl_common::person::Person;
 
 use super::table::Listed;
-use super::{Layout, access, fleet, inventory, retention, schema, status, table};
+use super::{Layout, fleet, inventory, retention, schema, status, table};
+use crate::audit;
+use crate::audit::model::OnHost;
 use crate::exit_code::Exit;
 use crate::fixture::{Login, accesses, rendered};
 use crate::inventory::tests::host;
 use crate::migrations::ledger::{Standing, State};
-use crate::view::access::OnHost;
 use crate::view::fleet::tests::well;
 use crate::view::retention::tests::{USUAL, day};
 use crate::view::retention::{Kept, Table};
@@ -97,9 +98,9 @@ fn accesses_fit_as_lines_and_as_records() {
             all.push(access);
         }
     }
-    let lines = fits(|out| access::write(out, &all, false, TERMINAL));
+    let lines = fits(|out| audit::table::write(out, &all, false, TERMINAL));
     assert!(lines.contains("anna") && lines.contains("otto"), "{lines}");
-    let records = fits(|out| access::write_detail(out, &all, TERMINAL));
+    let records = fits(|out| audit::table::write_detail(out, &all, TERMINAL));
     assert!(
         records.contains(PEOPLE[0]) && records.contains(PEOPLE[1]),
         "{records}"

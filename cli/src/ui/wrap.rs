@@ -4,7 +4,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Breaks `text` into lines of at most `width` columns: behind a blank or what joins the parts of a name, else
 /// anywhere. What needs more than `most` lines loses its middle: the ends of names are what tells them apart.
-pub(super) fn wrapped(text: &str, width: usize, most: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize, most: usize) -> Vec<String> {
     // A wide character may leave a column of each line empty.
     let room = width.saturating_sub(1).max(1).saturating_mul(most);
     let mut shortened = without_middle(text, room);

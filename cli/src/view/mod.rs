@@ -2,7 +2,6 @@
 //!
 //! The spool is one source and Postgres the other; the renderers know neither.
 
-pub(crate) mod access;
 mod filter;
 pub(crate) mod grep;
 pub(crate) mod identity;

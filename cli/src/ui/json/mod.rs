@@ -1,6 +1,5 @@
 //! JSON and YAML, with no character that a terminal would act on.
 
-mod access;
 mod escape;
 mod yaml;
 mod document;
@@ -20,7 +19,6 @@ use serde::Serialize;
 
 use crate::ui::form::Form;
 
-pub(crate) use self::access::Accesses;
 pub(crate) use self::document::{
     Sessions, write_closed, write_event, write_gap, write_histories, write_matches, write_opened,
 };

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde::Serialize;
 use vctl_common::id::{CertSerial, SessionId};
 
+use crate::audit::model::{Access, Hop, OnHost};
+use crate::audit::table::detailed;
 use crate::linux::signal_name;
-use crate::ui::access::detailed;
 use crate::ui::records::Records;
 use crate::ui::time;
-use crate::view::access::{Access, Hop, OnHost};
 
 #[derive(Serialize)]
 struct AccessJson<'a> {
@@ -161,10 +161,10 @@ impl<'a> AccessJson<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema;
     use super::*;
     use crate::fixture::{accesses, rendered};
     use crate::ui::form::Form;
+    use crate::ui::json::schema;
     use crate::ui::records;
 
     #[test]

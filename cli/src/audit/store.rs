@@ -10,14 +10,14 @@ use vctl_common::id::SessionId;
 use vctl_common::person::Person;
 use vctl_common::pg::tokio_postgres::Row;
 
-use super::instant::Instant;
-use super::sessions::{Wanted, look_up};
-use super::{Store, failed, snapshot};
+use crate::audit::model::{Access, AccessFilter, Hop, OnHost};
 use crate::error::Stop;
+use crate::store::instant::Instant;
+use crate::store::sessions::{Wanted, look_up};
+use crate::store::{Store, failed, snapshot};
 use crate::ui::sanitize;
 use crate::ui::table::Listed;
 use crate::view::Filter;
-use crate::view::access::{Access, AccessFilter, Hop, OnHost};
 
 impl Store {
     /// Returns the newest accesses that match; `limit` 0 is none.

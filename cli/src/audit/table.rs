@@ -5,11 +5,12 @@ use std::io::{self, Write};
 
 use vctl_common::id::SessionId;
 
-use super::columns::Columns;
-use super::wrap::wrapped;
-use super::{DIM, Layout, sanitize::text, time};
+use crate::audit::model::{Access, OnHost};
 use crate::linux::signal_name;
-use crate::view::access::{Access, OnHost};
+use crate::ui::columns::Columns;
+use crate::ui::sanitize::text;
+use crate::ui::wrap::wrapped;
+use crate::ui::{DIM, Layout, time};
 
 const PLAIN: Columns<8> = Columns {
     names: [
@@ -168,7 +169,7 @@ fn plain(access: &Access, detail: bool) -> [String; 8] {
 }
 
 /// Returns the cell of each column there is; an empty one where nothing is known.
-pub(super) fn detailed(access: &Access) -> [String; 16] {
+pub(crate) fn detailed(access: &Access) -> [String; 16] {
     let [
         time,
         user,
@@ -255,9 +256,9 @@ fn dash(cell: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::json::Accesses;
     use crate::fixture::{accesses, assert_golden, rendered};
     use crate::ui::form::Form;
-    use crate::ui::json::Accesses;
     use crate::ui::records;
 
     #[test]

@@ -1,0 +1,6 @@
+//! `vctl audit`: the access log.
+
+pub(crate) mod json;
+pub(crate) mod model;
+pub(crate) mod store;
+pub(crate) mod table;
