@@ -40,6 +40,7 @@ mod exit_code;
 mod fixture;
 mod files;
 mod audit;
+mod fleet;
 
 use std::env;
 use std::io::{self, Write as _};

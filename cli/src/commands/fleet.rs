@@ -8,12 +8,12 @@ use vctl_common::pg::PgError;
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::fleet;
+use crate::fleet::model::{Host, sort};
 use crate::globals::Globals;
-use crate::store;
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, fleet, json, notice, records};
-use crate::view::fleet::{Host, sort};
+use crate::ui::{Screen, notice, records};
 
 /// Show the state of the hosts and their agents, problems first
 ///
@@ -61,7 +61,9 @@ pub(crate) struct FleetArgs {
 pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
     let mut hosts = context::run(globals, async |context| {
         let client = context.connect(&context.pool(DbRole::Ro)?).await?;
-        let hosts = store::fleet::hosts(&client).await.map_err(PgError::from)?;
+        let hosts = crate::fleet::store::hosts(&client)
+            .await
+            .map_err(PgError::from)?;
         Ok(hosts)
     })?;
     sort(&mut hosts);
@@ -73,7 +75,7 @@ pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
     }
     if !args.output.is_for_people() {
         let mut screen = Screen::for_programs();
-        records::write(&mut screen, args.output, &json::fleet::Fleet, &hosts)?;
+        records::write(&mut screen, args.output, &crate::fleet::json::Fleet, &hosts)?;
         return Ok(screen.flush()?);
     }
     if hosts.is_empty() {
@@ -86,12 +88,12 @@ pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
     }
     let mut screen = Screen::for_people();
     let layout = screen.layout(args.output == Form::Wide);
-    fleet::write(&mut screen, &hosts, layout)?;
+    fleet::table::write(&mut screen, &hosts, layout)?;
     Ok(screen.flush()?)
 }
 
 fn check(hosts: &[Host]) -> Result<(), Stop> {
-    match fleet::verdict(hosts) {
+    match fleet::table::verdict(hosts) {
         None => Ok(()),
         Some(verdict) => Err(CliError::new(Exit::Failure, verdict).into()),
     }

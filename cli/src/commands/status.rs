@@ -14,16 +14,16 @@ use crate::config::{self, Loaded};
 use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::fleet;
+use crate::fleet::model::Host;
 use crate::globals::Globals;
 use crate::probes::{seal, ssh, token};
-use crate::store;
 use crate::ui::Screen;
 use crate::ui::ask::Interaction;
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
 use crate::ui::status;
 use crate::ui::status::Facts;
-use crate::view::fleet::Host;
 use crate::view::status::{Agents, Line, State};
 
 /// As for every command that gives its credentials back.
@@ -233,7 +233,7 @@ async fn hosts(vault: &Vault, db: &DbSettings) -> Result<Vec<Host>, PgError> {
     let pool = Pool::new(vault.clone(), db, DbRole::Ro, PoolLimits::default())?;
     let found = async {
         let client = pool.get().await?;
-        Ok(store::fleet::hosts(&client).await?)
+        Ok(fleet::store::hosts(&client).await?)
     };
     let found = found.await;
     // A failure to say goodbye takes nothing away from what was found.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::fleet::model::is_wrong;
 use crate::ui::time;
-use crate::view::fleet::is_wrong;
 
 /// Clocks that differ by less agree: Vault signs from some time before its own clock on.
 const TOLERANCE: i64 = 60;

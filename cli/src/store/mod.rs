@@ -6,7 +6,6 @@
 pub(crate) mod access;
 pub(crate) mod ca;
 mod events;
-pub(crate) mod fleet;
 mod follow;
 mod grep;
 pub(crate) mod instant;

@@ -8,7 +8,6 @@ pub(crate) mod cache;
 pub(crate) mod columns;
 pub(crate) mod csv;
 pub(crate) mod detail;
-pub(crate) mod fleet;
 pub(crate) mod form;
 pub(crate) mod found;
 mod guard;

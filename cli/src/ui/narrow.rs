@@ -7,14 +7,15 @@ use unicode_width::UnicodeWidthStr as _;
 use vctl_common::person::Person;
 
 use super::table::Listed;
-use super::{Layout, fleet, inventory, retention, schema, status, table};
+use super::{Layout, inventory, retention, schema, status, table};
 use crate::audit;
 use crate::audit::model::OnHost;
 use crate::exit_code::Exit;
 use crate::fixture::{Login, accesses, rendered};
+use crate::fleet;
+use crate::fleet::model::tests::well;
 use crate::inventory::tests::host;
 use crate::migrations::ledger::{Standing, State};
-use crate::view::fleet::tests::well;
 use crate::view::retention::tests::{USUAL, day};
 use crate::view::retention::{Kept, Table};
 use crate::view::status::{Line, State as Access};
@@ -136,7 +137,7 @@ fn hosts_fit_in_the_inventory_and_in_the_fleet() {
     ill.oldest_unshipped_age = Some(Duration::from_hours(40_000));
     ill.problem = Some(long("problem"));
     ill.machines = vec![long("machine"); 2];
-    let page = fits(|out| fleet::write(out, &[ill, well("web-1")], TERMINAL));
+    let page = fits(|out| fleet::table::write(out, &[ill, well("web-1")], TERMINAL));
     assert!(page.contains("-ill"), "{page}");
 }
 

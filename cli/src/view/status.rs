@@ -1,7 +1,7 @@
 //! How access stands, in the few lines that one looks at before work. Pure.
 
 use crate::exit_code::Exit;
-use crate::view::fleet::{Host, SILENT_AFTER};
+use crate::fleet::model::{Host, SILENT_AFTER};
 
 /// One line: a subject, and how it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +54,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::view::fleet::tests::well;
+    use crate::fleet::model::tests::well;
 
     #[test]
     fn every_host_is_counted_once() {

@@ -6,7 +6,6 @@ mod document;
 mod event;
 mod failure;
 mod provenance;
-pub(crate) mod fleet;
 pub(crate) mod inventory;
 pub(crate) mod retention;
 mod session;

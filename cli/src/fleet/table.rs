@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use vctl_common::count::{counted, form};
 
-use super::columns::Columns;
-use super::{Layout, WARN, paragraph, sanitize, size, time};
-use crate::view::fleet::{Finding, Host, is_wrong};
+use crate::fleet::model::{Finding, Host, is_wrong};
+use crate::ui::columns::Columns;
+use crate::ui::{Layout, WARN, paragraph, sanitize, size, time};
 
 const COLUMNS: Columns<11> = Columns {
     names: [
@@ -189,8 +189,8 @@ fn left(left: Duration) -> String {
 mod tests {
     use super::*;
     use crate::fixture::{assert_golden, rendered};
-    use crate::view::fleet::sort;
-    use crate::view::fleet::tests::well;
+    use crate::fleet::model::sort;
+    use crate::fleet::model::tests::well;
 
     fn fleet() -> Vec<Host> {
         let mut silent = well("db-1");

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::ui::fleet::state;
+use crate::fleet::model::Host;
+use crate::fleet::table::state;
 use crate::ui::records::{Records, cells_of};
 use crate::ui::sanitize;
-use crate::view::fleet::Host;
 
 /// Hosts and how they do, for every form of the output.
 pub(crate) struct Fleet;
@@ -110,10 +110,10 @@ fn shown(host: &Host) -> HostJson<'_> {
 mod tests {
     use super::*;
     use crate::fixture::rendered;
+    use crate::fleet::model::tests::well;
     use crate::ui::form::Form;
     use crate::ui::json::schema;
     use crate::ui::records;
-    use crate::view::fleet::tests::well;
 
     #[test]
     fn every_host_is_as_the_schema_says() {

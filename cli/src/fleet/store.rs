@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 
-use crate::view::fleet::Host;
+use crate::fleet::model::Host;
 
 /// Returns the hosts of the inventory that are not retired, by name.
 pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Error> {
@@ -50,7 +50,7 @@ fn host(row: &Row) -> Result<Host, Error> {
     clippy::cast_possible_truncation,
     reason = "a cast of a float ends at the limits of the integer"
 )]
-pub(super) fn whole(seconds: f64) -> i64 {
+pub(crate) fn whole(seconds: f64) -> i64 {
     seconds.round() as i64
 }
 
