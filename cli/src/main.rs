@@ -41,6 +41,7 @@ mod fixture;
 mod files;
 mod audit;
 mod fleet;
+mod retention;
 
 use std::env;
 use std::io::{self, Write as _};

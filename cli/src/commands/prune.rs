@@ -13,11 +13,11 @@ use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::store;
+use crate::retention;
+use crate::retention::model::{Periods, Pruned};
 use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, retention};
-use crate::view::retention::{Periods, Pruned};
+use crate::ui::{Screen, notice};
 
 /// Days whose partitions are made ahead.
 const AHEAD: i32 = 7;
@@ -65,9 +65,13 @@ pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
     context::run(globals, async |context| {
         if args.dry_run {
             let client = reader(context).await?;
-            let plan = store::retention::plan(&client, periods).await;
+            let plan = crate::retention::store::plan(&client, periods).await;
             let plan = plan.map_err(PgError::from)?;
-            return Ok(retention::write_pruned(&mut screen, "would delete", &plan)?);
+            return Ok(retention::table::write_pruned(
+                &mut screen,
+                "would delete",
+                &plan,
+            )?);
         }
         let client = context.connect(&context.pool(DbRole::Pruner)?).await?;
         if !args.yes && !agreed(&client, periods, &mut screen).await? {
@@ -90,8 +94,8 @@ async fn reader(context: &Context) -> Result<Client, Stop> {
 }
 
 async fn agreed(client: &Client, periods: Periods, screen: &mut Screen) -> Result<bool, Stop> {
-    let plan = store::retention::plan(client, periods).await;
-    retention::write_pruned(screen, "would delete", &plan.map_err(PgError::from)?)?;
+    let plan = crate::retention::store::plan(client, periods).await;
+    retention::table::write_pruned(screen, "would delete", &plan.map_err(PgError::from)?)?;
     screen.flush()?;
     confirmed("Delete this?").await
 }
@@ -100,7 +104,7 @@ async fn prune(client: &Client, periods: Periods, screen: &mut Screen) -> Result
     let mut rows = Rows::default();
     let mut busy = 0;
     loop {
-        let step = store::retention::prune(client, periods).await;
+        let step = crate::retention::store::prune(client, periods).await;
         let step = match step.map_err(PgError::from) {
             Ok(step) => step,
             // Somebody reads a day that is to go; whoever waits for the lock would hold up ingest.
@@ -121,11 +125,11 @@ async fn prune(client: &Client, periods: Periods, screen: &mut Screen) -> Result
             .into_iter()
             .filter_map(|pruned| rows.take(pruned))
             .collect();
-        retention::write_pruned(screen, "deleted", &partitions)?;
+        retention::table::write_pruned(screen, "deleted", &partitions)?;
         screen.flush()?;
     }
-    retention::write_pruned(screen, "deleted", &rows.total())?;
-    let prepared = store::retention::prepare(client, AHEAD).await;
+    retention::table::write_pruned(screen, "deleted", &rows.total())?;
+    let prepared = crate::retention::store::prepare(client, AHEAD).await;
     Ok(prepared.map_err(PgError::from)?)
 }
 

@@ -9,12 +9,12 @@ use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
-use crate::store;
+use crate::retention;
+use crate::retention::json::{Item, Retention};
+use crate::retention::model::{Keep, Periods};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::json::retention::{Item, Retention};
-use crate::ui::{Screen, notice, records, retention};
-use crate::view::retention::{Keep, Periods};
+use crate::ui::{Screen, notice, records};
 
 /// Show what the central store keeps, since when, with warnings
 ///
@@ -80,14 +80,14 @@ pub(crate) fn run(args: &RetentionArgs, globals: &Globals) -> Result<(), Stop> {
     let periods = args.periods.checked(globals)?;
     let kept = context::run(globals, async |context| {
         let client = context.connect(&context.pool(DbRole::AuditRo)?).await?;
-        let kept = store::retention::kept(&client, periods).await;
+        let kept = crate::retention::store::kept(&client, periods).await;
         Ok(kept.map_err(PgError::from)?)
     })?;
     if args.output.is_for_people() {
         let mut screen = Screen::for_people();
         let wide = args.output == Form::Wide;
         let layout = screen.layout(wide);
-        retention::write(&mut screen, &kept, periods, wide, layout)?;
+        retention::table::write(&mut screen, &kept, periods, wide, layout)?;
         return Ok(screen.flush()?);
     }
     let mut screen = Screen::for_programs();

@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 use vctl_common::person::Person;
 
 use super::table::Listed;
-use super::{Layout, inventory, retention, schema, status, table};
+use super::{Layout, inventory, schema, status, table};
 use crate::audit;
 use crate::audit::model::OnHost;
 use crate::exit_code::Exit;
@@ -16,8 +16,9 @@ use crate::fleet;
 use crate::fleet::model::tests::well;
 use crate::inventory::tests::host;
 use crate::migrations::ledger::{Standing, State};
-use crate::view::retention::tests::{USUAL, day};
-use crate::view::retention::{Kept, Table};
+use crate::retention;
+use crate::retention::model::tests::{USUAL, day};
+use crate::retention::model::{Kept, Table};
 use crate::view::status::{Line, State as Access};
 
 const TERMINAL: Layout = Layout {
@@ -154,7 +155,7 @@ fn other_lists_fit_as_well() {
         }],
         never_closed: u64::MAX,
     };
-    fits(|out| retention::write(out, &kept, USUAL, false, TERMINAL));
+    fits(|out| retention::table::write(out, &kept, USUAL, false, TERMINAL));
     let standing = Standing {
         version: 1,
         name: long("name"),

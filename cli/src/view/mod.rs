@@ -7,7 +7,6 @@ pub(crate) mod grep;
 pub(crate) mod identity;
 pub(crate) mod provenance;
 pub(crate) mod search;
-pub(crate) mod retention;
 mod selector;
 pub(crate) mod status;
 pub(crate) mod timeline;

@@ -7,7 +7,6 @@ mod event;
 mod failure;
 mod provenance;
 pub(crate) mod inventory;
-pub(crate) mod retention;
 mod session;
 #[cfg(test)]
 pub(crate) mod schema;

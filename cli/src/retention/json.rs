@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use crate::retention::model::{Day, Kept, Table};
 use crate::ui::records::{Records, cells_of};
 use crate::ui::sanitize;
-use crate::view::retention::{Day, Kept, Table};
 
 /// What the central store keeps, for every form of the output.
 pub(crate) struct Retention;
@@ -92,10 +92,10 @@ fn shown(item: &Item) -> ItemJson<'_> {
 mod tests {
     use super::*;
     use crate::fixture::{assert_golden, rendered};
+    use crate::retention::model::tests::day;
     use crate::ui::form::Form;
     use crate::ui::json::schema;
     use crate::ui::records;
-    use crate::view::retention::tests::day;
 
     #[test]
     fn what_is_kept_is_as_the_schema_says() {

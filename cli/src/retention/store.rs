@@ -2,7 +2,7 @@
 
 use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 
-use crate::view::retention::{Day, Kept, Periods, Pruned, Table};
+use crate::retention::model::{Day, Kept, Periods, Pruned, Table};
 
 /// Returns what is kept; sessions that were never closed are counted when older than their period.
 pub(crate) async fn kept(client: &Client, periods: Periods) -> Result<Kept, Error> {

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use anstyle::Style;
 use vctl_common::count::{counted, form};
 
-use super::columns::Columns;
-use super::{DIM, Layout, WARN, paragraph, sanitize, size};
-use crate::view::retention::{Kept, Periods, Pruned};
+use crate::retention::model::{Kept, Periods, Pruned};
+use crate::ui::columns::Columns;
+use crate::ui::{DIM, Layout, WARN, paragraph, sanitize, size};
 
 /// Writes what is kept: a line per day of events and per table, and what is odd about it; `wide` has also
 /// the days to come.
@@ -100,8 +100,8 @@ fn date(digits: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::fixture::{assert_golden, rendered};
-    use crate::view::retention::Table;
-    use crate::view::retention::tests::{USUAL, day};
+    use crate::retention::model::Table;
+    use crate::retention::model::tests::{USUAL, day};
 
     #[test]
     fn a_report_says_what_is_kept_since_when_and_what_is_odd() {
