@@ -27,7 +27,7 @@ mod view;
 mod picker;
 mod browser;
 mod probes;
-mod rotation;
+mod ca_rotation;
 mod ui;
 mod linux;
 mod descriptor;

@@ -11,7 +11,6 @@ mod grep;
 pub(crate) mod instant;
 pub(crate) mod inventory;
 pub(crate) mod inventory_edit;
-pub(crate) mod rotation;
 mod row;
 pub(crate) mod seen;
 pub(crate) mod sessions;

@@ -28,7 +28,6 @@ pub(crate) mod paragraph;
 pub(crate) mod probes;
 pub(crate) mod provenance;
 pub(crate) mod records;
-pub(crate) mod rotation;
 pub(crate) mod sanitize;
 pub(crate) mod schema;
 pub(crate) mod settings;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use vctl_common::count::counted;
 
+use crate::ca_rotation::{Host, Missing};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::rotation::{Host, Missing};
 
 /// # Errors
 /// `Usage` for a host that is not there: it was meant to be another.

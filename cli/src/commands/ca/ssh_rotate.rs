@@ -10,6 +10,10 @@ use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
 use super::refusal::{nobody_is, out_of_turn, tell_it, without};
+use crate::ca_rotation;
+use crate::ca_rotation::hosts::{Visit, visit};
+use crate::ca_rotation::text::{Standings, write};
+use crate::ca_rotation::{Host, Key, KeyState, Missing, Stage, vault};
 use crate::completion;
 use crate::config::Config;
 use crate::context::{self, Context};
@@ -17,15 +21,12 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::globals::Globals;
 use crate::inventory::order;
-use crate::rotation::hosts::{Visit, visit};
-use crate::rotation::{Host, Key, KeyState, Missing, Stage, vault};
 use crate::ssh_ca::{self, Authority, Source};
 use crate::store;
 use crate::trust_ca::{Mode, Orders};
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::rotation::{Standings, write};
 use crate::ui::{Screen, notice, records, time};
 
 /// Replace the SSH CA, while everybody goes on logging in
@@ -100,8 +101,8 @@ pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
         let role = if args.plan { DbRole::Ro } else { DbRole::Rw };
         let client = context.connect(&context.pool(role)?).await?;
         let configured = &context.settings().vault.ssh_mount;
-        let (stage, now) = store::rotation::stage(&client, configured).await?;
-        let hosts = store::rotation::hosts(&client).await?;
+        let (stage, now) = ca_rotation::store::stage(&client, configured).await?;
+        let hosts = ca_rotation::store::hosts(&client).await?;
         if args.plan {
             return show(args, &stage, &hosts);
         }
@@ -163,7 +164,7 @@ impl Rotation<'_> {
             Some(ca) => ca,
             None => vault::make_proven(vault, idle, &self.hosts).await?,
         };
-        store::rotation::enter_next(self.client, &next).await?;
+        ca_rotation::store::enter_next(self.client, &next).await?;
         notice::done(&format!(
             "the new SSH CA is {}, at `{idle}/`",
             next.fingerprint()
@@ -188,7 +189,7 @@ impl Rotation<'_> {
         if !self.agreed(&question).await? {
             return Ok(());
         }
-        store::rotation::move_signing(self.client, active, next).await?;
+        ca_rotation::store::move_signing(self.client, active, next).await?;
         notice::done(&format!(
             "{} signs now; next: `vctl ca ssh-rotate --finish`, once the last certificates of {} have ended",
             next.fingerprint, active.fingerprint
@@ -276,7 +277,7 @@ impl Rotation<'_> {
             "--finish",
         )?;
         // In this order: a CA that is in Vault and retired is removed by the next `--next`.
-        store::rotation::retire(self.client, leaving).await?;
+        ca_rotation::store::retire(self.client, leaving).await?;
         vault::remove(self.context.vault(), &leaving.mount).await?;
         notice::done(&format!(
             "{} is gone; {} is the SSH CA",
@@ -310,7 +311,7 @@ impl Rotation<'_> {
     async fn remove_retired(&self, idle: &str) -> Result<bool, Stop> {
         let vault = self.context.vault();
         for ca in ssh_ca::each(vault.settings()).await? {
-            let known = store::rotation::state(self.client, &ca.fingerprint()).await?;
+            let known = ca_rotation::store::state(self.client, &ca.fingerprint()).await?;
             if ca.mount == idle && known == Some(KeyState::Retired) {
                 vault::remove(vault, idle).await?;
                 return Ok(true);

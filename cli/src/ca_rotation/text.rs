@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use vctl_common::count::{counted, form};
 
-use super::records::{Records, cells_of};
-use super::time;
-use crate::rotation::{Host, Key, Stage};
+use crate::ca_rotation::{Host, Key, Stage};
+use crate::ui::records::{Records, cells_of};
+use crate::ui::time;
 
 /// Hosts of one stage, for programs.
 pub(crate) struct Standings<'a> {

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 
+use crate::ca_rotation::{Host, Key, KeyState, Stage};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::rotation::{Host, Key, KeyState, Stage};
 use crate::ssh_ca::Authority;
 
 /// Returns the stage, by the database's clock, and the time there.
@@ -17,7 +17,7 @@ pub(crate) async fn stage(client: &Client, configured: &str) -> Result<(Stage, S
     let rows = client.query(statement, &[&configured]).await;
     let keys: Result<Vec<Key>, Error> = rows.and_then(|rows| rows.iter().map(key).collect());
     let keys = keys.map_err(PgError::from)?;
-    let now = super::inventory::clock(client).await?;
+    let now = crate::store::inventory::clock(client).await?;
     let stage = Stage::of(&keys, configured).map_err(|error| {
         CliError::new(Exit::Config, "the SSH CA cannot be rotated")
             .caused_by(&error)

@@ -11,6 +11,8 @@
 pub(crate) mod hosts;
 pub(crate) mod stage;
 pub(crate) mod vault;
+pub(crate) mod store;
+pub(crate) mod text;
 
 pub(crate) use hosts::{Host, Missing};
 pub(crate) use stage::{Key, KeyState, Stage};
