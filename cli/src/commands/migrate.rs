@@ -16,7 +16,7 @@ use crate::migrations::ledger::{self, Applied, Refusal};
 use crate::migrations::{self, Migration};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, schema};
+use crate::ui::{Screen, notice};
 
 /// Bring the schema of the central store up to this version
 ///
@@ -138,9 +138,9 @@ fn print(args: &MigrateArgs, applied: &[Applied], screen: &mut Screen) -> Result
     let standings = ledger::compare(migrations::ALL, applied);
     if args.output.is_for_people() {
         let layout = screen.layout(false);
-        schema::write_table(screen, &standings, layout)?;
+        migrations::text::write_table(screen, &standings, layout)?;
     } else {
-        schema::write_for_programs(screen, args.output, &standings)?;
+        migrations::text::write_for_programs(screen, args.output, &standings)?;
     }
     Ok(())
 }

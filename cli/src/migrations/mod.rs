@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod ca;
 pub(crate) mod ledger;
+pub(crate) mod text;
 
 use std::fmt::Write as _;
 

@@ -29,7 +29,6 @@ pub(crate) mod probes;
 pub(crate) mod provenance;
 pub(crate) mod records;
 pub(crate) mod sanitize;
-pub(crate) mod schema;
 pub(crate) mod settings;
 pub(crate) mod size;
 pub(crate) mod status;

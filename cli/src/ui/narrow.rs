@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 use vctl_common::person::Person;
 
 use super::table::Listed;
-use super::{Layout, inventory, schema, status, table};
+use super::{Layout, inventory, status, table};
 use crate::audit;
 use crate::audit::model::OnHost;
 use crate::exit_code::Exit;
@@ -15,6 +15,7 @@ use crate::fixture::{Login, accesses, rendered};
 use crate::fleet;
 use crate::fleet::model::tests::well;
 use crate::inventory::tests::host;
+use crate::migrations;
 use crate::migrations::ledger::{Standing, State};
 use crate::retention;
 use crate::retention::model::tests::{USUAL, day};
@@ -163,7 +164,7 @@ fn other_lists_fit_as_well() {
         applied_at: Some("2026-11-24T07:00:00Z".to_owned()),
         applied_by: Some(long("login")),
     };
-    fits(|out| schema::write_table(&mut { out }, &[standing], TERMINAL));
+    fits(|out| migrations::text::write_table(&mut { out }, &[standing], TERMINAL));
     let lines = [Line {
         subject: "Token",
         state: Access::Fails {

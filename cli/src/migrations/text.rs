@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::columns::Columns;
-use super::{Layout, sanitize};
 use crate::migrations::ledger::{Standing, State};
+use crate::ui::columns::Columns;
 use crate::ui::form::Form;
+use crate::ui::{Layout, sanitize};
 
 const COLUMNS: Columns<4> = Columns {
     names: ["NAME", "STATE", "APPLIED", "BY"],
@@ -69,7 +69,7 @@ pub(crate) fn write_for_programs(
         up_to_date: standings.iter().all(|s| s.state == State::Applied),
         migrations: standings,
     };
-    super::json::write_in(out, form, &schema)
+    crate::ui::json::write_in(out, form, &schema)
 }
 
 #[cfg(test)]
