@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, CommandFactory as _, Parser, Subcommand};
 
+use crate::centre::globals::Globals;
 use crate::commands::add::AddArgs;
 use crate::commands::agent::AgentArgs;
 use crate::commands::audit::AuditArgs;
@@ -39,7 +40,6 @@ use crate::commands::token::TokenArgs;
 use crate::commands::trust_ca::TrustCaArgs;
 use crate::commands::version::VersionArgs;
 use crate::commands::whoami::WhoamiArgs;
-use crate::globals::Globals;
 use crate::overview;
 use crate::ui::form::Output;
 

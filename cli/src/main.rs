@@ -3,7 +3,6 @@
 mod args;
 mod overview;
 mod manual;
-mod globals;
 mod words;
 mod config;
 mod commands;
@@ -16,9 +15,7 @@ mod ssh;
 mod ssh_ca;
 mod openssh;
 mod child;
-mod context;
 mod source;
-mod host_identity;
 mod migrations;
 mod local;
 mod store;
@@ -26,7 +23,7 @@ mod sync;
 mod view;
 mod picker;
 mod browser;
-mod probes;
+mod doctor;
 mod ca_rotation;
 mod ui;
 mod linux;
@@ -42,6 +39,8 @@ mod files;
 mod audit;
 mod fleet;
 mod retention;
+mod centre;
+mod status;
 
 use std::env;
 use std::io::{self, Write as _};
@@ -52,9 +51,9 @@ use clap::FromArgMatches as _;
 use vctl_common::charset;
 
 use args::{Cli, Command};
+use centre::globals::Globals;
 use error::{CliError, Stop};
 use exit_code::Exit;
-use globals::Globals;
 use ui::form::Output;
 
 use crate::ui::logging;

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Args as _, Command};
 
+use crate::centre::globals::Globals;
 use crate::commands::ssh::SshArgs;
-use crate::globals::Globals;
 
 /// Returns the words with which this process was started.
 pub(crate) fn words() -> Vec<OsString> {

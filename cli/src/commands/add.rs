@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::completion;
 use crate::config::Config;
-use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::inventory::HostState;
 use crate::inventory::change::{NewHost, name};
 use crate::store;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use sd_notify::NotifyState;
 
-use crate::context;
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::private_file::Access;
-use crate::globals::Globals;
 use crate::keep::{Event, Keeper, Sink};
 use crate::login::{CachedToken, Login};
 use crate::ui::ask::Interaction;

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use crate::audit;
 use crate::audit::model::{Access, AccessFilter};
+use crate::centre::context;
+use crate::centre::context::Context;
+use crate::centre::globals::Globals;
 use crate::completion;
-use crate::context::{self, Context};
 use crate::error::Stop;
-use crate::globals::Globals;
 use crate::store::Store;
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;

@@ -5,11 +5,12 @@ use std::io::Write as _;
 use jiff::Timestamp;
 use vctl_common::centre::DbRole;
 
+use crate::centre::context;
+use crate::centre::context::Context;
+use crate::centre::globals::Globals;
 use crate::config;
-use crate::context::{self, Context};
 use crate::error::Stop;
 use crate::files::state_dir::StateDir;
-use crate::globals::Globals;
 use crate::snapshot::{RecentFile, SnapshotFile};
 use crate::store;
 use crate::ui::cache;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::config::{self, DirectoryFile, Setting, TRUST_HINT, TrustedFiles};
-use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::home;
-use crate::globals::Globals;
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;

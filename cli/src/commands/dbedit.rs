@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::completion;
-use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::inventory::change::{self, Change};
 use crate::store;
 use crate::ui::help::TEMPLATE;

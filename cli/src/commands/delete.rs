@@ -1,10 +1,10 @@
 //! `vctl delete`
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::completion;
-use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::store;
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::help::TEMPLATE;

@@ -2,13 +2,14 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use crate::context;
+use crate::centre::context;
+use crate::centre::globals::Globals;
+use crate::doctor;
+use crate::doctor::{Course, Outcome, Probe, Report, Watch, examine};
 use crate::error::{CliError, Stop};
-use crate::globals::Globals;
-use crate::probes::{Course, Outcome, Probe, Report, Watch, examine};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Layout, Screen, notice, probes};
+use crate::ui::{Layout, Screen, notice};
 
 /// Find out what is wrong between this machine and the centre
 ///
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
     } = watch;
     written?;
     if !args.output.is_for_people() {
-        probes::write_for_programs(&mut screen, args.output, &reports)?;
+        doctor::text::write_for_programs(&mut screen, args.output, &reports)?;
         screen.flush()?;
     }
     first_failure(&reports)
@@ -130,7 +131,7 @@ impl Watch for Page {
             notice::progress("");
         }
         if self.streams && self.written.is_ok() {
-            let written = probes::write(&mut self.screen, report, self.layout);
+            let written = doctor::text::write(&mut self.screen, report, self.layout);
             self.written = written.and_then(|()| self.screen.flush());
         }
     }

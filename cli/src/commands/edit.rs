@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::completion;
-use crate::context;
 use crate::error::Stop;
-use crate::globals::Globals;
 use crate::inventory::HostState;
 use crate::inventory::change::{Change, Jump, jump, name};
 use crate::store;

@@ -5,11 +5,11 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::child::{self, SecretVariable};
-use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::keep;
 use crate::login::{CachedToken, Login, Token};
 use crate::ui::help::TEMPLATE;

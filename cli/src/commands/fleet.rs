@@ -5,12 +5,12 @@ use std::io::Write as _;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
-use crate::context;
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::fleet;
 use crate::fleet::model::{Host, sort};
-use crate::globals::Globals;
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records};

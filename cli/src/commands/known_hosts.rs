@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::completion;
-use crate::context;
 use crate::error::Stop;
-use crate::globals::Globals;
 use crate::openssh::{self, Occasion};
 use crate::ssh::KnownHostsFiles;
 use crate::ssh_ca;

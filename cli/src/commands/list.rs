@@ -3,11 +3,12 @@
 use std::io::Write as _;
 use std::time::SystemTime;
 
+use crate::centre::context;
+use crate::centre::context::Context;
+use crate::centre::globals::Globals;
 use crate::completion;
-use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::inventory::{Host, HostState, order};
 use crate::snapshot::{Directory, Source};
 use crate::ui::form::Form;

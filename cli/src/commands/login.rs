@@ -5,10 +5,10 @@ use std::io::Write as _;
 use vctl_common::person::Person;
 use vctl_common::vault::{Auth, Vault};
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::config::Method;
-use crate::context;
 use crate::error::Stop;
-use crate::globals::Globals;
 use crate::login::{self, CachedToken, Choices, Login, OidcChoices, Registered};
 use crate::ui::ask;
 use crate::ui::form::Form;

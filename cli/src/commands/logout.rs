@@ -2,9 +2,9 @@
 
 use vctl_common::vault::{Auth, Vault};
 
-use crate::context;
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::error::Stop;
-use crate::globals::Globals;
 use crate::login::Login;
 use crate::snapshot::{RecentFile, SnapshotFile};
 use crate::ui::ask::Interaction;

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
 
-use crate::context::{self, Context};
+use crate::centre::context;
+use crate::centre::context::Context;
+use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::migrations::apply::{self, MigrateError};
 use crate::migrations::ca;
 use crate::migrations::ledger::{self, Applied, Refusal};

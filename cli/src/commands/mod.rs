@@ -41,7 +41,7 @@ pub(crate) mod whoami;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
 
-use crate::context::Context;
+use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::picker::{self, Known};

@@ -1,10 +1,10 @@
 //! `vctl proxy`
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::completion;
-use crate::context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::openssh::{self, Request, Told};
 use crate::ui::form::Output;
 use crate::ui::help::TEMPLATE;

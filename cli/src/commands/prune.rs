@@ -9,10 +9,11 @@ use vctl_common::pg::{Client, PgError};
 use vctl_common::vault::VaultError;
 
 use super::retention::PeriodArgs;
-use crate::context::{self, Context};
+use crate::centre::context;
+use crate::centre::context::Context;
+use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::retention;
 use crate::retention::model::{Periods, Pruned};
 use crate::ui::ask::confirmed;

@@ -5,10 +5,10 @@ use std::io::Write as _;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
-use crate::context;
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::retention;
 use crate::retention::json::{Item, Retention};
 use crate::retention::model::{Keep, Periods};

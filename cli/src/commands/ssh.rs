@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::completion;
-use crate::context;
 use crate::error::Stop;
-use crate::globals::Globals;
 use crate::ssh::{
     self, Destination, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Request, Use, Wanted,
 };

@@ -1,9 +1,9 @@
 //! `vctl ssh-agent`
 
-use crate::context;
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::error::Stop;
 use crate::files::state_dir::StateDir;
-use crate::globals::Globals;
 use crate::openssh::{self, MeetingPlace};
 use crate::ui::help::TEMPLATE;
 

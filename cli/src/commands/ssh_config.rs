@@ -8,13 +8,13 @@ use std::process::{Command, Stdio};
 
 use vctl_common::count::counted;
 
-use crate::context;
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::home;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
-use crate::globals::Globals;
 use crate::inventory::{HostState, order};
 use crate::openssh::{self, Include, MeetingPlace, Paths};
 use crate::snapshot::Directory;

@@ -10,21 +10,21 @@ use vctl_common::person::Person;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::config::{self, Loaded};
-use crate::context;
+use crate::doctor::{seal, ssh, token};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::fleet;
 use crate::fleet::model::Host;
-use crate::globals::Globals;
-use crate::probes::{seal, ssh, token};
+use crate::status;
+use crate::status::model::{Agents, Line, State};
+use crate::status::text::Facts;
 use crate::ui::Screen;
 use crate::ui::ask::Interaction;
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::status;
-use crate::ui::status::Facts;
-use crate::view::status::{Agents, Line, State};
 
 /// As for every command that gives its credentials back.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -87,9 +87,9 @@ impl Status {
         };
         let layout = screen.layout(form == Form::Wide);
         if form.is_for_people() {
-            status::write(&mut screen, &self.lines, layout)?;
+            status::text::write(&mut screen, &self.lines, layout)?;
         } else {
-            status::write_for_programs(&mut screen, form, &self.lines, &self.facts)?;
+            status::text::write_for_programs(&mut screen, form, &self.lines, &self.facts)?;
         }
         Ok(screen.flush()?)
     }

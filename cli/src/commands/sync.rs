@@ -12,13 +12,14 @@ use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
 use crate::args::{Cli, Command};
+use crate::centre::context;
+use crate::centre::context::Context;
+use crate::centre::globals::Globals;
 use crate::commands::migrate;
 use crate::config::Config;
-use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::home;
-use crate::globals::Globals;
 use crate::inventory::change::data_centre;
 use crate::inventory::{Host, order};
 use crate::store;

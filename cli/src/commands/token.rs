@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use crate::context;
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::login::{Login, Token};
 use crate::ui;
 use crate::ui::form::Form;

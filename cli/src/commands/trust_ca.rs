@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use vctl_common::centre::{DbRole, VaultSettings};
 
 use super::reach::ReachArgs;
+use crate::centre::capabilities;
+use crate::centre::context;
+use crate::centre::context::Context;
+use crate::centre::globals::Globals;
 use crate::completion;
 use crate::config::{self, Config, Loaded};
-use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
-use crate::probes::capabilities;
 use crate::snapshot::Directory;
 use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};
 use crate::ssh_ca::{self, Source};

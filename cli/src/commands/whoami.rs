@@ -4,10 +4,10 @@ use std::io::Write as _;
 
 use vctl_common::person::Person;
 
-use crate::context;
+use crate::centre::context;
+use crate::centre::globals::Globals;
+use crate::doctor::token;
 use crate::error::Stop;
-use crate::globals::Globals;
-use crate::probes::token;
 use crate::ui::Screen;
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;

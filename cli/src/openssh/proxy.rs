@@ -21,8 +21,8 @@ use super::disconnect::Told;
 use super::key_exchange::Watch;
 use super::meeting_place::{Listener, MeetingPlace};
 use super::switchboard;
+use crate::centre::context::Context;
 use crate::config::Config;
-use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::{

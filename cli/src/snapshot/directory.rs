@@ -9,10 +9,11 @@ use vctl_common::pg::{Client, PgError, Pool};
 use vctl_common::vault::VaultError;
 
 use super::{RecentFile, Snapshot, SnapshotFile, Unusable};
-use crate::context::Context;
+use crate::centre::capabilities;
+use crate::centre::capabilities::Need;
+use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::inventory::{Host, Route, order, resolve};
-use crate::probes::capabilities::{self, Need};
 use crate::store;
 use crate::ui::{notice, time};
 

@@ -22,7 +22,7 @@ use super::deadlines;
 use super::error::SshError;
 use super::spool::{Kept, Spool};
 use super::way::{Plan, Target};
-use crate::context::Context;
+use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::snapshot::Directory;
 use crate::store;

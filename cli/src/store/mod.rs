@@ -22,7 +22,7 @@ use vctl_common::centre::DbRole;
 use vctl_common::pg::tokio_postgres::{self, IsolationLevel, Transaction};
 use vctl_common::pg::{Client, PgError, Pool};
 
-use crate::context::Context;
+use crate::centre::context::Context;
 use crate::error::Stop;
 use crate::snapshot::RecentFile;
 use crate::ui::notice;

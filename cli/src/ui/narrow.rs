@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 use vctl_common::person::Person;
 
 use super::table::Listed;
-use super::{Layout, inventory, status, table};
+use super::{Layout, inventory, table};
 use crate::audit;
 use crate::audit::model::OnHost;
 use crate::exit_code::Exit;
@@ -20,7 +20,8 @@ use crate::migrations::ledger::{Standing, State};
 use crate::retention;
 use crate::retention::model::tests::{USUAL, day};
 use crate::retention::model::{Kept, Table};
-use crate::view::status::{Line, State as Access};
+use crate::status;
+use crate::status::model::{Line, State as Access};
 
 const TERMINAL: Layout = Layout {
     width: Some(80),
@@ -173,5 +174,5 @@ fn other_lists_fit_as_well() {
             fix: Some(format!("run `vctl login --method {}`", long("method"))),
         },
     }];
-    fits(|out| status::write(out, &lines, TERMINAL));
+    fits(|out| status::text::write(out, &lines, TERMINAL));
 }

@@ -8,7 +8,6 @@ pub(crate) mod identity;
 pub(crate) mod provenance;
 pub(crate) mod search;
 mod selector;
-pub(crate) mod status;
 pub(crate) mod timeline;
 pub(crate) mod tree;
 

@@ -9,14 +9,15 @@ use russh::keys::PublicKey;
 use vctl_common::centre::DbRole;
 use vctl_common::foreign_file::{self, Pipes};
 
+use crate::centre::context;
+use crate::centre::context::Context;
+use crate::centre::globals::Globals;
 use crate::commands::lifetime::within;
 use crate::commands::reach::ReachArgs;
 use crate::completion;
-use crate::context::{self, Context};
 use crate::descriptor::Descriptor;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::snapshot::Directory;
 use crate::ssh::{self, Plan, Wanted};
 use crate::ssh_ca::host_certificate::{HostCertificate, Wish};

@@ -14,9 +14,9 @@ use clap::Subcommand;
 use vctl_common::foreign_file::{self, Pipes};
 use vctl_common::tls::BUILT_IN_CA;
 
+use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::trust_store::{self, Authority, Failed, Step, System};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};

@@ -4,10 +4,10 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::config;
-use crate::context;
 use crate::error::Stop;
-use crate::globals::Globals;
 use crate::ssh_ca::{self, Authority, Source};
 use crate::ui::Screen;
 use crate::ui::form::Form;

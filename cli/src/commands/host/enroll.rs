@@ -13,13 +13,13 @@ use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
 use super::{ended, note_enrolled};
+use crate::centre::context::Context;
+use crate::centre::host_identity::{Credentials, HostIdentity, agent_config};
 use crate::commands::lifetime::{humane, within};
 use crate::completion;
 use crate::config::{Config, Loaded};
-use crate::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::host_identity::{Credentials, HostIdentity, agent_config};
 use crate::inventory::change::NewHost;
 use crate::store;
 use crate::ui::help::TEMPLATE;

@@ -10,12 +10,13 @@ use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
 use self::enroll::EnrollArgs;
+use crate::centre::context;
+use crate::centre::context::Context;
+use crate::centre::globals::Globals;
+use crate::centre::host_identity::{Found, HostIdentity, NotEnded};
 use crate::completion;
-use crate::context::{self, Context};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
-use crate::host_identity::{Found, HostIdentity, NotEnded};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 

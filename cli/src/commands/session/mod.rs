@@ -10,10 +10,10 @@ use std::rc::Rc;
 use vctl_common::count::counted;
 use vctl_common::session::SessionOpened;
 
-use crate::context;
+use crate::centre::context;
+use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::globals::Globals;
 use crate::local::{Local, TrustedCas};
 use crate::source::{Follow as _, Source};
 use crate::store::Store;

@@ -5,8 +5,9 @@ use vctl_common::centre::VaultSettings;
 use vctl_common::vault::VaultError;
 
 use super::Finding;
-use super::capabilities::{self, Need};
 use super::token::Session;
+use crate::centre::capabilities;
+use crate::centre::capabilities::Need;
 use crate::config::Loaded;
 use crate::exit_code::Exit;
 use crate::ssh_ca::{self, Authority};

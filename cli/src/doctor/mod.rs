@@ -3,7 +3,6 @@
 //!
 //! What could not work anyway, since something before it does not, is skipped: one fault is one failure.
 
-pub(crate) mod capabilities;
 mod certificate;
 mod clock;
 mod config;
@@ -17,6 +16,7 @@ pub(crate) mod ssh;
 mod tcp;
 mod tls;
 pub(crate) mod token;
+pub(crate) mod text;
 
 use std::time::Duration;
 
@@ -89,14 +89,14 @@ pub(crate) enum Finding<T> {
 }
 
 impl<T> Finding<T> {
-    fn pass(found: impl Into<String>, fact: T) -> Self {
+    pub(crate) fn pass(found: impl Into<String>, fact: T) -> Self {
         Self::Pass {
             found: found.into(),
             fact,
         }
     }
 
-    fn warn(found: impl Into<String>, fix: impl Into<String>, fact: T) -> Self {
+    pub(crate) fn warn(found: impl Into<String>, fix: impl Into<String>, fact: T) -> Self {
         Self::Warn {
             found: found.into(),
             fix: crate::config::placed(&fix.into()),
@@ -104,7 +104,7 @@ impl<T> Finding<T> {
         }
     }
 
-    fn fail(exit: Exit, found: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(crate) fn fail(exit: Exit, found: impl Into<String>, fix: impl Into<String>) -> Self {
         Self::Fail {
             exit,
             found: found.into(),
@@ -113,7 +113,7 @@ impl<T> Finding<T> {
     }
 
     /// An error as the commands themselves tell it.
-    fn failed(stop: impl Into<Stop>) -> Self {
+    pub(crate) fn failed(stop: impl Into<Stop>) -> Self {
         let error = match stop.into() {
             Stop::Error(error) => error,
             // Nothing here writes or runs anything; Ctrl-C ends the command from outside.

@@ -15,10 +15,10 @@ use vctl_common::vault::{Method, Vault, VaultError, Wrapped};
 
 pub(crate) use revoke::NotEnded;
 
-const CREATE: &str = include_str!("../../../deploy/vault/sql/create-host-login.sql");
-const REFUSE: &str = include_str!("../../../deploy/vault/sql/refuse-host-login.sql");
-const REVOKE_ROW: &str = include_str!("../../../deploy/vault/sql/revoke-host-login.sql");
-const REVOKE_LOGIN: &str = include_str!("../../../deploy/vault/sql/revoke-login.sql");
+const CREATE: &str = include_str!("../../../../deploy/vault/sql/create-host-login.sql");
+const REFUSE: &str = include_str!("../../../../deploy/vault/sql/refuse-host-login.sql");
+const REVOKE_ROW: &str = include_str!("../../../../deploy/vault/sql/revoke-host-login.sql");
+const REVOKE_LOGIN: &str = include_str!("../../../../deploy/vault/sql/revoke-login.sql");
 
 /// One host's identity, there or not.
 pub(crate) struct HostIdentity<'a> {

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use anstyle::Style;
 use serde::Serialize;
 
-use super::probes::GOOD;
-use super::records::cells_of;
-use super::{BAD, BOLD, Layout, WARN, csv, json, paragraph, sanitize};
+use crate::doctor::text::GOOD;
+use crate::status::model::{Agents, Line, State};
 use crate::ui::form::Form;
-use crate::view::status::{Agents, Line, State};
+use crate::ui::records::cells_of;
+use crate::ui::{BAD, BOLD, Layout, WARN, csv, json, paragraph, sanitize};
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
 const VERSION: u32 = 1;

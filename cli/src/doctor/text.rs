@@ -6,14 +6,14 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::{BAD, BOLD, DIM, Layout, WARN, paragraph};
-use crate::probes::{Outcome, Report};
+use crate::doctor::{Outcome, Report};
 use crate::ui::form::Form;
+use crate::ui::{BAD, BOLD, DIM, Layout, WARN, paragraph};
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
 const VERSION: u32 = 1;
 
-pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 
 /// Columns before what was found.
 const BEFORE: usize = 4 + 2 + 12 + 2 + 8 + 2;
@@ -106,15 +106,15 @@ pub(crate) fn write_for_programs(
         version: VERSION,
         probes: probes.collect(),
     };
-    super::json::write_in(out, form, &page)
+    crate::ui::json::write_in(out, form, &page)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Probe;
     use crate::exit_code::Exit;
     use crate::fixture::rendered;
-    use crate::probes::Probe;
 
     fn report() -> Report {
         Report {

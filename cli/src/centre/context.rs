@@ -9,12 +9,12 @@ use vctl_common::centre::{DbRole, Settings};
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
 use vctl_common::vault::{Vault, VaultError};
 
+use crate::centre::globals::Globals;
 use crate::config::Loaded;
 use crate::disposition;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
-use crate::globals::Globals;
 use crate::login::{Cache, Login, Token};
 use crate::ui::ask::Interaction;
 use crate::ui::notice;

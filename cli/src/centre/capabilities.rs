@@ -4,20 +4,20 @@ use serde_json::{Value, json};
 use vctl_common::centre::{DbRole, VaultSettings};
 use vctl_common::vault::{Vault, VaultError};
 
-use super::Finding;
-use super::token::Session;
 use crate::config::Loaded;
+use crate::doctor::Finding;
+use crate::doctor::token::Session;
 use crate::exit_code::Exit;
 
 /// Something a command has to be allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Need {
     /// The commands, as in `vctl --help`.
-    pub(super) commands: &'static str,
-    pub(super) path: String,
-    pub(super) capability: &'static str,
+    pub(crate) commands: &'static str,
+    pub(crate) path: String,
+    pub(crate) capability: &'static str,
     /// The policy of deploy/vault that gives it.
-    pub(super) policy: String,
+    pub(crate) policy: String,
 }
 
 impl Need {
@@ -34,7 +34,7 @@ impl Need {
         }
     }
 
-    pub(super) fn certificate(loaded: &Loaded) -> Self {
+    pub(crate) fn certificate(loaded: &Loaded) -> Self {
         let config = &loaded.config;
         Self {
             commands: "ssh",
@@ -46,7 +46,7 @@ impl Need {
 }
 
 /// Returns what commands need; the first of it everybody does. Certificates have a probe of their own.
-pub(super) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
+pub(crate) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
     let host = Need {
         commands: "host",
         // The one path of it that an older setup.sh did not give.
@@ -68,7 +68,7 @@ pub(super) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
     credentials.chain([host]).collect()
 }
 
-pub(super) async fn probe(needs: &[Need], session: &Session) -> Finding<()> {
+pub(crate) async fn probe(needs: &[Need], session: &Session) -> Finding<()> {
     match ask(needs, &session.vault).await {
         Ok(allowed) => judge(needs, &allowed, &session.info.policies),
         // A token made without the policy `default` may not ask. It may do the rest all the same.
