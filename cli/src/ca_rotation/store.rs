@@ -17,7 +17,7 @@ pub(crate) async fn stage(client: &Client, configured: &str) -> Result<(Stage, S
     let rows = client.query(statement, &[&configured]).await;
     let keys: Result<Vec<Key>, Error> = rows.and_then(|rows| rows.iter().map(key).collect());
     let keys = keys.map_err(PgError::from)?;
-    let now = crate::store::inventory::clock(client).await?;
+    let now = crate::inventory::store::clock(client).await?;
     let stage = Stage::of(&keys, configured).map_err(|error| {
         CliError::new(Exit::Config, "the SSH CA cannot be rotated")
             .caused_by(&error)

@@ -8,9 +8,9 @@ use crate::completion;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::inventory;
 use crate::inventory::HostState;
 use crate::inventory::change::{NewHost, name};
-use crate::store;
 use crate::ui::ask::{Interaction, line};
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &AddArgs, globals: &Globals) -> Result<(), Stop> {
         // Before anything is asked: the answers must not turn out to be of no use.
         let client = super::to_change(context).await?;
         let host = args.complete(&config).await?;
-        store::inventory_edit::add(&client, &host).await?;
+        inventory::store_edit::add(&client, &host).await?;
         Ok(host)
     })?;
     notice::note(&format!("`{}` is in the inventory now", host.name));

@@ -11,10 +11,10 @@ use crate::centre::globals::Globals;
 use crate::config;
 use crate::error::Stop;
 use crate::files::state_dir::StateDir;
-use crate::snapshot::{RecentFile, SnapshotFile};
-use crate::store;
-use crate::ui::cache;
-use crate::ui::cache::{Cached, Caches};
+use crate::inventory;
+use crate::inventory::cache;
+use crate::inventory::cache::text::{Cached, Caches};
+use crate::inventory::cache::{RecentFile, SnapshotFile};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records};
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<(), Stop> {
 /// Whatever is kept does not answer here: who renews it wants to know that it is not renewed.
 async fn refresh(context: &Context, file: &SnapshotFile) -> Result<(), Stop> {
     let client = context.connect(&context.pool(DbRole::Ro)?).await?;
-    let hosts = store::inventory::hosts(&client).await?;
+    let hosts = inventory::store::hosts(&client).await?;
     Ok(file.write(&hosts, Timestamp::now())?)
 }
 
@@ -94,6 +94,6 @@ fn show(form: Form, file: &SnapshotFile) -> Result<(), Stop> {
     }
     let mut screen = Screen::for_people();
     let layout = screen.layout(false);
-    cache::write(&mut screen, &cached, now, layout)?;
+    cache::text::write(&mut screen, &cached, now, layout)?;
     Ok(screen.flush()?)
 }

@@ -11,8 +11,8 @@ use crate::centre::globals::Globals;
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::inventory;
 use crate::inventory::change::{self, Change};
-use crate::store;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, sanitize};
 
@@ -119,8 +119,8 @@ enum Edit {
 
 async fn apply(client: &mut Client, edit: &Edit) -> Result<(), Stop> {
     match edit {
-        Edit::Change(host, change) => store::inventory_edit::edit(client, host, change).await,
-        Edit::Delete(host) => store::inventory_edit::delete(client, host).await,
+        Edit::Change(host, change) => inventory::store_edit::edit(client, host, change).await,
+        Edit::Delete(host) => inventory::store_edit::delete(client, host).await,
     }
 }
 

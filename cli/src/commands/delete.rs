@@ -5,7 +5,7 @@ use crate::centre::globals::Globals;
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::store;
+use crate::inventory;
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{notice, sanitize};
@@ -44,12 +44,12 @@ pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
             Some(name) => name.clone(),
             None => super::chosen(context, interaction).await?,
         };
-        store::inventory_edit::check_deletable(&**client, &name).await?;
+        inventory::store_edit::check_deletable(&**client, &name).await?;
         let question = format!("Delete `{}` from the inventory?", sanitize::text(&name));
         if !args.yes && !confirmed(&question).await? {
             return Ok(None);
         }
-        store::inventory_edit::delete(&mut client, &name).await?;
+        inventory::store_edit::delete(&mut client, &name).await?;
         Ok(Some(name))
     })?;
     notice::note(&match deleted {

@@ -6,9 +6,9 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::completion;
 use crate::error::Stop;
+use crate::inventory;
 use crate::inventory::HostState;
 use crate::inventory::change::{Change, Jump, jump, name};
-use crate::store;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &EditArgs, globals: &Globals) -> Result<(), Stop> {
             Some(name) => name.clone(),
             None => super::chosen(context, interaction).await?,
         };
-        store::inventory_edit::edit(&mut client, &name, &change).await?;
+        inventory::store_edit::edit(&mut client, &name, &change).await?;
         Ok(name)
     })?;
     notice::note(&match &change.name {

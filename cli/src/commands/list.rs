@@ -9,13 +9,14 @@ use crate::centre::globals::Globals;
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::inventory;
+use crate::inventory::json::Hosts;
+use crate::inventory::lookup::{Directory, Source};
+use crate::inventory::table::Detail;
 use crate::inventory::{Host, HostState, order};
-use crate::snapshot::{Directory, Source};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::inventory::Detail;
-use crate::ui::json::inventory::Hosts;
-use crate::ui::{Screen, inventory, notice, records, sanitize};
+use crate::ui::{Screen, notice, records, sanitize};
 
 /// List the hosts of the inventory, by data centre
 ///
@@ -123,9 +124,9 @@ impl ListArgs {
         };
         let layout = screen.layout(detail.wide);
         if self.route.is_some() {
-            inventory::write_route(&mut screen, hosts, layout)?;
+            inventory::table::write_route(&mut screen, hosts, layout)?;
         } else {
-            inventory::write(&mut screen, hosts, now, detail, layout)?;
+            inventory::table::write(&mut screen, hosts, now, detail, layout)?;
         }
         Ok(screen.flush()?)
     }

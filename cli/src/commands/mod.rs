@@ -44,8 +44,9 @@ use vctl_common::pg::Client;
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::picker::{self, Known};
-use crate::snapshot::{Directory, Source};
+use crate::inventory::lookup::{Directory, Source};
+use crate::inventory::picker;
+use crate::inventory::picker::Known;
 use crate::ui::ask::Interaction;
 
 /// Returns the name of the host that somebody chooses, to change it.

@@ -7,9 +7,9 @@ use crate::completion;
 use crate::error::CliError;
 use crate::files::home;
 use crate::files::state_dir::StateDir;
+use crate::openssh::without_include::Before;
 use crate::openssh::{self, MeetingPlace};
 use crate::ssh::Plan;
-use crate::sync::Before;
 use crate::trust_ca::Destination;
 
 /// How a host is reached without a certificate.

@@ -15,9 +15,9 @@ use crate::exit_code::Exit;
 use crate::files::home;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
+use crate::inventory::lookup::Directory;
 use crate::inventory::{HostState, order};
 use crate::openssh::{self, Include, MeetingPlace, Paths};
-use crate::snapshot::Directory;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, sanitize};
 

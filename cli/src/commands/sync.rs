@@ -20,11 +20,14 @@ use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::home;
+use crate::inventory;
 use crate::inventory::change::data_centre;
+use crate::inventory::sync;
+use crate::inventory::sync::aliases;
+use crate::inventory::sync::aliases::Aliases;
+use crate::inventory::sync::{Asked, Candidate, Failure, FailureKind, Planned, Ssh};
 use crate::inventory::{Host, order};
-use crate::store;
-use crate::sync::aliases::{self, Aliases};
-use crate::sync::{self, Asked, Before, Candidate, Failure, FailureKind, Planned, Ssh};
+use crate::openssh::without_include::Before;
 use crate::ui::columns::Columns;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, sanitize};
@@ -173,12 +176,12 @@ impl SyncArgs {
         } else {
             super::to_change(context).await?
         };
-        let known = store::inventory::hosts(&client).await?;
+        let known = inventory::store::hosts(&client).await?;
         let known: BTreeMap<&str, &Host> = known.iter().map(|host| (&*host.name, host)).collect();
         let statement = if self.dry_run {
             None
         } else {
-            Some(store::inventory_edit::prepare_sync(&client).await?)
+            Some(inventory::store_edit::prepare_sync(&client).await?)
         };
         let mut missing: BTreeMap<String, FailureKind> = failures
             .iter()
@@ -203,7 +206,7 @@ impl SyncArgs {
             let dc = data_centre(config, host.ip);
             if let Some(statement) = &statement
                 && let Err(error) =
-                    store::inventory_edit::sync(&client, statement, host, &dc, config, answered)
+                    inventory::store_edit::sync(&client, statement, host, &dc, config, answered)
                         .await
             {
                 if error.is_closed() {

@@ -14,7 +14,7 @@ use crate::completion;
 use crate::config::{self, Config, Loaded};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::snapshot::Directory;
+use crate::inventory::lookup::Directory;
 use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};
 use crate::ssh_ca::{self, Source};
 use crate::store;

@@ -10,8 +10,8 @@ use vctl_common::centre::Settings;
 use crate::args;
 use crate::config;
 use crate::files::state_dir::StateDir;
+use crate::inventory::cache::{Recent, RecentFile, SnapshotFile};
 use crate::inventory::{Host, order};
-use crate::snapshot::{Recent, RecentFile, SnapshotFile};
 
 /// Completes the name of a host.
 pub(crate) fn host() -> ArgValueCompleter {

@@ -7,6 +7,14 @@ mod liveness;
 pub(crate) mod order;
 mod resolve;
 mod route;
+pub(crate) mod cache;
+pub(crate) mod json;
+pub(crate) mod lookup;
+pub(crate) mod picker;
+pub(crate) mod store;
+pub(crate) mod store_edit;
+pub(crate) mod sync;
+pub(crate) mod table;
 
 use std::collections::HashSet;
 use std::net::IpAddr;

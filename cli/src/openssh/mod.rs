@@ -21,6 +21,7 @@ mod quote;
 mod config;
 mod include;
 mod known_hosts;
+pub(crate) mod without_include;
 
 pub(crate) use config::{Paths, is_about, render};
 pub(crate) use disconnect::Told;

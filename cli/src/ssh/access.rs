@@ -24,7 +24,7 @@ use super::spool::{Kept, Spool};
 use super::way::{Plan, Target};
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
-use crate::snapshot::Directory;
+use crate::inventory::lookup::Directory;
 use crate::store;
 use crate::ui::notice;
 

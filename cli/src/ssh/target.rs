@@ -10,9 +10,10 @@ use super::way::{Plan, Target};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::inventory::lookup::Directory;
+use crate::inventory::picker;
+use crate::inventory::picker::Known;
 use crate::inventory::{Host, HostState, Route, address};
-use crate::picker::{self, Known};
-use crate::snapshot::Directory;
 use crate::ui::ask::Interaction;
 
 /// How many candidates an error lists.

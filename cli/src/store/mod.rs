@@ -9,8 +9,6 @@ mod events;
 mod follow;
 mod grep;
 pub(crate) mod instant;
-pub(crate) mod inventory;
-pub(crate) mod inventory_edit;
 mod row;
 pub(crate) mod seen;
 pub(crate) mod sessions;
@@ -24,7 +22,7 @@ use vctl_common::pg::{Client, PgError, Pool};
 
 use crate::centre::context::Context;
 use crate::error::Stop;
-use crate::snapshot::RecentFile;
+use crate::inventory::cache::RecentFile;
 use crate::ui::notice;
 
 pub(crate) use follow::Follow;

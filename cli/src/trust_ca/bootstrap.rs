@@ -16,7 +16,7 @@ use tokio::process::Command;
 use super::Report;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::sync::Before;
+use crate::openssh::without_include::Before;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 

@@ -4,7 +4,6 @@
 //! colours where they are not wanted and knows the width. Every recorded text goes through
 //! [`sanitize`]; what a renderer forgot is spelled out by [`guard`].
 
-pub(crate) mod cache;
 pub(crate) mod columns;
 pub(crate) mod csv;
 pub(crate) mod detail;
@@ -19,7 +18,6 @@ mod narrow;
 pub(crate) mod help;
 pub(crate) mod html;
 pub(crate) mod identity;
-pub(crate) mod inventory;
 pub(crate) mod json;
 pub(crate) mod line;
 pub(crate) mod live;

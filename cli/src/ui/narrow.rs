@@ -7,13 +7,14 @@ use unicode_width::UnicodeWidthStr as _;
 use vctl_common::person::Person;
 
 use super::table::Listed;
-use super::{Layout, inventory, table};
+use super::{Layout, table};
 use crate::audit;
 use crate::audit::model::OnHost;
 use crate::exit_code::Exit;
 use crate::fixture::{Login, accesses, rendered};
 use crate::fleet;
 use crate::fleet::model::tests::well;
+use crate::inventory;
 use crate::inventory::tests::host;
 use crate::migrations;
 use crate::migrations::ledger::{Standing, State};
@@ -122,13 +123,13 @@ fn hosts_fit_in_the_inventory_and_in_the_fleet() {
         host.ssh_port = 65_535;
     }
     let now = Some(SystemTime::UNIX_EPOCH);
-    let detail = inventory::Detail {
+    let detail = inventory::table::Detail {
         wide: false,
         all_ips: true,
     };
-    let page = fits(|out| inventory::write(out, &hosts, now, detail, TERMINAL));
+    let page = fits(|out| inventory::table::write(out, &hosts, now, detail, TERMINAL));
     assert!(page.contains("-web") && page.contains("-db"), "{page}");
-    fits(|out| inventory::write_route(out, &hosts, TERMINAL));
+    fits(|out| inventory::table::write_route(out, &hosts, TERMINAL));
 
     let mut ill = well(&long("ill"));
     ill.dc = long("dc");

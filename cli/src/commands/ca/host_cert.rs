@@ -18,7 +18,8 @@ use crate::completion;
 use crate::descriptor::Descriptor;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::snapshot::Directory;
+use crate::inventory;
+use crate::inventory::lookup::Directory;
 use crate::ssh::{self, Plan, Wanted};
 use crate::ssh_ca::host_certificate::{HostCertificate, Wish};
 use crate::store;
@@ -115,7 +116,7 @@ impl HostCertArgs {
     /// report another's.
     async fn principals(&self, context: &Context, name: &str) -> Result<Vec<String>, Stop> {
         let client = context.connect(&context.pool(DbRole::Ro)?).await?;
-        let found = store::inventory::find(&client, name).await?;
+        let found = inventory::store::find(&client, name).await?;
         let mut principals = vec![name.to_owned()];
         for host in found.iter().filter(|host| host.name == name) {
             let addresses = std::iter::once(&host.ip).chain(&host.extra_ips);

@@ -20,8 +20,8 @@ use crate::completion;
 use crate::config::{Config, Loaded};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::inventory;
 use crate::inventory::change::NewHost;
-use crate::store;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
@@ -177,7 +177,7 @@ async fn in_inventory(context: &Context, config: &Config, args: &EnrollArgs) -> 
     if let Some(user) = &args.user {
         new.ssh_user.clone_from(user);
     }
-    store::inventory_edit::add(&client, &new).await?;
+    inventory::store_edit::add(&client, &new).await?;
     notice::note(&format!(
         "put `{host}` into the inventory: user `{}`, data centre `{}`",
         new.ssh_user, new.dc

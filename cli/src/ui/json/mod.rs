@@ -6,7 +6,6 @@ mod document;
 mod event;
 mod failure;
 mod provenance;
-pub(crate) mod inventory;
 mod session;
 #[cfg(test)]
 pub(crate) mod schema;

@@ -8,11 +8,12 @@ use vctl_common::centre::DbRole;
 use vctl_common::pg::{Client, PgError, Pool};
 use vctl_common::vault::VaultError;
 
-use super::{RecentFile, Snapshot, SnapshotFile, Unusable};
+use super::cache::{RecentFile, Snapshot, SnapshotFile, Unusable};
 use crate::centre::capabilities;
 use crate::centre::capabilities::Need;
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
+use crate::inventory;
 use crate::inventory::{Host, Route, order, resolve};
 use crate::store;
 use crate::ui::{notice, time};
@@ -135,7 +136,7 @@ impl Source<'_> {
     pub(crate) async fn hosts(&self) -> Result<Vec<Host>, Stop> {
         match self {
             Self::Live(client, file) => {
-                let hosts = store::inventory::hosts(client).await?;
+                let hosts = inventory::store::hosts(client).await?;
                 // Nobody asked for it, so nobody hears that it failed.
                 if let Err(error) = file.write(&hosts, Timestamp::now()) {
                     tracing::debug!(error = %error.message, "The inventory was not kept.");
@@ -153,7 +154,7 @@ impl Source<'_> {
     /// As `store::inventory::find`.
     pub(crate) async fn find(&self, query: &str) -> Result<Vec<Host>, Stop> {
         match self {
-            Self::Live(client, _) => store::inventory::find(client, query).await,
+            Self::Live(client, _) => inventory::store::find(client, query).await,
             Self::Kept(snapshot) => {
                 let found = resolve(&snapshot.hosts, query).into_iter().cloned();
                 let mut found: Vec<Host> = found.collect();
@@ -166,7 +167,7 @@ impl Source<'_> {
     /// As `store::inventory::route`.
     pub(crate) async fn route(&self, name: &str) -> Result<Route, Stop> {
         match self {
-            Self::Live(client, _) => store::inventory::route(&****client, name).await,
+            Self::Live(client, _) => inventory::store::route(&****client, name).await,
             Self::Kept(snapshot) => Ok(Route::among(&snapshot.hosts, name)?),
         }
     }
@@ -182,7 +183,7 @@ impl Source<'_> {
     /// Returns the time by which reports of agents are; none for hosts that were kept.
     pub(crate) async fn clock(&self) -> Result<Option<SystemTime>, Stop> {
         match self {
-            Self::Live(client, _) => store::inventory::clock(client).await.map(Some),
+            Self::Live(client, _) => inventory::store::clock(client).await.map(Some),
             Self::Kept(_) => Ok(None),
         }
     }

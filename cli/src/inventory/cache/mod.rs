@@ -4,10 +4,9 @@
 //! take their hosts through [`Directory`], which falls back on it. What is seen of hosts is not kept, so
 //! nobody takes an old sight for a new one, and nor is what anybody may do: Vault is still asked.
 
-mod directory;
 mod file;
 mod recent;
+pub(crate) mod text;
 
-pub(crate) use directory::{Directory, Source};
 pub(crate) use file::{Origin, Snapshot, SnapshotFile, Unusable};
 pub(crate) use recent::{Recent, RecentFile};

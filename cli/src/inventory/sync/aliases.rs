@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use vctl_common::foreign_file::{self, Pipes};
 
 /// Far more than anybody has.
-pub(super) const MOST: u64 = 64 << 20;
+pub(crate) const MOST: u64 = 64 << 20;
 
 /// As ssh itself allows.
 const DEEPEST: usize = 16;

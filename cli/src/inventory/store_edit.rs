@@ -4,12 +4,12 @@ use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::error::SqlState;
 use vctl_common::pg::tokio_postgres::{Client, Error, GenericClient, Statement};
 
-use super::inventory;
+use super::store;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::change::{Change, Jump, NewHost};
-use crate::sync::Planned;
+use crate::inventory::sync::Planned;
 
 /// Adds a host that is not there.
 pub(crate) async fn add(client: &Client, host: &NewHost) -> Result<(), Stop> {
@@ -111,7 +111,7 @@ pub(crate) async fn edit(client: &mut Client, name: &str, change: &Change) -> Re
     }
     // A way that never ends would only be found by who wants to go it.
     if jump.is_some() {
-        inventory::route(&transaction, new_name).await?;
+        store::route(&transaction, new_name).await?;
     }
     Ok(transaction.commit().await.map_err(PgError::from)?)
 }

@@ -15,7 +15,7 @@ use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 use crate::openssh::{Include, MeetingPlace};
 
-use super::aliases::MOST;
+use crate::inventory::sync::aliases::MOST;
 
 const SYSTEMS: &str = "/etc/ssh/ssh_config";
 

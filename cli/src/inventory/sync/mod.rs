@@ -5,13 +5,11 @@
 
 pub(crate) mod aliases;
 mod jumps;
-mod before;
 mod plan;
 mod probe;
 mod report;
 mod resolved;
 
-pub(crate) use before::Before;
 pub(crate) use plan::{Candidate, Failure, FailureKind, Planned, plan};
 pub(crate) use probe::probe;
 pub(crate) use report::report;

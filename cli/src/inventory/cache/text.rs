@@ -7,10 +7,10 @@ use anstyle::Style;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::columns::Columns;
-use super::records::{Records, cells_of};
-use super::{Layout, WARN, paragraph, sanitize, time};
-use crate::snapshot::{Origin, Snapshot, SnapshotFile, Unusable};
+use crate::inventory::cache::{Origin, Snapshot, SnapshotFile, Unusable};
+use crate::ui::columns::Columns;
+use crate::ui::records::{Records, cells_of};
+use crate::ui::{Layout, WARN, paragraph, sanitize, time};
 
 /// A file of hosts, as far as it can be read.
 pub(crate) struct Cached {

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use vctl_common::charset;
 use vctl_common::count::counted;
 
-use super::columns::Columns;
-use super::wrap::wrapped;
-use super::{BOLD, DIM, Layout, sanitize, time};
 use crate::inventory::{Host, HostState, Liveness};
+use crate::ui::columns::Columns;
+use crate::ui::wrap::wrapped;
+use crate::ui::{BOLD, DIM, Layout, sanitize, time};
 
 /// What of each host is shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -212,9 +212,9 @@ mod tests {
     use super::*;
     use crate::fixture::{assert_golden, rendered};
     use crate::inventory::AgentSeen;
+    use crate::inventory::json::Hosts;
     use crate::inventory::tests::host;
     use crate::ui::form::Form;
-    use crate::ui::json::inventory::Hosts;
     use crate::ui::json::schema;
     use crate::ui::records;
 

@@ -9,8 +9,8 @@ use unicode_width::UnicodeWidthStr as _;
 use vctl_common::charset;
 
 use super::Known;
+use crate::inventory::table::{address, live};
 use crate::inventory::{Host, order};
-use crate::ui::inventory::{address, live};
 use crate::ui::sanitize;
 
 /// What a key means.
