@@ -8,7 +8,6 @@ mod config;
 mod commands;
 mod completion;
 mod login;
-mod keep;
 mod inventory;
 mod ssh;
 mod ssh_ca;

@@ -9,8 +9,8 @@ use vctl_common::vault::{Vault, VaultError};
 use super::Host;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::ssh::{Credential, Extensions, RoleSource, Wish};
 use crate::ssh_ca::Authority;
+use crate::ssh_ca::user_certificate::{Credential, Extensions, RoleSource, Wish};
 
 /// Makes a CA at a mount that has none, and keeps it only where it signs for each role and user of the hosts.
 pub(crate) async fn make_proven(

@@ -11,7 +11,7 @@ use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::private_file::Access;
-use crate::keep::{Event, Keeper, Sink};
+use crate::login::token_renewal::{Event, Keeper, Sink};
 use crate::login::{CachedToken, Login};
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;

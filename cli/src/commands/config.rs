@@ -14,7 +14,7 @@ use crate::files::home;
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, settings};
+use crate::ui::{Screen, notice};
 
 /// Show the settings in effect, and where each of them comes from
 ///
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &ConfigArgs, globals: &Globals) -> Result<(), Stop> {
         }
         Some(ConfigCommand::Trust(args)) if args.list => {
             let mut screen = Screen::for_people();
-            settings::write_trusted(&mut screen, &TrustedFiles::find().all()?)?;
+            config::text::write_trusted(&mut screen, &TrustedFiles::find().all()?)?;
             Ok(screen.flush()?)
         }
         Some(ConfigCommand::Trust(args)) => trust(args, globals.interaction()),
@@ -106,9 +106,9 @@ fn show(output: Form, globals: &Globals) -> Result<(), Stop> {
     let mut screen = Screen::for_form(output);
     if output.is_for_people() {
         let layout = screen.layout(false);
-        settings::write(&mut screen, &loaded, &refused, layout)?;
+        config::text::write(&mut screen, &loaded, &refused, layout)?;
     } else {
-        settings::write_for_programs(&mut screen, output, &loaded, &refused)?;
+        config::text::write_for_programs(&mut screen, output, &loaded, &refused)?;
     }
     screen.flush()?;
     if has_refused {
@@ -136,7 +136,7 @@ fn trust(args: &TrustArgs, interaction: Interaction) -> Result<(), Stop> {
     };
     let set = file.settings()?;
     let mut screen = Screen::for_people();
-    settings::write_set(&mut screen, &file.path, &set)?;
+    config::text::write_set(&mut screen, &file.path, &set)?;
     screen.flush()?;
     if !args.yes && interaction == Interaction::Never {
         let message = "there is no terminal to ask on before trusting this file";

@@ -10,7 +10,7 @@ use crate::centre::globals::Globals;
 use crate::child::{self, SecretVariable};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::keep;
+use crate::login::token_renewal;
 use crate::login::{CachedToken, Login, Token};
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &ExecArgs, globals: &Globals) -> Result<(), Stop> {
             command.env(name, value.expose());
         }
         let running = child::run(command, &signals);
-        let status = keep::renew_while(&login, token, running).await;
+        let status = token_renewal::renew_while(&login, token, running).await;
         status.map_err(|error| Stop::from(not_run(program, &error)))
     })?;
     Err(Stop::Child(code(status)))

@@ -13,7 +13,7 @@ use crate::login::{self, CachedToken, Choices, Login, OidcChoices, Registered};
 use crate::ui::ask;
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, sanitize, time, token};
+use crate::ui::{Screen, notice, sanitize, time};
 
 /// Log in to Vault, and keep the token for the commands that follow
 ///
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
         }
         if !args.output.is_for_people() {
             let mut screen = Screen::for_people();
-            token::write_for_programs(&mut screen, args.output, &token)?;
+            login::text::write_for_programs(&mut screen, args.output, &token)?;
             screen.flush()?;
         }
         Ok(())

@@ -6,11 +6,12 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::login;
 use crate::login::{Login, Token};
 use crate::ui;
+use crate::ui::Screen;
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, token};
 
 /// Print a valid token, and nothing else
 ///
@@ -24,7 +25,7 @@ Examples:
 pub(crate) struct TokenArgs {
     /// Print this of it instead
     #[arg(long, value_enum, conflicts_with = "output")]
-    field: Option<token::Field>,
+    field: Option<login::text::Field>,
 
     /// Form of the output; the forms for programs have what is known of it, without the token
     #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
@@ -52,10 +53,10 @@ pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
         }
     };
     if let Some(field) = args.field {
-        writeln!(out, "{}", token::field(ours, field))?;
+        writeln!(out, "{}", login::text::field(ours, field))?;
     } else {
         let mut screen = Screen::for_people();
-        token::write_for_programs(&mut screen, args.output, ours)?;
+        login::text::write_for_programs(&mut screen, args.output, ours)?;
         screen.flush()?;
     }
     Ok(())

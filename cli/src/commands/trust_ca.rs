@@ -17,7 +17,7 @@ use crate::exit_code::Exit;
 use crate::inventory::lookup::Directory;
 use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};
 use crate::ssh_ca::{self, Source};
-use crate::store;
+use crate::trust_ca;
 use crate::trust_ca::{
     Destination, Fingerprint, Mode, Orders, Outcome, Report, bootstrap, cloud_init, image,
 };
@@ -337,7 +337,7 @@ async fn verify(
 async fn record(context: &Context, host: &str, report: &Report) -> Result<(), Stop> {
     let noted = async {
         let client = context.connect(&context.pool(DbRole::Rw)?).await?;
-        store::trust::applied(&client, host, &report.trusted()).await
+        trust_ca::store::applied(&client, host, &report.trusted()).await
     };
     noted.await.map_err(|stop| match stop {
         Stop::Error(mut error) => {

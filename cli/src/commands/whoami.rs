@@ -8,11 +8,11 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::doctor::token;
 use crate::error::Stop;
+use crate::login::whoami;
+use crate::login::whoami::Identity;
 use crate::ui::Screen;
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
-use crate::ui::whoami;
-use crate::ui::whoami::Identity;
 
 /// Show your name, login, policies and groups in Vault
 ///

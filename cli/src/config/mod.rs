@@ -11,6 +11,7 @@ mod trusted;
 mod value;
 #[cfg(test)]
 mod tests;
+pub(crate) mod text;
 
 use std::path::PathBuf;
 

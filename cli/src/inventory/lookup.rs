@@ -15,7 +15,7 @@ use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::inventory;
 use crate::inventory::{Host, Route, order, resolve};
-use crate::store;
+use crate::ssh_ca;
 use crate::ui::{notice, time};
 
 /// Where hosts are looked up.
@@ -175,7 +175,7 @@ impl Source<'_> {
     /// As `store::ca::signing_mount`. Which CA signs is not kept: Vault itself says when it is another.
     pub(crate) async fn signing_mount(&self, configured: &str) -> Result<String, Stop> {
         match self {
-            Self::Live(client, _) => store::ca::signing_mount(client, configured).await,
+            Self::Live(client, _) => ssh_ca::store::signing_mount(client, configured).await,
             Self::Kept(_) => Ok(configured.to_owned()),
         }
     }

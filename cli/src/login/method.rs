@@ -2,7 +2,7 @@
 
 use vctl_common::config::Source;
 
-use super::{CachedToken, Choices, Ids, Login, last};
+use super::{CachedToken, Choices, Ids, Login, last_method};
 use crate::config::Method;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -15,7 +15,7 @@ impl Login<'_> {
         if *self.loaded.source_of("auth_method") != Source::Default {
             return configured;
         }
-        let last = last::read(&self.state, &self.binding());
+        let last = last_method::read(&self.state, &self.binding());
         let last = last.and_then(|last| last.method());
         match last {
             Some(Method::AppRole) if Ids::find(&self.loaded.config, &self.state).is_none() => {
@@ -33,7 +33,7 @@ impl Login<'_> {
         {
             return choices;
         }
-        let last = last::read(&self.state, &self.binding());
+        let last = last_method::read(&self.state, &self.binding());
         Choices {
             username: last.and_then(|last| last.username),
             ..choices

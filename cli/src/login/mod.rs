@@ -4,13 +4,17 @@ mod announce;
 mod approle;
 mod cache;
 mod given;
-mod last;
+mod last_method;
 mod life;
 mod method;
 mod oidc;
 mod register;
-mod seen;
+mod seen_user;
 mod userpass;
+pub(crate) mod seen_user_store;
+pub(crate) mod text;
+pub(crate) mod token_renewal;
+pub(crate) mod whoami;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,7 +37,7 @@ pub(crate) use approle::Ids;
 pub(crate) use cache::{Binding, Cache, CachedToken, Lock};
 use given::given;
 pub(crate) use given::note_when_overridden;
-use last::LastLogin;
+use last_method::LastLogin;
 pub(crate) use life::Next;
 pub(crate) use oidc::OidcChoices;
 pub(crate) use register::Registered;
@@ -310,10 +314,10 @@ impl<'a> Login<'a> {
         if method != Method::Token {
             let username = choices.username.clone();
             let login = LastLogin::new(self.binding(), method, username);
-            last::record(&self.state, login);
+            last_method::record(&self.state, login);
         }
         if method != Method::AppRole {
-            seen::record(&vault, &self.settings.db, name).await;
+            seen_user::record(&vault, &self.settings.db, name).await;
         }
         Ok(token)
     }

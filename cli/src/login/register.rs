@@ -7,7 +7,7 @@ use serde_json::json;
 use vctl_common::vault::Vault;
 
 use super::approle::{ROLE_ID, SECRET_ID};
-use super::{Ids, Login, last};
+use super::{Ids, Login, last_method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::private_file;
@@ -53,7 +53,7 @@ impl Login<'_> {
 
     /// Takes away what `register` kept, and the sink.
     pub(crate) fn forget_the_rest(&self) -> Result<(), CliError> {
-        let files = [ROLE_ID, SECRET_ID, last::FILE].map(|name| self.state.file(name));
+        let files = [ROLE_ID, SECRET_ID, last_method::FILE].map(|name| self.state.file(name));
         for path in files.iter().chain([&self.sink()]) {
             match fs::remove_file(path) {
                 Ok(()) => notice::done(&format!("removed `{}`", path.display())),

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::meeting_place::Listener;
 use super::message::{self, Answer, Binding, Login, Request};
-use crate::ssh::Credential;
+use crate::ssh_ca::user_certificate::Credential;
 use crate::ui::{notice, sanitize};
 
 /// The certificate, once it may be shown: the row that says so is committed.

@@ -26,9 +26,10 @@ use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::{
-    AccessLog, Credential, End, Extensions, HostKeys, Input, Issuer, Means, Output, Plan, Port,
-    Row, Signals, SshError, Stream, Wanted, plan, reach_port,
+    AccessLog, End, HostKeys, Input, Issuer, Means, Output, Plan, Port, Row, Signals, SshError,
+    Stream, Wanted, plan, reach_port,
 };
+use crate::ssh_ca::user_certificate::{Credential, Extensions};
 use crate::ui::ask::Interaction;
 
 /// As much as a pipe of the kernel holds at most by default.

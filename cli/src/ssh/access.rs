@@ -17,7 +17,6 @@ use uuid::Uuid;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{PgError, Pool};
 
-use super::certificate::Credential;
 use super::deadlines;
 use super::error::SshError;
 use super::spool::{Kept, Spool};
@@ -25,7 +24,8 @@ use super::way::{Plan, Target};
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::inventory::lookup::Directory;
-use crate::store;
+use crate::ssh;
+use crate::ssh_ca::user_certificate::Credential;
 use crate::ui::notice;
 
 /// Most commands are over before this.
@@ -191,7 +191,7 @@ impl<'a> AccessLog<'a> {
         let person = self.person().await?;
         let closing = async {
             let client = self.pool().get().await?;
-            store::access::close(&**client, person, id, &end).await
+            ssh::access_store::close(&**client, person, id, &end).await
         };
         match timeout(deadlines::ACCESS_ROW, closing).await {
             Ok(Ok(())) => Ok(()),
@@ -269,7 +269,7 @@ impl<'a> AccessLog<'a> {
 
     async fn store(&self, person: &str, access: &Value) -> Result<i64, PgError> {
         let client = self.pool().get().await?;
-        store::access::open(&**client, person, access).await
+        ssh::access_store::open(&**client, person, access).await
     }
 
     /// Where hosts are looked up: with the login that writes the row. Making one is most of what a short

@@ -12,12 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::certificate::Credential;
 use super::deadlines;
 use super::error::{SshError, Step};
 use super::forward::Endpoint;
 use super::handler::{Handler, Inbound, Question};
 use super::host_key::HostKeys;
+use crate::ssh_ca::user_certificate::Credential;
 
 /// The most messages that wait for the reader of a channel. Above that its window is not replenished.
 const CHANNEL_MESSAGES: usize = 32;

@@ -7,12 +7,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::timeout;
 
 use super::access::{End, Row};
-use super::certificate::Credential;
 use super::deadlines;
 use super::dial;
 use super::error::{SshError, Step};
 use super::hop::Connection;
 use super::way::{self, Means, Plan, Target};
+use crate::ssh_ca::user_certificate::Credential;
 
 /// As much as is read at once.
 const PIECE: usize = 256 << 10;

@@ -3,7 +3,6 @@
 use tokio::sync::mpsc;
 
 use super::access::{AccessLog, End};
-use super::certificate::Extensions;
 use super::destination::Destination;
 use super::error::SshError;
 use super::forward::{Endpoint, Forwarding, Forwards};
@@ -16,6 +15,7 @@ use crate::centre::context::Context;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::ssh_ca::user_certificate::Extensions;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 

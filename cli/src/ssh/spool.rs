@@ -23,7 +23,7 @@ use vctl_common::pg::{Client, PgError};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
-use crate::store;
+use crate::ssh;
 
 /// More than the two lines of an access ever have.
 const MOST: u64 = 1 << 20;
@@ -236,7 +236,7 @@ async fn store_lines(person: &str, client: &mut Client, lines: &[Line]) -> Resul
         }) if whose == person => {
             let mut access = access.clone();
             access["opened_at"] = Value::String(at.to_string());
-            store::access::open(&transaction, person, &access).await?
+            ssh::access_store::open(&transaction, person, &access).await?
         }
         Some(Line::Stored { person: whose, id }) if whose == person => *id,
         // Not even its beginning came to disk: nobody was let in.
@@ -244,7 +244,7 @@ async fn store_lines(person: &str, client: &mut Client, lines: &[Line]) -> Resul
         Some(_) => return Ok(false),
     };
     if let Some(end) = ended {
-        store::access::close(&transaction, person, id, &end).await?;
+        ssh::access_store::close(&transaction, person, id, &end).await?;
     }
     transaction.commit().await?;
     Ok(true)

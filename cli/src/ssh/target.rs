@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::time::timeout;
 
-use super::certificate::RoleSource;
 use super::deadlines;
 use super::way::{Plan, Target};
 use crate::config::Config;
@@ -14,6 +13,7 @@ use crate::inventory::lookup::Directory;
 use crate::inventory::picker;
 use crate::inventory::picker::Known;
 use crate::inventory::{Host, HostState, Route, address};
+use crate::ssh_ca::user_certificate::RoleSource;
 use crate::ui::ask::Interaction;
 
 /// How many candidates an error lists.

@@ -12,7 +12,6 @@ use tokio::time::timeout;
 use vctl_common::vault::Vault;
 
 use super::access::{AccessLog, End, Row};
-use super::certificate::{Credential, Extensions, RoleSource, Wish};
 use super::deadlines;
 use super::dial;
 use super::error::SshError;
@@ -21,6 +20,7 @@ use super::hop::Connection;
 use super::host_key::HostKeys;
 use crate::error::CliError;
 use crate::inventory::Host;
+use crate::ssh_ca::user_certificate::{Credential, Extensions, RoleSource, Wish};
 use crate::ui::notice;
 
 /// A host to connect to.

@@ -3,6 +3,9 @@
 pub(crate) mod host_certificate;
 mod published;
 mod source;
+pub(crate) mod store;
+pub(crate) mod user_certificate;
+pub(crate) mod validity;
 
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::HashAlg;

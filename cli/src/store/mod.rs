@@ -3,18 +3,14 @@
 //! The only module that knows its tables: what leaves it are the types of `view`. Each query is a
 //! `.sql` file beside the one function that runs it.
 
-pub(crate) mod access;
-pub(crate) mod ca;
 mod events;
 mod follow;
 mod grep;
 pub(crate) mod instant;
 mod row;
-pub(crate) mod seen;
 pub(crate) mod sessions;
 mod source;
 mod told;
-pub(crate) mod trust;
 
 use vctl_common::centre::DbRole;
 use vctl_common::pg::tokio_postgres::{self, IsolationLevel, Transaction};

@@ -9,6 +9,7 @@ pub(crate) mod cloud_init;
 pub(crate) mod image;
 pub(crate) mod report;
 pub(crate) mod script;
+pub(crate) mod store;
 
 pub(crate) use bootstrap::Destination;
 pub(crate) use report::{Outcome, Report};

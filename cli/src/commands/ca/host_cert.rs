@@ -22,7 +22,7 @@ use crate::inventory;
 use crate::inventory::lookup::Directory;
 use crate::ssh::{self, Plan, Wanted};
 use crate::ssh_ca::host_certificate::{HostCertificate, Wish};
-use crate::store;
+use crate::trust_ca;
 use crate::trust_ca::bootstrap;
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
@@ -82,7 +82,7 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
             ttl: args.ttl,
         };
         let issued = HostCertificate::issue(context.vault(), &plan.target.mount, &wish).await?;
-        store::trust::certified(&client, name, &issued).await?;
+        trust_ca::store::certified(&client, name, &issued).await?;
         Ok(issued)
     })?;
     let mut screen = Screen::for_programs();

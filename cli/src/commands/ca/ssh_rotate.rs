@@ -23,7 +23,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::order;
 use crate::ssh_ca::{self, Authority, Source};
-use crate::store;
+use crate::trust_ca;
 use crate::trust_ca::{Mode, Orders};
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::form::Form;
@@ -345,7 +345,7 @@ impl Rotation<'_> {
         while let Some((host, done)) = visits.next().await {
             match done {
                 Ok(trusted) => {
-                    store::trust::applied(self.client, &host.name, &trusted).await?;
+                    trust_ca::store::applied(self.client, &host.name, &trusted).await?;
                     notice::done(&format!("{}: done", host.name));
                 }
                 Err(error) => {

@@ -6,9 +6,9 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{json, sanitize};
 use crate::login::CachedToken;
 use crate::ui::form::Form;
+use crate::ui::{json, sanitize};
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
 const VERSION: u32 = 1;

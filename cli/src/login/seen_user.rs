@@ -7,7 +7,7 @@ use vctl_common::centre::{DbRole, DbSettings};
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
-use crate::store;
+use crate::login;
 use crate::ui::notice;
 
 /// A login does not wait longer for it.
@@ -28,7 +28,7 @@ pub(super) async fn record(vault: &Vault, db: &DbSettings, display_name: &str) {
 async fn record_in(vault: &Vault, db: &DbSettings, display_name: &str) -> Result<(), PgError> {
     let pool = Pool::new(vault.clone(), db, DbRole::Identity, PoolLimits::default())?;
     let client = pool.get().await?;
-    let recorded = store::seen::record(&client, display_name).await;
+    let recorded = login::seen_user_store::record(&client, display_name).await;
     drop(client);
     pool.close().await;
     recorded.map_err(PgError::from)

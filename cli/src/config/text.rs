@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::wrap::wrapped;
-use super::{BAD, DIM, Layout, json, sanitize};
 use crate::config::{Loaded, Setting, Standing};
 use crate::ui::form::Form;
+use crate::ui::wrap::wrapped;
+use crate::ui::{BAD, DIM, Layout, json, sanitize};
 
 /// Columns before a source: blanks and `#`.
 const BELOW: usize = 4;

@@ -7,9 +7,9 @@ use anstyle::Style;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::records::cells_of;
-use super::{BOLD, Layout, csv, json, paragraph, sanitize, time};
 use crate::ui::form::Form;
+use crate::ui::records::cells_of;
+use crate::ui::{BOLD, Layout, csv, json, paragraph, sanitize, time};
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
 const VERSION: u32 = 1;
