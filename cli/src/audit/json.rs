@@ -7,7 +7,7 @@ use vctl_common::id::{CertSerial, SessionId};
 
 use crate::audit::model::{Access, Hop, OnHost};
 use crate::audit::table::detailed;
-use crate::linux::signal_name;
+use crate::session::linux::signal_name;
 use crate::ui::records::Records;
 use crate::ui::time;
 

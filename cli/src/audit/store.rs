@@ -11,13 +11,13 @@ use vctl_common::person::Person;
 use vctl_common::pg::tokio_postgres::Row;
 
 use crate::audit::model::{Access, AccessFilter, Hop, OnHost};
+use crate::centre::instant::Instant;
 use crate::error::Stop;
-use crate::store::instant::Instant;
-use crate::store::sessions::{Wanted, look_up};
-use crate::store::{Store, failed, snapshot};
+use crate::session::centre::sessions::{Wanted, look_up};
+use crate::session::centre::{Store, failed, snapshot};
+use crate::session::model::Filter;
+use crate::session::text::table::Listed;
 use crate::ui::sanitize;
-use crate::ui::table::Listed;
-use crate::view::Filter;
 
 impl Store {
     /// Returns the newest accesses that match; `limit` 0 is none.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use vctl_common::id::SessionId;
 
 use crate::audit::model::{Access, OnHost};
-use crate::linux::signal_name;
+use crate::session::linux::signal_name;
 use crate::ui::columns::Columns;
 use crate::ui::sanitize::text;
 use crate::ui::wrap::wrapped;

@@ -4,3 +4,4 @@ pub(crate) mod capabilities;
 pub(crate) mod context;
 pub(crate) mod globals;
 pub(crate) mod host_identity;
+pub(crate) mod instant;

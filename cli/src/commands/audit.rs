@@ -10,12 +10,14 @@ use crate::centre::context::Context;
 use crate::centre::globals::Globals;
 use crate::completion;
 use crate::error::Stop;
-use crate::store::Store;
+use crate::session;
+use crate::session::centre::Store;
+use crate::session::text::{header, table};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
 use crate::ui::moment;
 use crate::ui::moment::Moment;
-use crate::ui::{Screen, header, json, notice, records, sanitize, table, time};
+use crate::ui::{Screen, notice, records, sanitize, time};
 
 /// Show who asked to be let in where
 ///
@@ -163,7 +165,7 @@ async fn unasked(
         return Ok(records::write(
             screen,
             args.output,
-            &json::Sessions,
+            &session::json::Sessions,
             &listed,
         )?);
     }

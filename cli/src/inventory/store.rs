@@ -7,11 +7,11 @@ use postgres_types::{ToSql, Type};
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::{Client, Error, GenericClient, Row};
 
+use crate::centre::instant::Instant;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::fleet::store::whole;
 use crate::inventory::{AgentSeen, Host, HostState, Route, RouteError, address, order};
-use crate::store::instant::Instant;
 
 /// Returns all hosts, also retired ones, by data centre and name.
 pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Stop> {

@@ -6,32 +6,17 @@
 
 pub(crate) mod columns;
 pub(crate) mod csv;
-pub(crate) mod detail;
 pub(crate) mod form;
-pub(crate) mod found;
 mod guard;
-pub(crate) mod header;
-#[cfg(test)]
-mod hostile;
-#[cfg(test)]
-mod narrow;
 pub(crate) mod help;
-pub(crate) mod html;
-pub(crate) mod identity;
 pub(crate) mod json;
-pub(crate) mod line;
-pub(crate) mod live;
 pub(crate) mod notice;
 pub(crate) mod paragraph;
-pub(crate) mod provenance;
 pub(crate) mod records;
 pub(crate) mod sanitize;
 pub(crate) mod size;
 pub(crate) mod stderr;
-pub(crate) mod table;
 pub(crate) mod time;
-pub(crate) mod timeline;
-pub(crate) mod tree;
 pub(crate) mod wrap;
 pub(crate) mod ask;
 pub(crate) mod logging;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use crate::completion;
 use crate::error::CliError;
 use crate::exit_code::Exit;
+use crate::session::model::{Event, Filter, History, Named};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
 use crate::ui::moment;
 use crate::ui::moment::Moment;
-use crate::view::{Event, Filter, History, Named};
 
 /// Show what was done inside SSH sessions
 ///

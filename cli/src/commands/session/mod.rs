@@ -14,14 +14,16 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::local::{Local, TrustedCas};
-use crate::source::{Follow as _, Source};
-use crate::store::Store;
+use crate::session;
+use crate::session::centre::Store;
+use crate::session::local::{Local, TrustedCas};
+use crate::session::model::grep::Pattern;
+use crate::session::model::{Filter, Named, Selector, Update};
+use crate::session::source::{Follow as _, Source};
+use crate::session::text::live::Live;
+use crate::session::text::{grep_results, header, table, timeline, tree};
 use crate::ui::form::Form;
-use crate::ui::live::Live;
-use crate::ui::{Screen, found, header, json, notice, records, sanitize, table, timeline, tree};
-use crate::view::grep::Pattern;
-use crate::view::{Filter, Named, Selector, Update};
+use crate::ui::{Screen, notice, records, sanitize};
 
 pub(crate) use args::SessionArgs;
 
@@ -114,7 +116,12 @@ async fn list(
         .list(filter, args.limit, !form.is_for_people())
         .await?;
     if !form.is_for_people() {
-        return Ok(records::write(screen, form, &json::Sessions, &listed)?);
+        return Ok(records::write(
+            screen,
+            form,
+            &session::json::Sessions,
+            &listed,
+        )?);
     }
     if listed.is_empty() {
         nothing(source, filter);
@@ -142,13 +149,13 @@ async fn search(
     let pattern = Pattern::new(grep).with_login_work(args.login_work);
     let matches = source.grep(selector, filter, &pattern, args.limit).await?;
     if !form.is_for_people() {
-        return Ok(json::write_matches(screen, form, &matches)?);
+        return Ok(session::json::write_matches(screen, form, &matches)?);
     }
     if matches.is_empty() {
         notice::note("no matching program was started in these sessions");
     }
     let layout = screen.layout(args.full || form == Form::Wide);
-    Ok(found::write(screen, &matches, layout)?)
+    Ok(grep_results::write(screen, &matches, layout)?)
 }
 
 async fn show(
@@ -171,7 +178,7 @@ async fn show(
         for found in &sessions {
             histories.push(source.history(found).await?);
         }
-        return Ok(json::write_histories(screen, form, &histories)?);
+        return Ok(session::json::write_histories(screen, form, &histories)?);
     }
     let layout = screen.layout(args.full || form == Form::Wide);
     for (index, found) in sessions.iter().enumerate() {
@@ -219,11 +226,15 @@ async fn follow(
                 (Update::Hole(session, hole), false) => live.hole(screen, session, hole)?,
                 (Update::Closed(session), false) => live.closed(screen, session)?,
                 (Update::Opened(session, late), true) => {
-                    json::write_opened(screen, session, *late)?;
+                    session::json::write_opened(screen, session, *late)?;
                 }
-                (Update::Event(session, event), true) => json::write_event(screen, session, event)?,
-                (Update::Hole(session, hole), true) => json::write_gap(screen, session, hole)?,
-                (Update::Closed(session), true) => json::write_closed(screen, session)?,
+                (Update::Event(session, event), true) => {
+                    session::json::write_event(screen, session, event)?
+                }
+                (Update::Hole(session, hole), true) => {
+                    session::json::write_gap(screen, session, hole)?
+                }
+                (Update::Closed(session), true) => session::json::write_closed(screen, session)?,
             }
         }
         // The reader waits for exactly these lines.

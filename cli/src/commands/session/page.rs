@@ -15,9 +15,10 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
-use crate::source::Source;
-use crate::ui::{Layout, Screen, html, notice};
-use crate::view::{History, Selector};
+use crate::session::model::{History, Selector};
+use crate::session::page;
+use crate::session::source::Source;
+use crate::ui::{Layout, Screen, notice};
 
 /// A page that was opened is read at once, or made again.
 const KEPT_FOR: Duration = Duration::from_hours(24);
@@ -53,7 +54,7 @@ pub(super) async fn make<S: Source>(
             return Err(error.hint("name a file, or leave `--html` out").into());
         }
         let mut screen = Screen::for_programs();
-        html::write(&mut screen, &history, layout)?;
+        page::write(&mut screen, &history, layout)?;
         return Ok(screen.flush()?);
     };
     write(&file, &history, layout)?;
@@ -64,7 +65,7 @@ pub(super) async fn make<S: Source>(
 }
 
 fn write(file: &Path, history: &History, layout: Layout) -> Result<(), Stop> {
-    private_file::replace(file, |out| html::write(out, history, layout)).map_err(|error| {
+    private_file::replace(file, |out| page::write(out, history, layout)).map_err(|error| {
         let message = format!("cannot write `{}`", file.display());
         CliError::new(Exit::Failure, message).caused_by(&error)
     })?;

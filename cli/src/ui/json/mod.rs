@@ -2,11 +2,7 @@
 
 mod escape;
 mod yaml;
-mod document;
-mod event;
 mod failure;
-mod provenance;
-mod session;
 #[cfg(test)]
 pub(crate) mod schema;
 
@@ -16,9 +12,6 @@ use serde::Serialize;
 
 use crate::ui::form::Form;
 
-pub(crate) use self::document::{
-    Sessions, write_closed, write_event, write_gap, write_histories, write_matches, write_opened,
-};
 pub(crate) use self::failure::write_error;
 pub(crate) use self::yaml::write as write_yaml;
 

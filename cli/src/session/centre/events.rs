@@ -1,0 +1,107 @@
+//! The events of one session.
+
+use std::time::UNIX_EPOCH;
+
+use postgres_types::ToSql;
+use vctl_common::count::{counted, form};
+use vctl_common::pg::tokio_postgres::Transaction;
+use vctl_common::spool::{self, Timeline};
+use vctl_common::time::WallOffset;
+
+use super::row::{Found, boot_time, holes};
+use super::sessions::{Wanted, look_up};
+use super::{Store, failed, snapshot};
+use crate::centre::instant::Instant;
+use crate::error::Stop;
+use crate::session::model::{Event, Filter, History, Selector};
+
+/// Rows that are on their way at a time: what has arrived is decoded before more is asked for.
+const CHUNK: i32 = 4096;
+
+impl Store {
+    /// Reads everything that happened in a session.
+    pub(super) async fn read(&mut self, found: &Found) -> Result<History, Stop> {
+        let mut client = self.client().await?;
+        let transaction = snapshot(&mut client).await?;
+        // What has arrived since it was found belongs to its counters and to its events alike.
+        let filter = Filter::default();
+        let wanted = Wanted::of(Some(Selector::Id(found.id())), &filter);
+        let again = look_up(&transaction, &wanted).await?.pop();
+        let again = again.and_then(Result::ok);
+        let found = again.as_ref().unwrap_or(found);
+        let (history, gone) = whole(&transaction, found).await?;
+        transaction.commit().await.map_err(failed)?;
+        if gone > 0 {
+            self.notes.push(format!(
+                "{gone} of the {} of session {} {} no longer kept",
+                counted(history.session.stored, "event"),
+                found.id(),
+                form(gone, "is", "are")
+            ));
+        }
+        Ok(history)
+    }
+}
+
+/// Reads everything of a session; returns also how many of its events have been pruned.
+pub(super) async fn whole(
+    transaction: &Transaction<'_>,
+    found: &Found,
+) -> Result<(History, u64), Stop> {
+    Ok(history(found, after(transaction, found, 0).await?))
+}
+
+/// Returns what is left of a session, and how many of its events have been pruned.
+fn history(found: &Found, timeline: Timeline) -> (History, u64) {
+    let record = &found.record;
+    let read = (timeline.events.len() + timeline.damaged.len()) as u64;
+    let gone = record.stored.saturating_sub(read);
+    // It was judged when all was here: that events are not kept for ever makes nobody suspect.
+    let completeness = if gone > 0 {
+        spool::counted(record)
+    } else {
+        spool::completeness(record, &timeline)
+    };
+    let stored = read + gone;
+    let history = History {
+        session: found.with(holes(completeness), stored),
+        events: timeline.events.into_iter().map(Event::from).collect(),
+        left_out: 0,
+    };
+    (history, gone)
+}
+
+/// Reads the events with numbers above `seq`.
+pub(super) async fn after(
+    transaction: &Transaction<'_>,
+    found: &Found,
+    seq: u64,
+) -> Result<Timeline, Stop> {
+    let mut timeline = Timeline::default();
+    let (id, wall) = (found.id(), found.record.wall);
+    let Some(days) = &found.days else {
+        return Ok(timeline);
+    };
+    let statement = transaction.prepare(include_str!("events.sql")).await;
+    let above = i64::try_from(seq).unwrap_or(i64::MAX);
+    let parameters: [&(dyn ToSql + Sync); 4] = [&id.as_uuid(), &days.first, &days.last, &above];
+    let portal = transaction
+        .bind(&statement.map_err(failed)?, &parameters)
+        .await;
+    let portal = portal.map_err(failed)?;
+    loop {
+        let rows = transaction.query_portal(&portal, CHUNK).await;
+        let rows = rows.map_err(failed)?;
+        for row in &rows {
+            // It stands for a record that cannot be decoded; others have their own.
+            let at = row.get::<_, Instant>(1).0.unwrap_or(UNIX_EPOCH);
+            let at = boot_time(wall, at);
+            let offset = WallOffset::from_ns(row.get(2));
+            timeline.take_record(id, offset, at, row.get(3));
+        }
+        if rows.len() < CHUNK.unsigned_abs() as usize {
+            timeline.put_in_order();
+            return Ok(timeline);
+        }
+    }
+}

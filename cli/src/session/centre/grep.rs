@@ -1,0 +1,157 @@
+//! Searching what was executed.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use postgres_types::ToSql;
+
+use uuid::Uuid;
+use vctl_common::id::SessionId;
+use vctl_common::pg::tokio_postgres::{Row, Transaction};
+use vctl_common::spool::Timeline;
+use vctl_common::time::{BootNs, WallOffset};
+
+use super::row::Found;
+use super::sessions::{Wanted, look_up};
+use super::{Store, failed, snapshot};
+use crate::centre::instant::Instant;
+use crate::error::Stop;
+use crate::session::model::grep::{MOST_LINES, Match, Pattern};
+use crate::session::model::{Event, Filter, Selector};
+use crate::ui::time;
+
+/// Events that one search looks at; a quarter of a minute on a small server.
+const MOST_EVENTS: i64 = 5_000_000;
+/// A row holds up to 128 KiB of arguments.
+const CHUNK: i32 = 256;
+
+impl Store {
+    /// Searches the newest sessions first; `limit` 0 is none.
+    pub(super) async fn search(
+        &mut self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        pattern: &Pattern,
+        limit: usize,
+    ) -> Result<Vec<Match>, Stop> {
+        let mut client = self.client().await?;
+        let transaction = snapshot(&mut client).await?;
+        let hits = search(&transaction, selector, filter, pattern, limit).await?;
+        if let Some(beyond) = hits.beyond {
+            self.notes.push(format!(
+                "sessions up to {} were not searched: one search looks at {MOST_EVENTS} events; \
+                     `--until` or `--since` chooses others",
+                time::seconds(beyond)
+            ));
+        }
+        let matches = matches(&transaction, hits.sessions, &mut self.notes).await?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(matches)
+    }
+}
+
+#[derive(Default)]
+struct Hits {
+    /// Newest first, with the lines of each.
+    sessions: Vec<(Uuid, Timeline)>,
+    /// When the first one was opened that was not searched any more.
+    beyond: Option<SystemTime>,
+}
+
+async fn search(
+    transaction: &Transaction<'_>,
+    selector: Option<Selector>,
+    filter: &Filter,
+    pattern: &Pattern,
+    limit: usize,
+) -> Result<Hits, Stop> {
+    let serial = match selector {
+        Some(Selector::Serial(serial)) => Some(serial.to_string()),
+        _ => None,
+    };
+    let id = match selector {
+        Some(Selector::Id(id)) => Some(id.as_uuid()),
+        _ => None,
+    };
+    let lines = i64::try_from(MOST_LINES + 1).unwrap_or(i64::MAX);
+    let forms = pattern.forms();
+    let login_work = pattern.has_login_work();
+    let parameters: [&(dyn ToSql + Sync); 10] = [
+        &forms,
+        &filter.host,
+        &filter.user,
+        &filter.since,
+        &filter.until,
+        &serial,
+        &id,
+        &MOST_EVENTS,
+        &lines,
+        &login_work,
+    ];
+    let statement = transaction.prepare(include_str!("grep.sql")).await;
+    let portal = transaction
+        .bind(&statement.map_err(failed)?, &parameters)
+        .await;
+    let portal = portal.map_err(failed)?;
+    let mut hits = Hits::default();
+    loop {
+        let rows = transaction.query_portal(&portal, CHUNK).await;
+        let rows = rows.map_err(failed)?;
+        for row in &rows {
+            let id: Uuid = row.get(0);
+            let is_new = hits.sessions.last().is_none_or(|(last, _)| *last != id);
+            // The rest is never asked for, so the server does not search it either.
+            if is_new && limit > 0 && hits.sessions.len() == limit {
+                return Ok(hits);
+            }
+            if row.get(2) {
+                hits.beyond = Some(row.get::<_, Instant>(1).0.unwrap_or(UNIX_EPOCH));
+                return Ok(hits);
+            }
+            if is_new {
+                hits.sessions.push((id, Timeline::default()));
+            }
+            if let Some((_, lines)) = hits.sessions.last_mut() {
+                take_line(lines, SessionId::from_uuid(id), row);
+            }
+        }
+        if rows.len() < CHUNK.unsigned_abs() as usize {
+            return Ok(hits);
+        }
+    }
+}
+
+fn take_line(lines: &mut Timeline, id: SessionId, row: &Row) {
+    let offset = WallOffset::from_ns(row.get(5));
+    lines.take_record(id, offset, BootNs(0), row.get(6));
+}
+
+async fn matches(
+    transaction: &Transaction<'_>,
+    hits: Vec<(Uuid, Timeline)>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Match>, Stop> {
+    let filter = Filter::default();
+    let wanted = Wanted {
+        ids: Some(hits.iter().map(|(id, _)| *id).collect()),
+        ..Wanted::of(None, &filter)
+    };
+    let mut found: Vec<Found> = Vec::with_capacity(hits.len());
+    for row in look_up(transaction, &wanted).await? {
+        match row {
+            Ok(row) => found.push(row),
+            Err(unreadable) => notes.push(format!("left out: {unreadable}")),
+        }
+    }
+    let matches = hits.into_iter().filter_map(|(id, mut lines)| {
+        let found = found.iter().find(|found| found.id().as_uuid() == id)?;
+        lines.put_in_order();
+        let more = lines.events.len() > MOST_LINES;
+        lines.events.truncate(MOST_LINES);
+        Some(Match {
+            session: found.session(),
+            events: lines.events.into_iter().map(Event::from).collect(),
+            more,
+        })
+    });
+    Ok(matches.collect())
+}

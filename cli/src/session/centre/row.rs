@@ -1,0 +1,299 @@
+//! A row of `sessions.sql` as a session.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use postgres_types::Json;
+use serde::Deserialize;
+use uuid::Uuid;
+use vctl_common::id::{BootId, SessionId};
+use vctl_common::person::Person;
+use vctl_common::pg::tokio_postgres::Row;
+use vctl_common::session::{Gap, JournalEntry, SessionClosed, SessionOpened};
+use vctl_common::spool::{self, Completeness, Kept, SessionRecord};
+use vctl_common::time::{BootNs, WallOffset};
+
+use crate::centre::instant::Instant;
+use crate::session::model::identity::{Contradiction, Identity, Trust};
+use crate::session::model::provenance::{Ca, Provenance, Request, Requests};
+use crate::session::model::{Hole, Session};
+use crate::session::text::table::Listed;
+
+/// How many requests of a certificate are read; `sessions.sql` asks for one more.
+const MOST_REQUESTS: usize = 10;
+
+/// A session that was found, without its events.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(super) record: SessionRecord,
+    /// Programs started in it.
+    execs: u64,
+    pub(super) days: Option<Days>,
+    provenance: Provenance,
+    identity: Identity,
+}
+
+/// First and last day of which there are events, as Postgres writes them.
+#[derive(Clone, Debug)]
+pub(super) struct Days {
+    pub(super) first: String,
+    pub(super) last: String,
+}
+
+/// Why a row is no session. Its host wrote what is in it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("{what} of session {id} is not as this version of vctl knows it")]
+    Entry {
+        id: SessionId,
+        what: &'static str,
+        #[source]
+        source: Option<serde_json::Error>,
+    },
+    #[error("the opening of session {id} contradicts the row it lies in")]
+    Contradiction { id: SessionId },
+    #[error("events of session {id} have numbers below 1")]
+    Numbers { id: SessionId },
+}
+
+impl Found {
+    pub(crate) fn opened(&self) -> &SessionOpened {
+        &self.record.opened
+    }
+
+    /// Returns the session as its counters have it.
+    pub(crate) fn session(&self) -> Session {
+        self.with(holes(spool::counted(&self.record)), self.record.stored)
+    }
+
+    pub(crate) fn listed(&self) -> Listed {
+        Listed {
+            session: self.session(),
+            commands: self.execs,
+        }
+    }
+
+    pub(super) fn with(&self, holes: Vec<Hole>, stored: u64) -> Session {
+        Session {
+            opened: self.record.opened.clone(),
+            closed: self.record.closed.clone(),
+            host: self.record.host.clone(),
+            boot_id: self.record.boot_id,
+            wall: self.record.wall,
+            closed_wall: self.record.closed_wall,
+            stored,
+            holes,
+            identity: self.identity.clone(),
+            provenance: Some(self.provenance.clone()),
+        }
+    }
+
+    pub(super) fn id(&self) -> SessionId {
+        self.record.opened.id
+    }
+}
+
+pub(super) fn holes(completeness: Completeness) -> Vec<Hole> {
+    match completeness {
+        Completeness::Complete | Completeness::StillOpen => Vec::new(),
+        Completeness::Missing(holes) => holes.into_iter().map(Hole::from).collect(),
+    }
+}
+
+/// Reads a row. A host can have put anything into its entries: that is an error of this one row.
+pub(super) fn found(row: &Row) -> Result<Found, Unreadable> {
+    let id = SessionId::from_uuid(row.get::<_, Uuid>(0));
+    let opened = match entry(id, "the opening", row.get(3))? {
+        JournalEntry::Opened(opened) => *opened,
+        _ => return Err(unknown(id, "the opening")),
+    };
+    if opened.id != id || !is_of_row(&opened, row) {
+        return Err(Unreadable::Contradiction { id });
+    }
+    if row.get::<_, i64>(12) > 0 && row.get::<_, i64>(14) < 1 {
+        return Err(Unreadable::Numbers { id });
+    }
+    let closed: Option<&str> = row.get(5);
+    let closed = closed.map(|closed| closed_entry(id, closed)).transpose()?;
+    let wall = WallOffset::from_ns(row.get::<_, Option<i64>>(4).unwrap_or_default());
+    let last_at: Option<Instant> = row.get(15);
+    let last_at = last_at.and_then(|at| at.0);
+    let days = (row.get(16), row.get(17));
+    let execs: i64 = row.get(13);
+    let provenance = provenance(&opened, row);
+    Ok(Found {
+        identity: identity(&opened, wall, provenance.ca.as_ref(), row.get(23)),
+        provenance,
+        record: SessionRecord::from(Kept {
+            opened,
+            wall,
+            closed,
+            closed_wall: row.get::<_, Option<i64>>(6).map(WallOffset::from_ns),
+            boot_id: BootId::from_uuid(row.get(2)),
+            host: row.get(1),
+            gaps: gaps(id, row.get(18))?,
+            host_wide: gaps(id, row.get(19))?,
+            stored: unsigned(row.get(12)),
+            last_at: last_at.map(|at| boot_time(wall, at)),
+            last_seq: unsigned(row.get(14)),
+        }),
+        execs: unsigned(execs),
+        days: match days {
+            (Some(first), Some(last)) => Some(Days { first, last }),
+            _ => None,
+        },
+    })
+}
+
+fn entry(id: SessionId, what: &'static str, json: &str) -> Result<JournalEntry, Unreadable> {
+    serde_json::from_str(json).map_err(|error| Unreadable::Entry {
+        id,
+        what,
+        source: Some(error),
+    })
+}
+
+fn unknown(id: SessionId, what: &'static str) -> Unreadable {
+    let source = None;
+    Unreadable::Entry { id, what, source }
+}
+
+fn closed_entry(id: SessionId, json: &str) -> Result<SessionClosed, Unreadable> {
+    match entry(id, "the end", json)? {
+        JournalEntry::Closed(closed) => Ok(closed),
+        _ => Err(unknown(id, "the end")),
+    }
+}
+
+fn gaps(id: SessionId, json: Option<Vec<String>>) -> Result<Vec<Gap>, Unreadable> {
+    let gap = |json: String| match entry(id, "a gap", &json)? {
+        JournalEntry::Gap(gap) => Ok(gap),
+        _ => Err(unknown(id, "a gap")),
+    };
+    json.unwrap_or_default().into_iter().map(gap).collect()
+}
+
+/// Longest texts of the columns; `0013_ingest_limits` cuts what is longer.
+const MOST_KEY_ID: usize = 512;
+const MOST_LOGIN: usize = 255;
+/// Rounding; an agent takes both times from the same clocks.
+const SAME_TIME: Duration = Duration::from_secs(1);
+
+/// Sessions are found and put in order by the columns and shown from the entry: they must not tell of
+/// two certificates, logins or times.
+fn is_of_row(opened: &SessionOpened, row: &Row) -> bool {
+    let certificate = opened.auth.certificate.as_ref();
+    let text = |column| row.get::<_, Option<&str>>(column);
+    // Postgres has no NUL in its text.
+    let kept = |text: &String| text.replace('\0', "\u{fffd}");
+    let serial = certificate.and_then(|c| c.serial).map(|s| s.to_string());
+    let key_id = certificate.map(|c| kept(&c.key_id));
+    text(7) == certificate.map(|c| kept(&c.ca_fingerprint)).as_deref()
+        && text(8) == serial.as_deref()
+        && is_same(text(9), key_id.as_deref(), MOST_KEY_ID)
+        && is_same(text(22), Some(&kept(&opened.login_user)), MOST_LOGIN)
+        && is_opened_at(opened, row)
+}
+
+/// Says whether a column holds the text: all of it, or as it was cut.
+fn is_same(column: Option<&str>, text: Option<&str>, most: usize) -> bool {
+    let cut = |text: &str| -> String { text.chars().take(most - 1).chain(['…']).collect() };
+    match (column, text) {
+        (Some(column), Some(text)) => {
+            column == text || text.chars().count() > most && column == cut(text)
+        }
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn is_opened_at(opened: &SessionOpened, row: &Row) -> bool {
+    let wall = WallOffset::from_ns(row.get::<_, Option<i64>>(4).unwrap_or_default());
+    let Some(column) = row.get::<_, Instant>(21).0 else {
+        return false;
+    };
+    let entry = wall.wall_time(opened.opened_at);
+    let apart = entry.duration_since(column);
+    apart.unwrap_or_else(|earlier| earlier.duration()) <= SAME_TIME
+}
+
+fn provenance(opened: &SessionOpened, row: &Row) -> Provenance {
+    let ca = opened.auth.certificate.as_ref();
+    let ca = ca.map(|_| match row.get::<_, Option<String>>(11) {
+        Some(mount) => Ca::Ours { mount },
+        None => Ca::Unknown,
+    });
+    let person: Option<String> = row.get(10);
+    let requests: Option<Json<Vec<Asked>>> = row.get(20);
+    // Null where they were not looked up: that is not the same as none.
+    let requests = requests.map(|json| {
+        let more = json.0.len() > MOST_REQUESTS;
+        let rows = json.0.into_iter().take(MOST_REQUESTS);
+        let rows = rows.map(Request::from).collect();
+        Requests { rows, more }
+    });
+    Provenance {
+        person: person.map(Person::new),
+        ca,
+        requests,
+        unheard: row.get(24),
+    }
+}
+
+fn identity(
+    opened: &SessionOpened,
+    wall: WallOffset,
+    ca: Option<&Ca>,
+    contradictions: Option<Vec<String>>,
+) -> Identity {
+    let trust = match ca {
+        Some(Ca::Ours { mount }) => Trust::Ours {
+            mount: Some(mount.clone()),
+        },
+        Some(Ca::Unknown) | None => Trust::Unknown,
+    };
+    let mut identity = Identity::of(opened, wall.wall_time(opened.opened_at), trust);
+    let words = contradictions.unwrap_or_default();
+    let known = words.iter().filter_map(|word| Contradiction::of_word(word));
+    identity.contradictions.extend(known);
+    identity
+}
+
+/// An element of `requests`.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    vault_user: String,
+    at_us: i64,
+    hostname: String,
+    is_hop: bool,
+    source_ip: Option<std::net::IpAddr>,
+    source_port: Option<u16>,
+    client_user: Option<String>,
+    client_host: Option<String>,
+}
+
+impl From<Asked> for Request {
+    fn from(asked: Asked) -> Self {
+        Self {
+            person: Person::new(asked.vault_user),
+            at: UNIX_EPOCH + Duration::from_micros(unsigned(asked.at_us)),
+            host: asked.hostname,
+            is_hop: asked.is_hop,
+            source_ip: asked.source_ip,
+            source_port: asked.source_port,
+            client_user: asked.client_user,
+            client_host: asked.client_host,
+        }
+    }
+}
+
+/// Counters and numbers of events are kept in columns that could hold negative ones.
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// Turns the time of a row back into the boot clock; exact to a microsecond.
+pub(super) fn boot_time(wall: WallOffset, at: SystemTime) -> BootNs {
+    let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let at = i128::try_from(at).unwrap_or(i128::MAX);
+    BootNs(u64::try_from(at.saturating_sub(i128::from(wall.as_ns()))).unwrap_or(0))
+}

@@ -1,0 +1,127 @@
+//! Looking sessions up.
+
+use postgres_types::{ToSql, Type};
+use uuid::Uuid;
+use vctl_common::id::{CertSerial, SessionId};
+use vctl_common::pg::tokio_postgres::{Row, Transaction};
+
+use super::row::{self, Found, Unreadable};
+use super::{Store, failed, snapshot};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::session::model::{Filter, Prefix, Selector};
+
+impl Store {
+    /// Returns the sessions that match, newest first; `limit` 0 is none.
+    pub(super) async fn sessions(
+        &mut self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        limit: usize,
+        with_requests: bool,
+    ) -> Result<Vec<Found>, Stop> {
+        let wanted = Wanted {
+            filter,
+            limit: i64::try_from(limit).ok().filter(|limit| *limit > 0),
+            with_requests,
+            ..Wanted::of(selector, filter)
+        };
+        let mut client = self.client().await?;
+        let rows = look_up(&snapshot(&mut client).await?, &wanted).await?;
+        let mut sessions = Vec::with_capacity(rows.len());
+        for row in rows {
+            match row {
+                Ok(found) => sessions.push(found),
+                Err(unreadable) if wanted.ids.is_some() => return Err(refused(&unreadable).into()),
+                Err(unreadable) => self.leave_out(&unreadable),
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// Returns the ids that begin so, oldest first.
+    pub(super) async fn ids_like(
+        &mut self,
+        prefix: Prefix,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, Stop> {
+        let client = self.client().await?;
+        let (first, last) = prefix.range();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let parameters: [&(dyn ToSql + Sync); 3] = [&first.as_uuid(), &last.as_uuid(), &limit];
+        let rows = client
+            .query(include_str!("session_ids.sql"), &parameters)
+            .await;
+        let id = |row: &Row| SessionId::from_uuid(row.get(0));
+        Ok(rows.map_err(failed)?.iter().map(id).collect())
+    }
+
+    /// Says whether events of a session are stored whose opening has not arrived.
+    pub(super) async fn is_nameless(&self, id: SessionId) -> Result<bool, Stop> {
+        let client = self.client().await?;
+        let query = include_str!("nameless.sql");
+        let row = client.query_one(query, &[&id.as_uuid()]).await;
+        Ok(row.map_err(failed)?.get(0))
+    }
+}
+
+/// Which sessions to look up.
+pub(crate) struct Wanted<'a> {
+    pub(crate) ids: Option<Vec<Uuid>>,
+    pub(crate) serial: Option<CertSerial>,
+    pub(crate) filter: &'a Filter,
+    pub(crate) limit: Option<i64>,
+    pub(crate) with_requests: bool,
+}
+
+impl<'a> Wanted<'a> {
+    pub(crate) fn of(selector: Option<Selector>, filter: &'a Filter) -> Self {
+        let (ids, serial) = match selector {
+            None => (None, None),
+            Some(Selector::Serial(serial)) => (None, Some(serial)),
+            Some(Selector::Id(id)) => (Some(vec![id.as_uuid()]), None),
+        };
+        Self {
+            ids,
+            serial,
+            filter,
+            limit: None,
+            with_requests: true,
+        }
+    }
+}
+
+/// Runs `sessions.sql`: newest first.
+pub(crate) async fn look_up(
+    client: &Transaction<'_>,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<Result<Found, Unreadable>>, Stop> {
+    let serial = wanted.serial.map(|serial| serial.to_string());
+    let Filter {
+        host,
+        user,
+        since,
+        until,
+    } = wanted.filter;
+    let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
+        (&wanted.ids, Type::UUID_ARRAY),
+        (&serial, Type::TEXT),
+        (host, Type::TEXT),
+        (user, Type::TEXT),
+        (since, Type::TIMESTAMPTZ),
+        (until, Type::TIMESTAMPTZ),
+        (&wanted.limit, Type::INT8),
+        (&wanted.with_requests, Type::BOOL),
+    ];
+    let rows = client
+        .query_typed(include_str!("sessions.sql"), &parameters)
+        .await;
+    let rows = rows.map_err(failed)?;
+    Ok(rows.iter().map(row::found).collect())
+}
+
+fn refused(unreadable: &Unreadable) -> CliError {
+    CliError::new(Exit::Failure, "cannot show the session")
+        .caused_by(unreadable)
+        .hint("a newer `vctl` may know what the host sent")
+}

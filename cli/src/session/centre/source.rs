@@ -1,0 +1,112 @@
+//! The store as a source of sessions.
+
+use vctl_common::count::{counted, form};
+use vctl_common::id::SessionId;
+use vctl_common::session::SessionOpened;
+
+use super::{Follow, Found, Store};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::session::model::grep::{Match, Pattern};
+use crate::session::model::{Filter, History, Prefix, Selector};
+use crate::session::source::Source;
+use crate::session::text::table::Listed;
+
+impl Source for Store {
+    type Found = Found;
+    type Follow = Follow;
+
+    fn opened(found: &Found) -> &SessionOpened {
+        found.opened()
+    }
+
+    async fn list(
+        &mut self,
+        filter: &Filter,
+        limit: usize,
+        with_requests: bool,
+    ) -> Result<Vec<Listed>, Stop> {
+        let found = self.sessions(None, filter, limit, with_requests).await?;
+        let listed: Vec<Listed> = found.iter().map(Found::listed).collect();
+        self.recent.change(|recent| {
+            let sessions = listed.iter().map(|listed| &listed.session);
+            recent.see_sessions(sessions.clone().flat_map(|session| {
+                let opened = &session.opened;
+                let certificate = opened.auth.certificate.as_ref();
+                let serial = certificate.and_then(|certificate| certificate.serial);
+                let serial = serial.map(|serial| serial.to_string());
+                serial.into_iter().chain([opened.id.to_string()])
+            }));
+            let people = sessions.filter_map(|session| session.person());
+            recent.see_people(people.map(|person| person.name().to_owned()));
+        });
+        Ok(listed)
+    }
+
+    async fn find(&mut self, selector: Selector, filter: &Filter) -> Result<Vec<Found>, Stop> {
+        self.sessions(Some(selector), filter, 0, true).await
+    }
+
+    async fn ids_like(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<SessionId>, Stop> {
+        Store::ids_like(self, prefix, limit).await
+    }
+
+    async fn history(&mut self, found: &Found) -> Result<History, Stop> {
+        self.read(found).await
+    }
+
+    async fn grep(
+        &mut self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        pattern: &Pattern,
+        limit: usize,
+    ) -> Result<Vec<Match>, Stop> {
+        self.search(selector, filter, pattern, limit).await
+    }
+
+    async fn follow(
+        self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        found: &[Found],
+    ) -> Result<Follow, Stop> {
+        Ok(self.following(selector, filter, found))
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        Store::take_notes(self)
+    }
+
+    async fn not_found(&mut self, selector: Selector) -> Stop {
+        // They are there: the notes say why they cannot be shown.
+        if self.left_out > 0 {
+            let count = counted(self.left_out, "session");
+            let are = form(self.left_out, "is", "are");
+            let what =
+                format!("{count} of {selector} {are} in the central store, but cannot be shown");
+            let hint = "a newer `vctl` may know what the host sent";
+            return CliError::new(Exit::Failure, what).hint(hint).into();
+        }
+        let what = format!("no session of {selector} is in the central store");
+        if let Selector::Id(id) = selector {
+            match self.is_nameless(id).await {
+                Err(stop) => return stop,
+                Ok(false) => {}
+                Ok(true) => {
+                    let what = format!(
+                        "events of session {id} are stored, but not its opening, so its user is unknown"
+                    );
+                    let hint = "its opening may still arrive; `vctl fleet` shows how much its host has yet to send";
+                    return CliError::new(Exit::NotFound, what).hint(hint).into();
+                }
+            }
+        }
+        let hint = "`vctl session` lists what is; `vctl session --local`, on the host itself, what it has not sent yet";
+        CliError::new(Exit::NotFound, what).hint(hint).into()
+    }
+
+    fn place(&self) -> String {
+        "in the central store".to_owned()
+    }
+}

@@ -1,0 +1,369 @@
+//! Sessions as JSON, for programs. `docs/session-json.md` is its contract.
+//!
+//! Numbers of 64 bits that are ids or clock readings are strings: a JSON reader that keeps numbers
+//! as doubles would round them. Bytes that are no UTF-8 become `{"hex": "..."}`.
+
+pub(crate) mod event;
+pub(crate) mod provenance;
+pub(crate) mod session;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+use vctl_common::id::SessionId;
+
+use self::event::EventJson;
+use self::session::{GapJson, SessionJson, gap_json, session_json};
+use crate::session::model::grep::Match;
+use crate::session::model::{Event, History, Hole, Session};
+use crate::session::text::table::Listed;
+use crate::ui::form::Form;
+use crate::ui::json::{write, write_as_line, write_yaml};
+use crate::ui::records::{Records, cells_of};
+
+/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    sessions: Vec<SessionJson<'a>>,
+}
+
+/// One line of `--follow --json`.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum LiveJson<'a> {
+    Opened {
+        version: u32,
+        /// From its opening until it arrived, where that was late.
+        late_by_ns: Option<String>,
+        session: Box<SessionJson<'a>>,
+    },
+    Event {
+        session_id: SessionId,
+        event: Box<EventJson<'a>>,
+    },
+    /// What sshd or PAM did at login or logout.
+    LoginEvent {
+        session_id: SessionId,
+        event: Box<EventJson<'a>>,
+    },
+    Gap {
+        session_id: SessionId,
+        gap: GapJson,
+    },
+    Closed {
+        session: Box<SessionJson<'a>>,
+    },
+}
+
+/// Sessions without their events, for every form of the output.
+pub(crate) struct Sessions;
+
+impl Records for Sessions {
+    const NAME: &'static str = "sessions";
+    const VERSION: u32 = VERSION;
+    const COLUMNS: &'static [&'static str] = &[
+        "session_id",
+        "host",
+        "person",
+        "login_user",
+        "source_ip",
+        "source_port",
+        "auth_method",
+        "serial",
+        "certificate.key_id",
+        "certificate.ca_fingerprint",
+        "origin.kind",
+        "stamp",
+        "opened_at",
+        "closed_at",
+        "duration_ns",
+        "open",
+        "complete",
+        "events_stored",
+        "events_missing.counted",
+        "events_missing.uncounted",
+        "commands",
+        "verified",
+        "verification",
+        "contradictions",
+    ];
+    type Record = Listed;
+
+    fn json(&self, listed: &Listed) -> impl Serialize {
+        session_json(&listed.session).listed(listed.commands)
+    }
+
+    fn cells(&self, listed: &Listed) -> Vec<String> {
+        cells_of(&self.json(listed), Self::COLUMNS)
+    }
+
+    /// What `vctl session` takes; one serial may have several sessions.
+    fn name(&self, listed: &Listed) -> String {
+        listed.session.opened.id.to_string()
+    }
+}
+
+/// Writes sessions with those of their events that were searched for.
+pub(crate) fn write_matches(out: &mut dyn Write, form: Form, matches: &[Match]) -> io::Result<()> {
+    let sessions = matches.iter().map(|found| {
+        session_json(&found.session)
+            .with(&found.events)
+            .found(found.more)
+    });
+    write_sessions(out, form, sessions.collect())
+}
+
+/// Writes sessions with everything that happened in them.
+pub(crate) fn write_histories(
+    out: &mut dyn Write,
+    form: Form,
+    histories: &[History],
+) -> io::Result<()> {
+    let sessions = histories
+        .iter()
+        .map(|history| session_json(&history.session).with(&history.events));
+    write_sessions(out, form, sessions.collect())
+}
+
+pub(crate) fn write_opened(
+    out: &mut dyn Write,
+    session: &Session,
+    late: Option<Duration>,
+) -> io::Result<()> {
+    let opened = LiveJson::Opened {
+        version: VERSION,
+        late_by_ns: late.map(|late| late.as_nanos().to_string()),
+        session: Box::new(session_json(session)),
+    };
+    write_as_line(out, &opened)
+}
+
+pub(crate) fn write_event(out: &mut dyn Write, session: &Session, event: &Event) -> io::Result<()> {
+    let session_id = session.opened.id;
+    let json = Box::new(EventJson::new(event));
+    let line = if event.event.phase.is_users() {
+        LiveJson::Event {
+            session_id,
+            event: json,
+        }
+    } else {
+        LiveJson::LoginEvent {
+            session_id,
+            event: json,
+        }
+    };
+    write_as_line(out, &line)
+}
+
+pub(crate) fn write_gap(out: &mut dyn Write, session: &Session, hole: &Hole) -> io::Result<()> {
+    write_as_line(
+        out,
+        &LiveJson::Gap {
+            session_id: session.opened.id,
+            gap: gap_json(session, hole),
+        },
+    )
+}
+
+pub(crate) fn write_closed(out: &mut dyn Write, session: &Session) -> io::Result<()> {
+    let session = Box::new(session_json(session));
+    write_as_line(out, &LiveJson::Closed { session })
+}
+
+/// Writes sessions with events, which have the forms that nest.
+fn write_sessions(out: &mut dyn Write, form: Form, sessions: Vec<SessionJson>) -> io::Result<()> {
+    let version = VERSION;
+    match form {
+        Form::Jsonl => sessions
+            .iter()
+            .try_for_each(|session| write_as_line(out, session)),
+        Form::Yaml => write_yaml(out, &Document { version, sessions }),
+        _ => write(out, &Document { version, sessions }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vctl_common::event::Phase;
+    use vctl_common::id::CertSerial;
+    use vctl_common::person::Person;
+    use vctl_common::session::{Auth, GapCause, InferredLink, Origin};
+
+    use super::*;
+    use crate::fixture::{Login, assert_golden, rendered, session_id};
+    use crate::session::model::provenance::{Ca, Provenance, Request, Requests};
+    use crate::ui::json::schema;
+    use crate::ui::records;
+
+    fn history() -> History {
+        let mut login = Login::of_alice()
+            .exec_with(4102, 4101, &["sh", "", "x"], |exec| {
+                exec.argv[2] = b"\xff\x01".to_vec();
+                exec.exe.inode = u64::MAX;
+            })
+            .exec_failed(4103, 4102, 2, &["nope"])
+            .after_ms(3)
+            .killed(4102, 4101, 11)
+            .moved(
+                4101,
+                7002,
+                Some(session_id("0193f3a1-7c4e-7d61-9f0a-000000000001")),
+            )
+            .lost(4, 9, GapCause::RingFull);
+        let certificate = login.session().opened.auth.certificate.as_mut();
+        let certificate = certificate.unwrap();
+        certificate.serial = CertSerial::new(u64::MAX);
+        certificate.valid_before = u64::MAX;
+        login.closed()
+    }
+
+    #[test]
+    fn the_document_is_the_one_that_is_documented() {
+        let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
+        assert_golden("session.json", &json);
+    }
+
+    #[test]
+    fn nothing_above_2_to_the_53_is_a_json_number() {
+        let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_numbers_are_exact(&value);
+        assert_eq!(value["sessions"][0]["serial"], "18446744073709551615");
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_kept_as_hex() {
+        let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let argv = &value["sessions"][0]["events"][0]["argv"];
+        assert_eq!(*argv, serde_json::json!(["sh", "", { "hex": "ff01" }]));
+    }
+
+    #[test]
+    fn every_form_is_as_the_schema_says() {
+        let mut detached = Login::of_alice();
+        let opened = &mut detached.session().opened;
+        opened.auth = Auth::default();
+        (opened.audit_session, opened.cgroup, opened.login_uid) = (None, None, None);
+        (opened.source_ip, opened.source_port, opened.marked_at) = (None, None, None);
+        opened.remote_host = Some("pump".to_owned());
+        opened.origin = Origin::Detached {
+            from: Some(InferredLink {
+                session: session_id("0193f3a1-7c4e-7d61-9f0a-000000000001"),
+                serial: None,
+                because: "same login uid 1000".to_owned(),
+            }),
+        };
+        let mut central = Login::of_alice()
+            .in_phase(Phase::LoginSetup)
+            .exec(4101, 4100, &["run-parts"])
+            .in_phase(Phase::User)
+            .exec(4102, 4101, &["ls"]);
+        central.session().provenance = Some(provenance());
+        let histories = [history(), detached.open(), central.closed()];
+        let listed = histories.iter().map(|history| Listed {
+            session: history.session.clone(),
+            commands: 3,
+        });
+        let listed: Vec<Listed> = listed.collect();
+        let found = Match {
+            session: histories[2].session.clone(),
+            events: histories[0].events.clone(),
+            more: true,
+        };
+        for document in [
+            rendered(|out| write_matches(out, Form::Json, &[found])),
+            rendered(|out| write_histories(out, Form::Json, &histories)),
+            rendered(|out| records::write(out, Form::Json, &Sessions, &listed)),
+        ] {
+            schema::assert_fits(
+                schema::OF_SESSIONS,
+                None,
+                &serde_json::from_str(&document).unwrap(),
+            );
+        }
+        let lines = rendered(|out| records::write(out, Form::Jsonl, &Sessions, &listed));
+        for line in lines.lines() {
+            let session = serde_json::from_str(line).unwrap();
+            schema::assert_fits(schema::OF_SESSIONS, Some("session"), &session);
+        }
+        assert_eq!(lines.lines().count(), listed.len());
+        let csv = rendered(|out| records::write(out, Form::Csv, &Sessions, &listed));
+        assert_golden("sessions.csv", &csv);
+    }
+
+    fn provenance() -> Provenance {
+        let request = |person: &str| Request {
+            person: Person::new(person),
+            at: std::time::UNIX_EPOCH,
+            host: "web-1".to_owned(),
+            is_hop: false,
+            source_ip: "192.0.2.7".parse().ok(),
+            source_port: Some(51514),
+            client_user: Some("al".to_owned()),
+            client_host: None,
+        };
+        Provenance {
+            person: Some(Person::new("oidc-albert")),
+            ca: Some(Ca::Ours {
+                mount: "ssh".to_owned(),
+            }),
+            requests: Some(Requests {
+                rows: vec![request("oidc-albert"), request("oidc-mallory")],
+                more: true,
+            }),
+            unheard: false,
+        }
+    }
+
+    #[test]
+    fn live_json_is_one_object_a_line() {
+        let history = history();
+        let session = &history.session;
+        let login = Login::of_alice().in_phase(Phase::Logout);
+        let login = login.exec(4109, 4100, &["logger"]).open();
+        let lines = rendered(|out| {
+            write_opened(out, session, Some(Duration::from_mins(3)))?;
+            for event in &history.events {
+                write_event(out, session, event)?;
+            }
+            for event in &login.events {
+                write_event(out, session, event)?;
+            }
+            write_gap(out, session, &session.holes[0])?;
+            write_closed(out, session)
+        });
+        let types: Vec<String> = lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .inspect(|line| schema::assert_fits(schema::OF_SESSIONS, Some("live_line"), line))
+            .map(|line| line["type"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(
+            types,
+            [
+                "opened",
+                "event",
+                "event",
+                "event",
+                "event",
+                "login_event",
+                "gap",
+                "closed"
+            ]
+        );
+    }
+
+    fn assert_numbers_are_exact(value: &serde_json::Value) {
+        match value {
+            serde_json::Value::Array(all) => all.iter().for_each(assert_numbers_are_exact),
+            serde_json::Value::Object(all) => all.values().for_each(assert_numbers_are_exact),
+            serde_json::Value::Number(n) => assert!(n.as_u64().unwrap() < 1 << 53, "{n}"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! News from the spool, by looking again and again.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use vctl_common::id::SessionId;
+use vctl_common::session::{GapCause, JournalEntry, SessionClosed};
+use vctl_common::spool::{Followed, Follower};
+use vctl_common::time::{BootNs, WallOffset};
+use vctl_common::wire::Mark;
+
+use super::{Local, TrustedCas, filter, unreadable};
+use crate::error::{CliError, Stop};
+use crate::session::model::{Filter, History, Hole, Selector, Session, Update};
+use crate::session::source;
+
+/// How long a look for news may be late. A person cannot tell, and five listings a second cost
+/// nothing.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Sessions as they go on.
+pub(crate) struct Follow {
+    follower: Follower,
+    dir: PathBuf,
+    trusted: Rc<TrustedCas>,
+    /// Those that are open, by their mark.
+    open: HashMap<Mark, Open>,
+    /// Which sessions are shown.
+    wanted: Filter,
+    /// Whether it is over when none is open any more.
+    ends: bool,
+    /// What is known already; `None` once it was told.
+    first: Option<Vec<Update>>,
+}
+
+impl Local {
+    /// Follows the sessions of `selector` from their beginning; without one all that match: those that are
+    /// open from now on, or from `since` all.
+    pub(super) fn following(
+        &self,
+        selector: Option<Selector>,
+        wanted: &Filter,
+    ) -> Result<Follow, CliError> {
+        let mut follow = Follow {
+            follower: Follower::new(&self.reader, filter(selector))
+                .map_err(|error| unreadable(&error))?,
+            dir: self.reader.dir().to_owned(),
+            trusted: self.trusted.clone(),
+            open: HashMap::new(),
+            wanted: wanted.clone(),
+            ends: selector.is_some(),
+            first: None,
+        };
+        let mut first = Vec::new();
+        let is_whole = selector.is_some() || wanted.since.is_some();
+        // Oldest first, as they would have been told.
+        for found in self.sessions(selector, wanted)?.iter().rev() {
+            let record = &found.0;
+            if is_whole {
+                tell_from_the_beginning(self.read(found)?, &mut first);
+            }
+            if record.closed.is_none() {
+                let session = Rc::new(self.session(record, Vec::new(), record.stored));
+                if !is_whole {
+                    first.push(Update::Opened(session.clone(), None));
+                }
+                let open = Open::new(session, record.last_at);
+                follow.open.insert(record.opened.id.mark(), open);
+            }
+        }
+        follow.first = Some(first);
+        Ok(follow)
+    }
+}
+
+fn tell_from_the_beginning(history: History, updates: &mut Vec<Update>) {
+    let session = Rc::new(history.session);
+    let beginning = Rc::new(Session::clone(&session).beginning());
+    updates.push(Update::Opened(beginning, None));
+    let mut holes = session.holes.iter().peekable();
+    for event in history.events {
+        while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
+            updates.push(Update::Hole(session.clone(), hole.clone()));
+        }
+        updates.push(Update::Event(session.clone(), event));
+    }
+    let rest = holes.map(|hole| Update::Hole(session.clone(), hole.clone()));
+    updates.extend(rest);
+    if session.closed.is_some() {
+        updates.push(Update::Closed(session));
+    }
+}
+
+struct Open {
+    session: Rc<Session>,
+    /// The latest that is known of it.
+    last_at: BootNs,
+}
+
+impl Open {
+    fn new(session: Rc<Session>, last_at: Option<BootNs>) -> Self {
+        let last_at = last_at.unwrap_or(session.opened.opened_at);
+        Self { session, last_at }
+    }
+}
+
+impl source::Follow for Follow {
+    async fn wait(&mut self) -> Result<Vec<Update>, Stop> {
+        if let Some(first) = self.first.take() {
+            return Ok(first);
+        }
+        if source::Follow::is_over(self) {
+            return Ok(Vec::new());
+        }
+        loop {
+            let news = self.follower.poll().map_err(|error| unreadable(&error))?;
+            let mut updates = Vec::with_capacity(news.len());
+            for new in news {
+                self.take(new, &mut updates)?;
+            }
+            if !updates.is_empty() {
+                return Ok(updates);
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ends && self.open.is_empty() && self.first.is_none()
+    }
+}
+
+impl Follow {
+    fn take(&mut self, new: Followed, updates: &mut Vec<Update>) -> Result<(), CliError> {
+        match new {
+            Followed::Event { mark, stored } => {
+                if let Some(open) = self.open.get_mut(&mark) {
+                    open.last_at = open.last_at.max(stored.event.at);
+                    updates.push(Update::Event(open.session.clone(), stored.into()));
+                }
+            }
+            Followed::Journal { entry, wall, .. } => match entry {
+                JournalEntry::Opened(opened) => self.opened(opened.id, updates)?,
+                JournalEntry::Closed(closed) => self.closed(&closed, wall, updates)?,
+                JournalEntry::Gap(gap) => {
+                    let hole = |_: &Open| Hole::from(&gap);
+                    self.hole(gap.session.map(SessionId::mark), hole, updates);
+                }
+            },
+            Followed::Damaged { mark, events } => {
+                // When it was cannot be read either.
+                let hole = |open: &Open| Hole {
+                    events,
+                    cause: Some(GapCause::SpoolDamaged),
+                    from: open.last_at,
+                    to: open.last_at,
+                };
+                self.hole((mark != 0).then_some(mark), hole, updates);
+            }
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, id: SessionId, updates: &mut Vec<Update>) -> Result<(), CliError> {
+        // The journal entry is a part of what the reader knows: the host and the clocks are in the
+        // segment.
+        let Some(history) = self.read_again(id)? else {
+            return Ok(());
+        };
+        let session = Rc::new(history.session.beginning());
+        if !self
+            .wanted
+            .takes_local(&session.opened, session.opened_at())
+        {
+            return Ok(());
+        }
+        let open = Open::new(session.clone(), None);
+        if self.open.insert(id.mark(), open).is_none() {
+            updates.push(Update::Opened(session, None));
+        }
+        Ok(())
+    }
+
+    fn closed(
+        &mut self,
+        closed: &SessionClosed,
+        wall: WallOffset,
+        updates: &mut Vec<Update>,
+    ) -> Result<(), CliError> {
+        let Some(known) = self.open.remove(&closed.id.mark()) else {
+            return Ok(());
+        };
+        // Only the whole session tells whether it is complete.
+        let session = match self.read_again(closed.id)? {
+            Some(history) if history.session.closed.is_some() => history.session,
+            _ => Session {
+                closed: Some(closed.clone()),
+                closed_wall: Some(wall),
+                stored: closed.stored,
+                ..Session::clone(&known.session)
+            },
+        };
+        updates.push(Update::Closed(Rc::new(session)));
+        Ok(())
+    }
+
+    /// A hole of nobody in particular counts against everybody.
+    fn hole(&self, mark: Option<Mark>, hole: impl Fn(&Open) -> Hole, updates: &mut Vec<Update>) {
+        let meant = |of: Mark| mark.is_none_or(|mark| mark == of);
+        let mine = self.open.iter().filter(|(of, _)| meant(**of));
+        updates.extend(mine.map(|(_, open)| Update::Hole(open.session.clone(), hole(open))));
+    }
+
+    fn read_again(&self, id: SessionId) -> Result<Option<History>, CliError> {
+        let local = Local::open(&self.dir, self.trusted.clone())?;
+        let sessions = local.sessions(Some(Selector::Id(id)), &Filter::default())?;
+        sessions.first().map(|found| local.read(found)).transpose()
+    }
+}

@@ -1,0 +1,86 @@
+//! The spool as a source of sessions.
+
+use vctl_common::id::SessionId;
+use vctl_common::session::SessionOpened;
+
+use super::follow::Follow;
+use super::{Found, Local};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::session::model::grep::{Match, Pattern};
+use crate::session::model::{Filter, History, Prefix, Selector};
+use crate::session::source::Source;
+use crate::session::text::table::Listed;
+
+/// Nothing here waits: files are read at once.
+impl Source for Local {
+    type Found = Found;
+    type Follow = Follow;
+
+    fn opened(found: &Found) -> &SessionOpened {
+        &found.0.opened
+    }
+
+    async fn list(&mut self, filter: &Filter, limit: usize, _: bool) -> Result<Vec<Listed>, Stop> {
+        let mut found = self.sessions(None, filter)?;
+        found.truncate(if limit > 0 { limit } else { usize::MAX });
+        let mut listed = Vec::with_capacity(found.len());
+        for found in &found {
+            // One at a time, so that a list holds no more than one session's events in memory.
+            let history = self.read(found)?;
+            listed.push(Listed {
+                commands: history.commands(),
+                session: history.session,
+            });
+        }
+        Ok(listed)
+    }
+
+    async fn find(&mut self, selector: Selector, filter: &Filter) -> Result<Vec<Found>, Stop> {
+        Ok(self.sessions(Some(selector), filter)?)
+    }
+
+    async fn ids_like(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<SessionId>, Stop> {
+        let all = self.sessions(None, &Filter::default())?;
+        let ids = all.iter().map(|found| found.0.opened.id);
+        Ok(ids.filter(|id| prefix.is_of(*id)).take(limit).collect())
+    }
+
+    async fn history(&mut self, found: &Found) -> Result<History, Stop> {
+        Ok(self.read(found)?)
+    }
+
+    async fn grep(
+        &mut self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        pattern: &Pattern,
+        limit: usize,
+    ) -> Result<Vec<Match>, Stop> {
+        Ok(self.search(selector, filter, pattern, limit)?)
+    }
+
+    async fn follow(
+        self,
+        selector: Option<Selector>,
+        filter: &Filter,
+        _: &[Found],
+    ) -> Result<Follow, Stop> {
+        Ok(self.following(selector, filter)?)
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn not_found(&mut self, selector: Selector) -> Stop {
+        let dir = self.reader.dir().display();
+        let what = format!("no session of {selector} is recorded in `{dir}`");
+        let hint = "to see what is, run `vctl session --local --list`";
+        CliError::new(Exit::NotFound, what).hint(hint).into()
+    }
+
+    fn place(&self) -> String {
+        format!("recorded in `{}`", self.reader.dir().display())
+    }
+}

@@ -1,0 +1,10 @@
+//! `vctl session`: sessions, from the centre or from this host's spool.
+
+pub(crate) mod centre;
+pub(crate) mod json;
+pub(crate) mod linux;
+pub(crate) mod local;
+pub(crate) mod model;
+pub(crate) mod page;
+pub(crate) mod source;
+pub(crate) mod text;

@@ -1,0 +1,269 @@
+//! What the page is given: the lines of the timeline and of the tree, as a terminal has them.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anstream::StripStream;
+use serde::Serialize;
+use vctl_common::time::{BootNs, wall_now};
+
+use crate::session::model::timeline::{Entry, User, What, entries};
+use crate::session::model::tree::{Node, Tree};
+use crate::session::model::{History, Session, search};
+use crate::session::text::line::Line;
+use crate::session::text::{detail, header, timeline, tree};
+use crate::ui::{BAD, Layout, WARN, sanitize, time};
+
+#[derive(Serialize)]
+pub(super) struct Page {
+    title: String,
+    id: String,
+    made: String,
+    verdict: Verdict,
+    facts: Vec<Fact>,
+    opened_ms: u64,
+    /// From the opening to the last that is known.
+    until_us: u64,
+    rows: Vec<Row>,
+    tree: Vec<Branch>,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    state: &'static str,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Fact {
+    name: &'static str,
+    text: String,
+    warns: bool,
+}
+
+/// One line. Empty cells are empty texts.
+#[derive(Serialize)]
+struct Row {
+    kind: &'static str,
+    /// From the opening, by the boot clock.
+    at_us: u64,
+    took_us: Option<u64>,
+    day: String,
+    clock: String,
+    pid: Option<u32>,
+    user: String,
+    /// It runs with other rights than what started it.
+    changed: bool,
+    result: String,
+    bad: bool,
+    odd: bool,
+    took: String,
+    what: String,
+    notes: String,
+    detail: String,
+}
+
+/// One line of the tree.
+#[derive(Serialize)]
+struct Branch {
+    depth: usize,
+    /// The same line of the timeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row: Option<Row>,
+    /// Another program of the process above.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    further: bool,
+}
+
+pub(super) fn page(history: &History, layout: Layout) -> Page {
+    let session = &history.session;
+    let mut entries = entries(history);
+    if !layout.full {
+        search::fold(&mut entries);
+        entries.retain(Entry::is_essential);
+    }
+    let rows: Vec<Row> = entries.iter().map(|entry| row(entry, session)).collect();
+    // By its number: a gap has none and is in no tree.
+    let by_seq: HashMap<u64, usize> = entries
+        .iter()
+        .enumerate()
+        .filter_map(|(index, entry)| Some((entry.event?.event.session_seq, index)))
+        .collect();
+    let mut facts = header::opening(
+        session,
+        Layout {
+            full: true,
+            ..layout
+        },
+    );
+    facts.push(header::end(session));
+    facts.extend(header::left_out(history).map(|text| header::Fact::new("login work", text)));
+    let last = rows
+        .iter()
+        .map(|row| row.at_us + row.took_us.unwrap_or(0))
+        .max();
+    let closed = session
+        .closed
+        .as_ref()
+        .map(|closed| since_opening(closed.at, session));
+    let opened = session.opened_at().duration_since(UNIX_EPOCH);
+    Page {
+        title: format!(
+            "{} on {}",
+            header::who(session),
+            sanitize::text(&session.host)
+        ),
+        id: session.opened.id.to_string(),
+        made: format!(
+            "Made by vctl {} at {}. Times are UTC.",
+            env!("CARGO_PKG_VERSION"),
+            time::seconds(wall_now())
+        ),
+        verdict: verdict(session),
+        facts: facts
+            .into_iter()
+            .map(|header::Fact { name, text, warns }| Fact { name, text, warns })
+            .collect(),
+        opened_ms: micros(opened.unwrap_or_default()) / 1000,
+        until_us: last.max(closed).unwrap_or(0),
+        tree: branches(history, &by_seq, layout),
+        rows,
+    }
+}
+
+fn verdict(session: &Session) -> Verdict {
+    let state = match (session.missing(), &session.closed) {
+        (Some(_), _) => "incomplete",
+        (None, Some(_)) => "complete",
+        (None, None) => "open",
+    };
+    let text = plain(|out| header::write_footer(out, session));
+    let text = text.trim_end().to_owned();
+    Verdict { state, text }
+}
+
+fn row(entry: &Entry, session: &Session) -> Row {
+    let mut row = match Line::of(entry, timeline::unended(session)) {
+        Some(line) => of_line(line),
+        None => of_line(Line::default()),
+    };
+    row.at_us = since_opening(entry.at, session);
+    row.day = time::date(entry.time);
+    row.clock = time::clock(entry.time);
+    let detail = plain(|out| detail::write(out, entry));
+    let detail: Vec<&str> = detail.lines().map(str::trim_start).collect();
+    row.detail = detail.join("\n");
+    match entry.what {
+        What::Hole(hole) => {
+            row.kind = "gap";
+            row.what = header::hole(hole, session);
+            row.took_us = Some(micros(hole.to.since(hole.from)));
+        }
+        What::Moved { .. } => row.kind = "moved",
+        What::Program(ref program) => {
+            // What has not ended runs on to the end of the chart, unless nobody knows.
+            let still = session.closed.is_none() && program.end.is_none();
+            if still && let Some(last) = last_known(session) {
+                row.took_us = Some(micros(last.since(entry.at)));
+            }
+        }
+        What::Failed { .. } => {}
+        // It is shown where it ended, which is all that is recorded of it.
+        What::ForkEnded(_) => row.took_us = None,
+    }
+    row
+}
+
+fn last_known(session: &Session) -> Option<BootNs> {
+    session.closed.as_ref().map(|closed| closed.at)
+}
+
+fn of_line(line: Line) -> Row {
+    Row {
+        kind: "program",
+        at_us: 0,
+        took_us: line.duration.map(micros),
+        day: String::new(),
+        clock: String::new(),
+        pid: line.pid,
+        user: line.user.map(User::shown).unwrap_or_default(),
+        changed: line.user.is_some_and(|user| user.from != user.to),
+        bad: line.result.style == BAD,
+        odd: line.result.style == WARN,
+        result: line.result.text,
+        took: line.duration.map(time::duration).unwrap_or_default(),
+        what: line.what,
+        notes: line.notes.join(", "),
+        detail: String::new(),
+    }
+}
+
+fn branches(history: &History, by_seq: &HashMap<u64, usize>, layout: Layout) -> Vec<Branch> {
+    let mut tree = Tree::new(history);
+    if !layout.full {
+        tree.prune();
+    }
+    let mut branches = Vec::new();
+    // No recursion: how deep it goes is not ours to say.
+    let mut todo: Vec<(usize, usize)> = tree.roots.iter().rev().map(|&root| (root, 0)).collect();
+    while let Some((index, depth)) = todo.pop() {
+        let Some(node) = tree.node(index) else {
+            continue;
+        };
+        branches.extend(lines(history, node, depth, by_seq));
+        todo.extend(node.children.iter().rev().map(|&child| (child, depth + 1)));
+    }
+    branches
+}
+
+fn lines(
+    history: &History,
+    node: &Node,
+    depth: usize,
+    by_seq: &HashMap<u64, usize>,
+) -> Vec<Branch> {
+    let session = &history.session;
+    if node.programs.is_empty() {
+        let mut row = of_line(tree::without_program(history, node));
+        row.at_us = since_opening(node.process.start, session);
+        return vec![Branch {
+            depth,
+            index: None,
+            row: Some(row),
+            further: false,
+        }];
+    }
+    let branch = |(nth, entry): (usize, &Entry)| {
+        let seq = entry.event.map(|event| event.event.session_seq);
+        let index = seq.and_then(|seq| by_seq.get(&seq).copied());
+        Branch {
+            depth,
+            index,
+            row: index.is_none().then(|| row(entry, session)),
+            further: nth > 0,
+        }
+    };
+    node.programs.iter().enumerate().map(branch).collect()
+}
+
+fn since_opening(at: BootNs, session: &Session) -> u64 {
+    micros(at.since(session.opened.opened_at))
+}
+
+/// A JSON number keeps 285 years of them exactly.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros())
+        .unwrap_or(u64::MAX)
+        .min(1 << 53)
+}
+
+/// Renders without colours.
+fn plain(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> String {
+    let mut out = StripStream::new(Vec::new());
+    // Writing to memory fails for nothing that a session could be.
+    let _ = render(&mut out);
+    String::from_utf8_lossy(&out.into_inner()).into_owned()
+}

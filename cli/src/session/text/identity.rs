@@ -1,0 +1,178 @@
+//! How far a session's name is proven, as lines of its header and as words of a list.
+
+use super::header::Fact;
+use crate::session::model::Session;
+use crate::session::model::identity::{Contradiction, Proof, Reason};
+use crate::session::model::provenance::Ca;
+use crate::ui::sanitize::text;
+
+pub(crate) fn facts(session: &Session) -> Vec<Fact> {
+    let identity = &session.identity;
+    let mut facts: Vec<Fact> = signed(session).into_iter().collect();
+    let contradicting = identity.contradicting();
+    facts.extend(contradicting.map(|one| Fact::warning("doubt", sentence(one).to_owned())));
+    let remarks = identity.remarks();
+    facts.extend(remarks.map(|one| Fact::new("remark", sentence(one).to_owned())));
+    facts
+}
+
+/// Returns what a list says beside the name: `contradicted (host, account)`, `unknown CA`.
+pub(crate) fn words(session: &Session) -> Option<String> {
+    let identity = &session.identity;
+    let contradicting: Vec<String> = identity
+        .contradicting()
+        .map(|one| one.word().replace('_', " "))
+        .collect();
+    if !contradicting.is_empty() {
+        return Some(format!("contradicted ({})", contradicting.join(", ")));
+    }
+    match identity.proof {
+        Proof::Unproven(Reason::UnknownCa) => Some("unknown CA".to_owned()),
+        _ => None,
+    }
+}
+
+fn signed(session: &Session) -> Option<Fact> {
+    let central = session.provenance.as_ref();
+    let ca = match central.and_then(|provenance| provenance.ca.as_ref()) {
+        Some(Ca::Ours { mount }) => format!("our own CA, Vault mount {}", text(mount)),
+        _ => "a CA that this host trusts".to_owned(),
+    };
+    let reason = match &session.identity.proof {
+        Proof::Verified { .. } => {
+            return Some(Fact::new("signed", format!("by {ca}, verified")));
+        }
+        Proof::Unproven(reason) => reason,
+    };
+    let reported = |why: &str| format!("by {ca}, as the host reports; not verified: {why}");
+    let said = match reason {
+        Reason::NoCertificate => return None,
+        Reason::UnknownCa => {
+            let ca = if central.is_some() {
+                "is none of ours"
+            } else {
+                "is not in TrustedUserCAKeys of this host"
+            };
+            format!("by a CA that {ca}, so the name is only what the certificate says")
+        }
+        Reason::CasUnknown(why) => format!(
+            "not verified: the CAs that this host trusts are not known ({})",
+            text(why)
+        ),
+        // Neither makes a login suspicious.
+        Reason::OlderAgent => {
+            let why = "recorded by an older agent, which kept no certificate";
+            return Some(Fact::new("signed", reported(why)));
+        }
+        Reason::TooLarge => reported("the certificate was too large to keep"),
+        Reason::Unreadable => reported("what the host kept as its certificate cannot be read"),
+        Reason::HostCertificate => reported("what the host kept is a certificate for hosts"),
+        Reason::BadSignature => reported("the signature is not the CA's"),
+        Reason::OtherCertificate => reported("the certificate it kept is another one"),
+    };
+    Some(Fact::warning("signed", said))
+}
+
+fn sentence(contradiction: Contradiction) -> &'static str {
+    match contradiction {
+        Contradiction::Certificate => {
+            "certificate: what the host kept does not prove what it reports"
+        }
+        Contradiction::Validity => "validity: the certificate was not valid at this time",
+        Contradiction::Host => "host: no access with this certificate names this host",
+        Contradiction::Account => "account: the certificate or the access is for another account",
+        Contradiction::AccessTime => {
+            "access time: the login was before the access was asked for, or after it ended"
+        }
+        Contradiction::SourcePort => {
+            "source port: the client asked from this address with another port"
+        }
+        Contradiction::TwoHosts => "two hosts: another host reports a session of this certificate",
+        Contradiction::SecondSession => {
+            "second session: a certificate is for one connection, and this host reports several"
+        }
+        Contradiction::SerialReused => {
+            "serial reused: another session has this CA and serial with another key id"
+        }
+        Contradiction::UnknownCa => {
+            "unknown CA: the key id is the name of a person of ours, and no CA of ours signed it"
+        }
+        Contradiction::SourceAddress => {
+            "source address: the client asked from another address; NAT and proxies do this too"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Login, assert_golden, rendered};
+    use crate::session::text::header;
+
+    fn session(reason: Reason, contradictions: &[Contradiction]) -> Session {
+        let mut session = Login::of_alice().closed().session;
+        session.identity.proof = Proof::Unproven(reason);
+        session.identity.contradictions = contradictions.iter().copied().collect();
+        session
+    }
+
+    #[test]
+    fn an_unproven_name_differs_from_a_proven_one() {
+        let proven = Login::of_alice().closed().session;
+        assert_eq!(header::who(&proven), "alice@example.org");
+        for reason in [
+            Reason::UnknownCa,
+            Reason::CasUnknown("x".to_owned()),
+            Reason::OlderAgent,
+            Reason::TooLarge,
+            Reason::BadSignature,
+        ] {
+            let shown = header::who(&session(reason, &[]));
+            assert_eq!(shown, "?alice@example.org");
+        }
+        let mut replayed = proven;
+        replayed.identity.contradictions.insert(Contradiction::Host);
+        assert_eq!(header::who(&replayed), "?alice@example.org");
+    }
+
+    #[test]
+    fn a_header_says_how_far_a_name_is_proven() {
+        let page = rendered(|out| {
+            for reason in [
+                Reason::UnknownCa,
+                Reason::CasUnknown("no \u{1b}[2J".to_owned()),
+                Reason::OlderAgent,
+                Reason::TooLarge,
+                Reason::Unreadable,
+                Reason::HostCertificate,
+                Reason::BadSignature,
+                Reason::OtherCertificate,
+            ] {
+                for fact in facts(&session(reason, &[])) {
+                    writeln!(out, "{} {}", fact.name, fact.text)?;
+                }
+            }
+            let all = [
+                Contradiction::Certificate,
+                Contradiction::Validity,
+                Contradiction::Host,
+                Contradiction::Account,
+                Contradiction::AccessTime,
+                Contradiction::SourcePort,
+                Contradiction::TwoHosts,
+                Contradiction::SecondSession,
+                Contradiction::SerialReused,
+                Contradiction::UnknownCa,
+                Contradiction::SourceAddress,
+            ];
+            let contradicted = session(Reason::UnknownCa, &all);
+            writeln!(out, "{}", words(&contradicted).unwrap())?;
+            for fact in facts(&contradicted) {
+                writeln!(out, "{} {}", fact.name, fact.text)?;
+            }
+            Ok(())
+        });
+        assert_golden("identity.txt", &page);
+        assert!(!page.contains('\u{1b}'), "{page}");
+    }
+}

@@ -1,0 +1,305 @@
+//! One line about one process: the columns that timeline, tree and live view share.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use anstyle::Style;
+use unicode_width::UnicodeWidthStr as _;
+use vctl_common::event::{Attribution, CgroupMoveEvent, ExecEvent, ExitEvent, ExitStatus, Phase};
+
+use vctl_common::charset;
+
+use crate::session::linux::{errno_name, signal_name};
+use crate::session::model::timeline::{End, Entry, How, Mover, Program, User, What};
+use crate::ui::{BAD, BOLD, DIM, Layout, WARN, sanitize, time};
+
+/// The cells of a line, escaped. Empty ones stay blank.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    pub(crate) time: Option<SystemTime>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) user: Option<User>,
+    pub(crate) result: Outcome,
+    pub(crate) duration: Option<Duration>,
+    /// Branches of a tree.
+    pub(crate) prefix: String,
+    pub(crate) what: String,
+    /// What a reader must not overlook; never cut.
+    pub(crate) notes: Vec<String>,
+}
+
+/// How it came out.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) text: String,
+    pub(crate) style: Style,
+}
+
+/// Says of a program without an end what that means: it runs, or the end was not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unended {
+    Running,
+    Unknown,
+    /// Live view: the end is a line of its own.
+    Follows,
+}
+
+impl Line {
+    /// Returns the line of `entry`; `None` for a hole, which is no process's.
+    pub(crate) fn of(entry: &Entry, unended: Unended) -> Option<Self> {
+        let event = &entry.event?.event;
+        let mut line = Self {
+            time: Some(entry.time),
+            pid: Some(event.process.tgid),
+            ..Self::default()
+        };
+        match &entry.what {
+            What::Program(program) => line.program(program, unended),
+            What::Failed {
+                exec,
+                errno,
+                user,
+                places,
+            } => {
+                line.user = Some(*user);
+                line.result = Outcome::bad(errno_name(*errno));
+                line.what = command(exec);
+                line.notes.push(if *places > 1 {
+                    format!("not executed: {places} places tried")
+                } else {
+                    format!("not executed: {}", sanitize::command([&exec.filename]))
+                });
+                line.notes.extend(oddities(exec));
+            }
+            What::ForkEnded(exit) => {
+                line.ended(exit);
+                line.duration = Some(event.at.since(event.process.start));
+                "(forked)".clone_into(&mut line.what);
+            }
+            What::Moved { moved, by } => line.moved(moved, *by),
+            What::Hole(_) => return None,
+        }
+        line.notes.extend(phase(event.phase).map(str::to_owned));
+        line.notes
+            .extend(doubt(event.attribution).map(str::to_owned));
+        Some(line)
+    }
+
+    pub(crate) fn write(&self, out: &mut dyn Write, layout: Layout) -> io::Result<()> {
+        // 22:01:02.123     4242  1000→root  exit 0        1.2s  sudo id
+        let time = self.time.map(time::clock).unwrap_or_default();
+        let pid = self.pid.map(|pid| pid.to_string()).unwrap_or_default();
+        let user = self.user.map(User::shown).unwrap_or_default();
+        let changed = self.user.is_some_and(|user| user.from != user.to);
+        let user_style = if changed { BOLD } else { Style::new() };
+        let duration = self.duration.map(time::duration).unwrap_or_default();
+        let Outcome { text, style } = &self.result;
+        write!(
+            out,
+            "{DIM}{time:12}{DIM:#} {pid:>7}  {user_style}{user:10}{user_style:#} \
+             {style}{text:10}{style:#} {DIM}{duration:>6}{DIM:#}  "
+        )?;
+        if !self.prefix.is_empty() {
+            write!(out, "{DIM}{}{DIM:#}", self.prefix)?;
+        }
+
+        let notes = self.notes.join(", ");
+        let what = match layout.width {
+            None => self.what.clone(),
+            Some(width) => {
+                let before = COLUMNS
+                    + self.prefix.width()
+                    + user.width().saturating_sub(10)
+                    + text.width().saturating_sub(10);
+                let after = if notes.is_empty() {
+                    0
+                } else {
+                    notes.width() + 4
+                };
+                // A command is worth its first word even where the line then wraps.
+                let room = width.saturating_sub(before + after).max(16);
+                sanitize::fit(&self.what, room)
+            }
+        };
+        write!(out, "{what}")?;
+        if !notes.is_empty() {
+            write!(out, "  {WARN}[{notes}]{WARN:#}")?;
+        }
+        writeln!(out)
+    }
+
+    fn program(&mut self, program: &Program, unended: Unended) {
+        self.user = Some(program.user);
+        self.exec(program.exec);
+        match program.end {
+            Some(End { after, how }) => {
+                self.duration = Some(after);
+                match how {
+                    How::Exited(exit) => self.ended(exit),
+                    How::Replaced => self.result = Outcome::plain("exec"),
+                }
+            }
+            None => {
+                self.result = match unended {
+                    Unended::Running => Outcome::plain("running"),
+                    Unended::Unknown => Outcome {
+                        text: "no end".to_owned(),
+                        style: WARN,
+                    },
+                    Unended::Follows => Outcome::plain("start"),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn ended(&mut self, exit: &ExitEvent) {
+        self.result = match exit.status {
+            ExitStatus::Code(0) => Outcome::plain("exit 0"),
+            ExitStatus::Code(code) => Outcome::bad(format!("exit {code}")),
+            ExitStatus::Signal { signal, .. } => Outcome::bad(signal_name(signal)),
+        };
+        if let ExitStatus::Signal {
+            core_dumped: true, ..
+        } = exit.status
+        {
+            self.notes.push("core dumped".to_owned());
+        }
+    }
+
+    fn exec(&mut self, exec: &ExecEvent) {
+        self.what = command(exec);
+        self.notes.extend(executable(exec));
+        self.notes.extend(oddities(exec));
+    }
+
+    fn moved(&mut self, moved: &CgroupMoveEvent, by: Mover) {
+        self.what = format!("moved from cgroup {} to {}", moved.from.0, moved.to.0);
+        let whose = match by {
+            Mover::Own => "of this session",
+            Mover::Other => "of another session",
+            Mover::Outside => "of no session",
+        };
+        self.notes.push(format!("by pid {} {whose}", moved.by_tgid));
+    }
+}
+
+/// Columns before the branches.
+const COLUMNS: usize = 12 + 1 + 7 + 2 + 10 + 1 + 10 + 1 + 6 + 2;
+
+impl Outcome {
+    fn plain(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            style: Style::new(),
+        }
+    }
+
+    fn bad(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            style: BAD,
+        }
+    }
+}
+
+impl User {
+    /// Numbers: the names are the recorded host's, and only root has the same everywhere.
+    pub(crate) fn shown(self) -> String {
+        let name = |uid: u32| match uid {
+            0 => "root".to_owned(),
+            uid => uid.to_string(),
+        };
+        if self.from == self.to {
+            return name(self.to);
+        }
+        let arrow = charset::shown("→");
+        format!("{}{arrow}{}", name(self.from), name(self.to))
+    }
+}
+
+/// Returns the command as it was given; the program's file where there was none (argc 0).
+pub(crate) fn command(exec: &ExecEvent) -> String {
+    if exec.argv.is_empty() {
+        let path = [&exec.filename, &exec.exe.path];
+        let path = path.into_iter().find(|path| !path.is_empty());
+        return path.map_or_else(|| "(no argv)".to_owned(), |path| sanitize::command([path]));
+    }
+    sanitize::command(&exec.argv)
+}
+
+/// Returns what argv does not tell of the file that runs.
+fn executable(exec: &ExecEvent) -> Vec<String> {
+    let mut notes = Vec::new();
+    if exec.script {
+        notes.push(format!(
+            "script {} run by {}",
+            sanitize::command([&exec.filename]),
+            sanitize::command([&exec.exe.path])
+        ));
+    } else if let Some(program) = other_name(exec) {
+        notes.push(format!("program {program}"));
+    }
+    if exec.exe.memfd {
+        notes.push("memfd".to_owned());
+    }
+    if exec.exe.deleted {
+        notes.push("deleted".to_owned());
+    }
+    notes
+}
+
+/// Returns what is unusual about the exec itself.
+fn oddities(exec: &ExecEvent) -> Vec<String> {
+    let flags = [
+        (exec.argv.is_empty(), "no argv"),
+        (exec.redacted, "secrets masked"),
+        (exec.argv_fault, "a part of argv was unreadable"),
+        (exec.other_audit_session, "other audit session"),
+        (exec.other_cgroup, "in another session's cgroup"),
+    ];
+    let mut notes: Vec<String> = flags
+        .iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, note)| (*note).to_owned())
+        .collect();
+    if exec.over_budget {
+        notes.push(format!(
+            "cut: session over its byte budget; argv had {} bytes",
+            exec.argv_true_len
+        ));
+    } else if exec.argv_truncated {
+        notes.push(format!("argv cut, it had {} bytes", exec.argv_true_len));
+    }
+    notes
+}
+
+/// Returns the program that ran when argv names another: a process may call itself anything.
+fn other_name(exec: &ExecEvent) -> Option<String> {
+    let base = |path: &[u8]| path.rsplit(|&b| b == b'/').next().map(<[u8]>::to_vec);
+    let said = exec.argv.first()?;
+    // A login shell's argv[0] begins with a hyphen.
+    let said = base(said.strip_prefix(b"-").unwrap_or(said));
+    let known_as = [base(&exec.filename), base(&exec.exe.path)];
+    // The file name as given is what a symlink like `sh` is called; argv may follow either.
+    (!known_as.contains(&said) && !exec.exe.path.is_empty())
+        .then(|| sanitize::command([&exec.exe.path]))
+}
+
+/// Returns how work that is not the user's is called.
+pub(crate) fn phase(phase: Phase) -> Option<&'static str> {
+    match phase {
+        Phase::User => None,
+        Phase::LoginSetup => Some("login setup"),
+        Phase::Logout => Some("logout"),
+    }
+}
+
+/// Returns what is not certain about whose process it is.
+fn doubt(attribution: Attribution) -> Option<&'static str> {
+    match attribution {
+        Attribution::Lineage => None,
+        Attribution::AuditSession => Some("inferred: audit session"),
+        Attribution::ProcessTree => Some("inferred: process tree"),
+        Attribution::Unattributed => Some("unattributed"),
+    }
+}

@@ -1,0 +1,217 @@
+//! `--follow`: events as they arrive. Nothing that was printed changes, so a program is two lines,
+//! its start and its end.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use vctl_common::event::EventKind;
+use vctl_common::id::{ProcessId, SessionId};
+use vctl_common::time::BootNs;
+
+use super::line::{Line, Unended, command};
+use super::{detail, header, timeline};
+use crate::session::model::timeline::{Entry, Mover, Program, User, What};
+use crate::session::model::{Event, Hole, Session};
+use crate::ui::{DIM, Layout, WARN};
+
+/// What has been printed, as far as the next line depends on it.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    layout: Layout,
+    day: String,
+    /// Session of the last line; with several, the change is announced.
+    shown: Option<SessionId>,
+    /// The program each process runs. Gone with its exit, so as large as the sessions are.
+    running: HashMap<(SessionId, ProcessId), Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    command: String,
+    since: BootNs,
+    euid: u32,
+}
+
+impl Live {
+    pub(crate) fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            ..Self::default()
+        }
+    }
+
+    /// Writes who began; `late` is how long after its opening the session arrived, where that was late.
+    pub(crate) fn opened(
+        &mut self,
+        out: &mut dyn Write,
+        session: &Session,
+        late: Option<Duration>,
+    ) -> io::Result<()> {
+        self.shown = Some(session.opened.id);
+        self.day.clear();
+        header::write_opening(out, session, self.layout)?;
+        late.map_or(Ok(()), |late| header::write_late(out, late))
+    }
+
+    pub(crate) fn event(
+        &mut self,
+        out: &mut dyn Write,
+        session: &Session,
+        event: &Event,
+    ) -> io::Result<()> {
+        let key = (session.opened.id, event.event.process);
+        let mut ended = None;
+        let what = match &event.event.kind {
+            EventKind::Exec(exec) => {
+                let user = User::of(exec, self.euid_before(key, exec.parent));
+                let running = Running {
+                    command: command(exec),
+                    since: event.event.at,
+                    euid: exec.euid,
+                };
+                self.running.insert(key, running);
+                What::Program(Program {
+                    exec,
+                    user,
+                    end: None,
+                })
+            }
+            EventKind::ExecFailed { errno, exec } => What::Failed {
+                exec,
+                errno: *errno,
+                user: User::of(exec, self.euid_before(key, exec.parent)),
+                places: 1,
+            },
+            EventKind::Exit(exit) => {
+                ended = self.running.remove(&key);
+                What::ForkEnded(exit)
+            }
+            EventKind::CgroupMove(moved) => What::Moved {
+                moved,
+                by: Mover::of(moved, session),
+            },
+        };
+        let entry = Entry {
+            at: event.event.at,
+            time: event.time,
+            event: Some(event),
+            what,
+        };
+        if ended.is_none() && !self.layout.full && !entry.is_essential() {
+            return Ok(());
+        }
+        let Some(mut line) = Line::of(&entry, Unended::Follows) else {
+            return Ok(());
+        };
+        if let Some(Running { command, since, .. }) = ended {
+            line.duration = Some(event.event.at.since(since));
+            line.what = command;
+        }
+        self.turn_to(out, session)?;
+        timeline::write_day(out, &mut self.day, event.time)?;
+        line.write(out, self.layout)?;
+        if self.layout.full {
+            detail::write(out, &entry)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn hole(
+        &mut self,
+        out: &mut dyn Write,
+        session: &Session,
+        hole: &Hole,
+    ) -> io::Result<()> {
+        self.turn_to(out, session)?;
+        writeln!(out, "{WARN}-- {} --{WARN:#}", header::hole(hole, session))
+    }
+
+    pub(crate) fn closed(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
+        self.running.retain(|(id, _), _| *id != session.opened.id);
+        self.turn_to(out, session)?;
+        let lasted = session.duration().unwrap_or(Duration::ZERO);
+        let lasted = crate::ui::time::duration(lasted);
+        write!(out, "{DIM}closed after {lasted}{DIM:#}, ")?;
+        header::write_footer(out, session)
+    }
+
+    fn euid_before(&self, key: (SessionId, ProcessId), parent: ProcessId) -> Option<u32> {
+        let before = self.running.get(&key);
+        let before = before.or_else(|| self.running.get(&(key.0, parent)));
+        before.map(|running| running.euid)
+    }
+
+    fn turn_to(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
+        let id = session.opened.id;
+        if self.shown.replace(id).is_some_and(|shown| shown == id) {
+            return Ok(());
+        }
+        let who = header::who(session);
+        writeln!(out, "{DIM}session {id} ({who}){DIM:#}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vctl_common::session::GapCause;
+
+    use super::*;
+    use crate::fixture::{LEADER, Login, assert_golden, rendered, session_id};
+    use crate::session::model::History;
+
+    fn follow(histories: &[&History]) -> String {
+        let mut live = Live::new(Layout::default());
+        rendered(|out| {
+            for history in histories {
+                live.opened(out, &history.session, None)?;
+            }
+            // In turns, as several people's events arrive.
+            let longest = histories.iter().map(|history| history.events.len()).max();
+            for index in 0..longest.unwrap_or(0) {
+                for history in histories {
+                    if let Some(event) = history.events.get(index) {
+                        live.event(out, &history.session, event)?;
+                    }
+                }
+            }
+            for history in histories {
+                for hole in &history.session.holes {
+                    live.hole(out, &history.session, hole)?;
+                }
+                live.closed(out, &history.session)?;
+            }
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_program_is_two_lines_its_start_and_its_end() {
+        let history = Login::of_alice()
+            .exec(4102, 4101, &["-bash"])
+            .after_ms(40)
+            .exec_with(4103, 4102, &["sudo", "id"], |exec| exec.euid = 0)
+            .after_ms(40)
+            .exit(4104, 4102, 0)
+            .exit(4103, 4102, 1)
+            .lost(2, 10, GapCause::RingFull)
+            .killed(4102, 4101, 1)
+            .exit(4101, LEADER, 0)
+            .closed();
+        assert_golden("live.txt", &follow(&[&history]));
+    }
+
+    #[test]
+    fn a_line_is_never_below_another_session_than_its_own() {
+        let alice = Login::of_alice()
+            .exec(4102, 4101, &["vi"])
+            .exec(4103, 4101, &["w"]);
+        let mut bob = Login::of_alice()
+            .exec(5102, 5101, &["ls"])
+            .exec(5103, 5101, &["df"]);
+        let opened = &mut bob.session().opened;
+        opened.id = session_id("0193f3a1-7c4e-7d61-9f0a-000000000002");
+        opened.auth.certificate.as_mut().unwrap().key_id = "bob@example.org".to_owned();
+        assert_golden("live-two.txt", &follow(&[&alice.closed(), &bob.closed()]));
+    }
+}

@@ -1,0 +1,12 @@
+//! Sessions as text.
+
+pub(crate) mod detail;
+pub(crate) mod grep_results;
+pub(crate) mod header;
+pub(crate) mod identity;
+pub(crate) mod line;
+pub(crate) mod live;
+pub(crate) mod provenance;
+pub(crate) mod table;
+pub(crate) mod timeline;
+pub(crate) mod tree;
