@@ -11,11 +11,11 @@ use vctl_common::vault::{Vault, VaultError};
 
 use crate::centre::globals::Globals;
 use crate::config::Loaded;
-use crate::disposition;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
 use crate::login::{Cache, Login, Token};
+use crate::process::ignored_signals;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 use crate::ui::timing;
@@ -193,15 +193,15 @@ impl Context {
 
 async fn asked_to_stop() -> Stop {
     let (interrupt, terminate) = (
-        disposition::stream(SignalKind::interrupt()),
-        disposition::stream(SignalKind::terminate()),
+        ignored_signals::stream(SignalKind::interrupt()),
+        ignored_signals::stream(SignalKind::terminate()),
     );
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         return std::future::pending().await;
     };
     tokio::select! {
-        () = disposition::next(&mut interrupt) => {}
-        () = disposition::next(&mut terminate) => {}
+        () = ignored_signals::next(&mut interrupt) => {}
+        () = ignored_signals::next(&mut terminate) => {}
     }
     Stop::Interrupted
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use vctl_common::centre::{DbRole, VaultSettings};
 
-use super::reach::ReachArgs;
+use super::operator_ssh::ReachArgs;
 use crate::centre::capabilities;
 use crate::centre::context;
 use crate::centre::context::Context;

@@ -6,10 +6,10 @@
 mod certificate;
 mod clock;
 mod config;
-mod course;
+mod runner;
 mod database;
 mod dns;
-mod examine;
+pub(crate) mod checklist;
 mod schema;
 pub(crate) mod seal;
 pub(crate) mod ssh;
@@ -23,8 +23,8 @@ use std::time::Duration;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
-pub(crate) use course::{Course, Watch};
-pub(crate) use examine::examine;
+pub(crate) use checklist::examine;
+pub(crate) use runner::{Course, Watch};
 
 /// One thing that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

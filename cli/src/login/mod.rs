@@ -3,7 +3,7 @@
 mod announce;
 mod approle;
 mod cache;
-mod given;
+mod env_token;
 mod last_method;
 mod life;
 mod method;
@@ -35,8 +35,8 @@ use super::files::state_dir::StateDir;
 use super::ui::ask::Interaction;
 pub(crate) use approle::Ids;
 pub(crate) use cache::{Binding, Cache, CachedToken, Lock};
-use given::given;
-pub(crate) use given::note_when_overridden;
+use env_token::given;
+pub(crate) use env_token::note_when_overridden;
 use last_method::LastLogin;
 pub(crate) use life::Next;
 pub(crate) use oidc::OidcChoices;
@@ -296,7 +296,7 @@ impl<'a> Login<'a> {
         let vault = Vault::connect(&self.settings.vault, Auth::Token(granted.token.clone()))?;
         let asked = Timestamp::now();
         let info = vault.lookup_self().await;
-        let info = info.map_err(|error| given::refused(method, error))?;
+        let info = info.map_err(|error| env_token::refused(method, error))?;
         let granted = match method {
             Method::Token => of_info(granted.token, &info),
             _ => Granted {

@@ -14,8 +14,8 @@ use russh::keys::{Certificate, PublicKey};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use super::meeting_place::Listener;
 use super::message::{self, Answer, Binding, Login, Request};
+use super::socket_dir::Listener;
 use crate::ssh_ca::user_certificate::Credential;
 use crate::ui::{notice, sanitize};
 

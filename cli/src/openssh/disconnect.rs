@@ -10,8 +10,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::descriptor::Descriptor;
 use crate::error::CliError;
+use crate::process::descriptor::Descriptor;
 use crate::ui::sanitize;
 
 const GREETING: &[u8] = b"SSH-2.0-vctl\r\n";

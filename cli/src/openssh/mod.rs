@@ -9,13 +9,13 @@
 //!
 //! [`config`] and [`include`] have `ssh` do all that, and [`known_hosts`] tells it whom to believe.
 
-mod meeting_place;
+mod socket_dir;
 mod key_exchange;
 mod message;
 mod disconnect;
 mod fd_pass;
 mod agent;
-mod switchboard;
+mod agent_mux;
 mod proxy;
 mod quote;
 mod config;
@@ -23,11 +23,11 @@ mod include;
 mod known_hosts;
 pub(crate) mod without_include;
 
+pub(crate) use agent_mux::run as run_switchboard;
 pub(crate) use config::{Paths, is_about, render};
 pub(crate) use disconnect::Told;
 pub(crate) use fd_pass::{hand_over, is_wanted as passes_descriptor};
 pub(crate) use include::Include;
 pub(crate) use known_hosts::{Occasion, name, write as write_known_hosts};
-pub(crate) use meeting_place::MeetingPlace;
 pub(crate) use proxy::{Request, run as run_proxy};
-pub(crate) use switchboard::run as run_switchboard;
+pub(crate) use socket_dir::MeetingPlace;

@@ -17,10 +17,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, spli
 use tokio::sync::{mpsc, watch};
 
 use super::agent::{Admitted, Agent};
+use super::agent_mux;
 use super::disconnect::Told;
 use super::key_exchange::Watch;
-use super::meeting_place::{Listener, MeetingPlace};
-use super::switchboard;
+use super::socket_dir::{Listener, MeetingPlace};
 use crate::centre::context::Context;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
@@ -75,7 +75,7 @@ pub(crate) async fn run(
     place.make(context.state())?;
     let calling = || {
         let entered = place.enter()?;
-        switchboard::call(&place)?;
+        agent_mux::call(&place)?;
         Ok(entered)
     };
     let _entered = calling().map_err(|error| place.unusable(&error))?;
@@ -234,7 +234,7 @@ impl Agents<'_> {
             used: Arc::clone(&self.used),
         };
         tokio::spawn(agent.serve(listener));
-        switchboard::wait(self.place).await
+        agent_mux::wait(self.place).await
     }
 
     fn end(&self, ended: &Ended) -> End {

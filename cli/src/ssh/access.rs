@@ -1,6 +1,6 @@
 //! The access log: that somebody asked to be let in, written before a host sees the certificate.
 //!
-//! Where Postgres is away the row is kept on this machine and handed in later: see [`super::spool`].
+//! Where Postgres is away the row is kept on this machine and handed in later: see [`super::access_outbox`].
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -17,10 +17,10 @@ use uuid::Uuid;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{PgError, Pool};
 
+use super::access_outbox::{Kept, Spool};
+use super::connect::{Plan, Target};
 use super::deadlines;
 use super::error::SshError;
-use super::spool::{Kept, Spool};
-use super::way::{Plan, Target};
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::inventory::lookup::Directory;

@@ -7,16 +7,16 @@
 
 mod destination;
 mod target;
-mod way;
+mod connect;
 mod deadlines;
 mod dial;
 mod host_key;
 mod known_hosts;
 mod hop;
-mod port;
+mod tcp_transport;
 mod handler;
 mod access;
-mod spool;
+mod access_outbox;
 mod session;
 mod forward;
 mod error;
@@ -24,13 +24,13 @@ mod run;
 pub(crate) mod access_store;
 
 pub(crate) use access::{AccessLog, End, Row};
+pub(crate) use connect::{Issuer, Means, Plan, Target};
 pub(crate) use destination::Destination;
 pub(crate) use error::SshError;
 pub(crate) use forward::{Endpoint, Forwards, Local, Proxy, Remote};
 pub(crate) use host_key::{HostKeys, KnownHostsFiles};
 pub(crate) use known_hosts::{KnownHosts, key_of_line};
-pub(crate) use port::{Port, Stream, reach as reach_port};
 pub(crate) use run::{Request, Use, run};
 pub(crate) use session::{Input, Output, PtyWish, Signals};
 pub(crate) use target::{Wanted, plan};
-pub(crate) use way::{Issuer, Means, Plan, Target};
+pub(crate) use tcp_transport::{Port, Stream, reach as reach_port};

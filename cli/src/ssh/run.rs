@@ -3,6 +3,8 @@
 use tokio::sync::mpsc;
 
 use super::access::{AccessLog, End};
+use super::connect;
+use super::connect::{Issuer, Means, Plan, Reached};
 use super::destination::Destination;
 use super::error::SshError;
 use super::forward::{Endpoint, Forwarding, Forwards};
@@ -10,7 +12,6 @@ use super::handler::Inbound;
 use super::host_key::HostKeys;
 use super::session::{self, Outcome, PtyWish, Signals, Work, WriteError};
 use super::target;
-use super::way::{self, Issuer, Means, Plan, Reached};
 use crate::centre::context::Context;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
@@ -134,7 +135,7 @@ async fn connect(
         },
         inbound,
     };
-    Ok(Box::pin(way::reach(&plan, &means)).await?)
+    Ok(Box::pin(connect::reach(&plan, &means)).await?)
 }
 
 /// Does what the connection is for, and serves its ports meanwhile.

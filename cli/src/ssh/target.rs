@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::time::timeout;
 
+use super::connect::{Plan, Target};
 use super::deadlines;
-use super::way::{Plan, Target};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;

@@ -3,11 +3,11 @@
 //! What to do is decided in [`plan`] without touching anything; [`carry_out`] does it.
 
 mod authority;
-mod carry_out;
+pub(crate) mod apply;
 mod plan;
 mod system;
 
+pub(crate) use apply::{Failed, carry_out};
 pub(crate) use authority::{Authority, read};
-pub(crate) use carry_out::{Failed, carry_out};
 pub(crate) use plan::{Step, install, remove};
 pub(crate) use system::System;

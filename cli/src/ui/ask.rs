@@ -6,9 +6,10 @@ use std::os::fd::AsFd as _;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use vctl_common::secret::Secret;
 
-use crate::descriptor::{self, Descriptor};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::process::descriptor;
+use crate::process::descriptor::Descriptor;
 use crate::ui::notice;
 
 /// More than any secret has; a device given by mistake must not fill memory.

@@ -32,7 +32,7 @@ use vctl_common::charset;
 use vctl_common::phase;
 
 use self::guard::Guard;
-use crate::descriptor::Descriptor;
+use crate::process::descriptor::Descriptor;
 use crate::ui::form::Form;
 
 pub(crate) const DIM: Style = Style::new().dimmed();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anstream::AutoStream;
 use vctl_common::charset;
 
-use crate::descriptor::Descriptor;
+use crate::process::descriptor::Descriptor;
 
 /// Whether the terminal is the host's, which moves the cursor to the left only for a carriage return.
 static IS_RAW: AtomicBool = AtomicBool::new(false);

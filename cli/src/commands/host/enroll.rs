@@ -15,7 +15,7 @@ use vctl_common::pg::PgError;
 use super::{ended, note_enrolled};
 use crate::centre::context::Context;
 use crate::centre::host_identity::{Credentials, HostIdentity, agent_config};
-use crate::commands::lifetime::{humane, within};
+use crate::commands::duration_arg::{humane, within};
 use crate::completion;
 use crate::config::{Config, Loaded};
 use crate::error::{CliError, Stop};

@@ -10,11 +10,11 @@ use url::Url;
 use vctl_common::id::SessionId;
 
 use super::SessionArgs;
-use crate::browser;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
+use crate::process::browser;
 use crate::session::model::{History, Selector};
 use crate::session::page;
 use crate::session::source::Source;

@@ -109,7 +109,7 @@ impl Attempt<'_> {
             "a browser opens for the login; if none does, open this address:"
         });
         notice::set_apart(address.url.as_str());
-        let opened = !no_browser && crate::browser::open(&address.url).await;
+        let opened = !no_browser && crate::process::browser::open(&address.url).await;
         if !opened && !no_browser {
             notice::note("there is no browser to open here");
         }

@@ -12,7 +12,7 @@ use russh::client::Msg;
 use russh::{Channel, ChannelMsg};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::descriptor::Descriptor;
+use crate::process::descriptor::Descriptor;
 
 /// As much as a pipe of the kernel holds at most by default, and a few of the server's packets.
 const PIECE: usize = 256 << 10;

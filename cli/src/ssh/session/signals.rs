@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::libc;
 use tokio::signal::unix::{Signal as Stream, SignalKind};
 
-use crate::disposition::stream;
+use crate::process::ignored_signals::stream;
 
 /// How long a remote command that was told of a signal may take to end by it.
 pub(super) const GRACE: Duration = Duration::from_secs(2);

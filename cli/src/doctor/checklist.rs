@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::config::Site;
-use super::course::{Course, Known, both, known};
+use super::runner::{Course, Known, both, known};
 use super::seal::Heard;
 use super::tls::Greeting;
 use super::token::Session;

@@ -17,8 +17,8 @@ use tokio::process::Command;
 use tokio::time::{Instant, interval, sleep, timeout};
 use vctl_common::file_lock::Tried;
 
-use super::meeting_place::{Listener, MeetingPlace, answers};
 use super::message::{self, Answer, Request};
+use super::socket_dir::{Listener, MeetingPlace, answers};
 
 /// How often it looks whether anybody is still there.
 const LOOK: Duration = Duration::from_secs(15);

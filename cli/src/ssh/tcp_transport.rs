@@ -7,11 +7,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::timeout;
 
 use super::access::{End, Row};
+use super::connect;
+use super::connect::{Means, Plan, Target};
 use super::deadlines;
 use super::dial;
 use super::error::{SshError, Step};
 use super::hop::Connection;
-use super::way::{self, Means, Plan, Target};
 use crate::ssh_ca::user_certificate::Credential;
 
 /// As much as is read at once.
@@ -44,7 +45,7 @@ pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Port, SshErr
         [] => directly(&plan.target).await,
         jumps => through(jumps, plan, means).await,
     };
-    Box::pin(way::race(plan, along)).await
+    Box::pin(connect::race(plan, along)).await
 }
 
 async fn directly(target: &Target) -> Result<Port, SshError> {
@@ -60,15 +61,15 @@ async fn directly(target: &Target) -> Result<Port, SshError> {
 }
 
 async fn through(jumps: &[Target], plan: &Plan, means: &Means<'_>) -> Result<Port, SshError> {
-    let way::Entered {
+    let connect::Entered {
         connection,
         credentials,
         source,
         row,
-    } = way::enter(jumps, plan, means, None).await?;
+    } = connect::enter(jumps, plan, means, None).await?;
     let done = async {
         let (mut stream, passed) =
-            way::through(connection?, jumps, &plan.target, means, &credentials).await?;
+            connect::through(connection?, jumps, &plan.target, means, &credentials).await?;
         let greeting = greeting(&mut stream, &plan.target.name).await?;
         Ok((stream, greeting, passed))
     };

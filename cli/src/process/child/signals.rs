@@ -12,8 +12,8 @@ use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 use tokio::sync::mpsc::{Receiver, channel};
 
-use crate::disposition::is_ignored;
 use crate::error::Stop;
+use crate::process::ignored_signals::is_ignored;
 
 /// Every signal that a person or a supervisor sends to end or to poke a program. One that was ignored at the start
 /// stays ignored, for the command too.
