@@ -2,7 +2,7 @@
 
 use vctl_tests::centre::Centre;
 
-const FIND: &str = include_str!("../../cli/src/store/inventory_find.sql");
+const FIND: &str = include_str!("../../cli/src/inventory/inventory_find.sql");
 
 #[test]
 fn a_reported_address_takes_nothing_from_its_owner() {

@@ -4,8 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
-use crate::doctor;
-use crate::doctor::{Course, Outcome, Probe, Report, Watch, checklist};
+use crate::doctor::{self, Course, Outcome, Probe, Report, Watch, examine};
 use crate::error::{CliError, Stop};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;

@@ -3,7 +3,7 @@
 //! What to do is decided in [`plan`] without touching anything; [`carry_out`] does it.
 
 mod authority;
-pub(crate) mod apply;
+mod apply;
 mod plan;
 mod system;
 

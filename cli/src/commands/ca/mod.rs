@@ -172,7 +172,7 @@ fn system(args: &StoreArgs, verb: &str) -> Result<System, CliError> {
 }
 
 fn carry_out(steps: &[Step], message: &str) -> Result<(), CliError> {
-    trust_store::apply(steps).map_err(|failed| {
+    trust_store::carry_out(steps).map_err(|failed| {
         let error = CliError::new(Exit::Failure, message).caused_by(&failed);
         match failed {
             Failed::Start { program, .. } => error.hint(format!(

@@ -5,14 +5,14 @@
 
 use serde_json::{Map, Value};
 
-pub(super) const OF_SESSIONS: &str = include_str!("../../../../docs/session.schema.json");
+pub(crate) const OF_SESSIONS: &str = include_str!("../../../../docs/session.schema.json");
 pub(crate) const OF_HOSTS: &str = include_str!("../../../../docs/inventory.schema.json");
 pub(crate) const OF_STATUS: &str = include_str!("../../../../docs/status.schema.json");
 pub(crate) const OF_WHOAMI: &str = include_str!("../../../../docs/whoami.schema.json");
-pub(super) const OF_RETENTION: &str = include_str!("../../../../docs/retention.schema.json");
-pub(super) const OF_FLEET: &str = include_str!("../../../../docs/fleet.schema.json");
+pub(crate) const OF_RETENTION: &str = include_str!("../../../../docs/retention.schema.json");
+pub(crate) const OF_FLEET: &str = include_str!("../../../../docs/fleet.schema.json");
 pub(crate) const OF_CACHES: &str = include_str!("../../../../docs/cache.schema.json");
-pub(super) const OF_ACCESSES: &str = include_str!("../../../../docs/audit.schema.json");
+pub(crate) const OF_ACCESSES: &str = include_str!("../../../../docs/audit.schema.json");
 
 /// Fails with the place where `value` is not as the schema's definition `name` says.
 pub(crate) fn assert_fits(schema: &str, name: Option<&str>, value: &Value) {
