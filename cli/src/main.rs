@@ -30,6 +30,7 @@ mod centre;
 mod status;
 mod session;
 mod process;
+mod child;
 
 use std::env;
 use std::io::{self, Write as _};
@@ -50,6 +51,8 @@ use crate::ui::timing;
 
 fn main() -> ExitCode {
     let start = Instant::now();
+    ui::help::set_root(args::command);
+    error::name_places_by(config::placed);
     if completion::answer() {
         return Exit::Success.into();
     }

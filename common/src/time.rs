@@ -60,6 +60,15 @@ pub fn wall_now() -> SystemTime {
     SystemTime::now()
 }
 
+/// Seconds from which on a host's clock is wrong. Vault signs certificates from half a minute before its own clock on,
+/// so a host that is further behind calls them not yet valid.
+pub const WRONG_CLOCK_S: u64 = 30;
+
+/// Returns true when a clock that is this many seconds ahead is wrong.
+pub fn is_wrong_clock(ahead: i64) -> bool {
+    ahead.unsigned_abs() >= WRONG_CLOCK_S
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,15 @@ impl<'a> FromSql<'a> for Instant {
     accepts!(TIMESTAMPTZ);
 }
 
+/// A row from before the limits may hold any number.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a cast of a float ends at the limits of the integer"
+)]
+pub(crate) fn whole(seconds: f64) -> i64 {
+    seconds.round() as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

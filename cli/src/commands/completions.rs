@@ -4,11 +4,10 @@ use std::io::Write as _;
 
 use clap_complete::Shell;
 
-use crate::args;
 use crate::completion;
 use crate::error::Stop;
 use crate::ui::Screen;
-use crate::ui::help::TEMPLATE;
+use crate::ui::help::{self, TEMPLATE};
 
 /// Print the completion script of a shell
 ///
@@ -38,7 +37,7 @@ pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Stop> {
     if args.hosts {
         completion::write_registration(args.shell, &mut script)?;
     } else {
-        clap_complete::generate(args.shell, &mut args::command(), "vctl", &mut script);
+        clap_complete::generate(args.shell, &mut help::root(), "vctl", &mut script);
     }
     let mut screen = Screen::for_programs();
     screen.write_all(&script)?;

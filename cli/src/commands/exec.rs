@@ -7,12 +7,12 @@ use std::process::{Command, ExitStatus};
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
+use crate::child;
+use crate::child::SecretVariable;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::login::token_renewal;
 use crate::login::{CachedToken, Login, Token};
-use crate::process::child;
-use crate::process::child::SecretVariable;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 

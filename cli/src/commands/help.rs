@@ -4,12 +4,11 @@ use std::io::Write as _;
 
 use vctl_common::manual;
 
-use crate::args;
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::overview;
-use crate::ui::help::TEMPLATE;
+use crate::ui::help::{TEMPLATE, root};
 use crate::ui::{Screen, sanitize};
 
 /// Print the manual page of a command
@@ -30,7 +29,7 @@ pub(crate) struct HelpArgs {
 const WIDEST: usize = 100;
 
 pub(crate) fn run(args: &HelpArgs) -> Result<(), Stop> {
-    let mut root = args::command();
+    let mut root = root();
     root.build();
     let mut command = &root;
     for word in &args.command {

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use clap::ValueHint;
 use vctl_common::manual;
 
-use crate::args;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::ui::help::TEMPLATE;
+use crate::ui::help::{self, TEMPLATE};
 use crate::ui::{Screen, sanitize};
 
 /// Print the manual page of vctl, or write those of all commands
@@ -26,7 +25,7 @@ pub(crate) struct ManArgs {
 }
 
 pub(crate) fn run(args: &ManArgs) -> Result<(), Stop> {
-    let pages = manual::pages(args::command(), &crate::manual::program());
+    let pages = manual::pages(help::root(), &crate::manual::program());
     let Some(directory) = &args.to else {
         let mut screen = Screen::for_programs();
         if let Some(page) = pages.iter().find(|page| page.name == "vctl") {
@@ -49,7 +48,7 @@ pub(crate) fn run(args: &ManArgs) -> Result<(), Stop> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
+    use crate::args;
 
     #[test]
     fn no_two_commands_say_the_same_of_themselves() {

@@ -19,6 +19,9 @@ use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
+/// Seconds to wait for another migration.
+const PATIENCE_S: u64 = 60;
+
 /// Bring the schema of the central store up to this version
 ///
 /// Applies what is not there yet, each migration in a transaction of its own, then checks that all of
@@ -37,7 +40,7 @@ pub(crate) struct MigrateArgs {
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value_t = 60,
+        default_value_t = PATIENCE_S,
         conflicts_with = "status"
     )]
     wait: u64,
@@ -49,6 +52,17 @@ pub(crate) struct MigrateArgs {
     /// Form of the output
     #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
     output: Form,
+}
+
+/// Applies what is not there yet, as `vctl migrate` without options.
+pub(crate) fn bring_up(globals: &Globals) -> Result<(), Stop> {
+    let args = MigrateArgs {
+        status: false,
+        wait: PATIENCE_S,
+        ssh_mount: None,
+        output: Form::Table,
+    };
+    run(&args, globals)
 }
 
 pub(crate) fn run(args: &MigrateArgs, globals: &Globals) -> Result<(), Stop> {

@@ -11,7 +11,6 @@ use tokio::net::lookup_host;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
-use crate::args::{Cli, Command};
 use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
@@ -75,13 +74,8 @@ struct Summary {
 }
 
 pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
-    if args.migrate
-        && let Ok(Cli {
-            command: Command::Migrate(args),
-            ..
-        }) = Cli::try_parse_from(["vctl", "migrate"])
-    {
-        migrate::run(&args, globals)?;
+    if args.migrate {
+        migrate::bring_up(globals)?;
     }
     let config = globals.load()?.config;
     let (ssh, aliases, _before) = args.read()?;

@@ -25,7 +25,7 @@ use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, sanitize};
 
-/// Make a host's sshd trust the SSH CA of Vault, so that it accepts `vctl ssh`
+/// Make a host's sshd trust the SSH CA of Vault
 ///
 /// Goes there with your own `ssh`: your keys, agent, configuration and known hosts. Puts the CA's keys into
 /// /etc/ssh/vault-ca.pub beside those that are there, names that file in

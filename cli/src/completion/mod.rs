@@ -14,11 +14,11 @@ use std::time::Duration;
 use clap_complete::Shell;
 use clap_complete::env::{CompleteEnv, Shells};
 
-use crate::args;
-
 pub(crate) use names::{
     ca_role, command, data_centre, destination, host, host_and_value, login_user, person, session,
 };
+
+use crate::ui::help;
 
 /// Set by the shell's function when it asks.
 const VARIABLE: &str = "VCTL_COMPLETE";
@@ -43,7 +43,7 @@ pub(crate) fn answer() -> bool {
     });
     // Relative paths are completed from there.
     let directory = std::env::current_dir().ok();
-    let answered = CompleteEnv::with_factory(args::command)
+    let answered = CompleteEnv::with_factory(help::root)
         .var(VARIABLE)
         .try_complete(std::env::args_os(), directory.as_deref());
     answered.unwrap_or(true)

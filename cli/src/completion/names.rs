@@ -7,11 +7,11 @@ use clap_complete::{ArgValueCompleter, CompletionCandidate};
 use jiff::Timestamp;
 use vctl_common::centre::Settings;
 
-use crate::args;
 use crate::config;
 use crate::files::state_dir::StateDir;
 use crate::inventory::cache::{Recent, RecentFile, SnapshotFile};
 use crate::inventory::{Host, order};
+use crate::ui::help;
 
 /// Completes the name of a host.
 pub(crate) fn host() -> ArgValueCompleter {
@@ -65,7 +65,7 @@ pub(crate) fn session() -> ArgValueCompleter {
 /// Completes the name of a command of vctl.
 pub(crate) fn command() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
-        let command = args::command();
+        let command = help::root();
         let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
         let names = shown.map(|one| one.get_name().to_owned());
         begun(typed, names.collect(), "")

@@ -72,7 +72,7 @@ pub(crate) async fn examine(
         .probe(
             Probe::Capabilities,
             both(&needs, &session),
-            async |(needs, session)| capabilities::probe(needs, session).await,
+            async |(needs, session)| super::capabilities::probe(needs, session).await,
         )
         .await;
     let _ = course

@@ -3,6 +3,7 @@
 //!
 //! What could not work anyway, since something before it does not, is skipped: one fault is one failure.
 
+mod capabilities;
 mod certificate;
 mod clock;
 mod config;

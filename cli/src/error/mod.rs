@@ -4,9 +4,23 @@ pub(crate) mod centre;
 
 use std::error::Error;
 use std::io;
+use std::sync::OnceLock;
 
-use crate::config;
 use crate::exit_code::Exit;
+
+/// Puts the place that decides a setting into a hint. The configuration knows the places, and its own errors have hints.
+static PLACES: OnceLock<fn(&str) -> String> = OnceLock::new();
+
+/// Makes each hint from now on name the place that decides a setting.
+pub(crate) fn name_places_by(placed: fn(&str) -> String) {
+    PLACES.get_or_init(|| placed);
+}
+
+fn placed(hint: &str) -> String {
+    PLACES
+        .get()
+        .map_or_else(|| hint.to_owned(), |placed| placed(hint))
+}
 
 /// An error as a person reads it.
 #[derive(Clone, Debug)]
@@ -40,7 +54,7 @@ impl CliError {
 
     /// Adds the way out. An environment variable in backticks becomes the place that decides the setting.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(config::placed(&hint.into()));
+        self.hint = Some(placed(&hint.into()));
         self
     }
 

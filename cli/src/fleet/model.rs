@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use vctl_common::time::is_wrong_clock;
+
 use crate::inventory::order;
 
 /// Two heartbeats at their usual interval.
@@ -12,15 +14,6 @@ const EXPECTED_WITHIN: Duration = Duration::from_hours(1);
 const BEHIND_AFTER: Duration = Duration::from_mins(10);
 /// A week is time to ask whoever may enrol hosts.
 const EXPIRES_WITHIN: Duration = Duration::from_hours(7 * 24);
-
-/// Vault signs certificates from half a minute before its own clock on, so a host that is further behind calls
-/// them not yet valid.
-pub(crate) const WRONG_CLOCK_S: u64 = 30;
-
-/// Says whether a clock that is so many seconds ahead is wrong.
-pub(crate) fn is_wrong(ahead: i64) -> bool {
-    ahead.unsigned_abs() >= WRONG_CLOCK_S
-}
 
 /// One host, as it was last heard of. Counters are since its boot.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,7 +108,7 @@ impl Host {
         found.extend(counted(self.dropped).map(Finding::Dropped));
         found.extend(counted(self.unstamped).map(Finding::Unstamped));
         let clock = self.clock_offset_s;
-        found.extend(clock.filter(|&by| is_wrong(by)).map(Finding::Clock));
+        found.extend(clock.filter(|&by| is_wrong_clock(by)).map(Finding::Clock));
         let behind = self.oldest_unshipped_age.filter(|age| *age > BEHIND_AFTER);
         found.extend(behind.map(Finding::Behind));
         found.extend(match self.secret_id_left {

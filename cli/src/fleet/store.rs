@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 
+use crate::centre::instant::whole;
 use crate::fleet::model::Host;
 
 /// Returns the hosts of the inventory that are not retired, by name.
@@ -43,15 +44,6 @@ fn host(row: &Row) -> Result<Host, Error> {
         problem: row.try_get("problem")?,
         machines: row.try_get("machines")?,
     })
-}
-
-/// A row from before the limits may hold any number.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "a cast of a float ends at the limits of the integer"
-)]
-pub(crate) fn whole(seconds: f64) -> i64 {
-    seconds.round() as i64
 }
 
 /// Negative only when a host says nonsense.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use vctl_common::count::{counted, form};
 
-use crate::fleet::model::{Finding, Host, is_wrong};
+use vctl_common::time::is_wrong_clock;
+
+use crate::fleet::model::{Finding, Host};
 use crate::ui::columns::Columns;
 use crate::ui::{Layout, WARN, paragraph, sanitize, size, time};
 
@@ -134,7 +136,7 @@ fn notes(host: &Host) -> Vec<String> {
             "logins that do not fit their certificates or access rows: `vctl audit --unasked --host {name}` lists them"
         ));
     }
-    if host.clock_offset_s.is_some_and(is_wrong) {
+    if host.clock_offset_s.is_some_and(is_wrong_clock) {
         notes.push(
             "its clock is not that of the database: it may call good certificates expired or not yet valid; set it, \
              and have a time service keep it"

@@ -7,10 +7,9 @@ use postgres_types::{ToSql, Type};
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::{Client, Error, GenericClient, Row};
 
-use crate::centre::instant::Instant;
+use crate::centre::instant::{Instant, whole};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::fleet::store::whole;
 use crate::inventory::{AgentSeen, Host, HostState, Route, RouteError, address, order};
 
 /// Returns all hosts, also retired ones, by data centre and name.

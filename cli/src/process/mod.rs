@@ -1,6 +1,5 @@
 //! This process and the ones it starts: descriptors, signals, children.
 
 pub(crate) mod browser;
-pub(crate) mod child;
 pub(crate) mod descriptor;
 pub(crate) mod ignored_signals;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::fleet::model::is_wrong;
 use crate::ui::time;
+use vctl_common::time::is_wrong_clock;
 
 /// Clocks that differ by less agree: Vault signs from some time before its own clock on.
 const TOLERANCE: i64 = 60;
@@ -44,7 +44,7 @@ impl Validity {
 
     /// Says how far the host's clock may be out, and how far it is where that was measured.
     pub(crate) fn limits(&self, host: &str, now: Timestamp) -> String {
-        if let Some(ahead) = self.host_ahead.filter(|&ahead| is_wrong(ahead)) {
+        if let Some(ahead) = self.host_ahead.filter(|&ahead| is_wrong_clock(ahead)) {
             return format!(
                 "the clock of `{host}` was {} of the clock of Postgres when its agent last reported, so it is probably \
                  that clock that is wrong: set it, the certificate is not valid there",

@@ -189,10 +189,10 @@ mod tests {
 
     /// What else may write to stderr: a raw terminal, bytes of a session, and figures of our own.
     const OTHERS: [&str; 7] = [
-        "render/notice.rs",
-        "render/stderr.rs",
-        "descriptor.rs",
-        "picker/screen.rs",
+        "ui/notice.rs",
+        "ui/stderr.rs",
+        "process/descriptor.rs",
+        "inventory/picker/screen.rs",
         "ssh/session/mod.rs",
         "ssh/session/pipes.rs",
         "main.rs",

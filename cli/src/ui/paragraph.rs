@@ -102,7 +102,7 @@ mod tests {
         let long = "x".repeat(60);
         assert_eq!(
             lines(&format!("a {long} b"), 40).concat(),
-            format!("a{long}b")
+            format!("a{long} b")
         );
         assert!(lines(&long, 40).iter().all(|line| line.len() <= 40));
     }

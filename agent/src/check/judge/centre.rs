@@ -1,11 +1,9 @@
 //! Judges the way to the centre, and this host's clock beside that of the centre.
 
+use vctl_common::time::is_wrong_clock;
+
 use super::super::facts::{Asked, CentreFact, CentreFacts, HostFacts};
 use super::super::report::Finding;
-
-/// Vault signs certificates from this long before its own clock on, so a host that is further behind refuses
-/// them. As `vctl fleet`.
-const WRONG_CLOCK_S: f64 = 30.0;
 
 pub(super) fn centre(facts: &HostFacts) -> Vec<Finding> {
     match &facts.centre {
@@ -90,15 +88,23 @@ fn clock(facts: &CentreFacts) -> Option<Finding> {
         "this host's clock is {:.1} s {direction} that of {server}",
         ahead.abs()
     );
-    Some(if ahead.abs() < WRONG_CLOCK_S {
-        Finding::pass(id, seen)
-    } else {
+    Some(if is_wrong_clock(whole(ahead)) {
         Finding::fail(
             id,
             format!("{seen}: sshd may call good certificates expired or not yet valid"),
             "set the clock, and have a time service keep it: systemctl enable --now systemd-timesyncd",
         )
+    } else {
+        Finding::pass(id, seen)
     })
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a cast of a float ends at the limits of the integer"
+)]
+fn whole(seconds: f64) -> i64 {
+    seconds.trunc() as i64
 }
 
 #[cfg(test)]

@@ -1,0 +1,110 @@
+//! The policies of the token against the needs of the commands.
+
+use vctl_common::vault::VaultError;
+
+use super::Finding;
+use super::token::Session;
+use crate::centre::capabilities::{Need, ask};
+use crate::exit_code::Exit;
+
+pub(crate) async fn probe(needs: &[Need], session: &Session) -> Finding<()> {
+    match ask(needs, &session.vault).await {
+        Ok(allowed) => judge(needs, &allowed, &session.info.policies),
+        // A token made without the policy `default` may not ask. It may do the rest all the same.
+        Err(VaultError::Denied { .. }) => Finding::warn(
+            "Vault does not tell this token what it may do",
+            "give it the policy `default`, too",
+            (),
+        ),
+        Err(error) => Finding::failed(error),
+    }
+}
+
+fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
+    let missing: Vec<&Need> = needs
+        .iter()
+        .zip(allowed)
+        .filter_map(|(need, allowed)| (!allowed).then_some(need))
+        .collect();
+    // A policy that a person has and that does not reach: not the person lacks something.
+    let holds = |need: &&&Need| policies.contains(&need.policy);
+    if let Some(need) = missing.iter().find(holds) {
+        let found = format!(
+            "the policy `{}` does not reach `{}`",
+            need.policy, need.path
+        );
+        let fix = "the role may have another name in Vault: compare the settings with `vault list database/roles` \
+                   and `vault policy read POLICY`";
+        return Finding::fail(Exit::Config, found, fix);
+    }
+    if let (Some(need), Some(false)) = (needs.first(), allowed.first()) {
+        let found = format!("Vault gives this token no `{}`", need.path);
+        let fix = format!("ask for the policy `{}`, then log in again", need.policy);
+        return Finding::fail(Exit::Permission, found, fix);
+    }
+    let list = |wanted: bool| -> Vec<&str> {
+        let fitting = needs
+            .iter()
+            .zip(allowed)
+            .filter(|(_, allowed)| **allowed == wanted);
+        fitting.map(|(need, _)| need.commands).collect()
+    };
+    let mut found = format!("enough for {}", list(true).join(", "));
+    if !missing.is_empty() {
+        found.push_str("; not for ");
+        found.push_str(&list(false).join(", "));
+    }
+    Finding::pass(found, ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn need(commands: &'static str, policy: &str) -> Need {
+        Need {
+            commands,
+            path: format!("database/creds/{commands}"),
+            capability: "read",
+            policy: policy.to_owned(),
+        }
+    }
+
+    fn judged(allowed: [bool; 2], policies: &[&str]) -> Finding<()> {
+        let needs = [need("fleet", "vctl-user"), need("audit", "vctl-auditor")];
+        let policies: Vec<String> = policies.iter().map(|&policy| policy.to_owned()).collect();
+        judge(&needs, &allowed, &policies)
+    }
+
+    #[test]
+    fn who_has_no_auditors_policy_is_no_auditor_and_nothing_is_wrong() {
+        let Finding::Pass { found, .. } = judged([true, false], &["vctl-user"]) else {
+            panic!("not well");
+        };
+        assert_eq!(found, "enough for fleet; not for audit");
+    }
+
+    #[test]
+    fn who_lacks_everybodys_policy_has_to_ask_for_it() {
+        let Finding::Fail { exit, fix, .. } = judged([false, false], &["default"]) else {
+            panic!("well");
+        };
+        assert_eq!(exit, Exit::Permission);
+        assert!(fix.unwrap().contains("`vctl-user`"));
+    }
+
+    #[test]
+    fn a_policy_that_does_not_reach_is_the_settings_fault() {
+        for (allowed, path) in [
+            ([false, true], "creds/fleet"),
+            ([true, false], "creds/audit"),
+        ] {
+            let finding = judged(allowed, &["vctl-user", "vctl-auditor"]);
+            let Finding::Fail { exit, found, .. } = finding else {
+                panic!("{finding:?}");
+            };
+            assert_eq!(exit, Exit::Config);
+            assert!(found.contains(path), "{found}");
+        }
+    }
+}
