@@ -121,9 +121,11 @@ fn compat(regs: *const Kernel, errno: u32) {
         return;
     }
     // SAFETY: the running task.
-    let Some(owner) = (unsafe { session::owner(task, session::current_tgid()) }) else {
+    let Some(mut owner) = (unsafe { session::owner(task, session::current_tgid()) }) else {
         return;
     };
+    // It goes on as what it was. SAFETY: as above.
+    unsafe { phase::decide(&mut owner, task, Step::Fork) };
     let name = peek(regs as u64, layout(name)) & 0xffff_ffff;
     let argv = peek(regs as u64, layout(argv)) & 0xffff_ffff;
     // SAFETY: as above.

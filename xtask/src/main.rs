@@ -5,6 +5,7 @@ mod command;
 mod demo;
 mod deny;
 mod ebpf;
+mod layers;
 mod named_specs;
 mod named_things;
 mod packages;

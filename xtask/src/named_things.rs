@@ -24,6 +24,8 @@ const FOREIGN: &[&str] = &[
     "bin_t",
     "device_authorization_endpoint",
     "max_notify_queue_pages",
+    "mkhomedir_helper",
+    "pam_mount",
     "tp_btf",
 ];
 
@@ -85,7 +87,11 @@ fn is_known(known: &BTreeSet<String>, name: &str) -> bool {
             .unwrap_or(rest)
             .to_ascii_lowercase()
     });
-    known.contains(&name) || key.is_some_and(|key| known.contains(&key))
+    // The library adds the suffix of counters.
+    let counter = name.strip_suffix("-total");
+    known.contains(&name)
+        || counter.is_some_and(|counter| known.contains(counter))
+        || key.is_some_and(|key| known.contains(&key))
 }
 
 fn is_this(path: &Path) -> bool {
@@ -93,7 +99,9 @@ fn is_this(path: &Path) -> bool {
 }
 
 fn is_page(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "md")
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // A head becomes part of a page in docs, which is checked itself.
+    name.ends_with(".md") && !name.ends_with(".head.md")
 }
 
 /// Splits text into words of the alphabet of flags, variables and names.

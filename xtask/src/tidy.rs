@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::command::say;
-use crate::{named_specs, named_things, third_party};
+use crate::{layers, named_specs, named_things, third_party};
 
 /// A file longer than this has more than one subject; tests are not counted.
 const MOST_LINES: usize = 400;
@@ -43,6 +43,7 @@ pub(crate) fn run() -> Result<()> {
         }
     }
     problems.extend(orphans(&files)?);
+    problems.extend(layers::problems(&files)?);
     problems.extend(named_specs::problems(&files)?);
     problems.extend(named_things::problems(&files));
     for problem in &problems {

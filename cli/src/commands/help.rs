@@ -56,7 +56,8 @@ fn unknown(word: &str, parent: &clap::Command) -> CliError {
     let hint = match overview::nearest(word, parent) {
         Some(name) => {
             let words = path.strip_prefix("vctl").unwrap_or_default();
-            format!("`vctl help{words} {name}` explains a similar command")
+            let command = ["vctl help", words, " ", &name].concat();
+            format!("`{command}` explains a similar command")
         }
         None => format!("`{path} --help` lists the commands"),
     };

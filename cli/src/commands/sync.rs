@@ -6,7 +6,6 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::Parser as _;
 use tokio::net::lookup_host;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;

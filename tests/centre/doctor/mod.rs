@@ -182,7 +182,7 @@ fn a_wrong_setting_is_named_by_one_probe() {
         ("VCTL_DB_PORT", "1", "db tcp", 69),
         ("VCTL_DB_CA_CERT", stranger, "db tls", 69),
         ("VCTL_DB_SERVERNAME", "other.example", "db tls", 69),
-        ("VCTL_DB_NAME", "nowhere", "db login", 77),
+        ("VCTL_DB_NAME", "nowhere", "db login", 78),
     ] {
         patient.assert_fails(&[(key, value)], probe, code);
     }
