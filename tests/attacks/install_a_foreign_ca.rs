@@ -65,7 +65,9 @@ fn an_untrusted_directory_names_no_ca() {
             said.contains(&format!("`{key}` decides")) && said.contains("`vctl config trust`"),
             "{key}, {args:?}: {said}"
         );
-        assert!(output.stdout.is_empty(), "{key}, {args:?}");
+        // `ssh` hides the standard error of its proxy: the reason stands in an SSH message as well.
+        let is_proxy = args[0] == "proxy";
+        assert!(output.stdout.is_empty() || is_proxy, "{key}, {args:?}");
         assert!(!trusts_a_ca(&image), "{key}, {args:?}");
     };
     let addr = format!("vault_addr: {}", evil.addr);

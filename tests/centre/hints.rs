@@ -11,6 +11,7 @@ use crate::login::Workstation;
 use crate::programs::{stderr, vctl};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_wrong_setting_is_named_by_its_place() {
     let Some(inventory) = Inventory::new("placing", &["vctl-user", "vctl-ssh"]) else {
         return;

@@ -50,20 +50,23 @@ fn settings_are_read_past_marks_line_ends_and_foreign_comments() {
     }
 }
 
+/// Makes a path unreadable in some way.
+type Make = fn(&Path);
+
 #[test]
 fn an_optional_file_that_cannot_be_read_is_named_and_passed_over() {
     let Some(centre) = Centre::shared() else {
         return;
     };
     let ground = Ground::new();
-    let kinds: [(&str, fn(&Path)); 5] = [
+    let kinds: [(&str, Make); 5] = [
         ("Permission denied", |path| {
             fs::write(path, "").unwrap();
-            fs::set_permissions(path, Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
         }),
         ("Permission denied", |path| {
             let parent = path.parent().unwrap();
-            fs::set_permissions(parent, Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(parent, Permissions::from_mode(0o000)).unwrap();
         }),
         ("symbolic links", |path| symlink(path, path).unwrap()),
         ("regular file", |path| fs::create_dir(path).unwrap()),

@@ -84,7 +84,7 @@ fn another_user_leaves_nothing_in_a_home_and_reads_nothing_there() {
                 .collect();
             let mut command = ground.vctl(centre, uid, &args);
             command.envs(job.clone()).env("HOME", &home);
-            let said = in_root_home(command, &root_home);
+            let said = in_root_home(&command, &root_home);
             let why = format!("`HOME` is `{}`", home.display());
             let notes = said
                 .stderr
@@ -103,7 +103,7 @@ fn another_user_leaves_nothing_in_a_home_and_reads_nothing_there() {
 }
 
 /// Runs a command where `home` stands for the real home of root.
-fn in_root_home(command: Command, home: &Path) -> Said {
+fn in_root_home(command: &Command, home: &Path) -> Said {
     let root = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(0))
         .unwrap()
         .unwrap();

@@ -245,8 +245,10 @@ fn migrations() -> std::path::PathBuf {
 
 fn name_of(number: usize) -> String {
     let entries = std::fs::read_dir(migrations()).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".sql")).collect();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let files = paths.filter(|path| path.extension().is_some_and(|extension| extension == "sql"));
+    let names = files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned());
+    let mut names: Vec<String> = names.collect();
     names.sort();
-    names[number - 1].trim_end_matches(".sql").to_owned()
+    names.swap_remove(number - 1)
 }

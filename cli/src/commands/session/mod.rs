@@ -229,10 +229,10 @@ async fn follow(
                     session::json::write_opened(screen, session, *late)?;
                 }
                 (Update::Event(session, event), true) => {
-                    session::json::write_event(screen, session, event)?
+                    session::json::write_event(screen, session, event)?;
                 }
                 (Update::Hole(session, hole), true) => {
-                    session::json::write_gap(screen, session, hole)?
+                    session::json::write_gap(screen, session, hole)?;
                 }
                 (Update::Closed(session), true) => session::json::write_closed(screen, session)?,
             }

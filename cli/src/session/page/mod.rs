@@ -4,7 +4,7 @@
 //! makes text nodes of it. The page's policy lets nothing but its own script and style be used, by
 //! their hashes, and nothing be loaded or sent.
 
-mod page;
+mod document;
 
 use std::io::{self, Write};
 
@@ -22,7 +22,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
     charset::write_for_programs();
-    let page = page::page(history, layout);
+    let page = document::page(history, layout);
     let mut rest = TEMPLATE;
     while let Some((before, from_mark)) = rest.split_once('@') {
         out.write_all(before.as_bytes())?;

@@ -21,7 +21,7 @@ use crate::rig::{Bench, MIB};
 /// How long a process does nothing once it has stalled.
 const STILL: Duration = Duration::from_secs(1);
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Read last: more than a pipe holds, so that the client is still there before.
 const LEFT: u64 = 1 << 20;
