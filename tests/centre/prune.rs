@@ -49,8 +49,8 @@ fn what_is_old_goes_and_what_is_open_has_events_or_sessions_stays() {
     let auditor = centre.with_policies(&["vctl-auditor"]).unwrap();
     let plan = vctl(centre, &auditor, db, &["prune", "--dry-run"]).output();
     let plan = succeeded(&plan.unwrap());
-    assert!(plan.contains("would delete 1 sessions\n"), "{plan}");
-    assert!(plan.contains("would delete 1 accesses\n"), "{plan}");
+    assert!(plan.contains("would delete 1 session\n"), "{plan}");
+    assert!(plan.contains("would delete 1 access\n"), "{plan}");
     assert_eq!(plan.matches("the events of").count(), 1, "{plan}");
     assert_eq!(state(), before);
     let refused = vctl(centre, &auditor, db, &["prune", "--yes"])
@@ -179,7 +179,7 @@ fn retention_says_what_is_kept_and_what_should_be_gone() {
         "{report}"
     );
     assert!(
-        report.contains("1 sessions older than 365 days were never closed"),
+        report.contains("1 session older than 365 days was never closed"),
         "{report}"
     );
     assert_eq!(days(centre, db), 10);

@@ -118,7 +118,7 @@ impl Attempt<'_> {
                 let message =
                     format!("Vault offers no single sign-on with the role `{role}`: {message}");
                 let hint = format!(
-                    "check `VCTL_OIDC_ROLE`; an administrator sets it up with `vault write auth/{mount}/role/{role} ...`; or log in with `--method userpass`"
+                    "check `VCTL_OIDC_ROLE`; an administrator sets up `auth/{mount}/config` and `auth/{mount}/role/{role}` with `vault write`; or log in with `--method userpass`"
                 );
                 CliError::new(Exit::Config, message).hint(hint).into()
             }
