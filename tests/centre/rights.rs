@@ -67,6 +67,7 @@ const FUNCTIONS: &str = "
 | `small`            |     |     |          |          |              |              |        |        | x        |
 | `login_contradictions` |     |     |          | x        |              |              |        |        | x        |
 | `doubtful_logins_v1` | x   |     |          |          |              |              |        |        | x        |
+| `is_users_exec`    |     |     |          |          |              |              |        |        | x        |
 | `note_arrival`     |     |     |          |          |              |              |        |        | x        |
 ";
 

@@ -59,12 +59,12 @@ fn work_of_sshd_and_pam_is_shown_on_request_only() {
         &["--tree"],
         &["--tree", "--full"],
         &["--follow"],
-        &["--html", page],
+        &["--force", "--html", page],
     ];
     for form in forms {
         let shown = |more: &[&str]| {
             let args = [&[&*id], form, more].concat();
-            if form != ["--html", page] {
+            if form != ["--force", "--html", page] {
                 return both(&reading, &args);
             }
             let made = |shown: String, of: &str| {

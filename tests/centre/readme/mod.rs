@@ -137,6 +137,7 @@ impl Reader {
         let printed = self
             .enrolled
             .lines()
+            .skip_while(|line| !line.starts_with("host `"))
             .skip_while(|line| !line.starts_with("  "));
         let orders = printed.take_while(|line| line.starts_with("  "));
         let orders = orders.collect::<Vec<_>>().join("\n");
