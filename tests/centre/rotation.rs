@@ -109,7 +109,7 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     let plan = admin.run(&["ca", "ssh-rotate", "--plan"]).stdout;
     assert!(plan.contains("at ssh/ signs"), "{plan}");
     assert!(
-        plan.contains("1 of 3 hosts are not known to trust it\n  rot-c\n"),
+        plan.contains("1 of 3 hosts is not known to trust it\n  rot-c\n"),
         "{plan}"
     );
     assert_eq!(

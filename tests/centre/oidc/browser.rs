@@ -22,10 +22,9 @@ fn a_person_logs_in_and_is_told_so_on_both_sides() {
     browser.wait_for("You are logged in").unwrap();
     assert!(terminal.end().unwrap().success(), "{}", terminal.shown());
     let shown = terminal.shown();
-    assert!(
-        shown.contains("logged in as sso-albert, for 59m"),
-        "{shown}"
-    );
+    let full_or_less = ["for 1h00m", "for 59m"];
+    let lasts = full_or_less.map(|lasts| format!("logged in as sso-albert, {lasts}"));
+    assert!(lasts.iter().any(|lasts| shown.contains(lasts)), "{shown}");
     desk.has_token_of("sso-albert", &["vctl-ssh"]);
     assert!(!shown.contains(&desk.workstation.token()), "{shown}");
 

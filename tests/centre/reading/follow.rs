@@ -148,6 +148,11 @@ fn every_short_session_is_followed_once() {
     };
     reading.ship();
     let follower = Follower::begin(reading.command(&FOLLOW));
+    // What a session did before the first look is not told.
+    follower.until("the first look is over", |f| {
+        let said = f.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.iter().any(|line| line.contains("waiting for")) || !f.lines().is_empty()
+    });
     let first = reading.log_in(None);
     reading.exec(first.id, &[b"first"]);
     follower.until("the first session is shown", |f| {

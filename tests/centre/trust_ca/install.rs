@@ -27,7 +27,7 @@ fn a_host_that_was_told_lets_certificates_in_and_the_inventory_knows_it() {
     assert!(refused.stderr.contains("--sudo"), "{refused:?}");
     let said = admin.run(&["trust-ca", "trust-new-1", "--sudo", "--verify"]);
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.stderr.contains("a certificate of"), "{said:?}");
+    assert!(said.stderr.contains("a certificate for"), "{said:?}");
     assert!(admin.logs_in("trust-new-1"));
     let key = centre.ssh_authority().unwrap();
     let file = machine.etc_ssh("vault-ca.pub");
