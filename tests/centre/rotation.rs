@@ -223,6 +223,7 @@ fn back_again(admin: &Administrator<'_>, machines: [(&str, Machine); 3]) {
         "ca",
         "ssh-rotate",
         "--finish",
+        "--yes",
         "--now",
         "--force-without",
         "rot-a",

@@ -26,19 +26,29 @@ const COMPAT_FUNCTIONS: [&str; 3] = [
     "__arm64_compat_sys_execve",
 ];
 
+/// The native call, by architecture.
+const NATIVE_FUNCTIONS: [&str; 2] = ["__x64_sys_execve", "__arm64_sys_execve"];
+
 /// The loaded object, with programs that nobody waits for.
 pub(super) struct Unfinished {
     pub(super) ebpf: Ebpf,
     pub(super) btf: Btf,
+    /// The kernel has a table of system calls beside its native one.
+    pub(super) has_compat_table: bool,
 }
 
 impl Probe {
     /// Brings the program for failed execs into the kernel, which takes a third of the whole start:
     /// the agent is ready without it, as it is attached with the first session only.
     pub fn finish(&mut self) -> Result<(), ProbeError> {
-        let Some(Unfinished { mut ebpf, btf }) = self.unfinished.take() else {
+        let Some(unfinished) = self.unfinished.take() else {
             return Ok(());
         };
+        let Unfinished {
+            mut ebpf,
+            btf,
+            has_compat_table,
+        } = unfinished;
         let name = FAILED_PROGRAM;
         if !self.program(name).exists() {
             let program: &mut TracePoint = ebpf
@@ -53,7 +63,7 @@ impl Probe {
                 .map_err(|source| ProbeError::Pin { name, source })?;
         }
         let name = COMPAT_PROGRAM;
-        if !self.program(name).exists() && has_compat_table() {
+        if !self.program(name).exists() && has_compat_table {
             let program: &mut BtfTracePoint = ebpf
                 .program_mut(name)
                 .and_then(|program| program.try_into().ok())
@@ -156,14 +166,12 @@ fn links() -> impl Iterator<Item = &'static str> {
     FAILED_CALLS.into_iter().chain([COMPAT_PROGRAM])
 }
 
-/// Returns whether the kernel has a table of system calls beside its native one. Reads a large file.
-fn has_compat_table() -> bool {
-    let symbols = fs::read("/proc/kallsyms").unwrap_or_default();
-    // Unreadable: better a probe too many.
-    symbols.is_empty()
-        || COMPAT_FUNCTIONS.iter().any(|function| {
-            memchr::memmem::find(&symbols, format!(" {function}\n").as_bytes()).is_some()
-        })
+/// Returns whether the kernel whose type information this is has a table of system calls beside its native one.
+pub(super) fn has_compat_table(btf: &[u8]) -> bool {
+    let names =
+        |function: &str| memchr::memmem::find(btf, format!("\0{function}\0").as_bytes()).is_some();
+    // Type information that lacks even the native call: better a probe too many.
+    COMPAT_FUNCTIONS.into_iter().any(names) || !NATIVE_FUNCTIONS.into_iter().any(names)
 }
 
 /// Loads the object again when the last agent ended before the program for failed execs was in place.
@@ -171,11 +179,13 @@ pub(super) fn unfinished(options: &ProbeOptions) -> Result<Option<Unfinished>, P
     let is_pinned = |name: &str| options.pin_dir.join(format!("prog_{name}")).exists();
     // An agent from before the other tables were watched has not pinned their program.
     if !options.failed_exec
-        || is_pinned(FAILED_PROGRAM) && (is_pinned(COMPAT_PROGRAM) || !has_compat_table())
+        || is_pinned(FAILED_PROGRAM)
+            && (is_pinned(COMPAT_PROGRAM)
+                || !has_compat_table(&fs::read(&options.btf).unwrap_or_default()))
     {
         return Ok(None);
     }
-    object(options, true).map(|(ebpf, btf)| Some(Unfinished { ebpf, btf }))
+    object(options, true).map(Some)
 }
 
 /// Opens the links of failed execs, so that they stay attached without their pins.

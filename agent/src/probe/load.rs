@@ -18,7 +18,7 @@ use vctl_common::layout::LAYOUT_LEN;
 use vctl_common::wire;
 
 use super::btf::{self, Btf};
-use super::failed::{FAILED_CALLS, Unfinished, failed_links, unfinished};
+use super::failed::{FAILED_CALLS, Unfinished, failed_links, has_compat_table, unfinished};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::watch::{Pins, Watch, belongs_together};
 use super::{ProbeError, ProbeOptions, pin_dir};
@@ -251,7 +251,8 @@ fn clear(dir: &Path) -> Result<(), ProbeError> {
 
 /// Loads, attaches and pins the probe.
 fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
-    let (mut ebpf, btf) = object(options, false)?;
+    let mut loaded = object(options, false)?;
+    let ebpf = &mut loaded.ebpf;
     let dir = &options.pin_dir;
     for name in PINNED {
         let map = ebpf.map(name).ok_or(ProbeError::Object { name })?;
@@ -268,12 +269,12 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
         loaded_at: crate::session::boot_now().0,
     })?;
     // Not before the maps are ready: exit first, so that no mark outlives its process.
-    attach(&mut ebpf, &btf, options)?;
-    Ok((maps, Unfinished { ebpf, btf }))
+    attach(ebpf, &loaded.btf, options)?;
+    Ok((maps, loaded))
 }
 
 /// Makes the object's maps, or takes those that are pinned.
-pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<(Ebpf, aya::Btf), ProbeError> {
+pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<Unfinished, ProbeError> {
     // Read once for both readers: the kernel hands it out in a thousand small pieces.
     let bytes = fs::read(&options.btf).map_err(|source| ProbeError::NoBtf {
         path: options.btf.clone(),
@@ -282,6 +283,7 @@ pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<(Ebpf, aya:
     let layout = kernel_layout(&bytes)?;
     let btf = aya::Btf::parse(&bytes, Endianness::default())
         .map_err(|source| ProbeError::Btf { source })?;
+    let has_compat_table = has_compat_table(&bytes);
     drop(bytes);
     let capture_all = u32::from(options.capture_all);
     let log_level = if options.log { 5_u8 } else { 0 };
@@ -304,7 +306,11 @@ pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<(Ebpf, aya:
         source: Box::new(source),
     })?;
     drop(loader);
-    Ok((ebpf, btf))
+    Ok(Unfinished {
+        ebpf,
+        btf,
+        has_compat_table,
+    })
 }
 
 fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, options: &ProbeOptions) -> Result<(), ProbeError> {
