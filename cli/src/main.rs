@@ -1,36 +1,36 @@
 //! `vctl`, on the workstation: access to servers, and what was done with it.
 
 mod args;
-mod overview;
-mod manual;
 mod words;
-mod config;
 mod commands;
-mod completion;
-mod login;
-mod inventory;
-mod ssh;
-mod ssh_ca;
-mod openssh;
-mod migrations;
-mod doctor;
-mod ca_rotation;
-mod ui;
-mod trust_ca;
 mod trust_store;
+mod ca_rotation;
+mod status;
+mod doctor;
+mod trust_ca;
+mod audit;
+mod session;
+mod fleet;
+mod retention;
+mod migrations;
+mod openssh;
+mod ssh;
+mod manual;
+mod overview;
+mod completion;
+mod inventory;
+mod ssh_ca;
+mod child;
+mod centre;
+mod login;
+mod config;
+mod files;
+mod ui;
+mod process;
 mod error;
 mod exit_code;
 #[cfg(test)]
 mod fixture;
-mod files;
-mod audit;
-mod fleet;
-mod retention;
-mod centre;
-mod status;
-mod session;
-mod process;
-mod child;
 
 use std::env;
 use std::io::{self, Write as _};
@@ -45,9 +45,7 @@ use centre::globals::Globals;
 use error::{CliError, Stop};
 use exit_code::Exit;
 use ui::form::Output;
-
-use crate::ui::logging;
-use crate::ui::timing;
+use ui::{logging, timing};
 
 fn main() -> ExitCode {
     let start = Instant::now();

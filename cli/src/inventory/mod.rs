@@ -27,7 +27,7 @@ pub(crate) use resolve::address;
 pub(crate) use resolve::resolve;
 pub(crate) use route::{Route, RouteError};
 
-/// One host. This is also the form in which `snapshot` keeps it: what is seen of a host is not kept.
+/// One host. This is also the form in which the cache keeps it: what is seen of a host is not kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Host {
     /// Lower case, as in `vctl.host_name`.

@@ -1,4 +1,4 @@
-//! This process and the ones it starts: descriptors, signals, children.
+//! This process: its descriptors, its ignored signals, and the browser it opens.
 
 pub(crate) mod browser;
 pub(crate) mod descriptor;

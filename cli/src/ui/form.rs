@@ -12,7 +12,7 @@ pub(crate) enum Output {
     Json,
 }
 
-/// The form of what is read: `render::records`.
+/// The form of what is read: `ui::records`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
     /// For people; `text` is the same

@@ -1,6 +1,6 @@
 //! What the central store holds: sessions, accesses, hosts, what is kept.
 //!
-//! The only module that knows its tables: what leaves it are the types of `view`. Each query is a
+//! The only module that knows its tables: what leaves it are the types of `session::model`. Each query is a
 //! `.sql` file beside the one function that runs it.
 
 mod events;

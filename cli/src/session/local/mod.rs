@@ -1,6 +1,6 @@
 //! Sessions from the spool of this host's agent.
 //!
-//! The only module that knows the spool: what leaves it are the types of `view`.
+//! The only module that knows the spool: what leaves it are the types of `session::model`.
 
 mod follow;
 mod source;
