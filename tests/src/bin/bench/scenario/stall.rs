@@ -46,7 +46,7 @@ fn beside(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Re
     let zeros = zeros()?;
     let port = free_port()?;
     let forward = format!("127.0.0.1:{port}:127.0.0.1:{zeros}");
-    let mut command = operator.vctl(&[], &["-N", "-L", &forward, NAME]);
+    let mut command = operator.vctl(&[], &[NAME, "-N", "-L", &forward]);
     let mut client = Client(command.stdin(Stdio::null()).spawn()?);
     let mib = bench.full_or_short(512, 128);
     let (mut alone, mut stalled) = (Vec::new(), Vec::new());
