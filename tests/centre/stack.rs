@@ -153,7 +153,9 @@ fn what_a_stack_left_that_was_killed_with_its_guard_is_undone_by_the_next_comman
         kill(stack.owner(), Signal::SIGKILL).unwrap();
         assert_ne!(left_of(&id), Vec::<String>::new());
         // A killed process takes a moment to end.
-        let is_none = eventually(Duration::from_secs(10), || Ok(!stack.run("env").status.success()));
+        let is_none = eventually(Duration::from_secs(10), || {
+            Ok(!stack.run("env").status.success())
+        });
         assert!(is_none.unwrap(), "a dead stack is no stack");
         assert!(stack.run(next).status.success());
         assert!(nothing_is_left_of(&id), "{next}: {:?}", left_of(&id));
