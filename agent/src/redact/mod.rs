@@ -85,6 +85,17 @@ impl Redactor {
     /// `exe` is the path of the executable; `argv` the items as in memory, each followed by a NUL
     /// (the last may be cut). The first item is the program's name and stays as it is.
     pub fn redact(&self, exe: &[u8], argv: &mut [u8]) -> bool {
+        let mut passes = 0;
+        // A mask changes its surroundings: what looked like a variable is none once a part of it is masked. Most
+        // arguments hold no secret and are read once.
+        while passes < MAX_PASSES && self.pass(exe, argv) {
+            passes += 1;
+        }
+        passes > 0
+    }
+
+    /// Reads the argv once and returns whether that masked anything.
+    fn pass(&self, exe: &[u8], argv: &mut [u8]) -> bool {
         let first = memchr(0, argv).unwrap_or(argv.len());
         let name = argv.get(..first).unwrap_or_default();
         // The path first: argv[0] is whatever the caller wrote there.
@@ -104,6 +115,9 @@ impl Redactor {
         scan.changed()
     }
 }
+
+/// Most passes over one argv: each masks more than the one before, and this bounds the work.
+const MAX_PASSES: usize = 4;
 
 #[cfg(test)]
 mod tests;

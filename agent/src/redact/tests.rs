@@ -264,6 +264,14 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
+#[test]
+fn a_value_is_masked_whole_once_a_part_of_it_is() {
+    let mut argv = b"\0Bearer $2y$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p{".to_vec();
+    let masked = [&b"\0Bearer "[..], &b"*".repeat(40)].concat();
+    built_in().redact(b"/bin/x", &mut argv);
+    assert_eq!(argv, masked, "{}", String::from_utf8_lossy(&argv));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
@@ -276,15 +284,13 @@ proptest! {
     }
 
     #[test]
-    fn redacting_twice_only_masks_more(argv in hostile()) {
+    fn redacting_twice_changes_nothing_more(argv in hostile()) {
         let redactor = built_in();
         let mut once = argv;
         redactor.redact(b"/bin/x", &mut once);
         let mut twice = once.clone();
         redactor.redact(b"/bin/x", &mut twice);
-        // `Bearer $2y$10$...{`: a value that began like a variable is none once the hash in it is masked.
-        prop_assert_eq!(once.len(), twice.len());
-        prop_assert!(once.iter().zip(&twice).all(|(once, twice)| once == twice || *twice == b'*'));
+        prop_assert_eq!(once, twice);
     }
 }
 
