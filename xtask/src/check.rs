@@ -16,6 +16,6 @@ pub(crate) fn run() -> Result<()> {
         "-D",
         "warnings",
     ]))?;
-    tidy::run()?;
+    tidy::run(&tidy::Options::default())?;
     third_party::run(&third_party::Options::default())
 }

@@ -9,8 +9,11 @@ mod layers;
 mod named_specs;
 mod named_things;
 mod packages;
+mod prose;
+mod sentences;
 mod stack;
 mod test;
+mod test_names;
 mod third_party;
 mod tidy;
 
@@ -44,7 +47,7 @@ enum Task {
     /// Check licences, sources and advisories of all dependencies (cargo-deny)
     Deny(deny::Options),
     /// Check the house rules that no compiler knows
-    Tidy,
+    Tidy(tidy::Options),
     /// Check that each carried crate is the published one with our patches
     ThirdParty(third_party::Options),
 }
@@ -70,7 +73,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Ebpf(task) => ebpf::run(&task),
         Task::Check => check::run(),
         Task::Deny(options) => deny::run(&options),
-        Task::Tidy => tidy::run(),
+        Task::Tidy(options) => tidy::run(&options),
         Task::ThirdParty(options) => third_party::run(&options),
     }
 }

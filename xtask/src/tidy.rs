@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::command::say;
-use crate::{layers, named_specs, named_things, third_party};
+use crate::{layers, named_specs, named_things, prose, test_names, third_party};
 
 /// A file longer than this has more than one subject; tests are not counted.
 const MOST_LINES: usize = 400;
@@ -16,8 +16,19 @@ const MOST_LINES: usize = 400;
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "helpers", "helper", "misc", "common_utils"];
 
-pub(crate) fn run() -> Result<()> {
+#[derive(clap::Args, Default)]
+pub(crate) struct Options {
+    /// Print the rate of person pronouns by folder, and judge nothing
+    #[arg(long)]
+    prose: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
     let files = tracked_files()?;
+    if options.prose {
+        prose::by_folder(&files).iter().for_each(|line| say(line));
+        return Ok(());
+    }
     let mut problems = Vec::new();
     for path in &files {
         // Test data has to be as it is, and binary files are none of ours to judge.
@@ -46,6 +57,8 @@ pub(crate) fn run() -> Result<()> {
     problems.extend(layers::problems(&files)?);
     problems.extend(named_specs::problems(&files)?);
     problems.extend(named_things::problems(&files));
+    problems.extend(prose::problems(&files));
+    problems.extend(test_names::problems(&files));
     for problem in &problems {
         say(problem);
     }
