@@ -26,7 +26,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let files = tracked_files()?;
     if options.prose {
-        prose::by_folder(&files).iter().for_each(|line| say(line));
+        for line in prose::by_folder(&files) {
+            say(&line);
+        }
         return Ok(());
     }
     let mut problems = Vec::new();
