@@ -1,5 +1,6 @@
 //! Runs other programs and shows them as they were run.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,6 +24,33 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{line}` ended with {status}");
     }
     Ok(())
+}
+
+/// Runs a command, shows its output as it comes, and returns whether it succeeded and what it printed.
+///
+/// # Errors
+/// The command cannot be started, or its output cannot be read.
+pub(crate) fn run_and_read(command: &mut Command) -> Result<(bool, String)> {
+    let line = line(command);
+    say(&format!("$ {line}"));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run `{line}`"))?;
+    let mut printed = Vec::new();
+    let mut output = child.stdout.take().context("stdout is a pipe")?;
+    let mut buffer = [0; 8192];
+    loop {
+        let read = output.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        std::io::stdout().write_all(&buffer[..read])?;
+        std::io::stdout().flush()?;
+        printed.extend_from_slice(&buffer[..read]);
+    }
+    let is_success = child.wait()?.success();
+    Ok((is_success, String::from_utf8_lossy(&printed).into_owned()))
 }
 
 /// Returns cargo, the one that runs this task.

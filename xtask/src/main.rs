@@ -5,6 +5,7 @@ mod command;
 mod demo;
 mod deny;
 mod ebpf;
+mod failures;
 mod layers;
 mod named_specs;
 mod named_things;

@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::command::{self, Built, as_root, build, build_programs, cargo, say};
+use crate::failures;
 use crate::packages::{self, FOR_DEMO, FOR_TEST, for_centre};
 
 /// The package whose tests need root.
@@ -78,6 +79,7 @@ fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result
         tests.iter().any(|test| test.name == "specs"),
         "no specs were built"
     );
+    let mut failures = Vec::new();
     for test in tests {
         let program = test
             .executable
@@ -85,7 +87,17 @@ fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result
             .context("the target directory's path is no UTF-8")?;
         let mut command = as_root("env");
         command.args(["VCTL_TEST_REQUIRE=1", program]).args(filter);
-        command::run(&mut command)?;
+        let (is_success, printed) = command::run_and_read(&mut command)?;
+        if !is_success {
+            let excerpts = failures::excerpts(&printed);
+            failures.extend(excerpts.iter().map(|text| format!("{}: {text}", test.name)));
+            failures.push(format!("`{}` failed", test.name));
+        }
     }
+    // All binaries run, also after a failure: one run of CI shows everything that is wrong.
+    for failure in &failures {
+        say(failure);
+    }
+    ensure!(failures.is_empty(), "specs failed");
     Ok(())
 }
