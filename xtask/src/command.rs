@@ -97,17 +97,27 @@ pub(crate) fn build(args: &[&str]) -> Result<Vec<Built>> {
 
 /// Builds every program, with those options of cargo's, and returns them.
 pub(crate) fn build_programs(options: &[&str]) -> Result<Vec<Built>> {
-    let packages = [
-        "-p",
-        "vctl-agent",
-        "-p",
-        "vctl",
-        "-p",
-        "vctl-tests",
-        "--bins",
-    ];
-    build(&[&["build"], options, &packages].concat())
+    build(&[&["build"], options, PROGRAMS, &["--bins"]].concat())
 }
+
+/// Builds vctl-agent, vctl and one program of the specs' package, and what guards it while it runs.
+///
+/// The other programs of that package would be half of the building in a fresh clone.
+pub(crate) fn build_program(name: &str) -> Result<Vec<Built>> {
+    let programs = [
+        "--bin",
+        "vctl-agent",
+        "--bin",
+        "vctl",
+        "--bin",
+        "stack",
+        "--bin",
+        name,
+    ];
+    build(&[&["build"], PROGRAMS, &programs].concat())
+}
+
+const PROGRAMS: &[&str] = &["-p", "vctl-agent", "-p", "vctl", "-p", "vctl-tests"];
 
 /// Runs one of the built programs as root in our place, so that Ctrl-C and kill reach it itself. Returns
 /// only when that fails.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::command::{become_program, build_programs, say};
+use crate::command::{become_program, build_program, say};
 use crate::packages;
 
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     packages::ensure(&needs, options.yes)?;
     say("Building vctl-agent, vctl and the demo.");
-    let built = build_programs(&[])?;
+    let built = build_program("demo")?;
     let mut arguments = Vec::new();
     if options.keep {
         arguments.push("--keep");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::command::{become_program, build_programs};
+use crate::command::{become_program, build_program};
 use crate::packages;
 
 #[derive(clap::Args)]
@@ -61,5 +61,5 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             .context("the path of `--state` is not UTF-8")?;
         arguments.extend(["--state", state]);
     }
-    become_program(&build_programs(&[])?, "stack", &arguments)
+    become_program(&build_program("stack")?, "stack", &arguments)
 }
