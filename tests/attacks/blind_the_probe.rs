@@ -191,7 +191,7 @@ fn pins_exchanged_while_no_agent_ran_are_no_probe() {
 }
 
 #[test]
-fn all_pins_removed_is_an_end_that_is_told() {
+fn removing_all_pins_is_reported() {
     let Some(lab) = lab() else { return };
     let pins = pins(&lab);
     let who = lab.certificate("alice", 1).unwrap();

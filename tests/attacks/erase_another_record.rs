@@ -62,7 +62,7 @@ fn one_session_floods_and_only_its_own_events_go() {
 }
 
 #[test]
-fn beyond_its_budget_a_session_is_stored_without_its_argv_and_says_so() {
+fn argv_beyond_the_budget_is_dropped_and_marked() {
     let Some(lab) = small_spool(0) else { return };
     let [flood, other] =
         [("flood", 1), ("other", 2)].map(|(key, n)| lab.certificate(key, n).unwrap());
@@ -111,7 +111,7 @@ fn beyond_its_budget_a_session_is_stored_without_its_argv_and_says_so() {
 }
 
 #[test]
-fn twenty_sessions_of_one_account_take_nothing_from_another_account() {
+fn sessions_of_one_account_evict_no_other_account() {
     let Some(lab) = small_spool(1) else { return };
     let victim = lab.certificate("victim", 100).unwrap();
     let run = |who: &Certificate, user: &str, script: &str| {

@@ -154,7 +154,7 @@ fn a_trusted_file_names_its_ca_until_a_byte_changes() {
 
 /// Neighbour: the attacker has a directory use a file that is trusted elsewhere.
 #[test]
-fn a_trusted_file_says_nothing_in_another_directory() {
+fn trust_in_a_file_ends_at_its_directory() {
     let evil = FakeVault::start(evil_vault);
     let desk = Desk::new("");
     let image = desk.image("image");

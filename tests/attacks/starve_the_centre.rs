@@ -143,7 +143,7 @@ fn every_function_that_public_may_call_was_reviewed() {
 }
 
 #[test]
-fn a_flood_of_logins_ends_with_the_one_who_makes_it() {
+fn a_flood_of_logins_hurts_only_its_sender() {
     let Some(centre) = usual() else { return };
     let mere = centre.person("mere-floods", &["vctl-user"]).unwrap();
     let other = centre.person("other-reads", &["vctl-user"]).unwrap();

@@ -134,7 +134,7 @@ fn words_and_paths_are_escaped() {
 }
 
 #[test]
-fn what_hosts_and_the_inventory_say_is_escaped() {
+fn text_of_hosts_and_inventory_is_escaped() {
     let Some(centre) = Centre::shared() else {
         return;
     };

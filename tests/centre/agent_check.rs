@@ -79,7 +79,7 @@ fn every_step_to_the_centre_is_tried_and_named() {
 }
 
 #[test]
-fn a_directory_of_another_user_is_found_before_collect_refuses_it() {
+fn check_finds_a_directory_that_another_user_owns() {
     let Some(centre) = Centre::shared() else {
         return;
     };

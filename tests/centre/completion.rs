@@ -116,7 +116,7 @@ fn server() -> TcpListener {
 }
 
 #[test]
-fn a_shell_is_offered_the_hosts_that_are_kept_and_no_server_is_asked() {
+fn completion_offers_cached_hosts_without_a_server() {
     let server = server();
     let shell = Shell::new(&server, &["db-1", "web-1", "web-2"]);
     for words in [
@@ -280,7 +280,7 @@ fn a_name_that_a_shell_would_run_is_not_offered() {
 }
 
 #[test]
-fn completion_waits_for_nothing_and_says_nothing() {
+fn completion_neither_waits_nor_prints_errors() {
     let server = server();
     let shell = Shell::new(&server, &["web-1"]);
     // Who reads it waits until somebody writes.

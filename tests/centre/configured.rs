@@ -53,7 +53,7 @@ fn postgres_is_as_it_was_asked_for() {
 }
 
 #[test]
-fn sshd_lets_in_whom_the_secrets_server_signed_and_nobody_else() {
+fn sshd_accepts_only_certificates_of_the_vault() {
     let options = Options {
         bare: true,
         host: true,

@@ -21,7 +21,7 @@ const OLD: Duration = Duration::from_secs(20);
 const LIVES: &str = "30s";
 
 #[test]
-fn a_secret_id_in_its_last_third_is_replaced_and_the_old_one_ended() {
+fn a_secret_id_in_its_last_third_is_replaced() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -57,7 +57,7 @@ fn a_secret_id_in_its_last_third_is_replaced_and_the_old_one_ended() {
 }
 
 #[test]
-fn a_secret_id_that_cannot_be_replaced_from_the_host_is_warned_of_before_it_ends() {
+fn an_irreplaceable_secret_id_is_warned_of_before_it_expires() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -103,7 +103,7 @@ fn a_secret_id_that_cannot_be_replaced_from_the_host_is_warned_of_before_it_ends
 }
 
 #[test]
-fn two_machines_with_one_credential_are_named_to_both_and_in_the_fleet() {
+fn two_machines_with_one_credential_are_reported() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -163,7 +163,7 @@ fn a_host_that_is_not_in_the_inventory_is_refused() {
 }
 
 #[test]
-fn a_name_that_is_none_or_is_kept_is_refused() {
+fn an_invalid_or_reserved_name_is_refused() {
     let Some((centre, programs)) = centre() else {
         return;
     };
@@ -190,7 +190,7 @@ fn a_name_that_is_none_or_is_kept_is_refused() {
 }
 
 #[test]
-fn revoking_ends_everything_of_that_host_and_nothing_of_its_neighbour() {
+fn revoking_a_host_ends_only_that_host() {
     let Some((centre, programs)) = centre() else {
         return;
     };
@@ -232,7 +232,7 @@ fn revoking_ends_everything_of_that_host_and_nothing_of_its_neighbour() {
 }
 
 #[test]
-fn a_secret_id_can_be_opened_once_and_not_by_who_reads_the_output_later() {
+fn a_wrapped_secret_id_can_be_unwrapped_once() {
     let Some((centre, programs)) = centre() else {
         return;
     };
@@ -289,7 +289,7 @@ fn without_the_policy_nothing_is_made() {
 }
 
 #[test]
-fn who_enrols_makes_hosts_and_no_other_approle() {
+fn the_enroller_creates_only_host_approles() {
     let Some((centre, _)) = centre() else { return };
     let client = centre.with_policies(&["vctl-enroll"]).unwrap();
     let refused = |path: &str, body: Value| {

@@ -150,7 +150,7 @@ fn the_environment_of_vault_cannot_switch_checking_off() {
 }
 
 #[test]
-fn a_reader_that_went_away_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let Some(centre) = Centre::shared() else {
         return;
     };

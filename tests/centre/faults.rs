@@ -40,7 +40,7 @@ fn problem(error: &PgError) -> TlsProblem {
 }
 
 #[test]
-fn a_database_that_is_not_believed_is_not_logged_in_to() {
+fn an_untrusted_database_gets_no_password() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -81,7 +81,7 @@ fn a_database_that_is_not_believed_is_not_logged_in_to() {
 }
 
 #[test]
-fn a_server_that_is_not_believed_costs_no_login_that_stays() {
+fn an_untrusted_server_leaves_no_login_behind() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -112,7 +112,7 @@ fn a_database_without_tls_is_refused() {
 }
 
 #[test]
-fn a_server_that_is_away_or_says_nothing_is_given_up_in_time() {
+fn a_silent_server_is_given_up_in_time() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -146,7 +146,7 @@ fn a_server_that_is_away_or_says_nothing_is_given_up_in_time() {
 }
 
 #[test]
-fn a_vault_that_is_not_believed_gets_no_token() {
+fn an_untrusted_vault_gets_no_token() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -166,7 +166,7 @@ fn a_vault_that_is_not_believed_gets_no_token() {
 }
 
 #[test]
-fn a_sealed_vault_is_said_to_be_sealed() {
+fn a_sealed_vault_is_reported_as_sealed() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -189,7 +189,7 @@ fn a_sealed_vault_is_said_to_be_sealed() {
 }
 
 #[test]
-fn who_may_not_is_told_which_policy_would() {
+fn a_refusal_names_the_policy_that_would_allow_it() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -212,7 +212,7 @@ fn who_may_not_is_told_which_policy_would() {
 }
 
 #[test]
-fn a_login_that_vault_refuses_says_so() {
+fn a_login_that_vault_refuses_is_an_error() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -230,7 +230,7 @@ fn a_login_that_vault_refuses_says_so() {
 }
 
 #[test]
-fn a_vault_that_wants_to_be_left_alone_is_told_from_one_that_refuses() {
+fn a_rate_limit_of_vault_is_not_a_refusal() {
     let answer = |status: &str, body: &str| {
         let answer = format!(
             "HTTP/1.1 {status}\r\nRetry-After: 7\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",

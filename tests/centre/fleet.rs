@@ -8,7 +8,7 @@ use crate::programs::{stderr, stdout, vctl};
 const DB: &str = "fleet";
 
 #[test]
-fn what_is_wrong_comes_first_and_makes_the_check_fail() {
+fn faulty_hosts_come_first_and_fail_the_check() {
     let Some(centre) = Centre::shared() else {
         return;
     };

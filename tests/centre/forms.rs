@@ -33,7 +33,7 @@ fn inventory(database: &'static str) -> Option<Inventory> {
 }
 
 #[test]
-fn what_is_read_can_be_had_in_every_form() {
+fn every_reading_command_prints_every_format() {
     let Some(inventory) = inventory("forms") else {
         return;
     };
@@ -122,7 +122,7 @@ fn every_command_with_a_form_takes_the_same_words() {
 }
 
 #[test]
-fn a_form_that_cannot_be_printed_is_answered_with_those_that_can() {
+fn an_unsupported_format_is_refused_with_the_supported_ones() {
     let spool = tempfile::tempdir().unwrap();
     let local = [
         "session",
@@ -159,7 +159,7 @@ fn a_form_that_cannot_be_printed_is_answered_with_those_that_can() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_reader_that_closes_its_pipe_is_not_a_failure() {
     let Some(inventory) = inventory("forms_pipe") else {
         return;
     };

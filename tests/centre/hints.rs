@@ -150,7 +150,7 @@ fn a_name_that_does_not_resolve_has_one_cause() {
 }
 
 #[test]
-fn what_is_waited_for_is_named() {
+fn the_awaited_server_is_named() {
     let Some(centre) = Centre::shared() else {
         return;
     };

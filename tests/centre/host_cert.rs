@@ -24,7 +24,7 @@ fn unknown(admin: &Administrator<'_>, name: &str) -> Machine {
 }
 
 #[test]
-fn a_host_that_vault_vouches_for_is_connected_to_without_a_question() {
+fn a_host_certificate_replaces_the_host_key_question() {
     let Some(centre) = shared() else { return };
     let admin = Administrator::new(centre, "vouch");
     let machine = unknown(&admin, "vouch-1");
@@ -59,7 +59,7 @@ fn a_host_that_vault_vouches_for_is_connected_to_without_a_question() {
 }
 
 #[test]
-fn the_key_is_a_file_or_comes_through_a_pipe_and_only_administrators_may() {
+fn a_host_key_is_signed_from_a_file_or_a_pipe() {
     let Some(centre) = shared() else { return };
     let admin = Administrator::new(centre, "vouch-key");
     let machine = admin.machine("vouch-key-1");

@@ -182,7 +182,7 @@ fn a_host_reports_its_own_status_whatever_name_it_gives() {
 }
 
 #[test]
-fn a_host_gets_no_login_but_its_own_and_no_secret_id_but_its_own() {
+fn a_host_gets_only_its_own_login_and_secret_id() {
     let Some(hosts) = Hosts::of_spec("gets") else {
         return;
     };

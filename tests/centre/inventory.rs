@@ -103,7 +103,7 @@ fn a_word_means_a_name_then_an_address_then_a_part_of_a_name() {
 }
 
 #[test]
-fn the_way_to_a_host_is_complete_or_an_error_that_names_its_flaw() {
+fn a_route_is_complete_or_an_error_names_its_flaw() {
     let Some(inventory) = Inventory::new("routes", &["vctl-user"]) else {
         return;
     };
@@ -141,7 +141,7 @@ fn the_way_to_a_host_is_complete_or_an_error_that_names_its_flaw() {
 }
 
 #[test]
-fn hosts_are_listed_by_data_centre_for_people_and_whole_for_programs() {
+fn hosts_are_grouped_for_people_and_complete_for_programs() {
     let Some(inventory) = Inventory::new("listing", &["vctl-user"]) else {
         return;
     };

@@ -10,7 +10,7 @@ fn admins(database: &'static str) -> Option<Inventory> {
 }
 
 #[test]
-fn a_host_is_added_with_what_is_said_and_what_the_configuration_says() {
+fn a_host_is_added_from_flags_and_ssh_config() {
     let Some(inventory) = admins("adding") else {
         return;
     };
@@ -148,7 +148,7 @@ fn a_host_that_others_are_reached_through_is_not_deleted() {
 }
 
 #[test]
-fn somebody_at_a_terminal_is_asked() {
+fn deleting_on_a_terminal_asks_first() {
     let Some(inventory) = admins("asking") else {
         return;
     };
@@ -181,7 +181,7 @@ fn somebody_at_a_terminal_is_asked() {
 }
 
 #[test]
-fn dbedit_changes_many_hosts_and_says_which_it_did_not() {
+fn dbedit_changes_many_hosts_and_names_the_others() {
     let Some(inventory) = admins("dbediting") else {
         return;
     };
@@ -239,7 +239,7 @@ fn dbedit_changes_many_hosts_and_says_which_it_did_not() {
 }
 
 #[test]
-fn who_may_only_read_changes_nothing() {
+fn a_reader_changes_nothing() {
     let Some(inventory) = Inventory::new("readers", &["vctl-user"]) else {
         return;
     };

@@ -64,7 +64,7 @@ impl Syncing {
 }
 
 #[test]
-fn hosts_are_what_ssh_says_of_them() {
+fn sync_reads_hosts_as_ssh_does() {
     let Some(syncing) = Syncing::new("syncing") else {
         return;
     };
@@ -122,7 +122,7 @@ fn hosts_are_what_ssh_says_of_them() {
 }
 
 #[test]
-fn what_operators_say_of_a_host_stays_and_one_lost_probe_forgets_nothing() {
+fn sync_keeps_the_fields_that_operators_set() {
     let Some(syncing) = Syncing::new("resyncing") else {
         return;
     };
@@ -152,7 +152,7 @@ fn what_operators_say_of_a_host_stays_and_one_lost_probe_forgets_nothing() {
 }
 
 #[test]
-fn a_host_that_cannot_be_a_row_is_named_and_the_others_are_entered() {
+fn an_invalid_host_is_named_and_the_others_are_added() {
     let Some(syncing) = Syncing::new("missyncing") else {
         return;
     };

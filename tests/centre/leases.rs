@@ -108,7 +108,7 @@ fn a_login_that_is_gone_already_can_be_given_back() {
 }
 
 #[test]
-fn what_a_migration_made_stays_when_its_login_goes() {
+fn a_migration_outlives_its_login() {
     let Some(centre) = Centre::shared() else {
         return;
     };

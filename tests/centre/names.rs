@@ -122,7 +122,7 @@ fn sha256(text: &str) -> String {
 }
 
 #[test]
-fn whatever_a_person_is_called_gets_a_login_that_proves_the_name() {
+fn every_user_name_gets_a_login_that_proves_it() {
     let Some(provider) = Provider::of_this_spec() else {
         return;
     };
@@ -178,7 +178,7 @@ fn names_that_begin_alike_are_two_people() {
 }
 
 #[test]
-fn nobody_is_seen_or_opens_an_access_as_somebody_else() {
+fn a_login_records_access_only_under_its_own_name() {
     let Some(provider) = Provider::of_this_spec() else {
         return;
     };
@@ -216,7 +216,7 @@ fn nobody_is_seen_or_opens_an_access_as_somebody_else() {
 }
 
 #[test]
-fn an_access_is_closed_by_who_opened_it_and_once() {
+fn an_access_is_closed_once_and_by_its_opener() {
     let Some(provider) = Provider::of_this_spec() else {
         return;
     };
@@ -247,7 +247,7 @@ fn an_access_is_closed_by_who_opened_it_and_once() {
 }
 
 #[test]
-fn an_access_that_is_handed_in_twice_has_one_row_and_another_person_has_their_own() {
+fn an_access_sent_twice_has_one_row() {
     let Some(provider) = Provider::of_this_spec() else {
         return;
     };

@@ -15,7 +15,7 @@ use vctl_tests::lab::{Programs, eventually};
 use crate::programs::{node, stderr};
 
 #[test]
-fn a_heartbeat_is_one_row_of_ones_own_and_leaves_no_login_behind() {
+fn a_heartbeat_is_one_row_and_leaves_no_login_behind() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -67,7 +67,7 @@ fn a_heartbeat_is_one_row_of_ones_own_and_leaves_no_login_behind() {
 }
 
 #[test]
-fn a_host_out_of_the_inventory_is_told_so_and_adds_nothing() {
+fn a_host_outside_the_inventory_adds_nothing() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -84,7 +84,7 @@ fn a_host_out_of_the_inventory_is_told_so_and_adds_nothing() {
 }
 
 #[test]
-fn no_outage_and_no_revoked_token_ends_it_and_each_change_is_one_line() {
+fn the_node_agent_survives_outages_and_logs_each_once() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -107,7 +107,7 @@ fn no_outage_and_no_revoked_token_ends_it_and_each_change_is_one_line() {
 }
 
 #[test]
-fn it_ends_at_once_when_told_to_also_while_nobody_answers() {
+fn a_stop_signal_ends_it_at_once() {
     let Some(centre) = Centre::shared() else {
         return;
     };

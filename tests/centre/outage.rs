@@ -86,7 +86,7 @@ impl<'a> Outage<'a> {
 }
 
 #[test]
-fn what_was_read_last_is_read_on_and_nothing_is_changed() {
+fn cached_data_is_read_and_nothing_is_changed() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -158,7 +158,7 @@ fn what_was_read_last_is_read_on_and_nothing_is_changed() {
 }
 
 #[test]
-fn what_is_kept_is_served_to_nobody_whom_vault_would_refuse_and_not_for_ever() {
+fn the_cache_expires_and_follows_the_rights_in_vault() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -231,7 +231,7 @@ fn what_is_kept_is_served_to_nobody_whom_vault_would_refuse_and_not_for_ever() {
 }
 
 #[test]
-fn what_is_kept_is_shown_renewed_and_removed_in_every_form() {
+fn the_cache_is_shown_renewed_and_removed() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };

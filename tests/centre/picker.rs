@@ -121,7 +121,7 @@ fn without_a_terminal_the_hosts_are_listed_and_nothing_is_read() {
 }
 
 #[test]
-fn nobody_is_asked_whether_to_log_in_to_a_retired_host() {
+fn retired_hosts_are_not_offered() {
     let Some(inventory) = Inventory::new("picking-retired", &["vctl-user", "vctl-ssh"]) else {
         return;
     };

@@ -89,7 +89,7 @@ const REACH: &str = "
 const OTHER: &str = "reach-other";
 
 #[test]
-fn each_policy_reaches_what_its_column_says_and_nothing_else() {
+fn each_policy_has_exactly_its_rights() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -175,7 +175,7 @@ fn a_teammate_needs_one_command() {
 }
 
 #[test]
-fn a_machine_can_be_registered_by_everybody_and_is_nobody_in_particular() {
+fn any_login_may_register_a_machine() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -130,7 +130,7 @@ fn a_connection_that_broke_gives_its_credential_back() {
 }
 
 #[test]
-fn a_credential_revoked_in_a_transaction_breaks_that_and_nothing_more() {
+fn a_revoked_credential_breaks_only_its_transaction() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -155,7 +155,7 @@ fn a_credential_revoked_in_a_transaction_breaks_that_and_nothing_more() {
 }
 
 #[test]
-fn a_machine_whose_token_was_revoked_logs_in_again() {
+fn a_machine_with_a_revoked_token_logs_in_again() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };

@@ -25,7 +25,7 @@ insert into vctl.access_hop (access_id, hop, hostname, ca_fingerprint, cert_seri
 select id, 1, 'jump', 'SHA256:a', 2 from vctl.access_log where login_user = 'by-hop'";
 
 #[test]
-fn what_is_old_goes_and_what_is_open_has_events_or_sessions_stays() {
+fn prune_deletes_old_rows_and_keeps_open_sessions() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -79,7 +79,7 @@ fn what_is_old_goes_and_what_is_open_has_events_or_sessions_stays() {
 }
 
 #[test]
-fn nothing_is_deleted_without_a_question_and_no_period_is_shorter_than_what_it_leads_to() {
+fn prune_asks_and_refuses_inconsistent_periods() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -163,7 +163,7 @@ fn a_day_goes_in_under_a_second_however_full_it_is() {
 }
 
 #[test]
-fn retention_says_what_is_kept_and_what_should_be_gone() {
+fn retention_lists_periods_and_overdue_days() {
     let Some(centre) = Centre::shared() else {
         return;
     };

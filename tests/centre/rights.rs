@@ -72,7 +72,7 @@ const FUNCTIONS: &str = "
 ";
 
 #[test]
-fn each_login_may_do_with_a_table_what_its_column_says_and_nothing_else() {
+fn each_login_has_exactly_its_table_rights() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -102,7 +102,7 @@ fn each_login_may_do_with_a_table_what_its_column_says_and_nothing_else() {
 }
 
 #[test]
-fn each_login_may_call_what_its_column_says_and_nothing_else() {
+fn each_login_has_exactly_its_function_rights() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -134,7 +134,7 @@ fn each_login_may_call_what_its_column_says_and_nothing_else() {
 }
 
 #[test]
-fn no_login_of_vault_makes_anything_or_becomes_anybody() {
+fn no_login_of_vault_creates_objects_or_changes_role() {
     let Some(centre) = Centre::shared() else {
         return;
     };

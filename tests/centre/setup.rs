@@ -39,7 +39,7 @@ fn a_second_run_changes_nothing() {
 }
 
 #[test]
-fn a_run_says_what_it_does_and_no_secret() {
+fn setup_prints_its_steps_and_no_secret() {
     let Some(centre) = alone() else { return };
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("arguments");
@@ -94,7 +94,7 @@ fn a_connection_that_no_longer_logs_in_is_mended() {
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_said() {
+fn setup_names_missing_and_wrong_settings() {
     let Some(centre) = alone() else { return };
     let failed = |setup: &mut Command| {
         let output = setup.output().unwrap();
@@ -152,7 +152,7 @@ fn postgres_alone_can_be_set_up_without_vault() {
 }
 
 #[test]
-fn afterwards_nobody_needs_the_administrators_password() {
+fn the_administrator_password_is_needed_once() {
     let Some(centre) = alone() else { return };
     let admin = centre.bao.admin().unwrap();
     let password = centre.postgres.password().expose();

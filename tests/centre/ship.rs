@@ -46,7 +46,7 @@ impl Host {
 }
 
 #[test]
-fn sessions_get_to_the_centre_whole_with_what_the_journal_says_of_them() {
+fn sessions_arrive_complete_with_their_journal() {
     let Some(host) = Host::of_spec("ship-whole") else {
         return;
     };
@@ -111,7 +111,7 @@ fn every_byte_of_a_record_is_at_the_centre() {
 }
 
 #[test]
-fn a_gap_is_told_once_however_often_the_spool_repeats_it() {
+fn a_repeated_gap_is_stored_once() {
     let Some(host) = Host::of_spec("ship-gap") else {
         return;
     };
@@ -145,7 +145,7 @@ fn a_gap_is_told_once_however_often_the_spool_repeats_it() {
 }
 
 #[test]
-fn a_spool_put_back_from_a_copy_is_shipped_again_and_doubles_nothing() {
+fn a_restored_spool_is_shipped_without_duplicates() {
     let Some(host) = Host::of_spec("ship-copy") else {
         return;
     };
@@ -179,7 +179,7 @@ fn a_spool_put_back_from_a_copy_is_shipped_again_and_doubles_nothing() {
 }
 
 #[test]
-fn a_host_out_of_the_inventory_keeps_its_data_says_so_and_goes_on_when_it_is_back() {
+fn a_removed_host_keeps_its_data_until_it_is_back() {
     let Some(host) = Host::of_spec("ship-removed") else {
         return;
     };
@@ -222,7 +222,7 @@ fn a_login_that_is_revoked_while_it_ships_is_replaced() {
 }
 
 #[test]
-fn a_wrapped_secret_id_is_opened_once_and_kept() {
+fn a_wrapped_secret_id_is_unwrapped_once_and_stored() {
     let Some(host) = Host::of_spec("ship-wrapped") else {
         return;
     };

@@ -23,7 +23,7 @@ fn seed() -> u64 {
 }
 
 #[test]
-fn a_postgres_that_is_killed_again_and_again_gets_every_event_once() {
+fn a_killed_postgres_gets_every_event_once() {
     let Some(centre) = centre() else { return };
     let host = centre.enroll("fault-restarts").unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -31,7 +31,7 @@ fn a_postgres_that_is_killed_again_and_again_gets_every_event_once() {
 }
 
 #[test]
-fn connections_cut_in_a_batch_or_before_its_answer_double_and_lose_nothing() {
+fn cut_connections_lose_and_double_nothing() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -46,7 +46,7 @@ impl Way {
 }
 
 #[test]
-fn what_is_typed_in_a_session_is_at_the_centre_once_though_the_agent_is_killed() {
+fn commands_arrive_once_though_the_agent_is_killed() {
     let Some(mut way) = way("probe-killed", Options::default()) else {
         return;
     };

@@ -30,7 +30,7 @@ const CASES: [Case; 2] = [
 ];
 
 #[test]
-fn an_agent_beside_a_schema_that_does_not_fit_keeps_its_spool_and_says_who_must_move() {
+fn an_agent_keeps_its_spool_beside_an_unfit_schema() {
     // Its own: others ship to the shared one meanwhile.
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;

@@ -142,7 +142,7 @@ fn a_killed_owner_leaves_nothing() {
 }
 
 #[test]
-fn what_a_stack_left_that_was_killed_with_its_guard_is_undone_by_the_next_command() {
+fn the_next_command_cleans_up_after_a_killed_stack() {
     for next in ["up --bare", "down"] {
         let Some(stack) = Stack::of_this_test() else {
             return;

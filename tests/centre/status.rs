@@ -91,7 +91,7 @@ fn hosts_and_agents_are_counted_by_their_rows() {
 }
 
 #[test]
-fn who_is_not_logged_in_is_told_so_and_not_asked() {
+fn status_without_a_login_does_not_ask() {
     let Some(centre) = Centre::shared() else {
         return;
     };

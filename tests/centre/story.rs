@@ -7,7 +7,7 @@ use vctl_tests::centre::Centre;
 use vctl_tests::lab::{Programs, missing};
 
 #[test]
-fn what_two_people_did_on_one_account_is_told_apart_at_the_centre() {
+fn two_people_on_one_account_are_told_apart() {
     // Says what is missing, or fails where nothing may be.
     if Centre::shared().is_none() || missing().is_some() {
         return;

@@ -71,7 +71,7 @@ fn the_phases_and_the_rest_are_all_of_the_time() {
 }
 
 #[test]
-fn a_slow_server_is_where_the_time_went_also_when_the_command_fails() {
+fn timing_names_the_slow_server_also_on_failure() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 use vctl_tests::centre::{Centre, Client, Options, Postgres, Request, VAULT_NAME};
 
 #[test]
-fn servers_are_believed_by_who_trusts_the_private_authority() {
+fn servers_of_a_trusted_private_ca_are_accepted() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -20,7 +20,7 @@ fn servers_are_believed_by_who_trusts_the_private_authority() {
 }
 
 #[test]
-fn servers_are_not_believed_by_who_trusts_another_authority() {
+fn servers_of_another_ca_are_refused() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -31,7 +31,7 @@ fn servers_are_not_believed_by_who_trusts_another_authority() {
 }
 
 #[test]
-fn servers_are_not_believed_under_another_name() {
+fn servers_are_refused_under_another_name() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -53,7 +53,7 @@ fn with_a_store_of_its_own(centre: &Centre, script: &str) -> Output {
 }
 
 #[test]
-fn what_is_installed_is_believed_until_it_is_removed_and_twice_is_once() {
+fn an_installed_root_is_trusted_until_it_is_removed() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -93,7 +93,7 @@ fn what_is_installed_is_believed_until_it_is_removed_and_twice_is_once() {
 }
 
 #[test]
-fn what_is_no_authority_is_not_installed_and_a_failure_leaves_nothing() {
+fn only_a_root_certificate_is_installed() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -143,7 +143,7 @@ fn what_is_no_authority_is_not_installed_and_a_failure_leaves_nothing() {
 
 /// As in a build with this authority; `an_authority_can_be_compiled_in` makes one.
 #[test]
-fn an_authority_of_the_program_is_believed_beside_those_of_the_system_or_alone() {
+fn a_compiled_root_is_trusted_with_or_without_system_roots() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -57,7 +57,7 @@ fn a_token_is_described_with_policies_and_groups() {
 }
 
 #[test]
-fn a_token_without_an_identity_and_one_without_rights_are_told() {
+fn a_token_without_identity_or_rights_is_described() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -67,7 +67,7 @@ fn concurrent_sessions_never_share_events() {
 }
 
 #[test]
-fn a_move_into_another_sessions_cgroup_changes_no_owner_and_is_recorded() {
+fn a_move_into_another_cgroup_changes_no_owner() {
     let Some(lab) = Lab::or_skip(&Options {
         cgroup_per_login: true,
         ..Options::default()
@@ -228,7 +228,7 @@ fn close(lab: &Lab, child: Child) {
 }
 
 #[test]
-fn what_another_labs_agent_records_is_its_own_sessions_only() {
+fn an_agent_records_only_its_own_sessions() {
     let (Some(one), Some(other)) = (lab(), lab()) else {
         return;
     };

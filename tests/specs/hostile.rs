@@ -7,7 +7,7 @@ use vctl_tests::lab::{PATIENCE, Subject, eventually};
 use vctl_tests::fixture::{Stage, await_file, await_that, lab, touch};
 
 #[test]
-fn terminal_escapes_in_arguments_and_names_are_shown_and_not_obeyed() {
+fn terminal_escapes_are_shown_and_not_obeyed() {
     let Some(lab) = lab() else { return };
     let stage = Stage::set(&lab);
     let user = lab.user().to_owned();
@@ -50,7 +50,7 @@ fn terminal_escapes_in_arguments_and_names_are_shown_and_not_obeyed() {
 }
 
 #[test]
-fn follow_shows_a_command_while_the_session_goes_on_and_ends_with_it() {
+fn follow_prints_commands_at_once_and_ends_with_the_session() {
     let Some(lab) = lab() else { return };
     let stage = Stage::set(&lab);
     let who = lab.certificate("alice", 8).unwrap();
@@ -82,7 +82,7 @@ fn follow_shows_a_command_while_the_session_goes_on_and_ends_with_it() {
 }
 
 #[test]
-fn nobody_but_root_can_stamp_a_session() {
+fn only_root_can_stamp_a_session() {
     let Some(lab) = lab() else { return };
     let stage = Stage::set(&lab);
     let who = lab.certificate("mallory", 9).unwrap();
@@ -96,7 +96,7 @@ fn nobody_but_root_can_stamp_a_session() {
 }
 
 #[test]
-fn flipped_bytes_in_the_spool_are_told_as_a_gap_and_stop_no_reader() {
+fn flipped_bytes_in_the_spool_are_a_gap() {
     let Some(mut lab) = lab() else { return };
     let who = lab.certificate("alice", 10).unwrap();
     lab.ssh_ok(&who, "for i in 1 2 3 4 5 6 7 8; do ls /; done")

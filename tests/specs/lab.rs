@@ -10,7 +10,7 @@ use vctl_tests::lab::{Lab, Options, process};
 use vctl_tests::fixture::await_that;
 
 #[test]
-fn a_lab_lets_a_certificate_in_and_leaves_nothing_behind() {
+fn a_lab_accepts_a_certificate_and_leaves_nothing() {
     let Some(lab) = Lab::or_skip(&Options::default()) else {
         return;
     };
@@ -37,7 +37,7 @@ fn ctrl_c_ends_the_demo_and_undoes_what_it_changed() {
 }
 
 #[test]
-fn what_a_killed_lab_left_is_undone_by_the_next() {
+fn the_next_lab_cleans_up_after_a_killed_one() {
     let Some(lab) = Lab::or_skip(&Options::default()) else {
         return;
     };

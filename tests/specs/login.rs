@@ -230,7 +230,7 @@ fn a_login_without_a_certificate_is_a_session_without_a_serial() {
 }
 
 #[test]
-fn what_runs_outside_every_session_is_not_recorded() {
+fn processes_outside_sessions_are_not_recorded() {
     let Some(lab) = lab() else { return };
     let who = lab.certificate("alice", 3).unwrap();
     let work = "touch inside; while [ ! -e leave ]; do sleep 0.1; done";

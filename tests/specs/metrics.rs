@@ -10,7 +10,7 @@ use vctl_tests::lab::{Lab, Options, skip};
 use vctl_tests::fixture::await_that;
 
 #[test]
-fn a_session_shows_in_the_metrics_and_survives_a_restart_of_the_collector() {
+fn metrics_count_sessions_across_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("metrics.sock");
     let file = directory.path().join("vctl.prom");

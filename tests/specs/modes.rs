@@ -9,7 +9,7 @@ use vctl_tests::lab::{Lab, Options};
 use vctl_tests::fixture::{NEVER_HUNG, Stage, await_file, await_that, exec_of, lab, touch};
 
 #[test]
-fn best_effort_lets_people_in_and_shows_that_they_were_stamped_late() {
+fn best_effort_accepts_logins_and_marks_them_late() {
     let Some(lab) = lab() else { return };
     let stage = Stage::set(&lab);
     let who = lab.certificate("alice", 1).unwrap();
@@ -51,7 +51,7 @@ fn best_effort_lets_people_in_and_shows_that_they_were_stamped_late() {
 }
 
 #[test]
-fn a_login_that_ended_before_anybody_saw_it_is_still_known() {
+fn a_login_that_ended_unseen_is_still_known() {
     let Some(mut lab) = lab() else { return };
     let who = lab.certificate("alice", 1).unwrap();
     lab.agent.kill().unwrap();
@@ -89,7 +89,7 @@ fn strict_refuses_logins_while_the_agent_is_away() {
 }
 
 #[test]
-fn strict_leaves_the_break_glass_group_a_way_in_that_is_recorded() {
+fn strict_accepts_and_records_the_break_glass_group() {
     let options = Options {
         agent: vec![("mode", "strict".to_owned())],
         more_users: 1,
@@ -120,7 +120,7 @@ fn strict_leaves_the_break_glass_group_a_way_in_that_is_recorded() {
 }
 
 #[test]
-fn a_full_disk_hangs_no_login_and_loses_nothing_that_fits_the_ring() {
+fn a_full_disk_delays_no_login() {
     let options = Options {
         spool_bytes: Some(64 << 20),
         ..Options::default()

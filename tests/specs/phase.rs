@@ -221,7 +221,7 @@ const DISGUISES: &[&str] = &[
 ];
 
 #[test]
-fn a_disguise_as_login_setup_stays_the_users_work() {
+fn work_disguised_as_login_setup_is_the_users() {
     let Some(lab) = lab() else { return };
     add_hooks(&lab);
     let who = lab.certificate("mallory", 1).unwrap();

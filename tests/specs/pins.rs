@@ -50,7 +50,7 @@ fn pins_of_a_newer_version_are_named_and_left_alone() {
 }
 
 #[test]
-fn files_that_are_no_markers_are_moved_away_and_not_believed() {
+fn invalid_late_login_files_are_moved_away() {
     let Some(mut lab) = lab() else { return };
     let who = lab.certificate("alice", 1).unwrap();
     lab.agent.stop().unwrap();
@@ -116,7 +116,7 @@ fn files_that_are_no_markers_are_moved_away_and_not_believed() {
 }
 
 #[test]
-fn a_probe_that_was_taken_away_is_put_back_and_what_it_missed_is_told() {
+fn a_removed_probe_is_attached_again_with_a_gap() {
     let Some(mut lab) = lab() else { return };
     let pins = Path::new("/sys/fs/bpf").join(lab.id());
     let who = lab.certificate("alice", 1).unwrap();
@@ -143,7 +143,7 @@ fn a_probe_that_was_taken_away_is_put_back_and_what_it_missed_is_told() {
 }
 
 #[test]
-fn failed_execs_are_recorded_though_the_last_agent_ended_before_it_was_done() {
+fn failed_execs_survive_an_interrupted_attach() {
     let Some(mut lab) = lab() else { return };
     let program = Path::new("/sys/fs/bpf")
         .join(lab.id())

@@ -58,7 +58,7 @@ fn planted_secrets_are_in_no_file_of_the_spool_and_in_no_output() {
 }
 
 #[test]
-fn harmless_arguments_are_kept_as_they_were() {
+fn harmless_arguments_are_recorded_unchanged() {
     let Some(lab) = lab() else { return };
     let lines = corpus("harmless.jsonl");
     assert!(lines.len() >= 400, "{} lines", lines.len());

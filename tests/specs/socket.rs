@@ -47,7 +47,7 @@ fn a_caller_that_is_not_root_is_refused_and_counted() {
 }
 
 #[test]
-fn nonsense_on_the_socket_holds_up_no_login_and_opens_no_session() {
+fn invalid_requests_open_no_session_and_delay_no_login() {
     let Some(lab) = lab() else { return };
     let socket = lab.root().join("run/agent.sock");
     let say = |line: &[u8]| {
@@ -90,7 +90,7 @@ fn nonsense_on_the_socket_holds_up_no_login_and_opens_no_session() {
 }
 
 #[test]
-fn a_certificate_that_is_none_is_a_problem_of_its_own_session() {
+fn an_invalid_certificate_affects_only_its_session() {
     let Some(lab) = lab() else { return };
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../agent/src/session/testdata/auth_info/corpus");

@@ -73,7 +73,7 @@ fn kill_9_at_any_system_call_of_a_stamp_makes_no_login_late() {
 }
 
 #[test]
-fn a_stamp_that_takes_longer_than_a_login_is_held_makes_no_session_that_only_reads_as_whole() {
+fn a_stamp_past_its_deadline_makes_no_complete_session() {
     let Some(lab) = lab() else { return };
     let stage = Stage::set(&lab);
     let mut late = Vec::new();
@@ -110,7 +110,7 @@ fn a_stamp_that_takes_longer_than_a_login_is_held_makes_no_session_that_only_rea
 }
 
 #[test]
-fn a_session_whose_agent_and_hook_both_died_is_closed_and_not_whole() {
+fn a_session_without_agent_and_hook_is_incomplete() {
     let Some(mut lab) = lab() else { return };
     let mut serial = 0;
     let who = loop {

@@ -126,7 +126,7 @@ fn cuts_principals(field: Field, kib: usize) -> bool {
 }
 
 #[test]
-fn an_optional_line_lets_in_and_the_probe_tells() {
+fn an_optional_stamp_line_leaves_a_gap() {
     let Some(lab) = lab() else { return };
     let optional = lab.pam_line().replace("required", "optional");
     lab.set_pam_lines(&optional).unwrap();

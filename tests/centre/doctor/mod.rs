@@ -107,7 +107,7 @@ impl Examined {
 }
 
 #[test]
-fn where_nothing_is_wrong_every_probe_passes_and_says_how_long_it_took() {
+fn every_check_passes_with_its_duration_on_a_healthy_setup() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -189,7 +189,7 @@ fn a_wrong_setting_is_named_by_one_probe() {
 }
 
 #[test]
-fn what_only_an_administrator_may_ask_for_is_found_missing_by_the_thing_itself() {
+fn checks_need_no_rights_of_an_administrator() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -199,7 +199,7 @@ fn what_only_an_administrator_may_ask_for_is_found_missing_by_the_thing_itself()
 }
 
 #[test]
-fn who_lacks_a_policy_is_told_which() {
+fn a_missing_policy_is_named() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -231,7 +231,7 @@ fn who_lacks_a_policy_is_told_which() {
 }
 
 #[test]
-fn a_token_that_was_revoked_is_not_believed_though_it_was_kept() {
+fn a_revoked_cached_token_is_not_used() {
     let Some(centre) = Centre::shared() else {
         return;
     };

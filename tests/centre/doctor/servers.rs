@@ -16,7 +16,7 @@ use crate::programs::stderr;
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 #[test]
-fn a_server_that_says_nothing_or_something_else_is_told_apart() {
+fn a_silent_server_differs_from_a_wrong_one() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -41,7 +41,7 @@ fn a_server_that_says_nothing_or_something_else_is_told_apart() {
 }
 
 #[test]
-fn a_certificate_that_is_not_believed_is_shown() {
+fn an_untrusted_certificate_is_shown() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -97,7 +97,7 @@ fn uses(patient: &Patient<'_>, probe: &str) -> String {
 }
 
 #[test]
-fn a_vault_that_is_sealed_and_a_postgres_that_is_stopped_are_named() {
+fn a_sealed_vault_and_a_stopped_postgres_are_named() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };

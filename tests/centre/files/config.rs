@@ -54,7 +54,7 @@ fn settings_are_read_past_marks_line_ends_and_foreign_comments() {
 type Make = fn(&Path);
 
 #[test]
-fn an_optional_file_that_cannot_be_read_is_named_and_passed_over() {
+fn an_unreadable_optional_file_is_named_and_skipped() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -106,7 +106,7 @@ fn an_optional_file_that_cannot_be_read_is_named_and_passed_over() {
 }
 
 #[test]
-fn a_system_wide_file_that_only_root_reads_is_no_reason_to_refuse_a_host() {
+fn an_unreadable_system_file_does_not_stop_ssh() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -43,7 +43,7 @@ fn job_with_hosts(centre: &Centre, name: &str) -> [(&'static str, String); 3] {
 }
 
 #[test]
-fn another_user_leaves_nothing_in_a_home_and_reads_nothing_there() {
+fn the_home_of_another_user_is_neither_read_nor_written() {
     let Some(centre) = Centre::shared() else {
         return;
     };

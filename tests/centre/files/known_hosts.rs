@@ -21,7 +21,7 @@ enum Verdict {
 }
 
 #[test]
-fn every_form_of_a_line_is_what_ssh_keygen_says() {
+fn every_form_of_a_line_matches_ssh_keygen() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "files-lines");
     let file = operator.at.home(".ssh/known_hosts");
@@ -256,7 +256,7 @@ fn ssh_refuses(operator: &Operator<'_>, host: &Host) -> bool {
 }
 
 #[test]
-fn another_program_s_known_hosts_keeps_its_bytes_when_a_key_is_added() {
+fn adding_a_key_keeps_the_bytes_of_known_hosts() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "files-append");
     let host = centre.host.as_ref().unwrap();

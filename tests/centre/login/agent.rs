@@ -52,7 +52,7 @@ fn sink(workstation: &Workstation<'_>) -> Option<String> {
 }
 
 #[test]
-fn a_sink_holds_a_good_token_or_is_not_there_whatever_happens_to_the_server() {
+fn a_sink_holds_a_valid_token_or_does_not_exist() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -88,7 +88,7 @@ fn a_sink_holds_a_good_token_or_is_not_there_whatever_happens_to_the_server() {
 }
 
 #[test]
-fn who_logs_out_takes_the_token_from_the_sinks_too() {
+fn logging_out_removes_the_token_from_sinks() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -115,7 +115,7 @@ fn who_logs_out_takes_the_token_from_the_sinks_too() {
 }
 
 #[test]
-fn sinks_are_for_whom_they_were_made_and_nothing_else_is_overwritten() {
+fn a_sink_keeps_its_owner_and_overwrites_nothing_else() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -166,7 +166,7 @@ fn sinks_are_for_whom_they_were_made_and_nothing_else_is_overwritten() {
 }
 
 #[test]
-fn systemd_is_told_when_there_is_a_token_and_that_it_lives() {
+fn systemd_is_notified_of_readiness_and_liveness() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -24,7 +24,7 @@ fn wait_until_left(workstation: &Workstation<'_>, token: &str, seconds: u64) {
 }
 
 #[test]
-fn a_good_token_is_used_without_asking_anybody() {
+fn a_valid_token_is_used_without_a_request() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -50,7 +50,7 @@ fn a_good_token_is_used_without_asking_anybody() {
 }
 
 #[test]
-fn a_token_near_its_end_is_renewed_and_at_the_very_end_only_a_person_helps() {
+fn a_token_near_its_end_is_renewed_until_its_maximum() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -148,7 +148,7 @@ fn ten_commands_at_once_log_in_once() {
 }
 
 #[test]
-fn a_token_that_was_revoked_is_told_from_a_missing_policy() {
+fn a_revoked_token_differs_from_a_missing_policy() {
     let Some(centre) = Centre::shared() else {
         return;
     };
@@ -197,7 +197,7 @@ fn logging_out_ends_the_token_at_the_server_and_here() {
 }
 
 #[test]
-fn a_token_in_the_environment_wins_and_is_said_to() {
+fn a_token_in_the_environment_wins_with_a_note() {
     let Some(centre) = Centre::shared() else {
         return;
     };

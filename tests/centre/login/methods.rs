@@ -174,7 +174,7 @@ fn a_token_that_was_got_elsewhere() {
 }
 
 #[test]
-fn an_approle_for_jobs_is_kept_with_a_login_and_logs_in_where_nobody_is() {
+fn a_stored_approle_logs_in_without_a_person() {
     let Some(centre) = Centre::shared() else {
         return;
     };

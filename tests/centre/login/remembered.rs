@@ -61,7 +61,7 @@ fn the_next_login_goes_the_way_of_the_last() {
 }
 
 #[test]
-fn an_ended_login_is_told_before_the_next_one() {
+fn an_expired_login_is_reported_before_the_next_one() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -118,7 +118,7 @@ fn a_token_is_not_sent_to_another_address_or_namespace() {
 }
 
 #[test]
-fn what_others_could_have_written_is_no_token() {
+fn a_token_file_that_others_can_write_is_refused() {
     let Some(centre) = Centre::shared() else {
         return;
     };

@@ -13,7 +13,7 @@ use vctl_tests::lab::{Programs, eventually};
 const LAST: usize = 20;
 
 #[test]
-fn a_fresh_database_gets_the_schema_and_a_second_run_changes_nothing() {
+fn a_second_migration_changes_nothing() {
     let Some(centre) = fresh() else {
         return;
     };
@@ -53,7 +53,7 @@ fn a_fresh_database_gets_the_schema_and_a_second_run_changes_nothing() {
 }
 
 #[test]
-fn the_ssh_authority_is_entered_and_sessions_that_were_there_before_get_their_person() {
+fn earlier_sessions_are_attributed_once_the_ca_is_recorded() {
     let Some(centre) = migrated() else {
         return;
     };
@@ -80,7 +80,7 @@ fn the_ssh_authority_is_entered_and_sessions_that_were_there_before_get_their_pe
 }
 
 #[test]
-fn a_schema_that_lost_something_is_an_error_with_the_name_of_its_migration() {
+fn a_damaged_schema_names_the_migration() {
     let Some(centre) = migrated() else {
         return;
     };
@@ -125,7 +125,7 @@ fn an_edited_file_and_a_newer_schema_are_refused_by_name() {
 }
 
 #[test]
-fn two_at_once_wait_for_each_other_and_are_told_for_whom() {
+fn concurrent_migrations_wait_and_name_the_holder() {
     let Some(centre) = fresh() else {
         return;
     };
@@ -174,7 +174,7 @@ fn two_at_once_wait_for_each_other_and_are_told_for_whom() {
 }
 
 #[test]
-fn a_schema_that_does_not_fit_says_which_side_has_to_move() {
+fn an_unfit_schema_names_the_program_to_upgrade() {
     let Some(centre) = fresh() else {
         return;
     };

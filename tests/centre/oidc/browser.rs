@@ -8,7 +8,7 @@ use vctl_tests::browser::Browser;
 use super::{Desk, SignOn, log_in_at_the_provider, shown_address, state_of};
 
 #[test]
-fn a_person_logs_in_and_is_told_so_on_both_sides() {
+fn a_login_is_confirmed_in_browser_and_terminal() {
     let Some((sign_on, mut browser)) = with_browser() else {
         return;
     };
@@ -48,7 +48,7 @@ fn a_person_logs_in_and_is_told_so_on_both_sides() {
 }
 
 #[test]
-fn who_may_not_is_told_why() {
+fn a_refused_login_names_the_reason() {
     let Some((sign_on, mut browser)) = with_browser() else {
         return;
     };
@@ -131,7 +131,7 @@ fn a_refusal_ends_the_login_at_once_and_its_words_do_no_harm() {
 }
 
 #[test]
-fn a_browser_that_is_closed_is_no_end() {
+fn a_closed_browser_does_not_end_the_login() {
     let Some((sign_on, mut browser)) = with_browser() else {
         return;
     };

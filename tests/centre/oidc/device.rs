@@ -128,7 +128,7 @@ fn a_login_is_confirmed_on_another_device() {
 }
 
 #[test]
-fn a_person_who_says_no_ends_it() {
+fn a_denied_device_code_ends_the_login() {
     let Some((sign_on, provider, mut browser)) = both() else {
         return;
     };
@@ -163,7 +163,7 @@ fn a_person_who_says_no_ends_it() {
 }
 
 #[test]
-fn a_code_that_nobody_enters_expires() {
+fn an_unused_device_code_expires() {
     let Some((sign_on, provider, _)) = both() else {
         return;
     };

@@ -54,7 +54,7 @@ fn the_address_that_the_browser_ends_at_is_pasted() {
 }
 
 #[test]
-fn a_browser_on_this_machine_comes_back_by_itself_while_one_may_paste() {
+fn the_browser_answers_while_pasting_stays_possible() {
     let Some(sign_on) = SignOn::shared() else {
         return;
     };

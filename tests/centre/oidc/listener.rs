@@ -223,7 +223,7 @@ fn without_a_person_no_browser_opens() {
 }
 
 #[test]
-fn what_vault_does_not_offer_is_named() {
+fn an_unsupported_method_of_vault_is_named() {
     let Some(sign_on) = SignOn::shared() else {
         return;
     };

@@ -105,7 +105,7 @@ fn has_its_groups(sign_on: &SignOn) {
 }
 
 #[test]
-fn the_document_says_all_that_vault_has_to_know() {
+fn the_document_lists_all_settings_of_vault() {
     let Some(sign_on) = SignOn::shared() else {
         return;
     };
@@ -139,7 +139,7 @@ fn the_document_says_all_that_vault_has_to_know() {
 }
 
 #[test]
-fn what_the_document_has_people_do_works() {
+fn the_commands_of_the_document_work() {
     let Some(sign_on) = SignOn::shared() else {
         return;
     };

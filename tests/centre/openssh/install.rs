@@ -32,7 +32,7 @@ fn the_lines_are_there_once_and_go_again() {
 }
 
 #[test]
-fn nothing_an_inventory_says_becomes_an_option() {
+fn text_of_the_inventory_never_becomes_an_option() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-hostile");
     let marker = desk.home("work/owned");
@@ -80,7 +80,7 @@ fn nothing_an_inventory_says_becomes_an_option() {
 }
 
 #[test]
-fn a_host_certificate_of_the_vaults_authority_is_believed() {
+fn a_host_certificate_of_our_ca_is_accepted() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-hostcert");
     let host = centre.another_host("ossh-hostcert").unwrap();
@@ -115,7 +115,7 @@ fn a_host_certificate_of_the_vaults_authority_is_believed() {
 }
 
 #[test]
-fn another_user_than_the_inventory_says_gets_a_certificate_for_it() {
+fn another_user_name_gets_a_certificate_of_its_own() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-user");
     let host = centre.another_host("ossh-user").unwrap();

@@ -63,7 +63,7 @@ struct Done {
 }
 
 #[test]
-fn every_program_as_everybody_over_every_way_is_recorded_on_both_sides() {
+fn every_program_and_route_is_recorded_on_both_sides() {
     // Its own, for the certificates of this one are for the hosts' own accounts.
     if vctl_tests::lab::missing().is_some() {
         return;

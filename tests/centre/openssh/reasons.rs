@@ -98,7 +98,7 @@ fn the_reason_of_a_failure_reaches_people_behind_a_master() {
 }
 
 #[test]
-fn a_certificate_that_does_not_come_is_told_during_the_key_exchange() {
+fn a_missing_certificate_is_explained_by_a_disconnect() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "reason-late");
     desk.operator

@@ -66,7 +66,7 @@ fn many_at_once_to_one_host_each_have_their_own() {
 }
 
 #[test]
-fn what_shares_a_connection_shares_its_row() {
+fn commands_of_one_connection_share_its_row() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-master");
     let host = centre.another_host("ossh-master").unwrap();
@@ -100,7 +100,7 @@ fn what_shares_a_connection_shares_its_row() {
 }
 
 #[test]
-fn who_is_not_that_ssh_gets_nothing_of_the_agent() {
+fn another_process_gets_nothing_from_the_agent() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-agent");
     let host = centre.another_host("ossh-agent").unwrap();
@@ -203,7 +203,7 @@ fn a_switchboard_that_was_killed_is_started_again() {
 }
 
 #[test]
-fn what_does_not_come_about_has_its_row_too() {
+fn a_failed_connection_has_its_row() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-fails");
     let host = centre.another_host("ossh-fails").unwrap();
@@ -264,7 +264,7 @@ fn what_does_not_come_about_has_its_row_too() {
 }
 
 #[test]
-fn nobody_is_shown_a_certificate_that_is_not_recorded() {
+fn an_unrecorded_certificate_is_never_offered() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-order");
     let host = centre.another_host("ossh-order").unwrap();

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{HOST, Reading, access, ask_for, certificate, unique};
 
 #[test]
-fn a_session_tells_who_asked_for_its_certificate_and_the_access_which_sessions_came_of_it() {
+fn a_session_and_its_access_row_name_each_other() {
     let Some(mut reading) = Reading::new() else {
         return;
     };
@@ -72,7 +72,7 @@ fn a_row_with_somebodys_serial_changes_nothing_but_a_warning() {
 }
 
 #[test]
-fn a_login_that_nobody_asked_for_is_found() {
+fn a_login_without_an_access_row_is_found() {
     let Some(mut reading) = Reading::new() else {
         return;
     };

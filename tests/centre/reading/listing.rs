@@ -123,7 +123,7 @@ fn a_key_id_of_a_ca_that_is_not_ours_is_marked() {
 }
 
 #[test]
-fn what_is_not_there_is_said_with_the_next_command() {
+fn a_missing_session_is_an_error_with_the_next_command() {
     let Some(reading) = Reading::new() else {
         return;
     };
@@ -142,7 +142,7 @@ fn what_is_not_there_is_said_with_the_next_command() {
 }
 
 #[test]
-fn a_host_that_writes_nonsense_hides_nobody_elses_session() {
+fn invalid_rows_of_one_host_hide_no_other_session() {
     let Some(mut reading) = Reading::new() else {
         return;
     };
@@ -177,7 +177,7 @@ fn a_host_that_writes_nonsense_hides_nobody_elses_session() {
 }
 
 #[test]
-fn events_that_are_no_longer_kept_make_no_session_suspect() {
+fn pruned_events_do_not_make_a_session_incomplete() {
     let Some(mut reading) = Reading::new() else {
         return;
     };
@@ -202,7 +202,7 @@ fn events_that_are_no_longer_kept_make_no_session_suspect() {
 }
 
 #[test]
-fn events_of_a_session_that_nobody_named_yet_are_said_to_be_there() {
+fn events_before_their_session_row_are_listed() {
     let Some(mut reading) = Reading::new() else {
         return;
     };

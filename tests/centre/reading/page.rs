@@ -95,7 +95,7 @@ fn write_page(reading: &Reading, session: &[&str]) -> PathBuf {
 }
 
 #[test]
-fn nothing_in_a_page_runs_but_the_pages_own_script_and_all_of_it_is_there() {
+fn a_page_is_complete_and_runs_only_its_own_script() {
     let Some(mut reading) = Reading::new() else {
         return;
     };

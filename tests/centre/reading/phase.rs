@@ -95,7 +95,7 @@ fn work_of_sshd_and_pam_is_shown_on_request_only() {
 }
 
 #[test]
-fn work_of_sshd_and_pam_is_no_command_and_has_a_place_of_its_own_in_json() {
+fn login_work_is_not_counted_as_commands() {
     let Some(mut reading) = Reading::new() else {
         return;
     };

@@ -55,7 +55,7 @@ fn a_session_with_everything(reading: &mut Reading, ca: Option<&str>, serial: u6
 const FORMS: [&[&str]; 4] = [&[], &["--full"], &["--tree"], &["--tree", "--full"]];
 
 #[test]
-fn what_only_the_host_knows_is_the_same_byte_for_byte() {
+fn host_and_centre_print_the_same_bytes() {
     let Some(mut reading) = Reading::new() else {
         return;
     };
@@ -88,7 +88,7 @@ fn what_only_the_host_knows_is_the_same_byte_for_byte() {
 }
 
 #[test]
-fn what_the_centre_adds_stands_in_lines_of_its_own() {
+fn additions_of_the_centre_have_lines_of_their_own() {
     let Some(mut reading) = Reading::new() else {
         return;
     };
@@ -142,7 +142,7 @@ fn what_the_centre_adds_stands_in_lines_of_its_own() {
 }
 
 #[test]
-fn a_session_is_followed_until_it_closes_with_the_lines_of_the_spool() {
+fn following_from_the_centre_prints_the_lines_of_the_spool() {
     let Some(mut reading) = Reading::new() else {
         return;
     };

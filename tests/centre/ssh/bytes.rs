@@ -21,7 +21,7 @@ fn noise() -> Vec<u8> {
 }
 
 #[test]
-fn what_is_piped_through_comes_back_the_same() {
+fn piped_bytes_come_back_unchanged() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-bytes");
     operator.knows("bytes-1", centre.host.as_ref().unwrap());
@@ -67,7 +67,7 @@ fn one_direction_ends_and_the_other_goes_on() {
 }
 
 #[test]
-fn there_is_no_terminal_between_pipes_unless_somebody_insists() {
+fn pipes_get_no_terminal_without_tt() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-tty");
     operator.knows("tty-1", centre.host.as_ref().unwrap());
@@ -85,7 +85,7 @@ fn there_is_no_terminal_between_pipes_unless_somebody_insists() {
 }
 
 #[test]
-fn who_stops_reading_ends_it_without_an_error() {
+fn a_reader_that_stops_ends_the_command() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-head");
     operator.knows("head-1", centre.host.as_ref().unwrap());

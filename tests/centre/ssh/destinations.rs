@@ -61,7 +61,7 @@ fn everything_after_the_host_is_the_command() {
 }
 
 #[test]
-fn a_destination_that_is_none_is_wrong_usage() {
+fn an_invalid_destination_is_a_usage_error() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-none");
     for host in [

@@ -28,7 +28,7 @@ fn extensions(admin: &Administrator<'_>, shown: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_command_gets_no_terminal_by_its_certificate_and_a_port_only_ports() {
+fn certificates_permit_only_the_requested_features() {
     let Some(centre): Option<&Centre> = shared() else {
         return;
     };

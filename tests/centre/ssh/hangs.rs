@@ -10,7 +10,7 @@ use vctl_tests::centre::Island;
 use super::{Operator, shared};
 
 #[test]
-fn a_server_that_says_nothing() {
+fn a_silent_server_is_given_up() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-tarpit");
     // The kernel takes connections that nobody ever accepts.
@@ -28,7 +28,7 @@ fn a_server_that_says_nothing() {
 }
 
 #[test]
-fn an_address_where_nobody_answers() {
+fn an_address_without_an_answer_is_given_up() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-blackhole");
     let (_hole, port) = black_hole();
@@ -43,7 +43,7 @@ fn an_address_where_nobody_answers() {
 }
 
 #[test]
-fn a_jump_host_whose_channel_never_opens() {
+fn a_jump_host_that_opens_no_channel_is_given_up() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-nochannel");
     let island = Island::new().unwrap();

@@ -17,7 +17,7 @@ const OTHER: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
 #[test]
-fn an_unknown_host_is_refused_where_nobody_can_be_asked() {
+fn an_unknown_host_is_refused_without_a_terminal() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-unknown");
     let host = centre.host.as_ref().unwrap();
@@ -40,7 +40,7 @@ fn an_unknown_host_is_refused_where_nobody_can_be_asked() {
 }
 
 #[test]
-fn a_person_is_asked_once_and_what_they_said_is_remembered() {
+fn an_answer_about_a_host_key_is_remembered() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-asked");
     let host = centre.host.as_ref().unwrap();
@@ -97,7 +97,7 @@ fn a_host_of_another_key_is_refused_and_nothing_is_forgotten() {
 }
 
 #[test]
-fn a_wrong_key_on_the_direct_way_is_not_forgiven_for_an_honest_jump_host() {
+fn a_wrong_key_on_the_direct_route_is_final() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-mitm");
     let island = Island::new().unwrap();
@@ -133,7 +133,7 @@ fn a_wrong_key_on_the_direct_way_is_not_forgiven_for_an_honest_jump_host() {
 }
 
 #[test]
-fn a_wrong_key_behind_an_honest_jump_host_ends_it_and_sees_no_certificate() {
+fn a_wrong_key_behind_a_jump_host_sees_no_certificate() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-behind");
     let island = Island::new().unwrap();
@@ -177,7 +177,7 @@ fn a_wrong_key_behind_an_honest_jump_host_ends_it_and_sees_no_certificate() {
 }
 
 #[test]
-fn a_host_with_a_certificate_of_the_vaults_authority_needs_no_known_hosts() {
+fn a_host_certificate_needs_no_known_hosts() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-hostcert");
     let host = centre.another_host("cert").unwrap();

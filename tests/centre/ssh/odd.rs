@@ -3,7 +3,7 @@
 use super::{Operator, shared};
 
 #[test]
-fn a_chain_that_bites_its_tail_is_named_and_nobody_is_dialled() {
+fn a_circular_jump_chain_is_named_before_connecting() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-circle");
     let name = |n: u32| format!("circle-{n:03}");

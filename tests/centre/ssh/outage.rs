@@ -11,7 +11,7 @@ use vctl_tests::centre::{Centre, Options};
 use super::Operator;
 
 #[test]
-fn an_access_while_postgres_is_away_is_handed_in_once() {
+fn an_access_during_an_outage_is_recorded_once() {
     let options = Options {
         host: true,
         ..Options::default()
@@ -88,7 +88,7 @@ fn an_access_while_postgres_is_away_is_handed_in_once() {
 }
 
 #[test]
-fn a_host_is_reached_by_its_name_through_its_jump_while_postgres_is_away() {
+fn cached_routes_work_while_postgres_is_down() {
     let options = Options {
         host: true,
         ..Options::default()
@@ -129,7 +129,7 @@ fn a_host_is_reached_by_its_name_through_its_jump_while_postgres_is_away() {
 }
 
 #[test]
-fn who_waits_for_a_postgres_that_does_not_answer_is_told_and_waits_once() {
+fn a_hanging_postgres_is_reported_and_waited_for_once() {
     let options = Options {
         host: true,
         ..Options::default()

@@ -110,7 +110,7 @@ fn a_port_there_leads_to_one_here() {
 }
 
 #[test]
-fn a_socks_client_says_where_it_wants_to_go() {
+fn a_socks_client_names_its_destination() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-socks");
     operator.knows("socks-1", centre.host.as_ref().unwrap());
@@ -146,7 +146,7 @@ fn standard_input_and_output_are_a_connection_of_the_host() {
 }
 
 #[test]
-fn the_agent_is_lent_only_to_whom_it_was_meant_for() {
+fn the_agent_is_forwarded_only_on_request() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-agent");
     operator.knows("agent-1", centre.host.as_ref().unwrap());

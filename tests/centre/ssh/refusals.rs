@@ -30,7 +30,7 @@ fn vault_signs_only_for_the_users_of_the_role() {
 }
 
 #[test]
-fn who_has_not_the_policy_is_told_which() {
+fn a_missing_ssh_policy_is_named() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-nopolicy");
     operator.knows("nopolicy-1", centre.host.as_ref().unwrap());
@@ -51,7 +51,7 @@ fn who_has_not_the_policy_is_told_which() {
 }
 
 #[test]
-fn a_host_that_does_not_trust_the_authority_is_named_with_the_way_out() {
+fn a_host_without_our_ca_is_named_with_a_remedy() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-untrusted");
     let host = centre.another_host("untrusted").unwrap();
@@ -74,7 +74,7 @@ fn a_host_that_does_not_trust_the_authority_is_named_with_the_way_out() {
 }
 
 #[test]
-fn known_hosts_that_cannot_be_read_let_nobody_through() {
+fn an_unreadable_known_hosts_file_refuses_all_hosts() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-unreadable");
     operator.knows("unreadable-1", centre.host.as_ref().unwrap());

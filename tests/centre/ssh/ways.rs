@@ -52,7 +52,7 @@ fn chains_of_two_and_three_hops_have_a_certificate_for_each() {
 }
 
 #[test]
-fn a_host_that_is_not_reached_directly_is_reached_through_its_jump_host() {
+fn an_unreachable_host_is_reached_through_its_jump_host() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-fallback");
     let island = Island::new().unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{Administrator, OTHER, shared};
 
 #[test]
-fn a_host_that_was_told_lets_certificates_in_and_the_inventory_knows_it() {
+fn trust_ca_makes_a_host_accept_certificates() {
     let Some(centre) = shared() else { return };
     let admin = Administrator::new(centre, "trust-new");
     let machine = admin.machine("trust-new-1");
@@ -81,7 +81,7 @@ fn nothing_else(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn an_authority_that_is_there_stays_until_it_is_named_to_go() {
+fn an_existing_ca_stays_until_it_is_removed_by_name() {
     let Some(centre) = shared() else { return };
     let admin = Administrator::new(centre, "trust-two");
     let machine = admin.machine("trust-two-1");
@@ -137,7 +137,7 @@ fn a_host_past_the_inventory_needs_no_login_to_vault() {
 }
 
 #[test]
-fn the_keys_are_printed_to_anybody_and_hosts_can_be_told_by_other_means() {
+fn the_ca_keys_are_printed_without_a_login() {
     let Some(centre) = shared() else { return };
     let nobody = Administrator::nobody(centre);
     let key = centre.ssh_authority().unwrap();
@@ -184,7 +184,7 @@ fn the_keys_are_printed_to_anybody_and_hosts_can_be_told_by_other_means() {
 }
 
 #[test]
-fn a_host_is_told_also_where_ssh_goes_through_vctl_otherwise() {
+fn trust_ca_works_beside_our_ssh_config() {
     let Some(centre) = shared() else { return };
     let admin = Administrator::new(centre, "trust-installed");
     let machine = admin.machine("trust-installed-1");

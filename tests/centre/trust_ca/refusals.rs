@@ -36,7 +36,7 @@ fn fails(admin: &Administrator<'_>, machine: &Machine, name: &str, code: i32, wh
 }
 
 #[test]
-fn what_sshd_does_not_take_is_taken_back() {
+fn a_configuration_that_sshd_refuses_is_undone() {
     let Some(centre) = shared() else { return };
     let admin = Administrator::new(centre, "trust-back");
     let machine = admin.machine("trust-back-1");
@@ -102,7 +102,7 @@ fn what_sshd_does_not_take_is_taken_back() {
 }
 
 #[test]
-fn a_host_that_lets_no_certificate_in_all_the_same_is_found_out() {
+fn a_host_that_still_refuses_certificates_is_reported() {
     let Some(centre) = shared() else { return };
     let admin = Administrator::new(centre, "trust-proof");
     let machine = admin.machine("trust-proof-1");
@@ -125,7 +125,7 @@ fn a_host_that_lets_no_certificate_in_all_the_same_is_found_out() {
 }
 
 #[test]
-fn who_is_not_let_in_by_ssh_is_told_so_and_nothing_is_recorded() {
+fn a_refused_ssh_login_is_reported_and_not_recorded() {
     let Some(centre) = shared() else { return };
     let admin = Administrator::new(centre, "trust-out");
     let machine = admin.machine("trust-out-1");

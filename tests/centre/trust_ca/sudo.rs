@@ -10,7 +10,7 @@ use vctl_tests::lab::{installed, skip};
 use super::{Administrator, shared};
 
 #[test]
-fn a_password_is_typed_on_a_terminal_and_asked_of_nobody_elsewhere() {
+fn a_sudo_password_is_asked_only_on_a_terminal() {
     let Some(centre) = shared() else { return };
     if !installed("sudo") {
         return skip("there is no sudo");

@@ -257,7 +257,7 @@ fn brief(value: &impl std::fmt::Debug) -> String {
 }
 
 #[test]
-fn the_name_a_script_was_started_by_is_kept_beside_its_interpreter() {
+fn a_script_is_recorded_with_its_interpreter() {
     let Some(lab) = lab() else { return };
     let stage = Stage::set(&lab);
     cases::prepare(&lab, &stage);

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ring_is_told_apart_from_other_memory() {
+    fn the_ring_is_counted_apart_from_other_memory() {
         let smaps = "55e0-55f0 r-xp 0000 fe:00 12 /usr/sbin/vctl-agent\nRss:                 100 kB\n\
                      7f00-7f10 rw-s 0000 00:0e 9 anon_inode:bpf-map\nRss:                  40 kB\n\
                      7f20-7f30 rw-p 0000 00:00 0\nRss:                   2 kB\n";

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_durable_when_the_next_sync_of_their_file_has_returned() {
+    fn bytes_are_durable_after_the_next_sync() {
         let trace = [
             "sync 7 0 0 5",
             "write 7 100 50 10",
