@@ -1,5 +1,6 @@
 //! `cargo xtask test`: what a fresh clone can test, then the specs on this kernel as root.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -86,7 +87,8 @@ fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result
             .to_str()
             .context("the target directory's path is no UTF-8")?;
         let mut command = as_root("env");
-        command.args(["VCTL_TEST_REQUIRE=1", program]).args(filter);
+        command.arg("VCTL_TEST_REQUIRE=1").args(toolchain());
+        command.arg(program).args(filter);
         let (is_success, printed) = command::run_and_read(&mut command)?;
         if !is_success {
             let excerpts = failures::excerpts(&printed);
@@ -100,4 +102,24 @@ fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result
     }
     ensure!(failures.is_empty(), "specs failed");
     Ok(())
+}
+
+/// Returns variables that let a spec build with the toolchain of this task: sudo hides it.
+fn toolchain() -> Vec<String> {
+    let Some(cargo) = std::env::var_os("CARGO").map(PathBuf::from) else {
+        return Vec::new();
+    };
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let rustc = cargo.with_file_name("rustc");
+    let variables = [
+        ("CARGO", Some(cargo)),
+        ("RUSTC", Some(rustc)),
+        ("CARGO_HOME", home),
+    ];
+    let variables = variables.into_iter().filter_map(|(name, path)| {
+        let path = path.filter(|path| path.exists())?;
+        Some(format!("{name}={}", path.display()))
+    });
+    variables.collect()
 }

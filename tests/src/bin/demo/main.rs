@@ -6,7 +6,9 @@ mod proof;
 mod work;
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -29,6 +31,9 @@ struct Arguments {
     /// Also play the second act: through OpenBao and Postgres, to `vctl audit` and `vctl session`
     #[arg(long)]
     centre: bool,
+    /// Write what `vctl` has of the second act to this directory, as JSON, for a program to judge
+    #[arg(long, hide = true, value_name = "DIR", requires = "centre")]
+    record: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -88,12 +93,12 @@ fn run(arguments: &Arguments) -> Result<()> {
     ensure!(failures.is_empty(), "could not be undone: {failures:?}");
     say("done: the machine is as it was");
     if arguments.centre {
-        second_act(arguments.keep)?;
+        second_act(arguments)?;
     }
     Ok(())
 }
 
-fn second_act(keep: bool) -> Result<()> {
+fn second_act(arguments: &Arguments) -> Result<()> {
     say(
         "\nThe second act: the same two, who come with `vctl ssh`, to a host that ships to Postgres.\n",
     );
@@ -135,7 +140,10 @@ fn second_act(keep: bool) -> Result<()> {
         "the timelines are not what the two did; agent log: {}",
         lab.agent.last_words()
     );
-    if keep {
+    if let Some(directory) = &arguments.record {
+        record(directory, &middle, &lab, [&alice, &bob])?;
+    }
+    if arguments.keep {
         wait_for_the_end(&middle.by_hand(&lab, &operators[0])?);
     }
     progress("Undoing everything");
@@ -143,6 +151,24 @@ fn second_act(keep: bool) -> Result<()> {
     failures.extend(middle.end());
     ensure!(failures.is_empty(), "could not be undone: {failures:?}");
     say("done: the machine is as it was");
+    Ok(())
+}
+
+/// Writes the access log, both sessions, and the serial of each person, while the centre runs.
+fn record(directory: &Path, middle: &Middle, lab: &Lab, people: [&Person; 2]) -> Result<()> {
+    let write = |name: &str, args: &[&str]| -> Result<()> {
+        let output = middle.vctl(lab, args).output()?;
+        ensure!(output.status.success(), "`vctl {}` failed", args.join(" "));
+        fs::write(directory.join(name), output.stdout).context("cannot write the record")
+    };
+    write("audit.json", &["audit", "-o", "json"])?;
+    for person in people {
+        let serial = person.serial.to_string();
+        write(
+            &format!("{}.json", person.name),
+            &["session", &serial, "--json"],
+        )?;
+    }
     Ok(())
 }
 
