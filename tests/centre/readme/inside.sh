@@ -4,6 +4,8 @@
 # Arguments: a work directory, the directory of the built programs, the program of OpenBao or Vault,
 # the repository.
 set -e
+# What root's own files allow on this machine must not decide what happens here.
+umask 022
 work=$1 programs=$2 bao=$3 repository=$4
 mount -t tmpfs -o mode=755 none "$work"
 mkdir -p "$work/bin" "$work/home"
@@ -56,6 +58,8 @@ git -c safe.directory='*' ls-files -z --cached --others --exclude-standard |
     tar --null --files-from=- --create --file=- --ignore-failed-read 2> /dev/null |
     tar --extract --directory "$work/home/newcomer/vctl"
 chown -R newcomer: "$work/home/newcomer/vctl"
+# After the copy: the repository may be below it.
+mount -t tmpfs -o mode=700 none /root
 
 # Labs outside have logins, too, and no hook of theirs asks the agent in here.
 install -d -m 0700 /etc/vctl
