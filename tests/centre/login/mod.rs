@@ -1,5 +1,10 @@
 //! A token of one's own: how it is got, kept, renewed and ended; and what is done with it.
 
+mod before_asking;
+mod display_names;
+mod no_terminal;
+mod oidc;
+mod whoami;
 mod agent;
 mod exec;
 mod life;

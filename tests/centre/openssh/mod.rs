@@ -16,8 +16,8 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, Host};
 use vctl_tests::lab::eventually;
 
-use super::login::Said;
-use super::ssh::{Operator, shared};
+use crate::login::Said;
+use crate::ssh::{Operator, shared};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -1,6 +1,11 @@
 //! `vctl session` and `vctl audit` show what the centre has: the same lines as a spool, joined with
 //! who signed and who asked.
 
+mod fleet;
+mod output_formats;
+mod prune;
+mod status;
+mod story;
 mod access;
 mod ends;
 mod follow;

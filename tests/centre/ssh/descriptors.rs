@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::super::login::{Workstation, person};
 use super::{Operator, shared};
+use crate::login::{Workstation, person};
 
 /// A pipe that holds one page and whose ends do not block.
 fn pipe() -> (PipeReader, PipeWriter) {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use vctl_tests::centre::Centre;
 
-use crate::trust_ca::{Administrator, shared};
+use crate::ssh_ca::trust_ca::{Administrator, shared};
 
 /// Returns the extensions of a certificate, as OpenSSH prints them. `shown` has it in a line.
 fn extensions(admin: &Administrator<'_>, shown: &str) -> Vec<String> {

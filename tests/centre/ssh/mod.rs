@@ -1,5 +1,9 @@
 //! `vctl ssh` on a real sshd, with a certificate of a real Vault, and its row in a real Postgres.
 
+mod clocks;
+mod files;
+mod outage_cache;
+mod picker;
 mod status;
 mod bytes;
 mod extensions;
@@ -26,7 +30,7 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE, Host, Options};
 use vctl_tests::terminal::Terminal;
 
-use super::login::{Said, Workstation, person};
+use crate::login::{Said, Workstation, person};
 
 /// The centre that these specs share: with a host.
 pub(crate) fn shared() -> Option<&'static Centre> {

@@ -1,0 +1,9 @@
+//! What every command has in common: exit codes, hints, manual, locale, timing.
+
+mod doctor;
+mod documented;
+mod exit_codes;
+mod hints;
+mod locale;
+mod manual;
+mod timing;

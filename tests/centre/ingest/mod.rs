@@ -1,0 +1,14 @@
+//! From the spool of a host to Postgres: every event once, with credentials of its own.
+
+mod agent_check;
+mod credential;
+mod enroll;
+mod faults;
+mod hosts;
+mod leases;
+mod node;
+mod pool;
+mod ship;
+mod ship_faults;
+mod ship_probe;
+mod ship_versions;
