@@ -1,44 +1,44 @@
 #!/usr/bin/env bash
-# Makes a Vault (or OpenBao) and a Postgres the centre of vctl. May be run again at any time: it sets
-# what is ours as it should be, makes what is missing, and never replaces a key or an id.
+# Sets up a Vault (or OpenBao) and a Postgres as the central store of vctl. May be run again at any time: it
+# corrects the objects of vctl, creates missing ones, and never replaces a key or an id.
 #
 #   PG_ADMIN_PASS=... PG_HOST=db.example.net PG_SSLROOTCERT=ca.pem ./deploy/vault/setup.sh
 #   vctl migrate
 #
-# The administrator's password is used here and kept nowhere: Vault gets a login of its own, and sets
-# its password to one that nobody has seen.
+# The administrator's password is used only here and stored nowhere: Vault gets its own login and replaces
+# that login's password with a secret one.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 usage: [NAME=VALUE ...] setup.sh [--postgres]
 
-with --postgres only what is to be done in Postgres, for who configures Vault otherwise
+--postgres sets up only Postgres, for use when Vault is configured by other means
 
-needs a token that may do everything (VAULT_TOKEN, or that of `vault login`), a superuser of
+requires a Vault token with all rights (VAULT_TOKEN, or that of `vault login`), a superuser of
 Postgres, `vault` or `bao`, and `psql`
 
-  VAULT_ADDR, VAULT_CACERT, VAULT_TOKEN, ...  as the CLI of Vault knows them
-  VAULT_CLI=vault          the CLI; `bao` where there is no `vault`
-  PG_ADMIN_PASS            password of the superuser; without it libpq looks into its PGPASSFILE
-  PG_ADMIN_USER=postgres
+  VAULT_ADDR, VAULT_CACERT, VAULT_TOKEN, ...  as for the CLI of Vault
+  VAULT_CLI=vault          the CLI; `bao` if there is no `vault`
+  PG_ADMIN_PASS            password of the superuser; without it libpq reads its PGPASSFILE
+  PG_ADMIN_USER=postgres   name of the superuser
   PG_HOST                  name of the server in its certificate, resolvable from here and from Vault
   PG_PORT=5432
-  PG_DB=vctl               made when it is not there
-  PG_SSLROOTCERT           file with the certificate of the CA that signed the server's
-  PG_VAULT_HOST=$PG_HOST   the same server, where Vault knows it by another name
+  PG_DB=vctl               database; created if it is missing
+  PG_SSLROOTCERT           file with the certificate of the CA that signed the server's certificate
+  PG_VAULT_HOST=$PG_HOST   the same server, if Vault reaches it under another name
   PG_VAULT_PORT=$PG_PORT
   PG_VAULT_SSLROOTCERT=$PG_SSLROOTCERT  the same file, by its path on the Vault server; empty for the
                            CAs that its system trusts
-  PG_TEMP_FILE_LIMIT=1GB   of temporary files, for each connection to PG_DB
-  PG_KEEP_CONNECT=         anything: leave it to everybody to connect to the databases `postgres` and
-                           `template1`, for a server that others use as well
-  LEASE_TTL=1h             of database logins
-  LEASE_MAX_TTL=4h
-  LOGINS_PER_PERSON=16     database logins that one person has at a time, for all purposes together
-  CREDS_RATE=300           database logins that one client address is given in a minute, for each purpose
-  SSH_ALLOWED_USERS=ubuntu,rocky,root  Unix accounts that certificates may be for
-  SECRET_ID_TTL=720h       of the AppRoles of people and jobs
+  PG_TEMP_FILE_LIMIT=1GB   limit of temporary files for each connection to PG_DB
+  PG_KEEP_CONNECT=         any value: all logins may still connect to the databases `postgres` and
+                           `template1`, for a server that is also used for other purposes
+  LEASE_TTL=1h             lifetime of database logins
+  LEASE_MAX_TTL=4h         maximum lifetime of database logins, with renewals
+  LOGINS_PER_PERSON=16     limit of database logins of one person at a time, all purposes together
+  CREDS_RATE=300           limit of new database logins for one client address in a minute, per purpose
+  SSH_ALLOWED_USERS=ubuntu,rocky,root  Unix accounts that certificates may name
+  SECRET_ID_TTL=720h       lifetime of secret ids of the AppRoles of people and jobs
 TEXT
 }
 
@@ -75,10 +75,10 @@ PG_TEMP_FILE_LIMIT=${PG_TEMP_FILE_LIMIT:-1GB}
 SSH_ALLOWED_USERS=${SSH_ALLOWED_USERS:-ubuntu,rocky,root}
 SECRET_ID_TTL=${SECRET_ID_TTL:-720h}
 
-[ -n "${PG_HOST-}" ] || fail 'PG_HOST is not set' 'setup.sh --help'
+[ -n "${PG_HOST-}" ] || fail 'PG_HOST is not set' 'run setup.sh --help'
 [ -r "${PG_SSLROOTCERT-}" ] || fail "cannot read PG_SSLROOTCERT, \`${PG_SSLROOTCERT-}\`" \
-    'a file with the certificate of the CA that signed the one of Postgres'
-[[ $PG_DB =~ ^[a-z_][a-z0-9_]*$ ]] || fail "PG_DB, \`$PG_DB\`, is no plain name"
+    'set it to a file with the certificate of the CA that signed the certificate of Postgres'
+[[ $PG_DB =~ ^[a-z_][a-z0-9_]*$ ]] || fail "PG_DB, \`$PG_DB\`, is not a plain name"
 for name in LOGINS_PER_PERSON CREDS_RATE; do
     [[ ${!name} =~ ^[1-9][0-9]*$ ]] || fail "$name, \`${!name}\`, is not a number above 0"
 done
@@ -87,18 +87,18 @@ PG_VAULT_HOST=${PG_VAULT_HOST:-$PG_HOST}
 PG_VAULT_PORT=${PG_VAULT_PORT:-$PG_PORT}
 # OpenBao takes a file only, and as a part of a URL.
 PG_VAULT_SSLROOTCERT=${PG_VAULT_SSLROOTCERT-$(realpath "$PG_SSLROOTCERT")}
-[[ $PG_VAULT_SSLROOTCERT =~ ^[A-Za-z0-9/._-]*$ ]] || fail "PG_VAULT_SSLROOTCERT, \`$PG_VAULT_SSLROOTCERT\`, is no plain path"
-command -v psql >/dev/null || fail "there is no \`psql\`" 'install postgresql-client'
+[[ $PG_VAULT_SSLROOTCERT =~ ^[A-Za-z0-9/._-]*$ ]] || fail "PG_VAULT_SSLROOTCERT, \`$PG_VAULT_SSLROOTCERT\`, is not a plain path"
+command -v psql >/dev/null || fail "\`psql\` is not installed" 'install postgresql-client'
 if [ -z "$only_postgres${VAULT_CLI-}" ]; then
     for VAULT_CLI in vault bao ''; do
-        [ -n "$VAULT_CLI" ] || fail "there is neither \`vault\` nor \`bao\`" 'put one on PATH, or name it in VAULT_CLI'
+        [ -n "$VAULT_CLI" ] || fail "neither \`vault\` nor \`bao\` is on PATH" 'install one, or set VAULT_CLI to its path'
         if command -v "$VAULT_CLI" >/dev/null; then break; fi
     done
 fi
 
 vault() { "$VAULT_CLI" "$@"; }
 
-# Writes to a path what stands on stdin as JSON: arguments can be seen by everybody on this machine.
+# Writes the JSON on stdin to a path of Vault. Arguments would be visible to every user of this machine.
 put() { vault write "$1" - >/dev/null; }
 
 # Prints text as a JSON string.
@@ -124,10 +124,10 @@ say "postgres: roles on $PG_HOST:$PG_PORT"
 for role in vctl_owner "${groups[@]}"; do
     printf "select 'create role %s nologin' where not exists (select from pg_roles where rolname = '%s') \\gexec\n" \
         "$role" "$role"
-done | sql postgres || fail "Postgres does not do as \`$PG_ADMIN_USER\` says" \
-    'PG_HOST, PG_PORT, PG_SSLROOTCERT, PG_ADMIN_USER and PG_ADMIN_PASS: setup.sh --help'
+done | sql postgres || fail "Postgres does not accept the commands of \`$PG_ADMIN_USER\`" \
+    'check PG_HOST, PG_PORT, PG_SSLROOTCERT, PG_ADMIN_USER and PG_ADMIN_PASS: setup.sh --help'
 
-# It is a member of every group, to hand that on, and inherits nothing of it.
+# vctl_vault is a member of every group so that it can grant the membership. It inherits none of their rights.
 sql postgres <<SQL
 select 'create role vctl_vault login createrole noinherit'
 where not exists (select from pg_roles where rolname = 'vctl_vault') \\gexec
@@ -146,45 +146,45 @@ SQL
 sql "$PG_DB" <<'SQL'
 revoke create on schema public from public;
 SQL
-# A login that may only read must not write to the disk, and must not hold a lock that others wait for.
+# A read-only login must not write to the disk or hold a lock that other logins wait for.
 sql "$PG_DB" <"$here/sql/harden-database.sql"
-# The first one is a superuser's to change; the second one is against accidents, not against intent.
+# Only a superuser can change the first setting. The second one prevents accidents; a login may change it.
 sql postgres <<SQL
 alter database $PG_DB set temp_file_limit = '$PG_TEMP_FILE_LIMIT';
 alter database $PG_DB set idle_in_transaction_session_timeout = '15min';
 SQL
-# There the functions above are still everybody's, and what a login makes there outlives its lease.
+# In these databases every login may call the functions above, and its objects there outlive its lease.
 if [ -n "${PG_KEEP_CONNECT-}" ]; then
     sql postgres <<<'grant connect on database postgres, template1 to public;'
 else
     sql postgres <<<'revoke connect, temporary on database postgres, template1 from public;'
 fi
 
-# Connections that only Vault and hosts may take, however many logins of people there are.
+# Connections that only Vault and hosts may use, however many logins people have.
 version=$(sql postgres <<<'show server_version_num')
 if [ "$version" -ge 160000 ]; then
     sql postgres <<'SQL'
 grant pg_use_reserved_connections to vctl_vault, vctl_audit_ingest, vctl_status with inherit true;
 SQL
     if [ "$(sql postgres <<<'show reserved_connections')" = 0 ]; then
-        say 'note: reserved_connections of Postgres is 0: set it, so that people cannot keep Vault and hosts out'
+        say 'note: reserved_connections of Postgres is 0: set it, so that logins of people cannot block Vault and hosts'
     fi
 fi
 if [ "$(sql postgres <<<'show max_prepared_transactions')" != 0 ]; then
-    say 'note: max_prepared_transactions of Postgres is not 0: a prepared transaction outlives the login that made it'
+    say 'note: max_prepared_transactions of Postgres is not 0: a prepared transaction outlives its login'
 fi
 
 if [ -n "$only_postgres" ]; then
-    say 'next: give vctl_vault its first password (\password in psql), and Vault the same'
+    say 'next: set the first password of vctl_vault (\password in psql), and configure the same in Vault'
     exit 0
 fi
 
 # --- Vault: mounts --------------------------------------------------------------------------------
 
-secrets=$(vault secrets list -format=json) || fail "cannot ask Vault at \`${VAULT_ADDR-}\`" \
-    'VAULT_ADDR, VAULT_CACERT and VAULT_TOKEN'
+secrets=$(vault secrets list -format=json) || fail "cannot list the mounts of Vault at \`${VAULT_ADDR-}\`" \
+    'check VAULT_ADDR, VAULT_CACERT and VAULT_TOKEN'
 auths=$(vault auth list -format=json)
-# Two SSH engines: while a CA is replaced, the old one is at one and the new one at the other.
+# Two SSH engines: during a rotation one has the old CA and the other the new one.
 for mount in ssh ssh-next database; do
     if [[ $secrets == *"\"$mount/\":"* ]]; then
         say "vault: $mount/ is there"
@@ -204,7 +204,7 @@ done
 approle=$(vault read -field=accessor sys/auth/approle)
 oidc=$(vault read -field=accessor sys/auth/oidc)
 
-# Without these an audit log has only hashes where an auditor looks for names and serials.
+# Without these settings the audit log has only hashes of the names and serials that an auditor needs.
 for mount in ssh ssh-next; do
     vault secrets tune -audit-non-hmac-request-keys=valid_principals -audit-non-hmac-request-keys=ttl \
         -audit-non-hmac-response-keys=serial_number "$mount" >/dev/null
@@ -213,19 +213,19 @@ vault secrets tune -audit-non-hmac-response-keys=username database >/dev/null
 
 # --- Vault: database engine -----------------------------------------------------------------------
 
-# `<purpose>/<who>~<hash of who>/<random>`, at most 63 bytes, where <who> is the display name of the
-# token, made harmless and cut; `<purpose>/<host>.<generation>/<random>` for a host. vctl.login_person reads it.
+# `<purpose>/<who>~<hash of who>/<random>`, at most 63 bytes. <who> is the display name of the token, escaped
+# and cut. For a host: `<purpose>/<host>.<generation>/<random>`. vctl.login_person reads this name.
 template=$(<"$here/username.tmpl")
 
 url="$PG_VAULT_HOST:$PG_VAULT_PORT/$PG_DB?sslmode=verify-full"
 [ -z "$PG_VAULT_SSLROOTCERT" ] || url+="&sslrootcert=$PG_VAULT_SSLROOTCERT"
 
-# Prints the configuration of the connection; with a password, also whose it is.
+# Prints the configuration of the connection; with a password also the login vctl_vault.
 connection() {
     printf '{"plugin_name": "postgresql-database-plugin", "allowed_roles": ["vctl-*"],'
     printf '"connection_url": %s,' "$(json "postgresql://{{username}}:{{password}}@$url")"
     printf '"username_template": %s,' "$(json "$template")"
-    # Vault hashes: no password of a login is in a log of Postgres.
+    # Vault hashes the passwords, so that no log of Postgres contains one.
     printf '"password_authentication": "scram-sha-256", "max_open_connections": 8'
     [ $# -eq 0 ] || printf ', "username": "vctl_vault", "password": %s' "$(json "$1")"
     printf '}'
@@ -235,16 +235,16 @@ if vault read database/config/vctl >/dev/null 2>&1 && connection | put database/
     say 'vault: database/config/vctl is there, and logs in'
 else
     say 'vault: database/config/vctl, with a new password for vctl_vault'
-    # It stands in a log of Postgres perhaps, and is good for a second.
+    # A log of Postgres may contain it, but Vault replaces it within a second.
     password=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
     printf "alter role vctl_vault password '%s';\n" "$password" | sql postgres
     connection "$password" | put database/config/vctl ||
-        fail "Vault does not take the connection to \`$url\`" \
-            'PG_VAULT_HOST, PG_VAULT_PORT and PG_VAULT_SSLROOTCERT are as the Vault server sees them'
+        fail "Vault cannot connect to \`$url\`" \
+            'set PG_VAULT_HOST, PG_VAULT_PORT and PG_VAULT_SSLROOTCERT as the Vault server sees them'
     vault write -f database/rotate-root/vctl >/dev/null
 fi
 
-# Writes a database role: its name, creation file, group; revocation is the same for all.
+# Writes a database role. Arguments: name, creation file, group. The revocation statement is the same for all.
 revocation=$(<"$here/sql/revoke-login.sql")
 database_role() {
     say "vault: database/roles/$1"
@@ -262,8 +262,8 @@ for group in "${groups[@]}"; do
 done
 database_role vctl-migrator create-migrator.sql vctl_owner
 
-# Of each client address, and of each purpose: hosts have other paths, and no share in these. It bounds how
-# fast roles are made and dropped; how many one person has, the creation statement bounds.
+# A limit for each client address and purpose. Hosts have other paths and do not share it. It limits how fast
+# roles are created and dropped; the creation statement limits their number for one person.
 for group in "${groups[@]}" vctl_migrator; do
     say "vault: sys/quotas/rate-limit/${group//_/-}"
     put "sys/quotas/rate-limit/${group//_/-}" <<<"{\"path\": \"database/creds/${group//_/-}\", \"rate\": $CREDS_RATE, \"interval\": \"60s\"}"
@@ -273,16 +273,16 @@ done
 
 has_ca() { vault read -field=public_key "$1/config/ca" >/dev/null 2>&1; }
 
-# After a rotation it is the other one that signs: `vctl ca ssh-rotate` makes and removes CAs from then on.
+# After a rotation the other mount signs: `vctl ca ssh-rotate` then creates and removes CAs.
 if has_ca ssh || has_ca ssh-next; then
     say 'vault: the SSH CA is there'
 else
-    say 'vault: make the SSH CA, ssh/config/ca'
+    say 'vault: create the SSH CA, ssh/config/ca'
     put ssh/config/ca <<<'{"generate_signing_key": true, "key_type": "ed25519"}'
 fi
-# No default extensions: Vault puts them into every certificate that was asked for without any, and a
-# command needs none. An empty list of critical options allows all of them, so the list holds one that no
-# client asks for. Only ed25519 keys, which vctl makes; 0 is their length, as it does not vary.
+# No default extensions: Vault adds them to every certificate that was requested without any, and a command
+# needs none. An empty list of critical options allows all of them, so the list has one that no client
+# requests. Only ed25519 keys, which vctl creates; 0 stands for their fixed length.
 for mount in ssh ssh-next; do
     say "vault: $mount/roles/sre-core"
     put "$mount/roles/sre-core" <<JSON
@@ -292,7 +292,7 @@ for mount in ssh ssh-next; do
  "allowed_critical_options": "none-allowed", "allowed_user_key_lengths": {"ed25519": 0},
  "default_extensions": {}}
 JSON
-    # Of hosts; for any name, so it is vctl-admin's alone.
+    # Signs host certificates for any name, so only vctl-admin may use it.
     say "vault: $mount/roles/vctl-host"
     put "$mount/roles/vctl-host" <<'JSON'
 {"key_type": "ca", "allow_host_certificates": true, "allow_user_certificates": false, "allowed_domains": "*",
@@ -321,7 +321,7 @@ for name in vctl-user vctl-pruner vctl-enroll; do
 JSON
 done
 
-# An external group: whoever the identity provider says is in it. Its alias is the provider's name of it.
+# Writes an external group: the identity provider defines its members. The alias is the provider's name of the group.
 external_group() {
     say "vault: group $1"
     put "identity/group/name/$1" <<<"{\"type\": \"external\", \"policies\": [$2]}"
@@ -334,13 +334,13 @@ external_group vctl-ssh-users '"vctl-ssh"'
 external_group vctl-auditors '"vctl-auditor"'
 external_group vctl-admins '"vctl-admin", "vctl-ssh", "vctl-auditor"'
 
-# --- What is left ---------------------------------------------------------------------------------
+# --- Notes for the administrator ------------------------------------------------------------------
 
 say 'done'
 if [ "$(vault read -format=json sys/audit 2>/dev/null | tr -d ' \n' | grep -c '"type":')" = 0 ]; then
-    say 'note: Vault has no audit device; without one nobody knows who signed what'
+    say 'note: Vault has no audit device: there is no record of signed certificates'
 fi
 if ! vault read auth/oidc/config >/dev/null 2>&1; then
-    say 'note: auth/oidc is not configured: deploy/vault/oidc-phase2.md'
+    say 'note: auth/oidc is not configured: see deploy/vault/oidc-phase2.md'
 fi
 say 'next: vctl migrate'

@@ -1,6 +1,6 @@
-# Reads who asked to go where, and what was done there.
+# For auditors: reads accesses, sessions and their events.
 
 path "database/creds/vctl-audit-ro" { capabilities = ["read"] }
 
-# A lease can be given back by who knows its id; nobody may list them.
+# A token can revoke a lease whose id it knows. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-audit-ro/*" { capabilities = ["update"] }

@@ -1,17 +1,17 @@
-# Makes and unmakes the identity of hosts. For the platform team or its automation.
+# For the platform team or its automation: creates and revokes the identity of hosts.
 #
-# It writes creation statements of database roles, so it can make any right in the database there is:
-# give it to whom you would give the database.
+# It writes creation statements of database roles, so it can get every right in the database: give it only to
+# administrators of the database.
 
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
 path "auth/token/revoke-self" { capabilities = ["update"] }
 
-# Is the host in the inventory; put it there with --create, and note that it is enrolled.
+# Checks that the host is in the inventory, adds it with --create, and records the enrolment.
 path "database/creds/vctl-ro" { capabilities = ["read"] }
 path "database/creds/vctl-rw" { capabilities = ["read"] }
 
-# Every enrolment of a host has a name of its own: listing finds those there are.
+# Every enrolment of a host has its own name, so vctl lists the existing ones.
 path "database/roles" { capabilities = ["list"] }
 path "auth/approle/role" { capabilities = ["list"] }
 
@@ -20,7 +20,7 @@ path "database/roles/vctl-status-*" { capabilities = ["create", "read", "update"
 path "sys/leases/revoke-prefix/database/creds/vctl-audit-ingest-*" { capabilities = ["update", "sudo"] }
 path "sys/leases/revoke-prefix/database/creds/vctl-status-*" { capabilities = ["update", "sudo"] }
 
-# AppRoles with the rights of a host and no others; those of people and jobs are out of reach.
+# Only AppRoles with the rights of a host; the lines with `deny` exclude those of people and jobs.
 path "auth/approle/role/+" {
   capabilities = ["create", "read", "update", "delete"]
   allowed_parameters = {
@@ -33,13 +33,13 @@ path "auth/approle/role/+" {
   }
 }
 path "auth/approle/role/+/role-id" { capabilities = ["read"] }
-# Wrapped or not at all: it can be unwrapped once, so a host that finds it used knows that it was seen.
+# Only wrapped secret ids: each can be unwrapped once, so a host detects that another client unwrapped it.
 path "auth/approle/role/+/secret-id" {
   capabilities     = ["update"]
   min_wrapping_ttl = "1m"
   max_wrapping_ttl = "72h"
 }
-# Vault takes the name of an AppRole in any case and a policy does not, so each case has its line.
+# Vault accepts the name of an AppRole in any case, but a policy compares case, so each spelling has its line.
 path "auth/approle/role/vctl-*" { capabilities = ["deny"] }
 path "auth/approle/role/vctL-*" { capabilities = ["deny"] }
 path "auth/approle/role/vcTl-*" { capabilities = ["deny"] }
@@ -57,6 +57,6 @@ path "auth/approle/role/VCtL-*" { capabilities = ["deny"] }
 path "auth/approle/role/VCTl-*" { capabilities = ["deny"] }
 path "auth/approle/role/VCTL-*" { capabilities = ["deny"] }
 
-# A lease can be given back by who knows its id; nobody may list them.
+# A token can revoke a lease whose id it knows. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-ro/*" { capabilities = ["update"] }
 path "sys/leases/revoke/database/creds/vctl-rw/*" { capabilities = ["update"] }

@@ -1,7 +1,7 @@
-# A host: ships what it recorded and reports its status, as itself only.
+# For a host: ships its records and reports its status, under its own name only.
 #
-# One policy for all hosts: the name in the path is that of the AppRole which the token came from, and
-# only Vault writes it. APPROLE_ACCESSOR is filled in when the policy is written.
+# One policy for all hosts: the path contains the name of the AppRole that issued the token, which only Vault
+# writes. setup.sh replaces APPROLE_ACCESSOR when it writes the policy.
 
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
@@ -10,11 +10,11 @@ path "auth/token/revoke-self" { capabilities = ["update"] }
 path "database/creds/vctl-audit-ingest-{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}" { capabilities = ["read"] }
 path "database/creds/vctl-status-{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}" { capabilities = ["read"] }
 
-# A lease can be given back by who knows its id; nobody may list them.
+# A token can revoke a lease whose id it knows. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-audit-ingest-{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}/*" { capabilities = ["update"] }
 path "sys/leases/revoke/database/creds/vctl-status-{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}/*" { capabilities = ["update"] }
 
-# A new secret id before the old one expires. How long it lives is the AppRole's to say.
+# Creates a new secret id before the old one expires. The AppRole sets its lifetime.
 path "auth/approle/role/{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}/secret-id" {
   capabilities       = ["update"]
   allowed_parameters = { "metadata" = [] }

@@ -1,4 +1,4 @@
-# Drops what is older than it has to be kept. Reads nothing.
+# For a job: deletes records whose retention period is over. Cannot read any.
 
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
@@ -6,5 +6,5 @@ path "auth/token/revoke-self" { capabilities = ["update"] }
 
 path "database/creds/vctl-pruner" { capabilities = ["read"] }
 
-# A lease can be given back by who knows its id; nobody may list them.
+# A token can revoke a lease whose id it knows. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-pruner/*" { capabilities = ["update"] }

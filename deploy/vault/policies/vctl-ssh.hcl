@@ -1,13 +1,13 @@
-# May log in to hosts, and must say so in the access log.
+# For users who log in to hosts: certificates, and the access rows that record each login.
 
 path "ssh/sign/sre-core" { capabilities = ["update"] }
 path "ssh/config/ca" { capabilities = ["read"] }
-# Where the CA is that takes over, or took over: `vctl ca ssh-rotate`.
+# The second mount, for a rotation of the CA: `vctl ca ssh-rotate`.
 path "ssh-next/sign/sre-core" { capabilities = ["update"] }
 path "ssh-next/config/ca" { capabilities = ["read"] }
 
-# Opens and closes one's own rows and reads none; reads the inventory.
+# Writes the user's own access rows and reads none; reads the inventory.
 path "database/creds/vctl-audit-writer" { capabilities = ["read"] }
 
-# A lease can be given back by who knows its id; nobody may list them.
+# A token can revoke a lease whose id it knows. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-audit-writer/*" { capabilities = ["update"] }

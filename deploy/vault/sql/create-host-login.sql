@@ -2,7 +2,7 @@ do $$
 declare
     held integer;
 begin
-    -- An agent has one for each purpose, and a second one while it goes over to the next.
+    -- An agent has one login for each purpose, and a second one while it replaces the first.
     select count(*) into held
     from vctl.db_login join pg_catalog.pg_roles on rolname = login
     where hostname = 'HOST' and rolvaliduntil > now();
@@ -13,6 +13,6 @@ begin
     create role "{{name}}" login password '{{password}}' valid until '{{expiration}}'
         connection limit 2 in role GROUP;
     insert into vctl.db_login (login, hostname) values ('{{name}}', 'HOST');
--- In capitals: by that word Vault knows a text that it must not cut at its semicolons.
+-- In capitals: Vault does not split a statement with this word at its semicolons.
 END
 $$

@@ -4,8 +4,8 @@ declare
     person constant text := split_part('{{name}}', '/', 2);
     held integer;
 begin
-    -- Each login takes connections from everybody, and Vault counts leases only where it is bought. Ranges of
-    -- names, so that the index is used: a centre has thousands of logins.
+    -- All logins share the connections, and only the paid edition of Vault counts leases. Ranges of names let
+    -- Postgres use the index: a central store has thousands of logins.
     select count(*) into held
     from unnest(array['ro', 'rw', 'id', 'audit-ro', 'audit-wr', 'pruner', 'migrator']) purpose
     join pg_catalog.pg_roles on rolname >= purpose || '/' || person || '/' and rolname < purpose || '/' || person || '0'
@@ -16,6 +16,6 @@ begin
     end if;
     create role "{{name}}" login password '{{password}}' valid until '{{expiration}}'
         connection limit 2 in role GROUP;
--- In capitals: by that word Vault knows a text that it must not cut at its semicolons.
+-- In capitals: Vault does not split a statement with this word at its semicolons.
 END
 $$

@@ -1,6 +1,6 @@
--- Runs as a superuser in the database of vctl, by setup.sh. Takes from PUBLIC each function by which somebody
--- with no right on any table writes to the disk, locks or uses up what all share. They come with Postgres, and
--- with each new major version again: run setup.sh after an upgrade.
+-- setup.sh runs this as a superuser in the database of vctl. It revokes from PUBLIC each function by which a login
+-- without a right on any table can write to the disk, take locks or use up shared resources. Postgres defines
+-- these functions, and each new major version defines them again: run setup.sh after an upgrade.
 do $$
 declare
     function regprocedure;
@@ -20,7 +20,7 @@ begin
     loop
         execute format('revoke execute on function %s from public', function);
     end loop;
-    -- `vctl migrate` locks with it, also an older one.
+    -- `vctl migrate` takes this lock, also in older versions.
     for function in
         select p.oid from pg_catalog.pg_proc p
         where p.pronamespace = 'pg_catalog'::regnamespace and p.proname ~ '^pg_(try_)?advisory_'

@@ -2,15 +2,15 @@ do $$
 declare
     login constant text := '{{name}}';
 begin
-    -- Vault asks again until it has heard that it worked.
+    -- Vault repeats the revocation until one succeeds.
     if not exists (select from pg_roles where rolname = login) then
         return;
     end if;
     execute format('alter role %I nologin', login);
-    -- Only a member of a role may end its backends and drop what it owns.
+    -- Only a member of a role may end its backends and drop its objects.
     execute format('grant %I to current_user', login);
     execute format('set local role %I', login);
-    -- Vault does nothing else on this database meanwhile.
+    -- Vault handles no other request for this database meanwhile, so each backend gets at most 1 s to end.
     perform pg_terminate_backend(pid, 1000) from pg_stat_activity
     where usename = login and pid <> pg_backend_pid();
     drop owned by current_user;
@@ -18,10 +18,10 @@ begin
     begin
         execute format('drop role %I', login);
     exception when dependent_objects_still_exist then
-        -- It owns something in another database, where this cannot reach. Failing here would undo what
-        -- is above: whoever made a large object elsewhere would keep his login.
+        -- The login owns an object in another database, which this statement cannot reach. An error would undo the
+        -- steps above: a user with a large object elsewhere would keep the login.
         raise warning 'login % owns something in another database: locked out, not dropped', login;
     end;
--- In capitals: by that word Vault knows a text that it must not cut at its semicolons.
+-- In capitals: Vault does not split a statement with this word at its semicolons.
 END
 $$

@@ -1,4 +1,4 @@
-# What setup.sh does in Vault, for who manages Vault with Terraform. See README.md beside this.
+# The Vault part of setup.sh, for a Vault that is managed with Terraform. See README.md in this directory.
 
 terraform {
   required_version = ">= 1.3"
@@ -17,7 +17,7 @@ locals {
     "vctl_audit_ingest", "vctl_status", "vctl_pruner",
   ]
   ca = var.postgres_ca_path == "" ? "" : "&sslrootcert=${var.postgres_ca_path}"
-  # Of each external group, which the identity provider fills.
+  # Policies of each external group. The identity provider defines the members.
   external_groups = {
     vctl-ssh-users = ["vctl-ssh"]
     vctl-auditors  = ["vctl-auditor"]
@@ -27,7 +27,7 @@ locals {
 
 # --- Mounts ---
 
-# While a CA is replaced, the old one is at one mount and the new one at the other.
+# During a rotation one mount has the old CA and the other the new one.
 resource "vault_mount" "ssh" {
   for_each                     = toset(["ssh", "ssh-next"])
   path                         = each.key
@@ -46,7 +46,7 @@ resource "vault_auth_backend" "this" {
   for_each = toset(["userpass", "approle", "oidc"])
   type     = each.key
   path     = each.key
-  # Single sign-on is configured apart from this.
+  # Single sign-on is configured separately: oidc-phase2.md.
   lifecycle {
     ignore_changes = [tune]
   }
@@ -69,7 +69,7 @@ resource "vault_database_secret_backend_connection" "vctl" {
   }
 
   lifecycle {
-    # Rotated: what is in the state is no longer the password.
+    # After the rotation the value in the state is no longer the password.
     ignore_changes = [postgresql[0].password]
   }
 }
@@ -95,7 +95,7 @@ resource "vault_database_secret_backend_role" "migrator" {
   max_ttl               = var.lease_max_ttl_s
 }
 
-# Of each client address, and of each purpose: hosts have other paths, and no share in these.
+# A limit for each client address and purpose. Hosts have other paths and do not share it.
 resource "vault_quota_rate_limit" "creds" {
   for_each = toset([for group in concat(local.groups, ["vctl_migrator"]) : replace(group, "_", "-")])
   name     = each.key
@@ -106,8 +106,8 @@ resource "vault_quota_rate_limit" "creds" {
 
 # --- SSH CA ---
 
-# The first one. `vctl ca ssh-rotate` makes and removes CAs from then on: take it out of the state before
-# (`terraform state rm`), and out of this file.
+# The first CA. `vctl ca ssh-rotate` creates and removes CAs later: before its first run remove this resource from
+# the state (`terraform state rm`) and from this file.
 resource "vault_ssh_secret_backend_ca" "this" {
   backend              = vault_mount.ssh["ssh"].path
   generate_signing_key = true
@@ -126,18 +126,18 @@ resource "vault_ssh_secret_backend_role" "sre_core" {
   key_id_format           = "{{token_display_name}}"
   allow_user_key_ids      = false
   allowed_extensions      = "permit-pty,permit-port-forwarding,permit-agent-forwarding"
-  # An empty list allows every critical option, so it holds one that no client asks for.
+  # An empty list allows every critical option, so the list has one that no client requests.
   allowed_critical_options = "none-allowed"
-  # The length of these keys does not vary.
+  # These keys have a fixed length.
   allowed_user_key_config {
     type    = "ed25519"
     lengths = [0]
   }
-  # Vault puts these into every certificate that was asked for without any.
+  # Vault adds these to every certificate that was requested without any.
   default_extensions = {}
 }
 
-# Of hosts; for any name, so it is vctl-admin's alone.
+# Signs host certificates for any name, so only vctl-admin may use it.
 resource "vault_ssh_secret_backend_role" "host" {
   for_each                = vault_mount.ssh
   backend                 = each.value.path

@@ -1,5 +1,5 @@
 variable "postgres_address" {
-  description = "Where Vault finds Postgres: the name in the server's certificate, and the port."
+  description = "Address of Postgres as Vault reaches it: the name in the server's certificate, and the port."
   type        = string
   validation {
     condition     = can(regex("^[A-Za-z0-9.-]+:[0-9]+$", var.postgres_address))
@@ -13,19 +13,19 @@ variable "postgres_database" {
 }
 
 variable "postgres_ca_path" {
-  description = "File on the Vault server with the certificate of the CA that signed the one of Postgres; empty for the CAs that its system trusts."
+  description = "File on the Vault server with the certificate of the CA that signed the certificate of Postgres; empty for the CAs that its system trusts."
   type        = string
   default     = ""
 }
 
 variable "postgres_password" {
-  description = "First password of vctl_vault. It stays in the state; rotate it as soon as this is applied."
+  description = "First password of vctl_vault. It stays in the state: rotate it directly after the first apply."
   type        = string
   sensitive   = true
 }
 
 variable "lease_ttl_s" {
-  description = "Of database logins, in seconds."
+  description = "Lifetime of database logins, in seconds."
   type        = number
   default     = 3600
 }
@@ -36,25 +36,25 @@ variable "lease_max_ttl_s" {
 }
 
 variable "logins_per_person" {
-  description = "Database logins that one person has at a time, for all purposes together."
+  description = "Limit of database logins of one person at a time, all purposes together."
   type        = number
   default     = 16
 }
 
 variable "creds_rate" {
-  description = "Database logins that one client address is given in a minute, for each purpose."
+  description = "Limit of new database logins for one client address in a minute, per purpose."
   type        = number
   default     = 300
 }
 
 variable "ssh_allowed_users" {
-  description = "Unix accounts that certificates may be for."
+  description = "Unix accounts that certificates may name."
   type        = list(string)
   default     = ["ubuntu", "rocky", "root"]
 }
 
 variable "secret_id_ttl_s" {
-  description = "Of the AppRoles of people and jobs, in seconds."
+  description = "Lifetime of secret ids of the AppRoles of people and jobs, in seconds."
   type        = number
   default     = 2592000
 }
