@@ -23,8 +23,9 @@ const PASSWORD: &str = "correct-horse";
 const KNOWN: &[(&str, usize)] = &[
     ("See it work", 1),
     ("Use it on a host", 3),
-    ("Use it for a fleet", 4),
-    ("Take it back", 1),
+    ("Use it for a fleet", 2),
+    ("Everyday commands", 3),
+    ("Uninstall", 1),
     ("Work on it", 1),
 ];
 
@@ -89,8 +90,8 @@ impl Reader {
             ("Use it on a host", 3) => someone_logs_in(&self.desk, 1002),
             ("Use it for a fleet", 1) => self.have_vault_and_postgres_at_hand(),
             ("Use it for a fleet", 2) => self.a_host_ships(),
-            ("Use it for a fleet", 3) => self.be_a_person(),
-            ("Use it for a fleet", 4) => self.end_the_servers(),
+            ("Everyday commands", 1) => self.be_a_person(),
+            ("Work on it", 1) => self.end_the_servers(),
             _ => {}
         }
     }
