@@ -16,7 +16,7 @@ path "ssh-next/roles/*" { capabilities = ["read"] }
 path "ssh/sign/vctl-host" { capabilities = ["update"] }
 path "ssh-next/sign/vctl-host" { capabilities = ["update"] }
 
-# A token can revoke a lease whose id it knows. No policy may list lease ids.
+# A token can revoke a lease by its id. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-ro/*" { capabilities = ["update"] }
 path "sys/leases/revoke/database/creds/vctl-rw/*" { capabilities = ["update"] }
 path "sys/leases/revoke/database/creds/vctl-audit-ro/*" { capabilities = ["update"] }

@@ -2,5 +2,5 @@
 
 path "database/creds/vctl-audit-ro" { capabilities = ["read"] }
 
-# A token can revoke a lease whose id it knows. No policy may list lease ids.
+# A token can revoke a lease by its id. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-audit-ro/*" { capabilities = ["update"] }

@@ -9,7 +9,7 @@ path "auth/token/revoke-self" { capabilities = ["update"] }
 
 path "database/creds/vctl-audit-ingest-{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}" { capabilities = ["read"] }
 
-# A token can revoke a lease whose id it knows. No policy may list lease ids.
+# A token can revoke a lease by its id. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-audit-ingest-{{identity.entity.aliases.APPROLE_ACCESSOR.metadata.role_name}}/*" { capabilities = ["update"] }
 
 # Creates a new secret id before the old one expires. The AppRole sets its lifetime.

@@ -57,6 +57,6 @@ path "auth/approle/role/VCtL-*" { capabilities = ["deny"] }
 path "auth/approle/role/VCTl-*" { capabilities = ["deny"] }
 path "auth/approle/role/VCTL-*" { capabilities = ["deny"] }
 
-# A token can revoke a lease whose id it knows. No policy may list lease ids.
+# A token can revoke a lease by its id. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-ro/*" { capabilities = ["update"] }
 path "sys/leases/revoke/database/creds/vctl-rw/*" { capabilities = ["update"] }

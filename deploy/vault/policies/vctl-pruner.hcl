@@ -6,5 +6,5 @@ path "auth/token/revoke-self" { capabilities = ["update"] }
 
 path "database/creds/vctl-pruner" { capabilities = ["read"] }
 
-# A token can revoke a lease whose id it knows. No policy may list lease ids.
+# A token can revoke a lease by its id. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-pruner/*" { capabilities = ["update"] }

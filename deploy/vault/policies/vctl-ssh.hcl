@@ -9,5 +9,5 @@ path "ssh-next/config/ca" { capabilities = ["read"] }
 # Writes the user's own access rows and reads none; reads the inventory.
 path "database/creds/vctl-audit-writer" { capabilities = ["read"] }
 
-# A token can revoke a lease whose id it knows. No policy may list lease ids.
+# A token can revoke a lease by its id. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-audit-writer/*" { capabilities = ["update"] }

@@ -13,7 +13,7 @@ path "identity/group/id/{{identity.groups.names.vctl-admins.id}}" { capabilities
 path "database/creds/vctl-ro" { capabilities = ["read"] }
 path "database/creds/vctl-identity" { capabilities = ["read"] }
 
-# A token can revoke a lease whose id it knows. No policy may list lease ids.
+# A token can revoke a lease by its id. No policy may list lease ids.
 path "sys/leases/revoke/database/creds/vctl-ro/*" { capabilities = ["update"] }
 path "sys/leases/revoke/database/creds/vctl-identity/*" { capabilities = ["update"] }
 
