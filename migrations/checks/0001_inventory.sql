@@ -42,7 +42,7 @@ begin
         raise exception '0001_inventory: no right to %', missing;
     end if;
 
-    -- Status and logins are written through functions that ask who calls.
+    -- Status and logins are written through functions that identify the caller.
     select string_agg(format('%s: %s', r, t), ', ') into missing
     from unnest(array['vctl.server_status', 'vctl.seen_users']) t,
          unnest(array['vctl_ro', 'vctl_identity', 'vctl_audit_ingest', 'vctl_status']) r

@@ -31,13 +31,13 @@ begin
     from unnest(array['vctl.login_person(text)', 'vctl.login_host()', 'vctl.seen_v1(text,text)']) f
     where has_function_privilege('public', f, 'execute');
     if missing is not null then
-        raise exception '0002_identity: anybody may call %', missing;
+        raise exception '0002_identity: public may call %', missing;
     end if;
     if not has_function_privilege('vctl_identity', 'vctl.seen_v1(text,text)', 'execute') then
         raise exception '0002_identity: vctl_identity may not call seen_v1';
     end if;
 
-    -- Who may write it decides which host a login is.
+    -- A role with write access could assign a login to another host.
     select string_agg(format('%s %s', r, w), ', ') into missing
     from unnest(array['insert', 'update', 'delete']) w, unnest(array['vctl_ro', 'vctl_rw', 'vctl_identity',
          'vctl_audit_ro', 'vctl_audit_writer', 'vctl_audit_ingest', 'vctl_status', 'vctl_pruner']) r

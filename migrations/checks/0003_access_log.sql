@@ -40,7 +40,7 @@ begin
         raise exception '0003_access_log: may forge accesses: %', missing;
     end if;
     if has_table_privilege('vctl_audit_writer', 'vctl.access_log', 'select') then
-        raise exception '0003_access_log: who writes accesses can read them';
+        raise exception '0003_access_log: vctl_audit_writer can read accesses';
     end if;
     if not (has_table_privilege('vctl_audit_ro', 'vctl.access_log', 'select')
             and has_table_privilege('vctl_audit_ro', 'vctl.access_hop', 'select')) then

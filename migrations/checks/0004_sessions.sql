@@ -17,7 +17,7 @@ begin
         raise exception '0004_sessions: no function vctl.ensure_event_day(date)';
     end if;
     if has_function_privilege('public', 'vctl.ensure_event_day(date)', 'execute') then
-        raise exception '0004_sessions: anybody may make partitions';
+        raise exception '0004_sessions: public may create partitions';
     end if;
     if not exists (select from pg_inherits where inhparent = 'vctl.kernel_event'::regclass) then
         raise exception '0004_sessions: kernel_event has no partition';

@@ -24,7 +24,7 @@ begin
     if missing is not null then
         raise exception '0006_retention: not `security definer` for vctl_pruner alone: %', missing;
     end if;
-    -- Who may read the audit may ask what would go, and take nothing away.
+    -- Auditors may read which records would be deleted, and may delete none.
     if not has_function_privilege('vctl_audit_ro', 'vctl.prune_plan_v1(integer,integer,integer)', 'execute')
        or not has_function_privilege('vctl_audit_ro', 'vctl.event_days()', 'execute')
        or has_function_privilege('vctl_audit_ro', 'vctl.prune_v1(integer,integer,integer)', 'execute') then

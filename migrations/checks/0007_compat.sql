@@ -13,7 +13,7 @@ begin
         raise exception '0007_compat: schema_compat has not its one row';
     end if;
     if has_function_privilege('public', 'vctl.compat_v1()', 'execute') then
-        raise exception '0007_compat: anybody may call compat_v1';
+        raise exception '0007_compat: public may call compat_v1';
     end if;
     select string_agg(r, ', ') into missing
     from unnest(array['vctl_ro', 'vctl_rw', 'vctl_identity', 'vctl_audit_ro', 'vctl_audit_writer',

@@ -16,7 +16,7 @@ begin
     end if;
     if not has_table_privilege('vctl_audit_writer', 'vctl.servers', 'select')
         or not has_table_privilege('vctl_audit_writer', 'vctl.server_status', 'select') then
-        raise exception '0010_attempts: who records an access cannot look its host up';
+        raise exception '0010_attempts: vctl_audit_writer cannot look up hosts';
     end if;
 end
 $$;

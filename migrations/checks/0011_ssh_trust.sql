@@ -30,7 +30,7 @@ begin
          unnest(array['vctl_ro', 'vctl_rw', 'vctl_audit_ro']) r
     where (r = 'vctl_rw' or w = 'select') and not has_table_privilege(r, t, w);
     if not has_table_privilege('vctl_audit_writer', 'vctl.ca_keys', 'select') then
-        raise exception '0011_ssh_trust: who logs in may not ask which CA signs';
+        raise exception '0011_ssh_trust: vctl_audit_writer cannot read which CA signs';
     end if;
     if missing is not null then
         raise exception '0011_ssh_trust: no right to %', missing;

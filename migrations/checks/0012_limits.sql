@@ -17,7 +17,7 @@ begin
         'vctl.small(text,jsonb,integer)']) wanted
     where to_regprocedure(wanted) is null or has_function_privilege('public', to_regprocedure(wanted), 'execute');
     if missing is not null then
-        raise exception '0012_limits: not there, or for everybody: %', missing;
+        raise exception '0012_limits: missing, or executable by public: %', missing;
     end if;
     select string_agg(p.proname, ', ') into missing
     from pg_proc p

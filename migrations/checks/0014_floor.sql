@@ -6,7 +6,7 @@ begin
     if not exists (select from vctl.retention_floor) then
         raise exception '0014_floor: there are no least periods';
     end if;
-    -- By the owner alone, or the floor is none and the lock is everybody's.
+    -- Only the owner may write them: otherwise the floor can be removed and every login can take the lock.
     select string_agg(c.relname, ', ') into missing
     from pg_class c, unnest(array['vctl_ro', 'vctl_rw', 'vctl_identity', 'vctl_audit_ro', 'vctl_audit_writer',
         'vctl_audit_ingest', 'vctl_status', 'vctl_pruner', 'vctl_vault']) login

@@ -8,7 +8,7 @@ begin
     end if;
     if not has_function_privilege('vctl_ro', 'vctl.doubtful_logins_v1()', 'execute')
         or has_function_privilege('public', 'vctl.doubtful_logins_v1()', 'execute') then
-        raise exception '0018_unreadable_certificates: the fleet view is for nobody, or for everybody';
+        raise exception '0018_unreadable_certificates: vctl_ro may not call doubtful_logins_v1, or public may';
     end if;
 end
 $$;
