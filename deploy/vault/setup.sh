@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up a Vault (or OpenBao) and a Postgres as the central store of vctl. May be run again at any time: it
+# Sets up a Vault (or OpenBao) and a Postgres for vctl. May be run again at any time: it
 # corrects the objects of vctl, creates missing ones, and never replaces a key or an id.
 #
 #   PG_ADMIN_PASS=... PG_HOST=db.example.net PG_SSLROOTCERT=ca.pem ./deploy/vault/setup.sh
