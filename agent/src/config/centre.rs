@@ -99,8 +99,8 @@ pub(super) const SPOOL_KEEP: Key<Config> = Key {
     name: "spool_keep",
     kind: "time",
     default: "7d",
-    doc: "How long sessions that are shipped and over stay readable on this host. Until then they \
-          go only when the spool needs room. Without a centre nothing goes before the cap.",
+    doc: "How long closed, shipped sessions stay readable on this host. They go earlier only if \
+          the spool needs room. Without a central store nothing goes before the cap.",
     switch: false,
     set: |config, raw| put(&mut config.centre.spool_keep, raw.one()),
     get: |config| text(&config.centre.spool_keep),
@@ -110,7 +110,7 @@ pub(super) const VAULT_ADDR: Key<Config> = Key {
     name: "vault_addr",
     kind: "`https://host:port`",
     default: "",
-    doc: "The Vault or OpenBao server. `collect` without `--local` needs it.",
+    doc: "Address of the Vault or OpenBao server. `collect` without `--local` needs it.",
     switch: false,
     set: |config, raw| put(&mut config.centre.vault_addr, raw.one().map(Some)),
     get: |config| text_or_none(config.centre.vault_addr.as_ref()),
@@ -130,8 +130,8 @@ pub(super) const VAULT_CA_CERT: Key<Config> = Key {
     name: "vault_ca_cert",
     kind: "absolute path",
     default: "",
-    doc: "PEM file with the only authorities to believe for Vault. Default: the one that this agent \
-          was built with, if any, and those of the system.",
+    doc: "PEM file with the only CAs to trust for Vault. Default: the CA that this agent was \
+          built with, if any, and those of the system.",
     switch: false,
     set: |config, raw| {
         put(
@@ -164,7 +164,7 @@ pub(super) const ROLE_ID_FILE: Key<Config> = Key {
     name: "role_id_file",
     kind: "absolute path",
     default: "/etc/vctl/role_id",
-    doc: "File with the role id of this host's AppRole, as `vctl host enroll` gives it.",
+    doc: "File with the role id of this host's AppRole, from `vctl host enroll`.",
     switch: false,
     set: |config, raw| put(&mut config.centre.role_id_file, raw.absolute_path()),
     get: |config| text(&config.centre.role_id_file.display()),
@@ -174,9 +174,9 @@ pub(super) const SECRET_ID_FILE: Key<Config> = Key {
     name: "secret_id_file",
     kind: "absolute path",
     default: "/etc/vctl/secret_id",
-    doc: "File with the secret id of this host's AppRole, or the wrapping token that `vctl host \
-          enroll` gives: the agent opens that once and keeps the secret id in its place, 0600. It \
-          also replaces the secret id before it expires.",
+    doc: "File with the secret id of this host's AppRole, or with the wrapping token from `vctl \
+          host enroll`. The agent unwraps the token once and stores the secret id in its place, \
+          0600. It also replaces the secret id before it expires.",
     switch: false,
     set: |config, raw| put(&mut config.centre.secret_id_file, raw.absolute_path()),
     get: |config| text(&config.centre.secret_id_file.display()),
@@ -196,7 +196,7 @@ pub(super) const DB_HOST: Key<Config> = Key {
     name: "db_host",
     kind: "host name or address",
     default: "",
-    doc: "The central Postgres. `collect` without `--local` needs it.",
+    doc: "Host of the central Postgres. `collect` without `--local` needs it.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_host, raw.one().map(Some)),
     get: |config| text_or_none(config.centre.db_host.as_ref()),
@@ -206,7 +206,7 @@ pub(super) const DB_PORT: Key<Config> = Key {
     name: "db_port",
     kind: "port",
     default: "5432",
-    doc: "Its port.",
+    doc: "Port of the central Postgres.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_port, raw.one()),
     get: |config| text(&config.centre.db_port),
@@ -216,7 +216,7 @@ pub(super) const DB_NAME: Key<Config> = Key {
     name: "db_name",
     kind: "text",
     default: "vctl",
-    doc: "Its database.",
+    doc: "Database of the central Postgres.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_name, raw.one()),
     get: |config| text(&config.centre.db_name),
@@ -226,7 +226,7 @@ pub(super) const DB_SERVER_NAME: Key<Config> = Key {
     name: "db_server_name",
     kind: "host name",
     default: "",
-    doc: "Name that its certificate must have. Default: `db_host`.",
+    doc: "Name that the certificate of Postgres must have. Default: `db_host`.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_server_name, raw.one().map(Some)),
     get: |config| text_or_none(config.centre.db_server_name.as_ref()),
@@ -236,8 +236,8 @@ pub(super) const DB_CA_CERT: Key<Config> = Key {
     name: "db_ca_cert",
     kind: "absolute path",
     default: "",
-    doc: "PEM file with the only authorities to believe for Postgres. Default: the one that this \
-          agent was built with, if any, and those of the system.",
+    doc: "PEM file with the only CAs to trust for Postgres. Default: the CA that this agent was \
+          built with, if any, and those of the system.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_ca_cert, raw.absolute_path().map(Some)),
     get: |config| text_or_none(config.centre.db_ca_cert.as_ref().map(|path| path.display())),

@@ -53,7 +53,7 @@ pub static KEYS: &[Key<Config>] = &[
         name: "host",
         kind: "text",
         default: "",
-        doc: "Name of this host in everything it records. Default: the kernel's host name.",
+        doc: "Name of this host in its records. Default: the kernel's host name.",
         switch: false,
         set: |config, raw| {
             let host: String = raw.one()?;
@@ -69,10 +69,10 @@ pub static KEYS: &[Key<Config>] = &[
         name: "mode",
         kind: "`best-effort` or `strict`",
         default: "best-effort",
-        doc: "What happens to a login that the collector does not stamp within 2 s. `best-effort` \
-              lets it in and stamps it late, which the session shows; `strict` refuses it. The \
-              stamper takes it from the file or from its own line in PAM, never from the \
-              environment.",
+        doc: "What happens to a login that the collector does not stamp within 2 s: \
+              `best-effort` accepts it and stamps it late, which the session shows; `strict` \
+              refuses it. The PAM hook reads this from the file or from its own line in PAM, \
+              never from the environment.",
         switch: false,
         set: |config, raw| put(&mut config.mode, raw.one()),
         get: |config| text(&config.mode),
@@ -81,8 +81,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "break_glass_group",
         kind: "name of a Unix group",
         default: "",
-        doc: "Members are let in even when `strict` would refuse them; the session shows it and \
-              syslog gets a line. Default: none.",
+        doc: "Members of this group are accepted even if `strict` would refuse them. The session \
+              shows it, and syslog gets a line. Default: none.",
         switch: false,
         set: |config, raw| put(&mut config.break_glass_group, raw.one().map(Some)),
         get: |config| text_or_none(config.break_glass_group.as_ref()),
@@ -91,8 +91,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "spool_dir",
         kind: "absolute path",
         default: "/var/lib/vctl/spool",
-        doc: "Directory of the spool: what was recorded, until it is shipped or dropped. \
-              `vctl session --local` reads it.",
+        doc: "Directory of the spool: records until they are shipped or dropped. `vctl session \
+              --local` reads it.",
         switch: false,
         set: |config, raw| put(&mut config.spool_dir, raw.absolute_path()),
         get: |config| text(&config.spool_dir.display()),
@@ -101,9 +101,10 @@ pub static KEYS: &[Key<Config>] = &[
         name: "spool_cap",
         kind: "size",
         default: "1GiB",
-        doc: "Most bytes the spool takes. At the cap what is shipped goes first, then the oldest \
-              events of the largest session, else the oldest segment of closed sessions, else the \
-              oldest segment, and a gap record says so. At least two segments.",
+        doc: "Maximum size of the spool, at least two segments. At the cap the agent drops \
+              shipped segments first, then the oldest events of the largest session, else the \
+              oldest segment of closed sessions, else the oldest segment. A gap records the \
+              loss.",
         switch: false,
         set: |config, raw| {
             put(
@@ -118,9 +119,9 @@ pub static KEYS: &[Key<Config>] = &[
         kind: "size",
         default: "64MiB",
         doc: "Bytes that one session may store in a day; at most a 16th of `spool_cap` counts. \
-              Beyond it argv of that session is cut to 4 KiB, beyond twice as much argv and paths \
-              to 256 bytes; each such exec says so. An account has four times as much for all its \
-              sessions.",
+              Beyond it, argv of that session is cut to 4 KiB; beyond twice the budget, argv and \
+              paths are cut to 256 bytes. Each such exec is marked. An account has four times as \
+              much for all its sessions.",
         switch: false,
         set: |config, raw| {
             put(
@@ -134,8 +135,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "segment_size",
         kind: "size",
         default: "16MiB",
-        doc: "Size at which the spool begins a new segment file; also the step in which it drops \
-              at its cap.",
+        doc: "Size at which the spool begins a new segment file, and the amount that it drops at \
+              its cap.",
         switch: false,
         set: |config, raw| {
             put(
@@ -150,8 +151,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "run_dir",
         kind: "absolute path",
         default: "/run/vctl",
-        doc: "Directory of `agent.sock`, the socket between the stamper and the collector. Owned \
-              by root and writable by nobody else.",
+        doc: "Directory of `agent.sock`, the socket between the PAM hook and the collector. Only \
+              root may own or write it.",
         switch: false,
         set: |config, raw| put(&mut config.run_dir, raw.absolute_path()),
         get: |config| text(&config.run_dir.display()),
@@ -160,7 +161,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "pending_dir",
         kind: "absolute path",
         default: "/var/lib/vctl/pending",
-        doc: "Directory of the markers that stand for logins let in without a stamp.",
+        doc: "Directory of the late-login files: one for each login that continued without a \
+              stamp.",
         switch: false,
         set: |config, raw| put(&mut config.pending_dir, raw.absolute_path()),
         get: |config| text(&config.pending_dir.display()),
@@ -169,8 +171,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "pin_dir",
         kind: "absolute path",
         default: "/sys/fs/bpf/vctl",
-        doc: "Directory in bpffs that keeps the probe, its maps and its ring alive while no agent \
-              runs. Two agents on one host need two.",
+        doc: "Directory in bpffs that keeps the probe, its maps and its ring while no agent \
+              runs. Two agents on one host need two directories.",
         switch: false,
         set: |config, raw| put(&mut config.pin_dir, raw.absolute_path()),
         get: |config| text(&config.pin_dir.display()),
@@ -179,8 +181,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "ring_size",
         kind: "size, a power of two",
         default: "16MiB",
-        doc: "Bytes of the kernel's ring buffer: what it holds while the agent is away. Taken from \
-              kernel memory once; a change needs `vctl-agent detach`.",
+        doc: "Size of the kernel's ring buffer, which holds events while the agent is away. \
+              Allocated once from kernel memory; a change needs `vctl-agent detach`.",
         switch: false,
         set: |config, raw| {
             let size = raw.size_within(ByteSize(4 << 10), ByteSize(1 << 30))?;
@@ -196,7 +198,7 @@ pub static KEYS: &[Key<Config>] = &[
         name: "capture",
         kind: "`sessions` or `all`",
         default: "sessions",
-        doc: "Whose processes are recorded: those of sessions, or all of the host's.",
+        doc: "Which processes are recorded: those of sessions, or all processes of the host.",
         switch: false,
         set: |config, raw| put(&mut config.capture, raw.one()),
         get: |config| text(&config.capture),
@@ -206,9 +208,9 @@ pub static KEYS: &[Key<Config>] = &[
         kind: "`true` or `false`",
         default: "true",
         doc: "Whether an exec that the kernel refused is recorded with its errno (in sessions \
-              only). The tracepoint for it makes every system call of the host some 50 ns slower \
-              while a session is open, and for a minute after; without it, sessions cost nobody \
-              else anything.",
+              only). Its tracepoint makes every system call of the host about 50 ns slower while \
+              a session is open, and for a minute after. Without it, sessions cost other \
+              processes nothing.",
         switch: true,
         set: |config, raw| put(&mut config.failed_exec, raw.boolean()),
         get: |config| text(&config.failed_exec),
@@ -217,7 +219,7 @@ pub static KEYS: &[Key<Config>] = &[
         name: "redact_flags",
         kind: "list of text",
         default: "",
-        doc: "Flags whose value is a secret, such as `--otp`, beside the built-in ones.",
+        doc: "Flags with a secret value, such as `--otp`, in addition to the built-in ones.",
         switch: false,
         set: |config, raw| put(&mut config.redact_flags, raw.list()),
         get: |config| list(&config.redact_flags),
@@ -226,8 +228,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "redact_names",
         kind: "list of text",
         default: "",
-        doc: "Names whose `NAME=value` is a secret, such as `DEPLOY_PIN`, beside the built-in \
-              ones.",
+        doc: "Names with a secret value in `NAME=value`, such as `DEPLOY_PIN`, in addition to \
+              the built-in ones.",
         switch: false,
         set: |config, raw| put(&mut config.redact_names, raw.list()),
         get: |config| list(&config.redact_names),
@@ -236,8 +238,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "sshd_names",
         kind: "list of text",
         default: "",
-        doc: "Process names of the listening sshd whose logins must be stamped. Empty: every sshd of \
-              the host.",
+        doc: "Process names of the listening sshd. The agent expects a stamp only for logins of \
+              these. Empty: every sshd of the host.",
         switch: false,
         set: |config, raw| put(&mut config.sshd_names, raw.list()),
         get: |config| list(&config.sshd_names),
@@ -246,7 +248,7 @@ pub static KEYS: &[Key<Config>] = &[
         name: "log_level",
         kind: "`off`, `error`, `warn`, `info`, `debug` or `trace`",
         default: "info",
-        doc: "How much the agent logs to stderr. No argv is logged above `debug`.",
+        doc: "How much the agent logs to stderr. Levels up to `debug` contain no argv.",
         switch: false,
         set: |config, raw| put(&mut config.log_level, raw.one()),
         get: |config| text(&config.log_level),
@@ -255,8 +257,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "probe_log",
         kind: "`true` or `false`",
         default: "false",
-        doc: "Whether the probe's own diagnostics are logged. For debugging the probe: it slows \
-              every exec of a session.",
+        doc: "Whether the agent logs the probe's own diagnostics. Only for debugging the probe: \
+              it slows every exec of a session.",
         switch: true,
         set: |config, raw| put(&mut config.probe_log, raw.boolean()),
         get: |config| text(&config.probe_log),
@@ -265,9 +267,9 @@ pub static KEYS: &[Key<Config>] = &[
         name: "metrics_listen",
         kind: "loopback address with port, or `unix:` and an absolute path",
         default: "",
-        doc: "Where the collector serves its metrics over HTTP at `/metrics`, such as \
-              `127.0.0.1:9461` or `unix:/run/vctl/metrics.sock`. Any other address is refused: \
-              there is no access control. Default: nowhere.",
+        doc: "Address at which the collector serves its metrics over HTTP at `/metrics`, such as \
+              `127.0.0.1:9461` or `unix:/run/vctl/metrics.sock`. The agent refuses any other \
+              address, because there is no access control. Default: none.",
         switch: false,
         set: |config, raw| put(&mut config.metrics_listen, raw.one().map(Some)),
         get: |config| text_or_none(config.metrics_listen.as_ref()),
@@ -276,8 +278,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "metrics_textfile",
         kind: "absolute path",
         default: "",
-        doc: "File that the collector writes its metrics to, every 5 s while a session is open, \
-              else every 30 s: for the textfile collector of node_exporter. Default: none.",
+        doc: "File for the collector's metrics, for the textfile collector of node_exporter. \
+              Written every 5 s while a session is open, else every 30 s. Default: none.",
         switch: false,
         set: |config, raw| put(&mut config.metrics_textfile, raw.absolute_path().map(Some)),
         get: |config| text_or_none(config.metrics_textfile.as_ref().map(|path| path.display())),
