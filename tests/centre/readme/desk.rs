@@ -13,7 +13,7 @@ use vctl_tests::lab::Programs;
 use vctl_tests::terminal::Terminal;
 
 /// Longer than the longest command: `stack up` on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 const PROMPT: &str = "] newcomer:vctl$ ";
 
 /// What is typed when a command asks, by a part of the last line that it showed.
