@@ -175,7 +175,7 @@ fn what_is_kept_is_served_to_nobody_whom_vault_would_refuse_and_not_for_ever() {
         .unwrap()
         .into();
     assert_eq!(said.stdout, "", "{said:?}");
-    assert!(said.stderr.contains("is not believed to be"), "{said:?}");
+    assert!(said.stderr.contains("is not trusted as"), "{said:?}");
     // Postgres is there, and Vault says no.
     outage.may(&["vctl-ssh"]);
     outage.log_in();

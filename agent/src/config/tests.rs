@@ -99,7 +99,7 @@ fn every_mistake_is_named_with_its_line_in_one_go() {
         with_file(text).error(),
         "FILE:2: unknown key `spool_dirr` (did you mean `spool_dir`?)\n\
          FILE:3: value of `ring_size`: `3MiB` is no power of two\n\
-         FILE:4: value of `mode`: a list stands where one value belongs\n\
+         FILE:4: value of `mode`: a single value is needed, not a list\n\
          FILE:6: value of `host`: `two words` is no host name\n\
          FILE:7: unknown key `zzz`\n\
          FILE:8: value of `failed_exec`: `yep` is neither `true` nor `false`\n\
@@ -112,12 +112,12 @@ fn a_mistake_outside_the_file_is_named_by_its_variable_or_flag() {
     let env = with_file("").env("VCTL_AGENT_CAPTURE", "everything");
     assert_eq!(
         env.error(),
-        "VCTL_AGENT_CAPTURE: value of `capture`: `everything` is none of `sessions`, `all`"
+        "VCTL_AGENT_CAPTURE: value of `capture`: `everything` is not one of `sessions`, `all`"
     );
     let flag = with_file("").flag("log_level", "loud");
     assert!(
         flag.error()
-            .starts_with("--log-level: value of `log_level`: `loud` is none of `off`")
+            .starts_with("--log-level: value of `log_level`: `loud` is not one of `off`")
     );
 }
 

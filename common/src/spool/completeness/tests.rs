@@ -57,7 +57,7 @@ pub(super) fn closed(produced: impl Into<Option<u64>>) -> SessionRecord {
         at: BootNs(1000),
         reason: CloseReason::LastProcessEnded,
         produced: produced.into(),
-        // A counter that lies must not matter.
+        // A wrong counter must not matter.
         stored: 77,
         leader_ended_at: None,
     };
@@ -235,7 +235,7 @@ fn a_gap_of_nobody_counts_against_a_session_unless_its_numbers_prove_otherwise()
         completeness(&session, &timeline(1..=3)),
         Completeness::Complete
     );
-    // Its forty events are not all this session's.
+    // Its forty events are not all of this session.
     session.gaps = vec![of_nobody(GapCause::ProbeAway)];
     let expected = vec![hole(None, 20, 30, GapCause::ProbeAway)];
     assert_eq!(
