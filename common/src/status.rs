@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_and_dropped_are_told_apart_and_an_unknown_gap_counts_as_one() {
+    fn an_unknown_gap_counts_as_one_lost_event() {
         assert_eq!(status().events_lost(), 9);
         assert_eq!(status().events_dropped(), 40);
     }

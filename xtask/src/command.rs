@@ -1,4 +1,4 @@
-//! Runs other programs and shows them as they were run.
+//! Runs other programs and shows their command lines.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Tells the person at the terminal what comes next.
+/// Tells the user the next step.
 #[allow(clippy::print_stderr, reason = "stderr is where a task talks")]
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }
 
-/// Runs a command with the terminal as it is; a status other than 0 is an error.
+/// Runs a command on the terminal; a status other than 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     say(&format!("$ {line}"));
@@ -25,19 +25,19 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Returns cargo, the one that runs this task.
+/// Returns the cargo that runs this task.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args);
     command
 }
 
-/// What cargo built.
+/// A program that cargo built.
 pub(crate) struct Built {
     pub(crate) name: String,
     pub(crate) is_test: bool,
     pub(crate) executable: PathBuf,
-    /// Of its package.
+    /// Directory of its package.
     pub(crate) directory: PathBuf,
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn build(args: &[&str]) -> Result<Vec<Built>> {
     Ok(built.collect())
 }
 
-/// Builds every program, with those options of cargo's, and returns them.
+/// Builds every program with these options of cargo, and returns them.
 pub(crate) fn build_programs(options: &[&str]) -> Result<Vec<Built>> {
     let packages = [
         "-p",
@@ -81,20 +81,20 @@ pub(crate) fn build_programs(options: &[&str]) -> Result<Vec<Built>> {
     build(&[&["build"], options, &packages].concat())
 }
 
-/// Runs one of the built programs as root in our place, so that Ctrl-C and kill reach it itself. Returns
-/// only when that fails.
+/// Replaces this process with one of the built programs, run as root, so that it receives Ctrl-C
+/// and signals itself. Returns only on failure.
 pub(crate) fn become_program(built: &[Built], name: &str, args: &[&str]) -> Result<()> {
     let program = built.iter().find(|built| built.name == name);
     let program = program.with_context(|| format!("no {name} was built"))?;
     let program = program
         .executable
         .to_str()
-        .context("the target directory's path is no UTF-8")?;
+        .context("the target directory's path is not UTF-8")?;
     Err(as_root(program).args(args).exec())
         .with_context(|| format!("cannot run `{program}` as root"))
 }
 
-/// Returns the program as root would run it: with sudo, unless we are root.
+/// Returns the program as root would run it: with sudo, unless this process is root.
 pub(crate) fn as_root(program: &str) -> Command {
     if nix::unistd::geteuid().is_root() {
         return Command::new(program);

@@ -1,4 +1,4 @@
-//! The key table: every setting, once.
+//! The table of keys: every setting, once.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub static TABLE: Table<Config> = Table {
 };
 
 pub(super) fn defaults() -> Config {
-    // What each holds is the table's to say; this is only room for it.
+    // The table sets each value; these are placeholders.
     TABLE.defaults(Config {
         host: String::new(),
         mode: Mode::BestEffort,
@@ -58,7 +58,7 @@ pub static KEYS: &[Key<Config>] = &[
         set: |config, raw| {
             let host: String = raw.one()?;
             if host.is_empty() || host.len() > 253 || !host.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(format!("`{}` is no host name", host.escape_debug()));
+                return Err(format!("`{}` is not a host name", host.escape_debug()));
             }
             config.host = host;
             Ok(())
@@ -70,8 +70,8 @@ pub static KEYS: &[Key<Config>] = &[
         kind: "`best-effort` or `strict`",
         default: "best-effort",
         doc: "What happens to a login that the collector does not stamp within 2 s. `best-effort` \
-              lets it in and stamps it late, which the session shows; `strict` refuses it. The \
-              stamper takes it from the file or from its own line in PAM, never from the \
+              allows it and stamps it late, which the session shows; `strict` refuses it. The \
+              stamper reads this key from the file or from its own line in PAM, never from the \
               environment.",
         switch: false,
         set: |config, raw| put(&mut config.mode, raw.one()),
@@ -81,7 +81,7 @@ pub static KEYS: &[Key<Config>] = &[
         name: "break_glass_group",
         kind: "name of a Unix group",
         default: "",
-        doc: "Members are let in even when `strict` would refuse them; the session shows it and \
+        doc: "Members may log in even when `strict` would refuse them; the session shows it and \
               syslog gets a line. Default: none.",
         switch: false,
         set: |config, raw| put(&mut config.break_glass_group, raw.one().map(Some)),
@@ -91,8 +91,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "spool_dir",
         kind: "absolute path",
         default: "/var/lib/vctl/spool",
-        doc: "Directory of the spool: what was recorded, until it is shipped or dropped. \
-              `vctl session --local` reads it.",
+        doc: "Directory of the spool: records until they are shipped or dropped. `vctl session \
+              --local` reads it.",
         switch: false,
         set: |config, raw| put(&mut config.spool_dir, raw.absolute_path()),
         get: |config| text(&config.spool_dir.display()),
@@ -101,9 +101,9 @@ pub static KEYS: &[Key<Config>] = &[
         name: "spool_cap",
         kind: "size",
         default: "1GiB",
-        doc: "Most bytes the spool takes. At the cap what is shipped goes first, then the oldest \
-              events of the largest session, else the oldest segment of closed sessions, else the \
-              oldest segment, and a gap record says so. At least two segments.",
+        doc: "Largest size of the spool. At the cap the agent first drops shipped events, then the \
+              oldest events of the largest session, then the oldest segment of closed sessions, \
+              then the oldest segment; a gap record says so. At least two segments.",
         switch: false,
         set: |config, raw| {
             put(
@@ -117,10 +117,10 @@ pub static KEYS: &[Key<Config>] = &[
         name: "session_budget",
         kind: "size",
         default: "64MiB",
-        doc: "Bytes that one session may store in a day; at most a 16th of `spool_cap` counts. \
-              Beyond it argv of that session is cut to 4 KiB, beyond twice as much argv and paths \
-              to 256 bytes; each such exec says so. An account has four times as much for all its \
-              sessions.",
+        doc: "Bytes that one session may store in a day; at most a 16th of `spool_cap`. Beyond it, \
+              argv of that session is cut to 4 KiB; beyond twice the budget, argv and paths are \
+              cut to 256 bytes. Each such exec says so. The sessions of one account together have \
+              four times the budget.",
         switch: false,
         set: |config, raw| {
             put(
@@ -134,8 +134,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "segment_size",
         kind: "size",
         default: "16MiB",
-        doc: "Size at which the spool begins a new segment file; also the step in which it drops \
-              at its cap.",
+        doc: "Size at which the spool starts a new segment file. At its cap, the spool drops data \
+              in steps of this size.",
         switch: false,
         set: |config, raw| {
             put(
@@ -151,7 +151,7 @@ pub static KEYS: &[Key<Config>] = &[
         kind: "absolute path",
         default: "/run/vctl",
         doc: "Directory of `agent.sock`, the socket between the stamper and the collector. Owned \
-              by root and writable by nobody else.",
+              by root and writable only by root.",
         switch: false,
         set: |config, raw| put(&mut config.run_dir, raw.absolute_path()),
         get: |config| text(&config.run_dir.display()),
@@ -160,7 +160,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "pending_dir",
         kind: "absolute path",
         default: "/var/lib/vctl/pending",
-        doc: "Directory of the markers that stand for logins let in without a stamp.",
+        doc: "Directory of the late-login files, one for each login that was allowed without a \
+              stamp.",
         switch: false,
         set: |config, raw| put(&mut config.pending_dir, raw.absolute_path()),
         get: |config| text(&config.pending_dir.display()),
@@ -169,8 +170,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "pin_dir",
         kind: "absolute path",
         default: "/sys/fs/bpf/vctl",
-        doc: "Directory in bpffs that keeps the probe, its maps and its ring alive while no agent \
-              runs. Two agents on one host need two.",
+        doc: "Directory in bpffs that keeps the probe, its maps and its ring in the kernel while \
+              no agent runs. Two agents on one host need two directories.",
         switch: false,
         set: |config, raw| put(&mut config.pin_dir, raw.absolute_path()),
         get: |config| text(&config.pin_dir.display()),
@@ -179,13 +180,13 @@ pub static KEYS: &[Key<Config>] = &[
         name: "ring_size",
         kind: "size, a power of two",
         default: "16MiB",
-        doc: "Bytes of the kernel's ring buffer: what it holds while the agent is away. Taken from \
-              kernel memory once; a change needs `vctl-agent detach`.",
+        doc: "Size of the kernel's ring buffer, which holds the records while the agent does not \
+              run. Allocated once from kernel memory; a change needs `vctl-agent detach`.",
         switch: false,
         set: |config, raw| {
             let size = raw.size_within(ByteSize(4 << 10), ByteSize(1 << 30))?;
             if !size.bytes().is_power_of_two() {
-                return Err(format!("`{size}` is no power of two"));
+                return Err(format!("`{size}` is not a power of two"));
             }
             config.ring_size = size;
             Ok(())
@@ -196,7 +197,7 @@ pub static KEYS: &[Key<Config>] = &[
         name: "capture",
         kind: "`sessions` or `all`",
         default: "sessions",
-        doc: "Whose processes are recorded: those of sessions, or all of the host's.",
+        doc: "Processes that are recorded: those of sessions, or all of the host.",
         switch: false,
         set: |config, raw| put(&mut config.capture, raw.one()),
         get: |config| text(&config.capture),
@@ -206,9 +207,9 @@ pub static KEYS: &[Key<Config>] = &[
         kind: "`true` or `false`",
         default: "true",
         doc: "Whether an exec that the kernel refused is recorded with its errno (in sessions \
-              only). The tracepoint for it makes every system call of the host some 50 ns slower \
-              while a session is open, and for a minute after; without it, sessions cost nobody \
-              else anything.",
+              only). Its tracepoint makes every system call of the host some 50 ns slower while a \
+              session is open, and for a minute after; without it, sessions cost other processes \
+              nothing.",
         switch: true,
         set: |config, raw| put(&mut config.failed_exec, raw.boolean()),
         get: |config| text(&config.failed_exec),
@@ -217,7 +218,7 @@ pub static KEYS: &[Key<Config>] = &[
         name: "redact_flags",
         kind: "list of text",
         default: "",
-        doc: "Flags whose value is a secret, such as `--otp`, beside the built-in ones.",
+        doc: "Flags with a secret value, such as `--otp`, in addition to the built-in ones.",
         switch: false,
         set: |config, raw| put(&mut config.redact_flags, raw.list()),
         get: |config| list(&config.redact_flags),
@@ -226,8 +227,8 @@ pub static KEYS: &[Key<Config>] = &[
         name: "redact_names",
         kind: "list of text",
         default: "",
-        doc: "Names whose `NAME=value` is a secret, such as `DEPLOY_PIN`, beside the built-in \
-              ones.",
+        doc: "Names with a secret value in `NAME=value`, such as `DEPLOY_PIN`, in addition to the \
+              built-in ones.",
         switch: false,
         set: |config, raw| put(&mut config.redact_names, raw.list()),
         get: |config| list(&config.redact_names),
@@ -246,7 +247,7 @@ pub static KEYS: &[Key<Config>] = &[
         name: "log_level",
         kind: "`off`, `error`, `warn`, `info`, `debug` or `trace`",
         default: "info",
-        doc: "How much the agent logs to stderr. No argv is logged above `debug`.",
+        doc: "Level of the agent's log on stderr. No argv is logged above `debug`.",
         switch: false,
         set: |config, raw| put(&mut config.log_level, raw.one()),
         get: |config| text(&config.log_level),

@@ -77,7 +77,9 @@ impl<C> Table<C> {
             match self.files_of(key.name) {
                 Files::Any => {}
                 Files::Trusted => {
-                    out.push_str("| file | in the file of a directory, only after it is trusted |\n");
+                    out.push_str(
+                        "| file | in the file of a directory, only after it is trusted |\n",
+                    );
                 }
                 Files::None => out.push_str("| file | none |\n"),
             }

@@ -99,7 +99,9 @@ impl FromStr for Span {
         });
         parsed
             .map(|seconds| Self(Duration::from_secs(seconds)))
-            .ok_or_else(|| format!("`{text}` is not a duration such as `90s`, `30m`, `12h` or `7d`"))
+            .ok_or_else(|| {
+                format!("`{text}` is not a duration such as `90s`, `30m`, `12h` or `7d`")
+            })
     }
 }
 

@@ -86,7 +86,7 @@ mod tests {
     use crate::enrolment::Enrolment;
 
     #[test]
-    fn a_schema_that_dropped_an_older_protocol_names_the_program_that_must_move() {
+    fn a_removed_protocol_names_the_program_to_update() {
         let host = Enrolment::without_generation(&"web-1".parse().unwrap());
         let compat = Compat {
             schema_version: 12,

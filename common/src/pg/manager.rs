@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_replaced_before_the_last_third_of_its_credential() {
+    fn a_connection_ends_before_the_last_third_of_its_credential() {
         let hour = Duration::from_hours(1);
         assert_eq!(max_age(hour, None, 0.0), Duration::from_mins(40));
         assert_eq!(max_age(hour, None, 1.0), Duration::from_mins(30));

@@ -59,8 +59,8 @@ pub enum HeaderError {
     /// Written by a newer vctl.
     Newer {
         version: u32,
+    },
     /// The file is shorter than a header: it has just been created.
-    /// Fewer bytes than a header has: the file has just been created.
     Short,
     Damaged,
 }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn no_changed_bit_of_a_header_is_accepted_or_taken_for_a_newer_version() {
+    fn a_header_with_a_flipped_bit_is_damaged() {
         let whole = header().encode(FileKind::Segment);
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole;

@@ -76,7 +76,7 @@ mod tests {
     use crate::time::BootNs;
 
     #[test]
-    fn a_carried_line_keeps_its_boot_and_a_spoilt_one_costs_no_other() {
+    fn a_carried_line_keeps_its_boot_beside_a_damaged_one() {
         let entry = JournalEntry::Gap(Gap {
             session: None,
             cause: GapCause::ProbeAway,

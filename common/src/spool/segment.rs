@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_with_an_entry_taken_out_is_not_believed() {
+    fn an_index_with_a_removed_entry_is_not_trusted() {
         let (segment, index) = segment(3, 2);
         for entry in 0..6 {
             let at = FileHeader::LEN + entry * BlockEntry::LEN;

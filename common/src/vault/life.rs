@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_renewing_no_longer_lengthens_is_replaced_before_its_end() {
+    fn a_token_at_its_max_ttl_is_replaced_before_its_end() {
         let now = Instant::now();
         let mut life = Life::known(now, s(60), true);
         life.renewed(now + s(45), s(60), true);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_counted_on_for_the_second_that_may_be_rounded_up() {
+    fn a_token_ends_before_its_rounded_up_second() {
         let now = Instant::now();
         assert!(Life::known(now, s(4), true).is_over(now + s(3)));
     }

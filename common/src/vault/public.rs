@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_says_where_to_knock() {
+    fn an_address_has_a_host_and_a_port() {
         for (addr, host, port, tls) in [
             ("https://vault.example", "vault.example", 443, true),
             (

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_secret_id_is_roots_alone_and_replaces_the_file_whole() {
+    fn a_stored_secret_id_is_roots_alone_and_replaces_the_file() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret_id");

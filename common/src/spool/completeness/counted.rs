@@ -129,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counters_tell_as_much_as_events_or_say_that_there_may_be_more(
+        fn counters_find_as_many_as_events_or_report_maybe_more(
             numbers in numbers(),
             gaps in vec(unnumbered_gap(), 0..2),
             is_closed in any::<bool>(),
