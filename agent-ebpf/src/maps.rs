@@ -76,11 +76,11 @@ pub const FAILED_TAIL: usize = 28 * 1024;
 pub enum Counter {
     /// Records that found no room in the ring, over all sessions.
     RingFull = 0,
-    /// Forks whose child got no mark, over all sessions.
+    /// Forks that gave the child no mark, over all sessions.
     MarksFull = 1,
-    /// Marks whose process had exited: the pid was used again.
+    /// Marks of a process that had exited: the pid was used again.
     StaleMark = 2,
-    /// Marked processes whose session the agent no longer knows.
+    /// Marked processes of a session that the agent no longer knows.
     UnknownSession = 3,
     /// Logins without a mark for which the map `logins` had no room.
     LoginsFull = 4,

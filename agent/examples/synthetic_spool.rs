@@ -25,7 +25,7 @@ const SECOND: u64 = 1_000_000_000;
 
 #[expect(
     clippy::print_stdout,
-    reason = "an example that reports to whoever runs it"
+    reason = "an example that reports on stdout"
 )]
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);

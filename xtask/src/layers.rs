@@ -12,7 +12,7 @@ const PAGE: &str = "README.md";
 /// Crates with folders in the map.
 const LISTED: &[&str] = &["agent", "cli"];
 
-/// Crates whose imports follow the order of the map, from top to bottom.
+/// Crates that import in the order of the map, from top to bottom.
 const LAYERED: &[&str] = &["cli"];
 
 /// Returns a problem for each folder that is not in the map, for each name in the map without a

@@ -29,7 +29,7 @@ fn is_rust(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "rs")
 }
 
-/// Returns the last cell of each row of a table whose last column is `spec`.
+/// Returns the last cell of each row of a table with `spec` as its last column.
 fn named(page: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut in_table = false;

@@ -97,7 +97,9 @@ fn is_known(known: &BTreeSet<String>, name: &str) -> bool {
 }
 
 fn is_this(path: &Path) -> bool {
-    path == Path::new(file!()) || path.starts_with("docs/bench") || path.starts_with("tests/corpus")
+    path == Path::new(file!())
+        || path.starts_with("docs/bench")
+        || path.starts_with("common/redact/corpus")
 }
 
 fn is_page(path: &Path) -> bool {

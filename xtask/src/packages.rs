@@ -81,7 +81,7 @@ fn has_postgres() -> bool {
     versions.any(|version| version.path().join("bin/initdb").exists())
 }
 
-/// Returns whether a line of shell succeeds as root, whose PATH may differ.
+/// Returns whether a line of shell succeeds as root, with the PATH of root.
 fn succeeds(line: &str) -> bool {
     let mut shell = as_root("sh");
     let quiet = shell

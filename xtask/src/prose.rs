@@ -62,7 +62,7 @@ impl Count {
     }
 
     fn is_too_high(self) -> bool {
-        let accepted = if self.words < SAMPLE { 1 } else { 0 };
+        let accepted = usize::from(self.words < SAMPLE);
         self.pronouns > accepted && self.rate() > MOST
     }
 }

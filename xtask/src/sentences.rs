@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn comments_and_texts_of_rust_are_read_and_its_code_is_not() {
-        let text = "/// A `who` of x.\nfn who(c: char) -> &'static str { c == '\"'; r#\"the \"raw\" text\"# }\nlet key = \"nobody\"; // end\nlet said = \"a \\\"text\\\"\";";
+        let text = "/// A `code` of x.\nfn code(c: char) -> &'static str { c == '\"'; r#\"the \"raw\" text\"# }\nlet key = \"hidden\"; // end\nlet said = \"a \\\"text\\\"\";";
         let prose = Language::Rust.prose(text);
         let words: Vec<_> = prose.split_whitespace().collect();
         assert_eq!(
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn code_of_a_page_is_not_read() {
-        let text = "One `who` two\n```sh\nwho\n```\nthree";
+        let text = "One `code` two\n```sh\nwho\n```\nthree";
         let prose = Language::Markdown.prose(text);
         assert_eq!(
             prose.split_whitespace().collect::<Vec<_>>(),
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn comments_of_shell_and_sql_are_read() {
-        assert_eq!(Language::Hash.prose("who # x\n  # a b"), " a b");
-        assert_eq!(Language::Sql.prose("select who -- a\nfrom b"), " a");
+        assert_eq!(Language::Hash.prose("code # x\n  # a b"), " a b");
+        assert_eq!(Language::Sql.prose("select code -- a\nfrom b"), " a");
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crate::command::{self, Built, as_root, build, build_programs, cargo, say};
 use crate::packages::{self, FOR_DEMO, FOR_TEST, for_centre};
 
-/// The package whose tests need root.
+/// The package of the tests that need root.
 const SPECS: &str = "tests";
 
 #[derive(clap::Args)]

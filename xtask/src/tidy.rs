@@ -27,7 +27,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let files = tracked_files()?;
     if options.prose {
-        prose::by_folder(&files).iter().for_each(|line| say(line));
+        for line in prose::by_folder(&files) {
+            say(&line);
+        }
         return Ok(());
     }
     let mut problems = Vec::new();
@@ -190,7 +192,9 @@ fn possible_parents(path: &Path) -> Option<Vec<PathBuf>> {
     let directory = path.parent()?;
     // Each file in these is a separate program.
     let programs = ["tests", "examples", "benches", "src/bin"];
-    let beside_src = |name: &&str| directory.iter().count() == 1 + Path::new(name).iter().count();
+    // The crate in a folder of another one is a level deeper.
+    let depth = if path.starts_with("common/redact") { 2 } else { 1 };
+    let beside_src = |name: &&str| directory.iter().count() == depth + Path::new(name).iter().count();
     let is_program = programs
         .iter()
         .any(|name| directory.ends_with(name) && beside_src(name));

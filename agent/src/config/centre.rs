@@ -131,8 +131,8 @@ pub(super) const VAULT_CA_CERT: Key<Config> = Key {
     name: "vault_ca_cert",
     kind: "absolute path",
     default: "",
-    doc: "PEM file with the only authorities to believe for Vault. Default: the one that this agent \
-          was built with, if any, and those of the system.",
+    doc: "PEM file with the only authorities to trust for Vault. Default: the one that this agent was \
+          built with, if any, and those of the system.",
     switch: false,
     set: |config, raw| {
         put(
@@ -237,7 +237,7 @@ pub(super) const DB_CA_CERT: Key<Config> = Key {
     name: "db_ca_cert",
     kind: "absolute path",
     default: "",
-    doc: "PEM file with the only authorities to believe for Postgres. Default: the one that this \
+    doc: "PEM file with the only authorities to trust for Postgres. Default: the one that this \
           agent was built with, if any, and those of the system.",
     switch: false,
     set: |config, raw| put(&mut config.centre.db_ca_cert, raw.absolute_path().map(Some)),

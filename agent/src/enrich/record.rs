@@ -2,10 +2,10 @@
 
 use vctl_common::event::{self, DecodeError};
 use vctl_common::wire::{self, CgroupMove, Exec, Exit, Header};
+use vctl_redact::Redactor;
 use zerocopy::IntoBytes;
 
 use crate::attribute;
-use crate::redact::Redactor;
 use crate::session::registry::Registry;
 
 /// Reads the header of a record and checks that the record is complete. Only such a record may be
@@ -110,10 +110,10 @@ pub fn exec(
 mod tests {
     use proptest::prelude::*;
     use vctl_common::event::{EventKind, ExecEvent, KernelEvent};
+    use vctl_redact::RedactRules;
     use zerocopy::FromBytes;
 
     use super::*;
-    use crate::redact::RedactRules;
 
     fn redactor() -> Redactor {
         Redactor::new(&RedactRules::default()).unwrap()

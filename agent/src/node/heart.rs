@@ -90,7 +90,7 @@ impl Voice {
                 Ok(Outcome::Stored) => info!("Reporting."),
                 Ok(Outcome::NotInInventory) => {
                     warn!(
-                        "This host is not in the inventory; its reports are refused until it is."
+                        "This host is not in the inventory; its reports are refused until it is added."
                     );
                 }
                 Err(error) => warn!(error, "The report did not get through; trying again."),

@@ -173,10 +173,10 @@ impl Ship {
             warn!(
                 error = text,
                 retry_in_s = wait.as_secs_f64(),
-                "Nothing can be shipped; what is recorded stays in the spool."
+                "Shipping does not work; the records stay in the spool."
             );
         } else {
-            debug!(error = text, "Still nothing can be shipped.");
+            debug!(error = text, "Shipping still does not work.");
         }
         self.progress.tell(|shipping| shipping.problem = Some(text));
         sleep(wait).await;
@@ -198,7 +198,7 @@ impl Ship {
                 Err(_) => break,
             }
         }
-        debug!("Nothing to ship; the connection is given back.");
+        debug!("No records to ship; the connection is closed.");
         self.remember();
         self.hold.given_back();
         if let Some(client) = self.client.take() {
@@ -264,8 +264,8 @@ impl Ship {
                 cursor_offset = position.offset,
                 newest_segment = durable.segment,
                 spool = %self.config.spool_id,
-                "The spool is not the one that was shipped (wiped, or put back from a copy); it gets \
-                 a new id and is shipped once more. The centre leaves out what it has."
+                "This spool is not the one that was shipped (deleted, or restored from a copy). It gets \
+                 a new id and is shipped again; the centre skips the records it has."
             );
             let spool = self.config.spool_id;
             self.progress
@@ -330,7 +330,7 @@ impl Ship {
             return self.go_on_at(Some(said.cursor));
         }
         if self.backoff.is_failing() {
-            info!("What is recorded is shipped again.");
+            info!("Shipping works again.");
         }
         self.backoff.succeeded();
         self.position = Some(chunk.to);

@@ -94,7 +94,7 @@ fn argument(masker: &Masker<'_>, text: Span, open: usize) -> Option<Span> {
 #[cfg(test)]
 mod tests {
     use super::mask;
-    use crate::redact::masker::{Masker, Span};
+    use crate::masker::{Masker, Span};
 
     fn masked(text: &str) -> String {
         let mut bytes = text.as_bytes().to_vec();

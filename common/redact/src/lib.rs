@@ -20,8 +20,9 @@ mod shell;
 mod url;
 mod value;
 
+use std::{error, fmt};
+
 use memchr::memchr;
-use thiserror::Error;
 
 use self::masker::{Masker, Span};
 use self::program::Programs;
@@ -37,15 +38,32 @@ pub struct RedactRules {
 }
 
 /// Reason why an operator's rule cannot be used.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum RuleError {
     /// A flag must start with `-` and be one word without `=`.
-    #[error("redaction flag `{0}` is not a flag such as `--acme-pin`")]
     Flag(String),
     /// A name consists of letters, digits, `_`, `-` and `.`.
-    #[error("redaction name `{0}` is not a name such as `acme_pin`")]
     Name(String),
 }
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => {
+                write!(
+                    f,
+                    "redaction flag `{flag}` is not a flag such as `--acme-pin`"
+                )
+            }
+            Self::Name(name) => write!(
+                f,
+                "redaction name `{name}` is not a name such as `acme_pin`"
+            ),
+        }
+    }
+}
+
+impl error::Error for RuleError {}
 
 /// The built-in rules together with the operator's.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
-//! Tests with the corpus in `tests/corpus/redaction`, and properties that hold for all input.
+//! Tests with the corpus in `common/redact/corpus`, and properties that hold for all input.
 use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::masker::STEPS;
 use super::{RedactRules, Redactor, RuleError};
 
-const PLANTED: &str = include_str!("../../../tests/corpus/redaction/planted.jsonl");
-const HARMLESS: &str = include_str!("../../../tests/corpus/redaction/harmless.jsonl");
+const PLANTED: &str = include_str!("../corpus/planted.jsonl");
+const HARMLESS: &str = include_str!("../corpus/harmless.jsonl");
 
 /// Shortest part of a secret that counts as a leak.
 const LEAK: usize = 4;

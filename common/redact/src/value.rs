@@ -169,7 +169,7 @@ fn is_path(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::is_reference;
-    use crate::redact::names::NameKind::{Secret, SecretOrPath};
+    use crate::names::NameKind::{Secret, SecretOrPath};
 
     #[test]
     fn references_are_no_secrets() {

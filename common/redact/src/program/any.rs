@@ -5,7 +5,7 @@ use super::Value;
 const LONGEST: usize = 18;
 
 /// Returns how the value of `flag` is masked in programs without their own rule for it.
-pub(in crate::redact) fn any_flag(flag: &[u8]) -> Option<Value> {
+pub(crate) fn any_flag(flag: &[u8]) -> Option<Value> {
     if flag.len() > LONGEST {
         return None;
     }

@@ -23,12 +23,12 @@ type Slot = (&'static [u8], &'static Program);
 /// Not a `HashMap`: this lookup runs for every exec and often for every word of a command string,
 /// and the standard map's hash alone costs more than the whole lookup here.
 #[derive(Debug)]
-pub(in crate::redact) struct Programs {
+pub(crate) struct Programs {
     slots: Box<[Option<Slot>]>,
 }
 
 impl Programs {
-    pub(in crate::redact) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut slots = vec![None; SLOTS].into_boxed_slice();
         for program in GROUPS.iter().copied().flatten() {
             for name in program.names {
@@ -43,7 +43,7 @@ impl Programs {
     }
 
     /// Returns the program that `path` names, also as `python3.11` or, for a login shell, `-bash`.
-    pub(in crate::redact) fn find(&self, path: &[u8]) -> Option<&'static Program> {
+    pub(crate) fn find(&self, path: &[u8]) -> Option<&'static Program> {
         let name = memchr::memrchr(b'/', path)
             .and_then(|at| path.get(at + 1..))
             .unwrap_or(path);

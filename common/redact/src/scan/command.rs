@@ -1,7 +1,7 @@
 //! The state of one simple command between two of its words.
-use crate::redact::masker::Span;
-use crate::redact::names::NameKind;
-use crate::redact::program::{Program, UNKNOWN, Value};
+use crate::masker::Span;
+use crate::names::NameKind;
+use crate::program::{Program, UNKNOWN, Value};
 
 use super::phrase::Phrase;
 
@@ -35,7 +35,7 @@ pub(super) enum Next {
 
 /// The state of one simple command between two of its words.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::redact) struct Command {
+pub(crate) struct Command {
     pub(super) program: &'static Program,
     pub(super) next: Next,
     /// The latest operands, as a ring buffer.
@@ -64,7 +64,7 @@ pub(in crate::redact) struct Command {
 }
 
 impl Command {
-    pub(in crate::redact) fn of(program: Option<&'static Program>) -> Self {
+    pub(crate) fn of(program: Option<&'static Program>) -> Self {
         let program = program.unwrap_or(&UNKNOWN);
         Self {
             program,

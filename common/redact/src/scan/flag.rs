@@ -1,9 +1,9 @@
 //! Reads words that start with a dash.
 use super::phrase::{Phrase, is_value_flag, is_verb_flag};
 use super::{Command, MAX_OPERANDS, Next, Scan, is_plain_name};
-use crate::redact::masker::Span;
-use crate::redact::names::{NameKind, classify};
-use crate::redact::program::{Form, Rule, Value, any_flag};
+use crate::masker::Span;
+use crate::names::{NameKind, classify};
+use crate::program::{Form, Rule, Value, any_flag};
 
 /// Names that programs with `-p X` also accept after one dash.
 const SPELLED_OUT: &[&[u8]] = &[b"password", b"pass", b"passwd", b"passphrase", b"token"];

@@ -1,9 +1,9 @@
 //! Masks text that is secret by its own form, whatever precedes it.
 use super::{Command, MAX_DEPTH, Scan};
-use crate::redact::calls;
-use crate::redact::fields::{self, after_pem_begin};
-use crate::redact::masker::Span;
-use crate::redact::{hash, shape, url};
+use crate::calls;
+use crate::fields::{self, after_pem_begin};
+use crate::masker::Span;
+use crate::{hash, shape, url};
 
 impl Scan<'_> {
     /// Masks text that is secret by its own form, whatever precedes it.

@@ -1,9 +1,9 @@
 //! Reads phrases that announce a secret: `secret set NAME VALUE`, `config set KEY VALUE`, `login
 //! USER PASSWORD`, `attach TOKEN`.
 use super::{Command, Next, Scan};
-use crate::redact::guess::{is_hex, is_place, is_random, is_token};
-use crate::redact::masker::Span;
-use crate::redact::names::{NameKind, classify, may_be_secret};
+use crate::guess::{is_hex, is_place, is_random, is_token};
+use crate::masker::Span;
+use crate::names::{NameKind, classify, may_be_secret};
 
 /// Progress within a phrase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

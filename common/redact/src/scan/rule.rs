@@ -1,12 +1,12 @@
 //! Masks values according to their rule.
 use super::{Command, MAX_DEPTH, Next, Scan};
-use crate::redact::fields;
-use crate::redact::guess;
-use crate::redact::masker::Span;
-use crate::redact::names::{NameKind, classify};
-use crate::redact::program::Value;
-use crate::redact::shell::Quote;
-use crate::redact::value::is_reference;
+use crate::fields;
+use crate::guess;
+use crate::masker::Span;
+use crate::names::{NameKind, classify};
+use crate::program::Value;
+use crate::shell::Quote;
+use crate::value::is_reference;
 
 impl Scan<'_> {
     /// Masks `value` according to its rule; returns false when it has to be read like other words.

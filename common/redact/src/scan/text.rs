@@ -1,11 +1,11 @@
 //! Reads command strings: several commands in one word.
 use super::{Command, Next, Scan};
-use crate::redact::calls;
-use crate::redact::fields;
-use crate::redact::masker::Span;
-use crate::redact::names::NameKind;
-use crate::redact::shell::{Piece, Quote, Quotes, Splitter};
-use crate::redact::value::is_reference;
+use crate::calls;
+use crate::fields;
+use crate::masker::Span;
+use crate::names::NameKind;
+use crate::shell::{Piece, Quote, Quotes, Splitter};
+use crate::value::is_reference;
 
 impl Scan<'_> {
     /// Reads the quoted parts of a word that is not quoted from end to end: `x="$(…)"`.
