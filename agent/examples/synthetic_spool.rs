@@ -23,10 +23,7 @@ const AT_A_TIME: u64 = 50;
 const IN_A_BATCH: u64 = 16;
 const SECOND: u64 = 1_000_000_000;
 
-#[expect(
-    clippy::print_stdout,
-    reason = "an example that reports on stdout"
-)]
+#[expect(clippy::print_stdout, reason = "an example that reports on stdout")]
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let usage = "usage: synthetic_spool DIR EVENTS SESSIONS";

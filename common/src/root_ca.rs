@@ -75,7 +75,7 @@ mod tests {
         for (pem, why) in [
             (String::new(), "no certificate"),
             ("MIIBszCC".to_owned(), "no certificate"),
-            (ANY.replace("MIIB", "AAAA"), "no certificate"),
+            (ANY.replace("MIIB", "AAAA"), "not a certificate"),
             (ANY.replace("MIIBszCC", "MIIB szC"), "not a line"),
             (
                 ANY.replace("-----END CERTIFICATE-----\n", ""),

@@ -193,8 +193,13 @@ fn possible_parents(path: &Path) -> Option<Vec<PathBuf>> {
     // Each file in these is a separate program.
     let programs = ["tests", "examples", "benches", "src/bin"];
     // The crate in a folder of another one is a level deeper.
-    let depth = if path.starts_with("common/redact") { 2 } else { 1 };
-    let beside_src = |name: &&str| directory.iter().count() == depth + Path::new(name).iter().count();
+    let depth = if path.starts_with("common/redact") {
+        2
+    } else {
+        1
+    };
+    let beside_src =
+        |name: &&str| directory.iter().count() == depth + Path::new(name).iter().count();
     let is_program = programs
         .iter()
         .any(|name| directory.ends_with(name) && beside_src(name));
