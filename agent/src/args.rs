@@ -65,13 +65,14 @@ Examples:
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<OsString>,
     },
-    /// Check that this host has what the agent needs, with a fix for each problem
+    /// Check this host, with a fix for each problem
     ///
+    /// The check shows whether the host has what the agent needs, and changes nothing.
     /// The exit status is 0 if no check fails (warnings are not failures), otherwise 1.
     #[command(before_help = "\
 Examples:
-  vctl-agent check                        All requirements, each with a fix for what is missing
-  vctl-agent check -o name                The ids of checks that did not pass
+  vctl-agent check                        All requirements, with a fix for each problem
+  vctl-agent check -o name                Only the ids of checks that did not pass
   vctl-agent check -o json | jq           For programs (docs/agent-check.md)")]
     Check(CheckArgs),
     /// Add or remove the PAM line that stamps each login
@@ -86,17 +87,17 @@ Examples:
 Examples:
   vctl-agent detach                       Stop recording until the next `collect`")]
     Detach(DetachArgs),
-    /// Report the state of this host to the central store every few minutes
+    /// Report the state of this host every few minutes
     ///
-    /// A report contains load, memory, disk, addresses and the state of the collector. The host must be
-    /// in the inventory. Runs in the foreground until it is stopped, also while the store is
-    /// unavailable, and logs a line only when its state changes.
+    /// A report goes to the central store and contains load, memory, disk, addresses and the state of
+    /// the collector. The host must be in the inventory. Runs in the foreground until it is stopped,
+    /// also while the store is unavailable, and logs a line only when its state changes.
     #[command(before_help = "\
 Examples:
   vctl-agent node                         Report every five minutes
   vctl-agent node --once                  Report once, then exit")]
     Node(NodeArgs),
-    /// Print the manual page of a command, or the help of vctl-agent as a whole
+    /// Print the manual page of a command, or this help
     #[command(before_help = "\
 Examples:
   vctl-agent help collect         The page of a command")]
@@ -106,7 +107,7 @@ Examples:
     },
     /// Print the version of vctl-agent
     Version,
-    /// Print the manual page of vctl-agent, or write those of all commands
+    /// Print the manual page, or write the pages of all commands
     #[command(before_help = "\
 Examples:
   vctl-agent man | man -l -                   Read it

@@ -162,7 +162,9 @@ fn pins(facts: &HostFacts, config: &Config) -> Finding {
     match pins.open_above {
         Some(mode) => Finding::warn(
             id,
-            format!("others may make directories beside {dir}: its bpffs has mode {mode:04o}"),
+            format!(
+                "other users can create directories beside {dir}: its bpffs has mode {mode:04o}"
+            ),
             "mount it closed: mount -o remount,mode=0700 /sys/fs/bpf",
         ),
         None => Finding::pass(id, format!("only root can write {dir}")),
