@@ -1,4 +1,4 @@
-//! Compiles in the root CA that `VCTL_ROOT_CA_FILE` names; without it, none.
+//! Compiles in the root CA of the file in `VCTL_ROOT_CA_FILE`, if that is set.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let why =
                 |error: &dyn std::fmt::Display| format!("{VARIABLE}={}: {error}", path.display());
             if !path.is_absolute() {
-                // Cargo runs this in the directory of the package, not where one typed it.
+                // Cargo runs this in the directory of the package, not in the directory of the user.
                 return Err(why(&"it has to be an absolute path").into());
             }
             let text = fs::read_to_string(&path).map_err(|error| why(&error))?;

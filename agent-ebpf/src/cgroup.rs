@@ -1,4 +1,5 @@
-//! `cgroup_attach_task`: a process of a session was moved. The mark stays; the move is evidence.
+//! `cgroup_attach_task`: a process of a session was moved to another cgroup. It stays marked; the
+//! record of the move is evidence.
 
 use aya_ebpf::{
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
@@ -16,7 +17,7 @@ use crate::{phase, session};
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub fn cgroup_attach(ctx: BtfTracePointContext) -> i32 {
     let task: *const Kernel = ctx.arg(2);
-    // SAFETY: the tracepoint's third argument is the leader of the process that moves.
+    // SAFETY: the tracepoint's third argument is the group leader of the process that moves.
     let tgid: u32 = unsafe { load(task, Field::TaskTgid) };
     // SAFETY: as above.
     let Some(owner) = (unsafe { session::owner(task, tgid) }) else {
@@ -26,9 +27,10 @@ pub fn cgroup_attach(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let to: *const Kernel = ctx.arg(0);
-    // SAFETY: its first is the cgroup it moves to.
+    // SAFETY: its first argument is the cgroup that the process moves to.
     let root: *const Kernel = unsafe { load(to, Field::CgroupRoot) };
-    // Hosts with both kinds of hierarchy tell of a move once for each; ours is the unified one.
+    // Hosts that use cgroup v1 and v2 report each move once for each hierarchy; only the v2 one
+    // counts.
     // SAFETY: a pointer from that cgroup.
     if unsafe { load::<u32>(root, Field::CgroupRootHierarchy) } != 0 {
         return 0;
@@ -56,7 +58,8 @@ pub fn cgroup_attach(ctx: BtfTracePointContext) -> i32 {
             at,
             cpu,
         ),
-        // The tracepoint comes after the move: where from is what the last record said.
+        // The tracepoint runs after the move. The previous record holds the cgroup that the process
+        // left.
         from: 0,
         // SAFETY: pointers from that cgroup.
         to: unsafe { load(load::<*const Kernel>(to, Field::CgroupKn), Field::KernfsId) },

@@ -1,5 +1,5 @@
-//! `sched_process_exec`: the new program is in place, its argv cannot be rewritten any more by
-//! another thread of the old one.
+//! `sched_process_exec`: a process has started a new program. At this point no thread of the old
+//! program can change argv any more.
 
 use aya_ebpf::{
     helpers::{
@@ -19,7 +19,7 @@ use crate::phase::{self, Step};
 use crate::session::{self, Owner};
 use crate::task;
 
-/// Leaves the waking to the agent's timer: a wake-up costs twenty times what a record does.
+/// Leaves the wake-up to the agent's timer: a wake-up costs twenty times as much as a record.
 pub const NO_WAKEUP: u64 = 1;
 
 #[btf_tracepoint(function = "sched_process_exec")]
@@ -36,7 +36,7 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// # Safety
-/// `task` and `bprm` are what the tracepoint gave.
+/// `task` and `bprm` are the arguments of the tracepoint.
 #[inline(always)]
 unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Owner) {
     // SAFETY: the helper has no conditions.
@@ -45,8 +45,8 @@ unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Own
     else {
         return;
     };
-    // SAFETY: nobody else writes this CPU's scratch: the kernel does not run this program twice on
-    // one CPU, and counts it when it would have.
+    // SAFETY: no other program writes this CPU's scratch space: the kernel does not run this
+    // program twice on one CPU, and counts each run that it skips for that reason.
     let scratch: &mut ExecScratch = unsafe { &mut *scratch };
     let exec = &mut scratch.exec;
     // SAFETY: the helper has no conditions.
@@ -56,11 +56,11 @@ unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Own
     exec.errno = 0;
     let tail = scratch.tail.as_mut_ptr();
     let walk = &raw mut scratch.walk;
-    // SAFETY: as our caller says.
+    // SAFETY: the caller guarantees it.
     let end = unsafe {
         exec.comm = load(task, Field::TaskComm);
         task::describe(task, exec);
-        // In memory and not in a register, as all that is decided on the way: see `path::append`.
+        // In memory and not in a register, like all data that decides the path: see `path::append`.
         (&raw mut exec.flags).write_volatile(phase::of(owner) << wire::EXEC_PHASE_SHIFT);
         let end = program(task, bprm, exec, tail, walk);
         argv(task, exec, tail, end)
@@ -126,7 +126,7 @@ unsafe fn program(
         let filename: u64 = load(bprm, Field::BprmFilename);
         let interp: u64 = load(bprm, Field::BprmInterp);
         add_flag(flags, (filename != interp) as u32, wire::EXEC_SCRIPT);
-        // Read back from memory, as in `path::append`.
+        // Read from memory again, as in `path::append`.
         let end = length(&raw const exec.exe_len) + length(&raw const exec.cwd_len);
         let name = tail.add(end);
         let copied = bpf_probe_read_kernel_str(name.cast(), PATH_MAX as u32, filename as *const _);
@@ -140,7 +140,7 @@ unsafe fn program(
 /// `len` points into the record.
 #[inline(always)]
 unsafe fn length(len: *const u16) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe { len.read_volatile() as usize & LEN_MASK }
 }
 
@@ -150,26 +150,27 @@ unsafe fn length(len: *const u16) -> usize {
 /// `flags` points into the record.
 #[inline(always)]
 pub unsafe fn add_flag(flags: *mut u32, yes: u32, flag: u32) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe { flags.write_volatile(flags.read_volatile() | yes.wrapping_neg() & flag) };
 }
 
-/// Stores how long a name is, from what the helper that copied it returned, and returns it.
+/// Stores the length of a name, computed from the return value of the copying helper, and returns
+/// it.
 ///
 /// # Safety
 /// `len` points into the record.
 #[inline(always)]
 pub unsafe fn name_len(copied: i64, len: *mut u16) -> usize {
-    // The NUL is counted, and is not part of the name; an error is negative.
+    // The return value counts the NUL, which is not part of the name; an error is negative.
     let name = if copied > 0 { copied as u16 - 1 } else { 0 };
-    // SAFETY: the caller's; through memory, as in `path::append`.
+    // SAFETY: the caller guarantees it; through memory, as in `path::append`.
     unsafe {
         len.write_volatile(name);
         len.read_volatile() as usize & (PATH_MAX - 1)
     }
 }
 
-/// Returns where a task's working directory is.
+/// Returns the location of a task's working directory.
 ///
 /// # Safety
 /// `task` is a `struct task_struct` the verifier trusts.
@@ -185,7 +186,7 @@ pub unsafe fn cwd(task: *const Kernel) -> Path {
     }
 }
 
-/// Copies argv out of the new program's memory to `end`, and returns where it ends.
+/// Copies argv from the new program's memory to `end`, and returns the end of the copy.
 ///
 /// # Safety
 /// As [`record`].
@@ -209,7 +210,7 @@ unsafe fn argv(task: *const Kernel, exec: &mut Exec, tail: *mut u8, end: usize) 
     } else {
         true_len as usize
     };
-    // SAFETY: `end` is at most the `TAIL_PATHS` that lie before `ARGV_MAX` bytes.
+    // SAFETY: `end` is at most `TAIL_PATHS`, and `ARGV_MAX` bytes follow.
     let whole =
         unsafe { bpf_probe_read_user(tail.add(end).cast(), wanted as u32, from as *const _) };
     let copied = if whole == 0 {
@@ -223,8 +224,9 @@ unsafe fn argv(task: *const Kernel, exec: &mut Exec, tail: *mut u8, end: usize) 
     end + copied
 }
 
-/// Copies what is in memory of the beginning of argv, in steps that halve: a page that is missing
-/// costs at most the rest of one step, and the verifier has few paths to follow.
+/// Copies the beginning of argv up to the first page that is not in memory. Each step is half as
+/// long as the one before, so that a missing page costs at most the rest of one step and the
+/// verifier has few paths to check.
 ///
 /// # Safety
 /// `to` has room for `ARGV_MAX` bytes.
@@ -234,7 +236,7 @@ unsafe fn argv_by_page(to: *mut u8, wanted: usize, from: u64) -> usize {
     let mut copied = 0_usize;
     for step in STEPS {
         if copied + step <= wanted {
-            // SAFETY: the steps together are less than `ARGV_MAX`.
+            // SAFETY: all steps together are shorter than `ARGV_MAX`.
             let read = unsafe {
                 let at = from + copied as u64;
                 bpf_probe_read_user(to.add(copied).cast(), step as u32, at as *const _)

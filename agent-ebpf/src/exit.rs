@@ -1,4 +1,5 @@
-//! `sched_process_exit`: one record when the last thread of a process is gone, whichever it was.
+//! `sched_process_exit`: one record per process, when its last thread exits. That thread need not
+//! be the leader.
 
 use aya_ebpf::{
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns},
@@ -15,7 +16,7 @@ use crate::phase::{self, Step};
 use crate::session::{self, Owner};
 use crate::task;
 
-/// `SIGNAL_GROUP_EXIT` of the kernel: the code of the group counts, not that of its leader.
+/// `SIGNAL_GROUP_EXIT` of the kernel: the exit code is that of the group, not that of its leader.
 const SIGNAL_GROUP_EXIT: u32 = 4;
 
 #[btf_tracepoint(function = "sched_process_exit")]
@@ -34,8 +35,8 @@ pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
     }
     // SAFETY: as above.
     unsafe { phase::decide(&mut owner, task, Step::Exit) };
-    // Two threads that leave together can both see no thread left: taking the mark away decides
-    // which of them reports, and only one can.
+    // Two threads that exit together can both find no other thread alive. Only one of them can
+    // remove the mark, and that one writes the record.
     if owner.session != 0 && TASKS.remove(tgid).is_err() {
         return 0;
     }
@@ -45,7 +46,7 @@ pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// # Safety
-/// `task` is what the tracepoint gave, `signal` its `signal_struct`.
+/// `task` is the tracepoint's argument, `signal` its `signal_struct`.
 #[inline(always)]
 unsafe fn record(task: *const Kernel, signal: *const Kernel, owner: &Owner) {
     let Some(place) = session::place(owner) else {

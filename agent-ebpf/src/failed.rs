@@ -1,11 +1,11 @@
-//! `sys_exit_execve` and `sys_exit_execveat`: a program that was asked for and did not start.
+//! `sys_exit_execve` and `sys_exit_execveat`: a program was to be executed and did not start.
 //!
-//! The kernel's tracepoints of single system calls leave out those that come through the 32-bit table
-//! (`int 0x80`) and the x32 one, so these are looked for at the end of all calls.
+//! The kernel's tracepoints of single system calls leave out calls through the 32-bit table (`int
+//! 0x80`) and the x32 table. `sys_exit`, at the end of all system calls, finds these.
 //!
-//! The only probes on system calls, attached while a session is open: they slow every system call
-//! of the host a little. What they show is the caller's memory after the call, which another thread
-//! may have changed; the attempt and its errno are the kernel's word.
+//! These are the only probes on system calls. They slow every system call of the host a little, so
+//! they are attached only while a session is open. Name and argv are the caller's memory after the
+//! call, which another thread may have changed; the attempt and its errno come from the kernel.
 
 use aya_ebpf::{
     EbpfContext,
@@ -34,15 +34,15 @@ use crate::phase::{self, Step};
 use crate::session::{self, Owner};
 use crate::task;
 
-/// Where the number of the call lies, behind the common fields.
+/// Offset of the system call's number, behind the common fields.
 const CALL: usize = 8;
-/// And the result behind it.
+/// Offset of its result.
 const RESULT: usize = 16;
-/// Items of argv that are looked at.
+/// Number of argv items that are read.
 const ITEMS_MAX: usize = 64;
-/// Longest item that is kept whole.
+/// Longest item that is copied whole.
 const ITEM_MAX: usize = 1024;
-/// Bytes of argv after which no further item is begun.
+/// Bytes of argv after which no further item is copied.
 const ARGV_ROOM: usize = FAILED_TAIL - (LEN_MASK + PATH_MAX) - ITEM_MAX;
 
 /// One program for both calls, attached twice: the kernel takes half as long to verify it.
@@ -68,7 +68,7 @@ fn failed(ctx: &TracePointContext, at: bool) {
     let Some(mut owner) = (unsafe { session::owner(task, session::current_tgid()) }) else {
         return;
     };
-    // It goes on as what it was. SAFETY: as above.
+    // The process continues with its old program. SAFETY: as above.
     unsafe { phase::decide(&mut owner, task, Step::Fork) };
     // SAFETY: the helper takes such a task.
     let regs = unsafe { bpf_task_pt_regs(task as *mut _) } as u64;
@@ -84,8 +84,8 @@ fn failed(ctx: &TracePointContext, at: bool) {
     unsafe { record::<8>(task, name, argv, (-result) as u32, &owner) };
 }
 
-/// Execs of the 32-bit and x32 tables, whose pointers have 32 bits. Runs at the end of every system call, so
-/// it leaves before it looks at anything when the call has not failed.
+/// Execs of the 32-bit and x32 tables, whose pointers have 32 bits. Runs at the end of every system
+/// call, so it returns at once when the call has not failed.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn compat_failed(ctx: BtfTracePointContext) -> i32 {
     // The tracepoint's arguments are the registers and the result.
@@ -114,7 +114,7 @@ fn compat(regs: *const Kernel, errno: u32) {
     };
     // SAFETY: the helper has no conditions.
     let task = unsafe { bpf_get_current_task_btf() } as *const Kernel;
-    // The number is another call's in the native table.
+    // In the native table, the same number is another call.
     // SAFETY: the running task.
     let mode = unsafe { load_at::<u32>(task, layout(COMPAT_AT)) } as usize;
     if is_32_bit && mode & layout(COMPAT_BIT) == 0 {
@@ -124,7 +124,7 @@ fn compat(regs: *const Kernel, errno: u32) {
     let Some(mut owner) = (unsafe { session::owner(task, session::current_tgid()) }) else {
         return;
     };
-    // It goes on as what it was. SAFETY: as above.
+    // The process continues with its old program. SAFETY: as above.
     unsafe { phase::decide(&mut owner, task, Step::Fork) };
     let name = peek(regs as u64, layout(name)) & 0xffff_ffff;
     let argv = peek(regs as u64, layout(argv)) & 0xffff_ffff;
@@ -132,7 +132,7 @@ fn compat(regs: *const Kernel, errno: u32) {
     unsafe { record::<4>(task, name, argv, errno, &owner) };
 }
 
-/// `WIDTH` is that of the caller's pointers.
+/// Writes the record. `WIDTH` is the size of the caller's pointers.
 ///
 /// # Safety
 /// `task` is the running task.
@@ -160,11 +160,11 @@ unsafe fn record<const WIDTH: u64>(task: *const Kernel, name: u64, argv: u64, er
     exec.comm = 0;
     exec.tid = tid;
     exec.errno = errno;
-    // SAFETY: as our caller says; `tail` has `FAILED_TAIL` bytes, of which two paths take at most
-    // half.
+    // SAFETY: the caller guarantees it; `tail` has `FAILED_TAIL` bytes, and two paths take at most
+    // half of them.
     let end = unsafe {
         task::describe(task, exec);
-        // In memory and not in a register, as all that is decided on the way: see `path::append`.
+        // In memory and not in a register, like all data that decides the path: see `path::append`.
         let flags = &raw mut exec.flags;
         flags.write_volatile(phase::of(owner) << wire::EXEC_PHASE_SHIFT);
         let written = path::append(exec::cwd(task), Path::NONE, tail, walk);
@@ -191,7 +191,7 @@ unsafe fn record<const WIDTH: u64>(task: *const Kernel, name: u64, argv: u64, er
     }
 }
 
-/// Copies the items argv points to, one after the other, to `from`; returns where they end.
+/// Copies the items of argv to `from`, one after the other, and returns the end of the last one.
 ///
 /// # Safety
 /// `tail` has `FAILED_TAIL` bytes, and `from` is at most half of that.
@@ -204,7 +204,7 @@ unsafe fn items<const WIDTH: u64>(argv: u64, exec: &mut Exec, tail: *mut u8, fro
     for index in 0..ITEMS_MAX {
         let mut item = 0_u64;
         // SAFETY: the helpers check addresses; there is room for an item behind `ARGV_ROOM`. The
-        // length goes through memory for the verifier's sake, as in `path`.
+        // length goes through memory for the verifier, as in `path`.
         unsafe {
             // Little-endian, so that four bytes leave the upper half zero.
             let at = argv + index as u64 * WIDTH;
@@ -227,7 +227,7 @@ unsafe fn items<const WIDTH: u64>(argv: u64, exec: &mut Exec, tail: *mut u8, fro
         }
     }
     exec.flags |= flags;
-    // SAFETY: our own field.
+    // SAFETY: a field of our own record.
     let written = unsafe { len.read_volatile() };
     exec.argv_true_len = written;
     let written = written as usize;

@@ -1,6 +1,7 @@
-//! `sched_process_fork`: hands the parent's mark to the child before the child can run. Writes no
-//! record: a process that only forked is known by its exit. A parent without a mark may be a login
-//! that was not stamped.
+//! `sched_process_fork`: gives the parent's mark to the child before the child can run.
+//!
+//! Writes no record: the exit record of a process also shows that it was forked. A parent without a
+//! mark may be a login that was not stamped.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use vctl_common::layout::Field;
@@ -22,10 +23,10 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
         }
     };
     let child: *const Kernel = ctx.arg(1);
-    // SAFETY: its second is the child.
+    // SAFETY: its second argument is the child.
     let (tgid, start): (u32, u64) =
         unsafe { (load(child, Field::TaskTgid), load(child, Field::TaskStart)) };
-    // A new thread is no new process.
+    // A new thread belongs to the same process.
     if tgid != parent_tgid {
         // SAFETY: the parent is the running task.
         let (role, groups) = unsafe { phase::of_child(&mut owner, parent) };

@@ -1,8 +1,9 @@
-//! Logins of sshd that no hook has stamped: whatever the reason, their process has no mark when it forks.
+//! Logins through sshd that no hook has stamped: whatever the reason, the sshd process of such a
+//! login has no mark when it forks.
 //!
-//! pam_loginuid gives the privileged monitor of a connection an audit session of its own, in which no
-//! parent of it is. The monitor then forks for the PAM hook, and after it for the user's own process:
-//! no shell, file transfer or forwarding comes about without that.
+//! pam_loginuid gives the privileged monitor of a connection its own audit session; the monitor's
+//! parents are not in it. The monitor then forks for the PAM hook, and later for the user's own
+//! process. Every shell, file transfer and forwarding needs these forks.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use vctl_common::layout::Field;
@@ -12,10 +13,11 @@ use crate::kernel::{Kernel, layout, load, load_at};
 use crate::maps::{Counter, LOGINS};
 use crate::session;
 
-/// `BPF_NOEXIST`: the first fork of a login counts, and a refusal that is noted stays.
+/// `BPF_NOEXIST`: the first fork of a login counts, and a refusal that was noted before stays.
 const IF_NEW: u64 = 1;
 
-/// Notes `task`, a process without a mark that forks, when it is sshd's monitor of a login.
+/// Notes `task` when it is sshd's monitor of a login. The caller found that it forks and has no
+/// mark.
 ///
 /// # Safety
 /// `task` is a `struct task_struct` the verifier trusts.
@@ -30,7 +32,8 @@ pub unsafe fn note(task: *const Kernel, tgid: u32) {
         }
         let cred: *const Kernel = load(task, Field::TaskCred);
         let parent: *const Kernel = load(task, Field::TaskRealParent);
-        // Anybody may name a process `sshd`, and the user's own sshd shares the monitor's session.
+        // Any user can name a process `sshd`, and the user's own sshd has the same audit session as
+        // the monitor.
         if load::<u32>(cred, Field::CredEuid) != 0
             || load::<u32>(parent, Field::TaskSessionid) == audit_session
         {

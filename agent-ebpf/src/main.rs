@@ -1,7 +1,8 @@
-//! Kernel side of vctl-agent: which processes of SSH sessions are executed, and how they end.
+//! Kernel side of vctl-agent: records the programs that processes of SSH sessions execute, and how
+//! these processes end.
 //!
-//! Each probe asks first whether the task is in a session ([`session`]); one that is not leaves
-//! after one lookup. Where kernel structs have their members is told by the agent ([`kernel`]).
+//! Each probe first checks whether the task is in a session ([`session`]); for other tasks it
+//! returns after one lookup. The agent sets the offsets of members in kernel structs ([`kernel`]).
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
@@ -23,7 +24,7 @@ mod phase;
 mod session;
 mod task;
 
-/// Most helpers we use are for GPL-compatible programs only.
+/// Most of the helpers used here are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

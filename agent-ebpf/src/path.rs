@@ -1,7 +1,7 @@
 //! A path, from its leaf to the root of the mount namespace.
 //!
-//! The helper for this (`bpf_d_path`) is not allowed in tracepoints, so dentries are walked here.
-//! Names are written leaf first, each followed by NUL: the agent turns them round.
+//! The helper for this (`bpf_d_path`) is not allowed in tracepoints, so this module walks the
+//! dentries. It writes names leaf first, each followed by NUL; the agent reverses them.
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use vctl_common::layout::{DentryWindow, Field, MountWindow};
@@ -9,16 +9,16 @@ use vctl_common::wire::PATH_MAX;
 
 use crate::kernel::{layout, read};
 
-/// Names and mounts that are passed on the way up from the two paths of an exec, or the one of a
-/// failed exec; the record says when that was not enough. Each costs the verifier half a millisecond,
-/// and the agent has to be ready soon.
+/// Most names and mounts in one walk up to the root: for the two paths of an exec together, or for
+/// the one of a failed exec. The record says when that was not enough. Each step costs the verifier
+/// half a millisecond, and the agent has to be ready soon.
 const STEPS: u32 = 72;
 /// Longest name of a file, `NAME_MAX` in the kernel.
 const NAME_MAX: usize = 255;
-/// A mask and not a comparison: that would be one more way on for the verifier.
+/// A mask and not a comparison: a branch would be one more path for the verifier.
 pub const LEN_MASK: usize = 2 * PATH_MAX - 1;
 
-/// Where a path begins: `struct path`.
+/// Start of a path: `struct path`.
 #[derive(Clone, Copy)]
 pub struct Path {
     pub mnt: u64,
@@ -29,19 +29,19 @@ impl Path {
     pub const NONE: Self = Self { mnt: 0, dentry: 0 };
 }
 
-/// Where a walk is, and what came of it; lies in a map, see [`append`].
+/// State of a walk; it lies in a map, see [`append`].
 #[repr(C)]
 pub struct Walk {
     dentry: u64,
     mount: u64,
     above: MountWindow,
-    /// The path after this one; none when its `mnt` is 0.
+    /// The next path; its `mnt` is 0 when there is no next path.
     next: Path,
-    /// Where in the tail the path begins.
+    /// Offset in the tail where the path begins.
     from: u64,
-    /// Bytes written of it.
+    /// Bytes of the path written so far.
     len: u64,
-    /// 1 until the ends of all paths have been found.
+    /// 1 until the ends of all paths are reached.
     truncated: u64,
 }
 
@@ -49,22 +49,24 @@ pub struct Walk {
 pub struct Written {
     pub first: usize,
     pub second: usize,
-    /// 1 for the path that was not finished, else 0. One that was not begun is not finished.
+    /// 1 for a path that is incomplete or was not begun, else 0.
     pub first_truncated: u32,
     pub second_truncated: u32,
 }
 
-/// Appends `first` and then `second` to `tail`, each at most `PATH_MAX` and one name long.
+/// Appends `first` and then `second` to `tail`; each path has at most `PATH_MAX` bytes and one more
+/// name.
 ///
-/// All that changes from one round to the next lies in a map: the verifier knows nothing of what it
-/// finds there, so every round looks the same to it, and so does all that comes after. With the
-/// same numbers in registers it gives up after a million instructions.
+/// All state that changes between rounds lies in a map. The verifier assumes nothing about values
+/// in a map, so all rounds are the same to it, and so is the code after them. With the same values
+/// in registers it gives up after a million instructions.
 ///
 /// # Safety
 /// `tail` has `2 * (LEN_MASK + 1)` bytes; `walk` lies in a map.
 #[inline(always)]
 pub unsafe fn append(first: Path, second: Path, tail: *mut u8, walk: *mut Walk) -> Written {
-    // SAFETY: the caller's; volatile, or the compiler would keep it all in registers.
+    // SAFETY: the caller guarantees it; volatile, so that the compiler does not keep the values in
+    // registers.
     unsafe {
         (&raw mut (*walk).dentry).write_volatile(first.dentry);
         (&raw mut (*walk).next).write_volatile(second);
@@ -101,13 +103,13 @@ pub unsafe fn append(first: Path, second: Path, tail: *mut u8, walk: *mut Walk) 
     }
 }
 
-/// Writes one name or leaves one mount; true at the end of the last path.
+/// Writes one name or leaves one mount; returns true at the end of the last path.
 ///
 /// # Safety
 /// As [`append`].
 #[inline(always)]
 unsafe fn step(tail: *mut u8, walk: *mut Walk) -> bool {
-    // SAFETY: the caller's; `written` is at most `PATH_MAX` before a name is added.
+    // SAFETY: the caller guarantees it; `written` is at most `PATH_MAX` before a name is added.
     unsafe {
         let dentry = (&raw const (*walk).dentry).read_volatile();
         if dentry == (&raw const (*walk).above.root).read_volatile() {
@@ -127,12 +129,13 @@ unsafe fn step(tail: *mut u8, walk: *mut Walk) -> bool {
         }
         let from = (&raw const (*walk).from).read_volatile() as usize & LEN_MASK;
         let to = tail.add(from + written as usize);
-        // Up to its NUL, which is counted: a size the verifier knows costs it less than the name's.
+        // Up to its NUL, which is counted: a constant size costs the verifier less than the name's
+        // own length.
         let name = window.name as *const _;
         let copied = bpf_probe_read_kernel_str(to.cast(), NAME_MAX as u32 + 1, name);
         (&raw mut (*walk).len).write_volatile(written + (copied as u64 & 0x1ff));
         (&raw mut (*walk).dentry).write_volatile(window.parent);
-        // Its own parent: the root of a tree that is mounted nowhere.
+        // The dentry is its own parent: the root of a tree that is not mounted.
         if window.parent == dentry {
             turn(walk)
         } else {
@@ -141,13 +144,13 @@ unsafe fn step(tail: *mut u8, walk: *mut Walk) -> bool {
     }
 }
 
-/// Goes on with the next path; true when there is none.
+/// Starts the next path; returns true when there is no next path.
 ///
 /// # Safety
 /// As [`append`].
 #[inline(always)]
 unsafe fn turn(walk: *mut Walk) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe {
         let next = (&raw const (*walk).next).read_volatile();
         if next.mnt == 0 {
@@ -159,7 +162,7 @@ unsafe fn turn(walk: *mut Walk) -> bool {
         (&raw mut (*walk).len).write_volatile(0);
         (&raw mut (*walk).dentry).write_volatile(next.dentry);
         (&raw mut (*walk).next.mnt).write_volatile(0);
-        // Most often the path that has just ended did so in the same one: the root filesystem.
+        // The path that has just ended is usually in the same mount: the root filesystem.
         let mount = mount_of(next.mnt);
         if mount != (&raw const (*walk).mount).read_volatile() {
             enter(walk, mount);
@@ -179,7 +182,8 @@ fn mount_of(mnt: u64) -> u64 {
 /// As [`append`].
 #[inline(always)]
 unsafe fn enter(walk: *mut Walk, mount: u64) {
-    // SAFETY: the caller's; the helper checks the address, the destination is the map's.
+    // SAFETY: the caller guarantees it; the helper checks the address, and the destination lies in
+    // the map.
     unsafe {
         (&raw mut (*walk).mount).write_volatile(mount);
         let from = mount + layout(Field::MountParent as usize) as u64;

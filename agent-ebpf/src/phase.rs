@@ -1,10 +1,11 @@
-//! Whose work it is: the user's, or that of sshd and PAM around it.
+//! Phase of a process: the user's work, or the work of sshd and PAM before and after it.
 //!
-//! sshd's login process runs PAM's hooks as children of its own, and the user's process is another child
-//! of it. Only that one is given the user's identity: sshd calls setgroups(2) in it before it gives up
-//! any right, for root as well, where no user id changes. So a child of the login process is the user's
-//! as soon as its groups are not those that it was forked with, and a hook when it executes a program
-//! before that. All of this happens in code of sshd; below the user's process nothing is decided.
+//! sshd's login process runs PAM's hooks as its children, and the user's process is another child.
+//! Only the user's process gets the user's identity: sshd calls setgroups(2) in it before it gives
+//! up any right. It does so for root as well, although no user id changes there. So a child of the
+//! login process belongs to the user as soon as its groups differ from those at its fork. A child
+//! that executes a program before that is a hook. All these steps run code of sshd; below the
+//! user's process nothing is decided.
 
 use vctl_common::layout::Field;
 use vctl_common::wire::{
@@ -16,7 +17,7 @@ use crate::kernel::{Kernel, load};
 use crate::maps::{SESSIONS, TASKS};
 use crate::session::Owner;
 
-/// What a process is about to do when its role is looked at.
+/// The next step of a process at the moment its role is decided.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Fork,
@@ -24,14 +25,14 @@ pub enum Step {
     Exit,
 }
 
-/// Returns the role and groups that a process hands on to a child.
+/// Returns the role and groups that a child inherits from its parent.
 ///
 /// # Safety
 /// `task` is a `struct task_struct` the verifier trusts.
 #[inline(always)]
 pub unsafe fn of_child(parent: &mut Owner, task: *const Kernel) -> (u32, u64) {
     if parent.role == ROLE_LOGIN {
-        // SAFETY: as our caller says.
+        // SAFETY: the caller guarantees it.
         return (ROLE_UNDECIDED, unsafe { groups(task) });
     }
     // SAFETY: as above.
@@ -39,7 +40,7 @@ pub unsafe fn of_child(parent: &mut Owner, task: *const Kernel) -> (u32, u64) {
     (parent.role, parent.groups)
 }
 
-/// Settles the role of a process, as far as this step of it tells.
+/// Decides the role of a process as far as this step shows it.
 ///
 /// # Safety
 /// `task` is a `struct task_struct` the verifier trusts.
@@ -58,10 +59,11 @@ pub unsafe fn decide(owner: &mut Owner, task: *const Kernel, step: Step) {
         )
     };
     let role = if owner.role == ROLE_UNDECIDED {
-        // SAFETY: as our caller says.
+        // SAFETY: the caller guarantees it.
         let has_groups = unsafe { groups(task) } != owner.groups;
         let is_root = ruid == 0 && euid == 0;
-        // A helper that PAM runs as the user executes a program; the user's own sshd only forks.
+        // A program that PAM executes as the user is not the user's process; the user's own sshd
+        // only forks.
         if has_groups && (is_root || step != Step::Exec) {
             begin(owner);
         }
@@ -75,7 +77,7 @@ pub unsafe fn decide(owner: &mut Owner, task: *const Kernel, step: Step) {
             ROLE_SETUP
         }
     } else if login_uid != 0 && (is_user(ruid, login_uid) || is_user(euid, login_uid)) {
-        // What a hook runs with the user's rights may be a file of the user's.
+        // A file that a hook executes with the user's rights may be the user's own.
         ROLE_USER
     } else {
         return;
@@ -91,20 +93,21 @@ pub unsafe fn decide(owner: &mut Owner, task: *const Kernel, step: Step) {
     }
 }
 
-/// Returns the phase that a record of the process says.
+/// Returns the phase for a record of the process.
 #[inline(always)]
 pub fn of(owner: &Owner) -> u32 {
     match owner.role {
         ROLE_SETUP => PHASE_LOGIN_SETUP,
         ROLE_LOGOUT => PHASE_LOGOUT,
-        // It ends, or fails to execute a program, as it was forked.
+        // The process was forked, and it ends or fails to execute a program before its role is
+        // known.
         ROLE_UNDECIDED if has_begun(owner) => PHASE_LOGOUT,
         ROLE_UNDECIDED => PHASE_LOGIN_SETUP,
         _ => PHASE_USER,
     }
 }
 
-/// Where nothing says who logged in, every user but root may be the one.
+/// When the login's user is unknown, any user except root may be that user.
 #[inline(always)]
 fn is_user(uid: u32, login_uid: u32) -> bool {
     uid == login_uid || login_uid == UNSET && uid != 0
@@ -124,7 +127,7 @@ unsafe fn groups(task: *const Kernel) -> u64 {
 #[inline(always)]
 fn begin(owner: &Owner) {
     if let Some(session) = SESSIONS.get_ptr_mut(owner.session) {
-        // SAFETY: a live map value; it is only ever set.
+        // SAFETY: a live map value; it is only ever set to 1.
         unsafe { (*session).user_began = 1 };
     }
 }

@@ -1,4 +1,4 @@
-//! Is this task in a session? The first work of every probe, and all that most of them do.
+//! Lookup of a task's session. Every probe begins with it, and for most tasks nothing more happens.
 
 use core::intrinsics::{AtomicOrdering::SeqCst, atomic_xadd};
 
@@ -20,12 +20,12 @@ pub fn capture_all() -> bool {
     unsafe { core::ptr::read_volatile(&raw const CAPTURE_ALL) != 0 }
 }
 
-/// Who a process belongs to.
+/// The session and role of a process.
 #[derive(Clone, Copy)]
 pub struct Owner {
     pub session: Mark,
     pub marked: u16,
-    /// One of `wire::ROLE_*`, and the groups that go with it.
+    /// One of `wire::ROLE_*`. The groups belong to that role.
     pub role: u32,
     pub groups: u64,
     pub tgid: u32,
@@ -48,7 +48,7 @@ pub unsafe fn owner(task: *const Kernel, tgid: u32) -> Option<Owner> {
         if !capture_all() {
             return None;
         }
-        // SAFETY: as our caller says.
+        // SAFETY: the caller guarantees it.
         let start = unsafe { process_start(task) };
         return Some(Owner {
             session: 0,
@@ -59,12 +59,12 @@ pub unsafe fn owner(task: *const Kernel, tgid: u32) -> Option<Owner> {
             start,
         });
     };
-    // SAFETY: as our caller says.
+    // SAFETY: the caller guarantees it.
     let start = unsafe { process_start(task) };
     // SAFETY: a live map value; the fields are plain integers.
     let known = unsafe { (*mark).start };
     if known == 0 {
-        // The agent set this mark and knows the start only to a clock tick.
+        // The agent set this mark, and knows the start time only to a clock tick.
         // SAFETY: as above.
         unsafe { (*mark).start = start };
     } else if known != start {
@@ -86,13 +86,13 @@ pub unsafe fn owner(task: *const Kernel, tgid: u32) -> Option<Owner> {
     })
 }
 
-/// Returns when the thread group leader of `task` started.
+/// Returns the start time of the thread group leader of `task`.
 ///
 /// # Safety
 /// `task` is a `struct task_struct` the verifier trusts.
 #[inline(always)]
 pub unsafe fn process_start(task: *const Kernel) -> u64 {
-    // SAFETY: as our caller says.
+    // SAFETY: the caller guarantees it.
     unsafe {
         load(
             load::<*const Kernel>(task, Field::TaskGroupLeader),
@@ -101,7 +101,7 @@ pub unsafe fn process_start(task: *const Kernel) -> u64 {
     }
 }
 
-/// Marks a new process of its parent's session; `role` and `groups` are what its parent gives it.
+/// Marks a new process in its parent's session; `role` and `groups` come from the parent.
 #[inline(always)]
 pub fn inherit(parent: &Owner, role: u32, groups: u64, tgid: u32, start: u64) {
     let Some(session) = SESSIONS.get_ptr_mut(parent.session) else {
@@ -125,14 +125,14 @@ pub fn inherit(parent: &Owner, role: u32, groups: u64, tgid: u32, start: u64) {
     }
 }
 
-/// A place in the order of events, taken before it is known whether the ring has room.
+/// A position in the order of events, taken before the ring's room is checked.
 pub struct Place {
     session_seq: u64,
     cpu_seq: u64,
     session: *mut SessionCounters,
 }
 
-/// Takes the next numbers for an event of `owner`; `None` when its session is not known any more.
+/// Takes the next numbers for an event of `owner`; `None` when its session is no longer known.
 #[inline(always)]
 pub fn place(owner: &Owner) -> Option<Place> {
     let Some(session) = SESSIONS.get_ptr_mut(owner.session) else {
@@ -155,7 +155,7 @@ pub fn place(owner: &Owner) -> Option<Place> {
 }
 
 impl Place {
-    /// Begins a record of `owner`'s event; a `len` of 0 is filled in by who knows it later.
+    /// Begins a record of `owner`'s event. With a `len` of 0, the caller sets the length later.
     #[inline(always)]
     pub fn header(&self, owner: &Owner, kind: u16, len: usize, at: u64, cpu: u32) -> Header {
         Header {
@@ -172,7 +172,7 @@ impl Place {
         }
     }
 
-    /// Notes that the event got no place in the ring.
+    /// Counts an event for which the ring had no room.
     #[inline(always)]
     pub fn lost(&self, at: u64) {
         count(Counter::RingFull);
@@ -185,7 +185,7 @@ impl Place {
         }
     }
 
-    /// Takes one process off the session and returns how many are left.
+    /// Subtracts one process from the session and returns how many are left.
     #[inline(always)]
     pub fn one_less(&self) -> u32 {
         // SAFETY: a live map value.
@@ -194,8 +194,8 @@ impl Place {
     }
 }
 
-/// Adds one to a counter of the whole host, and tells the agent's log when it listens (`probe_log`).
-/// Not inlined, as none of this happens on a good day.
+/// Adds one to a counter of the whole host, and writes to the agent's log when it is read
+/// (`probe_log`). Not inlined, as it rarely runs.
 #[inline(never)]
 pub fn count(counter: Counter) {
     warn!(
@@ -210,9 +210,9 @@ pub fn count(counter: Counter) {
     }
 }
 
-/// Adds to a number that other CPUs change too, and returns what it was before. The standard
-/// library offers no such thing for this target, the instruction set does. Sequentially consistent
-/// not for the order, but because LLVM makes of a relaxed add one that returns nothing.
+/// Adds to a number that other CPUs change too, and returns its former value. For this target the
+/// standard library has no such function, but the instruction set has the instruction. Sequentially
+/// consistent because LLVM compiles a relaxed add to an instruction that returns nothing.
 ///
 /// # Safety
 /// `value` points into a live map value.

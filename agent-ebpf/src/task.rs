@@ -1,11 +1,11 @@
-//! What a record says of a process: every read of a task.
+//! Facts about a process for a record: all reads of a task.
 
 use vctl_common::layout::{Field, SIZEOF_UPID};
 use vctl_common::wire::{Exec, UNSET};
 
 use crate::kernel::{Kernel, layout, load, load_at, peek, peek32};
 
-/// A process's parent: pid and start.
+/// Pid and start time of a process's parent.
 ///
 /// # Safety
 /// `task` is a `struct task_struct` the verifier trusts.
@@ -22,7 +22,7 @@ pub unsafe fn parent(task: *const Kernel) -> (u32, u64) {
     }
 }
 
-/// Fills in who runs the process, and where.
+/// Fills in the users, terminal and cgroup of the process.
 ///
 /// # Safety
 /// `task` is a `struct task_struct` the verifier trusts.
@@ -38,7 +38,7 @@ pub unsafe fn describe(task: *const Kernel, exec: &mut Exec) {
         exec.egid = load(cred, Field::CredEgid);
         exec.auid = load(task, Field::TaskLoginuid);
         exec.audit_session = load(task, Field::TaskSessionid);
-        // The task's own cgroup on the unified hierarchy; the helper would say the same.
+        // The task's own cgroup in the v2 hierarchy; a helper returns the same id.
         exec.cgroup = aya_ebpf::helpers::generated::bpf_get_current_cgroup_id();
         exec.tty = tty(task);
         let namespaces: *const Kernel = load(task, Field::TaskNsproxy);
@@ -69,8 +69,8 @@ unsafe fn tty(task: *const Kernel) -> u32 {
     }
 }
 
-/// Returns the inode of the namespace the process is in. `nsproxy` has the one its children will
-/// be in, which unshare(2) makes another.
+/// Returns the inode of the process's own pid namespace. `nsproxy` holds the namespace of future
+/// children, which unshare(2) changes.
 ///
 /// # Safety
 /// As [`describe`].
@@ -81,7 +81,7 @@ unsafe fn pid_namespace(task: *const Kernel) -> u32 {
         let pid: *const Kernel = load(task, Field::TaskThreadPid);
         let level: u32 = load(pid, Field::PidLevel);
         if level == 0 {
-            // Almost always, and then its place is known to the verifier.
+            // The usual case, in which the verifier knows the location.
             let at = layout(Field::PidNumbers as usize) + layout(Field::UpidNs as usize);
             let namespace: *const Kernel = load_at(pid, at);
             return load(namespace, Field::PidNsInum);

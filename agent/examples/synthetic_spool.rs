@@ -1,8 +1,8 @@
-//! Writes a spool of made-up sessions, for the bench: `synthetic_spool DIR EVENTS SESSIONS`.
+//! Writes a spool of made-up sessions for the bench: `synthetic_spool DIR EVENTS SESSIONS`.
 //!
-//! Sessions have equally many events, of some 300 bytes each, and overlap as those of a busy host:
-//! each batch holds some of many sessions. Serials are 1, 2, 3, ...; all sessions are closed and
-//! complete. Prints how long writing took, without opening and closing.
+//! All sessions have the same number of events, of some 300 bytes each. They overlap as on a busy
+//! host: each batch holds events of many sessions. Serials are 1, 2, 3, ...; all sessions are
+//! closed and complete. Prints the time of writing, without opening and closing.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,10 +23,7 @@ const AT_A_TIME: u64 = 50;
 const IN_A_BATCH: u64 = 16;
 const SECOND: u64 = 1_000_000_000;
 
-#[expect(
-    clippy::print_stdout,
-    reason = "an example that reports to whoever runs it"
-)]
+#[expect(clippy::print_stdout, reason = "an example that reports on stdout")]
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let usage = "usage: synthetic_spool DIR EVENTS SESSIONS";
@@ -167,7 +164,7 @@ fn opened(serial: u64, id: SessionId, at: BootNs) -> SessionOpened {
     }
 }
 
-/// An exec with its strings (some 500 bytes), or every second time its exit (80 bytes).
+/// Returns an exec with its strings (some 500 bytes), or every second time its exit (80 bytes).
 fn record(id: SessionId, seq: u64, at: u64) -> Vec<u8> {
     let exec = seq % 2 == 1;
     let [exe, cwd, filename] = ["/usr/bin/rsync", "/home/deploy/releases/current", "rsync"];

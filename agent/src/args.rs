@@ -17,7 +17,7 @@ use crate::config::{self, ConfigError, KEYS, Loaded, TABLE};
     disable_help_subcommand = true,
     before_help = "\
 Examples:
-  vctl-agent check                Check what this host needs
+  vctl-agent check                Check this host, with a fix for each problem
   vctl-agent collect              Record sessions, and ship them to Vault and Postgres
   vctl-agent collect --local      Record sessions on this host alone
   vctl-agent node --once          Report the state of this host now
@@ -42,8 +42,8 @@ pub const TEMPLATE: &str = "\
 pub enum CliCommand {
     /// Record sessions until stopped
     ///
-    /// Runs in the foreground, as root, and tells systemd when it is ready. What is pinned in the
-    /// kernel stays when it stops, so that the next run goes on without a gap.
+    /// Runs in the foreground, as root, and notifies systemd when it is ready. The probe stays pinned
+    /// in the kernel after the agent stops, so the next run continues without a gap.
     #[command(before_help = "\
 Examples:
   vctl-agent collect                      Record, and ship to the central store
@@ -52,8 +52,9 @@ Examples:
     Collect(CollectArgs),
     /// Open a session for a login; PAM runs this
     ///
-    /// For `session required pam_exec.so /usr/sbin/vctl-agent stamp`. Takes `--config PATH` and the
-    /// flags of `collect`, and reads the login from the environment that pam_exec passes.
+    /// For the PAM line `session required pam_exec.so /usr/sbin/vctl-agent stamp`. Accepts
+    /// `--config PATH` and the flags of `collect`, and reads the login from the environment that
+    /// pam_exec sets.
     #[command(
         disable_help_flag = true,
         before_help = "\
@@ -64,37 +65,39 @@ Examples:
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         arguments: Vec<OsString>,
     },
-    /// Check what this host needs, with a fix for what is missing
+    /// Check this host, with a fix for each problem
     ///
-    /// Exits with 0 when nothing fails, warnings included, else with 1.
+    /// The check shows whether the host has what the agent needs, and changes nothing.
+    /// The exit status is 0 if no check fails (warnings are not failures), otherwise 1.
     #[command(before_help = "\
 Examples:
-  vctl-agent check                        All requirements, each with a fix for what is missing
-  vctl-agent check -o name                The ids of what is not a pass
+  vctl-agent check                        All requirements, with a fix for each problem
+  vctl-agent check -o name                Only the ids of checks that did not pass
   vctl-agent check -o json | jq           For programs (docs/agent-check.md)")]
     Check(CheckArgs),
-    /// Add or remove the line of PAM that stamps each login
+    /// Add or remove the PAM line that stamps each login
     ///
-    /// Both change nothing when they are run again. The line is put behind the shared session stack of the
-    /// distribution (`@include common-session`, `session include password-auth`), or where else it belongs.
+    /// A second run changes nothing. The line is added after the session stack that the distribution
+    /// shares between services (`@include common-session`, `session include password-auth`). Without
+    /// such a stack it is added where pam_loginuid.so and pam_systemd.so have run before it.
     #[command(subcommand)]
     PamLine(PamLineCommand),
-    /// Remove the probe and everything it pinned from the kernel
+    /// Remove the probe and all its pins from the kernel
     #[command(before_help = "\
 Examples:
   vctl-agent detach                       Stop recording until the next `collect`")]
     Detach(DetachArgs),
-    /// Report what this host is and how it does, every few minutes
+    /// Report the state of this host every few minutes
     ///
-    /// Load, memory, disk, addresses and the state of the collector go to the central store, for a host
-    /// that is in the inventory. Runs in the foreground until it is stopped, whatever happens to the
-    /// store meanwhile, and says something only when that changes.
+    /// A report goes to the central store and contains load, memory, disk, addresses and the state of
+    /// the collector. The host must be in the inventory. Runs in the foreground until it is stopped,
+    /// also while the store is unavailable, and logs a line only when its state changes.
     #[command(before_help = "\
 Examples:
   vctl-agent node                         Report every five minutes
-  vctl-agent node --once                  Report now, and end")]
+  vctl-agent node --once                  Report once, then exit")]
     Node(NodeArgs),
-    /// Print the manual page of a command, or the help of vctl-agent as a whole
+    /// Print the manual page of a command, or this help
     #[command(before_help = "\
 Examples:
   vctl-agent help collect         The page of a command")]
@@ -104,7 +107,7 @@ Examples:
     },
     /// Print the version of vctl-agent
     Version,
-    /// Print the manual page of vctl-agent, or write those of all commands
+    /// Print the manual page, or write the pages of all commands
     #[command(before_help = "\
 Examples:
   vctl-agent man | man -l -                   Read it
@@ -118,9 +121,9 @@ Examples:
 
 #[derive(Debug, Args)]
 pub struct CollectArgs {
-    /// Keep what is recorded on this host only
+    /// Keep the records on this host only
     ///
-    /// Without it, what is recorded is also shipped to the centre that `vault_addr` and `db_host` name.
+    /// Without this flag, they are also shipped to the centre in `vault_addr` and `db_host`.
     #[arg(long)]
     pub local: bool,
     /// Print the effective configuration, each value with its source, and exit
@@ -132,10 +135,10 @@ pub struct CollectArgs {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Look at this host only, and not at the centre
+    /// Check only this host, not the centre
     #[arg(long)]
     pub local: bool,
-    /// Form of the output
+    /// Format of the output
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
     pub output: Form,
     #[command(flatten)]
@@ -151,11 +154,11 @@ pub enum PamLineCommand {
         /// Refuse a login that cannot be stamped, whatever `mode` in the configuration says
         #[arg(long)]
         strict: bool,
-        /// The program that the line runs
+        /// Program in the line
         #[arg(long, value_name = "PATH", default_value = "/usr/sbin/vctl-agent")]
         program: String,
     },
-    /// Remove every such line of the service's own file
+    /// Remove the line from the service's own file
     Remove(PamLineArgs),
 }
 
@@ -164,7 +167,7 @@ pub struct PamLineArgs {
     /// The PAM service of sshd
     #[arg(long, value_name = "NAME", default_value = "sshd", value_parser = service)]
     pub service: String,
-    /// Directory that stands for `/`, such as an image that is being built
+    /// Directory to use as `/`, such as an image that is being built
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
 }
@@ -188,7 +191,7 @@ pub struct NodeArgs {
     /// Time between two reports, such as `30s`, `5m` or `1h`
     #[arg(long, value_name = "TIME", value_parser = interval, default_value = "5m")]
     pub interval: Duration,
-    /// Report now, and end: with 0 also for a host that is not in the inventory
+    /// Report once, then exit; the status is 0 also if the host is not in the inventory
     #[arg(long)]
     pub once: bool,
     /// Name of this host in the inventory [default: `host` of the configuration]
@@ -220,17 +223,17 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// The form of what is checked; the names are those of the `-o` option in vctl.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Form {
-    /// For people; `text` is the same
+    /// For reading; `text` means the same
     #[default]
     #[value(alias = "text", alias = "wide")]
     Table,
     /// One document
     Json,
-    /// One object a line
+    /// One object per line
     Jsonl,
     /// With a heading
     Csv,
-    /// The ids of what is not a pass, one a line
+    /// The ids of the checks that did not pass, one per line
     Name,
 }
 

@@ -7,7 +7,6 @@ pub mod probe;
 pub mod session;
 pub mod enrich;
 pub mod attribute;
-pub mod redact;
 pub mod spool;
 pub mod store;
 pub mod trusted_dir;

@@ -1,6 +1,7 @@
-//! The hook as PAM runs it: the real program, its exit status, its marker and its patience.
+//! Tests the hook as PAM runs it: the real program, its exit status, its late-login file and its
+//! time limit.
 //!
-//! Needs no root: everything the hook trusts has to belong to whoever runs it.
+//! Needs no root: all files that the hook trusts must belong to the user of the test.
 #![allow(
     clippy::unwrap_used,
     reason = "clippy.toml's exception ends at the helpers of a test crate"
@@ -21,7 +22,7 @@ use vctl_agent::session::pending::{Marker, PendingDir};
 use vctl_agent::session::protocol::{StampReply, StampRequest, decode_request, encode};
 use vctl_agent::session::server::{BindError, Pending, Server};
 
-/// What the hook may take beyond its own deadline on a machine that is busy with other tests.
+/// Time beyond the hook's own deadline, for a machine that runs other tests.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// A host with a run directory, a pending directory and a configuration.
@@ -123,7 +124,7 @@ fn a_stamped_login_goes_on_and_leaves_no_marker() {
 }
 
 #[test]
-fn other_moments_of_pam_and_changing_user_cost_nothing_and_say_nothing() {
+fn other_pam_types_and_services_do_nothing() {
     let host = Host::new("mode: strict");
     for (name, value) in [
         ("PAM_TYPE", "close_session"),
@@ -139,7 +140,7 @@ fn other_moments_of_pam_and_changing_user_cost_nothing_and_say_nothing() {
 }
 
 #[test]
-fn without_a_collector_best_effort_lets_in_and_leaves_a_marker_for_the_login_process() {
+fn best_effort_without_a_collector_writes_a_late_login_file() {
     let host = Host::new("mode: best-effort");
     let (code, _, took) = timed(host.hook());
     assert_eq!(code, 0);
@@ -181,7 +182,7 @@ fn without_a_collector_strict_refuses_and_says_why() {
 }
 
 #[test]
-fn a_collector_that_restarts_is_waited_for_and_asked_for_the_same_session() {
+fn a_restarted_collector_is_asked_for_the_same_session() {
     let host = Host::new("mode: strict");
     let socket = host.path("run/agent.sock");
     let first = host.listen();
@@ -191,7 +192,7 @@ fn a_collector_that_restarts_is_waited_for_and_asked_for_the_same_session() {
         BufReader::new(&stream)
             .read_until(b'\n', &mut line)
             .unwrap();
-        // Dead, and all that it had open with it.
+        // The collector ends, and its connections close.
         drop((stream, first));
         std::fs::remove_file(&socket).unwrap();
         let second = UnixListener::bind(socket).unwrap();
@@ -204,7 +205,7 @@ fn a_collector_that_restarts_is_waited_for_and_asked_for_the_same_session() {
 }
 
 #[test]
-fn a_refused_login_is_refused_in_strict_and_marked_in_best_effort() {
+fn strict_refuses_a_login_that_best_effort_marks() {
     for (mode, expected, markers) in [("strict", 1, 0), ("best-effort", 0, 1)] {
         let host = Host::new(&format!("mode: {mode}"));
         let reply = StampReply::Refused {
@@ -224,8 +225,8 @@ fn a_refused_login_is_refused_in_strict_and_marked_in_best_effort() {
 }
 
 #[test]
-fn the_break_glass_group_gets_in_where_strict_refuses_everybody_else() {
-    // `root` is in the group `root` on every Linux, `nobody` is not.
+fn strict_allows_only_the_break_glass_group() {
+    // On every Linux, `root` is in the group `root`, and `nobody` is not.
     let host = Host::new("mode: strict\nbreak_glass_group: root");
     assert_eq!(timed(host.hook()).0, 0);
     let markers = host.markers();
@@ -241,7 +242,7 @@ fn the_break_glass_group_gets_in_where_strict_refuses_everybody_else() {
 #[test]
 fn a_collector_that_is_stopped_costs_two_seconds_and_no_more() {
     let host = Host::new("mode: best-effort");
-    // Accepts, as the kernel does for a stopped process, and never reads.
+    // Accepts connections, as the kernel does for a stopped process, and never reads.
     let _listener = host.listen();
     let (code, _, took) = timed(host.hook());
     assert_eq!(code, 0);
@@ -253,7 +254,7 @@ fn a_collector_that_is_stopped_costs_two_seconds_and_no_more() {
 }
 
 #[test]
-fn a_stopped_collector_with_a_full_backlog_costs_two_seconds_and_no_more() {
+fn a_full_backlog_costs_at_most_two_seconds() {
     let host = Host::new("mode: strict");
     let listener = host.listen();
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
@@ -296,7 +297,7 @@ fn a_socket_that_others_could_have_put_there_is_not_asked() {
 
 #[test]
 fn the_environment_of_the_login_decides_nothing() {
-    // With `pam_env.so user_readenv=1` the person logging in writes it.
+    // With `pam_env.so user_readenv=1`, the user who logs in sets it.
     let host = Host::new("mode: strict");
     let mut hook = host.hook();
     hook.env("VCTL_AGENT_MODE", "best-effort")
@@ -305,7 +306,7 @@ fn the_environment_of_the_login_decides_nothing() {
 }
 
 #[test]
-fn a_broken_file_locks_nobody_out_unless_pam_says_strict() {
+fn a_broken_file_refuses_a_login_only_with_strict_in_pam() {
     let host = Host::new("");
     for broken in ["mode: [", "mode: stricct\n", "\u{0}", "unknown: 1\n"] {
         host.write_config(broken);
@@ -331,7 +332,7 @@ fn a_marker_directory_that_is_a_link_is_not_followed() {
     assert_eq!(fs::read_dir(host.path("elsewhere")).unwrap().count(), 0);
 }
 
-/// Runs the real server for the time `body` takes, answering every login with `reply`.
+/// Runs the real server while `body` runs; every login gets `reply`.
 fn served<T: Send + 'static>(
     host: &Host,
     reply: Option<&StampReply>,
@@ -379,7 +380,7 @@ fn the_server_names_the_parent_of_the_hook_as_the_login() {
 }
 
 #[test]
-fn a_pipeline_that_drops_the_login_is_asked_again_and_is_no_answer() {
+fn a_dropped_login_is_asked_for_again() {
     let host = Host::new("mode: strict");
     let hook = host.hook();
     let ((code, stderr, _), seen) = served(&host, None, move || timed(hook));
@@ -409,7 +410,7 @@ fn forged_lines_are_answered_or_dropped_and_the_server_goes_on() {
                 answer
             })
             .collect();
-        // One that never ends its line, one that sends without end, one that goes away.
+        // One client never ends its line, one sends without end, one disconnects.
         let _silent = UnixStream::connect(&socket).unwrap();
         let mut endless = UnixStream::connect(&socket).unwrap();
         let chunk = vec![b'x'; 64 * 1024];
@@ -443,7 +444,7 @@ fn fifty_logins_at_once_are_all_stamped() {
 }
 
 #[test]
-fn a_second_agent_does_not_take_the_socket_and_a_dead_one_leaves_it() {
+fn a_second_agent_takes_only_a_dead_agents_socket() {
     let host = Host::new("");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -456,7 +457,7 @@ fn a_second_agent_does_not_take_the_socket_and_a_dead_one_leaves_it() {
         Err(BindError::InUse { .. })
     ));
     drop(first);
-    // Its socket file is still there, and nobody answers on it.
+    // Its socket file still exists, but no process listens on it.
     assert!(host.path("run/agent.sock").exists());
     Server::bind(&host.path("run")).unwrap();
 }

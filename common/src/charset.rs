@@ -1,41 +1,42 @@
 //! The characters that the locale can show: UTF-8, or ASCII alone.
 //!
-//! Text for people is written in them. JSON, CSV and HTML are UTF-8 in every locale: programs read them.
+//! Only text for users is limited to them. JSON, CSV and HTML are UTF-8 in every locale, because
+//! programs read them.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// UTF-8 until [`set_from_environment`], so that tests do not depend on their locale.
+/// False until [`set_from_environment`] runs, so that tests do not depend on their locale.
 static LOCALE_IS_ASCII: AtomicBool = AtomicBool::new(false);
 
 static OUTPUT_IS_FOR_PROGRAMS: AtomicBool = AtomicBool::new(false);
 
-/// Takes the character set of this process's locale.
+/// Sets the character set from the locale of this process.
 pub fn set_from_environment() {
     let is_ascii = !is_utf8(|name| std::env::var_os(name));
     LOCALE_IS_ASCII.store(is_ascii, Ordering::Relaxed);
 }
 
-/// From now on, what is made to be written is UTF-8 in every locale: a program reads it. Text for stderr stays as the
-/// locale has it.
+/// Makes output UTF-8 in every locale from now on, because a program reads it. Text for stderr
+/// stays in the locale's characters.
 pub fn write_for_programs() {
     OUTPUT_IS_FOR_PROGRAMS.store(true, Ordering::Relaxed);
 }
 
-/// Says whether the locale shows ASCII alone.
+/// Returns whether the locale shows only ASCII.
 pub fn locale_is_ascii() -> bool {
     LOCALE_IS_ASCII.load(Ordering::Relaxed)
 }
 
-/// Says whether what is made to be written is ASCII alone.
+/// Returns whether output is only ASCII.
 pub fn is_ascii() -> bool {
     locale_is_ascii() && !OUTPUT_IS_FOR_PROGRAMS.load(Ordering::Relaxed)
 }
 
-/// Says whether a locale is one of UTF-8. As in POSIX, the first variable that is set and not empty decides, and
-/// without one the locale is `C`.
+/// Returns whether a locale uses UTF-8. As in POSIX, the first variable that is set and not empty
+/// decides; without one the locale is `C`.
 fn is_utf8(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let mut values = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -43,7 +44,7 @@ fn is_utf8(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let locale = values.find(|value| !value.is_empty());
     let locale = locale.map(|locale| locale.to_string_lossy().into_owned());
     let locale = locale.unwrap_or_default();
-    // `UTF-8` alone is a locale of macOS.
+    // On macOS, `UTF-8` alone is a locale.
     let codeset = locale
         .split_once('.')
         .map_or(&*locale, |(_, codeset)| codeset);
@@ -51,7 +52,7 @@ fn is_utf8(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     codeset.replace('-', "").eq_ignore_ascii_case("utf8")
 }
 
-/// Returns text of ours in characters that the locale can show.
+/// Returns vctl's own text in characters that the locale can show.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if is_ascii() {
         ascii(text)
@@ -60,7 +61,8 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns text in ASCII: our signs in the usual way to type them, and other characters spelled out.
+/// Returns text in ASCII: signs that vctl uses become their usual ASCII forms, other characters
+/// become escapes.
 pub fn ascii(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -83,7 +85,7 @@ pub fn ascii(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Returns the usual way to type a sign that is not in ASCII.
+/// Returns the usual ASCII form of a sign.
 pub fn sign(c: char) -> Option<&'static str> {
     Some(match c {
         '·' | '•' | '–' | '—' | '─' | '−' => "-",

@@ -1,7 +1,8 @@
-//! One TCP connection to a name that may have several addresses, some of which lead nowhere.
+//! Opens one TCP connection to a name that may have several addresses, some of them unreachable.
 //!
-//! RFC 8305: families take turns, the next address is tried after a short delay or at the failure of one before, and
-//! the first connection wins. So the deadline is the name's: an address that does not answer costs the delay only.
+//! RFC 8305: address families alternate. The next address is tried after a short delay or when one
+//! fails, and the first connection is used. The deadline applies to the name, so an unreachable
+//! address costs only the delay.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -12,22 +13,23 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// How long an address is tried alone: the Connection Attempt Delay of RFC 8305, section 8.
+/// Time before the next address is tried: the Connection Attempt Delay of RFC 8305, section 8.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Connects to whichever address of `host` answers first.
+/// Connects to the address of `host` that answers first.
 ///
 /// # Errors
-/// The name has no address, or none of them answered.
+/// The name has no address, or no address answered.
 pub async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses = lookup_host((host, port)).await?.collect();
     first(addresses).await
 }
 
-/// Connects to whichever of some addresses answers first.
+/// Connects to the address that answers first.
 ///
 /// # Errors
-/// There is none, or none of them answered: the kind of the first error, and what each address came to.
+/// The list is empty, or no address answered. The error has the kind of the first failure and names
+/// the reason of each.
 pub async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut left: VecDeque<SocketAddr> = in_turns(addresses).into();
     let mut attempts = JoinSet::new();
@@ -57,7 +59,7 @@ pub async fn first(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-/// Makes one error of what the addresses came to: each distinct reason once, behind its addresses.
+/// Returns one error for all failures: each reason once, after its addresses.
 fn summary(mut failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
     if failures.len() == 1
         && let Some((_, only)) = failures.pop()
@@ -80,7 +82,8 @@ fn summary(mut failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
     io::Error::new(kind, each.collect::<Vec<_>>().join("; "))
 }
 
-/// Families by turns, the first address's first; within one the resolver's order is kept.
+/// Alternates the families, beginning with that of the first address; within a family the
+/// resolver's order stays.
 fn in_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_first_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let all = addresses.len();
@@ -128,7 +131,8 @@ mod tests {
         assert_eq!(in_turns(Vec::new()), []);
     }
 
-    /// A port whose queue of connections is full: one more gets no answer. The sockets keep it so.
+    /// Returns a port whose queue of connections is full, so that another connection gets no
+    /// answer. The sockets keep the queue full.
     async fn silent() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -147,7 +151,7 @@ mod tests {
         let (nowhere, _queued, _listener) = silent().await;
         let there = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let there = there.local_addr().unwrap();
-        // One address alone would take the system's minutes.
+        // A single address would take the system's timeout of minutes.
         let within = Duration::from_mins(1);
         let connected = first(vec![nowhere, nowhere, nowhere, there]);
         let stream = tokio::time::timeout(within, connected).await.unwrap();

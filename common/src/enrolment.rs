@@ -1,32 +1,33 @@
-//! One enrolment of a host, named by its AppRole.
+//! One enrolment of a host, identified by its AppRole.
 
 use std::fmt;
 
 use crate::host::HostName;
 
-/// Name of the AppRole of one enrolment; the host's database roles end in it.
+/// Name of the AppRole of one enrolment; the names of the host's database roles end in it.
 ///
-/// `web-2.1f2e3d4c`: the host's name, a dot, and the generation in eight hex digits. Each enrolment has
-/// a generation of its own, so a token or a secret id of an earlier one leads to roles that are gone.
-/// Older versions of vctl gave no generation; their AppRole has the name of the host.
+/// `web-2.1f2e3d4c`: the host's name, a dot, and the generation in eight hex digits. Each enrolment
+/// has its own generation, so a token or a secret id of an earlier enrolment leads to deleted
+/// roles. Older versions of vctl gave no generation; their AppRole has the name of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Enrolment(String);
 
 impl Enrolment {
-    /// Names the enrolment of `host` with that generation.
+    /// Returns the enrolment of `host` with this generation.
     pub fn new(host: &HostName, generation: u32) -> Self {
         Self(format!("{host}.{generation:08x}"))
     }
 
-    /// Names the enrolment that an older vctl made, which has no generation.
+    /// Returns an enrolment by an older vctl, which has no generation.
     pub fn without_generation(host: &HostName) -> Self {
         Self(host.as_str().to_owned())
     }
 
-    /// Returns the enrolment with this AppRole, or `None` when the name is not one of `host`.
+    /// Returns the enrolment with this AppRole, or `None` when the AppRole does not belong to
+    /// `host`.
     ///
-    /// `web-2.1f2e3d4c` may also be the AppRole of a host of that whole name, without a generation. Only
-    /// its database roles can tell.
+    /// `web-2.1f2e3d4c` may also be the AppRole, without a generation, of a host with that whole
+    /// name. Only its database roles show the difference.
     pub fn of_host(host: &HostName, approle: &str) -> Option<Self> {
         let rest = approle.strip_prefix(host.as_str())?;
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);

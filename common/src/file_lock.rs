@@ -1,33 +1,34 @@
-//! Locks of files, where the file system has them.
+//! Locks of files, on file systems that support them.
 //!
-//! A home on NFS without its lock daemon, and some FUSE file systems, have none. A lock here only saves work or
-//! orders writers of files that are replaced whole, so its absence is no error: callers go on, and each says
-//! what holds then.
+//! A home on NFS without a lock daemon and some FUSE file systems have no locks. A lock here only
+//! saves work or orders the writers of files that are replaced as a whole, so a missing lock is not
+//! an error. Each caller continues and documents the effect.
 
 use std::fs::{File, TryLockError};
 use std::io;
 
-/// What came of a try.
+/// Result of an attempt to lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tried {
     Taken,
-    /// Another process has it.
+    /// Another process holds the lock.
     Busy,
     /// The file system has no locks.
     Unsupported,
 }
 
-/// Waits for the lock that excludes all others; returns whether there is such a thing.
+/// Waits for the exclusive lock; returns false when the file system has no locks.
 pub fn exclusive(file: &File) -> io::Result<bool> {
     waited(file.lock())
 }
 
-/// Waits for the lock that excludes [`exclusive`] alone; returns whether there is such a thing.
+/// Waits for the lock that excludes only [`exclusive`]; returns false when the file system has no
+/// locks.
 pub fn shared(file: &File) -> io::Result<bool> {
     waited(file.lock_shared())
 }
 
-/// Takes the lock that excludes all others, when it is free.
+/// Takes the exclusive lock if it is free.
 pub fn try_exclusive(file: &File) -> io::Result<Tried> {
     match file.try_lock() {
         Ok(()) => Ok(Tried::Taken),
@@ -46,7 +47,8 @@ fn waited(locked: io::Result<()>) -> io::Result<bool> {
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
-    // `ENOTSUP` is `EOPNOTSUPP` on Linux and another number elsewhere. `EBADF`: NFS, of a file opened for reading.
+    // `ENOTSUP` is `EOPNOTSUPP` on Linux and another number elsewhere. NFS returns `EBADF` for a
+    // file opened for reading.
     [
         libc::ENOLCK,
         libc::ENOTSUP,

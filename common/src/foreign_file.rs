@@ -1,4 +1,5 @@
-//! Files that people and other programs write: read as bytes, up to a limit, and without waiting for a writer.
+//! Reads files that users and other programs write: as bytes, up to a limit, and without waiting
+//! for a writer.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -7,22 +8,22 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What editors on Windows put before UTF-8 text.
+/// Editors on Windows write it before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How long the writer of a named pipe may take, as of `--file <(program)`.
+/// Time limit for the writer of a named pipe, as in `--file <(program)`.
 const WRITER: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Whether a file may be a pipe.
+/// Whether the file may be a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pipes {
-    /// The user named the file, perhaps as `<(program)`.
+    /// The user named the file, for example as `<(program)`.
     Allowed,
     Refused,
 }
 
-/// Opens a file for reading; a pipe without a writer is no reason to wait.
+/// Opens a file for reading, without waiting for the writer of a pipe.
 ///
 /// # Errors
 /// It is a directory, a socket, or another device than `/dev/null`.
@@ -46,10 +47,10 @@ pub fn open(path: &Path, pipes: Pipes) -> io::Result<File> {
     }
 }
 
-/// Returns the bytes of a file of up to `most` bytes.
+/// Returns the content of a file of at most `most` bytes.
 ///
 /// # Errors
-/// It cannot be read, is larger, or is a pipe whose writer does not write.
+/// The file is unreadable or larger, or is a pipe whose writer writes nothing.
 pub fn read(path: &Path, most: u64, pipes: Pipes) -> io::Result<Vec<u8>> {
     let mut file = open(path, pipes)?.take(most + 1);
     let (mut bytes, since) = (Vec::new(), Instant::now());
@@ -79,11 +80,11 @@ pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
-/// Returns the one line of a file, such as an id or a token, without the blanks around it; empty when there is
-/// nothing else.
+/// Returns the only line of a file, such as an id or a token, without surrounding blanks. An empty
+/// file returns an empty line.
 ///
 /// # Errors
-/// It cannot be read, or holds something else than one line of UTF-8. No error repeats what it holds.
+/// The file is unreadable, or its content is not one line of UTF-8. No error repeats the content.
 pub fn read_line(path: &Path) -> io::Result<String> {
     const MOST: u64 = 1 << 16;
     let bytes = read(path, MOST, Pipes::Allowed)?;
@@ -96,10 +97,10 @@ pub fn read_line(path: &Path) -> io::Result<String> {
     };
     let line = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     if line.contains(['\n', '\r']) {
-        return wrong("it holds more than one line");
+        return wrong("it contains more than one line");
     }
     if line.contains(char::is_control) {
-        return wrong("it holds a control character");
+        return wrong("it contains a control character");
     }
     Ok(line.to_owned())
 }

@@ -1,11 +1,12 @@
-//! The name of a host, as the inventory has it.
+//! Name of a host in the inventory.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Name of a host in the inventory: a known_hosts key that is also safe in a shell, a URL and a Vault path.
+/// Name of a host in the inventory: it is valid as a key in known_hosts, and safe in a shell, a URL
+/// and a Vault path.
 ///
 /// Invariant: 1 to 63 of `a-z`, `0-9`, `.`, `_` and `-`, with a letter or digit at both ends; the
 /// same as the domain `vctl.host_name` of the database.
@@ -13,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[serde(transparent)]
 pub struct HostName(String);
 
-/// A text is no name of a host.
+/// The text is not a host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a host name (1 to 63 of a-z, 0-9, `.`, `_` and `-`, with a letter or digit at both ends)"

@@ -1,4 +1,5 @@
-//! Ids as types: two `u64`s must not be swapped by accident, and each knows its odd cases once.
+//! Ids as types, so that two `u64`s are not swapped by accident and each special case is handled
+//! once.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -9,16 +10,17 @@ use uuid::Uuid;
 
 use crate::wire::{Mark, UNSET};
 
-/// Serial of one SSH certificate: joins an access to its sessions.
+/// Serial of one SSH certificate: it links an access to its sessions.
 ///
-/// An unsigned 64-bit number in OpenSSH, where 0 means "the CA set none", so 0 is refused.
-/// Postgres `bigint` is signed and a JSON number is a double, so rows keep it as `numeric` and
+/// An unsigned 64-bit number in OpenSSH. There, 0 means that the CA set none, so 0 is refused.
+/// Postgres' `bigint` is signed and a JSON number is a double, so rows hold a `numeric` and JSON
+/// holds a string.
 /// JSON as a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CertSerial(NonZeroU64);
 
 impl CertSerial {
-    /// Returns `None` for 0, which is no serial.
+    /// Returns `None` for 0, which is not a serial.
     pub fn new(serial: u64) -> Option<Self> {
         NonZeroU64::new(serial).map(Self)
     }
@@ -34,7 +36,7 @@ impl fmt::Display for CertSerial {
     }
 }
 
-/// A text is not the id it should be.
+/// The text is not an id of the expected type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]
 pub struct InvalidId {
@@ -46,7 +48,7 @@ impl FromStr for CertSerial {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        // `u64::from_str` takes a leading `+`, which no serial is printed with.
+        // `u64::from_str` accepts a leading `+`, with which no serial is printed.
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         digits
             .then(|| text.parse().ok())
@@ -73,10 +75,10 @@ impl<'de> Deserialize<'de> for CertSerial {
     }
 }
 
-/// One SSH login, or one piece of work detached from it: a row in `audit_session`.
+/// One SSH login, or work that was detached from it: a row in `audit_session`.
 ///
-/// A version 7 UUID, made by the stamper. Its low half is the session's mark in the kernel, which
-/// is never 0 because the UUID's variant bits are in it.
+/// A version 7 UUID, made by the stamper. Its low half is the session's mark in the kernel; it is
+/// never 0, because it contains the UUID's variant bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionId(Uuid);
@@ -90,7 +92,7 @@ impl SessionId {
         Self(id)
     }
 
-    /// Returns an id for a session of which nothing but its mark is known: time and the first random
+    /// Returns an id for a session of which only the mark is known: the time and the first random
     /// bits are zero.
     pub fn from_mark(mark: Mark) -> Self {
         Self(Uuid::from_u64_pair(0x7000, mark))
@@ -100,7 +102,7 @@ impl SessionId {
         self.0
     }
 
-    /// Returns the number that stands for this session in the kernel and in spool blocks.
+    /// Returns the session's number in the kernel and in spool blocks.
     pub fn mark(self) -> Mark {
         self.0.as_u64_pair().1
     }
@@ -123,7 +125,7 @@ impl FromStr for SessionId {
     }
 }
 
-/// The kernel's audit session, unique within one boot; the "unset" value (all ones) is no id.
+/// The kernel's audit session, unique within one boot; the "unset" value (all ones) is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AuditSessionId(u32);
@@ -138,12 +140,12 @@ impl AuditSessionId {
     }
 }
 
-/// Inode of a directory of the unified cgroup hierarchy, as the kernel gives it.
+/// Inode of a directory in the cgroup v2 hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CgroupId(pub u64);
 
-/// `/proc/sys/kernel/random/boot_id`: every clock and id of the kernel counts within one boot.
+/// `/proc/sys/kernel/random/boot_id`: all clocks and ids of the kernel apply within one boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BootId(Uuid);
@@ -177,7 +179,7 @@ impl FromStr for BootId {
     }
 }
 
-/// A process for as long as its machine is up: the pid alone is reused within seconds.
+/// A process, unique until the next boot: a pid alone may be used again within seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcessId {
     pub tgid: u32,

@@ -1,10 +1,11 @@
-//! Which kernel struct members the probe reads.
+//! Members of kernel structs that the probe reads.
 //!
-//! rustc emits no field relocations, so the agent looks each member up in the running kernel's BTF
-//! and hands the offsets to the probe as one read-only array before it is loaded. Both sides index
-//! it by [`Field`]. The verifier sees constants and checks every load against the same BTF.
+//! rustc emits no field relocations. The agent therefore looks up each member in the running
+//! kernel's BTF and passes the offsets to the probe as one read-only array before it is loaded.
+//! Both sides index it by [`Field`]. The verifier sees constants and checks every load against the
+//! same BTF.
 
-/// One member: where it lies in its struct is `offset[field as usize]`.
+/// Member of a struct; its offset is `offset[field as usize]`.
 macro_rules! fields {
     ($($(#[$doc:meta])* $variant:ident = $of:literal . $member:literal : $size:literal,)+) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ fields! {
     TaskNsproxy = "task_struct"."nsproxy": 8,
     TaskThreadPid = "task_struct"."thread_pid": 8,
     TaskExitCode = "task_struct"."exit_code": 4,
-    /// An array of 16 characters: BTF gives no size of an array, so it is not checked.
+    /// An array of 16 characters. BTF gives no size for an array, so it is not checked.
     TaskComm = "task_struct"."comm": 0,
     TaskMm = "task_struct"."mm": 8,
     TaskFs = "task_struct"."fs": 8,
@@ -81,37 +82,37 @@ fields! {
     KernfsId = "kernfs_node"."id": 8,
 }
 
-/// How many offsets the probe is given.
+/// Number of offsets.
 pub const FIELD_COUNT: usize = FIELDS.len();
 
 /// `sizeof(struct upid)` follows the offsets.
 pub const SIZEOF_UPID: usize = FIELD_COUNT;
-/// Where the first three arguments of a system call lie in `struct pt_regs`.
+/// Offsets of the first three arguments of a system call in `struct pt_regs`.
 pub const REGS_ARG0: usize = FIELD_COUNT + 1;
 pub const REGS_ARG1: usize = FIELD_COUNT + 2;
 pub const REGS_ARG2: usize = FIELD_COUNT + 3;
 /// Number of the system call execveat(2).
 pub const NR_EXECVEAT: usize = FIELD_COUNT + 4;
-/// Where those of a call of the 32-bit table lie.
+/// Offsets of these arguments for a call of the 32-bit table.
 pub const REGS_COMPAT_ARG0: usize = FIELD_COUNT + 5;
 pub const REGS_COMPAT_ARG1: usize = FIELD_COUNT + 6;
 pub const REGS_COMPAT_ARG2: usize = FIELD_COUNT + 7;
-/// Where the number of the call lies in `struct pt_regs`.
+/// Offset of the call's number in `struct pt_regs`.
 pub const REGS_NR: usize = FIELD_COUNT + 8;
-/// Where `task_struct` says that the call came through the 32-bit table, and with which bit.
+/// Offset in `task_struct`, and bit, that show a call through the 32-bit table.
 pub const COMPAT_AT: usize = FIELD_COUNT + 9;
 pub const COMPAT_BIT: usize = FIELD_COUNT + 10;
-/// Numbers of the calls in the 32-bit table and in the x32 one.
+/// Numbers of the calls in the 32-bit table and in the x32 table.
 pub const NR_COMPAT_EXECVE: usize = FIELD_COUNT + 11;
 pub const NR_COMPAT_EXECVEAT: usize = FIELD_COUNT + 12;
 pub const NR_X32_EXECVE: usize = FIELD_COUNT + 13;
 pub const NR_X32_EXECVEAT: usize = FIELD_COUNT + 14;
-/// Elements of the array that the probe is given.
+/// Number of elements in the probe's array.
 pub const LAYOUT_LEN: usize = FIELD_COUNT + 15;
 
-/// What the probe reads at once of a `struct dentry`, from [`Field::DentryParent`] on. That the members
-/// lie like this is checked at start; they have for fifteen years, but where struct layouts are
-/// randomised.
+/// Part of a `struct dentry` that the probe reads at once, from [`Field::DentryParent`] on. The
+/// agent checks this layout at start. It has been the same for fifteen years, except in kernels
+/// that randomise struct layouts.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct DentryWindow {
@@ -120,7 +121,7 @@ pub struct DentryWindow {
     pub name: u64,
 }
 
-/// What the probe reads at once of a `struct mount`, from [`Field::MountParent`] on.
+/// Part of a `struct mount` that the probe reads at once, from [`Field::MountParent`] on.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct MountWindow {

@@ -1,6 +1,6 @@
-//! What the host agent and the workstation must agree on.
+//! Types and formats that the host agent and the workstation share.
 //!
-//! `agent-ebpf` takes [`wire`] and [`layout`] alone, with default features off.
+//! `agent-ebpf` uses only [`wire`] and [`layout`], without default features.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 pub mod layout;
@@ -32,13 +32,13 @@ pub mod file_lock;
 #[cfg(feature = "config")]
 pub mod config;
 
-// What the command lines of both programs share.
+// Shared by the command lines of both programs.
 #[cfg(feature = "terminal")]
 pub mod charset;
 #[cfg(feature = "terminal")]
 pub mod manual;
 
-// What agent and vctl share to reach the centre, in this order.
+// Shared by agent and vctl to reach the centre, in this order.
 #[cfg(feature = "centre")]
 pub mod secret;
 #[cfg(feature = "centre")]

@@ -1,11 +1,11 @@
-//! A person, as Vault names whoever holds a token.
+//! A person, by the name that Vault gives the holder of a token.
 
 use std::fmt;
 
-/// Vault's whole display name of a person: `oidc-albert`.
+/// Vault's complete display name of a person: `oidc-albert`.
 ///
-/// It comes from a certificate's key id or a database login, so like every text from outside it is
-/// hostile until it has been escaped.
+/// It comes from a certificate's key id or a database login, so it is hostile until it is escaped,
+/// like all text from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Person(String);
 
@@ -14,15 +14,15 @@ impl Person {
         Self(display_name.into())
     }
 
-    /// Returns the whole name, which tells `oidc-albert` from `userpass-albert`.
+    /// Returns the complete name, which distinguishes `oidc-albert` from `userpass-albert`.
     pub fn display_name(&self) -> &str {
         &self.0
     }
 
-    /// Returns the name to show: without the auth mount before the first hyphen. A name without a
-    /// mount (a root token's) stays as it is.
+    /// Returns the name to show, without the auth mount before the first hyphen. A name without a
+    /// mount (of a root token) stays as it is.
     ///
-    /// The rule of `vctl.person()` in the database.
+    /// `vctl.person()` in the database has the same rule.
     pub fn name(&self) -> &str {
         match self.0.split_once('-') {
             Some((mount, name)) if !mount.is_empty() && !name.is_empty() => name,
@@ -30,7 +30,7 @@ impl Person {
         }
     }
 
-    /// Says whether somebody who is looking for `name` means this person.
+    /// Returns whether a search for `name` finds this person.
     pub fn is_called(&self, name: &str) -> bool {
         name == self.name() || name == self.display_name()
     }

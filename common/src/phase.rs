@@ -1,32 +1,32 @@
-//! What a command waits for, as spans: whoever measures where its time goes looks at these. Without a
+//! Spans for the steps that a command waits for, so that its time can be measured. Without a
 //! subscriber they cost nothing.
 
 use tracing::{Span, info_span};
 
-/// All of them have it, and nothing else has.
+/// Target of all these spans, and of no others.
 pub const TARGET: &str = "vctl::phase";
 
-/// A token is got, renewed or looked up.
+/// Getting, renewing or looking up a token.
 pub fn auth() -> Span {
     info_span!(target: TARGET, "auth")
 }
 
-/// A database login is made or given back.
+/// Creating or revoking a database login.
 pub fn credential() -> Span {
     info_span!(target: TARGET, "credential")
 }
 
-/// Postgres is reached, believed and logged in to.
+/// Connecting to Postgres: TCP, TLS and login.
 pub fn connect() -> Span {
     info_span!(target: TARGET, "connect")
 }
 
-/// Vault is asked for something else, or a connection to Postgres is in use.
+/// Any other request to Vault, or a Postgres connection in use.
 pub fn query() -> Span {
     info_span!(target: TARGET, "query")
 }
 
-/// A page is written.
+/// Writing a page.
 pub fn render() -> Span {
     info_span!(target: TARGET, "render")
 }

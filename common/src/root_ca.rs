@@ -1,18 +1,18 @@
-//! What of a PEM file may be trusted as an authority: certificates, and nothing else.
+//! Checks that a PEM file of authorities contains certificates and nothing else.
 //!
-//! The build script has this file as well, so it uses nothing but the standard library; whether TLS
-//! can use what it returns, [`crate::tls`] says.
+//! The build script includes this file, so it uses only the standard library. [`crate::tls`] checks
+//! whether TLS can use the certificates.
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// Returns the certificates of `pem`, each in PEM form, without what stands between them.
+/// Returns the certificates of `pem`, each in PEM form, without the text between them.
 ///
 /// # Errors
-/// There is none, or something else as well; the text ends a sentence.
+/// The text has no certificate or contains something else. The error is the end of a sentence.
 pub fn certificates(pem: &str) -> Result<Vec<String>, String> {
     if pem.contains("PRIVATE KEY-----") {
-        return Err("it holds a private key, which is nobody else's business".to_owned());
+        return Err("it contains a private key, which must stay private".to_owned());
     }
     let mut found = Vec::new();
     let mut lines = pem.lines().map(str::trim_end);
@@ -20,7 +20,7 @@ pub fn certificates(pem: &str) -> Result<Vec<String>, String> {
         if line != BEGIN {
             if line.starts_with("-----BEGIN ") {
                 return Err(format!(
-                    "it holds something else than certificates: `{line}`"
+                    "it contains something else than certificates: `{line}`"
                 ));
             }
             continue;
@@ -32,18 +32,18 @@ pub fn certificates(pem: &str) -> Result<Vec<String>, String> {
                 Some(line) if !line.is_empty() && line.bytes().all(is_base64) => {
                     body.push_str(line);
                 }
-                Some(line) => return Err(format!("`{line}` is no line of a certificate")),
+                Some(line) => return Err(format!("`{line}` is not a line of a certificate")),
                 None => return Err("it ends within a certificate".to_owned()),
             }
         }
         // Every certificate is a DER sequence of more than 255 bytes: 0x30 0x82.
         if !body.starts_with("MII") || !body.len().is_multiple_of(4) {
-            return Err("what it holds is no certificate".to_owned());
+            return Err("its content is not a certificate".to_owned());
         }
         found.push(wrapped(&body));
     }
     if found.is_empty() {
-        return Err("it holds no certificate in PEM form".to_owned());
+        return Err("it contains no certificate in PEM form".to_owned());
     }
     Ok(found)
 }
@@ -65,7 +65,7 @@ fn is_base64(byte: u8) -> bool {
 mod tests {
     use super::certificates;
 
-    /// Of no use; only its form is looked at.
+    /// Not a usable certificate; only its form is checked.
     const ANY: &str = "-----BEGIN CERTIFICATE-----\nMIIBszCC\n-----END CERTIFICATE-----\n";
 
     #[test]
@@ -75,8 +75,8 @@ mod tests {
         for (pem, why) in [
             (String::new(), "no certificate"),
             ("MIIBszCC".to_owned(), "no certificate"),
-            (ANY.replace("MIIB", "AAAA"), "no certificate"),
-            (ANY.replace("MIIBszCC", "MIIB szC"), "no line"),
+            (ANY.replace("MIIB", "AAAA"), "not a certificate"),
+            (ANY.replace("MIIBszCC", "MIIB szC"), "not a line"),
             (
                 ANY.replace("-----END CERTIFICATE-----\n", ""),
                 "ends within",

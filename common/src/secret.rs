@@ -1,11 +1,11 @@
-//! Values that no log, error or debug output may show.
+//! Values that logs, errors and debug output must not show.
 
 use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretBox};
 use zeroize::Zeroize;
 
-/// A token, password or id: prints as stars, and is wiped from memory when it is dropped.
+/// A token, password or id: it prints as stars, and its memory is erased when it is dropped.
 pub struct Secret<T: Zeroize>(SecretBox<T>);
 
 impl<T: Zeroize> Secret<T> {
@@ -13,7 +13,7 @@ impl<T: Zeroize> Secret<T> {
         Self(SecretBox::new(Box::new(value)))
     }
 
-    /// Hands the value out, to be given on at once and never kept.
+    /// Returns the value, for immediate use only.
     pub fn expose(&self) -> &T {
         self.0.expose_secret()
     }

@@ -1,8 +1,7 @@
-//! What is known of a session beside its events: the journal entries of the spool.
+//! Facts about a session besides its events: the journal entries of the spool.
 //!
-//! Kept as JSON, one entry each: they are few, people read them, and a reader skips fields it does
-//! not know. Every text in them was sent by a client or typed by a user, so it is hostile until a
-//! renderer has escaped it.
+//! The entries are JSON: they are few, people read them, and a reader skips unknown fields. Clients
+//! and users chose every text in them, so the texts are hostile until a renderer escapes them.
 
 use std::net::IpAddr;
 
@@ -22,13 +21,13 @@ pub enum JournalEntry {
 
 /// A login was stamped, or detached work began.
 ///
-/// Written again at the head of each new segment for sessions still open, so that dropping old
-/// segments never takes away who a session belongs to.
+/// Repeated at the head of each new segment for open sessions, so that the owner of a session stays
+/// known when old segments are dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionOpened {
     pub id: SessionId,
     pub origin: Origin,
-    /// The Unix account the login got.
+    /// The Unix account of the login.
     pub login_user: String,
     /// PAM service that ran the stamper: `sshd`, `cron`, ...
     pub service: String,
@@ -36,31 +35,32 @@ pub struct SessionOpened {
     /// Address of the client as sshd saw it.
     pub source_ip: Option<IpAddr>,
     pub source_port: Option<u16>,
-    /// PAM's word for the remote host when it is no address.
+    /// The remote host as PAM gives it, when that is not an address.
     pub remote_host: Option<String>,
     pub tty: Option<String>,
-    /// The login's own process (for sshd the privileged monitor), first to be marked.
+    /// The login's own process (sshd's privileged monitor), which is marked first.
     pub leader: ProcessId,
     pub login_uid: Option<u32>,
     pub audit_session: Option<AuditSessionId>,
     pub cgroup: Option<CgroupId>,
     /// When the PAM hook began to run.
     pub opened_at: BootNs,
-    /// When the kernel began to record the session. Later than `opened_at` by milliseconds for a
-    /// stamp in time; anything that ran between the two is unknown when it was late.
+    /// Time at which the kernel began to record the session. For a stamp in time, this is
+    /// milliseconds after `opened_at`. For a late stamp, the programs that ran between the two
+    /// times are unknown.
     pub marked_at: Option<BootNs>,
     pub stamp: Stamp,
 }
 
-/// Where a session comes from.
+/// Origin of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Origin {
-    /// Somebody logged in.
+    /// A user logged in.
     Login,
-    /// Work that left a session for a daemon, which opened its own PAM session for it.
+    /// Work that a session handed to a daemon, which opened a PAM session for it.
     Detached {
-        /// The session it was handed over from, as far as that can be told.
+        /// The session that the work probably came from.
         from: Option<InferredLink>,
     },
 }
@@ -70,27 +70,27 @@ pub enum Origin {
 pub struct InferredLink {
     pub session: SessionId,
     pub serial: Option<CertSerial>,
-    /// What the link rests on, for people: `same login uid 1000, session was open at the time`.
+    /// Reason for the link, in words: `same login uid 1000, session was open at the time`.
     pub because: String,
 }
 
-/// How the person proved who they are.
+/// Authentication of the login.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Auth {
-    /// `publickey`, `password`, ...; several, joined with `,`, when sshd asked for several.
+    /// `publickey`, `password`, ...; joined with `,` when sshd required several.
     pub method: Option<String>,
     pub certificate: Option<Certificate>,
     /// `SHA256:...` of the key, for a login by key with or without a certificate.
     pub key_fingerprint: Option<String>,
-    /// What could not be read, or was not kept whole.
+    /// Data that could not be read or was not stored completely.
     pub problem: Option<String>,
-    /// sshd accepted a certificate that cannot be read, so it is not known whose login it is.
+    /// sshd accepted a certificate that cannot be read, so its owner is unknown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unreadable_certificate: bool,
 }
 
-/// What the audit needs of an SSH user certificate. (`ca_fingerprint`, `serial`) is its identity:
-/// equal serials of two CAs are two certificates.
+/// The parts of an SSH user certificate that the audit needs. (`ca_fingerprint`, `serial`)
+/// identifies it: equal serials of two CAs are two certificates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
     pub serial: Option<CertSerial>,
@@ -101,7 +101,7 @@ pub struct Certificate {
     /// Seconds since the Unix epoch.
     pub valid_after: u64,
     pub valid_before: u64,
-    /// The certificate as sshd was shown it, in base64, so that a reader can verify its signature.
+    /// The certificate that sshd received, in base64, so that a reader can verify its signature.
     /// `None` in entries of older agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blob: Option<String>,
@@ -110,34 +110,34 @@ pub struct Certificate {
     pub blob_too_large: bool,
 }
 
-/// Length in bytes of the longest certificate that is kept whole. One of ours has about 500.
+/// Longest certificate, in bytes, that is stored. Certificates of Vault's CA have about 500.
 pub const BLOB_MAX: usize = 16 * 1024;
 
-/// How the session came to be recorded.
+/// Time of the stamp, relative to the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stamp {
     /// Before the shell started.
     InTime,
-    /// From a marker, after the login had been let through without the collector.
+    /// From a late-login file, after the login had been allowed without the collector.
     Late,
-    /// As `Late`, and only because the user is in the break-glass group.
+    /// As `Late`; allowed only because the user is in the break-glass group.
     BreakGlass,
-    /// The login was over before the collector saw its marker: nothing of it was recorded.
+    /// The login ended before the collector read its late-login file: nothing of it was recorded.
     Missed,
 }
 
-/// The last marked process of a session is gone.
+/// The last marked process of a session has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionClosed {
     pub id: SessionId,
     pub at: BootNs,
     pub reason: CloseReason,
-    /// Events the kernel counted for the session; `None` when its counters were gone.
+    /// Events that the kernel counted for the session; `None` when its counters are lost.
     pub produced: Option<u64>,
     /// Events in the spool.
     pub stored: u64,
-    /// When the login's own process ended; background work may have gone on after it.
+    /// End of the login's own process; background work may have continued.
     pub leader_ended_at: Option<BootNs>,
 }
 
@@ -145,27 +145,27 @@ pub struct SessionClosed {
 #[serde(rename_all = "snake_case")]
 pub enum CloseReason {
     LastProcessEnded,
-    /// The machine went down with the session open.
+    /// The machine went down while the session was open.
     HostRebooted,
-    /// `vctl-agent detach` took the probe away.
+    /// `vctl-agent detach` removed the probe.
     ProbeDetached,
-    /// The login had ended before it could be recorded.
+    /// The login ended before it could be recorded.
     NeverRecorded,
 }
 
-/// Events that are not there, and why.
+/// Missing events, with the cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// `None` when it cannot be said whose events they were: then it counts against every session
-    /// that was open in that time.
+    /// `None` when the session is unknown: the gap then counts for every session that was open at
+    /// that time.
     pub session: Option<SessionId>,
     pub cause: GapCause,
-    /// How many; `None` when that cannot be known.
+    /// Number of events; `None` when it cannot be known.
     pub events: Option<u64>,
-    /// Missing session sequence numbers, first and last, where they are known.
+    /// First and last missing session sequence number, if known.
     pub first_seq: Option<u64>,
     pub last_seq: Option<u64>,
-    /// The CPU, where all of them were on one.
+    /// The CPU, if all of them were on one.
     pub cpu: Option<u32>,
     pub from: BootNs,
     pub to: BootNs,
@@ -178,21 +178,22 @@ pub enum GapCause {
     RingFull,
     /// Lost: the kernel skipped the probe because it was already running on that CPU.
     ProbeSkipped,
-    /// Lost: the map of marked processes was full, so what a child did is unknown.
+    /// Lost: the map of marked processes was full, so the events of a child are unknown.
     MarksFull,
-    /// Lost: from the login until the mark of a late stamp.
+    /// Lost: between the login and the mark of a late stamp.
     StampedLate,
-    /// Lost: no hook asked to stamp a login of sshd, so nothing before its mark was recorded.
+    /// Lost: no hook requested a stamp for a login through sshd, so nothing was recorded before its
+    /// mark.
     LoginWithoutStamp,
-    /// Lost: the probe was away (detached, or the host had no agent).
+    /// Lost: the probe was not running (detached, or the host had no agent).
     ProbeAway,
     /// Lost: a record in the ring could not be decoded.
     Undecodable,
     /// Dropped: the spool reached its cap.
     SpoolCap,
-    /// Lost: a part of the spool cannot be read any more.
+    /// Lost: a part of the spool is no longer readable.
     SpoolDamaged,
-    /// Not lost: the central store has it, and this host does not keep it any longer.
+    /// Not lost: the central store has the events, and this host no longer stores them.
     Shipped,
 }
 

@@ -1,7 +1,7 @@
-//! What the collector says of itself, for whoever asks: the node heartbeat and the metrics.
+//! Status of the collector, for the node heartbeat and the metrics.
 //!
-//! Written to [`FILE`] in the run directory, which is in memory: a boot empties it, and within one
-//! boot the counters go on over a restart of the collector.
+//! Written to [`FILE`] in the run directory, which is in memory: a boot clears it. Within one boot,
+//! the counters continue when the collector restarts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,63 +18,63 @@ use crate::session::{GapCause, Stamp};
 /// Name of the file in the collector's run directory.
 pub const FILE: &str = "collector.json";
 
-/// Far more than a status takes; whatever else has got there must not fill memory.
+/// Far more than a status needs. Any other file of this name must not fill the memory.
 const FILE_MAX: u64 = 256 * 1024;
 
-/// State and counters of one collector. Counters are since the host was booted.
+/// State and counters of one collector. Counters start at the host's boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CollectorStatus {
     pub agent_version: String,
     pub boot_id: Option<BootId>,
-    /// When this was written, in milliseconds since the Unix epoch.
+    /// Time of writing, in milliseconds since the Unix epoch.
     pub written_at: Millis,
     /// `best-effort` or `strict`.
     pub mode: String,
-    /// Why something is not recorded as it should be, while it is not.
+    /// Reason why recording does not work completely at present.
     pub problem: Option<String>,
     pub sessions_open: u64,
     /// Records read from the ring.
     pub events_captured: u64,
-    /// Records in the spool, whatever became of them later.
+    /// Records written to the spool, including those dropped later.
     pub events_stored: u64,
-    /// Execs stored without a part of argv, because their session was over its byte budget.
+    /// Execs stored without a part of argv, because their session exceeded its byte budget.
     pub execs_cut: u64,
     pub sessions_over_budget: u64,
-    /// Pins of the probe that were removed or replaced, and put back.
+    /// Pins of the probe that were removed or replaced, and restored.
     pub pins_restored: u64,
-    /// The kernel has a table of 32-bit system calls, and gives no hook for execs that fail in it.
+    /// The kernel has a table of 32-bit system calls, and no hook for failed execs in it.
     pub failed_execs_unseen: bool,
-    /// What can never be recorded any more, by cause.
+    /// Losses that are final, by cause.
     pub losses: BTreeMap<GapCause, Loss>,
-    /// Logins for which the kernel had no room to note them; counted in `logins` too.
+    /// Logins that the kernel could not note because its map was full; counted in `logins` too.
     pub logins_unseen: u64,
     pub logins: Logins,
     pub ring_bytes: u64,
     pub ring_used_bytes: u64,
     pub spool_bytes: u64,
     pub spool_cap_bytes: u64,
-    /// `None` while the collector keeps what it records on its host.
+    /// `None` for a collector that does not ship its records.
     pub shipping: Option<Shipping>,
 }
 
-/// How far the way to the centre is open.
+/// State of shipping to the centre.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Shipping {
     pub events_shipped: u64,
-    /// Bytes of the spool that are not at the centre.
+    /// Bytes of the spool that the centre does not have yet.
     pub backlog_bytes: u64,
-    /// When the oldest of them was recorded.
+    /// Time of the oldest record among them.
     pub oldest_unshipped_at: Option<Millis>,
-    /// When the centre last took something in.
+    /// Time of the last successful shipment.
     pub last_shipped_at: Option<Millis>,
     pub secret_id_expires_at: Option<Millis>,
-    /// Why nothing is shipped, while it is not.
+    /// Reason why nothing is shipped at present.
     pub problem: Option<String>,
-    /// Names the spool at the centre.
+    /// Identifies the spool at the centre.
     pub spool_id: Option<Uuid>,
-    /// A machine that reports as this host, too: its credential was copied.
+    /// A second machine that reports as this host: the credential was copied.
     pub other_machine: Option<String>,
 }
 
@@ -82,13 +82,13 @@ pub struct Shipping {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Loss {
-    /// Events of the gaps whose size is known.
+    /// Events of gaps with a known size.
     pub events: u64,
-    /// Gaps whose size cannot be known.
+    /// Gaps of unknown size.
     pub unknown: u64,
 }
 
-/// Logins by how they were stamped.
+/// Logins, by the result of their stamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Logins {
@@ -96,11 +96,11 @@ pub struct Logins {
     pub late: u64,
     pub break_glass: u64,
     pub missed: u64,
-    /// Seen by the probe alone: no hook asked to stamp them.
+    /// Seen only by the probe: no hook requested a stamp.
     pub without_stamp: u64,
-    /// Logins with a certificate that cannot be read, however they were stamped.
+    /// Logins with an unreadable certificate, whatever their stamp.
     pub unreadable_certificate: u64,
-    /// Requests of a login that had its session already: PAM has two lines for the hook.
+    /// Requests for logins that already had a session: PAM has two lines with the hook.
     pub second_stamps: u64,
 }
 
@@ -133,14 +133,14 @@ impl Logins {
         } += 1;
     }
 
-    /// Returns the logins whose shell did not wait for the stamp.
+    /// Returns the number of logins whose shell did not wait for the stamp.
     pub fn unstamped(&self) -> u64 {
         self.late + self.break_glass + self.missed + self.without_stamp
     }
 }
 
 impl CollectorStatus {
-    /// Counts a gap: of a number of events, or of a size that cannot be known.
+    /// Counts a gap with a number of events or of unknown size.
     pub fn lose(&mut self, cause: GapCause, events: Option<u64>) {
         let loss = self.losses.entry(cause).or_default();
         match events {
@@ -149,8 +149,8 @@ impl CollectorStatus {
         }
     }
 
-    /// Returns how many events were lost, at least: a gap of unknown size counts as one event. What
-    /// a late stamp missed is told by its login, and what the spool gave up at its cap is dropped.
+    /// Returns the smallest number of events that were lost: a gap of unknown size counts as one
+    /// event. A late stamp counts in its login, and events beyond the spool's cap count as dropped.
     pub fn events_lost(&self) -> u64 {
         self.losses
             .iter()
@@ -168,7 +168,7 @@ impl CollectorStatus {
             })
     }
 
-    /// Returns how many events the spool gave up at its cap.
+    /// Returns the number of events that the spool dropped at its cap.
     pub fn events_dropped(&self) -> u64 {
         let dropped = self.losses.get(&GapCause::SpoolCap);
         dropped.map_or(0, |loss| loss.events.saturating_add(loss.unknown))
@@ -178,7 +178,7 @@ impl CollectorStatus {
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// No collector has run since the host was booted.
-    #[error("there is no `{}`", path.display())]
+    #[error("`{}` does not exist", path.display())]
     Absent { path: PathBuf },
     #[error("cannot read `{}`", path.display())]
     Unreadable {
@@ -186,7 +186,7 @@ pub enum StatusError {
         #[source]
         source: io::Error,
     },
-    #[error("`{}` is not a collector's status", path.display())]
+    #[error("`{}` does not contain a collector's status", path.display())]
     Malformed {
         path: PathBuf,
         #[source]
@@ -211,7 +211,7 @@ pub fn read(run_dir: &Path) -> Result<CollectorStatus, StatusError> {
     }
 }
 
-/// Writes the status to `run_dir`; a reader sees the old one or the new one, never a part.
+/// Writes the status to `run_dir`; a reader sees the old or the new one as a whole.
 pub fn write(run_dir: &Path, status: &CollectorStatus) -> io::Result<()> {
     let text = serde_json::to_vec(status).map_err(io::Error::other)?;
     let new = run_dir.join(".collector.json.new");
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_and_dropped_are_told_apart_and_an_unknown_gap_counts_as_one() {
+    fn an_unknown_gap_counts_as_one_lost_event() {
         assert_eq!(status().events_lost(), 9);
         assert_eq!(status().events_dropped(), 40);
     }

@@ -1,10 +1,10 @@
-//! The kernel's boot clock, and the one place that turns it into wall time.
+//! The kernel's boot clock, and its conversion to wall time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds of `CLOCK_BOOTTIME`: runs on through suspend and never steps.
+/// Nanoseconds of `CLOCK_BOOTTIME`, which also runs during suspend and never steps.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]
@@ -12,17 +12,17 @@ use serde::{Deserialize, Serialize};
 pub struct BootNs(pub u64);
 
 impl BootNs {
-    /// Returns the time from `earlier` to `self`, zero when the order is the other way round.
+    /// Returns the time from `earlier` to `self`; zero when `self` is the earlier one.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// What to add to a boot stamp to get nanoseconds since the Unix epoch.
+/// Difference between a boot time and nanoseconds since the Unix epoch.
 ///
-/// Taken from both clocks at one moment and kept with each batch of events: when somebody steps
-/// the wall clock, events before the step keep the time that was right for them, and durations,
-/// which come from the boot clock alone, do not change.
+/// Read from both clocks at one moment and stored with each batch of events. When the wall clock is
+/// stepped, earlier events keep the time that was right for them. Durations come from the boot
+/// clock alone and do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WallOffset(i64);
@@ -36,22 +36,23 @@ impl WallOffset {
         self.0
     }
 
-    /// Returns the offset from readings of both clocks at one moment; wall clocks before 1970 or
-    /// after 2262 count as 1970 and 2262.
+    /// Returns the offset from both clocks at one moment; wall clocks before 1970 or after 2262
+    /// count as 1970 and 2262.
     pub fn between(boot: BootNs, wall: SystemTime) -> Self {
         let wall_ns = wall.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         let wall_ns = i64::try_from(wall_ns).unwrap_or(i64::MAX);
         Self(wall_ns.saturating_sub_unsigned(boot.0))
     }
 
-    /// Returns the wall time of a boot stamp; never before 1970.
+    /// Returns the wall time of a boot time; never before 1970.
     pub fn wall_time(self, at: BootNs) -> SystemTime {
         let ns = self.0.saturating_add_unsigned(at.0);
         UNIX_EPOCH + Duration::from_nanos(u64::try_from(ns).unwrap_or(0))
     }
 }
 
-/// Returns the wall clock; the only caller of `SystemTime::now`, so that tests can own time.
+/// Returns the wall clock. This is the only caller of `SystemTime::now`, so that tests can set the
+/// time.
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place that reads the wall clock"
@@ -60,11 +61,12 @@ pub fn wall_now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Seconds from which on a host's clock is wrong. Vault signs certificates from half a minute before its own clock on,
-/// so a host that is further behind calls them not yet valid.
+/// From this difference in seconds on, a host's clock counts as wrong. Vault's certificates are
+/// valid from half a minute before Vault's own time, so a host that is further behind calls them
+/// not yet valid.
 pub const WRONG_CLOCK_S: u64 = 30;
 
-/// Returns true when a clock that is this many seconds ahead is wrong.
+/// Returns whether a clock that is this many seconds ahead is wrong.
 pub fn is_wrong_clock(ahead: i64) -> bool {
     ahead.unsigned_abs() >= WRONG_CLOCK_S
 }

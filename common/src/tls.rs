@@ -1,4 +1,4 @@
-//! TLS as every connection to the centre has it: a verified chain and name, or none at all.
+//! TLS settings of every connection to the centre: the chain and the name are always verified.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +13,7 @@ use rustls_platform_verifier::Verifier;
 
 use crate::foreign_file::{self, Pipes};
 
-/// The authorities to believe cannot be used.
+/// The authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsSetupError {
     #[error("cannot read the CA certificates of `{}`", path.display())]
@@ -22,7 +22,7 @@ pub enum TlsSetupError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    #[error("`{}` holds no CA certificate", path.display())]
+    #[error("`{}` contains no CA certificate", path.display())]
     Empty { path: PathBuf },
     #[error("cannot use the CA certificates of this system")]
     System(#[source] rustls::Error),
@@ -31,15 +31,15 @@ pub enum TlsSetupError {
 /// The root CA that this program was built with, in PEM form.
 pub const BUILT_IN_CA: Option<&str> = include!(concat!(env!("OUT_DIR"), "/built_in_ca.rs"));
 
-/// Whose word it takes to believe a server.
+/// The authorities that may sign a server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// The authorities of this PEM file. Whoever names one means that one, so the system's are not
-    /// added.
+    /// The authorities of this PEM file alone. A user who names a file does not want the system's
+    /// as well.
     File(PathBuf),
-    /// Those of this PEM text.
+    /// The authorities of this PEM text.
     Pem(&'static str),
-    /// Those of the system, and beside them those of a PEM text.
+    /// The authorities of the system, and those of a PEM text.
     System { and: Option<&'static str> },
 }
 
@@ -50,16 +50,16 @@ impl Default for Trust {
 }
 
 impl Trust {
-    /// Returns what a setting that may name a file means.
+    /// Returns the authorities for a setting that may name a file.
     pub fn of_file(path: Option<PathBuf>) -> Self {
         path.map_or_else(Self::default, Self::File)
     }
 }
 
-/// Returns how to talk TLS to a server that is believed on the word of `trust`.
+/// Returns the client configuration for servers that `trust` accepts.
 pub fn client_config(trust: &Trust) -> Result<ClientConfig, TlsSetupError> {
-    // Given with each configuration, not set for the process: a library must not decide that, and
-    // there is none to fall back on.
+    // Set for each configuration and not for the process: a library must not decide for the
+    // process, and it has no default.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -83,16 +83,16 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TlsSetupError> {
     Ok(builder.with_no_client_auth())
 }
 
-/// Tells whether TLS can take the certificates of a PEM text for authorities.
+/// Checks that TLS can use the certificates of a PEM text as authorities.
 ///
 /// # Errors
-/// Those of `path`, where the text is from.
+/// They name `path`, the source of the text.
 pub fn check_authorities(path: &Path, pem: &str) -> Result<(), TlsSetupError> {
     let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>();
     roots(path, certificates.map_err(|error| unreadable(path, error))?).map(drop)
 }
 
-/// Stands for a path in what is said about certificates that are in no file.
+/// Stands for the path in errors about certificates that come from no file.
 const BUILT_IN: &str = "the program itself";
 
 fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
@@ -136,29 +136,29 @@ fn unreadable(path: &Path, source: impl Error + Send + Sync + 'static) -> TlsSet
     }
 }
 
-/// Why a server was not believed.
+/// Reason why a server is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsProblem {
-    /// Its certificate comes from an authority we were not told of.
+    /// Its certificate comes from an unknown authority.
     Authority,
     /// Its certificate is for another name.
     Name,
     Expired,
     NotYetValid,
-    /// What answered does not speak TLS.
+    /// The server does not speak TLS.
     NoTls,
     Other,
 }
 
 impl TlsProblem {
-    /// Looks for what TLS had to say in `error` and all that it was caused by.
+    /// Searches `error` and its causes for an error of TLS.
     pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {
             if let Some(tls) = error.downcast_ref::<rustls::Error>() {
                 return Some(Self::of(tls));
             }
-            // An `io::Error` shows the causes of what it wraps, and not that itself.
+            // An `io::Error` returns the causes of the error it wraps, but not that error itself.
             let wrapped = error
                 .downcast_ref::<io::Error>()
                 .and_then(io::Error::get_ref);

@@ -1,7 +1,7 @@
-//! What this process waits for: answers of Vault, and connections to Postgres that are being made.
+//! Waits of this process: for answers of Vault and for new connections to Postgres.
 //!
-//! A request knows what it waits for and not whether anyone wants to hear of it; a command line knows that. So
-//! requests are entered here, and the command line looks.
+//! A request does not know whether its wait should be shown; the command line does. So requests
+//! enter their waits here, and the command line reads them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub enum Kind {
     Postgres,
 }
 
-/// One wait; it ends when this is dropped.
+/// One wait; dropping it ends the wait.
 #[derive(Debug)]
 pub struct Waiting(u64);
 
@@ -40,9 +40,10 @@ pub(crate) fn begin(kind: Kind, what: String) -> Waiting {
     Waiting(number)
 }
 
-/// Returns what has been waited for at least so long, unless it was returned before.
+/// Returns a wait that has lasted at least this long, unless it was returned before.
 ///
-/// While both are waited for, that is Postgres: Vault makes the logins there, and does not answer before it does.
+/// If both waits are running, returns Postgres: Vault answers only after Postgres has created the
+/// login.
 pub fn untold(at_least: Duration) -> Option<String> {
     let mut waits = waits();
     let long = waits.iter().filter(|wait| wait.since.elapsed() >= at_least);

@@ -1,17 +1,17 @@
-//! Records as the probe writes them to the ring, and as the spool keeps them.
+//! Records in the form that the probe writes to the ring and the spool stores.
 //!
-//! The only module that is built for BPF. Every field is an integer, so any bytes are a value of
-//! the type; what a number means (an `Option`, an enum) is decided in `event`. Byte order is the
-//! machine's: ring and spool never leave it in this form.
+//! Besides [`crate::layout`], this is the only module that is built for BPF. Every field is an
+//! integer, so all bytes are a valid value of the type; `event` decides what a number means (an
+//! `Option`, an enum). The byte order is the machine's: ring and spool never leave it in this form.
 //!
 //! A record is a [`Header`], the fixed part of its kind, and for exec a tail of byte strings. Its
-//! `len` counts all of it, tail included, without padding.
+//! `len` counts all of them, without padding.
 
-/// Changes whenever a record, a pinned map or their meaning does. An agent refuses pinned state of
-/// a newer version instead of misreading it.
+/// Changes with the format or meaning of a record or a pinned map. An agent refuses pinned state of
+/// a newer version.
 pub const VERSION: u32 = 3;
 
-/// A session's number in the kernel: the low half of its id. 0 is no session.
+/// A session's number in the kernel: the low half of its id. 0 means no session.
 pub type Mark = u64;
 
 pub const KIND_EXEC: u16 = 1;
@@ -19,14 +19,14 @@ pub const KIND_EXIT: u16 = 2;
 pub const KIND_EXEC_FAILED: u16 = 3;
 pub const KIND_CGROUP_MOVE: u16 = 4;
 
-/// Most bytes of argv that are kept of one exec.
+/// Most bytes of argv that are recorded for one exec.
 pub const ARGV_MAX: usize = 128 * 1024;
 /// Most bytes of an executable path, a working directory or a file name.
 pub const PATH_MAX: usize = 4096;
-/// The kernel's "not set" of a login uid and of an audit session id.
+/// The kernel's "not set" for a login uid and an audit session id.
 pub const UNSET: u32 = u32::MAX;
 
-/// Begins every record.
+/// Beginning of every record.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -39,7 +39,7 @@ pub const UNSET: u32 = u32::MAX;
     )
 )]
 pub struct Header {
-    /// Whole record in bytes, without the padding to 8 that the ring adds.
+    /// Length of the whole record in bytes, without the padding to 8 that the ring adds.
     pub len: u32,
     /// One of `KIND_*`.
     pub kind: u16,
@@ -47,27 +47,27 @@ pub struct Header {
     pub marked: u16,
     /// 0 for a process outside every session (`capture: all`).
     pub session: Mark,
-    /// 1, 2, 3, ... within the session; a number that never arrives is a lost event.
+    /// 1, 2, 3, ... within the session; a missing number is a lost event.
     pub session_seq: u64,
     /// 1, 2, 3, ... on this CPU, over all sessions.
     pub cpu_seq: u64,
     /// Nanoseconds of the boot clock.
     pub at: u64,
-    /// Thread group: what users call the pid.
+    /// Thread group; users call it the pid.
     pub tgid: u32,
     pub cpu: u32,
-    /// When the thread group leader started, in nanoseconds of the boot clock. With `tgid` this
-    /// names a process for as long as the machine is up.
+    /// Start of the thread group leader, in nanoseconds of the boot clock. Together with `tgid` it
+    /// identifies a process until the next boot.
     pub start: u64,
 }
 
-/// The stamper marked the login and fork handed the mark on.
+/// The stamper marked the login, and each fork passed the mark to the child.
 pub const MARKED_LINEAGE: u16 = 0;
 /// The mark was rebuilt from the kernel's audit session id after a restart or a missed fork.
 pub const MARKED_AUDIT_SESSION: u16 = 1;
 /// The mark was rebuilt from the process tree: the login was stamped late and has no audit session.
 pub const MARKED_TREE: u16 = 2;
-/// No mark: captured because the whole host is.
+/// No mark: recorded because the whole host is recorded.
 pub const MARKED_NOT: u16 = 3;
 
 /// A program was executed, or could not be (`KIND_EXEC_FAILED`).
@@ -91,16 +91,16 @@ pub struct Exec {
     pub parent_start: u64,
     pub cgroup: u64,
     pub exe_inode: u64,
-    /// The thread that called exec; it has the pid from then on.
+    /// The thread that called exec; from then on its id is the pid.
     pub tid: u32,
     pub ppid: u32,
     pub ruid: u32,
     pub euid: u32,
     pub rgid: u32,
     pub egid: u32,
-    /// Login uid, `UNSET` when none.
+    /// Login uid, `UNSET` if not set.
     pub auid: u32,
-    /// The kernel's audit session id, `UNSET` when none.
+    /// The kernel's audit session id, `UNSET` if not set.
     pub audit_session: u32,
     /// Device number of the controlling terminal as `major << 20 | minor`, 0 for none.
     pub tty: u32,
@@ -114,41 +114,41 @@ pub struct Exec {
     pub errno: u32,
     /// `EXEC_*` bits.
     pub flags: u32,
-    /// Bytes argv has in the process, whatever is kept of it.
+    /// Size of argv in the process, even if less is recorded.
     pub argv_true_len: u32,
     pub argv_len: u32,
     pub exe_len: u16,
     pub cwd_len: u16,
     pub filename_len: u16,
-    /// First two bytes of the task's name, 0 with a failed exec: the self-test proves with it where the
-    /// name lies, by which the probe knows sshd.
+    /// First two bytes of the task's name, 0 with a failed exec. The self-test uses it to prove the
+    /// offset of the name, by which the probe recognises sshd.
     pub comm: u16,
 }
 
-/// Less of argv is kept than there was.
+/// Argv was longer than the recorded part.
 pub const EXEC_ARGV_TRUNCATED: u32 = 1 << 0;
 /// A part of argv was not in memory and is missing.
 pub const EXEC_ARGV_FAULT: u32 = 1 << 1;
-/// The path of the executable is deeper than what is kept of it.
+/// The path of the executable is longer than the recorded part.
 pub const EXEC_EXE_TRUNCATED: u32 = 1 << 2;
 pub const EXEC_CWD_TRUNCATED: u32 = 1 << 3;
 /// The kernel started an interpreter for a script: `filename` is the script.
 pub const EXEC_SCRIPT: u32 = 1 << 4;
-/// The executable has no name on any disk: memfd.
+/// The executable has no name in any file system: memfd.
 pub const EXEC_MEMFD: u32 = 1 << 5;
 /// The executable had been unlinked before it was executed.
 pub const EXEC_DELETED: u32 = 1 << 6;
-/// How far a `PHASE_*` is shifted in the flags of an exec. The database counts commands by these two
+/// Position of the `PHASE_*` in the flags of an exec. The database counts commands by these two
 /// bits (`vctl.is_users_exec`).
 pub const EXEC_PHASE_SHIFT: u32 = 8;
 /// Set by the agent: redaction masked something in argv.
 pub const EXEC_REDACTED: u32 = 1 << 16;
-/// Set by the agent: the audit session id is not the one the session was opened with.
+/// Set by the agent: the audit session id differs from that of the session's login.
 pub const EXEC_OTHER_AUDIT_SESSION: u32 = 1 << 17;
 /// Set by the agent: the process is in the cgroup of another session.
 pub const EXEC_OTHER_CGROUP: u32 = 1 << 18;
 
-/// Set by the agent: argv or a path was cut because the session or its account was over its byte
+/// Set by the agent: argv or a path was cut because the session or its account exceeded its byte
 /// budget.
 pub const EXEC_OVER_BUDGET: u32 = 1 << 19;
 
@@ -168,16 +168,16 @@ pub struct Exit {
     pub header: Header,
     pub parent_start: u64,
     pub ppid: u32,
-    /// As wait(2) gives it: code in bits 8 to 15, core flag bit 7, signal bits 0 to 6. A `PHASE_*` in
-    /// bits 16 and 17.
+    /// In the format of wait(2): code in bits 8 to 15, core flag in bit 7, signal in bits 0 to 6. A
+    /// `PHASE_*` in bits 16 and 17.
     pub status: u32,
-    /// Processes of the session that are alive after this one; 0 ends the session.
+    /// Number of processes of the session that are still alive; 0 ends the session.
     pub alive: u32,
     /// Effective user at the end.
     pub euid: u32,
 }
 
-/// A process of a session was moved to another cgroup of the unified hierarchy.
+/// A process of a session was moved to another cgroup of the v2 hierarchy.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -193,7 +193,7 @@ pub struct CgroupMove {
     pub header: Header,
     pub from: u64,
     pub to: u64,
-    /// Session of the process that asked for the move; 0 when it has none.
+    /// Session of the process that requested the move; 0 if it has none.
     pub by_session: Mark,
     pub by_tgid: u32,
     /// One of `PHASE_*`.
@@ -202,16 +202,16 @@ pub struct CgroupMove {
 
 /// Bits that hold a `PHASE_*`.
 pub const PHASE_MASK: u32 = 3;
-/// The user's own work, and all work of an agent that did not tell phases apart.
+/// Work of the user, and all work recorded by agents that do not record phases.
 pub const PHASE_USER: u32 = 0;
 /// Work of sshd and PAM before the user's process.
 pub const PHASE_LOGIN_SETUP: u32 = 1;
-/// Work of sshd and PAM after the user's process had begun.
+/// Work of sshd and PAM after the user's process has started.
 pub const PHASE_LOGOUT: u32 = 2;
-/// How far a `PHASE_*` is shifted in the status of an exit.
+/// Position of the `PHASE_*` in the status of an exit.
 pub const EXIT_PHASE_SHIFT: u32 = 16;
 
-/// What the kernel knows of one process of a session; value of the map `tasks`, keyed by tgid.
+/// The kernel's data about one process of a session; value of the map `tasks`, keyed by tgid.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -225,29 +225,29 @@ pub const EXIT_PHASE_SHIFT: u32 = 16;
 )]
 pub struct TaskMark {
     pub session: Mark,
-    /// Start of the process; guards against a reused pid. 0 is "not known yet" and is filled in by
-    /// the first probe that sees the process.
+    /// Start of the process, to detect a reused pid. 0 means that it is not known yet; the first
+    /// probe that sees the process sets it.
     pub start: u64,
     pub marked: u32,
     /// One of `ROLE_*`.
     pub role: u32,
-    /// Address of the supplementary groups that sshd's login process had when it forked; for
-    /// `ROLE_UNDECIDED` only. Equal to the process's own until that sets its groups.
+    /// Address of the supplementary groups that sshd's login process had at the fork; for
+    /// `ROLE_UNDECIDED` only. The process's own address is equal until it sets its groups.
     pub groups: u64,
 }
 
 /// A process of the user, and every process of a login that is not sshd's.
 pub const ROLE_USER: u32 = 0;
-/// sshd's login process, which PAM runs in.
+/// sshd's login process, in which PAM runs.
 pub const ROLE_LOGIN: u32 = 1;
-/// A child of sshd's login process that has neither taken the user's identity nor executed a program.
+/// A child of sshd's login process that has neither the user's identity nor executed a program yet.
 pub const ROLE_UNDECIDED: u32 = 2;
-/// A program that sshd or PAM executed before the user's process, and what that started.
+/// A program that sshd or PAM executed before the user's process, and its children.
 pub const ROLE_SETUP: u32 = 3;
-/// A program that sshd or PAM executed after the user's process had begun, and what that started.
+/// A program that sshd or PAM executed after the user's process had started, and its children.
 pub const ROLE_LOGOUT: u32 = 4;
 
-/// What the kernel counts for one session; value of the map `sessions`, keyed by mark.
+/// The kernel's counters of one session; value of the map `sessions`, keyed by mark.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
@@ -260,23 +260,23 @@ pub const ROLE_LOGOUT: u32 = 4;
     )
 )]
 pub struct SessionCounters {
-    /// Last session sequence number given out: all events that should be stored.
+    /// Last session sequence number: the number of events that should be stored.
     pub seq: u64,
     /// Marked processes alive.
     pub alive: u64,
     /// Events for which the ring had no room.
     pub lost: u64,
-    /// Boot clock of the first and last of them since the agent last looked.
+    /// Boot clock of the first and last of these events since the agent last read them.
     pub lost_first: u64,
     pub lost_last: u64,
     /// Forks whose child got no mark because the map was full.
     pub unmarked_forks: u64,
-    /// 1 from when a child of sshd's login process took the user's identity.
+    /// 1 once a child of sshd's login process has taken the user's identity.
     pub user_began: u64,
 }
 
-/// A login that sshd opened and that had no mark when its process first forked; value of the map
-/// `logins`, keyed by audit session id.
+/// A login that sshd opened and that had no mark at its first fork; value of the map `logins`,
+/// keyed by audit session id.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
@@ -298,15 +298,15 @@ pub struct SeenLogin {
     /// One of `LOGIN_*`.
     pub state: u32,
     pub reserved: u32,
-    /// Name of the parent, which is sshd's listener; NUL ends it.
+    /// Name of the parent, sshd's listener; ends with NUL.
     pub listener: [u8; 16],
 }
 
 /// The login waits for its stamp.
 pub const LOGIN_SEEN: u32 = 0;
-/// The hook refused the login, so sshd runs nothing for it.
+/// The hook refused the login, so sshd runs no program for it.
 pub const LOGIN_REFUSED: u32 = 1;
-/// Begins the name of every process of sshd that opens a PAM session.
+/// Beginning of the name of each sshd process that opens a PAM session.
 pub const SSHD: [u8; 4] = *b"sshd";
 
 const _: () = {

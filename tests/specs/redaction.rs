@@ -119,7 +119,7 @@ fn quoted(word: &str) -> String {
 
 fn corpus(name: &str) -> Vec<Line> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("corpus/redaction")
+        .join("../common/redact/corpus")
         .join(name);
     let text = fs::read_to_string(&path).unwrap();
     text.lines()

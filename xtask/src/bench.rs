@@ -20,7 +20,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(packages::FOR_DEMO, options.yes)?;
     packages::ensure(packages::FOR_BENCH, options.yes)?;
-    say("Building everything as it is released: some minutes the first time.");
+    say("Building everything in the release profile; the first time takes some minutes.");
     let built = build_programs(&["--release"])?;
     // Fills a spool through the agent's own writer.
     run_shown(&mut cargo(&[

@@ -1,4 +1,4 @@
-//! Runs other programs and shows them as they were run.
+//! Runs other programs and shows their command lines.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt;
@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Tells the person at the terminal what comes next.
+/// Tells the user the next step.
 #[allow(clippy::print_stderr, reason = "stderr is where a task talks")]
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }
 
-/// Runs a command with the terminal as it is; a status other than 0 is an error.
+/// Runs a command on the terminal; a status other than 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     say(&format!("$ {line}"));
@@ -60,12 +60,12 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
-/// What cargo built.
+/// A program that cargo built.
 pub(crate) struct Built {
     pub(crate) name: String,
     pub(crate) is_test: bool,
     pub(crate) executable: PathBuf,
-    /// Of its package.
+    /// Directory of its package.
     pub(crate) directory: PathBuf,
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn build(args: &[&str]) -> Result<Vec<Built>> {
     Ok(built.collect())
 }
 
-/// Builds every program, with those options of cargo's, and returns them.
+/// Builds every program with these options of cargo, and returns them.
 pub(crate) fn build_programs(options: &[&str]) -> Result<Vec<Built>> {
     build(&[&["build"], options, PROGRAMS, &["--bins"]].concat())
 }
@@ -127,12 +127,12 @@ pub(crate) fn become_program(built: &[Built], name: &str, args: &[&str]) -> Resu
     let program = program
         .executable
         .to_str()
-        .context("the target directory's path is no UTF-8")?;
+        .context("the target directory's path is not UTF-8")?;
     Err(as_root(program).args(args).exec())
         .with_context(|| format!("cannot run `{program}` as root"))
 }
 
-/// Returns the program as root would run it: with sudo, unless we are root.
+/// Returns the program as root would run it: with sudo, unless this process is root.
 pub(crate) fn as_root(program: &str) -> Command {
     if nix::unistd::geteuid().is_root() {
         return Command::new(program);

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: one machine, one command, who did what.
+//! `cargo xtask demo`: shows on one machine, with one command, which user did what.
 
 use anyhow::Result;
 

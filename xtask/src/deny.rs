@@ -1,4 +1,4 @@
-//! `cargo xtask deny`: licences, sources and known holes of what we depend on, by `deny.toml`.
+//! `cargo xtask deny`: checks licences, sources and advisories of dependencies, by `deny.toml`.
 
 use std::process::{Command, Stdio};
 
@@ -7,16 +7,16 @@ use anyhow::{Result, bail};
 use crate::command::{self, cargo, say};
 use crate::third_party::{CARRIED, Carried};
 
-/// Newer ones may judge by other rules; a change is ours to make.
+/// A newer version may have other rules, so it is updated deliberately.
 const VERSION: &str = "0.20.2";
-/// The second has a lock file of its own, as the probe is built for another target.
+/// The second has its own lock file, as the probe is built for another target.
 const MANIFESTS: [&str; 2] = ["Cargo.toml", "agent-ebpf/Cargo.toml"];
-/// `cargo deny fetch db` has no time limit of its own, and a firewall may drop what it sends.
+/// `cargo deny fetch db` has no time limit, and a firewall may drop its packets.
 const FETCH_SECONDS: &str = "60";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Install cargo-deny first where it is missing, which takes some minutes
+    /// Install cargo-deny first if it is missing, which takes some minutes
     #[arg(long)]
     install: bool,
 }
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for manifest in MANIFESTS {
         check(manifest, &["bans", "licenses", "sources"])?;
     }
-    // Only the database is fetched, and only here: what was checked above needs no network.
+    // Only the advisory database is fetched, and only here; the checks above need no network.
     let mut fetch = Command::new("timeout");
     fetch.args([FETCH_SECONDS, "cargo", "deny", "fetch", "db"]);
     if !succeeds(fetch) {
@@ -56,7 +56,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Judges a carried crate as the registry's: cargo-deny looks up no advisory for a crate in a directory.
+/// Checks a carried crate as if it came from the registry: cargo-deny looks up no advisory for a
+/// crate in a directory.
 fn advisories_of(carried: &Carried, version: &str) -> Result<()> {
     let manifest = carried.scratch_manifest(version)?;
     let mut deny = cargo(&["deny", "--config", "deny.toml", "--manifest-path"]);

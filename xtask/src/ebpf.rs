@@ -1,5 +1,6 @@
-//! `cargo xtask ebpf`: the compiled probe, which is committed so that nobody needs a BPF toolchain
-//! to build the agent, and the proof that it is what its source says.
+//! `cargo xtask ebpf`: builds the probe, and proves that the committed object matches its source.
+//!
+//! The object is committed so that the agent can be built without a BPF toolchain.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,7 @@ const OBJECT: &str = "agent/ebpf/vctl-probe.o";
 const TOOLCHAIN: &str = "agent/ebpf/toolchain.txt";
 const TARGET: &str = "bpfel-unknown-none";
 const LINKER_VERSION: &str = "0.13.0";
-/// Debian's own Rust with its core sources, and the LLVM it is built with.
+/// Debian's own Rust with its core sources, and the LLVM that it is built with.
 const DEBIAN: [&str; 5] = [
     "rustc-web",
     "cargo-web",
@@ -28,11 +29,11 @@ const DEBIAN: [&str; 5] = [
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Task {
-    /// Build the probe and put it where the agent embeds it
+    /// Build the probe and write it to the file that the agent embeds
     Build,
     /// Build the probe and compare it with the committed one
     Check {
-        /// Install Debian's BPF toolchain first where it is missing
+        /// Install Debian's BPF toolchain first if it is missing
         #[arg(long)]
         install: bool,
     },
@@ -65,37 +66,37 @@ fn check(toolchain: &Toolchain) -> Result<()> {
     if recorded == toolchain.version {
         ensure!(
             built == reproducible(&committed)?,
-            "{OBJECT} is not what agent-ebpf/ builds to; run `cargo xtask ebpf build` and commit it"
+            "{OBJECT} does not match agent-ebpf/; run `cargo xtask ebpf build` and commit it"
         );
-        say("The committed probe is what its source builds to, byte for byte.");
+        say("The committed probe matches its source, byte for byte.");
         return Ok(());
     }
     say(&format!(
-        "This is another toolchain than the recorded one:\n{recorded}---\n{}",
+        "This toolchain differs from the recorded one:\n{recorded}---\n{}",
         toolchain.version
     ));
     let (ours, theirs) = (loaded_parts(&built)?, loaded_parts(&committed)?);
     for (name, bytes) in &theirs {
         ensure!(
             ours.get(name) == Some(bytes),
-            "section `{name}` of {OBJECT} is not what agent-ebpf/ builds to"
+            "section `{name}` of {OBJECT} does not match agent-ebpf/"
         );
     }
     ensure!(
         ours.len() == theirs.len(),
-        "{OBJECT} lacks a section that agent-ebpf/ builds"
+        "{OBJECT} lacks a section of agent-ebpf/"
     );
-    say("The committed probe has the instructions, maps and types its source builds to.");
+    say("The committed probe has the same instructions, maps and types as its source.");
     Ok(())
 }
 
-/// Returns what the kernel gets to see of an object: programs, maps, constants, types. Not where
-/// in the source each instruction comes from, which differs between compilers.
+/// Returns the sections that the kernel reads: programs, maps, constants, types. The source
+/// positions of instructions are left out, because they differ between compilers.
 fn loaded_parts(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
     let file = ElfFile64::<Endianness>::parse(bytes)?;
     ensure!(
         file.elf_header().e_machine(Endianness::Little) == object::elf::EM_BPF,
-        "no BPF object"
+        "not a BPF object"
     );
     let mut parts = BTreeMap::new();
     for section in file.sections() {
@@ -109,7 +110,7 @@ fn loaded_parts(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(parts)
 }
 
-/// What compiles to BPF: a nightly of rustup, or Debian's Rust told to be one.
+/// A compiler for BPF: a nightly of rustup, or Debian's Rust with nightly features enabled.
 struct Toolchain {
     rustc: PathBuf,
     cargo: PathBuf,
@@ -143,21 +144,21 @@ impl Toolchain {
         })
     }
 
-    /// Builds the probe and takes out what only a debugger reads.
+    /// Builds the probe and removes debugging data.
     fn build(&self) -> Result<Vec<u8>> {
         let root = std::env::current_dir()?;
         let sysroot = output(Command::new(&self.rustc).args(["--print", "sysroot"]))?;
         let sources = Path::new(sysroot.trim()).join("lib/rustlib/src/rust");
-        // A link in Debian's; the compiler knows files by either name.
+        // Debian's is a link; the compiler uses both names.
         let real_sources =
             fs::canonicalize(&sources).context("the toolchain has no sources of `core`")?;
         let cargo_home = std::env::var_os("CARGO_HOME").map_or_else(
             || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
             PathBuf::from,
         );
-        // No path of the machine it was built on, or no two builds would be the same.
+        // Paths of this machine would make every build different.
         let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-        // The directory of sources is named after where they were downloaded from.
+        // The name of the directory depends on the registry's address.
         command::run(
             Command::new(&self.cargo)
                 .args(["fetch", "--locked", "--quiet"])
@@ -170,7 +171,7 @@ impl Toolchain {
             .collect::<Result<_>>()?;
         let mut flags = vec![
             "-Cdebuginfo=2".to_owned(),
-            // Atomic operations that return a value came with the third instruction set.
+            // Atomic operations that return a value need the third instruction set.
             "-Ctarget-cpu=v3".to_owned(),
             "-Clink-arg=--btf".to_owned(),
             remap(&root, "vctl"),
@@ -178,7 +179,7 @@ impl Toolchain {
             remap(&sources, "rust"),
             remap(&real_sources, "rust"),
         ];
-        // Last, as the last that fits counts.
+        // Last, because the last match counts.
         flags.extend(downloaded);
         let target = root.join("target/ebpf");
         command::run(
@@ -204,7 +205,7 @@ impl Toolchain {
     }
 }
 
-/// Takes out of an object what no two directories build alike, and what only a debugger reads.
+/// Removes parts that differ between directories, and debugging data.
 fn reproducible(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut builder = Builder::read(bytes)?;
     for symbol in &mut builder.symbols {
@@ -214,7 +215,7 @@ fn reproducible(bytes: &[u8]) -> Result<Vec<u8>> {
         let name = section.name.to_string();
         section.delete = name.starts_with(".debug") || name.starts_with(".rel.debug");
     }
-    // LLVM keeps section names among the symbol names, which the builder writes apart.
+    // LLVM stores section names among the symbol names; the builder writes them separately.
     let is_names = |data: &SectionData<'_>| matches!(data, SectionData::SectionString);
     if !builder
         .sections
@@ -231,10 +232,10 @@ fn reproducible(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(stripped)
 }
 
-/// Takes the hash of each crate out of a mangled name: cargo makes it from, among others, the
+/// Removes the hash of each crate from a mangled name: cargo computes it from, among others, the
 /// directory of `common`, which is not in the probe's own workspace.
 ///
-/// What is left is a name of the same mangling: `Cs<hash>_<crate>` becomes `C<crate>`.
+/// The result is still a mangled name: `Cs<hash>_<crate>` becomes `C<crate>`.
 fn without_crate_hashes(name: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(name.len());
     let mut rest = name;

@@ -1,4 +1,5 @@
-//! The code map of the README: each folder of a crate is in it, and a folder of `cli` uses only the folders below it.
+//! Checks the code map of the README: it lists every folder, and a folder of `cli` uses only
+//! folders below it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,17 +9,17 @@ use anyhow::{Context as _, Result, ensure};
 
 const PAGE: &str = "README.md";
 
-/// Crates whose folders the map lists.
+/// Crates with folders in the map.
 const LISTED: &[&str] = &["agent", "cli"];
 
-/// Crates whose imports follow the order of the map, from top to bottom.
+/// Crates that import in the order of the map, from top to bottom.
 const LAYERED: &[&str] = &["cli"];
 
-/// Returns a problem for each folder that the map lacks, for each name in it without a folder, and for each import that
-/// leads up.
+/// Returns a problem for each folder that is not in the map, for each name in the map without a
+/// folder, and for each import of a higher folder.
 ///
 /// # Errors
-/// The README cannot be read, or lists nothing for a crate.
+/// The README cannot be read, or has no folders of a crate.
 pub(crate) fn problems(files: &[PathBuf]) -> Result<Vec<String>> {
     let page = fs::read_to_string(PAGE)?;
     let mut problems = Vec::new();
@@ -36,7 +37,7 @@ pub(crate) fn problems(files: &[PathBuf]) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// Reads the names below `NAME/` in the map: each stands alone in its column, before what it is for.
+/// Returns the names below `NAME/` in the map: each is alone in its column, before its description.
 fn listed(page: &str, name: &str) -> Vec<String> {
     let heading = format!("{name}/");
     let lines = page.lines().skip_while(|line| !line.starts_with(&heading));
@@ -48,10 +49,10 @@ fn listed(page: &str, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// Where the map puts the names of folders.
+/// Column of the folder names in the map.
 const COLUMN: usize = 16;
 
-/// Lists the folders of a crate's sources.
+/// Returns the folders of a crate's sources.
 fn folders(files: &[PathBuf], name: &str) -> BTreeSet<String> {
     let sources = Path::new(name).join("src");
     let inside = files
@@ -64,10 +65,10 @@ fn folders(files: &[PathBuf], name: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Folders that hold tests only.
+/// Folders that contain only tests.
 const TESTS: &[&str] = &["fixture"];
 
-/// Returns the folder or the file at the top of the sources that a path belongs to.
+/// Returns the top folder or file of the sources in a path.
 fn room(path: &Path) -> Option<String> {
     let first = Path::new(path.iter().next()?).with_extension("");
     Some(first.to_string_lossy().into_owned())
@@ -98,7 +99,7 @@ fn upward(files: &[PathBuf], name: &str, listed: &[String]) -> Result<Vec<String
         for used in used(&text) {
             if rank(&used).is_some_and(|rank| rank < own_rank) {
                 problems.push(format!(
-                    "{}: uses `{used}`, which stands above `{own}` in the map of {PAGE}",
+                    "{}: uses `{used}`, which is above `{own}` in the map of {PAGE}",
                     path.display()
                 ));
             }
@@ -107,7 +108,7 @@ fn upward(files: &[PathBuf], name: &str, listed: &[String]) -> Result<Vec<String
     Ok(problems)
 }
 
-/// Lists what a file names as `crate::NAME`, without its comments and its tests.
+/// Returns the names after `crate::` in a file, without its comments and tests.
 fn used(text: &str) -> BTreeSet<String> {
     let code = text.lines().take_while(|line| *line != "#[cfg(test)]");
     let code = code.filter(|line| !line.trim_start().starts_with("//"));

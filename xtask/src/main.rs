@@ -1,4 +1,4 @@
-//! The one way to build, check, test and show vctl. CI calls the same tasks as people do.
+//! The tasks to build, check, test and show vctl. CI runs the same tasks as people do.
 mod bench;
 mod check;
 mod command;
@@ -32,22 +32,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Log two people in over a real sshd and show what each of them did
+    /// Log in two users over a real sshd and show what each of them did
     Demo(demo::Options),
     /// Run OpenBao, Postgres and an sshd in the background, to try vctl with
     Stack(stack::Options),
-    /// Run all tests, those on a real sshd and this kernel included
+    /// Run all tests, including those on a real sshd and this kernel
     Test(test::Options),
     /// Measure what the project promises, as root and on release builds
     Bench(bench::Options),
-    /// Build the probe, or prove that the committed one is what its source says
+    /// Build the probe, or prove that the committed one matches its source
     #[command(subcommand)]
     Ebpf(ebpf::Task),
     /// Check formatting, lints and house rules
     Check,
     /// Check licences, sources and advisories of all dependencies (cargo-deny)
     Deny(deny::Options),
-    /// Check the house rules that no compiler knows
+    /// Check the house rules that the compiler does not check
     Tidy(tidy::Options),
     /// Check that each carried crate is the published one with our patches
     ThirdParty(third_party::Options),

@@ -1,4 +1,4 @@
-//! Specs that `docs/threat-model.md` names: each must exist.
+//! Checks that the specs named in `docs/threat-model.md` exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 
 const PAGE: &str = "docs/threat-model.md";
 
-/// Returns a problem for each spec that the page names and no Rust file defines.
+/// Returns a problem for each spec on the page that no Rust file defines.
 ///
 /// # Errors
-/// When the page cannot be read, or names no spec at all.
+/// The page cannot be read, or names no spec.
 pub(crate) fn problems(files: &[PathBuf]) -> Result<Vec<String>> {
     let named = named(&fs::read_to_string(PAGE)?);
     ensure!(!named.is_empty(), "{PAGE} names no spec");
@@ -29,7 +29,7 @@ fn is_rust(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "rs")
 }
 
-/// Reads the last cell of each row of a table whose last column is `spec`.
+/// Returns the last cell of each row of a table with `spec` as its last column.
 fn named(page: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut in_table = false;
@@ -49,7 +49,7 @@ fn named(page: &str) -> Vec<String> {
     names
 }
 
-/// Lists the functions that a file defines.
+/// Returns the functions that a file defines.
 fn functions(text: &str) -> Vec<String> {
     let after = text.lines().filter_map(|line| {
         let line = line.trim_start();

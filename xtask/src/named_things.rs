@@ -1,12 +1,12 @@
-//! Names in the documentation: files, settings, policies, flags and images must exist.
+//! Checks that names in the documentation exist: files, settings, policies, flags and images.
 //!
-//! Commands of `vctl` are checked by a spec, which asks the programs themselves.
+//! A spec checks the commands of `vctl` by running the programs.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Directories at the top: a word that begins with one of them is a path.
+/// Top directories: a word that begins with one of them is a path.
 const TOP: &[&str] = &[
     "agent",
     "agent-ebpf",
@@ -19,7 +19,7 @@ const TOP: &[&str] = &[
     "xtask",
 ];
 
-/// Identifiers of other programs, which the documentation explains.
+/// Names from other programs, which the documentation explains.
 const FOREIGN: &[&str] = &[
     "bin_t",
     "device_authorization_endpoint",
@@ -32,10 +32,11 @@ const FOREIGN: &[&str] = &[
 /// Beginnings of names that the demo makes up.
 const MADE_UP: &[&str] = &["vctl-lab-", "vctl-centre-"];
 
-/// Registries of the examples: nothing is published there, so each file says how its image is built.
+/// Registry of the examples: no image is published there, so each file explains how its image is
+/// built.
 const EXAMPLE_REGISTRY: &str = "registry.example/";
 
-/// Returns a problem for each name in a page that nothing in the repository has.
+/// Returns a problem for each name on a page that does not exist in the repository.
 pub(crate) fn problems(files: &[PathBuf]) -> Vec<String> {
     let mut known = BTreeSet::new();
     let mut pages = Vec::new();
@@ -51,7 +52,7 @@ pub(crate) fn problems(files: &[PathBuf]) -> Vec<String> {
         problems.extend(
             unbuilt_images(path, &text)
                 .into_iter()
-                .map(|image| format!("{}: nothing builds the image `{image}`", path.display())),
+                .map(|image| format!("{}: no file builds the image `{image}`", path.display())),
         );
         known.extend(words(&text).map(|word| word.replace('_', "-")));
         known.extend(path.iter().map(|part| part.to_string_lossy().into_owned()));
@@ -73,13 +74,14 @@ pub(crate) fn problems(files: &[PathBuf]) -> Vec<String> {
         problems.extend(
             missing_files
                 .chain(missing_names)
-                .map(|missing| format!("{}: nothing has the {missing}", page.display())),
+                .map(|missing| format!("{}: the {missing} does not exist", page.display())),
         );
     }
     problems
 }
 
-/// Whether a name stands in a file that is no page, for a variable also as its key in lower case.
+/// Returns whether a name occurs in a file other than a page; for a variable, also its key in lower
+/// case.
 fn is_known(known: &BTreeSet<String>, name: &str) -> bool {
     let name = name.trim_start_matches('-').replace('_', "-");
     let key = name.strip_prefix("VCTL-").map(|rest| {
@@ -87,7 +89,7 @@ fn is_known(known: &BTreeSet<String>, name: &str) -> bool {
             .unwrap_or(rest)
             .to_ascii_lowercase()
     });
-    // The library adds the suffix of counters.
+    // The metrics library adds the suffix of counters.
     let counter = name.strip_suffix("-total");
     known.contains(&name)
         || counter.is_some_and(|counter| known.contains(counter))
@@ -95,7 +97,9 @@ fn is_known(known: &BTreeSet<String>, name: &str) -> bool {
 }
 
 fn is_this(path: &Path) -> bool {
-    path == Path::new(file!()) || path.starts_with("docs/bench") || path.starts_with("tests/corpus")
+    path == Path::new(file!())
+        || path.starts_with("docs/bench")
+        || path.starts_with("common/redact/corpus")
 }
 
 fn is_page(path: &Path) -> bool {
@@ -104,14 +108,14 @@ fn is_page(path: &Path) -> bool {
     name.ends_with(".md") && !name.ends_with(".head.md")
 }
 
-/// Splits text into words of the alphabet of flags, variables and names.
+/// Splits text into words made of the characters of flags, variables and names.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'))
         .map(|word| word.trim_matches('-'))
         .filter(|word| !word.is_empty())
 }
 
-/// Lists the targets of links and the words that are paths of this repository.
+/// Returns the targets of links, and words that are paths of this repository.
 fn named_files(page: &str) -> BTreeSet<String> {
     let links = page.split("](").skip(1).filter_map(|rest| {
         let target = rest.split([')', '#']).next()?;
@@ -125,7 +129,7 @@ fn named_files(page: &str) -> BTreeSet<String> {
             let top = word.split_once('/').map(|(top, _)| top);
             top.is_some_and(|top| TOP.contains(&top))
         })
-        // A name that stands for several.
+        // A name with a placeholder.
         .filter(|word| {
             !word
                 .split('/')
@@ -141,7 +145,7 @@ fn is_there(page: &Path, name: &str) -> bool {
     path.exists() || beside.join(path).exists()
 }
 
-/// Lists flags, environment variables, settings and names of ours that stand in code.
+/// Returns flags, environment variables, settings and vctl's names in code.
 fn named_things(page: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for code in spans(page) {
@@ -153,7 +157,7 @@ fn named_things(page: &str) -> BTreeSet<String> {
             let is_setting = is_alone
                 && plain.contains('_')
                 && plain.starts_with(|c: char| c.is_ascii_lowercase());
-            // An example of a whole name ends in one of a host or in a part in capitals.
+            // An example of a complete name ends in a host name or in a part in capitals.
             let is_example = plain
                 .split('-')
                 .any(|part| ["SELF", "OTHER", "HOST"].contains(&part))
@@ -167,7 +171,7 @@ fn named_things(page: &str) -> BTreeSet<String> {
     names
 }
 
-/// Returns the spans between backticks, and the lines of code blocks.
+/// Returns the text between backticks, and the lines of code blocks.
 fn spans(page: &str) -> Vec<&str> {
     let mut spans = Vec::new();
     let mut in_block = false;

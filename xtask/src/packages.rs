@@ -1,4 +1,4 @@
-//! System packages that a task needs: shown first, installed only with a yes.
+//! System packages that a task needs: shown first, and installed only after a yes.
 
 use std::io::{BufRead, IsTerminal, stdin};
 use std::path::Path;
@@ -8,10 +8,10 @@ use anyhow::{Result, bail};
 
 use crate::command::{as_root, run, say};
 
-/// A file that a package brings, and the Debian package.
+/// A file of a package, and the Debian package.
 type Need = (&'static str, &'static str);
 
-/// The file of a package that was looked for in another way and is missing.
+/// Stands for the file of a package that was found missing in another way.
 const NOWHERE: &str = "";
 
 pub(crate) const FOR_DEMO: &[Need] = &[
@@ -57,7 +57,7 @@ pub(crate) const FOR_BENCH: &[Need] = &[
     ("/usr/sbin/auditd", "auditd"),
 ];
 
-/// Returns what a centre needs; where no secrets server is installed also what fetches one.
+/// Returns the packages of a centre, and pip if it has to fetch a secrets server.
 pub(crate) fn for_centre() -> Vec<Need> {
     let mut needs = vec![
         ("/usr/sbin/sshd", "openssh-server"),
@@ -74,14 +74,14 @@ pub(crate) fn for_centre() -> Vec<Need> {
     needs
 }
 
-/// Whether the server of some version is there; the client's directory proves nothing.
+/// Returns whether any version of the server is installed; the client's directory proves nothing.
 fn has_postgres() -> bool {
     let versions = std::fs::read_dir("/usr/lib/postgresql");
     let mut versions = versions.into_iter().flatten().flatten();
     versions.any(|version| version.path().join("bin/initdb").exists())
 }
 
-/// Whether a line of shell succeeds as root, whose PATH may be another.
+/// Returns whether a line of shell succeeds as root, with the PATH of root.
 fn succeeds(line: &str) -> bool {
     let mut shell = as_root("sh");
     let quiet = shell
@@ -91,9 +91,9 @@ fn succeeds(line: &str) -> bool {
     quiet.status().is_ok_and(|status| status.success())
 }
 
-/// Installs what is missing of `needs`.
+/// Installs the missing packages of `needs`.
 ///
-/// Without `yes` the person is asked; without a terminal nobody can be, and that is an error.
+/// Without `yes` the user is asked; without a terminal that is an error.
 pub(crate) fn ensure(needs: &[Need], yes: bool) -> Result<()> {
     let missing: Vec<_> = needs
         .iter()
@@ -105,7 +105,7 @@ pub(crate) fn ensure(needs: &[Need], yes: bool) -> Result<()> {
     }
     if !Path::new("/usr/bin/apt-get").exists() {
         bail!(
-            "install what Debian calls {}, then try again",
+            "install the Debian packages {}, then try again",
             missing.join(", ")
         );
     }

@@ -1,4 +1,4 @@
-//! The rate of person pronouns in what a person reads: comments, texts in the code, docs.
+//! Checks how often texts for people contain person pronouns: comments, texts in the code, docs.
 //!
 //! Sentences with `who` or `nobody` as their subject hide the actor (client, process, server) and have to be read twice.
 
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::sentences;
 
-/// At most this many pronouns in 1,000 words of a group or of a page.
+/// Limit of pronouns per 1,000 words of a group or a page.
 const MOST: f64 = 2.0;
 
-/// Fewer words than this are no sample: one pronoun is accepted in them.
+/// A smaller text is too short for a rate, so one pronoun is accepted.
 const SAMPLE: usize = 500;
 
 const PRONOUNS: &[&str] = &[

@@ -1,10 +1,10 @@
-//! The sentences of a file: its comments and texts without its code, by language.
+//! Extracts the sentences of a file, by its language: comments and texts without code.
 
 use std::path::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {
-    /// Comments and string literals with a blank in them.
+    /// Comments and string literals that contain a blank.
     Rust,
     /// Comments and templates; the strings of the page's script are code or short labels.
     Script,
@@ -12,14 +12,14 @@ pub(crate) enum Language {
     Hash,
     /// From `--` to the end of a line.
     Sql,
-    /// All but code.
+    /// All text except code.
     Markdown,
 }
 
 impl Language {
-    /// Returns `None` for files that hold no sentences of ours.
+    /// Returns `None` for files without sentences of the project.
     pub(crate) fn of(path: &Path) -> Option<Self> {
-        // Applied migrations never change, their comments included.
+        // Applied migrations never change, and neither do their comments.
         if path
             .parent()
             .is_some_and(|folder| folder.ends_with("migrations"))
@@ -39,7 +39,7 @@ impl Language {
         }
     }
 
-    /// Returns the sentences, one line or text after the other, without code spans.
+    /// Returns the sentences, one after the other, without code spans.
     pub(crate) fn prose(self, text: &str) -> String {
         let prose = match self {
             Self::Rust => rust(text, true),
@@ -67,11 +67,11 @@ fn outside_fences(text: &str) -> String {
 }
 
 fn without_code_spans(text: &str) -> String {
-    // A span may cross one line break, so only the parity counts.
+    // A span may cross a line break, so only the parity counts.
     text.split('`').step_by(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Reads comments, and string literals if `strings`: those without a blank are keys and names.
+/// Returns comments, and string literals if `strings`. Literals without a blank are keys and names.
 fn rust(text: &str, strings: bool) -> String {
     let mut prose = String::new();
     let mut rest = text;
@@ -79,7 +79,7 @@ fn rust(text: &str, strings: bool) -> String {
         if let Some(comment) = rest.strip_prefix("//") {
             let end = comment.find('\n').unwrap_or(comment.len());
             prose.push_str(comment[..end].trim_start_matches(['/', '!']));
-            // A comment's code spans end with the comment: an odd backtick would hide what follows.
+            // Code spans end with their comment: an odd backtick must not hide the text after it.
             prose.push('\n');
             rest = &comment[end..];
         } else if let Some((literal, after)) = string(rest) {
@@ -97,7 +97,7 @@ fn rust(text: &str, strings: bool) -> String {
     prose
 }
 
-/// Splits a string literal, raw or not, from the text that it begins.
+/// Splits the string literal, raw or not, at the start of a text.
 fn string(text: &str) -> Option<(&str, &str)> {
     if let Some(raw) = text.strip_prefix('r') {
         let hashes = raw.len() - raw.trim_start_matches('#').len();
@@ -119,7 +119,7 @@ fn string(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Skips a character literal, which may be a quote; a lifetime is none.
+/// Skips a character literal, which may be a quote; a lifetime is not a literal.
 fn character(text: &str) -> Option<&str> {
     let inside = text.strip_prefix('\'')?;
     let length = match inside.strip_prefix('\\') {
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn comments_and_texts_of_rust_are_read_and_its_code_is_not() {
-        let text = "/// A `who` of x.\nfn who(c: char) -> &'static str { c == '\"'; r#\"the \"raw\" text\"# }\nlet key = \"nobody\"; // end\nlet said = \"a \\\"text\\\"\";";
+        let text = "/// A `code` of x.\nfn code(c: char) -> &'static str { c == '\"'; r#\"the \"raw\" text\"# }\nlet key = \"hidden\"; // end\nlet said = \"a \\\"text\\\"\";";
         let prose = Language::Rust.prose(text);
         let words: Vec<_> = prose.split_whitespace().collect();
         assert_eq!(
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn code_of_a_page_is_not_read() {
-        let text = "One `who` two\n```sh\nwho\n```\nthree";
+        let text = "One `code` two\n```sh\nwho\n```\nthree";
         let prose = Language::Markdown.prose(text);
         assert_eq!(
             prose.split_whitespace().collect::<Vec<_>>(),
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn comments_of_shell_and_sql_are_read() {
-        assert_eq!(Language::Hash.prose("who # x\n  # a b"), " a b");
-        assert_eq!(Language::Sql.prose("select who -- a\nfrom b"), " a");
+        assert_eq!(Language::Hash.prose("code # x\n  # a b"), " a b");
+        assert_eq!(Language::Sql.prose("select code -- a\nfrom b"), " a");
     }
 }

@@ -18,11 +18,11 @@ pub(crate) struct Options {
 
 #[derive(clap::Subcommand)]
 enum Task {
-    /// Start OpenBao (or Vault), Postgres and an sshd, unless they are up
+    /// Start OpenBao (or Vault), Postgres and an sshd, unless they are running
     Up(UpOptions),
-    /// End them and undo everything
+    /// Stop them and undo all changes
     Down,
-    /// Print what a shell needs to use them as their administrator: `eval "$(cargo xtask stack env)"`
+    /// Print the shell variables to use them as administrator: `eval "$(cargo xtask stack env)"`
     Env,
 }
 
@@ -31,12 +31,12 @@ struct UpOptions {
     /// Install missing packages without asking
     #[arg(long)]
     yes: bool,
-    /// The servers alone: no roles, no policies, no schema
+    /// Only the servers: no roles, no policies, no schema
     #[arg(long)]
     bare: bool,
 }
 
-/// Reads a path before the task changes its directory to the top of the repository.
+/// Converts a path before the task changes its directory to the top of the repository.
 fn from_here(text: &str) -> std::io::Result<PathBuf> {
     std::path::absolute(text)
 }

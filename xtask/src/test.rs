@@ -1,4 +1,4 @@
-//! `cargo xtask test`: what a fresh clone can test, then the specs on this kernel as root.
+//! `cargo xtask test`: runs the tests without root, then the specs on this kernel as root.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::command::{self, Built, as_root, build, build_programs, cargo, say};
 use crate::failures;
 use crate::packages::{self, FOR_DEMO, FOR_TEST, for_centre};
 
-/// The package whose tests need root.
+/// The package of the tests that need root.
 const SPECS: &str = "tests";
 
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ pub(crate) struct Options {
     /// Install missing packages without asking
     #[arg(long)]
     yes: bool,
-    /// Only specs whose name contains this
+    /// Only specs whose name contains this text
     filter: Option<String>,
 }
 
@@ -32,19 +32,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     as_root_with_nothing_skipped(&built, options.filter.as_deref())
 }
 
-/// Builds all tests and programs in one go, and runs those tests that need no root.
+/// Builds all tests and programs at once, and runs the tests that need no root.
 ///
-/// One selection of packages for all of it: cargo enables the features that the selected packages ask
-/// for, so with another selection it would build most dependencies and all our crates once more.
+/// All in one selection of packages: cargo enables the features that the selected packages need, so
+/// another selection would build most dependencies and all our crates again.
 fn everything() -> Result<Vec<Built>> {
     say("Building all tests, vctl-agent and vctl.");
     let built = build(&["test", "--workspace", "--no-run"])?;
-    say("Testing what needs no root.");
+    say("Running the tests that need no root.");
     let of_crates = built
         .iter()
         .filter(|built| built.is_test && !built.directory.ends_with(SPECS));
     for test in of_crates {
-        // Where cargo runs it, too.
+        // The directory in which cargo would run it.
         command::run(Command::new(&test.executable).current_dir(&test.directory))?;
     }
     command::run(&mut cargo(&["test", "--workspace", "--doc"]))?;
@@ -52,7 +52,7 @@ fn everything() -> Result<Vec<Built>> {
     Ok(built.into_iter().filter(specs).collect())
 }
 
-/// Builds the programs and the specs, and no test of the other crates.
+/// Builds the programs and the specs, but no tests of the other crates.
 fn specs_alone() -> Result<Vec<Built>> {
     say("Building vctl-agent, vctl and the specs.");
     build_programs(&[])?;
@@ -71,10 +71,10 @@ fn specs_alone() -> Result<Vec<Built>> {
     ])
 }
 
-/// Runs the tests of the lab; a skip among them is a failure.
+/// Runs the tests of the lab; a skipped test is a failure.
 fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result<()> {
     let mut tests: Vec<_> = built.iter().filter(|built| built.is_test).collect();
-    // The longest output last: its closing line is what CI reads.
+    // The longest output last: CI reads its last line.
     tests.sort_by_key(|test| test.name == "specs");
     ensure!(
         tests.iter().any(|test| test.name == "specs"),
@@ -85,7 +85,7 @@ fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result
         let program = test
             .executable
             .to_str()
-            .context("the target directory's path is no UTF-8")?;
+            .context("the target directory's path is not UTF-8")?;
         let mut command = as_root("env");
         command.arg("VCTL_TEST_REQUIRE=1").args(toolchain());
         command.arg(program).args(filter);

@@ -1,4 +1,4 @@
-//! The length of test names: a name is one clause, and the reason stands in the test.
+//! Checks the length of test names: a name is one clause, and the reason is in the test.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub(crate) fn problems(files: &[PathBuf]) -> Vec<String> {
     long.collect()
 }
 
-/// Lists the functions below an attribute that ends with `test]` or begins a parametrized test.
+/// Returns the functions below an attribute that ends with `test]` or begins a parametrized test.
 fn names(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut is_test = false;

@@ -10,22 +10,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::command::{self, cargo, say};
 
-/// The directory of carried crates. Their files are not ours to format or to judge.
+/// The directory of carried crates. Their files are not formatted or checked.
 pub(crate) const PLACE: &str = "cli/third_party";
 
 const PATCHES: &str = "docs/upstream";
 
 const SCRATCH: &str = "target/third-party";
 
-/// A crate that is built from this repository until a release has our changes.
+/// A crate that is built from this repository until a release contains our changes.
 pub(crate) struct Carried {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
-    /// Features that vctl builds it with, as in the root `Cargo.toml`.
+    /// Features that vctl uses, as in the root `Cargo.toml`.
     features: &'static str,
     /// SHA-256 of the published `.crate`.
     sha256: &'static str,
-    /// Parts of the published crate that no build of ours needs.
+    /// Parts of the published crate that no build needs.
     left_out: &'static [&'static str],
     /// Files in `docs/upstream`, in the order in which they apply.
     patches: &'static [&'static str],
@@ -46,7 +46,7 @@ pub(crate) const CARRIED: &[Carried] = &[Carried {
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Options {
-    /// Write the directories anew instead of comparing them
+    /// Write the directories again instead of comparing them
     #[arg(long)]
     write: bool,
 }
@@ -133,7 +133,7 @@ impl Carried {
         Ok(unpacked)
     }
 
-    /// Returns the published `.crate`, from where cargo keeps what it downloads.
+    /// Returns the published `.crate` from cargo's cache.
     fn archive(&self) -> Result<PathBuf> {
         if let Some(archive) = self.downloaded()? {
             return Ok(archive);
@@ -143,7 +143,7 @@ impl Carried {
         let mut fetch = cargo(&["fetch", "--target", &target, "--manifest-path"]);
         command::run(fetch.arg(manifest))?;
         let archive = self.downloaded()?;
-        archive.with_context(|| format!("cargo keeps no `.crate` of {} here", self.name))
+        archive.with_context(|| format!("cargo's cache has no `.crate` of {}", self.name))
     }
 
     fn downloaded(&self) -> Result<Option<PathBuf>> {
@@ -156,7 +156,8 @@ impl Carried {
         Ok(archives.find(|archive| archive.exists()))
     }
 
-    /// Writes a package that depends on the published crate alone, with the versions of our lock file.
+    /// Writes a package that depends only on the published crate, with the versions of our lock
+    /// file.
     pub(crate) fn scratch_manifest(&self, version: &str) -> Result<PathBuf> {
         let package = Path::new(SCRATCH).join(format!("published-{}", self.name));
         fs::create_dir_all(package.join("src"))?;
@@ -174,7 +175,7 @@ impl Carried {
         Ok(manifest)
     }
 
-    /// Holds the page and the lock file against what is carried.
+    /// Compares the page and the lock file with the carried crate.
     fn problems_of(&self, page: &str, lock: &str) -> Vec<String> {
         let words = [self.name, self.version, self.sha256];
         let words = words.iter().chain(self.left_out).chain(self.patches);
@@ -202,20 +203,20 @@ fn cargo_home() -> Result<PathBuf> {
     Ok(Path::new(&home).join(".cargo"))
 }
 
-/// A patch that nothing applies would be believed to be in the binaries.
+/// An unused patch would look as if it were in the binaries.
 fn every_patch_is_listed() -> Result<()> {
     for file in fs::read_dir(PATCHES)? {
         let name = file?.file_name().to_string_lossy().into_owned();
         let is_patch = Path::new(&name).extension().is_some_and(|it| it == "patch");
         let is_listed = CARRIED.iter().any(|each| each.patches.contains(&&*name));
         if is_patch && !is_listed {
-            bail!("`{PATCHES}/{name}` is applied to no carried crate");
+            bail!("`{PATCHES}/{name}` belongs to no carried crate");
         }
     }
     Ok(())
 }
 
-/// Reads each file below a directory, by its path there.
+/// Returns each file below a directory, by its path there.
 fn read_tree(directory: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut files = BTreeMap::new();
     let mut waiting = vec![directory.to_owned()];

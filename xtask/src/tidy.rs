@@ -1,4 +1,5 @@
-//! House rules that no compiler knows: each failure names the file and the rule.
+//! Checks the house rules that the compiler does not check; each problem names the file and the
+//! rule.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,15 +11,15 @@ use anyhow::{Result, ensure};
 use crate::command::say;
 use crate::{layers, named_specs, named_things, prose, test_names, third_party};
 
-/// A file longer than this has more than one subject; tests are not counted.
+/// A longer file has more than one subject; tests are not counted.
 const MOST_LINES: usize = 400;
 
-/// Names that say nothing about what is inside.
+/// Names that do not describe their content.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "helpers", "helper", "misc", "common_utils"];
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Options {
-    /// Print the rate of person pronouns by folder, and judge nothing
+    /// Print the rate of person pronouns by folder, without checking
     #[arg(long)]
     prose: bool,
 }
@@ -33,7 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let mut problems = Vec::new();
     for path in &files {
-        // Test data has to be as it is, and binary files are none of ours to judge.
+        // Test data stays as it is, and binary files are not checked.
         if is_test_data(path) {
             continue;
         }
@@ -88,7 +89,7 @@ fn is_test_data(path: &Path) -> bool {
             .any(|part| data.iter().any(|name| part == *name))
 }
 
-/// Whether a file is nothing but tests of the crate it is in.
+/// Returns whether a file contains only tests of its crate.
 fn is_tests(path: &Path) -> bool {
     let in_tests = path.iter().skip(1).any(|part| part == "tests");
     in_tests || path.file_stem().is_some_and(|stem| stem == "tests")
@@ -114,7 +115,7 @@ fn tracked_files() -> Result<Vec<PathBuf>> {
     Ok(ours.collect())
 }
 
-/// Whether a file belongs to a carried crate: `cargo xtask third-party` judges those.
+/// Returns whether a file belongs to a carried crate, which `cargo xtask third-party` checks.
 fn is_carried(path: &Path) -> bool {
     let mut places = third_party::CARRIED.iter();
     places.any(|carried| path.starts_with(Path::new(third_party::PLACE).join(carried.name)))
@@ -138,7 +139,7 @@ fn rust_problems(path: &Path, text: &str) -> Vec<String> {
         .and_then(|stem| stem.to_str())
         .unwrap_or_default();
     if EMPTY_NAMES.contains(&stem) {
-        problems.push(format!("`{stem}` says nothing about what is inside"));
+        problems.push(format!("`{stem}` does not describe its content"));
     }
     let lines = lines_outside_tests(text);
     if !is_tests(path) && lines > MOST_LINES {
@@ -148,19 +149,19 @@ fn rust_problems(path: &Path, text: &str) -> Vec<String> {
     }
     let header = text.lines().next().unwrap_or_default();
     if !header.starts_with("//!") && !is_tests(path) {
-        problems.push("does not begin with what it is for (`//!`)".to_owned());
+        problems.push("does not begin with its purpose (`//!`)".to_owned());
     }
     problems
 }
 
-/// Counts lines up to the tests, which by our habit are at the end of a file.
+/// Counts lines up to the tests, which are at the end of a file by convention.
 fn lines_outside_tests(text: &str) -> usize {
     text.lines()
         .take_while(|line| *line != "#[cfg(test)]")
         .count()
 }
 
-/// Files that no `mod` names: rustc would say nothing, and a spec in one would never run.
+/// Returns files that no `mod` names: rustc ignores them, and a spec in one would never run.
 fn orphans(files: &[PathBuf]) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for path in files
@@ -177,7 +178,7 @@ fn orphans(files: &[PathBuf]) -> Result<Vec<String>> {
         }
         if !declared.contains(&name) {
             problems.push(format!(
-                "{}: no `mod {name};` names it, so it is never built",
+                "{}: no `mod {name};` includes it, so it is never built",
                 path.display()
             ));
         }
@@ -189,9 +190,16 @@ fn orphans(files: &[PathBuf]) -> Result<Vec<String>> {
 fn possible_parents(path: &Path) -> Option<Vec<PathBuf>> {
     let file = path.file_name()?.to_str()?;
     let directory = path.parent()?;
-    // Each file in these is a program of its own.
+    // Each file in these is a separate program.
     let programs = ["tests", "examples", "benches", "src/bin"];
-    let beside_src = |name: &&str| directory.iter().count() == 1 + Path::new(name).iter().count();
+    // The crate in a folder of another one is a level deeper.
+    let depth = if path.starts_with("common/redact") {
+        2
+    } else {
+        1
+    };
+    let beside_src =
+        |name: &&str| directory.iter().count() == depth + Path::new(name).iter().count();
     let is_program = programs
         .iter()
         .any(|name| directory.ends_with(name) && beside_src(name));

@@ -1,5 +1,5 @@
-//! Looks at the centre, as `collect` and `node` would use it. Nothing is consumed: a wrapped secret id stays
-//! wrapped, and a token is given back.
+//! Checks the centre in the way `collect` and `node` use it. Nothing is consumed: a wrapped secret
+//! id stays wrapped, and the token is revoked.
 
 use std::fs;
 use std::io;
@@ -18,14 +18,14 @@ use super::facts::{Asked, CentreFact, CentreFacts};
 use crate::config::{CentreError, Config};
 use crate::store::{Centre, enrolment};
 
-/// Each of the two servers may take this long.
+/// Time limit for each of the two servers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks Vault and Postgres, where the configuration names them.
+/// Connects to Vault and Postgres, if the configuration names them.
 pub(super) fn look(config: &Config) -> CentreFact {
     let centre = match config.centre.centre(&config.host) {
         Ok(centre) => centre,
-        // One of two is a mistake; none is a host on its own.
+        // If only one is set, that is a mistake; without both, the host works alone.
         Err(CentreError::NotSet(keys)) if keys.len() > 1 => return CentreFact::NotConfigured,
         Err(error) => return CentreFact::Wrong(in_one_line(&error)),
     };
@@ -33,7 +33,8 @@ pub(super) fn look(config: &Config) -> CentreFact {
     match runtime {
         Ok(runtime) => {
             let facts = runtime.block_on(ask(&centre));
-            // A name server that does not answer is asked on a thread that cannot be stopped.
+            // A query to a name server that does not answer runs on a thread that cannot be
+            // stopped.
             runtime.shutdown_background();
             CentreFact::Asked(Box::new(facts))
         }
@@ -55,7 +56,7 @@ async fn ask(centre: &Centre) -> CentreFacts {
             return facts;
         }
         Ok(Ok(health)) => {
-            // Whole seconds: half of one more is nearer.
+            // Vault reports whole seconds; half a second more is closer on average.
             let theirs = health.server_time + Duration::from_millis(500);
             facts.clock = Some(("Vault", difference(wall_now(), theirs)));
             facts.vault = Asked::Works(health.version);
@@ -97,7 +98,8 @@ async fn ask(centre: &Centre) -> CentreFacts {
     facts
 }
 
-/// Returns who this host is to Vault; nothing while its secret id is still wrapped, as that opens once.
+/// Returns this host's login to Vault; `None` while its secret id is wrapped, as it can be opened
+/// only once.
 fn credential(centre: &Centre) -> Result<Option<Vault>, String> {
     let path = &centre.role_id_file;
     let unreadable =
@@ -160,7 +162,7 @@ fn difference(ours: SystemTime, theirs: SystemTime) -> f64 {
 fn silent() -> Asked {
     Asked::failed(
         format!("no answer within {} s", PATIENCE.as_secs()),
-        Some("look whether a firewall is in between"),
+        Some("check for a firewall between the two"),
     )
 }
 

@@ -1,5 +1,5 @@
-//! Reads of this host, under a given root. Nothing here judges, and nothing here can fail: what
-//! cannot be read is a fact too.
+//! Reads the facts of this host, under a given root. It does not judge them, and it cannot fail: an
+//! unreadable value is a fact too.
 
 use std::fs;
 use std::io::Read;
@@ -25,7 +25,7 @@ use crate::pam::{self, PamFiles};
 use crate::probe::PINNED_LINKS;
 use crate::trusted_dir;
 
-/// A helper program that asks a bus which is not there.
+/// Time limit for a program that may wait for a bus that does not run.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
@@ -68,7 +68,7 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
     }
 }
 
-/// As `collect` looks at them before it starts.
+/// Checks the directories as `collect` does before it starts.
 fn directories(config: &Config) -> Vec<DirectoryFact> {
     let textfile = config.metrics_textfile.as_ref();
     let listen = match &config.metrics_listen {
@@ -84,9 +84,9 @@ fn directories(config: &Config) -> Vec<DirectoryFact> {
     ];
     let used = all.into_iter().filter_map(|(key, dir)| Some((key, dir?)));
     used.map(|(key, dir)| {
-        // The agent makes its own directories; those of the metrics belong to others.
+        // The agent creates its own directories; those of the metrics belong to other programs.
         let is_own = !key.starts_with("metrics");
-        let missing = || format!("`{}` is not there", dir.display());
+        let missing = || format!("`{}` does not exist", dir.display());
         let untrusted = if is_own {
             trusted_dir::check(dir).err().map(|why| why.to_string())
         } else {
@@ -101,7 +101,7 @@ fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
 
-/// Makes the kind of map the probe needs, and throws it away.
+/// Creates the kind of map that the probe needs, and closes it.
 fn bpf() -> Result<(), String> {
     match aya::sys::is_map_supported(aya::maps::MapType::RingBuf) {
         Ok(true) => Ok(()),
@@ -110,7 +110,7 @@ fn bpf() -> Result<(), String> {
     }
 }
 
-/// Finds the names in BTF's string section, where each stands between NUL bytes.
+/// Finds the names in BTF's string section, where each is between NUL bytes.
 fn btf_tracepoints(btf: &[u8]) -> Vec<&'static str> {
     let known =
         |name: &str| memmem::find(btf, format!("\0btf_trace_{name}\0").as_bytes()).is_some();
@@ -129,7 +129,7 @@ fn sshd(root: &Path) -> SshdFact {
     if let Some(effective) = output(Command::new(program).arg("-T")) {
         return SshdFact::Effective(effective);
     }
-    // Debian's file begins with `Include /etc/ssh/sshd_config.d/*.conf`, so those come first.
+    // Debian's file begins with `Include /etc/ssh/sshd_config.d/*.conf`, so those files come first.
     let mut files = sorted(&root.join("etc/ssh/sshd_config.d"));
     files.retain(|file| {
         file.extension()
@@ -162,9 +162,9 @@ fn socket(config: &Config) -> SocketFact {
     match path.symlink_metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return SocketFact::Absent,
         Err(error) => return unusable(error.to_string()),
-        Ok(meta) if !meta.file_type().is_socket() => return unusable("is no socket".to_owned()),
+        Ok(meta) if !meta.file_type().is_socket() => return unusable("is not a socket".to_owned()),
         Ok(meta) if meta.uid() != us || meta.mode() & 0o022 != 0 => {
-            return unusable("belongs to or can be written by others".to_owned());
+            return unusable("belongs to another user or is writable by one".to_owned());
         }
         Ok(_) => {}
     }
@@ -173,7 +173,7 @@ fn socket(config: &Config) -> SocketFact {
         .symlink_metadata()
         .is_ok_and(|meta| meta.uid() != us || meta.mode() & 0o022 != 0)
     {
-        return unusable("is in a directory that others can write".to_owned());
+        return unusable("is in a directory that another user can write".to_owned());
     }
     match UnixStream::connect(&path) {
         Ok(_) => SocketFact::Answers,
@@ -222,7 +222,7 @@ fn clock(root: &Path) -> Option<bool> {
     match answer.as_deref().map(str::trim) {
         Some("yes") => Some(true),
         Some("no") => Some(false),
-        // No systemd: the file is what systemd-timesyncd leaves behind when it has the time.
+        // Without systemd: systemd-timesyncd leaves this file when the clock is synchronized.
         _ => root
             .join("run/systemd/timesync/synchronized")
             .exists()
@@ -240,7 +240,7 @@ fn break_glass(group: Option<&str>) -> BreakGlass {
     }
 }
 
-/// Returns what a program prints when it succeeds in time.
+/// Returns the output of a program that succeeds in time.
 fn output(command: &mut Command) -> Option<String> {
     let mut child = command
         .stdin(Stdio::null())

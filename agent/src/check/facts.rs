@@ -1,29 +1,29 @@
-//! What a host looks like, as far as the agent cares; no opinion yet.
+//! Facts about a host that matter to the agent, without a judgement.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::pam::PamFiles;
 
-/// Facts of one host. `None` and absent entries are "could not be read".
+/// Facts of one host. `None` and absent entries mean that they could not be read.
 #[derive(Clone, Debug, Default)]
 pub struct HostFacts {
     pub is_root: bool,
     /// `uname -r`.
     pub kernel: Option<String>,
-    /// Whether the kernel makes a ring buffer map for us; the error's text otherwise.
+    /// Whether the kernel creates a ring buffer map; the error's text otherwise.
     pub bpf: Option<Result<(), String>>,
-    /// Typed tracepoints that the kernel's BTF knows, of those asked for; `None` without BTF.
+    /// The needed typed tracepoints that the kernel's BTF has; `None` without BTF.
     pub btf_tracepoints: Option<Vec<&'static str>>,
     /// All of `/proc/self/mountinfo`.
     pub mountinfo: String,
-    /// The tracepoint of execve's result is in tracefs.
+    /// Whether tracefs has the tracepoint of execve's result.
     pub has_exec_tracepoint: bool,
-    /// `/proc/self/loginuid` and `sessionid` are there: the kernel counts audit sessions.
+    /// Whether `/proc/self/loginuid` and `sessionid` exist: the kernel counts audit sessions.
     pub has_audit_ids: bool,
     pub sshd: SshdFact,
     pub pam_files: PamFiles,
-    /// Each program that a PAM line runs as `stamp`, and whether it is an executable file.
+    /// Programs that PAM lines run as `stamp`, and whether each is an executable file.
     pub stamp_programs: BTreeMap<String, bool>,
     pub pins: PinFact,
     pub socket: SocketFact,
@@ -39,46 +39,47 @@ pub struct HostFacts {
     pub centre: CentreFact,
 }
 
-/// A directory that the collector uses, and why it would not.
+/// A directory of the collector, and why the collector would refuse it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryFact {
     pub key: &'static str,
     pub untrusted: Option<String>,
 }
 
-/// What came of looking at the centre.
+/// Result of checking the centre.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum CentreFact {
     #[default]
     NotAsked,
     NotConfigured,
-    /// The configuration names no centre that there could be.
+    /// The configuration of the centre is invalid.
     Wrong(String),
     Asked(Box<CentreFacts>),
 }
 
-/// The steps of the way to the centre.
+/// The steps to reach the centre.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CentreFacts {
     pub vault_addr: String,
     pub postgres_addr: String,
-    /// Its version.
+    /// Vault; its version.
     pub vault: Asked,
     /// The AppRole of this host.
     pub enrolled: Asked,
     /// The version of the schema.
     pub postgres: Asked,
-    /// Which server's clock was read, and by how many seconds this host's is ahead of it.
+    /// The server with which this host's clock was compared, and the seconds by which this host is
+    /// ahead.
     pub clock: Option<(&'static str, f64)>,
 }
 
-/// What one step said.
+/// Result of one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Asked {
-    /// A step before it failed.
+    /// Not tried, because an earlier step failed.
     #[default]
     No,
-    /// The secret id is wrapped still.
+    /// The secret id is still wrapped.
     Waits,
     Works(String),
     Failed {
@@ -96,14 +97,14 @@ impl Asked {
     }
 }
 
-/// How sshd is set up.
+/// The setup of sshd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SshdFact {
     #[default]
     NotInstalled,
-    /// What `sshd -T` prints.
+    /// Output of `sshd -T`.
     Effective(String),
-    /// `sshd -T` did not answer; the configuration files in the order they are read.
+    /// The configuration files in reading order, because `sshd -T` failed.
     Files(Vec<String>),
 }
 
@@ -111,21 +112,22 @@ pub enum SshdFact {
 pub enum SocketFact {
     #[default]
     Absent,
-    /// A socket that nobody listens on.
+    /// A socket without a listener.
     Stale,
     Answers,
-    /// It is not safe to talk to, or cannot be reached.
+    /// It is not safe to use, or cannot be reached.
     Unusable(String),
 }
 
-/// The directory of the pins, and what is in it.
+/// The directory of the pins, and its content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PinFact {
     /// Why another user could change it.
     pub untrusted: Option<String>,
-    /// Others may make directories in its bpffs: the mode of the nearest one above that exists.
+    /// Mode of the nearest existing directory above, if it lets other users create directories in
+    /// its bpffs.
     pub open_above: Option<u32>,
-    /// Links that a probe without them does not have; empty where no probe is pinned.
+    /// Links of the probe that are missing; empty if no probe is pinned.
     pub missing_links: Vec<String>,
 }
 
@@ -134,7 +136,7 @@ pub struct SpoolFact {
     /// The spool directory, or its nearest ancestor that exists.
     pub existing: PathBuf,
     pub free_bytes: u64,
-    /// Of the spool directory itself, once it exists.
+    /// Owner and mode of the spool directory itself, if it exists.
     pub owner_and_mode: Option<(u32, u32)>,
 }
 

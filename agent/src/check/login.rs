@@ -1,4 +1,4 @@
-//! Judges the way of a login to the stamper: sshd, PAM, the socket.
+//! Judges the path of a login to the stamper: sshd, PAM, the socket.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub(super) fn sshd(facts: &HostFacts) -> Finding {
         (SshdFact::NotInstalled, _) => Finding::warn(
             id,
             "no sshd is installed",
-            "install OpenSSH's server: apt-get install openssh-server",
+            "install the OpenSSH server: apt-get install openssh-server",
         ),
         (_, Some(true)) => Finding::pass(id, "`UsePAM yes`"),
         (_, Some(false)) => Finding::fail(
@@ -25,13 +25,13 @@ pub(super) fn sshd(facts: &HostFacts) -> Finding {
         ),
         (_, None) => Finding::fail(
             id,
-            "`UsePAM` is not set, and sshd's own default is no",
+            "`UsePAM` is not set, and sshd's default is no",
             "set `UsePAM yes` in /etc/ssh/sshd_config and reload sshd",
         ),
     }
 }
 
-/// Everything about the line for `vctl-agent stamp` and its place in the stack.
+/// Judges the line for `vctl-agent stamp` and its position in the stack.
 pub(super) fn pam(facts: &HostFacts, config: &Config) -> Vec<Finding> {
     let settings = sshd::settings(&facts.sshd);
     let service = settings.service();
@@ -40,7 +40,7 @@ pub(super) fn pam(facts: &HostFacts, config: &Config) -> Vec<Finding> {
         return vec![Finding::fail(
             "pam_stamp",
             format!("{file} cannot be read"),
-            "run as root, and install OpenSSH's server with its PAM file",
+            "run this as root; install the OpenSSH server with its PAM file",
         )];
     };
     let Some(stamp) = stack.iter().position(Module::is_stamp) else {
@@ -71,7 +71,7 @@ fn add_line(service: &str) -> String {
     format!("add the line: vctl-agent pam-line add{option}")
 }
 
-/// Each further line would ask for a second session of the same login.
+/// A second line would request a second session for the same login.
 fn only_one(stack: &[Module]) -> Option<Finding> {
     let stamps = pam::stamps(stack);
     (stamps.len() > 1).then(|| {
@@ -83,14 +83,14 @@ fn only_one(stack: &[Module]) -> Option<Finding> {
                 places.len(),
                 places.join(", ")
             ),
-            format!("remove each of them but {}", places[0]),
+            format!("remove all of them except {}", places[0]),
         )
     })
 }
 
-const REQUIRED: &str = "make the PAM line `session required pam_exec.so ...`, as in deploy/audit/pam.d/vctl-stamp; in best-effort the hook itself lets a login go on";
+const REQUIRED: &str = "make the PAM line `session required pam_exec.so ...`, as in deploy/audit/pam.d/vctl-stamp; in best-effort mode the hook itself allows a login without a stamp";
 
-/// With a `required` line a program that cannot run refuses every login.
+/// With a `required` line, a program that cannot run refuses every login.
 fn program(stamp: &Module, programs: &BTreeMap<String, bool>) -> Option<Finding> {
     let path = stamp.stamp_program()?;
     (programs.get(path) == Some(&false)).then(|| {
@@ -124,7 +124,7 @@ fn control(stamp: &Module, mode: Mode) -> Finding {
         ),
         _ => Finding::pass(
             id,
-            format!("the stamp is `{}`, mode is `{mode}`", stamp.control),
+            format!("the stamp is `{}`, the mode is `{mode}`", stamp.control),
         ),
     }
 }
@@ -159,18 +159,18 @@ fn cgroup(stack: &[Module], stamp: usize) -> Finding {
     {
         Some(systemd) if systemd > stamp => Finding::warn(
             id,
-            "the stamp runs before pam_systemd.so and records sshd's cgroup instead of the session's",
+            "the stamp runs before pam_systemd.so and records the cgroup of sshd instead of that of the session",
             "move the stamp's line below `@include common-session`",
         ),
         Some(_) => Finding::pass(id, "each session gets its own cgroup before the stamp"),
         None => Finding::pass(
             id,
-            "no pam_systemd.so: cgroups say nothing about sessions here",
+            "no pam_systemd.so: cgroups do not identify sessions here",
         ),
     }
 }
 
-/// A stamper that runs behind this module reads a certificate that the user may have written.
+/// A stamper that runs after this module may read a certificate that the user has forged.
 fn environment(stack: &[Module], stamp: usize) -> Finding {
     let id = "pam_env";
     match stack.iter().position(Module::reads_users_environment) {
@@ -181,7 +181,7 @@ fn environment(stack: &[Module], stamp: usize) -> Finding {
         ),
         _ => Finding::pass(
             id,
-            "nothing before the stamp lets users write its environment",
+            "no module before the stamp lets users set its environment",
         ),
     }
 }
@@ -194,14 +194,14 @@ pub(super) fn socket(facts: &HostFacts, config: &Config) -> Finding {
     match &facts.socket {
         SocketFact::Answers => Finding::pass(id, format!("an agent listens on {path}")),
         SocketFact::Absent => {
-            Finding::warn(id, format!("no agent runs: {path} is not there"), start)
+            Finding::warn(id, format!("no agent runs: {path} does not exist"), start)
         }
         SocketFact::Stale => Finding::warn(id, format!("no agent listens on {path}"), start),
         SocketFact::Unusable(why) => Finding::fail(
             id,
             why.clone(),
             format!(
-                "give {} to root: chown root: and chmod go-w",
+                "make root the owner of {}: chown root: and chmod go-w",
                 config.run_dir.display()
             ),
         ),
@@ -211,20 +211,20 @@ pub(super) fn socket(facts: &HostFacts, config: &Config) -> Finding {
 pub(super) fn break_glass(facts: &HostFacts, config: &Config) -> Finding {
     let id = "break_glass";
     let group = config.break_glass_group.as_deref().unwrap_or_default();
-    let add = format!("add somebody: gpasswd -a USER {group}");
+    let add = format!("add a member: gpasswd -a USER {group}");
     match (config.mode, facts.break_glass) {
         (Mode::BestEffort, BreakGlass::NotConfigured) => {
-            Finding::pass(id, "not needed: `best-effort` locks nobody out")
+            Finding::pass(id, "not needed: `best-effort` refuses no login")
         }
         (Mode::Strict, BreakGlass::NotConfigured) => Finding::warn(
             id,
-            "`mode: strict` without a break-glass group: only the console is left when the agent is away",
+            "`mode: strict` without a break-glass group: only the console works when the agent does not run",
             "set `break_glass_group` to a small group of administrators",
         ),
         (_, BreakGlass::NoSuchGroup) => Finding::fail(
             id,
             format!("group `{group}` does not exist"),
-            format!("make it: groupadd {group}"),
+            format!("create it: groupadd {group}"),
         ),
         (_, BreakGlass::Group { members: 0 }) => {
             Finding::warn(id, format!("group `{group}` lists no members"), add)

@@ -1,7 +1,7 @@
-//! `vctl-agent check`: does this host have what the agent needs?
+//! `vctl-agent check`: checks that this host has what the agent needs.
 //!
-//! `collect` reads what the host looks like, `judge` decides what that means, and only `report`
-//! knows how it is written.
+//! `collect` reads the facts of the host, `judge` decides about them, and `report` formats the
+//! result.
 
 mod centre;
 mod collect;
@@ -19,7 +19,7 @@ pub use facts::{BreakGlass, HostFacts, SocketFact, SpoolFact, SshdFact};
 pub use judge::judge;
 pub use report::{Finding, Report, Status};
 
-/// Looks at this host, and at the centre unless `local`, and judges what it sees.
+/// Checks this host, and the centre unless `local`.
 pub fn run(config: &Config, local: bool) -> Report {
     let mut facts = collect::collect(Path::new("/"), config);
     if !local {

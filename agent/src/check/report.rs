@@ -1,4 +1,4 @@
-//! Findings, as text and as JSON.
+//! Formats the findings as text, JSON, CSV or names.
 
 use std::fmt::Write;
 
@@ -13,15 +13,15 @@ pub enum Status {
     Fail,
 }
 
-/// One requirement and how this host meets it.
+/// One requirement, and how this host meets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Stable name for scripts.
     pub id: &'static str,
     pub status: Status,
-    /// What was seen.
+    /// The fact that was found.
     pub seen: String,
-    /// What to do about it, one line; none for a pass.
+    /// The fix, in one line; `None` for a pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
@@ -55,10 +55,10 @@ impl Finding {
     }
 }
 
-/// Everything `vctl-agent check` has to say.
+/// The result of `vctl-agent check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Of this JSON; a field may be added without a new version.
+    /// Version of this JSON; a new field does not change it.
     pub version: u32,
     pub status: Status,
     pub findings: Vec<Finding>,
@@ -85,7 +85,8 @@ impl Report {
         self.status == Status::Fail
     }
 
-    /// Aligned lines, a fix below what needs one. Control characters of the host are escaped.
+    /// Returns aligned lines, with the fix below each finding that needs one. Control characters
+    /// are escaped.
     pub fn to_text(&self) -> String {
         let width = self
             .findings
@@ -114,19 +115,19 @@ impl Report {
     }
 
     pub fn to_json(&self) -> String {
-        // Strings and enums only: there is nothing in it that could fail.
+        // Only strings and enums: this cannot fail.
         let mut out = serde_json::to_string_pretty(self).unwrap_or_default();
         out.push('\n');
         out
     }
 
-    /// One finding a line.
+    /// Returns one finding per line.
     pub fn to_json_lines(&self) -> String {
         let lines = self.findings.iter().map(serde_json::to_string);
         lines.map(|line| line.unwrap_or_default() + "\n").collect()
     }
 
-    /// Lines of RFC 4180, with a heading.
+    /// Returns lines of RFC 4180, with a heading.
     pub fn to_csv(&self) -> String {
         let mut out = "id,status,seen,fix\r\n".to_owned();
         for finding in &self.findings {
@@ -149,7 +150,7 @@ impl Report {
         out
     }
 
-    /// The ids of the findings that are not a pass.
+    /// Returns the ids of the findings that are not a pass.
     pub fn to_names(&self) -> String {
         let findings = self.findings.iter();
         let others = findings.filter(|finding| finding.status != Status::Pass);

@@ -1,11 +1,11 @@
-//! sshd's settings that matter here, from `sshd -T` or its files. Pure.
+//! Settings of sshd that matter here, from `sshd -T` or its files. No I/O.
 
 use super::facts::SshdFact;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SshdSettings {
     pub(super) use_pam: Option<bool>,
-    /// The PAM service; settable from OpenSSH 9.8 on, before that the program's name.
+    /// The PAM service. A setting since OpenSSH 9.8; before that, the program's name.
     pub(super) pam_service: Option<String>,
 }
 
@@ -16,8 +16,8 @@ impl SshdSettings {
     }
 }
 
-/// Reads the settings. Of a keyword given twice the first counts, and what stands under `Match`
-/// counts for some logins only. Source: sshd_config(5).
+/// Reads the settings. The first occurrence of a keyword counts; keywords under `Match` apply only
+/// to some logins. Source: sshd_config(5).
 pub(super) fn settings(sshd: &SshdFact) -> SshdSettings {
     let texts = match sshd {
         SshdFact::NotInstalled => &[][..],
@@ -44,7 +44,7 @@ pub(super) fn settings(sshd: &SshdFact) -> SshdSettings {
     settings
 }
 
-/// Splits `Keyword value` or `Keyword=value`; the keyword in lower case.
+/// Splits `Keyword value` or `Keyword=value`; returns the keyword in lower case.
 fn keyword(line: &str) -> Option<(String, &str)> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {

@@ -1,4 +1,5 @@
-//! Where what is recorded is shipped to: keys, environment names, and what they make together.
+//! Settings for shipping: keys, their environment variables, and the resulting location of the
+//! centre.
 
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use vctl_common::tls::Trust;
 use super::Config;
 use crate::store::Centre;
 
-/// Keys of the centre. Nothing ships while `vault_addr` or `db_host` is not set.
+/// Keys of the centre. Nothing is shipped unless both `vault_addr` and `db_host` are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CentreConfig {
     pub vault_addr: Option<String>,
@@ -30,17 +31,17 @@ pub struct CentreConfig {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CentreError {
-    #[error("there is nowhere to ship to: {} not set", .0.join(" and "))]
+    #[error("no centre is configured: {} not set", .0.join(" and "))]
     NotSet(Vec<&'static str>),
-    #[error("this host cannot have the name it would ship under (key `host`)")]
+    #[error("the name of this host is not valid in the inventory (key `host`)")]
     Host(#[from] InvalidHostName),
 }
 
 impl CentreConfig {
-    /// Returns the way to the centre for the host of this name in the inventory.
+    /// Returns the settings of the centre for the host with this name in the inventory.
     ///
     /// # Errors
-    /// A key without which there is none is not set; the host's name cannot be in an inventory.
+    /// A required key is not set, or the name is not valid in the inventory.
     pub fn centre(&self, host: &str) -> Result<Centre, CentreError> {
         let (Some(vault_addr), Some(db_host)) = (&self.vault_addr, &self.db_host) else {
             let keys = [
@@ -76,7 +77,7 @@ impl CentreConfig {
     }
 }
 
-/// Environment variables that `vctl` reads as well.
+/// Returns the environment variables that `vctl` reads as well.
 pub(super) fn env(name: &str) -> Option<&'static str> {
     Some(match name {
         "vault_addr" => "VCTL_VAULT_ADDR",
@@ -253,13 +254,10 @@ mod tests {
         let text = |config: &CentreConfig| config.centre("web-1").unwrap_err().to_string();
         assert_eq!(
             text(&config),
-            "there is nowhere to ship to: `vault_addr` and `db_host` not set"
+            "no centre is configured: `vault_addr` and `db_host` not set"
         );
         config.vault_addr = Some("https://vault.example.org:8200".to_owned());
-        assert_eq!(
-            text(&config),
-            "there is nowhere to ship to: `db_host` not set"
-        );
+        assert_eq!(text(&config), "no centre is configured: `db_host` not set");
         config.db_host = Some("db.example.org".to_owned());
         assert_eq!(config.centre("web-1").unwrap().host.as_str(), "web-1");
         assert!(config.centre("Web 1").is_err());

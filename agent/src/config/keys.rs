@@ -1,4 +1,4 @@
-//! The key table: every setting, once.
+//! The table of keys: every setting, once.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub static TABLE: Table<Config> = Table {
 };
 
 pub(super) fn defaults() -> Config {
-    // What each holds is the table's to say; this is only room for it.
+    // The table sets each value; these are placeholders.
     TABLE.defaults(Config {
         host: String::new(),
         mode: Mode::BestEffort,
@@ -58,7 +58,7 @@ pub static KEYS: &[Key<Config>] = &[
         set: |config, raw| {
             let host: String = raw.one()?;
             if host.is_empty() || host.len() > 253 || !host.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(format!("`{}` is no host name", host.escape_debug()));
+                return Err(format!("`{}` is not a host name", host.escape_debug()));
             }
             config.host = host;
             Ok(())
@@ -187,7 +187,7 @@ pub static KEYS: &[Key<Config>] = &[
         set: |config, raw| {
             let size = raw.size_within(ByteSize(4 << 10), ByteSize(1 << 30))?;
             if !size.bytes().is_power_of_two() {
-                return Err(format!("`{size}` is no power of two"));
+                return Err(format!("`{size}` is not a power of two"));
             }
             config.ring_size = size;
             Ok(())

@@ -1,4 +1,4 @@
-//! Where the agent's values come from: one file, the environment, flags.
+//! Loads the agent's configuration from one file, the environment and flags.
 
 use std::ffi::OsString;
 use std::fs::Metadata;
@@ -12,23 +12,23 @@ use super::{Config, Loaded, TABLE};
 
 pub const DEFAULT_FILE: &str = "/etc/vctl/agent.yaml";
 
-/// Where values may come from, beside the defaults.
+/// Sources of values, besides the defaults.
 pub struct Inputs<'a> {
     /// Key name and text of each flag given.
     pub flags: &'a [(String, String)],
     /// Looks up one environment variable; an empty value counts as not set.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// From `--config`. Must exist.
+    /// From `--config`; it must exist.
     pub file: Option<&'a Path>,
     /// The kernel's name of this host.
     pub host_name: &'a str,
 }
 
-/// Returns the configuration the inputs make.
+/// Returns the configuration that results from the inputs.
 ///
 /// # Errors
-/// A named file that is not there, a file others than root can write, YAML that is none, an
-/// unknown key, a value its key does not take.
+/// A named file that does not exist, a file that others than root can write, invalid YAML, an
+/// unknown key, a value that its key does not accept.
 pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
     let (loaded, problems) = merge(inputs)?;
     if problems.is_empty() {
@@ -41,7 +41,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
 /// The configuration of this process, for hints that name a setting.
 static LOADED: OnceLock<Loaded> = OnceLock::new();
 
-/// Keeps the configuration that this process runs with, for [`placed`].
+/// Stores the configuration of this process, for [`placed`].
 pub fn remember(loaded: &Loaded) {
     let _ = LOADED.set(loaded.clone());
 }
@@ -54,13 +54,12 @@ pub fn placed(hint: &str) -> String {
     }
 }
 
-/// Returns the best configuration there is, with what was wrong for syslog.
+/// Returns the best possible configuration, with a list of problems for syslog.
 ///
-/// For the stamper, where a slip in the file must not lock people out: what cannot be read counts
-/// as not written. A host that has to stay strict whatever happens to its file says `--mode strict`
-/// in the PAM line.
+/// Used by the stamper, because a mistake in the file must not lock users out: an unreadable value
+/// counts as absent. A host that must stay strict in any case sets `--mode strict` in the PAM line.
 pub fn load_for_stamp(file: Option<&Path>, flags: &[(String, String)]) -> (Config, Vec<String>) {
-    // The environment is left out on purpose: with `user_readenv=1` pam_env lets users write it.
+    // The environment is deliberately not used: with `user_readenv=1`, pam_env lets users set it.
     let merge = |files: &[ConfigFile]| {
         let inputs = config::Inputs {
             flags,
@@ -124,7 +123,7 @@ fn the_file(named: Option<&Path>) -> ConfigFile {
         path: named.unwrap_or(Path::new(DEFAULT_FILE)).to_owned(),
         need: match named {
             Some(_) => Need::Named,
-            // Without it the agent would ship nowhere and refuse no login, and nothing would say so.
+            // Without it the agent would ship no records and refuse no login, without any message.
             None => Need::IfThere,
         },
         origin: |_, _| Origin::Own,
@@ -132,7 +131,8 @@ fn the_file(named: Option<&Path>) -> ConfigFile {
     }
 }
 
-/// Whoever can write the file decides who is recorded and where, so as root it has to be root's.
+/// The file decides what is recorded, so as root it must belong to root and not be writable by
+/// others.
 fn distrust(_: &Path, meta: &Metadata) -> Option<&'static str> {
     let as_root = nix::unistd::geteuid().is_root();
     if as_root && meta.uid() != 0 {

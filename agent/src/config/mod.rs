@@ -1,7 +1,7 @@
-//! What the agent is told: one key table, four places a value may come from.
+//! The agent's settings: one table of keys, four sources of values.
 //!
-//! A flag beats the environment, which beats the file, which beats the default. Parsing, flags, the
-//! printed configuration and the documentation all come from [`KEYS`].
+//! Flags override the environment, which overrides the file, which overrides the defaults. Parsing,
+//! flags, the printed configuration and the documentation all come from [`KEYS`].
 
 mod centre;
 mod keys;
@@ -21,30 +21,30 @@ pub use vctl_common::config::{ByteSize, ConfigError, Problem, Source, Span};
 /// The configuration, with the source of each value.
 pub type Loaded = vctl_common::config::Loaded<Config>;
 
-/// Everything the agent is told. Paths are absolute.
+/// The agent's settings. Paths are absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Name of this host in what it records.
+    /// Name of this host in its records.
     pub host: String,
     pub mode: Mode,
-    /// Members are let in when `mode: strict` would refuse them.
+    /// Members may log in even if `mode: strict` would refuse them.
     pub break_glass_group: Option<String>,
     pub spool_dir: PathBuf,
     pub spool_cap: ByteSize,
     pub session_budget: ByteSize,
     pub segment_size: ByteSize,
-    /// Holds `agent.sock`.
+    /// Directory of `agent.sock`.
     pub run_dir: PathBuf,
-    /// Holds the markers of logins that nobody stamped in time.
+    /// Directory of the late-login files: logins without a stamp in time.
     pub pending_dir: PathBuf,
     pub pin_dir: PathBuf,
-    /// A power of two, at least one page: what the kernel's ring buffer takes.
+    /// Size of the kernel's ring buffer: a power of two, at least one page.
     pub ring_size: ByteSize,
     pub capture: Capture,
     pub failed_exec: bool,
-    /// More than the built-in rules, never instead of them.
+    /// Added to the built-in rules, which always apply.
     pub redact_flags: Vec<String>,
-    /// More than the built-in rules, never instead of them.
+    /// Added to the built-in rules, which always apply.
     pub redact_names: Vec<String>,
     pub sshd_names: Vec<String>,
     pub log_level: LogLevel,
@@ -55,14 +55,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// Returns where the stamper finds the collector.
+    /// Returns the path of the collector's socket.
     pub fn socket(&self) -> PathBuf {
         self.run_dir.join("agent.sock")
     }
 }
 
 impl Default for Config {
-    /// The defaults of the key table, with an empty host name for the caller to fill in.
+    /// Returns the defaults of the key table, with an empty host name that the caller sets.
     fn default() -> Self {
         keys::defaults()
     }

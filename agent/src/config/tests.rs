@@ -59,7 +59,7 @@ impl Run {
 }
 
 #[test]
-fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+fn flags_override_environment_file_and_default_in_this_order() {
     assert_eq!(with_file("").config().ring_size, ByteSize(16 << 20));
     let file = with_file("ring_size: 1MiB\n");
     assert_eq!(file.config().ring_size, ByteSize(1 << 20));
@@ -98,9 +98,9 @@ fn every_mistake_is_named_with_its_line_in_one_go() {
     assert_eq!(
         with_file(text).error(),
         "FILE:2: unknown key `spool_dirr` (did you mean `spool_dir`?)\n\
-         FILE:3: value of `ring_size`: `3MiB` is no power of two\n\
-         FILE:4: value of `mode`: a list stands where one value belongs\n\
-         FILE:6: value of `host`: `two words` is no host name\n\
+         FILE:3: value of `ring_size`: `3MiB` is not a power of two\n\
+         FILE:4: value of `mode`: a single value is needed, not a list\n\
+         FILE:6: value of `host`: `two words` is not a host name\n\
          FILE:7: unknown key `zzz`\n\
          FILE:8: value of `failed_exec`: `yep` is neither `true` nor `false`\n\
          FILE:9: value of `run_dir`: `relative` is not an absolute path"
@@ -112,17 +112,17 @@ fn a_mistake_outside_the_file_is_named_by_its_variable_or_flag() {
     let env = with_file("").env("VCTL_AGENT_CAPTURE", "everything");
     assert_eq!(
         env.error(),
-        "VCTL_AGENT_CAPTURE: value of `capture`: `everything` is none of `sessions`, `all`"
+        "VCTL_AGENT_CAPTURE: value of `capture`: `everything` is not one of `sessions`, `all`"
     );
     let flag = with_file("").flag("log_level", "loud");
     assert!(
         flag.error()
-            .starts_with("--log-level: value of `log_level`: `loud` is none of `off`")
+            .starts_with("--log-level: value of `log_level`: `loud` is not one of `off`")
     );
 }
 
 #[test]
-fn a_key_given_twice_and_text_that_is_no_mapping_are_errors_with_a_line() {
+fn repeated_keys_and_text_that_is_no_mapping_name_their_line() {
     for text in [
         "mode: strict\nmode: best-effort\n",
         "a\nb\n",
@@ -157,7 +157,7 @@ fn only_a_named_file_has_to_be_there() {
     };
     let missing = load(&inputs(Some(Path::new("/nonexistent/agent.yaml"))));
     assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
-    // The default one is absent wherever this test runs, or a valid file.
+    // The default file is absent on the test machine, or valid.
     assert!(Path::new(DEFAULT_FILE).exists() || load(&inputs(None)).is_ok());
 }
 
@@ -269,7 +269,7 @@ fn the_documentation_is_what_the_table_says() {
     in_step("deploy/audit/agent.example.yaml", &example());
 }
 
-/// Compares a committed file; `VCTL_BLESS=1` writes it instead.
+/// Compares a committed file; with `VCTL_BLESS=1` it writes the file.
 fn in_step(path: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     if std::env::var_os("VCTL_BLESS").is_some() {
@@ -284,7 +284,7 @@ fn in_step(path: &str, expected: &str) {
 }
 
 #[test]
-fn the_example_file_changes_nothing_as_it_is_and_is_valid_when_uncommented() {
+fn the_example_file_is_valid_with_and_without_comments() {
     assert_eq!(with_file(&example()).config(), with_file("").config());
     let uncommented: String = example()
         .lines()

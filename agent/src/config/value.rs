@@ -1,17 +1,17 @@
-//! The types values have, and how each is read from text and written back.
+//! Types of the agent's values, with their parsing and printing.
 
 use vctl_common::value_names;
 
-/// What happens to a login that nobody stamps.
+/// Treatment of a login that was not stamped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It is let in, and a marker says that it has to be stamped late.
+    /// The login is allowed, and a late-login file marks it for a late stamp.
     BestEffort,
-    /// It is refused.
+    /// The login is refused.
     Strict,
 }
 
-/// Whose processes are recorded.
+/// The processes that are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capture {
     Sessions,

@@ -1,28 +1,28 @@
-//! What is stored of an exec whose session is over its byte budget. Pure.
+//! Cuts exec records of a session that is over its byte budget. No I/O.
 
 use vctl_common::event::{self, DecodeError};
 use vctl_common::wire::{self, Exec};
 use zerocopy::IntoBytes;
 
-/// How much of an exec is left out.
+/// The parts of an exec that are cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cut {
     #[default]
     Nothing,
-    /// Argv behind its first 4 KiB.
+    /// Argv after its first 4 KiB.
     Long,
-    /// Argv and paths behind 256 bytes each.
+    /// Argv and paths to 256 bytes each.
     All,
 }
 
 const LONG: usize = 4096;
 const SHORT: usize = 256;
 
-/// Cuts an exec record as the spool keeps it: masked already, so no half of a secret is left.
-/// Returns whether anything had to go; the record then says so, and how long argv was.
+/// Cuts an exec record in the spool's form. It is already masked, so no half of a secret stays.
+/// Returns whether anything was cut; the record then says so, with the former length of argv.
 ///
 /// # Errors
-/// Bytes that are no exec record.
+/// The bytes are not an exec record.
 pub fn exec(record: &mut Vec<u8>, cut: Cut) -> Result<bool, DecodeError> {
     let (argv_max, path_max) = match cut {
         Cut::Nothing => return Ok(false),
@@ -31,7 +31,8 @@ pub fn exec(record: &mut Vec<u8>, cut: Cut) -> Result<bool, DecodeError> {
     };
     let mut exec: Exec = event::fixed(record)?;
     let tail = event::exec_tail(&exec, record)?;
-    // The end of a path says more than its beginning; of a name as it was given, either does.
+    // The end of a path says more than its beginning; for the given file name both are equally
+    // good.
     let end = |path: &[u8]| path[path.len() - path.len().min(path_max)..].to_vec();
     let begin = |bytes: &[u8], max: usize| bytes[..bytes.len().min(max)].to_vec();
     let (exe, cwd) = (end(tail.exe), end(tail.cwd));
@@ -80,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    /// A record with strings of these lengths.
+    /// Returns a record with strings of these lengths.
     fn record(lengths: [u16; 3], argv: u32) -> Vec<u8> {
         let mut exec = Exec::read_from_bytes(&[0; size_of::<Exec>()]).unwrap();
         exec.header.kind = wire::KIND_EXEC;

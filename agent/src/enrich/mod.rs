@@ -1,18 +1,17 @@
-//! What the ring's record leaves to the agent: paths turned round, facts from /proc.
+//! Completes the ring's records: reverses paths and reads facts from /proc.
 pub mod cut;
 pub mod parse;
 pub mod procfs;
 pub mod record;
 
-/// Turns a path as the probe writes it, leaf first with a NUL behind each name, into an ordinary
-/// one.
+/// Turns a path in the probe's form (leaf first, each name followed by NUL) into an ordinary path.
 pub fn path(names: &[u8]) -> Vec<u8> {
     let mut path = Vec::with_capacity(names.len() + 1);
     append_path(names, &mut path);
     path
 }
 
-/// As [`path`], at the end of `to`: never more bytes than `names` has, but for the root.
+/// As [`path`], appended to `to`; adds at most as many bytes as `names` has, except for the root.
 pub fn append_path(names: &[u8], to: &mut Vec<u8>) {
     let names = names.strip_suffix(b"\0").unwrap_or(names);
     if names.is_empty() {

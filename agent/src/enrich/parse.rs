@@ -1,11 +1,11 @@
-//! Bytes of files in /proc → facts, pure.
+//! Parses files of /proc. No I/O.
 
-/// `USER_HZ` is 100 on every architecture we know.
+/// `USER_HZ` is 100 on every known architecture.
 pub const NS_PER_TICK: u64 = 10_000_000;
 
-/// Reads the controlling terminal from `/proc/<pid>/stat`, as `major << 20 | minor`, 0 for none.
+/// Reads the controlling terminal from `/proc/<pid>/stat`, as `major << 20 | minor`; 0 means none.
 ///
-/// The name in field 2 may hold spaces and `)`, so fields are counted from the last `)`. Source:
+/// The name in field 2 may contain spaces and `)`, so fields are counted from the last `)`. Source:
 /// proc_pid_stat(5).
 pub fn tty(stat: &[u8]) -> Option<u32> {
     let after_name = stat.get(memchr::memrchr(b')', stat)? + 1..)?;
@@ -15,8 +15,8 @@ pub fn tty(stat: &[u8]) -> Option<u32> {
     Some(tty_device(raw.cast_unsigned()))
 }
 
-/// Turns the device number of field 7 (bits 31 to 20 and 7 to 0 minor, 15 to 8 major) into the one
-/// the probe writes.
+/// Converts the device number of field 7 (bits 31 to 20 and 7 to 0 minor, 15 to 8 major) to the
+/// probe's form.
 fn tty_device(raw: u32) -> u32 {
     let major = raw >> 8 & 0xfff;
     let minor = raw & 0xff | raw >> 12 & 0xf_ff00;

@@ -1,4 +1,4 @@
-//! What was too long for the ring, from /proc while the process is there.
+//! Reads from /proc the paths that were too long for the ring, while the process exists.
 
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
@@ -10,13 +10,13 @@ use crate::session::login::LoginReader;
 
 use super::parse::NS_PER_TICK;
 
-/// Reads where `exe` or `cwd` of a process points; `None` when it has ended or is another by now.
+/// Reads the target of a process's `exe` or `cwd` link; `None` when the process has ended.
 ///
-/// Asked a moment after the event: the process may have gone elsewhere, or executed something else.
-/// The caller says that the path is not the probe's.
+/// The link is read a moment after the event, so the process may have changed its directory or
+/// program. The caller marks the path as not the probe's.
 pub fn link(reader: &LoginReader, process: ProcessId, name: &str) -> Option<Vec<u8>> {
     let path = fs::read_link(format!("/proc/{}/{name}", process.tgid)).ok()?;
-    // Looked at after the link: the pid may have been reused before.
+    // Checked after the link was read: the pid may have been reused before.
     let BootNs(start) = process.start;
     let tick = ProcessId {
         tgid: process.tgid,

@@ -1,21 +1,21 @@
-//! One record: as it comes out of the ring → as the spool keeps it. Pure.
+//! Converts one record from the ring's form to the spool's form. No I/O.
 
 use vctl_common::event::{self, DecodeError};
 use vctl_common::wire::{self, CgroupMove, Exec, Exit, Header};
+use vctl_redact::Redactor;
 use zerocopy::IntoBytes;
 
 use crate::attribute;
-use crate::redact::Redactor;
 use crate::session::registry::Registry;
 
-/// Reads the header of a record and makes sure that there is a whole record behind it: what passes
-/// is all that may say whose it is.
+/// Reads the header of a record and checks that the record is complete. Only such a record may be
+/// attributed to a session.
 ///
 /// # Errors
-/// Any bytes that are no such record.
+/// The bytes are not such a record.
 pub fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let header = event::header(bytes)?;
-    // The ring pads nothing, so a record that is not as long as it says is none.
+    // The ring adds no padding, so the real length must be the stated one.
     if header.len as usize != bytes.len() {
         let says = header.len as usize;
         return Err(DecodeError::WrongLength {
@@ -38,14 +38,14 @@ pub fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     Ok(header)
 }
 
-/// Writes an exec record as the spool keeps it to `record`, whose content is replaced: paths the
-/// ordinary way round, secrets masked, disagreements noted.
+/// Writes an exec record in the spool's form to `record`, whose content is replaced: paths in
+/// ordinary order, secrets masked, contradictions marked.
 ///
-/// `whole_path` is asked for a path that is too deep for the probe, as `exe` or `cwd`; it is taken
-/// when it ends in the names that the probe saw.
+/// `whole_path` is called for a path that is too deep for the probe, with `exe` or `cwd`. Its
+/// result is used if it ends in the names that the probe saw.
 ///
 /// # Errors
-/// Bytes that are no exec record, and paths too long for one.
+/// The bytes are not an exec record, or a path is too long.
 pub fn exec(
     bytes: &[u8],
     registry: &Registry,
@@ -86,7 +86,7 @@ pub fn exec(
     let filename_end = record.len();
     record.extend_from_slice(tail.argv);
     let (strings, argv) = record.split_at_mut(filename_end);
-    // The name it asked for says as much.
+    // The requested file name also shows the program.
     let program = match &strings[size_of::<Exec>()..exe_end] {
         [] => &strings[cwd_end..],
         exe => exe,
@@ -110,16 +110,16 @@ pub fn exec(
 mod tests {
     use proptest::prelude::*;
     use vctl_common::event::{EventKind, ExecEvent, KernelEvent};
+    use vctl_redact::RedactRules;
     use zerocopy::FromBytes;
 
     use super::*;
-    use crate::redact::RedactRules;
 
     fn redactor() -> Redactor {
         Redactor::new(&RedactRules::default()).unwrap()
     }
 
-    /// Does what the collector does with one record.
+    /// Converts one record as the collector does.
     fn stored(bytes: &[u8], deep: Option<&[u8]>) -> Result<Vec<u8>, DecodeError> {
         let header = header(bytes)?;
         let mut record = Vec::new();
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    /// A record, and its strings: executable, directory, file name, argv.
+    /// Returns a record with these strings: executable, directory, file name, argv.
     fn record_of(fixed: [u8; size_of::<Exec>()], kind: u16, strings: [&[u8]; 4]) -> Vec<u8> {
         let mut exec = Exec::read_from_bytes(&fixed).unwrap();
         let [exe, cwd, filename, argv] = strings.map(<[u8]>::len);
@@ -189,7 +189,7 @@ mod tests {
             kind in 0_u16..6,
             mut bytes in proptest::collection::vec(any::<u8>(), 0..400),
         ) {
-            // Else hardly one of them would come further than its first check.
+            // Otherwise almost none would pass the first check.
             if bytes.len() >= 6 {
                 let len = u32::try_from(bytes.len()).unwrap();
                 bytes[..4].copy_from_slice(&len.to_ne_bytes());
@@ -227,7 +227,7 @@ mod tests {
                 (after.process, after.session_seq, after.cpu_seq, after.at, after.attribution)
             );
             let (before, after) = (exec_of(&before).unwrap(), exec_of(&after).unwrap());
-            // Masking keeps every byte's place, and NUL between items.
+            // Masking keeps the position of every byte, and the NUL between items.
             let lengths = |exec: &ExecEvent| exec.argv.iter().map(Vec::len).collect::<Vec<_>>();
             prop_assert_eq!(lengths(before), lengths(after));
             prop_assert_eq!(&before.filename, &after.filename);
@@ -244,7 +244,7 @@ mod tests {
             );
             let cut = cut % bytes.len();
             prop_assert!(stored(&bytes[..cut], None).is_err());
-            // Also when it says that it is as long as it is.
+            // The same with a correct length.
             let mut consistent = bytes[..cut].to_vec();
             if let Some(len) = consistent.get_mut(..4) {
                 len.copy_from_slice(&u32::try_from(cut).unwrap().to_ne_bytes());

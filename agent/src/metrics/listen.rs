@@ -1,4 +1,7 @@
-//! The few lines of HTTP that a scrape takes.
+//! Serves the metrics over HTTP, with as much of the protocol as a scrape needs.
+//!
+//! hyper was considered. One fixed answer does not need it, and a library would have to be kept
+//! from reading bodies, keeping connections open and waiting for slow clients.
 
 use std::fmt;
 use std::fs;
@@ -18,13 +21,13 @@ use tracing::warn;
 
 use super::{Scrape, render};
 
-/// Scrapes at one time, and how long one may take: whoever connects and says nothing costs no more.
+/// Most scrapes at one time; an idle connection ends after [`PATIENCE`].
 const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST_MAX: usize = 8 * 1024;
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Where metrics are served. Never beyond this host: there is no access control on them.
+/// Address of the metrics. Only on this host, because access to them is not controlled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// A loopback address.
@@ -50,7 +53,7 @@ impl FromStr for Listen {
             Ok(Self::Tcp(address))
         } else {
             Err(format!(
-                "`{}` is no loopback address; metrics are served to this host only",
+                "`{}` is not a loopback address; metrics are served only on this host",
                 address.ip()
             ))
         }
@@ -74,7 +77,7 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Binds; a Unix socket that a previous run left is replaced, and root's group may use it.
+    /// Binds the address. A Unix socket of an earlier run is replaced; group root may use it.
     pub async fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
@@ -89,7 +92,7 @@ impl Listener {
         }
     }
 
-    /// Returns the address that was bound; `None` for a Unix socket.
+    /// Returns the bound address; `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
@@ -97,7 +100,7 @@ impl Listener {
         }
     }
 
-    /// Answers scrapes until the task is dropped or the loop behind `scrapes` is gone.
+    /// Answers scrapes until the task is dropped or the loop behind `scrapes` has ended.
     pub async fn run(self, scrapes: mpsc::Sender<Scrape>) {
         let room = Arc::new(Semaphore::new(AT_ONCE));
         while !scrapes.is_closed() {
@@ -111,7 +114,7 @@ impl Listener {
             let connection = match accepted {
                 Ok(connection) => connection,
                 Err(error) => {
-                    // Out of descriptors, mostly: the collector needs them more than this.
+                    // Usually no file descriptors are left, and the collector needs them more.
                     warn!(%error, "A scrape could not be accepted.");
                     sleep(PATIENCE).await;
                     continue;
@@ -125,7 +128,7 @@ impl Listener {
                         Connection::Unix(stream) => serve(stream, &scrapes).await,
                     }
                 };
-                // Whoever hangs up has the loss of it.
+                // A client that disconnects loses only its own scrape.
                 let _ = timeout(PATIENCE, served).await;
                 drop(permit);
             });
@@ -181,7 +184,7 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> 
     Ok(head)
 }
 
-/// Returns what is wrong with a request.
+/// Returns the error of a bad request.
 fn judge(head: &[u8]) -> Result<(), &'static str> {
     let line = head.split(|&b| b == b'\r').next().unwrap_or_default();
     let mut words = line.split(|&b| b == b' ');
@@ -246,7 +249,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.sock");
         let (sender, mut scrapes) = channel();
-        // Twice: the second replaces the socket that the first left behind.
+        // Twice: the second run replaces the socket that the first one left.
         for sessions_open in [1, 2] {
             let listener = Listener::bind(&Listen::Unix(path.clone())).await.unwrap();
             let server = tokio::spawn(listener.run(sender.clone()));

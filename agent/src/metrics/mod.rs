@@ -1,8 +1,8 @@
-//! The collector's numbers as OpenMetrics: over a loopback or Unix socket, or as a text file.
+//! The collector's status as OpenMetrics: over a loopback or Unix socket, or as a text file.
 //!
-//! Off by default, and then nothing of this runs. The pipeline is asked for one
-//! [`CollectorStatus`](vctl_common::status::CollectorStatus) when somebody scrapes; the file is
-//! written with housekeeping, which wakes up anyway.
+//! Off by default. A scrape asks the pipeline for one
+//! [`CollectorStatus`](vctl_common::status::CollectorStatus). The file is written with the
+//! housekeeping, for which the agent wakes up anyway.
 
 mod listen;
 mod text;
@@ -17,10 +17,10 @@ use vctl_common::status::CollectorStatus;
 pub use listen::{Listen, Listener};
 pub use text::render;
 
-/// A scrape that waits for the numbers.
+/// A scrape that waits for the status.
 pub type Scrape = oneshot::Sender<CollectorStatus>;
 
-/// Scrapes that may wait for the loop.
+/// Most scrapes that may wait for the loop.
 const SCRAPES: usize = 4;
 
 /// Returns the two ends between listener and loop.
@@ -28,11 +28,11 @@ pub fn channel() -> (mpsc::Sender<Scrape>, mpsc::Receiver<Scrape>) {
     mpsc::channel(SCRAPES)
 }
 
-/// Writes the numbers to `path`, as the textfile collector of node_exporter reads them: a whole file
-/// or the one before, and readable by whoever may enter its directory.
+/// Writes the status to `path` for the textfile collector of node_exporter. The file is replaced as
+/// a whole, and every user with access to its directory can read it.
 pub fn write_textfile(path: &Path, status: &CollectorStatus) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    // Not `.prom`: that would be read while it is written.
+    // Not `.prom`: node_exporter would read the unfinished file.
     let new = path.with_extension("new");
     fs::write(&new, render(status))?;
     fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;

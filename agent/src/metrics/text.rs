@@ -8,7 +8,7 @@ use std::fmt::Write;
 use vctl_common::session::GapCause;
 use vctl_common::status::{CollectorStatus, Logins, Loss, Millis};
 
-/// Every cause, so that one which has not happened yet reads 0 and its first rise is seen.
+/// All causes: a cause that has not occurred yet is 0, so that its first increase is visible.
 const CAUSES: [GapCause; 8] = [
     GapCause::RingFull,
     GapCause::ProbeSkipped,
@@ -20,12 +20,12 @@ const CAUSES: [GapCause; 8] = [
     GapCause::SpoolDamaged,
 ];
 
-/// Returns one exposition, its `# EOF` included.
+/// Returns one exposition, with its `# EOF`.
 pub fn render(status: &CollectorStatus) -> String {
     let mut out = Text(String::with_capacity(4096));
     let version = escaped(&status.agent_version);
     let mode = escaped(&status.mode);
-    // A gauge and not an `info`: node_exporter reads the older format, which has none.
+    // A gauge and not an `info`: node_exporter reads the older format, which has no `info`.
     out.family(
         "vctl_agent_info",
         "gauge",
@@ -37,7 +37,7 @@ pub fn render(status: &CollectorStatus) -> String {
     );
     out.gauge(
         "vctl_up",
-        "1 while everything that should be recorded is, 0 while the collector knows of a problem.",
+        "1 while recording works completely, 0 while the collector knows of a problem.",
         u64::from(status.problem.is_none()),
     );
     out.gauge(
@@ -58,12 +58,12 @@ pub fn render(status: &CollectorStatus) -> String {
     losses(&mut out, status);
     out.counter(
         "vctl_events_dropped",
-        "Events the spool gave up at its cap.",
+        "Events that the spool dropped at its cap.",
         status.events_dropped(),
     );
     out.counter(
         "vctl_execs_cut",
-        "Execs stored without a part of argv: their session was over its byte budget.",
+        "Execs stored without a part of argv: their session exceeded its byte budget.",
         status.execs_cut,
     );
     out.gauge(
@@ -73,18 +73,18 @@ pub fn render(status: &CollectorStatus) -> String {
     );
     out.counter(
         "vctl_pins_restored",
-        "Pins of the probe that were removed or replaced, and put back.",
+        "Pins of the probe that were removed or replaced, and restored.",
         status.pins_restored,
     );
     out.gauge(
         "vctl_failed_execs_unseen",
-        "1 where the kernel gives no hook for execs that fail through its table of 32-bit calls.",
+        "1 if the kernel has no hook for failed execs through its table of 32-bit calls.",
         u64::from(status.failed_execs_unseen),
     );
     logins(&mut out, &status.logins);
     out.gauge(
         "vctl_ring_size_bytes",
-        "Room in the kernel's ring.",
+        "Size of the kernel's ring.",
         status.ring_bytes,
     );
     out.gauge(
@@ -94,18 +94,18 @@ pub fn render(status: &CollectorStatus) -> String {
     );
     out.gauge(
         "vctl_spool_bytes",
-        "Bytes of the spool's files.",
+        "Size of the spool's files.",
         status.spool_bytes,
     );
     out.gauge(
         "vctl_spool_cap_bytes",
-        "Most bytes the spool takes.",
+        "Largest size of the spool.",
         status.spool_cap_bytes,
     );
     shipping(&mut out, status);
     out.time(
         "vctl_status_timestamp_seconds",
-        "When these numbers were taken.",
+        "Time of these numbers.",
         Some(status.written_at),
     );
     out.0.push_str("# EOF\n");
@@ -115,7 +115,7 @@ pub fn render(status: &CollectorStatus) -> String {
 fn logins(out: &mut Text, logins: &Logins) {
     out.labelled(
         "vctl_logins",
-        "Logins by how they were stamped; only in_time was before the shell started.",
+        "Logins by the time of their stamp; only in_time means before the shell started.",
         "stamp",
         &[
             ("in_time", logins.in_time),
@@ -127,7 +127,7 @@ fn logins(out: &mut Text, logins: &Logins) {
     );
     out.counter(
         "vctl_logins_unreadable_certificate",
-        "Logins with a certificate that cannot be read.",
+        "Logins with an unreadable certificate.",
         logins.unreadable_certificate,
     );
     out.counter(
@@ -142,56 +142,56 @@ fn losses(out: &mut Text, status: &CollectorStatus) {
     let by_cause = |number: fn(Loss) -> u64| CAUSES.map(|cause| (name(cause), number(of(&cause))));
     out.labelled(
         "vctl_events_lost",
-        "Events that were lost, by cause, where their number is known.",
+        "Lost events by cause, if their number is known.",
         "cause",
         &by_cause(|loss| loss.events),
     );
     out.labelled(
         "vctl_unknown_gaps",
-        "Gaps in the record of which nobody can say how many events are missing, by cause.",
+        "Gaps with an unknown number of events, by cause.",
         "cause",
         &by_cause(|loss| loss.unknown),
     );
 }
 
 fn shipping(out: &mut Text, status: &CollectorStatus) {
-    // A host that keeps its records to itself has no lag.
+    // A host that does not ship its records has no lag.
     let Some(shipping) = &status.shipping else {
         return;
     };
     out.counter(
         "vctl_events_shipped",
-        "Events that the central store has taken in.",
+        "Events stored by the central store.",
         shipping.events_shipped,
     );
     out.gauge(
         "vctl_shipping_up",
-        "1 while the central store takes in what is recorded.",
+        "1 while shipping to the central store works.",
         u64::from(shipping.problem.is_none()),
     );
     out.gauge(
         "vctl_spool_backlog_bytes",
-        "Bytes of the spool that are not in the central store.",
+        "Bytes of the spool that the central store does not have yet.",
         shipping.backlog_bytes,
     );
     out.time(
         "vctl_oldest_unshipped_timestamp_seconds",
-        "When the oldest event was recorded that is not in the central store; absent without one.",
+        "Time of the oldest event that the central store does not have yet; absent if it has all.",
         shipping.oldest_unshipped_at,
     );
     out.time(
         "vctl_last_shipped_timestamp_seconds",
-        "When the central store last took something in.",
+        "Time of the last successful shipment.",
         shipping.last_shipped_at,
     );
     out.time(
         "vctl_secret_id_expires_timestamp_seconds",
-        "When this host's credential for Vault expires.",
+        "Expiry of this host's credential for Vault.",
         shipping.secret_id_expires_at,
     );
 }
 
-/// As in the records.
+/// Returns the cause's name in the records.
 fn name(cause: GapCause) -> &'static str {
     match cause {
         GapCause::RingFull => "ring_full",
@@ -235,7 +235,7 @@ impl Text {
         }
     }
 
-    /// Times, not ages: an age is wrong by the time somebody reads the file.
+    /// Writes a time and not an age: an age is outdated when the file is read.
     fn time(&mut self, name: &str, help: &str, at: Option<Millis>) {
         let Some(Millis(ms)) = at else { return };
         self.family(name, "gauge", help);

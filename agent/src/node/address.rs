@@ -1,4 +1,4 @@
-//! The addresses that others could reach this host at.
+//! The addresses at which other hosts could reach this one.
 
 use std::net::IpAddr;
 
@@ -7,11 +7,11 @@ use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 use tracing::debug;
 
-/// More than a host with addresses for people has; one that gives each container an address in its own
-/// name space would otherwise report them all.
+/// More addresses than a host normally has. A host that gives each container an address in its own
+/// name space would otherwise report all of them.
 const MOST: usize = 64;
 
-/// Returns the addresses of interfaces that are up, in order, each once.
+/// Returns the addresses of interfaces that are up, sorted, without duplicates.
 pub(super) fn of_this_host() -> Vec<IpAddr> {
     let interfaces = match getifaddrs() {
         Ok(interfaces) => interfaces,
@@ -45,8 +45,8 @@ fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
     }
 }
 
-/// Says whether an address means this host alone: every host has the same loopback, and the same
-/// link-local network on each of its links.
+/// Returns whether an address is valid only within this host or link: every host has the same
+/// loopback and link-local networks.
 fn reaches_this_host(address: &IpAddr) -> bool {
     let link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -55,14 +55,14 @@ fn reaches_this_host(address: &IpAddr) -> bool {
     !link_local && !address.is_loopback() && !address.is_unspecified() && !address.is_multicast()
 }
 
-/// Says whether an interface is the host's own: the bridges of container engines have the same
-/// addresses on every host, so that `172.17.0.1` would be all of them.
+/// Returns whether an interface is the host's own. Bridges of container engines are not: they have
+/// the same address on every host, such as `172.17.0.1`.
 fn is_of_the_host(name: &str) -> bool {
     const ENGINES: [&str; 14] = [
         "docker", "veth", "cni", "podman", "virbr", "lxcbr", "lxdbr", "incusbr", "flannel", "cali",
         "cilium", "lxc", "kube-", "nerdctl",
     ];
-    // Docker's own networks; `br-lan` is somebody's bridge to the world.
+    // Docker's own networks; a `br-lan` may be a bridge to a real network.
     let docker_network = name
         .strip_prefix("br-")
         .is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));

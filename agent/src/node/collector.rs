@@ -1,4 +1,4 @@
-//! How the collector on the same host is, as far as it can be seen from outside.
+//! Checks the collector on the same host, from its status file and its socket.
 
 use std::io;
 use std::path::Path;
@@ -16,17 +16,17 @@ const STALE: Duration = Duration::from_mins(2);
 /// As long as a login would wait.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What was found.
+/// Result of the check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CollectorHealth {
-    /// `None` where no collector has run since the boot.
+    /// `None` when no collector has run since the boot.
     pub(super) up: Option<bool>,
     pub(super) status: Option<CollectorStatus>,
-    /// What is wrong, for people.
+    /// The problem, in words.
     pub(super) problem: Option<String>,
 }
 
-/// Asks file and socket.
+/// Reads the status file and connects to the socket.
 pub(super) async fn look(config: &Config, now: SystemTime) -> CollectorHealth {
     let answer = answers(&config.socket()).await;
     judge(status::read(&config.run_dir), answer, now)
@@ -71,8 +71,8 @@ fn judge(
     }
 }
 
-/// Connects and hangs up. The collector's loop has to take the connection and close it: a socket
-/// whose owner is stuck still lets everybody connect.
+/// Connects and disconnects. The collector's loop has to accept and close the connection: the
+/// kernel also accepts connections for a process that hangs.
 async fn answers(socket: &Path) -> io::Result<()> {
     let asked = async {
         let mut stream = UnixStream::connect(socket).await?;
@@ -151,7 +151,7 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let silent = answers(&path).await.unwrap_err();
         assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
-        // Drops the connection that is waiting, then the next one.
+        // Closes the connection that is waiting, then the next one.
         let served = std::thread::spawn(move || {
             for _ in 0..2 {
                 drop(listener.accept().unwrap());

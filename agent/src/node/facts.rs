@@ -1,4 +1,4 @@
-//! What a host says of itself, read from below a given root.
+//! Facts about a host, read from below a given root.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,10 +13,10 @@ use super::address;
 use super::parse::{self, Usage};
 use crate::machine_id;
 
-/// Files of `/proc` are short; whatever else lies there must not fill memory.
+/// Files of `/proc` are short. Any other file must not fill the memory.
 const FILE_MAX: u64 = 64 * 1024;
 
-/// One look at the host. What cannot be read is `None`, and the rest is reported all the same.
+/// Facts at one moment. A fact that cannot be read is `None`; the others are still reported.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
     pub(super) machine_id: Option<Uuid>,
@@ -31,7 +31,7 @@ pub(super) struct Facts {
     pub(super) addresses: Vec<IpAddr>,
 }
 
-/// Looks at the host whose files are below `root`; addresses are those of this network name space.
+/// Reads the host whose files are below `root`; the addresses are those of this network name space.
 pub(super) fn collect(root: &Path) -> Facts {
     let read = |name: &str| read(&root.join(name));
     let os_release = read("etc/os-release").or_else(|| read("usr/lib/os-release"));
@@ -58,7 +58,7 @@ fn read(path: &PathBuf) -> Option<String> {
         .take(FILE_MAX)
         .read_to_end(&mut bytes)
         .ok()?;
-    // A stray byte in os-release is no reason to say nothing.
+    // One invalid byte in os-release must not suppress the report.
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

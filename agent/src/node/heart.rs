@@ -1,4 +1,4 @@
-//! The loop: report, wait, report, whatever happens to the centre meanwhile.
+//! The loop of reports. It continues whatever happens to the centre.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use tracing::{info, warn};
 
 use super::pace;
 
-/// Vault, Postgres and the call together. Whoever is slower is away.
+/// Limit for Vault, Postgres and the call together. A slower centre counts as unavailable.
 const ATTEMPT: Duration = Duration::from_secs(15);
 
-/// What became of one report.
+/// Result of one report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Stored,
-    /// The host is not in the inventory, which only people change.
+    /// The host is not in the inventory; only an operator can change that.
     NotInInventory,
 }
 
-/// Reports until the future is dropped. `attempt` does the whole way from the login on, and nothing
-/// of it is kept when it fails: what is left of an outage is a token or a connection that is dead.
+/// Reports until the future is dropped. `attempt` covers all steps from the login on. After a
+/// failure it starts again from the login, because the old token or connection may be unusable.
 pub(super) async fn beat<E: std::fmt::Display>(
     hostname: &str,
     interval: Duration,
@@ -30,7 +30,8 @@ pub(super) async fn beat<E: std::fmt::Display>(
     let mut failures = 0;
     let mut next = Instant::now() + pace::offset(hostname).min(interval);
     loop {
-        // The watchdog is for this loop, not for the centre: it is fed while that is away.
+        // The watchdog monitors this loop and not the centre, so it is also fed while the centre is
+        // unavailable.
         pause(next, watchdog).await;
         let result = once(&mut attempt).await;
         failures = if result.is_err() { failures + 1 } else { 0 };
@@ -39,7 +40,7 @@ pub(super) async fn beat<E: std::fmt::Display>(
     }
 }
 
-/// Does one report within its time.
+/// Sends one report within the limit.
 pub(super) async fn once<E: std::fmt::Display>(
     attempt: &mut impl AsyncFnMut() -> Result<Outcome, E>,
 ) -> Result<Outcome, String> {
@@ -52,7 +53,7 @@ pub(super) async fn once<E: std::fmt::Display>(
 async fn pause(until: Instant, watchdog: Option<Duration>) {
     loop {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-        // An interval may be longer than the watchdog's patience.
+        // The interval may be longer than the watchdog's limit.
         let nap = watchdog.map(|timeout| Instant::now() + timeout / 2);
         let wake = nap.map_or(until, |nap| nap.min(until));
         sleep_until(wake).await;
@@ -63,7 +64,8 @@ async fn pause(until: Instant, watchdog: Option<Duration>) {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
 }
 
-/// One line when something changes, and none while it stays: a fleet's outage is no fleet of logs.
+/// Logs one line per change and none while the state stays, so that an outage does not fill the
+/// logs of all hosts.
 #[derive(Debug, Default)]
 struct Voice {
     last: Option<State>,
@@ -88,7 +90,7 @@ impl Voice {
                 Ok(Outcome::Stored) => info!("Reporting."),
                 Ok(Outcome::NotInInventory) => {
                     warn!(
-                        "This host is not in the inventory; its reports are refused until it is."
+                        "This host is not in the inventory; its reports are refused until it is added."
                     );
                 }
                 Err(error) => warn!(error, "The report did not get through; trying again."),
@@ -96,7 +98,7 @@ impl Voice {
         }
     }
 
-    /// Returns whether this is news.
+    /// Returns whether the state has changed.
     fn turns(&mut self, state: State) -> bool {
         self.last.replace(state) != Some(state)
     }
@@ -130,7 +132,7 @@ mod tests {
         let interval = Duration::from_mins(5);
         let attempt = async || {
             if Instant::now() < back {
-                // One that hangs and one that is refused.
+                // One attempt hangs and one is refused.
                 if pace::dice().is_multiple_of(2) {
                     std::future::pending::<()>().await;
                 }
@@ -141,7 +143,7 @@ mod tests {
         };
         let beating = beat("web-1", interval, Some(Duration::from_secs(30)), attempt);
         let _ = timeout(Duration::from_hours(25), beating).await;
-        // The last one, so it went on for the hour after.
+        // The last report: reports continued in the hour after the outage.
         assert!(reported.get().unwrap() > back + Duration::from_mins(50));
     }
 

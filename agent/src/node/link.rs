@@ -1,4 +1,4 @@
-//! The way to the centre: login, credential, connection, one call.
+//! One report to the centre: login, credential, connection, one call.
 
 use anyhow::Context as _;
 use vctl_common::centre::{DbRole, DbSettings};
@@ -14,10 +14,10 @@ use super::heart::Outcome;
 use super::report::{Report, seconds};
 use crate::store::{Centre, enrolment, open_wrapped};
 
-/// A login at Vault, as this host.
+/// A login to Vault as this host.
 ///
-/// The token is kept between reports and the connection is not: thousands of idle connections would
-/// cost Postgres more than a credential every five minutes costs Vault.
+/// The token stays between reports, but the connection does not: thousands of idle connections
+/// would cost Postgres more than a new credential every five minutes costs Vault.
 pub(super) struct Link {
     vault: Vault,
     db: DbSettings,
@@ -25,7 +25,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// The secret id is read at each login, so that a new one is used without a restart.
+    /// Prepares the login. The secret id is read at each login, so a new one takes effect without a
+    /// restart.
     pub(super) async fn open(centre: &Centre) -> anyhow::Result<Self> {
         let path = &centre.role_id_file;
         let role_id = foreign_file::read_line(path).with_context(|| {
@@ -54,7 +55,7 @@ impl Link {
         let limits = PoolLimits::default();
         let pool = Pool::new(self.vault.clone(), &self.db, self.role.clone(), limits)?;
         let sent = call(&pool, report).await;
-        // Vault takes the credential back, so that as few are alive as are in use.
+        // Revokes the credential in Vault, so that only credentials in use exist.
         pool.close().await;
         match sent {
             Ok(()) => Ok(Outcome::Stored),
@@ -63,7 +64,7 @@ impl Link {
         }
     }
 
-    /// Ends the token. It would end by itself, so nobody waits for it for long.
+    /// Revokes the token. It would also expire, so the wait for this is short.
     pub(super) async fn farewell(self) {
         let _ = self.vault.revoke_self().await;
     }
@@ -71,7 +72,7 @@ impl Link {
 
 async fn call(pool: &Pool, report: &Report) -> Result<(), PgError> {
     let client = pool.get().await?;
-    // Read last: Vault and the connection may take seconds.
+    // Read last, because Vault and the connection may take seconds.
     let clock = seconds(Millis::from_time(wall_now()));
     client
         .execute(

@@ -1,7 +1,7 @@
-//! `vctl-agent node`: what a host says of itself, every few minutes.
+//! `vctl-agent node`: reports this host's status every few minutes.
 //!
-//! Looking ([`facts`], [`collector`]) is apart from telling ([`link`]), and the loop ([`heart`])
-//! knows neither: an attempt may fail in any way, and the next one begins from nothing.
+//! [`facts`] and [`collector`] read the status, [`link`] sends it, and the loop ([`heart`]) depends
+//! on neither: an attempt may fail in any way, and the next one starts from the beginning.
 
 mod address;
 mod collector;
@@ -30,36 +30,36 @@ use crate::store::Centre;
 use heart::Outcome;
 use link::Link;
 
-/// Vault hears that a token is no longer used, if it listens.
+/// Wait for Vault to revoke a token that is no longer used.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// What `vctl-agent node` was asked to do, beside the configuration.
+/// Options of `vctl-agent node`, besides the configuration.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
     pub interval: Duration,
-    /// Report now, and end.
+    /// Report once, then exit.
     pub once: bool,
-    /// The host's name in the inventory; without one, `host` of the configuration.
+    /// The host's name in the inventory; `None` means `host` of the configuration.
     pub hostname: Option<String>,
 }
 
-/// Reports until it is told to stop, or once.
+/// Reports until it is stopped, or once.
 ///
 /// # Errors
-/// What no waiting cures: a name that no host has, a centre that is not configured. With `once` also
-/// a report that did not get through.
+/// Problems that do not end by waiting: an invalid host name, a centre that is not configured. With
+/// `once`, also a report that failed.
 pub fn run(config: &Config, options: &NodeOptions) -> anyhow::Result<ExitCode> {
     let name = options.hostname.as_deref().unwrap_or(&config.host);
     let hostname: HostName = name
         .parse()
-        .context("this host has no name that an inventory can have; give it with `--hostname`")?;
+        .context("the name of this host is not valid in the inventory; set it with `--hostname`")?;
     let centre = config.centre.centre(hostname.as_str())?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let done = runtime.block_on(report(config, &centre, options));
-    // A name server that does not answer is asked on a thread that nobody can stop.
+    // A query to a name server that does not answer runs on a thread that cannot be stopped.
     runtime.shutdown_background();
     done
 }
@@ -82,8 +82,8 @@ async fn report(
         if options.once {
             return Some(heart::once(&mut attempt).await);
         }
-        // Not run by systemd: nobody to tell. Ready before the first report, since the centre may be
-        // away while the host starts.
+        // Without systemd this does nothing. Ready before the first report, since the centre may be
+        // unavailable while the host starts.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let watchdog = sd_notify::watchdog_enabled();
         heart::beat(
@@ -107,14 +107,14 @@ async fn report(
     match done {
         Some(Err(error)) => bail!("no report was stored: {error}"),
         Some(Ok(Outcome::NotInInventory)) => {
-            warn!(host = %centre.host, "Not in the inventory: nothing was stored. `vctl add` puts it there.");
+            warn!(host = %centre.host, "Not in the inventory: nothing was stored. `vctl add` adds the host.");
         }
         Some(Ok(Outcome::Stored)) | None => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// One whole report: look, log in, tell. The link goes on only when all of it went well.
+/// Sends one complete report. The link is returned only if every step succeeded.
 async fn attempt(
     config: &Config,
     centre: &Centre,
@@ -130,14 +130,14 @@ async fn attempt(
     match link.send(&report::report(&facts, &collector)).await {
         Ok(outcome) => Ok((outcome, link)),
         Err(error) => {
-            // Where only Postgres is away, each attempt would leave a token behind.
+            // If only Postgres is unavailable, each attempt would leave a token behind.
             let _ = timeout(FAREWELL, link.farewell()).await;
             Err(in_one_line(error))
         }
     }
 }
 
-/// An outage is told in one line, its causes included.
+/// Joins an error and its causes in one line.
 fn in_one_line(error: impl Error) -> anyhow::Error {
     let mut line = error.to_string();
     let mut cause = error.source();

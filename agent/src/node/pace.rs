@@ -1,16 +1,17 @@
-//! When the next report is due. Pure, but for the dice.
+//! Decides when the next report is due. No I/O, except for random numbers.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use ssh_key::sha2::{Digest, Sha256};
 
-/// A thousand hosts that boot at once report over this time, each always at its own moment.
+/// A thousand hosts that boot together spread their reports over this time; each host always has
+/// the same offset.
 const SPREAD: Duration = Duration::from_secs(30);
 /// After the first failure; it doubles up to the interval.
 const FIRST_RETRY: Duration = Duration::from_secs(15);
 
-/// Returns how long a host waits before its first report.
+/// Returns the wait before a host's first report.
 pub(super) fn offset(hostname: &str) -> Duration {
     let mut hash = Sha256::new();
     hash.update(hostname);
@@ -23,7 +24,7 @@ pub(super) fn offset(hostname: &str) -> Duration {
 /// Returns the time to the next report after `failures` in a row. `dice` is any number.
 pub(super) fn wait(interval: Duration, failures: u32, dice: u64) -> Duration {
     if failures == 0 {
-        // Hosts that fell into step, because the centre was away, fall out of it again.
+        // Spreads hosts that came into step while the centre was unavailable.
         return interval.mul_f64(0.95 + fraction(dice) / 10.0);
     }
     let doubled = FIRST_RETRY.saturating_mul(1 << (failures - 1).min(16));
@@ -70,7 +71,7 @@ mod tests {
         assert_eq!(longest(9), INTERVAL);
         assert_eq!(longest(u32::MAX), INTERVAL);
         assert_eq!(wait(INTERVAL, 1, 0), Duration::from_millis(7_500));
-        // No host asks more often when it fails than when it does not.
+        // A host must not report more often while its reports fail.
         let short = Duration::from_secs(2);
         assert!(wait(short, 1, u64::MAX) <= short);
     }

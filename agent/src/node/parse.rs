@@ -1,4 +1,4 @@
-//! Files of `/proc` and `/etc`, as text, to numbers. Pure.
+//! Parses files of `/proc` and `/etc` to numbers. No I/O.
 
 /// Returns the load averages of 1, 5 and 15 minutes from `/proc/loadavg`.
 pub(super) fn load(text: &str) -> Option<[f32; 3]> {
@@ -13,15 +13,15 @@ pub(super) fn load(text: &str) -> Option<[f32; 3]> {
     Some([next()?, next()?, next()?])
 }
 
-/// Memory or a file system: how large it is, and how much of it is taken.
+/// Size and usage of the memory or of a file system.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Usage {
     pub(super) total_bytes: u64,
     pub(super) used_percent: f32,
 }
 
-/// Returns memory from `/proc/meminfo`. What the kernel would give back when asked is not used:
-/// (total - available) / total.
+/// Returns memory from `/proc/meminfo`. Memory that the kernel would free on demand counts as
+/// unused: (total - available) / total.
 pub(super) fn memory(text: &str) -> Option<Usage> {
     let kib = |name: &str| -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -33,7 +33,7 @@ pub(super) fn memory(text: &str) -> Option<Usage> {
     usage(total, total.checked_sub(available)?, total)
 }
 
-/// Returns a file system as df(1) has it: of the blocks that users may have, those in use.
+/// Returns a file system as df(1) shows it: the used part of the blocks that users may have.
 pub(super) fn disk(block_bytes: u64, blocks: u64, free: u64, available: u64) -> Option<Usage> {
     let used = blocks.checked_sub(free)?;
     usage(
@@ -80,7 +80,7 @@ pub(super) fn os_name(text: &str) -> Option<String> {
     })
 }
 
-/// Takes off the quotes of a shell word, and the backslashes before what they protect in it.
+/// Removes the quotes of a shell word, and the backslashes before escaped characters.
 fn unquoted(value: &str) -> String {
     let quoted = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
     if let Some(literal) = quoted('\'') {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_disk_is_full_when_users_can_write_nothing_more() {
-        // 5 % are kept back for root.
+        // 5 % are reserved for root.
         let full = disk(4096, 1000, 50, 0).unwrap();
         assert!((full.used_percent - 100.0).abs() < 0.001, "{full:?}");
         assert_eq!(full.total_bytes, 4_096_000);

@@ -1,5 +1,5 @@
-//! A report as `vctl.status_v1` takes it: the columns of `server_status`, but for the host's name,
-//! which is the server's to know.
+//! A report in the form of `vctl.status_v1`: the columns of `server_status` except the host's name,
+//! which the server knows.
 
 use serde_json::{Value, json};
 use vctl_common::status::Millis;
@@ -7,10 +7,10 @@ use vctl_common::status::Millis;
 use super::collector::CollectorHealth;
 use super::facts::Facts;
 
-/// Texts of the host are cut here: nobody reads a longer one, and a row stays small.
+/// Longest text of a host: longer ones are not useful, and a row stays small.
 const TEXT_MAX: usize = 500;
 
-/// One heartbeat. Times stand apart: JSON has no type for them.
+/// One heartbeat. Times are separate fields, because JSON has no type for them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Report {
     pub(super) columns: Value,
@@ -19,7 +19,7 @@ pub(super) struct Report {
     pub(super) secret_id_expires_at: Option<f64>,
 }
 
-/// Returns the report on what was found.
+/// Builds the report.
 pub(super) fn report(facts: &Facts, collector: &CollectorHealth) -> Report {
     let [load1, load5, load15] = facts.load.map_or([None; 3], |load| load.map(Some));
     let status = collector.status.as_ref();
@@ -69,7 +69,7 @@ fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Postgres has no NUL in a text.
+/// Postgres' text has no NUL.
 fn text(text: &str) -> String {
     let kept = text.chars().filter(|&c| c != '\0');
     kept.take(TEXT_MAX).collect()

@@ -1,4 +1,4 @@
-//! `vctl-agent pam-line`: writes the line that stamps a login, once, and takes it out again.
+//! `vctl-agent pam-line`: adds the line that stamps a login, once, and removes it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,23 +9,23 @@ use super::files::{PamFile, PamFiles};
 use super::place::lines_before;
 use super::stack::{Module, session_stack, stamps};
 
-/// Stands above the line, so that it explains itself, and goes with it.
+/// Comment above the line; it is removed with the line.
 const COMMENT: &str =
     "# Stamps each login before its shell starts; written by `vctl-agent pam-line add`.";
 
-/// Which line, in which file.
+/// The line, and the file that it belongs to.
 #[derive(Clone, Debug)]
 pub struct LineOptions {
-    /// Directory that stands for `/`, such as an image that is being built.
+    /// Directory to use as `/`, such as an image that is being built.
     pub root: PathBuf,
     pub service: String,
-    /// The program that the line runs.
+    /// The program in the line.
     pub program: String,
     /// Refuses a login that cannot be stamped, whatever the configuration says.
     pub strict: bool,
 }
 
-/// What became of the line.
+/// Result of the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     Added {
@@ -35,25 +35,25 @@ pub enum Change {
         file: String,
         lines: usize,
     },
-    /// Nothing was to be done; where the line stands, if it does.
+    /// No change was needed; the place of the line, if it exists.
     Unchanged {
         place: Option<String>,
     },
 }
 
-/// Why PAM's files stay as they are.
+/// Reason why PAM's files were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
-    #[error("no file of PAM names the service `{service}`")]
+    #[error("PAM has no file for the service `{service}`")]
     NoService { service: String },
     #[error(
-        "`{service}` is a part of `/etc/pam.conf`, which is not changed: add the line there by hand"
+        "`{service}` is in `/etc/pam.conf`, which is not changed automatically: add the line there by hand"
     )]
     OneFile { service: String },
     #[error("{count} lines run `vctl-agent stamp` for one login: {places}; keep one of them")]
     Several { count: usize, places: String },
     #[error(
-        "`{program}` is not an executable file: with the line, no login by ssh would be possible"
+        "`{program}` is not an executable file: with this line, every login through sshd would fail"
     )]
     NoProgram { program: String },
     #[error(
@@ -64,7 +64,7 @@ pub enum EditError {
     Write { path: PathBuf, source: io::Error },
 }
 
-/// Adds the line, unless the service's stack has one already.
+/// Adds the line, unless the service's stack already has one.
 ///
 /// # Errors
 /// The program is missing, the stack has several such lines, or the file cannot be written.
@@ -99,10 +99,10 @@ pub fn add(options: &LineOptions) -> Result<Change, EditError> {
     })
 }
 
-/// Removes every such line of the service's own file.
+/// Removes all such lines from the service's own file.
 ///
 /// # Errors
-/// A file that it includes has one, or the file cannot be written.
+/// An included file has such a line, or the file cannot be written.
 pub fn remove(options: &LineOptions) -> Result<Change, EditError> {
     let files = PamFiles::read(&options.root);
     let (file, stack) = own(&files, options)?;
@@ -136,7 +136,7 @@ fn own<'a>(
     }
     let found = files.get(&service).zip(session_stack(files, &service));
     let (file, mut stack) = found.ok_or(EditError::NoService { service })?;
-    // Those of `other` count for the login, and are in another file.
+    // The lines of `other` count for the login, but are in another file.
     if stack
         .iter()
         .any(|module| !module.included && module.file != file.path)
@@ -191,10 +191,11 @@ fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
-/// Replaces the file of `/etc/pam.d` as a whole; a login that reads it meanwhile sees the old one.
+/// Replaces the file in `/etc/pam.d` as a whole; a login that reads it at the same time sees the
+/// old one.
 fn write(options: &LineOptions, text: &str) -> Result<(), EditError> {
     let named = below(&options.root, &format!("etc/pam.d/{}", options.service));
-    // A link stays one: authselect(8) and others keep their files elsewhere.
+    // A link stays a link: authselect(8) and others keep their files elsewhere.
     let path = fs::canonicalize(&named).unwrap_or(named);
     let new = path.with_file_name(format!(".{}.vctl-new", options.service));
     replace(&path, &new, text).map_err(|source| {
@@ -223,7 +224,7 @@ fn replace(path: &Path, new: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Session lines as distributions ship them, each with what its line must follow.
+    /// Session lines of distributions, and the line after which ours belongs.
     const STACKS: [(&str, &str, &str); 5] = [
         (
             "Debian",
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_missing_would_lock_everybody_out() {
+    fn a_missing_program_is_refused() {
         let (root, options) = image("@include common-session\n");
         fs::remove_file(root.path().join("usr/sbin/vctl-agent")).unwrap();
         assert!(matches!(add(&options), Err(EditError::NoProgram { .. })));

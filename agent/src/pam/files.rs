@@ -1,4 +1,4 @@
-//! Reads of PAM's files, in the directories and the order of libpam.
+//! Reads PAM's files from the directories of libpam, in its order.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::lines::{fields, logical_lines};
 
-/// Directories of service files; a file of a later one replaces that of the same name.
+/// Directories of service files; a file in a later directory replaces one of the same name.
 ///
-/// `/usr/etc` and `/usr/share` are the vendor directories that distributions build Linux-PAM with.
+/// `/usr/etc` and `/usr/share` are the vendor directories with which distributions build Linux-PAM.
 const DIRECTORIES: [&str; 4] = [
     "usr/share/pam.d",
     "usr/etc/pam.d",
@@ -16,26 +16,27 @@ const DIRECTORIES: [&str; 4] = [
     "etc/pam.d",
 ];
 
-/// The single file that libpam reads where neither `/etc/pam.d` nor `/usr/lib/pam.d` exists.
+/// The single file that libpam reads if neither `/etc/pam.d` nor `/usr/lib/pam.d` exists.
 const CONF: &str = "/etc/pam.conf";
 
-/// Absolute paths of includes that are followed.
+/// Most absolute paths of includes that are read.
 const ABSOLUTE_MAX: usize = 64;
 
-/// One file, by its path on the host.
+/// One file, with its path on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PamFile {
     pub(super) path: String,
     pub(super) text: String,
-    /// Number of the file's line before the first of `text`: a service of `/etc/pam.conf` is a part.
+    /// For each line of `text`, the number of lines before it in the file: a service of
+    /// `/etc/pam.conf` is only a part.
     pub(super) lines_before: Vec<usize>,
 }
 
-/// Files of a host by service name, or by path where an include names one.
+/// Files of a host by service name, or by path if an include contains one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PamFiles {
     files: BTreeMap<String, PamFile>,
-    /// Text of `/etc/pam.conf`, where libpam reads it.
+    /// Text of `/etc/pam.conf`, if libpam reads it.
     conf: Option<String>,
 }
 
@@ -58,7 +59,7 @@ impl PamFiles {
         files
     }
 
-    /// Adds the files that an include names by a path elsewhere.
+    /// Adds files that an include names by absolute path.
     fn read_absolute(&mut self, root: &Path) {
         for _ in 0..ABSOLUTE_MAX {
             let texts = self.files.values().map(|file| &file.text);
@@ -70,7 +71,7 @@ impl PamFiles {
                 .find_map(|path| {
                     let new = !self.files.contains_key(&path);
                     let inside = root.join(path.trim_start_matches('/'));
-                    // A program that pam_exec runs is no text, or far too long for a PAM file.
+                    // A program that pam_exec runs is not text, or is far too long for a PAM file.
                     let text = new.then(|| read(&inside)).flatten()?;
                     Some((path, text))
                 });
@@ -95,7 +96,7 @@ impl PamFiles {
             .or_else(|| self.files.get(name.rsplit('/').next()?))
     }
 
-    /// Returns the part of `/etc/pam.conf` that is a service's, without the service's name.
+    /// Returns a service's part of `/etc/pam.conf`, without the service's name.
     pub(super) fn service_of_conf(&self, service: &str) -> Option<PamFile> {
         let text = self.conf.as_ref()?;
         let mut part = PamFile {

@@ -1,6 +1,6 @@
-//! Lines of a PAM file as PAM reads them: comments cut off, continued lines joined.
+//! Lines of a PAM file as PAM reads them: without comments, and with continued lines joined.
 
-/// One line as PAM sees it, and the lines of the file that it comes from.
+/// One line as PAM reads it, and the lines of the file that it consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Logical {
     /// Number of the first line of the file, from 1.
@@ -9,8 +9,8 @@ pub(super) struct Logical {
     pub(super) text: String,
 }
 
-/// Splits a file. A comment is cut before a backslash counts, and a line that is only a comment does not
-/// end a continued line. Source: `_assemble_line` of Linux-PAM's `pam_handlers.c`.
+/// Splits a file into lines. A comment ends before a backslash is checked, and a comment line does
+/// not end a continued line. Source: `_assemble_line` of Linux-PAM's `pam_handlers.c`.
 pub(super) fn logical_lines(text: &str) -> Vec<Logical> {
     let mut lines = Vec::new();
     let mut open: Option<Logical> = None;
@@ -41,7 +41,7 @@ pub(super) fn logical_lines(text: &str) -> Vec<Logical> {
     lines
 }
 
-/// Splits at blanks, but not inside `[...]`.
+/// Splits at blanks, except inside `[...]`.
 pub(super) fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut inside = false;

@@ -1,8 +1,8 @@
-//! Where the stamp's line belongs in a service's own file. Pure.
+//! Decides where the stamp's line belongs in a service's own file. No I/O.
 
 use super::stack::Module;
 
-/// Session stacks that distributions share between services; they hold pam_systemd.so where it is used.
+/// Session stacks that distributions share between services; pam_systemd.so is in them.
 const SHARED: [&str; 6] = [
     "common-session",
     "password-auth",
@@ -12,11 +12,12 @@ const SHARED: [&str; 6] = [
     "base-session",
 ];
 
-/// Returns the number of lines of the service's own file that come before the stamp's; `None` is all of
-/// them.
+/// Returns how many lines of the service's own file come before the stamp's line; `None` means all
+/// lines.
 ///
-/// Behind pam_loginuid.so and pam_systemd.so, as the session then has its audit session id and its cgroup;
-/// but before a module that lets users write the environment, which could forge the certificate.
+/// After pam_loginuid.so and pam_systemd.so, which give the session its audit session id and its
+/// cgroup; but before a module that lets users set the environment, which could forge the
+/// certificate.
 pub(super) fn lines_before(stack: &[Module]) -> Option<usize> {
     let is_shared = |module: &Module| {
         let name = module.file.rsplit('/').next().unwrap_or_default();
@@ -69,7 +70,8 @@ mod tests {
                 "session \\\n include password-auth\nsession optional pam_motd.so\n",
                 Some(2),
             ),
-            // What lets users write the environment comes too early: the certificate matters more.
+            // The module that lets users set the environment comes too early. The certificate
+            // matters more.
             (
                 "session required pam_env.so user_readenv=1\n@include common-session\n",
                 Some(0),

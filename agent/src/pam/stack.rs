@@ -1,4 +1,4 @@
-//! The session stack of a PAM service, its includes followed. Pure.
+//! The session stack of a PAM service, with its includes. No I/O.
 
 use super::files::{PamFile, PamFiles};
 use super::lines::{fields, logical_lines};
@@ -8,19 +8,19 @@ use super::lines::{fields, logical_lines};
 pub struct Module {
     /// `required`, `optional`, `[success=ok ...]`.
     pub(crate) control: String,
-    /// Without its directory: `pam_exec.so`.
+    /// Name without the directory: `pam_exec.so`.
     pub(crate) name: String,
     pub(crate) arguments: Vec<String>,
-    /// Path of the file it stands in.
+    /// Path of the file with the line.
     pub(crate) file: String,
-    /// Number of its line there, from 1.
+    /// Number of the line in the file, from 1.
     pub(crate) line: usize,
-    /// The line of the service's own file that it is, or that includes it.
+    /// The line of the service's own file that is this line or includes it.
     pub(super) own_line: OwnLine,
     pub(super) included: bool,
 }
 
-/// A line of the service's own file, with the lines that continue it.
+/// A line of the service's own file, with its continuation lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OwnLine {
     pub(super) first: usize,
@@ -28,18 +28,19 @@ pub(super) struct OwnLine {
 }
 
 impl Module {
-    /// Runs `vctl-agent stamp`.
+    /// Returns whether the line runs `vctl-agent stamp`.
     pub(crate) fn is_stamp(&self) -> bool {
         self.stamp_program().is_some()
     }
 
-    /// Returns the path of the `vctl-agent` that a line runs as `stamp`.
+    /// Returns the path of the `vctl-agent` that the line runs as `stamp`.
     pub(crate) fn stamp_program(&self) -> Option<&str> {
         let is_stamp = |pair: &[String]| {
             pair[0].rsplit('/').next() == Some("vctl-agent") && pair[1] == "stamp"
         };
         let at = self.arguments.windows(2).position(is_stamp)?;
-        // pam_exec's own options stand before the program. A line for the end of a session stamps nothing.
+        // pam_exec's own options are before the program. A line for the end of a session stamps no
+        // login.
         let mut types = self.arguments[..at]
             .iter()
             .filter_map(|option| option.strip_prefix("type="));
@@ -47,17 +48,17 @@ impl Module {
         runs.then(|| self.arguments[at].as_str())
     }
 
-    /// Returns where it stands, for people.
+    /// Returns file and line, for messages.
     pub(crate) fn place(&self) -> String {
         format!("{} line {}", self.file, self.line)
     }
 
-    /// Lets the person logging in write the environment that later modules see.
+    /// Returns whether the module lets the user set the environment of later modules.
     pub(crate) fn reads_users_environment(&self) -> bool {
         self.name == "pam_env.so" && self.arguments.iter().any(|a| a == "user_readenv=1")
     }
 
-    /// Its failure refuses the login.
+    /// Returns whether a failure of the module refuses the login.
     pub(crate) fn is_binding(&self) -> bool {
         matches!(self.control.as_str(), "required" | "requisite")
             || self.control.contains("default=bad")
@@ -65,7 +66,7 @@ impl Module {
     }
 }
 
-/// Returns the programs that the services' session lines run as `stamp`.
+/// Returns the programs that the service's session lines run as `stamp`.
 pub fn stamp_programs(files: &PamFiles, service: &str) -> Vec<String> {
     let modules = session_stack(files, service).unwrap_or_default();
     let programs = modules
@@ -79,13 +80,13 @@ pub fn stamps(stack: &[Module]) -> Vec<&Module> {
     stack.iter().filter(|module| module.is_stamp()).collect()
 }
 
-/// Deeper than any stack; ends a file that includes itself.
+/// Deeper than any real stack; stops a file that includes itself.
 const DEPTH_MAX: usize = 8;
 
-/// The service that libpam takes where a service has no file, or no session line of its own.
+/// The service that libpam uses if a service has no file or no session lines.
 const OTHER: &str = "other";
 
-/// Returns the session modules of a service, `None` when it has no file.
+/// Returns the session modules of a service; `None` when it has no file.
 pub fn session_stack(files: &PamFiles, service: &str) -> Option<Vec<Module>> {
     let own = service_stack(files, service);
     if own.as_ref().is_some_and(|stack| !stack.is_empty()) {
@@ -104,7 +105,7 @@ fn service_stack(files: &PamFiles, service: &str) -> Option<Vec<Module>> {
     Some(stack)
 }
 
-/// Adds the modules of a file; `own` is the line of the service's own file that brings it in.
+/// Adds the modules of a file; `own` is the line of the service's own file that includes it.
 fn follow(
     files: &PamFiles,
     file: &PamFile,
@@ -122,7 +123,7 @@ fn follow(
         let mut fields = fields(&line.text).into_iter();
         let Some(kind) = fields.next() else { continue };
         let mut include = |target: Option<String>| {
-            // One that is missing is PAM's error to report; here it adds nothing.
+            // PAM reports a missing file; here it adds no modules.
             let found = target.and_then(|target| files.get(&target));
             if let Some(file) = found.filter(|_| depth > 0) {
                 let before = stack.len();
@@ -136,7 +137,7 @@ fn follow(
             include(fields.next());
             continue;
         }
-        // `-session`: no word in the log when the module is missing.
+        // `-session`: PAM logs nothing if the module is missing.
         if !kind.trim_start_matches('-').eq_ignore_ascii_case("session") {
             continue;
         }
@@ -239,7 +240,7 @@ mod tests {
             );
             assert_eq!(found, both, "{include}");
         }
-        // A line for the end of a session, and one of another kind, stamp nothing.
+        // A line for the end of a session, or of another type, stamps no login.
         let other = format!(
             "session required pam_exec.so type=close_session /x/vctl-agent stamp\nauth required {stamp}"
         );

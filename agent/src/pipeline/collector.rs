@@ -12,12 +12,12 @@ use vctl_common::session::{Gap, JournalEntry};
 use vctl_common::spool::RingPosition;
 use vctl_common::time::{BootNs, WallOffset, wall_now};
 use vctl_common::wire::Mark;
+use vctl_redact::{RedactRules, Redactor};
 
 use crate::config::{Capture, Config};
 use crate::loss::Sequence;
 use crate::probe::maps::HostCounters;
 use crate::probe::{KERNEL_BTF, OWN_PROGRAM, Probe, ProbeOptions};
-use crate::redact::{RedactRules, Redactor};
 use crate::session::boot_now;
 use crate::session::login::LoginReader;
 use crate::session::pending::PendingDir;

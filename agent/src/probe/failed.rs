@@ -1,4 +1,5 @@
-//! The probes for failed execs: on system calls, so attached only while a session is open.
+//! The probes for failed execs. They are on system calls, so they are attached only while a session
+//! is open.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,35 +12,35 @@ use tracing::{debug, warn};
 use super::load::{Probe, object};
 use super::{ProbeError, ProbeOptions};
 
-/// One program for two system calls, each with a link of its own.
+/// One program for two system calls, each with its own link.
 const FAILED_PROGRAM: &str = "exec_failed";
 pub(super) const FAILED_CALLS: [&str; 2] = ["sys_exit_execve", "sys_exit_execveat"];
 
 /// The program for execs of the 32-bit and x32 tables, at the end of all system calls.
 const COMPAT_PROGRAM: &str = "compat_failed";
 const COMPAT_TRACEPOINT: &str = "sys_exit";
-/// Functions of the kernel that only these tables name: built without them, it has none, and nothing is
-/// missing.
+/// Functions of the kernel that are used only by these tables: a kernel without them has no such
+/// table, so no exec can be missed.
 const COMPAT_FUNCTIONS: [&str; 3] = [
     "__ia32_compat_sys_execve",
     "__x64_compat_sys_execve",
     "__arm64_compat_sys_execve",
 ];
 
-/// The native call, by architecture.
+/// The native system call, by architecture.
 const NATIVE_FUNCTIONS: [&str; 2] = ["__x64_sys_execve", "__arm64_sys_execve"];
 
-/// The loaded object, with programs that nobody waits for.
+/// The loaded object, with programs that are not needed at start.
 pub(super) struct Unfinished {
     pub(super) ebpf: Ebpf,
     pub(super) btf: Btf,
-    /// The kernel has a table of system calls beside its native one.
+    /// Whether the kernel has another table of system calls besides its native one.
     pub(super) has_compat_table: bool,
 }
 
 impl Probe {
-    /// Brings the program for failed execs into the kernel, which takes a third of the whole start:
-    /// the agent is ready without it, as it is attached with the first session only.
+    /// Loads the program for failed execs into the kernel. This takes a third of the whole start,
+    /// so the agent is ready before it: the program is attached only with the first session.
     pub fn finish(&mut self) -> Result<(), ProbeError> {
         let Some(unfinished) = self.unfinished.take() else {
             return Ok(());
@@ -82,20 +83,20 @@ impl Probe {
         self.options.pin_dir.join(format!("prog_{name}"))
     }
 
-    /// Says, once, that failed execs of the other tables are not seen.
+    /// Logs, once, that failed execs of the other tables are not recorded.
     fn compat_unseen(&mut self, error: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.compat_unseen, true) {
             warn!(%error, "Failed execs through the 32-bit table of system calls are not recorded.");
         }
     }
 
-    /// Returns whether the kernel has a table of system calls whose failed execs are not seen.
+    /// Returns whether the kernel has a table of system calls whose failed execs are not recorded.
     pub fn misses_compat_execs(&self) -> bool {
         self.compat_unseen
     }
 
-    /// Attaches the probes for failed execs while a session is open, and takes them away again:
-    /// they are on system calls, which then cost every process of the host a little.
+    /// Attaches the probes for failed execs while a session is open, and detaches them afterwards:
+    /// as probes on system calls they cost every process of the host a little.
     pub fn watch_failed_execs(&mut self, wanted: bool) -> Result<(), ProbeError> {
         if !self.options.failed_exec || wanted == self.failed_attached {
             return Ok(());
@@ -108,7 +109,7 @@ impl Probe {
                 .map_err(|source| ProbeError::Attach { name, source })?;
             for call in FAILED_CALLS {
                 let pin = self.options.pin_dir.join(format!("link_{call}"));
-                // An agent that was killed in here may have come as far as the first.
+                // An agent that was killed here may have pinned only the first.
                 if pin.exists() {
                     continue;
                 }
@@ -132,7 +133,7 @@ impl Probe {
                 }
                 let pin = self.options.pin_dir.join(format!("link_{call}"));
                 if let Err(source) = fs::remove_file(pin) {
-                    warn!(%source, call, "A probe for failed execs could not be taken away.");
+                    warn!(%source, call, "A probe for failed execs could not be detached.");
                 }
             }
         }
@@ -141,7 +142,7 @@ impl Probe {
         Ok(())
     }
 
-    /// Attaches the program of the other tables. When that fails, the rest is watched all the same.
+    /// Attaches the program for the other tables. If that fails, the native table is still watched.
     fn watch_compat(&mut self) {
         let name = COMPAT_PROGRAM;
         let pin = self.options.pin_dir.join(format!("link_{name}"));
@@ -161,23 +162,24 @@ impl Probe {
     }
 }
 
-/// Names of all links that are attached while a session is open.
+/// Returns the names of all links that are attached while a session is open.
 fn links() -> impl Iterator<Item = &'static str> {
     FAILED_CALLS.into_iter().chain([COMPAT_PROGRAM])
 }
 
-/// Returns whether the kernel whose type information this is has a table of system calls beside its native one.
+/// Returns whether the kernel with this type information has another table of system calls besides
+/// its native one.
 pub(super) fn has_compat_table(btf: &[u8]) -> bool {
     let names =
         |function: &str| memchr::memmem::find(btf, format!("\0{function}\0").as_bytes()).is_some();
-    // Type information that lacks even the native call: better a probe too many.
+    // Type information without even the native call is incomplete, so the probe is loaded.
     COMPAT_FUNCTIONS.into_iter().any(names) || !NATIVE_FUNCTIONS.into_iter().any(names)
 }
 
-/// Loads the object again when the last agent ended before the program for failed execs was in place.
+/// Loads the object again if the last agent ended before the program for failed execs was loaded.
 pub(super) fn unfinished(options: &ProbeOptions) -> Result<Option<Unfinished>, ProbeError> {
     let is_pinned = |name: &str| options.pin_dir.join(format!("prog_{name}")).exists();
-    // An agent from before the other tables were watched has not pinned their program.
+    // Older agents did not watch the other tables and have not pinned that program.
     if !options.failed_exec
         || is_pinned(FAILED_PROGRAM)
             && (is_pinned(COMPAT_PROGRAM)

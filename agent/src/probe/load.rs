@@ -1,7 +1,7 @@
-//! Brings the probe into the kernel, or finds it there.
+//! Loads the probe into the kernel, or finds it there.
 //!
-//! Links, maps and the ring are pinned, so a probe goes on recording into its ring while no agent
-//! runs, and the next agent reads on where the last one stopped.
+//! Links, maps and the ring are pinned. So the probe continues to record into its ring while no
+//! agent runs, and the next agent continues to read where the last one stopped.
 
 use std::fs::{self, File};
 use std::io;
@@ -27,7 +27,7 @@ use crate::trusted_dir::{self, UntrustedDir};
 /// The compiled probe. `cargo xtask ebpf check` builds it from `agent-ebpf` and compares.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/vctl-probe.o");
 
-/// Programs by name, and the tracepoint each is for.
+/// The programs, each with its tracepoint.
 pub(super) const PROGRAMS: [(&str, &str); 4] = [
     ("process_fork", "sched_process_fork"),
     ("process_exit", "sched_process_exit"),
@@ -35,28 +35,28 @@ pub(super) const PROGRAMS: [(&str, &str); 4] = [
     ("cgroup_attach", "cgroup_attach_task"),
 ];
 
-/// A probe in the kernel, and the lock that keeps a second agent off its pins.
+/// A probe in the kernel, and the lock against a second agent with the same pins.
 pub struct Probe {
     pub maps: Maps,
     pub taken_over: bool,
     pub(super) failed_attached: bool,
-    /// The loaded object, while the program that nobody waits for is not in the kernel yet.
+    /// The loaded object, until the program that is not needed at start is in the kernel.
     pub(super) unfinished: Option<Unfinished>,
-    /// The kernel has a table of 32-bit calls, whose failed execs cannot be watched.
+    /// Whether the kernel has a table of 32-bit calls whose failed execs cannot be watched.
     pub(super) compat_unseen: bool,
     watch: Watch,
-    /// Links of the failed execs, while they are attached: held as those of `watch` are.
+    /// Links for failed execs while they are attached, held like those of `watch`.
     pub(super) failed: Vec<(&'static str, FdLink)>,
     pub(super) options: ProbeOptions,
     _lock: Flock<File>,
 }
 
 impl Probe {
-    /// Takes over the probe pinned in the pin directory, or loads one and proves it.
+    /// Takes over the probe pinned in the pin directory, or loads one and tests it.
     ///
     /// # Errors
-    /// Another agent has the directory, the pinned state is of a newer version, or this kernel
-    /// does not have what the probe needs: each by name.
+    /// Another agent uses the directory, the pinned state is of a newer version, or this kernel
+    /// lacks something that the probe needs.
     pub fn start(options: ProbeOptions) -> Result<Self, ProbeError> {
         let dir = &options.pin_dir;
         let lock = lock(dir)?;
@@ -69,7 +69,7 @@ impl Probe {
                 warn!(
                     ring_bytes = maps.ring_bytes,
                     capture_all = maps.state().capture_all,
-                    "The probe in the kernel stays as it is configured until `vctl-agent detach`."
+                    "The probe in the kernel keeps its configuration until `vctl-agent detach`."
                 );
             }
             let failed = if failed_attached {
@@ -90,7 +90,7 @@ impl Probe {
             });
         }
         let (maps, watch, unfinished) = proven(&options).or_else(|error| {
-            // Better no probe than one that writes wrong data, or a part of one.
+            // No probe is better than one that writes wrong or incomplete data.
             remove_pins(dir).map_err(|source| ProbeError::Pins {
                 dir: dir.clone(),
                 source,
@@ -110,11 +110,11 @@ impl Probe {
         })
     }
 
-    /// Looks whether the probe still records, and whether its pins are still its own; what root has
-    /// taken away is put back, but for all of it at once.
+    /// Checks that the probe still records and that its pins are its own. Restores single pins that
+    /// root removed, but not if all are removed.
     ///
     /// # Errors
-    /// Something could not be put back.
+    /// A pin could not be restored.
     pub fn verify(&mut self) -> Result<Pins, ProbeError> {
         let found = self.watch.verify()?;
         if found == Pins::Gone {
@@ -147,12 +147,12 @@ impl Probe {
         })
     }
 
-    /// Returns what is wrong with the pin directory, should others be able to change it by now.
+    /// Returns the problem with the pin directory if another user can change it.
     pub fn untrusted(&self) -> Option<UntrustedDir> {
         trusted_dir::check(&self.options.pin_dir).err()
     }
 
-    /// Returns the id of a program whose diagnostics the log can listen to.
+    /// Returns the id of a program whose diagnostics the log can read.
     pub fn log_source(&self) -> Option<u32> {
         let pin = self.options.pin_dir.join("prog_process_exec");
         ProgramInfo::from_pin(pin).ok().map(|program| program.id())
@@ -167,7 +167,7 @@ impl Probe {
     }
 }
 
-/// Loads a probe and makes sure that it reads what it says it reads.
+/// Loads a probe and tests that it reads the right data.
 fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Unfinished), ProbeError> {
     let (mut maps, unfinished) = load(options)?;
     super::self_test::run(&mut maps, &options.self_test)?;
@@ -178,14 +178,14 @@ fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Unfinished), ProbeErro
     Ok((maps, Watch::open(&options.pin_dir)?, unfinished))
 }
 
-/// Reads how often the kernel skipped a program; /proc tells what aya does not.
+/// Reads how often the kernel skipped a program, from /proc, because aya does not return it.
 fn skipped(program: &ProgramFd) -> io::Result<u64> {
     let fd = program.as_fd().as_raw_fd();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
     let line = info
         .lines()
         .find_map(|line| line.strip_prefix("recursion_misses:"));
-    // Kernels before 5.12 skip nothing of this kind.
+    // Kernels before 5.12 have no such counter.
     Ok(line
         .and_then(|count| count.trim().parse().ok())
         .unwrap_or(0))
@@ -203,8 +203,8 @@ pub(super) fn lock(dir: &Path) -> Result<Flock<File>, ProbeError> {
     })
 }
 
-/// Opens what is pinned in `dir`; `None` when there is nothing, or the rest of a start that did not
-/// come to its end, which is removed.
+/// Opens the pins in `dir`; `None` if there are none. Removes the rest of a start that did not
+/// finish.
 fn pinned(dir: &Path) -> Result<Option<Maps>, ProbeError> {
     if !dir.join("state").exists() {
         clear(dir)?;
@@ -218,14 +218,14 @@ fn pinned(dir: &Path) -> Result<Option<Maps>, ProbeError> {
             ours: wire::VERSION,
         });
     }
-    // Somebody has taken a link away: what is left records nothing, or only a part.
+    // A link was removed: the rest records no events or only a part.
     let attached = belongs_together(dir);
     if !state.complete || !attached || state.version < u64::from(wire::VERSION) {
         info!(
             version = state.version,
             complete = state.complete,
             attached,
-            "Replacing what is left of a probe."
+            "Replacing an incomplete probe."
         );
         clear(dir)?;
         return Ok(None);
@@ -268,14 +268,14 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
         capture_all: options.capture_all,
         loaded_at: crate::session::boot_now().0,
     })?;
-    // Not before the maps are ready: exit first, so that no mark outlives its process.
+    // Only after the maps are ready. Exit comes first, so that no mark outlives its process.
     attach(ebpf, &loaded.btf, options)?;
     Ok((maps, loaded))
 }
 
-/// Makes the object's maps, or takes those that are pinned.
+/// Creates the object's maps, or uses the pinned ones.
 pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<Unfinished, ProbeError> {
-    // Read once for both readers: the kernel hands it out in a thousand small pieces.
+    // Read once for both parsers: the kernel returns it in a thousand small pieces.
     let bytes = fs::read(&options.btf).map_err(|source| ProbeError::NoBtf {
         path: options.btf.clone(),
         source,
@@ -336,7 +336,7 @@ fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, options: &ProbeOptions) -> Result<(),
     Ok(())
 }
 
-/// Looks up every member the probe reads in the running kernel's BTF.
+/// Finds the offset of every member that the probe reads, in the running kernel's BTF.
 fn kernel_layout(bytes: &[u8]) -> Result<[u32; LAYOUT_LEN], ProbeError> {
     let btf = Btf::parse(bytes)?;
     let layout = btf::layout(&btf)?;

@@ -1,4 +1,4 @@
-//! The probe's maps as the agent sees them, freshly loaded or taken over from their pins.
+//! The probe's maps on the agent's side: newly created, or opened from their pins.
 
 use std::io;
 use std::path::Path;
@@ -27,15 +27,15 @@ pub struct HostCounters {
     pub logins_full: u64,
 }
 
-/// What one agent leaves to the next in the map `state`.
+/// State that one agent leaves to the next in the map `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinnedState {
     pub version: u64,
-    /// Tells this ring from one that was made after a detach: positions begin anew in each.
+    /// Identifies this ring: after a detach the positions of the new ring begin at 0 again.
     pub ring_id: u64,
-    /// Everything is in place and the self-test has passed.
+    /// All parts are in place, and the self-test has passed.
     pub complete: bool,
-    /// The whole host is recorded; fixed when the probe was loaded.
+    /// Whether the whole host is recorded; fixed when the probe is loaded.
     pub capture_all: bool,
     /// Boot clock when the probe was loaded.
     pub loaded_at: u64,
@@ -48,7 +48,7 @@ pub struct Maps {
     logins: HashMap<MapData, u32, [u64; 6]>,
     counters: Array<MapData, u64>,
     state: Array<MapData, u64>,
-    /// Shared, so that what is read from it can change everything else.
+    /// Shared, so that the other maps can be changed while records are read.
     pub ring: Rc<Ring>,
     pub ring_bytes: u32,
 }
@@ -79,10 +79,10 @@ impl Maps {
         })
     }
 
-    /// Makes a session of `alive` processes known to the kernel, before any of them is marked: from
-    /// the first mark on the numbers are the kernel's alone to change. One that it knows keeps its
-    /// other numbers: an event must not have the number of another. `user_began` says that the user's
-    /// process may be among those that are there already.
+    /// Adds a session with `alive` processes to the kernel's map, before any of them is marked:
+    /// after the first mark only the kernel may change the numbers. A session that is already there
+    /// keeps its other numbers, because no event may get the number of another. `user_began` says
+    /// that the user's process may already be among them.
     pub fn open_session(
         &mut self,
         mark: Mark,
@@ -108,7 +108,7 @@ impl Maps {
         self.sessions.get(&mark, 0).ok().map(|raw| transmute!(raw))
     }
 
-    /// Returns all sessions the kernel knows.
+    /// Returns all sessions in the kernel's map.
     pub fn sessions(&self) -> Vec<(Mark, SessionCounters)> {
         self.sessions
             .iter()
@@ -117,9 +117,9 @@ impl Maps {
             .collect()
     }
 
-    /// Makes the kernel forget a session, none of whose processes is left.
+    /// Removes a session without processes from the kernel's map.
     pub fn close_session(&mut self, mark: Mark) {
-        // It may be gone already, and then all is well.
+        // It may already be removed, which is fine.
         let _ = self.sessions.remove(&mark);
     }
 
@@ -148,13 +148,13 @@ impl Maps {
             .collect()
     }
 
-    /// Takes a mark away.
+    /// Removes a mark.
     pub fn unmark_task(&mut self, tgid: u32) {
-        // It may be gone already, and then all is well.
+        // It may already be removed, which is fine.
         let _ = self.tasks.remove(&tgid);
     }
 
-    /// Returns the logins that sshd opened and that were not stamped so far.
+    /// Returns the logins that sshd opened and that are not stamped yet.
     pub fn logins(&self) -> Vec<(AuditSessionId, SeenLogin)> {
         self.logins
             .iter()
@@ -163,9 +163,9 @@ impl Maps {
             .collect()
     }
 
-    /// Takes a login out: it was stamped, or is dealt with otherwise.
+    /// Removes a login that was stamped or otherwise handled.
     pub fn forget_login(&mut self, audit_session: AuditSessionId) {
-        // It may be gone already, and then all is well.
+        // It may already be removed, which is fine.
         let _ = self.logins.remove(&audit_session.get());
     }
 
@@ -203,7 +203,7 @@ impl Maps {
     }
 }
 
-/// Reads the state pinned in `dir` alone: the other maps may not be as this version knows them.
+/// Reads only the state pinned in `dir`: the other maps may have the format of another version.
 pub fn pinned_state(dir: &Path) -> Result<PinnedState, ProbeError> {
     let in_state = |source| ProbeError::Map {
         name: "state",
@@ -226,10 +226,10 @@ fn read_state(state: &Array<MapData, u64>) -> PinnedState {
     }
 }
 
-/// Notes for the agent, in the map pinned in `dir`, that the hook refused a login.
+/// Tells the agent, through the map pinned in `dir`, that the hook refused a login.
 ///
 /// # Errors
-/// There is no such map, or it does not know the login.
+/// The map does not exist, or does not contain the login.
 pub fn note_refused(dir: &Path, audit_session: AuditSessionId) -> Result<(), ProbeError> {
     let in_map = |source| ProbeError::Map {
         name: "logins",
@@ -249,11 +249,11 @@ pub fn note_refused(dir: &Path, audit_session: AuditSessionId) -> Result<(), Pro
         .map_err(in_map)
 }
 
-/// Removes everything in a pin directory, and the directory; links go first, so that no probe runs
-/// on without its maps.
+/// Removes a pin directory and everything in it. Links go first, so that no probe runs without its
+/// maps.
 ///
 /// # Errors
-/// What unlink(2) says, for anything but a name that is gone already.
+/// Those of unlink(2), except for a missing name.
 pub fn remove_pins(dir: &Path) -> io::Result<()> {
     let mut names: Vec<_> = match std::fs::read_dir(dir) {
         Ok(entries) => entries.collect::<Result<Vec<_>, _>>()?,

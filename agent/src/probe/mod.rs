@@ -1,4 +1,4 @@
-//! The probe in the kernel: find its offsets, load and pin it, prove it, read its ring.
+//! The probe in the kernel: find its offsets, load, pin and test it, read its ring.
 pub mod btf;
 mod failed;
 pub mod load;
@@ -23,34 +23,34 @@ pub use load::Probe;
 pub use maps::Maps;
 pub use watch::{PINNED_LINKS, Pins};
 
-/// How the probe is to be loaded.
+/// Options for loading the probe.
 #[derive(Clone, Debug)]
 pub struct ProbeOptions {
     pub pin_dir: PathBuf,
-    /// A power of two, and whole pages.
+    /// A power of two, and a multiple of the page size.
     pub ring_bytes: u32,
     pub capture_all: bool,
     pub failed_exec: bool,
-    /// Write the probe's own diagnostics to the agent's log.
+    /// Writes the probe's own diagnostics to the agent's log.
     pub log: bool,
-    /// Where the running kernel's types are read: [`KERNEL_BTF`], but for tests.
+    /// File with the running kernel's types: [`KERNEL_BTF`], except in tests.
     pub btf: PathBuf,
-    /// What the self-test starts; its `main` calls [`self_test::child`]. [`OWN_PROGRAM`], but for
-    /// tests, which are programs of their own.
+    /// Program that the self-test starts; its `main` calls [`self_test::child`]. [`OWN_PROGRAM`],
+    /// except in tests, which are separate programs.
     pub self_test: PathBuf,
 }
 
 /// The running kernel's types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
-/// The program that runs.
+/// The running program.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Why there is no probe. Each stops the agent: wrong data is worse than none.
+/// Reason why the probe cannot be used. Each stops the agent: no data is better than wrong data.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     #[error("another agent uses the pin directory `{}`", dir.display())]
     InUse { dir: PathBuf },
-    #[error("pin directory `{}` holds the state of a newer agent (version {found}, ours is {ours})", dir.display())]
+    #[error("pin directory `{}` contains the state of a newer agent (version {found}; this agent has {ours})", dir.display())]
     NewerState { dir: PathBuf, found: u64, ours: u32 },
     #[error("cannot use the pin directory `{}`", dir.display())]
     Pins { dir: PathBuf, source: io::Error },
@@ -64,7 +64,7 @@ pub enum ProbeError {
     Layout(#[from] btf::BtfError),
     #[error("cannot parse the kernel's type information")]
     Btf { source: aya::BtfError },
-    #[error("cannot tell how many CPUs there are")]
+    #[error("cannot find the number of CPUs")]
     Cpus { source: io::Error },
     #[error("the compiled probe has no `{name}`")]
     Object { name: &'static str },
@@ -92,7 +92,9 @@ pub enum ProbeError {
     },
     #[error("cannot map the ring")]
     MapRing { source: io::Error },
-    #[error("self-test: the kernel's `{field}` reads as {found}, but /proc says {expected}")]
+    #[error(
+        "self-test: the probe reads the kernel's `{field}` as {found}, but /proc shows {expected}"
+    )]
     SelfTest {
         field: &'static str,
         found: String,
@@ -108,12 +110,12 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
-    /// Returns what the person at the keyboard can do about it.
+    /// Returns the next step for the administrator.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "stop the other agent, or give this one another `pin_dir`",
             Self::NewerState { .. } => {
-                "run the newer agent, or `vctl-agent detach` with it to begin anew"
+                "run the newer agent, or its `vctl-agent detach` to start again"
             }
             Self::Untrusted(_) => {
                 "the pin directory and all above it must be root's, or another user could end the \
@@ -124,14 +126,14 @@ impl ProbeError {
             }
             Self::NoBtf { .. } => "boot a kernel built with CONFIG_DEBUG_INFO_BTF",
             Self::SelfTest { .. } | Self::Layout(_) => {
-                "report this kernel's version: the probe must not run on it"
+                "report this kernel's version; the probe must not run on it"
             }
-            _ => "run `vctl-agent check` to see what this host lacks",
+            _ => "run `vctl-agent check` to find what is missing on this host",
         }
     }
 }
 
-/// Takes the probe out of the kernel: every link, map and program pinned in `dir`.
+/// Removes the probe from the kernel: all links, maps and programs pinned in `dir`.
 ///
 /// # Errors
 /// `InUse` while an agent runs.

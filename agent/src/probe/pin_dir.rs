@@ -1,4 +1,4 @@
-//! The directory of the pins: in bpffs, root's alone, and made by the agent.
+//! The directory of the pins: in bpffs, owned by root, and created by the agent.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -14,10 +14,10 @@ use crate::trusted_dir;
 /// Magic number of bpffs, see statfs(2).
 const BPFFS: FsType = FsType(0xcafe_4a11);
 
-/// Makes the directory, or makes sure that nobody else can change what is in it.
+/// Creates the directory, or checks that no other user can change its content.
 ///
-/// On a bpffs that is open to others, another user may have made it first. It is made anew when it is
-/// empty: else that user would keep the agent from starting.
+/// On a bpffs that other users can write, another user may have created it first. If it is empty,
+/// it is replaced; otherwise that user could prevent the agent's start.
 pub(super) fn prepare(dir: &Path) -> Result<(), ProbeError> {
     let pins = |source| ProbeError::Pins {
         dir: dir.to_owned(),
@@ -29,7 +29,7 @@ pub(super) fn prepare(dir: &Path) -> Result<(), ProbeError> {
             warn!(
                 dir = %dir.display(),
                 owner = meta.uid(),
-                "Another user had made the pin directory; it was empty and is made anew."
+                "Another user had created the pin directory; it was empty, so it is replaced."
             );
         }
         _ => {}

@@ -1,4 +1,4 @@
-//! What /proc says of a process, for the self-test to compare with.
+//! Facts about a process from /proc, with which the self-test compares.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use vctl_common::wire;
 use crate::enrich::parse;
 use crate::session::login::{self, LoginReader};
 
-/// What /proc says of the process.
+/// Facts about one process.
 pub(super) struct Facts {
     pub(super) stat: login::Stat,
     pub(super) tty: u32,
@@ -49,7 +49,8 @@ impl Facts {
             u32::try_from(nix::sys::stat::minor(meta.dev())).unwrap_or(u32::MAX),
             meta.ino(),
         )];
-        // On layered filesystems stat(2) and the kernel's own inode differ; maps has the latter.
+        // On layered file systems, stat(2) and the kernel return different inodes; maps has the
+        // kernel's.
         let maps = fs::read(dir.join("maps"))?;
         let exe_places = places
             .into_iter()
@@ -59,7 +60,7 @@ impl Facts {
             tty: parse::tty(&stat).ok_or_else(invalid)?,
             uids: parse::status_ids(&status, b"Uid:").ok_or_else(invalid)?,
             gids: parse::status_ids(&status, b"Gid:").ok_or_else(invalid)?,
-            // Kernels without audit have neither file, and the fields then are not set.
+            // Kernels without audit have neither file, and the fields are not set.
             login_uid: number("loginuid").unwrap_or(wire::UNSET),
             audit_session: number("sessionid").unwrap_or(wire::UNSET),
             exe_places: exe_places.collect(),

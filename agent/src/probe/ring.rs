@@ -1,8 +1,8 @@
-//! The ring as a reader that gives a record back only when it is safe elsewhere.
+//! A reader of the ring that returns space to the kernel only when the records are stored.
 //!
-//! aya's reader moves the consumer position with each record it hands out; a `kill -9` between
-//! that and the write to the spool would lose the record. Here the position moves when the caller
-//! says so, after the write. Layout: `kernel/bpf/ringbuf.c`.
+//! aya's reader moves the consumer position with each record. A `kill -9` between that and the
+//! write to the spool would lose the record. Here the caller moves the position, after the write.
+//! Layout: `kernel/bpf/ringbuf.c`.
 
 use std::fs::File;
 use std::io;
@@ -14,14 +14,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// Set in a record's length while it is being written.
+/// Set in a record's length while the record is being written.
 const BUSY: u32 = 1 << 31;
-/// Set when the record was given up.
+/// Set when the record was discarded.
 const DISCARDED: u32 = 1 << 30;
 /// Length and page offset in front of each record.
 const RECORD_HEADER: u64 = 8;
 
-/// A pinned BPF ring buffer, mapped.
+/// A pinned BPF ring buffer, mapped into memory.
 #[derive(Debug)]
 pub struct Ring {
     consumer: NonNull<u8>,
@@ -30,7 +30,7 @@ pub struct Ring {
     size: u64,
 }
 
-/// The pages that hold a position.
+/// The two pages that hold a position.
 #[derive(Clone, Copy)]
 enum Page {
     Consumer,
@@ -38,10 +38,10 @@ enum Page {
 }
 
 impl Ring {
-    /// Maps the ring behind `fd`, which has room for `size` bytes.
+    /// Maps the ring of `fd`, which has `size` bytes.
     ///
     /// # Errors
-    /// What mmap(2) says.
+    /// Those of mmap(2).
     #[allow(
         unsafe_code,
         reason = "the ring is shared with the kernel by mapping it"
@@ -55,8 +55,8 @@ impl Ring {
         let file = File::from(fd.try_clone_to_owned()?);
         let read_write = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let page_offset = i64::try_from(page).unwrap_or(4096);
-        // SAFETY: new shared mappings of a ring, which lays itself out as one page we may write,
-        // one the kernel writes, and the data twice in a row.
+        // SAFETY: new shared mappings of a ring, in its fixed layout: one page that we may write,
+        // one page that the kernel writes, and the data twice in a row.
         let (consumer, producer) = unsafe {
             let consumer = mmap(
                 None,
@@ -85,20 +85,20 @@ impl Ring {
         })
     }
 
-    /// Returns where reading goes on: all before it was given back to the kernel.
+    /// Returns the read position; all data before it was returned to the kernel.
     pub fn position(&self) -> u64 {
         self.counter(Page::Consumer).load(Ordering::Acquire)
     }
 
-    /// Returns how many bytes are waiting.
+    /// Returns the number of bytes that wait.
     pub fn backlog(&self) -> u64 {
         self.counter(Page::Producer)
             .load(Ordering::Acquire)
             .wrapping_sub(self.position())
     }
 
-    /// Hands out the records from `from` on that are complete, and returns where they end, at
-    /// latest some bytes after `limit` of them. Gives nothing back.
+    /// Passes the complete records from `from` on to `each`, and returns the end of the last one.
+    /// Stops at most some bytes after `limit` bytes. Returns no space to the kernel.
     pub fn read(&self, from: u64, limit: u64, mut each: impl FnMut(&[u8])) -> u64 {
         let end = self.counter(Page::Producer).load(Ordering::Acquire);
         let mut at = from;
@@ -116,7 +116,7 @@ impl Ring {
         at
     }
 
-    /// Gives everything before `to` back to the kernel.
+    /// Returns the space before `to` to the kernel.
     pub fn give_back(&self, to: u64) {
         self.counter(Page::Consumer).store(to, Ordering::Release);
     }
@@ -130,8 +130,8 @@ impl Ring {
             Page::Consumer => self.consumer,
             Page::Producer => self.producer,
         };
-        // SAFETY: the first eight bytes of either page are a position, which the kernel too
-        // changes as a whole.
+        // SAFETY: the first eight bytes of both pages are a position, which the kernel also changes
+        // atomically.
         unsafe { AtomicU64::from_ptr(page.as_ptr().cast()) }
     }
 
@@ -142,7 +142,7 @@ impl Ring {
     fn length(&self, at: u64) -> &AtomicU32 {
         let offset = self.page + usize::try_from(at & (self.size - 1)).unwrap_or(0);
         // SAFETY: below `size`, so within the mapping; record headers are aligned to eight. The
-        // page is read-only for us, and we only load.
+        // page is read-only for us, and this only loads.
         unsafe { AtomicU32::from_ptr(self.producer.as_ptr().add(offset).cast()) }
     }
 
@@ -152,10 +152,10 @@ impl Ring {
     )]
     fn bytes(&self, at: u64, len: u64) -> &[u8] {
         let offset = self.page + usize::try_from(at & (self.size - 1)).unwrap_or(0);
-        // A record never is larger than the ring; were its length wrong, we must not read beyond.
+        // No record is larger than the ring; with a wrong length we must not read beyond it.
         let len = usize::try_from(len.min(self.size)).unwrap_or(0);
-        // SAFETY: the data is mapped twice in a row, so `len` bytes from any place are there. The
-        // record is complete, and the kernel leaves it alone until it is given back.
+        // SAFETY: the data is mapped twice in a row, so `len` bytes from any offset are mapped. The
+        // record is complete, and the kernel does not change it before its space is returned.
         unsafe { std::slice::from_raw_parts(self.producer.as_ptr().add(offset), len) }
     }
 }
@@ -167,8 +167,7 @@ impl Drop for Ring {
     )]
     fn drop(&mut self) {
         let rest = self.page + 2 * usize::try_from(self.size).unwrap_or(0);
-        // SAFETY: our own mappings, which nobody can borrow any more. Nothing is to be done about
-        // an error.
+        // SAFETY: our own mappings, which are no longer borrowed. An error has no consequence here.
         unsafe {
             let _ = munmap(self.consumer.cast(), self.page);
             let _ = munmap(self.producer.cast(), rest);

@@ -1,7 +1,7 @@
-//! Holds what is pinned, and finds out when a pin was removed or is another object's.
+//! Holds the pinned objects, and notices removed or replaced pins.
 //!
-//! The agent keeps a descriptor of each link, so a link whose pin is removed stays attached while an
-//! agent runs, and is pinned again. Taking all pins away is a deliberate end and stays one.
+//! The agent holds a descriptor of each link. A link whose pin is removed stays attached while an
+//! agent runs, and is pinned again. Removing all pins is a deliberate end and is not undone.
 
 use std::fs;
 use std::io;
@@ -23,13 +23,14 @@ pub const PINNED_LINKS: [&str; 4] = [
     "link_cgroup_attach",
 ];
 
-/// What a look at the pins has found.
+/// Result of checking the pins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pins {
     Whole,
-    /// All of them are gone: the probe was taken away.
+    /// All pins are removed: the probe was detached.
     Gone,
-    /// These were gone or replaced, and are back. With `was_off` a probe had not been attached.
+    /// These pins were removed or replaced, and are restored. With `was_off`, a probe had not been
+    /// attached.
     Restored {
         names: Vec<String>,
         was_off: bool,
@@ -46,12 +47,12 @@ pub(super) struct Watch {
 
 struct Link {
     name: &'static str,
-    /// `None` once the kernel has let go of it.
+    /// `None` once the kernel has detached it.
     link: Option<FdLink>,
 }
 
 impl Watch {
-    /// Opens everything that is pinned in `dir` and always attached.
+    /// Opens the pins in `dir` that are always attached.
     pub(super) fn open(dir: &Path) -> Result<Self, ProbeError> {
         let mut watch = Self {
             dir: dir.to_owned(),
@@ -81,15 +82,15 @@ impl Watch {
         self.programs.iter().map(|(_, program)| program)
     }
 
-    /// Lets go of the links: without their pins, the kernel detaches them.
+    /// Closes the links: without their pins, the kernel detaches them.
     pub(super) fn release(&mut self) {
         self.links.clear();
     }
 
-    /// Compares what is pinned with what is held, and pins and attaches again what is not there.
+    /// Compares the pins with the held objects, and restores missing pins and links.
     ///
     /// # Errors
-    /// Something could not be put back; the next look tries again.
+    /// A pin could not be restored; the next check tries again.
     pub(super) fn verify(&mut self) -> Result<Pins, ProbeError> {
         let dir = self.dir.clone();
         if is_gone(&dir) {
@@ -138,7 +139,7 @@ impl Watch {
                 let attached = program.attach().and_then(|id| program.take_link(id));
                 FdLink::from(attached.map_err(|source| ProbeError::Attach { name, source })?)
             };
-            // Should this fail, the link is lost and attached anew with the next look.
+            // If this fails, the link is lost, and the next check attaches it again.
             let pinned = whole.pin(&path);
             let pinned = pinned.map_err(|source| ProbeError::Pin { name, source })?;
             *link = Some(pinned.into());
@@ -152,8 +153,8 @@ impl Watch {
     }
 }
 
-/// Returns whether what is pinned in `dir` belongs together: each link to its program, each program
-/// to the maps.
+/// Returns whether the pins in `dir` belong together: each link to its program, each program to the
+/// maps.
 pub(super) fn belongs_together(dir: &Path) -> bool {
     let map = |name: &str| Some(MapInfo::from_pin(dir.join(name)).ok()?.id());
     let maps = ["ring", "sessions", "tasks"].map(map);
@@ -167,7 +168,7 @@ pub(super) fn belongs_together(dir: &Path) -> bool {
         let uses = |map: &Option<u32>| {
             map.is_some_and(|id| used.as_ref().is_none_or(|used| used.contains(&id)))
         };
-        // Not every program uses every map, but each of them the marks.
+        // Not every program uses every map, but all use the marks.
         attached.is_ok_and(|link| link.program_id() == program.id())
             && uses(&maps[2])
             && maps.iter().all(Option::is_some)
@@ -185,7 +186,7 @@ fn link_path(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("link_{name}"))
 }
 
-/// Removes what stands where a pin of ours belongs.
+/// Removes a file that is in the place of one of our pins.
 fn make_way(dir: &Path, path: &Path) -> Result<(), ProbeError> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(ProbeError::Pins {

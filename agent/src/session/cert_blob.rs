@@ -3,6 +3,9 @@
 //! sshd has accepted the certificate, so whatever sshd lets pass has to be readable here too. The
 //! crate is stricter in three places: it knows no `forever` (all ones) as an end of validity, it
 //! wants key ids in UTF-8, and options in order. Source: PROTOCOL.certkeys in openssh-portable.
+//!
+//! This module replaces no crate: it corrects the certificate for `ssh-key`, the only maintained
+//! parser.
 
 /// The last second that the crate takes for a time.
 const LAST_SECOND: u64 = i64::MAX as u64;

@@ -1,4 +1,4 @@
-//! What one call of the ingest function stores: some batches of one segment. Pure.
+//! The content of one call of the ingest function: some batches of one segment. No I/O.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use vctl_common::time::WallOffset;
 
 use crate::spool::Position;
 
-/// How much one call takes. A single batch may be more, and goes as it is.
+/// Limits of one call. A single batch may be larger, and is then sent alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) events: u64,
@@ -25,14 +25,14 @@ pub(super) struct Chunk {
     /// Holds the payloads.
     pub(super) bytes: Vec<u8>,
     pub(super) blocks: Vec<Block>,
-    /// What cannot be read any more, and whose it was cannot be said.
+    /// Data that is no longer readable and whose session is unknown.
     pub(super) unreadable: Vec<Gap>,
 }
 
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) entry: BlockEntry,
-    /// Where it lies in `bytes`; `None` when it is not what was written.
+    /// Its location in `bytes`; `None` for a damaged payload.
     pub(super) payload: Option<Range<usize>>,
 }
 
@@ -52,40 +52,40 @@ impl Chunk {
         })
     }
 
-    /// Blocks whose payload is not what was written.
+    /// Returns the blocks with a damaged payload.
     pub(super) fn damaged(&self) -> impl Iterator<Item = &BlockEntry> {
         let damaged = self.blocks.iter().filter(|block| block.payload.is_none());
         damaged.map(|block| &block.entry)
     }
 
-    /// The clocks as they stood, for what has none of its own.
+    /// Returns the clocks of the chunk, for data that has none of its own.
     pub(super) fn wall(&self) -> WallOffset {
         let wall = self.new_blocks().map(BlockEntry::wall_offset).next();
         wall.unwrap_or(WallOffset::from_ns(0))
     }
 
-    /// What is in it for the first time.
+    /// Returns the blocks that do not repeat earlier ones.
     pub(super) fn new_blocks(&self) -> impl Iterator<Item = &BlockEntry> {
         let entries = self.blocks.iter().map(|block| &block.entry);
         entries.filter(|entry| entry.kind() != Some(BlockKind::CarriedJournal))
     }
 }
 
-/// Batches that were read from a segment.
+/// Batches read from a segment.
 #[derive(Debug, Default)]
 pub(super) struct Batches {
     pub(super) blocks: Vec<Block>,
-    /// Bytes of them.
+    /// Length of the batches in bytes.
     pub(super) len: usize,
-    /// Of the last one.
+    /// Check number of the last batch.
     pub(super) check: u32,
-    /// The next one needs so many bytes, more than there are.
+    /// Length of the next batch, when it is longer than the bytes at hand.
     pub(super) wants: Option<usize>,
-    /// What follows is no batch, or not what was written.
+    /// The following bytes are not a batch, or are damaged.
     pub(super) broken: bool,
 }
 
-/// Reads whole batches from `bytes`, which lie at `at` in their segment, up to the limits.
+/// Reads complete batches up to the limits from `bytes`, which lie at `at` in their segment.
 pub(super) fn batches(bytes: &[u8], at: u64, magic: u64, limits: Limits) -> Batches {
     let mut read = Batches::default();
     let mut events = 0;
@@ -115,7 +115,7 @@ pub(super) fn batches(bytes: &[u8], at: u64, magic: u64, limits: Limits) -> Batc
             return read;
         }
         for entry in &table {
-            // Inside the batch: `table` has seen to it.
+            // Within the batch: `table` has checked it.
             let start = usize::try_from(entry.offset() - at).unwrap_or(usize::MAX);
             read.blocks.push(Block {
                 entry: *entry,
@@ -129,7 +129,7 @@ pub(super) fn batches(bytes: &[u8], at: u64, magic: u64, limits: Limits) -> Batc
     read
 }
 
-/// Returns the table of a batch that is as it was written, every byte of it.
+/// Returns the table of a batch if all its bytes are undamaged.
 fn table(batch: &[u8], header: &BatchHeader, at: u64) -> Option<Vec<BlockEntry>> {
     use zerocopy::FromBytes as _;
 

@@ -1,17 +1,15 @@
-//! The enrolment that this host's role id is of, by Vault's word.
+//! Asks Vault for the enrolment of this host's role id.
 
 use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
 use vctl_common::vault::{Vault, VaultError};
 
-/// Vault did not name an enrolment of this host.
+/// Vault did not return an enrolment of this host.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolledError {
     #[error(transparent)]
     Vault(#[from] VaultError),
-    #[error(
-        "the role id is the one of AppRole `{approle}`, which is not of host `{host}` (key `host`)"
-    )]
+    #[error("the role id belongs to AppRole `{approle}`, not to host `{host}` (key `host`)")]
     OtherHost { approle: String, host: HostName },
 }
 
@@ -20,18 +18,19 @@ impl EnrolledError {
         match self {
             Self::Vault(error) => error.hint(),
             Self::OtherHost { host, .. } => Some(format!(
-                "put back the role id that belongs to this host, or run `vctl host enroll {host}`"
+                "restore the role id of this host, or run `vctl host enroll {host}`"
             )),
         }
     }
 }
 
-/// Logs in when that is due, and returns the enrolment of the login's AppRole.
+/// Logs in if needed, and returns the enrolment of the login's AppRole.
 ///
-/// A token is given back when it is of no use here, since each attempt would leave one behind.
+/// An unusable token is revoked, since otherwise each attempt would leave one behind.
 ///
 /// # Errors
-/// `OtherHost` when the AppRole belongs to another host: its name would stand over what is shipped.
+/// `OtherHost` when the AppRole belongs to another host: the records would be stored under that
+/// host's name.
 pub async fn enrolment(vault: &Vault, host: &HostName) -> Result<Enrolment, EnrolledError> {
     let found = look_up(vault, host).await;
     if found.is_err() {

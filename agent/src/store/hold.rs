@@ -1,20 +1,20 @@
-//! How long a connection that has nothing to do is kept. Pure: the clock is an argument.
+//! Decides how long an idle connection stays open. No I/O; the clock is an argument.
 //!
-//! Kept, it saves a credential and a login for the next command somebody types. But it is a place that
-//! another host may be waiting for.
+//! An open connection saves a credential and a login for the next command on this host. But another
+//! host may be waiting for the place.
 
 use std::time::{Duration, Instant};
 
-/// Between two commands of a person who works.
+/// Typical time between two commands of a user at work.
 const USUAL: Duration = Duration::from_secs(30);
-/// What was left over from the time before this agent started is shipped: others have started in the
-/// same moment, as after an outage, and wait.
+/// Used after the records from before this start are shipped: other agents started at the same
+/// moment, as after an outage, and wait.
 const FIRST: Duration = Duration::from_secs(1);
 const CROWDED: Duration = Duration::from_millis(500);
-/// A server that once had no place left is taken to be crowded for this long.
+/// After a refused connection, the server counts as full for this long.
 const REMEMBERED: Duration = Duration::from_mins(10);
 
-/// What is known of how sought after connections are.
+/// Demand for connections, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
     was_given_back: bool,
@@ -22,7 +22,7 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Returns how long to keep a quiet connection.
+    /// Returns how long an idle connection stays open.
     pub(super) fn length(&self, now: Instant) -> Duration {
         let since_refused = self.refused_at.map(|at| now.saturating_duration_since(at));
         if since_refused.is_some_and(|since| since < REMEMBERED) {
@@ -34,7 +34,7 @@ impl Hold {
         }
     }
 
-    /// The server had no place left.
+    /// Notes that the server had no free place.
     pub(super) fn refused(&mut self, now: Instant) {
         self.refused_at = Some(now);
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_kept_as_long_as_nobody_waits_for_it() {
+    fn an_idle_connection_stays_open_while_places_are_free() {
         let now = Instant::now();
         let mut hold = Hold::default();
         assert_eq!(hold.length(now), FIRST);

@@ -1,4 +1,4 @@
-//! The two calls of a shipper.
+//! The two database calls of a shipper.
 
 use uuid::Uuid;
 use vctl_common::id::BootId;
@@ -10,23 +10,23 @@ use super::chunk::Chunk;
 use super::columns::Columns;
 use crate::spool::Position;
 
-/// Who ships.
+/// Identity of the shipper.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sender {
     pub(super) machine: Uuid,
     pub(super) spool: Uuid,
 }
 
-/// What the centre says to a batch.
+/// The centre's answer to a batch.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Where the cursor stands. Not where the batch ends: nothing of it was stored.
+    /// Position of the cursor. If it is not the batch's end, nothing of the batch was stored.
     pub(super) cursor: Position,
     /// Another machine that reports as this host.
     pub(super) other_machine: Option<String>,
 }
 
-/// Returns where the centre has this spool; `None` when it has nothing of it.
+/// Returns the centre's position in this spool; `None` when it has nothing of it.
 pub(super) async fn cursor(client: &Client, spool: Uuid) -> Result<Option<Position>, PgError> {
     let statement = client
         .prepare_cached(include_str!("sql/cursor.sql"))
@@ -35,10 +35,10 @@ pub(super) async fn cursor(client: &Client, spool: Uuid) -> Result<Option<Positi
     row.map(|row| position(&row)).transpose()
 }
 
-/// Stores one chunk: all of it, or nothing.
+/// Stores one chunk completely or not at all.
 ///
 /// # Errors
-/// After `Broken` and a timeout it may be stored all the same: the cursor knows.
+/// After `Broken` and a timeout the chunk may still be stored; the cursor shows it.
 pub(super) async fn store(
     client: &Client,
     sender: Sender,

@@ -1,4 +1,4 @@
-//! Journal entries as `ingest_v1` takes them. Pure.
+//! Journal entries in the form of `ingest_v1`. No I/O.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -14,9 +14,9 @@ use vctl_common::spool::JournalLine;
 use vctl_common::time::WallOffset;
 use vctl_common::wire::Mark;
 
-/// What the journal has said of sessions so far: blocks of events name only their marks.
+/// Sessions that the journal has named so far: blocks of events contain only marks.
 ///
-/// The head of each segment names every session that is open, so two segments are enough to know.
+/// The head of each segment names every open session, so two segments are enough.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     current: HashMap<Mark, Known>,
@@ -47,7 +47,7 @@ impl Sessions {
         }
     }
 
-    /// Returns the id of the session with this mark, or one that says that it is not known.
+    /// Returns the id of the session with this mark, or an id that stands for an unknown session.
     pub(super) fn id(&self, mark: Mark) -> SessionId {
         self.known(mark)
             .map_or_else(|| SessionId::from_mark(mark), |known| known.id)
@@ -106,8 +106,8 @@ pub(super) struct GapRow {
 }
 
 impl JournalRows {
-    /// Adds one line of a journal block: `bytes` as it lies in the spool, `line` as it was read.
-    /// `boot_id` is the segment's, `wall` the block's.
+    /// Adds one line of a journal block: `bytes` from the spool, `line` parsed. `boot_id` is that
+    /// of the segment, `wall` that of the block.
     pub(super) fn take(
         &mut self,
         bytes: &[u8],
@@ -124,7 +124,7 @@ impl JournalRows {
             }
             JournalEntry::Closed(entry) => {
                 let known = sessions.known(entry.id.mark());
-                // Found to be over by a later boot, in the clock of its own.
+                // A later boot found the session closed, and noted the time in its own clock.
                 let other_clock = entry.reason == CloseReason::HostRebooted
                     || known.is_some_and(|known| known.boot_id != of);
                 let own = (!other_clock).then_some(wall);
@@ -132,7 +132,7 @@ impl JournalRows {
                 self.closed
                     .push(closed(entry, own, clock, own_text(bytes, line)));
             }
-            // Where this host's copy went is nothing that the centre lacks.
+            // The centre has these events, so the end of this host's copy is not a gap.
             JournalEntry::Gap(entry) if entry.cause == GapCause::Shipped => {}
             JournalEntry::Gap(entry) => {
                 self.gaps
@@ -141,7 +141,7 @@ impl JournalRows {
         }
     }
 
-    /// Adds a gap that was found here and is in no spool.
+    /// Adds a gap that was found here and is not in the spool.
     pub(super) fn take_gap(&mut self, gap: &Gap, boot_id: BootId, wall: WallOffset) {
         let entry = serde_json::to_string(&JournalEntry::Gap(gap.clone())).unwrap_or_default();
         self.gaps.push(gap_row(gap, boot_id, wall, entry));
@@ -172,7 +172,7 @@ fn opened(entry: &SessionOpened, boot_id: BootId, wall: WallOffset, text: String
     }
 }
 
-/// `clock` turns the entry's time into wall time; `own` is it when it is of the same boot.
+/// `clock` converts the entry's time to wall time; `own` is used if the entry is of the same boot.
 fn closed(
     entry: &SessionClosed,
     own: Option<WallOffset>,
@@ -200,8 +200,8 @@ fn gap_row(gap: &Gap, boot_id: BootId, wall: WallOffset, text: String) -> GapRow
     }
 }
 
-/// Returns the entry as the spool has it, without the boot id that a carried line ends with: an entry
-/// is one entry, wherever it is repeated.
+/// Returns the entry in the spool's form, without the boot id at the end of a carried line. So a
+/// repeated entry has the same text everywhere.
 fn own_text(bytes: &[u8], line: &JournalLine) -> String {
     let text = String::from_utf8_lossy(bytes);
     let boot_id = line.boot_id.map(|id| format!(",\"boot_id\":\"{id}\"}}"));
@@ -211,7 +211,7 @@ fn own_text(bytes: &[u8], line: &JournalLine) -> String {
     }
 }
 
-/// The word that serde has for a value without fields.
+/// Returns serde's name for a value without fields.
 fn word(value: &impl Serialize) -> Option<String> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Some(word),
@@ -219,7 +219,7 @@ fn word(value: &impl Serialize) -> Option<String> {
     }
 }
 
-/// Postgres has no NUL in text.
+/// Postgres' text has no NUL.
 fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
@@ -228,7 +228,7 @@ fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// RFC 3339, in UTC.
+/// Returns RFC 3339, in UTC.
 fn time(at: SystemTime) -> String {
     Timestamp::try_from(at)
         .unwrap_or(Timestamp::MAX)

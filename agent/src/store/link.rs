@@ -1,4 +1,4 @@
-//! The way to the centre: who this host is to Vault, and its connection to Postgres.
+//! Connection to the centre: this host's identity for Vault, and Postgres.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,23 +16,23 @@ use vctl_common::vault::{Auth, SecretIdSource, Vault, VaultError};
 use super::enrolled::{EnrolledError, enrolment};
 use super::secret_id::{Expiry, Keeper};
 
-/// The centre may think about one batch for this long.
+/// Time limit for one batch at the centre.
 const STATEMENT: Duration = Duration::from_mins(1);
-/// And this much longer may pass until its word is here.
+/// Additional time until its answer arrives.
 const ON_THE_WAY: Duration = Duration::from_secs(15);
 
-/// Where the centre is, and who this host is there.
+/// Location of the centre, and this host's identity.
 #[derive(Clone, Debug)]
 pub struct Centre {
     pub settings: Settings,
-    /// As the inventory has it.
+    /// Name in the inventory.
     pub host: HostName,
     pub approle_mount: String,
     pub role_id_file: PathBuf,
     pub secret_id_file: PathBuf,
 }
 
-/// Nothing was shipped. All of it is in the spool.
+/// Nothing was shipped; all records are in the spool.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ShipError {
     #[error("cannot read the role id in `{}`", path.display())]
@@ -53,12 +53,12 @@ pub(super) enum ShipError {
     Silent { after: Duration },
     #[error("cannot read the spool")]
     Spool(#[from] SpoolReadError),
-    #[error("cannot give the spool another id")]
+    #[error("cannot assign another id to the spool")]
     NewId(#[source] io::Error),
 }
 
 impl ShipError {
-    /// Returns the whole of it in one line, and what to do where that is known.
+    /// Returns the error and its causes in one line, with the next step if it is known.
     pub(super) fn text(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
@@ -89,7 +89,7 @@ impl ShipError {
         }
     }
 
-    /// Returns how long the other side asked to be left alone.
+    /// Returns the pause that the other side asked for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Vault(error)
@@ -100,16 +100,16 @@ impl ShipError {
         }
     }
 
-    /// Returns whether there was no place left for one more connection.
+    /// Returns whether the server had no free connection.
     pub(super) fn is_crowded(&self) -> bool {
         matches!(self, Self::Pg(PgError::TooManyConnections { .. }))
     }
 
-    /// Returns whether the centre may just need smaller pieces.
+    /// Returns whether smaller batches may help.
     pub(super) fn is_too_much(&self) -> bool {
         match self {
             Self::Silent { .. } => true,
-            // Ended by the statement's time limit; out of memory and the like.
+            // Ended by the statement's time limit, lack of memory and the like.
             Self::Pg(error) => error
                 .db_error()
                 .is_some_and(|db| ["57014", "53200", "54000"].contains(&db.code().code())),
@@ -118,7 +118,7 @@ impl ShipError {
     }
 }
 
-/// Connects when it is first used.
+/// Connects at its first use.
 pub(super) struct Link {
     vault: Vault,
     pool: Pool,
@@ -162,19 +162,19 @@ impl Link {
         Ok(self.pool.get().await?)
     }
 
-    /// Looks after the secret id, now and then.
+    /// Checks the secret id from time to time.
     pub(super) async fn look_after_secret_id(&mut self, now: SystemTime) -> Option<Expiry> {
         self.keeper.look(&self.vault, now).await
     }
 
-    /// Gives back what was taken at the centre.
+    /// Revokes the credentials from the centre.
     pub(super) async fn close(&self) {
         self.pool.close().await;
         let _ = self.vault.revoke_self().await;
     }
 }
 
-/// Waits for the centre, and not for ever.
+/// Waits for the centre's answer, up to the limit.
 pub(super) async fn answer<T>(
     call: impl Future<Output = Result<T, PgError>>,
 ) -> Result<T, ShipError> {

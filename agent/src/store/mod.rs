@@ -1,17 +1,18 @@
-//! From the spool to the central store, exactly once.
+//! Ships the spool to the central store, exactly once.
 //!
 //! ```text
 //! spool ──tail──▶ chunk ──columns──▶ one call of ingest_v1 ──▶ the cursor moved, or it did not
 //! ```
 //!
-//! A thread of its own: capture never waits for the network, and what it does not ship stays in the
-//! spool, so an outage costs disk and no memory. The centre's cursor says where to go on; it moves in
-//! the transaction that stores the batch, so an answer that was lost is found there. What a position
-//! in the spool means never changes ([`crate::spool::Position`]); when the cursor is no position of
-//! this spool, the spool gets another id and is shipped once more, and the centre skips what it has.
+//! Shipping has its own thread, so capture never waits for the network. Records that are not
+//! shipped stay in the spool; an outage costs disk and no memory. The centre's cursor is the
+//! position to continue from. It moves in the transaction that stores the batch, so a lost answer
+//! causes no loss and no duplicates. The meaning of a position never changes
+//! ([`crate::spool::Position`]). If the cursor is not a position of this spool, the spool gets a
+//! new id and is shipped again; the centre skips the records it has.
 //!
-//! It sleeps until the writer tells of something new, waits a moment for more, and gives its
-//! connection back when nothing has come for a while: an idle host holds nothing at the centre.
+//! The thread sleeps until the writer reports new records, then waits a moment for more. After some
+//! time without records it closes its connection, so an idle host holds nothing at the centre.
 
 mod chunk;
 mod journal;

@@ -1,10 +1,10 @@
-//! How much at a time, and how often. Pure.
+//! Decides the size and the frequency of calls. No I/O.
 
 use std::time::Duration;
 
 use super::chunk::Limits;
 
-/// Most of one call. Measured: more rows at a time are not stored faster.
+/// Largest call. In measurements, more rows at a time were not stored faster.
 const MOST: Limits = Limits {
     events: 1000,
     bytes: 1 << 20,
@@ -13,12 +13,12 @@ const LEAST: Limits = Limits {
     events: 32,
     bytes: 32 << 10,
 };
-/// Between two calls of a busy session: a tenth of what a person notices.
+/// Time between two calls of a busy session; a user hardly notices it.
 const OFTEN: Duration = Duration::from_millis(250);
-/// And when the centre is slow.
+/// The same when the centre is slow.
 const SELDOM: Duration = Duration::from_secs(2);
 
-/// Adapts to the centre: one that takes long is called less often, one that cannot take a batch gets
+/// Adapts to the centre: a slow one is called less often, and one that cannot store a batch gets
 /// smaller ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
@@ -40,12 +40,12 @@ impl Pace {
         self.limits
     }
 
-    /// How long to wait for more before what is there is sent.
+    /// Returns the wait for more records before a call.
     pub(super) fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// A call went through, and took so long.
+    /// Notes a successful call and its duration.
     pub(super) fn stored(&mut self, took: Duration) {
         self.interval = (took * 8).clamp(OFTEN, SELDOM);
         if took < SELDOM {
@@ -54,7 +54,7 @@ impl Pace {
         }
     }
 
-    /// The centre could not take a call of this size.
+    /// Notes that a call was too large for the centre.
     pub(super) fn too_much(&mut self) {
         self.interval = SELDOM;
         self.limits.events = (self.limits.events / 2).max(LEAST.events);
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_centre_is_called_less_often_and_a_quick_one_often_again() {
+    fn a_slow_centre_is_called_less_often_until_it_is_fast() {
         let mut pace = Pace::default();
         pace.stored(Duration::from_millis(100));
         assert_eq!(pace.interval(), Duration::from_millis(800));

@@ -1,4 +1,4 @@
-//! How far shipping has come, for retention and for whoever asks how the host is.
+//! Progress of shipping, for retention and for the status.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -7,7 +7,7 @@ use vctl_common::status::{Millis, Shipping};
 
 use crate::spool::Position;
 
-/// Shared between the shipper's thread and the collector's. Neither holds it for longer than a copy.
+/// Shared by the shipper's thread and the collector's. Each locks it only for a copy.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Mutex<State>>);
 
@@ -18,12 +18,12 @@ struct State {
 }
 
 impl Progress {
-    /// Returns how far the centre has the spool; `None` until that is known.
+    /// Returns the centre's position in the spool; `None` until it is known.
     pub fn shipped(&self) -> Option<Position> {
         self.lock().shipped
     }
 
-    /// Returns what `collector.json` says of shipping, without the size of the backlog.
+    /// Returns the shipping part of `collector.json`, without the size of the backlog.
     pub fn status(&self) -> Shipping {
         self.lock().shipping.clone()
     }
@@ -40,13 +40,13 @@ impl Progress {
         state.shipping.problem = None;
     }
 
-    /// Changes what is told of shipping.
+    /// Changes the reported state of shipping.
     pub(super) fn tell(&self, change: impl FnOnce(&mut Shipping)) {
         change(&mut self.lock().shipping);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held.
+        // No code panics while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The secret half of this host's AppRole: replaced before it expires.
+//! The secret id of this host's AppRole: replaced before it expires.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -11,14 +11,14 @@ use vctl_common::vault::{Vault, VaultError};
 const DAY: Duration = Duration::from_hours(24);
 const WEEK: Duration = Duration::from_hours(7 * 24);
 
-/// When the secret id ends, and how long it lives in all.
+/// End and total lifetime of the secret id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Expiry {
     pub at: SystemTime,
     pub lives: Duration,
 }
 
-/// Looks after the secret id of one AppRole.
+/// Renews the secret id of one AppRole.
 #[derive(Debug)]
 pub(super) struct Keeper {
     path: PathBuf,
@@ -28,7 +28,7 @@ pub(super) struct Keeper {
     warned: Option<Duration>,
 }
 
-/// How often the expiry is asked for.
+/// Pause between two checks of the expiry.
 const LOOK: Duration = Duration::from_hours(6);
 
 impl Keeper {
@@ -41,8 +41,8 @@ impl Keeper {
         }
     }
 
-    /// Finds out when the secret id expires, replaces it when two thirds of its time are over, and
-    /// warns when that cannot be. Asks Vault only now and then; `None` when it was not asked.
+    /// Checks when the secret id expires, replaces it after two thirds of its time, and warns if
+    /// that fails. Asks Vault only from time to time; `None` when it did not ask.
     pub(super) async fn look(&mut self, vault: &Vault, now: SystemTime) -> Option<Expiry> {
         if self.next_look.is_some_and(|next| now < next) {
             return None;
@@ -88,7 +88,7 @@ impl Keeper {
         expiry
     }
 
-    /// `None` for one that never expires.
+    /// `None` for a secret id that never expires.
     async fn expiry(&self, vault: &Vault) -> Result<Option<Expiry>, String> {
         let secret_id = read(&self.path).map_err(|error| error.to_string())?;
         let path = format!("{}/secret-id/lookup", self.role);
@@ -116,7 +116,7 @@ impl Keeper {
             .as_str()
             .ok_or("no secret id in the answer")?;
         if let Err(error) = keep(&self.path, new) {
-            // Kept nowhere, it is only one more that somebody could use.
+            // A secret id that is not stored must not stay valid.
             let _ = self.destroy(vault, new).await;
             return Err(text(&error));
         }

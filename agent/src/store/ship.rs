@@ -27,26 +27,26 @@ use super::progress::Progress;
 use super::tail::{Sought, Tail};
 use crate::spool::{Durable, Position, new_id, remember_shipped};
 
-/// How often it is written down how far the spool is shipped.
+/// Time between two writes of the shipped position.
 const REMEMBER: Duration = Duration::from_secs(10);
-/// The end of the agent waits this long for what was taken at the centre to be given back.
+/// At its end, the agent waits this long until its credentials are revoked.
 const CLOSING: Duration = Duration::from_secs(3);
 
-/// What is shipped, and where to.
+/// The spool and the centre.
 #[derive(Clone, Debug)]
 pub struct ShipConfig {
     pub spool_dir: PathBuf,
     pub spool_id: Uuid,
     pub boot_id: BootId,
     pub machine: Uuid,
-    /// How far it was shipped when the spool was opened, as far as that is known here.
+    /// The shipped position when the spool was opened, if it is known.
     pub shipped: Option<Position>,
     /// Events that earlier agents of this boot shipped.
     pub events_shipped: u64,
     pub centre: Centre,
 }
 
-/// The shipper's thread; it ends when this is dropped.
+/// The shipper's thread; dropping this ends it.
 #[derive(Debug)]
 pub struct Shipper {
     progress: Progress,
@@ -55,10 +55,10 @@ pub struct Shipper {
 }
 
 impl Shipper {
-    /// Starts shipping. `durable` is the spool writer's word on how far that may go.
+    /// Starts shipping. `durable` is the position that the spool's writer has synced.
     ///
     /// # Errors
-    /// The thread cannot be started. What goes wrong later is told by `progress` and in the log.
+    /// The thread cannot be started. Later errors are in `progress` and in the log.
     pub fn start(config: ShipConfig, durable: watch::Receiver<Durable>) -> io::Result<Self> {
         let progress = Progress::default();
         let (stop, stopped) = watch::channel(false);
@@ -97,9 +97,9 @@ struct Ship {
     durable: watch::Receiver<Durable>,
     progress: Progress,
     tail: Tail,
-    /// Where the centre has the spool, once it was asked.
+    /// The centre's position in the spool, once it is known.
     position: Option<Position>,
-    /// What `shipped.json` says, and since when.
+    /// The content of `shipped.json`, and its time.
     remembered: Option<Position>,
     remembered_at: Instant,
     link: Option<Link>,
@@ -155,7 +155,7 @@ impl Ship {
     }
 
     async fn failed(&mut self, error: &ShipError) {
-        // Its state is unknown, and another credential may be what it takes.
+        // Its state is unknown, and a new credential may be needed.
         if let Some(client) = self.client.take() {
             client.discard();
         }
@@ -173,16 +173,16 @@ impl Ship {
             warn!(
                 error = text,
                 retry_in_s = wait.as_secs_f64(),
-                "Nothing can be shipped; what is recorded stays in the spool."
+                "Shipping does not work; the records stay in the spool."
             );
         } else {
-            debug!(error = text, "Still nothing can be shipped.");
+            debug!(error = text, "Shipping still does not work.");
         }
         self.progress.tell(|shipping| shipping.problem = Some(text));
         sleep(wait).await;
     }
 
-    /// Ships whatever there is, until nothing has come for a while.
+    /// Ships all records, until none has come for a while.
     async fn ship_until_idle(&mut self) -> Result<(), ShipError> {
         if self.nothing_is_new()? {
             return Ok(());
@@ -193,12 +193,12 @@ impl Ship {
             let hold = self.hold.length(Instant::now());
             match timeout(hold, self.durable.changed()).await {
                 Ok(Ok(())) => sleep(self.pace.interval()).await,
-                // The writer is gone: the agent is about to end.
+                // The writer has ended: the agent is about to exit.
                 Ok(Err(_)) => return Ok(()),
                 Err(_) => break,
             }
         }
-        debug!("Nothing to ship; the connection is given back.");
+        debug!("No records to ship; the connection is closed.");
         self.remember();
         self.hold.given_back();
         if let Some(client) = self.client.take() {
@@ -207,11 +207,11 @@ impl Ship {
         Ok(())
     }
 
-    /// Whether all that is here was shipped, as far as is known without asking: then an agent that
-    /// starts with nothing to tell leaves the centre alone.
+    /// Returns whether all records were certainly shipped before. In that case a starting agent
+    /// does not connect to the centre.
     fn nothing_is_new(&mut self) -> Result<bool, ShipError> {
         let durable = *self.durable.borrow_and_update();
-        // Nothing is known to be durable yet.
+        // The durable position is not known yet.
         if durable == Durable::default() {
             return Ok(true);
         }
@@ -227,12 +227,13 @@ impl Ship {
         Ok(next.is_none())
     }
 
-    /// Gets a connection whose credential lives, and on a new one finds out where to go on.
+    /// Gets a connection with a valid credential. For a new one, reads the position to continue
+    /// from.
     async fn connect(&mut self) -> Result<(), ShipError> {
         if self.link.is_none() {
             self.link = Some(Link::open(&self.config.centre).await?);
         }
-        // Given back and taken again: that is when it is looked at.
+        // Returned to the pool and taken again: the pool checks it then.
         self.client = None;
         if let Some(link) = &mut self.link {
             self.client = Some(link.client().await?);
@@ -251,7 +252,7 @@ impl Ship {
         Ok(())
     }
 
-    /// Goes on where the centre says. A centre that knows nothing of this spool gets all of it.
+    /// Continues at the centre's position. A centre without this spool gets all of it.
     fn go_on_at(&mut self, cursor: Option<Position>) -> Result<(), ShipError> {
         let durable = *self.durable.borrow_and_update();
         let mut position = cursor.unwrap_or_default();
@@ -263,8 +264,8 @@ impl Ship {
                 cursor_offset = position.offset,
                 newest_segment = durable.segment,
                 spool = %self.config.spool_id,
-                "The spool is not the one that was shipped (wiped, or put back from a copy); it gets \
-                 a new id and is shipped once more. The centre leaves out what it has."
+                "This spool is not the one that was shipped (deleted, or restored from a copy). It gets \
+                 a new id and is shipped again; the centre skips the records it has."
             );
             let spool = self.config.spool_id;
             self.progress
@@ -304,11 +305,11 @@ impl Ship {
             let store = answer(ingest::store(client, sender, &chunk, &columns));
             let tail = &mut self.tail;
             let read_ahead = async {
-                // First this call goes out; then there is time until its answer.
+                // Sends the call first; the time until its answer is free.
                 yield_now().await;
-                // A host that has caught up does not look for more than there is.
+                // A host that has caught up does not read further.
                 let is_more = (chunk.to.segment, chunk.to.offset) < (durable.segment, durable.end);
-                // What cannot be read now is told when its turn comes.
+                // Data that cannot be read is reported when its turn comes.
                 is_more.then(|| tail.next(chunk.to, durable, limits).ok().flatten())
             };
             let (answered, read) = tokio::join!(store, read_ahead);
@@ -329,7 +330,7 @@ impl Ship {
             return self.go_on_at(Some(said.cursor));
         }
         if self.backoff.is_failing() {
-            info!("What is recorded is shipped again.");
+            info!("Shipping works again.");
         }
         self.backoff.succeeded();
         self.position = Some(chunk.to);
@@ -368,7 +369,7 @@ impl Ship {
     }
 }
 
-/// When the first of what is new in it happened.
+/// Returns the time of the first new event.
 fn oldest(chunk: &Chunk) -> Option<Millis> {
     chunk
         .new_blocks()

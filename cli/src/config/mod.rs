@@ -1,6 +1,8 @@
 //! What vctl is told: one key table, and the places a value may come from.
 //!
 //! A flag beats the environment, which beats the files, which beat the default.
+//!
+//! The framework is `vctl_common::config`, which also names the crates that were considered.
 
 mod keys;
 mod load;

@@ -120,11 +120,11 @@ fn every_mistake_of_every_place_is_named_at_once() {
          ~/.config/vctl/config.yaml:2: unknown key `vault_adr` (did you mean `vault_addr`?)\n\
          ~/.config/vctl/config.yaml:3: `role_id` is a secret, which no configuration file may hold: set `VCTL_ROLE_ID`, or name a file with `role_id_file`\n\
          ~/.config/vctl/config.yaml:4: value of `oidc_mount`: `../sys` is no mount\n\
-         ~/.config/vctl/config.yaml:5: value of `ssh_sign`: `30` is no time such as `90s`, `30m`, `12h` or `7d`\n\
+         ~/.config/vctl/config.yaml:5: value of `ssh_sign`: `30` is not a duration such as `90s`, `30m`, `12h` or `7d`\n\
          ~/.config/vctl/config.yaml:6: value of `dc_rules`: rule 1: `seoul` has no `prefixes`\n\
          ~/.config/vctl/config.yaml:8: value of `sync_probe_concurrency`: `129` is no number from 1 to 128\n\
          ~/named.yaml:1: value of `db_name`: `a b` is not one word\n\
-         VCTL_AUTH_METHOD: value of `auth_method`: `magic` is none of `oidc`, `approle`, `userpass`, `token`\n\
+         VCTL_AUTH_METHOD: value of `auth_method`: `magic` is not one of `oidc`, `approle`, `userpass`, `token`\n\
          --vault-addr: value of `vault_addr`: `vault` does not begin with `https://`"
     );
 }
@@ -400,10 +400,10 @@ fn repeated_keys_are_told_beside_all_other_mistakes() {
         run.causes(),
         "~/.config/vctl/config.yaml:1: value of `db_port`: `0` is not a port from 1 to 65535\n\
          ~/.config/vctl/config.yaml:3: unknown key `vault_adr` (did you mean `vault_addr`?)\n\
-         ~/.config/vctl/config.yaml:4: `db_port` is set in line 1 already: remove one of the two\n\
-         ~/.config/vctl/config.yaml:6: `name` is set in line 5 already: remove one of the two\n\
-         ~/.config/vctl/config.yaml:7: `db_name` is set in line 2 already: remove one of the two\n\
-         ~/.config/vctl/config.yaml:8: `vault_adr` is set in line 3 already: remove one of the two\n\
+         ~/.config/vctl/config.yaml:4: `db_port` is already set in line 1: remove one of the two\n\
+         ~/.config/vctl/config.yaml:6: `name` is already set in line 5: remove one of the two\n\
+         ~/.config/vctl/config.yaml:7: `db_name` is already set in line 2: remove one of the two\n\
+         ~/.config/vctl/config.yaml:8: `vault_adr` is already set in line 3: remove one of the two\n\
          ~/.config/vctl/config.yaml:8: unknown key `vault_adr` (did you mean `vault_addr`?)"
     );
 }

@@ -1,4 +1,7 @@
 //! Applies migrations: one at a time, one client at a time, each whole or not at all.
+//!
+//! refinery was considered: it has no check paired with each migration, does not report which
+//! client holds the lock, and does not change the role.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! What was applied to a database, held against what this version of vctl has.
+//!
+//! refinery's ledger was considered: it holds a checksum of each migration, but not of the check
+//! paired with it.
 
 use serde::Serialize;
 

@@ -2,6 +2,8 @@
 //!
 //! On a terminal a row is never wider than that: spare columns are left out, and what is too long for its
 //! column goes on below, so that no name is cut. Elsewhere nothing is left out and nothing is cut.
+//!
+//! comfy-table was considered: it wraps cells, but does not decide which columns to leave out.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,6 @@
 //! Lines of CSV (RFC 4180) that a spreadsheet takes as they are.
+//!
+//! The crate csv was considered: for writing, it would only replace the quoting.
 
 use std::io::{self, Write};
 

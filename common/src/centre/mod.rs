@@ -1,5 +1,5 @@
-//! Where the centre is: Vault and Postgres, as plain settings. Whoever reads a file or the
-//! environment fills them in.
+//! Location of the centre, as plain settings: Vault and Postgres. The caller fills them in from a
+//! file or the environment.
 
 mod role;
 
@@ -9,31 +9,32 @@ use crate::tls::Trust;
 
 pub use role::{DbRole, RoleNames};
 
-/// Everything it takes to reach the centre, but who asks.
+/// Settings to reach the centre, without the client's own identity.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub vault: VaultSettings,
     pub db: DbSettings,
 }
 
-/// Where Vault (or OpenBao) is.
+/// Location of Vault (or OpenBao).
 #[derive(Clone, Debug)]
 pub struct VaultSettings {
-    /// `https://host:port`; plain `http` is refused but for loopback, since every request carries the token.
+    /// `https://host:port`. Plain `http` is refused except for loopback, since every request
+    /// carries the token.
     pub addr: String,
     pub namespace: Option<String>,
-    /// Whose word it takes that it is the right one.
+    /// Certificate authorities that may sign the server's certificate.
     pub trust: Trust,
     pub database_mount: String,
     pub ssh_mount: String,
     /// Roles of the database engine.
     pub roles: RoleNames,
-    /// For one request from beginning to end.
+    /// Limit for one request, from beginning to end.
     pub timeout: Duration,
 }
 
 impl VaultSettings {
-    /// Returns the usual settings for a server.
+    /// Returns the default settings for a server.
     pub fn new(addr: impl Into<String>) -> Self {
         Self {
             addr: addr.into(),
@@ -47,24 +48,24 @@ impl VaultSettings {
     }
 }
 
-/// Where Postgres is. It is reached with TLS and a verified name, or not at all.
+/// Location of Postgres. Connections always use TLS with a verified name.
 #[derive(Clone, Debug)]
 pub struct DbSettings {
     pub host: String,
     pub port: u16,
     pub name: String,
-    /// The name its certificate must have; without one, `host`.
+    /// Name that the server's certificate must have; `None` means `host`.
     pub server_name: Option<String>,
-    /// Whose word it takes that it is the right one.
+    /// Certificate authorities that may sign the server's certificate.
     pub trust: Trust,
-    /// What `pg_stat_activity` shows.
+    /// Name shown in `pg_stat_activity`.
     pub application_name: String,
-    /// For one connection: TCP, TLS and the login together.
+    /// Limit for one connection: TCP, TLS and the login together.
     pub connect_timeout: Duration,
 }
 
 impl DbSettings {
-    /// Returns the usual settings for a server.
+    /// Returns the default settings for a server.
     pub fn new(host: impl Into<String>) -> Self {
         Self {
             host: host.into(),

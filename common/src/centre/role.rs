@@ -1,34 +1,34 @@
-//! What a database credential is for: one Vault role per purpose.
+//! Purposes of a database credential. Each purpose has its own Vault role.
 
 use std::fmt;
 
 use crate::enrolment::Enrolment;
 
-/// Purpose of a database connection; decides what it may do there.
+/// Purpose of a database connection; it decides the rights of the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DbRole {
     /// Reads the inventory.
     Ro,
     /// Changes the inventory and command grants.
     Rw,
-    /// Says that a person logged in.
+    /// Records a person's login.
     Identity,
     /// Reads accesses, sessions and events.
     AuditRo,
     /// Opens and closes a person's own access rows.
     AuditWriter,
-    /// Ships one host's events; that it is this host is the server's word.
+    /// Ships one host's events; the server verifies that the client is this host.
     AuditIngest(Enrolment),
     /// Reports one host's status.
     Status(Enrolment),
-    /// Drops what is too old.
+    /// Drops data whose retention period is over.
     Pruner,
     /// Becomes the owner of the schema.
     Migrator,
 }
 
 impl DbRole {
-    /// Returns the name of its role in Vault's database engine.
+    /// Returns the name of the role in Vault's database engine.
     pub fn vault_role(&self, names: &RoleNames) -> String {
         match self {
             Self::Ro => names.ro.clone(),
@@ -43,7 +43,7 @@ impl DbRole {
         }
     }
 
-    /// Returns the environment variable of the setting that names its role in Vault.
+    /// Returns the environment variable that sets the role's name in Vault.
     pub fn setting(&self) -> &'static str {
         match self {
             Self::Ro => "VCTL_DB_ROLE_RO",
@@ -58,12 +58,12 @@ impl DbRole {
         }
     }
 
-    /// Returns whether enrolling a host makes its role.
+    /// Returns whether the role is created when a host is enrolled.
     pub fn is_of_a_host(&self) -> bool {
         matches!(self, Self::AuditIngest(_) | Self::Status(_))
     }
 
-    /// Returns the Vault policy that gives it, for hints.
+    /// Returns the Vault policy that grants the role, for hints.
     pub fn policy(&self) -> String {
         match self {
             Self::Ro | Self::Identity => "vctl-user".to_owned(),
@@ -76,8 +76,8 @@ impl DbRole {
     }
 }
 
-/// What the roles are called in Vault's database engine. Those of a host end in `-` and the name
-/// of its AppRole.
+/// Names of the roles in Vault's database engine. A host's roles end in `-` and the name of its
+/// AppRole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleNames {
     pub ro: String,

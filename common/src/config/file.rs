@@ -1,4 +1,4 @@
-//! The file: YAML text to entries that know their line.
+//! The configuration file: parses YAML text into entries with line numbers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,53 +14,53 @@ use super::value::Raw;
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) line: u64,
-    /// `None` when nothing, or `~`, stands behind the colon: as if the line were not there.
+    /// `None` when the value is empty or `~`: the entry then counts as absent.
     pub(super) value: Option<Raw>,
-    /// Keys that a map in the value has twice.
+    /// Keys that occur twice in a map within the value.
     pub(super) repeated: Vec<Repeated>,
 }
 
-/// A key that its map had before.
+/// A key that occurred in its map before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Repeated {
     pub(super) key: String,
     pub(super) line: u64,
-    /// Line of the first one.
+    /// Line of the first occurrence.
     pub(super) first: u64,
 }
 
-/// The text is not what the file may hold.
+/// The text does not have the form of a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SyntaxError {
     pub(super) line: Option<u64>,
     pub(super) message: String,
 }
 
-/// Returns the entries of the file in their order; keys are not judged here.
+/// Returns the entries of the file in their order; the keys are not checked here.
 pub(super) fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
-    // A file of comments alone is an empty document, which is no mapping but also no mistake.
+    // A file of comments alone is an empty document: not a mapping, but not a mistake either.
     let entries: Option<Entries> = read(text)?;
     Ok(entries.map(|entries| entries.0).unwrap_or_default())
 }
 
-/// Reads what stands in one line elsewhere, such as `[a, {b: c}]`, as the file would have it.
+/// Parses a value in one line, such as `[a, {b: c}]`, by the rules of the file.
 pub(super) fn parse_value(text: &str) -> Result<Option<Raw>, SyntaxError> {
     let written = read::<Written>(text)?;
     match written.repeated.first() {
         None => Ok(written.value),
         Some(repeated) => Err(SyntaxError {
             line: None,
-            message: format!("`{}` is there twice", repeated.key.escape_debug()),
+            message: format!("`{}` is set twice", repeated.key.escape_debug()),
         }),
     }
 }
 
 fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, SyntaxError> {
     let options = serde_saphyr::options! {
-        // Repeated keys are reported below, beside all other errors of the file.
+        // Repeated keys are reported below, together with all other errors of the file.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         with_snippet: false,
-        // Deeper than every value, and shallow enough for any stack.
+        // Deeper than any valid value, and shallow enough for any stack.
         budget: serde_saphyr::budget! { max_depth: 32 },
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| SyntaxError {
@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// A value before its key has judged it: numbers and booleans as they were meant, in text.
+/// A value before its key has checked it: numbers and booleans are text in the form that was meant.
 #[derive(Default)]
 struct Written {
     value: Option<Raw>,
@@ -195,7 +195,7 @@ impl Written {
         }
     }
 
-    /// Inside a list or a map nothing is not the same as not written: the key has to judge it.
+    /// In a list or map, an empty value differs from an absent one, so the key has to check it.
     fn or_empty(self) -> Raw {
         self.value.unwrap_or(Raw::Text(String::new()))
     }

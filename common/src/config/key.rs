@@ -4,54 +4,54 @@ use serde_json::Value;
 
 use super::value::Raw;
 
-/// One setting of the struct `C`: what a person may write, and where it goes.
+/// One setting of the struct `C`: its accepted values, and the field that stores it.
 pub struct Key<C: 'static> {
     /// Name in the file; the flag and the environment variable are made from it.
     pub name: &'static str,
-    /// The type, in words for people.
+    /// The type, in words for users.
     pub kind: &'static str,
-    /// The default, as one would write it; empty for none.
+    /// The default as written in the file; empty when the key has no default.
     pub default: &'static str,
     /// One paragraph of plain text.
     pub doc: &'static str,
-    /// May stand as a bare flag, which then means `true`.
+    /// Whether the flag may stand without a value, which then means `true`.
     pub switch: bool,
-    /// Takes the value, or says what is wrong with it.
+    /// Stores the value, or returns what is wrong with it.
     pub set: fn(&mut C, &Raw) -> Result<(), String>,
     pub get: fn(&C) -> Shown,
 }
 
-/// The keys of one program, in the order of what is printed.
+/// The keys of one program, in the order in which they are printed.
 pub struct Table<C: 'static> {
     pub keys: &'static [Key<C>],
-    /// Environment variables of a key, strongest first.
+    /// Returns the environment variables of a key, strongest first.
     pub env: fn(key: &str) -> Vec<String>,
-    /// Whether a key can be given as `--key`.
+    /// Returns whether a key can be given as `--key`.
     pub has_flag: fn(key: &str) -> bool,
-    /// Why a key may not be written at a place, whatever its value.
+    /// Returns why a key is not accepted from a place, whatever its value.
     pub refuse: fn(key: &str, at: &super::Source) -> Option<Refusal>,
 }
 
-/// Why a key may not stand where it was written.
+/// Reason why a key is not accepted where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Ends the sentence that the key begins.
+    /// End of a sentence that begins with the key.
     pub why: String,
-    /// It may stand there once the person trusts the file.
+    /// Whether the key is accepted there once the user trusts the file.
     pub untrusted: bool,
 }
 
-/// A value on its way out, still knowing how YAML has to write it.
+/// A value to print, in a form that lets YAML quote it correctly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
     Value(Value),
-    /// There is one, and nobody is shown it.
+    /// The value is set, but it is never shown.
     Secret,
     None,
 }
 
 impl<C> Key<C> {
-    /// Without the leading dashes.
+    /// Returns the name of the flag without the leading dashes.
     pub fn flag(&self) -> String {
         self.name.replace('_', "-")
     }
@@ -67,7 +67,7 @@ impl<C> Table<C> {
         self.keys.iter().position(|key| key.name == name)
     }
 
-    /// Returns `blank` with every default of the table.
+    /// Returns `blank` with every default of the table set.
     pub fn defaults(&self, blank: C) -> C {
         let mut config = blank;
         for key in self.keys.iter().filter(|key| !key.default.is_empty()) {
@@ -78,18 +78,18 @@ impl<C> Table<C> {
     }
 }
 
-/// Puts a value where it belongs, for [`Key::set`].
+/// Stores a parsed value in its field, for [`Key::set`].
 pub fn put<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
     *slot = value?;
     Ok(())
 }
 
-/// Shows a value as it is written, for [`Key::get`].
+/// Shows a value as text, for [`Key::get`].
 pub fn text(value: &(impl ToString + ?Sized)) -> Shown {
     Shown::Value(Value::String(value.to_string()))
 }
 
-/// As [`text`], for a key that may have no value.
+/// As [`text`], for an optional value.
 pub fn text_or_none<T: ToString>(value: Option<T>) -> Shown {
     value.map_or(Shown::None, |value| text(&value))
 }
@@ -99,7 +99,7 @@ pub fn list(items: &[String]) -> Shown {
     Shown::Value(Value::from(items))
 }
 
-/// Shows that there is a value, for [`Key::get`].
+/// Shows only whether a secret is set, for [`Key::get`].
 pub fn secret<T>(value: Option<&T>) -> Shown {
     value.map_or(Shown::None, |_| Shown::Secret)
 }

@@ -1,4 +1,4 @@
-//! From all the places to one configuration that knows where each value came from.
+//! Merges all sources of settings into one configuration that records the source of each value.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,50 +13,51 @@ use super::suggest::closest;
 use super::text::{FileText, read};
 use super::value::Raw;
 
-/// Where values may come from, beside the defaults.
+/// Sources of values, besides the defaults.
 pub struct Inputs<'a> {
     /// Key name and text of each flag given.
     pub flags: &'a [(String, String)],
     /// Looks up one environment variable; an empty value counts as not set.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// Weakest first.
+    /// Weakest file first.
     pub files: &'a [ConfigFile],
 }
 
-/// A file that values may come from.
+/// A file with settings.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
     pub path: PathBuf,
     pub need: Need,
-    /// Decides on the very bytes that are parsed: a second read could find others.
+    /// Decides about the bytes that are parsed: a second read could return others.
     pub origin: fn(&Path, bytes: &[u8]) -> Origin,
-    /// Why the file that was opened cannot be trusted; ends the sentence that its path begins.
+    /// Returns why the opened file cannot be trusted, as the end of a sentence that its path
+    /// begins.
     pub distrust: fn(&Path, &Metadata) -> Option<&'static str>,
 }
 
-/// Whether a program goes on without a file.
+/// Whether a program continues without the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// The user named it, so it must be there.
+    /// The user named the file, so it must exist.
     Named,
-    /// It may be absent; one that is there must be readable.
+    /// The file may be absent; if it exists, it must be readable.
     IfThere,
-    /// One that cannot be read is passed over as an absent one is, and [`Loaded::passed_over`] names it.
+    /// The file may be absent or unreadable; [`Loaded::passed_over`] names an unreadable one.
     IfReadable,
 }
 
-/// Whose word a file is.
+/// The author of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The person who runs the program, or the administrator of the machine.
+    /// The user of the program, or the administrator of the machine.
     Own,
-    /// The author of the directory that the program runs in; the person read this file and trusts it.
+    /// The author of the working directory; the user has read this file and trusts it.
     Trusted,
-    /// The author of the directory that the program runs in.
+    /// The author of the working directory.
     Directory,
 }
 
-/// Where the value of one key came from.
+/// Source of one key's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     Default,
@@ -70,7 +71,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Orders what stands in files by file and line; the rest comes after it.
+    /// Orders values from files by file and line, before all others.
     fn place(&self, paths: &[&Path]) -> (usize, u64) {
         match self {
             Self::File { path, line, .. } => {
@@ -99,18 +100,18 @@ pub struct Loaded<C: 'static> {
     pub config: C,
     pub sources: Vec<Source>,
     pub table: &'static Table<C>,
-    /// Files that are there and could not be read, each with the reason.
+    /// Files that exist but could not be read, each with the reason.
     pub passed_over: Vec<String>,
 }
 
 impl<C: 'static> Loaded<C> {
-    /// Returns where the value of a key came from; of a name that is no key, the default.
+    /// Returns the source of a key's value; for an unknown name, the default.
     pub fn source_of(&self, key: &str) -> &Source {
         let source = self.table.index(key).and_then(|i| self.sources.get(i));
         source.unwrap_or(&Source::Default)
     }
 
-    /// Tells whether the directory that the program runs in decided the value of a key.
+    /// Returns whether a file of the working directory decided the value of a key.
     pub fn is_from_directory(&self, key: &str) -> bool {
         matches!(
             self.source_of(key),
@@ -131,13 +132,13 @@ impl<C: fmt::Debug> fmt::Debug for Loaded<C> {
     }
 }
 
-/// One thing that is wrong, and where it was written.
+/// One problem, and the place where it was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{at}: {what}")]
 pub struct Problem {
     pub at: Source,
     pub what: String,
-    /// The value may be right, and the file that holds it is not trusted.
+    /// Whether the value may be correct but its file is not trusted.
     pub untrusted: bool,
 }
 
@@ -159,10 +160,10 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
-    /// Whoever can write the file decides what the program does.
+    /// Other users can write the file, so they would decide about the program.
     #[error("`{}` {why}", path.display())]
     Unsafe { path: PathBuf, why: &'static str },
-    /// All of them, so that a file is put right in one go.
+    /// All problems, so that the user can correct them in one step.
     #[error("{}", lines(.0))]
     Invalid(Vec<Problem>),
 }
@@ -173,11 +174,12 @@ fn lines(problems: &[Problem]) -> String {
 }
 
 impl<C> Table<C> {
-    /// Returns the configuration that the inputs make of `start`, which holds the defaults.
+    /// Returns the configuration that results from `start`, which holds the defaults, and the
+    /// inputs.
     ///
     /// # Errors
-    /// A named file that is not there, a file that cannot be trusted, YAML that is none, an unknown
-    /// key, a value its key does not take, a key where it may not stand.
+    /// A named file that does not exist, a file that cannot be trusted, invalid YAML, an unknown
+    /// key, a value that its key does not accept, a key in a place that does not accept it.
     pub fn load(&'static self, start: C, inputs: &Inputs<'_>) -> Result<Loaded<C>, ConfigError> {
         let (loaded, problems) = self.merge(start, inputs)?;
         if problems.is_empty() {
@@ -187,7 +189,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// As [`load`](Self::load), with what could be understood beside what could not.
+    /// As [`load`](Self::load), but returns the valid values together with the problems.
     ///
     /// # Errors
     /// A file that cannot be read or trusted.
@@ -206,7 +208,7 @@ impl<C> Table<C> {
         Ok((loaded, problems))
     }
 
-    /// As [`merge`](Self::merge), of the text of one file alone.
+    /// As [`merge`](Self::merge), for the text of one file alone.
     pub fn merge_text(
         &'static self,
         start: C,
@@ -256,7 +258,7 @@ impl<C> Table<C> {
         (loaded, problems)
     }
 
-    /// Everything that was written, weakest first: a later one overrides.
+    /// Returns all values that were written, weakest first: later ones override.
     fn written(
         &self,
         inputs: &Inputs<'_>,
@@ -335,7 +337,7 @@ impl<C> Table<C> {
             } else {
                 lines.insert(entry.key.clone(), entry.line);
             }
-            // In a comment any byte may stand.
+            // Comments may hold any bytes.
             if !is_utf8 && entry.value.as_ref().is_some_and(Raw::has_replacement) {
                 let what = format!("value of `{}`: not UTF-8", entry.key.escape_debug());
                 problems.push(Problem::new(at(entry.line), what));
@@ -363,7 +365,7 @@ impl<C> Table<C> {
 
 fn twice(key: &str, first: u64) -> String {
     let key = key.escape_debug();
-    format!("`{key}` is set in line {first} already: remove one of the two")
+    format!("`{key}` is already set in line {first}: remove one of the two")
 }
 
 fn set<C>(config: &mut C, key: &Key<C>, raw: &Raw) -> Result<(), String> {

@@ -1,8 +1,11 @@
-//! Configuration from one key table: what may be written, where, and how it is printed again.
+//! Configuration from one table of keys: accepted values, their sources, and how they are printed.
 //!
-//! A flag beats the environment, which beats the files, which beat the default. A program has one
-//! [`Table`] over its own struct; parsing, flags, the printed configuration and the documentation
-//! all come from it.
+//! Flags override the environment, which overrides the files, which override the defaults. A
+//! program has one [`Table`] over its own struct. Parsing, flags, the printed configuration and the
+//! documentation all come from that table.
+//!
+//! The crates figment, config and confique were considered. They do not report the file and line of
+//! each value and each mistake, and do not return all mistakes at once.
 
 mod file;
 mod key;

@@ -1,4 +1,4 @@
-//! Where a setting is, in text that names it by its environment variable.
+//! Hints that name the place of a setting instead of its environment variable.
 
 use std::fmt::Write as _;
 
@@ -6,9 +6,9 @@ use super::key::{Shown, Table};
 use super::load::{Loaded, Source};
 
 impl<C> Loaded<C> {
-    /// Returns a hint that names the place of each setting instead of its environment variable in backticks: the
-    /// flag, or the line of the file, that decides it now. A variable that is not set keeps its name, and the default
-    /// that counts is added where the hint is about the value there is.
+    /// Returns the hint with each environment variable in backticks replaced by the flag, or the
+    /// line of the file, that now decides the setting. A variable that is not set stays, and the
+    /// default in force is added if the hint is about the current value.
     pub fn placed(&self, hint: &str) -> String {
         let mut text = String::with_capacity(hint.len());
         let mut parts = hint.split('`').peekable();
@@ -39,11 +39,11 @@ impl<C> Loaded<C> {
 
     fn place(&self, index: usize, variable: &str, text: &mut String) {
         let key = &self.table.keys[index];
-        // A new value is about to be named, so the old one is of no interest.
+        // The hint asks for a new value, so the old one does not matter.
         let is_to_be_set = ["set ", " in ", "with ", "name of "]
             .iter()
             .any(|before| text.ends_with(before));
-        // Writing to a `String` does not fail.
+        // Writing to a `String` cannot fail.
         let _ = match self.sources.get(index) {
             Some(Source::Env(name)) => write!(text, "`{name}`"),
             Some(flag @ Source::Flag(_)) => write!(text, "`{flag}`"),

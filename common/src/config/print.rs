@@ -1,4 +1,4 @@
-//! The key table as text: effective configuration, reference, example file.
+//! Prints the key table: the effective configuration, the reference, and an example file.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -10,8 +10,8 @@ use super::load::{Loaded, Origin, Source};
 use super::value::ByteSize;
 
 impl<C: 'static> Loaded<C> {
-    /// Returns the effective configuration as a file that makes the same configuration, with the
-    /// source of each value beside it. A secret shows as a comment.
+    /// Returns the effective configuration as a file that would result in the same configuration,
+    /// with the source of each value. A secret is shown as a comment.
     pub fn effective(&self) -> String {
         let mut out = String::new();
         for (line, source) in self.effective_lines() {
@@ -20,8 +20,8 @@ impl<C: 'static> Loaded<C> {
         out
     }
 
-    /// Returns the lines of [`effective`](Self::effective), each padded to stand in a column, and
-    /// the source of each. Nothing in a line is invisible.
+    /// Returns the lines of [`effective`](Self::effective), padded to one width, and the source of
+    /// each. All characters in a line are visible.
     pub fn effective_lines(&self) -> Vec<(String, &Source)> {
         let line = |key: &Key<C>| match (key.get)(&self.config) {
             Shown::Value(value) => format!("{}: {}", key.name, yaml(&value)),
@@ -29,7 +29,7 @@ impl<C: 'static> Loaded<C> {
             Shown::None => format!("{}:", key.name),
         };
         let lines: Vec<String> = self.table.keys.iter().map(line).collect();
-        // One long value must not push every source out of sight.
+        // One long value must not move all sources off the screen.
         let lengths = lines.iter().map(String::len);
         let width = lengths.filter(|length| *length <= 72).max().unwrap_or(0);
         let padded = lines.iter().map(|line| format!("{line:width$}"));
@@ -77,7 +77,9 @@ impl<C> Table<C> {
             match self.files_of(key.name) {
                 Files::Any => {}
                 Files::Trusted => {
-                    out.push_str("| file | that of a directory only once trusted |\n");
+                    out.push_str(
+                        "| file | in the file of a directory, only after it is trusted |\n",
+                    );
                 }
                 Files::None => out.push_str("| file | none |\n"),
             }
@@ -85,13 +87,13 @@ impl<C> Table<C> {
         out
     }
 
-    /// Returns an example file: `head`, then every key that may stand in one, commented out.
+    /// Returns an example file: `head`, then all keys that a file accepts, commented out.
     pub fn example(&self, head: &str) -> String {
         let mut out = head.to_owned();
         for key in self.keys {
             let note = match self.files_of(key.name) {
                 Files::Any => "",
-                Files::Trusted => " In the file of a directory only once that is trusted.",
+                Files::Trusted => " In the file of a directory, only after it is trusted.",
                 Files::None => continue,
             };
             out.push('\n');
@@ -125,10 +127,10 @@ impl<C> Table<C> {
     }
 }
 
-/// Which files a key may stand in.
+/// Files that accept a key.
 enum Files {
     Any,
-    /// One's own, and that of a directory which the person trusts.
+    /// The user's own files, and files of a directory that the user trusts.
     Trusted,
     None,
 }
@@ -141,7 +143,7 @@ fn default<C>(key: &Key<C>) -> String {
     }
 }
 
-/// Lines of at most 96 characters.
+/// Returns lines of at most 96 characters.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -189,7 +191,7 @@ fn flow(value: &Value) -> String {
 
 fn scalar(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
-    // `null`, `~`, `1e3` and the like mean something else without quotes.
+    // Without quotes, `null`, `~`, `1e3` and the like have another meaning.
     let special = matches!(
         text.to_ascii_lowercase().as_str(),
         "" | "null" | "nan" | "yes" | "no" | "on" | "y" | "n"
@@ -202,8 +204,8 @@ fn scalar(text: &str) -> String {
     }
 }
 
-/// In double quotes and in ASCII: whatever a terminal or a reader could take for something else has
-/// an escape.
+/// Returns the text in double quotes and in ASCII. Characters that a terminal or a reader could
+/// take for something else are escaped.
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for c in text.chars() {

@@ -1,12 +1,12 @@
-//! Which key somebody meant.
+//! Suggestions for mistyped keys.
 
-/// Returns the one of `names` that a typing mistake is nearest to.
+/// Returns the name of `names` that is most similar to a mistyped one.
 pub(super) fn closest(
     name: &str,
     names: impl Iterator<Item = &'static str>,
 ) -> Option<&'static str> {
-    // A mistake every third letter is still a mistake; more is another word. Anything longer than
-    // every key is no typing mistake, and the distance of two texts takes the product of lengths.
+    // One mistake in three letters is still a typing mistake; more make another word. A text longer
+    // than every key is not a typing mistake, and the distance costs the product of both lengths.
     if name.len() > 40 {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The bytes of a file of settings, and whether it may be read at all.
+//! Reads the bytes of a configuration file after checking that it may be read.
 
 use std::borrow::Cow;
 use std::fs::OpenOptions;
@@ -8,17 +8,17 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use super::load::{ConfigError, ConfigFile, Need};
 use crate::foreign_file;
 
-/// Far more than every key needs; a device or a log given by mistake must not fill memory.
+/// Far more than all keys need. A device or a log given by mistake must not fill the memory.
 const FILE_MAX: u64 = 1 << 20;
 
-/// What a file holds, as it was read.
+/// Content of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileText {
     pub bytes: Vec<u8>,
 }
 
 impl FileText {
-    /// Returns the text, and whether that is all of it: bytes that are not UTF-8 are replaced.
+    /// Returns the text, and whether it is complete: bytes that are not UTF-8 are replaced.
     pub(super) fn decoded(&self) -> (Cow<'_, str>, bool) {
         let bytes = foreign_file::without_mark(&self.bytes);
         let text = String::from_utf8_lossy(bytes);
@@ -31,7 +31,7 @@ impl FileText {
     }
 }
 
-/// Returns what the file holds, `None` when it is not there and need not be.
+/// Returns the content of the file; `None` when it does not exist and may be absent.
 ///
 /// # Errors
 /// The file cannot be read or trusted.
@@ -49,7 +49,7 @@ pub fn read(config: &ConfigFile) -> Result<Option<FileText>, ConfigError> {
     };
     let file = match OpenOptions::new()
         .read(true)
-        // A FIFO would hang whoever waits for this program.
+        // Opening a FIFO without this would block the program.
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
         .open(path)
     {

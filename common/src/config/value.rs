@@ -1,11 +1,11 @@
-//! The types values have, and how each is read from text and written back.
+//! Types of values, with their parsing and printing.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Gives a fieldless enum its names, both ways, and an error that lists them.
+/// Gives a fieldless enum its names, for both directions, and an error that lists them.
 #[macro_export]
 macro_rules! value_names {
     ($type:ident { $($name:literal => $variant:ident),+ $(,)? }) => {
@@ -15,7 +15,7 @@ macro_rules! value_names {
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
                     $($name => Ok(Self::$variant),)+
-                    _ => Err(format!("`{text}` is none of {}", [$(concat!("`", $name, "`")),+].join(", "))),
+                    _ => Err(format!("`{text}` is not one of {}", [$(concat!("`", $name, "`")),+].join(", "))),
                 }
             }
         }
@@ -54,10 +54,10 @@ impl FromStr for ByteSize {
             .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))
             .unwrap_or((text, 1));
         let digits = digits.trim_end_matches(' ');
-        // `u64::from_str` takes a sign, and `1GB` must not silently be something near 1 GiB.
+        // `u64::from_str` accepts a sign, and `1GB` must not silently mean about 1 GiB.
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(format!(
-                "`{text}` is no size such as `64KiB`, `1GiB` or `65536`"
+                "`{text}` is not a size such as `64KiB`, `1GiB` or `65536`"
             ));
         }
         digits
@@ -65,7 +65,7 @@ impl FromStr for ByteSize {
             .ok()
             .and_then(|number| number.checked_mul(unit))
             .map(Self)
-            .ok_or_else(|| format!("`{text}` is more bytes than 64 bits count"))
+            .ok_or_else(|| format!("`{text}` is more than 64 bits can count"))
     }
 }
 
@@ -99,7 +99,9 @@ impl FromStr for Span {
         });
         parsed
             .map(|seconds| Self(Duration::from_secs(seconds)))
-            .ok_or_else(|| format!("`{text}` is no time such as `90s`, `30m`, `12h` or `7d`"))
+            .ok_or_else(|| {
+                format!("`{text}` is not a duration such as `90s`, `30m`, `12h` or `7d`")
+            })
     }
 }
 
@@ -114,7 +116,7 @@ impl fmt::Display for Span {
     }
 }
 
-/// A value as it was written, before its key has judged it.
+/// A value as written, before its key has checked it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Raw {
     Text(String),
@@ -123,10 +125,11 @@ pub enum Raw {
 }
 
 impl Raw {
-    /// Reads YAML in one line, such as `[a, {b: c}]`: how the environment writes what is no scalar.
+    /// Parses YAML in one line, such as `[a, {b: c}]`: the form of lists and maps in the
+    /// environment.
     ///
     /// # Errors
-    /// It is not YAML.
+    /// The text is not YAML.
     pub fn from_yaml(text: &str) -> Result<Self, String> {
         match super::file::parse_value(text) {
             Ok(raw) => Ok(raw.unwrap_or(Self::List(Vec::new()))),
@@ -135,19 +138,19 @@ impl Raw {
     }
 
     /// # Errors
-    /// It is no single value, or none of the type.
+    /// It is not a single value, or not of the type.
     pub fn one<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, String> {
         match self {
             Self::Text(text) => text
                 .trim()
                 .parse()
                 .map_err(|error: T::Err| error.to_string()),
-            Self::List(_) => Err("a list stands where one value belongs".to_owned()),
-            Self::Map(_) => Err("a map stands where one value belongs".to_owned()),
+            Self::List(_) => Err("a single value is needed, not a list".to_owned()),
+            Self::Map(_) => Err("a single value is needed, not a map".to_owned()),
         }
     }
 
-    /// Says whether somewhere a character stands for bytes that are not UTF-8.
+    /// Returns whether a replacement character stands for bytes that are not UTF-8.
     pub(super) fn has_replacement(&self) -> bool {
         match self {
             Self::Text(text) => text.contains(char::REPLACEMENT_CHARACTER),
@@ -162,12 +165,12 @@ impl Raw {
             .map_err(|_| format!("`{text}` is neither `true` nor `false`"))
     }
 
-    /// Items of a list: a YAML sequence, elsewhere separated by commas.
+    /// Items of a list: a YAML sequence in the file, separated by commas elsewhere.
     pub fn list(&self) -> Result<Vec<String>, String> {
         let items: Vec<String> = match self {
             Self::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
             Self::List(items) => items.iter().map(Self::item).collect::<Result<_, _>>()?,
-            Self::Map(_) => return Err("a map stands where a list belongs".to_owned()),
+            Self::Map(_) => return Err("a list is needed, not a map".to_owned()),
         };
         if items.iter().any(String::is_empty) {
             return Err("a list item is empty".to_owned());
@@ -178,11 +181,11 @@ impl Raw {
     fn item(&self) -> Result<String, String> {
         match self {
             Self::Text(text) => Ok(text.clone()),
-            Self::List(_) | Self::Map(_) => Err("a list item is no single value".to_owned()),
+            Self::List(_) | Self::Map(_) => Err("a list item is not a single value".to_owned()),
         }
     }
 
-    /// Returns a path that means the same whatever the working directory is.
+    /// Returns a path that does not depend on the working directory.
     pub fn absolute_path(&self) -> Result<PathBuf, String> {
         let text: String = self.one()?;
         let path = PathBuf::from(&text);

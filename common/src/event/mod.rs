@@ -1,11 +1,11 @@
-//! One kernel event, decoded and owned: what readers and stores see.
+//! One kernel event, decoded and owned: the form for readers and stores.
 
 use crate::id::{AuditSessionId, CgroupId, ProcessId};
 use crate::time::BootNs;
 use crate::wire::{self, CgroupMove, Exec, Exit, Header};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-/// What happened, to which process, and where in the session's order.
+/// The event's kind, process, and position in the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelEvent {
     pub process: ProcessId,
@@ -19,16 +19,16 @@ pub struct KernelEvent {
     pub kind: EventKind,
 }
 
-/// Whose work an event is part of.
+/// The phase of a session that an event belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// The user's: all work below the process that sshd gave to the user. Agents that did not tell phases
-    /// apart recorded everything as this.
+    /// Work of the user: all processes below the one that sshd gave to the user. Old agents record
+    /// no phases; all their events are in this one.
     #[default]
     User,
-    /// That of sshd and PAM before the user's process.
+    /// Work of sshd and PAM before the user's process starts.
     LoginSetup,
-    /// That of sshd and PAM after the user's process had begun.
+    /// Work of sshd and PAM after the user's process has started.
     Logout,
 }
 
@@ -41,7 +41,7 @@ impl Phase {
         match bits & wire::PHASE_MASK {
             wire::PHASE_LOGIN_SETUP => Self::LoginSetup,
             wire::PHASE_LOGOUT => Self::Logout,
-            // Work that cannot be told to be another's counts as the user's.
+            // Work of an unknown phase counts as the user's.
             _ => Self::User,
         }
     }
@@ -50,7 +50,7 @@ impl Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventKind {
     Exec(Box<ExecEvent>),
-    /// The attempt; `errno` says why the program did not start.
+    /// A failed attempt; `errno` says why the program did not start.
     ExecFailed {
         errno: u32,
         exec: Box<ExecEvent>,
@@ -59,10 +59,10 @@ pub enum EventKind {
     CgroupMove(CgroupMoveEvent),
 }
 
-/// How sure it is that the process belongs to the session.
+/// Evidence that the process belongs to the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribution {
-    /// The login was marked and fork handed the mark on.
+    /// The login was marked, and each fork passed the mark to the child.
     Lineage,
     /// Rebuilt from the kernel's audit session id.
     AuditSession,
@@ -72,25 +72,25 @@ pub enum Attribution {
     Unattributed,
 }
 
-/// A program as it was started.
+/// An executed program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecEvent {
-    /// Empty items and bytes that are no UTF-8 are kept as they were.
+    /// Empty items and bytes that are not UTF-8 stay as they are.
     pub argv: Vec<Vec<u8>>,
-    /// Bytes argv had in the process, the NUL of each item included.
+    /// Size of argv in the process, with the NUL of each item.
     pub argv_true_len: u32,
     pub argc: u32,
     pub argv_truncated: bool,
-    /// Argv or a path was cut because the session or its account was over its byte budget.
+    /// Argv or a path was cut because the session or its account exceeded its byte budget.
     pub over_budget: bool,
     /// A part of argv was not in memory.
     pub argv_fault: bool,
-    /// Secrets were masked, byte by byte, before anything was written.
+    /// Secrets were masked byte by byte before the event was written.
     pub redacted: bool,
     pub exe: Executable,
     pub cwd: Vec<u8>,
     pub cwd_truncated: bool,
-    /// The name given to the kernel; for a script the script's.
+    /// The file name given to the kernel; for a script, the name of the script.
     pub filename: Vec<u8>,
     /// `filename` is a script, and `exe` is its interpreter.
     pub script: bool,
@@ -107,13 +107,13 @@ pub struct ExecEvent {
     pub cgroup: CgroupId,
     pub mount_ns: u32,
     pub pid_ns: u32,
-    /// The audit session id is not the one the session was opened with.
+    /// The audit session id differs from that of the session's login.
     pub other_audit_session: bool,
     /// The process is in the cgroup of another session.
     pub other_cgroup: bool,
 }
 
-/// The file that runs: names can lie, device and inode do not.
+/// The executed file: names can be misleading, device and inode are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Executable {
     pub path: Vec<u8>,
@@ -145,7 +145,7 @@ impl Device {
 pub struct Tty(pub Device);
 
 impl std::fmt::Display for Tty {
-    /// As ps(1) names them: `pts/3`, `tty1`, `ttyS0`, else the device number.
+    /// Writes the name that ps(1) shows: `pts/3`, `tty1`, `ttyS0`, otherwise the device number.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.0.major, self.0.minor) {
             // Unix98 slaves: eight majors of 256 here, up to 2^20 on one major elsewhere.
@@ -158,13 +158,13 @@ impl std::fmt::Display for Tty {
     }
 }
 
-/// How a process ended, as wait(2) would have told its parent.
+/// The end of a process, as wait(2) reports it to the parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitEvent {
     pub parent: ProcessId,
     pub status: ExitStatus,
     pub euid: u32,
-    /// Processes of the session left after this one.
+    /// Number of processes left in the session.
     pub alive: u32,
 }
 
@@ -191,19 +191,19 @@ impl ExitStatus {
 pub struct CgroupMoveEvent {
     pub from: CgroupId,
     pub to: CgroupId,
-    /// Mark of the session whose process asked for the move.
+    /// Mark of the session whose process requested the move.
     pub by_session: Option<wire::Mark>,
     pub by_tgid: u32,
 }
 
-/// Bytes are not a record. Carries what is needed to find them again.
+/// The bytes are not a valid record. Carries the data needed to find them again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    #[error("record of {len} bytes ends before its {needs} bytes")]
+    #[error("record of {len} bytes is shorter than the {needs} bytes it needs")]
     Truncated { len: usize, needs: usize },
     #[error("record kind {kind} is unknown")]
     UnknownKind { kind: u16 },
-    #[error("record of {len} bytes says it has {says}")]
+    #[error("record of {len} bytes states a length of {says}")]
     WrongLength { len: usize, says: usize },
     #[error("strings of {strings} bytes do not fill a tail of {tail}")]
     WrongTail { tail: usize, strings: usize },
@@ -212,12 +212,12 @@ pub enum DecodeError {
 /// Reads the header of a record.
 ///
 /// # Errors
-/// `Truncated` when there are fewer bytes than the header has.
+/// `Truncated` when the bytes are fewer than a header has.
 pub fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     fixed::<Header>(bytes)
 }
 
-/// Reads the fixed part `T` that begins `bytes`.
+/// Reads the fixed part `T` at the beginning of `bytes`.
 pub fn fixed<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<T, DecodeError> {
     T::read_from_prefix(bytes)
         .map(|(record, _)| record)
@@ -239,7 +239,7 @@ pub struct ExecTail<'a> {
 /// Splits the tail of an exec record into its strings.
 ///
 /// # Errors
-/// `WrongTail` when the lengths in the record do not add up to the bytes that are there.
+/// `WrongTail` when the lengths in the record do not add up to the length of the tail.
 pub fn exec_tail<'a>(exec: &Exec, bytes: &'a [u8]) -> Result<ExecTail<'a>, DecodeError> {
     let tail = bytes.get(size_of::<Exec>()..).unwrap_or_default();
     let lengths = [
@@ -266,10 +266,10 @@ pub fn exec_tail<'a>(exec: &Exec, bytes: &'a [u8]) -> Result<ExecTail<'a>, Decod
     })
 }
 
-/// Decodes one record as the spool keeps it. `bytes` is exactly the record.
+/// Decodes one record of the spool. `bytes` is exactly the record.
 ///
 /// # Errors
-/// Any bytes that are not such a record; never a panic.
+/// The bytes are not a valid record. Never panics.
 pub fn decode(bytes: &[u8]) -> Result<KernelEvent, DecodeError> {
     let header = header(bytes)?;
     if header.len as usize != bytes.len() {
@@ -365,8 +365,8 @@ fn exec_event(bytes: &[u8]) -> Result<(u32, ExecEvent), DecodeError> {
     Ok((exec.errno, event))
 }
 
-/// Splits argv as it lies in memory: each item ends with NUL, so an empty item is two in a row. A
-/// last item without NUL was cut short and is kept as far as it goes.
+/// Splits argv as it lies in memory: each item ends with NUL, so two in a row mean an empty item. A
+/// last item without NUL was cut; the rest of it is returned.
 fn split_argv(argv: &[u8]) -> Vec<Vec<u8>> {
     let whole = argv.strip_suffix(b"\0").unwrap_or(argv);
     if argv.is_empty() {

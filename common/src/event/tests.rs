@@ -40,7 +40,7 @@ fn terminals_are_named_as_ps_names_them() {
     assert_eq!(tty(204, 64), "204:64");
 }
 
-/// Records, whole and spoilt, and what each is: what a test or a fuzzer once found odd stays.
+/// Records, valid and damaged, with the expected result of each. Tests and fuzzers found them.
 #[test]
 fn each_record_of_the_corpus_is_what_it_was() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/src/testdata/records");
@@ -90,7 +90,7 @@ fn every_kind_of_record_says_its_phase() {
         let EventKind::Exit(ended) = event.kind else {
             panic!("{event:?}");
         };
-        // Also to a reader that knows of no phases.
+        // An old reader that does not know phases reads the same status.
         assert_eq!(ended.status, ExitStatus::Code(3));
         let mut moved = CgroupMove::read_from_bytes(&[0; size_of::<CgroupMove>()]).unwrap();
         moved.header = header(wire::KIND_CGROUP_MOVE, size_of::<CgroupMove>());
@@ -99,7 +99,7 @@ fn every_kind_of_record_says_its_phase() {
     }
 }
 
-/// The database reads these two bits of the record at this place, in `vctl.is_users_exec`.
+/// The database reads these two bits of the record at this offset, in `vctl.is_users_exec`.
 #[test]
 fn the_phase_of_an_exec_lies_where_the_database_looks() {
     let at = std::mem::offset_of!(Exec, flags) * 8 + wire::EXEC_PHASE_SHIFT as usize;
@@ -113,7 +113,7 @@ proptest! {
         mut bytes in proptest::collection::vec(any::<u8>(), 0..500),
     ) {
         let _ = decode(&bytes);
-        // Again as a record that says what it is, and how long.
+        // The same bytes with a valid kind and length.
         if bytes.len() >= 6 {
             let len = u32::try_from(bytes.len()).unwrap();
             bytes[..4].copy_from_slice(&len.to_ne_bytes());

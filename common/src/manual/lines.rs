@@ -1,9 +1,9 @@
-//! The lines of a help text that stand beside its sentences: examples, tables of words, exit statuses.
+//! Parts of a help text that are not sentences: examples, tables of terms, exit statuses.
 
 use super::page::Block;
 
-/// Returns the blocks of a text: a line that ends in `:` is a heading, indented lines are items, and the rest are
-/// sentences. Sections whose heading `skip` accepts are left out.
+/// Returns the blocks of a text. A line that ends in `:` is a heading, indented lines are items,
+/// and other lines are sentences. `skip` names the headings whose sections are left out.
 pub(super) fn blocks(text: &str, skip: impl Fn(&str) -> bool) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut sentences = String::new();
@@ -46,7 +46,7 @@ fn end(sentences: &mut String, blocks: &mut Vec<Block>) {
     }
 }
 
-/// Splits a line where two blanks or more stand between a term and what it means.
+/// Splits a line at the first two blanks, which separate a term from its meaning.
 fn item(line: &str) -> Block {
     let line = line.trim();
     let (term, text) = line.split_once("  ").unwrap_or((line, ""));

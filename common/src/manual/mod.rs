@@ -1,7 +1,7 @@
 //! Manual pages of a program, made from its command line: one page for each command.
 //!
-//! `clap_mangen` was looked at: it mixes the options of every command into each SYNOPSIS, and has no place for
-//! examples, exit statuses and related pages.
+//! `clap_mangen` was considered: it lists the options of all commands in each SYNOPSIS, and has no
+//! place for examples, exit statuses and related pages.
 
 mod lines;
 mod page;
@@ -10,7 +10,7 @@ mod text;
 
 pub use page::{Block, Page, Section};
 
-/// What a program adds to what its command line says.
+/// Content that a program adds to its command line.
 #[derive(Clone, Debug, Default)]
 pub struct Program {
     /// Section of the manual: `1` for users, `8` for administrators.
@@ -27,7 +27,7 @@ pub struct Program {
     pub related: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// Returns the pages of a program and of all its commands, the program's first.
+/// Returns the pages of a program and of all its commands; the program's page is first.
 pub fn pages(mut root: clap::Command, program: &Program) -> Vec<Page> {
     root.build();
     let mut pages = Vec::new();

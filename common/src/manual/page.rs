@@ -1,11 +1,11 @@
-//! One page: its sections, taken from a command.
+//! One manual page: its sections, made from a command.
 
 use clap::builder::PossibleValue;
 use clap::{Arg, Command};
 
 use super::{Program, lines};
 
-/// A manual page, without a form.
+/// A manual page before it is formatted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// Name of the page and of its file: `vctl-ca-install`.
@@ -17,7 +17,7 @@ pub struct Page {
     pub sections: Vec<Section>,
 }
 
-/// A heading and what stands below it.
+/// A heading and the text below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     pub title: &'static str,
@@ -32,7 +32,7 @@ pub enum Block {
     Usage(String),
     /// A heading within a section.
     Heading(String),
-    /// Something that is explained, and the explanation, which may be empty.
+    /// A term and its explanation, which may be empty.
     Item { term: String, text: String },
 }
 
@@ -115,7 +115,7 @@ fn description(command: &Command, is_root: bool) -> Vec<Block> {
     blocks
 }
 
-/// The first sentence of a help text ends without a full stop, where a heading follows it.
+/// Adds the full stop that the first sentence of a help text lacks, unless a heading follows.
 fn ended(sentence: &str) -> String {
     let sentence = sentence.trim();
     if sentence.is_empty() || sentence.ends_with(['.', ':', '?', '!', ']']) {
@@ -141,8 +141,8 @@ fn arguments(command: &Command) -> Vec<Block> {
         .collect()
 }
 
-/// Returns the options of a command, those below a heading of their own last; those of every command stand on the
-/// page of the program alone.
+/// Returns the options of a command; options below a heading of their own come last. Options of
+/// every command are only on the program's page.
 fn options(command: &Command, root: &Command) -> Vec<Block> {
     let is_root = std::ptr::eq(command, root);
     let is_own = |arg: &&Arg| is_root || !(arg.is_global_set() || arg.get_id() == "help");
@@ -265,7 +265,7 @@ fn environment(command: &Command, root: &Command, program: &Program) -> Vec<Bloc
     let mut blocks: Vec<Block> = own
         .map(|(arg, name)| Block::Item {
             term: name.to_string_lossy().into_owned(),
-            text: format!("The value of `{}`, unless that is given.", option(arg)),
+            text: format!("Sets `{}`; the option overrides the variable.", option(arg)),
         })
         .collect();
     if std::ptr::eq(command, root) {

@@ -1,11 +1,11 @@
-//! A page for man(1).
+//! Formats a page for man(1).
 
 use roff::{Inline, Roff, bold, roman};
 
 use super::page::{Block, Page};
 
 impl Page {
-    /// Returns the page as the source that `man` reads.
+    /// Returns the page in the format that `man` reads.
     pub fn to_roff(&self) -> String {
         let manual = match self.section {
             "1" => "User Commands",
@@ -21,7 +21,7 @@ impl Page {
             manual,
         ];
         roff.control("TH", heading);
-        // Hyphens would be copied with a command.
+        // A user who copies a command would also copy the hyphens.
         roff.control("nh", []);
         for section in &self.sections {
             roff.control("SH", [section.title]);

@@ -1,4 +1,4 @@
-//! A page of a small command line.
+//! Tests of the pages of a small command line.
 
 use clap::{Arg, ArgAction, Command};
 

@@ -1,4 +1,4 @@
-//! A page as plain text, for a terminal.
+//! Formats a page as plain text, for a terminal.
 
 use super::page::{Block, Page};
 
@@ -10,8 +10,8 @@ const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
 impl Page {
-    /// Returns the page in lines of at most `width` columns, unless a word is wider. Headings are bold: the writer
-    /// takes colours away where they are not wanted.
+    /// Returns the page in lines of at most `width` columns, except for words that are wider.
+    /// Headings are bold; the code that prints them removes the colours where needed.
     pub fn to_text(&self, width: usize) -> String {
         let mut out = String::new();
         for (index, section) in self.sections.iter().enumerate() {
@@ -44,7 +44,7 @@ fn write(out: &mut String, block: &Block, width: usize) {
             out.extend([&" ".repeat(INDENT), BOLD, term, PLAIN, beside]);
         }
         Block::Item { term, text } => {
-            // Left whole: it may have to be copied.
+            // Not wrapped: the user may want to copy it.
             out.extend([&" ".repeat(INDENT), BOLD, term, PLAIN, "\n"]);
             if !text.is_empty() {
                 wrap(out, text, DEEP, width);

@@ -1,4 +1,4 @@
-//! Whether this program and the schema can live with each other: `docs/versions.md`.
+//! Checks whether this program and the schema fit together: `docs/versions.md`.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::{DbRole, PgError};
 
-/// What `vctl` reads, as this version does it. Raised with a change of the tables that makes an
-/// older `vctl` show something wrong.
+/// Protocol version of this `vctl`'s queries. It is raised when a change of the tables would make
+/// an older `vctl` show wrong results.
 pub const READER_PROTOCOL: u32 = 1;
 
-/// The functions `vctl-agent` calls, as this version does it.
+/// Protocol version of the functions that this `vctl-agent` calls.
 pub const AGENT_PROTOCOL: u32 = 1;
 
-/// A side that has to move.
+/// The side that needs an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     Vctl,
@@ -30,7 +30,7 @@ impl fmt::Display for Program {
     }
 }
 
-/// What the schema says of itself.
+/// Versions that the schema states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Compat {
     schema_version: u32,
@@ -38,14 +38,14 @@ struct Compat {
     agent_min: u32,
 }
 
-/// Asks once per connection: one round trip, and nobody works on a schema that was changed under
-/// what he believes of it.
+/// Checks the schema once per connection, in one round trip, so that no statement runs on a schema
+/// that changed.
 ///
 /// # Errors
-/// `SchemaTooOld` for a schema that cannot even be asked, `ProgramTooOld` for one that no longer
+/// `SchemaTooOld` for a schema that has no such function, `ProgramTooOld` for one that no longer
 /// has what this program needs.
 pub(super) async fn check(client: &ClientWrapper, role: &DbRole) -> Result<(), PgError> {
-    // The simple protocol takes one round trip where a prepared statement takes two.
+    // The simple protocol takes one round trip; a prepared statement takes two.
     let query = "select schema_version, reader_min, agent_min from vctl.compat_v1()";
     let answer = client.simple_query(query).await?;
     let row = answer.iter().find_map(|message| match message {
@@ -55,7 +55,7 @@ pub(super) async fn check(client: &ClientWrapper, role: &DbRole) -> Result<(), P
     let number = |column| row?.get(column)?.parse().ok();
     let compat = Compat {
         schema_version: number(0).unwrap_or(0),
-        // A schema that names no bound has none.
+        // A schema without a bound accepts all versions.
         reader_min: number(1).unwrap_or(0),
         agent_min: number(2).unwrap_or(0),
     };
@@ -86,7 +86,7 @@ mod tests {
     use crate::enrolment::Enrolment;
 
     #[test]
-    fn a_schema_that_dropped_an_older_protocol_names_the_program_that_must_move() {
+    fn a_removed_protocol_names_the_program_to_update() {
         let host = Enrolment::without_generation(&"web-1".parse().unwrap());
         let compat = Compat {
             schema_version: 12,

@@ -1,8 +1,8 @@
-//! One connection: TCP, a verified server, a credential, a login.
+//! Opens one connection: TCP, TLS with a verified server, a credential, a login.
 //!
-//! The steps are ours and not `tokio_postgres::Config::connect`'s, for three reasons: the server is
-//! reached and known before a credential is of any use, and Vault makes one during the TLS
-//! handshake; the name to verify need not be the one that is dialled; and each step that fails is
+//! `tokio_postgres::Config::connect` is not used, for three reasons. Vault makes the credential
+//! during the TLS handshake, so the connection must be open before a credential is needed. The
+//! verified name can differ from the dialled one. And each step that fails has its own error.
 //! an error of its own.
 
 use std::convert::Infallible;
@@ -33,7 +33,7 @@ use crate::waits::{self, Kind};
 
 type Tls = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::Stream;
 
-/// Where to connect to, and how to know that it is the right one.
+/// Address of the server, and the name and authorities to verify it with.
 pub(super) struct Server {
     settings: DbSettings,
     tls: MakeRustlsConnect,
@@ -45,7 +45,7 @@ impl Server {
             what,
             value: value.to_owned(),
         };
-        // A path would be a Unix socket, where no TLS is.
+        // A path would mean a Unix socket, which has no TLS.
         if settings.host.is_empty() || settings.host.starts_with('/') {
             return Err(bad("host of a Postgres server", &settings.host));
         }
@@ -67,7 +67,7 @@ impl Server {
         addr(&self.settings)
     }
 
-    /// Connects with the credential that `lease` gets, which is not asked before the server is reached.
+    /// Connects with the credential that `lease` returns.
     pub(super) async fn connect(
         &self,
         role: &DbRole,
@@ -75,7 +75,8 @@ impl Server {
         lease: impl Future<Output = Result<Revocable, PgError>>,
     ) -> Result<(ClientWrapper, Revocable), PgError> {
         let tcp = self.within(self.dial()).await?;
-        // Not given up when one of the two fails: a credential on its way would be lost, and live on.
+        // Both run to their end, even if one fails: otherwise a credential that Vault has just made
+        // would be lost and stay valid.
         let (stream, lease) = tokio::join!(self.within(self.handshake(tcp)), lease);
         let (stream, lease) = (stream?, lease?);
         let client = Box::pin(self.within(self.log_in(stream, role, limits, lease.lease())));
@@ -91,7 +92,7 @@ impl Server {
         let tcp = dial::tcp(host, *port).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
         let socket = socket2::SockRef::from(&tcp);
-        // A peer that vanished without a word is found out within two minutes.
+        // A peer that vanished without closing the connection is noticed within two minutes.
         let keepalive = socket2::TcpKeepalive::new()
             .with_time(Duration::from_secs(30))
             .with_interval(Duration::from_secs(10))
@@ -105,7 +106,7 @@ impl Server {
     }
 
     async fn handshake(&self, mut tcp: TcpStream) -> Result<Tls, PgError> {
-        // SSLRequest: its length, and the number that stands for it.
+        // SSLRequest: its length and its code.
         let request = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
         let mut answer = [0];
         let unreachable = |source| PgError::Unreachable {
@@ -148,7 +149,7 @@ impl Server {
             .password(lease.password.expose())
             .dbname(&self.settings.name)
             .application_name(&self.settings.application_name)
-            // TLS is there already: it is only handed through, for its channel binding.
+            // TLS is already in place; `Require` only passes it on, for channel binding.
             .ssl_mode(SslMode::Require)
             .ssl_negotiation(SslNegotiation::Direct);
         if let Some(limit) = limits.statement_timeout {
@@ -180,7 +181,7 @@ impl Server {
                 name: self.settings.name.clone(),
                 source,
             },
-            // Starting, stopping, recovering.
+            // The server is starting, stopping or recovering.
             Some(code) if code.code().starts_with("57") => PgError::Broken(source),
             Some(_) => PgError::Login {
                 addr: self.addr(),
@@ -212,7 +213,7 @@ fn addr(settings: &DbSettings) -> String {
     format!("{}:{}", settings.host, settings.port)
 }
 
-/// Hands a TLS stream through as it is.
+/// Passes an existing TLS stream on unchanged.
 struct Established;
 
 impl TlsConnect<Tls> for Established {

@@ -1,4 +1,4 @@
-//! What can go wrong with Postgres, told apart by what one does about it.
+//! Errors of Postgres, grouped by the user's next step.
 
 use std::error::Error;
 use std::io;
@@ -11,13 +11,13 @@ use crate::centre::DbRole;
 use crate::tls::{TlsProblem, TlsSetupError};
 use crate::vault::VaultError;
 
-/// Raised by the database's own functions: the calling host is not in the inventory.
+/// Raised by functions of the database when the calling host is not in the inventory.
 pub const NOT_IN_INVENTORY: &str = "VC001";
 
 /// A connection to the central store, or a statement on one, failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PgError {
-    #[error("`{value}` is no {what}")]
+    #[error("`{value}` is not a valid {what}")]
     Setting { what: &'static str, value: String },
     #[error("cannot set up TLS to Postgres at `{addr}`")]
     Setup {
@@ -37,7 +37,7 @@ pub enum PgError {
     Timeout { addr: String, after: Duration },
     #[error("Postgres at `{addr}` does not offer TLS")]
     Plaintext { addr: String },
-    #[error("Postgres at `{addr}` is not believed to be `{server_name}`: {problem}")]
+    #[error("Postgres at `{addr}` is not trusted as `{server_name}`: {problem}")]
     Tls {
         addr: String,
         server_name: String,
@@ -45,7 +45,7 @@ pub enum PgError {
         #[source]
         source: io::Error,
     },
-    #[error("Postgres at `{addr}` does not let `{login}` in")]
+    #[error("Postgres at `{addr}` refuses the login `{login}`")]
     Login {
         addr: String,
         login: String,
@@ -60,7 +60,7 @@ pub enum PgError {
         #[source]
         source: Statement,
     },
-    #[error("Postgres at `{addr}` has no connection left")]
+    #[error("Postgres at `{addr}` has no free connection")]
     TooManyConnections {
         addr: String,
         #[source]
@@ -70,15 +70,15 @@ pub enum PgError {
     Busy { size: usize, after: Duration },
     #[error("the connections to Postgres are closed")]
     Closed,
-    /// The server, an administrator or the end of a lease broke it off. What was not committed did
-    /// not happen; whether a COMMIT under way did, is unknown.
+    /// The server, an administrator or the end of a lease closed the connection. Statements that
+    /// were not committed had no effect; the outcome of a COMMIT in progress is unknown.
     #[error("the connection to Postgres broke")]
     Broken(#[source] Statement),
-    #[error("the database has not what this version needs")]
+    #[error("the database schema lacks something that this version needs")]
     SchemaTooOld(#[source] Statement),
-    /// A migration took away what this program still uses.
+    /// A migration removed something that this program still uses.
     #[error(
-        "schema version {schema_version} needs a newer `{program}`: protocol {needs}, and this one has {has}"
+        "schema version {schema_version} needs a newer `{program}`: it requires protocol {needs}, and this program has {has}"
     )]
     ProgramTooOld {
         program: Program,
@@ -86,7 +86,7 @@ pub enum PgError {
         needs: u32,
         has: u32,
     },
-    #[error("the database does not allow it")]
+    #[error("the database refuses permission")]
     Denied(#[source] Statement),
     #[error("the host is not in the inventory")]
     NotInInventory(#[source] Statement),
@@ -94,7 +94,7 @@ pub enum PgError {
     Failed(#[source] Statement),
 }
 
-/// An error of tokio-postgres, with all that Postgres said in one line.
+/// An error of tokio-postgres, with Postgres' whole message in one line.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", describe(.0))]
 pub struct Statement(pub tokio_postgres::Error);
@@ -108,7 +108,7 @@ fn describe(error: &tokio_postgres::Error) -> String {
         }
         return text;
     }
-    // Its causes are part of this line, so that they are not a list of their own below it.
+    // The causes are part of this line, so they are not listed again below it.
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -119,7 +119,7 @@ fn describe(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// What a statement on an open connection failed of.
+/// Sorts the error of a statement on an open connection.
 impl From<tokio_postgres::Error> for PgError {
     fn from(error: tokio_postgres::Error) -> Self {
         let broken = error.is_closed() || is_io(&error);
@@ -155,7 +155,7 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
 }
 
 impl PgError {
-    /// Returns what Postgres itself said, where it said something.
+    /// Returns Postgres' own error, if it sent one.
     pub fn db_error(&self) -> Option<&DbError> {
         match self {
             Self::Login { source, .. }
@@ -170,7 +170,7 @@ impl PgError {
         }
     }
 
-    /// Returns whether the same may succeed later, with nobody changing anything.
+    /// Returns whether the same request may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Credential(error) => error.is_retryable(),
@@ -180,7 +180,8 @@ impl PgError {
             | Self::Busy { .. }
             | Self::Broken(_) => true,
             Self::Failed(source) => source.0.code().is_some_and(|code| {
-                // Serialization failures and deadlocks, lack of resources, operator's intervention.
+                // Serialization failures and deadlocks, lack of resources, intervention by an
+                // operator.
                 ["40", "53", "57"].contains(&&code.code()[..2])
                     || *code == SqlState::LOCK_NOT_AVAILABLE
             }),
@@ -188,14 +189,16 @@ impl PgError {
         }
     }
 
-    /// Returns whether Postgres cannot serve now and may later, with nobody changing anything: it is not
-    /// there, has no connection left, or Vault gets or gives no login. A command that has something to use
-    /// in its place uses it. The one such decision: looking up and recording must not differ.
+    /// Returns whether Postgres is unavailable now and may serve later without any change: it is
+    /// unreachable, has no free connection, or no login can be had from Vault. A command that has a
+    /// cache or an outbox then uses it. All commands must use this one decision, for lookups and
+    /// for recording.
     pub fn is_away(&self) -> bool {
         self.is_retryable()
     }
 
-    /// Returns whether it is Vault that is away: then nothing says what this person may see.
+    /// Returns whether Vault is the part that is unavailable. In that case the user's rights are
+    /// unknown.
     pub fn is_vault_away(&self) -> bool {
         let Self::Credential(error) = self else {
             return false;
@@ -206,7 +209,7 @@ impl PgError {
         )
     }
 
-    /// Returns the next thing to do, for whoever sees the error.
+    /// Returns the next step for the user.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Setting { .. } => return None,
@@ -215,17 +218,17 @@ impl PgError {
             }
             Self::Credential(error) => return error.hint(),
             Self::Unreachable { .. } | Self::Timeout { .. } => {
-                "check `VCTL_DB_HOST`, `VCTL_DB_PORT`, the network and that Postgres runs".to_owned()
+                "check `VCTL_DB_HOST`, `VCTL_DB_PORT` and the network, and that Postgres runs".to_owned()
             }
             Self::Plaintext { .. } => {
-                "check `VCTL_DB_HOST` and `VCTL_DB_PORT`; if Postgres is there, turn `ssl` on in its postgresql.conf: nothing is sent without TLS".to_owned()
+                "check `VCTL_DB_HOST` and `VCTL_DB_PORT`; if Postgres is there, set `ssl = on` in its postgresql.conf: vctl sends nothing without TLS".to_owned()
             }
             Self::Tls { problem, .. } => tls_hint(*problem).to_owned(),
             Self::Login { .. } => {
-                "Vault may make its logins in another server than this one: compare `VCTL_DB_HOST` and `VCTL_DB_PORT` with Vault's database connection".to_owned()
+                "Vault may create its logins on another server: compare `VCTL_DB_HOST` and `VCTL_DB_PORT` with Vault's database connection".to_owned()
             }
             Self::NoDatabase { .. } => {
-                "check `VCTL_DB_NAME`; in a new server an administrator of Postgres creates the database".to_owned()
+                "check `VCTL_DB_NAME`; on a new server, a Postgres administrator has to create the database".to_owned()
             }
             Self::TooManyConnections { .. } | Self::Busy { .. } => "try again later".to_owned(),
             Self::Closed | Self::Broken(_) => "try again".to_owned(),
@@ -238,14 +241,14 @@ impl PgError {
     }
 }
 
-/// Returns the next thing to do about a Postgres that is not believed.
+/// Returns the next step for a Postgres that is not trusted.
 pub fn tls_hint(problem: TlsProblem) -> &'static str {
     match problem {
         TlsProblem::Authority => {
             "set `VCTL_DB_CA_CERT` to the PEM file of the authority that signed it"
         }
         TlsProblem::Name => {
-            "set `VCTL_DB_SERVERNAME` to the name its certificate has, if it is the right server"
+            "set `VCTL_DB_SERVERNAME` to the name in its certificate, if it is the right server"
         }
         TlsProblem::Expired | TlsProblem::NotYetValid => {
             "check the clock of this machine; if it is right, Postgres needs a new certificate"

@@ -1,4 +1,4 @@
-//! When a connection is still good enough to be handed out.
+//! Decides whether a connection may still be handed out.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -23,9 +23,9 @@ pub(super) struct Manager {
     revoker: Arc<Revoker>,
 }
 
-/// One physical connection, and the credential that it lives on.
+/// One connection to the server, and its credential.
 pub(super) struct Connection {
-    // Dropped first: a login that is in use cannot be dropped by the server.
+    // Dropped first: the server cannot drop a login that is in use.
     client: ClientWrapper,
     lease: Revocable,
     max_age: Duration,
@@ -94,7 +94,8 @@ impl managed::Manager for Manager {
         if connection.lease.lease().age() >= connection.max_age {
             return Err(RecycleError::message("its credential is about to end"));
         }
-        // Renews the token while connections are in use, and finds out that it had to be replaced.
+        // Renews the token while connections are in use, and notices when the token had to be
+        // replaced.
         self.vault
             .ensure_valid()
             .await
@@ -112,8 +113,8 @@ impl managed::Manager for Manager {
     }
 }
 
-/// How old a connection gets whose credential lives `ttl`: never into the last third. Up to a sixth
-/// less by chance, so that a fleet that started together does not renew together.
+/// Highest age of a connection whose credential lives `ttl`: two thirds of it, or up to a sixth
+/// less at random, so that hosts that started together do not renew together.
 fn max_age(ttl: Duration, limit: Option<Duration>, chance: f64) -> Duration {
     let own = ttl.mul_f64(2.0 / 3.0 - chance / 6.0);
     limit.map_or(own, |limit| own.min(limit))
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_replaced_before_the_last_third_of_its_credential() {
+    fn a_connection_ends_before_the_last_third_of_its_credential() {
         let hour = Duration::from_hours(1);
         assert_eq!(max_age(hour, None, 0.0), Duration::from_mins(40));
         assert_eq!(max_age(hour, None, 1.0), Duration::from_mins(30));

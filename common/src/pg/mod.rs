@@ -1,8 +1,8 @@
-//! Postgres, as one purpose: connections whose credentials live longer than they do.
+//! A pool of Postgres connections for one purpose, each replaced before its credential ends.
 //!
-//! Each connection has a credential of its own from Vault. It is handed out only while a third of
-//! the credential's time is left, and is replaced after that; Vault takes the credential back as
-//! soon as the connection is gone, and all of them at [`Pool::close`].
+//! Each connection has its own credential from Vault. It is handed out only while at least a third
+//! of the credential's time is left, and is replaced after that. Vault revokes a credential when
+//! its connection is closed, and all of them at [`Pool::close`].
 
 mod compat;
 mod connect;
@@ -29,17 +29,18 @@ use connect::Server;
 use manager::Manager;
 use revoker::Revoker;
 
-/// How many connections, and for how long.
+/// Number of connections, and their time limits.
 #[derive(Clone, Debug)]
 pub struct PoolLimits {
     pub max_size: usize,
-    /// A connection older than this is replaced, also when its credential would live on.
+    /// A connection older than this is replaced, even if its credential is valid for longer.
     pub max_age: Option<Duration>,
-    /// How long [`Pool::get`] waits while all are in use.
+    /// Longest wait in [`Pool::get`] while all connections are in use.
     pub wait: Duration,
-    /// After this, Postgres itself ends a statement.
+    /// Postgres ends a statement that runs longer.
     pub statement_timeout: Option<Duration>,
-    /// Connects also where the schema is missing, or does not fit this program: for who puts it right.
+    /// Connects even if the schema is missing or does not fit this program, for commands that
+    /// correct it.
     pub any_schema: bool,
 }
 
@@ -64,10 +65,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Gets ready to connect; the first [`Pool::get`] does.
+    /// Creates the pool; the first [`Pool::get`] connects.
     ///
     /// # Errors
-    /// `Setting` and `Setup`, when nothing could be reached with these settings.
+    /// `Setting` and `Setup`, when these settings cannot reach any server.
     pub fn new(
         vault: Vault,
         settings: &DbSettings,
@@ -82,12 +83,12 @@ impl Pool {
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
                 wait: Some(limits.wait),
-                // Each step of it has a limit of its own, and says which it was.
+                // Each step of creation has its own limit and error.
                 create: None,
                 recycle: Some(Duration::from_secs(10)),
             })
             .build()
-            // Fails for timeouts without a runtime, and there is one.
+            // Fails for timeouts without a runtime, but there is a runtime.
             .map_err(|_| PgError::Closed)?;
         Ok(Self {
             connections,
@@ -96,9 +97,10 @@ impl Pool {
         })
     }
 
-    /// Returns a connection whose credential lives for a third of its time at least.
+    /// Returns a connection whose credential is valid for at least a third of its time.
     ///
-    /// Give it back (drop it) after each piece of work: what is kept for hours outlives its credential.
+    /// Drop it after each piece of work: a connection that is held for hours outlives its
+    /// credential.
     pub async fn get(&self) -> Result<Client, PgError> {
         match Box::pin(self.connections.get()).await {
             Ok(connection) => Ok(Client {
@@ -114,28 +116,27 @@ impl Pool {
         }
     }
 
-    /// Closes the connections and has Vault take their credentials back. One that is still in use is
-    /// closed when it is given back, and its credential is left to end by itself.
+    /// Closes the connections and revokes their credentials in Vault. A connection that is in use
+    /// is closed when it is dropped; its credential then ends when its time is over.
     pub async fn close(&self) {
         self.connections.close();
         self.revoker.sweep().await;
     }
 }
 
-/// A connection in use; goes back to its pool when it is dropped.
+/// A connection in use; dropping it returns it to its pool.
 pub struct Client {
     connection: managed::Object<Manager>,
     _in_use: tracing::Span,
 }
 
 impl Client {
-    /// Returns the name of the login it was opened with.
+    /// Returns the name of the login of this connection.
     pub fn login(&self) -> &str {
         self.connection.login()
     }
 
-    /// Says whether this program and the schema can live with each other, for who connected with
-    /// `any_schema`.
+    /// Checks whether this program and the schema fit together, after connecting with `any_schema`.
     ///
     /// # Errors
     /// `SchemaTooOld` and `ProgramTooOld`.
@@ -143,7 +144,7 @@ impl Client {
         compat::check(self, role).await
     }
 
-    /// Takes it out of the pool for good: after an error that leaves its state unknown.
+    /// Removes the connection from the pool, after an error that leaves its state unknown.
     pub fn discard(self) {
         drop(managed::Object::take(self.connection));
     }

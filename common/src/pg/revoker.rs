@@ -1,4 +1,4 @@
-//! Gives credentials back to Vault once their connection is gone.
+//! Revokes credentials in Vault after their connection is closed.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,14 +8,14 @@ use tokio::runtime::Handle;
 
 use crate::vault::{Lease, Vault, VaultError};
 
-/// More than this waits only while Vault cannot be asked, for longer than most of them live.
+/// The queue is longer only while Vault is unavailable; by then, most of the leases have ended.
 const MOST_WAITING: usize = 256;
 
-/// Leases whose connection is gone and that Vault was not told of yet.
+/// Leases whose connection is closed and that are not yet revoked.
 pub(super) struct Revoker {
     vault: Vault,
     waiting: Mutex<VecDeque<String>>,
-    /// Held by the one who is telling Vault, so that the end waits for it.
+    /// Held during revocation, so that closing the pool waits for it.
     sweeping: tokio::sync::Mutex<()>,
 }
 
@@ -41,8 +41,8 @@ impl Revoker {
         }
     }
 
-    /// Tells Vault of all that wait. What cannot be told now is tried with the next one; in the end
-    /// each lease ends by itself.
+    /// Revokes all waiting leases. A failed one is tried again with the next; in the end each lease
+    /// expires.
     pub(super) async fn sweep(&self) {
         let _alone = self.sweeping.lock().await;
         loop {
@@ -50,7 +50,7 @@ impl Revoker {
                 return;
             };
             match self.vault.revoke_lease(&lease_id).await {
-                // Without its token it is gone already.
+                // Without its token, the lease has already ended.
                 Ok(()) | Err(VaultError::TokenInvalid) => {}
                 Err(error) if error.is_retryable() => {
                     tracing::debug!(%error, "Cannot revoke a database lease yet.");
@@ -72,7 +72,7 @@ impl Revoker {
     }
 }
 
-/// A lease that is given back when it is dropped.
+/// A lease that is revoked when it is dropped.
 pub(super) struct Revocable {
     lease: Lease,
     revoker: Arc<Revoker>,

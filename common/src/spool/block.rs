@@ -1,4 +1,4 @@
-//! Batches and the blocks in them, byte for byte.
+//! Batches and their blocks: the bytes on disk.
 
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -7,24 +7,24 @@ use crate::id::CertSerial;
 use crate::time::{BootNs, WallOffset};
 use crate::wire::Mark;
 
-/// How far the ring had been read when a batch was complete.
+/// Position of the ring up to which a batch is complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RingPosition {
-    /// Names one pinned ring, never 0; another ring counts from 0 again.
+    /// Identifies one pinned ring, never 0; the positions of another ring begin at 0 again.
     pub ring_id: u64,
-    /// Consumer position in bytes, all of it stored.
+    /// Consumer position in bytes; all data before it is stored.
     pub end: u64,
 }
 
-/// Begins a batch: the unit that is there whole or not at all.
+/// Header of a batch: the unit that is stored completely or not at all.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct BatchHeader {
     magic: U64,
-    /// Of all that follows in the header.
+    /// Checksum of the rest of the header.
     crc: U32,
     blocks: U32,
-    /// Header, table and payloads.
+    /// Length of header, table and payloads.
     len: U32,
     ring_id: U64,
     ring_end: U64,
@@ -51,7 +51,7 @@ impl BatchHeader {
         crc32c::crc32c(&self.as_bytes()[12..])
     }
 
-    /// Returns the header that begins `bytes` if it is a whole one of this segment.
+    /// Returns the header at the beginning of `bytes` if it is undamaged and of this segment.
     pub fn decode(bytes: &[u8], batch_magic: u64) -> Option<Self> {
         let (header, _) = Self::read_from_prefix(bytes).ok()?;
         let whole = header.magic.get() == batch_magic
@@ -77,7 +77,7 @@ impl BatchHeader {
         self.blocks() == 0
     }
 
-    /// `None` when nothing had been read from a ring yet.
+    /// Returns the ring position; `None` when no ring had been read yet.
     pub fn ring(&self) -> Option<RingPosition> {
         let ring_id = self.ring_id.get();
         (ring_id != 0).then(|| RingPosition {
@@ -86,7 +86,7 @@ impl BatchHeader {
         })
     }
 
-    /// Returns where the first payload of a batch lies that begins at `batch`.
+    /// Returns the offset of the first payload in a batch that begins at `batch`.
     pub fn payloads_at(batch: u64, blocks: u32) -> u64 {
         batch
             .saturating_add(Self::LEN as u64)
@@ -98,9 +98,9 @@ impl BatchHeader {
 pub enum BlockKind {
     Events,
     Journal,
-    /// Journal entries that were in an earlier segment, too, and are repeated in this one.
+    /// Journal entries of an earlier segment, repeated in this one.
     CarriedJournal,
-    /// Events of an earlier segment that was dropped to make room; they are repeated in this one.
+    /// Events of an earlier segment that was dropped to make room, repeated in this one.
     CarriedEvents,
 }
 
@@ -133,19 +133,19 @@ impl BlockKind {
         matches!(self, Self::Events | Self::CarriedEvents)
     }
 
-    /// Returns whether the block repeats one of an earlier segment.
+    /// Returns whether the block repeats a block of an earlier segment.
     pub fn is_carried(self) -> bool {
         matches!(self, Self::CarriedJournal | Self::CarriedEvents)
     }
 }
 
-/// What is in one block, and where: the same bytes in the batch and in the index.
+/// Content and location of one block: the same bytes in the batch and in the index.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
 #[repr(C)]
 pub struct BlockEntry {
-    /// Of all that follows in the entry.
+    /// Checksum of the rest of the entry.
     crc: U32,
     payload_crc: U32,
     mark: U64,
@@ -177,7 +177,7 @@ pub struct BlockFacts {
     pub wall_offset: WallOffset,
 }
 
-/// Where a block lies: `nth` of the `of` blocks of its batch.
+/// Location of a block: `nth` of the `of` blocks of its batch.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockPlace {
     pub offset: u32,
@@ -210,7 +210,7 @@ impl BlockEntry {
         Some(entry)
     }
 
-    /// Returns a table as it lies in a batch and in an index.
+    /// Returns a table in the form that batches and indexes contain.
     pub fn encoded(table: &[Self]) -> &[u8] {
         table.as_bytes()
     }
@@ -219,17 +219,17 @@ impl BlockEntry {
         crc32c::crc32c(&self.as_bytes()[4..])
     }
 
-    /// The entry is as it was written.
+    /// Returns whether the entry is undamaged.
     pub fn is_whole(&self) -> bool {
         self.crc.get() == self.checksum()
     }
 
-    /// The bytes are those the block was written with.
+    /// Returns whether `payload` has the block's checksum.
     pub fn owns(&self, payload: &[u8]) -> bool {
         payload.len() == self.len() && self.payload_crc.get() == crc32c::crc32c(payload)
     }
 
-    /// `None` for a kind this version does not know.
+    /// Returns the kind; `None` for one that this version does not know.
     pub fn kind(&self) -> Option<BlockKind> {
         BlockKind::from_raw(self.kind.get())
     }
@@ -242,7 +242,7 @@ impl BlockEntry {
         self.kind().is_some_and(BlockKind::is_carried)
     }
 
-    /// Returns whether both are the same events of one session, in whatever place.
+    /// Returns whether both blocks hold the same events of one session, in any location.
     pub fn is_copy_of(&self, other: &Self) -> bool {
         let facts = |e: &Self| {
             (
@@ -261,7 +261,7 @@ impl BlockEntry {
         self.kind().is_some_and(BlockKind::is_journal)
     }
 
-    /// 0 for a block of no session.
+    /// Returns the session's mark; 0 for a block of no session.
     pub fn mark(&self) -> Mark {
         self.mark.get()
     }
@@ -298,12 +298,12 @@ impl BlockEntry {
         self.nth().checked_add(1) == Some(self.of())
     }
 
-    /// Events or journal entries in the block.
+    /// Returns the number of events or journal entries in the block.
     pub fn count(&self) -> u64 {
         u64::from(self.count.get())
     }
 
-    /// Lowest session sequence number; 0 in a block without events.
+    /// Returns the lowest session sequence number; 0 in a block without events.
     pub fn first_seq(&self) -> u64 {
         self.first_seq.get()
     }
@@ -324,14 +324,14 @@ impl BlockEntry {
         WallOffset::from_ns(self.wall_offset.get())
     }
 
-    /// Where the batch of this entry begins, if the entry is its first.
+    /// Returns the offset of the entry's batch if the entry is its first one.
     pub fn batch_at(&self) -> Option<u64> {
         let head = BatchHeader::payloads_at(0, self.of());
         (self.nth() == 0).then(|| self.offset().checked_sub(head))?
     }
 }
 
-/// Returns a number that names the batch with this table by its content; never 0.
+/// Returns a number, never 0, that identifies a batch by the content of its table.
 pub fn table_check(table: &[BlockEntry]) -> u32 {
     crc32c::crc32c(BlockEntry::encoded(table)).max(1)
 }

@@ -1,10 +1,10 @@
-//! The spool's directory: which files are segments, and whether they may be trusted.
+//! Lists the segments in the spool's directory and checks whether they may be trusted.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The directory or a file in it is not as the agent leaves it. Nothing was changed.
+/// The directory or a file in it is not in the state that the agent leaves. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum DirError {
     #[error("cannot read `{}`", path.display())]
@@ -23,13 +23,13 @@ pub enum DirError {
     OtherOwner { path: PathBuf, uid: u32, owner: u32 },
 }
 
-/// The two files of one segment; either may be missing.
+/// The two files of one segment; one may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentFiles {
     pub number: u64,
     pub segment: PathBuf,
     pub index: PathBuf,
-    /// Bytes the segment had when it was listed.
+    /// Size of the segment when it was listed.
     pub len: u64,
 }
 
@@ -48,19 +48,20 @@ impl SegmentFiles {
     }
 }
 
-/// What a directory holds, oldest segment first.
+/// Content of the directory, oldest segment first.
 #[derive(Debug, Default)]
 pub struct Listing {
     pub segments: Vec<SegmentFiles>,
-    /// Indexes whose segment is gone: left when a drop was interrupted.
+    /// Indexes without a segment: left when a drop was interrupted.
     pub orphan_indexes: Vec<SegmentFiles>,
-    /// Everything else.
+    /// All other files.
     pub foreign: Vec<PathBuf>,
 }
 
-/// Lists the segments in `dir`, each checked to be a regular file of the directory's owner.
+/// Lists the segments in `dir`, and checks that each one is a regular file of the directory's
+/// owner.
 ///
-/// Files of other names are none of the spool's and only listed.
+/// Files with other names do not belong to the spool and are only listed.
 pub fn list(dir: &Path) -> Result<Listing, DirError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
@@ -85,7 +86,7 @@ pub fn list(dir: &Path) -> Result<Listing, DirError> {
         };
         let file = match fs::symlink_metadata(&path) {
             Ok(file) => file,
-            // Dropped by the agent since the directory was read.
+            // The agent dropped the segment after the directory was read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(unreadable(&path)(error)),
         };

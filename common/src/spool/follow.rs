@@ -1,4 +1,4 @@
-//! What was added to the spool since one last looked.
+//! Returns what was added to the spool since the previous look.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::session::{Gap, JournalEntry};
 use crate::time::WallOffset;
 use crate::wire::Mark;
 
-/// One thing that is new.
+/// One new item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Followed {
     Event {
@@ -28,18 +28,20 @@ pub enum Followed {
         boot_id: BootId,
         wall: WallOffset,
     },
-    /// A block of the session, or of anybody (0), cannot be read.
+    /// A block that cannot be read: of the session, or of an unknown one (0).
     Damaged { mark: Mark, events: Option<u64> },
 }
 
-/// Reads on where a [`SpoolReader`] ended.
+/// Continues where a [`SpoolReader`] ended.
 ///
-/// Polled: a look costs a listing and, when the last segment has not grown, nothing else.
+/// The caller polls. Each look costs a listing, and nothing else while the last segment has not
+/// grown.
 #[derive(Debug)]
 pub struct Follower {
     dir: PathBuf,
     filter: Filter,
-    /// Segment that was read last, how far, and how long it was then.
+    /// Number of the segment that was read last, the end of what was read, and its length at that
+    /// time.
     number: u64,
     end: u64,
     len: u64,
@@ -47,7 +49,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows what comes after what `reader` has seen: nothing twice, nothing left out.
+    /// Follows from the position that `reader` reached, without repeating or missing an entry.
     ///
     /// # Errors
     /// The newest segment cannot be read.
@@ -71,10 +73,10 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Returns what is new, in the order in which it was written.
+    /// Returns the new items, in the order in which they were written.
     ///
     /// # Errors
-    /// As opening the spool. The next call begins at the segment that could not be read.
+    /// As for opening the spool. The next call begins at the segment that could not be read.
     pub fn poll(&mut self) -> Result<Vec<Followed>, SpoolReadError> {
         let mut news = Vec::new();
         for files in dir::list(&self.dir)?.segments {
@@ -112,7 +114,7 @@ impl Follower {
             }
         }
         let is_new = |e: &&BlockEntry| {
-            // Carried entries repeat what was told before.
+            // Carried entries repeat earlier ones.
             e.offset() >= self.end && !e.is_carried() && self.wants(e)
         };
         let mut wanted = segment.entries().iter().filter(is_new).peekable();

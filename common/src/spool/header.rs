@@ -1,21 +1,22 @@
-//! The header of segments and indexes, byte for byte.
+//! Header of segments and indexes: the bytes on disk.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::id::BootId;
 
-/// Changes whenever the bytes or their meaning do. Newer files are refused by name.
+/// Changes with the format of the bytes or their meaning. A newer version is refused, with its
+/// number.
 ///
 /// Version 2 added blocks of carried events; files of version 1 are read as before.
 pub const VERSION: u32 = 2;
-/// The oldest version that is still read.
+/// The oldest version that can still be read.
 const OLDEST: u32 = 1;
 
 /// Longest host name that a header holds, in bytes; Linux allows 64.
 const HOST_MAX: usize = 256;
 
-/// Which of the two files of a segment a header begins.
+/// Kind of the file that a header begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     Segment,
@@ -31,18 +32,18 @@ impl FileKind {
     }
 }
 
-/// Begins a segment, and again its index, so that damage to one of them leaves the other.
+/// Header of a segment, repeated in its index, so that damage to one file leaves the other.
 ///
-/// The first 16 bytes are the same in every version: a damaged version number must not look like
-/// a newer one.
+/// The first 16 bytes are the same in every version: a damaged version number must not look like a
+/// newer one.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct FileHeader {
     magic: [u8; 8],
     version: U32,
-    /// Of `magic` and `version`.
+    /// Checksum of `magic` and `version`.
     prefix_crc: U32,
-    /// Of all that follows.
+    /// Checksum of the rest.
     crc: U32,
     reserved: U16,
     host_len: U16,
@@ -52,14 +53,14 @@ pub struct FileHeader {
     host: [u8; HOST_MAX],
 }
 
-/// The beginning of a file is no header of this version.
+/// The file does not begin with a header of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderError {
     /// Written by a newer vctl.
     Newer {
         version: u32,
     },
-    /// Fewer bytes than a header has: the file has just been created.
+    /// The file is shorter than a header: it has just been created.
     Short,
     Damaged,
 }
@@ -69,7 +70,7 @@ impl FileHeader {
 
     /// Returns the header of a segment, or `None` when the host name is too long for it.
     ///
-    /// `batch_magic` must be a number no user of the host can guess.
+    /// Users of the host must not be able to guess `batch_magic`.
     pub fn new(number: u64, boot_id: BootId, host: &str, batch_magic: u64) -> Option<Self> {
         let mut padded = [0; HOST_MAX];
         padded
@@ -89,7 +90,7 @@ impl FileHeader {
         })
     }
 
-    /// Returns the bytes that begin the file of this kind.
+    /// Returns the bytes at the beginning of a file of this kind.
     pub fn encode(&self, kind: FileKind) -> [u8; Self::LEN] {
         let mut header = *self;
         header.magic = kind.magic();
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn no_changed_bit_of_a_header_is_accepted_or_taken_for_a_newer_version() {
+    fn a_header_with_a_flipped_bit_is_damaged() {
         let whole = header().encode(FileKind::Segment);
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole;

@@ -10,7 +10,7 @@ use crate::session::JournalEntry;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalLine {
     pub entry: JournalEntry,
-    /// The boot it is of, when that is not the boot of the segment it lies in.
+    /// The entry's boot, if it differs from the boot of its segment.
     pub boot_id: Option<BootId>,
 }
 
@@ -30,7 +30,7 @@ struct OtherBoot {
 /// Appends one line.
 ///
 /// # Errors
-/// None that an entry can cause; the type is `serde_json`'s.
+/// `serde_json`'s error type; no entry causes one.
 pub fn write_journal_line(
     out: &mut Vec<u8>,
     entry: &JournalEntry,
@@ -40,15 +40,15 @@ pub fn write_journal_line(
     let written = serde_json::to_writer(&mut *out, &Written { entry, boot_id });
     match written {
         Ok(()) => out.push(b'\n'),
-        // Half a line would spoil the block for the entries around it.
+        // Half a line would damage the entries around it.
         Err(_) => out.truncate(start),
     }
     written
 }
 
-/// Returns the entries of a journal block; a line that is none is `Err`.
+/// Returns the entries of a journal block; `Err` for a line that is not an entry.
 ///
-/// Only carried entries can be of another boot, and only they cost a second look for it.
+/// Only carried entries can be of another boot, so only they are parsed a second time for it.
 pub fn journal_lines(
     kind: Option<BlockKind>,
     payload: &[u8],
@@ -76,7 +76,7 @@ mod tests {
     use crate::time::BootNs;
 
     #[test]
-    fn a_carried_line_keeps_its_boot_and_a_spoilt_one_costs_no_other() {
+    fn a_carried_line_keeps_its_boot_beside_a_damaged_one() {
         let entry = JournalEntry::Gap(Gap {
             session: None,
             cause: GapCause::ProbeAway,

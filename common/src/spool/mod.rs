@@ -1,22 +1,26 @@
-//! The spool: what the agent wrote down, and the only store of a host that works alone.
+//! The spool: the agent's own store, and the only store of a host that works alone.
 //!
-//! The agent appends, `vctl` reads; neither waits for the other and there is no lock between them.
+//! The agent appends and `vctl` reads, without a lock; neither waits for the other.
+//!
+//! SQLite and redb were considered: a reader would need their locks, and damage to one page can
+//! cost more than one block.
 //!
 //! # Invariants
-//! - A batch is there whole or not at all. One that was cut short is taken away by the writer when
-//!   it opens the spool, and passed over by a reader that meets it before.
-//! - Nothing is believed without its checksum. A reader returns what was written or says what it
-//!   could not read ([`GapCause::SpoolDamaged`]), never something else.
-//! - What a user put into argv cannot pose as a batch: the magic number of batches is random for
-//!   each segment and never leaves the 0600 file.
-//! - The table of a batch is in the segment and again in its index, so that one damaged place
-//!   costs at most the block it lies in.
-//! - Dropping a segment never takes away who a session belongs to while events of it are left.
+//! - A batch is stored completely or not at all. The writer removes an incomplete batch when it
+//!   opens the spool; a reader that meets it before that skips it.
+//! - Data is used only if its checksum is right. A reader returns what was written, or reports what
+//!   it could not read ([`GapCause::SpoolDamaged`]).
+//! - Argv that a user chose cannot imitate a batch: the magic number of batches is random for each
+//!   segment, and the file's mode is 0600.
+//! - The table of a batch is in the segment and in its index, so one damaged place costs at most
+//!   its block.
+//! - A segment is dropped only if the owner of each session stays known while events of it are
+//!   left.
 //!
 //! # On disk
-//! A directory (0700) of segments `<number>.seg`, each with its index `<number>.idx` (0600), the
-//! number in 16 hex digits. A segment is of one boot. All integers are little endian, except inside
-//! the wire records, which stay as the kernel wrote them.
+//! A directory (0700) of segments `<number>.seg`, each with its index `<number>.idx` (0600); the
+//! number has 16 hex digits. All blocks of a segment are of one boot. All integers are little
+//! endian, except inside the wire records, which stay as the kernel wrote them.
 //!
 //! ```text
 //! segment  FileHeader batch batch ...
@@ -26,11 +30,12 @@
 //!          kind journal: one `JournalEntry` as JSON per line
 //! ```
 //!
-//! A block belongs to one session. Its entry says where it lies, its place in its batch, and what
-//! must follow on what, so an index proves by itself that no block is missing from it. When it is
-//! short, damaged or gone, the tables in the segment take its place.
+//! A block belongs to one session. Its entry holds its location, its position in its batch, and the
+//! order of entries, so an index shows by itself that no block is missing from it. If the index is
+//! short, damaged or missing, the tables in the segment are used instead.
 //!
-//! A lookup reads the indexes (88 bytes per block), filters them, and then only the blocks it wants.
+//! A lookup reads the indexes (88 bytes per block), filters them, and then reads only the blocks it
+//! needs.
 //!
 //! [`GapCause::SpoolDamaged`]: crate::session::GapCause::SpoolDamaged
 

@@ -1,4 +1,4 @@
-//! Which sessions the spool knows, from its indexes and journal blocks alone.
+//! Finds sessions in the spool, from its indexes and journal blocks alone.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ pub enum SpoolReadError {
         #[source]
         source: io::Error,
     },
-    #[error("`{}` has format {version}, newer than {VERSION}, the newest this vctl knows", path.display())]
+    #[error("`{}` has format {version}, but this vctl reads formats up to {VERSION}", path.display())]
     Newer { path: PathBuf, version: u32 },
 }
 
@@ -43,11 +43,11 @@ impl SpoolReadError {
     }
 }
 
-/// Which sessions to look up.
+/// Selects the sessions of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
     All,
-    /// One certificate may have opened many sessions, and two CAs may have used one serial.
+    /// One certificate can open many sessions, and two CAs can use the same serial.
     Serial(CertSerial),
     Id(SessionId),
 }
@@ -61,11 +61,11 @@ pub struct SpoolReader {
 }
 
 impl SpoolReader {
-    /// Looks at what there is. Needs no agent and disturbs none.
+    /// Opens a spool to read it. Works without the agent and does not disturb it.
     ///
     /// # Errors
-    /// The directory or a file in it is not as the agent leaves it. Damage inside the files is no
-    /// error: it becomes gaps.
+    /// The directory or a file in it is not in the state that the agent leaves. Damage inside the
+    /// files is not an error: it becomes gaps.
     pub fn open(dir: &Path) -> Result<Self, SpoolReadError> {
         Ok(Self {
             dir: dir.to_owned(),
@@ -85,12 +85,12 @@ impl SpoolReader {
         &self.dir
     }
 
-    /// Oldest first, as long as they were when the spool was opened.
+    /// Returns the segments, oldest first, with their lengths when the spool was opened.
     pub fn segments(&self) -> &[SegmentFiles] {
         &self.segments
     }
 
-    /// Bytes read from files so far: a lookup must not read the whole spool.
+    /// Returns the number of bytes read from files so far: a lookup must not read the whole spool.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.get()
     }
@@ -98,12 +98,12 @@ impl SpoolReader {
     /// Returns the sessions that match, newest first.
     ///
     /// # Errors
-    /// A segment cannot be read at all, or is newer than this reader.
+    /// A segment cannot be read at all, or has a newer format.
     pub fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRecord>, SpoolReadError> {
         Ok(self.lookup(filter)?.finish())
     }
 
-    /// Returns those of the sessions with these marks whose beginning can be read, newest first.
+    /// Returns the sessions with these marks whose beginning can be read, newest first.
     ///
     /// # Errors
     /// As `sessions`.
@@ -111,8 +111,8 @@ impl SpoolReader {
         Ok(self.drafts(&mut Wanted::marks(marks, None))?.finish())
     }
 
-    /// Returns what damage has left of sessions whose beginning cannot be read any more: that they
-    /// were there, but not whose they were.
+    /// Returns sessions whose beginning is damaged: their events are stored, but their owner is
+    /// unknown.
     ///
     /// # Errors
     /// As `sessions`.
@@ -139,7 +139,7 @@ impl SpoolReader {
         };
         let drafts = self.drafts(&mut wanted)?;
         match wanted {
-            // What was carried over is later than what it belongs to: look for that again.
+            // Carried entries come later than their session, so the search for them is repeated.
             Wanted::Marks {
                 marks,
                 missed: true,
@@ -169,7 +169,7 @@ impl SpoolReader {
         Ok(drafts)
     }
 
-    /// Loads the segments that `matches`, one after another into the same memory.
+    /// Loads the matching segments one after another into the same memory.
     pub(super) fn each_segment(
         &self,
         matches: impl Fn(&SegmentFiles) -> bool,
@@ -247,7 +247,7 @@ impl SpoolReader {
     }
 }
 
-/// The payloads of one segment, which is opened when the first of them is wanted.
+/// The payloads of one segment, which is opened when the first of them is needed.
 pub(super) struct Blocks<'a> {
     reader: &'a SpoolReader,
     segment: &'a Segment,
@@ -286,14 +286,14 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// Which entries a lookup takes.
+/// Selects the entries of a lookup.
 enum Wanted {
     All,
     Marks {
         /// Sorted.
         marks: Vec<Mark>,
         serial: Option<CertSerial>,
-        /// A session was met first in something else than its beginning.
+        /// An entry of a session was read before its beginning.
         missed: bool,
     },
 }
@@ -319,7 +319,7 @@ impl Wanted {
         };
         let mark = entry.mark();
         if mark == 0 {
-            // Gaps of nobody in particular concern everybody.
+            // A gap without a session may concern every session.
             return entry.is_journal();
         }
         let Err(place) = marks.binary_search(&mark) else {

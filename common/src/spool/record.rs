@@ -1,4 +1,4 @@
-//! What the journal and the indexes say of one session.
+//! The data of one session in the journal and the indexes.
 
 use std::time::SystemTime;
 
@@ -9,26 +9,26 @@ use crate::session::{CloseReason, Gap, JournalEntry, SessionClosed, SessionOpene
 use crate::time::{BootNs, WallOffset};
 use crate::wire::Mark;
 
-/// What the journal says of one session.
+/// The data of one session in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
     pub opened: SessionOpened,
     pub closed: Option<SessionClosed>,
-    /// Those of the session, and those of nobody in particular from its time.
+    /// Gaps of the session, and gaps without a session from its time.
     pub gaps: Vec<Gap>,
     pub boot_id: BootId,
     pub host: String,
-    /// As the clocks stood when the session was opened.
+    /// Clocks when the session was opened.
     pub wall: WallOffset,
-    /// As the clocks stood when it was closed.
+    /// Clocks when the session was closed.
     pub closed_wall: Option<WallOffset>,
-    /// Events in the spool.
+    /// Number of events in the spool.
     pub stored: u64,
-    /// When the last of them happened.
+    /// Time of the last of them.
     pub last_at: Option<BootNs>,
-    /// The highest session sequence number among them.
+    /// Highest session sequence number among them.
     pub last_seq: u64,
-    /// Numbers of the segments that hold something of it.
+    /// Numbers of the segments that hold data of the session.
     pub segments: Vec<u64>,
 }
 
@@ -51,20 +51,20 @@ fn serial_of(opened: &SessionOpened) -> Option<CertSerial> {
     opened.auth.certificate.as_ref()?.serial
 }
 
-/// What another store kept of a session: the journal's entries and its own counters.
+/// The data of a session in another store: the journal's entries and that store's counters.
 #[derive(Clone, Debug)]
 pub struct Kept {
     pub opened: SessionOpened,
-    /// The clocks when it was opened.
+    /// Clocks when the session was opened.
     pub wall: WallOffset,
     pub closed: Option<SessionClosed>,
-    /// The clocks when it was closed.
+    /// Clocks when the session was closed.
     pub closed_wall: Option<WallOffset>,
     pub boot_id: BootId,
     pub host: String,
-    /// Of this session, each as often as it was told.
+    /// Gaps of this session, repeated as often as they were recorded.
     pub gaps: Vec<Gap>,
-    /// Of nobody in particular, from this boot of the host.
+    /// Gaps without a session, from this boot of the host.
     pub host_wide: Vec<Gap>,
     pub stored: u64,
     pub last_at: Option<BootNs>,
@@ -72,7 +72,7 @@ pub struct Kept {
 }
 
 impl From<Kept> for SessionRecord {
-    /// Reads the entries as they are read in a spool.
+    /// Builds the record by the same rules as from a spool.
     fn from(kept: Kept) -> Self {
         let mut draft = Draft {
             host: kept.host,
@@ -88,7 +88,7 @@ impl From<Kept> for SessionRecord {
             }
         }
         let closed = kept.closed.map(|closed| {
-            // Found to be over by a later boot, whose clock says nothing about this one.
+            // A later boot found the session closed; its clock does not apply to this boot.
             let wall = kept
                 .closed_wall
                 .filter(|_| closed.reason != CloseReason::HostRebooted);
@@ -106,7 +106,7 @@ impl From<Kept> for SessionRecord {
     }
 }
 
-/// A session of which only the events are left.
+/// A session of which only events are left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nameless {
     pub mark: Mark,
@@ -142,7 +142,7 @@ impl Draft {
         self.last_seq = self.last_seq.max(entry.last_seq());
     }
 
-    /// The last word counts: what is carried to the next segment is as it was known then.
+    /// Takes in an entry. The last entry counts: carried entries are copies from an earlier time.
     pub(super) fn learn(
         &mut self,
         entry: JournalEntry,
@@ -153,7 +153,7 @@ impl Draft {
         let wall = block.wall_offset();
         match entry {
             JournalEntry::Opened(opened) => {
-                // A carried copy has the wall offset it was first written with.
+                // A carried copy has the wall offset that was first written with it.
                 let wall = match self.opened {
                     Some((_, _, first)) if block.kind() == Some(BlockKind::Journal) => first,
                     _ => wall,
@@ -173,7 +173,7 @@ impl Draft {
     pub(super) fn finish(mut self) -> Option<SessionRecord> {
         let (opened, boot_id, wall) = self.opened.take()?;
         let closed = self.closed.take().map(|(closed, in_boot, wall)| {
-            // Found to be over by a later boot, in the clock of its own.
+            // A later boot found the session closed, and noted the time in its own clock.
             let other = in_boot != boot_id || closed.reason == CloseReason::HostRebooted;
             (closed, (!other).then_some(wall))
         });

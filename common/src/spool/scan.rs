@@ -1,4 +1,4 @@
-//! From the bytes of a segment to the entries of its blocks, whatever has happened to them.
+//! Reads the block entries from the bytes of a segment, damaged or not.
 
 use std::fs::File;
 use std::io;
@@ -11,30 +11,30 @@ use super::header::FileHeader;
 use crate::session::{Gap, GapCause};
 use crate::time::BootNs;
 
-/// What the batches of a segment hold, from one place on.
+/// Content of a segment's batches, from an offset on.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     pub entries: Vec<BlockEntry>,
-    /// Where the last batch that is there whole ends: the next one belongs here.
+    /// End of the last complete batch, where the next one is written.
     pub end: u64,
-    /// Of the last batch whose header is whole.
+    /// Ring position in the last batch with an undamaged header.
     pub ring: Option<RingPosition>,
-    /// What could not be read and whose it was cannot be said.
+    /// Data that could not be read and whose session is unknown.
     pub damage: Vec<Gap>,
-    /// What follows `end` is the beginning of a batch that was never finished, or being written.
+    /// `end` is followed by the beginning of a batch: it was never finished, or is being written.
     pub torn: bool,
     pub bytes_read: u64,
 }
 
 impl Scan {
-    /// Bytes from `end` on are neither a batch nor the beginning of one.
+    /// Returns whether the bytes from `end` on are not even the beginning of a batch.
     pub(super) fn spoiled(&self, len: u64) -> bool {
         self.end < len && !self.torn
     }
 }
 
-/// Returns how many of `entries`, from the first, follow on each other without a hole and end with
-/// a batch within the first `len` bytes of the segment, and where that batch ends.
+/// Returns how many entries, from the first, follow each other without a gap and end with a batch
+/// within the first `len` bytes of the segment, and the end of that batch.
 pub(super) fn proven(entries: &[BlockEntry], mut end: u64, len: u64) -> (usize, u64) {
     let mut whole = (0, end);
     let mut batch: Option<&BlockEntry> = None;
@@ -62,11 +62,11 @@ pub(super) fn proven(entries: &[BlockEntry], mut end: u64, len: u64) -> (usize, 
 
 /// Reads the headers and tables of `segment` from `start`, where a batch begins, up to `len`.
 ///
-/// `known` are entries of its index: whole each, but not all of them. They stand in for what is
+/// `known` are undamaged entries of its index, but maybe not all. They replace entries that are
 /// damaged here.
 ///
 /// # Errors
-/// Only of the file itself. Bytes that are no batch are passed over and told in the result.
+/// Only errors of the file. Bytes that are not a batch are skipped and reported in the result.
 pub(super) fn scan(
     segment: &File,
     len: u64,
@@ -89,7 +89,7 @@ pub(super) fn scan(
         damaged_from: None,
     };
     match scanner.run() {
-        // The agent has just taken away what was left of a batch it could not write.
+        // The agent has just removed the rest of a batch that it could not write.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => scanner.result.torn = true,
         done => done?,
     }
@@ -106,13 +106,13 @@ struct Scanner<'a> {
     damaged_from: Option<BootNs>,
 }
 
-/// How a batch turned out.
+/// Result of reading one batch.
 enum Batch {
-    /// Ends here.
+    /// The batch ends here.
     Read { end: u64 },
-    /// Its end is past the end of the file.
+    /// The batch ends after the end of the file.
     Torn,
-    /// No batch can be made out before this place.
+    /// No batch was found before this offset.
     Lost { search_from: u64 },
 }
 
@@ -209,7 +209,8 @@ impl Scanner<'_> {
         })
     }
 
-    /// Returns how many blocks a batch has whose header is damaged: its first entry says it, too.
+    /// Returns the number of blocks of a batch with a damaged header; its first entry holds it as
+    /// well.
     fn blocks_without_header(&mut self, at: u64) -> io::Result<Option<u32>> {
         let table = at + BatchHeader::LEN as u64;
         if self.len - table >= BlockEntry::LEN as u64 {
@@ -232,7 +233,7 @@ impl Scanner<'_> {
         self.known.get(at)
     }
 
-    /// Finds where the next batch begins, by its magic or by the index.
+    /// Finds the beginning of the next batch, by its magic number or by the index.
     fn next_batch(&mut self, from: u64) -> io::Result<Option<u64>> {
         let known = self
             .known
@@ -258,7 +259,7 @@ impl Scanner<'_> {
     }
 
     fn found(&mut self, entry: BlockEntry) {
-        // Carried entries may be of another boot, whose clock says nothing about this one.
+        // Carried entries may be of another boot, whose clock does not apply here.
         if !entry.is_carried() {
             self.close_damage(entry.first_at());
             self.last_at = self.last_at.max(entry.last_at());
@@ -279,7 +280,7 @@ impl Scanner<'_> {
 
 const SEARCH_WINDOW: usize = 64 * 1024;
 
-/// Returns the gap of something unreadable that may have been anybody's.
+/// Returns the gap for unreadable data of an unknown session.
 pub(super) fn unreadable(from: BootNs, to: BootNs) -> Gap {
     Gap {
         session: None,

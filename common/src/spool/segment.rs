@@ -14,50 +14,50 @@ use super::scan::{Scan, proven, scan, unreadable};
 use crate::session::Gap;
 use crate::time::BootNs;
 
-/// The entries of all blocks of a segment, and the way to their payloads.
+/// The entries of all blocks of a segment, for access to their payloads.
 #[derive(Debug)]
 pub struct Segment {
     pub files: SegmentFiles,
     pub header: FileHeader,
-    /// The index as it was read, or what took its place; its first bytes are the header's.
+    /// The index as it was read, or its replacement; it begins with the header.
     index: Vec<u8>,
-    /// Where the last whole batch ends.
+    /// End of the last complete batch.
     pub end: u64,
-    /// The index on disk is the one that was loaded; else it has to be written anew.
+    /// The index on disk is the loaded one; otherwise it has to be written again.
     pub index_is_whole: bool,
-    /// The header is damaged, or the tail is no batch and not the beginning of one: nothing may be
+    /// The header is damaged, or the tail is not even the beginning of a batch. Nothing may be
     /// appended.
     pub spoiled: bool,
-    /// Position of the ring, when the last batches had to be scanned.
+    /// Ring position, if the last batches had to be scanned.
     pub ring: Option<RingPosition>,
-    /// What could not be read and whose it was cannot be said.
+    /// Data that could not be read and whose session is unknown.
     pub damage: Vec<Gap>,
     pub bytes_read: u64,
 }
 
-/// A segment that has no entries to give.
+/// A segment without usable entries.
 #[derive(Debug)]
 pub enum Unloaded {
     /// Just created, or dropped by the agent a moment ago.
     Gone,
-    /// Neither the segment nor its index says what it is.
+    /// Neither the segment nor its index has a usable header.
     Damaged(Gap),
 }
 
-/// How much of a segment to look at.
+/// Parts of a segment to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// The index, and of the segment what the index does not cover.
+    /// The index, and the part of the segment that the index does not cover.
     Index,
-    /// Every table in the segment, too, so that `ring` and `spoiled` are known.
+    /// Also all tables in the segment, so that `ring` and `spoiled` are known.
     Tables,
 }
 
 impl Segment {
-    /// Reads a segment as long as it was when it was listed.
+    /// Reads a segment up to its length at the time of the listing.
     ///
-    /// `buffer` becomes the segment's memory and is given back by [`Segment::into_buffer`]: the page
-    /// faults of fresh memory cost several times what reading an index does.
+    /// `buffer` becomes the segment's memory, and [`Segment::into_buffer`] returns it: page faults
+    /// of new memory cost several times as much as reading an index.
     ///
     /// # Errors
     /// The file cannot be read, or was written by a newer vctl.
@@ -74,7 +74,7 @@ impl Segment {
             Err(HeaderError::Newer { version }) => {
                 return Err(SpoolReadError::newer(&files.index, version));
             }
-            // A file under another name is not believed either.
+            // A file with another name than its header is not trusted either.
             header => header.ok().filter(|h| h.number() == files.number),
         };
         if index.len() < FileHeader::LEN {
@@ -87,7 +87,7 @@ impl Segment {
         let proven_bytes = FileHeader::LEN + count * BlockEntry::LEN;
         let index_is_whole = index_header.is_some() && end == len;
         if let Some(header) = index_header.filter(|_| index_is_whole && look == Look::Index) {
-            // The agent may have gone on since.
+            // The agent may have appended to the index since.
             index.truncate(proven_bytes);
             return Ok(Ok(Self {
                 files: files.clone(),
@@ -169,7 +169,7 @@ impl Segment {
         whole_entries(&self.index)
     }
 
-    /// Returns the bytes of a whole index of this segment.
+    /// Returns the bytes of a complete index of this segment.
     pub fn index_bytes(&self) -> &[u8] {
         &self.index
     }
@@ -193,9 +193,9 @@ fn read_index(files: &SegmentFiles, index: &mut Vec<u8>) -> Result<(), SpoolRead
     }
 }
 
-/// Reads the payload of a block; `None` when it is not what was written.
+/// Reads the payload of a block; `None` when it is damaged.
 pub fn payload(segment: &File, entry: &BlockEntry) -> io::Result<Option<Vec<u8>>> {
-    // An entry is believed only with its checksum, so its length is what the agent wrote.
+    // Entries are used only with a correct checksum, so this length is the agent's.
     let mut bytes = vec![0; entry.len()];
     match segment.read_exact_at(&mut bytes, entry.offset()) {
         Ok(()) => Ok(entry.owns(&bytes).then_some(bytes)),
@@ -204,7 +204,7 @@ pub fn payload(segment: &File, entry: &BlockEntry) -> io::Result<Option<Vec<u8>>
     }
 }
 
-/// Returns the entries in `index`; a part of one at the end is left out.
+/// Returns the entries in `index`; an incomplete one at the end is left out.
 fn whole_entries(index: &[u8]) -> &[BlockEntry] {
     let entries = index.get(FileHeader::LEN..).unwrap_or_default();
     <[BlockEntry]>::ref_from_prefix_with_elems(entries, entries.len() / BlockEntry::LEN)
@@ -219,7 +219,8 @@ mod tests {
     use crate::spool::{BatchHeader, BlockFacts, BlockKind, BlockPlace};
     use crate::time::WallOffset;
 
-    /// A segment with one batch of `blocks` one-byte blocks each for `batches`.
+    /// Returns a segment with one batch for each item of `batches`, each of `blocks` one-byte
+    /// blocks.
     fn segment(batches: u32, blocks: u32) -> (Vec<u8>, Vec<u8>) {
         let boot_id = "00000000-0000-4000-8000-000000000001".parse().unwrap();
         let header = FileHeader::new(0, boot_id, "web-1", 99).unwrap();
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_with_an_entry_taken_out_is_not_believed() {
+    fn an_index_with_a_removed_entry_is_not_trusted() {
         let (segment, index) = segment(3, 2);
         for entry in 0..6 {
             let at = FileHeader::LEN + entry * BlockEntry::LEN;

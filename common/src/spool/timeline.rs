@@ -12,7 +12,7 @@ use crate::session::{Gap, GapCause};
 use crate::time::{BootNs, WallOffset};
 use crate::wire::Header;
 
-/// One event and when it happened by the clock on the wall.
+/// One event and its time by the wall clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
     pub wall: SystemTime,
@@ -21,14 +21,14 @@ pub struct StoredEvent {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// By sequence number within the session.
+    /// Ordered by session sequence number.
     pub events: Vec<StoredEvent>,
     /// Blocks and records of the session that cannot be read.
     pub damaged: Vec<Gap>,
 }
 
 impl SpoolReader {
-    /// Reads the events of one session, and nothing else.
+    /// Reads the events of one session and no others.
     ///
     /// # Errors
     /// A segment cannot be read at all.
@@ -37,7 +37,7 @@ impl SpoolReader {
         let mut timeline = Timeline::default();
         let holds = |files: &SegmentFiles| session.segments.contains(&files.number);
         self.each_segment(holds, |segment| {
-            // What is damaged beyond that is in the session's gaps already.
+            // Other damage is already in the session's gaps.
             let Ok(segment) = segment else {
                 return Ok(());
             };
@@ -64,8 +64,8 @@ impl SpoolReader {
 }
 
 impl Timeline {
-    /// Adds one record of session `id` that another store kept; `at` is when it happened, should the
-    /// record itself be unreadable.
+    /// Adds one record of session `id` from another store. `at` is its time, for the case that the
+    /// record is unreadable.
     pub fn take_record(&mut self, id: SessionId, wall: WallOffset, at: BootNs, record: &[u8]) {
         match event::decode(record) {
             Ok(event) => self.events.push(StoredEvent {
@@ -76,11 +76,11 @@ impl Timeline {
         }
     }
 
-    /// Sorts the events by their numbers and leaves none twice.
+    /// Sorts the events by their numbers and removes duplicates.
     pub fn put_in_order(&mut self) {
         self.events
             .sort_by_key(|stored| (stored.event.session_seq, stored.event.at));
-        // A batch whose ring position was lost is stored again after a restart.
+        // If the ring position of a batch is lost, its events are stored again after a restart.
         self.events.dedup_by(|a, b| a.event == b.event);
     }
 
@@ -104,7 +104,8 @@ impl Timeline {
     }
 }
 
-/// Cuts a payload of events into its records; what cannot be one ends it as `Err`.
+/// Splits a payload of events into its records; the first invalid one is returned as `Err` and ends
+/// the iteration.
 pub fn records(payload: &[u8]) -> impl Iterator<Item = Result<&[u8], event::DecodeError>> {
     let mut rest = payload;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! As whom we come to Vault, and the token that we got for it.
+//! The identity for Vault, and its token.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,12 @@ use super::life::Life;
 use crate::foreign_file;
 use crate::secret::Secret;
 
-/// How to become somebody to Vault.
+/// Method of authentication.
 #[derive(Clone, Debug)]
 pub enum Auth {
-    /// A token somebody else got: used and renewed, never revoked by us.
+    /// A token from another program or the user: used and renewed, but never revoked here.
     Token(Secret<String>),
-    /// A machine: logs in by itself, again whenever it has to.
+    /// A machine: logs in by itself, again whenever needed.
     AppRole {
         mount: String,
         role_id: Secret<String>,
@@ -22,16 +22,16 @@ pub enum Auth {
     },
 }
 
-/// Where the secret half of an AppRole is.
+/// Source of an AppRole's secret id.
 #[derive(Clone, Debug)]
 pub enum SecretIdSource {
     Value(Secret<String>),
-    /// Read at each login, so that one that was replaced on disk is used from then on.
+    /// Read at each login, so that a replaced file takes effect.
     File(PathBuf),
 }
 
 impl SecretIdSource {
-    /// Returns the secret id as it is now.
+    /// Returns the current secret id.
     pub fn read(&self) -> Result<Secret<String>, VaultError> {
         match self {
             Self::Value(value) => Ok(value.clone()),
@@ -47,12 +47,12 @@ impl SecretIdSource {
     }
 }
 
-/// One token. What was made with it is revoked by Vault when it ends, so everything made with it
-/// holds on to it, to be told apart from what the next one made.
+/// One token. Vault revokes everything made with it when it ends, so leases refer to it. This tells
+/// them from leases of a later token.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) token: Secret<String>,
-    /// Whether we logged in for it, and so may end it.
+    /// Whether this program logged in for the token, and so may revoke it.
     pub(super) ours: bool,
     life: Mutex<Life>,
 }
@@ -66,7 +66,8 @@ impl Session {
         }
     }
 
-    /// `asked` is when the login was sent: the server counts from some time after that.
+    /// Returns the session of a login. `asked` is the time of the request: the server counts from a
+    /// later moment.
     pub(super) fn logged_in(
         token: Secret<String>,
         asked: Instant,
@@ -81,7 +82,7 @@ impl Session {
     }
 
     pub(super) fn life(&self) -> MutexGuard<'_, Life> {
-        // Nothing panics while it is held; and what is in it is whole after each statement.
+        // No code panics while the lock is held, and the value is complete after each statement.
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with Vault, told apart by what one does about it.
+//! Errors of Vault, grouped by the user's next step.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::tls::{TlsProblem, TlsSetupError};
 /// A request to Vault failed.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    #[error("`{addr}` is no address of a Vault server: {why}")]
+    #[error("`{addr}` is not an address of a Vault server: {why}")]
     Address { addr: String, why: &'static str },
     #[error("cannot set up TLS to Vault at `{addr}`")]
     Setup {
@@ -17,7 +17,7 @@ pub enum VaultError {
         #[source]
         source: TlsSetupError,
     },
-    #[error("the Vault token holds characters that no token has")]
+    #[error("the Vault token contains invalid characters")]
     TokenText,
     #[error("cannot read the secret id in `{}`", path.display())]
     SecretId {
@@ -33,7 +33,7 @@ pub enum VaultError {
     },
     #[error("Vault at `{addr}` did not answer within {}", seconds(*after))]
     Timeout { addr: String, after: Duration },
-    #[error("Vault at `{addr}` is not believed: {problem}")]
+    #[error("Vault at `{addr}` is not trusted: {problem}")]
     Tls {
         addr: String,
         problem: TlsProblem,
@@ -42,34 +42,35 @@ pub enum VaultError {
     },
     #[error("Vault at `{addr}` is sealed")]
     Sealed { addr: String },
-    #[error("Vault refuses more requests for now (`{path}`)")]
+    #[error("Vault limits the rate of requests (`{path}`)")]
     RateLimited {
         path: String,
         retry_after: Option<Duration>,
     },
-    /// The token is good, and its policies do not reach this.
-    #[error("Vault gives this token no {what}")]
+    /// The token is valid, but its policies do not allow the request.
+    #[error("Vault denies this token the {what}")]
     Denied {
         what: String,
-        /// A policy that would.
+        /// A policy that allows it.
         policy: Option<String>,
-        /// Environment variables of settings that may be wrong: they differ from what the policy is for.
+        /// Environment variables of settings that may be wrong, because they differ from the
+        /// policy's defaults.
         settings: Vec<&'static str>,
     },
     #[error("the Vault token has expired or was revoked")]
     TokenInvalid,
     #[error("Vault refuses the login at `auth/{mount}`: {message}")]
     LoginRefused { mount: String, message: String },
-    #[error("the wrapping token was used already, or has expired")]
+    #[error("the wrapping token was already used, or has expired")]
     WrapInvalid,
-    #[error("Vault knows no {what}")]
+    #[error("Vault has no {what}")]
     NotFound { what: String },
-    /// The database engine has no such role, or is mounted elsewhere.
+    /// The database engine has no role of this name, or is mounted elsewhere.
     #[error("Vault has no role `{role}` at `{mount}/`")]
     NoRole {
         mount: String,
         role: String,
-        /// Environment variables of the settings that name both.
+        /// Environment variables of the settings for role and mount.
         settings: Vec<&'static str>,
     },
     #[error("Vault answers `{path}` with status {status}: {message}")]
@@ -79,7 +80,7 @@ pub enum VaultError {
         message: String,
         retry_after: Option<Duration>,
     },
-    #[error("cannot make sense of Vault's answer to `{path}`")]
+    #[error("Vault's answer to `{path}` is not understood")]
     Answer {
         path: String,
         #[source]
@@ -88,7 +89,7 @@ pub enum VaultError {
 }
 
 impl VaultError {
-    /// Returns whether the same request may succeed later, with nobody changing anything.
+    /// Returns whether the same request may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -100,7 +101,7 @@ impl VaultError {
         }
     }
 
-    /// Returns how long the server asked to be left alone.
+    /// Returns the pause that the server asked for.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after, .. } | Self::Http { retry_after, .. } => *retry_after,
@@ -108,7 +109,7 @@ impl VaultError {
         }
     }
 
-    /// Returns the next thing to do, for whoever sees the error.
+    /// Returns the next step for the user.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Address { .. } => "set `VCTL_VAULT_ADDR` to `https://HOST:PORT`".to_owned(),
@@ -117,11 +118,11 @@ impl VaultError {
                     .to_owned()
             }
             Self::TokenText | Self::TokenInvalid => {
-                "run `vctl login`; a token in `VAULT_TOKEN` wins over it, so unset that one"
+                "run `vctl login`; a token in `VAULT_TOKEN` takes precedence, so unset that variable"
                     .to_owned()
             }
             Self::Unreachable { .. } | Self::Timeout { .. } => {
-                "check `VCTL_VAULT_ADDR`, the network and that Vault runs".to_owned()
+                "check `VCTL_VAULT_ADDR` and the network, and that Vault runs".to_owned()
             }
             Self::Tls { problem, .. } => tls_hint(*problem).to_owned(),
             Self::Sealed { .. } => "ask the operators of Vault to unseal it".to_owned(),
@@ -147,14 +148,14 @@ impl VaultError {
             Self::NoRole {
                 mount, settings, ..
             } => format!(
-                "check {}; `vault list {mount}/roles` shows the roles there are",
+                "check {}; `vault list {mount}/roles` shows the existing roles",
                 listed(settings)
             ),
             Self::LoginRefused { .. } | Self::SecretId { .. } | Self::WrapInvalid => {
                 "enrol the host again for a new secret id: `vctl host enroll HOST`".to_owned()
             }
             Self::NotFound { .. } => {
-                "an administrator of Vault has to make it; for a host run `vctl host enroll HOST`"
+                "a Vault administrator has to create it; for a host run `vctl host enroll HOST`"
                     .to_owned()
             }
             Self::Http { .. } | Self::Answer { .. } => return None,
@@ -162,7 +163,7 @@ impl VaultError {
     }
 }
 
-/// Returns the next thing to do about a Vault that is not believed.
+/// Returns the next step for a Vault that is not trusted.
 pub fn tls_hint(problem: TlsProblem) -> &'static str {
     match problem {
         TlsProblem::Authority => {

@@ -1,8 +1,8 @@
-//! One request to Vault: where the token goes in, and errors come out told apart.
+//! One request to Vault: adds the token, and sorts the errors.
 //!
-//! The requests are vaultrs' own; its client is not used. That one reads `VAULT_TOKEN` and
-//! `VAULT_SKIP_VERIFY` by itself, panics on a token with a line break in it, drops lease ids and
-//! `Retry-After`, and logs what a caller may be about to handle.
+//! The request types are those of vaultrs, but its client is not used. It reads `VAULT_TOKEN` and
+//! `VAULT_SKIP_VERIFY` by itself, panics on a token with a line break, drops lease ids and
+//! `Retry-After`, and logs errors that the caller may still handle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::secret::Secret;
 use crate::tls::{self, TlsProblem};
 use crate::waits::{self, Kind};
 
-/// What is asked, without whose behalf it is asked on.
+/// A request without a token.
 pub(super) struct Request {
     method: Method,
     path: String,
@@ -38,7 +38,7 @@ impl Request {
             // Some of vaultrs' paths begin with a tab.
             path: endpoint.path().trim().trim_matches('/').to_owned(),
             query: Vec::new(),
-            // Fails for what has no JSON; these requests are strings.
+            // Fails for values that have no JSON form; these requests contain only strings.
             body: endpoint.body().ok().flatten().unwrap_or_default(),
             wrap_ttl: None,
         }
@@ -61,7 +61,7 @@ impl Request {
         self
     }
 
-    /// Makes sense of the answer to this request.
+    /// Parses the answer to this request.
     pub(super) fn read<T: DeserializeOwned>(&self, answer: &[u8]) -> Result<T, VaultError> {
         serde_json::from_slice(answer).map_err(|source| VaultError::Answer {
             path: self.path.clone(),
@@ -69,7 +69,7 @@ impl Request {
         })
     }
 
-    /// Has the answer wrapped in a token of its own, which opens it once.
+    /// Requests response wrapping: a token that opens the answer once.
     pub(super) fn wrapped(mut self, ttl: Duration) -> Self {
         self.wrap_ttl = Some(ttl);
         self
@@ -95,7 +95,7 @@ impl Transport {
         let port = base.port_or_known_default().unwrap_or_default();
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            // The environment must not choose who sees the token.
+            // The environment must not choose a proxy that sees the token.
             .no_proxy()
             .redirect(redirect::Policy::custom(follow))
             .dns_resolver(Arc::new(Answering::new(host, port)))
@@ -103,7 +103,7 @@ impl Transport {
             .timeout(settings.timeout)
             .tcp_nodelay(true)
             .tcp_keepalive(Duration::from_secs(30))
-            // A NAT on the way forgets what is idle longer than this.
+            // A NAT on the way forgets connections that are idle for longer.
             .pool_idle_timeout(Duration::from_mins(1))
             .build()
             .map_err(|source| VaultError::Unreachable {
@@ -115,12 +115,12 @@ impl Transport {
             base,
             namespace: namespace
                 .transpose()
-                .map_err(|_| bad(settings, "its namespace cannot be sent"))?,
+                .map_err(|_| bad(settings, "its namespace is not a valid header value"))?,
             timeout: settings.timeout,
         })
     }
 
-    /// Sends a request and reads the answer, which has something in it.
+    /// Sends a request and parses its answer, which must not be empty.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         token: Option<&Secret<String>>,
@@ -129,7 +129,7 @@ impl Transport {
         request.read(&self.send(token, request).await?)
     }
 
-    /// Sends a request and returns the bytes of the answer; none for an empty one.
+    /// Sends a request and returns the bytes of the answer, which may be empty.
     pub(super) async fn send(
         &self,
         token: Option<&Secret<String>>,
@@ -178,7 +178,7 @@ impl Transport {
 
     fn not_sent(&self, error: reqwest::Error) -> VaultError {
         let addr = self.base.origin().ascii_serialization();
-        // It is in the message already.
+        // The message already contains the URL.
         let source = error.without_url();
         if let Some(problem) = TlsProblem::find(&source) {
             return VaultError::Tls {
@@ -213,7 +213,7 @@ impl Transport {
             StatusCode::SERVICE_UNAVAILABLE if message.contains("sealed") => VaultError::Sealed {
                 addr: self.base.origin().ascii_serialization(),
             },
-            // Vault says 400 for a role it does not know, and 404 for a mount.
+            // Vault answers 400 for an unknown role, and 404 for an unknown mount.
             _ if message.contains("unknown role") || status == StatusCode::NOT_FOUND => {
                 VaultError::NotFound {
                     what: format!("`{path}`"),
@@ -229,11 +229,11 @@ impl Transport {
     }
 }
 
-/// Returns the address that requests go below.
+/// Returns the base address of all requests.
 pub(super) fn base(settings: &VaultSettings) -> Result<Url, VaultError> {
     let bad = |why| bad(settings, why);
-    let base: Url = settings.addr.parse().map_err(|_| bad("it is no URL"))?;
-    let host = base.host_str().ok_or_else(|| bad("it names no host"))?;
+    let base: Url = settings.addr.parse().map_err(|_| bad("it is not a URL"))?;
+    let host = base.host_str().ok_or_else(|| bad("it has no host"))?;
     match base.scheme() {
         "https" => {}
         "http" if is_loopback(host) => {}
@@ -250,7 +250,7 @@ fn bad(settings: &VaultSettings, why: &'static str) -> VaultError {
     }
 }
 
-/// A standby sends clients to the active server. Never to one without TLS, and not in circles.
+/// A standby redirects clients to the active server. Redirects to plain http and loops are refused.
 fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     let secure = attempt.url().scheme() == "https";
     if secure && attempt.previous().len() < 3 {
@@ -268,18 +268,18 @@ fn is_loopback(host: &str) -> bool {
 
 fn secret_header(token: &Secret<String>) -> Result<HeaderValue, VaultError> {
     let mut value = HeaderValue::from_str(token.expose()).map_err(|_| VaultError::TokenText)?;
-    // Keeps it out of the debug output of everything below us.
+    // Hides the value in the debug output of the HTTP library.
     value.set_sensitive(true);
     Ok(value)
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    // The other form, a date, is one that Vault does not send.
+    // Vault never sends the other form, a date.
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// What is in an answer that is no success; of one that is not Vault's, its beginning.
+/// Returns the errors in a failed answer; if the answer is not Vault's, its beginning.
 fn message_of(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Errors {

@@ -1,4 +1,4 @@
-//! Database credentials that Vault makes and takes back.
+//! Database credentials that Vault creates and revokes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,16 +16,16 @@ use crate::centre::{DbRole, RoleNames, VaultSettings};
 use crate::phase;
 use crate::secret::Secret;
 
-/// A database login of our own, for a while.
+/// A temporary database login.
 #[derive(Debug)]
 pub struct Lease {
     pub username: String,
     pub password: Secret<String>,
     pub lease_id: String,
-    /// From when it was made.
+    /// Counted from its creation.
     pub ttl: Duration,
     made: Instant,
-    /// Vault takes the login back also when the token ends that it was made with.
+    /// Vault also revokes the login when the token that made it ends.
     session: Arc<Session>,
 }
 
@@ -36,16 +36,16 @@ impl Lease {
 }
 
 impl Vault {
-    /// Makes a database login for `role`.
+    /// Creates a database login for `role`.
     ///
     /// # Errors
-    /// `Denied` names the policy that is missing.
+    /// `Denied` names the missing policy.
     pub async fn db_credentials(&self, role: &DbRole) -> Result<Lease, VaultError> {
         let request = Request::of(&GenerateCredentialsRequest {
             mount: self.settings().database_mount.clone(),
             name: role.vault_role(&self.settings().roles),
         });
-        // Before it is asked for: the lease must not end sooner than we think.
+        // Taken before the request: the lease must not end earlier than expected.
         let made = Instant::now();
         let answer = self.call(&request).instrument(phase::credential()).await;
         let (answer, session) = answer.map_err(|error| naming(error, role, self.settings()))?;
@@ -63,16 +63,16 @@ impl Vault {
         })
     }
 
-    /// Returns whether `lease` was made with the token in use. One of an earlier token ends with
-    /// that token, whatever its own time to live.
+    /// Returns whether `lease` was made with the current token. A lease of an earlier token ends
+    /// with that token, whatever its own time to live.
     pub async fn is_of_current_token(&self, lease: &Lease) -> bool {
         self.is_current(&lease.session).await
     }
 
-    /// Has Vault take a login back; it does so in the background, again and again until it is done.
+    /// Revokes a login. Vault does so in the background, and repeats it until it succeeds.
     ///
-    /// The lease is named in the path, so that a policy can give `update` on
-    /// `sys/leases/revoke/database/creds/<role>/*` and no more.
+    /// The lease is part of the path, so a policy can grant `update` on
+    /// `sys/leases/revoke/database/creds/<role>/*` alone.
     pub async fn revoke_lease(&self, lease_id: &str) -> Result<(), VaultError> {
         let path = format!("sys/leases/revoke/{lease_id}");
         let request = Request::new(Method::PUT, &path, Some(&json!({ "sync": false })));

@@ -1,40 +1,41 @@
-//! When a token has to be renewed, and when renewing no longer helps. The clock is the caller's.
+//! Decides when a token must be renewed, and when renewing no longer helps. The caller passes the
+//! time.
 
 use std::time::{Duration, Instant};
 
-/// Nothing is asked of the server about a token somebody gave us until it is this old: a command
-/// that ends within seconds pays no round trip for it.
+/// A token from elsewhere is looked up only after this time: a command that ends within seconds
+/// saves the round trip.
 const UNKNOWN_FOR: Duration = Duration::from_mins(5);
 
-/// How long after a failed renewal the next may be tried.
+/// Pause after a failed renewal.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How long a token lives.
+/// Lifetime of a token.
 #[derive(Clone, Debug)]
 pub(super) struct Life {
     since: Instant,
-    /// What it was given first. What a renewal gives is compared with this.
+    /// The first lifetime. Later ones are compared with it.
     full: Option<Duration>,
-    /// `None`: nobody asked yet, or it never expires.
+    /// `None` when it is not yet known, or the token never expires.
     expires: Option<Instant>,
     known: bool,
     renewable: bool,
     not_before: Option<Instant>,
 }
 
-/// What is to be done before a token is used.
+/// Step that is needed before a token is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
-    /// Ask the server how long it lives.
+    /// Ask the server for the token's lifetime.
     LookUp,
     Renew,
-    /// It is about to end, and renewing does not help.
+    /// The token is about to end, and renewing does not help.
     Replace,
 }
 
 impl Life {
-    /// A token of which nothing is known.
+    /// Returns the lifetime of a token of which nothing is known.
     pub(super) fn unknown(now: Instant) -> Self {
         Self {
             since: now,
@@ -46,7 +47,8 @@ impl Life {
         }
     }
 
-    /// A token that the server gave `ttl` to live, asked at `now`; zero means for ever.
+    /// Returns the lifetime of a token that the server gave `ttl` at `now`; zero means that it
+    /// never expires.
     pub(super) fn known(now: Instant, ttl: Duration, renewable: bool) -> Self {
         let mortal = !ttl.is_zero();
         Self {
@@ -92,17 +94,17 @@ impl Life {
         }
     }
 
-    /// Takes in what the server said when it was asked to renew.
+    /// Stores the result of a renewal.
     pub(super) fn renewed(&mut self, now: Instant, ttl: Duration, renewable: bool) {
         let full = self.full.unwrap_or(ttl);
         self.not_before = None;
         self.expires = (!ttl.is_zero()).then(|| end(now, ttl));
-        // Shorter than before: the server counts down to max_ttl, and each renewal would give less.
-        // Better a new login now than a dead token soon.
+        // Shorter than before: the token approaches its max_ttl, and each renewal would give less.
+        // A new login now is better than an expired token soon.
         self.renewable = renewable && ttl >= full.mul_f64(0.9);
     }
 
-    /// Takes in what a look-up said.
+    /// Stores the result of a lookup.
     pub(super) fn looked_up(&mut self, now: Instant, ttl: Duration, renewable: bool) {
         *self = Self {
             since: self.since,
@@ -110,19 +112,19 @@ impl Life {
         };
     }
 
-    /// The server could not be asked: what is left of the token serves on.
+    /// Called when the server is unreachable: the token stays in use.
     pub(super) fn put_off(&mut self, now: Instant) {
         let left = self.expires.map(|e| e.saturating_duration_since(now));
         self.not_before = Some(now + left.map_or(RETRY, |left| RETRY.min(left / 4)));
     }
 }
 
-/// When a token ends for sure. Servers round what they say to whole seconds, which may be up.
+/// Returns the certain end of a token. Servers round to whole seconds, maybe up.
 fn end(now: Instant, ttl: Duration) -> Instant {
     now + ttl.saturating_sub(Duration::from_secs(1).min(ttl / 4))
 }
 
-/// How long before its end a token is renewed.
+/// Returns the time before its end at which a token is renewed.
 fn margin(full: Duration) -> Duration {
     Duration::from_mins(1).min(full / 3)
 }
@@ -148,12 +150,12 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_renewing_no_longer_lengthens_is_replaced_before_its_end() {
+    fn a_token_at_its_max_ttl_is_replaced_before_its_end() {
         let now = Instant::now();
         let mut life = Life::known(now, s(60), true);
         life.renewed(now + s(45), s(60), true);
         assert_eq!(life.due(now + s(86)), Due::Renew);
-        // 120 s is the most it gets: 30 are left.
+        // 120 s is the max_ttl: 30 are left.
         life.renewed(now + s(90), s(30), true);
         assert_eq!(life.due(now + s(95)), Due::Nothing);
         assert_eq!(life.due(now + s(101)), Due::Replace);
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_counted_on_for_the_second_that_may_be_rounded_up() {
+    fn a_token_ends_before_its_rounded_up_second() {
         let now = Instant::now();
         assert!(Life::known(now, s(4), true).is_over(now + s(3)));
     }

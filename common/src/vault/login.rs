@@ -1,4 +1,4 @@
-//! Becoming somebody to Vault: one login, one token.
+//! One login to Vault, which returns a token.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::centre::VaultSettings;
 use crate::phase;
 use crate::secret::Secret;
 
-/// What somebody brings to a login.
+/// Credentials of one login.
 #[derive(Clone, Debug)]
 pub enum Login {
     AppRole {
@@ -28,16 +28,16 @@ pub enum Login {
         username: String,
         password: Secret<String>,
     },
-    /// The way back from an identity provider, with what it gave the browser.
+    /// The answer that the identity provider sent through the browser.
     Oidc {
         mount: String,
         state: Secret<String>,
         code: Secret<String>,
-        /// What Vault was given when it made the address for the browser: whoever sees the way back
-        /// and not this gets nothing.
+        /// Value that Vault received when it made the browser's address. Without it, the answer
+        /// alone gives no token.
         client_nonce: Secret<String>,
     },
-    /// Whether the person has confirmed the login on another device. `Pending` until then.
+    /// Whether the user has confirmed the login on another device; `Pending` until then.
     OidcPoll {
         mount: String,
         state: Secret<String>,
@@ -88,28 +88,28 @@ impl Login {
             } => Request::new(
                 Method::PUT,
                 &path("oidc/poll"),
-                // Unlike its sibling, not from the query.
+                // The related request sends these in the query; this one in the body.
                 Some(&json!({ "state": state.expose(), "client_nonce": client_nonce.expose() })),
             ),
         }
     }
 }
 
-/// A token, as Vault gave it.
+/// A token from a login.
 #[derive(Clone, Debug)]
 pub struct Granted {
     pub token: Secret<String>,
-    /// Names the token without being it: what may be printed.
+    /// Identifies the token without revealing it; may be printed.
     pub accessor: String,
-    /// Of the server; `None` for a token that never expires.
+    /// Lifetime given by the server; `None` for a token that never expires.
     pub ttl: Option<Duration>,
     pub renewable: bool,
-    /// Those of the token and those of its identity, each once.
+    /// Policies of the token and of its identity, each once.
     pub policies: Vec<String>,
     pub meta: BTreeMap<String, String>,
 }
 
-/// The part of an answer that holds a token. Not vaultrs' own, which prints it.
+/// The part of an answer that holds a token. vaultrs' own type prints the token.
 #[derive(Deserialize)]
 struct Answer {
     auth: Option<Auth>,
@@ -149,10 +149,10 @@ impl From<Auth> for Granted {
     }
 }
 
-/// Logs in once. The token is the caller's to keep, to renew and to end.
+/// Logs in once. The caller stores, renews and revokes the token.
 ///
 /// # Errors
-/// `LoginRefused` when Vault answers and says no.
+/// `LoginRefused` when Vault refuses.
 pub async fn log_in(settings: &VaultSettings, login: &Login) -> Result<Granted, VaultError> {
     let transport = Transport::new(settings)?;
     let done = log_in_over(&transport, login);
@@ -179,14 +179,14 @@ pub(super) async fn log_in_over(
         Err(other) => return Err(other),
     };
     let Answer { auth } = request.read(&answer)?;
-    let auth = auth.ok_or_else(|| refused("it gave no token".to_owned()))?;
+    let auth = auth.ok_or_else(|| refused("its answer has no token".to_owned()))?;
     Ok(auth.into())
 }
 
-/// Renews a token and returns how it stands now.
+/// Renews a token and returns its new state.
 ///
 /// # Errors
-/// `TokenInvalid` when it is no longer one.
+/// `TokenInvalid` when it is no longer valid.
 pub async fn renew(
     settings: &VaultSettings,
     token: &Secret<String>,
@@ -203,7 +203,7 @@ pub async fn renew(
     auth.map(Granted::from).ok_or(VaultError::TokenInvalid)
 }
 
-/// Asks what Vault answers anybody: whether it is sealed, where to log in, which CA signs.
+/// Sends a request that needs no token: seal status, address for a login, key of the CA.
 pub async fn ask_openly(
     settings: &VaultSettings,
     method: Method,

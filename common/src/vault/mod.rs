@@ -1,6 +1,7 @@
-//! Vault (or OpenBao): a token that stays valid for days, and what is asked with it.
+//! Client for Vault (or OpenBao): a token that stays valid for days, and the requests made with it.
 //!
-//! Nothing is looked up before it is needed: the first request of a command is the one it came for.
+//! Nothing is looked up before it is needed: the first request of a command is the one the command
+//! needs.
 
 mod auth;
 mod error;
@@ -37,7 +38,7 @@ use auth::Session;
 use http::{Request, Transport};
 use life::Due;
 
-/// Vault, as one identity. Cheap to clone; all clones share one token.
+/// Vault for one identity. Cheap to clone; all clones share one token.
 #[derive(Clone)]
 pub struct Vault(Arc<Inner>);
 
@@ -45,16 +46,16 @@ struct Inner {
     transport: Transport,
     settings: VaultSettings,
     auth: Auth,
-    /// Held while logging in or renewing: whoever comes meanwhile waits for that token instead of
-    /// getting one more.
+    /// Locked during a login or renewal: other callers wait for that token and do not request their
+    /// own.
     current: Mutex<Option<Arc<Session>>>,
 }
 
 impl Vault {
-    /// Gets ready to ask; the first request logs in.
+    /// Prepares requests; the first request logs in.
     ///
     /// # Errors
-    /// `Address` and `Setup`, when no server could be asked with these settings.
+    /// `Address` and `Setup`, when no server can be reached with these settings.
     pub fn connect(settings: &VaultSettings, auth: Auth) -> Result<Self, VaultError> {
         Ok(Self(Arc::new(Inner {
             transport: Transport::new(settings)?,
@@ -64,7 +65,7 @@ impl Vault {
         })))
     }
 
-    /// As `connect`, going on with a token that this identity got earlier.
+    /// As `connect`, but continues with an earlier token of this identity.
     pub fn resume(
         settings: &VaultSettings,
         auth: Auth,
@@ -82,21 +83,21 @@ impl Vault {
         &self.0.settings
     }
 
-    /// Sees to it that the token lives: renews it, or logs in again, when that is due.
+    /// Keeps the token valid: renews it or logs in again, when due.
     ///
-    /// Every request does so by itself. A daemon that asks nothing for long calls it to keep what
-    /// was made with the token alive.
+    /// Every request does so by itself. A daemon that sends no requests for a long time calls this
+    /// to keep its leases valid.
     pub async fn ensure_valid(&self) -> Result<(), VaultError> {
         self.session().await.map(drop)
     }
 
-    /// Returns the token, for programs that are to use it.
+    /// Returns the token, for programs that use it.
     pub async fn token(&self) -> Result<Secret<String>, VaultError> {
         Ok(self.session().await?.token.clone())
     }
 
-    /// Ends the token that we logged in for, and with it all that was made with it. One that was
-    /// given to us is left alone.
+    /// Revokes a token from our own login, and so everything made with it. A token from elsewhere
+    /// is not revoked.
     pub async fn revoke_self(&self) -> Result<(), VaultError> {
         let Some(session) = self.0.current.lock().await.take() else {
             return Ok(());
@@ -128,7 +129,7 @@ impl Vault {
             Due::Replace => Ok(()),
         };
         match refreshed {
-            // Also after a renewal: it may have shown that there is nothing more to be had.
+            // The renewal may have shown that the lifetime no longer grows.
             Ok(()) if session.life().due(Instant::now()) != Due::Replace => return Ok(session),
             Err(error) if error.is_retryable() && !session.life().is_over(Instant::now()) => {
                 tracing::debug!(%error, "Cannot renew the Vault token; it still lives.");
@@ -175,7 +176,7 @@ impl Vault {
     async fn log_in_again(&self, ending: &Arc<Session>) -> Result<Arc<Session>, VaultError> {
         match &self.0.auth {
             Auth::AppRole { .. } => self.log_in().await,
-            // Nobody but its owner can replace it. What is left of it serves on.
+            // Only its owner can replace this token. It is used until it ends.
             Auth::Token(_) if ending.life().is_over(Instant::now()) => {
                 Err(VaultError::TokenInvalid)
             }
@@ -206,8 +207,8 @@ impl Vault {
         Ok(())
     }
 
-    /// Sends a request with a valid token, and a second time with a new one where the token and not
-    /// its policies may have been the trouble. Returns the token that it went through with.
+    /// Sends a request with a valid token. If the token may be the reason for a failure, sends it
+    /// again with a new token. Returns the token of the successful request.
     async fn call(&self, request: &Request) -> Result<(Vec<u8>, Arc<Session>), VaultError> {
         let session = self.session().await?;
         let transport = &self.0.transport;
@@ -222,8 +223,9 @@ impl Vault {
         }
     }
 
-    /// Vault says the same to a token that died early (revoked, or the machine slept) and to one
-    /// whose policies do not reach. Returns another token to try, or the error it is.
+    /// Decides what a denial means. Vault gives the same answer for a token that ended early
+    /// (revoked, or the machine slept) and for missing policies. Returns another token to try, or
+    /// the error.
     async fn after_denial(
         &self,
         session: Arc<Session>,
@@ -237,7 +239,7 @@ impl Vault {
         match &self.0.auth {
             Auth::Token(_) if alive => return Err(denied),
             Auth::Token(_) => return Err(VaultError::TokenInvalid),
-            // The role may have got a policy since; a token keeps those it was made with.
+            // The role may have got a policy since; a token keeps the policies of its login.
             Auth::AppRole { .. } if alive && session.life().age(Instant::now()) < RELOGIN => {
                 return Err(denied);
             }
@@ -252,14 +254,14 @@ impl Vault {
         Ok(next)
     }
 
-    /// Returns whether `session` is the one that requests go out with now.
+    /// Returns whether `session` is the current one.
     async fn is_current(&self, session: &Arc<Session>) -> bool {
         let current = self.0.current.lock().await;
         current.as_ref().is_some_and(|c| Arc::ptr_eq(c, session))
     }
 }
 
-/// How often a login is repeated for the policies it may bring.
+/// Shortest time between two logins that try for new policies.
 const RELOGIN: Duration = Duration::from_mins(5);
 
 impl fmt::Debug for Vault {

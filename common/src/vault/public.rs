@@ -1,4 +1,4 @@
-//! What Vault tells anybody who asks: how it is, and which key its SSH certificates are signed with.
+//! Requests without a token: server status, and the public key of the SSH CA.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,13 +11,13 @@ use crate::centre::VaultSettings;
 use crate::phase;
 use crate::secret::Secret;
 
-/// Where a server is, as its address says it.
+/// Host and port of a server, from its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// A name or an address, without brackets.
+    /// A name or an IP address, without brackets.
     pub host: String,
     pub port: u16,
-    /// Not so for plain http, which is only ever spoken with this machine.
+    /// False for plain http, which is used only with this machine.
     pub tls: bool,
 }
 
@@ -35,21 +35,21 @@ impl Endpoint {
     }
 }
 
-/// A server, as it says it is.
+/// Status that a server reports.
 #[derive(Clone, Debug)]
 pub struct Health {
     pub initialized: bool,
     pub sealed: bool,
     pub standby: bool,
     pub version: String,
-    /// In whole seconds: when it answered, up to one second later.
+    /// Whole seconds; the server answered at this time or up to one second later.
     pub server_time: SystemTime,
 }
 
-/// Asks a server how it is.
+/// Asks a server for its status.
 ///
 /// # Errors
-/// `Answer`, `NotFound` and `Http` for one that is not Vault.
+/// `Answer`, `NotFound` and `Http` for a server that is not Vault.
 pub async fn health(settings: &VaultSettings) -> Result<Health, VaultError> {
     #[derive(Deserialize)]
     struct Answer {
@@ -60,7 +60,7 @@ pub async fn health(settings: &VaultSettings) -> Result<Health, VaultError> {
         server_time_utc: u64,
     }
     let mut request = Request::new(Method::GET, "sys/health", None);
-    // Otherwise each state has a status of its own, which proxies answer with, too.
+    // Otherwise each state has its own status code, and proxies use these codes, too.
     for name in ["standbyok", "perfstandbyok"] {
         request = request.query(name, &Secret::new("true".to_owned()));
     }
@@ -83,7 +83,7 @@ pub async fn ssh_public_key(settings: &VaultSettings) -> Result<String, VaultErr
     let path = format!("{}/public_key", settings.ssh_mount);
     let request = Request::new(Method::GET, &path, None);
     let answer = send(settings, &request).await?;
-    // The one answer of Vault that is no JSON.
+    // The only answer of Vault that is not JSON.
     Ok(String::from_utf8_lossy(&answer).trim().to_owned())
 }
 
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_says_where_to_knock() {
+    fn an_address_has_a_host_and_a_port() {
         for (addr, host, port, tls) in [
             ("https://vault.example", "vault.example", 443, true),
             (

@@ -1,4 +1,5 @@
-//! Any path of Vault, for what has no request of its own here: enrolling a host, rotating a secret id.
+//! Requests to any path of Vault, for features without their own request type: enrolling a host,
+//! rotating a secret id.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::centre::VaultSettings;
 use crate::phase;
 use crate::secret::Secret;
 
-/// An answer that Vault keeps until somebody comes with this token, once.
+/// An answer that Vault stores until this token opens it, once.
 #[derive(Clone, Debug)]
 pub struct Wrapped {
     pub token: Secret<String>,
@@ -22,7 +23,7 @@ pub struct Wrapped {
 }
 
 impl Vault {
-    /// Returns what is in `data` (or in `auth`) of the answer; null for an empty one.
+    /// Returns `data` (or `auth`) of the answer; null for an empty answer.
     ///
     /// `LIST` is [`Method::from_bytes`] of its name.
     pub async fn request(
@@ -48,7 +49,7 @@ impl Vault {
         self.request(Method::DELETE, path, None).await.map(drop)
     }
 
-    /// Writes, and has Vault keep the answer for whoever brings the token returned.
+    /// Sends a write request whose answer Vault stores for the returned token.
     pub async fn write_wrapped(
         &self,
         path: &str,
@@ -73,11 +74,11 @@ impl Vault {
         })
     }
 
-    /// Opens what a wrapping token keeps. It needs no other token, and works once.
+    /// Opens the answer that a wrapping token stands for. Needs no other token, and works once.
     ///
     /// # Errors
-    /// `WrapInvalid` when somebody was here before, or it is too late. For a secret id that means:
-    /// someone else may have it.
+    /// `WrapInvalid` when the token was already used or has expired. If a secret id was wrapped,
+    /// another program may have it.
     pub async fn unwrap(
         settings: &VaultSettings,
         token: &Secret<String>,

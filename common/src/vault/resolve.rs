@@ -1,7 +1,8 @@
-//! Addresses of the server's name, the one that answers first.
+//! Resolves the server's name to the address that answers first.
 //!
-//! hyper's own connector divides its deadline by the addresses of a family, so one that leads nowhere costs seconds.
-//! A connector of ours cannot take its place in reqwest, but a resolver can say which address is good.
+//! hyper's own connector divides its timeout among the addresses of a family, so one unreachable
+//! address costs seconds. reqwest accepts no other connector, but it accepts a resolver that
+//! returns a reachable address.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,7 +29,7 @@ impl Answering {
 
 impl Resolve for Answering {
     fn resolve(&self, name: Name) -> Resolving {
-        // A server that redirects may name another, whose port is not known here.
+        // A redirect may lead to another server, whose port is not known here.
         let same = name.as_str().eq_ignore_ascii_case(&self.host);
         let port = if same { self.port } else { 0 };
         Box::pin(async move {
@@ -48,7 +49,7 @@ async fn answering(addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
     if addresses.len() < 2 {
         return Ok(addresses);
     }
-    // The connector would name one address only.
+    // The connector's error would name only one address.
     let stream = dial::first(addresses).await?;
     Ok(vec![stream.peer_addr()?])
 }

@@ -1,4 +1,5 @@
-//! The secret id of an AppRole in a file: opened once when it came wrapped, kept to its owner.
+//! The secret id of an AppRole in a file: opened once if it is wrapped, then readable only by its
+//! owner.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -37,12 +38,13 @@ pub enum SecretIdError {
     Answer,
 }
 
-/// Opens a wrapped secret id, when that is what the file holds, and keeps what was in it there.
+/// Opens a wrapped secret id, if the file holds one, and stores the opened one in the file.
 ///
-/// Two programs of one machine may come at once: the second finds it opened.
+/// Two programs of one machine may do this at the same time: the second finds it opened.
 ///
 /// # Errors
-/// `Unwrap` with `WrapInvalid` when somebody else has opened it: then somebody else may be this machine.
+/// `Unwrap` with `WrapInvalid` when the wrapping token was already used: another machine may then
+/// have this identity.
 pub async fn open_wrapped(settings: &VaultSettings, path: &Path) -> Result<(), SecretIdError> {
     if !is_wrapped(&read(path)?) {
         return Ok(());
@@ -63,7 +65,8 @@ pub async fn open_wrapped(settings: &VaultSettings, path: &Path) -> Result<(), S
     Ok(())
 }
 
-/// A secret id is a UUID, unless somebody chose another; a wrapping token has a type in front.
+/// Returns whether this is a wrapping token: it begins with a type, and a secret id is usually a
+/// UUID.
 pub fn is_wrapped(secret: &Secret<String>) -> bool {
     let text = secret.expose();
     ["hvs.", "s.", "hvb.", "b."]
@@ -72,7 +75,7 @@ pub fn is_wrapped(secret: &Secret<String>) -> bool {
         && Uuid::try_parse(text).is_err()
 }
 
-/// Returns the one line that the file holds.
+/// Returns the only line of the file.
 pub fn read(path: &Path) -> Result<Secret<String>, SecretIdError> {
     let line = foreign_file::read_line(path).map_err(|source| SecretIdError::Read {
         path: path.to_owned(),
@@ -81,8 +84,8 @@ pub fn read(path: &Path) -> Result<Secret<String>, SecretIdError> {
     Ok(Secret::new(line))
 }
 
-/// Waits for another program that is just about to do the same. Without locks Vault decides: it opens a
-/// wrapped secret id once.
+/// Waits for another program that opens the same file. Where locks do not work, Vault decides: it
+/// opens a wrapped secret id only once.
 fn lock(path: &Path) -> Result<File, SecretIdError> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let lock = || {
@@ -96,13 +99,13 @@ fn lock(path: &Path) -> Result<File, SecretIdError> {
     })
 }
 
-/// Replaces the file, or what it is a link to: a reader finds the old secret id or the new one. The file's owner
-/// stays, also when root replaces it.
+/// Replaces the file, or the target of a link: readers see the old secret id or the new one. The
+/// owner stays the same, even if root replaces the file.
 pub fn keep(path: &Path, secret_id: &str) -> Result<(), SecretIdError> {
     let write = || {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let new = path.with_extension("new");
-        // Left by somebody who was stopped in between.
+        // Left by a program that was stopped in the middle.
         let _ = fs::remove_file(&new);
         let mut file = OpenOptions::new()
             .write(true)
@@ -141,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_secret_id_is_roots_alone_and_replaces_the_file_whole() {
+    fn a_stored_secret_id_is_roots_alone_and_replaces_the_file() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret_id");

@@ -1,4 +1,4 @@
-//! Who a token is.
+//! The identity of a token.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,36 +12,36 @@ use super::http::Request;
 use super::{Vault, VaultError};
 use crate::phase;
 
-/// What Vault says of the token in use.
+/// Vault's data about the current token.
 #[derive(Clone, Debug)]
 pub struct TokenInfo {
-    /// The whole one: `oidc-albert`.
+    /// The complete name: `oidc-albert`.
     pub display_name: String,
-    /// Those of the token and those of its identity, each once.
+    /// Policies of the token and of its identity, each once.
     pub policies: Vec<String>,
-    /// What is left; `None` for one that never expires.
+    /// Time left; `None` for a token that never expires.
     pub ttl: Option<Duration>,
     pub renewable: bool,
     pub accessor: String,
-    /// Where it was got: `auth/approle/login`.
+    /// Path of its login: `auth/approle/login`.
     pub path: String,
     pub meta: BTreeMap<String, String>,
-    /// Its identity in Vault, by which it is in groups.
+    /// Its entity in Vault, which is a member of groups.
     pub entity_id: Option<String>,
 }
 
 impl Vault {
-    /// Asks who we are. A round trip: not for what every command does.
+    /// Asks Vault for the token's identity. Costs a round trip, so only few commands use it.
     ///
     /// # Errors
-    /// `TokenInvalid` when nobody.
+    /// `TokenInvalid` when the token is not valid.
     pub async fn lookup_self(&self) -> Result<TokenInfo, VaultError> {
         let session = self.session().await?;
         self.look_up_token(&session).await
     }
 
     pub(super) async fn look_up_token(&self, session: &Session) -> Result<TokenInfo, VaultError> {
-        // Not vaultrs' answer: it takes in the token itself, and prints it.
+        // vaultrs' type contains the token itself and prints it.
         #[derive(Deserialize)]
         struct Answer {
             data: Data,
@@ -86,8 +86,8 @@ impl Vault {
         })
     }
 
-    /// Returns the groups of an identity by name, or by id where the name may not be read. `None` where the token may
-    /// not read the identity.
+    /// Returns the groups of an entity by name, or by id if the name may not be read. `None` if the
+    /// token may not read the entity.
     pub async fn groups_of(&self, entity_id: &str) -> Result<Option<Vec<String>>, VaultError> {
         let entity = match self.read(&format!("identity/entity/id/{entity_id}")).await {
             Ok(entity) => entity,

@@ -81,10 +81,7 @@ fn an_agent_uses_no_credential_of_another_host() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{said}");
-    let why = format!(
-        "AppRole `{}`, which is not of host `held-copier`",
-        copied.approle
-    );
+    let why = format!("AppRole `{}`, not to host `held-copier`", copied.approle);
     assert!(said.contains(&why), "{said}");
     let reports = "select count(*) from vctl.server_status where hostname like 'held-cop%'";
     assert_eq!(centre.postgres.psql(DATABASE, reports).unwrap(), "0");

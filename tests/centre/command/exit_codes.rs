@@ -45,7 +45,7 @@ fn each_cause_has_its_exit_code_and_the_next_command() {
         (
             vec![("VAULT_TOKEN", "a\nb")],
             78,
-            "characters that no token has",
+            "token contains invalid characters",
         ),
         (
             vec![("VAULT_TOKEN", "hvs.nobody")],

@@ -25,7 +25,10 @@ const CASES: [Case; 2] = [
         host: "older-schema",
         change: "alter function vctl.ingest_v1 rename to ingest_later",
         back: "alter function vctl.ingest_later rename to ingest_v1",
-        says: ["has not what this version needs", "run `vctl migrate`"],
+        says: [
+            "lacks something that this version needs",
+            "run `vctl migrate`",
+        ],
     },
 ];
 

@@ -175,7 +175,7 @@ fn the_cache_expires_and_follows_the_rights_in_vault() {
         .unwrap()
         .into();
     assert_eq!(said.stdout, "", "{said:?}");
-    assert!(said.stderr.contains("is not believed to be"), "{said:?}");
+    assert!(said.stderr.contains("is not trusted as"), "{said:?}");
     // Postgres is there, and Vault says no.
     outage.may(&["vctl-ssh"]);
     outage.log_in();

@@ -1,4 +1,4 @@
-//! Judges the way to the centre, and this host's clock beside that of the centre.
+//! Judges the connection to the centre, and this host's clock.
 
 use vctl_common::time::is_wrong_clock;
 
@@ -48,7 +48,7 @@ fn enrolled(facts: &CentreFacts) -> Option<Finding> {
         Asked::Works(approle) => Finding::pass(id, format!("Vault knows this host as `{approle}`")),
         Asked::Waits => Finding::warn(
             id,
-            "the secret id is wrapped, and opens once: it was not tried, nor was Postgres",
+            "the secret id is wrapped and can be opened only once, so it and Postgres were not tried",
             "start the collector, which opens it, then run this again",
         ),
         Asked::Failed { why, hint } => Finding::fail(
@@ -67,7 +67,7 @@ fn postgres(facts: &CentreFacts) -> Option<Finding> {
     Some(match &facts.postgres {
         Asked::Works(version) => Finding::pass(
             id,
-            format!("{addr} takes this host's login; the schema is version {version}"),
+            format!("{addr} accepts this host's login; the schema has version {version}"),
         ),
         Asked::Failed { why, hint } => Finding::fail(
             id,
@@ -91,8 +91,8 @@ fn clock(facts: &CentreFacts) -> Option<Finding> {
     Some(if is_wrong_clock(whole(ahead)) {
         Finding::fail(
             id,
-            format!("{seen}: sshd may call good certificates expired or not yet valid"),
-            "set the clock, and have a time service keep it: systemctl enable --now systemd-timesyncd",
+            format!("{seen}: sshd may reject valid certificates as expired or not yet valid"),
+            "set the clock and start a time service: systemctl enable --now systemd-timesyncd",
         )
     } else {
         Finding::pass(id, seen)

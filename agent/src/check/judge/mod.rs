@@ -1,4 +1,4 @@
-//! Facts to findings. Pure: every decision of `vctl-agent check` is here or in `login`.
+//! Turns facts into findings. No I/O; all decisions of `vctl-agent check` are here or in `login`.
 
 mod centre;
 
@@ -10,7 +10,7 @@ use super::report::{Finding, Report};
 use crate::config::{ByteSize, Config};
 use crate::session::login::parse_cgroup2_mount;
 
-/// Typed tracepoints; the probe does not start without one of them.
+/// Typed tracepoints; the probe needs all of them.
 pub(super) const TRACEPOINTS: [&str; 4] = [
     "sched_process_exec",
     "sched_process_fork",
@@ -18,7 +18,7 @@ pub(super) const TRACEPOINTS: [&str; 4] = [
     "cgroup_attach_task",
 ];
 
-/// Judges a host, in the order in which one would repair it.
+/// Judges a host, in the order in which an administrator would fix the problems.
 pub fn judge(facts: &HostFacts, config: &Config) -> Report {
     let mut findings = vec![
         root(facts),
@@ -50,7 +50,7 @@ fn root(facts: &HostFacts) -> Finding {
     if facts.is_root {
         Finding::pass("root", "running as root")
     } else {
-        let fix = "run it with sudo: much of what follows cannot be seen otherwise";
+        let fix = "run this with sudo: many of the checks below need root";
         Finding::fail("root", "not running as root", fix)
     }
 }
@@ -64,11 +64,11 @@ fn kernel(facts: &HostFacts) -> Finding {
         (Some(major), Some(minor)) if (major, minor) >= (5, 15) => {
             Finding::pass(id, format!("Linux {release}"))
         }
-        // Atomics that return a value came with 5.12, the user registers of a task and links of
-        // perf events, which failed execs need, with 5.15.
+        // Atomics that return a value came with 5.12. Failed execs need the user registers of a
+        // task and links of perf events, which came with 5.15.
         _ => Finding::fail(
             id,
-            format!("Linux {release} is older than what the probe needs (5.15)"),
+            format!("Linux {release} is older than 5.15, which the probe needs"),
             "boot a newer kernel",
         ),
     }
@@ -87,14 +87,14 @@ fn lockdown(facts: &HostFacts) -> Finding {
             "boot with lockdown=integrity",
         ),
         Some(mode) => Finding::pass(id, format!("kernel lockdown is `{mode}`")),
-        None => Finding::pass(id, "no lockdown that /sys/kernel/security tells of"),
+        None => Finding::pass(id, "/sys/kernel/security shows no lockdown"),
     }
 }
 
 fn bpf(facts: &HostFacts) -> Finding {
     let id = "bpf";
     match &facts.bpf {
-        Some(Ok(())) => Finding::pass(id, "the kernel makes BPF maps for us"),
+        Some(Ok(())) => Finding::pass(id, "the kernel creates BPF maps"),
         Some(Err(error)) => Finding::fail(
             id,
             format!("the BPF system call is refused: {error}"),
@@ -109,8 +109,8 @@ fn tracepoints(facts: &HostFacts) -> Finding {
     let Some(found) = &facts.btf_tracepoints else {
         return Finding::fail(
             id,
-            "/sys/kernel/btf/vmlinux is not there",
-            "boot a kernel with CONFIG_DEBUG_INFO_BTF, as every distribution's is",
+            "/sys/kernel/btf/vmlinux does not exist",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF, as in every distribution",
         );
     };
     let missing: Vec<_> = TRACEPOINTS
@@ -119,11 +119,11 @@ fn tracepoints(facts: &HostFacts) -> Finding {
         .map(|name| format!("`{name}`"))
         .collect();
     if missing.is_empty() {
-        return Finding::pass(id, "BTF and every typed tracepoint are there");
+        return Finding::pass(id, "BTF and all typed tracepoints are present");
     }
     Finding::fail(
         id,
-        format!("no typed tracepoint {}", missing.join(", ")),
+        format!("missing typed tracepoints: {}", missing.join(", ")),
         "boot a kernel with CONFIG_CGROUPS, CONFIG_TRACEPOINTS and CONFIG_BPF_EVENTS",
     )
 }
@@ -146,7 +146,7 @@ fn pins(facts: &HostFacts, config: &Config) -> Finding {
     let dir = config.pin_dir.display();
     let pins = &facts.pins;
     if let Some(why) = &pins.untrusted {
-        let fix = "make it root's alone, and every directory above it";
+        let fix = "let only root write to it and to all directories above it";
         return Finding::fail(id, why.clone(), fix);
     }
     if !pins.missing_links.is_empty() {
@@ -162,20 +162,22 @@ fn pins(facts: &HostFacts, config: &Config) -> Finding {
     match pins.open_above {
         Some(mode) => Finding::warn(
             id,
-            format!("others may make directories beside {dir}: its bpffs has mode {mode:04o}"),
+            format!(
+                "other users can create directories beside {dir}: its bpffs has mode {mode:04o}"
+            ),
             "mount it closed: mount -o remount,mode=0700 /sys/fs/bpf",
         ),
-        None => Finding::pass(id, format!("{dir} is root's alone")),
+        None => Finding::pass(id, format!("only root can write {dir}")),
     }
 }
 
-/// Returns the type of the file system that a path is on.
+/// Returns the type of the file system of a path.
 fn mounted_on<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
     let mounts = mountinfo.lines().filter_map(|line| {
         let (mount, fs) = line.split_once(" - ")?;
         Some((mount.split(' ').nth(4)?, fs.split(' ').next()?))
     });
-    // The last one of equal depth is mounted over the others.
+    // Of two mounts of the same depth, the last one hides the other.
     mounts
         .filter(|(point, _)| path.starts_with(point))
         .max_by_key(|(point, _)| Path::new(point).components().count())
@@ -201,18 +203,18 @@ fn cgroup(facts: &HostFacts) -> Finding {
     let id = "cgroup";
     match parse_cgroup2_mount(&facts.mountinfo) {
         Some(mount) if mount.mount_point == Path::new("/sys/fs/cgroup") => {
-            Finding::pass(id, "unified hierarchy")
+            Finding::pass(id, "cgroup v2")
         }
         Some(mount) => Finding::pass(
             id,
             format!(
-                "hybrid: the unified hierarchy is at {}",
+                "hybrid: cgroup v2 is mounted at {}",
                 mount.mount_point.display()
             ),
         ),
         None => Finding::warn(
             id,
-            "no cgroup2 is mounted: events carry no usable cgroup id",
+            "no cgroup2 is mounted: events have no usable cgroup id",
             "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified",
         ),
     }
@@ -241,14 +243,14 @@ fn mandatory_access(facts: &HostFacts) -> Finding {
         (Some(true), _) => Finding::warn(
             id,
             "SELinux is enforcing: sshd_t may not run the stamper or reach its socket",
-            "see what is refused with `ausearch -m avc -c vctl-agent`, and allow that: `audit2allow -M vctl`",
+            "list the refusals with `ausearch -m avc -c vctl-agent`, and allow them: `audit2allow -M vctl`",
         ),
         (_, Some(profile)) => Finding::warn(
             id,
             format!("AppArmor confines sshd: {profile}"),
             "let its profile run /usr/sbin/vctl-agent unconfined (`Ux`)",
         ),
-        _ => Finding::pass(id, "nothing confines sshd"),
+        _ => Finding::pass(id, "sshd is not confined"),
     }
 }
 
@@ -262,9 +264,9 @@ fn directories(facts: &HostFacts) -> Finding {
         Some(why) => Finding::fail(
             id,
             why,
-            "make it, root's alone, with every directory above it: systemd-tmpfiles --create /etc/tmpfiles.d/vctl.conf",
+            "create it for root alone, with all directories above it: systemd-tmpfiles --create /etc/tmpfiles.d/vctl.conf",
         ),
-        None => Finding::pass(id, "every directory of the collector is root's alone"),
+        None => Finding::pass(id, "only root can write the collector's directories"),
     }
 }
 
@@ -274,8 +276,8 @@ fn spool(facts: &HostFacts, config: &Config) -> Finding {
     let Some(spool) = &facts.spool else {
         return Finding::fail(
             id,
-            format!("{dir} cannot be looked at"),
-            format!("make it: install -d -m 0700 {dir}"),
+            format!("{dir} cannot be read"),
+            format!("create it: install -d -m 0700 {dir}"),
         );
     };
     if let Some((owner, mode)) = spool.owner_and_mode
@@ -283,11 +285,11 @@ fn spool(facts: &HostFacts, config: &Config) -> Finding {
     {
         return Finding::fail(
             id,
-            format!("{dir} is open to others than root"),
+            format!("{dir} is open to other users than root"),
             format!("chown root: {dir} && chmod 0700 {dir}"),
         );
     }
-    // Whole MiB, or whole GiB where MiB would be a row of digits.
+    // In MiB, or in GiB if the number of MiB would be long.
     let unit = if spool.free_bytes >> 30 < 10 { 20 } else { 30 };
     let free = ByteSize(spool.free_bytes >> unit << unit);
     let fix = "free some space, or lower `spool_cap`";
@@ -312,7 +314,7 @@ fn clock(facts: &HostFacts) -> Finding {
     let id = "clock";
     match facts.clock_synchronized {
         Some(true) => Finding::pass(id, "the wall clock is synchronized"),
-        // Durations and order come from the boot clock, so this is never more than a warning.
+        // Durations and order come from the boot clock, so this is only a warning.
         Some(false) => Finding::warn(
             id,
             "the wall clock is not synchronized: times of day cannot be compared between hosts",
@@ -320,7 +322,7 @@ fn clock(facts: &HostFacts) -> Finding {
         ),
         None => Finding::warn(
             id,
-            "no time service says whether the wall clock is right",
+            "no time service reports whether the wall clock is right",
             "install one: apt-get install systemd-timesyncd",
         ),
     }

@@ -9,7 +9,7 @@ fn config() -> Config {
     Config::default()
 }
 
-/// A Debian machine on which nothing is missing.
+/// Returns the facts of a Debian machine that has everything.
 fn debian() -> HostFacts {
     let stack = format!(
         "session required pam_loginuid.so\n@include common-session\n{STAMP}session required pam_env.so user_readenv=1\n"
@@ -181,7 +181,7 @@ fn the_oldest_kernel_that_passes_is_5_15() {
 }
 
 #[test]
-fn a_certificate_that_the_user_can_forge_through_pam_env_is_a_failure() {
+fn a_certificate_the_user_can_forge_through_pam_env_fails() {
     let forged = format!(
         "session required pam_loginuid.so\nsession required pam_env.so user_readenv=1\n{STAMP}"
     );

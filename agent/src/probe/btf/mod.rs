@@ -1,6 +1,8 @@
-//! Where the running kernel's structs have their members: bytes of BTF → offsets, pure.
+//! Finds the offsets of members of the running kernel's structs in its BTF. No I/O.
 //!
-//! Only what the probe needs is understood of the format. Source: Documentation/bpf/btf.rst.
+//! Only the parts of the format that the probe needs are parsed. Source: Documentation/bpf/btf.rst.
+//! btf-rs was considered: its licence, LGPL-2.1, does not fit a statically linked program. aya's
+//! own parser is not public.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,7 @@ use vctl_common::layout::{
     NR_EXECVEAT, REGS_ARG0, REGS_COMPAT_ARG0, REGS_NR, SIZEOF_UPID,
 };
 
-/// BTF does not tell where a member is.
+/// The offset of a member cannot be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BtfError {
     #[error("the kernel's type information is damaged: {what}")]
@@ -55,20 +57,20 @@ const KIND_DECL_TAG: u32 = 17;
 const KIND_TYPE_TAG: u32 = 18;
 const KIND_ENUM64: u32 = 19;
 
-/// Chains of typedefs and qualifiers longer than this do not occur.
+/// Longest chain of typedefs and qualifiers; real ones are shorter.
 const CHAIN_MAX: usize = 32;
-/// Nor do anonymous members within one another.
+/// Deepest nesting of anonymous members; real ones are shallower.
 const NESTING_MAX: usize = 8;
-/// Nor names: without this, one that does not end would be read again for each type.
+/// Longest name; without this, an endless name would be read again for each type.
 const NAME_MAX: usize = 512;
-/// Nor structs: places within one can be added up without a thought.
+/// Largest struct; offsets below it can be added without overflow.
 const OFFSET_MAX: u32 = 1 << 20;
 
 /// The types of one kernel.
 pub struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
-    /// Where each type begins in `types`; a type's id is its index, 0 is void.
+    /// Start of each type in `types`; a type's id is its index, and 0 is void.
     starts: Vec<u32>,
 }
 
@@ -79,30 +81,32 @@ struct Type {
     vlen: usize,
     kind_flag: bool,
     size_or_ref: u32,
-    /// Where what follows the common part begins.
+    /// Start of the part after the common header.
     body: usize,
 }
 
 impl<'a> Btf<'a> {
-    /// Finds where each type begins.
+    /// Finds the start of each type.
     ///
     /// # Errors
-    /// `Damaged` when the sections do not lie within `bytes` or a type does not end in its section.
+    /// `Damaged` when the sections are not within `bytes`, or a type does not end within its
+    /// section.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
         let damaged = |what| BtfError::Damaged { what };
         let word = |at: usize| u32_at(bytes, at).map(|word| word as usize);
         if bytes.get(..2) != Some(&0xeb9f_u16.to_ne_bytes()[..]) {
-            return Err(damaged("it does not begin as BTF does"));
+            return Err(damaged("it has no BTF header"));
         }
         let header = || Some((word(4)?, word(8)?, word(12)?, word(16)?, word(20)?));
         let (base, type_at, type_len, string_at, string_len) =
-            header().ok_or(damaged("the header is cut short"))?;
+            header().ok_or(damaged("the header is incomplete"))?;
         let section = |at: usize, len: usize| {
             let from = base.checked_add(at)?;
             bytes.get(from..from.checked_add(len)?)
         };
-        let types = section(type_at, type_len).ok_or(damaged("types lie outside"))?;
-        let strings = section(string_at, string_len).ok_or(damaged("names lie outside"))?;
+        let types = section(type_at, type_len).ok_or(damaged("the types are outside the file"))?;
+        let strings =
+            section(string_at, string_len).ok_or(damaged("the names are outside the file"))?;
         let mut btf = Self {
             types,
             strings,
@@ -112,18 +116,18 @@ impl<'a> Btf<'a> {
         while at < types.len() {
             let start = u32::try_from(at).map_err(|_| damaged("it is too large"))?;
             btf.starts.push(start);
-            let ty = btf.type_at(at).ok_or(damaged("a type is cut short"))?;
+            let ty = btf.type_at(at).ok_or(damaged("a type is incomplete"))?;
             let body = match ty.kind {
                 KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
                 KIND_ARRAY => 12,
                 KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => ty.vlen * 12,
                 KIND_ENUM | KIND_FUNC_PROTO => ty.vlen * 8,
                 1..=KIND_ENUM64 => 0,
-                _ => return Err(damaged("a type is of no known kind")),
+                _ => return Err(damaged("a type has an unknown kind")),
             };
             at = ty.body + body;
             if at > types.len() {
-                return Err(damaged("a type is cut short"));
+                return Err(damaged("a type is incomplete"));
             }
         }
         Ok(btf)
@@ -171,7 +175,7 @@ impl<'a> Btf<'a> {
         found
     }
 
-    /// Returns offset and size in bytes of a member, looking through anonymous members.
+    /// Returns offset and size in bytes of a member; anonymous members are searched, too.
     fn member(&self, of: Type, path: &str) -> Option<(u32, u32)> {
         let (first, rest) = path
             .split_once('.')
@@ -184,10 +188,10 @@ impl<'a> Btf<'a> {
         Some((at + offset, size))
     }
 
-    /// Returns where the member of that name lies, and its type.
+    /// Returns the offset and type of the member with this name.
     ///
-    /// No anonymous type is looked through twice: its names would be ambiguous, and damaged types
-    /// that hold themselves would never come to an end.
+    /// No anonymous type is searched twice: its names would be ambiguous, and damaged types that
+    /// contain themselves would never end.
     fn named(
         &self,
         of: Type,
@@ -253,7 +257,7 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// Returns the first of the tracepoints that BPF programs cannot attach to by type.
+    /// Returns the first of the tracepoints to which BPF programs cannot attach by type.
     pub fn missing_tracepoint<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
         let mut missing: Vec<&str> = names.to_vec();
         let all = self
@@ -273,12 +277,11 @@ impl<'a> Btf<'a> {
     }
 }
 
-/// Returns the layout the probe is loaded with.
+/// Returns the layout for loading the probe.
 ///
 /// # Errors
-/// Names the struct and the member that this kernel does not have as the probe needs it. Two
-/// structs may share one name; the one that has all members counts, and two that have them all
-/// at different places are an error.
+/// Names the struct and member that this kernel lacks. Two structs may have the same name; the one
+/// with all members is used. Two that have all members at different offsets are an error.
 pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
     let names: Vec<&'static str> = FIELDS
         .iter()
@@ -309,7 +312,7 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
         }
     }
     let (mode, bit) = COMPAT_MODE;
-    // Without it no call is taken for one of the 32-bit table.
+    // Without it, no call counts as one of the 32-bit table.
     if let Ok(at) = place(btf, found("task_struct").iter(), "task_struct", mode, 0) {
         (layout[COMPAT_AT], layout[COMPAT_BIT]) = (at, bit);
     }
@@ -319,7 +322,7 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
     Ok(layout)
 }
 
-/// Makes sure that what the probe reads at once lies as it is read.
+/// Checks that members that the probe reads together have the expected layout.
 fn windows(offset: impl Fn(Field) -> u32) -> Result<(), BtfError> {
     let lies = |field, begin, at| offset(field) as usize == offset(begin) as usize + at;
     if !lies(
@@ -339,10 +342,10 @@ fn windows(offset: impl Fn(Field) -> u32) -> Result<(), BtfError> {
     Ok(())
 }
 
-/// First three arguments of a system call as they lie in `pt_regs` when it returns.
+/// Offsets of the first three arguments of a system call in `pt_regs`, at its return.
 #[cfg(target_arch = "x86_64")]
 const SYSCALL_ARGS: [(&str, u32); 3] = [("di", 0), ("si", 0), ("dx", 0)];
-/// Those of the 32-bit table.
+/// The same for the 32-bit table.
 #[cfg(target_arch = "x86_64")]
 const COMPAT_ARGS: [(&str, u32); 3] = [("bx", 0), ("cx", 0), ("dx", 0)];
 #[cfg(target_arch = "x86_64")]
@@ -350,12 +353,12 @@ const SYSCALL_NUMBER: (&str, u32) = ("orig_ax", 0);
 /// `TS_COMPAT`.
 #[cfg(target_arch = "x86_64")]
 const COMPAT_MODE: (&str, u32) = ("thread_info.status", 2);
-/// execve(2) and execveat(2) of the 32-bit table, then of the x32 one.
+/// execve(2) and execveat(2) of the 32-bit table, then of the x32 table.
 #[cfg(target_arch = "x86_64")]
 const COMPAT_NUMBERS: [u32; 4] = [11, 358, 0x4000_0000 + 520, 0x4000_0000 + 545];
 #[cfg(target_arch = "x86_64")]
 const EXECVEAT: u32 = 322;
-/// The result overwrites the first register; its old value is kept beside them.
+/// The result overwrites the first register; its old value is stored separately.
 #[cfg(target_arch = "aarch64")]
 const SYSCALL_ARGS: [(&str, u32); 3] = [("orig_x0", 0), ("regs", 8), ("regs", 16)];
 #[cfg(target_arch = "aarch64")]
@@ -380,7 +383,7 @@ fn has_all(btf: &Btf<'_>, ty: Type, of: &str) -> bool {
         })
 }
 
-/// Says what keeps every struct of that name from being the one that is meant.
+/// Returns the reason why no struct of that name can be used.
 fn missing(btf: &Btf<'_>, candidates: &[Type], of: &'static str) -> BtfError {
     let of_struct = FIELDS.iter().filter(|(name, ..)| *name == of);
     let absent = |within: &[Type]| {
@@ -388,7 +391,7 @@ fn missing(btf: &Btf<'_>, candidates: &[Type], of: &'static str) -> BtfError {
             .clone()
             .find_map(|&(_, member, size)| place(btf, within.iter(), of, member, size).err())
     };
-    // What none of them has says more than what one of them lacks.
+    // A member that all of them lack says more than one that a single struct lacks.
     absent(candidates)
         .or_else(|| absent(candidates.get(..1)?))
         .unwrap_or(BtfError::NoStruct { of })

@@ -1,4 +1,4 @@
-//! Types of kernels that are made here, whole and spoilt.
+//! Tests with types of made-up kernels, valid and damaged.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Types being written, id by id.
+/// Types that are being written, by id.
 #[derive(Clone)]
 struct Types {
     bytes: Vec<u8>,
@@ -14,7 +14,7 @@ struct Types {
     count: u32,
 }
 
-/// A member: name, type, and place in bits, with how many it has above them for a bit field.
+/// A member: name, type and offset in bits; for a bit field, the upper bits hold its size.
 #[derive(Clone)]
 struct Member {
     name: String,
@@ -97,7 +97,7 @@ fn member(name: &str, type_id: u32, at: u32) -> Member {
     }
 }
 
-/// Which structs the probe needs, each once.
+/// Returns the structs that the probe needs, each once.
 fn structs() -> Vec<&'static str> {
     let mut names: Vec<_> = FIELDS.iter().map(|&(of, ..)| of).collect();
     names.dedup();
@@ -105,8 +105,7 @@ fn structs() -> Vec<&'static str> {
     names
 }
 
-/// Writes a struct with all members the probe needs of it, each 8 bytes after the last, as `change`
-/// has them.
+/// Writes a struct with all members that the probe needs, 8 bytes apart; `change` can modify each.
 fn needed(types: &mut Types, of: &str, change: impl Fn(&mut Member, &str)) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     let mut inner: Vec<(String, Vec<Member>)> = Vec::new();
@@ -114,7 +113,7 @@ fn needed(types: &mut Types, of: &str, change: impl Fn(&mut Member, &str)) -> Ve
         let type_id = types.of_size(*size);
         match path.split_once('.') {
             None => {
-                // The probe reads the mount's root, which begins it, together with its parent.
+                // The probe reads the mount's root, its first member, together with its parent.
                 let at = match (of, *path) {
                     ("mount", "mnt") => 24,
                     _ => u32::try_from(members.len()).unwrap() * 8,
@@ -125,12 +124,12 @@ fn needed(types: &mut Types, of: &str, change: impl Fn(&mut Member, &str)) -> Ve
             }
             Some((first, rest)) => {
                 if inner.last().is_none_or(|(name, _)| name != first) {
-                    // Its type is known only once it is whole.
+                    // Its type is known only after it is complete.
                     members.push(member(first, 0, u32::try_from(members.len()).unwrap() * 8));
                     inner.push((first.to_owned(), Vec::new()));
                 }
                 let within = &mut inner.last_mut().unwrap().1;
-                // And the name of a dentry, which comes behind its length, together with its parent.
+                // The name of a dentry, which follows its length, is read together with its parent.
                 let at = match *path {
                     "d_name.name" => 8,
                     _ => u32::try_from(within.len()).unwrap() * 8,
@@ -149,7 +148,7 @@ fn needed(types: &mut Types, of: &str, change: impl Fn(&mut Member, &str)) -> Ve
     members
 }
 
-/// A kernel with all that the probe needs, but for what `change` makes of a member.
+/// Returns a kernel with all that the probe needs, after `change` modified its members.
 fn kernel(change: impl Fn(&str, &mut Member, &str)) -> Types {
     kernel_of(&structs(), change)
 }
@@ -187,7 +186,7 @@ fn every_member_is_found_where_it_is() {
     assert_eq!(at(Field::TaskTgid), 0);
     assert_eq!(at(Field::TaskGroupLeader), 8);
     assert_eq!(at(Field::CredEgid), 24);
-    // `f_path` holds both, and `f_inode` comes behind it.
+    // `f_path` contains both, and `f_inode` follows it.
     assert_eq!(at(Field::FileDentry), 0);
     assert_eq!(at(Field::FileMnt), 8);
     assert_eq!(at(Field::FileInode), 8);
@@ -265,7 +264,7 @@ fn a_struct_that_is_not_there_is_named() {
 }
 
 #[test]
-fn of_two_structs_of_one_name_the_one_that_has_all_members_counts() {
+fn a_struct_with_all_members_wins_over_its_namesake() {
     let mut types = kernel(|_, _, _| {});
     let word = types.of_size(8);
     types.structure("file", &[member("f_inode", word, 512)]);
@@ -328,10 +327,10 @@ fn a_struct_that_no_window_spans_is_refused() {
 #[test]
 fn types_that_hold_themselves_come_to_an_end() {
     let begun = Instant::now();
-    // A chain of stand-ins that bites its tail: type 1 is a typedef of type 1.
+    // A chain that ends in itself: type 1 is a typedef of type 1.
     let mut types = Types::new();
     let cycle = types.add("cycle", KIND_TYPEDEF << 24, 1, &[]);
-    // A struct of nothing but itself, as often as one can be.
+    // A struct that contains only itself, as often as possible.
     let own_id = types.count + 1;
     let within: Vec<_> = (0..0xffff).map(|_| member("", own_id, 0)).collect();
     types.structure("task_struct", &within);

@@ -1,8 +1,8 @@
-//! Proves at start that the probe reads what it says it reads.
+//! Proves at start that the probe reads the right data.
 //!
-//! A child of the agent is marked as a session of its own. It starts a second process, which thus
-//! has its mark from fork; what the probe writes of that one's exec and exit is compared with
-//! /proc, field by field. An offset that points elsewhere ends the agent with the field's name.
+//! A child of the agent is marked as a session of its own. It starts a second process, which gets
+//! its mark at fork. The probe's records of that process's exec and exit are compared with /proc,
+//! field by field. A wrong offset ends the agent with the field's name.
 
 mod phase;
 mod stand_out;
@@ -28,12 +28,12 @@ use crate::session::login;
 const MARK: wire::Mark = 1;
 const FIRST: &str = "probe-self-test-first";
 const SECOND: &str = "probe-self-test-second";
-/// Argv that only a list can hold: an empty item, and one that is no UTF-8.
+/// Argv that only a list can represent: an empty item, and one that is not UTF-8.
 const ARGV: [&[u8]; 4] = [SECOND.as_bytes(), b"", b"two words", b"\xff\xfe"];
 const EXIT_CODE: u8 = 7;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the child's side when the arguments are those of a self-test.
+/// Runs the child's part if the arguments are those of a self-test.
 pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let role = args.nth(1)?;
     let mut go = [0];
@@ -41,7 +41,7 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
         FIRST => {
             io::stdin().read_exact(&mut go).ok()?;
             phase::start_both()?;
-            // Closed by the kernel at the end: closed before, it would hang this process up.
+            // The kernel closes it at exit; closing it earlier would hang up this process.
             std::mem::forget(stand_out::stand_out());
             let items = ARGV.iter().map(|item| OsString::from_vec(item.to_vec()));
             let status = Command::new(OWN_PROGRAM).args(items).status().ok()?;
@@ -52,7 +52,7 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
             })
         }
         SECOND => {
-            // Until the agent has looked and closes the pipe.
+            // Waits until the agent has read /proc and closes the pipe.
             let _ = io::stdin().read(&mut go);
             Some(ExitCode::from(EXIT_CODE))
         }
@@ -60,10 +60,10 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     }
 }
 
-/// Compares what the probe writes of a known process, which `program` starts, with /proc.
+/// Compares the probe's records of a known process, which `program` starts, with /proc.
 ///
 /// # Errors
-/// `SelfTest` names the first field that disagrees.
+/// `SelfTest` names the first field that differs.
 pub fn run(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
     maps.open_session(MARK, 1, false)?;
     let result = observe(maps, program);
@@ -98,13 +98,13 @@ fn observe(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
         .map_err(failed("tell the child to go on"))?;
 
     phase::observe(maps)?;
-    // The first child may still be within its own exec when it is marked.
+    // The first child may still be in its own exec when it is marked.
     let first_tgid = first.0.id();
     let bytes = wait_for(maps, |bytes| {
         header(bytes).is_ok_and(|h| h.kind == wire::KIND_EXEC && h.tgid != first_tgid)
     })
     .ok_or(ProbeError::SelfTestFailed {
-        what: "a marked child started a program, and no record of it came",
+        what: "a marked child started a program, but the probe wrote no record of it",
     })?;
     let exec: Exec = fixed(&bytes).map_err(|_| ProbeError::SelfTestFailed {
         what: "a short record",
@@ -121,7 +121,7 @@ fn observe(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
         header(bytes).is_ok_and(|header| header.kind == wire::KIND_EXIT && header.tgid == tgid)
     })
     .ok_or(ProbeError::SelfTestFailed {
-        what: "a marked process ended, and no record of it came",
+        what: "a marked process ended, but the probe wrote no record of it",
     })?;
     let exit: Exit = fixed(&bytes).map_err(|_| ProbeError::SelfTestFailed {
         what: "a short record",
@@ -130,17 +130,17 @@ fn observe(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
     let status = first.0.wait().map_err(failed("wait for the child"))?;
     if !status.success() {
         return Err(ProbeError::SelfTestFailed {
-            what: "the child could not do its part",
+            what: "the child failed",
         });
     }
-    // Its exit is still in the ring and must not be taken for somebody's.
+    // Its exit is still in the ring and must not count as a user's.
     wait_for(maps, |bytes| {
         header(bytes).is_ok_and(|h| h.tgid == first_tgid)
     });
     Ok(())
 }
 
-/// Ends the child whatever happens.
+/// Ends the child in any case.
 struct Guard(Child);
 
 impl Drop for Guard {
@@ -150,7 +150,7 @@ impl Drop for Guard {
     }
 }
 
-/// Reads the ring until a record fits, and gives back all up to it.
+/// Reads the ring until a record matches, and returns the space up to its end.
 fn wait_for(maps: &Maps, fits: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
@@ -171,7 +171,7 @@ fn wait_for(maps: &Maps, fits: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         if found.is_some() {
             return found;
         }
-        // Short: this is most of the time the agent takes to be ready.
+        // Short, because the agent's start consists mostly of this wait.
         sleep(Duration::from_micros(200));
     }
     None
@@ -290,7 +290,7 @@ fn same<T: PartialEq + std::fmt::Debug>(
     })
 }
 
-/// As `same`; what an offset that is off finds may be long, and memory of the kernel's.
+/// As `same`; the wrong bytes may be long, and may be any memory of the kernel.
 fn same_bytes(field: &'static str, found: &[u8], expected: &[u8]) -> Result<(), ProbeError> {
     const SHOWN: usize = 64;
     if found == expected {

@@ -1,6 +1,9 @@
-//! The part of the self-test that proves the offset by which the user's work is told from that of PAM.
+//! The part of the self-test that proves the offset by which the probe separates the user's work
+//! from that of PAM.
 //!
-//! The first child stands for sshd's login process. It starts one program as PAM starts a hook, and one
+//! The first child acts as sshd's login process. It starts one program as PAM starts a hook, and
+//! one as sshd starts the user's process, with its own groups. The probe must report two different
+//! phases.
 //! as sshd starts the user's, with groups of its own. The probe has to call the two different things.
 
 use std::os::unix::process::CommandExt;
@@ -14,27 +17,27 @@ use crate::probe::{Maps, ProbeError};
 
 const HOOK: &str = "probe-self-test-hook";
 const USERS: &str = "probe-self-test-users";
-/// Stands for the user's where the agent may not set groups: nothing is proven then.
+/// Program for the user's part if the agent may not set groups: this part is then not proven.
 const UNPROVEN: &str = "probe-self-test-unproven";
 
-/// Starts both programs, from the first child, and waits for them.
+/// Starts both programs from the first child and waits for them.
 pub(super) fn start_both() -> Option<()> {
     let mut hook = Command::new(OWN_PROGRAM);
     hook.arg(HOOK).status().ok()?;
     let mut users = Command::new(OWN_PROGRAM);
-    // With a user id that root sets, the standard library calls setgroups(2) as well.
+    // With a user id that root sets, the standard library also calls setgroups(2).
     if users.arg(USERS).uid(0).status().is_err() {
         Command::new(OWN_PROGRAM).arg(UNPROVEN).status().ok()?;
     }
     Some(())
 }
 
-/// Returns whether the arguments are those of one of the two programs, which only end.
+/// Returns whether the arguments are those of one of the two programs, which only exit.
 pub(super) fn is_one(role: &str) -> bool {
     [HOOK, USERS, UNPROVEN].contains(&role)
 }
 
-/// Compares the phase of both programs with what they stand for.
+/// Compares the phases of both programs with the expected ones.
 pub(super) fn observe(maps: &Maps) -> Result<(), ProbeError> {
     let (_, phase) = next(maps)?;
     same("cred.group_info (kept)", phase, wire::PHASE_LOGIN_SETUP)?;
@@ -56,7 +59,7 @@ fn next(maps: &Maps) -> Result<(String, u32), ProbeError> {
     };
     let record = wait_for(maps, |bytes| found(bytes).is_some());
     let what =
-        "a marked child started the programs of PAM and of the user, and a record is missing";
+        "a marked child started the programs of PAM and of the user, but a record is missing";
     record
         .and_then(|bytes| found(&bytes))
         .ok_or(ProbeError::SelfTestFailed { what })

@@ -1,4 +1,4 @@
-//! What the first child of the self-test makes of itself.
+//! Unusual ids and a terminal for the first child of the self-test.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,16 +8,16 @@ use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::unistd::{Gid, Uid, geteuid, setresgid, setresuid, setsid};
 use vctl_common::wire;
 
-/// Ids of nobody in particular, each another. The login uid is that of `nobody`: where audit is on,
-/// it logs that it was set.
+/// Ids that no process has, all different. The login uid is that of `nobody`: with audit, the
+/// kernel logs the change.
 const REAL_UID: u32 = 103;
 const REAL_GID: u32 = 101;
 const EFFECTIVE_GID: u32 = 102;
 const LOGIN_UID: &str = "65534";
 
-/// Makes ids differ that lie side by side in the kernel, and takes a terminal: an offset that is off
-/// by one member then reads something else. What the agent may not do here stays as it was, and
-/// proves a little less.
+/// Sets different ids in fields that are neighbours in the kernel, and opens a terminal: an offset
+/// that is wrong by one member then reads another value. Ids that the agent may not set stay as
+/// they were, so fewer offsets are proven.
 pub(super) fn stand_out() -> Option<(PtyMaster, File)> {
     let login_uid = "/proc/self/loginuid";
     if fs::read_to_string(login_uid).is_ok_and(|uid| uid == wire::UNSET.to_string()) {
@@ -25,12 +25,12 @@ pub(super) fn stand_out() -> Option<(PtyMaster, File)> {
     }
     let (real, effective) = (Gid::from_raw(REAL_GID), Gid::from_raw(EFFECTIVE_GID));
     let _ = setresgid(real, effective, effective);
-    // Still root in effect: what follows needs it.
+    // The effective user stays root, which the next steps need.
     let _ = setresuid(Uid::from_raw(REAL_UID), geteuid(), geteuid());
     terminal().ok()
 }
 
-/// Opens a terminal, which becomes that of this process.
+/// Opens a terminal as the controlling terminal of this process.
 fn terminal() -> io::Result<(PtyMaster, File)> {
     setsid()?;
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;

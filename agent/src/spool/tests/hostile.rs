@@ -111,9 +111,15 @@ fn a_newer_version_is_refused_by_name_and_a_damaged_one_is_not() {
     fs::remove_file(path.with_extension("idx")).unwrap();
     let reader = SpoolReader::open(&config.dir).unwrap();
     let error = reader.sessions(&Filter::All).unwrap_err().to_string();
-    assert!(error.contains("has format 3, newer than 2"), "{error}");
+    assert!(
+        error.contains("has format 3, but this vctl reads formats up to 2"),
+        "{error}"
+    );
     let error = SpoolWriter::open(&config).unwrap_err().to_string();
-    assert!(error.contains("has format 3, newer than 2"), "{error}");
+    assert!(
+        error.contains("has format 3, but this vctl reads formats up to 2"),
+        "{error}"
+    );
     assert!(fs::read(&path).unwrap() == newer);
     assert!(FileHeader::decode(&whole, FileKind::Segment).is_ok());
 }

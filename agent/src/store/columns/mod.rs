@@ -1,4 +1,4 @@
-//! From a chunk of the spool to the arguments of `ingest_v1`. Pure: bytes in, columns out.
+//! Converts a chunk of the spool to the arguments of `ingest_v1`. No I/O.
 
 use std::time::SystemTime;
 
@@ -13,7 +13,7 @@ use vctl_common::wire::{self, CgroupMove, Exec, Exit, Header, Mark};
 use super::chunk::Chunk;
 use super::journal::{JournalRows, Sessions};
 
-/// One element per event in each vector.
+/// Each vector has one element per event.
 #[derive(Debug, Default)]
 pub(super) struct Columns<'a> {
     pub(super) journal: JournalRows,
@@ -34,8 +34,8 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// Turns a chunk into columns. Its journal is read first: a session that the agent only learnt of
-    /// from its events is named behind them.
+    /// Converts a chunk to columns. The journal is read first, because it may name a session after
+    /// the session's first events.
     pub(super) fn of(chunk: &'a Chunk, sessions: &mut Sessions) -> Self {
         let mut columns = Self::default();
         let wall = |entry: &BlockEntry| entry.wall_offset();
@@ -124,8 +124,8 @@ fn unreadable(sessions: &Sessions, entry: &BlockEntry, events: Option<u64>) -> G
     }
 }
 
-/// One wire record, cut where its columns are: `head` and the strings of `tail`, one behind the
-/// other, are its bytes.
+/// One wire record, split at the borders of the columns: `head` and the strings of `tail` together
+/// are its bytes.
 #[derive(Debug)]
 struct Row<'a> {
     header: Header,
@@ -138,8 +138,8 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// # Errors
-    /// There is not even a header. A record of a kind that is not known, or whose rest is not as its
-    /// kind has it, is stored as it is.
+    /// The bytes are shorter than a header. A record of an unknown kind, or with an invalid rest,
+    /// is stored unchanged.
     fn of(record: &'a [u8]) -> Result<Self, DecodeError> {
         let mut row = Self {
             header: event::header(record)?,
@@ -172,8 +172,8 @@ impl<'a> Row<'a> {
     }
 }
 
-// What a later version adds to a record changes `wire::VERSION`, and with it what a reader of
-// `kernel_event.head` has to know.
+// An addition to a record changes `wire::VERSION`; readers of `kernel_event.head` then have to know
+// the new form.
 const _: () = assert!(size_of::<Exec>() == 160 && size_of::<CgroupMove>() == 88);
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ fn boot(n: u128) -> BootId {
     BootId::from_uuid(Uuid::from_u128(n))
 }
 
-/// A chunk of blocks with these payloads, all of one session.
+/// Returns a chunk of blocks with these payloads, all of one session.
 fn chunk(blocks: &[(BlockKind, Vec<u8>)]) -> Chunk {
     let mut chunk = Chunk {
         from: Position::default(),
@@ -77,7 +77,7 @@ fn exec(kind: u16, strings: [&[u8]; 4]) -> Vec<u8> {
     [exec.as_bytes(), &tail].concat()
 }
 
-/// The record that a reader puts together again from the columns.
+/// Builds the record from the columns, as a reader does.
 fn put_together(columns: &Columns<'_>, nth: usize) -> Vec<u8> {
     let strings = [
         columns.exe[nth],
@@ -127,7 +127,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_record_and_what_is_damaged_are_gaps_of_the_session() {
+fn invalid_and_damaged_records_are_gaps_of_the_session() {
     let mut chunk = chunk(&[
         (BlockKind::Events, b"short".to_vec()),
         (
@@ -177,7 +177,7 @@ fn a_carried_entry_is_the_entry_it_repeats_and_nul_is_no_text() {
     assert_eq!(gaps[0]["entry"], serde_json::to_string(&gap).unwrap());
     assert_eq!(gaps[1]["entry"], gaps[0]["entry"]);
     assert_eq!(gaps[1]["boot_id"], boot(9).to_string());
-    // The end of an unreadable part is not known: as far as there is a time.
+    // The end of an unreadable part is unknown, so it is the end of time.
     assert!(gaps[0]["to_at"].as_str().unwrap().starts_with("2262"));
 }
 

@@ -1,7 +1,7 @@
-//! Reads the spool on from where the centre has it, beside the writer and without a lock.
+//! Reads the spool from the centre's position on, while the writer appends, without a lock.
 //!
-//! Batch after batch from the segment itself: the index is only asked where the segment is damaged,
-//! and for what came before the place to begin at.
+//! It reads batch after batch from the segment itself. The index is used only where the segment is
+//! damaged, and for entries before the position.
 
 use std::fs::File;
 use std::io;
@@ -18,15 +18,15 @@ use super::chunk::{Batches, Block, Chunk, Limits, batches};
 use super::journal::Sessions;
 use crate::spool::{Durable, Position};
 
-/// The spool as the shipper reads it.
+/// The spool, from the shipper's side.
 #[derive(Debug)]
 pub(super) struct Tail {
     dir: PathBuf,
-    /// Of what has none: a segment of which not even the header can be read.
+    /// Boot id for data without one: a segment whose header is unreadable.
     boot_id: BootId,
     open: Option<Open>,
     pub(super) sessions: Sessions,
-    /// The segment they are of.
+    /// The segment of these sessions.
     sessions_of: u64,
 }
 
@@ -34,16 +34,17 @@ pub(super) struct Tail {
 struct Open {
     files: SegmentFiles,
     file: File,
-    /// `None` when it is damaged.
+    /// `None` for a damaged header.
     header: Option<FileHeader>,
 }
 
-/// What a position turned out to be.
+/// Result of looking for a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sought {
-    /// Shipping goes on there.
+    /// Shipping continues there.
     Here,
-    /// This spool has no such place: it was wiped, or put back from a copy, since it was shipped.
+    /// This spool has no such position: it was deleted, or restored from a copy, since it was
+    /// shipped.
     Elsewhere,
 }
 
@@ -58,7 +59,7 @@ impl Tail {
         }
     }
 
-    /// Gets ready to read from `at` on: learns who the sessions of events behind it are.
+    /// Prepares to read from `at` on, and finds the sessions of the events that follow.
     ///
     /// # Errors
     /// A segment cannot be read at all, or was written by a newer agent.
@@ -74,7 +75,7 @@ impl Tail {
             return Ok(Sought::Elsewhere);
         }
         let Some(files) = self.files(at.segment, durable)? else {
-            // Dropped since it was shipped; what is left comes after it.
+            // The segment was dropped after it was shipped; the remaining ones follow it.
             return Ok(Sought::Here);
         };
         let Ok(segment) = Segment::load(&files, Look::Index, Vec::new())? else {
@@ -111,8 +112,8 @@ impl Tail {
         Ok(Sought::Here)
     }
 
-    /// Returns what comes after `from`, which is where the last chunk ended or `seek` found; `None`
-    /// when there is nothing yet that may be shipped.
+    /// Returns the data after `from`, which is the end of the last chunk or the result of `seek`.
+    /// `None` when there is no data yet that may be shipped.
     ///
     /// # Errors
     /// As `seek`.
@@ -155,7 +156,8 @@ impl Tail {
         }
     }
 
-    /// Opens the segment unless it is open; `None` when it is gone. Its length is brought up to date.
+    /// Opens the segment unless it is open, and updates its length; `None` when it no longer
+    /// exists.
     fn open(&mut self, number: u64, durable: Durable) -> Result<Option<&mut Open>, SpoolReadError> {
         if self.open.as_ref().is_none_or(|o| o.files.number != number) {
             self.open = None;
@@ -243,7 +245,8 @@ impl Open {
             self.file
                 .read_exact_at(&mut bytes, start)
                 .or_else(|error| match error.kind() {
-                    // Cut behind what is durable; what was read of it is no batch.
+                    // The file ends after the durable position; the bytes after that are not a
+                    // batch.
                     io::ErrorKind::UnexpectedEof => Ok(()),
                     _ => Err(read_error(&self.files.segment, error)),
                 })?;
@@ -257,7 +260,7 @@ impl Open {
         }
     }
 
-    /// Takes what is left of a segment that is not as it was written, and says what is not.
+    /// Reads the undamaged part of a segment and reports the damaged part.
     fn read_damaged(
         &self,
         from: Position,
@@ -280,7 +283,7 @@ impl Open {
         };
         let segment = match Segment::load(&self.files, Look::Index, Vec::new())? {
             Ok(segment) => segment,
-            // Created and not begun: nothing was ever in it.
+            // Created but empty: it has never had data.
             Err(Unloaded::Gone) => return Ok(None),
             Err(Unloaded::Damaged(gap)) => {
                 chunk.unreadable.push(gap);
@@ -300,7 +303,7 @@ impl Open {
             events += if entry.is_events() { entry.count() } else { 0 };
             chunk.take(&self.files, &self.file, entry)?;
         }
-        // Neither is what a batch leaves that was cut short: it was never whole.
+        // An incomplete batch at the end was never stored.
         let is_something = !chunk.blocks.is_empty() || !chunk.unreadable.is_empty();
         Ok(is_something.then_some(chunk))
     }

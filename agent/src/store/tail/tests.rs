@@ -40,7 +40,7 @@ fn tail(dir: &TempDir) -> Tail {
     Tail::new(&config(dir).dir, boot())
 }
 
-/// Numbers of the session's next events, as one batch.
+/// Writes the session's next events with these numbers, as one batch.
 fn write(writer: &mut SpoolWriter, seqs: std::ops::RangeInclusive<u64>) {
     let session = SessionId::from_mark(1 << 63);
     let mut batch = BatchBuilder::new();
@@ -66,7 +66,7 @@ fn write(writer: &mut SpoolWriter, seqs: std::ops::RangeInclusive<u64>) {
     writer.commit(&mut batch, None, wall).unwrap();
 }
 
-/// Reads on from `at` to the end of what is durable; returns the numbers, and where that is.
+/// Reads from `at` to the end of the durable part; returns the numbers and the final position.
 fn read(tail: &mut Tail, mut at: Position, durable: Durable) -> (Vec<i64>, Position, usize) {
     let (mut seqs, mut gaps) = (Vec::new(), 0);
     while let Some(chunk) = tail.next(at, durable, LIMITS).unwrap() {
@@ -95,7 +95,7 @@ fn what_is_not_synced_is_not_shipped() {
 }
 
 #[test]
-fn a_place_that_this_spool_does_not_have_is_not_taken_for_one_it_has() {
+fn a_position_of_another_spool_is_not_accepted() {
     let (ours, theirs) = (dir(), dir());
     let durables: Vec<_> = [(&ours, 1), (&theirs, 2)]
         .into_iter()

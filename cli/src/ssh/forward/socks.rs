@@ -1,4 +1,7 @@
 //! SOCKS5 as far as `-D` needs it: no authentication, CONNECT only. RFC 1928.
+//!
+//! fast-socks5 was considered: most of it is a client and authentication, which are not needed
+//! here.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -3,6 +3,9 @@
 //! Lines are those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT": plain, hashed, with patterns, with
 //! `@cert-authority` and `@revoked`. Which bytes are such a line [`line`] says, as OpenSSH does. A host of the inventory stands there by its name, as with
 //! OpenSSH's `HostKeyAlias`: an address is used again by others, a name is not.
+//!
+//! russh has a reader of its own, without markers and wildcards. That of ssh-key matches no host
+//! names, and refuses tabs and text that is not UTF-8.
 
 mod file;
 mod line;

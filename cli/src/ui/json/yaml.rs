@@ -2,6 +2,9 @@
 //!
 //! Every text and every key is quoted, as in JSON, whose strings YAML 1.2 has as they are: no reader
 //! takes `no` for a boolean or a serial for a number, and what is escaped in JSON is escaped here.
+//!
+//! serde-saphyr, the parser of the configuration, can also write YAML, but does not escape
+//! invisible characters in the way the JSON here does.
 
 use std::io::{self, Write};
 

@@ -1,14 +1,14 @@
-//! The same question, answered from counters alone.
+//! Finds missing events of a session from its counters alone.
 
 use super::{Completeness, Hole, Last, Ledger};
 use crate::session::GapCause;
 use crate::spool::SessionRecord;
 
-/// Finds how much is missing from a session without a look at its events.
+/// Finds the number of missing events of a session without reading its events.
 ///
-/// For lists, and for sessions whose events are no longer kept. Tells how many, as
-/// [`completeness`](super::completeness) does, but not between which events; where a gap without
-/// numbers may or may not be the cause of missing ones, it says that there may be more.
+/// For lists, and for sessions whose events are no longer stored. Returns the number that
+/// [`completeness`](super::completeness) returns, but not between which events. If a gap without
+/// numbers may be the cause of missing events, the result says that more may be missing.
 pub fn counted(session: &SessionRecord) -> Completeness {
     let produced = session.closed.as_ref().and_then(|closed| closed.produced);
     let last = session.last_at.map(|at| Last {
@@ -41,7 +41,8 @@ impl Ledger<'_> {
         });
     }
 
-    /// Takes what may be the cause of missing numbers as such, and as of unknown size besides.
+    /// Counts a possible cause of missing numbers as their cause, and also as a gap of unknown
+    /// size.
     fn may_explain(&mut self) {
         for (gap, explains) in self.gaps.iter().zip(&mut self.explains) {
             if gap.cause == GapCause::SpoolDamaged && gap.first_seq.is_none() {
@@ -89,7 +90,8 @@ mod tests {
     use super::*;
     use crate::session::{Gap, Stamp};
 
-    /// Returns how many are missing, and whether there may be others; `None` when nothing is.
+    /// Returns how many events are missing, and whether there may be more; `None` when no event is
+    /// missing.
     fn missing(answer: &Completeness) -> Option<(u64, bool)> {
         let Completeness::Missing(holes) = answer else {
             return None;
@@ -127,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counters_tell_as_much_as_events_or_say_that_there_may_be_more(
+        fn counters_find_as_many_as_events_or_report_maybe_more(
             numbers in numbers(),
             gaps in vec(unnumbered_gap(), 0..2),
             is_closed in any::<bool>(),

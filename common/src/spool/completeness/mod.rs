@@ -1,4 +1,5 @@
-//! Is everything there that the kernel produced for a session, and if not, what is missing?
+//! Checks whether all events that the kernel produced for a session are stored, and finds the
+//! missing ones.
 
 mod counted;
 
@@ -11,33 +12,33 @@ use crate::time::BootNs;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Completeness {
-    /// Closed, and every event is there.
+    /// The session is closed, and all events are stored.
     Complete,
-    /// Nothing is missing so far.
+    /// The session is open, and no event is missing so far.
     StillOpen,
     /// Oldest first, never empty.
     Missing(Vec<Hole>),
 }
 
-/// Events that should be there and are not.
+/// Missing events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hole {
-    /// `None` when it cannot be known, or even whether there were any.
+    /// `None` when the number, or even whether events are missing, cannot be known.
     pub count: Option<u64>,
     pub from: BootNs,
     pub to: BootNs,
-    /// `None` when nothing was recorded that would explain it.
+    /// `None` when no recorded gap explains it.
     pub cause: Option<GapCause>,
 }
 
-/// Finds what is missing from a session.
+/// Finds the missing events of a session.
 ///
-/// The sequence numbers decide: whatever is not in 1, 2, ... up to the last one given out is a hole,
-/// whether or not somebody noticed. Recorded gaps say why, and add what has no sequence number: a
-/// login stamped late, or a time without a probe. A count is therefore never taken twice.
+/// The sequence numbers decide: each number from 1 to the last one that is not stored is missing,
+/// whether or not a gap was recorded. Recorded gaps give the cause, and add losses that have no
+/// sequence number: a login stamped late, or a time without a probe. So no event is counted twice.
 ///
-/// A gap of nobody in particular is held against every session of its time, unless the numbers
-/// prove that this one lost nothing to it.
+/// A gap without a session counts for every session of its time, unless the numbers prove that this
+/// session lost no event to it.
 pub fn completeness(session: &SessionRecord, timeline: &Timeline) -> Completeness {
     let produced = session.closed.as_ref().and_then(|closed| closed.produced);
     let gaps = session.gaps.iter().chain(&timeline.damaged).collect();
@@ -55,13 +56,13 @@ pub fn completeness(session: &SessionRecord, timeline: &Timeline) -> Completenes
 
 struct Ledger<'a> {
     session: &'a SessionRecord,
-    /// The event that is there with the highest number.
+    /// The stored event with the highest number.
     last: Option<Last>,
     gaps: Vec<&'a Gap>,
-    /// Which of `gaps` is the cause of a hole already.
+    /// Marks each of `gaps` that already explains missing numbers.
     explains: Vec<bool>,
     holes: Vec<Hole>,
-    /// Missing numbers that no gap names by its own numbers.
+    /// Missing numbers that no gap names.
     unnumbered: u64,
 }
 
@@ -97,7 +98,7 @@ impl<'a> Ledger<'a> {
         opened.marked_at.unwrap_or(opened.opened_at)
     }
 
-    /// The latest moment that anything is known of.
+    /// Returns the latest moment of which anything is known.
     fn end(&self) -> BootNs {
         let closed = self.session.closed.as_ref().map(|closed| closed.at);
         let last = self.last.map(|last| last.at);
@@ -130,7 +131,7 @@ impl<'a> Ledger<'a> {
         });
     }
 
-    /// Returns the last number that is known to be given out.
+    /// Returns the highest number that was certainly used.
     fn last_number(&self, produced: Option<u64>) -> u64 {
         let last_seen = self.last.map(|last| last.seq);
         let named = self.gaps.iter().filter(|gap| gap.session.is_some());
@@ -155,7 +156,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Takes the numbers from `first` to `last` as missing, split by what is known of each.
+    /// Adds the numbers from `first` to `last` as missing, split by the known cause of each.
     fn hole(&mut self, first: u64, last: u64, before: BootNs, after: BootNs) {
         let (before, after) = (before.min(after), before.max(after));
         let mut named: Vec<_> = (0..self.gaps.len())
@@ -178,7 +179,7 @@ impl<'a> Ledger<'a> {
             let from = from.max(next);
             self.explains[i] = true;
             self.named(self.gaps[i], to - from + 1, from > first && from == next);
-            // `last` is at most `u64::MAX`, and past it nothing is missing.
+            // `last` is at most `u64::MAX`, and no number follows that.
             let Some(following) = to.checked_add(1) else {
                 return;
             };
@@ -189,7 +190,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Several segments dropped one after another are one hole.
+    /// Segments that were dropped one after another count as one range.
     fn named(&mut self, gap: &Gap, count: u64, follows: bool) {
         match self.holes.last_mut() {
             Some(hole) if follows && hole.cause == Some(gap.cause) => {
@@ -241,13 +242,13 @@ impl<'a> Ledger<'a> {
                 counted = counted.saturating_add(gap.events.unwrap_or(0));
                 last_counted = Some(gap);
             }
-            // Numbers that are all there, or are all counted already, settle it. Damage may have
-            // hidden a journal entry, which has none.
+            // If all numbers are stored or already counted, no event is missing here. Damage may
+            // have hidden a journal entry, which has no number.
             let settled = numbered
                 && (gap.first_seq.is_some() && own
                     || gap.cause != GapCause::SpoolDamaged
                         && (produced.is_some() || own && gap.events.is_some()));
-            // A login that has no session of its own took nothing from another.
+            // A login without a session took no events from other sessions.
             let of_others = gap.cause == GapCause::LoginWithoutStamp && !own;
             if self.explains[i] || settled || of_others {
                 continue;
@@ -259,7 +260,7 @@ impl<'a> Ledger<'a> {
                 cause: Some(gap.cause),
             });
         }
-        // With the last number unknown, events lost at the end leave no hole between numbers.
+        // If the last number is unknown, events lost at the end leave no range between numbers.
         let beyond = counted.saturating_sub(self.unnumbered);
         if let (None, Some(gap), 1..) = (produced, last_counted, beyond) {
             self.holes.push(Hole {
@@ -271,7 +272,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Without the kernel's own count nobody can say that the last event stored was the last.
+    /// Without the kernel's own count, events after the last stored one may be missing.
     fn unknown_end(&mut self, produced: Option<u64>) {
         let Some(closed) = &self.session.closed else {
             return;
@@ -289,7 +290,7 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// The kernel had given the events their sequence numbers before they were lost.
+/// Returns whether the kernel had numbered the events before they were lost.
 fn takes_numbers(cause: GapCause) -> bool {
     match cause {
         GapCause::RingFull

@@ -57,7 +57,7 @@ pub(super) fn closed(produced: impl Into<Option<u64>>) -> SessionRecord {
         at: BootNs(1000),
         reason: CloseReason::LastProcessEnded,
         produced: produced.into(),
-        // A counter that lies must not matter.
+        // A wrong counter must not matter.
         stored: 77,
         leader_ended_at: None,
     };
@@ -148,7 +148,7 @@ fn all_numbers_up_to_the_last_are_complete() {
 }
 
 #[test]
-fn a_number_that_is_not_there_is_missing_even_if_nobody_noticed() {
+fn a_missing_number_counts_without_a_recorded_gap() {
     let found = completeness(&closed(9), &timeline([2, 3, 6]));
     let expected = vec![
         hole(1, 5, 20, None),
@@ -209,7 +209,7 @@ fn a_late_stamp_is_never_complete() {
 }
 
 #[test]
-fn what_has_no_numbers_is_missing_although_the_numbers_are_all_there() {
+fn unnumbered_losses_count_although_all_numbers_are_stored() {
     for cause in [
         GapCause::ProbeSkipped,
         GapCause::MarksFull,
@@ -224,26 +224,26 @@ fn what_has_no_numbers_is_missing_although_the_numbers_are_all_there() {
 }
 
 #[test]
-fn a_gap_of_nobody_counts_against_a_session_unless_its_numbers_prove_otherwise() {
-    let of_nobody = |cause| Gap {
+fn a_gap_without_session_counts_unless_numbers_disprove_it() {
+    let without_session = |cause| Gap {
         session: None,
         ..gap(cause, 40, 20, 30)
     };
     let mut session = closed(3);
-    session.gaps = vec![of_nobody(GapCause::Undecodable)];
+    session.gaps = vec![without_session(GapCause::Undecodable)];
     assert_eq!(
         completeness(&session, &timeline(1..=3)),
         Completeness::Complete
     );
-    // Its forty events are not all this session's.
-    session.gaps = vec![of_nobody(GapCause::ProbeAway)];
+    // Its forty events are not all of this session.
+    session.gaps = vec![without_session(GapCause::ProbeAway)];
     let expected = vec![hole(None, 20, 30, GapCause::ProbeAway)];
     assert_eq!(
         completeness(&session, &timeline(1..=3)),
         Completeness::Missing(expected)
     );
     // Damage may hide a journal entry, which has no number.
-    session.gaps = vec![of_nobody(GapCause::SpoolDamaged)];
+    session.gaps = vec![without_session(GapCause::SpoolDamaged)];
     assert!(matches!(
         completeness(&session, &timeline(1..=3)),
         Completeness::Missing(_)
@@ -251,7 +251,7 @@ fn a_gap_of_nobody_counts_against_a_session_unless_its_numbers_prove_otherwise()
 }
 
 #[test]
-fn events_lost_after_the_last_one_of_an_open_session_are_missing() {
+fn events_lost_at_the_end_of_an_open_session_are_missing() {
     let mut session = session();
     session.gaps = vec![gap(GapCause::RingFull, 5, 40, 50)];
     let expected = vec![hole(5, 40, 50, GapCause::RingFull)];

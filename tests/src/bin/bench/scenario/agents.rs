@@ -242,7 +242,7 @@ impl Log {
                 let next = told[at + 1..]
                     .iter()
                     .find(|(_, what)| matches!(what, Told::Tries));
-                if let (true, Some((next, _))) = (why.contains("no connection left"), next) {
+                if let (true, Some((next, _))) = (why.contains("no free connection"), next) {
                     waits.push((*next - *when).as_secs_f64() * 1e3);
                 }
             }

@@ -1,11 +1,11 @@
-//! Flags that mean the same in most programs.
+//! Flags with the same meaning in most programs.
 use super::Value;
 
 /// Longest name in the table below.
 const LONGEST: usize = 18;
 
-/// Returns how the value of `flag` is masked in a program that has no rule of its own for it.
-pub(in crate::redact) fn any_flag(flag: &[u8]) -> Option<Value> {
+/// Returns how the value of `flag` is masked in programs without their own rule for it.
+pub(crate) fn any_flag(flag: &[u8]) -> Option<Value> {
     if flag.len() > LONGEST {
         return None;
     }

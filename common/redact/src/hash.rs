@@ -1,7 +1,7 @@
-//! Hashes of passwords, which crypt(5) writes as `$id$salt$hash`.
+//! Finds password hashes in the form of crypt(5): `$id$salt$hash`.
 use super::masker::step;
 
-/// Methods of crypt(5) and of the programs that write hashes in its form.
+/// Methods of crypt(5), and of programs that use its form.
 const METHODS: &[&str] = &[
     "1",
     "2a",
@@ -26,7 +26,7 @@ const METHODS: &[&str] = &[
     "H",
 ];
 
-/// Hashes that name their method before the first `$`, as Django writes them.
+/// Methods before the first `$`, as Django writes them.
 const BEFORE: &[&str] = &["pbkdf2_sha256", "pbkdf2_sha1", "bcrypt_sha256", "scrypt"];
 
 /// Methods of RFC 2307, in braces before the hash.
@@ -39,10 +39,10 @@ const BRACES: &[&str] = &[
 /// Longest name of a method.
 const MAX_METHOD: usize = 13;
 
-/// Shortest salt and hash; `$1$2` in a script is none.
+/// Shortest salt and hash; `$1$2` in a script is not a hash.
 const MIN_BODY: usize = 22;
 
-/// Where the first hash in `text` starts and ends.
+/// Returns start and end of the first hash in `text`.
 pub(super) fn find(text: &[u8]) -> Option<(usize, usize)> {
     let mut past = 0;
     for start in memchr::memchr2_iter(b'$', b'{', text) {
@@ -81,7 +81,7 @@ pub(super) fn find(text: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// The hash behind `{SSHA}` or `pbkdf2_sha256$`, where the brace or the `$` stands at `start`.
+/// Returns the hash after `{SSHA}` or `pbkdf2_sha256$`; the brace or `$` is at `start`.
 fn after_name(text: &[u8], start: usize) -> Option<(usize, usize)> {
     let (before, rest) = text.split_at_checked(start)?;
     let skip = if rest.first() == Some(&b'{') {

@@ -1,39 +1,39 @@
-//! Verbs that say that a secret follows: `secret set NAME VALUE`, `config set KEY VALUE`,
-//! `login USER PASSWORD`, `attach TOKEN`.
+//! Reads phrases that announce a secret: `secret set NAME VALUE`, `config set KEY VALUE`, `login
+//! USER PASSWORD`, `attach TOKEN`.
 use super::{Command, Next, Scan};
-use crate::redact::guess::{is_hex, is_place, is_random, is_token};
-use crate::redact::masker::Span;
-use crate::redact::names::{NameKind, classify, may_be_secret};
+use crate::guess::{is_hex, is_place, is_random, is_token};
+use crate::masker::Span;
+use crate::names::{NameKind, classify, may_be_secret};
 
-/// How far a phrase has been read.
+/// Progress within a phrase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phrase {
     #[default]
     Nothing,
-    /// `secret`, `credentials`: a verb may follow.
+    /// After `secret` or `credentials`: a verb may follow.
     Things,
-    /// `variable`: a verb may follow, and then a secret.
+    /// After `variable`: a verb may follow, and then a secret.
     Variables,
-    /// `set`, `config`: a secret name and its value may follow.
+    /// After `set` or `config`: a secret name and its value may follow.
     Set,
-    /// `secret set`: a name or `NAME=VALUE` follows.
+    /// After `secret set`: a name or `NAME=VALUE` follows.
     Store,
-    /// `secret set NAME`: the value follows.
+    /// After `secret set NAME`: the value follows.
     Stored,
-    /// `put auth secret`: a name follows, or the secret.
+    /// After `put auth secret`: a name or the secret follows.
     Thing,
-    /// `set-agent-token`, `config set db.password`: a secret is among the next words.
+    /// After `set-agent-token` or `config set db.password`: one of the next words is a secret.
     Secret,
-    /// `login`: a user follows, or a token.
+    /// After `login`: a user or a token follows.
     Login,
-    /// `login USER`: the password follows.
+    /// After `login USER`: the password follows.
     LoggedIn,
-    /// `attach`, `install`: a token may follow.
+    /// After `attach` or `install`: a token may follow.
     Enrol,
 }
 
 impl Phrase {
-    /// Whether a flag such as `--value` carries a secret.
+    /// Returns whether a flag such as `--value` has a secret value.
     pub(super) fn stores(self) -> bool {
         matches!(
             self,
@@ -42,13 +42,13 @@ impl Phrase {
     }
 }
 
-/// What one word does to a phrase.
+/// Effect of one word on a phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Things,
     Variables,
     Set,
-    /// A verb that counts only behind `Things`: `secrets put`.
+    /// A verb that counts only after `Things`: `secrets put`.
     Put,
     /// Noun and verb in one word: `set-secret`.
     Store,
@@ -56,9 +56,9 @@ enum Role {
     Enrol,
 }
 
-/// The words of phrases.
+/// Returns the role of a word in phrases.
 fn role(word: &[u8]) -> Option<Role> {
-    // Longer than all of them.
+    // Longer than all of these words.
     if word.len() > 17 {
         return None;
     }
@@ -82,17 +82,17 @@ fn role(word: &[u8]) -> Option<Role> {
     })
 }
 
-/// Whether `word` begins a phrase.
+/// Returns whether `word` begins a phrase.
 pub(super) fn is_word(word: &[u8]) -> bool {
     role(word).is_some() || is_verb_of_secret(word)
 }
 
-/// Whether `flag` begins a phrase: `crudini --set FILE SECTION KEY VALUE`.
+/// Returns whether `flag` begins a phrase: `crudini --set FILE SECTION KEY VALUE`.
 pub(super) fn is_verb_flag(flag: &[u8]) -> bool {
     matches!(flag, b"--set" | b"-set" | b"--put")
 }
 
-/// Whether `word` says to change a secret: `set-agent-token`, `reset-admin-password`.
+/// Returns whether `word` means changing a secret: `set-agent-token`, `reset-admin-password`.
 fn is_verb_of_secret(word: &[u8]) -> bool {
     const VERBS: [&[u8]; 9] = [
         b"set", b"reset", b"change", b"update", b"store", b"add", b"user", b"upsert", b"import",
@@ -111,7 +111,7 @@ fn is_verb_of_secret(word: &[u8]) -> bool {
         && classify(word, &[]).is_some()
 }
 
-/// Flags that carry the value in `secret set NAME --value X`.
+/// Returns whether the flag holds the value in `secret set NAME --value X`.
 pub(super) fn is_value_flag(flag: &[u8]) -> bool {
     matches!(
         flag,
@@ -130,7 +130,7 @@ pub(super) fn is_value_flag(flag: &[u8]) -> bool {
 }
 
 impl Scan<'_> {
-    /// Reads one operand as part of a phrase; true when it was masked.
+    /// Reads one operand as part of a phrase; returns true when it was masked.
     pub(super) fn phrase(&mut self, command: &mut Command, word: Span, depth: u8) -> bool {
         let behind_flag = std::mem::take(&mut command.behind_flag);
         let text = self.masker.get(word);
@@ -165,7 +165,7 @@ impl Scan<'_> {
                     Role::Set => Phrase::Set,
                     Role::Login => Phrase::Login,
                     Role::Enrol => Phrase::Enrol,
-                    // `kv put PATH VALUE`: only a path that names a secret counts.
+                    // `kv put PATH VALUE`: only a path with a secret name counts.
                     Role::Put if matches!(text, b"put" | b"write" | b"insert") => Phrase::Set,
                     Role::Put | Role::Store => command.phrase,
                 };
@@ -175,7 +175,7 @@ impl Scan<'_> {
                 if let Some(equals) = memchr::memchr(b'=', text) {
                     return self.mask_value(word.skip(equals + 1), NameKind::SecretOrPath, depth);
                 }
-                // Behind a flag stands its value, as `prod` in `--env prod NAME VALUE`.
+                // The word after a flag is its value, like `prod` in `--env prod NAME VALUE`.
                 if !behind_flag || self.is_variable_name(word) {
                     command.phrase = Phrase::Stored;
                 }
@@ -203,7 +203,7 @@ impl Scan<'_> {
         false
     }
 
-    /// Reads a key behind `set`: `db.password`, `auth/token`, `//registry/:_authToken`.
+    /// Reads a key after `set`: `db.password`, `auth/token`, `//registry/:_authToken`.
     fn setting(&self, command: &mut Command, word: Span) -> bool {
         let text = self.masker.get(word);
         let last = text
@@ -222,7 +222,7 @@ impl Scan<'_> {
         false
     }
 
-    /// `DB_PASSWORD`, `MAILER`: in capitals, or with a secret's name.
+    /// Returns whether the word is in capitals, or has a secret name: `DB_PASSWORD`, `MAILER`.
     fn is_variable_name(&self, word: Span) -> bool {
         let text = self.masker.get(word);
         text.iter()

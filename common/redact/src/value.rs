@@ -1,7 +1,7 @@
-//! Whether a value is a secret or only says where the secret is.
+//! Decides whether a value is a secret, or only refers to one.
 use super::names::NameKind;
 
-/// Values of switches; a password spelled like one is no secret worth the name.
+/// Values of switches. A password with such a value is not worth masking.
 const WORDS: &[&str] = &[
     "true",
     "false",
@@ -30,7 +30,7 @@ const WORDS: &[&str] = &[
     "redacted",
 ];
 
-/// Beginnings of values that name where a secret is kept.
+/// Beginnings of values that name the location of a secret.
 const ELSEWHERE: &[&str] = &[
     "/run/secrets/",
     "/var/run/secrets/",
@@ -52,14 +52,14 @@ const ELSEWHERE: &[&str] = &[
     "projects/",
 ];
 
-/// Whether `value`, taken out of its quotes, holds no secret itself.
+/// Returns whether `value`, without its quotes, contains no secret itself.
 ///
 /// `expands`: a shell will still replace `$name` in it.
 pub(super) fn is_reference(value: &[u8], kind: NameKind, expands: bool) -> bool {
     let Some(&first) = value.first() else {
         return true;
     };
-    // What is left of a cut pattern: the `/` of `s/password=.*/password=/`.
+    // The rest of a cut pattern: the `/` of `s/password=.*/password=/`.
     if value.len() <= 2 && !value.iter().any(u8::is_ascii_alphanumeric) {
         return true;
     }
@@ -88,20 +88,21 @@ pub(super) fn is_reference(value: &[u8], kind: NameKind, expands: bool) -> bool 
     }
 }
 
-/// `$NAME`, `${NAME}`, `$1`, several of them, or the `$` that is left of `$(…)`.
+/// Returns whether `value` is `$NAME`, `${NAME}`, `$1`, several of them, or the `$` before a masked
+/// `$(…)`.
 ///
-/// Outside a command string nothing expands any more and `$ecret` is a password: there only
-/// capitals and braces pass for a variable, as in a unit file's or a compose file's own syntax.
+/// Outside a command string nothing is expanded, and `$ecret` is a password: there, only capitals
+/// and braces count as a variable, as in the syntax of unit files and compose files.
 fn is_variable(value: &[u8], expands: bool) -> bool {
     if value == b"$" {
         return expands;
     }
-    // The command in `$(…)` is read on its own.
+    // The command in `$(…)` is read separately.
     if value.starts_with(b"$(") && value.ends_with(b")") {
         return expands;
     }
     let mut names = value.split(|&byte| byte == b'$');
-    // What stands before the first `$` is literal text.
+    // The text before the first `$` is literal.
     names.next().is_some_and(<[u8]>::is_empty)
         && names.all(|name| {
             let (name, rest, braced) = if let Some(inner) = name.strip_prefix(b"{") {
@@ -126,7 +127,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte == b'_' || byte.is_ascii_alphanumeric()
 }
 
-/// `@file`: the value is read from a file. `@dm1n!` is not one.
+/// Returns whether the value is read from a file: `@file`, but not `@dm1n!`.
 fn is_file(value: &[u8]) -> bool {
     let name = value.get(1..).unwrap_or_default();
     let plain = |byte: &u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-');
@@ -138,14 +139,14 @@ fn is_file(value: &[u8]) -> bool {
                     .all(|byte| byte.is_ascii_alphanumeric() || b"/._-~".contains(byte))))
 }
 
-/// The search patterns of grep and sed: `.*`, `[^"]*`, `(.*)`.
+/// Returns whether `value` is a search pattern of grep or sed: `.*`, `[^"]*`, `(.*)`.
 fn is_pattern(value: &[u8]) -> bool {
     [&b".*"[..], b".+", b"[^", b"(.", b"([", b"[a-", b"[A-"]
         .iter()
         .any(|start| value.starts_with(start))
 }
 
-/// A path, or a file name with a short ending.
+/// Returns whether `value` is a path, or a file name with a short extension.
 fn is_path(value: &[u8]) -> bool {
     if [&b"/"[..], b"./", b"../", b"~", b"file:"]
         .iter()
@@ -168,7 +169,7 @@ fn is_path(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::is_reference;
-    use crate::redact::names::NameKind::{Secret, SecretOrPath};
+    use crate::names::NameKind::{Secret, SecretOrPath};
 
     #[test]
     fn references_are_no_secrets() {

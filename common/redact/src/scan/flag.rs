@@ -1,15 +1,15 @@
-//! Words that start with a dash.
+//! Reads words that start with a dash.
 use super::phrase::{Phrase, is_value_flag, is_verb_flag};
 use super::{Command, MAX_OPERANDS, Next, Scan, is_plain_name};
-use crate::redact::masker::Span;
-use crate::redact::names::{NameKind, classify};
-use crate::redact::program::{Form, Rule, Value, any_flag};
+use crate::masker::Span;
+use crate::names::{NameKind, classify};
+use crate::program::{Form, Rule, Value, any_flag};
 
-/// Names that programs with `-p X` also take after one dash.
+/// Names that programs with `-p X` also accept after one dash.
 const SPELLED_OUT: &[&[u8]] = &[b"password", b"pass", b"passwd", b"passphrase", b"token"];
 
 impl Scan<'_> {
-    /// Handles a word that starts with `-`; true when nothing more can be in it.
+    /// Reads a word that starts with `-`; returns true when nothing more can be in it.
     pub(super) fn flag(&mut self, command: &mut Command, word: Span, depth: u8) -> bool {
         let text = self.masker.get(word);
         let split = memchr::memchr(b'=', text).unwrap_or(text.len());
@@ -22,7 +22,7 @@ impl Scan<'_> {
         if let Some((rule, value)) = self.ruled_flag(command, word, name, value) {
             return match (value, rule.form) {
                 (Some(value), _) if matches!(rule.value, Value::Plain | Value::Switch) => {
-                    // Only the value: the flag's name would give it away as a secret.
+                    // Only the value: with its flag, a harmless value could look like a secret.
                     self.inside(command, value, depth == 0, depth);
                     true
                 }
@@ -74,7 +74,7 @@ impl Scan<'_> {
         }
     }
 
-    /// The program's own rule for this flag, and the value where it stands behind the flag.
+    /// Returns the program's own rule for this flag, and the value if it directly follows the flag.
     fn ruled_flag(
         &self,
         command: &Command,
@@ -118,7 +118,7 @@ impl Scan<'_> {
                 break;
             }
         }
-        // `-hpX` of rar: two letters with the value behind them.
+        // `-hpX` of rar: two letters, then the value.
         let long = |rule: &&Rule| {
             rule.form == Form::Attached
                 && rule.word.len() > 2
@@ -135,7 +135,7 @@ impl Scan<'_> {
     }
 }
 
-/// The rule of a flag that means the same in most programs.
+/// Returns the rule of a flag with the same meaning in most programs.
 fn general_rule(command: &Command, name: &[u8]) -> Option<Value> {
     if command.program.names_only {
         return None;

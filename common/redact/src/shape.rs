@@ -1,8 +1,8 @@
-//! Tokens that are known by their look, whatever stands before them.
+//! Finds tokens of a known form, whatever precedes them.
 
 use super::masker::step;
 
-/// Bytes a token is made of after its prefix.
+/// Characters of a token after its prefix.
 #[derive(Clone, Copy, Debug)]
 enum Body {
     /// Letters and digits.
@@ -21,7 +21,7 @@ struct Shape {
     prefix: &'static [u8],
     body: Body,
     min_len: usize,
-    /// Longest body; a longer run is something else.
+    /// Longest body; a longer text is not this token.
     max_len: usize,
 }
 
@@ -43,10 +43,11 @@ const fn exactly(prefix: &'static str, body: Body, len: usize) -> Shape {
     }
 }
 
-/// Shortest token any shape describes; shorter runs are not looked at.
+/// Shortest token of all shapes; shorter texts are not checked.
 const MIN_TOKEN: usize = 18;
 
-/// How much of a body is read to tell a token from a word: keeps hostile input linear.
+/// Part of a body that is read to tell a token from a word; it keeps the work linear for hostile
+/// input.
 const PROBE: usize = 96;
 
 #[rustfmt::skip]
@@ -104,11 +105,11 @@ const SHAPES: &[Shape] = &[
     shape("b3BlbnNzaC1rZXktdjE", Body::Alnum, 20),
 ];
 
-/// Where a known token stands in `text`, at or after `from`: its start and end.
+/// Returns start and end of the first known token in `text`, at or after `from`.
 pub(super) fn find(text: &[u8], from: usize) -> Option<(usize, usize)> {
     let mut at = from;
     loop {
-        // Looked at from its far end, a stretch that is too short is left in one step.
+        // Read from its far end: a text that is too short is skipped in one step.
         let window = text.get(at..at + MIN_TOKEN)?;
         step(MIN_TOKEN);
         if let Some(gap) = window.iter().rposition(|&byte| !in_run(byte)) {
@@ -124,7 +125,7 @@ pub(super) fn find(text: &[u8], from: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// For each first byte a bit for each shape that starts with it.
+/// For each first byte, a bit for each shape that starts with it.
 static BY_FIRST: [[u128; 2]; 128] = {
     assert!(SHAPES.len() <= 256);
     let mut table = [[0; 2]; 128];
@@ -156,13 +157,13 @@ fn shapes_from(first: u8) -> impl Iterator<Item = &'static Shape> {
     })
 }
 
-/// Whether the token at `start` is an AWS access key id.
+/// Returns whether the token at `start` is an AWS access key id.
 pub(super) fn is_aws_key_id(text: &[u8], start: usize) -> bool {
     text.get(start..)
         .is_some_and(|token| token.starts_with(b"AKIA") || token.starts_with(b"ASIA"))
 }
 
-/// Whether `text` could be the secret of an AWS access key: 40 characters of base64.
+/// Returns whether `text` may be the secret of an AWS access key: 40 characters of base64.
 pub(super) fn is_aws_secret(text: &[u8]) -> bool {
     text.len() == 40
         && text
@@ -180,7 +181,7 @@ fn find_in_run(run: &[u8]) -> Option<(usize, usize)> {
         if rest.len() < MIN_TOKEN {
             return None;
         }
-        // A token starts where a word starts, so `mask-...` is no `sk-...`.
+        // A token starts at the start of a word, so `mask-...` is not `sk-...`.
         if !before.is_ascii_alphanumeric()
             && let Some(len) = shapes_from(byte).find_map(|shape| shape.len_in(rest))
         {

@@ -1,4 +1,4 @@
-//! Programs that talk to databases.
+//! Clients of databases.
 use super::Value::{Account, After, Marked, Plain, Switch, Token, Whole};
 use super::{NONE, Program, attached, onward, operand, rule};
 

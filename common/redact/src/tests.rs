@@ -1,14 +1,14 @@
-//! The corpus in `tests/corpus/redaction`, and what holds for any bytes at all.
+//! Tests with the corpus in `common/redact/corpus`, and properties that hold for all input.
 use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::masker::STEPS;
 use super::{RedactRules, Redactor, RuleError};
 
-const PLANTED: &str = include_str!("../../../tests/corpus/redaction/planted.jsonl");
-const HARMLESS: &str = include_str!("../../../tests/corpus/redaction/harmless.jsonl");
+const PLANTED: &str = include_str!("../corpus/planted.jsonl");
+const HARMLESS: &str = include_str!("../corpus/harmless.jsonl");
 
-/// Shortest piece of a secret that counts as a leak.
+/// Shortest part of a secret that counts as a leak.
 const LEAK: usize = 4;
 
 #[derive(Deserialize)]
@@ -194,7 +194,7 @@ fn a_rule_that_can_never_match_is_refused_by_name() {
     );
 }
 
-/// Bytes as an argv of a hostile user might have them: pieces that mean something, glued at random.
+/// Returns an argv of a hostile user: meaningful pieces in random order.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         prop::sample::select(
@@ -294,7 +294,7 @@ proptest! {
     }
 }
 
-/// Bytes read while redacting `argv`.
+/// Returns the number of bytes that are read while `argv` is redacted.
 fn work(argv: &[u8]) -> usize {
     let mut argv = argv.to_vec();
     STEPS.with(|steps| steps.set(0));
@@ -376,7 +376,7 @@ fn work_grows_with_the_length_of_hostile_input_and_no_faster() {
         "/password:",
         "identified by ",
     ] {
-        // Each piece alone, behind a program's name, and as one quoted word.
+        // Each piece alone, after a program's name, and as one quoted word.
         for (before, after) in [
             ("", ""),
             ("m\0", ""),

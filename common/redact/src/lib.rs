@@ -1,9 +1,12 @@
-//! Masks secrets in an argv before anything touches disk.
+//! Masks secrets in an argv before it is written to disk.
 //!
-//! A secret becomes `*` byte for byte, so every item keeps its length and its place. Covered are
-//! the values of secret-named flags and keys, of the flags a known program takes secrets in, the
-//! passwords in URLs, headers, known token shapes, and all of these inside command strings handed
-//! to a shell. `docs/redaction.md` says what is not covered.
+//! Each byte of a secret becomes `*`, so every item keeps its length and position. Masked are: the
+//! values of flags and keys with a secret name, the values of flags in which a known program takes
+//! secrets, passwords in URLs, headers, tokens of a known form, and all of these inside command
+//! strings for a shell. `docs/redaction.md` lists what is not masked.
+//!
+//! No crate was found that does this. Scanners such as gitleaks find tokens of a known form, but do
+//! not know in which flag or position of a program a password stands.
 mod calls;
 mod fields;
 mod guess;
@@ -17,8 +20,9 @@ mod shell;
 mod url;
 mod value;
 
+use std::{error, fmt};
+
 use memchr::memchr;
-use thiserror::Error;
 
 use self::masker::{Masker, Span};
 use self::program::Programs;
@@ -27,22 +31,39 @@ use self::scan::{Command, Scan};
 /// The operator's additions to the built-in rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedactRules {
-    /// Flags whose value is a secret, as typed: `--acme-pin` or `-Z`; any program.
+    /// Flags with a secret value, as typed: `--acme-pin` or `-Z`; for all programs.
     pub extra_flags: Vec<String>,
-    /// Names whose value is a secret in flags, keys and headers: `acme_pin`.
+    /// Names with a secret value in flags, keys and headers: `acme_pin`.
     pub extra_names: Vec<String>,
 }
 
-/// Why a rule of the operator's cannot be used.
-#[derive(Debug, Error, PartialEq, Eq)]
+/// Reason why an operator's rule cannot be used.
+#[derive(Debug, PartialEq, Eq)]
 pub enum RuleError {
-    /// A flag has to start with `-` and to be one word without `=`.
-    #[error("redaction flag `{0}` is not a flag such as `--acme-pin`")]
+    /// A flag must start with `-` and be one word without `=`.
     Flag(String),
-    /// A name is made of letters, digits, `_`, `-` and `.`.
-    #[error("redaction name `{0}` is not a name such as `acme_pin`")]
+    /// A name consists of letters, digits, `_`, `-` and `.`.
     Name(String),
 }
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => {
+                write!(
+                    f,
+                    "redaction flag `{flag}` is not a flag such as `--acme-pin`"
+                )
+            }
+            Self::Name(name) => write!(
+                f,
+                "redaction name `{name}` is not a name such as `acme_pin`"
+            ),
+        }
+    }
+}
+
+impl error::Error for RuleError {}
 
 /// The built-in rules together with the operator's.
 #[derive(Debug)]
@@ -80,25 +101,25 @@ impl Redactor {
         })
     }
 
-    /// Masks the secrets of one argv in place and returns whether there were any.
+    /// Masks the secrets of one argv in place and returns whether it found any.
     ///
-    /// `exe` is the path of the executable; `argv` the items as in memory, each followed by a NUL
-    /// (the last may be cut). The first item is the program's name and stays as it is.
+    /// `exe` is the path of the executable. `argv` has its items as in memory, each followed by a
+    /// NUL (the last one may be cut). The first item, the program's name, is never changed.
     pub fn redact(&self, exe: &[u8], argv: &mut [u8]) -> bool {
         let mut passes = 0;
-        // A mask changes its surroundings: what looked like a variable is none once a part of it is masked. Most
-        // arguments hold no secret and are read once.
+        // Masking can reveal more: a text that looked like a variable no longer does after a part
+        // of it is masked. Most arguments contain no secret and are read once.
         while passes < MAX_PASSES && self.pass(exe, argv) {
             passes += 1;
         }
         passes > 0
     }
 
-    /// Reads the argv once and returns whether that masked anything.
+    /// Reads the argv once and returns whether it masked anything.
     fn pass(&self, exe: &[u8], argv: &mut [u8]) -> bool {
         let first = memchr(0, argv).unwrap_or(argv.len());
         let name = argv.get(..first).unwrap_or_default();
-        // The path first: argv[0] is whatever the caller wrote there.
+        // The path first, because the caller can write any text to argv[0].
         let program = match self.programs.find(exe) {
             None if !exe.ends_with(name) => self.programs.find(name),
             found => found,
@@ -116,7 +137,7 @@ impl Redactor {
     }
 }
 
-/// Most passes over one argv: each masks more than the one before, and this bounds the work.
+/// Most passes over one argv. Each masks more than the one before; the limit bounds the work.
 const MAX_PASSES: usize = 4;
 
 #[cfg(test)]

@@ -1,29 +1,32 @@
-//! Splits a command string into words as a shell would, without unquoting it.
+//! Splits a command string into words as a shell does, without removing quotes.
 //!
-//! A quote may be escaped any number of times, as in `sh -c "sh -c \"a 'b c'\""`: an opening quote
-//! is closed by the same quote with the same number of backslashes before it, so the inside of a
-//! quoted word can be split again by the same rules.
+//! A quote may be escaped any number of times, as in `sh -c "sh -c \"a 'b c'\""`. An opening quote
+//! is closed by the same quote with the same number of backslashes. So the inside of a quoted word
+//! can be split again by the same rules.
+//!
+//! The crate shlex was considered: it removes quotes and returns new text, but masking needs the
+//! positions in the original, also in damaged text.
 use memchr::memchr;
 
 use super::masker::{Span, step};
 
-/// What stands next in a command string.
+/// The next piece of a command string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     /// A word with its quotes.
     Word(Span),
     /// `;`, `&`, a newline, a parenthesis or a backtick: another command starts.
     Break,
-    /// `|`: another command starts and reads what this one writes.
+    /// `|`: another command starts and reads the output of this one.
     Pipe,
     /// `<<<`: the next word is the standard input of this command.
     HereString,
 }
 
-/// Quotes escaped more deeply than this are read as plain bytes.
+/// Quotes that are escaped more deeply count as plain bytes.
 const MAX_ESCAPES: usize = 7;
 
-/// Walks over one command string; `bytes` is the whole buffer, so spans are positions in it.
+/// Reads one command string; `bytes` is the whole buffer, so spans are positions in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Splitter {
     at: usize,
@@ -40,7 +43,7 @@ impl Splitter {
         }
     }
 
-    /// Whether only blanks are left on this line.
+    /// Returns whether only blanks follow on this line.
     pub(super) fn ends_line(&self, bytes: &[u8]) -> bool {
         let rest = bytes.get(self.at..self.end).unwrap_or_default();
         rest.iter()
@@ -48,7 +51,7 @@ impl Splitter {
             .is_none_or(|&byte| byte == b'\n')
     }
 
-    /// Where the next piece starts.
+    /// Returns the start of the next piece.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -66,7 +69,7 @@ impl Splitter {
                     self.at = (self.at + 3).min(self.end);
                     return Some(Piece::HereString);
                 }
-                // Of a redirection only the `&` matters: it is no end of the command.
+                // Only the `&` of a redirection matters: it does not end the command.
                 (b'\\', b'\n') | (b'<' | b'>', b'&') | (b'&', b'>') => self.at += 2,
                 (b' ' | b'\t' | b'\r' | b'<' | b'>', _) => self.at += 1,
                 (b'|', b'|') | (b'&', b'&') => {
@@ -104,7 +107,7 @@ impl Splitter {
         Span::new(start, self.at)
     }
 
-    /// Where the quoted part or the escaped byte at `at` ends.
+    /// Returns the end of the quoted part or of the escaped byte at `at`.
     fn after_quote(&mut self, bytes: &[u8], at: usize) -> usize {
         match (
             self.quotes.part(bytes, at, self.end),
@@ -117,7 +120,7 @@ impl Splitter {
     }
 }
 
-/// A quoted part of a word: what is between its quotes, and where the closing one ends.
+/// A quoted part of a word: the text between its quotes, and the end of the closing one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     pub(super) inside: Span,
@@ -127,13 +130,13 @@ pub(super) struct Part {
 /// Finds quoted parts from left to right.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Quotes {
-    /// Kinds of quotes known to have no partner in the rest: without this memory a text of
-    /// apostrophes would be searched to its end for each of them.
+    /// Kinds of quotes without a partner in the rest. Without this, a text with many apostrophes
+    /// would be searched to its end for each of them.
     unpaired: u32,
 }
 
 impl Quotes {
-    /// The quoted part that starts at `at`.
+    /// Returns the quoted part that starts at `at`.
     pub(super) fn part(&mut self, bytes: &[u8], at: usize, end: usize) -> Option<Part> {
         let opening = Quote::read(bytes, at, end)?;
         if self.unpaired & opening.bit() != 0 {
@@ -163,7 +166,7 @@ pub(super) struct Quote {
 }
 
 impl Quote {
-    /// The quote at `at`, its backslashes included.
+    /// Returns the quote at `at`, with its backslashes.
     pub(super) fn read(bytes: &[u8], at: usize, end: usize) -> Option<Self> {
         let window = bytes.get(at..end.min(at + MAX_ESCAPES + 1))?;
         let escapes = window.iter().position(|&byte| byte != b'\\')?;
@@ -179,7 +182,7 @@ impl Quote {
         self.mark == b'\''
     }
 
-    /// Where the partner ends; the search starts right after the opening quote.
+    /// Returns the end of the partner; the search starts right after the opening quote.
     pub(super) fn close(self, bytes: &[u8], inside: usize, end: usize) -> Option<usize> {
         let mut from = inside;
         loop {
@@ -213,7 +216,7 @@ impl Quote {
     }
 }
 
-/// The inside of a span that is one quoted part from end to end, and its quote.
+/// Returns the inside of a span that is one quoted part from end to end, and its quote.
 pub(super) fn unquoted(bytes: &[u8], span: Span) -> Option<(Span, Quote)> {
     let quote = Quote::read(bytes, span.start, span.end)?;
     let inside = span.start + quote.len();

@@ -1,14 +1,14 @@
-//! What is secret by its own look, whatever stands before it.
+//! Masks text that is secret by its own form, whatever precedes it.
 use super::{Command, MAX_DEPTH, Scan};
-use crate::redact::calls;
-use crate::redact::fields::{self, after_pem_begin};
-use crate::redact::masker::Span;
-use crate::redact::{hash, shape, url};
+use crate::calls;
+use crate::fields::{self, after_pem_begin};
+use crate::masker::Span;
+use crate::{hash, shape, url};
 
 impl Scan<'_> {
-    /// Masks what is secret by its own look, whatever stands before it.
+    /// Masks text that is secret by its own form, whatever precedes it.
     ///
-    /// `whole`: the word is free of quotes of its own, so the inside can be split again as it is.
+    /// `whole`: the word has no quotes of its own, so its inside can be split again.
     pub(super) fn inside(&mut self, command: &mut Command, word: Span, whole: bool, depth: u8) {
         let seen = Seen::of(self.masker.get(word));
         if self.in_pem || seen.has(Seen::PEM) {
@@ -49,7 +49,7 @@ impl Scan<'_> {
         self.shapes(word);
     }
 
-    /// Masks hashes of passwords, as crypt(5) writes them.
+    /// Masks password hashes in the form of crypt(5).
     fn hashes(&mut self, word: Span) {
         let mut from = 0;
         while let Some((start, end)) = hash::find(self.masker.get(word.skip(from))) {
@@ -61,7 +61,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Masks a header, also one that is the value of an assignment: `http.extraHeader=Name: value`.
+    /// Masks a header, also as the value of an assignment: `http.extraHeader=Name: value`.
     fn header_in(&mut self, command: &mut Command, word: Span, seen: Seen, depth: u8) -> bool {
         let text = self.masker.get(word);
         let names = &self.redactor.extra_names;
@@ -90,7 +90,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Masks a PEM private key, which may go on in the next words when nobody quoted it.
+    /// Masks a PEM private key. Without quotes, it continues in the next words.
     fn pem(&mut self, word: Span) {
         let text = self.masker.get(word);
         let start = if self.in_pem {
@@ -101,15 +101,15 @@ impl Scan<'_> {
         let Some(start) = start else { return };
         let body = Span::new(word.start + start, word.end);
         let end = self.masker.find(body, b"-----END");
-        // Only a header that was itself cut into words goes on in the next ones: in
-        // `grep 'PRIVATE KEY-----' file` the file is no key.
+        // A key continues only if its header was split into words: in `grep 'PRIVATE KEY-----'
+        // file`, the file is not a key.
         self.in_pem = end.is_none() && (self.in_pem || body.is_empty() && text.starts_with(b"KEY"));
         self.masker
             .mask(Span::new(body.start, end.unwrap_or(body.end)));
     }
 }
 
-/// Which kinds of bytes a word holds: decides what is worth looking for in it.
+/// Kinds of bytes in a word; they decide which searches are needed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen(u8);
 

@@ -12,23 +12,23 @@ const GROUPS: &[&[Program]] = &[
     super::runners::TABLE,
 ];
 
-/// Slots of the hash table; a power of two, at least twice the number of names.
+/// Slots of the hash table: a power of two, at least twice the number of names.
 const SLOTS: usize = 2048;
 
-/// A name and what it stands for.
+/// A name and its row.
 type Slot = (&'static [u8], &'static Program);
 
 /// Finds a program by the last part of its path.
 ///
-/// A table of our own: this is asked for every exec and often for every word of a command string,
-/// and the standard map's hash alone costs more than a whole look-up here.
+/// Not a `HashMap`: this lookup runs for every exec and often for every word of a command string,
+/// and the standard map's hash alone costs more than the whole lookup here.
 #[derive(Debug)]
-pub(in crate::redact) struct Programs {
+pub(crate) struct Programs {
     slots: Box<[Option<Slot>]>,
 }
 
 impl Programs {
-    pub(in crate::redact) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut slots = vec![None; SLOTS].into_boxed_slice();
         for program in GROUPS.iter().copied().flatten() {
             for name in program.names {
@@ -42,8 +42,8 @@ impl Programs {
         Self { slots }
     }
 
-    /// The program that `path` names, also as `python3.11` or, for a login shell, `-bash`.
-    pub(in crate::redact) fn find(&self, path: &[u8]) -> Option<&'static Program> {
+    /// Returns the program that `path` names, also as `python3.11` or, for a login shell, `-bash`.
+    pub(crate) fn find(&self, path: &[u8]) -> Option<&'static Program> {
         let name = memchr::memrchr(b'/', path)
             .and_then(|at| path.get(at + 1..))
             .unwrap_or(path);
@@ -72,9 +72,10 @@ impl Programs {
     }
 }
 
-/// The slots a name may be in, the likeliest first.
+/// Returns the slots in which a name may be, the most probable one first.
 ///
-/// Length, both ends and the middle tell the names apart well enough for a table this sparse.
+/// Length, first, last and middle byte separate the names well enough in a table with so many free
+/// slots.
 fn probe(name: &[u8]) -> impl Iterator<Item = usize> {
     let byte = |at: usize| name.get(at).copied().map_or(0, usize::from);
     let last = name.len().wrapping_sub(1);

@@ -1,10 +1,10 @@
-//! Secrets among the arguments of a call: `auth("user", "secret")`, `MD5('secret')`.
+//! Masks secrets among the arguments of a call: `auth("user", "secret")`, `MD5('secret')`.
 use super::guess::{is_prompt, is_token};
 use super::masker::{Masker, Span};
 use super::names::NameKind;
 use super::value::is_reference;
 
-/// Functions, and which of their arguments is a secret; 1 is the first.
+/// Functions, each with the number of its secret argument; 1 is the first.
 const FUNCTIONS: &[(&str, usize)] = &[
     ("auth", 2),
     ("login", 2),
@@ -34,13 +34,13 @@ const FUNCTIONS: &[(&str, usize)] = &[
     ("des_encrypt", 2),
 ];
 
-/// Functions of pexpect and of browsers under test that type their argument.
+/// Functions of pexpect and of browser tests that type their argument.
 const TYPING: &[&str] = &["sendline", "send", "send_keys", "sendkeys", "type"];
 
-/// How far before a typed text the prompt is looked for.
+/// Longest distance of the prompt before a typed text.
 const MAX_PROMPT: usize = 96;
 
-/// Longest name of a function, and of the argument before the secret.
+/// Longest name of a function, and longest argument before the secret.
 const MAX_NAME: usize = 24;
 const MAX_ARGUMENT: usize = 128;
 
@@ -58,7 +58,7 @@ pub(super) fn mask(masker: &mut Masker<'_>, text: Span) {
     }
 }
 
-/// The secret argument of the call whose parenthesis is at `open`.
+/// Returns the secret argument of the call whose parenthesis is at `open`.
 fn argument(masker: &Masker<'_>, text: Span, open: usize) -> Option<Span> {
     // `auth=("user", "secret")` is a pair with the same meaning.
     let end = if open > text.start && masker.at(open - 1) == b'=' {
@@ -94,7 +94,7 @@ fn argument(masker: &Masker<'_>, text: Span, open: usize) -> Option<Span> {
 #[cfg(test)]
 mod tests {
     use super::mask;
-    use crate::redact::masker::{Masker, Span};
+    use crate::masker::{Masker, Span};
 
     fn masked(text: &str) -> String {
         let mut bytes = text.as_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! Programs of source control, packages and their registries.
+//! Programs for source control, packages and their registries.
 use super::Value::{Account, Header, Named, Token, Whole};
 use super::{NONE, Program, attached, onward, operand, rule, under};
 

@@ -1,70 +1,70 @@
-//! One simple command, between two of its words.
-use crate::redact::masker::Span;
-use crate::redact::names::NameKind;
-use crate::redact::program::{Program, UNKNOWN, Value};
+//! The state of one simple command between two of its words.
+use crate::masker::Span;
+use crate::names::NameKind;
+use crate::program::{Program, UNKNOWN, Value};
 
 use super::phrase::Phrase;
 
-/// Operands remembered to know the subcommand.
+/// Number of stored operands, which show the subcommand.
 pub(super) const MAX_OPERANDS: usize = 8;
 
-/// What the word before says about the next one.
+/// What the previous word announces about the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Next {
     #[default]
     Anything,
     /// A program's rule covers it.
     Ruled(Value),
-    /// A secret-named flag came before, but it may have been a switch.
+    /// A flag with a secret name came before, but it may be a switch.
     Likely(NameKind),
-    /// A secret name stood alone; `=` or `:` makes the word after it a secret.
+    /// A secret name stood alone; after `=` or `:` the next word is a secret.
     Named,
-    /// As `Named`, in SQL: a string in single quotes is a secret too.
+    /// As `Named`, in SQL: a string in single quotes is also a secret.
     Sql,
-    /// `IDENTIFIED BY` came before: a secret with or without quotes.
+    /// `IDENTIFIED BY` came before: the next word is a secret, with or without quotes.
     SqlBy,
-    /// `Authorization:` or a scheme came before, cut off from the rest of its header.
+    /// `Authorization:` or a scheme came before, and the rest of the header follows.
     Credential,
-    /// `password:` began a line: the only word behind it is the secret, several are a sentence.
+    /// `password:` began a line: if one word follows, it is the secret; several are a sentence.
     Line,
-    /// `PASSWORD FOR user`: a secret once `=` came, within so many words.
+    /// `PASSWORD FOR user` came before: a secret follows after `=`, within this number of words.
     Assigned(u8),
     /// `Bearer` came before.
     Bearer,
 }
 
-/// One simple command, between two of its words.
+/// The state of one simple command between two of its words.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::redact) struct Command {
+pub(crate) struct Command {
     pub(super) program: &'static Program,
     pub(super) next: Next,
-    /// The latest operands, in a ring.
+    /// The latest operands, as a ring buffer.
     operands: [Span; MAX_OPERANDS],
     count: usize,
-    /// One-letter flags so far, a bit for each of `a` to `z`.
+    /// One-letter flags so far: a bit for each of `a` to `z`.
     pub(super) letters: u32,
-    /// How far `secret set NAME VALUE` or its like has been read.
+    /// Progress in a phrase such as `secret set NAME VALUE`.
     pub(super) phrase: Phrase,
-    /// The word before was a flag whose value may come next.
+    /// The previous word was a flag, and its value may follow.
     pub(super) behind_flag: bool,
     /// The program that runs this one reads a secret from its standard input: `sudo -S`.
     fed: bool,
-    /// A flag named a user, so `-p` is likelier a password than a port.
+    /// A flag named a user, so `-p` is more probably a password than a port.
     pub(super) has_user: bool,
-    /// What `AuthOrBearer` found before it was clear whether it is a token.
+    /// A value for `AuthOrBearer`, stored until it is clear whether it is a token.
     pub(super) held: Option<Span>,
     /// The scheme of the login is `bearer`.
     pub(super) bearer: bool,
-    /// An operand may name another program, which then runs.
+    /// An operand may be the name of another program, which is then run.
     pub(super) wraps: bool,
-    /// The program's name has been read; before it come assignments and keywords.
+    /// The program's name has been read; assignments and keywords may precede it.
     pub(super) started: bool,
-    /// Where the operands begin of a command that prints them.
+    /// Start of the operands, for a command that prints them.
     pub(super) printed: Option<usize>,
 }
 
 impl Command {
-    pub(in crate::redact) fn of(program: Option<&'static Program>) -> Self {
+    pub(crate) fn of(program: Option<&'static Program>) -> Self {
         let program = program.unwrap_or(&UNKNOWN);
         Self {
             program,
@@ -74,7 +74,7 @@ impl Command {
         }
     }
 
-    /// A command whose program is still to come.
+    /// Returns a command whose program has not been read yet.
     pub(super) fn unnamed() -> Self {
         Self {
             program: &UNKNOWN,
@@ -94,7 +94,7 @@ impl Command {
         }
     }
 
-    /// Whether the next word means nothing by its place.
+    /// Returns whether the next word has no meaning by its position.
     pub(super) fn is_plain(&self) -> bool {
         let program = self.program;
         self.next == Next::Anything
@@ -107,7 +107,7 @@ impl Command {
             && program.rules.is_empty()
     }
 
-    /// Remembers an operand and returns how many came before it.
+    /// Stores an operand and returns how many came before it.
     pub(super) fn push(&mut self, operand: Span) -> usize {
         if let Some(slot) = self.operands.get_mut(self.count % MAX_OPERANDS) {
             *slot = operand;
@@ -116,7 +116,7 @@ impl Command {
         self.count - 1
     }
 
-    /// The operand `back` places before the latest one.
+    /// Returns the operand `back` places before the latest one.
     pub(super) fn before(&self, back: usize) -> Option<Span> {
         let at = self
             .count
@@ -125,12 +125,13 @@ impl Command {
         self.operands.get(at % MAX_OPERANDS).copied()
     }
 
-    /// Whether this program, or the one that runs it, reads a secret from its standard input.
+    /// Returns whether this program, or the one that runs it, reads a secret from its standard
+    /// input.
     pub(super) fn is_fed(&self) -> bool {
         self.fed || !self.program.stdin.is_empty()
     }
 
-    /// Goes on as the program that an operand named.
+    /// Continues with the rules of the program that an operand named.
     pub(super) fn switch_to(&mut self, program: &'static Program) {
         let fed = self.is_fed();
         *self = Self {

@@ -1,4 +1,4 @@
-//! Programs that talk to web, file and mail servers.
+//! Clients of web, file and mail servers.
 use super::Value::{Account, After, AuthOrBearer, Header, Plain, Scheme, Shell, Token, Whole};
 use super::{NONE, Program, rule};
 

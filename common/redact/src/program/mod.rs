@@ -1,4 +1,4 @@
-//! What single programs take secrets in, where the name of the flag does not say so.
+//! Rules for single programs whose flags and operands take secrets without a secret name.
 mod any;
 mod clouds;
 mod databases;
@@ -12,61 +12,63 @@ mod web;
 pub(super) use self::any::any_flag;
 pub(super) use self::find::Programs;
 
-/// How the value that a rule points at is masked.
+/// How the value of a rule is masked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// All of it.
+    /// The whole value.
     Whole,
-    /// All of it, unless it is a `key=value`.
+    /// The whole value, unless it is a `key=value`.
     Bare,
-    /// What follows the first of this byte: `user:secret`, `user%secret`, `key=secret`.
+    /// The part after the first byte of this kind: `user:secret`, `user%secret`, `key=secret`.
     After(u8),
-    /// All of it, and all of the next item.
+    /// The whole value and the whole next item.
     Pair,
-    /// After the first `:` or `%` that ends a user's name; not in `1000:1000`, `www:www` or a URL.
+    /// The part after the first `:` or `%` that ends a user's name; not in `1000:1000`, `www:www`
+    /// or a URL.
     Account,
-    /// As `Account`, where the secret passes for a `Token`.
+    /// As `Account`, if the secret also counts as a `Token`.
     LikelyAccount,
-    /// As `Account`; without a user's name all of it, unless it names a method: `--auth basic`.
+    /// As `Account`. Without a user's name the whole value, unless it is a method: `--auth basic`.
     Auth,
-    /// As `Account`; without a user's name all of it, once `Scheme` said `bearer`.
+    /// As `Account`. Without a user's name the whole value, after `Scheme` was `bearer`.
     AuthOrBearer,
     /// An authentication scheme; `bearer` makes the value of `AuthOrBearer` a secret.
     Scheme,
-    /// Between the first `:` and the last `@`: `DOMAIN/user:secret@host`.
+    /// The part between the first `:` and the last `@`: `DOMAIN/user:secret@host`.
     Login,
-    /// All of it, unless it is a plain word, a path, a host or a URL.
+    /// The whole value, unless it is a plain word, a path, a host or a URL.
     Token,
-    /// As `Token`, but no number, which may be a port.
+    /// As `Token`, but not a number, which may be a port.
     Word,
     /// A command that prints a secret: `--password-command 'echo X'`.
     Printing,
-    /// What follows one of `>`, `<` and `#` at its start, as in a rule of Redis' `ACL SETUSER`.
+    /// The part after a `>`, `<` or `#` at its start, as in a rule of Redis' `ACL SETUSER`.
     Marked,
-    /// What a script types: a secret after a prompt for one, or when it looks like one.
+    /// Text that a script types: secret after a prompt for a secret, or if it looks like one.
     Typed,
-    /// Only after `pass:`; `env:`, `file:` and `fd:` point elsewhere (openssl-passphrase-options(1)).
+    /// Only after `pass:`; `env:`, `file:` and `fd:` refer to other places
+    /// (openssl-passphrase-options(1)).
     PassSpec,
-    /// `Name: value` where the name is a secret one.
+    /// `Name: value` with a secret name.
     Header,
-    /// Text for a shell, split again.
+    /// Text for a shell, which is split again.
     Shell,
-    /// A name; the value of that name follows: `jq --arg NAME VALUE`.
+    /// A name; the next item is its value: `jq --arg NAME VALUE`.
     Named,
-    /// A harmless value: read like any other word, but no operand.
+    /// A harmless value: read like other words, but not counted as an operand.
     Plain,
-    /// Nothing follows: the flag is a switch.
+    /// The flag is a switch and takes no value.
     Switch,
 }
 
-/// Where a flag's value stands.
+/// Position of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Behind the flag or in the next item.
+    /// Directly after the flag or in the next item.
     Any,
-    /// Only in the next item, for programs whose long flags have one dash: `-k X` beside `-key`.
+    /// Only in the next item, for programs whose long flags have one dash: `-k X` besides `-key`.
     Next,
-    /// Only behind it (`-pX`, `--password=X`): the next item is something else.
+    /// Only directly after the flag (`-pX`, `--password=X`): the next item is not its value.
     Attached,
 }
 
@@ -76,46 +78,46 @@ pub(super) struct Rule {
     pub(super) word: &'static str,
     pub(super) form: Form,
     pub(super) value: Value,
-    /// Holds only under this subcommand; empty for any.
+    /// Valid only under this subcommand; empty for all.
     pub(super) under: &'static str,
 }
 
-/// An operand that is a secret by its place.
+/// An operand that is secret by its position.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operand {
-    /// The subcommand it is counted from; empty for the program itself.
+    /// The subcommand from which operands are counted; empty for the program itself.
     pub(super) after: &'static str,
     /// 1 is the first operand after it.
     pub(super) nth: usize,
     pub(super) value: Value,
     /// All operands from the `nth` on.
     pub(super) onward: bool,
-    /// Counts only after a one-letter flag with this letter; 0 for always.
+    /// Valid only after a one-letter flag with this letter; 0 for always.
     pub(super) with: u8,
 }
 
-/// What is known about a program.
+/// The rules of a program.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) names: &'static [&'static str],
     pub(super) rules: &'static [Rule],
     pub(super) operands: &'static [Operand],
-    /// One-letter switches that may stand before a secret's letter: the `sS` of `curl -sSu`.
+    /// One-letter switches that may precede a secret's letter: the `sS` of `curl -sSu`.
     pub(super) bundle: &'static str,
-    /// Runs another program, named in one of its operands.
+    /// Runs another program, which is one of its operands.
     pub(super) wraps: bool,
     /// Operands are text for a shell.
     pub(super) shell: bool,
-    /// Words with which it reads a secret from its standard input; empty string: always.
+    /// Words with which it reads a secret from its standard input; an empty string means always.
     pub(super) stdin: &'static [&'static str],
-    /// Its operands are names of files, packages or units, or a text: no phrase starts in them.
+    /// Its operands are names of files, packages or units, or a text, so no phrase starts in them.
     pub(super) names_only: bool,
-    /// Prints its operands, possibly into the one that reads a secret.
+    /// Prints its operands, possibly to a program that reads a secret.
     pub(super) prints: bool,
 }
 
 impl Program {
-    /// Whether its flags start with a slash.
+    /// Returns whether its flags start with a slash.
     pub(super) fn slashes(&self) -> bool {
         self.rules.iter().any(|rule| rule.word.starts_with('/'))
     }
@@ -133,7 +135,7 @@ const NONE: Program = Program {
     prints: false,
 };
 
-/// A program of which nothing is known.
+/// Stands for a program without rules.
 pub(super) static UNKNOWN: Program = NONE;
 
 const fn rule(word: &'static str, value: Value) -> Rule {

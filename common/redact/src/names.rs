@@ -1,21 +1,21 @@
-//! Which flag, key or header names stand for a secret.
+//! Decides which names of flags, keys and headers stand for a secret.
 //!
-//! A name is read word by word, so `PGPASSWORD`, `clientSecret` and `api-key` are found while
-//! `--passive`, `tokenize` and `compass` are not.
+//! A name is read word by word, so `PGPASSWORD`, `clientSecret` and `api-key` are found, but not
+//! `--passive`, `tokenize` and `compass`.
 
-/// How sure a name makes us that its value is a secret.
+/// How certainly a name announces a secret value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NameKind {
-    /// The value is a secret whatever it looks like.
+    /// The value is always a secret.
     Secret,
-    /// The value is key material or the path of a file that holds it: `--private-key`.
+    /// The value is a key, or the path of a file with a key: `--private-key`.
     SecretOrPath,
 }
 
-/// Longest part of a name that is looked at; the end decides, so the end is kept.
+/// Longest part of a name that is read. The end decides, so the end is used.
 const MAX_NAME: usize = 64;
 
-/// Words that make a name secret wherever they stand in it.
+/// Words that make a name secret in any position.
 #[rustfmt::skip]
 const STRONG: &[&str] = &[
     "password", "passwords", "passwd", "passphrase", "passcode", "passwort", "secret", "token",
@@ -26,7 +26,7 @@ const STRONG: &[&str] = &[
 #[rustfmt::skip]
 const STRONG_LAST: &[&str] = &["masterauth", "pwd", "passw", "pword"];
 
-/// Words that end like a short name of a password and are none: `bypass`, `keepass`.
+/// Words that end like a short form of "password" but are not one: `bypass`, `keepass`.
 #[rustfmt::skip]
 const NO_PASSWORD: &[&str] = &[
     "bypass", "compass", "encompass", "surpass", "trespass", "overpass", "underpass", "multipass",
@@ -34,14 +34,14 @@ const NO_PASSWORD: &[&str] = &[
     "keepass", "lastpass", "firstpass", "subpass", "gopass", "backpass", "mempass", "askpass",
 ];
 
-/// Endings of a word written without a boundary: `PGPASSWORD`, `accesstoken`.
+/// Endings of a word that is written without a boundary: `PGPASSWORD`, `accesstoken`.
 #[rustfmt::skip]
 const ENDINGS: &[&str] = &[
     "password", "passwd", "passphrase", "secret", "token", "apikey", "secretkey", "accesskey",
     "privatekey", "authkey",
 ];
 
-/// Words whose value may as well be a path.
+/// Words whose value may also be a path.
 #[rustfmt::skip]
 const OR_PATH: &[&str] = &[
     "credential", "credentials", "creds", "cred", "accesskey", "secretkey", "privatekey",
@@ -56,7 +56,7 @@ const KEY_OF: &[&str] = &[
     "registration", "activation", "enrollment", "provisioning", "bootstrap", "write", "preauth", "unseal", "recovery", "session", "subscription",
 ];
 
-/// Last words that say the value only describes a secret.
+/// Last words that show that the value only describes a secret.
 #[rustfmt::skip]
 const DESCRIBES: &[&str] = &[
     "file", "files", "path", "paths", "dir", "directory", "name", "names", "id", "ids", "url",
@@ -75,7 +75,7 @@ const DESCRIBES: &[&str] = &[
     "chars", "server", "add", "rm",
 ];
 
-/// First words that turn a name into a switch or a number: `--ask-pass`, `max_token`.
+/// First words that make a name a switch or a number: `--ask-pass`, `max_token`.
 #[rustfmt::skip]
 const SWITCHES: &[&str] = &[
     "no", "ask", "with", "without", "skip", "show", "hide", "max", "min", "num", "disable",
@@ -83,12 +83,12 @@ const SWITCHES: &[&str] = &[
     "revoke", "rotate",
 ];
 
-/// Longest name made of the operator's own words.
+/// Most words in an operator's name.
 const MAX_WORDS: usize = 16;
 
-/// Returns what `name` says about its value, or `None` for a harmless name.
+/// Returns what `name` says about its value; `None` for a harmless name.
 ///
-/// `extra` are the operator's own names, lower case.
+/// `extra` are the operator's names, in lower case.
 pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
     let name = name
         .get(name.len().saturating_sub(MAX_NAME)..)
@@ -116,7 +116,7 @@ pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
         if found.is_some() && kind != Some(NameKind::Secret) {
             kind = found;
         }
-        // Digits and a stage at the end say which of several secrets it is, not what it is.
+        // Digits and a stage at the end distinguish secrets; they do not change the meaning.
         if !is_suffix(word) {
             before_last = last;
             last = word;
@@ -128,12 +128,12 @@ pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
         kind = Some(NameKind::Secret);
     }
     kind?;
-    // A chart's `existingSecret` names one.
+    // A chart's `existingSecret` is the name of a secret.
     if is_any(first, SWITCHES) || existing {
         return None;
     }
     if is_any(last, DESCRIBES) {
-        // `secret_id` is the secret half of a Vault AppRole.
+        // `secret_id` is the secret of a Vault AppRole.
         let app_role =
             last.eq_ignore_ascii_case(b"id") && before_last.eq_ignore_ascii_case(b"secret");
         return app_role.then_some(NameKind::Secret);
@@ -141,14 +141,14 @@ pub(super) fn classify(name: &[u8], extra: &[Box<[u8]>]) -> Option<NameKind> {
     kind
 }
 
-/// Whether a last word is a short name of a password: `pass`, `dbpass`, `rootpw`.
+/// Returns whether a last word is a short form of "password": `pass`, `dbpass`, `rootpw`.
 fn is_password(last: &[u8]) -> bool {
     is_any(last, STRONG_LAST)
         || (ends_with(last, b"pass") || ends_with(last, b"pw")) && !is_any(last, NO_PASSWORD)
 }
 
-/// Sends most harmless names away: every secret word holds one of these three letters in a row, or
-/// is `pw` at the end.
+/// Rejects most harmless names quickly: every secret word contains one of these sequences of three
+/// letters, or is `pw` at the end.
 pub(super) fn may_be_secret(name: &[u8]) -> bool {
     let mut last_three = 0;
     for byte in name {
@@ -184,7 +184,7 @@ fn word_kind(previous: &[u8], word: &[u8]) -> Option<NameKind> {
     if is_any(word, OR_PATH) || (word.eq_ignore_ascii_case(b"key") && is_any(previous, KEY_OF)) {
         return Some(NameKind::SecretOrPath);
     }
-    // A whole lower-case word such as `nontoken` is rarer than `authtoken` and `PGPASSWORD`.
+    // A single lower-case word such as `nontoken` is rarer than `authtoken` and `PGPASSWORD`.
     ENDINGS
         .iter()
         .any(|ending| ends_with(word, ending.as_bytes()))
@@ -235,7 +235,7 @@ fn ends_with(word: &[u8], ending: &[u8]) -> bool {
         .is_some_and(|tail| tail.eq_ignore_ascii_case(ending))
 }
 
-/// Whether the words of `own` stand side by side in `name`.
+/// Returns whether the words of `own` occur in `name` in a row.
 fn has_words(name: &[u8], own: &[u8]) -> bool {
     let mut at = Words { rest: name };
     for _ in 0..MAX_NAME {
@@ -255,7 +255,8 @@ fn has_words(name: &[u8], own: &[u8]) -> bool {
     false
 }
 
-/// The words of a name: split at anything that is no letter or digit, and in camel case.
+/// The words of a name: split at characters other than letters and digits, and at capitals in camel
+/// case.
 struct Words<'a> {
     rest: &'a [u8],
 }

@@ -1,20 +1,20 @@
 //! Redacts one argv many times, for a tool that counts instructions.
 //!
-//! Nothing is timed or asserted: run it with 0 and with N rounds, the difference over N is one
-//! call. 64 bytes of harmless argv cost 800 to 1,300 instructions, a command string as long
+//! It measures and asserts nothing itself. Run it with 0 and with N rounds: the difference divided
+//! by N is one call. 64 bytes of harmless argv cost 800 to 1,300 instructions, a command string as long
 //! about 5,000.
 //!
 //! ```text
-//! cargo bench -p vctl-agent --bench redact --no-run
+//! cargo bench -p vctl-redact --bench redact --no-run
 //! valgrind --tool=callgrind target/release/deps/redact-* 1000 /usr/bin/rsync -a /srv/data/
 //! ```
-#![allow(clippy::print_stdout, reason = "a bench reports to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "a bench reports on stdout")]
 
 use std::hint::black_box;
 
-use vctl_agent::redact::{RedactRules, Redactor};
+use vctl_redact::{RedactRules, Redactor};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     let rounds: usize = args.next().map_or(Ok(0), |count| count.parse())?;
     let argv: Vec<u8> = args

@@ -1,4 +1,4 @@
-//! Walks the words of one command and masks what the rules point at.
+//! Reads the words of one command and masks the secrets that the rules find.
 mod command;
 mod flag;
 mod look;
@@ -16,19 +16,19 @@ use super::names::{NameKind, classify, may_be_secret};
 use super::program::{Value, any_flag};
 use super::shell::{Quote, unquoted};
 
-/// How deep command strings inside command strings are followed; below, quotes are read as plain
-/// bytes. Each level reads its bytes once, so this also bounds the work per byte.
+/// Deepest level of command strings inside command strings; below, quotes count as plain bytes.
+/// Each level reads its bytes once, so this also limits the work per byte.
 const MAX_DEPTH: u8 = 6;
 
-/// The walk over one argv.
+/// The state while one argv is read.
 pub(super) struct Scan<'a> {
     redactor: &'a Redactor,
     masker: Masker<'a>,
-    /// The word read now is the last one of its line.
+    /// The current word is the last one of its line.
     ends_line: bool,
-    /// An AWS access key id was seen: a lone word that looks like its secret is one.
+    /// An AWS access key id was read: a word in the form of its secret is then a secret.
     aws_key_id: bool,
-    /// Inside a PEM private key that goes on in later words.
+    /// Inside a PEM private key that continues in later words.
     in_pem: bool,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Scan<'a> {
         self.masker.changed()
     }
 
-    /// Length of the item that starts at `start`.
+    /// Returns the length of the item that starts at `start`.
     pub(super) fn item_len(&self, start: usize) -> usize {
         let rest = self.masker.rest(start);
         memchr::memchr(0, rest).unwrap_or(rest.len())
@@ -76,7 +76,7 @@ impl<'a> Scan<'a> {
                 _ => !phrase::is_word(text),
             };
         if nothing {
-            // By far the most items end here: paths, names and numbers.
+            // Most items end here: paths, names and numbers.
             self.shapes(item);
         } else {
             self.word(command, item, 0);
@@ -124,7 +124,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Treats `word` as what the word before announced; false when it is something else.
+    /// Reads `word` as the previous word announced it; returns false when it is something else.
     fn follows(
         &mut self,
         command: &mut Command,
@@ -136,7 +136,7 @@ impl<'a> Scan<'a> {
         let text = self.masker.get(word);
         match next {
             Next::Anything => false,
-            // `mongosh -p --host h` asks for the password.
+            // `mongosh -p --host h` asks the user for the password.
             Next::Ruled(value) => !is_flag(text) && self.apply(command, value, word, depth),
             Next::Likely(kind) => !is_flag(text) && self.mask_value(word, kind, depth),
             Next::SqlBy if is_sql_word(text) => {
@@ -184,7 +184,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Handles a word without a dash in front; true when nothing more can be in it.
+    /// Reads a word without a leading dash; returns true when nothing more can be in it.
     fn operand(
         &mut self,
         command: &mut Command,
@@ -198,7 +198,7 @@ impl<'a> Scan<'a> {
         let redactor = self.redactor;
         let text = self.masker.get(word);
         if depth > 0 && text == b"=" {
-            // `$x = Command …`: what follows is read as a command of its own.
+            // `$x = Command …`: the rest is read as a new command.
             *command = Command::unnamed();
             return true;
         }
@@ -216,7 +216,7 @@ impl<'a> Scan<'a> {
         }
         if depth > 0 || text == b"Bearer" {
             let next = self.announced(command, text);
-            // What came before may still wait for its `=`.
+            // An earlier word may still wait for its `=`.
             if next != Next::Anything {
                 command.next = next;
             }
@@ -250,8 +250,8 @@ impl<'a> Scan<'a> {
         false
     }
 
-    /// What a word in running text says about the next: `password = …`, `IDENTIFIED BY '…'`,
-    /// `{token: …`, `env['KEY'] = …`.
+    /// Returns what a word in running text announces: `password = …`, `IDENTIFIED BY '…'`, `{token:
+    /// …`, `env['KEY'] = …`.
     fn announced(&self, command: &Command, text: &[u8]) -> Next {
         let colon = text.ends_with(b":");
         let member = colon && text.starts_with(b"{");
@@ -277,14 +277,14 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// `IDENTIFIED [WITH plugin] BY … [REPLACE …]`.
+    /// Returns whether the words are `IDENTIFIED [WITH plugin] BY … [REPLACE …]`.
     fn is_identified(&self, command: &Command) -> bool {
         (0..5)
             .filter_map(|back| command.before(back))
             .any(|word| self.masker.get(word).eq_ignore_ascii_case(b"identified"))
     }
 
-    /// Whether the operand `back` places before the latest one is `wanted`.
+    /// Returns whether the operand `back` places before the latest one is `wanted`.
     fn stood(&self, command: &Command, back: usize, wanted: &str) -> bool {
         command.before(back).is_some_and(|before| {
             self.masker
@@ -294,7 +294,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Whether a word after a flag is another flag and not its value.
+/// Returns whether a word after a flag is another flag and not its value.
 fn is_flag(text: &[u8]) -> bool {
     match text {
         [b'-', b'-', rest @ ..] => rest.first().is_none_or(u8::is_ascii_alphabetic),
@@ -303,14 +303,14 @@ fn is_flag(text: &[u8]) -> bool {
     }
 }
 
-/// Words that may stand between `IDENTIFIED BY` and the secret.
+/// Returns whether the word may stand between `IDENTIFIED BY` and the secret.
 fn is_sql_word(text: &[u8]) -> bool {
     [&b"password"[..], b"values", b"random", b"value"]
         .iter()
         .any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// The name at the end of `text`, without the quotes and brackets of a program's code.
+/// Returns the name at the end of `text`, without quotes and brackets of program code.
 fn name_in(text: &[u8]) -> &[u8] {
     let code = |byte: &u8| matches!(byte, b':' | b'\'' | b'"' | b'\\' | b']' | b'}');
     let end = text
@@ -324,7 +324,7 @@ fn name_in(text: &[u8]) -> &[u8] {
         .take_while(|&&byte| is_name_byte(byte))
         .count();
     let start = end - len;
-    // A variable is used, not set, and a path names a file.
+    // A variable is used here and not set, or a path names a file.
     if start > 0 && matches!(text.get(start - 1), Some(b'$' | b'/' | b'=')) {
         b""
     } else {

@@ -1,15 +1,15 @@
-//! What becomes of a value that a rule points at.
+//! Masks values according to their rule.
 use super::{Command, MAX_DEPTH, Next, Scan};
-use crate::redact::fields;
-use crate::redact::guess;
-use crate::redact::masker::Span;
-use crate::redact::names::{NameKind, classify};
-use crate::redact::program::Value;
-use crate::redact::shell::Quote;
-use crate::redact::value::is_reference;
+use crate::fields;
+use crate::guess;
+use crate::masker::Span;
+use crate::names::{NameKind, classify};
+use crate::program::Value;
+use crate::shell::Quote;
+use crate::value::is_reference;
 
 impl Scan<'_> {
-    /// Masks `value` as its rule says; false when it has to be read like any other word.
+    /// Masks `value` according to its rule; returns false when it has to be read like other words.
     pub(super) fn apply(
         &mut self,
         command: &mut Command,
@@ -85,7 +85,7 @@ impl Scan<'_> {
         }
     }
 
-    /// `apply` for the rules about users and their secrets.
+    /// The part of `apply` for rules about users and their secrets.
     fn apply_login(&mut self, command: &mut Command, rule: Value, value: Span, depth: u8) -> bool {
         match rule {
             Value::Account => {
@@ -137,7 +137,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Masks a value out of its quotes; false when it only refers to a secret.
+    /// Masks a value without its quotes; returns false when it only refers to a secret.
     pub(super) fn mask_value(&mut self, value: Span, kind: NameKind, depth: u8) -> bool {
         let (inside, quote) = match self.unquoted(value) {
             Some((inside, quote)) => (inside, Some(quote)),
@@ -170,13 +170,13 @@ impl Scan<'_> {
         }
     }
 
-    /// Masks the secret of `user:secret` and `user%secret`, in or out of quotes.
+    /// Masks the secret of `user:secret` and `user%secret`, with or without quotes.
     fn mask_account(&mut self, value: Span, depth: u8) -> bool {
         guess::after_account(self.masker.get(value))
             .is_some_and(|at| self.mask_value(value.skip(at), NameKind::Secret, depth))
     }
 
-    /// Masks what a script sends to a program, as in `expect "assword:"; send "X\r"`.
+    /// Masks the text that a script sends to a program, as in `expect "assword:"; send "X\r"`.
     fn mask_typed(&mut self, value: Span, depth: u8) -> bool {
         let inside = fields::quoted(&self.masker, value)
             .unwrap_or_else(|| self.masker.run(value, |byte| !matches!(byte, b'}' | b'\\')));
@@ -207,5 +207,5 @@ impl Scan<'_> {
     }
 }
 
-/// How far before a typed word the prompt is looked for.
+/// Longest distance of the prompt before a typed word.
 const MAX_PROMPT: usize = 96;

@@ -1,7 +1,7 @@
-//! The bytes under redaction, and the only place that changes them.
+//! The argv that is redacted. Only this module changes its bytes.
 use std::ops::Range;
 
-/// Where something stands in the argv buffer.
+/// A range in the argv buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: usize,
@@ -24,7 +24,7 @@ impl Span {
         self.start == self.end
     }
 
-    /// The part from `offset` bytes after the start.
+    /// Returns the part that begins `offset` bytes after the start.
     pub(super) fn skip(self, offset: usize) -> Self {
         Self::new((self.start + offset).min(self.end), self.end)
     }
@@ -34,7 +34,7 @@ impl Span {
     }
 }
 
-/// Reads anywhere in the argv and overwrites spans with `*`, never across a NUL.
+/// Reads the whole argv and overwrites spans with `*`, but never a NUL.
 pub(super) struct Masker<'a> {
     bytes: &'a mut [u8],
     changed: bool,
@@ -57,15 +57,15 @@ impl<'a> Masker<'a> {
         self.bytes.get(span.range()).unwrap_or_default()
     }
 
-    /// Everything before `end`, for code that reads on from a position of its own.
+    /// Returns everything before `end`, for callers with a position of their own.
     pub(super) fn up_to(&self, end: usize) -> &[u8] {
         self.bytes.get(..end).unwrap_or_default()
     }
 
-    /// Where the first `wanted` in `span` starts.
+    /// Returns the start of the first `wanted` in `span`.
     pub(super) fn find(&self, span: Span, wanted: &[u8]) -> Option<usize> {
         let text = self.bytes.get(span.range()).unwrap_or_default();
-        // A general search costs more to set up than most of our texts take to read.
+        // The setup of a general search costs more than reading most of these texts.
         let first = *wanted.first()?;
         let at = memchr::memchr_iter(first, text)
             .find(|&at| text.get(at..).is_some_and(|rest| rest.starts_with(wanted)));
@@ -73,7 +73,7 @@ impl<'a> Masker<'a> {
         at.map(|at| span.start + at)
     }
 
-    /// The longest start of `span` whose bytes all pass.
+    /// Returns the longest start of `span` whose bytes all pass.
     pub(super) fn run(&self, span: Span, pass: impl Fn(u8) -> bool) -> Span {
         let text = self.bytes.get(span.range()).unwrap_or_default();
         let len = text.iter().take_while(|&&byte| pass(byte)).count();
@@ -81,7 +81,7 @@ impl<'a> Masker<'a> {
         Span::new(span.start, span.start + len)
     }
 
-    /// The longest end of `span` whose bytes all pass.
+    /// Returns the longest end of `span` whose bytes all pass.
     pub(super) fn run_back(&self, span: Span, pass: impl Fn(u8) -> bool) -> Span {
         let text = self.bytes.get(span.range()).unwrap_or_default();
         let len = text.iter().rev().take_while(|&&byte| pass(byte)).count();
@@ -93,14 +93,15 @@ impl<'a> Masker<'a> {
         self.bytes.get(start..).unwrap_or_default()
     }
 
-    /// The byte at `at`; past the end a NUL, which no rule looks for.
+    /// Returns the byte at `at`; after the end a NUL, which no rule looks for.
     pub(super) fn at(&self, at: usize) -> u8 {
         self.bytes.get(at).copied().unwrap_or(0)
     }
 
     pub(super) fn mask(&mut self, span: Span) {
         for byte in self.bytes.get_mut(span.range()).unwrap_or_default() {
-            // Spans come from within one item; this keeps a wrong one from joining two.
+            // Spans are within one item; the test for NUL protects against a wrong span that would
+            // join two.
             if *byte != b'*' && *byte != 0 {
                 *byte = b'*';
                 self.changed = true;
@@ -109,7 +110,7 @@ impl<'a> Masker<'a> {
     }
 }
 
-/// Notes that about so many bytes are read; the tests hold the sum against the length of the argv.
+/// Counts bytes that are read; the tests compare the sum with the length of the argv.
 #[cfg_attr(not(test), expect(unused_variables, reason = "only tests count"))]
 #[inline]
 pub(super) fn step(bytes: usize) {

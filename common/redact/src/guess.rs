@@ -1,6 +1,6 @@
-//! Whether a word that only its place makes suspicious looks like a secret.
+//! Decides whether a word in a suspicious position looks like a secret.
 
-/// Ways to log in, as in `--auth basic`: values that are no secret themselves.
+/// Login methods, as in `--auth basic`: these values are not secret.
 const METHODS: &[&str] = &[
     "md5",
     "scram-sha-1",
@@ -22,21 +22,21 @@ const METHODS: &[&str] = &[
     "digest-md5",
 ];
 
-/// Names in front of a `:` that are no user's.
+/// Words before a `:` that are not user names.
 #[rustfmt::skip]
 const SCHEMES: &[&str] = &[
     "mailto", "npm", "sip", "sips", "acct", "xmpp", "http", "https", "git", "ssh", "file", "docker",
     "oci", "workspace", "link", "jdbc", "urn", "tel", "sha256", "sha512", "md5", "pkg", "host",
 ];
 
-/// Names in front of the `:` of an address or of a member: `user:ada@example.org`.
+/// Words before the `:` of an address or of a member: `user:ada@example.org`.
 #[rustfmt::skip]
 const MEMBERS: &[&str] = &[
     "to", "cc", "bcc", "from", "github", "gitlab", "user", "group", "path", "env", "domain",
     "serviceaccount", "member", "principal", "deleted", "email", "mail",
 ];
 
-/// Whether `word` is no plain word, path, number, host, address or URL.
+/// Returns whether `word` is not a plain word, path, number, host, address or URL.
 pub(super) fn is_token(word: &[u8]) -> bool {
     let kinds = Kinds::of(word);
     let mixed = kinds.digit && (kinds.lower || kinds.upper) || kinds.camel || kinds.odd;
@@ -46,7 +46,7 @@ pub(super) fn is_token(word: &[u8]) -> bool {
         && !is_place(word)
 }
 
-/// Names of things are made of words and numbers: `eu-west-1`, `+app_update`.
+/// Returns whether `word` consists of words and numbers, as names do: `eu-west-1`, `+app_update`.
 fn is_name(word: &[u8]) -> bool {
     let word = word.strip_prefix(b"+").unwrap_or(word);
     let parts = || word.split(|byte| matches!(byte, b'-' | b'_'));
@@ -55,7 +55,7 @@ fn is_name(word: &[u8]) -> bool {
     parts().count() > 1 && parts().all(plain)
 }
 
-/// Whether `word` looks drawn at random: long, of capitals and digits at least.
+/// Returns whether `word` looks random: long, with capitals and digits at least.
 pub(super) fn is_random(word: &[u8]) -> bool {
     let kinds = Kinds::of(word);
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_+".contains(byte);
@@ -67,7 +67,7 @@ pub(super) fn is_random(word: &[u8]) -> bool {
         && !body.starts_with(b"-")
 }
 
-/// Whether `word` is a long number in hexadecimal digits.
+/// Returns whether `word` is a long hexadecimal number.
 pub(super) fn is_hex(word: &[u8]) -> bool {
     word.len() >= 32
         && word
@@ -75,7 +75,7 @@ pub(super) fn is_hex(word: &[u8]) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether `word` names a method and no secret: `basic`, `scram-sha-256`, a path or a URL.
+/// Returns whether `word` is a method and not a secret: `basic`, `scram-sha-256`, a path or a URL.
 pub(super) fn is_method(word: &[u8]) -> bool {
     word.iter()
         .all(|&byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b','))
@@ -86,7 +86,7 @@ pub(super) fn is_method(word: &[u8]) -> bool {
         || is_place(word)
 }
 
-/// Where the secret of `user:secret` or `user%secret` starts.
+/// Returns the start of the secret in `user:secret` or `user%secret`.
 pub(super) fn after_account(word: &[u8]) -> Option<usize> {
     let at = word
         .iter()
@@ -104,7 +104,7 @@ pub(super) fn after_account(word: &[u8]) -> Option<usize> {
     };
     let (user, secret) = (word.get(..at)?, word.get(at + 1..)?);
     let id = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
-    // Of a file's or a container's owner, of a port, of a URL.
+    // The owner of a file or of a container, a port, a URL.
     let other = id(secret) && (secret.len() < 6 || id(user))
         || user == secret
         || secret.starts_with(b"//")
@@ -113,9 +113,9 @@ pub(super) fn after_account(word: &[u8]) -> Option<usize> {
     (!other && !user.contains(&b' ')).then_some(at + 1)
 }
 
-/// Where the secret in `user:secret@host` starts and ends; there is no scheme in front.
+/// Returns start and end of the secret in `user:secret@host`, which has no scheme.
 pub(super) fn in_login(word: &[u8]) -> Option<(usize, usize)> {
-    // `:pserver:user:secret@host`: the method of CVS comes first.
+    // `:pserver:user:secret@host` begins with the method of CVS.
     let start = match word {
         [b':', rest @ ..] => memchr::memchr(b':', rest)? + 2,
         _ => 0,
@@ -125,7 +125,7 @@ pub(super) fn in_login(word: &[u8]) -> Option<(usize, usize)> {
     let colon = memchr::memchr(b':', login)?;
     let (user, secret) = (login.get(..colon)?, login.get(colon + 1..)?);
     let name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-/\\+".contains(byte);
-    // `tcp(` and `unix(` start an address in the data source names of Go.
+    // In data source names of Go, `tcp(` and `unix(` begin an address.
     let end = host.iter().position(|byte| b":/(?".contains(byte));
     let name_of_host = host.get(..end.unwrap_or(host.len()))?;
     let mut labels = name_of_host.rsplit(|&byte| byte == b'.');
@@ -148,7 +148,7 @@ pub(super) fn in_login(word: &[u8]) -> Option<(usize, usize)> {
     fits.then_some((start + colon + 1, sign))
 }
 
-/// Whether `text` names the prompt for a secret.
+/// Returns whether `text` ends in the prompt for a secret.
 pub(super) fn is_prompt(text: &[u8]) -> bool {
     [
         &b"assword"[..],
@@ -161,7 +161,8 @@ pub(super) fn is_prompt(text: &[u8]) -> bool {
     .any(|prompt| memchr::memmem::find(text, prompt).is_some())
 }
 
-/// A path, a URL, a host's name, an address or a file with a short ending.
+/// Returns whether `word` is a path, a URL, a host name, an address or a file with a short
+/// extension.
 pub(super) fn is_place(word: &[u8]) -> bool {
     let lower = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let host = word.contains(&b'.')
@@ -187,15 +188,15 @@ fn is_known(word: &[u8], list: &[&str]) -> bool {
         .any(|known| word.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// Which kinds of characters a word has.
+/// Kinds of characters in a word.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kinds {
     lower: bool,
     upper: bool,
     digit: bool,
-    /// A character that names seldom have.
+    /// A character that is rare in names.
     odd: bool,
-    /// A capital behind a small letter.
+    /// A capital after a small letter.
     camel: bool,
     all_digits: bool,
 }

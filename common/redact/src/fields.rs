@@ -1,26 +1,26 @@
-//! Keys with values inside one word: assignments, JSON members, headers.
+//! Masks keys with values inside one word: assignments, JSON members, headers.
 use super::masker::{Masker, Span, step};
 use super::names::{NameKind, classify};
 use super::shell::Quote;
 use super::value::is_reference;
 
-/// How far back from `=` or `:` a key is read.
+/// Longest key before `=` or `:`.
 const MAX_KEY: usize = 64;
 
-/// How far ahead the key of a next field is looked for.
+/// Longest distance to the key of the next field.
 const MAX_NEXT_KEY: usize = 40;
 
-/// Longest reference that is searched for further keys: without an end, `x_token=$x_token=$…` would
-/// be read anew from each key.
+/// Longest reference that is searched for further keys. Without this limit, `x_token=$x_token=$…`
+/// would be read again from each key.
 const MAX_REFERENCE: usize = 256;
 
 /// Longest attributes of an element with a secret.
 const MAX_ATTRIBUTES: usize = 256;
 
-/// Query parameters that carry a signature or a code, secret only in a URL.
+/// Query parameters with a signature or a code: secret only in a URL.
 const QUERY_ONLY: &[&str] = &["sig", "signature", "x-amz-signature", "x-goog-signature"];
 
-/// Headers whose value is a secret although no word of their name says so.
+/// Headers with a secret value, although their name contains no secret word.
 const HEADERS: &[&str] = &[
     "authorization",
     "proxy-authorization",
@@ -30,7 +30,7 @@ const HEADERS: &[&str] = &[
     "x-amz-signature",
 ];
 
-/// Authentication schemes, which stay readable.
+/// Authentication schemes; they stay readable.
 const SCHEMES: &[&str] = &[
     "bearer",
     "basic",
@@ -45,19 +45,19 @@ const SCHEMES: &[&str] = &[
     "bot",
 ];
 
-/// What is secret in a header.
+/// Position of the secret in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Header {
     /// From this offset to the end.
     Value(usize),
-    /// The value, or the part after the scheme, stands in the next word.
+    /// The value, or the part after the scheme, is in the next word.
     Cut,
 }
 
 /// Finds the secret in `Name: value`.
 ///
-/// `expected`: a flag said that this is a header, so any secret name counts; elsewhere `token: x`
-/// may be a sentence, and only names that look like a header's do.
+/// `expected`: a flag announced a header, so every secret name counts. Otherwise `token: x` may be
+/// a sentence, and only names in the form of a header count.
 pub(super) fn header(text: &[u8], extra: &[Box<[u8]>], expected: bool) -> Option<Header> {
     let colon = text.iter().take(MAX_KEY).position(|&byte| byte == b':')?;
     let name = text.get(..colon)?;
@@ -75,7 +75,7 @@ pub(super) fn header(text: &[u8], extra: &[Box<[u8]>], expected: bool) -> Option
     }
     let rest = text.get(colon + 1..)?;
     let spaces = rest.iter().take_while(|&&byte| byte == b' ').count();
-    // `token://` and `host:port` are no headers.
+    // `token://` and `host:port` are not headers.
     if rest.starts_with(b"//") {
         return None;
     }
@@ -103,9 +103,9 @@ pub(super) fn is_scheme(word: &[u8]) -> bool {
 
 /// Masks the values of secret keys in `key=value`, alone or in a list.
 ///
-/// A value runs to the end of the word, or to where the next `,key=`, `;key=` or `&key=` starts:
-/// passwords hold commas more often than lists hold bare words. In a `text` of several words a
-/// quoted value ends with its quote.
+/// A value ends at the end of the word, or where the next `,key=`, `;key=` or `&key=` begins:
+/// passwords contain commas more often than lists contain bare words. In a `text` of several words,
+/// a quoted value ends with its quote.
 pub(super) fn mask_assignments(
     masker: &mut Masker<'_>,
     word: Span,
@@ -122,7 +122,7 @@ pub(super) fn mask_assignments(
             continue;
         }
         let name = masker.get(key);
-        // `PWD` behind a `;` is a field of a connection string and no working directory.
+        // `PWD` after a `;` is a field of a connection string and not a working directory.
         let field = key.start > word.start && masker.at(key.start - 1) == b';';
         // QEMU's `-object secret,id=x,data=X`.
         let secret = masker.rest(word.start).starts_with(b"secret,");
@@ -187,7 +187,7 @@ pub(super) fn mask_elements(masker: &mut Masker<'_>, text: Span, extra: &[Box<[u
     }
 }
 
-/// Masks the values of secret members: `{"password": "…"}`, quotes escaped or not.
+/// Masks the values of secret members: `{"password": "…"}`; the quotes may be escaped.
 pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]) {
     let mut from = word.start;
     while let Some(colon) = masker.find(Span::new(from, word.end), b":") {
@@ -201,13 +201,13 @@ pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]
         let blank = masker.run(Span::new(from, word.end), |byte| byte.is_ascii_whitespace());
         let rest = Span::new(blank.end, word.end);
         let inside = quoted(masker, rest);
-        // A name without quotes is a member's only when its value has them: `password: "…"`. In
-        // `expect "password:" {…}` the quote closes what a quote before the name opened.
+        // A name without quotes is a member only if its value has quotes: `password: "…"`. In
+        // `expect "password:" {…}`, the quote closes one that was opened before the name.
         if !in_quotes && inside.is_none_or(|inside| closes(masker, word, key, inside)) {
             continue;
         }
         let value = inside.unwrap_or_else(|| match masker.at(rest.start) {
-            // No JSON value starts so: these are the stars of an earlier round.
+            // No JSON value begins with a star: these are the stars of an earlier pass.
             b'*' => masker.run(rest, |byte| byte == b'*'),
             _ => masker.run(rest, |byte| !b",}] \n\t".contains(&byte)),
         });
@@ -221,7 +221,7 @@ pub(super) fn mask_json(masker: &mut Masker<'_>, word: Span, extra: &[Box<[u8]>]
     }
 }
 
-/// The offset behind `-----BEGIN … PRIVATE KEY-----`.
+/// Returns the offset after `-----BEGIN … PRIVATE KEY-----`.
 pub(super) fn after_pem_begin(text: &[u8]) -> Option<usize> {
     let mark = b"KEY-----";
     let starts = |&at: &usize| text.get(at..).is_some_and(|rest| rest.starts_with(mark));
@@ -233,7 +233,7 @@ pub(super) fn after_pem_begin(text: &[u8]) -> Option<usize> {
     private.then_some(at + mark.len())
 }
 
-/// The key that ends before `equals`: `a.b[c]=`, `"a"=`, `a:=`.
+/// Returns the key that ends before `equals`: `a.b[c]=`, `"a"=`, `a:=`.
 fn key_before(masker: &Masker<'_>, start: usize, equals: usize) -> Span {
     let mut end = equals;
     while end > start
@@ -249,7 +249,7 @@ fn key_before(masker: &Masker<'_>, start: usize, equals: usize) -> Span {
     masker.run_back(Span::new(floor, end), is_key_byte)
 }
 
-/// Whether the quote in front of `inside` closes one that opened before `key`.
+/// Returns whether the quote before `inside` closes one that was opened before `key`.
 fn closes(masker: &Masker<'_>, word: Span, key: Span, inside: Span) -> bool {
     let floor = word.start.max(key.start.saturating_sub(MAX_KEY));
     let mark = masker.at(inside.start.saturating_sub(1));
@@ -257,7 +257,7 @@ fn closes(masker: &Masker<'_>, word: Span, key: Span, inside: Span) -> bool {
     memchr::memchr_iter(mark, before).count() % 2 == 1
 }
 
-/// The name before the colon of a JSON member, and whether it stands in quotes.
+/// Returns the name before the colon of a JSON member, and whether it is in quotes.
 fn member_before(masker: &Masker<'_>, start: usize, colon: usize) -> Option<(Span, bool)> {
     let floor = start.max(colon.saturating_sub(MAX_KEY));
     let before = Span::new(floor, colon);
@@ -276,7 +276,7 @@ fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
-/// The value that starts `rest`: its quoted inside, or up to the next field.
+/// Returns the value at the start of `rest`: the inside of its quotes, or up to the next field.
 fn value_after(masker: &Masker<'_>, rest: Span, query: bool) -> Span {
     if let Some(inside) = quoted(masker, rest) {
         return inside;
@@ -302,7 +302,7 @@ fn value_after(masker: &Masker<'_>, rest: Span, query: bool) -> Span {
     Span::new(rest.start, rest.start + len)
 }
 
-/// The inside of the quoted part that `rest` starts with.
+/// Returns the inside of the quoted part at the start of `rest`.
 pub(super) fn quoted(masker: &Masker<'_>, rest: Span) -> Option<Span> {
     let bytes = masker.up_to(rest.end);
     let quote = Quote::read(bytes, rest.start, rest.end)?;

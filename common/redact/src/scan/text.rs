@@ -1,11 +1,11 @@
-//! Command strings: several commands in one word.
+//! Reads command strings: several commands in one word.
 use super::{Command, Next, Scan};
-use crate::redact::calls;
-use crate::redact::fields;
-use crate::redact::masker::Span;
-use crate::redact::names::NameKind;
-use crate::redact::shell::{Piece, Quote, Quotes, Splitter};
-use crate::redact::value::is_reference;
+use crate::calls;
+use crate::fields;
+use crate::masker::Span;
+use crate::names::NameKind;
+use crate::shell::{Piece, Quote, Quotes, Splitter};
+use crate::value::is_reference;
 
 impl Scan<'_> {
     /// Reads the quoted parts of a word that is not quoted from end to end: `x="$(…)"`.
@@ -24,7 +24,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads `text` as a shell would and masks the secrets in each of its commands.
+    /// Reads `text` as a shell does and masks the secrets in each of its commands.
     pub(super) fn text(&mut self, text: Span, depth: u8) {
         if depth == 1 {
             fields::mask_json(&mut self.masker, text, &self.redactor.extra_names);
@@ -61,7 +61,7 @@ impl Scan<'_> {
                 Piece::Break => {
                     let next = command.next;
                     command = Command::unnamed();
-                    // `PASSWORD('…')`: the parenthesis is no end of anything in SQL.
+                    // `PASSWORD('…')`: in SQL the parenthesis ends no command.
                     if next == Next::Sql {
                         command.next = next;
                     }
@@ -73,8 +73,8 @@ impl Scan<'_> {
         self.in_pem = in_pem;
     }
 
-    /// Masks all that a command prints, but not the quotes around it: a second round would
-    /// otherwise split the text elsewhere.
+    /// Masks everything that a command prints, except for the quotes around it: without them, a
+    /// second pass would split the text differently.
     pub(super) fn mask_printed(&mut self, output: Span, depth: u8) {
         if is_reference(self.masker.get(output), NameKind::Secret, depth > 0) {
             return;
@@ -92,7 +92,7 @@ impl Scan<'_> {
         Span::new(start, start + text.trim_ascii_end().len())
     }
 
-    /// Whether `command` takes a secret from its standard input, `word` being its latest word.
+    /// Returns whether `command` reads a secret from its standard input; `word` is its latest word.
     fn reads_secret(&self, command: &Command, word: Span) -> bool {
         let text = self.masker.get(word);
         command
@@ -130,7 +130,7 @@ impl Scan<'_> {
         if keyword {
             return true;
         }
-        // An assignment in front of a command; its value is read by `inside`.
+        // An assignment before a command; `inside` reads its value.
         if quote.is_none() && memchr::memchr(b'=', text).is_some() {
             return false;
         }
@@ -141,7 +141,7 @@ impl Scan<'_> {
             return true;
         }
         if quote.is_none() {
-            // In Perl and PHP a line may start with the variable that it sets.
+            // In Perl and PHP, a line may start with the variable that it sets.
             let name = text.strip_prefix(b"$").unwrap_or(text);
             command.next = self.announced(command, name);
         }

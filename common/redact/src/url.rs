@@ -1,13 +1,13 @@
-//! Passwords in the authority of a URL, and webhook URLs that are a secret as a whole.
+//! Masks passwords in URLs, and webhook URLs that are secret as a whole.
 use super::guess::in_login;
 use super::masker::{Masker, Span, step};
 use super::names::NameKind;
 use super::value::is_reference;
 
-/// A lone user part this long is a token: `https://<token>@github.com/…`.
+/// Shortest user part without a password that counts as a token: `https://<token>@github.com/…`.
 const MIN_TOKEN_USER: usize = 20;
 
-/// Paths behind which the rest of the URL is the credential.
+/// Paths after which the rest of the URL is the credential.
 const WEBHOOKS: &[&str] = &[
     "hooks.slack.com/services/",
     "hooks.slack.com/workflows/",
@@ -47,7 +47,7 @@ pub(super) fn mask_login(masker: &mut Masker<'_>, word: Span) {
         .flatten();
     let login = || {
         in_login(text).or_else(|| {
-            // The value of an assignment is read on its own: `DSN=user:secret@tcp(host)/db`.
+            // The value of an assignment is read separately: `DSN=user:secret@tcp(host)/db`.
             let start = memchr::memchr(b'=', text)? + 1;
             let (from, to) = in_login(text.get(start..)?)?;
             Some((from + start, to + start))
@@ -61,7 +61,7 @@ pub(super) fn mask_login(masker: &mut Masker<'_>, word: Span) {
     }
 }
 
-/// The secret in what follows `://`.
+/// Returns the secret in the text after `://`.
 fn secret_in(rest: &[u8]) -> Option<Span> {
     if let Some(path) = WEBHOOKS
         .iter()
@@ -81,7 +81,7 @@ fn secret_in(rest: &[u8]) -> Option<Span> {
     let host = rest.get(..authority)?;
     let user_end = match memchr::memrchr(b'@', host) {
         Some(at) => at,
-        // A `/`, `?` or `#` nobody encoded in the password: what follows `:` is no port.
+        // The password contains an unencoded `/`, `?` or `#`: the text after `:` is not a port.
         None if has_odd_port(host) => {
             let tail = rest.get(authority..)?;
             authority + memchr::memchr(b'@', tail.get(..MAX_ODD).unwrap_or(tail))?
@@ -100,7 +100,7 @@ fn secret_in(rest: &[u8]) -> Option<Span> {
     token.then(|| Span::new(0, user_end))
 }
 
-/// How far past the first slash the `@` of a badly encoded password is looked for.
+/// Longest distance of the `@` after the first slash of a badly encoded password.
 const MAX_ODD: usize = 128;
 
 fn has_odd_port(host: &[u8]) -> bool {
