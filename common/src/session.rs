@@ -171,6 +171,46 @@ pub struct Gap {
     pub to: BootNs,
 }
 
+impl Gap {
+    /// A gap of unknown size. A gap without a session counts against every session of its time.
+    pub fn new(
+        cause: GapCause,
+        session: impl Into<Option<SessionId>>,
+        from: BootNs,
+        to: BootNs,
+    ) -> Self {
+        Self {
+            session: session.into(),
+            cause,
+            events: None,
+            first_seq: None,
+            last_seq: None,
+            cpu: None,
+            from,
+            to,
+        }
+    }
+
+    /// The same gap with a known number of events.
+    #[must_use]
+    pub fn with_events(self, events: impl Into<Option<u64>>) -> Self {
+        Self {
+            events: events.into(),
+            ..self
+        }
+    }
+
+    /// The same gap with its first and last sequence number.
+    #[must_use]
+    pub fn with_numbers(self, first: u64, last: u64) -> Self {
+        Self {
+            first_seq: Some(first),
+            last_seq: Some(last),
+            ..self
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapCause {

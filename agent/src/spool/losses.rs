@@ -89,16 +89,7 @@ pub(super) fn losses(
 }
 
 fn add_events(gap: &mut Option<Gap>, cause: GapCause, entry: &BlockEntry) {
-    let of_block = Gap {
-        session: None,
-        cause,
-        events: Some(entry.count()),
-        first_seq: Some(entry.first_seq()),
-        last_seq: Some(entry.last_seq()),
-        cpu: None,
-        from: entry.first_at(),
-        to: entry.last_at(),
-    };
+    let of_block = entry.gap(cause, None);
     *gap = Some(match gap.take() {
         Some(gap) => join(&gap, &of_block),
         None => of_block,

@@ -281,14 +281,5 @@ const SEARCH_WINDOW: usize = 64 * 1024;
 
 /// Returns the gap of something unreadable that may have been anybody's.
 pub(super) fn unreadable(from: BootNs, to: BootNs) -> Gap {
-    Gap {
-        session: None,
-        cause: GapCause::SpoolDamaged,
-        events: None,
-        first_seq: None,
-        last_seq: None,
-        cpu: None,
-        from,
-        to,
-    }
+    Gap::new(GapCause::SpoolDamaged, None, from, to)
 }

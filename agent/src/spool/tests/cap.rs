@@ -1,4 +1,4 @@
-use vctl_common::session::GapCause;
+use vctl_common::session::{Gap, GapCause};
 use vctl_common::spool::Hole;
 
 use super::*;
@@ -129,16 +129,8 @@ fn a_gap_whose_events_are_there_is_no_hole() {
         batch.push_journal(&opened(1)).unwrap();
         push(batch, 1, 1..=5);
     });
-    let gap = JournalEntry::Gap(vctl_common::session::Gap {
-        session: Some(session(1)),
-        cause: GapCause::SpoolCap,
-        events: Some(5),
-        first_seq: Some(1),
-        last_seq: Some(5),
-        cpu: None,
-        from: BootNs(101),
-        to: BootNs(105),
-    });
+    let gap = Gap::new(GapCause::SpoolCap, session(1), BootNs(101), BootNs(105));
+    let gap = JournalEntry::Gap(gap.with_events(5).with_numbers(1, 5));
     journal(&mut writer, &gap);
     journal(&mut writer, &closed(1, 5));
     assert_eq!(read(dir.path(), 1).unwrap().1, Completeness::Complete);

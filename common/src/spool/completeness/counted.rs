@@ -177,11 +177,7 @@ mod tests {
         record.gaps = vec![
             numbered(GapCause::SpoolCap, 1, 5),
             numbered(GapCause::RingFull, 4, 6),
-            Gap {
-                first_seq: Some(6),
-                last_seq: Some(u64::MAX),
-                ..gap(GapCause::SpoolCap, None, 0, 0)
-            },
+            gap(GapCause::SpoolCap, None, 0, 0).with_numbers(6, u64::MAX),
         ];
         let (count, _) = missing(&counted(&record)).unwrap();
         assert_eq!(count, u64::MAX);

@@ -97,24 +97,11 @@ pub(super) fn timeline(seqs: impl IntoIterator<Item = u64>) -> Timeline {
 }
 
 pub(super) fn gap(cause: GapCause, events: impl Into<Option<u64>>, from: u64, to: u64) -> Gap {
-    Gap {
-        session: Some(id()),
-        cause,
-        events: events.into(),
-        first_seq: None,
-        last_seq: None,
-        cpu: None,
-        from: BootNs(from),
-        to: BootNs(to),
-    }
+    Gap::new(cause, id(), BootNs(from), BootNs(to)).with_events(events)
 }
 
 pub(super) fn numbered(cause: GapCause, first: u64, last: u64) -> Gap {
-    Gap {
-        first_seq: Some(first),
-        last_seq: Some(last),
-        ..gap(cause, last - first + 1, first * 10, last * 10)
-    }
+    gap(cause, last - first + 1, first * 10, last * 10).with_numbers(first, last)
 }
 
 fn hole(
