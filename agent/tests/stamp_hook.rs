@@ -1,4 +1,4 @@
-//! The hook as PAM runs it: the real program, its exit status, its marker and its patience.
+//! The hook as PAM runs it: the real program, its exit status, its file and its patience.
 //!
 //! Needs no root: everything the hook trusts has to belong to whoever runs it.
 #![allow(
@@ -16,10 +16,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vctl_agent::session::late_login::{LateLoginDir, LateLoginFile};
 use vctl_agent::session::login::LoginReader;
-use vctl_agent::session::pending::{Marker, PendingDir};
 use vctl_agent::session::protocol::{StampReply, StampRequest, decode_request, encode};
-use vctl_agent::session::server::{BindError, Pending, Server};
+use vctl_agent::session::server::{BindError, PendingStamp, Server};
 
 /// What the hook may take beyond its own deadline on a machine that is busy with other tests.
 const SLACK: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ impl Host {
         UnixListener::bind(self.path("run/agent.sock")).unwrap()
     }
 
-    fn markers(&self) -> Vec<Marker> {
+    fn files(&self) -> Vec<LateLoginFile> {
         let Ok(entries) = fs::read_dir(self.path("pending")) else {
             return Vec::new();
         };
@@ -135,7 +135,7 @@ fn other_moments_of_pam_and_changing_user_cost_nothing_and_say_nothing() {
         let (code, stderr, _) = timed(hook);
         assert_eq!((code, stderr.as_str()), (0, ""), "{name}={value}");
     }
-    assert!(host.markers().is_empty());
+    assert!(host.files().is_empty());
 }
 
 #[test]
@@ -144,10 +144,10 @@ fn without_a_collector_best_effort_lets_in_and_leaves_a_marker_for_the_login_pro
     let (code, _, took) = timed(host.hook());
     assert_eq!(code, 0);
     assert!(took < SLACK, "{took:?}");
-    let markers = host.markers();
-    assert_eq!(markers.len(), 1);
-    assert_eq!(markers[0].login.leader.tgid, std::process::id());
-    assert!(!markers[0].request.break_glass);
+    let files = host.files();
+    assert_eq!(files.len(), 1);
+    assert_eq!(files[0].login.leader.tgid, std::process::id());
+    assert!(!files[0].request.break_glass);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&host.path("pending")), 0o700);
     let file = fs::read_dir(host.path("pending"))
@@ -158,13 +158,13 @@ fn without_a_collector_best_effort_lets_in_and_leaves_a_marker_for_the_login_pro
         .path();
     assert_eq!(mode(&file), 0o600);
 
-    let mut pending = PendingDir::new(&host.path("pending"));
+    let mut pending = LateLoginDir::new(&host.path("pending"));
     let scan = pending.scan(&LoginReader::host()).unwrap();
     assert_eq!((scan.logins.len(), scan.rejected.len()), (1, 0));
     assert!(scan.logins[0].alive);
-    assert_eq!(scan.logins[0].login.leader, markers[0].login.leader);
-    pending.remove(markers[0].request.session_id).unwrap();
-    assert!(host.markers().is_empty());
+    assert_eq!(scan.logins[0].login.leader, files[0].login.leader);
+    pending.remove(files[0].request.session_id).unwrap();
+    assert!(host.files().is_empty());
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn without_a_collector_strict_refuses_and_says_why() {
         "{stderr}"
     );
     assert!(took < SLACK, "{took:?}");
-    assert!(host.markers().is_empty());
+    assert!(host.files().is_empty());
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_collector_that_restarts_is_waited_for_and_asked_for_the_same_session() {
 
 #[test]
 fn a_refused_login_is_refused_in_strict_and_marked_in_best_effort() {
-    for (mode, expected, markers) in [("strict", 1, 0), ("best-effort", 0, 1)] {
+    for (mode, expected, files) in [("strict", 1, 0), ("best-effort", 0, 1)] {
         let host = Host::new(&format!("mode: {mode}"));
         let reply = StampReply::Refused {
             reason: "the spool is full".to_owned(),
@@ -219,7 +219,7 @@ fn a_refused_login_is_refused_in_strict_and_marked_in_best_effort() {
             mode == "strict",
             "{stderr}"
         );
-        assert_eq!(host.markers().len(), markers, "{mode}");
+        assert_eq!(host.files().len(), files, "{mode}");
     }
 }
 
@@ -228,9 +228,9 @@ fn the_break_glass_group_gets_in_where_strict_refuses_everybody_else() {
     // `root` is in the group `root` on every Linux, `nobody` is not.
     let host = Host::new("mode: strict\nbreak_glass_group: root");
     assert_eq!(timed(host.hook()).0, 0);
-    let markers = host.markers();
-    assert_eq!(markers.len(), 1);
-    assert!(markers[0].request.break_glass);
+    let files = host.files();
+    assert_eq!(files.len(), 1);
+    assert!(files[0].request.break_glass);
     for user in ["nobody", "no such user", ""] {
         let mut hook = host.hook();
         hook.env("PAM_USER", user);
@@ -249,7 +249,7 @@ fn a_collector_that_is_stopped_costs_two_seconds_and_no_more() {
         took >= Duration::from_millis(1900) && took < Duration::from_secs(2) + SLACK,
         "{took:?}"
     );
-    assert_eq!(host.markers().len(), 1);
+    assert_eq!(host.files().len(), 1);
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn a_broken_file_locks_nobody_out_unless_pam_says_strict() {
         strict.args(["--mode", "strict"]);
         assert_eq!(timed(strict).0, 1, "{broken:?}");
     }
-    assert_eq!(host.markers().len(), 4);
+    assert_eq!(host.files().len(), 4);
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn served<T: Send + 'static>(
     host: &Host,
     reply: Option<&StampReply>,
     body: impl FnOnce() -> T + Send + 'static,
-) -> (T, Vec<Pending>) {
+) -> (T, Vec<PendingStamp>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

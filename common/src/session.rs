@@ -52,6 +52,33 @@ pub struct SessionOpened {
     pub stamp: Stamp,
 }
 
+impl SessionOpened {
+    /// A session of which only the id is known, stamped late at `at`.
+    pub fn unknown(id: SessionId, at: BootNs) -> Self {
+        Self {
+            id,
+            origin: Origin::Login,
+            login_user: String::new(),
+            service: String::new(),
+            auth: Auth::default(),
+            source_ip: None,
+            source_port: None,
+            remote_host: None,
+            tty: None,
+            leader: ProcessId {
+                tgid: 0,
+                start: BootNs(0),
+            },
+            login_uid: None,
+            audit_session: None,
+            cgroup: None,
+            opened_at: at,
+            marked_at: Some(at),
+            stamp: Stamp::Late,
+        }
+    }
+}
+
 /// Where a session comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -4,10 +4,10 @@ pub mod auth_info;
 pub mod protocol;
 pub mod client;
 pub mod stamp;
-pub mod pending;
+pub mod late_login;
 pub mod login;
 pub mod server;
-pub mod opened;
+pub mod session_record;
 pub mod registry;
 
 mod cert_blob;

@@ -31,7 +31,7 @@ const REPLY_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A login that waits for its stamp.
 #[derive(Debug)]
-pub struct Pending {
+pub struct PendingStamp {
     pub request: StampRequest,
     pub login: LoginFacts,
     /// Dropped without an answer, the hook counts the collector as unable to answer.
@@ -112,7 +112,7 @@ impl Server {
     }
 
     /// Serves until `logins` is closed. Each login goes there once, and its answer back to the hook.
-    pub async fn run(self, reader: LoginReader, logins: mpsc::Sender<Pending>) {
+    pub async fn run(self, reader: LoginReader, logins: mpsc::Sender<PendingStamp>) {
         let slots = Arc::new(Semaphore::new(CONCURRENT));
         while !logins.is_closed() {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
@@ -182,7 +182,7 @@ async fn serve(
     mut stream: UnixStream,
     owner: u32,
     reader: LoginReader,
-    logins: mpsc::Sender<Pending>,
+    logins: mpsc::Sender<PendingStamp>,
 ) -> Result<(), ServeError> {
     let peer = stream.peer_cred()?;
     if peer.uid() != owner {
@@ -221,7 +221,7 @@ async fn serve(
     };
 
     let (reply, answer) = oneshot::channel();
-    let login = Pending {
+    let login = PendingStamp {
         request,
         login,
         reply,

@@ -18,11 +18,11 @@ use vctl_common::id::SessionId;
 use vctl_common::time::BootNs;
 
 use super::client::{self, AskError};
+use super::late_login::{self, LateLoginError, LateLoginFile};
 use super::login::{LoginError, LoginReader};
-use super::pending::{self, Marker, MarkerError};
 use super::protocol::{self, HELD_FOR, StampReply, StampRequest};
 use super::syslog::{Severity, syslog};
-use super::{boot_now, opened};
+use super::{boot_now, session_record};
 use crate::config::{Config, KEYS, Mode, load_for_stamp};
 use crate::probe::maps::note_refused;
 
@@ -61,7 +61,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         }
     }
     let request = pam.request(started);
-    if opened::is_inside_a_session(&request.service) {
+    if session_record::is_inside_a_session(&request.service) {
         return 0;
     }
 
@@ -116,7 +116,7 @@ fn ask(config: &Config, request: &StampRequest) -> NoStamp {
 /// What becomes of a login that nobody stamped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// Let in; a marker says that it has to be stamped late.
+    /// Let in; a file says that it has to be stamped late.
     Late {
         break_glass: bool,
     },
@@ -160,10 +160,10 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
             } else {
                 "best effort"
             };
-            let noted = leave_marker(config, &request);
-            let marker = match &noted {
-                Ok(()) => "marker written".to_owned(),
-                Err(error) => format!("no marker: {error}"),
+            let noted = leave_late_login(config, &request);
+            let file = match &noted {
+                Ok(()) => "file written".to_owned(),
+                Err(error) => format!("no file: {error}"),
             };
             let severity = if noted.is_ok() {
                 Severity::Warning
@@ -173,7 +173,7 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
             syslog(
                 severity,
                 &format!(
-                    "let {} in without a stamp ({because}): {why}; {marker}",
+                    "let {} in without a stamp ({because}): {why}; {file}",
                     who(&request)
                 ),
             );
@@ -192,26 +192,26 @@ fn tell_of_refusal(config: &Config) {
     }
 }
 
-fn leave_marker(config: &Config, request: &StampRequest) -> Result<(), NoMarker> {
+fn leave_late_login(config: &Config, request: &StampRequest) -> Result<(), NotWritten> {
     let reader = LoginReader::host();
     let parent = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
-    let marker = Marker {
+    let file = LateLoginFile {
         request: request.clone(),
         login: reader.kernel_facts(parent)?,
-        boot: reader.boot_id().ok_or(NoMarker::Boot)?,
+        boot: reader.boot_id().ok_or(NotWritten::Boot)?,
     };
-    Ok(pending::write(&config.pending_dir, &marker)?)
+    Ok(late_login::write(&config.pending_dir, &file)?)
 }
 
 /// Why nothing will remind the collector of the login; syslog is then all there is.
 #[derive(Debug, thiserror::Error)]
-enum NoMarker {
+enum NotWritten {
     #[error("the boot id cannot be read")]
     Boot,
     #[error(transparent)]
     Login(#[from] LoginError),
     #[error(transparent)]
-    Marker(#[from] MarkerError),
+    File(#[from] LateLoginError),
 }
 
 fn who(request: &StampRequest) -> String {

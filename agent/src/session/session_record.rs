@@ -38,7 +38,7 @@ pub fn is_detached(service: &str) -> bool {
 ///
 /// `marked_at` is when the kernel began to record it, `None` while it has not. A detached session
 /// comes without its link; `Registry::detached_from` knows it.
-pub fn opened(
+pub fn session_record(
     request: &StampRequest,
     facts: &LoginFacts,
     stamp: Stamp,
@@ -142,7 +142,7 @@ mod tests {
             audit_session: None,
             cgroup: None,
         };
-        opened(request, &facts, Stamp::InTime, Some(BootNs(1002)))
+        session_record(request, &facts, Stamp::InTime, Some(BootNs(1002)))
     }
 
     #[test]
