@@ -107,7 +107,7 @@ fn answer(listener: UnixListener, reply: StampReply) -> thread::JoinHandle<Stamp
 }
 
 #[test]
-fn a_stamped_login_goes_on_and_leaves_no_marker() {
+fn a_stamped_login_leaves_no_late_login() {
     let host = Host::new("mode: strict");
     let collector = answer(host.listen(), StampReply::Stamped);
     let (code, stderr, _) = timed(host.hook());
@@ -123,7 +123,7 @@ fn a_stamped_login_goes_on_and_leaves_no_marker() {
 }
 
 #[test]
-fn other_moments_of_pam_and_changing_user_cost_nothing_and_say_nothing() {
+fn other_pam_types_and_su_are_free_and_silent() {
     let host = Host::new("mode: strict");
     for (name, value) in [
         ("PAM_TYPE", "close_session"),
@@ -139,7 +139,7 @@ fn other_moments_of_pam_and_changing_user_cost_nothing_and_say_nothing() {
 }
 
 #[test]
-fn without_a_collector_best_effort_lets_in_and_leaves_a_marker_for_the_login_process() {
+fn without_a_collector_best_effort_leaves_a_late_login() {
     let host = Host::new("mode: best-effort");
     let (code, _, took) = timed(host.hook());
     assert_eq!(code, 0);
@@ -181,7 +181,7 @@ fn without_a_collector_strict_refuses_and_says_why() {
 }
 
 #[test]
-fn a_collector_that_restarts_is_waited_for_and_asked_for_the_same_session() {
+fn a_restarting_collector_gets_the_same_session_again() {
     let host = Host::new("mode: strict");
     let socket = host.path("run/agent.sock");
     let first = host.listen();
@@ -204,7 +204,7 @@ fn a_collector_that_restarts_is_waited_for_and_asked_for_the_same_session() {
 }
 
 #[test]
-fn a_refused_login_is_refused_in_strict_and_marked_in_best_effort() {
+fn a_refusal_is_final_in_strict_and_late_in_best_effort() {
     for (mode, expected, files) in [("strict", 1, 0), ("best-effort", 0, 1)] {
         let host = Host::new(&format!("mode: {mode}"));
         let reply = StampReply::Refused {
@@ -224,7 +224,7 @@ fn a_refused_login_is_refused_in_strict_and_marked_in_best_effort() {
 }
 
 #[test]
-fn the_break_glass_group_gets_in_where_strict_refuses_everybody_else() {
+fn strict_admits_the_break_glass_group() {
     // `root` is in the group `root` on every Linux, `nobody` is not.
     let host = Host::new("mode: strict\nbreak_glass_group: root");
     assert_eq!(timed(host.hook()).0, 0);
@@ -253,7 +253,7 @@ fn a_collector_that_is_stopped_costs_two_seconds_and_no_more() {
 }
 
 #[test]
-fn a_stopped_collector_with_a_full_backlog_costs_two_seconds_and_no_more() {
+fn a_stopped_collector_costs_two_seconds() {
     let host = Host::new("mode: strict");
     let listener = host.listen();
     nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
@@ -323,7 +323,7 @@ fn a_broken_file_locks_nobody_out_unless_pam_says_strict() {
 }
 
 #[test]
-fn a_marker_directory_that_is_a_link_is_not_followed() {
+fn a_linked_directory_of_late_logins_is_not_followed() {
     let host = Host::new("mode: best-effort");
     fs::create_dir(host.path("elsewhere")).unwrap();
     std::os::unix::fs::symlink(host.path("elsewhere"), host.path("pending")).unwrap();
@@ -379,7 +379,7 @@ fn the_server_names_the_parent_of_the_hook_as_the_login() {
 }
 
 #[test]
-fn a_pipeline_that_drops_the_login_is_asked_again_and_is_no_answer() {
+fn a_dropped_request_is_repeated_and_unanswered() {
     let host = Host::new("mode: strict");
     let hook = host.hook();
     let ((code, stderr, _), seen) = served(&host, None, move || timed(hook));
@@ -443,7 +443,7 @@ fn fifty_logins_at_once_are_all_stamped() {
 }
 
 #[test]
-fn a_second_agent_does_not_take_the_socket_and_a_dead_one_leaves_it() {
+fn the_socket_is_taken_from_a_dead_agent_only() {
     let host = Host::new("");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

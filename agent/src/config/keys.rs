@@ -160,7 +160,7 @@ pub static KEYS: &[Key<Config>] = &[
         name: "pending_dir",
         kind: "absolute path",
         default: "/var/lib/vctl/pending",
-        doc: "Directory of the markers that stand for logins let in without a stamp.",
+        doc: "Directory of the files of late logins, which continued without a stamp.",
         switch: false,
         set: |config, raw| put(&mut config.pending_dir, raw.absolute_path()),
         get: |config| text(&config.pending_dir.display()),

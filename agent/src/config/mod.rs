@@ -35,7 +35,7 @@ pub struct Config {
     pub segment_size: ByteSize,
     /// Holds `agent.sock`.
     pub run_dir: PathBuf,
-    /// Holds the markers of logins that nobody stamped in time.
+    /// Directory of the files of late logins.
     pub pending_dir: PathBuf,
     pub pin_dir: PathBuf,
     /// A power of two, at least one page: what the kernel's ring buffer takes.

@@ -59,7 +59,7 @@ impl Run {
 }
 
 #[test]
-fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+fn a_flag_beats_environment_then_file_then_default() {
     assert_eq!(with_file("").config().ring_size, ByteSize(16 << 20));
     let file = with_file("ring_size: 1MiB\n");
     assert_eq!(file.config().ring_size, ByteSize(1 << 20));
@@ -122,7 +122,7 @@ fn a_mistake_outside_the_file_is_named_by_its_variable_or_flag() {
 }
 
 #[test]
-fn a_key_given_twice_and_text_that_is_no_mapping_are_errors_with_a_line() {
+fn repeated_keys_and_other_yaml_are_errors_with_a_line() {
     for text in [
         "mode: strict\nmode: best-effort\n",
         "a\nb\n",
@@ -284,7 +284,7 @@ fn in_step(path: &str, expected: &str) {
 }
 
 #[test]
-fn the_example_file_changes_nothing_as_it_is_and_is_valid_when_uncommented() {
+fn the_example_file_is_inert_and_valid_when_uncommented() {
     assert_eq!(with_file(&example()).config(), with_file("").config());
     let uncommented: String = example()
         .lines()

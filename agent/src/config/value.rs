@@ -5,7 +5,7 @@ use vctl_common::value_names;
 /// What happens to a login that nobody stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It is let in, and a marker says that it has to be stamped late.
+    /// The login continues, and a file asks for a late stamp.
     BestEffort,
     /// It is refused.
     Strict,

@@ -1,14 +1,14 @@
 //! `vctl-agent node`: what a host says of itself, every few minutes.
 //!
-//! Looking ([`facts`], [`collector`]) is apart from telling ([`link`]), and the loop ([`heart`])
+//! Looking ([`facts`], [`collector`]) is apart from telling ([`connection`]), and the loop ([`heart`])
 //! knows neither: an attempt may fail in any way, and the next one begins from nothing.
 
 mod address;
 mod collector;
 mod facts;
 mod heart;
-mod link;
-mod pace;
+mod connection;
+mod schedule;
 mod parse;
 mod report;
 
@@ -27,8 +27,8 @@ use vctl_common::time::wall_now;
 
 use crate::config::Config;
 use crate::store::Centre;
+use connection::Connection;
 use heart::Outcome;
-use link::Link;
 
 /// Vault hears that a token is no longer used, if it listens.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -71,11 +71,11 @@ async fn report(
 ) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut link = None;
+    let mut connection = None;
     let mut attempt = async || {
-        let kept = link.take();
+        let kept = connection.take();
         let (outcome, used) = attempt(config, centre, kept).await?;
-        link = Some(used);
+        connection = Some(used);
         anyhow::Ok(outcome)
     };
     let work = async {
@@ -101,8 +101,8 @@ async fn report(
         _ = interrupt.recv() => None,
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    if let Some(link) = link {
-        let _ = timeout(FAREWELL, link.farewell()).await;
+    if let Some(connection) = connection {
+        let _ = timeout(FAREWELL, connection.farewell()).await;
     }
     match done {
         Some(Err(error)) => bail!("no report was stored: {error}"),
@@ -114,24 +114,24 @@ async fn report(
     Ok(ExitCode::SUCCESS)
 }
 
-/// One whole report: look, log in, tell. The link goes on only when all of it went well.
+/// One whole report: look, log in, tell. The connection goes on only when all of it went well.
 async fn attempt(
     config: &Config,
     centre: &Centre,
-    kept: Option<Link>,
-) -> anyhow::Result<(Outcome, Link)> {
-    let link = if let Some(link) = kept {
-        link
+    kept: Option<Connection>,
+) -> anyhow::Result<(Outcome, Connection)> {
+    let connection = if let Some(connection) = kept {
+        connection
     } else {
-        Link::open(centre).await?
+        Connection::open(centre).await?
     };
     let facts = facts::collect(Path::new("/"));
     let collector = collector::look(config, wall_now()).await;
-    match link.send(&report::report(&facts, &collector)).await {
-        Ok(outcome) => Ok((outcome, link)),
+    match connection.send(&report::report(&facts, &collector)).await {
+        Ok(outcome) => Ok((outcome, connection)),
         Err(error) => {
             // Where only Postgres is away, each attempt would leave a token behind.
-            let _ = timeout(FAREWELL, link.farewell()).await;
+            let _ = timeout(FAREWELL, connection.farewell()).await;
             Err(in_one_line(error))
         }
     }

@@ -1,4 +1,4 @@
-//! Who is logged in: from the PAM hook to the registry that attribution asks.
+//! Logins: from the PAM hook to the registry of open sessions, which attribution reads.
 
 pub mod auth_info;
 pub mod protocol;

@@ -181,7 +181,7 @@ fn the_oldest_kernel_that_passes_is_5_15() {
 }
 
 #[test]
-fn a_certificate_that_the_user_can_forge_through_pam_env_is_a_failure() {
+fn a_certificate_forgeable_through_pam_env_is_a_failure() {
     let forged = format!(
         "session required pam_loginuid.so\nsession required pam_env.so user_readenv=1\n{STAMP}"
     );

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn logins_from_before_the_probe_or_of_another_sshd_are_forgotten() {
+    fn logins_before_the_probe_or_of_another_sshd_are_forgotten() {
         let old = SeenLogin {
             start: 9_999_999_999,
             ..seen("sshd")

@@ -265,7 +265,7 @@ fn a_struct_that_is_not_there_is_named() {
 }
 
 #[test]
-fn of_two_structs_of_one_name_the_one_that_has_all_members_counts() {
+fn of_two_structs_the_one_with_all_members_counts() {
     let mut types = kernel(|_, _, _| {});
     let word = types.of_size(8);
     types.structure("file", &[member("f_inode", word, 512)]);

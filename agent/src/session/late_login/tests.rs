@@ -5,18 +5,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 fn file() -> LateLoginFile {
     let reader = LoginReader::host();
     let request = StampRequest {
-        version: protocol::VERSION,
-        session_id: SessionId::generate(),
-        pam_type: "open_session".to_owned(),
-        service: "sshd".to_owned(),
         user: "root".to_owned(),
-        rhost: None,
-        tty: None,
         auth_info: Some("x".repeat(60_000)),
-        ssh_connection: None,
         hook_started: BootNs(5),
-        hook_pid: 1,
         break_glass: true,
+        ..StampRequest::fixture()
     };
     LateLoginFile {
         request,
@@ -47,7 +40,7 @@ impl Dir {
 }
 
 #[test]
-fn a_marker_is_there_until_it_is_removed() {
+fn a_late_login_stays_until_it_is_removed() {
     let dir = Dir::new();
     let file = file();
     write(&dir.path(), &file).unwrap();
@@ -64,7 +57,7 @@ fn a_marker_is_there_until_it_is_removed() {
 }
 
 #[test]
-fn a_login_that_is_over_is_missed_also_when_its_pid_is_used_again() {
+fn an_ended_login_is_missed_even_if_its_pid_is_reused() {
     let dir = Dir::new();
     let mut reused = file();
     reused.login.leader.start = BootNs(reused.login.leader.start.0 + 10_000_000);
@@ -90,7 +83,7 @@ fn a_login_that_is_over_is_missed_also_when_its_pid_is_used_again() {
 }
 
 #[test]
-fn a_login_that_is_alive_is_stamped_late_and_break_glass_stays_visible() {
+fn a_live_login_is_stamped_late_and_shows_break_glass() {
     let dir = Dir::new();
     let mut file = file();
     write(&dir.path(), &file).unwrap();
@@ -227,7 +220,7 @@ fn what_cannot_be_moved_away_is_reported_once() {
 }
 
 #[test]
-fn a_marker_that_is_being_written_is_left_alone() {
+fn an_unfinished_late_login_is_left_alone() {
     let dir = Dir::new();
     let name = format!(".{}.tmp", file_name(SessionId::generate()));
     fs::write(dir.path().join(&name), "{").unwrap();
@@ -262,7 +255,7 @@ fn a_directory_that_others_can_reach_is_refused() {
 }
 
 #[test]
-fn no_directory_is_no_marker() {
+fn a_missing_directory_has_no_late_logins() {
     let dir = tempfile::tempdir().unwrap();
     let mut pending = LateLoginDir::new(&dir.path().join("none"));
     assert_eq!(pending.scan(&LoginReader::host()).unwrap().logins, []);
@@ -275,7 +268,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_marker_is_whole_or_refused(at in any::<prop::sample::Index>(), byte: u8) {
+    fn a_damaged_late_login_is_whole_or_refused(at in any::<prop::sample::Index>(), byte: u8) {
         let file = file();
         let mut bytes = serde_json::to_vec(&file).unwrap();
         let at = at.index(bytes.len());

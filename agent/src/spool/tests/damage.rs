@@ -44,7 +44,7 @@ fn honest(dir: &Path, what: &str) -> usize {
         assert!(seqs.iter().all(|seq| all.contains(seq)), "{what}: {seqs:?}");
         match found {
             Completeness::Complete => assert_eq!(seqs, all, "{what}: called complete"),
-            // A closing entry that cannot be read leaves the end unknown, which is a hole.
+            // A closing entry that cannot be read leaves the end unknown, which is a range.
             Completeness::StillOpen => panic!("{what}: the damaged end of {n} went unnoticed"),
             Completeness::Missing(_) => assert!(missing(&found) >= 10 - seqs.len() as u64),
         }

@@ -127,7 +127,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_record_and_what_is_damaged_are_gaps_of_the_session() {
+fn broken_records_and_blocks_are_gaps_of_the_session() {
     let mut chunk = chunk(&[
         (BlockKind::Events, b"short".to_vec()),
         (

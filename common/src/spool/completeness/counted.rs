@@ -1,6 +1,6 @@
 //! The same question, answered from counters alone.
 
-use super::{Completeness, Hole, Last, Ledger};
+use super::{Completeness, Last, Ledger, MissingRange};
 use crate::session::GapCause;
 use crate::spool::SessionRecord;
 
@@ -33,7 +33,7 @@ impl Ledger<'_> {
         if self.unnumbered > 0 {
             self.may_explain();
         }
-        self.holes.push(Hole {
+        self.ranges.push(MissingRange {
             count: Some(missing),
             from: self.begin(),
             to: self.end(),
@@ -46,7 +46,7 @@ impl Ledger<'_> {
         for (gap, explains) in self.gaps.iter().zip(&mut self.explains) {
             if gap.cause == GapCause::SpoolDamaged && gap.first_seq.is_none() {
                 *explains = true;
-                self.holes.push(Hole {
+                self.ranges.push(MissingRange {
                     count: None,
                     from: gap.from,
                     to: gap.to,
@@ -91,10 +91,10 @@ mod tests {
 
     /// Returns how many are missing, and whether there may be others; `None` when nothing is.
     fn missing(answer: &Completeness) -> Option<(u64, bool)> {
-        let Completeness::Missing(holes) = answer else {
+        let Completeness::Missing(ranges) = answer else {
             return None;
         };
-        let counts = || holes.iter().map(|hole| hole.count);
+        let counts = || ranges.iter().map(|range| range.count);
         Some((counts().flatten().sum(), counts().any(|c| c.is_none())))
     }
 

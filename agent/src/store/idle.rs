@@ -16,12 +16,12 @@ const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// What is known of how sought after connections are.
 #[derive(Debug, Default)]
-pub(super) struct Hold {
+pub(super) struct IdleTime {
     was_given_back: bool,
     refused_at: Option<Instant>,
 }
 
-impl Hold {
+impl IdleTime {
     /// Returns how long to keep a quiet connection.
     pub(super) fn length(&self, now: Instant) -> Duration {
         let since_refused = self.refused_at.map(|at| now.saturating_duration_since(at));
@@ -51,12 +51,12 @@ mod tests {
     #[test]
     fn a_place_is_kept_as_long_as_nobody_waits_for_it() {
         let now = Instant::now();
-        let mut hold = Hold::default();
-        assert_eq!(hold.length(now), FIRST);
-        hold.given_back();
-        assert_eq!(hold.length(now), USUAL);
-        hold.refused(now);
-        assert_eq!(hold.length(now + Duration::from_mins(9)), CROWDED);
-        assert_eq!(hold.length(now + REMEMBERED), USUAL);
+        let mut idle = IdleTime::default();
+        assert_eq!(idle.length(now), FIRST);
+        idle.given_back();
+        assert_eq!(idle.length(now), USUAL);
+        idle.refused(now);
+        assert_eq!(idle.length(now + Duration::from_mins(9)), CROWDED);
+        assert_eq!(idle.length(now + REMEMBERED), USUAL);
     }
 }

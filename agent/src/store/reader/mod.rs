@@ -20,7 +20,7 @@ use crate::spool::{Durable, Position};
 
 /// The spool as the shipper reads it.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct Reader {
     dir: PathBuf,
     /// Of what has none: a segment of which not even the header can be read.
     boot_id: BootId,
@@ -47,7 +47,7 @@ pub(super) enum Sought {
     Elsewhere,
 }
 
-impl Tail {
+impl Reader {
     pub(super) fn new(dir: &Path, boot_id: BootId) -> Self {
         Self {
             dir: dir.to_owned(),
