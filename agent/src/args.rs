@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, V
 
 use crate::config::{self, ConfigError, KEYS, Loaded, TABLE};
 
-/// Record SSH sessions: who ran which command
+/// Record SSH sessions, with the person behind each command
 #[derive(Debug, Parser)]
 #[command(
     name = "vctl-agent",
@@ -42,7 +42,7 @@ pub const TEMPLATE: &str = "\
 pub enum CliCommand {
     /// Record sessions until stopped
     ///
-    /// Runs in the foreground, as root, and tells systemd when it is ready. What is pinned in the
+    /// Runs in the foreground, as root, and notifies systemd when it is ready. What is pinned in the
     /// kernel stays when it stops, so that the next run goes on without a gap.
     #[command(before_help = "\
 Examples:

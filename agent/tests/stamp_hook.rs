@@ -1,6 +1,6 @@
 //! The hook as PAM runs it: the real program, its exit status, its file and its patience.
 //!
-//! Needs no root: everything the hook trusts has to belong to whoever runs it.
+//! Needs no root: all that the hook trusts must belong to the user that runs it.
 #![allow(
     clippy::unwrap_used,
     reason = "clippy.toml's exception ends at the helpers of a test crate"
@@ -456,7 +456,7 @@ fn the_socket_is_taken_from_a_dead_agent_only() {
         Err(BindError::InUse { .. })
     ));
     drop(first);
-    // Its socket file is still there, and nobody answers on it.
+    // Its socket file is still there, and no process answers on it.
     assert!(host.path("run/agent.sock").exists());
     Server::bind(&host.path("run")).unwrap();
 }

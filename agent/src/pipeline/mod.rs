@@ -41,7 +41,7 @@ use late_login_watch::LateLoginWatch;
 const BUSY: Duration = Duration::from_millis(25);
 /// The same after some quiet seconds: tokio wakes twice for a sleep of this length.
 const IDLE: Duration = Duration::from_millis(1500);
-/// Interval of the work that no event starts, such as late logins and sessions whose end was lost.
+/// Interval of the work that no event starts, such as late logins and sessions with a lost end.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// The same without a session, when only late logins may come.
 const NO_SESSION: Duration = Duration::from_secs(30);

@@ -205,7 +205,7 @@ fn note_broken(broken: &Broken, sessions: &Sessions, out: &mut SpoolOut) {
     error!(%error, events = broken.events, "Records in the ring cannot be decoded.");
     let now = boot_now();
     // Their numbers never arrive either, which gives a gap of the session. This gap names the cause, also for
-    // records whose session is not known.
+    // records of an unknown session.
     let session = broken
         .session
         .and_then(|mark| sessions.registry().get(mark));

@@ -127,7 +127,7 @@ impl Registry {
         sole(self.audit_sessions.get(&audit_session)?)
     }
 
-    /// Returns the one open session whose login was in this cgroup.
+    /// Returns the one open session with a login in this cgroup.
     pub fn cgroup_owner(&self, cgroup: CgroupId) -> Option<Mark> {
         sole(self.cgroups.get(&cgroup)?)
     }

@@ -45,7 +45,7 @@ pub struct ServerCounters {
     pub refused_peers: AtomicU64,
     /// Lines that were late, too long or not a request.
     pub bad_requests: AtomicU64,
-    /// Requests whose login process could not be found.
+    /// Requests without a login process that could be found.
     pub no_login: AtomicU64,
     /// Requests that the pipeline did not answer.
     pub unanswered: AtomicU64,

@@ -92,7 +92,7 @@ impl Active {
         })
     }
 
-    /// Continues a segment whose index has been repaired.
+    /// Continues a segment with a repaired index.
     pub(super) fn resume(disk: &mut impl Disk, loaded: &Segment) -> io::Result<Self> {
         let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
         let segment = open(&loaded.files.segment)?;

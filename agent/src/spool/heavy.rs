@@ -20,7 +20,7 @@ const LARGE_ACCOUNT: u64 = 4;
 /// Most bytes copied out of one segment: they are one batch, and in memory at once.
 const MOST_CARRIED: u64 = 16 << 20;
 
-/// A segment to drop, and the sessions whose events go with it.
+/// A segment to drop, and the sessions that lose their events in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) segment: usize,
@@ -33,8 +33,8 @@ struct Group {
     bytes: u64,
 }
 
-/// Finds the segment whose larger part belongs to the largest session of the largest account, else to its
-/// largest person, else to the account; the oldest of several. `None` when no account is large, or no other
+/// Finds the segment of which the larger part belongs to the largest session of the largest account, else to
+/// its largest person, else to the account; the oldest of several. `None` when no account is large, or no other
 /// account needs room.
 ///
 /// `segments` may be dropped, oldest first; `others` are the bytes in the other segments.

@@ -46,7 +46,7 @@ impl Sessions {
         !self.endings.is_empty()
     }
 
-    /// Closes the sessions that have ended and whose records have all arrived.
+    /// Closes the ended sessions, once all their records have arrived.
     pub(in crate::pipeline) fn close_ended(
         &mut self,
         produced: &[(Mark, SessionCounters)],

@@ -16,7 +16,8 @@ use super::Sessions;
 type LoginKey = (ProcessId, String, String);
 
 impl Sessions {
-    /// Opens the sessions of late logins, the earliest first. Calls `done` for each whose file is no longer needed.
+    /// Opens the sessions of late logins, the earliest first. Calls `done` for each login that no longer needs
+    /// its file.
     pub(in crate::pipeline) fn open_late_logins(
         &mut self,
         mut logins: Vec<LateLogin>,
@@ -32,7 +33,8 @@ impl Sessions {
             let id = request.session_id;
             let leader = login.login.leader;
             let key = (leader, request.service.clone(), request.user.clone());
-            // A stamp whose answer came too late also left a file: its login is marked already.
+            // After a stamp with an answer that came too late there is also a file: the login is marked
+            // already.
             let is_recorded = self.registry.by_id(id).is_some()
                 && !self.unconfirmed.contains(&id.mark())
                 || self.is_second_stamp(request, leader)

@@ -53,7 +53,7 @@ pub(super) struct Sessions {
     quiet_since: Option<Instant>,
 }
 
-/// A session whose last process has ended, while records of it may still be on their way.
+/// A session without a process left, while records of it may still be on their way.
 #[derive(Clone, Copy, Debug)]
 struct Ending {
     mark: Mark,

@@ -53,7 +53,7 @@ pub(super) fn has_not_begun(
 }
 
 impl Sessions {
-    /// Decides on the sessions whose hook neither asked again nor left a file.
+    /// Decides on the sessions after the time in which their hook would ask again or leave a file.
     pub(in crate::pipeline) fn decide_unconfirmed(
         &mut self,
         probe: &mut Probe,

@@ -65,8 +65,8 @@ fn listener(login: &SeenLogin) -> String {
 }
 
 impl Sessions {
-    /// Opens a session for each login whose hook neither asked nor left a file in its time. The last look at the
-    /// map was at `looked_at`.
+    /// Opens a session for each login without a request or a file of its hook in time. The last look at the map
+    /// was at `looked_at`.
     pub(in crate::pipeline) fn find_unstamped(
         &mut self,
         looked_at: BootNs,

@@ -227,7 +227,7 @@ fn late(file: LateLoginFile, reader: &LoginReader) -> LateLogin {
         login.leader.start = BootNs(0);
         (login.audit_session, login.cgroup) = (None, None);
     }
-    // The parent of a hook whose sshd had died is pid 1: a mark there would mark the whole host.
+    // The parent of a hook without its sshd is pid 1: a mark there would mark the whole host.
     let alive = same_boot && login.leader.tgid > 1 && reader.is_alive(login.leader);
     let now = reader.facts(login.leader.tgid, &request.user).ok();
     LateLogin {

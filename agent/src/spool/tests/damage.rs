@@ -124,7 +124,7 @@ fn the_writer_keeps_what_is_damaged_and_goes_on() {
     }
 }
 
-/// A user writes a batch for somebody else's session into argv, and then the disk fails where the
+/// A user writes a batch for another session into argv, and then the disk fails where the
 /// agent's own batch begins.
 #[test]
 fn bytes_of_a_user_cannot_pose_as_a_batch() {

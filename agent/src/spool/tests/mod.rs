@@ -187,7 +187,7 @@ fn read_from(reader: &SpoolReader, n: u32) -> Option<(Vec<u64>, Completeness)> {
     let seqs = timeline.events.iter().map(|stored| {
         let seq = stored.event.session_seq;
         let written = vctl_common::event::decode(&event(n, seq)).unwrap();
-        assert_eq!(stored.event, written, "an event that nobody wrote");
+        assert_eq!(stored.event, written, "an event that was never written");
         assert_eq!(stored.wall, wall().wall_time(stored.event.at));
         seq
     });

@@ -219,7 +219,7 @@ fn a_session_whose_end_was_dropped_is_not_open() {
         ..capped(dir.path())
     };
     let (mut writer, _) = open(&config).unwrap();
-    // Its events, its end, and the carried word of who it was lie in three segments.
+    // Its events, its end, and the copied journal with its person lie in three segments.
     write(&mut writer, |batch| {
         batch.push_journal(&opened(1)).unwrap();
         push(batch, 1, 1..=100);
