@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use vctl_agent::spool::{BatchBuilder, SpoolConfig, SpoolWriter};
 use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
 use vctl_common::session::{
-    Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
+    Auth, Certificate, CloseReason, JournalEntry, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::time::{BootNs, WallOffset, wall_now};
 use vctl_common::wire::{Exec, Exit, Header, KIND_EXEC, KIND_EXIT, MARKED_LINEAGE, UNSET};
@@ -127,8 +127,6 @@ impl Load {
 
 fn opened(serial: u64, id: SessionId, at: BootNs) -> SessionOpened {
     SessionOpened {
-        id,
-        origin: Origin::Login,
         login_user: "deploy".to_owned(),
         service: "sshd".to_owned(),
         auth: Auth {
@@ -147,20 +145,13 @@ fn opened(serial: u64, id: SessionId, at: BootNs) -> SessionOpened {
             problem: None,
             unreadable_certificate: false,
         },
-        source_ip: None,
-        source_port: None,
-        remote_host: None,
-        tty: None,
         leader: ProcessId {
             tgid: 4242,
             start: at,
         },
         login_uid: Some(1000),
-        audit_session: None,
-        cgroup: None,
-        opened_at: at,
-        marked_at: Some(at),
         stamp: Stamp::InTime,
+        ..SessionOpened::unknown(id, at)
     }
 }
 

@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, V
 
 use crate::config::{self, ConfigError, KEYS, Loaded, TABLE};
 
-/// Record what is done in SSH sessions, and by whom
+/// Record SSH sessions, with the person behind each command
 #[derive(Debug, Parser)]
 #[command(
     name = "vctl-agent",
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_may_stand_alone_and_a_value_is_taken_as_it_is_written() {
+    fn a_switch_needs_no_value_and_values_are_unchanged() {
         let line = [
             "vctl-agent",
             "detach",

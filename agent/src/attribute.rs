@@ -1,7 +1,7 @@
-//! Whose an event is, and what speaks against it. Pure.
+//! The session of an event, and the evidence against it. Pure.
 //!
-//! The mark owns the event: only fork hands it on. Audit session and cgroup can be changed from
-//! within a session, so they never move an event to somebody else; that they disagree is recorded.
+//! The mark decides: only fork passes it on. A process can change its audit session and cgroup, so they never
+//! assign an event to another session; a difference is recorded.
 
 use vctl_common::id::{AuditSessionId, CgroupId};
 use vctl_common::wire::{self, Exec};

@@ -1,4 +1,4 @@
-//! Which machine this is, so that two that use one credential are noticed.
+//! Identity of this machine, so that two machines with one credential are noticed.
 
 use std::fs;
 use std::path::Path;
@@ -6,11 +6,11 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-/// Returns a number of the machine whose files are below `root`, the same after a reboot; `None` where
-/// nothing tells it from others.
+/// Returns a number for the machine whose files are below `root`. It is the same after a reboot; `None` where
+/// nothing distinguishes the machine.
 ///
-/// Made from `/etc/machine-id` and, where there is one, the firmware's id: copies of one disk image
-/// share the first. Neither can be got back from it: machine-id(5) asks not to pass that one on.
+/// A hash of `/etc/machine-id` and, where it exists, the firmware's id, because copies of one disk image share
+/// the first. The hash hides both: machine-id(5) asks not to pass that id on.
 pub fn read(root: &Path) -> Option<Uuid> {
     let read = |path: &str| fs::read(root.join(path)).unwrap_or_default();
     let (id, product) = (
@@ -18,7 +18,7 @@ pub fn read(root: &Path) -> Option<Uuid> {
         read("sys/class/dmi/id/product_uuid"),
     );
     let (id, product) = (id.trim_ascii(), product.trim_ascii());
-    // An image before its first boot says `uninitialized`, and all its copies would be one machine.
+    // An image before its first boot contains `uninitialized`; all its copies would be one machine.
     let id = if is_an_id(id) { id } else { b"" };
     if id.is_empty() && product.is_empty() {
         return None;
@@ -41,7 +41,7 @@ fn is_an_id(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// A host of which nothing else is known.
+    /// A host with nothing else to identify it.
     fn host(id: Option<&str>, product: Option<&str>) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in [

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     if let Some(code) = probe::self_test::child(std::env::args_os()) {
         return code;
     }
-    // Before clap, which alone takes longer than the rest of a stamp.
+    // Before clap, which takes longer than the rest of a stamp.
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|command| command == "stamp") {
         return ExitCode::from(session::stamp::run(arguments));
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
     match command {
         CliCommand::Collect(args) => collect(&args).map(|()| ExitCode::SUCCESS),
-        // Only `vctl-agent help stamp` and the like get here: `main` took the command itself.
+        // Reached only by `vctl-agent help stamp` and the like: `main` handles the command itself.
         CliCommand::Stamp { arguments } => {
             Ok(ExitCode::from(session::stamp::run(arguments.into_iter())))
         }
@@ -160,16 +160,16 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn log_to_stderr(level: LogLevel) {
-    // systemd's journal has its own clock, and a terminal's reader has theirs.
-    // aya says at `debug` what it does to each instruction of the probe.
+    // At `debug`, aya logs each instruction that it changes in the probe.
     let targets = Targets::new()
         .with_default(LevelFilter::from(level))
         .with_target("aya_obj", LevelFilter::WARN)
         .with_target("aya::bpf", LevelFilter::WARN);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| Log)
-        // Colours are control characters, too, and those are spelled out.
+        // Colours are control characters, which `Log` escapes.
         .with_ansi(false)
+        // The journal of systemd has its own clock.
         .without_time()
         .with_target(false);
     tracing_subscriber::registry()
@@ -180,16 +180,13 @@ fn log_to_stderr(level: LogLevel) {
 fn print(text: &str) -> anyhow::Result<()> {
     let text = charset::shown(text);
     match io::stdout().lock().write_all(text.as_bytes()) {
-        // `| head` has read enough.
+        // `| head` closes the pipe early.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write to stdout"),
     }
 }
 
-#[allow(
-    clippy::print_stderr,
-    reason = "the one place where an error meets the person"
-)]
+#[allow(clippy::print_stderr, reason = "the one place that prints errors")]
 fn complain(error: &anyhow::Error) {
     let hint = match error.downcast_ref::<ConfigError>() {
         Some(ConfigError::Unsafe { .. }) => Some("chown root: and chmod go-w that file"),
@@ -203,7 +200,7 @@ fn complain(error: &anyhow::Error) {
         Some(CentreError::Host(_)) => Some("set `host` to the name it has in the inventory"),
         None => None,
     });
-    // A configuration has all that is wrong with it in one error, a line each.
+    // The error of a configuration has one line for each problem.
     let lines: Vec<String> = error.to_string().lines().map(visible).collect();
     eprintln!("error: {}", lines.join("\n"));
     for cause in error.chain().skip(1) {

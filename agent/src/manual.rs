@@ -85,7 +85,7 @@ pub fn help(command: Option<&str>) -> Result<String> {
         bail!("vctl-agent has no command `{command}`; `vctl-agent help` lists the commands");
     };
     let text = page.to_text(80);
-    // Headings are bold for a terminal alone, and this may be a pipe.
+    // Without bold headings: the output may be a pipe.
     Ok(text.replace("\x1b[1m", "").replace("\x1b[0m", ""))
 }
 

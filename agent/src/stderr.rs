@@ -1,11 +1,11 @@
-//! Text for stderr, where a terminal may be: errors repeat what servers, files and callers say.
+//! Text for stderr, which may be a terminal: errors repeat text from servers, files and callers.
 
 use std::io::{self, Write};
 
 use vctl_common::charset;
 
-/// Returns text on one line in which every character shows itself: a control character, a change of
-/// direction and a zero-width character become `\\u{..}`.
+/// Returns text on one line in which every character is visible: control characters, changes of direction and
+/// zero-width characters become `\\u{..}`.
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -20,7 +20,7 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-/// Where lines of the log go: each is written whole.
+/// Writer of the log, which writes each line whole.
 pub struct Log;
 
 impl Write for Log {

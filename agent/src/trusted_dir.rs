@@ -1,11 +1,11 @@
-//! Whether a directory of the agent is root's alone: what lies in it decides what is recorded.
+//! Checks that only root can write to a directory of the agent: its content decides what is recorded.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A directory, or one above it, in which another user could put what the agent takes for its own.
+/// A directory, itself or a parent, in which another user could place files that the agent would trust.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "`{}` {why} (owner uid {uid}, mode {mode:04o}); fix it: chown root:root '{}' && chmod go-w '{}'",
@@ -18,12 +18,12 @@ pub struct UntrustedDir {
     pub why: &'static str,
 }
 
-/// Looks at the directory and at every one above it. What does not exist yet is passed over.
+/// Checks the directory and all its parents. A missing one is skipped.
 ///
-/// A directory above may be open to others when its sticky bit keeps them from moving what is ours.
+/// A parent may be writable for others when its sticky bit protects our entry.
 ///
 /// # Errors
-/// The first directory that others own or may write, from the inside out.
+/// The first directory, from the inside out, that another user owns or may write.
 pub fn check(dir: &Path) -> Result<(), UntrustedDir> {
     let us = nix::unistd::geteuid().as_raw();
     let real = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
@@ -36,7 +36,7 @@ pub fn check(dir: &Path) -> Result<(), UntrustedDir> {
         let meta = match fs::symlink_metadata(path) {
             Ok(meta) => meta,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            // Not even root can look at it: nothing can be said for it.
+            // Root cannot read it, so nothing is known about it.
             Err(_) => return Err(untrusted(path, 0, 0, "cannot be looked at")),
         };
         let mode = meta.mode() & 0o7777;
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_ours_when_only_we_may_write_it_and_those_above() {
+    fn a_directory_is_trusted_if_only_we_may_write_the_path() {
         let root = tempfile::tempdir().unwrap();
         let (above, dir) = (root.path().join("above"), root.path().join("above/dir"));
         fs::create_dir_all(&dir).unwrap();

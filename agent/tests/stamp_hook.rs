@@ -17,10 +17,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vctl_agent::session::late_login::{LateLoginDir, LateLoginFile};
 use vctl_agent::session::login::LoginReader;
-use vctl_agent::session::pending::{Marker, PendingDir};
 use vctl_agent::session::protocol::{StampReply, StampRequest, decode_request, encode};
-use vctl_agent::session::server::{BindError, Pending, Server};
+use vctl_agent::session::server::{BindError, PendingStamp, Server};
 
 /// Time beyond the hook's own deadline, for a machine that runs other tests.
 const SLACK: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ impl Host {
         UnixListener::bind(self.path("run/agent.sock")).unwrap()
     }
 
-    fn markers(&self) -> Vec<Marker> {
+    fn files(&self) -> Vec<LateLoginFile> {
         let Ok(entries) = fs::read_dir(self.path("pending")) else {
             return Vec::new();
         };
@@ -108,7 +108,7 @@ fn answer(listener: UnixListener, reply: StampReply) -> thread::JoinHandle<Stamp
 }
 
 #[test]
-fn a_stamped_login_goes_on_and_leaves_no_marker() {
+fn a_stamped_login_leaves_no_late_login() {
     let host = Host::new("mode: strict");
     let collector = answer(host.listen(), StampReply::Stamped);
     let (code, stderr, _) = timed(host.hook());
@@ -136,7 +136,7 @@ fn other_pam_types_and_services_do_nothing() {
         let (code, stderr, _) = timed(hook);
         assert_eq!((code, stderr.as_str()), (0, ""), "{name}={value}");
     }
-    assert!(host.markers().is_empty());
+    assert!(host.files().is_empty());
 }
 
 #[test]
@@ -145,10 +145,10 @@ fn best_effort_without_a_collector_writes_a_late_login_file() {
     let (code, _, took) = timed(host.hook());
     assert_eq!(code, 0);
     assert!(took < SLACK, "{took:?}");
-    let markers = host.markers();
-    assert_eq!(markers.len(), 1);
-    assert_eq!(markers[0].login.leader.tgid, std::process::id());
-    assert!(!markers[0].request.break_glass);
+    let files = host.files();
+    assert_eq!(files.len(), 1);
+    assert_eq!(files[0].login.leader.tgid, std::process::id());
+    assert!(!files[0].request.break_glass);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&host.path("pending")), 0o700);
     let file = fs::read_dir(host.path("pending"))
@@ -159,13 +159,13 @@ fn best_effort_without_a_collector_writes_a_late_login_file() {
         .path();
     assert_eq!(mode(&file), 0o600);
 
-    let mut pending = PendingDir::new(&host.path("pending"));
+    let mut pending = LateLoginDir::new(&host.path("pending"));
     let scan = pending.scan(&LoginReader::host()).unwrap();
     assert_eq!((scan.logins.len(), scan.rejected.len()), (1, 0));
     assert!(scan.logins[0].alive);
-    assert_eq!(scan.logins[0].login.leader, markers[0].login.leader);
-    pending.remove(markers[0].request.session_id).unwrap();
-    assert!(host.markers().is_empty());
+    assert_eq!(scan.logins[0].login.leader, files[0].login.leader);
+    pending.remove(files[0].request.session_id).unwrap();
+    assert!(host.files().is_empty());
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn without_a_collector_strict_refuses_and_says_why() {
         "{stderr}"
     );
     assert!(took < SLACK, "{took:?}");
-    assert!(host.markers().is_empty());
+    assert!(host.files().is_empty());
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_restarted_collector_is_asked_for_the_same_session() {
 
 #[test]
 fn strict_refuses_a_login_that_best_effort_marks() {
-    for (mode, expected, markers) in [("strict", 1, 0), ("best-effort", 0, 1)] {
+    for (mode, expected, files) in [("strict", 1, 0), ("best-effort", 0, 1)] {
         let host = Host::new(&format!("mode: {mode}"));
         let reply = StampReply::Refused {
             reason: "the spool is full".to_owned(),
@@ -220,7 +220,7 @@ fn strict_refuses_a_login_that_best_effort_marks() {
             mode == "strict",
             "{stderr}"
         );
-        assert_eq!(host.markers().len(), markers, "{mode}");
+        assert_eq!(host.files().len(), files, "{mode}");
     }
 }
 
@@ -229,9 +229,9 @@ fn strict_allows_only_the_break_glass_group() {
     // On every Linux, `root` is in the group `root`, and `nobody` is not.
     let host = Host::new("mode: strict\nbreak_glass_group: root");
     assert_eq!(timed(host.hook()).0, 0);
-    let markers = host.markers();
-    assert_eq!(markers.len(), 1);
-    assert!(markers[0].request.break_glass);
+    let files = host.files();
+    assert_eq!(files.len(), 1);
+    assert!(files[0].request.break_glass);
     for user in ["nobody", "no such user", ""] {
         let mut hook = host.hook();
         hook.env("PAM_USER", user);
@@ -250,7 +250,7 @@ fn a_collector_that_is_stopped_costs_two_seconds_and_no_more() {
         took >= Duration::from_millis(1900) && took < Duration::from_secs(2) + SLACK,
         "{took:?}"
     );
-    assert_eq!(host.markers().len(), 1);
+    assert_eq!(host.files().len(), 1);
 }
 
 #[test]
@@ -320,11 +320,11 @@ fn a_broken_file_refuses_a_login_only_with_strict_in_pam() {
         strict.args(["--mode", "strict"]);
         assert_eq!(timed(strict).0, 1, "{broken:?}");
     }
-    assert_eq!(host.markers().len(), 4);
+    assert_eq!(host.files().len(), 4);
 }
 
 #[test]
-fn a_marker_directory_that_is_a_link_is_not_followed() {
+fn a_linked_directory_of_late_logins_is_not_followed() {
     let host = Host::new("mode: best-effort");
     fs::create_dir(host.path("elsewhere")).unwrap();
     std::os::unix::fs::symlink(host.path("elsewhere"), host.path("pending")).unwrap();
@@ -337,7 +337,7 @@ fn served<T: Send + 'static>(
     host: &Host,
     reply: Option<&StampReply>,
     body: impl FnOnce() -> T + Send + 'static,
-) -> (T, Vec<Pending>) {
+) -> (T, Vec<PendingStamp>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

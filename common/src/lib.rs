@@ -46,7 +46,7 @@ pub mod enrolment;
 #[cfg(feature = "centre")]
 pub mod centre;
 #[cfg(feature = "centre")]
-pub mod phase;
+pub mod spans;
 #[cfg(feature = "centre")]
 pub mod waits;
 #[cfg(feature = "centre")]

@@ -52,6 +52,33 @@ pub struct SessionOpened {
     pub stamp: Stamp,
 }
 
+impl SessionOpened {
+    /// A session of which only the id is known, stamped late at `at`.
+    pub fn unknown(id: SessionId, at: BootNs) -> Self {
+        Self {
+            id,
+            origin: Origin::Login,
+            login_user: String::new(),
+            service: String::new(),
+            auth: Auth::default(),
+            source_ip: None,
+            source_port: None,
+            remote_host: None,
+            tty: None,
+            leader: ProcessId {
+                tgid: 0,
+                start: BootNs(0),
+            },
+            login_uid: None,
+            audit_session: None,
+            cgroup: None,
+            opened_at: at,
+            marked_at: Some(at),
+            stamp: Stamp::Late,
+        }
+    }
+}
+
 /// Origin of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -169,6 +196,46 @@ pub struct Gap {
     pub cpu: Option<u32>,
     pub from: BootNs,
     pub to: BootNs,
+}
+
+impl Gap {
+    /// A gap of unknown size. A gap without a session counts against every session of its time.
+    pub fn new(
+        cause: GapCause,
+        session: impl Into<Option<SessionId>>,
+        from: BootNs,
+        to: BootNs,
+    ) -> Self {
+        Self {
+            session: session.into(),
+            cause,
+            events: None,
+            first_seq: None,
+            last_seq: None,
+            cpu: None,
+            from,
+            to,
+        }
+    }
+
+    /// The same gap with a known number of events.
+    #[must_use]
+    pub fn with_events(self, events: impl Into<Option<u64>>) -> Self {
+        Self {
+            events: events.into(),
+            ..self
+        }
+    }
+
+    /// The same gap with its first and last sequence number.
+    #[must_use]
+    pub fn with_numbers(self, first: u64, last: u64) -> Self {
+        Self {
+            first_seq: Some(first),
+            last_seq: Some(last),
+            ..self
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -139,14 +139,20 @@ impl Logins {
     }
 }
 
+impl Loss {
+    /// Counts a gap of a number of events, or of unknown size.
+    pub fn add(&mut self, events: Option<u64>) {
+        match events {
+            Some(events) => self.events = self.events.saturating_add(events),
+            None => self.unknown += 1,
+        }
+    }
+}
+
 impl CollectorStatus {
     /// Counts a gap with a number of events or of unknown size.
     pub fn lose(&mut self, cause: GapCause, events: Option<u64>) {
-        let loss = self.losses.entry(cause).or_default();
-        match events {
-            Some(events) => loss.events = loss.events.saturating_add(events),
-            None => loss.unknown += 1,
-        }
+        self.losses.entry(cause).or_default().add(events);
     }
 
     /// Returns the smallest number of events that were lost: a gap of unknown size counts as one

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use vctl_agent::session::auth_info;
 use vctl_agent::store::Shipper;
 use vctl_common::id::{CertSerial, ProcessId, SessionId};
-use vctl_common::session::{Auth, JournalEntry, Origin, SessionOpened, Stamp};
+use vctl_common::session::{Auth, JournalEntry, SessionOpened, Stamp};
 use vctl_common::time::BootNs;
 use vctl_tests::centre::{Centre, Client};
 use vctl_tests::fixture::await_that;
@@ -61,25 +61,18 @@ fn login(certificate: &str) -> SessionOpened {
     let auth = auth_info::parse(&format!("publickey {certificate}"));
     assert_eq!(auth.problem, None);
     SessionOpened {
-        id: SessionId::generate(),
-        origin: Origin::Login,
         login_user: "ubuntu".to_owned(),
         service: "sshd".to_owned(),
         auth,
         source_ip: "192.0.2.7".parse().ok(),
         source_port: Some(53_630),
-        remote_host: None,
-        tty: None,
         leader: ProcessId {
             tgid: 4242,
             start: BootNs(NOW),
         },
         login_uid: Some(1000),
-        audit_session: None,
-        cgroup: None,
-        opened_at: BootNs(NOW),
-        marked_at: Some(BootNs(NOW)),
         stamp: Stamp::InTime,
+        ..SessionOpened::unknown(SessionId::generate(), BootNs(NOW))
     }
 }
 

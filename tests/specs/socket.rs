@@ -35,7 +35,7 @@ fn a_caller_that_is_not_root_is_refused_and_counted() {
     assert_eq!(forger.code(), Some(0), "it got an answer, or no connection");
     await_that("it is counted", || {
         let log = lab.agent.last_words();
-        log.contains("A stamp request came to nothing.") && log.contains("is not root")
+        log.contains("A stamp request failed.") && log.contains("is not root")
     });
     assert!(lab.sessions().unwrap().is_empty());
     // A socket that others may use is none that the hook trusts.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::pace;
+use super::schedule;
 
 /// Limit for Vault, Postgres and the call together. A slower centre counts as unavailable.
 const ATTEMPT: Duration = Duration::from_secs(15);
@@ -28,7 +28,7 @@ pub(super) async fn beat<E: std::fmt::Display>(
 ) {
     let mut voice = Voice::default();
     let mut failures = 0;
-    let mut next = Instant::now() + pace::offset(hostname).min(interval);
+    let mut next = Instant::now() + schedule::offset(hostname).min(interval);
     loop {
         // The watchdog monitors this loop and not the centre, so it is also fed while the centre is
         // unavailable.
@@ -36,7 +36,7 @@ pub(super) async fn beat<E: std::fmt::Display>(
         let result = once(&mut attempt).await;
         failures = if result.is_err() { failures + 1 } else { 0 };
         voice.say(result);
-        next = Instant::now() + pace::wait(interval, failures, pace::dice());
+        next = Instant::now() + schedule::wait(interval, failures, schedule::dice());
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
         let attempt = async || {
             if Instant::now() < back {
                 // One attempt hangs and one is refused.
-                if pace::dice().is_multiple_of(2) {
+                if schedule::dice().is_multiple_of(2) {
                     std::future::pending::<()>().await;
                 }
                 return Err("refused");

@@ -1,14 +1,14 @@
 //! `vctl-agent node`: reports this host's status every few minutes.
 //!
-//! [`facts`] and [`collector`] read the status, [`link`] sends it, and the loop ([`heart`]) depends
+//! [`facts`] and [`collector`] read the status, [`connection`] sends it, and the loop ([`heart`]) depends
 //! on neither: an attempt may fail in any way, and the next one starts from the beginning.
 
 mod address;
 mod collector;
 mod facts;
 mod heart;
-mod link;
-mod pace;
+mod connection;
+mod schedule;
 mod parse;
 mod report;
 
@@ -27,8 +27,8 @@ use vctl_common::time::wall_now;
 
 use crate::config::Config;
 use crate::store::Centre;
+use connection::Connection;
 use heart::Outcome;
-use link::Link;
 
 /// Wait for Vault to revoke a token that is no longer used.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -71,11 +71,11 @@ async fn report(
 ) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut link = None;
+    let mut connection = None;
     let mut attempt = async || {
-        let kept = link.take();
+        let kept = connection.take();
         let (outcome, used) = attempt(config, centre, kept).await?;
-        link = Some(used);
+        connection = Some(used);
         anyhow::Ok(outcome)
     };
     let work = async {
@@ -101,8 +101,8 @@ async fn report(
         _ = interrupt.recv() => None,
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    if let Some(link) = link {
-        let _ = timeout(FAREWELL, link.farewell()).await;
+    if let Some(connection) = connection {
+        let _ = timeout(FAREWELL, connection.farewell()).await;
     }
     match done {
         Some(Err(error)) => bail!("no report was stored: {error}"),
@@ -114,24 +114,24 @@ async fn report(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sends one complete report. The link is returned only if every step succeeded.
+/// Sends one complete report. The connection is returned only if every step succeeded.
 async fn attempt(
     config: &Config,
     centre: &Centre,
-    kept: Option<Link>,
-) -> anyhow::Result<(Outcome, Link)> {
-    let link = if let Some(link) = kept {
-        link
+    kept: Option<Connection>,
+) -> anyhow::Result<(Outcome, Connection)> {
+    let connection = if let Some(connection) = kept {
+        connection
     } else {
-        Link::open(centre).await?
+        Connection::open(centre).await?
     };
     let facts = facts::collect(Path::new("/"));
     let collector = collector::look(config, wall_now()).await;
-    match link.send(&report::report(&facts, &collector)).await {
-        Ok(outcome) => Ok((outcome, link)),
+    match connection.send(&report::report(&facts, &collector)).await {
+        Ok(outcome) => Ok((outcome, connection)),
         Err(error) => {
             // If only Postgres is unavailable, each attempt would leave a token behind.
-            let _ = timeout(FAREWELL, link.farewell()).await;
+            let _ = timeout(FAREWELL, connection.farewell()).await;
             Err(in_one_line(error))
         }
     }

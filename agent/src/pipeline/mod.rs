@@ -5,24 +5,18 @@
 //! hook ──stamp──▶ journal entry, durable ▶ kernel mark ▶ answer to the hook
 //! ```
 //!
-//! One thread, no queues: what has not been written to the spool is still in the ring, and a
-//! `kill -9` at any line loses nothing. The ring is read on a timer, because waking the agent costs
-//! the kernel twenty times what a record does: often while a session is busy, less and less often
-//! when it is quiet.
+//! One thread, no queues: a record stays in the ring until it is in the spool, so a `kill -9` at any line loses
+//! nothing. The ring is read on a timer, because waking the agent costs the kernel twenty times as much as a record:
+//! often while a session is busy, less and less often when it is quiet.
 
-mod budget;
 mod collector;
-mod drain;
-mod ending;
-mod held;
-mod late;
-mod login;
-mod markers;
-mod numbers;
-mod pins;
-mod recover;
+mod ring_drain;
+mod sessions;
+mod spool_out;
+mod housekeeping;
 mod shipping;
-mod unstamped;
+mod status;
+mod late_login_watch;
 
 use std::time::Duration;
 
@@ -41,25 +35,25 @@ use crate::store::Centre;
 use crate::trusted_dir;
 
 use collector::Collector;
-use markers::MarkerWatch;
+use late_login_watch::LateLoginWatch;
 
-/// Between two looks at the ring of a busy session.
+/// Interval between two looks at the ring while a session is busy.
 const BUSY: Duration = Duration::from_millis(25);
-/// And of one that has been quiet for some seconds: tokio wakes twice for a sleep of this length.
+/// The same after some quiet seconds: tokio wakes twice for a sleep of this length.
 const IDLE: Duration = Duration::from_millis(1500);
-/// Looking after what no event tells of: markers of late logins, sessions whose end was lost.
+/// Interval of the work that no event starts, such as late logins and sessions with a lost end.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
-/// Without a session there is nothing to look after but markers.
+/// The same without a session, when only late logins may come.
 const NO_SESSION: Duration = Duration::from_secs(30);
 /// Logins that may wait for the loop.
 const LOGINS: usize = 64;
 
-/// Runs the collector until it is told to stop. What is in the kernel stays there. What is recorded
-/// goes to `centre` as well, if there is one.
+/// Runs the collector until a signal stops it. The probe stays in the kernel. With a `centre`, the collector also
+/// ships the records to it.
 ///
 /// # Errors
-/// Whatever keeps it from starting: another agent, a kernel the probe must not run on, a spool
-/// that cannot be written.
+/// The collector cannot start: another agent runs, the kernel does not fit the probe, or the spool cannot be
+/// written.
 pub fn collect(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     runtime::Builder::new_current_thread()
         .enable_all()
@@ -75,16 +69,16 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::bind(&config.run_dir)?;
-    let mut markers = MarkerWatch::begin(&config.pending_dir);
-    let mut collector = Collector::start(config)?;
+    let mut late_logins = LateLoginWatch::begin(&config.pending_dir);
+    let mut collector = Collector::start(&config)?;
     if let Some(centre) = centre {
         collector.ship_to(centre)?;
     }
     let (sender, mut logins) = mpsc::channel(LOGINS);
     let server = tokio::spawn(server.run(LoginReader::host(), sender));
-    let mut scrapes = serve_metrics(collector.config.metrics_listen.as_ref()).await;
+    let mut scrapes = serve_metrics(config.metrics_listen.as_ref()).await;
     info!(sessions = collector.sessions(), "The collector is ready.");
-    // Not run by systemd: nobody to tell.
+    // Fails when systemd did not start the agent.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     collector.finish_start();
     let watchdog = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
@@ -92,8 +86,8 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     let mut pace = Pace::new();
     let mut housekeeping = Instant::now();
     loop {
-        // Housekeeping waits for the next look at the ring, so as not to wake the host for itself;
-        // without a session there is nothing in the ring to look for.
+        // Housekeeping waits for the next look at the ring, to wake the host less often. Without a session the
+        // ring is empty, so only housekeeping is due.
         let next = if collector.sessions() > 0 {
             pace.next
         } else {
@@ -108,10 +102,10 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
                 pace.wake();
             }
             Some(scrape) = scrapes.recv() => {
-                // Whoever asked may have hung up.
+                // The client may have disconnected.
                 let _ = scrape.send(collector.status());
             }
-            () = markers.changed() => {
+            () = late_logins.changed() => {
                 housekeeping = Instant::now();
                 pace.wake();
             }
@@ -137,13 +131,13 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     if collector.sessions() > 0 {
         warn!(
             sessions = collector.sessions(),
-            "Stopped with sessions open: the probe goes on recording them into its ring."
+            "Stopped with sessions open: the probe continues to record them into its ring."
         );
     }
     Ok(())
 }
 
-/// Serves metrics where they are wanted. Not serving them is no reason not to record.
+/// Serves metrics if `metrics_listen` is set. A failure does not stop the recording.
 async fn serve_metrics(listen: Option<&Listen>) -> mpsc::Receiver<Scrape> {
     let (sender, scrapes) = metrics::channel();
     let Some(listen) = listen else { return scrapes };
@@ -157,7 +151,7 @@ async fn serve_metrics(listen: Option<&Listen>) -> mpsc::Receiver<Scrape> {
     scrapes
 }
 
-/// When to look at the ring next.
+/// The time of the next look at the ring.
 struct Pace {
     interval: Duration,
     next: Instant,
@@ -176,8 +170,8 @@ impl Pace {
         self.next = self.next.min(Instant::now() + BUSY);
     }
 
-    /// Waits a quarter longer after each look that finds nothing: half a second after two seconds of
-    /// quiet, the whole after six.
+    /// Waits a quarter longer after each look that finds nothing: half a second after two quiet seconds, the full
+    /// interval after six.
     fn drained(&mut self, busy: bool) {
         self.interval = if busy {
             BUSY

@@ -1,73 +1,89 @@
-//! Between the collector and the shipper: how far the spool may be shipped, and how far it is.
+//! The collector's side of the shipper: start it, drop what it shipped long ago, report its state.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tracing::{info, warn};
-use vctl_common::status::Shipping;
+use tracing::info;
+use vctl_common::id::BootId;
+use vctl_common::status::{self, CollectorStatus};
 use vctl_common::time::wall_now;
 
+use crate::config::Config;
 use crate::machine_id;
 use crate::store::{Centre, ShipConfig, Shipper};
 
-use super::collector::Collector;
+use super::spool_out::SpoolOut;
 
-/// How often old shipped sessions are looked for.
+/// Interval between two searches for shipped sessions that are old enough to drop.
 const EXPIRY: Duration = Duration::from_mins(10);
 
-impl Collector {
-    /// Begins to ship what is in the spool, and all that comes.
-    pub(super) fn ship_to(&mut self, centre: Centre) -> anyhow::Result<()> {
-        let shipped_before = self.numbers.counted.shipping.take();
+/// The shipper and how long this host keeps what was shipped.
+pub(super) struct Shipping {
+    spool_dir: PathBuf,
+    boot_id: BootId,
+    events_shipped_before: u64,
+    keep: Duration,
+    /// `None` while everything stays on this host.
+    shipper: Option<Shipper>,
+    expired_at: Option<Instant>,
+}
+
+impl Shipping {
+    pub(super) fn new(config: &Config, boot_id: BootId, before: &CollectorStatus) -> Self {
+        let before = before.shipping.as_ref();
+        Self {
+            spool_dir: config.spool_dir.clone(),
+            boot_id,
+            events_shipped_before: before.map_or(0, |before| before.events_shipped),
+            keep: config.centre.spool_keep.0,
+            shipper: None,
+            expired_at: None,
+        }
+    }
+
+    /// Starts to ship the content of the spool and everything that follows.
+    pub(super) fn start(&mut self, centre: Centre, out: &mut SpoolOut) -> anyhow::Result<()> {
         info!(
             host = %centre.host,
             vault = centre.settings.vault.addr,
             db = centre.settings.db.host,
-            "What is recorded is shipped to the centre."
+            "Recorded events are shipped to the centre."
         );
+        let writer = out.writer();
         let config = ShipConfig {
-            spool_dir: self.config.spool_dir.clone(),
-            spool_id: self.writer.id(),
+            spool_dir: self.spool_dir.clone(),
+            spool_id: writer.id(),
             boot_id: self.boot_id,
             machine: machine_id::read(Path::new("/")).unwrap_or_default(),
-            shipped: self.writer.shipped(),
-            events_shipped: shipped_before.map_or(0, |before| before.events_shipped),
+            shipped: writer.shipped(),
+            events_shipped: self.events_shipped_before,
             centre,
         };
-        let shipper = Shipper::start(config, self.writer.durable());
-        self.shipper = Some(shipper.context("cannot start the shipper")?);
+        let shipper = Shipper::start(config, writer.durable());
+        let shipper = shipper.context("cannot start the shipper")?;
+        out.follow(shipper.progress().clone());
+        self.shipper = Some(shipper);
         Ok(())
     }
 
-    /// Tells the spool what may go without a loss.
-    pub(super) fn note_shipped(&mut self) {
-        let shipper = self.shipper.as_ref();
-        if let Some(position) = shipper.and_then(|shipper| shipper.progress().shipped()) {
-            self.writer.note_shipped(position);
-        }
-    }
-
     /// Drops sessions that were shipped long ago.
-    pub(super) fn drop_expired(&mut self) {
+    pub(super) fn drop_expired(&mut self, out: &mut SpoolOut) {
         let due = self.expired_at.is_none_or(|at| at.elapsed() >= EXPIRY);
         if self.shipper.is_none() || !due {
             return;
         }
         self.expired_at = Some(Instant::now());
-        let Some(before) = wall_now().checked_sub(self.config.centre.spool_keep.0) else {
-            return;
-        };
-        if let Err(error) = self.writer.drop_expired(before) {
-            warn!(%error, "Old spool segments could not be dropped.");
+        if let Some(before) = wall_now().checked_sub(self.keep) {
+            out.drop_expired(before);
         }
     }
 
-    pub(super) fn shipping(&self, backlog_bytes: u64) -> Option<Shipping> {
-        let status = self.shipper.as_ref()?.progress().status();
-        Some(Shipping {
+    pub(super) fn report(&self, backlog_bytes: u64, status: &mut CollectorStatus) {
+        let shipper = self.shipper.as_ref();
+        status.shipping = shipper.map(|shipper| status::Shipping {
             backlog_bytes,
-            ..status
-        })
+            ..shipper.progress().status()
+        });
     }
 }

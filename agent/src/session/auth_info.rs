@@ -1,8 +1,8 @@
-//! What sshd says about how somebody logged in: `SSH_AUTH_INFO_0` to [`Auth`], pure.
+//! Authentication of a login as sshd reports it: `SSH_AUTH_INFO_0` to [`Auth`]. Pure.
 //!
-//! One line per method that succeeded, in order: `method[/submethod]`, then the key if there was
-//! one (`type base64`), then free text of the method. sshd writes it just before it opens the PAM
-//! session, whatever `ExposeAuthInfo` says. Source: `auth2_update_session_info` in openssh-portable.
+//! One line per successful method, in order: `method[/submethod]`, then the key if there is one (`type
+//! base64`), then free text of the method. sshd writes it just before it opens the PAM session, independent of
+//! `ExposeAuthInfo`. Source: `auth2_update_session_info` in openssh-portable.
 
 use base64ct::{Base64, Encoding};
 use ssh_key::certificate::{CertType, Certificate as SshCertificate};
@@ -12,22 +12,21 @@ use vctl_common::session::{Auth, BLOB_MAX, Certificate};
 
 use super::cert_blob;
 
-/// Most bytes that are looked at. The hook gets it as one string of its environment, for which execve(2)
-/// takes 128 KiB; with more than that it does not start, and its `required` PAM line refuses the login.
+/// Most bytes that are read. The hook receives them as one string of its environment, for which execve(2)
+/// accepts 128 KiB; with more the hook does not start, and its `required` PAM line refuses the login.
 pub const MAX_BYTES: usize = 256 * 1024;
 
-/// Most bytes of a key id, and of all principals, that are recorded. Vault's key ids are shorter than 300,
-/// and a session is written again at the head of each segment.
+/// Most recorded bytes of a key id, and of all principals together. Vault's key ids are shorter than 300, and a
+/// session is written again at the head of each segment.
 pub const NAME_MAX: usize = 32 * 1024;
 
-/// A method name longer than this is not one (the longest in OpenSSH has 20 bytes).
+/// Most bytes of a method name (the longest in OpenSSH has 20).
 const METHOD_MAX: usize = 64;
 
-/// Reads how somebody logged in.
+/// Reads the authentication of a login.
 ///
-/// Never fails: what cannot be read is left out and `problem` says why, because the login it
-/// belongs to has already happened. With several keys, the first readable user certificate is the
-/// identity.
+/// Never fails, because the login has already happened: unreadable parts are left out, and `problem` gives the
+/// reason. With several keys, the first readable user certificate is the identity.
 pub fn parse(ssh_auth_info: &str) -> Auth {
     let mut auth = Auth::default();
     let mut problems = Vec::new();
@@ -55,7 +54,7 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
         }
         methods.push(method);
         let (Some(algorithm), Some(base64)) = (words.next(), words.next()) else {
-            // `publickey` alone, or one word behind it, is a key that got lost on the way.
+            // `publickey` alone or with one word has lost its key.
             if method == "publickey" {
                 problems.push("publickey without a key".to_owned());
             }
@@ -79,7 +78,7 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
                 }
             }
             Err(problem) => {
-                // A host that vouches for its user does so with a host certificate.
+                // For a host-based login the host signs with a host certificate.
                 auth.unreadable_certificate |= method == "publickey" && is_certificate(algorithm);
                 problems.push(problem);
             }
@@ -89,7 +88,7 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
     if let Some(certificate) = &mut auth.certificate {
         problems.extend(shorten(certificate));
     }
-    // Known by another certificate, the login has a name after all.
+    // Another certificate identifies the login.
     auth.unreadable_certificate &= auth.certificate.is_none();
     if certificates > 1 {
         problems.push(format!(
@@ -101,7 +100,7 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
     auth
 }
 
-/// Other methods put free text where a key would be.
+/// Returns whether the method writes a key; other methods write free text there.
 fn takes_key(method: &str) -> bool {
     matches!(method, "publickey" | "hostbased")
 }
@@ -110,7 +109,7 @@ fn is_certificate(algorithm: &str) -> bool {
     algorithm.contains("-cert-v0")
 }
 
-/// Cuts what is too long to keep, and returns what was cut.
+/// Cuts fields that are too long, and returns a description of the cuts.
 fn shorten(certificate: &mut Certificate) -> Vec<String> {
     let mut cut = Vec::new();
     let len = certificate.key_id.len();
@@ -148,8 +147,8 @@ enum Key {
 fn read_key(algorithm: &str, base64: &str) -> Result<Key, String> {
     let blob = Base64::decode_vec(base64)
         .map_err(|_| format!("key `{}` is not base64", shown(algorithm)))?;
-    // The name on the line and the one in the blob are both the client's; a parser goes by the
-    // second, and a line whose two names differ is not one that sshd wrote.
+    // The client chose both names of the type, on the line and in the blob. A parser uses the second, and sshd
+    // does not write a line whose names differ.
     if cert_blob::algorithm(&blob) != Some(algorithm.as_bytes()) {
         return Err(format!(
             "key `{}` holds another type of key",
@@ -157,7 +156,7 @@ fn read_key(algorithm: &str, base64: &str) -> Result<Key, String> {
         ));
     }
     if is_certificate(algorithm) {
-        // For a type it does not know the crate guesses how many strings the key has.
+        // For an unknown type the crate guesses the number of strings in the key.
         let lenient = cert_blob::lenient(&blob).ok_or_else(|| {
             format!(
                 "certificate `{}` is cut or of an unknown type",
@@ -204,7 +203,7 @@ fn certified(parsed: &SshCertificate, blob: &[u8]) -> Result<Key, String> {
     })
 }
 
-/// A piece of foreign text that fits in a sentence.
+/// A piece of foreign text, cut to fit in a sentence.
 fn shown(text: &str) -> String {
     text.chars().take(64).flat_map(char::escape_debug).collect()
 }
@@ -221,7 +220,7 @@ mod tests {
         "/src/session/testdata/auth_info"
     );
 
-    /// What `ssh-keygen -L` said of each certificate, by its name.
+    /// Output of `ssh-keygen -L` for each certificate, by name.
     fn certificates() -> Vec<HashMap<String, String>> {
         let text = fs::read_to_string(format!("{TESTDATA}/certificates.txt")).unwrap();
         text.split("\n\n")
@@ -390,7 +389,7 @@ mod tests {
         let whole = info("ed25519");
         let cut = parse(&whole[..whole.len() / 2]);
         assert!(cut.unreadable_certificate && cut.certificate.is_none());
-        // A plain key is none, and another certificate gives the login a name.
+        // A plain key is not a certificate, and another certificate identifies the login.
         let key = "publickey ssh-ed25519 AAAA";
         assert!(!parse(key).unreadable_certificate);
         let both = parse(&format!("{}\n{whole}", &whole[..whole.len() / 2]));
@@ -428,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_plain_key_has_a_fingerprint_and_no_certificate() {
-        // The fingerprint is what `ssh-keygen -l` says.
+        // The fingerprint as `ssh-keygen -l` prints it.
         let auth = parse(
             "publickey ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti",
         );
@@ -440,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn several_methods_are_joined_and_the_certificate_found_in_any_of_them() {
+    fn methods_are_joined_and_any_may_hold_the_certificate() {
         let auth = parse(&format!(
             "password\n{}\nkeyboard-interactive/pam\n",
             info("ed25519")
@@ -461,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_key_in_the_text_of_another_method_is_not_an_identity() {
-        // What stands behind `gssapi-with-mic` is a name that the client's realm chose.
+        // The text behind `gssapi-with-mic` is a name that the client's realm chose.
         let auth = parse(&info("ed25519").replacen("publickey", "gssapi-with-mic", 1));
         assert_eq!((auth.certificate, auth.key_fingerprint), (None, None));
     }

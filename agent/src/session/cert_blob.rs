@@ -1,4 +1,4 @@
-//! The fields of an OpenSSH certificate, just far enough to hand it to the `ssh-key` crate. Pure.
+//! The fields of an OpenSSH certificate, prepared for the `ssh-key` crate. Pure.
 //!
 //! sshd has accepted the certificate, so whatever sshd lets pass has to be readable here too. The
 //! crate is stricter in three places: it knows no `forever` (all ones) as an end of validity, it
@@ -7,23 +7,23 @@
 //! This module replaces no crate: it corrects the certificate for `ssh-key`, the only maintained
 //! parser.
 
-/// The last second that the crate takes for a time.
+/// The last second that the crate accepts as a time.
 const LAST_SECOND: u64 = i64::MAX as u64;
 
-/// Returns the name of the key type that begins a public key or a certificate.
+/// Returns the name of the key type at the start of a public key or certificate.
 pub(super) fn algorithm(blob: &[u8]) -> Option<&[u8]> {
     Reader(blob).string()
 }
 
-/// Returns (valid after, valid before) in seconds since the Unix epoch, as they were signed.
+/// Returns the signed (valid after, valid before) in seconds since the Unix epoch.
 pub(super) fn validity(blob: &[u8]) -> Option<(u64, u64)> {
     let fields = Fields::read(blob)?;
     Some((fields.valid_after, fields.valid_before))
 }
 
-/// Returns the certificate with its times cut to what the crate takes, its key id and principals in
-/// UTF-8 and without options, which nobody here asks for. Its signature no longer fits, which
-/// nobody checks: sshd has. `None` when the bytes are no certificate.
+/// Returns the certificate in a form that the crate accepts: times in its range, key id and principals in
+/// UTF-8, no options. The signature no longer fits; sshd has verified it before. `None` when the bytes are not
+/// a certificate.
 pub(super) fn lenient(blob: &[u8]) -> Option<Vec<u8>> {
     let fields = Fields::read(blob)?;
     let mut out = fields.key.to_vec();
@@ -39,7 +39,7 @@ pub(super) fn lenient(blob: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The pieces of a certificate, in their order.
+/// The parts of a certificate, in their order.
 struct Fields<'a> {
     /// Key type, nonce and the public key itself.
     key: &'a [u8],
@@ -48,7 +48,7 @@ struct Fields<'a> {
     principals: &'a [u8],
     valid_after: u64,
     valid_before: u64,
-    /// Behind the options: reserved, signing key, signature.
+    /// After the options: reserved, signing key, signature.
     rest: &'a [u8],
 }
 
@@ -56,7 +56,7 @@ impl<'a> Fields<'a> {
     fn read(blob: &'a [u8]) -> Option<Self> {
         let mut reader = Reader(blob);
         let of_key = strings_of_key(reader.string()?)?;
-        // One more for the nonce, which comes before the key.
+        // One more for the nonce before the key.
         for _ in 0..=of_key {
             reader.string()?;
         }
@@ -79,7 +79,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns how many strings (numbers are written as strings) the public key of a type has.
+/// Returns the number of strings in the public key of a type; numbers are written as strings.
 fn strings_of_key(certificate_type: &[u8]) -> Option<usize> {
     Some(match certificate_type {
         b"ssh-ed25519-cert-v01@openssh.com" => 1,
@@ -112,7 +112,7 @@ fn put_string(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// What is left to read.
+/// The unread rest.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

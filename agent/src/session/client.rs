@@ -15,8 +15,8 @@ use nix::sys::socket::{
 
 use super::protocol::{self, LINE_MAX, ProtocolError, StampReply};
 
-/// Where no collector was seen, one that restarts would be back by then; one that is not there at all
-/// must not cost every login the whole limit.
+/// Time to wait for a collector that has not answered yet. A collector that restarts is back by then; a missing
+/// one must not cost every login the whole limit.
 const RESTART_GRACE: Duration = Duration::from_millis(500);
 
 const RETRY_EVERY: Duration = Duration::from_millis(5);
@@ -40,16 +40,16 @@ pub enum AskError {
 
 /// Sends `line` to the collector behind `socket_path` and returns its answer.
 ///
-/// `limit` covers everything: connecting, writing and reading. A collector that is stopped, with
-/// or without room in its backlog, costs no more than that. One that goes away without an answer was
-/// killed or replaced; its successor is asked the same again, for as long as the limit allows. That
-/// is safe because a session id is stamped once, however often it is asked for.
+/// `limit` covers connecting, writing and reading. A stopped collector, with or without room in its backlog,
+/// costs no more. A collector that closes without an answer was killed or replaced: its successor gets the same
+/// request, as long as the limit allows. That is safe because a session id is stamped once, however often it is
+/// requested.
 pub fn ask(socket_path: &Path, line: &[u8], limit: Duration) -> Result<StampReply, AskError> {
     let started = Instant::now();
     let deadline = started + limit;
     let mut patience = RESTART_GRACE.min(limit);
     loop {
-        // Checked again each time: it is another socket after a restart.
+        // Checked each time: after a restart it is another socket.
         let error = match owned_by_us(socket_path).and_then(|()| try_connect(socket_path)) {
             Ok(stream) => {
                 patience = limit;
@@ -82,7 +82,7 @@ fn exchange(
     protocol::decode_reply(&answer).map_err(AskError::Answer)
 }
 
-/// Whoever can put another socket there could say yes to every login.
+/// A user that can place another socket there could answer every login.
 fn owned_by_us(socket_path: &Path) -> Result<(), AskError> {
     let us = nix::unistd::geteuid().as_raw();
     let directory = socket_path.parent().unwrap_or(Path::new("/"));
@@ -114,7 +114,7 @@ fn try_connect(socket_path: &Path) -> Result<UnixStream, AskError> {
     let fd = socket(
         AddressFamily::Unix,
         SockType::Stream,
-        // A blocking connect would wait for room in the backlog of a stopped collector, forever.
+        // A blocking connect would wait for ever for room in the backlog of a stopped collector.
         SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
         None,
     )
@@ -175,7 +175,7 @@ fn read_line(stream: &mut UnixStream, deadline: Instant) -> Result<Vec<u8>, AskE
     Ok(line)
 }
 
-/// Returns what is left, never zero: a zero timeout means "for ever".
+/// Returns the remaining time, never zero: a zero timeout means "for ever".
 fn time_left(deadline: Instant) -> Result<Duration, AskError> {
     deadline
         .checked_duration_since(Instant::now())
@@ -183,7 +183,7 @@ fn time_left(deadline: Instant) -> Result<Duration, AskError> {
         .ok_or(AskError::TimedOut)
 }
 
-/// Returns to the loop after a timeout or a signal; the deadline is its to judge.
+/// Returns to the loop after a timeout or a signal; the loop checks the deadline.
 fn again(error: io::Error) -> Result<(), AskError> {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(()),
@@ -204,7 +204,7 @@ mod tests {
         protocol::encode(&StampReply::Stamped).unwrap()
     }
 
-    /// Takes one connection, reads the question and answers with `answer`, whole or not.
+    /// Accepts one connection, reads the request and writes `answer`, whole or not.
     fn serve_once(listener: &UnixListener, answer: &[u8]) -> Vec<u8> {
         let (mut stream, _) = listener.accept().unwrap();
         let mut question = Vec::new();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_that_dies_before_its_answer_is_asked_the_same_again() {
+    fn a_request_is_repeated_when_the_collector_dies() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("agent.sock");
         let first = UnixListener::bind(&socket).unwrap();
@@ -224,9 +224,9 @@ mod tests {
             let socket = socket.clone();
             thread::spawn(move || ask(&socket, b"question\n", LIMIT))
         };
-        // Half an answer is none.
+        // Half an answer is not an answer.
         assert_eq!(serve_once(&first, b"{\"reply\":"), b"question\n");
-        // As after a kill: the file is there, nobody behind it, for longer than the grace.
+        // As after a kill: the socket file exists without a process behind it, for longer than the grace.
         drop(first);
         thread::sleep(RESTART_GRACE * 2);
         fs::remove_file(&socket).unwrap();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_killed_with_the_question_in_its_backlog_is_asked_again() {
+    fn a_request_in_a_dead_backlog_is_repeated() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("agent.sock");
         let stopped = UnixListener::bind(&socket).unwrap();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_that_does_not_come_back_costs_no_more_than_the_limit() {
+    fn a_missing_collector_costs_no_more_than_the_limit() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("agent.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -285,7 +285,7 @@ mod tests {
             matches!(answer, Err(AskError::NobodyListens(_))),
             "{answer:?}"
         );
-        // The last question may be the one that would go past it.
+        // The last request may be the one that would pass the limit.
         assert!(asked.elapsed() + RETRY_EVERY * 2 > limit);
         assert!(asked.elapsed() < limit * 5, "{:?}", asked.elapsed());
     }

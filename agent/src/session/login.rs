@@ -10,7 +10,7 @@ use vctl_common::id::{AuditSessionId, BootId, CgroupId, ProcessId};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{SSHD, UNSET};
 
-/// What the kernel says about a login's own process.
+/// The kernel's facts about a login's own process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginFacts {
     /// `start` is whole clock ticks (10 ms), the precision of /proc: a process matches when its
@@ -24,21 +24,21 @@ pub struct LoginFacts {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    #[error("process {tgid} is not there to ask about")]
+    #[error("process {tgid} does not exist")]
     Gone {
         tgid: u32,
         #[source]
         source: io::Error,
     },
-    #[error("stat of process {tgid} ends early or is no stat")]
+    #[error("`/proc/{tgid}/stat` cannot be read: it is cut or has another form")]
     Stat { tgid: u32 },
-    /// The hook was orphaned, or somebody runs it by hand: marking what is left would mark pid 1
-    /// and with it the whole host.
-    #[error("the stamper's parent is process {parent}, which is no login")]
+    /// The hook was orphaned or started by hand: its parent may be pid 1, and a mark there would mark the whole
+    /// host.
+    #[error("the parent of the hook is process {parent}, which is not a login")]
     NoLogin { parent: u32 },
 }
 
-/// What the two fields of `/proc/<pid>/stat` say that are needed here.
+/// The two fields of `/proc/<pid>/stat` that are needed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     pub ppid: u32,
@@ -74,7 +74,7 @@ pub fn parse_cgroup(file: &[u8]) -> Option<&str> {
     std::str::from_utf8(line).ok()
 }
 
-/// Where a cgroup2 file system is mounted, and which of its directories is the top there.
+/// Mount point of a cgroup2 file system, and the directory that is its root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup2Mount {
     pub root: String,
@@ -106,7 +106,7 @@ fn unescaped(field: &str) -> String {
 }
 
 impl Cgroup2Mount {
-    /// Returns the directory of a cgroup, `None` for one outside what is mounted.
+    /// Returns the directory of a cgroup, `None` for one outside the mount.
     pub fn directory(&self, cgroup: &str) -> Option<PathBuf> {
         let below = if self.root == "/" {
             cgroup
@@ -123,7 +123,7 @@ impl Cgroup2Mount {
     }
 }
 
-/// Reads of one host's /proc, rooted where the caller says.
+/// Reader of one host's /proc, below a given root.
 #[derive(Clone, Debug)]
 pub struct LoginReader {
     proc: PathBuf,
@@ -132,7 +132,7 @@ pub struct LoginReader {
 }
 
 impl LoginReader {
-    /// The machine we run on.
+    /// A reader for this machine.
     pub fn host() -> Self {
         Self::new(Path::new("/proc"))
     }
@@ -143,7 +143,7 @@ impl LoginReader {
             .flatten();
         Self {
             proc: proc.to_owned(),
-            // 100 on every architecture Linux has had for twenty years.
+            // 100 on every current architecture of Linux.
             ticks_per_second: ticks
                 .and_then(|t| u64::try_from(t).ok())
                 .filter(|t| *t > 0)
@@ -166,8 +166,8 @@ impl LoginReader {
         self.facts(parent, user)
     }
 
-    /// Returns the facts of the login process itself; asks name services for the account when the
-    /// kernel knows no login uid.
+    /// Returns the facts of the login process. Asks name services for the account when the kernel has no login
+    /// uid.
     pub fn facts(&self, tgid: u32, user: &str) -> Result<LoginFacts, LoginError> {
         let facts = self.kernel_facts(tgid)?;
         Ok(LoginFacts {
@@ -176,7 +176,7 @@ impl LoginReader {
         })
     }
 
-    /// Returns what the kernel alone says of the login process.
+    /// Returns the facts of the login process that the kernel has.
     pub fn kernel_facts(&self, tgid: u32) -> Result<LoginFacts, LoginError> {
         let stat = self.stat(tgid)?;
         Ok(LoginFacts {
@@ -190,21 +190,21 @@ impl LoginReader {
         })
     }
 
-    /// Returns the boot that every clock and id here counts within.
+    /// Returns the boot to which every clock and id here belongs.
     pub fn boot_id(&self) -> Option<BootId> {
         let file = self.proc.join("sys/kernel/random/boot_id");
         fs::read_to_string(file).ok()?.parse().ok()
     }
 
-    /// Returns whether that very process is alive: a pid used again has another start. Takes a
-    /// start as the probe knows it, to the nanosecond, as well as one from /proc.
+    /// Returns whether the process is alive: a reused pid has another start. Accepts a start from the probe,
+    /// which is exact to the nanosecond, and one from /proc.
     pub fn is_alive(&self, process: ProcessId) -> bool {
         let tick = u128::from(process.start.0) * u128::from(self.ticks_per_second) / 1_000_000_000;
         self.stat(process.tgid)
             .is_ok_and(|stat| u128::from(stat.start_ticks) == tick)
     }
 
-    /// Returns whether the process is one of sshd: `sshd`, from OpenSSH 9.8 on `sshd-session`.
+    /// Returns whether the program is sshd: `sshd`, or `sshd-session` since OpenSSH 9.8.
     pub fn is_sshd(&self, tgid: u32) -> bool {
         fs::read(self.of(tgid, "comm")).is_ok_and(|comm| comm.starts_with(&SSHD))
     }
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A /proc with the processes a test gives it.
+    /// A /proc with the processes of a test.
     struct FakeProc(tempfile::TempDir);
 
     impl FakeProc {
@@ -357,7 +357,7 @@ mod tests {
             tgid: 4242,
             start: BootNs(ns),
         };
-        // 500 ticks, as /proc and as the probe tell it.
+        // 500 ticks, in the precision of /proc and of the probe.
         for same in [5_000_000_000, 5_009_999_999] {
             assert!(proc.reader().is_alive(at(same)), "{same}");
         }

@@ -1,13 +1,13 @@
-//! Who is logged in: from the PAM hook to the registry that attribution asks.
+//! Logins: from the PAM hook to the registry of open sessions, which attribution reads.
 
 pub mod auth_info;
 pub mod protocol;
 pub mod client;
 pub mod stamp;
-pub mod pending;
+pub mod late_login;
 pub mod login;
 pub mod server;
-pub mod opened;
+pub mod session_record;
 pub mod registry;
 
 mod cert_blob;

@@ -1,4 +1,4 @@
-//! What the stamper and the collector say to each other: one JSON line each way.
+//! The messages of hook and collector: one JSON line each way.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 use vctl_common::id::SessionId;
 use vctl_common::time::BootNs;
 
-/// Changes whenever a line does. The two sides are one binary, but during an upgrade a stamper of
-/// one version meets a collector of another.
+/// Version of the lines. Both sides are one binary, but during an upgrade a hook of one version meets a
+/// collector of another.
 pub const VERSION: u32 = 1;
 
-/// Most bytes of a line: an `SSH_AUTH_INFO_0` of the 128 KiB that execve(2) takes for one string, every
-/// byte of it escaped to six, and the rest.
+/// Most bytes of a line: an `SSH_AUTH_INFO_0` of 128 KiB, the limit of execve(2) for one string, with every
+/// byte escaped to six, and the other fields.
 pub const LINE_MAX: usize = 1024 * 1024;
 
-/// How long the hook holds a login, from `hook_started` on. Both sides go by it: a login that was marked
-/// within it has run nothing before.
+/// Time for which the hook holds a login, from `hook_started` on. Both sides rely on it: a login that was
+/// marked within this time has run nothing before.
 pub const HELD_FOR: Duration = Duration::from_secs(2);
 
-/// A login that asks to be stamped. Everything in it was said by the client, by PAM or by the
-/// hook; who the login process is, the collector asks the kernel.
+/// A login that asks for a stamp. All fields come from the client, PAM or the hook; the collector asks the
+/// kernel for the login process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StampRequest {
     pub version: u32,
@@ -35,7 +35,7 @@ pub struct StampRequest {
     pub ssh_connection: Option<String>,
     pub hook_started: BootNs,
     pub hook_pid: u32,
-    /// Only in a marker: strict mode let the user in because of the group.
+    /// Set only in the file of a late login: strict mode allowed the login because of the group.
     pub break_glass: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct StampRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum StampReply {
-    /// The kernel knows the login and the spool holds it.
+    /// The login is marked in the kernel and stored in the spool.
     Stamped,
     Refused {
         reason: String,
@@ -72,7 +72,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, ProtocolError> {
 
 /// Reads a request from its line, with or without the newline.
 pub fn decode_request(line: &[u8]) -> Result<StampRequest, ProtocolError> {
-    /// Read first: what the other fields mean depends on it.
+    /// Read first: it decides the meaning of the other fields.
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
@@ -97,24 +97,36 @@ fn decode<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, ProtocolError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn request() -> StampRequest {
-        StampRequest {
+impl StampRequest {
+    /// A login of sshd with a password.
+    pub(crate) fn fixture() -> Self {
+        Self {
             version: VERSION,
             session_id: SessionId::generate(),
             pam_type: "open_session".to_owned(),
             service: "sshd".to_owned(),
             user: "deploy".to_owned(),
             rhost: Some("10.0.0.9".to_owned()),
-            tty: None,
-            auth_info: Some("publickey ssh-ed25519 AAAA\n".to_owned()),
-            ssh_connection: None,
-            hook_started: BootNs(u64::MAX),
+            tty: Some("ssh".to_owned()),
+            auth_info: Some("password".to_owned()),
+            ssh_connection: Some("10.0.0.9 51022 10.0.0.1 22".to_owned()),
+            hook_started: BootNs(1000),
             hook_pid: 4243,
             break_glass: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request() -> StampRequest {
+        StampRequest {
+            auth_info: Some("publickey ssh-ed25519 AAAA\n".to_owned()),
+            hook_started: BootNs(u64::MAX),
+            ..StampRequest::fixture()
         }
     }
 
@@ -128,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused_by_its_number_before_anything_else_is_read() {
+    fn another_version_is_refused_by_its_number_alone() {
         let error = decode_request(b"{\"version\":2,\"session_id\":7}\n").unwrap_err();
         assert!(
             matches!(error, ProtocolError::Version { theirs: 2 }),

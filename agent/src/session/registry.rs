@@ -1,4 +1,4 @@
-//! Who owns what: the sessions that are open, by every key an event may carry. Pure.
+//! The open sessions, by every key that an event may carry. Pure.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
@@ -18,21 +18,21 @@ pub struct LiveSession {
     pub opened: SessionOpened,
     /// Events of it in the spool.
     pub stored: u64,
-    /// Bytes of it that were stored lately; see `pipeline::budget`.
+    /// Bytes of it that were stored lately; see `pipeline::sessions::budget`.
     pub spent: u64,
-    /// What is left out of its execs, once it is over its budget.
+    /// The part of its execs that is left out, once it is over its budget.
     pub cut: Cut,
-    /// Forks whose child the kernel could not mark, as far as they have been told of.
+    /// Forks whose child the kernel could not mark, as far as they are reported.
     pub unmarked_forks: u64,
-    /// When the login's own process ended; the session goes on with its background work.
+    /// End of the login's own process; the session continues with its background work.
     pub leader_ended_at: Option<BootNs>,
 }
 
 /// The open sessions.
 ///
-/// The mark alone owns an event. Audit session and cgroup point to a session only while exactly one
-/// open session has them: two logins may share a cgroup (no pam_systemd) or an audit session
-/// (no pam_loginuid), and then neither says anything.
+/// The mark alone decides to which session an event belongs. Audit session and cgroup name a session only while
+/// exactly one open session has them: two logins may share a cgroup (no pam_systemd) or an audit session (no
+/// pam_loginuid), and then neither is evidence.
 #[derive(Debug, Default)]
 pub struct Registry {
     live: HashMap<Mark, LiveSession, BuildHasherDefault<MarkHasher>>,
@@ -44,8 +44,8 @@ pub struct Registry {
 const ROOT_CGROUP: CgroupId = CgroupId(1);
 
 impl Registry {
-    /// Adds a session. One with the same id is replaced and its count of stored events kept: the
-    /// journal says again who is open at the head of each segment.
+    /// Adds a session. It replaces one with the same id and takes over its count of stored events: the head of
+    /// each segment repeats the open sessions.
     pub fn open(&mut self, opened: SessionOpened) -> Mark {
         let mark = opened.id.mark();
         let before = self.close(mark);
@@ -55,7 +55,7 @@ impl Registry {
                 .or_default()
                 .push(mark);
         }
-        // The root cgroup is where everything is that nobody put anywhere.
+        // Processes that were never moved are in the root cgroup.
         if let Some(cgroup) = opened.cgroup.filter(|cgroup| *cgroup != ROOT_CGROUP) {
             self.cgroups.entry(cgroup).or_default().push(mark);
         }
@@ -73,7 +73,7 @@ impl Registry {
         mark
     }
 
-    /// Takes a session out; `None` when it is not open.
+    /// Removes a session; `None` when it is not open.
     pub fn close(&mut self, mark: Mark) -> Option<LiveSession> {
         let session = self.live.remove(&mark)?;
         if let Some(audit_session) = session.opened.audit_session {
@@ -85,7 +85,7 @@ impl Registry {
         Some(session)
     }
 
-    /// Asked for every event: one lookup.
+    /// Returns an open session. Called for every event: one lookup.
     pub fn get(&self, mark: Mark) -> Option<&LiveSession> {
         self.live.get(&mark)
     }
@@ -99,7 +99,7 @@ impl Registry {
             .filter(|session| session.opened.id == id)
     }
 
-    /// Returns the open session that a login's process was stamped with before, under another id.
+    /// Returns the open session, under another id, with which a login's process was stamped before.
     ///
     /// A process opens one session for a service and a user. A second one comes from a PAM stack with two
     /// lines for the hook.
@@ -127,7 +127,7 @@ impl Registry {
         sole(self.audit_sessions.get(&audit_session)?)
     }
 
-    /// Returns the one open session whose login was in this cgroup.
+    /// Returns the one open session with a login in this cgroup.
     pub fn cgroup_owner(&self, cgroup: CgroupId) -> Option<Mark> {
         sole(self.cgroups.get(&cgroup)?)
     }
@@ -139,8 +139,8 @@ impl Registry {
         }
     }
 
-    /// Returns the login that work run by a daemon for this user most likely comes from: the newest
-    /// one that is open, of the same login uid, else of the same user name.
+    /// Returns the login from which the work of a daemon for this user most likely comes: the newest open one
+    /// of the same login uid, else of the same user name.
     pub fn detached_from(&self, login_uid: Option<u32>, user: &str) -> Option<InferredLink> {
         let newest = |wanted: &dyn Fn(&SessionOpened) -> bool| {
             self.live
@@ -208,8 +208,8 @@ fn forget<K: Eq + Hash>(index: &mut HashMap<K, Vec<Mark>>, key: &K, mark: Mark) 
     }
 }
 
-/// Spreads a mark, which is random already, over the bits a hash table looks at. Marks are made by
-/// root's own stamper, so nobody can choose them to collide.
+/// Spreads a mark, which is random already, over the bits that a hash table uses. Only root's own hook makes
+/// marks, so a user cannot choose them to collide.
 #[derive(Debug, Default)]
 struct MarkHasher(u64);
 
@@ -242,8 +242,6 @@ mod tests {
 
     fn login(serial: u64, ca: &str, audit_session: u32, cgroup: u64) -> SessionOpened {
         SessionOpened {
-            id: SessionId::generate(),
-            origin: Origin::Login,
             login_user: "deploy".to_owned(),
             service: "sshd".to_owned(),
             auth: Auth {
@@ -259,10 +257,6 @@ mod tests {
                 }),
                 ..Auth::default()
             },
-            source_ip: None,
-            source_port: None,
-            remote_host: None,
-            tty: None,
             leader: ProcessId {
                 tgid: 4242,
                 start: BootNs(10),
@@ -270,9 +264,9 @@ mod tests {
             login_uid: Some(1000),
             audit_session: AuditSessionId::new(audit_session),
             cgroup: Some(CgroupId(cgroup)),
-            opened_at: BootNs(100),
-            marked_at: Some(BootNs(101)),
             stamp: Stamp::InTime,
+            marked_at: Some(BootNs(101)),
+            ..SessionOpened::unknown(SessionId::generate(), BootNs(100))
         }
     }
 
@@ -320,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_audit_session_or_cgroup_belongs_to_nobody_until_one_is_left() {
+    fn a_shared_audit_session_or_cgroup_names_no_session() {
         let mut sessions = Registry::default();
         let one = sessions.open(login(12, "ca", AUDIT_SESSION_3, CGROUP_7001));
         let other = sessions.open(login(13, "ca", AUDIT_SESSION_3, CGROUP_7001));
@@ -389,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn detached_work_is_linked_by_name_only_where_no_login_uid_fits_and_never_to_detached_work() {
+    fn detached_work_is_linked_to_a_login_by_uid_then_by_name() {
         let mut sessions = Registry::default();
         let detached = SessionOpened {
             origin: Origin::Detached { from: None },

@@ -1,4 +1,4 @@
-//! The collector's side of the stamp socket: who asks, for which login, and the answer back.
+//! The collector's side of the stamp socket: checks the client, finds its login process, sends the answer back.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -20,32 +20,32 @@ use tracing::warn;
 use super::login::{LoginError, LoginFacts, LoginReader};
 use super::protocol::{self, LINE_MAX, ProtocolError, StampReply, StampRequest};
 
-/// Stamps handled at a time; more wait in the socket's backlog.
+/// Stamps in work at the same time; more wait in the socket's backlog.
 const CONCURRENT: usize = 64;
 
-/// The hook writes its line at once; a peer that dawdles is none.
+/// The hook writes its line at once; a slower client is not the hook.
 const READ_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The hook waits no longer either.
-const REPLY_DEADLINE: Duration = Duration::from_secs(2);
+/// The hook does not wait longer than this for the answer.
+const REPLY_DEADLINE: Duration = protocol::HELD_FOR;
 
 /// A login that waits for its stamp.
 #[derive(Debug)]
-pub struct Pending {
+pub struct PendingStamp {
     pub request: StampRequest,
     pub login: LoginFacts,
-    /// Dropped without an answer, the hook counts the collector as unable to answer.
+    /// If it is dropped without an answer, the hook counts the collector as unable to answer.
     pub reply: oneshot::Sender<StampReply>,
 }
 
-/// What the socket saw beside good requests, since the start.
+/// Counters of failed requests since the start.
 #[derive(Debug, Default)]
 pub struct ServerCounters {
-    /// Peers that were not root.
+    /// Clients that were not root.
     pub refused_peers: AtomicU64,
-    /// Lines that were late, too long or no request.
+    /// Lines that were late, too long or not a request.
     pub bad_requests: AtomicU64,
-    /// Requests whose login process could not be told.
+    /// Requests without a login process that could be found.
     pub no_login: AtomicU64,
     /// Requests that the pipeline did not answer.
     pub unanswered: AtomicU64,
@@ -53,7 +53,7 @@ pub struct ServerCounters {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("another agent answers on `{}`", path.display())]
+    #[error("another agent uses `{}`", path.display())]
     InUse { path: PathBuf },
     #[error("`{}` {why}", path.display())]
     Unsafe { path: PathBuf, why: &'static str },
@@ -66,23 +66,23 @@ pub enum BindError {
     },
 }
 
-/// The bound socket. Dropping it leaves the file: the next agent replaces it, and hooks that find
-/// it wait a moment for a restart.
+/// The bound socket. The file stays after a drop: the next agent replaces it, and hooks wait a moment for a
+/// restart.
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
     counters: Arc<ServerCounters>,
-    /// The only user whose requests count: our own, which is root outside tests.
+    /// The only user that may send requests: our own, which is root outside tests.
     owner: u32,
-    /// Held for as long as the socket is ours: two agents that start at once must not both decide
-    /// that the old socket is stale.
+    /// Held while the socket is ours: of two agents that start at once, only one may decide that the old socket
+    /// is stale.
     _lock: Flock<File>,
 }
 
 impl Server {
-    /// Binds `agent.sock` in `run_dir`, which is made when it is missing. Needs a tokio runtime.
+    /// Binds `agent.sock` in `run_dir`, which is created when it is missing. Needs a tokio runtime.
     ///
-    /// A socket that is there is replaced only when nobody answers on it.
+    /// Replaces an existing socket only when no process answers on it.
     pub fn bind(run_dir: &Path) -> Result<Self, BindError> {
         DirBuilder::new()
             .recursive(true)
@@ -111,8 +111,8 @@ impl Server {
         Arc::clone(&self.counters)
     }
 
-    /// Serves until `logins` is closed. Each login goes there once, and its answer back to the hook.
-    pub async fn run(self, reader: LoginReader, logins: mpsc::Sender<Pending>) {
+    /// Serves until `logins` is closed. Sends each login there once, and its answer back to the hook.
+    pub async fn run(self, reader: LoginReader, logins: mpsc::Sender<PendingStamp>) {
         let slots = Arc::new(Semaphore::new(CONCURRENT));
         while !logins.is_closed() {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
@@ -125,7 +125,7 @@ impl Server {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of descriptors or memory: trying again at once would only spin.
+                    // Out of descriptors or memory: an immediate retry would only spin.
                     warn!(%error, "Cannot accept on the stamp socket.");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
@@ -143,27 +143,27 @@ impl Server {
     }
 }
 
-/// Why a connection came to nothing.
+/// The reason why a connection failed.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
-    #[error("peer with uid {uid} is not root")]
+    #[error("client with uid {uid} is not root")]
     NotRoot { uid: u32 },
-    #[error("peer has no process id here")]
+    #[error("client has no process id in this namespace")]
     NoPid,
     #[error(transparent)]
     Login(#[from] LoginError),
-    #[error("peer sent no whole line in time")]
+    #[error("client did not send a whole line in time")]
     Silent,
     #[error(transparent)]
     Request(#[from] ProtocolError),
     #[error("connection broke")]
     Broken(#[from] io::Error),
-    #[error("the pipeline gave no answer")]
+    #[error("the pipeline did not answer")]
     Unanswered,
 }
 
 impl ServeError {
-    /// Counts, and logs each kind when its count is a power of two: a forger cannot fill the log.
+    /// Counts, and logs each kind when its count is a power of two, so a forger cannot fill the log.
     fn count(&self, counters: &ServerCounters) {
         let counter = match self {
             Self::NotRoot { .. } => &counters.refused_peers,
@@ -173,7 +173,7 @@ impl ServeError {
         };
         let count = counter.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {
-            warn!(error = %self, count, "A stamp request came to nothing.");
+            warn!(error = %self, count, "A stamp request failed.");
         }
     }
 }
@@ -182,7 +182,7 @@ async fn serve(
     mut stream: UnixStream,
     owner: u32,
     reader: LoginReader,
-    logins: mpsc::Sender<Pending>,
+    logins: mpsc::Sender<PendingStamp>,
 ) -> Result<(), ServeError> {
     let peer = stream.peer_cred()?;
     if peer.uid() != owner {
@@ -197,7 +197,7 @@ async fn serve(
     let line = timeout(READ_DEADLINE, read_line(&mut stream))
         .await
         .map_err(|_| ServeError::Silent)??;
-    // `vctl-agent check` only looks whether somebody listens.
+    // `vctl-agent check` connects only to see whether the collector listens.
     if line.is_empty() {
         return Ok(());
     }
@@ -208,7 +208,7 @@ async fn serve(
             return Err(error.into());
         }
     };
-    // On a thread of its own: without a login uid it asks name services, which may hang.
+    // On another thread: without a login uid it asks name services, which may hang.
     let user = request.user.clone();
     let login = task::spawn_blocking(move || reader.login_of(stamper, &user));
     let login = match timeout(REPLY_DEADLINE, login).await {
@@ -221,12 +221,12 @@ async fn serve(
     };
 
     let (reply, answer) = oneshot::channel();
-    let login = Pending {
+    let login = PendingStamp {
         request,
         login,
         reply,
     };
-    // Waits while the pipeline is busy: the hook has more patience than any batch takes.
+    // Waits while the pipeline is busy: the hook waits longer than any batch takes.
     timeout(REPLY_DEADLINE, logins.send(login))
         .await
         .ok()
@@ -253,7 +253,7 @@ async fn send(stream: &mut UnixStream, reply: &StampReply) -> Result<(), ServeEr
     Ok(())
 }
 
-/// Returns the line, empty when the peer closed without a word.
+/// Returns the line, empty when the client closed without sending.
 async fn read_line(stream: &mut UnixStream) -> Result<Vec<u8>, ServeError> {
     let mut line = Vec::with_capacity(4096);
     while !line.ends_with(b"\n") {
@@ -271,7 +271,7 @@ async fn read_line(stream: &mut UnixStream) -> Result<Vec<u8>, ServeError> {
     Ok(line)
 }
 
-/// Whoever can rename the socket could answer in our place.
+/// A user that can rename the socket could answer instead of the collector.
 fn check_directory(run_dir: &Path) -> Result<(), BindError> {
     let meta = run_dir
         .symlink_metadata()
@@ -314,10 +314,10 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     if !meta.file_type().is_socket() {
         return Err(BindError::Unsafe {
             path: path.to_owned(),
-            why: "is there and is no socket",
+            why: "exists and is not a socket",
         });
     }
-    // An agent without our lock, of another version or another mount, still counts.
+    // An agent of another version or mount has another lock, and still owns its socket.
     match StdStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(|source| failed("remove", path, source))

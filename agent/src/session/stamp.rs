@@ -1,7 +1,7 @@
 //! `vctl-agent stamp`: the PAM session hook.
 //!
-//! PAM runs it as root while the login waits, so it never hangs and starts fast: no async runtime,
-//! no argument parser, nothing read but its small configuration.
+//! PAM runs it as root while the login waits, so it never hangs and starts fast: no async runtime, no argument
+//! parser, no files except its small configuration.
 
 use std::env;
 use std::ffi::OsString;
@@ -18,27 +18,27 @@ use vctl_common::id::SessionId;
 use vctl_common::time::BootNs;
 
 use super::client::{self, AskError};
+use super::late_login::{self, LateLoginError, LateLoginFile};
 use super::login::{LoginError, LoginReader};
-use super::pending::{self, Marker, MarkerError};
 use super::protocol::{self, HELD_FOR, StampReply, StampRequest};
 use super::syslog::{Severity, syslog};
-use super::{boot_now, opened};
+use super::{boot_now, session_record};
 use crate::config::{Config, KEYS, Mode, load_for_stamp};
 use crate::probe::maps::note_refused;
 
-/// What follows when there was none asks disks and name services, which hang when they are sick.
+/// Time for the steps after a missing answer. They use disks and name services, which may hang.
 pub const FALLBACK_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Fields that PAM fills are short; a longer one is not worth refusing a login for.
+/// Most bytes of a field that PAM fills; a longer one is cut, because it is not worth refusing a login.
 const FIELD_MAX: usize = 1024;
 
-/// Whether a hook that fails in itself refuses the login: `mode: strict`, as far as it is known.
+/// True in `mode: strict`, as far as the mode is known: an error of the hook itself then refuses the login.
 static STRICT: AtomicBool = AtomicBool::new(false);
 
-/// Runs the hook and returns its exit status: 0 lets the login go on.
+/// Runs the hook and returns its exit status: 0 lets the login continue.
 ///
-/// The PAM line is `required` in both modes, so in `best-effort` every way through the hook ends with 0;
-/// the collector finds a login that goes on without its stamp.
+/// The PAM line is `required` in both modes, so in `best-effort` every path through the hook ends with 0; the
+/// collector finds a login that continues without its stamp.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     let started = boot_now();
     panic::set_hook(Box::new(|panic| {
@@ -61,7 +61,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         }
     }
     let request = pam.request(started);
-    if opened::is_inside_a_session(&request.service) {
+    if session_record::is_inside_a_session(&request.service) {
         return 0;
     }
 
@@ -85,45 +85,47 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         let _ = done.send(without_stamp(&config, request, &answer));
     });
     if let Err(error) = noting {
-        // At the limit of processes. Slow disks can then hold the login for longer.
+        // At the limit of processes. Slow disks can then hold the login longer.
         let (config, request) = spare;
         return without_stamp(&config, request, &Err(AskError::Broken(error)));
     }
-    // The thread is left behind on a timeout: the process ends with this one.
+    // After a timeout the thread still runs; it ends with this process.
     result.recv_timeout(FALLBACK_DEADLINE).unwrap_or_else(|_| {
-        syslog(Severity::Error, "the login could not be noted in time");
+        syslog(
+            Severity::Error,
+            "the file of the late login could not be written in time",
+        );
         u8::from(mode == Mode::Strict)
     })
 }
 
-/// The PAM line alone says so, before the configuration is read.
+/// Set by the PAM line alone, before the configuration is read.
 fn says_strict(flags: &[(String, String)]) -> bool {
     let mut modes = flags.iter().filter(|(key, _)| key == "mode");
     modes.any(|(_, mode)| mode == "strict")
 }
 
-/// Why the login has no stamp.
+/// The reason why the login has no stamp.
 type NoStamp = Result<StampReply, AskError>;
 
 fn ask(config: &Config, request: &StampRequest) -> NoStamp {
     let line = protocol::encode(request).map_err(AskError::Answer)?;
-    // From the hook's start, which is what the collector counts from too: reading the configuration is
-    // part of it.
+    // Counted from the start of the hook, like in the collector: reading the configuration is part of it.
     let left = HELD_FOR.saturating_sub(boot_now().since(request.hook_started));
     client::ask(&config.socket(), &line, left)
 }
 
-/// What becomes of a login that nobody stamped.
+/// Decision on a login without a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// Let in; a marker says that it has to be stamped late.
+    /// Allowed; a file asks for a late stamp.
     Late {
         break_glass: bool,
     },
     Refused,
 }
 
-/// `break_glass` is only asked when it matters: group lookups may go over the network.
+/// `break_glass` is called only when it matters: group lookups may go over the network.
 fn verdict(mode: Mode, break_glass: impl FnOnce() -> bool) -> Verdict {
     match mode {
         Mode::BestEffort => Verdict::Late { break_glass: false },
@@ -160,10 +162,10 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
             } else {
                 "best effort"
             };
-            let noted = leave_marker(config, &request);
-            let marker = match &noted {
-                Ok(()) => "marker written".to_owned(),
-                Err(error) => format!("no marker: {error}"),
+            let noted = leave_late_login(config, &request);
+            let file = match &noted {
+                Ok(()) => "a late stamp is requested".to_owned(),
+                Err(error) => format!("no late stamp requested: {error}"),
             };
             let severity = if noted.is_ok() {
                 Severity::Warning
@@ -173,7 +175,7 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
             syslog(
                 severity,
                 &format!(
-                    "let {} in without a stamp ({because}): {why}; {marker}",
+                    "let {} in without a stamp ({because}): {why}; {file}",
                     who(&request)
                 ),
             );
@@ -182,36 +184,36 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
     }
 }
 
-/// Notes the refusal where the probe noted the login, so that it does not count as one without a stamp.
+/// Notes the refusal in the probe's map of logins, so that the login does not count as one without a stamp.
 fn tell_of_refusal(config: &Config) {
     let parent = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
     let facts = LoginReader::host().kernel_facts(parent);
     if let Some(audit_session) = facts.ok().and_then(|facts| facts.audit_session) {
-        // Without a probe there is nothing that noted the login.
+        // Without a probe the login is not noted.
         let _ = note_refused(&config.pin_dir, audit_session);
     }
 }
 
-fn leave_marker(config: &Config, request: &StampRequest) -> Result<(), NoMarker> {
+fn leave_late_login(config: &Config, request: &StampRequest) -> Result<(), NotWritten> {
     let reader = LoginReader::host();
     let parent = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
-    let marker = Marker {
+    let file = LateLoginFile {
         request: request.clone(),
         login: reader.kernel_facts(parent)?,
-        boot: reader.boot_id().ok_or(NoMarker::Boot)?,
+        boot: reader.boot_id().ok_or(NotWritten::Boot)?,
     };
-    Ok(pending::write(&config.pending_dir, &marker)?)
+    Ok(late_login::write(&config.pending_dir, &file)?)
 }
 
-/// Why nothing will remind the collector of the login; syslog is then all there is.
+/// The reason why the file of a late login is missing; then only syslog has the login.
 #[derive(Debug, thiserror::Error)]
-enum NoMarker {
+enum NotWritten {
     #[error("the boot id cannot be read")]
     Boot,
     #[error(transparent)]
     Login(#[from] LoginError),
     #[error(transparent)]
-    Marker(#[from] MarkerError),
+    File(#[from] LateLoginError),
 }
 
 fn who(request: &StampRequest) -> String {
@@ -236,7 +238,7 @@ fn is_member(user: &str, group: &str) -> bool {
     getgrouplist(&name, account.gid).is_ok_and(|groups| groups.contains(&group.gid))
 }
 
-/// The environment as pam_exec passes it.
+/// The environment that pam_exec passes.
 struct PamEnv(Vec<(OsString, OsString)>);
 
 impl PamEnv {
@@ -244,10 +246,10 @@ impl PamEnv {
         Self(vars.collect())
     }
 
-    /// Returns the last value of that name.
+    /// Returns the last value of a name.
     ///
-    /// pam_exec appends its own `PAM_*` behind the PAM environment, into which a user may have put
-    /// the same names (pam_env with `user_readenv=1`); getenv(3) would find the user's.
+    /// pam_exec appends its own `PAM_*` to the PAM environment, in which a user may have set the same names
+    /// (pam_env with `user_readenv=1`); getenv(3) would return the user's value.
     fn get(&self, name: &str) -> Option<String> {
         let (_, value) = self.0.iter().rev().find(|(key, _)| key == name)?;
         Some(value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
@@ -267,7 +269,7 @@ impl PamEnv {
             user: self.field("PAM_USER").unwrap_or_default(),
             rhost: self.field("PAM_RHOST"),
             tty: self.field("PAM_TTY"),
-            // Whole: execve(2) limits it, and the certificate in it decides whose login it is.
+            // Not cut: execve(2) limits it, and the certificate in it identifies the login.
             auth_info: self.get("SSH_AUTH_INFO_0"),
             ssh_connection: self.field("SSH_CONNECTION"),
             hook_started: started,
@@ -284,8 +286,8 @@ fn cut(text: &str, most: usize) -> &str {
 
 type Arguments = (Option<PathBuf>, Vec<(String, String)>, Vec<String>);
 
-/// Reads `--config PATH` and `--key value`, as the daemon takes them. What is unknown is said and
-/// left out: a typing mistake in a PAM line must not lock everybody out.
+/// Reads `--config PATH` and `--key value`, like the daemon. Unknown arguments are reported and left out: a
+/// typing mistake in a PAM line must not lock out every user.
 fn parse_arguments(arguments: impl Iterator<Item = OsString>) -> Arguments {
     let (mut file, mut flags, mut problems) = (None, Vec::new(), Vec::new());
     let mut arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
@@ -311,10 +313,10 @@ fn parse_arguments(arguments: impl Iterator<Item = OsString>) -> Arguments {
     (file, flags, problems)
 }
 
-/// sshd shows stderr to nobody unless pam_exec has `stdout`; then the user reads why.
+/// sshd shows stderr to the user only if pam_exec has `stdout`.
 #[allow(
     clippy::print_stderr,
-    reason = "the hook has no other way to tell the person logging in"
+    reason = "the hook has no other way to reach the user"
 )]
 fn say(text: &str) {
     eprintln!("vctl-agent stamp: {text}");
@@ -378,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_read_as_the_daemon_reads_them_and_mistakes_are_said() {
+    fn arguments_match_the_daemon_and_mistakes_are_reported() {
         let arguments = [
             "--config",
             "/x",

@@ -5,8 +5,8 @@ use vctl_common::time::BootNs;
 
 /// Returns the kernel's boot clock.
 pub fn boot_now() -> BootNs {
-    // Fails only for a clock the kernel does not have, and boot time is older than any kernel that
-    // loads the probe; 0 then reads as "at boot" and nothing else goes wrong.
+    // Fails only for an unknown clock, and boot time is older than any kernel that loads the probe. Then 0
+    // reads as "at boot", and nothing else fails.
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap_or(nix::sys::time::TimeSpec::new(0, 0));
     let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
     let nanoseconds = u64::try_from(now.tv_nsec()).unwrap_or(0);

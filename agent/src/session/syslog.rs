@@ -8,10 +8,10 @@ pub(super) enum Severity {
     Warning = 4,
 }
 
-/// The facility that sshd's and PAM's own lines go to. Source: syslog(3).
+/// The facility of the lines of sshd and PAM. Source: syslog(3).
 const AUTHPRIV: u8 = 10;
 
-/// Sends a line as `vctl-agent`; lost when nobody listens, because there is nobody left to tell.
+/// Sends a line as `vctl-agent`. It is lost without a syslog daemon: there is no other place to report to.
 pub(super) fn syslog(severity: Severity, text: &str) {
     let Ok(socket) = UnixDatagram::unbound() else {
         return;
@@ -21,7 +21,7 @@ pub(super) fn syslog(severity: Severity, text: &str) {
         return;
     }
     let priority = AUTHPRIV * 8 + severity as u8;
-    // No line break of a user's making: it would begin a line of its own in the log.
+    // A line break from a user would begin another line in the log.
     let text: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -17,23 +17,23 @@ pub(super) struct Active {
     pub(super) header: FileHeader,
     segment: File,
     index: File,
-    /// Where the next batch goes.
+    /// End of the last batch, where the next one begins.
     pub(super) end: u64,
-    /// Something of a failed batch may lie behind `end`.
+    /// Parts of a failed batch may lie behind `end`.
     overrun: bool,
     index_end: u64,
-    /// Entries that are not in the index yet: it may lag, never skip.
+    /// Entries that are not in the index yet. The index may be behind, but has no holes.
     pending: Vec<u8>,
     pub(super) dirty: bool,
     /// Bytes of events in it, by session.
     pub(super) with_events: HashMap<Mark, u64>,
     /// Sessions with journal entries in it.
     pub(super) named: HashSet<Mark>,
-    /// When the last of it happened.
+    /// Time of its last event.
     pub(super) last_at: Option<SystemTime>,
 }
 
-/// Returns when the last of these happened; what is only repeated is older than it looks.
+/// Returns the time of the last event of a list. Copied events do not count: they are older.
 pub(super) fn last_wall(table: &[BlockEntry]) -> Option<SystemTime> {
     table
         .iter()
@@ -57,7 +57,7 @@ impl Active {
     ) -> io::Result<Self> {
         let created = Self::try_create(disk, dir, files, header);
         if created.is_err() {
-            // Left behind they would do no harm: a file shorter than a header is no segment yet.
+            // Left behind they do no harm: a file shorter than a header is not a segment yet.
             let _ = disk.remove(&files.segment);
             let _ = disk.remove(&files.index);
         }
@@ -92,7 +92,7 @@ impl Active {
         })
     }
 
-    /// Goes on with a segment whose index has been repaired.
+    /// Continues a segment with a repaired index.
     pub(super) fn resume(disk: &mut impl Disk, loaded: &Segment) -> io::Result<Self> {
         let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
         let segment = open(&loaded.files.segment)?;
@@ -108,7 +108,7 @@ impl Active {
             overrun: false,
             index_end: loaded.index_bytes().len() as u64,
             pending: Vec::new(),
-            // What an earlier process wrote may not be durable yet.
+            // The writes of an earlier process may not be durable yet.
             dirty: true,
             with_events: HashMap::new(),
             named: HashSet::new(),
@@ -118,7 +118,7 @@ impl Active {
         Ok(active)
     }
 
-    /// Writes one batch. On failure the segment is as it was, or will be before the next write.
+    /// Writes one batch. After a failure the segment is as before, at the latest before the next write.
     pub(super) fn append(
         &mut self,
         disk: &mut impl Disk,
@@ -152,7 +152,7 @@ impl Active {
         self.last_at = self.last_at.max(last_wall(table));
     }
 
-    /// The batch is safe without it: readers take from the segment what the index lacks.
+    /// The batch is safe without the index: readers take missing entries from the segment.
     fn write_index(&mut self, disk: &mut impl Disk) {
         if disk
             .write_all_at(&self.index, &self.pending, self.index_end)
@@ -171,7 +171,7 @@ impl Active {
         Ok(())
     }
 
-    /// Makes the index durable as well, as far as that goes.
+    /// Makes the index durable too, if that works.
     pub(super) fn seal(&mut self, disk: &mut impl Disk) -> io::Result<()> {
         if self.overrun {
             self.overrun = disk.truncate(&self.segment, self.end).is_err();

@@ -13,16 +13,16 @@ use vctl_common::wire::Mark;
 
 use super::error::SpoolError;
 
-/// A flipped bit costs one block, so a block is not much larger than it must be to be cheap.
+/// Bytes of a block. A flipped bit costs one block, so blocks are as small as their overhead allows.
 const BLOCK_BYTES: usize = 64 * 1024;
-/// Buffers are kept from batch to batch up to this much.
+/// Most bytes of a buffer that is reused for the next batch.
 const KEPT_BYTES: usize = 1024 * 1024;
 
-/// Collects one batch. Used again and again, so that the usual event needs no memory.
+/// Collects one batch. Reused, so that the usual event needs no allocation.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     blocks: Vec<Block>,
-    /// How many of `blocks` are in use; the rest are buffers kept.
+    /// The number of `blocks` in use; the others are spare buffers.
     used: usize,
     /// The block that takes the next event of a session.
     open: HashMap<Mark, usize>,
@@ -42,12 +42,12 @@ pub(super) struct Block {
     last_seq: u64,
     first_at: BootNs,
     last_at: BootNs,
-    /// Of an earlier batch, for what is carried over.
+    /// The clocks of an earlier batch, for copied blocks.
     wall: Option<WallOffset>,
     payload: Vec<u8>,
 }
 
-/// What a journal entry changes in the set of open sessions once it is written.
+/// The change of the set of open sessions by a journal entry, once it is written.
 #[derive(Debug)]
 pub(super) enum Change {
     Opened(Box<SessionOpened>),
@@ -63,7 +63,7 @@ impl BatchBuilder {
         self.used == 0
     }
 
-    /// Bytes of events and journal entries; callers commit before this grows far.
+    /// Bytes of events and journal entries; callers commit before this becomes large.
     pub fn len(&self) -> usize {
         self.payload_bytes
     }
@@ -132,7 +132,7 @@ impl BatchBuilder {
         Ok(())
     }
 
-    /// Begins a block of entries that are repeated from another segment, as of `wall`.
+    /// Begins a block of entries copied from another segment, with the clocks `wall`.
     pub(super) fn begin_carried(
         &mut self,
         mark: Mark,
@@ -142,7 +142,7 @@ impl BatchBuilder {
         self.begin(BlockKind::CarriedJournal, mark, serial, Some(wall))
     }
 
-    /// Repeats a block of events of another segment as it is.
+    /// Copies a block of events of another segment unchanged.
     pub(super) fn carry_events(&mut self, entry: &BlockEntry, payload: &[u8]) {
         let wall = Some(entry.wall_offset());
         let nth = self.begin(BlockKind::CarriedEvents, entry.mark(), entry.serial(), wall);
@@ -154,7 +154,7 @@ impl BatchBuilder {
         self.payload_bytes += payload.len();
     }
 
-    /// Adds a line to a journal block; `boot_id` when it is not the boot of the segment.
+    /// Adds a line to a journal block; `boot_id` is set when it is not the boot of the segment.
     pub(super) fn write_line(
         &mut self,
         nth: usize,
@@ -211,13 +211,13 @@ impl BatchBuilder {
         &mut self.blocks[..self.used]
     }
 
-    /// Bytes the batch has on disk.
+    /// Returns the size of the batch on disk.
     pub(super) fn disk_len(&self) -> u64 {
         let blocks = u32::try_from(self.used).unwrap_or(u32::MAX);
         BatchHeader::payloads_at(0, blocks) + self.payload_bytes as u64
     }
 
-    /// Writes the batch into `out` as it lies in a segment from `at` on; `table` gets its entries.
+    /// Writes the batch into `out` for the place `at` in a segment; `table` receives its entries.
     pub(super) fn encode(
         &self,
         batch_magic: u64,
@@ -266,7 +266,7 @@ impl BatchBuilder {
         Ok(())
     }
 
-    /// Forgets everything, keeping buffers of the usual size.
+    /// Empties the batch and keeps buffers of the usual size.
     pub fn clear(&mut self) {
         let mut kept = 0;
         for block in &mut self.blocks {

@@ -1,4 +1,4 @@
-//! Every change the spool makes to files, so that tests can make each of them fail.
+//! All changes of files by the spool, so that tests can make each of them fail.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

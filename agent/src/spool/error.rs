@@ -1,4 +1,4 @@
-//! What can keep the spool from being written.
+//! Errors of the spool's writer.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use vctl_common::spool::{DirError, SpoolReadError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// Nothing of the batch is stored: keep it and try again.
-    #[error("no room left to write `{}`", path.display())]
+    /// Nothing of the batch is stored: the caller keeps it and tries again.
+    #[error("no space left to write `{}`", path.display())]
     Full {
         path: PathBuf,
         #[source]
@@ -21,8 +21,8 @@ pub enum SpoolError {
         #[source]
         source: io::Error,
     },
-    /// The batch is stored, and so are earlier ones since the last `sync`, but they may not
-    /// survive the machine going down. The next commit goes to a new segment.
+    /// The batch and the earlier ones since the last `sync` are stored, but may not survive a crash of the
+    /// machine. The next commit goes to a new segment.
     #[error("cannot make `{}` durable", path.display())]
     Sync {
         path: PathBuf,
@@ -40,9 +40,9 @@ pub enum SpoolError {
     HostTooLong { host: String },
     #[error("`{}` is in use by another agent", dir.display())]
     InUse { dir: PathBuf },
-    #[error("`{}` in the spool's directory is not the spool's", path.display())]
+    #[error("`{}` in the spool directory is not a file of the spool", path.display())]
     Foreign { path: PathBuf },
-    #[error("cannot prepare the spool's directory `{}`", path.display())]
+    #[error("cannot prepare the spool directory `{}`", path.display())]
     Prepare {
         path: PathBuf,
         #[source]

@@ -1,7 +1,7 @@
-//! The choice of what a full spool gives up first: the largest session of the largest account. Pure.
+//! The choice of a full spool: the largest session of the largest account gives way first. Pure.
 //!
-//! A segment is shared by sessions, so what stays of it is copied. The choice therefore falls on a
-//! segment of which at least half goes: a copy never costs more than it frees.
+//! Sessions share a segment, so the events of the others are copied. The choice is a segment of which at least
+//! half goes: a copy never costs more than it frees.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -13,14 +13,14 @@ use super::owner::Owner;
 /// Bytes of events by session, sorted by session.
 pub(super) type Shares = [(Mark, u64)];
 
-/// A session or a person above this part of the cap gives way to others.
+/// A session or person above this part of the cap gives way to others.
 const LARGE: u64 = 16;
 /// An account above this part of the cap gives way to other accounts.
 const LARGE_ACCOUNT: u64 = 4;
-/// Most bytes that are copied out of one segment: they are one batch, and in memory at once.
+/// Most bytes copied out of one segment: they are one batch, and in memory at once.
 const MOST_CARRIED: u64 = 16 << 20;
 
-/// A segment to drop, and the sessions whose events go with it.
+/// A segment to drop, and the sessions that lose their events in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) segment: usize,
@@ -33,11 +33,11 @@ struct Group {
     bytes: u64,
 }
 
-/// Finds the segment whose larger part belongs to the largest session of the largest account, else
-/// to its largest person, else to the account; the oldest where there are several. `None` when no
-/// account is large, or there is no other to make room for.
+/// Finds the segment of which the larger part belongs to the largest session of the largest account, else to
+/// its largest person, else to the account; the oldest of several. `None` when no account is large, or no other
+/// account needs room.
 ///
-/// `segments` are those that may be dropped, oldest first; `others` is what the rest holds.
+/// `segments` may be dropped, oldest first; `others` are the bytes in the other segments.
 pub(super) fn choose(
     segments: &[&Shares],
     others: &Shares,
@@ -49,7 +49,7 @@ pub(super) fn choose(
         *sessions.entry(mark).or_default() += bytes;
     }
     let owners: HashMap<Mark, Owner> = sessions.keys().map(|&mark| (mark, owner(mark))).collect();
-    // Two large accounts in the same segments may have half of each only together.
+    // Two large accounts in the same segments may fill half of each only together.
     let mut heavy = HashSet::new();
     for account in groups(&sessions, sessions.keys(), cap / LARGE_ACCOUNT, |mark| {
         &owners[&mark].account
@@ -84,7 +84,7 @@ pub(super) fn choose(
     None
 }
 
-/// Returns whether at least half of the segment is theirs, and the rest can be copied.
+/// Returns whether at least half of the segment belongs to these sessions, and the rest can be copied.
 fn is_theirs(shares: &Shares, heavy: &HashSet<Mark>) -> bool {
     let (mut theirs, mut rest) = (0, 0);
     for (mark, bytes) in shares {
@@ -97,8 +97,7 @@ fn is_theirs(shares: &Shares, heavy: &HashSet<Mark>) -> bool {
     theirs > 0 && theirs >= rest && rest <= MOST_CARRIED
 }
 
-/// Puts sessions together by `key`, and returns the groups with more than `large` bytes, largest
-/// first.
+/// Groups sessions by `key`, and returns the groups with more than `large` bytes, largest first.
 fn groups<'a, K: Eq + Hash>(
     sessions: &HashMap<Mark, u64>,
     of: impl Iterator<Item = &'a Mark>,
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn many_persons_of_an_account_count_as_one_against_another_account() {
+    fn many_persons_of_one_account_count_as_one_account() {
         let own: Vec<_> = (0..9).map(|person| (100 + person * 10, 50)).collect();
         let segments: [&Shares; 2] = [&[(210, 50)], &own];
         let marks = own.iter().map(|(mark, _)| *mark).collect();
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_session_of_a_smaller_account_comes_after_the_larger_account() {
+    fn the_largest_account_gives_way_before_a_large_session() {
         let own: Vec<_> = (110..150).map(|mark| (mark, 15)).collect();
         let segments: [&Shares; 2] = [&[(210, 300)], &own];
         assert_eq!(chosen(&segments).map(|(segment, _)| segment), Some(1));

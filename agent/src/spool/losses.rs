@@ -1,4 +1,4 @@
-//! What goes with a segment, session by session.
+//! The losses with a segment, session by session.
 
 use std::collections::HashMap;
 
@@ -12,27 +12,27 @@ use super::batch::BatchBuilder;
 use super::error::SpoolError;
 use super::position::Position;
 
-/// What one session loses with a segment.
+/// The loss of one session with a segment.
 #[derive(Default)]
 pub(super) struct Loss {
     pub(super) serial: Option<CertSerial>,
     pub(super) id: Option<SessionId>,
-    /// Of what is nowhere else.
+    /// Events that are stored nowhere else.
     pub(super) dropped: Option<Gap>,
-    /// Of what the centre has.
+    /// Events that the centre has.
     pub(super) shipped: Option<Gap>,
-    /// Some of its events stay.
+    /// Some of its events are copied.
     pub(super) carried: bool,
-    /// As the clocks stood with the last of its events.
+    /// The clocks at the last of its events.
     pub(super) wall: Option<WallOffset>,
-    /// Its journal there, each entry with the clocks and the boot it was written in.
+    /// Its journal in the segment, each entry with the clocks and the boot in which it was written.
     pub(super) journal: Journal,
 }
 
 pub(super) type Journal = Vec<(JournalEntry, WallOffset, BootId)>;
 
-/// Reads what each session has in a segment that is to go; mark 0 is nobody. Events of sessions
-/// that stay are put into `kept`, but for those that were shipped.
+/// Reads the content of each session in a segment that will be dropped; mark 0 is no session. Events of
+/// sessions that stay are copied into `kept`, except shipped ones.
 pub(super) fn losses(
     segment: &Segment,
     shipped: Option<Position>,
@@ -89,16 +89,7 @@ pub(super) fn losses(
 }
 
 fn add_events(gap: &mut Option<Gap>, cause: GapCause, entry: &BlockEntry) {
-    let of_block = Gap {
-        session: None,
-        cause,
-        events: Some(entry.count()),
-        first_seq: Some(entry.first_seq()),
-        last_seq: Some(entry.last_seq()),
-        cpu: None,
-        from: entry.first_at(),
-        to: entry.last_at(),
-    };
+    let of_block = entry.gap(cause, None);
     *gap = Some(match gap.take() {
         Some(gap) => join(&gap, &of_block),
         None => of_block,
@@ -116,8 +107,7 @@ fn join(a: &Gap, b: &Gap) -> Gap {
     }
 }
 
-/// Makes one gap of all that was dropped of a session, or shipped, as `cause` says: a long one would
-/// collect them for ever.
+/// Merges the gaps of one cause of a session, dropped or shipped: a long session would collect them for ever.
 pub(super) fn merge(
     journal: Journal,
     cause: GapCause,
@@ -142,7 +132,7 @@ pub(super) fn merge(
     (rest, merged)
 }
 
-/// What was shipped and what was dropped can alternate, and one must not hide the other.
+/// Shipped and dropped parts can alternate, and a merged gap must not hide one of them.
 fn may_join(earlier: &Gap, later: &Gap) -> bool {
     later.cause == GapCause::SpoolCap
         || earlier
@@ -151,8 +141,8 @@ fn may_join(earlier: &Gap, later: &Gap) -> bool {
             .is_some_and(|(last, first)| last.saturating_add(1) >= first)
 }
 
-/// Makes many gaps of one cause into one over all their time: what is carried from segment to
-/// segment must stay small, and too much called missing is better than too little.
+/// Merges many gaps of one cause into one over their whole time: copies from segment to segment must stay
+/// small, and too large a gap is better than too small a one.
 pub(super) fn condense(journal: Journal) -> Journal {
     if journal.len() <= MOST_CARRIED {
         return journal;
@@ -174,7 +164,7 @@ pub(super) fn condense(journal: Journal) -> Journal {
         match same {
             Some(known) => {
                 *known = Gap {
-                    // Numbers in between may be stored: only a time can be told of all of them.
+                    // Numbers in between may be stored: only the time is true for all of them.
                     first_seq: None,
                     last_seq: None,
                     ..join(known, gap)
@@ -186,5 +176,5 @@ pub(super) fn condense(journal: Journal) -> Journal {
     condensed
 }
 
-/// Journal entries of one session that are carried one by one.
+/// Most journal entries of one session that are copied one by one.
 const MOST_CARRIED: usize = 256;

@@ -1,39 +1,39 @@
-//! The one writer of the spool. Its format, and what it promises, is in [`vctl_common::spool`].
+//! The only writer of the spool. The format and its promises are in [`vctl_common::spool`].
 //!
 //! # Durability
-//! `commit` hands a batch to the kernel: it survives `kill -9`. `sync` makes it survive the machine;
-//! `commit_durable` does both, for what must be on disk before somebody is answered. When syncing
-//! fails, the kernel may have thrown the pages away and would call the next try a success: the
-//! writer goes on in a new segment and says what it could not make durable.
+//! `commit` passes a batch to the kernel: it survives `kill -9`. `sync` makes it survive a crash of the
+//! machine; `commit_durable` does both, before an answer that depends on it. After a failed sync, the kernel
+//! may have discarded the pages and would report success for the next try: the writer continues in a new
+//! segment and reports the part that is not durable.
 //!
 //! # What is shipped
-//! The shipper reads the files beside the writer and takes no lock. From the newest segment it takes
-//! only what is synced, which the writer tells it ([`Durable`]); [`Position`] says why no place in
-//! the spool then ever means other bytes than those it was shipped with.
+//! The shipper reads the files beside the writer, without a lock. It reads the newest segment only as far as it
+//! is synced; the writer publishes that end ([`Durable`]). [`Position`] explains why a position in the spool
+//! never changes its meaning.
 //!
-//! # What goes at the cap
-//! A new segment begins with who every open session is. Room for it is made by dropping whole
-//! segments, never the one being written. What was shipped goes first. Then the largest session of
-//! the largest user gives way, its oldest events first, and what the segment holds of others is
-//! copied ([`heavy`], [`trim`]). Where none is large, the oldest segment with no event of an open
-//! session goes, else the oldest. First, and durably, the live segment gets for each session that loses events a gap
-//! with their number and sequence numbers, and a copy of its journal. So `vctl session` still says
-//! who it was and how many events were dropped. A copy whose session has no events left anywhere
-//! goes for good when the segment it lies in is dropped; that bounds them.
+//! # What is dropped at the cap
+//! A new segment begins with the open sessions. Room for it is made by dropping whole segments, never the
+//! active one. Shipped segments go first. Then the largest session of the largest user gives way, oldest events
+//! first, and the events of other sessions in the segment are copied ([`heavy`], [`trim`]). If no session is
+//! large, the oldest segment without events of an open session goes, else the oldest. Before that, the active
+//! segment durably receives, for each session that loses events, a gap with their number and sequence numbers,
+//! and a copy of its journal. So `vctl session` still shows the person and the number of dropped events. A copy
+//! whose session has no events left in any segment is not copied again, which bounds the copies.
 //!
-//! Nothing is lost with what was shipped. When more of such a session is left here, a gap with the
-//! cause `Shipped` stands for the rest; it is never shipped itself. When nothing is left, neither are
-//! gap and journal. Shipped sessions that are over stay for a set time, whatever room there is.
+//! Shipped events are not lost. If a part of such a session stays here, a gap with the cause `Shipped` stands
+//! for the rest; that gap is never shipped. If nothing stays, gap and journal go too. Shipped sessions that are
+//! closed stay for a configured time, even if there is room for longer.
 //!
-//! Journals are copied, too, of sessions with events in other segments, and host-wide gaps as long
-//! as a segment from before their end is left. Events of no session (`capture: all`) are counted in
-//! [`Stats`]: a gap without a session would make every session look incomplete.
+//! Journals of sessions with events in other segments are copied too, and host-wide gaps as long as a segment
+//! from before their end exists. Events of no session (`capture: all`) are only counted in [`Stats`]: a gap
+//! without a session would make every session look incomplete.
 
 mod error;
 mod batch;
 mod disk;
 mod position;
 mod active;
+mod segment_state;
 mod recover;
 mod losses;
 mod owner;
@@ -50,4 +50,5 @@ pub use error::SpoolError;
 pub use owner::{Account, Owner};
 pub use position::{Durable, Position, new_id, remember_shipped};
 pub use recover::{OpenSession, Recovered};
-pub use writer::{SpoolConfig, SpoolWriter, Stats};
+pub use segment_state::SpoolConfig;
+pub use writer::{SpoolWriter, Stats};

@@ -1,4 +1,4 @@
-//! The user a session counts for, when room in the spool is shared out.
+//! The user to whom a session counts when the room in the spool is divided.
 
 use vctl_common::session::SessionOpened;
 use vctl_common::wire::Mark;
@@ -8,11 +8,11 @@ use vctl_common::wire::Mark;
 pub enum Account {
     LoginUid(u32),
     Name(String),
-    /// The spool no longer knows whose session it is; it shares with no other.
+    /// The owner of the session is no longer in the spool; it shares with no other session.
     Unknown(Mark),
 }
 
-/// A person on an account, as far as the login tells them apart.
+/// A person on an account, as far as the login distinguishes them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     pub account: Account,

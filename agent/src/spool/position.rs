@@ -1,4 +1,4 @@
-//! How far the spool is durable, and how far it is shipped.
+//! The durable end of the spool, and the shipped one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,37 +8,36 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Holds the spool's id.
+/// File with the spool's id.
 pub(super) const ID_FILE: &str = "spool.id";
-/// Holds a position that has been shipped for certain.
+/// File with a position that has been shipped for certain.
 pub(super) const SHIPPED_FILE: &str = "shipped.json";
 
-/// A place between two batches. What lies before it never changes again:
+/// A place between two batches. The content before it never changes:
 ///
-/// - numbers of segments only grow, and a segment's name is durable before anything is written to it;
-/// - the newest segment is shipped only as far as it is synced, and is only ever cut behind that;
-/// - after a power cut nothing is appended to it at all: a segment goes on only in its own boot.
+/// - numbers of segments only grow, and the name of a segment is durable before its first write;
+/// - the newest segment is shipped only as far as it is synced, and is truncated only behind that end;
+/// - after a power cut nothing is appended to it: a segment continues only within its boot.
 ///
-/// What none of this holds against is a spool put back from a copy. `check` does: it is of the
-/// content, so a position that another history of this spool has made is not taken for one of this.
+/// None of this covers a spool that was restored from a copy. `check` does: it depends on the content, so a
+/// position of another history of this spool is not mistaken for one of this history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
     pub segment: u64,
-    /// Where a batch ends.
+    /// End of a batch.
     pub offset: u64,
     /// `spool::table_check` of that batch; 0 where there is none, or it was damaged.
     pub check: u32,
 }
 
 impl Position {
-    /// Everything before `end` of this segment, whatever ends there.
+    /// Everything before `end` of this segment, with any content at the end.
     pub fn includes(self, segment: u64, end: u64) -> bool {
         (segment, end) <= (self.segment, self.offset)
     }
 }
 
-/// Everything in the segments before this one, and of this one what lies before `end`, is synced or
-/// will never be.
+/// The earlier segments, and this one up to `end`, are synced or never will be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Durable {
     pub segment: u64,
@@ -52,7 +51,7 @@ pub(super) fn id(dir: &Path) -> io::Result<Uuid> {
             if let Ok(id) = Uuid::try_parse(text.trim()) {
                 return Ok(id);
             }
-            // Its bytes were lost: another id ships the spool once more, and doubles nothing.
+            // Its bytes were lost: with a new id the spool is shipped once more, and nothing is stored twice.
             new_id(dir)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => new_id(dir),
@@ -60,9 +59,9 @@ pub(super) fn id(dir: &Path) -> io::Result<Uuid> {
     }
 }
 
-/// Gives the spool another id: the centre then asks for all of it again.
+/// Gives the spool a new id: the centre then needs all of it again.
 pub fn new_id(dir: &Path) -> io::Result<Uuid> {
-    // Random, where version 7 would tell when: two copies of a machine begin at the same time.
+    // Random, not version 7: two copies of a machine may start at the same time.
     let id = Uuid::from_u64_pair(random()?, random()?);
     let id = uuid::Builder::from_bytes(*id.as_bytes())
         .with_version(uuid::Version::Random)
@@ -79,7 +78,7 @@ fn random() -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// What was shipped when it was last written down.
+/// The shipped position that was last saved.
 #[derive(Debug, Serialize, Deserialize)]
 struct Shipped {
     spool: Uuid,
@@ -87,23 +86,23 @@ struct Shipped {
     position: Position,
 }
 
-/// Returns how far this spool has been shipped, at least.
+/// Returns the position up to which this spool has been shipped, at least.
 ///
-/// Only retention believes it, so what is missing or broken counts as nothing: where shipping goes
-/// on is the centre's word.
+/// Only retention relies on it, so a missing or broken file counts as nothing. The centre decides where
+/// shipping continues.
 pub(super) fn shipped(dir: &Path, spool: Uuid) -> Option<Position> {
     let text = fs::read(dir.join(SHIPPED_FILE)).ok()?;
     let shipped: Shipped = serde_json::from_slice(&text).ok()?;
     (shipped.spool == spool).then_some(shipped.position)
 }
 
-/// Remembers how far this spool has been shipped.
+/// Saves the position up to which this spool has been shipped.
 pub fn remember_shipped(dir: &Path, spool: Uuid, position: Position) -> io::Result<()> {
     let text = serde_json::to_vec(&Shipped { spool, position }).map_err(io::Error::other)?;
     replace(dir, SHIPPED_FILE, &text)
 }
 
-/// The old content or the new one, also after a power cut.
+/// Replaces a file: it has the old or the new content, also after a power cut.
 fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let new = dir.join(format!("{name}.new"));
     let mut file = OpenOptions::new()
@@ -118,7 +117,7 @@ fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Whether a file in the spool's directory is one of these.
+/// Returns whether a file in the spool's directory is one of these.
 pub(super) fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.map(|name| name.strip_suffix(".new").unwrap_or(name))

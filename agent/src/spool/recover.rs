@@ -1,4 +1,4 @@
-//! What is in the directory when the agent starts, put in order.
+//! Reads the directory when the agent starts, and repairs it.
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -9,8 +9,8 @@ use std::path::Path;
 use vctl_common::id::BootId;
 use vctl_common::session::{Gap, SessionOpened};
 use vctl_common::spool::{
-    self, BlockEntry, DirError, Filter, Listing, Look, RingPosition, Segment, SegmentFiles,
-    SessionRecord, SpoolReader, Unloaded,
+    self, BlockEntry, BlockKind, DirError, Filter, Listing, Look, RingPosition, Segment,
+    SegmentFiles, SessionRecord, SpoolReader, Unloaded,
 };
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
@@ -19,31 +19,29 @@ use super::active::Active;
 use super::disk::Disk;
 use super::error::SpoolError;
 use super::position;
-use super::retain::Sealed;
-use super::trim::superseded;
-use super::writer::{Live, SpoolConfig};
+use super::segment_state::{Live, Sealed, SpoolConfig};
 
-/// What the spool knew when it was opened.
+/// The state of the spool when it was opened.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Of the last complete batch of this boot: all before it is stored.
+    /// Position of the last complete batch of this boot: everything before is stored.
     pub ring: Option<RingPosition>,
     /// Sessions of this boot that were not closed.
     pub open: Vec<OpenSession>,
-    /// As `open`, of earlier boots: over since the machine went down, and to be closed as that.
+    /// As `open`, of earlier boots: they ended with the machine, and are to be closed with that reason.
     pub cut_off: Vec<OpenSession>,
-    /// Bytes of batches that were never finished, taken away.
+    /// Removed bytes of unfinished batches.
     pub truncated_bytes: u64,
-    /// Parts that cannot be read, of no session in particular.
+    /// Parts that cannot be read, without a known session.
     pub damage: Vec<Gap>,
 }
 
-/// A session that has no end in the spool.
+/// A session without an end in the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenSession {
     pub opened: SessionOpened,
     pub boot_id: BootId,
-    /// Events in the spool, and when the last of them happened.
+    /// Events in the spool, and the time of the last one.
     pub stored: u64,
     pub last_at: Option<BootNs>,
     /// The highest session sequence number among them.
@@ -53,7 +51,7 @@ pub struct OpenSession {
 
 pub(super) struct Found {
     pub(super) recovered: Recovered,
-    /// The segment to go on with, if there is one.
+    /// The segment to continue, if there is one.
     pub(super) active: Option<Active>,
     pub(super) sealed: Vec<Sealed>,
     pub(super) live: HashMap<Mark, Live>,
@@ -68,7 +66,7 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
         orphan_indexes,
         foreign,
     } = spool::list(&config.dir)?;
-    // A spool on a file system of its own has this directory.
+    // A spool that is a file system has this directory.
     let foreign = foreign
         .into_iter()
         .find(|path| !path.ends_with("lost+found") && !position::is_ours(path));
@@ -114,7 +112,7 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
     }
     recovered.ring = last_ring(last_segment.as_ref(), &files, config)?;
 
-    // Nothing has been changed so far: a newer version or a foreign file ends it above.
+    // Nothing has been changed so far: a newer version or a foreign file ends the start above.
     for left in orphan_indexes {
         disk.remove(&left.index)
             .map_err(|source| SpoolError::write(&left.index, source))?;
@@ -159,8 +157,30 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
     })
 }
 
-/// Finds the sessions without an end among those `named` by the last segment that has anything:
-/// its head names every session that was open then. With damage about, every journal is read.
+/// Finds the segment that an interrupted trim left: the newest batch has copies of its events, and only its
+/// removal was missing.
+fn superseded(newest: &Segment, earlier: &[SegmentFiles]) -> Result<Option<usize>, SpoolError> {
+    let entries = newest.entries();
+    let begin = entries.iter().rposition(|entry| entry.nth() == 0);
+    let last_batch = &entries[begin.unwrap_or(0)..];
+    let is_copy = |entry: &&BlockEntry| entry.kind() == Some(BlockKind::CarriedEvents);
+    let Some(copy) = last_batch.iter().find(is_copy) else {
+        return Ok(None);
+    };
+    let mut buffer = Vec::new();
+    for (nth, files) in earlier.iter().enumerate() {
+        if let Ok(segment) = Segment::load(files, Look::Index, std::mem::take(&mut buffer))? {
+            if segment.entries().iter().any(|entry| entry.is_copy_of(copy)) {
+                return Ok(Some(nth));
+            }
+            buffer = segment.into_buffer();
+        }
+    }
+    Ok(None)
+}
+
+/// Finds the sessions without an end among those `named` in the last segment with content: its head names every
+/// session that was open. If parts are damaged, every journal is read.
 fn find_open(
     config: &SpoolConfig,
     named: Vec<Mark>,
@@ -205,7 +225,7 @@ fn open_session(session: SessionRecord) -> OpenSession {
     }
 }
 
-/// Creates the directory or makes sure that it is ours alone, and locks it.
+/// Creates the directory or checks that only we can use it, and locks it.
 fn prepare(dir: &Path) -> Result<File, SpoolError> {
     let failed = |source| SpoolError::Prepare {
         path: dir.to_owned(),
@@ -251,7 +271,7 @@ fn prepare(dir: &Path) -> Result<File, SpoolError> {
     Ok(lock)
 }
 
-/// A segment goes on only in the boot it is of, and only after a whole batch.
+/// Returns whether a segment can be continued: only within its boot and after a whole batch.
 fn can_resume(segment: &Segment, config: &SpoolConfig) -> bool {
     !segment.spoiled
         && segment.header.boot_id() == config.boot_id
@@ -271,7 +291,7 @@ fn last_ring(
         }
         ring = last.ring;
     }
-    // It is in the last segment, unless that one had just been begun.
+    // It is in the last segment, except when that one had just been started.
     let mut earlier = files.iter().rev().skip(1);
     while let (None, Some(files)) = (ring, earlier.next()) {
         if let Ok(segment) = Segment::load(files, Look::Tables, Vec::new())? {

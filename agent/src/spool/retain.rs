@@ -1,89 +1,23 @@
-//! What goes when the spool is at its cap or was shipped long ago, and what is kept of it.
+//! Drops segments at the cap and after a set time, and copies what must stay.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use vctl_common::id::{BootId, CertSerial};
 use vctl_common::session::{GapCause, JournalEntry};
-use vctl_common::spool::{BlockEntry, Look, Segment, SegmentFiles, SpoolReader};
+use vctl_common::spool::{Look, Segment, SpoolReader};
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
-use super::active::{Active, disk_bytes, last_wall};
 use super::batch::BatchBuilder;
 use super::disk::Disk;
 use super::error::SpoolError;
 use super::losses::{Loss, condense, losses, merge};
+use super::segment_state::Sealed;
 use super::writer::SpoolWriter;
 
-/// A finished segment, as far as dropping it needs to know it.
-#[derive(Debug)]
-pub(super) struct Sealed {
-    pub(super) files: SegmentFiles,
-    pub(super) bytes: u64,
-    boot_id: BootId,
-    /// Bytes of events in it, by session and sorted.
-    pub(super) with_events: Vec<(Mark, u64)>,
-    /// Sessions with journal entries in it, sorted.
-    named: Vec<Mark>,
-    /// When the last of it happened.
-    last_at: Option<SystemTime>,
-}
-
-fn sorted(marks: impl IntoIterator<Item = Mark>) -> Vec<Mark> {
-    let mut marks: Vec<_> = marks.into_iter().collect();
-    marks.sort_unstable();
-    marks.dedup();
-    marks
-}
-
-fn summed(shares: impl IntoIterator<Item = (Mark, u64)>) -> Vec<(Mark, u64)> {
-    let mut by_mark: BTreeMap<Mark, u64> = BTreeMap::new();
-    for (mark, bytes) in shares {
-        *by_mark.entry(mark).or_default() += bytes;
-    }
-    by_mark.into_iter().collect()
-}
-
-impl Sealed {
-    fn has_events(&self, mark: Mark) -> bool {
-        let found = self
-            .with_events
-            .binary_search_by_key(&mark, |(mark, _)| *mark);
-        found.is_ok()
-    }
-
-    pub(super) fn of_active(active: Active) -> Self {
-        Self {
-            bytes: active.bytes(),
-            boot_id: active.header.boot_id(),
-            with_events: summed(active.with_events),
-            named: sorted(active.named),
-            last_at: active.last_at,
-            files: SegmentFiles {
-                len: active.end,
-                ..active.files
-            },
-        }
-    }
-
-    pub(super) fn of_loaded(segment: &Segment) -> Self {
-        let entries = segment.entries();
-        let events = entries.iter().filter(|entry| entry.is_events());
-        let journal = entries.iter().filter(|entry| entry.is_journal());
-        Self {
-            files: segment.files.clone(),
-            bytes: segment.files.len + segment.index_bytes().len() as u64,
-            boot_id: segment.header.boot_id(),
-            with_events: summed(events.map(|entry| (entry.mark(), disk_bytes(entry)))),
-            named: sorted(journal.map(BlockEntry::mark)),
-            last_at: last_wall(entries),
-        }
-    }
-}
-
 impl<D: Disk> SpoolWriter<D> {
-    /// Drops segments until one more fits under the cap.
+    /// Drops segments until another one fits under the cap.
     pub(super) fn make_room(&mut self) -> Result<(), SpoolError> {
         while self.bytes() + self.config.segment_bytes > self.config.cap_bytes
             && !self.sealed.is_empty()
@@ -108,7 +42,7 @@ impl<D: Disk> SpoolWriter<D> {
         self.drop_nth(nth.unwrap_or(0), None)
     }
 
-    /// Drops what was shipped, is over, and happened before `before`.
+    /// Drops segments that were shipped, have no open session, and ended before `before`.
     pub(super) fn drop_shipped_before(&mut self, before: SystemTime) -> Result<(), SpoolError> {
         loop {
             let is_old = |s: &Sealed| s.last_at.is_none_or(|last_at| last_at < before);
@@ -127,8 +61,8 @@ impl<D: Disk> SpoolWriter<D> {
             .is_some_and(|shipped| number < shipped.segment || shipped.includes(number, end))
     }
 
-    /// No event in it is of an open session. Not by the journal: every head names every session that
-    /// was open then.
+    /// Returns whether it has no event of an open session. The journal does not count: every head names all
+    /// sessions that were open.
     fn is_over(&self, sealed: &Sealed) -> bool {
         let mut marks = sealed.with_events.iter();
         !marks.any(|(mark, _)| self.live.contains_key(mark))
@@ -155,7 +89,7 @@ impl<D: Disk> SpoolWriter<D> {
     ) -> Result<(), SpoolError> {
         let mut dropped = 0;
         let mut unattributed = 0;
-        // A segment that says nothing of itself has nothing to be kept.
+        // An unreadable segment has nothing to copy.
         if let Ok(segment) = Segment::load(&victim.files, Look::Index, Vec::new())? {
             let mut kept = BatchBuilder::new();
             let stays = |mark| heavy.is_some_and(|heavy| !heavy.contains(&mark));
@@ -172,14 +106,14 @@ impl<D: Disk> SpoolWriter<D> {
                 self.append(&mut kept, self.ring, WallOffset::from_ns(0))?;
             }
         }
-        // Durable before the events are gone, so that no crash makes it a silent loss.
+        // Durable before the events are removed: no crash makes it a silent loss.
         self.sync()?;
         let removed = self.disk.remove(&victim.files.segment);
         removed.map_err(|e| SpoolError::write(&victim.files.segment, e))?;
         self.stats.segments_dropped += 1;
         self.stats.events_dropped += dropped;
         self.stats.unattributed_dropped += unattributed;
-        // An index without its segment is cleared away when the spool is next opened.
+        // An index without its segment is removed when the spool is opened next.
         let _ = self.disk.remove(&victim.files.index);
         let _ = self.disk.sync_dir(&self.config.dir);
         tracing::info!(
@@ -196,8 +130,8 @@ impl<D: Disk> SpoolWriter<D> {
         self.active.with_events.contains_key(&mark) || sealed.any(|s| s.has_events(mark))
     }
 
-    /// Returns the sessions that would read as open once their end in `victim` is gone: what else is
-    /// left of them is their beginning.
+    /// Returns the sessions that would look open without their end in `victim`, because their beginning is
+    /// elsewhere.
     fn unclosed_without(
         &self,
         victim: &Sealed,
@@ -222,7 +156,7 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(unclosed.map(|session| session.opened.id.mark()).collect())
     }
 
-    /// Puts into `kept` what must outlive the segment.
+    /// Copies into `kept` what must outlive the segment.
     fn keep(
         &self,
         victim: &Sealed,
@@ -269,7 +203,7 @@ impl<D: Disk> SpoolWriter<D> {
                     (JournalEntry::Gap(gap), wall, of)
                 }));
             }
-            // An open session's beginning is at the head of the active segment already.
+            // The beginning of an open session is at the head of the active segment already.
             let journal = journal
                 .into_iter()
                 .filter(|(entry, _, _)| !(live && matches!(entry, JournalEntry::Opened(_))));

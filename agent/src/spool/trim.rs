@@ -1,12 +1,12 @@
-//! Makes room at the expense of the largest session: its segment goes, the others' events stay.
+//! Makes room by dropping events of the largest session; events of other sessions in the segment stay.
 //!
-//! Nothing is rewritten in place, so a place in the spool keeps its meaning: what stays is appended
-//! to the live segment, in one batch with the gap of what goes, and only then is the old segment
-//! removed. What was shipped is not copied: the centre has it.
+//! Nothing is rewritten in place, so a position in the spool keeps its meaning. The events that stay are
+//! appended to the active segment, in one batch with the gap of the dropped ones; only then is the old segment
+//! removed. Shipped events are not copied: the centre has them.
 
 use std::collections::{HashMap, HashSet};
 
-use vctl_common::spool::{BlockEntry, BlockKind, Look, Segment, SegmentFiles, SpoolReader};
+use vctl_common::spool::SpoolReader;
 use vctl_common::wire::Mark;
 
 use super::disk::Disk;
@@ -16,13 +16,13 @@ use super::owner::Owner;
 use super::writer::SpoolWriter;
 
 impl<D: Disk> SpoolWriter<D> {
-    /// Drops the oldest segment that is the largest session's for the larger part, and keeps what
-    /// it holds of others. Returns whether it did: not where a segment can go without a loss.
+    /// Drops the oldest segment of which the larger part belongs to the largest session, and copies the rest.
+    /// Returns false, and does nothing, when a segment can go without a loss.
     pub(super) fn trim_largest(&mut self) -> Result<bool, SpoolError> {
         if self.sealed.iter().any(|sealed| self.is_shipped(sealed)) {
             return Ok(false);
         }
-        // Older than every event: words of sessions of which nothing else is left.
+        // Older than every event: journals of sessions without any events left.
         if self
             .sealed
             .first()
@@ -50,7 +50,7 @@ impl<D: Disk> SpoolWriter<D> {
         else {
             return Ok(false);
         };
-        // What is copied must not make the live segment grow without end.
+        // Copies must not make the active segment grow without end.
         if self.active.end > self.config.segment_bytes {
             self.begin_segment()?;
         }
@@ -58,7 +58,7 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(true)
     }
 
-    /// Looks up whose the sessions are that were there when the spool was opened.
+    /// Looks up the owners of the sessions that were there when the spool was opened.
     fn learn_owners(&mut self) -> Result<(), SpoolError> {
         let here: HashSet<Mark> = self.bytes_by_session().into_keys().collect();
         self.owners.retain(|mark, _| here.contains(mark));
@@ -72,7 +72,7 @@ impl<D: Disk> SpoolWriter<D> {
             self.owners.insert(session.opened.id.mark(), owner);
         }
         for mark in unknown {
-            // So that it is not looked up again.
+            // Entered, so that it is not looked up again.
             self.owners
                 .entry(mark)
                 .or_insert_with(|| Owner::unknown(mark));
@@ -80,7 +80,7 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(())
     }
 
-    /// Returns how many bytes of events the spool holds, by session.
+    /// Returns the bytes of events in the spool, by session.
     pub fn bytes_by_session(&self) -> HashMap<Mark, u64> {
         let mut bytes: HashMap<Mark, u64> = self.active.with_events.clone();
         for (mark, more) in self.sealed.iter().flat_map(|sealed| &sealed.with_events) {
@@ -88,29 +88,4 @@ impl<D: Disk> SpoolWriter<D> {
         }
         bytes
     }
-}
-
-/// Finds the segment that an interrupted trim left: the newest batch repeats its events, and nothing
-/// was left to do but to remove it.
-pub(super) fn superseded(
-    newest: &Segment,
-    earlier: &[SegmentFiles],
-) -> Result<Option<usize>, SpoolError> {
-    let entries = newest.entries();
-    let begin = entries.iter().rposition(|entry| entry.nth() == 0);
-    let last_batch = &entries[begin.unwrap_or(0)..];
-    let is_copy = |entry: &&BlockEntry| entry.kind() == Some(BlockKind::CarriedEvents);
-    let Some(copy) = last_batch.iter().find(is_copy) else {
-        return Ok(None);
-    };
-    let mut buffer = Vec::new();
-    for (nth, files) in earlier.iter().enumerate() {
-        if let Ok(segment) = Segment::load(files, Look::Index, std::mem::take(&mut buffer))? {
-            if segment.entries().iter().any(|entry| entry.is_copy_of(copy)) {
-                return Ok(Some(nth));
-            }
-            buffer = segment.into_buffer();
-        }
-    }
-    Ok(None)
 }

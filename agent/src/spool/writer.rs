@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use tokio::sync::watch;
 use uuid::Uuid;
-use vctl_common::id::{BootId, SessionId};
-use vctl_common::session::{JournalEntry, SessionOpened};
+use vctl_common::id::SessionId;
+use vctl_common::session::JournalEntry;
 use vctl_common::spool::{BlockEntry, FileHeader, RingPosition, SegmentFiles};
 use vctl_common::time::WallOffset;
 use vctl_common::wire::Mark;
@@ -20,48 +19,29 @@ use super::error::SpoolError;
 use super::owner::Owner;
 use super::position::{self, Durable, Position};
 use super::recover::{self, Recovered};
-use super::retain::Sealed;
+use super::segment_state::{Live, Sealed, SpoolConfig};
 
-#[derive(Clone, Debug)]
-pub struct SpoolConfig {
-    pub dir: PathBuf,
-    /// Most bytes of all segments and indexes together.
-    pub cap_bytes: u64,
-    /// A segment that has grown this far is followed by a new one.
-    pub segment_bytes: u64,
-    pub host: String,
-    pub boot_id: BootId,
-}
-
-/// What the spool holds and what became of it, for status and loss accounting.
+/// The content of the spool and its losses, for status and loss accounting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     pub segments: u64,
     pub bytes: u64,
     pub open_sessions: u64,
-    /// Since the writer was opened, as all that follow.
+    /// Counted since the writer was opened, like all that follow.
     pub events_stored: u64,
     pub batches_stored: u64,
     pub segments_dropped: u64,
-    /// Events that went with them, each in a gap of its session.
+    /// Dropped events, each in a gap of its session.
     pub events_dropped: u64,
-    /// As `events_dropped`, of no session: only counted here.
+    /// As `events_dropped`, for events without a session: only counted here.
     pub unattributed_dropped: u64,
     pub failed_writes: u64,
     pub failed_syncs: u64,
-    /// Bytes of segments that are not shipped; 0 where nothing ships.
+    /// Bytes of segments that are not shipped; 0 without a shipper.
     pub unshipped_bytes: u64,
 }
 
-/// A session that is not closed, as the head of each new segment repeats it.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) opened: SessionOpened,
-    pub(super) boot_id: BootId,
-    pub(super) wall: WallOffset,
-}
-
-/// The one writer of a spool; a lock on the directory keeps others away.
+/// The only writer of a spool; a lock on the directory excludes others.
 #[derive(Debug)]
 pub struct SpoolWriter<D: Disk = HostDisk> {
     pub(super) config: SpoolConfig,
@@ -70,28 +50,28 @@ pub struct SpoolWriter<D: Disk = HostDisk> {
     /// Oldest first.
     pub(super) sealed: Vec<Sealed>,
     pub(super) live: HashMap<Mark, Live>,
-    /// Whose the sessions are that have events here, as far as that was looked up.
+    /// Owners of the sessions with events here, as far as they were looked up.
     pub(super) owners: HashMap<Mark, Owner>,
     pub(super) ring: Option<RingPosition>,
     next_number: u64,
-    /// The active segment must not be written to any more.
+    /// The active segment must not be written any more.
     must_rotate: bool,
     encoded: Vec<u8>,
     table: Vec<BlockEntry>,
     pub(super) stats: Stats,
     id: Uuid,
     durable: watch::Sender<Durable>,
-    /// How far it is shipped, at least; `None` when nothing ships.
+    /// The shipped position, at least; `None` without a shipper.
     pub(super) shipped: Option<Position>,
     _lock: File,
 }
 
 impl SpoolWriter {
-    /// Opens the spool, repairs what a crash left, and tells what was in it.
+    /// Opens the spool, repairs the damage of a crash, and returns the state of the sessions.
     ///
     /// # Errors
-    /// The directory or a file in it is not as the agent leaves it, another agent has it, or a newer
-    /// version wrote it. Nothing is changed then.
+    /// The directory or a file in it is not as the agent leaves it, another agent uses it, or a newer version
+    /// wrote it. Then nothing is changed.
     pub fn open(config: &SpoolConfig) -> Result<(Self, Recovered), SpoolError> {
         Self::open_on(config, HostDisk)
     }
@@ -132,19 +112,19 @@ impl<D: Disk> SpoolWriter<D> {
             writer.write_head()?;
         }
         writer.make_room()?;
-        // So that what an earlier process left can be shipped; when it fails, `must_rotate` is set,
-        // and the next segment makes it certain.
+        // Makes the batches of an earlier process ready to ship. After a failure `must_rotate` is set, and the
+        // next segment makes them so.
         let _ = writer.sync();
         Ok((writer, found.recovered))
     }
 
     /// Stores a batch and empties it; it survives the end of this process.
     ///
-    /// `ring` is how far the ring has been read with this batch, `None` when it holds nothing from
-    /// the ring. `wall` is what turns the batch's boot times into wall time.
+    /// `ring` is the position up to which this batch has read the ring, `None` when nothing in it is from the
+    /// ring. `wall` converts the batch's boot times into wall time.
     ///
     /// # Errors
-    /// Nothing of the batch is stored and `batch` is as it was.
+    /// Nothing of the batch is stored, and `batch` is unchanged.
     pub fn commit(
         &mut self,
         batch: &mut BatchBuilder,
@@ -182,11 +162,11 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(())
     }
 
-    /// As `commit`, and on disk when it returns.
+    /// As `commit`, and durable when it returns.
     ///
     /// # Errors
-    /// After [`SpoolError::Sync`] the batch is stored (and emptied), only not surely on disk; after
-    /// any other it is as it was.
+    /// After [`SpoolError::Sync`] the batch is stored and emptied, but perhaps not durable; after any other
+    /// error it is unchanged.
     pub fn commit_durable(
         &mut self,
         batch: &mut BatchBuilder,
@@ -197,11 +177,11 @@ impl<D: Disk> SpoolWriter<D> {
         self.sync()
     }
 
-    /// Makes durable what has been committed, if anything is not.
+    /// Makes all committed batches durable.
     ///
     /// # Errors
-    /// [`SpoolError::Sync`]; it is not tried again for the same data, because the kernel would
-    /// call that a success whether or not it is.
+    /// [`SpoolError::Sync`]. It is not tried again for the same data: the kernel would report success in any
+    /// case.
     pub fn sync(&mut self) -> Result<(), SpoolError> {
         self.active.sync(&mut self.disk).map_err(|source| {
             self.stats.failed_syncs += 1;
@@ -209,7 +189,7 @@ impl<D: Disk> SpoolWriter<D> {
             self.active.dirty = false;
             SpoolError::sync(&self.active.files.segment, source)
         })?;
-        // After a failure there is nothing dirty, and yet nothing sure.
+        // After a failure nothing is dirty, but nothing is certain either.
         if !self.must_rotate {
             let durable = Durable {
                 segment: self.active.files.number,
@@ -224,35 +204,35 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(())
     }
 
-    /// Names this spool for the centre.
+    /// Returns the name of this spool at the centre.
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// Tells how far the spool may be shipped, whenever that changes.
+    /// Returns a watch on the end up to which the spool may be shipped.
     pub fn durable(&self) -> watch::Receiver<Durable> {
         self.durable.subscribe()
     }
 
-    /// Returns how far the spool is shipped, at least; `None` where nothing ever shipped it.
+    /// Returns the shipped position, at least; `None` when nothing was ever shipped.
     pub fn shipped(&self) -> Option<Position> {
         self.shipped
     }
 
-    /// Notes how far the spool is shipped: what may go without a loss.
+    /// Sets the shipped position: everything before may be dropped without a loss.
     pub fn note_shipped(&mut self, position: Position) {
         self.shipped = Some(position);
     }
 
-    /// Drops what was shipped, is over, and happened before `before`.
+    /// Drops segments that were shipped, have no open session, and ended before `before`.
     ///
     /// # Errors
-    /// As `commit`; what could not be dropped is still there.
+    /// As `commit`; a segment that could not be dropped is still there.
     pub fn drop_expired(&mut self, before: SystemTime) -> Result<(), SpoolError> {
         self.drop_shipped_before(before)
     }
 
-    /// How far the ring has been read and stored.
+    /// Returns the position up to which the ring is stored.
     pub fn ring(&self) -> Option<RingPosition> {
         self.ring
     }
@@ -288,14 +268,14 @@ impl<D: Disk> SpoolWriter<D> {
         sealed + self.active.bytes()
     }
 
-    /// Writes to the active segment, whatever its size.
+    /// Appends to the active segment, without a limit of size.
     pub(super) fn append(
         &mut self,
         batch: &mut BatchBuilder,
         ring: Option<RingPosition>,
         wall: WallOffset,
     ) -> Result<(), SpoolError> {
-        // Closing entries name only the session, and a lookup goes by serial.
+        // Closing entries have no serial, but a lookup uses it.
         for block in batch.blocks_mut() {
             if block.serial.is_none() {
                 let live = self.live.get(&block.mark);
@@ -335,13 +315,13 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(())
     }
 
-    /// Begins a new segment. On failure the old one is still the active one.
+    /// Begins a new segment. After a failure the old one is still active.
     pub(super) fn begin_segment(&mut self) -> Result<(), SpoolError> {
         let fresh = new_segment(&self.config, &mut self.disk, &mut self.next_number)?;
         let old = std::mem::replace(&mut self.active, fresh);
         if let Err(error) = self.write_head() {
             let fresh = std::mem::replace(&mut self.active, old);
-            // Without its head the new segment must not be the one that is left.
+            // Without its head the new segment must not stay.
             let _ = self.disk.remove(&fresh.files.segment);
             let _ = self.disk.remove(&fresh.files.index);
             return Err(error);
@@ -359,7 +339,7 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(())
     }
 
-    /// Begins the active segment with who every open session is.
+    /// Begins the active segment with the open sessions.
     fn write_head(&mut self) -> Result<(), SpoolError> {
         let mut head = BatchBuilder::new();
         let boot_id = self.config.boot_id;
@@ -386,7 +366,7 @@ fn new_segment(
 ) -> Result<Active, SpoolError> {
     let number = *next_number;
     let files = SegmentFiles::new(&config.dir, number);
-    // Random and secret: argv must not be able to look like a batch.
+    // Random and secret: argv must not be able to imitate a batch.
     let magic = SessionId::generate().mark();
     let header = FileHeader::new(number, config.boot_id, &config.host, magic).ok_or_else(|| {
         SpoolError::HostTooLong {

@@ -1,7 +1,7 @@
 //! Ships the spool to the central store, exactly once.
 //!
 //! ```text
-//! spool ──tail──▶ chunk ──columns──▶ one call of ingest_v1 ──▶ the cursor moved, or it did not
+//! spool ──reader──▶ chunk ──columns──▶ one call of ingest_v1 ──▶ the cursor moved, or it did not
 //! ```
 //!
 //! Shipping has its own thread, so capture never waits for the network. Records that are not
@@ -17,19 +17,20 @@
 mod chunk;
 mod journal;
 mod columns;
-mod hold;
-mod tail;
+mod idle;
+mod reader;
 mod backoff;
 mod enrolled;
 mod ingest;
-mod link;
-mod pace;
+mod centre;
+mod connection;
+mod batch_limits;
 mod progress;
 mod secret_id;
 mod ship;
 
+pub use centre::{Centre, LoginError};
 pub use enrolled::enrolment;
-pub use link::Centre;
 pub use progress::Progress;
 pub use ship::{ShipConfig, Shipper};
-pub use vctl_common::vault::secret_id::{SecretIdError, open_wrapped};
+pub use vctl_common::vault::secret_id::SecretIdError;

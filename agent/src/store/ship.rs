@@ -17,14 +17,15 @@ use vctl_common::status::Millis;
 use vctl_common::time::{BootNs, wall_now};
 
 use super::backoff::{Backoff, chance};
+use super::batch_limits::BatchLimits;
+use super::centre::Centre;
 use super::chunk::Chunk;
 use super::columns::Columns;
-use super::hold::Hold;
+use super::connection::{Connection, ShipError, answer};
+use super::idle::IdleTime;
 use super::ingest::{self, Answer, Sender};
-use super::link::{Centre, Link, ShipError, answer};
-use super::pace::Pace;
 use super::progress::Progress;
-use super::tail::{Sought, Tail};
+use super::reader::{Reader, Sought};
 use crate::spool::{Durable, Position, new_id, remember_shipped};
 
 /// Time between two writes of the shipped position.
@@ -96,16 +97,16 @@ struct Ship {
     config: ShipConfig,
     durable: watch::Receiver<Durable>,
     progress: Progress,
-    tail: Tail,
+    reader: Reader,
     /// The centre's position in the spool, once it is known.
     position: Option<Position>,
     /// The content of `shipped.json`, and its time.
     remembered: Option<Position>,
     remembered_at: Instant,
-    link: Option<Link>,
+    connection: Option<Connection>,
     client: Option<Client>,
-    pace: Pace,
-    hold: Hold,
+    limits: BatchLimits,
+    idle: IdleTime,
     backoff: Backoff,
 }
 
@@ -117,14 +118,14 @@ impl Ship {
             shipping.events_shipped = config.events_shipped;
         });
         Self {
-            tail: Tail::new(&config.spool_dir, config.boot_id),
+            reader: Reader::new(&config.spool_dir, config.boot_id),
             position: None,
             remembered: config.shipped,
             remembered_at: Instant::now(),
-            link: None,
+            connection: None,
             client: None,
-            pace: Pace::default(),
-            hold: Hold::default(),
+            limits: BatchLimits::default(),
+            idle: IdleTime::default(),
             backoff: Backoff::default(),
             config,
             durable,
@@ -139,8 +140,8 @@ impl Ship {
         }
         self.remember();
         self.client = None;
-        if let Some(link) = self.link.take() {
-            let _ = timeout(CLOSING, link.close()).await;
+        if let Some(connection) = self.connection.take() {
+            let _ = timeout(CLOSING, connection.close()).await;
         }
     }
 
@@ -161,10 +162,10 @@ impl Ship {
         }
         self.position = None;
         if error.is_too_much() {
-            self.pace.too_much();
+            self.limits.too_much();
         }
         if error.is_crowded() {
-            self.hold.refused(Instant::now());
+            self.idle.refused(Instant::now());
         }
         let text = error.text();
         let wait = self.backoff.next(chance());
@@ -190,9 +191,9 @@ impl Ship {
         loop {
             self.connect().await?;
             self.ship_all().await?;
-            let hold = self.hold.length(Instant::now());
-            match timeout(hold, self.durable.changed()).await {
-                Ok(Ok(())) => sleep(self.pace.interval()).await,
+            let idle = self.idle.length(Instant::now());
+            match timeout(idle, self.durable.changed()).await {
+                Ok(Ok(())) => sleep(self.limits.interval()).await,
                 // The writer has ended: the agent is about to exit.
                 Ok(Err(_)) => return Ok(()),
                 Err(_) => break,
@@ -200,7 +201,7 @@ impl Ship {
         }
         debug!("No records to ship; the connection is closed.");
         self.remember();
-        self.hold.given_back();
+        self.idle.given_back();
         if let Some(client) = self.client.take() {
             client.discard();
         }
@@ -216,11 +217,11 @@ impl Ship {
             return Ok(true);
         }
         let from = self.position.or(self.remembered).unwrap_or_default();
-        if self.position.is_none() && self.tail.seek(from, durable)? == Sought::Elsewhere {
+        if self.position.is_none() && self.reader.seek(from, durable)? == Sought::Elsewhere {
             return Ok(false);
         }
-        let limits = self.pace.limits();
-        let next = self.tail.next(from, durable, limits)?;
+        let limits = self.limits.limits();
+        let next = self.reader.next(from, durable, limits)?;
         if next.is_none() {
             self.progress.set_shipped(from);
         }
@@ -230,14 +231,14 @@ impl Ship {
     /// Gets a connection with a valid credential. For a new one, reads the position to continue
     /// from.
     async fn connect(&mut self) -> Result<(), ShipError> {
-        if self.link.is_none() {
-            self.link = Some(Link::open(&self.config.centre).await?);
+        if self.connection.is_none() {
+            self.connection = Some(Connection::open(&self.config.centre).await?);
         }
         // Returned to the pool and taken again: the pool checks it then.
         self.client = None;
-        if let Some(link) = &mut self.link {
-            self.client = Some(link.client().await?);
-            if let Some(expiry) = link.look_after_secret_id(wall_now()).await {
+        if let Some(connection) = &mut self.connection {
+            self.client = Some(connection.client().await?);
+            if let Some(expiry) = connection.look_after_secret_id(wall_now()).await {
                 let at = Millis::from_time(expiry.at);
                 self.progress
                     .tell(|shipping| shipping.secret_id_expires_at = Some(at));
@@ -256,7 +257,7 @@ impl Ship {
     fn go_on_at(&mut self, cursor: Option<Position>) -> Result<(), ShipError> {
         let durable = *self.durable.borrow_and_update();
         let mut position = cursor.unwrap_or_default();
-        if self.tail.seek(position, durable)? == Sought::Elsewhere {
+        if self.reader.seek(position, durable)? == Sought::Elsewhere {
             let dir = &self.config.spool_dir;
             self.config.spool_id = new_id(dir).map_err(ShipError::NewId)?;
             warn!(
@@ -271,7 +272,7 @@ impl Ship {
             self.progress
                 .tell(|shipping| shipping.spool_id = Some(spool));
             position = Position::default();
-            self.tail.seek(position, durable)?;
+            self.reader.seek(position, durable)?;
         }
         self.position = Some(position);
         self.progress.set_shipped(position);
@@ -282,11 +283,11 @@ impl Ship {
         let mut ahead = None;
         while let (Some(position), Some(client)) = (self.position, &self.client) {
             let durable = *self.durable.borrow_and_update();
-            let limits = self.pace.limits();
+            let limits = self.limits.limits();
             let ready = ahead.take().filter(|chunk: &Chunk| chunk.from == position);
             let next = match ready {
                 Some(chunk) => Some(chunk),
-                None => self.tail.next(position, durable, limits)?,
+                None => self.reader.next(position, durable, limits)?,
             };
             let Some(chunk) = next else {
                 self.progress
@@ -296,25 +297,25 @@ impl Ship {
             let oldest = oldest(&chunk);
             self.progress
                 .tell(|shipping| shipping.oldest_unshipped_at = oldest);
-            let columns = Columns::of(&chunk, &mut self.tail.sessions);
+            let columns = Columns::of(&chunk, &mut self.reader.sessions);
             let sender = Sender {
                 machine: self.config.machine,
                 spool: self.config.spool_id,
             };
             let begun = Instant::now();
             let store = answer(ingest::store(client, sender, &chunk, &columns));
-            let tail = &mut self.tail;
+            let reader = &mut self.reader;
             let read_ahead = async {
                 // Sends the call first; the time until its answer is free.
                 yield_now().await;
                 // A host that has caught up does not read further.
                 let is_more = (chunk.to.segment, chunk.to.offset) < (durable.segment, durable.end);
                 // Data that cannot be read is reported when its turn comes.
-                is_more.then(|| tail.next(chunk.to, durable, limits).ok().flatten())
+                is_more.then(|| reader.next(chunk.to, durable, limits).ok().flatten())
             };
             let (answered, read) = tokio::join!(store, read_ahead);
             let answered = answered?;
-            self.pace.stored(begun.elapsed());
+            self.limits.stored(begun.elapsed());
             ahead = read.flatten();
             let events = columns.len();
             self.answered(&chunk, events, answered)?;

@@ -22,8 +22,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::Instrument as _;
 use vctl_common::centre::Settings;
-use vctl_common::phase;
 use vctl_common::secret::Secret;
+use vctl_common::spans;
 use vctl_common::vault::{self, Auth, Granted, TokenInfo, Vault, VaultError};
 
 use crate::config::{self, Loaded, Method};
@@ -160,7 +160,7 @@ impl<'a> Login<'a> {
         {
             return Ok(Token::Ours(Box::new(token)));
         }
-        self.fresh_token().instrument(phase::auth()).await
+        self.fresh_token().instrument(spans::auth()).await
     }
 
     /// Returns Vault with this token. As a machine that can log in by itself, it goes on doing so.
@@ -281,7 +281,7 @@ impl<'a> Login<'a> {
         let _lock = self.lock().await?;
         self.announce(method, choices);
         let done = self.log_in_locked(method, choices, Keeping::Must);
-        done.instrument(phase::auth()).await
+        done.instrument(spans::auth()).await
     }
 
     async fn log_in_locked(

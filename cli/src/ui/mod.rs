@@ -29,7 +29,7 @@ use anstream::{AutoStream, ColorChoice, StripStream};
 use anstyle::{AnsiColor, Style};
 use tracing::Span;
 use vctl_common::charset;
-use vctl_common::phase;
+use vctl_common::spans;
 
 use self::guard::Guard;
 use crate::process::descriptor::Descriptor;
@@ -106,7 +106,7 @@ impl Screen {
 
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writing.get_or_insert_with(phase::render);
+        self.writing.get_or_insert_with(spans::render);
         self.out.write(bytes)
     }
 

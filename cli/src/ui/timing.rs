@@ -1,5 +1,5 @@
 //! `--debug-timing`: where the time of a command went. What is measured, the phases of
-//! [`vctl_common::phase`] say; the sum is the wall time, whatever overlaps or is not measured.
+//! [`vctl_common::spans`] say; the sum is the wall time, whatever overlaps or is not measured.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -9,7 +9,7 @@ use tracing::span::{Attributes, Id};
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
-use vctl_common::phase;
+use vctl_common::spans;
 
 static RECORDING: OnceLock<Recording> = OnceLock::new();
 
@@ -146,7 +146,7 @@ impl Account {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recording {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.target() == phase::TARGET
+        metadata.target() == spans::TARGET
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {

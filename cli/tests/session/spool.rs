@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
 use vctl_common::session::{
-    Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
+    Auth, Certificate, CloseReason, JournalEntry, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::spool::{
     BatchHeader, BlockEntry, BlockFacts, BlockKind, BlockPlace, FileHeader, FileKind, SegmentFiles,
@@ -140,8 +140,6 @@ impl Login {
             blob_too_large: false,
         };
         let opened = SessionOpened {
-            id: SessionId::generate(),
-            origin: Origin::Login,
             login_user: "deploy".to_owned(),
             service: "sshd".to_owned(),
             auth: Auth {
@@ -153,15 +151,10 @@ impl Login {
             },
             source_ip: "192.0.2.7".parse().ok(),
             source_port: Some(51515),
-            remote_host: None,
-            tty: None,
             leader: process(LEADER),
             login_uid: Some(1000),
-            audit_session: None,
-            cgroup: None,
-            opened_at,
-            marked_at: Some(opened_at),
             stamp: Stamp::InTime,
+            ..SessionOpened::unknown(SessionId::generate(), opened_at)
         };
         Self {
             opened,

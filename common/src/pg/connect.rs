@@ -26,7 +26,7 @@ use super::revoker::Revocable;
 use super::{DbRole, PgError, PoolLimits};
 use crate::centre::DbSettings;
 use crate::dial;
-use crate::phase;
+use crate::spans;
 use crate::tls::{self, TlsProblem};
 use crate::vault::Lease;
 use crate::waits::{self, Kind};
@@ -199,7 +199,7 @@ impl Server {
     ) -> Result<T, PgError> {
         let after = self.settings.connect_timeout;
         let _waiting = waits::begin(Kind::Postgres, format!("Postgres at `{}`", self.addr()));
-        match timeout(after, step).instrument(phase::connect()).await {
+        match timeout(after, step).instrument(spans::connect()).await {
             Ok(done) => done,
             Err(_) => Err(PgError::Timeout {
                 addr: self.addr(),

@@ -12,7 +12,7 @@ use super::compat;
 use super::connect::Server;
 use super::revoker::{Revocable, Revoker};
 use super::{DbRole, PgError, PoolLimits};
-use crate::phase;
+use crate::spans;
 use crate::vault::Vault;
 
 pub(super) struct Manager {
@@ -77,7 +77,7 @@ impl managed::Manager for Manager {
         let (client, lease) = Box::pin(connecting).await?;
         if !self.limits.any_schema {
             let checked = compat::check(&client, &self.role);
-            checked.instrument(phase::connect()).await?;
+            checked.instrument(spans::connect()).await?;
         }
         let max_age = max_age(lease.lease().ttl, self.limits.max_age, random_fraction());
         Ok(Connection {

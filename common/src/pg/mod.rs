@@ -23,7 +23,7 @@ pub use error::{NOT_IN_INVENTORY, PgError, Statement, tls_hint};
 pub use tokio_postgres;
 
 use crate::centre::DbSettings;
-use crate::phase;
+use crate::spans;
 use crate::vault::Vault;
 use connect::Server;
 use manager::Manager;
@@ -105,7 +105,7 @@ impl Pool {
         match Box::pin(self.connections.get()).await {
             Ok(connection) => Ok(Client {
                 connection,
-                _in_use: phase::query(),
+                _in_use: spans::query(),
             }),
             Err(PoolError::Backend(error)) => Err(error),
             Err(PoolError::Timeout(_)) => Err(PgError::Busy {

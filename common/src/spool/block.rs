@@ -3,7 +3,8 @@
 use zerocopy::little_endian::{I64, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::id::CertSerial;
+use crate::id::{CertSerial, SessionId};
+use crate::session::{Gap, GapCause};
 use crate::time::{BootNs, WallOffset};
 use crate::wire::Mark;
 
@@ -322,6 +323,13 @@ impl BlockEntry {
 
     pub fn wall_offset(&self) -> WallOffset {
         WallOffset::from_ns(self.wall_offset.get())
+    }
+
+    /// A gap of all events of this block.
+    pub fn gap(&self, cause: GapCause, session: impl Into<Option<SessionId>>) -> Gap {
+        Gap::new(cause, session, self.first_at(), self.last_at())
+            .with_events(self.count())
+            .with_numbers(self.first_seq(), self.last_seq())
     }
 
     /// Returns the offset of the entry's batch if the entry is its first one.

@@ -77,15 +77,10 @@ mod tests {
 
     #[test]
     fn a_carried_line_keeps_its_boot_beside_a_damaged_one() {
+        let gap = Gap::new(GapCause::ProbeAway, None, BootNs(1), BootNs(u64::MAX));
         let entry = JournalEntry::Gap(Gap {
-            session: None,
-            cause: GapCause::ProbeAway,
-            events: None,
             first_seq: Some(u64::MAX),
-            last_seq: None,
-            cpu: None,
-            from: BootNs(1),
-            to: BootNs(u64::MAX),
+            ..gap
         });
         let boot_id: BootId = "00000000-0000-4000-8000-000000000001".parse().unwrap();
         let mut payload = Vec::new();

@@ -54,7 +54,7 @@ mod follow;
 pub use block::{
     BatchHeader, BlockEntry, BlockFacts, BlockKind, BlockPlace, RingPosition, table_check,
 };
-pub use completeness::{Completeness, Hole, completeness, counted};
+pub use completeness::{Completeness, MissingRange, completeness, counted};
 pub use dir::{DirError, Listing, SegmentFiles, list};
 pub use follow::{Followed, Follower};
 pub use header::{FileHeader, FileKind, HeaderError, VERSION};

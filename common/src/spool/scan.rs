@@ -282,14 +282,5 @@ const SEARCH_WINDOW: usize = 64 * 1024;
 
 /// Returns the gap for unreadable data of an unknown session.
 pub(super) fn unreadable(from: BootNs, to: BootNs) -> Gap {
-    Gap {
-        session: None,
-        cause: GapCause::SpoolDamaged,
-        events: None,
-        first_seq: None,
-        last_seq: None,
-        cpu: None,
-        from,
-        to,
-    }
+    Gap::new(GapCause::SpoolDamaged, None, from, to)
 }

@@ -47,11 +47,11 @@ impl SpoolReader {
                 match blocks.payload(entry)? {
                     Block::Whole(payload) => timeline.take(id, entry, &payload),
                     Block::Damaged => {
-                        let gap = block_gap(id, GapCause::SpoolDamaged, entry);
+                        let gap = entry.gap(GapCause::SpoolDamaged, id);
                         timeline.damaged.push(gap);
                     }
                     Block::Dropped => {
-                        let gap = block_gap(id, GapCause::SpoolCap, entry);
+                        let gap = entry.gap(GapCause::SpoolCap, id);
                         timeline.damaged.push(gap);
                     }
                 }
@@ -95,10 +95,10 @@ impl Timeline {
                     let times = (entry.first_at(), entry.last_at());
                     self.damaged.push(record_gap(id, times, bytes));
                 }
-                Err(_) => self.damaged.push(Gap {
-                    events: None,
-                    ..block_gap(id, GapCause::Undecodable, entry)
-                }),
+                Err(_) => {
+                    let of_block = entry.gap(GapCause::Undecodable, id);
+                    self.damaged.push(of_block.with_events(None));
+                }
             }
         }
     }
@@ -131,31 +131,13 @@ pub fn records(payload: &[u8]) -> impl Iterator<Item = Result<&[u8], event::Deco
     })
 }
 
-fn block_gap(id: SessionId, cause: GapCause, entry: &BlockEntry) -> Gap {
-    Gap {
-        session: Some(id),
-        cause,
-        events: Some(entry.count()),
-        first_seq: Some(entry.first_seq()),
-        last_seq: Some(entry.last_seq()),
-        cpu: None,
-        from: entry.first_at(),
-        to: entry.last_at(),
-    }
-}
-
 fn record_gap(id: SessionId, (first_at, last_at): (BootNs, BootNs), record: &[u8]) -> Gap {
     let header = event::header(record).ok();
-    let seq = header.map(|header| header.session_seq);
     let at = header.map(|header| BootNs(header.at));
-    Gap {
-        session: Some(id),
-        cause: GapCause::Undecodable,
-        events: Some(1),
-        first_seq: seq,
-        last_seq: seq,
-        cpu: None,
-        from: at.unwrap_or(first_at),
-        to: at.unwrap_or(last_at),
+    let (from, to) = (at.unwrap_or(first_at), at.unwrap_or(last_at));
+    let gap = Gap::new(GapCause::Undecodable, id, from, to).with_events(1);
+    match header {
+        Some(header) => gap.with_numbers(header.session_seq, header.session_seq),
+        None => gap,
     }
 }

@@ -13,8 +13,8 @@ use super::auth::Session;
 use super::http::Request;
 use super::{Method, Vault, VaultError};
 use crate::centre::{DbRole, RoleNames, VaultSettings};
-use crate::phase;
 use crate::secret::Secret;
+use crate::spans;
 
 /// A temporary database login.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Vault {
         });
         // Taken before the request: the lease must not end earlier than expected.
         let made = Instant::now();
-        let answer = self.call(&request).instrument(phase::credential()).await;
+        let answer = self.call(&request).instrument(spans::credential()).await;
         let (answer, session) = answer.map_err(|error| naming(error, role, self.settings()))?;
         let answer: EndpointResult<GenerateCredentialsResponse> = request.read(&answer)?;
         let login = answer.data.ok_or_else(|| VaultError::NotFound {
@@ -76,7 +76,7 @@ impl Vault {
     pub async fn revoke_lease(&self, lease_id: &str) -> Result<(), VaultError> {
         let path = format!("sys/leases/revoke/{lease_id}");
         let request = Request::new(Method::PUT, &path, Some(&json!({ "sync": false })));
-        let told = self.call(&request).instrument(phase::credential());
+        let told = self.call(&request).instrument(spans::credential());
         told.await.map(drop)
     }
 }

@@ -12,8 +12,8 @@ use super::VaultError;
 use super::http::{Request, Transport};
 use super::raw::{Method, data_of};
 use crate::centre::VaultSettings;
-use crate::phase;
 use crate::secret::Secret;
+use crate::spans;
 
 /// Credentials of one login.
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ impl From<Auth> for Granted {
 pub async fn log_in(settings: &VaultSettings, login: &Login) -> Result<Granted, VaultError> {
     let transport = Transport::new(settings)?;
     let done = log_in_over(&transport, login);
-    done.instrument(phase::auth()).await
+    done.instrument(spans::auth()).await
 }
 
 pub(super) async fn log_in_over(
@@ -194,7 +194,7 @@ pub async fn renew(
     let transport = Transport::new(settings)?;
     let request = Request::of(&RenewTokenSelfRequest { increment: None });
     let sent = transport.send(Some(token), &request);
-    let answer = sent.instrument(phase::auth()).await;
+    let answer = sent.instrument(spans::auth()).await;
     let answer = answer.map_err(|error| match error {
         VaultError::Denied { .. } => VaultError::TokenInvalid,
         other => other,

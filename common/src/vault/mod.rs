@@ -32,8 +32,8 @@ pub use raw::{Method, Wrapped};
 pub use token::TokenInfo;
 
 use crate::centre::VaultSettings;
-use crate::phase;
 use crate::secret::Secret;
+use crate::spans;
 use auth::Session;
 use http::{Request, Transport};
 use life::Due;
@@ -111,7 +111,7 @@ impl Vault {
     }
 
     async fn session(&self) -> Result<Arc<Session>, VaultError> {
-        self.living().instrument(phase::auth()).await
+        self.living().instrument(spans::auth()).await
     }
 
     async fn living(&self) -> Result<Arc<Session>, VaultError> {

@@ -8,8 +8,8 @@ use tracing::Instrument as _;
 use super::http::{self, Request, Transport};
 use super::{Method, VaultError};
 use crate::centre::VaultSettings;
-use crate::phase;
 use crate::secret::Secret;
+use crate::spans;
 
 /// Host and port of a server, from its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub async fn ssh_public_key(settings: &VaultSettings) -> Result<String, VaultErr
 async fn send(settings: &VaultSettings, request: &Request) -> Result<Vec<u8>, VaultError> {
     let transport = Transport::new(settings)?;
     let sent = transport.send(None, request);
-    sent.instrument(phase::query()).await
+    sent.instrument(spans::query()).await
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ pub use reqwest::Method;
 use super::http::Request;
 use super::{Vault, VaultError};
 use crate::centre::VaultSettings;
-use crate::phase;
 use crate::secret::Secret;
+use crate::spans;
 
 /// An answer that Vault stores until this token opens it, once.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Vault {
         body: Option<&Value>,
     ) -> Result<Value, VaultError> {
         let request = Request::new(method, path, body);
-        let (answer, _) = self.call(&request).instrument(phase::query()).await?;
+        let (answer, _) = self.call(&request).instrument(spans::query()).await?;
         data_of(&request, &answer)
     }
 

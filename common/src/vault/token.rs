@@ -10,7 +10,7 @@ use vaultrs::api::token::requests::LookupTokenSelfRequest;
 use super::auth::Session;
 use super::http::Request;
 use super::{Vault, VaultError};
-use crate::phase;
+use crate::spans;
 
 /// Vault's data about the current token.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Vault {
         }
         let request = Request::of(&LookupTokenSelfRequest {});
         let sent = self.0.transport.send(Some(&session.token), &request);
-        let body = sent.instrument(phase::auth()).await;
+        let body = sent.instrument(spans::auth()).await;
         let body = body.map_err(|error| match error {
             VaultError::Denied { .. } => VaultError::TokenInvalid,
             other => other,

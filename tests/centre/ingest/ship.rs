@@ -118,16 +118,8 @@ fn a_repeated_gap_is_stored_once() {
     let mut source = host.source();
     let id = source.log_in(1).unwrap();
     let gap = |session| {
-        JournalEntry::Gap(Gap {
-            session,
-            cause: GapCause::RingFull,
-            events: Some(3),
-            first_seq: None,
-            last_seq: None,
-            cpu: None,
-            from: BootNs(5),
-            to: BootNs(6),
-        })
+        let gap = Gap::new(GapCause::RingFull, session, BootNs(5), BootNs(6));
+        JournalEntry::Gap(gap.with_events(3))
     };
     for _ in 0..3 {
         source.note(&gap(Some(id))).unwrap();

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use vctl_agent::store::Shipper;
 use vctl_common::id::{CertSerial, ProcessId, SessionId};
 use vctl_common::session::{
-    Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
+    Auth, Certificate, CloseReason, JournalEntry, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::time::BootNs;
 use vctl_tests::centre::{Centre, Client, HostIdentity, Secret};
@@ -197,8 +197,6 @@ fn certificate(key_id: &str, serial: u64, ca: &str) -> Certificate {
 
 fn opened(certificate: Option<Certificate>, at: BootNs) -> SessionOpened {
     SessionOpened {
-        id: SessionId::generate(),
-        origin: Origin::Login,
         login_user: "deploy".to_owned(),
         service: "sshd".to_owned(),
         auth: Auth {
@@ -210,18 +208,14 @@ fn opened(certificate: Option<Certificate>, at: BootNs) -> SessionOpened {
         },
         source_ip: "192.0.2.7".parse().ok(),
         source_port: Some(51515),
-        remote_host: None,
         tty: Some("pts/3".to_owned()),
         leader: ProcessId {
             tgid: 4242,
             start: at,
         },
         login_uid: Some(1000),
-        audit_session: None,
-        cgroup: None,
-        opened_at: at,
-        marked_at: Some(at),
         stamp: Stamp::InTime,
+        ..SessionOpened::unknown(SessionId::generate(), at)
     }
 }
 

@@ -119,16 +119,8 @@ fn a_page_is_complete_and_runs_only_its_own_script() {
     }
     reading.exec(id, &[b"needle", b"in a haystack"]);
     let at = BootNs(reading.source.tick());
-    reading.record(&JournalEntry::Gap(Gap {
-        session: Some(id),
-        cause: GapCause::RingFull,
-        events: Some(5),
-        first_seq: Some(8),
-        last_seq: Some(12),
-        cpu: None,
-        from: at,
-        to: at,
-    }));
+    let gap = Gap::new(GapCause::RingFull, id, at, at).with_events(5);
+    reading.record(&JournalEntry::Gap(gap.with_numbers(8, 12)));
     reading.log_out(id, 12);
     reading.wait_for(id, 7);
     let id = id.to_string();

@@ -24,27 +24,14 @@ fn a_session_with_everything(reading: &mut Reading, ca: Option<&str>, serial: u6
     // A number that is never stored, and a gap that says why.
     let at = BootNs(reading.source.tick());
     *reading.source.sessions.get_mut(&id).unwrap() += 1;
+    let gap = Gap::new(GapCause::RingFull, id, at, at).with_events(1);
     reading.record(&JournalEntry::Gap(Gap {
-        session: Some(id),
-        cause: GapCause::RingFull,
-        events: Some(1),
-        first_seq: Some(3),
-        last_seq: Some(3),
         cpu: Some(0),
-        from: at,
-        to: at,
+        ..gap.with_numbers(3, 3)
     }));
     // Of nobody in particular: it counts against every session of its time.
-    reading.record(&JournalEntry::Gap(Gap {
-        session: None,
-        cause: GapCause::ProbeSkipped,
-        events: Some(2),
-        first_seq: None,
-        last_seq: None,
-        cpu: None,
-        from: at,
-        to: at,
-    }));
+    let of_nobody = Gap::new(GapCause::ProbeSkipped, None, at, at);
+    reading.record(&JournalEntry::Gap(of_nobody.with_events(2)));
     reading.exec(id, &[b"id"]);
     reading.log_out(id, 4);
     *reading.source.sessions.get_mut(&id).unwrap() = 3;

@@ -1,5 +1,5 @@
-use vctl_common::session::GapCause;
-use vctl_common::spool::Hole;
+use vctl_common::session::{Gap, GapCause};
+use vctl_common::spool::MissingRange;
 
 use super::*;
 
@@ -11,15 +11,15 @@ fn capped(dir: &Path) -> SpoolConfig {
     }
 }
 
-fn dropped(holes: &[Hole]) -> u64 {
-    let of_cap = holes
+fn dropped(ranges: &[MissingRange]) -> u64 {
+    let of_cap = ranges
         .iter()
-        .filter(|hole| hole.cause == Some(GapCause::SpoolCap));
-    of_cap.filter_map(|hole| hole.count).sum()
+        .filter(|range| range.cause == Some(GapCause::SpoolCap));
+    of_cap.filter_map(|range| range.count).sum()
 }
 
 #[test]
-fn closed_sessions_go_first_and_every_dropped_event_is_accounted_for() {
+fn closed_sessions_go_first_and_drops_are_counted() {
     let dir = tempdir();
     let config = capped(dir.path());
     let (mut writer, _) = open(&config).unwrap();
@@ -48,11 +48,11 @@ fn closed_sessions_go_first_and_every_dropped_event_is_accounted_for() {
         };
         match found {
             Completeness::Complete => whole += 1,
-            Completeness::Missing(holes) => {
+            Completeness::Missing(ranges) => {
                 assert_eq!(
-                    seqs.len() as u64 + dropped(&holes),
+                    seqs.len() as u64 + dropped(&ranges),
                     40,
-                    "session {n}: {holes:?}"
+                    "session {n}: {ranges:?}"
                 );
                 told += 1;
             }
@@ -73,7 +73,7 @@ fn closed_sessions_go_first_and_every_dropped_event_is_accounted_for() {
 }
 
 #[test]
-fn with_no_closed_session_the_larger_one_gives_way_and_keeps_its_name() {
+fn a_large_open_session_gives_way_and_keeps_its_name() {
     let dir = tempdir();
     let config = capped(dir.path());
     let (mut writer, _) = open(&config).unwrap();
@@ -90,10 +90,10 @@ fn with_no_closed_session_the_larger_one_gives_way_and_keeps_its_name() {
     journal(&mut writer, &closed(1, 2000));
     journal(&mut writer, &closed(2, 40));
     let (seqs, found) = read(dir.path(), 1).unwrap();
-    let Completeness::Missing(holes) = found else {
+    let Completeness::Missing(ranges) = found else {
         panic!("events were dropped")
     };
-    assert_eq!(seqs.len() as u64 + dropped(&holes), 2000);
+    assert_eq!(seqs.len() as u64 + dropped(&ranges), 2000);
     assert_eq!(*seqs.last().unwrap(), 2000, "the newest are kept");
     assert_eq!(read(dir.path(), 2).unwrap().1, Completeness::Complete);
     assert_eq!(writer.stats().events_stored, 2040);
@@ -122,23 +122,15 @@ fn a_lower_cap_is_kept_from_the_next_start_on() {
 
 /// A crash between recording the drop and doing it must not make present events look missing.
 #[test]
-fn a_gap_whose_events_are_there_is_no_hole() {
+fn a_gap_with_present_events_misses_nothing() {
     let dir = tempdir();
     let (mut writer, _) = open(&config(dir.path())).unwrap();
     write(&mut writer, |batch| {
         batch.push_journal(&opened(1)).unwrap();
         push(batch, 1, 1..=5);
     });
-    let gap = JournalEntry::Gap(vctl_common::session::Gap {
-        session: Some(session(1)),
-        cause: GapCause::SpoolCap,
-        events: Some(5),
-        first_seq: Some(1),
-        last_seq: Some(5),
-        cpu: None,
-        from: BootNs(101),
-        to: BootNs(105),
-    });
+    let gap = Gap::new(GapCause::SpoolCap, session(1), BootNs(101), BootNs(105));
+    let gap = JournalEntry::Gap(gap.with_events(5).with_numbers(1, 5));
     journal(&mut writer, &gap);
     journal(&mut writer, &closed(1, 5));
     assert_eq!(read(dir.path(), 1).unwrap().1, Completeness::Complete);

@@ -26,7 +26,7 @@ fn found(dir: &Path) -> String {
 }
 
 #[test]
-fn each_segment_of_the_corpus_is_read_as_it_was_and_written_behind() {
+fn each_segment_of_the_corpus_is_read_and_continued() {
     let mut files: Vec<_> = fs::read_dir(CORPUS)
         .unwrap()
         .map(|entry| entry.unwrap().path())

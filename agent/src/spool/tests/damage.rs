@@ -44,7 +44,7 @@ fn honest(dir: &Path, what: &str) -> usize {
         assert!(seqs.iter().all(|seq| all.contains(seq)), "{what}: {seqs:?}");
         match found {
             Completeness::Complete => assert_eq!(seqs, all, "{what}: called complete"),
-            // A closing entry that cannot be read leaves the end unknown, which is a hole.
+            // A closing entry that cannot be read leaves the end unknown, which is a range.
             Completeness::StillOpen => panic!("{what}: the damaged end of {n} went unnoticed"),
             Completeness::Missing(_) => assert!(missing(&found) >= 10 - seqs.len() as u64),
         }
@@ -124,7 +124,7 @@ fn the_writer_keeps_what_is_damaged_and_goes_on() {
     }
 }
 
-/// A user writes a batch for somebody else's session into argv, and then the disk fails where the
+/// A user writes a batch for another session into argv, and then the disk fails where the
 /// agent's own batch begins.
 #[test]
 fn bytes_of_a_user_cannot_pose_as_a_batch() {

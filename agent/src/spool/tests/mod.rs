@@ -18,7 +18,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
 use vctl_common::session::{
-    Auth, Certificate, CloseReason, JournalEntry, Origin, SessionClosed, SessionOpened, Stamp,
+    Auth, Certificate, CloseReason, JournalEntry, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::spool::{Completeness, Filter, SpoolReader, completeness};
 use vctl_common::time::{BootNs, WallOffset};
@@ -55,8 +55,6 @@ fn config(dir: &Path) -> SpoolConfig {
 
 fn opened(n: u32) -> JournalEntry {
     JournalEntry::Opened(Box::new(SessionOpened {
-        id: session(n),
-        origin: Origin::Login,
         login_user: "deploy".to_owned(),
         service: "sshd".to_owned(),
         auth: Auth {
@@ -72,20 +70,13 @@ fn opened(n: u32) -> JournalEntry {
             }),
             ..Auth::default()
         },
-        source_ip: None,
-        source_port: None,
-        remote_host: None,
-        tty: None,
         leader: ProcessId {
             tgid: 100 + n,
             start: BootNs(5),
         },
-        login_uid: None,
-        audit_session: None,
-        cgroup: None,
-        opened_at: BootNs(10),
-        marked_at: Some(BootNs(11)),
         stamp: Stamp::InTime,
+        marked_at: Some(BootNs(11)),
+        ..SessionOpened::unknown(session(n), BootNs(10))
     }))
 }
 
@@ -196,7 +187,7 @@ fn read_from(reader: &SpoolReader, n: u32) -> Option<(Vec<u64>, Completeness)> {
     let seqs = timeline.events.iter().map(|stored| {
         let seq = stored.event.session_seq;
         let written = vctl_common::event::decode(&event(n, seq)).unwrap();
-        assert_eq!(stored.event, written, "an event that nobody wrote");
+        assert_eq!(stored.event, written, "an event that was never written");
         assert_eq!(stored.wall, wall().wall_time(stored.event.at));
         seq
     });
@@ -206,7 +197,7 @@ fn read_from(reader: &SpoolReader, n: u32) -> Option<(Vec<u64>, Completeness)> {
 
 fn missing(completeness: &Completeness) -> u64 {
     match completeness {
-        Completeness::Missing(holes) => holes.iter().filter_map(|hole| hole.count).sum(),
+        Completeness::Missing(ranges) => ranges.iter().filter_map(|range| range.count).sum(),
         _ => 0,
     }
 }

@@ -120,7 +120,7 @@ fn recount(dir: &Path) -> BTreeMap<u32, (u64, bool)> {
             let closed = match found {
                 Completeness::Complete => true,
                 Completeness::StillOpen => false,
-                Completeness::Missing(holes) => panic!("nothing was lost: {holes:?}"),
+                Completeness::Missing(ranges) => panic!("nothing was lost: {ranges:?}"),
             };
             Some((n, (last, closed)))
         })

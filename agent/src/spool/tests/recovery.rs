@@ -158,7 +158,7 @@ fn an_index_that_is_gone_short_or_damaged_is_written_anew() {
 }
 
 #[test]
-fn a_session_opened_many_segments_ago_is_still_open_after_a_restart() {
+fn an_old_session_is_still_open_after_a_restart() {
     let dir = tempdir();
     let config = SpoolConfig {
         segment_bytes: 4000,

@@ -63,7 +63,7 @@ fn what_is_not_shipped_stays_while_something_shipped_can_go() {
 }
 
 #[test]
-fn shipped_sessions_go_when_their_time_is_over_and_open_ones_stay() {
+fn shipped_sessions_expire_and_open_ones_stay() {
     let dir = tempdir();
     let config = SpoolConfig {
         cap_bytes: 1 << 30,

@@ -54,17 +54,17 @@ fn a_flood_takes_nothing_from_another_session() {
         assert_eq!((seqs.len(), found), (count, Completeness::Complete), "{n}");
     }
     let (seqs, found) = read(dir.path(), 1).unwrap();
-    let Completeness::Missing(holes) = found else {
+    let Completeness::Missing(ranges) = found else {
         panic!("the flood was dropped")
     };
     assert_eq!(
-        seqs.len() as u64 + holes.iter().filter_map(|h| h.count).sum::<u64>(),
+        seqs.len() as u64 + ranges.iter().filter_map(|h| h.count).sum::<u64>(),
         15_000
     );
     assert!(
-        holes
+        ranges
             .iter()
-            .all(|hole| hole.cause == Some(GapCause::SpoolCap))
+            .all(|range| range.cause == Some(GapCause::SpoolCap))
     );
     assert_eq!(*seqs.last().unwrap(), 15_000, "the newest are kept");
     assert_eq!(
@@ -75,7 +75,7 @@ fn a_flood_takes_nothing_from_another_session() {
 }
 
 #[test]
-fn many_sessions_of_one_account_take_nothing_from_another_account() {
+fn many_sessions_of_an_account_spare_other_accounts() {
     let dir = tempdir();
     let (mut writer, _) = open(&capped(dir.path())).unwrap();
     write(&mut writer, |batch| {
@@ -219,7 +219,7 @@ fn a_session_whose_end_was_dropped_is_not_open() {
         ..capped(dir.path())
     };
     let (mut writer, _) = open(&config).unwrap();
-    // Its events, its end, and the carried word of who it was lie in three segments.
+    // Its events, its end, and the copied journal with its person lie in three segments.
     write(&mut writer, |batch| {
         batch.push_journal(&opened(1)).unwrap();
         push(batch, 1, 1..=100);

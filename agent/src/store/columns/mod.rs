@@ -43,7 +43,7 @@ impl<'a> Columns<'a> {
             let lines = payload.split(|&b| b == b'\n').filter(|l| !l.is_empty());
             for (bytes, line) in lines.zip(journal_lines(entry.kind(), payload)) {
                 let Ok(line) = line else {
-                    let gap = unreadable(sessions, entry, None);
+                    let gap = gap(GapCause::SpoolDamaged, sessions, entry);
                     columns.journal.take_gap(&gap, chunk.boot_id, wall(entry));
                     continue;
                 };
@@ -61,19 +61,15 @@ impl<'a> Columns<'a> {
                     columns.push(session, entry.wall_offset(), &row);
                     continue;
                 }
-                let gap = Gap {
-                    cause: GapCause::Undecodable,
-                    ..unreadable(sessions, entry, Some(1))
-                };
+                let gap = gap(GapCause::Undecodable, sessions, entry).with_events(1);
                 columns.journal.take_gap(&gap, chunk.boot_id, wall(entry));
             }
         }
         for entry in chunk.damaged() {
-            let count = entry.is_events().then(|| entry.count());
-            let gap = Gap {
-                first_seq: count.map(|_| entry.first_seq()),
-                last_seq: count.map(|_| entry.last_seq()),
-                ..unreadable(sessions, entry, count)
+            let gap = if entry.is_events() {
+                entry.gap(GapCause::SpoolDamaged, session(sessions, entry.mark()))
+            } else {
+                gap(GapCause::SpoolDamaged, sessions, entry)
             };
             columns.journal.take_gap(&gap, chunk.boot_id, wall(entry));
         }
@@ -111,17 +107,9 @@ fn session(sessions: &Sessions, mark: Mark) -> Option<SessionId> {
     (mark != 0).then(|| sessions.id(mark))
 }
 
-fn unreadable(sessions: &Sessions, entry: &BlockEntry, events: Option<u64>) -> Gap {
-    Gap {
-        session: session(sessions, entry.mark()),
-        cause: GapCause::SpoolDamaged,
-        events,
-        first_seq: None,
-        last_seq: None,
-        cpu: None,
-        from: entry.first_at(),
-        to: entry.last_at(),
-    }
+fn gap(cause: GapCause, sessions: &Sessions, entry: &BlockEntry) -> Gap {
+    let session = session(sessions, entry.mark());
+    Gap::new(cause, session, entry.first_at(), entry.last_at())
 }
 
 /// One wire record, split at the borders of the columns: `head` and the strings of `tail` together

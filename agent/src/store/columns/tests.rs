@@ -152,16 +152,8 @@ fn invalid_and_damaged_records_are_gaps_of_the_session() {
 
 #[test]
 fn a_carried_entry_is_the_entry_it_repeats_and_nul_is_no_text() {
-    let gap = JournalEntry::Gap(Gap {
-        session: None,
-        cause: GapCause::ProbeAway,
-        events: None,
-        first_seq: None,
-        last_seq: None,
-        cpu: None,
-        from: BootNs(1),
-        to: BootNs(u64::MAX),
-    });
+    let gap = Gap::new(GapCause::ProbeAway, None, BootNs(1), BootNs(u64::MAX));
+    let gap = JournalEntry::Gap(gap);
     let line = |boot_id| {
         let mut line = Vec::new();
         write_journal_line(&mut line, &gap, boot_id).unwrap();
@@ -183,16 +175,8 @@ fn a_carried_entry_is_the_entry_it_repeats_and_nul_is_no_text() {
 
 #[test]
 fn that_a_copy_was_dropped_here_is_no_gap_at_the_centre() {
-    let shipped = JournalEntry::Gap(Gap {
-        session: None,
-        cause: GapCause::Shipped,
-        events: Some(4),
-        first_seq: Some(1),
-        last_seq: Some(4),
-        cpu: None,
-        from: BootNs(1),
-        to: BootNs(2),
-    });
+    let shipped = Gap::new(GapCause::Shipped, None, BootNs(1), BootNs(2));
+    let shipped = JournalEntry::Gap(shipped.with_events(4).with_numbers(1, 4));
     let mut line = Vec::new();
     write_journal_line(&mut line, &shipped, None).unwrap();
     let chunk = chunk(&[(BlockKind::Journal, line)]);

@@ -125,8 +125,8 @@ impl From<StoredEvent> for Event {
     }
 }
 
-impl From<spool::Hole> for Hole {
-    fn from(hole: spool::Hole) -> Self {
+impl From<spool::MissingRange> for Hole {
+    fn from(hole: spool::MissingRange) -> Self {
         Self {
             events: hole.count,
             cause: hole.cause,

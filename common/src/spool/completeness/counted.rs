@@ -1,6 +1,6 @@
 //! Finds missing events of a session from its counters alone.
 
-use super::{Completeness, Hole, Last, Ledger};
+use super::{Completeness, Last, Ledger, MissingRange};
 use crate::session::GapCause;
 use crate::spool::SessionRecord;
 
@@ -33,7 +33,7 @@ impl Ledger<'_> {
         if self.unnumbered > 0 {
             self.may_explain();
         }
-        self.holes.push(Hole {
+        self.ranges.push(MissingRange {
             count: Some(missing),
             from: self.begin(),
             to: self.end(),
@@ -47,7 +47,7 @@ impl Ledger<'_> {
         for (gap, explains) in self.gaps.iter().zip(&mut self.explains) {
             if gap.cause == GapCause::SpoolDamaged && gap.first_seq.is_none() {
                 *explains = true;
-                self.holes.push(Hole {
+                self.ranges.push(MissingRange {
                     count: None,
                     from: gap.from,
                     to: gap.to,
@@ -93,10 +93,10 @@ mod tests {
     /// Returns how many events are missing, and whether there may be more; `None` when no event is
     /// missing.
     fn missing(answer: &Completeness) -> Option<(u64, bool)> {
-        let Completeness::Missing(holes) = answer else {
+        let Completeness::Missing(ranges) = answer else {
             return None;
         };
-        let counts = || holes.iter().map(|hole| hole.count);
+        let counts = || ranges.iter().map(|range| range.count);
         Some((counts().flatten().sum(), counts().any(|c| c.is_none())))
     }
 
@@ -179,11 +179,7 @@ mod tests {
         record.gaps = vec![
             numbered(GapCause::SpoolCap, 1, 5),
             numbered(GapCause::RingFull, 4, 6),
-            Gap {
-                first_seq: Some(6),
-                last_seq: Some(u64::MAX),
-                ..gap(GapCause::SpoolCap, None, 0, 0)
-            },
+            gap(GapCause::SpoolCap, None, 0, 0).with_numbers(6, u64::MAX),
         ];
         let (count, _) = missing(&counted(&record)).unwrap();
         assert_eq!(count, u64::MAX);

@@ -17,12 +17,12 @@ pub enum Completeness {
     /// The session is open, and no event is missing so far.
     StillOpen,
     /// Oldest first, never empty.
-    Missing(Vec<Hole>),
+    Missing(Vec<MissingRange>),
 }
 
 /// Missing events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hole {
+pub struct MissingRange {
     /// `None` when the number, or even whether events are missing, cannot be known.
     pub count: Option<u64>,
     pub from: BootNs,
@@ -61,7 +61,7 @@ struct Ledger<'a> {
     gaps: Vec<&'a Gap>,
     /// Marks each of `gaps` that already explains missing numbers.
     explains: Vec<bool>,
-    holes: Vec<Hole>,
+    ranges: Vec<MissingRange>,
     /// Missing numbers that no gap names.
     unnumbered: u64,
 }
@@ -79,15 +79,15 @@ impl<'a> Ledger<'a> {
             last,
             explains: vec![false; gaps.len()],
             gaps,
-            holes: Vec::new(),
+            ranges: Vec::new(),
             unnumbered: 0,
         }
     }
 
     fn result(mut self) -> Completeness {
-        self.holes.sort_by_key(|hole| (hole.from, hole.to));
-        match (self.holes.is_empty(), &self.session.closed) {
-            (false, _) => Completeness::Missing(self.holes),
+        self.ranges.sort_by_key(|range| (range.from, range.to));
+        match (self.ranges.is_empty(), &self.session.closed) {
+            (false, _) => Completeness::Missing(self.ranges),
             (true, Some(_)) => Completeness::Complete,
             (true, None) => Completeness::StillOpen,
         }
@@ -123,7 +123,7 @@ impl<'a> Ledger<'a> {
                 }
             }
         }
-        self.holes.push(Hole {
+        self.ranges.push(MissingRange {
             count: None,
             from: opened.opened_at,
             to: to.max(opened.opened_at),
@@ -145,19 +145,19 @@ impl<'a> Ledger<'a> {
         for stored in &timeline.events {
             let (seq, at) = (stored.event.session_seq, stored.event.at);
             if seq > next {
-                self.hole(next, seq - 1, before, at);
+                self.range(next, seq - 1, before, at);
             }
             next = next.max(seq.saturating_add(1));
             before = at;
         }
         if next <= last {
             let end = self.end();
-            self.hole(next, last, before, end);
+            self.range(next, last, before, end);
         }
     }
 
     /// Adds the numbers from `first` to `last` as missing, split by the known cause of each.
-    fn hole(&mut self, first: u64, last: u64, before: BootNs, after: BootNs) {
+    fn range(&mut self, first: u64, last: u64, before: BootNs, after: BootNs) {
         let (before, after) = (before.min(after), before.max(after));
         let mut named: Vec<_> = (0..self.gaps.len())
             .filter_map(|i| {
@@ -192,13 +192,13 @@ impl<'a> Ledger<'a> {
 
     /// Segments that were dropped one after another count as one range.
     fn named(&mut self, gap: &Gap, count: u64, follows: bool) {
-        match self.holes.last_mut() {
-            Some(hole) if follows && hole.cause == Some(gap.cause) => {
-                hole.count = hole.count.map(|before| before.saturating_add(count));
-                hole.from = hole.from.min(gap.from);
-                hole.to = hole.to.max(gap.to);
+        match self.ranges.last_mut() {
+            Some(range) if follows && range.cause == Some(gap.cause) => {
+                range.count = range.count.map(|before| before.saturating_add(count));
+                range.from = range.from.min(gap.from);
+                range.to = range.to.max(gap.to);
             }
-            _ => self.holes.push(Hole {
+            _ => self.ranges.push(MissingRange {
                 count: Some(count),
                 from: gap.from,
                 to: gap.to,
@@ -224,7 +224,7 @@ impl<'a> Ledger<'a> {
                 }
             }
         }
-        self.holes.push(Hole {
+        self.ranges.push(MissingRange {
             count: Some(count),
             from: before,
             to: after,
@@ -253,7 +253,7 @@ impl<'a> Ledger<'a> {
             if self.explains[i] || settled || of_others {
                 continue;
             }
-            self.holes.push(Hole {
+            self.ranges.push(MissingRange {
                 count: gap.events.filter(|_| own),
                 from: gap.from,
                 to: gap.to,
@@ -263,7 +263,7 @@ impl<'a> Ledger<'a> {
         // If the last number is unknown, events lost at the end leave no range between numbers.
         let beyond = counted.saturating_sub(self.unnumbered);
         if let (None, Some(gap), 1..) = (produced, last_counted, beyond) {
-            self.holes.push(Hole {
+            self.ranges.push(MissingRange {
                 count: Some(beyond),
                 from: gap.from,
                 to: gap.to,
@@ -281,7 +281,7 @@ impl<'a> Ledger<'a> {
             return;
         }
         let from = self.last.map_or(self.begin(), |last| last.at);
-        self.holes.push(Hole {
+        self.ranges.push(MissingRange {
             count: None,
             from,
             to: closed.at.max(from),

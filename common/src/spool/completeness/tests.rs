@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::event::{Attribution, EventKind, ExitEvent, ExitStatus, KernelEvent, Phase};
 use crate::id::{BootId, ProcessId, SessionId};
-use crate::session::{Auth, CloseReason, Origin, SessionClosed, SessionOpened};
+use crate::session::{CloseReason, SessionClosed, SessionOpened};
 use crate::spool::StoredEvent;
 use crate::time::WallOffset;
 
@@ -19,22 +19,12 @@ pub(super) fn session() -> SessionRecord {
     };
     SessionRecord {
         opened: SessionOpened {
-            id: id(),
-            origin: Origin::Login,
             login_user: "deploy".to_owned(),
             service: "sshd".to_owned(),
-            auth: Auth::default(),
-            source_ip: None,
-            source_port: None,
-            remote_host: None,
-            tty: None,
             leader: process,
-            login_uid: None,
-            audit_session: None,
-            cgroup: None,
-            opened_at: BootNs(4),
-            marked_at: Some(BootNs(5)),
             stamp: Stamp::InTime,
+            marked_at: Some(BootNs(5)),
+            ..SessionOpened::unknown(id(), BootNs(4))
         },
         closed: None,
         gaps: Vec::new(),
@@ -97,33 +87,20 @@ pub(super) fn timeline(seqs: impl IntoIterator<Item = u64>) -> Timeline {
 }
 
 pub(super) fn gap(cause: GapCause, events: impl Into<Option<u64>>, from: u64, to: u64) -> Gap {
-    Gap {
-        session: Some(id()),
-        cause,
-        events: events.into(),
-        first_seq: None,
-        last_seq: None,
-        cpu: None,
-        from: BootNs(from),
-        to: BootNs(to),
-    }
+    Gap::new(cause, id(), BootNs(from), BootNs(to)).with_events(events)
 }
 
 pub(super) fn numbered(cause: GapCause, first: u64, last: u64) -> Gap {
-    Gap {
-        first_seq: Some(first),
-        last_seq: Some(last),
-        ..gap(cause, last - first + 1, first * 10, last * 10)
-    }
+    gap(cause, last - first + 1, first * 10, last * 10).with_numbers(first, last)
 }
 
-fn hole(
+fn range(
     count: impl Into<Option<u64>>,
     from: u64,
     to: u64,
     cause: impl Into<Option<GapCause>>,
-) -> Hole {
-    Hole {
+) -> MissingRange {
+    MissingRange {
         count: count.into(),
         from: BootNs(from),
         to: BootNs(to),
@@ -151,13 +128,13 @@ fn all_numbers_up_to_the_last_are_complete() {
 fn a_missing_number_counts_without_a_recorded_gap() {
     let found = completeness(&closed(9), &timeline([2, 3, 6]));
     let expected = vec![
-        hole(1, 5, 20, None),
-        hole(2, 30, 60, None),
-        hole(3, 60, 1000, None),
+        range(1, 5, 20, None),
+        range(2, 30, 60, None),
+        range(3, 60, 1000, None),
     ];
     assert_eq!(found, Completeness::Missing(expected));
     let found = completeness(&session(), &timeline([1, 3]));
-    assert_eq!(found, Completeness::Missing(vec![hole(1, 10, 30, None)]));
+    assert_eq!(found, Completeness::Missing(vec![range(1, 10, 30, None)]));
 }
 
 #[test]
@@ -165,7 +142,7 @@ fn a_recorded_gap_explains_a_hole_and_adds_nothing_to_it() {
     let mut session = closed(9);
     session.gaps = vec![gap(GapCause::RingFull, 2, 35, 55)];
     let found = completeness(&session, &timeline([1, 2, 3, 6, 7, 8, 9]));
-    let expected = vec![hole(2, 30, 60, GapCause::RingFull)];
+    let expected = vec![range(2, 30, 60, GapCause::RingFull)];
     assert_eq!(found, Completeness::Missing(expected));
 }
 
@@ -178,10 +155,13 @@ fn a_hole_is_split_where_its_causes_are_known() {
         numbered(GapCause::SpoolDamaged, 7, 7),
     ];
     let found = completeness(&session, &timeline([1, 9]));
-    let Completeness::Missing(holes) = found else {
+    let Completeness::Missing(ranges) = found else {
         panic!("seven are missing")
     };
-    let counts: Vec<_> = holes.iter().map(|hole| (hole.count, hole.cause)).collect();
+    let counts: Vec<_> = ranges
+        .iter()
+        .map(|range| (range.count, range.cause))
+        .collect();
     assert_eq!(
         counts.iter().filter_map(|(count, _)| *count).sum::<u64>(),
         7
@@ -201,7 +181,7 @@ fn a_late_stamp_is_never_complete() {
     let mut late = closed(2);
     late.opened.stamp = Stamp::Late;
     late.gaps = vec![gap(GapCause::StampedLate, None, 4, 5)];
-    let expected = vec![hole(None, 4, 5, GapCause::StampedLate)];
+    let expected = vec![range(None, 4, 5, GapCause::StampedLate)];
     assert_eq!(
         completeness(&late, &timeline(1..=2)),
         Completeness::Missing(expected)
@@ -217,7 +197,7 @@ fn unnumbered_losses_count_although_all_numbers_are_stored() {
     ] {
         let mut session = closed(3);
         session.gaps = vec![gap(cause, 4, 20, 30)];
-        let expected = vec![hole(4, 20, 30, cause)];
+        let expected = vec![range(4, 20, 30, cause)];
         let found = completeness(&session, &timeline(1..=3));
         assert_eq!(found, Completeness::Missing(expected));
     }
@@ -237,7 +217,7 @@ fn a_gap_without_session_counts_unless_numbers_disprove_it() {
     );
     // Its forty events are not all of this session.
     session.gaps = vec![without_session(GapCause::ProbeAway)];
-    let expected = vec![hole(None, 20, 30, GapCause::ProbeAway)];
+    let expected = vec![range(None, 20, 30, GapCause::ProbeAway)];
     assert_eq!(
         completeness(&session, &timeline(1..=3)),
         Completeness::Missing(expected)
@@ -254,7 +234,7 @@ fn a_gap_without_session_counts_unless_numbers_disprove_it() {
 fn events_lost_at_the_end_of_an_open_session_are_missing() {
     let mut session = session();
     session.gaps = vec![gap(GapCause::RingFull, 5, 40, 50)];
-    let expected = vec![hole(5, 40, 50, GapCause::RingFull)];
+    let expected = vec![range(5, 40, 50, GapCause::RingFull)];
     assert_eq!(
         completeness(&session, &timeline(1..=3)),
         Completeness::Missing(expected)
@@ -263,7 +243,7 @@ fn events_lost_at_the_end_of_an_open_session_are_missing() {
 
 #[test]
 fn without_the_kernels_count_the_end_of_a_session_is_unknown() {
-    let expected = vec![hole(None, 30, 1000, None)];
+    let expected = vec![range(None, 30, 1000, None)];
     assert_eq!(
         completeness(&closed(None), &timeline(1..=3)),
         Completeness::Missing(expected)

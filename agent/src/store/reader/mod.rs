@@ -20,7 +20,7 @@ use crate::spool::{Durable, Position};
 
 /// The spool, from the shipper's side.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct Reader {
     dir: PathBuf,
     /// Boot id for data without one: a segment whose header is unreadable.
     boot_id: BootId,
@@ -48,7 +48,7 @@ pub(super) enum Sought {
     Elsewhere,
 }
 
-impl Tail {
+impl Reader {
     pub(super) fn new(dir: &Path, boot_id: BootId) -> Self {
         Self {
             dir: dir.to_owned(),

@@ -1,18 +1,14 @@
 //! Connection to the centre: this host's identity for Vault, and Postgres.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use vctl_common::centre::{DbRole, Settings};
-use vctl_common::foreign_file;
-use vctl_common::host::HostName;
+use vctl_common::centre::DbRole;
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
-use vctl_common::secret::Secret;
 use vctl_common::spool::SpoolReadError;
-use vctl_common::vault::secret_id::{SecretIdError, open_wrapped};
-use vctl_common::vault::{Auth, SecretIdSource, Vault, VaultError};
+use vctl_common::vault::Vault;
 
+use super::centre::{Centre, LoginError};
 use super::enrolled::{EnrolledError, enrolment};
 use super::secret_id::{Expiry, Keeper};
 
@@ -21,30 +17,11 @@ const STATEMENT: Duration = Duration::from_mins(1);
 /// Additional time until its answer arrives.
 const ON_THE_WAY: Duration = Duration::from_secs(15);
 
-/// Location of the centre, and this host's identity.
-#[derive(Clone, Debug)]
-pub struct Centre {
-    pub settings: Settings,
-    /// Name in the inventory.
-    pub host: HostName,
-    pub approle_mount: String,
-    pub role_id_file: PathBuf,
-    pub secret_id_file: PathBuf,
-}
-
-/// Nothing was shipped; all records are in the spool.
+/// Nothing was shipped. All of it is in the spool.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ShipError {
-    #[error("cannot read the role id in `{}`", path.display())]
-    RoleId {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
     #[error(transparent)]
-    SecretId(#[from] SecretIdError),
-    #[error("cannot set up Vault")]
-    Vault(#[from] VaultError),
+    Login(#[from] LoginError),
     #[error(transparent)]
     Enrolled(#[from] EnrolledError),
     #[error(transparent)]
@@ -77,12 +54,7 @@ impl ShipError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::RoleId { .. } | Self::SecretId(SecretIdError::Read { .. }) => {
-                Some("enrol the host: `vctl host enroll HOST`".to_owned())
-            }
-            Self::SecretId(SecretIdError::Unwrap { source, .. }) | Self::Vault(source) => {
-                source.hint()
-            }
+            Self::Login(error) => error.hint(),
             Self::Enrolled(error) => error.hint(),
             Self::Pg(error) => error.hint(),
             _ => None,
@@ -92,10 +64,10 @@ impl ShipError {
     /// Returns the pause that the other side asked for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Vault(error)
-            | Self::Enrolled(EnrolledError::Vault(error))
-            | Self::Pg(PgError::Credential(error))
-            | Self::SecretId(SecretIdError::Unwrap { source: error, .. }) => error.retry_after(),
+            Self::Enrolled(EnrolledError::Vault(error)) | Self::Pg(PgError::Credential(error)) => {
+                error.retry_after()
+            }
+            Self::Login(error) => error.retry_after(),
             _ => None,
         }
     }
@@ -119,26 +91,15 @@ impl ShipError {
 }
 
 /// Connects at its first use.
-pub(super) struct Link {
+pub(super) struct Connection {
     vault: Vault,
     pool: Pool,
     keeper: Keeper,
 }
 
-impl Link {
+impl Connection {
     pub(super) async fn open(centre: &Centre) -> Result<Self, ShipError> {
-        let path = &centre.role_id_file;
-        let role_id = foreign_file::read_line(path).map_err(|source| ShipError::RoleId {
-            path: path.clone(),
-            source,
-        })?;
-        open_wrapped(&centre.settings.vault, &centre.secret_id_file).await?;
-        let auth = Auth::AppRole {
-            mount: centre.approle_mount.clone(),
-            role_id: Secret::new(role_id),
-            secret_id: SecretIdSource::File(centre.secret_id_file.clone()),
-        };
-        let vault = Vault::connect(&centre.settings.vault, auth)?;
+        let vault = centre.vault().await?;
         let limits = PoolLimits {
             statement_timeout: Some(STATEMENT),
             ..PoolLimits::default()

@@ -36,8 +36,8 @@ fn boot() -> BootId {
     "00000000-0000-4000-8000-000000000001".parse().unwrap()
 }
 
-fn tail(dir: &TempDir) -> Tail {
-    Tail::new(&config(dir).dir, boot())
+fn reader(dir: &TempDir) -> Reader {
+    Reader::new(&config(dir).dir, boot())
 }
 
 /// Writes the session's next events with these numbers, as one batch.
@@ -67,12 +67,12 @@ fn write(writer: &mut SpoolWriter, seqs: std::ops::RangeInclusive<u64>) {
 }
 
 /// Reads from `at` to the end of the durable part; returns the numbers and the final position.
-fn read(tail: &mut Tail, mut at: Position, durable: Durable) -> (Vec<i64>, Position, usize) {
+fn read(reader: &mut Reader, mut at: Position, durable: Durable) -> (Vec<i64>, Position, usize) {
     let (mut seqs, mut gaps) = (Vec::new(), 0);
-    while let Some(chunk) = tail.next(at, durable, LIMITS).unwrap() {
+    while let Some(chunk) = reader.next(at, durable, LIMITS).unwrap() {
         assert_eq!(chunk.from, at);
         assert!(chunk.to > at, "{:?} after {at:?}", chunk.to);
-        let columns = Columns::of(&chunk, &mut tail.sessions);
+        let columns = Columns::of(&chunk, &mut reader.sessions);
         seqs.extend_from_slice(&columns.seq);
         gaps += columns.journal.gaps.len();
         at = chunk.to;
@@ -86,11 +86,11 @@ fn what_is_not_synced_is_not_shipped() {
     let (mut writer, _) = SpoolWriter::open(&config(&dir)).unwrap();
     let durable = writer.durable();
     write(&mut writer, 1..=5);
-    let mut tail = tail(&dir);
-    let (seqs, at, _) = read(&mut tail, Position::default(), *durable.borrow());
+    let mut reader = reader(&dir);
+    let (seqs, at, _) = read(&mut reader, Position::default(), *durable.borrow());
     assert_eq!((seqs, at), (Vec::new(), Position::default()));
     writer.sync().unwrap();
-    let (seqs, ..) = read(&mut tail, at, *durable.borrow());
+    let (seqs, ..) = read(&mut reader, at, *durable.borrow());
     assert_eq!(seqs, [1, 2, 3, 4, 5]);
 }
 
@@ -106,17 +106,17 @@ fn a_position_of_another_spool_is_not_accepted() {
             *writer.durable().borrow()
         })
         .collect();
-    let (_, at, _) = read(&mut tail(&ours), Position::default(), durables[0]);
+    let (_, at, _) = read(&mut reader(&ours), Position::default(), durables[0]);
     assert_eq!(durables[0], durables[1], "the same place, other content");
-    let mut tail = tail(&theirs);
-    assert_eq!(tail.seek(at, durables[1]).unwrap(), Sought::Elsewhere);
+    let mut reader = reader(&theirs);
+    assert_eq!(reader.seek(at, durables[1]).unwrap(), Sought::Elsewhere);
     let beyond = Position {
         segment: 9,
         ..Position::default()
     };
-    assert_eq!(tail.seek(beyond, durables[1]).unwrap(), Sought::Elsewhere);
+    assert_eq!(reader.seek(beyond, durables[1]).unwrap(), Sought::Elsewhere);
     let begin = Position::default();
-    assert_eq!(tail.seek(begin, durables[1]).unwrap(), Sought::Here);
+    assert_eq!(reader.seek(begin, durables[1]).unwrap(), Sought::Here);
 }
 
 #[test]
@@ -129,11 +129,11 @@ fn segments_dropped_before_they_were_read_are_passed_over() {
     writer.sync().unwrap();
     let durable = *writer.durable().borrow();
     fs::remove_file(SegmentFiles::new(&config(&dir).dir, 1).segment).unwrap();
-    let mut tail = tail(&dir);
-    let (seqs, at, _) = read(&mut tail, Position::default(), durable);
+    let mut reader = reader(&dir);
+    let (seqs, at, _) = read(&mut reader, Position::default(), durable);
     assert!(!seqs.is_empty() && seqs.len() < 4000);
     assert_eq!(seqs.last(), Some(&4000));
-    assert_eq!(tail.seek(at, durable).unwrap(), Sought::Here);
+    assert_eq!(reader.seek(at, durable).unwrap(), Sought::Here);
 }
 
 proptest! {
@@ -145,7 +145,7 @@ proptest! {
     ) {
         let dir = dir();
         let (mut writer, _) = SpoolWriter::open(&config(&dir)).unwrap();
-        let mut tail = tail(&dir);
+        let mut reader = reader(&dir);
         let (mut at, mut last, mut seen) = (Position::default(), 0, Vec::new());
         for (events, looks, restarts) in batches {
             write(&mut writer, last + 1..=last + events);
@@ -154,15 +154,15 @@ proptest! {
             if restarts {
                 drop(writer);
                 writer = SpoolWriter::open(&config(&dir)).unwrap().0;
-                prop_assert_eq!(tail.seek(at, *writer.durable().borrow()).unwrap(), Sought::Here);
+                prop_assert_eq!(reader.seek(at, *writer.durable().borrow()).unwrap(), Sought::Here);
             }
             if looks {
-                let (seqs, to, _) = read(&mut tail, at, *writer.durable().borrow());
+                let (seqs, to, _) = read(&mut reader, at, *writer.durable().borrow());
                 seen.extend(seqs);
                 at = to;
             }
         }
-        seen.extend(read(&mut tail, at, *writer.durable().borrow()).0);
+        seen.extend(read(&mut reader, at, *writer.durable().borrow()).0);
         let all: Vec<_> = (1..=i64::try_from(last).unwrap()).collect();
         prop_assert_eq!(seen, all);
     }
@@ -181,7 +181,7 @@ proptest! {
         let place = FileHeader::LEN + place as usize % (bytes.len() - FileHeader::LEN);
         bytes[place] ^= change;
         fs::write(&path, bytes).unwrap();
-        let (seqs, _, gaps) = read(&mut tail(&dir), Position::default(), durable);
+        let (seqs, _, gaps) = read(&mut reader(&dir), Position::default(), durable);
         prop_assert!(seqs.len() >= 190, "{} of 200", seqs.len());
         prop_assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
         prop_assert!(seqs.len() == 200 || gaps > 0, "lost in silence");

@@ -1,8 +1,8 @@
-//! Markers of logins that nobody stamped in time: written by the hook, taken in by the collector.
+//! Files of late logins, which continued without a stamp: the hook writes them, the collector reads them.
 //!
-//! A marker is `<session id>.json`, 0600, in a directory of root's alone. It is written under
-//! another name, synced and renamed, so one that is there is whole. Nothing in the directory is
-//! followed or trusted: an entry that is not exactly that is moved to `rejected/`.
+//! A file is `<session id>.json`, mode 0600, in a directory of root alone. It is written under another name,
+//! synced and renamed, so it is always complete. Links are not followed, and any other entry is moved to
+//! `rejected/`.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -25,39 +25,39 @@ use vctl_common::time::{BootNs, wall_now};
 use super::login::{LoginFacts, LoginReader};
 use super::protocol::{self, StampRequest};
 
-/// A request at its cap with the leader beside it.
-const MARKER_MAX: u64 = protocol::LINE_MAX as u64 + 4096;
+/// Most bytes of a file: a request at its limit, and the leader.
+const FILE_MAX: u64 = protocol::LINE_MAX as u64 + 4096;
 
-/// Entries looked at in one scan: a directory full of rubbish must not fill memory.
+/// Most entries of one scan: a full directory must not fill memory.
 const SCAN_MAX: usize = 4096;
 
-/// Bytes of certificates in one scan, for the same reason: those that are left come with the next.
+/// Most bytes of certificates in one scan, for the same reason: the rest comes with the next one.
 const SCAN_BYTES_MAX: usize = 16 << 20;
 
 const REJECTED: &str = "rejected";
 
-/// A login that was let in without a stamp.
+/// The content of a file: a login that continued without a stamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Marker {
+pub struct LateLoginFile {
     pub request: StampRequest,
     /// The hook's parent, as the kernel knew it when the hook ran.
     pub login: LoginFacts,
-    /// Pids, starts and clocks of another boot say nothing in this one.
+    /// Pids, start times and clocks are valid within one boot only.
     pub boot: BootId,
 }
 
-/// A marker as the collector found it.
+/// A late login as the collector found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LateLogin {
     pub request: StampRequest,
-    /// As it is now when the login is alive, else as the hook saw it.
+    /// Today's facts when the login is alive, else those of the hook.
     pub login: LoginFacts,
-    /// The login process is still there, so its processes can be marked.
+    /// The login process still runs, so its processes can be marked.
     pub alive: bool,
 }
 
 impl LateLogin {
-    /// Returns how the session is to be recorded.
+    /// Returns the stamp of the session.
     pub fn stamp(&self) -> Stamp {
         match (self.alive, self.request.break_glass) {
             (false, _) => Stamp::Missed,
@@ -67,24 +67,24 @@ impl LateLogin {
     }
 }
 
-/// Something in the directory that is no marker.
+/// An entry of the directory that is not the file of a late login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// As it is on disk; hostile text.
+    /// The name on disk; hostile text.
     pub name: String,
     pub why: String,
 }
 
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// In the order in which the logins happened.
+    /// In the order of the logins.
     pub logins: Vec<LateLogin>,
-    /// Each entry is reported once, also when it cannot be moved away.
+    /// Each entry is reported once, even if it cannot be moved.
     pub rejected: Vec<Rejected>,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum MarkerError {
+pub enum LateLoginError {
     #[error("cannot {what} in `{}`", dir.display())]
     Io {
         what: &'static str,
@@ -93,16 +93,16 @@ pub enum MarkerError {
         source: io::Error,
     },
     /// Others could plant sessions there.
-    #[error("`{}` has to be a directory of root's own with mode 0700", dir.display())]
+    #[error("`{}` must be a directory of root with mode 0700", dir.display())]
     Unsafe { dir: PathBuf },
-    #[error("the marker does not fit: {0}")]
+    #[error("the login does not fit into a file: {0}")]
     Encode(#[from] protocol::ProtocolError),
 }
 
-/// Writes a marker so that it survives a power cut once this returns.
-pub fn write(dir: &Path, marker: &Marker) -> Result<(), MarkerError> {
+/// Writes a file that survives a power cut once this returns.
+pub fn write(dir: &Path, file: &LateLoginFile) -> Result<(), LateLoginError> {
     let fail = |what| move |source: io::Error| failed(what, dir, source);
-    let line = protocol::encode(marker)?;
+    let line = protocol::encode(file)?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -110,7 +110,7 @@ pub fn write(dir: &Path, marker: &Marker) -> Result<(), MarkerError> {
         .map_err(fail("create the directory"))?;
     let directory = open_directory(dir)?;
 
-    let name = file_name(marker.request.session_id);
+    let name = file_name(file.request.session_id);
     let temporary = format!(".{name}.tmp");
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -120,24 +120,24 @@ pub fn write(dir: &Path, marker: &Marker) -> Result<(), MarkerError> {
         flags,
         Mode::S_IRUSR | Mode::S_IWUSR,
     )
-    .map_err(|errno| failed("create a marker", dir, errno.into()))?;
+    .map_err(|errno| failed("create a file", dir, errno.into()))?;
     let mut file = File::from(file);
     file.write_all(&line)
         .and_then(|()| file.sync_all())
-        .map_err(fail("write a marker"))?;
+        .map_err(fail("write a file"))?;
     renameat(&directory, temporary.as_str(), &directory, name.as_str())
-        .map_err(|errno| failed("rename a marker", dir, errno.into()))?;
+        .map_err(|errno| failed("rename a file", dir, errno.into()))?;
     File::from(directory).sync_all().map_err(fail("sync"))
 }
 
-/// The collector's side: remembers what it has complained about.
+/// The collector's side of the directory; remembers the entries that it has reported.
 #[derive(Debug)]
-pub struct PendingDir {
+pub struct LateLoginDir {
     dir: PathBuf,
     reported: HashSet<Vec<u8>>,
 }
 
-impl PendingDir {
+impl LateLoginDir {
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
@@ -145,15 +145,15 @@ impl PendingDir {
         }
     }
 
-    /// Returns the markers that are there. No directory is no marker.
+    /// Returns the late logins. A missing directory has none.
     ///
-    /// A marker stays until [`Self::remove`], and comes again with the next scan.
-    pub fn scan(&mut self, reader: &LoginReader) -> Result<Scan, MarkerError> {
+    /// A file stays until [`Self::remove`] and is returned by every scan until then.
+    pub fn scan(&mut self, reader: &LoginReader) -> Result<Scan, LateLoginError> {
         let mut scan = Scan::default();
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(scan),
-            Err(source) => return Err(failed("list markers", &self.dir, source)),
+            Err(source) => return Err(failed("list files", &self.dir, source)),
         };
         let directory = open_directory(&self.dir)?;
         let mut bytes = 0_usize;
@@ -163,16 +163,16 @@ impl PendingDir {
                 continue;
             }
             let read = if !is_temporary(&name) {
-                read_marker(&directory, &name)
+                read_file(&directory, &name)
             } else if is_stale(&entry) {
-                Err("was never finished: its hook died while writing it".to_owned())
+                Err("is incomplete: its hook died while writing it".to_owned())
             } else {
                 continue;
             };
             match read {
-                Ok(marker) => {
-                    bytes += marker.request.auth_info.as_ref().map_or(0, String::len);
-                    scan.logins.push(late(marker, reader));
+                Ok(file) => {
+                    bytes += file.request.auth_info.as_ref().map_or(0, String::len);
+                    scan.logins.push(late(file, reader));
                     if bytes > SCAN_BYTES_MAX {
                         break;
                     }
@@ -197,8 +197,8 @@ impl PendingDir {
         Ok(scan)
     }
 
-    /// Removes a marker so that it stays removed. One that is gone already is no error.
-    pub fn remove(&self, session: SessionId) -> Result<(), MarkerError> {
+    /// Removes a file durably. A file that is gone already is not an error.
+    pub fn remove(&self, session: SessionId) -> Result<(), LateLoginError> {
         let directory = open_directory(&self.dir)?;
         match unlinkat(
             &directory,
@@ -206,7 +206,7 @@ impl PendingDir {
             UnlinkatFlags::NoRemoveDir,
         ) {
             Ok(()) | Err(nix::errno::Errno::ENOENT) => {}
-            Err(errno) => return Err(failed("remove a marker", &self.dir, errno.into())),
+            Err(errno) => return Err(failed("remove a file", &self.dir, errno.into())),
         }
         File::from(directory)
             .sync_all()
@@ -214,24 +214,24 @@ impl PendingDir {
     }
 }
 
-fn late(marker: Marker, reader: &LoginReader) -> LateLogin {
-    let Marker {
+fn late(file: LateLoginFile, reader: &LoginReader) -> LateLogin {
+    let LateLoginFile {
         mut request,
         mut login,
         boot,
-    } = marker;
+    } = file;
     let same_boot = reader.boot_id() == Some(boot);
     if !same_boot {
-        // The clock and the kernel's ids began anew. When it was, the session's own id still says.
+        // Clock and ids are of another boot. The session id still has its time.
         request.hook_started = BootNs(0);
         login.leader.start = BootNs(0);
         (login.audit_session, login.cgroup) = (None, None);
     }
-    // A hook whose sshd had died left pid 1 as its parent: that marks the whole host.
+    // The parent of a hook without its sshd is pid 1: a mark there would mark the whole host.
     let alive = same_boot && login.leader.tgid > 1 && reader.is_alive(login.leader);
     let now = reader.facts(login.leader.tgid, &request.user).ok();
     LateLogin {
-        // Asked again because what ran behind the hook may have moved the login: pam_systemd does.
+        // Read again because a later PAM module may have moved the login, as pam_systemd does.
         login: now
             .filter(|now| alive && now.leader == login.leader)
             .unwrap_or(login),
@@ -240,9 +240,9 @@ fn late(marker: Marker, reader: &LoginReader) -> LateLogin {
     }
 }
 
-/// Reads one entry, or says why it is none.
-fn read_marker(directory: &OwnedFd, name: &OsStr) -> Result<Marker, String> {
-    let session = session_of(name).ok_or("name is no session id")?;
+/// Reads one entry; the error says why it is not a late login.
+fn read_file(directory: &OwnedFd, name: &OsStr) -> Result<LateLoginFile, String> {
+    let session = session_of(name).ok_or("name is not a session id")?;
     // O_NONBLOCK: opening a FIFO would wait for a writer.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = openat(directory, name, flags, Mode::empty())
@@ -259,29 +259,29 @@ fn read_marker(directory: &OwnedFd, name: &OsStr) -> Result<Marker, String> {
         return Err("can be written by others".to_owned());
     }
     if meta.nlink() != 1 {
-        return Err("has another name somewhere".to_owned());
+        return Err("has another hard link".to_owned());
     }
     let mut bytes = Vec::new();
-    file.take(MARKER_MAX + 1)
+    file.take(FILE_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| error.to_string())?;
-    parse_marker(&bytes, session)
+    parse_file(&bytes, session)
 }
 
-/// Understands the bytes of the marker for that session.
-fn parse_marker(bytes: &[u8], session: SessionId) -> Result<Marker, String> {
-    if bytes.len() as u64 > MARKER_MAX {
+/// Parses the file of a session.
+fn parse_file(bytes: &[u8], session: SessionId) -> Result<LateLoginFile, String> {
+    if bytes.len() as u64 > FILE_MAX {
         return Err("is too large".to_owned());
     }
-    let marker: Marker =
+    let file: LateLoginFile =
         serde_json::from_slice(bytes).map_err(|error| format!("cannot be read: {error}"))?;
-    if marker.request.version != protocol::VERSION {
-        return Err(format!("has version {}", marker.request.version));
+    if file.request.version != protocol::VERSION {
+        return Err(format!("has version {}", file.request.version));
     }
-    if marker.request.session_id != session {
-        return Err("is for another session than its name says".to_owned());
+    if file.request.session_id != session {
+        return Err("has another session id than its name".to_owned());
     }
-    Ok(marker)
+    Ok(file)
 }
 
 fn reject(directory: &OwnedFd, name: &OsStr) -> nix::Result<()> {
@@ -294,7 +294,7 @@ fn reject(directory: &OwnedFd, name: &OsStr) -> nix::Result<()> {
     renameat(directory, name, &rejected, name)
 }
 
-fn open_directory(dir: &Path) -> Result<OwnedFd, MarkerError> {
+fn open_directory(dir: &Path) -> Result<OwnedFd, LateLoginError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let directory = open(dir, flags, Mode::empty())
         .map_err(|errno| failed("open the directory", dir, errno.into()))?;
@@ -303,7 +303,7 @@ fn open_directory(dir: &Path) -> Result<OwnedFd, MarkerError> {
         .metadata()
         .map_err(|source| failed("open the directory", dir, source))?;
     if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
-        return Err(MarkerError::Unsafe {
+        return Err(LateLoginError::Unsafe {
             dir: dir.to_owned(),
         });
     }
@@ -317,11 +317,11 @@ fn file_name(session: SessionId) -> String {
 fn session_of(name: &OsStr) -> Option<SessionId> {
     let text = name.to_str()?;
     let session: SessionId = text.strip_suffix(".json")?.parse().ok()?;
-    // A UUID may be written in several ways; a marker's name only in one.
+    // A UUID has several spellings; a file name only one.
     (file_name(session) == text).then_some(session)
 }
 
-/// No hook lives this long; the wall clock may be wrong, but then the hook's own was.
+/// Most time that a hook runs.
 const HOOK_LIFETIME: Duration = Duration::from_mins(1);
 
 fn is_stale(entry: &fs::DirEntry) -> bool {
@@ -339,8 +339,8 @@ fn is_temporary(name: &OsStr) -> bool {
         .is_some_and(|name| session_of(OsStr::new(name)).is_some())
 }
 
-fn failed(what: &'static str, dir: &Path, source: io::Error) -> MarkerError {
-    MarkerError::Io {
+fn failed(what: &'static str, dir: &Path, source: io::Error) -> LateLoginError {
+    LateLoginError::Io {
         what,
         dir: dir.to_owned(),
         source,

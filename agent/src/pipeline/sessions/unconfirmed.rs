@@ -1,16 +1,16 @@
-//! Sessions that stand in the journal, and of which the kernel has recorded nothing yet: the collector
-//! that wrote them was killed before it came to that, or its disk took longer than a login is held.
+//! Sessions in the journal of which the kernel has recorded nothing yet: the collector that wrote them was killed
+//! before it marked the login, or its disk was slower than the hook waits.
 //!
-//! What such a session is, the first of three facts decides:
+//! The first of three facts decides about such a session:
 //!
-//! - Its hook asks again. It does that only while it holds the login, so nothing has run yet: the
-//!   kernel is told now, and the session is in time and has no gap.
-//! - Its hook left a marker and let the login go on: the session is stamped late, as any other.
-//! - Nothing of both, and no hook waits that long: from now on it is recorded behind a gap if its
-//!   login is alive, and else it never was.
+//! - Its hook asks again. The hook does that only while it holds the login, so nothing has run yet: the login is
+//!   marked now, and the session is in time and has no gap.
+//! - Its hook left a file and let the login continue: the session is stamped late, like any other.
+//! - Neither happens in the time that a hook waits: if the login is alive, it is recorded from now on behind a gap.
+//!   Otherwise nothing of it was recorded.
 //!
-//! The kernel is not told first, though then no such session could be: of a mark that only the kernel
-//! knows, nobody could say whose it is.
+//! Marking before journaling would avoid this state, but after a crash a mark without a journal entry could not be
+//! attributed.
 
 use std::time::Duration;
 
@@ -20,23 +20,25 @@ use vctl_common::session::{CloseReason, Gap, GapCause, Stamp};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{Mark, SessionCounters, TaskMark};
 
+use crate::pipeline::spool_out::SpoolOut;
+use crate::probe::Probe;
 use crate::session::boot_now;
 use crate::session::protocol::HELD_FOR;
 use crate::spool::OpenSession;
 
-use super::collector::Collector;
+use super::Sessions;
 
-/// A hook that gave up leaves its marker within this, from its start on.
+/// Time from the start of a hook within which it answers the login or leaves its file.
 const DECIDED_AFTER: Duration = HELD_FOR.saturating_add(Duration::from_secs(1));
 
-/// Returns whether a login that asked at `asked_at` is still held.
+/// Returns whether the hook still holds a login that asked at `asked_at`.
 pub(super) fn is_held(asked_at: BootNs, now: BootNs) -> bool {
     now.since(asked_at) < HELD_FOR
 }
 
-/// Returns whether the kernel has recorded nothing of a session, not even marked its login.
+/// Returns whether the kernel has recorded nothing of a session and has not marked its login.
 ///
-/// `kernel` and `leader` are what the kernel has for the session and for the login's pid.
+/// `kernel` and `leader` are the kernel's entries for the session and for the login's pid.
 pub(super) fn has_not_begun(
     session: &OpenSession,
     kernel: Option<SessionCounters>,
@@ -50,24 +52,35 @@ pub(super) fn has_not_begun(
         && leader.is_none_or(|leader| leader.session != mark)
 }
 
-impl Collector {
-    /// Decides on the sessions whose hook neither asked again nor left a marker.
-    pub(super) fn decide_held(&mut self) {
-        if self.held.is_empty() {
+impl Sessions {
+    /// Decides on the sessions after the time in which their hook would ask again or leave a file.
+    pub(in crate::pipeline) fn decide_unconfirmed(
+        &mut self,
+        probe: &mut Probe,
+        out: &mut SpoolOut,
+    ) {
+        if self.unconfirmed.is_empty() {
             return;
         }
         let now = boot_now();
-        for mark in self.held.iter().copied().collect::<Vec<Mark>>() {
+        for mark in self.unconfirmed.iter().copied().collect::<Vec<Mark>>() {
             let opened = self.registry.get(mark).map(|live| live.opened.opened_at);
             if let Some(opened) = opened.filter(|opened| now.since(*opened) >= DECIDED_AFTER) {
-                self.record_again(mark, opened, CloseReason::NeverRecorded);
+                self.record_again(mark, opened, CloseReason::NeverRecorded, probe, out);
             }
         }
     }
 
-    /// Takes up a session of which nothing is known since `from`; one without a process left is closed.
-    pub(super) fn record_again(&mut self, mark: Mark, from: BootNs, or_close: CloseReason) {
-        self.held.remove(&mark);
+    /// Records a session again of which nothing is known since `from`; one without a process is closed.
+    pub(super) fn record_again(
+        &mut self,
+        mark: Mark,
+        from: BootNs,
+        or_close: CloseReason,
+        probe: &mut Probe,
+        out: &mut SpoolOut,
+    ) {
+        self.unconfirmed.remove(&mark);
         let Some(live) = self.registry.get(mark) else {
             return;
         };
@@ -76,26 +89,16 @@ impl Collector {
         let alive = self.logins.is_alive(live.opened.leader).then_some(tgid);
         let audit_session = live.opened.audit_session;
         let now = boot_now();
-        self.gap(Gap {
-            session: Some(id),
-            cause: GapCause::ProbeAway,
-            events: None,
-            first_seq: None,
-            last_seq: None,
-            cpu: None,
-            from,
-            to: now,
-        });
-        // Before the kernel knows the session: killed in between, the next agent would take it for
-        // one that was recorded all the time.
-        let to = self.unwritten.unwrap_or(self.position);
-        self.commit(to);
-        if self.mark_tree(mark, alive, audit_session) > 0 {
-            warn!(session = %id, "Took a session up again that was not recorded for a while.");
+        out.gap(Gap::new(GapCause::ProbeAway, id, from, now));
+        // Before the kernel knows the session: after a kill in between, the next agent would find no gap and treat
+        // the session as recorded without a break.
+        out.flush();
+        if self.mark_tree(mark, alive, audit_session, probe) > 0 {
+            warn!(session = %id, "Continued a session that was not recorded for a while.");
             self.sequences.entry(mark).or_default();
         } else {
             info!(session = %id, "A session that was not recorded has no process left.");
-            self.close(mark, now, or_close, None);
+            self.close(mark, now, or_close, None, probe, out);
         }
     }
 }
@@ -109,7 +112,7 @@ mod tests {
     fn in_the_journal(stamp: Stamp) -> OpenSession {
         let opened = SessionOpened {
             stamp,
-            ..super::super::recover::unknown_session(SessionId::generate().mark())
+            ..SessionOpened::unknown(SessionId::generate(), BootNs(1))
         };
         let boot_id: BootId = "01234567-89ab-4cde-8f01-23456789abcd".parse().unwrap();
         OpenSession {
@@ -146,7 +149,7 @@ mod tests {
         let mark = session.opened.id.mark();
         assert!(has_not_begun(&session, None, None));
         assert!(has_not_begun(&session, Some(counted(0)), None));
-        // An sshd that was started inside somebody's session hands that mark on to every login.
+        // An sshd that was started inside a session passes that mark on to every login.
         assert!(has_not_begun(
             &session,
             Some(counted(0)),
@@ -157,18 +160,18 @@ mod tests {
             Some(counted(0)),
             Some(marked(mark))
         ));
-        // Its login has come and gone.
+        // Its login has ended.
         assert!(!has_not_begun(&session, Some(counted(1)), None));
     }
 
     #[test]
-    fn a_session_of_which_the_spool_has_anything_has_begun() {
+    fn a_session_with_events_in_the_spool_has_begun() {
         let recorded = OpenSession {
             stored: 1,
             ..in_the_journal(Stamp::InTime)
         };
         assert!(!has_not_begun(&recorded, None, None));
-        // What was late has its own gap: no second request can put it right.
+        // A late stamp has its own gap: no second request can correct it.
         assert!(!has_not_begun(&in_the_journal(Stamp::Late), None, None));
     }
 

@@ -16,12 +16,12 @@ const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// Demand for connections, as far as it is known.
 #[derive(Debug, Default)]
-pub(super) struct Hold {
+pub(super) struct IdleTime {
     was_given_back: bool,
     refused_at: Option<Instant>,
 }
 
-impl Hold {
+impl IdleTime {
     /// Returns how long an idle connection stays open.
     pub(super) fn length(&self, now: Instant) -> Duration {
         let since_refused = self.refused_at.map(|at| now.saturating_duration_since(at));
@@ -51,12 +51,12 @@ mod tests {
     #[test]
     fn an_idle_connection_stays_open_while_places_are_free() {
         let now = Instant::now();
-        let mut hold = Hold::default();
-        assert_eq!(hold.length(now), FIRST);
-        hold.given_back();
-        assert_eq!(hold.length(now), USUAL);
-        hold.refused(now);
-        assert_eq!(hold.length(now + Duration::from_mins(9)), CROWDED);
-        assert_eq!(hold.length(now + REMEMBERED), USUAL);
+        let mut idle = IdleTime::default();
+        assert_eq!(idle.length(now), FIRST);
+        idle.given_back();
+        assert_eq!(idle.length(now), USUAL);
+        idle.refused(now);
+        assert_eq!(idle.length(now + Duration::from_mins(9)), CROWDED);
+        assert_eq!(idle.length(now + REMEMBERED), USUAL);
     }
 }

@@ -21,12 +21,12 @@ const SELDOM: Duration = Duration::from_secs(2);
 /// Adapts to the centre: a slow one is called less often, and one that cannot store a batch gets
 /// smaller ones.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct BatchLimits {
     limits: Limits,
     interval: Duration,
 }
 
-impl Default for Pace {
+impl Default for BatchLimits {
     fn default() -> Self {
         Self {
             limits: MOST,
@@ -35,7 +35,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl BatchLimits {
     pub(super) fn limits(&self) -> Limits {
         self.limits
     }
@@ -68,25 +68,25 @@ mod tests {
 
     #[test]
     fn a_slow_centre_is_called_less_often_until_it_is_fast() {
-        let mut pace = Pace::default();
-        pace.stored(Duration::from_millis(100));
-        assert_eq!(pace.interval(), Duration::from_millis(800));
-        pace.stored(Duration::from_secs(9));
-        assert_eq!(pace.interval(), SELDOM);
-        pace.stored(Duration::from_millis(5));
-        assert_eq!(pace.interval(), OFTEN);
+        let mut limits = BatchLimits::default();
+        limits.stored(Duration::from_millis(100));
+        assert_eq!(limits.interval(), Duration::from_millis(800));
+        limits.stored(Duration::from_secs(9));
+        assert_eq!(limits.interval(), SELDOM);
+        limits.stored(Duration::from_millis(5));
+        assert_eq!(limits.interval(), OFTEN);
     }
 
     #[test]
     fn what_is_too_much_gets_smaller_and_grows_back() {
-        let mut pace = Pace::default();
+        let mut limits = BatchLimits::default();
         for _ in 0..20 {
-            pace.too_much();
+            limits.too_much();
         }
-        assert_eq!(pace.limits(), LEAST);
+        assert_eq!(limits.limits(), LEAST);
         for _ in 0..20 {
-            pace.stored(Duration::from_millis(5));
+            limits.stored(Duration::from_millis(5));
         }
-        assert_eq!(pace.limits(), MOST);
+        assert_eq!(limits.limits(), MOST);
     }
 }

@@ -1,42 +1,43 @@
-//! Logins that the probe saw and no hook asked to stamp: the hook could not start or was killed, or no
-//! PAM line names it. Each becomes a session that begins with a gap, and is recorded from then on when
-//! it still runs.
+//! Logins that the probe saw without a request of a hook: the hook could not start or was killed, or PAM has no line
+//! for it. Each becomes a session that begins with a gap. A login that still runs is recorded from then on.
 //!
-//! The probe notes a login in a pinned map, so one that begins and ends while no agent runs is found by
-//! the next. It stays there until it is stamped or decided on.
+//! The probe notes a login in a pinned map, so the next agent finds a login that began and ended while no agent ran.
+//! The note stays until the login is stamped or decided on.
 
 use std::fs;
 use std::time::Duration;
 
 use tracing::{info, warn};
 use vctl_common::id::{AuditSessionId, ProcessId, SessionId};
-use vctl_common::session::{Auth, CloseReason, Gap, GapCause, Origin, SessionOpened, Stamp};
+use vctl_common::session::{Auth, CloseReason, Gap, GapCause, SessionOpened, Stamp};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{LOGIN_REFUSED, SeenLogin};
 
+use crate::pipeline::spool_out::SpoolOut;
+use crate::probe::Probe;
 use crate::session::boot_now;
 use crate::session::protocol::HELD_FOR;
 use crate::session::stamp::FALLBACK_DEADLINE;
 
-use super::collector::Collector;
+use super::Sessions;
 
-/// A hook asks or leaves its marker within this, from the fork that starts it on. The last part is for
-/// a machine that is slow to start it.
+/// Time from the fork of a hook within which it asks or leaves a file. The last part is for a machine that starts
+/// it slowly.
 const DECIDED_AFTER: Duration = HELD_FOR
     .saturating_add(FALLBACK_DEADLINE)
     .saturating_add(Duration::from_secs(3));
 
-/// What becomes of a login in the map.
+/// Decision on a login in the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// Its hook may still ask.
     Wait,
-    /// It was stamped, refused or began before the probe, or another agent is to stamp it.
+    /// It was stamped or refused, began before the probe, or belongs to another agent.
     Forget,
     Unstamped,
 }
 
-/// What a login is judged by, beside itself.
+/// The facts for a decision, beside the login itself.
 struct Circumstances<'a> {
     loaded_at: BootNs,
     now: BootNs,
@@ -46,7 +47,7 @@ struct Circumstances<'a> {
 fn fate(login: &SeenLogin, is_recorded: bool, circumstances: &Circumstances<'_>) -> Fate {
     let names = circumstances.sshd_names;
     let is_ours = names.is_empty() || names.iter().any(|name| *name == listener(login));
-    // One from before the probe forks once more when it ends.
+    // A login from before the probe forks once more when it ends.
     if is_recorded || !is_ours || BootNs(login.start) < circumstances.loaded_at {
         Fate::Forget
     } else if circumstances.now.since(BootNs(login.at)) < DECIDED_AFTER {
@@ -63,28 +64,34 @@ fn listener(login: &SeenLogin) -> String {
     String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
 }
 
-impl Collector {
-    /// Opens a session for each login whose hook neither asked nor left a marker in its time.
-    pub(super) fn find_unstamped(&mut self) {
-        self.note_unseen();
-        let logins = self.probe.maps.logins();
+impl Sessions {
+    /// Opens a session for each login without a request or a file of its hook in time. The last look at the map
+    /// was at `looked_at`.
+    pub(in crate::pipeline) fn find_unstamped(
+        &mut self,
+        looked_at: BootNs,
+        probe: &mut Probe,
+        out: &mut SpoolOut,
+    ) {
+        self.note_unseen(looked_at, probe, out);
+        let logins = probe.maps.logins();
         if logins.is_empty() {
             return;
         }
-        let loaded_at = BootNs(self.probe.maps.state().loaded_at);
+        let loaded_at = BootNs(probe.maps.state().loaded_at);
         let now = boot_now();
         for (audit_session, login) in logins {
             let is_recorded = self.registry.has_audit_session(audit_session);
             let circumstances = Circumstances {
                 loaded_at,
                 now,
-                sshd_names: &self.config.sshd_names,
+                sshd_names: &self.sshd_names,
             };
             match fate(&login, is_recorded, &circumstances) {
                 Fate::Wait => {}
-                Fate::Forget => self.probe.maps.forget_login(audit_session),
+                Fate::Forget => probe.maps.forget_login(audit_session),
                 Fate::Unstamped => {
-                    if let Err(error) = self.open_unstamped(audit_session, &login) {
+                    if let Err(error) = self.open_unstamped(audit_session, &login, probe, out) {
                         warn!(error, "A login without a stamp is not in the spool yet.");
                     }
                 }
@@ -92,17 +99,12 @@ impl Collector {
         }
     }
 
-    /// Takes a login out of the probe's map, when it has an audit session at all.
-    pub(super) fn forget_login(&mut self, audit_session: Option<AuditSessionId>) {
-        if let Some(audit_session) = audit_session {
-            self.probe.maps.forget_login(audit_session);
-        }
-    }
-
     fn open_unstamped(
         &mut self,
         audit_session: AuditSessionId,
         login: &SeenLogin,
+        probe: &mut Probe,
+        out: &mut SpoolOut,
     ) -> Result<(), String> {
         let leader = ProcessId {
             tgid: login.tgid,
@@ -112,9 +114,8 @@ impl Collector {
         let alive = self.logins.is_alive(leader);
         let account = account(login.login_uid);
         let id = SessionId::generate();
-        self.store_uncounted(SessionOpened {
-            id,
-            origin: Origin::Login,
+        let opened_at = BootNs(login.at);
+        let session = SessionOpened {
             login_user: account.clone(),
             service: listener(login),
             auth: Auth {
@@ -123,21 +124,18 @@ impl Collector {
                 ),
                 ..Auth::default()
             },
-            source_ip: None,
-            source_port: None,
-            remote_host: None,
-            tty: None,
             leader,
             login_uid: Some(login.login_uid),
             audit_session: Some(audit_session),
             cgroup: self.logins.cgroup(login.tgid).filter(|_| alive),
-            opened_at: BootNs(login.at),
             marked_at: alive.then_some(now),
             stamp: if alive { Stamp::Late } else { Stamp::Missed },
-        })?;
-        self.numbers.counted.logins.without_stamp += 1;
-        // In the spool now: an agent that starts later must not open it once more.
-        self.probe.maps.forget_login(audit_session);
+            ..SessionOpened::unknown(id, opened_at)
+        };
+        self.store_uncounted(session, out)?;
+        self.counts.without_stamp += 1;
+        // It is in the spool now: a later agent must not open it once more.
+        probe.maps.forget_login(audit_session);
         warn!(
             session = %id,
             audit_session = audit_session.get(),
@@ -146,55 +144,42 @@ impl Collector {
             sshd_pid = login.tgid,
             "A login has no stamp: its hook did not run."
         );
-        self.gap(Gap {
-            session: Some(id),
-            cause: GapCause::LoginWithoutStamp,
-            events: None,
-            first_seq: None,
-            last_seq: None,
-            cpu: None,
-            from: BootNs(login.at),
-            to: now,
-        });
+        out.gap(Gap::new(GapCause::LoginWithoutStamp, id, opened_at, now));
         if alive {
-            let marked = self.mark_tree(id.mark(), Some(login.tgid), Some(audit_session));
+            let marked = self.mark_tree(id.mark(), Some(login.tgid), Some(audit_session), probe);
             info!(session = %id, processes = marked, "Recording a login that has no stamp.");
         } else {
-            self.close(id.mark(), now, CloseReason::NeverRecorded, None);
+            let reason = CloseReason::NeverRecorded;
+            self.close(id.mark(), now, reason, None, probe, out);
         }
         Ok(())
     }
 
-    /// Counts the logins for which the probe's map had no room: nothing else is known of them.
-    fn note_unseen(&mut self) {
-        let total = self.probe.maps.host_counters().logins_full;
-        // The kernel's count begins anew with each probe.
-        let unseen = total.saturating_sub(self.numbers.counted.logins_unseen);
-        self.numbers.counted.logins_unseen = total;
+    /// Counts the logins that the probe had no room to note: nothing else is known of them.
+    fn note_unseen(&mut self, from: BootNs, probe: &Probe, out: &mut SpoolOut) {
+        let total = probe.maps.host_counters().logins_full;
+        // The kernel's count starts at zero with each probe.
+        let unseen = total.saturating_sub(self.logins_unseen);
+        self.logins_unseen = total;
         if unseen == 0 {
             return;
         }
-        self.numbers.counted.logins.without_stamp += unseen;
+        self.counts.without_stamp += unseen;
         warn!(
             unseen,
             "The probe had no room to note logins without a stamp."
         );
-        let now = boot_now();
-        self.gap(Gap {
-            session: None,
-            cause: GapCause::LoginWithoutStamp,
-            events: None,
-            first_seq: None,
-            last_seq: None,
-            cpu: None,
-            from: self.skipped_checked,
-            to: now,
-        });
+        out.gap(Gap::new(
+            GapCause::LoginWithoutStamp,
+            None,
+            from,
+            boot_now(),
+        ));
     }
 }
 
-/// Returns the name of a local account. Name services are not asked: they may hang, and a login waits
-/// for the collector.
+/// Returns the name of a local account. Name services are not asked: they may hang, and logins wait for the
+/// collector.
 fn account(uid: u32) -> String {
     let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
     account_in(&accounts, uid).unwrap_or_else(|| format!("uid {uid}"))
@@ -257,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn logins_from_before_the_probe_or_of_another_sshd_are_forgotten() {
+    fn logins_before_the_probe_or_of_another_sshd_are_forgotten() {
         let old = SeenLogin {
             start: 9_999_999_999,
             ..seen("sshd")

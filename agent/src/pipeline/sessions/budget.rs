@@ -1,8 +1,8 @@
-//! How many bytes a session and its account may store before argv of theirs is cut.
+//! The byte budgets of a session and of its account; beyond them argv is cut.
 //!
-//! What was stored counts, and is forgotten within a day: a session may go on for weeks. An account
-//! has four times as much as a session, so that many sessions at once, or one after another, are no
-//! way around. Beyond that, only sessions that have stored little since are left alone.
+//! Stored bytes count and are forgotten within a day, because a session may run for weeks. An account has four times
+//! the budget of a session, so many sessions at once or one after another do not evade it. Beyond that budget, only
+//! sessions that have stored little are not cut.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,24 +11,24 @@ use crate::enrich::cut::Cut;
 use crate::session::registry::{LiveSession, Registry};
 use crate::spool::{Account, Owner};
 
-/// A budget is stored anew in this time.
+/// Time in which a budget is forgotten as a whole.
 const PERIOD: Duration = Duration::from_hours(24);
 /// An account's budget, in budgets of a session.
 const ACCOUNT: u64 = 4;
 /// A session's budget is at most this part of the spool's cap.
 const OF_CAP: u64 = 16;
-/// What a session may store of an account that is over its budget, and of one that is far over.
+/// The part of its budget that a session may store when its account is over budget, and when it is far over.
 const LEFT_ALONE: [u64; 2] = [16, 1024];
-/// Bytes after which it is time to look whose session is over its budget.
+/// Bytes after which the budgets are looked at again.
 const LOOK: u64 = 256 * 1024;
 
-/// The bytes stored lately, beside those that open sessions keep themselves.
+/// The bytes stored lately, except those of open sessions, which the registry counts.
 #[derive(Debug)]
 pub(super) struct Budget {
     session: u64,
-    /// Of sessions that are over, by account.
+    /// Bytes of closed sessions, by account.
     closed: HashMap<Account, u64>,
-    /// Stored since sessions were last looked at.
+    /// Bytes stored since the last look.
     since_look: u64,
     forgotten_at: Instant,
 }
@@ -44,7 +44,7 @@ impl Budget {
         }
     }
 
-    /// Notes bytes that were stored of a session. Returns whether it is time to look.
+    /// Notes stored bytes of a session. Returns whether it is time to look.
     pub(super) fn store(&mut self, session: &mut LiveSession, bytes: u64) -> bool {
         session.spent += bytes;
         self.since_look += bytes;
@@ -56,7 +56,7 @@ impl Budget {
         *self.closed.entry(account).or_default() += session.spent;
     }
 
-    /// Decides for each session how much of argv is stored from now on. Returns how many are cut.
+    /// Decides for each session how much of argv is stored from now on. Returns the number of sessions that are cut.
     pub(super) fn look(&mut self, registry: &mut Registry) -> u64 {
         self.since_look = 0;
         let mut accounts = self.closed.clone();
@@ -90,7 +90,7 @@ impl Budget {
         }
     }
 
-    /// Forgets what was stored long enough ago.
+    /// Forgets bytes in proportion to the time since the last call.
     pub(super) fn forget(&mut self, registry: &mut Registry) {
         let elapsed = self.forgotten_at.elapsed();
         let part = u128::from(self.session) * elapsed.as_millis() / PERIOD.as_millis();
@@ -112,13 +112,15 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::recover::unknown_session;
+    use vctl_common::id::SessionId;
+    use vctl_common::session::SessionOpened;
+    use vctl_common::time::BootNs;
     use vctl_common::wire::Mark;
 
     const MIB: u64 = 1 << 20;
 
     fn open(registry: &mut Registry, uid: u32, n: u64) -> Mark {
-        let mut opened = unknown_session(n);
+        let mut opened = SessionOpened::unknown(SessionId::from_mark(n), BootNs(1));
         opened.login_uid = Some(uid);
         registry.open(opened)
     }
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_over_its_budget_is_cut_and_no_other() {
+    fn only_a_session_over_its_budget_is_cut() {
         let (mut budget, mut registry) = (Budget::new(MIB, 1 << 30), Registry::default());
         let [flood, other] = [1, 2].map(|n| open(&mut registry, 1000, n));
         store(&mut budget, &mut registry, flood, MIB - 1);
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_later_the_budget_is_there_again() {
+    fn a_day_later_the_budget_is_free_again() {
         let (mut budget, mut registry) = (Budget::new(MIB, 1 << 30), Registry::default());
         let mark = open(&mut registry, 1000, 1);
         store(&mut budget, &mut registry, mark, MIB);
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_a_part_of_the_cap_however_it_is_configured() {
+    fn the_budget_is_at_most_a_part_of_the_cap() {
         assert_eq!(Budget::new(u64::MAX, 16 * MIB).session, MIB);
         assert_eq!(Budget::new(MIB, 1 << 30).session, MIB);
     }

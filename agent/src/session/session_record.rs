@@ -1,4 +1,4 @@
-//! A request and the kernel's facts to the session that is recorded, pure.
+//! Makes the recorded session from a request and the kernel's facts. Pure.
 
 use std::net::IpAddr;
 
@@ -9,11 +9,11 @@ use super::auth_info;
 use super::login::LoginFacts;
 use super::protocol::StampRequest;
 
-/// PAM services that run work for somebody who is not there: what they open is `detached`.
+/// PAM services that run work without a user at a terminal: their sessions are `detached`.
 const DAEMONS: [&str; 6] = ["cron", "crond", "anacron", "atd", "at", "systemd-user"];
 
-/// PAM services that change user inside a session. Fork has handed the mark on already; another
-/// session would only cut the first in two.
+/// PAM services that change the user inside a session. The child has the mark already; another session would
+/// only cut the first in two.
 const INSIDE: [&str; 8] = [
     "su",
     "su-l",
@@ -36,9 +36,9 @@ pub fn is_detached(service: &str) -> bool {
 
 /// Returns the session that a login opens.
 ///
-/// `marked_at` is when the kernel began to record it, `None` while it has not. A detached session
-/// comes without its link; `Registry::detached_from` knows it.
-pub fn opened(
+/// `marked_at` is the start of the kernel's recording, `None` before it. The link of a detached session is
+/// added later, by `Registry::detached_from`.
+pub fn session_record(
     request: &StampRequest,
     facts: &LoginFacts,
     stamp: Stamp,
@@ -55,7 +55,7 @@ pub fn opened(
         },
         login_user: request.user.clone(),
         service: request.service.clone(),
-        // A daemon authenticates nobody, so whatever its environment says there is not true.
+        // A daemon does not authenticate, so its environment says nothing about the login.
         auth: match &request.auth_info {
             Some(info) if !detached => auth_info::parse(info),
             _ => Auth::default(),
@@ -82,7 +82,7 @@ pub fn opened(
     }
 }
 
-/// Returns where the client is: PAM's remote host, and the port that belongs to it.
+/// Returns the address of the client, which is PAM's remote host, and the port that belongs to it.
 fn source(request: &StampRequest) -> (Option<IpAddr>, Option<u16>) {
     let mut words = request
         .ssh_connection
@@ -92,7 +92,7 @@ fn source(request: &StampRequest) -> (Option<IpAddr>, Option<u16>) {
     let connection = words.next().and_then(address);
     let port = words.next().and_then(|port| port.parse().ok());
     match request.rhost.as_deref().and_then(address) {
-        // PAM_RHOST is sshd's own word; a connection that disagrees belongs to something else.
+        // sshd itself sets PAM_RHOST; a connection that differs belongs to something else.
         Some(rhost) => (Some(rhost), port.filter(|_| connection == Some(rhost))),
         None => (connection, port.filter(|_| connection.is_some())),
     }
@@ -103,7 +103,7 @@ fn address(text: &str) -> Option<IpAddr> {
     text.split('%').next()?.parse().ok()
 }
 
-/// Returns the terminal, as ps(1) names it. `ssh`, `cron` and the like only stand for "none".
+/// Returns the terminal as ps(1) names it. `ssh`, `cron` and the like mean that there is none.
 fn terminal(pam_tty: &str) -> Option<&str> {
     let name = pam_tty.strip_prefix("/dev/").unwrap_or(pam_tty);
     (name.starts_with("pts/") || name.starts_with("tty") || name == "console").then_some(name)
@@ -112,25 +112,7 @@ fn terminal(pam_tty: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::protocol::VERSION;
-    use vctl_common::id::{ProcessId, SessionId};
-
-    fn request() -> StampRequest {
-        StampRequest {
-            version: VERSION,
-            session_id: SessionId::generate(),
-            pam_type: "open_session".to_owned(),
-            service: "sshd".to_owned(),
-            user: "deploy".to_owned(),
-            rhost: Some("10.0.0.9".to_owned()),
-            tty: Some("ssh".to_owned()),
-            auth_info: Some("password".to_owned()),
-            ssh_connection: Some("10.0.0.9 51022 10.0.0.1 22".to_owned()),
-            hook_started: BootNs(1000),
-            hook_pid: 4243,
-            break_glass: false,
-        }
-    }
+    use vctl_common::id::ProcessId;
 
     fn open(request: &StampRequest) -> SessionOpened {
         let facts = LoginFacts {
@@ -142,12 +124,12 @@ mod tests {
             audit_session: None,
             cgroup: None,
         };
-        opened(request, &facts, Stamp::InTime, Some(BootNs(1002)))
+        session_record(request, &facts, Stamp::InTime, Some(BootNs(1002)))
     }
 
     #[test]
     fn an_ssh_login_is_a_login_with_its_source() {
-        let session = open(&request());
+        let session = open(&StampRequest::fixture());
         assert_eq!(session.origin, Origin::Login);
         assert_eq!(session.auth.method.as_deref(), Some("password"));
         assert_eq!(session.source_ip, Some("10.0.0.9".parse().unwrap()));
@@ -165,7 +147,7 @@ mod tests {
     fn a_connection_that_contradicts_pam_gives_no_port() {
         let forged = StampRequest {
             ssh_connection: Some("192.0.2.1 1 10.0.0.1 22".to_owned()),
-            ..request()
+            ..StampRequest::fixture()
         };
         let session = open(&forged);
         assert_eq!(session.source_ip, Some("10.0.0.9".parse().unwrap()));
@@ -173,10 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn a_host_name_in_rhost_is_kept_beside_the_address_of_the_connection() {
+    fn a_host_name_in_rhost_stays_beside_the_address() {
         let named = StampRequest {
             rhost: Some("laptop.example.com".to_owned()),
-            ..request()
+            ..StampRequest::fixture()
         };
         let session = open(&named);
         assert_eq!(session.remote_host.as_deref(), Some("laptop.example.com"));
@@ -191,7 +173,7 @@ mod tests {
         let zoned = StampRequest {
             rhost: Some("fe80::1%eth0".to_owned()),
             ssh_connection: Some("fe80::1%eth0 50000 fe80::2%eth0 22".to_owned()),
-            ..request()
+            ..StampRequest::fixture()
         };
         assert_eq!(open(&zoned).source_ip, Some("fe80::1".parse().unwrap()));
         assert_eq!(open(&zoned).source_port, Some(50000));
@@ -202,7 +184,7 @@ mod tests {
         for service in DAEMONS {
             let detached = StampRequest {
                 service: service.to_owned(),
-                ..request()
+                ..StampRequest::fixture()
             };
             let session = open(&detached);
             assert_eq!(session.origin, Origin::Detached { from: None }, "{service}");

@@ -2,23 +2,16 @@ use super::*;
 use proptest::prelude::*;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-fn marker() -> Marker {
+fn file() -> LateLoginFile {
     let reader = LoginReader::host();
     let request = StampRequest {
-        version: protocol::VERSION,
-        session_id: SessionId::generate(),
-        pam_type: "open_session".to_owned(),
-        service: "sshd".to_owned(),
         user: "root".to_owned(),
-        rhost: None,
-        tty: None,
         auth_info: Some("x".repeat(60_000)),
-        ssh_connection: None,
         hook_started: BootNs(5),
-        hook_pid: 1,
         break_glass: true,
+        ..StampRequest::fixture()
     };
-    Marker {
+    LateLoginFile {
         request,
         login: reader.kernel_facts(std::process::id()).unwrap(),
         boot: reader.boot_id().unwrap(),
@@ -40,42 +33,42 @@ impl Dir {
     }
 
     fn scan(&self) -> Scan {
-        PendingDir::new(&self.path())
+        LateLoginDir::new(&self.path())
             .scan(&LoginReader::host())
             .unwrap()
     }
 }
 
 #[test]
-fn a_marker_is_there_until_it_is_removed() {
+fn a_late_login_stays_until_it_is_removed() {
     let dir = Dir::new();
-    let marker = marker();
-    write(&dir.path(), &marker).unwrap();
+    let file = file();
+    write(&dir.path(), &file).unwrap();
     for _ in 0..2 {
         let scan = dir.scan();
         assert_eq!(scan.rejected, []);
-        assert_eq!(scan.logins[0].request, marker.request);
-        assert_eq!(scan.logins[0].login.leader, marker.login.leader);
+        assert_eq!(scan.logins[0].request, file.request);
+        assert_eq!(scan.logins[0].login.leader, file.login.leader);
     }
-    let pending = PendingDir::new(&dir.path());
-    pending.remove(marker.request.session_id).unwrap();
-    pending.remove(marker.request.session_id).unwrap();
+    let pending = LateLoginDir::new(&dir.path());
+    pending.remove(file.request.session_id).unwrap();
+    pending.remove(file.request.session_id).unwrap();
     assert_eq!(dir.scan().logins, []);
 }
 
 #[test]
-fn a_login_that_is_over_is_missed_also_when_its_pid_is_used_again() {
+fn an_ended_login_is_missed_even_if_its_pid_is_reused() {
     let dir = Dir::new();
-    let mut reused = marker();
+    let mut reused = file();
     reused.login.leader.start = BootNs(reused.login.leader.start.0 + 10_000_000);
-    let mut over = marker();
+    let mut over = file();
     over.login.leader.tgid = u32::MAX;
-    let mut before_reboot = marker();
+    let mut before_reboot = file();
     before_reboot.boot = "00000000-0000-4000-8000-000000000000".parse().unwrap();
-    let mut orphaned = marker();
+    let mut orphaned = file();
     orphaned.login = LoginReader::host().kernel_facts(1).unwrap();
-    for marker in [&reused, &over, &before_reboot, &orphaned] {
-        write(&dir.path(), marker).unwrap();
+    for file in [&reused, &over, &before_reboot, &orphaned] {
+        write(&dir.path(), file).unwrap();
     }
     let logins = dir.scan().logins;
     assert_eq!(logins.len(), 4);
@@ -90,15 +83,15 @@ fn a_login_that_is_over_is_missed_also_when_its_pid_is_used_again() {
 }
 
 #[test]
-fn a_login_that_is_alive_is_stamped_late_and_break_glass_stays_visible() {
+fn a_live_login_is_stamped_late_and_shows_break_glass() {
     let dir = Dir::new();
-    let mut marker = marker();
-    write(&dir.path(), &marker).unwrap();
+    let mut file = file();
+    write(&dir.path(), &file).unwrap();
     assert_eq!(dir.scan().logins[0].stamp(), Stamp::BreakGlass);
-    marker.request.break_glass = false;
-    marker.request.session_id = SessionId::generate();
+    file.request.break_glass = false;
+    file.request.session_id = SessionId::generate();
     let dir = Dir::new();
-    write(&dir.path(), &marker).unwrap();
+    write(&dir.path(), &file).unwrap();
     assert_eq!(dir.scan().logins[0].stamp(), Stamp::Late);
 }
 
@@ -106,9 +99,9 @@ fn a_login_that_is_alive_is_stamped_late_and_break_glass_stays_visible() {
 fn logins_come_in_the_order_they_happened() {
     let dir = Dir::new();
     for started in [30, 10, 20] {
-        let mut marker = marker();
-        marker.request.hook_started = BootNs(started);
-        write(&dir.path(), &marker).unwrap();
+        let mut file = file();
+        file.request.hook_started = BootNs(started);
+        write(&dir.path(), &file).unwrap();
     }
     let started: Vec<u64> = dir
         .scan()
@@ -124,14 +117,14 @@ fn nothing_hostile_is_followed_and_all_of_it_is_moved_away() {
     let dir = Dir::new();
     let outside = dir.0.path().join("outside");
     fs::create_dir(&outside).unwrap();
-    // Each is a valid marker under its right name, but for one thing.
+    // Each is a valid file under its right name, but for one thing.
     let valid = || {
-        let marker = marker();
-        let name = file_name(marker.request.session_id);
+        let file = file();
+        let name = file_name(file.request.session_id);
         (
             dir.path().join(&name),
             outside.join(&name),
-            serde_json::to_vec(&marker).unwrap(),
+            serde_json::to_vec(&file).unwrap(),
         )
     };
     let mut count = 0;
@@ -170,7 +163,7 @@ fn nothing_hostile_is_followed_and_all_of_it_is_moved_away() {
         fs::write(inside.with_file_name(name + ".json"), bytes).unwrap();
     });
     hostile(&|inside, _, bytes| {
-        let padding = vec![b' '; usize::try_from(MARKER_MAX).unwrap()];
+        let padding = vec![b' '; usize::try_from(FILE_MAX).unwrap()];
         fs::write(inside, [bytes, &padding].concat()).unwrap();
     });
     hostile(&|inside, _, bytes| {
@@ -189,7 +182,7 @@ fn nothing_hostile_is_followed_and_all_of_it_is_moved_away() {
             std::os::unix::fs::chown(inside, Some(65534), None).unwrap();
         });
     }
-    let good = marker();
+    let good = file();
     write(&dir.path(), &good).unwrap();
     let before = fs::read_dir(&outside).unwrap().count();
 
@@ -214,7 +207,7 @@ fn what_cannot_be_moved_away_is_reported_once() {
     let dir = Dir::new();
     symlink(dir.0.path(), dir.path().join(REJECTED)).unwrap();
     fs::write(dir.path().join("rubbish"), "").unwrap();
-    let mut pending = PendingDir::new(&dir.path());
+    let mut pending = LateLoginDir::new(&dir.path());
     assert_eq!(
         pending.scan(&LoginReader::host()).unwrap().rejected.len(),
         1
@@ -227,7 +220,7 @@ fn what_cannot_be_moved_away_is_reported_once() {
 }
 
 #[test]
-fn a_marker_that_is_being_written_is_left_alone() {
+fn an_unfinished_late_login_is_left_alone() {
     let dir = Dir::new();
     let name = format!(".{}.tmp", file_name(SessionId::generate()));
     fs::write(dir.path().join(&name), "{").unwrap();
@@ -254,34 +247,34 @@ fn a_directory_that_others_can_reach_is_refused() {
     let dir = Dir::new();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o750)).unwrap();
     assert!(matches!(
-        write(&dir.path(), &marker()),
-        Err(MarkerError::Unsafe { .. })
+        write(&dir.path(), &file()),
+        Err(LateLoginError::Unsafe { .. })
     ));
-    let scan = PendingDir::new(&dir.path()).scan(&LoginReader::host());
-    assert!(matches!(scan, Err(MarkerError::Unsafe { .. })));
+    let scan = LateLoginDir::new(&dir.path()).scan(&LoginReader::host());
+    assert!(matches!(scan, Err(LateLoginError::Unsafe { .. })));
 }
 
 #[test]
-fn no_directory_is_no_marker() {
+fn a_missing_directory_has_no_late_logins() {
     let dir = tempfile::tempdir().unwrap();
-    let mut pending = PendingDir::new(&dir.path().join("none"));
+    let mut pending = LateLoginDir::new(&dir.path().join("none"));
     assert_eq!(pending.scan(&LoginReader::host()).unwrap().logins, []);
 }
 
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = parse_marker(&bytes, SessionId::generate());
+        let _ = parse_file(&bytes, SessionId::generate());
     }
 
     #[test]
-    fn a_damaged_marker_is_whole_or_refused(at in any::<prop::sample::Index>(), byte: u8) {
-        let marker = marker();
-        let mut bytes = serde_json::to_vec(&marker).unwrap();
+    fn a_damaged_late_login_is_whole_or_refused(at in any::<prop::sample::Index>(), byte: u8) {
+        let file = file();
+        let mut bytes = serde_json::to_vec(&file).unwrap();
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        if let Ok(read) = parse_marker(&bytes, marker.request.session_id) {
-            prop_assert_eq!(read.request.session_id, marker.request.session_id);
+        if let Ok(read) = parse_file(&bytes, file.request.session_id) {
+            prop_assert_eq!(read.request.session_id, file.request.session_id);
         }
     }
 }

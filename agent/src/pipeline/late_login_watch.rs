@@ -1,5 +1,5 @@
-//! Wakes the loop when a login leaves its marker: a stamp that was not answered in time leaves
-//! nothing else, and until the marker is seen nothing of that login is recorded.
+//! Wakes the loop when a hook leaves the file of a late login. Nothing of that login is recorded before its file is
+//! read, and no other signal comes from a stamp that was not answered in time.
 
 use std::fs::DirBuilder;
 use std::future::pending;
@@ -11,13 +11,13 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::net::unix::pipe::Receiver;
 use tracing::warn;
 
-/// A watch on the directory of markers. To tokio an inotify descriptor is like a pipe's reading end.
-pub(super) struct MarkerWatch(Option<Receiver>);
+/// A watch on the directory of late logins. For tokio an inotify descriptor is like the reading end of a pipe.
+pub(super) struct LateLoginWatch(Option<Receiver>);
 
-impl MarkerWatch {
-    /// Watches `dir`, which is made when it is missing.
+impl LateLoginWatch {
+    /// Watches `dir`, which is created when it is missing.
     ///
-    /// Without a watch markers are found all the same, only later: by housekeeping.
+    /// Without a watch the files are found by housekeeping, only later.
     pub(super) fn begin(dir: &Path) -> Self {
         Self(
             watch(dir)
@@ -26,13 +26,13 @@ impl MarkerWatch {
         )
     }
 
-    /// Waits until a marker has come.
+    /// Waits until a file has come.
     pub(super) async fn changed(&mut self) {
         let Some(watch) = &self.0 else {
             return pending().await;
         };
         let woken = watch.readable().await;
-        // What is in the events does not matter: the whole directory is read anyway.
+        // The events are not needed: the whole directory is read anyway.
         let mut events = [0; 4096];
         while watch.try_read(&mut events).is_ok_and(|len| len > 0) {}
         if let Err(error) = woken {
@@ -45,7 +45,7 @@ impl MarkerWatch {
 fn watch(dir: &Path) -> std::io::Result<Receiver> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-    // A marker is renamed to its name when all of it is written.
+    // The hook renames a file to its name once it is complete.
     watch.add_watch(dir, AddWatchFlags::IN_MOVED_TO)?;
     Receiver::from_owned_fd_unchecked(OwnedFd::from(watch))
 }

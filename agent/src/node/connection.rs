@@ -1,45 +1,34 @@
 //! One report to the centre: login, credential, connection, one call.
 
-use anyhow::Context as _;
 use vctl_common::centre::{DbRole, DbSettings};
-use vctl_common::foreign_file;
 use vctl_common::pg::tokio_postgres::types::Json;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
-use vctl_common::secret::Secret;
 use vctl_common::status::Millis;
 use vctl_common::time::wall_now;
-use vctl_common::vault::{Auth, SecretIdSource, Vault};
+use vctl_common::vault::Vault;
 
 use super::heart::Outcome;
 use super::report::{Report, seconds};
-use crate::store::{Centre, enrolment, open_wrapped};
+use crate::store::{Centre, enrolment};
 
 /// A login to Vault as this host.
 ///
 /// The token stays between reports, but the connection does not: thousands of idle connections
 /// would cost Postgres more than a new credential every five minutes costs Vault.
-pub(super) struct Link {
+pub(super) struct Connection {
     vault: Vault,
     db: DbSettings,
     role: DbRole,
 }
 
-impl Link {
+impl Connection {
     /// Prepares the login. The secret id is read at each login, so a new one takes effect without a
     /// restart.
     pub(super) async fn open(centre: &Centre) -> anyhow::Result<Self> {
-        let path = &centre.role_id_file;
-        let role_id = foreign_file::read_line(path).with_context(|| {
-            let path = path.display();
-            format!("cannot read the role id in `{path}`; enrol the host: `vctl host enroll HOST`")
+        let vault = centre.vault().await.map_err(|error| match error.hint() {
+            Some(hint) => anyhow::anyhow!("{} ({hint})", super::in_one_line(error)),
+            None => super::in_one_line(error),
         })?;
-        open_wrapped(&centre.settings.vault, &centre.secret_id_file).await?;
-        let auth = Auth::AppRole {
-            mount: centre.approle_mount.clone(),
-            role_id: Secret::new(role_id),
-            secret_id: SecretIdSource::File(centre.secret_id_file.clone()),
-        };
-        let vault = Vault::connect(&centre.settings.vault, auth)?;
         let enrolment = enrolment(&vault, &centre.host)
             .await
             .map_err(super::in_one_line)?;

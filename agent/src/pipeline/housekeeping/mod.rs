@@ -1,0 +1,109 @@
+//! Work without an event to start it: late logins, pins, skipped probes, the status file.
+
+mod pins;
+
+use tracing::warn;
+use vctl_common::session::{Gap, GapCause};
+use vctl_common::status::CollectorStatus;
+use vctl_common::time::BootNs;
+
+use crate::config::Config;
+use crate::probe::Probe;
+use crate::session::boot_now;
+use crate::session::late_login::LateLoginDir;
+use crate::session::login::LoginReader;
+
+use super::sessions::Sessions;
+use super::spool_out::SpoolOut;
+use super::status::StatusFile;
+
+use pins::PinWatch;
+
+/// What the collector looks at every few seconds.
+pub(super) struct Housekeeping {
+    late_logins: LateLoginDir,
+    logins: LoginReader,
+    pins: PinWatch,
+    /// Probes the kernel has skipped, and when that was read.
+    skipped: u64,
+    looked_at: BootNs,
+    status_file: StatusFile,
+}
+
+impl Housekeeping {
+    pub(super) fn new(
+        config: &Config,
+        logins: LoginReader,
+        probe: &Probe,
+        before: &CollectorStatus,
+    ) -> Self {
+        Self {
+            late_logins: LateLoginDir::new(&config.pending_dir),
+            logins,
+            pins: PinWatch::new(before.pins_restored),
+            skipped: probe.skipped(),
+            looked_at: boot_now(),
+            status_file: StatusFile::new(config),
+        }
+    }
+
+    /// When the probe was last looked at.
+    pub(super) fn looked_at(&self) -> BootNs {
+        self.looked_at
+    }
+
+    pub(super) fn is_detached(&self) -> bool {
+        self.pins.is_detached()
+    }
+
+    /// The sentence for the status, while the pins have a problem.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.pins.problem()
+    }
+
+    /// Opens the sessions of logins that went on without a stamp.
+    pub(super) fn take_late_logins(
+        &mut self,
+        sessions: &mut Sessions,
+        probe: &mut Probe,
+        out: &mut SpoolOut,
+    ) {
+        let scan = match self.late_logins.scan(&self.logins) {
+            Ok(scan) => scan,
+            Err(error) => {
+                warn!(%error, "The files of late logins cannot be read.");
+                return;
+            }
+        };
+        for rejected in &scan.rejected {
+            warn!(name = ?rejected.name, why = rejected.why, "Rejected a file that is not of a late login.");
+        }
+        sessions.open_late_logins(scan.logins, probe, out, |id| {
+            if let Err(error) = self.late_logins.remove(id) {
+                warn!(%error, session = %id, "The file of a late login stays.");
+            }
+        });
+    }
+
+    pub(super) fn look_at_pins(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
+        self.pins.look(self.looked_at, probe, out);
+    }
+
+    /// Counts skipped probes against every session: the session of a skipped event is not known.
+    pub(super) fn note_skipped(&mut self, probe: &Probe, out: &mut SpoolOut) {
+        let now = boot_now();
+        let skipped = probe.skipped();
+        if skipped > self.skipped {
+            out.gap(Gap::new(GapCause::ProbeSkipped, None, self.looked_at, now));
+        }
+        (self.skipped, self.looked_at) = (skipped, now);
+    }
+
+    pub(super) fn write_status(&mut self, status: &CollectorStatus) {
+        self.status_file.write(status);
+    }
+
+    pub(super) fn report(&self, status: &mut CollectorStatus) {
+        status.pins_restored = self.pins.restored_count();
+    }
+}

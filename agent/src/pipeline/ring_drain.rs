@@ -1,0 +1,224 @@
+//! The way out of the ring: decode, attribute, redact, append to the batch, and count what is missing.
+
+use aya_log::EbpfLogger;
+use tracing::{error, warn};
+use vctl_common::event::{self, DecodeError};
+use vctl_common::id::ProcessId;
+use vctl_common::session::{Gap, GapCause};
+use vctl_common::status::CollectorStatus;
+use vctl_common::time::BootNs;
+use vctl_common::wire::{self, Header, Mark, SessionCounters};
+
+use crate::enrich::cut;
+use crate::enrich::{procfs, record};
+use crate::probe::Probe;
+use crate::probe::maps::HostCounters;
+use crate::session::boot_now;
+use crate::session::login::LoginReader;
+use vctl_redact::Redactor;
+
+use super::sessions::Sessions;
+use super::spool_out::SpoolOut;
+
+/// Bytes of the ring that go into one batch.
+const BATCH_BYTES: u64 = 1 << 20;
+/// Looks at the ring after which an absent number is lost. A number is taken before its record is in the ring, and
+/// in between the CPU may be busy with other work.
+const SETTLE: u8 = 3;
+
+/// Reads records from the ring and turns them into events of the spool.
+pub(super) struct RingDrain {
+    redactor: Redactor,
+    logins: LoginReader,
+    /// One exec record while it is prepared for the spool.
+    scratch: Vec<u8>,
+    counters: HostCounters,
+    /// Looks at the ring until the lost numbers are certain.
+    settle: u8,
+    /// The probe's own diagnostics, if `probe_log` is set.
+    probe_log: Option<EbpfLogger<&'static dyn log::Log>>,
+    events_captured: u64,
+    execs_cut: u64,
+}
+
+/// Records of one batch that could not be decoded.
+#[derive(Default)]
+struct Broken {
+    events: u64,
+    session: Option<Mark>,
+    error: Option<DecodeError>,
+}
+
+impl RingDrain {
+    pub(super) fn new(
+        redactor: Redactor,
+        logins: LoginReader,
+        probe: &Probe,
+        wants_log: bool,
+        before: &CollectorStatus,
+    ) -> Self {
+        Self {
+            redactor,
+            logins,
+            scratch: Vec::new(),
+            counters: probe.maps.host_counters(),
+            settle: 0,
+            probe_log: if wants_log { probe_log(probe) } else { None },
+            events_captured: before.events_captured,
+            execs_cut: before.execs_cut,
+        }
+    }
+
+    /// Moves all records of the ring to the spool. Returns whether there were any.
+    pub(super) fn drain(
+        &mut self,
+        probe: &mut Probe,
+        sessions: &mut Sessions,
+        out: &mut SpoolOut,
+    ) -> bool {
+        if let Some(log) = &mut self.probe_log {
+            log.flush();
+        }
+        if !out.retry() {
+            return false;
+        }
+        let mut busy = false;
+        loop {
+            // Taken before the ring is read: numbers up to here are in the ring, lost, or on their way.
+            let produced = sessions.produced(probe, self.settle > 0);
+            let mut broken = Broken::default();
+            let from = out.position();
+            let to = out.ring().read(from, BATCH_BYTES, |bytes| {
+                if let Err(error) = self.take(bytes, sessions, out) {
+                    broken.events += 1;
+                    broken.session = event::header(bytes).ok().map(|header| header.session);
+                    broken.error = Some(error);
+                }
+            });
+            note_broken(&broken, sessions, out);
+            let read = to != from;
+            let is_empty = to.wrapping_sub(from) < BATCH_BYTES;
+            busy |= read;
+            if is_empty {
+                self.note_losses(&produced, probe, sessions, out);
+                sessions.close_ended(&produced, probe, out);
+            }
+            if (read || out.has_entries()) && !out.commit(to) {
+                return false;
+            }
+            if is_empty {
+                return busy || sessions.is_any_ending() || self.settle > 0;
+            }
+        }
+    }
+
+    /// Puts one record of the ring into the batch.
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        sessions: &mut Sessions,
+        out: &mut SpoolOut,
+    ) -> Result<(), DecodeError> {
+        self.events_captured += 1;
+        let header = record::header(bytes)?;
+        if header.session != 0 && sessions.registry().get(header.session).is_none() {
+            sessions.adopt(header.session, out);
+        }
+        match header.kind {
+            wire::KIND_EXEC | wire::KIND_EXEC_FAILED => {
+                self.take_exec(&header, bytes, sessions, out)?;
+            }
+            wire::KIND_EXIT => {
+                let exit = event::fixed(bytes)?;
+                sessions.push_event(&header, bytes, out)?;
+                sessions.note_exit(&header, &exit);
+            }
+            _ => sessions.push_event(&header, bytes, out)?,
+        }
+        if header.session != 0 {
+            sessions.note_arrived(&header);
+        }
+        Ok(())
+    }
+
+    fn take_exec(
+        &mut self,
+        header: &Header,
+        bytes: &[u8],
+        sessions: &mut Sessions,
+        out: &mut SpoolOut,
+    ) -> Result<(), DecodeError> {
+        let mut record = std::mem::take(&mut self.scratch);
+        // A path that is too deep for the probe is read from /proc.
+        let whole_path = |header: &Header, link: &str| {
+            let process = ProcessId {
+                tgid: header.tgid,
+                start: BootNs(header.start),
+            };
+            procfs::link(&self.logins, process, link)
+        };
+        let registry = sessions.registry();
+        let written = record::exec(bytes, registry, &self.redactor, whole_path, &mut record);
+        let session = registry.get(header.session);
+        let cut = session.map_or(cut::Cut::Nothing, |session| session.cut);
+        let stored = written.and_then(|()| cut::exec(&mut record, cut));
+        let pushed = stored.and_then(|is_cut| {
+            self.execs_cut += u64::from(is_cut);
+            sessions.push_event(header, &record, out)
+        });
+        self.scratch = record;
+        pushed
+    }
+
+    /// Reports the events for which the ring had no room, once it is certain that they will not come.
+    fn note_losses(
+        &mut self,
+        produced: &[(Mark, SessionCounters)],
+        probe: &Probe,
+        sessions: &mut Sessions,
+        out: &mut SpoolOut,
+    ) {
+        let counters = probe.maps.host_counters();
+        let has_lost = counters.ring_full != self.counters.ring_full
+            || counters.marks_full != self.counters.marks_full;
+        self.counters = counters;
+        if has_lost {
+            self.settle = SETTLE;
+            return;
+        }
+        if self.settle == 1 {
+            for (mark, counters) in produced {
+                sessions.report_missing(*mark, counters, out);
+            }
+        }
+        self.settle = self.settle.saturating_sub(1);
+    }
+
+    pub(super) fn report(&self, status: &mut CollectorStatus) {
+        status.events_captured = self.events_captured;
+        status.execs_cut = self.execs_cut;
+    }
+}
+
+fn note_broken(broken: &Broken, sessions: &Sessions, out: &mut SpoolOut) {
+    let Some(error) = broken.error else { return };
+    error!(%error, events = broken.events, "Records in the ring cannot be decoded.");
+    let now = boot_now();
+    // Their numbers never arrive either, which gives a gap of the session. This gap names the cause, also for
+    // records of an unknown session.
+    let session = broken
+        .session
+        .and_then(|mark| sessions.registry().get(mark));
+    let session = session.map(|session| session.opened.id);
+    out.gap(Gap::new(GapCause::Undecodable, session, now, now).with_events(broken.events));
+}
+
+fn probe_log(probe: &Probe) -> Option<EbpfLogger<&'static dyn log::Log>> {
+    match EbpfLogger::init_from_id(probe.log_source()?) {
+        Ok(logger) => Some(logger),
+        Err(error) => {
+            warn!(%error, "The probe was loaded without its log; run `vctl-agent detach` first.");
+            None
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The end of a session: with its last marked process, and with every number accounted for.
+
+use std::fs;
+
+use tracing::debug;
+use vctl_common::id::SessionId;
+use vctl_common::session::{CloseReason, Gap, GapCause, JournalEntry, SessionClosed};
+use vctl_common::time::BootNs;
+use vctl_common::wire::{Exit, Header, Mark, SessionCounters};
+
+use crate::pipeline::spool_out::SpoolOut;
+use crate::probe::Probe;
+use crate::session::boot_now;
+
+use super::mark::ROUGHLY;
+use super::{Ending, Sessions, forget_login};
+
+/// Looks at the ring for which an ended session stays open. A record can be some milliseconds behind its number.
+const PATIENCE: u8 = 4;
+
+impl Sessions {
+    /// Notes the exit of a process: of the login's own, or of the last one of its session.
+    pub(in crate::pipeline) fn note_exit(&mut self, header: &Header, exit: &Exit) {
+        let Some(session) = self.registry.get_mut(header.session) else {
+            return;
+        };
+        if session.opened.leader.tgid == header.tgid && session.leader_ended_at.is_none() {
+            session.leader_ended_at = Some(BootNs(header.at));
+        }
+        if exit.alive == 0 {
+            self.last_process_ended(header.session, BootNs(header.at));
+        }
+    }
+
+    fn last_process_ended(&mut self, mark: Mark, at: BootNs) {
+        if self.endings.iter().all(|ending| ending.mark != mark) {
+            self.endings.push(Ending {
+                mark,
+                at,
+                patience: PATIENCE,
+            });
+        }
+    }
+
+    pub(in crate::pipeline) fn is_any_ending(&self) -> bool {
+        !self.endings.is_empty()
+    }
+
+    /// Closes the ended sessions, once all their records have arrived.
+    pub(in crate::pipeline) fn close_ended(
+        &mut self,
+        produced: &[(Mark, SessionCounters)],
+        probe: &mut Probe,
+        out: &mut SpoolOut,
+    ) {
+        for mut ending in std::mem::take(&mut self.endings) {
+            let Ending { mark, at, .. } = ending;
+            let reason = CloseReason::LastProcessEnded;
+            let known = produced.iter().find(|(of, _)| *of == mark);
+            let Some((_, counters)) = known else {
+                // Found during this look, so its counters are read with the next one.
+                if probe.maps.session(mark).is_some() {
+                    self.endings.push(ending);
+                } else {
+                    self.close(mark, at, reason, None, probe, out);
+                }
+                continue;
+            };
+            let sequence = self.sequences.get(&mark);
+            let is_whole = sequence.is_some_and(|sequence| sequence.is_whole(counters.seq));
+            if is_whole || ending.patience == 0 {
+                self.report_missing(mark, counters, out);
+                self.close(mark, at, reason, Some(counters.seq), probe, out);
+            } else {
+                ending.patience -= 1;
+                self.endings.push(ending);
+            }
+        }
+    }
+
+    /// Removes a session from kernel and registry and writes its end.
+    pub(super) fn close(
+        &mut self,
+        mark: Mark,
+        at: BootNs,
+        reason: CloseReason,
+        produced: Option<u64>,
+        probe: &mut Probe,
+        out: &mut SpoolOut,
+    ) {
+        probe.maps.close_session(mark);
+        self.sequences.remove(&mark);
+        self.unconfirmed.remove(&mark);
+        let Some(session) = self.registry.close(mark) else {
+            return;
+        };
+        forget_login(probe, session.opened.audit_session);
+        self.budget.close(&session);
+        out.journal(JournalEntry::Closed(SessionClosed {
+            id: session.opened.id,
+            at,
+            reason,
+            produced,
+            stored: session.stored,
+            leader_ended_at: session.leader_ended_at,
+        }));
+    }
+
+    /// Closes a session of which nothing was recorded, behind a gap.
+    pub(super) fn never_recorded(
+        &mut self,
+        id: SessionId,
+        to: BootNs,
+        probe: &mut Probe,
+        out: &mut SpoolOut,
+    ) {
+        let session = self.registry.by_id(id);
+        let from = session.map_or(to, |session| session.opened.opened_at);
+        out.gap(Gap::new(GapCause::ProbeAway, id, from, to));
+        let reason = CloseReason::NeverRecorded;
+        self.close(id.mark(), to, reason, None, probe, out);
+    }
+
+    /// Writes a gap for each run of numbers of a session that did not arrive.
+    pub(in crate::pipeline) fn report_missing(
+        &mut self,
+        mark: Mark,
+        counters: &SessionCounters,
+        out: &mut SpoolOut,
+    ) {
+        let Some(session) = self.registry.get_mut(mark) else {
+            return;
+        };
+        let id = session.opened.id;
+        let now = boot_now();
+        if counters.unmarked_forks > session.unmarked_forks {
+            session.unmarked_forks = counters.unmarked_forks;
+            let opened = &session.opened;
+            let from = opened.marked_at.unwrap_or(opened.opened_at);
+            out.gap(Gap::new(GapCause::MarksFull, id, from, now));
+        }
+        let sequence = self.sequences.entry(mark).or_default();
+        for run in sequence.give_up(counters.seq, now) {
+            let gap = Gap::new(GapCause::RingFull, id, run.from, run.to);
+            let gap = gap.with_events(run.events());
+            out.gap(gap.with_numbers(run.first_seq, run.last_seq));
+        }
+    }
+
+    /// Ends sessions that have no process left although no last exit arrived: it was lost, or the count of
+    /// processes was only rough.
+    pub(in crate::pipeline) fn find_ended(&mut self, probe: &mut Probe) {
+        let suspects: Vec<Mark> = self
+            .registry
+            .iter()
+            .filter_map(|(mark, _)| Some((mark, probe.maps.session(mark)?)))
+            .filter(|(_, counters)| {
+                counters.alive == 0 || counters.alive > ROUGHLY / 2 || counters.unmarked_forks > 0
+            })
+            .map(|(mark, _)| mark)
+            .collect();
+        if suspects.is_empty() {
+            return;
+        }
+        let mut live: Vec<Mark> = Vec::new();
+        for (tgid, task) in probe.maps.tasks() {
+            if fs::exists(format!("/proc/{tgid}")).unwrap_or(true) {
+                live.push(task.session);
+            } else {
+                probe.maps.unmark_task(tgid);
+            }
+        }
+        for mark in suspects {
+            if !live.contains(&mark) {
+                debug!(mark, "A session has no process left.");
+                self.last_process_ended(mark, boot_now());
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The open sessions: how each begins, what arrives of it, and how it ends.
+
+mod budget;
+mod close;
+mod late_stamp;
+mod mark;
+mod recover;
+mod stamp;
+mod unconfirmed;
+mod unstamped;
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+use vctl_common::event::DecodeError;
+use vctl_common::id::AuditSessionId;
+use vctl_common::session::{JournalEntry, Origin, SessionOpened};
+use vctl_common::status::{CollectorStatus, Logins};
+use vctl_common::time::BootNs;
+use vctl_common::wire::{Header, Mark, SessionCounters};
+
+use crate::config::{Config, Mode};
+use crate::loss::Sequence;
+use crate::probe::Probe;
+use crate::session::login::LoginReader;
+use crate::session::registry::Registry;
+
+use super::spool_out::SpoolOut;
+
+use budget::Budget;
+
+/// Without a session for this long, failed execs are no longer watched.
+const REST_AFTER: Duration = Duration::from_mins(1);
+
+/// The sessions of this host that have not ended.
+pub(super) struct Sessions {
+    mode: Mode,
+    sshd_names: Vec<String>,
+    logins: LoginReader,
+    registry: Registry,
+    /// Sessions in the journal that the kernel does not record yet; see [`unconfirmed`].
+    unconfirmed: HashSet<Mark>,
+    /// Numbers that have arrived, by session.
+    sequences: HashMap<Mark, Sequence>,
+    endings: Vec<Ending>,
+    budget: Budget,
+    over_budget: u64,
+    counts: Logins,
+    /// The kernel's count of logins that it had no room to note, as last read.
+    logins_unseen: u64,
+    /// Since when housekeeping has seen no session.
+    quiet_since: Option<Instant>,
+}
+
+/// A session without a process left, while records of it may still be on their way.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    mark: Mark,
+    at: BootNs,
+    /// Looks at the ring that are left to wait.
+    patience: u8,
+}
+
+impl Sessions {
+    pub(super) fn new(config: &Config, logins: LoginReader, before: &CollectorStatus) -> Self {
+        Self {
+            mode: config.mode,
+            sshd_names: config.sshd_names.clone(),
+            logins,
+            registry: Registry::default(),
+            unconfirmed: HashSet::new(),
+            sequences: HashMap::new(),
+            endings: Vec::new(),
+            budget: Budget::new(config.session_budget.0, config.spool_cap.0),
+            over_budget: before.sessions_over_budget,
+            counts: before.logins,
+            logins_unseen: before.logins_unseen,
+            quiet_since: None,
+        }
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Returns the kernel's counters of the sessions that need them: of all after a loss, else of those about to end.
+    pub(super) fn produced(&self, probe: &Probe, all: bool) -> Vec<(Mark, SessionCounters)> {
+        if all {
+            return probe.maps.sessions();
+        }
+        let marks = self.endings.iter().map(|ending| ending.mark);
+        marks
+            .filter_map(|mark| Some((mark, probe.maps.session(mark)?)))
+            .collect()
+    }
+
+    /// Adds an event to the batch and to the budget of its session.
+    pub(super) fn push_event(
+        &mut self,
+        header: &Header,
+        record: &[u8],
+        out: &mut SpoolOut,
+    ) -> Result<(), DecodeError> {
+        let mut serial = None;
+        let mut look = false;
+        if let Some(session) = self.registry.get_mut(header.session) {
+            let certificate = session.opened.auth.certificate.as_ref();
+            serial = certificate.and_then(|certificate| certificate.serial);
+            look = self.budget.store(session, record.len() as u64);
+        }
+        let pushed = out.push_event(header.session, serial, record);
+        if look {
+            self.look_at_budgets();
+        }
+        pushed
+    }
+
+    /// Notes the number of an event that is in the batch.
+    pub(super) fn note_arrived(&mut self, header: &Header) {
+        let sequence = self.sequences.entry(header.session).or_default();
+        sequence.see(header.session_seq, BootNs(header.at));
+        self.registry.add_stored(header.session, 1);
+    }
+
+    /// Finds the sessions that are over their budget.
+    pub(super) fn look_at_budgets(&mut self) {
+        let before = self.over_budget;
+        self.over_budget = self.budget.look(&mut self.registry);
+        if self.over_budget > before {
+            warn!(
+                sessions = self.over_budget,
+                "Sessions are over their byte budget: their argv is cut."
+            );
+        }
+    }
+
+    /// Forgets bytes that were stored long ago, then looks at the budgets.
+    pub(super) fn refresh_budgets(&mut self) {
+        self.budget.forget(&mut self.registry);
+        self.look_at_budgets();
+    }
+
+    /// Writes durably to whom a session belongs, and enters it in the registry.
+    fn store_opened(&mut self, session: SessionOpened, out: &mut SpoolOut) -> Result<(), String> {
+        let (id, stamp) = (session.id, session.stamp);
+        let problem = session.auth.problem.clone();
+        let unreadable = session.auth.unreadable_certificate;
+        self.store_uncounted(session, out)?;
+        self.counts.count(stamp);
+        if unreadable {
+            self.counts.unreadable_certificate += 1;
+            warn!(session = %id, problem, "A login has a certificate that cannot be read.");
+        }
+        Ok(())
+    }
+
+    /// As [`Self::store_opened`], for a login that the caller counts.
+    fn store_uncounted(
+        &mut self,
+        session: SessionOpened,
+        out: &mut SpoolOut,
+    ) -> Result<(), String> {
+        let entry = JournalEntry::Opened(Box::new(session.clone()));
+        if out.write_now(&entry) {
+            self.registry.open(session);
+            return Ok(());
+        }
+        if self.mode == Mode::Strict {
+            return Err(out.problem().unwrap_or_default().to_owned());
+        }
+        // The kernel records anyway, and the ring holds the events until the disk has room.
+        self.registry.open(session);
+        out.journal_first(entry);
+        Ok(())
+    }
+
+    /// Finds the login from which the work of a daemon most likely comes.
+    fn link_if_detached(&self, session: &mut SessionOpened) {
+        if let Origin::Detached { from } = &mut session.origin {
+            *from = self
+                .registry
+                .detached_from(session.login_uid, &session.login_user);
+        }
+    }
+
+    /// Detaches the probes for failed execs after a minute without a session. Not at once: the kernel needs a tenth
+    /// of a second for it, in which the next login would have to wait.
+    pub(super) fn rest(&mut self, probe: &mut Probe) {
+        if !self.registry.is_empty() {
+            self.quiet_since = None;
+            return;
+        }
+        let since = *self.quiet_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= REST_AFTER
+            && let Err(error) = probe.watch_failed_execs(false)
+        {
+            warn!(%error, "The probes for failed execs stay attached.");
+        }
+    }
+
+    pub(super) fn report(&self, status: &mut CollectorStatus) {
+        status.sessions_open = self.registry.len() as u64;
+        status.sessions_over_budget = self.over_budget;
+        status.logins = self.counts;
+        status.logins_unseen = self.logins_unseen;
+    }
+
+    /// The sentence for the status, while argv of sessions is cut.
+    pub(super) fn problem(&self) -> Option<String> {
+        let over = self.over_budget;
+        let sessions = if over == 1 {
+            "session is"
+        } else {
+            "sessions are"
+        };
+        (over > 0).then(|| format!("{over} {sessions} over the byte budget: argv is cut"))
+    }
+}
+
+fn watch_failed_execs(probe: &mut Probe) {
+    if let Err(error) = probe.watch_failed_execs(true) {
+        warn!(%error, "Failed execs are not recorded.");
+    }
+}
+
+/// Removes a login from the probe's map, if it has an audit session.
+fn forget_login(probe: &mut Probe, audit_session: Option<AuditSessionId>) {
+    if let Some(audit_session) = audit_session {
+        probe.maps.forget_login(audit_session);
+    }
+}

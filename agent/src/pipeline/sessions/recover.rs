@@ -1,0 +1,97 @@
+//! The sessions that an earlier collector left open, and sessions that the spool does not know.
+
+use tracing::{info, warn};
+use vctl_common::id::SessionId;
+use vctl_common::session::{
+    CloseReason, Gap, GapCause, JournalEntry, SessionClosed, SessionOpened,
+};
+use vctl_common::time::BootNs;
+use vctl_common::wire::Mark;
+
+use crate::loss::Sequence;
+use crate::pipeline::spool_out::SpoolOut;
+use crate::probe::Probe;
+use crate::session::boot_now;
+use crate::spool::{OpenSession, Recovered};
+
+use super::unconfirmed::has_not_begun;
+use super::{Sessions, watch_failed_execs};
+
+impl Sessions {
+    /// Continues the sessions of this boot and closes those of earlier ones.
+    pub(in crate::pipeline) fn recover(
+        &mut self,
+        recovered: Recovered,
+        probe: &mut Probe,
+        out: &mut SpoolOut,
+    ) {
+        if recovered.truncated_bytes > 0 {
+            info!(
+                bytes = recovered.truncated_bytes,
+                "Removed an unfinished batch from the spool: its events are still in the ring."
+            );
+        }
+        for gap in recovered.damage {
+            // Not written as a gap: readers find it by themselves whenever they read the segment.
+            warn!(
+                events = gap.events,
+                "A part of the spool cannot be read any more."
+            );
+        }
+        for session in recovered.cut_off {
+            out.journal(JournalEntry::Closed(SessionClosed {
+                id: session.opened.id,
+                at: session.last_at.unwrap_or(session.opened.opened_at),
+                reason: CloseReason::HostRebooted,
+                produced: None,
+                stored: session.stored,
+                leader_ended_at: None,
+            }));
+        }
+        for session in recovered.open {
+            self.resume(session, probe, out);
+        }
+        let stored = out.bytes_by_session();
+        for session in self.registry.iter_mut() {
+            let mark = session.opened.id.mark();
+            session.spent = stored.get(&mark).copied().unwrap_or(0);
+        }
+        self.look_at_budgets();
+    }
+
+    /// Continues a session of this boot.
+    fn resume(&mut self, session: OpenSession, probe: &mut Probe, out: &mut SpoolOut) {
+        let mark = session.opened.id.mark();
+        let last_at = session.last_at.unwrap_or(session.opened.opened_at);
+        let kernel = probe.maps.session(mark);
+        let leader = probe.maps.task(session.opened.leader.tgid);
+        let not_begun = has_not_begun(&session, kernel, leader);
+        let reported = session.gaps.iter().filter(|gap| gap.session.is_some());
+        let reported = reported.filter_map(|gap| gap.last_seq).max().unwrap_or(0);
+        self.registry.open(session.opened);
+        self.registry.add_stored(mark, session.stored);
+        if not_begun {
+            // The hook may still hold its login and ask again.
+            self.unconfirmed.insert(mark);
+        } else if kernel.is_some() {
+            let last_seq = session.last_seq.max(reported);
+            self.sequences
+                .insert(mark, Sequence::after(last_seq, last_at));
+            watch_failed_execs(probe);
+        } else {
+            // This probe is not the one that recorded the session: the time since is unknown.
+            self.record_again(mark, last_at, CloseReason::ProbeDetached, probe, out);
+        }
+    }
+
+    /// Makes a session of a mark that the spool does not know: the spool that knew it is gone.
+    pub(in crate::pipeline) fn adopt(&mut self, mark: Mark, out: &mut SpoolOut) {
+        let id = SessionId::from_mark(mark);
+        let mut session = SessionOpened::unknown(id, boot_now());
+        session.auth.problem = Some("the spool that knew this session is gone".to_owned());
+        warn!(session = %id, "The kernel records a session that is not in the spool.");
+        if self.store_opened(session, out).is_ok() {
+            out.gap(Gap::new(GapCause::SpoolDamaged, id, BootNs(0), boot_now()));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The state that writer, recovery and retention share: configuration, finished segments, open sessions.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use vctl_common::id::BootId;
+use vctl_common::session::SessionOpened;
+use vctl_common::spool::{BlockEntry, Segment, SegmentFiles};
+use vctl_common::time::WallOffset;
+use vctl_common::wire::Mark;
+
+use super::active::{Active, disk_bytes, last_wall};
+
+/// Directory, sizes and identity of a spool.
+#[derive(Clone, Debug)]
+pub struct SpoolConfig {
+    pub dir: PathBuf,
+    /// Most bytes of all segments and indexes together.
+    pub cap_bytes: u64,
+    /// Size after which a new segment begins.
+    pub segment_bytes: u64,
+    pub host: String,
+    pub boot_id: BootId,
+}
+
+/// An open session; the head of each new segment repeats it.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) opened: SessionOpened,
+    pub(super) boot_id: BootId,
+    pub(super) wall: WallOffset,
+}
+
+/// A finished segment: the facts for the decision to drop it.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) files: SegmentFiles,
+    pub(super) bytes: u64,
+    pub(super) boot_id: BootId,
+    /// Bytes of events in it, by session and sorted.
+    pub(super) with_events: Vec<(Mark, u64)>,
+    /// Sessions with journal entries in it, sorted.
+    pub(super) named: Vec<Mark>,
+    /// Time of its last event.
+    pub(super) last_at: Option<SystemTime>,
+}
+
+impl Sealed {
+    pub(super) fn has_events(&self, mark: Mark) -> bool {
+        let found = self
+            .with_events
+            .binary_search_by_key(&mark, |(mark, _)| *mark);
+        found.is_ok()
+    }
+
+    pub(super) fn of_active(active: Active) -> Self {
+        Self {
+            bytes: active.bytes(),
+            boot_id: active.header.boot_id(),
+            with_events: summed(active.with_events),
+            named: sorted(active.named),
+            last_at: active.last_at,
+            files: SegmentFiles {
+                len: active.end,
+                ..active.files
+            },
+        }
+    }
+
+    pub(super) fn of_loaded(segment: &Segment) -> Self {
+        let entries = segment.entries();
+        let events = entries.iter().filter(|entry| entry.is_events());
+        let journal = entries.iter().filter(|entry| entry.is_journal());
+        Self {
+            files: segment.files.clone(),
+            bytes: segment.files.len + segment.index_bytes().len() as u64,
+            boot_id: segment.header.boot_id(),
+            with_events: summed(events.map(|entry| (entry.mark(), disk_bytes(entry)))),
+            named: sorted(journal.map(BlockEntry::mark)),
+            last_at: last_wall(entries),
+        }
+    }
+}
+
+fn sorted(marks: impl IntoIterator<Item = Mark>) -> Vec<Mark> {
+    let mut marks: Vec<_> = marks.into_iter().collect();
+    marks.sort_unstable();
+    marks.dedup();
+    marks
+}
+
+fn summed(shares: impl IntoIterator<Item = (Mark, u64)>) -> Vec<(Mark, u64)> {
+    let mut by_mark: BTreeMap<Mark, u64> = BTreeMap::new();
+    for (mark, bytes) in shares {
+        *by_mark.entry(mark).or_default() += bytes;
+    }
+    by_mark.into_iter().collect()
+}
