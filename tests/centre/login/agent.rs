@@ -152,7 +152,7 @@ fn sinks_are_for_whom_they_were_made_and_nothing_else_is_overwritten() {
         workstation.home("link").to_str().unwrap(),
     ]);
     assert_eq!(code, 1);
-    assert!(said.contains("no regular file"), "{said}");
+    assert!(said.contains("not a regular file"), "{said}");
     assert_eq!(fs::read(&precious).unwrap(), b"mine");
     for args in [
         &["--mode", "0644"][..],

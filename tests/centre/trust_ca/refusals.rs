@@ -118,7 +118,7 @@ fn a_host_that_lets_no_certificate_in_all_the_same_is_found_out() {
     let said = admin.run(&["trust-ca", "trust-proof-1", "--sudo", "--verify"]);
     assert_eq!(said.code, 77, "{said:?}");
     assert!(
-        said.stderr.contains("accepts no certificate of it"),
+        said.stderr.contains("does not accept a certificate of it"),
         "{said:?}"
     );
     assert!(!admin.applied("trust-proof-1"));
