@@ -23,7 +23,7 @@ use crate::ui::notice;
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl add web-1 --ip 10.40.0.7              Take the rest from the configuration
+  vctl add web-1 --ip 10.40.0.7              Use defaults for all other values
   vctl add db-1 --ip 10.0.3.9 --jump web-1   Connect through the jump host web-1
   vctl add                                   Ask for the name and the address")]
 pub(crate) struct AddArgs {

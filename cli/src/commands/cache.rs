@@ -28,7 +28,7 @@ use crate::ui::{Screen, notice, records};
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   vctl cache status     Show how many hosts are cached, and since when
-  vctl cache refresh    Cache the current hosts: in a timer, or before maintenance
+  vctl cache refresh    Cache the current hosts, for example in a timer
   vctl cache clear      Remove the cache")]
 pub(crate) struct CacheArgs {
     #[command(subcommand)]

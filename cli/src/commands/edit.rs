@@ -17,7 +17,7 @@ use crate::ui::notice;
 /// Renaming a host also changes its name in jump hosts and in its last report. Past sessions and the
 /// identity in Vault keep the old name: run `vctl host enroll` again.
 #[derive(Debug, clap::Args)]
-#[command(help_template = TEMPLATE, before_help = "\
+#[command(help_template = TEMPLATE, override_usage = "vctl edit [OPTIONS] [HOST]", before_help = "\
 Examples:
   vctl edit web-1 --dc incheon --user ubuntu
   vctl edit web-1 --jump edge-1         Connect through the jump host edge-1

@@ -30,8 +30,8 @@ after_help = "\
 States:
   2 machines       two machines used this host's credential within ten minutes:
                    the credential was copied
-  contradicted N   logins of the last 7 days that contradict their certificate or
-                   access row, or whose certificate cannot be read
+  contradicted N   logins of the last 7 days that contradict their certificate
+                   or access row, or whose certificate cannot be read
   silent           no heartbeat for ten minutes, or no heartbeat at all although
                    the collector ships
   never reported   enrolled more than an hour ago, and has never reported
@@ -41,9 +41,9 @@ States:
                    loaded, or a record was unreadable
   dropped N        events dropped because the spool reached its size limit
   unstamped N      logins that were stamped late, or not at all
-  clock T ahead    clock differs from the database's by 30 s or more (or: behind)
+  clock T ahead    clock differs from the database's by 30 s or more; or behind
   behind by T      the oldest event that has not arrived is over ten minutes old
-  secret id ...    the credential for Vault has expired, or expires within a week
+  secret id ...    credential for Vault has expired, or expires within a week
   ill              the host itself reports another problem
   no agent         has never reported: run `vctl host enroll`, install the agent
 Hosts in state maintenance or broken come last and do not fail `--check`.")]
