@@ -139,7 +139,7 @@ pub struct CheckArgs {
     #[arg(long)]
     pub local: bool,
     /// Format of the output
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: Form,
     #[command(flatten)]
     pub settings: Settings,

@@ -1,4 +1,4 @@
-//! The command line as a whole. Each command's own arguments are in its file.
+//! The command line. The arguments of each command are in the command's file.
 
 use std::ffi::OsString;
 
@@ -41,9 +41,9 @@ use crate::commands::trust_ca::TrustCaArgs;
 use crate::commands::version::VersionArgs;
 use crate::commands::whoami::WhoamiArgs;
 use crate::overview;
-use crate::ui::form::Output;
+use crate::ui::format::ErrorFormat;
 
-/// Short-lived access to servers, and a record of what was done with it
+/// Short-lived SSH access to servers through Vault, and a record of each session
 #[derive(Debug, Parser)]
 #[command(
     name = "vctl",
@@ -98,29 +98,28 @@ pub(crate) enum Command {
     Whoami(WhoamiArgs),
 }
 
-/// Returns the whole command line, with the help of vctl as a whole.
+/// Returns the whole command line, with the help of `vctl`.
 pub(crate) fn command() -> clap::Command {
     overview::described(Cli::command())
 }
 
-/// Returns for whom a command was told to print, whichever command it is: its errors are for the
-/// same reader.
-pub(crate) fn reader_of(matches: &ArgMatches) -> Output {
+/// Returns the format of errors for this command line: JSON if a command was asked for JSON.
+pub(crate) fn error_format_of(matches: &ArgMatches) -> ErrorFormat {
     let output = matches.try_get_raw("output").ok().flatten();
-    let said_json =
+    let is_json =
         output.is_some_and(|mut words| words.any(|word| word == "json" || word == "jsonl"));
     let json = matches.try_get_one::<bool>("json");
-    if said_json || matches!(json, Ok(Some(true))) {
-        return Output::Json;
+    if is_json || matches!(json, Ok(Some(true))) {
+        return ErrorFormat::Json;
     }
     match matches.subcommand() {
-        Some((_, matches)) => reader_of(matches),
-        None => Output::Table,
+        Some((_, matches)) => error_format_of(matches),
+        None => ErrorFormat::Text,
     }
 }
 
-/// As [`reader_of`], where the command line was not understood.
-pub(crate) fn reader_meant(words: impl Iterator<Item = OsString>) -> Output {
+/// Like [`error_format_of`], for a command line that could not be parsed.
+pub(crate) fn error_format_of_words(words: impl Iterator<Item = OsString>) -> ErrorFormat {
     let words: Vec<OsString> = words.take_while(|word| word != "--").collect();
     let is_json = |word: &OsString| {
         [
@@ -137,8 +136,8 @@ pub(crate) fn reader_meant(words: impl Iterator<Item = OsString>) -> Output {
         (pair[0] == "-o" || pair[0] == "--output") && (pair[1] == "json" || pair[1] == "jsonl")
     };
     if words.iter().any(is_json) || words.windows(2).any(pair) {
-        Output::Json
+        ErrorFormat::Json
     } else {
-        Output::Table
+        ErrorFormat::Text
     }
 }

@@ -1,38 +1,38 @@
-//! What the shell is told.
+//! The exit statuses of `vctl`.
 
 use std::process::ExitCode;
 
-/// Why `vctl` ended. The numbers above 2 are those of sysexits(3), listed in `--help`.
+/// Exit statuses. Numbers from 64 to 78 are those of sysexits(3); `--help` lists all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Success = 0,
     Failure = 1,
     Usage = 2,
-    /// What was asked for does not exist.
+    /// The requested thing does not exist.
     NotFound = 66,
-    /// Vault or Postgres cannot be asked, or is not believed.
+    /// Vault or Postgres cannot be reached, or is not trusted.
     Unavailable = 69,
-    /// The same may work in a moment.
+    /// A temporary failure: the same command may work in a moment.
     TryAgain = 75,
-    /// A server is not the one it was: its host key changed, was revoked, or nobody vouches for it.
+    /// A host key changed, was revoked, or is not known.
     HostKey = 76,
-    /// It exists, and this user may not read it.
+    /// The user lacks the right.
     Permission = 77,
     /// A setting is missing or wrong, or two versions do not fit.
     Config = 78,
-    /// A command that was to be run is there and cannot be executed, as shells say it.
+    /// The command of `vctl exec` cannot be executed, as in shells.
     CannotExecute = 126,
-    /// A command that was to be run is not there, as shells say it.
+    /// The command of `vctl exec` does not exist, as in shells.
     CommandNotFound = 127,
     /// Ended by Ctrl-C.
     Interrupted = 130,
-    /// SSH did not come about, or broke off: what OpenSSH ends with.
+    /// The SSH connection failed or was lost, as in OpenSSH.
     Transport = 255,
 }
 
 /// The exit statuses as `--help` and the manual pages list them.
 pub(crate) const MEANINGS: [(&str, &str); 11] = [
-    ("0", "success, also when the reader of a pipe goes away"),
+    ("0", "success, also when the reader of a pipe exits"),
     ("1", "failure"),
     ("2", "wrong usage"),
     ("66", "a host, session or file does not exist"),
@@ -52,16 +52,14 @@ pub(crate) const MEANINGS: [(&str, &str); 11] = [
 ];
 
 impl Exit {
-    /// Says whether the same may work later with nobody changing anything here.
-    pub(crate) fn may_pass(self) -> bool {
+    /// Returns whether the same command may work later without any change here.
+    pub(crate) fn is_transient(self) -> bool {
         matches!(self, Self::Unavailable | Self::TryAgain)
     }
-}
 
-impl Exit {
-    /// Says whether nothing else that is asked of the centre can fare better.
-    pub(crate) fn ends_all(self) -> bool {
-        self.may_pass() || matches!(self, Self::Permission)
+    /// Returns whether further requests of a batch would fail for the same reason.
+    pub(crate) fn aborts_batch(self) -> bool {
+        self.is_transient() || matches!(self, Self::Permission)
     }
 }
 

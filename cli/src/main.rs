@@ -1,4 +1,4 @@
-//! `vctl`, on the workstation: access to servers, and what was done with it.
+//! `vctl`: short-lived SSH access to servers, and the records of sessions.
 
 mod args;
 mod words;
@@ -44,7 +44,7 @@ use args::{Cli, Command};
 use centre::globals::Globals;
 use error::{CliError, Stop};
 use exit_code::Exit;
-use ui::form::Output;
+use ui::format::ErrorFormat;
 use ui::{logging, timing};
 
 fn main() -> ExitCode {
@@ -59,22 +59,22 @@ fn main() -> ExitCode {
     let words = words::words();
     let matches = args::command().try_get_matches_from(&words);
     let parsed = matches.and_then(|matches| {
-        let reader = args::reader_of(&matches);
-        Ok((Cli::from_arg_matches(&matches)?, reader))
+        let error_format = args::error_format_of(&matches);
+        Ok((Cli::from_arg_matches(&matches)?, error_format))
     });
-    let (cli, reader) = match parsed {
+    let (cli, error_format) = match parsed {
         Ok(parsed) => parsed,
         Err(mut help_or_error) => {
             let words = words.iter().map(|word| word.to_string_lossy().into_owned());
             let words: Vec<String> = words.collect();
             overview::suggest(&mut help_or_error, &args::command(), &words);
             let is_error = help_or_error.use_stderr();
-            if is_error && args::reader_meant(env::args_os()) == Output::Json {
-                ui::notice::error(&CliError::usage(&help_or_error), Output::Json);
+            if is_error && args::error_format_of_words(env::args_os()) == ErrorFormat::Json {
+                ui::notice::error(&CliError::usage(&help_or_error), ErrorFormat::Json);
             } else if is_error {
                 ui::notice::usage(&help_or_error);
             } else {
-                // As with the rest of the output, a reader that went away is no failure.
+                // A error_format that has exited is not a failure, as for all output.
                 let printed = if is_error {
                     help_or_error.print()
                 } else {
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
                 };
                 match printed.map_err(Stop::from) {
                     Err(Stop::Error(error)) if !is_error => {
-                        ui::notice::error(&error, Output::Table);
+                        ui::notice::error(&error, ErrorFormat::Text);
                         return error.exit.into();
                     }
                     _ => {}
@@ -97,11 +97,11 @@ fn main() -> ExitCode {
         Err(Stop::Interrupted) => Exit::Interrupted.into(),
         Err(Stop::Child(code)) => code.into(),
         Err(Stop::Error(error)) => {
-            ui::notice::error(&error, reader);
+            ui::notice::error(&error, error_format);
             error.exit.into()
         }
     };
-    // Nothing can be done when stderr is closed.
+    // Ignored: stderr may be closed.
     let _ = timing::report(&mut io::stderr().lock(), start);
     code
 }

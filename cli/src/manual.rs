@@ -1,4 +1,4 @@
-//! What the manual pages of vctl say beside the command line.
+//! The parts of the manual pages that are not in the command line: files, environment, see also.
 
 use vctl_common::manual::Program;
 
@@ -8,28 +8,28 @@ use crate::exit_code::MEANINGS;
 const FILES: &[(&str, &str)] = &[
     (
         "~/.config/vctl/config.yaml, /etc/vctl/config.yaml",
-        "Settings; `vctl config` shows which of them are in effect.",
+        "Settings; `vctl config` shows the settings in effect.",
     ),
     (
         ".vctl/config.yaml",
-        "Settings of the current directory, once `vctl config trust` was run there.",
+        "Settings of the current directory, after `vctl config trust`.",
     ),
     (
         "~/.vctl/token",
-        "The token of the last login, with its expiry.",
+        "The token of the last login, and when it expires.",
     ),
     (
         "~/.vctl/token-sink",
-        "The bare token, which `vctl agent` keeps valid.",
+        "Only the token; `vctl agent` keeps it valid.",
     ),
     ("~/.vctl/inventory.json", "The cached hosts: `vctl cache`."),
     (
         "~/.vctl/recent.json",
-        "The hosts, sessions and users of the last commands, for completion and the list to choose from.",
+        "Hosts, sessions and users of the last commands, for completion and the host picker.",
     ),
     (
         "~/.vctl/ssh/config",
-        "What `vctl ssh-config --install` includes from ~/.ssh/config.",
+        "Written by `vctl ssh-config --install`, and included in ~/.ssh/config.",
     ),
 ];
 
@@ -70,15 +70,15 @@ const RELATED: &[(&str, &[&str])] = &[
     ("help", &["man"]),
 ];
 
-/// Returns what each page needs beside its command.
+/// Returns the parts that each page adds to its command.
 pub(crate) fn program() -> Program {
     let mut environment = config::environment();
     let others = [
         ("VAULT_TOKEN", "A token to use instead of the cached one"),
-        ("NO_COLOR", "Print no colours, when it is set and not empty"),
+        ("NO_COLOR", "Do not print colours, if set and not empty"),
         (
             "LC_ALL, LC_CTYPE, LANG",
-            "The locale: where it is not one of UTF-8, text for people is ASCII alone",
+            "The locale; without UTF-8, text for people is ASCII only",
         ),
     ];
     environment.extend(others.map(|(name, text)| (name.to_owned(), text.to_owned())));

@@ -1,4 +1,4 @@
-//! The help of vctl as a whole: examples first, then its commands in groups.
+//! The help of `vctl` without a command: examples, then the commands in groups.
 
 use std::fmt::Write as _;
 
@@ -9,18 +9,18 @@ use crate::exit_code::MEANINGS;
 
 const EXAMPLES: &str = "\
 Examples:
-  vctl login                      Log in to Vault, with a browser
+  vctl login                      Log in to Vault with a browser
   vctl ssh web-1                  Log in to a host of the inventory
-  vctl ssh-config --install       Make ssh, scp, git and others use vctl, too
+  vctl ssh-config --install       Make ssh, scp, git and others use vctl
   vctl status                     Show whether you are logged in and all works
   vctl exec -- terraform apply    Run a command with a Vault token
   vctl list                       List the hosts by data centre
   vctl audit --since 1d           List the accesses of the last day
   vctl session 7341 --tree        Show the processes of certificate 7341
-  vctl help ssh                   Explain a command
+  vctl help ssh                   Print the manual page of a command
 ";
 
-/// Each command of the command line, once.
+/// The groups of commands. Each command is in one group.
 const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Access",
@@ -58,7 +58,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
 ];
 
-/// What other programs call our commands.
+/// Names of our commands in other programs, for suggestions.
 const SYNONYMS: [(&str, &str); 14] = [
     ("hosts", "list"),
     ("inventory", "list"),
@@ -76,7 +76,7 @@ const SYNONYMS: [(&str, &str); 14] = [
     ("import", "sync"),
 ];
 
-/// Adds examples, groups and exit statuses to the help of vctl as a whole.
+/// Adds examples, groups and exit statuses to the help of `vctl`.
 pub(crate) fn described(command: Command) -> Command {
     let mut groups = "Commands:\n".to_owned();
     for (title, names) in GROUPS {
@@ -96,14 +96,14 @@ pub(crate) fn described(command: Command) -> Command {
     let template = format!(
         "{{about-with-newline}}\n{EXAMPLES}\n{{usage-heading}} {{usage}}\n\n{groups}\nOptions:\n{{options}}{{after-help}}"
     );
-    // The manual page takes the examples from there.
+    // The manual page takes the examples from `before_help`.
     let command = command.before_help(EXAMPLES).after_help(after);
-    // Also for a pipe, whose reader is often a terminal.
+    // The width is also used for a pipe: its reader is often a pager on this terminal.
     let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
     command.help_template(template).term_width(width.min(100))
 }
 
-/// Suggests the command that was probably meant, where `words` name one that does not exist.
+/// Adds a suggestion to the error about an unknown command in `words`.
 pub(crate) fn suggest(error: &mut clap::Error, root: &Command, words: &[String]) {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return;
@@ -127,7 +127,7 @@ pub(crate) fn suggest(error: &mut clap::Error, root: &Command, words: &[String])
     }
 }
 
-/// Returns the subcommand of `parent` whose name is most like `word`, in capitals or not.
+/// Returns the subcommand of `parent` whose name is most like `word`, ignoring case.
 pub(crate) fn nearest(word: &str, parent: &Command) -> Option<String> {
     let word = word.trim_start_matches('-').to_lowercase();
     let shown = parent.get_subcommands().filter(|one| !one.is_hide_set());
@@ -139,7 +139,7 @@ pub(crate) fn nearest(word: &str, parent: &Command) -> Option<String> {
     if let Some((_, name)) = synonym {
         return Some((*name).to_owned());
     }
-    // `sess`, `sessions`, and `rotate` for `ssh-rotate`.
+    // Matches `sess`, `sessions`, and `rotate` for `ssh-rotate`.
     let is_part = |name: &&&str| {
         (word.len() > 2 && name.starts_with(&word))
             || (word.len() > 3 && name.contains(&word))
@@ -148,7 +148,7 @@ pub(crate) fn nearest(word: &str, parent: &Command) -> Option<String> {
     let of_part = names.iter().filter(is_part).min_by_key(|name| name.len());
     let distance = |name: &&str| strsim::damerau_levenshtein(name, &word);
     let of_distance = names.iter().copied().min_by_key(|name| distance(name));
-    // A third of the letters may be wrong.
+    // Up to a third of the letters may be wrong.
     let is_like = |name: &&str| distance(name) * 3 <= word.len().max(3);
     let name = of_distance.filter(|name| distance(name) == 0);
     let name = name.or(of_part.copied()).or(of_distance.filter(is_like));
@@ -189,7 +189,33 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_suggests_the_command_that_was_meant() {
+    fn the_help_of_each_command_fits_80_columns() {
+        let mut root = args::command();
+        root.build();
+        let mut left: Vec<&Command> = root.get_subcommands().collect();
+        let mut count = 0;
+        while let Some(command) = left.pop() {
+            // clap breaks longer lines, which destroys a table of examples.
+            let fixed = [command.get_before_help(), command.get_after_help()];
+            for text in fixed.into_iter().flatten().map(ToString::to_string) {
+                for line in text.lines() {
+                    let width = line.chars().count();
+                    assert!(width <= 80, "{}: {line}", command.get_name());
+                }
+            }
+            let help = command.clone().term_width(80).render_long_help();
+            for line in help.to_string().lines() {
+                let width = line.chars().count();
+                assert!(width <= 80, "{}: {line}", command.get_name());
+            }
+            left.extend(command.get_subcommands());
+            count += 1;
+        }
+        assert!(count > 30);
+    }
+
+    #[test]
+    fn a_typing_error_suggests_a_command() {
         let root = args::command();
         for (word, expected) in [
             ("VERSION", Some("version")),

@@ -1,4 +1,4 @@
-//! The words of the command line, where they are not yet as the parser takes them.
+//! Changes to the arguments before parsing: the command of `vctl ssh`, and an old flag of `dbedit`.
 
 use std::ffi::OsString;
 
@@ -7,13 +7,13 @@ use clap::{Args as _, Command};
 use crate::centre::globals::Globals;
 use crate::commands::ssh::SshArgs;
 
-/// Returns the words with which this process was started.
+/// Returns the arguments of this process, ready for the parser.
 pub(crate) fn words() -> Vec<OsString> {
     let words = std::env::args_os().collect();
     separated(with_column_flag(words))
 }
 
-/// `-col` of `dbedit` is its old spelling, one word with one dash.
+/// Replaces `-col` of `dbedit`, its old spelling with one dash.
 fn with_column_flag(words: Vec<OsString>) -> Vec<OsString> {
     let mut is_dbedit = false;
     let words = words.into_iter().map(|word| {
@@ -27,8 +27,8 @@ fn with_column_flag(words: Vec<OsString>) -> Vec<OsString> {
     words.collect()
 }
 
-/// Puts `--` before the remote command of `vctl ssh`, which OpenSSH takes without it: from the first word after the
-/// host on that is no option of ours.
+/// Inserts `--` before the remote command of `vctl ssh`: before the first word after the host that is not
+/// an option. OpenSSH does not need `--` either.
 fn separated(mut words: Vec<OsString>) -> Vec<OsString> {
     let globals = Globals::augment_args(Command::new("vctl"));
     let Some(command) = next_plain(&words, 1, &globals) else {
@@ -57,7 +57,7 @@ fn is_server(word: &OsString) -> bool {
     word == "--server" || word.to_string_lossy().starts_with("--server=")
 }
 
-/// Returns where the next word is that is neither an option nor its value; nothing from `--` on.
+/// Returns the index of the next word that is neither an option nor its value, up to `--`.
 fn next_plain(words: &[OsString], from: usize, options: &Command) -> Option<usize> {
     let mut at = from;
     while let Some(word) = words.get(at) {
@@ -80,7 +80,7 @@ fn is_followed_by_value(long: &str, options: &Command) -> bool {
     option.is_some_and(|option| option.get_action().takes_values())
 }
 
-/// Says whether the last of some one-letter options takes the next word as its value.
+/// Returns whether the last of some one-letter options takes the next word as its value.
 fn ends_before_value(cluster: &str, options: &Command) -> bool {
     let mut letters = cluster.chars();
     while let Some(letter) = letters.next() {

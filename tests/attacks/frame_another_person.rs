@@ -122,7 +122,7 @@ fn replayed_certificate_is_marked_in_every_form() {
     assert_eq!(shown["contradictions"], json!([]));
     let before = line(&auditor.shows(&["session", "-n", "0"]), &real);
     assert!(before.contains("  alice-fr  "), "{before}");
-    let before = auditor.shows(&["audit", "--unasked", "--user", "alice-fr"]);
+    let before = auditor.shows(&["audit", "--without-access", "--user", "alice-fr"]);
     assert_eq!(before, "");
 
     let mut replayed = login(&certificate);
@@ -167,7 +167,7 @@ fn replayed_certificate_is_marked_in_every_form() {
         cells.contains(",false,verified,\"validity host account"),
         "{cells}"
     );
-    let unasked = auditor.shows(&["audit", "--unasked", "--user", "alice-fr"]);
+    let unasked = auditor.shows(&["audit", "--without-access", "--user", "alice-fr"]);
     assert!(unasked.contains(&replayed), "{unasked}");
     let access = auditor.json(&["audit", "--user", "alice-fr", "-o", "json"]);
     let contradicted = words(&access["accesses"][0]["contradicted_sessions"]);
@@ -204,7 +204,7 @@ fn access_of_one_host_does_not_cover_another() {
     address["target_addr"] = json!("192.0.2.99");
     ask(centre, &insider, "insider-fr", &address);
     let by_address = other.report(by_address);
-    let unasked = auditor.shows(&["audit", "--unasked", "--user", "insider-fr"]);
+    let unasked = auditor.shows(&["audit", "--without-access", "--user", "insider-fr"]);
     for id in [elsewhere, by_address] {
         let line = line(&unasked, &id);
         assert!(line.contains("contradicted (host)"), "{line}");

@@ -138,7 +138,7 @@ fn name_from_a_foreign_ca_is_marked_everywhere() {
             assert_eq!(session["verified_by"], Value::Null);
         }
     }
-    let unasked = auditor.shows(&["audit", "--unasked", "--user", "bob-po"]);
+    let unasked = auditor.shows(&["audit", "--without-access", "--user", "bob-po"]);
     for id in &posed {
         let found = line(&unasked, id);
         assert!(found.contains("contradicted (unknown ca)"), "{found}");

@@ -101,7 +101,7 @@ fn a_login_to_a_directorys_server_names_the_file() {
     terminal.wait_for("https://gitlab.example/oauth").unwrap();
     let shown = terminal.shown();
     let named = format!(
-        "logging in to {} (oidc), as .vctl/config.yaml:2 has it",
+        "logging in to {} (oidc), set by .vctl/config.yaml:2",
         theirs.addr
     );
     let (at, provider) = (shown.find(&named), shown.find("gitlab"));

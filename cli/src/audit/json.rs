@@ -163,16 +163,18 @@ impl<'a> AccessJson<'a> {
 mod tests {
     use super::*;
     use crate::fixture::{accesses, rendered};
-    use crate::ui::form::Form;
+    use crate::ui::format::OutputFormat;
     use crate::ui::json::schema;
     use crate::ui::records;
 
     #[test]
     fn every_access_is_as_the_schema_says() {
-        let document = rendered(|out| records::write(out, Form::Json, &Accesses, &accesses()));
+        let document =
+            rendered(|out| records::write(out, OutputFormat::Json, &Accesses, &accesses()));
         let document = serde_json::from_str(&document).unwrap();
         schema::assert_fits(schema::OF_ACCESSES, None, &document);
-        let lines = rendered(|out| records::write(out, Form::Jsonl, &Accesses, &accesses()));
+        let lines =
+            rendered(|out| records::write(out, OutputFormat::Jsonl, &Accesses, &accesses()));
         assert_eq!(lines.lines().count(), accesses().len());
         for line in lines.lines() {
             let access = serde_json::from_str(line).unwrap();

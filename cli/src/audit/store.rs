@@ -49,11 +49,11 @@ impl Store {
         }
         self.recent.change(|recent| {
             let serials = accesses.iter().filter_map(|access| access.serial);
-            recent.see_sessions(serials.map(|serial| serial.to_string()));
+            recent.record_sessions(serials.map(|serial| serial.to_string()));
             let people = accesses
                 .iter()
                 .map(|access| access.person.name().to_owned());
-            recent.see_people(people);
+            recent.record_people(people);
         });
         Ok(accesses)
     }

@@ -258,7 +258,7 @@ mod tests {
     use super::*;
     use crate::audit::json::Accesses;
     use crate::fixture::{accesses, assert_golden, rendered};
-    use crate::ui::form::Form;
+    use crate::ui::format::OutputFormat;
     use crate::ui::records;
 
     #[test]
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn csv_has_one_line_for_each_access_and_no_formula() {
-        let csv = rendered(|out| records::write(out, Form::Csv, &Accesses, &accesses()));
+        let csv = rendered(|out| records::write(out, OutputFormat::Csv, &Accesses, &accesses()));
         assert_golden("audit.csv", &csv);
         assert_eq!(csv.matches("\r\n").count(), 4);
         assert!(!csv.contains(",=") && !csv.contains(",\"=") && !csv.contains(",@"));

@@ -14,7 +14,7 @@ use crate::config::Loaded;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
-use crate::login::{Cache, Login, Token};
+use crate::login::{Login, Token, TokenCache};
 use crate::process::ignored_signals;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
@@ -29,7 +29,7 @@ pub(crate) struct Context {
     settings: Settings,
     vault: Vault,
     /// Where the token is kept, when it is one that is kept.
-    kept_in: Option<Cache>,
+    kept_in: Option<TokenCache>,
     /// Of the token, where it is known without asking.
     display_name: Option<String>,
     state: StateDir,
@@ -178,12 +178,12 @@ impl Context {
         Ok(Self {
             settings,
             vault,
-            kept_in: matches!(token, Token::Ours(_)).then(|| login.cache().clone()),
+            kept_in: matches!(token, Token::Cached(_)).then(|| login.cache().clone()),
             display_name: match &token {
-                Token::Ours(token) => {
+                Token::Cached(token) => {
                     Some(token.display_name.clone()).filter(|name| !name.is_empty())
                 }
-                Token::Given(_) => None,
+                Token::FromEnv(_) => None,
             },
             state: login.state().clone(),
             pools: RefCell::default(),

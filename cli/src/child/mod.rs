@@ -1,4 +1,4 @@
-//! Running somebody's command: what it gets, which signals reach it, how it ended.
+//! Runs the command of `vctl exec`: environment, signals, exit status.
 
 mod secrets;
 mod signals;
@@ -7,13 +7,13 @@ use std::io;
 use std::process::{Command, ExitStatus};
 
 pub(crate) use secrets::{SecretVariable, secrets};
-pub(crate) use signals::Signals;
+pub(crate) use signals::ForwardedSignals;
 
-/// Runs a command to its end; meanwhile signals are its own.
+/// Runs a command to its end, and passes signals to it.
 ///
 /// # Errors
-/// It could not be started.
-pub(crate) async fn run(command: Command, signals: &Signals) -> io::Result<ExitStatus> {
+/// The command could not be started.
+pub(crate) async fn run(command: Command, signals: &ForwardedSignals) -> io::Result<ExitStatus> {
     let mut child = tokio::process::Command::from(command).spawn()?;
     let id = child.id();
     loop {

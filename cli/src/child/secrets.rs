@@ -1,4 +1,4 @@
-//! Secrets of Vault as variables of a command.
+//! Secrets of Vault as environment variables of a command.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use vctl_common::vault::{Auth, Vault, VaultError};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
-/// `NAME=PATH#FIELD`.
+/// An argument `NAME=PATH#FIELD`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SecretVariable {
     name: String,
@@ -22,7 +22,7 @@ impl FromStr for SecretVariable {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const FORM: &str = "it is not `NAME=PATH#FIELD`";
+        const FORM: &str = "expected `NAME=PATH#FIELD`";
         let (name, source) = text.split_once('=').ok_or(FORM)?;
         let (path, field) = source.rsplit_once('#').ok_or(FORM)?;
         let mut letters = name.bytes();
@@ -31,7 +31,7 @@ impl FromStr for SecretVariable {
             .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
         if !first || !letters.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             return Err(format!(
-                "`{}` is no name of a variable",
+                "`{}` is not a valid variable name",
                 name.escape_debug()
             ));
         }
@@ -47,7 +47,7 @@ impl FromStr for SecretVariable {
     }
 }
 
-/// Reads each variable's secret.
+/// Reads the secret of each variable from Vault.
 pub(crate) async fn secrets(
     variables: &[SecretVariable],
     settings: &VaultSettings,
@@ -67,7 +67,7 @@ pub(crate) async fn secrets(
         };
         if value.contains('\0') {
             let message = format!(
-                "`{}` of `{}` holds a zero byte",
+                "field `{}` of `{}` contains a zero byte",
                 variable.field, variable.path
             );
             return Err(CliError::new(Exit::Failure, message).into());
@@ -77,11 +77,11 @@ pub(crate) async fn secrets(
     Ok(read)
 }
 
-/// Reads a path as people name it: below a versioned key-value engine the server has one part more in
-/// it, and one level more in the answer.
+/// Reads a path as the `vault kv` commands take it. A versioned key-value engine has an additional path
+/// element, and an additional level in the answer.
 async fn data_at(vault: &Vault, path: &str) -> Result<Value, VaultError> {
     let mount = vault.read(&format!("sys/internal/ui/mounts/{path}")).await;
-    // Not everybody may ask; the path is then taken as it stands.
+    // The token may lack this right; the path is then used unchanged.
     let mount = mount.unwrap_or_default();
     let versioned = mount["options"]["version"] == "2";
     let at = mount["path"].as_str().map(|at| at.trim_end_matches('/'));

@@ -1,4 +1,4 @@
-//! Signals on their way to a command that runs in our place.
+//! Signals that vctl passes to the command of `vctl exec`.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,31 +15,31 @@ use tokio::sync::mpsc::{Receiver, channel};
 use crate::error::Stop;
 use crate::process::ignored_signals::is_ignored;
 
-/// Every signal that a person or a supervisor sends to end or to poke a program. One that was ignored at the start
-/// stays ignored, for the command too.
+/// Signals that a user or a supervisor sends to stop or notify a program. A signal that was ignored at the
+/// start stays ignored, also for the command.
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
-/// Signals to us, from now on ours to deal with.
-pub(crate) struct Signals(RefCell<Receiver<Signal>>);
+/// Handler of signals to vctl.
+pub(crate) struct ForwardedSignals(RefCell<Receiver<Signal>>);
 
-/// The kernel keeps one of a kind, so this many are never waiting in earnest.
+/// Size of the queue. The kernel holds one pending signal of each kind, so it never fills.
 const MOST: usize = 64;
 
-/// One that came.
+/// A received signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signal {
     number: i32,
-    /// From the terminal it went to everybody in the foreground, so the command has it already.
-    /// Given a second time, Ctrl-C would mean "at once" to many.
+    /// Whether the kernel sent it, from the terminal. The command is in the same foreground group and already
+    /// has the signal; a second Ctrl-C would mean "stop at once" to many programs.
     from_terminal: bool,
 }
 
-impl Signals {
+impl ForwardedSignals {
     pub(crate) fn take() -> io::Result<Self> {
         let heeded = PASSED_ON.iter().filter(|number| !is_ignored(**number));
         let mut signals = SignalsInfo::<WithOrigin>::new(heeded)?;
         let (sender, receiver) = channel(MOST);
-        // Blocks between signals; ends with the process.
+        // Blocks between signals. The thread ends with the process.
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
@@ -52,7 +52,7 @@ impl Signals {
         Ok(Self(RefCell::new(receiver)))
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(super) async fn next(&self) -> Signal {
         std::future::poll_fn(|context| self.0.borrow_mut().poll_recv(context))
             .await
@@ -62,7 +62,7 @@ impl Signals {
             })
     }
 
-    /// Does `work`, for which a signal still means us.
+    /// Runs `work` of vctl itself; a signal stops it.
     pub(crate) async fn until_asked_to_stop<T>(
         &self,
         work: impl Future<Output = Result<T, Stop>>,
@@ -89,7 +89,7 @@ impl Signal {
         if !self.from_terminal
             && let Ok(child) = i32::try_from(child)
         {
-            // It may just have ended; until it was waited for, its number is nobody else's.
+            // The command may have just ended, but its pid is not reused before it is waited for.
             let _ = kill(Pid::from_raw(child), number);
         }
     }

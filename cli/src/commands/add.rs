@@ -17,52 +17,53 @@ use crate::ui::notice;
 
 /// Add a host to the inventory
 ///
-/// What is left out is asked on a terminal, or taken from the configuration: the data centre from
-/// `dc_rules`, the user from `ssh_default_user`, the CA role from `ca_role`.
+/// If you leave out the name or the address, vctl asks for it on a terminal. Other values that you leave
+/// out come from the configuration: the data centre from `dc_rules`, the user from `ssh_default_user` and
+/// the CA role from `ca_role`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl add web-1 --ip 10.40.0.7                 With what the configuration says of the rest
-  vctl add db-1 --ip 10.0.3.9 --jump web-1      Reached through another
-  vctl add                                      Asks")]
+  vctl add web-1 --ip 10.40.0.7              Use defaults for all other values
+  vctl add db-1 --ip 10.0.3.9 --jump web-1   Connect through the jump host web-1
+  vctl add                                   Ask for the name and the address")]
 pub(crate) struct AddArgs {
-    /// Its name: a-z, 0-9, `.`, `_` and `-`
+    /// Name of the host: a-z, 0-9, `.`, `_` and `-`
     #[arg(value_parser = name)]
     host: Option<String>,
 
-    /// The address to dial
+    /// IP address to connect to
     #[arg(long)]
     ip: Option<IpAddr>,
 
-    /// The port of its sshd
-    #[arg(long, value_name = "N", default_value_t = 22, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Port of sshd
+    #[arg(long, value_name = "PORT", default_value_t = 22, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
-    /// Whom to log in as
+    /// User to log in as
     #[arg(long, value_name = "NAME", add = completion::login_user())]
     user: Option<String>,
 
-    /// Its data centre
+    /// Data centre of the host
     #[arg(long, add = completion::data_centre())]
     dc: Option<String>,
 
-    /// The host through which it is reached
+    /// Jump host to connect through
     #[arg(long, value_name = "HOST", value_parser = name, add = completion::host())]
     jump: Option<String>,
 
-    /// Another address of it; may be given several times
+    /// Additional IP address; repeat the option for several
     #[arg(long = "extra-ip", value_name = "IP")]
     extra_ips: Vec<IpAddr>,
 
-    /// The role of Vault that signs for it
+    /// Vault role that signs certificates for this host
     #[arg(long, value_name = "ROLE", add = completion::ca_role())]
     ca_role: Option<String>,
 
-    /// Its operational state
+    /// Operational state
     #[arg(long, value_enum, default_value = "active")]
     state: HostState,
 
-    /// A word to find it by; may be given several times
+    /// Tag to find the host by; repeat the option for several
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
 }
@@ -72,23 +73,23 @@ pub(crate) fn run(args: &AddArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     let missing = args.missing();
     if let (Some(missing), Interaction::Never) = (missing, interaction) {
-        let message = format!("`{missing}` is missing, and there is no terminal to ask on");
+        let message = format!("`{missing}` is missing, and there is no terminal to ask for it");
         let hint = "give both: `vctl add HOST --ip IP`";
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     }
     let host = context::run(globals, async |context| {
-        // Before anything is asked: the answers must not turn out to be of no use.
-        let client = super::to_change(context).await?;
+        // Before the questions: without this right the answers would be useless.
+        let client = super::connect_for_changes(context).await?;
         let host = args.complete(&config).await?;
         inventory::store_edit::add(&client, &host).await?;
         Ok(host)
     })?;
-    notice::note(&format!("`{}` is in the inventory now", host.name));
+    notice::note(&format!("added `{}` to the inventory", host.name));
     Ok(())
 }
 
 impl AddArgs {
-    /// Returns the argument that has to be asked for.
+    /// Returns the argument that is missing.
     fn missing(&self) -> Option<&'static str> {
         match (&self.host, self.ip) {
             (None, _) => Some("HOST"),
@@ -104,9 +105,9 @@ impl AddArgs {
         };
         let ip = match self.ip {
             Some(ip) => ip,
-            None => asked("Its address: ", str::parse::<IpAddr>).await?,
+            None => asked("IP address: ", str::parse::<IpAddr>).await?,
         };
-        let host = NewHost::of_settings(name, ip, config);
+        let host = NewHost::with_defaults(name, ip, config);
         Ok(NewHost {
             dc: self.dc.clone().unwrap_or(host.dc),
             ssh_port: self.port,
@@ -121,7 +122,7 @@ impl AddArgs {
     }
 }
 
-/// Asks until the answer can be read.
+/// Repeats the question until the answer is valid.
 async fn asked<T, E: std::fmt::Display>(
     question: &str,
     read: impl Fn(&str) -> Result<T, E>,

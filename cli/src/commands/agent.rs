@@ -1,4 +1,4 @@
-//! `vctl agent`
+//! `vctl agent`: keeps a token valid in files, for other programs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,50 +11,50 @@ use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::private_file::Access;
-use crate::login::token_renewal::{Event, Keeper, Sink};
+use crate::login::token_renewal::{Sink, TokenEvent, TokenKeeper};
 use crate::login::{CachedToken, Login};
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{notice, time};
 
-/// A token of a few seconds must be replaced within them, so no answer is waited for long.
+/// Maximum wait for an answer of Vault. It is short because a token may live for a few seconds only.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// Keep a token alive, and write it to files for other programs
+/// Keep a token valid, and write it to files for other programs
 ///
-/// Goes on with the login of `vctl login`, or logs in by AppRole. A file never holds a token that is
-/// known to be dead: it is taken away until there is another. Nobody is ever asked anything; when only a
-/// person could log in again, it ends with 77. Tells systemd when it is ready, and its watchdog.
+/// Renews the token of `vctl login`, or logs in by AppRole. When a token expires and vctl has no new one
+/// yet, vctl removes the files: a file never holds an expired token. `vctl agent` never prompts. If only a
+/// person can log in again, it exits with status 77. It supports systemd: readiness, status and watchdog.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl agent                                     Keep ~/.vctl/token-sink
+  vctl agent                   Keep a valid token in ~/.vctl/token-sink
   vctl agent --sink /run/app/token --no-default-sink
   vctl agent --sink /run/app/token --owner app --mode 0400
-  vctl agent --once                              Write a good token once, and end
+  vctl agent --once            Write a valid token once, and exit
   VAULT_TOKEN=$(cat ~/.vctl/token-sink) vault kv get kv/services/foo")]
 pub(crate) struct AgentArgs {
-    /// A file to keep the token in; may be given again
+    /// File to write the token to; repeat the option for several
     #[arg(long, value_name = "PATH")]
     sink: Vec<PathBuf>,
 
-    /// Leave out the sink of `sink_path`, by default ~/.vctl/token-sink
+    /// Do not write the default file: key `sink_path`, ~/.vctl/token-sink
     #[arg(long, requires = "sink")]
     no_default_sink: bool,
 
-    /// Who may read the sinks
+    /// Permissions of the files, in octal
     #[arg(long, value_name = "MODE", default_value = "0600", value_parser = mode)]
     mode: u32,
 
-    /// Whose the sinks are, by name or number; takes root
+    /// Owner of the files, by name or number; needs root
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
 
-    /// Group of the sinks, by name or number
+    /// Group of the files, by name or number
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
 
-    /// Write a good token, and end
+    /// Write a valid token, and exit
     #[arg(long)]
     once: bool,
 }
@@ -82,52 +82,54 @@ pub(crate) fn run(args: &AgentArgs, globals: &Globals) -> Result<(), Stop> {
                 .try_for_each(|sink| Ok(sink.write(token.value())?));
         }
         tokio::select! {
-            done = keep(&login, &sinks) => done,
+            done = keep_valid(&login, &sinks) => done,
             () = watchdog() => Ok(()),
         }
     });
     match done {
-        // That is how one ends a daemon.
+        // A signal is the normal way to stop a daemon.
         Err(Stop::Interrupted) => Ok(()),
         other => other,
     }
 }
 
-async fn keep(login: &Login<'_>, sinks: &[Sink]) -> Result<(), Stop> {
-    let mut keeper = Keeper::new(login);
+async fn keep_valid(login: &Login<'_>, sinks: &[Sink]) -> Result<(), Stop> {
+    let mut keeper = TokenKeeper::new(login);
     let mut first = true;
     loop {
         let event = match keeper.next().await {
             Ok(event) => event,
             Err(error) => {
-                // Whatever they hold is about to end, and nobody will be here to take it away.
-                forget(sinks);
+                // The token in the files expires soon, and this process will not be there to remove it.
+                remove_all(sinks);
                 return Err(error);
             }
         };
         match event {
-            Event::Good(token) => {
+            TokenEvent::Valid(token) => {
                 for sink in sinks {
                     match sink.write(&token.token) {
-                        // Who starts us is to see at once what cannot work; later it may pass.
+                        // An error at start is a wrong setting, and ends the agent; a later one may be temporary.
                         Err(error) if first => return Err(error.into()),
                         Err(error) => notice::note(&error.message),
                         Ok(()) => {}
                     }
                 }
-                tell(&token, sinks, first);
+                report(&token, sinks, first);
                 first = false;
             }
-            Event::Dead => {
-                forget(sinks);
-                notice::note("the token has ended; its files are gone until there is another");
+            TokenEvent::Invalid => {
+                remove_all(sinks);
+                notice::note(
+                    "the token has expired; its files are removed until there is a new token",
+                );
                 notify(&[NotifyState::Status("no token")]);
             }
         }
     }
 }
 
-fn forget(sinks: &[Sink]) {
+fn remove_all(sinks: &[Sink]) {
     for sink in sinks {
         if let Err(error) = sink.remove() {
             notice::note(&error.message);
@@ -135,11 +137,11 @@ fn forget(sinks: &[Sink]) {
     }
 }
 
-fn tell(token: &CachedToken, sinks: &[Sink], first: bool) {
+fn report(token: &CachedToken, sinks: &[Sink], first: bool) {
     let left = token.life.left(jiff::Timestamp::now());
     let status = match left {
-        Some(left) => format!("token good for {}", time::left(left)),
-        None => "token good for ever".to_owned(),
+        Some(left) => format!("token valid for {}", time::left(left)),
+        None => "token valid for ever".to_owned(),
     };
     notify(&[NotifyState::Status(&status)]);
     if first {
@@ -153,11 +155,11 @@ fn tell(token: &CachedToken, sinks: &[Sink], first: bool) {
 }
 
 fn notify(states: &[NotifyState<'_>]) {
-    // Without systemd there is nobody to tell.
+    // Fails without systemd, where it does not matter.
     let _ = sd_notify::notify(states);
 }
 
-/// Pings the watchdog of systemd, from the same thread that does the work.
+/// Notifies the watchdog of systemd. It runs in the thread of the renewal, so that a stuck renewal stops it.
 async fn watchdog() {
     let Some(every) = sd_notify::watchdog_enabled() else {
         return std::future::pending().await;
@@ -199,14 +201,14 @@ impl AgentArgs {
     }
 }
 
-/// Who may read, in octal. Not everybody, and nobody may write but the owner.
+/// Permissions in octal. Others have none, and the group has no write permission.
 fn mode(text: &str) -> Result<u32, String> {
-    let mode = u32::from_str_radix(text, 8).map_err(|_| "it is no octal number".to_owned())?;
+    let mode = u32::from_str_radix(text, 8).map_err(|_| "not an octal number".to_owned())?;
     match mode {
-        _ if mode & !0o777 != 0 => Err("it has more than nine bits".to_owned()),
-        _ if mode & 0o022 != 0 => Err("others than the owner could replace the token".to_owned()),
-        _ if mode & 0o007 != 0 => Err("everybody could read the token".to_owned()),
-        _ if mode & 0o111 != 0 => Err("a token is not executed".to_owned()),
+        _ if mode & !0o777 != 0 => Err("only the nine permission bits are allowed".to_owned()),
+        _ if mode & 0o022 != 0 => Err("only the owner may have write permission".to_owned()),
+        _ if mode & 0o007 != 0 => Err("others would have read permission".to_owned()),
+        _ if mode & 0o111 != 0 => Err("execute permission makes no sense for a token".to_owned()),
         _ => Ok(mode),
     }
 }
@@ -216,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sink_is_never_everybodys() {
+    fn a_sink_has_no_permissions_for_others() {
         for good in ["0600", "600", "0400", "0640", "0440"] {
             assert!(mode(good).is_ok(), "{good}");
         }

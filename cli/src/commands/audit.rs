@@ -1,4 +1,4 @@
-//! `vctl audit`
+//! `vctl audit`: the access log.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -13,32 +13,32 @@ use crate::error::Stop;
 use crate::session;
 use crate::session::centre::Store;
 use crate::session::text::{header, table};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::moment;
 use crate::ui::moment::Moment;
 use crate::ui::{Screen, notice, records, sanitize, time};
 
-/// Show who asked to be let in where
+/// Show the access log: which person connected to which host
 ///
-/// One line for each connection that was tried, newest first, whether or not the host let it in. The
-/// person is proven by the database login that wrote the row; the rest is what the client said.
-/// Needs the Vault policy `vctl-auditor`.
+/// One line for each connection attempt, newest first, whether or not the host accepted it. The database
+/// login that wrote the row proves the person; the other columns are what the client reported. Needs the
+/// Vault policy `vctl-auditor`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl audit --since 1d                   The last day
-  vctl audit --user albert --failed       What a person tried in vain
-  vctl audit --host web --detail          With certificates, clients, and the sessions that came of it
-  vctl audit --unasked --since 7d         Logins that no row explains, or that contradict theirs
-  vctl audit -n 0 -o csv > audit.csv      Everything, for a spreadsheet
-  vctl audit -o jsonl | jq                For programs (docs/audit-json.md)")]
+  vctl audit --since 1d                     List the last day
+  vctl audit --user albert --failed         List failed attempts of a person
+  vctl audit --host web --detail            Add certificates, clients, sessions
+  vctl audit --without-access --since 7d    List logins without a matching row
+  vctl audit -n 0 -o csv > audit.csv        Export all rows for a spreadsheet
+  vctl audit -o jsonl | jq                  For programs: docs/audit-json.md")]
 pub(crate) struct AuditArgs {
-    /// Only hosts with this in their name
+    /// Only hosts with this text in their name
     #[arg(long, add = completion::host())]
     host: Option<String>,
 
-    /// Only people with this in their display name
+    /// Only people with this text in their display name
     #[arg(long, value_name = "NAME", add = completion::person())]
     user: Option<String>,
 
@@ -46,34 +46,33 @@ pub(crate) struct AuditArgs {
     #[arg(long, value_name = "IP")]
     source_ip: Option<IpAddr>,
 
-    #[arg(long, value_name = "TIME", help = format!("Only what was asked then or later: {}", moment::FORMS))]
+    #[arg(long, value_name = "TIME", help = format!("Only connections at this time or later: {}", moment::FORMS))]
     since: Option<Moment>,
 
-    /// Only what was asked before
+    /// Only connections before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
 
-    /// Only what failed or was refused
-    #[arg(long, conflicts_with = "unasked")]
+    /// Only connections that failed or were refused
+    #[arg(long, conflicts_with = "without_access")]
     failed: bool,
 
-    /// List instead the logins that the access log does not explain: with our certificates and without a
-    /// row (signed past `vctl ssh`, or the row is lost), or contradicted by the row, which names another
-    /// host, account, time or port, by the certificate, or by another session
-    #[arg(long, conflicts_with = "detail")]
-    unasked: bool,
+    /// List logins with our certificates that the access log does not explain: no row (signed without
+    /// `vctl ssh`, or the row is lost), or a row, certificate or session that contradicts the login
+    #[arg(long, alias = "unasked", conflicts_with = "detail")]
+    without_access: bool,
 
-    /// Show each access as a record, with client host and port, serial, command, error, and its sessions
+    /// Print each access with all fields: client, serial, command, error, sessions
     #[arg(long)]
     detail: bool,
 
-    /// List at most this many; 0 lists all
+    /// Maximum number of entries; 0 lists all
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: usize,
 
-    /// Form of the output
-    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
 }
 
 pub(crate) fn run(args: &AuditArgs, globals: &Globals) -> Result<(), Stop> {
@@ -88,8 +87,8 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
         Screen::for_programs()
     };
     let filter = args.filter();
-    if args.unasked {
-        unasked(args, &filter, &mut store, &mut screen).await?;
+    if args.without_access {
+        show_without_access(args, &filter, &mut store, &mut screen).await?;
     } else {
         let accesses = store.accesses(&filter, args.limit).await?;
         write(args, &accesses, &mut screen)?;
@@ -97,7 +96,7 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
             notice::note("no matching entries in the access log");
         }
         if !args.failed {
-            warn_of_unasked(args.limit, &filter, &accesses, &mut store).await?;
+            warn_of_logins_without_access(args.limit, &filter, &accesses, &mut store).await?;
         }
     }
     screen.flush()?;
@@ -111,7 +110,7 @@ fn write(args: &AuditArgs, accesses: &[Access], screen: &mut Screen) -> Result<(
     if !args.output.is_for_people() {
         records::write(screen, args.output, &audit::json::Accesses, accesses)?;
     } else if !accesses.is_empty() {
-        let wide = args.output == Form::Wide;
+        let wide = args.output == OutputFormat::Wide;
         let layout = screen.layout(wide);
         if args.detail {
             audit::table::write_detail(screen, accesses, layout)?;
@@ -122,8 +121,8 @@ fn write(args: &AuditArgs, accesses: &[Access], screen: &mut Screen) -> Result<(
     Ok(())
 }
 
-/// Says that the list is not all there was to it, when logins of its time are in nobody's row.
-async fn warn_of_unasked(
+/// Warns when there are logins in the listed time that the access log does not explain.
+async fn warn_of_logins_without_access(
     limit: usize,
     filter: &AccessFilter,
     accesses: &[Access],
@@ -131,7 +130,7 @@ async fn warn_of_unasked(
 ) -> Result<(), Stop> {
     let shown_since = accesses.last().map(|oldest| oldest.opened_at);
     let is_cut = limit > 0 && accesses.len() == limit;
-    // Only the time that is shown: the whole past would have to be searched for nothing to be found.
+    // Only the listed time: a search of all rows would take long.
     let since = match filter.since {
         Some(since) if !is_cut => Some(since),
         _ => shown_since,
@@ -145,7 +144,7 @@ async fn warn_of_unasked(
     };
     if let [login, ..] = &store.unasked(&of_that_time, 1).await?[..] {
         notice::note(&format!(
-            "the access log does not explain a login of {} to {} at {}; `vctl audit --unasked` lists such logins",
+            "the access log does not explain a login of {} to {} at {}; `vctl audit --without-access` lists such logins",
             header::who(&login.session),
             sanitize::text(&login.session.host),
             time::seconds(login.session.opened_at()),
@@ -154,7 +153,7 @@ async fn warn_of_unasked(
     Ok(())
 }
 
-async fn unasked(
+async fn show_without_access(
     args: &AuditArgs,
     filter: &AccessFilter,
     store: &mut Store,
@@ -170,10 +169,10 @@ async fn unasked(
         )?);
     }
     if listed.is_empty() {
-        notice::note("no unrequested logins: the access log explains every matching login");
+        notice::note("no logins without access: the access log explains every matching login");
         return Ok(());
     }
-    let wide = args.output == Form::Wide;
+    let wide = args.output == OutputFormat::Wide;
     let layout = screen.layout(wide);
     Ok(table::write(screen, &listed, wide, layout)?)
 }
@@ -188,5 +187,24 @@ impl AuditArgs {
             until: self.until.map(|Moment(until)| until),
             failed: self.failed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn the_old_flag_unasked_still_works() {
+        let command = AuditArgs::augment_args(Command::new("audit"));
+        for flag in ["--without-access", "--unasked"] {
+            let matches = command.clone().get_matches_from(["audit", flag]);
+            let args = AuditArgs::from_arg_matches(&matches).unwrap();
+            assert!(args.without_access, "{flag}");
+        }
+        let help = command.clone().render_long_help().to_string();
+        assert!(help.contains("--without-access") && !help.contains("--unasked"));
     }
 }

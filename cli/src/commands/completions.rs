@@ -1,4 +1,4 @@
-//! `vctl completions`
+//! `vctl completions`: scripts for the shells.
 
 use std::io::Write as _;
 
@@ -9,11 +9,11 @@ use crate::error::Stop;
 use crate::ui::Screen;
 use crate::ui::help::{self, TEMPLATE};
 
-/// Print the completion script of a shell
+/// Print a completion script for your shell
 ///
-/// With `--hosts` the shell asks vctl at each Tab. Hosts, data centres, sessions and people come from files that earlier
-/// commands wrote into ~/.vctl; no server is asked. The script fits this version of vctl, so a shell should read it at
-/// each start.
+/// With `--hosts`, the shell runs vctl at each Tab, which also completes hosts, data centres, sessions and
+/// people. These names come from files that earlier commands wrote to ~/.vctl; vctl does not connect to a
+/// server. The script belongs to this version of vctl, so let the shell load it at each start.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -23,16 +23,16 @@ Examples:
   vctl completions bash > /etc/bash_completion.d/vctl
   vctl completions zsh > \"${fpath[1]}/_vctl\"")]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// Shell to print the script for
     shell: Shell,
 
-    /// Also complete hosts, sessions and other names of this inventory
+    /// Also complete hosts, sessions and other names
     #[arg(long)]
     hosts: bool,
 }
 
 pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Stop> {
-    // First whole, then written: the generator takes a pipe that was closed for a bug.
+    // Generated before it is written: the generator panics on a closed pipe.
     let mut script = Vec::new();
     if args.hosts {
         completion::write_registration(args.shell, &mut script)?;

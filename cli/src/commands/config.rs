@@ -1,4 +1,4 @@
-//! `vctl config`
+//! `vctl config`: settings and their sources, and trust in a directory's file.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,39 +12,40 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::home;
 use crate::ui::ask::{Interaction, confirmed};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
-/// Show the settings in effect, and where each of them comes from
+/// Show the settings in effect, and where each value comes from
 ///
-/// As a file that would set the same, with the source of each value behind it: an option, an
-/// environment variable, a line of a file, or the default. Asks no server. What `.vctl/config.yaml` of
-/// the current directory may not set before it is trusted is shown as refused.
+/// The output has the format of the configuration file. A comment names the source of each value: an
+/// option, an environment variable, a line of a file, or the default. vctl does not connect to a server.
+/// Settings that `.vctl/config.yaml` of the current directory may not set before you trust it are shown
+/// as refused.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl config                                     What is in effect here
-  vctl config -o json                             The same for programs
-  vctl config example > ~/.config/vctl/config.yaml    A file to begin with, all commented out
-  vctl config trust                               Show what this directory's file sets, ask, and trust it")]
+  vctl config                          Show the settings in effect
+  vctl config -o json                  The same, for programs
+  vctl config example > config.yaml    Print a template with all keys
+  vctl config trust                    Review and trust this directory's file")]
 pub(crate) struct ConfigArgs {
     #[command(subcommand)]
     command: Option<ConfigCommand>,
 
-    /// Form of the output
-    #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
-    output: Form,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_parser = OutputFormat::among(OutputFormat::OF_DOCUMENT), default_value = "table")]
+    output: OutputFormat,
 }
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Print a file with every key and its default, commented out
+    /// Print a template with every key and its default, commented out
     Example,
     Trust(TrustArgs),
-    /// Trust the file of a directory no longer
+    /// Remove the trust in a directory's file
     Untrust {
-        /// The directory
+        /// Directory of the file
         #[arg(value_name = "DIR", default_value = ".")]
         directory: PathBuf,
     },
@@ -52,25 +53,25 @@ enum ConfigCommand {
 
 /// Trust `.vctl/config.yaml` of a directory, until it changes
 ///
-/// Prints what the file sets and asks. Records the file's path and the SHA-256 of its bytes in
-/// `~/.vctl/trusted`: another file in that place, a changed one and a copy elsewhere are not trusted. From a
-/// trusted file vctl takes every key, as from your own.
+/// Prints the settings of the file and asks for confirmation. Then vctl records the path and the SHA-256 of
+/// the file in `~/.vctl/trusted`, and uses all its settings. A changed file or a copy in another directory
+/// is not trusted.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl config trust             The file of the current directory
-  vctl config trust --yes DIR   Another one, without a question
-  vctl config trust --list      The files that are trusted, and those that changed since")]
+  vctl config trust             Trust the file of the current directory
+  vctl config trust --yes DIR   Trust the file of DIR without confirmation
+  vctl config trust --list      List trusted files, and those that have changed")]
 struct TrustArgs {
-    /// The directory
+    /// Directory of the file
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
 
-    /// Do not ask; needed where there is no terminal
+    /// Do not ask for confirmation; needed without a terminal
     #[arg(long, short)]
     yes: bool,
 
-    /// Print the files that were trusted, and whether they still are
+    /// List the trusted files, and whether they have changed
     #[arg(long, conflicts_with_all = ["directory", "yes"])]
     list: bool,
 }
@@ -91,19 +92,19 @@ pub(crate) fn run(args: &ConfigArgs, globals: &Globals) -> Result<(), Stop> {
         Some(ConfigCommand::Trust(args)) => trust(args, globals.interaction()),
         Some(ConfigCommand::Untrust { directory }) => {
             notice::done(if TrustedFiles::find().remove(directory)? {
-                "not trusted any more"
+                "no longer trusted"
             } else {
-                "it was not trusted"
+                "the file was not trusted"
             });
             Ok(())
         }
     }
 }
 
-fn show(output: Form, globals: &Globals) -> Result<(), Stop> {
+fn show(output: OutputFormat, globals: &Globals) -> Result<(), Stop> {
     let (loaded, has_refused) = globals.load_without_refused()?;
     let refused = if has_refused { refused()? } else { Vec::new() };
-    let mut screen = Screen::for_form(output);
+    let mut screen = Screen::for_format(output);
     if output.is_for_people() {
         let layout = screen.layout(false);
         config::text::write(&mut screen, &loaded, &refused, layout)?;
@@ -113,7 +114,7 @@ fn show(output: Form, globals: &Globals) -> Result<(), Stop> {
     screen.flush()?;
     if has_refused {
         notice::note(&format!(
-            "this directory's file is not trusted, and other commands end with an error here: {TRUST_HINT}"
+            "this directory's file is not trusted, so other commands fail here: {TRUST_HINT}"
         ));
     }
     Ok(())
@@ -139,9 +140,11 @@ fn trust(args: &TrustArgs, interaction: Interaction) -> Result<(), Stop> {
     config::text::write_set(&mut screen, &file.path, &set)?;
     screen.flush()?;
     if !args.yes && interaction == Interaction::Never {
-        let message = "there is no terminal to ask on before trusting this file";
+        let message = "trusting a file needs confirmation, and there is no terminal";
         let error = CliError::new(Exit::Usage, message);
-        return Err(error.hint("read what it sets, then say `--yes`").into());
+        return Err(error
+            .hint("read its settings above, then use `--yes`")
+            .into());
     }
     let agreed =
         context::run_without_store(async { Ok(args.yes || confirmed("Trust this file?").await?) })?;
@@ -149,6 +152,6 @@ fn trust(args: &TrustArgs, interaction: Interaction) -> Result<(), Stop> {
         return Err(CliError::new(Exit::Failure, "the file is not trusted").into());
     }
     TrustedFiles::find().add(&file)?;
-    notice::done("trusted until it changes; `vctl config untrust` ends that");
+    notice::done("trusted until it changes; `vctl config untrust` removes the trust");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `vctl dbedit`: one column of many hosts, as the tool of that name had it.
+//! `vctl dbedit`: changes one column of many hosts, like the older tool of that name.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -12,59 +12,60 @@ use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;
-use crate::inventory::change::{self, Change};
+use crate::inventory::change::{self, HostChange};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, sanitize};
 
-/// Change one thing about many hosts at once
+/// Change one column of many hosts
 ///
-/// One line for each: OK; MISS where there is no such host; ERR and why. Each is done whole or not at
-/// all, whatever comes of the others; the exit status is 1 unless all are OK. `vctl edit`, `vctl delete`
-/// for one host do the same.
+/// Prints one line for each host: OK, MISS (the host does not exist), or ERR and the reason. vctl changes
+/// each host in its own transaction. The exit status is 1 unless all are OK. For a single host, use
+/// `vctl edit` or `vctl delete`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   vctl dbedit -col dc web-1=incheon web-2=incheon
-  vctl dbedit -col ips web-1=10.0.0.7,10.0.0.8     Its further addresses; none with `web-1=`
+  vctl dbedit -col ips web-1=10.0.0.7,10.0.0.8    Set additional addresses
+  vctl dbedit -col ips web-1=                     Remove them
   vctl dbedit -col del web-1 web-2")]
 pub(crate) struct DbeditArgs {
-    /// What to change; `-col` is the same
-    #[arg(long = "col", value_enum, value_name = "WHAT")]
+    /// Column to change; also accepted as `-col`
+    #[arg(long = "col", value_enum, value_name = "COLUMN")]
     column: Column,
 
-    /// Whole names of hosts, each with what is to be so
+    /// Exact names of hosts, each with its new value
     #[arg(required = true, value_name = "HOST=VALUE", value_parser = item, add = completion::host_and_value())]
-    items: Vec<Item>,
+    items: Vec<HostValue>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Column {
-    /// The data centre
+    /// Data centre
     Dc,
-    /// Whom to log in as
+    /// User to log in as
     User,
-    /// The name
+    /// Name of the host
     Name,
-    /// Further addresses, with commas between
+    /// Additional addresses, separated by commas
     Ips,
-    /// Delete it
+    /// Delete the host
     Del,
 }
 
 #[derive(Clone, Debug)]
-struct Item {
+struct HostValue {
     host: String,
     value: Option<String>,
 }
 
-fn item(text: &str) -> Result<Item, String> {
+fn item(text: &str) -> Result<HostValue, String> {
     let (host, value) = match text.split_once('=') {
         Some((host, value)) => (host, Some(value.to_owned())),
         None => (text, None),
     };
     match host {
-        "" => Err("there is no host before the `=`".to_owned()),
-        host => Ok(Item {
+        "" => Err("the host before `=` is missing".to_owned()),
+        host => Ok(HostValue {
             host: host.to_owned(),
             value,
         }),
@@ -72,18 +73,18 @@ fn item(text: &str) -> Result<Item, String> {
 }
 
 pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
-    // All of them are understood before the first is done.
+    // All arguments are checked before the first change.
     let edits: Result<Vec<_>, CliError> = args.items.iter().map(|item| args.edit(item)).collect();
     let edits = edits?;
     let failed = context::run(globals, async |context| {
-        let mut client = super::to_change(context).await?;
+        let mut client = super::connect_for_changes(context).await?;
         let mut screen = Screen::for_people();
         let mut failed = 0;
         for (host, edit) in &edits {
             let host = sanitize::text(host);
             match apply(&mut client, edit).await {
                 Ok(()) => writeln!(screen, "OK    {}", sanitize::text(host))?,
-                Err(Stop::Error(error)) if error.exit.ends_all() => return Err(error.into()),
+                Err(Stop::Error(error)) if error.exit.aborts_batch() => return Err(error.into()),
                 Err(Stop::Error(error)) => {
                     failed += 1;
                     let word = if error.exit == Exit::NotFound {
@@ -111,29 +112,29 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
     }
 }
 
-/// What is to be done with one host.
-enum Edit {
-    Change(String, Change),
+/// A change of one host.
+enum HostEdit {
+    Change(String, HostChange),
     Delete(String),
 }
 
-async fn apply(client: &mut Client, edit: &Edit) -> Result<(), Stop> {
+async fn apply(client: &mut Client, edit: &HostEdit) -> Result<(), Stop> {
     match edit {
-        Edit::Change(host, change) => inventory::store_edit::edit(client, host, change).await,
-        Edit::Delete(host) => inventory::store_edit::delete(client, host).await,
+        HostEdit::Change(host, change) => inventory::store_edit::edit(client, host, change).await,
+        HostEdit::Delete(host) => inventory::store_edit::delete(client, host).await,
     }
 }
 
 impl DbeditArgs {
-    fn edit<'a>(&self, item: &'a Item) -> Result<(&'a str, Edit), CliError> {
+    fn edit<'a>(&self, item: &'a HostValue) -> Result<(&'a str, HostEdit), CliError> {
         let host = &item.host;
         let value = item.value.as_deref();
         let wrong =
             |why: &str| CliError::new(Exit::Usage, format!("`{}`: {why}", sanitize::text(host)));
-        let mut change = Change::default();
+        let mut change = HostChange::default();
         match (self.column, value) {
-            (Column::Del, None) => return Ok((host, Edit::Delete(host.clone()))),
-            (Column::Del, Some(_)) => return Err(wrong("a host to delete has no value")),
+            (Column::Del, None) => return Ok((host, HostEdit::Delete(host.clone()))),
+            (Column::Del, Some(_)) => return Err(wrong("`-col del` takes no value")),
             (_, None) => return Err(wrong("`=VALUE` is missing")),
             (Column::Dc, Some(dc)) => change.dc = Some(dc.to_owned()),
             (Column::User, Some("")) => return Err(wrong("the user name is empty")),
@@ -144,10 +145,9 @@ impl DbeditArgs {
             (Column::Ips, Some(ips)) => {
                 let ips = ips.split(',').filter(|ip| !ip.is_empty());
                 let read: Result<Vec<IpAddr>, _> = ips.map(str::parse).collect();
-                change.extra_ips =
-                    Some(read.map_err(|_| wrong("this is not a list of IP addresses"))?);
+                change.extra_ips = Some(read.map_err(|_| wrong("not a list of IP addresses"))?);
             }
         }
-        Ok((host, Edit::Change(host.clone(), change)))
+        Ok((host, HostEdit::Change(host.clone(), change)))
     }
 }

@@ -1,4 +1,4 @@
-//! `vctl delete`
+//! `vctl delete`: removes a host from the inventory.
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
@@ -12,19 +12,19 @@ use crate::ui::{notice, sanitize};
 
 /// Delete a host from the inventory
 ///
-/// What is on record of it stays. Refused while others are reached through it. A host that will come
-/// back is better retired: `vctl edit HOST --state retired`.
+/// Its recorded sessions and accesses stay. vctl refuses to delete a host that is the jump host of others.
+/// If the host will come back, retire it instead: `vctl edit HOST --state retired`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl delete web-1             Asks first
+  vctl delete web-1             Ask for confirmation
   vctl delete web-1 --yes       For scripts")]
 pub(crate) struct DeleteArgs {
-    /// The whole name of the host; asked on a terminal
+    /// Exact name of the host; without it, choose one on a terminal
     #[arg(add = completion::host())]
     host: Option<String>,
 
-    /// Do not ask first
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -32,17 +32,17 @@ pub(crate) struct DeleteArgs {
 pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     if !args.yes && interaction == Interaction::Never {
-        let message = "there is no terminal to ask on before a host is deleted";
+        let message = "deleting a host needs confirmation, and there is no terminal";
         return Err(CliError::new(Exit::Usage, message)
-            .hint("`--yes` deletes it without a question")
+            .hint("use `--yes` to delete it without confirmation")
             .into());
     }
     let deleted = context::run(globals, async |context| {
-        // Before anything is asked: an answer must not turn out to be of no use.
-        let mut client = super::to_change(context).await?;
+        // Before the question: without this right the answer would be useless.
+        let mut client = super::connect_for_changes(context).await?;
         let name = match &args.host {
             Some(name) => name.clone(),
-            None => super::chosen(context, interaction).await?,
+            None => super::choose_host(context, interaction).await?,
         };
         inventory::store_edit::check_deletable(&**client, &name).await?;
         let question = format!("Delete `{}` from the inventory?", sanitize::text(&name));
@@ -53,8 +53,8 @@ pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
         Ok(Some(name))
     })?;
     notice::note(&match deleted {
-        Some(name) => format!("`{}` is deleted", sanitize::text(&name)),
-        None => "nothing is deleted".to_owned(),
+        Some(name) => format!("deleted `{}`", sanitize::text(&name)),
+        None => "nothing was deleted".to_owned(),
     });
     Ok(())
 }

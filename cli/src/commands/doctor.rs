@@ -1,4 +1,4 @@
-//! `vctl doctor`
+//! `vctl doctor`: the checks, and their results on the terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -6,55 +6,55 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::doctor::{self, Course, Outcome, Probe, Report, Watch, examine};
 use crate::error::{CliError, Stop};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Layout, Screen, notice};
 
-/// Find out what is wrong between this machine and the centre
+/// Check the connections to Vault and Postgres step by step
 ///
-/// Looks at one thing after the other, in the order in which every command depends on them, and says how
-/// long each took. What cannot work since something before it does not is skipped, so what fails first is
-/// what is to be put right. Nothing is changed, and nobody is asked to log in.
+/// Runs the checks in the order in which commands depend on them, and prints how long each took. Checks
+/// that depend on a failed one are skipped: fix the first failure. Doctor changes nothing and never asks
+/// you to log in.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl doctor                 Everything, and what to do about what is wrong
+  vctl doctor      Run all checks, and print how to fix what fails
   vctl doctor -o json | jq '.probes[] | select(.result == \"fail\")'",
 after_help = "\
-What is looked at:
-  config                  the settings themselves
-  vault dns, tcp, tls     the way to Vault: its name, who listens, whom its certificate is for and until when
-  vault seal              that Vault answers, and serves
-  clock                   this machine's clock against that of Vault
-  token                   whose it is, for how long, and by Vault's own word
-  capabilities            what its policies reach of what the commands need
-  ssh ca                  that certificates are signed, and for this token
-  db dns, tcp, tls        the way to Postgres
-  db login                that a login from Vault is let in
-  db clock                Postgres' clock against that of Vault
-  schema                  that the schema fits this vctl
-The exit status is that of the first failure; a warning is none.")]
+Checks:
+  config                the settings are valid
+  vault dns, tcp, tls   Vault is reachable, and its certificate is valid
+  vault seal            Vault answers, and is unsealed
+  clock                 this machine's clock agrees with that of Vault
+  token                 the token is valid: its owner and its lifetime
+  capabilities          the policies allow what the commands need
+  ssh ca                the SSH CA signs certificates for this token
+  db dns, tcp, tls      Postgres is reachable, and its certificate is valid
+  db login              Postgres accepts a login from Vault
+  db clock              Postgres' clock agrees with that of Vault
+  schema                the schema fits this version of vctl
+The exit status is that of the first failure. A warning is not a failure.")]
 pub(crate) struct DoctorArgs {
-    /// Form of the output
-    #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
-    output: Form,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_parser = OutputFormat::among(OutputFormat::OF_DOCUMENT), default_value = "table")]
+    output: OutputFormat,
 }
 
 pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
-    // What is wrong with it is the first thing to be found.
+    // Not `?`: a wrong configuration is the result of the first check.
     let loaded = globals.load();
-    let screen = Screen::for_form(args.output);
+    let screen = Screen::for_format(args.output);
     let mut watch = if args.output.is_for_people() {
-        Page::new(screen)
+        DoctorPage::new(screen)
     } else {
-        Page::silent(screen)
+        DoctorPage::silent(screen)
     };
     let reports = context::run_without_store(async {
         let mut course = Course::new(&mut watch);
         examine(&loaded, globals.interaction(), &mut course).await;
         Ok(course.into_reports())
     })?;
-    let Page {
+    let DoctorPage {
         mut screen,
         written,
         ..
@@ -84,27 +84,27 @@ fn first_failure(reports: &[Report]) -> Result<(), Stop> {
     Err(CliError::new(exit, message).into())
 }
 
-/// Writes each probe as soon as it is made.
-struct Page {
+/// Prints each check as soon as it is done.
+struct DoctorPage {
     screen: Screen,
     layout: Layout,
-    /// Whether there is anything to see before the end.
+    /// Whether results are printed before the end.
     streams: bool,
-    /// Whether somebody sees what stands there for a moment only.
-    passing: bool,
-    /// Whether such a thing stands there now.
-    shown: bool,
+    /// Whether stderr is a terminal, for a progress line.
+    has_progress: bool,
+    /// Whether a progress line is on the screen now.
+    in_progress: bool,
     written: io::Result<()>,
 }
 
-impl Page {
+impl DoctorPage {
     fn new(screen: Screen) -> Self {
         Self {
             layout: screen.layout(false),
             screen,
             streams: true,
-            passing: io::stderr().is_terminal(),
-            shown: false,
+            has_progress: io::stderr().is_terminal(),
+            in_progress: false,
             written: Ok(()),
         }
     }
@@ -117,16 +117,16 @@ impl Page {
     }
 }
 
-impl Watch for Page {
+impl Watch for DoctorPage {
     fn slow(&mut self, probe: Probe) {
-        if self.passing {
+        if self.has_progress {
             notice::progress(&format!("waiting for {} ...", probe.name()));
-            self.shown = true;
+            self.in_progress = true;
         }
     }
 
     fn done(&mut self, report: &Report) {
-        if std::mem::take(&mut self.shown) {
+        if std::mem::take(&mut self.in_progress) {
             notice::progress("");
         }
         if self.streams && self.written.is_ok() {

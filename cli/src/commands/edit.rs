@@ -1,4 +1,4 @@
-//! `vctl edit`
+//! `vctl edit`: changes a host of the inventory.
 
 use std::net::IpAddr;
 
@@ -8,23 +8,24 @@ use crate::completion;
 use crate::error::Stop;
 use crate::inventory;
 use crate::inventory::HostState;
-use crate::inventory::change::{Change, Jump, jump, name};
+use crate::inventory::change::{HostChange, Jump, jump, name};
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 
-/// Change what the inventory says of a host
+/// Change a host of the inventory
 ///
-/// A new name is carried into the jumps that lead through the host, and into its last report; what is
-/// on record of it keeps the old name, and so does its identity in Vault: enrol it anew.
+/// Renaming a host also changes its name in jump hosts and in its last report. Past sessions and the
+/// identity in Vault keep the old name: run `vctl host enroll` again.
 #[derive(Debug, clap::Args)]
-#[command(help_template = TEMPLATE, before_help = "\
+#[command(help_template = TEMPLATE, override_usage = "vctl edit [OPTIONS] [HOST]", before_help = "\
 Examples:
   vctl edit web-1 --dc incheon --user ubuntu
-  vctl edit web-1 --jump edge-1             Reached through edge-1; `--jump direct` ends that
-  vctl edit web-1 --name www-1              Another name
-  vctl edit web-1 --state maintenance       Shown as such, and not counted as unhealthy")]
+  vctl edit web-1 --jump edge-1         Connect through the jump host edge-1
+  vctl edit web-1 --jump direct         Connect without a jump host
+  vctl edit web-1 --name www-1          Rename the host
+  vctl edit web-1 --state maintenance   Do not count the host as unhealthy")]
 pub(crate) struct EditArgs {
-    /// The whole name of the host; asked on a terminal
+    /// Exact name of the host; without it, choose one on a terminal
     #[arg(add = completion::host())]
     host: Option<String>,
 
@@ -35,51 +36,51 @@ pub(crate) struct EditArgs {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
 struct ChangeArgs {
-    /// Its new name
+    /// New name of the host
     #[arg(long, value_parser = name)]
     name: Option<String>,
 
-    /// Its data centre
+    /// Data centre of the host
     #[arg(long, add = completion::data_centre())]
     dc: Option<String>,
 
-    /// The address to dial
+    /// IP address to connect to
     #[arg(long)]
     ip: Option<IpAddr>,
 
-    /// The port of its sshd
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    /// Port of sshd
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
-    /// Whom to log in as
+    /// User to log in as
     #[arg(long, value_name = "NAME", add = completion::login_user())]
     user: Option<String>,
 
-    /// The host through which it is reached, or `direct`
+    /// Jump host to connect through, or `direct`
     #[arg(long, value_name = "HOST", value_parser = jump, add = completion::host())]
     jump: Option<Jump>,
 
-    /// Its operational state
+    /// Operational state
     #[arg(long, value_enum)]
     state: Option<HostState>,
 
-    /// Its further addresses, in place of those that it has; may be given several times
+    /// Additional IP address, replacing the present ones; repeat for several
     #[arg(long = "extra-ip", value_name = "IP")]
     extra_ips: Vec<IpAddr>,
 
-    /// It has no further addresses
+    /// Remove all additional addresses
     #[arg(long, conflicts_with = "extra_ips")]
     clear_extra_ips: bool,
 
-    /// The role of Vault that signs for it
+    /// Vault role that signs certificates for this host
     #[arg(long, value_name = "ROLE", add = completion::ca_role())]
     ca_role: Option<String>,
 
-    /// Its tags, in place of those that it has; may be given several times
+    /// Tag, replacing the present ones; repeat for several
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
 
-    /// It has no tags
+    /// Remove all tags
     #[arg(long, conflicts_with = "tags")]
     clear_tags: bool,
 }
@@ -88,29 +89,29 @@ pub(crate) fn run(args: &EditArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     let change = args.change.change();
     let name = context::run(globals, async |context| {
-        // Before a host is chosen: the choice must not turn out to be of no use.
-        let mut client = super::to_change(context).await?;
+        // Before the host is chosen: without this right the choice would be useless.
+        let mut client = super::connect_for_changes(context).await?;
         let name = match &args.host {
             Some(name) => name.clone(),
-            None => super::chosen(context, interaction).await?,
+            None => super::choose_host(context, interaction).await?,
         };
         inventory::store_edit::edit(&mut client, &name, &change).await?;
         Ok(name)
     })?;
     notice::note(&match &change.name {
         Some(new) if *new != name => format!(
-            "`{name}` is `{new}` now; if its agent has an identity: `vctl host revoke {name}` and `vctl host enroll {new}`"
+            "renamed `{name}` to `{new}`; if its agent has an identity, run `vctl host revoke {name}` and `vctl host enroll {new}`"
         ),
-        _ => format!("`{name}` is changed"),
+        _ => format!("changed `{name}`"),
     });
     Ok(())
 }
 
 impl ChangeArgs {
-    fn change(&self) -> Change {
+    fn change(&self) -> HostChange {
         let list =
             |items: &[IpAddr], clear: bool| (clear || !items.is_empty()).then(|| items.to_vec());
-        Change {
+        HostChange {
             name: self.name.clone(),
             dc: self.dc.clone(),
             ip: self.ip,

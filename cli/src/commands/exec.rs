@@ -1,4 +1,4 @@
-//! `vctl exec`
+//! `vctl exec`: runs a command with a token.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,11 +16,12 @@ use crate::login::{CachedToken, Login, Token};
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 
-/// Run a command with a valid token in its environment
+/// Run a command with a valid Vault token in its environment
 ///
-/// The command gets `VAULT_ADDR` and `VAULT_TOKEN`, and the token is renewed while it runs; nobody is asked
-/// anything then. Signals go to the command, and its exit status becomes that of vctl: 126 when it cannot be
-/// executed, 127 when it is not there, 128 and the signal's number when a signal ended it.
+/// Sets `VAULT_ADDR` and `VAULT_TOKEN` for the command, and renews the token while it runs; vctl does not
+/// prompt during that time. Signals are passed to the command, and its exit status becomes that of vctl:
+/// 126 if it cannot be executed, 127 if it does not exist, 128 plus the signal's number if a signal ended
+/// it.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -28,11 +29,11 @@ Examples:
   vctl exec -- vault kv get kv/services/foo
   vctl exec --env PGPASSWORD=kv/services/db#password -- psql")]
 pub(crate) struct ExecArgs {
-    /// Also give it a secret of Vault as a variable; may be given again
+    /// Also set a variable to a secret of Vault; repeat for several
     #[arg(long, value_name = "NAME=PATH#FIELD")]
     env: Vec<SecretVariable>,
 
-    /// The command and its arguments
+    /// Command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -43,8 +44,8 @@ pub(crate) fn run(args: &ExecArgs, globals: &Globals) -> Result<(), Stop> {
         .command
         .split_first()
         .ok_or_else(|| CliError::new(Exit::Usage, "there is no command to run"))?;
-    // From here on signals are the command's: the first moment in which one could come.
-    let signals = child::Signals::take()
+    // From here on signals are passed to the command.
+    let signals = child::ForwardedSignals::take()
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
     let status = context::run_to_the_end(async {
         let login = Login::new(&loaded, globals.interaction());
@@ -76,8 +77,8 @@ type Secrets = Vec<(String, vctl_common::secret::Secret<String>)>;
 
 async fn prepare(args: &ExecArgs, login: &Login<'_>) -> Result<(CachedToken, Secrets), Stop> {
     let token = match login.valid_token().await? {
-        Token::Ours(token) => *token,
-        Token::Given(token) => login.describe(&token).await?,
+        Token::Cached(token) => *token,
+        Token::FromEnv(token) => login.describe(&token).await?,
     };
     let secrets = child::secrets(&args.env, &login.settings().vault, &token.token).await?;
     Ok((token, secrets))
@@ -92,7 +93,7 @@ fn not_run(program: &OsString, error: &io::Error) -> CliError {
     CliError::new(exit, message).caused_by(error)
 }
 
-/// As shells say it.
+/// Exit status as a shell would report it.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| Some(128 + status.signal()?));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)

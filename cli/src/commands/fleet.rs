@@ -1,4 +1,4 @@
-//! `vctl fleet`
+//! `vctl fleet`: the state of hosts and their agents.
 
 use std::io::Write as _;
 
@@ -11,51 +11,54 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::fleet;
 use crate::fleet::model::{Host, sort};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records};
 
-/// Show the state of the hosts and their agents, problems first
+/// Show the state of hosts and their agents, problems first
 ///
-/// Every host of the inventory that is not retired, by what its heartbeat (`vctl-agent node`) and its
-/// collector last said. Counters are since the host was booted.
+/// Lists every host of the inventory that is not retired, with the last report of its heartbeat
+/// (`vctl-agent node`) and its collector. Counters start at zero when the host boots.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl fleet                  All hosts, silent and lossy ones first
-  vctl fleet --unhealthy      Only those that need a look
-  vctl fleet --check          Nothing and 0 when all is well; else one line why, and 1
-  vctl fleet -o json | jq     For programs (docs/fleet-json.md)",
+  vctl fleet                  List all hosts, those with problems first
+  vctl fleet --unhealthy      List only hosts with problems
+  vctl fleet --check          For monitoring: one line and status 1 on problems
+  vctl fleet -o json | jq     For programs: docs/fleet-json.md",
 after_help = "\
-The words under STATE:
-  2 machines       two machines use the credential of this host, within ten minutes: it was copied
-  contradicted N   logins of the last 7 days that do not fit their certificates or access rows, or
-                   have a certificate that cannot be read
-  silent           no heartbeat for ten minutes, or none ever though its collector ships
-  never reported   enrolled more than an hour ago, and nothing was ever heard of it
-  collector down   its collector has run since the boot, and does not answer now
-  not recording    it has recorded before, and no collector has run since the boot
-  lost N           the kernel's ring was full, a probe was away or a record unreadable: at least N events
-  dropped N        the spool gave them up at its cap
+States:
+  2 machines       two machines used this host's credential within ten minutes:
+                   the credential was copied
+  contradicted N   logins of the last 7 days that contradict their certificate
+                   or access row, or whose certificate cannot be read
+  silent           no heartbeat for ten minutes, or no heartbeat at all although
+                   the collector ships
+  never reported   enrolled more than an hour ago, and has never reported
+  collector down   the collector ran after the boot, and does not answer now
+  not recording    recorded before, but no collector has run since the boot
+  lost N           at least N events lost: the ring was full, the probe was not
+                   loaded, or a record was unreadable
+  dropped N        events dropped because the spool reached its size limit
   unstamped N      logins that were stamped late, or not at all
-  clock T ahead    its clock differs from the database's by 30 seconds or more (or: behind)
-  behind by T      its oldest event that has not arrived is older than ten minutes
-  secret id ...    its credential for Vault has expired, or does within a week
-  ill              none of these, but it says itself that something is wrong
-  no agent         nothing was ever heard of it: `vctl host enroll` and an agent would change that
-A host in maintenance or broken is shown behind the others and does not fail `--check`.")]
+  clock T ahead    clock differs from the database's by 30 s or more; or behind
+  behind by T      the oldest event that has not arrived is over ten minutes old
+  secret id ...    credential for Vault has expired, or expires within a week
+  ill              the host itself reports another problem
+  no agent         has never reported: run `vctl host enroll`, install the agent
+Hosts in state maintenance or broken come last and do not fail `--check`.")]
 pub(crate) struct FleetArgs {
-    /// Leave out hosts that are well, and those without an agent
+    /// Only hosts with problems; not those without an agent
     #[arg(long)]
     unhealthy: bool,
 
-    /// Print nothing when all is well, else one line why; exit with 1 then
+    /// Print nothing and exit 0 if all is well; else print one line and exit 1
     #[arg(long, conflicts_with_all = ["unhealthy", "output"])]
     check: bool,
 
-    /// How to print
-    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
 }
 
 pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
@@ -80,14 +83,14 @@ pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
     }
     if hosts.is_empty() {
         notice::note(if args.unhealthy {
-            "no host needs a look"
+            "no host has a problem"
         } else {
-            "no host is in the inventory"
+            "the inventory is empty"
         });
         return Ok(());
     }
     let mut screen = Screen::for_people();
-    let layout = screen.layout(args.output == Form::Wide);
+    let layout = screen.layout(args.output == OutputFormat::Wide);
     fleet::table::write(&mut screen, &hosts, layout)?;
     Ok(screen.flush()?)
 }

@@ -1,4 +1,4 @@
-//! `vctl help`
+//! `vctl help`: manual pages on the terminal.
 
 use std::io::Write as _;
 
@@ -15,12 +15,12 @@ use crate::ui::{Screen, sanitize};
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl help                     The commands in groups
-  vctl help ssh                 The page of a command
-  vctl help ca ssh-rotate       The page of a command below another
-  vctl help session | less      With a pager")]
+  vctl help                   List all commands
+  vctl help ssh               Print the manual page of `vctl ssh`
+  vctl help ca ssh-rotate     Print the manual page of a subcommand
+  vctl help session | less    Read a page in a pager")]
 pub(crate) struct HelpArgs {
-    /// The words of the command
+    /// Command, and its subcommand
     #[arg(value_name = "COMMAND", add = completion::command())]
     command: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! `vctl known-hosts`
+//! `vctl known-hosts`: host keys for OpenSSH's `KnownHostsCommand`.
 
 use std::io::Write as _;
 
@@ -12,23 +12,23 @@ use crate::ssh_ca;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
-/// Print the known keys of a host, as lines of known_hosts
+/// Print the known keys of a host in known_hosts format
 ///
-/// For `KnownHostsCommand` of ssh_config(5), which `vctl ssh-config` writes: the keys that are known by the
-/// name of the inventory, and the authority of Vault, whose certificates are believed.
+/// `vctl ssh-config` sets this command as `KnownHostsCommand` of ssh_config(5). It prints the known keys
+/// of the host under its inventory name, and the SSH CA of Vault as `@cert-authority`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Example:
   vctl known-hosts web-1")]
 pub(crate) struct KnownHostsArgs {
-    /// The name of a host
+    /// Name of a host
     #[arg(value_name = "HOST", value_parser = openssh::name, add = completion::host())]
     host: String,
 
-    /// Why `ssh` asks: its token %I
+    /// Reason of the query, `%I` of ssh_config(5)
     #[arg(
         long = "for",
-        value_name = "WHY",
+        value_name = "REASON",
         value_enum,
         ignore_case = true,
         default_value = "HOSTNAME"
@@ -37,15 +37,15 @@ pub(crate) struct KnownHostsArgs {
 }
 
 pub(crate) fn run(args: &KnownHostsArgs, globals: &Globals) -> Result<(), Stop> {
-    // A host is known by its name alone: addresses are given to others.
+    // A host is known by its name alone: another host may get its address later.
     if args.occasion == Occasion::Address {
         return Ok(());
     }
-    // A configuration that cannot be used is no reason to go on without the authority.
+    // A wrong configuration is an error: without the CA, ssh would refuse hosts for another reason.
     globals.load()?;
     let known = KnownHostsFiles::of_this_person().read();
     let authorities = match args.occasion {
-        // Vault is not asked for the order: without any known key, certificates come first anyway.
+        // No request to Vault here: without a known key, ssh prefers certificates anyway.
         Occasion::Order | Occasion::Address => Vec::new(),
         Occasion::Hostname => {
             let asking = context::run(globals, async |context| {
@@ -53,9 +53,12 @@ pub(crate) fn run(args: &KnownHostsArgs, globals: &Globals) -> Result<(), Stop> 
             });
             match asking {
                 Ok(authorities) => authorities,
-                // What is known here is known all the same.
+                // The keys of known_hosts do not need Vault.
                 Err(Stop::Error(error)) => {
-                    notice::note(&format!("Vault vouches for no host now: {}", error.message));
+                    notice::note(&format!(
+                        "host certificates are not checked, because the SSH CA cannot be read from Vault: {}",
+                        error.message
+                    ));
                     Vec::new()
                 }
                 Err(stop) => return Err(stop),

@@ -1,4 +1,4 @@
-//! `vctl list`
+//! `vctl list`: the hosts of the inventory.
 
 use std::io::Write as _;
 use std::time::SystemTime;
@@ -11,33 +11,33 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;
 use crate::inventory::json::Hosts;
-use crate::inventory::lookup::{Directory, Source};
+use crate::inventory::lookup::{HostLookup, HostSource};
 use crate::inventory::table::Detail;
 use crate::inventory::{Host, HostState, order};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records, sanitize};
 
-/// List the hosts of the inventory, by data centre
+/// List the hosts of the inventory by data centre
 ///
-/// With HOST, lists the hosts that `vctl ssh HOST` would find: the host of that name, else the hosts with that
-/// address, else those with it in their name.
+/// With HOST, lists the hosts that `vctl ssh HOST` would find: the host of that name; if there is none,
+/// the hosts with that address; otherwise the hosts with that text in their name.
 #[derive(Debug, clap::Args)]
 #[command(visible_alias = "ls", help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl list                       All hosts that are not retired
-  vctl list --dc seoul --wide     Those of one data centre, with every column
-  vctl list 10.0.0.7              Whose address that is
-  vctl list --route web-1         Through whom it is reached
-  vctl list -o name | wc -l       For scripts; see also -o json (docs/inventory-json.md)",
+  vctl list                     List all hosts that are not retired
+  vctl list --dc seoul --wide   List one data centre with all columns
+  vctl list 10.0.0.7            Show the host with this address
+  vctl list --route web-1       Show the jump hosts of web-1
+  vctl list -o name | wc -l     For scripts; `-o json`: docs/inventory-json.md",
 after_help = "\
-The words under LIVE:
-  up       its agent reported within ten minutes
-  stale    its agent has reported, and not lately
-  up~      it has no agent, and `vctl sync` has reached its SSH port
-  down     it has no agent, and `vctl sync` has never reached its SSH port
-  ?        Postgres is away, and the host is one that was kept: `vctl cache`
-Behind them stands what its operators say, unless it is simply in use: maintenance, broken, retired.")]
+Column LIVE:
+  up       the agent reported within the last ten minutes
+  stale    the agent reported, but not within the last ten minutes
+  up~      no agent; `vctl sync` has reached the SSH port
+  down     no agent; `vctl sync` has never reached the SSH port
+  ?        Postgres is unreachable; the host comes from the cache (`vctl cache`)
+The state follows unless it is active: maintenance, broken or retired.")]
 pub(crate) struct ListArgs {
     /// Only the hosts that `vctl ssh HOST` would find
     #[arg(conflicts_with = "route", add = completion::host())]
@@ -47,25 +47,25 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "DC", add = completion::data_centre())]
     dc: Option<String>,
 
-    /// Show the way to this host instead, outermost jump first
+    /// Show the jump hosts to this host, the first one first
     #[arg(long, value_name = "HOST", conflicts_with_all = ["dc", "all"], add = completion::host())]
     route: Option<String>,
 
-    /// Also hosts that are retired
+    /// Also list retired hosts
     #[arg(long)]
     all: bool,
 
-    /// Show every address, not only how many more there are
+    /// Show all addresses, not only the number of additional ones
     #[arg(long)]
     all_ips: bool,
 
-    /// The same as `-o wide`
+    /// Same as `-o wide`
     #[arg(long, conflicts_with = "output")]
     wide: bool,
 
-    /// Form of the output
-    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
 }
 
 pub(crate) fn run(args: &ListArgs, globals: &Globals) -> Result<(), Stop> {
@@ -80,14 +80,14 @@ pub(crate) fn run(args: &ListArgs, globals: &Globals) -> Result<(), Stop> {
 
 impl ListArgs {
     async fn read(&self, context: &Context) -> Result<(Vec<Host>, Option<SystemTime>), Stop> {
-        let directory = Directory::new(context)?;
+        let directory = HostLookup::new(context)?;
         let source = directory.open().await?;
-        // One round trip: the connection sends both before it waits.
+        // Both queries are sent before the first answer: one round trip.
         let (hosts, now) = tokio::join!(self.hosts(&source), source.clock());
         Ok((hosts?, now?))
     }
 
-    async fn hosts(&self, source: &Source<'_>) -> Result<Vec<Host>, Stop> {
+    async fn hosts(&self, source: &HostSource<'_>) -> Result<Vec<Host>, Stop> {
         if let Some(name) = &self.route {
             return Ok(source.route(name).await?.hops);
         }
@@ -119,7 +119,7 @@ impl ListArgs {
         }
         let mut screen = Screen::for_people();
         let detail = Detail {
-            wide: self.wide || self.output == Form::Wide,
+            wide: self.wide || self.output == OutputFormat::Wide,
             all_ips: self.all_ips,
         };
         let layout = screen.layout(detail.wide);

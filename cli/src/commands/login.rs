@@ -1,4 +1,4 @@
-//! `vctl login`
+//! `vctl login`: logs in to Vault, and caches the token.
 
 use std::io::Write as _;
 
@@ -11,52 +11,52 @@ use crate::config::Method;
 use crate::error::Stop;
 use crate::login::{self, CachedToken, Choices, Login, OidcChoices, Registered};
 use crate::ui::ask;
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, sanitize, time};
 
-/// Log in to Vault, and keep the token for the commands that follow
+/// Log in to Vault and cache the token
 ///
-/// The token is kept in `~/.vctl/token`, for this Vault alone, and renewed by whichever command comes when
-/// it is about to end. A browser is opened for `oidc`, on this machine; without one use `--no-browser`, or
-/// `--device` where the server offers it.
+/// vctl stores the token in `~/.vctl/token`, for this Vault server only. The next commands use it, and renew
+/// it before it expires. The method `oidc` opens a browser on this machine; without a browser use
+/// `--no-browser`, or `--device` if the server supports it.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl login                              Single sign-on, in a browser
-  vctl login --no-browser                 The same where there is none: open the address elsewhere
-  vctl login --method userpass            With the password of $USER, asked for
-  pass vault | vctl login --method userpass --username albert --password-stdin
-  vctl login --method approle             With VCTL_ROLE_ID_FILE and VCTL_SECRET_ID_FILE
+  vctl login                      Single sign-on in a browser
+  vctl login --no-browser         The same; open the printed address elsewhere
+  vctl login --method userpass    Ask for the password of $USER
+  pass vault | vctl login --username albert --password-stdin
+  vctl login --method approle     Use VCTL_ROLE_ID_FILE and VCTL_SECRET_ID_FILE
   vault print token | vctl login --token-stdin
-  vctl login --register                   Also keep an AppRole for jobs that run with nobody at hand")]
+  vctl login --register           Also create an AppRole for unattended jobs")]
 pub(crate) struct LoginArgs {
-    /// How to log in [default: key auth_method, else the last one used]
+    /// Login method [default: key auth_method, else the last one used]
     #[arg(long, value_name = "METHOD", value_parser = Method::parser())]
     method: Option<Method>,
 
-    /// Name to log in with (userpass)
+    /// Username for userpass
     #[arg(long, value_name = "NAME", value_hint = clap::ValueHint::Username)]
     username: Option<String>,
 
-    /// Take the password from standard input (userpass)
+    /// Read the password for userpass from standard input
     #[arg(long, conflicts_with = "token_stdin")]
     password_stdin: bool,
 
-    /// Take a token from standard input and keep that one
+    /// Read a token from standard input, and cache it
     #[arg(long, conflicts_with_all = ["username", "password_stdin"])]
     token_stdin: bool,
 
     #[command(flatten)]
     oidc: OidcChoices,
 
-    /// Also keep an AppRole in `~/.vctl` for jobs; what they do is done as `approle`, not as you
+    /// Also create an AppRole for jobs in `~/.vctl`; jobs act as `approle`, not as you
     #[arg(long)]
     register: bool,
 
-    /// Form of the output; a table says what came of it on standard error alone
-    #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
-    output: Form,
+    /// Output format; `table` prints a message on standard error only
+    #[arg(long, short, value_name = "FORMAT", value_parser = OutputFormat::among(OutputFormat::OF_DOCUMENT), default_value = "table")]
+    output: OutputFormat,
 }
 
 pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
@@ -77,9 +77,9 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
         let method = args.method(&login);
         let choices = login.usual_choices(method, choices);
         let token = login.log_in(method, &choices).await?;
-        said(&token);
+        report(&token);
         if args.register {
-            register(&login, &token).await;
+            register_approle(&login, &token).await;
         }
         if !args.output.is_for_people() {
             let mut screen = Screen::for_people();
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 impl LoginArgs {
-    /// What stands on the line says how, also without `--method`.
+    /// Without `--method`, the other options decide the method.
     fn method(&self, login: &Login<'_>) -> Method {
         match self.method {
             Some(method) => method,
@@ -103,7 +103,7 @@ impl LoginArgs {
     }
 }
 
-fn said(token: &CachedToken) {
+fn report(token: &CachedToken) {
     let person = Person::new(token.display_name.as_str());
     let who = sanitize::text(person.name());
     let left = token.life.left(jiff::Timestamp::now());
@@ -111,23 +111,26 @@ fn said(token: &CachedToken) {
         Some(left) => format!("logged in as {who}, for {}", time::left(left)),
         None => format!("logged in as {who}"),
     });
-    login::note_when_overridden();
+    login::note_if_env_token_wins();
 }
 
-/// A login is one also when this fails.
-async fn register(login: &Login<'_>, token: &CachedToken) {
+/// A failure here does not undo the login.
+async fn register_approle(login: &Login<'_>, token: &CachedToken) {
     let vault = Vault::connect(&login.settings().vault, Auth::Token(token.token.clone()));
     let registered = match vault {
         Ok(vault) => login.register(&vault).await,
         Err(error) => Err(error.into()),
     };
     match registered {
-        Ok(Registered::Now) => notice::note(
-            "jobs may now log in from ~/.vctl; everybody's jobs share that one identity",
+        Ok(Registered::Created) => notice::note(
+            "jobs can now log in with the AppRole in ~/.vctl; the jobs of all users share this identity",
         ),
-        Ok(Registered::Before) => notice::note("there is an AppRole for jobs already"),
+        Ok(Registered::AlreadyExisted) => notice::note("the AppRole for jobs already exists"),
         Err(Stop::Error(error)) => {
-            notice::note(&format!("no AppRole for jobs: {}", error.message));
+            notice::note(&format!(
+                "no AppRole for jobs was created: {}",
+                error.message
+            ));
         }
         Err(Stop::ReaderGone | Stop::Interrupted | Stop::Child(_)) => {}
     }

@@ -1,4 +1,4 @@
-//! `vctl logout`
+//! `vctl logout`: revokes the token and removes it.
 
 use vctl_common::vault::{Auth, Vault};
 
@@ -11,17 +11,17 @@ use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 
-/// End the login: revoke its token, and forget it
+/// Log out: revoke the token and remove it from this machine
 ///
-/// With the token end the database credentials that were made with it. A server that cannot be reached
-/// does not keep the token on this machine: it ends there by itself.
+/// Vault also revokes the database credentials that were created with the token. If Vault cannot be
+/// reached, vctl removes the token here all the same; in Vault it then expires by itself.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl logout           End the login
-  vctl logout --all     Also forget the token sink, the AppRole of `vctl login --register` and the hosts that are kept")]
+  vctl logout           Revoke and remove the token
+  vctl logout --all     Also remove everything else that vctl cached")]
 pub(crate) struct LogoutArgs {
-    /// Also remove the token sink, the AppRole of `vctl login --register` and the hosts of `vctl cache`
+    /// Also remove the token sink, the AppRole of `vctl login --register` and the cached hosts
     #[arg(long)]
     all: bool,
 }
@@ -30,11 +30,11 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     context::run_without_store(async {
         let login = Login::new(&loaded, Interaction::Never);
-        // Also a token of another server, which is not sent to this one.
-        let kept = login.cache().read().unwrap_or_default();
-        let ours = login.kept().unwrap_or_default();
+        // A token of another server is removed as well, but not sent to this one.
+        let cached = login.cache().read().unwrap_or_default();
+        let ours = login.cached().unwrap_or_default();
         if login.cache().remove()? {
-            match (&ours, &kept) {
+            match (&ours, &cached) {
                 (Some(token), _) => {
                     let auth = Auth::Token(token.token.clone());
                     let vault = Vault::connect(&login.settings().vault, auth)?;
@@ -44,21 +44,21 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
                     {
                         Ok(_) => notice::done("logged out"),
                         Err(error) => notice::note(&format!(
-                            "logged out here, but Vault could not be told: {error}"
+                            "logged out here, but the token could not be revoked in Vault: {error}"
                         )),
                     }
                 }
                 (None, Some(token)) => notice::note(&format!(
-                    "logged out here; the token was one of `{}`, and ends there by itself",
+                    "logged out here; the token belongs to `{}`, and expires there by itself",
                     token.addr()
                 )),
                 (None, None) => notice::done("logged out"),
             }
         } else {
-            notice::note("there was no login");
+            notice::note("you were not logged in");
         }
         if args.all {
-            login.forget_the_rest()?;
+            login.remove_other_files()?;
             SnapshotFile::in_dir(login.state(), login.settings()).remove()?;
             RecentFile::in_dir(login.state(), login.settings()).remove()?;
         }

@@ -1,4 +1,4 @@
-//! `vctl man`
+//! `vctl man`: writes the manual pages.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,14 +12,14 @@ use crate::exit_code::Exit;
 use crate::ui::help::{self, TEMPLATE};
 use crate::ui::{Screen, sanitize};
 
-/// Print the manual page of vctl, or write those of all commands
+/// Print the manual page of vctl, or write all manual pages
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl man | man -l -                       Read it
-  vctl man --to /usr/share/man/man1         Write vctl.1, vctl-list.1 and so on")]
+  vctl man | man -l -                  Read the page of vctl
+  vctl man --to /usr/share/man/man1    Write vctl.1, vctl-list.1 and so on")]
 pub(crate) struct ManArgs {
-    /// The directory for the pages, which must exist
+    /// Existing directory to write all pages to
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     to: Option<PathBuf>,
 }
@@ -51,7 +51,7 @@ mod tests {
     use crate::args;
 
     #[test]
-    fn no_two_commands_say_the_same_of_themselves() {
+    fn no_two_commands_have_the_same_summary() {
         let mut command = args::command();
         command.build();
         let mut left = vec![&command];

@@ -1,4 +1,4 @@
-//! `vctl migrate`
+//! `vctl migrate`: applies the migrations of the database.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -15,28 +15,29 @@ use crate::migrations::apply::{self, MigrateError};
 use crate::migrations::ca;
 use crate::migrations::ledger::{self, Applied, Refusal};
 use crate::migrations::{self, Migration};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
-/// Seconds to wait for another migration.
+/// Seconds to wait for another `vctl migrate`.
 const PATIENCE_S: u64 = 60;
 
-/// Bring the schema of the central store up to this version
+/// Update the database schema to this version
 ///
-/// Applies what is not there yet, each migration in a transaction of its own, then checks that all of
-/// them have their effect, and enters the SSH CA of Vault. Needs the policy `vctl-admin`; `--status` needs none but that of everybody.
+/// Applies the missing migrations, each in its own transaction, checks that each of them took effect, and
+/// records the SSH CA of Vault. Needs the policy `vctl-admin`; `--status` needs only the policy of every
+/// user.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl migrate                  Apply what is not there yet, and check the whole
-  vctl migrate --status         Show what is applied, by whom, and what is not")]
+  vctl migrate             Apply the missing migrations, and check all
+  vctl migrate --status    Show applied migrations, with user and time")]
 pub(crate) struct MigrateArgs {
-    /// Show how each migration stands and change nothing
+    /// Show the state of each migration, and change nothing
     #[arg(long)]
     status: bool,
 
-    /// Wait this many seconds for somebody else who is migrating
+    /// Seconds to wait for another `vctl migrate` that is running
     #[arg(
         long,
         value_name = "SECONDS",
@@ -45,28 +46,28 @@ pub(crate) struct MigrateArgs {
     )]
     wait: u64,
 
-    /// Where the SSH CA is mounted in Vault [default: key ssh_mount, ssh]
+    /// Mount path of the SSH CA in Vault [default: key ssh_mount, ssh]
     #[arg(long, value_name = "MOUNT")]
     ssh_mount: Option<String>,
 
-    /// Form of the output
-    #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
-    output: Form,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_parser = OutputFormat::among(OutputFormat::OF_DOCUMENT), default_value = "table")]
+    output: OutputFormat,
 }
 
-/// Applies what is not there yet, as `vctl migrate` without options.
-pub(crate) fn bring_up(globals: &Globals) -> Result<(), Stop> {
+/// Applies the missing migrations, like `vctl migrate` without options.
+pub(crate) fn apply_all(globals: &Globals) -> Result<(), Stop> {
     let args = MigrateArgs {
         status: false,
         wait: PATIENCE_S,
         ssh_mount: None,
-        output: Form::Table,
+        output: OutputFormat::Table,
     };
     run(&args, globals)
 }
 
 pub(crate) fn run(args: &MigrateArgs, globals: &Globals) -> Result<(), Stop> {
-    let mut screen = Screen::for_form(args.output);
+    let mut screen = Screen::for_format(args.output);
     let owner = &globals.load()?.config.db_migration_owner;
     context::run(globals, async |context| {
         if args.status {
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &MigrateArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 async fn status(context: &Context, args: &MigrateArgs, screen: &mut Screen) -> Result<(), Stop> {
-    // There may be no schema yet, or a newer one: that is what is asked.
+    // Any schema is accepted here, also a missing or a newer one: this command reports it.
     let client = context
         .connect(&context.pool_for_any_schema(DbRole::Ro)?)
         .await?;
@@ -98,8 +99,8 @@ async fn migrate(
         .await?;
     let wait = Duration::from_secs(args.wait);
     let waiting = |holder: Option<&str>| {
-        let holder = holder.unwrap_or("somebody else");
-        notice::note(&format!("waiting for `{holder}`, who is migrating"));
+        let holder = holder.unwrap_or("another user");
+        notice::note(&format!("waiting for the migration of `{holder}`"));
     };
     apply::begin(&client, owner, wait, waiting).await?;
     let applied = apply::applied(&client).await?;
@@ -136,14 +137,14 @@ async fn record_ca(context: &Context, args: &MigrateArgs, client: &Client) -> Re
     let mount = mount.unwrap_or(&context.settings().vault.ssh_mount);
     match ca::record(client, context.vault(), mount).await? {
         ca::Recorded::New { fingerprint } => notice::note(&format!(
-            "entered the SSH CA {fingerprint}: sessions of its certificates have a person"
+            "recorded the SSH CA {fingerprint}: sessions with its certificates show the person"
         )),
         ca::Recorded::Known => {}
         ca::Recorded::None => notice::note(&format!(
-            "there is no SSH CA at `{mount}/` to enter, so no session has a person yet"
+            "there is no SSH CA at `{mount}/` to record, so sessions do not show a person yet"
         )),
         ca::Recorded::Unavailable(why) => notice::note(&format!(
-            "the SSH CA is not entered, so no session has a person yet: {why}"
+            "the SSH CA was not recorded, so sessions do not show a person yet: {why}"
         )),
     }
     Ok(())
@@ -163,23 +164,21 @@ fn print(args: &MigrateArgs, applied: &[Applied], screen: &mut Screen) -> Result
 fn refused(refusal: Refusal) -> Stop {
     let error = match refusal {
         Refusal::Changed(name) => {
-            let message = format!("migration `{name}` was edited after it was applied");
-            CliError::new(Exit::Config, message).hint(
-                "restore the file as it was released, and put the change into a new migration",
-            )
+            let message = format!("migration `{name}` was changed after it was applied");
+            CliError::new(Exit::Config, message)
+                .hint("restore the released file, and put the change into a new migration")
         }
         Refusal::Newer(names) => {
             let names = names.join("`, `");
             let message =
-                format!("the schema is newer than this vctl, which does not know `{names}`");
+                format!("the schema is newer than this vctl: unknown migration `{names}`");
             CliError::new(Exit::Config, message)
-                .hint("install the vctl that applied it, or a newer one")
+                .hint("install the version of vctl that applied it, or a newer one")
         }
         Refusal::Skipped(name) => {
-            let message = format!("migration `{name}` is not applied, and a later one is");
-            CliError::new(Exit::Config, message).hint(
-                "somebody changed the ledger by hand: compare it with `vctl migrate --status`",
-            )
+            let message = format!("migration `{name}` is not applied, but a later one is");
+            CliError::new(Exit::Config, message)
+                .hint("the ledger was changed by hand: compare it with `vctl migrate --status`")
         }
     };
     error.into()
@@ -196,20 +195,20 @@ impl From<MigrateError> for Stop {
             MigrateError::Held { .. } => (
                 Some(Exit::TryAgain),
                 Some(
-                    "run `vctl migrate` again; a login ends with its lease, or at once with `vault lease revoke -prefix database/creds/ROLE`",
+                    "run `vctl migrate` again when the lease of that login has expired, or revoke it: `vault lease revoke -prefix database/creds/ROLE`",
                 ),
             ),
             MigrateError::NoRoles(_) => (
                 Some(Exit::Config),
                 Some(
-                    "an administrator sets Postgres up first: its roles `vctl_owner`, `vctl_ro` and so on come from the setup of Vault",
+                    "set up Postgres first, as an administrator: deploy/vault/setup.sh creates the roles `vctl_owner`, `vctl_ro` and so on",
                 ),
             ),
             MigrateError::Failed { .. } => (Some(Exit::Failure), None),
             MigrateError::Check { .. } => (
                 Some(Exit::Failure),
                 Some(
-                    "find out who changed the schema; restore what is missing as the owner of the schema, from the file of that name in migrations/",
+                    "the schema was changed by hand: restore the missing parts as the owner of the schema, from the file of that name in migrations/",
                 ),
             ),
         };

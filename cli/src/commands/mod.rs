@@ -1,4 +1,4 @@
-//! One command, one file: its arguments on top, one `run` below.
+//! The commands: one file for each, with its arguments first and its `run` below them.
 
 pub(crate) mod audit;
 pub(crate) mod ca;
@@ -44,39 +44,39 @@ use vctl_common::pg::Client;
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::inventory::lookup::{Directory, Source};
+use crate::inventory::lookup::{HostLookup, HostSource};
 use crate::inventory::picker;
-use crate::inventory::picker::Known;
+use crate::inventory::picker::PickerContext;
 use crate::ui::ask::Interaction;
 
-/// Returns the name of the host that somebody chooses, to change it.
-async fn chosen(context: &Context, interaction: Interaction) -> Result<String, Stop> {
-    let directory = Directory::new(context)?;
+/// Returns the name of the host that the user chooses, to change it.
+async fn choose_host(context: &Context, interaction: Interaction) -> Result<String, Stop> {
+    let directory = HostLookup::new(context)?;
     let (hosts, now) = match directory.open().await? {
-        Source::Kept(_) => return Err(unchangeable().into()),
-        live @ Source::Live(..) => tokio::join!(live.hosts(), live.clock()),
+        HostSource::Cache(_) => return Err(read_only_error().into()),
+        live @ HostSource::Postgres(..) => tokio::join!(live.hosts(), live.clock()),
     };
-    let known = Known {
+    let known = PickerContext {
         now: now?,
         recent: directory.recently_used(),
     };
     Ok(picker::choose(hosts?, &known, interaction).await?.name)
 }
 
-/// Returns a connection that may change the inventory. While Postgres is away nothing takes its place.
-async fn to_change(context: &Context) -> Result<Client, Stop> {
+/// Returns a connection that may change the inventory. The cache does not help here: it is read-only.
+async fn connect_for_changes(context: &Context) -> Result<Client, Stop> {
     let connected = context.connect(&context.pool(DbRole::Rw)?).await;
     connected.map_err(|error| {
         if error.is_away() && !error.is_vault_away() {
-            unchangeable().caused_by(&error).into()
+            read_only_error().caused_by(&error).into()
         } else {
             error.into()
         }
     })
 }
 
-fn unchangeable() -> CliError {
-    let message = "the inventory cannot be changed while Postgres is away";
+fn read_only_error() -> CliError {
+    let message = "the inventory cannot be changed while Postgres is unreachable";
     let error = CliError::new(Exit::Unavailable, message);
-    error.hint("`vctl list` and `vctl ssh` go on with the hosts that are kept: `vctl cache status`")
+    error.hint("`vctl list` and `vctl ssh` still work from the cached hosts: `vctl cache status`")
 }

@@ -1,4 +1,4 @@
-//! `vctl node-agent`
+//! `vctl node-agent`: runs `vctl-agent node`, the host's heartbeat.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,12 +8,12 @@ use std::process::Command;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
-/// Where packages put it, for a `PATH` without `sbin`.
+/// Path of the packaged program, for a `PATH` without `sbin`.
 const INSTALLED: &str = "/usr/sbin/vctl-agent";
 
-/// Report this host's status: runs `vctl-agent node`
+/// Report the status of this host: run `vctl-agent node`
 ///
-/// All arguments are those of `vctl-agent node`; `vctl node-agent --help` shows them.
+/// Passes all arguments to `vctl-agent node`; `vctl node-agent --help` prints its help.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct NodeAgentArgs {
@@ -28,7 +28,7 @@ pub(crate) struct NodeAgentArgs {
 pub(crate) fn run(args: &NodeAgentArgs) -> Result<(), Stop> {
     let mut last = None;
     for program in ["vctl-agent", INSTALLED] {
-        // Returns only when the other program could not take this one's place.
+        // Returns only if the program could not be executed.
         let error = Command::new(program)
             .arg("node")
             .args(&args.arguments)
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &NodeAgentArgs) -> Result<(), Stop> {
     if error.kind() == io::ErrorKind::NotFound {
         let message = format!("`vctl-agent` is neither in PATH nor at `{INSTALLED}`");
         return Err(CliError::new(Exit::Failure, message)
-            .hint("install the agent on this host; the heartbeat is a part of it")
+            .hint("install vctl-agent on this host")
             .into());
     }
     Err(

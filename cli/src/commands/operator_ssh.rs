@@ -1,4 +1,4 @@
-//! The operator's own ssh: where it goes and as whom.
+//! Options for a connection with the operator's own ssh.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,32 +12,32 @@ use crate::openssh::{self, MeetingPlace};
 use crate::ssh::Plan;
 use crate::trust_ca::Destination;
 
-/// How a host is reached without a certificate.
+/// How to connect to a host without a certificate.
 #[derive(Debug, clap::Args)]
-pub(super) struct ReachArgs {
-    /// Whom to log in as, instead of the inventory's user
+pub(super) struct OperatorSshArgs {
+    /// User to log in as, instead of the inventory's user
     #[arg(long, value_name = "NAME", requires = "host", add = completion::login_user())]
     user: Option<String>,
 
-    /// The port of its sshd, instead of the inventory's
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "host")]
+    /// Port of sshd, instead of the inventory's port
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), requires = "host")]
     port: Option<u16>,
 
-    /// The private key to log in with, and no other
+    /// Private key to log in with; no other key is used
     #[arg(short = 'i', value_name = "KEY", requires = "host")]
     key: Option<PathBuf>,
 
-    /// Go there directly, whatever jump host the inventory names
+    /// Connect directly, without the jump host of the inventory
     #[arg(long, requires = "host")]
     direct: bool,
 }
 
-impl ReachArgs {
-    /// Where a plan leads to.
+impl OperatorSshArgs {
+    /// Returns the destination of a plan.
     pub(super) fn destination(&self, plan: &Plan, sudo: bool) -> Result<Destination, CliError> {
         let target = &plan.target;
         let jumps = plan.jumps.iter().map(|jump| (jump.user.clone(), jump.addr));
-        let mut to = self.past_the_inventory(&target.user, target.addr, sudo);
+        let mut to = self.to_address(&target.user, target.addr, sudo);
         to.name.clone_from(&target.name);
         to.before = before(&target.name)?;
         if !self.direct {
@@ -46,13 +46,8 @@ impl ReachArgs {
         Ok(to)
     }
 
-    /// Where an address is.
-    pub(super) fn past_the_inventory(
-        &self,
-        user: &str,
-        mut addr: SocketAddr,
-        sudo: bool,
-    ) -> Destination {
+    /// Returns the destination for an address that is not in the inventory.
+    pub(super) fn to_address(&self, user: &str, mut addr: SocketAddr, sudo: bool) -> Destination {
         if let Some(port) = self.port {
             addr.set_port(port);
         }
@@ -68,8 +63,8 @@ impl ReachArgs {
     }
 }
 
-/// Returns the operator's configuration as it was before `vctl ssh-config`, where that says something of the host:
-/// what it says lets in with certificates alone, which the host may not take yet.
+/// Returns the operator's ssh_config without the lines of `vctl ssh-config`, if these cover the host: they
+/// offer only certificates, which the host may not accept yet.
 fn before(host: &str) -> Result<Option<Before>, CliError> {
     let place = MeetingPlace::of(&StateDir::find());
     match home::dir() {

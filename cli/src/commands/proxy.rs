@@ -1,4 +1,4 @@
-//! `vctl proxy`
+//! `vctl proxy`: `ProxyCommand` of OpenSSH, and the agent of that `ssh`.
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
@@ -6,29 +6,30 @@ use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::openssh::{self, Request, Told};
-use crate::ui::form::Output;
+use crate::ui::format::ErrorFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 
-/// Carry the bytes of an `ssh` to a host, and be its agent
+/// Connect `ssh` to a host, and serve as its agent (ProxyCommand)
 ///
-/// For `ProxyCommand` of ssh_config(5), which `vctl ssh-config` writes. The host is reached as by
-/// `vctl ssh`, and the certificate is given to that one `ssh`, for that one connection, once it is
-/// recorded. Nothing is ever asked.
+/// `vctl ssh-config` sets this command as `ProxyCommand` of ssh_config(5). It reaches the host like
+/// `vctl ssh`, writes the access-log row, and gives the certificate to this one `ssh` for this one
+/// connection. It never prompts.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Example:
-  ssh -o ProxyCommand='vctl proxy %n %p' -o IdentityAgent=~/.vctl/ssh/agent.sock web-1")]
+  ssh -o ProxyCommand='vctl proxy %n %p' \\
+      -o IdentityAgent=~/.vctl/ssh/agent.sock web-1")]
 pub(crate) struct ProxyArgs {
-    /// The exact name or address of a host of the inventory
+    /// Exact name or address of a host of the inventory
     #[arg(value_name = "HOST", add = completion::host())]
     host: String,
 
-    /// The port there
+    /// Port of sshd
     #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
-    /// As whom `ssh` will log in, by default whom the inventory says
+    /// User that `ssh` logs in as [default: user of the inventory]
     #[arg(long, value_name = "USER", add = completion::login_user())]
     user: Option<String>,
 }
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &ProxyArgs, globals: &Globals) -> Result<(), Stop> {
     if openssh::passes_descriptor() {
         let handed = openssh::hand_over();
         return handed.map_err(|error| {
-            let message = "cannot hand a connection to `ssh` (`ProxyUseFdpass`)";
+            let message = "cannot pass a connection to `ssh` (`ProxyUseFdpass`)";
             CliError::new(Exit::Failure, message)
                 .caused_by(&error)
                 .into()
@@ -55,8 +56,8 @@ pub(crate) fn run(args: &ProxyArgs, globals: &Globals) -> Result<(), Stop> {
     let Err(Stop::Error(error)) = done else {
         return done;
     };
-    // Before `ssh` is told, as it then ends us.
-    notice::error(&error, Output::Table);
+    // Before the error is sent to `ssh`, which then ends this process.
+    notice::error(&error, ErrorFormat::Text);
     told.end_with(&error);
     Err(Stop::Child(error.exit as u8))
 }

@@ -1,4 +1,4 @@
-//! `vctl prune`
+//! `vctl prune`: deletes records that are older than the retention periods.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -20,34 +20,34 @@ use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
-/// Days whose partitions are made ahead.
+/// Days for which partitions are created in advance.
 const AHEAD: i32 = 7;
-/// Somebody reads the oldest day for longer than this only by mistake.
+/// Attempts while a reader locks the oldest day. No proper query reads it for longer than a minute.
 const BUSY_TRIES: u32 = 12;
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
-/// Delete what the central store has kept long enough
+/// Delete records that are older than the retention periods
 ///
-/// Events go by whole days, each in an instant however large it is. A session goes when it has ended and
-/// its events are gone, an access when its sessions are. A session that is still open stays. Also makes
-/// the partitions of the next seven days. Needs the policy `vctl-pruner`; `--dry-run` also works with
-/// `vctl-auditor`.
+/// Events are deleted by whole days, by dropping their partition. A session is deleted when it has ended
+/// and its events are deleted; an access is deleted when its sessions are deleted. Open sessions stay.
+/// `vctl prune` also creates the partitions of the next seven days. Needs the policy `vctl-pruner`;
+/// `--dry-run` also works with `vctl-auditor`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl prune --dry-run        What would go
-  vctl prune                  The same, then ask, then delete it
-  vctl prune --yes            Delete it without a question, as a timer does
-  vctl prune --days 30        Keep the events of 30 days")]
+  vctl prune --dry-run    Show what would be deleted
+  vctl prune              Show it, ask for confirmation, and delete it
+  vctl prune --yes        Delete without confirmation: for a timer
+  vctl prune --days 30    Keep events for 30 days")]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     periods: PeriodArgs,
 
-    /// Show what would go, and delete nothing
+    /// Show what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Do not ask; needed where there is no terminal
+    /// Do not ask for confirmation; needed without a terminal
     #[arg(long, short, conflicts_with = "dry_run")]
     yes: bool,
 }
@@ -58,9 +58,9 @@ pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
     if !args.dry_run && !args.yes && !may_ask {
         let error = CliError::new(
             Exit::Usage,
-            "there is no terminal to ask on before deleting",
+            "deleting needs confirmation, and there is no terminal",
         );
-        return Err(error.hint("look with `--dry-run`, then say `--yes`").into());
+        return Err(error.hint("look with `--dry-run`, then use `--yes`").into());
     }
     let mut screen = Screen::for_people();
     context::run(globals, async |context| {
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
     Ok(screen.flush()?)
 }
 
-/// Returns a connection that may ask for the plan: as one who may read, else as one who may delete.
+/// Returns a connection that may read the plan: as auditor, or else as pruner.
 async fn reader(context: &Context) -> Result<Client, Stop> {
     match context.connect(&context.pool(DbRole::AuditRo)?).await {
         Err(PgError::Credential(VaultError::Denied { .. })) => {
@@ -108,14 +108,14 @@ async fn prune(client: &Client, periods: Periods, screen: &mut Screen) -> Result
         let step = crate::retention::store::prune(client, periods).await;
         let step = match step.map_err(PgError::from) {
             Ok(step) => step,
-            // Somebody reads a day that is to go; whoever waits for the lock would hold up ingest.
+            // A reader locks the oldest day. A wait for that lock would also block ingest, so it is tried again.
             Err(error) if error.is_retryable() && busy < BUSY_TRIES => {
                 busy += 1;
                 sleep(BUSY_WAIT).await;
                 continue;
             }
             Err(error) => {
-                return Err(CliError::centre("cannot delete what is too old", &error).into());
+                return Err(CliError::centre("cannot delete old records", &error).into());
             }
         };
         if step.is_empty() {
@@ -134,7 +134,7 @@ async fn prune(client: &Client, periods: Periods, screen: &mut Screen) -> Result
     Ok(prepared.map_err(PgError::from)?)
 }
 
-/// Rows go by the ten thousand, and are told once.
+/// Counts of deleted rows: `prune` deletes ten thousand at a time, and the sum is printed once.
 #[derive(Debug, Default)]
 struct Rows {
     sessions: u64,
@@ -143,7 +143,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// Adds rows, and gives back what is no row.
+    /// Adds a count of rows, and returns a partition unchanged.
     fn take(&mut self, pruned: Pruned) -> Option<Pruned> {
         match pruned {
             Pruned::Sessions(count) => self.sessions += count,

@@ -1,4 +1,4 @@
-//! `vctl retention`
+//! `vctl retention`: retention periods, stored days and warnings.
 
 use std::io::Write as _;
 
@@ -12,42 +12,44 @@ use crate::exit_code::Exit;
 use crate::retention;
 use crate::retention::json::{Item, Retention};
 use crate::retention::model::{Keep, Periods};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records};
 
-/// Show what the central store keeps, since when, with warnings
+/// Show retention periods, stored days and warnings
 ///
-/// Reads, and changes nothing. The periods are those of `vctl prune`, to tell what should be gone.
+/// Shows which days of events and which tables are stored, and how large they are. Changes nothing. The
+/// options for periods are those of `vctl prune`: a warning says which records are older.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl retention              Days of events and tables with their sizes, and warnings
-  vctl retention --days 30    The same, where events are kept for 30 days
-  vctl retention -o json      For programs (docs/retention-json.md)")]
+  vctl retention              Show stored days and tables, sizes and warnings
+  vctl retention --days 30    The same with a period of 30 days for events
+  vctl retention -o json      For programs: docs/retention-json.md")]
 pub(crate) struct RetentionArgs {
     #[command(flatten)]
     pub(crate) periods: PeriodArgs,
 
-    /// Form of the output; `wide` has also the days to come
-    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
+    /// Output format; `wide` also shows future days
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
 }
 
-/// How long what is kept.
+/// Retention periods, by kind of record.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct PeriodArgs {
-    /// Days that events are kept, at least 1; they go by whole days (UTC) [default: key
+    /// Days to keep events, at least 1; deleted by whole days (UTC) [default: key
     /// kernel_retention_days, 14]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     days: Option<u16>,
 
-    /// Days that sessions are kept after their end, 0 for ever [default: key
+    /// Days to keep sessions after their end; 0 keeps them for ever [default: key
     /// session_retention_days, 365]
     #[arg(long, value_name = "N")]
     session_days: Option<Keep>,
 
-    /// Days that accesses are kept, 0 for ever [default: key access_retention_days, 1095]
+    /// Days to keep accesses; 0 keeps them for ever [default: key access_retention_days,
+    /// 1095]
     #[arg(long, value_name = "N")]
     access_days: Option<Keep>,
 }
@@ -69,7 +71,7 @@ impl PeriodArgs {
         match periods.problem() {
             None => Ok(periods),
             Some(problem) => {
-                let hint = "an access leads to its sessions and a session to its events: keep the first at least as long as the last";
+                let hint = "an access refers to its sessions, and a session to its events: keep accesses at least as long as sessions, and sessions at least as long as events";
                 Err(CliError::new(Exit::Usage, problem).hint(hint))
             }
         }
@@ -85,7 +87,7 @@ pub(crate) fn run(args: &RetentionArgs, globals: &Globals) -> Result<(), Stop> {
     })?;
     if args.output.is_for_people() {
         let mut screen = Screen::for_people();
-        let wide = args.output == Form::Wide;
+        let wide = args.output == OutputFormat::Wide;
         let layout = screen.layout(wide);
         retention::table::write(&mut screen, &kept, periods, wide, layout)?;
         return Ok(screen.flush()?);

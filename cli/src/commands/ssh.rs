@@ -1,4 +1,4 @@
-//! `vctl ssh`
+//! `vctl ssh`: logs in to a host, or runs a command on it.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -13,53 +13,54 @@ use crate::ssh::{
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
 
-/// Log in to a host, or run a command there
+/// Log in to a host, or run a command on it
 ///
-/// The key is made for this connection and never written down; Vault signs it, and that it is used is
-/// recorded before any host sees it. A host is found by its name, one of its addresses or a part of
-/// its name, and reached directly or through its jump hosts. The exit status is that of the command: 128
-/// and the signal's number when a signal ended it, 255 when SSH did not come about or broke off, 76 when a
-/// host key is not the one it should be.
+/// vctl creates a key for this connection only, and never writes it to disk. Vault signs it, and vctl
+/// writes the access-log row before it offers the certificate to a host. HOST is a name, an address or a
+/// part of a name; vctl connects directly or through the jump hosts of the inventory.
 ///
-/// With a terminal there, what is typed at the beginning of a line may be for vctl: `~.` ends the connection, also
-/// one that hangs, `~^Z` puts it into the background, `~?` lists these.
+/// The exit status is that of the command: 128 plus the signal's number if a signal ended it, 255 if the
+/// connection failed or was lost, 76 if a host key is not the expected one.
+///
+/// Escape sequences, at the beginning of a line on a terminal: `~.` disconnects, also if the connection
+/// hangs; `~^Z` suspends vctl; `~?` lists all.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl ssh                                    Choose a host, and get a shell
-  vctl ssh web-1                              A shell
-  vctl ssh web-1 systemctl status nginx       A command, and its exit status
-  vctl ssh root@web-1                         As another user than the inventory's
-  tar c site | vctl ssh web-1 -- tar x        Bytes, both ways, as they are
-  vctl ssh -t web-1 -- htop                   A command that needs a terminal
-  vctl ssh --server 10.0.0.7 -- uptime        In a script: that host or an error, never a question
-  vctl ssh root@192.0.2.1:2222                A host that is not in the inventory")]
+  vctl ssh                                Choose a host, and open a shell
+  vctl ssh web-1                          Open a shell on web-1
+  vctl ssh web-1 systemctl status nginx   Run a command
+  vctl ssh root@web-1                     Log in as root
+  tar c site | vctl ssh web-1 -- tar x    Use standard input and output
+  vctl ssh -t web-1 -- htop               Run a command that needs a terminal
+  vctl ssh --server 10.0.0.7 -- uptime    In scripts: exact host, no prompts
+  vctl ssh root@192.0.2.1:2222            A host that is not in the inventory")]
 pub(crate) struct SshArgs {
-    /// Name, address or part of the name of a host, or user@HOST[:port]; without one, choose
+    /// Name, address or part of a name, or user@HOST[:port]; without it, choose from a list
     #[arg(value_name = "HOST", value_parser = Destination::parse, conflicts_with = "server", add = completion::destination())]
     host: Option<Destination>,
 
-    /// The exact name or address of a host; nothing is ever asked
+    /// Exact name or address of the host; never prompt
     #[arg(long, value_name = "HOST", add = completion::host())]
     server: Option<String>,
 
-    /// Log in as this user, instead of the inventory's
+    /// User to log in as, instead of the inventory's user
     #[arg(short = 'l', value_name = "USER", add = completion::login_user())]
     login: Option<String>,
 
-    /// Connect to this port, instead of the inventory's
+    /// Port to connect to, instead of the inventory's port
     #[arg(short = 'p', value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
-    /// Ask for a terminal also for a command; twice, also without one here
+    /// Allocate a terminal for a command; `-tt` even if there is no local terminal
     #[arg(short = 't', action = clap::ArgAction::Count, conflicts_with = "no_terminal")]
     terminal: u8,
 
-    /// Ask for no terminal
+    /// Do not allocate a terminal
     #[arg(short = 'T')]
     no_terminal: bool,
 
-    /// Let programs there use the keys of the agent here
+    /// Forward the local authentication agent to the host
     #[arg(short = 'A')]
     agent: bool,
 
@@ -67,31 +68,31 @@ pub(crate) struct SshArgs {
     #[arg(short = 'L', value_name = "[BIND:]PORT:HOST:PORT")]
     local: Vec<Local>,
 
-    /// Forward a remote port to HOST:PORT, resolved here
+    /// Forward a port of the remote host to HOST:PORT, resolved on this machine
     #[arg(short = 'R', value_name = "[BIND:]PORT:HOST:PORT")]
     remote: Vec<Remote>,
 
-    /// Serve a SOCKS5 proxy at a local port; the remote host makes the connections
+    /// Serve a SOCKS5 proxy on a local port; the remote host opens the connections
     #[arg(short = 'D', value_name = "[BIND:]PORT")]
     proxy: Vec<Proxy>,
 
-    /// Connect standard input and output to HOST:PORT, as the remote host reaches it
+    /// Forward standard input and output to HOST:PORT, opened by the remote host
     #[arg(short = 'W', value_name = "HOST:PORT", conflicts_with_all = ["command", "terminal", "no_command"])]
     stdio: Option<Endpoint>,
 
-    /// Run nothing there: for the ports alone
+    /// Do not run a command: only forward ports
     #[arg(short = 'N', conflicts_with_all = ["command", "terminal"])]
     no_command: bool,
 
-    /// Say nothing but errors, and whether Postgres is away
+    /// Print only errors, and a notice if Postgres is unreachable
     #[arg(long, short)]
     quiet: bool,
 
-    /// Have the CA at this mount sign: `vctl ca ssh-rotate` proves one that is to come
+    /// Mount of the CA that signs. `vctl ca ssh-rotate` tests a new CA with it.
     #[arg(long, value_name = "MOUNT", hide = true)]
     ca_mount: Option<String>,
 
-    /// The command, given to the host's shell; its words are joined with spaces, and `--` is not needed
+    /// Command for the host's shell; words are joined with spaces, `--` is optional
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -137,7 +138,7 @@ pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
     })
 }
 
-/// As OpenSSH hands words on: they are one line for the shell there.
+/// Joins the words to one line for the remote shell, as OpenSSH does.
 fn joined(words: &[OsString]) -> Option<Vec<u8>> {
     let words: Vec<Vec<u8>> = words.iter().map(|word| word.clone().into_vec()).collect();
     (!words.is_empty()).then(|| words.join(&b' '))

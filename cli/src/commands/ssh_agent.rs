@@ -1,4 +1,4 @@
-//! `vctl ssh-agent`
+//! `vctl ssh-agent`: the agent socket that connects `ssh` with `vctl proxy`.
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
@@ -9,9 +9,8 @@ use crate::ui::help::TEMPLATE;
 
 /// Serve the agent socket that ssh_config names
 ///
-/// Connects each `ssh` with its own `vctl proxy`, which has the certificate; holds no key itself. A proxy
-/// starts it when there is none, and it ends when no proxy has been there for a while: there is no need
-/// to start it by hand.
+/// Connects each `ssh` with its own `vctl proxy`, which has the certificate. This process holds no keys.
+/// The first proxy starts it, and it exits when no proxy has run for a while: you do not need to start it.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE)]
 pub(crate) struct SshAgentArgs {}
@@ -25,7 +24,7 @@ pub(crate) fn run(_: &SshAgentArgs, _: &Globals) -> Result<(), Stop> {
         served.map_err(|error| place.unusable(&error).into())
     };
     match context::run_without_store(serving) {
-        // That is how one ends a daemon.
+        // A signal is the normal way to stop a daemon.
         Err(Stop::Interrupted) => Ok(()),
         other => other,
     }

@@ -1,4 +1,4 @@
-//! `vctl ssh-config`
+//! `vctl ssh-config`: lines of ssh_config for the hosts of the inventory.
 
 use std::env;
 use std::fs;
@@ -15,30 +15,30 @@ use crate::exit_code::Exit;
 use crate::files::home;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
-use crate::inventory::lookup::Directory;
+use crate::inventory::lookup::HostLookup;
 use crate::inventory::{HostState, order};
 use crate::openssh::{self, Include, MeetingPlace, Paths};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, sanitize};
 
-/// Have `ssh` and all that uses it go through vctl
+/// Make ssh, scp, rsync, git and others use vctl
 ///
-/// Prints lines of ssh_config(5) for the hosts of the inventory that are not retired, or keeps them in
-/// ~/.vctl/ssh/config and includes that in ~/.ssh/config. From then on `ssh web-1`, `scp`, `sftp`, `rsync`,
-/// `git` and Ansible log in with a certificate that is never on disk, and each connection is recorded.
-/// When the inventory has changed, install again.
+/// Prints ssh_config(5) lines for the hosts of the inventory that are not retired. With `--install`, writes
+/// them to ~/.vctl/ssh/config and includes that file in ~/.ssh/config. From then on `ssh web-1`, `scp`,
+/// `sftp`, `rsync`, `git` and Ansible log in with a certificate that is never on disk, and each connection
+/// is recorded. Install again after the inventory has changed.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl ssh-config --install      From now on, and again after the inventory has changed
-  vctl ssh-config --uninstall    As it was before
-  vctl ssh-config > ssh_config   To look at it, or for `ssh -F`")]
+  vctl ssh-config --install       Install; again after the inventory has changed
+  vctl ssh-config --uninstall     Remove it
+  vctl ssh-config > ssh_config    Review the lines, or use them with `ssh -F`")]
 pub(crate) struct SshConfigArgs {
-    /// Write ~/.vctl/ssh/config, and one line into ~/.ssh/config that includes it
+    /// Write ~/.vctl/ssh/config, and include it in ~/.ssh/config
     #[arg(long)]
     install: bool,
 
-    /// Take both away
+    /// Remove both
     #[arg(long, conflicts_with = "install")]
     uninstall: bool,
 }
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &SshConfigArgs, globals: &Globals) -> Result<(), Stop> {
         return Ok(screen.flush()?);
     }
     place.make(&state)?;
-    // What is included is there before it is included.
+    // Before the include line: ssh must not include a missing file.
     private_file::replace(&place.config(), |out| out.write_all(text.as_bytes()))
         .map_err(|error| cannot("write", &place, &error))?;
     let added = include(&place)?.add()?;
@@ -76,13 +76,13 @@ pub(crate) fn run(args: &SshConfigArgs, globals: &Globals) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whose `~/.ssh/config` is meant where `HOME` is another user's, only that user can say.
+/// Refuses to change `~/.ssh/config` if `HOME` belongs to another user.
 fn refuse_another_home() -> Result<(), CliError> {
-    match home::here().instead {
+    match home::current().instead {
         None => Ok(()),
         Some(why) => {
             let message = format!("~/.ssh/config is not changed: {why}");
-            let hint = "run it as the user whose `ssh` goes through vctl; for root: `sudo -H`";
+            let hint = "run it as the user who will run `ssh`; for root use `sudo -H`";
             Err(CliError::new(Exit::Config, message).hint(hint))
         }
     }
@@ -90,12 +90,12 @@ fn refuse_another_home() -> Result<(), CliError> {
 
 fn text(globals: &Globals, place: &MeetingPlace) -> Result<String, Stop> {
     let mut hosts = context::run(globals, async |context| {
-        Directory::new(context)?.open().await?.hosts().await
+        HostLookup::new(context)?.open().await?.hosts().await
     })?;
     hosts.retain(|host| host.state != HostState::Retired);
     hosts.sort_by(|one, other| order::by_name(&one.name, &other.name));
     let vctl = env::current_exe().map_err(|error| {
-        CliError::new(Exit::Failure, "cannot find out where vctl is").caused_by(&error)
+        CliError::new(Exit::Failure, "cannot find the path of the running vctl").caused_by(&error)
     })?;
     let paths = Paths {
         vctl: &vctl,
@@ -105,17 +105,17 @@ fn text(globals: &Globals, place: &MeetingPlace) -> Result<String, Stop> {
     if !rendered.left_out.is_empty() {
         let names: Vec<String> = rendered.left_out.iter().map(sanitize::text).collect();
         notice::note(&format!(
-            "left out, for OpenSSH gives some character of the name or of the user a meaning of its own: {}; \
-             `vctl ssh` reaches them",
+            "left out, because the name or user has a character that is special to OpenSSH: {}; \
+             use `vctl ssh` for these hosts",
             names.join(", ")
         ));
     }
     Ok(rendered.text)
 }
 
-/// Says whether the `ssh` here takes no user's name that means something to a shell, as from 9.6 on, and
-/// in what distributions made of older ones: then the name can be handed on. Such a name comes with
-/// the address of a git submodule, for example.
+/// Returns whether the local `ssh` refuses user names with shell characters, as OpenSSH does from 9.6 on
+/// and patched older versions do. Only then is it safe to pass the name on: the address of a git
+/// submodule, for example, may contain such a name.
 fn refuses_shell_characters() -> bool {
     let asking = Command::new("ssh")
         .args(["-G", "-F", "none", "-l", "a'b", "localhost"])
@@ -135,9 +135,9 @@ fn uninstall(place: &MeetingPlace) -> Result<(), CliError> {
         _ => {}
     }
     notice::done(if removed {
-        "~/.ssh/config is as it was before"
+        "removed vctl from ~/.ssh/config"
     } else {
-        "~/.ssh/config does not include vctl's lines"
+        "~/.ssh/config does not include vctl"
     });
     Ok(())
 }

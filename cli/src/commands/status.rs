@@ -1,4 +1,4 @@
-//! `vctl status`
+//! `vctl status`: Vault, login, SSH CA and hosts on one page.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -23,35 +23,35 @@ use crate::status::model::{Agents, Line, State};
 use crate::status::text::Facts;
 use crate::ui::Screen;
 use crate::ui::ask::Interaction;
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 
-/// As for every command that gives its credentials back.
+/// Maximum time to return the database credentials.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Show the state of Vault, your login, the SSH CA and the hosts
 ///
-/// Asks Vault instead of trusting the cached token, and never logs a person in. `vctl doctor` finds out why something
-/// does not work, `vctl fleet` which agents are silent, and `vctl whoami` has the groups of your identity.
+/// Asks Vault instead of trusting the cached token, and never starts a login. See also `vctl doctor` (why
+/// something does not work), `vctl fleet` (which agents are silent) and `vctl whoami` (your groups).
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl status                         Check everything before work
-  vctl status --check || vctl login   In a script
-  vctl status -o json | jq .policies  For programs (docs/status-json.md)")]
+  vctl status                          Show the state of everything
+  vctl status --check || vctl login    Log in only if needed, in a script
+  vctl status -o json | jq .policies   For programs: docs/status-json.md")]
 pub(crate) struct StatusArgs {
-    /// Print nothing when nothing fails, else one line why
+    /// Print nothing if all is well, else one line with the reason
     #[arg(long, conflicts_with = "output")]
     check: bool,
 
-    /// Form of the output
-    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
 }
 
 pub(crate) fn run(args: &StatusArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
-    let mut status = Status::new(&loaded);
+    let mut status = StatusReport::new(&loaded);
     context::run_without_store(async {
         status.ask(&loaded, globals.interaction()).await;
         Ok(())
@@ -62,13 +62,13 @@ pub(crate) fn run(args: &StatusArgs, globals: &Globals) -> Result<(), Stop> {
     status.verdict(args.check)
 }
 
-/// What was found out, line by line.
-struct Status {
+/// The results, line by line.
+struct StatusReport {
     lines: Vec<Line>,
     facts: Facts,
 }
 
-impl Status {
+impl StatusReport {
     fn new(loaded: &Loaded) -> Self {
         Self {
             lines: Vec::new(),
@@ -79,29 +79,29 @@ impl Status {
         }
     }
 
-    fn show(&self, form: Form) -> Result<(), Stop> {
-        let mut screen = if form.is_for_people() {
+    fn show(&self, format: OutputFormat) -> Result<(), Stop> {
+        let mut screen = if format.is_for_people() {
             Screen::for_people()
         } else {
             Screen::for_programs()
         };
-        let layout = screen.layout(form == Form::Wide);
-        if form.is_for_people() {
+        let layout = screen.layout(format == OutputFormat::Wide);
+        if format.is_for_people() {
             status::text::write(&mut screen, &self.lines, layout)?;
         } else {
-            status::text::write_for_programs(&mut screen, form, &self.lines, &self.facts)?;
+            status::text::write_for_programs(&mut screen, format, &self.lines, &self.facts)?;
         }
         Ok(screen.flush()?)
     }
 
-    /// Asks one after the other, up to what the rest cannot do without.
+    /// Runs the checks in order, and stops when the others cannot work.
     async fn ask(&mut self, loaded: &Loaded, interaction: Interaction) {
         let settings = config::settings(loaded);
         let addr = &settings.vault.addr;
         match seal::ask(&settings.vault).await {
             Ok(heard) if heard.health.sealed || !heard.health.initialized => {
                 let is = format!("{addr}, sealed");
-                let fix = "ask whoever operates Vault to unseal it";
+                let fix = "ask an administrator of Vault to unseal it";
                 return self.fails("Vault", Exit::Unavailable, is, Some(fix.to_owned()));
             }
             Ok(heard) => {
@@ -123,7 +123,7 @@ impl Status {
             }
             Ok(Err(why)) => {
                 let fix =
-                    "check `VCTL_SSH_MOUNT`; an administrator of Vault makes a CA with `vault write MOUNT/config/ca generate_signing_key=true`".to_owned();
+                    "check `VCTL_SSH_MOUNT`; an administrator of Vault creates a CA with `vault write MOUNT/config/ca generate_signing_key=true`".to_owned();
                 self.fails("SSH CA", Exit::Config, why, Some(fix));
             }
             Err(error) => self.failed("SSH CA", error),
@@ -180,7 +180,7 @@ impl Status {
         let state = if silent == 0 {
             State::Well(is)
         } else {
-            let fix = "`vctl fleet --unhealthy` names those that are silent".to_owned();
+            let fix = "`vctl fleet --unhealthy` lists the silent agents".to_owned();
             State::Odd { is, fix }
         };
         self.lines.push(Line {
@@ -209,7 +209,7 @@ impl Status {
         }
     }
 
-    /// Returns the first failure as an error, which says why where nothing else does.
+    /// Returns the first failure as an error; with `says_why`, including the reason.
     fn verdict(&self, says_why: bool) -> Result<(), Stop> {
         let failed = self.lines.iter().find_map(|line| match &line.state {
             State::Fails { exit, is, .. } => Some((line.subject, *exit, is)),
@@ -236,7 +236,7 @@ async fn hosts(vault: &Vault, db: &DbSettings) -> Result<Vec<Host>, PgError> {
         Ok(fleet::store::hosts(&client).await?)
     };
     let found = found.await;
-    // A failure to say goodbye takes nothing away from what was found.
+    // An error here does not change the result.
     let _: Result<(), _> = timeout(FAREWELL, pool.close()).await;
     found
 }

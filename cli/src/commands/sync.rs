@@ -23,47 +23,50 @@ use crate::inventory::change::data_centre;
 use crate::inventory::sync;
 use crate::inventory::sync::aliases;
 use crate::inventory::sync::aliases::Aliases;
-use crate::inventory::sync::{Asked, Candidate, Failure, FailureKind, Planned, Ssh};
+use crate::inventory::sync::{
+    Candidate, FailureKind, ImportFailure, PlannedHost, Ssh, SshSettings,
+};
 use crate::inventory::{Host, order};
 use crate::openssh::without_include::Before;
 use crate::ui::columns::Columns;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, sanitize};
 
-/// Fill the inventory from ~/.ssh/config, and probe the hosts
+/// Import hosts from ~/.ssh/config, and test their SSH ports
 ///
-/// Each name of a `Host` line that has no wildcard becomes a host, with what `ssh -G` says of it. A host
-/// is known by its name. Of one that is there already only its address, its port and when it was reached
-/// change: the rest is its operators'. Hosts that are not in the file stay. `ssh -G` runs the commands of
-/// `Match exec` to read a file, also with `--dry-run`: read a file of another author before you name it.
+/// Each name of a `Host` line without wildcards becomes a host, with the settings that `ssh -G` prints for
+/// it. For existing hosts, sync updates only address, port and the time of the last successful test. Hosts
+/// that are not in the file stay. `ssh -G` runs the commands of `Match exec`, also with `--dry-run`: read
+/// a file from another author before you import it.
 ///
-/// A host that cannot be a row by design (it has a `ProxyCommand`, or a name that the inventory does not take) is
-/// left out with a note, and the exit status stays 0. Any other host that is not imported makes it 1.
+/// Some hosts cannot be in the inventory: a host with a `ProxyCommand`, or a name with other characters.
+/// sync skips these with a note, and still exits with status 0. If any other host is not imported, the exit
+/// status is 1.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl sync --dry-run              What would be done, and which hosts answer
-  vctl sync --prefix sre           Only names that begin so, and what they are reached through
-  vctl sync --config ./ssh_config  From another file")]
+  vctl sync --dry-run               Show the changes, and which hosts answer
+  vctl sync --prefix sre            Import names that begin with `sre`
+  vctl sync --config ./ssh_config   Import another file")]
 pub(crate) struct SyncArgs {
-    /// Only names that begin like this, in capitals or not, and the hosts that they are reached through
+    /// Only names that begin with TEXT (case-insensitive), and their jump hosts
     #[arg(long, value_name = "TEXT", default_value = "")]
     prefix: String,
 
-    /// The ssh_config to read [default: ~/.ssh/config]; commands of its `Match exec` are run
+    /// ssh_config to read, which may run commands (`Match exec`) [default: ~/.ssh/config]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Bring the schema of the central store up to this version first: `vctl migrate`
+    /// Update the database schema first, as `vctl migrate` does
     #[arg(long, conflicts_with = "dry_run")]
     migrate: bool,
 
-    /// Change nothing here or in the inventory; print a line for each host
+    /// Change nothing, and print a line for each host
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What became of the hosts.
+/// Counts of hosts, by result.
 #[derive(Default)]
 struct Summary {
     added: usize,
@@ -74,7 +77,7 @@ struct Summary {
 
 pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
     if args.migrate {
-        migrate::bring_up(globals)?;
+        migrate::apply_all(globals)?;
     }
     let config = globals.load()?.config;
     let (ssh, aliases, _before) = args.read()?;
@@ -103,7 +106,7 @@ pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
     } = summary;
     let would = if args.dry_run { "would be " } else { "" };
     notice::note(&format!(
-        "{added} {would}added, {changed} {would}changed, {same} as before; {reached} of {} reached",
+        "{added} {would}added, {changed} {would}changed, {same} unchanged; {reached} of {} reached",
         added + changed + same
     ));
     Ok(reported?)
@@ -117,7 +120,7 @@ impl SyncArgs {
         let file = self.config.clone().unwrap_or_else(usual);
         let account = nix::unistd::User::from_uid(nix::unistd::getuid());
         let account = account.ok().flatten();
-        // ssh goes by the account's home, whatever `HOME` says, and must not read another file than we.
+        // ssh uses the home of the account and ignores `HOME`; both must read the same file.
         let is_home = account.as_ref().is_some_and(|account| account.dir == home);
         let with_systems = self.config.is_none() && is_home;
         let before = Before::of(&file, with_systems)?;
@@ -133,11 +136,11 @@ impl SyncArgs {
             };
             CliError::new(exit, message)
                 .caused_by(&error)
-                .hint("`vctl sync --config FILE` reads another; `vctl add` adds one host")
+                .hint("use `vctl sync --config FILE` for another file, or `vctl add` for one host")
         })?;
         for (file, why) in &aliases.unread {
             let file = sanitize::text(file.display().to_string());
-            notice::note(&format!("what `{file}` includes is left out: {why}"));
+            notice::note(&format!("skipped an include of `{file}`: {why}"));
         }
         if self.config.is_some() {
             for file in &aliases.run_commands {
@@ -160,14 +163,14 @@ impl SyncArgs {
         &self,
         context: &Context,
         config: &Config,
-        planned: &[Planned],
+        planned: &[PlannedHost],
         probed: &[bool],
-        failures: &mut Vec<Failure>,
+        failures: &mut Vec<ImportFailure>,
     ) -> Result<Summary, Stop> {
         let client = if self.dry_run {
             context.connect(&context.pool(DbRole::Ro)?).await?
         } else {
-            super::to_change(context).await?
+            super::connect_for_changes(context).await?
         };
         let known = inventory::store::hosts(&client).await?;
         let known: BTreeMap<&str, &Host> = known.iter().map(|host| (&*host.name, host)).collect();
@@ -184,14 +187,14 @@ impl SyncArgs {
         let mut summary = Summary::default();
         let mut rows = Vec::new();
         for (host, &answered) in planned.iter().zip(probed) {
-            // Whatever is the matter with a jump host is the matter with the hosts behind it.
+            // A host behind a jump host fails for the same reason as the jump host.
             if let Some(jump) = &host.jump
                 && let Some(&kind) = missing.get(jump)
             {
                 missing.insert(host.name.clone(), kind);
-                failures.push(Failure {
+                failures.push(ImportFailure {
                     alias: host.name.clone(),
-                    why: format!("it is reached through `{jump}`, which is not imported"),
+                    why: format!("its jump host `{jump}` was not imported"),
                     kind,
                 });
                 continue;
@@ -205,7 +208,7 @@ impl SyncArgs {
                 if error.is_closed() {
                     return Err(PgError::from(error).into());
                 }
-                failures.push(Failure {
+                failures.push(ImportFailure {
                     alias: host.name.clone(),
                     why: error
                         .as_db_error()
@@ -245,18 +248,22 @@ impl SyncArgs {
     }
 }
 
-/// What `--dry-run` prints.
+/// The table of `--dry-run`.
 const PLAN: Columns<6> = Columns {
     names: ["PLAN", "HOST", "ADDRESS", "DC", "JUMP", "SSH PORT"],
     elastic: &[1, 2, 3, 4],
     spare: &[],
 };
 
-/// At once so many are asked: each is a process.
-const ASKED_AT_ONCE: usize = 16;
+/// Maximum number of concurrent `ssh -G` processes.
+const MAX_CONCURRENT: usize = 16;
 
-/// Asks ssh of every name that is wanted, and of what those are reached through.
-async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidate>, Vec<Failure>) {
+/// Runs `ssh -G` for every selected name and its jump hosts.
+async fn candidates(
+    prefix: &str,
+    ssh: &Ssh,
+    aliases: &Aliases,
+) -> (Vec<Candidate>, Vec<ImportFailure>) {
     let prefix = prefix.to_lowercase();
     let wanted = |name: &&String| name.to_lowercase().starts_with(&prefix);
     let mut asking: Vec<String> = aliases.names.iter().filter(wanted).cloned().collect();
@@ -264,7 +271,7 @@ async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidat
     let (mut candidates, mut failures) = (Vec::new(), Vec::new());
     while !asking.is_empty() {
         let mut next = Vec::new();
-        for names in asking.chunks(ASKED_AT_ONCE) {
+        for names in asking.chunks(MAX_CONCURRENT) {
             let mut answers = tokio::task::JoinSet::new();
             for name in names {
                 let (ssh, name) = (ssh.clone(), name.clone());
@@ -277,7 +284,9 @@ async fn candidates(prefix: &str, ssh: &Ssh, aliases: &Aliases) -> (Vec<Candidat
                         next.extend(jumps.into_iter().filter(|jump| seen.insert(jump.clone())));
                         candidates.push(candidate);
                     }
-                    Ok((Err((kind, why)), alias)) => failures.push(Failure { alias, why, kind }),
+                    Ok((Err((kind, why)), alias)) => {
+                        failures.push(ImportFailure { alias, why, kind })
+                    }
                     Err(_) => {}
                 }
             }
@@ -296,10 +305,10 @@ async fn candidate(
 ) -> Result<(Candidate, Vec<String>), (FailureKind, String)> {
     let failed = |why| (FailureKind::Failed, why);
     let asked = ssh.ask(name).await.map_err(failed)?;
-    // Before its name is looked up: only the command may be able to.
+    // Before the DNS lookup: the name may be known to the `ProxyCommand` only.
     if asked.has_command {
-        let why = "the inventory has no form for `ProxyCommand`".to_owned();
-        return Err((FailureKind::ByDesign, why));
+        let why = "the inventory does not support `ProxyCommand`".to_owned();
+        return Err((FailureKind::Unsupported, why));
     }
     let ip = address(&asked).await.map_err(failed)?;
     let jumps: Vec<String> = asked.jumps.iter().map(|hop| hop.host.clone()).collect();
@@ -316,7 +325,7 @@ async fn candidate(
     ))
 }
 
-async fn address(asked: &Asked) -> Result<IpAddr, String> {
+async fn address(asked: &SshSettings) -> Result<IpAddr, String> {
     if let Ok(ip) = asked.hostname.parse() {
         return Ok(ip);
     }

@@ -1,4 +1,4 @@
-//! `vctl token`
+//! `vctl token`: prints a valid token, or its properties.
 
 use std::io::Write as _;
 
@@ -10,26 +10,27 @@ use crate::login;
 use crate::login::{Login, Token};
 use crate::ui;
 use crate::ui::Screen;
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 
-/// Print a valid token, and nothing else
+/// Print a valid Vault token
 ///
-/// Renewed, or got anew, when that is due; no network is touched while the token that is kept is good.
+/// Renews or replaces the cached token when necessary. While the cached token is valid, vctl makes no
+/// network connection.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  export VAULT_TOKEN=$(vctl token)        For Vault's own program
-  vctl token --field expires              When it ends
-  vctl token -o json                      All that is known of it without asking, but not the token")]
+  export VAULT_TOKEN=$(vctl token)    Use it with the vault program
+  vctl token --field expires          Print when it expires
+  vctl token -o json                  Print its properties, but not the token")]
 pub(crate) struct TokenArgs {
-    /// Print this of it instead
+    /// Print this property instead of the token
     #[arg(long, value_enum, conflicts_with = "output")]
-    field: Option<login::text::Field>,
+    field: Option<login::text::TokenField>,
 
-    /// Form of the output; the forms for programs have what is known of it, without the token
-    #[arg(long, short, value_name = "FORM", value_parser = Form::among(Form::OF_DOCUMENT), default_value = "table")]
-    output: Form,
+    /// Output format; `json`, `jsonl` and `yaml` print the properties, not the token
+    #[arg(long, short, value_name = "FORMAT", value_parser = OutputFormat::among(OutputFormat::OF_DOCUMENT), default_value = "table")]
+    output: OutputFormat,
 }
 
 pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
@@ -40,15 +41,15 @@ pub(crate) fn run(args: &TokenArgs, globals: &Globals) -> Result<(), Stop> {
     })?;
     let mut out = ui::stdout();
     let ours = match (&token, args.field, args.output) {
-        (token, None, form) if form.is_for_people() => {
+        (token, None, format) if format.is_for_people() => {
             return Ok(writeln!(out, "{}", token.value().expose())?);
         }
-        (Token::Ours(token), _, _) => token,
-        (Token::Given(_), _, _) => {
-            let message = "nothing is known of the token in `VAULT_TOKEN`";
+        (Token::Cached(token), _, _) => token,
+        (Token::FromEnv(_), _, _) => {
+            let message = "the properties of the token in `VAULT_TOKEN` are unknown";
             let error = CliError::new(Exit::Usage, message);
             return Err(error
-                .hint("unset `VAULT_TOKEN` to see that of `vctl login`")
+                .hint("unset `VAULT_TOKEN` to use the token of `vctl login`")
                 .into());
         }
     };

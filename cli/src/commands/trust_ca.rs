@@ -1,11 +1,11 @@
-//! `vctl trust-ca`
+//! `vctl trust-ca`: makes a host's sshd trust the SSH CA.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use vctl_common::centre::{DbRole, VaultSettings};
 
-use super::operator_ssh::ReachArgs;
+use super::operator_ssh::OperatorSshArgs;
 use crate::centre::capabilities;
 use crate::centre::context;
 use crate::centre::context::Context;
@@ -14,7 +14,7 @@ use crate::completion;
 use crate::config::{self, Config, Loaded};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::inventory::lookup::Directory;
+use crate::inventory::lookup::HostLookup;
 use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};
 use crate::ssh_ca::{self, Source};
 use crate::trust_ca;
@@ -27,60 +27,61 @@ use crate::ui::{Screen, notice, sanitize};
 
 /// Make a host's sshd trust the SSH CA of Vault
 ///
-/// Goes there with your own `ssh`: your keys, agent, configuration and known hosts. Puts the CA's keys into
-/// /etc/ssh/vault-ca.pub beside those that are there, names that file in
-/// /etc/ssh/sshd_config.d/10-vault-ca.conf, has sshd check its configuration, and reloads it. Where any of
-/// that fails, the files are as before. What authorized_keys lets in stays let in.
+/// Connects with your own `ssh`: your keys, agent, configuration and known_hosts. Adds the CA keys to
+/// /etc/ssh/vault-ca.pub, names that file in /etc/ssh/sshd_config.d/10-vault-ca.conf, makes sshd check its
+/// configuration, and reloads sshd. If a step fails, vctl restores the files. Keys in authorized_keys
+/// still work.
 ///
-/// Prints the fingerprint of each CA and the Vault that it comes from, and asks on a terminal before
-/// anything is changed.
+/// Before any change, vctl prints the fingerprint of each CA and the Vault server that it comes from, and
+/// asks for confirmation on a terminal.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl trust-ca web-1                             As the inventory's user, which has to be root
-  vctl trust-ca web-1 --user ubuntu --sudo        As another one, who may become root
-  vctl trust-ca root@192.0.2.1:2222 -i ~/.ssh/id  A host that is not in the inventory; needs no login
-  vctl trust-ca web-1 --verify                    And log in with a certificate, to see that it works
-  vctl trust-ca --root /mnt/image                 An image that is being made
-  vctl trust-ca --cloud-init > user-data          For machines to come; `--script` for other tools")]
+  vctl trust-ca web-1                         As the inventory's user, here root
+  vctl trust-ca web-1 --user ubuntu --sudo    As another user, with sudo
+  vctl trust-ca root@192.0.2.1:2222 -i KEY    Not in the inventory; no login
+  vctl trust-ca web-1 --verify                Test a login with a certificate
+  vctl trust-ca --root /mnt/image             Change an image
+  vctl trust-ca --cloud-init > user-data      For new machines; also `--script`")]
 #[command(group(clap::ArgGroup::new("where").required(true).args(["host", "root", "script", "cloud_init"])))]
 pub(crate) struct TrustCaArgs {
-    /// Name, address or part of the name of a host; or user@address[:port]
+    /// Name, address or part of a name of a host, or user@address[:port]
     #[arg(value_name = "HOST", value_parser = Wanted::parse, add = completion::destination())]
     host: Option<Wanted>,
 
     #[command(flatten)]
-    reach: ReachArgs,
+    reach: OperatorSshArgs,
 
-    /// Become root with sudo
+    /// Become root with sudo on the host
     #[arg(long, requires = "host")]
     sudo: bool,
 
-    /// Trust this CA no more; may be given several times
+    /// Remove the trust in this CA; repeat for several
     #[arg(long, value_name = "FINGERPRINT")]
     prune: Vec<Fingerprint>,
 
-    /// Only say what would change
+    /// Show what would change, and change nothing
     #[arg(long, requires = "host")]
     dry_run: bool,
 
-    /// Log in with a certificate afterwards, and fail where that does not work
+    /// Then log in with a certificate, and fail if that does not work
     #[arg(long, requires = "host", conflicts_with = "dry_run")]
     verify: bool,
 
-    /// Change the image with this root directory instead of a host
+    /// Change the image with this root directory, instead of a host
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 
-    /// Print the script that a host is to run as root
+    /// Print the script, to run as root on a host
     #[arg(long)]
     script: bool,
 
-    /// Print user data that has cloud-init run that script
+    /// Print user data that makes cloud-init run the script
     #[arg(long)]
     cloud_init: bool,
 
-    /// Do not ask; needed without a terminal where a directory's file names the Vault
+    /// Do not ask for confirmation; needed without a terminal if a directory's file sets the
+    /// Vault server
     #[arg(long, short)]
     yes: bool,
 }
@@ -100,26 +101,24 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
         }),
         Some(Wanted::Address { user, addr }) if !args.verify => context::run_without_store(async {
             let orders = args.orders(&settings).await?;
-            let mut to = args.reach.past_the_inventory(user, *addr, args.sudo);
+            let mut to = args.reach.to_address(user, *addr, args.sudo);
             args.agreed(&orders, &loaded, interaction, &to.name).await?;
-            let (report, outcome) = bring(&mut to, &orders, interaction).await?;
+            let (report, outcome) = apply(&mut to, &orders, interaction).await?;
             show(&to.name, &report, outcome, RELOADS_SSHD)
         }),
         Some(wanted) => context::run(globals, async |context| {
             args.may_record(context, wanted).await?;
             let orders = args.orders(&settings).await?;
-            let directory = Directory::new(context)?;
+            let directory = HostLookup::new(context)?;
             let asked = ssh::plan(&directory, &loaded.config, wanted, interaction);
             let plan = asked.await?;
             let target = &plan.target;
             let mut to = match wanted {
-                Wanted::Address { user, addr } => {
-                    args.reach.past_the_inventory(user, *addr, args.sudo)
-                }
+                Wanted::Address { user, addr } => args.reach.to_address(user, *addr, args.sudo),
                 _ => args.reach.destination(&plan, args.sudo)?,
             };
             args.agreed(&orders, &loaded, interaction, &to.name).await?;
-            let (report, outcome) = bring(&mut to, &orders, interaction).await?;
+            let (report, outcome) = apply(&mut to, &orders, interaction).await?;
             show(&to.name, &report, outcome, RELOADS_SSHD)?;
             if args.dry_run {
                 return Ok(());
@@ -136,16 +135,17 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 impl TrustCaArgs {
-    /// Says which authorities there are, and from where.
+    /// Prints the CAs and their source, and returns the wanted state of trust.
     async fn orders(&self, vault: &VaultSettings) -> Result<Orders, CliError> {
         let (source, wanted) = (Source::of(vault), ssh_ca::published(vault).await?);
         source.tell(&wanted);
         let of_vault =
             |gone: &&Fingerprint| wanted.iter().any(|ca| ca.fingerprint() == gone.as_str());
         if let Some(fingerprint) = self.prune.iter().find(of_vault) {
-            let message = format!("{fingerprint} is a CA that Vault signs with");
-            return Err(CliError::new(Exit::Usage, message)
-                .hint("`vctl ca ssh-rotate` replaces it; `vctl ca ssh-print -o name` shows them"));
+            let message = format!("Vault still signs with the CA {fingerprint}");
+            return Err(CliError::new(Exit::Usage, message).hint(
+                "`vctl ca ssh-rotate` replaces it; `vctl ca ssh-print -o name` lists the CAs",
+            ));
         }
         Ok(Orders {
             source,
@@ -159,10 +159,10 @@ impl TrustCaArgs {
         })
     }
 
-    /// Checks what is needed after the host was changed: to write down what it trusts, and to log in there.
+    /// Checks in advance the rights that are needed after the change: to record the trust, and to log in.
     ///
     /// # Errors
-    /// `Permission` when Vault says that the token may not.
+    /// `Permission` when the token lacks a right.
     async fn may_record(&self, context: &Context, wanted: &Wanted) -> Result<(), CliError> {
         let mut roles = Vec::new();
         if !self.dry_run && !matches!(wanted, Wanted::Address { .. }) {
@@ -174,10 +174,10 @@ impl TrustCaArgs {
         Ok(capabilities::require("trust-ca", context.vault(), &roles).await?)
     }
 
-    /// Asks whether `name` is to trust them.
+    /// Asks for confirmation that `name` will trust the CAs.
     ///
     /// # Errors
-    /// The answer is no; or nobody can be asked, and a directory's file decides which Vault they are of.
+    /// The answer is no; or there is no terminal, and a directory's file sets the Vault server.
     async fn agreed(
         &self,
         orders: &Orders,
@@ -194,29 +194,30 @@ impl TrustCaArgs {
             } else {
                 "these CAs"
             };
-            if confirmed(&format!("Have `{name}` trust {what}?")).await? {
+            if confirmed(&format!("Make `{name}` trust {what}?")).await? {
                 return Ok(());
             }
-            let message = format!("`{name}` is as before");
+            let message = format!("`{name}` was not changed");
             return Err(CliError::new(Exit::Failure, message).into());
         }
-        // A job that its own configuration sends to Vault goes on as it always did.
+        // A job whose own configuration sets the Vault server needs no confirmation.
         let decides = |key: &&str| loaded.is_from_directory(key);
         match DECIDE_THE_CA.into_iter().find(decides) {
             None => Ok(()),
             Some(key) => {
                 let source = loaded.source_of(key);
-                let message =
-                    format!("there is no terminal to ask on, and {source} decides which CA it is");
+                let message = format!(
+                    "this needs confirmation, because {source} decides which CA it is, and there is no terminal"
+                );
                 let error = CliError::new(Exit::Usage, message);
                 Err(error
-                    .hint("compare the fingerprint, then say `--yes`")
+                    .hint("compare the fingerprint, then use `--yes`")
                     .into())
             }
         }
     }
 
-    /// What needs no host to go to.
+    /// Changes an image, or prints the script or user data.
     async fn elsewhere(&self, orders: &Orders) -> Result<(), Stop> {
         let script = orders.script();
         if let Some(root) = &self.root {
@@ -232,7 +233,7 @@ impl TrustCaArgs {
     }
 }
 
-/// Keys that decide which CA Vault is asked for.
+/// Keys that decide which CA is read.
 const DECIDE_THE_CA: [&str; 4] = [
     "vault_addr",
     "vault_namespace",
@@ -240,7 +241,7 @@ const DECIDE_THE_CA: [&str; 4] = [
     "ssh_mount",
 ];
 
-async fn bring(
+async fn apply(
     to: &mut Destination,
     orders: &Orders,
     interaction: Interaction,
@@ -252,18 +253,18 @@ async fn bring(
 
 async fn on_image(root: &Path, script: &str) -> Result<(), Stop> {
     let root = root.canonicalize().map_err(|error| {
-        let message = format!("cannot look into `{}`", root.display());
+        let message = format!("cannot read directory `{}`", root.display());
         CliError::new(Exit::NotFound, message).caused_by(&error)
     })?;
     let name = root.display().to_string();
     let (report, code) = image::run(&root, script).await?;
     let outcome = report.outcome(&name, code)?;
-    show(&name, &report, outcome, TELLS_SSHD)
+    show(&name, &report, outcome, CHANGES_SSHD_CONFIG)
 }
 
-/// What else would be done, in an image and on a host.
-const TELLS_SSHD: &str = "sshd would be told where the keys are";
-const RELOADS_SSHD: &str = "sshd would be told where the keys are, and be reloaded";
+/// Further changes of a plan, in an image and on a host.
+const CHANGES_SSHD_CONFIG: &str = "sshd_config would name the file of CA keys";
+const RELOADS_SSHD: &str = "sshd_config would name the file of CA keys, and sshd would be reloaded";
 
 fn show(host: &str, report: &Report, outcome: Outcome, planned: &str) -> Result<(), Stop> {
     let mut screen = Screen::for_people();
@@ -282,7 +283,7 @@ fn show(host: &str, report: &Report, outcome: Outcome, planned: &str) -> Result<
         writeln!(screen, "{host} {removes} {fingerprint}")?;
     }
     match outcome {
-        Outcome::Unchanged => notice::done("nothing was to be changed"),
+        Outcome::Unchanged => notice::done("nothing to change"),
         Outcome::Planned if report.drop_in.is_some() => {
             notice::done(planned);
         }
@@ -291,7 +292,7 @@ fn show(host: &str, report: &Report, outcome: Outcome, planned: &str) -> Result<
     Ok(screen.flush()?)
 }
 
-/// Logs in with a certificate, as anybody will.
+/// Logs in with a certificate, as users do.
 async fn verify(
     context: &Context,
     config: &Config,
@@ -314,7 +315,7 @@ async fn verify(
         mount: None,
     };
     match Box::pin(ssh::run(context, config, &request)).await {
-        // Whatever the command came to: somebody was let in.
+        // Any exit status of the command proves that the login worked.
         Ok(()) | Err(Stop::Child(0..=127)) => {
             notice::done(&format!(
                 "a certificate for `{}` is accepted at `{}`",
@@ -325,7 +326,7 @@ async fn verify(
         Err(Stop::Error(mut error)) => {
             error.causes.insert(0, error.message);
             error.message = format!(
-                "`{}` has the SSH CA, but accepts no certificate of it",
+                "`{}` has the SSH CA, but does not accept a certificate of it",
                 target.name
             );
             Err(error.into())
@@ -342,7 +343,9 @@ async fn record(context: &Context, host: &str, report: &Report) -> Result<(), St
     noted.await.map_err(|stop| match stop {
         Stop::Error(mut error) => {
             error.causes.insert(0, error.message);
-            error.message = format!("`{host}` trusts the SSH CA, but this is not in the inventory");
+            error.message = format!(
+                "`{host}` trusts the SSH CA, but this could not be recorded in the inventory"
+            );
             error.into()
         }
         other => other,

@@ -1,4 +1,4 @@
-//! `vctl version`
+//! `vctl version`: prints the version.
 
 use std::io::Write as _;
 
@@ -10,7 +10,7 @@ use crate::ui::help::TEMPLATE;
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Example:
-  vctl version      The same as `vctl --version`")]
+  vctl version      Same as `vctl --version`")]
 pub(crate) struct VersionArgs {}
 
 pub(crate) fn run(_: &VersionArgs) -> Result<(), Stop> {

@@ -1,4 +1,4 @@
-//! `vctl whoami`
+//! `vctl whoami`: the identity of the token in Vault.
 
 use std::io::Write as _;
 
@@ -9,25 +9,25 @@ use crate::centre::globals::Globals;
 use crate::doctor::token;
 use crate::error::Stop;
 use crate::login::whoami;
-use crate::login::whoami::Identity;
+use crate::login::whoami::VaultIdentity;
 use crate::ui::Screen;
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 
 /// Show your name, login, policies and groups in Vault
 ///
-/// Asks Vault about the token of the last login, or the one in `VAULT_TOKEN`, and never logs a person in. Groups are
-/// those that the policies of the token allow to read.
+/// Asks Vault about the token of the last login, or the one in `VAULT_TOKEN`, and never starts a login.
+/// Shows only groups that the token's policies allow to read.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl whoami                           Your name, and until when you are logged in
-  vctl whoami -o name                   The name alone
-  vctl whoami -o json | jq .policies    For programs (docs/whoami-json.md)")]
+  vctl whoami                           Show your identity in Vault
+  vctl whoami -o name                   Print only the name
+  vctl whoami -o json | jq .policies    For programs: docs/whoami-json.md")]
 pub(crate) struct WhoamiArgs {
-    /// Form of the output
-    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
 }
 
 pub(crate) fn run(args: &WhoamiArgs, globals: &Globals) -> Result<(), Stop> {
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &WhoamiArgs, globals: &Globals) -> Result<(), Stop> {
         Ok((session, groups))
     })?;
     let (token::Session { info, method, .. }, groups) = session;
-    let identity = Identity {
+    let identity = VaultIdentity {
         vault_addr: loaded.config.vault_addr.clone(),
         namespace: loaded.config.vault_namespace.clone(),
         name: Person::new(info.display_name.as_str()).name().to_owned(),
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &WhoamiArgs, globals: &Globals) -> Result<(), Stop> {
         policies: info.policies,
         groups,
     };
-    let mut screen = Screen::for_form(args.output);
+    let mut screen = Screen::for_format(args.output);
     if args.output.is_for_people() {
         let layout = screen.layout(false);
         whoami::write(&mut screen, &identity, layout)?;

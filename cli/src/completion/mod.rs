@@ -1,7 +1,7 @@
-//! What a shell offers at Tab: `docs/completion.md`.
+//! Completion in the shell: docs/completion.md.
 //!
-//! Names come from what is cached of the inventory and of the last lists, and never from the network: Tab waits for
-//! no server and asks nothing.
+//! Names come from the cached inventory and from the last lists, never from the network: Tab must not wait
+//! for a server or prompt.
 
 mod names;
 
@@ -20,28 +20,28 @@ pub(crate) use names::{
 
 use crate::ui::help;
 
-/// Set by the shell's function when it asks.
+/// Environment variable that the shell's function sets.
 const VARIABLE: &str = "VCTL_COMPLETE";
 
-/// A home directory or a configuration file that takes longer is not waited for.
+/// Maximum wait for a slow home directory or configuration file.
 const BOUND: Duration = Duration::from_secs(1);
 
-/// Answers a shell that asks; returns whether one did.
+/// Prints completions if the shell asks for them, and returns whether it did.
 pub(crate) fn answer() -> bool {
     if std::env::var_os(VARIABLE).is_none() {
         return false;
     }
-    // A message would stand on the command line that is being typed.
+    // No messages: they would appear in the command line that the user types.
     panic::set_hook(Box::new(|_| {}));
     #[expect(
         clippy::exit,
-        reason = "a file that hangs would hold every other way to end"
+        reason = "a hanging file would block every other way to exit"
     )]
     thread::spawn(|| {
         thread::sleep(BOUND);
         process::exit(0);
     });
-    // Relative paths are completed from there.
+    // The base of relative paths.
     let directory = std::env::current_dir().ok();
     let answered = CompleteEnv::with_factory(help::root)
         .var(VARIABLE)
@@ -49,11 +49,11 @@ pub(crate) fn answer() -> bool {
     answered.unwrap_or(true)
 }
 
-/// Writes what makes `shell` ask.
+/// Writes the script that makes `shell` run vctl for completion.
 pub(crate) fn write_registration(shell: Shell, out: &mut Vec<u8>) -> io::Result<()> {
     let shells = Shells::builtins();
     let completer = shells
         .completer(&shell.to_string())
-        .ok_or_else(|| io::Error::other("vctl cannot complete for this shell"))?;
+        .ok_or_else(|| io::Error::other("this shell is not supported"))?;
     completer.write_registration(VARIABLE, "vctl", "vctl", "vctl", out)
 }

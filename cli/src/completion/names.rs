@@ -1,4 +1,4 @@
-//! The names that are offered, by what an argument takes.
+//! Candidates for completion, by kind of argument.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -42,7 +42,7 @@ pub(crate) fn data_centre() -> ArgValueCompleter {
     of_hosts(|host| host.dc)
 }
 
-/// Completes the account on a host.
+/// Completes the login user on a host.
 pub(crate) fn login_user() -> ArgValueCompleter {
     of_hosts(|host| host.ssh_user)
 }
@@ -80,7 +80,7 @@ fn of_hosts(name: fn(Host) -> String) -> ArgValueCompleter {
     })
 }
 
-/// Returns the names that begin as typed, in capitals or not.
+/// Returns the names that begin with the typed text, ignoring case.
 fn begun(typed: &OsStr, names: Vec<String>, after: &str) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy().to_lowercase();
     let names = names.into_iter();
@@ -91,13 +91,13 @@ fn begun(typed: &OsStr, names: Vec<String>, after: &str) -> Vec<CompletionCandid
         .collect()
 }
 
-/// Says whether a shell takes a character as it stands. Names come from hosts and other people, and a shell would run
-/// what is between `$(` and `)`.
+/// Returns whether a character is safe in a shell without quotes. Names come from hosts and other users, and
+/// a shell would run a command in `$(` and `)`.
 fn is_harmless(c: char) -> bool {
     c.is_alphanumeric() || "._@:+%-/,".contains(c)
 }
 
-/// Returns the cached names; none when they cannot be used, for whatever reason.
+/// Returns the cached names; none if they cannot be used.
 fn host_names() -> Vec<String> {
     let names = place().and_then(|(state, settings)| {
         let file = SnapshotFile::in_dir(&state, &settings);

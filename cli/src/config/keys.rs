@@ -1,4 +1,4 @@
-//! The key table: every setting, once.
+//! The table of all settings.
 
 use vctl_common::config::{Key, Raw, Span, Table, put, text};
 
@@ -15,7 +15,7 @@ pub(super) static TABLE: Table<Config> = Table {
     refuse: places::refuse,
 };
 
-/// Keys with an option of their own; the others are settled once, not for one run.
+/// Keys that have a command line option. The others are rarely changed for a single run.
 pub(super) const FLAGS: [&str; 7] = [
     "vault_addr",
     "vault_namespace",
@@ -33,7 +33,7 @@ fn names_in_the_environment(key: &str) -> Vec<String> {
         key => format!("VCTL_{}", key.to_ascii_uppercase()),
     };
     match key {
-        // Vault's own, for the address and nothing else.
+        // Vault's own variable, only for the address.
         "vault_addr" => vec![own, "VAULT_ADDR".to_owned()],
         _ => vec![own],
     }
@@ -41,7 +41,7 @@ fn names_in_the_environment(key: &str) -> Vec<String> {
 
 pub(super) fn defaults() -> Config {
     let text = String::new;
-    // What each holds is the table's to say; this is only room for it.
+    // Placeholders: the table sets the defaults.
     TABLE.defaults(Config {
         vault_addr: text(),
         vault_namespace: None,
@@ -89,7 +89,7 @@ pub(super) fn defaults() -> Config {
     })
 }
 
-/// A key of the field that has its name.
+/// Defines a key for the field of the same name.
 macro_rules! key {
     ($name:ident: $kind:literal = $default:literal, $read:expr, $show:expr, $doc:literal) => {
         Key {
@@ -104,104 +104,103 @@ macro_rules! key {
     };
 }
 
-/// In the order of the printed configuration and of the documentation.
+/// All keys, in the order of `vctl config` and of the documentation.
 static KEYS: &[Key<Config>] = &[
     key! { vault_addr: "`https://host:port`" = "https://vault.sre.local", address, text,
     "The Vault or OpenBao server. Plain `http` is for loopback only." },
     key! { vault_namespace: "text" = "", some_word, shown,
     "Vault's namespace. Default: none." },
     key! { vault_ca_cert: "absolute path" = "", some_path, shown_path,
-    "PEM file with the only authorities to believe for Vault. Default: the one that this vctl was \
-      built with, if any, and those of the system." },
+    "PEM file with the only CAs to trust for Vault. Default: the CA that was compiled into this \
+      vctl, if any, and the CAs of the system." },
     key! { auth_method: "`oidc`, `approle`, `userpass` or `token`" = "oidc", Raw::one, text,
-    "How `vctl login` proves who you are: in the browser, with an AppRole, with name and \
-      password, or with a token that you have." },
+    "Login method of `vctl login`: single sign-on in a browser, an AppRole, username and password, \
+      or an existing token." },
     key! { oidc_mount: "mount" = "oidc", mount, text,
     "Mount of Vault's OIDC method." },
     key! { oidc_role: "name" = "vctl", name, text,
-    "Role of that method." },
+    "Role of the OIDC method." },
     key! { oidc_callback_port: "port" = "8250", port, text,
-    "Port on loopback that the browser comes back to. The role and the provider have to allow \
+    "Port on loopback for the redirect of the browser. The role and the provider must allow \
       `http://localhost:PORT/oidc/callback`." },
     key! { userpass_mount: "mount" = "userpass", mount, text,
     "Mount of Vault's userpass method." },
     key! { username: "text" = "", some_word, shown,
-    "Name to log in with by `userpass`. Default: who you are on this machine (`USER`)." },
+    "Username for `userpass`. Default: your user name on this machine (`USER`)." },
     key! { approle_mount: "mount" = "approle", mount, text,
     "Mount of Vault's AppRole method." },
     key! { approle_self_role: "name" = "vctl-user", name, text,
-    "AppRole whose ids `vctl login --register` fetches." },
+    "AppRole whose role id and secret id `vctl login --register` stores." },
     key! { role_id: "secret" = "", hidden, shown_secret,
-    "Role id of the AppRole to log in with. From the environment only." },
+    "Role id for the login by AppRole. From the environment only." },
     key! { secret_id: "secret" = "", hidden, shown_secret,
-    "Secret id of that AppRole, or the wrapping token of one. From the environment only." },
+    "Secret id for the login by AppRole, or its wrapping token. From the environment only." },
     key! { role_id_file: "absolute path" = "", some_path, shown_path,
     "File with the role id. Default: `role-id` in the state directory, which `vctl login \
       --register` writes." },
     key! { secret_id_file: "absolute path" = "", some_path, shown_path,
-    "File with the secret id, or with the wrapping token of one. Default: `secret-id` in the \
+    "File with the secret id, or its wrapping token. Default: `secret-id` in the \
       state directory." },
     key! { sink_path: "absolute path" = "", some_path, shown_path,
-    "File that `vctl agent` keeps a valid token in. Default: `token-sink` in the state directory." },
+    "File to which `vctl agent` writes a valid token. Default: `token-sink` in the state directory." },
     key! { db_host: "host name or address" = "vctl-postgres.sre.local", host, text,
-    "The central Postgres." },
+    "Host of the central Postgres." },
     key! { db_port: "port" = "5432", port, text,
     "Port of the central Postgres." },
     key! { db_name: "text" = "vctl", word, text,
     "Database of the central Postgres." },
     key! { db_server_name: "host name" = "", some_word, shown,
-    "Name that its certificate must have, where it is reached through a tunnel. Default: \
-      `db_host`." },
+    "Name in the certificate of Postgres, if you connect through a tunnel. Default: `db_host`." },
     key! { db_ca_cert: "absolute path" = "", some_path, shown_path,
-    "PEM file with the only authorities to believe for Postgres. Default: the one that this vctl \
-      was built with, if any, and those of the system." },
+    "PEM file with the only CAs to trust for Postgres. Default: the CA that was compiled into this \
+      vctl, if any, and the CAs of the system." },
     key! { db_role_ro: "name" = "vctl-ro", name, text,
     "Role of Vault's database engine that reads the inventory." },
     key! { db_role_rw: "name" = "vctl-rw", name, text,
     "Role of Vault's database engine that changes the inventory." },
     key! { db_role_identity: "name" = "vctl-identity", name, text,
-    "Role of Vault's database engine that notes who logs in." },
+    "Role of Vault's database engine that records logins to Vault." },
     key! { db_role_audit_ro: "name" = "vctl-audit-ro", name, text,
     "Role of Vault's database engine that reads accesses, sessions and events." },
     key! { db_role_audit_write: "name" = "vctl-audit-writer", name, text,
-    "Role of Vault's database engine that notes your own accesses." },
+    "Role of Vault's database engine that writes your own accesses." },
     key! { db_role_audit_ingest: "name" = "vctl-audit-ingest", name, text,
-    "Role of Vault's database engine that ships one host's events: what its name begins with, \
-      before `-` and the host." },
+    "Prefix of the roles of Vault's database engine that ship a host's events: followed by `-` and \
+      the host." },
     key! { db_role_prune: "name" = "vctl-pruner", name, text,
-    "Role of Vault's database engine that deletes what is too old." },
+    "Role of Vault's database engine that deletes old records." },
     key! { db_role_status: "name" = "vctl-status", name, text,
-    "Role of Vault's database engine that reports one host's status: what its name begins with, \
-      before `-` and the host." },
+    "Prefix of the roles of Vault's database engine that report a host's status: followed by `-` \
+      and the host." },
     key! { db_role_migrate: "name" = "vctl-migrator", name, text,
     "Role of Vault's database engine that changes the schema." },
     key! { db_migration_owner: "name" = "vctl_owner", name, text,
-    "Role of Postgres that owns the schema; `vctl migrate` becomes it." },
+    "Postgres role that owns the schema; `vctl migrate` switches to it." },
     key! { database_mount: "mount" = "database", mount, text,
     "Mount of Vault's database engine." },
     key! { ssh_mount: "mount" = "ssh", mount, text,
     "Mount of Vault's SSH engine." },
     key! { ca_role: "name" = "sre-core", name, text,
-    "Role of the SSH engine that signs for hosts which the inventory gives no other." },
+    "Role of the SSH engine for hosts that have no other role in the inventory." },
     key! { ssh_sign: "time" = "30m", lasting, text,
-    "How long a certificate is asked to be valid." },
+    "Requested validity of a certificate." },
     key! { ssh_direct_first: "`true` or `false`" = "true", Raw::boolean, text,
-    "Whether a host is tried directly before the way through its jump host." },
+    "Whether to try a direct connection before the jump host." },
     key! { ssh_default_user: "name" = "ubuntu", name, text,
-    "User to log in as on hosts for which the inventory names none." },
+    "User to log in as on hosts that have no user in the inventory." },
     key! { sync_probe_timeout: "time" = "3s", lasting, text,
-    "How long `vctl sync` waits for a host to answer." },
+    "Maximum wait of `vctl sync` for the SSH port of a host." },
     key! { sync_probe_concurrency: "number, 1 to 128" = "32", concurrency, text,
-    "How many hosts it asks at once." },
+    "Number of hosts that `vctl sync` tests at the same time." },
     key! { dc_rules: "list of `{name: TEXT, prefixes: [TEXT, ..]}`"
     = "[{name: incheon, prefixes: [\"10.40.0.\", \"192.168.10.\"]}, {name: seoul-onprem, prefixes: [\"192.168.201.\", \"192.168.190.\", \"192.168.110.\"]}]",
     rules::read, |rules: &Vec<_>| rules::show(rules),
-    "Which data centre an address is of: the first rule with a prefix that the address begins \
-      with; else `unknown`. In the environment, YAML in one line." },
+    "Data centre of an address: the first rule with a prefix of the address, else `unknown`. In the \
+      environment, YAML in one line." },
     key! { kernel_retention_days: "days, at least 1" = "14", days_of_events, text,
-    "How long events are kept: what `vctl prune` deletes and `vctl retention` judges by." },
+    "Retention period of events, for `vctl prune` and the warnings of `vctl retention`." },
     key! { session_retention_days: "days, 0 for ever" = "365", days, text,
-    "How long sessions are kept after their end." },
+    "Retention period of sessions, after their end." },
     key! { access_retention_days: "days, 0 for ever" = "1095", days, text,
-    "How long accesses are kept." },
+    "Retention period of accesses." },
 ];

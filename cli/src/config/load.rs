@@ -1,4 +1,4 @@
-//! From all the places to the configuration, or everything that is wrong with it.
+//! Loads the configuration from flags, environment and files, or returns all its problems.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,11 +11,10 @@ use super::{Loaded, places};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 
-/// Returns the configuration that flags, environment and files make. Each flag is the name of its
-/// key and its text.
+/// Returns the configuration of flags, environment and files. Each flag is a key and its text.
 ///
 /// # Errors
-/// Everything that is wrong, at once.
+/// All problems at once.
 pub(crate) fn load(flags: &[(String, String)]) -> Result<Loaded, CliError> {
     let loaded = load_with(flags, &|name| env::var_os(name))?;
     remember(&loaded);
@@ -25,8 +24,8 @@ pub(crate) fn load(flags: &[(String, String)]) -> Result<Loaded, CliError> {
     Ok(loaded)
 }
 
-/// As [`load`], also where a directory's file that is not trusted sets keys it may not set. Returns
-/// the configuration without them, and whether there were such keys.
+/// Like [`load`], but ignores keys that an untrusted directory's file may not set, and returns whether
+/// there were such keys.
 pub(crate) fn load_without_refused(flags: &[(String, String)]) -> Result<(Loaded, bool), CliError> {
     let (loaded, problems) = merge(flags, &|name| env::var_os(name))?;
     if problems.iter().all(|problem| problem.untrusted) {
@@ -40,12 +39,12 @@ pub(crate) fn load_without_refused(flags: &[(String, String)]) -> Result<(Loaded
 /// The configuration of this process, for hints that name a setting.
 static LOADED: OnceLock<Loaded> = OnceLock::new();
 
-/// Every load of a process has the same flags, environment and files, so the first one is enough.
+/// Stores the configuration. The first one is enough: flags, environment and files stay the same.
 fn remember(loaded: &Loaded) {
     let _ = LOADED.set(loaded.clone());
 }
 
-/// Returns a hint that names each setting by the place that decides it.
+/// Returns a hint that names each setting by the place that sets its value.
 pub(crate) fn placed(hint: &str) -> String {
     match LOADED.get() {
         Some(loaded) => loaded.placed(hint),
@@ -53,7 +52,7 @@ pub(crate) fn placed(hint: &str) -> String {
     }
 }
 
-/// As [`load`], with another environment.
+/// Like [`load`], with another environment.
 pub(super) fn load_with(
     flags: &[(String, String)],
     env: &dyn Fn(&str) -> Option<OsString>,
@@ -79,12 +78,12 @@ fn merge(
     merged.map_err(|error| failure(&error))
 }
 
-/// The way out where a directory's file is not trusted.
+/// The hint for an untrusted directory's file.
 pub(crate) const TRUST_HINT: &str =
-    "read `.vctl/config.yaml`; where you want what it sets, run `vctl config trust` here";
+    "read `.vctl/config.yaml`; if you agree with its settings, run `vctl config trust` here";
 
 fn new() -> CliError {
-    CliError::new(Exit::Config, "the configuration cannot be used")
+    CliError::new(Exit::Config, "the configuration is not valid")
 }
 
 pub(super) fn invalid(problems: &[Problem]) -> CliError {
@@ -94,7 +93,7 @@ pub(super) fn invalid(problems: &[Problem]) -> CliError {
     if problems.iter().any(|problem| problem.untrusted) {
         error.hint(TRUST_HINT)
     } else {
-        error.hint("`vctl config example` shows every key and what it is for")
+        error.hint("`vctl config example` shows all keys with their meaning")
     }
 }
 
@@ -103,10 +102,10 @@ pub(super) fn failure(error: &ConfigError) -> CliError {
         ConfigError::Invalid(problems) => invalid(problems),
         ConfigError::Unreadable { .. } => new()
             .caused_by(error)
-            .hint("make it readable, or unset `VCTL_CONFIG` if that names it"),
+            .hint("make the file readable, or unset `VCTL_CONFIG` if it names the file"),
         ConfigError::Unsafe { path, .. } => {
             let hint = format!(
-                "read it; if it is what you want: `chown \"$USER\" {0} && chmod go-w {0}`",
+                "read the file; if you agree with it: `chown \"$USER\" {0} && chmod go-w {0}`",
                 path.display()
             );
             new().caused_by(error).hint(hint)

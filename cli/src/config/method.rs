@@ -1,4 +1,4 @@
-//! How a person or a program proves to Vault who it is.
+//! The login methods of Vault that vctl supports.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use vctl_common::value_names;
@@ -12,7 +12,7 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    /// Returns a parser of `--method`, which lists the methods where it is given another.
+    /// Returns a parser of `--method`, which lists the methods in an error.
     pub(crate) fn parser() -> impl TypedValueParser<Value = Self> {
         let names = ["oidc", "userpass", "approle", "token"];
         PossibleValuesParser::new(names).try_map(|name| name.parse::<Self>())

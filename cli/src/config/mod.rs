@@ -1,6 +1,6 @@
-//! What vctl is told: one key table, and the places a value may come from.
+//! The configuration: a table of keys, and the sources of their values.
 //!
-//! A flag beats the environment, which beats the files, which beat the default.
+//! Flags override the environment, which overrides the files, which override the defaults.
 //!
 //! The framework is `vctl_common::config`, which also names the crates that were considered.
 
@@ -26,20 +26,20 @@ pub(crate) use load::{TRUST_HINT, load, load_without_refused, placed};
 pub(crate) use method::Method;
 #[allow(unused_imports, reason = "named by the commands that read it")]
 pub(crate) use rules::DcRule;
-pub(crate) use trusted::{DirectoryFile, Setting, Standing, TrustedFiles};
+pub(crate) use trusted::{DirectoryFile, Setting, TrustState, TrustedFiles};
 
-/// Returns the keys that have an option of their own.
+/// Returns the keys that have a command line option.
 pub(crate) fn flags() -> impl Iterator<Item = &'static Key<Config>> {
     let keys = keys::TABLE.keys.iter();
     keys.filter(|key| (keys::TABLE.has_flag)(key.name))
 }
 
-/// Returns an example of a file: every key that may stand in one, commented out.
+/// Returns a template of a configuration file: all keys for files, commented out.
 pub(crate) fn example() -> String {
     keys::TABLE.example(include_str!("example.head.yaml"))
 }
 
-/// Returns all environment variables that are settings, each with what it is.
+/// Returns all environment variables of settings, with their descriptions.
 pub(crate) fn environment() -> Vec<(String, String)> {
     let variables = keys::TABLE.keys.iter().map(|key| {
         let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
@@ -56,7 +56,7 @@ pub(crate) fn env_of(key: &str) -> Vec<String> {
 /// The configuration, with the source of each value.
 pub(crate) type Loaded = vctl_common::config::Loaded<Config>;
 
-/// Everything vctl is told: one field for each key, of the key's name. Paths are absolute.
+/// The configuration: one field for each key, with the same name. Paths are absolute.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) vault_addr: String,
@@ -67,7 +67,7 @@ pub(crate) struct Config {
     pub(crate) oidc_role: String,
     pub(crate) oidc_callback_port: u16,
     pub(crate) userpass_mount: String,
-    /// Without one, whoever is logged in to this machine.
+    /// `None`: the user name on this machine.
     pub(crate) username: Option<String>,
     pub(crate) approle_mount: String,
     pub(crate) approle_self_role: String,
@@ -75,7 +75,7 @@ pub(crate) struct Config {
     pub(crate) secret_id: Option<Secret<String>>,
     pub(crate) role_id_file: Option<PathBuf>,
     pub(crate) secret_id_file: Option<PathBuf>,
-    /// Without one, `token-sink` in the state directory.
+    /// `None`: `token-sink` in the state directory.
     pub(crate) sink_path: Option<PathBuf>,
     pub(crate) db_host: String,
     pub(crate) db_port: u16,
@@ -109,7 +109,7 @@ pub(crate) struct Config {
     pub(crate) access_retention_days: u32,
 }
 
-/// Returns where the centre is, and whom to believe that it is the right one.
+/// Returns the addresses of Vault and Postgres, and the CAs to trust.
 pub(crate) fn settings(loaded: &Loaded) -> Settings {
     loaded.config.settings()
 }

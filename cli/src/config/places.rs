@@ -1,4 +1,4 @@
-//! Which file a value may come from, and which keys a directory's file may set before it is trusted.
+//! The configuration files, and the keys that a directory's file may set before it is trusted.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -10,7 +10,7 @@ use vctl_common::config::{ConfigFile, Need, Origin, Refusal, Source};
 use super::trusted;
 use crate::files::home;
 
-/// In the working directory, and in no directory above it.
+/// The file in the working directory. Parent directories are not searched.
 pub(super) const DIRECTORY_FILE: &str = ".vctl/config.yaml";
 
 /// Returns the files to read, weakest first.
@@ -18,9 +18,9 @@ pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
     let set = |name| env(name).filter(|value| !value.is_empty());
     let absolute = |path: &PathBuf| path.is_absolute();
     let mut files = Vec::new();
-    // The specification of XDG has a relative path ignored.
+    // The XDG specification requires to ignore relative paths.
     let user = set("XDG_CONFIG_HOME").map(PathBuf::from).filter(absolute);
-    // `sudo -E` keeps the variable of another user, too.
+    // `sudo -E` also passes this variable of another user.
     let user = user.filter(|dir| home::is_ours(dir));
     let user = user.or_else(|| Some(home::find(env).dir?.join(".config")));
     if let Some(dir) = user {
@@ -54,7 +54,7 @@ pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
     files
 }
 
-/// Returns the file of a directory, as [`files`] has that of the working directory.
+/// Returns the file of a directory, like that of the working directory in [`files`].
 pub(super) fn file_of(directory: &Path) -> ConfigFile {
     ConfigFile {
         path: directory.join(DIRECTORY_FILE),
@@ -74,8 +74,9 @@ fn distrust_own(_: &Path, meta: &Metadata) -> Option<&'static str> {
     }
 }
 
-/// A checkout may belong to a group, so that group may write it; what somebody else put into a
-/// directory such as `/tmp` is not for us, even as a link to a file of ours.
+/// Checks the owner and mode of a directory's file. The group may write it, because a checkout may belong to
+/// a group. A file that another user put into a directory such as `/tmp` is refused, also a link to a file
+/// of this user.
 fn distrust_directory(path: &Path, meta: &Metadata) -> Option<&'static str> {
     if is_of_another(meta) {
         return Some("is owned by another user");
@@ -84,7 +85,7 @@ fn distrust_directory(path: &Path, meta: &Metadata) -> Option<&'static str> {
         return Some("can be written by every user");
     }
     let Ok(dir) = fs::symlink_metadata(path.parent()?) else {
-        return Some("is in a directory that cannot be looked at");
+        return Some("is in a directory that cannot be read");
     };
     if is_of_another(&dir) {
         Some("is in a directory that is owned by another user")
@@ -99,22 +100,22 @@ fn is_of_another(meta: &Metadata) -> bool {
     meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw()
 }
 
-/// Secrets, which no file of settings may hold.
+/// Secrets, which no configuration file may contain.
 pub(super) const ENVIRONMENT_ONLY: [&str; 2] = ["role_id", "secret_id"];
 
-/// Keys that a directory's file may set before the person trusts it, each with the reason.
+/// Keys that a directory's file may set before the user trusts it, each with the reason.
 ///
-/// They choose how something is done. A key on no list is refused, and a test asks for its place.
+/// They choose how something is done. A key that is in no list is refused, and a test fails.
 pub(super) const MAY: [(&str, &str); 3] = [
     (
         "ssh_direct_first",
-        "every way to a host checks the same host key",
+        "each route to a host checks the same host key",
     ),
-    ("sync_probe_timeout", "it only takes longer, or gives up"),
-    ("sync_probe_concurrency", "it only takes longer"),
+    ("sync_probe_timeout", "sync only takes longer, or gives up"),
+    ("sync_probe_concurrency", "sync only takes longer"),
 ];
 
-/// Keys that a directory's file may set only once the person trusts it, each with what it decides.
+/// Keys that a directory's file may set only after the user trusts it, each with what it decides.
 pub(super) const AFTER_TRUST: [(&str, &str); 38] = [
     ("vault_addr", SERVER),
     ("vault_namespace", SERVER),
@@ -122,7 +123,7 @@ pub(super) const AFTER_TRUST: [(&str, &str); 38] = [
     ("auth_method", IDENTITY),
     ("oidc_mount", IDENTITY),
     ("oidc_role", IDENTITY),
-    // Where another user listens already, a browser on this machine would bring the code there.
+    // Another user may listen on that port, and would get the code from the browser.
     ("oidc_callback_port", IDENTITY),
     ("userpass_mount", IDENTITY),
     ("username", IDENTITY),
@@ -150,22 +151,22 @@ pub(super) const AFTER_TRUST: [(&str, &str); 38] = [
     ("ssh_mount", CA),
     ("ca_role", CA),
     ("ssh_sign", "how long a certificate is valid"),
-    // `root` there, or an account that somebody else has on the host.
+    // It may be `root`, or another user's account on the host.
     ("ssh_default_user", IDENTITY),
-    // `vctl sync` and `vctl add` write it into the inventory of everybody.
-    ("dc_rules", "what the inventory says of hosts"),
+    // `vctl sync` and `vctl add` write it to the inventory of all users.
+    ("dc_rules", "the data centres in the inventory"),
     ("kernel_retention_days", DELETED),
     ("session_retention_days", DELETED),
     ("access_retention_days", DELETED),
 ];
 const SERVER: &str = "which server is trusted";
 const CA: &str = "which CA is trusted";
-const IDENTITY: &str = "who you log in as";
+const IDENTITY: &str = "which user you log in as";
 const ROLE: &str = "which role is used";
 const SECRETS: &str = "where secrets are";
 const DELETED: &str = "which records are deleted";
 
-/// Why a key may not be written at a place.
+/// Returns the reason why a file may not set a key.
 pub(super) fn refuse(key: &str, at: &Source) -> Option<Refusal> {
     let Source::File { origin, .. } = at else {
         return None;
@@ -174,7 +175,7 @@ pub(super) fn refuse(key: &str, at: &Source) -> Option<Refusal> {
         let variable = key.to_ascii_uppercase();
         return Some(Refusal {
             why: format!(
-                "is a secret, which no configuration file may hold: set `VCTL_{variable}`, or name a file with `{key}_file`"
+                "is a secret, which no configuration file may contain: set `VCTL_{variable}`, or name a file with `{key}_file`"
             ),
             untrusted: false,
         });
@@ -184,7 +185,7 @@ pub(super) fn refuse(key: &str, at: &Source) -> Option<Refusal> {
         return None;
     }
     let decides = AFTER_TRUST.iter().find(|(name, _)| *name == key);
-    let decides = decides.map_or("what is not known here", |(_, decides)| decides);
+    let decides = decides.map_or("something unknown", |(_, decides)| decides);
     Some(Refusal {
         why: format!("decides {decides}, and this directory's file is not trusted"),
         untrusted: true,

@@ -1,9 +1,9 @@
-//! Which data centre an address is of.
+//! The key `dc_rules`: data centres by address prefix.
 
 use serde_json::{Value, json};
 use vctl_common::config::{Raw, Shown};
 
-/// Addresses that begin like this are of this data centre.
+/// A data centre, and the prefixes of its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DcRule {
     pub(crate) name: String,
@@ -14,10 +14,10 @@ pub(crate) struct DcRule {
 pub(super) fn read(raw: &Raw) -> Result<Vec<DcRule>, String> {
     match raw {
         Raw::Text(text) => match Raw::from_yaml(text)? {
-            Raw::Text(_) => Err("it is no list of rules".to_owned()),
+            Raw::Text(_) => Err("not a list of rules".to_owned()),
             raw => read(&raw),
         },
-        Raw::Map(_) => Err("a map stands where a list of rules belongs".to_owned()),
+        Raw::Map(_) => Err("a map, but a list of rules is expected".to_owned()),
         Raw::List(rules) => {
             let numbered = rules.iter().zip(1_usize..);
             let read = numbered.map(|(rule, number)| {
@@ -30,7 +30,7 @@ pub(super) fn read(raw: &Raw) -> Result<Vec<DcRule>, String> {
 
 fn read_one(raw: &Raw) -> Result<DcRule, String> {
     let Raw::Map(entries) = raw else {
-        return Err("it has no `name` and `prefixes`".to_owned());
+        return Err("not a map with `name` and `prefixes`".to_owned());
     };
     let (mut name, mut prefixes) = (String::new(), Vec::new());
     for (key, value) in entries {
@@ -41,7 +41,7 @@ fn read_one(raw: &Raw) -> Result<DcRule, String> {
         }
     }
     if name.is_empty() {
-        return Err("it has no `name`".to_owned());
+        return Err("`name` is missing".to_owned());
     }
     if prefixes.is_empty() {
         return Err(format!("`{}` has no `prefixes`", name.escape_debug()));

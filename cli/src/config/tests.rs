@@ -10,7 +10,7 @@ use super::*;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 
-/// A home with a file of settings, an environment, and options.
+/// A home with a configuration file, an environment, and options.
 struct Run {
     home: tempfile::TempDir,
     env: Vec<(&'static str, String)>,
@@ -29,7 +29,7 @@ fn with_file(text: &str) -> Run {
     };
     let (home, named) = (run.path(""), run.path("named.yaml"));
     fs::write(&named, "").unwrap();
-    // The working directory of a test is no place to write to; an empty file stands for it.
+    // Tests must not write to the working directory, so an empty file replaces its file.
     run.env = vec![("HOME", home), ("VCTL_CONFIG", named)];
     run
 }
@@ -60,7 +60,7 @@ impl Run {
         self.load().unwrap().config
     }
 
-    /// What is wrong, with the path of the home shortened.
+    /// Returns the problems, with the path of the home shortened.
     fn causes(&self) -> String {
         let error = self.load().unwrap_err();
         assert_eq!(error.exit, Exit::Config);
@@ -70,7 +70,7 @@ impl Run {
 }
 
 #[test]
-fn an_option_beats_the_environment_beats_the_file_beats_the_default() {
+fn options_override_environment_file_and_default() {
     assert_eq!(with_file("").config().db_port, 5432);
     let run = with_file("db_port: 1\n");
     assert_eq!(run.config().db_port, 1);
@@ -85,7 +85,7 @@ fn an_option_beats_the_environment_beats_the_file_beats_the_default() {
 }
 
 #[test]
-fn the_address_of_vault_itself_is_weaker_than_ours_and_stronger_than_a_file() {
+fn vault_addr_is_between_vctl_vault_addr_and_files() {
     let run = with_file("vault_addr: https://file\n").env("VAULT_ADDR", "https://vaults");
     assert_eq!(run.config().vault_addr, "https://vaults");
     let run = run.env("VCTL_VAULT_ADDR", "https://ours");
@@ -95,7 +95,7 @@ fn the_address_of_vault_itself_is_weaker_than_ours_and_stronger_than_a_file() {
 }
 
 #[test]
-fn a_named_file_is_stronger_than_that_of_the_user_and_has_to_be_there() {
+fn a_named_file_must_exist_and_overrides_the_users_file() {
     let run = with_file("db_port: 1\ndb_name: mine\n");
     fs::write(run.path("named.yaml"), "db_port: 2\n").unwrap();
     let config = run.config();
@@ -105,7 +105,7 @@ fn a_named_file_is_stronger_than_that_of_the_user_and_has_to_be_there() {
 }
 
 #[test]
-fn every_mistake_of_every_place_is_named_at_once() {
+fn all_problems_of_all_sources_are_reported_at_once() {
     let run = with_file(
         "db_port: 0\nvault_adr: https://x\nrole_id: r\noidc_mount: ../sys\nssh_sign: 30\n\
          dc_rules:\n  - name: seoul\nsync_probe_concurrency: 129\n",
@@ -118,11 +118,11 @@ fn every_mistake_of_every_place_is_named_at_once() {
         run.causes(),
         "~/.config/vctl/config.yaml:1: value of `db_port`: `0` is not a port from 1 to 65535\n\
          ~/.config/vctl/config.yaml:2: unknown key `vault_adr` (did you mean `vault_addr`?)\n\
-         ~/.config/vctl/config.yaml:3: `role_id` is a secret, which no configuration file may hold: set `VCTL_ROLE_ID`, or name a file with `role_id_file`\n\
-         ~/.config/vctl/config.yaml:4: value of `oidc_mount`: `../sys` is no mount\n\
+         ~/.config/vctl/config.yaml:3: `role_id` is a secret, which no configuration file may contain: set `VCTL_ROLE_ID`, or name a file with `role_id_file`\n\
+         ~/.config/vctl/config.yaml:4: value of `oidc_mount`: `../sys` is not a mount\n\
          ~/.config/vctl/config.yaml:5: value of `ssh_sign`: `30` is not a duration such as `90s`, `30m`, `12h` or `7d`\n\
          ~/.config/vctl/config.yaml:6: value of `dc_rules`: rule 1: `seoul` has no `prefixes`\n\
-         ~/.config/vctl/config.yaml:8: value of `sync_probe_concurrency`: `129` is no number from 1 to 128\n\
+         ~/.config/vctl/config.yaml:8: value of `sync_probe_concurrency`: `129` is not a number from 1 to 128\n\
          ~/named.yaml:1: value of `db_name`: `a b` is not one word\n\
          VCTL_AUTH_METHOD: value of `auth_method`: `magic` is not one of `oidc`, `approle`, `userpass`, `token`\n\
          --vault-addr: value of `vault_addr`: `vault` does not begin with `https://`"
@@ -130,7 +130,7 @@ fn every_mistake_of_every_place_is_named_at_once() {
 }
 
 #[test]
-fn text_that_is_no_yaml_and_a_key_given_twice_are_named_with_their_line() {
+fn invalid_yaml_and_duplicate_keys_are_reported_with_lines() {
     for text in ["db_port: 1\ndb_port: 2\n", "a\nb\n", "dc_rules: [\n"] {
         let causes = with_file(text).causes();
         let line = causes
@@ -172,7 +172,7 @@ fn a_secret_comes_from_the_environment_and_is_never_shown() {
 }
 
 #[test]
-fn a_path_may_begin_at_home_and_nowhere_else_but_at_the_root() {
+fn a_path_begins_with_a_slash_or_with_home() {
     let home = crate::files::home::dir().unwrap();
     let config = with_file("sink_path: ~/x/sink\n").config();
     assert_eq!(config.sink_path, Some(home.join("x/sink")));
@@ -184,7 +184,7 @@ fn a_path_may_begin_at_home_and_nowhere_else_but_at_the_root() {
 }
 
 #[test]
-fn rules_are_a_list_in_a_file_and_the_same_in_one_line_elsewhere() {
+fn rules_are_a_list_in_files_and_in_the_environment() {
     let file = with_file(
         "dc_rules:\n  - name: lab\n    prefixes: ['10.1.', \"10.2.\"]\n  - {name: x, prefixes: [a]}\n",
     );
@@ -194,11 +194,11 @@ fn rules_are_a_list_in_a_file_and_the_same_in_one_line_elsewhere() {
     let env = with_file("").env("VCTL_DC_RULES", line);
     assert_eq!(env.config().dc_rules, expected);
     for (wrong, why) in [
-        ("lab", "no list of rules"),
-        ("{name: lab}", "a map stands where"),
-        ("[lab]", "rule 1: it has no `name`"),
+        ("lab", "not a list of rules"),
+        ("{name: lab}", "a map, but a list"),
+        ("[lab]", "rule 1: not a map with `name`"),
         ("[{name: lab, prefix: [a]}]", "unknown key `prefix`"),
-        ("[{prefixes: [a]}]", "has no `name`"),
+        ("[{prefixes: [a]}]", "`name` is missing"),
         ("[", ""),
     ] {
         let causes = with_file("").env("VCTL_DC_RULES", wrong).causes();
@@ -207,7 +207,7 @@ fn rules_are_a_list_in_a_file_and_the_same_in_one_line_elsewhere() {
 }
 
 #[test]
-fn a_name_or_mount_leads_nowhere_else_in_vault() {
+fn a_name_cannot_change_a_path_of_vault() {
     for wrong in [
         "..", "a/../b", "/a", "a//b", "a?b", "a%2e", "a b", "a#", "\\",
     ] {
@@ -233,12 +233,12 @@ fn every_key_is_on_one_list_for_a_directorys_file() {
     keys.sort_unstable();
     assert_eq!(
         listed, keys,
-        "give a new key a place in cli/src/config/places.rs"
+        "add new keys to a list in cli/src/config/places.rs"
     );
 }
 
 #[test]
-fn an_untrusted_directory_sets_only_what_decides_no_trust() {
+fn an_untrusted_directory_sets_no_server_ca_or_role() {
     let at = |origin| Source::File {
         path: "f".into(),
         line: 1,
@@ -271,7 +271,7 @@ fn an_untrusted_directory_sets_only_what_decides_no_trust() {
 }
 
 #[test]
-fn the_table_has_every_field_once_with_a_default_it_takes_and_a_variable() {
+fn each_field_has_one_key_with_a_valid_default() {
     let config = keys::defaults();
     // The names of the fields, as the compiler knows them.
     let fields: Vec<String> = format!("{config:#?}")
@@ -331,7 +331,7 @@ fn every_variable_reaches_its_key() {
 }
 
 #[test]
-fn what_is_printed_is_a_file_that_makes_the_same_configuration() {
+fn the_printed_settings_are_a_valid_equal_file() {
     let loaded = with_file("ssh_direct_first: false\n")
         .env("VCTL_USERNAME", "null")
         .env("VCTL_DC_RULES", "[{name: 'a # b', prefixes: ['1.']}]")
@@ -348,7 +348,7 @@ fn what_is_printed_is_a_file_that_makes_the_same_configuration() {
 }
 
 #[test]
-fn the_documentation_is_what_the_table_says() {
+fn the_documentation_matches_the_table() {
     let reference = keys::TABLE.reference(include_str!("reference.head.md"));
     in_step("docs/config.md", &reference);
     in_step(".vctl/config.example.yaml", &example());
@@ -376,7 +376,7 @@ fn in_step(path: &str, expected: &str) {
 }
 
 #[test]
-fn the_example_changes_nothing_as_it_is_and_is_valid_when_uncommented() {
+fn the_example_is_valid_and_changes_nothing() {
     let same = |text: &str| format!("{:?}", with_file(text).config());
     let default = same("");
     assert_eq!(same(&example()), default);
@@ -391,7 +391,7 @@ fn the_example_changes_nothing_as_it_is_and_is_valid_when_uncommented() {
 }
 
 #[test]
-fn repeated_keys_are_told_beside_all_other_mistakes() {
+fn duplicate_keys_are_reported_with_all_other_problems() {
     let run = with_file(
         "db_port: 0\ndb_name: a\nvault_adr: https://x\ndb_port: 1\n\
          dc_rules: [{name: seoul, prefixes: ['10.'],\n  name: busan}]\ndb_name: b\nvault_adr: y\n",

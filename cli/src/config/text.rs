@@ -1,4 +1,4 @@
-//! The settings in effect, and those that a directory's file sets.
+//! Output of `vctl config`: settings in effect, and settings of a directory's file.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::config::{Loaded, Setting, Standing};
-use crate::ui::form::Form;
+use crate::config::{Loaded, Setting, TrustState};
+use crate::ui::format::OutputFormat;
 use crate::ui::wrap::wrapped;
 use crate::ui::{BAD, DIM, Layout, json, sanitize};
 
-/// Columns before a source: blanks and `#`.
+/// Columns before a source: two blanks, `#` and a blank.
 const BELOW: usize = 4;
 
-/// As a file that would set the same; what is refused stands at the end as comments.
+/// Writes the settings in the format of the configuration file; refused settings follow as comments.
 ///
-/// A source that does not fit beside its setting stands below it; a setting is never broken, because it may be
-/// copied into a file.
+/// A source that does not fit on the line of its setting is written below it. A setting is never broken,
+/// because a user may copy it into a file.
 pub(crate) fn write(
     out: &mut impl Write,
     loaded: &Loaded,
@@ -50,7 +50,7 @@ pub(crate) fn write(
 
 pub(crate) fn write_for_programs(
     out: &mut impl Write,
-    form: Form,
+    format: OutputFormat,
     loaded: &Loaded,
     refused: &[Setting],
 ) -> io::Result<()> {
@@ -64,10 +64,10 @@ pub(crate) fn write_for_programs(
             );
         }
     }
-    json::write_in(out, form, &document)
+    json::write_in(out, format, &document)
 }
 
-/// What a person is to read before trusting it.
+/// Writes the settings of a file, to review before trusting it.
 pub(crate) fn write_set(out: &mut impl Write, path: &Path, set: &[Setting]) -> io::Result<()> {
     writeln!(out, "{} sets:", sanitize::text(path.display().to_string()))?;
     for setting in set {
@@ -81,16 +81,16 @@ pub(crate) fn write_set(out: &mut impl Write, path: &Path, set: &[Setting]) -> i
     Ok(())
 }
 
-pub(crate) fn write_trusted(out: &mut impl Write, all: &[(PathBuf, Standing)]) -> io::Result<()> {
-    for (path, standing) in all {
-        let standing = match standing {
-            Standing::Trusted => "trusted",
-            Standing::Changed => "changed",
-            Standing::Gone => "gone",
+pub(crate) fn write_trusted(out: &mut impl Write, all: &[(PathBuf, TrustState)]) -> io::Result<()> {
+    for (path, state) in all {
+        let state = match state {
+            TrustState::Trusted => "trusted",
+            TrustState::Changed => "changed",
+            TrustState::Gone => "gone",
         };
         writeln!(
             out,
-            "{standing:7}  {}",
+            "{state:7}  {}",
             sanitize::text(path.display().to_string())
         )?;
     }

@@ -1,7 +1,7 @@
-//! `~/.vctl/trusted`: the directories whose `.vctl/config.yaml` the person trusts.
+//! The directories whose `.vctl/config.yaml` the user trusts, in `~/.vctl/trusted`.
 //!
-//! A record names the directory's file and the SHA-256 of its bytes, so another file in that place, and
-//! the same file in another place, is trusted no more.
+//! A record has the path of the file and the SHA-256 of its bytes: a changed file, or the same file in
+//! another place, is not trusted.
 
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
@@ -21,10 +21,10 @@ use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 
-/// The file of a directory, read once: what is shown, hashed and recorded is the same text.
+/// The file of a directory. It is read once, so that the printed, hashed and recorded text is the same.
 pub(crate) struct DirectoryFile {
-    /// The directory's real path, then `.vctl/config.yaml`. The file itself may be a link: it is trusted
-    /// in this directory alone.
+    /// The real path of the directory, followed by `.vctl/config.yaml`. The file itself may be a link: the
+    /// trust is for this directory only.
     pub(crate) path: PathBuf,
     text: FileText,
 }
@@ -32,21 +32,21 @@ pub(crate) struct DirectoryFile {
 /// One key that a directory's file sets.
 pub(crate) struct Setting {
     pub(crate) key: &'static str,
-    /// As YAML in ASCII, which shows every character.
+    /// The setting as YAML in ASCII, where every character is visible.
     pub(crate) line: String,
     pub(crate) source: Source,
-    /// Refused until the person trusts the file.
+    /// Whether the setting is refused until the user trusts the file.
     pub(crate) needs_trust: bool,
 }
 
 impl DirectoryFile {
-    /// Reads the file of `directory`; `None` where there is none.
+    /// Reads the file of `directory`; `None` if there is no file.
     ///
     /// # Errors
-    /// It cannot be read, or another user can write it.
+    /// The file cannot be read, or another user can write it.
     pub(crate) fn read(directory: &Path) -> Result<Option<Self>, CliError> {
         let directory = fs::canonicalize(directory).map_err(|error| {
-            let message = format!("cannot look into `{}`", directory.display());
+            let message = format!("cannot read directory `{}`", directory.display());
             CliError::new(Exit::NotFound, message).caused_by(&error)
         })?;
         let file = places::file_of(&directory);
@@ -60,7 +60,7 @@ impl DirectoryFile {
     /// Returns the keys that the file sets, in the order of the table.
     ///
     /// # Errors
-    /// Everything that could not be used even where the file is trusted.
+    /// All problems that remain when the file is trusted.
     pub(crate) fn settings(&self) -> Result<Vec<Setting>, CliError> {
         let path = Path::new(places::DIRECTORY_FILE);
         let (loaded, problems) = TABLE.merge_text(defaults(), path, Origin::Trusted, &self.text);
@@ -83,22 +83,22 @@ impl DirectoryFile {
     }
 }
 
-/// How a record stands to the file that it names.
+/// The state of a trusted file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum TrustState {
     Trusted,
     Changed,
-    /// There is no file, or none that may be read.
+    /// There is no readable file.
     Gone,
 }
 
-/// The records of one person.
+/// The records of one user.
 pub(crate) struct TrustedFiles {
     state: StateDir,
     directory: PathBuf,
 }
 
-struct Record {
+struct TrustRecord {
     path: PathBuf,
     digest: String,
 }
@@ -116,26 +116,26 @@ impl TrustedFiles {
         text.extend_from_slice(file.path.as_os_str().as_bytes());
         let written = match DirBuilder::new().mode(0o700).create(&self.directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => private_file::replace(&self.record_of(&file.path), |out| out.write_all(&text)),
+            _ => private_file::replace(&self.record_file(&file.path), |out| out.write_all(&text)),
         };
         written.map_err(|error| {
-            let message = format!("cannot write into `{}`", self.directory.display());
+            let message = format!("cannot write to `{}`", self.directory.display());
             CliError::new(Exit::Failure, message).caused_by(&error)
         })
     }
 
     /// Removes the record of a directory, and returns whether there was one.
     pub(crate) fn remove(&self, directory: &Path) -> Result<bool, CliError> {
-        // A directory that is gone has no other path than the one that was recorded.
+        // A missing directory has no real path; the recorded path is used then.
         let directory = fs::canonicalize(directory).or_else(|_| std::path::absolute(directory));
         let directory = directory.map_err(|error| {
             CliError::new(Exit::NotFound, "cannot find the directory").caused_by(&error)
         })?;
-        private_file::remove(&self.record_of(&directory.join(places::DIRECTORY_FILE)))
+        private_file::remove(&self.record_file(&directory.join(places::DIRECTORY_FILE)))
     }
 
     /// Returns the recorded files in the order of their paths.
-    pub(crate) fn all(&self) -> Result<Vec<(PathBuf, Standing)>, CliError> {
+    pub(crate) fn all(&self) -> Result<Vec<(PathBuf, TrustState)>, CliError> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
             Err(error) if private_file::is_absence(&error) => return Ok(Vec::new()),
@@ -144,11 +144,11 @@ impl TrustedFiles {
                 return Err(CliError::new(Exit::Failure, message).caused_by(&error));
             }
         };
-        let records = entries.filter_map(|entry| Record::read(&entry.ok()?.path()));
+        let records = entries.filter_map(|entry| TrustRecord::read(&entry.ok()?.path()));
         let mut all: Vec<_> = records
             .map(|record| {
-                let standing = record.standing();
-                (record.path, standing)
+                let state = record.state();
+                (record.path, state)
             })
             .collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
@@ -156,18 +156,18 @@ impl TrustedFiles {
     }
 
     fn trusts(&self, path: &Path, bytes: &[u8]) -> bool {
-        Record::read(&self.record_of(path))
+        TrustRecord::read(&self.record_file(path))
             .is_some_and(|record| record.path == path && record.digest == digest(bytes))
     }
 
-    /// One file for each path: two commands at once cannot lose a record of each other.
-    fn record_of(&self, path: &Path) -> PathBuf {
+    /// Returns the file of a record. Each path has its own, so that concurrent commands do not lose records.
+    fn record_file(&self, path: &Path) -> PathBuf {
         self.directory.join(digest(path.as_os_str().as_bytes()))
     }
 }
 
-impl Record {
-    /// Understands `SHA256  PATH`, as sha256sum writes it.
+impl TrustRecord {
+    /// Reads a record `SHA256  PATH`, in the format of sha256sum.
     fn read(path: &Path) -> Option<Self> {
         let bytes = private_file::read(path).ok()?;
         let (digest, path) = bytes.expose().split_at_checked(64)?;
@@ -178,20 +178,20 @@ impl Record {
         })
     }
 
-    fn standing(&self) -> Standing {
+    fn state(&self) -> TrustState {
         let directory = self.path.parent().and_then(Path::parent);
         let file = directory.map(DirectoryFile::read);
         match file {
-            Some(Ok(Some(file))) if file.path != self.path => Standing::Gone,
-            Some(Ok(Some(file))) if file.digest() == self.digest => Standing::Trusted,
-            Some(Ok(Some(_))) => Standing::Changed,
-            _ => Standing::Gone,
+            Some(Ok(Some(file))) if file.path != self.path => TrustState::Gone,
+            Some(Ok(Some(file))) if file.digest() == self.digest => TrustState::Trusted,
+            Some(Ok(Some(_))) => TrustState::Changed,
+            _ => TrustState::Gone,
         }
     }
 }
 
-/// Says whether the person trusts these bytes as the file of the working directory. Where that cannot be
-/// found out, it is not trusted.
+/// Returns whether the user trusts these bytes as the file of the working directory; false if that cannot
+/// be determined.
 pub(super) fn of_working_directory(bytes: &[u8]) -> bool {
     let Ok(directory) = std::env::current_dir() else {
         return false;

@@ -1,4 +1,4 @@
-//! What the values of keys may be.
+//! Parsers for the values of keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use vctl_common::secret::Secret;
 
 use crate::files::home;
 
-/// One word: no space and nothing that a terminal would act on.
+/// Parses one word: no blanks and no control characters.
 pub(super) fn word(raw: &Raw) -> Result<String, String> {
     let text: String = raw.one()?;
     let odd = |c: char| c.is_whitespace() || c.is_control();
@@ -22,12 +22,12 @@ pub(super) fn some_word(raw: &Raw) -> Result<Option<String>, String> {
     word(raw).map(Some)
 }
 
-/// Whatever is written; no message may repeat it.
+/// Parses a secret. No message may repeat it.
 pub(super) fn hidden(raw: &Raw) -> Result<Option<Secret<String>>, String> {
     raw.one().map(Secret::new).map(Some)
 }
 
-/// A name that stands in a path of Vault, and must not lead anywhere else there.
+/// Parses a name for a path of Vault. It must not change the path in another way.
 pub(super) fn name(raw: &Raw) -> Result<String, String> {
     let text = word(raw)?;
     if is_name(&text) {
@@ -45,14 +45,14 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(plain) && !text.bytes().all(|b| b == b'.')
 }
 
-/// Names with slashes between them; one at the end goes, as Vault shows mounts with one.
+/// Parses a mount: names with slashes between them. Vault shows mounts with a final slash, which is removed.
 pub(super) fn mount(raw: &Raw) -> Result<String, String> {
     let text = word(raw)?;
     let mount = text.strip_suffix('/').unwrap_or(&text);
     if mount.split('/').all(is_name) {
         Ok(mount.to_owned())
     } else {
-        Err(format!("`{}` is no mount", text.escape_debug()))
+        Err(format!("`{}` is not a mount", text.escape_debug()))
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) fn address(raw: &Raw) -> Result<String, String> {
     }
 }
 
-/// A host name, or an address of either family.
+/// Parses a host name or an IP address.
 pub(super) fn host(raw: &Raw) -> Result<String, String> {
     let text = word(raw)?;
     if is_name(&text) || text.parse::<std::net::IpAddr>().is_ok() {
@@ -89,7 +89,7 @@ pub(super) fn port(raw: &Raw) -> Result<u16, String> {
         .ok_or_else(|| format!("`{}` is not a port from 1 to 65535", text.escape_debug()))
 }
 
-/// An absolute path, or one that begins with `~/`.
+/// Parses an absolute path, or a path that begins with `~/`.
 pub(super) fn some_path(raw: &Raw) -> Result<Option<PathBuf>, String> {
     let text: String = raw.one()?;
     match text.strip_prefix("~/") {
@@ -104,7 +104,7 @@ pub(super) fn some_path(raw: &Raw) -> Result<Option<PathBuf>, String> {
 pub(super) fn lasting(raw: &Raw) -> Result<Span, String> {
     let span: Span = raw.one()?;
     if span.0 == Duration::ZERO {
-        return Err("it has to last at least `1s`".to_owned());
+        return Err("must be at least `1s`".to_owned());
     }
     Ok(span)
 }
@@ -128,23 +128,23 @@ fn number_within(raw: &Raw, least: u32, most: u32) -> Result<u32, String> {
         .filter(|number| (least..=most).contains(number))
         .ok_or_else(|| {
             format!(
-                "`{}` is no number from {least} to {most}",
+                "`{}` is not a number from {least} to {most}",
                 text.escape_debug()
             )
         })
 }
 
-#[allow(clippy::ref_option, reason = "the table hands out fields as they are")]
+#[allow(clippy::ref_option, reason = "the table passes references to fields")]
 pub(super) fn shown(value: &Option<String>) -> Shown {
     text_or_none(value.as_ref())
 }
 
-#[allow(clippy::ref_option, reason = "the table hands out fields as they are")]
+#[allow(clippy::ref_option, reason = "the table passes references to fields")]
 pub(super) fn shown_path(value: &Option<PathBuf>) -> Shown {
     text_or_none(value.as_ref().map(|path| path.display()))
 }
 
-#[allow(clippy::ref_option, reason = "the table hands out fields as they are")]
+#[allow(clippy::ref_option, reason = "the table passes references to fields")]
 pub(super) fn shown_secret(value: &Option<Secret<String>>) -> Shown {
     secret(value.as_ref())
 }

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::doctor::{Outcome, Report};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::{BAD, BOLD, DIM, Layout, WARN, paragraph};
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
@@ -81,7 +81,7 @@ struct ProbeJson<'a> {
 
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
-    form: Form,
+    form: OutputFormat,
     reports: &[Report],
 ) -> io::Result<()> {
     let probes = reports.iter().map(|report| {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn json_has_the_time_and_the_exit_code() {
-        let page = rendered(|out| write_for_programs(out, Form::Json, &[report()]));
+        let page = rendered(|out| write_for_programs(out, OutputFormat::Json, &[report()]));
         let page: serde_json::Value = serde_json::from_str(&page).unwrap();
         let probe = &page["probes"][0];
         assert_eq!(

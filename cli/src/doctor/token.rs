@@ -41,12 +41,12 @@ pub(super) async fn probe(loaded: &Loaded, interaction: Interaction) -> Finding<
 /// never asked.
 pub(crate) async fn ask(loaded: &Loaded, interaction: Interaction) -> Result<Session, Stop> {
     let mut login = Login::new(loaded, interaction);
-    login.ask_nobody();
+    login.disable_prompts();
     let token = login.valid_token().await?;
     let vault = Vault::connect(&login.settings().vault, Auth::Token(token.value().clone()))?;
     let method = match &token {
-        Token::Given(_) => None,
-        Token::Ours(token) => Some(token.method.clone()),
+        Token::FromEnv(_) => None,
+        Token::Cached(token) => Some(token.method.clone()),
     };
     match vault.lookup_self().await {
         Ok(info) => Ok(Session {

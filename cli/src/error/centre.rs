@@ -1,4 +1,4 @@
-//! Errors of Vault and Postgres, as a person reads them: the exit status and the way out.
+//! Errors of Vault and Postgres as CLI errors: exit status and hint.
 
 use std::error::Error as _;
 
@@ -9,7 +9,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
 impl CliError {
-    /// Says what could not be done, because of what the centre answered.
+    /// Returns an error for a failed action, with the answer of Vault or Postgres as its cause.
     pub(crate) fn centre(message: impl Into<String>, error: &PgError) -> Self {
         let new = Self::new(exit_of(error), message).caused_by(error);
         with_hint(new, error.hint())

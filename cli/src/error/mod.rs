@@ -1,4 +1,4 @@
-//! The one error of the command line: what failed, why, and the way out.
+//! The error type of the command line: message, causes and hint.
 
 pub(crate) mod centre;
 
@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 
 use crate::exit_code::Exit;
 
-/// Puts the place that decides a setting into a hint. The configuration knows the places, and its own errors have hints.
+/// Function that adds the place of a setting to a hint. The module `config` provides it, but also uses this module.
 static PLACES: OnceLock<fn(&str) -> String> = OnceLock::new();
 
-/// Makes each hint from now on name the place that decides a setting.
+/// Sets the function that adds the place of a setting to each hint.
 pub(crate) fn name_places_by(placed: fn(&str) -> String) {
     PLACES.get_or_init(|| placed);
 }
@@ -22,14 +22,14 @@ fn placed(hint: &str) -> String {
         .map_or_else(|| hint.to_owned(), |placed| placed(hint))
 }
 
-/// An error as a person reads it.
+/// An error for the user.
 #[derive(Clone, Debug)]
 pub(crate) struct CliError {
     pub(crate) exit: Exit,
     pub(crate) message: String,
-    /// From the outermost to the root.
+    /// Causes, the root cause last.
     pub(crate) causes: Vec<String>,
-    /// The next command to run.
+    /// The next step, if possible a command.
     pub(crate) hint: Option<String>,
 }
 
@@ -43,7 +43,7 @@ impl CliError {
         }
     }
 
-    /// The command line was not understood.
+    /// An error of the command line parser.
     pub(crate) fn usage(error: &clap::Error) -> Self {
         let text = error.to_string();
         let mut paragraphs = text.trim().split("\n\n");
@@ -52,13 +52,13 @@ impl CliError {
         Self::new(Exit::Usage, message).hint("`vctl --help`, or the same command with `--help`")
     }
 
-    /// Adds the way out. An environment variable in backticks becomes the place that decides the setting.
+    /// Adds a hint. An environment variable in backticks becomes the place that sets the value.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(placed(&hint.into()));
         self
     }
 
-    /// Adds `error` and everything it was caused by, each cause once.
+    /// Adds `error` and its causes, each cause once.
     pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
         let mut causes = Vec::new();
         let mut cause = Some(error);
@@ -71,8 +71,8 @@ impl CliError {
     }
 }
 
-/// Returns the causes that add something: without those that only name a layer of the HTTP client, and without one
-/// that another repeats and continues.
+/// Returns the causes that add information. Left out are layers of the HTTP client, and a cause that is the
+/// beginning of another one.
 fn distinct(causes: Vec<String>) -> Vec<String> {
     let is_layer = |text: &String| {
         let layers = [
@@ -97,15 +97,15 @@ fn distinct(causes: Vec<String>) -> Vec<String> {
     kept
 }
 
-/// A command ends with an error, or because nobody reads its output any more.
+/// A reason to end a command early.
 #[derive(Debug)]
 pub(crate) enum Stop {
     Error(CliError),
-    /// `vctl session ... | head`: the reader has all it wants, so this is success.
+    /// The reader of a pipe has exited, as in `vctl session ... | head`: this is success.
     ReaderGone,
-    /// Ctrl-C, or a SIGTERM: nobody wants to hear more.
+    /// Ctrl-C or SIGTERM: no message is needed.
     Interrupted,
-    /// A command that was run for somebody ended with this, and so do we.
+    /// The exit status of a command that vctl ran, to exit with.
     Child(u8),
 }
 
@@ -115,8 +115,8 @@ impl From<CliError> for Stop {
     }
 }
 
-/// Every `io::Error` that reaches a command by `?` comes from writing its output; reading fails
-/// with an error of the store.
+/// Every `io::Error` that a command passes on with `?` comes from writing output: reading has its own error
+/// types.
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_pipe_is_no_error() {
+    fn a_closed_pipe_is_not_an_error() {
         let gone = io::Error::from(io::ErrorKind::BrokenPipe);
         assert!(matches!(Stop::from(gone), Stop::ReaderGone));
         let full = io::Error::from(io::ErrorKind::StorageFull);

@@ -1,7 +1,8 @@
-//! The home directory, which is never that of another user: `docs/home.md`.
+//! The home directory, which never belongs to another user: docs/home.md.
 //!
-//! `sudo -E`, `su -m` and sudoers with `env_keep += HOME` run vctl with the `HOME` of another user. What root
-//! wrote there its owner could no longer change, and what its owner wrote there would decide whom root trusts.
+//! `sudo -E`, `su -m` and sudoers with `env_keep += HOME` run vctl with the `HOME` of another user. Files that
+//! root wrote there would not be writable for their owner, and files of the owner would decide which servers
+//! root trusts.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -15,36 +16,36 @@ use nix::unistd::{AccessFlags, Uid, User, faccessat, geteuid, getuid};
 
 use crate::ui::notice;
 
-/// Names a home directory for vctl alone.
+/// Environment variable of a home directory for vctl only.
 const VARIABLE: &str = "VCTL_HOME";
 
-/// What was found.
+/// The home directory, and a note about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Home {
-    /// `None`: nothing can be read or kept.
+    /// `None`: no files can be read or stored.
     pub(crate) dir: Option<PathBuf>,
-    /// Why it is not the directory in the environment.
+    /// The reason why the directory of the environment is not used.
     pub(crate) instead: Option<String>,
 }
 
-/// Returns the directory for files of the person who runs this.
+/// Returns the home directory of this process.
 pub(crate) fn dir() -> Option<PathBuf> {
-    here().dir
+    current().dir
 }
 
-/// Finds the home directory of this process.
-pub(crate) fn here() -> Home {
+/// Finds the home directory of this process, with a note.
+pub(crate) fn current() -> Home {
     find(&|name| env::var_os(name))
 }
 
-/// Says once that another directory than `HOME` is used.
+/// Prints once that another directory than `HOME` is used.
 pub(crate) fn report() {
-    if let Some(why) = here().instead {
+    if let Some(why) = current().instead {
         notice::note_once(&why);
     }
 }
 
-/// Finds it by `VCTL_HOME`, then `HOME`, then the account, as long as it does not belong to another user.
+/// Uses `VCTL_HOME`, `HOME` or the account's home, the first that does not belong to another user.
 pub(crate) fn find(env: &dyn Fn(&str) -> Option<OsString>) -> Home {
     let set = |name| env(name).filter(|value| !value.is_empty());
     let account = || {
@@ -54,25 +55,27 @@ pub(crate) fn find(env: &dyn Fn(&str) -> Option<OsString>) -> Home {
             .filter(|dir| dir.is_absolute() && is_ours(dir))
     };
     if let Some(named) = set(VARIABLE) {
-        return match trouble(VARIABLE, &named) {
+        return match reason_against(VARIABLE, &named) {
             None => own(Some(named.into())),
             Some(why) => Home {
                 dir: None,
-                instead: Some(format!("{why}: nothing is read or kept")),
+                instead: Some(format!("{why}: no files are read or stored")),
             },
         };
     }
     let Some(named) = set("HOME") else {
         return own(account());
     };
-    let Some(why) = trouble("HOME", &named) else {
+    let Some(why) = reason_against("HOME", &named) else {
         return own(Some(named.into()));
     };
     let dir = account();
     let instead = match &dir {
         Some(dir) => format!("{why}: vctl uses `{}`, as with `sudo -H`", dir.display()),
         None => {
-            format!("{why}: nothing is read or kept; `{VARIABLE}` can name a directory of your own")
+            format!(
+                "{why}: no files are read or stored; `{VARIABLE}` can name a directory of your own"
+            )
         }
     };
     Home {
@@ -85,8 +88,8 @@ fn own(dir: Option<PathBuf>) -> Home {
     Home { dir, instead: None }
 }
 
-/// Says why the directory that a variable names is not used.
-fn trouble(variable: &str, named: &OsStr) -> Option<String> {
+/// Returns the reason why the directory of a variable is not used.
+fn reason_against(variable: &str, named: &OsStr) -> Option<String> {
     let path = Path::new(named);
     if !path.is_absolute() {
         let why = "which is not an absolute path";
@@ -97,7 +100,7 @@ fn trouble(variable: &str, named: &OsStr) -> Option<String> {
     }
     let owner = fs::metadata(path).map(|metadata| metadata.uid());
     let why = match owner {
-        Ok(0) | Err(_) => "which this user cannot look into".to_owned(),
+        Ok(0) | Err(_) => "which this user cannot enter".to_owned(),
         Ok(uid) => format!("which belongs to {}", name_of(uid)),
     };
     Some(format!("`{variable}` is `{}`, {why}", path.display()))
@@ -110,8 +113,8 @@ fn name_of(uid: u32) -> String {
     }
 }
 
-/// Says whether a directory is one of ours: not of another user. One of root's counts, as a container may have
-/// such a home, when we may look into it; so does one that is not there.
+/// Returns whether a directory does not belong to another user. A directory of root is accepted if this user
+/// can enter it, because a container may have such a home; so is a missing directory.
 pub(crate) fn is_ours(dir: &Path) -> bool {
     match fs::metadata(dir) {
         Ok(metadata) if metadata.uid() == geteuid().as_raw() => true,
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn vctl_home_wins_over_home_and_home_over_the_account() {
+    fn vctl_home_overrides_home_and_home_the_account() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let text = |dir: &tempfile::TempDir| dir.path().to_str().unwrap().to_owned();
         let (one, other) = (text(&one), text(&other));
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_home_is_not_used_and_is_named() {
+    fn a_relative_home_is_reported_and_not_used() {
         let home = found(&[("HOME", "home/alice")]);
         assert_eq!(home.dir, found(&[]).dir);
         assert!(home.instead.unwrap().contains("not an absolute path"));
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_of_another_user_is_not_used_and_is_named() {
+    fn a_home_of_another_user_is_reported_and_not_used() {
         if !geteuid().is_root() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Files that nobody else reads: whole or not there, and never instead of something that is no file.
+//! Private files of the user, written atomically. Only regular files are read or replaced.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -13,14 +13,14 @@ use vctl_common::secret::Secret;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 
-/// More than a file of ours holds, but for the one of hosts.
+/// Maximum size of a file, except the cache of hosts.
 const MOST: u64 = 1 << 16;
 
-/// Who may read a file.
+/// Permissions, owner and group of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
     pub(crate) mode: u32,
-    /// Numeric user and group; `None` leaves it as it comes.
+    /// User id; `None` keeps the default, also for the group.
     pub(crate) owner: Option<u32>,
     pub(crate) group: Option<u32>,
 }
@@ -33,10 +33,10 @@ impl Access {
     };
 }
 
-/// Makes or replaces `path` with what `write` writes, readable by its owner alone.
+/// Creates or replaces `path` with the output of `write`, readable only by its owner.
 ///
 /// # Errors
-/// Whatever was there is as it was.
+/// The previous file is unchanged.
 pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -44,7 +44,7 @@ pub(crate) fn replace(
     replace_for(path, Access::OWN, write)
 }
 
-/// As [`replace`], for what is worth no wait for the disk: after a crash of the machine it may be torn.
+/// Like [`replace`], without waiting for the disk: after a crash of the machine, the file may be incomplete.
 pub(crate) fn replace_unsynced(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -52,7 +52,7 @@ pub(crate) fn replace_unsynced(
     Unfinished::of(path, Access::OWN, write)?.take_name(path)
 }
 
-/// As [`replace`], for those whom `access` lets.
+/// Like [`replace`], with the permissions of `access`.
 pub(crate) fn replace_for(
     path: &Path,
     access: Access,
@@ -63,32 +63,32 @@ pub(crate) fn replace_for(
     unfinished.take_name(path)
 }
 
-/// Why a file of ours is not read.
+/// The reason why a private file was not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
-    #[error("it is not there")]
+    #[error("the file does not exist")]
     Absent,
-    #[error("it is no regular file")]
+    #[error("not a regular file")]
     NoFile,
-    #[error("it belongs to somebody else")]
+    #[error("the file belongs to another user")]
     Foreign,
-    #[error("others may write it")]
+    #[error("other users can write the file")]
     Writable,
-    #[error("it is larger than {0} bytes")]
+    #[error("the file is larger than {0} bytes")]
     TooLarge(u64),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Returns what is in a file of our own that nobody else can write.
+/// Returns the content of a file that belongs to this user and that no other user can write.
 pub(crate) fn read(path: &Path) -> Result<Secret<Vec<u8>>, ReadError> {
     read_at_most(path, MOST)
 }
 
-/// As [`read`], for a file of up to `most` bytes.
+/// Like [`read`], for a file of up to `most` bytes.
 pub(crate) fn read_at_most(path: &Path, most: u64) -> Result<Secret<Vec<u8>>, ReadError> {
     let mut options = OpenOptions::new();
-    // A link could lead anywhere, and a pipe would keep us waiting.
+    // A link could lead to any file, and a pipe would block.
     options
         .read(true)
         .custom_flags(O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -118,7 +118,7 @@ pub(crate) fn read_at_most(path: &Path, most: u64) -> Result<Secret<Vec<u8>>, Re
     Ok(Secret::new(text))
 }
 
-/// Says whether a path leads to nothing.
+/// Returns whether the error means that there is no file at the path.
 pub(crate) fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -126,7 +126,7 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-/// Takes a file away, and returns whether there was one.
+/// Removes a file, and returns whether there was one.
 pub(crate) fn remove(path: &Path) -> Result<bool, CliError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -138,7 +138,7 @@ pub(crate) fn remove(path: &Path) -> Result<bool, CliError> {
     }
 }
 
-/// Opens, or makes, a file that is only there to be locked.
+/// Opens or creates a lock file.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
@@ -149,23 +149,23 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Taken away unless it was renamed.
+/// A temporary file next to its target. Removed on drop unless it was renamed.
 struct Unfinished {
     path: PathBuf,
     file: File,
 }
 
 impl Unfinished {
-    /// Writes what is to be at `path`, for those whom `access` lets.
+    /// Writes a temporary file for `path`, with the permissions of `access`.
     fn of(
         path: &Path,
         access: Access,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<Self> {
         match fs::symlink_metadata(path) {
-            // A link could lead anywhere, and a device or pipe is not ours to replace.
+            // A link could lead to any file, and a device or pipe must not be replaced.
             Ok(metadata) if !metadata.is_file() => {
-                return Err(io::Error::other("it is there already and no regular file"));
+                return Err(io::Error::other("the existing file is not a regular file"));
             }
             Ok(_) => {}
             Err(error) if is_absence(&error) => {}
@@ -176,7 +176,7 @@ impl Unfinished {
         write(&mut out)?;
         out.flush()?;
         drop(out);
-        // Given away before others may read it, and both before it has its name.
+        // The owner changes before the permissions, and both before the file gets its name.
         if access.owner.is_some() || access.group.is_some() {
             fchown(&unfinished.file, access.owner, access.group)?;
         }
@@ -192,10 +192,10 @@ impl Unfinished {
     fn beside(path: &Path) -> io::Result<Self> {
         let name = path
             .file_name()
-            .ok_or_else(|| io::Error::other("it has no file name"))?;
+            .ok_or_else(|| io::Error::other("the path has no file name"))?;
         let mut unfinished = OsString::from(".");
         unfinished.push(name);
-        // Not the process id: two threads may write, and what a crash left must not be in the way.
+        // A unique name, because two threads may write, and a crash may leave a file.
         unfinished.push(format!(".{}", Uuid::now_v7().simple()));
         let path = path.with_file_name(unfinished);
         let file = OpenOptions::new()
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_its_owners_and_replaced_as_a_whole() {
+    fn a_file_is_private_and_replaced_atomically() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("page.html");
         replace(&path, |out| out.write_all(b"first")).unwrap();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_of_our_own_that_nobody_else_writes_is_read() {
+    fn a_file_that_other_users_can_write_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         assert!(matches!(read(&path), Err(ReadError::Absent)));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_for_others_has_their_mode_from_its_first_moment() {
+    fn a_file_has_its_mode_before_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sink");
         let access = Access {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_left_alone() {
+    fn only_regular_files_are_read_or_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("target");
         fs::write(&target, "precious").unwrap();

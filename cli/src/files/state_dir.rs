@@ -1,4 +1,4 @@
-//! `~/.vctl`: what belongs to one person on one machine.
+//! The state directory `~/.vctl`: files of one user on one machine.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -9,22 +9,22 @@ use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::home;
 
-/// The directory; what is there is its owner's alone.
+/// The directory. Only its owner can read it.
 #[derive(Clone, Debug)]
 pub(crate) struct StateDir {
     path: PathBuf,
-    /// Why nothing is read or kept in it.
-    trouble: Option<CliError>,
+    /// The reason why the directory cannot be used.
+    error: Option<CliError>,
 }
 
 impl StateDir {
-    /// Finds it, and takes away what others could do in it. It need not be there: who brings a token
-    /// along needs no home.
+    /// Finds the directory, and removes the permissions of other users. It may be missing: a user with a token
+    /// in the environment needs no home.
     ///
-    /// A directory that is a link, no directory, or another user's is as one that is not there: a token in it
-    /// would be theirs. What needs it finds that out from [`StateDir::make`].
+    /// A link, another kind of file, or a directory of another user counts as missing: a token in it would
+    /// belong to that user. [`StateDir::make`] then returns the error.
     pub(crate) fn find() -> Self {
-        let home = home::here();
+        let home = home::current();
         let Some(dir) = home.dir else {
             return Self::unusable_because(no_home(home.instead));
         };
@@ -35,29 +35,29 @@ impl StateDir {
         }
     }
 
-    /// A path below which nothing is.
+    /// Returns a directory that does not exist.
     fn unusable_because(error: CliError) -> Self {
         Self {
             path: PathBuf::from("/nonexistent/.vctl"),
-            trouble: Some(error),
+            error: Some(error),
         }
     }
 
     pub(crate) fn at(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            trouble: None,
+            error: None,
         }
     }
 
-    /// Makes it when it is not there.
+    /// Creates the directory if it is missing.
     pub(crate) fn make(&self) -> Result<(), CliError> {
-        if let Some(trouble) = &self.trouble {
-            return Err(trouble.clone());
+        if let Some(error) = &self.error {
+            return Err(error.clone());
         }
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Ok(()) => Ok(()),
-            // By somebody else just now, perhaps.
+            // Another process may have created it just now.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.check(),
             Err(error) => Err(self
                 .unusable(&error)
@@ -80,15 +80,14 @@ impl StateDir {
             Err(error) => return Err(self.unusable(&error)),
         };
         if !metadata.is_dir() {
-            let message = format!("`{}` is no directory", path.display());
-            let hint =
-                "a token is kept in a directory of your own, not behind a link: move it away";
+            let message = format!("`{}` is not a directory", path.display());
+            let hint = "vctl stores tokens only in a real directory of your own, not behind a link: move it away";
             return Err(CliError::new(Exit::Config, message).hint(hint));
         }
         if metadata.uid() != nix::unistd::geteuid().as_raw() {
             let message = format!("`{}` belongs to another user", path.display());
             let hint = format!(
-                "an earlier `sudo` may have made it: `sudo chown -R \"$USER\" {}`; from now on use `sudo -H`",
+                "an earlier `sudo` may have created it: `sudo chown -R \"$USER\" {}`; from now on use `sudo -H`",
                 path.display()
             );
             return Err(CliError::new(Exit::Config, message).hint(hint));
@@ -96,7 +95,7 @@ impl StateDir {
         if metadata.mode() & 0o777 != 0o700 {
             let own = Permissions::from_mode(0o700);
             match fs::set_permissions(path, own) {
-                // What others may read there is files of mode 0600.
+                // A read-only directory that others can read is accepted: its files have mode 0600.
                 Err(error)
                     if error.kind() == io::ErrorKind::ReadOnlyFilesystem
                         && metadata.mode() & 0o022 == 0 => {}
@@ -111,9 +110,9 @@ impl StateDir {
         CliError::new(Exit::Config, message).caused_by(error)
     }
 
-    /// Returns why nothing is read or kept in it, where that is so.
-    pub(crate) fn trouble(&self) -> Option<&CliError> {
-        self.trouble.as_ref()
+    /// Returns the reason why the directory cannot be used, if there is one.
+    pub(crate) fn error(&self) -> Option<&CliError> {
+        self.error.as_ref()
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -140,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_its_owners_alone_whatever_it_was_before() {
+    fn the_state_directory_becomes_private() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join(".vctl");
         let dir = StateDir::at(&path);
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_or_a_file_in_its_place_is_refused() {
+    fn a_link_or_file_as_state_directory_is_refused() {
         let home = tempfile::tempdir().unwrap();
         let elsewhere = home.path().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
@@ -167,7 +166,7 @@ mod tests {
             let error = dir.check().unwrap_err();
             assert_eq!(error.exit, Exit::Config);
             assert!(
-                error.message.contains("is no directory"),
+                error.message.contains("is not a directory"),
                 "{}",
                 error.message
             );

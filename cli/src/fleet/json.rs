@@ -111,14 +111,14 @@ mod tests {
     use super::*;
     use crate::fixture::rendered;
     use crate::fleet::model::tests::well;
-    use crate::ui::form::Form;
+    use crate::ui::format::OutputFormat;
     use crate::ui::json::schema;
     use crate::ui::records;
 
     #[test]
     fn every_host_is_as_the_schema_says() {
         let hosts = [well("web-1"), Host::default()];
-        let text = rendered(|out| records::write(out, Form::Json, &Fleet, &hosts));
+        let text = rendered(|out| records::write(out, OutputFormat::Json, &Fleet, &hosts));
         let document = serde_json::from_str(&text).unwrap();
         schema::assert_fits(schema::OF_FLEET, None, &document);
     }

@@ -133,7 +133,7 @@ fn notes(host: &Host) -> Vec<String> {
     if host.contradicted.is_some_and(|count| count > 0) {
         let name = sanitize::text(&host.name);
         notes.push(format!(
-            "logins that do not fit their certificates or access rows: `vctl audit --unasked --host {name}` lists them"
+            "logins that do not fit their certificates or access rows: `vctl audit --without-access --host {name}` lists them"
         ));
     }
     if host.clock_offset_s.is_some_and(is_wrong_clock) {

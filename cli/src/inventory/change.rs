@@ -1,11 +1,11 @@
-//! What an operator wants of a host: a new one, or something about it that is to be otherwise.
+//! New hosts, and changes of hosts, before they are written to the inventory.
 
 use std::net::IpAddr;
 
 use super::HostState;
 use crate::config::Config;
 
-/// A host that is to be in the inventory.
+/// A new host for the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewHost {
     pub(crate) name: String,
@@ -21,8 +21,8 @@ pub(crate) struct NewHost {
 }
 
 impl NewHost {
-    /// Returns a host about which nothing but name and address is said: the rest is the configuration's.
-    pub(crate) fn of_settings(name: String, ip: IpAddr, config: &Config) -> Self {
+    /// Returns a host with this name and address, and the defaults of the configuration.
+    pub(crate) fn with_defaults(name: String, ip: IpAddr, config: &Config) -> Self {
         Self {
             dc: data_centre(config, ip),
             ssh_port: 22,
@@ -38,16 +38,16 @@ impl NewHost {
     }
 }
 
-/// Returns the data centre that `dc_rules` give an address; `unknown` where none fits.
+/// Returns the data centre of an address by `dc_rules`; `unknown` if no rule matches.
 pub(crate) fn data_centre(config: &Config, ip: IpAddr) -> String {
     let rules = config.dc_rules.iter();
     let rules = rules.map(|rule| (&*rule.name, &rule.prefixes[..]));
     dc_of(rules, ip).unwrap_or("unknown").to_owned()
 }
 
-/// What is to be otherwise; `None` stays as it is.
+/// A change of a host. `None` leaves a column unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct HostChange {
     pub(crate) name: Option<String>,
     pub(crate) dc: Option<String>,
     pub(crate) ip: Option<IpAddr>,
@@ -60,16 +60,16 @@ pub(crate) struct Change {
     pub(crate) tags: Option<Vec<String>>,
 }
 
-/// How a host is to be reached.
+/// A new jump host, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Jump {
     Direct,
     Through(String),
 }
 
-/// Reads a host name as the inventory takes one.
+/// Parses a host name for the inventory.
 ///
-/// It is a key of `known_hosts`, and a word in a shell, a URL and a path of Vault.
+/// A host name is also a key of `known_hosts`, and a word in a shell, a URL and a path of Vault.
 pub(crate) fn name(text: &str) -> Result<String, String> {
     let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let inner = |b: u8| edge(b) || matches!(b, b'.' | b'_' | b'-');
@@ -83,13 +83,13 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(
-            "a host name has 1 to 63 of a-z, 0-9, `.`, `_` and `-`, and begins and ends with a letter or digit"
+            "a host name has 1 to 63 characters a-z, 0-9, `.`, `_` and `-`, and begins and ends with a letter or digit"
                 .to_owned(),
         )
     }
 }
 
-/// Reads the name of a jump host, or `direct`.
+/// Parses the name of a jump host, or `direct`.
 pub(crate) fn jump(text: &str) -> Result<Jump, String> {
     match text {
         "direct" => Ok(Jump::Direct),
@@ -97,7 +97,7 @@ pub(crate) fn jump(text: &str) -> Result<Jump, String> {
     }
 }
 
-/// Returns the data centre whose rule has the longest beginning of `ip` as text, if any has one.
+/// Returns the data centre of the rule with the longest prefix of `ip` as text.
 fn dc_of<'a>(rules: impl Iterator<Item = (&'a str, &'a [String])>, ip: IpAddr) -> Option<&'a str> {
     let text = ip.to_string();
     let mut best: Option<(usize, &str)> = None;
@@ -106,7 +106,7 @@ fn dc_of<'a>(rules: impl Iterator<Item = (&'a str, &'a [String])>, ip: IpAddr) -
             .iter()
             .filter(|prefix| text.starts_with(prefix.as_str()))
         {
-            // Of rules that are equally exact the first one counts.
+            // The first of several rules with the same length applies.
             if best.is_none_or(|(length, _)| prefix.len() > length) {
                 best = Some((prefix.len(), name));
             }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_that_every_tool_takes() {
+    fn a_host_name_is_valid_for_all_tools() {
         for fine in ["a", "web-1", "10.0.0.9", "a_b.c"] {
             assert_eq!(name(fine).as_deref(), Ok(fine));
         }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_exact_rule_names_the_data_centre() {
+    fn the_longest_prefix_decides_the_data_centre() {
         let rules = [
             ("wide", vec!["10.".to_owned(), "192.168.".to_owned()]),
             ("narrow", vec!["10.40.0.".to_owned()]),

@@ -1,5 +1,5 @@
--- Runs as vctl-rw. $1 the name of a host, then what is to be otherwise, null where nothing is; $8 true for
--- no jump at all.
+-- Runs as vctl-rw. $1 is the name of a host. The others are new values; null leaves a column unchanged.
+-- $8 is true to remove the jump host.
 update vctl.servers
 set hostname = coalesce($2::text, hostname),
     dc = coalesce($3, dc),

@@ -1,6 +1,6 @@
--- Runs as vctl-ro or vctl-audit-writer. $1 a word in lower case, $2 the address that it is, or null. All hosts of the first
--- step that finds any: the whole name, an address that operators gave, one that the agent reported, a part of
--- the name. A word that is an address is no part of a name. As `inventory::resolve`.
+-- Runs as vctl-ro or vctl-audit-writer. $1 is a word in lower case, $2 the same word as an address, or null.
+-- Returns all hosts of the first step with a result: exact name, an address set by operators, an address reported
+-- by the agent, a part of the name. An address is not searched in names. Must match `inventory::resolve`.
 with step as (
     select s.hostname,
            case when s.hostname = $1::text then 1

@@ -1,5 +1,5 @@
--- Runs as vctl-ro or vctl-audit-writer. $1 the whole name of a host. It, and what it is reached through, nearest first; ends
--- before the first host that would come twice.
+-- Runs as vctl-ro or vctl-audit-writer. $1 is the exact name of a host. Returns the host and its jump hosts, the host
+-- first; stops before a host that is already in the list.
 with recursive way as (
     select hostname, jump_via, 1 as hop, array[hostname::text] as before
     from vctl.servers where hostname = $1::text

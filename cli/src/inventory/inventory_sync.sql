@@ -1,6 +1,6 @@
--- Runs as vctl-rw. $1 name, $2 data centre, $3 address, $4 port, $5 user, $6 jump, $7 CA role, $8 whether
--- it answered. What operators say of a host that is there already stays: only where it is dialled, and
--- that it was reached, change; that it was not reached once says nothing of when it was.
+-- Runs as vctl-rw. $1 name, $2 data centre, $3 address, $4 port, $5 user, $6 jump host, $7 CA role, $8 whether
+-- it answered. For an existing host, only address, port and the times of the test change: operators set the
+-- other columns. A failed test does not change the time of the last successful one.
 insert into vctl.servers as s (hostname, dc, ip, ssh_port, ssh_user, jump_via, ca_role, last_seen_up, last_probed_at)
 values ($1::text, $2, $3, $4, $5, $6::text, $7, case when $8 then now() end, now())
 on conflict (hostname) do update

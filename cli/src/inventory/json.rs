@@ -1,4 +1,4 @@
-//! Hosts of the inventory as JSON, CSV and names. `docs/inventory-json.md` is the contract.
+//! Hosts of the inventory as JSON, CSV and names, as documented in docs/inventory-json.md.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use crate::inventory::Host;
 use crate::ui::records::{Records, cells_of};
 use crate::ui::time;
 
-/// Hosts, as they are at one moment by the database's clock; without one as they were kept.
+/// Hosts. `now` is the database's clock; `None` for cached hosts.
 pub(crate) struct Hosts {
     pub(crate) now: Option<SystemTime>,
 }

@@ -1,31 +1,31 @@
-//! Whether a host is there, as far as anybody knows.
+//! The liveness of a host: its last report, or the last test of its SSH port.
 
 use std::time::{Duration, SystemTime};
 
 use super::Host;
 
-/// An agent that reported longer ago than this has missed a beat.
+/// Maximum age of a report. An older report means that the agent does not report any more.
 const FRESH: Duration = Duration::from_mins(10);
 
-/// What is known of a host's being up.
+/// The liveness of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Liveness {
-    /// Its agent reported within ten minutes.
+    /// The agent reported within ten minutes.
     Up,
-    /// Its agent has reported, and not lately.
+    /// The agent reported, but not within ten minutes.
     Stale,
-    /// It has no agent, and the last probe reached it.
+    /// No agent; the last test reached the SSH port.
     Reached,
-    /// It has no agent, and the last probe did not reach it.
+    /// No agent; the last test did not reach the SSH port.
     Down,
-    /// It has no agent, and nothing has probed it yet.
+    /// No agent, and no test yet.
     Unprobed,
-    /// Nobody could be asked.
+    /// Unknown, because Postgres is unreachable.
     Unknown,
 }
 
 impl Liveness {
-    /// The word for it, in tables and in JSON.
+    /// Returns the word for tables and JSON.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Up => "up",
@@ -37,19 +37,19 @@ impl Liveness {
         }
     }
 
-    /// Whether it counts as up in a total.
+    /// Returns whether the host counts as up in a total.
     pub(crate) fn is_up(self) -> bool {
         matches!(self, Self::Up | Self::Reached)
     }
 
-    /// Whether nothing is known of it, so that a total of those that are up says nothing of it.
+    /// Returns whether the liveness is unknown, so that a total of hosts that are up leaves it out.
     pub(crate) fn is_unknown(self) -> bool {
         matches!(self, Self::Unprobed | Self::Unknown)
     }
 }
 
 impl Host {
-    /// `now` is the database's clock; without one the host is known from earlier.
+    /// Returns the liveness. `now` is the database's clock; `None` for a cached host.
     pub(crate) fn liveness(&self, now: Option<SystemTime>) -> Liveness {
         if now.is_none() {
             return Liveness::Unknown;
@@ -64,7 +64,7 @@ impl Host {
         }
     }
 
-    /// How long ago its agent reported. A report from the future is from now: clocks differ.
+    /// Returns the age of the agent's last report; zero for a report from the future, because clocks differ.
     pub(crate) fn agent_age(&self, now: Option<SystemTime>) -> Option<Duration> {
         let reported = self.agent.as_ref()?.reported_at;
         Some(now?.duration_since(reported).unwrap_or_default())
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_says_more_than_a_probe() {
+    fn a_report_of_the_agent_overrides_a_probe() {
         let liveness = |agent: Option<u64>, up: Option<u64>, probed: Option<u64>| {
             let mut host = host("web-1");
             host.agent = agent.map(|at| AgentSeen {

@@ -1,4 +1,4 @@
-//! Hosts for whoever only reads: those of Postgres, or while it is away those that were kept.
+//! Lookup of hosts for reading commands: in Postgres, or in the cache while Postgres is unreachable.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use vctl_common::centre::DbRole;
 use vctl_common::pg::{Client, PgError, Pool};
 use vctl_common::vault::VaultError;
 
-use super::cache::{RecentFile, Snapshot, SnapshotFile, Unusable};
+use super::cache::{CacheError, RecentFile, Snapshot, SnapshotFile};
 use crate::centre::capabilities;
 use crate::centre::capabilities::Need;
 use crate::centre::context::Context;
@@ -18,40 +18,40 @@ use crate::inventory::{Host, Route, order, resolve};
 use crate::ssh_ca;
 use crate::ui::{notice, time};
 
-/// Where hosts are looked up.
-pub(crate) struct Directory<'a> {
+/// Looks up hosts in Postgres or in the cache.
+pub(crate) struct HostLookup<'a> {
     context: &'a Context,
-    /// Of the pool: who may have such a login may see what is kept.
+    /// Role of the pool. A user who may log in with this role may also read the cache.
     role: DbRole,
     pool: Pool,
     file: SnapshotFile,
-    /// What is kept, once it is used: one command sees one inventory.
-    kept: OnceCell<Snapshot>,
+    /// The cache, once it is used: a command uses the same hosts until its end.
+    cached: OnceCell<Snapshot>,
 }
 
-/// One look.
-pub(crate) enum Source<'a> {
-    Live(Box<Client>, &'a SnapshotFile),
-    Kept(&'a Snapshot),
+/// The source of the hosts of a command.
+pub(crate) enum HostSource<'a> {
+    Postgres(Box<Client>, &'a SnapshotFile),
+    Cache(&'a Snapshot),
 }
 
-impl<'a> Directory<'a> {
+impl<'a> HostLookup<'a> {
     pub(crate) fn new(context: &'a Context) -> Result<Self, Stop> {
-        Ok(Self::through(
+        Ok(Self::with_pool(
             context,
             DbRole::Ro,
             context.pool(DbRole::Ro)?,
         ))
     }
 
-    /// Looks hosts up with a login that is there for more than that.
-    pub(crate) fn through(context: &'a Context, role: DbRole, pool: Pool) -> Self {
+    /// Returns a lookup through an existing pool, which the command also uses for other work.
+    pub(crate) fn with_pool(context: &'a Context, role: DbRole, pool: Pool) -> Self {
         Self {
             context,
             role,
             pool,
             file: SnapshotFile::in_dir(context.state(), context.settings()),
-            kept: OnceCell::new(),
+            cached: OnceCell::new(),
         }
     }
 
@@ -60,63 +60,66 @@ impl<'a> Directory<'a> {
         &self.context.settings().vault.ssh_mount
     }
 
-    /// Returns Postgres, or what is kept when it is away; that is said once.
+    /// Connects to Postgres, or uses the cache if Postgres is unreachable. Prints a note then, once.
     ///
     /// # Errors
-    /// Postgres is there and unwilling; or it is away, and nothing is kept, or Vault does not say that
-    /// this person may read the inventory.
-    pub(crate) async fn open(&self) -> Result<Source<'_>, Stop> {
-        if let Some(kept) = self.kept.get() {
-            return Ok(Source::Kept(kept));
+    /// Postgres refused; or it is unreachable, and there is no cache, or Vault does not confirm that this
+    /// user may read the inventory.
+    pub(crate) async fn open(&self) -> Result<HostSource<'_>, Stop> {
+        if let Some(cached) = self.cached.get() {
+            return Ok(HostSource::Cache(cached));
         }
         let away = match self.context.connect(&self.pool).await {
-            Ok(client) => return Ok(Source::Live(Box::new(client), &self.file)),
+            Ok(client) => return Ok(HostSource::Postgres(Box::new(client), &self.file)),
             Err(error) if error.is_away() && !error.is_vault_away() => error,
             Err(error) => return Err(error.into()),
         };
-        let kept = self.kept.get_or_try_init(|| self.fall_back(away)).await?;
-        Ok(Source::Kept(kept))
+        let cached = self
+            .cached
+            .get_or_try_init(|| self.read_cache(away))
+            .await?;
+        Ok(HostSource::Cache(cached))
     }
 
-    /// Returns the hosts that were used last on this machine, the last one first.
+    /// Returns the hosts that were used on this machine, the latest first.
     pub(crate) fn recently_used(&self) -> Vec<String> {
         self.recent().read().hosts
     }
 
-    /// Remembers that a host is used, for the next list to choose from.
-    pub(crate) fn use_host(&self, name: &str) {
-        self.recent().change(|recent| recent.use_host(name));
+    /// Records the use of a host, for the host picker.
+    pub(crate) fn record_use(&self, name: &str) {
+        self.recent().change(|recent| recent.record_host(name));
     }
 
     fn recent(&self) -> RecentFile {
         RecentFile::in_dir(self.context.state(), self.context.settings())
     }
 
-    /// Says whether Postgres was away when it was asked for.
-    pub(crate) fn was_away(&self) -> bool {
-        self.kept.initialized()
+    /// Returns whether the cache is in use because Postgres was unreachable.
+    pub(crate) fn used_cache(&self) -> bool {
+        self.cached.initialized()
     }
 
-    async fn fall_back(&self, away: PgError) -> Result<Snapshot, Stop> {
+    async fn read_cache(&self, away: PgError) -> Result<Snapshot, Stop> {
         match self.may_read().await {
             Ok(()) => {}
-            // Also Vault is away: what it would say is not known.
+            // Vault is unreachable too, so the rights of the user are unknown.
             Err(error) if error.is_retryable() => return Err(away.into()),
             Err(error) => return Err(PgError::Credential(error).into()),
         }
         let now = Timestamp::now();
         match self.file.read(now) {
-            Ok(kept) => {
-                let age = time::age(kept.age(now).unsigned_abs());
-                notice::note(&format!("{away}; these are the hosts as of {age}"));
-                Ok(kept)
+            Ok(cached) => {
+                let age = time::age(cached.age(now).unsigned_abs());
+                notice::note(&format!("{away}; using the hosts cached {age}"));
+                Ok(cached)
             }
-            Err(Unusable::Absent) => Err(away.into()),
+            Err(CacheError::Absent) => Err(away.into()),
             Err(unusable) => Err(CliError::from(away).caused_by(&unusable).into()),
         }
     }
 
-    /// Asks Vault: what is kept is for who may read the inventory now, not for who could once.
+    /// Asks Vault whether the user may read the inventory now: a lost right must also end the use of the cache.
     async fn may_read(&self) -> Result<(), VaultError> {
         let vault = self.context.vault();
         let need = Need::credential("list", vault.settings(), &self.role);
@@ -131,19 +134,19 @@ impl<'a> Directory<'a> {
     }
 }
 
-impl Source<'_> {
-    /// Returns all hosts, and keeps them.
+impl HostSource<'_> {
+    /// Returns all hosts, and caches them.
     pub(crate) async fn hosts(&self) -> Result<Vec<Host>, Stop> {
         match self {
-            Self::Live(client, file) => {
+            Self::Postgres(client, file) => {
                 let hosts = inventory::store::hosts(client).await?;
-                // Nobody asked for it, so nobody hears that it failed.
+                // A failure is not reported: the user did not ask for the cache.
                 if let Err(error) = file.write(&hosts, Timestamp::now()) {
-                    tracing::debug!(error = %error.message, "The inventory was not kept.");
+                    tracing::debug!(error = %error.message, "The hosts were not cached.");
                 }
                 Ok(hosts)
             }
-            Self::Kept(snapshot) => {
+            Self::Cache(snapshot) => {
                 let mut hosts = snapshot.hosts.clone();
                 order::sort(&mut hosts);
                 Ok(hosts)
@@ -151,11 +154,11 @@ impl Source<'_> {
         }
     }
 
-    /// As `store::inventory::find`.
+    /// Like [`inventory::store::find`].
     pub(crate) async fn find(&self, query: &str) -> Result<Vec<Host>, Stop> {
         match self {
-            Self::Live(client, _) => inventory::store::find(client, query).await,
-            Self::Kept(snapshot) => {
+            Self::Postgres(client, _) => inventory::store::find(client, query).await,
+            Self::Cache(snapshot) => {
                 let found = resolve(&snapshot.hosts, query).into_iter().cloned();
                 let mut found: Vec<Host> = found.collect();
                 found.sort_by(|one, other| order::by_name(&one.name, &other.name));
@@ -164,27 +167,27 @@ impl Source<'_> {
         }
     }
 
-    /// As `store::inventory::route`.
+    /// Like [`inventory::store::route`].
     pub(crate) async fn route(&self, name: &str) -> Result<Route, Stop> {
         match self {
-            Self::Live(client, _) => inventory::store::route(&****client, name).await,
-            Self::Kept(snapshot) => Ok(Route::among(&snapshot.hosts, name)?),
+            Self::Postgres(client, _) => inventory::store::route(&****client, name).await,
+            Self::Cache(snapshot) => Ok(Route::among(&snapshot.hosts, name)?),
         }
     }
 
-    /// As `store::ca::signing_mount`. Which CA signs is not kept: Vault itself says when it is another.
+    /// Like [`ssh_ca::store::signing_mount`]. The cache does not have it: Vault refuses a wrong mount itself.
     pub(crate) async fn signing_mount(&self, configured: &str) -> Result<String, Stop> {
         match self {
-            Self::Live(client, _) => ssh_ca::store::signing_mount(client, configured).await,
-            Self::Kept(_) => Ok(configured.to_owned()),
+            Self::Postgres(client, _) => ssh_ca::store::signing_mount(client, configured).await,
+            Self::Cache(_) => Ok(configured.to_owned()),
         }
     }
 
-    /// Returns the time by which reports of agents are; none for hosts that were kept.
+    /// Returns the database's clock, to compare with reports of agents; `None` for cached hosts.
     pub(crate) async fn clock(&self) -> Result<Option<SystemTime>, Stop> {
         match self {
-            Self::Live(client, _) => inventory::store::clock(client).await.map(Some),
-            Self::Kept(_) => Ok(None),
+            Self::Postgres(client, _) => inventory::store::clock(client).await.map(Some),
+            Self::Cache(_) => Ok(None),
         }
     }
 }
@@ -196,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_without_a_connection_left_is_away_too() {
+    fn a_full_database_counts_as_unreachable() {
         let addr = || "db.example:5432".to_owned();
         let http = |status| VaultError::Http {
             path: "database/creds/vctl-ro".to_owned(),

@@ -1,6 +1,6 @@
-//! Hosts as the inventory has them: which one is meant, whether it is there, and the way to it.
+//! The inventory of hosts: lookup by name, liveness, route, changes, cache and import.
 //!
-//! Decisions only. Rows come from `store::inventory`, or from what was kept of them.
+//! The rows come from [`store`], or from the [`cache`].
 
 pub(crate) mod change;
 mod liveness;
@@ -27,30 +27,30 @@ pub(crate) use resolve::address;
 pub(crate) use resolve::resolve;
 pub(crate) use route::{Route, RouteError};
 
-/// One host. This is also the form in which the cache keeps it: what is seen of a host is not kept.
+/// One host, also in the format of the cache file. Observations such as the last report are not cached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Host {
     /// Lower case, as in `vctl.host_name`.
     pub(crate) name: String,
-    /// Empty where nobody said.
+    /// Empty if not set.
     pub(crate) dc: String,
     pub(crate) ip: IpAddr,
     pub(crate) ssh_port: u16,
     pub(crate) ssh_user: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) jump_via: Option<String>,
-    /// Those its operators gave it.
+    /// Set by operators.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) extra_ips: Vec<IpAddr>,
-    /// Those its agent saw on it.
+    /// Reported by the agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) observed_ips: Vec<IpAddr>,
     pub(crate) ca_role: String,
     pub(crate) state: HostState,
-    /// When `vctl sync` last reached its SSH port.
+    /// Time of the last test of `vctl sync` that reached the SSH port.
     #[serde(skip)]
     pub(crate) last_seen_up: Option<SystemTime>,
-    /// When `vctl sync` last tried to reach it.
+    /// Time of the last test of `vctl sync`.
     #[serde(skip)]
     pub(crate) last_probed_at: Option<SystemTime>,
     #[serde(skip)]
@@ -59,7 +59,7 @@ pub(crate) struct Host {
     pub(crate) tags: Vec<String>,
 }
 
-/// What its operators say of a host, whatever is seen of it.
+/// The state of a host, as set by operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum HostState {
@@ -70,7 +70,7 @@ pub(crate) enum HostState {
 }
 
 impl HostState {
-    /// The word for it in the database, in JSON and on the command line.
+    /// Returns the word in the database, in JSON and on the command line.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -92,12 +92,12 @@ pub(crate) struct AgentSeen {
     pub(crate) version: String,
     /// By the database's clock.
     pub(crate) reported_at: SystemTime,
-    /// Seconds by which its clock was ahead of the database's, negative where it was behind.
+    /// Seconds that the host's clock was ahead of the database's; negative if behind.
     pub(crate) clock_offset_s: Option<i64>,
 }
 
 impl Host {
-    /// Returns all its addresses, the one that is dialled first, each once.
+    /// Returns all addresses without duplicates; the address to connect to is the first.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         let mut known = HashSet::new();
         let all = [self.ip].into_iter();
@@ -131,7 +131,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_address_that_is_known_twice_is_said_once() {
+    fn duplicate_addresses_are_listed_once() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let mut host = host("web-1");
         host.extra_ips = vec![ip("10.0.0.1"), ip("192.0.2.1")];
@@ -141,7 +141,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_state_is_its_own_word() {
+    fn each_state_has_its_own_word() {
         for word in ["active", "maintenance", "broken", "retired"] {
             assert_eq!(HostState::of_word(word).unwrap().word(), word);
         }

@@ -1,4 +1,4 @@
-//! The order of hosts in lists: numbers in a name count as numbers, so `web-2` comes before `web-10`.
+//! The order of hosts in lists. Numbers in names are compared as numbers: `web-2` comes before `web-10`.
 
 use std::cmp::Ordering;
 
@@ -72,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_is_total(names in prop::collection::vec("[a0-9é-]{0,5}", 3)) {
+        fn the_order_of_names_is_total(names in prop::collection::vec("[a0-9é-]{0,5}", 3)) {
             let [one, two, three] = [&names[0], &names[1], &names[2]];
             prop_assert_eq!(by_name(one, two), by_name(two, one).reverse());
             prop_assert_eq!(by_name(one, two) == Ordering::Equal, one == two);

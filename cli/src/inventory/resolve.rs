@@ -1,15 +1,15 @@
-//! Which host a word means.
+//! Finds hosts by a word: name, address, or part of a name.
 
 use std::net::IpAddr;
 
 use super::{Host, HostState};
 
-/// Returns all hosts of the first step that finds any: the whole name, an address that its operators gave
-/// it, one that its agent reported, a part of the name. So no host gets what is meant for another by
-/// reporting its address.
+/// Returns all hosts of the first step with a result: exact name, an address set by operators, an address
+/// reported by the agent, a part of the name. Operators come first, so that a host cannot take over another
+/// host's connections by reporting its address.
 ///
-/// A retired host is meant by its whole name only: its address may be somebody else's by now. As
-/// `store/inventory_find.sql`, for hosts that were kept.
+/// A retired host is only found by its exact name, because another host may have its address now. Must match
+/// `inventory_find.sql`; this one is for cached hosts.
 pub(crate) fn resolve<'a>(hosts: &'a [Host], query: &str) -> Vec<&'a Host> {
     let name = query.to_lowercase();
     if let Some(exact) = hosts.iter().find(|host| host.name == name) {
@@ -18,9 +18,12 @@ pub(crate) fn resolve<'a>(hosts: &'a [Host], query: &str) -> Vec<&'a Host> {
     let in_use = hosts.iter().filter(|host| host.state != HostState::Retired);
     match address(query) {
         Some(ip) => {
-            let given: Vec<&Host> = in_use.clone().filter(|host| host.was_given(ip)).collect();
-            if !given.is_empty() {
-                return given;
+            let by_operators: Vec<&Host> = in_use
+                .clone()
+                .filter(|host| host.has_operator_address(ip))
+                .collect();
+            if !by_operators.is_empty() {
+                return by_operators;
             }
             in_use
                 .filter(|host| host.observed_ips.contains(&ip))
@@ -30,14 +33,14 @@ pub(crate) fn resolve<'a>(hosts: &'a [Host], query: &str) -> Vec<&'a Host> {
     }
 }
 
-/// Returns the address that a word is. An IPv4 address in IPv6 clothes is the IPv4 address.
+/// Parses an address. An IPv4-mapped IPv6 address becomes the IPv4 address.
 pub(crate) fn address(query: &str) -> Option<IpAddr> {
     query.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
 impl Host {
-    /// Says whether its operators say that it has this address.
-    fn was_given(&self, ip: IpAddr) -> bool {
+    /// Returns whether operators set this address.
+    fn has_operator_address(&self, ip: IpAddr) -> bool {
         self.ip == ip || self.extra_ips.contains(&ip)
     }
 }
@@ -68,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_step_that_finds_something_decides() {
+    fn the_first_step_with_a_result_decides() {
         assert_eq!(names("web"), ["web"]);
         assert_eq!(names("WEB-1"), ["web-1"]);
         assert_eq!(names("10.0.0.9"), ["10.0.0.9"]);
@@ -81,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reported_address_takes_nothing_from_its_owner() {
+    fn a_reported_address_does_not_override_an_operators() {
         assert_eq!(names("192.0.2.1"), ["web"]);
         assert_eq!(names("10.0.0.1"), ["web-1"]);
         assert_eq!(names("::ffff:10.0.0.1"), ["web-1"]);
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_host_is_meant_by_its_whole_name_only() {
+    fn a_retired_host_is_found_by_its_exact_name_only() {
         assert_eq!(names("old-web"), ["old-web"]);
         assert_eq!(names("old"), [""; 0]);
         // Its address may be another host's by now.

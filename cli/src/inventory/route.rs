@@ -1,32 +1,32 @@
-//! The way to a host: through whom it is reached.
+//! The route to a host: its jump hosts.
 
 use super::Host;
 
-/// The way to a host: outermost jump first, the target last. Never empty.
+/// The route to a host: the first jump host first, the target last. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) hops: Vec<Host>,
 }
 
-/// Why there is no way.
+/// The reason why there is no route.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum RouteError {
     #[error("there is no host `{0}` in the inventory")]
     Unknown(String),
-    #[error("the way to `{target}` never ends: it comes back to `{again}` ({way})")]
+    #[error("the jump hosts of `{target}` form a loop at `{again}` ({chain})")]
     Cycle {
         target: String,
         again: String,
-        way: String,
+        chain: String,
     },
-    #[error("`{host}` is reached through `{jump}`, which is not in the inventory")]
+    #[error("the jump host `{jump}` of `{host}` is not in the inventory")]
     NoJump { host: String, jump: String },
 }
 
 impl Route {
-    /// Takes the target and what it is reached through, nearest first, as far as they were found and
-    /// none twice.
-    pub(crate) fn of_chain(target: &str, chain: Vec<Host>) -> Result<Self, RouteError> {
+    /// Builds the route from the target and its jump hosts: the target first, up to the first host that is
+    /// missing or already in the list.
+    pub(crate) fn from_chain(target: &str, chain: Vec<Host>) -> Result<Self, RouteError> {
         let Some(outermost) = chain.last() else {
             return Err(RouteError::Unknown(target.to_owned()));
         };
@@ -38,7 +38,7 @@ impl Route {
         Err(if chain.iter().any(|host| host.name == jump) {
             RouteError::Cycle {
                 target: target.to_owned(),
-                way: way(&chain, &jump),
+                chain: via(&chain, &jump),
                 again: jump,
             }
         } else {
@@ -51,7 +51,7 @@ impl Route {
 }
 
 impl Route {
-    /// Finds the way to the host of this name among `hosts`. As `store/inventory_route.sql`.
+    /// Finds the route to a host among `hosts`. Must match `inventory_route.sql`.
     pub(crate) fn among(hosts: &[Host], target: &str) -> Result<Self, RouteError> {
         let mut chain: Vec<Host> = Vec::new();
         let mut next = Some(target);
@@ -62,15 +62,15 @@ impl Route {
             next = host.jump_via.as_deref();
             chain.push(host.clone());
         }
-        Self::of_chain(target, chain)
+        Self::from_chain(target, chain)
     }
 }
 
-/// More hops than this are not read by anybody.
+/// Maximum number of hops in an error.
 const MOST: usize = 8;
 
 /// Returns `web via jump-1 via jump-2 via jump-1`.
-fn way(chain: &[Host], again: &str) -> String {
+fn via(chain: &[Host], again: &str) -> String {
     let names = chain.iter().map(|host| host.name.as_str());
     let mut names: Vec<&str> = names.collect();
     if names.len() > MOST {
@@ -95,19 +95,19 @@ mod tests {
     }
 
     #[test]
-    fn the_outermost_jump_is_first_and_the_target_last() {
+    fn the_first_jump_host_is_first_and_the_target_last() {
         let chain = chain(&[
             ("web", Some("inner")),
             ("inner", Some("edge")),
             ("edge", None),
         ]);
-        let route = Route::of_chain("web", chain).unwrap();
+        let route = Route::from_chain("web", chain).unwrap();
         let names: Vec<&str> = route.hops.iter().map(|hop| &*hop.name).collect();
         assert_eq!(names, ["edge", "inner", "web"]);
     }
 
     #[test]
-    fn a_way_among_hosts_ends_also_where_it_comes_back() {
+    fn a_loop_of_jump_hosts_ends_the_search() {
         let mut hosts = chain(&[("web", Some("inner")), ("edge", None), ("other", None)]);
         hosts.extend(chain(&[("inner", Some("edge"))]));
         let names = |hosts: &[Host]| {
@@ -129,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_way_is_named() {
-        let problem = |chain| Route::of_chain("web", chain).unwrap_err().to_string();
+    fn an_error_of_a_route_names_the_hosts() {
+        let problem = |chain| Route::from_chain("web", chain).unwrap_err().to_string();
         assert_eq!(
             problem(chain(&[])),
             "there is no host `web` in the inventory"
@@ -141,11 +141,11 @@ mod tests {
                 ("a", Some("b")),
                 ("b", Some("a"))
             ])),
-            "the way to `web` never ends: it comes back to `a` (web via a via b via a)"
+            "the jump hosts of `web` form a loop at `a` (web via a via b via a)"
         );
         assert_eq!(
             problem(chain(&[("web", Some("a")), ("a", Some("gone"))])),
-            "`a` is reached through `gone`, which is not in the inventory"
+            "the jump host `gone` of `a` is not in the inventory"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Hosts, and the way to each. The types of all parameters are told, so each look is one round trip.
+//! Reads hosts and routes from Postgres. Parameter types are given, so that each query is one round trip.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::{AgentSeen, Host, HostState, Route, RouteError, address, order};
 
-/// Returns all hosts, also retired ones, by data centre and name.
+/// Returns all hosts, including retired ones, by data centre and name.
 pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Stop> {
     let statement = include_str!("inventory_hosts.sql");
     let rows = client.query_typed(statement, &[]).await;
@@ -21,7 +21,7 @@ pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Stop> {
     Ok(hosts)
 }
 
-/// Returns all hosts of the first step that finds any, as `inventory::resolve`.
+/// Returns all hosts of the first step with a result, like `inventory::resolve`.
 pub(crate) async fn find(client: &Client, query: &str) -> Result<Vec<Host>, Stop> {
     let (name, ip) = (query.to_lowercase(), address(query));
     let statement = include_str!("inventory_find.sql");
@@ -32,15 +32,15 @@ pub(crate) async fn find(client: &Client, query: &str) -> Result<Vec<Host>, Stop
     Ok(hosts)
 }
 
-/// Returns the way to the host of this name.
+/// Returns the route to a host.
 pub(crate) async fn route(client: &impl GenericClient, name: &str) -> Result<Route, Stop> {
     let statement = include_str!("inventory_route.sql");
     let rows = client.query_typed(statement, &[(&name, Type::TEXT)]).await;
     let chain = read(&rows.map_err(PgError::from)?)?;
-    Ok(Route::of_chain(name, chain)?)
+    Ok(Route::from_chain(name, chain)?)
 }
 
-/// Returns the database's clock, by which reports of agents are.
+/// Returns the database's clock, to compare with reports of agents.
 pub(crate) async fn clock(client: &Client) -> Result<SystemTime, Stop> {
     let row = client.query_typed_one("select now()", &[]).await;
     Ok(row.and_then(|row| row.try_get(0)).map_err(PgError::from)?)
@@ -69,14 +69,14 @@ fn host(row: &Row) -> Result<Host, Error> {
         name: row.try_get("hostname")?,
         dc: row.try_get("dc")?,
         ip: row.try_get("ip")?,
-        // The table's check keeps it within a port.
+        // A check of the table limits the port.
         ssh_port: u16::try_from(row.try_get::<_, i32>("ssh_port")?).unwrap_or(22),
         ssh_user: row.try_get("ssh_user")?,
         jump_via: row.try_get("jump_via")?,
         extra_ips: row.try_get("extra_ips")?,
         observed_ips: observed.unwrap_or_default(),
         ca_role: row.try_get("ca_role")?,
-        // A state of a schema to come is none to connect by guess.
+        // An unknown state of a newer schema counts as broken.
         state: HostState::of_word(state).unwrap_or(HostState::Broken),
         last_seen_up: last_seen_up.and_then(|at| at.0),
         last_probed_at: last_probed_at.and_then(|at| at.0),
@@ -89,12 +89,9 @@ impl From<RouteError> for Stop {
     fn from(error: RouteError) -> Self {
         let message = error.to_string();
         let (exit, hint) = match error {
-            RouteError::Unknown(_) => {
-                (Exit::NotFound, "`vctl list` shows what there is".to_owned())
-            }
+            RouteError::Unknown(_) => (Exit::NotFound, "`vctl list` shows the hosts".to_owned()),
             RouteError::Cycle { again: host, .. } | RouteError::NoJump { host, .. } => {
-                let hint =
-                    format!("say through whom it is reached: `vctl edit {host} --jump NAME`");
+                let hint = format!("set the jump host: `vctl edit {host} --jump NAME`");
                 (Exit::Config, hint)
             }
         };

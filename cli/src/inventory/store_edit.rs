@@ -1,4 +1,4 @@
-//! Changes of the inventory, each whole or not at all.
+//! Writes changes of the inventory, each in one transaction.
 
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::error::SqlState;
@@ -8,10 +8,10 @@ use super::store;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::inventory::change::{Change, Jump, NewHost};
-use crate::inventory::sync::Planned;
+use crate::inventory::change::{HostChange, Jump, NewHost};
+use crate::inventory::sync::PlannedHost;
 
-/// Adds a host that is not there.
+/// Adds a new host.
 pub(crate) async fn add(client: &Client, host: &NewHost) -> Result<(), Stop> {
     let statement = include_str!("inventory_add.sql");
     let added = client
@@ -38,17 +38,17 @@ pub(crate) async fn add(client: &Client, host: &NewHost) -> Result<(), Stop> {
     }
 }
 
-/// Prepares `sync`, for many hosts.
+/// Prepares the statement of [`sync`], which runs once for each host.
 pub(crate) async fn prepare_sync(client: &Client) -> Result<Statement, Stop> {
     let statement = client.prepare(include_str!("inventory_sync.sql")).await;
     Ok(statement.map_err(PgError::from)?)
 }
 
-/// Enters a host of an ssh_config, or where one that is there is dialled.
+/// Adds a host of an ssh_config, or updates address and port of an existing host.
 pub(crate) async fn sync(
     client: &Client,
     statement: &Statement,
-    host: &Planned,
+    host: &PlannedHost,
     dc: &str,
     config: &Config,
     answered: bool,
@@ -72,9 +72,8 @@ pub(crate) async fn sync(
         .map(drop)
 }
 
-/// Changes a host. A new name is carried into the jumps that lead through it and into its reports;
-/// what is on record keeps the old one.
-pub(crate) async fn edit(client: &mut Client, name: &str, change: &Change) -> Result<(), Stop> {
+/// Changes a host. A new name also changes in jump hosts and reports; past records keep the old name.
+pub(crate) async fn edit(client: &mut Client, name: &str, change: &HostChange) -> Result<(), Stop> {
     let transaction = client.transaction().await.map_err(PgError::from)?;
     let (jump, direct) = match &change.jump {
         None => (None, false),
@@ -109,17 +108,17 @@ pub(crate) async fn edit(client: &mut Client, name: &str, change: &Change) -> Re
         }
         Err(error) => return Err(refused(error, jump.map(String::as_str))),
     }
-    // A way that never ends would only be found by who wants to go it.
+    // A loop of jump hosts must be found now, not at the next connection.
     if jump.is_some() {
         store::route(&transaction, new_name).await?;
     }
     Ok(transaction.commit().await.map_err(PgError::from)?)
 }
 
-/// Checks that a host is there, and that no other is reached through it.
+/// Checks that a host exists, and that it is not the jump host of others.
 ///
 /// # Errors
-/// `NotFound` for a name that is no host's, `Failure` for a jump host.
+/// `NotFound` for an unknown host, `Failure` for a jump host.
 pub(crate) async fn check_deletable(client: &impl GenericClient, name: &str) -> Result<(), Stop> {
     let exists = "select exists (select from vctl.servers where hostname = $1::text)";
     let exists = client.query_one(exists, &[&name]).await;
@@ -136,13 +135,13 @@ pub(crate) async fn check_deletable(client: &impl GenericClient, name: &str) -> 
     let through = through.map_err(PgError::from)?;
     if let [first, ..] = &through[..] {
         let message = format!("`{name}` is the jump host of {}", listed(&through));
-        let hint = format!("reach them another way first: `vctl edit {first} --jump NAME`");
+        let hint = format!("set another jump host for them first: `vctl edit {first} --jump NAME`");
         return Err(CliError::new(Exit::Failure, message).hint(hint).into());
     }
     Ok(())
 }
 
-/// Deletes a host through which no other is reached.
+/// Deletes a host that is not a jump host.
 pub(crate) async fn delete(client: &mut Client, name: &str) -> Result<(), Stop> {
     let transaction = client.transaction().await.map_err(PgError::from)?;
     check_deletable(&transaction, name).await?;
@@ -154,7 +153,7 @@ pub(crate) async fn delete(client: &mut Client, name: &str) -> Result<(), Stop> 
     Ok(transaction.commit().await.map_err(PgError::from)?)
 }
 
-/// Names that a person still reads.
+/// Maximum number of names in an error.
 const MOST: usize = 10;
 
 fn listed(names: &[String]) -> String {
@@ -167,12 +166,12 @@ fn listed(names: &[String]) -> String {
 
 fn unknown(name: &str) -> Stop {
     let message = format!("there is no host `{name}` in the inventory");
-    let hint = "`vctl list` shows what there is";
+    let hint = "`vctl list` shows the hosts";
     CliError::new(Exit::NotFound, message).hint(hint).into()
 }
 
 fn taken(name: &str) -> Stop {
-    let message = format!("there is a host `{name}` in the inventory already");
+    let message = format!("the host `{name}` is already in the inventory");
     let hint = format!("`vctl edit {name}` changes it");
     CliError::new(Exit::Failure, message).hint(hint).into()
 }
@@ -181,7 +180,7 @@ fn refused(error: Error, jump: Option<&str>) -> Stop {
     match (error.code(), jump) {
         (Some(&SqlState::FOREIGN_KEY_VIOLATION), Some(jump)) => unknown(jump),
         (Some(&SqlState::CHECK_VIOLATION), Some(jump)) => {
-            let message = format!("`{jump}` cannot be reached through itself");
+            let message = format!("`{jump}` cannot be its own jump host");
             CliError::new(Exit::Usage, message).into()
         }
         _ => PgError::from(error).into(),

@@ -1,4 +1,4 @@
-//! Hosts of the inventory as a table, by data centre.
+//! The table of hosts, by data centre.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -12,12 +12,12 @@ use crate::ui::columns::Columns;
 use crate::ui::wrap::wrapped;
 use crate::ui::{BOLD, DIM, Layout, sanitize, time};
 
-/// What of each host is shown.
+/// The amount of detail for each host.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Detail {
-    /// Every column.
+    /// Show all columns.
     pub(crate) wide: bool,
-    /// Every address, not only how many more there are.
+    /// Show all addresses, not only the number of additional ones.
     pub(crate) all_ips: bool,
 }
 
@@ -35,8 +35,8 @@ const WIDE: Columns<10> = Columns {
     spare: &[],
 };
 
-/// Writes hosts that are sorted by data centre. `now` is the database's clock; without one nobody knows
-/// which of them are up.
+/// Writes hosts, which must be sorted by data centre. `now` is the database's clock; `None` for cached hosts,
+/// whose liveness is unknown.
 pub(crate) fn write(
     out: &mut dyn Write,
     hosts: &[Host],
@@ -74,7 +74,7 @@ pub(crate) fn write(
     )
 }
 
-/// Returns what is added to a total of hosts some of which were never probed.
+/// Returns the part of a total for hosts that were never tested.
 fn and_unknown(count: usize, now: Option<SystemTime>) -> String {
     match (count, now) {
         (0, _) | (_, None) => String::new(),
@@ -82,7 +82,7 @@ fn and_unknown(count: usize, now: Option<SystemTime>) -> String {
     }
 }
 
-/// Writes the way to a host, one hop a line, outermost first.
+/// Writes the route to a host, one hop a line, the first jump host first.
 pub(crate) fn write_route(out: &mut dyn Write, hops: &[Host], layout: Layout) -> io::Result<()> {
     let rows = hops.iter().enumerate().map(|(index, hop)| {
         [
@@ -101,7 +101,7 @@ pub(crate) fn write_route(out: &mut dyn Write, hops: &[Host], layout: Layout) ->
     columns.write(out, &rows.collect::<Vec<_>>(), layout)
 }
 
-/// Columns of the counts in a title, at most.
+/// Maximum width of the counts in a title.
 const TITLE: usize = 24;
 
 fn title(hosts: &[Host], now: Option<SystemTime>, layout: Layout) -> String {
@@ -111,7 +111,7 @@ fn title(hosts: &[Host], now: Option<SystemTime>, layout: Layout) -> String {
     } else {
         sanitize::text(dc)
     };
-    // Beside the counts. One data centre, one line.
+    // The rest of the line belongs to the counts: a title has one line.
     let room = layout
         .width
         .map_or(usize::MAX, |width| width.saturating_sub(TITLE).max(TITLE));
@@ -171,7 +171,7 @@ fn wide(host: &Host, now: Option<SystemTime>, detail: Detail) -> [String; 10] {
     ]
 }
 
-/// Returns what is seen of a host and, unless it is simply in use, what its operators say.
+/// Returns the liveness of a host and, unless it is active, its state.
 pub(crate) fn live(host: &Host, now: Option<SystemTime>) -> String {
     let seen = host.liveness(now).word();
     match host.state {
@@ -180,7 +180,7 @@ pub(crate) fn live(host: &Host, now: Option<SystemTime>) -> String {
     }
 }
 
-/// Returns the address that is dialled, with its port when that is not the usual one.
+/// Returns the address to connect to, with the port unless it is 22.
 pub(crate) fn address(host: &Host) -> String {
     match host.ssh_port {
         22 => host.ip.to_string(),
@@ -214,7 +214,7 @@ mod tests {
     use crate::inventory::AgentSeen;
     use crate::inventory::json::Hosts;
     use crate::inventory::tests::host;
-    use crate::ui::form::Form;
+    use crate::ui::format::OutputFormat;
     use crate::ui::json::schema;
     use crate::ui::records;
 
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_listed_by_data_centre_with_what_is_known_of_them() {
+    fn hosts_are_listed_by_data_centre() {
         let list =
             |detail| rendered(|out| write(out, &hosts(), Some(now()), detail, Layout::default()));
         assert_golden("hosts.txt", &list(Detail::default()));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn of_hosts_that_were_kept_nobody_says_that_they_are_up_or_down() {
+    fn cached_hosts_are_neither_up_nor_down() {
         let write =
             |out: &mut dyn Write| write(out, &hosts(), None, Detail::default(), Layout::default());
         let list = rendered(write);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_cuts_no_line_in_two() {
+    fn a_narrow_terminal_does_not_break_lines() {
         let layout = Layout {
             width: Some(60),
             full: false,
@@ -285,18 +285,18 @@ mod tests {
     }
 
     #[test]
-    fn every_form_for_programs_is_the_one_that_is_documented() {
+    fn each_format_for_programs_matches_the_documentation() {
         for (form, golden) in [
-            (Form::Json, "hosts.json"),
-            (Form::Jsonl, "hosts.jsonl"),
-            (Form::Yaml, "hosts.yaml"),
-            (Form::Csv, "hosts.csv"),
-            (Form::Name, "hosts.names"),
+            (OutputFormat::Json, "hosts.json"),
+            (OutputFormat::Jsonl, "hosts.jsonl"),
+            (OutputFormat::Yaml, "hosts.yaml"),
+            (OutputFormat::Csv, "hosts.csv"),
+            (OutputFormat::Name, "hosts.names"),
         ] {
             let kind = Hosts { now: Some(now()) };
             let text = rendered(|out| records::write(out, form, &kind, &hosts()));
             assert_golden(golden, &text);
-            if form == Form::Json {
+            if form == OutputFormat::Json {
                 let document = serde_json::from_str(&text).unwrap();
                 schema::assert_fits(schema::OF_HOSTS, None, &document);
             }
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_to_a_host_begins_with_the_outermost_jump() {
+    fn a_route_begins_with_the_first_jump_host() {
         let hops = &hosts()[1..3];
         let way = rendered(|out| write_route(out, hops, Layout::default()));
         assert_golden("route.txt", &way);

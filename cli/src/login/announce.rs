@@ -1,4 +1,4 @@
-//! Where a login goes, said before anything is sent there.
+//! Notices before a login: the server, the user and the reason.
 
 use std::fmt::Write as _;
 
@@ -10,13 +10,13 @@ use crate::config::Method;
 use crate::ui::{notice, time};
 
 impl Login<'_> {
-    /// Names the server, the person where that is known, and what differs from the defaults. A file of
-    /// the directory that decides any of it is named, too.
+    /// Prints the server, the user if known, and values that are not defaults. If a directory's file sets one of
+    /// them, prints the file too.
     pub(super) fn announce(&self, method: Method, choices: &Choices) {
         notice::done(&self.announcement(method, choices));
     }
 
-    /// Says why a login is due.
+    /// Prints the reason why a login is necessary.
     pub(super) fn announce_another(&self, ended: Option<&CachedToken>) {
         let addr = &self.loaded.config.vault_addr;
         let now = Timestamp::now();
@@ -24,9 +24,9 @@ impl Login<'_> {
             None => format!("not logged in to Vault at `{addr}`"),
             Some(Some(expired)) if expired <= now => {
                 let ago = now.duration_since(expired).unsigned_abs();
-                format!("the login to Vault at `{addr}` ended {}", time::age(ago))
+                format!("the login to Vault at `{addr}` expired {}", time::age(ago))
             }
-            Some(_) => format!("the login to Vault at `{addr}` is about to end"),
+            Some(_) => format!("the login to Vault at `{addr}` is about to expire"),
         });
     }
 
@@ -56,7 +56,7 @@ impl Login<'_> {
         let keys = keys.chain(mount.map(|(key, _)| key));
         let mut from_directory = keys.filter(|key| self.loaded.is_from_directory(key));
         if let Some(key) = from_directory.next() {
-            let _ = write!(text, ", as {} has it", self.loaded.source_of(key));
+            let _ = write!(text, ", set by {}", self.loaded.source_of(key));
         }
         text
     }

@@ -1,4 +1,4 @@
-//! AppRole: how a machine, or a person's job, logs in without anybody at hand.
+//! Login by AppRole, for machines and unattended jobs.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,13 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
 
-/// What `--register` keeps them under.
+/// Names of the files that `--register` writes.
 pub(super) const ROLE_ID: &str = "role-id";
 pub(super) const SECRET_ID: &str = "secret-id";
 
-/// Both ids, each as a value or where it lies.
+/// Role id and secret id, each as a value or a file.
 #[derive(Clone, Debug)]
-pub(crate) struct Ids {
+pub(crate) struct AppRoleIds {
     role_id: Id,
     secret_id: Id,
 }
@@ -29,15 +29,15 @@ enum Id {
     File(PathBuf),
 }
 
-impl Ids {
-    /// Returns where both ids are, when both are somewhere: a value before a named file, a named file
-    /// before the state directory.
+impl AppRoleIds {
+    /// Finds both ids; `None` if one is missing. A value takes precedence over a named file, and a named file
+    /// over the state directory.
     pub(crate) fn find(config: &Config, state: &StateDir) -> Option<Self> {
         let found = |value: &Option<Secret<String>>, file: &Option<PathBuf>, kept: &str| {
             if let Some(value) = value {
                 return Some(Id::Value(value.clone()));
             }
-            // A named file counts also when it is not there: the error then names it.
+            // A named file that is missing is used too, so that the error names it.
             if let Some(file) = file {
                 return Some(Id::File(file.clone()));
             }
@@ -50,7 +50,7 @@ impl Ids {
         })
     }
 
-    /// Returns what it takes to log in again and again.
+    /// Returns the credentials for repeated logins.
     pub(crate) async fn auth(&self, settings: &VaultSettings, mount: &str) -> Result<Auth, Stop> {
         Ok(Auth::AppRole {
             mount: mount.to_owned(),
@@ -59,7 +59,7 @@ impl Ids {
         })
     }
 
-    /// Returns what it takes to log in once.
+    /// Returns the credentials for one login.
     pub(crate) async fn login(&self, settings: &VaultSettings, mount: &str) -> Result<Login, Stop> {
         Ok(Login::AppRole {
             mount: mount.to_owned(),
@@ -68,13 +68,18 @@ impl Ids {
         })
     }
 
-    /// Opens the secret id when it came wrapped.
+    /// Unwraps the secret id if it is wrapped.
     async fn opened(&self, settings: &VaultSettings) -> Result<SecretIdSource, Stop> {
         match &self.secret_id {
             Id::Value(value) if is_wrapped(value) => {
                 let opened = Vault::unwrap(settings, value).await?;
                 let secret_id = opened["secret_id"].as_str().map(str::to_owned);
-                let none = || CliError::new(Exit::Config, "`VCTL_SECRET_ID` wraps no secret id");
+                let none = || {
+                    CliError::new(
+                        Exit::Config,
+                        "the wrapping token in `VCTL_SECRET_ID` does not contain a secret id",
+                    )
+                };
                 Ok(SecretIdSource::Value(Secret::new(
                     secret_id.ok_or_else(none)?,
                 )))
@@ -121,8 +126,8 @@ fn unusable(error: &SecretIdError) -> CliError {
     };
     match error {
         SecretIdError::Unwrap { .. } => new.hint(
-            "ask for a new one; if nobody here has opened it, somebody else has, and should be looked for",
+            "get a new secret id; if you have not unwrapped this one yourself, it may have been stolen",
         ),
-        _ => new.hint("`VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE` name the files of both ids"),
+        _ => new.hint("set `VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE` to the files of both ids"),
     }
 }

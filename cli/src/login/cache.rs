@@ -1,4 +1,4 @@
-//! The token that the last login got, kept for the next command.
+//! The cached token of the last login.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use vctl_common::file_lock::{self, Tried};
 use vctl_common::secret::Secret;
 use vctl_common::vault::Granted;
 
-use super::life::Life;
+use super::life::TokenLifetime;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::private_file;
@@ -24,19 +24,19 @@ use crate::ui::notice;
 
 const FILE: &str = "token";
 
-/// How often it is looked whether the lock is free; a renewal takes some tens of milliseconds.
-const LOOK: Duration = Duration::from_millis(20);
-const TELL_AFTER: Duration = Duration::from_millis(500);
+/// Interval to try the lock. A renewal takes some tens of milliseconds.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+const NOTE_AFTER: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where a token is one, and nowhere else: the server that gave it, and the namespace there.
+/// The only place where a token is valid: its server and namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Binding {
+pub(crate) struct VaultScope {
     pub(crate) addr: String,
     pub(crate) namespace: Option<String>,
 }
 
-impl Binding {
+impl VaultScope {
     pub(crate) fn new(addr: &str, namespace: Option<&str>) -> Self {
         let namespace = namespace.map(|name| name.trim_matches('/').to_owned());
         Self {
@@ -46,32 +46,32 @@ impl Binding {
     }
 }
 
-/// A token and what is known of it without asking.
+/// A token and its properties, as stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct CachedToken {
     #[serde(flatten)]
-    binding: Binding,
+    binding: VaultScope,
     #[serde(serialize_with = "exposed")]
     pub(crate) token: Secret<String>,
-    /// Names it without being it.
+    /// Accessor of the token, which does not grant access.
     pub(crate) accessor: String,
     #[serde(flatten)]
-    pub(crate) life: Life,
-    /// How it was got, by the name of `--method`.
+    pub(crate) life: TokenLifetime,
+    /// Login method, by its name in `--method`.
     pub(crate) method: String,
-    /// Whose it is, by Vault's display name: `oidc-albert`.
+    /// Display name in Vault, such as `oidc-albert`.
     #[serde(default)]
     pub(crate) display_name: String,
 }
 
-/// The one place where a secret is written out: into a file of its owner's.
+/// Writes the token in plain text. This is the only such place, and the file is private.
 fn exposed<S: Serializer>(secret: &Secret<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
 }
 
 impl CachedToken {
     pub(crate) fn new(
-        binding: Binding,
+        binding: VaultScope,
         method: &str,
         granted: &Granted,
         display_name: &str,
@@ -81,17 +81,17 @@ impl CachedToken {
             binding,
             token: granted.token.clone(),
             accessor: granted.accessor.clone(),
-            life: Life::granted(asked, granted.ttl, granted.renewable),
+            life: TokenLifetime::granted(asked, granted.ttl, granted.renewable),
             method: method.to_owned(),
             display_name: display_name.to_owned(),
         }
     }
 
-    pub(crate) fn is_for(&self, binding: &Binding) -> bool {
+    pub(crate) fn is_for(&self, binding: &VaultScope) -> bool {
         self.binding == *binding
     }
 
-    /// Says where it is a token, for people.
+    /// Returns the address of the token's server.
     pub(crate) fn addr(&self) -> &str {
         &self.binding.addr
     }
@@ -99,15 +99,15 @@ impl CachedToken {
 
 /// The file of the token.
 #[derive(Clone, Debug)]
-pub(crate) struct Cache {
+pub(crate) struct TokenCache {
     dir: StateDir,
     path: PathBuf,
     lock: PathBuf,
-    /// The token of this process, where it could not be written.
+    /// Token of this process, if the file could not be written.
     unwritten: Arc<Mutex<Option<CachedToken>>>,
 }
 
-impl Cache {
+impl TokenCache {
     pub(crate) fn in_dir(dir: &StateDir) -> Self {
         Self {
             dir: dir.clone(),
@@ -117,11 +117,11 @@ impl Cache {
         }
     }
 
-    /// Returns what is there. A file that makes no sense counts as none: the next login replaces it.
+    /// Returns the cached token. A damaged file counts as missing, and the next login replaces it.
     ///
     /// # Errors
-    /// It is not a file of our own that nobody else can write: whoever wrote it would decide as whom
-    /// we act.
+    /// The file belongs to another user, or another user can write it: that user would decide who vctl
+    /// acts as.
     pub(crate) fn read(&self) -> Result<Option<CachedToken>, CliError> {
         if let Some(token) = &*self.unwritten() {
             return Ok(Some(token.clone()));
@@ -129,7 +129,7 @@ impl Cache {
         match private_file::read(&self.path) {
             Ok(text) => Ok(serde_json::from_slice(text.expose()).ok()),
             Err(ReadError::Absent) => Ok(None),
-            // A home whose disk or server fails has no token for us.
+            // A read error of the disk or file server counts as a missing token.
             Err(ReadError::Io(error)) => {
                 let path = self.path.display();
                 notice::note_once(&format!("cannot read the token in `{path}`: {error}"));
@@ -139,8 +139,9 @@ impl Cache {
         }
     }
 
-    /// Keeps a token for the next command, or where no file can be written for this one alone, which is said.
-    pub(crate) fn keep(&self, token: &CachedToken) {
+    /// Caches a token for the next command. If the file cannot be written, prints a note and uses the token for this
+    /// command only.
+    pub(crate) fn write_or_note(&self, token: &CachedToken) {
         match self.write(token) {
             Ok(()) => {}
             Err(error) => {
@@ -148,7 +149,7 @@ impl Cache {
                 for cause in &error.causes {
                     why = format!("{why}: {cause}");
                 }
-                notice::note_once(&format!("this login is for this command alone: {why}"));
+                notice::note_once(&format!("the token is used for this command only: {why}"));
                 *self.unwritten() = Some(token.clone());
             }
         }
@@ -167,57 +168,57 @@ impl Cache {
             out.write_all(b"\n")
         });
         written.map_err(|error| {
-            let message = format!("cannot keep the token in `{}`", self.path.display());
+            let message = format!("cannot write the token to `{}`", self.path.display());
             CliError::new(Exit::Failure, message).caused_by(&error)
         })?;
         *self.unwritten() = None;
         Ok(())
     }
 
-    /// Takes the token away, and returns whether there was a file.
+    /// Removes the token, and returns whether there was one.
     pub(crate) fn remove(&self) -> Result<bool, CliError> {
         let had = self.unwritten().take().is_some();
         Ok(private_file::remove(&self.path)? || had)
     }
 
-    /// Waits until nobody else of this person renews or logs in, and keeps others waiting until the
-    /// lock is dropped. Ten commands started at once then ask for one login, not for ten.
+    /// Takes the lock for renewals and logins of this user; other processes wait until it is dropped. So ten
+    /// commands that start at the same time cause one login, not ten.
     ///
-    /// Where there is no file to lock, or the file system has no locks, nothing is waited for: the file of the
-    /// token is replaced whole, so two logins at once leave one of two good tokens.
+    /// Does not wait if there is no lock file, or if the file system does not support locks. The file of the
+    /// token is replaced atomically, so two concurrent logins leave one of two valid tokens.
     ///
     /// # Errors
-    /// `TryAgain` when somebody else is at it for longer than a server takes to answer: a person, most
-    /// likely, in front of a browser, for whom a job should not wait.
-    pub(crate) async fn lock(&self, interaction: Interaction) -> Result<Lock, CliError> {
+    /// `TryAgain` when another process holds the lock for longer than a server needs to answer. It is probably a
+    /// user in front of a browser, and a job must not wait for that.
+    pub(crate) async fn lock(&self, interaction: Interaction) -> Result<TokenLock, CliError> {
         let file = match self.lock_file() {
             Ok(file) => file,
             Err(error) => {
-                tracing::debug!(error = %error.message, "There is no lock of the token.");
-                return Ok(Lock(None));
+                tracing::debug!(error = %error.message, "The token cannot be locked.");
+                return Ok(TokenLock(None));
             }
         };
         let since = Instant::now();
-        let mut told = false;
+        let mut noted = false;
         loop {
             match file_lock::try_exclusive(&file).map_err(|error| self.not_lockable(&error))? {
-                Tried::Taken => return Ok(Lock(Some(file))),
-                Tried::Unsupported => return Ok(Lock(None)),
+                Tried::Taken => return Ok(TokenLock(Some(file))),
+                Tried::Unsupported => return Ok(TokenLock(None)),
                 Tried::Busy => {}
             }
             if interaction == Interaction::Never && since.elapsed() > PATIENCE {
                 let error = CliError::new(Exit::TryAgain, "another vctl is logging in");
-                return Err(error.hint("finish that login, or end it"));
+                return Err(error.hint("finish or stop that login"));
             }
-            if !told && since.elapsed() > TELL_AFTER {
-                told = true;
-                notice::note("waiting for another vctl that is logging in");
+            if !noted && since.elapsed() > NOTE_AFTER {
+                noted = true;
+                notice::note("waiting for another vctl to finish its login");
             }
-            sleep(LOOK).await;
+            sleep(LOCK_INTERVAL).await;
         }
     }
 
-    /// Says why no token can be kept, before a person logs in for one.
+    /// Checks before a login that a token can be stored.
     pub(crate) fn check(&self) -> Result<(), CliError> {
         self.lock_file().map(drop)
     }
@@ -236,13 +237,13 @@ impl Cache {
         let message = format!("cannot use the token in `{}`", self.path.display());
         CliError::new(Exit::Config, message)
             .caused_by(error)
-            .hint("if the file is not yours, remove it; then run `vctl login`")
+            .hint("if the file does not belong to you, remove it; then run `vctl login`")
     }
 }
 
-/// Held while the token is replaced.
+/// The lock, held while the token is replaced.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "closing it unlocks")] Option<File>);
+pub(crate) struct TokenLock(#[expect(dead_code, reason = "closing it unlocks")] Option<File>);
 
 #[cfg(test)]
 mod tests {
@@ -261,7 +262,7 @@ mod tests {
         };
         let now = Timestamp::UNIX_EPOCH;
         CachedToken::new(
-            Binding::new(addr, None),
+            VaultScope::new(addr, None),
             "oidc",
             &granted,
             "oidc-albert",
@@ -269,12 +270,12 @@ mod tests {
         )
     }
 
-    fn cache(dir: &tempfile::TempDir) -> Cache {
-        Cache::in_dir(&StateDir::at(dir.path()))
+    fn cache(dir: &tempfile::TempDir) -> TokenCache {
+        TokenCache::in_dir(&StateDir::at(dir.path()))
     }
 
     #[test]
-    fn what_was_kept_is_read_back_and_never_printed() {
+    fn a_cached_token_is_read_back_and_never_printed() {
         let dir = tempfile::tempdir().unwrap();
         let cache = cache(&dir);
         assert!(cache.read().unwrap().is_none());
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_one_where_it_was_got_and_nowhere_else() {
+    fn a_token_is_used_for_its_own_server_only() {
         let token = token("https://vault.example:8200");
         for (addr, namespace, is_for) in [
             ("https://vault.example:8200", None, true),
@@ -304,13 +305,13 @@ mod tests {
             ("https://vault.example:8200.evil.example", None, false),
             ("https://vault.example:8200@evil.example", None, false),
         ] {
-            let binding = Binding::new(addr, namespace);
+            let binding = VaultScope::new(addr, namespace);
             assert_eq!(token.is_for(&binding), is_for, "{addr} {namespace:?}");
         }
     }
 
     #[test]
-    fn a_torn_file_is_none_and_the_next_login_replaces_it() {
+    fn a_damaged_file_is_replaced_by_the_next_login() {
         let dir = tempfile::tempdir().unwrap();
         let cache = cache(&dir);
         for text in ["", "{", "{\"token\":1}", "\u{0}\u{0}"] {

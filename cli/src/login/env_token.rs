@@ -1,4 +1,4 @@
-//! A token that somebody else got: `VAULT_TOKEN`.
+//! The token in `VAULT_TOKEN`.
 
 use std::env;
 
@@ -10,8 +10,8 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ui::notice;
 
-/// The token in the environment, where it wins over every other as it does for Vault's own program.
-pub(crate) fn given() -> Result<Option<Secret<String>>, CliError> {
+/// Returns the token of the environment. It takes precedence over the cached one, as in the vault program.
+pub(crate) fn env_token() -> Result<Option<Secret<String>>, CliError> {
     match env::var("VAULT_TOKEN") {
         Ok(token) => Ok(Some(token)
             .filter(|token| !token.is_empty())
@@ -23,22 +23,24 @@ pub(crate) fn given() -> Result<Option<Secret<String>>, CliError> {
     }
 }
 
-/// Says that Vault does not know who a login makes one: where a token was brought along, that one is meant, and
-/// none that was kept.
+/// Returns the error of a login. If a given token is invalid, the error is about that token, and not about
+/// the cached one.
 pub(super) fn refused(method: Method, error: VaultError) -> Stop {
     match (method, &error) {
         (Method::Token, VaultError::TokenInvalid) => {
             let message = "Vault rejected the token: invalid, expired or revoked";
-            let hint = "get another with `vctl login`; `vctl login --help` lists the methods";
+            let hint = "log in with `vctl login`; `vctl login --help` lists the methods";
             CliError::new(Exit::Permission, message).hint(hint).into()
         }
         _ => error.into(),
     }
 }
 
-/// Says that a login is there and another token is used all the same.
-pub(crate) fn note_when_overridden() {
+/// Prints a note if `VAULT_TOKEN` takes precedence over the new login.
+pub(crate) fn note_if_env_token_wins() {
     if env::var_os("VAULT_TOKEN").is_some_and(|token| !token.is_empty()) {
-        notice::note("`VAULT_TOKEN` is set and wins over this login: unset it to use the login");
+        notice::note(
+            "`VAULT_TOKEN` is set and takes precedence over this login: unset it to use the login",
+        );
     }
 }

@@ -1,32 +1,32 @@
-//! How a person last logged in to each server: the next login goes the same way.
+//! The last login method for each server, which the next login uses too.
 //!
-//! No secret is kept here. It outlives a logout, and `vctl logout --all` removes it.
+//! Contains no secrets. It survives a logout; `vctl logout --all` removes it.
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::Binding;
+use super::cache::VaultScope;
 use crate::config::Method;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 
 pub(super) const FILE: &str = "last-login";
 
-/// Servers of which the last login is kept.
+/// Maximum number of servers.
 const MOST: usize = 32;
 
-/// One login.
+/// The last login at a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LastLogin {
     #[serde(flatten)]
-    pub(super) binding: Binding,
+    pub(super) binding: VaultScope,
     method: String,
-    /// Name that was given for userpass.
+    /// Username for userpass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) username: Option<String>,
 }
 
 impl LastLogin {
-    pub(super) fn new(binding: Binding, method: Method, username: Option<String>) -> Self {
+    pub(super) fn new(binding: VaultScope, method: Method, username: Option<String>) -> Self {
         Self {
             binding,
             method: method.to_string(),
@@ -39,13 +39,13 @@ impl LastLogin {
     }
 }
 
-/// Returns the last login at a server, if one is known. A file that makes no sense counts as none.
-pub(super) fn read(dir: &StateDir, binding: &Binding) -> Option<LastLogin> {
+/// Returns the last login at a server. A damaged file counts as missing.
+pub(super) fn read(dir: &StateDir, binding: &VaultScope) -> Option<LastLogin> {
     let mut all = all(dir).into_iter();
     all.find(|login| login.binding == *binding)
 }
 
-/// Writes down a login. A login is one also where this fails.
+/// Records a login. A failure is not an error of the login.
 pub(super) fn record(dir: &StateDir, login: LastLogin) {
     let mut all = all(dir);
     all.retain(|other| other.binding != login.binding);
@@ -56,7 +56,7 @@ pub(super) fn record(dir: &StateDir, login: LastLogin) {
         out.write_all(b"\n")
     });
     if let Err(error) = written {
-        tracing::debug!(%error, "The way of this login is not kept.");
+        tracing::debug!(%error, "The login method was not recorded.");
     }
 }
 

@@ -1,50 +1,50 @@
-//! When a token is used as it is, when it is renewed, and when renewing no longer helps. The clock is
-//! the caller's, and nothing is asked of anybody.
+//! The lifetime of a token: when to use it, renew it or replace it. Callers pass the time, and nothing here
+//! connects to a server.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A token is not used in its last minute, or in the last third of a short life.
+/// Margin before the expiry in which a token is not used: one minute, or a third of a short lifetime.
 const MARGIN: Duration = Duration::from_mins(1);
 
-/// How long a token lives, as far as the server said.
+/// The lifetime of a token, as the server reported it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Life {
-    /// `None`: it never expires.
+pub(crate) struct TokenLifetime {
+    /// `None`: the token never expires.
     pub(crate) expires: Option<Timestamp>,
-    /// What it was given at login. What a renewal gives is compared with this.
+    /// TTL at login, to compare with the TTL of a renewal.
     pub(crate) ttl_s: u64,
-    /// Whether renewing helps.
+    /// Whether a renewal extends the lifetime.
     pub(crate) renewable: bool,
 }
 
-/// What has to be done before a token is used.
+/// The step before a token can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum TokenAction {
     Use,
     Renew,
-    /// Log in again: renewing gives nothing more, or it is over.
+    /// Log in again: the token has expired, or cannot be renewed any more.
     Replace,
 }
 
-impl Life {
-    /// A token that the server gave `ttl` when it was asked at `now`; none means for ever.
+impl TokenLifetime {
+    /// Returns the lifetime of a token with `ttl` from `now`; `None` means for ever.
     pub(crate) fn granted(now: Timestamp, ttl: Option<Duration>, renewable: bool) -> Self {
         Self {
-            // As far ahead as the calendar goes is for ever, too.
+            // A time after the end of the calendar also means for ever.
             expires: ttl.and_then(|ttl| now.checked_add(ttl).ok()),
             ttl_s: ttl.map_or(0, |ttl| ttl.as_secs()),
             renewable,
         }
     }
 
-    /// Returns what it is after a renewal gave `ttl`.
+    /// Returns the lifetime after a renewal with `ttl`.
     pub(crate) fn renewed(&self, now: Timestamp, ttl: Option<Duration>, renewable: bool) -> Self {
         let full = Duration::from_secs(self.ttl_s);
-        // Less than before: the server counts down to the longest a token may live, and each renewal
-        // would give less. Better a new login in time than a dead token soon.
+        // A shorter TTL means that the token approaches its `max_ttl`, and each renewal would give less. A new login in
+        // time is better than an expired token.
         let lasts = ttl.is_none_or(|ttl| ttl >= full.mul_f64(0.9));
         Self {
             ttl_s: self.ttl_s,
@@ -56,28 +56,28 @@ impl Life {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// Returns how much of it is left; `None` for a token that never expires.
+    /// Returns the remaining lifetime; `None` for a token that never expires.
     pub(crate) fn left(&self, now: Timestamp) -> Option<Duration> {
         let left = self.expires?.duration_since(now);
         Some(Duration::try_from(left).unwrap_or_default())
     }
 
-    /// Returns what is left of it while it is still used as it is.
+    /// Returns the remaining time in which the token may be used without renewal.
     fn usable(&self, now: Timestamp) -> Option<Duration> {
         let margin = MARGIN.min(Duration::from_secs(self.ttl_s) / 3);
         Some(self.left(now)?.saturating_sub(margin))
     }
 
-    pub(crate) fn next(&self, now: Timestamp) -> Next {
+    pub(crate) fn next(&self, now: Timestamp) -> TokenAction {
         match self.usable(now) {
-            Some(Duration::ZERO) if self.renewable && !self.is_over(now) => Next::Renew,
-            Some(Duration::ZERO) => Next::Replace,
-            Some(_) | None => Next::Use,
+            Some(Duration::ZERO) if self.renewable && !self.is_over(now) => TokenAction::Renew,
+            Some(Duration::ZERO) => TokenAction::Replace,
+            Some(_) | None => TokenAction::Use,
         }
     }
 
-    /// Returns how long whoever keeps it alive may sleep: two thirds of what is left, and never past
-    /// the moment from which it is not used any more. `None`: for ever.
+    /// Returns the time until the next renewal: two thirds of the remaining lifetime, but not later than the end of
+    /// its use. `None`: no renewal is needed.
     pub(crate) fn rest(&self, now: Timestamp) -> Option<Duration> {
         const LONGEST: Duration = Duration::from_mins(30);
         let usable = self.usable(now)?;
@@ -97,12 +97,12 @@ mod tests {
         NOW + Duration::from_secs(seconds)
     }
 
-    fn life(ttl: u64) -> Life {
-        Life::granted(NOW, Some(Duration::from_secs(ttl)), true)
+    fn life(ttl: u64) -> TokenLifetime {
+        TokenLifetime::granted(NOW, Some(Duration::from_secs(ttl)), true)
     }
 
     #[test]
-    fn the_margin_is_a_minute_and_a_third_of_a_short_life() {
+    fn the_margin_is_a_minute_or_a_third_of_a_short_life() {
         for (ttl, last) in [
             (3600, 3539),
             (180, 119),
@@ -111,39 +111,43 @@ mod tests {
             (10, 6),
             (1, 0),
         ] {
-            assert_eq!(life(ttl).next(after(last)), Next::Use, "{ttl}");
+            assert_eq!(life(ttl).next(after(last)), TokenAction::Use, "{ttl}");
             assert_eq!(
                 life(ttl).next(after(last + 1)),
-                if ttl == 1 { Next::Replace } else { Next::Renew },
+                if ttl == 1 {
+                    TokenAction::Replace
+                } else {
+                    TokenAction::Renew
+                },
                 "{ttl}"
             );
-            assert_eq!(life(ttl).next(after(ttl)), Next::Replace, "{ttl}");
+            assert_eq!(life(ttl).next(after(ttl)), TokenAction::Replace, "{ttl}");
         }
     }
 
     #[test]
-    fn a_token_that_never_expires_is_used_and_nobody_wakes_for_it() {
-        let life = Life::granted(NOW, None, false);
-        assert_eq!(life.next(after(1 << 33)), Next::Use);
+    fn a_token_that_never_expires_needs_no_renewal() {
+        let life = TokenLifetime::granted(NOW, None, false);
+        assert_eq!(life.next(after(1 << 33)), TokenAction::Use);
         assert_eq!(life.rest(NOW), None);
     }
 
     #[test]
-    fn when_renewals_begin_to_give_less_the_next_is_a_login() {
+    fn shorter_renewals_lead_to_a_new_login() {
         let renewed = life(3600).renewed(after(3000), Some(Duration::from_hours(1)), true);
-        assert_eq!(renewed.next(after(6541)), Next::Renew);
+        assert_eq!(renewed.next(after(6541)), TokenAction::Renew);
         let capped = renewed.renewed(after(6541), Some(Duration::from_mins(10)), true);
-        assert_eq!(capped.next(after(6541)), Next::Use);
-        assert_eq!(capped.next(after(6541 + 541)), Next::Replace);
+        assert_eq!(capped.next(after(6541)), TokenAction::Use);
+        assert_eq!(capped.next(after(6541 + 541)), TokenAction::Replace);
     }
 
     proptest! {
         #[test]
-        fn who_keeps_it_alive_wakes_before_it_is_no_longer_used(ttl in 0_u64..10_000_000, age in 0_u64..10_000_000) {
+        fn the_renewal_comes_before_the_end_of_use(ttl in 0_u64..10_000_000, age in 0_u64..10_000_000) {
             let life = life(ttl);
             let rest = life.rest(after(age)).unwrap();
             prop_assert!(rest <= Duration::from_mins(30));
-            if life.next(after(age)) == Next::Use {
+            if life.next(after(age)) == TokenAction::Use {
                 let wakes = after(age) + rest;
                 prop_assert!(!life.is_over(wakes));
             } else {

@@ -1,4 +1,4 @@
-//! A token of one's own: kept between commands, renewed in time, and got anew when it has to be.
+//! Login to Vault: gets a token, caches it between commands, renews and replaces it.
 
 mod announce;
 mod approle;
@@ -33,68 +33,68 @@ use crate::ui::ask;
 
 use super::files::state_dir::StateDir;
 use super::ui::ask::Interaction;
-pub(crate) use approle::Ids;
-pub(crate) use cache::{Binding, Cache, CachedToken, Lock};
-use env_token::given;
-pub(crate) use env_token::note_when_overridden;
+pub(crate) use approle::AppRoleIds;
+pub(crate) use cache::{CachedToken, TokenCache, TokenLock, VaultScope};
+use env_token::env_token;
+pub(crate) use env_token::note_if_env_token_wins;
 use last_method::LastLogin;
-pub(crate) use life::Next;
+pub(crate) use life::TokenAction;
 pub(crate) use oidc::OidcChoices;
 pub(crate) use register::Registered;
 
-/// What `vctl login` was told beside the configuration.
+/// Options of `vctl login`.
 #[derive(Debug, Default)]
 pub(crate) struct Choices {
     pub(crate) username: Option<String>,
-    /// From standard input, read before anything is asked of anybody.
+    /// From standard input, read before any prompt.
     pub(crate) password: Option<Secret<String>>,
     pub(crate) token: Option<Secret<String>>,
     pub(crate) oidc: OidcChoices,
 }
 
-/// How a token stands after somebody tried to renew it.
+/// The result of a renewal.
 #[derive(Debug)]
 pub(crate) enum Renewed {
-    Lives(CachedToken),
-    /// It lives, and renewing it gives nothing more.
-    AtItsEnd,
-    /// It is no longer one.
-    Dead,
+    Extended(CachedToken),
+    /// The token is valid, but cannot be extended any more.
+    AtMaxTtl,
+    /// The token is invalid.
+    Invalid,
 }
 
-/// A valid token, and where it came from.
+/// A valid token, and its origin.
 #[derive(Clone, Debug)]
 pub(crate) enum Token {
-    /// `VAULT_TOKEN`: somebody else's to renew and to end.
-    Given(Secret<String>),
-    Ours(Box<CachedToken>),
+    /// From `VAULT_TOKEN`. vctl does not renew or revoke it.
+    FromEnv(Secret<String>),
+    Cached(Box<CachedToken>),
 }
 
 impl Token {
     pub(crate) fn value(&self) -> &Secret<String> {
         match self {
-            Self::Given(token) => token,
-            Self::Ours(token) => &token.token,
+            Self::FromEnv(token) => token,
+            Self::Cached(token) => &token.token,
         }
     }
 }
 
-/// Whether a login that cannot be kept has failed.
+/// Whether a login fails if the token cannot be cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keeping {
-    Must,
-    /// A command goes on with it.
-    May,
+enum CachePolicy {
+    Required,
+    /// The command continues with the token.
+    BestEffort,
 }
 
-/// The way to a token.
+/// Provides a token for a command.
 pub(crate) struct Login<'a> {
     loaded: &'a Loaded,
     settings: Settings,
     state: StateDir,
-    cache: Cache,
+    cache: TokenCache,
     interaction: Interaction,
-    /// Whether a person may be asked to log in where one is due.
+    /// Whether to start an interactive login when necessary.
     asks: bool,
 }
 
@@ -104,25 +104,25 @@ impl<'a> Login<'a> {
         Self {
             loaded,
             settings: config::settings(loaded),
-            cache: Cache::in_dir(&state),
+            cache: TokenCache::in_dir(&state),
             state,
             interaction,
             asks: true,
         }
     }
 
-    /// From now on, where a person would have to log in, that is an error which names `vctl login`. Unlike
-    /// with [`Interaction::Never`], no AppRole takes the place of a person who is there.
-    pub(crate) fn ask_nobody(&mut self) {
+    /// Disables interactive logins: they become an error with the hint `vctl login`. Unlike with
+    /// [`Interaction::Never`], an AppRole does not replace the login of a person.
+    pub(crate) fn disable_prompts(&mut self) {
         self.asks = false;
     }
 
-    /// Waits no longer than this for each answer of Vault.
+    /// Sets the timeout for each answer of Vault.
     pub(crate) fn answer_within(&mut self, limit: Duration) {
         self.settings.vault.timeout = limit;
     }
 
-    pub(crate) fn cache(&self) -> &Cache {
+    pub(crate) fn cache(&self) -> &TokenCache {
         &self.cache
     }
 
@@ -134,75 +134,74 @@ impl<'a> Login<'a> {
         &self.state
     }
 
-    /// Where a token of these settings is one.
-    pub(crate) fn binding(&self) -> Binding {
+    /// Returns the server and namespace of these settings.
+    pub(crate) fn binding(&self) -> VaultScope {
         let config = &self.loaded.config;
-        Binding::new(&config.vault_addr, config.vault_namespace.as_deref())
+        VaultScope::new(&config.vault_addr, config.vault_namespace.as_deref())
     }
 
-    /// Returns the token that was kept for this Vault, whatever is left of it.
-    pub(crate) fn kept(&self) -> Result<Option<CachedToken>, CliError> {
+    /// Returns the cached token for this server, even if it has expired.
+    pub(crate) fn cached(&self) -> Result<Option<CachedToken>, CliError> {
         let binding = self.binding();
         Ok(self.cache.read()?.filter(|token| token.is_for(&binding)))
     }
 
-    /// Returns a token that is good for a while: the one in the environment, the one that was kept,
-    /// or a new one. Nothing is asked of the server while the kept one is good.
+    /// Returns a valid token: from the environment, from the cache, or from a new login. Makes no network
+    /// connection while the cached token is valid.
     ///
     /// # Errors
-    /// `Permission`, naming `vctl login`, when only a person could get one and none may be asked.
+    /// `Permission`, with the hint `vctl login`, when only an interactive login could get a token.
     pub(crate) async fn valid_token(&self) -> Result<Token, Stop> {
-        if let Some(token) = given()? {
-            return Ok(Token::Given(token));
+        if let Some(token) = env_token()? {
+            return Ok(Token::FromEnv(token));
         }
-        if let Some(token) = self.kept()?
-            && token.life.next(Timestamp::now()) == Next::Use
+        if let Some(token) = self.cached()?
+            && token.life.next(Timestamp::now()) == TokenAction::Use
         {
-            return Ok(Token::Ours(Box::new(token)));
+            return Ok(Token::Cached(Box::new(token)));
         }
         self.fresh_token().instrument(spans::auth()).await
     }
 
-    /// Returns Vault with this token. As a machine that can log in by itself, it goes on doing so.
+    /// Returns a client of Vault with this token. With an AppRole, the client can also log in again.
     pub(crate) async fn vault(&self, token: &Token) -> Result<Vault, Stop> {
         let (vault, config) = (&self.settings.vault, &self.loaded.config);
         let ours =
-            matches!(token, Token::Ours(token) if token.method == Method::AppRole.to_string());
-        if ours && let Some(ids) = Ids::find(config, &self.state) {
+            matches!(token, Token::Cached(token) if token.method == Method::AppRole.to_string());
+        if ours && let Some(ids) = AppRoleIds::find(config, &self.state) {
             let auth = ids.auth(vault, &config.approle_mount).await?;
             return Ok(Vault::resume(vault, auth, token.value().clone())?);
         }
         Ok(Vault::connect(vault, Auth::Token(token.value().clone()))?)
     }
 
-    /// Returns the token that is kept once it was renewed or replaced, when that is due. Only one
-    /// command of a person at a time does so.
+    /// Renews or replaces the cached token if necessary. A lock ensures that only one process of a user does so.
     async fn fresh_token(&self) -> Result<Token, Stop> {
         let lock = self.lock().await?;
-        // Somebody else may have done it while we waited.
-        if let Some(token) = self.kept()? {
+        // Another process may have renewed it during the wait for the lock.
+        if let Some(token) = self.cached()? {
             match token.life.next(Timestamp::now()) {
-                Next::Use => return Ok(Token::Ours(Box::new(token))),
-                Next::Renew => match self.renew(&token).await {
-                    Ok(Renewed::Lives(renewed)) => return Ok(Token::Ours(Box::new(renewed))),
-                    Ok(Renewed::AtItsEnd | Renewed::Dead) => {}
-                    // A server that cannot be asked takes nothing away: what is left serves on.
+                TokenAction::Use => return Ok(Token::Cached(Box::new(token))),
+                TokenAction::Renew => match self.renew(&token).await {
+                    Ok(Renewed::Extended(renewed)) => return Ok(Token::Cached(Box::new(renewed))),
+                    Ok(Renewed::AtMaxTtl | Renewed::Invalid) => {}
+                    // If the server is unreachable, the rest of the lifetime is used.
                     Err(Stop::Error(error))
-                        if error.exit.may_pass() && !token.life.is_over(Timestamp::now()) =>
+                        if error.exit.is_transient() && !token.life.is_over(Timestamp::now()) =>
                     {
-                        return Ok(Token::Ours(Box::new(token)));
+                        return Ok(Token::Cached(Box::new(token)));
                     }
                     Err(other) => return Err(other),
                 },
-                Next::Replace => {}
+                TokenAction::Replace => {}
             }
         }
         let token = self.replace(&lock).await?;
-        Ok(Token::Ours(Box::new(token)))
+        Ok(Token::Cached(Box::new(token)))
     }
 
-    /// Keeps every other vctl of this person from renewing or logging in at the same time.
-    pub(crate) async fn lock(&self) -> Result<Lock, CliError> {
+    /// Prevents other vctl processes of this user from renewing or logging in at the same time.
+    pub(crate) async fn lock(&self) -> Result<TokenLock, CliError> {
         let interaction = if self.asks {
             self.interaction
         } else {
@@ -211,10 +210,10 @@ impl<'a> Login<'a> {
         self.cache.lock(interaction).await
     }
 
-    /// Renews a token, and keeps it when it is the one that is kept.
+    /// Renews a token, and updates the cache if it has this token.
     ///
     /// # Errors
-    /// The server could not be asked.
+    /// The server could not be reached.
     pub(crate) async fn renew(&self, token: &CachedToken) -> Result<Renewed, Stop> {
         let asked = Timestamp::now();
         let granted = match vault::renew(&self.settings.vault, &token.token).await {
@@ -223,41 +222,42 @@ impl<'a> Login<'a> {
             Err(error @ (VaultError::Tls { .. } | VaultError::Setup { .. })) => {
                 return Err(error.into());
             }
-            Err(VaultError::TokenInvalid) => return Ok(Renewed::Dead),
-            // It lives, and is not to be renewed.
-            Err(_) => return Ok(Renewed::AtItsEnd),
+            Err(VaultError::TokenInvalid) => return Ok(Renewed::Invalid),
+            // The token is valid, but cannot be renewed.
+            Err(_) => return Ok(Renewed::AtMaxTtl),
         };
         let mut renewed = token.clone();
         renewed.life = token.life.renewed(asked, granted.ttl, granted.renewable);
-        let same = |kept: &CachedToken| kept.token.expose() == token.token.expose();
-        if self.kept()?.as_ref().is_some_and(same) {
-            self.cache.keep(&renewed);
+        let same = |cached: &CachedToken| cached.token.expose() == token.token.expose();
+        if self.cached()?.as_ref().is_some_and(same) {
+            self.cache.write_or_note(&renewed);
         }
         Ok(match renewed.life.next(asked) {
-            Next::Replace => Renewed::AtItsEnd,
-            Next::Use | Next::Renew => Renewed::Lives(renewed),
+            TokenAction::Replace => Renewed::AtMaxTtl,
+            TokenAction::Use | TokenAction::Renew => Renewed::Extended(renewed),
         })
     }
 
-    /// Logs in as nobody said how, and keeps the token.
-    pub(crate) async fn replace(&self, _lock: &Lock) -> Result<CachedToken, Stop> {
-        let kept = self.kept()?;
-        let method = self.method_for_another(kept.as_ref())?;
+    /// Logs in with the usual method, and caches the token.
+    pub(crate) async fn replace(&self, _lock: &TokenLock) -> Result<CachedToken, Stop> {
+        let cached = self.cached()?;
+        let method = self.method_for_new_login(cached.as_ref())?;
         let choices = self.usual_choices(method, Choices::default());
-        // A job that goes on with its AppRole has nobody to tell.
+        // No notice for a job that continues with its AppRole.
         if method != Method::AppRole {
-            self.announce_another(kept.as_ref());
+            self.announce_another(cached.as_ref());
             self.announce(method, &choices);
         }
-        self.log_in_locked(method, &choices, Keeping::May).await
+        self.log_in_with_lock(method, &choices, CachePolicy::BestEffort)
+            .await
     }
 
-    /// Returns what the server knows of a token that we did not get.
+    /// Returns the properties of a token from another source, as Vault reports them.
     pub(crate) async fn describe(&self, token: &Secret<String>) -> Result<CachedToken, Stop> {
         let asked = Timestamp::now();
         let vault = Vault::connect(&self.settings.vault, Auth::Token(token.clone()))?;
         let info = vault.lookup_self().await?;
-        let granted = of_info(token.clone(), &info);
+        let granted = from_info(token.clone(), &info);
         let name = &info.display_name;
         Ok(CachedToken::new(
             self.binding(),
@@ -268,10 +268,10 @@ impl<'a> Login<'a> {
         ))
     }
 
-    /// Logs in, and keeps the token.
+    /// Logs in, and caches the token.
     ///
     /// # Errors
-    /// Also where it cannot be kept: a login is for the next command.
+    /// Also if the token cannot be cached: a login is for the next commands.
     pub(crate) async fn log_in(
         &self,
         method: Method,
@@ -280,25 +280,25 @@ impl<'a> Login<'a> {
         self.cache.check()?;
         let _lock = self.lock().await?;
         self.announce(method, choices);
-        let done = self.log_in_locked(method, choices, Keeping::Must);
+        let done = self.log_in_with_lock(method, choices, CachePolicy::Required);
         done.instrument(spans::auth()).await
     }
 
-    async fn log_in_locked(
+    async fn log_in_with_lock(
         &self,
         method: Method,
         choices: &Choices,
-        keeping: Keeping,
+        policy: CachePolicy,
     ) -> Result<CachedToken, Stop> {
         let granted = self.grant(method, choices).await?;
-        // One question more: whose it is, and what is left of it. A person, a browser or a paste may have taken
-        // minutes before the token was given.
+        // Another request gets the owner and the remaining lifetime: the user may have taken minutes after the token was
+        // issued.
         let vault = Vault::connect(&self.settings.vault, Auth::Token(granted.token.clone()))?;
         let asked = Timestamp::now();
         let info = vault.lookup_self().await;
         let info = info.map_err(|error| env_token::refused(method, error))?;
         let granted = match method {
-            Method::Token => of_info(granted.token, &info),
+            Method::Token => from_info(granted.token, &info),
             _ => Granted {
                 ttl: granted.ttl.and(info.ttl),
                 ..granted
@@ -306,11 +306,11 @@ impl<'a> Login<'a> {
         };
         let name = &info.display_name;
         let token = CachedToken::new(self.binding(), &method.to_string(), &granted, name, asked);
-        match keeping {
-            Keeping::Must => self.cache.write(&token)?,
-            Keeping::May => self.cache.keep(&token),
+        match policy {
+            CachePolicy::Required => self.cache.write(&token)?,
+            CachePolicy::BestEffort => self.cache.write_or_note(&token),
         }
-        // A token that was brought along says nothing of how to get another.
+        // A given token is not a method for the next login.
         if method != Method::Token {
             let username = choices.username.clone();
             let login = LastLogin::new(self.binding(), method, username);
@@ -326,7 +326,7 @@ impl<'a> Login<'a> {
         let (vault, config) = (&self.settings.vault, &self.loaded.config);
         match method {
             Method::AppRole => {
-                let ids = Ids::find(config, &self.state).ok_or_else(no_ids)?;
+                let ids = AppRoleIds::find(config, &self.state).ok_or_else(missing_ids)?;
                 let login = ids.login(vault, &config.approle_mount).await?;
                 vault::log_in(vault, &login).await.map_err(|error| match error {
                     VaultError::LoginRefused { message, .. } if message == "permission denied" => {
@@ -335,7 +335,7 @@ impl<'a> Login<'a> {
                         CliError::new(Exit::Config, what).hint(hint).into()
                     }
                     VaultError::LoginRefused { .. } => {
-                        let hint = "its secret id has expired, was used up, or is another role's: ask for a new one";
+                        let hint = "the secret id has expired, was used up, or belongs to another role: get a new one";
                         CliError::new(Exit::Permission, error.to_string()).hint(hint).into()
                     }
                     other => other.into(),
@@ -349,20 +349,20 @@ impl<'a> Login<'a> {
                         ask::hidden(&format!("Token for {}: ", vault.addr)).await?
                     }
                     (None, Interaction::Never) => {
-                        let message = "there is no terminal to ask for the token on";
+                        let message = "there is no terminal to enter the token";
                         let error = CliError::new(Exit::Permission, message);
-                        return Err(error.hint("give it with `vctl login --token-stdin`").into());
+                        return Err(error.hint("use `vctl login --token-stdin`").into());
                     }
                 };
-                Ok(brought(token))
+                Ok(given_token(token))
             }
             Method::Oidc => oidc::log_in(vault, config, &choices.oidc, self.interaction).await,
         }
     }
 }
 
-/// A token somebody brought along: what it is worth, only the server knows.
-fn brought(token: Secret<String>) -> Granted {
+/// Returns a given token, without properties: only the server knows them.
+fn given_token(token: Secret<String>) -> Granted {
     Granted {
         token,
         accessor: String::new(),
@@ -373,21 +373,21 @@ fn brought(token: Secret<String>) -> Granted {
     }
 }
 
-fn of_info(token: Secret<String>, info: &TokenInfo) -> Granted {
+fn from_info(token: Secret<String>, info: &TokenInfo) -> Granted {
     Granted {
         accessor: info.accessor.clone(),
         ttl: info.ttl,
         renewable: info.renewable,
         policies: info.policies.clone(),
         meta: info.meta.clone(),
-        ..brought(token)
+        ..given_token(token)
     }
 }
 
-fn no_ids() -> CliError {
+fn missing_ids() -> CliError {
     CliError::new(
         Exit::Config,
-        "there are no role id and secret id to log in with",
+        "there is no role id and secret id for the login",
     )
     .hint(
         "set `VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE`, or `VCTL_ROLE_ID` and `VCTL_SECRET_ID`",

@@ -1,4 +1,4 @@
-//! `vctl login --register`: an AppRole of one's own for jobs that run with nobody at hand.
+//! `vctl login --register`: an AppRole of the user for unattended jobs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,25 +7,25 @@ use serde_json::json;
 use vctl_common::vault::Vault;
 
 use super::approle::{ROLE_ID, SECRET_ID};
-use super::{Ids, Login, last_method};
+use super::{AppRoleIds, Login, last_method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::ui::notice;
 
-/// What came of it.
+/// The result of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registered {
-    Now,
-    Before,
+    Created,
+    AlreadyExisted,
 }
 
 impl Login<'_> {
-    /// Keeps both ids of the role for people's jobs in the state directory, unless there are some.
+    /// Writes role id and secret id of the AppRole for jobs to the state directory, unless they exist.
     pub(crate) async fn register(&self, vault: &Vault) -> Result<Registered, Stop> {
         let config = &self.loaded.config;
-        if Ids::find(config, &self.state).is_some() {
-            return Ok(Registered::Before);
+        if AppRoleIds::find(config, &self.state).is_some() {
+            return Ok(Registered::AlreadyExisted);
         }
         let role = format!(
             "auth/{}/role/{}",
@@ -40,19 +40,19 @@ impl Login<'_> {
             (ROLE_ID, role_id["role_id"].as_str()),
             (SECRET_ID, secret_id["secret_id"].as_str()),
         ] {
-            let none = || CliError::new(Exit::Failure, "Vault's answer has no id in it");
+            let none = || CliError::new(Exit::Failure, "Vault's answer does not contain an id");
             let id = id.ok_or_else(none)?;
             let path = self.state.file(file);
             private_file::replace(&path, |out| writeln!(out, "{id}")).map_err(|error| {
-                let message = format!("cannot keep `{}`", path.display());
+                let message = format!("cannot write `{}`", path.display());
                 CliError::new(Exit::Failure, message).caused_by(&error)
             })?;
         }
-        Ok(Registered::Now)
+        Ok(Registered::Created)
     }
 
-    /// Takes away what `register` kept, and the sink.
-    pub(crate) fn forget_the_rest(&self) -> Result<(), CliError> {
+    /// Removes the files of `register`, the last method and the sink.
+    pub(crate) fn remove_other_files(&self) -> Result<(), CliError> {
         let files = [ROLE_ID, SECRET_ID, last_method::FILE].map(|name| self.state.file(name));
         for path in files.iter().chain([&self.sink()]) {
             match fs::remove_file(path) {
@@ -67,7 +67,7 @@ impl Login<'_> {
         Ok(())
     }
 
-    /// Returns the file that `vctl agent` keeps a token in when nobody names another.
+    /// Returns the default file of `vctl agent`.
     pub(crate) fn sink(&self) -> PathBuf {
         let configured = self.loaded.config.sink_path.clone();
         configured.unwrap_or_else(|| self.state.file("token-sink"))

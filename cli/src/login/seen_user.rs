@@ -1,4 +1,4 @@
-//! That a person was here, and with which version: where those who give out rights find new people.
+//! Records each login with the version of vctl in Postgres, so that administrators see new people.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use vctl_common::vault::Vault;
 use crate::login;
 use crate::ui::notice;
 
-/// A login does not wait longer for it.
+/// Maximum time of a login for this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Records it as well as can be: a login is one also while Postgres is away.
+/// Records the login. A failure is not an error: a login also works while Postgres is unreachable.
 pub(super) async fn record(vault: &Vault, db: &DbSettings, display_name: &str) {
     let why = match timeout(PATIENCE, record_in(vault, db, display_name)).await {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
-        Err(_) => "it does not answer".to_owned(),
+        Err(_) => "Postgres does not answer".to_owned(),
     };
     notice::note(&format!(
-        "that you logged in could not be recorded in Postgres: {why}"
+        "this login could not be recorded in Postgres: {why}"
     ));
 }
 

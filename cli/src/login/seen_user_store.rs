@@ -1,8 +1,8 @@
-//! Who has logged in.
+//! Records logins in Postgres.
 
 use vctl_common::pg::tokio_postgres::{Client, Error};
 
-/// Records that the person of this connection logged in with this version.
+/// Records a login of the user of this connection, with this version of vctl.
 pub(crate) async fn record(client: &Client, display_name: &str) -> Result<(), Error> {
     let version = env!("CARGO_PKG_VERSION");
     let statement = "select vctl.seen_v1($1, $2)";

@@ -1,4 +1,4 @@
-//! A login as it is told: whose, of which Vault, until when; never the token.
+//! Output of `vctl login` and `vctl token`: properties of the token, never the token itself.
 
 use std::io::{self, Write};
 
@@ -7,20 +7,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::login::CachedToken;
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::{json, sanitize};
 
-/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+/// Version of the format. It changes when a field changes or is removed, not when one is added.
 const VERSION: u32 = 1;
 
-/// One thing that is known of a token.
+/// A property of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Field {
-    /// Seconds that are left; empty for a token that never expires
+pub(crate) enum TokenField {
+    /// Remaining seconds; empty for a token that never expires
     Ttl,
-    /// When it ends, in UTC; empty for a token that never expires
+    /// Time of expiry in UTC; empty for a token that never expires
     Expires,
-    /// What names it in Vault's audit log
+    /// Accessor of the token, as in Vault's audit log
     Accessor,
 }
 
@@ -38,7 +38,7 @@ struct TokenJson<'a> {
 
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
-    form: Form,
+    format: OutputFormat,
     token: &CachedToken,
 ) -> io::Result<()> {
     let token = TokenJson {
@@ -51,14 +51,14 @@ pub(crate) fn write_for_programs(
         ttl_s: left(token),
         renewable: token.life.renewable,
     };
-    json::write_in(out, form, &token)
+    json::write_in(out, format, &token)
 }
 
-pub(crate) fn field(token: &CachedToken, field: Field) -> String {
+pub(crate) fn field(token: &CachedToken, field: TokenField) -> String {
     match field {
-        Field::Ttl => left(token).map(|seconds| seconds.to_string()),
-        Field::Expires => token.life.expires.map(|expires| format!("{expires:.0}")),
-        Field::Accessor => Some(sanitize::visible(&token.accessor).into_owned()),
+        TokenField::Ttl => left(token).map(|seconds| seconds.to_string()),
+        TokenField::Expires => token.life.expires.map(|expires| format!("{expires:.0}")),
+        TokenField::Accessor => Some(sanitize::visible(&token.accessor).into_owned()),
     }
     .unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! User name and password.
+//! Login with username and password.
 
 use std::env;
 
@@ -21,11 +21,11 @@ pub(super) async fn log_in(
     let username = choices.username.clone().or_else(|| config.username.clone());
     let username = username.or_else(|| env::var("USER").ok());
     let username = username.filter(|name| !name.is_empty()).ok_or_else(|| {
-        CliError::new(Exit::Usage, "no user name is given").hint("give it with `--username NAME`")
+        CliError::new(Exit::Usage, "no username given").hint("use `--username NAME`")
     })?;
-    // It becomes a part of the path of the request.
+    // The username becomes a part of the request's path.
     if username.contains(['/', '?', '#']) || username.chars().any(char::is_control) {
-        let message = format!("`{username}` is not a user name");
+        let message = format!("`{username}` is not a valid username");
         return Err(CliError::new(Exit::Usage, message).into());
     }
     let password = match (&choices.password, interaction) {
@@ -34,11 +34,9 @@ pub(super) async fn log_in(
             ask::hidden(&format!("Password of {username} at {}: ", vault.addr)).await?
         }
         (None, Interaction::Never) => {
-            let message = "there is no terminal to ask for the password on";
+            let message = "there is no terminal to enter the password";
             let error = CliError::new(Exit::Permission, message);
-            return Err(error
-                .hint("give it with `vctl login --password-stdin`")
-                .into());
+            return Err(error.hint("use `vctl login --password-stdin`").into());
         }
     };
     let login = vault::Login::UserPass {
@@ -51,7 +49,7 @@ pub(super) async fn log_in(
         .map_err(|error| match error {
             VaultError::LoginRefused { message, .. } => {
                 let what = format!("Vault refuses the login of `{username}`: {message}");
-                // Without a method at the path Vault has no other answer than this.
+                // Vault gives this answer if there is no auth method at the path.
                 if message != "permission denied" {
                     return CliError::new(Exit::Permission, what).into();
                 }

@@ -1,4 +1,4 @@
-//! An identity in Vault, as a table and for programs.
+//! Output of `vctl whoami`: an identity in Vault.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -7,23 +7,23 @@ use anstyle::Style;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::records::cells_of;
 use crate::ui::{BOLD, Layout, csv, json, paragraph, sanitize, time};
 
-/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+/// Version of the format. It changes when a field changes or is removed, not when one is added.
 const VERSION: u32 = 1;
 
-/// Columns before a value.
+/// Width of the labels.
 const BEFORE: usize = 11;
 
-/// The owner of a token, by Vault's answer.
+/// The owner of a token, as Vault reports it.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
+pub(crate) struct VaultIdentity {
     pub(crate) vault_addr: String,
     pub(crate) namespace: Option<String>,
     pub(crate) name: String,
-    /// By Vault's whole name: `oidc-albert`.
+    /// Display name in Vault, such as `oidc-albert`.
     pub(crate) display_name: String,
     /// `None` for the token in `VAULT_TOKEN`.
     pub(crate) method: Option<String>,
@@ -32,18 +32,22 @@ pub(crate) struct Identity {
     pub(crate) ttl: Option<Duration>,
     pub(crate) renewable: bool,
     pub(crate) policies: Vec<String>,
-    /// `None` where the token may not read them.
+    /// `None` if the token may not read the groups.
     pub(crate) groups: Option<Vec<String>>,
 }
 
-impl Identity {
+impl VaultIdentity {
     fn expires(&self) -> Option<Timestamp> {
         let ttl = self.ttl?;
         Timestamp::now().checked_add(ttl).ok()
     }
 }
 
-pub(crate) fn write(out: &mut dyn Write, identity: &Identity, layout: Layout) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut dyn Write,
+    identity: &VaultIdentity,
+    layout: Layout,
+) -> io::Result<()> {
     let list = |items: &[String]| match items {
         [] => "none".to_owned(),
         items => items.join(", "),
@@ -120,11 +124,11 @@ const COLUMNS: [&str; 11] = [
     "groups",
 ];
 
-/// Writes in a form for programs; in one for people, nothing.
+/// Writes in a format for programs; writes nothing in a format for people.
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
-    form: Form,
-    identity: &Identity,
+    format: OutputFormat,
+    identity: &VaultIdentity,
 ) -> io::Result<()> {
     let document = IdentityJson {
         version: VERSION,
@@ -140,13 +144,13 @@ pub(crate) fn write_for_programs(
         policies: &identity.policies,
         groups: identity.groups.as_deref(),
     };
-    match form {
-        Form::Csv => {
+    match format {
+        OutputFormat::Csv => {
             csv::write_record(out, &COLUMNS.map(str::to_owned))?;
             csv::write_record(out, &cells_of(&document, &COLUMNS))
         }
-        Form::Name => writeln!(out, "{}", sanitize::text(&identity.name)),
-        form => json::write_in(out, form, &document),
+        OutputFormat::Name => writeln!(out, "{}", sanitize::text(&identity.name)),
+        format => json::write_in(out, format, &document),
     }
 }
 
@@ -156,8 +160,8 @@ mod tests {
     use crate::fixture::rendered;
     use crate::ui::json::schema;
 
-    fn identity() -> Identity {
-        Identity {
+    fn identity() -> VaultIdentity {
+        VaultIdentity {
             vault_addr: "https://vault.example:8200".to_owned(),
             namespace: None,
             name: "alb\u{1b}ert".to_owned(),
@@ -172,8 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn the_json_is_as_documented_for_every_identity() {
-        let unlimited = Identity {
+    fn the_json_of_each_identity_matches_the_schema() {
+        let unlimited = VaultIdentity {
             ttl: None,
             method: None,
             groups: Some(vec!["vctl-admins".to_owned()]),
@@ -181,14 +185,14 @@ mod tests {
             ..identity()
         };
         for identity in [identity(), unlimited] {
-            let text = rendered(|out| write_for_programs(out, Form::Json, &identity));
+            let text = rendered(|out| write_for_programs(out, OutputFormat::Json, &identity));
             let document = serde_json::from_str(&text).unwrap();
             schema::assert_fits(schema::OF_WHOAMI, None, &document);
         }
     }
 
     #[test]
-    fn a_table_says_what_the_token_may_not_read() {
+    fn a_table_shows_that_groups_are_unreadable() {
         let text = rendered(|out| write(out, &identity(), Layout::default()));
         assert!(text.contains("Policies"), "{text}");
         assert!(text.contains("default, vctl-user"), "{text}");

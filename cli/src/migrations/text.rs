@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::migrations::ledger::{Standing, State};
 use crate::ui::columns::Columns;
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::{Layout, sanitize};
 
 const COLUMNS: Columns<4> = Columns {
@@ -54,7 +54,7 @@ pub(crate) fn write_table(
 
 pub(crate) fn write_for_programs(
     out: &mut impl Write,
-    form: Form,
+    form: OutputFormat,
     standings: &[Standing],
 ) -> io::Result<()> {
     #[derive(Serialize)]
@@ -104,7 +104,7 @@ mod tests {
         let mut out = Vec::new();
         write_for_programs(
             &mut out,
-            Form::Json,
+            OutputFormat::Json,
             &[
                 standing(1, State::Applied, "m"),
                 standing(2, State::Pending, ""),

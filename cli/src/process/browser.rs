@@ -1,4 +1,4 @@
-//! Opening the person's browser.
+//! Opens a browser.
 
 use std::env;
 use std::process::{Command, Stdio};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use url::Url;
 
-/// How long to watch whether what was started finds a browser; one that still runs then is at it.
+/// Time to wait for an error of the started program. If it still runs then, a browser has opened.
 const SETTLES: Duration = Duration::from_secs(2);
 
-/// Opens an address, and says whether somebody took it. Never on the terminal.
+/// Opens an address, and returns whether a browser took it. Never opens a text browser.
 pub(crate) async fn open(url: &Url) -> bool {
     if !has_screen() {
         return false;
@@ -23,10 +23,10 @@ pub(crate) async fn open(url: &Url) -> bool {
     false
 }
 
-/// Without a screen `xdg-open` starts a browser for terminals, in ours.
+/// Returns whether there is a display: without one, `xdg-open` starts a text browser on this terminal.
 fn has_screen() -> bool {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    // `BROWSER` is also how an editor far away has pages opened where the person sits.
+    // Remote editors set `BROWSER` to open pages on the user's own machine.
     cfg!(target_os = "macos")
         || ["DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME"]
             .into_iter()
@@ -40,7 +40,7 @@ async fn takes(mut launcher: Command) -> bool {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Ctrl-C is for us, not for a browser that was started just now.
+        // In its own process group: Ctrl-C must stop vctl, not the browser.
         .process_group(0);
     let Ok(mut child) = tokio::process::Command::from(launcher).spawn() else {
         return false;

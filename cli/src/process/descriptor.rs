@@ -1,7 +1,7 @@
-//! Standard input, output and error, as they were inherited.
+//! Inherited standard input, output and error.
 //!
-//! Another program may have set them non-blocking, and the flag belongs to the open file, not to this process. So
-//! `EAGAIN` means "wait" here. The standard library reports it as an error.
+//! Another program may have set them non-blocking: the flag belongs to the open file, which several
+//! processes share. So vctl waits on `EAGAIN`, where the standard library returns an error.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// One of the three, past the buffers of the standard library.
+/// One of the three descriptors, without the buffers of the standard library.
 #[derive(Debug)]
 pub(crate) struct Descriptor(File);
 
@@ -36,7 +36,7 @@ impl Descriptor {
     }
 }
 
-/// Reads a line of standard input and nothing after it, which may be for the next question.
+/// Reads one line of standard input, and no byte of the next line, which may answer the next question.
 pub(crate) fn read_line(text: &mut String) -> io::Result<usize> {
     let mut line = Vec::new();
     let (mut stdin, mut byte) = (Descriptor::stdin()?, [0]);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pipe_is_waited_for() {
+    fn writing_waits_for_a_full_pipe() {
         let (mut read, mut write) = pipe();
         let writing = thread::spawn(move || write.write_all(&vec![7; 300_000]));
         thread::sleep(Duration::from_millis(20));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_pipe_is_waited_for() {
+    fn reading_waits_for_an_empty_pipe() {
         let (mut read, mut write) = pipe();
         let reading = thread::spawn(move || {
             let mut all = String::new();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_ends_the_wait() {
+    fn a_closed_reader_ends_the_wait() {
         let (read, mut write) = pipe();
         let writing = thread::spawn(move || write.write_all(&vec![7; 300_000]));
         thread::sleep(Duration::from_millis(20));

@@ -1,7 +1,7 @@
-//! Signals that were ignored when this process started, as under `nohup`.
+//! Signals that were ignored when this process started, for example by `nohup`.
 //!
-//! A handler of ours would take that back, so none is installed for these. Only Linux says which they are without
-//! unsafe code; elsewhere none is known.
+//! A handler would undo that, so vctl installs none for them. Only Linux reports these signals without
+//! unsafe code; other systems report none.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Says whether a signal was ignored at the start. The first question must come before the first handler.
+/// Returns whether a signal was ignored at the start. Call it before any handler is installed.
 pub(crate) fn is_ignored(number: i32) -> bool {
     static IGNORED: OnceLock<u64> = OnceLock::new();
     let ignored = IGNORED.get_or_init(|| {
@@ -30,7 +30,7 @@ fn ignored_in(status: &str) -> u64 {
     u64::from_str_radix(mask.trim(), 16).unwrap_or_default()
 }
 
-/// Returns a stream of a signal; `None` for one that stays ignored.
+/// Returns a stream of a signal; `None` if the signal stays ignored.
 pub(crate) fn stream(kind: SignalKind) -> io::Result<Option<Signal>> {
     if is_ignored(kind.as_raw_value()) {
         return Ok(None);
@@ -38,7 +38,7 @@ pub(crate) fn stream(kind: SignalKind) -> io::Result<Option<Signal>> {
     signal(kind).map(Some)
 }
 
-/// Waits for the next signal, without end for one that stays ignored.
+/// Waits for the next signal; for ever if the signal stays ignored.
 pub(crate) async fn next(stream: &mut Option<Signal>) {
     match stream {
         Some(stream) => {
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mask_of_proc_is_understood() {
+    fn the_signal_mask_of_proc_is_parsed() {
         let status = "Name:\tvctl\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001003\n";
         assert_eq!(ignored_in(status), 0x1003);
         assert_eq!(ignored_in("Name:\tvctl\n"), 0);

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::fixture::{assert_golden, rendered};
     use crate::retention::model::tests::day;
-    use crate::ui::form::Form;
+    use crate::ui::format::OutputFormat;
     use crate::ui::json::schema;
     use crate::ui::records;
 
@@ -111,10 +111,10 @@ mod tests {
             never_closed: 0,
         };
         let items = Item::all(&kept);
-        let text = rendered(|out| records::write(out, Form::Json, &Retention, &items));
+        let text = rendered(|out| records::write(out, OutputFormat::Json, &Retention, &items));
         let document = serde_json::from_str(&text).unwrap();
         schema::assert_fits(schema::OF_RETENTION, None, &document);
-        let csv = rendered(|out| records::write(out, Form::Csv, &Retention, &items));
+        let csv = rendered(|out| records::write(out, OutputFormat::Csv, &Retention, &items));
         assert_golden("retention.csv", &csv);
     }
 }

@@ -23,7 +23,7 @@ use super::deadlines;
 use super::error::SshError;
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
-use crate::inventory::lookup::Directory;
+use crate::inventory::lookup::HostLookup;
 use crate::ssh;
 use crate::ssh_ca::user_certificate::Credential;
 use crate::ui::notice;
@@ -274,13 +274,13 @@ impl<'a> AccessLog<'a> {
 
     /// Where hosts are looked up: with the login that writes the row. Making one is most of what a short
     /// `vctl ssh` takes.
-    pub(crate) fn directory(&self) -> Directory<'a> {
-        Directory::through(self.context, DbRole::AuditWriter, self.pool())
+    pub(crate) fn directory(&self) -> HostLookup<'a> {
+        HostLookup::with_pool(self.context, DbRole::AuditWriter, self.pool())
     }
 
     /// Notes what looking the host up had to do without: nobody waits for the same Postgres twice.
-    pub(crate) fn looked_up_in(&self, directory: &Directory<'_>) {
-        self.away.set(directory.was_away());
+    pub(crate) fn looked_up_in(&self, directory: &HostLookup<'_>) {
+        self.away.set(directory.used_cache());
     }
 
     fn pool(&self) -> Pool {

@@ -9,9 +9,9 @@ use super::deadlines;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::inventory::lookup::Directory;
+use crate::inventory::lookup::HostLookup;
 use crate::inventory::picker;
-use crate::inventory::picker::Known;
+use crate::inventory::picker::PickerContext;
 use crate::inventory::{Host, HostState, Route, address};
 use crate::ssh_ca::user_certificate::RoleSource;
 use crate::ui::ask::Interaction;
@@ -69,7 +69,7 @@ impl Wanted {
 
 /// Finds the host and the ways to it.
 pub(crate) async fn plan(
-    directory: &Directory<'_>,
+    directory: &HostLookup<'_>,
     config: &Config,
     wanted: &Wanted,
     interaction: Interaction,
@@ -103,7 +103,7 @@ pub(crate) async fn plan(
             drop(source);
             let mut hosts = hosts?;
             hosts.retain(|host| host.state != HostState::Retired);
-            let known = Known {
+            let known = PickerContext {
                 now: now?,
                 recent: directory.recently_used(),
             };
@@ -121,7 +121,7 @@ pub(crate) async fn plan(
             let (found, mount) = (found?, mount?);
             let ask = matches!(wanted, Wanted::Part(_)) && interaction == Interaction::Allowed;
             let host = if ask && found.len() > 1 {
-                let known = Known {
+                let known = PickerContext {
                     now: now?,
                     recent: directory.recently_used(),
                 };
@@ -133,7 +133,7 @@ pub(crate) async fn plan(
         }
     };
     if interaction == Interaction::Allowed {
-        directory.use_host(&host.name);
+        directory.record_use(&host.name);
     }
     let route = match host.jump_via {
         None => Route { hops: vec![host] },

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::doctor::text::GOOD;
 use crate::status::model::{Agents, Line, State};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::records::cells_of;
 use crate::ui::{BAD, BOLD, Layout, WARN, csv, json, paragraph, sanitize};
 
@@ -103,22 +103,22 @@ const COLUMNS: [&str; 15] = [
 /// Writes in a form for programs; in one for people, nothing.
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
-    form: Form,
+    form: OutputFormat,
     lines: &[Line],
     facts: &Facts,
 ) -> io::Result<()> {
     let status = Status::of(lines, facts);
     match form {
-        Form::Table | Form::Wide => Ok(()),
-        Form::Json => json::write(out, &status),
-        Form::Jsonl => json::write_as_line(out, &status),
-        Form::Yaml => json::write_yaml(out, &status),
-        Form::Name => writeln!(
+        OutputFormat::Table | OutputFormat::Wide => Ok(()),
+        OutputFormat::Json => json::write(out, &status),
+        OutputFormat::Jsonl => json::write_as_line(out, &status),
+        OutputFormat::Yaml => json::write_yaml(out, &status),
+        OutputFormat::Name => writeln!(
             out,
             "{}",
             facts.identity.as_ref().map_or_else(dash, sanitize::text)
         ),
-        Form::Csv => {
+        OutputFormat::Csv => {
             csv::write_record(out, &COLUMNS.map(str::to_owned))?;
             let mut cells = cells_of(&status, &COLUMNS);
             let failed = status.problems.iter().find(|p| p.exit_code.is_some());
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_for_programs_is_the_one_that_is_documented() {
+    fn each_format_for_programs_matches_the_documentation() {
         let facts = Facts {
             vault_addr: "https://vault.example:8200".to_owned(),
             ssh_ca_fingerprint: Some("SHA256:yE1rBqmPyZ0zYJ5OeV2z".to_owned()),
@@ -197,13 +197,13 @@ mod tests {
             ..Facts::default()
         };
         let shown = |form| rendered(|out| write_for_programs(out, form, &lines(), &facts));
-        for text in [shown(Form::Json), shown(Form::Jsonl)] {
+        for text in [shown(OutputFormat::Json), shown(OutputFormat::Jsonl)] {
             let document = serde_json::from_str(&text).unwrap();
             schema::assert_fits(schema::OF_STATUS, None, &document);
         }
-        assert_golden("status.csv", &shown(Form::Csv));
-        assert_eq!(shown(Form::Name), "-\n");
-        assert!(shown(Form::Yaml).contains("\"well\": false"));
+        assert_golden("status.csv", &shown(OutputFormat::Csv));
+        assert_eq!(shown(OutputFormat::Name), "-\n");
+        assert!(shown(OutputFormat::Yaml).contains("\"well\": false"));
     }
 
     #[test]

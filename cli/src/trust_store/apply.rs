@@ -1,4 +1,4 @@
-//! Doing what was planned, and undoing it when it fails half way.
+//! Applies the planned steps, and undoes them if one fails.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -6,12 +6,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Step;
+use super::StoreStep;
 use crate::files::private_file;
 
-/// The step that did not work, and why.
+/// A failed step, and the reason.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failed {
+pub(crate) enum StepError {
     #[error("cannot write `{}`", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot remove `{}`", path.display())]
@@ -22,16 +22,16 @@ pub(crate) enum Failed {
     Run { program: String, said: String },
 }
 
-/// Does all steps in their order.
+/// Applies all steps in order.
 ///
 /// # Errors
-/// The first that failed; files that were made before it are taken away again.
-pub(crate) fn carry_out(steps: &[Step]) -> Result<(), Failed> {
+/// The first failed step. Files of earlier steps are removed.
+pub(crate) fn apply(steps: &[StoreStep]) -> Result<(), StepError> {
     let mut made = Vec::new();
     for step in steps {
         if let Err(failed) = one(step, &mut made) {
             for path in made {
-                // What cannot be undone is no news beside the failure.
+                // Errors of the undo are ignored: the failed step is the error to report.
                 let _ = fs::remove_file(path);
             }
             return Err(failed);
@@ -40,10 +40,10 @@ pub(crate) fn carry_out(steps: &[Step]) -> Result<(), Failed> {
     Ok(())
 }
 
-fn one(step: &Step, made: &mut Vec<PathBuf>) -> Result<(), Failed> {
+fn one(step: &StoreStep, made: &mut Vec<PathBuf>) -> Result<(), StepError> {
     match step {
-        Step::Write { path, pem } => {
-            let failed = |source| Failed::Write {
+        StoreStep::Write { path, pem } => {
+            let failed = |source| StepError::Write {
                 path: path.clone(),
                 source,
             };
@@ -54,14 +54,14 @@ fn one(step: &Step, made: &mut Vec<PathBuf>) -> Result<(), Failed> {
             }
             Ok(())
         }
-        Step::Remove { path } => match fs::remove_file(path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Failed::Remove {
+        StoreStep::Remove { path } => match fs::remove_file(path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StepError::Remove {
                 path: path.clone(),
                 source,
             }),
             _ => Ok(()),
         },
-        Step::Run { program, args } => run(program, args),
+        StoreStep::Run { program, args } => run(program, args),
     }
 }
 
@@ -73,12 +73,12 @@ fn write(path: &Path, pem: &str) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o644))
 }
 
-fn run(program: &str, args: &[String]) -> Result<(), Failed> {
+fn run(program: &str, args: &[String]) -> Result<(), StepError> {
     let output = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| Failed::Start {
+        .map_err(|source| StepError::Start {
             program: program.to_owned(),
             source,
         })?;
@@ -88,7 +88,7 @@ fn run(program: &str, args: &[String]) -> Result<(), Failed> {
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.lines().map(str::trim).rfind(|line| !line.is_empty());
     let said = said.map_or_else(|| output.status.to_string(), str::to_owned);
-    Err(Failed::Run {
+    Err(StepError::Run {
         program: program.to_owned(),
         said,
     })

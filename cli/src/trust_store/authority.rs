@@ -1,4 +1,4 @@
-//! One certificate of an authority.
+//! A CA certificate for the trust store.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,23 +10,23 @@ use vctl_common::{root_ca, tls};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 
-/// A certificate that is, or is to be, believed.
+/// A CA certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Authority {
+pub(crate) struct RootCa {
     pub(crate) pem: String,
-    /// Of the certificate, SHA-256 in hexadecimal.
+    /// SHA-256 of the certificate, in hexadecimal.
     pub(crate) fingerprint: String,
 }
 
-/// Returns the authorities in `pem`, which is from `path`.
+/// Returns the CA certificates in `pem`, which comes from `path`.
 ///
 /// # Errors
-/// There is none, or something else as well.
-pub(crate) fn read(path: &Path, pem: &str) -> Result<Vec<Authority>, CliError> {
+/// There is no certificate, or there is other content.
+pub(crate) fn read(path: &Path, pem: &str) -> Result<Vec<RootCa>, CliError> {
     let unusable = || {
-        let message = format!("`{}` cannot be trusted as an authority", path.display());
+        let message = format!("`{}` is not a CA certificate", path.display());
         CliError::new(Exit::Config, message)
-            .hint("give a file with the certificate of the root CA in PEM form, and nothing else")
+            .hint("give a file that contains only the certificate of the root CA, in PEM format")
     };
     let certificates = root_ca::certificates(pem).map_err(|why| {
         let mut error = unusable();
@@ -38,7 +38,7 @@ pub(crate) fn read(path: &Path, pem: &str) -> Result<Vec<Authority>, CliError> {
     let authority = |pem: String| {
         let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
         let der = Base64::decode_vec(&body).ok()?;
-        Some(Authority {
+        Some(RootCa {
             fingerprint: hex(&Sha256::digest(der)),
             pem,
         })

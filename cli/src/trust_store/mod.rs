@@ -1,13 +1,13 @@
-//! The authorities that the operating system believes: putting ours there, and taking them away.
+//! Adds our CA to the trust store of the operating system, and removes it.
 //!
-//! What to do is decided in [`plan`] without touching anything; [`carry_out`] does it.
+//! [`plan`] decides the steps without changing anything; [`apply`] applies them.
 
 mod authority;
 mod apply;
 mod plan;
 mod system;
 
-pub(crate) use apply::{Failed, carry_out};
-pub(crate) use authority::{Authority, read};
-pub(crate) use plan::{Step, install, remove};
+pub(crate) use apply::{StepError, apply};
+pub(crate) use authority::{RootCa, read};
+pub(crate) use plan::{StoreStep, install, remove};
 pub(crate) use system::System;

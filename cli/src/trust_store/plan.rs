@@ -1,22 +1,22 @@
-//! What has to be done, on each system.
+//! The steps to change the trust store, for each system.
 
 use std::path::{Path, PathBuf};
 
-use super::Authority;
+use super::RootCa;
 use super::system::{Family, System};
 
-/// Begins the name of every file that vctl adds.
+/// Prefix of the names of files that vctl adds.
 pub(super) const PREFIX: &str = "vctl-ca-";
 
-/// One thing to do.
+/// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Make or replace a file that everybody may read.
+pub(crate) enum StoreStep {
+    /// Create or replace a file with mode 0644.
     Write {
         path: PathBuf,
         pem: String,
     },
-    /// Take a file away if it is there.
+    /// Remove a file if it exists.
     Remove {
         path: PathBuf,
     },
@@ -26,12 +26,12 @@ pub(crate) enum Step {
     },
 }
 
-/// Returns the steps after which the system believes `authorities`.
-pub(crate) fn install(system: &System, authorities: &[Authority], temporary: &Path) -> Vec<Step> {
+/// Returns the steps that make the system trust `authorities`.
+pub(crate) fn install(system: &System, authorities: &[RootCa], temporary: &Path) -> Vec<StoreStep> {
     let mut steps = Vec::new();
     match system {
         System::Files { root, family } => {
-            steps.extend(authorities.iter().map(|authority| Step::Write {
+            steps.extend(authorities.iter().map(|authority| StoreStep::Write {
                 path: file_of(authority, root, *family),
                 pem: authority.pem.clone(),
             }));
@@ -41,7 +41,7 @@ pub(crate) fn install(system: &System, authorities: &[Authority], temporary: &Pa
             for authority in authorities {
                 let path = temporary.join(format!("{PREFIX}{}.pem", authority.fingerprint));
                 let file = path.display().to_string();
-                steps.push(Step::Write {
+                steps.push(StoreStep::Write {
                     path: path.clone(),
                     pem: authority.pem.clone(),
                 });
@@ -57,16 +57,16 @@ pub(crate) fn install(system: &System, authorities: &[Authority], temporary: &Pa
                         &file,
                     ],
                 ));
-                steps.push(Step::Remove { path });
+                steps.push(StoreStep::Remove { path });
             }
         }
     }
     steps
 }
 
-/// Returns the steps after which the system no longer believes `authorities`, nor what is in
-/// `files`, which vctl added earlier.
-pub(crate) fn remove(system: &System, authorities: &[Authority], files: &[PathBuf]) -> Vec<Step> {
+/// Returns the steps that remove the trust in `authorities` and in the certificates in `files`, which vctl
+/// added earlier.
+pub(crate) fn remove(system: &System, authorities: &[RootCa], files: &[PathBuf]) -> Vec<StoreStep> {
     match system {
         System::Files { root, family } => {
             let named = authorities.iter();
@@ -76,17 +76,17 @@ pub(crate) fn remove(system: &System, authorities: &[Authority], files: &[PathBu
                 .collect();
             paths.sort();
             paths.dedup();
-            let mut steps: Vec<Step> = paths
+            let mut steps: Vec<StoreStep> = paths
                 .into_iter()
-                .map(|path| Step::Remove { path })
+                .map(|path| StoreStep::Remove { path })
                 .collect();
             steps.push(update(root, *family));
             steps
         }
         System::Keychain { home } => {
             let keychain = keychain(home);
-            let delete = |authority: &Authority| {
-                // With `-t`, the trust goes with the certificate.
+            let delete = |authority: &RootCa| {
+                // `-t` also removes the trust settings.
                 run(
                     "security",
                     &[
@@ -103,8 +103,8 @@ pub(crate) fn remove(system: &System, authorities: &[Authority], files: &[PathBu
     }
 }
 
-/// One file for each: Debian's program takes no file with two.
-fn file_of(authority: &Authority, root: &Path, family: Family) -> PathBuf {
+/// Returns one file for each certificate: Debian's program does not accept a file with two.
+fn file_of(authority: &RootCa, root: &Path, family: Family) -> PathBuf {
     let name = authority
         .fingerprint
         .get(..16)
@@ -113,12 +113,12 @@ fn file_of(authority: &Authority, root: &Path, family: Family) -> PathBuf {
     root.join(family.anchors()).join(file)
 }
 
-fn update(root: &Path, family: Family) -> Step {
+fn update(root: &Path, family: Family) -> StoreStep {
     let command = family.update();
     if root == Path::new("/") {
         return run(command[0], &command[1..]);
     }
-    // The image's own program: another version may keep its store elsewhere.
+    // The program of the image: its version may use another store.
     let root = root.display().to_string();
     let words = [&[root.as_str()], command].concat();
     run("chroot", &words)
@@ -129,8 +129,8 @@ fn keychain(home: &Path) -> String {
     path.display().to_string()
 }
 
-fn run(program: &str, args: &[&str]) -> Step {
-    Step::Run {
+fn run(program: &str, args: &[&str]) -> StoreStep {
+    StoreStep::Run {
         program: program.to_owned(),
         args: args.iter().map(|&arg| arg.to_owned()).collect(),
     }
@@ -140,8 +140,8 @@ fn run(program: &str, args: &[&str]) -> Step {
 mod tests {
     use super::*;
 
-    fn authority() -> Authority {
-        Authority {
+    fn authority() -> RootCa {
+        RootCa {
             pem: "PEM".to_owned(),
             fingerprint: "0123456789abcdef0123456789abcdef".to_owned(),
         }
@@ -154,12 +154,12 @@ mod tests {
         }
     }
 
-    /// One line for each step, as a shell would have it.
-    fn lines(steps: &[Step]) -> Vec<String> {
-        let line = |step: &Step| match step {
-            Step::Write { path, pem } => format!("{pem} > {}", path.display()),
-            Step::Remove { path } => format!("rm {}", path.display()),
-            Step::Run { program, args } => format!("{program} {}", args.join(" ")),
+    /// Prints each step as a shell command.
+    fn lines(steps: &[StoreStep]) -> Vec<String> {
+        let line = |step: &StoreStep| match step {
+            StoreStep::Write { path, pem } => format!("{pem} > {}", path.display()),
+            StoreStep::Remove { path } => format!("rm {}", path.display()),
+            StoreStep::Run { program, args } => format!("{program} {}", args.join(" ")),
         };
         steps.iter().map(line).collect()
     }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn in_an_image_its_own_program_runs() {
+    fn an_image_uses_its_own_program() {
         assert_eq!(
             installed(&files(Family::RedHat, "/srv/image")),
             [
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_and_what_is_named_goes_once() {
+    fn present_and_given_files_are_removed_once() {
         let system = files(Family::Debian, "/");
         let there = [
             "/usr/local/share/ca-certificates/vctl-ca-0123456789abcdef.crt".into(),

@@ -1,13 +1,13 @@
-//! How this operating system, or the one below a directory, keeps its authorities.
+//! The trust store of this operating system, or of an image.
 
 use std::path::{Path, PathBuf};
 
-/// Where a system keeps the authorities that its administrator added.
+/// The trust store for CAs that an administrator adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum System {
-    /// A directory of files, and a program that makes the store of them.
+    /// A directory of files, and a program that builds the store from them.
     Files {
-        /// `/`, or that of an image.
+        /// `/`, or the root directory of an image.
         root: PathBuf,
         family: Family,
     },
@@ -26,7 +26,7 @@ pub(crate) enum Family {
 impl Family {
     const ALL: [Self; 2] = [Self::Debian, Self::RedHat];
 
-    /// Directory of what the administrator added, from the root.
+    /// Directory of added CAs, relative to the root.
     pub(super) fn anchors(self) -> &'static str {
         match self {
             Self::Debian => "usr/local/share/ca-certificates",
@@ -34,7 +34,7 @@ impl Family {
         }
     }
 
-    /// The extension without which a file is not looked at.
+    /// Required file extension.
     pub(super) fn extension(self) -> &'static str {
         match self {
             Self::Debian => "crt",
@@ -42,7 +42,7 @@ impl Family {
         }
     }
 
-    /// What makes the store of the files.
+    /// Command that builds the store from the files.
     pub(super) fn update(self) -> &'static [&'static str] {
         match self {
             Self::Debian => &["update-ca-certificates"],
@@ -50,7 +50,7 @@ impl Family {
         }
     }
 
-    /// What a system of this family has, and one of another family has not: others have programs
+    /// A directory that only systems of this family have. The program is no proof: other systems have programs
     /// of the same name that read other directories.
     fn sign(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl Family {
 }
 
 impl System {
-    /// Returns the kind of system below `root`, if it is one we know.
+    /// Returns the trust store of the system at `root`, if vctl supports it.
     pub(crate) fn find(root: &Path) -> Option<Self> {
         if cfg!(target_os = "macos") && root == Path::new("/") {
             let home = std::env::home_dir()?;
@@ -77,12 +77,12 @@ impl System {
             })
     }
 
-    /// Whether only root may change it.
+    /// Returns whether only root can change the trust store.
     pub(crate) fn is_for_root(&self) -> bool {
         matches!(self, Self::Files { .. })
     }
 
-    /// Returns the files that vctl added, whichever authority they hold.
+    /// Returns all files that vctl added.
     pub(crate) fn added(&self) -> Vec<PathBuf> {
         let Self::Files { root, family } = self else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Asking a person, where there is one.
+//! Prompts on a terminal.
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
@@ -12,10 +12,10 @@ use crate::process::descriptor;
 use crate::process::descriptor::Descriptor;
 use crate::ui::notice;
 
-/// More than any secret has; a device given by mistake must not fill memory.
+/// Maximum size of a secret, so that a device given by mistake does not fill the memory.
 const MOST: u64 = 1 << 16;
 
-/// Whether somebody may be asked something.
+/// Whether vctl may prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interaction {
     Allowed,
@@ -23,7 +23,7 @@ pub(crate) enum Interaction {
 }
 
 impl Interaction {
-    /// Somebody can answer only where both what we ask and what they type pass a terminal.
+    /// Allowed if both stdin and stderr are terminals.
     pub(crate) fn of_process(no_input: bool) -> Self {
         let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
         if terminal && !no_input {
@@ -34,21 +34,21 @@ impl Interaction {
     }
 }
 
-/// Asks for something that is not shown while it is typed.
+/// Asks for a secret, without echo.
 pub(crate) async fn hidden(question: &str) -> Result<Secret<String>, Stop> {
     let no_terminal = |error: &io::Error| {
-        CliError::new(Exit::Failure, "cannot hide what is typed on this terminal").caused_by(error)
+        CliError::new(Exit::Failure, "cannot turn off the echo of this terminal").caused_by(error)
     };
-    // Put back when this future ends, however it ends: also when Ctrl-C drops it.
+    // Restores the echo when this future ends, also when Ctrl-C drops it.
     let echo = NoEcho::begin().map_err(|error| no_terminal(&error))?;
     let answer = line(question).await;
     drop(echo);
-    // The line's end was hidden, too.
+    // The terminal did not echo the newline either.
     notice::done("");
     answer.map(Secret::new)
 }
 
-/// Asks whether to go on; anything but a yes is a no.
+/// Asks for confirmation. Every answer except yes means no.
 pub(crate) async fn confirmed(question: &str) -> Result<bool, Stop> {
     match line(&format!("{question} [y/N] ")).await {
         Ok(answer) => Ok(matches!(&*answer.trim().to_lowercase(), "y" | "yes")),
@@ -58,10 +58,10 @@ pub(crate) async fn confirmed(question: &str) -> Result<bool, Stop> {
     }
 }
 
-/// Asks for something that may be seen.
+/// Asks for a line of text.
 pub(crate) async fn line(question: &str) -> Result<String, Stop> {
     notice::prompt(question);
-    // On a thread of its own: nothing else could be done meanwhile, not even Ctrl-C be heard.
+    // In its own thread: a blocking read would also block the handling of Ctrl-C.
     let read = tokio::task::spawn_blocking(|| {
         let mut text = String::new();
         descriptor::read_line(&mut text).map(|_| text)
@@ -77,12 +77,12 @@ pub(crate) async fn line(question: &str) -> Result<String, Stop> {
     }
 }
 
-/// Takes a secret from standard input, as `--password-stdin` and the like do.
+/// Reads a secret from standard input, for options such as `--password-stdin`.
 pub(crate) fn secret_from_stdin(flag: &str) -> Result<Secret<String>, CliError> {
     if io::stdin().is_terminal() {
         let message =
-            format!("`{flag}` reads from a pipe or a file, and standard input is a terminal");
-        let hint = "leave the flag out to be asked";
+            format!("`{flag}` reads from a pipe or a file, but standard input is a terminal");
+        let hint = "leave out the option to get a prompt";
         return Err(CliError::new(Exit::Usage, message).hint(hint));
     }
     let mut text = String::new();
@@ -91,20 +91,20 @@ pub(crate) fn secret_from_stdin(flag: &str) -> Result<Secret<String>, CliError> 
     read.map_err(|error| {
         CliError::new(
             Exit::Usage,
-            format!("cannot read what `{flag}` takes from standard input"),
+            format!("cannot read standard input for `{flag}`"),
         )
         .caused_by(&error)
     })?;
     match text.expose().trim_end_matches(['\r', '\n']) {
         "" => {
-            let message = format!("standard input is empty, and `{flag}` takes a secret from it");
+            let message = format!("standard input is empty, but `{flag}` reads a secret from it");
             Err(CliError::new(Exit::Usage, message))
         }
         secret => Ok(Secret::new(secret.to_owned())),
     }
 }
 
-/// The terminal shows nothing of what is typed while this lives.
+/// Turns off the terminal's echo while it lives.
 struct NoEcho(Termios);
 
 impl NoEcho {
@@ -113,7 +113,7 @@ impl NoEcho {
         let before = tcgetattr(stdin.as_fd())?;
         let mut without = before.clone();
         without.local_flags.remove(LocalFlags::ECHO);
-        // What was typed before the question is no answer to it.
+        // Input typed before the question is not an answer to it.
         tcsetattr(stdin.as_fd(), SetArg::TCSAFLUSH, &without)?;
         Ok(Self(before))
     }

@@ -1,7 +1,7 @@
-//! Rows of cells below their headings, as wide as what is in them or as the terminal.
+//! Tables: rows of cells below headings, as wide as their content or as the terminal.
 //!
-//! On a terminal a row is never wider than that: spare columns are left out, and what is too long for its
-//! column goes on below, so that no name is cut. Elsewhere nothing is left out and nothing is cut.
+//! On a terminal, no row is wider than the terminal: spare columns are left out, and long cells continue
+//! on the next line, so that no name is cut. In a pipe or file, nothing is left out or cut.
 //!
 //! comfy-table was considered: it wraps cells, but does not decide which columns to leave out.
 
@@ -15,22 +15,22 @@ use super::{BOLD, Layout};
 /// The headings of a table of `N` columns.
 pub(crate) struct Columns<const N: usize> {
     pub(crate) names: [&'static str; N],
-    /// Those that become narrower first.
+    /// Columns that become narrower first.
     pub(crate) elastic: &'static [usize],
-    /// Those that a narrow terminal leaves out, in this order; `-o wide` has them.
+    /// Columns that a narrow terminal leaves out, in this order; `-o wide` shows them.
     pub(crate) spare: &'static [usize],
 }
 
-/// An elastic column has at least this much before a spare one is left out.
+/// Minimum width of an elastic column before a spare column is left out.
 const COMFORTABLE: usize = 10;
 const NARROWEST: usize = 4;
-/// A cell pads each row to this at most; what is wider is not cut, and shifts its own row only.
+/// Maximum width to pad a column to. A wider cell is not cut, and shifts only its own row.
 const WIDEST: usize = 256;
 const BETWEEN: usize = 2;
-/// Lines of one cell. A longer one loses its middle.
+/// Maximum number of lines of a cell. The middle of a longer one is cut.
 const MOST_LINES: usize = 6;
 
-/// The width of each column; `None` for one that is left out.
+/// The width of each column; `None` for a column that is left out.
 type Widths<const N: usize> = [Option<usize>; N];
 
 impl<const N: usize> Columns<N> {
@@ -46,7 +46,7 @@ impl<const N: usize> Columns<N> {
             .try_for_each(|row| write_row(out, row, &widths, layout.width.is_some()))
     }
 
-    /// Writes groups of rows, each below its title; the columns of all are below each other.
+    /// Writes groups of rows, each below its title, with the same column widths.
     pub(crate) fn write_groups(
         &self,
         out: &mut dyn Write,
@@ -65,7 +65,7 @@ impl<const N: usize> Columns<N> {
         Ok(())
     }
 
-    /// Says whether everything fits beside each other.
+    /// Returns whether all columns fit into the width.
     pub(crate) fn fits(&self, rows: &[[String; N]], layout: Layout) -> bool {
         let natural = total(self.widths(rows).into_iter());
         layout.width.is_none_or(|width| natural <= width)
@@ -73,7 +73,7 @@ impl<const N: usize> Columns<N> {
 
     fn write_names(&self, out: &mut dyn Write, widths: &Widths<N>) -> io::Result<()> {
         write!(out, "{BOLD}")?;
-        // A column may be narrower than its heading.
+        // Wraps headings too: a column may be narrower than its heading.
         write_row(out, &self.names.map(str::to_owned), widths, true)?;
         write!(out, "{BOLD:#}")
     }
@@ -154,7 +154,7 @@ fn write_row<const N: usize>(
     Ok(())
 }
 
-/// Writes cells beside each other, with nothing behind the last one that holds something.
+/// Writes one line of cells, without trailing blanks.
 fn write_line<const N: usize>(
     out: &mut dyn Write,
     cells: &[&str; N],
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_gets_every_column_and_every_letter() {
+    fn a_pipe_gets_all_columns_uncut() {
         let long = "n".repeat(5_000);
         let shown = table(&[[&long, "1", "spare", "w"], ["n", "2", "-", "w"]], None);
         let mut lines = shown.lines().skip(1);

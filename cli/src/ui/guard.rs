@@ -1,4 +1,4 @@
-//! The last thing that pages pass on their way to a terminal: what a renderer forgot is spelled out here.
+//! The last filter before a terminal: escapes control characters that a renderer has forgotten.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -6,14 +6,14 @@ use std::str;
 
 use super::sanitize;
 
-/// Passes on text that shows itself, ends of lines, tabs, and colours (`ESC [ .. m`); spells out the rest.
+/// Writer that passes visible text, newlines, tabs and colours (`ESC [ .. m`), and escapes the rest.
 pub(crate) struct Guard<W: Write> {
     out: W,
-    /// The begin of a character or of a colour whose end is still to come.
+    /// Start of an incomplete character or colour sequence.
     begun: Vec<u8>,
 }
 
-/// Longer is no colour of ours.
+/// Our colour sequences are not longer.
 const COLOUR_MOST: usize = 32;
 
 impl<W: Write> Guard<W> {
@@ -24,7 +24,7 @@ impl<W: Write> Guard<W> {
         }
     }
 
-    /// Passes `bytes` on; returns how many of them are to wait for what follows.
+    /// Writes `bytes`, and returns how many at the end are an incomplete sequence.
     fn pass(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut out = String::with_capacity(bytes.len());
         let mut done = 0;
@@ -50,7 +50,7 @@ impl<W: Write> Guard<W> {
                 }
                 continue;
             }
-            // One character, or bytes that are none.
+            // One character, or invalid bytes.
             match first_char(rest) {
                 Some(Ok(c)) => {
                     out.push_str(&sanitize::visible(c.encode_utf8(&mut [0; 4])));
@@ -99,7 +99,7 @@ fn is_harmless(byte: u8) -> bool {
 }
 
 enum Colour {
-    /// Of so many bytes.
+    /// A complete character or colour of this many bytes.
     Whole(usize),
     Begun,
     None,
@@ -126,7 +126,7 @@ fn colour(bytes: &[u8]) -> Colour {
     }
 }
 
-/// Returns the first character, or the byte that begins none; `None` where its end is still to come.
+/// Returns the first character, or an invalid byte; `None` if the character is incomplete.
 fn first_char(bytes: &[u8]) -> Option<Result<char, u8>> {
     let first = &bytes[..bytes.len().min(4)];
     match str::from_utf8(first) {
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes `text` in pieces that end at `cuts`.
+    /// Writes `text` in parts that end at `cuts`.
     fn guarded(bytes: &[u8], cuts: &[usize]) -> String {
         let mut out = Vec::new();
         let mut guard = Guard::new(&mut out);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_pass_and_what_acts_on_a_terminal_does_not() {
+    fn text_passes_and_control_characters_do_not() {
         let page = "\x1b[2m# │ grüß\x1b[0m\n\tx \x1b[38;5;1mred\x1b[m\n";
         assert_eq!(guarded(page.as_bytes(), &[]), page);
         assert_eq!(
@@ -180,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_come_to_the_same_as_the_whole(
+        fn parts_give_the_same_output_as_the_whole(
             text in prop::collection::vec(prop_oneof![
                 Just("\x1b[31m"), Just("\x1b"), Just("["), Just("m"), Just("│"), Just("\u{202e}"), Just("a"),
             ], 0..12),

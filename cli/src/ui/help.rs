@@ -1,17 +1,17 @@
-//! The help of every command: its template, and the command line that it describes.
+//! The template of the help texts, and access to the whole command line.
 
 use std::sync::OnceLock;
 
 use clap::Command;
 
-/// Examples first: they answer most questions.
+/// Template of the help of a command. Examples come first, because they answer most questions.
 pub(crate) const TEMPLATE: &str = "\
 {about-with-newline}
 {before-help}{usage-heading} {usage}
 
 {all-args}{after-help}";
 
-/// Builds the whole command line. A command that prints or completes it must not import it: it is one of its parts.
+/// Function that builds the whole command line. Commands cannot import `args`, because `args` imports them.
 static ROOT: OnceLock<fn() -> Command> = OnceLock::new();
 
 pub(crate) fn set_root(root: fn() -> Command) {

@@ -1,4 +1,4 @@
-//! Who hears what this program traces: `-v` prints it on stderr, `--debug-timing` measures it.
+//! Subscribers of tracing: `-v` prints on stderr, `--debug-timing` measures.
 
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::ui::notice;
 use crate::ui::timing;
 
-/// Begins to listen, where somebody asked for it.
+/// Installs the subscribers that the options ask for.
 pub(crate) fn start(verbose: u8, measure: bool) {
     if verbose == 0 && !measure {
         return;
@@ -21,7 +21,7 @@ pub(crate) fn start(verbose: u8, measure: bool) {
         .init();
 }
 
-/// Without `-v` nothing is logged: what a person has to know is a note or an error of the command.
+/// Without `-v` nothing is logged: important messages are notes or errors of the command.
 fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(verbose: u8) -> impl Layer<S> {
     let (ours, others) = match verbose {
         ..=1 => (LevelFilter::DEBUG, LevelFilter::OFF),
@@ -32,7 +32,7 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(verbose: u8) -> impl Layer<S> {
         .with_targets([("vctl", ours), ("vctl_common", ours)]);
     tracing_subscriber::fmt::layer()
         .with_writer(|| notice::Log)
-        // Colours are control characters, too, and those are spelled out.
+        // No colours: `notice` would escape their control characters.
         .with_ansi(false)
         .without_time()
         .with_target(verbose > 1)

@@ -1,12 +1,12 @@
-//! What is read, as text. The only module that writes to stdout.
+//! Output to the terminal: text, tables, JSON and prompts. No other module writes to stdout.
 //!
-//! Renderers write to any `io::Write` and decide nothing about the terminal: [`Screen`] strips
-//! colours where they are not wanted and knows the width. Every recorded text goes through
-//! [`sanitize`]; what a renderer forgot is spelled out by [`guard`].
+//! Renderers write to any `io::Write` and do not look at the terminal: [`Screen`] knows its width, and
+//! strips colours if they are not wanted. Recorded text goes through [`sanitize`]; [`guard`] escapes what a
+//! renderer has forgotten.
 
 pub(crate) mod columns;
 pub(crate) mod csv;
-pub(crate) mod form;
+pub(crate) mod format;
 mod guard;
 pub(crate) mod help;
 pub(crate) mod json;
@@ -33,19 +33,19 @@ use vctl_common::spans;
 
 use self::guard::Guard;
 use crate::process::descriptor::Descriptor;
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const BOLD: Style = Style::new().bold();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
 
-/// How much is shown, and where it must fit.
+/// The amount of detail, and the available width.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Layout {
-    /// Columns of the terminal; `None` for a pipe or file, where nothing is cut.
+    /// Columns of the terminal; `None` for a pipe or file, where no line is cut.
     pub(crate) width: Option<usize>,
-    /// Every field, every process.
+    /// Whether to show every field and every process.
     pub(crate) full: bool,
 }
 
@@ -53,17 +53,17 @@ pub(crate) struct Layout {
 pub(crate) struct Screen {
     out: Box<dyn Write>,
     is_terminal: bool,
-    /// From the first piece of a page to its end.
+    /// Measures the time of writing, for `--debug-timing`.
     writing: Option<Span>,
 }
 
 impl Screen {
-    /// For pages: colours are taken away where they are not wanted, and so is what acts on a terminal.
+    /// Returns a screen for people: strips unwanted colours, and escapes control characters.
     pub(crate) fn for_people() -> Self {
         let choice = AutoStream::choice(&io::stdout());
         Self::new(match choice {
-            // Buffered twice: stripping costs by the call, and `AutoStream` itself would call the
-            // kernel for every piece between two colours.
+            // Buffered twice: each call of the stripping costs time, and `AutoStream` itself would make a system
+            // call for every part between two colours.
             ColorChoice::Never => |out| {
                 let guarded: Box<dyn Write> = Box::new(Guard::new(out));
                 Box::new(buffered(StripStream::new(guarded)))
@@ -72,16 +72,16 @@ impl Screen {
         })
     }
 
-    /// For the reader of that form.
-    pub(crate) fn for_form(form: Form) -> Self {
-        if form.is_for_people() {
+    /// Returns the screen for a format.
+    pub(crate) fn for_format(format: OutputFormat) -> Self {
+        if format.is_for_people() {
             Self::for_people()
         } else {
             Self::for_programs()
         }
     }
 
-    /// For JSON, which has no colours to take away, and is UTF-8 in every locale.
+    /// Returns a screen for programs: no colours, and UTF-8 in every locale.
     pub(crate) fn for_programs() -> Self {
         charset::write_for_programs();
         Self::new(|out| out)
@@ -117,11 +117,11 @@ impl Write for Screen {
     }
 }
 
-/// Standard output, also where another program made it non-blocking.
+/// Standard output, which another program may have set non-blocking.
 pub(crate) fn stdout() -> Box<dyn Write> {
     match Descriptor::stdout() {
         Ok(stdout) => Box::new(stdout),
-        // Only for want of another descriptor.
+        // Fails only if no descriptor is free.
         Err(_) => Box::new(io::stdout()),
     }
 }

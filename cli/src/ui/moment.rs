@@ -1,4 +1,4 @@
-//! `--since` and `--until`: a moment as people write one.
+//! Times on the command line: `--since` and `--until`.
 
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -8,10 +8,10 @@ use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use vctl_common::time::wall_now;
 
-/// What `--help` says of its form.
+/// The accepted forms, for `--help`.
 pub(crate) const FORMS: &str = "2h, 3d (ago), 2026-11-23 or 2026-11-23T22:01:00Z";
 
-/// A moment, taken from the clock when it was an age.
+/// A point in time. An age such as `2h` is subtracted from the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment(pub(crate) SystemTime);
 
@@ -23,7 +23,7 @@ impl FromStr for Moment {
     }
 }
 
-/// A date is its first moment in UTC, as all times are shown; a day of an age is 24 hours.
+/// Parses a time. A date means its start in UTC; a day of an age has 24 hours.
 fn parse(text: &str, now: SystemTime) -> Result<SystemTime, String> {
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Ok(timestamp.into());
@@ -48,7 +48,9 @@ fn parse(text: &str, now: SystemTime) -> Result<SystemTime, String> {
     };
     match age() {
         Some(timestamp) if !text.starts_with(['-', '+']) => Ok(timestamp.into()),
-        _ if text.contains('T') => Err(format!("a time needs its zone, as in `{text}Z`")),
+        _ if text.contains('T') => {
+            Err(format!("the time zone is missing: write `{text}Z` for UTC"))
+        }
         _ => Err(format!("not a time: {FORMS}")),
     }
 }
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_has_a_zone() {
+    fn a_time_needs_a_zone() {
         assert_eq!(
             parsed("2026-11-23T23:01:00+01:00").unwrap(),
             "2026-11-23T22:01:00Z"
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn invalid_times_are_refused() {
         for text in [
             "",
             "yesterday",

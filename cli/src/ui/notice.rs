@@ -1,7 +1,7 @@
-//! Talk beside the data: the only way for text to stderr.
+//! Messages on stderr: notes, errors, progress. No other module writes text to stderr.
 //!
-//! Each function here escapes what it is given, so a caller cannot forget to. Much of it is foreign: names
-//! of the inventory, answers of Vault, what a host says. A message is one line, whatever is in it.
+//! Each function escapes its text, so a caller cannot forget it: names of the inventory, answers of Vault
+//! and messages of a host are foreign. A message is always one line.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::BTreeSet;
@@ -18,14 +18,14 @@ use vctl_common::waits;
 use super::stderr::stderr;
 use super::{BAD, BOLD, WARN, json, paragraph, sanitize};
 use crate::error::CliError;
-use crate::ui::form::Output;
+use crate::ui::format::ErrorFormat;
 
-/// Says something the reader should know and no script should parse.
+/// Prints a note for the user. Scripts should not parse it.
 pub(crate) fn note(message: &str) {
     labelled(&mut stderr(), ("note:", WARN), message);
 }
 
-/// As [`note`], of what one command may find out more than once.
+/// Like [`note`], but prints the same text only once in a command.
 pub(crate) fn note_once(message: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,27 +34,27 @@ pub(crate) fn note_once(message: &str) {
     }
 }
 
-/// Says that what was asked for is done.
+/// Prints the result of a command.
 pub(crate) fn done(message: &str) {
     labelled(&mut stderr(), ("", Style::new()), message);
 }
 
-/// Shows something to be copied, between empty lines.
+/// Prints text to be copied, between empty lines.
 pub(crate) fn set_apart(text: &str) {
     let text = sanitize::visible(text);
     let _ = writeln!(stderr(), "\n  {text}\n");
 }
 
-/// Begins a line that a person is to end.
+/// Prints a question, without a newline.
 pub(crate) fn prompt(question: &str) {
     let mut stderr = stderr();
-    // The blank behind it stays: it stands before the answer.
+    // The trailing blank stays: it separates the answer.
     let visible = sanitize::visible(question);
     let _ = write!(stderr, "{}", paragraph::lines(&visible, room(0)).join("\n"));
     let _ = stderr.flush();
 }
 
-/// Writes a label and text behind it, broken between words where stderr is a terminal.
+/// Prints a label and a text, wrapped if stderr is a terminal.
 fn labelled(out: &mut dyn Write, (label, style): (&str, Style), text: &str) {
     let visible = sanitize::visible(text);
     let text = visible.trim_start_matches(' ');
@@ -62,7 +62,7 @@ fn labelled(out: &mut dyn Write, (label, style): (&str, Style), text: &str) {
     let indent = if label.is_empty() { 0 } else { label.len() + 1 } + blanks;
     let lines = paragraph::lines(text, room(indent));
     for (index, line) in lines.iter().enumerate() {
-        // Nothing can be done when stderr is closed.
+        // Ignored: stderr may be closed.
         let _ = match index {
             0 if label.is_empty() => writeln!(out, "{:blanks$}{line}", ""),
             0 => writeln!(out, "{style}{label}{style:#} {:blanks$}{line}", ""),
@@ -71,7 +71,7 @@ fn labelled(out: &mut dyn Write, (label, style): (&str, Style), text: &str) {
     }
 }
 
-/// Returns the columns of the terminal behind `indent`; all there are where stderr is none.
+/// Returns the columns of the terminal after `indent`; unlimited if stderr is not a terminal.
 fn room(indent: usize) -> usize {
     let width = terminal_size::terminal_size_of(io::stderr());
     width.map_or(usize::MAX, |(width, _)| {
@@ -79,15 +79,15 @@ fn room(indent: usize) -> usize {
     })
 }
 
-/// Shows how far something is, in place of what was shown so before; nothing clears the line.
+/// Prints a progress line in place of the last one. An empty text clears the line.
 pub(crate) fn progress(text: &str) {
-    // Not by way of the colours: with NO_COLOR the terminal must still erase the line.
+    // Written without the colour filter: the line must be erased with NO_COLOR too.
     let mut stderr = stderr().into_inner();
     let _ = write!(stderr, "\r\x1b[2K{}", sanitize::visible(text));
     let _ = stderr.flush();
 }
 
-/// Shows lines while the terminal is raw.
+/// Prints lines while the terminal is in raw mode.
 pub(crate) fn on_a_raw_terminal(text: &str) {
     let mut stderr = stderr();
     for line in text.lines() {
@@ -95,7 +95,7 @@ pub(crate) fn on_a_raw_terminal(text: &str) {
     }
 }
 
-/// Says why the command line was not understood. It repeats words that may come from elsewhere.
+/// Prints an error of the command line parser, escaped: it repeats arguments.
 pub(crate) fn usage(error: &clap::Error) {
     let text = error.render();
     let is_harmless = |line: &str| line.chars().all(sanitize::is_plain);
@@ -109,7 +109,7 @@ pub(crate) fn usage(error: &clap::Error) {
     }
 }
 
-/// Has a panic say what it says in the same way: it repeats values.
+/// Makes panics print escaped text: a panic message repeats values.
 pub(crate) fn escape_panics() {
     panic::set_hook(Box::new(|panicked: &PanicHookInfo<'_>| {
         let mut stderr = stderr();
@@ -123,7 +123,7 @@ pub(crate) fn escape_panics() {
     }));
 }
 
-/// Where lines of the log go: each is written whole.
+/// Writer for log lines. Each line is written at once.
 pub(crate) struct Log;
 
 impl Write for Log {
@@ -139,13 +139,13 @@ impl Write for Log {
     }
 }
 
-/// How long a person looks at a silent terminal before wondering.
+/// Delay before a progress line is shown.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// How often it is looked what is waited for.
+/// Interval of updates of the progress line.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Does `work`; on a terminal, says whether Vault or Postgres is waited for when that takes long.
+/// Runs `work`. If it takes long, a progress line on a terminal names the server that it waits for.
 pub(crate) async fn waiting<T>(work: impl Future<Output = T>) -> T {
     if !io::stderr().is_terminal() {
         return work.await;
@@ -161,10 +161,10 @@ pub(crate) async fn waiting<T>(work: impl Future<Output = T>) -> T {
     }
 }
 
-/// Says why the command failed.
-pub(crate) fn error(error: &CliError, reader: Output) {
+/// Prints the error of a command.
+pub(crate) fn error(error: &CliError, reader: ErrorFormat) {
     let mut stderr = stderr();
-    if reader == Output::Json {
+    if reader == ErrorFormat::Json {
         let _ = json::write_error(&mut stderr, error);
         return;
     }
@@ -187,7 +187,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// What else may write to stderr: a raw terminal, bytes of a session, and figures of our own.
+    /// Modules that may write to stderr without `notice`: raw terminal, bytes of a session, timing.
     const OTHERS: [&str; 7] = [
         "ui/notice.rs",
         "ui/stderr.rs",
@@ -199,7 +199,7 @@ mod tests {
     ];
 
     #[test]
-    fn text_goes_to_stderr_through_this_module_alone() {
+    fn only_this_module_writes_text_to_stderr() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut directories = vec![root.clone()];
         let mut writers = Vec::new();

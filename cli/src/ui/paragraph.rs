@@ -1,4 +1,7 @@
-//! Text beside a label, broken between words so that it stays beside it.
+//! Text after a label, wrapped at words and indented.
+//!
+//! The crate textwrap was considered. It cannot keep a fingerprint whole and still break a longer word, and
+//! the break points inside of names come from [`super::wrap`].
 
 use std::io::{self, Write};
 
@@ -8,13 +11,12 @@ use unicode_width::UnicodeWidthStr as _;
 use super::sanitize;
 use super::wrap::wrapped;
 
-/// Below this much room breaking lines makes nothing easier to read.
+/// Minimum width of a line, also on a narrower terminal.
 const NARROWEST: usize = 16;
-/// `SHA256:` and 43 characters.
+/// Width of a fingerprint: `SHA256:` and 43 characters.
 const FINGERPRINT: usize = 50;
 
-/// Writes `text` after something `indent` columns wide that stands on the line already. What may be
-/// somebody else's words is made harmless.
+/// Writes `text` after a label of `indent` columns, escaped.
 pub(crate) fn write(
     out: &mut dyn Write,
     indent: usize,
@@ -26,8 +28,8 @@ pub(crate) fn write(
     write_lines(out, indent, &lines(&text, room_of(indent, width)), style)
 }
 
-/// Writes text that is escaped already, from the begin of a line; the lines below its first are indented. What
-/// stands before its first colon is `style`d.
+/// Writes escaped text from the beginning of a line, and indents the following lines. The part before the
+/// first colon gets the `style`.
 pub(crate) fn write_beside(
     out: &mut dyn Write,
     indent: usize,
@@ -46,7 +48,7 @@ fn room_of(indent: usize, width: Option<usize>) -> usize {
     width.map_or(usize::MAX, |width| room(width, indent))
 }
 
-/// Returns the columns behind `indent`.
+/// Returns the columns after `indent`.
 pub(crate) fn room(width: usize, indent: usize) -> usize {
     width.saturating_sub(indent).max(NARROWEST)
 }
@@ -66,8 +68,8 @@ fn write_lines(
     Ok(())
 }
 
-/// Breaks between words; one that is wider than the room stands alone. A fingerprint is left whole then, because it
-/// may have to be copied.
+/// Breaks text between words. A fingerprint that is wider than the room stays whole, because a user may
+/// copy it; other long words are broken.
 pub(crate) fn lines(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let words = text.split(' ').flat_map(|word| match word.width() {
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_cannot_write_to_the_terminal() {
+    fn text_of_a_server_is_escaped() {
         let mut out = Vec::new();
         write(&mut out, 2, "a\u{1b}[31m b", Style::new(), Some(80)).unwrap();
         assert!(!out.contains(&0x1b));

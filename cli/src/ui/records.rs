@@ -1,6 +1,6 @@
-//! `-o json|jsonl|yaml|csv|name`: the same forms for whatever is read.
+//! The formats for programs, `-o json|jsonl|yaml|csv|name`, for every kind of record.
 //!
-//! Programs get everything, whatever the terminal: no colours, nothing cut, times in RFC 3339 UTC.
+//! They do not depend on the terminal: complete, without colours, times in RFC 3339 UTC.
 
 use std::io::{self, Write};
 
@@ -8,15 +8,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{csv, json};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 
-/// Things of one kind that can be listed.
+/// A kind of record that can be listed.
 pub(crate) trait Records {
-    /// What a document calls them: `hosts`.
+    /// Key of the list in a document, such as `hosts`.
     const NAME: &'static str;
-    /// Changes when a field changes its meaning or goes away; new fields may come at any time.
+    /// Version of the format. It changes when a field changes or is removed, not when one is added.
     const VERSION: u32;
-    /// The headings of CSV: those of the fields in JSON.
+    /// Columns of CSV, named like the JSON fields.
     const COLUMNS: &'static [&'static str];
     type Record;
 
@@ -25,32 +25,32 @@ pub(crate) trait Records {
     /// Returns one cell for each column, escaped for people.
     fn cells(&self, record: &Self::Record) -> Vec<String>;
 
-    /// What the next command is to be given.
+    /// The name for `-o name`, to pass to the next command.
     fn name(&self, record: &Self::Record) -> String;
 }
 
-/// Writes records in a form for programs; in one for people, nothing.
+/// Writes records in a format for programs; writes nothing in a format for people.
 pub(crate) fn write<R: Records>(
     out: &mut dyn Write,
-    form: Form,
+    format: OutputFormat,
     kind: &R,
     records: &[R::Record],
 ) -> io::Result<()> {
-    match form {
-        Form::Table | Form::Wide => Ok(()),
-        Form::Json => json::write(out, &Document { kind, records }),
-        Form::Yaml => json::write_yaml(out, &Document { kind, records }),
-        Form::Jsonl => records
+    match format {
+        OutputFormat::Table | OutputFormat::Wide => Ok(()),
+        OutputFormat::Json => json::write(out, &Document { kind, records }),
+        OutputFormat::Yaml => json::write_yaml(out, &Document { kind, records }),
+        OutputFormat::Jsonl => records
             .iter()
             .try_for_each(|record| json::write_as_line(out, &kind.json(record))),
-        Form::Csv => {
+        OutputFormat::Csv => {
             let heading: Vec<String> = R::COLUMNS.iter().map(|&name| name.to_owned()).collect();
             csv::write_record(out, &heading)?;
             records
                 .iter()
                 .try_for_each(|record| csv::write_record(out, &kind.cells(record)))
         }
-        Form::Name => records
+        OutputFormat::Name => records
             .iter()
             .try_for_each(|record| writeln!(out, "{}", kind.name(record))),
     }
@@ -80,8 +80,8 @@ impl<R: Records> Serialize for List<'_, '_, R> {
     }
 }
 
-/// Returns the cells of fields that are plain: the text of each, nothing for null, and the items of a
-/// list with blanks between. `a.b` is the field `b` of what is in the field `a`.
+/// Returns the cells of simple fields: text, nothing for null, and list items separated by blanks.
+/// `a.b` is the field `b` of the field `a`.
 pub(crate) fn cells_of(record: &impl Serialize, columns: &[&str]) -> Vec<String> {
     let value = serde_json::to_value(record).unwrap_or_default();
     let field = |path: &str| {

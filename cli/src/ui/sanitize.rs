@@ -1,9 +1,8 @@
-//! Recorded text, made safe for a terminal.
+//! Escaping of recorded text for a terminal.
 //!
-//! Whoever was logged in chose these bytes. Nothing of them may move the cursor, colour, reorder or
-//! hide a part of the page, nor make two different things look the same: what is not plainly
-//! visible is spelled out, and every output here can be turned back into the one input it came
-//! from. Commands are quoted so that they can be pasted into bash.
+//! The user of a recorded session chose these bytes. They must not move the cursor, change colours, reorder
+//! or hide text, or make two different values look the same. Characters that are not plainly visible are
+//! escaped, and each output can be converted back to exactly one input. Commands are quoted for bash.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -13,7 +12,7 @@ use std::str;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr as _};
 use vctl_common::charset;
 
-/// Returns text (a name, a path) on one line; a backslash in it is doubled.
+/// Returns text (a name, a path) on one line, escaped. A backslash is doubled.
 pub(crate) fn text(bytes: impl AsRef<[u8]>) -> String {
     let bytes = bytes.as_ref();
     let mut out = String::with_capacity(bytes.len());
@@ -21,9 +20,9 @@ pub(crate) fn text(bytes: impl AsRef<[u8]>) -> String {
     out
 }
 
-/// Returns text on one line with everything spelled out that does not show itself; a backslash stays one.
+/// Returns text on one line, with invisible characters escaped. A backslash is not doubled.
 ///
-/// For what is about to be written, whatever was made of it before: escaped text stays as it is.
+/// For composed messages: text that is already escaped does not change.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
@@ -36,7 +35,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
             '\t' => out.push_str("\\t"),
             c if is_plain(c) => out.push(c),
             c => match charset::sign(c) {
-                // Not plain only where the locale has ASCII alone.
+                // Not plain only in an ASCII locale.
                 Some(sign) => out.push_str(sign),
                 None => escape_char(c, &mut out),
             },
@@ -45,7 +44,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Returns argv as bash would have to be given it, one word for each item.
+/// Returns argv quoted for bash, one word for each item.
 pub(crate) fn command<I>(argv: I) -> String
 where
     I: IntoIterator,
@@ -61,14 +60,14 @@ where
     out
 }
 
-/// Says whether `c` shows itself as what it is. Not: controls (C0, DEL, C1), line separators, bidi
-/// controls, zero-width characters and marks that change their neighbour, blanks other than the
-/// space. Where the locale has ASCII alone, nothing else does.
+/// Returns whether `c` is plainly visible. Not visible: controls (C0, DEL, C1), line separators, bidi
+/// controls, zero-width characters, marks that change the previous character, and blanks other than the
+/// space. In an ASCII locale only ASCII is plain.
 pub(crate) fn is_plain(c: char) -> bool {
     is_visible(c) && (c.is_ascii() || !charset::is_ascii())
 }
 
-/// As [`is_plain`], in every locale.
+/// Like [`is_plain`], in every locale.
 pub(crate) fn is_visible(c: char) -> bool {
     match c {
         ' '..='~' => true,
@@ -77,13 +76,13 @@ pub(crate) fn is_visible(c: char) -> bool {
     }
 }
 
-/// Characters without a look of their own that a width table or `char` takes for visible ones, in
-/// this version of Unicode or in another.
+/// Characters that are not visible although `char` or a width table treats them as visible, in this or
+/// another version of Unicode.
 const LOOKS_LIKE_NOTHING: [RangeInclusive<char>; 14] = [
     // Soft hyphen, Arabic letter mark.
     '\u{ad}'..='\u{ad}',
     '\u{61c}'..='\u{61c}',
-    // Fillers of Hangul, and empty braille: blank letters.
+    // Hangul fillers and the empty braille pattern: blank letters.
     '\u{115f}'..='\u{1160}',
     '\u{3164}'..='\u{3164}',
     '\u{ffa0}'..='\u{ffa0}',
@@ -96,12 +95,12 @@ const LOOKS_LIKE_NOTHING: [RangeInclusive<char>; 14] = [
     '\u{2060}'..='\u{206f}',
     '\u{feff}'..='\u{feff}',
     '\u{fff9}'..='\u{fffb}',
-    // Private use: each font has something else. Tags and variation selectors lie before the rest.
+    // Private use: fonts differ. Tags and variation selectors come first.
     '\u{e000}'..='\u{f8ff}',
     '\u{e0000}'..='\u{10ffff}',
 ];
 
-/// Cuts `text` to `columns` of a terminal, the last of them `…` when something is missing.
+/// Cuts `text` to `columns` of a terminal. A cut text ends with `…`.
 pub(crate) fn fit(text: &str, columns: usize) -> String {
     let ellipsis = charset::shown("…");
     let mut used = 0;
@@ -125,7 +124,7 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Quote {
     None,
-    /// Inside `$'...'`.
+    /// Escapes a byte sequence inside `$'...'`.
     AnsiC,
 }
 
@@ -168,8 +167,8 @@ fn escape(bytes: &[u8], quote: Quote, out: &mut String) {
     }
 }
 
-/// Writes `\xNN` for one byte, else `\uNNNN` or `\UNNNNNNNN`, always with all digits: bash takes as
-/// many as it finds, so a digit that follows must not belong to it.
+/// Writes `\xNN` for a byte, or `\uNNNN` or `\UNNNNNNNN`, always with all digits: bash reads as many as
+/// it can, so a following digit would become a part of it.
 fn escape_char(c: char, out: &mut String) {
     let code = u32::from(c);
     let _ = match code {
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_borders_between_items_can_be_seen() {
+    fn the_borders_between_arguments_are_visible() {
         assert_eq!(command(["rm", "a b", "", "c"]), "rm 'a b' '' c");
         assert_eq!(command(["sh", "-c", "it's"]), r"sh -c $'it\'s'");
         assert_ne!(command(["a", "b"]), command(["a b"]));
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_spelled_out() {
+    fn invisible_characters_are_escaped() {
         assert_eq!(command(["\x1b[2J"]), r"$'\x1b[2J'");
         assert_eq!(command(["a\u{202e}b"]), r"$'a\u202eb'");
         assert_eq!(command([b"\xff\xfe"]), r"$'\xff\xfe'");
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_would_join_its_neighbour_stands_alone() {
+    fn combining_marks_are_escaped() {
         assert_eq!(text("e\u{301}"), r"e\u0301");
     }
 
@@ -228,7 +227,7 @@ mod tests {
         assert_eq!(fit("abc", 0), "");
     }
 
-    /// Text made of what an attacker would choose: escapes, quotes, bad UTF-8, look-alikes.
+    /// Text as an attacker would choose it: escapes, quotes, bad UTF-8, look-alikes.
     fn hostile() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             any::<char>().prop_map(|c| c.to_string().into_bytes()),
@@ -263,7 +262,7 @@ mod tests {
         }
 
         #[test]
-        fn visible_text_is_harmless_and_stays_as_it_is(bytes in hostile()) {
+        fn visible_text_does_not_change(bytes in hostile()) {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let shown = visible(&text).into_owned();
             assert_harmless(&shown);
@@ -289,7 +288,7 @@ mod tests {
         }
     }
 
-    /// A reader of bash words, written from bash(1) and not from the code above.
+    /// A parser of bash words, written after bash(1), independent of the code above.
     fn read_command(mut rest: &str) -> Vec<Vec<u8>> {
         let mut items = Vec::new();
         while !rest.is_empty() {

@@ -1,6 +1,6 @@
-//! Numbers of bytes as people read them.
+//! Sizes in bytes, as text for people.
 
-/// Returns three digits at most and a binary unit: `0 B`, `512 B`, `1.5 MiB`, `720 GiB`.
+/// Returns at most three digits and a binary unit: `0 B`, `512 B`, `1.5 MiB`, `720 GiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
@@ -9,7 +9,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "for people")]
     let mut size = bytes as f64 / 1024.0;
     let mut unit = 0;
-    // 1023.6 would be printed as 1024.
+    // Rounds up to the next unit: 1023.6 would be printed as 1024.
     while size >= 1023.5 && unit + 1 < UNITS.len() {
         size /= 1024.0;
         unit += 1;

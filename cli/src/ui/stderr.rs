@@ -1,7 +1,7 @@
-//! Standard error: waited for where it is non-blocking, and readable while the terminal is raw.
+//! Standard error, also if it is non-blocking or the terminal is in raw mode.
 //!
-//! While it is raw, a connection depends on this process, and the terminal may be stopped by Ctrl-S. So lines are then
-//! written by a thread of their own.
+//! In raw mode, this process serves a connection, and Ctrl-S may stop the terminal. A thread then writes the
+//! lines, so that the connection does not stop.
 
 use std::io::{self, IsTerminal as _, LineWriter, Write};
 use std::sync::OnceLock;
@@ -15,16 +15,16 @@ use vctl_common::charset;
 
 use crate::process::descriptor::Descriptor;
 
-/// Whether the terminal is the host's, which moves the cursor to the left only for a carriage return.
+/// Whether the terminal is in raw mode, where a newline does not return to the left margin.
 static IS_RAW: AtomicBool = AtomicBool::new(false);
 
-/// Lines that wait for a stopped terminal; more are lost.
+/// Maximum number of lines that wait for a stopped terminal. Further lines are lost.
 const MOST: usize = 64;
 
-/// How long the end of raw mode waits for lines that are not written yet.
+/// Maximum wait for unwritten lines at the end of raw mode.
 const FAREWELL: Duration = Duration::from_millis(100);
 
-/// Says how the terminal is set from now on.
+/// Sets whether the terminal is in raw mode.
 pub(crate) fn set_raw(is_raw: bool) {
     IS_RAW.store(is_raw, Ordering::Relaxed);
     if let (false, Some(writer)) = (is_raw, WRITER.get()) {
@@ -37,20 +37,20 @@ pub(crate) fn set_raw(is_raw: bool) {
 
 enum Queued {
     Text(Vec<u8>),
-    /// Everything before it is written once this is dropped.
+    /// Dropped when the lines before it are written.
     Mark(std::sync::mpsc::Sender<()>),
 }
 
 static WRITER: OnceLock<SyncSender<Queued>> = OnceLock::new();
 
-/// Standard error by way of the thread.
+/// Writer that passes lines to the thread.
 struct Deferred;
 
 impl Write for Deferred {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let writer = WRITER.get_or_init(|| {
             let (sender, receiver) = sync_channel(MOST);
-            // Ends with the process.
+            // The thread ends with the process.
             thread::spawn(move || write_each(&receiver));
             sender
         });
@@ -74,7 +74,7 @@ fn write_each(queue: &Receiver<Queued>) {
     }
 }
 
-/// Returns standard error for one message; colours are taken away where they are not wanted.
+/// Returns standard error for one message; strips unwanted colours.
 pub(crate) fn stderr() -> AutoStream<Box<dyn Write>> {
     let stderr = io::stderr();
     let choice = AutoStream::choice(&stderr);
@@ -85,7 +85,7 @@ pub(crate) fn stderr() -> AutoStream<Box<dyn Write>> {
     }
     let out: Box<dyn Write> = match Descriptor::stderr() {
         Ok(out) => Box::new(LineWriter::new(out)),
-        // Only for want of another descriptor.
+        // Fails only if no descriptor is free.
         Err(_) => Box::new(stderr),
     };
     AutoStream::new(in_locale(out), choice)
@@ -99,7 +99,7 @@ fn in_locale(out: Box<dyn Write>) -> Box<dyn Write> {
     }
 }
 
-/// Writes ASCII alone. Each piece that comes has whole characters: it is a `str` of `write!`.
+/// Writer that replaces non-ASCII characters. Each part has complete characters: it is a `str` of `write!`.
 struct Ascii {
     out: Box<dyn Write>,
 }
@@ -116,7 +116,7 @@ impl Write for Ascii {
     }
 }
 
-/// Begins each line at the left margin of a raw terminal.
+/// Writer that begins each line at the left margin of a raw terminal.
 struct AtMargin<W> {
     out: W,
     has_begun: bool,
@@ -134,7 +134,7 @@ impl<W> AtMargin<W> {
 impl<W: Write> Write for AtMargin<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut line = Vec::with_capacity(bytes.len() + 8);
-        // The host may have left the cursor anywhere.
+        // The cursor may be anywhere in a line.
         if !std::mem::replace(&mut self.has_begun, true) {
             line.extend_from_slice(b"\r\n");
         }

@@ -1,4 +1,4 @@
-//! Times and durations as text. Always UTC: an audit is read next to other logs.
+//! Times and durations as text, always in UTC, to compare with other logs.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ pub(crate) fn seconds(time: SystemTime) -> String {
     format!("{:.0}", timestamp(time))
 }
 
-/// Returns all nine digits.
+/// Returns the time with all nine digits of the fraction.
 pub(crate) fn nanos(time: SystemTime) -> String {
     format!("{:.9}", timestamp(time))
 }
@@ -34,7 +34,7 @@ pub(crate) fn clock(time: SystemTime) -> String {
     clock.trim_end_matches('Z').to_owned()
 }
 
-/// Returns two units at most: `450µs`, `12ms`, `1.2s`, `3m12s`, `5h03m`, `2d04h`.
+/// Returns at most two units: `450µs`, `12ms`, `1.2s`, `3m12s`, `5h03m`, `2d04h`.
 pub(crate) fn duration(duration: Duration) -> String {
     let (s, ms) = (duration.as_secs(), duration.subsec_millis());
     match s {
@@ -57,7 +57,7 @@ pub(crate) fn ahead(seconds: i64) -> String {
     format!("{by} {direction}")
 }
 
-/// Returns a duration that ends something, rounded up to whole seconds: what was given an hour has `1h00m` left.
+/// Returns a remaining time, rounded up to whole seconds: a new token of one hour has `1h00m` left.
 pub(crate) fn left(left: Duration) -> String {
     let whole = left.as_secs() + u64::from(left.subsec_nanos() > 0);
     duration(Duration::from_secs(whole))
@@ -71,7 +71,7 @@ pub(crate) fn age(age: Duration) -> String {
     }
 }
 
-/// Times come from records; one that no calendar has is shown as the nearest that one has.
+/// Converts a recorded time. A time outside of the calendar becomes the nearest one.
 fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(if time < SystemTime::UNIX_EPOCH {
         Timestamp::MIN
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_keeps_the_digits_it_was_asked_for() {
+    fn a_time_has_the_requested_digits() {
         let time = UNIX_EPOCH + Duration::new(1_000_000_000, 7_000_001);
         assert_eq!(seconds(time), "2001-09-09T01:46:40Z");
         assert_eq!(millis(time), "2001-09-09T01:46:40.007Z");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn no_recorded_time_is_too_late_to_show() {
+    fn any_recorded_time_can_be_shown() {
         let far = UNIX_EPOCH + Duration::from_secs(1 << 62);
         assert_eq!(date(far), "9999-12-30");
     }

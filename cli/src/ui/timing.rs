@@ -1,5 +1,5 @@
-//! `--debug-timing`: where the time of a command went. What is measured, the phases of
-//! [`vctl_common::spans`] say; the sum is the wall time, whatever overlaps or is not measured.
+//! `--debug-timing`: the time that a command spent in each phase of [`vctl_common::spans`]. The sum is the
+//! wall time: overlapping phases are counted once, and unmeasured time has its own line.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,8 +13,8 @@ use vctl_common::spans;
 
 static RECORDING: OnceLock<Recording> = OnceLock::new();
 
-/// Something a command spends its time on. Where two overlap, the time is that of the first of them:
-/// a database login is made while Postgres is greeted, and is what one waits for.
+/// A phase of a command. If two phases overlap, the time counts for the first one in this list: for
+/// example, vctl gets a database login while it connects to Postgres, and waits for the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Auth,
@@ -33,41 +33,41 @@ const PHASES: [(Phase, &str); 5] = [
 ];
 
 #[derive(Clone, Copy, Debug)]
-enum Event {
+enum PhaseEvent {
     Begin(Phase),
     End(Phase),
-    /// Everything waits for somebody else.
+    /// No phase is running: the command waits.
     Park,
     Unpark,
 }
 
 #[derive(Clone, Default)]
-struct Recording(Arc<Mutex<Vec<(Instant, Event)>>>);
+struct Recording(Arc<Mutex<Vec<(Instant, PhaseEvent)>>>);
 
 impl Recording {
-    fn note(&self, event: Event) {
+    fn note(&self, event: PhaseEvent) {
         let now = Instant::now();
         let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         events.push((now, event));
     }
 }
 
-/// Begins to measure, with what [`tracing`] tells what it returns.
+/// Starts the measurement; the returned layer gets its events from [`tracing`].
 pub(crate) fn begin<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
     RECORDING.get_or_init(Recording::default).clone()
 }
 
-/// Has a runtime say when it waits, where that is measured: a page is not being written then, though
-/// it may be half done.
+/// Makes a runtime report when it waits. A page in progress does not count as being written during a
+/// wait.
 pub(crate) fn watch(runtime: &mut tokio::runtime::Builder) {
     if let Some(recording) = RECORDING.get() {
         runtime
-            .on_thread_park(|| recording.note(Event::Park))
-            .on_thread_unpark(|| recording.note(Event::Unpark));
+            .on_thread_park(|| recording.note(PhaseEvent::Park))
+            .on_thread_unpark(|| recording.note(PhaseEvent::Unpark));
     }
 }
 
-/// Writes where the time since `start` went; nothing when it was not measured.
+/// Writes the report of the time since `start`; writes nothing if it was not measured.
 pub(crate) fn report(out: &mut dyn Write, start: Instant) -> io::Result<()> {
     let Some(Recording(events)) = RECORDING.get() else {
         return Ok(());
@@ -77,7 +77,7 @@ pub(crate) fn report(out: &mut dyn Write, start: Instant) -> io::Result<()> {
     Account::of(start, &events, end).write(out)
 }
 
-/// The time of one command, each moment of it once.
+/// The time of one command. Each moment counts for one phase.
 #[derive(Debug, Default, PartialEq)]
 struct Account {
     phases: [Duration; PHASES.len()],
@@ -85,7 +85,7 @@ struct Account {
 }
 
 impl Account {
-    fn of(start: Instant, events: &[(Instant, Event)], end: Instant) -> Self {
+    fn of(start: Instant, events: &[(Instant, PhaseEvent)], end: Instant) -> Self {
         let mut account = Self::default();
         let mut open = [0_u32; PHASES.len()];
         let mut parked = false;
@@ -94,25 +94,25 @@ impl Account {
             *account.entry(open, parked) += at.saturating_duration_since(since);
             since = at.max(since);
             match event {
-                Event::Begin(phase) => open[phase as usize] += 1,
-                Event::End(phase) => {
+                PhaseEvent::Begin(phase) => open[phase as usize] += 1,
+                PhaseEvent::End(phase) => {
                     open[phase as usize] = open[phase as usize].saturating_sub(1);
                 }
-                Event::Park => parked = true,
-                Event::Unpark => parked = false,
+                PhaseEvent::Park => parked = true,
+                PhaseEvent::Unpark => parked = false,
             }
         }
         *account.entry(open, parked) += end.saturating_duration_since(since);
         account
     }
 
-    /// Whose time it is while these are going on.
+    /// Returns the phase that the time counts for while these phases run.
     fn entry(&mut self, open: [u32; PHASES.len()], parked: bool) -> &mut Duration {
         let is_open = |phase: Phase| open[phase as usize] > 0;
         let is_writing = !parked && is_open(Phase::Render);
         let waited_for = [Phase::Auth, Phase::Credential, Phase::Connect, Phase::Query];
         let phase = match waited_for.into_iter().find(|phase| is_open(*phase)) {
-            // A connection is in use while its rows are written.
+            // Writing comes first: the connection stays in use while its rows are written.
             None | Some(Phase::Query) if is_writing => Some(Phase::Render),
             other => other,
         };
@@ -123,7 +123,7 @@ impl Account {
     }
 
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        // Rounded once each, so that the lines add up to the last one.
+        // Rounded so that the lines add up to the total.
         let tenths = |time: Duration| (time.as_micros() + 50) / 100;
         let mut total = 0;
         let mut line = |name: &str, tenths: u128, note: &str| {
@@ -151,13 +151,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recording {
 
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
         if let Some(phase) = of(attributes.metadata()) {
-            self.note(Event::Begin(phase));
+            self.note(PhaseEvent::Begin(phase));
         }
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         if let Some(phase) = context.metadata(&id).and_then(of) {
-            self.note(Event::End(phase));
+            self.note(PhaseEvent::End(phase));
         }
     }
 }
@@ -169,8 +169,8 @@ fn of(metadata: &Metadata<'_>) -> Option<Phase> {
 
 #[cfg(test)]
 mod tests {
-    use Event::{Begin, End, Park, Unpark};
     use Phase::{Auth, Connect, Credential, Query, Render};
+    use PhaseEvent::{Begin, End, Park, Unpark};
 
     use super::*;
 
@@ -178,7 +178,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn account(events: &[(u64, Event)], end: u64) -> Account {
+    fn account(events: &[(u64, PhaseEvent)], end: u64) -> Account {
         let start = Instant::now();
         let events: Vec<_> = events
             .iter()
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn each_moment_is_counted_once_also_where_phases_overlap() {
+    fn each_moment_counts_for_one_phase() {
         let events = [
             (5, Begin(Auth)),
             (15, End(Auth)),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn writing_a_page_is_told_from_waiting_for_what_is_written_next() {
+    fn waiting_does_not_count_as_writing() {
         let events = [
             (0, Begin(Query)),
             (10, Begin(Render)),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_add_up_to_the_last_one() {
+    fn the_lines_add_up_to_the_total() {
         let account = Account {
             phases: [Duration::from_micros(149); PHASES.len()],
             rest: Duration::from_micros(51),

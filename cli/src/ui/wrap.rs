@@ -1,14 +1,15 @@
-//! Text broken into lines of a width, where it is best broken.
+//! Breaks a text into lines of a given width.
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Breaks `text` into lines of at most `width` columns: behind a blank or what joins the parts of a name, else
-/// anywhere. What needs more than `most` lines loses its middle: the ends of names are what tells them apart.
+/// Breaks `text` into lines of at most `width` columns: after a blank or a separator of a name, or anywhere
+/// if there is none. A text of more than `most` lines loses its middle, because the end of a name often
+/// distinguishes it.
 pub(crate) fn wrapped(text: &str, width: usize, most: usize) -> Vec<String> {
-    // A wide character may leave a column of each line empty.
+    // A wide character may leave one column of a line empty.
     let room = width.saturating_sub(1).max(1).saturating_mul(most);
     let mut shortened = without_middle(text, room);
-    // Breaks at blanks may need more lines than the columns say.
+    // Breaks at blanks may need more lines.
     let mut lines = broken(&shortened, width);
     let mut room = room;
     while lines.len() > most && room > 1 {
@@ -19,7 +20,7 @@ pub(crate) fn wrapped(text: &str, width: usize, most: usize) -> Vec<String> {
     lines
 }
 
-/// Cuts `text` to `columns`, with `…` where its middle was.
+/// Cuts the middle of `text`, so that it has `columns`, with `…` in its place.
 fn without_middle(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
@@ -59,7 +60,7 @@ fn broken(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Returns where the first line of `text`, which is wider than `width`, ends.
+/// Returns the end of the first line of `text`, which is wider than `width`.
 fn break_at(text: &str, width: usize) -> usize {
     let mut used = 0;
     let mut hard = text.chars().next().map_or(0, char::len_utf8);
@@ -67,7 +68,7 @@ fn break_at(text: &str, width: usize) -> usize {
     for (index, c) in text.char_indices() {
         used += c.width().unwrap_or(0);
         if used > width {
-            // A blank at the border is no column of the line.
+            // A blank at the end of a line needs no column.
             if c == ' ' {
                 soft = Some(index);
             }
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_break_where_their_parts_join() {
+    fn names_break_at_separators() {
         assert_eq!(wrapped("deploy@web-1", 10, 4), ["deploy@", "web-1"]);
         assert_eq!(wrapped("so far complete", 10, 4), ["so far", "complete"]);
         assert_eq!(wrapped("complete, late", 9, 4), ["complete,", "late"]);
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn two_long_names_stay_two_names() {
+    fn long_names_stay_distinguishable() {
         let name = |end: &str| format!("userpass-{}-{end}", "x".repeat(900));
         let (one, other) = (wrapped(&name("anna"), 10, 3), wrapped(&name("otto"), 10, 3));
         assert!(one.len() <= 3 && other.len() <= 3, "{one:?}");

@@ -1,4 +1,4 @@
-//! `vctl config`, and what the file of a directory may say: the program in directories of its own.
+//! `vctl config` and the trust in a directory's file: runs the program in temporary directories.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 
 use std::fs::{self, Permissions};
@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// A home, and a directory with a file of settings in it.
+/// A home, and a directory with a configuration file.
 struct Place {
     dir: tempfile::TempDir,
 }
@@ -56,7 +56,7 @@ impl Place {
         assert!(output.status.success(), "{}", stderr(&output));
     }
 
-    /// What a command that uses the configuration says of it.
+    /// Returns the output of a command that uses the configuration.
     fn refusal(&self) -> String {
         let output = self.vctl(&["fleet", "--no-input"]).output().unwrap();
         assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
@@ -95,7 +95,7 @@ fn a_value_comes_with_its_source() {
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(line("db_name:"), "db_name: mine # --db-name");
-    // A path of the command line begins where one types it.
+    // A relative path on the command line is relative to the working directory.
     let path = place.dir.path().canonicalize().unwrap().join("work/ca.pem");
     assert_eq!(
         line("vault_ca_cert:"),
@@ -104,7 +104,7 @@ fn a_value_comes_with_its_source() {
 }
 
 #[test]
-fn only_the_directory_one_is_in_counts_and_a_named_file_stands_in_its_place() {
+fn vctl_config_replaces_the_file_of_the_current_directory() {
     let place = with_file("db_name: theirs\n");
     place.trust();
     let below = place.dir.path().join("work/below");
@@ -122,7 +122,7 @@ fn only_the_directory_one_is_in_counts_and_a_named_file_stands_in_its_place() {
 }
 
 #[test]
-fn an_untrusted_file_is_refused_by_key_and_trusted_as_a_whole() {
+fn an_untrusted_file_is_refused_by_key() {
     for (key, value) in [
         ("vault_addr", "https://evil.example"),
         ("vault_namespace", "x"),
@@ -143,14 +143,14 @@ fn an_untrusted_file_is_refused_by_key_and_trusted_as_a_whole() {
                 && said.contains("run `vctl config trust`"),
             "{said}"
         );
-        // It is shown as refused, and not taken.
+        // The key is shown as refused, and not used.
         let json = place.shown();
         assert_eq!(json[key]["source"], "default", "{key}");
         assert_eq!(
             json[key]["refused"]["source"], ".vctl/config.yaml:1",
             "{key}"
         );
-        // The same in a file of one's own is what it is for.
+        // The same key in the user's own file is allowed.
         let output = place
             .vctl(&["config", "-o", "json"])
             .env("VCTL_CONFIG", place.file())
@@ -184,7 +184,7 @@ fn trust_ends_with_a_changed_byte_or_place() {
     assert!(list().starts_with("changed  /"), "{}", list());
     fs::write(place.file(), "db_name: theirs\n").unwrap();
     assert!(is_trusted());
-    // The same bytes in another directory; there also as a link to the trusted file.
+    // The same bytes in another directory, as a copy and as a link to the trusted file.
     let other = place.dir.path().join("other/.vctl");
     fs::create_dir_all(&other).unwrap();
     let there = |args: &[&str]| {
@@ -197,7 +197,7 @@ fn trust_ends_with_a_changed_byte_or_place() {
     fs::remove_file(other.join("config.yaml")).unwrap();
     symlink(place.file(), other.join("config.yaml")).unwrap();
     assert_eq!(there(&["fleet"]).status.code(), Some(78));
-    // A directory that is renamed has another path.
+    // A renamed directory has another path.
     let moved = place.dir.path().join("moved");
     fs::rename(place.dir.path().join("work"), &moved).unwrap();
     let output = place.vctl(&["fleet"]).current_dir(&moved).output().unwrap();
@@ -221,7 +221,7 @@ fn list_of(place: &Place, from: &Path) -> String {
 }
 
 #[test]
-fn trusting_needs_a_yes_a_home_and_a_file_that_can_be_used() {
+fn trust_needs_a_yes_a_home_and_a_valid_file() {
     let place = with_file("db_name: theirs\n");
     let run = |command: &mut Command| {
         let output = command.output().unwrap();
@@ -230,7 +230,7 @@ fn trusting_needs_a_yes_a_home_and_a_file_that_can_be_used() {
     let (code, said) = run(&mut place.vctl(&["config", "trust"]));
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("--yes"), "{said}");
-    // Records that others may have written say nothing.
+    // Records that other users could write are ignored.
     place.trust();
     let trusted = place.dir.path().join("home/.vctl/trusted");
     let record = fs::read_dir(&trusted)
@@ -265,14 +265,14 @@ fn trusting_needs_a_yes_a_home_and_a_file_that_can_be_used() {
 }
 
 #[test]
-fn a_file_that_somebody_else_put_there_is_refused() {
+fn a_file_of_another_user_is_refused() {
     let place = with_file("db_name: theirs\n");
     place.trust();
     let dir = place.file().parent().unwrap().to_owned();
     let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     mode(&place.file(), 0o646);
     assert!(place.refusal().contains("every user"));
-    // A checkout of a group is as it is.
+    // A checkout that a group can write is accepted.
     mode(&place.file(), 0o664);
     place.setting("db_name");
     mode(&dir, 0o757);
@@ -286,7 +286,7 @@ fn a_file_that_somebody_else_put_there_is_refused() {
     own(&place.file(), me);
     own(&dir, 65534);
     assert!(place.refusal().contains("another user"));
-    // Also where it is a link of theirs to a directory of ours.
+    // Also a link of another user to a directory of this user.
     own(&dir, me);
     let moved = place.dir.path().join("ours");
     fs::rename(&dir, &moved).unwrap();
@@ -296,7 +296,7 @@ fn a_file_that_somebody_else_put_there_is_refused() {
 }
 
 #[test]
-fn a_server_that_a_directory_names_is_not_asked_before_it_is_trusted() {
+fn an_untrusted_server_of_a_directory_gets_no_request() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -314,7 +314,7 @@ fn a_server_that_a_directory_names_is_not_asked_before_it_is_trusted() {
 }
 
 #[test]
-fn a_named_file_that_is_not_there_and_one_that_is_no_file_are_errors() {
+fn a_missing_or_irregular_named_file_is_an_error() {
     let place = with_file("");
     for (path, why) in [("nowhere", "cannot read"), ("home", "not a regular file")] {
         let path = place.dir.path().join(path);
@@ -335,9 +335,9 @@ fn the_example_is_a_file_that_changes_nothing() {
     assert_eq!(place.vctl(&["config"]).output().unwrap().stdout, before);
 }
 
-/// Whichever command can print JSON, a new one as well, then also says in JSON why it failed.
+/// Every command that can print JSON, also a new one, prints its error as JSON.
 #[test]
-fn an_error_is_json_where_json_was_asked_for() {
+fn an_error_is_json_with_json_output() {
     let place = with_file("");
     let own = place.dir.path().join("home/.config/vctl");
     fs::create_dir_all(&own).unwrap();
@@ -360,7 +360,7 @@ fn an_error_is_json_where_json_was_asked_for() {
         let ways: [(&str, &[&str]); 2] =
             [("-o, --output", &["-o", "json"]), ("--json", &["--json"])];
         for (option, asked) in ways {
-            // What is wrong with the settings is what `doctor` is asked for.
+            // `doctor` itself reports wrong settings.
             if help.contains(option) && words != ["doctor"] {
                 error(&[&words[..], asked].concat());
                 tried.push(command.join(" "));
@@ -392,7 +392,7 @@ fn help(command: &[&str]) -> String {
     String::from_utf8(output.unwrap().stdout).unwrap()
 }
 
-/// Every command that has no commands below it.
+/// Returns all commands without subcommands.
 fn commands(above: &[&str]) -> Vec<Vec<String>> {
     let help = help(above);
     let below = help.lines().skip_while(|line| *line != "Commands:").skip(1);

@@ -1,4 +1,4 @@
-//! `vctl session --local`, run as people run it.
+//! `vctl session --local`: runs the program on a spool.
 #![allow(
     clippy::unwrap_used,
     reason = "clippy's exception for tests knows the test functions and not their helpers"
@@ -23,7 +23,7 @@ fn vctl(spool: &Path, args: &[&str]) -> Command {
     for variable in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "VCTL_SPOOL_DIR"] {
         command.env_remove(variable);
     }
-    // What this machine's own sshd trusts has nothing to do with the spool.
+    // The CAs of this machine's sshd must not affect the test.
     command.env("VCTL_TRUSTED_CA_KEYS", "/dev/null");
     command
 }
@@ -55,7 +55,7 @@ fn session(spool: &mut Spool, key_id: &str, serial: u64, ca: &str, command: &str
 }
 
 #[test]
-fn each_person_is_shown_only_what_that_person_did() {
+fn each_person_is_shown_with_their_own_commands() {
     let mut spool = Spool::new();
     session(&mut spool, "alice", 11, "ca-a", "whoami # by alice");
     session(&mut spool, "bob", 12, "ca-a", "whoami # by bob");
@@ -78,7 +78,7 @@ fn a_session_id_names_one_session_of_a_serial() {
 }
 
 #[test]
-fn one_serial_of_two_cas_is_said_to_be_two_certificates() {
+fn one_serial_of_two_cas_gets_a_warning() {
     let mut spool = Spool::new();
     session(&mut spool, "alice", 11, "ca-a", "x");
     session(&mut spool, "mallory", 11, "ca-b", "y");
@@ -111,7 +111,7 @@ fn the_list_is_newest_first_and_limited() {
 }
 
 #[test]
-fn a_number_that_never_arrived_makes_a_session_incomplete() {
+fn a_missing_number_makes_a_session_incomplete() {
     let mut spool = Spool::new();
     let mut login = Login::new("alice", 11, "ca");
     spool.open(&login);
@@ -148,7 +148,7 @@ fn colour_can_be_forced() {
 }
 
 #[test]
-fn json_keeps_serials_as_strings_and_nothing_else_is_on_stdout() {
+fn json_has_serials_as_strings() {
     let mut spool = Spool::new();
     session(&mut spool, "alice", u64::MAX, "ca", "x");
     let json = stdout(&run(&spool, &["18446744073709551615", "--json"]));
@@ -162,11 +162,11 @@ fn json_keeps_serials_as_strings_and_nothing_else_is_on_stdout() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let mut spool = Spool::new();
     let mut login = Login::new("alice", 11, "ca");
     spool.open(&login);
-    // More than a pipe holds, so that the write must fail.
+    // More than the capacity of a pipe, so that the write must fail.
     let records: Vec<_> = (0..4_000)
         .map(|n| login.exec(4200 + n, &["true"]))
         .collect();
@@ -184,7 +184,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
-fn each_failure_has_its_exit_code_and_a_way_out() {
+fn each_failure_has_an_exit_code_and_a_hint() {
     let mut spool = Spool::new();
     session(&mut spool, "alice", 11, "ca", "x");
     let fails = |args: &[&str], code: i32, words: &[&str]| {
@@ -219,7 +219,7 @@ fn each_failure_has_its_exit_code_and_a_way_out() {
 }
 
 #[test]
-fn an_empty_spool_is_no_error() {
+fn an_empty_spool_is_not_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let output = vctl(dir.path(), &[]).output().unwrap();
     assert_eq!(stdout(&output), "");
@@ -231,7 +231,7 @@ fn a_damaged_spool_is_read_as_far_as_it_goes() {
     let mut spool = Spool::new();
     session(&mut spool, "alice", 11, "ca", "whole");
     let mut bytes = std::fs::read(spool.segment()).unwrap();
-    // The last byte of the events: the exit's `euid`, inside a payload with a checksum.
+    // The last byte of the events is in the `euid` of the exit, in a payload with a checksum.
     let events = bytes.windows(5).rposition(|word| word == b"whole").unwrap();
     bytes[events] ^= 1;
     std::fs::write(spool.segment(), bytes).unwrap();
@@ -243,7 +243,7 @@ fn a_damaged_spool_is_read_as_far_as_it_goes() {
     assert!(!shown.contains("whole"), "{shown}");
 }
 
-/// `vctl` while it follows.
+/// A running `vctl session --follow`.
 struct Following {
     child: Child,
     lines: std::sync::mpsc::Receiver<String>,
@@ -267,7 +267,7 @@ impl Following {
         Self { child, lines }
     }
 
-    /// Returns the lines up to one that holds `word`.
+    /// Returns the lines up to one that contains `word`.
     fn until(&self, word: &str) -> Vec<String> {
         let mut seen = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -317,7 +317,7 @@ fn follow_shows_each_event_once_and_ends_with_the_session() {
 }
 
 #[test]
-fn follow_without_a_serial_tells_of_sessions_that_begin() {
+fn follow_without_a_serial_shows_new_sessions() {
     let mut spool = Spool::new();
     session(&mut spool, "before", 1, "ca", "long ago");
     let mut still_open = Login::new("carol", 2, "ca");

@@ -1,4 +1,4 @@
-//! `--html` and `--open`: where the page goes, and that nothing is replaced by accident.
+//! `--html` and `--open`: the file of the page, and no accidental replacement.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -14,7 +14,7 @@ fn one_session() -> Spool {
 }
 
 #[test]
-fn a_page_says_where_it_is_and_replaces_nothing() {
+fn a_page_prints_its_path_and_replaces_nothing() {
     let spool = one_session();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("page.html");
@@ -72,7 +72,7 @@ fn a_hyphen_writes_the_page_to_standard_output() {
 }
 
 #[test]
-fn an_opened_page_is_private_and_says_that_there_is_no_display() {
+fn an_opened_page_is_private() {
     let spool = one_session();
     let home = tempfile::tempdir().unwrap();
     let open = |browser: &str| {
@@ -86,7 +86,7 @@ fn an_opened_page_is_private_and_says_that_there_is_no_display() {
     let output = open("");
     assert!(output.status.success(), "{output:?}");
     let said = stderr(&output);
-    assert!(said.contains("no browser can be opened here"), "{said}");
+    assert!(said.contains("cannot open a browser here"), "{said}");
     let pages: Vec<_> = fs::read_dir(home.path().join(".vctl/pages"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -96,6 +96,6 @@ fn an_opened_page_is_private_and_says_that_there_is_no_display() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&pages[0]), 0o600);
     assert_eq!(mode(pages[0].parent().unwrap()), 0o700);
-    // The same session again: its own page may be replaced.
+    // The page of the same session may be replaced.
     assert!(open("").status.success());
 }

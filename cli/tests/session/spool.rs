@@ -1,7 +1,7 @@
-//! A spool as the agent leaves it, written with the format's own parts.
+//! A spool like that of the agent, written with the code of the format.
 //!
-//! `vctl` does not know the agent, so neither do its tests. What the agent itself writes is read
-//! through `vctl` in the lab.
+//! `vctl` does not use code of the agent, and neither do its tests. Specs in the lab read spools that the
+//! agent itself wrote.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -29,7 +29,7 @@ pub(crate) struct Spool {
     end: u64,
 }
 
-/// One login; its events are numbered as they are made.
+/// One login. Its events get consecutive numbers.
 pub(crate) struct Login {
     pub(crate) opened: SessionOpened,
     seq: u64,
@@ -167,7 +167,7 @@ impl Login {
         self.opened.id.to_string()
     }
 
-    /// Takes a sequence number whose event never arrives.
+    /// Skips a sequence number, as for a lost event.
     pub(crate) fn lose_one(&mut self) {
         self.seq += 1;
     }

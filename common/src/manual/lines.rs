@@ -16,7 +16,7 @@ pub(super) fn blocks(text: &str, skip: impl Fn(&str) -> bool) -> Vec<Block> {
         } else if is_skipped {
         } else if is_indented {
             end(&mut sentences, &mut blocks);
-            blocks.push(item(line));
+            add_item(&mut blocks, line);
         } else if line.ends_with(':') && sentences.is_empty() {
             is_skipped = skip(line.trim_end_matches(':'));
             if !is_skipped {
@@ -37,7 +37,20 @@ pub(super) fn blocks(text: &str, skip: impl Fn(&str) -> bool) -> Vec<Block> {
 pub(super) fn examples(text: &str) -> Vec<Block> {
     let lines = text.lines().skip_while(|line| !line.starts_with("Example"));
     let lines = lines.skip(1).take_while(|line| line.starts_with(' '));
-    lines.map(item).collect()
+    let mut blocks = Vec::new();
+    lines.for_each(|line| add_item(&mut blocks, line));
+    blocks
+}
+
+/// Adds an item. A line that is indented by eight blanks or more continues the text of the last item.
+fn add_item(blocks: &mut Vec<Block>, line: &str) {
+    match blocks.last_mut() {
+        Some(Block::Item { text, .. }) if !text.is_empty() && line.starts_with("        ") => {
+            text.push(' ');
+            text.push_str(line.trim());
+        }
+        _ => blocks.push(item(line)),
+    }
 }
 
 fn end(sentences: &mut String, blocks: &mut Vec<Block>) {

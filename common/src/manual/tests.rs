@@ -9,7 +9,7 @@ fn root() -> Command {
         .about("List things")
         .long_about("List things\n\nAll of them, `also` old ones.")
         .before_help("Examples:\n  tool list a.b     One of them\n  tool list -o name")
-        .after_help("The words:\n  up    it answers")
+        .after_help("The words:\n  up    it answers, and\n        keeps its word")
         .arg(Arg::new("name").help("A name"))
         .arg(
             Arg::new("output")
@@ -82,7 +82,7 @@ fn each_section_has_its_own_part_of_the_help() {
         "tool list a.b",
         "wrong usage.",
         "tool(1), tool-add(1)",
-        "it answers",
+        "it answers, and keeps its word",
     ] {
         assert!(text.contains(part), "{part}:\n{text}");
     }

@@ -141,7 +141,7 @@ fn a_route_is_complete_or_an_error_names_its_flaw() {
     );
     let (code, said) = inventory.fails(&["list", "--route", "ring-0"]);
     assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("comes back to `ring-0`"), "{said}");
+    assert!(said.contains("form a loop at `ring-0`"), "{said}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn sync_reads_hosts_as_ssh_does() {
     let said = stderr(&done);
     assert!(done.status.success(), "{said}");
     assert!(
-        said.contains("5 added, 0 changed, 0 as before; 2 of 5 reached"),
+        said.contains("5 added, 0 changed, 0 unchanged; 2 of 5 reached"),
         "{said}"
     );
     let rows = syncing.rows();
@@ -143,12 +143,12 @@ fn sync_keeps_the_fields_that_operators_set() {
     let done = syncing.run(&[]);
     let said = stderr(&done);
     assert!(
-        said.contains("0 added, 1 changed, 0 as before; 0 of 1 reached"),
+        said.contains("0 added, 1 changed, 0 unchanged; 0 of 1 reached"),
         "{said}"
     );
     assert_eq!(syncing.rows(), ["web 127.0.0.1 1 root incheon - up"]);
     let again = stderr(&syncing.run(&[]));
-    assert!(again.contains("0 changed, 1 as before"), "{again}");
+    assert!(again.contains("0 changed, 1 unchanged"), "{again}");
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn a_sink_keeps_its_owner_and_overwrites_nothing_else() {
         workstation.home("link").to_str().unwrap(),
     ]);
     assert_eq!(code, 1);
-    assert!(said.contains("no regular file"), "{said}");
+    assert!(said.contains("not a regular file"), "{said}");
     assert_eq!(fs::read(&precious).unwrap(), b"mine");
     for args in [
         &["--mode", "0644"][..],

@@ -71,7 +71,7 @@ fn a_token_near_its_end_is_renewed_until_its_maximum() {
     let said = workstation.run(&["token"]);
     assert_eq!((said.code, &*said.stdout), (77, ""));
     assert!(
-        said.stderr.contains("has ended") && said.stderr.contains("vctl login"),
+        said.stderr.contains("has expired") && said.stderr.contains("vctl login"),
         "{said:?}"
     );
     assert_eq!(workstation.run(&["fleet"]).code, 77);

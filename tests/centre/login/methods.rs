@@ -139,7 +139,7 @@ fn an_approle_by_values_files_and_wrapped() {
         ("VCTL_SECRET_ID_FILE", &stolen),
     ]);
     assert_eq!(code, 77);
-    assert!(said.contains("somebody else has"), "{said}");
+    assert!(said.contains("may have been stolen"), "{said}");
 
     let (code, said) = by(&[("VCTL_ROLE_ID", &role_id), ("VCTL_SECRET_ID", "none")]);
     assert_eq!(code, 77, "{said}");

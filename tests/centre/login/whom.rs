@@ -69,7 +69,7 @@ fn a_directory_cannot_have_a_secret_sent_elsewhere() {
     let mut command = workstation.command(&["logout"]);
     command.env("VCTL_VAULT_ADDR", &addr);
     let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
-    assert!(said.contains("ends there by itself"), "{said}");
+    assert!(said.contains("expires there by itself"), "{said}");
     assert!(thief.accept().is_err());
     assert!(!workstation.home(".vctl/token").exists());
 
@@ -134,17 +134,17 @@ fn a_token_file_that_others_can_write_is_refused() {
         assert!(said.stderr.contains(why), "{said:?}");
     };
     fs::set_permissions(&token, fs::Permissions::from_mode(0o666)).unwrap();
-    refused("others may write it");
+    refused("other users can write the file");
     let elsewhere = workstation.home("elsewhere");
     fs::rename(&token, &elsewhere).unwrap();
     symlink(&elsewhere, &token).unwrap();
-    refused("no regular file");
+    refused("not a regular file");
     let before = fs::read(&elsewhere).unwrap();
     assert_ne!(workstation.given(&args, &password).code, 0);
     assert_eq!(fs::read(&elsewhere).unwrap(), before);
     fs::remove_dir_all(&dir).unwrap();
     symlink("/tmp", &dir).unwrap();
-    refused("is no directory");
+    refused("is not a directory");
     assert!(!std::path::Path::new("/tmp/token").exists());
     fs::remove_file(&dir).unwrap();
     log_in();

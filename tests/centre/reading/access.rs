@@ -95,13 +95,13 @@ fn a_login_without_an_access_row_is_found() {
     let mut through = access("behind", 900, &ca);
     through["hops"] = json!([{"hostname": HOST, "ca_fingerprint": ca, "cert_serial": "822"}]);
     ask_for(reading.centre, &carl, "carl-u", &through);
-    let list = reading.shows(&["audit", "--unasked", "--user", "carl-u", "-n", "0"]);
+    let list = reading.shows(&["audit", "--without-access", "--user", "carl-u", "-n", "0"]);
     let found: Vec<bool> = ids.iter().map(|id| list.contains(id)).collect();
     assert_eq!(found, [false, false, true], "{list}");
     let audit = reading.run(&["audit", "--user", "carl-u", "--since", "2h"]);
     let said = String::from_utf8(audit.stderr).unwrap();
     assert!(
-        said.contains("a login of ?carl-u to synthetic") && said.contains("--unasked"),
+        said.contains("a login of ?carl-u to synthetic") && said.contains("--without-access"),
         "{said}"
     );
     let hop = reading.shows(&["session", &ids[1]]);
@@ -269,7 +269,14 @@ fn requests_in_a_list_are_those_of_the_session() {
         ids.push(opened.id.to_string());
     }
     let filtered = ["--user", "gina-r", "-o", "json"];
-    let unasked = ["audit", "--unasked", "--user", "gina-r", "-o", "json"];
+    let unasked = [
+        "audit",
+        "--without-access",
+        "--user",
+        "gina-r",
+        "-o",
+        "json",
+    ];
     for args in [
         &[&["session", "--list"], &filtered[..]].concat()[..],
         &[&["session", "--grep", "gina was"], &filtered[..]].concat(),

@@ -66,7 +66,7 @@ fn a_certificate_that_cannot_be_read_is_listed_as_unexplained() {
     for id in [hidden.id, plain.id] {
         reading.wait_for(id, 1);
     }
-    let list = reading.shows(&["audit", "--unasked", "-n", "0", "-o", "name"]);
+    let list = reading.shows(&["audit", "--without-access", "-n", "0", "-o", "name"]);
     assert!(list.contains(&hidden.id.to_string()), "{list}");
     assert!(!list.contains(&plain.id.to_string()), "{list}");
     let count =

@@ -14,7 +14,7 @@ const READING: &[(&[&str], Option<&str>)] = &[
     (&["fleet"], Some("hosts")),
     (&["retention"], Some("kept")),
     (&["audit"], Some("accesses")),
-    (&["audit", "--unasked"], Some("sessions")),
+    (&["audit", "--without-access"], Some("sessions")),
     (&["session", "--list"], Some("sessions")),
     (&["cache", "status"], Some("caches")),
     // One thing, and not a list of them.
@@ -88,7 +88,7 @@ fn every_command_with_a_form_takes_the_same_words() {
     for command in documents.iter().chain(&records) {
         let words: Vec<&str> = command.split(' ').collect();
         let (_, text) = help(&programs.vctl, &[&words[..], &["-h"]].concat());
-        assert!(text.contains("-o, --output <FORM>"), "{command}: {text}");
+        assert!(text.contains("-o, --output <FORMAT>"), "{command}: {text}");
         let (code, said) = help(&programs.vctl, &[&words[..], &["-o", "xml"]].concat());
         assert_eq!(code, Some(2), "{command}: {said}");
         let all = "[possible values: table, wide, json, jsonl, yaml";
@@ -108,7 +108,7 @@ fn every_command_with_a_form_takes_the_same_words() {
     assert!(
         help(&programs.agent, &["check", "-h"])
             .1
-            .contains("-o, --output <FORM>")
+            .contains("-o, --output <FORMAT>")
     );
     assert_eq!(
         help(&programs.vctl, &["config", "-o", "text"]),

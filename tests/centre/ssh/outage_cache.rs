@@ -145,7 +145,7 @@ fn cached_data_is_read_and_nothing_is_changed() {
     ] {
         let said = outage.run(change);
         assert_eq!(said.code, 69, "{change:?}: {said:?}");
-        let why = "the inventory cannot be changed while Postgres is away";
+        let why = "the inventory cannot be changed while Postgres is unreachable";
         assert!(said.stderr.contains(why), "{change:?}: {said:?}");
     }
     let said = outage.run(&["cache", "refresh"]);
@@ -196,10 +196,13 @@ fn the_cache_expires_and_follows_the_rights_in_vault() {
         .unwrap()
         .into();
     assert_eq!((said.code, said.stdout.as_str()), (69, ""), "{said:?}");
-    assert!(said.stderr.contains("of another inventory"), "{said:?}");
+    assert!(
+        said.stderr.contains("belong to another inventory"),
+        "{said:?}"
+    );
 
     for (time, why) in [
-        ("2020-01-01T00:00:00Z", "after 7 days they are not used"),
+        ("2020-01-01T00:00:00Z", "they are not used after 7 days"),
         ("2120-01-01T00:00:00Z", "in the future"),
     ] {
         outage.kept_at(time);
@@ -214,7 +217,10 @@ fn the_cache_expires_and_follows_the_rights_in_vault() {
     fs::set_permissions(outage.file(), fs::Permissions::from_mode(0o666)).unwrap();
     let said = outage.run(&["list"]);
     assert_eq!(said.code, 69, "{said:?}");
-    assert!(said.stderr.contains("others may write it"), "{said:?}");
+    assert!(
+        said.stderr.contains("other users can write the file"),
+        "{said:?}"
+    );
     fs::set_permissions(outage.file(), fs::Permissions::from_mode(0o600)).unwrap();
 
     // Nor is anything served that Vault itself cannot be asked about.
@@ -239,7 +245,7 @@ fn the_cache_is_shown_renewed_and_removed() {
     outage.with_hosts();
     let said = outage.run(&["cache", "status"]);
     assert_eq!((said.code, said.stdout.as_str()), (0, ""), "{said:?}");
-    assert!(said.stderr.contains("no hosts are kept"), "{said:?}");
+    assert!(said.stderr.contains("no hosts are cached"), "{said:?}");
     let said = outage.run(&["cache", "refresh"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.stdout.contains("inventory.json"), "{said:?}");

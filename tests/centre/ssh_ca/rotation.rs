@@ -162,7 +162,7 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     // The old one goes when its last certificate has ended, also that of a host.
     let said = admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]);
     assert!(
-        said.code == 75 && said.stderr.contains("may last until"),
+        said.code == 75 && said.stderr.contains("may be valid until"),
         "{said:?}"
     );
     let said = admin.run(&["ca", "ssh-rotate", "--finish", "--yes", "--now"]);

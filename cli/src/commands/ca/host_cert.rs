@@ -1,4 +1,4 @@
-//! `vctl ca host-cert`
+//! `vctl ca host-cert`: signs the host key of a host.
 
 use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
@@ -13,12 +13,12 @@ use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
 use crate::commands::duration_arg::within;
-use crate::commands::operator_ssh::ReachArgs;
+use crate::commands::operator_ssh::OperatorSshArgs;
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;
-use crate::inventory::lookup::Directory;
+use crate::inventory::lookup::HostLookup;
 use crate::process::descriptor::Descriptor;
 use crate::ssh::{self, Plan, Wanted};
 use crate::ssh_ca::host_certificate::{HostCertificate, Wish};
@@ -28,37 +28,38 @@ use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, time};
 
-/// Where a host has its key: the kinds in the order in which they are preferred.
+/// Command that prints a host key, of the preferred type first.
 const FETCH: &str = "cat /etc/ssh/ssh_host_ed25519_key.pub || cat /etc/ssh/ssh_host_ecdsa_key.pub";
 
-/// Have Vault vouch for a host's key, so that nobody is asked about it
+/// Sign the host key of a host with the SSH CA
 ///
-/// The certificate is for the host's name in the inventory and the addresses that its operators gave it.
-/// `vctl ssh` believes it without `known_hosts`. sshd shows it once it stands in a file that `HostCertificate`
-/// names: docs/ssh-ca.md. Needs the policy `vctl-admin`.
+/// With a host certificate, `vctl ssh` trusts the host without known_hosts, and users do not get a host-key
+/// question. The certificate is valid for the host's name and its addresses in the inventory. Install it in
+/// a file that `HostCertificate` of sshd_config names: docs/ssh-ca.md. Needs the policy `vctl-admin`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl ca host-cert web-1 > web-1-cert.pub                Fetches the key with your own ssh
-  vctl ca host-cert web-1 --key ssh_host_ed25519_key.pub  Of a key that is here
-  vctl ssh web-1 -- cat /etc/ssh/ssh_host_ed25519_key.pub | vctl ca host-cert web-1 --key -")]
+  vctl ca host-cert web-1 > web-1-cert.pub    Get the host key with your own ssh
+  vctl ca host-cert web-1 --key key.pub       Use a key file on this machine
+  vctl ssh web-1 -- cat /etc/ssh/ssh_host_ed25519_key.pub |
+    vctl ca host-cert web-1 --key -")]
 pub(super) struct HostCertArgs {
     /// Name of a host of the inventory
     #[arg(value_name = "HOST", add = completion::host())]
     host: String,
 
-    /// File with its public host key, `-` for standard input
+    /// File with the public host key; `-` is standard input
     #[arg(long = "key", value_name = "FILE", conflicts_with_all = ["user", "port", "key", "direct"])]
     file: Option<PathBuf>,
 
     #[command(flatten)]
-    reach: ReachArgs,
+    reach: OperatorSshArgs,
 
-    /// How long the certificate lasts, 1h to 366d
+    /// Validity of the certificate, 1h to 366d
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = ttl)]
     ttl: Duration,
 
-    /// A further name of the host to vouch for; may be given several times
+    /// Additional name in the certificate; repeat for several
     #[arg(long = "principal", value_name = "NAME", value_parser = principal)]
     principals: Vec<String>,
 }
@@ -67,10 +68,10 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     let interaction = globals.interaction();
     let certificate = context::run(globals, async |context| {
-        // Before Vault signs: a certificate that is not written down is missing in a rotation.
+        // Before Vault signs: a rotation must know every host certificate.
         let client = context.connect(&context.pool(DbRole::Rw)?).await?;
         let wanted = Wanted::Exact(args.host.clone());
-        let directory = Directory::new(context)?;
+        let directory = HostLookup::new(context)?;
         let plan = ssh::plan(&directory, &loaded.config, &wanted, interaction).await?;
         let key = args.key(&plan, interaction).await?;
         let name = &plan.target.name;
@@ -88,7 +89,7 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
     let mut screen = Screen::for_programs();
     writeln!(screen, "{}", certificate.line())?;
     notice::note(&format!(
-        "for {}, until {}; `HostCertificate FILE` in the sshd_config of the host names it",
+        "signed for {}, until {}; set `HostCertificate FILE` in the host's sshd_config",
         certificate.principals.join(", "),
         time::seconds(certificate.valid_before)
     ));
@@ -102,18 +103,18 @@ impl HostCertArgs {
         } else {
             let mut to = self.reach.destination(plan, false)?;
             let asked = bootstrap::ask(&mut to, &format!("sh -c '{FETCH}'"), interaction).await;
-            let text = asked.map_err(|error| through_vctl(error, &to.name))?;
+            let text = asked.map_err(|error| with_vctl_hint(error, &to.name))?;
             (to.name, text)
         };
         let key = ssh::key_of_line(text.trim().as_bytes()).map(PublicKey::from);
         key.ok_or_else(|| {
-            let message = format!("what `{from}` has is no public key of SSH");
+            let message = format!("`{from}` does not contain an SSH public key");
             CliError::new(Exit::Usage, message)
         })
     }
 
-    /// Its name and addresses, and what was asked for. Not the addresses that its agent reports: a host could
-    /// report another's.
+    /// Returns the names in the certificate: name and addresses of the inventory, and `--principal`. Addresses
+    /// that the agent reports are left out: a host could report the address of another host.
     async fn principals(&self, context: &Context, name: &str) -> Result<Vec<String>, Stop> {
         let client = context.connect(&context.pool(DbRole::Ro)?).await?;
         let found = inventory::store::find(&client, name).await?;
@@ -129,14 +130,14 @@ impl HostCertArgs {
     }
 }
 
-/// A host that trusts the CA already need not let the operator's own keys in.
-fn through_vctl(error: CliError, host: &str) -> CliError {
+/// Adds a hint: a host that already trusts the CA may not accept the operator's own keys.
+fn with_vctl_hint(error: CliError, host: &str) -> CliError {
     let instead = format!(
         "vctl ssh {host} -- cat /etc/ssh/ssh_host_ed25519_key.pub | vctl ca host-cert {host} --key -"
     );
     match error.exit {
         Exit::Transport => error.hint(format!(
-            "it said why; with a key that is let in there: `-i KEY`; where the host trusts the CA: `{instead}`"
+            "see ssh's message above; give a key that the host accepts with `-i KEY`, or, if the host trusts the CA: `{instead}`"
         )),
         _ => error,
     }
@@ -151,7 +152,7 @@ fn read(path: &Path) -> Result<String, CliError> {
         const MOST: u64 = 1 << 16;
         foreign_file::read(path, MOST, Pipes::Allowed)
     };
-    // A comment may be in any encoding, and the key is ASCII.
+    // The key is ASCII, but its comment may have any encoding.
     let text =
         read.map(|text| String::from_utf8_lossy(foreign_file::without_mark(&text)).into_owned());
     text.map_err(|error| {
@@ -168,12 +169,12 @@ fn ttl(text: &str) -> Result<Duration, String> {
     )
 }
 
-/// A comma is how Vault tells one from the next, and a pattern would be for hosts that nobody meant.
+/// Parses a principal. Vault separates principals by commas, and a pattern could match other hosts.
 fn principal(text: &str) -> Result<String, String> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_letter) {
         Ok(text.to_lowercase())
     } else {
-        Err("a name or an address: letters, digits, `.`, `:`, `_` and `-`".to_owned())
+        Err("expected a name or an address: letters, digits, `.`, `:`, `_` and `-`".to_owned())
     }
 }

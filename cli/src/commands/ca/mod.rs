@@ -1,4 +1,4 @@
-//! `vctl ca`
+//! `vctl ca`: the TLS root of this machine, and the SSH CA of Vault.
 
 mod host_cert;
 mod ssh_print;
@@ -17,25 +17,27 @@ use vctl_common::tls::BUILT_IN_CA;
 use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::trust_store::{self, Authority, Failed, Step, System};
+use crate::trust_store::{self, RootCa, StepError, StoreStep, System};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
 /// Manage the TLS root of this machine, and the SSH CA of Vault
 ///
-/// vctl itself believes the root it was built with; `install` is for browsers, curl and the vault program.
-/// The CA of SSH is another one, and what hosts trust: `vctl trust-ca` brings it to them.
+/// vctl itself trusts the TLS root that was compiled in; `install` adds it to the operating system, for
+/// browsers, curl and the vault program. The SSH CA is a different CA: `vctl trust-ca` makes hosts trust
+/// it.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl ca print > root.pem             The root that this vctl was built with
-  sudo vctl ca install                 Have this machine believe it
-  sudo vctl ca install --file r.pem    Another one
-  sudo vctl ca remove                  Take away what `install` added
-  vctl ca ssh-print                    The key that SSH certificates are signed with
-  vctl ca host-cert web-1              Vouch for a host, so that nobody is asked about its key
-  vctl ca ssh-rotate --plan            Where the replacement of the CA stands", after_help = "\
-Debian and RHEL with their relatives, and the login keychain of macOS, which needs no sudo.")]
+  vctl ca print > root.pem             Print the TLS root of this vctl
+  sudo vctl ca install                 Make this machine trust it
+  sudo vctl ca install --file r.pem    Make this machine trust another root
+  sudo vctl ca remove                  Remove the roots that `install` added
+  vctl ca ssh-print                    Print the public key of the SSH CA
+  vctl ca host-cert web-1              Sign the host key of web-1
+  vctl ca ssh-rotate --plan            Show the state of a replacement of the CA", after_help = "\
+Supports Debian, RHEL and their derivatives, and the login keychain of macOS
+(without sudo).")]
 pub(crate) struct CaArgs {
     #[command(subcommand)]
     command: CaCommand,
@@ -43,11 +45,11 @@ pub(crate) struct CaArgs {
 
 #[derive(Debug, Subcommand)]
 enum CaCommand {
-    /// Add the root to what the operating system believes
+    /// Add the TLS root to the trust store of the operating system
     Install(StoreArgs),
-    /// Take away every root that `vctl ca install` added, or the one of `--file`
+    /// Remove every root that `vctl ca install` added, or the one of `--file`
     Remove(StoreArgs),
-    /// Print the root that this vctl was built with, in PEM form
+    /// Print the TLS root that was compiled into this vctl, in PEM format
     Print,
     SshPrint(ssh_print::SshPrintArgs),
     HostCert(Box<host_cert::HostCertArgs>),
@@ -57,11 +59,11 @@ enum CaCommand {
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE)]
 struct StoreArgs {
-    /// A PEM file with the root, instead of the one that this vctl was built with
+    /// PEM file with the root, instead of the root that was compiled in
     #[arg(long, value_name = "PEM")]
     file: Option<PathBuf>,
 
-    /// Root directory of an image to change instead of this machine
+    /// Root directory of an image to change, instead of this machine
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 }
@@ -88,10 +90,10 @@ fn install(args: &StoreArgs) -> Result<(), CliError> {
     };
     let system = system(args, "install")?;
     let steps = trust_store::install(&system, &authorities, &env::temp_dir());
-    carry_out(&steps, "the root is not installed")?;
+    apply(&steps, "the root is not installed")?;
     for authority in &authorities {
         notice::note(&format!(
-            "this system believes the root with SHA-256 {}",
+            "this system now trusts the root with SHA-256 {}",
             authority.fingerprint
         ));
     }
@@ -112,17 +114,17 @@ fn remove(args: &StoreArgs) -> Result<(), CliError> {
     let steps = trust_store::remove(&system, &authorities, &added);
     let gone = steps
         .iter()
-        .filter(|step| matches!(step, Step::Remove { path } if path.exists()))
+        .filter(|step| matches!(step, StoreStep::Remove { path } if path.exists()))
         .count();
-    carry_out(&steps, "the root is not removed")?;
+    apply(&steps, "the root is not removed")?;
     match (gone, &system) {
-        (0, System::Files { .. }) => notice::note("there was nothing to remove"),
+        (0, System::Files { .. }) => notice::note("nothing to remove"),
         _ => notice::note("removed"),
     }
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Vec<Authority>, CliError> {
+fn read(path: &Path) -> Result<Vec<RootCa>, CliError> {
     const MOST: u64 = 16 << 20;
     let pem = foreign_file::read(path, MOST, Pipes::Allowed).map_err(|error| {
         let message = format!("cannot read `{}`", path.display());
@@ -135,22 +137,22 @@ fn read(path: &Path) -> Result<Vec<Authority>, CliError> {
 fn built_in() -> Result<&'static str, CliError> {
     BUILT_IN_CA.ok_or_else(|| {
         CliError::new(Exit::NotFound, "this vctl was built without a root CA")
-            .hint("get the file from whoever runs Vault, then `sudo vctl ca install --file FILE`")
+            .hint("get the file from an administrator of Vault, then run `sudo vctl ca install --file FILE`")
     })
 }
 
 fn system(args: &StoreArgs, verb: &str) -> Result<System, CliError> {
     let root = fs::canonicalize(&args.root).map_err(|error| {
-        let message = format!("cannot look into `{}`", args.root.display());
+        let message = format!("cannot read directory `{}`", args.root.display());
         CliError::new(Exit::NotFound, message).caused_by(&error)
     })?;
     let system = System::find(&root).ok_or_else(|| {
         let message = format!(
-            "`{}` keeps its authorities in a way that vctl does not know",
+            "`{}` has a trust store that vctl does not support",
             root.display()
         );
         CliError::new(Exit::Config, message).hint(
-            "Debian: `apt-get install ca-certificates`; RHEL: `dnf install ca-certificates`; elsewhere give the output of `vctl ca print` to the system's own tool",
+            "Debian: `apt-get install ca-certificates`; RHEL: `dnf install ca-certificates`; on other systems, import the output of `vctl ca print` with the system's own tool",
         )
     })?;
     if system.is_for_root() && !nix::unistd::geteuid().is_root() {
@@ -165,18 +167,18 @@ fn system(args: &StoreArgs, verb: &str) -> Result<System, CliError> {
                 command += &path.display().to_string();
             }
         }
-        let message = "only root may change what this system believes";
+        let message = "only root can change the trust store of this system";
         return Err(CliError::new(Exit::Permission, message).hint(format!("`{command}`")));
     }
     Ok(system)
 }
 
-fn carry_out(steps: &[Step], message: &str) -> Result<(), CliError> {
-    trust_store::carry_out(steps).map_err(|failed| {
+fn apply(steps: &[StoreStep], message: &str) -> Result<(), CliError> {
+    trust_store::apply(steps).map_err(|failed| {
         let error = CliError::new(Exit::Failure, message).caused_by(&failed);
         match failed {
-            Failed::Start { program, .. } => error.hint(format!(
-                "install what has `{program}`: on Debian and RHEL the package ca-certificates"
+            StepError::Start { program, .. } => error.hint(format!(
+                "install `{program}`: on Debian and RHEL, the package ca-certificates"
             )),
             _ => error,
         }

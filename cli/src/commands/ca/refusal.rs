@@ -1,4 +1,4 @@
-//! Why a step of a rotation is refused, and what an operator does about it.
+//! Refusals of a rotation step, with hints for the operator.
 
 use std::collections::BTreeSet;
 
@@ -8,26 +8,30 @@ use crate::ca_rotation::{Host, Missing};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
+/// Checks the host names of `--force-without`.
+///
 /// # Errors
-/// `Usage` for a host that is not there: it was meant to be another.
+/// `Usage` for a host that does not exist: it is probably a typing error.
 pub(super) fn without(names: &[String], hosts: &[Host]) -> Result<BTreeSet<String>, CliError> {
     for name in names {
         if !hosts.iter().any(|host| host.name == *name) {
-            let message = format!("there is no host `{name}` to go on without");
-            return Err(CliError::new(Exit::Usage, message).hint("`vctl list -o name`"));
+            let message = format!("`--force-without {name}`: there is no such host");
+            return Err(
+                CliError::new(Exit::Usage, message).hint("`vctl list -o name` lists the hosts")
+            );
         }
     }
     Ok(names.iter().cloned().collect())
 }
 
-/// How many of the missing hosts an error lists.
+/// Maximum number of hosts that an error lists.
 const MOST: usize = 20;
 
-/// `mend` says what helps a host.
-pub(super) fn nobody_is(
+/// Returns an error if hosts are missing. `fix` returns the hint for a host.
+pub(super) fn require_none_missing(
     missing: &[Missing],
     what: (&str, &str),
-    mend: impl FnOnce(&str) -> String,
+    fix: impl FnOnce(&str) -> String,
     step: &str,
 ) -> Result<(), CliError> {
     let [first, ..] = missing else {
@@ -51,13 +55,13 @@ pub(super) fn nobody_is(
     };
     let each = if missing.len() == 1 { "" } else { " for each" };
     Err(error.hint(format!(
-        "{}; then `vctl ca ssh-rotate {step}` again, or with `--force-without {which}`{each}",
-        mend(which)
+        "{}; then run `vctl ca ssh-rotate {step}` again, or add `--force-without {which}`{each}",
+        fix(which)
     )))
 }
 
-pub(super) fn tell_it(host: &str) -> String {
-    format!("correct that, or run `vctl trust-ca {host}`")
+pub(super) fn trust_hint(host: &str) -> String {
+    format!("fix the cause, or run `vctl trust-ca {host}`")
 }
 
 pub(super) fn out_of_turn(message: &str, hint: &str) -> Stop {

@@ -1,4 +1,4 @@
-//! `vctl ca ssh-print`
+//! `vctl ca ssh-print`: the public keys of the SSH CA.
 
 use std::io::Write as _;
 
@@ -10,26 +10,26 @@ use crate::config;
 use crate::error::Stop;
 use crate::ssh_ca::{self, Authority, Source};
 use crate::ui::Screen;
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::records;
 use crate::ui::records::{Records, cells_of};
 
-/// Print the public key of the CA that signs SSH certificates
+/// Print the public key of the SSH CA
 ///
-/// As a file for sshd's `TrustedUserCAKeys`, one key a line: during a rotation there are two, and hosts
-/// are to trust both. Vault tells it to anybody, so no login is needed: compare the fingerprint and the
-/// address of Vault, which are printed on stderr.
+/// Prints one key a line, as sshd's `TrustedUserCAKeys` expects. During a rotation there are two keys, and
+/// hosts must trust both. Vault publishes the keys, so you need no login. Compare the fingerprint and the
+/// address of Vault, which vctl prints on stderr.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl ca ssh-print > /etc/ssh/vault-ca.pub     What `vctl trust-ca` puts there
-  vctl ca ssh-print -o json                     With fingerprints, and where the private keys are
-  vctl ca ssh-print -o name                     The fingerprints")]
+  vctl ca ssh-print > /etc/ssh/vault-ca.pub    Write a file for sshd
+  vctl ca ssh-print -o json                    With fingerprints and mounts
+  vctl ca ssh-print -o name                    Print only the fingerprints")]
 pub(super) struct SshPrintArgs {
-    /// Form of the output
-    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
 }
 
 pub(super) fn run(args: &SshPrintArgs, globals: &Globals) -> Result<(), Stop> {
@@ -41,8 +41,8 @@ pub(super) fn run(args: &SshPrintArgs, globals: &Globals) -> Result<(), Stop> {
     let mut screen = Screen::for_programs();
     for authority in &authorities {
         match args.output {
-            Form::Table => writeln!(screen, "{}", authority.line())?,
-            Form::Wide => writeln!(
+            OutputFormat::Table => writeln!(screen, "{}", authority.line())?,
+            OutputFormat::Wide => writeln!(
                 screen,
                 "# {} at {}/\n{}",
                 authority.fingerprint(),

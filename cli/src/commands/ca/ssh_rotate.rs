@@ -1,4 +1,4 @@
-//! `vctl ca ssh-rotate`
+//! `vctl ca ssh-rotate`: replaces the SSH CA, step by step.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use vctl_common::centre::DbRole;
 use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
-use super::refusal::{nobody_is, out_of_turn, tell_it, without};
+use super::refusal::{out_of_turn, require_none_missing, trust_hint, without};
 use crate::ca_rotation;
 use crate::ca_rotation::hosts::{Visit, visit};
 use crate::ca_rotation::text::{Standings, write};
@@ -26,76 +26,80 @@ use crate::ssh_ca::{self, Authority, Source};
 use crate::trust_ca;
 use crate::trust_ca::{Mode, Orders};
 use crate::ui::ask::{Interaction, confirmed};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records, time};
 
-/// Replace the SSH CA, while everybody goes on logging in
+/// Replace the SSH CA without interrupting logins
 ///
-/// `--next` makes a new CA and has every host trust it beside the old one. Once every host does, `--next` has
-/// the new one sign. `--finish` then has every host trust the old one no more, and takes its private key out
-/// of Vault. Each goes on where it stopped, and refuses while hosts are missing. Hosts are visited with
-/// `vctl ssh`, as the inventory's user, who has to be root or become it with sudo without a password; a host
-/// where that does not work is told with `vctl trust-ca`. Needs the policies `vctl-admin` and `vctl-ssh`.
+/// 1. `--next` creates a new CA and makes every host trust it beside the old one.
 ///
-/// Each step first checks what it can, such as that the new CA's role signs for the user of every host, then asks,
-/// and changes nothing before the answer. Without a terminal it needs `--yes`.
+/// 2. When every host trusts the new CA, `--next` makes Vault sign with it.
+///
+/// 3. `--finish` removes the old CA from every host, and its private key from Vault.
+///
+/// Each step continues where it stopped, and refuses to go on while hosts are missing. vctl connects to the
+/// hosts as `vctl ssh` does, as the inventory's user, who must be root or may use sudo without a password.
+/// For other hosts, run `vctl trust-ca`. Needs the policies `vctl-admin` and `vctl-ssh`.
+///
+/// Before any change, each step checks what it can (for example that the new CA's role signs for the user
+/// of every host) and asks for confirmation. Without a terminal, give `--yes`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl ca ssh-rotate --plan                   Where it stands, and which hosts are missing
-  vctl ca ssh-rotate --plan -o name           Those hosts, for scripts
-  vctl ca ssh-rotate --next                   The next step
+  vctl ca ssh-rotate --plan            Show the state and the missing hosts
+  vctl ca ssh-rotate --plan -o name    Print the missing hosts, for scripts
+  vctl ca ssh-rotate --next            Do the next step
   vctl ca ssh-rotate --next --force-without old-1
-  vctl ca ssh-rotate --finish                 The last one")]
+  vctl ca ssh-rotate --finish          Do the last step")]
 #[command(group(clap::ArgGroup::new("step").required(true).args(["plan", "next", "finish"])))]
 pub(super) struct SshRotateArgs {
-    /// Show where it stands, and change nothing
+    /// Show the state of the rotation, and change nothing
     #[arg(long)]
     plan: bool,
 
-    /// Do the next step: tell the hosts of a new CA, or have it sign
+    /// Do the next step: make hosts trust a new CA, or sign with it
     #[arg(long)]
     next: bool,
 
-    /// Have the hosts trust the old CA no more, and take it out of Vault
+    /// Remove the old CA from the hosts and from Vault
     #[arg(long)]
     finish: bool,
 
-    /// Go on although this host is missing: nobody will get into it; may be given several times
+    /// Continue although this host is missing: logins to it will fail; repeat for several
     #[arg(long, value_name = "HOST", conflicts_with = "plan", add = completion::host())]
     force_without: Vec<String>,
 
-    /// Do not wait until the old CA's last certificates have ended
+    /// Do not wait until the last certificates of the old CA have expired
     #[arg(long, requires = "finish")]
     now: bool,
 
-    /// Do not ask; needed where there is no terminal
+    /// Do not ask for confirmation; needed without a terminal
     #[arg(long, short, conflicts_with = "plan")]
     yes: bool,
 
-    /// How many hosts to visit at once
+    /// Number of hosts to connect to at the same time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
 
-    /// Form of the plan
+    /// Output format of `--plan`
     #[arg(
         long,
         short,
-        value_name = "FORM",
+        value_name = "FORMAT",
         value_enum,
         default_value_t,
         requires = "plan"
     )]
-    output: Form,
+    output: OutputFormat,
 }
 
 pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     let options = globals.options();
     if !args.plan && !args.yes && globals.interaction() == Interaction::Never {
-        let message = "there is no terminal to ask on before the SSH CA is changed";
-        let hint = "look with `--plan`, then give `--yes`";
+        let message = "changing the SSH CA needs confirmation, and there is no terminal";
+        let hint = "look with `--plan`, then use `--yes`";
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     }
     context::run(globals, async |context| {
@@ -119,22 +123,22 @@ pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
         };
         match (args.finish, stage) {
             (false, Stage::Resting { idle, .. }) => rotation.begin(&idle).await,
-            (false, Stage::Spreading { active, next }) => rotation.go_on(&active, &next).await,
+            (false, Stage::Spreading { active, next }) => rotation.advance(&active, &next).await,
             (true, Stage::Moved { active, leaving }) => rotation.finish(&active, &leaving).await,
             (false, Stage::Moved { .. }) => Err(out_of_turn(
-                "the new SSH CA signs already",
+                "the new SSH CA already signs",
                 "`vctl ca ssh-rotate --finish`",
             )),
             (true, Stage::Spreading { .. }) => Err(out_of_turn(
                 "the old SSH CA still signs",
-                "`vctl ca ssh-rotate --next` has the new one sign",
+                "`vctl ca ssh-rotate --next` makes the new CA sign",
             )),
             (true, Stage::Resting { idle, .. }) => rotation.tidy_up(&idle).await,
         }
     })
 }
 
-/// One step, and all it needs.
+/// One step of a rotation.
 struct Rotation<'a> {
     args: &'a SshRotateArgs,
     context: &'a Context,
@@ -147,20 +151,20 @@ struct Rotation<'a> {
 }
 
 impl Rotation<'_> {
-    /// Makes a new CA, and tells the hosts of it.
+    /// Creates a new CA, and makes the hosts trust it.
     async fn begin(&self, idle: &str) -> Result<(), Stop> {
         let vault = self.context.vault();
         vault::foresee(vault, idle, &self.hosts).await?;
         let hosts = counted(self.hosts.len(), "host");
         let question = format!(
-            "Make a new SSH CA at `{idle}/`, and have {hosts} trust it beside the old one?"
+            "Create a new SSH CA at `{idle}/`, and make {hosts} trust it beside the old one?"
         );
         if !self.agreed(&question).await? {
             return Ok(());
         }
         self.remove_retired(idle).await?;
         let found = ssh_ca::each(vault.settings()).await?;
-        // One that nobody knows was made by a `--next` that was cut short.
+        // An unknown CA at this mount was created by an interrupted `--next`.
         let next = match found.into_iter().find(|ca| ca.mount == idle) {
             Some(ca) => ca,
             None => vault::make_proven(vault, idle, &self.hosts).await?,
@@ -173,33 +177,33 @@ impl Rotation<'_> {
         self.spread(&next).await
     }
 
-    /// Tells the hosts that are missing; has the new CA sign once none is.
-    async fn go_on(&self, active: &Key, next: &Key) -> Result<(), Stop> {
+    /// Makes the missing hosts trust the new CA; if none is missing, makes Vault sign with it.
+    async fn advance(&self, active: &Key, next: &Key) -> Result<(), Stop> {
         let vault = self.context.vault();
         vault::prove(vault, &next.mount, &self.hosts).await?;
         let missing = self.without_trust_in(&next.fingerprint).count();
         if missing > 0 {
             let hosts = counted(missing, "host");
-            let question = format!("Have {hosts} trust {}, too?", next.fingerprint);
+            let question = format!("Make {hosts} trust {}, too?", next.fingerprint);
             if !self.agreed(&question).await? {
                 return Ok(());
             }
             return self.spread(&authority(next)?).await;
         }
-        let question = format!("Have {} sign from now on?", next.fingerprint);
+        let question = format!("Sign with {} from now on?", next.fingerprint);
         if !self.agreed(&question).await? {
             return Ok(());
         }
         ca_rotation::store::move_signing(self.client, active, next).await?;
         notice::done(&format!(
-            "{} signs now; next: `vctl ca ssh-rotate --finish`, once the last certificates of {} have ended",
+            "{} signs now; next: `vctl ca ssh-rotate --finish`, after the last certificates of {} have expired",
             next.fingerprint, active.fingerprint
         ));
         Ok(())
     }
 
     async fn spread(&self, next: &Authority) -> Result<(), Stop> {
-        // A role that is not at the new mount is known before any host is touched.
+        // A missing role at the new mount must be found before any host is changed.
         vault::prove(self.context.vault(), &next.mount, &self.hosts).await?;
         let settings = self.context.vault().settings();
         let orders = Orders {
@@ -211,50 +215,50 @@ impl Rotation<'_> {
         let fingerprint = next.fingerprint();
         let to_visit: Vec<Host> = self.without_trust_in(&fingerprint).cloned().collect();
         let missing = self.visit(&to_visit, &orders, Some(&next.mount)).await?;
-        nobody_is(
+        require_none_missing(
             &missing,
             (
                 "does not trust the new SSH CA yet",
                 "do not trust the new SSH CA yet",
             ),
-            tell_it,
+            trust_hint,
             "--next",
         )?;
-        notice::done("every host trusts it; next: `vctl ca ssh-rotate --next` has it sign");
+        notice::done("every host trusts it; next: `vctl ca ssh-rotate --next` makes it sign");
         Ok(())
     }
 
-    /// Has the hosts forget the old CA, and takes it out of Vault.
+    /// Removes the old CA from the hosts and from Vault.
     async fn finish(&self, active: &Key, leaving: &Key) -> Result<(), Stop> {
         let last = active.since + self.config.ssh_sign.0;
         if !self.args.now && self.now < last {
             let message = format!(
-                "certificates of the old SSH CA may last until {}",
+                "certificates of the old SSH CA may be valid until {}",
                 time::seconds(last)
             );
-            let hint = "wait until then; with `--now` who holds one has to ask for another";
+            let hint = "wait until then, or use `--now`: users with such a certificate then need a new one";
             return Err(CliError::new(Exit::TryAgain, message).hint(hint).into());
         }
-        let vouched = self.hosts.iter().filter(|host| {
+        let certified = self.hosts.iter().filter(|host| {
             host.vouched_by.as_ref() == Some(&leaving.fingerprint)
                 && !self.without.contains(&host.name)
         });
-        let vouched = vouched.map(|host| Missing {
+        let certified = certified.map(|host| Missing {
             host: host.name.clone(),
-            why: format!("its certificate is of {}", leaving.fingerprint),
+            why: format!("its host certificate is signed by {}", leaving.fingerprint),
         });
-        let vouched: Vec<Missing> = vouched.collect();
-        nobody_is(
-            &vouched,
+        let certified: Vec<Missing> = certified.collect();
+        require_none_missing(
+            &certified,
             (
                 "shows a host certificate of the old SSH CA",
                 "show a host certificate of the old SSH CA",
             ),
-            |host| format!("put one of the new CA there: `vctl ca host-cert {host}`"),
+            |host| format!("install one of the new CA: `vctl ca host-cert {host}`"),
             "--finish",
         )?;
         let question = format!(
-            "Have every host trust {} no more, and remove its private key from Vault?",
+            "Remove {} from every host, and its private key from Vault?",
             leaving.fingerprint
         );
         if !self.agreed(&question).await? {
@@ -271,35 +275,35 @@ impl Rotation<'_> {
         };
         let to_visit: Vec<Host> = self.hosts.iter().filter(trusting).cloned().collect();
         let missing = self.visit(&to_visit, &orders, Some(&active.mount)).await?;
-        nobody_is(
+        require_none_missing(
             &missing,
             ("still trusts the old SSH CA", "still trust the old SSH CA"),
-            tell_it,
+            trust_hint,
             "--finish",
         )?;
-        // In this order: a CA that is in Vault and retired is removed by the next `--next`.
+        // In this order: the next `--next` removes a retired CA that is still in Vault.
         ca_rotation::store::retire(self.client, leaving).await?;
         vault::remove(self.context.vault(), &leaving.mount).await?;
         notice::done(&format!(
-            "{} is gone; {} is the SSH CA",
+            "removed {}; {} is the SSH CA",
             leaving.fingerprint, active.fingerprint
         ));
         Ok(())
     }
 
-    /// Ends a `--finish` that was cut short; where there was none, there is nothing to finish.
+    /// Completes an interrupted `--finish`; without one, returns an error.
     async fn tidy_up(&self, idle: &str) -> Result<(), Stop> {
         if self.remove_retired(idle).await? {
-            notice::done("the old SSH CA is gone");
+            notice::done("removed the old SSH CA");
             return Ok(());
         }
         Err(out_of_turn(
-            "no rotation of the SSH CA is under way",
-            "`vctl ca ssh-rotate --next` begins one",
+            "no rotation of the SSH CA is in progress",
+            "`vctl ca ssh-rotate --next` starts one",
         ))
     }
 
-    /// Asks before anything changes.
+    /// Asks for confirmation.
     async fn agreed(&self, question: &str) -> Result<bool, Stop> {
         let agreed = self.args.yes || confirmed(question).await?;
         if !agreed {
@@ -308,7 +312,7 @@ impl Rotation<'_> {
         Ok(agreed)
     }
 
-    /// Takes the CA at a mount away that no host trusts any more, and says whether there was one.
+    /// Removes the retired CA at a mount, and returns whether there was one.
     async fn remove_retired(&self, idle: &str) -> Result<bool, Stop> {
         let vault = self.context.vault();
         for ca in ssh_ca::each(vault.settings()).await? {
@@ -321,7 +325,7 @@ impl Rotation<'_> {
         Ok(false)
     }
 
-    /// Goes to these hosts, notes what they trust, and returns those where it did not work.
+    /// Connects to the hosts, records what they trust, and returns the hosts that failed.
     async fn visit(
         &self,
         hosts: &[Host],
@@ -335,8 +339,8 @@ impl Rotation<'_> {
         };
         let going = match hosts {
             [] => return Ok(Vec::new()),
-            [host] => format!("going to {}", host.name),
-            hosts => format!("going to {}", counted(hosts.len(), "host")),
+            [host] => format!("connecting to {}", host.name),
+            hosts => format!("connecting to {}", counted(hosts.len(), "host")),
         };
         orders.source.tell(&orders.wanted);
         notice::done(&going);
@@ -361,7 +365,7 @@ impl Rotation<'_> {
         Ok(missing)
     }
 
-    /// The hosts that have to be told, but for those that we are to go on without.
+    /// Returns the hosts that do not trust the CA, except those of `--force-without`.
     fn without_trust_in(&self, fingerprint: &str) -> impl Iterator<Item = &Host> {
         let missing = self
             .hosts
@@ -373,7 +377,7 @@ impl Rotation<'_> {
 
 fn authority(key: &Key) -> Result<Authority, CliError> {
     Authority::read(&key.mount, &key.line).ok_or_else(|| {
-        let message = format!("the database has no key for {}", key.fingerprint);
+        let message = format!("the database has no public key for {}", key.fingerprint);
         CliError::new(Exit::Failure, message)
     })
 }
@@ -387,7 +391,7 @@ fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[Host]) -> Result<(), Stop>
     }
     let mut screen = Screen::for_programs();
     let mut hosts = hosts.to_vec();
-    if args.output == Form::Name {
+    if args.output == OutputFormat::Name {
         hosts.retain(|host| standings.is_missing(host));
     }
     records::write(&mut screen, args.output, &standings, &hosts)?;

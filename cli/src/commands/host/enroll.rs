@@ -1,4 +1,4 @@
-//! `vctl host enroll`: an identity for a host, and what its administrator does with it.
+//! `vctl host enroll`: creates the Vault identity of a host, and prints how to install it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
-use super::{ended, note_enrolled};
+use super::{check_all_removed, note_enrolled};
 use crate::centre::context::Context;
 use crate::centre::host_identity::{Credentials, HostIdentity, agent_config};
 use crate::commands::duration_arg::{humane, within};
@@ -25,26 +25,26 @@ use crate::inventory::change::NewHost;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
-/// Make the identity of a host, and say what to do there
+/// Create the Vault identity of a host, and print how to install it
 ///
-/// Enrolling a host again changes nothing of its identity and gives it one more secret id. After
-/// `vctl host revoke` it makes a new identity: what the host had before stays useless.
+/// If the host is already enrolled, its identity stays and it gets one more secret id. After
+/// `vctl host revoke`, vctl creates a new identity; the old credentials stay invalid.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE)]
 pub(super) struct EnrollArgs {
-    /// Its name in the inventory
+    /// Name of the host in the inventory
     #[arg(add = completion::host())]
     host: HostName,
 
-    /// Put it into the inventory, where it is not there yet
+    /// Add the host to the inventory if it is missing
     #[arg(long, requires = "ip")]
     create: bool,
 
-    /// Address for `--create`
+    /// IP address for `--create`
     #[arg(long, value_name = "ADDR", requires = "create")]
     ip: Option<IpAddr>,
 
-    /// Data centre for `--create` [default: as `dc_rules` say]
+    /// Data centre for `--create` [default: from key dc_rules]
     #[arg(long, value_name = "NAME", requires = "create", add = completion::data_centre())]
     dc: Option<String>,
 
@@ -52,19 +52,19 @@ pub(super) struct EnrollArgs {
     #[arg(long, value_name = "NAME", requires = "create")]
     user: Option<String>,
 
-    /// How long the wrapped secret id waits to be opened, 1m to 72h
+    /// Lifetime of the wrapping token: unwrap the secret id within this time, 1m to 72h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = wrap_ttl)]
     wrap_ttl: Duration,
 
-    /// How long the secret id lives; the agent makes itself a new one before that
+    /// Lifetime of the secret id; the agent replaces it before it expires
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = secret_id_ttl)]
     secret_id_ttl: Duration,
 
-    /// Write role id and wrapped secret id into a new file, as JSON, instead of printing them
+    /// Write role id and wrapped secret id to a new JSON file instead of printing them
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// Write the host's agent.yaml into a new file, too, instead of printing it
+    /// Write the host's agent.yaml to a new file instead of printing it
     #[arg(long, value_name = "FILE")]
     agent_config: Option<PathBuf>,
 }
@@ -83,9 +83,9 @@ pub(super) async fn run(
     screen: &mut Screen,
 ) -> Result<(), Stop> {
     let host = &args.host;
-    in_inventory(context, &loaded.config, args).await?;
+    ensure_in_inventory(context, &loaded.config, args).await?;
     let agent_config = agent_config::text(host, &loaded.config);
-    // Before anything is made: a secret id that cannot be kept is worse than none.
+    // Before the secret id is created: it could not be stored otherwise.
     let out = match &args.out {
         Some(path) => Some((path, create(path, 0o600)?)),
         None => None,
@@ -97,7 +97,7 @@ pub(super) async fn run(
         written.map_err(|error| unwritable(path, &error))?;
     }
     let enrolment = current(identity, host).await?;
-    // Before it is made too: one that is waited for in vain is seen by `vctl fleet`, the other is not.
+    // Before the identity is created: `vctl fleet` then shows a host that never reports.
     note_enrolled(context, host, true).await?;
     identity.make(&enrolment, args.secret_id_ttl).await?;
     let credentials = identity.credentials(&enrolment, args.wrap_ttl).await?;
@@ -115,20 +115,20 @@ pub(super) async fn run(
         let path = path.display();
         writeln!(
             screen,
-            "host `{host}` is enrolled; `{path}` is for it alone"
+            "host `{host}` is enrolled; copy `{path}` to it, and to no other host"
         )?;
         return Ok(());
     }
     print(screen, args, &enrolment, &credentials, &loaded.config)
 }
 
-/// Returns the enrolment to give a secret id of: the one there is, or a new one.
+/// Returns the enrolment that gets the secret id: the existing one, or a new one.
 async fn current(identity: &HostIdentity<'_>, host: &HostName) -> Result<Enrolment, Stop> {
     let found = identity.enrolments().await?;
     let (whole, parts): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.has_approle);
     if let [one] = &*whole {
         notice::note(&format!(
-            "`{host}` was enrolled before: what it has stays valid; `vctl host revoke {host}` ends that"
+            "`{host}` is already enrolled: its credentials stay valid until `vctl host revoke {host}`"
         ));
         return Ok(one.enrolment.clone());
     }
@@ -142,18 +142,22 @@ async fn current(identity: &HostIdentity<'_>, host: &HostName) -> Result<Enrolme
             names.len(),
             names.join(", ")
         );
-        let hint = format!("vctl host revoke {host}, then enrol it again");
+        let hint = format!("run `vctl host revoke {host}`, then enrol it again");
         return Err(CliError::new(Exit::Failure, message).hint(hint).into());
     }
-    // The rest of a revocation that did not finish: its tokens must not find it made whole.
+    // Left over from an interrupted revocation. Completing it would make its old tokens valid again.
     for found in parts {
-        ended(host, identity.unmake(&found.enrolment).await)?;
+        check_all_removed(host, identity.unmake(&found.enrolment).await)?;
     }
     Ok(identity.next())
 }
 
-/// A host that is not in the inventory could ship, and nobody would know where from.
-async fn in_inventory(context: &Context, config: &Config, args: &EnrollArgs) -> Result<(), Stop> {
+/// Checks that the host is in the inventory: otherwise records of an unknown host could arrive.
+async fn ensure_in_inventory(
+    context: &Context,
+    config: &Config,
+    args: &EnrollArgs,
+) -> Result<(), Stop> {
     let host = args.host.as_str();
     let client = context.connect(&context.pool(DbRole::Ro)?).await?;
     let sql = "select exists (select from vctl.servers where hostname = $1::text)";
@@ -170,7 +174,7 @@ async fn in_inventory(context: &Context, config: &Config, args: &EnrollArgs) -> 
         return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
     };
     let client = context.connect(&context.pool(DbRole::Rw)?).await?;
-    let mut new = NewHost::of_settings(host.to_owned(), ip, config);
+    let mut new = NewHost::with_defaults(host.to_owned(), ip, config);
     if let Some(dc) = &args.dc {
         new.dc.clone_from(dc);
     }
@@ -179,7 +183,7 @@ async fn in_inventory(context: &Context, config: &Config, args: &EnrollArgs) -> 
     }
     inventory::store_edit::add(&client, &new).await?;
     notice::note(&format!(
-        "put `{host}` into the inventory: user `{}`, data centre `{}`",
+        "added `{host}` to the inventory: user `{}`, data centre `{}`",
         new.ssh_user, new.dc
     ));
     Ok(())
@@ -196,26 +200,26 @@ fn print(
     let within = humane(credentials.wrapped.ttl);
     writeln!(
         screen,
-        "host `{host}` is enrolled. There, as root, within {within}:\n\n\
+        "host `{host}` is enrolled. Run on the host, as root, within {within}:\n\n\
          \x20 install -d -m 0700 /etc/vctl && umask 077\n\
          \x20 echo {} > /etc/vctl/role_id\n\
          \x20 echo {} > /etc/vctl/secret_id\n\
          \x20 systemctl restart vctl-collect vctl-node-agent\n\n\
-         The secret id can be unwrapped once: the agent does it and writes the secret id in its place. If the\n\
-         agent says that it was unwrapped before, someone else may have it: vctl host revoke {host}\n\n\
-         Its AppRole is `{enrolment}`; a vctl-agent that does not ask Vault for it needs `host: {enrolment}`.",
+         The secret id can be unwrapped only once: the agent does that and replaces it with the secret id. If the\n\
+         agent reports that it was already unwrapped, the secret id may be stolen: vctl host revoke {host}\n\n\
+         The AppRole is `{enrolment}`; an older vctl-agent, which does not ask Vault, needs `host: {enrolment}`.",
         credentials.role_id,
         credentials.wrapped.token.expose()
     )?;
     match &args.agent_config {
         Some(path) => writeln!(
             screen,
-            "Its /etc/vctl/agent.yaml is in `{}`.",
+            "Copy `{}` to /etc/vctl/agent.yaml on the host.",
             path.display()
         )?,
         None => write!(
             screen,
-            "Its /etc/vctl/agent.yaml, where there is none yet:\n\n{}",
+            "Write to /etc/vctl/agent.yaml, if the file does not exist yet:\n\n{}",
             agent_config::text(host, config)
         )?,
     }
@@ -267,7 +271,7 @@ fn wrap_ttl(text: &str) -> Result<Duration, String> {
 }
 
 fn secret_id_ttl(text: &str) -> Result<Duration, String> {
-    // More than this Vault cuts off, unless its mount is tuned.
+    // Vault shortens a longer time, unless its mount is tuned.
     within(text, Duration::from_mins(1), Duration::from_hours(32 * 24))
 }
 
@@ -276,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_outside_of_what_vault_takes_is_refused() {
+    fn a_time_outside_of_vaults_limits_is_refused() {
         for (text, seconds) in [("1m", 60), ("90m", 5400), ("1h", 3600), ("3d", 259_200)] {
             assert_eq!(wrap_ttl(text), Ok(Duration::from_secs(seconds)), "{text}");
         }

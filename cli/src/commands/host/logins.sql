@@ -1,5 +1,5 @@
--- Logins of one enrolment. deploy/vault/username.tmpl makes their names: a name over 45 bytes is cut, and
--- ends in a hash of the whole.
+-- Logins of one enrolment. deploy/vault/username.tmpl forms their names: a name over 45 bytes is cut, and
+-- ends with a hash of the full name.
 select r.rolname::text
 from pg_roles r,
     lateral (select case when length($1::text) <= 45 then $1::text

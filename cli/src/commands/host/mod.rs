@@ -1,4 +1,4 @@
-//! `vctl host`: identities of hosts, made and ended.
+//! `vctl host`: creates and revokes the Vault identities of hosts.
 
 mod enroll;
 
@@ -20,21 +20,21 @@ use crate::exit_code::Exit;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
-/// Give a host an identity of its own, or take it away
+/// Create or revoke the Vault identity of a host
 ///
-/// Needs the policy `vctl-enroll`. Anyone who has it can grant any right in the database.
+/// Needs the policy `vctl-enroll`. A user with this policy can get any right in the database.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl host enroll web-1                          Make the identity of a host of the inventory
-  vctl host enroll web-2 --create --ip 10.0.0.7   The same, and put it into the inventory
-  vctl host enroll web-1 --out web-1.json         For automation that brings it to the host
-  vctl host revoke web-1                          End all that the host may do, now")]
+  vctl host enroll web-1                     Create an identity
+  vctl host enroll web-2 --create --ip IP    Also add the host to the inventory
+  vctl host enroll web-1 --out web-1.json    Write it to a file, for automation
+  vctl host revoke web-1                     Revoke the identity at once")]
 pub(crate) struct HostArgs {
     #[command(subcommand)]
     command: HostCommand,
 
-    /// Where AppRoles are mounted in Vault [default: key approle_mount, approle]
+    /// Mount path of AppRoles in Vault [default: key approle_mount, approle]
     #[arg(long, global = true, value_name = "MOUNT")]
     approle_mount: Option<String>,
 }
@@ -45,14 +45,14 @@ enum HostCommand {
     Revoke(RevokeArgs),
 }
 
-/// End all that a host may do in Vault and Postgres
+/// Revoke the identity of a host in Vault and Postgres
 ///
-/// Its secret ids, opened or not, its tokens and its database logins are of no use from then on, also
-/// after the host is enrolled again. What it recorded and its place in the inventory stay.
+/// Ends its secret ids (wrapped or not), its tokens and its database logins. They stay invalid when the
+/// host is enrolled again. Its records and its place in the inventory stay.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE)]
 struct RevokeArgs {
-    /// Its name
+    /// Name of the host
     #[arg(add = completion::host())]
     host: HostName,
 }
@@ -90,7 +90,7 @@ async fn revoke(
     let host = &args.host;
     let found = identity.enrolments().await?;
     let mut enrolments: Vec<_> = found.iter().map(|found| &found.enrolment).collect();
-    // Its logins may outlive its roles, where an older vctl was cut off.
+    // The logins outlive their roles if an older vctl was interrupted.
     let older = Enrolment::without_generation(host);
     if !enrolments.contains(&&older) {
         enrolments.push(&older);
@@ -99,10 +99,10 @@ async fn revoke(
     for enrolment in enrolments {
         left.extend(identity.unmake(enrolment).await);
     }
-    ended(host, left)?;
+    check_all_removed(host, left)?;
     note_enrolled(context, host, false).await.inspect_err(|_| {
         notice::note(&format!(
-            "Vault has ended `{host}`; the inventory still says that it is enrolled"
+            "`{host}` is revoked in Vault, but still marked as enrolled in the inventory"
         ));
     })?;
     if found.is_empty() {
@@ -115,34 +115,34 @@ async fn revoke(
             return Err(outlived(host, &logins));
         }
     }
-    writeln!(screen, "host `{host}` may do nothing any more")?;
+    writeln!(screen, "host `{host}` is revoked")?;
     for Found { enrolment, .. } in &found {
         writeln!(
             screen,
-            "ended: AppRole `{enrolment}` with its secret ids, its database roles, their logins and connections"
+            "removed AppRole `{enrolment}` with its secret ids, database roles, logins and connections"
         )?;
     }
     Ok(())
 }
 
-/// Returns an error that names the parts of a host's identity that may still work.
-fn ended(host: &HostName, left: Vec<NotEnded>) -> Result<(), Stop> {
+/// Returns an error that names the parts of a host's identity that may still be valid.
+fn check_all_removed(host: &HostName, left: Vec<NotEnded>) -> Result<(), Stop> {
     let parts: Vec<_> = left.iter().map(|left| left.part.clone()).collect();
     let Some(first) = left.into_iter().next() else {
         return Ok(());
     };
     let message = format!(
-        "host `{host}` is not wholly revoked; not ended: {}",
+        "host `{host}` is not completely revoked; still there: {}",
         parts.join(", ")
     );
     let cause = CliError::from(first.error);
     let mut error = CliError::new(cause.exit, message);
     error.causes = [vec![cause.message], cause.causes].concat();
-    let hint = format!("run `vctl host revoke {host}` again when the cause is gone");
+    let hint = format!("fix the cause, then run `vctl host revoke {host}` again");
     Err(error.hint(cause.hint.unwrap_or(hint)).into())
 }
 
-/// Returns the database logins of an enrolment that Postgres still has, by what Vault names them.
+/// Returns the database logins of an enrolment that still exist in Postgres, by their names from Vault.
 async fn logins(context: &Context, enrolment: &Enrolment) -> Result<Vec<String>, Stop> {
     let client = context.connect(&context.pool(DbRole::Rw)?).await?;
     let rows = client
@@ -155,15 +155,15 @@ async fn logins(context: &Context, enrolment: &Enrolment) -> Result<Vec<String>,
 fn outlived(host: &HostName, logins: &[String]) -> Stop {
     let names: Vec<_> = logins.iter().map(|login| format!("`{login}`")).collect();
     let message = format!(
-        "host `{host}` is revoked in Vault, and Postgres still has logins of it: {}",
+        "host `{host}` is revoked in Vault, but its logins still exist in Postgres: {}",
         names.join(", ")
     );
     CliError::new(Exit::Failure, message)
-        .hint("end them as a superuser of Postgres: alter role \"LOGIN\" nologin")
+        .hint("disable them as a superuser of Postgres: alter role \"LOGIN\" nologin")
         .into()
 }
 
-/// Writes down that a host is waited for, or is not.
+/// Records whether a host is enrolled.
 async fn note_enrolled(context: &Context, host: &HostName, enrolled: bool) -> Result<(), Stop> {
     let client = context.connect(&context.pool(DbRole::Rw)?).await?;
     let sql = "update vctl.servers set enrolled_at = case when $2 then now() end \
@@ -177,7 +177,7 @@ async fn note_enrolled(context: &Context, host: &HostName, enrolled: bool) -> Re
 
 fn reserved(host: &HostName) -> Stop {
     let message =
-        format!("`{host}` cannot be enrolled: `vctl-` is kept for AppRoles of people and jobs");
+        format!("`{host}` cannot be enrolled: `vctl-` is reserved for AppRoles of people and jobs");
     CliError::new(Exit::Usage, message)
         .hint("give the host another name in the inventory")
         .into()

@@ -6,60 +6,60 @@ use crate::completion;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::session::model::{Event, Filter, History, Named};
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::moment;
 use crate::ui::moment::Moment;
 
-/// Show what was done inside SSH sessions
+/// Show the commands that ran in SSH sessions
 ///
-/// Without a serial or session id, lists the sessions, newest first. Reads the central store, for
-/// which one logs in and needs the Vault policy `vctl-auditor`; with `--local` this host's own spool.
+/// Without a serial or session id, lists the sessions, newest first. Reads the central store, which needs
+/// a login and the Vault policy `vctl-auditor`. With `--local`, reads the spool of this host.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl session --user albert --since 2d   List the sessions of a person
-  vctl session 7341                       Timeline of every session of certificate 7341
-  vctl session 0193f3a1-...               Timeline of one session
-  vctl session 7341 --tree                Processes with their children, durations, results
-  vctl session 7341 --html page.html      The same as a page for a browser
-  vctl session 7341 --open                That page, opened in the browser
-  vctl session --grep 'rm -rf' --since 7d  Who started that, newest first
-  vctl session --follow                   Every session from now on, as it happens
-  vctl session 7341 -o json | jq          Everything, for programs (docs/session-json.md)
-  vctl session -n 0 -o csv > sessions.csv  All sessions, for a spreadsheet
-  vctl session --local                    What this host recorded itself, without any server")]
+  vctl session --user albert --since 2d     List the sessions of a person
+  vctl session 7341                         Show sessions of certificate 7341
+  vctl session 0193f3a1-...                 Show one session
+  vctl session 7341 --tree                  Show processes as a tree
+  vctl session 7341 --html page.html        Write a page for a browser
+  vctl session 7341 --open                  Open that page in a browser
+  vctl session --grep 'rm -rf' --since 7d   Find programs by their arguments
+  vctl session --follow                     Show all sessions as they happen
+  vctl session -n 0 -o csv > sessions.csv   Export all for a spreadsheet
+  vctl session --local                      Read the records of this host
+  vctl session 7341 -o json | jq            For programs: docs/session-json.md")]
 pub(crate) struct SessionArgs {
-    /// Certificate serial, or session id, as `--list` prints them; the beginning of an id is enough if no other
-    /// session begins so
+    /// Serial of a certificate, or session id; the beginning of an id is enough if it is
+    /// unique
     #[arg(value_name = "SERIAL|SESSION ID", add = completion::session())]
     pub(super) named: Option<Named>,
 
-    /// List sessions; the default when none is named
+    /// List sessions; the default without a serial or id
     #[arg(long, conflicts_with = "named")]
     list: bool,
 
-    /// Only sessions on hosts with this in their name
+    /// Only sessions on hosts with this text in their name
     #[arg(long, conflicts_with = "local", add = completion::host())]
     host: Option<String>,
 
-    /// Only sessions of this person: `albert`, or the whole display name `oidc-albert`
+    /// Only sessions of this person: `albert`, or the full display name `oidc-albert`
     #[arg(long, value_name = "NAME", add = completion::person())]
     user: Option<String>,
 
-    #[arg(long, value_name = "TIME", help = format!("Only sessions opened then or later: {}", moment::FORMS))]
+    #[arg(long, value_name = "TIME", help = format!("Only sessions opened at this time or later: {}", moment::FORMS))]
     since: Option<Moment>,
 
-    /// Only sessions opened before
+    /// Only sessions opened before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
 
-    /// Show only programs with this in arguments or path; case counts, a blank is also the border
-    /// between arguments
+    /// Show only programs with TEXT in their arguments or path (case-sensitive); a space also
+    /// matches between two arguments
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["tree", "follow", "html"])]
     pub(super) grep: Option<String>,
 
-    /// Read this host's own spool instead of the central store
+    /// Read the spool of this host instead of the central store
     #[arg(long)]
     pub(super) local: bool,
 
@@ -72,51 +72,51 @@ pub(crate) struct SessionArgs {
     )]
     pub(super) spool: PathBuf,
 
-    /// With `--local`, file of the CAs whose user certificates prove a name; without it the file that
-    /// `sshd -T` names as `TrustedUserCAKeys`
+    /// With `--local`: file of trusted user CAs, to verify names [default:
+    /// `TrustedUserCAKeys` of `sshd -T`]
     #[arg(long, value_name = "FILE", env = "VCTL_TRUSTED_CA_KEYS")]
     pub(super) trusted_ca_keys: Option<PathBuf>,
 
-    /// Show processes below the process that started them
+    /// Show processes as a tree, children below their parents
     #[arg(long, requires = "named", conflicts_with_all = ["json", "follow"])]
     pub(super) tree: bool,
 
-    /// Show events as they happen: of the named sessions until they are closed, without a name of every session that
-    /// is open or arrives, however short; with `--since` also of those opened since
+    /// Show events as they happen, until the given sessions end. Without a serial or id, of all
+    /// sessions that are open or start; `--since` adds those opened since then
     #[arg(long, short, conflicts_with = "list")]
     pub(super) follow: bool,
 
-    /// Write one session as a self-contained page for a browser: timeline, processes, search. With `--full`
-    /// every process is in it. `-` writes to standard output; a file that exists is kept unless `--force` is given
+    /// Write one session as a page for a browser: timeline, processes, search. `-` is standard
+    /// output. Does not replace an existing file without `--force`
     #[arg(long, value_name = "FILE", requires = "named", conflicts_with_all = ["tree", "follow", "json"])]
     pub(super) html: Option<PathBuf>,
 
-    /// Replace the file of `--html`
+    /// Replace an existing file of `--html`
     #[arg(long, requires = "html")]
     pub(super) force: bool,
 
-    /// Open the page of one session in a browser; without `--html` it is a file in `~/.vctl/pages`
+    /// Open the page in a browser; without `--html` it is a file in `~/.vctl/pages`
     #[arg(long, requires = "named", conflicts_with_all = ["tree", "follow", "json", "grep"])]
     pub(super) open: bool,
 
-    /// The same as `-o json`; with `--follow` one object a line
+    /// Same as `-o json`; with `--follow`, one object a line
     #[arg(long, conflicts_with = "output")]
     pub(super) json: bool,
 
-    /// Form of the output; `csv` and `name` are for lists, and `--follow` has `table` and `jsonl`
-    #[arg(long, short, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
+    /// Output format; `csv` and `name` are for lists, `--follow` has `table` and `jsonl`
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
 
-    /// Cut nothing, and show every recorded field and every process
+    /// Do not shorten anything: show all recorded fields and all processes
     #[arg(long)]
     pub(super) full: bool,
 
-    /// Show also the programs that sshd and PAM ran at login and logout, marked as such. JSON always has
-    /// them, in `login_events`
+    /// Also show programs that sshd and PAM ran at login and logout. JSON always contains them
+    /// in `login_events`
     #[arg(long)]
     pub(super) login_work: bool,
 
-    /// List at most this many sessions; 0 lists all
+    /// Maximum number of sessions; 0 lists all
     #[arg(
         long,
         short = 'n',
@@ -128,44 +128,53 @@ pub(crate) struct SessionArgs {
 }
 
 impl SessionArgs {
-    /// Returns the form of the output.
+    /// Returns the output format.
     ///
     /// # Errors
-    /// What is shown cannot be printed in that form.
-    pub(super) fn form(&self) -> Result<Form, CliError> {
-        let form = if self.json { Form::Json } else { self.output };
+    /// The selected view cannot be printed in that format.
+    pub(super) fn format(&self) -> Result<OutputFormat, CliError> {
+        let format = if self.json {
+            OutputFormat::Json
+        } else {
+            self.output
+        };
         let is_list = self.named.is_none() && self.grep.is_none() && !self.follow;
-        let (what, others): (_, &[Form]) = if self.tree {
+        let (what, others): (_, &[OutputFormat]) = if self.tree {
             ("`--tree`", &[])
         } else if self.html.is_some() {
             ("`--html`", &[])
         } else if self.open {
             ("`--open`", &[])
         } else if self.follow {
-            // `--json` of `--follow` is one object a line, too.
-            ("`--follow`", &[Form::Json, Form::Jsonl])
+            // With `--follow`, `--json` also means one object a line.
+            ("`--follow`", &[OutputFormat::Json, OutputFormat::Jsonl])
         } else if self.grep.is_some() {
             (
                 "matches of `--grep`",
-                &[Form::Json, Form::Jsonl, Form::Yaml],
+                &[OutputFormat::Json, OutputFormat::Jsonl, OutputFormat::Yaml],
             )
         } else if !is_list {
-            ("a timeline", &[Form::Json, Form::Jsonl, Form::Yaml])
+            (
+                "a timeline",
+                &[OutputFormat::Json, OutputFormat::Jsonl, OutputFormat::Yaml],
+            )
         } else {
-            return Ok(form);
+            return Ok(format);
         };
-        if form.is_for_people() || others.contains(&form) {
-            return Ok(form);
+        if format.is_for_people() || others.contains(&format) {
+            return Ok(format);
         }
-        let message = format!("{what} cannot be printed as `{}`", form.word());
-        let forms = [Form::Table, Form::Wide].iter().chain(others);
-        let forms: Vec<String> = forms.map(|form| format!("`{}`", form.word())).collect();
-        let hint = format!("use {}", forms.join(", "));
+        let message = format!("{what} cannot be printed as `{}`", format.word());
+        let formats = [OutputFormat::Table, OutputFormat::Wide]
+            .iter()
+            .chain(others);
+        let formats: Vec<String> = formats.map(|one| format!("`{}`", one.word())).collect();
+        let hint = format!("use {}", formats.join(", "));
         Err(CliError::new(Exit::Usage, message).hint(hint))
     }
 
-    /// Returns what is to be shown of a session to people.
-    pub(super) fn chosen(&self, history: History) -> History {
+    /// Returns the part of a session that is shown to people.
+    pub(super) fn for_display(&self, history: History) -> History {
         if self.login_work {
             history
         } else {
@@ -173,7 +182,7 @@ impl SessionArgs {
         }
     }
 
-    /// Says whether an event is to be shown to people.
+    /// Returns whether an event is shown to people.
     pub(super) fn shows(&self, event: &Event) -> bool {
         self.login_work || event.event.phase.is_users()
     }

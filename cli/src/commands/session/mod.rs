@@ -1,4 +1,4 @@
-//! `vctl session`
+//! `vctl session`: lists, searches, shows and follows sessions.
 
 mod args;
 mod page;
@@ -22,8 +22,8 @@ use crate::session::model::{Filter, Named, Selector, Update};
 use crate::session::source::{Follow as _, Source};
 use crate::session::text::live::Live;
 use crate::session::text::{grep_results, header, table, timeline, tree};
-use crate::ui::form::Form;
-use crate::ui::{Screen, notice, records, sanitize};
+use crate::ui::format::OutputFormat;
+use crate::ui::{Layout, Screen, notice, records, sanitize};
 
 pub(crate) use args::SessionArgs;
 
@@ -32,11 +32,11 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
         return context::run(globals, async |context| {
             run_on(args, Store::new(context)?).await
         })
-        .map_err(or_locally);
+        .map_err(suggest_local);
     }
     let trusted = TrustedCas::new(args.trusted_ca_keys.clone());
     let local = Local::open(&args.spool, Rc::new(trusted))?;
-    // A browser is a process that is waited for.
+    // The runtime waits for the browser of `--open`.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -44,45 +44,57 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
     runtime.block_on(run_on(args, local))
 }
 
+/// One run of the command: its arguments, where sessions come from, and where the output goes.
+struct View<'a, S> {
+    args: &'a SessionArgs,
+    format: OutputFormat,
+    filter: Filter,
+    source: S,
+    screen: Screen,
+}
+
+impl<S> View<'_, S> {
+    fn layout(&self) -> Layout {
+        let wide = self.format == OutputFormat::Wide;
+        self.screen.layout(self.args.full || wide)
+    }
+}
+
 async fn run_on(args: &SessionArgs, mut source: impl Source) -> Result<(), Stop> {
-    let form = args.form()?;
-    let mut screen = if form.is_for_people() {
-        Screen::for_people()
-    } else {
-        Screen::for_programs()
-    };
-    let filter = args.filter();
+    let format = args.format()?;
     let selector = match args.named {
-        Some(named) => Some(meant(named, &mut source).await?),
+        Some(named) => Some(resolve_named(named, &mut source).await?),
         None => None,
     };
+    let mut view = View {
+        args,
+        format,
+        filter: args.filter(),
+        source,
+        screen: Screen::for_format(format),
+    };
     if args.follow {
-        return follow(args, form, selector, &filter, source, &mut screen).await;
+        return follow(view, selector).await;
     }
     let shown = match (&args.grep, selector) {
-        (Some(grep), _) => {
-            let wanted = (selector, &filter);
-            search(args, form, wanted, grep, &mut source, &mut screen).await
-        }
-        (None, None) => list(args, form, &filter, &mut source, &mut screen).await,
-        (None, Some(selector)) => {
-            show(args, form, selector, &filter, &mut source, &mut screen).await
-        }
+        (Some(grep), _) => search(&mut view, selector, grep).await,
+        (None, None) => list(&mut view).await,
+        (None, Some(selector)) => show(&mut view, selector).await,
     };
-    screen.flush()?;
-    write_notes(source.take_notes());
+    view.screen.flush()?;
+    write_notes(view.source.take_notes());
     shown
 }
 
-/// Also beside an error: a note may be its reason.
+/// Prints the notes of a source. They are also printed with an error, because a note may be its reason.
 fn write_notes(notes: Vec<String>) {
     for note in notes {
         notice::note(&note);
     }
 }
 
-/// What is not configured on a host can still be read there.
-fn or_locally(stop: Stop) -> Stop {
+/// Adds a hint to an error of the central store: the records of this host can be read without it.
+fn suggest_local(stop: Stop) -> Stop {
     match stop {
         Stop::Error(error)
             if matches!(
@@ -97,7 +109,7 @@ fn or_locally(stop: Stop) -> Stop {
                 .unwrap_or_default();
             error
                 .hint(format!(
-                    "{hint}or add `--local` to read what this host recorded itself"
+                    "{hint}or use `--local` to read the records of this host"
                 ))
                 .into()
         }
@@ -105,87 +117,80 @@ fn or_locally(stop: Stop) -> Stop {
     }
 }
 
-async fn list(
-    args: &SessionArgs,
-    form: Form,
-    filter: &Filter,
-    source: &mut impl Source,
-    screen: &mut Screen,
-) -> Result<(), Stop> {
-    let listed = source
-        .list(filter, args.limit, !form.is_for_people())
-        .await?;
-    if !form.is_for_people() {
+async fn list(view: &mut View<'_, impl Source>) -> Result<(), Stop> {
+    let format = view.format;
+    let is_complete = !format.is_for_people();
+    let listed = view.source.list(&view.filter, view.args.limit, is_complete);
+    let listed = listed.await?;
+    if !format.is_for_people() {
+        let screen = &mut view.screen;
         return Ok(records::write(
             screen,
-            form,
+            format,
             &session::json::Sessions,
             &listed,
         )?);
     }
     if listed.is_empty() {
-        nothing(source, filter);
+        note_nothing_found(&view.source, &view.filter);
         return Ok(());
     }
-    let wide = form == Form::Wide;
-    let layout = screen.layout(args.full || wide);
-    Ok(table::write(screen, &listed, wide, layout)?)
+    let layout = view.layout();
+    let wide = format == OutputFormat::Wide;
+    Ok(table::write(&mut view.screen, &listed, wide, layout)?)
 }
 
 async fn search(
-    args: &SessionArgs,
-    form: Form,
-    (selector, filter): (Option<Selector>, &Filter),
+    view: &mut View<'_, impl Source>,
+    selector: Option<Selector>,
     grep: &str,
-    source: &mut impl Source,
-    screen: &mut Screen,
 ) -> Result<(), Stop> {
     if grep.is_empty() {
         let error = CliError::new(Exit::Usage, "`--grep` is empty");
-        return Err(error
-            .hint("`vctl session` without it lists all sessions")
-            .into());
+        let hint = "`vctl session` without `--grep` lists all sessions";
+        return Err(error.hint(hint).into());
     }
+    let args = view.args;
     let pattern = Pattern::new(grep).with_login_work(args.login_work);
-    let matches = source.grep(selector, filter, &pattern, args.limit).await?;
-    if !form.is_for_people() {
-        return Ok(session::json::write_matches(screen, form, &matches)?);
+    let matches = view
+        .source
+        .grep(selector, &view.filter, &pattern, args.limit)
+        .await?;
+    if !view.format.is_for_people() {
+        return Ok(session::json::write_matches(
+            &mut view.screen,
+            view.format,
+            &matches,
+        )?);
     }
     if matches.is_empty() {
         notice::note("no matching program was started in these sessions");
     }
-    let layout = screen.layout(args.full || form == Form::Wide);
-    Ok(grep_results::write(screen, &matches, layout)?)
+    let layout = view.layout();
+    Ok(grep_results::write(&mut view.screen, &matches, layout)?)
 }
 
-async fn show(
-    args: &SessionArgs,
-    form: Form,
-    selector: Selector,
-    filter: &Filter,
-    source: &mut impl Source,
-    screen: &mut Screen,
-) -> Result<(), Stop> {
-    let mut sessions = find(selector, filter, source).await?;
+async fn show(view: &mut View<'_, impl Source>, selector: Selector) -> Result<(), Stop> {
+    let (args, format, layout) = (view.args, view.format, view.layout());
+    let (source, screen) = (&mut view.source, &mut view.screen);
+    let mut sessions = find(selector, &view.filter, source).await?;
     if args.html.is_some() || args.open {
-        let layout = screen.layout(args.full || form == Form::Wide);
         return page::make(args, selector, &sessions, source, layout).await;
     }
-    // Read like a log: what came first stands first.
+    // The oldest session comes first, as in a log.
     sessions.reverse();
-    if !form.is_for_people() {
+    if !format.is_for_people() {
         let mut histories = Vec::with_capacity(sessions.len());
         for found in &sessions {
             histories.push(source.history(found).await?);
         }
-        return Ok(session::json::write_histories(screen, form, &histories)?);
+        return Ok(session::json::write_histories(screen, format, &histories)?);
     }
-    let layout = screen.layout(args.full || form == Form::Wide);
     for (index, found) in sessions.iter().enumerate() {
         if index > 0 {
             writeln!(screen)?;
         }
-        let history = args.chosen(source.history(found).await?);
+        let history = args.for_display(source.history(found).await?);
         if args.tree {
             tree::write(screen, &history, layout)?;
         } else {
@@ -195,15 +200,16 @@ async fn show(
     Ok(())
 }
 
-async fn follow(
-    args: &SessionArgs,
-    form: Form,
-    selector: Option<Selector>,
-    filter: &Filter,
-    mut source: impl Source,
-    screen: &mut Screen,
-) -> Result<(), Stop> {
-    let mut live = Live::new(screen.layout(args.full || form == Form::Wide));
+async fn follow(view: View<'_, impl Source>, selector: Option<Selector>) -> Result<(), Stop> {
+    let mut live = Live::new(view.layout());
+    let View {
+        args,
+        format,
+        filter,
+        mut source,
+        mut screen,
+    } = view;
+    let (filter, screen) = (&filter, &mut screen);
     let found = match selector {
         Some(selector) => find(selector, filter, &mut source).await,
         None => Ok(Vec::new()),
@@ -216,10 +222,10 @@ async fn follow(
     loop {
         let updates = follower.wait().await?;
         if std::mem::take(&mut is_first) && updates.is_empty() {
-            notice::note(&waits_for(filter, &place));
+            notice::note(&waiting_note(filter, &place));
         }
         for update in &updates {
-            match (update, !form.is_for_people()) {
+            match (update, !format.is_for_people()) {
                 (Update::Opened(session, late), false) => live.opened(screen, session, *late)?,
                 (Update::Event(_, event), false) if !args.shows(event) => {}
                 (Update::Event(session, event), false) => live.event(screen, session, event)?,
@@ -237,7 +243,7 @@ async fn follow(
                 (Update::Closed(session), true) => session::json::write_closed(screen, session)?,
             }
         }
-        // The reader waits for exactly these lines.
+        // A reader waits for these lines.
         screen.flush()?;
         write_notes(follower.take_notes());
         if follower.is_over() {
@@ -246,11 +252,11 @@ async fn follow(
     }
 }
 
-/// How many sessions an error lists that begin with the same digits.
+/// Maximum number of sessions in an error about an ambiguous id.
 const MOST_CANDIDATES: usize = 10;
 
-/// Returns the sessions that a word on the command line means.
-async fn meant<S: Source>(named: Named, source: &mut S) -> Result<Selector, Stop> {
+/// Returns the selector for a serial or session id of the command line.
+async fn resolve_named<S: Source>(named: Named, source: &mut S) -> Result<Selector, Stop> {
     let prefix = match named {
         Named::Whole(selector) => return Ok(selector),
         Named::Begin(prefix) => prefix,
@@ -278,7 +284,7 @@ async fn meant<S: Source>(named: Named, source: &mut S) -> Result<Selector, Stop
     }
     let place = source.place();
     if candidates.is_empty() {
-        let message = format!("no session whose id begins with `{prefix}` is {place}");
+        let message = format!("no session id that begins with `{prefix}` is {place}");
         let hint = "`vctl session --list` lists the sessions";
         return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
     }
@@ -287,11 +293,14 @@ async fn meant<S: Source>(named: Named, source: &mut S) -> Result<Selector, Stop
         _ => format!("more than {MOST_CANDIDATES}"),
     };
     let message = format!("the ids of {several} sessions begin with `{prefix}`");
-    let hint = format!("add digits to name one of them: {}", candidates.join(", "));
+    let hint = format!("add digits to select one: {}", candidates.join(", "));
     Err(CliError::new(Exit::Usage, message).hint(hint).into())
 }
 
-/// Returns the sessions of `selector`, newest first; none is an error.
+/// Returns the sessions of `selector`, newest first.
+///
+/// # Errors
+/// There is no such session.
 async fn find<S: Source>(
     selector: Selector,
     filter: &Filter,
@@ -306,17 +315,17 @@ async fn find<S: Source>(
     Ok(found)
 }
 
-fn waits_for(filter: &Filter, place: &str) -> String {
+fn waiting_note(filter: &Filter, place: &str) -> String {
     let matching = if filter.is_empty() { "" } else { "matching " };
     format!("no {matching}session is open {place}; waiting for the next one, Ctrl-C ends")
 }
 
-fn nothing(source: &impl Source, filter: &Filter) {
+fn note_nothing_found(source: &impl Source, filter: &Filter) {
     let matching = if filter.is_empty() { "" } else { "matching " };
     notice::note(&format!("no {matching}session is {}", source.place()));
 }
 
-/// A serial is a CA's own count: two CAs that use one give it to two people.
+/// Warns if sessions with the same serial belong to certificates of different CAs.
 fn warn_of_several_cas(selector: Selector, sessions: &[&SessionOpened]) {
     let Selector::Serial(serial) = selector else {
         return;
@@ -334,7 +343,7 @@ fn warn_of_several_cas(selector: Selector, sessions: &[&SessionOpened]) {
         return;
     }
     notice::note(&format!(
-        "serial {serial} was given out by {} CAs, so these are different certificates:",
+        "serial {serial} was used by {} CAs, so these are different certificates:",
         by_ca.len()
     ));
     for (ca, (count, who)) in by_ca {

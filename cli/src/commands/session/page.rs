@@ -20,8 +20,8 @@ use crate::session::page;
 use crate::session::source::Source;
 use crate::ui::{Layout, Screen, notice};
 
-/// A page that was opened is read at once, or made again.
-const KEPT_FOR: Duration = Duration::from_hours(24);
+/// Age at which a page of `--open` is removed. It can be made again.
+const MAX_AGE: Duration = Duration::from_hours(24);
 
 pub(super) async fn make<S: Source>(
     args: &SessionArgs,
@@ -35,23 +35,23 @@ pub(super) async fn make<S: Source>(
             .iter()
             .map(|found| S::opened(found).id.to_string())
             .collect();
-        let message = format!("a page shows one session, and {selector} has {}", ids.len());
-        let hint = format!("name one of them: {}", ids.join(", "));
+        let message = format!("a page shows one session, but {selector} has {}", ids.len());
+        let hint = format!("give one of these ids: {}", ids.join(", "));
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     };
     let file = match &args.html {
         Some(file) if file.as_os_str() == "-" => None,
         Some(file) => {
-            may_write(file, args.force)?;
+            check_replaceable(file, args.force)?;
             Some(file.clone())
         }
-        None => Some(of_state(S::opened(found).id)?),
+        None => Some(page_file(S::opened(found).id)?),
     };
-    let history = args.chosen(source.history(found).await?);
+    let history = args.for_display(source.history(found).await?);
     let Some(file) = file else {
         if args.open {
             let error = CliError::new(Exit::Usage, "standard output cannot be opened in a browser");
-            return Err(error.hint("name a file, or leave `--html` out").into());
+            return Err(error.hint("give a file name, or leave out `--html`").into());
         }
         let mut screen = Screen::for_programs();
         page::write(&mut screen, &history, layout)?;
@@ -78,11 +78,11 @@ fn write(file: &Path, history: &History, layout: Layout) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Evidence is not replaced by accident.
-fn may_write(file: &Path, force: bool) -> Result<(), CliError> {
+/// Refuses to replace a file by accident: it may be evidence.
+fn check_replaceable(file: &Path, force: bool) -> Result<(), CliError> {
     match fs::symlink_metadata(file) {
         Ok(_) if !force => {
-            let message = format!("`{}` exists, and is kept", file.display());
+            let message = format!("`{}` already exists", file.display());
             let hint = "`--force` replaces it; `--html -` writes to standard output";
             Err(CliError::new(Exit::Usage, message).hint(hint))
         }
@@ -98,16 +98,17 @@ async fn open(file: &Path) {
         Err(()) => false,
     };
     if opened {
-        notice::done("opened it in a browser");
+        notice::done("opened the page in a browser");
     } else {
         notice::note(&format!(
-            "no browser can be opened here: open `{shown}` in one, or copy it to where one is"
+            "cannot open a browser here: open `{shown}` in one, or copy the file to another machine"
         ));
     }
 }
 
-/// Returns the file for the page of a session, in a directory that only its owner reads. Old pages go.
-fn of_state(id: SessionId) -> Result<PathBuf, CliError> {
+/// Returns the file for the page of a session, in a directory that only its owner can read. Removes old
+/// pages.
+fn page_file(id: SessionId) -> Result<PathBuf, CliError> {
     let state = StateDir::find();
     state.make()?;
     let pages = state.file("pages");
@@ -116,19 +117,19 @@ fn of_state(id: SessionId) -> Result<PathBuf, CliError> {
         made => made,
     };
     made.map_err(|error| {
-        let message = format!("cannot make `{}`", pages.display());
+        let message = format!("cannot create `{}`", pages.display());
         CliError::new(Exit::Failure, message).caused_by(&error)
     })?;
     remove_old(&pages);
     Ok(pages.join(format!("{id}.html")))
 }
 
-/// What cannot be removed is removed another time.
+/// Removes old pages. Errors are ignored: the next run tries again.
 fn remove_old(pages: &Path) {
     for entry in fs::read_dir(pages).into_iter().flatten().flatten() {
         let changed = entry.metadata().and_then(|metadata| metadata.modified());
         let age = changed.ok().and_then(|changed| changed.elapsed().ok());
-        if age.is_some_and(|age| age > KEPT_FOR) {
+        if age.is_some_and(|age| age > MAX_AGE) {
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -1,4 +1,4 @@
-//! The file: whole or not there, its owner's alone, and of one inventory.
+//! The cache file: written atomically, private, and for one inventory.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -14,46 +14,46 @@ use crate::files::private_file;
 use crate::files::private_file::ReadError;
 use crate::files::state_dir::StateDir;
 use crate::inventory::Host;
-use crate::login::Binding;
+use crate::login::VaultScope;
 use crate::ui::time;
 
-/// Changes when a host is kept in another form. One of another version is none: the next one replaces it.
+/// Version of the format. A file of another version is ignored, and replaced by the next write.
 const VERSION: u32 = 1;
 
-/// 200,000 hosts.
+/// Maximum size of the file: about 200,000 hosts.
 const MOST: u64 = 64 << 20;
 
-/// Older hosts mislead more often than they help.
+/// Maximum age: older hosts are more misleading than helpful.
 const OLDEST: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// A clock that was put back by more than this makes every age a guess.
+/// Tolerance for a clock that was set back. With a larger difference, the age is unknown.
 const SLACK: SignedDuration = SignedDuration::from_hours(1);
 
-/// The inventory that hosts are of: one database, with logins of one Vault.
+/// The inventory of the hosts: one database, with the logins of one Vault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Origin {
+pub(crate) struct InventoryOrigin {
     #[serde(flatten)]
-    pub(crate) vault: Binding,
+    pub(crate) vault: VaultScope,
     /// `host:port/name`
     pub(crate) database: String,
 }
 
-impl Origin {
+impl InventoryOrigin {
     pub(crate) fn of(settings: &Settings) -> Self {
         let (vault, db) = (&settings.vault, &settings.db);
         Self {
-            vault: Binding::new(&vault.addr, vault.namespace.as_deref()),
+            vault: VaultScope::new(&vault.addr, vault.namespace.as_deref()),
             database: format!("{}:{}/{}", db.host, db.port, db.name),
         }
     }
 }
 
-/// All hosts, as they were.
+/// All hosts at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    /// By this machine's clock.
+    /// Time of the read, by this machine's clock.
     pub(crate) taken_at: Timestamp,
-    /// By data centre and name, as `store::inventory::hosts`.
+    /// By data centre and name, like `inventory::store::hosts`.
     pub(crate) hosts: Vec<Host>,
 }
 
@@ -63,52 +63,52 @@ impl Snapshot {
     }
 }
 
-/// Why what is kept is not used.
+/// The reason why the cache is not used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unusable {
-    #[error("no hosts are kept on this machine")]
+pub(crate) enum CacheError {
+    #[error("no hosts are cached on this machine")]
     Absent,
-    #[error("the hosts that are kept on this machine cannot be read")]
+    #[error("the cached hosts cannot be read")]
     Unreadable(#[source] ReadError),
-    #[error("what is kept on this machine makes no sense to this vctl")]
-    Torn,
-    #[error("the hosts that are kept on this machine are of another inventory: {}", .0.database)]
-    Foreign(Box<Origin>),
-    #[error("the hosts that are kept on this machine are {} old; after 7 days they are not used", .0)]
+    #[error("the cache file is damaged, or belongs to another version of vctl")]
+    Damaged,
+    #[error("the cached hosts belong to another inventory: {}", .0.database)]
+    Foreign(Box<InventoryOrigin>),
+    #[error("the cached hosts are {} old; they are not used after 7 days", .0)]
     TooOld(String),
-    #[error("the hosts that are kept on this machine were read in the future, by its clock")]
+    #[error("the cached hosts have a time in the future, by this machine's clock")]
     FromTheFuture,
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct StoredHosts<'a> {
     version: u32,
-    origin: &'a Origin,
+    origin: &'a InventoryOrigin,
     taken_at: Timestamp,
     hosts: &'a [Host],
 }
 
-/// With the whole hosts, or with their names alone.
+/// The file, with complete hosts or only their names.
 #[derive(Deserialize)]
-struct Read<H> {
+struct LoadedHosts<H> {
     version: u32,
-    origin: Origin,
+    origin: InventoryOrigin,
     taken_at: Timestamp,
     hosts: Vec<H>,
 }
 
 #[derive(Deserialize)]
-struct Named<'a> {
+struct NameOnly<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
 }
 
-/// Where hosts are kept.
+/// The file with the cached hosts.
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotFile {
     state: StateDir,
     path: PathBuf,
-    origin: Origin,
+    origin: InventoryOrigin,
 }
 
 impl SnapshotFile {
@@ -116,11 +116,11 @@ impl SnapshotFile {
         Self {
             state: state.clone(),
             path: state.file("inventory.json"),
-            origin: Origin::of(settings),
+            origin: InventoryOrigin::of(settings),
         }
     }
 
-    pub(crate) fn origin(&self) -> &Origin {
+    pub(crate) fn origin(&self) -> &InventoryOrigin {
         &self.origin
     }
 
@@ -128,37 +128,38 @@ impl SnapshotFile {
         &self.path
     }
 
-    /// Keeps hosts in place of those that are kept.
+    /// Replaces the cached hosts.
     ///
     /// # Errors
-    /// They are none: whoever lost sight of the inventory would lose what they could still see of it.
+    /// The list is empty: a user who has lost read access would lose the cache too.
     pub(crate) fn write(&self, hosts: &[Host], taken_at: Timestamp) -> Result<(), CliError> {
         if hosts.is_empty() {
-            let error = CliError::new(Exit::NotFound, "an empty inventory is not kept");
-            return Err(error.hint("what was kept before stays; `vctl cache clear` removes it"));
+            let error = CliError::new(Exit::NotFound, "an empty inventory is not cached");
+            return Err(error.hint("the previous cache stays; `vctl cache clear` removes it"));
         }
         self.state.make()?;
-        let written = Written {
+        let stored = StoredHosts {
             version: VERSION,
             origin: &self.origin,
             taken_at,
             hosts,
         };
-        // Not waited for until it is on disk: after a crash a torn one is none, and the next list makes it.
+        // No wait for the disk: an incomplete file after a crash is ignored, and the next list replaces it.
         let done = private_file::replace_unsynced(&self.path, |out| {
-            serde_json::to_writer(&mut *out, &written)?;
+            serde_json::to_writer(&mut *out, &stored)?;
             out.write_all(b"\n")
         });
         done.map_err(|error| {
-            let message = format!("cannot keep the hosts in `{}`", self.path.display());
+            let message = format!("cannot write the hosts to `{}`", self.path.display());
             CliError::new(Exit::Failure, message).caused_by(&error)
         })
     }
 
-    /// Returns what is kept, when it is of this inventory and no older than 7 days.
-    pub(crate) fn read(&self, now: Timestamp) -> Result<Snapshot, Unusable> {
+    /// Returns the cached hosts, if they belong to this inventory and are not older than 7 days.
+    pub(crate) fn read(&self, now: Timestamp) -> Result<Snapshot, CacheError> {
         let text = self.text()?;
-        let read: Read<Host> = serde_json::from_slice(text.expose()).map_err(|_| Unusable::Torn)?;
+        let read: LoadedHosts<Host> =
+            serde_json::from_slice(text.expose()).map_err(|_| CacheError::Damaged)?;
         self.check(&read, now)?;
         Ok(Snapshot {
             taken_at: read.taken_at,
@@ -166,41 +167,41 @@ impl SnapshotFile {
         })
     }
 
-    /// Returns the names of the hosts that are kept, as [`SnapshotFile::read`], and reads no more of them.
-    pub(crate) fn names(&self, now: Timestamp) -> Result<Vec<String>, Unusable> {
+    /// Returns only the names of the cached hosts, under the same conditions as [`SnapshotFile::read`].
+    pub(crate) fn names(&self, now: Timestamp) -> Result<Vec<String>, CacheError> {
         let text = self.text()?;
-        let read: Read<Named> =
-            serde_json::from_slice(text.expose()).map_err(|_| Unusable::Torn)?;
+        let read: LoadedHosts<NameOnly> =
+            serde_json::from_slice(text.expose()).map_err(|_| CacheError::Damaged)?;
         self.check(&read, now)?;
         let names = read.hosts.into_iter().map(|host| host.name.into_owned());
         Ok(names.collect())
     }
 
-    /// Takes away what is kept, and returns whether there was something.
+    /// Removes the file, and returns whether there was one.
     pub(crate) fn remove(&self) -> Result<bool, CliError> {
         private_file::remove(&self.path)
     }
 
-    fn text(&self) -> Result<Secret<Vec<u8>>, Unusable> {
+    fn text(&self) -> Result<Secret<Vec<u8>>, CacheError> {
         private_file::read_at_most(&self.path, MOST).map_err(|error| match error {
-            ReadError::Absent => Unusable::Absent,
-            error => Unusable::Unreadable(error),
+            ReadError::Absent => CacheError::Absent,
+            error => CacheError::Unreadable(error),
         })
     }
 
-    fn check<H>(&self, read: &Read<H>, now: Timestamp) -> Result<(), Unusable> {
+    fn check<H>(&self, read: &LoadedHosts<H>, now: Timestamp) -> Result<(), CacheError> {
         if read.version != VERSION || read.hosts.is_empty() {
-            return Err(Unusable::Torn);
+            return Err(CacheError::Damaged);
         }
         if read.origin != self.origin {
-            return Err(Unusable::Foreign(Box::new(read.origin.clone())));
+            return Err(CacheError::Foreign(Box::new(read.origin.clone())));
         }
         let age = now.duration_since(read.taken_at);
         if age > OLDEST {
-            return Err(Unusable::TooOld(time::duration(age.unsigned_abs())));
+            return Err(CacheError::TooOld(time::duration(age.unsigned_abs())));
         }
         if age < -SLACK {
-            return Err(Unusable::FromTheFuture);
+            return Err(CacheError::FromTheFuture);
         }
         Ok(())
     }
@@ -238,10 +239,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_is_read_back_but_for_what_was_seen() {
+    fn the_cache_keeps_hosts_without_observations() {
         let dir = tempfile::tempdir().unwrap();
         let file = file(&dir, &settings());
-        assert!(matches!(file.read(NOON), Err(Unusable::Absent)));
+        assert!(matches!(file.read(NOON), Err(CacheError::Absent)));
         let mut seen = hosts();
         seen[0].last_seen_up = Some(NOON.into());
         file.write(&seen, NOON).unwrap();
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn no_hosts_take_nothing_away() {
+    fn an_empty_list_does_not_replace_the_cache() {
         let dir = tempfile::tempdir().unwrap();
         let file = file(&dir, &settings());
         file.write(&hosts(), NOON).unwrap();
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_of_one_vault_one_namespace_and_one_database() {
+    fn the_cache_is_for_one_vault_namespace_and_database() {
         let dir = tempfile::tempdir().unwrap();
         file(&dir, &settings()).write(&hosts(), NOON).unwrap();
         let changes: [fn(&mut Settings); 4] = [
@@ -278,27 +279,27 @@ mod tests {
             let mut other = settings();
             change(&mut other);
             let file = file(&dir, &other);
-            assert!(matches!(file.read(NOON), Err(Unusable::Foreign(_))));
-            assert!(matches!(file.names(NOON), Err(Unusable::Foreign(_))));
+            assert!(matches!(file.read(NOON), Err(CacheError::Foreign(_))));
+            assert!(matches!(file.names(NOON), Err(CacheError::Foreign(_))));
         }
     }
 
     #[test]
-    fn after_seven_days_it_is_not_used_and_nor_is_one_of_the_future() {
+    fn an_old_or_future_cache_is_not_used() {
         let dir = tempfile::tempdir().unwrap();
         let file = file(&dir, &settings());
         file.write(&hosts(), NOON).unwrap();
         let second = SignedDuration::from_secs(1);
         assert!(file.read(NOON + OLDEST).is_ok());
         let late = file.read(NOON + OLDEST + second);
-        assert!(matches!(late, Err(Unusable::TooOld(_))));
+        assert!(matches!(late, Err(CacheError::TooOld(_))));
         assert!(file.read(NOON - SLACK).is_ok());
         let early = file.read(NOON - SLACK - second);
-        assert!(matches!(early, Err(Unusable::FromTheFuture)));
+        assert!(matches!(early, Err(CacheError::FromTheFuture)));
     }
 
     #[test]
-    fn what_is_torn_or_of_another_version_is_none() {
+    fn a_damaged_or_foreign_version_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let file = file(&dir, &settings());
         file.write(&hosts(), NOON).unwrap();
@@ -306,7 +307,10 @@ mod tests {
         let newer = text.replacen("\"version\":1", "\"version\":2", 1);
         for text in ["", "{}", &text[..text.len() / 2], &newer] {
             fs::write(file.path(), text).unwrap();
-            assert!(matches!(file.read(NOON), Err(Unusable::Torn)), "{text}");
+            assert!(
+                matches!(file.read(NOON), Err(CacheError::Damaged)),
+                "{text}"
+            );
         }
     }
 }

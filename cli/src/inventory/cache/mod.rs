@@ -1,12 +1,14 @@
-//! The hosts of the inventory as they were last read, for when Postgres is away: `docs/outage.md`.
+//! The cache of hosts, for outages of Postgres: docs/outage.md.
 //!
-//! Every command that reads the whole inventory keeps it on this machine ([`file`]); those that only read
-//! take their hosts through [`Directory`], which falls back on it. What is seen of hosts is not kept, so
-//! nobody takes an old sight for a new one, and nor is what anybody may do: Vault is still asked.
+//! Every command that reads the whole inventory writes the cache ([`file`]). Commands that only read hosts use
+//! [`HostLookup`], which falls back to the cache. The cache has no observations, so that an old report does not
+//! look like a new one, and no rights: Vault is still asked.
+//!
+//! [`HostLookup`]: super::lookup::HostLookup
 
 mod file;
 mod recent;
 pub(crate) mod text;
 
-pub(crate) use file::{Origin, Snapshot, SnapshotFile, Unusable};
+pub(crate) use file::{CacheError, InventoryOrigin, Snapshot, SnapshotFile};
 pub(crate) use recent::{Recent, RecentFile};

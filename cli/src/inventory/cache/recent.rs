@@ -1,29 +1,29 @@
-//! The hosts, sessions and people of the last commands, for completion and for the list to choose from.
+//! The hosts, sessions and people of the last commands, for completion and the host picker.
 //!
-//! Nothing depends on it: where it cannot be read or written, there are none.
+//! If the file cannot be read or written, these are empty; nothing else depends on it.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use vctl_common::centre::Settings;
 
-use super::Origin;
+use super::InventoryOrigin;
 use crate::error::CliError;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 
-/// Changes when the file gets another form.
+/// Version of the format.
 const VERSION: u32 = 1;
 
 const MOST_BYTES: u64 = 1 << 20;
 const MOST_HOSTS: usize = 50;
 const MOST_NAMES: usize = 1_000;
 
-/// Each list has the newest first, each name once.
+/// Recent names: in each list the newest first, without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Recent {
-    /// Hosts that were logged in to.
+    /// Hosts of connections.
     pub(crate) hosts: Vec<String>,
     /// Serials and session ids.
     pub(crate) sessions: Vec<String>,
@@ -31,18 +31,18 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    /// Puts a host first.
-    pub(crate) fn use_host(&mut self, name: &str) {
+    /// Moves a host to the front.
+    pub(crate) fn record_host(&mut self, name: &str) {
         put_first(&mut self.hosts, [name.to_owned()], MOST_HOSTS);
     }
 
-    /// Puts serials and session ids first, in their order.
-    pub(crate) fn see_sessions(&mut self, names: impl IntoIterator<Item = String>) {
+    /// Moves serials and session ids to the front, in their order.
+    pub(crate) fn record_sessions(&mut self, names: impl IntoIterator<Item = String>) {
         put_first(&mut self.sessions, names, MOST_NAMES);
     }
 
-    /// Puts people first, in their order.
-    pub(crate) fn see_people(&mut self, names: impl IntoIterator<Item = String>) {
+    /// Moves people to the front, in their order.
+    pub(crate) fn record_people(&mut self, names: impl IntoIterator<Item = String>) {
         put_first(&mut self.people, names, MOST_NAMES);
     }
 }
@@ -55,19 +55,19 @@ fn put_first(list: &mut Vec<String>, names: impl IntoIterator<Item = String>, mo
 }
 
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct StoredRecent {
     version: u32,
-    origin: Origin,
+    origin: InventoryOrigin,
     #[serde(flatten)]
     recent: Recent,
 }
 
-/// The file, for one inventory: another one replaces it.
+/// The file for one inventory. The file of another inventory is replaced.
 #[derive(Clone, Debug)]
 pub(crate) struct RecentFile {
     state: StateDir,
     path: PathBuf,
-    origin: Origin,
+    origin: InventoryOrigin,
 }
 
 impl RecentFile {
@@ -75,7 +75,7 @@ impl RecentFile {
         Self {
             state: state.clone(),
             path: state.file("recent.json"),
-            origin: Origin::of(settings),
+            origin: InventoryOrigin::of(settings),
         }
     }
 
@@ -83,12 +83,12 @@ impl RecentFile {
         &self.path
     }
 
-    /// Returns what is known of this inventory.
+    /// Returns the recent names of this inventory.
     pub(crate) fn read(&self) -> Recent {
         let Ok(text) = private_file::read_at_most(&self.path, MOST_BYTES) else {
             return Recent::default();
         };
-        match serde_json::from_slice::<Written>(text.expose()) {
+        match serde_json::from_slice::<StoredRecent>(text.expose()) {
             Ok(written) if written.version == VERSION && written.origin == self.origin => {
                 written.recent
             }
@@ -96,7 +96,7 @@ impl RecentFile {
         }
     }
 
-    /// Changes what is known. Two processes at once may lose the change of one: it is only a convenience.
+    /// Changes the file. Two processes at the same time may lose one change, which does not matter here.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Recent)) {
         let before = self.read();
         let mut recent = before.clone();
@@ -104,7 +104,7 @@ impl RecentFile {
         if recent == before {
             return;
         }
-        let written = Written {
+        let written = StoredRecent {
             version: VERSION,
             origin: self.origin.clone(),
             recent,
@@ -138,19 +138,19 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_first_and_each_name_is_there_once() {
+    fn recent_names_are_newest_first_without_duplicates() {
         let dir = tempfile::tempdir().unwrap();
         let file = RecentFile::in_dir(&StateDir::at(dir.path()), &settings("db.example"));
         for name in ["web-1", "db-1", "web-1"] {
-            file.change(|recent| recent.use_host(name));
+            file.change(|recent| recent.record_host(name));
         }
-        file.change(|recent| recent.see_sessions(["7341".to_owned(), "7342".to_owned()]));
-        file.change(|recent| recent.see_sessions(["7342".to_owned(), "7343".to_owned()]));
+        file.change(|recent| recent.record_sessions(["7341".to_owned(), "7342".to_owned()]));
+        file.change(|recent| recent.record_sessions(["7342".to_owned(), "7343".to_owned()]));
         let recent = file.read();
         assert_eq!(recent.hosts, ["web-1", "db-1"]);
         assert_eq!(recent.sessions, ["7342", "7343", "7341"]);
         file.change(|recent| {
-            recent.see_people((0..2 * MOST_NAMES).map(|number| number.to_string()));
+            recent.record_people((0..2 * MOST_NAMES).map(|number| number.to_string()));
         });
         assert_eq!(file.read().people.len(), MOST_NAMES);
         assert!(file.remove().unwrap());
@@ -162,7 +162,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::at(dir.path());
         let file = RecentFile::in_dir(&state, &settings("db.example"));
-        file.change(|recent| recent.use_host("web-1"));
+        file.change(|recent| recent.record_host("web-1"));
         let other = RecentFile::in_dir(&state, &settings("other.example"));
         assert_eq!(other.read(), Recent::default());
         std::fs::write(file.path(), "{").unwrap();

@@ -1,4 +1,4 @@
-//! What is kept of the inventory, for every form of the output. `docs/outage.md` is the contract.
+//! Output of `vctl cache`, in every format, as documented in docs/outage.md.
 
 use std::error::Error as _;
 use std::io::{self, Write};
@@ -7,23 +7,23 @@ use anstyle::Style;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::inventory::cache::{Origin, Snapshot, SnapshotFile, Unusable};
+use crate::inventory::cache::{CacheError, InventoryOrigin, Snapshot, SnapshotFile};
 use crate::ui::columns::Columns;
 use crate::ui::records::{Records, cells_of};
 use crate::ui::{Layout, WARN, paragraph, sanitize, time};
 
-/// A file of hosts, as far as it can be read.
-pub(crate) struct Cached {
+/// A cache file, with the hosts if they can be read.
+pub(crate) struct CacheFile {
     path: String,
-    /// Of which inventory it is.
-    origin: Option<Origin>,
+    /// The inventory of the file.
+    origin: Option<InventoryOrigin>,
     snapshot: Option<Snapshot>,
-    /// Why it is not used.
+    /// The reason why the file is not used.
     problem: Option<String>,
 }
 
-impl Cached {
-    /// Returns what is kept; `None` when nothing is.
+impl CacheFile {
+    /// Reads the cache file; `None` if there is no file.
     pub(crate) fn of(file: &SnapshotFile, now: Timestamp) -> Option<Self> {
         let path = file.path().display().to_string();
         Some(match file.read(now) {
@@ -33,14 +33,14 @@ impl Cached {
                 snapshot: Some(snapshot),
                 problem: None,
             },
-            Err(Unusable::Absent) => return None,
+            Err(CacheError::Absent) => return None,
             Err(unusable) => {
                 let mut problem = unusable.to_string();
                 if let Some(source) = unusable.source() {
                     problem = format!("{problem}: {source}");
                 }
                 let origin = match unusable {
-                    Unusable::Foreign(origin) => Some(*origin),
+                    CacheError::Foreign(origin) => Some(*origin),
                     _ => None,
                 };
                 Self {
@@ -54,7 +54,7 @@ impl Cached {
     }
 }
 
-/// Files of hosts at one moment.
+/// Cache files, and the time for their ages.
 pub(crate) struct Caches {
     pub(crate) now: Timestamp,
 }
@@ -86,23 +86,23 @@ impl Records for Caches {
         "taken_at",
         "age_s",
     ];
-    type Record = Cached;
+    type Record = CacheFile;
 
-    fn json(&self, cached: &Cached) -> impl Serialize {
+    fn json(&self, cached: &CacheFile) -> impl Serialize {
         self.shown(cached)
     }
 
-    fn cells(&self, cached: &Cached) -> Vec<String> {
+    fn cells(&self, cached: &CacheFile) -> Vec<String> {
         cells_of(&self.shown(cached), Self::COLUMNS)
     }
 
-    fn name(&self, cached: &Cached) -> String {
+    fn name(&self, cached: &CacheFile) -> String {
         sanitize::text(&cached.path)
     }
 }
 
 impl Caches {
-    fn shown<'a>(&self, cached: &'a Cached) -> CachedJson<'a> {
+    fn shown<'a>(&self, cached: &'a CacheFile) -> CachedJson<'a> {
         let (origin, snapshot) = (cached.origin.as_ref(), cached.snapshot.as_ref());
         CachedJson {
             path: &cached.path,
@@ -126,7 +126,7 @@ const COLUMNS: Columns<5> = Columns {
 
 pub(crate) fn write(
     out: &mut dyn Write,
-    cached: &[Cached],
+    cached: &[CacheFile],
     now: Timestamp,
     layout: Layout,
 ) -> io::Result<()> {
@@ -160,14 +160,14 @@ mod tests {
     use crate::files::state_dir::StateDir;
     use crate::fixture::rendered;
     use crate::inventory::tests::host;
-    use crate::ui::form::Form;
+    use crate::ui::format::OutputFormat;
     use crate::ui::json::schema;
     use crate::ui::records;
 
     const NOON: Timestamp = Timestamp::constant(1_795_000_000, 0);
 
     #[test]
-    fn every_state_of_it_is_as_the_schema_says() {
+    fn each_state_of_the_cache_matches_the_schema() {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| {
             let mut settings = Settings {
@@ -178,9 +178,9 @@ mod tests {
             SnapshotFile::in_dir(&StateDir::at(dir.path()), &settings)
         };
         let shown = |name: &str| {
-            let cached: Vec<Cached> = Cached::of(&file(name), NOON).into_iter().collect();
+            let cached: Vec<CacheFile> = CacheFile::of(&file(name), NOON).into_iter().collect();
             let kind = Caches { now: NOON };
-            let text = rendered(|out| records::write(out, Form::Json, &kind, &cached));
+            let text = rendered(|out| records::write(out, OutputFormat::Json, &kind, &cached));
             let document = serde_json::from_str(&text).unwrap();
             schema::assert_fits(schema::OF_CACHES, None, &document);
             document

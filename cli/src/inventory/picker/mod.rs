@@ -1,4 +1,4 @@
-//! Choosing one host of many, on a terminal.
+//! The host picker: choose a host on a terminal.
 //!
 //! nucleo-picker and inquire were considered: neither filters by data centre besides the search,
 //! and the list must stay fast with 50,000 hosts.
@@ -15,45 +15,45 @@ use crate::inventory::Host;
 use crate::ui::ask::Interaction;
 use crate::ui::sanitize;
 
-use screen::{Input, Screen};
-use state::{Picker, Step};
+use screen::{Input, PickerScreen};
+use state::{Picker, PickerStep};
 
-/// What is known of the hosts to choose from.
+/// Additional data about the hosts of a picker.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known {
-    /// The clock of the database, by which hosts are up; `None` for cached hosts.
+pub(crate) struct PickerContext {
+    /// The database's clock, for the liveness; `None` for cached hosts.
     pub(crate) now: Option<SystemTime>,
-    /// Hosts that were used on this machine, the last one first.
+    /// Hosts that were used on this machine, the latest first.
     pub(crate) recent: Vec<String>,
 }
 
-/// Returns the chosen host; without a terminal an error that lists them.
+/// Returns the chosen host; without a terminal, an error that lists the hosts.
 ///
-/// It is drawn on stderr: stdout has nothing but what the command is asked for.
+/// Draws on stderr, because stdout belongs to the output of the command.
 pub(crate) async fn choose(
     hosts: Vec<Host>,
-    known: &Known,
+    known: &PickerContext,
     interaction: Interaction,
 ) -> Result<Host, Stop> {
     if hosts.is_empty() {
-        let error = CliError::new(Exit::NotFound, "there is no host to choose from");
+        let error = CliError::new(Exit::NotFound, "there are no hosts to choose from");
         return Err(error
             .hint("`vctl sync` and `vctl add` fill the inventory")
             .into());
     }
     if interaction == Interaction::Never {
-        return Err(nobody_to_ask(&hosts).into());
+        return Err(no_terminal(&hosts).into());
     }
     let failed = |error: &io::Error| {
         CliError::new(Exit::Failure, "cannot show the hosts on this terminal").caused_by(error)
     };
     let mut picker = Picker::new(hosts, known);
-    // Given back when this future ends, however it ends.
-    let screen = Screen::take().map_err(|error| failed(&error))?;
+    // Restores the terminal when this future ends, in every case.
+    let screen = PickerScreen::take().map_err(|error| failed(&error))?;
     loop {
         let drawn = screen.draw(|columns, rows| picker.draw(columns, rows));
         drawn.map_err(|error| failed(&error))?;
-        // On a thread of its own, so that signals are heard meanwhile.
+        // In its own thread, so that signals are handled during the read.
         let input = tokio::task::spawn_blocking(screen::next).await;
         let input = input.map_err(io::Error::other).and_then(|input| input);
         let key = match input.map_err(|error| failed(&error))? {
@@ -62,17 +62,17 @@ pub(crate) async fn choose(
             None => return Err(Stop::Interrupted),
         };
         match picker.press(key) {
-            Step::Stay => {}
-            Step::Cancelled => return Err(Stop::Interrupted),
-            Step::Chosen(index) => return Ok(picker.into_host(index)),
+            PickerStep::Stay => {}
+            PickerStep::Cancelled => return Err(Stop::Interrupted),
+            PickerStep::Chosen(index) => return Ok(picker.into_host(index)),
         }
     }
 }
 
-/// More are not read in an error.
+/// Maximum number of hosts in an error.
 const MOST: usize = 20;
 
-fn nobody_to_ask(hosts: &[Host]) -> CliError {
+fn no_terminal(hosts: &[Host]) -> CliError {
     let names = hosts
         .iter()
         .take(MOST)
@@ -83,9 +83,9 @@ fn nobody_to_ask(hosts: &[Host]) -> CliError {
         more => format!(" and {more} more"),
     };
     let message = format!(
-        "{} hosts match, and there is no terminal to choose on: {}{more}",
+        "{} hosts match, and there is no terminal to choose one: {}{more}",
         hosts.len(),
         names.join(", ")
     );
-    CliError::new(Exit::NotFound, message).hint("give the whole name of one")
+    CliError::new(Exit::NotFound, message).hint("give the exact name of a host")
 }

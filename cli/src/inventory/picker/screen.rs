@@ -1,4 +1,4 @@
-//! The terminal while a picker has it: raw, on its second screen, and as before whatever happens.
+//! The terminal of a picker: raw mode and alternate screen, restored in every case.
 
 use std::io::{self, Write};
 use std::panic;
@@ -10,31 +10,31 @@ use anstyle::{Effects, Style};
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::{QueueableCommand as _, cursor, terminal};
 
-use super::state::{Key, Line};
+use super::state::{PickerKey, ScreenLine};
 use crate::ui::{DIM, sanitize};
 
-const HERE: Style = Style::new().effects(Effects::INVERT);
+const CURSOR_STYLE: Style = Style::new().effects(Effects::INVERT);
 
-/// How long somebody who no longer waits for a key is still listened for.
-const GLANCE: Duration = Duration::from_millis(50);
+/// Interval to check whether the picker has ended while waiting for a key.
+const POLL: Duration = Duration::from_millis(50);
 
-/// Whether the terminal is ours at the moment.
-static OURS: AtomicBool = AtomicBool::new(false);
+/// Whether the terminal is in the state of the picker.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// What there is to be drawn for.
+/// An event that needs a new frame.
 pub(super) enum Input {
-    Key(Key),
+    Key(PickerKey),
     Resized,
 }
 
-/// The terminal is ours while this lives.
-pub(super) struct Screen(());
+/// Holds the terminal; restores it on drop.
+pub(super) struct PickerScreen(());
 
-impl Screen {
+impl PickerScreen {
     pub(super) fn take() -> io::Result<Self> {
-        give_back_on_panic();
+        restore_on_panic();
         terminal::enable_raw_mode()?;
-        OURS.store(true, Ordering::Release);
+        IS_TAKEN.store(true, Ordering::Release);
         let screen = Self(());
         let mut err = io::stderr();
         err.queue(terminal::EnterAlternateScreen)?
@@ -43,13 +43,16 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Draws with `lines`, which is told columns and rows.
-    #[expect(clippy::unused_self, reason = "who has no screen cannot draw on it")]
-    pub(super) fn draw(&self, lines: impl FnOnce(usize, usize) -> Vec<Line>) -> io::Result<()> {
+    /// Draws a frame of the lines that `lines` returns for the size of the terminal.
+    #[expect(clippy::unused_self, reason = "drawing needs the screen")]
+    pub(super) fn draw(
+        &self,
+        lines: impl FnOnce(usize, usize) -> Vec<ScreenLine>,
+    ) -> io::Result<()> {
         let (columns, rows) = terminal::size().unwrap_or((80, 24));
-        // A terminal that says it has no size has some.
+        // Some terminals report a size of zero.
         let (columns, rows) = (usize::from(columns.max(1)), usize::from(rows.max(1)));
-        // At once, for nothing to flicker.
+        // Written at once, to avoid flicker.
         let mut frame: Vec<u8> = Vec::new();
         frame.queue(cursor::MoveTo(0, 0))?;
         for (index, line) in lines(columns, rows).iter().enumerate() {
@@ -57,9 +60,9 @@ impl Screen {
                 frame.write_all(b"\r\n")?;
             }
             let style = match line {
-                Line { is_here: true, .. } => HERE,
-                Line { is_dim: true, .. } => DIM,
-                Line { .. } => Style::new(),
+                ScreenLine { is_here: true, .. } => CURSOR_STYLE,
+                ScreenLine { is_dim: true, .. } => DIM,
+                ScreenLine { .. } => Style::new(),
             };
             let text = sanitize::visible(&line.text);
             write!(frame, "{style}{text}{style:#}")?;
@@ -72,16 +75,16 @@ impl Screen {
     }
 }
 
-impl Drop for Screen {
+impl Drop for PickerScreen {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 
-/// Waits for what comes next; `None` when the terminal is no longer ours.
+/// Waits for the next event; `None` if the picker has ended.
 pub(super) fn next() -> io::Result<Option<Input>> {
-    while OURS.load(Ordering::Acquire) {
-        if !event::poll(GLANCE)? {
+    while IS_TAKEN.load(Ordering::Acquire) {
+        if !event::poll(POLL)? {
             continue;
         }
         match event::read()? {
@@ -97,34 +100,34 @@ pub(super) fn next() -> io::Result<Option<Input>> {
     Ok(None)
 }
 
-fn key(pressed: KeyEvent) -> Option<Key> {
+fn key(pressed: KeyEvent) -> Option<PickerKey> {
     let control = pressed.modifiers.contains(KeyModifiers::CONTROL);
     Some(match pressed.code {
-        KeyCode::Char('c' | 'd' | 'g') if control => Key::Cancel,
-        KeyCode::Char('p' | 'k') if control => Key::Up,
-        KeyCode::Char('n' | 'j') if control => Key::Down,
-        KeyCode::Char('u' | 'w') if control => Key::Clear,
-        KeyCode::Char('h') if control => Key::Backspace,
-        KeyCode::Char('m') if control => Key::Enter,
-        KeyCode::Char(c) if !control => Key::Character(c),
-        KeyCode::Backspace => Key::Backspace,
-        KeyCode::Up => Key::Up,
-        KeyCode::Down => Key::Down,
-        KeyCode::PageUp => Key::PageUp,
-        KeyCode::PageDown => Key::PageDown,
-        KeyCode::Home => Key::First,
-        KeyCode::End => Key::Last,
-        KeyCode::Left => Key::Left,
-        KeyCode::Right => Key::Right,
-        KeyCode::Enter => Key::Enter,
-        KeyCode::Esc => Key::Cancel,
+        KeyCode::Char('c' | 'd' | 'g') if control => PickerKey::Cancel,
+        KeyCode::Char('p' | 'k') if control => PickerKey::Up,
+        KeyCode::Char('n' | 'j') if control => PickerKey::Down,
+        KeyCode::Char('u' | 'w') if control => PickerKey::Clear,
+        KeyCode::Char('h') if control => PickerKey::Backspace,
+        KeyCode::Char('m') if control => PickerKey::Enter,
+        KeyCode::Char(c) if !control => PickerKey::Character(c),
+        KeyCode::Backspace => PickerKey::Backspace,
+        KeyCode::Up => PickerKey::Up,
+        KeyCode::Down => PickerKey::Down,
+        KeyCode::PageUp => PickerKey::PageUp,
+        KeyCode::PageDown => PickerKey::PageDown,
+        KeyCode::Home => PickerKey::First,
+        KeyCode::End => PickerKey::Last,
+        KeyCode::Left => PickerKey::Left,
+        KeyCode::Right => PickerKey::Right,
+        KeyCode::Enter => PickerKey::Enter,
+        KeyCode::Esc => PickerKey::Cancel,
         _ => return None,
     })
 }
 
-/// Once is enough, however often and from wherever it is called.
-fn give_back() {
-    if OURS.swap(false, Ordering::AcqRel) {
+/// Restores the terminal. Further calls do nothing.
+fn restore() {
+    if IS_TAKEN.swap(false, Ordering::AcqRel) {
         let mut err = io::stderr();
         let _ = err.queue(cursor::Show);
         let _ = err.queue(terminal::LeaveAlternateScreen);
@@ -133,13 +136,13 @@ fn give_back() {
     }
 }
 
-/// The release build ends where it panics, and drops nothing.
-fn give_back_on_panic() {
+/// Restores the terminal on a panic: the release build aborts without running destructors.
+fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |what| {
-            give_back();
+            restore();
             before(what);
         }));
     });

@@ -1,4 +1,4 @@
-//! The names of hosts in an ssh_config and what it includes.
+//! The host names in an ssh_config and its included files.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -6,26 +6,26 @@ use std::path::{Path, PathBuf};
 
 use vctl_common::foreign_file::{self, Pipes};
 
-/// Far more than anybody has.
+/// Maximum size of a file.
 pub(crate) const MOST: u64 = 64 << 20;
 
-/// As ssh itself allows.
+/// Maximum depth of includes, as in ssh.
 const DEEPEST: usize = 16;
 
-/// What is read of the files themselves.
+/// The content of the files that `ssh -G` does not report.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Aliases {
-    /// Names without wildcards, in the order of the files, each once.
+    /// Names without wildcards, in the order of the files, without duplicates.
     pub(crate) names: Vec<String>,
-    /// Every user that is named somewhere: `ssh -G` says one also where nobody is.
+    /// All users in the files: `ssh -G` prints a user even if the files set none.
     pub(crate) users: BTreeSet<String>,
     /// Files that could not be read, with the reason.
     pub(crate) unread: Vec<(PathBuf, String)>,
-    /// Files with a `Match exec`: ssh runs its command to read them.
+    /// Files with a `Match exec`, whose command ssh runs.
     pub(crate) run_commands: Vec<PathBuf>,
 }
 
-/// Reads `file` and what it includes; `home` is for `~`, and relative names are below its `.ssh`.
+/// Reads `file` and its includes. `home` replaces `~`; relative names are below `.ssh` in `home`.
 pub(crate) fn read(file: &Path, home: &Path) -> io::Result<Aliases> {
     let mut aliases = Aliases::default();
     let text = foreign_file::read(file, MOST, Pipes::Allowed)?;
@@ -66,12 +66,12 @@ impl Aliases {
     fn include(&mut self, pattern: &str, home: &Path, depth: usize) {
         let path = match pattern.strip_prefix("~/") {
             Some(rest) => home.join(rest),
-            // An absolute one stays as it is.
+            // `join` leaves an absolute path unchanged.
             None => home.join(".ssh").join(pattern),
         };
         let Some(paths) = path.to_str().and_then(|path| glob::glob(path).ok()) else {
             self.unread
-                .push((path, "is no pattern of files".to_owned()));
+                .push((path, "is not a valid file pattern".to_owned()));
             return;
         };
         for path in paths.flatten() {
@@ -83,16 +83,16 @@ impl Aliases {
     }
 }
 
-/// Says whether a word of a `Match` line is its criterion `exec`, which may be negated or have a `=`.
+/// Returns whether a word of a `Match` line is the criterion `exec`, which may have a `!` or `=`.
 fn is_exec(word: &str) -> bool {
     let word = word.trim_start_matches('!').to_ascii_lowercase();
     word.split('=').next() == Some("exec")
 }
 
-/// Returns the words of a line as ssh has them: a keyword, perhaps `=`, and words that may be quoted. A byte that
-/// is not UTF-8 is a character that no host has.
+/// Splits a line into words like ssh: a keyword, an optional `=`, and words that may be quoted. Bytes that are
+/// not UTF-8 become a character that no host name has.
 fn words(line: &[u8]) -> Vec<String> {
-    // ssh works on a string of C: the line ends at a NUL.
+    // ssh uses C strings: a NUL ends the line.
     let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
     let line = line.trim_ascii();
     let (keyword, rest) = match line.strip_prefix(b"\"") {
@@ -109,7 +109,7 @@ fn words(line: &[u8]) -> Vec<String> {
         return Vec::new();
     }
     let rest = rest.trim_ascii_start();
-    // One `=` may stand for a blank.
+    // A `=` may replace the blank.
     let mut rest = rest.strip_prefix(b"=").unwrap_or(rest);
     let mut words = vec![String::from_utf8_lossy(keyword).into_owned()];
     loop {
@@ -123,8 +123,8 @@ fn words(line: &[u8]) -> Vec<String> {
     }
 }
 
-/// Returns the first argument, and what follows it. A backslash takes its meaning from a quote, a backslash
-/// and, between quotes aside, a blank.
+/// Returns the first argument, and the rest. A backslash escapes a quote, a backslash and, outside of quotes,
+/// a blank.
 fn argument(text: &[u8]) -> (Vec<u8>, &[u8]) {
     let (mut word, mut quote, mut at) = (Vec::new(), None, 0);
     while let Some(&byte) = text.get(at) {
@@ -152,7 +152,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Returns what stands before the first byte that ends it, and the rest.
+/// Splits a text before the first byte for which `ends` is true.
 fn split(text: &[u8], ends: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     let end = text.iter().position(|&byte| ends(byte));
     text.split_at(end.unwrap_or(text.len()))
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_whose_match_runs_a_command_is_named() {
+    fn a_file_with_match_exec_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config");
         for (line, runs) in [
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_read_as_ssh_reads_it() {
+    fn a_line_is_parsed_like_ssh() {
         assert_eq!(
             words("  Host web-1 web-2 # both".as_bytes()),
             ["Host", "web-1", "web-2"]
@@ -203,13 +203,13 @@ mod tests {
         ] {
             assert_eq!(words(line), ["Host", expected], "{line:?}");
         }
-        // Neither is a blank to ssh.
+        // ssh treats neither as a blank.
         assert_eq!(words("Host web\u{a0}x".as_bytes()), ["Host", "web\u{a0}x"]);
         assert_eq!(words(b"Host web\x0bx").len(), 2);
     }
 
     #[test]
-    fn names_come_from_every_file_that_is_included_once_each() {
+    fn names_come_from_all_included_files_once() {
         let home = tempfile::tempdir().unwrap();
         let ssh = home.path().join(".ssh");
         std::fs::create_dir_all(ssh.join("conf.d")).unwrap();

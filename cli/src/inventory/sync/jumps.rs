@@ -1,36 +1,36 @@
-//! What a `ProxyJump` says of the hosts it leads through.
+//! The settings of jump hosts that a `ProxyJump` contains.
 //!
-//! ssh reads `ProxyJump alice@a:2200,b` as: log in to `a` like that, go on to `b` from there, whatever `b`
-//! says of itself. The inventory has one way to each host, and one login. So what the list says becomes so
-//! where nothing else is said, and where something else is the host with the list is refused: somebody who
-//! got there another way than the file says would be worse off than somebody who is told.
+//! ssh reads `ProxyJump alice@a:2200,b` as: log in to `a` as alice at port 2200, then go on to `b` from there,
+//! whatever the settings of `b` say. The inventory has one route and one user for each host. So the values of
+//! the list are used for jump hosts that have no other value; if they contradict, the host with the list is
+//! refused: a connection by another route than in the file would be worse than an error.
 
 use std::collections::BTreeMap;
 
-use super::plan::Planned;
-use super::resolved::Hop;
+use super::plan::PlannedHost;
+use super::resolved::ProxyJumpHop;
 
-/// A host that may become a row, as far as it is settled.
-pub(super) struct Settling {
-    pub(super) planned: Planned,
-    /// It has a `Host` line of its own, so its port is said.
-    pub(super) is_port_said: bool,
-    pub(super) jumps: Vec<Hop>,
+/// A host that may become a row of the inventory.
+pub(super) struct PendingHost {
+    pub(super) planned: PlannedHost,
+    /// Whether the port is set by its own `Host` line.
+    pub(super) is_port_set: bool,
+    pub(super) jumps: Vec<ProxyJumpHop>,
 }
 
-/// Carries the jumps of the host `name` into those that they lead through, or says why that cannot be.
-pub(super) fn settle(hosts: &mut BTreeMap<String, Settling>, name: &str) -> Result<(), String> {
+/// Copies the values of the `ProxyJump` of host `name` to the jump hosts, or returns a contradiction.
+pub(super) fn settle(hosts: &mut BTreeMap<String, PendingHost>, name: &str) -> Result<(), String> {
     let Some(host) = hosts.get(name) else {
         return Ok(());
     };
     let jumps = host.jumps.clone();
     let before = std::iter::once(None).chain(jumps.iter().map(Some));
-    let steps: Vec<(&Hop, Option<String>)> = jumps
+    let steps: Vec<(&ProxyJumpHop, Option<String>)> = jumps
         .iter()
         .zip(before)
-        .map(|(hop, before)| (hop, before.map(Hop::name)))
+        .map(|(hop, before)| (hop, before.map(ProxyJumpHop::name)))
         .collect();
-    // All of it or nothing: half of a way would be nobody's.
+    // All checks come before the first change: half of a route would be wrong.
     for (hop, before) in &steps {
         if let Some(jump) = hosts.get(&hop.name()) {
             jump.agrees(hop, before.as_deref())?;
@@ -44,9 +44,9 @@ pub(super) fn settle(hosts: &mut BTreeMap<String, Settling>, name: &str) -> Resu
     Ok(())
 }
 
-impl Settling {
-    fn agrees(&self, hop: &Hop, before: Option<&str>) -> Result<(), String> {
-        let Planned {
+impl PendingHost {
+    fn agrees(&self, hop: &ProxyJumpHop, before: Option<&str>) -> Result<(), String> {
+        let PlannedHost {
             name,
             port,
             user,
@@ -57,35 +57,35 @@ impl Settling {
             && own != here
         {
             return Err(format!(
-                "its `ProxyJump` logs in to `{name}` as `{here}`, and everybody else as `{own}`"
+                "its `ProxyJump` logs in to `{name}` as `{here}`, but other hosts use `{own}`"
             ));
         }
         if let Some(here) = hop.port
             && here != *port
-            && self.is_port_said
+            && self.is_port_set
         {
             return Err(format!(
-                "its `ProxyJump` has `{name}` at port {here}, which is at port {port} otherwise"
+                "its `ProxyJump` has port {here} for `{name}`, but other hosts use port {port}"
             ));
         }
         if let (Some(own), Some(here)) = (jump, before)
             && own != here
         {
             return Err(format!(
-                "its `ProxyJump` leads to `{name}` through `{here}`, which is reached through `{own}` otherwise"
+                "its `ProxyJump` reaches `{name}` through `{here}`, but other hosts through `{own}`"
             ));
         }
         Ok(())
     }
 
-    fn adopt(&mut self, hop: &Hop, before: Option<String>) {
+    fn adopt(&mut self, hop: &ProxyJumpHop, before: Option<String>) {
         let planned = &mut self.planned;
         if planned.user.is_none() {
             planned.user.clone_from(&hop.user);
         }
         if let Some(port) = hop.port {
             planned.port = port;
-            self.is_port_said = true;
+            self.is_port_set = true;
         }
         if planned.jump.is_none() {
             planned.jump = before;

@@ -1,7 +1,7 @@
-//! The inventory from `~/.ssh/config`: which hosts it has, and which of them answer.
+//! The import from `~/.ssh/config`: reads its hosts, and tests their SSH ports.
 //!
-//! What a host's settings are is asked of `ssh -G`: `Include`, `Match`, `Host *` and tokens mean what
-//! they mean to ssh, of whatever version. Only the names are read here.
+//! The settings of each host come from `ssh -G`, so that `Include`, `Match`, `Host *` and tokens have the
+//! meaning of the installed ssh. vctl itself reads only the names.
 
 pub(crate) mod aliases;
 mod jumps;
@@ -10,7 +10,7 @@ mod probe;
 mod report;
 mod resolved;
 
-pub(crate) use plan::{Candidate, Failure, FailureKind, Planned, plan};
+pub(crate) use plan::{Candidate, FailureKind, ImportFailure, PlannedHost, plan};
 pub(crate) use probe::probe;
 pub(crate) use report::report;
-pub(crate) use resolved::{Asked, Ssh};
+pub(crate) use resolved::{Ssh, SshSettings};

@@ -1,28 +1,28 @@
-//! Which hosts become rows, and in which order: a jump before who needs it.
+//! The hosts to import, in the order of their insertion: jump hosts first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::jumps::{self, Settling};
-use super::resolved::Hop;
+use super::jumps::{self, PendingHost};
+use super::resolved::ProxyJumpHop;
 use crate::inventory::change;
 
-/// A host as the file has it, with its address looked up.
+/// A host of the file, with its resolved address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) alias: String,
     pub(crate) ip: IpAddr,
     pub(crate) port: u16,
     pub(crate) user: Option<String>,
-    /// As in `ProxyJump`: the last is the one that dials it.
-    pub(crate) jumps: Vec<Hop>,
-    /// It has a `Host` line, and is not only somebody's jump.
+    /// In the order of `ProxyJump`: the last one opens the connection to this host.
+    pub(crate) jumps: Vec<ProxyJumpHop>,
+    /// Whether it has a `Host` line, and is not only the jump host of another one.
     pub(crate) is_listed: bool,
 }
 
-/// A row to be.
+/// A host to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Planned {
+pub(crate) struct PlannedHost {
     pub(crate) name: String,
     pub(crate) ip: IpAddr,
     pub(crate) port: u16,
@@ -30,66 +30,66 @@ pub(crate) struct Planned {
     pub(crate) jump: Option<String>,
 }
 
-/// A host that does not become a row.
+/// A host that is not imported, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct ImportFailure {
     pub(crate) alias: String,
     pub(crate) why: String,
     pub(crate) kind: FailureKind,
 }
 
-/// Whether the same file can ever become a row.
+/// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureKind {
-    /// The inventory has no form for what the file says.
-    ByDesign,
-    /// Something went wrong, which may be put right.
+    /// The inventory does not support this setting.
+    Unsupported,
+    /// An error that the user may be able to fix.
     Failed,
 }
 
-/// Orders hosts for each to come after its jump. A host is its name: two at one address stay two.
-pub(crate) fn plan(candidates: Vec<Candidate>) -> (Vec<Planned>, Vec<Failure>) {
+/// Orders hosts so that jump hosts come first. Two names with the same address are two hosts.
+pub(crate) fn plan(candidates: Vec<Candidate>) -> (Vec<PlannedHost>, Vec<ImportFailure>) {
     let mut failures = Vec::new();
-    let mut settling: BTreeMap<String, Settling> = BTreeMap::new();
+    let mut pending: BTreeMap<String, PendingHost> = BTreeMap::new();
     for candidate in candidates {
         match named(&candidate) {
-            Ok(planned) if settling.contains_key(&planned.name) => failures.push(Failure {
-                why: format!("another alias is `{}` in lower case, too", planned.name),
+            Ok(planned) if pending.contains_key(&planned.name) => failures.push(ImportFailure {
+                why: format!("another name is also `{}` in lower case", planned.name),
                 alias: candidate.alias,
-                kind: FailureKind::ByDesign,
+                kind: FailureKind::Unsupported,
             }),
             Ok(planned) => {
-                let host = Settling {
-                    is_port_said: candidate.is_listed,
+                let host = PendingHost {
+                    is_port_set: candidate.is_listed,
                     jumps: candidate.jumps,
                     planned,
                 };
-                settling.insert(host.planned.name.clone(), host);
+                pending.insert(host.planned.name.clone(), host);
             }
-            Err(why) => failures.push(Failure {
+            Err(why) => failures.push(ImportFailure {
                 alias: candidate.alias,
                 why,
-                kind: FailureKind::ByDesign,
+                kind: FailureKind::Unsupported,
             }),
         }
     }
-    let names: Vec<String> = settling.keys().cloned().collect();
+    let names: Vec<String> = pending.keys().cloned().collect();
     for alias in names {
-        if let Err(why) = jumps::settle(&mut settling, &alias) {
-            settling.remove(&alias);
-            failures.push(Failure {
+        if let Err(why) = jumps::settle(&mut pending, &alias) {
+            pending.remove(&alias);
+            failures.push(ImportFailure {
                 alias,
                 why,
-                kind: FailureKind::ByDesign,
+                kind: FailureKind::Unsupported,
             });
         }
     }
-    let settled = settling.into_iter();
-    let mut waiting: BTreeMap<String, Planned> =
+    let settled = pending.into_iter();
+    let mut waiting: BTreeMap<String, PlannedHost> =
         settled.map(|(name, host)| (name, host.planned)).collect();
     let (mut ordered, mut done) = (Vec::new(), BTreeSet::new());
     loop {
-        let is_ready = |planned: &Planned| {
+        let is_ready = |planned: &PlannedHost| {
             let jump = planned.jump.as_ref();
             jump.is_none_or(|jump| done.contains(jump) || !waiting.contains_key(jump))
         };
@@ -104,10 +104,10 @@ pub(crate) fn plan(candidates: Vec<Candidate>) -> (Vec<Planned>, Vec<Failure>) {
         ordered.extend(ready.iter().filter_map(|name| waiting.remove(name)));
         done.extend(ready);
     }
-    // What is left waits for itself.
-    failures.extend(waiting.into_values().map(|planned| Failure {
+    // The remaining hosts form loops.
+    failures.extend(waiting.into_values().map(|planned| ImportFailure {
         why: format!(
-            "its jump hosts form a circle: it is reached through `{}`",
+            "its jump hosts form a loop through `{}`",
             planned.jump.as_deref().unwrap_or_default()
         ),
         alias: planned.name,
@@ -116,10 +116,10 @@ pub(crate) fn plan(candidates: Vec<Candidate>) -> (Vec<Planned>, Vec<Failure>) {
     (ordered, failures)
 }
 
-fn named(candidate: &Candidate) -> Result<Planned, String> {
+fn named(candidate: &Candidate) -> Result<PlannedHost, String> {
     let lower = |alias: &String| change::name(&alias.to_lowercase());
     let jump = candidate.jumps.last().map(|hop| &hop.host);
-    Ok(Planned {
+    Ok(PlannedHost {
         name: lower(&candidate.alias)?,
         ip: candidate.ip,
         port: candidate.port,
@@ -143,8 +143,8 @@ mod tests {
         }
     }
 
-    fn hop(text: &str) -> Hop {
-        Hop::read(text).unwrap()
+    fn hop(text: &str) -> ProxyJumpHop {
+        ProxyJumpHop::read(text).unwrap()
     }
 
     fn through(alias: &str, jumps: &[&str]) -> Candidate {
@@ -155,8 +155,8 @@ mod tests {
     }
 
     /// `name user port jump` of each.
-    fn rows(planned: &[Planned]) -> Vec<String> {
-        let row = |host: &Planned| {
+    fn rows(planned: &[PlannedHost]) -> Vec<String> {
+        let row = |host: &PlannedHost| {
             let user = host.user.as_deref().unwrap_or("-");
             let jump = host.jump.as_deref().unwrap_or("-");
             format!("{} {user} {} {jump}", host.name, host.port)
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn every_host_of_a_list_of_jumps_is_reached_as_the_list_says() {
+    fn jump_hosts_get_the_values_of_the_list() {
         let unlisted = Candidate {
             is_listed: false,
             ..candidate("edge", None)
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_led_another_way_than_the_inventory_has_is_refused() {
+    fn a_contradicting_jump_list_is_refused() {
         let refused = |jumps: &[&str]| {
             let mut edge = candidate("edge", None);
             edge.user = Some("root".to_owned());
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_comes_before_who_needs_it() {
+    fn jump_hosts_come_before_their_hosts() {
         let (planned, failures) = plan(vec![
             candidate("a-web", Some("inner")),
             candidate("inner", Some("Zone")),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_be_a_row_is_named_and_the_others_are() {
+    fn unsupported_hosts_are_reported_and_others_imported() {
         let (planned, failures) = plan(vec![
             candidate("a", Some("b")),
             candidate("b", Some("a")),

@@ -1,4 +1,4 @@
-//! Which hosts answer at their SSH port.
+//! Tests the SSH ports of hosts.
 
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use tokio::time::timeout;
 
 use crate::ui::notice;
 
-/// Whether each address answered, in the order that they were given.
+/// Whether each address answered, in the order of the addresses.
 pub(crate) type Probed = Vec<bool>;
 
-/// Dials all, so many at a time, each for so long; says on a terminal how far it is.
+/// Connects to all addresses, with a limit of concurrent attempts and a timeout for each. Shows the progress.
 pub(crate) async fn probe(addresses: &[SocketAddr], patience: Duration, at_once: u16) -> Probed {
     let turns = Arc::new(Semaphore::new(usize::from(at_once.max(1))));
     let mut probes = JoinSet::new();
@@ -39,14 +39,14 @@ pub(crate) async fn probe(addresses: &[SocketAddr], patience: Duration, at_once:
     probed
 }
 
-/// One line on stderr that goes away in the end; nothing where nobody looks.
+/// A progress line on stderr, removed at the end. Shown on a terminal only.
 struct Progress {
     done: usize,
     all: usize,
     is_shown: bool,
 }
 
-/// Columns of the bar itself.
+/// Width of the bar.
 const BAR: usize = 30;
 
 impl Progress {

@@ -1,22 +1,26 @@
-//! What is said of hosts that did not become rows.
+//! Messages about hosts that were not imported.
 
 use vctl_common::count::{counted, form};
 
-use super::plan::{Failure, FailureKind};
+use super::plan::{FailureKind, ImportFailure};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::ui::{notice, sanitize};
 
-/// Says what was left out: each failure by itself, and each reason that is by design once, with its hosts.
+/// Prints each failure, and each unsupported setting once, with its hosts.
 ///
 /// # Errors
-/// There are failures. A host that cannot be imported by design is none: a timer would fail for ever.
-pub(crate) fn report(failures: &[Failure], all: usize, is_plan: bool) -> Result<(), CliError> {
-    let (by_design, failed): (Vec<_>, Vec<_>) = failures
+/// There are failures. Hosts with unsupported settings are not an error: a timer would always fail.
+pub(crate) fn report(
+    failures: &[ImportFailure],
+    all: usize,
+    is_plan: bool,
+) -> Result<(), CliError> {
+    let (unsupported, failed): (Vec<_>, Vec<_>) = failures
         .iter()
-        .partition(|failure| failure.kind == FailureKind::ByDesign);
+        .partition(|failure| failure.kind == FailureKind::Unsupported);
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
-    for Failure { alias, why, .. } in by_design {
+    for ImportFailure { alias, why, .. } in unsupported {
         let alias = format!("`{}`", sanitize::text(alias));
         match reasons.iter_mut().find(|(known, _)| known == why) {
             Some((_, aliases)) => aliases.push(alias),
@@ -36,7 +40,7 @@ pub(crate) fn report(failures: &[Failure], all: usize, is_plan: bool) -> Result<
             sanitize::text(why)
         ));
     }
-    for Failure { alias, why, .. } in &failed {
+    for ImportFailure { alias, why, .. } in &failed {
         notice::note(&format!(
             "`{}`: {}",
             sanitize::text(alias),

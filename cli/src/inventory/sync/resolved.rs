@@ -1,4 +1,4 @@
-//! What ssh says that it would do for a name.
+//! The settings that `ssh -G` prints for a name.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,42 +8,42 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// `Match exec` may run anything, and the names of hosts may be looked up.
+/// Timeout of `ssh -G`: `Match exec` may run any command, and host names may need DNS.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How to ask ssh.
+/// The parameters of `ssh -G`.
 #[derive(Clone, Debug)]
 pub(crate) struct Ssh {
-    /// Another file than the usual one.
+    /// A file other than the default.
     pub(crate) config: Option<PathBuf>,
-    /// Who is logged in on this machine: whom ssh names where nobody is named.
+    /// The user of this machine, which ssh prints if no user is set.
     pub(crate) local_user: String,
-    /// Who is named somewhere.
+    /// All users in the files.
     pub(crate) users: BTreeSet<String>,
 }
 
-/// What ssh would do for a name.
+/// The settings of ssh for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
-    /// A name of DNS, or an address.
+pub(crate) struct SshSettings {
+    /// A DNS name or an address.
     pub(crate) hostname: String,
     pub(crate) port: u16,
     pub(crate) user: Option<String>,
-    /// As in `ProxyJump`: the first one is dialled from here.
-    pub(crate) jumps: Vec<Hop>,
+    /// In the order of `ProxyJump`: the first one is reached from this machine.
+    pub(crate) jumps: Vec<ProxyJumpHop>,
     pub(crate) has_command: bool,
 }
 
 /// One item of `ProxyJump`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hop {
+pub(crate) struct ProxyJumpHop {
     pub(crate) user: Option<String>,
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
 }
 
-impl Hop {
-    /// Reads `[user@]host[:port]`, also as a URL and with an IPv6 address in brackets.
+impl ProxyJumpHop {
+    /// Parses `[user@]host[:port]`, also as a URL and with an IPv6 address in brackets.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let text = text.strip_prefix("ssh://").unwrap_or(text);
         let (user, rest) = match text.rsplit_once('@') {
@@ -54,7 +54,7 @@ impl Hop {
         let (host, port) = match bracketed {
             Some((host, port)) => (host, port.strip_prefix(':')),
             None => match rest.split_once(':') {
-                // Two colons and no brackets: an address.
+                // Two colons without brackets: an IPv6 address.
                 Some((_, port)) if port.contains(':') => (rest, None),
                 Some((host, port)) => (host, Some(port)),
                 None => (rest, None),
@@ -62,7 +62,7 @@ impl Hop {
         };
         let port = port.map(|port| port.parse::<u16>().ok().filter(|&port| port != 0));
         if host.is_empty() || port == Some(None) {
-            return Err(format!("`{text}` is no jump"));
+            return Err(format!("`{text}` is not a valid jump host"));
         }
         Ok(Self {
             user,
@@ -71,15 +71,15 @@ impl Hop {
         })
     }
 
-    /// As the inventory has names.
+    /// Returns the name in the inventory: lower case.
     pub(super) fn name(&self) -> String {
         self.host.to_lowercase()
     }
 }
 
 impl Ssh {
-    /// Returns what ssh would do, or why it does not say.
-    pub(crate) async fn ask(&self, name: &str) -> Result<Asked, String> {
+    /// Returns the settings of ssh for a name, or an error.
+    pub(crate) async fn ask(&self, name: &str) -> Result<SshSettings, String> {
         let mut command = Command::new("ssh");
         if let Some(config) = &self.config {
             command.arg("-F").arg(config);
@@ -89,17 +89,17 @@ impl Ssh {
             .stdin(Stdio::null())
             .kill_on_drop(true);
         let output = timeout(PATIENCE, command.output()).await;
-        let output =
-            output.map_err(|_| format!("`ssh -G` says nothing for {}s", PATIENCE.as_secs()))?;
+        let output = output
+            .map_err(|_| format!("`ssh -G` did not answer within {}s", PATIENCE.as_secs()))?;
         let output = output.map_err(|error| format!("cannot run `ssh -G`: {error}"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("`ssh -G` refuses it: {}", said.trim()));
+            return Err(format!("`ssh -G` failed: {}", said.trim()));
         }
         self.read(&String::from_utf8_lossy(&output.stdout))
     }
 
-    fn read(&self, text: &str) -> Result<Asked, String> {
+    fn read(&self, text: &str) -> Result<SshSettings, String> {
         let value = |keyword: &str| {
             let mut lines = text.lines().filter_map(|line| line.split_once(' '));
             let (_, value) = lines.find(|(first, _)| *first == keyword)?;
@@ -108,9 +108,10 @@ impl Ssh {
         let is_said = |user: &String| *user != self.local_user || self.users.contains(user);
         let jumps = value("proxyjump").filter(|jumps| jumps != "none");
         let jumps = jumps.iter().flat_map(|jumps| jumps.split(','));
-        let jumps: Result<Vec<Hop>, String> = jumps.map(|jump| Hop::read(jump.trim())).collect();
-        Ok(Asked {
-            hostname: value("hostname").ok_or("`ssh -G` names no host")?,
+        let jumps: Result<Vec<ProxyJumpHop>, String> =
+            jumps.map(|jump| ProxyJumpHop::read(jump.trim())).collect();
+        Ok(SshSettings {
+            hostname: value("hostname").ok_or("`ssh -G` did not print a host name")?,
             port: value("port")
                 .and_then(|port| port.parse().ok())
                 .unwrap_or(22),
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ssh_would_do_is_read_whole() {
+    fn all_settings_of_ssh_are_parsed() {
         let asked = ssh().read(
             "host web\nuser deploy\nhostname 10.0.0.7\nport 2222\nproxyjump a@edge:2200,inner\n",
         );
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_runs_this_is_nobody_the_file_named() {
+    fn the_local_user_is_not_a_user_of_the_file() {
         let text = "user albert\nhostname web\nport 22\n";
         assert_eq!(ssh().read(text).unwrap().user, None);
         let mut said = ssh();
@@ -160,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_has_a_host_and_perhaps_more() {
-        let parts = |text| Hop::read(text).map(|hop| (hop.user, hop.host, hop.port));
+    fn a_jump_has_a_host_and_optional_user_and_port() {
+        let parts = |text| ProxyJumpHop::read(text).map(|hop| (hop.user, hop.host, hop.port));
         let user = |user: &str| Some(user.to_owned());
         assert_eq!(parts("edge"), Ok((None, "edge".to_owned(), None)));
         assert_eq!(
@@ -177,7 +178,7 @@ mod tests {
             Ok((None, "2001:db8::1".to_owned(), None))
         );
         for bad in ["", "a@", "edge:", "edge:0", "edge:x"] {
-            assert!(Hop::read(bad).is_err(), "{bad}");
+            assert!(ProxyJumpHop::read(bad).is_err(), "{bad}");
         }
     }
 }

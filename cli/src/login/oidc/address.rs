@@ -1,4 +1,4 @@
-//! Where Vault sends the browser.
+//! The login address that Vault creates for the browser.
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -8,25 +8,25 @@ use url::Url;
 use vctl_common::secret::Secret;
 use vctl_common::vault::{self, Method, VaultError};
 
-use super::Attempt;
+use super::OidcLogin;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
-/// Path of the redirect URI, as every Vault client has it.
+/// Path of the redirect URI, the same for all Vault clients.
 pub(super) const PATH: &str = "/oidc/callback";
 
-/// Which way the person's answer takes.
+/// The way in which the answer returns.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Flow {
-    /// A browser comes back to this port.
+pub(super) enum LoginFlow {
+    /// The browser is redirected to this port.
     Browser { port: u16 },
-    /// Vault asks the provider.
+    /// Vault polls the provider.
     Device,
 }
 
-/// What Vault made for one login.
+/// The address for one login, and its secrets.
 #[derive(Debug)]
-pub(super) struct Address {
+pub(super) struct LoginAddress {
     pub(super) url: Url,
     /// Ties the answer to this login.
     pub(super) state: Secret<String>,
@@ -35,24 +35,24 @@ pub(super) struct Address {
 }
 
 #[derive(Deserialize)]
-struct Made {
+struct AuthUrlResponse {
     #[serde(default)]
     auth_url: String,
     #[serde(default)]
     state: Option<Secret<String>>,
     #[serde(default)]
     user_code: Option<String>,
-    /// A number in quotes.
+    /// A number as a string.
     #[serde(default)]
     poll_interval: Option<String>,
 }
 
-/// Returns 256 bits that nobody can guess.
+/// Returns 256 random bits.
 pub(super) fn nonce() -> Result<Secret<String>, CliError> {
     let mut bytes = [0; 32];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| CliError::new(Exit::Failure, "the system gives no random numbers"))?;
+        .map_err(|_| CliError::new(Exit::Failure, "the system does not provide random numbers"))?;
     Ok(Secret::new(Base64UrlUnpadded::encode_string(&bytes)))
 }
 
@@ -60,18 +60,18 @@ pub(super) fn redirect_uri(port: u16) -> String {
     format!("http://localhost:{port}{PATH}")
 }
 
-impl Attempt<'_> {
-    /// Has Vault make the address for the browser.
-    pub(super) async fn address(&self, flow: Flow) -> Result<Address, Stop> {
+impl OidcLogin<'_> {
+    /// Requests the address for the browser from Vault.
+    pub(super) async fn address(&self, flow: LoginFlow) -> Result<LoginAddress, Stop> {
         let mut body = json!({ "role": self.role, "client_nonce": self.client_nonce.expose() });
-        if let Flow::Browser { port } = flow {
+        if let LoginFlow::Browser { port } = flow {
             body["redirect_uri"] = redirect_uri(port).into();
         }
         let path = format!("auth/{}/oidc/auth_url", self.mount);
         let asked = vault::ask_openly(self.vault, Method::PUT, &path, Some(&body)).await;
         let data = asked.map_err(|error| self.no_address(error, flow))?;
-        let made: Made = serde_json::from_value(data).map_err(|error| {
-            let message = format!("cannot make sense of Vault's answer to `{path}`");
+        let made: AuthUrlResponse = serde_json::from_value(data).map_err(|error| {
+            let message = format!("cannot parse Vault's answer to `{path}`");
             CliError::new(Exit::Failure, message).caused_by(&error)
         })?;
         if made.auth_url.is_empty() {
@@ -79,13 +79,13 @@ impl Attempt<'_> {
         }
         let url = checked(&made.auth_url)?;
         let state = match flow {
-            Flow::Browser { .. } => state_of(&url),
-            Flow::Device => made.state,
+            LoginFlow::Browser { .. } => state_of(&url),
+            LoginFlow::Device => made.state,
         };
         let Some(state) = state.filter(|state| !state.expose().is_empty()) else {
             return Err(self.other_flow(flow).into());
         };
-        Ok(Address {
+        Ok(LoginAddress {
             url,
             state,
             user_code: made.user_code,
@@ -95,12 +95,12 @@ impl Attempt<'_> {
         })
     }
 
-    fn no_address(&self, error: VaultError, flow: Flow) -> Stop {
+    fn no_address(&self, error: VaultError, flow: LoginFlow) -> Stop {
         let (mount, role) = (self.mount, self.role);
         match error {
-            // A server where nothing is mounted there says either.
+            // Without an auth method at the path, servers answer with one or the other.
             VaultError::NotFound { .. } | VaultError::Denied { .. } => {
-                let message = format!("Vault has no single sign-on at `auth/{mount}`");
+                let message = format!("Vault does not offer single sign-on at `auth/{mount}`");
                 let hint = "check `VCTL_OIDC_MOUNT`, or log in with `--method userpass`";
                 CliError::new(Exit::Config, message).hint(hint).into()
             }
@@ -116,16 +116,16 @@ impl Attempt<'_> {
                 ..
             } => {
                 let message =
-                    format!("Vault offers no single sign-on with the role `{role}`: {message}");
+                    format!("Vault refused single sign-on with the role `{role}`: {message}");
                 let hint = format!(
                     "check `VCTL_OIDC_ROLE`; an administrator sets up `auth/{mount}/config` and `auth/{mount}/role/{role}` with `vault write`; or log in with `--method userpass`"
                 );
                 CliError::new(Exit::Config, message).hint(hint).into()
             }
             VaultError::Http { message, .. } if message.contains("device auth") => {
-                let message = "the identity provider has no login from another device";
+                let message = "the identity provider does not support login from another device";
                 let hint = format!(
-                    "`auth/{mount}/role/{role}` has `callback_mode=device`: name another with `--role`"
+                    "`auth/{mount}/role/{role}` has `callback_mode=device`: use another role with `--role`"
                 );
                 CliError::new(Exit::Config, message).hint(hint).into()
             }
@@ -134,9 +134,9 @@ impl Attempt<'_> {
                 message,
                 ..
             } => {
-                let message = format!("Vault cannot ask the identity provider: {message}");
+                let message = format!("Vault cannot reach the identity provider: {message}");
                 let hint = format!(
-                    "an administrator compares `oidc_discovery_url` with the provider: `vault read auth/{mount}/config`"
+                    "an administrator checks `oidc_discovery_url`: `vault read auth/{mount}/config`"
                 );
                 CliError::new(Exit::Unavailable, message).hint(hint).into()
             }
@@ -144,35 +144,31 @@ impl Attempt<'_> {
         }
     }
 
-    /// An empty address is how Vault says no without saying why; its log says it.
-    fn refuses(&self, flow: Flow) -> CliError {
+    /// Returns the error for an empty address: Vault refused, and gives the reason only in its log.
+    fn refuses(&self, flow: LoginFlow) -> CliError {
         let (mount, role) = (self.mount, self.role);
-        let message = format!("Vault gives no address to log in at with the role `{role}`");
+        let message = format!("Vault did not return a login address for the role `{role}`");
         let hint = match flow {
-            Flow::Browser { port } => format!(
-                "`allowed_redirect_uris` of `auth/{mount}/role/{role}` needs `{}`; Vault's log says more",
+            LoginFlow::Browser { port } => format!(
+                "`allowed_redirect_uris` of `auth/{mount}/role/{role}` must contain `{}`; see also Vault's log",
                 redirect_uri(port)
             ),
-            Flow::Device => "Vault's log says why".to_owned(),
+            LoginFlow::Device => "see Vault's log".to_owned(),
         };
         CliError::new(Exit::Config, message).hint(hint)
     }
 
-    fn other_flow(&self, flow: Flow) -> CliError {
+    fn other_flow(&self, flow: LoginFlow) -> CliError {
         let (mount, role) = (self.mount, self.role);
         let (message, hint) = match flow {
-            Flow::Browser { .. } => (
-                format!(
-                    "the address that Vault gives for the role `{role}` is not one that a browser comes back from"
-                ),
-                format!(
-                    "log in with `--device` where `auth/{mount}/role/{role}` has `callback_mode=device`"
-                ),
+            LoginFlow::Browser { .. } => (
+                format!("the login address for the role `{role}` has no redirect to this machine"),
+                format!("use `--device` if `auth/{mount}/role/{role}` has `callback_mode=device`"),
             ),
-            Flow::Device => (
-                format!("the role `{role}` has no login from another device"),
+            LoginFlow::Device => (
+                format!("the role `{role}` does not support login from another device"),
                 format!(
-                    "leave `--device` out, or name with `--role` one of `auth/{mount}` with `callback_mode=device`, which OpenBao has and Vault has not"
+                    "leave out `--device`, or use `--role` with a role of `auth/{mount}` that has `callback_mode=device` (OpenBao only)"
                 ),
             ),
         };
@@ -180,13 +176,13 @@ impl Attempt<'_> {
     }
 }
 
-/// A browser, and whatever else opens addresses on a desktop, gets only what leads to a web page.
+/// Returns the address if it is a web page: a desktop would open other addresses with other programs.
 fn checked(address: &str) -> Result<Url, CliError> {
     let url = Url::parse(address).ok();
     let web = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     web.filter(|url| url.username().is_empty() && url.password().is_none())
         .ok_or_else(|| {
-            let message = format!("Vault gives `{address}` to log in at, and that is no web page");
+            let message = format!("the login address `{address}` from Vault is not a web page");
             CliError::new(Exit::Failure, message)
         })
 }

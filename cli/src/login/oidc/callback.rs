@@ -1,4 +1,4 @@
-//! What the browser brings back, told from what anybody else sends.
+//! Parses the answer of the browser, and ignores requests from other sources.
 
 use subtle::ConstantTimeEq as _;
 use url::form_urlencoded;
@@ -7,18 +7,18 @@ use vctl_common::secret::Secret;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 
-/// A code that Vault gives a token for, or the reason why there is none.
+/// The authorization code for Vault, or an error.
 pub(super) type Answer = Result<Secret<String>, CliError>;
 
-/// An answer without the state of this login: it belongs to another login, or is made up.
+/// An answer without the state of this login: it belongs to another login, or is forged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotOurs;
+pub(super) struct ForeignAnswer;
 
-/// Reads the parameters of an answer, from the query of a GET or the form of a POST.
+/// Parses the parameters of an answer, from the query of a GET or the form of a POST.
 ///
-/// Any page and any local program can make the browser request that address. An answer without the
-/// state therefore changes nothing. An answer with the state ends the wait, whatever else it holds.
-pub(super) fn read(parameters: &[u8], state: &Secret<String>) -> Result<Answer, NotOurs> {
+/// Any page and any local program can make the browser request that address. So an answer without the state
+/// changes nothing. An answer with the state ends the login, whatever its other parameters are.
+pub(super) fn read(parameters: &[u8], state: &Secret<String>) -> Result<Answer, ForeignAnswer> {
     let [mut given, mut code, mut error, mut description] = [const { None::<String> }; 4];
     let (mut states, mut is_repeated) = (0, false);
     for (name, value) in form_urlencoded::parse(parameters) {
@@ -34,37 +34,37 @@ pub(super) fn read(parameters: &[u8], state: &Secret<String>) -> Result<Answer, 
         };
         is_repeated |= place.replace(value.into_owned()).is_some();
     }
-    // Constant time: the duration of the comparison tells a guesser nothing about the state.
+    // Constant time, so that the duration does not reveal the state.
     let is_ours = |given: String| bool::from(given.as_bytes().ct_eq(state.expose().as_bytes()));
     if states != 1 || !given.is_some_and(is_ours) {
-        return Err(NotOurs);
+        return Err(ForeignAnswer);
     }
     let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
     Ok(match (filled(error), filled(code)) {
         (Some(error), _) => Err(refusal(&error, filled(description).as_deref())),
-        _ if is_repeated => Err(malformed("a parameter of its answer is there twice")),
+        _ if is_repeated => Err(malformed("a parameter of the answer is duplicated")),
         (None, Some(code)) => Ok(Secret::new(code)),
-        (None, None) => Err(malformed("its answer has neither `code` nor `error`")),
+        (None, None) => Err(malformed("the answer has neither `code` nor `error`")),
     })
 }
 
-/// The error for an answer of this login that no login can be made of.
+/// Returns the error for an answer of this login that is not valid.
 fn malformed(why: &str) -> CliError {
     let message = format!("cannot use the answer of the identity provider: {why}");
     CliError::new(Exit::Failure, message)
         .hint("the provider must return an authorization code: `response_type=code`")
 }
 
-/// The provider's own words; whoever shows them makes them harmless.
+/// Returns the error of the provider. The caller escapes the text.
 fn refusal(error: &str, description: Option<&str>) -> CliError {
     let said = match description {
         Some(description) => format!("{description} ({error})"),
         None => error.to_owned(),
     };
     let shown: String = said.chars().take(500).collect();
-    let message = format!("the identity provider ended the login: {shown}");
+    let message = format!("the identity provider refused the login: {shown}");
     CliError::new(Exit::Permission, message)
-        .hint("run `vctl login` again; who may log in is decided at the identity provider")
+        .hint("run `vctl login` again; the identity provider decides which users may log in")
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    fn read_here(query: &str) -> Result<Result<String, String>, NotOurs> {
+    fn read_here(query: &str) -> Result<Result<String, String>, ForeignAnswer> {
         let answer = read(query.as_bytes(), &Secret::new("st_1".to_owned()))?;
         Ok(answer
             .map(|code| code.expose().clone())
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_counts_with_the_state_of_this_login() {
+    fn a_code_needs_the_state_of_this_login() {
         let ours = Ok(Ok("a b+c".to_owned()));
         assert_eq!(read_here("code=a+b%2Bc&state=st_1"), ours);
         assert_eq!(
@@ -100,12 +100,12 @@ mod tests {
             "state=st_2&state=st_1&code=a",
             "state=st_1&state=st_1&code=a",
         ] {
-            assert_eq!(read_here(query), Err(NotOurs), "{query}");
+            assert_eq!(read_here(query), Err(ForeignAnswer), "{query}");
         }
     }
 
     #[test]
-    fn an_answer_without_a_code_ends_the_wait_with_a_reason() {
+    fn an_answer_without_a_code_is_an_error_with_a_reason() {
         for query in [
             "state=st_1",
             "state=st_1&code=",
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_in_the_words_of_the_provider() {
+    fn a_refusal_has_the_text_of_the_provider() {
         let message = |query: &str| read_here(query).unwrap().unwrap_err();
         let said = message("error=access_denied&error_description=not+in+the+group&state=st_1");
         assert!(said.ends_with("not in the group (access_denied)"), "{said}");
@@ -140,13 +140,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_counts_without_the_state(query in ".{0,200}", state in "[A-Za-z0-9_]{8,40}") {
+        fn an_answer_without_the_state_is_ignored(query in ".{0,200}", state in "[A-Za-z0-9_]{8,40}") {
             prop_assume!(!query.contains(&state));
             prop_assert!(read(query.as_bytes(), &Secret::new(state)).is_err());
         }
 
         #[test]
-        fn a_code_comes_through_as_it_was_sent(
+        fn a_code_arrives_unchanged(
             code in ".{1,100}",
             state in ".{1,40}",
             others in prop::collection::vec(("x[a-z]{0,8}", ".{0,20}"), 0..4),
@@ -155,12 +155,12 @@ mod tests {
             pairs.push(("code".to_owned(), code.clone()));
             pairs.push(("state".to_owned(), state.clone()));
             let read = read(query_of(&pairs).as_bytes(), &Secret::new(state));
-            let came = read.ok().and_then(Result::ok);
-            prop_assert_eq!(came.map(|came| came.expose().clone()), Some(code));
+            let arrived = read.ok().and_then(Result::ok);
+            prop_assert_eq!(arrived.map(|arrived| arrived.expose().clone()), Some(code));
         }
 
         #[test]
-        fn a_state_given_twice_is_none(code in "[a-z]{1,9}", state in ".{1,40}") {
+        fn a_duplicate_state_is_ignored(code in "[a-z]{1,9}", state in ".{1,40}") {
             let pairs = [("state", &state), ("code", &code), ("state", &state)];
             let pairs = pairs.map(|(name, value)| (name.to_owned(), value.clone()));
             prop_assert!(read(query_of(&pairs).as_bytes(), &Secret::new(state)).is_err());

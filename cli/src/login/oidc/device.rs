@@ -1,39 +1,37 @@
-//! A login that is confirmed on another device: Vault asks the provider, and we ask Vault.
+//! Login from another device: Vault polls the provider, and vctl polls Vault.
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use vctl_common::vault::{self, Granted, Login, VaultError};
 
-use super::address::{Address, Flow};
-use super::{Attempt, nobody_came};
+use super::address::{LoginAddress, LoginFlow};
+use super::{OidcLogin, timed_out};
 use crate::error::Stop;
 use crate::ui::notice;
 
-/// Vault forgets the login then; most providers do, too.
+/// Timeout of the login, in Vault and at most providers.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// Of a server that names no interval, and what is added to one when it asks to be asked less: as
-/// RFC 8628 has it.
+/// Default polling interval, and its increase after `slow_down` (RFC 8628).
 const INTERVAL: Duration = Duration::from_secs(5);
 
-pub(super) async fn log_in(attempt: &Attempt<'_>) -> Result<Granted, Stop> {
-    let address = attempt.address(Flow::Device).await?;
+pub(super) async fn log_in(login: &OidcLogin<'_>) -> Result<Granted, Stop> {
+    let address = login.address(LoginFlow::Device).await?;
     notice::done("open this address on any device:");
     notice::set_apart(address.url.as_str());
     if let Some(code) = &address.user_code {
-        notice::done("and enter the code");
+        notice::done("and enter this code:");
         notice::set_apart(code);
     }
-    let confirmed = timeout(PATIENCE, attempt.poll(&address)).await;
-    confirmed.map_err(|_| {
-        nobody_came(PATIENCE).hint("run `vctl login --device` again, for a new code")
-    })?
+    let confirmed = timeout(PATIENCE, login.poll(&address)).await;
+    confirmed
+        .map_err(|_| timed_out(PATIENCE).hint("run `vctl login --device` again, for a new code"))?
 }
 
-impl Attempt<'_> {
-    /// Asks until the person has confirmed or refused.
-    async fn poll(&self, address: &Address) -> Result<Granted, Stop> {
+impl OidcLogin<'_> {
+    /// Polls until the user has confirmed or refused.
+    async fn poll(&self, address: &LoginAddress) -> Result<Granted, Stop> {
         let login = Login::OidcPoll {
             mount: self.mount.to_owned(),
             state: address.state.clone(),
@@ -52,7 +50,7 @@ impl Attempt<'_> {
                 Err(VaultError::LoginRefused { message, .. }) if message == "slow_down" => {
                     interval += INTERVAL;
                 }
-                // The person is at it meanwhile.
+                // Temporary errors do not matter: the user may still be confirming.
                 Err(VaultError::Unreachable { .. } | VaultError::Timeout { .. }) => {}
                 Err(error @ VaultError::RateLimited { .. }) => {
                     let after = error.retry_after().unwrap_or(interval);

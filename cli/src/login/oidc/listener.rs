@@ -1,4 +1,4 @@
-//! The small web server that the browser comes back to.
+//! The web server on loopback for the redirect of the browser.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -22,96 +22,96 @@ use vctl_common::secret::Secret;
 
 use super::address::{PATH, redirect_uri};
 use super::callback::{self, Answer};
-use super::page::Page;
+use super::page::LoginPage;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 
-/// For the head of a request to arrive.
+/// Timeout for the head of a request.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
-/// Bytes of a request's head. Codes of some providers have thousands.
+/// Maximum size of a request's head. The codes of some providers have thousands of bytes.
 const HEAD_AT_MOST: usize = 32 << 10;
 
-/// Time limit for the form of a POST to arrive.
+/// Timeout for the form of a POST.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Most bytes of that form: a code and a state, as in the head.
+/// Maximum size of that form: a code and a state, as in the head.
 const FORM_AT_MOST: usize = HEAD_AT_MOST;
 
-/// Browsers open a few connections ahead; more than that is not a browser.
+/// Maximum number of connections. Browsers open only a few in advance.
 const CONNECTIONS: usize = 32;
 
-/// Sockets on loopback that nobody is answered at yet.
-pub(super) struct Listener(Vec<TcpListener>);
+/// Sockets on loopback, not served yet.
+pub(super) struct CallbackListener(Vec<TcpListener>);
 
-/// What came back, and the browser that waits to hear what became of it.
-pub(super) struct Came {
+/// An answer, and the browser that waits for the result.
+pub(super) struct Arrival {
     pub(super) answer: Answer,
-    pub(super) browser: Waiting,
+    pub(super) browser: WaitingBrowser,
 }
 
-/// A browser whose request is not answered yet.
-pub(super) struct Waiting {
-    page: oneshot::Sender<Page>,
-    /// Errs once its connection is closed.
+/// A browser that waits for its page.
+pub(super) struct WaitingBrowser {
+    page: oneshot::Sender<LoginPage>,
+    /// Fails when the connection is closed.
     closed: oneshot::Receiver<Infallible>,
 }
 
-impl Waiting {
-    /// Answers, and returns when the browser has it all.
-    pub(super) async fn show(self, page: Page) {
+impl WaitingBrowser {
+    /// Sends the page, and returns when the browser has received it.
+    pub(super) async fn show(self, page: LoginPage) {
         if self.page.send(page).is_ok() {
             let _ = self.closed.await;
         }
     }
 }
 
-/// Answers as long as it lives.
-pub(super) struct Expecting {
-    came: oneshot::Receiver<Came>,
+/// A running server, which ends on drop.
+pub(super) struct RunningListener {
+    arrived: oneshot::Receiver<Arrival>,
     _accepting: JoinSet<()>,
 }
 
-/// Returns what comes back to there; nothing ever does where nobody listens.
-pub(super) async fn next(expecting: &mut Option<Expecting>) -> Came {
+/// Waits for the answer; for ever if there is no server.
+pub(super) async fn next(expecting: &mut Option<RunningListener>) -> Arrival {
     if let Some(expecting) = expecting
-        && let Ok(came) = (&mut expecting.came).await
+        && let Ok(arrived) = (&mut expecting.arrived).await
     {
-        return came;
+        return arrived;
     }
     pending().await
 }
 
-impl Listener {
-    /// Takes the port on both loopback addresses: which of them `localhost` is, the browser decides.
+impl CallbackListener {
+    /// Binds the port on both loopback addresses: the browser decides which one `localhost` is.
     pub(super) async fn bind(port: u16) -> Result<Self, CliError> {
         let busy = |error: &io::Error| cannot_listen(port, error);
         let four = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
         let mut sockets = vec![four.map_err(|error| busy(&error))?];
         match TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, port))).await {
             Ok(six) => sockets.push(six),
-            // The browser may go to whoever listens there.
+            // Another process listens on the IPv6 address, and the browser may connect to it.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(busy(&error)),
-            // There is no IPv6 here.
+            // No IPv6 on this machine.
             Err(_) => {}
         }
         Ok(Self(sockets))
     }
 
-    /// Waits for the browser with this state. Everybody else is told that there is nothing here.
-    pub(super) fn expect(self, state: &Secret<String>) -> Expecting {
-        let (sender, came) = oneshot::channel();
-        let gate = Arc::new(Gate {
+    /// Serves the browser with this state. Other requests get an error page.
+    pub(super) fn expect(self, state: &Secret<String>) -> RunningListener {
+        let (sender, arrived) = oneshot::channel();
+        let server = Arc::new(CallbackServer {
             state: state.clone(),
-            came: Mutex::new(Some(sender)),
+            arrived: Mutex::new(Some(sender)),
             places: Arc::new(Semaphore::new(CONNECTIONS)),
         });
         let mut accepting = JoinSet::new();
         for socket in self.0 {
-            accepting.spawn(accept(socket, Arc::clone(&gate)));
+            accepting.spawn(accept(socket, Arc::clone(&server)));
         }
-        Expecting {
-            came,
+        RunningListener {
+            arrived,
             _accepting: accepting,
         }
     }
@@ -119,33 +119,33 @@ impl Listener {
 
 fn cannot_listen(port: u16, error: &io::Error) -> CliError {
     let message =
-        format!("cannot listen on port {port} of this machine, where the browser is to come back");
+        format!("cannot listen on port {port} of this machine, for the redirect of the browser");
     CliError::new(Exit::TryAgain, message)
         .caused_by(error)
         .hint(format!(
-            "end what listens there (`ss -ltnp 'sport = {port}'`), or log in with `--no-browser`; `--callback-port PORT` is another one, if role and provider allow `{}`",
+            "stop the program on that port (`ss -ltnp 'sport = {port}'`), use `--no-browser`, or another `--callback-port PORT` if role and provider allow `{}`",
             redirect_uri(0).replace(":0", ":PORT")
         ))
 }
 
-struct Gate {
+struct CallbackServer {
     state: Secret<String>,
-    /// Taken by the first who knows the state.
-    came: Mutex<Option<oneshot::Sender<Came>>>,
+    /// Taken by the first request with the state.
+    arrived: Mutex<Option<oneshot::Sender<Arrival>>>,
     places: Arc<Semaphore>,
 }
 
-async fn accept(socket: TcpListener, gate: Arc<Gate>) {
+async fn accept(socket: TcpListener, server: Arc<CallbackServer>) {
     let mut connections = JoinSet::new();
-    while let Ok(place) = Arc::clone(&gate.places).acquire_owned().await {
+    while let Ok(place) = Arc::clone(&server.places).acquire_owned().await {
         let Ok((stream, _)) = socket.accept().await else {
-            // Out of descriptors, or the other side has gone: neither lasts.
+            // No free descriptor, or the client has disconnected: both are temporary.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let gate = Arc::clone(&gate);
+        let server = Arc::clone(&server);
         connections.spawn(async move {
-            serve(stream, &gate).await;
+            serve(stream, &server).await;
             drop(place);
         });
         while connections.try_join_next().is_some() {}
@@ -153,14 +153,14 @@ async fn accept(socket: TcpListener, gate: Arc<Gate>) {
 }
 
 /// Answers one request, and closes the connection.
-async fn serve(stream: TcpStream, gate: &Gate) {
+async fn serve(stream: TcpStream, server: &CallbackServer) {
     let (until_closed, closed) = oneshot::channel();
     let closed = Mutex::new(Some(closed));
     let service = service_fn(async |request: Request<Incoming>| {
         let closed = closed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Ok::<_, Infallible>(gate.answer(request, closed).await.into())
+        Ok::<_, Infallible>(server.answer(request, closed).await.into())
     });
-    // An error is one of the other side, which has gone or does not speak HTTP.
+    // Errors are ignored: the client has disconnected, or does not speak HTTP.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
@@ -171,40 +171,40 @@ async fn serve(stream: TcpStream, gate: &Gate) {
     drop(until_closed);
 }
 
-impl Gate {
+impl CallbackServer {
     async fn answer(
         &self,
         request: Request<Incoming>,
         closed: Option<oneshot::Receiver<Infallible>>,
-    ) -> Page {
+    ) -> LoginPage {
         if !is_for_loopback(&request) || request.uri().path() != PATH {
-            return Page::nothing_here();
+            return LoginPage::not_found();
         }
         let parameters = parameters(request).await;
         let answer = parameters.and_then(|sent| callback::read(&sent, &self.state).ok());
         let Some(answer) = answer else {
-            return Page::not_the_way_back();
+            return LoginPage::unexpected_login();
         };
-        let came = self
-            .came
+        let arrived = self
+            .arrived
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let (Some(came), Some(closed)) = (came, closed) else {
-            return Page::not_the_way_back();
+        let (Some(arrived), Some(closed)) = (arrived, closed) else {
+            return LoginPage::unexpected_login();
         };
         let (page, when_known) = oneshot::channel();
-        let browser = Waiting { page, closed };
-        let told = came.send(Came { answer, browser });
+        let browser = WaitingBrowser { page, closed };
+        let told = arrived.send(Arrival { answer, browser });
         match when_known.await {
             Ok(page) if told.is_ok() => page,
-            // Nobody waits any more.
-            _ => Page::failed("vctl was stopped"),
+            // The login has ended before the answer.
+            _ => LoginPage::failed("vctl was stopped"),
         }
     }
 }
 
-/// Returns what the provider sent: the query of a GET, or the form of a POST (`response_mode=form_post`).
+/// Returns the parameters of the provider: the query of a GET, or the form of a POST (`response_mode=form_post`).
 async fn parameters(request: Request<Incoming>) -> Option<Bytes> {
     if request.method() == Method::GET {
         return Some(Bytes::copy_from_slice(request.uri().query()?.as_bytes()));
@@ -223,7 +223,8 @@ async fn parameters(request: Request<Incoming>) -> Option<Bytes> {
     Some(body.to_bytes())
 }
 
-/// A page elsewhere can have a name of its own resolve to this machine, and be let read the answer.
+/// Returns whether the request is for a loopback name. A foreign page could resolve its own name to this machine
+/// and then read the answer.
 fn is_for_loopback<B>(request: &Request<B>) -> bool {
     let host = request
         .headers()
@@ -231,7 +232,7 @@ fn is_for_loopback<B>(request: &Request<B>) -> bool {
         .and_then(|host| host.to_str().ok());
     let Some(host) = host else { return false };
     let name = match host.rsplit_once(':') {
-        // The last colon of an IPv6 address stands in its brackets.
+        // The last colon of an IPv6 address is inside of the brackets.
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
@@ -242,11 +243,11 @@ fn is_for_loopback<B>(request: &Request<B>) -> bool {
     ours(name) && given.is_none_or(ours)
 }
 
-impl From<Page> for Response<Full<Bytes>> {
-    fn from(page: Page) -> Self {
+impl From<LoginPage> for Response<Full<Bytes>> {
+    fn from(page: LoginPage) -> Self {
         let mut response = Self::new(Full::from(page.html()));
         *response.status_mut() = page.status();
-        response.headers_mut().extend(Page::headers());
+        response.headers_mut().extend(LoginPage::headers());
         response
     }
 }

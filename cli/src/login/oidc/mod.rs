@@ -1,4 +1,4 @@
-//! Single sign-on: a browser goes to the identity provider, and comes back to us.
+//! Single sign-on with OIDC: the browser logs in at the identity provider, and is redirected to vctl.
 
 mod address;
 mod callback;
@@ -15,53 +15,53 @@ use vctl_common::count::counted;
 use vctl_common::secret::Secret;
 use vctl_common::vault::{self, Granted, VaultError};
 
-use self::address::{Address, Flow};
-use self::listener::Listener;
-use self::page::Page;
+use self::address::{LoginAddress, LoginFlow};
+use self::listener::CallbackListener;
+use self::page::LoginPage;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 
-/// How long a person has for the provider's pages.
+/// Timeout for the login at the provider.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// How long the page may take on its way to the browser.
+/// Timeout to send the final page to the browser.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct OidcChoices {
-    /// Open no browser: print the address, and also take the one it ends at, pasted here (oidc)
+    /// Do not open a browser: print the address, and accept the final address pasted here (oidc)
     #[arg(long)]
     no_browser: bool,
 
-    /// Confirm on another device, with a code; for a role of OpenBao with `callback_mode=device` (oidc)
+    /// Confirm on another device with a code; needs an OpenBao role with `callback_mode=device` (oidc)
     #[arg(long, conflicts_with_all = ["no_browser", "callback_port"])]
     device: bool,
 
-    /// Where on loopback the browser comes back to; the provider has to allow it (oidc)
+    /// Port on loopback for the redirect of the browser; the provider must allow it (oidc)
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     callback_port: Option<u16>,
 
-    /// Log in with this role instead of `oidc_role` (oidc)
+    /// Vault role to log in with, instead of key oidc_role (oidc)
     #[arg(long, value_name = "NAME")]
     role: Option<String>,
 }
 
 impl OidcChoices {
-    /// Whether any of them is on the command line, which then means single sign-on.
+    /// Returns whether one of these options is given, which implies single sign-on.
     pub(crate) fn is_given(&self) -> bool {
         self.no_browser || self.device || self.callback_port.is_some() || self.role.is_some()
     }
 }
 
-/// One login: with which role, where.
-struct Attempt<'a> {
+/// One attempt to log in.
+struct OidcLogin<'a> {
     vault: &'a VaultSettings,
     mount: &'a str,
     role: &'a str,
-    /// Made here and told Vault alone: whoever sees everything that passes the browser has not this.
+    /// Known only to this process and Vault, not to the browser: a stolen code is useless without it.
     client_nonce: Secret<String>,
 }
 
@@ -72,58 +72,58 @@ pub(super) async fn log_in(
     interaction: Interaction,
 ) -> Result<Granted, Stop> {
     if interaction == Interaction::Never {
-        let message = "single sign-on needs a person, and there is no terminal to ask one on";
-        let hint = "run `vctl login` on a terminal; a job logs in with `--method approle`";
+        let message = "single sign-on needs a terminal";
+        let hint = "run `vctl login` on a terminal; in a job, use `--method approle`";
         return Err(CliError::new(Exit::Permission, message).hint(hint).into());
     }
-    let attempt = Attempt {
+    let login = OidcLogin {
         vault,
         mount: &config.oidc_mount,
         role: choices.role.as_deref().unwrap_or(&config.oidc_role),
         client_nonce: address::nonce()?,
     };
     if choices.device {
-        return device::log_in(&attempt).await;
+        return device::log_in(&login).await;
     }
     let port = choices.callback_port.unwrap_or(config.oidc_callback_port);
-    attempt.with_browser(port, choices.no_browser).await
+    login.with_browser(port, choices.no_browser).await
 }
 
-impl Attempt<'_> {
+impl OidcLogin<'_> {
     async fn with_browser(&self, port: u16, no_browser: bool) -> Result<Granted, Stop> {
-        // Before anybody is sent there.
-        let listener = match Listener::bind(port).await {
+        // Before the address is requested: the port must be free.
+        let listener = match CallbackListener::bind(port).await {
             Ok(listener) => Some(listener),
-            // Somebody else answers there; what the browser ends at can still be pasted.
+            // The port is in use; the user can still paste the final address.
             Err(error) if no_browser => {
                 notice::note(&error.message);
                 None
             }
             Err(error) => return Err(error.into()),
         };
-        let address = self.address(Flow::Browser { port }).await?;
+        let address = self.address(LoginFlow::Browser { port }).await?;
         let mut returns = listener.map(|listener| listener.expect(&address.state));
         notice::done(if no_browser {
             "open this address in a browser:"
         } else {
-            "a browser opens for the login; if none does, open this address:"
+            "opening a browser for the login; if it does not open, open this address:"
         });
         notice::set_apart(address.url.as_str());
         let opened = !no_browser && crate::process::browser::open(&address.url).await;
         if !opened && !no_browser {
-            notice::note("there is no browser to open here");
+            notice::note("cannot open a browser here");
         }
-        let came = async {
+        let arrived = async {
             tokio::select! {
-                came = listener::next(&mut returns) => (came.answer, Some(came.browser)),
-                // Where we opened one, what is typed meanwhile is for whoever reads after us.
+                arrived = listener::next(&mut returns) => (arrived.answer, Some(arrived.browser)),
+                // After opening a browser, vctl does not read the terminal: the input belongs to the next reader.
                 answer = paste::read(port, &address.state), if !opened => (answer, None),
             }
         };
-        let came = timeout(PATIENCE, came).await;
-        let (answer, browser) = came.map_err(|_| {
-            nobody_came(PATIENCE).hint(
-                "run `vctl login` again, or `vctl login --no-browser` where the browser is on another machine",
+        let arrived = timeout(PATIENCE, arrived).await;
+        let (answer, browser) = arrived.map_err(|_| {
+            timed_out(PATIENCE).hint(
+                "run `vctl login` again, or `vctl login --no-browser` if the browser is on another machine",
             )
         })?;
         let done = match answer {
@@ -132,18 +132,18 @@ impl Attempt<'_> {
         };
         if let Some(browser) = browser {
             let page = match &done {
-                Ok(_) => Page::logged_in(),
-                Err(Stop::Error(error)) => Page::failed(&error.message),
-                Err(_) => Page::failed("vctl was stopped"),
+                Ok(_) => LoginPage::logged_in(),
+                Err(Stop::Error(error)) => LoginPage::failed(&error.message),
+                Err(_) => LoginPage::failed("vctl was stopped"),
             };
-            // Who has not got it by then sees an error of the browser; the login stands.
+            // If it takes longer, the browser shows an error, but the login is valid.
             let _ = timeout(FAREWELL, browser.show(page)).await;
         }
         done
     }
 
-    /// Hands what the browser brought to Vault, which gives a token for it.
-    async fn exchange(&self, address: Address, code: Secret<String>) -> Result<Granted, Stop> {
+    /// Exchanges the code for a token at Vault.
+    async fn exchange(&self, address: LoginAddress, code: Secret<String>) -> Result<Granted, Stop> {
         let login = vault::Login::Oidc {
             mount: self.mount.to_owned(),
             state: address.state,
@@ -160,14 +160,14 @@ impl Attempt<'_> {
         };
         let (mount, role) = (self.mount, self.role);
         let hint = format!(
-            "`auth/{mount}/role/{role}` says which users may log in; an administrator shows it with `vault read auth/{mount}/role/{role}`"
+            "the Vault role decides which users may log in: `vault read auth/{mount}/role/{role}`, as an administrator"
         );
         let message = format!("Vault refuses the login: {message}");
         CliError::new(Exit::Permission, message).hint(hint).into()
     }
 }
 
-fn nobody_came(within: Duration) -> CliError {
+fn timed_out(within: Duration) -> CliError {
     let minutes = within.as_secs() / 60;
     let message = format!("no login within {}", counted(minutes, "minute"));
     CliError::new(Exit::Permission, message)

@@ -1,4 +1,4 @@
-//! What the person sees at the end of the login: one page with nothing in it that runs or loads.
+//! The page in the browser at the end of the login. It runs no scripts and loads nothing.
 
 use std::sync::LazyLock;
 
@@ -14,7 +14,7 @@ use crate::ui::sanitize;
 
 const STYLE: &str = include_str!("page.css");
 
-/// Only the style below; no address of ours, which has a code in it, goes anywhere.
+/// Content security policy: allows only the style below. The page's address contains a code and must not leak.
 static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
     let style = Base64::encode_string(&Sha256::digest(STYLE));
     let policy = format!(
@@ -25,18 +25,18 @@ static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
 
 /// One page.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct LoginPage {
     status: StatusCode,
     title: &'static str,
     text: String,
 }
 
-impl Page {
+impl LoginPage {
     pub(super) fn logged_in() -> Self {
         Self {
             status: StatusCode::OK,
             title: "You are logged in",
-            text: "The terminal has what it needs. You can close this window.".to_owned(),
+            text: "You can close this window and return to the terminal.".to_owned(),
         }
     }
 
@@ -48,20 +48,20 @@ impl Page {
         }
     }
 
-    /// For everything that did not come from the login that we wait for.
-    pub(super) fn not_the_way_back() -> Self {
+    /// The page for requests that do not belong to this login.
+    pub(super) fn unexpected_login() -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
-            title: "This is not the login that vctl waits for",
-            text: "It belongs to another one, or was used already. Use the address that the terminal shows.".to_owned(),
+            title: "This is not the expected login",
+            text: "It belongs to another login, or was already used. Open the address in the terminal.".to_owned(),
         }
     }
 
-    pub(super) fn nothing_here() -> Self {
+    pub(super) fn not_found() -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
-            title: "There is nothing here",
-            text: "vctl waits here for a login to end, and for nothing else.".to_owned(),
+            title: "Not found",
+            text: "This server only accepts the end of a vctl login.".to_owned(),
         }
     }
 
@@ -113,8 +113,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_wrote_is_text() {
-        let page = Page::failed("</p><script>alert(1)</script>\u{202e}&amp;'\"").html();
+    fn foreign_text_is_escaped_in_the_page() {
+        let page = LoginPage::failed("</p><script>alert(1)</script>\u{202e}&amp;'\"").html();
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("&lt;script&gt;alert(1)"), "{page}");
         assert!(page.contains("\\u202e&amp;amp;&#39;&quot;</p>"), "{page}");
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_page_loads_and_keeps_nothing() {
-        let headers = Page::headers();
+        let headers = LoginPage::headers();
         let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(
             policy.starts_with("default-src 'none'; style-src 'sha256-"),

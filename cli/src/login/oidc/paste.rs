@@ -1,4 +1,4 @@
-//! The address that the browser ended at, brought by hand.
+//! Reads the final address of the browser from the terminal.
 
 use std::future::pending;
 use std::io;
@@ -14,11 +14,11 @@ use super::address::{PATH, redirect_uri};
 use super::callback::{self, Answer};
 use crate::ui::notice;
 
-/// Reads lines from the terminal until one is the address that belongs to `state`. When the terminal
-/// says that nothing more will come, that is never.
+/// Reads lines from the terminal until one is the address with `state`. Waits for ever if the terminal is
+/// closed.
 pub(super) async fn read(port: u16, state: &Secret<String>) -> Answer {
     notice::done(&format!(
-        "after the login the browser goes to {}; where that shows no page of vctl, copy the address from the browser and paste it here",
+        "after the login, the browser opens {}; if that page does not load, copy its address from the browser and paste it here",
         redirect_uri(port)
     ));
     loop {
@@ -38,7 +38,7 @@ pub(super) async fn read(port: u16, state: &Secret<String>) -> Answer {
     }
 }
 
-/// A line that begins with the prompt, until its end is typed.
+/// An open prompt. On drop, ends the line.
 struct OpenLine;
 
 impl OpenLine {
@@ -47,7 +47,7 @@ impl OpenLine {
         Self
     }
 
-    /// The terminal has shown the line's end.
+    /// The user has ended the line.
     fn answered(self) {
         std::mem::forget(self);
     }
@@ -61,30 +61,29 @@ impl Drop for OpenLine {
 
 fn read_address(text: &str, state: &Secret<String>) -> Result<Answer, &'static str> {
     let url = Url::parse(text).ok().filter(|url| url.path() == PATH);
-    let url = url.ok_or("that is not the address that the browser ends at after the login")?;
-    // A person can paste again, so a cut address does not end the login.
+    let url = url.ok_or("this is not the final address of the login")?;
+    // An incomplete address does not end the login: the user can paste again.
     let is_whole = url
         .query_pairs()
         .any(|(name, value)| matches!(&*name, "code" | "error") && !value.is_empty());
     if !is_whole {
-        return Err("a part of that address is missing");
+        return Err("the address is incomplete");
     }
     callback::read(url.query().unwrap_or_default().as_bytes(), state)
-        .map_err(|callback::NotOurs| "that address is of another login")
+        .map_err(|callback::ForeignAnswer| "the address belongs to another login")
 }
 
-/// Returns the next line; `None` at the end. A reader that nobody waits for any more takes nothing from
-/// whoever reads after us.
+/// Returns the next line; `None` at the end. A dropped reader must not take input from the next reader.
 async fn line() -> Option<Secret<String>> {
-    // Closed when this future is dropped.
+    // The pipe closes when this future is dropped, which ends the read.
     let (ended, _until_dropped) = pipe().ok()?;
     tokio::task::spawn_blocking(move || read_line(&ended))
         .await
         .ok()?
 }
 
-/// The terminal gives whole lines, so one that can be read is there to its end. One of more than 4095
-/// bytes it cuts; addresses with a code are a few hundred.
+/// Reads one line. The terminal delivers complete lines, of at most 4095 bytes; addresses with a code have a few
+/// hundred.
 fn read_line(ended: &OwnedFd) -> Option<Secret<String>> {
     let stdin = io::stdin();
     let mut watched = [
@@ -115,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_pasted_is_read_as_what_the_browser_brings() {
+    fn a_pasted_address_is_parsed_like_an_answer() {
         let state = Secret::new("s".to_owned());
         let read = |text: &str| read_address(text, &state).map(|answer| answer.is_ok());
         assert_eq!(
@@ -130,8 +129,11 @@ mod tests {
                 "another login",
             ),
             ("http://localhost:8250/oidc/callback?state=s", "missing"),
-            ("http://localhost:8250/?code=c&state=s", "not the address"),
-            ("c", "not the address"),
+            (
+                "http://localhost:8250/?code=c&state=s",
+                "not the final address",
+            ),
+            ("c", "not the final address"),
         ] {
             assert!(read(text).unwrap_err().contains(says), "{text}");
         }

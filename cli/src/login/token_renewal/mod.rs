@@ -1,4 +1,4 @@
-//! Keeping a token alive for others, for as long as they need it, with nobody asked anything.
+//! Keeps a token valid for other programs, without prompts.
 
 mod backoff;
 mod renewal;
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::Stop;
-use crate::login::{CachedToken, Login, Next, Renewed};
+use crate::login::{CachedToken, Login, Renewed, TokenAction};
 use crate::ui::notice;
 
 use backoff::Backoff;
@@ -19,32 +19,32 @@ pub(crate) use renewal::renew_while;
 pub(crate) use sink::Sink;
 use watch::Watch;
 
-/// Something others have to be told.
+/// A change of the token.
 #[derive(Debug)]
-pub(crate) enum Event {
-    /// A token that is good: another one, or the same for longer.
-    Good(Box<CachedToken>),
-    /// The last one is known to be dead, and there is no other yet.
-    Dead,
+pub(crate) enum TokenEvent {
+    /// A valid token: a new one, or the same with a longer lifetime.
+    Valid(Box<CachedToken>),
+    /// The token is invalid, and there is no new one yet.
+    Invalid,
 }
 
-/// Keeps one person's, or one machine's, token.
-pub(crate) struct Keeper<'a> {
+/// Keeps the token of one login valid.
+pub(crate) struct TokenKeeper<'a> {
     login: &'a Login<'a>,
     watch: Watch,
     token: Option<CachedToken>,
     backoff: Backoff,
 }
 
-/// What a try to have a good token came to.
-enum Tried {
-    Good(CachedToken),
-    /// The token is no longer one; there may be another.
-    Dead,
+/// The result of an attempt to get a valid token.
+enum AttemptResult {
+    Valid(CachedToken),
+    /// The token is invalid; a new one may be possible.
+    Invalid,
 }
 
-impl<'a> Keeper<'a> {
-    /// Without a state directory no other vctl can replace the token.
+impl<'a> TokenKeeper<'a> {
+    /// Watches the state directory for changes by other vctl processes, if there is one.
     pub(crate) fn new(login: &'a Login<'a>) -> Self {
         let watch = match login.state().make() {
             Ok(()) => Watch::on(login.state().path()),
@@ -62,39 +62,39 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Waits for the next thing others have to be told. The first is a good token.
+    /// Waits for the next change of the token. The first one is a valid token.
     ///
     /// # Errors
-    /// When no try could bring another: nobody is there to be asked, or Vault says no.
-    pub(crate) async fn next(&mut self) -> Result<Event, Stop> {
+    /// A new token is not possible: it needs an interactive login, or Vault refused.
+    pub(crate) async fn next(&mut self) -> Result<TokenEvent, Stop> {
         loop {
             if self.is_over() {
                 self.token = None;
-                return Ok(Event::Dead);
+                return Ok(TokenEvent::Invalid);
             }
             if !self.rest().await? {
                 continue;
             }
             let begun = Instant::now();
-            // What is known to end ends on time, also in the middle of a try to replace it.
-            let tried = match self.expires() {
+            // The expiry is reported on time, also during an attempt to replace the token.
+            let result = match self.expires() {
                 Some(expires) => tokio::select! {
-                    tried = self.attempt() => tried,
+                    result = self.attempt() => result,
                     () = sleep_until(expires) => continue,
                 },
                 None => self.attempt().await,
             };
-            match tried {
-                Ok(Tried::Good(token)) => {
+            match result {
+                Ok(AttemptResult::Valid(token)) => {
                     self.backoff.reset();
                     self.token = Some(token.clone());
-                    return Ok(Event::Good(Box::new(token)));
+                    return Ok(TokenEvent::Valid(Box::new(token)));
                 }
-                Ok(Tried::Dead) => {
+                Ok(AttemptResult::Invalid) => {
                     self.token = None;
-                    return Ok(Event::Dead);
+                    return Ok(TokenEvent::Invalid);
                 }
-                Err(Stop::Error(error)) if error.exit.may_pass() => {
+                Err(Stop::Error(error)) if error.exit.is_transient() => {
                     if self.backoff.is_first() {
                         notice::note(&format!("{}; trying again", error.message));
                     }
@@ -122,8 +122,8 @@ impl<'a> Keeper<'a> {
         Some(Instant::now() + left)
     }
 
-    /// Waits until the token has to be looked after, or was replaced or taken away by another vctl.
-    /// Returns whether there is something to do for it; without a token there is at once.
+    /// Waits until the token needs a renewal, or another vctl has replaced or removed it. Returns whether an attempt
+    /// is needed; without a token, returns true at once.
     async fn rest(&mut self) -> Result<bool, Stop> {
         let Some(token) = &self.token else {
             return Ok(true);
@@ -140,42 +140,42 @@ impl<'a> Keeper<'a> {
             () = self.watch.changed() => true,
         };
         if changed {
-            let kept = self.login.kept()?;
-            let same = |kept: &CachedToken| kept.token.expose() == token.token.expose();
-            return Ok(!kept.as_ref().is_some_and(same));
+            let cached = self.login.cached()?;
+            let same = |cached: &CachedToken| cached.token.expose() == token.token.expose();
+            return Ok(!cached.as_ref().is_some_and(same));
         }
-        // Nothing can be done yet for one that cannot be renewed.
+        // A token that cannot be renewed needs no attempt before its end.
         let now = Timestamp::now();
-        Ok(token.life.renewable || token.life.next(now) != Next::Use)
+        Ok(token.life.renewable || token.life.next(now) != TokenAction::Use)
     }
 
-    /// Has a good token once, asking the server when it must.
-    async fn attempt(&self) -> Result<Tried, Stop> {
+    /// Makes one attempt to get a valid token, with requests to the server if necessary.
+    async fn attempt(&self) -> Result<AttemptResult, Stop> {
         let lock = self.login.lock().await?;
-        let kept = self.login.kept()?;
+        let cached = self.login.cached()?;
         if let Some(token) = &self.token {
-            match &kept {
-                // Logged out, or another logged in: what we hold is not to be used any more.
-                None => return Ok(Tried::Dead),
-                Some(kept) if kept.token.expose() != token.token.expose() => {
-                    return Ok(Tried::Good(kept.clone()));
+            match &cached {
+                // After a logout or another login, this token must not be used.
+                None => return Ok(AttemptResult::Invalid),
+                Some(cached) if cached.token.expose() != token.token.expose() => {
+                    return Ok(AttemptResult::Valid(cached.clone()));
                 }
-                Some(kept) if kept.life.renewable => match self.login.renew(kept).await? {
-                    Renewed::Lives(token) => return Ok(Tried::Good(token)),
-                    Renewed::AtItsEnd => {}
-                    Renewed::Dead => {
+                Some(cached) if cached.life.renewable => match self.login.renew(cached).await? {
+                    Renewed::Extended(token) => return Ok(AttemptResult::Valid(token)),
+                    Renewed::AtMaxTtl => {}
+                    Renewed::Invalid => {
                         self.login.cache().remove()?;
-                        return Ok(Tried::Dead);
+                        return Ok(AttemptResult::Invalid);
                     }
                 },
                 Some(_) => {}
             }
-        } else if let Some(kept) = kept
-            && kept.life.next(Timestamp::now()) == Next::Use
+        } else if let Some(cached) = cached
+            && cached.life.next(Timestamp::now()) == TokenAction::Use
         {
-            return Ok(Tried::Good(kept));
+            return Ok(AttemptResult::Valid(cached));
         }
         let token = self.login.replace(&lock).await?;
-        Ok(Tried::Good(token))
+        Ok(AttemptResult::Valid(token))
     }
 }

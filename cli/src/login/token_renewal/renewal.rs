@@ -1,4 +1,4 @@
-//! Keeping alive the very token that somebody was given.
+//! Renews the token that a running command has.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use super::backoff::Backoff;
 use crate::login::{CachedToken, Login, Renewed};
 use crate::ui::{notice, time};
 
-/// Renews `token` until `work` is done. Another token could not reach who has this one, so when
-/// renewing no longer helps it is said until when the work has one.
+/// Renews `token` until `work` is done. A running command cannot receive a new token, so vctl warns before
+/// `max_ttl` ends this one.
 pub(crate) async fn renew_while<T>(
     login: &Login<'_>,
     token: CachedToken,
@@ -37,17 +37,17 @@ async fn keep_renewing(login: &Login<'_>, mut token: CachedToken) -> std::conver
         }
         let begun = Instant::now();
         match login.renew(&token).await {
-            Ok(Renewed::Lives(renewed)) => {
+            Ok(Renewed::Extended(renewed)) => {
                 backoff.reset();
                 token = renewed;
             }
-            Ok(Renewed::AtItsEnd | Renewed::Dead) => token.life.renewable = false,
+            Ok(Renewed::AtMaxTtl | Renewed::Invalid) => token.life.renewable = false,
             Err(_) => sleep_until(backoff.next_after(begun)).await,
         }
     }
 }
 
-/// Warns while there is time left to do something.
+/// Warns before the token expires.
 async fn until_its_end(token: &CachedToken) -> std::convert::Infallible {
     const NOTICE: Duration = Duration::from_mins(5);
     let Some(left) = token.life.left(Timestamp::now()) else {
@@ -56,8 +56,8 @@ async fn until_its_end(token: &CachedToken) -> std::convert::Infallible {
     sleep(left.saturating_sub(NOTICE)).await;
     let left = left.min(NOTICE);
     notice::note(&format!(
-        "the token that was given to the command ends in {}, and another cannot reach it; \
-         for work that takes longer there is `vctl agent`",
+        "the token of the command expires in {} and cannot be renewed; \
+         for longer work, use `vctl agent`",
         time::duration(left)
     ));
     std::future::pending().await

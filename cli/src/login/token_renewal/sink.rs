@@ -1,4 +1,4 @@
-//! A file that holds the token, for programs that read one.
+//! A file with the token, for other programs.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::files::private_file::Access;
 
-/// One file, and who may read it.
+/// A file, and its permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sink {
     pub(crate) path: PathBuf,
@@ -19,7 +19,7 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Writes the token, and no line's end: `cat` gives it as it is.
+    /// Writes the token without a newline.
     pub(crate) fn write(&self, token: &Secret<String>) -> Result<(), CliError> {
         let write = || {
             if let Some(dir) = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
@@ -35,9 +35,9 @@ impl Sink {
         })
     }
 
-    /// Takes a token away that is known to be dead: a reader finds none rather than that one.
+    /// Removes an invalid token, so that a reader does not use it.
     pub(crate) fn remove(&self) -> Result<(), CliError> {
-        // Something else that came to stand there is not ours to remove.
+        // Only a regular file is removed.
         let is_file = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_file());
         match if is_file {
             fs::remove_file(&self.path)
@@ -45,7 +45,10 @@ impl Sink {
             Ok(())
         } {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let message = format!("cannot remove the dead token in `{}`", self.path.display());
+                let message = format!(
+                    "cannot remove the invalid token in `{}`",
+                    self.path.display()
+                );
                 Err(CliError::new(Exit::Failure, message).caused_by(&error))
             }
             _ => Ok(()),
@@ -53,7 +56,7 @@ impl Sink {
     }
 }
 
-/// Directories that are missing become their owner's alone.
+/// Creates missing directories with mode 0700.
 fn make_directory(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     fs::DirBuilder::new()
@@ -77,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_holds_the_token_alone_for_those_who_may_read_it() {
+    fn a_sink_has_only_the_token_and_the_given_mode() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new").join("sink");
         let sink = sink(path.clone(), 0o640);
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_neither_written_nor_removed() {
+    fn only_a_regular_file_is_written_or_removed() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("precious");
         fs::write(&target, "mine").unwrap();

@@ -1,4 +1,4 @@
-//! Hears when the kept token is replaced or taken away.
+//! Reports when the cached token is replaced or removed.
 
 use std::io;
 use std::path::Path;

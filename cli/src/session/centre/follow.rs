@@ -118,7 +118,7 @@ impl source::Follow for Follow {
 }
 
 fn may_pass(stop: &Stop) -> bool {
-    matches!(stop, Stop::Error(error) if error.exit.may_pass())
+    matches!(stop, Stop::Error(error) if error.exit.is_transient())
 }
 
 impl Follow {

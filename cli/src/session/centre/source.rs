@@ -30,7 +30,7 @@ impl Source for Store {
         let listed: Vec<Listed> = found.iter().map(Found::listed).collect();
         self.recent.change(|recent| {
             let sessions = listed.iter().map(|listed| &listed.session);
-            recent.see_sessions(sessions.clone().flat_map(|session| {
+            recent.record_sessions(sessions.clone().flat_map(|session| {
                 let opened = &session.opened;
                 let certificate = opened.auth.certificate.as_ref();
                 let serial = certificate.and_then(|certificate| certificate.serial);
@@ -38,7 +38,7 @@ impl Source for Store {
                 serial.into_iter().chain([opened.id.to_string()])
             }));
             let people = sessions.filter_map(|session| session.person());
-            recent.see_people(people.map(|person| person.name().to_owned()));
+            recent.record_people(people.map(|person| person.name().to_owned()));
         });
         Ok(listed)
     }

@@ -18,7 +18,7 @@ use self::session::{GapJson, SessionJson, gap_json, session_json};
 use crate::session::model::grep::Match;
 use crate::session::model::{Event, History, Hole, Session};
 use crate::session::text::table::Listed;
-use crate::ui::form::Form;
+use crate::ui::format::OutputFormat;
 use crate::ui::json::{write, write_as_line, write_yaml};
 use crate::ui::records::{Records, cells_of};
 
@@ -108,7 +108,11 @@ impl Records for Sessions {
 }
 
 /// Writes sessions with those of their events that were searched for.
-pub(crate) fn write_matches(out: &mut dyn Write, form: Form, matches: &[Match]) -> io::Result<()> {
+pub(crate) fn write_matches(
+    out: &mut dyn Write,
+    form: OutputFormat,
+    matches: &[Match],
+) -> io::Result<()> {
     let sessions = matches.iter().map(|found| {
         session_json(&found.session)
             .with(&found.events)
@@ -120,7 +124,7 @@ pub(crate) fn write_matches(out: &mut dyn Write, form: Form, matches: &[Match]) 
 /// Writes sessions with everything that happened in them.
 pub(crate) fn write_histories(
     out: &mut dyn Write,
-    form: Form,
+    form: OutputFormat,
     histories: &[History],
 ) -> io::Result<()> {
     let sessions = histories
@@ -175,13 +179,17 @@ pub(crate) fn write_closed(out: &mut dyn Write, session: &Session) -> io::Result
 }
 
 /// Writes sessions with events, which have the forms that nest.
-fn write_sessions(out: &mut dyn Write, form: Form, sessions: Vec<SessionJson>) -> io::Result<()> {
+fn write_sessions(
+    out: &mut dyn Write,
+    form: OutputFormat,
+    sessions: Vec<SessionJson>,
+) -> io::Result<()> {
     let version = VERSION;
     match form {
-        Form::Jsonl => sessions
+        OutputFormat::Jsonl => sessions
             .iter()
             .try_for_each(|session| write_as_line(out, session)),
-        Form::Yaml => write_yaml(out, &Document { version, sessions }),
+        OutputFormat::Yaml => write_yaml(out, &Document { version, sessions }),
         _ => write(out, &Document { version, sessions }),
     }
 }
@@ -223,13 +231,13 @@ mod tests {
 
     #[test]
     fn the_document_is_the_one_that_is_documented() {
-        let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
+        let json = rendered(|out| write_histories(out, OutputFormat::Json, &[history()]));
         assert_golden("session.json", &json);
     }
 
     #[test]
     fn nothing_above_2_to_the_53_is_a_json_number() {
-        let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
+        let json = rendered(|out| write_histories(out, OutputFormat::Json, &[history()]));
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_numbers_are_exact(&value);
         assert_eq!(value["sessions"][0]["serial"], "18446744073709551615");
@@ -237,7 +245,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_utf8_are_kept_as_hex() {
-        let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
+        let json = rendered(|out| write_histories(out, OutputFormat::Json, &[history()]));
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         let argv = &value["sessions"][0]["events"][0]["argv"];
         assert_eq!(*argv, serde_json::json!(["sh", "", { "hex": "ff01" }]));
@@ -276,9 +284,9 @@ mod tests {
             more: true,
         };
         for document in [
-            rendered(|out| write_matches(out, Form::Json, &[found])),
-            rendered(|out| write_histories(out, Form::Json, &histories)),
-            rendered(|out| records::write(out, Form::Json, &Sessions, &listed)),
+            rendered(|out| write_matches(out, OutputFormat::Json, &[found])),
+            rendered(|out| write_histories(out, OutputFormat::Json, &histories)),
+            rendered(|out| records::write(out, OutputFormat::Json, &Sessions, &listed)),
         ] {
             schema::assert_fits(
                 schema::OF_SESSIONS,
@@ -286,13 +294,13 @@ mod tests {
                 &serde_json::from_str(&document).unwrap(),
             );
         }
-        let lines = rendered(|out| records::write(out, Form::Jsonl, &Sessions, &listed));
+        let lines = rendered(|out| records::write(out, OutputFormat::Jsonl, &Sessions, &listed));
         for line in lines.lines() {
             let session = serde_json::from_str(line).unwrap();
             schema::assert_fits(schema::OF_SESSIONS, Some("session"), &session);
         }
         assert_eq!(lines.lines().count(), listed.len());
-        let csv = rendered(|out| records::write(out, Form::Csv, &Sessions, &listed));
+        let csv = rendered(|out| records::write(out, OutputFormat::Csv, &Sessions, &listed));
         assert_golden("sessions.csv", &csv);
     }
 

@@ -1,7 +1,7 @@
-//! JSON whose text is harmless on a terminal.
+//! JSON that is safe on a terminal.
 //!
-//! JSON itself only asks for controls below U+0020 to be escaped. C1 controls, bidi controls and
-//! what else cannot be seen may be written as `\uNNNN` too, and the value stays the same.
+//! JSON requires escapes only for controls below U+0020. C1 controls, bidi controls and other invisible
+//! characters are written as `\uNNNN` too; the value stays the same.
 
 use std::io::{self, Write};
 
@@ -19,7 +19,7 @@ pub(super) fn compact<W: Write>(out: W) -> Serializer<W, Visible<CompactFormatte
     Serializer::with_formatter(out, Visible::new(CompactFormatter))
 }
 
-/// As `compact`, for a place inside of HTML: nothing in it ends a script or begins a comment.
+/// Like `compact`, for a script in HTML: the text cannot end the script or begin a comment.
 pub(super) fn embedded<W: Write>(out: W) -> Serializer<W, Visible<CompactFormatter>> {
     let formatter = Visible {
         inner: CompactFormatter,
@@ -29,7 +29,7 @@ pub(super) fn embedded<W: Write>(out: W) -> Serializer<W, Visible<CompactFormatt
     Serializer::with_formatter(out, formatter)
 }
 
-/// As `pretty`, in block style of YAML.
+/// Like `pretty`, in YAML block style.
 pub(super) fn yaml<W: Write>(out: W) -> Serializer<W, Visible<Blocks>> {
     let formatter = Visible {
         long: true,
@@ -38,12 +38,12 @@ pub(super) fn yaml<W: Write>(out: W) -> Serializer<W, Visible<Blocks>> {
     Serializer::with_formatter(out, formatter)
 }
 
-/// A formatter that spells out what is not plainly visible.
+/// A formatter that escapes characters that are not plainly visible.
 pub(super) struct Visible<F> {
     inner: F,
-    /// Visible, and spelled out as well.
+    /// Visible characters that are escaped too.
     special: &'static [char],
-    /// YAML has no surrogates, and an escape of eight digits.
+    /// Whether to write YAML escapes: eight digits instead of surrogates.
     long: bool,
 }
 
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_an_escape_in_json_too() {
+    fn invisible_characters_are_escaped_in_json() {
         assert_eq!(
             written("a\u{9b}\u{202e}\u{e0041}b"),
             r#""a\u009b\u202e\udb40\udc41b""#
@@ -142,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn json_is_read_back_as_it_was_and_harmless(text in any::<String>()) {
+        fn json_is_safe_and_parses_to_the_same_value(text in any::<String>()) {
             let json = written(&text);
             prop_assert!(json.chars().all(sanitize::is_visible), "{json:?}");
             prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);

@@ -1,4 +1,4 @@
-//! Why a command failed, for programs.
+//! The error of a command as JSON.
 
 use std::io::{self, Write};
 
@@ -8,20 +8,20 @@ use super::escape;
 use crate::error::CliError;
 
 #[derive(Serialize)]
-struct Failure<'a> {
+struct ErrorDocument<'a> {
     error: ErrorJson<'a>,
 }
 
 #[derive(Serialize)]
 struct ErrorJson<'a> {
-    /// The exit status.
+    /// Exit status of the command.
     code: u8,
     message: &'a str,
     causes: &'a [String],
     hint: Option<&'a str>,
 }
 
-/// Writes one line, so that it can be told from notes before it.
+/// Writes one line, so that programs can distinguish it from notes.
 pub(crate) fn write_error(out: &mut dyn Write, error: &CliError) -> io::Result<()> {
     let error = ErrorJson {
         code: error.exit as u8,
@@ -29,7 +29,7 @@ pub(crate) fn write_error(out: &mut dyn Write, error: &CliError) -> io::Result<(
         causes: &error.causes,
         hint: error.hint.as_deref(),
     };
-    Failure { error }.serialize(&mut escape::compact(&mut *out))?;
+    ErrorDocument { error }.serialize(&mut escape::compact(&mut *out))?;
     writeln!(out)
 }
 

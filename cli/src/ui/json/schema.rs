@@ -1,7 +1,7 @@
-//! Holds JSON against the documented schema. For tests alone.
+//! Compares JSON with the documented schema. For tests only.
 //!
-//! The part of JSON Schema that `docs/*.schema.json` use; a keyword it does not know is an
-//! error, so that nothing in the schema is there for show.
+//! Supports the part of JSON Schema that `docs/*.schema.json` use. An unknown keyword is an error, so that no
+//! rule of a schema is ignored.
 
 use serde_json::{Map, Value};
 
@@ -14,7 +14,7 @@ pub(crate) const OF_FLEET: &str = include_str!("../../../../docs/fleet.schema.js
 pub(crate) const OF_CACHES: &str = include_str!("../../../../docs/cache.schema.json");
 pub(crate) const OF_ACCESSES: &str = include_str!("../../../../docs/audit.schema.json");
 
-/// Fails with the place where `value` is not as the schema's definition `name` says.
+/// Panics with the place where `value` does not match the schema's definition `name`.
 pub(crate) fn assert_fits(schema: &str, name: Option<&str>, value: &Value) {
     let root: Value = serde_json::from_str(schema).unwrap();
     let schema = name.map_or(&root, |name| &root["$defs"][name]);
@@ -84,7 +84,7 @@ fn one_of(root: &Value, rules: &Value, value: &Value, at: &str) -> Result<(), St
     Err(format!("none of: {problems:#?}"))
 }
 
-/// Looks at the other keywords as well: `additionalProperties` is not the last in the map.
+/// Checks all properties. Also reads other keywords, because `additionalProperties` may come first.
 fn no_others(
     root: &Value,
     schema: &Map<String, Value>,

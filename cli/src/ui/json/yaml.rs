@@ -1,10 +1,8 @@
-//! The documents of JSON in block style of YAML.
+//! JSON documents in YAML block style.
 //!
-//! Every text and every key is quoted, as in JSON, whose strings YAML 1.2 has as they are: no reader
-//! takes `no` for a boolean or a serial for a number, and what is escaped in JSON is escaped here.
-//!
-//! serde-saphyr, the parser of the configuration, can also write YAML, but does not escape
-//! invisible characters in the way the JSON here does.
+//! Every text and every key is quoted as in JSON, which YAML 1.2 accepts: no parser reads `no` as a boolean
+//! or a serial as a number, and the escapes of JSON stay. The crate serde-saphyr cannot do this: it quotes
+//! only where YAML needs it, and does not escape invisible characters.
 
 use std::io::{self, Write};
 
@@ -20,12 +18,12 @@ pub(crate) fn write(out: &mut dyn Write, value: &impl Serialize) -> io::Result<(
     writeln!(out)
 }
 
-/// Lists and maps as indented blocks; empty ones as `[]` and `{}`.
+/// Formatter for lists and maps as indented blocks; empty ones as `[]` and `{}`.
 #[derive(Default)]
 pub(super) struct Blocks {
-    /// For each list or map around the place, whether it has anything yet.
+    /// For each open list or map, whether it has an item.
     around: Vec<bool>,
-    /// The line has nothing but a dash: the first key of a map goes beside it.
+    /// Whether the line has only a dash: the first key of a map follows on the same line.
     after_dash: bool,
 }
 
@@ -98,7 +96,7 @@ impl Formatter for Blocks {
     }
 }
 
-/// Keeps a blank back until something else than the end of the line follows.
+/// Writer that delays a blank, to write none before a newline.
 struct LineEnds<'a> {
     out: &'a mut dyn Write,
     owed: bool,
@@ -175,7 +173,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_reader_of_yaml_finds_the_same_value(value in any_value()) {
+        fn yaml_parses_to_the_same_value(value in any_value()) {
             let text = rendered(|out| write(out, &value));
             let read: Value = serde_saphyr::from_str(&text)
                 .map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;

@@ -83,9 +83,7 @@ fn an_answer_of_another_login_changes_nothing() {
         &format!("code=a&state={0}&state={0}", state_of(&address)),
     ] {
         browser.open(&desk.callback(query)).unwrap();
-        browser
-            .wait_for("not the login that vctl waits for")
-            .unwrap();
+        browser.wait_for("not the expected login").unwrap();
     }
     browser.open(&address).unwrap();
     log_in_at_the_provider(&mut browser, "sso-berta", &password);

@@ -42,11 +42,11 @@ fn the_address_that_the_browser_ends_at_is_pasted() {
     terminal.type_in("\r").unwrap();
     terminal.type_in("https://vault.example.net/\r").unwrap();
     terminal
-        .wait_for("not the address that the browser ends at")
+        .wait_for("not the final address of the login")
         .unwrap();
     let of_another = desk.callback("code=a&state=st_other");
     terminal.type_in(&format!("{of_another}\r")).unwrap();
-    terminal.wait_for("of another login").unwrap();
+    terminal.wait_for("belongs to another login").unwrap();
     terminal.type_in(&format!(" {address} \r")).unwrap();
     assert!(terminal.end().unwrap().success(), "{}", terminal.shown());
     assert!(!desk.has_opened());
@@ -92,7 +92,7 @@ fn a_refusal_can_be_pasted() {
     assert_eq!(terminal.end().unwrap().code(), Some(77));
     let shown = terminal.shown();
     assert!(
-        shown.contains("the identity provider ended the login: access_denied"),
+        shown.contains("the identity provider refused the login: access_denied"),
         "{shown}"
     );
 }
@@ -113,7 +113,7 @@ fn where_no_browser_opens_one_may_paste() {
     other.env("PATH", broken.workstation.home("bin"));
     for (desk, command) in [(without_screen, command), (broken, other)] {
         let mut terminal = vctl_tests::terminal::Terminal::start(command, 1000).unwrap();
-        terminal.wait_for("no browser to open here").unwrap();
+        terminal.wait_for("cannot open a browser here").unwrap();
         terminal.wait_for("> ").unwrap();
         let state = state_of(&shown_address(&mut terminal)).to_owned();
         let refusal = desk.callback(&format!("error=server_error&state={state}"));

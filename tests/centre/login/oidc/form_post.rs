@@ -36,7 +36,7 @@ fn each_posted_answer_ends_the_login_with_a_reason() {
             "not in the group (access_denied)",
         ),
         (FORM, "id_token=x", 1, "neither `code` nor `error`"),
-        (FORM, "code=a&code=b", 1, "there twice"),
+        (FORM, "code=a&code=b", 1, "is duplicated"),
     ] {
         let desk = Desk::new(sign_on);
         let mut terminal = desk.log_in(&[]);

@@ -157,10 +157,7 @@ fn both_addresses_of_localhost_are_listened_on() {
             &address,
             &format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n"),
         );
-        assert!(
-            answer.contains("There is nothing here"),
-            "{address}: {answer}"
-        );
+        assert!(answer.contains("Not found"), "{address}: {answer}");
     }
     is_still_there(&desk, &mut terminal);
 }
@@ -250,7 +247,7 @@ fn an_unsupported_method_of_vault_is_named() {
             &["--role", "vctl-device"],
             "oidc",
             78,
-            "has no login from another device",
+            "does not support login from another device",
         ),
         (&["--device"], "oidc", 78, "`callback_mode=device`"),
         (&[], "nowhere", 78, "VCTL_OIDC_MOUNT"),

@@ -71,7 +71,7 @@ fn earlier_sessions_are_attributed_once_the_ca_is_recorded() {
          delete from vctl.ca_keys");
     let output = vctl(&centre, &["migrate"]);
     let note = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(note.contains("entered the SSH CA SHA256:"), "{note}");
+    assert!(note.contains("recorded the SSH CA SHA256:"), "{note}");
     assert_eq!(ask(entered), key.trim());
     let people = "select count(*), count(vault_user) from vctl.audit_session";
     assert_eq!(ask(people), "2|1");
@@ -121,7 +121,7 @@ fn an_edited_file_and_a_newer_schema_are_refused_by_name() {
     let output = vctl(&centre, &["migrate"]);
     assert_eq!(output.status.code(), Some(78));
     let said = complaint(&output);
-    assert!(said.contains("`0003_access_log` was edited"), "{said}");
+    assert!(said.contains("`0003_access_log` was changed"), "{said}");
 }
 
 #[test]

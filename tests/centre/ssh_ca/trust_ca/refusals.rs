@@ -118,7 +118,7 @@ fn a_host_that_still_refuses_certificates_is_reported() {
     let said = admin.run(&["trust-ca", "trust-proof-1", "--sudo", "--verify"]);
     assert_eq!(said.code, 77, "{said:?}");
     assert!(
-        said.stderr.contains("accepts no certificate of it"),
+        said.stderr.contains("does not accept a certificate of it"),
         "{said:?}"
     );
     assert!(!admin.applied("trust-proof-1"));

@@ -1,4 +1,4 @@
-//! What is chosen from, what is typed, and where one stands: the picker without a terminal.
+//! The state of a picker: hosts, query and cursor, without a terminal.
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -8,17 +8,17 @@ use frizbee::{CaseMatching, Config, Matcher, Pattern, PatternConfig};
 use unicode_width::UnicodeWidthStr as _;
 use vctl_common::charset;
 
-use super::Known;
+use super::PickerContext;
 use crate::inventory::table::{address, live};
 use crate::inventory::{Host, order};
 use crate::ui::sanitize;
 
-/// What a key means.
+/// A key, by its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum PickerKey {
     Character(char),
     Backspace,
-    /// Forgets what is typed.
+    /// Clears the query.
     Clear,
     Up,
     Down,
@@ -32,46 +32,46 @@ pub(super) enum Key {
     Cancel,
 }
 
-/// What comes of a key.
+/// The result of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PickerStep {
     Stay,
-    /// This host of those that it was made with.
+    /// Index of the chosen host.
     Chosen(usize),
     Cancelled,
 }
 
-/// A picker. Nothing in it knows the size of the screen but for how far a page goes.
+/// A picker. It does not know the size of the screen, except the lines of a page.
 pub(super) struct Picker {
     hosts: Vec<Host>,
-    /// What is typed is looked for in these: name, data centre, address, user.
+    /// Text to search, for each host: name, data centre, address, user.
     texts: Vec<String>,
-    /// What `vctl list` says below LIVE, of each host.
+    /// Column LIVE of `vctl list`, for each host.
     live: Vec<String>,
-    /// Each once, sorted.
+    /// Data centres, sorted.
     dcs: Vec<String>,
-    /// Of `dcs`, or all.
+    /// The chosen data centre; `None` means all.
     dc: Option<usize>,
     query: String,
-    /// What is found for each beginning of the query, the best first: one list for each character typed.
-    /// Taking one back searches nothing, and one more searches only the last of them.
+    /// Results for each prefix of the query, the best first: one list for each typed character. Backspace
+    /// needs no search, and a further character searches only the last list.
     ranked: Vec<Vec<usize>>,
-    /// Of the last of them, or of all hosts, those in the data centre.
+    /// Results in the chosen data centre.
     found: Vec<usize>,
     cursor: usize,
-    /// Lines of a page as it was last drawn.
+    /// Lines of a page in the last frame.
     page: usize,
 }
 
-/// More than any name has; what is pasted by mistake must not take for ever.
+/// Maximum length of the query, so that a large paste by mistake does not take long.
 const LONGEST: usize = 128;
 
-/// The keys, in one line of 80 columns.
+/// The help line, up to 80 columns.
 const KEYS: &str = "  Enter choose · ↑/↓ move · ←/→ data centre · Ctrl-U clear · Esc cancel";
 
 impl Picker {
-    /// The hosts that were used last come first, and the others by data centre and name.
-    pub(super) fn new(mut hosts: Vec<Host>, known: &Known) -> Self {
+    /// Returns a picker. Recently used hosts come first, then the others by data centre and name.
+    pub(super) fn new(mut hosts: Vec<Host>, known: &PickerContext) -> Self {
         let mut dcs: Vec<String> = hosts.iter().map(|host| host.dc.clone()).collect();
         dcs.sort_by(|one, other| order::by_name(one, other));
         dcs.dedup();
@@ -96,41 +96,41 @@ impl Picker {
         picker
     }
 
-    pub(super) fn press(&mut self, key: Key) -> Step {
+    pub(super) fn press(&mut self, key: PickerKey) -> PickerStep {
         match key {
-            Key::Cancel => return Step::Cancelled,
-            Key::Enter => {
+            PickerKey::Cancel => return PickerStep::Cancelled,
+            PickerKey::Enter => {
                 return match self.found.get(self.cursor) {
-                    Some(&host) => Step::Chosen(host),
-                    None => Step::Stay,
+                    Some(&host) => PickerStep::Chosen(host),
+                    None => PickerStep::Stay,
                 };
             }
-            Key::Character(c) if self.query.len() < LONGEST => {
+            PickerKey::Character(c) if self.query.len() < LONGEST => {
                 self.query.push(c);
                 self.ranked.push(self.rank(c));
                 self.show();
             }
-            Key::Character(_) => {}
-            Key::Backspace => {
+            PickerKey::Character(_) => {}
+            PickerKey::Backspace => {
                 self.query.pop();
                 self.ranked.pop();
                 self.show();
             }
-            Key::Clear => {
+            PickerKey::Clear => {
                 self.query.clear();
                 self.ranked.clear();
                 self.show();
             }
-            Key::Up => self.cursor = self.cursor.saturating_sub(1),
-            Key::Down => self.move_down(1),
-            Key::PageUp => self.cursor = self.cursor.saturating_sub(self.page),
-            Key::PageDown => self.move_down(self.page),
-            Key::First => self.cursor = 0,
-            Key::Last => self.move_down(usize::MAX),
-            Key::Left => self.turn(false),
-            Key::Right => self.turn(true),
+            PickerKey::Up => self.cursor = self.cursor.saturating_sub(1),
+            PickerKey::Down => self.move_down(1),
+            PickerKey::PageUp => self.cursor = self.cursor.saturating_sub(self.page),
+            PickerKey::PageDown => self.move_down(self.page),
+            PickerKey::First => self.cursor = 0,
+            PickerKey::Last => self.move_down(usize::MAX),
+            PickerKey::Left => self.turn(false),
+            PickerKey::Right => self.turn(true),
         }
-        Step::Stay
+        PickerStep::Stay
     }
 
     fn move_down(&mut self, lines: usize) {
@@ -138,7 +138,7 @@ impl Picker {
         self.cursor = self.cursor.saturating_add(lines).min(last);
     }
 
-    /// Goes from one data centre to the next; between the last and the first are all.
+    /// Changes to the next data centre; "all" is between the last and the first.
     fn turn(&mut self, right: bool) {
         let count = self.dcs.len();
         if count < 2 {
@@ -153,13 +153,13 @@ impl Picker {
         self.show();
     }
 
-    /// Returns what is found for the query, which just got longer by `last`.
+    /// Returns the results of the query, to which the user has just added `last`.
     fn rank(&self, last: char) -> Vec<usize> {
         let before = self.ranked.last();
         if let Some(before) = before.filter(|_| last.is_whitespace()) {
             return before.clone();
         }
-        // Every word has to be there; none of its characters means anything else.
+        // All words must match; no character has a special meaning.
         let words = self.query.split_whitespace();
         let patterns: Vec<Pattern> = words
             .map(|word| Pattern::new(word, PatternConfig::default()))
@@ -167,7 +167,7 @@ impl Picker {
         if patterns.is_empty() {
             return (0..self.hosts.len()).collect();
         }
-        // A longer query finds nothing that its beginning did not, unless a letter has others it stands for.
+        // A longer query matches a subset, except for non-ASCII letters, which match several letters.
         let among = match before.filter(|_| self.query.is_ascii()) {
             Some(before) => in_order(before, self.hosts.len()),
             None => (0..self.hosts.len()).collect(),
@@ -193,19 +193,19 @@ impl Picker {
         };
     }
 
-    /// Returns what a screen shows, one line each, the one where the cursor stands marked.
-    pub(super) fn draw(&mut self, columns: usize, rows: usize) -> Vec<Line> {
+    /// Returns the lines of a frame, with the line of the cursor marked.
+    pub(super) fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine> {
         let query = format!("> {}", sanitize::text(&self.query));
-        let mut lines = vec![Line::plain(query)];
+        let mut lines = vec![ScreenLine::plain(query)];
         if rows >= 4 {
-            lines.push(Line::dim(self.summary()));
+            lines.push(ScreenLine::dim(self.summary()));
         }
         if rows >= 6 {
-            lines.push(Line::dim(charset::shown(KEYS).into_owned()));
+            lines.push(ScreenLine::dim(charset::shown(KEYS).into_owned()));
         }
         let room = rows.saturating_sub(lines.len());
         self.page = room.max(1);
-        // The cursor's page: it moves through it, and then to the next.
+        // Shows the page of the cursor.
         let top = self.cursor - self.cursor % self.page;
         let shown = self.found.iter().enumerate().skip(top).take(room);
         let cells: Vec<(usize, [String; 4])> = shown
@@ -221,7 +221,7 @@ impl Picker {
                 text.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
             }
             text.push_str(&cells[3]);
-            lines.push(Line {
+            lines.push(ScreenLine {
                 text,
                 is_here,
                 is_dim: false,
@@ -244,7 +244,7 @@ impl Picker {
         format!("{count} {} {dc}", charset::shown("·"))
     }
 
-    /// Returns name, data centre, liveness, and the way to a host.
+    /// Returns name, data centre, liveness and address of a host.
     fn cells(&self, index: usize) -> [String; 4] {
         let host = &self.hosts[index];
         let jump = host.jump_via.as_ref();
@@ -262,8 +262,7 @@ impl Picker {
     }
 }
 
-/// Returns these of `count` hosts in the order of all hosts: it decides between equals, however they were
-/// found.
+/// Returns the given hosts in the order of all hosts, which decides between equal results.
 fn in_order(hosts: &[usize], count: usize) -> Vec<usize> {
     let mut is_there = vec![false; count];
     for &host in hosts {
@@ -274,14 +273,14 @@ fn in_order(hosts: &[usize], count: usize) -> Vec<usize> {
 
 /// One line of the screen.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct ScreenLine {
     pub(super) text: String,
-    /// The cursor stands here.
+    /// Whether the cursor is on this line.
     pub(super) is_here: bool,
     pub(super) is_dim: bool,
 }
 
-impl Line {
+impl ScreenLine {
     fn plain(text: String) -> Self {
         Self {
             text,

@@ -1,44 +1,44 @@
-//! The forms of output: `-o`.
+//! The output formats of `-o`.
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-/// The reader of an error.
+/// The format of an error on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    /// People
-    Table,
-    /// Programs
+pub(crate) enum ErrorFormat {
+    /// One line of text
+    Text,
+    /// One JSON object
     Json,
 }
 
-/// The form of what is read: `ui::records`.
+/// The output format of a command, `-o`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
-    /// For people; `text` is the same
+pub(crate) enum OutputFormat {
+    /// Table for people; also accepted as `text`
     #[default]
     #[value(alias = "text")]
     Table,
-    /// For people, with every column
+    /// Table with all columns
     Wide,
-    /// One document
+    /// One JSON document
     Json,
-    /// One object a line
+    /// One JSON object a line
     Jsonl,
-    /// The document of `json`, as YAML
+    /// The same document as YAML
     Yaml,
-    /// With a heading; text is escaped as in the table
+    /// CSV with a heading line; text is escaped as in the table
     Csv,
-    /// What the next command is to be given, one a line
+    /// Only the names, one a line, for the next command
     Name,
 }
 
-impl Form {
-    /// The forms of a single document.
+impl OutputFormat {
+    /// The formats of a command that prints a single document.
     pub(crate) const OF_DOCUMENT: &[Self] =
         &[Self::Table, Self::Wide, Self::Json, Self::Jsonl, Self::Yaml];
 
-    /// Returns a parser that takes these forms, and names them where it is given another.
+    /// Returns a parser for these formats, which lists them in an error.
     pub(crate) fn among(forms: &[Self]) -> impl TypedValueParser<Value = Self> {
         let values = forms.iter().filter_map(ValueEnum::to_possible_value);
         let values: Vec<_> = values.collect();
@@ -46,7 +46,7 @@ impl Form {
             .map(|text| <Self as ValueEnum>::from_str(&text, false).unwrap_or_default())
     }
 
-    /// Returns the word for it on the command line.
+    /// Returns the word on the command line.
     pub(crate) fn word(self) -> String {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())
