@@ -27,7 +27,7 @@ pub(crate) enum OutputFormat {
     Jsonl,
     /// The same document as YAML
     Yaml,
-    /// CSV with a heading line; text is escaped as in the table
+    /// Comma-separated lines below a heading; text is escaped as in the table
     Csv,
     /// Only the names, one a line, for the next command
     Name,

@@ -128,7 +128,7 @@ mod tests {
                 "http://localhost:8250/oidc/callback?code=c&state=t",
                 "another login",
             ),
-            ("http://localhost:8250/oidc/callback?state=s", "missing"),
+            ("http://localhost:8250/oidc/callback?state=s", "incomplete"),
             (
                 "http://localhost:8250/?code=c&state=s",
                 "not the final address",
