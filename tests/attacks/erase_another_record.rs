@@ -96,7 +96,7 @@ fn beyond_its_budget_a_session_is_stored_without_its_argv_and_says_so() {
     let shown = lab.vctl(&["session", "--local", "1"]).unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout);
     assert!(
-        shown.contains("cut: session over its byte budget"),
+        shown.contains("cut: the session was over its byte budget"),
         "{shown}"
     );
     assert!(shown.contains("complete: all"), "{shown}");

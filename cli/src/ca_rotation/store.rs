@@ -1,4 +1,4 @@
-//! Where a rotation of the SSH CA stands.
+//! Queries for a rotation of the SSH CA.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -11,7 +11,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh_ca::Authority;
 
-/// Returns the stage, by the database's clock, and the time there.
+/// Returns the stage, and the time by the database's clock.
 pub(crate) async fn stage(client: &Client, configured: &str) -> Result<(Stage, SystemTime), Stop> {
     let statement = include_str!("rotation_keys.sql");
     let rows = client.query(statement, &[&configured]).await;
@@ -22,13 +22,13 @@ pub(crate) async fn stage(client: &Client, configured: &str) -> Result<(Stage, S
         CliError::new(Exit::Config, "the SSH CA cannot be rotated")
             .caused_by(&error)
             .hint(
-                "`vctl migrate` enters the CA that signs; `vctl.ca_keys` has those that are known",
+                "`vctl migrate` records the CA that signs; the table `vctl.ca_keys` has the recorded ones",
             )
     })?;
     Ok((stage, now))
 }
 
-/// Returns the state of a CA, if it is known.
+/// Returns the state of a CA, if it is recorded.
 pub(crate) async fn state(client: &Client, fingerprint: &str) -> Result<Option<KeyState>, Stop> {
     let sql = "select state from vctl.ca_keys where fingerprint = $1";
     let row = client.query_opt(sql, &[&fingerprint]).await;
@@ -36,7 +36,7 @@ pub(crate) async fn state(client: &Client, fingerprint: &str) -> Result<Option<K
     Ok(row.and_then(|row| KeyState::of_word(row.get(0))))
 }
 
-/// Enters a CA as the one to come, unless another one is meanwhile.
+/// Records a CA as the next one, unless there is one already.
 pub(crate) async fn enter_next(client: &Client, authority: &Authority) -> Result<(), Stop> {
     let statement = include_str!("rotation_enter_next.sql");
     let (fingerprint, line) = (authority.fingerprint(), authority.line());
@@ -46,7 +46,7 @@ pub(crate) async fn enter_next(client: &Client, authority: &Authority) -> Result
     exactly(entered, 1)
 }
 
-/// Has the next one sign from now on: whoever asks sees the one or the other.
+/// Makes the next CA the active one, in one transaction.
 pub(crate) async fn move_signing(client: &Client, active: &Key, next: &Key) -> Result<(), Stop> {
     let statement = include_str!("rotation_move.sql");
     let moved = client
@@ -55,7 +55,7 @@ pub(crate) async fn move_signing(client: &Client, active: &Key, next: &Key) -> R
     exactly(moved, 2)
 }
 
-/// Notes that a CA is gone.
+/// Records that a CA was removed.
 pub(crate) async fn retire(client: &Client, leaving: &Key) -> Result<(), Stop> {
     let sql = "update vctl.ca_keys set state = 'retired', state_since = now() \
                where fingerprint = $1 and state = 'leaving'";
@@ -73,8 +73,8 @@ fn exactly(changed: Result<u64, Error>, rows: u64) -> Result<(), Stop> {
     if changed.map_err(PgError::from)? == rows {
         return Ok(());
     }
-    let message = "somebody else is rotating the SSH CA";
-    let hint = "`vctl ca ssh-rotate --plan` shows where it stands";
+    let message = "the SSH CA is being rotated by another user";
+    let hint = "`vctl ca ssh-rotate --plan` shows the stage of the rotation";
     Err(CliError::new(Exit::TryAgain, message).hint(hint).into())
 }
 
@@ -84,7 +84,7 @@ fn key(row: &Row) -> Result<Key, Error> {
         fingerprint: row.try_get("fingerprint")?,
         line: row.try_get("public_key")?,
         mount: row.try_get("mount")?,
-        // The query asks for no others than we know.
+        // The query returns no other states.
         state: KeyState::of_word(state).unwrap_or(KeyState::Retired),
         since: row.try_get("state_since")?,
     })

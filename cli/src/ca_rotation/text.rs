@@ -1,4 +1,4 @@
-//! Where a rotation of the SSH CA stands.
+//! The stage of a rotation, as text and for programs.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use crate::ca_rotation::{Host, Key, Stage};
 use crate::ui::records::{Records, cells_of};
 use crate::ui::time;
 
-/// Hosts of one stage, for programs.
+/// The hosts and the stage, for programs.
 pub(crate) struct Standings<'a> {
     pub(crate) stage: &'a Stage,
 }
@@ -18,14 +18,14 @@ pub(crate) struct Standings<'a> {
 #[derive(Serialize)]
 struct HostJson<'a> {
     name: &'a str,
-    /// Whether the next step waits for it.
+    /// Whether the next step waits for this host.
     missing: bool,
     trusted: Vec<&'a str>,
     host_certificate_ca: Option<&'a str>,
 }
 
 impl Standings<'_> {
-    /// Says whether the next step waits for a host.
+    /// Returns whether the next step waits for the host.
     pub(crate) fn is_missing(&self, host: &Host) -> bool {
         match self.stage.to_go() {
             Some(leaving) => {
@@ -65,7 +65,7 @@ impl Records for Standings<'_> {
     }
 }
 
-/// Writes what people want to know: which CAs there are, who is missing, what comes next.
+/// Writes the CAs, the hosts that the next step waits for, and the next command.
 pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::Result<()> {
     let line = |out: &mut dyn Write, key: &Key, what: &str| {
         let Key {
@@ -83,31 +83,28 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::R
             line(out, active, "signs")?;
             (
                 ("is not known to trust it", "are not known to trust it"),
-                "--next` makes another one",
+                "--next` creates the next CA",
             )
         }
         Stage::Spreading { active, next } => {
             line(out, active, "signs")?;
-            line(out, next, "is to come")?;
+            line(out, next, "is the next CA")?;
             let next = if hosts.iter().any(|host| standings.is_missing(host)) {
-                "--next` tells those hosts"
+                "--next` adds it to those hosts"
             } else {
-                "--next` has it sign"
+                "--next` makes it sign"
             };
             (
-                ("does not trust the next one", "do not trust the next one"),
+                ("does not trust the next CA", "do not trust the next CA"),
                 next,
             )
         }
         Stage::Moved { active, leaving } => {
             line(out, active, "signs")?;
-            line(out, leaving, "is leaving")?;
+            line(out, leaving, "is the old CA")?;
             (
-                (
-                    "still depends on the one that is leaving",
-                    "still depend on the one that is leaving",
-                ),
-                "--finish` takes it away",
+                ("still depends on the old CA", "still depend on the old CA"),
+                "--finish` removes the old CA",
             )
         }
     };

@@ -1,4 +1,4 @@
-//! What a server's certificate says, whether it is believed or not.
+//! The certificate of a server, trusted or not.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use super::tls::{Greeting, greet};
 
-/// A certificate as people read it. Texts are the server's: they may hold anything.
+/// The readable fields of a certificate. The texts come from the server and may hold anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) names: Vec<String>,
@@ -52,8 +52,8 @@ fn name(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// Looks at the certificate of a server that is not believed. Nothing is ever sent to it: the
-/// handshake ends with the look.
+/// Fetches the certificate of an untrusted server. Nothing is sent to the server: the handshake is ended as soon as
+/// the certificate arrives.
 pub(super) async fn look(
     address: SocketAddr,
     name: &ServerName<'static>,
@@ -74,7 +74,7 @@ pub(super) async fn look(
     Shown::of(seen.as_deref()?)
 }
 
-/// Believes nobody.
+/// A verifier that stores the certificate and rejects it.
 #[derive(Debug)]
 struct Recorder {
     provider: Arc<CryptoProvider>,
@@ -101,7 +101,7 @@ impl ServerCertVerifier for Recorder {
     ) -> Result<ServerCertVerified, Error> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         *seen = Some(end_entity.to_vec());
-        Err(Error::General("it was only looked at".to_owned()))
+        Err(Error::General("only the certificate was wanted".to_owned()))
     }
 
     fn verify_tls12_signature(
@@ -110,7 +110,7 @@ impl ServerCertVerifier for Recorder {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("it was only looked at".to_owned()))
+        Err(Error::General("only the certificate was wanted".to_owned()))
     }
 
     fn verify_tls13_signature(
@@ -119,7 +119,7 @@ impl ServerCertVerifier for Recorder {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("it was only looked at".to_owned()))
+        Err(Error::General("only the certificate was wanted".to_owned()))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

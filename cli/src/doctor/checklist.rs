@@ -1,4 +1,4 @@
-//! The order of the probes, and what each needs of those before it.
+//! The order of the checks, and the results that each needs from earlier ones.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::config::Loaded;
 use crate::error::CliError;
 use crate::ui::ask::Interaction;
 
-/// As for every command that gives its credentials back.
+/// Time limit for revoking the credentials, as for every command.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Makes all probes.
+/// Makes all checks.
 pub(crate) async fn examine(
     loaded: &Result<Loaded, CliError>,
     interaction: Interaction,
@@ -86,7 +86,7 @@ pub(crate) async fn examine(
     examine_postgres(&site, ready, &heard, course).await;
 }
 
-/// Makes the probes of Postgres. They need nothing of Vault up to the login.
+/// Makes the checks of Postgres. Only the login needs something from Vault.
 async fn examine_postgres(
     site: &Known<Site<'_>>,
     ready: Known<&Session>,
@@ -146,7 +146,7 @@ async fn examine_postgres(
         })
         .await;
     if let Ok(store) = store {
-        // It ends by itself when nobody hears it.
+        // The credentials expire by themselves if this fails.
         let _: Result<(), _> = timeout(FAREWELL, store.close()).await;
     }
 }

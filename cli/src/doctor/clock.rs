@@ -1,5 +1,5 @@
-//! Whether the clocks of this machine, Vault and Postgres agree: certificates, tokens and logins are valid
-//! from one moment to another, and each side has its own idea of when that is.
+//! Check: do the clocks of this machine, Vault and Postgres agree? Certificates, tokens and logins have a validity
+//! period, and each side compares it with its own clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,12 +7,12 @@ use super::Finding;
 use crate::exit_code::Exit;
 use crate::ui::time;
 
-/// By which hosts and people may be off without anybody noticing.
+/// Difference in microseconds below which nothing is reported: it does no harm.
 const NOTICED: i128 = 2_000_000;
-/// A certificate of Vault's is valid from half a minute before it was signed.
+/// Difference in microseconds that is a failure: Vault's certificates are valid from 30 seconds before signing.
 const TOO_MUCH: i128 = 30_000_000;
 
-/// How far another clock is ahead of ours, in microseconds, as far as a question and its answer tell.
+/// Offset of another clock from ours, in microseconds. A request takes time, so the offset is a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ahead {
     least: i128,
@@ -20,7 +20,7 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// The other clock said `time` at some moment between `asked` and `answered`.
+    /// Computes the range: the other clock showed `time` at some moment between `asked` and `answered`.
     pub(super) fn new(time: SystemTime, asked: SystemTime, answered: SystemTime) -> Self {
         Self {
             least: micros(time) - micros(answered),
@@ -28,7 +28,7 @@ impl Ahead {
         }
     }
 
-    /// As `new`, from a clock that leaves out what is less than a second.
+    /// As `new`, for a clock that reports whole seconds.
     pub(super) fn of_whole_seconds(
         time: SystemTime,
         asked: SystemTime,
@@ -48,7 +48,7 @@ impl Ahead {
         }
     }
 
-    /// Returns what it is at least; nothing where the clocks may as well agree.
+    /// Returns the smallest possible offset; 0 if the clocks may agree.
     fn certain(self) -> i128 {
         if self.least > 0 {
             self.least
@@ -66,12 +66,12 @@ fn micros(time: SystemTime) -> i128 {
     }
 }
 
-/// Judges our own clock by that of Vault.
+/// Compares our clock with Vault's.
 pub(super) fn judge_own(vault: Ahead) -> Finding<()> {
-    // Theirs is ahead: ours is behind.
+    // If Vault's clock is ahead, ours is behind.
     let off = -vault.certain();
     let found = if off.abs() < NOTICED {
-        "as Vault's".to_owned()
+        "agrees with Vault's".to_owned()
     } else {
         format!("{} Vault's", by(off))
     };
@@ -82,18 +82,18 @@ pub(super) fn judge_own(vault: Ahead) -> Finding<()> {
     )
 }
 
-/// Judges Postgres' clock by that of Vault, so that it is not its fault when ours is wrong.
+/// Compares Postgres' clock with Vault's, so a wrong local clock is not blamed on Postgres.
 pub(super) fn judge_postgres(postgres: Ahead, vault: Ahead) -> Finding<()> {
     let off = postgres.of_another(vault).certain();
     let found = if off.abs() < NOTICED {
-        "as Vault's".to_owned()
+        "agrees with Vault's".to_owned()
     } else {
         format!("Postgres' clock is {} Vault's", by(off))
     };
     grade(
         off,
         found,
-        "ask whoever operates Postgres and Vault to synchronise their clocks",
+        "ask the operators of Postgres and Vault to synchronise their clocks",
     )
 }
 
@@ -120,13 +120,13 @@ mod tests {
         UNIX_EPOCH + Duration::from_millis(ms)
     }
 
-    /// Asked when ours says 1000 s, answered 200 ms later.
+    /// Offset for a request sent at 1000 s of our clock and answered 200 ms later.
     fn vault(says_ms: u64) -> Ahead {
         Ahead::of_whole_seconds(at(says_ms), at(1_000_000), at(1_000_200))
     }
 
     #[test]
-    fn what_a_whole_second_and_the_way_leave_open_is_nobodys_fault() {
+    fn delay_and_rounding_are_not_reported() {
         for says in [999_000, 1_000_000, 1_001_000, 1_002_000] {
             let finding = judge_own(vault(says));
             assert!(
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_half_a_minute_off_is_wrong_and_one_of_seconds_is_warned_of() {
+    fn seconds_are_a_warning_and_half_a_minute_a_failure() {
         for (says, what) in [(1_010_000, "behind"), (990_000, "ahead of")] {
             let Finding::Warn { found, .. } = judge_own(vault(says)) else {
                 panic!("no warning");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn postgres_is_not_blamed_when_it_is_ours_that_is_wrong() {
+    fn postgres_is_not_blamed_for_a_wrong_local_clock() {
         let postgres = |says| Ahead::new(at(says), at(1_000_000), at(1_000_100));
         let both = (postgres(1_600_500), vault(1_600_000));
         assert!(matches!(

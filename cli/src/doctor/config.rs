@@ -1,4 +1,4 @@
-//! Whether the settings can be used at all.
+//! Check: are the settings valid?
 
 use vctl_common::centre::Settings;
 use vctl_common::vault::Endpoint;
@@ -7,7 +7,7 @@ use super::Finding;
 use crate::config::{self, Loaded};
 use crate::error::{CliError, Stop};
 
-/// Where everything is, by the settings.
+/// The settings, and the endpoint of Vault.
 pub(super) struct Site<'a> {
     pub(super) loaded: &'a Loaded,
     pub(super) settings: Settings,
@@ -20,7 +20,7 @@ pub(super) fn judge(loaded: &Result<Loaded, CliError>) -> Finding<Site<'_>> {
         Err(error) => {
             let mut error = error.clone();
             error.hint.get_or_insert_with(|| {
-                "put it right where it is written, or take it away".to_owned()
+                "correct the value where it is set, or remove it".to_owned()
             });
             return Finding::failed(Stop::Error(error));
         }

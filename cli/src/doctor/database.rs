@@ -1,4 +1,4 @@
-//! Whether Vault makes a login to read the inventory with, and Postgres lets it in.
+//! Check: does Vault create a database login, and does Postgres accept it?
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,7 +21,7 @@ impl Store {
         &self.client
     }
 
-    /// Asks for the time there.
+    /// Measures the offset of Postgres' clock.
     pub(super) async fn ahead(&self) -> Result<Ahead, PgError> {
         let asked = wall_now();
         let query = "select extract(epoch from clock_timestamp())::float8";
@@ -31,7 +31,7 @@ impl Store {
         Ok(Ahead::new(UNIX_EPOCH + time, asked, answered))
     }
 
-    /// Gives the login back.
+    /// Revokes the login.
     pub(super) async fn close(self) {
         drop(self.client);
         self.pool.close().await;
@@ -41,10 +41,10 @@ impl Store {
 pub(super) async fn probe(settings: &DbSettings, session: &Session) -> Finding<Store> {
     match connect(settings, session).await {
         Ok(store) => {
-            let found = format!("let in as `{}`", store.client.login());
+            let found = format!("logged in as `{}`", store.client.login());
             Finding::pass(found, store)
         }
-        // Its own words: TCP and TLS are known to work, so it is the login that fails.
+        // TCP and TLS are known to work, so the error is about the login.
         Err(error) => Finding::failed(error),
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a name has an address, and how long finding it takes: every command pays that.
+//! Check: does the name have an address, and is the lookup fast? Every command waits for it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,20 +11,20 @@ use super::Finding;
 use crate::exit_code::Exit;
 use crate::ui::time;
 
-/// Twice what a resolver takes to give up two name servers.
+/// Twice the time after which a resolver gives up two name servers.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// More than a name server far away takes, and less than the first repetition of a lost question.
+/// Longer than a distant name server takes, and shorter than the first retry of a lost query.
 const SLOW: Duration = Duration::from_secs(1);
 
 enum Found {
-    /// Nothing had to be looked up.
+    /// The name is an address.
     IsAddress(IpAddr),
     Addresses(Vec<SocketAddr>),
     Nothing(io::Error),
     NoAnswer,
 }
 
-/// `key` is the setting that has the name.
+/// Checks a host; `key` is the setting with its name.
 pub(super) async fn probe(host: &str, port: u16, key: &str) -> Finding<Vec<SocketAddr>> {
     let since = Instant::now();
     let found = look(host, port).await;
@@ -35,7 +35,7 @@ async fn look(host: &str, port: u16) -> Found {
     if let Ok(address) = host.parse() {
         return Found::IsAddress(address);
     }
-    // As the commands do it: by the system's own resolver, with its files and its timeouts.
+    // As in the commands: the system's resolver, with its files and timeouts.
     match timeout(PATIENCE, lookup_host((host, port))).await {
         Ok(Ok(addresses)) => Found::Addresses(addresses.collect()),
         Ok(Err(error)) => Found::Nothing(error),
@@ -53,7 +53,7 @@ fn judge(
     let addresses = match found {
         Found::IsAddress(address) => {
             return Finding::pass(
-                "an address, nothing to look up",
+                "is an address: no lookup needed",
                 vec![(address, port).into()],
             );
         }
@@ -64,7 +64,7 @@ fn judge(
             return Finding::fail(Exit::Unavailable, found, fix);
         }
         Found::NoAnswer => {
-            let found = format!("no name server says anything of `{host}`");
+            let found = format!("no name server answers for `{host}`");
             let fix = "check the name servers in /etc/resolv.conf, and the network to them";
             return Finding::fail(Exit::Unavailable, found, fix);
         }
@@ -76,17 +76,17 @@ fn judge(
     if took < SLOW {
         return Finding::pass(found, addresses);
     }
-    let found = format!("{found}, and to find that took {}", time::duration(took));
+    let found = format!("{found}; the lookup took {}", time::duration(took));
     let fix = if is_multicast(host) {
-        "names in `.local` are asked for by multicast first, and every command waits for that: put it into \
-         /etc/hosts, or take `mdns` off /etc/nsswitch.conf"
+        "names in `.local` are looked up by multicast first, and every command waits for that: add the name to \
+         /etc/hosts, or remove `mdns` from /etc/nsswitch.conf"
     } else {
-        "every command waits for that: look which name server of /etc/resolv.conf does not answer"
+        "every command waits for the lookup: find the name server in /etc/resolv.conf that does not answer"
     };
     Finding::warn(found, fix, addresses)
 }
 
-/// RFC 6762: the resolver of the system may ask the neighbours instead of a name server.
+/// Returns whether the system's resolver may use multicast for this name (RFC 6762).
 fn is_multicast(host: &str) -> bool {
     let top = host.trim_end_matches('.').rsplit('.').next();
     top.is_some_and(|top| top.eq_ignore_ascii_case("local"))
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_takes_long_works_and_is_warned_of() {
+    fn slow_lookup_is_a_warning() {
         assert!(matches!(judged("vault.example", 999), Finding::Pass { .. }));
         let Finding::Warn { found, fix, .. } = judged("vault.example", 5012) else {
             panic!("no warning");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_local_name_that_takes_long_is_multicasts() {
+    fn slow_local_name_is_blamed_on_multicast() {
         for host in ["vault.sre.local", "Vault.SRE.LOCAL."] {
             let Finding::Warn { fix, .. } = judged(host, 10_020) else {
                 panic!("no warning");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_not_looked_up() {
+    fn address_is_not_looked_up() {
         let found = Found::IsAddress("::1".parse().unwrap());
         let finding = judge("::1", 443, "VCTL_DB_HOST", found, Duration::ZERO);
         let Finding::Pass { fact, .. } = finding else {

@@ -1,7 +1,7 @@
-//! What may be wrong between this machine and the centre, looked at in the order in which it is passed
-//! through. Each probe is a look (its I/O) and a judgement of what was found, which is pure.
+//! `vctl doctor`: checks of everything between this machine and the centre, in the order in which commands need it.
+//! Each check is an I/O part, and a pure part that judges the result.
 //!
-//! What could not work anyway, since something before it does not, is skipped: one fault is one failure.
+//! A check that depends on a failed one is skipped, so one fault is one failure.
 
 mod capabilities;
 mod certificate;
@@ -27,7 +27,7 @@ use crate::exit_code::Exit;
 pub(crate) use checklist::examine;
 pub(crate) use runner::{Course, Watch};
 
-/// One thing that is looked at.
+/// One check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
     Config,
@@ -69,14 +69,14 @@ impl Probe {
     }
 }
 
-/// What a look came to. What works has something that those after it need.
+/// Result of a check. If it works, it has a value that later checks need.
 #[derive(Debug)]
 pub(crate) enum Finding<T> {
     Pass {
         found: String,
         fact: T,
     },
-    /// It works, and somebody should know.
+    /// It works, with a warning.
     Warn {
         found: String,
         fix: String,
@@ -113,13 +113,13 @@ impl<T> Finding<T> {
         }
     }
 
-    /// An error as the commands themselves tell it.
+    /// Converts an error, with the text and hint that a command would print.
     pub(crate) fn failed(stop: impl Into<Stop>) -> Self {
         let error = match stop.into() {
             Stop::Error(error) => error,
-            // Nothing here writes or runs anything; Ctrl-C ends the command from outside.
+            // No check writes or runs anything; Ctrl-C ends the command from outside.
             Stop::ReaderGone | Stop::Interrupted | Stop::Child(_) => {
-                CliError::new(Exit::Failure, "it was given up")
+                CliError::new(Exit::Failure, "the check was interrupted")
             }
         };
         let mut found = error.message;
@@ -135,13 +135,13 @@ impl<T> Finding<T> {
     }
 }
 
-/// How a probe ended, for whoever reads of it.
+/// Result of a check, as reports show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Pass,
     Warn,
     Fail(Exit),
-    /// That one failed, without which this one cannot work.
+    /// Skipped, because the named check failed.
     Skipped(Probe),
 }
 
@@ -156,7 +156,7 @@ impl Outcome {
     }
 }
 
-/// One probe, made or skipped.
+/// A check that was made or skipped.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
     pub(crate) probe: Probe,

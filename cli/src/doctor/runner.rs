@@ -1,4 +1,4 @@
-//! One probe after the other, each with what those before it found out.
+//! Runs one check after another, each with the results of earlier ones.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -7,18 +7,18 @@ use tokio::time::timeout;
 
 use super::{Finding, Outcome, Probe, Report};
 
-/// After this, somebody who looks on is told what is being waited for.
+/// Duration after which the observer is notified of a running check.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// Somebody who looks on.
+/// Observer of the checks.
 pub(crate) trait Watch {
-    /// This one takes long.
+    /// Called when a check takes long.
     fn slow(&mut self, probe: Probe);
 
     fn done(&mut self, report: &Report);
 }
 
-/// What a probe found out for those after it; else the probe that failed.
+/// Result of an earlier check, or the check that failed.
 pub(super) type Known<T> = Result<T, Probe>;
 
 pub(crate) struct Course<'a> {
@@ -36,7 +36,7 @@ impl<'a> Course<'a> {
         self.reports
     }
 
-    /// Makes one probe, when what it needs is known.
+    /// Makes a check if the results that it needs are known; otherwise records it as skipped.
     pub(super) async fn probe<T, U>(
         &mut self,
         probe: Probe,
@@ -101,7 +101,7 @@ pub(super) fn known<T>(fact: &Known<T>) -> Known<&T> {
     fact.as_ref().map_err(|failed| *failed)
 }
 
-/// Returns both, else the first that failed.
+/// Returns both results, or the first check that failed.
 pub(super) fn both<'a, T, U>(one: &'a Known<T>, other: &'a Known<U>) -> Known<(&'a T, &'a U)> {
     Ok((known(one)?, known(other)?))
 }
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_something_that_failed_is_not_even_tried() {
+    fn check_that_needs_a_failed_one_is_skipped() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();

@@ -1,4 +1,4 @@
-//! Whether the schema and this vctl can live with each other.
+//! Check: do the schema and this vctl fit together?
 
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
@@ -20,14 +20,14 @@ pub(super) async fn probe(store: &Store) -> Finding<()> {
     }
     let standings = ledger::compare(migrations::ALL, &applied);
     match store.client().check_schema(&DbRole::Ro).await {
-        // The migration that brought the question is then among those that are missing.
+        // The column for this query is then added by one of the pending migrations.
         Ok(()) | Err(PgError::SchemaTooOld(_)) => judge(&standings),
         Err(error) => Finding::failed(error),
     }
 }
 
 fn absent() -> Finding<()> {
-    let found = "there is no schema of vctl in that database";
+    let found = "this database has no vctl schema";
     let fix = "check `VCTL_DB_NAME`; for a new database, an administrator runs `vctl migrate`";
     Finding::fail(Exit::Config, found, fix)
 }
@@ -46,19 +46,22 @@ fn judge(standings: &[Standing]) -> Finding<()> {
         .max()
         .unwrap_or_default();
     if let Some(last) = of(State::Pending).next_back() {
-        let found = format!("version {version}, and this vctl needs {}", last.version);
+        let found = format!(
+            "the schema has version {version}, but this vctl needs {}",
+            last.version
+        );
         return Finding::fail(Exit::Config, found, "an administrator runs `vctl migrate`");
     }
     if let Some(changed) = of(State::Changed).next() {
         let found = format!(
-            "version {version}, and `{}` was edited after it was applied",
+            "version {version}; the migration `{}` differs from the one that was applied",
             changed.name
         );
-        return Finding::warn(found, "look at `vctl migrate --status`", ());
+        return Finding::warn(found, "run `vctl migrate --status` to compare", ());
     }
     let newer = of(State::Unknown).count();
     let note = if newer > 0 {
-        ", newer than this vctl and good for it"
+        ", newer than this vctl, which can use it"
     } else {
         ""
     };
@@ -84,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_lacks_something_fails_and_a_newer_one_does_not() {
+    fn old_schema_fails_and_newer_schema_passes() {
         let Finding::Fail { exit, found, .. } =
             judge(&standings(&[State::Applied, State::Pending]))
         else {
@@ -92,7 +95,10 @@ mod tests {
         };
         assert_eq!(
             (exit, &*found),
-            (Exit::Config, "version 1, and this vctl needs 2")
+            (
+                Exit::Config,
+                "the schema has version 1, but this vctl needs 2"
+            )
         );
         let newer = judge(&standings(&[State::Applied, State::Unknown]));
         assert!(matches!(newer, Finding::Pass { .. }));

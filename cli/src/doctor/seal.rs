@@ -1,4 +1,4 @@
-//! Whether what answers is Vault, and serves.
+//! Check: does a Vault answer, and is it unsealed?
 
 use vctl_common::centre::VaultSettings;
 use vctl_common::time::wall_now;
@@ -8,7 +8,7 @@ use super::Finding;
 use super::clock::Ahead;
 use crate::exit_code::Exit;
 
-/// What Vault said of itself, and how its clock stands to ours.
+/// Vault's seal status, and the offset of its clock.
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) health: Health,
@@ -29,9 +29,9 @@ pub(crate) async fn ask(settings: &VaultSettings) -> Result<Heard, VaultError> {
 pub(super) fn judge(heard: Result<Heard, VaultError>, addr: &str) -> Finding<Heard> {
     let heard = match heard {
         Ok(heard) => heard,
-        // Whatever is wrong with the way there was found before.
+        // Errors of the connection were reported by earlier checks.
         Err(VaultError::Answer { .. } | VaultError::NotFound { .. }) => {
-            let found = format!("what answers at `{addr}` is not Vault");
+            let found = format!("the server at `{addr}` is not Vault");
             return Finding::fail(
                 Exit::Config,
                 found,
@@ -48,12 +48,12 @@ pub(super) fn judge(heard: Result<Heard, VaultError>, addr: &str) -> Finding<Hea
         ..
     } = &heard.health;
     if !initialized {
-        let fix = "its operators have to initialise it: `vault operator init`";
-        return Finding::fail(Exit::Unavailable, "it was never initialised", fix);
+        let fix = "ask the operators of Vault to initialise it: `vault operator init`";
+        return Finding::fail(Exit::Unavailable, "Vault is not initialised", fix);
     }
     if *sealed {
-        let fix = "ask whoever operates Vault to unseal it";
-        return Finding::fail(Exit::Unavailable, "it is sealed", fix);
+        let fix = "ask the operators of Vault to unseal it";
+        return Finding::fail(Exit::Unavailable, "Vault is sealed", fix);
     }
     let role = if *standby { ", a standby" } else { "" };
     Finding::pass(format!("unsealed, version {version}{role}"), heard)

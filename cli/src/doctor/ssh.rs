@@ -1,4 +1,4 @@
-//! Whether Vault signs SSH certificates, and signs them for us.
+//! Check: does Vault sign SSH certificates for this token?
 
 use serde_json::json;
 use vctl_common::centre::VaultSettings;
@@ -12,22 +12,22 @@ use crate::config::Loaded;
 use crate::exit_code::Exit;
 use crate::ssh_ca::{self, Authority};
 
-/// What was found out about certificates.
+/// The SSH CA and the role.
 struct Found {
-    /// The fingerprint of the authority's key.
+    /// The fingerprint of the CA's key, or the reason why there is none.
     authority: Result<String, String>,
     role: Role,
 }
 
-/// What stands between this token and a certificate.
+/// Whether this token gets certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Signs,
-    /// The token may sign with a role that is not there.
+    /// The token may use the role, but the role does not exist.
     Unknown,
-    /// The token has the policy for certificates, and that is for another role.
+    /// The token has the policy for certificates, but the policy allows another role.
     OfAnotherPolicy,
-    /// The token has nothing to do with certificates.
+    /// The token has no policy for certificates.
     NotOurs,
 }
 
@@ -47,15 +47,15 @@ pub(super) async fn probe(
     }
 }
 
-/// Returns the fingerprint of the key that certificates are signed with, of both during a rotation; else
-/// why there is none.
+/// Returns the fingerprint of the key that signs certificates (of both keys during a rotation), or the reason why there
+/// is none.
 pub(crate) async fn authority(
     settings: &VaultSettings,
 ) -> Result<Result<String, String>, VaultError> {
     let found = ssh_ca::each(settings).await?;
     let found: Vec<String> = found.iter().map(Authority::fingerprint).collect();
     Ok(if found.is_empty() {
-        Err("Vault shows no key of it".to_owned())
+        Err("Vault has no public key there".to_owned())
     } else {
         Ok(found.join(" or "))
     })
@@ -71,7 +71,7 @@ async fn role(need: &Need, session: &Session) -> Result<Role, VaultError> {
             Role::NotOurs
         });
     }
-    // Few may read a role. Asked to sign nothing, Vault first says whether there is one.
+    // Few tokens may read a role. For an empty request, Vault first reports whether the role exists.
     match session
         .vault
         .write(&need.path, &json!({ "public_key": "" }))
@@ -94,31 +94,29 @@ fn judge(found: &Found, role: &str, settings: &VaultSettings) -> Finding<()> {
         Ok(authority) => authority,
         Err(why) => {
             let found = format!("there is no SSH CA at `{mount}/`: {why}");
-            let fix = "check `VCTL_SSH_MOUNT`; an administrator of Vault makes a CA with `vault write MOUNT/config/ca generate_signing_key=true`";
+            let fix = "check `VCTL_SSH_MOUNT`; an administrator of Vault creates a CA with `vault write MOUNT/config/ca generate_signing_key=true`";
             return Finding::fail(Exit::Config, found, fix);
         }
     };
     match found.role {
         Role::Signs => Finding::pass(
-            format!("{authority} signs for this token, by role `{role}`"),
+            format!("{authority} signs for this token, with role `{role}`"),
             (),
         ),
         Role::Unknown => {
             let found = format!("the SSH CA has no role `{role}`");
-            let fix = format!(
-                "check `VCTL_CA_ROLE`; `vault list {mount}/roles` shows the roles there are"
-            );
+            let fix = format!("check `VCTL_CA_ROLE`; `vault list {mount}/roles` lists the roles");
             Finding::fail(Exit::Config, found, fix)
         }
         Role::OfAnotherPolicy => {
             let found = format!(
-                "the policy `vctl-ssh` of this token does not reach role `{role}` of the SSH CA"
+                "the policy `vctl-ssh` of this token does not allow role `{role}` of the SSH CA"
             );
-            let fix = "check `VCTL_CA_ROLE`; `vault policy read vctl-ssh` shows the role that the policy is for";
+            let fix = "check `VCTL_CA_ROLE`; `vault policy read vctl-ssh` shows the role that the policy allows";
             Finding::fail(Exit::Config, found, fix)
         }
         Role::NotOurs => {
-            let found = format!("{authority} signs, and not for this token");
+            let found = format!("{authority} signs, but not for this token");
             let fix = "to log in to hosts, ask for the policy `vctl-ssh`, then log in again";
             Finding::warn(found, fix, ())
         }
@@ -130,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_has_the_policy_is_told_that_it_fails() {
+    fn missing_policy_is_a_warning_and_wrong_role_a_failure() {
         let settings = VaultSettings::new("https://vault.example");
         let judged = |role| {
             let authority = Ok("SHA256:x".to_owned());

@@ -1,4 +1,4 @@
-//! Whether somebody listens at one of the addresses.
+//! Check: does a server listen at one of the addresses?
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::Finding;
 use crate::exit_code::Exit;
 
-/// For one address. Two packets that were lost and sent again get through within it.
+/// Time limit for one address: enough for two retransmissions.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 enum Found {
@@ -19,7 +19,7 @@ enum Found {
     Silent,
 }
 
-/// `fix` says what to look at when nobody listens.
+/// Checks the addresses; `fix` names what to check if no server listens.
 pub(super) async fn probe(addresses: &[SocketAddr], fix: &str) -> Finding<SocketAddr> {
     let mut found = Vec::new();
     for &address in addresses {
@@ -43,7 +43,7 @@ fn judge(found: &[(SocketAddr, Found)], fix: &str) -> Finding<SocketAddr> {
     match listens {
         None if failures.is_empty() => Finding::fail(
             Exit::Unavailable,
-            "there is no address to try",
+            "the name has no address",
             format!("check {fix}"),
         ),
         None => {
@@ -53,10 +53,13 @@ fn judge(found: &[(SocketAddr, Found)], fix: &str) -> Finding<SocketAddr> {
         Some((address, _)) if failures.is_empty() => {
             Finding::pass(format!("{address} answers"), *address)
         }
-        // Every command tries them side by side, each a moment after the one before.
+        // Commands try the addresses in parallel, each a moment after the previous one.
         Some((address, _)) => {
-            let found = format!("{address} answers, but before it {}", failures.join("; "));
-            let fix = "take the address that does not work off the name";
+            let found = format!(
+                "{address} answers, but an earlier address does not: {}",
+                failures.join("; ")
+            );
+            let fix = "remove the address that does not work from the name";
             Finding::warn(found, fix, *address)
         }
     }
@@ -67,7 +70,7 @@ fn failure((address, found): &(SocketAddr, Found)) -> Option<String> {
         Found::Listens => None,
         Found::Refused(error) => Some(format!("{address} cannot be reached: {error}")),
         Found::Silent => Some(format!(
-            "{address} says nothing for {} s",
+            "{address} does not answer within {} s",
             PATIENCE.as_secs()
         )),
     }
@@ -82,17 +85,17 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_hangs_before_one_that_answers_is_a_warning() {
+    fn hanging_address_before_a_good_one_is_a_warning() {
         let found = [(address(1), Found::Silent), (address(2), Found::Listens)];
         let Finding::Warn { found, fact, .. } = judge(&found, "it") else {
             panic!("no warning");
         };
         assert_eq!(fact, address(2));
-        assert!(found.contains("10.0.0.1:443 says nothing"), "{found}");
+        assert!(found.contains("10.0.0.1:443 does not answer"), "{found}");
     }
 
     #[test]
-    fn each_address_that_does_not_answer_is_named() {
+    fn every_failed_address_is_named() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let found = [
             (address(1), Found::Silent),
@@ -102,6 +105,6 @@ mod tests {
             panic!("no failure");
         };
         assert_eq!(exit, Exit::Unavailable);
-        assert!(found.contains("10.0.0.1:443 says") && found.contains("10.0.0.2:443 cannot"));
+        assert!(found.contains("10.0.0.1:443 does not") && found.contains("10.0.0.2:443 cannot"));
     }
 }

@@ -1,4 +1,4 @@
-//! Probes, one a line, each with what was found and the way out; and the same for programs.
+//! Checks as text, one per line with its result and fix, and as JSON.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use crate::doctor::{Outcome, Report};
 use crate::ui::form::Form;
 use crate::ui::{BAD, BOLD, DIM, Layout, WARN, paragraph};
 
-/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+/// Changes when a field changes its meaning or is removed; new fields may be added at any time.
 const VERSION: u32 = 1;
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 
-/// Columns before what was found.
+/// Width of the columns before the result.
 const BEFORE: usize = 4 + 2 + 12 + 2 + 8 + 2;
 
-/// Writes one probe.
+/// Writes one check.
 pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: Layout) -> io::Result<()> {
     let (word, style) = match report.outcome {
         Outcome::Pass => ("pass", GOOD),
@@ -33,7 +33,7 @@ pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: Layout) -> io:
         Style::new()
     };
     write!(out, "{style}{word}{style:#}  {name:<12}  {took:>8}")?;
-    // Beside the columns where there is room for that, else below them.
+    // Beside the columns if there is room, otherwise below them.
     let narrow = layout.width.is_some_and(|width| width < BEFORE + 24);
     let indent = if narrow { 6 } else { BEFORE };
     if narrow {
@@ -73,9 +73,9 @@ struct ProbeJson<'a> {
     took_ms: Option<f64>,
     found: &'a str,
     fix: Option<&'a str>,
-    /// What the shell would be told if it were the first failure.
+    /// Exit code of the command if this were the first failure.
     exit_code: Option<u8>,
-    /// The probe without which this one could not be made.
+    /// The failed check that this one needs.
     skipped_after: Option<&'static str>,
 }
 
@@ -121,15 +121,14 @@ mod tests {
             probe: Probe::VaultTls,
             outcome: Outcome::Fail(Exit::Unavailable),
             took: Duration::from_micros(12_340),
-            found:
-                "not believed to be `c.example`: its certificate is for another name, `\u{1b}[2J`"
-                    .to_owned(),
+            found: "not trusted as `c.example`: its certificate is for another name, `\u{1b}[2J`"
+                .to_owned(),
             fix: Some("use the name of its certificate in `VCTL_VAULT_ADDR`".to_owned()),
         }
     }
 
     #[test]
-    fn a_probe_fits_a_terminal_of_80_and_of_40_columns() {
+    fn check_fits_terminals_of_80_and_40_columns() {
         for width in [80, 40] {
             let layout = Layout {
                 width: Some(width),
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_time_and_the_exit_code() {
+    fn json_has_the_duration_and_the_exit_code() {
         let page = rendered(|out| write_for_programs(out, Form::Json, &[report()]));
         let page: serde_json::Value = serde_json::from_str(&page).unwrap();
         let probe = &page["probes"][0];

@@ -1,4 +1,4 @@
-//! Whether a server is believed, and for how long it will be.
+//! Check: is the server's certificate trusted, and for how long?
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,10 +22,10 @@ use crate::exit_code::Exit;
 use crate::ui::time;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Time to get a new certificate, where that is somebody's work.
+/// Remaining validity below which a warning is given: time to replace the certificate by hand.
 const EXPIRES_SOON: Duration = Duration::from_hours(14 * 24);
 
-/// How the server wants to be spoken to before TLS begins.
+/// The protocol that comes before TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Greeting {
     Vault,
@@ -59,18 +59,18 @@ pub(super) async fn probe(
         Err(error) => {
             let hint = match greeting {
                 Greeting::Vault => {
-                    "`VCTL_VAULT_CA_CERT` names a PEM file with the authority that signed it"
+                    "`VCTL_VAULT_CA_CERT` must name a PEM file with the CA that signed Vault's certificate"
                 }
                 Greeting::Postgres => {
-                    "`VCTL_DB_CA_CERT` names a PEM file with the authority that signed it"
+                    "`VCTL_DB_CA_CERT` must name a PEM file with the CA that signed Postgres' certificate"
                 }
             };
-            let new = CliError::new(Exit::Config, "the authorities to believe cannot be used");
+            let new = CliError::new(Exit::Config, "the trusted CAs cannot be used");
             return Finding::failed(crate::error::Stop::from(new.caused_by(&error).hint(hint)));
         }
     };
     let Ok(server_name) = ServerName::try_from(name.to_owned()) else {
-        let found = format!("`{name}` is no name that a certificate can have");
+        let found = format!("`{name}` is not a valid name for a certificate");
         return Finding::fail(Exit::Config, found, greeting.hint(TlsProblem::Name));
     };
     let shaken = timeout(PATIENCE, shake(address, &server_name, config, greeting)).await;
@@ -93,7 +93,7 @@ pub(super) async fn probe(
 enum Found {
     Believed(Option<Shown>),
     NotBelieved(TlsProblem, Option<Shown>),
-    /// Nothing of TLS was spoken.
+    /// The server does not speak TLS.
     Broken(io::Error),
     Silent,
 }
@@ -111,27 +111,27 @@ async fn shake(
     let shown = session
         .peer_certificates()
         .and_then(|chain| Shown::of(chain.first()?));
-    // It is told that nothing comes, and need not log a broken connection.
+    // A clean shutdown, so that the server does not log a broken connection.
     let _ = stream.shutdown().await;
     Ok(shown)
 }
 
-/// Connects, up to where TLS begins.
+/// Connects, and does everything that comes before TLS.
 pub(super) async fn greet(address: SocketAddr, greeting: Greeting) -> io::Result<TcpStream> {
     let mut tcp = TcpStream::connect(address).await?;
     if greeting == Greeting::Postgres {
-        // SSLRequest: its length, and the number that stands for it.
+        // SSLRequest: its length and its code.
         tcp.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await?;
         if tcp.read_u8().await? != b'S' {
             return Err(io::Error::other(
-                "it does not offer TLS, and without that nothing is sent to it",
+                "the server does not offer TLS, so nothing was sent to it",
             ));
         }
     }
     Ok(tcp)
 }
 
-/// Returns how long a certificate lasts; ten years and more in words.
+/// Returns the remaining validity of a certificate in words.
 fn lasting(left: Duration) -> String {
     const LONG: Duration = Duration::from_hours(10 * 365 * 24);
     if left < LONG {
@@ -148,7 +148,7 @@ fn judge(name: &str, greeting: Greeting, found: Found, now: SystemTime) -> Findi
         Found::Believed(Some(shown)) => {
             let left = shown.not_after.duration_since(now).unwrap_or_default();
             let found = format!(
-                "trusted as `{name}`, by {}, for {}",
+                "trusted as `{name}`, signed by {}, valid for {}",
                 shown.issuer,
                 lasting(left)
             );
@@ -166,29 +166,28 @@ fn judge(name: &str, greeting: Greeting, found: Found, now: SystemTime) -> Findi
             Finding::fail(Exit::Unavailable, found, greeting.hint(problem))
         }
         Found::Broken(error) => {
-            let found = format!("what listens there speaks no TLS as {server} does: {error}");
+            let found = format!("the server does not speak TLS as {server} does: {error}");
             let fix = match greeting {
                 Greeting::Vault => "check `VCTL_VAULT_ADDR`: is that the port of Vault?",
                 Greeting::Postgres => {
-                    "check `VCTL_DB_PORT`; if that is Postgres, turn `ssl` on in its postgresql.conf"
+                    "check `VCTL_DB_PORT`; if the server is Postgres, set `ssl = on` in its postgresql.conf"
                 }
             };
             Finding::fail(Exit::Unavailable, found, fix)
         }
         Found::Silent => {
             let found = format!(
-                "it took the connection, and then said nothing for {} s",
+                "the server accepted the connection, then sent nothing for {} s",
                 PATIENCE.as_secs()
             );
-            let fix = format!(
-                "check that {server} itself listens there, and is not stopped or overloaded"
-            );
+            let fix =
+                format!("check that {server} listens there, and is not stopped or overloaded");
             Finding::fail(Exit::Unavailable, found, fix)
         }
     }
 }
 
-/// Returns what of the certificate explains the problem.
+/// Returns the part of the certificate that explains the problem.
 fn which(problem: TlsProblem, shown: &Shown) -> String {
     match problem {
         TlsProblem::Authority => format!(", {}", shown.issuer),
@@ -222,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_ends_within_two_weeks_is_a_warning() {
+    fn certificate_that_expires_within_two_weeks_is_a_warning() {
         let at = |day| judged(Found::Believed(Some(shown(100))), day);
         assert!(matches!(at(86), Finding::Pass { .. }));
         assert!(matches!(at(87), Finding::Warn { .. }));
     }
 
     #[test]
-    fn who_is_not_believed_is_shown_as_what_he_says_he_is() {
+    fn untrusted_certificate_is_shown_with_the_reason() {
         for (problem, said) in [
             (
                 TlsProblem::Name,

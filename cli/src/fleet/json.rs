@@ -9,7 +9,7 @@ use crate::fleet::table::state;
 use crate::ui::records::{Records, cells_of};
 use crate::ui::sanitize;
 
-/// Hosts and how they do, for every form of the output.
+/// Hosts and their state, for every output format.
 pub(crate) struct Fleet;
 
 #[derive(Serialize)]
@@ -17,7 +17,7 @@ struct HostJson<'a> {
     hostname: &'a str,
     dc: &'a str,
     inventory_state: &'a str,
-    /// Whether there is something to look at, and the words for it.
+    /// Whether there is no finding; `state` has the findings as words.
     healthy: bool,
     state: String,
     agent_version: Option<&'a str>,
@@ -116,7 +116,7 @@ mod tests {
     use crate::ui::records;
 
     #[test]
-    fn every_host_is_as_the_schema_says() {
+    fn every_host_fits_the_schema() {
         let hosts = [well("web-1"), Host::default()];
         let text = rendered(|out| records::write(out, Form::Json, &Fleet, &hosts));
         let document = serde_json::from_str(&text).unwrap();

@@ -1,4 +1,4 @@
-//! What hosts report of themselves.
+//! Queries for the reports of hosts.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn host(row: &Row) -> Result<Host, Error> {
     let count = |name| row.try_get::<_, Option<i64>>(name).map(|n| n.map(number));
     let age = |name| {
         let seconds = row.try_get::<_, Option<f64>>(name)?;
-        // A host's clock may run ahead: what comes later than now is now.
+        // A host's clock may be ahead: a time in the future counts as now.
         Ok::<_, Error>(
             seconds.map(|s| Duration::try_from_secs_f64(s.max(0.0)).unwrap_or(Duration::MAX)),
         )
@@ -46,7 +46,7 @@ fn host(row: &Row) -> Result<Host, Error> {
     })
 }
 
-/// Negative only when a host says nonsense.
+/// Converts a counter; only an invalid report is negative.
 fn number(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Hosts as a table, one a line, and what is wrong with them in words.
+//! Hosts as a table, one per line, with their findings in words.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -30,10 +30,10 @@ const COLUMNS: Columns<11> = Columns {
     spare: &[4, 2, 9, 6, 8],
 };
 
-/// Of the lines of a note below its first.
+/// Indentation of the lines of a note after its first.
 const NOTE_INDENT: usize = 2;
 
-/// Writes one line per host, and below them what a host says is wrong and who else spoke for it.
+/// Writes one line per host, and below the table the problems of each host.
 pub(crate) fn write(out: &mut dyn Write, hosts: &[Host], layout: Layout) -> io::Result<()> {
     let rows: Vec<[String; 11]> = hosts.iter().map(row).collect();
     COLUMNS.write(out, &rows, layout)?;
@@ -86,7 +86,7 @@ fn backlog(host: &Host) -> String {
     }
 }
 
-/// Returns the state of a host in words; the words are those of `--help`.
+/// Returns the state of a host as words; `vctl fleet --help` explains them.
 pub(crate) fn state(host: &Host) -> String {
     let findings = host.findings();
     let mut words: Vec<String> = findings.iter().map(finding).collect();
@@ -126,20 +126,20 @@ fn notes(host: &Host) -> Vec<String> {
     if host.machines.len() > 1 {
         let machines: Vec<String> = host.machines.iter().map(sanitize::text).collect();
         notes.push(format!(
-            "several machines use its credential: {}; revoke it with `vctl host revoke` and enrol the right one",
+            "several machines use its credential: {}; revoke it with `vctl host revoke`, then enrol the right machine",
             machines.join(", ")
         ));
     }
     if host.contradicted.is_some_and(|count| count > 0) {
         let name = sanitize::text(&host.name);
         notes.push(format!(
-            "logins that do not fit their certificates or access rows: `vctl audit --unasked --host {name}` lists them"
+            "logins contradict their certificates or access rows: `vctl audit --unasked --host {name}` lists them"
         ));
     }
     if host.clock_offset_s.is_some_and(is_wrong_clock) {
         notes.push(
-            "its clock is not that of the database: it may call good certificates expired or not yet valid; set it, \
-             and have a time service keep it"
+            "its clock differs from the database's, so it may reject good certificates as expired or not yet valid; set \
+             the clock, and enable time synchronization"
                 .to_owned(),
         );
     }
@@ -149,7 +149,7 @@ fn notes(host: &Host) -> Vec<String> {
     notes
 }
 
-/// Returns one line that says what is wrong with hosts that count, `None` when nothing is.
+/// Returns one line about the hosts that need attention; `None` if there are none.
 pub(crate) fn verdict(hosts: &[Host]) -> Option<String> {
     const MOST: usize = 5;
     let wrong: Vec<&Host> = hosts
@@ -220,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_says_who_is_silent_who_lost_what_and_who_is_two() {
+    fn table_shows_findings_and_notes() {
         let page = rendered(|out| write(out, &fleet(), Layout::default()));
         assert_golden("fleet.txt", &page);
         assert!(!page.contains('\u{1b}'), "{page}");
     }
 
     #[test]
-    fn a_verdict_is_one_line_and_leaves_out_what_was_put_aside() {
+    fn verdict_is_one_line_without_hosts_in_maintenance() {
         let verdict = verdict(&fleet()).unwrap();
         assert!(
             verdict.starts_with("3 of 6 hosts need attention: web-3 (2 machines); web-2 (contra")

@@ -1,5 +1,5 @@
-//! Enters the SSH CA of Vault into the schema: only of a certificate of a CA that stands there is the key
-//! id a person's name.
+//! Records Vault's SSH CAs in the schema. The key id of a certificate is taken for a person's name only if its CA is
+//! recorded there.
 
 use vctl_common::centre::VaultSettings;
 use vctl_common::pg::{Client, PgError};
@@ -7,18 +7,18 @@ use vctl_common::vault::{Vault, VaultError};
 
 use crate::ssh_ca;
 
-/// What came of it.
+/// Result of recording.
 pub(crate) enum Recorded {
     New {
         fingerprint: String,
     },
     Known,
-    /// There is no CA to enter.
+    /// Vault has no CA.
     None,
     Unavailable(VaultError),
 }
 
-/// Asks Vault for the CAs at `mount` and beside it, and enters what is not yet known.
+/// Asks Vault for the CAs at `mount` and at the mount beside it, and records the new ones.
 pub(crate) async fn record(
     client: &Client,
     vault: &Vault,

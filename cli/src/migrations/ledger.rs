@@ -1,4 +1,4 @@
-//! What was applied to a database, held against what this version of vctl has.
+//! Compares the migrations applied to a database with those of this version of vctl.
 
 use serde::Serialize;
 
@@ -15,13 +15,13 @@ pub(crate) struct Applied {
     pub(crate) by: String,
 }
 
-/// How one migration stands.
+/// State of one migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     Applied,
     Pending,
-    /// The file is no longer what was applied.
+    /// The file differs from the one that was applied.
     Changed,
     /// Applied by a newer vctl.
     Unknown,
@@ -39,17 +39,17 @@ pub(crate) struct Standing {
     pub(crate) applied_by: Option<String>,
 }
 
-/// Why nothing may be applied to a database.
+/// Reason why no migration may be applied.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Changed(String),
-    /// The schema is newer; the names of what this vctl does not know.
+    /// The schema is newer; the names of the unknown migrations.
     Newer(Vec<String>),
-    /// A later one is there, and this one is not.
+    /// This migration is missing, but a later one was applied.
     Skipped(String),
 }
 
-/// Returns how every migration stands that either side knows, by version.
+/// Returns the state of every migration known to either side, by version.
 pub(crate) fn compare(known: &[Migration], applied: &[Applied]) -> Vec<Standing> {
     let mut all: Vec<Standing> = known
         .iter()
@@ -87,7 +87,7 @@ fn standing(version: i32, name: &str, state: State, row: Option<&Applied>) -> St
     }
 }
 
-/// Returns what is still to be applied.
+/// Returns the migrations still to apply.
 pub(crate) fn pending<'a>(
     known: &'a [Migration],
     applied: &[Applied],
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_pending() {
+    fn missing_migration_is_pending() {
         assert_eq!(
             names(&pending(KNOWN, &[]).unwrap()),
             ["0001_a", "0002_b", "0003_c"]
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_edited_or_renamed_is_refused_by_name() {
+    fn edited_or_renamed_file_is_refused_by_name() {
         let mut edited = row(&KNOWN[0]);
         edited.sha256 = "0".repeat(64);
         let mut renamed = row(&KNOWN[0]);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_schema_is_left_alone() {
+    fn newer_schema_is_not_changed() {
         let mut newer = row(&KNOWN[2]);
         newer.version = 9;
         newer.name = "0009_z".to_owned();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_applied_out_of_its_order() {
+    fn migrations_are_never_applied_out_of_order() {
         let refused = pending(KNOWN, &[row(&KNOWN[0]), row(&KNOWN[2])]).unwrap_err();
         assert_eq!(refused, Refusal::Skipped("0002_b".to_owned()));
     }

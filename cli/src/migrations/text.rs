@@ -1,4 +1,4 @@
-//! How the schema of the central store stands.
+//! The state of the schema of the central store, as text and JSON.
 
 use std::io::{self, Write};
 
@@ -38,7 +38,7 @@ pub(crate) fn write_table(
     let count = |state| standings.iter().filter(|s| s.state == state).count();
     if count(State::Pending) > 0 {
         let pending = count(State::Pending);
-        writeln!(out, "\n{pending} to apply: vctl migrate")?;
+        writeln!(out, "\n{pending} to apply: run `vctl migrate`")?;
     }
     if count(State::Unknown) > 0 {
         writeln!(out, "\nthe schema is newer than this vctl")?;
@@ -46,7 +46,7 @@ pub(crate) fn write_table(
     if count(State::Changed) > 0 {
         writeln!(
             out,
-            "\na file was edited after it was applied: this vctl is not the one that did"
+            "\na migration differs from the one that was applied: another version of vctl applied it"
         )?;
     }
     Ok(())
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_login_cannot_write_to_the_terminal() {
+    fn login_name_cannot_write_to_the_terminal() {
         let mut out = Vec::new();
         let rows = [
             standing(1, State::Applied, "m\u{1b}[2J"),
@@ -96,11 +96,11 @@ mod tests {
         write_table(&mut out, &rows, Layout::default()).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(!text.contains("\u{1b}[2J"), "{text:?}");
-        assert!(text.contains("1 to apply: vctl migrate"));
+        assert!(text.contains("1 to apply: run `vctl migrate`"));
     }
 
     #[test]
-    fn json_says_whether_anything_is_to_be_done() {
+    fn json_has_whether_the_schema_is_up_to_date() {
         let mut out = Vec::new();
         write_for_programs(
             &mut out,

@@ -1,13 +1,12 @@
-//! OpenSSH and what is built on it, with a key that exists only in memory.
+//! `ssh`, scp and git through vctl, with a key that exists only in memory.
 //!
-//! `ssh` runs `vctl proxy`, which carries its bytes ([`proxy`]) and is its agent ([`agent`]): the one
-//! process that holds the key, the certificate and the row of the access log. What ties the two ends
-//! together is the signature of the host's key over this one key exchange: the proxy sees it pass
-//! ([`key_exchange`]), and `ssh` shows it to its agent ([`message`]). The agent socket that `ssh` is told of
-//! ([`switchboard`]) holds nothing and knows nobody: it connects whoever shows a signature with the proxy
-//! that has seen it ([`meeting_place`]).
+//! `ssh` runs `vctl proxy`, which relays its bytes ([`proxy`]) and is its agent ([`agent`]): this one process holds the
+//! key, the certificate and the access-log row. The connection and the agent request are matched by the signature of the
+//! host's key over this key exchange: the proxy reads it from the relayed bytes ([`key_exchange`]), and `ssh` sends it
+//! to its agent ([`message`]). The agent socket in the configuration of `ssh` ([`agent_mux`]) holds no key: it forwards
+//! each request to the proxy that has seen the same signature ([`socket_dir`]).
 //!
-//! [`config`] and [`include`] have `ssh` do all that, and [`known_hosts`] tells it whom to believe.
+//! [`config`] and [`include`] configure `ssh` for this, and [`known_hosts`] gives it the host keys.
 
 mod socket_dir;
 mod key_exchange;

@@ -1,8 +1,8 @@
-//! One run of `vctl proxy`: the bytes of one `ssh`, its certificate, and its row of the access log.
+//! One run of `vctl proxy`: it relays the bytes of one `ssh`, and holds its certificate and its access-log row.
 //!
-//! The row is committed before the certificate is given to `ssh`, which is before any host is shown it.
-//! The certificate is signed, and the row written, while `ssh` and the host exchange keys: `ssh` asks its agent
-//! after that. What passes is encrypted from then on, so how the command there ended is not known here.
+//! The row is committed before `ssh` gets the certificate, and so before a host can see it. The certificate is signed
+//! and the row written while `ssh` and the host exchange keys, because `ssh` asks its agent after that. All later bytes
+//! are encrypted, so the exit status of the remote command is not known here.
 
 use std::future::{pending, ready};
 use std::io;
@@ -32,37 +32,37 @@ use crate::ssh::{
 use crate::ssh_ca::user_certificate::{Credential, Extensions};
 use crate::ui::ask::Interaction;
 
-/// As much as a pipe of the kernel holds at most by default.
+/// Default capacity of a kernel pipe.
 const PIECE: usize = 256 << 10;
 
-/// Whatever `ssh` may be told to do over its connection; what it will, it tells nobody before.
+/// All extensions: the proxy cannot know what `ssh` will use the connection for.
 const ALL: Extensions = Extensions {
     pty: true,
     port_forwarding: true,
     agent_forwarding: true,
 };
 
-/// Where `ssh` wants to go.
+/// The destination of `ssh`.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// As whom, where that is not what the inventory says.
+    /// The user, if it differs from the inventory's.
     pub(crate) user: Option<String>,
 }
 
-/// How it ended.
+/// End of the relay.
 enum Ended {
-    /// `ssh` went.
+    /// `ssh` ended.
     Client,
     Host,
-    /// By a signal's number.
+    /// A signal with this number.
     Signalled(i32),
-    /// There is no agent for `ssh`.
+    /// The agent for `ssh` could not be started.
     Failed(CliError),
 }
 
-/// Carries the bytes of `ssh` until either end goes.
+/// Relays the bytes of `ssh` until either end closes.
 pub(crate) async fn run(
     context: &Context,
     config: &Config,
@@ -80,7 +80,7 @@ pub(crate) async fn run(
     };
     let _entered = calling().map_err(|error| place.unusable(&error))?;
     let access = AccessLog::new(context, Some("vctl proxy".to_owned()))?;
-    // What a host asks of us it asks of `ssh`: no connection of ours is to anything but a jump host.
+    // Requests of the target go to `ssh`: vctl's own connections only lead to jump hosts.
     let (inbound, _) = mpsc::channel(1);
     let means = Means {
         keys: HostKeys::new(context.vault(), Interaction::Never),
@@ -148,7 +148,7 @@ async fn carry(
     let (ended, row) = match select(pin!(relay), pin!(admitting)).await {
         Either::Left((ended, admitting)) => (ended, admitting.await),
         Either::Right((Ok(row), relay)) => (means.access.during(&row, relay).await, Ok(row)),
-        // What `ssh` has of the host ends with us, and before the keys: it can be told why.
+        // `ssh` has no keys yet, so it can be sent the reason.
         Either::Right((Err(error), _)) => (Ended::Client, Err(error)),
     };
     match row {
@@ -164,7 +164,7 @@ async fn carry(
     }
 }
 
-/// A host that spoke, and a certificate for it that is there or on its way.
+/// A connected host, and a certificate for it that is signed or being signed.
 struct Reached<'a> {
     plan: Plan,
     port: Port,
@@ -185,7 +185,7 @@ async fn reach<'a>(
         plan.target.user.clone_from(user);
     }
     let target = plan.target.clone();
-    // Where only jump hosts lead there, theirs are asked for with it.
+    // With jump hosts only, the target's certificate is requested together with theirs.
     let wants_own = plan.direct;
     let mut signing: LocalBoxFuture<'a, _> = Box::pin(async move {
         if wants_own {
@@ -216,7 +216,7 @@ async fn reach<'a>(
     }
 }
 
-/// What makes the agent of this connection, once it is known which it is.
+/// Starts the agent of this connection once its signature is known.
 struct Agents<'a> {
     place: &'a MeetingPlace,
     admitted: Admitted,
@@ -225,7 +225,7 @@ struct Agents<'a> {
 }
 
 impl Agents<'_> {
-    /// Begins to answer who shows this signature.
+    /// Starts to answer clients that send this signature.
     async fn serve(&self, signature: Vec<u8>) -> io::Result<()> {
         let listener = Listener::at(&self.place.proxy(&signature))?;
         let agent = Agent {
@@ -247,7 +247,7 @@ impl Agents<'_> {
     }
 }
 
-/// Carries bytes both ways, whatever they are; the agent is there before `ssh` could ask for it.
+/// Relays bytes in both directions. The agent is started before `ssh` can need it.
 async fn relay(
     stream: Box<dyn Stream>,
     greeting: BytesMut,
@@ -259,19 +259,19 @@ async fn relay(
         () = send(to_host) => Ended::Client,
         ended = receive(from_host, greeting, agent) => ended,
         number = signals.end() => match number {
-            // That is how `ssh` tells its proxy that it goes.
+            // `ssh` ends its proxy with this signal.
             libc::SIGHUP => Ended::Client,
             number => Ended::Signalled(number),
         },
     }
 }
 
-/// Returns when `ssh` has no more to say. It never half closes: then it has gone.
+/// Returns when `ssh` has closed its side. It closes both directions at once, so it has ended.
 async fn send(mut to_host: WriteHalf<Box<dyn Stream>>) {
     let mut input = Input::stdin();
     while let Some(piece) = input.next().await {
         if to_host.write_all(&piece).await.is_err() {
-            // What the host said before may still be on its way to `ssh`.
+            // Earlier output of the host may still be on its way to `ssh`.
             return pending().await;
         }
     }
@@ -287,8 +287,8 @@ async fn receive(
     let (mut held, mut passed, mut new) = (greeting, 0, 0);
     loop {
         let signature = watch.hear(&held[new..]);
-        // The host's last words in the clear wait for the certificate: while they do, `ssh` can be told
-        // why there is none.
+        // The last unencrypted bytes are held back until there is a certificate: until then `ssh` can be
+        // sent the reason for a failure.
         if !watch.is_done() || signature.is_some() {
             let whole = held.split_to(watch.whole() - passed).freeze();
             passed = watch.whole();
@@ -326,7 +326,7 @@ async fn receive(
             Ok(_) => {}
         }
     }
-    // What the host left unfinished.
+    // An incomplete rest from the host.
     if !held.is_empty() && out.write(held.freeze()).await.is_err() {
         return Ended::Client;
     }

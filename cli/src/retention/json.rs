@@ -1,4 +1,4 @@
-//! What is kept, for programs. `docs/retention-json.md` is the contract.
+//! Stored records as JSON, by day and table. `docs/retention-json.md` specifies it.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use crate::retention::model::{Day, Kept, Table};
 use crate::ui::records::{Records, cells_of};
 use crate::ui::sanitize;
 
-/// What the central store keeps, for every form of the output.
+/// The stored records, for every output format.
 pub(crate) struct Retention;
 
 /// A day of events, or a table.
@@ -16,7 +16,7 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// Returns everything that is kept, the events first.
+    /// Returns all items, the days of events first.
     pub(crate) fn all(kept: &Kept) -> Vec<Self> {
         let days = kept.days.iter().cloned().map(Self::Day);
         days.chain(kept.tables.iter().cloned().map(Self::Table))
@@ -30,7 +30,7 @@ struct ItemJson<'a> {
     what: &'a str,
     /// The day of the events, or of the oldest row.
     since: Option<&'a str>,
-    /// Of events: from their day to today; negative for one to come.
+    /// For events: days from then to today; negative for a future day.
     age_days: Option<i32>,
     rows_estimated: u64,
     dead_rows: Option<u64>,
@@ -98,7 +98,7 @@ mod tests {
     use crate::ui::records;
 
     #[test]
-    fn what_is_kept_is_as_the_schema_says() {
+    fn items_fit_the_schema() {
         let kept = Kept {
             days: vec![day(1), day(-1)],
             tables: vec![Table {

@@ -1,23 +1,22 @@
-//! How long what is kept, and what is odd about what there is. Pure.
+//! Retention periods, stored days, and warnings about them. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
 use vctl_common::count::{counted, form};
 
-/// How long something is kept.
+/// Retention period of one kind of record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Keep {
     Days(u16),
     Forever,
 }
 
-/// Days since which nothing was recorded, and which Postgres can still count back.
+/// Number of days that stands for no limit. Postgres can still subtract it from a date.
 const EVER: i32 = 1_000_000;
 
 impl Keep {
-    /// Returns what a number of days means as a setting: 0 is for ever, and so is more than can be
-    /// counted.
+    /// Converts a number of days from the settings. 0 and numbers too large to count are unlimited.
     pub(crate) fn of_days(days: u32) -> Self {
         match u16::try_from(days) {
             Ok(0) | Err(_) => Self::Forever,
@@ -25,7 +24,7 @@ impl Keep {
         }
     }
 
-    /// As the database's functions take it.
+    /// Returns the number of days, as the database's functions take it.
     pub(crate) fn days(self) -> i32 {
         match self {
             Self::Days(days) => days.into(),
@@ -41,7 +40,9 @@ impl FromStr for Keep {
         match text.parse() {
             Ok(0) => Ok(Self::Forever),
             Ok(days) => Ok(Self::Days(days)),
-            Err(_) => Err("a number of days up to 65535, or 0 for ever".to_owned()),
+            Err(_) => {
+                Err("expected a number of days up to 65535, or 0 to keep for ever".to_owned())
+            }
         }
     }
 }
@@ -55,7 +56,7 @@ impl fmt::Display for Keep {
     }
 }
 
-/// The three periods. What leads to something else is kept no shorter than that.
+/// The three periods. A record must be kept at least as long as the records that are found through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Periods {
     pub(crate) events: Keep,
@@ -64,8 +65,8 @@ pub(crate) struct Periods {
 }
 
 impl Periods {
-    /// Returns what is wrong: the events of a session that is gone, and the session of an access that
-    /// is, could be found by nobody.
+    /// Returns the conflict between two periods, if any: events are found through their session, and sessions through
+    /// their access, so neither may be deleted earlier.
     pub(crate) fn problem(self) -> Option<String> {
         let pairs = [
             (
@@ -95,7 +96,7 @@ impl Periods {
     }
 }
 
-/// What is taken away, or would be.
+/// Records that were deleted, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pruned {
     /// All events of one day.
@@ -113,14 +114,14 @@ pub(crate) enum Pruned {
 pub(crate) struct Day {
     /// `2026-11-24`
     pub(crate) date: String,
-    /// Days from then to today; negative for one to come.
+    /// Days from then to today; negative for a future day.
     pub(crate) age: i32,
     pub(crate) bytes: u64,
-    /// As Postgres last counted.
+    /// Estimate of Postgres.
     pub(crate) events: u64,
 }
 
-/// A table beside the events.
+/// A table other than the events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) name: String,
@@ -131,7 +132,7 @@ pub(crate) struct Table {
     pub(crate) oldest: Option<String>,
 }
 
-/// What is kept now.
+/// The records stored now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
     /// Oldest first.
@@ -141,12 +142,12 @@ pub(crate) struct Kept {
     pub(crate) never_closed: u64,
 }
 
-/// A table of this size for so few rows is mostly air.
+/// A table of this size with so few rows is mostly unused space.
 const LARGE: u64 = 1 << 30;
 const FEW: u64 = 100_000;
 
 impl Kept {
-    /// Returns what somebody should know, one line each.
+    /// Returns the warnings, one line each.
     pub(crate) fn warnings(&self, periods: Periods) -> Vec<String> {
         let mut warnings = Vec::new();
         let old = self
@@ -163,13 +164,13 @@ impl Kept {
         }
         if !self.days.iter().any(|day| day.age == -1) {
             warnings.push(
-                "there is no partition for tomorrow yet: `vctl prune` makes those of the next week"
+                "there is no partition for tomorrow yet: run `vctl prune`, which creates those of the next week"
                     .to_owned(),
             );
         }
         if self.never_closed > 0 {
             warnings.push(format!(
-                "{} older than {} {} never closed, because the host did not report an end; {} kept",
+                "{} older than {} {} never closed, because the host did not report an end; {} not deleted",
                 counted(self.never_closed, "session"),
                 periods.sessions,
                 form(self.never_closed, "was", "were"),
@@ -179,7 +180,7 @@ impl Kept {
         for table in &self.tables {
             if table.bytes > LARGE && table.live < FEW {
                 warnings.push(format!(
-                    "`{}` takes more than 1 GiB for {}: `VACUUM FULL` gives it back",
+                    "`{}` takes more than 1 GiB for {}: `VACUUM FULL` frees the unused space",
                     table.name,
                     counted(table.live, "row")
                 ));
@@ -224,7 +225,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_leads_to_something_is_kept_no_shorter_than_that() {
+    fn events_and_sessions_cannot_outlive_their_owners() {
         assert_eq!(USUAL.problem(), None);
         let short = Periods {
             sessions: Keep::Days(13),
@@ -252,7 +253,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn zero_days_are_for_ever_and_nothing_else_is() {
+    fn zero_days_mean_no_limit() {
         assert_eq!("0".parse(), Ok(Keep::Forever));
         assert_eq!("14".parse(), Ok(Keep::Days(14)));
         for text in ["-1", "", "x", "70000", "1.5"] {
@@ -261,7 +262,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn days_that_should_be_gone_and_a_tomorrow_that_is_missing_are_told() {
+    fn old_days_and_a_missing_tomorrow_are_warned_of() {
         let well = Kept {
             days: vec![day(14), day(0), day(-1)],
             ..Kept::default()
@@ -278,7 +279,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_table_of_air_and_one_of_dead_rows_are_told() {
+    fn bloated_tables_are_warned_of() {
         let warns = |table: Table| {
             let kept = Kept {
                 days: vec![day(-1)],

@@ -1,10 +1,10 @@
-//! What is kept, and the functions that take it away.
+//! Queries for the stored records, and calls of the functions that delete them.
 
 use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 
 use crate::retention::model::{Day, Kept, Periods, Pruned, Table};
 
-/// Returns what is kept; sessions that were never closed are counted when older than their period.
+/// Returns the stored records; a session counts as never closed when it is older than its period.
 pub(crate) async fn kept(client: &Client, periods: Periods) -> Result<Kept, Error> {
     let days = client.query(include_str!("kept_days.sql"), &[]).await?;
     let session_days = periods.sessions.days();
@@ -21,7 +21,7 @@ pub(crate) async fn kept(client: &Client, periods: Periods) -> Result<Kept, Erro
     })
 }
 
-/// Returns what [`prune`] would take away.
+/// Returns the records that [`prune`] would delete.
 pub(crate) async fn plan(client: &Client, periods: Periods) -> Result<Vec<Pruned>, Error> {
     call(
         client,
@@ -31,12 +31,12 @@ pub(crate) async fn plan(client: &Client, periods: Periods) -> Result<Vec<Pruned
     .await
 }
 
-/// Takes away a part of what is too old; nothing when there is no more.
+/// Deletes a part of the records that are too old. Returns an empty list when none are left.
 pub(crate) async fn prune(client: &Client, periods: Periods) -> Result<Vec<Pruned>, Error> {
     call(client, "select * from vctl.prune_v1($1, $2, $3)", periods).await
 }
 
-/// Makes the partitions of the days to come.
+/// Creates the partitions of the next `days` days.
 pub(crate) async fn prepare(client: &Client, days: i32) -> Result<(), Error> {
     client
         .execute("select vctl.prepare_days_v1($1)", &[&days])
@@ -62,7 +62,7 @@ async fn call(client: &Client, sql: &str, periods: Periods) -> Result<Vec<Pruned
             "sessions" => Some(Pruned::Sessions(amount)),
             "gaps" => Some(Pruned::Gaps(amount)),
             "accesses" => Some(Pruned::Accesses(amount)),
-            // A newer database takes away more than this version has a word for.
+            // A newer database may delete kinds of records that this version does not know.
             _ => None,
         });
     }

@@ -1,4 +1,4 @@
-//! The ways to a host: which are tried, in which order, and which is taken.
+//! The routes to a host: direct and through jump hosts, in parallel.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -26,13 +26,13 @@ use crate::ui::notice;
 /// A host to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// As which its key is known: the inventory's name, or the address.
+    /// Name under which its host key is stored: the inventory's name, or the address.
     pub(crate) name: String,
     pub(crate) addr: SocketAddr,
     pub(crate) user: String,
     pub(crate) ca_role: String,
     pub(crate) role_from: RoleSource,
-    /// Where in Vault the CA is that signs.
+    /// Mount of the CA that signs.
     pub(crate) mount: String,
     /// Seconds by which its clock was ahead when its agent last reported.
     pub(crate) clock_offset_s: Option<i64>,
@@ -52,13 +52,13 @@ impl Target {
     }
 }
 
-/// Where to, and how.
+/// The target and the routes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Outermost first; empty when nothing is in between.
+    /// Outermost first; empty without jump hosts.
     pub(crate) jumps: Vec<Target>,
     pub(crate) target: Target,
-    /// The target is tried without the jump hosts, too.
+    /// Whether the target is also tried without the jump hosts.
     pub(crate) direct: bool,
 }
 
@@ -73,20 +73,20 @@ impl Plan {
     }
 }
 
-/// What every way needs.
+/// What every route needs to connect.
 pub(crate) struct Means<'a> {
     pub(crate) keys: HostKeys<'a>,
     pub(crate) access: &'a AccessLog<'a>,
     pub(crate) issuer: Issuer<'a>,
-    /// For what the target asks of us.
+    /// Receives the channels that the target opens.
     pub(crate) inbound: mpsc::Sender<Inbound>,
 }
 
-/// Gets certificates.
+/// Requests certificates from Vault.
 pub(crate) struct Issuer<'a> {
     pub(crate) vault: &'a Vault,
     pub(crate) ttl: Duration,
-    /// For the target.
+    /// Extensions for the target's certificate.
     pub(crate) extensions: Extensions,
 }
 
@@ -109,15 +109,15 @@ impl Issuer<'_> {
     }
 }
 
-/// A host that was reached, logged in to.
+/// A host with a successful login.
 pub(crate) struct Reached {
     pub(crate) connection: Connection,
-    /// What the connection goes through: it ends with them.
+    /// The connections to the jump hosts, which must stay open.
     pub(crate) _jumps: Vec<Connection>,
     pub(crate) row: Row,
 }
 
-/// A host whose key was verified, to be logged in to.
+/// A host whose key was verified, before the login.
 struct Verified {
     connection: Connection,
     jumps: Vec<Connection>,
@@ -125,10 +125,9 @@ struct Verified {
     row: Row,
 }
 
-/// Reaches the target by whichever way is there first, and logs in.
+/// Connects to the target by the route that is ready first, and logs in.
 ///
-/// Each way on which a certificate was about to be shown has its row; where there was none, the
-/// attempt has one.
+/// Each route that gets as far as a certificate has an access-log row. If none does, one row records the attempt.
 pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Reached, SshError> {
     let along = async |jumps: &[Target]| along(jumps, plan, means).await;
     let reached = Box::pin(race(plan, along)).await;
@@ -156,8 +155,8 @@ pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Reached, Ssh
     }
 }
 
-/// Returns what is `along` the way that is there first: directly, and after a head start or a failure
-/// through the jump hosts.
+/// Returns the result of the route that is ready first: the direct one, or the one through the jump hosts, which starts
+/// after a delay or when the direct one fails.
 pub(super) async fn race<T>(
     plan: &Plan,
     along: impl AsyncFn(&[Target]) -> Result<T, SshError>,
@@ -175,7 +174,7 @@ pub(super) async fn race<T>(
     };
     let chain = async {
         let head_start = timeout(deadlines::HEAD_START, direct_failed.notified());
-        // Either way it is the chain's turn.
+        // Whether notified or timed out, the jump hosts are tried now.
         let _ = head_start.await;
         Box::pin(along(&plan.jumps)).await
     };
@@ -208,7 +207,7 @@ pub(super) async fn race<T>(
     })
 }
 
-/// Goes one way, up to where the target's certificate is to be shown.
+/// Connects by one route, up to the login at the target.
 async fn along(jumps: &[Target], plan: &Plan, means: &Means<'_>) -> Result<Verified, SshError> {
     let inbound = jumps.is_empty().then(|| means.inbound.clone());
     let Entered {
@@ -242,19 +241,18 @@ async fn along(jumps: &[Target], plan: &Plan, means: &Means<'_>) -> Result<Verif
     }
 }
 
-/// A way whose first host is there or is not: on it certificates may be shown.
+/// A route with its row, and the connection to its first host if that succeeded.
 pub(super) struct Entered {
     pub(super) connection: Result<Connection, SshError>,
     pub(super) credentials: Vec<Credential>,
-    /// Our own end of the connection.
+    /// Local address of the connection.
     pub(super) source: Option<SocketAddr>,
     pub(super) row: Row,
 }
 
-/// Connects to the first host of a way.
+/// Connects to the first host of a route.
 ///
-/// Certificates are signed and the row is committed meanwhile: neither is needed before somebody is to
-/// be logged in to.
+/// Meanwhile the certificates are signed and the row is committed: neither is needed before the first login.
 pub(super) async fn enter(
     jumps: &[Target],
     plan: &Plan,
@@ -270,7 +268,7 @@ pub(super) async fn enter(
     };
     let centre = async {
         let credentials = issue_all(jumps, plan, means).await?;
-        // Sent before anybody asks for it, or never: then this is not waited for.
+        // Sent before the server is verified, or never: then this does not wait.
         let source = source.await.ok().flatten();
         let row = means.access.open(jumps, &plan.target, &credentials, source);
         Ok::<_, SshError>((row.await?, credentials, source))
@@ -290,8 +288,8 @@ pub(super) async fn enter(
     })
 }
 
-/// Logs in to each jump host and connects on. Returns the stream from the last of them to the target, and
-/// what it goes through.
+/// Logs in to each jump host and connects to the next host. Returns the stream to the target, and the connections that
+/// it uses.
 pub(super) async fn through(
     first: Connection,
     jumps: &[Target],
@@ -313,7 +311,7 @@ pub(super) async fn through(
     Err(SshError::no_certificate())
 }
 
-/// Returns one certificate for each hop, in order, the target's last; all are asked for at once.
+/// Returns one certificate for each hop in order, the target's last; they are requested in parallel.
 async fn issue_all(
     jumps: &[Target],
     plan: &Plan,

@@ -1,9 +1,9 @@
-//! `vctl ssh`: from a name to a remote command that ran, with a record of it.
+//! `vctl ssh`: connects to a host, runs a command there, and records the access.
 //!
-//! In this order: [`destination`] is what was typed; [`target`] finds the host and [`way`] the ways to it; [`dial`] and [`hop`] connect,
-//! [`host_key`] decides whom to believe and [`certificate`] gets us in; [`access`] writes it down
-//! before anybody is let in; [`session`] and [`forward`] are what the connection is for. [`port`] is the way
-//! for a client that logs in by itself.
+//! In this order: [`destination`] parses the argument; [`target`] finds the host and its jump hosts; [`connect`] tries
+//! the routes; [`dial`] and [`hop`] connect; [`host_key`] verifies the host; [`access`] writes the access-log row before
+//! a certificate is offered; [`session`] and [`forward`] use the connection. [`tcp_transport`] connects for a client
+//! that logs in by itself.
 
 mod destination;
 mod target;

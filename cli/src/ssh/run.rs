@@ -20,10 +20,10 @@ use crate::ssh_ca::user_certificate::Extensions;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 
-/// Channels that the host opened and nobody took yet.
+/// Capacity of the queue of channels that the host opened.
 const INBOUND: usize = 64;
 
-/// What was asked for.
+/// The options of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) destination: Destination,
@@ -31,21 +31,21 @@ pub(crate) struct Request {
     pub(crate) forwards: Forwards,
     pub(crate) interaction: Interaction,
     pub(crate) quiet: bool,
-    /// Has the CA at this mount sign, whichever does so otherwise.
+    /// Mount of the CA that signs, instead of the active one.
     pub(crate) mount: Option<String>,
 }
 
-/// What the connection is for, beside its ports.
+/// Use of the connection, in addition to forwarded ports.
 #[derive(Clone, Debug)]
 pub(crate) enum Use {
-    /// A shell, or a command as the host's shell gets it.
+    /// A shell, or a command for the host's shell.
     Session {
         pty: PtyWish,
         command: Option<Vec<u8>>,
     },
-    /// `-N`: the ports alone.
+    /// `-N`: only forwarded ports.
     Ports,
-    /// `-W`: standard input and output go on to there.
+    /// `-W`: standard input and output are forwarded to an address.
     Stdio(Endpoint),
 }
 
@@ -57,8 +57,8 @@ impl Use {
         }
     }
 
-    /// As the access log shows it. Of a command only the program: arguments hold secrets, and what was
-    /// really run the host records.
+    /// Returns the command for the access log: only the program, because arguments may contain secrets. The host records
+    /// the full command.
     fn shown(&self) -> Option<String> {
         match self {
             Self::Session { command, .. } => command.as_deref().map(program_of),
@@ -68,7 +68,7 @@ impl Use {
     }
 }
 
-/// Connects, does what was asked for, and ends as the remote command did.
+/// Connects, runs the request, and exits with the status of the remote command.
 pub(crate) async fn run(context: &Context, config: &Config, request: &Request) -> Result<(), Stop> {
     let signals = Signals::take()
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
@@ -138,7 +138,7 @@ async fn connect(
     Ok(Box::pin(connect::reach(&plan, &means)).await?)
 }
 
-/// Does what the connection is for, and serves its ports meanwhile.
+/// Runs the request, and serves the forwarded ports meanwhile.
 async fn work(
     reached: &Reached,
     request: &Request,
@@ -205,7 +205,7 @@ fn finish(outcome: Result<Outcome, SshError>) -> Result<(), Stop> {
     }
 }
 
-/// The first word: the rest may be a secret, and so may a variable before it.
+/// Returns the first word. The other words may be secrets, and so may a variable assignment before the command.
 fn program_of(command: &[u8]) -> String {
     let command = String::from_utf8_lossy(command);
     let mut words = command.split_whitespace();
@@ -236,7 +236,7 @@ mod tests {
     use super::program_of;
 
     #[test]
-    fn of_a_command_only_the_program_is_recorded() {
+    fn access_log_has_only_the_program_of_a_command() {
         assert_eq!(program_of(b"uptime"), "uptime");
         assert_eq!(program_of(b"  mysql -psecret "), "mysql \u{2026}");
         assert_eq!(program_of(b""), "");

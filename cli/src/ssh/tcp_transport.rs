@@ -1,4 +1,4 @@
-//! The way to a host's SSH port, for a client that makes the connection and logs in by itself.
+//! A connection to a host's SSH port, for a client that makes the handshake and logs in by itself.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use super::error::{SshError, Step};
 use super::hop::Connection;
 use crate::ssh_ca::user_certificate::Credential;
 
-/// As much as is read at once.
+/// Maximum number of bytes per read.
 const PIECE: usize = 256 << 10;
 
 /// Bytes to and from a host.
@@ -23,23 +23,23 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// A port that was reached, and spoke.
+/// A connected SSH port, with the first bytes from the server.
 pub(crate) struct Port {
     pub(crate) stream: Box<dyn Stream>,
-    /// What the host said first.
+    /// The first bytes from the server.
     pub(crate) greeting: BytesMut,
-    /// Our own end of the first connection.
+    /// Local address of the first connection.
     pub(crate) source: Option<SocketAddr>,
-    /// What the stream goes through: it ends with them.
+    /// The connections to the jump hosts, which must stay open.
     pub(crate) _jumps: Vec<Connection>,
-    /// Where certificates were shown on the way: that for the host itself, and the row with them.
+    /// If jump hosts were used: the certificate for the target itself, and the access-log row.
     pub(crate) admitted: Option<(Credential, Row)>,
 }
 
-/// Reaches the target's port by whichever way is there first.
+/// Connects to the target's port by the route that is ready first.
 ///
-/// An SSH server speaks without being asked, and one that does not is not reached. Who it is the client
-/// finds out: here is nothing to compare.
+/// An SSH server sends its version without being asked; a server that sends nothing counts as unreachable. The host key
+/// is verified by the client, not here.
 pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Port, SshError> {
     let along = async |jumps: &[Target]| match jumps {
         [] => directly(&plan.target).await,

@@ -1,9 +1,9 @@
-//! How access stands, in the few lines that one looks at before work. Pure.
+//! The state of the user's access: the few lines of `vctl status`. Pure.
 
 use crate::exit_code::Exit;
 use crate::fleet::model::{Host, SILENT_AFTER};
 
-/// One line: a subject, and how it stands.
+/// One line: a subject and its state.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Line {
     pub(crate) subject: &'static str,
@@ -13,7 +13,7 @@ pub(crate) struct Line {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum State {
     Well(String),
-    /// Works, and somebody should know.
+    /// It works, with a warning.
     Odd {
         is: String,
         fix: String,
@@ -25,12 +25,12 @@ pub(crate) enum State {
     },
 }
 
-/// Hosts of the inventory, by when something was last heard of them.
+/// Numbers of hosts of the inventory, by their last report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Agents {
     pub(crate) reporting: usize,
     pub(crate) silent: usize,
-    /// Nothing was ever heard of these.
+    /// Hosts that never reported.
     pub(crate) none: usize,
 }
 
@@ -60,7 +60,7 @@ mod tests {
     fn every_host_is_counted_once() {
         let mut silent = well("silent");
         silent.heartbeat_age = Some(SILENT_AFTER + Duration::from_secs(1));
-        // Its collector ships, and no heartbeat was ever heard.
+        // Its collector sends events, but no heartbeat ever arrived.
         let mut half = well("half");
         half.heartbeat_age = None;
         let never = Host::default();

@@ -1,4 +1,4 @@
-//! How access stands, as a table and for programs.
+//! `vctl status` as text and for programs.
 
 use std::io::{self, Write};
 
@@ -11,10 +11,10 @@ use crate::ui::form::Form;
 use crate::ui::records::cells_of;
 use crate::ui::{BAD, BOLD, Layout, WARN, csv, json, paragraph, sanitize};
 
-/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+/// Changes when a field changes its meaning or is removed; new fields may be added at any time.
 const VERSION: u32 = 1;
 
-/// Columns before what there is to say.
+/// Width of the column with the subjects.
 const BEFORE: usize = 11;
 
 pub(crate) fn write(out: &mut dyn Write, lines: &[Line], layout: Layout) -> io::Result<()> {
@@ -34,13 +34,13 @@ pub(crate) fn write(out: &mut dyn Write, lines: &[Line], layout: Layout) -> io::
     Ok(())
 }
 
-/// What there is to know, as far as it was found out.
+/// The facts of `vctl status`, as far as they are known.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Facts {
     pub(crate) vault_addr: String,
     pub(crate) vault_version: Option<String>,
     pub(crate) identity: Option<String>,
-    /// How the token was got; null for that in `VAULT_TOKEN`.
+    /// Login method of the token; null for the token in `VAULT_TOKEN`.
     pub(crate) method: Option<String>,
     pub(crate) machine: Option<bool>,
     pub(crate) token_ttl_s: Option<u64>,
@@ -64,7 +64,7 @@ impl Facts {
 #[derive(Serialize)]
 struct Status<'a> {
     version: u32,
-    /// Whether nothing fails; there may be warnings all the same.
+    /// Whether nothing failed; there may still be warnings.
     well: bool,
     #[serde(flatten)]
     facts: &'a Facts,
@@ -81,7 +81,7 @@ struct Problem<'a> {
     exit_code: Option<u8>,
 }
 
-/// The columns of CSV: the facts, and what is wrong in one cell.
+/// The columns of CSV: the facts, and the first failure.
 const COLUMNS: [&str; 15] = [
     "well",
     "vault_addr",
@@ -100,7 +100,7 @@ const COLUMNS: [&str; 15] = [
     "message",
 ];
 
-/// Writes in a form for programs; in one for people, nothing.
+/// Writes in a format for programs; does nothing for the other formats.
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
     form: Form,
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_for_programs_is_the_one_that_is_documented() {
+    fn every_format_for_programs_is_as_documented() {
         let facts = Facts {
             vault_addr: "https://vault.example:8200".to_owned(),
             ssh_ca_fingerprint: Some("SHA256:yE1rBqmPyZ0zYJ5OeV2z".to_owned()),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_can_be_copied_from_any_terminal() {
+    fn fingerprint_can_be_copied_from_any_terminal() {
         for width in [Some(80), Some(40), None] {
             let layout = Layout { width, full: false };
             let page = rendered(|out| write(out, &lines(), layout));

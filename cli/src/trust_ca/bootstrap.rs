@@ -1,8 +1,8 @@
-//! The script on a host, through the operator's own `ssh`.
+//! Running the script on a host, through the operator's own `ssh`.
 //!
-//! That one has their keys, agent, configuration and `known_hosts`; a host that does not trust the CA yet lets
-//! nobody in with what vctl has. The script goes through standard input: no shell on the way sees it as
-//! words. Only where sudo asks for a password it is brought first and then run on a terminal.
+//! That `ssh` has the operator's keys, agent, configuration and `known_hosts`; vctl's certificates are of no use on a
+//! host that does not trust the CA yet. The script is sent through standard input, so no shell on the way parses it.
+//! Only if sudo asks for a password is it first copied, and then run on a terminal.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,12 +20,12 @@ use crate::openssh::without_include::Before;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 
-/// Where ssh is to go, and as whom.
+/// The host to log in to, and how.
 #[derive(Debug)]
 pub(crate) struct Destination {
-    /// The operator's configuration, where it is not to be read as it is.
+    /// The operator's configuration without vctl's part, if it has one.
     pub(crate) before: Option<Before>,
-    /// As the operator's configuration may know it.
+    /// The name, which may occur in the operator's configuration.
     pub(crate) name: String,
     pub(crate) addr: SocketAddr,
     pub(crate) user: String,
@@ -35,20 +35,19 @@ pub(crate) struct Destination {
     pub(crate) sudo: bool,
 }
 
-/// How a program ended that was given something and said something.
+/// Output and exit status of a program.
 pub(crate) struct Ended {
     pub(crate) output: Vec<u8>,
-    /// Nothing, unless the caller keeps it from the operator.
+    /// Empty unless the caller captures stderr.
     pub(crate) errors: Vec<u8>,
-    /// 255 also where a signal ended it.
+    /// Exit status; 255 also if a signal ended the program.
     pub(crate) code: i32,
 }
 
-/// Runs `script` there as root. Returns what it said and its exit status.
+/// Runs `script` on the host as root. Returns its report and exit status.
 ///
 /// # Errors
-/// `Transport` when ssh does not get there, `Permission` when sudo asks for a password and nobody can be
-/// asked.
+/// `Transport` if ssh cannot log in, `Permission` if sudo asks for a password and prompts are not allowed.
 pub(crate) async fn run(
     to: &mut Destination,
     script: &str,
@@ -66,10 +65,10 @@ pub(crate) async fn run(
     Ok((report, ended.code))
 }
 
-/// Runs a command there, as whoever is logged in, and returns what it printed.
+/// Runs a command on the host as the login user, and returns its output.
 ///
 /// # Errors
-/// `Transport` when ssh does not get there or the command fails.
+/// `Transport` if ssh cannot log in or the command fails.
 pub(crate) async fn ask(
     to: &mut Destination,
     remote: &str,
@@ -82,7 +81,7 @@ pub(crate) async fn ask(
     Ok(String::from_utf8_lossy(&ended.output).into_owned())
 }
 
-/// Brings the script to a directory of the account's own, and runs it where sudo can ask.
+/// Copies the script to a directory that belongs to the account, and runs it on a terminal, where sudo can prompt.
 async fn on_a_terminal(
     to: &Destination,
     script: &str,
@@ -90,14 +89,14 @@ async fn on_a_terminal(
 ) -> Result<(Report, i32), CliError> {
     if interaction == Interaction::Never {
         let message = format!(
-            "sudo on `{}` wants a password of `{}`, and there is no terminal to ask on",
+            "sudo on `{}` asks for the password of `{}`, but there is no terminal for the prompt",
             to.name, to.user
         );
         let hint = "run it on a terminal, or log in as root: `--user root` without `--sudo`";
         return Err(CliError::new(Exit::Permission, message).hint(hint));
     }
     notice::note(&format!("sudo on `{}` may ask for a password", to.name));
-    // Without a single quote, in single quotes: the same words to every shell.
+    // In single quotes and without a single quote inside: every shell parses it alike.
     let bring = r#"sh -c 'umask 077; d=$(mktemp -d) && cat >"$d/script" && echo "vctl:at $d"'"#;
     let ended = to.ssh(interaction, false, bring);
     let ended = feed(ended, script).await.map_err(|error| no_ssh(&error))?;
@@ -114,22 +113,25 @@ async fn on_a_terminal(
     let said = feed(said, "").await.map_err(|error| no_ssh(&error))?;
     let report = Report::read(&said.output);
     if report.is_empty() {
-        let message = format!("sudo on `{}` does not let `{}` be root", to.name, to.user);
+        let message = format!(
+            "sudo on `{}` does not allow `{}` to run the script as root",
+            to.name, to.user
+        );
         return Err(CliError::new(Exit::Permission, message)
             .hint("log in as root instead: `--user root` without `--sudo`"));
     }
     Ok((report, status.code().unwrap_or(255)))
 }
 
-/// Says whether a path that a host named is one that no shell finds anything in.
+/// Returns whether a path that a host printed has no character that is special to a shell.
 fn is_plain(path: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
     path.starts_with('/') && path.len() < 200 && path.bytes().all(is_letter)
 }
 
 impl Destination {
-    /// Runs a command there. Whom nothing of their own lets in goes through vctl, where their configuration has
-    /// that: the host may trust the CA already.
+    /// Runs a command on the host. If the login fails, tries once more with the operator's whole configuration: vctl's
+    /// part of it works if the host trusts the CA already.
     async fn reach(
         &mut self,
         interaction: Interaction,
@@ -141,7 +143,7 @@ impl Destination {
         if ended.code != 255 || !ended.output.is_empty() || self.before.take().is_none() {
             return Ok(ended);
         }
-        notice::note("once more through vctl, as `vctl ssh-config` has it");
+        notice::note("trying again through vctl, as configured by `vctl ssh-config`");
         let ended = feed(self.ssh(interaction, false, remote), input).await;
         ended.map_err(|error| no_ssh(&error))
     }
@@ -154,14 +156,14 @@ impl Destination {
         command
     }
 
-    /// Returns all but the command to run there.
+    /// Returns all arguments except the remote command.
     fn arguments(&self, interaction: Interaction, terminal: bool) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         if let Some(before) = &self.before {
             arguments.extend(["-F".into(), before.path().into()]);
         }
         let mut option = |text: &str| arguments.extend(["-o".into(), text.into()]);
-        // Whatever the configuration has for a person at work there: this is one command.
+        // Options for interactive work do not apply to this single command.
         option("ClearAllForwardings=yes");
         option("ForwardAgent=no");
         option("PermitLocalCommand=no");
@@ -198,8 +200,8 @@ impl Destination {
     }
 }
 
-/// Runs a program that gets `input` and is read to its end. What it says on stderr is for the operator,
-/// unless the caller has it otherwise.
+/// Runs a program with `input` and reads its output to the end. Its stderr goes to the operator, unless the caller
+/// redirects it.
 pub(crate) async fn feed(mut command: Command, input: &str) -> io::Result<Ended> {
     let mut child = command
         .stdin(Stdio::piped())
@@ -209,7 +211,7 @@ pub(crate) async fn feed(mut command: Command, input: &str) -> io::Result<Ended>
     let stdin = child.stdin.take();
     let write = async {
         if let Some(mut stdin) = stdin {
-            // It may have ended without reading; its exit status says why.
+            // The program may end without reading; its exit status has the reason.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
     };
@@ -224,11 +226,11 @@ pub(crate) async fn feed(mut command: Command, input: &str) -> io::Result<Ended>
 
 fn unreached(to: &Destination) -> CliError {
     let message = format!(
-        "ssh does not get to `{}` as `{}`, at {}",
+        "ssh cannot log in to `{}` as `{}` at {}",
         to.name, to.user, to.addr
     );
     let hint = format!(
-        "it said why; as long as the host does not trust the CA, it needs a key that `{}` has there: `-i KEY`",
+        "see the message of ssh above; until the host trusts the CA, ssh needs a key that `{}` has there: `-i KEY`",
         to.user
     );
     CliError::new(Exit::Transport, message).hint(hint)
@@ -241,7 +243,7 @@ fn no_ssh(error: &io::Error) -> CliError {
     };
     CliError::new(exit, "cannot run `ssh`")
         .caused_by(error)
-        .hint("it brings the CA to a host: install OpenSSH's client")
+        .hint("`ssh` is needed to log in to the host: install the OpenSSH client")
 }
 
 #[cfg(test)]
@@ -249,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_operators_configuration_finds_the_host_by_its_name_and_the_inventory_says_where_it_is() {
+    fn operator_ssh_uses_inventory_address_under_the_hosts_name() {
         let to = Destination {
             before: None,
             name: "web-1".to_owned(),
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_a_host_names_cannot_be_a_command() {
+    fn path_from_a_host_cannot_be_a_command() {
         assert!(is_plain("/tmp/tmp.X_y-1"));
         for path in ["", "tmp", "/tmp/a b", "/tmp/$(id)", "/tmp/a;b", "/tmp/'"] {
             assert!(!is_plain(path), "{path}");

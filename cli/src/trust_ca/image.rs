@@ -1,4 +1,4 @@
-//! The script on the root directory of an image, on this machine.
+//! Running the script on the root directory of an image, on this machine.
 
 use std::path::Path;
 

@@ -164,7 +164,7 @@ fn nothing_in_a_page_runs_but_the_pages_own_script_and_all_of_it_is_there() {
         }
         assert!(shown.contains("\\u202e\\u2028\\x1b[2J"), "{shown}");
         assert!(
-            shown.contains("class=\"incomplete\">INCOMPLETE: 5 missing"),
+            shown.contains("class=\"incomplete\">INCOMPLETE: 5 events missing"),
             "{shown}"
         );
         assert!(shown.contains("5 events missing between"), "{shown}");

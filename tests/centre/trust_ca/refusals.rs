@@ -56,7 +56,7 @@ fn what_sshd_does_not_take_is_taken_back() {
         &machine,
         name,
         78,
-        "refuses its configuration as it is",
+        "rejects its current configuration",
     );
     // It reads no drop-ins, or something else comes first.
     let without = good.replacen("Include", "#Include", 1);
@@ -83,7 +83,7 @@ fn what_sshd_does_not_take_is_taken_back() {
     .unwrap();
     let needy = format!("{good}AuthorizedKeysCommand /bin/false\n");
     fs::write(&config, needy).unwrap();
-    let why = "refuses the new configuration";
+    let why = "rejects the new configuration";
     fails(&admin, &machine, name, 78, why);
     fs::write(&drop_in, before).unwrap();
     // It cannot be reloaded: nobody knows which process it is.

@@ -15,15 +15,15 @@ use crate::centre::instant::Instant;
 use crate::error::Stop;
 use crate::session::model::{Event, Filter, History, Selector};
 
-/// Rows that are on their way at a time: what has arrived is decoded before more is asked for.
+/// Rows fetched at a time: each batch is decoded before the next is fetched.
 const CHUNK: i32 = 4096;
 
 impl Store {
-    /// Reads everything that happened in a session.
+    /// Reads all events of a session.
     pub(super) async fn read(&mut self, found: &Found) -> Result<History, Stop> {
         let mut client = self.client().await?;
         let transaction = snapshot(&mut client).await?;
-        // What has arrived since it was found belongs to its counters and to its events alike.
+        // The row is read again, so that its counters and its events are of the same moment.
         let filter = Filter::default();
         let wanted = Wanted::of(Some(Selector::Id(found.id())), &filter);
         let again = look_up(&transaction, &wanted).await?.pop();
@@ -33,7 +33,7 @@ impl Store {
         transaction.commit().await.map_err(failed)?;
         if gone > 0 {
             self.notes.push(format!(
-                "{gone} of the {} of session {} {} no longer kept",
+                "{gone} of the {} of session {} {} no longer stored: deleted after their retention period",
                 counted(history.session.stored, "event"),
                 found.id(),
                 form(gone, "is", "are")
@@ -43,7 +43,7 @@ impl Store {
     }
 }
 
-/// Reads everything of a session; returns also how many of its events have been pruned.
+/// Reads all events of a session. Also returns how many of its events were deleted by retention.
 pub(super) async fn whole(
     transaction: &Transaction<'_>,
     found: &Found,
@@ -51,12 +51,12 @@ pub(super) async fn whole(
     Ok(history(found, after(transaction, found, 0).await?))
 }
 
-/// Returns what is left of a session, and how many of its events have been pruned.
+/// Builds the history from the events that are left. Also returns how many were deleted by retention.
 fn history(found: &Found, timeline: Timeline) -> (History, u64) {
     let record = &found.record;
     let read = (timeline.events.len() + timeline.damaged.len()) as u64;
     let gone = record.stored.saturating_sub(read);
-    // It was judged when all was here: that events are not kept for ever makes nobody suspect.
+    // Completeness was judged when all events were stored: retention does not make a session incomplete.
     let completeness = if gone > 0 {
         spool::counted(record)
     } else {
@@ -93,7 +93,7 @@ pub(super) async fn after(
         let rows = transaction.query_portal(&portal, CHUNK).await;
         let rows = rows.map_err(failed)?;
         for row in &rows {
-            // It stands for a record that cannot be decoded; others have their own.
+            // This time is used only for a record that cannot be decoded; other records contain their own.
             let at = row.get::<_, Instant>(1).0.unwrap_or(UNIX_EPOCH);
             let at = boot_time(wall, at);
             let offset = WallOffset::from_ns(row.get(2));

@@ -1,8 +1,8 @@
-//! News from the store, by asking again and again.
+//! Updates from the store, by polling.
 //!
-//! The cursor is a transaction: the oldest that was still running at the last look. Whatever it or a later one
-//! stored is looked at again, so a batch that commits late is not skipped, and `settled` holds what of that was
-//! shown already.
+//! The cursor is the oldest transaction that was still running at the last poll. Each poll reads again everything
+//! that this or a later transaction stored, so a batch that commits late is not skipped. `settled` holds the sessions
+//! among these that were already shown.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -23,51 +23,51 @@ use crate::ui::notice;
 
 /// Hosts send a busy session's events about this often.
 const POLL: Duration = Duration::from_secs(1);
-/// A session that arrives later than this after its opening waited in the spool of its host.
+/// A session that arrives longer after its opening than this had waited in the spool of its host.
 const LATE: Duration = Duration::from_mins(1);
 
-/// Sessions as they go on.
+/// Updates of sessions in the store.
 pub(crate) struct Follow {
     store: Store,
     filter: Filter,
     selector: Option<Selector>,
-    /// Sessions of the selector, until the first look.
+    /// Sessions of the selector, until the first poll.
     selected: Vec<Uuid>,
     cursor: Option<Cursor>,
-    /// Sessions that are followed: shown, and open.
+    /// Sessions that are followed: already shown, and still open.
     known: HashMap<Uuid, Known>,
-    /// Sessions at or behind the cursor that were shown to their end or passed over, with their transactions.
+    /// Sessions at or after the cursor that are finished or do not match, with their transactions.
     settled: HashMap<Uuid, u64>,
-    /// What is still to be returned.
+    /// Updates not yet returned.
     news: Vec<Update>,
-    /// The centre could not be asked at the last look.
+    /// The store could not be read at the last poll.
     is_away: bool,
 }
 
-/// How far was looked.
+/// Position of the follower.
 #[derive(Clone, Copy)]
 struct Cursor {
-    /// The oldest transaction that was still running then.
+    /// The oldest transaction that was still running at the last poll.
     oldest: u64,
-    /// The database's clock at the first look.
+    /// The database's clock at the first poll.
     began: SystemTime,
 }
 
-/// How far a session has got.
+/// Progress of one session in the store.
 struct State {
     id: Uuid,
     stored: i64,
     closed: bool,
     gaps: i64,
-    /// The transaction that stored it; `None` when it is older than these are recorded.
+    /// The transaction that stored it; `None` for rows older than the column.
     arrived: Option<u64>,
-    /// From its opening until it arrived.
+    /// Time from its opening to its arrival.
     after: Option<Duration>,
 }
 
 impl Store {
-    /// Follows `sessions`, which are those of `selector`, from their beginning; without a selector all sessions
-    /// that match: those that are open from now on, or from `since` all.
+    /// Follows `sessions`, which are those of `selector`, from their beginning. Without a selector it follows every
+    /// matching session that is open now or opens later, and with `since` also the earlier ones.
     pub(super) fn following(
         self,
         selector: Option<Selector>,
@@ -94,7 +94,7 @@ impl source::Follow for Follow {
             let is_first = self.cursor.is_none();
             match self.look().await {
                 Ok(()) => self.is_back(),
-                // What was shown so far goes on once the centre is there again.
+                // The state is unchanged: following continues when the store is back.
                 Err(stop) if !is_first && may_pass(&stop) => self.is_gone(&stop),
                 Err(stop) => return Err(stop),
             }
@@ -127,7 +127,7 @@ impl Follow {
             && !std::mem::replace(&mut self.is_away, true)
         {
             notice::note(&format!(
-                "the central store cannot be read: {}; following goes on when it can",
+                "the central store cannot be read: {}; following continues when it is back",
                 error.message
             ));
         }
@@ -139,9 +139,9 @@ impl Follow {
         }
     }
 
-    /// Looks once. An error in between loses nothing: a session counts as told when its news are kept.
+    /// Polls once. An error in between loses nothing: a session is recorded as reported together with its updates.
     async fn look(&mut self) -> Result<(), Stop> {
-        // One for each look: a connection that is kept for hours outlives its credential.
+        // A new client for each poll: a connection held for hours would outlive its credential.
         let mut client = self.store.client().await?;
         let transaction = snapshot(&mut client).await?;
         let now = moment(&transaction).await?;
@@ -158,7 +158,7 @@ impl Follow {
                 self.begin(&transaction, state, &found).await?;
             }
         }
-        // Those that do not match, or that cannot be read.
+        // Sessions that do not match, or that cannot be read.
         for state in states {
             if !self.known.contains_key(&state.id) {
                 self.settle(&state);
@@ -180,7 +180,7 @@ impl Follow {
             .copied()
             .collect();
         let Cursor { oldest, began } = self.cursor.unwrap_or(now);
-        // After a restore the ids of transactions count anew.
+        // After a restore from a dump, transaction ids start anew.
         let oldest = oldest.min(now.oldest).to_string();
         let oldest = (!matches!(self.selector, Some(Selector::Id(_)))).then_some(oldest);
         let serial = match self.selector {
@@ -202,9 +202,9 @@ impl Follow {
         Ok(rows.iter().map(state).collect())
     }
 
-    /// Returns those states that there is news of.
+    /// Returns only the states that changed since the last poll.
     fn changed(&mut self, mut states: Vec<State>) -> Vec<State> {
-        // Pruned: nothing will close it.
+        // Sessions that retention deleted: no row will ever close them.
         self.known
             .retain(|id, _| states.iter().any(|state| state.id == *id));
         let is_first = self.cursor.is_none();
@@ -223,7 +223,7 @@ impl Follow {
         states
     }
 
-    /// Tells a session that was not told before.
+    /// Reports a session for the first time.
     async fn begin(
         &mut self,
         transaction: &Transaction<'_>,
@@ -254,14 +254,14 @@ impl Follow {
         Ok(())
     }
 
-    /// Tells what is new of a session that was told before.
+    /// Reports the changes of a session that was reported before.
     async fn go_on(
         &mut self,
         transaction: &Transaction<'_>,
         state: &State,
         found: &Found,
     ) -> Result<(), Stop> {
-        // Only the whole session tells whether it is complete.
+        // Completeness can be judged only from the whole session.
         let whole = if state.closed {
             Some(events::whole(transaction, found).await?.0)
         } else {
@@ -290,7 +290,7 @@ impl Follow {
     }
 }
 
-/// Returns the oldest transaction that is running, and the time.
+/// Returns the oldest transaction that is running, and the time of the database.
 async fn moment(transaction: &Transaction<'_>) -> Result<Cursor, Stop> {
     let query = "select pg_snapshot_xmin(pg_current_snapshot())::text, now()";
     let row = transaction.query_one(query, &[]).await.map_err(failed)?;
@@ -316,7 +316,7 @@ fn state(row: &Row) -> State {
     }
 }
 
-/// Returns the sessions that match, and those that cannot be read.
+/// Returns the sessions that match, and the rows that cannot be read.
 async fn with_rows<'a>(
     transaction: &Transaction<'_>,
     states: &'a [State],

@@ -1,4 +1,4 @@
-//! Searching what was executed.
+//! Search for executed programs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,13 +19,13 @@ use crate::session::model::grep::{MOST_LINES, Match, Pattern};
 use crate::session::model::{Event, Filter, Selector};
 use crate::ui::time;
 
-/// Events that one search looks at; a quarter of a minute on a small server.
+/// Maximum number of events that one search reads; about 15 seconds on a small server.
 const MOST_EVENTS: i64 = 5_000_000;
 /// A row holds up to 128 KiB of arguments.
 const CHUNK: i32 = 256;
 
 impl Store {
-    /// Searches the newest sessions first; `limit` 0 is none.
+    /// Searches the newest sessions first; `limit` 0 is no limit.
     pub(super) async fn search(
         &mut self,
         selector: Option<Selector>,
@@ -38,8 +38,8 @@ impl Store {
         let hits = search(&transaction, selector, filter, pattern, limit).await?;
         if let Some(beyond) = hits.beyond {
             self.notes.push(format!(
-                "sessions up to {} were not searched: one search looks at {MOST_EVENTS} events; \
-                     `--until` or `--since` chooses others",
+                "sessions opened up to {} were not searched: one search reads at most {MOST_EVENTS} events; \
+                     use `--until` or `--since` to search others",
                 time::seconds(beyond)
             ));
         }
@@ -51,9 +51,9 @@ impl Store {
 
 #[derive(Default)]
 struct Hits {
-    /// Newest first, with the lines of each.
+    /// Newest first, with the matching events of each.
     sessions: Vec<(Uuid, Timeline)>,
-    /// When the first one was opened that was not searched any more.
+    /// Opening time of the newest session that was not searched.
     beyond: Option<SystemTime>,
 }
 
@@ -99,7 +99,7 @@ async fn search(
         for row in &rows {
             let id: Uuid = row.get(0);
             let is_new = hits.sessions.last().is_none_or(|(last, _)| *last != id);
-            // The rest is never asked for, so the server does not search it either.
+            // The remaining rows are not fetched, so the server does not search for them either.
             if is_new && limit > 0 && hits.sessions.len() == limit {
                 return Ok(hits);
             }

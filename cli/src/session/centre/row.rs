@@ -18,10 +18,10 @@ use crate::session::model::provenance::{Ca, Provenance, Request, Requests};
 use crate::session::model::{Hole, Session};
 use crate::session::text::table::Listed;
 
-/// How many requests of a certificate are read; `sessions.sql` asks for one more.
+/// Maximum number of requests read per certificate; `sessions.sql` returns one more if there are more.
 const MOST_REQUESTS: usize = 10;
 
-/// A session that was found, without its events.
+/// A session of the store, without its events.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(super) record: SessionRecord,
@@ -32,26 +32,26 @@ pub(crate) struct Found {
     identity: Identity,
 }
 
-/// First and last day of which there are events, as Postgres writes them.
+/// First and last day with events, as Postgres writes them.
 #[derive(Clone, Debug)]
 pub(super) struct Days {
     pub(super) first: String,
     pub(super) last: String,
 }
 
-/// Why a row is no session. Its host wrote what is in it.
+/// Reason why a row cannot be shown as a session. The row's content comes from its host.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
-    #[error("{what} of session {id} is not as this version of vctl knows it")]
+    #[error("{what} of session {id} has a format that this version of vctl does not know")]
     Entry {
         id: SessionId,
         what: &'static str,
         #[source]
         source: Option<serde_json::Error>,
     },
-    #[error("the opening of session {id} contradicts the row it lies in")]
+    #[error("the opening entry of session {id} contradicts the columns of its row")]
     Contradiction { id: SessionId },
-    #[error("events of session {id} have numbers below 1")]
+    #[error("session {id} has events with sequence numbers below 1")]
     Numbers { id: SessionId },
 }
 
@@ -60,7 +60,7 @@ impl Found {
         &self.record.opened
     }
 
-    /// Returns the session as its counters have it.
+    /// Returns the session, with completeness judged from its counters.
     pub(crate) fn session(&self) -> Session {
         self.with(holes(spool::counted(&self.record)), self.record.stored)
     }
@@ -99,7 +99,7 @@ pub(super) fn holes(completeness: Completeness) -> Vec<Hole> {
     }
 }
 
-/// Reads a row. A host can have put anything into its entries: that is an error of this one row.
+/// Reads a row. The entries come from the host and may hold anything: an error concerns this row only.
 pub(super) fn found(row: &Row) -> Result<Found, Unreadable> {
     let id = SessionId::from_uuid(row.get::<_, Uuid>(0));
     let opened = match entry(id, "the opening", row.get(3))? {
@@ -172,18 +172,18 @@ fn gaps(id: SessionId, json: Option<Vec<String>>) -> Result<Vec<Gap>, Unreadable
     json.unwrap_or_default().into_iter().map(gap).collect()
 }
 
-/// Longest texts of the columns; `0013_ingest_limits` cuts what is longer.
+/// Maximum lengths of the text columns; `0013_ingest_limits` cuts longer texts.
 const MOST_KEY_ID: usize = 512;
 const MOST_LOGIN: usize = 255;
-/// Rounding; an agent takes both times from the same clocks.
+/// Tolerance for rounding; an agent takes both times from the same clocks.
 const SAME_TIME: Duration = Duration::from_secs(1);
 
-/// Sessions are found and put in order by the columns and shown from the entry: they must not tell of
-/// two certificates, logins or times.
+/// Returns whether the columns and the entry describe the same login. Sessions are found and ordered by the columns,
+/// but shown from the entry: both must have the same certificate, login and time.
 fn is_of_row(opened: &SessionOpened, row: &Row) -> bool {
     let certificate = opened.auth.certificate.as_ref();
     let text = |column| row.get::<_, Option<&str>>(column);
-    // Postgres has no NUL in its text.
+    // Postgres stores no NUL in texts.
     let kept = |text: &String| text.replace('\0', "\u{fffd}");
     let serial = certificate.and_then(|c| c.serial).map(|s| s.to_string());
     let key_id = certificate.map(|c| kept(&c.key_id));
@@ -194,7 +194,7 @@ fn is_of_row(opened: &SessionOpened, row: &Row) -> bool {
         && is_opened_at(opened, row)
 }
 
-/// Says whether a column holds the text: all of it, or as it was cut.
+/// Returns whether a column holds the text, whole or cut.
 fn is_same(column: Option<&str>, text: Option<&str>, most: usize) -> bool {
     let cut = |text: &str| -> String { text.chars().take(most - 1).chain(['…']).collect() };
     match (column, text) {
@@ -224,7 +224,7 @@ fn provenance(opened: &SessionOpened, row: &Row) -> Provenance {
     });
     let person: Option<String> = row.get(10);
     let requests: Option<Json<Vec<Asked>>> = row.get(20);
-    // Null where they were not looked up: that is not the same as none.
+    // Null means that requests were not looked up. That differs from an empty list.
     let requests = requests.map(|json| {
         let more = json.0.len() > MOST_REQUESTS;
         let rows = json.0.into_iter().take(MOST_REQUESTS);
@@ -258,7 +258,7 @@ fn identity(
     identity
 }
 
-/// An element of `requests`.
+/// An element of the column `requests`.
 #[derive(Debug, Deserialize)]
 struct Asked {
     vault_user: String,
@@ -286,12 +286,12 @@ impl From<Asked> for Request {
     }
 }
 
-/// Counters and numbers of events are kept in columns that could hold negative ones.
+/// Converts a counter or sequence number, whose column type would allow negative values.
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// Turns the time of a row back into the boot clock; exact to a microsecond.
+/// Converts the time of a row back to the boot clock; exact to a microsecond.
 pub(super) fn boot_time(wall: WallOffset, at: SystemTime) -> BootNs {
     let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let at = i128::try_from(at).unwrap_or(i128::MAX);

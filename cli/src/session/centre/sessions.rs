@@ -1,4 +1,4 @@
-//! Looking sessions up.
+//! Queries for sessions.
 
 use postgres_types::{ToSql, Type};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use crate::exit_code::Exit;
 use crate::session::model::{Filter, Prefix, Selector};
 
 impl Store {
-    /// Returns the sessions that match, newest first; `limit` 0 is none.
+    /// Returns the sessions that match, newest first; `limit` 0 is no limit.
     pub(super) async fn sessions(
         &mut self,
         selector: Option<Selector>,
@@ -39,7 +39,7 @@ impl Store {
         Ok(sessions)
     }
 
-    /// Returns the ids that begin so, oldest first.
+    /// Returns the ids that begin with `prefix`, oldest first.
     pub(super) async fn ids_like(
         &mut self,
         prefix: Prefix,
@@ -56,7 +56,7 @@ impl Store {
         Ok(rows.map_err(failed)?.iter().map(id).collect())
     }
 
-    /// Says whether events of a session are stored whose opening has not arrived.
+    /// Returns whether events of the session are stored, but its opening has not arrived.
     pub(super) async fn is_nameless(&self, id: SessionId) -> Result<bool, Stop> {
         let client = self.client().await?;
         let query = include_str!("nameless.sql");
@@ -65,7 +65,7 @@ impl Store {
     }
 }
 
-/// Which sessions to look up.
+/// The sessions to look up.
 pub(crate) struct Wanted<'a> {
     pub(crate) ids: Option<Vec<Uuid>>,
     pub(crate) serial: Option<CertSerial>,
@@ -91,7 +91,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Runs `sessions.sql`: newest first.
+/// Runs `sessions.sql`. Returns the newest first.
 pub(crate) async fn look_up(
     client: &Transaction<'_>,
     wanted: &Wanted<'_>,
@@ -123,5 +123,5 @@ pub(crate) async fn look_up(
 fn refused(unreadable: &Unreadable) -> CliError {
     CliError::new(Exit::Failure, "cannot show the session")
         .caused_by(unreadable)
-        .hint("a newer `vctl` may know what the host sent")
+        .hint("the host may run a newer agent: update `vctl`")
 }

@@ -1,4 +1,4 @@
-//! The store as a source of sessions.
+//! The central store as a source of sessions.
 
 use vctl_common::count::{counted, form};
 use vctl_common::id::SessionId;
@@ -79,13 +79,13 @@ impl Source for Store {
     }
 
     async fn not_found(&mut self, selector: Selector) -> Stop {
-        // They are there: the notes say why they cannot be shown.
+        // The sessions exist: the notes name the reason why they cannot be shown.
         if self.left_out > 0 {
             let count = counted(self.left_out, "session");
             let are = form(self.left_out, "is", "are");
             let what =
                 format!("{count} of {selector} {are} in the central store, but cannot be shown");
-            let hint = "a newer `vctl` may know what the host sent";
+            let hint = "their hosts may run a newer agent: update `vctl`";
             return CliError::new(Exit::Failure, what).hint(hint).into();
         }
         let what = format!("no session of {selector} is in the central store");
@@ -95,14 +95,14 @@ impl Source for Store {
                 Ok(false) => {}
                 Ok(true) => {
                     let what = format!(
-                        "events of session {id} are stored, but not its opening, so its user is unknown"
+                        "events of session {id} are stored, but its opening is not, so its user is unknown"
                     );
-                    let hint = "its opening may still arrive; `vctl fleet` shows how much its host has yet to send";
+                    let hint = "the opening may still arrive: `vctl fleet` shows how much its host has not sent yet";
                     return CliError::new(Exit::NotFound, what).hint(hint).into();
                 }
             }
         }
-        let hint = "`vctl session` lists what is; `vctl session --local`, on the host itself, what it has not sent yet";
+        let hint = "to list all sessions, run `vctl session`; events that a host has not sent yet are shown there by `vctl session --local`";
         CliError::new(Exit::NotFound, what).hint(hint).into()
     }
 

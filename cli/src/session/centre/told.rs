@@ -1,4 +1,4 @@
-//! What a follower has told of a session, so that nothing is told twice.
+//! Sessions already reported to a follower, so that nothing is reported twice.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -11,10 +11,10 @@ use super::row::Found;
 use crate::error::Stop;
 use crate::session::model::{Event, Hole, Session, Update};
 
-/// Events may arrive a little out of order; a number this far behind the others is not waited for.
+/// Events may arrive slightly out of order; a sequence number this far behind the others is not waited for.
 const LATEST: usize = 1_000;
 
-/// What has been told of a session.
+/// A followed session, with what was already reported of it.
 pub(super) struct Known {
     session: Rc<Session>,
     pub(super) stored: i64,
@@ -23,16 +23,16 @@ pub(super) struct Known {
     pub(super) told: Told,
 }
 
-/// Numbers of the events that were told.
+/// Sequence numbers of the events that were reported.
 #[derive(Default)]
 pub(super) struct Told {
-    /// All up to this one were told, or will not be waited for.
+    /// All numbers up to this one were reported, or will not be waited for.
     pub(super) up_to: u64,
     beyond: BTreeSet<u64>,
 }
 
 impl Told {
-    /// Says whether the event is new.
+    /// Records the number. Returns whether it is new.
     fn take(&mut self, seq: u64) -> bool {
         if seq <= self.up_to || !self.beyond.insert(seq) {
             return false;
@@ -84,7 +84,7 @@ impl Known {
     }
 }
 
-/// Returns the numbers of the events that are stored.
+/// Returns the numbers of all events that are stored.
 pub(super) async fn told_before(
     transaction: &Transaction<'_>,
     found: &Found,

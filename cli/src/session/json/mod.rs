@@ -1,7 +1,7 @@
-//! Sessions as JSON, for programs. `docs/session-json.md` is its contract.
+//! Sessions as JSON, for programs. `docs/session-json.md` specifies it.
 //!
-//! Numbers of 64 bits that are ids or clock readings are strings: a JSON reader that keeps numbers
-//! as doubles would round them. Bytes that are no UTF-8 become `{"hex": "..."}`.
+//! 64-bit ids and clock readings are strings, because a JSON reader that stores numbers as doubles would round them.
+//! Bytes that are not UTF-8 become `{"hex": "..."}`.
 
 pub(crate) mod event;
 pub(crate) mod provenance;
@@ -22,7 +22,7 @@ use crate::ui::form::Form;
 use crate::ui::json::{write, write_as_line, write_yaml};
 use crate::ui::records::{Records, cells_of};
 
-/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+/// Changes when a field changes its meaning or is removed; new fields may be added at any time.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ struct Document<'a> {
 enum LiveJson<'a> {
     Opened {
         version: u32,
-        /// From its opening until it arrived, where that was late.
+        /// Time from its opening to its arrival, if the session arrived late.
         late_by_ns: Option<String>,
         session: Box<SessionJson<'a>>,
     },
@@ -45,7 +45,7 @@ enum LiveJson<'a> {
         session_id: SessionId,
         event: Box<EventJson<'a>>,
     },
-    /// What sshd or PAM did at login or logout.
+    /// An event of sshd or PAM at login or logout.
     LoginEvent {
         session_id: SessionId,
         event: Box<EventJson<'a>>,
@@ -59,7 +59,7 @@ enum LiveJson<'a> {
     },
 }
 
-/// Sessions without their events, for every form of the output.
+/// Sessions without their events, for every output format.
 pub(crate) struct Sessions;
 
 impl Records for Sessions {
@@ -101,13 +101,13 @@ impl Records for Sessions {
         cells_of(&self.json(listed), Self::COLUMNS)
     }
 
-    /// What `vctl session` takes; one serial may have several sessions.
+    /// The id, which `vctl session` accepts; several sessions may have the same serial.
     fn name(&self, listed: &Listed) -> String {
         listed.session.opened.id.to_string()
     }
 }
 
-/// Writes sessions with those of their events that were searched for.
+/// Writes sessions with their matching events.
 pub(crate) fn write_matches(out: &mut dyn Write, form: Form, matches: &[Match]) -> io::Result<()> {
     let sessions = matches.iter().map(|found| {
         session_json(&found.session)
@@ -117,7 +117,7 @@ pub(crate) fn write_matches(out: &mut dyn Write, form: Form, matches: &[Match]) 
     write_sessions(out, form, sessions.collect())
 }
 
-/// Writes sessions with everything that happened in them.
+/// Writes sessions with all their events.
 pub(crate) fn write_histories(
     out: &mut dyn Write,
     form: Form,
@@ -174,7 +174,7 @@ pub(crate) fn write_closed(out: &mut dyn Write, session: &Session) -> io::Result
     write_as_line(out, &LiveJson::Closed { session })
 }
 
-/// Writes sessions with events, which have the forms that nest.
+/// Writes sessions with events, in one of the formats that can nest.
 fn write_sessions(out: &mut dyn Write, form: Form, sessions: Vec<SessionJson>) -> io::Result<()> {
     let version = VERSION;
     match form {
@@ -222,13 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn the_document_is_the_one_that_is_documented() {
+    fn document_is_as_documented() {
         let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
         assert_golden("session.json", &json);
     }
 
     #[test]
-    fn nothing_above_2_to_the_53_is_a_json_number() {
+    fn numbers_above_2_to_the_53_are_strings() {
         let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_numbers_are_exact(&value);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf8_are_kept_as_hex() {
+    fn bytes_that_are_not_utf8_become_hex() {
         let json = rendered(|out| write_histories(out, Form::Json, &[history()]));
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         let argv = &value["sessions"][0]["events"][0]["argv"];
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_as_the_schema_says() {
+    fn every_format_fits_the_schema() {
         let mut detached = Login::of_alice();
         let opened = &mut detached.session().opened;
         opened.auth = Auth::default();
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn live_json_is_one_object_a_line() {
+    fn live_json_has_one_object_per_line() {
         let history = history();
         let session = &history.session;
         let login = Login::of_alice().in_phase(Phase::Logout);

@@ -1,4 +1,4 @@
-//! Who signed and who asked, as JSON.
+//! The CA and the certificate requests of a session, as JSON.
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub(crate) struct ProvenanceJson<'a> {
 #[derive(Serialize)]
 struct RequestJson<'a> {
     person: &'a str,
-    /// `false` for a row that names this certificate and is somebody else's.
+    /// `false` if another person's row in the access log names this certificate.
     same_person: bool,
     time: String,
     host: &'a str,

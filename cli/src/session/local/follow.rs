@@ -1,4 +1,4 @@
-//! News from the spool, by looking again and again.
+//! Updates from the spool, by polling.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,28 +17,27 @@ use crate::error::{CliError, Stop};
 use crate::session::model::{Filter, History, Hole, Selector, Session, Update};
 use crate::session::source;
 
-/// How long a look for news may be late. A person cannot tell, and five listings a second cost
-/// nothing.
+/// Delay between two polls. Five directory listings a second cost almost nothing, and the delay is not noticeable.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Sessions as they go on.
+/// Updates of sessions in the spool.
 pub(crate) struct Follow {
     follower: Follower,
     dir: PathBuf,
     trusted: Rc<TrustedCas>,
-    /// Those that are open, by their mark.
+    /// Open sessions, by their mark.
     open: HashMap<Mark, Open>,
-    /// Which sessions are shown.
+    /// Condition for the sessions to show.
     wanted: Filter,
-    /// Whether it is over when none is open any more.
+    /// Whether following ends when all these sessions are closed.
     ends: bool,
-    /// What is known already; `None` once it was told.
+    /// Updates from before following began; `None` once they were returned.
     first: Option<Vec<Update>>,
 }
 
 impl Local {
-    /// Follows the sessions of `selector` from their beginning; without one all that match: those that are
-    /// open from now on, or from `since` all.
+    /// Follows the sessions of `selector` from their beginning. Without a selector it follows every matching session
+    /// that is open now or opens later, and with `since` also the earlier ones.
     pub(super) fn following(
         &self,
         selector: Option<Selector>,
@@ -56,7 +55,7 @@ impl Local {
         };
         let mut first = Vec::new();
         let is_whole = selector.is_some() || wanted.since.is_some();
-        // Oldest first, as they would have been told.
+        // Oldest first: in the order in which they were opened.
         for found in self.sessions(selector, wanted)?.iter().rev() {
             let record = &found.0;
             if is_whole {
@@ -96,7 +95,7 @@ fn tell_from_the_beginning(history: History, updates: &mut Vec<Update>) {
 
 struct Open {
     session: Rc<Session>,
-    /// The latest that is known of it.
+    /// Time of its latest known event.
     last_at: BootNs,
 }
 
@@ -151,7 +150,7 @@ impl Follow {
                 }
             },
             Followed::Damaged { mark, events } => {
-                // When it was cannot be read either.
+                // The time of a damaged record cannot be read either.
                 let hole = |open: &Open| Hole {
                     events,
                     cause: Some(GapCause::SpoolDamaged),
@@ -165,8 +164,7 @@ impl Follow {
     }
 
     fn opened(&mut self, id: SessionId, updates: &mut Vec<Update>) -> Result<(), CliError> {
-        // The journal entry is a part of what the reader knows: the host and the clocks are in the
-        // segment.
+        // The journal entry is not enough: the host and the clocks are in the segment.
         let Some(history) = self.read_again(id)? else {
             return Ok(());
         };
@@ -193,7 +191,7 @@ impl Follow {
         let Some(known) = self.open.remove(&closed.id.mark()) else {
             return Ok(());
         };
-        // Only the whole session tells whether it is complete.
+        // Completeness can be judged only from the whole session.
         let session = match self.read_again(closed.id)? {
             Some(history) if history.session.closed.is_some() => history.session,
             _ => Session {
@@ -207,7 +205,7 @@ impl Follow {
         Ok(())
     }
 
-    /// A hole of nobody in particular counts against everybody.
+    /// Reports missing events. Without a mark they may be of any session, so they count against every open one.
     fn hole(&self, mark: Option<Mark>, hole: impl Fn(&Open) -> Hole, updates: &mut Vec<Update>) {
         let meant = |of: Mark| mark.is_none_or(|mark| mark == of);
         let mine = self.open.iter().filter(|(of, _)| meant(**of));

@@ -1,6 +1,6 @@
 //! Sessions from the spool of this host's agent.
 //!
-//! The only module that knows the spool: what leaves it are the types of `session::model`.
+//! The only module that knows the spool. It returns the types of `session::model`.
 
 mod follow;
 mod source;
@@ -29,7 +29,7 @@ pub(crate) struct Local {
     trusted: Rc<TrustedCas>,
 }
 
-/// A session that was found, not read yet.
+/// A session of the spool, without its events.
 pub(crate) struct Found(SessionRecord);
 
 impl Local {
@@ -38,7 +38,7 @@ impl Local {
         Ok(Self { reader, trusted })
     }
 
-    /// Returns the sessions of `selector`, without one all, that match; newest first.
+    /// Returns the matching sessions of `selector`, or of all without one; newest first.
     fn sessions(
         &self,
         selector: Option<Selector>,
@@ -52,7 +52,7 @@ impl Local {
         Ok(matching.map(Found).collect())
     }
 
-    /// Searches the newest sessions first; `limit` 0 is none.
+    /// Searches the newest sessions first; `limit` 0 is no limit.
     fn search(
         &self,
         selector: Option<Selector>,
@@ -85,7 +85,7 @@ impl Local {
         Ok(matches)
     }
 
-    /// Reads everything that happened in a session.
+    /// Reads all events of a session.
     fn read(&self, found: &Found) -> Result<History, CliError> {
         let timeline = self.reader.timeline(&found.0);
         let timeline = timeline.map_err(|error| unreadable(&error))?;
@@ -138,16 +138,16 @@ pub(crate) fn unreadable(error: &SpoolReadError) -> CliError {
     let (exit, hint) = match io_kind(error) {
         Some(io::ErrorKind::PermissionDenied) => (
             Exit::Permission,
-            "only root may read what was recorded: run it with `sudo`",
+            "only root may read the spool: run the command with `sudo`",
         ),
         Some(io::ErrorKind::NotFound) => (
             Exit::NotFound,
-            "`vctl-agent check` tells whether this host records sessions; `--spool DIR` reads \
-             another directory",
+            "run `vctl-agent check` to see whether this host records sessions; `--spool DIR` reads another \
+             directory",
         ),
         _ => (
             Exit::Failure,
-            "`vctl-agent check` looks at the spool of this host",
+            "run `vctl-agent check` to check the spool of this host",
         ),
     };
     CliError::new(exit, "cannot read the spool")
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_read_the_spool_is_told_so() {
+    fn unreadable_spool_is_an_error_with_the_remedy() {
         let error = refused(io::ErrorKind::PermissionDenied);
         assert_eq!(error.exit, Exit::Permission);
         assert!(error.hint.unwrap().contains("sudo"));

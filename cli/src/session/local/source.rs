@@ -12,7 +12,7 @@ use crate::session::model::{Filter, History, Prefix, Selector};
 use crate::session::source::Source;
 use crate::session::text::table::Listed;
 
-/// Nothing here waits: files are read at once.
+/// These functions never wait: they only read files.
 impl Source for Local {
     type Found = Found;
     type Follow = Follow;
@@ -26,7 +26,7 @@ impl Source for Local {
         found.truncate(if limit > 0 { limit } else { usize::MAX });
         let mut listed = Vec::with_capacity(found.len());
         for found in &found {
-            // One at a time, so that a list holds no more than one session's events in memory.
+            // One at a time, so that memory holds the events of only one session.
             let history = self.read(found)?;
             listed.push(Listed {
                 commands: history.commands(),
@@ -76,7 +76,7 @@ impl Source for Local {
     async fn not_found(&mut self, selector: Selector) -> Stop {
         let dir = self.reader.dir().display();
         let what = format!("no session of {selector} is recorded in `{dir}`");
-        let hint = "to see what is, run `vctl session --local --list`";
+        let hint = "to list the recorded sessions, run `vctl session --local --list`";
         CliError::new(Exit::NotFound, what).hint(hint).into()
     }
 

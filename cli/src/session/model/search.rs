@@ -1,4 +1,4 @@
-//! Searches along PATH: one failed exec for each directory that was tried. Pure.
+//! Searches along PATH: one failed exec per directory, shown as one line. Pure.
 
 use std::collections::HashMap;
 use std::mem;
@@ -12,10 +12,10 @@ const ENOENT: u32 = 2;
 const EACCES: u32 = 13;
 const ENOTDIR: u32 = 20;
 
-/// Leaves of each search nothing when it found its program, and its first attempt when it did not.
+/// Removes the attempts of each search that found its program, and all but the first attempt of one that did not.
 ///
-/// Only what a search does is taken for one: attempts of one process in a row, the same argv, the
-/// same name in another directory. Whoever tries other files keeps a line for each.
+/// A search is a series of attempts by one process with the same argv and the same name in different directories.
+/// Attempts to execute other files keep a line each.
 pub(crate) fn fold(entries: &mut Vec<Entry>) {
     let mut kept = vec![true; entries.len()];
     let mut running: HashMap<ProcessId, Search> = HashMap::new();
@@ -33,7 +33,7 @@ pub(crate) fn fold(entries: &mut Vec<Entry>) {
                 search.last = Some(exec);
                 search.attempts.push(index);
                 if search.errno != Some(EACCES) {
-                    // execvp(3) tells it so too: a file that was there outweighs those that were not.
+                    // As in execvp(3): a file that exists but cannot be run outweighs missing ones.
                     search.errno = Some(*errno);
                 }
             }
@@ -77,7 +77,7 @@ struct Search<'a> {
 }
 
 fn is_same(attempt: &ExecEvent, other: &ExecEvent) -> bool {
-    // A script that was found has its interpreter and its path where argv[0] was.
+    // For a script, the interpreter and the script's path replace argv[0].
     let same_argv = attempt.argv == other.argv
         || other.script
             && attempt

@@ -1,4 +1,4 @@
-//! Which sessions a person means.
+//! Sessions named on the command line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,37 +6,37 @@ use std::str::FromStr;
 use uuid::Uuid;
 use vctl_common::id::{CertSerial, SessionId};
 
-/// Sessions of a certificate, or one session.
+/// All sessions of a certificate, or one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selector {
     Serial(CertSerial),
     Id(SessionId),
 }
 
-/// What names sessions on the command line.
+/// A session argument of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     Whole(Selector),
-    /// The beginning of a session id, as lists on a narrow terminal show it.
+    /// The first digits of a session id, as lists on a narrow terminal show them.
     Begin(Prefix),
 }
 
 /// The first digits of a session id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix {
-    /// The digits, then zeros.
+    /// The digits, padded with zeros.
     first: u128,
     digits: usize,
 }
 
 const DIGITS: usize = 32;
-/// Fewer digits than this are a typing error, not the beginning of an id.
+/// With fewer digits the argument is taken for a typing error.
 const FEWEST: usize = 4;
-/// Behind these digits an id has a hyphen.
+/// Numbers of digits after which an id has a hyphen.
 const HYPHENS: [usize; 4] = [8, 12, 16, 20];
 
 impl Prefix {
-    /// Returns the first and the last id that begin so.
+    /// Returns the lowest and the highest id with this prefix.
     pub(crate) fn range(self) -> (SessionId, SessionId) {
         let rest = u128::MAX.checked_shr(4 * u32::try_from(self.digits).unwrap_or(0));
         let last = self.first | rest.unwrap_or(0);
@@ -76,7 +76,7 @@ impl FromStr for Prefix {
 impl FromStr for Named {
     type Err = String;
 
-    /// A number is a serial, unless it begins with `0`: no serial does, and session ids do for decades.
+    /// Parses a number as a serial unless it starts with `0`: serials never do, and session ids will for decades.
     fn from_str(text: &str) -> Result<Self, String> {
         let is_serial = !text.starts_with('0');
         if let Some(serial) = text.parse().ok().filter(|_| is_serial) {
@@ -86,8 +86,8 @@ impl FromStr for Named {
             return Ok(Self::Whole(Selector::Id(id)));
         }
         text.parse().map(Self::Begin).map_err(|()| {
-            "neither a certificate serial (1 to 18446744073709551615) nor a session id or the beginning of one (a \
-             UUID, four digits or more)"
+            "not a certificate serial (1 to 18446744073709551615), a session id (a UUID) or the first digits of one \
+             (at least four)"
                 .to_owned()
         })
     }
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn every_beginning_of_an_id_names_it() {
+    fn every_prefix_of_an_id_matches_it() {
         let id: SessionId = ID.parse().unwrap();
         for length in 4..ID.len() {
             let prefix = begin(&ID[..length]);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_a_leading_zero_is_a_serial() {
+    fn number_without_a_leading_zero_is_a_serial() {
         let serial = |number| {
             Ok(Named::Whole(Selector::Serial(
                 CertSerial::new(number).unwrap(),

@@ -1,6 +1,6 @@
-//! Events and holes as the lines of a timeline.
+//! Events and missing ranges as the lines of a timeline.
 //!
-//! A program is one line: its exec, with the end it came to. Pure.
+//! A program is one line: its exec, together with its end. Pure.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -11,12 +11,12 @@ use vctl_common::time::BootNs;
 
 use super::{Event, History, Hole, Session};
 
-/// One thing to show, at its time.
+/// One line of a timeline.
 #[derive(Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) at: BootNs,
     pub(crate) time: SystemTime,
-    /// `None` for a hole.
+    /// `None` for a missing range.
     pub(crate) event: Option<&'a Event>,
     pub(crate) what: What<'a>,
 }
@@ -24,15 +24,15 @@ pub(crate) struct Entry<'a> {
 #[derive(Debug)]
 pub(crate) enum What<'a> {
     Program(Program<'a>),
-    /// The attempt; the process went on as what it was.
+    /// A failed exec; the process went on with its old program.
     Failed {
         exec: &'a ExecEvent,
         errno: u32,
         user: User,
-        /// Directories that a search tried in vain; 1 for an attempt of its own.
+        /// Number of directories that a search along PATH tried; 1 for a single attempt.
         places: usize,
     },
-    /// A process that never ran a program of its own: a subshell, a fork that only waited.
+    /// The end of a process that executed no program, such as a subshell.
     ForkEnded(&'a ExitEvent),
     Moved {
         moved: &'a CgroupMoveEvent,
@@ -41,16 +41,16 @@ pub(crate) enum What<'a> {
     Hole(&'a Hole),
 }
 
-/// A program image of a process.
+/// A program that a process executed.
 #[derive(Debug)]
 pub(crate) struct Program<'a> {
     pub(crate) exec: &'a ExecEvent,
     pub(crate) user: User,
-    /// `None` when no end of it is recorded.
+    /// `None` when its end is not recorded.
     pub(crate) end: Option<End<'a>>,
 }
 
-/// How a program image ended.
+/// End of a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End<'a> {
     pub(crate) after: Duration,
@@ -60,20 +60,20 @@ pub(crate) struct End<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum How<'a> {
     Exited(&'a ExitEvent),
-    /// The process executed another program, which is an entry of its own.
+    /// The process executed another program, which has its own entry.
     Replaced,
 }
 
-/// Whose process asked for a move, seen from the session that shows it.
+/// The process that asked for a cgroup move, relative to the shown session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mover {
     Own,
     Other,
-    /// The host's own work, `systemd` for one.
+    /// A process of the host itself, for example `systemd`.
     Outside,
 }
 
-/// Whose rights the program has, and whose they were before.
+/// Effective user of a program, and of the process before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) from: u32,
@@ -81,10 +81,10 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// `before` is the effective user of the process until now, or of its parent.
+    /// `before` is the previous effective user of the process, or that of its parent.
     pub(crate) fn of(exec: &ExecEvent, before: Option<u32>) -> Self {
-        // A set-uid program (sudo, su) has the caller as its real user. Once both are changed, only
-        // what ran before tells who it was.
+        // A set-uid program (sudo, su) has the caller as its real user. Once both ids are changed, only
+        // the previous program has the caller's id.
         let from = if exec.ruid == exec.euid {
             before.unwrap_or(exec.euid)
         } else {
@@ -107,8 +107,7 @@ impl Mover {
     }
 }
 
-/// Returns one event as a line of its own, as far as it can be told without those around it; `None`
-/// for the end of a process.
+/// Returns the line of one event, without the knowledge of other events; `None` for the end of a process.
 pub(crate) fn single<'a>(event: &'a Event, session: &Session) -> Option<Entry<'a>> {
     let what = match &event.event.kind {
         EventKind::Exec(exec) => What::Program(Program {
@@ -136,10 +135,10 @@ pub(crate) fn single<'a>(event: &'a Event, session: &Session) -> Option<Entry<'a
     })
 }
 
-/// Returns everything that happened, oldest first.
+/// Returns all lines of a session, oldest first.
 pub(crate) fn entries(history: &History) -> Vec<Entry<'_>> {
     let mut order: Vec<&Event> = history.events.iter().collect();
-    // The boot clock of two CPUs may give one nanosecond twice; the session's count never does.
+    // Events of two CPUs may have the same boot time; their sequence numbers in the session always differ.
     order.sort_by_key(|event| (event.event.at, event.event.session_seq));
 
     let mut entries: Vec<Entry> = Vec::with_capacity(order.len());
@@ -186,17 +185,17 @@ pub(crate) fn entries(history: &History) -> Vec<Entry<'_>> {
 }
 
 impl Entry<'_> {
-    /// Says whether the entry is worth a line unless everything is asked for.
+    /// Returns whether the line is shown without `--full`.
     pub(crate) fn is_essential(&self) -> bool {
         !matches!(self.what, What::ForkEnded(_))
     }
 }
 
-/// The program each process runs at a moment.
+/// The current program of each process.
 #[derive(Default)]
 struct Running {
     images: HashMap<ProcessId, Image>,
-    /// Kept after the exit: a child may be seen when its parent is gone.
+    /// Kept after the exit: a child may start after its parent has ended.
     euids: HashMap<ProcessId, u32>,
 }
 
@@ -242,9 +241,9 @@ fn end<'a>(entries: &mut [Entry<'a>], image: Option<Image>, at: BootNs, how: How
     }
 }
 
-/// Puts each hole behind the events up to its beginning.
+/// Inserts each missing range after the events up to its beginning.
 ///
-/// By the boot clock: the wall clock may have been stepped while the session ran.
+/// Ordered by the boot clock: the wall clock may have been set while the session ran.
 fn with_holes<'a>(mut entries: Vec<Entry<'a>>, session: &'a Session) -> Vec<Entry<'a>> {
     if session.holes.is_empty() {
         return entries;

@@ -1,4 +1,4 @@
-//! What the page is given: the lines of the timeline and of the tree, as a terminal has them.
+//! The data of the page: the lines of the timeline and of the tree, as on a terminal.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,7 +23,7 @@ pub(super) struct Page {
     verdict: Verdict,
     facts: Vec<Fact>,
     opened_ms: u64,
-    /// From the opening to the last that is known.
+    /// Time from the opening to the last known event.
     until_us: u64,
     rows: Vec<Row>,
     tree: Vec<Branch>,
@@ -42,18 +42,18 @@ struct Fact {
     warns: bool,
 }
 
-/// One line. Empty cells are empty texts.
+/// One line. An empty cell is an empty text.
 #[derive(Serialize)]
 struct Row {
     kind: &'static str,
-    /// From the opening, by the boot clock.
+    /// Time since the opening, by the boot clock.
     at_us: u64,
     took_us: Option<u64>,
     day: String,
     clock: String,
     pid: Option<u32>,
     user: String,
-    /// It runs with other rights than what started it.
+    /// It runs with a different user than its parent.
     changed: bool,
     result: String,
     bad: bool,
@@ -68,12 +68,12 @@ struct Row {
 #[derive(Serialize)]
 struct Branch {
     depth: usize,
-    /// The same line of the timeline.
+    /// Position of the same line in the timeline.
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     row: Option<Row>,
-    /// Another program of the process above.
+    /// A later program of the process above.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     further: bool,
 }
@@ -86,7 +86,7 @@ pub(super) fn page(history: &History, layout: Layout) -> Page {
         entries.retain(Entry::is_essential);
     }
     let rows: Vec<Row> = entries.iter().map(|entry| row(entry, session)).collect();
-    // By its number: a gap has none and is in no tree.
+    // By sequence number: a missing range has none and is not in the tree.
     let by_seq: HashMap<u64, usize> = entries
         .iter()
         .enumerate()
@@ -164,14 +164,14 @@ fn row(entry: &Entry, session: &Session) -> Row {
         }
         What::Moved { .. } => row.kind = "moved",
         What::Program(ref program) => {
-            // What has not ended runs on to the end of the chart, unless nobody knows.
+            // A program without a recorded end is drawn up to the end of the chart, if the session is open.
             let still = session.closed.is_none() && program.end.is_none();
             if still && let Some(last) = last_known(session) {
                 row.took_us = Some(micros(last.since(entry.at)));
             }
         }
         What::Failed { .. } => {}
-        // It is shown where it ended, which is all that is recorded of it.
+        // Only its end is recorded, so it is drawn there.
         What::ForkEnded(_) => row.took_us = None,
     }
     row
@@ -207,7 +207,7 @@ fn branches(history: &History, by_seq: &HashMap<u64, usize>, layout: Layout) -> 
         tree.prune();
     }
     let mut branches = Vec::new();
-    // No recursion: how deep it goes is not ours to say.
+    // No recursion: the depth comes from the recorded host.
     let mut todo: Vec<(usize, usize)> = tree.roots.iter().rev().map(|&root| (root, 0)).collect();
     while let Some((index, depth)) = todo.pop() {
         let Some(node) = tree.node(index) else {
@@ -253,7 +253,7 @@ fn since_opening(at: BootNs, session: &Session) -> u64 {
     micros(at.since(session.opened.opened_at))
 }
 
-/// A JSON number keeps 285 years of them exactly.
+/// Microseconds; a JSON number is exact for 285 years of them.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros())
         .unwrap_or(u64::MAX)
@@ -263,7 +263,7 @@ fn micros(duration: Duration) -> u64 {
 /// Renders without colours.
 fn plain(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> String {
     let mut out = StripStream::new(Vec::new());
-    // Writing to memory fails for nothing that a session could be.
+    // Writing to memory cannot fail.
     let _ = render(&mut out);
     String::from_utf8_lossy(&out.into_inner()).into_owned()
 }

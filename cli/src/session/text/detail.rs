@@ -16,7 +16,7 @@ pub(crate) fn write(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
     let event_fields = event_fields(&event.event);
     match &event.event.kind {
         EventKind::Exec(exec) | EventKind::ExecFailed { exec, .. } => {
-            // After a failed exec there is no file that runs.
+            // A failed exec has no executed file.
             if !exec.exe.path.is_empty() {
                 field("exe", exe_field(&exec.exe))?;
             }

@@ -25,7 +25,7 @@ pub(crate) fn write(out: &mut dyn Write, matches: &[Match], layout: Layout) -> i
         )?;
         let mut day = String::new();
         for event in &found.events {
-            // How a program ended is in the timeline: an end has nothing to search in.
+            // The end of a program has no text to search, so it is shown only in the timeline.
             let Some(entry) = single(event, session) else {
                 continue;
             };
@@ -42,7 +42,7 @@ pub(crate) fn write(out: &mut dyn Write, matches: &[Match], layout: Layout) -> i
             let id = session.opened.id;
             writeln!(
                 out,
-                "{DIM}more lines match: `vctl session {id}` has all{DIM:#}"
+                "{DIM}more lines match: run `vctl session {id}` to see all{DIM:#}"
             )?;
         }
     }

@@ -1,4 +1,4 @@
-//! How far a session's name is proven, as lines of its header and as words of a list.
+//! Whether a session's name is proven: lines of its header, and words of a list.
 
 use super::header::Fact;
 use crate::session::model::Session;
@@ -16,7 +16,7 @@ pub(crate) fn facts(session: &Session) -> Vec<Fact> {
     facts
 }
 
-/// Returns what a list says beside the name: `contradicted (host, account)`, `unknown CA`.
+/// Returns the words shown beside the name in a list: `contradicted (host, account)`, `unknown CA`.
 pub(crate) fn words(session: &Session) -> Option<String> {
     let identity = &session.identity;
     let contradicting: Vec<String> = identity
@@ -49,26 +49,28 @@ fn signed(session: &Session) -> Option<Fact> {
         Reason::NoCertificate => return None,
         Reason::UnknownCa => {
             let ca = if central.is_some() {
-                "is none of ours"
+                "is not one of ours"
             } else {
                 "is not in TrustedUserCAKeys of this host"
             };
-            format!("by a CA that {ca}, so the name is only what the certificate says")
+            format!("by a CA that {ca}: the name is taken from the certificate and proves nothing")
         }
         Reason::CasUnknown(why) => format!(
-            "not verified: the CAs that this host trusts are not known ({})",
+            "not verified: the CAs that this host trusts could not be read ({})",
             text(why)
         ),
-        // Neither makes a login suspicious.
+        // Neither of the next two reasons makes a login suspicious.
         Reason::OlderAgent => {
-            let why = "recorded by an older agent, which kept no certificate";
+            let why = "recorded by an older agent, which did not store the certificate";
             return Some(Fact::new("signed", reported(why)));
         }
-        Reason::TooLarge => reported("the certificate was too large to keep"),
-        Reason::Unreadable => reported("what the host kept as its certificate cannot be read"),
-        Reason::HostCertificate => reported("what the host kept is a certificate for hosts"),
-        Reason::BadSignature => reported("the signature is not the CA's"),
-        Reason::OtherCertificate => reported("the certificate it kept is another one"),
+        Reason::TooLarge => reported("the certificate was too large to store"),
+        Reason::Unreadable => reported("the certificate that the host stored cannot be read"),
+        Reason::HostCertificate => {
+            reported("the host stored a host certificate, not a user certificate")
+        }
+        Reason::BadSignature => reported("the signature is not that of the CA"),
+        Reason::OtherCertificate => reported("the host stored a different certificate"),
     };
     Some(Fact::warning("signed", said))
 }
@@ -76,29 +78,33 @@ fn signed(session: &Session) -> Option<Fact> {
 fn sentence(contradiction: Contradiction) -> &'static str {
     match contradiction {
         Contradiction::Certificate => {
-            "certificate: what the host kept does not prove what it reports"
+            "certificate: the certificate that the host stored does not prove what the host reports"
         }
         Contradiction::Validity => "validity: the certificate was not valid at this time",
-        Contradiction::Host => "host: no access with this certificate names this host",
+        Contradiction::Host => {
+            "host: the access log has no entry for this host with this certificate"
+        }
         Contradiction::Account => "account: the certificate or the access is for another account",
         Contradiction::AccessTime => {
-            "access time: the login was before the access was asked for, or after it ended"
+            "access time: the login was before the access was requested, or after it ended"
         }
         Contradiction::SourcePort => {
-            "source port: the client asked from this address with another port"
+            "source port: the client requested access from this address, but from another port"
         }
-        Contradiction::TwoHosts => "two hosts: another host reports a session of this certificate",
+        Contradiction::TwoHosts => {
+            "two hosts: another host reports a session with this certificate"
+        }
         Contradiction::SecondSession => {
-            "second session: a certificate is for one connection, and this host reports several"
+            "second session: a certificate is for one connection, but this host reports several"
         }
         Contradiction::SerialReused => {
-            "serial reused: another session has this CA and serial with another key id"
+            "serial reused: another session has the same CA and serial, but another key id"
         }
         Contradiction::UnknownCa => {
-            "unknown CA: the key id is the name of a person of ours, and no CA of ours signed it"
+            "unknown CA: the key id is the name of one of our users, but no CA of ours signed it"
         }
         Contradiction::SourceAddress => {
-            "source address: the client asked from another address; NAT and proxies do this too"
+            "source address: the client requested access from another address; NAT and proxies cause this too"
         }
     }
 }
@@ -117,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unproven_name_differs_from_a_proven_one() {
+    fn unproven_name_is_marked() {
         let proven = Login::of_alice().closed().session;
         assert_eq!(header::who(&proven), "alice@example.org");
         for reason in [
@@ -136,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_says_how_far_a_name_is_proven() {
+    fn header_says_whether_a_name_is_proven() {
         let page = rendered(|out| {
             for reason in [
                 Reason::UnknownCa,

@@ -1,5 +1,4 @@
-//! `--follow`: events as they arrive. Nothing that was printed changes, so a program is two lines,
-//! its start and its end.
+//! `--follow`: events as they arrive. Printed lines cannot change, so a program is two lines: its start and its end.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -15,14 +14,14 @@ use crate::session::model::timeline::{Entry, Mover, Program, User, What};
 use crate::session::model::{Event, Hole, Session};
 use crate::ui::{DIM, Layout, WARN};
 
-/// What has been printed, as far as the next line depends on it.
+/// State of the live view.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     layout: Layout,
     day: String,
-    /// Session of the last line; with several, the change is announced.
+    /// Session of the last line. A line of another session is preceded by that session's name.
     shown: Option<SessionId>,
-    /// The program each process runs. Gone with its exit, so as large as the sessions are.
+    /// The current program of each process, removed when it exits.
     running: HashMap<(SessionId, ProcessId), Running>,
 }
 
@@ -41,7 +40,7 @@ impl Live {
         }
     }
 
-    /// Writes who began; `late` is how long after its opening the session arrived, where that was late.
+    /// Writes the header of a session; `late` is the time from its opening to its arrival, if that was late.
     pub(crate) fn opened(
         &mut self,
         out: &mut dyn Write,
@@ -166,7 +165,7 @@ mod tests {
             for history in histories {
                 live.opened(out, &history.session, None)?;
             }
-            // In turns, as several people's events arrive.
+            // Alternating, as events of several users arrive.
             let longest = histories.iter().map(|history| history.events.len()).max();
             for index in 0..longest.unwrap_or(0) {
                 for history in histories {
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_two_lines_its_start_and_its_end() {
+    fn program_is_two_lines_its_start_and_its_end() {
         let history = Login::of_alice()
             .exec(4102, 4101, &["-bash"])
             .after_ms(40)
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_never_below_another_session_than_its_own() {
+    fn line_is_always_below_its_own_session() {
         let alice = Login::of_alice()
             .exec(4102, 4101, &["vi"])
             .exec(4103, 4101, &["w"]);

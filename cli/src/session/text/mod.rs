@@ -1,4 +1,4 @@
-//! Sessions as text.
+//! Sessions as text for a terminal.
 
 pub(crate) mod detail;
 pub(crate) mod grep_results;

@@ -1,4 +1,4 @@
-//! Ports: `-L`, `-R`, `-D`; and the agent, `-A`.
+//! Port forwarding: `-L`, `-R`, `-D`; and agent forwarding: `-A`.
 
 mod serve;
 mod socks;
@@ -7,7 +7,7 @@ mod spec;
 pub(crate) use serve::Forwarding;
 pub(crate) use spec::{Endpoint, Local, Proxy, Remote};
 
-/// What was asked for.
+/// The requested forwardings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forwards {
     pub(crate) local: Vec<Local>,
