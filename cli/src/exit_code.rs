@@ -53,15 +53,15 @@ pub(crate) const MEANINGS: [(&str, &str); 11] = [
 
 impl Exit {
     /// Says whether the same may work later with nobody changing anything here.
-    pub(crate) fn may_pass(self) -> bool {
+    pub(crate) fn is_transient(self) -> bool {
         matches!(self, Self::Unavailable | Self::TryAgain)
     }
 }
 
 impl Exit {
     /// Says whether nothing else that is asked of the centre can fare better.
-    pub(crate) fn ends_all(self) -> bool {
-        self.may_pass() || matches!(self, Self::Permission)
+    pub(crate) fn aborts_batch(self) -> bool {
+        self.is_transient() || matches!(self, Self::Permission)
     }
 }
 

@@ -39,7 +39,7 @@ cross join lateral (
     ) s
     cross join lateral vctl.login_contradictions(s.id) doubt
 ) seen
--- The host's record of the end, for rows whose client does not know it; else null.
+-- The host's record of the end, if the client does not know it; else null.
 left join lateral (
     select count(*) as sessions,
         case when bool_and(s.closed_at is not null) then max(s.closed_at) end as ended_at,

@@ -59,7 +59,7 @@ pub(crate) struct Access {
     pub(crate) on_host: Option<OnHost>,
 }
 
-/// The host's record of an access whose client does not know the end: one through OpenSSH, or one that is still open.
+/// The host's record of an access, if its client does not know the end: one through OpenSSH, or one that is still open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnHost {
     /// Exit of the program that sshd started.

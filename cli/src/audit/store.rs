@@ -13,10 +13,10 @@ use vctl_common::pg::tokio_postgres::Row;
 use crate::audit::model::{Access, AccessFilter, Hop, OnHost};
 use crate::centre::instant::Instant;
 use crate::error::Stop;
-use crate::session::centre::sessions::{Wanted, look_up};
+use crate::session::centre::sessions::{SessionQuery, look_up};
 use crate::session::centre::{Store, failed, snapshot};
 use crate::session::model::Filter;
-use crate::session::text::table::Listed;
+use crate::session::model::ListedSession;
 use crate::ui::sanitize;
 
 impl Store {
@@ -59,11 +59,11 @@ impl Store {
     }
 
     /// Returns the newest logins without a matching row in the access log; `limit` 0 is no limit.
-    pub(crate) async fn unasked(
+    pub(crate) async fn logins_without_access(
         &mut self,
         filter: &AccessFilter,
         limit: usize,
-    ) -> Result<Vec<Listed>, Stop> {
+    ) -> Result<Vec<ListedSession>, Stop> {
         let mut client = self.client().await?;
         let transaction = snapshot(&mut client).await?;
         let parameters: [&(dyn ToSql + Sync); 6] = [
@@ -82,9 +82,9 @@ impl Store {
             return Ok(Vec::new());
         }
         let all = Filter::default();
-        let wanted = Wanted {
+        let wanted = SessionQuery {
             ids: Some(ids),
-            ..Wanted::of(None, &all)
+            ..SessionQuery::new(None, &all)
         };
         let mut listed = Vec::new();
         for row in look_up(&transaction, &wanted).await? {

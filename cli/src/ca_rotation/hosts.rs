@@ -12,29 +12,29 @@ use tokio::process::Command;
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::trust_ca::{Fingerprint, Orders, Report, bootstrap};
+use crate::trust_ca::{Fingerprint, ScriptReport, TrustSpec, bootstrap};
 
 /// A host to change, and the CAs that it trusted when last reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Host {
+pub(crate) struct RotationHost {
     pub(crate) name: String,
     pub(crate) user: String,
     pub(crate) ca_role: String,
     pub(crate) trusted: BTreeSet<String>,
     /// The CA of its current host certificate.
-    pub(crate) vouched_by: Option<String>,
+    pub(crate) certificate_ca: Option<String>,
 }
 
 /// A host that could not be changed, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Missing {
+pub(crate) struct FailedHost {
     pub(crate) host: String,
     pub(crate) why: String,
 }
 
 /// The work on each host.
 pub(crate) struct Visit<'a> {
-    pub(crate) orders: &'a Orders,
+    pub(crate) spec: &'a TrustSpec,
     /// The mount of a CA whose certificate the host must accept afterwards.
     pub(crate) proof: Option<&'a str>,
     /// Options of this command to pass to the `vctl ssh` processes.
@@ -43,23 +43,23 @@ pub(crate) struct Visit<'a> {
 
 /// Visits all hosts. Returns for each, as it is done, the CAs that it trusts now, or the error.
 pub(crate) fn visit<'a>(
-    hosts: &'a [Host],
+    hosts: &'a [RotationHost],
     visit: &'a Visit<'a>,
     at_once: usize,
-) -> impl futures_util::Stream<Item = (&'a Host, Result<Vec<Fingerprint>, CliError>)> + 'a {
+) -> impl futures_util::Stream<Item = (&'a RotationHost, Result<Vec<Fingerprint>, CliError>)> + 'a {
     stream::iter(hosts)
         .map(move |host| async move { (host, visit.go(host).await) })
         .buffer_unordered(at_once)
 }
 
 impl Visit<'_> {
-    async fn go(&self, host: &Host) -> Result<Vec<Fingerprint>, CliError> {
+    async fn go(&self, host: &RotationHost) -> Result<Vec<Fingerprint>, CliError> {
         let shell: &[&str] = match &*host.user {
             "root" => &["sh", "-s"],
             _ => &["sudo", "-n", "sh", "-s"],
         };
-        let ended = self.ssh(host, &[], shell, &self.orders.script()).await?;
-        let report = Report::read(&ended.output);
+        let ended = self.ssh(host, &[], shell, &self.spec.script()).await?;
+        let report = ScriptReport::read(&ended.output);
         if report.is_empty() {
             return Err(why(&ended));
         }
@@ -78,11 +78,11 @@ impl Visit<'_> {
 
     async fn ssh(
         &self,
-        host: &Host,
+        host: &RotationHost,
         options: &[&str],
         remote: &[&str],
         input: &str,
-    ) -> Result<bootstrap::Ended, CliError> {
+    ) -> Result<bootstrap::ProgramOutput, CliError> {
         let started = async {
             let mut command = Command::new(std::env::current_exe()?);
             command
@@ -92,7 +92,7 @@ impl Visit<'_> {
                 .arg("--")
                 .args(remote)
                 .stderr(Stdio::piped());
-            bootstrap::feed(command, input).await
+            bootstrap::run_with_input(command, input).await
         };
         started.await.map_err(|error| {
             CliError::new(Exit::Failure, "cannot run `vctl ssh`").caused_by(&error)
@@ -101,7 +101,7 @@ impl Visit<'_> {
 }
 
 /// Returns the error that `vctl ssh` or the remote shell printed last.
-fn why(ended: &bootstrap::Ended) -> CliError {
+fn why(ended: &bootstrap::ProgramOutput) -> CliError {
     let said = String::from_utf8_lossy(&ended.errors);
     let mut lines = said.lines().map(str::trim);
     if let Some(message) = lines.find_map(|line| line.strip_prefix("error: ")) {
@@ -127,7 +127,7 @@ mod tests {
         let why = |errors: &str| {
             let (output, errors) = (Vec::new(), errors.as_bytes().to_vec());
             let code = 255;
-            let error = why(&bootstrap::Ended {
+            let error = why(&bootstrap::ProgramOutput {
                 output,
                 errors,
                 code,

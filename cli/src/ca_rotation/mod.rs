@@ -14,5 +14,5 @@ pub(crate) mod vault;
 pub(crate) mod store;
 pub(crate) mod text;
 
-pub(crate) use hosts::{Host, Missing};
-pub(crate) use stage::{Key, KeyState, Stage};
+pub(crate) use hosts::{FailedHost, RotationHost};
+pub(crate) use stage::{CaKey, KeyState, Stage};

@@ -6,7 +6,7 @@ use crate::ssh_ca::mounts;
 
 /// A CA recorded in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct CaKey {
     pub(crate) fingerprint: String,
     /// The public key as OpenSSH writes it.
     pub(crate) line: String,
@@ -28,7 +28,7 @@ pub(crate) enum KeyState {
 }
 
 impl KeyState {
-    pub(crate) fn of_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         match word {
             "next" => Some(Self::Next),
             "active" => Some(Self::Active),
@@ -42,11 +42,11 @@ impl KeyState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// There is one CA; a new one would be created at the mount `idle`.
-    Resting { active: Key, idle: String },
+    Resting { active: CaKey, idle: String },
     /// The next CA is being added to the hosts.
-    Spreading { active: Key, next: Key },
+    Spreading { active: CaKey, next: CaKey },
     /// The next CA signs now, and hosts still trust the old one.
-    Moved { active: Key, leaving: Key },
+    Moved { active: CaKey, leaving: CaKey },
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +62,7 @@ pub(crate) enum StageError {
 
 impl Stage {
     /// Determines the stage from the CAs at the configured mount and the one beside it.
-    pub(crate) fn of(keys: &[Key], configured: &str) -> Result<Self, StageError> {
+    pub(crate) fn of(keys: &[CaKey], configured: &str) -> Result<Self, StageError> {
         let active = one(keys, KeyState::Active)?;
         let active = active.ok_or_else(|| StageError::NoneSigns(configured.to_owned()))?;
         match (one(keys, KeyState::Next)?, one(keys, KeyState::Leaving)?) {
@@ -79,7 +79,7 @@ impl Stage {
     }
 
     /// Returns the CA that every host must trust before the next step.
-    pub(crate) fn to_trust(&self) -> &Key {
+    pub(crate) fn to_trust(&self) -> &CaKey {
         match self {
             Self::Spreading { next, .. } => next,
             Self::Resting { active, .. } | Self::Moved { active, .. } => active,
@@ -87,7 +87,7 @@ impl Stage {
     }
 
     /// Returns the CA that no host may trust after the next step.
-    pub(crate) fn to_go(&self) -> Option<&Key> {
+    pub(crate) fn to_remove(&self) -> Option<&CaKey> {
         match self {
             Self::Moved { leaving, .. } => Some(leaving),
             Self::Resting { .. } | Self::Spreading { .. } => None,
@@ -95,8 +95,8 @@ impl Stage {
     }
 }
 
-fn one(keys: &[Key], state: KeyState) -> Result<Option<Key>, StageError> {
-    let found: Vec<&Key> = keys.iter().filter(|key| key.state == state).collect();
+fn one(keys: &[CaKey], state: KeyState) -> Result<Option<CaKey>, StageError> {
+    let found: Vec<&CaKey> = keys.iter().filter(|key| key.state == state).collect();
     match found[..] {
         [] => Ok(None),
         [key] => Ok(Some(key.clone())),
@@ -111,8 +111,8 @@ fn one(keys: &[Key], state: KeyState) -> Result<Option<Key>, StageError> {
 mod tests {
     use super::*;
 
-    fn key(mount: &str, state: KeyState) -> Key {
-        Key {
+    fn key(mount: &str, state: KeyState) -> CaKey {
+        CaKey {
             fingerprint: format!("SHA256:{mount}"),
             line: String::new(),
             mount: mount.to_owned(),
@@ -140,8 +140,8 @@ mod tests {
             key("ssh-next", KeyState::Next),
             key("ssh-next", KeyState::Leaving),
         );
-        let stage = |keys: &[&Key]| {
-            let keys: Vec<Key> = keys.iter().map(|&key| key.clone()).collect();
+        let stage = |keys: &[&CaKey]| {
+            let keys: Vec<CaKey> = keys.iter().map(|&key| key.clone()).collect();
             Stage::of(&keys, "ssh")
         };
         assert!(matches!(stage(&[&a, &n]), Ok(Stage::Spreading { .. })));

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use vctl_common::count::{counted, form};
 
-use crate::ca_rotation::{Host, Key, Stage};
+use crate::ca_rotation::{CaKey, RotationHost, Stage};
 use crate::ui::records::{Records, cells_of};
 use crate::ui::time;
 
 /// The hosts and the stage, for programs.
-pub(crate) struct Standings<'a> {
+pub(crate) struct RotationHosts<'a> {
     pub(crate) stage: &'a Stage,
 }
 
@@ -24,51 +24,51 @@ struct HostJson<'a> {
     host_certificate_ca: Option<&'a str>,
 }
 
-impl Standings<'_> {
+impl RotationHosts<'_> {
     /// Returns whether the next step waits for the host.
-    pub(crate) fn is_missing(&self, host: &Host) -> bool {
-        match self.stage.to_go() {
+    pub(crate) fn is_pending(&self, host: &RotationHost) -> bool {
+        match self.stage.to_remove() {
             Some(leaving) => {
                 host.trusted.contains(&leaving.fingerprint)
-                    || host.vouched_by.as_ref() == Some(&leaving.fingerprint)
+                    || host.certificate_ca.as_ref() == Some(&leaving.fingerprint)
             }
             None => !host.trusted.contains(&self.stage.to_trust().fingerprint),
         }
     }
 
-    fn shown<'a>(&self, host: &'a Host) -> HostJson<'a> {
+    fn shown<'a>(&self, host: &'a RotationHost) -> HostJson<'a> {
         HostJson {
             name: &host.name,
-            missing: self.is_missing(host),
+            missing: self.is_pending(host),
             trusted: host.trusted.iter().map(String::as_str).collect(),
-            host_certificate_ca: host.vouched_by.as_deref(),
+            host_certificate_ca: host.certificate_ca.as_deref(),
         }
     }
 }
 
-impl Records for Standings<'_> {
+impl Records for RotationHosts<'_> {
     const NAME: &'static str = "hosts";
     const VERSION: u32 = 1;
     const COLUMNS: &'static [&'static str] = &["name", "missing", "trusted", "host_certificate_ca"];
-    type Record = Host;
+    type Record = RotationHost;
 
-    fn json(&self, host: &Host) -> impl Serialize {
+    fn json(&self, host: &RotationHost) -> impl Serialize {
         self.shown(host)
     }
 
-    fn cells(&self, host: &Host) -> Vec<String> {
+    fn cells(&self, host: &RotationHost) -> Vec<String> {
         cells_of(&self.shown(host), Self::COLUMNS)
     }
 
-    fn name(&self, host: &Host) -> String {
+    fn name(&self, host: &RotationHost) -> String {
         host.name.clone()
     }
 }
 
 /// Writes the CAs, the hosts that the next step waits for, and the next command.
-pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::Result<()> {
-    let line = |out: &mut dyn Write, key: &Key, what: &str| {
-        let Key {
+pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[RotationHost]) -> io::Result<()> {
+    let line = |out: &mut dyn Write, key: &CaKey, what: &str| {
+        let CaKey {
             fingerprint,
             mount,
             since,
@@ -77,7 +77,7 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::R
         let since = time::seconds(*since);
         writeln!(out, "{fingerprint} at {mount}/ {what} since {since}")
     };
-    let standings = Standings { stage };
+    let standings = RotationHosts { stage };
     let (waits_for, next) = match stage {
         Stage::Resting { active, .. } => {
             line(out, active, "signs")?;
@@ -89,7 +89,7 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::R
         Stage::Spreading { active, next } => {
             line(out, active, "signs")?;
             line(out, next, "is the next CA")?;
-            let next = if hosts.iter().any(|host| standings.is_missing(host)) {
+            let next = if hosts.iter().any(|host| standings.is_pending(host)) {
                 "--next` adds it to those hosts"
             } else {
                 "--next` makes it sign"
@@ -108,9 +108,9 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::R
             )
         }
     };
-    let missing: Vec<&Host> = hosts
+    let missing: Vec<&RotationHost> = hosts
         .iter()
-        .filter(|host| standings.is_missing(host))
+        .filter(|host| standings.is_pending(host))
         .collect();
     writeln!(
         out,

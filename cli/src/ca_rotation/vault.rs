@@ -6,20 +6,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vctl_common::vault::{Vault, VaultError};
 
-use super::Host;
+use super::RotationHost;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::ssh_ca::Authority;
-use crate::ssh_ca::user_certificate::{Credential, Extensions, RoleSource, Wish};
+use crate::ssh_ca::user_certificate::{Credential, Extensions, RoleSource, UserCertificateRequest};
 
 /// Creates a CA at a mount without one, and removes it again if it does not sign for every role and user of the hosts.
-pub(crate) async fn make_proven(
+pub(crate) async fn create_checked(
     vault: &Vault,
     mount: &str,
-    hosts: &[Host],
+    hosts: &[RotationHost],
 ) -> Result<Authority, CliError> {
     let made = make(vault, mount).await?;
-    match prove(vault, mount, hosts).await {
+    match sign_for_all(vault, mount, hosts).await {
         Ok(()) => Ok(made),
         Err(error) => {
             // No host trusts it yet, and it would block the next attempt.
@@ -34,9 +34,13 @@ pub(crate) async fn make_proven(
 ///
 /// # Errors
 /// Names each missing role, and each user that a role does not allow.
-pub(crate) async fn foresee(vault: &Vault, mount: &str, hosts: &[Host]) -> Result<(), CliError> {
+pub(crate) async fn check_roles(
+    vault: &Vault,
+    mount: &str,
+    hosts: &[RotationHost],
+) -> Result<(), CliError> {
     let mut causes = BTreeSet::new();
-    for (role, user) in pairs(hosts) {
+    for (role, user) in roles_and_users(hosts) {
         let path = format!("{mount}/roles/{role}");
         match vault.read(&path).await {
             Ok(found) if !may_sign(&found, user) => {
@@ -77,9 +81,9 @@ fn may_sign(role: &Value, user: &str) -> bool {
     allowed.chain(default).any(|one| one == "*" || one == user)
 }
 
-fn pairs(hosts: &[Host]) -> BTreeSet<(&str, &str)> {
-    let pairs = hosts.iter().map(|host| (&*host.ca_role, &*host.user));
-    pairs.collect()
+fn roles_and_users(hosts: &[RotationHost]) -> BTreeSet<(&str, &str)> {
+    let roles_and_users = hosts.iter().map(|host| (&*host.ca_role, &*host.user));
+    roles_and_users.collect()
 }
 
 /// Creates a CA at a mount without one.
@@ -104,9 +108,13 @@ pub(crate) async fn remove(vault: &Vault, mount: &str) -> Result<(), CliError> {
 
 /// Makes the CA at a mount sign for each role and user of the hosts. A role that only the old mount has would lock
 /// users out of its hosts.
-pub(crate) async fn prove(vault: &Vault, mount: &str, hosts: &[Host]) -> Result<(), CliError> {
-    for (role, user) in pairs(hosts) {
-        let wish = Wish {
+pub(crate) async fn sign_for_all(
+    vault: &Vault,
+    mount: &str,
+    hosts: &[RotationHost],
+) -> Result<(), CliError> {
+    for (role, user) in roles_and_users(hosts) {
+        let wish = UserCertificateRequest {
             mount,
             role,
             role_from: &RoleSource::Setting,

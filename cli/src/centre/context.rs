@@ -22,14 +22,14 @@ use crate::ui::timing;
 
 /// Maximum wait for Vault to revoke the credentials at the end of a command. They expire by themselves, so the user
 /// need not wait longer.
-const FAREWELL: Duration = Duration::from_secs(3);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Connections to the centre for one command.
 pub(crate) struct Context {
     settings: Settings,
     vault: Vault,
     /// Cache of the token, unless the token is not cached.
-    kept_in: Option<Cache>,
+    token_cache: Option<Cache>,
     /// Display name of the token, if known without asking Vault.
     display_name: Option<String>,
     state: StateDir,
@@ -46,15 +46,15 @@ pub(crate) fn run<T>(
     let interaction = globals.interaction();
     block_on(async {
         let context = Box::pin(Context::open(&loaded, interaction));
-        let context = until_asked_to_stop(notice::waiting(context)).await?;
-        let done = until_asked_to_stop(notice::waiting(work(&context))).await;
-        context.say_goodbye(&done).await;
+        let context = until_stopped(notice::waiting(context)).await?;
+        let done = until_stopped(notice::waiting(work(&context))).await;
+        context.finish(&done).await;
         done
     })
 }
 
 /// Like [`run`], but `work` handles signals itself.
-pub(crate) fn run_heeding_signals<T>(
+pub(crate) fn run_with_own_signals<T>(
     globals: &Globals,
     work: impl AsyncFnOnce(&Context, &Loaded) -> Result<T, Stop>,
 ) -> Result<T, Stop> {
@@ -62,16 +62,16 @@ pub(crate) fn run_heeding_signals<T>(
     let interaction = globals.interaction();
     block_on(async {
         let context = Box::pin(Context::open(&loaded, interaction));
-        let context = until_asked_to_stop(notice::waiting(context)).await?;
+        let context = until_stopped(notice::waiting(context)).await?;
         let done = work(&context, &loaded).await;
-        context.say_goodbye(&done).await;
+        context.finish(&done).await;
         done
     })
 }
 
 /// Runs `work`, which needs no database, until it ends or a signal asks the command to stop.
 pub(crate) fn run_without_store<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
-    block_on(until_asked_to_stop(notice::waiting(work)))
+    block_on(until_stopped(notice::waiting(work)))
 }
 
 /// Runs `work` to its end, whatever signals arrive.
@@ -92,10 +92,10 @@ fn block_on<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     done
 }
 
-async fn until_asked_to_stop<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+async fn until_stopped<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     tokio::select! {
         done = work => done,
-        stop = asked_to_stop() => Err(stop),
+        stop = stop_signal() => Err(stop),
     }
 }
 
@@ -145,19 +145,19 @@ impl Context {
         Ok(pool)
     }
 
-    async fn say_goodbye<T>(&self, done: &Result<T, Stop>) {
+    async fn finish<T>(&self, done: &Result<T, Stop>) {
         if let Err(Stop::Error(error)) = done
             && error.exit == Exit::Permission
         {
-            let _ = timeout(FAREWELL, self.forget_a_dead_token()).await;
+            let _ = timeout(CLOSE_TIMEOUT, self.drop_revoked_token()).await;
         }
         // A failure here does not change the result of the command.
-        let _ = timeout(FAREWELL, self.close()).await;
+        let _ = timeout(CLOSE_TIMEOUT, self.close()).await;
     }
 
     /// Removes a revoked token from the cache, so that the next command does not fail with it.
-    async fn forget_a_dead_token(&self) {
-        if let Some(cache) = &self.kept_in
+    async fn drop_revoked_token(&self) {
+        if let Some(cache) = &self.token_cache
             && let Err(VaultError::TokenInvalid) = self.vault.lookup_self().await
         {
             let _ = cache.remove();
@@ -177,7 +177,7 @@ impl Context {
         Ok(Self {
             settings,
             vault,
-            kept_in: matches!(token, Token::Ours(_)).then(|| login.cache().clone()),
+            token_cache: matches!(token, Token::Ours(_)).then(|| login.cache().clone()),
             display_name: match &token {
                 Token::Ours(token) => {
                     Some(token.display_name.clone()).filter(|name| !name.is_empty())
@@ -190,7 +190,7 @@ impl Context {
     }
 }
 
-async fn asked_to_stop() -> Stop {
+async fn stop_signal() -> Stop {
     let (interrupt, terminate) = (
         ignored_signals::stream(SignalKind::interrupt()),
         ignored_signals::stream(SignalKind::terminate()),

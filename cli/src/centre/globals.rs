@@ -27,13 +27,13 @@ impl Globals {
     /// # Errors
     /// All invalid settings in one error.
     pub(crate) fn load(&self) -> Result<Loaded, CliError> {
-        config::load(&self.flags).inspect(report)
+        config::load(&self.flags).inspect(note_problems)
     }
 
     /// Like [`load`](Self::load), but ignores settings that a directory's file may not set. Also returns whether there
     /// were any.
     pub(crate) fn load_without_refused(&self) -> Result<(Loaded, bool), CliError> {
-        config::load_without_refused(&self.flags).inspect(|(loaded, _)| report(loaded))
+        config::load_without_refused(&self.flags).inspect(|(loaded, _)| note_problems(loaded))
     }
 
     /// Returns the options that give another vctl process the same configuration.
@@ -50,7 +50,7 @@ impl Globals {
 }
 
 /// Notes once which directory replaces `HOME`, and which settings files could not be read.
-fn report(loaded: &Loaded) {
+fn note_problems(loaded: &Loaded) {
     home::report();
     for why in &loaded.passed_over {
         notice::note_once(&format!("{why}; continuing without it"));
@@ -123,7 +123,7 @@ impl FromArgMatches for Globals {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let flags = config::flags().filter_map(|key| {
             let text = matches.get_one::<String>(key.name)?;
-            Some((key.name.to_owned(), as_meant(key.kind, text)))
+            Some((key.name.to_owned(), absolute_path(key.kind, text)))
         });
         Ok(Self {
             flags: flags.collect(),
@@ -140,7 +140,7 @@ impl FromArgMatches for Globals {
 }
 
 /// Makes a path on the command line absolute, relative to the working directory.
-fn as_meant(kind: &str, text: &str) -> String {
+fn absolute_path(kind: &str, text: &str) -> String {
     let absolute = || {
         std::path::absolute(Path::new(text))
             .ok()?

@@ -89,7 +89,7 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
     };
     let filter = args.filter();
     if args.unasked {
-        unasked(args, &filter, &mut store, &mut screen).await?;
+        logins_without_access(args, &filter, &mut store, &mut screen).await?;
     } else {
         let accesses = store.accesses(&filter, args.limit).await?;
         write(args, &accesses, &mut screen)?;
@@ -143,7 +143,7 @@ async fn warn_of_unasked(
         since: Some(since),
         ..filter.clone()
     };
-    if let [login, ..] = &store.unasked(&of_that_time, 1).await?[..] {
+    if let [login, ..] = &store.logins_without_access(&of_that_time, 1).await?[..] {
         notice::note(&format!(
             "the access log does not explain a login of {} to {} at {}; `vctl audit --unasked` lists such logins",
             header::who(&login.session),
@@ -154,13 +154,13 @@ async fn warn_of_unasked(
     Ok(())
 }
 
-async fn unasked(
+async fn logins_without_access(
     args: &AuditArgs,
     filter: &AccessFilter,
     store: &mut Store,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    let listed = store.unasked(filter, args.limit).await?;
+    let listed = store.logins_without_access(filter, args.limit).await?;
     if !args.output.is_for_people() {
         return Ok(records::write(
             screen,

@@ -83,7 +83,7 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
             let host = sanitize::text(host);
             match apply(&mut client, edit).await {
                 Ok(()) => writeln!(screen, "OK    {}", sanitize::text(host))?,
-                Err(Stop::Error(error)) if error.exit.ends_all() => return Err(error.into()),
+                Err(Stop::Error(error)) if error.exit.aborts_batch() => return Err(error.into()),
                 Err(Stop::Error(error)) => {
                     failed += 1;
                     let word = if error.exit == Exit::NotFound {

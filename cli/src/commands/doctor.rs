@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
-use crate::doctor::{self, Course, Outcome, Probe, Report, Watch, examine};
+use crate::doctor::{self, Check, CheckOutcome, CheckReport, Observer, Runner, run_all};
 use crate::error::{CliError, Stop};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
@@ -50,9 +50,9 @@ pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
         Page::silent(screen)
     };
     let reports = context::run_without_store(async {
-        let mut course = Course::new(&mut watch);
-        examine(&loaded, globals.interaction(), &mut course).await;
-        Ok(course.into_reports())
+        let mut runner = Runner::new(&mut watch);
+        run_all(&loaded, globals.interaction(), &mut runner).await;
+        Ok(runner.into_reports())
     })?;
     let Page {
         mut screen,
@@ -67,11 +67,11 @@ pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
     first_failure(&reports)
 }
 
-fn first_failure(reports: &[Report]) -> Result<(), Stop> {
+fn first_failure(reports: &[CheckReport]) -> Result<(), Stop> {
     let failed: Vec<_> = reports
         .iter()
         .filter_map(|report| match report.outcome {
-            Outcome::Fail(exit) => Some((report.probe.name(), exit)),
+            CheckOutcome::Fail(exit) => Some((report.check.name(), exit)),
             _ => None,
         })
         .collect();
@@ -117,15 +117,15 @@ impl Page {
     }
 }
 
-impl Watch for Page {
-    fn slow(&mut self, probe: Probe) {
+impl Observer for Page {
+    fn slow(&mut self, probe: Check) {
         if self.passing {
             notice::progress(&format!("waiting for {} ...", probe.name()));
             self.shown = true;
         }
     }
 
-    fn done(&mut self, report: &Report) {
+    fn done(&mut self, report: &CheckReport) {
         if std::mem::take(&mut self.shown) {
             notice::progress("");
         }

@@ -135,14 +135,14 @@ async fn record_ca(context: &Context, args: &MigrateArgs, client: &Client) -> Re
     let mount = args.ssh_mount.as_ref();
     let mount = mount.unwrap_or(&context.settings().vault.ssh_mount);
     match ca::record(client, context.vault(), mount).await? {
-        ca::Recorded::New { fingerprint } => notice::note(&format!(
+        ca::RecordedCa::New { fingerprint } => notice::note(&format!(
             "entered the SSH CA {fingerprint}: sessions of its certificates have a person"
         )),
-        ca::Recorded::Known => {}
-        ca::Recorded::None => notice::note(&format!(
+        ca::RecordedCa::Known => {}
+        ca::RecordedCa::None => notice::note(&format!(
             "there is no SSH CA at `{mount}/` to enter, so no session has a person yet"
         )),
-        ca::Recorded::Unavailable(why) => notice::note(&format!(
+        ca::RecordedCa::Unavailable(why) => notice::note(&format!(
             "the SSH CA is not entered, so no session has a person yet: {why}"
         )),
     }

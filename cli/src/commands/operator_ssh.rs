@@ -7,10 +7,10 @@ use crate::completion;
 use crate::error::CliError;
 use crate::files::home;
 use crate::files::state_dir::StateDir;
-use crate::openssh::without_include::Before;
-use crate::openssh::{self, MeetingPlace};
-use crate::ssh::Plan;
-use crate::trust_ca::Destination;
+use crate::openssh::without_include::ConfigWithoutInclude;
+use crate::openssh::{self, SocketDir};
+use crate::ssh::RoutePlan;
+use crate::trust_ca::BootstrapTarget;
 
 /// How a host is reached without a certificate.
 #[derive(Debug, clap::Args)]
@@ -34,12 +34,16 @@ pub(super) struct ReachArgs {
 
 impl ReachArgs {
     /// Where a plan leads to.
-    pub(super) fn destination(&self, plan: &Plan, sudo: bool) -> Result<Destination, CliError> {
+    pub(super) fn destination(
+        &self,
+        plan: &RoutePlan,
+        sudo: bool,
+    ) -> Result<BootstrapTarget, CliError> {
         let target = &plan.target;
         let jumps = plan.jumps.iter().map(|jump| (jump.user.clone(), jump.addr));
         let mut to = self.past_the_inventory(&target.user, target.addr, sudo);
         to.name.clone_from(&target.name);
-        to.before = before(&target.name)?;
+        to.config_without_include = before(&target.name)?;
         if !self.direct {
             to.jumps = jumps.collect();
         }
@@ -52,12 +56,12 @@ impl ReachArgs {
         user: &str,
         mut addr: SocketAddr,
         sudo: bool,
-    ) -> Destination {
+    ) -> BootstrapTarget {
         if let Some(port) = self.port {
             addr.set_port(port);
         }
-        Destination {
-            before: None,
+        BootstrapTarget {
+            config_without_include: None,
             name: addr.ip().to_string(),
             addr,
             user: self.user.clone().unwrap_or_else(|| user.to_owned()),
@@ -70,11 +74,11 @@ impl ReachArgs {
 
 /// Returns the operator's configuration as it was before `vctl ssh-config`, where that says something of the host:
 /// what it says lets in with certificates alone, which the host may not take yet.
-fn before(host: &str) -> Result<Option<Before>, CliError> {
-    let place = MeetingPlace::of(&StateDir::find());
+fn before(host: &str) -> Result<Option<ConfigWithoutInclude>, CliError> {
+    let place = SocketDir::of(&StateDir::find());
     match home::dir() {
         Some(home) if openssh::is_about(&place.config(), host) => {
-            Before::of(&home.join(".ssh/config"), true)
+            ConfigWithoutInclude::of(&home.join(".ssh/config"), true)
         }
         _ => Ok(None),
     }

@@ -25,7 +25,7 @@ use crate::inventory::sync::aliases;
 use crate::inventory::sync::aliases::Aliases;
 use crate::inventory::sync::{Asked, Candidate, Failure, FailureKind, Planned, Ssh};
 use crate::inventory::{Host, order};
-use crate::openssh::without_include::Before;
+use crate::openssh::without_include::ConfigWithoutInclude;
 use crate::ui::columns::Columns;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, sanitize};
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 impl SyncArgs {
-    fn read(&self) -> Result<(Ssh, Aliases, Option<Before>), CliError> {
+    fn read(&self) -> Result<(Ssh, Aliases, Option<ConfigWithoutInclude>), CliError> {
         let home =
             home::dir().ok_or_else(|| CliError::new(Exit::Config, "there is no home directory"))?;
         let usual = || home.join(".ssh/config");
@@ -120,8 +120,8 @@ impl SyncArgs {
         // ssh goes by the account's home, whatever `HOME` says, and must not read another file than we.
         let is_home = account.as_ref().is_some_and(|account| account.dir == home);
         let with_systems = self.config.is_none() && is_home;
-        let before = Before::of(&file, with_systems)?;
-        let read = before.as_ref().map_or(&*file, Before::path);
+        let before = ConfigWithoutInclude::of(&file, with_systems)?;
+        let read = before.as_ref().map_or(&*file, ConfigWithoutInclude::path);
         let aliases = aliases::read(read, &home).map_err(|error| {
             let message = format!(
                 "cannot read `{}`",

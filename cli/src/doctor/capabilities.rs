@@ -2,25 +2,25 @@
 
 use vctl_common::vault::VaultError;
 
-use super::Finding;
+use super::CheckResult;
 use super::token::Session;
 use crate::centre::capabilities::{Need, ask};
 use crate::exit_code::Exit;
 
-pub(crate) async fn probe(needs: &[Need], session: &Session) -> Finding<()> {
+pub(crate) async fn check(needs: &[Need], session: &Session) -> CheckResult<()> {
     match ask(needs, &session.vault).await {
         Ok(allowed) => judge(needs, &allowed, &session.info.policies),
         // A token without the policy `default` may not read its capabilities; it may still work.
-        Err(VaultError::Denied { .. }) => Finding::warn(
+        Err(VaultError::Denied { .. }) => CheckResult::warn(
             "Vault does not let this token read its own capabilities",
             "add the policy `default` to the token",
             (),
         ),
-        Err(error) => Finding::failed(error),
+        Err(error) => CheckResult::failed(error),
     }
 }
 
-fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
+fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> CheckResult<()> {
     let missing: Vec<&Need> = needs
         .iter()
         .zip(allowed)
@@ -35,7 +35,7 @@ fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
         );
         let fix = "the role may have another name in Vault: compare the settings with `vault list database/roles` \
                    and `vault policy read POLICY`";
-        return Finding::fail(Exit::Config, found, fix);
+        return CheckResult::fail(Exit::Config, found, fix);
     }
     if let (Some(need), Some(false)) = (needs.first(), allowed.first()) {
         let found = format!("this token may not read `{}`", need.path);
@@ -43,7 +43,7 @@ fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
             "ask an administrator of Vault for the policy `{}`, then log in again",
             need.policy
         );
-        return Finding::fail(Exit::Permission, found, fix);
+        return CheckResult::fail(Exit::Permission, found, fix);
     }
     let list = |wanted: bool| -> Vec<&str> {
         let fitting = needs
@@ -57,7 +57,7 @@ fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
         found.push_str("; not for ");
         found.push_str(&list(false).join(", "));
     }
-    Finding::pass(found, ())
+    CheckResult::pass(found, ())
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
         }
     }
 
-    fn judged(allowed: [bool; 2], policies: &[&str]) -> Finding<()> {
+    fn judged(allowed: [bool; 2], policies: &[&str]) -> CheckResult<()> {
         let needs = [need("fleet", "vctl-user"), need("audit", "vctl-auditor")];
         let policies: Vec<String> = policies.iter().map(|&policy| policy.to_owned()).collect();
         judge(&needs, &allowed, &policies)
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn missing_auditor_policy_is_not_a_fault() {
-        let Finding::Pass { found, .. } = judged([true, false], &["vctl-user"]) else {
+        let CheckResult::Pass { found, .. } = judged([true, false], &["vctl-user"]) else {
             panic!("not well");
         };
         assert_eq!(found, "enough for fleet; not for audit");
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn missing_basic_policy_fails_with_its_name() {
-        let Finding::Fail { exit, fix, .. } = judged([false, false], &["default"]) else {
+        let CheckResult::Fail { exit, fix, .. } = judged([false, false], &["default"]) else {
             panic!("well");
         };
         assert_eq!(exit, Exit::Permission);
@@ -103,7 +103,7 @@ mod tests {
             ([true, false], "creds/audit"),
         ] {
             let finding = judged(allowed, &["vctl-user", "vctl-auditor"]);
-            let Finding::Fail { exit, found, .. } = finding else {
+            let CheckResult::Fail { exit, found, .. } = finding else {
                 panic!("{finding:?}");
             };
             assert_eq!(exit, Exit::Config);

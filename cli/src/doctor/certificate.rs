@@ -13,19 +13,19 @@ use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use super::tls::{Greeting, greet};
+use super::server_kind::{ServerKind, connect};
 
 /// The readable fields of a certificate. The texts come from the server and may hold anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(super) struct CertificateInfo {
     pub(super) names: Vec<String>,
     pub(super) issuer: String,
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
 }
 
-impl Shown {
-    pub(super) fn of(der: &[u8]) -> Option<Self> {
+impl CertificateInfo {
+    pub(super) fn parse(der: &[u8]) -> Option<Self> {
         let certificate = Certificate::from_der(der).ok()?.tbs_certificate;
         let names = certificate.get::<SubjectAltName>().ok().flatten();
         let names = names
@@ -54,11 +54,11 @@ fn name(name: &GeneralName) -> Option<String> {
 
 /// Fetches the certificate of an untrusted server. Nothing is sent to the server: the handshake is ended as soon as
 /// the certificate arrives.
-pub(super) async fn look(
+pub(super) async fn fetch_untrusted(
     address: SocketAddr,
     name: &ServerName<'static>,
-    greeting: Greeting,
-) -> Option<Shown> {
+    kind: ServerKind,
+) -> Option<CertificateInfo> {
     let recorder = Arc::new(Recorder::new());
     let config = ClientConfig::builder_with_provider(Arc::clone(&recorder.provider))
         .with_safe_default_protocol_versions()
@@ -66,12 +66,12 @@ pub(super) async fn look(
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&recorder) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();
-    let tcp = greet(address, greeting).await.ok()?;
+    let tcp = connect(address, kind).await.ok()?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let refused = connector.connect(name.clone(), tcp).await;
     debug_assert!(refused.is_err(), "a look is not a connection");
     let seen = recorder.seen.lock().unwrap_or_else(PoisonError::into_inner);
-    Shown::of(seen.as_deref()?)
+    CertificateInfo::parse(seen.as_deref()?)
 }
 
 /// A verifier that stores the certificate and rejects it.

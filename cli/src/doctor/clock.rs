@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Finding;
+use super::CheckResult;
 use crate::exit_code::Exit;
 use crate::ui::time;
 
@@ -14,12 +14,12 @@ const TOO_MUCH: i128 = 30_000_000;
 
 /// Offset of another clock from ours, in microseconds. A request takes time, so the offset is a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ahead {
+pub(crate) struct ClockOffset {
     least: i128,
     most: i128,
 }
 
-impl Ahead {
+impl ClockOffset {
     /// Computes the range: the other clock showed `time` at some moment between `asked` and `answered`.
     pub(super) fn new(time: SystemTime, asked: SystemTime, answered: SystemTime) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl Ahead {
         }
     }
 
-    fn of_another(self, other: Self) -> Self {
+    fn relative_to(self, other: Self) -> Self {
         Self {
             least: self.least - other.most,
             most: self.most - other.least,
@@ -49,7 +49,7 @@ impl Ahead {
     }
 
     /// Returns the smallest possible offset; 0 if the clocks may agree.
-    fn certain(self) -> i128 {
+    fn minimum(self) -> i128 {
         if self.least > 0 {
             self.least
         } else {
@@ -67,9 +67,9 @@ fn micros(time: SystemTime) -> i128 {
 }
 
 /// Compares our clock with Vault's.
-pub(super) fn judge_own(vault: Ahead) -> Finding<()> {
+pub(super) fn judge_own_clock(vault: ClockOffset) -> CheckResult<()> {
     // If Vault's clock is ahead, ours is behind.
-    let off = -vault.certain();
+    let off = -vault.minimum();
     let found = if off.abs() < NOTICED {
         "agrees with Vault's".to_owned()
     } else {
@@ -83,8 +83,8 @@ pub(super) fn judge_own(vault: Ahead) -> Finding<()> {
 }
 
 /// Compares Postgres' clock with Vault's, so a wrong local clock is not blamed on Postgres.
-pub(super) fn judge_postgres(postgres: Ahead, vault: Ahead) -> Finding<()> {
-    let off = postgres.of_another(vault).certain();
+pub(super) fn judge_postgres_clock(postgres: ClockOffset, vault: ClockOffset) -> CheckResult<()> {
+    let off = postgres.relative_to(vault).minimum();
     let found = if off.abs() < NOTICED {
         "agrees with Vault's".to_owned()
     } else {
@@ -97,11 +97,11 @@ pub(super) fn judge_postgres(postgres: Ahead, vault: Ahead) -> Finding<()> {
     )
 }
 
-fn grade(off: i128, found: String, fix: &str) -> Finding<()> {
+fn grade(off: i128, found: String, fix: &str) -> CheckResult<()> {
     match off.abs() {
-        0..NOTICED => Finding::pass(found, ()),
-        NOTICED..TOO_MUCH => Finding::warn(found, fix, ()),
-        _ => Finding::fail(Exit::Config, found, fix),
+        0..NOTICED => CheckResult::pass(found, ()),
+        NOTICED..TOO_MUCH => CheckResult::warn(found, fix, ()),
+        _ => CheckResult::fail(Exit::Config, found, fix),
     }
 }
 
@@ -121,16 +121,16 @@ mod tests {
     }
 
     /// Offset for a request sent at 1000 s of our clock and answered 200 ms later.
-    fn vault(says_ms: u64) -> Ahead {
-        Ahead::of_whole_seconds(at(says_ms), at(1_000_000), at(1_000_200))
+    fn vault(says_ms: u64) -> ClockOffset {
+        ClockOffset::of_whole_seconds(at(says_ms), at(1_000_000), at(1_000_200))
     }
 
     #[test]
     fn delay_and_rounding_are_not_reported() {
         for says in [999_000, 1_000_000, 1_001_000, 1_002_000] {
-            let finding = judge_own(vault(says));
+            let finding = judge_own_clock(vault(says));
             assert!(
-                matches!(finding, Finding::Pass { .. }),
+                matches!(finding, CheckResult::Pass { .. }),
                 "{says} {finding:?}"
             );
         }
@@ -139,15 +139,15 @@ mod tests {
     #[test]
     fn seconds_are_a_warning_and_half_a_minute_a_failure() {
         for (says, what) in [(1_010_000, "behind"), (990_000, "ahead of")] {
-            let Finding::Warn { found, .. } = judge_own(vault(says)) else {
+            let CheckResult::Warn { found, .. } = judge_own_clock(vault(says)) else {
                 panic!("no warning");
             };
             assert!(found.contains(what), "{found}");
         }
         for says in [1_031_000, 968_000] {
             assert!(matches!(
-                judge_own(vault(says)),
-                Finding::Fail {
+                judge_own_clock(vault(says)),
+                CheckResult::Fail {
                     exit: Exit::Config,
                     ..
                 }
@@ -157,15 +157,15 @@ mod tests {
 
     #[test]
     fn postgres_is_not_blamed_for_a_wrong_local_clock() {
-        let postgres = |says| Ahead::new(at(says), at(1_000_000), at(1_000_100));
+        let postgres = |says| ClockOffset::new(at(says), at(1_000_000), at(1_000_100));
         let both = (postgres(1_600_500), vault(1_600_000));
         assert!(matches!(
-            judge_postgres(both.0, both.1),
-            Finding::Pass { .. }
+            judge_postgres_clock(both.0, both.1),
+            CheckResult::Pass { .. }
         ));
-        assert!(matches!(judge_own(both.1), Finding::Fail { .. }));
-        let finding = judge_postgres(postgres(1_600_500), vault(1_000_000));
-        let Finding::Fail { found, .. } = finding else {
+        assert!(matches!(judge_own_clock(both.1), CheckResult::Fail { .. }));
+        let finding = judge_postgres_clock(postgres(1_600_500), vault(1_000_000));
+        let CheckResult::Fail { found, .. } = finding else {
             panic!("{finding:?}");
         };
         assert!(found.contains("9m59s ahead of"), "{found}");

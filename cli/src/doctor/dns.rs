@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::Finding;
+use super::CheckResult;
 use crate::exit_code::Exit;
 use crate::ui::time;
 
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than a distant name server takes, and shorter than the first retry of a lost query.
 const SLOW: Duration = Duration::from_secs(1);
 
-enum Found {
+enum LookupResult {
     /// The name is an address.
     IsAddress(IpAddr),
     Addresses(Vec<SocketAddr>),
@@ -25,21 +25,21 @@ enum Found {
 }
 
 /// Checks a host; `key` is the setting with its name.
-pub(super) async fn probe(host: &str, port: u16, key: &str) -> Finding<Vec<SocketAddr>> {
+pub(super) async fn check(host: &str, port: u16, key: &str) -> CheckResult<Vec<SocketAddr>> {
     let since = Instant::now();
     let found = look(host, port).await;
     judge(host, port, key, found, since.elapsed())
 }
 
-async fn look(host: &str, port: u16) -> Found {
+async fn look(host: &str, port: u16) -> LookupResult {
     if let Ok(address) = host.parse() {
-        return Found::IsAddress(address);
+        return LookupResult::IsAddress(address);
     }
     // As in the commands: the system's resolver, with its files and timeouts.
     match timeout(PATIENCE, lookup_host((host, port))).await {
-        Ok(Ok(addresses)) => Found::Addresses(addresses.collect()),
-        Ok(Err(error)) => Found::Nothing(error),
-        Err(_) => Found::NoAnswer,
+        Ok(Ok(addresses)) => LookupResult::Addresses(addresses.collect()),
+        Ok(Err(error)) => LookupResult::Nothing(error),
+        Err(_) => LookupResult::NoAnswer,
     }
 }
 
@@ -47,26 +47,26 @@ fn judge(
     host: &str,
     port: u16,
     key: &str,
-    found: Found,
+    found: LookupResult,
     took: Duration,
-) -> Finding<Vec<SocketAddr>> {
+) -> CheckResult<Vec<SocketAddr>> {
     let addresses = match found {
-        Found::IsAddress(address) => {
-            return Finding::pass(
+        LookupResult::IsAddress(address) => {
+            return CheckResult::pass(
                 "is an address: no lookup needed",
                 vec![(address, port).into()],
             );
         }
-        Found::Addresses(addresses) => addresses,
-        Found::Nothing(error) => {
+        LookupResult::Addresses(addresses) => addresses,
+        LookupResult::Nothing(error) => {
             let found = format!("`{host}` has no address: {error}");
             let fix = format!("check the name in `{key}`, and the name servers of this machine");
-            return Finding::fail(Exit::Unavailable, found, fix);
+            return CheckResult::fail(Exit::Unavailable, found, fix);
         }
-        Found::NoAnswer => {
+        LookupResult::NoAnswer => {
             let found = format!("no name server answers for `{host}`");
             let fix = "check the name servers in /etc/resolv.conf, and the network to them";
-            return Finding::fail(Exit::Unavailable, found, fix);
+            return CheckResult::fail(Exit::Unavailable, found, fix);
         }
     };
     let mut shown: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
@@ -74,7 +74,7 @@ fn judge(
     shown.dedup();
     let found = format!("`{host}` is {}", shown.join(", "));
     if took < SLOW {
-        return Finding::pass(found, addresses);
+        return CheckResult::pass(found, addresses);
     }
     let found = format!("{found}; the lookup took {}", time::duration(took));
     let fix = if is_multicast(host) {
@@ -83,7 +83,7 @@ fn judge(
     } else {
         "every command waits for the lookup: find the name server in /etc/resolv.conf that does not answer"
     };
-    Finding::warn(found, fix, addresses)
+    CheckResult::warn(found, fix, addresses)
 }
 
 /// Returns whether the system's resolver may use multicast for this name (RFC 6762).
@@ -96,8 +96,8 @@ fn is_multicast(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn judged(host: &str, took: u64) -> Finding<Vec<SocketAddr>> {
-        let found = Found::Addresses(vec!["10.0.0.1:443".parse().unwrap()]);
+    fn judged(host: &str, took: u64) -> CheckResult<Vec<SocketAddr>> {
+        let found = LookupResult::Addresses(vec!["10.0.0.1:443".parse().unwrap()]);
         judge(
             host,
             443,
@@ -109,8 +109,11 @@ mod tests {
 
     #[test]
     fn slow_lookup_is_a_warning() {
-        assert!(matches!(judged("vault.example", 999), Finding::Pass { .. }));
-        let Finding::Warn { found, fix, .. } = judged("vault.example", 5012) else {
+        assert!(matches!(
+            judged("vault.example", 999),
+            CheckResult::Pass { .. }
+        ));
+        let CheckResult::Warn { found, fix, .. } = judged("vault.example", 5012) else {
             panic!("no warning");
         };
         assert!(found.contains("took 5.0s"), "{found}");
@@ -120,7 +123,7 @@ mod tests {
     #[test]
     fn slow_local_name_is_blamed_on_multicast() {
         for host in ["vault.sre.local", "Vault.SRE.LOCAL."] {
-            let Finding::Warn { fix, .. } = judged(host, 10_020) else {
+            let CheckResult::Warn { fix, .. } = judged(host, 10_020) else {
                 panic!("no warning");
             };
             assert!(fix.contains("multicast"), "{fix}");
@@ -129,9 +132,9 @@ mod tests {
 
     #[test]
     fn address_is_not_looked_up() {
-        let found = Found::IsAddress("::1".parse().unwrap());
+        let found = LookupResult::IsAddress("::1".parse().unwrap());
         let finding = judge("::1", 443, "VCTL_DB_HOST", found, Duration::ZERO);
-        let Finding::Pass { fact, .. } = finding else {
+        let CheckResult::Pass { fact, .. } = finding else {
             panic!("{finding:?}");
         };
         assert_eq!(fact, ["[::1]:443".parse::<SocketAddr>().unwrap()]);

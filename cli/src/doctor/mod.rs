@@ -12,6 +12,7 @@ mod database;
 mod dns;
 pub(crate) mod checklist;
 mod schema;
+mod server_kind;
 pub(crate) mod seal;
 pub(crate) mod ssh;
 mod tcp;
@@ -24,12 +25,12 @@ use std::time::Duration;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
-pub(crate) use checklist::examine;
-pub(crate) use runner::{Course, Watch};
+pub(crate) use checklist::run_all;
+pub(crate) use runner::{Observer, Runner};
 
 /// One check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Probe {
+pub(crate) enum Check {
     Config,
     VaultDns,
     VaultTcp,
@@ -47,7 +48,7 @@ pub(crate) enum Probe {
     Schema,
 }
 
-impl Probe {
+impl Check {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -71,7 +72,7 @@ impl Probe {
 
 /// Result of a check. If it works, it has a value that later checks need.
 #[derive(Debug)]
-pub(crate) enum Finding<T> {
+pub(crate) enum CheckResult<T> {
     Pass {
         found: String,
         fact: T,
@@ -89,7 +90,7 @@ pub(crate) enum Finding<T> {
     },
 }
 
-impl<T> Finding<T> {
+impl<T> CheckResult<T> {
     pub(crate) fn pass(found: impl Into<String>, fact: T) -> Self {
         Self::Pass {
             found: found.into(),
@@ -137,15 +138,15 @@ impl<T> Finding<T> {
 
 /// Result of a check, as reports show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum CheckOutcome {
     Pass,
     Warn,
     Fail(Exit),
     /// Skipped, because the named check failed.
-    Skipped(Probe),
+    Skipped(Check),
 }
 
-impl Outcome {
+impl CheckOutcome {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -158,9 +159,9 @@ impl Outcome {
 
 /// A check that was made or skipped.
 #[derive(Clone, Debug)]
-pub(crate) struct Report {
-    pub(crate) probe: Probe,
-    pub(crate) outcome: Outcome,
+pub(crate) struct CheckReport {
+    pub(crate) check: Check,
+    pub(crate) outcome: CheckOutcome,
     pub(crate) took: Duration,
     pub(crate) found: String,
     pub(crate) fix: Option<String>,

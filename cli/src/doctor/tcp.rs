@@ -7,28 +7,28 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Finding;
+use super::CheckResult;
 use crate::exit_code::Exit;
 
 /// Time limit for one address: enough for two retransmissions.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-enum Found {
+enum ConnectResult {
     Listens,
     Refused(io::Error),
     Silent,
 }
 
 /// Checks the addresses; `fix` names what to check if no server listens.
-pub(super) async fn probe(addresses: &[SocketAddr], fix: &str) -> Finding<SocketAddr> {
+pub(super) async fn check(addresses: &[SocketAddr], fix: &str) -> CheckResult<SocketAddr> {
     let mut found = Vec::new();
     for &address in addresses {
         let one = match timeout(PATIENCE, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => Found::Listens,
-            Ok(Err(error)) => Found::Refused(error),
-            Err(_) => Found::Silent,
+            Ok(Ok(_)) => ConnectResult::Listens,
+            Ok(Err(error)) => ConnectResult::Refused(error),
+            Err(_) => ConnectResult::Silent,
         };
-        let listens = matches!(one, Found::Listens);
+        let listens = matches!(one, ConnectResult::Listens);
         found.push((address, one));
         if listens {
             break;
@@ -37,21 +37,23 @@ pub(super) async fn probe(addresses: &[SocketAddr], fix: &str) -> Finding<Socket
     judge(&found, fix)
 }
 
-fn judge(found: &[(SocketAddr, Found)], fix: &str) -> Finding<SocketAddr> {
+fn judge(found: &[(SocketAddr, ConnectResult)], fix: &str) -> CheckResult<SocketAddr> {
     let failures: Vec<String> = found.iter().filter_map(failure).collect();
-    let listens = found.iter().find(|(_, one)| matches!(one, Found::Listens));
+    let listens = found
+        .iter()
+        .find(|(_, one)| matches!(one, ConnectResult::Listens));
     match listens {
-        None if failures.is_empty() => Finding::fail(
+        None if failures.is_empty() => CheckResult::fail(
             Exit::Unavailable,
             "the name has no address",
             format!("check {fix}"),
         ),
         None => {
             let fix = format!("check {fix}, and the network and firewalls on the way");
-            Finding::fail(Exit::Unavailable, failures.join("; "), fix)
+            CheckResult::fail(Exit::Unavailable, failures.join("; "), fix)
         }
         Some((address, _)) if failures.is_empty() => {
-            Finding::pass(format!("{address} answers"), *address)
+            CheckResult::pass(format!("{address} answers"), *address)
         }
         // Commands try the addresses in parallel, each a moment after the previous one.
         Some((address, _)) => {
@@ -60,16 +62,16 @@ fn judge(found: &[(SocketAddr, Found)], fix: &str) -> Finding<SocketAddr> {
                 failures.join("; ")
             );
             let fix = "remove the address that does not work from the name";
-            Finding::warn(found, fix, *address)
+            CheckResult::warn(found, fix, *address)
         }
     }
 }
 
-fn failure((address, found): &(SocketAddr, Found)) -> Option<String> {
+fn failure((address, found): &(SocketAddr, ConnectResult)) -> Option<String> {
     match found {
-        Found::Listens => None,
-        Found::Refused(error) => Some(format!("{address} cannot be reached: {error}")),
-        Found::Silent => Some(format!(
+        ConnectResult::Listens => None,
+        ConnectResult::Refused(error) => Some(format!("{address} cannot be reached: {error}")),
+        ConnectResult::Silent => Some(format!(
             "{address} does not answer within {} s",
             PATIENCE.as_secs()
         )),
@@ -86,8 +88,11 @@ mod tests {
 
     #[test]
     fn hanging_address_before_a_good_one_is_a_warning() {
-        let found = [(address(1), Found::Silent), (address(2), Found::Listens)];
-        let Finding::Warn { found, fact, .. } = judge(&found, "it") else {
+        let found = [
+            (address(1), ConnectResult::Silent),
+            (address(2), ConnectResult::Listens),
+        ];
+        let CheckResult::Warn { found, fact, .. } = judge(&found, "it") else {
             panic!("no warning");
         };
         assert_eq!(fact, address(2));
@@ -98,10 +103,10 @@ mod tests {
     fn every_failed_address_is_named() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let found = [
-            (address(1), Found::Silent),
-            (address(2), Found::Refused(refused)),
+            (address(1), ConnectResult::Silent),
+            (address(2), ConnectResult::Refused(refused)),
         ];
-        let Finding::Fail { exit, found, .. } = judge(&found, "it") else {
+        let CheckResult::Fail { exit, found, .. } = judge(&found, "it") else {
             panic!("no failure");
         };
         assert_eq!(exit, Exit::Unavailable);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::doctor::{Outcome, Report};
+use crate::doctor::{CheckOutcome, CheckReport};
 use crate::ui::form::Form;
 use crate::ui::{BAD, BOLD, DIM, Layout, WARN, paragraph};
 
@@ -19,15 +19,15 @@ pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 const BEFORE: usize = 4 + 2 + 12 + 2 + 8 + 2;
 
 /// Writes one check.
-pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: Layout) -> io::Result<()> {
+pub(crate) fn write(out: &mut dyn Write, report: &CheckReport, layout: Layout) -> io::Result<()> {
     let (word, style) = match report.outcome {
-        Outcome::Pass => ("pass", GOOD),
-        Outcome::Warn => ("warn", WARN),
-        Outcome::Fail(_) => ("FAIL", BAD),
-        Outcome::Skipped(_) => ("skip", DIM),
+        CheckOutcome::Pass => ("pass", GOOD),
+        CheckOutcome::Warn => ("warn", WARN),
+        CheckOutcome::Fail(_) => ("FAIL", BAD),
+        CheckOutcome::Skipped(_) => ("skip", DIM),
     };
-    let (name, took) = (report.probe.name(), took(report));
-    let text = if let Outcome::Skipped(_) = report.outcome {
+    let (name, took) = (report.check.name(), took(report));
+    let text = if let CheckOutcome::Skipped(_) = report.outcome {
         DIM
     } else {
         Style::new()
@@ -48,9 +48,9 @@ pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: Layout) -> io:
     Ok(())
 }
 
-fn took(report: &Report) -> String {
+fn took(report: &CheckReport) -> String {
     match report.outcome {
-        Outcome::Skipped(_) => String::new(),
+        CheckOutcome::Skipped(_) => String::new(),
         _ => format!("{:.1} ms", ms(report.took)),
     }
 }
@@ -82,22 +82,22 @@ struct ProbeJson<'a> {
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
     form: Form,
-    reports: &[Report],
+    reports: &[CheckReport],
 ) -> io::Result<()> {
     let probes = reports.iter().map(|report| {
         let outcome = report.outcome;
         ProbeJson {
-            probe: report.probe.name(),
+            probe: report.check.name(),
             result: outcome.word(),
-            took_ms: (!matches!(outcome, Outcome::Skipped(_))).then(|| ms(report.took)),
+            took_ms: (!matches!(outcome, CheckOutcome::Skipped(_))).then(|| ms(report.took)),
             found: &report.found,
             fix: report.fix.as_deref(),
             exit_code: match outcome {
-                Outcome::Fail(exit) => Some(exit as u8),
+                CheckOutcome::Fail(exit) => Some(exit as u8),
                 _ => None,
             },
             skipped_after: match outcome {
-                Outcome::Skipped(failed) => Some(failed.name()),
+                CheckOutcome::Skipped(failed) => Some(failed.name()),
                 _ => None,
             },
         }
@@ -112,14 +112,14 @@ pub(crate) fn write_for_programs(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Probe;
+    use crate::doctor::Check;
     use crate::exit_code::Exit;
     use crate::fixture::rendered;
 
-    fn report() -> Report {
-        Report {
-            probe: Probe::VaultTls,
-            outcome: Outcome::Fail(Exit::Unavailable),
+    fn report() -> CheckReport {
+        CheckReport {
+            check: Check::VaultTls,
+            outcome: CheckOutcome::Fail(Exit::Unavailable),
             took: Duration::from_micros(12_340),
             found: "not trusted as `c.example`: its certificate is for another name, `\u{1b}[2J`"
                 .to_owned(),

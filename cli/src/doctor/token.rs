@@ -1,11 +1,11 @@
-//! Check: is there a valid token, whose is it, and when does it expire?
+//! Check: is there a valid token, for which identity, and when does it expire?
 
 use std::time::Duration;
 
 use vctl_common::person::Person;
 use vctl_common::vault::{Auth, TokenInfo, Vault, VaultError};
 
-use super::Finding;
+use super::CheckResult;
 use crate::config::{Loaded, Method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -24,14 +24,14 @@ pub(crate) struct Session {
     pub(crate) method: Option<String>,
 }
 
-pub(super) async fn probe(loaded: &Loaded, interaction: Interaction) -> Finding<Session> {
+pub(super) async fn check(loaded: &Loaded, interaction: Interaction) -> CheckResult<Session> {
     match ask(loaded, interaction).await {
         Ok(session) => judge(
             session,
             &loaded.config.approle_mount,
             loaded.config.auth_method,
         ),
-        Err(stop) => Finding::failed(stop),
+        Err(stop) => CheckResult::failed(stop),
     }
 }
 
@@ -54,12 +54,12 @@ pub(crate) async fn ask(loaded: &Loaded, interaction: Interaction) -> Result<Ses
             info,
             method,
         }),
-        Err(VaultError::TokenInvalid) => Err(dead(method.is_none()).into()),
+        Err(VaultError::TokenInvalid) => Err(invalid_token(method.is_none()).into()),
         Err(other) => Err(other.into()),
     }
 }
 
-fn dead(given: bool) -> CliError {
+fn invalid_token(given: bool) -> CliError {
     let (message, hint) = if given {
         (
             "the token in `VAULT_TOKEN` has expired or was revoked",
@@ -72,19 +72,19 @@ fn dead(given: bool) -> CliError {
 }
 
 /// Returns whether the token was created by an AppRole, whose credentials several users may share.
-pub(crate) fn is_a_machines(info: &TokenInfo, approle_mount: &str) -> bool {
+pub(crate) fn is_machine_token(info: &TokenInfo, approle_mount: &str) -> bool {
     let mount = approle_mount.trim_matches('/');
     info.path == format!("auth/{mount}/login")
 }
 
 /// Returns the warning about the identity, and the fix.
-pub(crate) fn misfit(
+pub(crate) fn identity_warning(
     info: &TokenInfo,
     given: bool,
     approle_mount: &str,
     configured: Method,
 ) -> Option<(String, &'static str)> {
-    if configured == Method::AppRole || !is_a_machines(info, approle_mount) {
+    if configured == Method::AppRole || !is_machine_token(info, approle_mount) {
         return None;
     }
     let found = format!("a machine's identity, but the login method is `{configured}`");
@@ -96,7 +96,7 @@ pub(crate) fn misfit(
     Some((found, fix))
 }
 
-fn judge(session: Session, approle_mount: &str, configured: Method) -> Finding<Session> {
+fn judge(session: Session, approle_mount: &str, configured: Method) -> CheckResult<Session> {
     let Session { info, method, .. } = &session;
     let given = method.is_none();
     let found = format!(
@@ -105,17 +105,17 @@ fn judge(session: Session, approle_mount: &str, configured: Method) -> Finding<S
         method.as_deref().unwrap_or("`VAULT_TOKEN`"),
         left(info.ttl),
     );
-    if let Some((wrong, fix)) = misfit(info, given, approle_mount, configured) {
-        return Finding::warn(format!("{found}: {wrong}"), fix, session);
+    if let Some((wrong, fix)) = identity_warning(info, given, approle_mount, configured) {
+        return CheckResult::warn(format!("{found}: {wrong}"), fix, session);
     }
     if info.ttl.is_some_and(|ttl| ttl < SOON) && !info.renewable {
-        return Finding::warn(
+        return CheckResult::warn(
             found,
             "run `vctl login` before you start longer work",
             session,
         );
     }
-    Finding::pass(found, session)
+    CheckResult::pass(found, session)
 }
 
 /// Returns the remaining lifetime of a token in words.
@@ -157,7 +157,7 @@ pub(crate) mod tests {
             (&person, "approle", Method::Oidc, false),
         ] {
             assert_eq!(
-                misfit(info, true, mount, configured).is_some(),
+                identity_warning(info, true, mount, configured).is_some(),
                 expected,
                 "{mount}"
             );

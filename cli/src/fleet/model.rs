@@ -17,7 +17,7 @@ const EXPIRES_WITHIN: Duration = Duration::from_hours(7 * 24);
 
 /// One host and its last report. Counters are since its boot.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Host {
+pub(crate) struct FleetHost {
     pub(crate) name: String,
     pub(crate) dc: String,
     /// `active`, `maintenance` or `broken`.
@@ -53,7 +53,7 @@ pub(crate) struct Host {
 
 /// A reason why a host needs attention, the worst first.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
-pub(crate) enum Finding {
+pub(crate) enum HostFinding {
     /// Several machines use one credential: it is unknown which of them is the host.
     SeveralMachines(usize),
     /// Logins reported by the host contradict their certificates or access-log rows.
@@ -79,45 +79,52 @@ pub(crate) enum Finding {
     Problem,
 }
 
-impl Host {
+impl FleetHost {
     /// Returns whether the host ever reported.
     pub(crate) fn is_known(&self) -> bool {
         self.heartbeat_age.is_some() || self.shipped_age.is_some()
     }
 
     /// Returns the findings, the worst first.
-    pub(crate) fn findings(&self) -> Vec<Finding> {
+    pub(crate) fn findings(&self) -> Vec<HostFinding> {
         if !self.is_known() {
             let overdue = self.enrolled_age.filter(|age| *age > EXPECTED_WITHIN);
-            return overdue.map(Finding::NeverReported).into_iter().collect();
+            return overdue
+                .map(HostFinding::NeverReported)
+                .into_iter()
+                .collect();
         }
         let counted = |count: Option<u64>| count.filter(|&count| count > 0);
         let mut found = Vec::new();
         if self.machines.len() > 1 {
-            found.push(Finding::SeveralMachines(self.machines.len()));
+            found.push(HostFinding::SeveralMachines(self.machines.len()));
         }
-        found.extend(counted(self.contradicted).map(Finding::Contradicted));
+        found.extend(counted(self.contradicted).map(HostFinding::Contradicted));
         if self.heartbeat_age.is_none_or(|age| age > SILENT_AFTER) {
-            found.push(Finding::Silent(self.heartbeat_age));
+            found.push(HostFinding::Silent(self.heartbeat_age));
         } else if self.collector_up == Some(false) {
-            found.push(Finding::CollectorDown);
+            found.push(HostFinding::CollectorDown);
         } else if self.collector_up.is_none() && self.shipped_age.is_some() {
-            found.push(Finding::NotRecording);
+            found.push(HostFinding::NotRecording);
         }
-        found.extend(counted(self.lost).map(Finding::Lost));
-        found.extend(counted(self.dropped).map(Finding::Dropped));
-        found.extend(counted(self.unstamped).map(Finding::Unstamped));
+        found.extend(counted(self.lost).map(HostFinding::Lost));
+        found.extend(counted(self.dropped).map(HostFinding::Dropped));
+        found.extend(counted(self.unstamped).map(HostFinding::Unstamped));
         let clock = self.clock_offset_s;
-        found.extend(clock.filter(|&by| is_wrong_clock(by)).map(Finding::Clock));
+        found.extend(
+            clock
+                .filter(|&by| is_wrong_clock(by))
+                .map(HostFinding::Clock),
+        );
         let behind = self.oldest_unshipped_age.filter(|age| *age > BEHIND_AFTER);
-        found.extend(behind.map(Finding::Behind));
+        found.extend(behind.map(HostFinding::Behind));
         found.extend(match self.secret_id_left {
-            Some(Duration::ZERO) => Some(Finding::SecretIdExpired),
-            Some(left) if left < EXPIRES_WITHIN => Some(Finding::SecretIdExpires(left)),
+            Some(Duration::ZERO) => Some(HostFinding::SecretIdExpired),
+            Some(left) if left < EXPIRES_WITHIN => Some(HostFinding::SecretIdExpires(left)),
             _ => None,
         });
         if found.is_empty() && self.problem.is_some() {
-            found.push(Finding::Problem);
+            found.push(HostFinding::Problem);
         }
         found
     }
@@ -129,8 +136,8 @@ impl Host {
 }
 
 /// Sorts the hosts: those with findings first, the worst first, and those that never reported last.
-pub(crate) fn sort(hosts: &mut [Host]) {
-    let group = |host: &Host| {
+pub(crate) fn sort(hosts: &mut [FleetHost]) {
+    let group = |host: &FleetHost| {
         let worst = host.findings().first().map(rank);
         let put_aside = worst.is_some() && !host.counts();
         match (worst, host.is_known()) {
@@ -145,20 +152,20 @@ pub(crate) fn sort(hosts: &mut [Host]) {
     hosts.sort_by_cached_key(group);
 }
 
-fn rank(finding: &Finding) -> u8 {
+fn rank(finding: &HostFinding) -> u8 {
     match finding {
-        Finding::SeveralMachines(_) => 0,
-        Finding::Contradicted(_) => 1,
-        Finding::Silent(_) | Finding::NeverReported(_) => 2,
-        Finding::CollectorDown | Finding::NotRecording => 3,
-        Finding::Lost(_) => 4,
-        Finding::Dropped(_) => 5,
-        Finding::Unstamped(_) => 6,
-        Finding::Clock(_) => 7,
-        Finding::Behind(_) => 8,
-        Finding::SecretIdExpired => 9,
-        Finding::SecretIdExpires(_) => 10,
-        Finding::Problem => 11,
+        HostFinding::SeveralMachines(_) => 0,
+        HostFinding::Contradicted(_) => 1,
+        HostFinding::Silent(_) | HostFinding::NeverReported(_) => 2,
+        HostFinding::CollectorDown | HostFinding::NotRecording => 3,
+        HostFinding::Lost(_) => 4,
+        HostFinding::Dropped(_) => 5,
+        HostFinding::Unstamped(_) => 6,
+        HostFinding::Clock(_) => 7,
+        HostFinding::Behind(_) => 8,
+        HostFinding::SecretIdExpired => 9,
+        HostFinding::SecretIdExpires(_) => 10,
+        HostFinding::Problem => 11,
     }
 }
 
@@ -167,8 +174,8 @@ pub(crate) mod tests {
     use super::*;
 
     /// A host without findings.
-    pub(crate) fn well(name: &str) -> Host {
-        Host {
+    pub(crate) fn well(name: &str) -> FleetHost {
+        FleetHost {
             name: name.to_owned(),
             dc: "fra1".to_owned(),
             state: "active".to_owned(),
@@ -197,34 +204,36 @@ pub(crate) mod tests {
         assert_eq!(well("web-1").findings(), []);
     }
 
-    type Change = (Finding, fn(&mut Host));
+    type Change = (HostFinding, fn(&mut FleetHost));
 
     #[test]
     fn each_fault_has_its_own_finding() {
         let hour = Duration::from_hours(1);
         let change: [Change; 14] = [
-            (Finding::Clock(-30), |h| h.clock_offset_s = Some(-30)),
-            (Finding::Clock(10_800), |h| h.clock_offset_s = Some(10_800)),
-            (Finding::SeveralMachines(2), |h| {
+            (HostFinding::Clock(-30), |h| h.clock_offset_s = Some(-30)),
+            (HostFinding::Clock(10_800), |h| {
+                h.clock_offset_s = Some(10_800)
+            }),
+            (HostFinding::SeveralMachines(2), |h| {
                 h.machines.push("m2".into());
             }),
-            (Finding::Silent(Some(hour)), |h| {
+            (HostFinding::Silent(Some(hour)), |h| {
                 h.heartbeat_age = Some(Duration::from_hours(1));
             }),
-            (Finding::Silent(None), |h| h.heartbeat_age = None),
-            (Finding::CollectorDown, |h| h.collector_up = Some(false)),
-            (Finding::NotRecording, |h| h.collector_up = None),
-            (Finding::Lost(3), |h| h.lost = Some(3)),
-            (Finding::Dropped(4), |h| h.dropped = Some(4)),
-            (Finding::Unstamped(1), |h| h.unstamped = Some(1)),
-            (Finding::Contradicted(2), |h| h.contradicted = Some(2)),
-            (Finding::Behind(hour), |h| {
+            (HostFinding::Silent(None), |h| h.heartbeat_age = None),
+            (HostFinding::CollectorDown, |h| h.collector_up = Some(false)),
+            (HostFinding::NotRecording, |h| h.collector_up = None),
+            (HostFinding::Lost(3), |h| h.lost = Some(3)),
+            (HostFinding::Dropped(4), |h| h.dropped = Some(4)),
+            (HostFinding::Unstamped(1), |h| h.unstamped = Some(1)),
+            (HostFinding::Contradicted(2), |h| h.contradicted = Some(2)),
+            (HostFinding::Behind(hour), |h| {
                 h.oldest_unshipped_age = Some(Duration::from_hours(1));
             }),
-            (Finding::SecretIdExpired, |h| {
+            (HostFinding::SecretIdExpired, |h| {
                 h.secret_id_left = Some(Duration::ZERO);
             }),
-            (Finding::Problem, |h| h.problem = Some("x".into())),
+            (HostFinding::Problem, |h| h.problem = Some("x".into())),
         ];
         for (finding, change) in change {
             let mut host = well("web-1");
@@ -235,13 +244,13 @@ pub(crate) mod tests {
 
     #[test]
     fn host_has_to_report_within_an_hour_of_enrolment() {
-        let mut host = Host::default();
+        let mut host = FleetHost::default();
         assert_eq!(host.findings(), [], "not enrolled");
         host.enrolled_age = Some(EXPECTED_WITHIN);
         assert_eq!(host.findings(), []);
         let late = EXPECTED_WITHIN + Duration::from_secs(1);
         host.enrolled_age = Some(late);
-        assert_eq!(host.findings(), [Finding::NeverReported(late)]);
+        assert_eq!(host.findings(), [HostFinding::NeverReported(late)]);
     }
 
     #[test]
@@ -259,10 +268,10 @@ pub(crate) mod tests {
         silent.heartbeat_age = Some(Duration::from_hours(9));
         let mut aside = well("b-aside");
         (aside.heartbeat_age, aside.state) = (None, "maintenance".to_owned());
-        let never = Host {
+        let never = FleetHost {
             name: "a-never".to_owned(),
             state: "active".to_owned(),
-            ..Host::default()
+            ..FleetHost::default()
         };
         let mut hosts = [never, well("b-well"), aside, lossy, silent, well("a-well")];
         sort(&mut hosts);

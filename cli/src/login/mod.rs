@@ -188,7 +188,7 @@ impl<'a> Login<'a> {
                     Ok(Renewed::AtItsEnd | Renewed::Dead) => {}
                     // A server that cannot be asked takes nothing away: what is left serves on.
                     Err(Stop::Error(error))
-                        if error.exit.may_pass() && !token.life.is_over(Timestamp::now()) =>
+                        if error.exit.is_transient() && !token.life.is_over(Timestamp::now()) =>
                     {
                         return Ok(Token::Ours(Box::new(token)));
                     }

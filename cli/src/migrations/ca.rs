@@ -8,7 +8,7 @@ use vctl_common::vault::{Vault, VaultError};
 use crate::ssh_ca;
 
 /// Result of recording.
-pub(crate) enum Recorded {
+pub(crate) enum RecordedCa {
     New {
         fingerprint: String,
     },
@@ -23,18 +23,18 @@ pub(crate) async fn record(
     client: &Client,
     vault: &Vault,
     mount: &str,
-) -> Result<Recorded, PgError> {
+) -> Result<RecordedCa, PgError> {
     let settings = VaultSettings {
         ssh_mount: mount.to_owned(),
         ..vault.settings().clone()
     };
     let authorities = match ssh_ca::each(&settings).await {
         Ok(authorities) => authorities,
-        Err(error) => return Ok(Recorded::Unavailable(error)),
+        Err(error) => return Ok(RecordedCa::Unavailable(error)),
     };
     let mut recorded = match authorities[..] {
-        [] => Recorded::None,
-        _ => Recorded::Known,
+        [] => RecordedCa::None,
+        _ => RecordedCa::Known,
     };
     for authority in authorities {
         let sql = include_str!("sql/record_ca.sql");
@@ -43,7 +43,7 @@ pub(crate) async fn record(
             .await?;
         if let Some(row) = row {
             let fingerprint = row.get(0);
-            recorded = Recorded::New { fingerprint };
+            recorded = RecordedCa::New { fingerprint };
         }
     }
     Ok(recorded)

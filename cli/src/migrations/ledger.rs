@@ -18,7 +18,7 @@ pub(crate) struct Applied {
 /// State of one migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub(crate) enum MigrationState {
     Applied,
     Pending,
     /// The file differs from the one that was applied.
@@ -28,10 +28,10 @@ pub(crate) enum State {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Standing {
+pub(crate) struct MigrationStatus {
     pub(crate) version: i32,
     pub(crate) name: String,
-    pub(crate) state: State,
+    pub(crate) state: MigrationState,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) applied_at: Option<String>,
     /// The database login, which Vault named after the person.
@@ -50,8 +50,8 @@ pub(crate) enum Refusal {
 }
 
 /// Returns the state of every migration known to either side, by version.
-pub(crate) fn compare(known: &[Migration], applied: &[Applied]) -> Vec<Standing> {
-    let mut all: Vec<Standing> = known
+pub(crate) fn compare(known: &[Migration], applied: &[Applied]) -> Vec<MigrationStatus> {
+    let mut all: Vec<MigrationStatus> = known
         .iter()
         .map(|migration| {
             let row = applied
@@ -60,9 +60,9 @@ pub(crate) fn compare(known: &[Migration], applied: &[Applied]) -> Vec<Standing>
             let same =
                 row.map(|row| row.name == migration.name && row.sha256 == migration.sha256());
             let state = match same {
-                None => State::Pending,
-                Some(true) => State::Applied,
-                Some(false) => State::Changed,
+                None => MigrationState::Pending,
+                Some(true) => MigrationState::Applied,
+                Some(false) => MigrationState::Changed,
             };
             standing(migration.version(), migration.name, state, row)
         })
@@ -72,13 +72,20 @@ pub(crate) fn compare(known: &[Migration], applied: &[Applied]) -> Vec<Standing>
             .iter()
             .all(|migration| migration.version() != row.version)
     });
-    all.extend(newer.map(|row| standing(row.version, &row.name, State::Unknown, Some(row))));
+    all.extend(
+        newer.map(|row| standing(row.version, &row.name, MigrationState::Unknown, Some(row))),
+    );
     all.sort_by_key(|standing| standing.version);
     all
 }
 
-fn standing(version: i32, name: &str, state: State, row: Option<&Applied>) -> Standing {
-    Standing {
+fn standing(
+    version: i32,
+    name: &str,
+    state: MigrationState,
+    row: Option<&Applied>,
+) -> MigrationStatus {
+    MigrationStatus {
         version,
         name: name.to_owned(),
         state,
@@ -93,10 +100,10 @@ pub(crate) fn pending<'a>(
     applied: &[Applied],
 ) -> Result<Vec<&'a Migration>, Refusal> {
     let all = compare(known, applied);
-    if let Some(changed) = all.iter().find(|s| s.state == State::Changed) {
+    if let Some(changed) = all.iter().find(|s| s.state == MigrationState::Changed) {
         return Err(Refusal::Changed(changed.name.clone()));
     }
-    let unknown = all.iter().filter(|s| s.state == State::Unknown);
+    let unknown = all.iter().filter(|s| s.state == MigrationState::Unknown);
     let unknown: Vec<String> = unknown.map(|s| s.name.clone()).collect();
     if !unknown.is_empty() {
         return Err(Refusal::Newer(unknown));
@@ -182,7 +189,7 @@ mod tests {
         let refused = pending(KNOWN, &rows).unwrap_err();
         assert_eq!(refused, Refusal::Newer(vec!["0009_z".to_owned()]));
         let last = compare(KNOWN, &rows).pop().unwrap();
-        assert_eq!((last.version, last.state), (9, State::Unknown));
+        assert_eq!((last.version, last.state), (9, MigrationState::Unknown));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use vctl_common::file_lock::Tried;
 
 use super::message::{self, Answer, Request};
-use super::socket_dir::{Listener, MeetingPlace, answers};
+use super::socket_dir::{Listener, SocketDir, answers};
 
 /// Interval of the check whether any proxy is left.
 const LOOK: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ const FIRST_WORD: Duration = Duration::from_mins(1);
 
 /// Starts the process unless it runs. The proxy must have entered the directory: until it leaves, a running process
 /// does not end.
-pub(super) fn call(place: &MeetingPlace) -> io::Result<()> {
+pub(super) fn call(place: &SocketDir) -> io::Result<()> {
     if answers(&place.agent()) {
         return Ok(());
     }
@@ -46,7 +46,7 @@ pub(super) fn call(place: &MeetingPlace) -> io::Result<()> {
 }
 
 /// Waits until the process listens.
-pub(super) async fn wait(place: &MeetingPlace) -> io::Result<()> {
+pub(super) async fn wait(place: &SocketDir) -> io::Result<()> {
     let until = Instant::now() + START;
     while !answers(&place.agent()) {
         if Instant::now() > until {
@@ -58,10 +58,10 @@ pub(super) async fn wait(place: &MeetingPlace) -> io::Result<()> {
 }
 
 /// Serves until no proxy is left. Returns at once if another process serves.
-pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
+pub(crate) async fn run(place: &SocketDir) -> io::Result<()> {
     // Detaches from the terminal of the caller; fails if this process is a group leader already.
     let _ = setsid();
-    let Some(own) = place.be_the_switchboard()? else {
+    let Some(own) = place.lock_agent()? else {
         return Ok(());
     };
     let listener = Listener::at(&place.agent())?;
@@ -93,7 +93,7 @@ pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
 }
 
 /// Reads which session the client's requests are for, and then only relays.
-async fn connect(mut stream: UnixStream, place: &MeetingPlace) -> io::Result<()> {
+async fn connect(mut stream: UnixStream, place: &SocketDir) -> io::Result<()> {
     while let Some(frame) = timeout(FIRST_WORD, message::read(&mut stream)).await?? {
         let answer = match Request::parse(&frame) {
             Request::Bind(binding) => {

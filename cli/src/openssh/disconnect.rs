@@ -24,13 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What `ssh` has received from the host so far.
 #[derive(Debug, Default)]
-pub(crate) struct Told(AtomicU8);
+pub(crate) struct SshProgress(AtomicU8);
 
 const NOTHING: u8 = 0;
 const IN_THE_CLEAR: u8 = 1;
 const ENCRYPTED: u8 = 2;
 
-impl Told {
+impl SshProgress {
     /// `ssh` received whole lines and packets, before the first keys.
     pub(super) fn in_the_clear(&self) {
         self.0.store(IN_THE_CLEAR, Ordering::Relaxed);

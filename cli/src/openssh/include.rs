@@ -48,7 +48,7 @@ impl Include {
     }
 
     /// Returns the file's text without the line; `None` if it is not there.
-    pub(crate) fn left_out_of(&self, text: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn text_without(&self, text: &[u8]) -> Option<Vec<u8>> {
         let is_there = text.split(|&byte| byte == b'\n').any(|line| self.is(line));
         is_there.then(|| self.without(text))
     }

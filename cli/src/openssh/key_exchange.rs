@@ -16,7 +16,7 @@ const NEW_KEYS: u8 = 21;
 
 /// Parser of the bytes from a host, from the first one.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct KeyExchangeParser {
     heard: Vec<u8>,
     at: usize,
     greeted: bool,
@@ -33,9 +33,9 @@ enum Next<'a> {
     Nothing,
 }
 
-impl Watch {
+impl KeyExchangeParser {
     /// Parses more bytes. Returns the signature once it is complete.
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn parse(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.done {
             return None;
         }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn hear(said: &[Vec<u8>]) -> Option<Vec<u8>> {
-        Watch::default().hear(&said.concat())
+        KeyExchangeParser::default().parse(&said.concat())
     }
 
     const GREETING: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
@@ -168,10 +168,10 @@ mod tests {
     #[test]
     fn signature_is_found_once_in_any_pieces() {
         let said = [GREETING.to_vec(), packet(20, b""), reply(31), vec![9; 99]].concat();
-        let mut watch = Watch::default();
+        let mut watch = KeyExchangeParser::default();
         let found: Vec<_> = said
             .iter()
-            .filter_map(|&byte| watch.hear(&[byte]))
+            .filter_map(|&byte| watch.parse(&[byte]))
             .collect();
         assert_eq!(found, [b"signature"]);
     }
@@ -179,12 +179,12 @@ mod tests {
     #[test]
     fn only_complete_lines_and_packets_count() {
         let (init, reply) = (packet(20, &[7; 16]), reply(31));
-        let mut watch = Watch::default();
-        watch.hear(&GREETING[..5]);
+        let mut watch = KeyExchangeParser::default();
+        watch.parse(&GREETING[..5]);
         assert_eq!(watch.whole(), 0);
-        watch.hear(&[&GREETING[5..], &init, &reply[..9]].concat());
+        watch.parse(&[&GREETING[5..], &init, &reply[..9]].concat());
         assert_eq!(watch.whole(), GREETING.len() + init.len());
-        assert!(watch.hear(&reply[9..]).is_some() && watch.is_done());
+        assert!(watch.parse(&reply[9..]).is_some() && watch.is_done());
         assert_eq!(watch.whole(), GREETING.len() + init.len());
     }
 
@@ -194,9 +194,9 @@ mod tests {
         assert_eq!(hear(&late), None);
         let huge = [GREETING.to_vec(), vec![0xff; 64], reply(31)];
         assert_eq!(hear(&huge), None);
-        let mut watch = Watch::default();
+        let mut watch = KeyExchangeParser::default();
         for _ in 0..400 {
-            assert_eq!(watch.hear(&[b'x'; 1 << 12]), None);
+            assert_eq!(watch.parse(&[b'x'; 1 << 12]), None);
         }
         assert!(watch.heard.is_empty());
     }
@@ -204,11 +204,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_from_a_host_are_handled(said in prop::collection::vec(any::<u8>(), 0..4096)) {
-            let mut watch = Watch::default();
-            watch.hear(&said);
-            let mut watch = Watch::default();
-            watch.hear(GREETING);
-            watch.hear(&said);
+            let mut watch = KeyExchangeParser::default();
+            watch.parse(&said);
+            let mut watch = KeyExchangeParser::default();
+            watch.parse(GREETING);
+            watch.parse(&said);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::ssh_ca::Authority;
 
 /// The reason for the query: the token `%I` of `ssh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Occasion {
+pub(crate) enum KnownHostsQuery {
     /// Before the key exchange, to order the key types
     #[value(name = "ORDER")]
     Order,

@@ -22,11 +22,11 @@ mod include;
 mod known_hosts;
 pub(crate) mod without_include;
 
-pub(crate) use agent_mux::run as run_switchboard;
+pub(crate) use agent_mux::run as run_agent_mux;
 pub(crate) use config::{Paths, is_about, render};
-pub(crate) use disconnect::Told;
+pub(crate) use disconnect::SshProgress;
 pub(crate) use fd_pass::{hand_over, is_wanted as passes_descriptor};
 pub(crate) use include::Include;
-pub(crate) use known_hosts::{Occasion, name, write as write_known_hosts};
-pub(crate) use proxy::{Request, run as run_proxy};
-pub(crate) use socket_dir::MeetingPlace;
+pub(crate) use known_hosts::{KnownHostsQuery, name, write as write_known_hosts};
+pub(crate) use proxy::{ProxyRequest, run as run_proxy};
+pub(crate) use socket_dir::SocketDir;

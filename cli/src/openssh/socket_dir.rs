@@ -24,7 +24,7 @@ const NAME: usize = "/0123456789012345678901.sock".len();
 
 /// The directory, accessible only to its owner.
 #[derive(Clone, Debug)]
-pub(crate) struct MeetingPlace(PathBuf);
+pub(crate) struct SocketDir(PathBuf);
 
 /// A listening socket; its file is removed with it.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Listener {
     inode: u64,
 }
 
-impl MeetingPlace {
+impl SocketDir {
     pub(crate) fn of(state: &StateDir) -> Self {
         Self(state.file("ssh"))
     }
@@ -108,7 +108,7 @@ impl MeetingPlace {
     ///
     /// On a file system without locks, a process that answers counts as running. If two start at the same time, both
     /// serve: the first keeps its current logins, and the second gets the later ones.
-    pub(super) fn be_the_switchboard(&self) -> io::Result<Option<File>> {
+    pub(super) fn lock_agent(&self) -> io::Result<Option<File>> {
         match taken(&self.0.join("agent.lock"))? {
             (file, Tried::Taken) => Ok(Some(file)),
             (file, Tried::Unsupported) if !answers(&self.agent()) => Ok(Some(file)),

@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
-use crate::openssh::{Include, MeetingPlace};
+use crate::openssh::{Include, SocketDir};
 
 use crate::inventory::sync::aliases::MOST;
 
@@ -21,20 +21,20 @@ const SYSTEMS: &str = "/etc/ssh/ssh_config";
 
 /// A temporary copy of the file without the line.
 #[derive(Debug)]
-pub(crate) struct Before(PathBuf);
+pub(crate) struct ConfigWithoutInclude(PathBuf);
 
-impl Before {
+impl ConfigWithoutInclude {
     /// Makes a copy if the file has the line. `with_systems` adds the system's file, which `ssh` does not read when it is
     /// given a file.
     pub(crate) fn of(file: &Path, with_systems: bool) -> Result<Option<Self>, CliError> {
         let state = StateDir::find();
-        let place = MeetingPlace::of(&state);
+        let place = SocketDir::of(&state);
         // A path that cannot be written into ssh_config has no such line.
         let Ok(include) = Include::new(file.to_owned(), &place.config()) else {
             return Ok(None);
         };
         let text = foreign_file::read(file, MOST, Pipes::Allowed).ok();
-        let Some(mut text) = text.and_then(|text| include.left_out_of(&text)) else {
+        let Some(mut text) = text.and_then(|text| include.text_without(&text)) else {
             return Ok(None);
         };
         if with_systems && Path::new(SYSTEMS).exists() {
@@ -54,7 +54,7 @@ impl Before {
     }
 }
 
-impl Drop for Before {
+impl Drop for ConfigWithoutInclude {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }

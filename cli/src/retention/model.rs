@@ -7,7 +7,7 @@ use vctl_common::count::{counted, form};
 
 /// Retention period of one kind of record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Keep {
+pub(crate) enum Period {
     Days(u16),
     Forever,
 }
@@ -15,7 +15,7 @@ pub(crate) enum Keep {
 /// Number of days that stands for no limit. Postgres can still subtract it from a date.
 const EVER: i32 = 1_000_000;
 
-impl Keep {
+impl Period {
     /// Converts a number of days from the settings. 0 and numbers too large to count are unlimited.
     pub(crate) fn of_days(days: u32) -> Self {
         match u16::try_from(days) {
@@ -33,7 +33,7 @@ impl Keep {
     }
 }
 
-impl FromStr for Keep {
+impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -47,7 +47,7 @@ impl FromStr for Keep {
     }
 }
 
-impl fmt::Display for Keep {
+impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Days(days) => f.write_str(&counted(*days, "day")),
@@ -59,15 +59,15 @@ impl fmt::Display for Keep {
 /// The three periods. A record must be kept at least as long as the records that are found through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Periods {
-    pub(crate) events: Keep,
-    pub(crate) sessions: Keep,
-    pub(crate) accesses: Keep,
+    pub(crate) events: Period,
+    pub(crate) sessions: Period,
+    pub(crate) accesses: Period,
 }
 
 impl Periods {
     /// Returns the conflict between two periods, if any: events are found through their session, and sessions through
     /// their access, so neither may be deleted earlier.
-    pub(crate) fn problem(self) -> Option<String> {
+    pub(crate) fn conflict(self) -> Option<String> {
         let pairs = [
             (
                 "sessions",
@@ -111,7 +111,7 @@ pub(crate) enum Pruned {
 
 /// The events of one day.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Day {
+pub(crate) struct StoredDay {
     /// `2026-11-24`
     pub(crate) date: String,
     /// Days from then to today; negative for a future day.
@@ -123,7 +123,7 @@ pub(crate) struct Day {
 
 /// A table other than the events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Table {
+pub(crate) struct StoredTable {
     pub(crate) name: String,
     pub(crate) bytes: u64,
     pub(crate) live: u64,
@@ -134,10 +134,10 @@ pub(crate) struct Table {
 
 /// The records stored now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct StoredRecords {
     /// Oldest first.
-    pub(crate) days: Vec<Day>,
-    pub(crate) tables: Vec<Table>,
+    pub(crate) days: Vec<StoredDay>,
+    pub(crate) tables: Vec<StoredTable>,
     /// Sessions that were opened before the session period and never closed.
     pub(crate) never_closed: u64,
 }
@@ -146,7 +146,7 @@ pub(crate) struct Kept {
 const LARGE: u64 = 1 << 30;
 const FEW: u64 = 100_000;
 
-impl Kept {
+impl StoredRecords {
     /// Returns the warnings, one line each.
     pub(crate) fn warnings(&self, periods: Periods) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -200,13 +200,13 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) const USUAL: Periods = Periods {
-        events: Keep::Days(14),
-        sessions: Keep::Days(365),
-        accesses: Keep::Days(1095),
+        events: Period::Days(14),
+        sessions: Period::Days(365),
+        accesses: Period::Days(1095),
     };
 
-    pub(crate) fn day(age: i32) -> Day {
-        Day {
+    pub(crate) fn day(age: i32) -> StoredDay {
+        StoredDay {
             date: format!("2026-11-{:02}", 24 - age),
             age,
             bytes: 3 << 20,
@@ -214,8 +214,8 @@ pub(crate) mod tests {
         }
     }
 
-    fn table(bytes: u64, live: u64, dead: u64) -> Table {
-        Table {
+    fn table(bytes: u64, live: u64, dead: u64) -> StoredTable {
+        StoredTable {
             name: "audit_session".to_owned(),
             bytes,
             live,
@@ -226,52 +226,52 @@ pub(crate) mod tests {
 
     #[test]
     fn events_and_sessions_cannot_outlive_their_owners() {
-        assert_eq!(USUAL.problem(), None);
+        assert_eq!(USUAL.conflict(), None);
         let short = Periods {
-            sessions: Keep::Days(13),
+            sessions: Period::Days(13),
             ..USUAL
         };
         assert_eq!(
-            short.problem().unwrap(),
+            short.conflict().unwrap(),
             "`--session-days` would keep sessions for 13 days, but `--days` keeps their events for 14 days"
         );
         let access = Periods {
-            sessions: Keep::Forever,
+            sessions: Period::Forever,
             ..USUAL
         };
         assert!(
             access
-                .problem()
+                .conflict()
                 .unwrap()
                 .starts_with("`--access-days` would")
         );
         let all = Periods {
-            accesses: Keep::Forever,
+            accesses: Period::Forever,
             ..access
         };
-        assert_eq!(all.problem(), None);
+        assert_eq!(all.conflict(), None);
     }
 
     #[test]
     fn zero_days_mean_no_limit() {
-        assert_eq!("0".parse(), Ok(Keep::Forever));
-        assert_eq!("14".parse(), Ok(Keep::Days(14)));
+        assert_eq!("0".parse(), Ok(Period::Forever));
+        assert_eq!("14".parse(), Ok(Period::Days(14)));
         for text in ["-1", "", "x", "70000", "1.5"] {
-            assert!(text.parse::<Keep>().is_err(), "{text}");
+            assert!(text.parse::<Period>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn old_days_and_a_missing_tomorrow_are_warned_of() {
-        let well = Kept {
+        let well = StoredRecords {
             days: vec![day(14), day(0), day(-1)],
-            ..Kept::default()
+            ..StoredRecords::default()
         };
         assert_eq!(well.warnings(USUAL), Vec::<String>::new());
-        let ill = Kept {
+        let ill = StoredRecords {
             days: vec![day(15), day(0)],
             never_closed: 2,
-            ..Kept::default()
+            ..StoredRecords::default()
         };
         let warnings = ill.warnings(USUAL);
         assert_eq!(warnings.len(), 3, "{warnings:?}");
@@ -280,8 +280,8 @@ pub(crate) mod tests {
 
     #[test]
     fn bloated_tables_are_warned_of() {
-        let warns = |table: Table| {
-            let kept = Kept {
+        let warns = |table: StoredTable| {
+            let kept = StoredRecords {
                 days: vec![day(-1)],
                 tables: vec![table],
                 never_closed: 0,

@@ -2,10 +2,13 @@
 
 use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 
-use crate::retention::model::{Day, Kept, Periods, Pruned, Table};
+use crate::retention::model::{Periods, Pruned, StoredDay, StoredRecords, StoredTable};
 
 /// Returns the stored records; a session counts as never closed when it is older than its period.
-pub(crate) async fn kept(client: &Client, periods: Periods) -> Result<Kept, Error> {
+pub(crate) async fn stored_records(
+    client: &Client,
+    periods: Periods,
+) -> Result<StoredRecords, Error> {
     let days = client.query(include_str!("kept_days.sql"), &[]).await?;
     let session_days = periods.sessions.days();
     let tables = client
@@ -14,7 +17,7 @@ pub(crate) async fn kept(client: &Client, periods: Periods) -> Result<Kept, Erro
     let never_closed = tables
         .first()
         .map_or(Ok(0), |row| number(row, "never_closed"));
-    Ok(Kept {
+    Ok(StoredRecords {
         days: days.iter().map(day).collect::<Result<_, _>>()?,
         tables: tables.iter().map(table).collect::<Result<_, _>>()?,
         never_closed: never_closed?,
@@ -69,8 +72,8 @@ async fn call(client: &Client, sql: &str, periods: Periods) -> Result<Vec<Pruned
     Ok(pruned)
 }
 
-fn day(row: &Row) -> Result<Day, Error> {
-    Ok(Day {
+fn day(row: &Row) -> Result<StoredDay, Error> {
+    Ok(StoredDay {
         date: row.try_get("day")?,
         age: row.try_get("age")?,
         bytes: number(row, "bytes")?,
@@ -78,8 +81,8 @@ fn day(row: &Row) -> Result<Day, Error> {
     })
 }
 
-fn table(row: &Row) -> Result<Table, Error> {
-    Ok(Table {
+fn table(row: &Row) -> Result<StoredTable, Error> {
+    Ok(StoredTable {
         name: row.try_get("name")?,
         bytes: number(row, "bytes")?,
         live: number(row, "live")?,

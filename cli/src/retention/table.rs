@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use anstyle::Style;
 use vctl_common::count::{counted, form};
 
-use crate::retention::model::{Kept, Periods, Pruned};
+use crate::retention::model::{Periods, Pruned, StoredRecords};
 use crate::ui::columns::Columns;
 use crate::ui::{DIM, Layout, WARN, paragraph, sanitize, size};
 
 /// Writes a line per day of events and per table, and the warnings; `wide` includes future days.
 pub(crate) fn write(
     out: &mut dyn Write,
-    kept: &Kept,
+    kept: &StoredRecords,
     periods: Periods,
     wide: bool,
     layout: Layout,
@@ -104,14 +104,14 @@ fn date(digits: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::fixture::{assert_golden, rendered};
-    use crate::retention::model::Table;
+    use crate::retention::model::StoredTable;
     use crate::retention::model::tests::{USUAL, day};
 
     #[test]
     fn report_has_days_tables_and_warnings() {
-        let kept = Kept {
+        let kept = StoredRecords {
             days: vec![day(16), day(1), day(0), day(-1)],
-            tables: vec![Table {
+            tables: vec![StoredTable {
                 name: "audit_session".to_owned(),
                 bytes: 2 << 30,
                 live: 900,

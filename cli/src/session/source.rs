@@ -4,16 +4,16 @@ use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
 use crate::error::Stop;
-use crate::session::model::grep::{Match, Pattern};
+use crate::session::model::ListedSession;
+use crate::session::model::grep::{GrepMatch, Pattern};
 use crate::session::model::{Filter, History, Prefix, Selector, Update};
-use crate::session::text::table::Listed;
 
 pub(crate) trait Source {
     /// A session without its events, as this source stores it.
-    type Found;
+    type SessionRef;
     type Follow: Follow;
 
-    fn opened(found: &Self::Found) -> &SessionOpened;
+    fn opened(found: &Self::SessionRef) -> &SessionOpened;
 
     /// Returns the newest sessions that match, at most `limit` of them; 0 is all. `with_requests` looks up the
     /// requests for their certificates, if this source knows them.
@@ -22,17 +22,20 @@ pub(crate) trait Source {
         filter: &Filter,
         limit: usize,
         with_requests: bool,
-    ) -> Result<Vec<Listed>, Stop>;
+    ) -> Result<Vec<ListedSession>, Stop>;
 
     /// Returns the sessions of `selector` that match, newest first.
-    async fn find(&mut self, selector: Selector, filter: &Filter)
-    -> Result<Vec<Self::Found>, Stop>;
+    async fn find(
+        &mut self,
+        selector: Selector,
+        filter: &Filter,
+    ) -> Result<Vec<Self::SessionRef>, Stop>;
 
     /// Returns the ids that begin with `prefix`, at most `limit` of them.
     async fn ids_like(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<SessionId>, Stop>;
 
     /// Reads all events of a session.
-    async fn history(&mut self, found: &Self::Found) -> Result<History, Stop>;
+    async fn history(&mut self, found: &Self::SessionRef) -> Result<History, Stop>;
 
     /// Returns the newest sessions that started a program whose arguments or path contain `pattern`, at most `limit`
     /// of them; 0 is all.
@@ -42,7 +45,7 @@ pub(crate) trait Source {
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<Match>, Stop>;
+    ) -> Result<Vec<GrepMatch>, Stop>;
 
     /// Follows the sessions in `found`, which are those of `selector`, from their beginning. Without a selector it
     /// follows every matching session that is open now or opens later, and with `since` also the earlier ones.
@@ -50,7 +53,7 @@ pub(crate) trait Source {
         self,
         selector: Option<Selector>,
         filter: &Filter,
-        found: &[Self::Found],
+        found: &[Self::SessionRef],
     ) -> Result<Self::Follow, Stop>;
 
     /// Returns, and forgets, the notes about the data that was read since the last call.

@@ -17,10 +17,10 @@ use uuid::Uuid;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{PgError, Pool};
 
-use super::access_outbox::{Kept, Spool};
-use super::connect::{Plan, Target};
+use super::access_outbox::{Outbox, OutboxEntry};
 use super::deadlines;
 use super::error::SshError;
+use super::route_plan::{RoutePlan, Target};
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::inventory::lookup::Directory;
@@ -87,7 +87,7 @@ impl End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
     Stored(i64),
-    Kept(Kept),
+    Queued(OutboxEntry),
 }
 
 /// The access log, for one run of `vctl ssh`.
@@ -95,7 +95,7 @@ pub(crate) struct AccessLog<'a> {
     context: &'a Context,
     pool: RefCell<Pool>,
     person: OnceCell<String>,
-    spool: Spool,
+    outbox: Outbox,
     /// Name of the remote program. Arguments may contain secrets, and the host records the full command.
     command: Option<String>,
     open: RefCell<Vec<Row>>,
@@ -112,7 +112,7 @@ impl<'a> AccessLog<'a> {
             context,
             pool: RefCell::new(context.pool(DbRole::AuditWriter)?),
             person: OnceCell::new(),
-            spool: Spool::in_dir(context.state()),
+            outbox: Outbox::in_dir(context.state()),
             command,
             open: RefCell::default(),
             touched: Cell::new(false),
@@ -123,7 +123,7 @@ impl<'a> AccessLog<'a> {
 
     /// Runs `work` and connects to Postgres meanwhile, so that a row can be written at once. An error here is ignored:
     /// it occurs again when the row is written.
-    pub(crate) async fn connecting_beside<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn while_connecting<T>(&self, work: impl Future<Output = T>) -> T {
         let beside = async {
             let pool = self.pool();
             let _ = join(self.person(), pool.get()).await;
@@ -164,7 +164,9 @@ impl<'a> AccessLog<'a> {
                     &error,
                 ));
             }
-            Ok(Err(_)) | Err(_) => Row::Kept(self.spool.keep(person, access, Timestamp::now())?),
+            Ok(Err(_)) | Err(_) => {
+                Row::Queued(self.outbox.store(person, access, Timestamp::now())?)
+            }
         };
         self.open.borrow_mut().push(row.clone());
         Ok(row)
@@ -175,7 +177,7 @@ impl<'a> AccessLog<'a> {
         self.open.borrow_mut().retain(|other| *other != row);
         let end = end.to_json();
         let failed = match row {
-            Row::Kept(kept) => self.spool.end(&kept, end, Timestamp::now()).err(),
+            Row::Queued(entry) => self.outbox.end(&entry, end, Timestamp::now()).err(),
             Row::Stored(id) => self.close_stored(id, end).await.err(),
         };
         if let Some(error) = failed {
@@ -195,7 +197,7 @@ impl<'a> AccessLog<'a> {
         match timeout(deadlines::ACCESS_ROW, closing).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if !error.is_away() => Err(error.into()),
-            Ok(Err(_)) | Err(_) => self.spool.keep_end(person, id, end, Timestamp::now()),
+            Ok(Err(_)) | Err(_) => self.outbox.store_end(person, id, end, Timestamp::now()),
         }
     }
 
@@ -234,7 +236,7 @@ impl<'a> AccessLog<'a> {
     }
 
     /// Records a failed attempt that has no row yet.
-    pub(crate) async fn never_came_about(&self, plan: &Plan, error: &SshError) {
+    pub(crate) async fn record_failure(&self, plan: &RoutePlan, error: &SshError) {
         if self.touched.get() {
             return;
         }
@@ -247,7 +249,7 @@ impl<'a> AccessLog<'a> {
     /// Sends the rows that were stored on this machine, if Postgres just stored a row; otherwise it is probably still
     /// unavailable.
     pub(crate) async fn replay(&self) {
-        if !self.stored.get() || self.spool.is_empty() {
+        if !self.stored.get() || self.outbox.is_empty() {
             return;
         }
         let Ok(person) = self.person().await else {
@@ -255,7 +257,7 @@ impl<'a> AccessLog<'a> {
         };
         let replaying = async {
             let mut client = self.pool().get().await?;
-            self.spool.replay(person, &mut client).await
+            self.outbox.replay(person, &mut client).await
         };
         if let Ok(Err(error)) = timeout(deadlines::ACCESS_ROW, replaying).await
             && !error.is_away()
@@ -278,7 +280,7 @@ impl<'a> AccessLog<'a> {
     }
 
     /// Notes whether Postgres was unavailable during the lookup, so that vctl does not wait for it again.
-    pub(crate) fn looked_up_in(&self, directory: &Directory<'_>) {
+    pub(crate) fn note_lookup(&self, directory: &Directory<'_>) {
         self.away.set(directory.was_away());
     }
 

@@ -29,24 +29,24 @@ const MOST: u64 = 1 << 20;
 
 /// An access stored on this machine.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
+pub(crate) struct OutboxEntry {
     path: PathBuf,
     /// Open while the access goes on, because of its lock.
     file: Arc<File>,
 }
 
-impl PartialEq for Kept {
+impl PartialEq for OutboxEntry {
     fn eq(&self, other: &Self) -> bool {
         self.path == other.path
     }
 }
 
-impl Eq for Kept {}
+impl Eq for OutboxEntry {}
 
 /// One line of a file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
+enum OutboxLine {
     /// The row is not in Postgres yet.
     Opened {
         person: String,
@@ -66,12 +66,12 @@ enum Line {
 
 /// The directory of stored accesses.
 #[derive(Clone, Debug)]
-pub(crate) struct Spool {
+pub(crate) struct Outbox {
     state: StateDir,
     dir: PathBuf,
 }
 
-impl Spool {
+impl Outbox {
     pub(crate) fn in_dir(state: &StateDir) -> Self {
         Self {
             state: state.clone(),
@@ -83,20 +83,20 @@ impl Spool {
     ///
     /// # Errors
     /// The line is not on disk.
-    pub(crate) fn keep(
+    pub(crate) fn store(
         &self,
         person: &str,
         access: Value,
         at: Timestamp,
-    ) -> Result<Kept, CliError> {
+    ) -> Result<OutboxEntry, CliError> {
         let person = person.to_owned();
         self.state.make()?;
-        let line = Line::Opened { person, at, access };
-        self.begin(&line).map_err(|error| self.cannot_keep(&error))
+        let line = OutboxLine::Opened { person, at, access };
+        self.begin(&line).map_err(|error| self.cannot_store(&error))
     }
 
     /// Stores the end of an access whose row is in Postgres.
-    pub(crate) fn keep_end(
+    pub(crate) fn store_end(
         &self,
         person: &str,
         id: i64,
@@ -106,15 +106,21 @@ impl Spool {
         self.state.make()?;
         let person = person.to_owned();
         let keeping = || {
-            let kept = self.begin(&Line::Stored { person, id })?;
-            append(&kept.file, &Line::Ended { at, end })
+            let entry = self.begin(&OutboxLine::Stored { person, id })?;
+            append(&entry.file, &OutboxLine::Ended { at, end })
         };
-        keeping().map_err(|error| self.cannot_keep(&error))
+        keeping().map_err(|error| self.cannot_store(&error))
     }
 
     /// Appends the end of an access.
-    pub(crate) fn end(&self, kept: &Kept, end: Value, at: Timestamp) -> Result<(), CliError> {
-        append(&kept.file, &Line::Ended { at, end }).map_err(|error| self.cannot_keep(&error))
+    pub(crate) fn end(
+        &self,
+        entry: &OutboxEntry,
+        end: Value,
+        at: Timestamp,
+    ) -> Result<(), CliError> {
+        append(&entry.file, &OutboxLine::Ended { at, end })
+            .map_err(|error| self.cannot_store(&error))
     }
 
     /// Returns whether nothing is stored; reads only the directory.
@@ -142,7 +148,7 @@ impl Spool {
         Ok(())
     }
 
-    fn begin(&self, line: &Line) -> io::Result<Kept> {
+    fn begin(&self, line: &OutboxLine) -> io::Result<OutboxEntry> {
         match DirBuilder::new().mode(0o700).create(&self.dir) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -159,13 +165,13 @@ impl Spool {
         append(&file, line)?;
         // Without this, a crash of the machine could lose the directory entry.
         File::open(&self.dir)?.sync_all()?;
-        Ok(Kept {
+        Ok(OutboxEntry {
             path,
             file: Arc::new(file),
         })
     }
 
-    fn cannot_keep(&self, error: &io::Error) -> CliError {
+    fn cannot_store(&self, error: &io::Error) -> CliError {
         let message = format!(
             "Postgres is unavailable, and the access cannot be stored in `{}` either, so vctl does not connect",
             self.dir.display()
@@ -174,7 +180,7 @@ impl Spool {
     }
 }
 
-fn append(mut file: &File, line: &Line) -> io::Result<()> {
+fn append(mut file: &File, line: &OutboxLine) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     file.write_all(&text)?;
@@ -182,7 +188,7 @@ fn append(mut file: &File, line: &Line) -> io::Result<()> {
 }
 
 /// Returns the lines of an access that has ended, and the lock on its file.
-fn finished(path: &Path) -> Option<(Vec<Line>, File)> {
+fn finished(path: &Path) -> Option<(Vec<OutboxLine>, File)> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -202,7 +208,7 @@ fn finished(path: &Path) -> Option<(Vec<Line>, File)> {
     let lines = text.split(|&byte| byte == b'\n');
     // After a crash of the machine the last line may be incomplete; complete lines are valid.
     let lines = lines.map_while(|line| serde_json::from_slice(line).ok());
-    let lines: Vec<Line> = lines.collect();
+    let lines: Vec<OutboxLine> = lines.collect();
     let may_go_on = tried == Tried::Unsupported && lines.len() < 2 && !is_old(&file);
     (!may_go_on).then_some((lines, file))
 }
@@ -215,9 +221,13 @@ fn is_old(file: &File) -> bool {
 }
 
 /// Sends the lines. Returns whether the file can be removed.
-async fn store_lines(person: &str, client: &mut Client, lines: &[Line]) -> Result<bool, PgError> {
+async fn store_lines(
+    person: &str,
+    client: &mut Client,
+    lines: &[OutboxLine],
+) -> Result<bool, PgError> {
     let ended = match lines.get(1) {
-        Some(Line::Ended { at, end }) => {
+        Some(OutboxLine::Ended { at, end }) => {
             let mut end = end.clone();
             end["closed_at"] = Value::String(at.to_string());
             Some(end)
@@ -228,7 +238,7 @@ async fn store_lines(person: &str, client: &mut Client, lines: &[Line]) -> Resul
     let client: &mut vctl_common::pg::tokio_postgres::Client = client;
     let transaction = client.transaction().await?;
     let id = match lines.first() {
-        Some(Line::Opened {
+        Some(OutboxLine::Opened {
             person: whose,
             at,
             access,
@@ -237,7 +247,7 @@ async fn store_lines(person: &str, client: &mut Client, lines: &[Line]) -> Resul
             access["opened_at"] = Value::String(at.to_string());
             ssh::access_store::open(&transaction, person, &access).await?
         }
-        Some(Line::Stored { person: whose, id }) if whose == person => *id,
+        Some(OutboxLine::Stored { person: whose, id }) if whose == person => *id,
         // Not even the first line is complete: no certificate was offered.
         None => return Ok(true),
         Some(_) => return Ok(false),

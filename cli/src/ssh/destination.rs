@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::target::Wanted;
+use super::target::HostSelector;
 
 /// A host, with the user and port that override the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Destination {
-    wanted: Wanted,
+    wanted: HostSelector,
     user: Option<String>,
     port: Option<u16>,
 }
@@ -34,7 +34,7 @@ impl Destination {
             (host, None)
         };
         Ok(Self {
-            wanted: Wanted::parse(host)?,
+            wanted: HostSelector::parse(host)?,
             user,
             port,
         })
@@ -49,10 +49,10 @@ impl Destination {
     }
 
     /// Returns the host. An address together with a user is used without the inventory.
-    pub(super) fn wanted(&self) -> Wanted {
+    pub(super) fn wanted(&self) -> HostSelector {
         match (&self.wanted, &self.user) {
-            (Wanted::Part(host), Some(user)) => match host.parse::<IpAddr>() {
-                Ok(ip) => Wanted::Address {
+            (HostSelector::Part(host), Some(user)) => match host.parse::<IpAddr>() {
+                Ok(ip) => HostSelector::Address {
                     user: user.clone(),
                     addr: (ip, self.port.unwrap_or(22)).into(),
                 },
@@ -71,8 +71,8 @@ impl Destination {
     }
 }
 
-impl From<Wanted> for Destination {
-    fn from(wanted: Wanted) -> Self {
+impl From<HostSelector> for Destination {
+    fn from(wanted: HostSelector) -> Self {
         Self {
             wanted,
             user: None,
@@ -119,12 +119,12 @@ mod tests {
         ] {
             let (user, addr) = (user.to_owned(), addr.parse().unwrap());
             let parsed = Destination::parse(text).unwrap().wanted();
-            assert_eq!(parsed, Wanted::Address { user, addr }, "{text}");
+            assert_eq!(parsed, HostSelector::Address { user, addr }, "{text}");
         }
         let with_options = Destination::parse("10.0.0.1").unwrap();
         let with_options = with_options.or_rather(Some("root"), Some(2222));
         let (user, addr) = ("root".to_owned(), "10.0.0.1:2222".parse().unwrap());
-        assert_eq!(with_options.wanted(), Wanted::Address { user, addr });
+        assert_eq!(with_options.wanted(), HostSelector::Address { user, addr });
     }
 
     #[test]
@@ -139,7 +139,11 @@ mod tests {
             ("a@b@web-1", "web-1", Some("a@b"), None),
         ] {
             let parsed = Destination::parse(text).unwrap();
-            assert_eq!(parsed.wanted(), Wanted::Part(host.to_owned()), "{text}");
+            assert_eq!(
+                parsed.wanted(),
+                HostSelector::Part(host.to_owned()),
+                "{text}"
+            );
             assert_eq!((parsed.user(), parsed.port()), (user, port), "{text}");
         }
         let parsed = Destination::parse("root@web-1:22").unwrap();

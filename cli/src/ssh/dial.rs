@@ -10,18 +10,18 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::deadlines;
-use super::error::{SshError, Step};
+use super::error::{ConnectStep, SshError};
 
 /// Connects to a host within the time limit.
-pub(crate) async fn tcp(host: &str, addr: SocketAddr) -> Result<Prompt, SshError> {
+pub(crate) async fn tcp(host: &str, addr: SocketAddr) -> Result<UndelayedStream, SshError> {
     let connected = timeout(deadlines::TCP, TcpStream::connect(addr)).await;
     let connected = connected.map_err(|_| SshError::TooSlow {
-        step: Step::Tcp,
+        step: ConnectStep::Tcp,
         host: host.to_owned(),
         after: deadlines::TCP,
     })?;
     connected
-        .and_then(Prompt::new)
+        .and_then(UndelayedStream::new)
         .map_err(|source| SshError::Dial {
             host: host.to_owned(),
             addr,
@@ -36,9 +36,9 @@ pub(crate) async fn tcp(host: &str, addr: SocketAddr) -> Result<Prompt, SshError
 /// which the kernel delays unless `TCP_QUICKACK` is set. The kernel may clear that flag at any time, so it is set again
 /// after each read.
 #[derive(Debug)]
-pub(crate) struct Prompt(TcpStream);
+pub(crate) struct UndelayedStream(TcpStream);
 
-impl Prompt {
+impl UndelayedStream {
     fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let prompt = Self(stream);
@@ -61,7 +61,7 @@ impl Prompt {
     fn acknowledge_at_once(&self) {}
 }
 
-impl AsyncRead for Prompt {
+impl AsyncRead for UndelayedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -76,7 +76,7 @@ impl AsyncRead for Prompt {
     }
 }
 
-impl AsyncWrite for Prompt {
+impl AsyncWrite for UndelayedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

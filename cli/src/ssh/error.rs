@@ -11,14 +11,14 @@ use crate::exit_code::Exit;
 
 /// Step of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum ConnectStep {
     Tcp,
     Handshake,
     Authentication,
     Channel,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ConnectStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tcp => "the TCP connection",
@@ -41,13 +41,13 @@ pub(crate) enum SshError {
     },
     #[error("{step} to `{host}` did not complete within {} s", after.as_secs())]
     TooSlow {
-        step: Step,
+        step: ConnectStep,
         host: String,
         after: Duration,
     },
     #[error("{step} to `{host}` failed")]
     Failed {
-        step: Step,
+        step: ConnectStep,
         host: String,
         #[source]
         source: russh::Error,
@@ -87,7 +87,7 @@ pub(crate) enum SshError {
     RequestRefused { host: String, what: &'static str },
     /// Both routes failed.
     #[error("`{host}` can be reached neither directly nor through its jump hosts")]
-    BothWays {
+    BothRoutes {
         host: String,
         direct: Box<SshError>,
         jump: Box<SshError>,
@@ -106,7 +106,7 @@ impl SshError {
 
     /// Returns whether no other route to the host may be tried. Another route could hide an attacker on this one, or
     /// would get the same answer.
-    pub(crate) fn ends_everything(&self) -> bool {
+    pub(crate) fn is_fatal(&self) -> bool {
         matches!(
             self,
             Self::HostKey(_) | Self::Refused { .. } | Self::Centre(_)
@@ -160,7 +160,7 @@ impl From<SshError> for Stop {
         let (exit, hint) = (error.exit(), error.hint());
         let new = match error {
             SshError::Centre(error) => return (*error).into(),
-            SshError::BothWays {
+            SshError::BothRoutes {
                 ref direct,
                 ref jump,
                 ..

@@ -27,18 +27,18 @@ pub(crate) enum Inbound {
 }
 
 /// The key or certificate of a server, and the channel to accept it. Without an answer it is rejected.
-pub(super) struct Question {
+pub(super) struct KeyQuestion {
     pub(super) shown: PublicKeyOrCertificate,
-    pub(super) believe: oneshot::Sender<()>,
+    pub(super) accept: oneshot::Sender<()>,
 }
 
 /// Handler of a connection's callbacks.
 pub(crate) struct Handler {
     /// Dropped with the connection.
     _alive: watch::Sender<()>,
-    ask: mpsc::Sender<Question>,
+    ask: mpsc::Sender<KeyQuestion>,
     /// The accepted key: the server shows it again in each key exchange.
-    believed: Option<russh::keys::PublicKey>,
+    accepted: Option<russh::keys::PublicKey>,
     inbound: Option<mpsc::Sender<Inbound>>,
 }
 
@@ -46,13 +46,13 @@ impl Handler {
     /// `ask` decides about the server's key; without `inbound`, every channel that the server opens is refused.
     pub(super) fn new(
         alive: watch::Sender<()>,
-        ask: mpsc::Sender<Question>,
+        ask: mpsc::Sender<KeyQuestion>,
         inbound: Option<mpsc::Sender<Inbound>>,
     ) -> Self {
         Self {
             _alive: alive,
             ask,
-            believed: None,
+            accepted: None,
             inbound,
         }
     }
@@ -78,10 +78,10 @@ impl client::Handler for Handler {
         shown: &PublicKeyOrCertificate,
     ) -> Result<bool, Self::Error> {
         let key = shown.public_key();
-        if let Some(believed) = &self.believed {
-            return Ok(*believed == key);
+        if let Some(accepted) = &self.accepted {
+            return Ok(*accepted == key);
         }
-        let (believe, believed) = oneshot::channel();
+        let (accept, accepted) = oneshot::channel();
         let shown = match shown {
             PublicKeyOrCertificate::Certificate(certificate) => certificate.clone().into(),
             PublicKeyOrCertificate::PublicKey { key, hash_alg } => {
@@ -91,10 +91,10 @@ impl client::Handler for Handler {
                 }
             }
         };
-        if self.ask.send(Question { shown, believe }).await.is_err() || believed.await.is_err() {
+        if self.ask.send(KeyQuestion { shown, accept }).await.is_err() || accepted.await.is_err() {
             return Ok(false);
         }
-        self.believed = Some(key);
+        self.accepted = Some(key);
         Ok(true)
     }
 

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::deadlines;
-use super::error::{SshError, Step};
+use super::error::{ConnectStep, SshError};
 use super::forward::Endpoint;
-use super::handler::{Handler, Inbound, Question};
+use super::handler::{Handler, Inbound, KeyQuestion};
 use super::host_key::HostKeys;
 use crate::ssh_ca::user_certificate::Credential;
 
@@ -52,21 +52,21 @@ impl Connection {
             tokio::select! {
                 connected = &mut connecting => {
                     let handle = connected.map_err(|source| SshError::Failed {
-                        step: Step::Handshake,
+                        step: ConnectStep::Handshake,
                         host: host.to_owned(),
                         source,
                     })?;
                     return Ok(Self { host: host.to_owned(), handle, alive });
                 }
                 Some(question) = asked.recv() => {
-                    let Question { shown, believe } = question;
+                    let KeyQuestion { shown, accept } = question;
                     keys.verify(host, &shown).await?;
                     // The user may have taken time to answer.
                     deadline = Instant::now() + deadlines::HANDSHAKE;
-                    let _ = believe.send(());
+                    let _ = accept.send(());
                 }
                 () = sleep_until(deadline) => return Err(SshError::TooSlow {
-                    step: Step::Handshake,
+                    step: ConnectStep::Handshake,
                     host: host.to_owned(),
                     after: deadlines::HANDSHAKE,
                 }),
@@ -85,11 +85,11 @@ impl Connection {
         let answer = self
             .handle
             .authenticate_openssh_cert(user, key, certificate);
-        let answer = within(Step::Authentication, &self.host, answer).await?;
+        let answer = within(ConnectStep::Authentication, &self.host, answer).await?;
         match answer {
             AuthResult::Success => Ok(()),
             AuthResult::Failure { .. } if self.handle.is_closed() => Err(SshError::Failed {
-                step: Step::Authentication,
+                step: ConnectStep::Authentication,
                 host: self.host.clone(),
                 source: russh::Error::Disconnect,
             }),
@@ -132,7 +132,7 @@ impl Connection {
         let opening = self
             .handle
             .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-        within(Step::Channel, &self.host, opening).await
+        within(ConnectStep::Channel, &self.host, opening).await
     }
 
     fn does_not_connect_on(&self, error: SshError, to: String) -> SshError {
@@ -148,13 +148,13 @@ impl Connection {
 
     pub(crate) async fn open_session(&self) -> Result<Channel<Msg>, SshError> {
         let opening = self.handle.channel_open_session();
-        within(Step::Channel, &self.host, opening).await
+        within(ConnectStep::Channel, &self.host, opening).await
     }
 
     /// Makes the host listen; returns its port.
     pub(crate) async fn listen(&self, address: &str, port: u16) -> Result<u16, SshError> {
         let asking = self.handle.tcpip_forward(address, u32::from(port));
-        let given = within(Step::Channel, &self.host, asking).await?;
+        let given = within(ConnectStep::Channel, &self.host, asking).await?;
         // The server returns a port only if it chose it.
         Ok(u16::try_from(given)
             .ok()
@@ -192,12 +192,12 @@ impl Connection {
 }
 
 async fn within<T>(
-    step: Step,
+    step: ConnectStep,
     host: &str,
     work: impl Future<Output = Result<T, russh::Error>>,
 ) -> Result<T, SshError> {
     let after = match step {
-        Step::Authentication => deadlines::AUTHENTICATION,
+        ConnectStep::Authentication => deadlines::AUTHENTICATION,
         _ => deadlines::CHANNEL,
     };
     let host = || host.to_owned();

@@ -14,7 +14,7 @@ use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
 use tokio::sync::{Mutex, OnceCell};
 use vctl_common::vault::Vault;
 
-use super::known_hosts::{self, KnownHosts, Place, Standing};
+use super::known_hosts::{self, KeyVerdict, KnownHosts, LinePosition};
 use crate::files::home;
 use crate::ssh_ca::{self, Authority};
 use crate::ui::ask::{Interaction, confirmed};
@@ -29,13 +29,13 @@ pub(crate) enum HostKeyError {
     Changed {
         host: String,
         fingerprint: Fingerprint,
-        place: Place,
+        place: LinePosition,
     },
     #[error("the host key of `{host}`, {fingerprint}, was revoked by line {} of {}", place.line, place.file.display())]
     Revoked {
         host: String,
         fingerprint: Fingerprint,
-        place: Place,
+        place: LinePosition,
     },
     #[error("the host key of `{host}` is not known: it is {fingerprint}")]
     Unknown {
@@ -103,7 +103,7 @@ pub(crate) struct HostKeys<'a> {
     vault: &'a Vault,
     interaction: Interaction,
     /// Two routes to a host are tried in parallel, but the user gets one prompt at a time, and only once.
-    turn: Mutex<()>,
+    prompt_lock: Mutex<()>,
     vaults_authorities: OnceCell<Vec<Authority>>,
 }
 
@@ -113,7 +113,7 @@ impl<'a> HostKeys<'a> {
             files: KnownHostsFiles::of_this_person(),
             vault,
             interaction,
-            turn: Mutex::new(()),
+            prompt_lock: Mutex::new(()),
             vaults_authorities: OnceCell::new(),
         }
     }
@@ -129,7 +129,7 @@ impl<'a> HostKeys<'a> {
         host: &str,
         shown: &PublicKeyOrCertificate,
     ) -> Result<(), HostKeyError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.prompt_lock.lock().await;
         let known = self.files.read();
         let key = shown.public_key();
         let key = key.key_data();
@@ -144,7 +144,7 @@ impl<'a> HostKeys<'a> {
                 });
             }
             if known.is_authority(host, authority) || self.is_vaults(authority).await {
-                return holds(certificate, host, Timestamp::now()).map_err(|why| {
+                return check_certificate(certificate, host, Timestamp::now()).map_err(|why| {
                     HostKeyError::Certificate {
                         host: host.to_owned(),
                         why,
@@ -153,19 +153,19 @@ impl<'a> HostKeys<'a> {
             }
             // A certificate of an unknown CA counts as its bare key, as in OpenSSH.
         }
-        match known.standing(host, key) {
-            Standing::Known => Ok(()),
-            Standing::Changed(place) => Err(HostKeyError::Changed {
+        match known.verdict(host, key) {
+            KeyVerdict::Known => Ok(()),
+            KeyVerdict::Changed(place) => Err(HostKeyError::Changed {
                 host: host.to_owned(),
                 fingerprint,
                 place,
             }),
-            Standing::Revoked(place) => Err(HostKeyError::Revoked {
+            KeyVerdict::Revoked(place) => Err(HostKeyError::Revoked {
                 host: host.to_owned(),
                 fingerprint,
                 place,
             }),
-            Standing::Unknown => self.ask(host, key, fingerprint).await,
+            KeyVerdict::Unknown => self.ask(host, key, fingerprint).await,
         }
     }
 
@@ -213,7 +213,7 @@ impl<'a> HostKeys<'a> {
 }
 
 /// Checks a host certificate for `host` at a time; the error is the reason why it is not valid.
-fn holds(certificate: &Certificate, host: &str, now: Timestamp) -> Result<(), String> {
+fn check_certificate(certificate: &Certificate, host: &str, now: Timestamp) -> Result<(), String> {
     if !certificate.cert_type().is_host() {
         return Err("is a user certificate, not a host certificate".to_owned());
     }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::time::timeout;
 
-use super::connect::{Plan, Target};
 use super::deadlines;
+use super::route_plan::{RoutePlan, Target};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -21,7 +21,7 @@ const CANDIDATES: usize = 20;
 
 /// The host as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum HostSelector {
     /// A host of the inventory: its name, one of its addresses, or a part of its name.
     Part(String),
     /// Like `Part`, but only the whole name or an address.
@@ -32,7 +32,7 @@ pub(crate) enum Wanted {
     Address { user: String, addr: SocketAddr },
 }
 
-impl Wanted {
+impl HostSelector {
     /// Parses `HOST` and `user@addr[:port]`; an IPv6 address with a port is in brackets.
     ///
     /// # Errors
@@ -71,13 +71,13 @@ impl Wanted {
 pub(crate) async fn plan(
     directory: &Directory<'_>,
     config: &Config,
-    wanted: &Wanted,
+    wanted: &HostSelector,
     interaction: Interaction,
-) -> Result<Plan, Stop> {
+) -> Result<RoutePlan, Stop> {
     // The connection is returned to the pool while the user chooses.
     let configured = directory.ssh_mount();
     let (host, mount) = match wanted {
-        Wanted::Address { user, addr } => {
+        HostSelector::Address { user, addr } => {
             let mount = async { directory.open().await?.signing_mount(configured).await };
             // This also works without the database: the address is known.
             let mount = timeout(deadlines::SIGNING_MOUNT, mount).await;
@@ -91,9 +91,9 @@ pub(crate) async fn plan(
                 mount: mount.unwrap_or_else(|| configured.to_owned()),
                 clock_offset_s: None,
             };
-            return Ok(Plan::new(Vec::new(), target, true));
+            return Ok(RoutePlan::new(Vec::new(), target, true));
         }
-        Wanted::Any => {
+        HostSelector::Any => {
             let source = directory.open().await?;
             let (hosts, mount, now) = tokio::join!(
                 source.hosts(),
@@ -109,7 +109,7 @@ pub(crate) async fn plan(
             };
             (picker::choose(hosts, &known, interaction).await?, mount?)
         }
-        Wanted::Part(query) | Wanted::Exact(query) => {
+        HostSelector::Part(query) | HostSelector::Exact(query) => {
             let source = directory.open().await?;
             // One round trip: the connection sends all queries before it waits.
             let (found, mount, now) = tokio::join!(
@@ -119,7 +119,8 @@ pub(crate) async fn plan(
             );
             drop(source);
             let (found, mount) = (found?, mount?);
-            let ask = matches!(wanted, Wanted::Part(_)) && interaction == Interaction::Allowed;
+            let ask =
+                matches!(wanted, HostSelector::Part(_)) && interaction == Interaction::Allowed;
             let host = if ask && found.len() > 1 {
                 let known = Known {
                     now: now?,
@@ -148,7 +149,7 @@ pub(crate) async fn plan(
         )
         .into());
     };
-    Ok(Plan::new(hops, target, config.ssh_direct_first))
+    Ok(RoutePlan::new(hops, target, config.ssh_direct_first))
 }
 
 /// Returns the name that OpenSSH writes into `known_hosts` for an address.
@@ -163,13 +164,13 @@ fn address_name(addr: SocketAddr) -> String {
 ///
 /// # Errors
 /// `NotFound` if there is none, or more than one.
-fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliError> {
+fn one_of(found: Vec<Host>, wanted: &HostSelector, query: &str) -> Result<Host, CliError> {
     let is_exact = |host: &Host| {
         let is_address = |ip| host.addresses().contains(&ip);
         host.name.eq_ignore_ascii_case(query) || address(query).is_some_and(is_address)
     };
     let (mut found, others) = match wanted {
-        Wanted::Exact(_) => found.into_iter().partition::<Vec<_>, _>(is_exact),
+        HostSelector::Exact(_) => found.into_iter().partition::<Vec<_>, _>(is_exact),
         _ => (found, Vec::new()),
     };
     if found.len() == 1
@@ -204,9 +205,9 @@ fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliErr
 mod tests {
     use super::*;
 
-    fn address(user: &str, addr: &str) -> Wanted {
+    fn address(user: &str, addr: &str) -> HostSelector {
         let (user, addr) = (user.to_owned(), addr.parse().unwrap());
-        Wanted::Address { user, addr }
+        HostSelector::Address { user, addr }
     }
 
     #[test]
@@ -218,10 +219,10 @@ mod tests {
             ("root@[fd00::1]", address("root", "[fd00::1]:22")),
             ("root@fd00::1", address("root", "[fd00::1]:22")),
             ("a@b@10.0.0.1", address("a@b", "10.0.0.1:22")),
-            ("web-1", Wanted::Part("web-1".to_owned())),
-            ("10.0.0.1", Wanted::Part("10.0.0.1".to_owned())),
+            ("web-1", HostSelector::Part("web-1".to_owned())),
+            ("10.0.0.1", HostSelector::Part("10.0.0.1".to_owned())),
         ] {
-            assert_eq!(Wanted::parse(text).as_ref(), Ok(&wanted), "{text}");
+            assert_eq!(HostSelector::parse(text).as_ref(), Ok(&wanted), "{text}");
         }
         for text in [
             "",
@@ -231,7 +232,7 @@ mod tests {
             "root@10.0.0.1:0x16",
             "root@10.0.0.1:99999",
         ] {
-            assert!(Wanted::parse(text).is_err(), "{text}");
+            assert!(HostSelector::parse(text).is_err(), "{text}");
         }
     }
 }

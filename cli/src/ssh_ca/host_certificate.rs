@@ -15,7 +15,7 @@ const ROLE: &str = "vctl-host";
 
 /// The host and key to certify.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish<'a> {
+pub(crate) struct HostCertificateRequest<'a> {
     /// The host's name in the inventory, which becomes the key id.
     pub(crate) host: &'a str,
     pub(crate) key: &'a PublicKey,
@@ -42,7 +42,7 @@ impl HostCertificate {
     pub(crate) async fn issue(
         vault: &Vault,
         mount: &str,
-        wish: &Wish<'_>,
+        wish: &HostCertificateRequest<'_>,
     ) -> Result<Self, CliError> {
         let body = json!({
             "public_key": wish.key.to_openssh().unwrap_or_default(),

@@ -54,7 +54,7 @@ pub(crate) enum RoleSource {
 
 /// The certificate to request.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish<'a> {
+pub(crate) struct UserCertificateRequest<'a> {
     /// Mount of the CA in Vault.
     pub(crate) mount: &'a str,
     /// Role of the SSH engine.
@@ -83,7 +83,10 @@ impl Credential {
     ///
     /// # Errors
     /// `Permission` if Vault does not sign for this user with this role.
-    pub(crate) async fn issue(vault: &Vault, wish: &Wish<'_>) -> Result<Self, CliError> {
+    pub(crate) async fn issue(
+        vault: &Vault,
+        wish: &UserCertificateRequest<'_>,
+    ) -> Result<Self, CliError> {
         let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519);
         let key = key.map_err(|error| {
             CliError::new(Exit::Failure, "cannot create a key").caused_by(&error)
@@ -139,7 +142,7 @@ impl Credential {
     }
 }
 
-fn validity(certificate: &Certificate, wish: &Wish<'_>) -> Validity {
+fn validity(certificate: &Certificate, wish: &UserCertificateRequest<'_>) -> Validity {
     let seconds = |time| i64::try_from(time).unwrap_or(i64::MAX);
     Validity {
         after: seconds(certificate.valid_after()),
@@ -151,7 +154,11 @@ fn validity(certificate: &Certificate, wish: &Wish<'_>) -> Validity {
 }
 
 /// Has the CA sign. If it was removed meanwhile, the CA that replaced it signs.
-async fn signed(vault: &Vault, wish: &Wish<'_>, body: &Value) -> Result<Value, VaultError> {
+async fn signed(
+    vault: &Vault,
+    wish: &UserCertificateRequest<'_>,
+    body: &Value,
+) -> Result<Value, VaultError> {
     let sign = async |mount: &str| {
         let path = format!("{mount}/sign/{}", wish.role);
         vault.write(&path, body).await
@@ -195,8 +202,8 @@ async fn has_policy(vault: &Vault) -> bool {
     info.is_ok_and(|info| info.policies.iter().any(|policy| policy == POLICY))
 }
 
-fn no_role(message: String, wish: &Wish<'_>) -> CliError {
-    let Wish { mount, .. } = wish;
+fn no_role(message: String, wish: &UserCertificateRequest<'_>) -> CliError {
+    let UserCertificateRequest { mount, .. } = wish;
     let hint = match wish.role_from {
         RoleSource::Inventory(host) => format!(
             "this is the role of `{host}` in the inventory: `vctl edit {host} --ca-role ROLE` changes it, `vault list {mount}/roles` lists the roles"
@@ -208,7 +215,7 @@ fn no_role(message: String, wish: &Wish<'_>) -> CliError {
     CliError::new(Exit::Config, message).hint(hint)
 }
 
-async fn refused(vault: &Vault, wish: &Wish<'_>, error: VaultError) -> CliError {
+async fn refused(vault: &Vault, wish: &UserCertificateRequest<'_>, error: VaultError) -> CliError {
     match &error {
         error if is_unknown_role(error) => {
             let message = format!("Vault has no role `{}` at `{}/`", wish.role, wish.mount);
@@ -233,7 +240,7 @@ async fn refused(vault: &Vault, wish: &Wish<'_>, error: VaultError) -> CliError 
         ),
         _ => return error.into(),
     };
-    let Wish { role, user, .. } = wish;
+    let UserCertificateRequest { role, user, .. } = wish;
     CliError::new(
         exit,
         format!("Vault signs no key for `{user}` with role `{role}`"),

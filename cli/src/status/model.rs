@@ -1,17 +1,17 @@
 //! The state of the user's access: the few lines of `vctl status`. Pure.
 
 use crate::exit_code::Exit;
-use crate::fleet::model::{Host, SILENT_AFTER};
+use crate::fleet::model::{FleetHost, SILENT_AFTER};
 
 /// One line: a subject and its state.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Line {
+pub(crate) struct StatusLine {
     pub(crate) subject: &'static str,
-    pub(crate) state: State,
+    pub(crate) state: LineState,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum State {
+pub(crate) enum LineState {
     Well(String),
     /// It works, with a warning.
     Odd {
@@ -27,15 +27,15 @@ pub(crate) enum State {
 
 /// Numbers of hosts of the inventory, by their last report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Agents {
+pub(crate) struct AgentCounts {
     pub(crate) reporting: usize,
     pub(crate) silent: usize,
     /// Hosts that never reported.
     pub(crate) none: usize,
 }
 
-impl Agents {
-    pub(crate) fn of(hosts: &[Host]) -> Self {
+impl AgentCounts {
+    pub(crate) fn of(hosts: &[FleetHost]) -> Self {
         let mut agents = Self::default();
         for host in hosts {
             let silent = host.heartbeat_age.is_none_or(|age| age > SILENT_AFTER);
@@ -63,9 +63,9 @@ mod tests {
         // Its collector sends events, but no heartbeat ever arrived.
         let mut half = well("half");
         half.heartbeat_age = None;
-        let never = Host::default();
-        let agents = Agents::of(&[well("a"), silent, half, never, well("b")]);
-        let expected = Agents {
+        let never = FleetHost::default();
+        let agents = AgentCounts::of(&[well("a"), silent, half, never, well("b")]);
+        let expected = AgentCounts {
             reporting: 2,
             silent: 2,
             none: 1,

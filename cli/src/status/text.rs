@@ -6,7 +6,7 @@ use anstyle::Style;
 use serde::Serialize;
 
 use crate::doctor::text::GOOD;
-use crate::status::model::{Agents, Line, State};
+use crate::status::model::{AgentCounts, LineState, StatusLine};
 use crate::ui::form::Form;
 use crate::ui::records::cells_of;
 use crate::ui::{BAD, BOLD, Layout, WARN, csv, json, paragraph, sanitize};
@@ -17,12 +17,12 @@ const VERSION: u32 = 1;
 /// Width of the column with the subjects.
 const BEFORE: usize = 11;
 
-pub(crate) fn write(out: &mut dyn Write, lines: &[Line], layout: Layout) -> io::Result<()> {
+pub(crate) fn write(out: &mut dyn Write, lines: &[StatusLine], layout: Layout) -> io::Result<()> {
     for line in lines {
         let (style, is, fix) = match &line.state {
-            State::Well(is) => (GOOD, is, None),
-            State::Odd { is, fix } => (WARN, is, Some(fix)),
-            State::Fails { is, fix, .. } => (BAD, is, fix.as_ref()),
+            LineState::Well(is) => (GOOD, is, None),
+            LineState::Odd { is, fix } => (WARN, is, Some(fix)),
+            LineState::Fails { is, fix, .. } => (BAD, is, fix.as_ref()),
         };
         write!(out, "{style}{:<BEFORE$}{style:#}", line.subject)?;
         paragraph::write(out, BEFORE, is, Style::new(), layout.width)?;
@@ -53,7 +53,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn count(&mut self, hosts: usize, agents: Agents) {
+    pub(crate) fn count(&mut self, hosts: usize, agents: AgentCounts) {
         self.hosts = Some(hosts);
         self.agents_reporting = Some(agents.reporting);
         self.agents_silent = Some(agents.silent);
@@ -62,17 +62,17 @@ impl Facts {
 }
 
 #[derive(Serialize)]
-struct Status<'a> {
+struct StatusJson<'a> {
     version: u32,
     /// Whether nothing failed; there may still be warnings.
     well: bool,
     #[serde(flatten)]
     facts: &'a Facts,
-    problems: Vec<Problem<'a>>,
+    problems: Vec<ProblemJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct Problem<'a> {
+struct ProblemJson<'a> {
     subject: &'static str,
     /// `warn` or `fail`.
     result: &'static str,
@@ -104,10 +104,10 @@ const COLUMNS: [&str; 15] = [
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
     form: Form,
-    lines: &[Line],
+    lines: &[StatusLine],
     facts: &Facts,
 ) -> io::Result<()> {
-    let status = Status::of(lines, facts);
+    let status = StatusJson::of(lines, facts);
     match form {
         Form::Table | Form::Wide => Ok(()),
         Form::Json => json::write(out, &status),
@@ -137,15 +137,17 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-impl<'a> Status<'a> {
-    fn of(lines: &'a [Line], facts: &'a Facts) -> Self {
+impl<'a> StatusJson<'a> {
+    fn of(lines: &'a [StatusLine], facts: &'a Facts) -> Self {
         let problems = lines.iter().filter_map(|line| {
             let (result, message, fix, exit_code) = match &line.state {
-                State::Well(_) => return None,
-                State::Odd { is, fix } => ("warn", is, Some(&**fix), None),
-                State::Fails { exit, is, fix } => ("fail", is, fix.as_deref(), Some(*exit as u8)),
+                LineState::Well(_) => return None,
+                LineState::Odd { is, fix } => ("warn", is, Some(&**fix), None),
+                LineState::Fails { exit, is, fix } => {
+                    ("fail", is, fix.as_deref(), Some(*exit as u8))
+                }
             };
-            Some(Problem {
+            Some(ProblemJson {
                 subject: line.subject,
                 result,
                 message,
@@ -157,7 +159,7 @@ impl<'a> Status<'a> {
             version: VERSION,
             well: !lines
                 .iter()
-                .any(|line| matches!(line.state, State::Fails { .. })),
+                .any(|line| matches!(line.state, LineState::Fails { .. })),
             facts,
             problems: problems.collect(),
         }
@@ -171,15 +173,17 @@ mod tests {
     use crate::fixture::{assert_golden, rendered};
     use crate::ui::json::schema;
 
-    fn lines() -> Vec<Line> {
+    fn lines() -> Vec<StatusLine> {
         vec![
-            Line {
+            StatusLine {
                 subject: "SSH CA",
-                state: State::Well("SHA256:yE1rBqmPyZ0zYJ5OeV2zyE1rBqmPyZ0zYJ5OeV2z123".to_owned()),
+                state: LineState::Well(
+                    "SHA256:yE1rBqmPyZ0zYJ5OeV2zyE1rBqmPyZ0zYJ5OeV2z123".to_owned(),
+                ),
             },
-            Line {
+            StatusLine {
                 subject: "Token",
-                state: State::Fails {
+                state: LineState::Fails {
                     exit: Exit::Permission,
                     is: "not logged in to Vault at `https://vault.example:8200`".to_owned(),
                     fix: Some("run `vctl login`".to_owned()),

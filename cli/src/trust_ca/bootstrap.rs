@@ -13,18 +13,18 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::Report;
+use super::ScriptReport;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::openssh::without_include::Before;
+use crate::openssh::without_include::ConfigWithoutInclude;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 
 /// The host to log in to, and how.
 #[derive(Debug)]
-pub(crate) struct Destination {
+pub(crate) struct BootstrapTarget {
     /// The operator's configuration without vctl's part, if it has one.
-    pub(crate) before: Option<Before>,
+    pub(crate) config_without_include: Option<ConfigWithoutInclude>,
     /// The name, which may occur in the operator's configuration.
     pub(crate) name: String,
     pub(crate) addr: SocketAddr,
@@ -36,7 +36,7 @@ pub(crate) struct Destination {
 }
 
 /// Output and exit status of a program.
-pub(crate) struct Ended {
+pub(crate) struct ProgramOutput {
     pub(crate) output: Vec<u8>,
     /// Empty unless the caller captures stderr.
     pub(crate) errors: Vec<u8>,
@@ -49,18 +49,18 @@ pub(crate) struct Ended {
 /// # Errors
 /// `Transport` if ssh cannot log in, `Permission` if sudo asks for a password and prompts are not allowed.
 pub(crate) async fn run(
-    to: &mut Destination,
+    to: &mut BootstrapTarget,
     script: &str,
     interaction: Interaction,
-) -> Result<(Report, i32), CliError> {
+) -> Result<(ScriptReport, i32), CliError> {
     let shell = if to.sudo { "sudo -n sh -s" } else { "sh -s" };
-    let ended = to.reach(interaction, shell, script).await?;
-    let report = Report::read(&ended.output);
+    let ended = to.run_command(interaction, shell, script).await?;
+    let report = ScriptReport::read(&ended.output);
     if ended.code == 255 && report.is_empty() {
-        return Err(unreached(to));
+        return Err(login_failed(to));
     }
     if to.sudo && report.is_empty() {
-        return on_a_terminal(to, script, interaction).await;
+        return run_on_terminal(to, script, interaction).await;
     }
     Ok((report, ended.code))
 }
@@ -70,23 +70,23 @@ pub(crate) async fn run(
 /// # Errors
 /// `Transport` if ssh cannot log in or the command fails.
 pub(crate) async fn ask(
-    to: &mut Destination,
+    to: &mut BootstrapTarget,
     remote: &str,
     interaction: Interaction,
 ) -> Result<String, CliError> {
-    let ended = to.reach(interaction, remote, "").await?;
+    let ended = to.run_command(interaction, remote, "").await?;
     if ended.code != 0 {
-        return Err(unreached(to));
+        return Err(login_failed(to));
     }
     Ok(String::from_utf8_lossy(&ended.output).into_owned())
 }
 
 /// Copies the script to a directory that belongs to the account, and runs it on a terminal, where sudo can prompt.
-async fn on_a_terminal(
-    to: &Destination,
+async fn run_on_terminal(
+    to: &BootstrapTarget,
     script: &str,
     interaction: Interaction,
-) -> Result<(Report, i32), CliError> {
+) -> Result<(ScriptReport, i32), CliError> {
     if interaction == Interaction::Never {
         let message = format!(
             "sudo on `{}` asks for the password of `{}`, but there is no terminal for the prompt",
@@ -99,19 +99,23 @@ async fn on_a_terminal(
     // In single quotes and without a single quote inside: every shell parses it alike.
     let bring = r#"sh -c 'umask 077; d=$(mktemp -d) && cat >"$d/script" && echo "vctl:at $d"'"#;
     let ended = to.ssh(interaction, false, bring);
-    let ended = feed(ended, script).await.map_err(|error| no_ssh(&error))?;
+    let ended = run_with_input(ended, script)
+        .await
+        .map_err(|error| no_ssh(&error))?;
     let text = String::from_utf8_lossy(&ended.output);
     let directory = text.lines().find_map(|line| line.strip_prefix("vctl:at "));
-    let Some(directory) = directory.map(str::trim).filter(|path| is_plain(path)) else {
-        return Err(unreached(to));
+    let Some(directory) = directory.map(str::trim).filter(|path| is_shell_safe(path)) else {
+        return Err(login_failed(to));
     };
     let run = format!("sh -c 'sudo sh {directory}/script >{directory}/said'");
     let mut command = to.ssh(interaction, true, &run);
     let status = command.status().await.map_err(|error| no_ssh(&error))?;
     let fetch = format!("sh -c 'cat {directory}/said; rm -rf {directory}'");
     let said = to.ssh(interaction, false, &fetch);
-    let said = feed(said, "").await.map_err(|error| no_ssh(&error))?;
-    let report = Report::read(&said.output);
+    let said = run_with_input(said, "")
+        .await
+        .map_err(|error| no_ssh(&error))?;
+    let report = ScriptReport::read(&said.output);
     if report.is_empty() {
         let message = format!(
             "sudo on `{}` does not allow `{}` to run the script as root",
@@ -124,27 +128,30 @@ async fn on_a_terminal(
 }
 
 /// Returns whether a path that a host printed has no character that is special to a shell.
-fn is_plain(path: &str) -> bool {
+fn is_shell_safe(path: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
     path.starts_with('/') && path.len() < 200 && path.bytes().all(is_letter)
 }
 
-impl Destination {
+impl BootstrapTarget {
     /// Runs a command on the host. If the login fails, tries once more with the operator's whole configuration: vctl's
     /// part of it works if the host trusts the CA already.
-    async fn reach(
+    async fn run_command(
         &mut self,
         interaction: Interaction,
         remote: &str,
         input: &str,
-    ) -> Result<Ended, CliError> {
-        let ended = feed(self.ssh(interaction, false, remote), input).await;
+    ) -> Result<ProgramOutput, CliError> {
+        let ended = run_with_input(self.ssh(interaction, false, remote), input).await;
         let ended = ended.map_err(|error| no_ssh(&error))?;
-        if ended.code != 255 || !ended.output.is_empty() || self.before.take().is_none() {
+        if ended.code != 255
+            || !ended.output.is_empty()
+            || self.config_without_include.take().is_none()
+        {
             return Ok(ended);
         }
         notice::note("trying again through vctl, as configured by `vctl ssh-config`");
-        let ended = feed(self.ssh(interaction, false, remote), input).await;
+        let ended = run_with_input(self.ssh(interaction, false, remote), input).await;
         ended.map_err(|error| no_ssh(&error))
     }
 
@@ -159,8 +166,8 @@ impl Destination {
     /// Returns all arguments except the remote command.
     fn arguments(&self, interaction: Interaction, terminal: bool) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
-        if let Some(before) = &self.before {
-            arguments.extend(["-F".into(), before.path().into()]);
+        if let Some(config_without_include) = &self.config_without_include {
+            arguments.extend(["-F".into(), config_without_include.path().into()]);
         }
         let mut option = |text: &str| arguments.extend(["-o".into(), text.into()]);
         // Options for interactive work do not apply to this single command.
@@ -202,7 +209,7 @@ impl Destination {
 
 /// Runs a program with `input` and reads its output to the end. Its stderr goes to the operator, unless the caller
 /// redirects it.
-pub(crate) async fn feed(mut command: Command, input: &str) -> io::Result<Ended> {
+pub(crate) async fn run_with_input(mut command: Command, input: &str) -> io::Result<ProgramOutput> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -217,14 +224,14 @@ pub(crate) async fn feed(mut command: Command, input: &str) -> io::Result<Ended>
     };
     let ((), output) = tokio::join!(write, child.wait_with_output());
     let output = output?;
-    Ok(Ended {
+    Ok(ProgramOutput {
         code: output.status.code().unwrap_or(255),
         output: output.stdout,
         errors: output.stderr,
     })
 }
 
-fn unreached(to: &Destination) -> CliError {
+fn login_failed(to: &BootstrapTarget) -> CliError {
     let message = format!(
         "ssh cannot log in to `{}` as `{}` at {}",
         to.name, to.user, to.addr
@@ -252,8 +259,8 @@ mod tests {
 
     #[test]
     fn operator_ssh_uses_inventory_address_under_the_hosts_name() {
-        let to = Destination {
-            before: None,
+        let to = BootstrapTarget {
+            config_without_include: None,
             name: "web-1".to_owned(),
             addr: "[fd00::7]:2222".parse().unwrap(),
             user: "ubuntu".to_owned(),
@@ -273,9 +280,9 @@ mod tests {
 
     #[test]
     fn path_from_a_host_cannot_be_a_command() {
-        assert!(is_plain("/tmp/tmp.X_y-1"));
+        assert!(is_shell_safe("/tmp/tmp.X_y-1"));
         for path in ["", "tmp", "/tmp/a b", "/tmp/$(id)", "/tmp/a;b", "/tmp/'"] {
-            assert!(!is_plain(path), "{path}");
+            assert!(!is_shell_safe(path), "{path}");
         }
     }
 }

@@ -10,6 +10,6 @@ pub(crate) mod report;
 pub(crate) mod script;
 pub(crate) mod store;
 
-pub(crate) use bootstrap::Destination;
-pub(crate) use report::{Outcome, Report};
-pub(crate) use script::{Fingerprint, Mode, Orders};
+pub(crate) use bootstrap::BootstrapTarget;
+pub(crate) use report::{ScriptOutcome, ScriptReport};
+pub(crate) use script::{Fingerprint, Mode, TrustSpec};

@@ -7,7 +7,7 @@ use super::Fingerprint;
 
 /// How the script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ScriptOutcome {
     Unchanged,
     Applied,
     /// Only planned: nothing was changed.
@@ -16,8 +16,8 @@ pub(crate) enum Outcome {
 
 /// The lines of the script for vctl.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Report {
-    pub(crate) outcome: Option<Outcome>,
+pub(crate) struct ScriptReport {
+    pub(crate) outcome: Option<ScriptOutcome>,
     /// CAs that were trusted before and still are.
     pub(crate) kept: Vec<Fingerprint>,
     pub(crate) added: Vec<Fingerprint>,
@@ -27,7 +27,7 @@ pub(crate) struct Report {
     errors: Vec<String>,
 }
 
-impl Report {
+impl ScriptReport {
     pub(crate) fn read(output: &[u8]) -> Self {
         let mut report = Self::default();
         let text = String::from_utf8_lossy(output);
@@ -38,9 +38,9 @@ impl Report {
             match word {
                 "result" => {
                     report.outcome = match rest {
-                        "unchanged" => Some(Outcome::Unchanged),
-                        "applied" => Some(Outcome::Applied),
-                        "planned" => Some(Outcome::Planned),
+                        "unchanged" => Some(ScriptOutcome::Unchanged),
+                        "applied" => Some(ScriptOutcome::Applied),
+                        "planned" => Some(ScriptOutcome::Planned),
                         _ => None,
                     };
                 }
@@ -68,7 +68,7 @@ impl Report {
     /// Returns the result, or the error of the script.
     ///
     /// `code` is the script's exit status, and `host` the place where it ran.
-    pub(crate) fn outcome(&self, host: &str, code: i32) -> Result<Outcome, CliError> {
+    pub(crate) fn outcome(&self, host: &str, code: i32) -> Result<ScriptOutcome, CliError> {
         if let (0, Some(outcome)) = (code, self.outcome) {
             return Ok(outcome);
         }
@@ -103,8 +103,8 @@ mod tests {
         let output = format!(
             "Welcome!\nvctl:trusted {one}\r\nvctl:added {two}\nvctl:added ; rm -rf /\nvctl:result applied\n"
         );
-        let report = Report::read(output.as_bytes());
-        assert_eq!(report.outcome("h", 0).unwrap(), Outcome::Applied);
+        let report = ScriptReport::read(output.as_bytes());
+        assert_eq!(report.outcome("h", 0).unwrap(), ScriptOutcome::Applied);
         let trusted = report.trusted();
         assert_eq!(
             trusted.iter().map(Fingerprint::as_str).collect::<Vec<_>>(),
@@ -115,11 +115,11 @@ mod tests {
 
     #[test]
     fn end_without_a_result_is_a_failure() {
-        let report = Report::read(b"vctl:error first\nvctl:error then\n");
+        let report = ScriptReport::read(b"vctl:error first\nvctl:error then\n");
         let error = report.outcome("h", 78).unwrap_err();
         assert_eq!(error.exit, Exit::Config);
         assert_eq!(error.causes, ["first", "then"]);
-        assert!(Report::read(b"hello\n").is_empty());
-        assert!(Report::read(b"").outcome("h", 0).is_err());
+        assert!(ScriptReport::read(b"hello\n").is_empty());
+        assert!(ScriptReport::read(b"").outcome("h", 0).is_err());
     }
 }

@@ -14,7 +14,7 @@ const END: &str = "VCTL_END";
 
 /// The CAs that a host's sshd shall trust and no longer trust.
 #[derive(Clone, Debug)]
-pub(crate) struct Orders {
+pub(crate) struct TrustSpec {
     /// The Vault that `wanted` come from.
     pub(crate) source: Source,
     pub(crate) wanted: Vec<Authority>,
@@ -29,7 +29,7 @@ pub(crate) enum Mode {
     Plan,
 }
 
-impl Orders {
+impl TrustSpec {
     /// Returns the whole script. The inserted values are in quoted here-documents and cannot contain the delimiter, so no
     /// shell expands them.
     pub(crate) fn script(&self) -> String {

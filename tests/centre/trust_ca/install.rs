@@ -203,5 +203,8 @@ fn a_host_is_told_also_where_ssh_goes_through_vctl_otherwise() {
     machine.authorize(OTHER[0]).unwrap();
     let said = admin.run(&["trust-ca", "trust-installed-1", "--sudo"]);
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.stderr.contains("trying again through vctl"), "{said:?}");
+    assert!(
+        said.stderr.contains("trying again through vctl"),
+        "{said:?}"
+    );
 }

@@ -13,7 +13,7 @@ use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
 use vctl_common::vault::{Method, Vault, VaultError, Wrapped};
 
-pub(crate) use revoke::NotEnded;
+pub(crate) use revoke::NotRevoked;
 
 const CREATE: &str = include_str!("../../../../deploy/vault/sql/create-host-login.sql");
 const REFUSE: &str = include_str!("../../../../deploy/vault/sql/refuse-host-login.sql");
@@ -29,7 +29,7 @@ pub(crate) struct HostIdentity<'a> {
 
 /// An enrolment that exists in Vault, at least in part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct FoundEnrolment {
     pub(crate) enrolment: Enrolment,
     /// Without the AppRole, an enrolment or a revocation did not finish.
     pub(crate) has_approle: bool,
@@ -60,7 +60,7 @@ impl<'a> HostIdentity<'a> {
     }
 
     /// Returns all enrolments of this host, of every generation, complete or not.
-    pub(crate) async fn enrolments(&self) -> Result<Vec<Found>, VaultError> {
+    pub(crate) async fn enrolments(&self) -> Result<Vec<FoundEnrolment>, VaultError> {
         let mut candidates: BTreeMap<Enrolment, bool> = BTreeMap::new();
         for role in self.list(&self.role_list()).await? {
             let ends = |prefix: &String| role.strip_prefix(prefix)?.strip_prefix('-');
@@ -79,8 +79,8 @@ impl<'a> HostIdentity<'a> {
         }
         let mut enrolments = Vec::new();
         for (enrolment, has_approle) in candidates {
-            if !self.is_of_another(&enrolment).await? {
-                enrolments.push(Found {
+            if !self.belongs_to_another_host(&enrolment).await? {
+                enrolments.push(FoundEnrolment {
                     enrolment,
                     has_approle,
                 });
@@ -95,7 +95,7 @@ impl<'a> HostIdentity<'a> {
     }
 
     /// Creates the enrolment, or corrects its settings. Credentials already issued stay valid.
-    pub(crate) async fn make(
+    pub(crate) async fn create(
         &self,
         enrolment: &Enrolment,
         secret_id_ttl: Duration,
@@ -133,7 +133,7 @@ impl<'a> HostIdentity<'a> {
 
     /// Returns whether this AppRole belongs to another host, whose whole name looks like a name with a generation: a
     /// host may be called `web-2.deadbeef`. The creation statements name the right host.
-    async fn is_of_another(&self, enrolment: &Enrolment) -> Result<bool, VaultError> {
+    async fn belongs_to_another_host(&self, enrolment: &Enrolment) -> Result<bool, VaultError> {
         if enrolment.approle() == self.host.as_str() {
             return Ok(false);
         }

@@ -8,7 +8,7 @@ use super::{HostIdentity, REFUSE, role_with, roles_of};
 
 /// A part of an enrolment that may still work.
 #[derive(Debug)]
-pub(crate) struct NotEnded {
+pub(crate) struct NotRevoked {
     /// `AppRole `web-2.1f2e3d4c``
     pub(crate) part: String,
     pub(crate) error: VaultError,
@@ -19,12 +19,12 @@ impl HostIdentity<'_> {
     ///
     /// Deleting the AppRole invalidates its secret ids, wrapped ones too; its tokens lose their roles. Deleting the
     /// database logins ends their connections.
-    pub(crate) async fn unmake(&self, enrolment: &Enrolment) -> Vec<NotEnded> {
+    pub(crate) async fn revoke(&self, enrolment: &Enrolment) -> Vec<NotRevoked> {
         let mut left = Vec::new();
         let mut try_to = |part: String, done: Result<(), VaultError>| match done {
             Ok(()) | Err(VaultError::NotFound { .. }) => true,
             Err(error) => {
-                left.push(NotEnded { part, error });
+                left.push(NotRevoked { part, error });
                 false
             }
         };
@@ -36,7 +36,10 @@ impl HostIdentity<'_> {
         for (role, _) in roles_of(enrolment) {
             let name = self.name_of(&role);
             // The role is deleted last: while it has logins, a retry finds them through it.
-            if try_to(format!("database role `{name}`"), self.refuse(&name).await) {
+            if try_to(
+                format!("database role `{name}`"),
+                self.disable_role(&name).await,
+            ) {
                 refusing.push(name);
             }
         }
@@ -52,7 +55,7 @@ impl HostIdentity<'_> {
     }
 
     /// Makes an existing database role issue no more logins.
-    async fn refuse(&self, name: &str) -> Result<(), VaultError> {
+    async fn disable_role(&self, name: &str) -> Result<(), VaultError> {
         let path = format!("{}/{name}", self.role_list());
         self.vault.read(&path).await?;
         let refusing = role_with(REFUSE, self.host);

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use vctl_common::count::counted;
 
-use crate::ca_rotation::{Host, Missing};
+use crate::ca_rotation::{FailedHost, RotationHost};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
 /// # Errors
 /// `Usage` for a host that is not there: it was meant to be another.
-pub(super) fn without(names: &[String], hosts: &[Host]) -> Result<BTreeSet<String>, CliError> {
+pub(super) fn without(
+    names: &[String],
+    hosts: &[RotationHost],
+) -> Result<BTreeSet<String>, CliError> {
     for name in names {
         if !hosts.iter().any(|host| host.name == *name) {
             let message = format!("there is no host `{name}` to go on without");
@@ -25,7 +28,7 @@ const MOST: usize = 20;
 
 /// `mend` says what helps a host.
 pub(super) fn nobody_is(
-    missing: &[Missing],
+    missing: &[FailedHost],
     what: (&str, &str),
     mend: impl FnOnce(&str) -> String,
     step: &str,

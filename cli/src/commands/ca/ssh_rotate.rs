@@ -12,8 +12,8 @@ use vctl_common::pg::Client;
 use super::refusal::{nobody_is, out_of_turn, tell_it, without};
 use crate::ca_rotation;
 use crate::ca_rotation::hosts::{Visit, visit};
-use crate::ca_rotation::text::{Standings, write};
-use crate::ca_rotation::{Host, Key, KeyState, Missing, Stage, vault};
+use crate::ca_rotation::text::{RotationHosts, write};
+use crate::ca_rotation::{CaKey, FailedHost, KeyState, RotationHost, Stage, vault};
 use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
@@ -24,7 +24,7 @@ use crate::exit_code::Exit;
 use crate::inventory::order;
 use crate::ssh_ca::{self, Authority, Source};
 use crate::trust_ca;
-use crate::trust_ca::{Mode, Orders};
+use crate::trust_ca::{Mode, TrustSpec};
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
@@ -141,7 +141,7 @@ struct Rotation<'a> {
     client: &'a Client,
     config: &'a Config,
     options: &'a [String],
-    hosts: Vec<Host>,
+    hosts: Vec<RotationHost>,
     without: BTreeSet<String>,
     now: SystemTime,
 }
@@ -150,7 +150,7 @@ impl Rotation<'_> {
     /// Makes a new CA, and tells the hosts of it.
     async fn begin(&self, idle: &str) -> Result<(), Stop> {
         let vault = self.context.vault();
-        vault::foresee(vault, idle, &self.hosts).await?;
+        vault::check_roles(vault, idle, &self.hosts).await?;
         let hosts = counted(self.hosts.len(), "host");
         let question = format!(
             "Make a new SSH CA at `{idle}/`, and have {hosts} trust it beside the old one?"
@@ -163,9 +163,9 @@ impl Rotation<'_> {
         // One that nobody knows was made by a `--next` that was cut short.
         let next = match found.into_iter().find(|ca| ca.mount == idle) {
             Some(ca) => ca,
-            None => vault::make_proven(vault, idle, &self.hosts).await?,
+            None => vault::create_checked(vault, idle, &self.hosts).await?,
         };
-        ca_rotation::store::enter_next(self.client, &next).await?;
+        ca_rotation::store::record_next(self.client, &next).await?;
         notice::done(&format!(
             "the new SSH CA is {}, at `{idle}/`",
             next.fingerprint()
@@ -174,9 +174,9 @@ impl Rotation<'_> {
     }
 
     /// Tells the hosts that are missing; has the new CA sign once none is.
-    async fn go_on(&self, active: &Key, next: &Key) -> Result<(), Stop> {
+    async fn go_on(&self, active: &CaKey, next: &CaKey) -> Result<(), Stop> {
         let vault = self.context.vault();
-        vault::prove(vault, &next.mount, &self.hosts).await?;
+        vault::sign_for_all(vault, &next.mount, &self.hosts).await?;
         let missing = self.without_trust_in(&next.fingerprint).count();
         if missing > 0 {
             let hosts = counted(missing, "host");
@@ -200,16 +200,16 @@ impl Rotation<'_> {
 
     async fn spread(&self, next: &Authority) -> Result<(), Stop> {
         // A role that is not at the new mount is known before any host is touched.
-        vault::prove(self.context.vault(), &next.mount, &self.hosts).await?;
+        vault::sign_for_all(self.context.vault(), &next.mount, &self.hosts).await?;
         let settings = self.context.vault().settings();
-        let orders = Orders {
+        let orders = TrustSpec {
             source: Source::of(settings),
             wanted: ssh_ca::published(settings).await?,
             unwanted: Vec::new(),
             mode: Mode::Apply,
         };
         let fingerprint = next.fingerprint();
-        let to_visit: Vec<Host> = self.without_trust_in(&fingerprint).cloned().collect();
+        let to_visit: Vec<RotationHost> = self.without_trust_in(&fingerprint).cloned().collect();
         let missing = self.visit(&to_visit, &orders, Some(&next.mount)).await?;
         nobody_is(
             &missing,
@@ -225,7 +225,7 @@ impl Rotation<'_> {
     }
 
     /// Has the hosts forget the old CA, and takes it out of Vault.
-    async fn finish(&self, active: &Key, leaving: &Key) -> Result<(), Stop> {
+    async fn finish(&self, active: &CaKey, leaving: &CaKey) -> Result<(), Stop> {
         let last = active.since + self.config.ssh_sign.0;
         if !self.args.now && self.now < last {
             let message = format!(
@@ -236,14 +236,14 @@ impl Rotation<'_> {
             return Err(CliError::new(Exit::TryAgain, message).hint(hint).into());
         }
         let vouched = self.hosts.iter().filter(|host| {
-            host.vouched_by.as_ref() == Some(&leaving.fingerprint)
+            host.certificate_ca.as_ref() == Some(&leaving.fingerprint)
                 && !self.without.contains(&host.name)
         });
-        let vouched = vouched.map(|host| Missing {
+        let vouched = vouched.map(|host| FailedHost {
             host: host.name.clone(),
             why: format!("its certificate is of {}", leaving.fingerprint),
         });
-        let vouched: Vec<Missing> = vouched.collect();
+        let vouched: Vec<FailedHost> = vouched.collect();
         nobody_is(
             &vouched,
             (
@@ -260,16 +260,16 @@ impl Rotation<'_> {
         if !self.agreed(&question).await? {
             return Ok(());
         }
-        let orders = Orders {
+        let orders = TrustSpec {
             source: Source::of(self.context.vault().settings()),
             wanted: vec![authority(active)?],
             unwanted: leaving.fingerprint.parse().into_iter().collect(),
             mode: Mode::Apply,
         };
-        let trusting = |host: &&Host| {
+        let trusting = |host: &&RotationHost| {
             host.trusted.contains(&leaving.fingerprint) && !self.without.contains(&host.name)
         };
-        let to_visit: Vec<Host> = self.hosts.iter().filter(trusting).cloned().collect();
+        let to_visit: Vec<RotationHost> = self.hosts.iter().filter(trusting).cloned().collect();
         let missing = self.visit(&to_visit, &orders, Some(&active.mount)).await?;
         nobody_is(
             &missing,
@@ -324,12 +324,12 @@ impl Rotation<'_> {
     /// Goes to these hosts, notes what they trust, and returns those where it did not work.
     async fn visit(
         &self,
-        hosts: &[Host],
-        orders: &Orders,
+        hosts: &[RotationHost],
+        orders: &TrustSpec,
         proof: Option<&str>,
-    ) -> Result<Vec<Missing>, Stop> {
+    ) -> Result<Vec<FailedHost>, Stop> {
         let each = Visit {
-            orders,
+            spec: orders,
             proof,
             options: self.options,
         };
@@ -353,7 +353,7 @@ impl Rotation<'_> {
                     let why = why.collect::<Vec<_>>().join(": ");
                     notice::done(&format!("{}: {why}", host.name));
                     let host = host.name.clone();
-                    missing.push(Missing { host, why });
+                    missing.push(FailedHost { host, why });
                 }
             }
         }
@@ -362,7 +362,7 @@ impl Rotation<'_> {
     }
 
     /// The hosts that have to be told, but for those that we are to go on without.
-    fn without_trust_in(&self, fingerprint: &str) -> impl Iterator<Item = &Host> {
+    fn without_trust_in(&self, fingerprint: &str) -> impl Iterator<Item = &RotationHost> {
         let missing = self
             .hosts
             .iter()
@@ -371,15 +371,15 @@ impl Rotation<'_> {
     }
 }
 
-fn authority(key: &Key) -> Result<Authority, CliError> {
+fn authority(key: &CaKey) -> Result<Authority, CliError> {
     Authority::read(&key.mount, &key.line).ok_or_else(|| {
         let message = format!("the database has no key for {}", key.fingerprint);
         CliError::new(Exit::Failure, message)
     })
 }
 
-fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[Host]) -> Result<(), Stop> {
-    let standings = Standings { stage };
+fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[RotationHost]) -> Result<(), Stop> {
+    let standings = RotationHosts { stage };
     if args.output.is_for_people() {
         let mut screen = Screen::for_people();
         write(&mut screen, stage, hosts)?;
@@ -388,7 +388,7 @@ fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[Host]) -> Result<(), Stop>
     let mut screen = Screen::for_programs();
     let mut hosts = hosts.to_vec();
     if args.output == Form::Name {
-        hosts.retain(|host| standings.is_missing(host));
+        hosts.retain(|host| standings.is_pending(host));
     }
     records::write(&mut screen, args.output, &standings, &hosts)?;
     Ok(screen.flush()?)

@@ -99,7 +99,7 @@ pub(super) async fn run(
     let enrolment = current(identity, host).await?;
     // Before it is made too: one that is waited for in vain is seen by `vctl fleet`, the other is not.
     note_enrolled(context, host, true).await?;
-    identity.make(&enrolment, args.secret_id_ttl).await?;
+    identity.create(&enrolment, args.secret_id_ttl).await?;
     let credentials = identity.credentials(&enrolment, args.wrap_ttl).await?;
     if let Some((path, mut file)) = out {
         let addr = &context.settings().vault.addr;
@@ -147,7 +147,7 @@ async fn current(identity: &HostIdentity<'_>, host: &HostName) -> Result<Enrolme
     }
     // The rest of a revocation that did not finish: its tokens must not find it made whole.
     for found in parts {
-        ended(host, identity.unmake(&found.enrolment).await)?;
+        ended(host, identity.revoke(&found.enrolment).await)?;
     }
     Ok(identity.next())
 }

@@ -18,12 +18,12 @@ use crate::session;
 use crate::session::centre::Store;
 use crate::session::local::{Local, TrustedCas};
 use crate::session::model::grep::Pattern;
-use crate::session::model::{Filter, Named, Selector, Update};
+use crate::session::model::{Filter, Selector, SessionName, Update};
 use crate::session::source::{Follow as _, Source};
 use crate::session::text::live::Live;
 use crate::session::text::{grep_results, header, table, timeline, tree};
 use crate::ui::form::Form;
-use crate::ui::{Screen, notice, records, sanitize};
+use crate::ui::{Layout, Screen, notice, records, sanitize};
 
 pub(crate) use args::SessionArgs;
 
@@ -44,37 +44,47 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
     runtime.block_on(run_on(args, local))
 }
 
-async fn run_on(args: &SessionArgs, mut source: impl Source) -> Result<(), Stop> {
+async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop> {
     let form = args.form()?;
-    let mut screen = if form.is_for_people() {
+    let screen = if form.is_for_people() {
         Screen::for_people()
     } else {
         Screen::for_programs()
     };
-    let filter = args.filter();
     let selector = match args.named {
         Some(named) => Some(meant(named, &mut source).await?),
         None => None,
     };
+    let mut report = Report {
+        args,
+        form,
+        filter: args.filter(),
+        source,
+        screen,
+    };
     if args.follow {
-        return follow(args, form, selector, &filter, source, &mut screen).await;
+        return report.follow(selector).await;
     }
     let shown = match (&args.grep, selector) {
-        (Some(grep), _) => {
-            let wanted = (selector, &filter);
-            search(args, form, wanted, grep, &mut source, &mut screen).await
-        }
-        (None, None) => list(args, form, &filter, &mut source, &mut screen).await,
-        (None, Some(selector)) => {
-            show(args, form, selector, &filter, &mut source, &mut screen).await
-        }
+        (Some(grep), _) => report.search(selector, grep).await,
+        (None, None) => report.list().await,
+        (None, Some(selector)) => report.show(selector).await,
     };
-    screen.flush()?;
-    write_notes(source.take_notes());
+    report.screen.flush()?;
+    write_notes(report.source.take_notes());
     shown
 }
 
-/// Also beside an error: a note may be its reason.
+/// One run of the command: its options, and where it reads from and writes to.
+struct Report<'a, S> {
+    args: &'a SessionArgs,
+    form: Form,
+    filter: Filter,
+    source: S,
+    screen: Screen,
+}
+
+/// Prints the notes, also after an error: a note may have its reason.
 fn write_notes(notes: Vec<String>) {
     for note in notes {
         notice::note(&note);
@@ -105,155 +115,158 @@ fn or_locally(stop: Stop) -> Stop {
     }
 }
 
-async fn list(
-    args: &SessionArgs,
-    form: Form,
-    filter: &Filter,
-    source: &mut impl Source,
-    screen: &mut Screen,
-) -> Result<(), Stop> {
-    let listed = source
-        .list(filter, args.limit, !form.is_for_people())
-        .await?;
-    if !form.is_for_people() {
-        return Ok(records::write(
-            screen,
-            form,
-            &session::json::Sessions,
-            &listed,
-        )?);
-    }
-    if listed.is_empty() {
-        nothing(source, filter);
-        return Ok(());
-    }
-    let wide = form == Form::Wide;
-    let layout = screen.layout(args.full || wide);
-    Ok(table::write(screen, &listed, wide, layout)?)
-}
-
-async fn search(
-    args: &SessionArgs,
-    form: Form,
-    (selector, filter): (Option<Selector>, &Filter),
-    grep: &str,
-    source: &mut impl Source,
-    screen: &mut Screen,
-) -> Result<(), Stop> {
-    if grep.is_empty() {
-        let error = CliError::new(Exit::Usage, "`--grep` is empty");
-        return Err(error
-            .hint("`vctl session` without it lists all sessions")
-            .into());
-    }
-    let pattern = Pattern::new(grep).with_login_work(args.login_work);
-    let matches = source.grep(selector, filter, &pattern, args.limit).await?;
-    if !form.is_for_people() {
-        return Ok(session::json::write_matches(screen, form, &matches)?);
-    }
-    if matches.is_empty() {
-        notice::note("no matching program was started in these sessions");
-    }
-    let layout = screen.layout(args.full || form == Form::Wide);
-    Ok(grep_results::write(screen, &matches, layout)?)
-}
-
-async fn show(
-    args: &SessionArgs,
-    form: Form,
-    selector: Selector,
-    filter: &Filter,
-    source: &mut impl Source,
-    screen: &mut Screen,
-) -> Result<(), Stop> {
-    let mut sessions = find(selector, filter, source).await?;
-    if args.html.is_some() || args.open {
-        let layout = screen.layout(args.full || form == Form::Wide);
-        return page::make(args, selector, &sessions, source, layout).await;
-    }
-    // Read like a log: what came first stands first.
-    sessions.reverse();
-    if !form.is_for_people() {
-        let mut histories = Vec::with_capacity(sessions.len());
-        for found in &sessions {
-            histories.push(source.history(found).await?);
+impl<S: Source> Report<'_, S> {
+    async fn list(&mut self) -> Result<(), Stop> {
+        let for_people = self.form.is_for_people();
+        let listed = self
+            .source
+            .list(&self.filter, self.args.limit, !for_people)
+            .await?;
+        if !for_people {
+            let sessions = session::json::Sessions;
+            return Ok(records::write(
+                &mut self.screen,
+                self.form,
+                &sessions,
+                &listed,
+            )?);
         }
-        return Ok(session::json::write_histories(screen, form, &histories)?);
-    }
-    let layout = screen.layout(args.full || form == Form::Wide);
-    for (index, found) in sessions.iter().enumerate() {
-        if index > 0 {
-            writeln!(screen)?;
-        }
-        let history = args.chosen(source.history(found).await?);
-        if args.tree {
-            tree::write(screen, &history, layout)?;
-        } else {
-            timeline::write(screen, &history, layout)?;
-        }
-    }
-    Ok(())
-}
-
-async fn follow(
-    args: &SessionArgs,
-    form: Form,
-    selector: Option<Selector>,
-    filter: &Filter,
-    mut source: impl Source,
-    screen: &mut Screen,
-) -> Result<(), Stop> {
-    let mut live = Live::new(screen.layout(args.full || form == Form::Wide));
-    let found = match selector {
-        Some(selector) => find(selector, filter, &mut source).await,
-        None => Ok(Vec::new()),
-    };
-    write_notes(source.take_notes());
-    let found = found?;
-    let place = source.place();
-    let mut follower = source.follow(selector, filter, &found).await?;
-    let mut is_first = true;
-    loop {
-        let updates = follower.wait().await?;
-        if std::mem::take(&mut is_first) && updates.is_empty() {
-            notice::note(&waits_for(filter, &place));
-        }
-        for update in &updates {
-            match (update, !form.is_for_people()) {
-                (Update::Opened(session, late), false) => live.opened(screen, session, *late)?,
-                (Update::Event(_, event), false) if !args.shows(event) => {}
-                (Update::Event(session, event), false) => live.event(screen, session, event)?,
-                (Update::Hole(session, hole), false) => live.hole(screen, session, hole)?,
-                (Update::Closed(session), false) => live.closed(screen, session)?,
-                (Update::Opened(session, late), true) => {
-                    session::json::write_opened(screen, session, *late)?;
-                }
-                (Update::Event(session, event), true) => {
-                    session::json::write_event(screen, session, event)?;
-                }
-                (Update::Hole(session, hole), true) => {
-                    session::json::write_gap(screen, session, hole)?;
-                }
-                (Update::Closed(session), true) => session::json::write_closed(screen, session)?,
-            }
-        }
-        // The reader waits for exactly these lines.
-        screen.flush()?;
-        write_notes(follower.take_notes());
-        if follower.is_over() {
+        if listed.is_empty() {
+            nothing(&self.source, &self.filter);
             return Ok(());
         }
+        let layout = self.layout();
+        let wide = self.form == Form::Wide;
+        Ok(table::write(&mut self.screen, &listed, wide, layout)?)
+    }
+
+    async fn search(&mut self, selector: Option<Selector>, grep: &str) -> Result<(), Stop> {
+        if grep.is_empty() {
+            let error = CliError::new(Exit::Usage, "`--grep` is empty");
+            return Err(error
+                .hint("`vctl session` without it lists all sessions")
+                .into());
+        }
+        let pattern = Pattern::new(grep).with_login_work(self.args.login_work);
+        let limit = self.args.limit;
+        let matches = self
+            .source
+            .grep(selector, &self.filter, &pattern, limit)
+            .await?;
+        if !self.form.is_for_people() {
+            let (screen, form) = (&mut self.screen, self.form);
+            return Ok(session::json::write_matches(screen, form, &matches)?);
+        }
+        if matches.is_empty() {
+            notice::note("no matching program was started in these sessions");
+        }
+        let layout = self.layout();
+        Ok(grep_results::write(&mut self.screen, &matches, layout)?)
+    }
+
+    async fn show(&mut self, selector: Selector) -> Result<(), Stop> {
+        let mut sessions = find(selector, &self.filter, &mut self.source).await?;
+        let layout = self.layout();
+        if self.args.html.is_some() || self.args.open {
+            return page::make(self.args, selector, &sessions, &mut self.source, layout).await;
+        }
+        // As in a log, the oldest comes first.
+        sessions.reverse();
+        if !self.form.is_for_people() {
+            let mut histories = Vec::with_capacity(sessions.len());
+            for found in &sessions {
+                histories.push(self.source.history(found).await?);
+            }
+            let (screen, form) = (&mut self.screen, self.form);
+            return Ok(session::json::write_histories(screen, form, &histories)?);
+        }
+        for (index, found) in sessions.iter().enumerate() {
+            if index > 0 {
+                writeln!(self.screen)?;
+            }
+            let history = self.args.chosen(self.source.history(found).await?);
+            if self.args.tree {
+                tree::write(&mut self.screen, &history, layout)?;
+            } else {
+                timeline::write(&mut self.screen, &history, layout)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(self, selector: Option<Selector>) -> Result<(), Stop> {
+        let layout = self.layout();
+        let Self {
+            args,
+            form,
+            filter,
+            mut source,
+            mut screen,
+        } = self;
+        let screen = &mut screen;
+        let mut live = Live::new(layout);
+        let found = match selector {
+            Some(selector) => find(selector, &filter, &mut source).await,
+            None => Ok(Vec::new()),
+        };
+        write_notes(source.take_notes());
+        let found = found?;
+        let place = source.place();
+        let mut follower = source.follow(selector, &filter, &found).await?;
+        let mut is_first = true;
+        loop {
+            let updates = follower.wait().await?;
+            if std::mem::take(&mut is_first) && updates.is_empty() {
+                notice::note(&waits_for(&filter, &place));
+            }
+            for update in &updates {
+                match (update, !form.is_for_people()) {
+                    (Update::Opened(session, late), false) => {
+                        live.opened(screen, session, *late)?;
+                    }
+                    (Update::Event(_, event), false) if !args.shows(event) => {}
+                    (Update::Event(session, event), false) => live.event(screen, session, event)?,
+                    (Update::Missing(session, range), false) => {
+                        live.missing(screen, session, range)?;
+                    }
+                    (Update::Closed(session), false) => live.closed(screen, session)?,
+                    (Update::Opened(session, late), true) => {
+                        session::json::write_opened(screen, session, *late)?;
+                    }
+                    (Update::Event(session, event), true) => {
+                        session::json::write_event(screen, session, event)?;
+                    }
+                    (Update::Missing(session, range), true) => {
+                        session::json::write_gap(screen, session, range)?;
+                    }
+                    (Update::Closed(session), true) => {
+                        session::json::write_closed(screen, session)?;
+                    }
+                }
+            }
+            // The reader waits for these lines.
+            screen.flush()?;
+            write_notes(follower.take_notes());
+            if follower.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        self.screen
+            .layout(self.args.full || self.form == Form::Wide)
     }
 }
 
-/// How many sessions an error lists that begin with the same digits.
+/// Maximum number of sessions that an error about an ambiguous prefix lists.
 const MOST_CANDIDATES: usize = 10;
 
 /// Returns the sessions that a word on the command line means.
-async fn meant<S: Source>(named: Named, source: &mut S) -> Result<Selector, Stop> {
+async fn meant<S: Source>(named: SessionName, source: &mut S) -> Result<Selector, Stop> {
     let prefix = match named {
-        Named::Whole(selector) => return Ok(selector),
-        Named::Begin(prefix) => prefix,
+        SessionName::Whole(selector) => return Ok(selector),
+        SessionName::Prefix(prefix) => prefix,
     };
     let ids = source.ids_like(prefix, MOST_CANDIDATES + 1).await?;
     if let [id] = ids[..] {
@@ -296,7 +309,7 @@ async fn find<S: Source>(
     selector: Selector,
     filter: &Filter,
     source: &mut S,
-) -> Result<Vec<S::Found>, Stop> {
+) -> Result<Vec<S::SessionRef>, Stop> {
     let found = source.find(selector, filter).await?;
     if found.is_empty() {
         return Err(source.not_found(selector).await);

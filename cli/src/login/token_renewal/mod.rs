@@ -94,7 +94,7 @@ impl<'a> Keeper<'a> {
                     self.token = None;
                     return Ok(Event::Dead);
                 }
-                Err(Stop::Error(error)) if error.exit.may_pass() => {
+                Err(Stop::Error(error)) if error.exit.is_transient() => {
                     if self.backoff.is_first() {
                         notice::note(&format!("{}; trying again", error.message));
                     }

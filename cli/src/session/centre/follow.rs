@@ -12,9 +12,9 @@ use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
-use super::row::{Found, Unreadable};
-use super::sessions::{Wanted, look_up};
-use super::told::{Known, told_before};
+use super::reported::{FollowedSession, reported_before};
+use super::row::{StoredSession, Unreadable};
+use super::sessions::{SessionQuery, look_up};
 use super::{Store, events, failed, snapshot};
 use crate::error::Stop;
 use crate::session::model::{Event, Filter, Selector, Update};
@@ -35,11 +35,11 @@ pub(crate) struct Follow {
     selected: Vec<Uuid>,
     cursor: Option<Cursor>,
     /// Sessions that are followed: already shown, and still open.
-    known: HashMap<Uuid, Known>,
+    known: HashMap<Uuid, FollowedSession>,
     /// Sessions at or after the cursor that are finished or do not match, with their transactions.
     settled: HashMap<Uuid, u64>,
     /// Updates not yet returned.
-    news: Vec<Update>,
+    updates: Vec<Update>,
     /// The store could not be read at the last poll.
     is_away: bool,
 }
@@ -54,7 +54,7 @@ struct Cursor {
 }
 
 /// Progress of one session in the store.
-struct State {
+struct SessionProgress {
     id: Uuid,
     stored: i64,
     closed: bool,
@@ -72,7 +72,7 @@ impl Store {
         self,
         selector: Option<Selector>,
         filter: &Filter,
-        sessions: &[Found],
+        sessions: &[StoredSession],
     ) -> Follow {
         Follow {
             store: self,
@@ -82,7 +82,7 @@ impl Store {
             cursor: None,
             known: HashMap::new(),
             settled: HashMap::new(),
-            news: Vec::new(),
+            updates: Vec::new(),
             is_away: false,
         }
     }
@@ -92,14 +92,14 @@ impl source::Follow for Follow {
     async fn wait(&mut self) -> Result<Vec<Update>, Stop> {
         loop {
             let is_first = self.cursor.is_none();
-            match self.look().await {
-                Ok(()) => self.is_back(),
+            match self.poll().await {
+                Ok(()) => self.note_recovery(),
                 // The state is unchanged: following continues when the store is back.
-                Err(stop) if !is_first && may_pass(&stop) => self.is_gone(&stop),
+                Err(stop) if !is_first && is_transient(&stop) => self.note_outage(&stop),
                 Err(stop) => return Err(stop),
             }
-            if is_first || !self.news.is_empty() || source::Follow::is_over(self) {
-                return Ok(std::mem::take(&mut self.news));
+            if is_first || !self.updates.is_empty() || source::Follow::is_over(self) {
+                return Ok(std::mem::take(&mut self.updates));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -113,16 +113,16 @@ impl source::Follow for Follow {
         self.selector.is_some()
             && self.cursor.is_some()
             && self.known.is_empty()
-            && self.news.is_empty()
+            && self.updates.is_empty()
     }
 }
 
-fn may_pass(stop: &Stop) -> bool {
-    matches!(stop, Stop::Error(error) if error.exit.may_pass())
+fn is_transient(stop: &Stop) -> bool {
+    matches!(stop, Stop::Error(error) if error.exit.is_transient())
 }
 
 impl Follow {
-    fn is_gone(&mut self, stop: &Stop) {
+    fn note_outage(&mut self, stop: &Stop) {
         if let Stop::Error(error) = stop
             && !std::mem::replace(&mut self.is_away, true)
         {
@@ -133,29 +133,29 @@ impl Follow {
         }
     }
 
-    fn is_back(&mut self) {
+    fn note_recovery(&mut self) {
         if std::mem::take(&mut self.is_away) {
             notice::note("the central store can be read again");
         }
     }
 
     /// Polls once. An error in between loses nothing: a session is recorded as reported together with its updates.
-    async fn look(&mut self) -> Result<(), Stop> {
+    async fn poll(&mut self) -> Result<(), Stop> {
         // A new client for each poll: a connection held for hours would outlive its credential.
         let mut client = self.store.client().await?;
         let transaction = snapshot(&mut client).await?;
-        let now = moment(&transaction).await?;
+        let now = current_cursor(&transaction).await?;
         let states = self.states(&transaction, now).await?;
         let states = self.changed(states);
         let (rows, left_out) = with_rows(&transaction, &states, &self.filter).await?;
         for unreadable in left_out {
-            self.store.leave_out(&unreadable);
+            self.store.note_unreadable(&unreadable);
         }
         for (state, found) in rows {
             if self.known.contains_key(&state.id) {
-                self.go_on(&transaction, state, &found).await?;
+                self.report_changes(&transaction, state, &found).await?;
             } else {
-                self.begin(&transaction, state, &found).await?;
+                self.report_new(&transaction, state, &found).await?;
             }
         }
         // Sessions that do not match, or that cannot be read.
@@ -172,7 +172,11 @@ impl Follow {
         Ok(())
     }
 
-    async fn states(&self, transaction: &Transaction<'_>, now: Cursor) -> Result<Vec<State>, Stop> {
+    async fn states(
+        &self,
+        transaction: &Transaction<'_>,
+        now: Cursor,
+    ) -> Result<Vec<SessionProgress>, Stop> {
         let followed: Vec<Uuid> = self
             .selected
             .iter()
@@ -199,11 +203,11 @@ impl Follow {
         ];
         let rows = transaction.query_typed(include_str!("followed.sql"), &parameters);
         let rows = rows.await.map_err(failed)?;
-        Ok(rows.iter().map(state).collect())
+        Ok(rows.iter().map(progress_of).collect())
     }
 
     /// Returns only the states that changed since the last poll.
-    fn changed(&mut self, mut states: Vec<State>) -> Vec<State> {
+    fn changed(&mut self, mut states: Vec<SessionProgress>) -> Vec<SessionProgress> {
         // Sessions that retention deleted: no row will ever close them.
         self.known
             .retain(|id, _| states.iter().any(|state| state.id == *id));
@@ -224,27 +228,27 @@ impl Follow {
     }
 
     /// Reports a session for the first time.
-    async fn begin(
+    async fn report_new(
         &mut self,
         transaction: &Transaction<'_>,
-        state: &State,
-        found: &Found,
+        state: &SessionProgress,
+        found: &StoredSession,
     ) -> Result<(), Stop> {
         let session = Rc::new(found.session().beginning());
-        let mut known = Known::new(session.clone(), found);
+        let mut known = FollowedSession::new(session.clone(), found);
         let is_first = self.cursor.is_none();
         let from_now_on = is_first && self.selector.is_none() && self.filter.since.is_none();
         if from_now_on {
-            known.told = told_before(transaction, found).await?;
-            self.news.push(Update::Opened(session, None));
+            known.reported = reported_before(transaction, found).await?;
+            self.updates.push(Update::Opened(session, None));
         } else {
-            let (history, _) = events::whole(transaction, found).await?;
+            let (history, _) = events::read_whole(transaction, found).await?;
             let late = state.after.filter(|after| !is_first && *after >= LATE);
-            self.news.push(Update::Opened(session, late));
-            let past = (history.events, history.session.holes.clone());
-            known.tell(past, &mut self.news);
+            self.updates.push(Update::Opened(session, late));
+            let past = (history.events, history.session.missing_ranges.clone());
+            known.report(past, &mut self.updates);
             if state.closed {
-                self.news.push(Update::Closed(Rc::new(history.session)));
+                self.updates.push(Update::Closed(Rc::new(history.session)));
                 self.settle(state);
                 return Ok(());
             }
@@ -255,35 +259,35 @@ impl Follow {
     }
 
     /// Reports the changes of a session that was reported before.
-    async fn go_on(
+    async fn report_changes(
         &mut self,
         transaction: &Transaction<'_>,
-        state: &State,
-        found: &Found,
+        state: &SessionProgress,
+        found: &StoredSession,
     ) -> Result<(), Stop> {
         // Completeness can be judged only from the whole session.
-        let whole = if state.closed {
-            Some(events::whole(transaction, found).await?.0)
+        let history = if state.closed {
+            Some(events::read_whole(transaction, found).await?.0)
         } else {
             None
         };
         let Some(known) = self.known.get_mut(&state.id) else {
             return Ok(());
         };
-        let new = events::after(transaction, found, known.told.up_to).await?;
-        let holes = known.new_holes(found);
+        let new = events::after(transaction, found, known.reported.up_to).await?;
+        let ranges = known.new_missing_ranges(found);
         let new = new.events.into_iter().map(Event::from).collect();
-        known.tell((new, holes), &mut self.news);
+        known.report((new, ranges), &mut self.updates);
         (known.stored, known.gaps) = (state.stored, state.gaps);
-        if let Some(history) = whole {
-            self.news.push(Update::Closed(Rc::new(history.session)));
+        if let Some(history) = history {
+            self.updates.push(Update::Closed(Rc::new(history.session)));
             self.known.remove(&state.id);
             self.settle(state);
         }
         Ok(())
     }
 
-    fn settle(&mut self, state: &State) {
+    fn settle(&mut self, state: &SessionProgress) {
         if let Some(arrived) = state.arrived {
             self.settled.insert(state.id, arrived);
         }
@@ -291,7 +295,7 @@ impl Follow {
 }
 
 /// Returns the oldest transaction that is running, and the time of the database.
-async fn moment(transaction: &Transaction<'_>) -> Result<Cursor, Stop> {
+async fn current_cursor(transaction: &Transaction<'_>) -> Result<Cursor, Stop> {
     let query = "select pg_snapshot_xmin(pg_current_snapshot())::text, now()";
     let row = transaction.query_one(query, &[]).await.map_err(failed)?;
     Ok(Cursor {
@@ -304,9 +308,9 @@ fn number(text: Option<&str>) -> Option<u64> {
     text?.parse().ok()
 }
 
-fn state(row: &Row) -> State {
+fn progress_of(row: &Row) -> SessionProgress {
     let after: Option<f64> = row.get(5);
-    State {
+    SessionProgress {
         id: row.get(0),
         stored: row.get(1),
         closed: row.get(2),
@@ -319,17 +323,17 @@ fn state(row: &Row) -> State {
 /// Returns the sessions that match, and the rows that cannot be read.
 async fn with_rows<'a>(
     transaction: &Transaction<'_>,
-    states: &'a [State],
+    states: &'a [SessionProgress],
     filter: &Filter,
-) -> Result<(Vec<(&'a State, Found)>, Vec<Unreadable>), Stop> {
+) -> Result<(Vec<(&'a SessionProgress, StoredSession)>, Vec<Unreadable>), Stop> {
     if states.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let wanted = Wanted {
+    let wanted = SessionQuery {
         ids: Some(states.iter().map(|state| state.id).collect()),
-        ..Wanted::of(None, filter)
+        ..SessionQuery::new(None, filter)
     };
-    let mut by_id: HashMap<Uuid, Found> = HashMap::new();
+    let mut by_id: HashMap<Uuid, StoredSession> = HashMap::new();
     let mut left_out = Vec::new();
     for row in look_up(transaction, &wanted).await? {
         match row {
@@ -337,6 +341,6 @@ async fn with_rows<'a>(
             Err(unreadable) => left_out.push(unreadable),
         }
     }
-    let with_row = |state: &'a State| Some((state, by_id.remove(&state.id)?));
+    let with_row = |state: &'a SessionProgress| Some((state, by_id.remove(&state.id)?));
     Ok((states.iter().filter_map(with_row).collect(), left_out))
 }

@@ -10,12 +10,12 @@ use vctl_common::pg::tokio_postgres::{Row, Transaction};
 use vctl_common::spool::Timeline;
 use vctl_common::time::{BootNs, WallOffset};
 
-use super::row::Found;
-use super::sessions::{Wanted, look_up};
+use super::row::StoredSession;
+use super::sessions::{SessionQuery, look_up};
 use super::{Store, failed, snapshot};
 use crate::centre::instant::Instant;
 use crate::error::Stop;
-use crate::session::model::grep::{MOST_LINES, Match, Pattern};
+use crate::session::model::grep::{GrepMatch, MOST_LINES, Pattern};
 use crate::session::model::{Event, Filter, Selector};
 use crate::ui::time;
 
@@ -32,7 +32,7 @@ impl Store {
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<Match>, Stop> {
+    ) -> Result<Vec<GrepMatch>, Stop> {
         let mut client = self.client().await?;
         let transaction = snapshot(&mut client).await?;
         let hits = search(&transaction, selector, filter, pattern, limit).await?;
@@ -129,13 +129,13 @@ async fn matches(
     transaction: &Transaction<'_>,
     hits: Vec<(Uuid, Timeline)>,
     notes: &mut Vec<String>,
-) -> Result<Vec<Match>, Stop> {
+) -> Result<Vec<GrepMatch>, Stop> {
     let filter = Filter::default();
-    let wanted = Wanted {
+    let wanted = SessionQuery {
         ids: Some(hits.iter().map(|(id, _)| *id).collect()),
-        ..Wanted::of(None, &filter)
+        ..SessionQuery::new(None, &filter)
     };
-    let mut found: Vec<Found> = Vec::with_capacity(hits.len());
+    let mut found: Vec<StoredSession> = Vec::with_capacity(hits.len());
     for row in look_up(transaction, &wanted).await? {
         match row {
             Ok(row) => found.push(row),
@@ -147,7 +147,7 @@ async fn matches(
         lines.put_in_order();
         let more = lines.events.len() > MOST_LINES;
         lines.events.truncate(MOST_LINES);
-        Some(Match {
+        Some(GrepMatch {
             session: found.session(),
             events: lines.events.into_iter().map(Event::from).collect(),
             more,

@@ -9,7 +9,7 @@ mod grep;
 mod row;
 pub(crate) mod sessions;
 mod source;
-mod told;
+mod reported;
 
 use vctl_common::centre::DbRole;
 use vctl_common::pg::tokio_postgres::{self, IsolationLevel, Transaction};
@@ -21,7 +21,7 @@ use crate::inventory::cache::RecentFile;
 use crate::ui::notice;
 
 pub(crate) use follow::Follow;
-pub(crate) use row::Found;
+pub(crate) use row::StoredSession;
 
 /// The central store, opened with the role that may read the audit data and nothing else.
 pub(crate) struct Store {
@@ -29,7 +29,7 @@ pub(crate) struct Store {
     /// Notes for the reader about rows that were skipped or cut.
     pub(crate) notes: Vec<String>,
     /// Number of rows that matched and could not be read.
-    left_out: usize,
+    unreadable_rows: usize,
     /// The names that lists show, for completion.
     pub(crate) recent: RecentFile,
 }
@@ -39,7 +39,7 @@ impl Store {
         Ok(Self {
             pool: context.pool(DbRole::AuditRo)?,
             notes: Vec::new(),
-            left_out: 0,
+            unreadable_rows: 0,
             recent: RecentFile::in_dir(context.state(), context.settings()),
         })
     }
@@ -50,8 +50,8 @@ impl Store {
     }
 
     /// Notes a row that cannot be read. One such row must not make the whole list fail, and must not vanish silently.
-    fn leave_out(&mut self, unreadable: &row::Unreadable) {
-        self.left_out += 1;
+    fn note_unreadable(&mut self, unreadable: &row::Unreadable) {
+        self.unreadable_rows += 1;
         self.notes.push(format!("left out: {unreadable}"));
     }
 

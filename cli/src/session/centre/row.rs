@@ -13,17 +13,17 @@ use vctl_common::spool::{self, Completeness, Kept, SessionRecord};
 use vctl_common::time::{BootNs, WallOffset};
 
 use crate::centre::instant::Instant;
-use crate::session::model::identity::{Contradiction, Identity, Trust};
-use crate::session::model::provenance::{Ca, Provenance, Request, Requests};
-use crate::session::model::{Hole, Session};
-use crate::session::text::table::Listed;
+use crate::session::model::ListedSession;
+use crate::session::model::identity::{CaTrust, Contradiction, Identity};
+use crate::session::model::provenance::{AccessRequest, AccessRequests, Ca, Provenance};
+use crate::session::model::{MissingRange, Session};
 
 /// Maximum number of requests read per certificate; `sessions.sql` returns one more if there are more.
 const MOST_REQUESTS: usize = 10;
 
 /// A session of the store, without its events.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct StoredSession {
     pub(super) record: SessionRecord,
     /// Programs started in it.
     execs: u64,
@@ -55,24 +55,27 @@ pub(crate) enum Unreadable {
     Numbers { id: SessionId },
 }
 
-impl Found {
+impl StoredSession {
     pub(crate) fn opened(&self) -> &SessionOpened {
         &self.record.opened
     }
 
     /// Returns the session, with completeness judged from its counters.
     pub(crate) fn session(&self) -> Session {
-        self.with(holes(spool::counted(&self.record)), self.record.stored)
+        self.with(
+            missing_ranges(spool::counted(&self.record)),
+            self.record.stored,
+        )
     }
 
-    pub(crate) fn listed(&self) -> Listed {
-        Listed {
+    pub(crate) fn listed(&self) -> ListedSession {
+        ListedSession {
             session: self.session(),
             commands: self.execs,
         }
     }
 
-    pub(super) fn with(&self, holes: Vec<Hole>, stored: u64) -> Session {
+    pub(super) fn with(&self, missing_ranges: Vec<MissingRange>, stored: u64) -> Session {
         Session {
             opened: self.record.opened.clone(),
             closed: self.record.closed.clone(),
@@ -81,7 +84,7 @@ impl Found {
             wall: self.record.wall,
             closed_wall: self.record.closed_wall,
             stored,
-            holes,
+            missing_ranges,
             identity: self.identity.clone(),
             provenance: Some(self.provenance.clone()),
         }
@@ -92,21 +95,21 @@ impl Found {
     }
 }
 
-pub(super) fn holes(completeness: Completeness) -> Vec<Hole> {
+pub(super) fn missing_ranges(completeness: Completeness) -> Vec<MissingRange> {
     match completeness {
         Completeness::Complete | Completeness::StillOpen => Vec::new(),
-        Completeness::Missing(holes) => holes.into_iter().map(Hole::from).collect(),
+        Completeness::Missing(ranges) => ranges.into_iter().map(MissingRange::from).collect(),
     }
 }
 
 /// Reads a row. The entries come from the host and may hold anything: an error concerns this row only.
-pub(super) fn found(row: &Row) -> Result<Found, Unreadable> {
+pub(super) fn stored_session(row: &Row) -> Result<StoredSession, Unreadable> {
     let id = SessionId::from_uuid(row.get::<_, Uuid>(0));
     let opened = match entry(id, "the opening", row.get(3))? {
         JournalEntry::Opened(opened) => *opened,
         _ => return Err(unknown(id, "the opening")),
     };
-    if opened.id != id || !is_of_row(&opened, row) {
+    if opened.id != id || !matches_columns(&opened, row) {
         return Err(Unreadable::Contradiction { id });
     }
     if row.get::<_, i64>(12) > 0 && row.get::<_, i64>(14) < 1 {
@@ -120,7 +123,7 @@ pub(super) fn found(row: &Row) -> Result<Found, Unreadable> {
     let days = (row.get(16), row.get(17));
     let execs: i64 = row.get(13);
     let provenance = provenance(&opened, row);
-    Ok(Found {
+    Ok(StoredSession {
         identity: identity(&opened, wall, provenance.ca.as_ref(), row.get(23)),
         provenance,
         record: SessionRecord::from(Kept {
@@ -180,7 +183,7 @@ const SAME_TIME: Duration = Duration::from_secs(1);
 
 /// Returns whether the columns and the entry describe the same login. Sessions are found and ordered by the columns,
 /// but shown from the entry: both must have the same certificate, login and time.
-fn is_of_row(opened: &SessionOpened, row: &Row) -> bool {
+fn matches_columns(opened: &SessionOpened, row: &Row) -> bool {
     let certificate = opened.auth.certificate.as_ref();
     let text = |column| row.get::<_, Option<&str>>(column);
     // Postgres stores no NUL in texts.
@@ -189,13 +192,13 @@ fn is_of_row(opened: &SessionOpened, row: &Row) -> bool {
     let key_id = certificate.map(|c| kept(&c.key_id));
     text(7) == certificate.map(|c| kept(&c.ca_fingerprint)).as_deref()
         && text(8) == serial.as_deref()
-        && is_same(text(9), key_id.as_deref(), MOST_KEY_ID)
-        && is_same(text(22), Some(&kept(&opened.login_user)), MOST_LOGIN)
+        && is_column_value(text(9), key_id.as_deref(), MOST_KEY_ID)
+        && is_column_value(text(22), Some(&kept(&opened.login_user)), MOST_LOGIN)
         && is_opened_at(opened, row)
 }
 
 /// Returns whether a column holds the text, whole or cut.
-fn is_same(column: Option<&str>, text: Option<&str>, most: usize) -> bool {
+fn is_column_value(column: Option<&str>, text: Option<&str>, most: usize) -> bool {
     let cut = |text: &str| -> String { text.chars().take(most - 1).chain(['…']).collect() };
     match (column, text) {
         (Some(column), Some(text)) => {
@@ -223,13 +226,13 @@ fn provenance(opened: &SessionOpened, row: &Row) -> Provenance {
         None => Ca::Unknown,
     });
     let person: Option<String> = row.get(10);
-    let requests: Option<Json<Vec<Asked>>> = row.get(20);
+    let requests: Option<Json<Vec<RequestRow>>> = row.get(20);
     // Null means that requests were not looked up. That differs from an empty list.
     let requests = requests.map(|json| {
         let more = json.0.len() > MOST_REQUESTS;
         let rows = json.0.into_iter().take(MOST_REQUESTS);
-        let rows = rows.map(Request::from).collect();
-        Requests { rows, more }
+        let rows = rows.map(AccessRequest::from).collect();
+        AccessRequests { rows, more }
     });
     Provenance {
         person: person.map(Person::new),
@@ -246,21 +249,23 @@ fn identity(
     contradictions: Option<Vec<String>>,
 ) -> Identity {
     let trust = match ca {
-        Some(Ca::Ours { mount }) => Trust::Ours {
+        Some(Ca::Ours { mount }) => CaTrust::Ours {
             mount: Some(mount.clone()),
         },
-        Some(Ca::Unknown) | None => Trust::Unknown,
+        Some(Ca::Unknown) | None => CaTrust::Unknown,
     };
-    let mut identity = Identity::of(opened, wall.wall_time(opened.opened_at), trust);
+    let mut identity = Identity::verify(opened, wall.wall_time(opened.opened_at), trust);
     let words = contradictions.unwrap_or_default();
-    let known = words.iter().filter_map(|word| Contradiction::of_word(word));
+    let known = words
+        .iter()
+        .filter_map(|word| Contradiction::from_word(word));
     identity.contradictions.extend(known);
     identity
 }
 
 /// An element of the column `requests`.
 #[derive(Debug, Deserialize)]
-struct Asked {
+struct RequestRow {
     vault_user: String,
     at_us: i64,
     hostname: String,
@@ -271,8 +276,8 @@ struct Asked {
     client_host: Option<String>,
 }
 
-impl From<Asked> for Request {
-    fn from(asked: Asked) -> Self {
+impl From<RequestRow> for AccessRequest {
+    fn from(asked: RequestRow) -> Self {
         Self {
             person: Person::new(asked.vault_user),
             at: UNIX_EPOCH + Duration::from_micros(unsigned(asked.at_us)),
@@ -286,7 +291,7 @@ impl From<Asked> for Request {
     }
 }
 
-/// Converts a counter or sequence number, whose column type would allow negative values.
+/// Converts a counter or sequence number. Its column type allows negative values, which never occur.
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use vctl_common::id::{CertSerial, SessionId};
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
-use super::row::{self, Found, Unreadable};
+use super::row::{self, StoredSession, Unreadable};
 use super::{Store, failed, snapshot};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -19,12 +19,12 @@ impl Store {
         filter: &Filter,
         limit: usize,
         with_requests: bool,
-    ) -> Result<Vec<Found>, Stop> {
-        let wanted = Wanted {
+    ) -> Result<Vec<StoredSession>, Stop> {
+        let wanted = SessionQuery {
             filter,
             limit: i64::try_from(limit).ok().filter(|limit| *limit > 0),
             with_requests,
-            ..Wanted::of(selector, filter)
+            ..SessionQuery::new(selector, filter)
         };
         let mut client = self.client().await?;
         let rows = look_up(&snapshot(&mut client).await?, &wanted).await?;
@@ -32,8 +32,10 @@ impl Store {
         for row in rows {
             match row {
                 Ok(found) => sessions.push(found),
-                Err(unreadable) if wanted.ids.is_some() => return Err(refused(&unreadable).into()),
-                Err(unreadable) => self.leave_out(&unreadable),
+                Err(unreadable) if wanted.ids.is_some() => {
+                    return Err(unreadable_error(&unreadable).into());
+                }
+                Err(unreadable) => self.note_unreadable(&unreadable),
             }
         }
         Ok(sessions)
@@ -57,16 +59,16 @@ impl Store {
     }
 
     /// Returns whether events of the session are stored, but its opening has not arrived.
-    pub(super) async fn is_nameless(&self, id: SessionId) -> Result<bool, Stop> {
+    pub(super) async fn lacks_opening(&self, id: SessionId) -> Result<bool, Stop> {
         let client = self.client().await?;
-        let query = include_str!("nameless.sql");
+        let query = include_str!("lacks_opening.sql");
         let row = client.query_one(query, &[&id.as_uuid()]).await;
         Ok(row.map_err(failed)?.get(0))
     }
 }
 
 /// The sessions to look up.
-pub(crate) struct Wanted<'a> {
+pub(crate) struct SessionQuery<'a> {
     pub(crate) ids: Option<Vec<Uuid>>,
     pub(crate) serial: Option<CertSerial>,
     pub(crate) filter: &'a Filter,
@@ -74,8 +76,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) with_requests: bool,
 }
 
-impl<'a> Wanted<'a> {
-    pub(crate) fn of(selector: Option<Selector>, filter: &'a Filter) -> Self {
+impl<'a> SessionQuery<'a> {
+    pub(crate) fn new(selector: Option<Selector>, filter: &'a Filter) -> Self {
         let (ids, serial) = match selector {
             None => (None, None),
             Some(Selector::Serial(serial)) => (None, Some(serial)),
@@ -94,8 +96,8 @@ impl<'a> Wanted<'a> {
 /// Runs `sessions.sql`. Returns the newest first.
 pub(crate) async fn look_up(
     client: &Transaction<'_>,
-    wanted: &Wanted<'_>,
-) -> Result<Vec<Result<Found, Unreadable>>, Stop> {
+    wanted: &SessionQuery<'_>,
+) -> Result<Vec<Result<StoredSession, Unreadable>>, Stop> {
     let serial = wanted.serial.map(|serial| serial.to_string());
     let Filter {
         host,
@@ -117,10 +119,10 @@ pub(crate) async fn look_up(
         .query_typed(include_str!("sessions.sql"), &parameters)
         .await;
     let rows = rows.map_err(failed)?;
-    Ok(rows.iter().map(row::found).collect())
+    Ok(rows.iter().map(row::stored_session).collect())
 }
 
-fn refused(unreadable: &Unreadable) -> CliError {
+fn unreadable_error(unreadable: &Unreadable) -> CliError {
     CliError::new(Exit::Failure, "cannot show the session")
         .caused_by(unreadable)
         .hint("the host may run a newer agent: update `vctl`")

@@ -4,19 +4,19 @@ use vctl_common::count::{counted, form};
 use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
-use super::{Follow, Found, Store};
+use super::{Follow, Store, StoredSession};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::session::model::grep::{Match, Pattern};
+use crate::session::model::ListedSession;
+use crate::session::model::grep::{GrepMatch, Pattern};
 use crate::session::model::{Filter, History, Prefix, Selector};
 use crate::session::source::Source;
-use crate::session::text::table::Listed;
 
 impl Source for Store {
-    type Found = Found;
+    type SessionRef = StoredSession;
     type Follow = Follow;
 
-    fn opened(found: &Found) -> &SessionOpened {
+    fn opened(found: &StoredSession) -> &SessionOpened {
         found.opened()
     }
 
@@ -25,9 +25,9 @@ impl Source for Store {
         filter: &Filter,
         limit: usize,
         with_requests: bool,
-    ) -> Result<Vec<Listed>, Stop> {
+    ) -> Result<Vec<ListedSession>, Stop> {
         let found = self.sessions(None, filter, limit, with_requests).await?;
-        let listed: Vec<Listed> = found.iter().map(Found::listed).collect();
+        let listed: Vec<ListedSession> = found.iter().map(StoredSession::listed).collect();
         self.recent.change(|recent| {
             let sessions = listed.iter().map(|listed| &listed.session);
             recent.see_sessions(sessions.clone().flat_map(|session| {
@@ -43,7 +43,11 @@ impl Source for Store {
         Ok(listed)
     }
 
-    async fn find(&mut self, selector: Selector, filter: &Filter) -> Result<Vec<Found>, Stop> {
+    async fn find(
+        &mut self,
+        selector: Selector,
+        filter: &Filter,
+    ) -> Result<Vec<StoredSession>, Stop> {
         self.sessions(Some(selector), filter, 0, true).await
     }
 
@@ -51,7 +55,7 @@ impl Source for Store {
         Store::ids_like(self, prefix, limit).await
     }
 
-    async fn history(&mut self, found: &Found) -> Result<History, Stop> {
+    async fn history(&mut self, found: &StoredSession) -> Result<History, Stop> {
         self.read(found).await
     }
 
@@ -61,7 +65,7 @@ impl Source for Store {
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<Match>, Stop> {
+    ) -> Result<Vec<GrepMatch>, Stop> {
         self.search(selector, filter, pattern, limit).await
     }
 
@@ -69,7 +73,7 @@ impl Source for Store {
         self,
         selector: Option<Selector>,
         filter: &Filter,
-        found: &[Found],
+        found: &[StoredSession],
     ) -> Result<Follow, Stop> {
         Ok(self.following(selector, filter, found))
     }
@@ -80,9 +84,9 @@ impl Source for Store {
 
     async fn not_found(&mut self, selector: Selector) -> Stop {
         // The sessions exist: the notes name the reason why they cannot be shown.
-        if self.left_out > 0 {
-            let count = counted(self.left_out, "session");
-            let are = form(self.left_out, "is", "are");
+        if self.unreadable_rows > 0 {
+            let count = counted(self.unreadable_rows, "session");
+            let are = form(self.unreadable_rows, "is", "are");
             let what =
                 format!("{count} of {selector} {are} in the central store, but cannot be shown");
             let hint = "their hosts may run a newer agent: update `vctl`";
@@ -90,7 +94,7 @@ impl Source for Store {
         }
         let what = format!("no session of {selector} is in the central store");
         if let Selector::Id(id) = selector {
-            match self.is_nameless(id).await {
+            match self.lacks_opening(id).await {
                 Err(stop) => return stop,
                 Ok(false) => {}
                 Ok(true) => {

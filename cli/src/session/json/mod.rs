@@ -15,9 +15,9 @@ use vctl_common::id::SessionId;
 
 use self::event::EventJson;
 use self::session::{GapJson, SessionJson, gap_json, session_json};
-use crate::session::model::grep::Match;
-use crate::session::model::{Event, History, Hole, Session};
-use crate::session::text::table::Listed;
+use crate::session::model::ListedSession;
+use crate::session::model::grep::GrepMatch;
+use crate::session::model::{Event, History, MissingRange, Session};
 use crate::ui::form::Form;
 use crate::ui::json::{write, write_as_line, write_yaml};
 use crate::ui::records::{Records, cells_of};
@@ -91,24 +91,28 @@ impl Records for Sessions {
         "verification",
         "contradictions",
     ];
-    type Record = Listed;
+    type Record = ListedSession;
 
-    fn json(&self, listed: &Listed) -> impl Serialize {
+    fn json(&self, listed: &ListedSession) -> impl Serialize {
         session_json(&listed.session).listed(listed.commands)
     }
 
-    fn cells(&self, listed: &Listed) -> Vec<String> {
+    fn cells(&self, listed: &ListedSession) -> Vec<String> {
         cells_of(&self.json(listed), Self::COLUMNS)
     }
 
     /// The id, which `vctl session` accepts; several sessions may have the same serial.
-    fn name(&self, listed: &Listed) -> String {
+    fn name(&self, listed: &ListedSession) -> String {
         listed.session.opened.id.to_string()
     }
 }
 
 /// Writes sessions with their matching events.
-pub(crate) fn write_matches(out: &mut dyn Write, form: Form, matches: &[Match]) -> io::Result<()> {
+pub(crate) fn write_matches(
+    out: &mut dyn Write,
+    form: Form,
+    matches: &[GrepMatch],
+) -> io::Result<()> {
     let sessions = matches.iter().map(|found| {
         session_json(&found.session)
             .with(&found.events)
@@ -159,12 +163,16 @@ pub(crate) fn write_event(out: &mut dyn Write, session: &Session, event: &Event)
     write_as_line(out, &line)
 }
 
-pub(crate) fn write_gap(out: &mut dyn Write, session: &Session, hole: &Hole) -> io::Result<()> {
+pub(crate) fn write_gap(
+    out: &mut dyn Write,
+    session: &Session,
+    range: &MissingRange,
+) -> io::Result<()> {
     write_as_line(
         out,
         &LiveJson::Gap {
             session_id: session.opened.id,
-            gap: gap_json(session, hole),
+            gap: gap_json(session, range),
         },
     )
 }
@@ -195,7 +203,7 @@ mod tests {
 
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered, session_id};
-    use crate::session::model::provenance::{Ca, Provenance, Request, Requests};
+    use crate::session::model::provenance::{AccessRequest, AccessRequests, Ca, Provenance};
     use crate::ui::json::schema;
     use crate::ui::records;
 
@@ -265,12 +273,12 @@ mod tests {
             .exec(4102, 4101, &["ls"]);
         central.session().provenance = Some(provenance());
         let histories = [history(), detached.open(), central.closed()];
-        let listed = histories.iter().map(|history| Listed {
+        let listed = histories.iter().map(|history| ListedSession {
             session: history.session.clone(),
             commands: 3,
         });
-        let listed: Vec<Listed> = listed.collect();
-        let found = Match {
+        let listed: Vec<ListedSession> = listed.collect();
+        let found = GrepMatch {
             session: histories[2].session.clone(),
             events: histories[0].events.clone(),
             more: true,
@@ -297,7 +305,7 @@ mod tests {
     }
 
     fn provenance() -> Provenance {
-        let request = |person: &str| Request {
+        let request = |person: &str| AccessRequest {
             person: Person::new(person),
             at: std::time::UNIX_EPOCH,
             host: "web-1".to_owned(),
@@ -312,7 +320,7 @@ mod tests {
             ca: Some(Ca::Ours {
                 mount: "ssh".to_owned(),
             }),
-            requests: Some(Requests {
+            requests: Some(AccessRequests {
                 rows: vec![request("oidc-albert"), request("oidc-mallory")],
                 more: true,
             }),
@@ -334,7 +342,7 @@ mod tests {
             for event in &login.events {
                 write_event(out, session, event)?;
             }
-            write_gap(out, session, &session.holes[0])?;
+            write_gap(out, session, &session.missing_ranges[0])?;
             write_closed(out, session)
         });
         let types: Vec<String> = lines

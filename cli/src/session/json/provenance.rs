@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::session::model::provenance::{Ca, Provenance, Request};
+use crate::session::model::provenance::{AccessRequest, Ca, Provenance};
 use crate::ui::time;
 
 #[derive(Serialize)]
@@ -33,7 +33,7 @@ struct RequestJson<'a> {
 impl<'a> ProvenanceJson<'a> {
     pub(crate) fn new(provenance: &'a Provenance) -> Self {
         let person = provenance.person.as_ref();
-        let request = |request: &'a Request| RequestJson {
+        let request = |request: &'a AccessRequest| RequestJson {
             person: request.person.display_name(),
             same_person: person == Some(&request.person),
             time: time::nanos(request.at),

@@ -11,7 +11,7 @@ use vctl_common::session::{
 use super::event::{EventJson, ProcessJson};
 use super::provenance::ProvenanceJson;
 use crate::session::model::identity::{Contradiction, Proof};
-use crate::session::model::{Event, Hole, Identity, Session};
+use crate::session::model::{Event, Identity, MissingRange, Session};
 use crate::ui::time;
 
 #[derive(Serialize)]
@@ -201,9 +201,9 @@ pub(crate) fn session_json(session: &Session) -> SessionJson<'_> {
             uncounted: missing.is_some_and(|missing| missing.uncounted),
         },
         gaps: session
-            .holes
+            .missing_ranges
             .iter()
-            .map(|hole| gap_json(session, hole))
+            .map(|range| gap_json(session, range))
             .collect(),
         commands: None,
         events: None,
@@ -212,14 +212,14 @@ pub(crate) fn session_json(session: &Session) -> SessionJson<'_> {
     }
 }
 
-pub(crate) fn gap_json(session: &Session, hole: &Hole) -> GapJson {
+pub(crate) fn gap_json(session: &Session, range: &MissingRange) -> GapJson {
     GapJson {
-        events: hole.events,
-        cause: hole.cause,
-        from: time::nanos(session.wall.wall_time(hole.from)),
-        from_boot_ns: hole.from.0.to_string(),
-        to: time::nanos(session.wall.wall_time(hole.to)),
-        to_boot_ns: hole.to.0.to_string(),
+        events: range.events,
+        cause: range.cause,
+        from: time::nanos(session.wall.wall_time(range.from)),
+        from_boot_ns: range.from.0.to_string(),
+        to: time::nanos(session.wall.wall_time(range.to)),
+        to_boot_ns: range.to.0.to_string(),
     }
 }
 

@@ -14,7 +14,7 @@ use vctl_common::wire::Mark;
 
 use super::{Local, TrustedCas, filter, unreadable};
 use crate::error::{CliError, Stop};
-use crate::session::model::{Filter, History, Hole, Selector, Session, Update};
+use crate::session::model::{Filter, History, MissingRange, Selector, Session, Update};
 use crate::session::source;
 
 /// Delay between two polls. Five directory listings a second cost almost nothing, and the delay is not noticeable.
@@ -26,11 +26,11 @@ pub(crate) struct Follow {
     dir: PathBuf,
     trusted: Rc<TrustedCas>,
     /// Open sessions, by their mark.
-    open: HashMap<Mark, Open>,
+    open: HashMap<Mark, OpenSession>,
     /// Condition for the sessions to show.
     wanted: Filter,
     /// Whether following ends when all these sessions are closed.
-    ends: bool,
+    ends_when_closed: bool,
     /// Updates from before following began; `None` once they were returned.
     first: Option<Vec<Update>>,
 }
@@ -50,7 +50,7 @@ impl Local {
             trusted: self.trusted.clone(),
             open: HashMap::new(),
             wanted: wanted.clone(),
-            ends: selector.is_some(),
+            ends_when_closed: selector.is_some(),
             first: None,
         };
         let mut first = Vec::new();
@@ -59,14 +59,14 @@ impl Local {
         for found in self.sessions(selector, wanted)?.iter().rev() {
             let record = &found.0;
             if is_whole {
-                tell_from_the_beginning(self.read(found)?, &mut first);
+                report_from_the_beginning(self.read(found)?, &mut first);
             }
             if record.closed.is_none() {
                 let session = Rc::new(self.session(record, Vec::new(), record.stored));
                 if !is_whole {
                     first.push(Update::Opened(session.clone(), None));
                 }
-                let open = Open::new(session, record.last_at);
+                let open = OpenSession::new(session, record.last_at);
                 follow.open.insert(record.opened.id.mark(), open);
             }
         }
@@ -75,31 +75,31 @@ impl Local {
     }
 }
 
-fn tell_from_the_beginning(history: History, updates: &mut Vec<Update>) {
+fn report_from_the_beginning(history: History, updates: &mut Vec<Update>) {
     let session = Rc::new(history.session);
     let beginning = Rc::new(Session::clone(&session).beginning());
     updates.push(Update::Opened(beginning, None));
-    let mut holes = session.holes.iter().peekable();
+    let mut ranges = session.missing_ranges.iter().peekable();
     for event in history.events {
-        while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
-            updates.push(Update::Hole(session.clone(), hole.clone()));
+        while let Some(range) = ranges.next_if(|range| range.from < event.event.at) {
+            updates.push(Update::Missing(session.clone(), range.clone()));
         }
         updates.push(Update::Event(session.clone(), event));
     }
-    let rest = holes.map(|hole| Update::Hole(session.clone(), hole.clone()));
+    let rest = ranges.map(|range| Update::Missing(session.clone(), range.clone()));
     updates.extend(rest);
     if session.closed.is_some() {
         updates.push(Update::Closed(session));
     }
 }
 
-struct Open {
+struct OpenSession {
     session: Rc<Session>,
     /// Time of its latest known event.
     last_at: BootNs,
 }
 
-impl Open {
+impl OpenSession {
     fn new(session: Rc<Session>, last_at: Option<BootNs>) -> Self {
         let last_at = last_at.unwrap_or(session.opened.opened_at);
         Self { session, last_at }
@@ -118,7 +118,7 @@ impl source::Follow for Follow {
             let news = self.follower.poll().map_err(|error| unreadable(&error))?;
             let mut updates = Vec::with_capacity(news.len());
             for new in news {
-                self.take(new, &mut updates)?;
+                self.apply(new, &mut updates)?;
             }
             if !updates.is_empty() {
                 return Ok(updates);
@@ -128,12 +128,12 @@ impl source::Follow for Follow {
     }
 
     fn is_over(&self) -> bool {
-        self.ends && self.open.is_empty() && self.first.is_none()
+        self.ends_when_closed && self.open.is_empty() && self.first.is_none()
     }
 }
 
 impl Follow {
-    fn take(&mut self, new: Followed, updates: &mut Vec<Update>) -> Result<(), CliError> {
+    fn apply(&mut self, new: Followed, updates: &mut Vec<Update>) -> Result<(), CliError> {
         match new {
             Followed::Event { mark, stored } => {
                 if let Some(open) = self.open.get_mut(&mark) {
@@ -145,19 +145,19 @@ impl Follow {
                 JournalEntry::Opened(opened) => self.opened(opened.id, updates)?,
                 JournalEntry::Closed(closed) => self.closed(&closed, wall, updates)?,
                 JournalEntry::Gap(gap) => {
-                    let hole = |_: &Open| Hole::from(&gap);
-                    self.hole(gap.session.map(SessionId::mark), hole, updates);
+                    let range = |_: &OpenSession| MissingRange::from(&gap);
+                    self.report_missing(gap.session.map(SessionId::mark), range, updates);
                 }
             },
             Followed::Damaged { mark, events } => {
                 // The time of a damaged record cannot be read either.
-                let hole = |open: &Open| Hole {
+                let range = |open: &OpenSession| MissingRange {
                     events,
                     cause: Some(GapCause::SpoolDamaged),
                     from: open.last_at,
                     to: open.last_at,
                 };
-                self.hole((mark != 0).then_some(mark), hole, updates);
+                self.report_missing((mark != 0).then_some(mark), range, updates);
             }
         }
         Ok(())
@@ -171,11 +171,11 @@ impl Follow {
         let session = Rc::new(history.session.beginning());
         if !self
             .wanted
-            .takes_local(&session.opened, session.opened_at())
+            .matches_local(&session.opened, session.opened_at())
         {
             return Ok(());
         }
-        let open = Open::new(session.clone(), None);
+        let open = OpenSession::new(session.clone(), None);
         if self.open.insert(id.mark(), open).is_none() {
             updates.push(Update::Opened(session, None));
         }
@@ -206,10 +206,15 @@ impl Follow {
     }
 
     /// Reports missing events. Without a mark they may be of any session, so they count against every open one.
-    fn hole(&self, mark: Option<Mark>, hole: impl Fn(&Open) -> Hole, updates: &mut Vec<Update>) {
+    fn report_missing(
+        &self,
+        mark: Option<Mark>,
+        range: impl Fn(&OpenSession) -> MissingRange,
+        updates: &mut Vec<Update>,
+    ) {
         let meant = |of: Mark| mark.is_none_or(|mark| mark == of);
         let mine = self.open.iter().filter(|(of, _)| meant(**of));
-        updates.extend(mine.map(|(_, open)| Update::Hole(open.session.clone(), hole(open))));
+        updates.extend(mine.map(|(_, open)| Update::Missing(open.session.clone(), range(open))));
     }
 
     fn read_again(&self, id: SessionId) -> Result<Option<History>, CliError> {

@@ -9,7 +9,7 @@ use russh::keys::ssh_key::HashAlg;
 
 use vctl_common::foreign_file::{self, Pipes};
 
-use crate::session::model::identity::Trust;
+use crate::session::model::identity::CaTrust;
 use crate::ssh::key_of_line;
 
 /// Absolute paths, because `sudo` may keep a user's `PATH`.
@@ -31,15 +31,15 @@ impl TrustedCas {
         }
     }
 
-    pub(super) fn trust(&self, fingerprint: &str) -> Trust {
+    pub(super) fn trust(&self, fingerprint: &str) -> CaTrust {
         let read = || match &self.file {
             Some(file) => read(file),
             None => read_of_sshd(),
         };
         match self.fingerprints.get_or_init(read) {
-            Ok(ours) if ours.contains(fingerprint) => Trust::Ours { mount: None },
-            Ok(_) => Trust::Unknown,
-            Err(why) => Trust::Unreadable(why.clone()),
+            Ok(ours) if ours.contains(fingerprint) => CaTrust::Ours { mount: None },
+            Ok(_) => CaTrust::Unknown,
+            Err(why) => CaTrust::Unreadable(why.clone()),
         }
     }
 }
@@ -115,12 +115,12 @@ mod tests {
     #[test]
     fn unreadable_keys_differ_from_an_unknown_ca() {
         let missing = TrustedCas::new(Some("/nonexistent/keys".into()));
-        assert!(matches!(missing.trust("SHA256:x"), Trust::Unreadable(_)));
+        assert!(matches!(missing.trust("SHA256:x"), CaTrust::Unreadable(_)));
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), KEY).unwrap();
         let read = TrustedCas::new(Some(file.path().to_owned()));
-        assert_eq!(read.trust("SHA256:x"), Trust::Unknown);
+        assert_eq!(read.trust("SHA256:x"), CaTrust::Unknown);
         let ours = fingerprints(KEY.as_bytes()).pop_first().unwrap();
-        assert_eq!(read.trust(&ours), Trust::Ours { mount: None });
+        assert_eq!(read.trust(&ours), CaTrust::Ours { mount: None });
     }
 }

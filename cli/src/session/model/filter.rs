@@ -25,7 +25,7 @@ impl Filter {
 
     /// Returns whether a session recorded on this host matches. The signing CA is not checked here: the name is the one
     /// in the certificate.
-    pub(crate) fn takes_local(&self, opened: &SessionOpened, opened_at: SystemTime) -> bool {
+    pub(crate) fn matches_local(&self, opened: &SessionOpened, opened_at: SystemTime) -> bool {
         let certificate = opened.auth.certificate.as_ref();
         let is_user = |user: &String| {
             certificate

@@ -17,7 +17,7 @@ pub(crate) struct Pattern {
 
 /// A session with its matching lines.
 #[derive(Debug)]
-pub(crate) struct Match {
+pub(crate) struct GrepMatch {
     pub(crate) session: Session,
     /// In their order: executed programs and failed attempts.
     pub(crate) events: Vec<Event>,
@@ -48,7 +48,7 @@ impl Pattern {
     }
 
     /// Returns whether the event is a program with these bytes in its arguments or path.
-    pub(crate) fn is_in(&self, event: &KernelEvent) -> bool {
+    pub(crate) fn matches(&self, event: &KernelEvent) -> bool {
         let (EventKind::Exec(exec) | EventKind::ExecFailed { exec, .. }) = &event.kind else {
             return false;
         };
@@ -58,8 +58,8 @@ impl Pattern {
         // NUL after each argument, as in memory and in the store.
         let argv = exec.argv.iter().flat_map(|item| item.iter().chain(&[0]));
         let argv: Vec<u8> = argv.copied().collect();
-        let places = [&argv, &exec.exe.path, &exec.filename];
-        let is_in = |form: &Vec<u8>| places.iter().any(|place| contains(place, form));
+        let directories = [&argv, &exec.exe.path, &exec.filename];
+        let is_in = |form: &Vec<u8>| directories.iter().any(|place| contains(place, form));
         self.forms.iter().any(is_in)
     }
 }
@@ -97,7 +97,7 @@ mod tests {
 
     fn is_found(pattern: &str, argv: &[&str]) -> bool {
         let history = Login::of_alice().exec(4102, 4101, argv).open();
-        Pattern::new(pattern).is_in(&history.events[0].event)
+        Pattern::new(pattern).matches(&history.events[0].event)
     }
 
     #[test]

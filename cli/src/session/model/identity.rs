@@ -29,12 +29,12 @@ pub(crate) enum Proof {
     Verified {
         mount: Option<String>,
     },
-    Unproven(Reason),
+    Unproven(UnprovenReason),
 }
 
 /// Reason why a name is not proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum UnprovenReason {
     /// The login used no certificate, so it has no name.
     NoCertificate,
     UnknownCa,
@@ -51,7 +51,7 @@ pub(crate) enum Reason {
 
 /// Whether the reader trusts the CA that a certificate names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub(crate) enum CaTrust {
     Ours { mount: Option<String> },
     Unknown,
     Unreadable(String),
@@ -76,21 +76,25 @@ pub(crate) enum Contradiction {
 
 impl Identity {
     /// Verifies the certificate that a host reported for a login.
-    pub(crate) fn of(opened: &SessionOpened, opened_at: SystemTime, trust: Trust) -> Self {
+    pub(crate) fn verify(opened: &SessionOpened, opened_at: SystemTime, trust: CaTrust) -> Self {
         let Some(certificate) = &opened.auth.certificate else {
-            return Self::nameless();
+            return Self::without_certificate();
         };
-        let is_ours = matches!(trust, Trust::Ours { .. });
+        let is_ours = matches!(trust, CaTrust::Ours { .. });
         let proof = verify(certificate, trust);
         let mut contradictions = BTreeSet::new();
         if let Proof::Unproven(reason) = &proof
-            && reason.is_false()
+            && reason.indicates_forgery()
         {
             contradictions.insert(Contradiction::Certificate);
         }
         // Other CAs have other rules for principals and validity.
         if is_ours {
-            contradictions.extend(of_certificate(certificate, &opened.login_user, opened_at));
+            contradictions.extend(contradictions_of(
+                certificate,
+                &opened.login_user,
+                opened_at,
+            ));
         }
         Self {
             proof,
@@ -98,14 +102,14 @@ impl Identity {
         }
     }
 
-    pub(crate) fn nameless() -> Self {
+    pub(crate) fn without_certificate() -> Self {
         Self {
-            proof: Proof::Unproven(Reason::NoCertificate),
+            proof: Proof::Unproven(UnprovenReason::NoCertificate),
             contradictions: BTreeSet::new(),
         }
     }
 
-    /// Says whether the name may be shown as that of the person who logged in.
+    /// Returns whether the name may be shown as that of the person who logged in.
     pub(crate) fn is_proven(&self) -> bool {
         matches!(self.proof, Proof::Verified { .. }) && self.contradicting().next().is_none()
     }
@@ -133,23 +137,23 @@ impl Proof {
         match self {
             Self::Verified { .. } => "verified",
             Self::Unproven(reason) => match reason {
-                Reason::NoCertificate => "no_certificate",
-                Reason::UnknownCa => "unknown_ca",
-                Reason::CasUnknown(_) => "trusted_cas_unreadable",
-                Reason::OlderAgent => "older_agent",
-                Reason::TooLarge => "too_large",
-                Reason::Unreadable => "unreadable",
-                Reason::HostCertificate => "host_certificate",
-                Reason::BadSignature => "bad_signature",
-                Reason::OtherCertificate => "other_certificate",
+                UnprovenReason::NoCertificate => "no_certificate",
+                UnprovenReason::UnknownCa => "unknown_ca",
+                UnprovenReason::CasUnknown(_) => "trusted_cas_unreadable",
+                UnprovenReason::OlderAgent => "older_agent",
+                UnprovenReason::TooLarge => "too_large",
+                UnprovenReason::Unreadable => "unreadable",
+                UnprovenReason::HostCertificate => "host_certificate",
+                UnprovenReason::BadSignature => "bad_signature",
+                UnprovenReason::OtherCertificate => "other_certificate",
             },
         }
     }
 }
 
-impl Reason {
-    /// Says whether an honest agent never reports such a certificate for a login.
-    fn is_false(&self) -> bool {
+impl UnprovenReason {
+    /// Returns whether an honest agent never reports such a certificate for a login.
+    fn indicates_forgery(&self) -> bool {
         matches!(
             self,
             Self::Unreadable | Self::HostCertificate | Self::BadSignature | Self::OtherCertificate
@@ -173,7 +177,7 @@ impl Contradiction {
     ];
 
     /// Parses a word of `vctl.login_contradictions`. A newer schema may have other words.
-    pub(crate) fn of_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.word() == word)
     }
 
@@ -198,11 +202,11 @@ impl Contradiction {
     }
 }
 
-fn verify(certificate: &Certificate, trust: Trust) -> Proof {
+fn verify(certificate: &Certificate, trust: CaTrust) -> Proof {
     let mount = match trust {
-        Trust::Ours { mount } => mount,
-        Trust::Unknown => return Proof::Unproven(Reason::UnknownCa),
-        Trust::Unreadable(why) => return Proof::Unproven(Reason::CasUnknown(why)),
+        CaTrust::Ours { mount } => mount,
+        CaTrust::Unknown => return Proof::Unproven(UnprovenReason::UnknownCa),
+        CaTrust::Unreadable(why) => return Proof::Unproven(UnprovenReason::CasUnknown(why)),
     };
     match check(certificate) {
         Ok(()) => Proof::Verified { mount },
@@ -211,16 +215,16 @@ fn verify(certificate: &Certificate, trust: Trust) -> Proof {
 }
 
 /// Checks that the CA named in an entry signed the certificate described there.
-fn check(entry: &Certificate) -> Result<(), Reason> {
+fn check(entry: &Certificate) -> Result<(), UnprovenReason> {
     let base64 = match &entry.blob {
         Some(base64) if base64.len() <= BLOB_MAX.div_ceil(3) * 4 => base64,
-        None if !entry.blob_too_large => return Err(Reason::OlderAgent),
-        _ => return Err(Reason::TooLarge),
+        None if !entry.blob_too_large => return Err(UnprovenReason::OlderAgent),
+        _ => return Err(UnprovenReason::TooLarge),
     };
-    let blob = Base64::decode_vec(base64).map_err(|_| Reason::Unreadable)?;
-    let certificate = SshCertificate::from_bytes(&blob).map_err(|_| Reason::Unreadable)?;
+    let blob = Base64::decode_vec(base64).map_err(|_| UnprovenReason::Unreadable)?;
+    let certificate = SshCertificate::from_bytes(&blob).map_err(|_| UnprovenReason::Unreadable)?;
     if !certificate.cert_type().is_user() {
-        return Err(Reason::HostCertificate);
+        return Err(UnprovenReason::HostCertificate);
     }
     let ca = certificate.signature_key().fingerprint(HashAlg::Sha256);
     let is_same = ca.to_string() == entry.ca_fingerprint
@@ -230,15 +234,15 @@ fn check(entry: &Certificate) -> Result<(), Reason> {
         && certificate.valid_after() == entry.valid_after
         && certificate.valid_before() == entry.valid_before;
     if !is_same {
-        return Err(Reason::OtherCertificate);
+        return Err(UnprovenReason::OtherCertificate);
     }
     // The validity period is compared with the login time elsewhere, with a tolerance.
     certificate
         .validate_at(certificate.valid_after(), [&ca])
-        .map_err(|_| Reason::BadSignature)
+        .map_err(|_| UnprovenReason::BadSignature)
 }
 
-fn of_certificate(
+fn contradictions_of(
     certificate: &Certificate,
     login_user: &str,
     opened_at: SystemTime,
@@ -329,21 +333,21 @@ mod tests {
         }
     }
 
-    fn identity(certificate: Certificate, trust: Trust) -> Identity {
+    fn identity(certificate: Certificate, trust: CaTrust) -> Identity {
         let mut login = Login::of_alice();
         let opened = &mut login.session().opened;
         opened.auth.certificate = Some(certificate);
         opened.login_user = "deploy".to_owned();
         let opened = opened.clone();
-        Identity::of(
+        Identity::verify(
             &opened,
             UNIX_EPOCH + Duration::from_secs(1_767_225_700),
             trust,
         )
     }
 
-    fn ours() -> Trust {
-        Trust::Ours { mount: None }
+    fn ours() -> CaTrust {
+        CaTrust::Ours { mount: None }
     }
 
     #[test]
@@ -361,7 +365,7 @@ mod tests {
             .len();
         for at in 0..length {
             let reason = check(&flipped(&certificate, at)).unwrap_err();
-            assert!(reason.is_false(), "byte {at}: {reason:?}");
+            assert!(reason.indicates_forgery(), "byte {at}: {reason:?}");
         }
     }
 
@@ -378,7 +382,10 @@ mod tests {
             let mut other = certificate();
             change(&mut other);
             let identity = identity(other, ours());
-            assert_eq!(identity.proof, Proof::Unproven(Reason::OtherCertificate));
+            assert_eq!(
+                identity.proof,
+                Proof::Unproven(UnprovenReason::OtherCertificate)
+            );
             assert!(
                 identity
                     .contradictions
@@ -389,8 +396,8 @@ mod tests {
 
     #[test]
     fn certificate_of_an_unknown_ca_is_not_proven() {
-        let identity = identity(certificate(), Trust::Unknown);
-        assert_eq!(identity.proof, Proof::Unproven(Reason::UnknownCa));
+        let identity = identity(certificate(), CaTrust::Unknown);
+        assert_eq!(identity.proof, Proof::Unproven(UnprovenReason::UnknownCa));
         assert!(!identity.is_proven() && identity.contradictions.is_empty());
     }
 
@@ -404,7 +411,7 @@ mod tests {
             },
             ours(),
         );
-        assert_eq!(identity.proof, Proof::Unproven(Reason::OlderAgent));
+        assert_eq!(identity.proof, Proof::Unproven(UnprovenReason::OlderAgent));
         assert!(!identity.is_proven() && identity.contradictions.is_empty());
     }
 
@@ -413,7 +420,7 @@ mod tests {
         let (certificate, second) = (certificate(), Duration::from_secs(1));
         let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds);
         let (begin, end) = (at(certificate.valid_after), at(certificate.valid_before));
-        let found = |user: &str, at| of_certificate(&certificate, user, at);
+        let found = |user: &str, at| contradictions_of(&certificate, user, at);
         for fine in [begin - CLOCK_TOLERANCE, begin, end + CLOCK_TOLERANCE] {
             assert_eq!(found("deploy", fine), []);
         }
@@ -439,7 +446,7 @@ mod tests {
     fn every_word_of_the_schema_is_parsed() {
         let sql = include_str!("../../../../migrations/0015_login_contradictions.sql");
         for one in Contradiction::ALL {
-            assert_eq!(Contradiction::of_word(one.word()), Some(one));
+            assert_eq!(Contradiction::from_word(one.word()), Some(one));
             if one != Contradiction::Certificate {
                 assert!(sql.contains(&format!("'{}'", one.word())), "{one:?}");
             }

@@ -5,8 +5,9 @@
 mod filter;
 pub(crate) mod grep;
 pub(crate) mod identity;
+mod listed;
 pub(crate) mod provenance;
-pub(crate) mod search;
+pub(crate) mod path_search;
 mod selector;
 pub(crate) mod timeline;
 pub(crate) mod tree;
@@ -23,8 +24,9 @@ use vctl_common::time::{BootNs, WallOffset};
 
 pub(crate) use filter::Filter;
 pub(crate) use identity::Identity;
+pub(crate) use listed::ListedSession;
 pub(crate) use provenance::Provenance;
-pub(crate) use selector::{Named, Prefix, Selector};
+pub(crate) use selector::{Prefix, Selector, SessionName};
 
 /// One session without its events.
 #[derive(Clone, Debug)]
@@ -41,7 +43,7 @@ pub(crate) struct Session {
     /// Number of events that can be read.
     pub(crate) stored: u64,
     /// Missing events, by time.
-    pub(crate) holes: Vec<Hole>,
+    pub(crate) missing_ranges: Vec<MissingRange>,
     /// Whether its name is proven, and the reason if not.
     pub(crate) identity: Identity,
     /// Facts that only the central store knows; `None` when the session was read from a spool.
@@ -50,7 +52,7 @@ pub(crate) struct Session {
 
 /// A period with missing events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hole {
+pub(crate) struct MissingRange {
     /// Number of missing events; `None` when unknown.
     pub(crate) events: Option<u64>,
     /// `None` when a sequence number is missing and no cause was recorded.
@@ -81,13 +83,13 @@ pub(crate) enum Update {
     /// With the time from its opening to its arrival, if it arrived late.
     Opened(Rc<Session>, Option<Duration>),
     Event(Rc<Session>, Event),
-    Hole(Rc<Session>, Hole),
+    Missing(Rc<Session>, MissingRange),
     Closed(Rc<Session>),
 }
 
 /// Number of events missing from a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Missing {
+pub(crate) struct MissingCount {
     /// Missing events that could be counted.
     pub(crate) counted: u64,
     /// More are missing, and their number is unknown.
@@ -125,18 +127,18 @@ impl From<StoredEvent> for Event {
     }
 }
 
-impl From<spool::Hole> for Hole {
-    fn from(hole: spool::Hole) -> Self {
+impl From<spool::Hole> for MissingRange {
+    fn from(range: spool::Hole) -> Self {
         Self {
-            events: hole.count,
-            cause: hole.cause,
-            from: hole.from,
-            to: hole.to,
+            events: range.count,
+            cause: range.cause,
+            from: range.from,
+            to: range.to,
         }
     }
 }
 
-impl From<&Gap> for Hole {
+impl From<&Gap> for MissingRange {
     fn from(gap: &Gap) -> Self {
         Self {
             events: gap.events,
@@ -154,7 +156,7 @@ impl Session {
             closed: None,
             closed_wall: None,
             stored: 0,
-            holes: Vec::new(),
+            missing_ranges: Vec::new(),
             ..self
         }
     }
@@ -195,13 +197,15 @@ impl Session {
     /// Returns whether only the probe saw the login: no PAM hook asked for a stamp.
     pub(crate) fn is_without_stamp(&self) -> bool {
         let unasked = Some(GapCause::LoginWithoutStamp);
-        self.holes.iter().any(|hole| hole.cause == unasked)
+        self.missing_ranges
+            .iter()
+            .any(|range| range.cause == unasked)
     }
 
     /// Returns the number of missing events, `None` when none is missing (so far, while the session is open).
-    pub(crate) fn missing(&self) -> Option<Missing> {
-        let counts = || self.holes.iter().map(|hole| hole.events);
-        let missing = Missing {
+    pub(crate) fn missing(&self) -> Option<MissingCount> {
+        let counts = || self.missing_ranges.iter().map(|range| range.events);
+        let missing = MissingCount {
             counted: counts().flatten().fold(0, u64::saturating_add),
             // A user accepted before the kernel recorded the session did something unrecorded, even if no
             // gap entry survived.

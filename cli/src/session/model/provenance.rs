@@ -13,7 +13,7 @@ pub(crate) struct Provenance {
     /// `None` for a login without a certificate.
     pub(crate) ca: Option<Ca>,
     /// `None` when they were not looked up, as in a list.
-    pub(crate) requests: Option<Requests>,
+    pub(crate) requests: Option<AccessRequests>,
     /// The session has no recorded end, and its host did not report in that boot for a day: it was reinstalled or is
     /// gone.
     pub(crate) unheard: bool,
@@ -21,9 +21,9 @@ pub(crate) struct Provenance {
 
 /// Rows of the access log that name the certificate.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Requests {
+pub(crate) struct AccessRequests {
     /// Oldest first.
-    pub(crate) rows: Vec<Request>,
+    pub(crate) rows: Vec<AccessRequest>,
     /// There are more rows than were read.
     pub(crate) more: bool,
 }
@@ -39,7 +39,7 @@ pub(crate) enum Ca {
 
 /// A row of the access log with the certificate of the session.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub(crate) struct AccessRequest {
     /// Proven by the database login that wrote the row.
     pub(crate) person: Person,
     pub(crate) at: SystemTime,
@@ -54,14 +54,14 @@ pub(crate) struct Request {
 
 impl Provenance {
     /// Returns the requests of the person that the certificate names.
-    pub(crate) fn own(&self) -> impl Iterator<Item = &Request> {
+    pub(crate) fn own(&self) -> impl Iterator<Item = &AccessRequest> {
         let rows = self.requests.iter().flat_map(|requests| &requests.rows);
         rows.filter(|request| self.person.as_ref() == Some(&request.person))
     }
 
     /// Returns the requests of other people. A user who may write to the access log can put any serial into a row, so
-    /// these rows never change whose session it is.
-    pub(crate) fn contested(&self) -> impl Iterator<Item = &Request> {
+    /// these rows never change the person of a session.
+    pub(crate) fn contested(&self) -> impl Iterator<Item = &AccessRequest> {
         let rows = self.requests.iter().flat_map(|requests| &requests.rows);
         rows.filter(|request| self.person.as_ref() != Some(&request.person))
     }

@@ -15,10 +15,10 @@ pub(crate) enum Selector {
 
 /// A session argument of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
+pub(crate) enum SessionName {
     Whole(Selector),
     /// The first digits of a session id, as lists on a narrow terminal show them.
-    Begin(Prefix),
+    Prefix(Prefix),
 }
 
 /// The first digits of a session id.
@@ -44,7 +44,7 @@ impl Prefix {
         (id(self.first), id(last))
     }
 
-    pub(crate) fn is_of(self, id: SessionId) -> bool {
+    pub(crate) fn matches(self, id: SessionId) -> bool {
         let (first, last) = self.range();
         (first.as_uuid()..=last.as_uuid()).contains(&id.as_uuid())
     }
@@ -73,7 +73,7 @@ impl FromStr for Prefix {
     }
 }
 
-impl FromStr for Named {
+impl FromStr for SessionName {
     type Err = String;
 
     /// Parses a number as a serial unless it starts with `0`: serials never do, and session ids will for decades.
@@ -85,7 +85,7 @@ impl FromStr for Named {
         if let Ok(id) = text.parse() {
             return Ok(Self::Whole(Selector::Id(id)));
         }
-        text.parse().map(Self::Begin).map_err(|()| {
+        text.parse().map(Self::Prefix).map_err(|()| {
             "not a certificate serial (1 to 18446744073709551615), a session id (a UUID) or the first digits of one \
              (at least four)"
                 .to_owned()
@@ -121,7 +121,7 @@ mod tests {
 
     fn begin(text: &str) -> Prefix {
         match text.parse() {
-            Ok(Named::Begin(prefix)) => prefix,
+            Ok(SessionName::Prefix(prefix)) => prefix,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -131,12 +131,12 @@ mod tests {
         let id: SessionId = ID.parse().unwrap();
         for length in 4..ID.len() {
             let prefix = begin(&ID[..length]);
-            assert!(prefix.is_of(id), "{prefix}");
+            assert!(prefix.matches(id), "{prefix}");
             assert_eq!(prefix.to_string(), ID[..length].trim_end_matches('-'));
         }
         assert_eq!(begin("0193F3A17C4E").to_string(), "0193f3a1-7c4e");
-        assert!(!begin("0193f3a2").is_of(id));
-        assert_eq!(ID.parse(), Ok(Named::Whole(Selector::Id(id))));
+        assert!(!begin("0193f3a2").matches(id));
+        assert_eq!(ID.parse(), Ok(SessionName::Whole(Selector::Id(id))));
         let nearly = begin("0193f3a17c4e7d619f0a2b5c6d7e8f9");
         assert_eq!(nearly.range().1.to_string(), format!("{}f", &ID[..35]));
     }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn number_without_a_leading_zero_is_a_serial() {
         let serial = |number| {
-            Ok(Named::Whole(Selector::Serial(
+            Ok(SessionName::Whole(Selector::Serial(
                 CertSerial::new(number).unwrap(),
             )))
         };
@@ -160,7 +160,7 @@ mod tests {
             "18446744073709551616x",
             "0193f3a1_7c4e",
         ] {
-            assert!(wrong.parse::<Named>().is_err(), "{wrong}");
+            assert!(wrong.parse::<SessionName>().is_err(), "{wrong}");
         }
     }
 }

@@ -9,7 +9,7 @@ use vctl_common::event::{CgroupMoveEvent, EventKind, ExecEvent, ExitEvent};
 use vctl_common::id::ProcessId;
 use vctl_common::time::BootNs;
 
-use super::{Event, History, Hole, Session};
+use super::{Event, History, MissingRange, Session};
 
 /// One line of a timeline.
 #[derive(Debug)]
@@ -18,34 +18,34 @@ pub(crate) struct Entry<'a> {
     pub(crate) time: SystemTime,
     /// `None` for a missing range.
     pub(crate) event: Option<&'a Event>,
-    pub(crate) what: What<'a>,
+    pub(crate) kind: EntryKind<'a>,
 }
 
 #[derive(Debug)]
-pub(crate) enum What<'a> {
+pub(crate) enum EntryKind<'a> {
     Program(Program<'a>),
     /// A failed exec; the process went on with its old program.
     Failed {
         exec: &'a ExecEvent,
         errno: u32,
-        user: User,
+        user: UserChange,
         /// Number of directories that a search along PATH tried; 1 for a single attempt.
-        places: usize,
+        directories: usize,
     },
     /// The end of a process that executed no program, such as a subshell.
     ForkEnded(&'a ExitEvent),
     Moved {
         moved: &'a CgroupMoveEvent,
-        by: Mover,
+        by: MovedBy,
     },
-    Hole(&'a Hole),
+    Missing(&'a MissingRange),
 }
 
 /// A program that a process executed.
 #[derive(Debug)]
 pub(crate) struct Program<'a> {
     pub(crate) exec: &'a ExecEvent,
-    pub(crate) user: User,
+    pub(crate) user: UserChange,
     /// `None` when its end is not recorded.
     pub(crate) end: Option<End<'a>>,
 }
@@ -54,11 +54,11 @@ pub(crate) struct Program<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End<'a> {
     pub(crate) after: Duration,
-    pub(crate) how: How<'a>,
+    pub(crate) reason: EndReason<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum How<'a> {
+pub(crate) enum EndReason<'a> {
     Exited(&'a ExitEvent),
     /// The process executed another program, which has its own entry.
     Replaced,
@@ -66,23 +66,23 @@ pub(crate) enum How<'a> {
 
 /// The process that asked for a cgroup move, relative to the shown session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mover {
-    Own,
-    Other,
+pub(crate) enum MovedBy {
+    ThisSession,
+    OtherSession,
     /// A process of the host itself, for example `systemd`.
-    Outside,
+    Host,
 }
 
 /// Effective user of a program, and of the process before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct User {
+pub(crate) struct UserChange {
     pub(crate) from: u32,
     pub(crate) to: u32,
 }
 
-impl User {
+impl UserChange {
     /// `before` is the previous effective user of the process, or that of its parent.
-    pub(crate) fn of(exec: &ExecEvent, before: Option<u32>) -> Self {
+    pub(crate) fn of_exec(exec: &ExecEvent, before: Option<u32>) -> Self {
         // A set-uid program (sudo, su) has the caller as its real user. Once both ids are changed, only
         // the previous program has the caller's id.
         let from = if exec.ruid == exec.euid {
@@ -97,41 +97,41 @@ impl User {
     }
 }
 
-impl Mover {
-    pub(crate) fn of(moved: &CgroupMoveEvent, session: &Session) -> Self {
+impl MovedBy {
+    pub(crate) fn new(moved: &CgroupMoveEvent, session: &Session) -> Self {
         match moved.by_session {
-            Some(mark) if mark == session.opened.id.mark() => Self::Own,
-            Some(_) => Self::Other,
-            None => Self::Outside,
+            Some(mark) if mark == session.opened.id.mark() => Self::ThisSession,
+            Some(_) => Self::OtherSession,
+            None => Self::Host,
         }
     }
 }
 
 /// Returns the line of one event, without the knowledge of other events; `None` for the end of a process.
-pub(crate) fn single<'a>(event: &'a Event, session: &Session) -> Option<Entry<'a>> {
-    let what = match &event.event.kind {
-        EventKind::Exec(exec) => What::Program(Program {
+pub(crate) fn entry_of_event<'a>(event: &'a Event, session: &Session) -> Option<Entry<'a>> {
+    let kind = match &event.event.kind {
+        EventKind::Exec(exec) => EntryKind::Program(Program {
             exec,
-            user: User::of(exec, None),
+            user: UserChange::of_exec(exec, None),
             end: None,
         }),
-        EventKind::ExecFailed { errno, exec } => What::Failed {
+        EventKind::ExecFailed { errno, exec } => EntryKind::Failed {
             exec,
             errno: *errno,
-            user: User::of(exec, None),
-            places: 1,
+            user: UserChange::of_exec(exec, None),
+            directories: 1,
         },
         EventKind::Exit(_) => return None,
-        EventKind::CgroupMove(moved) => What::Moved {
+        EventKind::CgroupMove(moved) => EntryKind::Moved {
             moved,
-            by: Mover::of(moved, session),
+            by: MovedBy::new(moved, session),
         },
     };
     Some(Entry {
         at: event.event.at,
         time: event.time,
         event: Some(event),
-        what,
+        kind,
     })
 }
 
@@ -144,50 +144,50 @@ pub(crate) fn entries(history: &History) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry> = Vec::with_capacity(order.len());
     let mut running = Running::default();
     for event in order {
-        let what = match &event.event.kind {
+        let kind = match &event.event.kind {
             EventKind::Exec(exec) => {
                 let user = running.user(event.event.process, exec);
                 let index = entries.len();
                 let before = running.start(event.event.process, exec, index, event.event.at);
-                end(&mut entries, before, event.event.at, How::Replaced);
-                What::Program(Program {
+                set_end(&mut entries, before, event.event.at, EndReason::Replaced);
+                EntryKind::Program(Program {
                     exec,
                     user,
                     end: None,
                 })
             }
-            EventKind::ExecFailed { errno, exec } => What::Failed {
+            EventKind::ExecFailed { errno, exec } => EntryKind::Failed {
                 exec,
                 errno: *errno,
                 user: running.user(event.event.process, exec),
-                places: 1,
+                directories: 1,
             },
             EventKind::Exit(exit) => match running.stop(event.event.process) {
-                None => What::ForkEnded(exit),
+                None => EntryKind::ForkEnded(exit),
                 image => {
-                    end(&mut entries, image, event.event.at, How::Exited(exit));
+                    set_end(&mut entries, image, event.event.at, EndReason::Exited(exit));
                     continue;
                 }
             },
-            EventKind::CgroupMove(moved) => What::Moved {
+            EventKind::CgroupMove(moved) => EntryKind::Moved {
                 moved,
-                by: Mover::of(moved, &history.session),
+                by: MovedBy::new(moved, &history.session),
             },
         };
         entries.push(Entry {
             at: event.event.at,
             time: event.time,
             event: Some(event),
-            what,
+            kind,
         });
     }
-    with_holes(entries, &history.session)
+    with_missing_ranges(entries, &history.session)
 }
 
 impl Entry<'_> {
     /// Returns whether the line is shown without `--full`.
     pub(crate) fn is_essential(&self) -> bool {
-        !matches!(self.what, What::ForkEnded(_))
+        !matches!(self.kind, EntryKind::ForkEnded(_))
     }
 }
 
@@ -221,22 +221,22 @@ impl Running {
         self.images.remove(&process)
     }
 
-    fn user(&self, process: ProcessId, exec: &ExecEvent) -> User {
+    fn user(&self, process: ProcessId, exec: &ExecEvent) -> UserChange {
         let before = self.euids.get(&process).or(self.euids.get(&exec.parent));
-        User::of(exec, before.copied())
+        UserChange::of_exec(exec, before.copied())
     }
 }
 
-fn end<'a>(entries: &mut [Entry<'a>], image: Option<Image>, at: BootNs, how: How<'a>) {
+fn set_end<'a>(entries: &mut [Entry<'a>], image: Option<Image>, at: BootNs, reason: EndReason<'a>) {
     let Some(image) = image else { return };
     if let Some(Entry {
-        what: What::Program(program),
+        kind: EntryKind::Program(program),
         ..
     }) = entries.get_mut(image.entry)
     {
         program.end = Some(End {
             after: at.since(image.since),
-            how,
+            reason,
         });
     }
 }
@@ -244,15 +244,15 @@ fn end<'a>(entries: &mut [Entry<'a>], image: Option<Image>, at: BootNs, how: How
 /// Inserts each missing range after the events up to its beginning.
 ///
 /// Ordered by the boot clock: the wall clock may have been set while the session ran.
-fn with_holes<'a>(mut entries: Vec<Entry<'a>>, session: &'a Session) -> Vec<Entry<'a>> {
-    if session.holes.is_empty() {
+fn with_missing_ranges<'a>(mut entries: Vec<Entry<'a>>, session: &'a Session) -> Vec<Entry<'a>> {
+    if session.missing_ranges.is_empty() {
         return entries;
     }
-    entries.extend(session.holes.iter().map(|hole| Entry {
-        at: hole.from,
-        time: session.wall.wall_time(hole.from),
+    entries.extend(session.missing_ranges.iter().map(|range| Entry {
+        at: range.from,
+        time: session.wall.wall_time(range.from),
         event: None,
-        what: What::Hole(hole),
+        kind: EntryKind::Missing(range),
     }));
     entries.sort_by_key(|entry| entry.at);
     entries

@@ -6,8 +6,8 @@ use vctl_common::event::{EventKind, ExitEvent};
 use vctl_common::id::ProcessId;
 use vctl_common::time::BootNs;
 
-use super::timeline::{Entry, What, entries};
-use super::{History, search};
+use super::timeline::{Entry, EntryKind, entries};
+use super::{History, path_search};
 
 /// Processes of a session. Missing ranges and cgroup moves are shown only in the timeline.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ impl<'a> Tree<'a> {
             }
         }
         for entry in entries(history) {
-            if let (What::Program(_) | What::Failed { .. }, Some(event)) =
-                (&entry.what, entry.event)
+            if let (EntryKind::Program(_) | EntryKind::Failed { .. }, Some(event)) =
+                (&entry.kind, entry.event)
             {
                 node(&mut by_id, event.event.process).programs.push(entry);
             }
@@ -75,7 +75,7 @@ impl<'a> Tree<'a> {
     /// either.
     pub(crate) fn prune(&mut self) {
         for node in &mut self.nodes {
-            search::fold(&mut node.programs);
+            path_search::fold(&mut node.programs);
         }
         let mut kept = vec![false; self.nodes.len()];
         // Children come after their parents: backwards, each child is decided before its parent.

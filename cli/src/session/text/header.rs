@@ -7,19 +7,12 @@ use std::time::Duration;
 use vctl_common::count::counted;
 use vctl_common::session::{Auth, CloseReason, GapCause, Origin, Stamp};
 
+use super::fact::HeaderFact;
 use super::{identity, provenance};
 use crate::session::model::identity::has_name;
-use crate::session::model::{History, Hole, Missing, Session};
+use crate::session::model::{History, MissingCount, MissingRange, Session};
 use crate::ui::sanitize::text;
 use crate::ui::{BAD, BOLD, DIM, Layout, WARN, time};
-
-/// One line of the header, with escaped text.
-pub(crate) struct Fact {
-    pub(crate) name: &'static str,
-    pub(crate) text: String,
-    /// Shown as a warning.
-    pub(crate) warns: bool,
-}
 
 pub(crate) fn write(out: &mut dyn Write, session: &Session, layout: Layout) -> io::Result<()> {
     write_opening(out, session, layout)?;
@@ -40,11 +33,11 @@ pub(crate) fn write_opening(
 /// Writes that a session arrived late, after waiting on its host.
 pub(crate) fn write_late(out: &mut dyn Write, late: Duration) -> io::Result<()> {
     let text = format!("late: {} after it was opened", time::duration(late));
-    write_fact(out, &Fact::warning("arrived", text))
+    write_fact(out, &HeaderFact::warning("arrived", text))
 }
 
-fn write_fact(out: &mut dyn Write, fact: &Fact) -> io::Result<()> {
-    let Fact { name, text, warns } = fact;
+fn write_fact(out: &mut dyn Write, fact: &HeaderFact) -> io::Result<()> {
+    let HeaderFact { name, text, warns } = fact;
     if *warns {
         writeln!(out, "  {DIM}{name:9}{DIM:#} {WARN}{text}{WARN:#}")
     } else {
@@ -53,10 +46,10 @@ fn write_fact(out: &mut dyn Write, fact: &Fact) -> io::Result<()> {
 }
 
 /// Returns the facts about user, host and time.
-pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<Fact> {
+pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<HeaderFact> {
     let opened = &session.opened;
     let mut facts = Vec::new();
-    let mut fact = |name, text| facts.push(Fact::new(name, text));
+    let mut fact = |name, text| facts.push(HeaderFact::new(name, text));
     let mut person = who(session);
     if let Some(whole) = session.person().filter(|_| layout.full) {
         let _ = write!(person, " ({})", text(whole.display_name()));
@@ -73,9 +66,9 @@ pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<Fact> {
     facts.extend(session.provenance.iter().flat_map(provenance::facts));
     if let Some(problem) = &opened.auth.problem {
         let fact = if opened.auth.unreadable_certificate {
-            Fact::warning
+            HeaderFact::warning
         } else {
-            Fact::new
+            HeaderFact::new
         };
         facts.push(fact("problem", text(problem)));
     }
@@ -87,32 +80,20 @@ pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<Fact> {
         let _ = write!(login, ", {}", text(tty));
     }
     let service = text(&opened.service);
-    facts.push(Fact::new("login", format!("{login} ({service})")));
+    facts.push(HeaderFact::new("login", format!("{login} ({service})")));
     if let Some(stamp) = stamp(opened.stamp, session.is_without_stamp()) {
-        facts.push(Fact::warning("stamped", stamp.to_owned()));
+        facts.push(HeaderFact::warning("stamped", stamp.to_owned()));
     }
     if let Some(origin) = detached(&opened.origin) {
-        facts.push(Fact::new("detached", origin));
+        facts.push(HeaderFact::new("detached", origin));
     }
-    facts.push(Fact::new("opened", time::millis(session.opened_at())));
+    facts.push(HeaderFact::new("opened", time::millis(session.opened_at())));
     facts
 }
 
 /// Returns the time and the reason of the end.
-pub(crate) fn end(session: &Session) -> Fact {
-    Fact::new("closed", closed(session))
-}
-
-impl Fact {
-    pub(crate) fn new(name: &'static str, text: String) -> Self {
-        let warns = false;
-        Self { name, text, warns }
-    }
-
-    pub(crate) fn warning(name: &'static str, text: String) -> Self {
-        let warns = true;
-        Self { name, text, warns }
-    }
+pub(crate) fn end(session: &Session) -> HeaderFact {
+    HeaderFact::new("closed", closed(session))
 }
 
 /// Writes the last line: whether the record is complete.
@@ -201,11 +182,11 @@ pub(crate) fn source(session: &Session) -> Option<String> {
 }
 
 /// Returns the line of the timeline about missing events: `3 events missing between .. and ..`.
-pub(crate) fn hole(hole: &Hole, session: &Session) -> String {
-    let from = time::clock(session.wall.wall_time(hole.from));
-    let to = time::clock(session.wall.wall_time(hole.to));
-    let cause = hole.cause.map_or("cause not recorded", cause);
-    match (hole.cause, hole.events) {
+pub(crate) fn missing_range(range: &MissingRange, session: &Session) -> String {
+    let from = time::clock(session.wall.wall_time(range.from));
+    let to = time::clock(session.wall.wall_time(range.to));
+    let cause = range.cause.map_or("cause not recorded", cause);
+    match (range.cause, range.events) {
         (Some(GapCause::StampedLate | GapCause::LoginWithoutStamp), None) => {
             format!(
                 "nothing recorded from the login at {from} until recording began at {to} ({cause})"
@@ -222,7 +203,7 @@ pub(crate) fn hole(hole: &Hole, session: &Session) -> String {
 }
 
 /// Returns `12 missing`, `at least 12 missing`, `some missing`.
-pub(crate) fn missing(missing: Missing) -> String {
+pub(crate) fn missing_count(missing: MissingCount) -> String {
     match (missing.counted, missing.uncounted) {
         (0, _) => "some missing".to_owned(),
         (counted, false) => format!("{counted} missing"),
@@ -230,9 +211,9 @@ pub(crate) fn missing(missing: Missing) -> String {
     }
 }
 
-fn missing_with_time(what: Missing, session: &Session) -> String {
-    let first = session.holes.iter().map(|hole| hole.from).min();
-    let last = session.holes.iter().map(|hole| hole.to).max();
+fn missing_with_time(what: MissingCount, session: &Session) -> String {
+    let first = session.missing_ranges.iter().map(|range| range.from).min();
+    let last = session.missing_ranges.iter().map(|range| range.to).max();
     let when = match (first, last) {
         (Some(first), Some(last)) => format!(
             " between {} and {}",

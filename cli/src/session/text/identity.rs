@@ -1,18 +1,18 @@
 //! Whether a session's name is proven: lines of its header, and words of a list.
 
-use super::header::Fact;
+use super::fact::HeaderFact;
 use crate::session::model::Session;
-use crate::session::model::identity::{Contradiction, Proof, Reason};
+use crate::session::model::identity::{Contradiction, Proof, UnprovenReason};
 use crate::session::model::provenance::Ca;
 use crate::ui::sanitize::text;
 
-pub(crate) fn facts(session: &Session) -> Vec<Fact> {
+pub(crate) fn facts(session: &Session) -> Vec<HeaderFact> {
     let identity = &session.identity;
-    let mut facts: Vec<Fact> = signed(session).into_iter().collect();
+    let mut facts: Vec<HeaderFact> = signed(session).into_iter().collect();
     let contradicting = identity.contradicting();
-    facts.extend(contradicting.map(|one| Fact::warning("doubt", sentence(one).to_owned())));
+    facts.extend(contradicting.map(|one| HeaderFact::warning("doubt", sentence(one).to_owned())));
     let remarks = identity.remarks();
-    facts.extend(remarks.map(|one| Fact::new("remark", sentence(one).to_owned())));
+    facts.extend(remarks.map(|one| HeaderFact::new("remark", sentence(one).to_owned())));
     facts
 }
 
@@ -27,12 +27,12 @@ pub(crate) fn words(session: &Session) -> Option<String> {
         return Some(format!("contradicted ({})", contradicting.join(", ")));
     }
     match identity.proof {
-        Proof::Unproven(Reason::UnknownCa) => Some("unknown CA".to_owned()),
+        Proof::Unproven(UnprovenReason::UnknownCa) => Some("unknown CA".to_owned()),
         _ => None,
     }
 }
 
-fn signed(session: &Session) -> Option<Fact> {
+fn signed(session: &Session) -> Option<HeaderFact> {
     let central = session.provenance.as_ref();
     let ca = match central.and_then(|provenance| provenance.ca.as_ref()) {
         Some(Ca::Ours { mount }) => format!("our own CA, Vault mount {}", text(mount)),
@@ -40,14 +40,14 @@ fn signed(session: &Session) -> Option<Fact> {
     };
     let reason = match &session.identity.proof {
         Proof::Verified { .. } => {
-            return Some(Fact::new("signed", format!("by {ca}, verified")));
+            return Some(HeaderFact::new("signed", format!("by {ca}, verified")));
         }
         Proof::Unproven(reason) => reason,
     };
     let reported = |why: &str| format!("by {ca}, as the host reports; not verified: {why}");
     let said = match reason {
-        Reason::NoCertificate => return None,
-        Reason::UnknownCa => {
+        UnprovenReason::NoCertificate => return None,
+        UnprovenReason::UnknownCa => {
             let ca = if central.is_some() {
                 "is not one of ours"
             } else {
@@ -55,24 +55,26 @@ fn signed(session: &Session) -> Option<Fact> {
             };
             format!("by a CA that {ca}: the name is taken from the certificate and proves nothing")
         }
-        Reason::CasUnknown(why) => format!(
+        UnprovenReason::CasUnknown(why) => format!(
             "not verified: the CAs that this host trusts could not be read ({})",
             text(why)
         ),
         // Neither of the next two reasons makes a login suspicious.
-        Reason::OlderAgent => {
+        UnprovenReason::OlderAgent => {
             let why = "recorded by an older agent, which did not store the certificate";
-            return Some(Fact::new("signed", reported(why)));
+            return Some(HeaderFact::new("signed", reported(why)));
         }
-        Reason::TooLarge => reported("the certificate was too large to store"),
-        Reason::Unreadable => reported("the certificate that the host stored cannot be read"),
-        Reason::HostCertificate => {
+        UnprovenReason::TooLarge => reported("the certificate was too large to store"),
+        UnprovenReason::Unreadable => {
+            reported("the certificate that the host stored cannot be read")
+        }
+        UnprovenReason::HostCertificate => {
             reported("the host stored a host certificate, not a user certificate")
         }
-        Reason::BadSignature => reported("the signature is not that of the CA"),
-        Reason::OtherCertificate => reported("the host stored a different certificate"),
+        UnprovenReason::BadSignature => reported("the signature is not that of the CA"),
+        UnprovenReason::OtherCertificate => reported("the host stored a different certificate"),
     };
-    Some(Fact::warning("signed", said))
+    Some(HeaderFact::warning("signed", said))
 }
 
 fn sentence(contradiction: Contradiction) -> &'static str {
@@ -115,7 +117,7 @@ mod tests {
     use crate::fixture::{Login, assert_golden, rendered};
     use crate::session::text::header;
 
-    fn session(reason: Reason, contradictions: &[Contradiction]) -> Session {
+    fn session(reason: UnprovenReason, contradictions: &[Contradiction]) -> Session {
         let mut session = Login::of_alice().closed().session;
         session.identity.proof = Proof::Unproven(reason);
         session.identity.contradictions = contradictions.iter().copied().collect();
@@ -127,11 +129,11 @@ mod tests {
         let proven = Login::of_alice().closed().session;
         assert_eq!(header::who(&proven), "alice@example.org");
         for reason in [
-            Reason::UnknownCa,
-            Reason::CasUnknown("x".to_owned()),
-            Reason::OlderAgent,
-            Reason::TooLarge,
-            Reason::BadSignature,
+            UnprovenReason::UnknownCa,
+            UnprovenReason::CasUnknown("x".to_owned()),
+            UnprovenReason::OlderAgent,
+            UnprovenReason::TooLarge,
+            UnprovenReason::BadSignature,
         ] {
             let shown = header::who(&session(reason, &[]));
             assert_eq!(shown, "?alice@example.org");
@@ -145,14 +147,14 @@ mod tests {
     fn header_says_whether_a_name_is_proven() {
         let page = rendered(|out| {
             for reason in [
-                Reason::UnknownCa,
-                Reason::CasUnknown("no \u{1b}[2J".to_owned()),
-                Reason::OlderAgent,
-                Reason::TooLarge,
-                Reason::Unreadable,
-                Reason::HostCertificate,
-                Reason::BadSignature,
-                Reason::OtherCertificate,
+                UnprovenReason::UnknownCa,
+                UnprovenReason::CasUnknown("no \u{1b}[2J".to_owned()),
+                UnprovenReason::OlderAgent,
+                UnprovenReason::TooLarge,
+                UnprovenReason::Unreadable,
+                UnprovenReason::HostCertificate,
+                UnprovenReason::BadSignature,
+                UnprovenReason::OtherCertificate,
             ] {
                 for fact in facts(&session(reason, &[])) {
                     writeln!(out, "{} {}", fact.name, fact.text)?;
@@ -171,7 +173,7 @@ mod tests {
                 Contradiction::UnknownCa,
                 Contradiction::SourceAddress,
             ];
-            let contradicted = session(Reason::UnknownCa, &all);
+            let contradicted = session(UnprovenReason::UnknownCa, &all);
             writeln!(out, "{}", words(&contradicted).unwrap())?;
             for fact in facts(&contradicted) {
                 writeln!(out, "{} {}", fact.name, fact.text)?;

@@ -10,16 +10,18 @@ use vctl_common::event::{Attribution, CgroupMoveEvent, ExecEvent, ExitEvent, Exi
 use vctl_common::charset;
 
 use crate::session::linux::{errno_name, signal_name};
-use crate::session::model::timeline::{End, Entry, How, Mover, Program, User, What};
+use crate::session::model::timeline::{
+    End, EndReason, Entry, EntryKind, MovedBy, Program, UserChange,
+};
 use crate::ui::{BAD, BOLD, DIM, Layout, WARN, sanitize, time};
 
 /// The cells of a line, escaped.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct ProcessLine {
     pub(crate) time: Option<SystemTime>,
     pub(crate) pid: Option<u32>,
-    pub(crate) user: Option<User>,
-    pub(crate) result: Outcome,
+    pub(crate) user: Option<UserChange>,
+    pub(crate) result: ResultCell,
     pub(crate) duration: Option<Duration>,
     /// Branches drawn before the command in a tree.
     pub(crate) prefix: String,
@@ -30,54 +32,54 @@ pub(crate) struct Line {
 
 /// The cell with the result: an exit status, a signal or an error.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct ResultCell {
     pub(crate) text: String,
     pub(crate) style: Style,
 }
 
 /// Meaning of a program without an end: it runs, or its end was not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unended {
+pub(crate) enum MissingEnd {
     Running,
     Unknown,
     /// Live view: the end is a separate line.
     Follows,
 }
 
-impl Line {
+impl ProcessLine {
     /// Returns the line of `entry`; `None` for a missing range, which belongs to no process.
-    pub(crate) fn of(entry: &Entry, unended: Unended) -> Option<Self> {
+    pub(crate) fn of(entry: &Entry, missing_end: MissingEnd) -> Option<Self> {
         let event = &entry.event?.event;
         let mut line = Self {
             time: Some(entry.time),
             pid: Some(event.process.tgid),
             ..Self::default()
         };
-        match &entry.what {
-            What::Program(program) => line.program(program, unended),
-            What::Failed {
+        match &entry.kind {
+            EntryKind::Program(program) => line.program(program, missing_end),
+            EntryKind::Failed {
                 exec,
                 errno,
                 user,
-                places,
+                directories,
             } => {
                 line.user = Some(*user);
-                line.result = Outcome::bad(errno_name(*errno));
+                line.result = ResultCell::bad(errno_name(*errno));
                 line.what = command(exec);
-                line.notes.push(if *places > 1 {
-                    format!("not executed: tried in {places} directories")
+                line.notes.push(if *directories > 1 {
+                    format!("not executed: tried in {directories} directories")
                 } else {
                     format!("not executed: {}", sanitize::command([&exec.filename]))
                 });
                 line.notes.extend(oddities(exec));
             }
-            What::ForkEnded(exit) => {
+            EntryKind::ForkEnded(exit) => {
                 line.ended(exit);
                 line.duration = Some(event.at.since(event.process.start));
                 "(forked)".clone_into(&mut line.what);
             }
-            What::Moved { moved, by } => line.moved(moved, *by),
-            What::Hole(_) => return None,
+            EntryKind::Moved { moved, by } => line.moved(moved, *by),
+            EntryKind::Missing(_) => return None,
         }
         line.notes.extend(phase(event.phase).map(str::to_owned));
         line.notes
@@ -89,11 +91,11 @@ impl Line {
         // 22:01:02.123     4242  1000→root  exit 0        1.2s  sudo id
         let time = self.time.map(time::clock).unwrap_or_default();
         let pid = self.pid.map(|pid| pid.to_string()).unwrap_or_default();
-        let user = self.user.map(User::shown).unwrap_or_default();
+        let user = self.user.map(UserChange::shown).unwrap_or_default();
         let changed = self.user.is_some_and(|user| user.from != user.to);
         let user_style = if changed { BOLD } else { Style::new() };
         let duration = self.duration.map(time::duration).unwrap_or_default();
-        let Outcome { text, style } = &self.result;
+        let ResultCell { text, style } = &self.result;
         write!(
             out,
             "{DIM}{time:12}{DIM:#} {pid:>7}  {user_style}{user:10}{user_style:#} \
@@ -128,25 +130,25 @@ impl Line {
         writeln!(out)
     }
 
-    fn program(&mut self, program: &Program, unended: Unended) {
+    fn program(&mut self, program: &Program, missing_end: MissingEnd) {
         self.user = Some(program.user);
         self.exec(program.exec);
         match program.end {
-            Some(End { after, how }) => {
+            Some(End { after, reason }) => {
                 self.duration = Some(after);
-                match how {
-                    How::Exited(exit) => self.ended(exit),
-                    How::Replaced => self.result = Outcome::plain("exec"),
+                match reason {
+                    EndReason::Exited(exit) => self.ended(exit),
+                    EndReason::Replaced => self.result = ResultCell::plain("exec"),
                 }
             }
             None => {
-                self.result = match unended {
-                    Unended::Running => Outcome::plain("running"),
-                    Unended::Unknown => Outcome {
+                self.result = match missing_end {
+                    MissingEnd::Running => ResultCell::plain("running"),
+                    MissingEnd::Unknown => ResultCell {
                         text: "no end".to_owned(),
                         style: WARN,
                     },
-                    Unended::Follows => Outcome::plain("start"),
+                    MissingEnd::Follows => ResultCell::plain("start"),
                 }
             }
         }
@@ -154,9 +156,9 @@ impl Line {
 
     pub(crate) fn ended(&mut self, exit: &ExitEvent) {
         self.result = match exit.status {
-            ExitStatus::Code(0) => Outcome::plain("exit 0"),
-            ExitStatus::Code(code) => Outcome::bad(format!("exit {code}")),
-            ExitStatus::Signal { signal, .. } => Outcome::bad(signal_name(signal)),
+            ExitStatus::Code(0) => ResultCell::plain("exit 0"),
+            ExitStatus::Code(code) => ResultCell::bad(format!("exit {code}")),
+            ExitStatus::Signal { signal, .. } => ResultCell::bad(signal_name(signal)),
         };
         if let ExitStatus::Signal {
             core_dumped: true, ..
@@ -172,12 +174,12 @@ impl Line {
         self.notes.extend(oddities(exec));
     }
 
-    fn moved(&mut self, moved: &CgroupMoveEvent, by: Mover) {
+    fn moved(&mut self, moved: &CgroupMoveEvent, by: MovedBy) {
         self.what = format!("moved from cgroup {} to {}", moved.from.0, moved.to.0);
         let whose = match by {
-            Mover::Own => "of this session",
-            Mover::Other => "of another session",
-            Mover::Outside => "of no session",
+            MovedBy::ThisSession => "of this session",
+            MovedBy::OtherSession => "of another session",
+            MovedBy::Host => "of no session",
         };
         self.notes.push(format!("by pid {} {whose}", moved.by_tgid));
     }
@@ -186,7 +188,7 @@ impl Line {
 /// Width of the columns before the branches.
 const COLUMNS: usize = 12 + 1 + 7 + 2 + 10 + 1 + 10 + 1 + 6 + 2;
 
-impl Outcome {
+impl ResultCell {
     fn plain(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -202,7 +204,7 @@ impl Outcome {
     }
 }
 
-impl User {
+impl UserChange {
     /// Returns the user ids as numbers: user names differ between hosts, except root.
     pub(crate) fn shown(self) -> String {
         let name = |uid: u32| match uid {

@@ -8,10 +8,10 @@ use vctl_common::event::EventKind;
 use vctl_common::id::{ProcessId, SessionId};
 use vctl_common::time::BootNs;
 
-use super::line::{Line, Unended, command};
+use super::line::{MissingEnd, ProcessLine, command};
 use super::{detail, header, timeline};
-use crate::session::model::timeline::{Entry, Mover, Program, User, What};
-use crate::session::model::{Event, Hole, Session};
+use crate::session::model::timeline::{Entry, EntryKind, MovedBy, Program, UserChange};
+use crate::session::model::{Event, MissingRange, Session};
 use crate::ui::{DIM, Layout, WARN};
 
 /// State of the live view.
@@ -61,53 +61,53 @@ impl Live {
     ) -> io::Result<()> {
         let key = (session.opened.id, event.event.process);
         let mut ended = None;
-        let what = match &event.event.kind {
+        let kind = match &event.event.kind {
             EventKind::Exec(exec) => {
-                let user = User::of(exec, self.euid_before(key, exec.parent));
+                let user = UserChange::of_exec(exec, self.euid_before(key, exec.parent));
                 let running = Running {
                     command: command(exec),
                     since: event.event.at,
                     euid: exec.euid,
                 };
                 self.running.insert(key, running);
-                What::Program(Program {
+                EntryKind::Program(Program {
                     exec,
                     user,
                     end: None,
                 })
             }
-            EventKind::ExecFailed { errno, exec } => What::Failed {
+            EventKind::ExecFailed { errno, exec } => EntryKind::Failed {
                 exec,
                 errno: *errno,
-                user: User::of(exec, self.euid_before(key, exec.parent)),
-                places: 1,
+                user: UserChange::of_exec(exec, self.euid_before(key, exec.parent)),
+                directories: 1,
             },
             EventKind::Exit(exit) => {
                 ended = self.running.remove(&key);
-                What::ForkEnded(exit)
+                EntryKind::ForkEnded(exit)
             }
-            EventKind::CgroupMove(moved) => What::Moved {
+            EventKind::CgroupMove(moved) => EntryKind::Moved {
                 moved,
-                by: Mover::of(moved, session),
+                by: MovedBy::new(moved, session),
             },
         };
         let entry = Entry {
             at: event.event.at,
             time: event.time,
             event: Some(event),
-            what,
+            kind,
         };
         if ended.is_none() && !self.layout.full && !entry.is_essential() {
             return Ok(());
         }
-        let Some(mut line) = Line::of(&entry, Unended::Follows) else {
+        let Some(mut line) = ProcessLine::of(&entry, MissingEnd::Follows) else {
             return Ok(());
         };
         if let Some(Running { command, since, .. }) = ended {
             line.duration = Some(event.event.at.since(since));
             line.what = command;
         }
-        self.turn_to(out, session)?;
+        self.announce_session(out, session)?;
         timeline::write_day(out, &mut self.day, event.time)?;
         line.write(out, self.layout)?;
         if self.layout.full {
@@ -116,19 +116,23 @@ impl Live {
         Ok(())
     }
 
-    pub(crate) fn hole(
+    pub(crate) fn missing(
         &mut self,
         out: &mut dyn Write,
         session: &Session,
-        hole: &Hole,
+        range: &MissingRange,
     ) -> io::Result<()> {
-        self.turn_to(out, session)?;
-        writeln!(out, "{WARN}-- {} --{WARN:#}", header::hole(hole, session))
+        self.announce_session(out, session)?;
+        writeln!(
+            out,
+            "{WARN}-- {} --{WARN:#}",
+            header::missing_range(range, session)
+        )
     }
 
     pub(crate) fn closed(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
         self.running.retain(|(id, _), _| *id != session.opened.id);
-        self.turn_to(out, session)?;
+        self.announce_session(out, session)?;
         let lasted = session.duration().unwrap_or(Duration::ZERO);
         let lasted = crate::ui::time::duration(lasted);
         write!(out, "{DIM}closed after {lasted}{DIM:#}, ")?;
@@ -141,7 +145,7 @@ impl Live {
         before.map(|running| running.euid)
     }
 
-    fn turn_to(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
+    fn announce_session(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
         let id = session.opened.id;
         if self.shown.replace(id).is_some_and(|shown| shown == id) {
             return Ok(());
@@ -175,8 +179,8 @@ mod tests {
                 }
             }
             for history in histories {
-                for hole in &history.session.holes {
-                    live.hole(out, &history.session, hole)?;
+                for range in &history.session.missing_ranges {
+                    live.missing(out, &history.session, range)?;
                 }
                 live.closed(out, &history.session)?;
             }

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::header::Fact;
-use crate::session::model::provenance::{Ca, Provenance, Request};
+use super::fact::HeaderFact;
+use crate::session::model::provenance::{AccessRequest, Ca, Provenance};
 use crate::ui::sanitize::text;
 use crate::ui::time;
 
-pub(crate) fn facts(provenance: &Provenance) -> Vec<Fact> {
+pub(crate) fn facts(provenance: &Provenance) -> Vec<HeaderFact> {
     let Some(ca) = &provenance.ca else {
         return Vec::new();
     };
@@ -15,13 +15,13 @@ pub(crate) fn facts(provenance: &Provenance) -> Vec<Fact> {
     facts.extend(
         provenance
             .own()
-            .map(|request| Fact::new("asked", asked(request))),
+            .map(|request| HeaderFact::new("asked", asked(request))),
     );
     let Some(requests) = &provenance.requests else {
         return facts;
     };
     if *ca != Ca::Unknown && provenance.own().next().is_none() {
-        facts.push(Fact::warning(
+        facts.push(HeaderFact::warning(
             "asked",
             "not on record: the access log has no entry by this person with this certificate"
                 .to_owned(),
@@ -33,10 +33,10 @@ pub(crate) fn facts(provenance: &Provenance) -> Vec<Fact> {
             "also by {who}, {}: not the person whom the certificate names",
             asked(request)
         );
-        Fact::warning("asked", claim)
+        HeaderFact::warning("asked", claim)
     }));
     if requests.more {
-        facts.push(Fact::new(
+        facts.push(HeaderFact::new(
             "asked",
             "the access log has more entries than are shown".to_owned(),
         ));
@@ -44,7 +44,7 @@ pub(crate) fn facts(provenance: &Provenance) -> Vec<Fact> {
     facts
 }
 
-fn asked(request: &Request) -> String {
+fn asked(request: &AccessRequest) -> String {
     let mut asked = time::millis(request.at);
     match (request.source_ip, request.source_port) {
         (Some(ip), Some(port)) => {
@@ -83,10 +83,10 @@ mod tests {
 
     use super::*;
     use crate::fixture::rendered;
-    use crate::session::model::provenance::Requests;
+    use crate::session::model::provenance::AccessRequests;
 
-    fn request(person: &str) -> Request {
-        Request {
+    fn request(person: &str) -> AccessRequest {
+        AccessRequest {
             person: Person::new(person),
             at: UNIX_EPOCH + Duration::from_secs(1_795_467_650),
             host: "web-1".to_owned(),
@@ -98,11 +98,11 @@ mod tests {
         }
     }
 
-    fn shown(requests: Vec<Request>, ca: Ca) -> String {
+    fn shown(requests: Vec<AccessRequest>, ca: Ca) -> String {
         let provenance = Provenance {
             person: (ca != Ca::Unknown).then(|| Person::new("oidc-albert")),
             ca: Some(ca),
-            requests: Some(Requests {
+            requests: Some(AccessRequests {
                 rows: requests,
                 more: false,
             }),

@@ -5,17 +5,9 @@ use std::io::{self, Write};
 use vctl_common::session::{Origin, Stamp};
 
 use super::{header, identity};
-use crate::session::model::Session;
+use crate::session::model::{ListedSession, Session};
 use crate::ui::columns::Columns;
 use crate::ui::{Layout, sanitize, time};
-
-/// A session of a list.
-#[derive(Debug)]
-pub(crate) struct Listed {
-    pub(crate) session: Session,
-    /// Number of programs that the user started.
-    pub(crate) commands: u64,
-}
 
 /// Shown length of a short session id: its first 13 characters are the time in milliseconds.
 const SHORT_ID: usize = 13;
@@ -42,7 +34,7 @@ const WIDE: Columns<12> = Columns {
 /// terminal is too narrow: `vctl session` accepts the first digits of one.
 pub(crate) fn write(
     out: &mut dyn Write,
-    sessions: &[Listed],
+    sessions: &[ListedSession],
     wide: bool,
     layout: Layout,
 ) -> io::Result<()> {
@@ -71,7 +63,7 @@ fn distinct(index: usize, ids: &[String]) -> usize {
     others.map(common).max().unwrap_or(0).max(SHORT_ID)
 }
 
-fn wide_row(listed: &Listed) -> [String; 12] {
+fn wide_row(listed: &ListedSession) -> [String; 12] {
     let [
         started,
         lasted,
@@ -104,7 +96,7 @@ fn wide_row(listed: &Listed) -> [String; 12] {
     ]
 }
 
-fn row(listed: &Listed) -> [String; 9] {
+fn row(listed: &ListedSession) -> [String; 9] {
     let session = &listed.session;
     let opened = &session.opened;
     let open = if session.is_unheard() {
@@ -141,7 +133,7 @@ fn row(listed: &Listed) -> [String; 9] {
 /// Returns the cell RECORD: whether the record is complete, and how far it can be trusted.
 fn record(session: &Session) -> String {
     let mut record = match session.missing() {
-        Some(missing) => header::missing(missing),
+        Some(missing) => header::missing_count(missing),
         None if session.closed.is_some() => "complete".to_owned(),
         None if session.is_unheard() => "no end recorded".to_owned(),
         None => "complete so far".to_owned(),
@@ -180,14 +172,14 @@ mod tests {
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered, session_id};
 
-    fn listed(session: Session) -> Listed {
-        Listed {
+    fn listed(session: Session) -> ListedSession {
+        ListedSession {
             session,
             commands: 3,
         }
     }
 
-    fn sessions() -> Vec<Listed> {
+    fn sessions() -> Vec<ListedSession> {
         let other = session_id("0193f3a1-7c4e-7d61-9f0a-000000000001");
         let mut late = Login::of_alice().after_ms(5_000);
         late.session().opened.stamp = Stamp::Late;
@@ -230,7 +222,7 @@ mod tests {
             let mut unasked = Login::of_alice();
             unasked.session().opened.stamp = stamp;
             let mut session = unasked.lost(0, 10, cause).closed().session;
-            session.holes[0].events = None;
+            session.missing_ranges[0].events = None;
             assert_eq!(header::who(&session), "(login without a stamp)");
             assert_eq!(record(&session), shown);
         }

@@ -2,31 +2,35 @@
 
 use std::io::{self, Write};
 
-use super::line::{Line, Unended};
+use super::line::{MissingEnd, ProcessLine};
 use super::{detail, header};
-use crate::session::model::timeline::{What, entries};
-use crate::session::model::{History, Session, search};
+use crate::session::model::timeline::{EntryKind, entries};
+use crate::session::model::{History, Session, path_search};
 use crate::ui::{DIM, Layout, WARN, time};
 
 pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
     let session = &history.session;
     header::write(out, session, layout)?;
     writeln!(out)?;
-    let unended = unended(session);
+    let missing_end = missing_end(session);
     let mut day = String::new();
     let mut entries = entries(history);
     if !layout.full {
-        search::fold(&mut entries);
+        path_search::fold(&mut entries);
     }
     for entry in entries {
         if !layout.full && !entry.is_essential() {
             continue;
         }
         write_day(out, &mut day, entry.time)?;
-        if let What::Hole(hole) = entry.what {
-            writeln!(out, "{WARN}-- {} --{WARN:#}", header::hole(hole, session))?;
+        if let EntryKind::Missing(range) = entry.kind {
+            writeln!(
+                out,
+                "{WARN}-- {} --{WARN:#}",
+                header::missing_range(range, session)
+            )?;
         }
-        let Some(line) = Line::of(&entry, unended) else {
+        let Some(line) = ProcessLine::of(&entry, missing_end) else {
             continue;
         };
         line.write(out, layout)?;
@@ -53,10 +57,10 @@ pub(crate) fn write_day(
     Ok(())
 }
 
-pub(crate) fn unended(session: &Session) -> Unended {
+pub(crate) fn missing_end(session: &Session) -> MissingEnd {
     match session.closed {
-        None => Unended::Running,
-        Some(_) => Unended::Unknown,
+        None => MissingEnd::Running,
+        Some(_) => MissingEnd::Unknown,
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use vctl_common::charset;
 
-use super::line::Line;
+use super::line::ProcessLine;
 use super::{detail, header, timeline};
 use crate::session::model::History;
 use crate::session::model::tree::{Node, Tree};
@@ -84,7 +84,7 @@ fn write_node(
         _ => lead.to_owned(),
     };
     if node.programs.is_empty() {
-        return Line {
+        return ProcessLine {
             prefix: prefix(&branch.stem),
             ..without_program(history, node)
         }
@@ -92,7 +92,7 @@ fn write_node(
     }
     let has_children = !node.children.is_empty();
     for (index, entry) in node.programs.iter().enumerate() {
-        let Some(mut line) = Line::of(entry, timeline::unended(&history.session)) else {
+        let Some(mut line) = ProcessLine::of(entry, timeline::missing_end(&history.session)) else {
             continue;
         };
         line.prefix = match (index, has_children) {
@@ -108,11 +108,11 @@ fn write_node(
     Ok(())
 }
 
-pub(crate) fn without_program(history: &History, node: &Node) -> Line {
+pub(crate) fn without_program(history: &History, node: &Node) -> ProcessLine {
     let opened = &history.session.opened;
-    let mut line = Line {
+    let mut line = ProcessLine {
         pid: Some(node.process.tgid),
-        ..Line::default()
+        ..ProcessLine::default()
     };
     line.what = if node.process == opened.leader {
         format!("(login, {})", crate::ui::sanitize::text(&opened.service))

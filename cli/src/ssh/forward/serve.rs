@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use vctl_common::dial;
 
 use super::socks::{self, Answer};
-use super::{Endpoint, Forwards, Remote};
+use super::{Endpoint, Forwards, RemoteForward};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::error::SshError;
@@ -37,7 +37,7 @@ enum Way {
 /// The forwarded ports.
 pub(crate) struct Forwarding {
     arrivals: mpsc::Receiver<(TcpStream, Way)>,
-    remote: Vec<Remote>,
+    remote: Vec<RemoteForward>,
     agent: bool,
     /// Ports of the host, and the local destination of each.
     listening: Vec<(u16, Endpoint)>,
@@ -68,7 +68,7 @@ impl Forwarding {
 
     /// Makes the host open its ports.
     pub(crate) async fn listen_there(&mut self, connection: &Connection) -> Result<(), SshError> {
-        for Remote { listen, to } in &self.remote {
+        for RemoteForward { listen, to } in &self.remote {
             let given = connection.listen(&listen.host, listen.port).await?;
             if listen.port == 0 {
                 notice::done(&format!("`{}` listens at port {given}", connection.host()));

@@ -22,21 +22,21 @@ impl fmt::Display for Endpoint {
 
 /// `-L`: forwards a local port to an address that the remote host connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Local {
+pub(crate) struct LocalForward {
     pub(crate) listen: Endpoint,
     pub(crate) to: Endpoint,
 }
 
 /// `-R`: forwards a port of the remote host to an address that vctl connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Remote {
+pub(crate) struct RemoteForward {
     pub(crate) listen: Endpoint,
     pub(crate) to: Endpoint,
 }
 
 /// `-D`: a local SOCKS5 server, which connects from the remote host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Proxy {
+pub(crate) struct SocksForward {
     pub(crate) listen: Endpoint,
 }
 
@@ -51,7 +51,7 @@ impl FromStr for Endpoint {
     }
 }
 
-impl FromStr for Local {
+impl FromStr for LocalForward {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -60,7 +60,7 @@ impl FromStr for Local {
     }
 }
 
-impl FromStr for Remote {
+impl FromStr for RemoteForward {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -69,7 +69,7 @@ impl FromStr for Remote {
     }
 }
 
-impl FromStr for Proxy {
+impl FromStr for SocksForward {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -157,10 +157,10 @@ mod tests {
             ),
             ("0:127.0.0.1:80", at("localhost", 0), at("127.0.0.1", 80)),
         ] {
-            let local: Local = text.parse().unwrap();
+            let local: LocalForward = text.parse().unwrap();
             assert_eq!((local.listen, local.to), (listen, to), "{text}");
         }
-        let proxy: Proxy = "1080".parse().unwrap();
+        let proxy: SocksForward = "1080".parse().unwrap();
         assert_eq!(proxy.listen, at("localhost", 1080));
         let stdio: Endpoint = "[fd00::1]:22".parse().unwrap();
         assert_eq!(stdio, at("fd00::1", 22));
@@ -181,11 +181,11 @@ mod tests {
             "1:2:3:4:5",
             "65536:web:80",
         ] {
-            assert!(text.parse::<Local>().is_err(), "{text}");
+            assert!(text.parse::<LocalForward>().is_err(), "{text}");
         }
         for text in ["", "a:b:c", "host:0", "host:x"] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
-        assert!("".parse::<Proxy>().is_err());
+        assert!("".parse::<SocksForward>().is_err());
     }
 }

@@ -26,7 +26,7 @@ impl fmt::Display for Marker {
 
 /// A line with a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct KnownHostsLine {
     pub(super) marker: Option<Marker>,
     /// Patterns separated by commas, or one hash.
     pub(super) names: Vec<u8>,
@@ -35,7 +35,7 @@ pub(super) struct Line {
     pub(super) is_certificate: bool,
 }
 
-impl Line {
+impl KnownHostsLine {
     /// Parses a line without its `\n`; `None` for a line that OpenSSH skips.
     ///
     /// There is one exception: `@revoked` followed by a tab, with a blank later in the line. OpenSSH does not recognize
@@ -144,8 +144,8 @@ mod tests {
     const KIND: &str = "ssh-ed25519";
     const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIB9dG4kjRhQTtWTVzd2t27+t0DEHBPW7iOD23TUiYLio";
 
-    fn parsed(text: &str) -> Option<Line> {
-        Line::parse(text.replace("KEY", KEY).replace("KIND", KIND).as_bytes())
+    fn parsed(text: &str) -> Option<KnownHostsLine> {
+        KnownHostsLine::parse(text.replace("KEY", KEY).replace("KIND", KIND).as_bytes())
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
             b" b\xfcro",
         ]
         .concat();
-        assert!(Line::parse(&latin_1).is_some());
+        assert!(KnownHostsLine::parse(&latin_1).is_some());
     }
 
     #[test]

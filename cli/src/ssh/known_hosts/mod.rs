@@ -14,7 +14,7 @@ use std::sync::Arc;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg};
 
-use line::Line;
+use line::KnownHostsLine;
 pub(crate) use line::{Marker, key as key_of_line};
 
 pub(crate) use file::{append, read};
@@ -22,24 +22,24 @@ pub(crate) use pattern::matches;
 
 /// Position of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct LinePosition {
     pub(crate) file: Arc<PathBuf>,
     pub(crate) line: usize,
 }
 
 /// Verdict of `known_hosts` on a host's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum KeyVerdict {
     Known,
     Unknown,
     /// The host has a different key.
-    Changed(Place),
-    Revoked(Place),
+    Changed(LinePosition),
+    Revoked(LinePosition),
 }
 
 /// All valid lines of all files.
 #[derive(Debug, Default)]
-pub(crate) struct KnownHosts(Vec<(Place, Line)>);
+pub(crate) struct KnownHosts(Vec<(LinePosition, KnownHostsLine)>);
 
 impl KnownHosts {
     /// Adds the lines of a file. An invalid line is skipped, as in OpenSSH: it may be cut off, or have an obsolete key
@@ -47,8 +47,8 @@ impl KnownHosts {
     pub(crate) fn add(&mut self, file: &Path, text: &[u8]) {
         let file = Arc::new(file.to_owned());
         for (index, bytes) in text.split(|&byte| byte == b'\n').enumerate() {
-            if let Some(line) = Line::parse(bytes) {
-                let place = Place {
+            if let Some(line) = KnownHostsLine::parse(bytes) {
+                let place = LinePosition {
                     file: Arc::clone(&file),
                     line: index + 1,
                 };
@@ -58,27 +58,27 @@ impl KnownHosts {
     }
 
     /// Returns the verdict on a key that a host showed.
-    pub(crate) fn standing(&self, host: &str, key: &KeyData) -> Standing {
+    pub(crate) fn verdict(&self, host: &str, key: &KeyData) -> KeyVerdict {
         if let Some(place) = self.revoked(host, key) {
-            return Standing::Revoked(place.clone());
+            return KeyVerdict::Revoked(place.clone());
         }
         let mut other = None;
         for (place, line) in self.of(host).filter(|(_, line)| line.marker.is_none()) {
             if line.key == *key && !line.is_certificate {
-                return Standing::Known;
+                return KeyVerdict::Known;
             }
             other.get_or_insert(place);
         }
         // This also holds if the known key is of another type: that type was requested first, so the
         // server no longer has that key.
         match other {
-            Some(place) => Standing::Changed(place.clone()),
-            None => Standing::Unknown,
+            Some(place) => KeyVerdict::Changed(place.clone()),
+            None => KeyVerdict::Unknown,
         }
     }
 
     /// Returns the line that revokes a key of a host or of a CA.
-    pub(crate) fn revoked<'a>(&'a self, host: &'a str, key: &KeyData) -> Option<&'a Place> {
+    pub(crate) fn revoked<'a>(&'a self, host: &'a str, key: &KeyData) -> Option<&'a LinePosition> {
         let mut lines = self.of(host);
         lines
             .find(|(_, line)| line.marker == Some(Marker::Revoked) && line.key == *key)
@@ -114,7 +114,10 @@ impl KnownHosts {
         lines.map(|line| (line.marker, &line.key))
     }
 
-    fn of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = (&'a Place, &'a Line)> {
+    fn of<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> impl Iterator<Item = (&'a LinePosition, &'a KnownHostsLine)> {
         let lines = self.0.iter().map(|(place, line)| (place, line));
         lines.filter(move |(_, line)| pattern::names(&line.names, host))
     }
@@ -153,9 +156,9 @@ mod tests {
         known
     }
 
-    fn line_of(standing: &Standing) -> Option<usize> {
-        match standing {
-            Standing::Changed(place) | Standing::Revoked(place) => Some(place.line),
+    fn line_of(verdict: &KeyVerdict) -> Option<usize> {
+        match verdict {
+            KeyVerdict::Changed(place) | KeyVerdict::Revoked(place) => Some(place.line),
             _ => None,
         }
     }
@@ -163,19 +166,19 @@ mod tests {
     #[test]
     fn host_is_known_by_its_name_alone() {
         let known = known(&format!("web-1 {ONE}\nweb-2 {OTHER} a comment\n"));
-        assert_eq!(known.standing("web-1", &key(ONE)), Standing::Known);
-        assert_eq!(known.standing("web-2", &key(OTHER)), Standing::Known);
-        assert_eq!(known.standing("web-3", &key(ONE)), Standing::Unknown);
-        let changed = known.standing("web-2", &key(ONE));
-        assert!(matches!(changed, Standing::Changed(_)), "{changed:?}");
+        assert_eq!(known.verdict("web-1", &key(ONE)), KeyVerdict::Known);
+        assert_eq!(known.verdict("web-2", &key(OTHER)), KeyVerdict::Known);
+        assert_eq!(known.verdict("web-3", &key(ONE)), KeyVerdict::Unknown);
+        let changed = known.verdict("web-2", &key(ONE));
+        assert!(matches!(changed, KeyVerdict::Changed(_)), "{changed:?}");
         assert_eq!(line_of(&changed), Some(2));
     }
 
     #[test]
     fn key_of_another_type_is_a_changed_key() {
         let known = known(&format!("web-1 {ECDSA}\n"));
-        let standing = known.standing("web-1", &key(ONE));
-        assert!(matches!(standing, Standing::Changed(_)), "{standing:?}");
+        let verdict = known.verdict("web-1", &key(ONE));
+        assert!(matches!(verdict, KeyVerdict::Changed(_)), "{verdict:?}");
         let asked_for = known.algorithms("web-1");
         assert_eq!(asked_for, [key(ECDSA).algorithm()]);
         assert!(known.algorithms("web-2").is_empty());
@@ -184,9 +187,9 @@ mod tests {
     #[test]
     fn revoked_key_is_refused_even_if_known() {
         let known = known(&format!("web-1 {ONE}\n@revoked * {ONE}\n"));
-        let standing = known.standing("web-1", &key(ONE));
-        assert!(matches!(standing, Standing::Revoked(_)), "{standing:?}");
-        assert_eq!(line_of(&standing), Some(2));
+        let verdict = known.verdict("web-1", &key(ONE));
+        assert!(matches!(verdict, KeyVerdict::Revoked(_)), "{verdict:?}");
+        assert_eq!(line_of(&verdict), Some(2));
     }
 
     #[test]
@@ -196,7 +199,7 @@ mod tests {
         assert!(!known.is_authority("bad.example", &key(ONE)));
         assert!(!known.is_authority("web.example", &key(OTHER)));
         // The CA's own key is not a host key.
-        assert_eq!(known.standing("web.example", &key(ONE)), Standing::Unknown);
+        assert_eq!(known.verdict("web.example", &key(ONE)), KeyVerdict::Unknown);
     }
 
     #[test]
@@ -204,8 +207,11 @@ mod tests {
         // Written by `ssh-keygen -H`.
         let hashed = format!("|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= {ONE}");
         let known = known(&hashed);
-        assert_eq!(known.standing("192.168.1.61", &key(ONE)), Standing::Known);
-        assert_eq!(known.standing("192.168.1.62", &key(ONE)), Standing::Unknown);
+        assert_eq!(known.verdict("192.168.1.61", &key(ONE)), KeyVerdict::Known);
+        assert_eq!(
+            known.verdict("192.168.1.62", &key(ONE)),
+            KeyVerdict::Unknown
+        );
     }
 
     #[test]
@@ -213,6 +219,6 @@ mod tests {
         let text = format!(
             "web-1 ssh-ed25519 AAAAC3Nz\n\n# {ONE}\nweb-9\n\u{fffd} 1024 37 159\n|1|x|y {ONE}\nweb-1 {ONE}"
         );
-        assert_eq!(known(&text).standing("web-1", &key(ONE)), Standing::Known);
+        assert_eq!(known(&text).verdict("web-1", &key(ONE)), KeyVerdict::Known);
     }
 }

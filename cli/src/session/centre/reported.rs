@@ -7,33 +7,33 @@ use vctl_common::pg::tokio_postgres::Transaction;
 use vctl_common::session::Gap;
 
 use super::events;
-use super::row::Found;
+use super::row::StoredSession;
 use crate::error::Stop;
-use crate::session::model::{Event, Hole, Session, Update};
+use crate::session::model::{Event, MissingRange, Session, Update};
 
 /// Events may arrive slightly out of order; a sequence number this far behind the others is not waited for.
 const LATEST: usize = 1_000;
 
 /// A followed session, with what was already reported of it.
-pub(super) struct Known {
+pub(super) struct FollowedSession {
     session: Rc<Session>,
     pub(super) stored: i64,
     pub(super) gaps: i64,
-    told_gaps: Vec<Gap>,
-    pub(super) told: Told,
+    reported_gaps: Vec<Gap>,
+    pub(super) reported: ReportedEvents,
 }
 
 /// Sequence numbers of the events that were reported.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct ReportedEvents {
     /// All numbers up to this one were reported, or will not be waited for.
     pub(super) up_to: u64,
     beyond: BTreeSet<u64>,
 }
 
-impl Told {
+impl ReportedEvents {
     /// Records the number. Returns whether it is new.
-    fn take(&mut self, seq: u64) -> bool {
+    fn insert_new(&mut self, seq: u64) -> bool {
         if seq <= self.up_to || !self.beyond.insert(seq) {
             return false;
         }
@@ -44,58 +44,58 @@ impl Told {
     }
 }
 
-impl Known {
-    pub(super) fn new(session: Rc<Session>, found: &Found) -> Self {
+impl FollowedSession {
+    pub(super) fn new(session: Rc<Session>, found: &StoredSession) -> Self {
         Self {
             session,
             stored: 0,
             gaps: 0,
-            told_gaps: found.record.gaps.clone(),
-            told: Told::default(),
+            reported_gaps: found.record.gaps.clone(),
+            reported: ReportedEvents::default(),
         }
     }
 
-    pub(super) fn new_holes(&mut self, found: &Found) -> Vec<Hole> {
+    pub(super) fn new_missing_ranges(&mut self, found: &StoredSession) -> Vec<MissingRange> {
         let gaps = found.record.gaps.iter();
         let new: Vec<Gap> = gaps
-            .filter(|gap| !self.told_gaps.contains(gap))
+            .filter(|gap| !self.reported_gaps.contains(gap))
             .cloned()
             .collect();
-        self.told_gaps.extend(new.iter().cloned());
-        new.iter().map(Hole::from).collect()
+        self.reported_gaps.extend(new.iter().cloned());
+        new.iter().map(MissingRange::from).collect()
     }
 
-    pub(super) fn tell(
+    pub(super) fn report(
         &mut self,
-        (events, holes): (Vec<Event>, Vec<Hole>),
+        (events, ranges): (Vec<Event>, Vec<MissingRange>),
         updates: &mut Vec<Update>,
     ) {
-        let mut holes = holes.into_iter().peekable();
+        let mut ranges = ranges.into_iter().peekable();
         for event in events {
-            if !self.told.take(event.event.session_seq) {
+            if !self.reported.insert_new(event.event.session_seq) {
                 continue;
             }
-            while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
-                updates.push(Update::Hole(self.session.clone(), hole));
+            while let Some(range) = ranges.next_if(|range| range.from < event.event.at) {
+                updates.push(Update::Missing(self.session.clone(), range));
             }
             updates.push(Update::Event(self.session.clone(), event));
         }
-        updates.extend(holes.map(|hole| Update::Hole(self.session.clone(), hole)));
+        updates.extend(ranges.map(|range| Update::Missing(self.session.clone(), range)));
     }
 }
 
 /// Returns the numbers of all events that are stored.
-pub(super) async fn told_before(
+pub(super) async fn reported_before(
     transaction: &Transaction<'_>,
-    found: &Found,
-) -> Result<Told, Stop> {
-    let mut told = Told::default();
+    found: &StoredSession,
+) -> Result<ReportedEvents, Stop> {
+    let mut reported = ReportedEvents::default();
     if found.record.stored == found.record.last_seq {
-        told.up_to = found.record.last_seq;
-        return Ok(told);
+        reported.up_to = found.record.last_seq;
+        return Ok(reported);
     }
     for event in events::after(transaction, found, 0).await?.events {
-        told.take(event.event.session_seq);
+        reported.insert_new(event.event.session_seq);
     }
-    Ok(told)
+    Ok(reported)
 }

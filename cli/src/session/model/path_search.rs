@@ -6,7 +6,7 @@ use std::mem;
 use vctl_common::event::ExecEvent;
 use vctl_common::id::ProcessId;
 
-use super::timeline::{Entry, What};
+use super::timeline::{Entry, EntryKind};
 
 const ENOENT: u32 = 2;
 const EACCES: u32 = 13;
@@ -23,8 +23,10 @@ pub(crate) fn fold(entries: &mut Vec<Entry>) {
     for (index, entry) in entries.iter().enumerate() {
         let Some(event) = entry.event else { continue };
         let process = event.event.process;
-        match &entry.what {
-            What::Failed { exec, errno, .. } if matches!(*errno, ENOENT | EACCES | ENOTDIR) => {
+        match &entry.kind {
+            EntryKind::Failed { exec, errno, .. }
+                if matches!(*errno, ENOENT | EACCES | ENOTDIR) =>
+            {
                 let search = running.entry(process).or_default();
                 let goes_on = search.last.is_none_or(|last| is_same(last, exec));
                 if !goes_on {
@@ -37,7 +39,7 @@ pub(crate) fn fold(entries: &mut Vec<Entry>) {
                     search.errno = Some(*errno);
                 }
             }
-            What::Program(program) => {
+            EntryKind::Program(program) => {
                 let Some(search) = running.remove(&process) else {
                     continue;
                 };
@@ -49,7 +51,7 @@ pub(crate) fn fold(entries: &mut Vec<Entry>) {
                     failed.push(search);
                 }
             }
-            What::Failed { .. } => failed.extend(running.remove(&process)),
+            EntryKind::Failed { .. } => failed.extend(running.remove(&process)),
             _ => {}
         }
     }
@@ -60,8 +62,11 @@ pub(crate) fn fold(entries: &mut Vec<Entry>) {
         for &attempt in rest {
             kept[attempt] = false;
         }
-        if let What::Failed { errno, places, .. } = &mut entries[first].what {
-            *places = search.attempts.len();
+        if let EntryKind::Failed {
+            errno, directories, ..
+        } = &mut entries[first].kind
+        {
+            *directories = search.attempts.len();
             *errno = search.errno.unwrap_or(*errno);
         }
     }
