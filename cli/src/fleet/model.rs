@@ -212,7 +212,7 @@ pub(crate) mod tests {
         let change: [Change; 14] = [
             (HostFinding::Clock(-30), |h| h.clock_offset_s = Some(-30)),
             (HostFinding::Clock(10_800), |h| {
-                h.clock_offset_s = Some(10_800)
+                h.clock_offset_s = Some(10_800);
             }),
             (HostFinding::SeveralMachines(2), |h| {
                 h.machines.push("m2".into());
