@@ -96,7 +96,7 @@ fn argv_beyond_the_budget_is_dropped_and_marked() {
     let shown = lab.vctl(&["session", "--local", "1"]).unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout);
     assert!(
-        shown.contains("cut: session over its byte budget"),
+        shown.contains("cut: the session was over its byte budget"),
         "{shown}"
     );
     assert!(shown.contains("complete: all"), "{shown}");

@@ -152,7 +152,7 @@ fn replayed_certificate_is_marked_in_every_form() {
         let page = auditor.shows(&[&["session", &*replayed], form].concat());
         assert!(page.contains("who       ?alice-fr"), "{page}");
         assert!(
-            page.contains("doubt     host: no access with this"),
+            page.contains("doubt     host: the access log has no entry"),
             "{page}"
         );
     }

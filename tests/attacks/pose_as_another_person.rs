@@ -166,7 +166,7 @@ fn unreadable_trust_leaves_no_name_proven() {
     let page = shown("/nonexistent/keys");
     assert!(page.contains("who       ?alice\n"), "{page}");
     assert!(
-        page.contains("the CAs that this host trusts are not known"),
+        page.contains("the CAs that this host trusts could not be read"),
         "{page}"
     );
     // A file that trusts nothing is not the same as one that cannot be read.

@@ -1,7 +1,7 @@
--- Runs as vctl-audit-ro. Who asked to be let in where, newest first.
--- $1 part of the host's name, $2 part of the person's whole name (neither minds case; `%` and `_`
--- are what they are), $3 source address, $4 and $5 opened since and before, $6 only what failed,
--- $7 at most so many.
+-- Runs as vctl-audit-ro. Requests for access, newest first.
+-- $1 part of the host's name, $2 part of the person's whole name (both ignore case; `%` and `_` are literal),
+-- $3 source address, $4 and $5 opened since and before, $6 whether to return only failed ones,
+-- $7 maximum number of rows.
 with wanted as (
     select a.*
     from vctl.access_log a
@@ -14,7 +14,7 @@ with wanted as (
     order by a.opened_at desc, a.id desc
     limit $7
 )
--- A schema from before 0012_limits has texts of any length.
+-- A schema older than 0012_limits allows texts of any length.
 select a.id, left(a.vault_user, 4096), a.opened_at, a.recorded_at, a.replayed, a.closed_at, a.result, a.exit_code, a.error,
     left(a.hostname, 4096), left(a.login_user, 4096), a.target_addr, a.target_port,
     array(select left(jump, 4096) from unnest(a.jump_via[1:32]) with ordinality as j (jump, nr) order by nr),
@@ -27,7 +27,7 @@ cross join lateral (
         'ca_fingerprint', left(h.ca_fingerprint, 4096), 'cert_serial', h.cert_serial::text) order by h.hop) as hops
     from vctl.access_hop h where h.access_id = a.id and h.hop <= 32
 ) way
--- Of this person only: a row may name any serial.
+-- Only sessions of this person: a row may name any serial.
 cross join lateral (
     select array_agg(s.id order by s.opened_at) as sessions,
         array_agg(s.id order by s.opened_at)
@@ -39,7 +39,7 @@ cross join lateral (
     ) s
     cross join lateral vctl.login_contradictions(s.id) doubt
 ) seen
--- What the host recorded, where the client does not know: null where it does.
+-- The host's record of the end, if the client does not know it; else null.
 left join lateral (
     select count(*) as sessions,
         case when bool_and(s.closed_at is not null) then max(s.closed_at) end as ended_at,
@@ -52,7 +52,7 @@ left join lateral (
           and opened is not null
         limit 100
     ) s
-    -- The program that sshd started for the user: its parent started none. Of several, none is the one.
+    -- The program that sshd started for the user: its parent executed none. If several match, none is used.
     left join lateral (
         select case when count(*) = 1 then min(last.status) end as status
         from (

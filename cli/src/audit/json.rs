@@ -1,4 +1,4 @@
-//! Accesses as JSON. `docs/audit-json.md` is the contract.
+//! Accesses as JSON. `docs/audit-json.md` specifies it.
 
 use std::borrow::Cow;
 
@@ -17,8 +17,9 @@ struct AccessJson<'a> {
     recorded_at: String,
     replayed: bool,
     closed_at: Option<String>,
-    /// The whole display name, and the one to show.
+    /// The whole display name.
     person: &'a str,
+    /// The short name, as lists show it.
     name: &'a str,
     host: &'a str,
     login_user: &'a str,
@@ -43,7 +44,7 @@ struct AccessJson<'a> {
     on_host: Option<OnHostJson>,
 }
 
-/// What the host recorded, where the client does not know how it ended.
+/// The host's record of the end, if the client does not know it.
 #[derive(Serialize)]
 struct OnHostJson {
     /// `exited`, `killed`, `ended`, `open`, `unknown`.
@@ -78,7 +79,7 @@ struct HopJson<'a> {
     ca_fingerprint: Option<&'a str>,
 }
 
-/// Accesses, for every form of the output.
+/// Accesses, for every output format.
 pub(crate) struct Accesses;
 
 impl Records for Accesses {
@@ -108,12 +109,12 @@ impl Records for Accesses {
         AccessJson::new(access)
     }
 
-    /// All columns, whether or not more detail is asked for: they are for programs.
+    /// Returns all columns, with or without `--full`: programs need stable columns.
     fn cells(&self, access: &Access) -> Vec<String> {
         detailed(access).into()
     }
 
-    /// What `vctl session` takes.
+    /// Returns the serial, which `vctl session` accepts.
     fn name(&self, access: &Access) -> String {
         let serial = access.serial.map(|serial| serial.to_string());
         serial.unwrap_or_else(|| "-".to_owned())
@@ -168,7 +169,7 @@ mod tests {
     use crate::ui::records;
 
     #[test]
-    fn every_access_is_as_the_schema_says() {
+    fn every_access_fits_the_schema() {
         let document =
             rendered(|out| records::write(out, OutputFormat::Json, &Accesses, &accesses()));
         let document = serde_json::from_str(&document).unwrap();

@@ -1,4 +1,4 @@
-//! What is shown of an access: somebody asked to be let in somewhere.
+//! An access: a user's request to log in to a host.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -6,30 +6,29 @@ use std::time::SystemTime;
 use vctl_common::id::{CertSerial, SessionId};
 use vctl_common::person::Person;
 
-/// Which accesses a list is for; conditions that are `None` hold.
+/// Conditions for the accesses in a list; `None` is no condition.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AccessFilter {
-    /// A part of the host's name.
+    /// Part of the host's name.
     pub(crate) host: Option<String>,
-    /// A part of the person's whole display name.
+    /// Part of the person's whole display name.
     pub(crate) user: Option<String>,
     pub(crate) source_ip: Option<IpAddr>,
     pub(crate) since: Option<SystemTime>,
     pub(crate) until: Option<SystemTime>,
-    /// Only what failed or was refused.
+    /// Only accesses that failed or were refused.
     pub(crate) failed: bool,
 }
 
-/// One row of the access log. Everything but the person and the two times of the row itself is the
-/// word of the client that wrote it.
+/// One row of the access log. The client wrote all of it, except the person and the row's own two times.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     /// Proven by the database login that wrote the row.
     pub(crate) person: Person,
     pub(crate) opened_at: SystemTime,
-    /// When the row reached the store.
+    /// Time when the row reached the store.
     pub(crate) recorded_at: SystemTime,
-    /// The row waited on the client while the store was away.
+    /// The row was queued on the client while the store was unavailable.
     pub(crate) replayed: bool,
     pub(crate) closed_at: Option<SystemTime>,
     /// `open`, `ok`, `closed`, `failed`, `refused`.
@@ -50,21 +49,20 @@ pub(crate) struct Access {
     pub(crate) client_host: Option<String>,
     pub(crate) client_user: Option<String>,
     pub(crate) vctl_version: Option<String>,
-    /// Certificates of the jump hosts, in their order.
+    /// Certificates for the jump hosts, in the order of the jumps.
     pub(crate) hops: Vec<Hop>,
-    /// Sessions that hosts recorded with this person's certificate, oldest first.
+    /// Sessions that hosts recorded with this certificate of the person, oldest first.
     pub(crate) sessions: Vec<SessionId>,
-    /// Those of them that contradict the row, the certificate or each other.
+    /// Those of `sessions` that contradict the row, the certificate or each other.
     pub(crate) contradicted: Vec<SessionId>,
-    /// `None` where the client knows how it ended.
+    /// `None` if the client knows the end.
     pub(crate) on_host: Option<OnHost>,
 }
 
-/// What the host recorded of an access whose client does not know how it ended: one through OpenSSH, or one that
-/// is still open.
+/// The host's record of an access, if its client does not know the end: one through OpenSSH, or one that is still open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnHost {
-    /// The program that sshd started.
+    /// Exit of the program that sshd started.
     Exited {
         code: u8,
         at: SystemTime,
@@ -73,7 +71,7 @@ pub(crate) enum OnHost {
         signal: u8,
         at: SystemTime,
     },
-    /// The session is over. Which program was the one that sshd started, or how it ended, is not on record.
+    /// The session ended. It is not recorded which program sshd started, or how that one ended.
     Ended {
         at: SystemTime,
     },

@@ -1,4 +1,4 @@
-//! The access log.
+//! Queries for the access log.
 
 use std::net::IpAddr;
 
@@ -13,14 +13,14 @@ use vctl_common::pg::tokio_postgres::Row;
 use crate::audit::model::{Access, AccessFilter, Hop, OnHost};
 use crate::centre::instant::Instant;
 use crate::error::Stop;
-use crate::session::centre::sessions::{Wanted, look_up};
+use crate::session::centre::sessions::{SessionQuery, look_up};
 use crate::session::centre::{Store, failed, snapshot};
 use crate::session::model::Filter;
-use crate::session::text::table::Listed;
+use crate::session::model::ListedSession;
 use crate::ui::sanitize;
 
 impl Store {
-    /// Returns the newest accesses that match; `limit` 0 is none.
+    /// Returns the newest accesses that match; `limit` 0 is no limit.
     pub(crate) async fn accesses(
         &mut self,
         filter: &AccessFilter,
@@ -43,7 +43,7 @@ impl Store {
         for row in &rows {
             match access(row) {
                 Some(access) => accesses.push(access),
-                // One client must not be able to hide the accesses of all others.
+                // One unreadable row must not make the whole list fail.
                 None => self.notes.push(unreadable(row)),
             }
         }
@@ -58,12 +58,12 @@ impl Store {
         Ok(accesses)
     }
 
-    /// Returns the newest logins that the access log does not explain; `limit` 0 is none.
-    pub(crate) async fn unasked(
+    /// Returns the newest logins without a matching row in the access log; `limit` 0 is no limit.
+    pub(crate) async fn logins_without_access(
         &mut self,
         filter: &AccessFilter,
         limit: usize,
-    ) -> Result<Vec<Listed>, Stop> {
+    ) -> Result<Vec<ListedSession>, Stop> {
         let mut client = self.client().await?;
         let transaction = snapshot(&mut client).await?;
         let parameters: [&(dyn ToSql + Sync); 6] = [
@@ -82,9 +82,9 @@ impl Store {
             return Ok(Vec::new());
         }
         let all = Filter::default();
-        let wanted = Wanted {
+        let wanted = SessionQuery {
             ids: Some(ids),
-            ..Wanted::of(None, &all)
+            ..SessionQuery::new(None, &all)
         };
         let mut listed = Vec::new();
         for row in look_up(&transaction, &wanted).await? {
@@ -101,7 +101,7 @@ fn at_most(limit: usize) -> Option<i64> {
     i64::try_from(limit).ok().filter(|limit| *limit > 0)
 }
 
-/// An element of `hops`.
+/// An element of the column `hops`.
 #[derive(Deserialize)]
 struct HopRow {
     hostname: String,
@@ -109,14 +109,14 @@ struct HopRow {
     cert_serial: Option<String>,
 }
 
-/// Returns what is said of a row that is not shown.
+/// Returns the note about a row that is not shown.
 fn unreadable(row: &Row) -> String {
     let (id, person): (i64, String) = (row.get(0), row.get(1));
     let person = sanitize::text(&person);
     format!("left out: access {id}, written by {person}, has a time that cannot be read")
 }
 
-/// Reads a row; nothing where its times are none.
+/// Reads a row; `None` if one of its times is out of range.
 fn access(row: &Row) -> Option<Access> {
     let opened_at = row.get::<_, Instant>(2).0?;
     let recorded_at = row.get::<_, Instant>(3).0?;
@@ -172,7 +172,7 @@ fn access(row: &Row) -> Option<Access> {
     })
 }
 
-/// Reads what the host recorded; nothing where the client knows.
+/// Reads the host's record of the end; `None` if the client knows the end.
 fn on_host(row: &Row) -> Option<OnHost> {
     let sessions = row.get::<_, Option<i64>>(26)?;
     let ended_at = row.get::<_, Option<Instant>>(27).and_then(|at| at.0);

@@ -50,12 +50,12 @@ const DETAILED: Columns<16> = Columns {
     spare: &[],
 };
 
-/// Columns before what there is to say.
+/// Width of the column with the names.
 const BEFORE: usize = 14;
-/// Lines of one fact on a terminal.
+/// Maximum number of terminal lines for one value.
 const MOST_LINES: usize = 12;
 
-/// Writes one line for each access; `wide` has every column.
+/// Writes one line per access; `wide` writes every column.
 pub(crate) fn write(
     out: &mut dyn Write,
     accesses: &[Access],
@@ -76,7 +76,7 @@ pub(crate) fn write(
     PLAIN.write(out, &rows, layout)
 }
 
-/// Writes each access as a record, one fact a line; what is not known has none.
+/// Writes each access as a block of `name value` lines, without the unknown values.
 pub(crate) fn write_detail(
     out: &mut dyn Write,
     accesses: &[Access],
@@ -103,7 +103,7 @@ pub(crate) fn write_detail(
     Ok(())
 }
 
-/// Returns what is known of an access, under names of its own.
+/// Returns the known values of an access, with their names.
 fn facts(access: &Access) -> Vec<(&'static str, String)> {
     const NAMES: [&str; 16] = [
         "time",
@@ -126,7 +126,7 @@ fn facts(access: &Access) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     for (name, cell) in NAMES.into_iter().zip(detailed(access)) {
         match name {
-            // The source has it, with its port.
+            // The line `source` has the address too, with its port.
             "source ip" => {}
             "session" => facts.extend(access.sessions.iter().map(|id| (name, id.to_string()))),
             "contradicted" => {
@@ -168,7 +168,7 @@ fn plain(access: &Access, detail: bool) -> [String; 8] {
     ]
 }
 
-/// Returns the cell of each column there is; an empty one where nothing is known.
+/// Returns the cells of all columns; an unknown value is an empty cell.
 pub(crate) fn detailed(access: &Access) -> [String; 16] {
     let [
         time,
@@ -208,8 +208,8 @@ pub(crate) fn detailed(access: &Access) -> [String; 16] {
     ]
 }
 
-/// `ok`, `ok, exit 1`, `failed`; where the client does not know how it ended, what the host recorded:
-/// `closed, exit 0`. A row that was written afterwards says so.
+/// Returns `ok`, `ok, exit 1`, `failed`. If the client does not know the end, the host's record is added:
+/// `closed, exit 0`. A row that reached the store late is marked.
 fn result(access: &Access) -> String {
     let mut result = text(&access.result);
     if let Some(code) = access.exit_code.filter(|&code| code != 0) {
@@ -225,7 +225,7 @@ fn result(access: &Access) -> String {
             let _ = write!(result, ", {}", signal_name(signal));
         }
         Some(OnHost::Ended { .. }) => result += ", session ended",
-        // That is what `open` says.
+        // The word `open` is there already.
         Some(OnHost::Open | OnHost::Unknown) if is_open => {}
         Some(OnHost::Open) => result += ", session open",
         Some(OnHost::Unknown) => result += ", unknown",
@@ -244,7 +244,7 @@ fn shown(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// An empty cell would shift the others for a reader who counts words.
+/// Replaces an empty cell by `-`: an empty one would shift the fields for a program that splits at blanks.
 fn dash(cell: String) -> String {
     if cell.is_empty() {
         "-".to_owned()
@@ -262,7 +262,7 @@ mod tests {
     use crate::ui::records;
 
     #[test]
-    fn a_list_says_who_asked_for_what_from_where_and_how_it_ended() {
+    fn list_matches_the_documented_columns() {
         let list = rendered(|out| write(out, &accesses(), false, Layout::default()));
         assert_golden("audit.txt", &list);
         let list = rendered(|out| write(out, &accesses(), true, Layout::default()));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn csv_has_one_line_for_each_access_and_no_formula() {
+    fn csv_has_one_line_per_access_and_no_formula() {
         let csv = rendered(|out| records::write(out, OutputFormat::Csv, &Accesses, &accesses()));
         assert_golden("audit.csv", &csv);
         assert_eq!(csv.matches("\r\n").count(), 4);

@@ -1,12 +1,12 @@
--- Runs as vctl-audit-ro. Logins that the access log does not explain: with a certificate of our own CAs that
--- is in no row of its person (signed past `vctl ssh`, or the row is lost), or contradicted by the row, the
--- certificate or another session, or with a certificate that cannot be read. Newest first.
--- $1 part of the host's name, $2 part of the person's whole name, $3 source address, $4 and $5 opened
--- since and before, $6 at most so many.
+-- Runs as vctl-audit-ro. Logins that the access log does not explain: the certificate is of one of our CAs, but no row
+-- of its person names it (it was signed without `vctl ssh`, or the row is lost); or a row, the certificate or another
+-- session contradicts the login; or the certificate cannot be read. Newest first.
+-- $1 part of the host's name, $2 part of the person's whole name, $3 source address, $4 and $5 opened since and before,
+-- $6 maximum number of rows.
 select s.id
 from vctl.audit_session s
 cross join lateral vctl.login_contradictions(s.id) doubt
--- A certificate that the agent could not read names nobody, and explains nothing.
+-- A certificate that the agent could not read has no name, so it explains nothing.
 cross join lateral (
     select coalesce((s.opened -> 'auth' -> 'unreadable_certificate')::text = 'true', false) as certificate
 ) unreadable

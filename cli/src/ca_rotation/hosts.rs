@@ -1,7 +1,7 @@
-//! Going to every host with a certificate, several at a time.
+//! Runs the changes on every host with a certificate, several hosts at a time.
 //!
-//! Each is a `vctl ssh` of its own: so each visit is in the access log, goes the way that the inventory knows,
-//! and a host that hangs holds up nobody but itself.
+//! Each host is a separate `vctl ssh` process: so each visit is in the access log and uses the jump hosts of the
+//! inventory, and a host that hangs delays only itself.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -12,54 +12,54 @@ use tokio::process::Command;
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::trust_ca::{Fingerprint, Orders, Report, bootstrap};
+use crate::trust_ca::{Fingerprint, ScriptReport, TrustSpec, bootstrap};
 
-/// A host that a rotation has to go to, and what it was last known to trust.
+/// A host to change, and the CAs that it trusted when last reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Host {
+pub(crate) struct RotationHost {
     pub(crate) name: String,
     pub(crate) user: String,
     pub(crate) ca_role: String,
     pub(crate) trusted: BTreeSet<String>,
-    /// The CA of the certificate that it was last given for its own key, while that is valid.
-    pub(crate) vouched_by: Option<String>,
+    /// The CA of its current host certificate.
+    pub(crate) certificate_ca: Option<String>,
 }
 
-/// A host that is not where it has to be, and why as far as that is known.
+/// A host that could not be changed, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Missing {
+pub(crate) struct FailedHost {
     pub(crate) host: String,
     pub(crate) why: String,
 }
 
-/// What is to be done at each host.
+/// The work on each host.
 pub(crate) struct Visit<'a> {
-    pub(crate) orders: &'a Orders,
-    /// The mount of a CA whose certificate must be let in afterwards.
+    pub(crate) spec: &'a TrustSpec,
+    /// The mount of a CA whose certificate the host must accept afterwards.
     pub(crate) proof: Option<&'a str>,
-    /// Options of this command that those it starts are to have too.
+    /// Options of this command to pass to the `vctl ssh` processes.
     pub(crate) options: &'a [String],
 }
 
-/// Goes to all of them, and returns what each trusts now, or why that is not known, as they are done.
+/// Visits all hosts. Returns for each, as it is done, the CAs that it trusts now, or the error.
 pub(crate) fn visit<'a>(
-    hosts: &'a [Host],
+    hosts: &'a [RotationHost],
     visit: &'a Visit<'a>,
     at_once: usize,
-) -> impl futures_util::Stream<Item = (&'a Host, Result<Vec<Fingerprint>, CliError>)> + 'a {
+) -> impl futures_util::Stream<Item = (&'a RotationHost, Result<Vec<Fingerprint>, CliError>)> + 'a {
     stream::iter(hosts)
         .map(move |host| async move { (host, visit.go(host).await) })
         .buffer_unordered(at_once)
 }
 
 impl Visit<'_> {
-    async fn go(&self, host: &Host) -> Result<Vec<Fingerprint>, CliError> {
+    async fn go(&self, host: &RotationHost) -> Result<Vec<Fingerprint>, CliError> {
         let shell: &[&str] = match &*host.user {
             "root" => &["sh", "-s"],
             _ => &["sudo", "-n", "sh", "-s"],
         };
-        let ended = self.ssh(host, &[], shell, &self.orders.script()).await?;
-        let report = Report::read(&ended.output);
+        let ended = self.ssh(host, &[], shell, &self.spec.script()).await?;
+        let report = ScriptReport::read(&ended.output);
         if report.is_empty() {
             return Err(why(&ended));
         }
@@ -68,7 +68,7 @@ impl Visit<'_> {
             let ended = self
                 .ssh(host, &["--ca-mount", mount], &["true"], "")
                 .await?;
-            // Whatever the command came to: somebody was let in.
+            // Any exit status of the command itself proves that the login worked.
             if ended.code > 127 || ended.code == 77 || ended.code == 76 {
                 return Err(why(&ended));
             }
@@ -78,11 +78,11 @@ impl Visit<'_> {
 
     async fn ssh(
         &self,
-        host: &Host,
+        host: &RotationHost,
         options: &[&str],
         remote: &[&str],
         input: &str,
-    ) -> Result<bootstrap::Ended, CliError> {
+    ) -> Result<bootstrap::ProgramOutput, CliError> {
         let started = async {
             let mut command = Command::new(std::env::current_exe()?);
             command
@@ -92,7 +92,7 @@ impl Visit<'_> {
                 .arg("--")
                 .args(remote)
                 .stderr(Stdio::piped());
-            bootstrap::feed(command, input).await
+            bootstrap::run_with_input(command, input).await
         };
         started.await.map_err(|error| {
             CliError::new(Exit::Failure, "cannot run `vctl ssh`").caused_by(&error)
@@ -100,8 +100,8 @@ impl Visit<'_> {
     }
 }
 
-/// What `vctl ssh`, or what ran there, said last.
-fn why(ended: &bootstrap::Ended) -> CliError {
+/// Returns the error that `vctl ssh` or the remote shell printed last.
+fn why(ended: &bootstrap::ProgramOutput) -> CliError {
     let said = String::from_utf8_lossy(&ended.errors);
     let mut lines = said.lines().map(str::trim);
     if let Some(message) = lines.find_map(|line| line.strip_prefix("error: ")) {
@@ -112,7 +112,7 @@ fn why(ended: &bootstrap::Ended) -> CliError {
     }
     let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
     let message = last.map_or_else(
-        || format!("it ended with {} and said nothing", ended.code),
+        || format!("it exited with {} and printed nothing", ended.code),
         str::to_owned,
     );
     CliError::new(Exit::Failure, message)
@@ -123,11 +123,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_that_was_not_reached_is_said_to_be_so_with_the_cause() {
+    fn error_of_vctl_ssh_is_reported_with_its_cause() {
         let why = |errors: &str| {
             let (output, errors) = (Vec::new(), errors.as_bytes().to_vec());
             let code = 255;
-            let error = why(&bootstrap::Ended {
+            let error = why(&bootstrap::ProgramOutput {
                 output,
                 errors,
                 code,
@@ -138,6 +138,6 @@ mod tests {
         let wanted = ("cannot connect".to_owned(), vec!["refused".to_owned()]);
         assert_eq!(why(said), wanted);
         assert_eq!(why("sh: no sudo\n\n").0, "sh: no sudo");
-        assert_eq!(why("").0, "it ended with 255 and said nothing");
+        assert_eq!(why("").0, "it exited with 255 and printed nothing");
     }
 }

@@ -1,12 +1,12 @@
-//! `vctl ca ssh-rotate`: one SSH CA takes over from another, while everybody goes on logging in.
+//! `vctl ca ssh-rotate`: replaces the SSH CA by a new one, while logins continue to work.
 //!
 //! ```text
-//! one CA ──next──▶ a second one, which every host is told of ──next──▶ it signs ──finish──▶ one CA
+//! one CA ──next──▶ a second one, trusted by every host ──next──▶ the second one signs ──finish──▶ one CA
 //! ```
 //!
-//! [`stage`] says where a rotation stands, [`vault`] makes and removes CAs, [`hosts`] goes to the hosts. Neither
-//! Vault nor OpenBao can sign with two CAs at one mount that both know of, so there are two mounts that take
-//! turns; which of them signs stands in `vctl.ca_keys`, where one transaction moves everybody.
+//! [`stage`] determines the stage of a rotation, [`vault`] creates and removes CAs, [`hosts`] runs the changes on the
+//! hosts. Neither Vault nor OpenBao can sign with two CAs at one mount, so two mounts take turns. `vctl.ca_keys` has
+//! which of them signs, and one transaction changes that for all users.
 
 pub(crate) mod hosts;
 pub(crate) mod stage;
@@ -14,5 +14,5 @@ pub(crate) mod vault;
 pub(crate) mod store;
 pub(crate) mod text;
 
-pub(crate) use hosts::{Host, Missing};
-pub(crate) use stage::{Key, KeyState, Stage};
+pub(crate) use hosts::{FailedHost, RotationHost};
+pub(crate) use stage::{CaKey, KeyState, Stage};

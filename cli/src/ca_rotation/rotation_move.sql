@@ -1,4 +1,4 @@
--- Runs as vctl-rw. $1 the fingerprint of the CA that signs, $2 that of the one that takes over. Both or neither.
+-- Runs as vctl-rw. $1 fingerprint of the active CA, $2 fingerprint of the next one. Changes both or neither.
 update vctl.ca_keys k
 set state = case when k.fingerprint = $1::text then 'leaving' else 'active' end, state_since = now()
 where k.fingerprint in ($1::text, $2::text)

@@ -1,12 +1,12 @@
-//! Where a rotation stands.
+//! The stage of a CA rotation.
 
 use std::time::SystemTime;
 
 use crate::ssh_ca::mounts;
 
-/// A CA that is known.
+/// A CA recorded in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct CaKey {
     pub(crate) fingerprint: String,
     /// The public key as OpenSSH writes it.
     pub(crate) line: String,
@@ -17,18 +17,18 @@ pub(crate) struct Key {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyState {
-    /// Hosts are being told of it.
+    /// Being added to the hosts.
     Next,
-    /// It signs.
+    /// Signs certificates.
     Active,
-    /// It signed until the next one did.
+    /// Signed before the active one; hosts still trust it.
     Leaving,
-    /// It is gone.
+    /// No longer in Vault.
     Retired,
 }
 
 impl KeyState {
-    pub(crate) fn of_word(word: &str) -> Option<Self> {
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         match word {
             "next" => Some(Self::Next),
             "active" => Some(Self::Active),
@@ -41,28 +41,28 @@ impl KeyState {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// There is one CA; a new one would be at the mount `idle`.
-    Resting { active: Key, idle: String },
-    /// Hosts are being told of the next one.
-    Spreading { active: Key, next: Key },
-    /// The next one signs, and hosts still trust the old one.
-    Moved { active: Key, leaving: Key },
+    /// There is one CA; a new one would be created at the mount `idle`.
+    Resting { active: CaKey, idle: String },
+    /// The next CA is being added to the hosts.
+    Spreading { active: CaKey, next: CaKey },
+    /// The next CA signs now, and hosts still trust the old one.
+    Moved { active: CaKey, leaving: CaKey },
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StageError {
-    #[error("no SSH CA at `{0}/` is known to the database")]
+    #[error("the database has no active SSH CA for mount `{0}/`")]
     NoneSigns(String),
-    /// Nothing here makes such a state.
-    #[error("{count} SSH CAs are known as `{state:?}`")]
+    /// No step of a rotation creates this state.
+    #[error("the database has {count} SSH CAs in state `{state:?}`, expected at most one")]
     Several { count: usize, state: KeyState },
-    #[error("one SSH CA is to come while another is still leaving")]
+    #[error("the database has a next SSH CA although another one is still leaving")]
     Both,
 }
 
 impl Stage {
-    /// Judges the CAs at the configured mount and the one beside it.
-    pub(crate) fn of(keys: &[Key], configured: &str) -> Result<Self, StageError> {
+    /// Determines the stage from the CAs at the configured mount and the one beside it.
+    pub(crate) fn of(keys: &[CaKey], configured: &str) -> Result<Self, StageError> {
         let active = one(keys, KeyState::Active)?;
         let active = active.ok_or_else(|| StageError::NoneSigns(configured.to_owned()))?;
         match (one(keys, KeyState::Next)?, one(keys, KeyState::Leaving)?) {
@@ -78,16 +78,16 @@ impl Stage {
         }
     }
 
-    /// The CA that every host has to trust before the next step.
-    pub(crate) fn to_trust(&self) -> &Key {
+    /// Returns the CA that every host must trust before the next step.
+    pub(crate) fn to_trust(&self) -> &CaKey {
         match self {
             Self::Spreading { next, .. } => next,
             Self::Resting { active, .. } | Self::Moved { active, .. } => active,
         }
     }
 
-    /// The CA that no host is to trust after the next step.
-    pub(crate) fn to_go(&self) -> Option<&Key> {
+    /// Returns the CA that no host may trust after the next step.
+    pub(crate) fn to_remove(&self) -> Option<&CaKey> {
         match self {
             Self::Moved { leaving, .. } => Some(leaving),
             Self::Resting { .. } | Self::Spreading { .. } => None,
@@ -95,8 +95,8 @@ impl Stage {
     }
 }
 
-fn one(keys: &[Key], state: KeyState) -> Result<Option<Key>, StageError> {
-    let found: Vec<&Key> = keys.iter().filter(|key| key.state == state).collect();
+fn one(keys: &[CaKey], state: KeyState) -> Result<Option<CaKey>, StageError> {
+    let found: Vec<&CaKey> = keys.iter().filter(|key| key.state == state).collect();
     match found[..] {
         [] => Ok(None),
         [key] => Ok(Some(key.clone())),
@@ -111,8 +111,8 @@ fn one(keys: &[Key], state: KeyState) -> Result<Option<Key>, StageError> {
 mod tests {
     use super::*;
 
-    fn key(mount: &str, state: KeyState) -> Key {
-        Key {
+    fn key(mount: &str, state: KeyState) -> CaKey {
+        CaKey {
             fingerprint: format!("SHA256:{mount}"),
             line: String::new(),
             mount: mount.to_owned(),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mounts_take_turns() {
+    fn mounts_take_turns() {
         for (signs, idle) in [("ssh", "ssh-next"), ("ssh-next", "ssh")] {
             let stage = Stage::of(&[key(signs, KeyState::Active)], "ssh");
             let resting = Stage::Resting {
@@ -134,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn what_no_step_makes_is_no_stage() {
+    fn impossible_states_are_errors() {
         let (a, n, l) = (
             key("ssh", KeyState::Active),
             key("ssh-next", KeyState::Next),
             key("ssh-next", KeyState::Leaving),
         );
-        let stage = |keys: &[&Key]| {
-            let keys: Vec<Key> = keys.iter().map(|&key| key.clone()).collect();
+        let stage = |keys: &[&CaKey]| {
+            let keys: Vec<CaKey> = keys.iter().map(|&key| key.clone()).collect();
             Stage::of(&keys, "ssh")
         };
         assert!(matches!(stage(&[&a, &n]), Ok(Stage::Spreading { .. })));

@@ -1,4 +1,4 @@
-//! Where a rotation of the SSH CA stands.
+//! The stage of a rotation, as text and for programs.
 
 use std::io::{self, Write};
 
@@ -6,69 +6,69 @@ use serde::Serialize;
 
 use vctl_common::count::{counted, form};
 
-use crate::ca_rotation::{Host, Key, Stage};
+use crate::ca_rotation::{CaKey, RotationHost, Stage};
 use crate::ui::records::{Records, cells_of};
 use crate::ui::time;
 
-/// Hosts of one stage, for programs.
-pub(crate) struct Standings<'a> {
+/// The hosts and the stage, for programs.
+pub(crate) struct RotationHosts<'a> {
     pub(crate) stage: &'a Stage,
 }
 
 #[derive(Serialize)]
 struct HostJson<'a> {
     name: &'a str,
-    /// Whether the next step waits for it.
+    /// Whether the next step waits for this host.
     missing: bool,
     trusted: Vec<&'a str>,
     host_certificate_ca: Option<&'a str>,
 }
 
-impl Standings<'_> {
-    /// Says whether the next step waits for a host.
-    pub(crate) fn is_missing(&self, host: &Host) -> bool {
-        match self.stage.to_go() {
+impl RotationHosts<'_> {
+    /// Returns whether the next step waits for the host.
+    pub(crate) fn is_pending(&self, host: &RotationHost) -> bool {
+        match self.stage.to_remove() {
             Some(leaving) => {
                 host.trusted.contains(&leaving.fingerprint)
-                    || host.vouched_by.as_ref() == Some(&leaving.fingerprint)
+                    || host.certificate_ca.as_ref() == Some(&leaving.fingerprint)
             }
             None => !host.trusted.contains(&self.stage.to_trust().fingerprint),
         }
     }
 
-    fn shown<'a>(&self, host: &'a Host) -> HostJson<'a> {
+    fn shown<'a>(&self, host: &'a RotationHost) -> HostJson<'a> {
         HostJson {
             name: &host.name,
-            missing: self.is_missing(host),
+            missing: self.is_pending(host),
             trusted: host.trusted.iter().map(String::as_str).collect(),
-            host_certificate_ca: host.vouched_by.as_deref(),
+            host_certificate_ca: host.certificate_ca.as_deref(),
         }
     }
 }
 
-impl Records for Standings<'_> {
+impl Records for RotationHosts<'_> {
     const NAME: &'static str = "hosts";
     const VERSION: u32 = 1;
     const COLUMNS: &'static [&'static str] = &["name", "missing", "trusted", "host_certificate_ca"];
-    type Record = Host;
+    type Record = RotationHost;
 
-    fn json(&self, host: &Host) -> impl Serialize {
+    fn json(&self, host: &RotationHost) -> impl Serialize {
         self.shown(host)
     }
 
-    fn cells(&self, host: &Host) -> Vec<String> {
+    fn cells(&self, host: &RotationHost) -> Vec<String> {
         cells_of(&self.shown(host), Self::COLUMNS)
     }
 
-    fn name(&self, host: &Host) -> String {
+    fn name(&self, host: &RotationHost) -> String {
         host.name.clone()
     }
 }
 
-/// Writes what people want to know: which CAs there are, who is missing, what comes next.
-pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::Result<()> {
-    let line = |out: &mut dyn Write, key: &Key, what: &str| {
-        let Key {
+/// Writes the CAs, the hosts that the next step waits for, and the next command.
+pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[RotationHost]) -> io::Result<()> {
+    let line = |out: &mut dyn Write, key: &CaKey, what: &str| {
+        let CaKey {
             fingerprint,
             mount,
             since,
@@ -77,43 +77,40 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::R
         let since = time::seconds(*since);
         writeln!(out, "{fingerprint} at {mount}/ {what} since {since}")
     };
-    let standings = Standings { stage };
+    let standings = RotationHosts { stage };
     let (waits_for, next) = match stage {
         Stage::Resting { active, .. } => {
             line(out, active, "signs")?;
             (
                 ("is not known to trust it", "are not known to trust it"),
-                "--next` makes another one",
+                "--next` creates the next CA",
             )
         }
         Stage::Spreading { active, next } => {
             line(out, active, "signs")?;
-            line(out, next, "is to come")?;
-            let next = if hosts.iter().any(|host| standings.is_missing(host)) {
-                "--next` tells those hosts"
+            line(out, next, "is the next CA")?;
+            let next = if hosts.iter().any(|host| standings.is_pending(host)) {
+                "--next` adds it to those hosts"
             } else {
-                "--next` has it sign"
+                "--next` makes it sign"
             };
             (
-                ("does not trust the next one", "do not trust the next one"),
+                ("does not trust the next CA", "do not trust the next CA"),
                 next,
             )
         }
         Stage::Moved { active, leaving } => {
             line(out, active, "signs")?;
-            line(out, leaving, "is leaving")?;
+            line(out, leaving, "is the old CA")?;
             (
-                (
-                    "still depends on the one that is leaving",
-                    "still depend on the one that is leaving",
-                ),
-                "--finish` takes it away",
+                ("still depends on the old CA", "still depend on the old CA"),
+                "--finish` removes the old CA",
             )
         }
     };
-    let missing: Vec<&Host> = hosts
+    let missing: Vec<&RotationHost> = hosts
         .iter()
-        .filter(|host| standings.is_missing(host))
+        .filter(|host| standings.is_pending(host))
         .collect();
     writeln!(
         out,

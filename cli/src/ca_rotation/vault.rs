@@ -1,4 +1,4 @@
-//! CAs are made and removed, and shown to sign.
+//! Creating, checking and removing CAs in Vault.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,37 +6,41 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vctl_common::vault::{Vault, VaultError};
 
-use super::Host;
+use super::RotationHost;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::ssh_ca::Authority;
-use crate::ssh_ca::user_certificate::{Credential, Extensions, RoleSource, Wish};
+use crate::ssh_ca::user_certificate::{Credential, Extensions, RoleSource, UserCertificateRequest};
 
-/// Makes a CA at a mount that has none, and keeps it only where it signs for each role and user of the hosts.
-pub(crate) async fn make_proven(
+/// Creates a CA at a mount without one, and removes it again if it does not sign for every role and user of the hosts.
+pub(crate) async fn create_checked(
     vault: &Vault,
     mount: &str,
-    hosts: &[Host],
+    hosts: &[RotationHost],
 ) -> Result<Authority, CliError> {
     let made = make(vault, mount).await?;
-    match prove(vault, mount, hosts).await {
+    match sign_for_all(vault, mount, hosts).await {
         Ok(()) => Ok(made),
         Err(error) => {
-            // No host trusts it yet, and it would stand in the way of the next attempt.
+            // No host trusts it yet, and it would block the next attempt.
             remove(vault, mount).await?;
             Err(error)
         }
     }
 }
 
-/// Checks, without a certificate, that a CA at the mount would sign for each role and user of the hosts. What this
-/// token may not read, `prove` finds out.
+/// Checks, without signing, that a CA at the mount would sign for each role and user of the hosts. Roles that this
+/// token may not read are checked later, by `prove`.
 ///
 /// # Errors
-/// Names each role that is missing and each user that a role does not allow.
-pub(crate) async fn foresee(vault: &Vault, mount: &str, hosts: &[Host]) -> Result<(), CliError> {
+/// Names each missing role, and each user that a role does not allow.
+pub(crate) async fn check_roles(
+    vault: &Vault,
+    mount: &str,
+    hosts: &[RotationHost],
+) -> Result<(), CliError> {
     let mut causes = BTreeSet::new();
-    for (role, user) in pairs(hosts) {
+    for (role, user) in roles_and_users(hosts) {
         let path = format!("{mount}/roles/{role}");
         match vault.read(&path).await {
             Ok(found) if !may_sign(&found, user) => {
@@ -49,7 +53,7 @@ pub(crate) async fn foresee(vault: &Vault, mount: &str, hosts: &[Host]) -> Resul
                 ));
             }
             Err(VaultError::NotFound { .. }) => {
-                causes.insert(format!("there is no role `{role}`"));
+                causes.insert(format!("role `{role}` does not exist"));
             }
             Ok(_) | Err(VaultError::Denied { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -62,11 +66,11 @@ pub(crate) async fn foresee(vault: &Vault, mount: &str, hosts: &[Host]) -> Resul
     let mut error = CliError::new(Exit::Config, message);
     error.causes = causes.into_iter().collect();
     Err(error.hint(format!(
-        "an administrator of Vault puts the roles at `{mount}/` right: `vault read {mount}/roles/ROLE`"
+        "an administrator of Vault must correct the roles at `{mount}/`: `vault read {mount}/roles/ROLE`"
     )))
 }
 
-/// Says whether a role signs for a user. One with templates depends on who asks: it is given the benefit.
+/// Returns whether a role signs for a user. A role with templates depends on the token, so it passes.
 fn may_sign(role: &Value, user: &str) -> bool {
     if role["allowed_users_template"].as_bool() == Some(true) {
         return true;
@@ -77,34 +81,40 @@ fn may_sign(role: &Value, user: &str) -> bool {
     allowed.chain(default).any(|one| one == "*" || one == user)
 }
 
-fn pairs(hosts: &[Host]) -> BTreeSet<(&str, &str)> {
-    let pairs = hosts.iter().map(|host| (&*host.ca_role, &*host.user));
-    pairs.collect()
+fn roles_and_users(hosts: &[RotationHost]) -> BTreeSet<(&str, &str)> {
+    let roles_and_users = hosts.iter().map(|host| (&*host.ca_role, &*host.user));
+    roles_and_users.collect()
 }
 
-/// Makes a CA at a mount that has none.
+/// Creates a CA at a mount without one.
 async fn make(vault: &Vault, mount: &str) -> Result<Authority, CliError> {
     let body = json!({"generate_signing_key": true, "key_type": "ed25519"});
     let answer = vault.write(&format!("{mount}/config/ca"), &body).await;
-    let answer = answer.map_err(|error| refused(mount, "makes no SSH CA", error))?;
+    let answer = answer.map_err(|error| refused(mount, "does not create an SSH CA", error))?;
     let line = answer["public_key"].as_str().unwrap_or_default();
     Authority::read(mount, line).ok_or_else(|| {
-        let message = format!("Vault made an SSH CA at `{mount}/`, and does not say which");
-        CliError::new(Exit::Failure, message).hint("the same command again takes it as it is")
+        let message =
+            format!("Vault created an SSH CA at `{mount}/`, but did not return its public key");
+        CliError::new(Exit::Failure, message)
+            .hint("run the same command again: it continues with this CA")
     })
 }
 
-/// Takes the CA at a mount away for ever.
+/// Deletes the CA at a mount. Its private key cannot be restored.
 pub(crate) async fn remove(vault: &Vault, mount: &str) -> Result<(), CliError> {
     let removed = vault.delete(&format!("{mount}/config/ca")).await;
     removed.map_err(|error| refused(mount, "does not remove the SSH CA", error))
 }
 
-/// Has the CA at a mount sign for each role and user of the hosts: a role that only the old mount has would
-/// lock its hosts.
-pub(crate) async fn prove(vault: &Vault, mount: &str, hosts: &[Host]) -> Result<(), CliError> {
-    for (role, user) in pairs(hosts) {
-        let wish = Wish {
+/// Makes the CA at a mount sign for each role and user of the hosts. A role that only the old mount has would lock
+/// users out of its hosts.
+pub(crate) async fn sign_for_all(
+    vault: &Vault,
+    mount: &str,
+    hosts: &[RotationHost],
+) -> Result<(), CliError> {
+    for (role, user) in roles_and_users(hosts) {
+        let wish = UserCertificateRequest {
             mount,
             role,
             role_from: &RoleSource::Setting,
@@ -117,7 +127,7 @@ pub(crate) async fn prove(vault: &Vault, mount: &str, hosts: &[Host]) -> Result<
             error.causes.insert(0, error.message);
             error.message = format!("the SSH CA at `{mount}/` cannot take over");
             error.hint(format!(
-                "each role of the inventory must be at `{mount}/` too and allow its users: `vault read {mount}/roles/{role}`"
+                "`{mount}/` must have each role of the inventory, and the role must allow its users: `vault read {mount}/roles/{role}`"
             ))
         })?;
     }
@@ -128,7 +138,7 @@ fn refused(mount: &str, what: &str, error: VaultError) -> CliError {
     let hint = match &error {
         VaultError::Denied { .. } => "ask for the policy `vctl-admin`",
         VaultError::NotFound { .. } => {
-            "an administrator of Vault makes that mount: `vault secrets enable -path=MOUNT ssh`"
+            "an administrator of Vault creates the mount: `vault secrets enable -path=MOUNT ssh`"
         }
         _ => return error.into(),
     };

@@ -1,4 +1,4 @@
-//! What the policies of a token reach of what commands need, by Vault's own word.
+//! The capabilities that commands need in Vault, and whether the token has them.
 
 use serde_json::{Value, json};
 use vctl_common::centre::{DbRole, VaultSettings};
@@ -6,14 +6,14 @@ use vctl_common::vault::{Vault, VaultError};
 
 use crate::config::Loaded;
 
-/// Something a command has to be allowed.
+/// A capability that a command needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Need {
     /// The commands, as in `vctl --help`.
     pub(crate) commands: &'static str,
     pub(crate) path: String,
     pub(crate) capability: &'static str,
-    /// The policy of deploy/vault that gives it.
+    /// The policy in deploy/vault that grants it.
     pub(crate) policy: String,
 }
 
@@ -42,11 +42,11 @@ impl Need {
     }
 }
 
-/// Returns what commands need; the first of it everybody does. Certificates have a probe of their own.
+/// Returns the needs of the commands; the first one is needed by every user. Certificates have their own check.
 pub(crate) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
     let host = Need {
         commands: "host",
-        // The one path of it that an older setup.sh did not give.
+        // The only path of it that an older setup.sh did not grant.
         path: format!("auth/{}/role", loaded.config.approle_mount),
         capability: "list",
         policy: "vctl-enroll".to_owned(),
@@ -65,7 +65,7 @@ pub(crate) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
     credentials.chain([host]).collect()
 }
 
-/// Returns which of them the token is allowed.
+/// Returns, for each need, whether the token has it.
 pub(crate) async fn ask(needs: &[Need], vault: &Vault) -> Result<Vec<bool>, VaultError> {
     let paths: Vec<&str> = needs.iter().map(|need| &*need.path).collect();
     let body = json!({ "paths": paths });
@@ -73,11 +73,11 @@ pub(crate) async fn ask(needs: &[Need], vault: &Vault) -> Result<Vec<bool>, Vaul
     Ok(needs.iter().map(|need| is_allowed(&answer, need)).collect())
 }
 
-/// Checks that the token may have credentials of these roles, before a command changes something that it could not
+/// Checks that the token may get credentials of these roles, before a command starts a change that it could not
 /// finish.
 ///
 /// # Errors
-/// `Denied` for the first that it may not have.
+/// `Denied` for the first role without permission.
 pub(crate) async fn require(
     command: &'static str,
     vault: &Vault,
@@ -92,7 +92,7 @@ pub(crate) async fn require(
         return Ok(());
     }
     let allowed = match ask(&needs, vault).await {
-        // A token without the policy `default` may not ask: what follows shows what it may.
+        // A token without the policy `default` may not ask; the command will show whether it may get credentials.
         Err(VaultError::Denied { .. }) => return Ok(()),
         allowed => allowed?,
     };

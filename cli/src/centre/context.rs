@@ -1,4 +1,4 @@
-//! What a command needs to reach the centre: settings, one runtime, Vault, connections.
+//! Everything that a command needs to reach the centre: settings, runtime, Vault, connections.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -20,24 +20,24 @@ use crate::ui::ask::Interaction;
 use crate::ui::notice;
 use crate::ui::timing;
 
-/// How long the end of a command waits for Vault to hear that its credentials are no longer used.
-/// They end by themselves; nobody should sit and wait for that.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// Maximum wait for Vault to revoke the credentials at the end of a command. They expire by themselves, so the user
+/// need not wait longer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The centre, for one command.
+/// Connections to the centre for one command.
 pub(crate) struct Context {
     settings: Settings,
     vault: Vault,
-    /// Where the token is kept, when it is one that is kept.
-    kept_in: Option<TokenCache>,
-    /// Of the token, where it is known without asking.
+    /// Cache of the token, unless the token is not cached.
+    token_cache: Option<TokenCache>,
+    /// Display name of the token, if known without asking Vault.
     display_name: Option<String>,
     state: StateDir,
     pools: RefCell<Vec<Pool>>,
 }
 
-/// Does `work` with the centre that the configuration names. Whatever comes of it, also Ctrl-C, the
-/// database credentials it took are given back.
+/// Runs `work` with a connection to the configured centre. Afterwards, also after Ctrl-C, the database credentials are
+/// revoked.
 pub(crate) fn run<T>(
     globals: &Globals,
     work: impl AsyncFnOnce(&Context) -> Result<T, Stop>,
@@ -46,16 +46,15 @@ pub(crate) fn run<T>(
     let interaction = globals.interaction();
     block_on(async {
         let context = Box::pin(Context::open(&loaded, interaction));
-        let context = until_asked_to_stop(notice::waiting(context)).await?;
-        let done = until_asked_to_stop(notice::waiting(work(&context))).await;
-        context.say_goodbye(&done).await;
+        let context = until_stopped(notice::waiting(context)).await?;
+        let done = until_stopped(notice::waiting(work(&context))).await;
+        context.finish(&done).await;
         done
     })
 }
 
-/// Does `work` with the centre to its own end: what signals mean is its to say. The credentials it
-/// took are given back all the same.
-pub(crate) fn run_heeding_signals<T>(
+/// Like [`run`], but `work` handles signals itself.
+pub(crate) fn run_with_own_signals<T>(
     globals: &Globals,
     work: impl AsyncFnOnce(&Context, &Loaded) -> Result<T, Stop>,
 ) -> Result<T, Stop> {
@@ -63,19 +62,19 @@ pub(crate) fn run_heeding_signals<T>(
     let interaction = globals.interaction();
     block_on(async {
         let context = Box::pin(Context::open(&loaded, interaction));
-        let context = until_asked_to_stop(notice::waiting(context)).await?;
+        let context = until_stopped(notice::waiting(context)).await?;
         let done = work(&context, &loaded).await;
-        context.say_goodbye(&done).await;
+        context.finish(&done).await;
         done
     })
 }
 
-/// Does `work`, which needs no database, until it is done or somebody asks us to stop.
+/// Runs `work`, which needs no database, until it ends or a signal asks the command to stop.
 pub(crate) fn run_without_store<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
-    block_on(until_asked_to_stop(notice::waiting(work)))
+    block_on(until_stopped(notice::waiting(work)))
 }
 
-/// Does `work` to its end, whatever signals come.
+/// Runs `work` to its end, whatever signals arrive.
 pub(crate) fn run_to_the_end<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     block_on(work)
 }
@@ -88,15 +87,15 @@ fn block_on<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
         .build()
         .map_err(|error| CliError::new(Exit::Failure, "cannot start").caused_by(&error))?;
     let done = runtime.block_on(work);
-    // What waits on a thread (a name server, a person who types) cannot be stopped.
+    // A blocked thread (a name lookup, a prompt) cannot be stopped.
     runtime.shutdown_background();
     done
 }
 
-async fn until_asked_to_stop<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+async fn until_stopped<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     tokio::select! {
         done = work => done,
-        stop = asked_to_stop() => Err(stop),
+        stop = stop_signal() => Err(stop),
     }
 }
 
@@ -113,7 +112,7 @@ impl Context {
         &self.state
     }
 
-    /// Returns whose the token is, by Vault's whole display name; asks only where it was not told.
+    /// Returns the display name of the token; asks Vault if it is not known.
     pub(crate) async fn display_name(&self) -> Result<String, CliError> {
         match &self.display_name {
             Some(name) => Ok(name.clone()),
@@ -121,12 +120,12 @@ impl Context {
         }
     }
 
-    /// Returns connections for one purpose; nothing is connected yet.
+    /// Returns a pool for one role; nothing is connected yet.
     pub(crate) fn pool(&self, role: DbRole) -> Result<Pool, Stop> {
         self.pool_within(role, PoolLimits::default())
     }
 
-    /// As `pool`, also where the schema is missing or does not fit this vctl.
+    /// Like `pool`, but also works if the schema is missing or does not fit this vctl.
     pub(crate) fn pool_for_any_schema(&self, role: DbRole) -> Result<Pool, Stop> {
         let limits = PoolLimits {
             any_schema: true,
@@ -135,7 +134,7 @@ impl Context {
         self.pool_within(role, limits)
     }
 
-    /// Connects, and says what is waited for where a person would wonder.
+    /// Connects, with a notice if it takes long.
     pub(crate) async fn connect(&self, pool: &Pool) -> Result<Client, PgError> {
         notice::waiting(pool.get()).await
     }
@@ -146,19 +145,19 @@ impl Context {
         Ok(pool)
     }
 
-    async fn say_goodbye<T>(&self, done: &Result<T, Stop>) {
+    async fn finish<T>(&self, done: &Result<T, Stop>) {
         if let Err(Stop::Error(error)) = done
             && error.exit == Exit::Permission
         {
-            let _ = timeout(FAREWELL, self.forget_a_dead_token()).await;
+            let _ = timeout(CLOSE_TIMEOUT, self.drop_revoked_token()).await;
         }
-        // A failure to say goodbye takes nothing away from what was done.
-        let _ = timeout(FAREWELL, self.close()).await;
+        // A failure here does not change the result of the command.
+        let _ = timeout(CLOSE_TIMEOUT, self.close()).await;
     }
 
-    /// A token that ended before its time was revoked. The next command is not to trip over it.
-    async fn forget_a_dead_token(&self) {
-        if let Some(cache) = &self.kept_in
+    /// Removes a revoked token from the cache, so that the next command does not fail with it.
+    async fn drop_revoked_token(&self) {
+        if let Some(cache) = &self.token_cache
             && let Err(VaultError::TokenInvalid) = self.vault.lookup_self().await
         {
             let _ = cache.remove();
@@ -178,7 +177,7 @@ impl Context {
         Ok(Self {
             settings,
             vault,
-            kept_in: matches!(token, Token::Cached(_)).then(|| login.cache().clone()),
+            token_cache: matches!(token, Token::Cached(_)).then(|| login.cache().clone()),
             display_name: match &token {
                 Token::Cached(token) => {
                     Some(token.display_name.clone()).filter(|name| !name.is_empty())
@@ -191,7 +190,7 @@ impl Context {
     }
 }
 
-async fn asked_to_stop() -> Stop {
+async fn stop_signal() -> Stop {
     let (interrupt, terminate) = (
         ignored_signals::stream(SignalKind::interrupt()),
         ignored_signals::stream(SignalKind::terminate()),

@@ -1,4 +1,4 @@
-//! Options that every command has.
+//! Options of every command.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use crate::files::home;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 
-/// What the command line says beside its command.
+/// The options of every command, as given on the command line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Globals {
-    /// Key and text of each setting given.
+    /// Key and text of each setting given as a flag.
     flags: Vec<(String, String)>,
     no_input: bool,
-    /// Whether to say in the end where the time went.
+    /// Whether to print durations at the end.
     pub(crate) debug_timing: bool,
     pub(crate) verbose: u8,
 }
@@ -25,40 +25,41 @@ impl Globals {
     /// Returns the configuration of flags, environment, files and defaults.
     ///
     /// # Errors
-    /// Everything that is wrong, at once.
+    /// All invalid settings in one error.
     pub(crate) fn load(&self) -> Result<Loaded, CliError> {
-        config::load(&self.flags).inspect(report)
+        config::load(&self.flags).inspect(note_problems)
     }
 
-    /// As [`load`](Self::load), without what a directory's file may not set; says whether there was such.
+    /// Like [`load`](Self::load), but ignores settings that a directory's file may not set. Also returns whether there
+    /// were any.
     pub(crate) fn load_without_refused(&self) -> Result<(Loaded, bool), CliError> {
-        config::load_without_refused(&self.flags).inspect(|(loaded, _)| report(loaded))
+        config::load_without_refused(&self.flags).inspect(|(loaded, _)| note_problems(loaded))
     }
 
-    /// Returns the options with which another vctl has the same configuration.
+    /// Returns the options that give another vctl process the same configuration.
     pub(crate) fn options(&self) -> Vec<String> {
         let given = self.flags.iter();
         let words = given.map(|(name, text)| format!("--{}={text}", name.replace('_', "-")));
         words.collect()
     }
 
-    /// Returns whether somebody may be asked something.
+    /// Returns whether prompts are allowed.
     pub(crate) fn interaction(&self) -> Interaction {
         Interaction::of_process(self.no_input)
     }
 }
 
-/// Says once which home is used in place of `HOME`, and which files of settings could not be read.
-fn report(loaded: &Loaded) {
+/// Notes once which directory replaces `HOME`, and which settings files could not be read.
+fn note_problems(loaded: &Loaded) {
     home::report();
     for why in &loaded.passed_over {
-        notice::note_once(&format!("{why}; going on without it"));
+        notice::note_once(&format!("{why}; continuing without it"));
     }
 }
 
 const HEADING: &str = "Options of every command";
 
-// By hand: clap's derive would need the key table a second time, as a struct.
+// Written by hand: clap's derive would need the key table again, as a struct.
 impl Args for Globals {
     fn augment_args(command: Command) -> Command {
         let command = command
@@ -76,7 +77,7 @@ impl Args for Globals {
                     .action(ArgAction::SetTrue)
                     .global(true)
                     .help_heading(HEADING)
-                    .help("Print on stderr, at the end, where the time went"),
+                    .help("Print durations on stderr at the end"),
             )
             .arg(
                 Arg::new("verbose")
@@ -85,7 +86,7 @@ impl Args for Globals {
                     .action(ArgAction::Count)
                     .global(true)
                     .help_heading(HEADING)
-                    .help("Log the connections to Vault and Postgres on stderr; twice also for what libraries log"),
+                    .help("Log connections to Vault and Postgres on stderr; given twice, also logs of libraries"),
             );
         config::flags().fold(command, |command, key| {
             let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
@@ -106,7 +107,7 @@ impl Args for Globals {
                     })
                     .hide_short_help(key.name != "vault_addr")
                     .help_heading(HEADING)
-                    // A manual page has nothing of what the short help hides, but the long one.
+                    // A manual page shows the long help of options that the short help hides.
                     .long_help(help.clone())
                     .help(help),
             )
@@ -122,7 +123,7 @@ impl FromArgMatches for Globals {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let flags = config::flags().filter_map(|key| {
             let text = matches.get_one::<String>(key.name)?;
-            Some((key.name.to_owned(), as_meant(key.kind, text)))
+            Some((key.name.to_owned(), absolute_path(key.kind, text)))
         });
         Ok(Self {
             flags: flags.collect(),
@@ -138,8 +139,8 @@ impl FromArgMatches for Globals {
     }
 }
 
-/// A path on the command line is one from the working directory.
-fn as_meant(kind: &str, text: &str) -> String {
+/// Makes a path on the command line absolute, relative to the working directory.
+fn absolute_path(kind: &str, text: &str) -> String {
     let absolute = || {
         std::path::absolute(Path::new(text))
             .ok()?

@@ -1,17 +1,17 @@
-//! A time of a row, which may be one that no program of ours can hold.
+//! A time from the database, which may be out of our range.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postgres_types::{FromSql, Type, accepts};
 
-/// Microseconds from 1970 to the beginning of 2000, where Postgres counts from.
+/// Microseconds from 1970 to the beginning of 2000, the epoch of Postgres.
 const EPOCH_US: i64 = 946_684_800_000_000;
-/// The beginning of 2263: a boot clock and an offset, both in nanoseconds, reach no further.
+/// The beginning of 2263: the maximum of a boot clock plus an offset, both in nanoseconds.
 const BEYOND_US: i64 = 9_246_182_400_000_000;
 
-/// A `timestamptz`; nothing where it is infinite or not between 1970 and 2262. A schema from before
-/// `0012_limits` holds such ones, and the conversion of the driver panics on them.
+/// A `timestamptz`; `None` if infinite or not between 1970 and 2262. A schema older than `0012_limits` allows such
+/// values, and the driver's conversion panics on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Instant(pub(crate) Option<SystemTime>);
 
@@ -25,7 +25,7 @@ impl<'a> FromSql<'a> for Instant {
     accepts!(TIMESTAMPTZ);
 }
 
-/// A row from before the limits may hold any number.
+/// Rounds to whole seconds. A row older than the limits may hold any number.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "a cast of a float ends at the limits of the integer"
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_none_is_nothing() {
+    fn time_out_of_range_is_none() {
         for us in [i64::MIN, i64::MAX, -EPOCH_US - 1, BEYOND_US - EPOCH_US] {
             assert_eq!(read(us), None, "{us}");
         }

@@ -1,4 +1,4 @@
-//! Vault and Postgres as one command uses them.
+//! Connections to Vault and Postgres for one command.
 
 pub(crate) mod capabilities;
 pub(crate) mod context;

@@ -142,7 +142,7 @@ async fn warn_of_logins_without_access(
         since: Some(since),
         ..filter.clone()
     };
-    if let [login, ..] = &store.unasked(&of_that_time, 1).await?[..] {
+    if let [login, ..] = &store.logins_without_access(&of_that_time, 1).await?[..] {
         notice::note(&format!(
             "the access log does not explain a login of {} to {} at {}; `vctl audit --without-access` lists such logins",
             header::who(&login.session),
@@ -159,7 +159,7 @@ async fn show_without_access(
     store: &mut Store,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    let listed = store.unasked(filter, args.limit).await?;
+    let listed = store.logins_without_access(filter, args.limit).await?;
     if !args.output.is_for_people() {
         return Ok(records::write(
             screen,

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
-use crate::doctor::{self, Course, Outcome, Probe, Report, Watch, examine};
+use crate::doctor::{self, Check, CheckOutcome, CheckReport, Observer, Runner, run_all};
 use crate::error::{CliError, Stop};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
@@ -50,9 +50,9 @@ pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
         DoctorPage::silent(screen)
     };
     let reports = context::run_without_store(async {
-        let mut course = Course::new(&mut watch);
-        examine(&loaded, globals.interaction(), &mut course).await;
-        Ok(course.into_reports())
+        let mut runner = Runner::new(&mut watch);
+        run_all(&loaded, globals.interaction(), &mut runner).await;
+        Ok(runner.into_reports())
     })?;
     let DoctorPage {
         mut screen,
@@ -67,11 +67,11 @@ pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
     first_failure(&reports)
 }
 
-fn first_failure(reports: &[Report]) -> Result<(), Stop> {
+fn first_failure(reports: &[CheckReport]) -> Result<(), Stop> {
     let failed: Vec<_> = reports
         .iter()
         .filter_map(|report| match report.outcome {
-            Outcome::Fail(exit) => Some((report.probe.name(), exit)),
+            CheckOutcome::Fail(exit) => Some((report.check.name(), exit)),
             _ => None,
         })
         .collect();
@@ -117,15 +117,15 @@ impl DoctorPage {
     }
 }
 
-impl Watch for DoctorPage {
-    fn slow(&mut self, probe: Probe) {
+impl Observer for DoctorPage {
+    fn slow(&mut self, probe: Check) {
         if self.has_progress {
             notice::progress(&format!("waiting for {} ...", probe.name()));
             self.in_progress = true;
         }
     }
 
-    fn done(&mut self, report: &Report) {
+    fn done(&mut self, report: &CheckReport) {
         if std::mem::take(&mut self.in_progress) {
             notice::progress("");
         }

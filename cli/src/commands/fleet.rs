@@ -10,7 +10,7 @@ use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::fleet;
-use crate::fleet::model::{Host, sort};
+use crate::fleet::model::{FleetHost, sort};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records};
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
     Ok(screen.flush()?)
 }
 
-fn check(hosts: &[Host]) -> Result<(), Stop> {
+fn check(hosts: &[FleetHost]) -> Result<(), Stop> {
     match fleet::table::verdict(hosts) {
         None => Ok(()),
         Some(verdict) => Err(CliError::new(Exit::Failure, verdict).into()),

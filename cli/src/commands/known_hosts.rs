@@ -6,7 +6,7 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::completion;
 use crate::error::Stop;
-use crate::openssh::{self, Occasion};
+use crate::openssh::{self, KnownHostsQuery};
 use crate::ssh::KnownHostsFiles;
 use crate::ssh_ca;
 use crate::ui::help::TEMPLATE;
@@ -33,12 +33,12 @@ pub(crate) struct KnownHostsArgs {
         ignore_case = true,
         default_value = "HOSTNAME"
     )]
-    occasion: Occasion,
+    occasion: KnownHostsQuery,
 }
 
 pub(crate) fn run(args: &KnownHostsArgs, globals: &Globals) -> Result<(), Stop> {
     // A host is known by its name alone: another host may get its address later.
-    if args.occasion == Occasion::Address {
+    if args.occasion == KnownHostsQuery::Address {
         return Ok(());
     }
     // A wrong configuration is an error: without the CA, ssh would refuse hosts for another reason.
@@ -46,8 +46,8 @@ pub(crate) fn run(args: &KnownHostsArgs, globals: &Globals) -> Result<(), Stop> 
     let known = KnownHostsFiles::of_this_person().read();
     let authorities = match args.occasion {
         // No request to Vault here: without a known key, ssh prefers certificates anyway.
-        Occasion::Order | Occasion::Address => Vec::new(),
-        Occasion::Hostname => {
+        KnownHostsQuery::Order | KnownHostsQuery::Address => Vec::new(),
+        KnownHostsQuery::Hostname => {
             let asking = context::run(globals, async |context| {
                 Ok(ssh_ca::published(context.vault().settings()).await?)
             });

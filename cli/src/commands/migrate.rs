@@ -136,14 +136,14 @@ async fn record_ca(context: &Context, args: &MigrateArgs, client: &Client) -> Re
     let mount = args.ssh_mount.as_ref();
     let mount = mount.unwrap_or(&context.settings().vault.ssh_mount);
     match ca::record(client, context.vault(), mount).await? {
-        ca::Recorded::New { fingerprint } => notice::note(&format!(
+        ca::RecordedCa::New { fingerprint } => notice::note(&format!(
             "recorded the SSH CA {fingerprint}: sessions with its certificates show the person"
         )),
-        ca::Recorded::Known => {}
-        ca::Recorded::None => notice::note(&format!(
+        ca::RecordedCa::Known => {}
+        ca::RecordedCa::None => notice::note(&format!(
             "there is no SSH CA at `{mount}/` to record, so sessions do not show a person yet"
         )),
-        ca::Recorded::Unavailable(why) => notice::note(&format!(
+        ca::RecordedCa::Unavailable(why) => notice::note(&format!(
             "the SSH CA was not recorded, so sessions do not show a person yet: {why}"
         )),
     }

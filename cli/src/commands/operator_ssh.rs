@@ -7,10 +7,10 @@ use crate::completion;
 use crate::error::CliError;
 use crate::files::home;
 use crate::files::state_dir::StateDir;
-use crate::openssh::without_include::Before;
-use crate::openssh::{self, MeetingPlace};
-use crate::ssh::Plan;
-use crate::trust_ca::Destination;
+use crate::openssh::without_include::ConfigWithoutInclude;
+use crate::openssh::{self, SocketDir};
+use crate::ssh::RoutePlan;
+use crate::trust_ca::BootstrapTarget;
 
 /// How to connect to a host without a certificate.
 #[derive(Debug, clap::Args)]
@@ -34,12 +34,16 @@ pub(super) struct OperatorSshArgs {
 
 impl OperatorSshArgs {
     /// Returns the destination of a plan.
-    pub(super) fn destination(&self, plan: &Plan, sudo: bool) -> Result<Destination, CliError> {
+    pub(super) fn destination(
+        &self,
+        plan: &RoutePlan,
+        sudo: bool,
+    ) -> Result<BootstrapTarget, CliError> {
         let target = &plan.target;
         let jumps = plan.jumps.iter().map(|jump| (jump.user.clone(), jump.addr));
         let mut to = self.to_address(&target.user, target.addr, sudo);
         to.name.clone_from(&target.name);
-        to.before = before(&target.name)?;
+        to.config_without_include = before(&target.name)?;
         if !self.direct {
             to.jumps = jumps.collect();
         }
@@ -47,12 +51,17 @@ impl OperatorSshArgs {
     }
 
     /// Returns the destination for an address that is not in the inventory.
-    pub(super) fn to_address(&self, user: &str, mut addr: SocketAddr, sudo: bool) -> Destination {
+    pub(super) fn to_address(
+        &self,
+        user: &str,
+        mut addr: SocketAddr,
+        sudo: bool,
+    ) -> BootstrapTarget {
         if let Some(port) = self.port {
             addr.set_port(port);
         }
-        Destination {
-            before: None,
+        BootstrapTarget {
+            config_without_include: None,
             name: addr.ip().to_string(),
             addr,
             user: self.user.clone().unwrap_or_else(|| user.to_owned()),
@@ -65,11 +74,11 @@ impl OperatorSshArgs {
 
 /// Returns the operator's ssh_config without the lines of `vctl ssh-config`, if these cover the host: they
 /// offer only certificates, which the host may not accept yet.
-fn before(host: &str) -> Result<Option<Before>, CliError> {
-    let place = MeetingPlace::of(&StateDir::find());
+fn before(host: &str) -> Result<Option<ConfigWithoutInclude>, CliError> {
+    let place = SocketDir::of(&StateDir::find());
     match home::dir() {
         Some(home) if openssh::is_about(&place.config(), host) => {
-            Before::of(&home.join(".ssh/config"), true)
+            ConfigWithoutInclude::of(&home.join(".ssh/config"), true)
         }
         _ => Ok(None),
     }

@@ -5,7 +5,7 @@ use crate::centre::globals::Globals;
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::openssh::{self, Request, Told};
+use crate::openssh::{self, ProxyRequest, SshProgress};
 use crate::ui::format::ErrorFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
@@ -44,13 +44,13 @@ pub(crate) fn run(args: &ProxyArgs, globals: &Globals) -> Result<(), Stop> {
                 .into()
         });
     }
-    let request = Request {
+    let request = ProxyRequest {
         host: args.host.clone(),
         port: args.port,
         user: args.user.clone(),
     };
-    let told = Told::default();
-    let done = context::run_heeding_signals(globals, async |context, loaded| {
+    let told = SshProgress::default();
+    let done = context::run_with_own_signals(globals, async |context, loaded| {
         Box::pin(openssh::run_proxy(context, &loaded.config, &request, &told)).await
     });
     let Err(Stop::Error(error)) = done else {

@@ -10,8 +10,8 @@ use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::retention;
-use crate::retention::json::{Item, Retention};
-use crate::retention::model::{Keep, Periods};
+use crate::retention::json::{Retention, RetentionItem};
+use crate::retention::model::{Period, Periods};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records};
@@ -46,12 +46,12 @@ pub(crate) struct PeriodArgs {
     /// Days to keep sessions after their end; 0 keeps them for ever [default: key
     /// session_retention_days, 365]
     #[arg(long, value_name = "N")]
-    session_days: Option<Keep>,
+    session_days: Option<Period>,
 
     /// Days to keep accesses; 0 keeps them for ever [default: key access_retention_days,
     /// 1095]
     #[arg(long, value_name = "N")]
-    access_days: Option<Keep>,
+    access_days: Option<Period>,
 }
 
 impl PeriodArgs {
@@ -60,15 +60,15 @@ impl PeriodArgs {
         let config = globals.load()?.config;
         let days = self.days.map_or(config.kernel_retention_days, u32::from);
         let periods = Periods {
-            events: Keep::of_days(days),
+            events: Period::of_days(days),
             sessions: self
                 .session_days
-                .unwrap_or(Keep::of_days(config.session_retention_days)),
+                .unwrap_or(Period::of_days(config.session_retention_days)),
             accesses: self
                 .access_days
-                .unwrap_or(Keep::of_days(config.access_retention_days)),
+                .unwrap_or(Period::of_days(config.access_retention_days)),
         };
-        match periods.problem() {
+        match periods.conflict() {
             None => Ok(periods),
             Some(problem) => {
                 let hint = "an access refers to its sessions, and a session to its events: keep accesses at least as long as sessions, and sessions at least as long as events";
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &RetentionArgs, globals: &Globals) -> Result<(), Stop> {
     let periods = args.periods.checked(globals)?;
     let kept = context::run(globals, async |context| {
         let client = context.connect(&context.pool(DbRole::AuditRo)?).await?;
-        let kept = crate::retention::store::kept(&client, periods).await;
+        let kept = crate::retention::store::stored_records(&client, periods).await;
         Ok(kept.map_err(PgError::from)?)
     })?;
     if args.output.is_for_people() {
@@ -93,7 +93,12 @@ pub(crate) fn run(args: &RetentionArgs, globals: &Globals) -> Result<(), Stop> {
         return Ok(screen.flush()?);
     }
     let mut screen = Screen::for_programs();
-    records::write(&mut screen, args.output, &Retention, &Item::all(&kept))?;
+    records::write(
+        &mut screen,
+        args.output,
+        &Retention,
+        &RetentionItem::all(&kept),
+    )?;
     screen.flush()?;
     for warning in kept.warnings(periods) {
         notice::note(&warning);

@@ -8,7 +8,8 @@ use crate::centre::globals::Globals;
 use crate::completion;
 use crate::error::Stop;
 use crate::ssh::{
-    self, Destination, Endpoint, Forwards, Local, Proxy, PtyWish, Remote, Request, Use, Wanted,
+    self, ConnectionUse, Destination, Endpoint, Forwards, HostSelector, LocalForward, PtyWish,
+    RemoteForward, SocksForward, SshRequest,
 };
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
@@ -66,15 +67,15 @@ pub(crate) struct SshArgs {
 
     /// Forward a local port to HOST:PORT, resolved on the remote host
     #[arg(short = 'L', value_name = "[BIND:]PORT:HOST:PORT")]
-    local: Vec<Local>,
+    local: Vec<LocalForward>,
 
     /// Forward a port of the remote host to HOST:PORT, resolved on this machine
     #[arg(short = 'R', value_name = "[BIND:]PORT:HOST:PORT")]
-    remote: Vec<Remote>,
+    remote: Vec<RemoteForward>,
 
     /// Serve a SOCKS5 proxy on a local port; the remote host opens the connections
     #[arg(short = 'D', value_name = "[BIND:]PORT")]
-    proxy: Vec<Proxy>,
+    proxy: Vec<SocksForward>,
 
     /// Forward standard input and output to HOST:PORT, opened by the remote host
     #[arg(short = 'W', value_name = "HOST:PORT", conflicts_with_all = ["command", "terminal", "no_command"])]
@@ -100,8 +101,8 @@ pub(crate) struct SshArgs {
 pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
     let destination = match (&args.host, &args.server) {
         (Some(destination), _) => destination.clone(),
-        (None, Some(server)) => Wanted::Exact(server.clone()).into(),
-        (None, None) => Wanted::Any.into(),
+        (None, Some(server)) => HostSelector::Exact(server.clone()).into(),
+        (None, None) => HostSelector::Any.into(),
     };
     let interaction = match args.server {
         Some(_) => Interaction::Never,
@@ -113,12 +114,12 @@ pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
         (false, 1) => PtyWish::Wanted,
         (false, _) => PtyWish::Forced,
     };
-    let request = Request {
+    let request = SshRequest {
         destination: destination.or_rather(args.login.as_deref(), args.port),
         what: match &args.stdio {
-            Some(to) => Use::Stdio(to.clone()),
-            None if args.no_command => Use::Ports,
-            None => Use::Session {
+            Some(to) => ConnectionUse::Stdio(to.clone()),
+            None if args.no_command => ConnectionUse::Ports,
+            None => ConnectionUse::Session {
                 pty,
                 command: joined(&args.command),
             },
@@ -133,7 +134,7 @@ pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
         quiet: args.quiet,
         mount: args.ca_mount.clone(),
     };
-    context::run_heeding_signals(globals, async |context, loaded| {
+    context::run_with_own_signals(globals, async |context, loaded| {
         Box::pin(ssh::run(context, &loaded.config, &request)).await
     })
 }

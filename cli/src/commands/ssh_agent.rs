@@ -4,7 +4,7 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::error::Stop;
 use crate::files::state_dir::StateDir;
-use crate::openssh::{self, MeetingPlace};
+use crate::openssh::{self, SocketDir};
 use crate::ui::help::TEMPLATE;
 
 /// Serve the agent socket that ssh_config names
@@ -17,10 +17,10 @@ pub(crate) struct SshAgentArgs {}
 
 pub(crate) fn run(_: &SshAgentArgs, _: &Globals) -> Result<(), Stop> {
     let state = StateDir::find();
-    let place = MeetingPlace::of(&state);
+    let place = SocketDir::of(&state);
     place.make(&state)?;
     let serving = async {
-        let served = openssh::run_switchboard(&place).await;
+        let served = openssh::run_agent_mux(&place).await;
         served.map_err(|error| place.unusable(&error).into())
     };
     match context::run_without_store(serving) {

@@ -17,7 +17,7 @@ use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 use crate::inventory::lookup::HostLookup;
 use crate::inventory::{HostState, order};
-use crate::openssh::{self, Include, MeetingPlace, Paths};
+use crate::openssh::{self, Include, Paths, SocketDir};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, sanitize};
 
@@ -45,7 +45,7 @@ pub(crate) struct SshConfigArgs {
 
 pub(crate) fn run(args: &SshConfigArgs, globals: &Globals) -> Result<(), Stop> {
     let state = StateDir::find();
-    let place = MeetingPlace::of(&state);
+    let place = SocketDir::of(&state);
     if args.install || args.uninstall {
         refuse_another_home()?;
     }
@@ -88,7 +88,7 @@ fn refuse_another_home() -> Result<(), CliError> {
     }
 }
 
-fn text(globals: &Globals, place: &MeetingPlace) -> Result<String, Stop> {
+fn text(globals: &Globals, place: &SocketDir) -> Result<String, Stop> {
     let mut hosts = context::run(globals, async |context| {
         HostLookup::new(context)?.open().await?.hosts().await
     })?;
@@ -126,7 +126,7 @@ fn refuses_shell_characters() -> bool {
     asking.is_ok_and(|status| status.code() == Some(255))
 }
 
-fn uninstall(place: &MeetingPlace) -> Result<(), CliError> {
+fn uninstall(place: &SocketDir) -> Result<(), CliError> {
     let removed = include(place)?.remove()?;
     match fs::remove_file(place.config()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -142,7 +142,7 @@ fn uninstall(place: &MeetingPlace) -> Result<(), CliError> {
     Ok(())
 }
 
-fn include(place: &MeetingPlace) -> Result<Include, CliError> {
+fn include(place: &SocketDir) -> Result<Include, CliError> {
     let Some(home) = home::dir() else {
         return Err(CliError::new(
             Exit::Config,
@@ -153,7 +153,7 @@ fn include(place: &MeetingPlace) -> Result<Include, CliError> {
     Include::new(file, &place.config())
 }
 
-fn cannot(what: &str, place: &MeetingPlace, error: &io::Error) -> CliError {
+fn cannot(what: &str, place: &SocketDir, error: &io::Error) -> CliError {
     let message = format!("cannot {what} `{}`", place.config().display());
     CliError::new(Exit::Failure, message).caused_by(error)
 }

@@ -17,9 +17,9 @@ use crate::doctor::{seal, ssh, token};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::fleet;
-use crate::fleet::model::Host;
+use crate::fleet::model::FleetHost;
 use crate::status;
-use crate::status::model::{Agents, Line, State};
+use crate::status::model::{AgentCounts, LineState, StatusLine};
 use crate::status::text::Facts;
 use crate::ui::Screen;
 use crate::ui::ask::Interaction;
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &StatusArgs, globals: &Globals) -> Result<(), Stop> {
 
 /// The results, line by line.
 struct StatusReport {
-    lines: Vec<Line>,
+    lines: Vec<StatusLine>,
     facts: Facts,
 }
 
@@ -143,14 +143,14 @@ impl StatusReport {
         let is = format!("{name}, by {by}");
         let given = method.is_none();
         let configured = config.auth_method;
-        let state = match token::misfit(info, given, &config.approle_mount, configured) {
-            None => State::Well(is),
-            Some((wrong, fix)) => State::Odd {
+        let state = match token::identity_warning(info, given, &config.approle_mount, configured) {
+            None => LineState::Well(is),
+            Some((wrong, fix)) => LineState::Odd {
                 is: format!("{is}: {wrong}"),
                 fix: fix.to_owned(),
             },
         };
-        self.lines.push(Line {
+        self.lines.push(StatusLine {
             subject: "Identity",
             state,
         });
@@ -160,30 +160,30 @@ impl StatusReport {
         self.facts.policies = Some(info.policies.clone());
         self.facts.identity = Some(name);
         self.facts.method.clone_from(method);
-        self.facts.machine = Some(token::is_a_machines(info, &config.approle_mount));
+        self.facts.machine = Some(token::is_machine_token(info, &config.approle_mount));
         self.facts.token_ttl_s = info.ttl.map(|ttl| ttl.as_secs());
     }
 
-    fn inventory(&mut self, db: &DbSettings, hosts: &[Host]) {
+    fn inventory(&mut self, db: &DbSettings, hosts: &[FleetHost]) {
         let count = counted(hosts.len(), "host");
         self.well(
             "Inventory",
             format!("{count}, in `{}` at {}:{}", db.name, db.host, db.port),
         );
-        let agents = Agents::of(hosts);
-        let Agents {
+        let agents = AgentCounts::of(hosts);
+        let AgentCounts {
             reporting,
             silent,
             none,
         } = agents;
         let is = format!("{reporting} reporting, {silent} silent, {none} without one");
         let state = if silent == 0 {
-            State::Well(is)
+            LineState::Well(is)
         } else {
             let fix = "`vctl fleet --unhealthy` lists the silent agents".to_owned();
-            State::Odd { is, fix }
+            LineState::Odd { is, fix }
         };
-        self.lines.push(Line {
+        self.lines.push(StatusLine {
             subject: "Agents",
             state,
         });
@@ -191,14 +191,14 @@ impl StatusReport {
     }
 
     fn well(&mut self, subject: &'static str, is: String) {
-        let state = State::Well(is);
-        self.lines.push(Line { subject, state });
+        let state = LineState::Well(is);
+        self.lines.push(StatusLine { subject, state });
     }
 
     fn fails(&mut self, subject: &'static str, exit: Exit, is: String, fix: Option<String>) {
         let fix = fix.map(|fix| config::placed(&fix));
-        let state = State::Fails { exit, is, fix };
-        self.lines.push(Line { subject, state });
+        let state = LineState::Fails { exit, is, fix };
+        self.lines.push(StatusLine { subject, state });
     }
 
     fn failed(&mut self, subject: &'static str, stop: impl Into<Stop>) {
@@ -212,7 +212,7 @@ impl StatusReport {
     /// Returns the first failure as an error; with `says_why`, including the reason.
     fn verdict(&self, says_why: bool) -> Result<(), Stop> {
         let failed = self.lines.iter().find_map(|line| match &line.state {
-            State::Fails { exit, is, .. } => Some((line.subject, *exit, is)),
+            LineState::Fails { exit, is, .. } => Some((line.subject, *exit, is)),
             _ => None,
         });
         match failed {
@@ -229,7 +229,7 @@ impl StatusReport {
     }
 }
 
-async fn hosts(vault: &Vault, db: &DbSettings) -> Result<Vec<Host>, PgError> {
+async fn hosts(vault: &Vault, db: &DbSettings) -> Result<Vec<FleetHost>, PgError> {
     let pool = Pool::new(vault.clone(), db, DbRole::Ro, PoolLimits::default())?;
     let found = async {
         let client = pool.get().await?;

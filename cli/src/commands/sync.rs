@@ -27,7 +27,7 @@ use crate::inventory::sync::{
     Candidate, FailureKind, ImportFailure, PlannedHost, Ssh, SshSettings,
 };
 use crate::inventory::{Host, order};
-use crate::openssh::without_include::Before;
+use crate::openssh::without_include::ConfigWithoutInclude;
 use crate::ui::columns::Columns;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, sanitize};
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 impl SyncArgs {
-    fn read(&self) -> Result<(Ssh, Aliases, Option<Before>), CliError> {
+    fn read(&self) -> Result<(Ssh, Aliases, Option<ConfigWithoutInclude>), CliError> {
         let home =
             home::dir().ok_or_else(|| CliError::new(Exit::Config, "there is no home directory"))?;
         let usual = || home.join(".ssh/config");
@@ -123,8 +123,8 @@ impl SyncArgs {
         // ssh uses the home of the account and ignores `HOME`; both must read the same file.
         let is_home = account.as_ref().is_some_and(|account| account.dir == home);
         let with_systems = self.config.is_none() && is_home;
-        let before = Before::of(&file, with_systems)?;
-        let read = before.as_ref().map_or(&*file, Before::path);
+        let before = ConfigWithoutInclude::of(&file, with_systems)?;
+        let read = before.as_ref().map_or(&*file, ConfigWithoutInclude::path);
         let aliases = aliases::read(read, &home).map_err(|error| {
             let message = format!(
                 "cannot read `{}`",

@@ -15,11 +15,12 @@ use crate::config::{self, Config, Loaded};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::lookup::HostLookup;
-use crate::ssh::{self, Forwards, PtyWish, Request, Target, Use, Wanted};
+use crate::ssh::{self, ConnectionUse, Forwards, HostSelector, PtyWish, SshRequest, Target};
 use crate::ssh_ca::{self, Source};
 use crate::trust_ca;
 use crate::trust_ca::{
-    Destination, Fingerprint, Mode, Orders, Outcome, Report, bootstrap, cloud_init, image,
+    BootstrapTarget, Fingerprint, Mode, ScriptOutcome, ScriptReport, TrustSpec, bootstrap,
+    cloud_init, image,
 };
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::help::TEMPLATE;
@@ -46,8 +47,8 @@ Examples:
 #[command(group(clap::ArgGroup::new("where").required(true).args(["host", "root", "script", "cloud_init"])))]
 pub(crate) struct TrustCaArgs {
     /// Name, address or part of a name of a host, or user@address[:port]
-    #[arg(value_name = "HOST", value_parser = Wanted::parse, add = completion::destination())]
-    host: Option<Wanted>,
+    #[arg(value_name = "HOST", value_parser = HostSelector::parse, add = completion::destination())]
+    host: Option<HostSelector>,
 
     #[command(flatten)]
     reach: OperatorSshArgs,
@@ -99,13 +100,15 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             }
             args.elsewhere(&orders).await
         }),
-        Some(Wanted::Address { user, addr }) if !args.verify => context::run_without_store(async {
-            let orders = args.orders(&settings).await?;
-            let mut to = args.reach.to_address(user, *addr, args.sudo);
-            args.agreed(&orders, &loaded, interaction, &to.name).await?;
-            let (report, outcome) = apply(&mut to, &orders, interaction).await?;
-            show(&to.name, &report, outcome, RELOADS_SSHD)
-        }),
+        Some(HostSelector::Address { user, addr }) if !args.verify => {
+            context::run_without_store(async {
+                let orders = args.orders(&settings).await?;
+                let mut to = args.reach.to_address(user, *addr, args.sudo);
+                args.agreed(&orders, &loaded, interaction, &to.name).await?;
+                let (report, outcome) = apply(&mut to, &orders, interaction).await?;
+                show(&to.name, &report, outcome, RELOADS_SSHD)
+            })
+        }
         Some(wanted) => context::run(globals, async |context| {
             args.may_record(context, wanted).await?;
             let orders = args.orders(&settings).await?;
@@ -114,7 +117,9 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             let plan = asked.await?;
             let target = &plan.target;
             let mut to = match wanted {
-                Wanted::Address { user, addr } => args.reach.to_address(user, *addr, args.sudo),
+                HostSelector::Address { user, addr } => {
+                    args.reach.to_address(user, *addr, args.sudo)
+                }
                 _ => args.reach.destination(&plan, args.sudo)?,
             };
             args.agreed(&orders, &loaded, interaction, &to.name).await?;
@@ -126,7 +131,7 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             if args.verify {
                 verify(context, &loaded.config, wanted, target, interaction).await?;
             }
-            if !matches!(wanted, Wanted::Address { .. }) {
+            if !matches!(wanted, HostSelector::Address { .. }) {
                 record(context, &target.name, &report).await?;
             }
             Ok(())
@@ -136,7 +141,7 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
 
 impl TrustCaArgs {
     /// Prints the CAs and their source, and returns the wanted state of trust.
-    async fn orders(&self, vault: &VaultSettings) -> Result<Orders, CliError> {
+    async fn orders(&self, vault: &VaultSettings) -> Result<TrustSpec, CliError> {
         let (source, wanted) = (Source::of(vault), ssh_ca::published(vault).await?);
         source.tell(&wanted);
         let of_vault =
@@ -147,7 +152,7 @@ impl TrustCaArgs {
                 "`vctl ca ssh-rotate` replaces it; `vctl ca ssh-print -o name` lists the CAs",
             ));
         }
-        Ok(Orders {
+        Ok(TrustSpec {
             source,
             wanted,
             unwanted: self.prune.clone(),
@@ -163,9 +168,9 @@ impl TrustCaArgs {
     ///
     /// # Errors
     /// `Permission` when the token lacks a right.
-    async fn may_record(&self, context: &Context, wanted: &Wanted) -> Result<(), CliError> {
+    async fn may_record(&self, context: &Context, wanted: &HostSelector) -> Result<(), CliError> {
         let mut roles = Vec::new();
-        if !self.dry_run && !matches!(wanted, Wanted::Address { .. }) {
+        if !self.dry_run && !matches!(wanted, HostSelector::Address { .. }) {
             roles.push(DbRole::Rw);
         }
         if self.verify {
@@ -180,7 +185,7 @@ impl TrustCaArgs {
     /// The answer is no; or there is no terminal, and a directory's file sets the Vault server.
     async fn agreed(
         &self,
-        orders: &Orders,
+        orders: &TrustSpec,
         loaded: &Loaded,
         interaction: Interaction,
         name: &str,
@@ -218,7 +223,7 @@ impl TrustCaArgs {
     }
 
     /// Changes an image, or prints the script or user data.
-    async fn elsewhere(&self, orders: &Orders) -> Result<(), Stop> {
+    async fn elsewhere(&self, orders: &TrustSpec) -> Result<(), Stop> {
         let script = orders.script();
         if let Some(root) = &self.root {
             return on_image(root, &script).await;
@@ -242,10 +247,10 @@ const DECIDE_THE_CA: [&str; 4] = [
 ];
 
 async fn apply(
-    to: &mut Destination,
-    orders: &Orders,
+    to: &mut BootstrapTarget,
+    orders: &TrustSpec,
     interaction: Interaction,
-) -> Result<(Report, Outcome), CliError> {
+) -> Result<(ScriptReport, ScriptOutcome), CliError> {
     let (report, code) = bootstrap::run(to, &orders.script(), interaction).await?;
     let outcome = report.outcome(&to.name, code)?;
     Ok((report, outcome))
@@ -266,12 +271,17 @@ async fn on_image(root: &Path, script: &str) -> Result<(), Stop> {
 const CHANGES_SSHD_CONFIG: &str = "sshd_config would name the file of CA keys";
 const RELOADS_SSHD: &str = "sshd_config would name the file of CA keys, and sshd would be reloaded";
 
-fn show(host: &str, report: &Report, outcome: Outcome, planned: &str) -> Result<(), Stop> {
+fn show(
+    host: &str,
+    report: &ScriptReport,
+    outcome: ScriptOutcome,
+    planned: &str,
+) -> Result<(), Stop> {
     let mut screen = Screen::for_people();
     let host = sanitize::visible(host);
     let (adds, removes) = match outcome {
-        Outcome::Planned => ("would trust", "would no longer trust"),
-        Outcome::Applied | Outcome::Unchanged => ("trusts", "no longer trusts"),
+        ScriptOutcome::Planned => ("would trust", "would no longer trust"),
+        ScriptOutcome::Applied | ScriptOutcome::Unchanged => ("trusts", "no longer trusts"),
     };
     for fingerprint in &report.kept {
         writeln!(screen, "{host} trusts {fingerprint}, as before")?;
@@ -283,11 +293,11 @@ fn show(host: &str, report: &Report, outcome: Outcome, planned: &str) -> Result<
         writeln!(screen, "{host} {removes} {fingerprint}")?;
     }
     match outcome {
-        Outcome::Unchanged => notice::done("nothing to change"),
-        Outcome::Planned if report.drop_in.is_some() => {
+        ScriptOutcome::Unchanged => notice::done("nothing to change"),
+        ScriptOutcome::Planned if report.drop_in.is_some() => {
             notice::done(planned);
         }
-        Outcome::Planned | Outcome::Applied => {}
+        ScriptOutcome::Planned | ScriptOutcome::Applied => {}
     }
     Ok(screen.flush()?)
 }
@@ -296,16 +306,16 @@ fn show(host: &str, report: &Report, outcome: Outcome, planned: &str) -> Result<
 async fn verify(
     context: &Context,
     config: &Config,
-    wanted: &Wanted,
+    wanted: &HostSelector,
     target: &Target,
     interaction: Interaction,
 ) -> Result<(), Stop> {
-    let request = Request {
+    let request = SshRequest {
         destination: match wanted {
-            Wanted::Address { .. } => wanted.clone().into(),
-            _ => Wanted::Exact(target.name.clone()).into(),
+            HostSelector::Address { .. } => wanted.clone().into(),
+            _ => HostSelector::Exact(target.name.clone()).into(),
         },
-        what: Use::Session {
+        what: ConnectionUse::Session {
             pty: PtyWish::Never,
             command: Some(b"true".to_vec()),
         },
@@ -335,7 +345,7 @@ async fn verify(
     }
 }
 
-async fn record(context: &Context, host: &str, report: &Report) -> Result<(), Stop> {
+async fn record(context: &Context, host: &str, report: &ScriptReport) -> Result<(), Stop> {
     let noted = async {
         let client = context.connect(&context.pool(DbRole::Rw)?).await?;
         trust_ca::store::applied(&client, host, &report.trusted()).await

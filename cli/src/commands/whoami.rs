@@ -45,7 +45,7 @@ pub(crate) fn run(args: &WhoamiArgs, globals: &Globals) -> Result<(), Stop> {
         vault_addr: loaded.config.vault_addr.clone(),
         namespace: loaded.config.vault_namespace.clone(),
         name: Person::new(info.display_name.as_str()).name().to_owned(),
-        machine: token::is_a_machines(&info, &loaded.config.approle_mount),
+        machine: token::is_machine_token(&info, &loaded.config.approle_mount),
         method,
         ttl: info.ttl,
         renewable: info.renewable,

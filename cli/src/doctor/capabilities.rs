@@ -1,46 +1,49 @@
-//! The policies of the token against the needs of the commands.
+//! Check: does the token have the policies that the commands need?
 
 use vctl_common::vault::VaultError;
 
-use super::Finding;
+use super::CheckResult;
 use super::token::Session;
 use crate::centre::capabilities::{Need, ask};
 use crate::exit_code::Exit;
 
-pub(crate) async fn probe(needs: &[Need], session: &Session) -> Finding<()> {
+pub(crate) async fn check(needs: &[Need], session: &Session) -> CheckResult<()> {
     match ask(needs, &session.vault).await {
         Ok(allowed) => judge(needs, &allowed, &session.info.policies),
-        // A token made without the policy `default` may not ask. It may do the rest all the same.
-        Err(VaultError::Denied { .. }) => Finding::warn(
-            "Vault does not tell this token what it may do",
-            "give it the policy `default`, too",
+        // A token without the policy `default` may not read its capabilities; it may still work.
+        Err(VaultError::Denied { .. }) => CheckResult::warn(
+            "Vault does not let this token read its own capabilities",
+            "add the policy `default` to the token",
             (),
         ),
-        Err(error) => Finding::failed(error),
+        Err(error) => CheckResult::failed(error),
     }
 }
 
-fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
+fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> CheckResult<()> {
     let missing: Vec<&Need> = needs
         .iter()
         .zip(allowed)
         .filter_map(|(need, allowed)| (!allowed).then_some(need))
         .collect();
-    // A policy that a person has and that does not reach: not the person lacks something.
+    // The token has this policy, but the policy does not allow the path: the settings are wrong, not the token.
     let holds = |need: &&&Need| policies.contains(&need.policy);
     if let Some(need) = missing.iter().find(holds) {
         let found = format!(
-            "the policy `{}` does not reach `{}`",
+            "the policy `{}` does not allow `{}`",
             need.policy, need.path
         );
         let fix = "the role may have another name in Vault: compare the settings with `vault list database/roles` \
                    and `vault policy read POLICY`";
-        return Finding::fail(Exit::Config, found, fix);
+        return CheckResult::fail(Exit::Config, found, fix);
     }
     if let (Some(need), Some(false)) = (needs.first(), allowed.first()) {
-        let found = format!("Vault gives this token no `{}`", need.path);
-        let fix = format!("ask for the policy `{}`, then log in again", need.policy);
-        return Finding::fail(Exit::Permission, found, fix);
+        let found = format!("this token may not read `{}`", need.path);
+        let fix = format!(
+            "ask an administrator of Vault for the policy `{}`, then log in again",
+            need.policy
+        );
+        return CheckResult::fail(Exit::Permission, found, fix);
     }
     let list = |wanted: bool| -> Vec<&str> {
         let fitting = needs
@@ -54,7 +57,7 @@ fn judge(needs: &[Need], allowed: &[bool], policies: &[String]) -> Finding<()> {
         found.push_str("; not for ");
         found.push_str(&list(false).join(", "));
     }
-    Finding::pass(found, ())
+    CheckResult::pass(found, ())
 }
 
 #[cfg(test)]
@@ -70,23 +73,23 @@ mod tests {
         }
     }
 
-    fn judged(allowed: [bool; 2], policies: &[&str]) -> Finding<()> {
+    fn judged(allowed: [bool; 2], policies: &[&str]) -> CheckResult<()> {
         let needs = [need("fleet", "vctl-user"), need("audit", "vctl-auditor")];
         let policies: Vec<String> = policies.iter().map(|&policy| policy.to_owned()).collect();
         judge(&needs, &allowed, &policies)
     }
 
     #[test]
-    fn who_has_no_auditors_policy_is_no_auditor_and_nothing_is_wrong() {
-        let Finding::Pass { found, .. } = judged([true, false], &["vctl-user"]) else {
+    fn missing_auditor_policy_is_not_a_fault() {
+        let CheckResult::Pass { found, .. } = judged([true, false], &["vctl-user"]) else {
             panic!("not well");
         };
         assert_eq!(found, "enough for fleet; not for audit");
     }
 
     #[test]
-    fn who_lacks_everybodys_policy_has_to_ask_for_it() {
-        let Finding::Fail { exit, fix, .. } = judged([false, false], &["default"]) else {
+    fn missing_basic_policy_fails_with_its_name() {
+        let CheckResult::Fail { exit, fix, .. } = judged([false, false], &["default"]) else {
             panic!("well");
         };
         assert_eq!(exit, Exit::Permission);
@@ -94,13 +97,13 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_does_not_reach_is_the_settings_fault() {
+    fn policy_that_does_not_allow_its_path_is_a_config_fault() {
         for (allowed, path) in [
             ([false, true], "creds/fleet"),
             ([true, false], "creds/audit"),
         ] {
             let finding = judged(allowed, &["vctl-user", "vctl-auditor"]);
-            let Finding::Fail { exit, found, .. } = finding else {
+            let CheckResult::Fail { exit, found, .. } = finding else {
                 panic!("{finding:?}");
             };
             assert_eq!(exit, Exit::Config);

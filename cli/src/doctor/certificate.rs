@@ -1,4 +1,4 @@
-//! What a server's certificate says, whether it is believed or not.
+//! The certificate of a server, trusted or not.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,19 +13,19 @@ use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use super::tls::{Greeting, greet};
+use super::server_kind::{ServerKind, connect};
 
-/// A certificate as people read it. Texts are the server's: they may hold anything.
+/// The readable fields of a certificate. The texts come from the server and may hold anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(super) struct CertificateInfo {
     pub(super) names: Vec<String>,
     pub(super) issuer: String,
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
 }
 
-impl Shown {
-    pub(super) fn of(der: &[u8]) -> Option<Self> {
+impl CertificateInfo {
+    pub(super) fn parse(der: &[u8]) -> Option<Self> {
         let certificate = Certificate::from_der(der).ok()?.tbs_certificate;
         let names = certificate.get::<SubjectAltName>().ok().flatten();
         let names = names
@@ -52,13 +52,13 @@ fn name(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// Looks at the certificate of a server that is not believed. Nothing is ever sent to it: the
-/// handshake ends with the look.
-pub(super) async fn look(
+/// Fetches the certificate of an untrusted server. Nothing is sent to the server: the handshake is ended as soon as
+/// the certificate arrives.
+pub(super) async fn fetch_untrusted(
     address: SocketAddr,
     name: &ServerName<'static>,
-    greeting: Greeting,
-) -> Option<Shown> {
+    kind: ServerKind,
+) -> Option<CertificateInfo> {
     let recorder = Arc::new(Recorder::new());
     let config = ClientConfig::builder_with_provider(Arc::clone(&recorder.provider))
         .with_safe_default_protocol_versions()
@@ -66,15 +66,15 @@ pub(super) async fn look(
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&recorder) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();
-    let tcp = greet(address, greeting).await.ok()?;
+    let tcp = connect(address, kind).await.ok()?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let refused = connector.connect(name.clone(), tcp).await;
     debug_assert!(refused.is_err(), "a look is not a connection");
     let seen = recorder.seen.lock().unwrap_or_else(PoisonError::into_inner);
-    Shown::of(seen.as_deref()?)
+    CertificateInfo::parse(seen.as_deref()?)
 }
 
-/// Believes nobody.
+/// A verifier that stores the certificate and rejects it.
 #[derive(Debug)]
 struct Recorder {
     provider: Arc<CryptoProvider>,
@@ -101,7 +101,7 @@ impl ServerCertVerifier for Recorder {
     ) -> Result<ServerCertVerified, Error> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         *seen = Some(end_entity.to_vec());
-        Err(Error::General("it was only looked at".to_owned()))
+        Err(Error::General("only the certificate was wanted".to_owned()))
     }
 
     fn verify_tls12_signature(
@@ -110,7 +110,7 @@ impl ServerCertVerifier for Recorder {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("it was only looked at".to_owned()))
+        Err(Error::General("only the certificate was wanted".to_owned()))
     }
 
     fn verify_tls13_signature(
@@ -119,7 +119,7 @@ impl ServerCertVerifier for Recorder {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("it was only looked at".to_owned()))
+        Err(Error::General("only the certificate was wanted".to_owned()))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -1,101 +1,101 @@
-//! The order of the probes, and what each needs of those before it.
+//! The order of the checks, and the results that each needs from earlier ones.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::config::Site;
-use super::runner::{Course, Known, both, known};
-use super::seal::Heard;
-use super::tls::Greeting;
+use super::config::Endpoints;
+use super::runner::{Earlier, Runner, both, earlier};
+use super::seal::SealStatus;
+use super::server_kind::ServerKind;
 use super::token::Session;
-use super::{Finding, Probe};
+use super::{Check, CheckResult};
 use super::{clock, config, database, dns, schema, seal, ssh, tcp, tls, token};
 use crate::centre::capabilities;
 use crate::config::Loaded;
 use crate::error::CliError;
 use crate::ui::ask::Interaction;
 
-/// As for every command that gives its credentials back.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// Time limit for revoking the credentials, as for every command.
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Makes all probes.
-pub(crate) async fn examine(
+/// Makes all checks.
+pub(crate) async fn run_all(
     loaded: &Result<Loaded, CliError>,
     interaction: Interaction,
-    course: &mut Course<'_>,
+    runner: &mut Runner<'_>,
 ) {
-    let site = course
-        .probe(Probe::Config, Ok(()), async |()| config::judge(loaded))
+    let site = runner
+        .check(Check::Config, Ok(()), async |()| config::judge(loaded))
         .await;
 
-    let found = course
-        .probe(Probe::VaultDns, known(&site), async |site| {
-            dns::probe(&site.vault.host, site.vault.port, "VCTL_VAULT_ADDR").await
+    let found = runner
+        .check(Check::VaultDns, earlier(&site), async |site| {
+            dns::check(&site.vault.host, site.vault.port, "VCTL_VAULT_ADDR").await
         })
         .await;
-    let address = course
-        .probe(Probe::VaultTcp, known(&found), async |addresses| {
-            tcp::probe(addresses, "`VCTL_VAULT_ADDR`, and that Vault runs").await
+    let address = runner
+        .check(Check::VaultTcp, earlier(&found), async |addresses| {
+            tcp::check(addresses, "`VCTL_VAULT_ADDR`, and that Vault runs").await
         })
         .await;
-    let believed = course
-        .probe(
-            Probe::VaultTls,
+    let believed = runner
+        .check(
+            Check::VaultTls,
             both(&site, &address),
             async |(site, address)| {
                 if !site.vault.tls {
-                    return Finding::pass("plain http, which never leaves this machine", ());
+                    return CheckResult::pass("plain http, which never leaves this machine", ());
                 }
                 let trust = &site.settings.vault.trust;
-                tls::probe(*address, &site.vault.host, trust, Greeting::Vault).await
+                tls::check(*address, &site.vault.host, trust, ServerKind::Vault).await
             },
         )
         .await;
-    let heard = course
-        .probe(Probe::Seal, both(&site, &believed), async |(site, ())| {
-            seal::probe(&site.settings.vault).await
+    let seal = runner
+        .check(Check::Seal, both(&site, &believed), async |(site, ())| {
+            seal::check(&site.settings.vault).await
         })
         .await;
-    let _ = course
-        .probe(Probe::Clock, known(&heard), async |heard| {
-            clock::judge_own(heard.ahead)
+    let _ = runner
+        .check(Check::Clock, earlier(&seal), async |seal| {
+            clock::judge_own_clock(seal.offset)
         })
         .await;
-    let session = course
-        .probe(Probe::Token, both(&site, &heard), async |(site, _)| {
-            token::probe(site.loaded, interaction).await
+    let session = runner
+        .check(Check::Token, both(&site, &seal), async |(site, _)| {
+            token::check(site.loaded, interaction).await
         })
         .await;
-    let needs = known(&site).map(|site| capabilities::needs(site.loaded, &site.settings.vault));
-    let rights = course
-        .probe(
-            Probe::Capabilities,
+    let needs = earlier(&site).map(|site| capabilities::needs(site.loaded, &site.settings.vault));
+    let rights = runner
+        .check(
+            Check::Capabilities,
             both(&needs, &session),
-            async |(needs, session)| super::capabilities::probe(needs, session).await,
+            async |(needs, session)| super::capabilities::check(needs, session).await,
         )
         .await;
-    let _ = course
-        .probe(
-            Probe::Ssh,
+    let _ = runner
+        .check(
+            Check::Ssh,
             both(&site, &session),
-            async |(site, session)| ssh::probe(site.loaded, &site.settings.vault, session).await,
+            async |(site, session)| ssh::check(site.loaded, &site.settings.vault, session).await,
         )
         .await;
     let ready = both(&rights, &session).map(|((), session)| session);
-    examine_postgres(&site, ready, &heard, course).await;
+    check_postgres(&site, ready, &seal, runner).await;
 }
 
-/// Makes the probes of Postgres. They need nothing of Vault up to the login.
-async fn examine_postgres(
-    site: &Known<Site<'_>>,
-    ready: Known<&Session>,
-    heard: &Known<Heard>,
-    course: &mut Course<'_>,
+/// Makes the checks of Postgres. Only the login needs something from Vault.
+async fn check_postgres(
+    site: &Earlier<Endpoints<'_>>,
+    ready: Earlier<&Session>,
+    seal: &Earlier<SealStatus>,
+    runner: &mut Runner<'_>,
 ) {
-    let found = course
-        .probe(Probe::DbDns, known(site), async |site| {
-            dns::probe(
+    let found = runner
+        .check(Check::DbDns, earlier(site), async |site| {
+            dns::check(
                 &site.settings.db.host,
                 site.settings.db.port,
                 "VCTL_DB_HOST",
@@ -103,50 +103,50 @@ async fn examine_postgres(
             .await
         })
         .await;
-    let address = course
-        .probe(Probe::DbTcp, known(&found), async |addresses| {
-            tcp::probe(
+    let address = runner
+        .check(Check::DbTcp, earlier(&found), async |addresses| {
+            tcp::check(
                 addresses,
                 "`VCTL_DB_HOST`, `VCTL_DB_PORT`, and that Postgres runs",
             )
             .await
         })
         .await;
-    let believed = course
-        .probe(
-            Probe::DbTls,
+    let believed = runner
+        .check(
+            Check::DbTls,
             both(site, &address),
             async |(site, address)| {
                 let db = &site.settings.db;
                 let (name, trust) = (db.tls_name(), &db.trust);
-                tls::probe(*address, name, trust, Greeting::Postgres).await
+                tls::check(*address, name, trust, ServerKind::Postgres).await
             },
         )
         .await;
-    let ready = known(&believed).and(ready);
-    let ready = ready.and_then(|session| Ok((known(site)?, session)));
-    let store = course
-        .probe(Probe::DbLogin, ready, async |(site, session)| {
-            database::probe(&site.settings.db, session).await
+    let ready = earlier(&believed).and(ready);
+    let ready = ready.and_then(|session| Ok((earlier(site)?, session)));
+    let store = runner
+        .check(Check::DbLogin, ready, async |(site, session)| {
+            database::check(&site.settings.db, session).await
         })
         .await;
-    let _ = course
-        .probe(
-            Probe::DbClock,
-            both(&store, heard),
-            async |(store, heard)| match store.ahead().await {
-                Ok(ahead) => clock::judge_postgres(ahead, heard.ahead),
-                Err(error) => Finding::failed(error),
+    let _ = runner
+        .check(
+            Check::DbClock,
+            both(&store, seal),
+            async |(store, seal)| match store.clock_offset().await {
+                Ok(ahead) => clock::judge_postgres_clock(ahead, seal.offset),
+                Err(error) => CheckResult::failed(error),
             },
         )
         .await;
-    let _ = course
-        .probe(Probe::Schema, known(&store), async |store| {
-            schema::probe(store).await
+    let _ = runner
+        .check(Check::Schema, earlier(&store), async |store| {
+            schema::check(store).await
         })
         .await;
     if let Ok(store) = store {
-        // It ends by itself when nobody hears it.
-        let _: Result<(), _> = timeout(FAREWELL, store.close()).await;
+        // The credentials expire by themselves if this fails.
+        let _: Result<(), _> = timeout(REVOKE_TIMEOUT, store.close()).await;
     }
 }

@@ -1,26 +1,26 @@
-//! Whether the clocks of this machine, Vault and Postgres agree: certificates, tokens and logins are valid
-//! from one moment to another, and each side has its own idea of when that is.
+//! Check: do the clocks of this machine, Vault and Postgres agree? Certificates, tokens and logins have a validity
+//! period, and each side compares it with its own clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Finding;
+use super::CheckResult;
 use crate::exit_code::Exit;
 use crate::ui::time;
 
-/// By which hosts and people may be off without anybody noticing.
+/// Difference in microseconds below which nothing is reported: it does no harm.
 const NOTICED: i128 = 2_000_000;
-/// A certificate of Vault's is valid from half a minute before it was signed.
+/// Difference in microseconds that is a failure: Vault's certificates are valid from 30 seconds before signing.
 const TOO_MUCH: i128 = 30_000_000;
 
-/// How far another clock is ahead of ours, in microseconds, as far as a question and its answer tell.
+/// Offset of another clock from ours, in microseconds. A request takes time, so the offset is a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ahead {
+pub(crate) struct ClockOffset {
     least: i128,
     most: i128,
 }
 
-impl Ahead {
-    /// The other clock said `time` at some moment between `asked` and `answered`.
+impl ClockOffset {
+    /// Computes the range: the other clock showed `time` at some moment between `asked` and `answered`.
     pub(super) fn new(time: SystemTime, asked: SystemTime, answered: SystemTime) -> Self {
         Self {
             least: micros(time) - micros(answered),
@@ -28,7 +28,7 @@ impl Ahead {
         }
     }
 
-    /// As `new`, from a clock that leaves out what is less than a second.
+    /// As `new`, for a clock that reports whole seconds.
     pub(super) fn of_whole_seconds(
         time: SystemTime,
         asked: SystemTime,
@@ -41,15 +41,15 @@ impl Ahead {
         }
     }
 
-    fn of_another(self, other: Self) -> Self {
+    fn relative_to(self, other: Self) -> Self {
         Self {
             least: self.least - other.most,
             most: self.most - other.least,
         }
     }
 
-    /// Returns what it is at least; nothing where the clocks may as well agree.
-    fn certain(self) -> i128 {
+    /// Returns the smallest possible offset; 0 if the clocks may agree.
+    fn minimum(self) -> i128 {
         if self.least > 0 {
             self.least
         } else {
@@ -66,12 +66,12 @@ fn micros(time: SystemTime) -> i128 {
     }
 }
 
-/// Judges our own clock by that of Vault.
-pub(super) fn judge_own(vault: Ahead) -> Finding<()> {
-    // Theirs is ahead: ours is behind.
-    let off = -vault.certain();
+/// Compares our clock with Vault's.
+pub(super) fn judge_own_clock(vault: ClockOffset) -> CheckResult<()> {
+    // If Vault's clock is ahead, ours is behind.
+    let off = -vault.minimum();
     let found = if off.abs() < NOTICED {
-        "as Vault's".to_owned()
+        "agrees with Vault's".to_owned()
     } else {
         format!("{} Vault's", by(off))
     };
@@ -82,26 +82,26 @@ pub(super) fn judge_own(vault: Ahead) -> Finding<()> {
     )
 }
 
-/// Judges Postgres' clock by that of Vault, so that it is not its fault when ours is wrong.
-pub(super) fn judge_postgres(postgres: Ahead, vault: Ahead) -> Finding<()> {
-    let off = postgres.of_another(vault).certain();
+/// Compares Postgres' clock with Vault's, so a wrong local clock is not blamed on Postgres.
+pub(super) fn judge_postgres_clock(postgres: ClockOffset, vault: ClockOffset) -> CheckResult<()> {
+    let off = postgres.relative_to(vault).minimum();
     let found = if off.abs() < NOTICED {
-        "as Vault's".to_owned()
+        "agrees with Vault's".to_owned()
     } else {
         format!("Postgres' clock is {} Vault's", by(off))
     };
     grade(
         off,
         found,
-        "ask whoever operates Postgres and Vault to synchronise their clocks",
+        "ask the operators of Postgres and Vault to synchronise their clocks",
     )
 }
 
-fn grade(off: i128, found: String, fix: &str) -> Finding<()> {
+fn grade(off: i128, found: String, fix: &str) -> CheckResult<()> {
     match off.abs() {
-        0..NOTICED => Finding::pass(found, ()),
-        NOTICED..TOO_MUCH => Finding::warn(found, fix, ()),
-        _ => Finding::fail(Exit::Config, found, fix),
+        0..NOTICED => CheckResult::pass(found, ()),
+        NOTICED..TOO_MUCH => CheckResult::warn(found, fix, ()),
+        _ => CheckResult::fail(Exit::Config, found, fix),
     }
 }
 
@@ -120,34 +120,34 @@ mod tests {
         UNIX_EPOCH + Duration::from_millis(ms)
     }
 
-    /// Asked when ours says 1000 s, answered 200 ms later.
-    fn vault(says_ms: u64) -> Ahead {
-        Ahead::of_whole_seconds(at(says_ms), at(1_000_000), at(1_000_200))
+    /// Offset for a request sent at 1000 s of our clock and answered 200 ms later.
+    fn vault(says_ms: u64) -> ClockOffset {
+        ClockOffset::of_whole_seconds(at(says_ms), at(1_000_000), at(1_000_200))
     }
 
     #[test]
-    fn what_a_whole_second_and_the_way_leave_open_is_nobodys_fault() {
+    fn delay_and_rounding_are_not_reported() {
         for says in [999_000, 1_000_000, 1_001_000, 1_002_000] {
-            let finding = judge_own(vault(says));
+            let finding = judge_own_clock(vault(says));
             assert!(
-                matches!(finding, Finding::Pass { .. }),
+                matches!(finding, CheckResult::Pass { .. }),
                 "{says} {finding:?}"
             );
         }
     }
 
     #[test]
-    fn a_clock_half_a_minute_off_is_wrong_and_one_of_seconds_is_warned_of() {
+    fn seconds_are_a_warning_and_half_a_minute_a_failure() {
         for (says, what) in [(1_010_000, "behind"), (990_000, "ahead of")] {
-            let Finding::Warn { found, .. } = judge_own(vault(says)) else {
+            let CheckResult::Warn { found, .. } = judge_own_clock(vault(says)) else {
                 panic!("no warning");
             };
             assert!(found.contains(what), "{found}");
         }
         for says in [1_031_000, 968_000] {
             assert!(matches!(
-                judge_own(vault(says)),
-                Finding::Fail {
+                judge_own_clock(vault(says)),
+                CheckResult::Fail {
                     exit: Exit::Config,
                     ..
                 }
@@ -156,16 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn postgres_is_not_blamed_when_it_is_ours_that_is_wrong() {
-        let postgres = |says| Ahead::new(at(says), at(1_000_000), at(1_000_100));
+    fn postgres_is_not_blamed_for_a_wrong_local_clock() {
+        let postgres = |says| ClockOffset::new(at(says), at(1_000_000), at(1_000_100));
         let both = (postgres(1_600_500), vault(1_600_000));
         assert!(matches!(
-            judge_postgres(both.0, both.1),
-            Finding::Pass { .. }
+            judge_postgres_clock(both.0, both.1),
+            CheckResult::Pass { .. }
         ));
-        assert!(matches!(judge_own(both.1), Finding::Fail { .. }));
-        let finding = judge_postgres(postgres(1_600_500), vault(1_000_000));
-        let Finding::Fail { found, .. } = finding else {
+        assert!(matches!(judge_own_clock(both.1), CheckResult::Fail { .. }));
+        let finding = judge_postgres_clock(postgres(1_600_500), vault(1_000_000));
+        let CheckResult::Fail { found, .. } = finding else {
             panic!("{finding:?}");
         };
         assert!(found.contains("9m59s ahead of"), "{found}");

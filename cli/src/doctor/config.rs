@@ -1,34 +1,34 @@
-//! Whether the settings can be used at all.
+//! Check: are the settings valid?
 
 use vctl_common::centre::Settings;
 use vctl_common::vault::Endpoint;
 
-use super::Finding;
+use super::CheckResult;
 use crate::config::{self, Loaded};
 use crate::error::{CliError, Stop};
 
-/// Where everything is, by the settings.
-pub(super) struct Site<'a> {
+/// The settings, and the endpoint of Vault.
+pub(super) struct Endpoints<'a> {
     pub(super) loaded: &'a Loaded,
     pub(super) settings: Settings,
     pub(super) vault: Endpoint,
 }
 
-pub(super) fn judge(loaded: &Result<Loaded, CliError>) -> Finding<Site<'_>> {
+pub(super) fn judge(loaded: &Result<Loaded, CliError>) -> CheckResult<Endpoints<'_>> {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
             let mut error = error.clone();
             error.hint.get_or_insert_with(|| {
-                "put it right where it is written, or take it away".to_owned()
+                "correct the value where it is set, or remove it".to_owned()
             });
-            return Finding::failed(Stop::Error(error));
+            return CheckResult::failed(Stop::Error(error));
         }
     };
     let settings = config::settings(loaded);
     let vault = match Endpoint::of(&settings.vault) {
         Ok(vault) => vault,
-        Err(error) => return Finding::failed(error),
+        Err(error) => return CheckResult::failed(error),
     };
     let found = format!(
         "Vault is `{}` by {}, Postgres `{}:{}` by {}",
@@ -38,10 +38,10 @@ pub(super) fn judge(loaded: &Result<Loaded, CliError>) -> Finding<Site<'_>> {
         settings.db.port,
         loaded.source_of("db_host"),
     );
-    let site = Site {
+    let site = Endpoints {
         loaded,
         settings,
         vault,
     };
-    Finding::pass(found, site)
+    CheckResult::pass(found, site)
 }

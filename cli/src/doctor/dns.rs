@@ -1,4 +1,4 @@
-//! Whether a name has an address, and how long finding it takes: every command pays that.
+//! Check: does the name have an address, and is the lookup fast? Every command waits for it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -7,39 +7,39 @@ use std::time::{Duration, Instant};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::Finding;
+use super::CheckResult;
 use crate::exit_code::Exit;
 use crate::ui::time;
 
-/// Twice what a resolver takes to give up two name servers.
+/// Twice the time after which a resolver gives up two name servers.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// More than a name server far away takes, and less than the first repetition of a lost question.
+/// Longer than a distant name server takes, and shorter than the first retry of a lost query.
 const SLOW: Duration = Duration::from_secs(1);
 
-enum Found {
-    /// Nothing had to be looked up.
+enum LookupResult {
+    /// The name is an address.
     IsAddress(IpAddr),
     Addresses(Vec<SocketAddr>),
     Nothing(io::Error),
     NoAnswer,
 }
 
-/// `key` is the setting that has the name.
-pub(super) async fn probe(host: &str, port: u16, key: &str) -> Finding<Vec<SocketAddr>> {
+/// Checks a host; `key` is the setting with its name.
+pub(super) async fn check(host: &str, port: u16, key: &str) -> CheckResult<Vec<SocketAddr>> {
     let since = Instant::now();
     let found = look(host, port).await;
     judge(host, port, key, found, since.elapsed())
 }
 
-async fn look(host: &str, port: u16) -> Found {
+async fn look(host: &str, port: u16) -> LookupResult {
     if let Ok(address) = host.parse() {
-        return Found::IsAddress(address);
+        return LookupResult::IsAddress(address);
     }
-    // As the commands do it: by the system's own resolver, with its files and its timeouts.
+    // As in the commands: the system's resolver, with its files and timeouts.
     match timeout(PATIENCE, lookup_host((host, port))).await {
-        Ok(Ok(addresses)) => Found::Addresses(addresses.collect()),
-        Ok(Err(error)) => Found::Nothing(error),
-        Err(_) => Found::NoAnswer,
+        Ok(Ok(addresses)) => LookupResult::Addresses(addresses.collect()),
+        Ok(Err(error)) => LookupResult::Nothing(error),
+        Err(_) => LookupResult::NoAnswer,
     }
 }
 
@@ -47,26 +47,26 @@ fn judge(
     host: &str,
     port: u16,
     key: &str,
-    found: Found,
+    found: LookupResult,
     took: Duration,
-) -> Finding<Vec<SocketAddr>> {
+) -> CheckResult<Vec<SocketAddr>> {
     let addresses = match found {
-        Found::IsAddress(address) => {
-            return Finding::pass(
-                "an address, nothing to look up",
+        LookupResult::IsAddress(address) => {
+            return CheckResult::pass(
+                "is an address: no lookup needed",
                 vec![(address, port).into()],
             );
         }
-        Found::Addresses(addresses) => addresses,
-        Found::Nothing(error) => {
+        LookupResult::Addresses(addresses) => addresses,
+        LookupResult::Nothing(error) => {
             let found = format!("`{host}` has no address: {error}");
             let fix = format!("check the name in `{key}`, and the name servers of this machine");
-            return Finding::fail(Exit::Unavailable, found, fix);
+            return CheckResult::fail(Exit::Unavailable, found, fix);
         }
-        Found::NoAnswer => {
-            let found = format!("no name server says anything of `{host}`");
+        LookupResult::NoAnswer => {
+            let found = format!("no name server answers for `{host}`");
             let fix = "check the name servers in /etc/resolv.conf, and the network to them";
-            return Finding::fail(Exit::Unavailable, found, fix);
+            return CheckResult::fail(Exit::Unavailable, found, fix);
         }
     };
     let mut shown: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
@@ -74,19 +74,19 @@ fn judge(
     shown.dedup();
     let found = format!("`{host}` is {}", shown.join(", "));
     if took < SLOW {
-        return Finding::pass(found, addresses);
+        return CheckResult::pass(found, addresses);
     }
-    let found = format!("{found}, and to find that took {}", time::duration(took));
+    let found = format!("{found}; the lookup took {}", time::duration(took));
     let fix = if is_multicast(host) {
-        "names in `.local` are asked for by multicast first, and every command waits for that: put it into \
-         /etc/hosts, or take `mdns` off /etc/nsswitch.conf"
+        "names in `.local` are looked up by multicast first, and every command waits for that: add the name to \
+         /etc/hosts, or remove `mdns` from /etc/nsswitch.conf"
     } else {
-        "every command waits for that: look which name server of /etc/resolv.conf does not answer"
+        "every command waits for the lookup: find the name server in /etc/resolv.conf that does not answer"
     };
-    Finding::warn(found, fix, addresses)
+    CheckResult::warn(found, fix, addresses)
 }
 
-/// RFC 6762: the resolver of the system may ask the neighbours instead of a name server.
+/// Returns whether the system's resolver may use multicast for this name (RFC 6762).
 fn is_multicast(host: &str) -> bool {
     let top = host.trim_end_matches('.').rsplit('.').next();
     top.is_some_and(|top| top.eq_ignore_ascii_case("local"))
@@ -96,8 +96,8 @@ fn is_multicast(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn judged(host: &str, took: u64) -> Finding<Vec<SocketAddr>> {
-        let found = Found::Addresses(vec!["10.0.0.1:443".parse().unwrap()]);
+    fn judged(host: &str, took: u64) -> CheckResult<Vec<SocketAddr>> {
+        let found = LookupResult::Addresses(vec!["10.0.0.1:443".parse().unwrap()]);
         judge(
             host,
             443,
@@ -108,9 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_takes_long_works_and_is_warned_of() {
-        assert!(matches!(judged("vault.example", 999), Finding::Pass { .. }));
-        let Finding::Warn { found, fix, .. } = judged("vault.example", 5012) else {
+    fn slow_lookup_is_a_warning() {
+        assert!(matches!(
+            judged("vault.example", 999),
+            CheckResult::Pass { .. }
+        ));
+        let CheckResult::Warn { found, fix, .. } = judged("vault.example", 5012) else {
             panic!("no warning");
         };
         assert!(found.contains("took 5.0s"), "{found}");
@@ -118,9 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn a_local_name_that_takes_long_is_multicasts() {
+    fn slow_local_name_is_blamed_on_multicast() {
         for host in ["vault.sre.local", "Vault.SRE.LOCAL."] {
-            let Finding::Warn { fix, .. } = judged(host, 10_020) else {
+            let CheckResult::Warn { fix, .. } = judged(host, 10_020) else {
                 panic!("no warning");
             };
             assert!(fix.contains("multicast"), "{fix}");
@@ -128,10 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_not_looked_up() {
-        let found = Found::IsAddress("::1".parse().unwrap());
+    fn address_is_not_looked_up() {
+        let found = LookupResult::IsAddress("::1".parse().unwrap());
         let finding = judge("::1", 443, "VCTL_DB_HOST", found, Duration::ZERO);
-        let Finding::Pass { fact, .. } = finding else {
+        let CheckResult::Pass { fact, .. } = finding else {
             panic!("{finding:?}");
         };
         assert_eq!(fact, ["[::1]:443".parse::<SocketAddr>().unwrap()]);

@@ -1,7 +1,7 @@
-//! What may be wrong between this machine and the centre, looked at in the order in which it is passed
-//! through. Each probe is a look (its I/O) and a judgement of what was found, which is pure.
+//! `vctl doctor`: checks of everything between this machine and the centre, in the order in which commands need it.
+//! Each check is an I/O part, and a pure part that judges the result.
 //!
-//! What could not work anyway, since something before it does not, is skipped: one fault is one failure.
+//! A check that depends on a failed one is skipped, so one fault is one failure.
 
 mod capabilities;
 mod certificate;
@@ -12,6 +12,7 @@ mod database;
 mod dns;
 pub(crate) mod checklist;
 mod schema;
+mod server_kind;
 pub(crate) mod seal;
 pub(crate) mod ssh;
 mod tcp;
@@ -24,12 +25,12 @@ use std::time::Duration;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
-pub(crate) use checklist::examine;
-pub(crate) use runner::{Course, Watch};
+pub(crate) use checklist::run_all;
+pub(crate) use runner::{Observer, Runner};
 
-/// One thing that is looked at.
+/// One check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Probe {
+pub(crate) enum Check {
     Config,
     VaultDns,
     VaultTcp,
@@ -47,7 +48,7 @@ pub(crate) enum Probe {
     Schema,
 }
 
-impl Probe {
+impl Check {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -69,14 +70,14 @@ impl Probe {
     }
 }
 
-/// What a look came to. What works has something that those after it need.
+/// Result of a check. If it works, it has a value that later checks need.
 #[derive(Debug)]
-pub(crate) enum Finding<T> {
+pub(crate) enum CheckResult<T> {
     Pass {
         found: String,
         fact: T,
     },
-    /// It works, and somebody should know.
+    /// It works, with a warning.
     Warn {
         found: String,
         fix: String,
@@ -89,7 +90,7 @@ pub(crate) enum Finding<T> {
     },
 }
 
-impl<T> Finding<T> {
+impl<T> CheckResult<T> {
     pub(crate) fn pass(found: impl Into<String>, fact: T) -> Self {
         Self::Pass {
             found: found.into(),
@@ -113,13 +114,13 @@ impl<T> Finding<T> {
         }
     }
 
-    /// An error as the commands themselves tell it.
+    /// Converts an error, with the text and hint that a command would print.
     pub(crate) fn failed(stop: impl Into<Stop>) -> Self {
         let error = match stop.into() {
             Stop::Error(error) => error,
-            // Nothing here writes or runs anything; Ctrl-C ends the command from outside.
+            // No check writes or runs anything; Ctrl-C ends the command from outside.
             Stop::ReaderGone | Stop::Interrupted | Stop::Child(_) => {
-                CliError::new(Exit::Failure, "it was given up")
+                CliError::new(Exit::Failure, "the check was interrupted")
             }
         };
         let mut found = error.message;
@@ -135,17 +136,17 @@ impl<T> Finding<T> {
     }
 }
 
-/// How a probe ended, for whoever reads of it.
+/// Result of a check, as reports show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum CheckOutcome {
     Pass,
     Warn,
     Fail(Exit),
-    /// That one failed, without which this one cannot work.
-    Skipped(Probe),
+    /// Skipped, because the named check failed.
+    Skipped(Check),
 }
 
-impl Outcome {
+impl CheckOutcome {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -156,11 +157,11 @@ impl Outcome {
     }
 }
 
-/// One probe, made or skipped.
+/// A check that was made or skipped.
 #[derive(Clone, Debug)]
-pub(crate) struct Report {
-    pub(crate) probe: Probe,
-    pub(crate) outcome: Outcome,
+pub(crate) struct CheckReport {
+    pub(crate) check: Check,
+    pub(crate) outcome: CheckOutcome,
     pub(crate) took: Duration,
     pub(crate) found: String,
     pub(crate) fix: Option<String>,

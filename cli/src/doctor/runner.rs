@@ -1,54 +1,54 @@
-//! One probe after the other, each with what those before it found out.
+//! Runs one check after another, each with the results of earlier ones.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use super::{Finding, Outcome, Probe, Report};
+use super::{Check, CheckOutcome, CheckReport, CheckResult};
 
-/// After this, somebody who looks on is told what is being waited for.
+/// Duration after which the observer is notified of a running check.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// Somebody who looks on.
-pub(crate) trait Watch {
-    /// This one takes long.
-    fn slow(&mut self, probe: Probe);
+/// Observer of the checks.
+pub(crate) trait Observer {
+    /// Called when a check takes long.
+    fn slow(&mut self, check: Check);
 
-    fn done(&mut self, report: &Report);
+    fn done(&mut self, report: &CheckReport);
 }
 
-/// What a probe found out for those after it; else the probe that failed.
-pub(super) type Known<T> = Result<T, Probe>;
+/// Result of an earlier check, or the check that failed.
+pub(super) type Earlier<T> = Result<T, Check>;
 
-pub(crate) struct Course<'a> {
-    watch: &'a mut dyn Watch,
-    reports: Vec<Report>,
+pub(crate) struct Runner<'a> {
+    observer: &'a mut dyn Observer,
+    reports: Vec<CheckReport>,
 }
 
-impl<'a> Course<'a> {
-    pub(crate) fn new(watch: &'a mut dyn Watch) -> Self {
+impl<'a> Runner<'a> {
+    pub(crate) fn new(observer: &'a mut dyn Observer) -> Self {
         let reports = Vec::new();
-        Self { watch, reports }
+        Self { observer, reports }
     }
 
-    pub(crate) fn into_reports(self) -> Vec<Report> {
+    pub(crate) fn into_reports(self) -> Vec<CheckReport> {
         self.reports
     }
 
-    /// Makes one probe, when what it needs is known.
-    pub(super) async fn probe<T, U>(
+    /// Makes a check if the results that it needs are known; otherwise records it as skipped.
+    pub(super) async fn check<T, U>(
         &mut self,
-        probe: Probe,
-        needed: Known<T>,
-        look: impl AsyncFnOnce(T) -> Finding<U>,
-    ) -> Known<U> {
+        check: Check,
+        needed: Earlier<T>,
+        look: impl AsyncFnOnce(T) -> CheckResult<U>,
+    ) -> Earlier<U> {
         let needed = match needed {
             Ok(needed) => needed,
             Err(failed) => {
-                let outcome = Outcome::Skipped(failed);
+                let outcome = CheckOutcome::Skipped(failed);
                 let found = format!("`{}` failed", failed.name());
-                self.tell(probe, outcome, Duration::ZERO, found, None);
+                self.record(check, outcome, Duration::ZERO, found, None);
                 return Err(failed);
             }
         };
@@ -57,53 +57,56 @@ impl<'a> Course<'a> {
         let finding = if let Ok(finding) = timeout(SLOW, &mut looking).await {
             finding
         } else {
-            self.watch.slow(probe);
+            self.observer.slow(check);
             looking.await
         };
         let took = since.elapsed();
         match finding {
-            Finding::Pass { found, fact } => {
-                self.tell(probe, Outcome::Pass, took, found, None);
+            CheckResult::Pass { found, fact } => {
+                self.record(check, CheckOutcome::Pass, took, found, None);
                 Ok(fact)
             }
-            Finding::Warn { found, fix, fact } => {
-                self.tell(probe, Outcome::Warn, took, found, Some(fix));
+            CheckResult::Warn { found, fix, fact } => {
+                self.record(check, CheckOutcome::Warn, took, found, Some(fix));
                 Ok(fact)
             }
-            Finding::Fail { exit, found, fix } => {
-                self.tell(probe, Outcome::Fail(exit), took, found, fix);
-                Err(probe)
+            CheckResult::Fail { exit, found, fix } => {
+                self.record(check, CheckOutcome::Fail(exit), took, found, fix);
+                Err(check)
             }
         }
     }
 
-    fn tell(
+    fn record(
         &mut self,
-        probe: Probe,
-        outcome: Outcome,
+        check: Check,
+        outcome: CheckOutcome,
         took: Duration,
         found: String,
         fix: Option<String>,
     ) {
-        let report = Report {
-            probe,
+        let report = CheckReport {
+            check,
             outcome,
             took,
             found,
             fix,
         };
-        self.watch.done(&report);
+        self.observer.done(&report);
         self.reports.push(report);
     }
 }
 
-pub(super) fn known<T>(fact: &Known<T>) -> Known<&T> {
+pub(super) fn earlier<T>(fact: &Earlier<T>) -> Earlier<&T> {
     fact.as_ref().map_err(|failed| *failed)
 }
 
-/// Returns both, else the first that failed.
-pub(super) fn both<'a, T, U>(one: &'a Known<T>, other: &'a Known<U>) -> Known<(&'a T, &'a U)> {
-    Ok((known(one)?, known(other)?))
+/// Returns both results, or the first check that failed.
+pub(super) fn both<'a, T, U>(
+    one: &'a Earlier<T>,
+    other: &'a Earlier<U>,
+) -> Earlier<(&'a T, &'a U)> {
+    Ok((earlier(one)?, earlier(other)?))
 }
 
 #[cfg(test)]
@@ -114,41 +117,45 @@ mod tests {
     #[derive(Default)]
     struct Seen(Vec<String>);
 
-    impl Watch for Seen {
-        fn slow(&mut self, probe: Probe) {
-            self.0.push(format!("{} takes long", probe.name()));
+    impl Observer for Seen {
+        fn slow(&mut self, check: Check) {
+            self.0.push(format!("{} takes long", check.name()));
         }
 
-        fn done(&mut self, report: &Report) {
+        fn done(&mut self, report: &CheckReport) {
             self.0
-                .push(format!("{} {}", report.probe.name(), report.outcome.word()));
+                .push(format!("{} {}", report.check.name(), report.outcome.word()));
         }
     }
 
     #[test]
-    fn what_needs_something_that_failed_is_not_even_tried() {
+    fn check_that_needs_a_failed_one_is_skipped() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         let mut seen = Seen::default();
-        let mut course = Course::new(&mut seen);
+        let mut runner = Runner::new(&mut seen);
         runtime.unwrap().block_on(async {
-            let dns = course
-                .probe(Probe::VaultDns, Ok(()), async |()| {
-                    Finding::<()>::fail(Exit::Unavailable, "no such name", "ask")
+            let dns = runner
+                .check(Check::VaultDns, Ok(()), async |()| {
+                    CheckResult::<()>::fail(Exit::Unavailable, "no such name", "ask")
                 })
                 .await;
-            let tcp = course
-                .probe(Probe::VaultTcp, known(&dns), async |()| -> Finding<()> {
-                    unreachable!("it was skipped")
+            let tcp = runner
+                .check(
+                    Check::VaultTcp,
+                    earlier(&dns),
+                    async |()| -> CheckResult<()> { unreachable!("it was skipped") },
+                )
+                .await;
+            assert_eq!(tcp, Err(Check::VaultDns));
+            let other = runner
+                .check(Check::DbDns, Ok(()), async |()| {
+                    CheckResult::pass("well", 7)
                 })
                 .await;
-            assert_eq!(tcp, Err(Probe::VaultDns));
-            let other = course
-                .probe(Probe::DbDns, Ok(()), async |()| Finding::pass("well", 7))
-                .await;
-            assert_eq!(both(&other, &tcp), Err(Probe::VaultDns));
-            assert_eq!(known(&other), Ok(&7));
+            assert_eq!(both(&other, &tcp), Err(Check::VaultDns));
+            assert_eq!(earlier(&other), Ok(&7));
         });
         assert_eq!(
             seen.0,

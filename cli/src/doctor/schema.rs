@@ -1,79 +1,82 @@
-//! Whether the schema and this vctl can live with each other.
+//! Check: do the schema and this vctl fit together?
 
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
-use super::Finding;
-use super::database::Store;
+use super::CheckResult;
+use super::database::RoConnection;
 use crate::exit_code::Exit;
 use crate::migrations;
 use crate::migrations::apply;
-use crate::migrations::ledger::{self, Standing, State};
+use crate::migrations::ledger::{self, MigrationState, MigrationStatus};
 
-pub(super) async fn probe(store: &Store) -> Finding<()> {
+pub(super) async fn check(store: &RoConnection) -> CheckResult<()> {
     let applied = match apply::applied(store.client()).await {
         Ok(applied) => applied,
-        Err(error) => return Finding::failed(error),
+        Err(error) => return CheckResult::failed(error),
     };
     if applied.is_empty() {
         return absent();
     }
     let standings = ledger::compare(migrations::ALL, &applied);
     match store.client().check_schema(&DbRole::Ro).await {
-        // The migration that brought the question is then among those that are missing.
+        // The column for this query is then added by one of the pending migrations.
         Ok(()) | Err(PgError::SchemaTooOld(_)) => judge(&standings),
-        Err(error) => Finding::failed(error),
+        Err(error) => CheckResult::failed(error),
     }
 }
 
-fn absent() -> Finding<()> {
-    let found = "there is no schema of vctl in that database";
+fn absent() -> CheckResult<()> {
+    let found = "this database has no vctl schema";
     let fix = "check `VCTL_DB_NAME`; for a new database, an administrator runs `vctl migrate`";
-    Finding::fail(Exit::Config, found, fix)
+    CheckResult::fail(Exit::Config, found, fix)
 }
 
-fn judge(standings: &[Standing]) -> Finding<()> {
-    let of = |state: State| {
+fn judge(standings: &[MigrationStatus]) -> CheckResult<()> {
+    let of = |state: MigrationState| {
         standings
             .iter()
             .filter(move |standing| standing.state == state)
     };
     let there = standings
         .iter()
-        .filter(|standing| standing.state != State::Pending);
+        .filter(|standing| standing.state != MigrationState::Pending);
     let version = there
         .map(|standing| standing.version)
         .max()
         .unwrap_or_default();
-    if let Some(last) = of(State::Pending).next_back() {
-        let found = format!("version {version}, and this vctl needs {}", last.version);
-        return Finding::fail(Exit::Config, found, "an administrator runs `vctl migrate`");
-    }
-    if let Some(changed) = of(State::Changed).next() {
+    if let Some(last) = of(MigrationState::Pending).next_back() {
         let found = format!(
-            "version {version}, and `{}` was edited after it was applied",
+            "the schema has version {version}, but this vctl needs {}",
+            last.version
+        );
+        return CheckResult::fail(Exit::Config, found, "an administrator runs `vctl migrate`");
+    }
+    if let Some(changed) = of(MigrationState::Changed).next() {
+        let found = format!(
+            "version {version}; the migration `{}` differs from the one that was applied",
             changed.name
         );
-        return Finding::warn(found, "look at `vctl migrate --status`", ());
+        return CheckResult::warn(found, "run `vctl migrate --status` to compare", ());
     }
-    let newer = of(State::Unknown).count();
+    let newer = of(MigrationState::Unknown).count();
     let note = if newer > 0 {
-        ", newer than this vctl and good for it"
+        ", newer than this vctl, which can use it"
     } else {
         ""
     };
-    Finding::pass(format!("version {version}{note}"), ())
+    CheckResult::pass(format!("version {version}{note}"), ())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn standings(states: &[State]) -> Vec<Standing> {
+    fn standings(states: &[MigrationState]) -> Vec<MigrationStatus> {
         states
             .iter()
             .zip(1..)
-            .map(|(&state, version)| Standing {
+            .map(|(&state, version)| MigrationStatus {
                 version,
                 name: format!("{version:04}_x"),
                 state,
@@ -84,19 +87,29 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_lacks_something_fails_and_a_newer_one_does_not() {
-        let Finding::Fail { exit, found, .. } =
-            judge(&standings(&[State::Applied, State::Pending]))
-        else {
+    fn old_schema_fails_and_newer_schema_passes() {
+        let CheckResult::Fail { exit, found, .. } = judge(&standings(&[
+            MigrationState::Applied,
+            MigrationState::Pending,
+        ])) else {
             panic!("well");
         };
         assert_eq!(
             (exit, &*found),
-            (Exit::Config, "version 1, and this vctl needs 2")
+            (
+                Exit::Config,
+                "the schema has version 1, but this vctl needs 2"
+            )
         );
-        let newer = judge(&standings(&[State::Applied, State::Unknown]));
-        assert!(matches!(newer, Finding::Pass { .. }));
-        let edited = judge(&standings(&[State::Changed, State::Applied]));
-        assert!(matches!(edited, Finding::Warn { .. }));
+        let newer = judge(&standings(&[
+            MigrationState::Applied,
+            MigrationState::Unknown,
+        ]));
+        assert!(matches!(newer, CheckResult::Pass { .. }));
+        let edited = judge(&standings(&[
+            MigrationState::Changed,
+            MigrationState::Applied,
+        ]));
+        assert!(matches!(edited, CheckResult::Warn { .. }));
     }
 }

@@ -1,44 +1,44 @@
-//! Whether what answers is Vault, and serves.
+//! Check: does a Vault answer, and is it unsealed?
 
 use vctl_common::centre::VaultSettings;
 use vctl_common::time::wall_now;
 use vctl_common::vault::{Health, VaultError, health};
 
-use super::Finding;
-use super::clock::Ahead;
+use super::CheckResult;
+use super::clock::ClockOffset;
 use crate::exit_code::Exit;
 
-/// What Vault said of itself, and how its clock stands to ours.
+/// Vault's seal status, and the offset of its clock.
 #[derive(Debug)]
-pub(crate) struct Heard {
+pub(crate) struct SealStatus {
     pub(crate) health: Health,
-    pub(crate) ahead: Ahead,
+    pub(crate) offset: ClockOffset,
 }
 
-pub(super) async fn probe(settings: &VaultSettings) -> Finding<Heard> {
+pub(super) async fn check(settings: &VaultSettings) -> CheckResult<SealStatus> {
     judge(ask(settings).await, &settings.addr)
 }
 
-pub(crate) async fn ask(settings: &VaultSettings) -> Result<Heard, VaultError> {
+pub(crate) async fn ask(settings: &VaultSettings) -> Result<SealStatus, VaultError> {
     let asked = wall_now();
     let health = health(settings).await?;
-    let ahead = Ahead::of_whole_seconds(health.server_time, asked, wall_now());
-    Ok(Heard { health, ahead })
+    let offset = ClockOffset::of_whole_seconds(health.server_time, asked, wall_now());
+    Ok(SealStatus { health, offset })
 }
 
-pub(super) fn judge(heard: Result<Heard, VaultError>, addr: &str) -> Finding<Heard> {
-    let heard = match heard {
-        Ok(heard) => heard,
-        // Whatever is wrong with the way there was found before.
+pub(super) fn judge(seal: Result<SealStatus, VaultError>, addr: &str) -> CheckResult<SealStatus> {
+    let seal = match seal {
+        Ok(seal) => seal,
+        // Errors of the connection were reported by earlier checks.
         Err(VaultError::Answer { .. } | VaultError::NotFound { .. }) => {
-            let found = format!("what answers at `{addr}` is not Vault");
-            return Finding::fail(
+            let found = format!("the server at `{addr}` is not Vault");
+            return CheckResult::fail(
                 Exit::Config,
                 found,
                 "set `VCTL_VAULT_ADDR` to the address of Vault",
             );
         }
-        Err(error) => return Finding::failed(error),
+        Err(error) => return CheckResult::failed(error),
     };
     let Health {
         initialized,
@@ -46,15 +46,15 @@ pub(super) fn judge(heard: Result<Heard, VaultError>, addr: &str) -> Finding<Hea
         standby,
         version,
         ..
-    } = &heard.health;
+    } = &seal.health;
     if !initialized {
-        let fix = "its operators have to initialise it: `vault operator init`";
-        return Finding::fail(Exit::Unavailable, "it was never initialised", fix);
+        let fix = "ask the operators of Vault to initialise it: `vault operator init`";
+        return CheckResult::fail(Exit::Unavailable, "Vault is not initialised", fix);
     }
     if *sealed {
-        let fix = "ask whoever operates Vault to unseal it";
-        return Finding::fail(Exit::Unavailable, "it is sealed", fix);
+        let fix = "ask the operators of Vault to unseal it";
+        return CheckResult::fail(Exit::Unavailable, "Vault is sealed", fix);
     }
     let role = if *standby { ", a standby" } else { "" };
-    Finding::pass(format!("unsealed, version {version}{role}"), heard)
+    CheckResult::pass(format!("unsealed, version {version}{role}"), seal)
 }

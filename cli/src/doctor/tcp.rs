@@ -1,4 +1,4 @@
-//! Whether somebody listens at one of the addresses.
+//! Check: does a server listen at one of the addresses?
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,28 +7,28 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Finding;
+use super::CheckResult;
 use crate::exit_code::Exit;
 
-/// For one address. Two packets that were lost and sent again get through within it.
+/// Time limit for one address: enough for two retransmissions.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-enum Found {
+enum ConnectResult {
     Listens,
     Refused(io::Error),
     Silent,
 }
 
-/// `fix` says what to look at when nobody listens.
-pub(super) async fn probe(addresses: &[SocketAddr], fix: &str) -> Finding<SocketAddr> {
+/// Checks the addresses; `fix` names what to check if no server listens.
+pub(super) async fn check(addresses: &[SocketAddr], fix: &str) -> CheckResult<SocketAddr> {
     let mut found = Vec::new();
     for &address in addresses {
         let one = match timeout(PATIENCE, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => Found::Listens,
-            Ok(Err(error)) => Found::Refused(error),
-            Err(_) => Found::Silent,
+            Ok(Ok(_)) => ConnectResult::Listens,
+            Ok(Err(error)) => ConnectResult::Refused(error),
+            Err(_) => ConnectResult::Silent,
         };
-        let listens = matches!(one, Found::Listens);
+        let listens = matches!(one, ConnectResult::Listens);
         found.push((address, one));
         if listens {
             break;
@@ -37,37 +37,42 @@ pub(super) async fn probe(addresses: &[SocketAddr], fix: &str) -> Finding<Socket
     judge(&found, fix)
 }
 
-fn judge(found: &[(SocketAddr, Found)], fix: &str) -> Finding<SocketAddr> {
+fn judge(found: &[(SocketAddr, ConnectResult)], fix: &str) -> CheckResult<SocketAddr> {
     let failures: Vec<String> = found.iter().filter_map(failure).collect();
-    let listens = found.iter().find(|(_, one)| matches!(one, Found::Listens));
+    let listens = found
+        .iter()
+        .find(|(_, one)| matches!(one, ConnectResult::Listens));
     match listens {
-        None if failures.is_empty() => Finding::fail(
+        None if failures.is_empty() => CheckResult::fail(
             Exit::Unavailable,
-            "there is no address to try",
+            "the name has no address",
             format!("check {fix}"),
         ),
         None => {
             let fix = format!("check {fix}, and the network and firewalls on the way");
-            Finding::fail(Exit::Unavailable, failures.join("; "), fix)
+            CheckResult::fail(Exit::Unavailable, failures.join("; "), fix)
         }
         Some((address, _)) if failures.is_empty() => {
-            Finding::pass(format!("{address} answers"), *address)
+            CheckResult::pass(format!("{address} answers"), *address)
         }
-        // Every command tries them side by side, each a moment after the one before.
+        // Commands try the addresses in parallel, each a moment after the previous one.
         Some((address, _)) => {
-            let found = format!("{address} answers, but before it {}", failures.join("; "));
-            let fix = "take the address that does not work off the name";
-            Finding::warn(found, fix, *address)
+            let found = format!(
+                "{address} answers, but an earlier address does not: {}",
+                failures.join("; ")
+            );
+            let fix = "remove the address that does not work from the name";
+            CheckResult::warn(found, fix, *address)
         }
     }
 }
 
-fn failure((address, found): &(SocketAddr, Found)) -> Option<String> {
+fn failure((address, found): &(SocketAddr, ConnectResult)) -> Option<String> {
     match found {
-        Found::Listens => None,
-        Found::Refused(error) => Some(format!("{address} cannot be reached: {error}")),
-        Found::Silent => Some(format!(
-            "{address} says nothing for {} s",
+        ConnectResult::Listens => None,
+        ConnectResult::Refused(error) => Some(format!("{address} cannot be reached: {error}")),
+        ConnectResult::Silent => Some(format!(
+            "{address} does not answer within {} s",
             PATIENCE.as_secs()
         )),
     }
@@ -82,26 +87,29 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_hangs_before_one_that_answers_is_a_warning() {
-        let found = [(address(1), Found::Silent), (address(2), Found::Listens)];
-        let Finding::Warn { found, fact, .. } = judge(&found, "it") else {
+    fn hanging_address_before_a_good_one_is_a_warning() {
+        let found = [
+            (address(1), ConnectResult::Silent),
+            (address(2), ConnectResult::Listens),
+        ];
+        let CheckResult::Warn { found, fact, .. } = judge(&found, "it") else {
             panic!("no warning");
         };
         assert_eq!(fact, address(2));
-        assert!(found.contains("10.0.0.1:443 says nothing"), "{found}");
+        assert!(found.contains("10.0.0.1:443 does not answer"), "{found}");
     }
 
     #[test]
-    fn each_address_that_does_not_answer_is_named() {
+    fn every_failed_address_is_named() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let found = [
-            (address(1), Found::Silent),
-            (address(2), Found::Refused(refused)),
+            (address(1), ConnectResult::Silent),
+            (address(2), ConnectResult::Refused(refused)),
         ];
-        let Finding::Fail { exit, found, .. } = judge(&found, "it") else {
+        let CheckResult::Fail { exit, found, .. } = judge(&found, "it") else {
             panic!("no failure");
         };
         assert_eq!(exit, Exit::Unavailable);
-        assert!(found.contains("10.0.0.1:443 says") && found.contains("10.0.0.2:443 cannot"));
+        assert!(found.contains("10.0.0.1:443 does not") && found.contains("10.0.0.2:443 cannot"));
     }
 }

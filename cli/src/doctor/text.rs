@@ -1,4 +1,4 @@
-//! Probes, one a line, each with what was found and the way out; and the same for programs.
+//! Checks as text, one per line with its result and fix, and as JSON.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -6,34 +6,34 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use crate::doctor::{Outcome, Report};
+use crate::doctor::{CheckOutcome, CheckReport};
 use crate::ui::format::OutputFormat;
 use crate::ui::{BAD, BOLD, DIM, Layout, WARN, paragraph};
 
-/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+/// Changes when a field changes its meaning or is removed; new fields may be added at any time.
 const VERSION: u32 = 1;
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 
-/// Columns before what was found.
+/// Width of the columns before the result.
 const BEFORE: usize = 4 + 2 + 12 + 2 + 8 + 2;
 
-/// Writes one probe.
-pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: Layout) -> io::Result<()> {
+/// Writes one check.
+pub(crate) fn write(out: &mut dyn Write, report: &CheckReport, layout: Layout) -> io::Result<()> {
     let (word, style) = match report.outcome {
-        Outcome::Pass => ("pass", GOOD),
-        Outcome::Warn => ("warn", WARN),
-        Outcome::Fail(_) => ("FAIL", BAD),
-        Outcome::Skipped(_) => ("skip", DIM),
+        CheckOutcome::Pass => ("pass", GOOD),
+        CheckOutcome::Warn => ("warn", WARN),
+        CheckOutcome::Fail(_) => ("FAIL", BAD),
+        CheckOutcome::Skipped(_) => ("skip", DIM),
     };
-    let (name, took) = (report.probe.name(), took(report));
-    let text = if let Outcome::Skipped(_) = report.outcome {
+    let (name, took) = (report.check.name(), took(report));
+    let text = if let CheckOutcome::Skipped(_) = report.outcome {
         DIM
     } else {
         Style::new()
     };
     write!(out, "{style}{word}{style:#}  {name:<12}  {took:>8}")?;
-    // Beside the columns where there is room for that, else below them.
+    // Beside the columns if there is room, otherwise below them.
     let narrow = layout.width.is_some_and(|width| width < BEFORE + 24);
     let indent = if narrow { 6 } else { BEFORE };
     if narrow {
@@ -48,9 +48,9 @@ pub(crate) fn write(out: &mut dyn Write, report: &Report, layout: Layout) -> io:
     Ok(())
 }
 
-fn took(report: &Report) -> String {
+fn took(report: &CheckReport) -> String {
     match report.outcome {
-        Outcome::Skipped(_) => String::new(),
+        CheckOutcome::Skipped(_) => String::new(),
         _ => format!("{:.1} ms", ms(report.took)),
     }
 }
@@ -73,31 +73,31 @@ struct ProbeJson<'a> {
     took_ms: Option<f64>,
     found: &'a str,
     fix: Option<&'a str>,
-    /// What the shell would be told if it were the first failure.
+    /// Exit code of the command if this were the first failure.
     exit_code: Option<u8>,
-    /// The probe without which this one could not be made.
+    /// The failed check that this one needs.
     skipped_after: Option<&'static str>,
 }
 
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
     form: OutputFormat,
-    reports: &[Report],
+    reports: &[CheckReport],
 ) -> io::Result<()> {
     let probes = reports.iter().map(|report| {
         let outcome = report.outcome;
         ProbeJson {
-            probe: report.probe.name(),
+            probe: report.check.name(),
             result: outcome.word(),
-            took_ms: (!matches!(outcome, Outcome::Skipped(_))).then(|| ms(report.took)),
+            took_ms: (!matches!(outcome, CheckOutcome::Skipped(_))).then(|| ms(report.took)),
             found: &report.found,
             fix: report.fix.as_deref(),
             exit_code: match outcome {
-                Outcome::Fail(exit) => Some(exit as u8),
+                CheckOutcome::Fail(exit) => Some(exit as u8),
                 _ => None,
             },
             skipped_after: match outcome {
-                Outcome::Skipped(failed) => Some(failed.name()),
+                CheckOutcome::Skipped(failed) => Some(failed.name()),
                 _ => None,
             },
         }
@@ -112,24 +112,23 @@ pub(crate) fn write_for_programs(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Probe;
+    use crate::doctor::Check;
     use crate::exit_code::Exit;
     use crate::fixture::rendered;
 
-    fn report() -> Report {
-        Report {
-            probe: Probe::VaultTls,
-            outcome: Outcome::Fail(Exit::Unavailable),
+    fn report() -> CheckReport {
+        CheckReport {
+            check: Check::VaultTls,
+            outcome: CheckOutcome::Fail(Exit::Unavailable),
             took: Duration::from_micros(12_340),
-            found:
-                "not believed to be `c.example`: its certificate is for another name, `\u{1b}[2J`"
-                    .to_owned(),
+            found: "not trusted as `c.example`: its certificate is for another name, `\u{1b}[2J`"
+                .to_owned(),
             fix: Some("use the name of its certificate in `VCTL_VAULT_ADDR`".to_owned()),
         }
     }
 
     #[test]
-    fn a_probe_fits_a_terminal_of_80_and_of_40_columns() {
+    fn check_fits_terminals_of_80_and_40_columns() {
         for width in [80, 40] {
             let layout = Layout {
                 width: Some(width),
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_time_and_the_exit_code() {
+    fn json_has_the_duration_and_the_exit_code() {
         let page = rendered(|out| write_for_programs(out, OutputFormat::Json, &[report()]));
         let page: serde_json::Value = serde_json::from_str(&page).unwrap();
         let probe = &page["probes"][0];

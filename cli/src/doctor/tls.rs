@@ -1,4 +1,4 @@
-//! Whether a server is believed, and for how long it will be.
+//! Check: is the server's certificate trusted, and for how long?
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,132 +7,93 @@ use std::time::{Duration, SystemTime};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use vctl_common::time::wall_now;
 use vctl_common::tls::{TlsProblem, Trust, client_config};
-use vctl_common::{pg, vault};
 
-use super::Finding;
-use super::certificate::{self, Shown};
+use super::CheckResult;
+use super::certificate::{self, CertificateInfo};
+use super::server_kind::{ServerKind, connect};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::ui::time;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Time to get a new certificate, where that is somebody's work.
+/// Remaining validity below which a warning is given: time to replace the certificate by hand.
 const EXPIRES_SOON: Duration = Duration::from_hours(14 * 24);
 
-/// How the server wants to be spoken to before TLS begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Greeting {
-    Vault,
-    Postgres,
-}
-
-impl Greeting {
-    fn server(self) -> &'static str {
-        match self {
-            Self::Vault => "Vault",
-            Self::Postgres => "Postgres",
-        }
-    }
-
-    fn hint(self, problem: TlsProblem) -> &'static str {
-        match self {
-            Self::Vault => vault::tls_hint(problem),
-            Self::Postgres => pg::tls_hint(problem),
-        }
-    }
-}
-
-pub(super) async fn probe(
+pub(super) async fn check(
     address: SocketAddr,
     name: &str,
     trust: &Trust,
-    greeting: Greeting,
-) -> Finding<()> {
+    kind: ServerKind,
+) -> CheckResult<()> {
     let config = match client_config(trust) {
         Ok(config) => config,
         Err(error) => {
-            let hint = match greeting {
-                Greeting::Vault => {
-                    "`VCTL_VAULT_CA_CERT` names a PEM file with the authority that signed it"
+            let hint = match kind {
+                ServerKind::Vault => {
+                    "`VCTL_VAULT_CA_CERT` must name a PEM file with the CA that signed Vault's certificate"
                 }
-                Greeting::Postgres => {
-                    "`VCTL_DB_CA_CERT` names a PEM file with the authority that signed it"
+                ServerKind::Postgres => {
+                    "`VCTL_DB_CA_CERT` must name a PEM file with the CA that signed Postgres' certificate"
                 }
             };
-            let new = CliError::new(Exit::Config, "the authorities to believe cannot be used");
-            return Finding::failed(crate::error::Stop::from(new.caused_by(&error).hint(hint)));
+            let new = CliError::new(Exit::Config, "the trusted CAs cannot be used");
+            return CheckResult::failed(crate::error::Stop::from(new.caused_by(&error).hint(hint)));
         }
     };
     let Ok(server_name) = ServerName::try_from(name.to_owned()) else {
-        let found = format!("`{name}` is no name that a certificate can have");
-        return Finding::fail(Exit::Config, found, greeting.hint(TlsProblem::Name));
+        let found = format!("`{name}` is not a valid name for a certificate");
+        return CheckResult::fail(Exit::Config, found, kind.hint(TlsProblem::Name));
     };
-    let shaken = timeout(PATIENCE, shake(address, &server_name, config, greeting)).await;
+    let shaken = timeout(PATIENCE, shake_hands(address, &server_name, config, kind)).await;
     let found = match shaken {
-        Ok(Ok(shown)) => Found::Believed(shown),
+        Ok(Ok(shown)) => HandshakeResult::Trusted(shown),
         Ok(Err(error)) => match TlsProblem::find(&error) {
             Some(problem) => {
-                let look = certificate::look(address, &server_name, greeting);
+                let look = certificate::fetch_untrusted(address, &server_name, kind);
                 let shown = timeout(PATIENCE, look).await.ok().flatten();
-                Found::NotBelieved(problem, shown)
+                HandshakeResult::Untrusted(problem, shown)
             }
-            None => Found::Broken(error),
+            None => HandshakeResult::Broken(error),
         },
-        Err(_) => Found::Silent,
+        Err(_) => HandshakeResult::Silent,
     };
-    judge(name, greeting, found, wall_now())
+    judge(name, kind, found, wall_now())
 }
 
 #[derive(Debug)]
-enum Found {
-    Believed(Option<Shown>),
-    NotBelieved(TlsProblem, Option<Shown>),
-    /// Nothing of TLS was spoken.
+enum HandshakeResult {
+    Trusted(Option<CertificateInfo>),
+    Untrusted(TlsProblem, Option<CertificateInfo>),
+    /// The server does not speak TLS.
     Broken(io::Error),
     Silent,
 }
 
-async fn shake(
+async fn shake_hands(
     address: SocketAddr,
     name: &ServerName<'static>,
     config: ClientConfig,
-    greeting: Greeting,
-) -> io::Result<Option<Shown>> {
-    let tcp = greet(address, greeting).await?;
+    kind: ServerKind,
+) -> io::Result<Option<CertificateInfo>> {
+    let tcp = connect(address, kind).await?;
     let connector = TlsConnector::from(Arc::new(config));
     let mut stream = connector.connect(name.clone(), tcp).await?;
     let (_, session) = stream.get_ref();
     let shown = session
         .peer_certificates()
-        .and_then(|chain| Shown::of(chain.first()?));
-    // It is told that nothing comes, and need not log a broken connection.
+        .and_then(|chain| CertificateInfo::parse(chain.first()?));
+    // A clean shutdown, so that the server does not log a broken connection.
     let _ = stream.shutdown().await;
     Ok(shown)
 }
 
-/// Connects, up to where TLS begins.
-pub(super) async fn greet(address: SocketAddr, greeting: Greeting) -> io::Result<TcpStream> {
-    let mut tcp = TcpStream::connect(address).await?;
-    if greeting == Greeting::Postgres {
-        // SSLRequest: its length, and the number that stands for it.
-        tcp.write_all(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]).await?;
-        if tcp.read_u8().await? != b'S' {
-            return Err(io::Error::other(
-                "it does not offer TLS, and without that nothing is sent to it",
-            ));
-        }
-    }
-    Ok(tcp)
-}
-
-/// Returns how long a certificate lasts; ten years and more in words.
-fn lasting(left: Duration) -> String {
+/// Returns the remaining validity of a certificate in words.
+fn remaining(left: Duration) -> String {
     const LONG: Duration = Duration::from_hours(10 * 365 * 24);
     if left < LONG {
         time::duration(left)
@@ -141,55 +102,54 @@ fn lasting(left: Duration) -> String {
     }
 }
 
-fn judge(name: &str, greeting: Greeting, found: Found, now: SystemTime) -> Finding<()> {
-    let server = greeting.server();
+fn judge(name: &str, kind: ServerKind, found: HandshakeResult, now: SystemTime) -> CheckResult<()> {
+    let server = kind.server();
     match found {
-        Found::Believed(None) => Finding::pass(format!("trusted as `{name}`"), ()),
-        Found::Believed(Some(shown)) => {
+        HandshakeResult::Trusted(None) => CheckResult::pass(format!("trusted as `{name}`"), ()),
+        HandshakeResult::Trusted(Some(shown)) => {
             let left = shown.not_after.duration_since(now).unwrap_or_default();
             let found = format!(
-                "trusted as `{name}`, by {}, for {}",
+                "trusted as `{name}`, signed by {}, valid for {}",
                 shown.issuer,
-                lasting(left)
+                remaining(left)
             );
             if left < EXPIRES_SOON {
                 let fix = format!("get {server} a new certificate");
-                return Finding::warn(found, fix, ());
+                return CheckResult::warn(found, fix, ());
             }
-            Finding::pass(found, ())
+            CheckResult::pass(found, ())
         }
-        Found::NotBelieved(problem, shown) => {
+        HandshakeResult::Untrusted(problem, shown) => {
             let mut found = format!("not trusted as `{name}`: {problem}");
             if let Some(shown) = shown {
-                found.push_str(&which(problem, &shown));
+                found.push_str(&explanation(problem, &shown));
             }
-            Finding::fail(Exit::Unavailable, found, greeting.hint(problem))
+            CheckResult::fail(Exit::Unavailable, found, kind.hint(problem))
         }
-        Found::Broken(error) => {
-            let found = format!("what listens there speaks no TLS as {server} does: {error}");
-            let fix = match greeting {
-                Greeting::Vault => "check `VCTL_VAULT_ADDR`: is that the port of Vault?",
-                Greeting::Postgres => {
-                    "check `VCTL_DB_PORT`; if that is Postgres, turn `ssl` on in its postgresql.conf"
+        HandshakeResult::Broken(error) => {
+            let found = format!("the server does not speak TLS as {server} does: {error}");
+            let fix = match kind {
+                ServerKind::Vault => "check `VCTL_VAULT_ADDR`: is that the port of Vault?",
+                ServerKind::Postgres => {
+                    "check `VCTL_DB_PORT`; if the server is Postgres, set `ssl = on` in its postgresql.conf"
                 }
             };
-            Finding::fail(Exit::Unavailable, found, fix)
+            CheckResult::fail(Exit::Unavailable, found, fix)
         }
-        Found::Silent => {
+        HandshakeResult::Silent => {
             let found = format!(
-                "it took the connection, and then said nothing for {} s",
+                "the server accepted the connection, then sent nothing for {} s",
                 PATIENCE.as_secs()
             );
-            let fix = format!(
-                "check that {server} itself listens there, and is not stopped or overloaded"
-            );
-            Finding::fail(Exit::Unavailable, found, fix)
+            let fix =
+                format!("check that {server} listens there, and is not stopped or overloaded");
+            CheckResult::fail(Exit::Unavailable, found, fix)
         }
     }
 }
 
-/// Returns what of the certificate explains the problem.
-fn which(problem: TlsProblem, shown: &Shown) -> String {
+/// Returns the part of the certificate that explains the problem.
+fn explanation(problem: TlsProblem, shown: &CertificateInfo) -> String {
     match problem {
         TlsProblem::Authority => format!(", {}", shown.issuer),
         TlsProblem::Name if shown.names.is_empty() => ", and has none".to_owned(),
@@ -208,8 +168,8 @@ mod tests {
 
     const DAY: Duration = Duration::from_hours(24);
 
-    fn shown(days: u32) -> Shown {
-        Shown {
+    fn shown(days: u32) -> CertificateInfo {
+        CertificateInfo {
             names: vec!["a.example".to_owned(), "b.example".to_owned()],
             issuer: "CN=ours".to_owned(),
             not_before: UNIX_EPOCH,
@@ -217,19 +177,24 @@ mod tests {
         }
     }
 
-    fn judged(found: Found, day: u32) -> Finding<()> {
-        judge("c.example", Greeting::Vault, found, UNIX_EPOCH + DAY * day)
+    fn judged(found: HandshakeResult, day: u32) -> CheckResult<()> {
+        judge(
+            "c.example",
+            ServerKind::Vault,
+            found,
+            UNIX_EPOCH + DAY * day,
+        )
     }
 
     #[test]
-    fn a_certificate_that_ends_within_two_weeks_is_a_warning() {
-        let at = |day| judged(Found::Believed(Some(shown(100))), day);
-        assert!(matches!(at(86), Finding::Pass { .. }));
-        assert!(matches!(at(87), Finding::Warn { .. }));
+    fn certificate_that_expires_within_two_weeks_is_a_warning() {
+        let at = |day| judged(HandshakeResult::Trusted(Some(shown(100))), day);
+        assert!(matches!(at(86), CheckResult::Pass { .. }));
+        assert!(matches!(at(87), CheckResult::Warn { .. }));
     }
 
     #[test]
-    fn who_is_not_believed_is_shown_as_what_he_says_he_is() {
+    fn untrusted_certificate_is_shown_with_the_reason() {
         for (problem, said) in [
             (
                 TlsProblem::Name,
@@ -238,8 +203,8 @@ mod tests {
             (TlsProblem::Expired, "has expired, at 1970-04-11T00:00:00Z"),
             (TlsProblem::Authority, "not trusted, CN=ours"),
         ] {
-            let finding = judged(Found::NotBelieved(problem, Some(shown(100))), 1);
-            let Finding::Fail { exit, found, .. } = finding else {
+            let finding = judged(HandshakeResult::Untrusted(problem, Some(shown(100))), 1);
+            let CheckResult::Fail { exit, found, .. } = finding else {
                 panic!("{finding:?}");
             };
             assert_eq!(exit, Exit::Unavailable);

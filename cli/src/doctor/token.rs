@@ -1,11 +1,11 @@
-//! Whether there is a token, whose it is, and for how long.
+//! Check: is there a valid token, for which identity, and when does it expire?
 
 use std::time::Duration;
 
 use vctl_common::person::Person;
 use vctl_common::vault::{Auth, TokenInfo, Vault, VaultError};
 
-use super::Finding;
+use super::CheckResult;
 use crate::config::{Loaded, Method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -13,32 +13,32 @@ use crate::login::{Login, Token};
 use crate::ui::ask::Interaction;
 use crate::ui::time;
 
-/// Less is not enough for what one is about to do.
+/// Remaining lifetime below which a token that cannot be renewed gives a warning.
 const SOON: Duration = Duration::from_mins(5);
 
-/// Somebody, to Vault.
+/// A valid token, with Vault's information about it.
 pub(crate) struct Session {
     pub(crate) vault: Vault,
     pub(crate) info: TokenInfo,
-    /// How the token was got; `None` for that in `VAULT_TOKEN`, which somebody else got.
+    /// Login method of the token; `None` for the token in `VAULT_TOKEN`.
     pub(crate) method: Option<String>,
 }
 
-pub(super) async fn probe(loaded: &Loaded, interaction: Interaction) -> Finding<Session> {
+pub(super) async fn check(loaded: &Loaded, interaction: Interaction) -> CheckResult<Session> {
     match ask(loaded, interaction).await {
         Ok(session) => judge(
             session,
             &loaded.config.approle_mount,
             loaded.config.auth_method,
         ),
-        Err(stop) => Finding::failed(stop),
+        Err(stop) => CheckResult::failed(stop),
     }
 }
 
-/// Returns who we are by Vault's own word: that a token is not over by our clock proves nothing.
+/// Returns the token and what Vault reports about it. A token that is not expired by our clock may still be revoked,
+/// so Vault is asked.
 ///
-/// A token that is due is renewed, and an AppRole logs in where commands would have it do so. A person is
-/// never asked.
+/// The token is renewed if due, and an AppRole logs in as for other commands. The user is never prompted.
 pub(crate) async fn ask(loaded: &Loaded, interaction: Interaction) -> Result<Session, Stop> {
     let mut login = Login::new(loaded, interaction);
     login.disable_prompts();
@@ -54,16 +54,16 @@ pub(crate) async fn ask(loaded: &Loaded, interaction: Interaction) -> Result<Ses
             info,
             method,
         }),
-        Err(VaultError::TokenInvalid) => Err(dead(method.is_none()).into()),
+        Err(VaultError::TokenInvalid) => Err(invalid_token(method.is_none()).into()),
         Err(other) => Err(other.into()),
     }
 }
 
-fn dead(given: bool) -> CliError {
+fn invalid_token(given: bool) -> CliError {
     let (message, hint) = if given {
         (
             "the token in `VAULT_TOKEN` has expired or was revoked",
-            "unset `VAULT_TOKEN` and run `vctl login`, or set it to another",
+            "unset `VAULT_TOKEN` and run `vctl login`, or set it to another token",
         )
     } else {
         ("the token has expired or was revoked", "run `vctl login`")
@@ -71,32 +71,32 @@ fn dead(given: bool) -> CliError {
     CliError::new(Exit::Permission, message).hint(hint)
 }
 
-/// Says whether a token is a machine's: got with an AppRole, which more than one may share.
-pub(crate) fn is_a_machines(info: &TokenInfo, approle_mount: &str) -> bool {
+/// Returns whether the token was created by an AppRole, whose credentials several users may share.
+pub(crate) fn is_machine_token(info: &TokenInfo, approle_mount: &str) -> bool {
     let mount = approle_mount.trim_matches('/');
     info.path == format!("auth/{mount}/login")
 }
 
-/// Returns what is wrong with who we are, and the way out.
-pub(crate) fn misfit(
+/// Returns the warning about the identity, and the fix.
+pub(crate) fn identity_warning(
     info: &TokenInfo,
     given: bool,
     approle_mount: &str,
     configured: Method,
 ) -> Option<(String, &'static str)> {
-    if configured == Method::AppRole || !is_a_machines(info, approle_mount) {
+    if configured == Method::AppRole || !is_machine_token(info, approle_mount) {
         return None;
     }
-    let found = format!("a machine's identity, where `{configured}` is how a person would log in");
+    let found = format!("a machine's identity, but the login method is `{configured}`");
     let fix = if given {
-        "what is done with it is nobody's in particular: unset `VAULT_TOKEN`, and run `vctl login`"
+        "actions with it cannot be attributed to a person: unset `VAULT_TOKEN`, and run `vctl login`"
     } else {
-        "what is done with it is nobody's in particular: run `vctl login`"
+        "actions with it cannot be attributed to a person: run `vctl login`"
     };
     Some((found, fix))
 }
 
-fn judge(session: Session, approle_mount: &str, configured: Method) -> Finding<Session> {
+fn judge(session: Session, approle_mount: &str, configured: Method) -> CheckResult<Session> {
     let Session { info, method, .. } = &session;
     let given = method.is_none();
     let found = format!(
@@ -105,20 +105,20 @@ fn judge(session: Session, approle_mount: &str, configured: Method) -> Finding<S
         method.as_deref().unwrap_or("`VAULT_TOKEN`"),
         left(info.ttl),
     );
-    if let Some((wrong, fix)) = misfit(info, given, approle_mount, configured) {
-        return Finding::warn(format!("{found}: {wrong}"), fix, session);
+    if let Some((wrong, fix)) = identity_warning(info, given, approle_mount, configured) {
+        return CheckResult::warn(format!("{found}: {wrong}"), fix, session);
     }
     if info.ttl.is_some_and(|ttl| ttl < SOON) && !info.renewable {
-        return Finding::warn(
+        return CheckResult::warn(
             found,
-            "run `vctl login` before you begin something longer",
+            "run `vctl login` before you start longer work",
             session,
         );
     }
-    Finding::pass(found, session)
+    CheckResult::pass(found, session)
 }
 
-/// Returns how long a token lives, in words.
+/// Returns the remaining lifetime of a token in words.
 pub(crate) fn left(ttl: Option<Duration>) -> String {
     match ttl {
         Some(ttl) => format!("{} left", time::duration(ttl)),
@@ -146,7 +146,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_machine_where_a_person_should_be_is_warned_of_and_elsewhere_not() {
+    fn machine_identity_is_a_warning_unless_configured() {
         let machine = info("auth/approle/login", 3600, &[]);
         let person = info("auth/userpass/login/albert", 3600, &[]);
         for (info, mount, configured, expected) in [
@@ -157,7 +157,7 @@ pub(crate) mod tests {
             (&person, "approle", Method::Oidc, false),
         ] {
             assert_eq!(
-                misfit(info, true, mount, configured).is_some(),
+                identity_warning(info, true, mount, configured).is_some(),
                 expected,
                 "{mount}"
             );

@@ -1,5 +1,5 @@
--- Runs as vctl-ro. No parameters. One row per host that is not retired, by name; ages and what is left of a
--- credential are seconds by the database's own clock.
+-- Runs as vctl-ro. No parameters. One row per host that is not retired, by name. Ages, and the remaining time of a
+-- credential, are in seconds by the database's clock.
 select s.hostname::text,
        s.dc,
        s.state,
@@ -16,7 +16,7 @@ select s.hostname::text,
        t.spool_backlog_bytes,
        extract(epoch from now() - case when isfinite(t.oldest_unshipped_at) then t.oldest_unshipped_at end)::float8 as oldest_unshipped_age,
        extract(epoch from case when isfinite(t.secret_id_expires_at) then t.secret_id_expires_at end - now())::float8 as secret_id_left,
-       -- A schema from before 0012_limits holds any time and any text.
+       -- A schema older than 0012_limits allows any time and any text.
        case when not isfinite(t.oldest_unshipped_at) or not isfinite(t.secret_id_expires_at)
             then 'the host reported a time that cannot be read' else left(t.problem, 500) end as problem,
        coalesce(machines.names, '{}') as machines,
@@ -29,7 +29,7 @@ left join lateral (
     select m.agent_version, m.last_seen from vctl.ingest_machine m
     where m.host_id = h.id order by m.last_seen desc limit 1
 ) newest on true
--- Who has spoken for this host within 10 minutes: its shipper, and its heartbeat.
+-- Machines that reported for this host within 10 minutes, by events or by heartbeat.
 left join lateral (
     select array_agg(format('%s at %s', machine_id, coalesce(host(address), 'an unknown address'))
                      order by last_seen desc) as names

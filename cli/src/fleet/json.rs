@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::fleet::model::Host;
+use crate::fleet::model::FleetHost;
 use crate::fleet::table::state;
 use crate::ui::records::{Records, cells_of};
 use crate::ui::sanitize;
 
-/// Hosts and how they do, for every form of the output.
+/// Hosts and their state, for every output format.
 pub(crate) struct Fleet;
 
 #[derive(Serialize)]
@@ -17,7 +17,7 @@ struct HostJson<'a> {
     hostname: &'a str,
     dc: &'a str,
     inventory_state: &'a str,
-    /// Whether there is something to look at, and the words for it.
+    /// Whether there is no finding; `state` has the findings as words.
     healthy: bool,
     state: String,
     agent_version: Option<&'a str>,
@@ -64,22 +64,22 @@ impl Records for Fleet {
         "logins_unknown_ca",
         "clock_offset_s",
     ];
-    type Record = Host;
+    type Record = FleetHost;
 
-    fn json(&self, host: &Host) -> impl Serialize {
+    fn json(&self, host: &FleetHost) -> impl Serialize {
         shown(host)
     }
 
-    fn cells(&self, host: &Host) -> Vec<String> {
+    fn cells(&self, host: &FleetHost) -> Vec<String> {
         cells_of(&shown(host), Self::COLUMNS)
     }
 
-    fn name(&self, host: &Host) -> String {
+    fn name(&self, host: &FleetHost) -> String {
         sanitize::text(&host.name)
     }
 }
 
-fn shown(host: &Host) -> HostJson<'_> {
+fn shown(host: &FleetHost) -> HostJson<'_> {
     let seconds = |age: Option<Duration>| age.map(|age| age.as_secs());
     HostJson {
         hostname: &host.name,
@@ -116,8 +116,8 @@ mod tests {
     use crate::ui::records;
 
     #[test]
-    fn every_host_is_as_the_schema_says() {
-        let hosts = [well("web-1"), Host::default()];
+    fn every_host_fits_the_schema() {
+        let hosts = [well("web-1"), FleetHost::default()];
         let text = rendered(|out| records::write(out, OutputFormat::Json, &Fleet, &hosts));
         let document = serde_json::from_str(&text).unwrap();
         schema::assert_fits(schema::OF_FLEET, None, &document);

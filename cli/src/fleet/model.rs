@@ -1,4 +1,4 @@
-//! What is to be said of a host, and which hosts come first. Pure.
+//! The findings about a host, and the order of hosts by severity. Pure.
 
 use std::time::Duration;
 
@@ -6,131 +6,138 @@ use vctl_common::time::is_wrong_clock;
 
 use crate::inventory::order;
 
-/// Two heartbeats at their usual interval.
+/// Time without a heartbeat after which a host is silent: two usual intervals.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_mins(10);
-/// As long as a wrapped secret id waits to be opened, unless somebody chose another time.
+/// Time after enrolment within which a host has to report: the default lifetime of a wrapped secret id.
 const EXPECTED_WITHIN: Duration = Duration::from_hours(1);
-/// Shipping waits for a full batch at most seconds; after this, something keeps it.
+/// Age of the oldest unsent event above which a host is behind. Normally a batch is sent within seconds.
 const BEHIND_AFTER: Duration = Duration::from_mins(10);
-/// A week is time to ask whoever may enrol hosts.
+/// Remaining time of a secret id below which a host has a finding: a week is enough to enrol it again.
 const EXPIRES_WITHIN: Duration = Duration::from_hours(7 * 24);
 
-/// One host, as it was last heard of. Counters are since its boot.
+/// One host and its last report. Counters are since its boot.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Host {
+pub(crate) struct FleetHost {
     pub(crate) name: String,
     pub(crate) dc: String,
     /// `active`, `maintenance` or `broken`.
     pub(crate) state: String,
     pub(crate) agent_version: Option<String>,
-    /// Since it was last enrolled; `None` when it is not, or was before that was written down.
+    /// Time since its last enrolment; `None` if it is not enrolled, or was before the column existed.
     pub(crate) enrolled_age: Option<Duration>,
-    /// `None` when there never was one.
+    /// `None` if it never sent one.
     pub(crate) heartbeat_age: Option<Duration>,
-    /// Since its collector last brought something.
+    /// Time since its collector last sent events.
     pub(crate) shipped_age: Option<Duration>,
-    /// `None` where no collector has run since the boot.
+    /// `None` if no collector has run since the boot.
     pub(crate) collector_up: Option<bool>,
     pub(crate) mode: Option<String>,
     pub(crate) lost: Option<u64>,
     pub(crate) dropped: Option<u64>,
     pub(crate) unstamped: Option<u64>,
-    /// Seconds by which its clock is ahead of the database's, negative where it is behind.
+    /// Seconds by which its clock is ahead of the database's; negative if behind.
     pub(crate) clock_offset_s: Option<i64>,
     /// Logins of the last seven days that an access row, a certificate or another session contradicts.
     pub(crate) contradicted: Option<u64>,
-    /// Logins of the last seven days with a certificate of a CA that is none of ours.
+    /// Logins of the last seven days with a certificate of a CA that is not ours.
     pub(crate) unknown_ca: Option<u64>,
     pub(crate) backlog_bytes: Option<u64>,
     pub(crate) oldest_unshipped_age: Option<Duration>,
-    /// Until its credential for Vault expires, zero when it has.
+    /// Remaining time of its credential for Vault; zero if expired.
     pub(crate) secret_id_left: Option<Duration>,
-    /// In the host's own words.
+    /// Problem that the host's agent reports.
     pub(crate) problem: Option<String>,
-    /// Machines that spoke for this host within ten minutes.
+    /// Machines that reported for this host within ten minutes.
     pub(crate) machines: Vec<String>,
 }
 
-/// Something to look at, the worst first.
+/// A reason why a host needs attention, the worst first.
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
-pub(crate) enum Finding {
-    /// Two machines or more use one credential: who can say which of them is the host?
+pub(crate) enum HostFinding {
+    /// Several machines use one credential: it is unknown which of them is the host.
     SeveralMachines(usize),
-    /// Logins that it reports do not fit their certificates or access rows.
+    /// Logins reported by the host contradict their certificates or access-log rows.
     Contradicted(u64),
-    /// No heartbeat for ten minutes, or never one though its collector ships.
+    /// No heartbeat for ten minutes; `None` if its collector sends events but no heartbeat ever arrived.
     Silent(Option<Duration>),
-    /// Enrolled an hour ago or more, and nothing was ever heard of it.
+    /// Enrolled an hour ago or more, and never reported.
     NeverReported(Duration),
-    /// Its collector ran since the boot, and does not answer.
+    /// Its collector ran since the boot, and does not answer now.
     CollectorDown,
-    /// It has recorded before, and since its boot no collector has run.
+    /// It recorded before, but no collector has run since its boot.
     NotRecording,
     Lost(u64),
     Dropped(u64),
     Unstamped(u64),
-    /// Its clock differs from the database's by half a minute or more; seconds ahead.
+    /// Its clock differs from the database's by 30 seconds or more; seconds ahead.
     Clock(i64),
-    /// The oldest event that has not arrived is older than ten minutes.
+    /// The oldest event not yet sent is older than ten minutes.
     Behind(Duration),
     SecretIdExpired,
     SecretIdExpires(Duration),
-    /// Nothing of the above, and yet the host says that something is wrong.
+    /// The host reports a problem that is none of the above.
     Problem,
 }
 
-impl Host {
-    /// Says whether anything was ever heard of it.
+impl FleetHost {
+    /// Returns whether the host ever reported.
     pub(crate) fn is_known(&self) -> bool {
         self.heartbeat_age.is_some() || self.shipped_age.is_some()
     }
 
-    /// Returns what is to be looked at, the worst first.
-    pub(crate) fn findings(&self) -> Vec<Finding> {
+    /// Returns the findings, the worst first.
+    pub(crate) fn findings(&self) -> Vec<HostFinding> {
         if !self.is_known() {
             let overdue = self.enrolled_age.filter(|age| *age > EXPECTED_WITHIN);
-            return overdue.map(Finding::NeverReported).into_iter().collect();
+            return overdue
+                .map(HostFinding::NeverReported)
+                .into_iter()
+                .collect();
         }
         let counted = |count: Option<u64>| count.filter(|&count| count > 0);
         let mut found = Vec::new();
         if self.machines.len() > 1 {
-            found.push(Finding::SeveralMachines(self.machines.len()));
+            found.push(HostFinding::SeveralMachines(self.machines.len()));
         }
-        found.extend(counted(self.contradicted).map(Finding::Contradicted));
+        found.extend(counted(self.contradicted).map(HostFinding::Contradicted));
         if self.heartbeat_age.is_none_or(|age| age > SILENT_AFTER) {
-            found.push(Finding::Silent(self.heartbeat_age));
+            found.push(HostFinding::Silent(self.heartbeat_age));
         } else if self.collector_up == Some(false) {
-            found.push(Finding::CollectorDown);
+            found.push(HostFinding::CollectorDown);
         } else if self.collector_up.is_none() && self.shipped_age.is_some() {
-            found.push(Finding::NotRecording);
+            found.push(HostFinding::NotRecording);
         }
-        found.extend(counted(self.lost).map(Finding::Lost));
-        found.extend(counted(self.dropped).map(Finding::Dropped));
-        found.extend(counted(self.unstamped).map(Finding::Unstamped));
+        found.extend(counted(self.lost).map(HostFinding::Lost));
+        found.extend(counted(self.dropped).map(HostFinding::Dropped));
+        found.extend(counted(self.unstamped).map(HostFinding::Unstamped));
         let clock = self.clock_offset_s;
-        found.extend(clock.filter(|&by| is_wrong_clock(by)).map(Finding::Clock));
+        found.extend(
+            clock
+                .filter(|&by| is_wrong_clock(by))
+                .map(HostFinding::Clock),
+        );
         let behind = self.oldest_unshipped_age.filter(|age| *age > BEHIND_AFTER);
-        found.extend(behind.map(Finding::Behind));
+        found.extend(behind.map(HostFinding::Behind));
         found.extend(match self.secret_id_left {
-            Some(Duration::ZERO) => Some(Finding::SecretIdExpired),
-            Some(left) if left < EXPIRES_WITHIN => Some(Finding::SecretIdExpires(left)),
+            Some(Duration::ZERO) => Some(HostFinding::SecretIdExpired),
+            Some(left) if left < EXPIRES_WITHIN => Some(HostFinding::SecretIdExpires(left)),
             _ => None,
         });
         if found.is_empty() && self.problem.is_some() {
-            found.push(Finding::Problem);
+            found.push(HostFinding::Problem);
         }
         found
     }
 
-    /// Says whether a finding is news: a host somebody has put aside is expected to have some.
+    /// Returns whether findings count: a host in maintenance or marked broken is expected to have some.
     pub(crate) fn counts(&self) -> bool {
         self.state == "active"
     }
 }
 
-/// Puts the hosts that need a look first, the worst first, and those nobody has heard of last.
-pub(crate) fn sort(hosts: &mut [Host]) {
-    let group = |host: &Host| {
+/// Sorts the hosts: those with findings first, the worst first, and those that never reported last.
+pub(crate) fn sort(hosts: &mut [FleetHost]) {
+    let group = |host: &FleetHost| {
         let worst = host.findings().first().map(rank);
         let put_aside = worst.is_some() && !host.counts();
         match (worst, host.is_known()) {
@@ -145,20 +152,20 @@ pub(crate) fn sort(hosts: &mut [Host]) {
     hosts.sort_by_cached_key(group);
 }
 
-fn rank(finding: &Finding) -> u8 {
+fn rank(finding: &HostFinding) -> u8 {
     match finding {
-        Finding::SeveralMachines(_) => 0,
-        Finding::Contradicted(_) => 1,
-        Finding::Silent(_) | Finding::NeverReported(_) => 2,
-        Finding::CollectorDown | Finding::NotRecording => 3,
-        Finding::Lost(_) => 4,
-        Finding::Dropped(_) => 5,
-        Finding::Unstamped(_) => 6,
-        Finding::Clock(_) => 7,
-        Finding::Behind(_) => 8,
-        Finding::SecretIdExpired => 9,
-        Finding::SecretIdExpires(_) => 10,
-        Finding::Problem => 11,
+        HostFinding::SeveralMachines(_) => 0,
+        HostFinding::Contradicted(_) => 1,
+        HostFinding::Silent(_) | HostFinding::NeverReported(_) => 2,
+        HostFinding::CollectorDown | HostFinding::NotRecording => 3,
+        HostFinding::Lost(_) => 4,
+        HostFinding::Dropped(_) => 5,
+        HostFinding::Unstamped(_) => 6,
+        HostFinding::Clock(_) => 7,
+        HostFinding::Behind(_) => 8,
+        HostFinding::SecretIdExpired => 9,
+        HostFinding::SecretIdExpires(_) => 10,
+        HostFinding::Problem => 11,
     }
 }
 
@@ -166,9 +173,9 @@ fn rank(finding: &Finding) -> u8 {
 pub(crate) mod tests {
     use super::*;
 
-    /// A host of which there is nothing to say.
-    pub(crate) fn well(name: &str) -> Host {
-        Host {
+    /// A host without findings.
+    pub(crate) fn well(name: &str) -> FleetHost {
+        FleetHost {
             name: name.to_owned(),
             dc: "fra1".to_owned(),
             state: "active".to_owned(),
@@ -193,38 +200,40 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_host_that_is_well_has_nothing_to_say() {
+    fn healthy_host_has_no_findings() {
         assert_eq!(well("web-1").findings(), []);
     }
 
-    type Change = (Finding, fn(&mut Host));
+    type Change = (HostFinding, fn(&mut FleetHost));
 
     #[test]
-    fn everything_that_can_be_wrong_is_a_finding_of_its_own() {
+    fn each_fault_has_its_own_finding() {
         let hour = Duration::from_hours(1);
         let change: [Change; 14] = [
-            (Finding::Clock(-30), |h| h.clock_offset_s = Some(-30)),
-            (Finding::Clock(10_800), |h| h.clock_offset_s = Some(10_800)),
-            (Finding::SeveralMachines(2), |h| {
+            (HostFinding::Clock(-30), |h| h.clock_offset_s = Some(-30)),
+            (HostFinding::Clock(10_800), |h| {
+                h.clock_offset_s = Some(10_800);
+            }),
+            (HostFinding::SeveralMachines(2), |h| {
                 h.machines.push("m2".into());
             }),
-            (Finding::Silent(Some(hour)), |h| {
+            (HostFinding::Silent(Some(hour)), |h| {
                 h.heartbeat_age = Some(Duration::from_hours(1));
             }),
-            (Finding::Silent(None), |h| h.heartbeat_age = None),
-            (Finding::CollectorDown, |h| h.collector_up = Some(false)),
-            (Finding::NotRecording, |h| h.collector_up = None),
-            (Finding::Lost(3), |h| h.lost = Some(3)),
-            (Finding::Dropped(4), |h| h.dropped = Some(4)),
-            (Finding::Unstamped(1), |h| h.unstamped = Some(1)),
-            (Finding::Contradicted(2), |h| h.contradicted = Some(2)),
-            (Finding::Behind(hour), |h| {
+            (HostFinding::Silent(None), |h| h.heartbeat_age = None),
+            (HostFinding::CollectorDown, |h| h.collector_up = Some(false)),
+            (HostFinding::NotRecording, |h| h.collector_up = None),
+            (HostFinding::Lost(3), |h| h.lost = Some(3)),
+            (HostFinding::Dropped(4), |h| h.dropped = Some(4)),
+            (HostFinding::Unstamped(1), |h| h.unstamped = Some(1)),
+            (HostFinding::Contradicted(2), |h| h.contradicted = Some(2)),
+            (HostFinding::Behind(hour), |h| {
                 h.oldest_unshipped_age = Some(Duration::from_hours(1));
             }),
-            (Finding::SecretIdExpired, |h| {
+            (HostFinding::SecretIdExpired, |h| {
                 h.secret_id_left = Some(Duration::ZERO);
             }),
-            (Finding::Problem, |h| h.problem = Some("x".into())),
+            (HostFinding::Problem, |h| h.problem = Some("x".into())),
         ];
         for (finding, change) in change {
             let mut host = well("web-1");
@@ -234,35 +243,35 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_host_is_expected_within_an_hour_of_its_enrolment() {
-        let mut host = Host::default();
+    fn host_has_to_report_within_an_hour_of_enrolment() {
+        let mut host = FleetHost::default();
         assert_eq!(host.findings(), [], "not enrolled");
         host.enrolled_age = Some(EXPECTED_WITHIN);
         assert_eq!(host.findings(), []);
         let late = EXPECTED_WITHIN + Duration::from_secs(1);
         host.enrolled_age = Some(late);
-        assert_eq!(host.findings(), [Finding::NeverReported(late)]);
+        assert_eq!(host.findings(), [HostFinding::NeverReported(late)]);
     }
 
     #[test]
-    fn a_host_with_a_heartbeat_alone_is_well() {
+    fn host_that_only_sends_heartbeats_is_healthy() {
         let mut host = well("web-1");
         (host.shipped_age, host.collector_up, host.mode) = (None, None, None);
         assert_eq!(host.findings(), []);
     }
 
     #[test]
-    fn the_worst_come_first_and_what_nobody_heard_of_last() {
+    fn worst_hosts_come_first_and_unheard_ones_last() {
         let mut lossy = well("a-lossy");
         lossy.lost = Some(1);
         let mut silent = well("z-silent");
         silent.heartbeat_age = Some(Duration::from_hours(9));
         let mut aside = well("b-aside");
         (aside.heartbeat_age, aside.state) = (None, "maintenance".to_owned());
-        let never = Host {
+        let never = FleetHost {
             name: "a-never".to_owned(),
             state: "active".to_owned(),
-            ..Host::default()
+            ..FleetHost::default()
         };
         let mut hosts = [never, well("b-well"), aside, lossy, silent, well("a-well")];
         sort(&mut hosts);

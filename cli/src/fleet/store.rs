@@ -1,28 +1,28 @@
-//! What hosts report of themselves.
+//! Queries for the reports of hosts.
 
 use std::time::Duration;
 
 use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 
 use crate::centre::instant::whole;
-use crate::fleet::model::Host;
+use crate::fleet::model::FleetHost;
 
 /// Returns the hosts of the inventory that are not retired, by name.
-pub(crate) async fn hosts(client: &Client) -> Result<Vec<Host>, Error> {
+pub(crate) async fn hosts(client: &Client) -> Result<Vec<FleetHost>, Error> {
     let rows = client.query(include_str!("fleet.sql"), &[]).await?;
     rows.iter().map(host).collect()
 }
 
-fn host(row: &Row) -> Result<Host, Error> {
+fn host(row: &Row) -> Result<FleetHost, Error> {
     let count = |name| row.try_get::<_, Option<i64>>(name).map(|n| n.map(number));
     let age = |name| {
         let seconds = row.try_get::<_, Option<f64>>(name)?;
-        // A host's clock may run ahead: what comes later than now is now.
+        // A host's clock may be ahead: a time in the future counts as now.
         Ok::<_, Error>(
             seconds.map(|s| Duration::try_from_secs_f64(s.max(0.0)).unwrap_or(Duration::MAX)),
         )
     };
-    Ok(Host {
+    Ok(FleetHost {
         name: row.try_get("hostname")?,
         dc: row.try_get("dc")?,
         state: row.try_get("state")?,
@@ -46,7 +46,7 @@ fn host(row: &Row) -> Result<Host, Error> {
     })
 }
 
-/// Negative only when a host says nonsense.
+/// Converts a counter; only an invalid report is negative.
 fn number(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Hosts as a table, one a line, and what is wrong with them in words.
+//! Hosts as a table, one per line, with their findings in words.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use vctl_common::count::{counted, form};
 
 use vctl_common::time::is_wrong_clock;
 
-use crate::fleet::model::{Finding, Host};
+use crate::fleet::model::{FleetHost, HostFinding};
 use crate::ui::columns::Columns;
 use crate::ui::{Layout, WARN, paragraph, sanitize, size, time};
 
@@ -30,11 +30,11 @@ const COLUMNS: Columns<11> = Columns {
     spare: &[4, 2, 9, 6, 8],
 };
 
-/// Of the lines of a note below its first.
+/// Indentation of the lines of a note after its first.
 const NOTE_INDENT: usize = 2;
 
-/// Writes one line per host, and below them what a host says is wrong and who else spoke for it.
-pub(crate) fn write(out: &mut dyn Write, hosts: &[Host], layout: Layout) -> io::Result<()> {
+/// Writes one line per host, and below the table the problems of each host.
+pub(crate) fn write(out: &mut dyn Write, hosts: &[FleetHost], layout: Layout) -> io::Result<()> {
     let rows: Vec<[String; 11]> = hosts.iter().map(row).collect();
     COLUMNS.write(out, &rows, layout)?;
     let mut first = true;
@@ -50,7 +50,7 @@ pub(crate) fn write(out: &mut dyn Write, hosts: &[Host], layout: Layout) -> io::
     Ok(())
 }
 
-fn row(host: &Host) -> [String; 11] {
+fn row(host: &FleetHost) -> [String; 11] {
     let dash = || "-".to_owned();
     let word = |word: &Option<String>| word.as_ref().map_or_else(dash, sanitize::text);
     let count = |count: Option<u64>| count.map_or_else(dash, |count| count.to_string());
@@ -77,7 +77,7 @@ fn row(host: &Host) -> [String; 11] {
     ]
 }
 
-fn backlog(host: &Host) -> String {
+fn backlog(host: &FleetHost) -> String {
     let bytes = host.backlog_bytes.map(size::bytes);
     match (bytes, host.oldest_unshipped_age) {
         (None, _) => "-".to_owned(),
@@ -86,8 +86,8 @@ fn backlog(host: &Host) -> String {
     }
 }
 
-/// Returns the state of a host in words; the words are those of `--help`.
-pub(crate) fn state(host: &Host) -> String {
+/// Returns the state of a host as words; `vctl fleet --help` explains them.
+pub(crate) fn state(host: &FleetHost) -> String {
     let findings = host.findings();
     let mut words: Vec<String> = findings.iter().map(finding).collect();
     if words.is_empty() {
@@ -99,47 +99,49 @@ pub(crate) fn state(host: &Host) -> String {
     words.join(", ")
 }
 
-fn finding(finding: &Finding) -> String {
+fn finding(finding: &HostFinding) -> String {
     match finding {
-        Finding::SeveralMachines(count) => format!("{count} machines"),
-        Finding::Contradicted(count) => format!("contradicted {count}"),
-        Finding::Silent(None) => "silent".to_owned(),
-        Finding::Silent(Some(since)) => format!("silent for {}", time::duration(*since)),
-        Finding::NeverReported(age) => {
+        HostFinding::SeveralMachines(count) => format!("{count} machines"),
+        HostFinding::Contradicted(count) => format!("contradicted {count}"),
+        HostFinding::Silent(None) => "silent".to_owned(),
+        HostFinding::Silent(Some(since)) => format!("silent for {}", time::duration(*since)),
+        HostFinding::NeverReported(age) => {
             format!("enrolled {} ago, never reported", time::duration(*age))
         }
-        Finding::CollectorDown => "collector down".to_owned(),
-        Finding::NotRecording => "not recording".to_owned(),
-        Finding::Lost(count) => format!("lost {count}"),
-        Finding::Dropped(count) => format!("dropped {count}"),
-        Finding::Unstamped(count) => format!("unstamped {count}"),
-        Finding::Clock(ahead) => format!("clock {}", time::ahead(*ahead)),
-        Finding::Behind(by) => format!("behind by {}", time::duration(*by)),
-        Finding::SecretIdExpired => "secret id expired".to_owned(),
-        Finding::SecretIdExpires(left) => format!("secret id ends in {}", time::duration(*left)),
-        Finding::Problem => "ill".to_owned(),
+        HostFinding::CollectorDown => "collector down".to_owned(),
+        HostFinding::NotRecording => "not recording".to_owned(),
+        HostFinding::Lost(count) => format!("lost {count}"),
+        HostFinding::Dropped(count) => format!("dropped {count}"),
+        HostFinding::Unstamped(count) => format!("unstamped {count}"),
+        HostFinding::Clock(ahead) => format!("clock {}", time::ahead(*ahead)),
+        HostFinding::Behind(by) => format!("behind by {}", time::duration(*by)),
+        HostFinding::SecretIdExpired => "secret id expired".to_owned(),
+        HostFinding::SecretIdExpires(left) => {
+            format!("secret id ends in {}", time::duration(*left))
+        }
+        HostFinding::Problem => "ill".to_owned(),
     }
 }
 
-fn notes(host: &Host) -> Vec<String> {
+fn notes(host: &FleetHost) -> Vec<String> {
     let mut notes = Vec::new();
     if host.machines.len() > 1 {
         let machines: Vec<String> = host.machines.iter().map(sanitize::text).collect();
         notes.push(format!(
-            "several machines use its credential: {}; revoke it with `vctl host revoke` and enrol the right one",
+            "several machines use its credential: {}; revoke it with `vctl host revoke`, then enrol the right machine",
             machines.join(", ")
         ));
     }
     if host.contradicted.is_some_and(|count| count > 0) {
         let name = sanitize::text(&host.name);
         notes.push(format!(
-            "logins that do not fit their certificates or access rows: `vctl audit --without-access --host {name}` lists them"
+            "logins contradict their certificates or access rows: `vctl audit --without-access --host {name}` lists them"
         ));
     }
     if host.clock_offset_s.is_some_and(is_wrong_clock) {
         notes.push(
-            "its clock is not that of the database: it may call good certificates expired or not yet valid; set it, \
-             and have a time service keep it"
+            "its clock differs from the database's, so it may reject good certificates as expired or not yet valid; set \
+             the clock, and enable time synchronization"
                 .to_owned(),
         );
     }
@@ -149,10 +151,10 @@ fn notes(host: &Host) -> Vec<String> {
     notes
 }
 
-/// Returns one line that says what is wrong with hosts that count, `None` when nothing is.
-pub(crate) fn verdict(hosts: &[Host]) -> Option<String> {
+/// Returns one line about the hosts that need attention; `None` if there are none.
+pub(crate) fn verdict(hosts: &[FleetHost]) -> Option<String> {
     const MOST: usize = 5;
-    let wrong: Vec<&Host> = hosts
+    let wrong: Vec<&FleetHost> = hosts
         .iter()
         .filter(|host| host.counts() && !host.findings().is_empty())
         .collect();
@@ -194,7 +196,7 @@ mod tests {
     use crate::fleet::model::sort;
     use crate::fleet::model::tests::well;
 
-    fn fleet() -> Vec<Host> {
+    fn fleet() -> Vec<FleetHost> {
         let mut silent = well("db-1");
         silent.heartbeat_age = Some(Duration::from_hours(49));
         silent.oldest_unshipped_age = Some(Duration::from_hours(50));
@@ -208,11 +210,11 @@ mod tests {
         let mut aside = well("old-1");
         (aside.state, aside.heartbeat_age) = ("maintenance".to_owned(), None);
         aside.secret_id_left = Some(Duration::ZERO);
-        let never = Host {
+        let never = FleetHost {
             name: "new-1".to_owned(),
             dc: "fra1".to_owned(),
             state: "active".to_owned(),
-            ..Host::default()
+            ..FleetHost::default()
         };
         let mut hosts = vec![never, well("web-1"), aside, lossy, silent, twins];
         sort(&mut hosts);
@@ -220,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_says_who_is_silent_who_lost_what_and_who_is_two() {
+    fn table_shows_findings_and_notes() {
         let page = rendered(|out| write(out, &fleet(), Layout::default()));
         assert_golden("fleet.txt", &page);
         assert!(!page.contains('\u{1b}'), "{page}");
     }
 
     #[test]
-    fn a_verdict_is_one_line_and_leaves_out_what_was_put_aside() {
+    fn verdict_is_one_line_without_hosts_in_maintenance() {
         let verdict = verdict(&fleet()).unwrap();
         assert!(
             verdict.starts_with("3 of 6 hosts need attention: web-3 (2 machines); web-2 (contra")
@@ -236,7 +238,7 @@ mod tests {
             !verdict.contains("old-1") && !verdict.contains('\n'),
             "{verdict}"
         );
-        let many: Vec<Host> = (0..40)
+        let many: Vec<FleetHost> = (0..40)
             .map(|n| {
                 let mut host = well(&format!("web-{n}"));
                 host.lost = Some(1);

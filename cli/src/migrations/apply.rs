@@ -1,4 +1,4 @@
-//! Applies migrations: one at a time, one client at a time, each whole or not at all.
+//! Applies migrations: one at a time, by one client at a time, each completely or not at all.
 //!
 //! refinery was considered: it has no check paired with each migration, does not report which
 //! client holds the lock, and does not change the role.
@@ -11,27 +11,27 @@ use vctl_common::pg::{Client, PgError};
 use super::Migration;
 use super::ledger::Applied;
 
-/// "vctl" in ASCII, and 1 for migrating: the lock that tells other migrators to wait.
+/// "vctl" in ASCII, and 1 for migrations: the advisory lock on which other migrating clients wait.
 ///
-/// Every login can take it where `setup.sh` did not take it from PUBLIC. So it keeps older versions of vctl
-/// out, and a login that may not migrate has no say with it: what makes two migrations exclude each other is
-/// the lock on the ledger, in the transaction of each.
+/// Every login can take this lock, unless `setup.sh` revoked that from PUBLIC. It only keeps older versions of vctl
+/// out, and is ignored when a login that may not migrate holds it. Migrations exclude each other by the lock on the
+/// ledger, in the transaction of each.
 const LOCK: (i32, i32) = (0x7663_746c, 1);
-/// How often a migration is tried that waits for somebody's transaction, for 5 seconds each. While it waits,
-/// those who come behind it wait too.
+/// Number of attempts for a migration that waits for other transactions, 5 seconds each. While it waits, later
+/// queries wait behind it.
 const ATTEMPTS: u32 = 6;
 
-/// A migration, its check, or what comes before them, failed.
+/// Error of a migration, of its check, or of the preparation.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MigrateError {
     #[error("{}", match holder {
         Some(login) => format!("`{login}` is migrating this database and has not finished within {wait_s} s"),
-        None => format!("somebody is migrating this database and has not finished within {wait_s} s"),
+        None => format!("another client is migrating this database and has not finished within {wait_s} s"),
     })]
     Locked { holder: Option<String>, wait_s: u64 },
     #[error("the role that owns the schema, or one of the group roles, is missing")]
     NoRoles(#[source] PgError),
-    #[error("migration `{name}` failed{}; nothing of it was kept", at(*line))]
+    #[error("migration `{name}` failed{}; all its changes were rolled back", at(*line))]
     Failed {
         name: &'static str,
         line: Option<usize>,
@@ -46,7 +46,7 @@ pub(crate) enum MigrateError {
         name: &'static str,
         holders: Vec<String>,
     },
-    #[error("the check of `{name}` failed: something that it made is gone or was changed")]
+    #[error("the check of `{name}` failed: an object that it created is missing or was changed")]
     Check {
         name: &'static str,
         #[source]
@@ -74,7 +74,7 @@ impl From<vctl_common::pg::tokio_postgres::Error> for MigrateError {
     }
 }
 
-/// Returns what was applied; nothing for a database that has no ledger yet.
+/// Returns the applied migrations; empty for a database without a ledger.
 pub(crate) async fn applied(client: &Client) -> Result<Vec<Applied>, PgError> {
     let has_ledger = client
         .query_one(include_str!("sql/has_ledger.sql"), &[])
@@ -93,16 +93,16 @@ pub(crate) async fn applied(client: &Client) -> Result<Vec<Applied>, PgError> {
     Ok(applied.collect())
 }
 
-/// Becomes `owner`, the role that the schema belongs to, and the only one who migrates it until the connection ends.
-/// `waiting` is told once, and of whom, when somebody else is at it.
+/// Switches to `owner`, the role that owns the schema, and takes the lock until the connection ends.
+/// `waiting` is called once with the holder's name, if another client holds the lock.
 pub(crate) async fn begin(
     client: &Client,
     owner: &str,
     wait: Duration,
     waiting: impl FnOnce(Option<&str>),
 ) -> Result<(), MigrateError> {
-    // Each name in a migration is qualified; this keeps what others put into `public` out of it.
-    // A name in the configuration has no quotes.
+    // Names in migrations are qualified; the search path additionally keeps objects in `public` out.
+    // The role name from the configuration contains no quotes.
     let become_owner = format!("set role \"{owner}\"; set search_path = pg_catalog, pg_temp");
     client
         .batch_execute(&become_owner)
@@ -127,7 +127,7 @@ async fn lock(
     if got.get(0) {
         return Ok(());
     }
-    // Of a login that may not migrate, nobody has to wait for the end.
+    // The lock of a login that may not migrate is ignored.
     let Some(holder) = holder(client).await? else {
         return Ok(());
     };
@@ -171,11 +171,11 @@ fn no_roles(error: vctl_common::pg::tokio_postgres::Error) -> MigrateError {
     }
 }
 
-/// Applies one migration and records it, in one transaction. Returns whether it did: another client may have,
-/// while this one waited.
+/// Applies one migration and records it, in one transaction. Returns false if another client applied it in the
+/// meantime.
 ///
 /// # Errors
-/// `Held`, when a transaction of another login did not end meanwhile; nothing of the migration is kept.
+/// `Held`, if a transaction of another login did not end in time; the migration is rolled back.
 pub(crate) async fn apply(
     client: &mut Client,
     migration: &Migration,
@@ -217,7 +217,7 @@ async fn attempt(client: &mut Client, migration: &Migration) -> Result<bool, Mig
         source: error.into(),
     };
     let transaction = client.transaction().await?;
-    // Who waits for a lock keeps everybody else waiting behind: better to fail, and be run again.
+    // A waiting lock request blocks all later ones: better to fail and be run again.
     transaction
         .batch_execute(include_str!("sql/lock_ledger.sql"))
         .await?;
@@ -240,7 +240,7 @@ async fn attempt(client: &mut Client, migration: &Migration) -> Result<bool, Mig
     Ok(true)
 }
 
-/// Runs the check of one migration; it can change nothing.
+/// Runs the check of one migration, read-only.
 pub(crate) async fn check(client: &mut Client, migration: &Migration) -> Result<(), MigrateError> {
     let transaction = client.build_transaction().read_only(true).start().await?;
     let checked = transaction.batch_execute(migration.check).await;
@@ -253,7 +253,7 @@ pub(crate) async fn check(client: &mut Client, migration: &Migration) -> Result<
 }
 
 fn line_of(error: &vctl_common::pg::tokio_postgres::Error, sql: &str) -> Option<usize> {
-    // In characters, from 1.
+    // The position counts characters, from 1.
     let Some(ErrorPosition::Original(position)) = error.as_db_error()?.position() else {
         return None;
     };

@@ -1,5 +1,5 @@
-//! Enters the SSH CA of Vault into the schema: only of a certificate of a CA that stands there is the key
-//! id a person's name.
+//! Records Vault's SSH CAs in the schema. The key id of a certificate is taken for a person's name only if its CA is
+//! recorded there.
 
 use vctl_common::centre::VaultSettings;
 use vctl_common::pg::{Client, PgError};
@@ -7,34 +7,34 @@ use vctl_common::vault::{Vault, VaultError};
 
 use crate::ssh_ca;
 
-/// What came of it.
-pub(crate) enum Recorded {
+/// Result of recording.
+pub(crate) enum RecordedCa {
     New {
         fingerprint: String,
     },
     Known,
-    /// There is no CA to enter.
+    /// Vault has no CA.
     None,
     Unavailable(VaultError),
 }
 
-/// Asks Vault for the CAs at `mount` and beside it, and enters what is not yet known.
+/// Asks Vault for the CAs at `mount` and at the mount beside it, and records the new ones.
 pub(crate) async fn record(
     client: &Client,
     vault: &Vault,
     mount: &str,
-) -> Result<Recorded, PgError> {
+) -> Result<RecordedCa, PgError> {
     let settings = VaultSettings {
         ssh_mount: mount.to_owned(),
         ..vault.settings().clone()
     };
     let authorities = match ssh_ca::each(&settings).await {
         Ok(authorities) => authorities,
-        Err(error) => return Ok(Recorded::Unavailable(error)),
+        Err(error) => return Ok(RecordedCa::Unavailable(error)),
     };
     let mut recorded = match authorities[..] {
-        [] => Recorded::None,
-        _ => Recorded::Known,
+        [] => RecordedCa::None,
+        _ => RecordedCa::Known,
     };
     for authority in authorities {
         let sql = include_str!("sql/record_ca.sql");
@@ -43,7 +43,7 @@ pub(crate) async fn record(
             .await?;
         if let Some(row) = row {
             let fingerprint = row.get(0);
-            recorded = Recorded::New { fingerprint };
+            recorded = RecordedCa::New { fingerprint };
         }
     }
     Ok(recorded)

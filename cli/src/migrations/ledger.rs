@@ -1,4 +1,4 @@
-//! What was applied to a database, held against what this version of vctl has.
+//! Compares the migrations applied to a database with those of this version of vctl.
 //!
 //! refinery's ledger was considered: it holds a checksum of each migration, but not of the check
 //! paired with it.
@@ -18,23 +18,23 @@ pub(crate) struct Applied {
     pub(crate) by: String,
 }
 
-/// How one migration stands.
+/// State of one migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub(crate) enum MigrationState {
     Applied,
     Pending,
-    /// The file is no longer what was applied.
+    /// The file differs from the one that was applied.
     Changed,
     /// Applied by a newer vctl.
     Unknown,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Standing {
+pub(crate) struct MigrationStatus {
     pub(crate) version: i32,
     pub(crate) name: String,
-    pub(crate) state: State,
+    pub(crate) state: MigrationState,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) applied_at: Option<String>,
     /// The database login, which Vault named after the person.
@@ -42,19 +42,19 @@ pub(crate) struct Standing {
     pub(crate) applied_by: Option<String>,
 }
 
-/// Why nothing may be applied to a database.
+/// Reason why no migration may be applied.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Changed(String),
-    /// The schema is newer; the names of what this vctl does not know.
+    /// The schema is newer; the names of the unknown migrations.
     Newer(Vec<String>),
-    /// A later one is there, and this one is not.
+    /// This migration is missing, but a later one was applied.
     Skipped(String),
 }
 
-/// Returns how every migration stands that either side knows, by version.
-pub(crate) fn compare(known: &[Migration], applied: &[Applied]) -> Vec<Standing> {
-    let mut all: Vec<Standing> = known
+/// Returns the state of every migration known to either side, by version.
+pub(crate) fn compare(known: &[Migration], applied: &[Applied]) -> Vec<MigrationStatus> {
+    let mut all: Vec<MigrationStatus> = known
         .iter()
         .map(|migration| {
             let row = applied
@@ -63,9 +63,9 @@ pub(crate) fn compare(known: &[Migration], applied: &[Applied]) -> Vec<Standing>
             let same =
                 row.map(|row| row.name == migration.name && row.sha256 == migration.sha256());
             let state = match same {
-                None => State::Pending,
-                Some(true) => State::Applied,
-                Some(false) => State::Changed,
+                None => MigrationState::Pending,
+                Some(true) => MigrationState::Applied,
+                Some(false) => MigrationState::Changed,
             };
             standing(migration.version(), migration.name, state, row)
         })
@@ -75,13 +75,20 @@ pub(crate) fn compare(known: &[Migration], applied: &[Applied]) -> Vec<Standing>
             .iter()
             .all(|migration| migration.version() != row.version)
     });
-    all.extend(newer.map(|row| standing(row.version, &row.name, State::Unknown, Some(row))));
+    all.extend(
+        newer.map(|row| standing(row.version, &row.name, MigrationState::Unknown, Some(row))),
+    );
     all.sort_by_key(|standing| standing.version);
     all
 }
 
-fn standing(version: i32, name: &str, state: State, row: Option<&Applied>) -> Standing {
-    Standing {
+fn standing(
+    version: i32,
+    name: &str,
+    state: MigrationState,
+    row: Option<&Applied>,
+) -> MigrationStatus {
+    MigrationStatus {
         version,
         name: name.to_owned(),
         state,
@@ -90,16 +97,16 @@ fn standing(version: i32, name: &str, state: State, row: Option<&Applied>) -> St
     }
 }
 
-/// Returns what is still to be applied.
+/// Returns the migrations still to apply.
 pub(crate) fn pending<'a>(
     known: &'a [Migration],
     applied: &[Applied],
 ) -> Result<Vec<&'a Migration>, Refusal> {
     let all = compare(known, applied);
-    if let Some(changed) = all.iter().find(|s| s.state == State::Changed) {
+    if let Some(changed) = all.iter().find(|s| s.state == MigrationState::Changed) {
         return Err(Refusal::Changed(changed.name.clone()));
     }
-    let unknown = all.iter().filter(|s| s.state == State::Unknown);
+    let unknown = all.iter().filter(|s| s.state == MigrationState::Unknown);
     let unknown: Vec<String> = unknown.map(|s| s.name.clone()).collect();
     if !unknown.is_empty() {
         return Err(Refusal::Newer(unknown));
@@ -150,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_pending() {
+    fn missing_migration_is_pending() {
         assert_eq!(
             names(&pending(KNOWN, &[]).unwrap()),
             ["0001_a", "0002_b", "0003_c"]
@@ -164,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_edited_or_renamed_is_refused_by_name() {
+    fn edited_or_renamed_file_is_refused_by_name() {
         let mut edited = row(&KNOWN[0]);
         edited.sha256 = "0".repeat(64);
         let mut renamed = row(&KNOWN[0]);
@@ -176,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_schema_is_left_alone() {
+    fn newer_schema_is_not_changed() {
         let mut newer = row(&KNOWN[2]);
         newer.version = 9;
         newer.name = "0009_z".to_owned();
@@ -185,11 +192,11 @@ mod tests {
         let refused = pending(KNOWN, &rows).unwrap_err();
         assert_eq!(refused, Refusal::Newer(vec!["0009_z".to_owned()]));
         let last = compare(KNOWN, &rows).pop().unwrap();
-        assert_eq!((last.version, last.state), (9, State::Unknown));
+        assert_eq!((last.version, last.state), (9, MigrationState::Unknown));
     }
 
     #[test]
-    fn nothing_is_applied_out_of_its_order() {
+    fn migrations_are_never_applied_out_of_order() {
         let refused = pending(KNOWN, &[row(&KNOWN[0]), row(&KNOWN[2])]).unwrap_err();
         assert_eq!(refused, Refusal::Skipped("0002_b".to_owned()));
     }

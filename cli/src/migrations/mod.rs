@@ -1,4 +1,4 @@
-//! The schema of the central store, as this version of vctl has it.
+//! The schema of the central store, as this version of vctl needs it.
 
 pub(crate) mod apply;
 pub(crate) mod ca;
@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-/// One file of `migrations/`, and the check that raises when its effect is missing.
+/// One file of `migrations/`, and the check that raises an error if its effect is missing.
 #[derive(Debug)]
 pub(crate) struct Migration {
-    /// File name without `.sql`; begins with its version in four digits.
+    /// File name without `.sql`; starts with the version in four digits.
     pub(crate) name: &'static str,
     pub(crate) sql: &'static str,
     pub(crate) check: &'static str,
@@ -28,7 +28,7 @@ macro_rules! migrations {
     };
 }
 
-/// All of them, in the order they are applied in.
+/// All migrations, in order.
 pub(crate) const ALL: &[Migration] = migrations![
     "0001_inventory",
     "0002_identity",
@@ -54,7 +54,7 @@ pub(crate) const ALL: &[Migration] = migrations![
 
 impl Migration {
     pub(crate) fn version(&self) -> i32 {
-        // A test holds that each name begins with a number.
+        // A test checks that each name starts with a number.
         self.name[..4].parse().unwrap_or_default()
     }
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_count_from_one_without_a_gap() {
+    fn versions_count_from_one_without_gaps() {
         for (index, migration) in ALL.iter().enumerate() {
             let version = format!("{:04}_", index + 1);
             assert!(migration.name.starts_with(&version), "{}", migration.name);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn each_begins_with_why() {
+    fn every_migration_starts_with_its_reason() {
         for migration in ALL {
             assert!(migration.sql.starts_with("-- "), "{}", migration.name);
             assert!(migration.check.contains(&format!("'{}: ", migration.name)));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_is_what_sha256sum_says() {
+    fn checksum_equals_that_of_sha256sum() {
         let empty = Migration {
             name: "0001_empty",
             sql: "",

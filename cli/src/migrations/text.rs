@@ -1,10 +1,10 @@
-//! How the schema of the central store stands.
+//! The state of the schema of the central store, as text and JSON.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::migrations::ledger::{Standing, State};
+use crate::migrations::ledger::{MigrationState, MigrationStatus};
 use crate::ui::columns::Columns;
 use crate::ui::format::OutputFormat;
 use crate::ui::{Layout, sanitize};
@@ -17,15 +17,15 @@ const COLUMNS: Columns<4> = Columns {
 
 pub(crate) fn write_table(
     out: &mut impl Write,
-    standings: &[Standing],
+    standings: &[MigrationStatus],
     layout: Layout,
 ) -> io::Result<()> {
     let rows = standings.iter().map(|standing| {
         let state = match standing.state {
-            State::Applied => "applied",
-            State::Pending => "pending",
-            State::Changed => "changed",
-            State::Unknown => "unknown",
+            MigrationState::Applied => "applied",
+            MigrationState::Pending => "pending",
+            MigrationState::Changed => "changed",
+            MigrationState::Unknown => "unknown",
         };
         [
             sanitize::text(&standing.name),
@@ -36,17 +36,17 @@ pub(crate) fn write_table(
     });
     COLUMNS.write(out, &rows.collect::<Vec<_>>(), layout)?;
     let count = |state| standings.iter().filter(|s| s.state == state).count();
-    if count(State::Pending) > 0 {
-        let pending = count(State::Pending);
-        writeln!(out, "\n{pending} to apply: vctl migrate")?;
+    if count(MigrationState::Pending) > 0 {
+        let pending = count(MigrationState::Pending);
+        writeln!(out, "\n{pending} to apply: run `vctl migrate`")?;
     }
-    if count(State::Unknown) > 0 {
+    if count(MigrationState::Unknown) > 0 {
         writeln!(out, "\nthe schema is newer than this vctl")?;
     }
-    if count(State::Changed) > 0 {
+    if count(MigrationState::Changed) > 0 {
         writeln!(
             out,
-            "\na file was edited after it was applied: this vctl is not the one that did"
+            "\na migration differs from the one that was applied: another version of vctl applied it"
         )?;
     }
     Ok(())
@@ -55,18 +55,20 @@ pub(crate) fn write_table(
 pub(crate) fn write_for_programs(
     out: &mut impl Write,
     form: OutputFormat,
-    standings: &[Standing],
+    standings: &[MigrationStatus],
 ) -> io::Result<()> {
     #[derive(Serialize)]
     struct Schema<'a> {
         version: i32,
         up_to_date: bool,
-        migrations: &'a [Standing],
+        migrations: &'a [MigrationStatus],
     }
-    let there = standings.iter().filter(|s| s.state != State::Pending);
+    let there = standings
+        .iter()
+        .filter(|s| s.state != MigrationState::Pending);
     let schema = Schema {
         version: there.map(|s| s.version).max().unwrap_or(0),
-        up_to_date: standings.iter().all(|s| s.state == State::Applied),
+        up_to_date: standings.iter().all(|s| s.state == MigrationState::Applied),
         migrations: standings,
     };
     crate::ui::json::write_in(out, form, &schema)
@@ -76,38 +78,39 @@ pub(crate) fn write_for_programs(
 mod tests {
     use super::*;
 
-    fn standing(version: i32, state: State, by: &str) -> Standing {
-        Standing {
+    fn standing(version: i32, state: MigrationState, by: &str) -> MigrationStatus {
+        MigrationStatus {
             version,
             name: format!("{version:04}_a"),
             state,
-            applied_at: (state != State::Pending).then(|| "2026-11-24T07:00:00Z".to_owned()),
-            applied_by: (state != State::Pending).then(|| by.to_owned()),
+            applied_at: (state != MigrationState::Pending)
+                .then(|| "2026-11-24T07:00:00Z".to_owned()),
+            applied_by: (state != MigrationState::Pending).then(|| by.to_owned()),
         }
     }
 
     #[test]
-    fn the_name_of_a_login_cannot_write_to_the_terminal() {
+    fn login_name_cannot_write_to_the_terminal() {
         let mut out = Vec::new();
         let rows = [
-            standing(1, State::Applied, "m\u{1b}[2J"),
-            standing(2, State::Pending, ""),
+            standing(1, MigrationState::Applied, "m\u{1b}[2J"),
+            standing(2, MigrationState::Pending, ""),
         ];
         write_table(&mut out, &rows, Layout::default()).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(!text.contains("\u{1b}[2J"), "{text:?}");
-        assert!(text.contains("1 to apply: vctl migrate"));
+        assert!(text.contains("1 to apply: run `vctl migrate`"));
     }
 
     #[test]
-    fn json_says_whether_anything_is_to_be_done() {
+    fn json_has_whether_the_schema_is_up_to_date() {
         let mut out = Vec::new();
         write_for_programs(
             &mut out,
             OutputFormat::Json,
             &[
-                standing(1, State::Applied, "m"),
-                standing(2, State::Pending, ""),
+                standing(1, MigrationState::Applied, "m"),
+                standing(2, MigrationState::Pending, ""),
             ],
         )
         .unwrap();

@@ -1,7 +1,7 @@
-//! The agent of one connection: one certificate, for one login of one host.
+//! The agent of one connection: one certificate, for one login to one host.
 //!
-//! It answers who shows the signature that the host made for this very connection, and signs nothing
-//! but a login on it. Another connection, also to the same host at the same moment, has another.
+//! It answers only a client that sends the host's signature of this connection, and signs only a login on it. Another
+//! connection to the same host has another signature.
 
 use std::io;
 use std::sync::Arc;
@@ -19,24 +19,24 @@ use super::socket_dir::Listener;
 use crate::ssh_ca::user_certificate::Credential;
 use crate::ui::{notice, sanitize};
 
-/// The certificate, once it may be shown: the row that says so is committed.
+/// The certificate, available once its access-log row is committed.
 pub(super) type Admitted = watch::Receiver<Option<Arc<Credential>>>;
 
 /// The agent of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Agent {
-    /// The host's, over this connection's key exchange.
+    /// The host's signature over this connection's key exchange.
     pub(super) signature: Arc<[u8]>,
     pub(super) admitted: Admitted,
     pub(super) used: Arc<AtomicBool>,
 }
 
 impl Agent {
-    /// Answers whoever comes, for as long as this is polled.
+    /// Answers clients, for as long as the future is polled.
     pub(super) async fn serve(self, listener: Listener) {
         while let Ok(stream) = listener.accept().await {
             let agent = self.clone();
-            // Ends with its stream, and all of them with the process.
+            // The task ends with its stream or with the process.
             tokio::spawn(async move { agent.talk(stream).await });
         }
     }
@@ -65,14 +65,14 @@ impl Agent {
         Ok(())
     }
 
-    /// Returns the session that somebody asks for; nothing when it is not ours, or they are on the host.
+    /// Returns the session of a request; `None` if it is another one, or the request comes from a forwarded agent.
     fn session_of(&self, binding: Binding) -> Option<Vec<u8>> {
         let ours = !binding.forwarded && *binding.signature == *self.signature;
         (ours && is_signed(&binding)).then_some(binding.session)
     }
 
     async fn identities(&mut self) -> Answer {
-        // Without it the proxy has ended, and so does everything else.
+        // If the sender is gone, the proxy has ended.
         let Ok(credential) = self.admitted.wait_for(Option::is_some).await else {
             return Answer::Identities(Vec::new());
         };
@@ -96,7 +96,7 @@ impl Agent {
             let user = sanitize::text(&login.user);
             let principals = principals.join("`, `");
             notice::note(&format!(
-                "the certificate is for `{principals}`, and `ssh` logs in as `{user}`"
+                "the certificate is for `{principals}`, but `ssh` logs in as `{user}`"
             ));
         }
         let signature = credential.key.try_sign(data).ok()?;
@@ -107,7 +107,7 @@ impl Agent {
     }
 }
 
-/// Says whether the host's key signed the session: then it is that of the exchange that was seen.
+/// Returns whether the host's key signed the session, which is then the one of the relayed key exchange.
 fn is_signed(binding: &Binding) -> bool {
     let key = match Certificate::from_bytes(&binding.host_key) {
         Ok(certificate) => certificate.public_key().clone(),

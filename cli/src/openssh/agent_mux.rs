@@ -1,9 +1,8 @@
-//! The socket that `ssh` is told of: it connects each `ssh` with its proxy.
+//! The agent socket in the configuration of `ssh`: it connects each `ssh` with its proxy.
 //!
-//! `ssh` can be told of one agent only, before it runs, and of none per connection. So this listens
-//! there, hears whose session is asked for, and carries the rest to and from the proxy that has seen the
-//! same signature. It has no key, no token and no state: whoever kills it costs a login that is just going
-//! on, and the next proxy starts another.
+//! The configuration of `ssh` can name only one agent socket, not one per connection. So this process listens there,
+//! reads which session the request is for, and relays the rest to the proxy that has seen the same signature. It has no
+//! key, token or state. If it is killed, only a login in progress fails, and the next proxy starts a new one.
 
 use std::env;
 use std::io;
@@ -18,24 +17,24 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use vctl_common::file_lock::Tried;
 
 use super::message::{self, Answer, Request};
-use super::socket_dir::{Listener, MeetingPlace, answers};
+use super::socket_dir::{Listener, SocketDir, answers};
 
-/// How often it looks whether anybody is still there.
+/// Interval of the check whether any proxy is left.
 const LOOK: Duration = Duration::from_secs(15);
-/// How long a proxy waits for one that it started.
+/// Time limit for the start of the process.
 const START: Duration = Duration::from_secs(5);
-/// How long it stays after the last login, where no lock says whether a proxy is there.
+/// Time to stay after the last login on a file system without locks, where proxies cannot be detected.
 const LINGER: Duration = Duration::from_mins(30);
-/// `ssh` says what it wants at once. Whoever does not is not kept.
+/// Time limit for the first request of a client.
 const FIRST_WORD: Duration = Duration::from_mins(1);
 
-/// Starts one, where there is none. A proxy must have entered the meeting place: until it leaves, one
-/// that is there stays.
-pub(super) fn call(place: &MeetingPlace) -> io::Result<()> {
+/// Starts the process unless it runs. The proxy must have entered the directory: until it leaves, a running process
+/// does not end.
+pub(super) fn call(place: &SocketDir) -> io::Result<()> {
     if answers(&place.agent()) {
         return Ok(());
     }
-    // Waited for by nobody: it outlives us, and the system takes what is left of it.
+    // Not waited for: the process outlives this one.
     Command::new(env::current_exe()?)
         .arg("ssh-agent")
         .current_dir("/")
@@ -46,8 +45,8 @@ pub(super) fn call(place: &MeetingPlace) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until there is one.
-pub(super) async fn wait(place: &MeetingPlace) -> io::Result<()> {
+/// Waits until the process listens.
+pub(super) async fn wait(place: &SocketDir) -> io::Result<()> {
     let until = Instant::now() + START;
     while !answers(&place.agent()) {
         if Instant::now() > until {
@@ -58,11 +57,11 @@ pub(super) async fn wait(place: &MeetingPlace) -> io::Result<()> {
     Ok(())
 }
 
-/// Serves until no proxy is there any more; at once done when another does.
-pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
-    // The terminal of whoever started it is no longer ours; where it is our own, that fails.
+/// Serves until no proxy is left. Returns at once if another process serves.
+pub(crate) async fn run(place: &SocketDir) -> io::Result<()> {
+    // Detaches from the terminal of the caller; fails if this process is a group leader already.
     let _ = setsid();
-    let Some(own) = place.be_the_switchboard()? else {
+    let Some(own) = place.lock_agent()? else {
         return Ok(());
     };
     let listener = Listener::at(&place.agent())?;
@@ -80,12 +79,12 @@ pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
                 (closed, Tried::Taken) => {
                     drop(listener);
                     let swept = place.sweep();
-                    // New proxies wait until now, and what they start must find nobody.
+                    // New proxies wait until now, and must find no process listening.
                     drop(own);
                     drop(closed);
                     return swept;
                 }
-                // Each proxy asks whether we are there when it starts, and soon logs in.
+                // Each proxy checks for this process when it starts, and soon logs in.
                 (_, Tried::Unsupported) if asked.elapsed() > LINGER => return Ok(()),
                 _ => {}
             }
@@ -93,8 +92,8 @@ pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
     }
 }
 
-/// Hears whose session is asked for, and from then on only carries.
-async fn connect(mut stream: UnixStream, place: &MeetingPlace) -> io::Result<()> {
+/// Reads which session the client's requests are for, and then only relays.
+async fn connect(mut stream: UnixStream, place: &SocketDir) -> io::Result<()> {
     while let Some(frame) = timeout(FIRST_WORD, message::read(&mut stream)).await?? {
         let answer = match Request::parse(&frame) {
             Request::Bind(binding) => {

@@ -1,8 +1,7 @@
-//! The reason of a failure, in SSH's own words to a client: `ssh` prints it, also where it hides our stderr.
+//! Reporting an error to `ssh` as an SSH disconnect message, which `ssh` prints even if it hides our stderr.
 //!
-//! `ssh` sends the stderr of its `ProxyCommand` to /dev/null while a master is to stay (`ControlPersist`). A
-//! message of disconnection (RFC 4253, section 11.1) may come at any time, and before the first keys it is in
-//! the clear.
+//! `ssh` redirects the stderr of its `ProxyCommand` to /dev/null if it starts a `ControlPersist` master. A disconnect
+//! message (RFC 4253, section 11.1) may come at any time, and before the first keys it is not encrypted.
 
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -18,31 +17,31 @@ const GREETING: &[u8] = b"SSH-2.0-vctl\r\n";
 const DISCONNECT: u8 = 1;
 /// `SSH_DISCONNECT_SERVICE_NOT_AVAILABLE`.
 const NOT_AVAILABLE: u32 = 7;
-/// As much as `ssh` prints.
+/// Maximum length that `ssh` prints.
 const REASON_MAX: usize = 400;
-/// An `ssh` that is stopped or hangs keeps nobody.
+/// Time limit for an `ssh` that is stopped or hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What `ssh` has of the host.
+/// What `ssh` has received from the host so far.
 #[derive(Debug, Default)]
-pub(crate) struct Told(AtomicU8);
+pub(crate) struct SshProgress(AtomicU8);
 
 const NOTHING: u8 = 0;
 const IN_THE_CLEAR: u8 = 1;
 const ENCRYPTED: u8 = 2;
 
-impl Told {
-    /// Whole lines and packets, before the first keys.
+impl SshProgress {
+    /// `ssh` received whole lines and packets, before the first keys.
     pub(super) fn in_the_clear(&self) {
         self.0.store(IN_THE_CLEAR, Ordering::Relaxed);
     }
 
-    /// From now on only the host can say something that `ssh` understands.
+    /// From now on `ssh` understands only the host.
     pub(super) fn encrypted(&self) {
         self.0.store(ENCRYPTED, Ordering::Relaxed);
     }
 
-    /// Tells `ssh` why its connection ends, while it can be told.
+    /// Sends the reason for the end to `ssh`, if that is still possible.
     pub(crate) fn end_with(&self, error: &CliError) {
         let greeting = match self.0.load(Ordering::Relaxed) {
             NOTHING => GREETING,
@@ -50,7 +49,7 @@ impl Told {
             _ => return,
         };
         let message = [greeting, &packet(&reason(error))].concat();
-        // Nothing can be done about an `ssh` that has gone.
+        // If `ssh` has ended, nothing can be done.
         let written = Descriptor::stdout().and_then(|mut stdout| stdout.write_all(&message));
         if written.is_ok() {
             await_farewell();
@@ -58,8 +57,8 @@ impl Told {
     }
 }
 
-/// Waits until `ssh` has read it and goes. It writes before it reads: with nobody at the other end that fails,
-/// and the message is never looked at.
+/// Waits until `ssh` has read the message and closes. `ssh` writes before it reads: if the pipe were closed, its write
+/// would fail and the message would never be read.
 fn await_farewell() {
     let (gone, heard) = mpsc::channel();
     thread::spawn(move || {
@@ -69,7 +68,7 @@ fn await_farewell() {
     let _ = heard.recv_timeout(PATIENCE);
 }
 
-/// Returns the error in one line; what helps comes before the causes, of which the last may be cut.
+/// Returns the error in one line; the hint comes before the causes, which may be cut.
 fn reason(error: &CliError) -> String {
     let mut line = format!("vctl: {}", sanitize::text(&error.message));
     if let Some(hint) = &error.hint {
@@ -83,7 +82,7 @@ fn reason(error: &CliError) -> String {
     line
 }
 
-/// Returns the message as a packet that is not encrypted.
+/// Returns the message as an unencrypted packet.
 fn packet(reason: &str) -> Vec<u8> {
     let text = reason.as_bytes();
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(0).to_be_bytes();
@@ -91,9 +90,9 @@ fn packet(reason: &str) -> Vec<u8> {
     payload.extend(NOT_AVAILABLE.to_be_bytes());
     payload.extend(length(text));
     payload.extend(text);
-    // No language.
+    // Empty language tag.
     payload.extend([0; 4]);
-    // At least four bytes, and the whole in blocks of eight.
+    // At least four bytes of padding, and the whole packet a multiple of eight.
     let padding = 4 + (8 - (5 + payload.len() + 4) % 8) % 8;
     let mut body = vec![u8::try_from(padding).unwrap_or(4)];
     body.extend(payload);
@@ -109,7 +108,7 @@ mod tests {
     use crate::exit_code::Exit;
 
     #[test]
-    fn packets_come_in_blocks_whatever_the_reason() {
+    fn packets_are_multiples_of_eight_bytes() {
         for length in 0..40 {
             let packet = packet(&"x".repeat(length));
             assert_eq!(packet.len() % 8, 0, "{length}");
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_one_short_line() {
+    fn reason_is_one_short_line() {
         let error = CliError {
             exit: Exit::Failure,
             message: "not\x1b[31m logged in\n".to_owned(),

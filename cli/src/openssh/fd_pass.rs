@@ -1,7 +1,7 @@
-//! `ProxyUseFdpass`: `ssh` wants a connected descriptor of its proxy, and waits until the proxy has ended.
+//! `ProxyUseFdpass`: `ssh` expects a connected descriptor from its proxy, and waits until the proxy has ended.
 //!
-//! The proxy is also the agent of its connection, so it cannot end. It starts itself once more behind a
-//! socket, and hands the other end of that to `ssh`.
+//! The proxy is also the agent of its connection, so it cannot end. It starts itself again behind a socket, and passes
+//! the other end of that socket to `ssh`.
 
 use std::env;
 use std::io::{self, IoSlice};
@@ -15,10 +15,10 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::fstat;
 
-/// Set for the second one, whose socket is its connection.
+/// Set for the second process, which uses the socket.
 const CONNECTED: &str = "VCTL_PROXY_CONNECTED";
 
-/// Returns whether stdin and stdout are the one socket on which `ssh` waits for a descriptor.
+/// Returns whether stdin and stdout are one socket on which `ssh` waits for a descriptor.
 pub(crate) fn is_wanted() -> bool {
     env::var_os(CONNECTED).is_none() && is_one_socket() && is_child_of_ssh()
 }
@@ -36,13 +36,14 @@ fn is_one_socket() -> bool {
         && getsockname::<SockaddrStorage>(stdin.as_raw_fd()).is_ok_and(is_unix)
 }
 
-/// Others also run a proxy on one socket, and speak SSH over it. Without /proc they are taken for `ssh`.
+/// Returns whether the parent is `ssh`. Other programs also run a proxy on one socket, and speak SSH over it. Without
+/// /proc the parent is taken for `ssh`.
 fn is_child_of_ssh() -> bool {
     let name = std::fs::read_to_string(format!("/proc/{}/comm", parent_id()));
     name.is_ok_and(|name| name.trim_end() == "ssh") || !cfg!(target_os = "linux")
 }
 
-/// Starts the proxy behind a socket, and hands that to `ssh`.
+/// Starts the proxy behind a socket, and passes the socket to `ssh`.
 pub(crate) fn hand_over() -> io::Result<()> {
     let (ours, theirs) = UnixStream::pair()?;
     let both = OwnedFd::from(ours.try_clone()?);

@@ -1,4 +1,4 @@
-//! The one line of `~/.ssh/config` that includes ours.
+//! The `Include` line in `~/.ssh/config` for vctl's own file.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -14,7 +14,7 @@ use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::files::private_file::Access;
 
-/// A line in a file.
+/// The line, and the file for it.
 #[derive(Debug)]
 pub(crate) struct Include {
     file: PathBuf,
@@ -22,14 +22,14 @@ pub(crate) struct Include {
 }
 
 impl Include {
-    /// Of `included` in `file`.
+    /// The line for `included`, in `file`.
     pub(crate) fn new(file: PathBuf, included: &Path) -> Result<Self, CliError> {
         let line = format!("Include \"{}\"", quote::path(included)?);
         Ok(Self { file, line })
     }
 
-    /// Puts it on top: below a `Host` line it would be for that host alone, and of two values OpenSSH takes
-    /// the first. Returns whether it was not there.
+    /// Adds the line at the top: below a `Host` line it would apply to that host only, and OpenSSH uses the first value
+    /// of an option. Returns whether it was missing.
     pub(crate) fn add(&self) -> Result<bool, CliError> {
         self.change(|text| {
             let lines = text.split(|&byte| byte == b'\n');
@@ -39,7 +39,7 @@ impl Include {
         })
     }
 
-    /// Takes it away. Returns whether it was there.
+    /// Removes the line. Returns whether it was there.
     pub(crate) fn remove(&self) -> Result<bool, CliError> {
         self.change(|text| {
             let is_there = text.split(|&byte| byte == b'\n').any(|line| self.is(line));
@@ -47,8 +47,8 @@ impl Include {
         })
     }
 
-    /// Returns the file without it; nothing when it is not there.
-    pub(crate) fn left_out_of(&self, text: &[u8]) -> Option<Vec<u8>> {
+    /// Returns the file's text without the line; `None` if it is not there.
+    pub(crate) fn text_without(&self, text: &[u8]) -> Option<Vec<u8>> {
         let is_there = text.split(|&byte| byte == b'\n').any(|line| self.is(line));
         is_there.then(|| self.without(text))
     }
@@ -57,7 +57,7 @@ impl Include {
         line.trim_ascii() == self.line.as_bytes()
     }
 
-    /// Takes out our line alone: how others end theirs is theirs.
+    /// Removes only our line: the line ends of others stay as they are.
     fn without(&self, text: &[u8]) -> Vec<u8> {
         let lines = text.split_inclusive(|&byte| byte == b'\n');
         lines
@@ -73,8 +73,8 @@ impl Include {
         })
     }
 
-    /// The file changes whole, and keeps its owner, its mode and all other bytes. Where it is a link, as of those
-    /// who keep their settings elsewhere, what it leads to changes.
+    /// Replaces the file atomically, and keeps its owner, mode and all other bytes. If it is a symbolic link, as for
+    /// users who manage their settings elsewhere, the link's target is replaced.
     fn try_change(&self, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> io::Result<bool> {
         let file = target(&self.file)?;
         let (text, access) = match fs::metadata(&file) {
@@ -83,7 +83,7 @@ impl Include {
                 let (uid, gid) = (metadata.uid(), metadata.gid());
                 let access = Access {
                     mode: metadata.mode() & 0o7777,
-                    // Only root can give a file away, and only root's may have been another's.
+                    // Only root can change the owner, and only for root can it differ.
                     owner: geteuid().is_root().then_some(uid),
                     group: geteuid().is_root().then_some(gid),
                 };
@@ -103,12 +103,12 @@ impl Include {
     }
 }
 
-/// Far more than anybody has.
+/// Maximum size of the file.
 const MOST: u64 = 64 << 20;
 
-/// Returns the file that a path leads to through links, also where the last one leads to nothing yet.
+/// Follows symbolic links, also if the last one leads to a missing file.
 fn target(path: &Path) -> io::Result<PathBuf> {
-    // As many as Linux follows.
+    // The limit of Linux.
     const LINKS: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_there_once_however_often_it_is_added_and_leaves_no_trace() {
+    fn line_is_added_once_and_removed_without_a_trace() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config");
         let before = b"# mine\nHost *\n\tUser \xff\n  IdentityFile ~/.ssh/id".as_slice();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn below_a_host_line_it_would_be_for_that_host_alone() {
+    fn line_below_a_host_line_is_moved_to_the_top() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config");
         fs::write(&file, format!("User x\nhost=web\n{LINE}Port 22\n")).unwrap();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_made_and_a_link_is_followed() {
+    fn missing_file_is_created_and_a_link_is_followed() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(".ssh/config");
         assert!(include(&file).add().unwrap());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_others_stay_whatever_they_are() {
+    fn other_bytes_stay_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         for text in [
             &b"# f\xfcr alle\r\nHost a\r\n  Port 1\r\n"[..],
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_neither_read_nor_replaced() {
+    fn only_regular_files_are_changed() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();

@@ -1,41 +1,41 @@
-//! What passes in the clear before a connection is encrypted: the host's signature over the exchange.
+//! Finds the host's signature over the key exchange, in the unencrypted bytes at the beginning of a connection.
 //!
-//! RFC 4253: lines until one that begins with `SSH-`, then packets. Whatever the method of exchange, the
-//! answer that ends it is the host's key, its half of the secret, and its signature over all that was
-//! said, each a string; the messages 30 to 49 are the method's own. The signature is never the same twice.
+//! RFC 4253: lines until one that begins with `SSH-`, then packets. In every exchange method, the final reply of the
+//! host has its key, its half of the secret and its signature over the exchange, each as a string; the messages 30 to
+//! 49 belong to the method. The signature is different each time.
 
 use russh::keys::ssh_encoding::{Decode as _, Reader as _};
 
-/// More than any exchange takes.
+/// Maximum number of bytes of a key exchange.
 const MOST: usize = 1 << 20;
-/// OpenSSH's own limit of a packet.
+/// OpenSSH's limit for a packet.
 const PACKET: usize = 256 << 10;
 
 const METHOD: std::ops::RangeInclusive<u8> = 30..=49;
 const NEW_KEYS: u8 = 21;
 
-/// Looks at what a host says, from its first byte.
+/// Parser of the bytes from a host, from the first one.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct KeyExchangeParser {
     heard: Vec<u8>,
     at: usize,
     greeted: bool,
     done: bool,
 }
 
-/// What stands at the beginning of the rest.
+/// The next element of the stream.
 enum Next<'a> {
-    /// As long as this.
+    /// A line with its length, and whether it is the last one.
     Greeting(usize, bool),
     Packet(usize, &'a [u8]),
     Incomplete,
-    /// What is not SSH, or no longer in the clear.
+    /// Not SSH, or already encrypted.
     Nothing,
 }
 
-impl Watch {
-    /// Hears some more, and returns the signature once it is whole.
-    pub(super) fn hear(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+impl KeyExchangeParser {
+    /// Parses more bytes. Returns the signature once it is complete.
+    pub(super) fn parse(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.done {
             return None;
         }
@@ -67,12 +67,12 @@ impl Watch {
         }
     }
 
-    /// Returns how many of all bytes make whole lines and packets; when it is done, up to what ended it.
+    /// Returns the number of bytes in complete lines and packets; at the end, up to the element that ended the search.
     pub(super) fn whole(&self) -> usize {
         self.at
     }
 
-    /// Returns whether nothing is looked for any more: what follows may be encrypted.
+    /// Returns whether the search has ended: later bytes may be encrypted.
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
@@ -111,8 +111,8 @@ fn packet(rest: &[u8]) -> Next<'_> {
     }
 }
 
-/// Returns the third of three strings. A method's other messages have fewer: the group of a
-/// group exchange is two numbers.
+/// Returns the third of three strings. Other messages of a method have fewer: the group of a group exchange is two
+/// numbers.
 fn signature(payload: &[u8]) -> Option<Vec<u8>> {
     let mut rest = &payload[1..];
     let _key = Vec::<u8>::decode(&mut rest).ok()?;
@@ -143,15 +143,15 @@ mod tests {
     }
 
     fn hear(said: &[Vec<u8>]) -> Option<Vec<u8>> {
-        Watch::default().hear(&said.concat())
+        KeyExchangeParser::default().parse(&said.concat())
     }
 
     const GREETING: &[u8] = b"SSH-2.0-OpenSSH_9.2p1\r\n";
 
     #[test]
-    fn the_signature_is_found_in_the_reply_of_every_method() {
+    fn signature_is_found_for_every_method() {
         let init = packet(20, &[7; 16]);
-        // Diffie-Hellman and its elliptic and hybrid kinds; then with a group of the host's choice.
+        // Diffie-Hellman and its elliptic-curve and hybrid variants; then a group chosen by the host.
         let plain = [GREETING.to_vec(), init.clone(), reply(31)];
         assert_eq!(hear(&plain).as_deref(), Some(&b"signature"[..]));
         let group = packet(31, &[string(&[1; 256]), string(&[2])].concat());
@@ -166,49 +166,49 @@ mod tests {
     }
 
     #[test]
-    fn it_is_found_once_however_it_is_cut() {
+    fn signature_is_found_once_in_any_pieces() {
         let said = [GREETING.to_vec(), packet(20, b""), reply(31), vec![9; 99]].concat();
-        let mut watch = Watch::default();
+        let mut watch = KeyExchangeParser::default();
         let found: Vec<_> = said
             .iter()
-            .filter_map(|&byte| watch.hear(&[byte]))
+            .filter_map(|&byte| watch.parse(&[byte]))
             .collect();
         assert_eq!(found, [b"signature"]);
     }
 
     #[test]
-    fn only_whole_lines_and_packets_count() {
+    fn only_complete_lines_and_packets_count() {
         let (init, reply) = (packet(20, &[7; 16]), reply(31));
-        let mut watch = Watch::default();
-        watch.hear(&GREETING[..5]);
+        let mut watch = KeyExchangeParser::default();
+        watch.parse(&GREETING[..5]);
         assert_eq!(watch.whole(), 0);
-        watch.hear(&[&GREETING[5..], &init, &reply[..9]].concat());
+        watch.parse(&[&GREETING[5..], &init, &reply[..9]].concat());
         assert_eq!(watch.whole(), GREETING.len() + init.len());
-        assert!(watch.hear(&reply[9..]).is_some() && watch.is_done());
+        assert!(watch.parse(&reply[9..]).is_some() && watch.is_done());
         assert_eq!(watch.whole(), GREETING.len() + init.len());
     }
 
     #[test]
-    fn nothing_is_looked_for_behind_new_keys_or_in_what_is_not_ssh() {
+    fn search_ends_at_new_keys_and_at_invalid_data() {
         let late = [GREETING.to_vec(), packet(NEW_KEYS, b""), reply(31)];
         assert_eq!(hear(&late), None);
         let huge = [GREETING.to_vec(), vec![0xff; 64], reply(31)];
         assert_eq!(hear(&huge), None);
-        let mut watch = Watch::default();
+        let mut watch = KeyExchangeParser::default();
         for _ in 0..400 {
-            assert_eq!(watch.hear(&[b'x'; 1 << 12]), None);
+            assert_eq!(watch.parse(&[b'x'; 1 << 12]), None);
         }
         assert!(watch.heard.is_empty());
     }
 
     proptest! {
         #[test]
-        fn whatever_a_host_says_is_survived(said in prop::collection::vec(any::<u8>(), 0..4096)) {
-            let mut watch = Watch::default();
-            watch.hear(&said);
-            let mut watch = Watch::default();
-            watch.hear(GREETING);
-            watch.hear(&said);
+        fn any_bytes_from_a_host_are_handled(said in prop::collection::vec(any::<u8>(), 0..4096)) {
+            let mut watch = KeyExchangeParser::default();
+            watch.parse(&said);
+            let mut watch = KeyExchangeParser::default();
+            watch.parse(GREETING);
+            watch.parse(&said);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What `ssh` is told of the keys of a host: the answer to its `KnownHostsCommand`.
+//! The answer to `KnownHostsCommand` of `ssh`: the keys of a host.
 
 use std::io::{self, Write};
 
@@ -9,23 +9,23 @@ use super::quote;
 use crate::ssh::KnownHosts;
 use crate::ssh_ca::Authority;
 
-/// Why `ssh` asks: its token `%I`.
+/// The reason for the query: the token `%I` of `ssh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Occasion {
-    /// Before the key exchange: which kinds of keys are known
+pub(crate) enum KnownHostsQuery {
+    /// Before the key exchange, to order the key types
     #[value(name = "ORDER")]
     Order,
-    /// The host showed its key: is it known by the name
+    /// The host showed its key: look it up by name
     #[value(name = "HOSTNAME")]
     Hostname,
-    /// Is it known by the address
+    /// Look it up by address
     #[value(name = "ADDRESS")]
     Address,
 }
 
-/// Writes the lines of a host: what is known of it here, and whose certificates are to be believed.
+/// Writes the lines of a host: its known keys, and the CAs that are trusted for its certificates.
 ///
-/// Each is about this host alone, whatever pattern it was found by.
+/// Each line names only this host, whatever pattern matched.
 pub(crate) fn write(
     out: &mut impl Write,
     host: &str,
@@ -45,20 +45,20 @@ pub(crate) fn write(
 }
 
 fn line(out: &mut impl Write, names: &str, key: &KeyData) -> io::Result<()> {
-    // Without its comment, which anybody may have written.
+    // Without the comment, which may come from anywhere.
     let key = PublicKey::from(key.clone()).to_openssh();
     writeln!(out, "{names} {}", key.map_err(io::Error::other)?)
 }
 
-/// Takes the name of a host.
+/// Parses the name of a host.
 ///
 /// # Errors
-/// It could be more than a name in a line of `known_hosts`.
+/// The text could be more than a name in a `known_hosts` line.
 pub(crate) fn name(text: &str) -> Result<String, String> {
     if quote::is_name(text) {
         Ok(text.to_ascii_lowercase())
     } else {
-        Err("it is no name of a host".to_owned())
+        Err("not a host name".to_owned())
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
     #[test]
-    fn every_line_is_about_this_host_alone() {
+    fn every_line_names_only_this_host() {
         let mut known = KnownHosts::default();
         let text = format!("web-*,db-1 {ONE} a comment\n@revoked * {OTHER}\nweb-2 {OTHER}\n");
         known.add(Path::new("known_hosts"), text.as_bytes());

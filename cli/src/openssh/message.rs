@@ -1,4 +1,4 @@
-//! What `ssh` and its agent say to each other: the few messages that concern us.
+//! The messages between `ssh` and its agent, as far as vctl uses them.
 //!
 //! draft-ietf-sshm-ssh-agent, and `session-bind@openssh.com` of OpenSSH's PROTOCOL.agent.
 
@@ -7,7 +7,7 @@ use std::io;
 use russh::keys::ssh_encoding::{Decode as _, Encode as _, Reader as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// OpenSSH's own limit.
+/// OpenSSH's limit for a message.
 const MOST: u32 = 256 << 10;
 
 const REQUEST_IDENTITIES: u8 = 11;
@@ -19,7 +19,7 @@ const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_RESPONSE: u8 = 14;
 const USERAUTH_REQUEST: u8 = 50;
 
-/// What an agent is asked.
+/// A request to the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Bind(Binding),
@@ -28,23 +28,23 @@ pub(super) enum Request {
         key: Vec<u8>,
         data: Vec<u8>,
     },
-    /// What we have no answer to.
+    /// An unsupported request.
     Other,
 }
 
-/// For which connection somebody asks.
+/// The connection that a request is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Binding {
-    /// The host's key, or its certificate.
+    /// The host's key or certificate.
     pub(super) host_key: Vec<u8>,
     pub(super) session: Vec<u8>,
-    /// Of the host, over the session.
+    /// The host's signature over the session.
     pub(super) signature: Vec<u8>,
-    /// Somebody on the host asks, not who connects to it.
+    /// The request comes through agent forwarding, not from the connecting client.
     pub(super) forwarded: bool,
 }
 
-/// What is signed to log in: RFC 4252, section 7.
+/// The data that is signed for a login: RFC 4252, section 7.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Login {
     pub(super) session: Vec<u8>,
@@ -80,7 +80,7 @@ impl Request {
 }
 
 impl Login {
-    /// Understands what is to be signed; nothing when it is for anything but a login.
+    /// Parses data to be signed; `None` if it is not for a login.
     pub(super) fn parse(mut data: &[u8]) -> Option<Self> {
         let rest = &mut data;
         let session = Vec::decode(rest).ok()?;
@@ -99,7 +99,7 @@ impl Login {
         let key = Vec::decode(rest).ok()?;
         match &*method {
             "publickey" => {}
-            // The same, and the host's key behind it.
+            // The same, followed by the host's key.
             "publickey-hostbound-v00@openssh.com" => drop(Vec::<u8>::decode(rest).ok()?),
             _ => return None,
         }
@@ -107,7 +107,7 @@ impl Login {
     }
 }
 
-/// What an agent answers.
+/// An answer of the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Failure,
@@ -140,7 +140,7 @@ impl Answer {
     }
 }
 
-/// Reads a message; `None` when there is none any more.
+/// Reads a message; `None` at the end of the stream.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let length = match stream.read_u32().await {
         Ok(length) => length,
@@ -158,7 +158,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
     Ok(Some(frame))
 }
 
-/// Writes a message as it was read.
+/// Writes a message unchanged.
 pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
     let mut out = Vec::with_capacity(4 + frame.len());
     let encoded = frame.encode(&mut out);

@@ -1,13 +1,12 @@
-//! OpenSSH and what is built on it, with a key that exists only in memory.
+//! `ssh`, scp and git through vctl, with a key that exists only in memory.
 //!
-//! `ssh` runs `vctl proxy`, which carries its bytes ([`proxy`]) and is its agent ([`agent`]): the one
-//! process that holds the key, the certificate and the row of the access log. What ties the two ends
-//! together is the signature of the host's key over this one key exchange: the proxy sees it pass
-//! ([`key_exchange`]), and `ssh` shows it to its agent ([`message`]). The agent socket that `ssh` is told of
-//! ([`switchboard`]) holds nothing and knows nobody: it connects whoever shows a signature with the proxy
-//! that has seen it ([`meeting_place`]).
+//! `ssh` runs `vctl proxy`, which relays its bytes ([`proxy`]) and is its agent ([`agent`]): this one process holds the
+//! key, the certificate and the access-log row. The connection and the agent request are matched by the signature of the
+//! host's key over this key exchange: the proxy reads it from the relayed bytes ([`key_exchange`]), and `ssh` sends it
+//! to its agent ([`message`]). The agent socket in the configuration of `ssh` ([`agent_mux`]) holds no key: it forwards
+//! each request to the proxy that has seen the same signature ([`socket_dir`]).
 //!
-//! [`config`] and [`include`] have `ssh` do all that, and [`known_hosts`] tells it whom to believe.
+//! [`config`] and [`include`] configure `ssh` for this, and [`known_hosts`] gives it the host keys.
 
 mod socket_dir;
 mod key_exchange;
@@ -23,11 +22,11 @@ mod include;
 mod known_hosts;
 pub(crate) mod without_include;
 
-pub(crate) use agent_mux::run as run_switchboard;
+pub(crate) use agent_mux::run as run_agent_mux;
 pub(crate) use config::{Paths, is_about, render};
-pub(crate) use disconnect::Told;
+pub(crate) use disconnect::SshProgress;
 pub(crate) use fd_pass::{hand_over, is_wanted as passes_descriptor};
 pub(crate) use include::Include;
-pub(crate) use known_hosts::{Occasion, name, write as write_known_hosts};
-pub(crate) use proxy::{Request, run as run_proxy};
-pub(crate) use socket_dir::MeetingPlace;
+pub(crate) use known_hosts::{KnownHostsQuery, name, write as write_known_hosts};
+pub(crate) use proxy::{ProxyRequest, run as run_proxy};
+pub(crate) use socket_dir::SocketDir;

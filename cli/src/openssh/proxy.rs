@@ -1,8 +1,8 @@
-//! One run of `vctl proxy`: the bytes of one `ssh`, its certificate, and its row of the access log.
+//! One run of `vctl proxy`: it relays the bytes of one `ssh`, and holds its certificate and its access-log row.
 //!
-//! The row is committed before the certificate is given to `ssh`, which is before any host is shown it.
-//! The certificate is signed, and the row written, while `ssh` and the host exchange keys: `ssh` asks its agent
-//! after that. What passes is encrypted from then on, so how the command there ended is not known here.
+//! The row is committed before `ssh` gets the certificate, and so before a host can see it. The certificate is signed
+//! and the row written while `ssh` and the host exchange keys, because `ssh` asks its agent after that. All later bytes
+//! are encrypted, so the exit status of the remote command is not known here.
 
 use std::future::{pending, ready};
 use std::io;
@@ -18,60 +18,60 @@ use tokio::sync::{mpsc, watch};
 
 use super::agent::{Admitted, Agent};
 use super::agent_mux;
-use super::disconnect::Told;
-use super::key_exchange::Watch;
-use super::socket_dir::{Listener, MeetingPlace};
+use super::disconnect::SshProgress;
+use super::key_exchange::KeyExchangeParser;
+use super::socket_dir::{Listener, SocketDir};
 use crate::centre::context::Context;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::{
-    AccessLog, End, HostKeys, Input, Issuer, Means, Output, Plan, Port, Row, Signals, SshError,
-    Stream, Wanted, plan, reach_port,
+    AccessLog, ConnectContext, End, HostKeys, HostSelector, Input, Issuer, Output, RoutePlan, Row,
+    Signals, SshError, SshPort, Stream, open_port, plan,
 };
 use crate::ssh_ca::user_certificate::{Credential, Extensions};
 use crate::ui::ask::Interaction;
 
-/// As much as a pipe of the kernel holds at most by default.
+/// Default capacity of a kernel pipe.
 const PIECE: usize = 256 << 10;
 
-/// Whatever `ssh` may be told to do over its connection; what it will, it tells nobody before.
+/// All extensions: the proxy cannot know what `ssh` will use the connection for.
 const ALL: Extensions = Extensions {
     pty: true,
     port_forwarding: true,
     agent_forwarding: true,
 };
 
-/// Where `ssh` wants to go.
+/// The destination of `ssh`.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub(crate) struct ProxyRequest {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// As whom, where that is not what the inventory says.
+    /// The user, if it differs from the inventory's.
     pub(crate) user: Option<String>,
 }
 
-/// How it ended.
-enum Ended {
-    /// `ssh` went.
+/// End of the relay.
+enum RelayEnd {
+    /// `ssh` ended.
     Client,
     Host,
-    /// By a signal's number.
+    /// A signal with this number.
     Signalled(i32),
-    /// There is no agent for `ssh`.
+    /// The agent for `ssh` could not be started.
     Failed(CliError),
 }
 
-/// Carries the bytes of `ssh` until either end goes.
+/// Relays the bytes of `ssh` until either end closes.
 pub(crate) async fn run(
     context: &Context,
     config: &Config,
-    request: &Request,
-    told: &Told,
+    request: &ProxyRequest,
+    progress: &SshProgress,
 ) -> Result<(), Stop> {
     let signals = Signals::take()
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
-    let place = MeetingPlace::of(context.state());
+    let place = SocketDir::of(context.state());
     place.make(context.state())?;
     let calling = || {
         let entered = place.enter()?;
@@ -80,9 +80,9 @@ pub(crate) async fn run(
     };
     let _entered = calling().map_err(|error| place.unusable(&error))?;
     let access = AccessLog::new(context, Some("vctl proxy".to_owned()))?;
-    // What a host asks of us it asks of `ssh`: no connection of ours is to anything but a jump host.
+    // Requests of the target go to `ssh`: vctl's own connections only lead to jump hosts.
     let (inbound, _) = mpsc::channel(1);
-    let means = Means {
+    let context = ConnectContext {
         keys: HostKeys::new(context.vault(), Interaction::Never),
         access: &access,
         issuer: Issuer {
@@ -92,8 +92,8 @@ pub(crate) async fn run(
         },
         inbound,
     };
-    let carrying = carry(config, request, &means, &place, &signals, told);
-    let done = access.connecting_beside(Box::pin(carrying)).await;
+    let carrying = carry(config, request, &context, &place, &signals, progress);
+    let done = access.while_connecting(Box::pin(carrying)).await;
     access.close_rest("ended by a signal to vctl").await;
     access.replay().await;
     done
@@ -101,32 +101,32 @@ pub(crate) async fn run(
 
 async fn carry(
     config: &Config,
-    request: &Request,
-    means: &Means<'_>,
-    place: &MeetingPlace,
+    request: &ProxyRequest,
+    context: &ConnectContext<'_>,
+    place: &SocketDir,
     signals: &Signals,
-    told: &Told,
+    progress: &SshProgress,
 ) -> Result<(), Stop> {
-    let Reached {
+    let OpenedPort {
         plan,
         port,
         credential,
     } = tokio::select! {
-        reached = reach(config, request, means) => reached?,
+        reached = reach(config, request, context) => reached?,
         number = signals.end() => return Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0))),
     };
     let (admit, admitted) = watch::channel(None);
-    let agent = Agents {
+    let agent = AgentStarter {
         place,
         admitted,
         used: Arc::default(),
-        told,
+        progress,
     };
-    let Port {
+    let SshPort {
         stream,
         greeting,
         source,
-        admitted: shown,
+        used_certificate: shown,
         _jumps,
     } = port;
     let relay = relay(stream, greeting, &agent, signals);
@@ -136,7 +136,7 @@ async fn carry(
         } else {
             let credential = credential.await?;
             let credentials = std::slice::from_ref(&credential);
-            let row = means
+            let row = context
                 .access
                 .open(&[], &plan.target, credentials, source)
                 .await?;
@@ -147,54 +147,54 @@ async fn carry(
     };
     let (ended, row) = match select(pin!(relay), pin!(admitting)).await {
         Either::Left((ended, admitting)) => (ended, admitting.await),
-        Either::Right((Ok(row), relay)) => (means.access.during(&row, relay).await, Ok(row)),
-        // What `ssh` has of the host ends with us, and before the keys: it can be told why.
-        Either::Right((Err(error), _)) => (Ended::Client, Err(error)),
+        Either::Right((Ok(row), relay)) => (context.access.during(&row, relay).await, Ok(row)),
+        // `ssh` has no keys yet, so it can be sent the reason.
+        Either::Right((Err(error), _)) => (RelayEnd::Client, Err(error)),
     };
     match row {
-        Ok(row) => means.access.close(row, &agent.end(&ended)).await,
+        Ok(row) => context.access.close(row, &agent.end(&ended)).await,
         Err(error) => {
-            means.access.never_came_about(&plan, &error).await;
+            context.access.record_failure(&plan, &error).await;
             return Err(error.into());
         }
     }
     match ended {
-        Ended::Failed(error) => Err(error.into()),
+        RelayEnd::Failed(error) => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-/// A host that spoke, and a certificate for it that is there or on its way.
-struct Reached<'a> {
-    plan: Plan,
-    port: Port,
+/// A connected host, and a certificate for it that is signed or being signed.
+struct OpenedPort<'a> {
+    plan: RoutePlan,
+    port: SshPort,
     credential: LocalBoxFuture<'a, Result<Credential, CliError>>,
 }
 
 async fn reach<'a>(
     config: &Config,
-    request: &Request,
-    means: &'a Means<'_>,
-) -> Result<Reached<'a>, Stop> {
-    let wanted = Wanted::Exact(request.host.clone());
-    let directory = means.access.directory();
+    request: &ProxyRequest,
+    context: &'a ConnectContext<'_>,
+) -> Result<OpenedPort<'a>, Stop> {
+    let wanted = HostSelector::Exact(request.host.clone());
+    let directory = context.access.directory();
     let mut plan = plan(&directory, config, &wanted, Interaction::Never).await?;
-    means.access.looked_up_in(&directory);
+    context.access.note_lookup(&directory);
     plan.target.addr.set_port(request.port);
     if let Some(user) = &request.user {
         plan.target.user.clone_from(user);
     }
     let target = plan.target.clone();
-    // Where only jump hosts lead there, theirs are asked for with it.
+    // With jump hosts only, the target's certificate is requested together with theirs.
     let wants_own = plan.direct;
     let mut signing: LocalBoxFuture<'a, _> = Box::pin(async move {
         if wants_own {
-            means.issuer.issue(&target, ALL).await
+            context.issuer.issue(&target, ALL).await
         } else {
             pending().await
         }
     });
-    let reached = match select(pin!(reach_port(&plan, means)), signing.as_mut()).await {
+    let reached = match select(pin!(open_port(&plan, context)), signing.as_mut()).await {
         Either::Left((reached, _)) => reached,
         Either::Right((Ok(credential), reaching)) => {
             let reached = reaching.await;
@@ -204,28 +204,28 @@ async fn reach<'a>(
         Either::Right((Err(error), _)) => Err(error.into()),
     };
     match reached {
-        Ok(port) => Ok(Reached {
+        Ok(port) => Ok(OpenedPort {
             plan,
             port,
             credential: signing,
         }),
         Err(error) => {
-            means.access.never_came_about(&plan, &error).await;
+            context.access.record_failure(&plan, &error).await;
             Err(error.into())
         }
     }
 }
 
-/// What makes the agent of this connection, once it is known which it is.
-struct Agents<'a> {
-    place: &'a MeetingPlace,
+/// Starts the agent of this connection once its signature is known.
+struct AgentStarter<'a> {
+    place: &'a SocketDir,
     admitted: Admitted,
     used: Arc<AtomicBool>,
-    told: &'a Told,
+    progress: &'a SshProgress,
 }
 
-impl Agents<'_> {
-    /// Begins to answer who shows this signature.
+impl AgentStarter<'_> {
+    /// Starts to answer clients that send this signature.
     async fn serve(&self, signature: Vec<u8>) -> io::Result<()> {
         let listener = Listener::at(&self.place.proxy(&signature))?;
         let agent = Agent {
@@ -237,41 +237,43 @@ impl Agents<'_> {
         agent_mux::wait(self.place).await
     }
 
-    fn end(&self, ended: &Ended) -> End {
+    fn end(&self, ended: &RelayEnd) -> End {
         End::closed(match ended {
-            Ended::Failed(error) => Some(error.message.clone()),
-            Ended::Signalled(number) => Some(format!("ended by signal {number} to vctl")),
-            Ended::Client | Ended::Host if self.used.load(Ordering::Relaxed) => None,
-            Ended::Client | Ended::Host => Some("`ssh` did not use the certificate".to_owned()),
+            RelayEnd::Failed(error) => Some(error.message.clone()),
+            RelayEnd::Signalled(number) => Some(format!("ended by signal {number} to vctl")),
+            RelayEnd::Client | RelayEnd::Host if self.used.load(Ordering::Relaxed) => None,
+            RelayEnd::Client | RelayEnd::Host => {
+                Some("`ssh` did not use the certificate".to_owned())
+            }
         })
     }
 }
 
-/// Carries bytes both ways, whatever they are; the agent is there before `ssh` could ask for it.
+/// Relays bytes in both directions. The agent is started before `ssh` can need it.
 async fn relay(
     stream: Box<dyn Stream>,
     greeting: BytesMut,
-    agent: &Agents<'_>,
+    agent: &AgentStarter<'_>,
     signals: &Signals,
-) -> Ended {
+) -> RelayEnd {
     let (from_host, to_host) = split(stream);
     tokio::select! {
-        () = send(to_host) => Ended::Client,
+        () = send(to_host) => RelayEnd::Client,
         ended = receive(from_host, greeting, agent) => ended,
         number = signals.end() => match number {
-            // That is how `ssh` tells its proxy that it goes.
-            libc::SIGHUP => Ended::Client,
-            number => Ended::Signalled(number),
+            // `ssh` ends its proxy with this signal.
+            libc::SIGHUP => RelayEnd::Client,
+            number => RelayEnd::Signalled(number),
         },
     }
 }
 
-/// Returns when `ssh` has no more to say. It never half closes: then it has gone.
+/// Returns when `ssh` has closed its side. It closes both directions at once, so it has ended.
 async fn send(mut to_host: WriteHalf<Box<dyn Stream>>) {
     let mut input = Input::stdin();
     while let Some(piece) = input.next().await {
         if to_host.write_all(&piece).await.is_err() {
-            // What the host said before may still be on its way to `ssh`.
+            // Earlier output of the host may still be on its way to `ssh`.
             return pending().await;
         }
     }
@@ -281,27 +283,27 @@ async fn send(mut to_host: WriteHalf<Box<dyn Stream>>) {
 async fn receive(
     mut from_host: ReadHalf<Box<dyn Stream>>,
     greeting: BytesMut,
-    agent: &Agents<'_>,
-) -> Ended {
-    let (mut out, mut watch) = (Output::stdout(), Watch::default());
+    agent: &AgentStarter<'_>,
+) -> RelayEnd {
+    let (mut out, mut watch) = (Output::stdout(), KeyExchangeParser::default());
     let (mut held, mut passed, mut new) = (greeting, 0, 0);
     loop {
-        let signature = watch.hear(&held[new..]);
-        // The host's last words in the clear wait for the certificate: while they do, `ssh` can be told
-        // why there is none.
+        let signature = watch.parse(&held[new..]);
+        // The last unencrypted bytes are held back until there is a certificate: until then `ssh` can be
+        // sent the reason for a failure.
         if !watch.is_done() || signature.is_some() {
             let whole = held.split_to(watch.whole() - passed).freeze();
             passed = watch.whole();
             if !whole.is_empty() {
-                agent.told.in_the_clear();
+                agent.progress.in_the_clear();
                 if out.write(whole).await.is_err() {
-                    return Ended::Client;
+                    return RelayEnd::Client;
                 }
             }
         }
         if let Some(signature) = signature {
             if let Err(error) = agent.serve(signature).await {
-                return Ended::Failed(agent.place.unusable(&error));
+                return RelayEnd::Failed(agent.place.unusable(&error));
             }
             if agent
                 .admitted
@@ -310,13 +312,13 @@ async fn receive(
                 .await
                 .is_err()
             {
-                return Ended::Client;
+                return RelayEnd::Client;
             }
         }
         if watch.is_done() {
-            agent.told.encrypted();
+            agent.progress.encrypted();
             if !held.is_empty() && out.write(held.split().freeze()).await.is_err() {
-                return Ended::Client;
+                return RelayEnd::Client;
             }
         }
         new = held.len();
@@ -326,12 +328,12 @@ async fn receive(
             Ok(_) => {}
         }
     }
-    // What the host left unfinished.
+    // An incomplete rest from the host.
     if !held.is_empty() && out.write(held.freeze()).await.is_err() {
-        return Ended::Client;
+        return RelayEnd::Client;
     }
     match out.finish().await {
-        Ok(()) => Ended::Host,
-        Err(_) => Ended::Client,
+        Ok(()) => RelayEnd::Host,
+        Err(_) => RelayEnd::Client,
     }
 }

@@ -1,20 +1,19 @@
-//! What may stand in ssh_config(5).
+//! Safe values for ssh_config(5).
 //!
-//! Its lines are words with quotes, tokens (`%h`), variables and patterns; `ProxyCommand` goes through a
-//! shell on top, and none of them can be told to take a value as it is. So nothing is escaped: a value with
-//! a character that could mean anything to any of them is not written at all.
+//! Its lines have words with quotes, tokens (`%h`), variables and patterns; `ProxyCommand` additionally goes through a
+//! shell. No quoting works for all of them. So nothing is escaped: a value with a special character is not written.
 
 use std::path::Path;
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
 
-/// Says whether this can be the name of a host in a `Host` line, and on a command line.
+/// Returns whether this is safe as a host name in a `Host` line and on a command line.
 pub(super) fn is_name(name: &str) -> bool {
     is_word(name, "._-")
 }
 
-/// Says whether this can be a Unix account's name.
+/// Returns whether this can be the name of a Unix account.
 pub(super) fn is_user(user: &str) -> bool {
     is_word(user, "._-@+")
 }
@@ -24,18 +23,17 @@ fn is_word(text: &str, others: &str) -> bool {
     text.starts_with(first) && text.chars().all(|c| first(c) || others.contains(c))
 }
 
-/// Returns a path as it can stand between quotes of either kind.
+/// Returns a path that is safe between quotes of either kind.
 ///
 /// # Errors
-/// It has a character that cannot.
+/// The path contains a special character.
 pub(super) fn path(path: &Path) -> Result<&str, CliError> {
     let harmless = |c: char| c.is_alphanumeric() || "/._-+@=, ".contains(c);
     path.to_str()
         .filter(|path| path.starts_with('/') && path.chars().all(harmless))
         .ok_or_else(|| {
             let message = format!("`{}` cannot be written into ssh_config", path.display());
-            let hint =
-                "OpenSSH gives some characters a meaning of their own: use a path without them";
+            let hint = "OpenSSH treats some characters specially: use a path without them";
             CliError::new(Exit::Config, message).hint(hint)
         })
 }
@@ -45,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_means_something_to_anybody_is_no_name() {
+    fn special_characters_are_rejected_in_names() {
         for good in ["web-1", "web_1.seoul.example", "10.0.0.1", "_x"] {
             assert!(is_name(good), "{good}");
         }
@@ -87,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_a_quote_or_a_token_is_refused() {
+    fn path_with_a_quote_or_a_token_is_refused() {
         assert!(path(Path::new("/home/jane doe/.vctl/ssh/agent.sock")).is_ok());
         for bad in [
             "relative", "/a'b", "/a\"b", "/%h", "/${HOME}", "/a\nb", "/a\\b", "/a`b",

@@ -1,7 +1,7 @@
-//! `~/.vctl/ssh`: where an `ssh` and its proxy find each other.
+//! `~/.vctl/ssh`: the sockets through which an `ssh` finds its proxy.
 //!
-//! `agent.sock` is the switchboard's. Each proxy listens at a name that is made of the host's signature
-//! over its key exchange; to know it is to have seen that exchange.
+//! `agent.sock` is the agent socket for every `ssh`. Each proxy listens at a name derived from the host's signature over
+//! its key exchange, which only a process that saw the exchange can know.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
@@ -18,30 +18,29 @@ use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 
-/// What the path of a socket may have where it may have least, and what the longest name in the
-/// directory takes of it.
+/// Maximum length of a socket's path on the strictest system, and the length of the longest name in the directory.
 const PATH: usize = 103;
 const NAME: usize = "/0123456789012345678901.sock".len();
 
-/// The directory, its owner's alone.
+/// The directory, accessible only to its owner.
 #[derive(Clone, Debug)]
-pub(crate) struct MeetingPlace(PathBuf);
+pub(crate) struct SocketDir(PathBuf);
 
-/// A socket with a name; the name goes with it.
+/// A listening socket; its file is removed with it.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    /// What has the name now may be another's.
+    /// Identifies the file, which another process may have replaced.
     inode: u64,
 }
 
-impl MeetingPlace {
+impl SocketDir {
     pub(crate) fn of(state: &StateDir) -> Self {
         Self(state.file("ssh"))
     }
 
-    /// Makes it when it is not there.
+    /// Creates the directory if it is missing.
     pub(crate) fn make(&self, state: &StateDir) -> Result<(), CliError> {
         state.make()?;
         self.make_here().map_err(|error| self.unusable(&error))
@@ -49,9 +48,7 @@ impl MeetingPlace {
 
     fn make_here(&self) -> io::Result<()> {
         if self.0.as_os_str().len() + NAME > PATH {
-            return Err(io::Error::other(
-                "its path is too long for that of a socket",
-            ));
+            return Err(io::Error::other("its path is too long for a socket"));
         }
         match DirBuilder::new().mode(0o700).create(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -59,7 +56,9 @@ impl MeetingPlace {
         }
         let metadata = fs::symlink_metadata(&self.0)?;
         if !metadata.is_dir() || metadata.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(io::Error::other("it is no directory of yours"));
+            return Err(io::Error::other(
+                "it is not a directory that belongs to you",
+            ));
         }
         if metadata.mode() & 0o777 != 0o700 {
             fs::set_permissions(&self.0, Permissions::from_mode(0o700))?;
@@ -68,45 +67,48 @@ impl MeetingPlace {
     }
 
     pub(crate) fn unusable(&self, error: &io::Error) -> CliError {
-        let message = format!("cannot be an agent for `ssh` in `{}`", self.0.display());
+        let message = format!(
+            "cannot serve as an agent for `ssh` in `{}`",
+            self.0.display()
+        );
         CliError::new(Exit::Failure, message).caused_by(error)
     }
 
-    /// Where `ssh` is told to look for its agent.
+    /// Path of the agent socket in the configuration of `ssh`.
     pub(crate) fn agent(&self) -> PathBuf {
         self.0.join("agent.sock")
     }
 
-    /// The lines that `ssh` is to read.
+    /// Path of the configuration lines for `ssh`.
     pub(crate) fn config(&self) -> PathBuf {
         self.0.join("config")
     }
 
-    /// Where the proxy listens that saw this signature. What a signature is made of is no file name.
+    /// Path of the socket of the proxy that saw this signature. The name is a hash: a signature is not a file name.
     pub(super) fn proxy(&self, signature: &[u8]) -> PathBuf {
         let digest = Sha256::digest(signature);
         let name = Base64UrlUnpadded::encode_string(&digest[..16]);
         self.0.join(format!("{name}.sock"))
     }
 
-    /// Says that a proxy is there, until it is dropped: the switchboard does not end meanwhile.
+    /// Marks a proxy as running until the lock is dropped: the agent process does not end meanwhile.
     pub(super) fn enter(&self) -> io::Result<File> {
         let lock = private_file::open_lock(&self.0.join("proxies.lock"))?;
-        // The switchboard holds it for no longer than it takes to go.
+        // The agent process holds this lock only while it ends.
         file_lock::shared(&lock)?;
         Ok(lock)
     }
 
-    /// Keeps new proxies waiting, when none is there: for who wants to go.
+    /// Locks out new proxies if none is running, so that the agent process can end.
     pub(super) fn close(&self) -> io::Result<(File, Tried)> {
         taken(&self.0.join("proxies.lock"))
     }
 
-    /// Says that the switchboard is there, until it is dropped; nothing when there is one.
+    /// Marks the agent process as running until the lock is dropped; `None` if one runs already.
     ///
-    /// Where the file system has no locks, a switchboard is one that answers. Two that start at once both serve:
-    /// the first keeps the logins that it carries, and the second gets the rest.
-    pub(super) fn be_the_switchboard(&self) -> io::Result<Option<File>> {
+    /// On a file system without locks, a process that answers counts as running. If two start at the same time, both
+    /// serve: the first keeps its current logins, and the second gets the later ones.
+    pub(super) fn lock_agent(&self) -> io::Result<Option<File>> {
         match taken(&self.0.join("agent.lock"))? {
             (file, Tried::Taken) => Ok(Some(file)),
             (file, Tried::Unsupported) if !answers(&self.agent()) => Ok(Some(file)),
@@ -114,7 +116,7 @@ impl MeetingPlace {
         }
     }
 
-    /// Takes away the sockets of proxies that were killed. Nobody may be there.
+    /// Removes the sockets of killed proxies. No proxy may be running.
     pub(super) fn sweep(&self) -> io::Result<()> {
         for entry in fs::read_dir(&self.0)? {
             let path = entry?.path();
@@ -135,13 +137,13 @@ fn taken(path: &Path) -> io::Result<(File, Tried)> {
     Ok((file, tried))
 }
 
-/// Says whether a process listens at a path.
+/// Returns whether a process listens at a path.
 pub(super) fn answers(path: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(path).is_ok()
 }
 
 impl Listener {
-    /// Listens at `path`, instead of whoever listened there before.
+    /// Listens at `path`, and replaces an earlier socket there.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -149,7 +151,7 @@ impl Listener {
         }
         let socket = UnixListener::bind(path)?;
         let path = path.to_owned();
-        // Its directory kept others out until now.
+        // Until now only the directory's mode kept others out.
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         let inode = fs::symlink_metadata(&path)?.ino();
         Ok(Self {
@@ -159,7 +161,7 @@ impl Listener {
         })
     }
 
-    /// Returns the next who connects, of those who are us.
+    /// Accepts the next connection of a process of the same user.
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         loop {
             let (stream, _) = self.socket.accept().await?;

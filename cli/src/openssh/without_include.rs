@@ -1,7 +1,7 @@
-//! The ssh_config as it was before `vctl ssh-config`.
+//! A copy of ssh_config without vctl's own `Include` line.
 //!
-//! What that includes comes from the inventory, so it is no news to it; and of two values OpenSSH takes the
-//! first, so it would hide what else is said of a host.
+//! The included lines come from the inventory, so reading them back adds nothing. OpenSSH uses the first value of an
+//! option, so they would also hide the user's own settings for a host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,28 +13,28 @@ use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
-use crate::openssh::{Include, MeetingPlace};
+use crate::openssh::{Include, SocketDir};
 
 use crate::inventory::sync::aliases::MOST;
 
 const SYSTEMS: &str = "/etc/ssh/ssh_config";
 
-/// A copy of a file without our line, while it is kept.
+/// A temporary copy of the file without the line.
 #[derive(Debug)]
-pub(crate) struct Before(PathBuf);
+pub(crate) struct ConfigWithoutInclude(PathBuf);
 
-impl Before {
-    /// Makes one, where the file has our line. `with_systems`: `ssh` reads the system's file behind it, and no
-    /// other than its own when it is told of one.
+impl ConfigWithoutInclude {
+    /// Makes a copy if the file has the line. `with_systems` adds the system's file, which `ssh` does not read when it is
+    /// given a file.
     pub(crate) fn of(file: &Path, with_systems: bool) -> Result<Option<Self>, CliError> {
         let state = StateDir::find();
-        let place = MeetingPlace::of(&state);
-        // A home that cannot be written there has no such line.
+        let place = SocketDir::of(&state);
+        // A path that cannot be written into ssh_config has no such line.
         let Ok(include) = Include::new(file.to_owned(), &place.config()) else {
             return Ok(None);
         };
         let text = foreign_file::read(file, MOST, Pipes::Allowed).ok();
-        let Some(mut text) = text.and_then(|text| include.left_out_of(&text)) else {
+        let Some(mut text) = text.and_then(|text| include.text_without(&text)) else {
             return Ok(None);
         };
         if with_systems && Path::new(SYSTEMS).exists() {
@@ -54,7 +54,7 @@ impl Before {
     }
 }
 
-impl Drop for Before {
+impl Drop for ConfigWithoutInclude {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }

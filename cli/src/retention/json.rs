@@ -1,23 +1,23 @@
-//! What is kept, for programs. `docs/retention-json.md` is the contract.
+//! Stored records as JSON, by day and table. `docs/retention-json.md` specifies it.
 
 use serde::Serialize;
 
-use crate::retention::model::{Day, Kept, Table};
+use crate::retention::model::{StoredDay, StoredRecords, StoredTable};
 use crate::ui::records::{Records, cells_of};
 use crate::ui::sanitize;
 
-/// What the central store keeps, for every form of the output.
+/// The stored records, for every output format.
 pub(crate) struct Retention;
 
 /// A day of events, or a table.
-pub(crate) enum Item {
-    Day(Day),
-    Table(Table),
+pub(crate) enum RetentionItem {
+    Day(StoredDay),
+    Table(StoredTable),
 }
 
-impl Item {
-    /// Returns everything that is kept, the events first.
-    pub(crate) fn all(kept: &Kept) -> Vec<Self> {
+impl RetentionItem {
+    /// Returns all items, the days of events first.
+    pub(crate) fn all(kept: &StoredRecords) -> Vec<Self> {
         let days = kept.days.iter().cloned().map(Self::Day);
         days.chain(kept.tables.iter().cloned().map(Self::Table))
             .collect()
@@ -30,7 +30,7 @@ struct ItemJson<'a> {
     what: &'a str,
     /// The day of the events, or of the oldest row.
     since: Option<&'a str>,
-    /// Of events: from their day to today; negative for one to come.
+    /// For events: days from then to today; negative for a future day.
     age_days: Option<i32>,
     rows_estimated: u64,
     dead_rows: Option<u64>,
@@ -48,28 +48,28 @@ impl Records for Retention {
         "dead_rows",
         "bytes",
     ];
-    type Record = Item;
+    type Record = RetentionItem;
 
-    fn json(&self, item: &Item) -> impl Serialize {
+    fn json(&self, item: &RetentionItem) -> impl Serialize {
         shown(item)
     }
 
-    fn cells(&self, item: &Item) -> Vec<String> {
+    fn cells(&self, item: &RetentionItem) -> Vec<String> {
         cells_of(&shown(item), Self::COLUMNS)
     }
 
     /// The day, or the table.
-    fn name(&self, item: &Item) -> String {
+    fn name(&self, item: &RetentionItem) -> String {
         sanitize::text(match item {
-            Item::Day(day) => &day.date,
-            Item::Table(table) => &table.name,
+            RetentionItem::Day(day) => &day.date,
+            RetentionItem::Table(table) => &table.name,
         })
     }
 }
 
-fn shown(item: &Item) -> ItemJson<'_> {
+fn shown(item: &RetentionItem) -> ItemJson<'_> {
     match item {
-        Item::Day(day) => ItemJson {
+        RetentionItem::Day(day) => ItemJson {
             what: "events",
             since: Some(&day.date),
             age_days: Some(day.age),
@@ -77,7 +77,7 @@ fn shown(item: &Item) -> ItemJson<'_> {
             dead_rows: None,
             bytes: day.bytes,
         },
-        Item::Table(table) => ItemJson {
+        RetentionItem::Table(table) => ItemJson {
             what: &table.name,
             since: table.oldest.as_deref(),
             age_days: None,
@@ -98,10 +98,10 @@ mod tests {
     use crate::ui::records;
 
     #[test]
-    fn what_is_kept_is_as_the_schema_says() {
-        let kept = Kept {
+    fn items_fit_the_schema() {
+        let kept = StoredRecords {
             days: vec![day(1), day(-1)],
-            tables: vec![Table {
+            tables: vec![StoredTable {
                 name: "audit_session".to_owned(),
                 bytes: 2 << 30,
                 live: 900,
@@ -110,7 +110,7 @@ mod tests {
             }],
             never_closed: 0,
         };
-        let items = Item::all(&kept);
+        let items = RetentionItem::all(&kept);
         let text = rendered(|out| records::write(out, OutputFormat::Json, &Retention, &items));
         let document = serde_json::from_str(&text).unwrap();
         schema::assert_fits(schema::OF_RETENTION, None, &document);

@@ -1,5 +1,5 @@
--- Runs as vctl-audit-ro. $1 days that sessions are kept. The tables beside the events, and in each row how
--- many sessions were opened before that and never closed.
+-- Runs as vctl-audit-ro. $1 retention period of sessions in days. The tables other than the events. Each row also has
+-- the number of sessions that were opened before that period and never closed.
 select c.relname::text as name,
        pg_total_relation_size(c.oid) as bytes,
        coalesce(s.n_live_tup, 0) as live,

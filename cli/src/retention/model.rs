@@ -1,23 +1,22 @@
-//! How long what is kept, and what is odd about what there is. Pure.
+//! Retention periods, stored days, and warnings about them. Pure.
 
 use std::fmt;
 use std::str::FromStr;
 
 use vctl_common::count::{counted, form};
 
-/// How long something is kept.
+/// Retention period of one kind of record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Keep {
+pub(crate) enum Period {
     Days(u16),
     Forever,
 }
 
-/// Days since which nothing was recorded, and which Postgres can still count back.
+/// Number of days that stands for no limit. Postgres can still subtract it from a date.
 const EVER: i32 = 1_000_000;
 
-impl Keep {
-    /// Returns what a number of days means as a setting: 0 is for ever, and so is more than can be
-    /// counted.
+impl Period {
+    /// Converts a number of days from the settings. 0 and numbers too large to count are unlimited.
     pub(crate) fn of_days(days: u32) -> Self {
         match u16::try_from(days) {
             Ok(0) | Err(_) => Self::Forever,
@@ -25,7 +24,7 @@ impl Keep {
         }
     }
 
-    /// As the database's functions take it.
+    /// Returns the number of days, as the database's functions take it.
     pub(crate) fn days(self) -> i32 {
         match self {
             Self::Days(days) => days.into(),
@@ -34,19 +33,21 @@ impl Keep {
     }
 }
 
-impl FromStr for Keep {
+impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
             Ok(0) => Ok(Self::Forever),
             Ok(days) => Ok(Self::Days(days)),
-            Err(_) => Err("a number of days up to 65535, or 0 for ever".to_owned()),
+            Err(_) => {
+                Err("expected a number of days up to 65535, or 0 to keep for ever".to_owned())
+            }
         }
     }
 }
 
-impl fmt::Display for Keep {
+impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Days(days) => f.write_str(&counted(*days, "day")),
@@ -55,18 +56,18 @@ impl fmt::Display for Keep {
     }
 }
 
-/// The three periods. What leads to something else is kept no shorter than that.
+/// The three periods. A record must be kept at least as long as the records that are found through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Periods {
-    pub(crate) events: Keep,
-    pub(crate) sessions: Keep,
-    pub(crate) accesses: Keep,
+    pub(crate) events: Period,
+    pub(crate) sessions: Period,
+    pub(crate) accesses: Period,
 }
 
 impl Periods {
-    /// Returns what is wrong: the events of a session that is gone, and the session of an access that
-    /// is, could be found by nobody.
-    pub(crate) fn problem(self) -> Option<String> {
+    /// Returns the conflict between two periods, if any: events are found through their session, and sessions through
+    /// their access, so neither may be deleted earlier.
+    pub(crate) fn conflict(self) -> Option<String> {
         let pairs = [
             (
                 "sessions",
@@ -95,7 +96,7 @@ impl Periods {
     }
 }
 
-/// What is taken away, or would be.
+/// Records that were deleted, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Pruned {
     /// All events of one day.
@@ -110,19 +111,19 @@ pub(crate) enum Pruned {
 
 /// The events of one day.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Day {
+pub(crate) struct StoredDay {
     /// `2026-11-24`
     pub(crate) date: String,
-    /// Days from then to today; negative for one to come.
+    /// Days from then to today; negative for a future day.
     pub(crate) age: i32,
     pub(crate) bytes: u64,
-    /// As Postgres last counted.
+    /// Estimate of Postgres.
     pub(crate) events: u64,
 }
 
-/// A table beside the events.
+/// A table other than the events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Table {
+pub(crate) struct StoredTable {
     pub(crate) name: String,
     pub(crate) bytes: u64,
     pub(crate) live: u64,
@@ -131,22 +132,22 @@ pub(crate) struct Table {
     pub(crate) oldest: Option<String>,
 }
 
-/// What is kept now.
+/// The records stored now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct StoredRecords {
     /// Oldest first.
-    pub(crate) days: Vec<Day>,
-    pub(crate) tables: Vec<Table>,
+    pub(crate) days: Vec<StoredDay>,
+    pub(crate) tables: Vec<StoredTable>,
     /// Sessions that were opened before the session period and never closed.
     pub(crate) never_closed: u64,
 }
 
-/// A table of this size for so few rows is mostly air.
+/// A table of this size with so few rows is mostly unused space.
 const LARGE: u64 = 1 << 30;
 const FEW: u64 = 100_000;
 
-impl Kept {
-    /// Returns what somebody should know, one line each.
+impl StoredRecords {
+    /// Returns the warnings, one line each.
     pub(crate) fn warnings(&self, periods: Periods) -> Vec<String> {
         let mut warnings = Vec::new();
         let old = self
@@ -163,13 +164,13 @@ impl Kept {
         }
         if !self.days.iter().any(|day| day.age == -1) {
             warnings.push(
-                "there is no partition for tomorrow yet: `vctl prune` makes those of the next week"
+                "there is no partition for tomorrow yet: run `vctl prune`, which creates those of the next week"
                     .to_owned(),
             );
         }
         if self.never_closed > 0 {
             warnings.push(format!(
-                "{} older than {} {} never closed, because the host did not report an end; {} kept",
+                "{} older than {} {} never closed, because the host did not report an end; {} not deleted",
                 counted(self.never_closed, "session"),
                 periods.sessions,
                 form(self.never_closed, "was", "were"),
@@ -179,7 +180,7 @@ impl Kept {
         for table in &self.tables {
             if table.bytes > LARGE && table.live < FEW {
                 warnings.push(format!(
-                    "`{}` takes more than 1 GiB for {}: `VACUUM FULL` gives it back",
+                    "`{}` takes more than 1 GiB for {}: `VACUUM FULL` frees the unused space",
                     table.name,
                     counted(table.live, "row")
                 ));
@@ -199,13 +200,13 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) const USUAL: Periods = Periods {
-        events: Keep::Days(14),
-        sessions: Keep::Days(365),
-        accesses: Keep::Days(1095),
+        events: Period::Days(14),
+        sessions: Period::Days(365),
+        accesses: Period::Days(1095),
     };
 
-    pub(crate) fn day(age: i32) -> Day {
-        Day {
+    pub(crate) fn day(age: i32) -> StoredDay {
+        StoredDay {
             date: format!("2026-11-{:02}", 24 - age),
             age,
             bytes: 3 << 20,
@@ -213,8 +214,8 @@ pub(crate) mod tests {
         }
     }
 
-    fn table(bytes: u64, live: u64, dead: u64) -> Table {
-        Table {
+    fn table(bytes: u64, live: u64, dead: u64) -> StoredTable {
+        StoredTable {
             name: "audit_session".to_owned(),
             bytes,
             live,
@@ -224,53 +225,53 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_leads_to_something_is_kept_no_shorter_than_that() {
-        assert_eq!(USUAL.problem(), None);
+    fn events_and_sessions_cannot_outlive_their_owners() {
+        assert_eq!(USUAL.conflict(), None);
         let short = Periods {
-            sessions: Keep::Days(13),
+            sessions: Period::Days(13),
             ..USUAL
         };
         assert_eq!(
-            short.problem().unwrap(),
+            short.conflict().unwrap(),
             "`--session-days` would keep sessions for 13 days, but `--days` keeps their events for 14 days"
         );
         let access = Periods {
-            sessions: Keep::Forever,
+            sessions: Period::Forever,
             ..USUAL
         };
         assert!(
             access
-                .problem()
+                .conflict()
                 .unwrap()
                 .starts_with("`--access-days` would")
         );
         let all = Periods {
-            accesses: Keep::Forever,
+            accesses: Period::Forever,
             ..access
         };
-        assert_eq!(all.problem(), None);
+        assert_eq!(all.conflict(), None);
     }
 
     #[test]
-    fn zero_days_are_for_ever_and_nothing_else_is() {
-        assert_eq!("0".parse(), Ok(Keep::Forever));
-        assert_eq!("14".parse(), Ok(Keep::Days(14)));
+    fn zero_days_mean_no_limit() {
+        assert_eq!("0".parse(), Ok(Period::Forever));
+        assert_eq!("14".parse(), Ok(Period::Days(14)));
         for text in ["-1", "", "x", "70000", "1.5"] {
-            assert!(text.parse::<Keep>().is_err(), "{text}");
+            assert!(text.parse::<Period>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn days_that_should_be_gone_and_a_tomorrow_that_is_missing_are_told() {
-        let well = Kept {
+    fn old_days_and_a_missing_tomorrow_are_warned_of() {
+        let well = StoredRecords {
             days: vec![day(14), day(0), day(-1)],
-            ..Kept::default()
+            ..StoredRecords::default()
         };
         assert_eq!(well.warnings(USUAL), Vec::<String>::new());
-        let ill = Kept {
+        let ill = StoredRecords {
             days: vec![day(15), day(0)],
             never_closed: 2,
-            ..Kept::default()
+            ..StoredRecords::default()
         };
         let warnings = ill.warnings(USUAL);
         assert_eq!(warnings.len(), 3, "{warnings:?}");
@@ -278,9 +279,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_table_of_air_and_one_of_dead_rows_are_told() {
-        let warns = |table: Table| {
-            let kept = Kept {
+    fn bloated_tables_are_warned_of() {
+        let warns = |table: StoredTable| {
+            let kept = StoredRecords {
                 days: vec![day(-1)],
                 tables: vec![table],
                 never_closed: 0,

@@ -1,11 +1,14 @@
-//! What is kept, and the functions that take it away.
+//! Queries for the stored records, and calls of the functions that delete them.
 
 use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 
-use crate::retention::model::{Day, Kept, Periods, Pruned, Table};
+use crate::retention::model::{Periods, Pruned, StoredDay, StoredRecords, StoredTable};
 
-/// Returns what is kept; sessions that were never closed are counted when older than their period.
-pub(crate) async fn kept(client: &Client, periods: Periods) -> Result<Kept, Error> {
+/// Returns the stored records; a session counts as never closed when it is older than its period.
+pub(crate) async fn stored_records(
+    client: &Client,
+    periods: Periods,
+) -> Result<StoredRecords, Error> {
     let days = client.query(include_str!("kept_days.sql"), &[]).await?;
     let session_days = periods.sessions.days();
     let tables = client
@@ -14,14 +17,14 @@ pub(crate) async fn kept(client: &Client, periods: Periods) -> Result<Kept, Erro
     let never_closed = tables
         .first()
         .map_or(Ok(0), |row| number(row, "never_closed"));
-    Ok(Kept {
+    Ok(StoredRecords {
         days: days.iter().map(day).collect::<Result<_, _>>()?,
         tables: tables.iter().map(table).collect::<Result<_, _>>()?,
         never_closed: never_closed?,
     })
 }
 
-/// Returns what [`prune`] would take away.
+/// Returns the records that [`prune`] would delete.
 pub(crate) async fn plan(client: &Client, periods: Periods) -> Result<Vec<Pruned>, Error> {
     call(
         client,
@@ -31,12 +34,12 @@ pub(crate) async fn plan(client: &Client, periods: Periods) -> Result<Vec<Pruned
     .await
 }
 
-/// Takes away a part of what is too old; nothing when there is no more.
+/// Deletes a part of the records that are too old. Returns an empty list when none are left.
 pub(crate) async fn prune(client: &Client, periods: Periods) -> Result<Vec<Pruned>, Error> {
     call(client, "select * from vctl.prune_v1($1, $2, $3)", periods).await
 }
 
-/// Makes the partitions of the days to come.
+/// Creates the partitions of the next `days` days.
 pub(crate) async fn prepare(client: &Client, days: i32) -> Result<(), Error> {
     client
         .execute("select vctl.prepare_days_v1($1)", &[&days])
@@ -62,15 +65,15 @@ async fn call(client: &Client, sql: &str, periods: Periods) -> Result<Vec<Pruned
             "sessions" => Some(Pruned::Sessions(amount)),
             "gaps" => Some(Pruned::Gaps(amount)),
             "accesses" => Some(Pruned::Accesses(amount)),
-            // A newer database takes away more than this version has a word for.
+            // A newer database may delete kinds of records that this version does not know.
             _ => None,
         });
     }
     Ok(pruned)
 }
 
-fn day(row: &Row) -> Result<Day, Error> {
-    Ok(Day {
+fn day(row: &Row) -> Result<StoredDay, Error> {
+    Ok(StoredDay {
         date: row.try_get("day")?,
         age: row.try_get("age")?,
         bytes: number(row, "bytes")?,
@@ -78,8 +81,8 @@ fn day(row: &Row) -> Result<Day, Error> {
     })
 }
 
-fn table(row: &Row) -> Result<Table, Error> {
-    Ok(Table {
+fn table(row: &Row) -> Result<StoredTable, Error> {
+    Ok(StoredTable {
         name: row.try_get("name")?,
         bytes: number(row, "bytes")?,
         live: number(row, "live")?,

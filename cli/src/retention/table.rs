@@ -1,19 +1,18 @@
-//! What is kept and what goes, one a line.
+//! Stored and deleted records as text.
 
 use std::io::{self, Write};
 
 use anstyle::Style;
 use vctl_common::count::{counted, form};
 
-use crate::retention::model::{Kept, Periods, Pruned};
+use crate::retention::model::{Periods, Pruned, StoredRecords};
 use crate::ui::columns::Columns;
 use crate::ui::{DIM, Layout, WARN, paragraph, sanitize, size};
 
-/// Writes what is kept: a line per day of events and per table, and what is odd about it; `wide` has also
-/// the days to come.
+/// Writes a line per day of events and per table, and the warnings; `wide` includes future days.
 pub(crate) fn write(
     out: &mut dyn Write,
-    kept: &Kept,
+    kept: &StoredRecords,
     periods: Periods,
     wide: bool,
     layout: Layout,
@@ -65,7 +64,7 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Writes what went, or would: `deleted` or `would delete`.
+/// Writes the records that were deleted or would be: `verb` is `deleted` or `would delete`.
 pub(crate) fn write_pruned(out: &mut dyn Write, verb: &str, pruned: &[Pruned]) -> io::Result<()> {
     for pruned in pruned {
         match pruned {
@@ -78,7 +77,12 @@ pub(crate) fn write_pruned(out: &mut dyn Write, verb: &str, pruned: &[Pruned]) -
                 writeln!(out, "{verb} {}", counted(*count, "session"))?;
             }
             Pruned::Gaps(count) => {
-                writeln!(out, "{verb} {} of no session", counted(*count, "gap"))?;
+                writeln!(
+                    out,
+                    "{verb} {} that {} to no session",
+                    counted(*count, "gap"),
+                    form(*count, "belongs", "belong")
+                )?;
             }
             Pruned::Accesses(count) => {
                 let noun = form(*count, "access", "accesses");
@@ -89,7 +93,7 @@ pub(crate) fn write_pruned(out: &mut dyn Write, verb: &str, pruned: &[Pruned]) -
     Ok(())
 }
 
-/// `20261124` as `2026-11-24`.
+/// Converts `20261124` to `2026-11-24`.
 fn date(digits: &str) -> Option<String> {
     let (year, rest) = digits.split_at_checked(4)?;
     let (month, day) = rest.split_at_checked(2)?;
@@ -100,14 +104,14 @@ fn date(digits: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::fixture::{assert_golden, rendered};
-    use crate::retention::model::Table;
+    use crate::retention::model::StoredTable;
     use crate::retention::model::tests::{USUAL, day};
 
     #[test]
-    fn a_report_says_what_is_kept_since_when_and_what_is_odd() {
-        let kept = Kept {
+    fn report_has_days_tables_and_warnings() {
+        let kept = StoredRecords {
             days: vec![day(16), day(1), day(0), day(-1)],
-            tables: vec![Table {
+            tables: vec![StoredTable {
                 name: "audit_session".to_owned(),
                 bytes: 2 << 30,
                 live: 900,
@@ -121,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_is_told_by_its_day() {
+    fn deleted_partition_is_named_by_its_day() {
         let pruned = [
             Pruned::Partition {
                 name: "kernel_event_20261109".to_owned(),

@@ -1,6 +1,6 @@
-//! Names of Linux's numbers.
+//! Names of Linux signals and error numbers.
 //!
-//! Not from the C library: the numbers were recorded on Linux, the reader may sit at a Mac.
+//! Not taken from the C library: the numbers were recorded on Linux, but `vctl` may run on a Mac.
 
 use std::borrow::Cow;
 
@@ -42,7 +42,7 @@ const SIGNALS: [&str; 32] = [
 /// Number of the first real-time signal that glibc leaves to programs.
 const SIGRTMIN: u8 = 34;
 
-/// Returns `SIGKILL` for 9, `SIGRTMIN+1` for 35, and the number for what has no name.
+/// Returns `SIGKILL` for 9, `SIGRTMIN+1` for 35, and `signal N` for a number without a name.
 ///
 /// Source: signal(7), the x86 and ARM column.
 pub(crate) fn signal_name(signal: u8) -> Cow<'static, str> {
@@ -54,10 +54,10 @@ pub(crate) fn signal_name(signal: u8) -> Cow<'static, str> {
     }
 }
 
-/// Returns `ENOENT` for 2, and `errno 999` for what has no name.
+/// Returns `ENOENT` for 2, and `errno 999` for a number without a name.
 ///
-/// The first 40, and of the rest those that execve(2) and what it calls (file systems, security
-/// modules, binfmt handlers) are known to return.
+/// Covers 1 to 40, and above that the numbers that execve(2) and the code it calls (file systems, security modules,
+/// binfmt handlers) are known to return.
 pub(crate) fn errno_name(errno: u32) -> Cow<'static, str> {
     const FIRST: [&str; 41] = [
         "",
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_have_the_names_of_kill_l() {
+    fn signal_names_are_those_of_kill_l() {
         assert_eq!(signal_name(1), "SIGHUP");
         assert_eq!(signal_name(9), "SIGKILL");
         assert_eq!(signal_name(15), "SIGTERM");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_exec_have_their_names() {
+    fn errors_of_exec_have_their_c_names() {
         assert_eq!(errno_name(2), "ENOENT");
         assert_eq!(errno_name(8), "ENOEXEC");
         assert_eq!(errno_name(13), "EACCES");

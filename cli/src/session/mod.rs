@@ -1,4 +1,4 @@
-//! `vctl session`: sessions, from the centre or from this host's spool.
+//! `vctl session`: sessions, read from the central store or from this host's spool.
 
 pub(crate) mod centre;
 pub(crate) mod json;

@@ -4,37 +4,40 @@ use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
 use crate::error::Stop;
-use crate::session::model::grep::{Match, Pattern};
+use crate::session::model::ListedSession;
+use crate::session::model::grep::{GrepMatch, Pattern};
 use crate::session::model::{Filter, History, Prefix, Selector, Update};
-use crate::session::text::table::Listed;
 
 pub(crate) trait Source {
-    /// A session that was found, not read yet.
-    type Found;
+    /// A session without its events, as this source stores it.
+    type SessionRef;
     type Follow: Follow;
 
-    fn opened(found: &Self::Found) -> &SessionOpened;
+    fn opened(found: &Self::SessionRef) -> &SessionOpened;
 
     /// Returns the newest sessions that match, at most `limit` of them; 0 is all. `with_requests` looks up the
-    /// requests for their certificates, where these are known.
+    /// requests for their certificates, if this source knows them.
     async fn list(
         &mut self,
         filter: &Filter,
         limit: usize,
         with_requests: bool,
-    ) -> Result<Vec<Listed>, Stop>;
+    ) -> Result<Vec<ListedSession>, Stop>;
 
     /// Returns the sessions of `selector` that match, newest first.
-    async fn find(&mut self, selector: Selector, filter: &Filter)
-    -> Result<Vec<Self::Found>, Stop>;
+    async fn find(
+        &mut self,
+        selector: Selector,
+        filter: &Filter,
+    ) -> Result<Vec<Self::SessionRef>, Stop>;
 
-    /// Returns the ids that begin so, at most `limit` of them.
+    /// Returns the ids that begin with `prefix`, at most `limit` of them.
     async fn ids_like(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<SessionId>, Stop>;
 
-    /// Reads everything that happened in a session.
-    async fn history(&mut self, found: &Self::Found) -> Result<History, Stop>;
+    /// Reads all events of a session.
+    async fn history(&mut self, found: &Self::SessionRef) -> Result<History, Stop>;
 
-    /// Returns the newest sessions in which a program with these bytes was started, at most `limit`
+    /// Returns the newest sessions that started a program whose arguments or path contain `pattern`, at most `limit`
     /// of them; 0 is all.
     async fn grep(
         &mut self,
@@ -42,37 +45,37 @@ pub(crate) trait Source {
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<Match>, Stop>;
+    ) -> Result<Vec<GrepMatch>, Stop>;
 
-    /// Follows the sessions of `selector`, which are `found`, from their beginning; without one all that
-    /// match: those that are open from now on, or from `since` all.
+    /// Follows the sessions in `found`, which are those of `selector`, from their beginning. Without a selector it
+    /// follows every matching session that is open now or opens later, and with `since` also the earlier ones.
     async fn follow(
         self,
         selector: Option<Selector>,
         filter: &Filter,
-        found: &[Self::Found],
+        found: &[Self::SessionRef],
     ) -> Result<Self::Follow, Stop>;
 
-    /// Returns what else is to be said of what was read since the last call.
+    /// Returns, and forgets, the notes about the data that was read since the last call.
     fn take_notes(&mut self) -> Vec<String>;
 
-    /// Returns why there is no session of `selector`.
+    /// Returns the error for a `selector` without a session.
     async fn not_found(&mut self, selector: Selector) -> Stop;
 
-    /// Returns where sessions are looked for: `in the central store`.
+    /// Returns the place where sessions are looked up: `in the central store`.
     fn place(&self) -> String;
 }
 
-/// Sessions as they go on.
+/// A source of updates about sessions.
 pub(crate) trait Follow {
-    /// Waits for news. The first call returns at once, also without any.
+    /// Waits for updates. The first call returns at once, even without any.
     async fn wait(&mut self) -> Result<Vec<Update>, Stop>;
 
-    /// Returns what else is to be said of what was read since the last call.
+    /// Returns, and forgets, the notes about the data that was read since the last call.
     fn take_notes(&mut self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Says whether every followed session is closed.
+    /// Returns whether every followed session is closed.
     fn is_over(&self) -> bool;
 }

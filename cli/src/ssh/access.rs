@@ -1,6 +1,6 @@
-//! The access log: that somebody asked to be let in, written before a host sees the certificate.
+//! The access log: a row for each request, written before a host gets the certificate.
 //!
-//! Where Postgres is away the row is kept on this machine and handed in later: see [`super::access_outbox`].
+//! While Postgres is unavailable, the row is stored on this machine and sent later: see [`super::access_outbox`].
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -17,10 +17,10 @@ use uuid::Uuid;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{PgError, Pool};
 
-use super::access_outbox::{Kept, Spool};
-use super::connect::{Plan, Target};
+use super::access_outbox::{Outbox, OutboxEntry};
 use super::deadlines;
 use super::error::SshError;
+use super::route_plan::{RoutePlan, Target};
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::inventory::lookup::HostLookup;
@@ -28,10 +28,10 @@ use crate::ssh;
 use crate::ssh_ca::user_certificate::Credential;
 use crate::ui::notice;
 
-/// Most commands are over before this.
+/// Time after which the connection to Postgres is closed; most commands end earlier.
 const KEEP_CONNECTED: Duration = Duration::from_mins(1);
 
-/// How a connection ended.
+/// End of a connection, as recorded in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
     result: &'static str,
@@ -40,7 +40,7 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// The remote command ended with this.
+    /// The remote command exited with this status.
     pub(crate) fn exited(code: u8) -> Self {
         Self {
             result: "ok",
@@ -49,7 +49,7 @@ impl End {
         }
     }
 
-    /// It was open, and nobody knows how what ran there ended.
+    /// The connection was open, and the exit status of the remote command is not known.
     pub(crate) fn closed(why: Option<String>) -> Self {
         Self {
             result: "closed",
@@ -83,27 +83,26 @@ impl End {
     }
 }
 
-/// A row that was opened.
+/// A row that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Row {
     Stored(i64),
-    Kept(Kept),
+    Queued(OutboxEntry),
 }
 
-/// The log, for one run of `vctl ssh`.
+/// The access log, for one run of `vctl ssh`.
 pub(crate) struct AccessLog<'a> {
     context: &'a Context,
     pool: RefCell<Pool>,
     person: OnceCell<String>,
-    spool: Spool,
-    /// Of what runs there only the program: arguments hold secrets, and what was really run the host
-    /// records.
+    outbox: Outbox,
+    /// Name of the remote program. Arguments may contain secrets, and the host records the full command.
     command: Option<String>,
     open: RefCell<Vec<Row>>,
     touched: Cell<bool>,
-    /// Postgres was there a moment ago.
+    /// Postgres stored the last row.
     stored: Cell<bool>,
-    /// Postgres was not there when the host was looked up.
+    /// Postgres was unavailable during the host lookup.
     away: Cell<bool>,
 }
 
@@ -113,7 +112,7 @@ impl<'a> AccessLog<'a> {
             context,
             pool: RefCell::new(context.pool(DbRole::AuditWriter)?),
             person: OnceCell::new(),
-            spool: Spool::in_dir(context.state()),
+            outbox: Outbox::in_dir(context.state()),
             command,
             open: RefCell::default(),
             touched: Cell::new(false),
@@ -122,9 +121,9 @@ impl<'a> AccessLog<'a> {
         })
     }
 
-    /// Does `work`, and meanwhile connects: a row that is to be written meets an open connection. What
-    /// fails here fails again where it matters, and what takes too long is not waited for.
-    pub(crate) async fn connecting_beside<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Runs `work` and connects to Postgres meanwhile, so that a row can be written at once. An error here is ignored:
+    /// it occurs again when the row is written.
+    pub(crate) async fn while_connecting<T>(&self, work: impl Future<Output = T>) -> T {
         let beside = async {
             let pool = self.pool();
             let _ = join(self.person(), pool.get()).await;
@@ -135,10 +134,10 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    /// Commits a row, here or on this machine.
+    /// Commits a row, in Postgres or on this machine.
     ///
     /// # Errors
-    /// It may not be written, or can be kept nowhere: then nobody is let in.
+    /// The row can be stored in neither place: then no certificate is offered.
     pub(crate) async fn open(
         &self,
         jumps: &[Target],
@@ -161,27 +160,29 @@ impl<'a> AccessLog<'a> {
             }
             Ok(Err(error)) if !error.is_away() => {
                 return Err(CliError::centre(
-                    "this access cannot be recorded, so it is not made",
+                    "this access cannot be recorded, so vctl does not connect",
                     &error,
                 ));
             }
-            Ok(Err(_)) | Err(_) => Row::Kept(self.spool.keep(person, access, Timestamp::now())?),
+            Ok(Err(_)) | Err(_) => {
+                Row::Queued(self.outbox.store(person, access, Timestamp::now())?)
+            }
         };
         self.open.borrow_mut().push(row.clone());
         Ok(row)
     }
 
-    /// Says how it ended. It was, whether or not that can be written down: a failure is only told.
+    /// Records the end. The connection is over in any case, so a failure is only a notice.
     pub(crate) async fn close(&self, row: Row, end: &End) {
         self.open.borrow_mut().retain(|other| *other != row);
         let end = end.to_json();
         let failed = match row {
-            Row::Kept(kept) => self.spool.end(&kept, end, Timestamp::now()).err(),
+            Row::Queued(entry) => self.outbox.end(&entry, end, Timestamp::now()).err(),
             Row::Stored(id) => self.close_stored(id, end).await.err(),
         };
         if let Some(error) = failed {
             notice::note(&format!(
-                "how this access ended could not be recorded: {}",
+                "the end of this access could not be recorded: {}",
                 error.message
             ));
         }
@@ -196,13 +197,13 @@ impl<'a> AccessLog<'a> {
         match timeout(deadlines::ACCESS_ROW, closing).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if !error.is_away() => Err(error.into()),
-            Ok(Err(_)) | Err(_) => self.spool.keep_end(person, id, end, Timestamp::now()),
+            Ok(Err(_)) | Err(_) => self.outbox.store_end(person, id, end, Timestamp::now()),
         }
     }
 
-    /// Does what the access with `row` is for. Meanwhile the rows of ways that were left for a quicker
-    /// one are closed, and after a while the connection to Postgres is: a day's session is no reason to
-    /// keep one, and another is there when the row is to be closed.
+    /// Runs `work` for the access with `row`. Meanwhile it closes the rows of routes that lost to a faster one, and
+    /// after a while the connection to Postgres: a long session does not need it, and a new one is opened to close the
+    /// row.
     pub(crate) async fn during<T>(&self, row: &Row, work: impl Future<Output = T>) -> T {
         let beside = async {
             let kept = |other: &Row| other == row;
@@ -210,7 +211,7 @@ impl<'a> AccessLog<'a> {
             let (kept, left): (Vec<Row>, Vec<Row>) = left.into_iter().partition(kept);
             self.open.replace(kept);
             for row in left {
-                let why = "another way to the host was quicker".to_owned();
+                let why = "another route to the host was faster".to_owned();
                 self.close(row, &End::closed(Some(why))).await;
             }
             sleep(KEEP_CONNECTED).await;
@@ -226,7 +227,7 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    /// Closes every row that is still open, when somebody ends us.
+    /// Closes every open row, when a signal ends vctl.
     pub(crate) async fn close_rest(&self, why: &str) {
         let rest = self.open.take();
         for row in rest {
@@ -234,8 +235,8 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    /// Records an attempt of which there is no row yet.
-    pub(crate) async fn never_came_about(&self, plan: &Plan, error: &SshError) {
+    /// Records a failed attempt that has no row yet.
+    pub(crate) async fn record_failure(&self, plan: &RoutePlan, error: &SshError) {
         if self.touched.get() {
             return;
         }
@@ -245,10 +246,10 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    /// Hands in what was kept on this machine while Postgres was away, once it took a row of ours:
-    /// nobody waits for one that is still away.
+    /// Sends the rows that were stored on this machine, if Postgres just stored a row; otherwise it is probably still
+    /// unavailable.
     pub(crate) async fn replay(&self) {
-        if !self.stored.get() || self.spool.is_empty() {
+        if !self.stored.get() || self.outbox.is_empty() {
             return;
         }
         let Ok(person) = self.person().await else {
@@ -256,13 +257,13 @@ impl<'a> AccessLog<'a> {
         };
         let replaying = async {
             let mut client = self.pool().get().await?;
-            self.spool.replay(person, &mut client).await
+            self.outbox.replay(person, &mut client).await
         };
         if let Ok(Err(error)) = timeout(deadlines::ACCESS_ROW, replaying).await
             && !error.is_away()
         {
             notice::note(&format!(
-                "accesses that are kept here could not be handed in: {error}"
+                "accesses stored on this machine could not be sent to Postgres: {error}"
             ));
         }
     }
@@ -272,14 +273,14 @@ impl<'a> AccessLog<'a> {
         ssh::access_store::open(&**client, person, access).await
     }
 
-    /// Where hosts are looked up: with the login that writes the row. Making one is most of what a short
-    /// `vctl ssh` takes.
+    /// Returns the host lookup, with the login that also writes the row: creating a login takes most of the time of a
+    /// short `vctl ssh`.
     pub(crate) fn directory(&self) -> HostLookup<'a> {
         HostLookup::with_pool(self.context, DbRole::AuditWriter, self.pool())
     }
 
-    /// Notes what looking the host up had to do without: nobody waits for the same Postgres twice.
-    pub(crate) fn looked_up_in(&self, directory: &HostLookup<'_>) {
+    /// Notes whether Postgres was unavailable during the lookup, so that vctl does not wait for it again.
+    pub(crate) fn note_lookup(&self, directory: &HostLookup<'_>) {
         self.away.set(directory.used_cache());
     }
 
@@ -313,7 +314,7 @@ impl<'a> AccessLog<'a> {
             })
             .collect();
         json!({
-            // Whether a row came to be is not always known here: it may be handed in again.
+            // It is not always known here whether a row was stored, so it may be sent twice.
             "attempt_id": Uuid::now_v7(),
             "hostname": target.name,
             "login_user": target.user,

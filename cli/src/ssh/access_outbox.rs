@@ -1,9 +1,8 @@
-//! Accesses that could not be recorded while Postgres was away, kept on this machine until it is back.
+//! Accesses that could not be recorded in Postgres, stored on this machine and sent later.
 //!
-//! One file for each, of one JSON object per line: how it began, then how it ended; each line is on
-//! disk before anything goes on. Its maker holds a lock on it, so that nobody hands in half of an
-//! access that still goes on. Where the file system has no locks, only an access whose end is written, or that
-//! began days ago, is handed in.
+//! One file per access, with one JSON object per line: its beginning, then its end. Each line is on disk before vctl
+//! continues. The process that writes the file holds a lock on it, so that no other process sends an access that still
+//! goes on. On a file system without locks, an access is sent only when it has its end, or is days old.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -25,36 +24,36 @@ use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
 use crate::ssh;
 
-/// More than the two lines of an access ever have.
+/// Maximum size; an access has two short lines.
 const MOST: u64 = 1 << 20;
 
-/// An access that is kept here.
+/// An access stored on this machine.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
+pub(crate) struct OutboxEntry {
     path: PathBuf,
-    /// Open as long as the access goes on, for its lock.
+    /// Open while the access goes on, because of its lock.
     file: Arc<File>,
 }
 
-impl PartialEq for Kept {
+impl PartialEq for OutboxEntry {
     fn eq(&self, other: &Self) -> bool {
         self.path == other.path
     }
 }
 
-impl Eq for Kept {}
+impl Eq for OutboxEntry {}
 
-/// One line.
+/// One line of a file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line {
-    /// A row that is not in Postgres yet.
+enum OutboxLine {
+    /// The row is not in Postgres yet.
     Opened {
         person: String,
         at: Timestamp,
         access: Value,
     },
-    /// A row that is.
+    /// The row is in Postgres.
     Stored {
         person: String,
         id: i64,
@@ -65,14 +64,14 @@ enum Line {
     },
 }
 
-/// The directory.
+/// The directory of stored accesses.
 #[derive(Clone, Debug)]
-pub(crate) struct Spool {
+pub(crate) struct Outbox {
     state: StateDir,
     dir: PathBuf,
 }
 
-impl Spool {
+impl Outbox {
     pub(crate) fn in_dir(state: &StateDir) -> Self {
         Self {
             state: state.clone(),
@@ -80,24 +79,24 @@ impl Spool {
         }
     }
 
-    /// Keeps an access that begins.
+    /// Stores the beginning of an access.
     ///
     /// # Errors
-    /// It is not on disk.
-    pub(crate) fn keep(
+    /// The line is not on disk.
+    pub(crate) fn store(
         &self,
         person: &str,
         access: Value,
         at: Timestamp,
-    ) -> Result<Kept, CliError> {
+    ) -> Result<OutboxEntry, CliError> {
         let person = person.to_owned();
         self.state.make()?;
-        let line = Line::Opened { person, at, access };
-        self.begin(&line).map_err(|error| self.cannot_keep(&error))
+        let line = OutboxLine::Opened { person, at, access };
+        self.begin(&line).map_err(|error| self.cannot_store(&error))
     }
 
-    /// Keeps the end of an access whose row is in Postgres.
-    pub(crate) fn keep_end(
+    /// Stores the end of an access whose row is in Postgres.
+    pub(crate) fn store_end(
         &self,
         person: &str,
         id: i64,
@@ -107,30 +106,36 @@ impl Spool {
         self.state.make()?;
         let person = person.to_owned();
         let keeping = || {
-            let kept = self.begin(&Line::Stored { person, id })?;
-            append(&kept.file, &Line::Ended { at, end })
+            let entry = self.begin(&OutboxLine::Stored { person, id })?;
+            append(&entry.file, &OutboxLine::Ended { at, end })
         };
-        keeping().map_err(|error| self.cannot_keep(&error))
+        keeping().map_err(|error| self.cannot_store(&error))
     }
 
-    /// Adds how an access ended.
-    pub(crate) fn end(&self, kept: &Kept, end: Value, at: Timestamp) -> Result<(), CliError> {
-        append(&kept.file, &Line::Ended { at, end }).map_err(|error| self.cannot_keep(&error))
+    /// Appends the end of an access.
+    pub(crate) fn end(
+        &self,
+        entry: &OutboxEntry,
+        end: Value,
+        at: Timestamp,
+    ) -> Result<(), CliError> {
+        append(&entry.file, &OutboxLine::Ended { at, end })
+            .map_err(|error| self.cannot_store(&error))
     }
 
-    /// Says whether there is nothing to hand in; looks no further than the directory.
+    /// Returns whether nothing is stored; reads only the directory.
     pub(crate) fn is_empty(&self) -> bool {
         fs::read_dir(&self.dir).map_or(true, |mut entries| entries.next().is_none())
     }
 
-    /// Hands in what `person` left here. What somebody else did is theirs to hand in, and stays.
+    /// Sends the accesses of `person`. Those of other people stay, for them to send.
     pub(crate) async fn replay(&self, person: &str, client: &mut Client) -> Result<(), PgError> {
         let mut paths: Vec<PathBuf> = fs::read_dir(&self.dir)
             .into_iter()
             .flatten()
             .filter_map(|entry| Some(entry.ok()?.path()))
             .collect();
-        // Their names are in the order in which they were made.
+        // The names sort by creation time.
         paths.sort();
         for path in paths {
             let Some((lines, _lock)) = finished(&path) else {
@@ -143,7 +148,7 @@ impl Spool {
         Ok(())
     }
 
-    fn begin(&self, line: &Line) -> io::Result<Kept> {
+    fn begin(&self, line: &OutboxLine) -> io::Result<OutboxEntry> {
         match DirBuilder::new().mode(0o700).create(&self.dir) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -158,32 +163,32 @@ impl Spool {
             .open(&path)?;
         file_lock::exclusive(&file)?;
         append(&file, line)?;
-        // Or the file may be there after a crash of the machine, and not its name.
+        // Without this, a crash of the machine could lose the directory entry.
         File::open(&self.dir)?.sync_all()?;
-        Ok(Kept {
+        Ok(OutboxEntry {
             path,
             file: Arc::new(file),
         })
     }
 
-    fn cannot_keep(&self, error: &io::Error) -> CliError {
+    fn cannot_store(&self, error: &io::Error) -> CliError {
         let message = format!(
-            "Postgres is away, and the access cannot be kept in `{}` either, so it is not made",
+            "Postgres is unavailable, and the access cannot be stored in `{}` either, so vctl does not connect",
             self.dir.display()
         );
         CliError::new(Exit::Unavailable, message).caused_by(error)
     }
 }
 
-fn append(mut file: &File, line: &Line) -> io::Result<()> {
+fn append(mut file: &File, line: &OutboxLine) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     file.write_all(&text)?;
     file.sync_all()
 }
 
-/// Returns the lines of an access that no longer goes on, and the lock that keeps others from it.
-fn finished(path: &Path) -> Option<(Vec<Line>, File)> {
+/// Returns the lines of an access that has ended, and the lock on its file.
+fn finished(path: &Path) -> Option<(Vec<OutboxLine>, File)> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -194,42 +199,46 @@ fn finished(path: &Path) -> Option<(Vec<Line>, File)> {
     if tried == Tried::Busy {
         return None;
     }
-    // Somebody may have handed it in between our looking and our locking.
+    // Another process may have sent it before the lock was taken.
     if !path.exists() {
         return None;
     }
     let mut text = Vec::new();
     (&file).take(MOST).read_to_end(&mut text).ok()?;
     let lines = text.split(|&byte| byte == b'\n');
-    // A machine that crashed may have left the last line torn: what is whole is true.
+    // After a crash of the machine the last line may be incomplete; complete lines are valid.
     let lines = lines.map_while(|line| serde_json::from_slice(line).ok());
-    let lines: Vec<Line> = lines.collect();
+    let lines: Vec<OutboxLine> = lines.collect();
     let may_go_on = tried == Tried::Unsupported && lines.len() < 2 && !is_old(&file);
     (!may_go_on).then_some((lines, file))
 }
 
-/// Says whether a file was last written days ago.
+/// Returns whether the file was last written days ago.
 fn is_old(file: &File) -> bool {
     const DAYS: Duration = Duration::from_hours(7 * 24);
     let written = file.metadata().and_then(|metadata| metadata.modified());
     written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > DAYS))
 }
 
-/// Returns whether the file's work is done.
-async fn store_lines(person: &str, client: &mut Client, lines: &[Line]) -> Result<bool, PgError> {
+/// Sends the lines. Returns whether the file can be removed.
+async fn store_lines(
+    person: &str,
+    client: &mut Client,
+    lines: &[OutboxLine],
+) -> Result<bool, PgError> {
     let ended = match lines.get(1) {
-        Some(Line::Ended { at, end }) => {
+        Some(OutboxLine::Ended { at, end }) => {
             let mut end = end.clone();
             end["closed_at"] = Value::String(at.to_string());
             Some(end)
         }
         _ => None,
     };
-    // Both or neither: half of it would be handed in a second time.
+    // In one transaction: after a partial write, the whole access would be sent again.
     let client: &mut vctl_common::pg::tokio_postgres::Client = client;
     let transaction = client.transaction().await?;
     let id = match lines.first() {
-        Some(Line::Opened {
+        Some(OutboxLine::Opened {
             person: whose,
             at,
             access,
@@ -238,8 +247,8 @@ async fn store_lines(person: &str, client: &mut Client, lines: &[Line]) -> Resul
             access["opened_at"] = Value::String(at.to_string());
             ssh::access_store::open(&transaction, person, &access).await?
         }
-        Some(Line::Stored { person: whose, id }) if whose == person => *id,
-        // Not even its beginning came to disk: nobody was let in.
+        Some(OutboxLine::Stored { person: whose, id }) if whose == person => *id,
+        // Not even the first line is complete: no certificate was offered.
         None => return Ok(true),
         Some(_) => return Ok(false),
     };

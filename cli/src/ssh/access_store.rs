@@ -1,4 +1,4 @@
-//! A person's own rows of the access log: opened and closed, never read.
+//! The user's own rows of the access log: written, never read.
 
 use postgres_types::Type;
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub(crate) async fn open(
     Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?)
 }
 
-/// Says how it ended.
+/// Records the end of an access.
 pub(crate) async fn close(
     client: &impl GenericClient,
     person: &str,

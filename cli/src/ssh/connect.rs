@@ -1,4 +1,4 @@
-//! The ways to a host: which are tried, in which order, and which is taken.
+//! The routes to a host: direct and through jump hosts, in parallel.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -18,75 +18,25 @@ use super::error::SshError;
 use super::handler::Inbound;
 use super::hop::Connection;
 use super::host_key::HostKeys;
+use super::route_plan::{RoutePlan, Target};
 use crate::error::CliError;
-use crate::inventory::Host;
-use crate::ssh_ca::user_certificate::{Credential, Extensions, RoleSource, Wish};
+use crate::ssh_ca::user_certificate::{Credential, Extensions, UserCertificateRequest};
 use crate::ui::notice;
 
-/// A host to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    /// As which its key is known: the inventory's name, or the address.
-    pub(crate) name: String,
-    pub(crate) addr: SocketAddr,
-    pub(crate) user: String,
-    pub(crate) ca_role: String,
-    pub(crate) role_from: RoleSource,
-    /// Where in Vault the CA is that signs.
-    pub(crate) mount: String,
-    /// Seconds by which its clock was ahead when its agent last reported.
-    pub(crate) clock_offset_s: Option<i64>,
-}
-
-impl Target {
-    pub(crate) fn of(host: &Host, mount: &str) -> Self {
-        Self {
-            name: host.name.clone(),
-            addr: SocketAddr::new(host.ip, host.ssh_port),
-            user: host.ssh_user.clone(),
-            ca_role: host.ca_role.clone(),
-            role_from: RoleSource::Inventory(host.name.clone()),
-            mount: mount.to_owned(),
-            clock_offset_s: host.agent.as_ref().and_then(|agent| agent.clock_offset_s),
-        }
-    }
-}
-
-/// Where to, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
-    /// Outermost first; empty when nothing is in between.
-    pub(crate) jumps: Vec<Target>,
-    pub(crate) target: Target,
-    /// The target is tried without the jump hosts, too.
-    pub(crate) direct: bool,
-}
-
-impl Plan {
-    pub(crate) fn new(jumps: Vec<Target>, target: Target, direct_first: bool) -> Self {
-        let direct = direct_first || jumps.is_empty();
-        Self {
-            jumps,
-            target,
-            direct,
-        }
-    }
-}
-
-/// What every way needs.
-pub(crate) struct Means<'a> {
+/// What every route needs to connect.
+pub(crate) struct ConnectContext<'a> {
     pub(crate) keys: HostKeys<'a>,
     pub(crate) access: &'a AccessLog<'a>,
     pub(crate) issuer: Issuer<'a>,
-    /// For what the target asks of us.
+    /// Receives the channels that the target opens.
     pub(crate) inbound: mpsc::Sender<Inbound>,
 }
 
-/// Gets certificates.
+/// Requests certificates from Vault.
 pub(crate) struct Issuer<'a> {
     pub(crate) vault: &'a Vault,
     pub(crate) ttl: Duration,
-    /// For the target.
+    /// Extensions for the target's certificate.
     pub(crate) extensions: Extensions,
 }
 
@@ -96,7 +46,7 @@ impl Issuer<'_> {
         target: &Target,
         extensions: Extensions,
     ) -> Result<Credential, CliError> {
-        let wish = Wish {
+        let wish = UserCertificateRequest {
             mount: &target.mount,
             role: &target.ca_role,
             role_from: &target.role_from,
@@ -109,15 +59,15 @@ impl Issuer<'_> {
     }
 }
 
-/// A host that was reached, logged in to.
-pub(crate) struct Reached {
+/// A host with a successful login.
+pub(crate) struct LoggedInHost {
     pub(crate) connection: Connection,
-    /// What the connection goes through: it ends with them.
+    /// The connections to the jump hosts, which must stay open.
     pub(crate) _jumps: Vec<Connection>,
     pub(crate) row: Row,
 }
 
-/// A host whose key was verified, to be logged in to.
+/// A host whose key was verified, before the login.
 struct Verified {
     connection: Connection,
     jumps: Vec<Connection>,
@@ -125,13 +75,15 @@ struct Verified {
     row: Row,
 }
 
-/// Reaches the target by whichever way is there first, and logs in.
+/// Connects to the target by the route that is ready first, and logs in.
 ///
-/// Each way on which a certificate was about to be shown has its row; where there was none, the
-/// attempt has one.
-pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Reached, SshError> {
-    let along = async |jumps: &[Target]| along(jumps, plan, means).await;
-    let reached = Box::pin(race(plan, along)).await;
+/// Each route that gets as far as a certificate has an access-log row. If none does, one row records the attempt.
+pub(crate) async fn log_in(
+    plan: &RoutePlan,
+    context: &ConnectContext<'_>,
+) -> Result<LoggedInHost, SshError> {
+    let connect = async |jumps: &[Target]| connect_by_route(jumps, plan, context).await;
+    let reached = Box::pin(first_route(plan, connect)).await;
     match reached {
         Ok(Verified {
             mut connection,
@@ -139,35 +91,35 @@ pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Reached, Ssh
             credential,
             row,
         }) => match connection.log_in(&plan.target.user, &credential).await {
-            Ok(()) => Ok(Reached {
+            Ok(()) => Ok(LoggedInHost {
                 connection,
                 _jumps: jumps,
                 row,
             }),
             Err(error) => {
-                means.access.close(row, &End::of(&error)).await;
+                context.access.close(row, &End::of(&error)).await;
                 Err(error)
             }
         },
         Err(error) => {
-            means.access.never_came_about(plan, &error).await;
+            context.access.record_failure(plan, &error).await;
             Err(error)
         }
     }
 }
 
-/// Returns what is `along` the way that is there first: directly, and after a head start or a failure
-/// through the jump hosts.
-pub(super) async fn race<T>(
-    plan: &Plan,
-    along: impl AsyncFn(&[Target]) -> Result<T, SshError>,
+/// Returns the result of the route that is ready first: the direct one, or the one through the jump hosts, which starts
+/// after a delay or when the direct one fails.
+pub(super) async fn first_route<T>(
+    plan: &RoutePlan,
+    connect: impl AsyncFn(&[Target]) -> Result<T, SshError>,
 ) -> Result<T, SshError> {
     if plan.jumps.is_empty() || !plan.direct {
-        return Box::pin(along(&plan.jumps)).await;
+        return Box::pin(connect(&plan.jumps)).await;
     }
     let direct_failed = Notify::new();
     let direct = async {
-        let reached = Box::pin(along(&[])).await;
+        let reached = Box::pin(connect(&[])).await;
         if reached.is_err() {
             direct_failed.notify_one();
         }
@@ -175,15 +127,13 @@ pub(super) async fn race<T>(
     };
     let chain = async {
         let head_start = timeout(deadlines::HEAD_START, direct_failed.notified());
-        // Either way it is the chain's turn.
+        // Whether notified or timed out, the jump hosts are tried now.
         let _ = head_start.await;
-        Box::pin(along(&plan.jumps)).await
+        Box::pin(connect(&plan.jumps)).await
     };
     let (direct, chain) = match select(pin!(direct), pin!(chain)).await {
         Either::Left((Ok(reached), _)) | Either::Right((Ok(reached), _)) => return Ok(reached),
-        Either::Left((Err(error), _)) | Either::Right((Err(error), _))
-            if error.ends_everything() =>
-        {
+        Either::Left((Err(error), _)) | Either::Right((Err(error), _)) if error.is_fatal() => {
             return Err(error);
         }
         Either::Left((Err(direct), chain)) => match chain.await {
@@ -195,36 +145,41 @@ pub(super) async fn race<T>(
             Err(direct) => (direct, chain),
         },
     };
-    if chain.ends_everything() {
+    if chain.is_fatal() {
         return Err(chain);
     }
-    if direct.ends_everything() {
+    if direct.is_fatal() {
         return Err(direct);
     }
-    Err(SshError::BothWays {
+    Err(SshError::BothRoutes {
         host: plan.target.name.clone(),
         direct: Box::new(direct),
         jump: Box::new(chain),
     })
 }
 
-/// Goes one way, up to where the target's certificate is to be shown.
-async fn along(jumps: &[Target], plan: &Plan, means: &Means<'_>) -> Result<Verified, SshError> {
-    let inbound = jumps.is_empty().then(|| means.inbound.clone());
-    let Entered {
+/// Connects by one route, up to the login at the target.
+async fn connect_by_route(
+    jumps: &[Target],
+    plan: &RoutePlan,
+    context: &ConnectContext<'_>,
+) -> Result<Verified, SshError> {
+    let inbound = jumps.is_empty().then(|| context.inbound.clone());
+    let StartedRoute {
         connection,
         credentials,
         row,
         ..
-    } = enter(jumps, plan, means, inbound).await?;
+    } = start_route(jumps, plan, context, inbound).await?;
     let done = async {
         let first = connection?;
         if jumps.is_empty() {
             return Ok((first, Vec::new()));
         }
-        let (stream, passed) = through(first, jumps, &plan.target, means, &credentials).await?;
-        let (name, inbound) = (&plan.target.name, Some(means.inbound.clone()));
-        let connection = Connection::shake_hands(stream, name, &means.keys, inbound).await?;
+        let (stream, passed) =
+            pass_jumps(first, jumps, &plan.target, context, &credentials).await?;
+        let (name, inbound) = (&plan.target.name, Some(context.inbound.clone()));
+        let connection = Connection::shake_hands(stream, name, &context.keys, inbound).await?;
         Ok((connection, passed))
     };
     match (done.await, credentials.last()) {
@@ -236,43 +191,44 @@ async fn along(jumps: &[Target], plan: &Plan, means: &Means<'_>) -> Result<Verif
         }),
         (Ok(_), None) => Err(SshError::no_certificate()),
         (Err(error), _) => {
-            means.access.close(row, &End::of(&error)).await;
+            context.access.close(row, &End::of(&error)).await;
             Err(error)
         }
     }
 }
 
-/// A way whose first host is there or is not: on it certificates may be shown.
-pub(super) struct Entered {
+/// A route with its row, and the connection to its first host if that succeeded.
+pub(super) struct StartedRoute {
     pub(super) connection: Result<Connection, SshError>,
     pub(super) credentials: Vec<Credential>,
-    /// Our own end of the connection.
+    /// Local address of the connection.
     pub(super) source: Option<SocketAddr>,
     pub(super) row: Row,
 }
 
-/// Connects to the first host of a way.
+/// Connects to the first host of a route.
 ///
-/// Certificates are signed and the row is committed meanwhile: neither is needed before somebody is to
-/// be logged in to.
-pub(super) async fn enter(
+/// Meanwhile the certificates are signed and the row is committed: neither is needed before the first login.
+pub(super) async fn start_route(
     jumps: &[Target],
-    plan: &Plan,
-    means: &Means<'_>,
+    plan: &RoutePlan,
+    context: &ConnectContext<'_>,
     inbound: Option<mpsc::Sender<Inbound>>,
-) -> Result<Entered, SshError> {
+) -> Result<StartedRoute, SshError> {
     let first = jumps.first().unwrap_or(&plan.target);
     let (tell_source, source) = oneshot::channel();
     let network = async {
         let stream = dial::tcp(&first.name, first.addr).await?;
         let _ = tell_source.send(stream.local_addr().ok());
-        Connection::shake_hands(stream, &first.name, &means.keys, inbound).await
+        Connection::shake_hands(stream, &first.name, &context.keys, inbound).await
     };
     let centre = async {
-        let credentials = issue_all(jumps, plan, means).await?;
-        // Sent before anybody asks for it, or never: then this is not waited for.
+        let credentials = issue_all(jumps, plan, context).await?;
+        // Sent before the server is verified, or never: then this does not wait.
         let source = source.await.ok().flatten();
-        let row = means.access.open(jumps, &plan.target, &credentials, source);
+        let row = context
+            .access
+            .open(jumps, &plan.target, &credentials, source);
         Ok::<_, SshError>((row.await?, credentials, source))
     };
     let (connection, (row, credentials, source)) = match select(pin!(network), pin!(centre)).await {
@@ -282,7 +238,7 @@ pub(super) async fn enter(
             (network.await, centre)
         }
     };
-    Ok(Entered {
+    Ok(StartedRoute {
         connection,
         credentials,
         source,
@@ -290,13 +246,13 @@ pub(super) async fn enter(
     })
 }
 
-/// Logs in to each jump host and connects on. Returns the stream from the last of them to the target, and
-/// what it goes through.
-pub(super) async fn through(
+/// Logs in to each jump host and connects to the next host. Returns the stream to the target, and the connections that
+/// it uses.
+pub(super) async fn pass_jumps(
     first: Connection,
     jumps: &[Target],
     target: &Target,
-    means: &Means<'_>,
+    context: &ConnectContext<'_>,
     credentials: &[Credential],
 ) -> Result<(ChannelStream<Msg>, Vec<Connection>), SshError> {
     let (mut connection, mut passed) = (first, Vec::new());
@@ -308,21 +264,21 @@ pub(super) async fn through(
         if index + 1 == jumps.len() {
             return Ok((stream, passed));
         }
-        connection = Connection::shake_hands(stream, &next.name, &means.keys, None).await?;
+        connection = Connection::shake_hands(stream, &next.name, &context.keys, None).await?;
     }
     Err(SshError::no_certificate())
 }
 
-/// Returns one certificate for each hop, in order, the target's last; all are asked for at once.
+/// Returns one certificate for each hop in order, the target's last; they are requested in parallel.
 async fn issue_all(
     jumps: &[Target],
-    plan: &Plan,
-    means: &Means<'_>,
+    plan: &RoutePlan,
+    context: &ConnectContext<'_>,
 ) -> Result<Vec<Credential>, CliError> {
     let hops = jumps
         .iter()
         .map(|jump| (jump, Extensions::JUMP))
-        .chain([(&plan.target, means.issuer.extensions)]);
-    let issuing = hops.map(|(target, extensions)| means.issuer.issue(target, extensions));
+        .chain([(&plan.target, context.issuer.extensions)]);
+    let issuing = hops.map(|(target, extensions)| context.issuer.issue(target, extensions));
     try_join_all(issuing).await
 }

@@ -1,35 +1,34 @@
-//! How long each step of a connection may take. A server that answers nothing ends inside them.
+//! Time limits of each step of a connection, also for servers that never answer.
 
 use std::time::Duration;
 
-/// How long the direct way is tried alone before the jump hosts are tried beside it.
+/// Time for the direct route alone, before the jump hosts are tried in parallel.
 pub(crate) const HEAD_START: Duration = Duration::from_millis(300);
 
 /// For one TCP connection.
 pub(crate) const TCP: Duration = Duration::from_secs(10);
 
-/// From the first byte to a key exchange that is done; a person who is asked about a host key does
-/// not count.
+/// From the first byte to the end of the key exchange, without the time that the user takes to confirm a host key.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(15);
 
-/// For the answer to the certificate. PAM may do its own work meanwhile.
+/// For the answer to the certificate. PAM may take time meanwhile.
 pub(crate) const AUTHENTICATION: Duration = Duration::from_secs(30);
 
-/// For a channel, and for what is asked on it before it is used.
+/// For opening a channel, and for its requests.
 pub(crate) const CHANNEL: Duration = Duration::from_secs(15);
 
-/// For which CA signs, where the host is known without the database.
+/// For the lookup of the active CA, if the host is known without the database.
 pub(crate) const SIGNING_MOUNT: Duration = Duration::from_secs(2);
 
-/// For the access row. Later it is kept here and handed in another time.
+/// For the access row. After that it is stored on this machine and sent later.
 pub(crate) const ACCESS_ROW: Duration = Duration::from_secs(5);
 
-/// For the access row where Postgres was away a moment ago, and that was waited for.
+/// For the access row, if Postgres just failed to answer.
 pub(crate) const ACCESS_ROW_WHILE_AWAY: Duration = Duration::from_millis(500);
 
-/// For the last message to a host.
+/// For the disconnect message to a host.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(500);
 
-/// A server that was silent for this long is asked whether it lives, this often.
+/// Interval of keepalive requests to a silent server, and their maximum number without an answer.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(15);
 pub(crate) const KEEPALIVES: usize = 3;

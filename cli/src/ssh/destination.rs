@@ -1,28 +1,30 @@
-//! A destination as OpenSSH takes it: `HOST`, `user@HOST`, `user@HOST:port` or `ssh://user@HOST:port`.
+//! A destination in OpenSSH's syntax: `HOST`, `user@HOST`, `user@HOST:port` or `ssh://user@HOST:port`.
 
 use std::net::IpAddr;
 
-use super::target::Wanted;
+use super::target::HostSelector;
 
-/// A host, and what differs there from what the inventory says.
+/// A host, with the user and port that override the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Destination {
-    wanted: Wanted,
+    wanted: HostSelector,
     user: Option<String>,
     port: Option<u16>,
 }
 
 impl Destination {
+    /// Parses a destination.
+    ///
     /// # Errors
-    /// There is no host, or around `@` and `:` no user and port.
+    /// The host is missing, or the user or port is invalid.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (text, is_uri) = match text.strip_prefix("ssh://") {
             Some(rest) => (rest.strip_suffix('/').unwrap_or(rest), true),
             None => (text, false),
         };
         let (user, host) = match text.rsplit_once('@') {
-            Some(("", _)) => return Err("there is no user before `@`".to_owned()),
-            Some((_, "")) => return Err("there is no host after `@`".to_owned()),
+            Some(("", _)) => return Err("the user before `@` is missing".to_owned()),
+            Some((_, "")) => return Err("the host after `@` is missing".to_owned()),
             Some((user, host)) => (Some(user.to_owned()), host),
             None => (None, text),
         };
@@ -32,13 +34,13 @@ impl Destination {
             (host, None)
         };
         Ok(Self {
-            wanted: Wanted::parse(host)?,
+            wanted: HostSelector::parse(host)?,
             user,
             port,
         })
     }
 
-    /// Takes the user and the port of `-l` and `-p`, which count more.
+    /// Applies the user and port of `-l` and `-p`, which take precedence.
     #[must_use]
     pub(crate) fn or_rather(mut self, user: Option<&str>, port: Option<u16>) -> Self {
         self.user = user.map(str::to_owned).or(self.user);
@@ -46,11 +48,11 @@ impl Destination {
         self
     }
 
-    /// Returns the host; with a user, an address is past the inventory.
-    pub(super) fn wanted(&self) -> Wanted {
+    /// Returns the host. An address together with a user is used without the inventory.
+    pub(super) fn wanted(&self) -> HostSelector {
         match (&self.wanted, &self.user) {
-            (Wanted::Part(host), Some(user)) => match host.parse::<IpAddr>() {
-                Ok(ip) => Wanted::Address {
+            (HostSelector::Part(host), Some(user)) => match host.parse::<IpAddr>() {
+                Ok(ip) => HostSelector::Address {
                     user: user.clone(),
                     addr: (ip, self.port.unwrap_or(22)).into(),
                 },
@@ -69,8 +71,8 @@ impl Destination {
     }
 }
 
-impl From<Wanted> for Destination {
-    fn from(wanted: Wanted) -> Self {
+impl From<HostSelector> for Destination {
+    fn from(wanted: HostSelector) -> Self {
         Self {
             wanted,
             user: None,
@@ -91,7 +93,7 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
         (None, None) => (text, None),
     };
     if host.is_empty() {
-        return Err("there is no host before `:`".to_owned());
+        return Err("the host before `:` is missing".to_owned());
     }
     let port = port.map(|port| match port.parse() {
         Ok(0) | Err(_) => Err(format!("`{}` is not a port", port.escape_debug())),
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_with_a_user_goes_past_the_inventory() {
+    fn address_with_a_user_bypasses_the_inventory() {
         for (text, user, addr) in [
             ("root@10.0.0.1", "root", "10.0.0.1:22"),
             ("root@10.0.0.1:2222", "root", "10.0.0.1:2222"),
@@ -117,16 +119,16 @@ mod tests {
         ] {
             let (user, addr) = (user.to_owned(), addr.parse().unwrap());
             let parsed = Destination::parse(text).unwrap().wanted();
-            assert_eq!(parsed, Wanted::Address { user, addr }, "{text}");
+            assert_eq!(parsed, HostSelector::Address { user, addr }, "{text}");
         }
         let with_options = Destination::parse("10.0.0.1").unwrap();
         let with_options = with_options.or_rather(Some("root"), Some(2222));
         let (user, addr) = ("root".to_owned(), "10.0.0.1:2222".parse().unwrap());
-        assert_eq!(with_options.wanted(), Wanted::Address { user, addr });
+        assert_eq!(with_options.wanted(), HostSelector::Address { user, addr });
     }
 
     #[test]
-    fn a_name_is_the_inventorys_with_any_user() {
+    fn name_is_looked_up_in_the_inventory() {
         for (text, host, user, port) in [
             ("web-1", "web-1", None, None),
             ("root@web-1", "web-1", Some("root"), None),
@@ -137,7 +139,11 @@ mod tests {
             ("a@b@web-1", "web-1", Some("a@b"), None),
         ] {
             let parsed = Destination::parse(text).unwrap();
-            assert_eq!(parsed.wanted(), Wanted::Part(host.to_owned()), "{text}");
+            assert_eq!(
+                parsed.wanted(),
+                HostSelector::Part(host.to_owned()),
+                "{text}"
+            );
             assert_eq!((parsed.user(), parsed.port()), (user, port), "{text}");
         }
         let parsed = Destination::parse("root@web-1:22").unwrap();
@@ -146,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_without_host_or_port_is_refused() {
+    fn invalid_destinations_are_refused() {
         for text in [
             "",
             "@10.0.0.1",

@@ -1,4 +1,4 @@
-//! One TCP connection on which nothing waits for an acknowledgement.
+//! A TCP connection without delays by Nagle's algorithm or delayed acknowledgements.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::deadlines;
-use super::error::{SshError, Step};
+use super::error::{ConnectStep, SshError};
 
-/// Connects to a host, within its deadline.
-pub(crate) async fn tcp(host: &str, addr: SocketAddr) -> Result<Prompt, SshError> {
+/// Connects to a host within the time limit.
+pub(crate) async fn tcp(host: &str, addr: SocketAddr) -> Result<UndelayedStream, SshError> {
     let connected = timeout(deadlines::TCP, TcpStream::connect(addr)).await;
     let connected = connected.map_err(|_| SshError::TooSlow {
-        step: Step::Tcp,
+        step: ConnectStep::Tcp,
         host: host.to_owned(),
         after: deadlines::TCP,
     })?;
     connected
-        .and_then(Prompt::new)
+        .and_then(UndelayedStream::new)
         .map_err(|source| SshError::Dial {
             host: host.to_owned(),
             addr,
@@ -29,16 +29,16 @@ pub(crate) async fn tcp(host: &str, addr: SocketAddr) -> Result<Prompt, SshError
         })
 }
 
-/// A TCP stream that sends at once and acknowledges at once.
+/// A TCP stream that sends and acknowledges at once.
 ///
-/// Without `TCP_NODELAY` our second small packet waits for the server to acknowledge the first, which
-/// it does after 40 ms. OpenSSH's server sends without it, too, until a session runs: its second small
-/// packet waits for our acknowledgement, which the kernel delays unless `TCP_QUICKACK` is set, and
-/// that is cleared again by the kernel as it likes. So it is set again after each read.
+/// Without `TCP_NODELAY`, our second small packet waits until the server acknowledges the first, which takes 40 ms.
+/// OpenSSH's server also sends without it until a session runs: its second small packet waits for our acknowledgement,
+/// which the kernel delays unless `TCP_QUICKACK` is set. The kernel may clear that flag at any time, so it is set again
+/// after each read.
 #[derive(Debug)]
-pub(crate) struct Prompt(TcpStream);
+pub(crate) struct UndelayedStream(TcpStream);
 
-impl Prompt {
+impl UndelayedStream {
     fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let prompt = Self(stream);
@@ -46,14 +46,14 @@ impl Prompt {
         Ok(prompt)
     }
 
-    /// Returns our own end of it.
+    /// Returns the local address.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
     #[cfg(target_os = "linux")]
     fn acknowledge_at_once(&self) {
-        // It is an optimisation, and a kernel without it is no error.
+        // Only an optimisation: a kernel without it is not an error.
         let _ = self.0.set_quickack(true);
     }
 
@@ -61,7 +61,7 @@ impl Prompt {
     fn acknowledge_at_once(&self) {}
 }
 
-impl AsyncRead for Prompt {
+impl AsyncRead for UndelayedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -76,7 +76,7 @@ impl AsyncRead for Prompt {
     }
 }
 
-impl AsyncWrite for Prompt {
+impl AsyncWrite for UndelayedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

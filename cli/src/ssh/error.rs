@@ -1,4 +1,4 @@
-//! Why there is no connection, and what that ends.
+//! Errors of connections, and what they end.
 
 use std::fmt;
 use std::io;
@@ -9,16 +9,16 @@ use super::host_key::HostKeyError;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
-/// What was being done.
+/// Step of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum ConnectStep {
     Tcp,
     Handshake,
     Authentication,
     Channel,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ConnectStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tcp => "the TCP connection",
@@ -29,7 +29,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// A connection did not come about, or broke off.
+/// A connection failed or was lost.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SshError {
     #[error("cannot connect to `{host}` at {addr}")]
@@ -39,45 +39,45 @@ pub(crate) enum SshError {
         #[source]
         source: io::Error,
     },
-    #[error("{step} to `{host}` did not come about within {} s", after.as_secs())]
+    #[error("{step} to `{host}` did not complete within {} s", after.as_secs())]
     TooSlow {
-        step: Step,
+        step: ConnectStep,
         host: String,
         after: Duration,
     },
     #[error("{step} to `{host}` failed")]
     Failed {
-        step: Step,
+        step: ConnectStep,
         host: String,
         #[source]
         source: russh::Error,
     },
     #[error(transparent)]
     HostKey(Box<HostKeyError>),
-    /// The server offers no way in that we have.
-    #[error("`{host}` does not let `{user}` in with this certificate")]
+    /// The server rejected the certificate.
+    #[error("`{host}` does not accept the certificate for `{user}`")]
     Refused {
         host: String,
         user: String,
-        /// What could be wrong with the certificate itself, where that can be told from here.
+        /// A fault of the certificate itself, if one was found.
         why: Option<String>,
-        /// By how much the host's clock may be out.
+        /// Possible errors of the host's clock.
         limits: String,
     },
-    #[error("`{jump}` does not connect on to `{host}`")]
+    #[error("`{jump}` does not connect to `{host}`")]
     JumpRefused {
         jump: String,
         host: String,
         #[source]
         source: Box<russh::Error>,
     },
-    #[error("the connection to `{host}` broke off")]
+    #[error("the connection to `{host}` was lost")]
     Lost {
         host: String,
         #[source]
         source: russh::Error,
     },
-    /// Standard output or error takes no more, a full disk for example.
+    /// Standard output or standard error cannot be written, for example because the disk is full.
     #[error("cannot write the output")]
     Output {
         #[source]
@@ -85,35 +85,35 @@ pub(crate) enum SshError {
     },
     #[error("`{host}` refused {what}")]
     RequestRefused { host: String, what: &'static str },
-    /// Neither way.
+    /// Both routes failed.
     #[error("`{host}` can be reached neither directly nor through its jump hosts")]
-    BothWays {
+    BothRoutes {
         host: String,
         direct: Box<SshError>,
         jump: Box<SshError>,
     },
-    /// What the connection needs from the centre did not come.
+    /// Vault or Postgres failed.
     #[error("{}", .0.message)]
     Centre(Box<CliError>),
 }
 
 impl SshError {
-    /// There is one certificate for each hop, so this says that we are wrong.
+    /// Internal error: every hop has a certificate.
     pub(crate) fn no_certificate() -> Self {
         let error = CliError::new(Exit::Failure, "there is no certificate for the host");
         error.into()
     }
 
-    /// Says whether another way to the same host must not be tried: it would hide an attacker on this
-    /// one, or get the same answer.
-    pub(crate) fn ends_everything(&self) -> bool {
+    /// Returns whether no other route to the host may be tried. Another route could hide an attacker on this one, or
+    /// would get the same answer.
+    pub(crate) fn is_fatal(&self) -> bool {
         matches!(
             self,
             Self::HostKey(_) | Self::Refused { .. } | Self::Centre(_)
         )
     }
 
-    /// Says whether somebody said no, rather than nobody yes.
+    /// Returns true when the server or Vault refused, false when it could not be reached.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::HostKey(_) | Self::Refused { .. } => true,
@@ -136,7 +136,7 @@ impl SshError {
         match self {
             Self::HostKey(error) => error.hint(),
             Self::Refused { host, limits, .. } => Some(format!(
-                "when the host does not trust the SSH CA yet, run `vctl trust-ca {host}`; {limits}"
+                "if the host does not trust the SSH CA yet, run `vctl trust-ca {host}`; {limits}"
             )),
             _ => None,
         }
@@ -160,7 +160,7 @@ impl From<SshError> for Stop {
         let (exit, hint) = (error.exit(), error.hint());
         let new = match error {
             SshError::Centre(error) => return (*error).into(),
-            SshError::BothWays {
+            SshError::BothRoutes {
                 ref direct,
                 ref jump,
                 ..

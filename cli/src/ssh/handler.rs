@@ -1,4 +1,4 @@
-//! What a server does without our asking: it shows its key, a banner, and opens channels.
+//! Actions that a server starts: it shows its key and a banner, and opens channels.
 
 use russh::Channel;
 use russh::client::{self, ChannelOpenHandle, Msg};
@@ -7,52 +7,52 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ui::notice;
 
-/// A banner is shown up to here.
+/// Maximum number of banner lines shown.
 const BANNER_LINES: usize = 50;
 
 /// A channel that the server opened for us.
 pub(crate) enum Inbound {
-    /// Somebody came to a port that we asked for.
+    /// A client connected to a forwarded port of the server.
     Forwarded {
         channel: Channel<Msg>,
-        /// The port that was asked for at the server.
+        /// The forwarded port of the server.
         port: u32,
         reply: ChannelOpenHandle,
     },
-    /// Somebody there asks for our agent.
+    /// A process there connected to the forwarded agent.
     Agent {
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
     },
 }
 
-/// What a server showed, and where to say that it is believed. Without a word it is not.
-pub(super) struct Question {
+/// The key or certificate of a server, and the channel to accept it. Without an answer it is rejected.
+pub(super) struct KeyQuestion {
     pub(super) shown: PublicKeyOrCertificate,
-    pub(super) believe: oneshot::Sender<()>,
+    pub(super) accept: oneshot::Sender<()>,
 }
 
-/// What happens on a connection without our asking.
+/// Handler of a connection's callbacks.
 pub(crate) struct Handler {
     /// Dropped with the connection.
     _alive: watch::Sender<()>,
-    ask: mpsc::Sender<Question>,
-    /// What was shown and believed: shown again with each new key exchange.
-    believed: Option<russh::keys::PublicKey>,
+    ask: mpsc::Sender<KeyQuestion>,
+    /// The accepted key: the server shows it again in each key exchange.
+    accepted: Option<russh::keys::PublicKey>,
     inbound: Option<mpsc::Sender<Inbound>>,
 }
 
 impl Handler {
-    /// `ask` decides about the server; without `inbound` every channel it opens is refused.
+    /// `ask` decides about the server's key; without `inbound`, every channel that the server opens is refused.
     pub(super) fn new(
         alive: watch::Sender<()>,
-        ask: mpsc::Sender<Question>,
+        ask: mpsc::Sender<KeyQuestion>,
         inbound: Option<mpsc::Sender<Inbound>>,
     ) -> Self {
         Self {
             _alive: alive,
             ask,
-            believed: None,
+            accepted: None,
             inbound,
         }
     }
@@ -67,7 +67,7 @@ impl client::Handler for Handler {
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
         for line in banner.lines().take(BANNER_LINES) {
-            // Marked, or a server could speak as vctl does.
+            // Prefixed, so that a server cannot imitate messages of vctl.
             notice::done(&format!("| {line}"));
         }
         Ok(())
@@ -78,10 +78,10 @@ impl client::Handler for Handler {
         shown: &PublicKeyOrCertificate,
     ) -> Result<bool, Self::Error> {
         let key = shown.public_key();
-        if let Some(believed) = &self.believed {
-            return Ok(*believed == key);
+        if let Some(accepted) = &self.accepted {
+            return Ok(*accepted == key);
         }
-        let (believe, believed) = oneshot::channel();
+        let (accept, accepted) = oneshot::channel();
         let shown = match shown {
             PublicKeyOrCertificate::Certificate(certificate) => certificate.clone().into(),
             PublicKeyOrCertificate::PublicKey { key, hash_alg } => {
@@ -91,10 +91,10 @@ impl client::Handler for Handler {
                 }
             }
         };
-        if self.ask.send(Question { shown, believe }).await.is_err() || believed.await.is_err() {
+        if self.ask.send(KeyQuestion { shown, accept }).await.is_err() || accepted.await.is_err() {
             return Ok(false);
         }
-        self.believed = Some(key);
+        self.accepted = Some(key);
         Ok(true)
     }
 
@@ -108,7 +108,7 @@ impl client::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), Self::Error> {
-        // Dropped, it is refused: also when so many are waiting that only a flood could be behind it.
+        // A dropped channel is refused. The queue is full only in a flood.
         if let Some(inbound) = &self.inbound {
             let _ = inbound.try_send(Inbound::Forwarded {
                 channel,
@@ -131,7 +131,7 @@ impl client::Handler for Handler {
         Ok(())
     }
 
-    // What we never asked for is refused, whatever the library would do.
+    // Channels that were never requested are refused, whatever the library does by default.
     async fn server_channel_open_forwarded_streamlocal(
         &mut self,
         _: Channel<Msg>,

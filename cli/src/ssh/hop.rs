@@ -1,4 +1,4 @@
-//! One SSH connection to one host: handshake, then login.
+//! One SSH connection to one host: handshake and login.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -13,25 +13,25 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::deadlines;
-use super::error::{SshError, Step};
+use super::error::{ConnectStep, SshError};
 use super::forward::Endpoint;
-use super::handler::{Handler, Inbound, Question};
+use super::handler::{Handler, Inbound, KeyQuestion};
 use super::host_key::HostKeys;
 use crate::ssh_ca::user_certificate::Credential;
 
-/// The most messages that wait for the reader of a channel. Above that its window is not replenished.
+/// Maximum number of messages that wait for the reader of a channel. Above that its window is not replenished.
 const CHANNEL_MESSAGES: usize = 32;
 
-/// One connection. Dropping it ends it, and all that goes through it.
+/// An SSH connection. Dropping it closes it, with all connections through it.
 pub(crate) struct Connection {
     host: String,
     handle: Handle<Handler>,
-    /// Never changes: its other end is gone when the connection is.
+    /// Never sends a value; its sender is dropped with the connection.
     alive: watch::Receiver<()>,
 }
 
 impl Connection {
-    /// Does the handshake over `stream`, and believes the server only as `keys` say.
+    /// Makes the handshake over `stream`, and accepts only a server that `keys` verify.
     pub(crate) async fn shake_hands<S>(
         stream: S,
         host: &str,
@@ -52,21 +52,21 @@ impl Connection {
             tokio::select! {
                 connected = &mut connecting => {
                     let handle = connected.map_err(|source| SshError::Failed {
-                        step: Step::Handshake,
+                        step: ConnectStep::Handshake,
                         host: host.to_owned(),
                         source,
                     })?;
                     return Ok(Self { host: host.to_owned(), handle, alive });
                 }
                 Some(question) = asked.recv() => {
-                    let Question { shown, believe } = question;
+                    let KeyQuestion { shown, accept } = question;
                     keys.verify(host, &shown).await?;
-                    // A person may have thought about it.
+                    // The user may have taken time to answer.
                     deadline = Instant::now() + deadlines::HANDSHAKE;
-                    let _ = believe.send(());
+                    let _ = accept.send(());
                 }
                 () = sleep_until(deadline) => return Err(SshError::TooSlow {
-                    step: Step::Handshake,
+                    step: ConnectStep::Handshake,
                     host: host.to_owned(),
                     after: deadlines::HANDSHAKE,
                 }),
@@ -85,11 +85,11 @@ impl Connection {
         let answer = self
             .handle
             .authenticate_openssh_cert(user, key, certificate);
-        let answer = within(Step::Authentication, &self.host, answer).await?;
+        let answer = within(ConnectStep::Authentication, &self.host, answer).await?;
         match answer {
             AuthResult::Success => Ok(()),
             AuthResult::Failure { .. } if self.handle.is_closed() => Err(SshError::Failed {
-                step: Step::Authentication,
+                step: ConnectStep::Authentication,
                 host: self.host.clone(),
                 source: russh::Error::Disconnect,
             }),
@@ -100,7 +100,10 @@ impl Connection {
                 user: user.to_owned(),
                 limits: credential.validity.limits(&self.host, Timestamp::now()),
                 why: if partial_success {
-                    Some("it took the certificate, and asks for something more".to_owned())
+                    Some(
+                        "it accepted the certificate, but requires another authentication too"
+                            .to_owned(),
+                    )
                 } else {
                     credential.fault(user, Timestamp::now())
                 },
@@ -108,7 +111,7 @@ impl Connection {
         }
     }
 
-    /// Connects on to another host.
+    /// Connects to another host through this one.
     pub(crate) async fn connect_on(
         &self,
         host: &str,
@@ -119,7 +122,7 @@ impl Connection {
         Ok(channel.into_stream())
     }
 
-    /// Opens a channel to an address that the host connects to.
+    /// Opens a channel to an address, to which the host connects.
     pub(crate) async fn open_tcp(&self, to: &Endpoint) -> Result<Channel<Msg>, SshError> {
         let opened = self.tunnel(&to.host, to.port).await;
         opened.map_err(|error| self.does_not_connect_on(error, to.to_string()))
@@ -129,7 +132,7 @@ impl Connection {
         let opening = self
             .handle
             .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
-        within(Step::Channel, &self.host, opening).await
+        within(ConnectStep::Channel, &self.host, opening).await
     }
 
     fn does_not_connect_on(&self, error: SshError, to: String) -> SshError {
@@ -145,14 +148,14 @@ impl Connection {
 
     pub(crate) async fn open_session(&self) -> Result<Channel<Msg>, SshError> {
         let opening = self.handle.channel_open_session();
-        within(Step::Channel, &self.host, opening).await
+        within(ConnectStep::Channel, &self.host, opening).await
     }
 
-    /// Asks the host to listen; returns the port it listens at.
+    /// Makes the host listen; returns its port.
     pub(crate) async fn listen(&self, address: &str, port: u16) -> Result<u16, SshError> {
         let asking = self.handle.tcpip_forward(address, u32::from(port));
-        let given = within(Step::Channel, &self.host, asking).await?;
-        // A port that was asked for is not told again.
+        let given = within(ConnectStep::Channel, &self.host, asking).await?;
+        // The server returns a port only if it chose it.
         Ok(u16::try_from(given)
             .ok()
             .filter(|&given| given != 0)
@@ -163,12 +166,12 @@ impl Connection {
         &self.host
     }
 
-    /// Waits until the connection has ended, from whichever side.
+    /// Waits until the connection ends, on either side.
     pub(crate) async fn ended(&self) {
         while self.alive.clone().changed().await.is_ok() {}
     }
 
-    /// The connection broke off.
+    /// Returns the error of a lost connection.
     pub(crate) fn lost(&self, source: russh::Error) -> SshError {
         SshError::Lost {
             host: self.host.clone(),
@@ -180,21 +183,21 @@ impl Connection {
         self.handle.is_closed()
     }
 
-    /// Says goodbye; what the server does with it is its matter.
+    /// Sends a disconnect message; its result does not matter.
     pub(crate) async fn close(&self) {
         let reason = russh::Disconnect::ByApplication;
-        // One that hangs does not take it.
+        // A server that hangs does not read it.
         let _ = timeout(deadlines::GOODBYE, self.handle.disconnect(reason, "", "")).await;
     }
 }
 
 async fn within<T>(
-    step: Step,
+    step: ConnectStep,
     host: &str,
     work: impl Future<Output = Result<T, russh::Error>>,
 ) -> Result<T, SshError> {
     let after = match step {
-        Step::Authentication => deadlines::AUTHENTICATION,
+        ConnectStep::Authentication => deadlines::AUTHENTICATION,
         _ => deadlines::CHANNEL,
     };
     let host = || host.to_owned();
@@ -214,9 +217,9 @@ async fn within<T>(
 
 fn config(known: &[Algorithm]) -> client::Config {
     let defaults = Preferred::DEFAULT;
-    // First the kinds that can be compared with what is known; certificates are judged by themselves.
+    // First the types that can be compared with known keys; certificates are verified by themselves.
     let mut key = known.to_vec();
-    // SHA-1 is no signature.
+    // SHA-1 signatures are not accepted.
     let sha1 = Algorithm::Rsa { hash: None };
     let others = defaults.key.iter().filter(|kind| **kind != sha1);
     for kind in others {

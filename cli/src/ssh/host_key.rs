@@ -1,8 +1,8 @@
-//! Whether a server is the host it should be.
+//! Verification of a server's host key.
 //!
-//! A host certificate of an authority that is believed decides; else `known_hosts`; else a person,
-//! where there is one to ask. A key that is not the known one ends everything: nobody is asked, and no
-//! other way to the host is tried.
+//! A host certificate of a trusted CA decides; without one, `known_hosts`; without an entry, the user is asked if
+//! prompts are allowed. A key that differs from the known one ends everything: there is no prompt, and no other route to
+//! the host is tried.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,28 +14,28 @@ use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
 use tokio::sync::{Mutex, OnceCell};
 use vctl_common::vault::Vault;
 
-use super::known_hosts::{self, KnownHosts, Place, Standing};
+use super::known_hosts::{self, KeyVerdict, KnownHosts, LinePosition};
 use crate::files::home;
 use crate::ssh_ca::{self, Authority};
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::notice;
 
-/// Why a server is not believed to be the host.
+/// Reason why a server's key is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HostKeyError {
     #[error(
-        "the host key of `{host}` has changed: it is {fingerprint}, and line {} of {} has another", place.line, place.file.display()
+        "the host key of `{host}` has changed: it is {fingerprint}, but line {} of {} has another key", place.line, place.file.display()
     )]
     Changed {
         host: String,
         fingerprint: Fingerprint,
-        place: Place,
+        place: LinePosition,
     },
     #[error("the host key of `{host}`, {fingerprint}, was revoked by line {} of {}", place.line, place.file.display())]
     Revoked {
         host: String,
         fingerprint: Fingerprint,
-        place: Place,
+        place: LinePosition,
     },
     #[error("the host key of `{host}` is not known: it is {fingerprint}")]
     Unknown {
@@ -52,11 +52,11 @@ impl HostKeyError {
     pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Changed { host, place, .. } => Some(format!(
-                "somebody may be listening in. If the host was made anew, take the old key out: `ssh-keygen -R {host} -f {}`",
+                "an attacker may intercept the connection. If the host was reinstalled, remove the old key: `ssh-keygen -R {host} -f {}`",
                 place.file.display()
             )),
             Self::Unknown { host, .. } => Some(format!(
-                "connect once on a terminal to be asked, `vctl ssh {host}`, or give the host a certificate"
+                "connect once on a terminal to confirm the key, `vctl ssh {host}`, or give the host a certificate"
             )),
             _ => None,
         }
@@ -66,7 +66,7 @@ impl HostKeyError {
 /// The files in which OpenSSH looks for host keys by default.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownHostsFiles {
-    /// Where a new one goes; none without a home.
+    /// File for new keys; `None` without a home directory.
     own: Option<PathBuf>,
 }
 
@@ -77,7 +77,7 @@ impl KnownHostsFiles {
         }
     }
 
-    /// Reads all of them: a key that is revoked in one is refused, whatever the others say of it.
+    /// Reads all of them: a key revoked in one file is refused, whatever the others contain.
     pub(crate) fn read(&self) -> KnownHosts {
         let system = Path::new("/etc/ssh/ssh_known_hosts");
         let mut known = KnownHosts::default();
@@ -97,13 +97,13 @@ fn second_of(file: &Path) -> OsString {
     name
 }
 
-/// What vouches for host keys.
+/// The sources that host keys are verified with.
 pub(crate) struct HostKeys<'a> {
     files: KnownHostsFiles,
     vault: &'a Vault,
     interaction: Interaction,
-    /// Two ways to a host are tried at once, and a person is asked one thing at a time, once.
-    turn: Mutex<()>,
+    /// Two routes to a host are tried in parallel, but the user gets one prompt at a time, and only once.
+    prompt_lock: Mutex<()>,
     vaults_authorities: OnceCell<Vec<Authority>>,
 }
 
@@ -113,23 +113,23 @@ impl<'a> HostKeys<'a> {
             files: KnownHostsFiles::of_this_person(),
             vault,
             interaction,
-            turn: Mutex::new(()),
+            prompt_lock: Mutex::new(()),
             vaults_authorities: OnceCell::new(),
         }
     }
 
-    /// Returns the kinds of keys to ask a host for first.
+    /// Returns the key types to request from a host first.
     pub(crate) fn preferred(&self, host: &str) -> Vec<Algorithm> {
         self.files.read().algorithms(host)
     }
 
-    /// Decides whether the server that showed this is `host`.
+    /// Verifies that the server with this key or certificate is `host`.
     pub(crate) async fn verify(
         &self,
         host: &str,
         shown: &PublicKeyOrCertificate,
     ) -> Result<(), HostKeyError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.prompt_lock.lock().await;
         let known = self.files.read();
         let key = shown.public_key();
         let key = key.key_data();
@@ -144,33 +144,33 @@ impl<'a> HostKeys<'a> {
                 });
             }
             if known.is_authority(host, authority) || self.is_vaults(authority).await {
-                return holds(certificate, host, Timestamp::now()).map_err(|why| {
+                return check_certificate(certificate, host, Timestamp::now()).map_err(|why| {
                     HostKeyError::Certificate {
                         host: host.to_owned(),
                         why,
                     }
                 });
             }
-            // Of an authority nobody here believes: it is worth what its bare key is, as with OpenSSH.
+            // A certificate of an unknown CA counts as its bare key, as in OpenSSH.
         }
-        match known.standing(host, key) {
-            Standing::Known => Ok(()),
-            Standing::Changed(place) => Err(HostKeyError::Changed {
+        match known.verdict(host, key) {
+            KeyVerdict::Known => Ok(()),
+            KeyVerdict::Changed(place) => Err(HostKeyError::Changed {
                 host: host.to_owned(),
                 fingerprint,
                 place,
             }),
-            Standing::Revoked(place) => Err(HostKeyError::Revoked {
+            KeyVerdict::Revoked(place) => Err(HostKeyError::Revoked {
                 host: host.to_owned(),
                 fingerprint,
                 place,
             }),
-            Standing::Unknown => self.ask(host, key, fingerprint).await,
+            KeyVerdict::Unknown => self.ask(host, key, fingerprint).await,
         }
     }
 
-    /// Says whether a key is one of Vault's SSH CAs, which sign hosts, too: during a rotation there are two.
-    /// Asked only once a host shows a certificate; a Vault that does not answer vouches for nobody.
+    /// Returns whether the key is one of Vault's SSH CAs, which also sign host certificates; during a rotation there are
+    /// two. Vault is asked only when a host shows a certificate; if it does not answer, the CA is not trusted.
     async fn is_vaults(&self, key: &KeyData) -> bool {
         let ask = || async {
             let asked = ssh_ca::published(self.vault.settings()).await;
@@ -193,7 +193,7 @@ impl<'a> HostKeys<'a> {
         let kind = key.algorithm();
         notice::done(&format!("The host key of `{host}` is not known."));
         notice::done(&format!("{kind} {fingerprint}"));
-        let answer = confirmed("Is it the right one, to be remembered?").await;
+        let answer = confirmed("Is this the right key? It is then added to known_hosts.").await;
         if !matches!(answer, Ok(true)) {
             return Err(HostKeyError::Declined { host });
         }
@@ -203,7 +203,7 @@ impl<'a> HostKeys<'a> {
             let added = known_hosts::append(path, &format!("{host} {line}"));
             if let Err(error) = added {
                 notice::note(&format!(
-                    "the host key could not be remembered in {}: {error}",
+                    "the host key could not be added to {}: {error}",
                     path.display()
                 ));
             }
@@ -212,13 +212,13 @@ impl<'a> HostKeys<'a> {
     }
 }
 
-/// Says why a certificate is none for `host` now.
-fn holds(certificate: &Certificate, host: &str, now: Timestamp) -> Result<(), String> {
+/// Checks a host certificate for `host` at a time; the error is the reason why it is not valid.
+fn check_certificate(certificate: &Certificate, host: &str, now: Timestamp) -> Result<(), String> {
     if !certificate.cert_type().is_host() {
-        return Err("is a user's".to_owned());
+        return Err("is a user certificate, not a host certificate".to_owned());
     }
     if certificate.verify_signature().is_err() {
-        return Err("is not signed by who it says".to_owned());
+        return Err("is not signed by the CA that it names".to_owned());
     }
     let now = u64::try_from(now.as_second()).unwrap_or(0);
     if now < certificate.valid_after() {
@@ -229,7 +229,7 @@ fn holds(certificate: &Certificate, host: &str, now: Timestamp) -> Result<(), St
     }
     if let Some((name, _)) = certificate.critical_options().iter().next() {
         return Err(format!(
-            "has the critical option `{name}`, which we do not know"
+            "has the critical option `{name}`, which vctl does not know"
         ));
     }
     let names = certificate.valid_principals();

@@ -1,12 +1,13 @@
-//! `vctl ssh`: from a name to a remote command that ran, with a record of it.
+//! `vctl ssh`: connects to a host, runs a command there, and records the access.
 //!
-//! In this order: [`destination`] is what was typed; [`target`] finds the host and [`way`] the ways to it; [`dial`] and [`hop`] connect,
-//! [`host_key`] decides whom to believe and [`certificate`] gets us in; [`access`] writes it down
-//! before anybody is let in; [`session`] and [`forward`] are what the connection is for. [`port`] is the way
-//! for a client that logs in by itself.
+//! In this order: [`destination`] parses the argument; [`target`] finds the host and its jump hosts ([`route_plan`]); [`connect`] tries
+//! the routes; [`dial`] and [`hop`] connect; [`host_key`] verifies the host; [`access`] writes the access-log row before
+//! a certificate is offered; [`session`] and [`forward`] use the connection. [`tcp_transport`] connects for a client
+//! that logs in by itself.
 
 mod destination;
 mod target;
+mod route_plan;
 mod connect;
 mod deadlines;
 mod dial;
@@ -24,13 +25,14 @@ mod run;
 pub(crate) mod access_store;
 
 pub(crate) use access::{AccessLog, End, Row};
-pub(crate) use connect::{Issuer, Means, Plan, Target};
+pub(crate) use connect::{ConnectContext, Issuer};
 pub(crate) use destination::Destination;
 pub(crate) use error::SshError;
-pub(crate) use forward::{Endpoint, Forwards, Local, Proxy, Remote};
+pub(crate) use forward::{Endpoint, Forwards, LocalForward, RemoteForward, SocksForward};
 pub(crate) use host_key::{HostKeys, KnownHostsFiles};
 pub(crate) use known_hosts::{KnownHosts, key_of_line};
-pub(crate) use run::{Request, Use, run};
+pub(crate) use route_plan::{RoutePlan, Target};
+pub(crate) use run::{ConnectionUse, SshRequest, run};
 pub(crate) use session::{Input, Output, PtyWish, Signals};
-pub(crate) use target::{Wanted, plan};
-pub(crate) use tcp_transport::{Port, Stream, reach as reach_port};
+pub(crate) use target::{HostSelector, plan};
+pub(crate) use tcp_transport::{SshPort, Stream, open_port};

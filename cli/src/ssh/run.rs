@@ -4,12 +4,13 @@ use tokio::sync::mpsc;
 
 use super::access::{AccessLog, End};
 use super::connect;
-use super::connect::{Issuer, Means, Plan, Reached};
+use super::connect::{ConnectContext, Issuer, LoggedInHost};
 use super::destination::Destination;
 use super::error::SshError;
 use super::forward::{Endpoint, Forwarding, Forwards};
 use super::handler::Inbound;
 use super::host_key::HostKeys;
+use super::route_plan::RoutePlan;
 use super::session::{self, Outcome, PtyWish, Signals, Work, WriteError};
 use super::target;
 use crate::centre::context::Context;
@@ -20,36 +21,36 @@ use crate::ssh_ca::user_certificate::Extensions;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 
-/// Channels that the host opened and nobody took yet.
+/// Capacity of the queue of channels that the host opened.
 const INBOUND: usize = 64;
 
-/// What was asked for.
+/// The options of one run.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub(crate) struct SshRequest {
     pub(crate) destination: Destination,
-    pub(crate) what: Use,
+    pub(crate) what: ConnectionUse,
     pub(crate) forwards: Forwards,
     pub(crate) interaction: Interaction,
     pub(crate) quiet: bool,
-    /// Has the CA at this mount sign, whichever does so otherwise.
+    /// Mount of the CA that signs, instead of the active one.
     pub(crate) mount: Option<String>,
 }
 
-/// What the connection is for, beside its ports.
+/// Use of the connection, in addition to forwarded ports.
 #[derive(Clone, Debug)]
-pub(crate) enum Use {
-    /// A shell, or a command as the host's shell gets it.
+pub(crate) enum ConnectionUse {
+    /// A shell, or a command for the host's shell.
     Session {
         pty: PtyWish,
         command: Option<Vec<u8>>,
     },
-    /// `-N`: the ports alone.
+    /// `-N`: only forwarded ports.
     Ports,
-    /// `-W`: standard input and output go on to there.
+    /// `-W`: standard input and output are forwarded to an address.
     Stdio(Endpoint),
 }
 
-impl Use {
+impl ConnectionUse {
     fn pty(&self) -> bool {
         match self {
             Self::Session { pty, command } => pty.decide(command.is_some()),
@@ -57,8 +58,8 @@ impl Use {
         }
     }
 
-    /// As the access log shows it. Of a command only the program: arguments hold secrets, and what was
-    /// really run the host records.
+    /// Returns the command for the access log: only the program, because arguments may contain secrets. The host records
+    /// the full command.
     fn shown(&self) -> Option<String> {
         match self {
             Self::Session { command, .. } => command.as_deref().map(program_of),
@@ -68,15 +69,19 @@ impl Use {
     }
 }
 
-/// Connects, does what was asked for, and ends as the remote command did.
-pub(crate) async fn run(context: &Context, config: &Config, request: &Request) -> Result<(), Stop> {
+/// Connects, runs the request, and exits with the status of the remote command.
+pub(crate) async fn run(
+    context: &Context,
+    config: &Config,
+    request: &SshRequest,
+) -> Result<(), Stop> {
     let signals = Signals::take()
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
     let forwarding = Forwarding::bind(&request.forwards).await?;
     let access = AccessLog::new(context, request.what.shown())?;
     let (inbound, from_host) = mpsc::channel(INBOUND);
     let connecting = connect(context, config, request, &access, inbound);
-    let connecting = access.connecting_beside(connecting);
+    let connecting = access.while_connecting(connecting);
     let done = tokio::select! {
         reached = connecting => match reached {
             Ok(reached) => {
@@ -98,10 +103,10 @@ pub(crate) async fn run(context: &Context, config: &Config, request: &Request) -
 async fn connect(
     context: &Context,
     config: &Config,
-    request: &Request,
+    request: &SshRequest,
     access: &AccessLog<'_>,
     inbound: mpsc::Sender<Inbound>,
-) -> Result<Reached, Stop> {
+) -> Result<LoggedInHost, Stop> {
     let directory = access.directory();
     let (destination, interaction) = (&request.destination, request.interaction);
     let wanted = destination.wanted();
@@ -112,16 +117,16 @@ async fn connect(
     if let Some(port) = destination.port() {
         plan.target.addr.set_port(port);
     }
-    access.looked_up_in(&directory);
+    access.note_lookup(&directory);
     if let Some(mount) = &request.mount {
         plan.target.mount.clone_from(mount);
     }
     if !request.quiet {
-        say_where(&plan);
+        print_destination(&plan);
     }
     let forwards = &request.forwards;
-    let stdio = matches!(request.what, Use::Stdio(_));
-    let means = Means {
+    let stdio = matches!(request.what, ConnectionUse::Stdio(_));
+    let connect_context = ConnectContext {
         keys: HostKeys::new(context.vault(), request.interaction),
         access,
         issuer: Issuer {
@@ -135,13 +140,13 @@ async fn connect(
         },
         inbound,
     };
-    Ok(Box::pin(connect::reach(&plan, &means)).await?)
+    Ok(Box::pin(connect::log_in(&plan, &connect_context)).await?)
 }
 
-/// Does what the connection is for, and serves its ports meanwhile.
+/// Runs the request, and serves the forwarded ports meanwhile.
 async fn work(
-    reached: &Reached,
-    request: &Request,
+    reached: &LoggedInHost,
+    request: &SshRequest,
     mut forwarding: Forwarding,
     inbound: mpsc::Receiver<Inbound>,
     signals: &Signals,
@@ -156,7 +161,7 @@ async fn work(
     };
     let work = async {
         match &request.what {
-            Use::Session { command, .. } => {
+            ConnectionUse::Session { command, .. } => {
                 let work = Work {
                     command: command.clone(),
                     pty: request.what.pty(),
@@ -164,8 +169,8 @@ async fn work(
                 };
                 session::run(connection, &work, signals).await
             }
-            Use::Ports => until_ended.await,
-            Use::Stdio(to) => {
+            ConnectionUse::Ports => until_ended.await,
+            ConnectionUse::Stdio(to) => {
                 let channel = connection.open_tcp(to).await?;
                 tokio::select! {
                     done = session::relay(channel) => match done {
@@ -205,7 +210,7 @@ fn finish(outcome: Result<Outcome, SshError>) -> Result<(), Stop> {
     }
 }
 
-/// The first word: the rest may be a secret, and so may a variable before it.
+/// Returns the first word. The other words may be secrets, and so may a variable assignment before the command.
 fn program_of(command: &[u8]) -> String {
     let command = String::from_utf8_lossy(command);
     let mut words = command.split_whitespace();
@@ -217,7 +222,7 @@ fn program_of(command: &[u8]) -> String {
     }
 }
 
-fn say_where(plan: &Plan) {
+fn print_destination(plan: &RoutePlan) {
     let target = &plan.target;
     let jumps: Vec<&str> = plan.jumps.iter().map(|jump| &*jump.name).collect();
     let through = if jumps.is_empty() || plan.direct {
@@ -236,7 +241,7 @@ mod tests {
     use super::program_of;
 
     #[test]
-    fn of_a_command_only_the_program_is_recorded() {
+    fn access_log_has_only_the_program_of_a_command() {
         assert_eq!(program_of(b"uptime"), "uptime");
         assert_eq!(program_of(b"  mysql -psecret "), "mysql \u{2026}");
         assert_eq!(program_of(b""), "");

@@ -1,11 +1,11 @@
-//! Which host was meant.
+//! The host to connect to, and its jump hosts.
 
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::time::timeout;
 
-use super::connect::{Plan, Target};
 use super::deadlines;
+use super::route_plan::{RoutePlan, Target};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -16,37 +16,37 @@ use crate::inventory::{Host, HostState, Route, address};
 use crate::ssh_ca::user_certificate::RoleSource;
 use crate::ui::ask::Interaction;
 
-/// How many candidates an error lists.
+/// Maximum number of candidates that an error lists.
 const CANDIDATES: usize = 20;
 
-/// What was asked for.
+/// The host as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// A host of the inventory: its name, an address of it, or a part of its name.
+pub(crate) enum HostSelector {
+    /// A host of the inventory: its name, one of its addresses, or a part of its name.
     Part(String),
-    /// The same, and no part of a name.
+    /// Like `Part`, but only the whole name or an address.
     Exact(String),
-    /// Whichever a person chooses.
+    /// The user chooses from a list.
     Any,
-    /// Past the inventory.
+    /// An address, without the inventory.
     Address { user: String, addr: SocketAddr },
 }
 
-impl Wanted {
-    /// Understands `HOST` and `user@addr[:port]`; an IPv6 address with a port stands in brackets.
+impl HostSelector {
+    /// Parses `HOST` and `user@addr[:port]`; an IPv6 address with a port is in brackets.
     ///
     /// # Errors
-    /// There is an `@`, and around it no user and address.
+    /// Without a user before `@` or an address after it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let Some((user, addr)) = text.rsplit_once('@') else {
             return if text.is_empty() {
-                Err("it is empty".to_owned())
+                Err("the host is empty".to_owned())
             } else {
                 Ok(Self::Part(text.to_owned()))
             };
         };
         if user.is_empty() {
-            return Err("there is no user before `@`".to_owned());
+            return Err("the user before `@` is missing".to_owned());
         }
         let unbracketed = addr
             .strip_prefix('[')
@@ -56,7 +56,7 @@ impl Wanted {
             Ok(ip) => SocketAddr::new(ip, 22),
             Err(_) => addr.parse().map_err(|_| {
                 format!(
-                    "`{addr}` is no address: a host of the inventory is given by its name alone"
+                    "`{addr}` is not an address: give a host of the inventory by its name alone"
                 )
             })?,
         };
@@ -67,19 +67,19 @@ impl Wanted {
     }
 }
 
-/// Finds the host and the ways to it.
+/// Finds the host and the routes to it.
 pub(crate) async fn plan(
     directory: &HostLookup<'_>,
     config: &Config,
-    wanted: &Wanted,
+    wanted: &HostSelector,
     interaction: Interaction,
-) -> Result<Plan, Stop> {
-    // A connection is given back while somebody chooses.
+) -> Result<RoutePlan, Stop> {
+    // The connection is returned to the pool while the user chooses.
     let configured = directory.ssh_mount();
     let (host, mount) = match wanted {
-        Wanted::Address { user, addr } => {
+        HostSelector::Address { user, addr } => {
             let mount = async { directory.open().await?.signing_mount(configured).await };
-            // With the database away too, whoever knows the address gets there.
+            // This also works without the database: the address is known.
             let mount = timeout(deadlines::SIGNING_MOUNT, mount).await;
             let mount = mount.ok().and_then(Result::ok);
             let target = Target {
@@ -91,9 +91,9 @@ pub(crate) async fn plan(
                 mount: mount.unwrap_or_else(|| configured.to_owned()),
                 clock_offset_s: None,
             };
-            return Ok(Plan::new(Vec::new(), target, true));
+            return Ok(RoutePlan::new(Vec::new(), target, true));
         }
-        Wanted::Any => {
+        HostSelector::Any => {
             let source = directory.open().await?;
             let (hosts, mount, now) = tokio::join!(
                 source.hosts(),
@@ -109,9 +109,9 @@ pub(crate) async fn plan(
             };
             (picker::choose(hosts, &known, interaction).await?, mount?)
         }
-        Wanted::Part(query) | Wanted::Exact(query) => {
+        HostSelector::Part(query) | HostSelector::Exact(query) => {
             let source = directory.open().await?;
-            // One round trip: the connection sends both before it waits.
+            // One round trip: the connection sends all queries before it waits.
             let (found, mount, now) = tokio::join!(
                 source.find(query),
                 source.signing_mount(configured),
@@ -119,7 +119,8 @@ pub(crate) async fn plan(
             );
             drop(source);
             let (found, mount) = (found?, mount?);
-            let ask = matches!(wanted, Wanted::Part(_)) && interaction == Interaction::Allowed;
+            let ask =
+                matches!(wanted, HostSelector::Part(_)) && interaction == Interaction::Allowed;
             let host = if ask && found.len() > 1 {
                 let known = PickerContext {
                     now: now?,
@@ -142,12 +143,16 @@ pub(crate) async fn plan(
     let hops = route.hops.iter().map(|host| Target::of(host, &mount));
     let mut hops: Vec<Target> = hops.collect();
     let Some(target) = hops.pop() else {
-        return Err(CliError::new(Exit::NotFound, "the way to the host has no end").into());
+        return Err(CliError::new(
+            Exit::NotFound,
+            "the inventory returned no route to the host",
+        )
+        .into());
     };
-    Ok(Plan::new(hops, target, config.ssh_direct_first))
+    Ok(RoutePlan::new(hops, target, config.ssh_direct_first))
 }
 
-/// As OpenSSH writes it into `known_hosts`.
+/// Returns the name that OpenSSH writes into `known_hosts` for an address.
 fn address_name(addr: SocketAddr) -> String {
     match addr.port() {
         22 => addr.ip().to_string(),
@@ -155,17 +160,17 @@ fn address_name(addr: SocketAddr) -> String {
     }
 }
 
-/// Takes the one host that was meant.
+/// Returns the only matching host.
 ///
 /// # Errors
-/// `NotFound` when it is none, or one of several.
-fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliError> {
+/// `NotFound` if there is none, or more than one.
+fn one_of(found: Vec<Host>, wanted: &HostSelector, query: &str) -> Result<Host, CliError> {
     let is_exact = |host: &Host| {
         let is_address = |ip| host.addresses().contains(&ip);
         host.name.eq_ignore_ascii_case(query) || address(query).is_some_and(is_address)
     };
     let (mut found, others) = match wanted {
-        Wanted::Exact(_) => found.into_iter().partition::<Vec<_>, _>(is_exact),
+        HostSelector::Exact(_) => found.into_iter().partition::<Vec<_>, _>(is_exact),
         _ => (found, Vec::new()),
     };
     if found.len() == 1
@@ -174,13 +179,10 @@ fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliErr
         return Ok(host);
     }
     let (what, candidates) = if found.is_empty() {
-        (
-            format!("there is no host `{query}` in the inventory"),
-            others,
-        )
+        (format!("the inventory has no host `{query}`"), others)
     } else {
         (
-            format!("`{query}` is the name of no host, and means several"),
+            format!("`{query}` is not a host name, but part of several"),
             found,
         )
     };
@@ -191,10 +193,10 @@ fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliErr
     }
     let error = if names.is_empty() {
         CliError::new(Exit::NotFound, what)
-            .hint("`vctl list` shows the hosts, and `vctl sync` brings new ones in")
+            .hint("`vctl list` shows the hosts, and `vctl sync` imports new ones")
     } else {
         CliError::new(Exit::NotFound, format!("{what}: {}", names.join(", ")))
-            .hint("give the whole name of one")
+            .hint("give the whole name of one of them")
     };
     Err(error)
 }
@@ -203,13 +205,13 @@ fn one_of(found: Vec<Host>, wanted: &Wanted, query: &str) -> Result<Host, CliErr
 mod tests {
     use super::*;
 
-    fn address(user: &str, addr: &str) -> Wanted {
+    fn address(user: &str, addr: &str) -> HostSelector {
         let (user, addr) = (user.to_owned(), addr.parse().unwrap());
-        Wanted::Address { user, addr }
+        HostSelector::Address { user, addr }
     }
 
     #[test]
-    fn an_address_with_a_user_goes_past_the_inventory() {
+    fn address_with_a_user_bypasses_the_inventory() {
         for (text, wanted) in [
             ("root@10.0.0.1", address("root", "10.0.0.1:22")),
             ("root@10.0.0.1:2222", address("root", "10.0.0.1:2222")),
@@ -217,10 +219,10 @@ mod tests {
             ("root@[fd00::1]", address("root", "[fd00::1]:22")),
             ("root@fd00::1", address("root", "[fd00::1]:22")),
             ("a@b@10.0.0.1", address("a@b", "10.0.0.1:22")),
-            ("web-1", Wanted::Part("web-1".to_owned())),
-            ("10.0.0.1", Wanted::Part("10.0.0.1".to_owned())),
+            ("web-1", HostSelector::Part("web-1".to_owned())),
+            ("10.0.0.1", HostSelector::Part("10.0.0.1".to_owned())),
         ] {
-            assert_eq!(Wanted::parse(text).as_ref(), Ok(&wanted), "{text}");
+            assert_eq!(HostSelector::parse(text).as_ref(), Ok(&wanted), "{text}");
         }
         for text in [
             "",
@@ -230,7 +232,7 @@ mod tests {
             "root@10.0.0.1:0x16",
             "root@10.0.0.1:99999",
         ] {
-            assert!(Wanted::parse(text).is_err(), "{text}");
+            assert!(HostSelector::parse(text).is_err(), "{text}");
         }
     }
 }

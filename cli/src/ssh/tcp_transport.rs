@@ -1,4 +1,4 @@
-//! The way to a host's SSH port, for a client that makes the connection and logs in by itself.
+//! A connection to a host's SSH port, for a client that makes the handshake and logs in by itself.
 
 use std::net::SocketAddr;
 
@@ -8,14 +8,15 @@ use tokio::time::timeout;
 
 use super::access::{End, Row};
 use super::connect;
-use super::connect::{Means, Plan, Target};
+use super::connect::ConnectContext;
 use super::deadlines;
 use super::dial;
-use super::error::{SshError, Step};
+use super::error::{ConnectStep, SshError};
 use super::hop::Connection;
+use super::route_plan::{RoutePlan, Target};
 use crate::ssh_ca::user_certificate::Credential;
 
-/// As much as is read at once.
+/// Maximum number of bytes per read.
 const PIECE: usize = 256 << 10;
 
 /// Bytes to and from a host.
@@ -23,67 +24,74 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// A port that was reached, and spoke.
-pub(crate) struct Port {
+/// A connected SSH port, with the first bytes from the server.
+pub(crate) struct SshPort {
     pub(crate) stream: Box<dyn Stream>,
-    /// What the host said first.
+    /// The first bytes from the server.
     pub(crate) greeting: BytesMut,
-    /// Our own end of the first connection.
+    /// Local address of the first connection.
     pub(crate) source: Option<SocketAddr>,
-    /// What the stream goes through: it ends with them.
+    /// The connections to the jump hosts, which must stay open.
     pub(crate) _jumps: Vec<Connection>,
-    /// Where certificates were shown on the way: that for the host itself, and the row with them.
-    pub(crate) admitted: Option<(Credential, Row)>,
+    /// If jump hosts were used: the certificate for the target itself, and the access-log row.
+    pub(crate) used_certificate: Option<(Credential, Row)>,
 }
 
-/// Reaches the target's port by whichever way is there first.
+/// Connects to the target's port by the route that is ready first.
 ///
-/// An SSH server speaks without being asked, and one that does not is not reached. Who it is the client
-/// finds out: here is nothing to compare.
-pub(crate) async fn reach(plan: &Plan, means: &Means<'_>) -> Result<Port, SshError> {
-    let along = async |jumps: &[Target]| match jumps {
-        [] => directly(&plan.target).await,
-        jumps => through(jumps, plan, means).await,
+/// An SSH server sends its version without being asked; a server that sends nothing counts as unreachable. The host key
+/// is verified by the client, not here.
+pub(crate) async fn open_port(
+    plan: &RoutePlan,
+    context: &ConnectContext<'_>,
+) -> Result<SshPort, SshError> {
+    let connect = async |jumps: &[Target]| match jumps {
+        [] => connect_directly(&plan.target).await,
+        jumps => connect_through(jumps, plan, context).await,
     };
-    Box::pin(connect::race(plan, along)).await
+    Box::pin(connect::first_route(plan, connect)).await
 }
 
-async fn directly(target: &Target) -> Result<Port, SshError> {
+async fn connect_directly(target: &Target) -> Result<SshPort, SshError> {
     let mut stream = dial::tcp(&target.name, target.addr).await?;
     let greeting = greeting(&mut stream, &target.name).await?;
-    Ok(Port {
+    Ok(SshPort {
         source: stream.local_addr().ok(),
         stream: Box::new(stream),
         greeting,
         _jumps: Vec::new(),
-        admitted: None,
+        used_certificate: None,
     })
 }
 
-async fn through(jumps: &[Target], plan: &Plan, means: &Means<'_>) -> Result<Port, SshError> {
-    let connect::Entered {
+async fn connect_through(
+    jumps: &[Target],
+    plan: &RoutePlan,
+    context: &ConnectContext<'_>,
+) -> Result<SshPort, SshError> {
+    let connect::StartedRoute {
         connection,
         credentials,
         source,
         row,
-    } = connect::enter(jumps, plan, means, None).await?;
+    } = connect::start_route(jumps, plan, context, None).await?;
     let done = async {
         let (mut stream, passed) =
-            connect::through(connection?, jumps, &plan.target, means, &credentials).await?;
+            connect::pass_jumps(connection?, jumps, &plan.target, context, &credentials).await?;
         let greeting = greeting(&mut stream, &plan.target.name).await?;
         Ok((stream, greeting, passed))
     };
     match (done.await, credentials.last()) {
-        (Ok((stream, greeting, passed)), Some(credential)) => Ok(Port {
+        (Ok((stream, greeting, passed)), Some(credential)) => Ok(SshPort {
             stream: Box::new(stream),
             greeting,
             source,
             _jumps: passed,
-            admitted: Some((credential.clone(), row)),
+            used_certificate: Some((credential.clone(), row)),
         }),
         (Ok(_), None) => Err(SshError::no_certificate()),
         (Err(error), _) => {
-            means.access.close(row, &End::of(&error)).await;
+            context.access.close(row, &End::of(&error)).await;
             Err(error)
         }
     }
@@ -95,12 +103,12 @@ async fn greeting(stream: &mut (impl AsyncRead + Unpin), host: &str) -> Result<B
     let read = timeout(deadlines::HANDSHAKE, reading).await;
     let host = || host.to_owned();
     let read = read.map_err(|_| SshError::TooSlow {
-        step: Step::Handshake,
+        step: ConnectStep::Handshake,
         host: host(),
         after: deadlines::HANDSHAKE,
     })?;
     let failed = |source| SshError::Failed {
-        step: Step::Handshake,
+        step: ConnectStep::Handshake,
         host: host(),
         source,
     };

@@ -1,4 +1,4 @@
-//! A certificate by which Vault vouches for a host's key.
+//! A host certificate, signed by Vault.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,17 +13,17 @@ use crate::exit_code::Exit;
 /// The role of the SSH engine that signs for hosts.
 const ROLE: &str = "vctl-host";
 
-/// Whom to vouch for.
+/// The host and key to certify.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish<'a> {
-    /// Its name in the inventory, which becomes the key id.
+pub(crate) struct HostCertificateRequest<'a> {
+    /// The host's name in the inventory, which becomes the key id.
     pub(crate) host: &'a str,
     pub(crate) key: &'a PublicKey,
     pub(crate) principals: Vec<String>,
     pub(crate) ttl: Duration,
 }
 
-/// What Vault signed.
+/// A signed host certificate.
 #[derive(Clone, Debug)]
 pub(crate) struct HostCertificate {
     certificate: Certificate,
@@ -35,14 +35,14 @@ pub(crate) struct HostCertificate {
 }
 
 impl HostCertificate {
-    /// Has the CA at `mount` sign.
+    /// Makes the CA at `mount` sign the host's key.
     ///
     /// # Errors
-    /// `Permission` when it does not for this token, `Failure` when it signed something else.
+    /// `Permission` if this token may not sign, `Failure` if Vault signed something else.
     pub(crate) async fn issue(
         vault: &Vault,
         mount: &str,
-        wish: &Wish<'_>,
+        wish: &HostCertificateRequest<'_>,
     ) -> Result<Self, CliError> {
         let body = json!({
             "public_key": wish.key.to_openssh().unwrap_or_default(),
@@ -55,7 +55,7 @@ impl HostCertificate {
         let answer = answer.map_err(|error| refused(wish.host, error))?;
         let text = answer["signed_key"].as_str().unwrap_or_default();
         let certificate = Certificate::from_openssh(text.trim()).map_err(|error| {
-            CliError::new(Exit::Failure, "Vault's answer is no certificate").caused_by(&error)
+            CliError::new(Exit::Failure, "Vault's answer is not a certificate").caused_by(&error)
         })?;
         let signed = certificate.valid_principals();
         let all = wish.principals.iter().all(|name| signed.contains(name));
@@ -64,7 +64,7 @@ impl HostCertificate {
             || !all
         {
             let message = format!(
-                "Vault signed something else than the key of `{}`",
+                "Vault signed something other than the key of `{}`",
                 wish.host
             );
             return Err(CliError::new(Exit::Failure, message));
@@ -82,7 +82,7 @@ impl HostCertificate {
         })
     }
 
-    /// Returns it as a line of a file for `HostCertificate`.
+    /// Returns the certificate as a line for a `HostCertificate` file.
     pub(crate) fn line(&self) -> String {
         let text = self.certificate.to_openssh().unwrap_or_default();
         text.trim_end().to_owned()
@@ -94,7 +94,7 @@ fn refused(host: &str, error: VaultError) -> CliError {
         VaultError::Denied { .. } => (Exit::Permission, "ask for the policy `vctl-admin`"),
         VaultError::Http { status: 400, .. } => (
             Exit::Config,
-            "an administrator of Vault has to make or repair the role: `vault read MOUNT/roles/vctl-host`",
+            "an administrator of Vault must create or correct the role: `vault read MOUNT/roles/vctl-host`",
         ),
         _ => return error.into(),
     };

@@ -1,4 +1,4 @@
-//! The SSH authorities of Vault: the one that signs and, during a rotation, the one beside it.
+//! The SSH CAs of Vault: the active one and, during a rotation, the one beside it.
 
 pub(crate) mod host_certificate;
 mod published;
@@ -14,16 +14,16 @@ use russh::keys::ssh_key::public::KeyData;
 pub(crate) use published::{each, published};
 pub(crate) use source::Source;
 
-/// An authority, as hosts are to trust it.
+/// A CA and its mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Authority {
-    /// The mount of Vault that has its private key.
+    /// The mount of Vault that holds its private key.
     pub(crate) mount: String,
     key: PublicKey,
 }
 
 impl Authority {
-    /// Understands a line of `authorized_keys`; its comment is not kept.
+    /// Parses a line of `authorized_keys`, and drops its comment.
     pub(crate) fn read(mount: &str, line: &str) -> Option<Self> {
         let mut key = PublicKey::from_openssh(line.trim()).ok()?;
         key.set_comment("");
@@ -33,8 +33,7 @@ impl Authority {
         })
     }
 
-    /// Returns kind and key as OpenSSH writes them, and nothing else: no letter in it means anything to a
-    /// shell.
+    /// Returns type and key as OpenSSH writes them. The line contains no character that is special to a shell.
     pub(crate) fn line(&self) -> String {
         self.key
             .to_openssh()
@@ -43,7 +42,7 @@ impl Authority {
             .to_owned()
     }
 
-    /// Returns what OpenSSH prints: `SHA256:...`.
+    /// Returns the fingerprint as OpenSSH prints it: `SHA256:...`.
     pub(crate) fn fingerprint(&self) -> String {
         self.key.fingerprint(HashAlg::Sha256).to_string()
     }
@@ -57,8 +56,8 @@ impl Authority {
     }
 }
 
-/// Returns the mounts that authorities are at: the configured one, and the one that a rotation has beside
-/// it. They take turns: which of them signs stands in the database.
+/// Returns the mounts of CAs: the configured one, and the one that a rotation uses beside it. They take turns: the
+/// database has which of them signs.
 pub(crate) fn mounts(configured: &str) -> [String; 2] {
     [configured.to_owned(), format!("{configured}-next")]
 }
@@ -71,7 +70,7 @@ mod tests {
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
     #[test]
-    fn of_a_line_only_the_key_is_kept() {
+    fn comment_of_a_line_is_dropped() {
         let authority = Authority::read("ssh", &format!(" {KEY} $(touch /tmp/x) `id`\n")).unwrap();
         assert_eq!(authority.line(), KEY);
         assert_eq!(authority.kind(), "ssh-ed25519");
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_is_between_two_mounts() {
+    fn rotation_uses_two_mounts() {
         assert_eq!(mounts("team/ssh"), ["team/ssh", "team/ssh-next"]);
     }
 }

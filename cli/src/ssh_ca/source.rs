@@ -1,4 +1,4 @@
-//! The Vault that authorities come from: a person compares it before a host trusts them.
+//! The Vault that the CAs come from. An operator compares it before a host trusts them.
 
 use std::fmt::Write as _;
 
@@ -22,14 +22,14 @@ impl Source {
         }
     }
 
-    /// Prints on stderr which authorities these are.
+    /// Prints the CAs on stderr.
     pub(crate) fn tell(&self, authorities: &[Authority]) {
         for authority in authorities {
             notice::done(&self.describe(authority));
         }
     }
 
-    /// Returns one line, with nothing in it that ends a comment.
+    /// Returns one line, without characters that could end a comment.
     pub(crate) fn describe(&self, authority: &Authority) -> String {
         let (fingerprint, mount) = (authority.fingerprint(), &authority.mount);
         let mut text = format!("SSH CA {fingerprint} of {}, mount {mount}/", self.addr);

@@ -1,4 +1,4 @@
-//! The SSH CAs that are known, and which of them signs.
+//! The query for the SSH CA that signs.
 
 use postgres_types::{ToSql, Type};
 use vctl_common::pg::PgError;
@@ -6,7 +6,7 @@ use vctl_common::pg::tokio_postgres::Client;
 
 use crate::error::Stop;
 
-/// Returns the mount whose CA signs now: the configured one, or the one beside it once a rotation moved there.
+/// Returns the mount of the active CA: the configured one, or the one beside it after a rotation.
 pub(crate) async fn signing_mount(client: &Client, configured: &str) -> Result<String, Stop> {
     let statement = include_str!("ca_signing_mount.sql");
     let values: [(&(dyn ToSql + Sync), Type); 1] = [(&configured, Type::TEXT)];

@@ -1,4 +1,4 @@
-//! One fresh key and one certificate for it: for one hop of one connection, and never on disk.
+//! A new key and its certificate, for one hop of one connection, never written to disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::ssh_ca;
 
-/// What a certificate lets its holder do beside running a command.
+/// Permissions of a certificate in addition to running a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extensions {
     pub(crate) pty: bool,
@@ -25,7 +25,7 @@ pub(crate) struct Extensions {
 }
 
 impl Extensions {
-    /// Of a jump host nothing is asked but to connect on.
+    /// A jump host only has to forward a connection.
     pub(crate) const JUMP: Self = Self {
         pty: false,
         port_forwarding: true,
@@ -43,19 +43,19 @@ impl Extensions {
     }
 }
 
-/// Where the name of a role comes from.
+/// Source of a role's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RoleSource {
-    /// The row of this host.
+    /// The inventory row of this host.
     Inventory(String),
-    /// The key `ca_role`.
+    /// The setting `ca_role`.
     Setting,
 }
 
-/// As whom, and for how long.
+/// The certificate to request.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish<'a> {
-    /// Where the CA is in Vault.
+pub(crate) struct UserCertificateRequest<'a> {
+    /// Mount of the CA in Vault.
     pub(crate) mount: &'a str,
     /// Role of the SSH engine.
     pub(crate) role: &'a str,
@@ -63,7 +63,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) user: &'a str,
     pub(crate) ttl: Duration,
     pub(crate) extensions: Extensions,
-    /// By how much the host's clock was ahead of the database's when its agent last reported.
+    /// Seconds by which the host's clock was ahead of the database's when its agent last reported.
     pub(crate) host_ahead: Option<i64>,
 }
 
@@ -79,14 +79,18 @@ pub(crate) struct Credential {
 }
 
 impl Credential {
-    /// Makes a key and has Vault sign it.
+    /// Creates a key and has Vault sign it.
     ///
     /// # Errors
-    /// `Permission` when Vault does not sign for this user with this role.
-    pub(crate) async fn issue(vault: &Vault, wish: &Wish<'_>) -> Result<Self, CliError> {
+    /// `Permission` if Vault does not sign for this user with this role.
+    pub(crate) async fn issue(
+        vault: &Vault,
+        wish: &UserCertificateRequest<'_>,
+    ) -> Result<Self, CliError> {
         let key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519);
-        let key = key
-            .map_err(|error| CliError::new(Exit::Failure, "cannot make a key").caused_by(&error))?;
+        let key = key.map_err(|error| {
+            CliError::new(Exit::Failure, "cannot create a key").caused_by(&error)
+        })?;
         let body = json!({
             "public_key": key.public_key().to_openssh().unwrap_or_default(),
             "valid_principals": wish.user,
@@ -101,7 +105,7 @@ impl Credential {
         };
         let text = answer["signed_key"].as_str().unwrap_or_default();
         let certificate = Certificate::from_openssh(text.trim()).map_err(|error| {
-            CliError::new(Exit::Failure, "Vault's answer is no certificate").caused_by(&error)
+            CliError::new(Exit::Failure, "Vault's answer is not a certificate").caused_by(&error)
         })?;
         let ca = certificate.signature_key().fingerprint(HashAlg::Sha256);
         Ok(Self {
@@ -113,8 +117,8 @@ impl Credential {
         })
     }
 
-    /// Says what about the certificate itself could be why nobody is let in with it. OpenSSH tells its
-    /// client nothing; who holds the certificate can look.
+    /// Returns a fault of the certificate itself that may be the reason why a host rejects it. sshd does not report the
+    /// reason to its client.
     pub(crate) fn fault(&self, user: &str, now: Timestamp) -> Option<String> {
         if let Some(fault) = self.validity.own_fault() {
             return Some(fault);
@@ -138,7 +142,7 @@ impl Credential {
     }
 }
 
-fn validity(certificate: &Certificate, wish: &Wish<'_>) -> Validity {
+fn validity(certificate: &Certificate, wish: &UserCertificateRequest<'_>) -> Validity {
     let seconds = |time| i64::try_from(time).unwrap_or(i64::MAX);
     Validity {
         after: seconds(certificate.valid_after()),
@@ -149,14 +153,18 @@ fn validity(certificate: &Certificate, wish: &Wish<'_>) -> Validity {
     }
 }
 
-/// Has the CA sign; where it is gone since we were told of it, the one that took over from it.
-async fn signed(vault: &Vault, wish: &Wish<'_>, body: &Value) -> Result<Value, VaultError> {
+/// Has the CA sign. If it was removed meanwhile, the CA that replaced it signs.
+async fn signed(
+    vault: &Vault,
+    wish: &UserCertificateRequest<'_>,
+    body: &Value,
+) -> Result<Value, VaultError> {
     let sign = async |mount: &str| {
         let path = format!("{mount}/sign/{}", wish.role);
         vault.write(&path, body).await
     };
     let error = match sign(wish.mount).await {
-        // Whatever words a server has for a mount without a CA.
+        // Servers report a mount without a CA in different ways.
         Err(
             error @ VaultError::Http {
                 status: 400..=500, ..
@@ -173,10 +181,10 @@ async fn signed(vault: &Vault, wish: &Wish<'_>, body: &Value) -> Result<Value, V
     }
 }
 
-/// Policy of a person who logs in to hosts.
+/// Policy of users who log in to hosts.
 const POLICY: &str = "vctl-ssh";
 
-/// Servers say this with a capital or without, and the other engines have a status of their own for it.
+/// Returns whether the role does not exist. Servers differ in the case of the message, and other engines use 404.
 fn is_unknown_role(error: &VaultError) -> bool {
     match error {
         VaultError::NotFound { .. } => true,
@@ -194,26 +202,26 @@ async fn has_policy(vault: &Vault) -> bool {
     info.is_ok_and(|info| info.policies.iter().any(|policy| policy == POLICY))
 }
 
-fn no_role(message: String, wish: &Wish<'_>) -> CliError {
-    let Wish { mount, .. } = wish;
+fn no_role(message: String, wish: &UserCertificateRequest<'_>) -> CliError {
+    let UserCertificateRequest { mount, .. } = wish;
     let hint = match wish.role_from {
         RoleSource::Inventory(host) => format!(
-            "the inventory has this role for `{host}`: `vctl edit {host} --ca-role ROLE` sets another, `vault list {mount}/roles` shows them"
+            "this is the role of `{host}` in the inventory: `vctl edit {host} --ca-role ROLE` changes it, `vault list {mount}/roles` lists the roles"
         ),
         RoleSource::Setting => {
-            format!("check `VCTL_CA_ROLE`; `vault list {mount}/roles` shows the roles there are")
+            format!("check `VCTL_CA_ROLE`; `vault list {mount}/roles` lists the roles")
         }
     };
     CliError::new(Exit::Config, message).hint(hint)
 }
 
-async fn refused(vault: &Vault, wish: &Wish<'_>, error: VaultError) -> CliError {
+async fn refused(vault: &Vault, wish: &UserCertificateRequest<'_>, error: VaultError) -> CliError {
     match &error {
         error if is_unknown_role(error) => {
             let message = format!("Vault has no role `{}` at `{}/`", wish.role, wish.mount);
             return no_role(message, wish);
         }
-        // A policy is for the roles that it names: Vault says the same of one that is not there.
+        // A policy names its roles: Vault gives the same answer for a role that does not exist.
         VaultError::Denied { .. } if has_policy(vault).await => {
             let message = format!(
                 "Vault has no role `{}` at `{}/` for the policy `{POLICY}` of this token",
@@ -225,14 +233,14 @@ async fn refused(vault: &Vault, wish: &Wish<'_>, error: VaultError) -> CliError 
     }
     let (exit, hint) = match &error {
         VaultError::Denied { .. } => (Exit::Permission, "ask for the policy `vctl-ssh`"),
-        // What a role does not allow is a bad request to Vault.
+        // Vault reports a request that the role does not allow as a bad request.
         VaultError::Http { status: 400, .. } => (
             Exit::Permission,
-            "the role says for which users it signs: `vctl list --wide` shows a host's",
+            "the role allows only certain users: `vctl list --wide` shows the user and role of each host",
         ),
         _ => return error.into(),
     };
-    let Wish { role, user, .. } = wish;
+    let UserCertificateRequest { role, user, .. } = wish;
     CliError::new(
         exit,
         format!("Vault signs no key for `{user}` with role `{role}`"),
@@ -246,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_asked_for_is_in_a_certificate() {
+    fn certificate_has_only_the_requested_extensions() {
         assert!(Extensions::default().names().is_empty());
         let names = |extensions: Extensions| extensions.names().into_keys().collect::<Vec<_>>();
         assert_eq!(names(Extensions::JUMP), ["permit-port-forwarding"]);

@@ -1,7 +1,7 @@
-//! Which clock is probably wrong when a host refuses a certificate.
+//! Diagnosis of a wrong clock when a host rejects a certificate.
 //!
-//! A host calls a certificate expired or not yet valid in its own log only. But the certificate shows Vault's clock,
-//! and with that ours; what is left is the host's, and how far it may be out before it refuses the certificate.
+//! sshd reports an expired or not yet valid certificate only in its own log. The certificate shows Vault's clock, with
+//! which ours is compared. If that is right, the host's clock may be wrong: the validity limits its difference.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use jiff::Timestamp;
 use crate::ui::time;
 use vctl_common::time::is_wrong_clock;
 
-/// Clocks that differ by less agree: Vault signs from some time before its own clock on.
+/// Difference in seconds below which clocks agree: Vault's certificates are valid from some time before signing.
 const TOLERANCE: i64 = 60;
 
-/// When a certificate is valid, and when it was signed by our clock.
+/// Validity of a certificate, and the time of signing by our clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Validity {
     pub(crate) after: i64,
     pub(crate) before: i64,
     pub(crate) signed: i64,
-    /// What was asked for.
+    /// The requested lifetime.
     pub(crate) ttl: Duration,
-    /// By how much the host's clock was ahead of the database's when its agent last reported.
+    /// Seconds by which the host's clock was ahead of the database's when its agent last reported.
     pub(crate) host_ahead: Option<i64>,
 }
 
 impl Validity {
-    /// Says by how much our own clock is out, where it is.
+    /// Returns the error of our own clock, if it is wrong.
     pub(crate) fn own_fault(&self) -> Option<String> {
         let ttl = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
-        // The end is Vault's clock and the time asked for, unless the role allows less.
+        // Vault's time is the end minus the requested lifetime, unless the role shortened it.
         let vault = self.after.max(self.before.saturating_sub(ttl));
         let ahead = self.signed.saturating_sub(vault);
         if ahead.abs() < TOLERANCE {
@@ -42,12 +42,12 @@ impl Validity {
         ))
     }
 
-    /// Says how far the host's clock may be out, and how far it is where that was measured.
+    /// Describes how wrong the host's clock may be, or how wrong it is if that was measured.
     pub(crate) fn limits(&self, host: &str, now: Timestamp) -> String {
         if let Some(ahead) = self.host_ahead.filter(|&ahead| is_wrong_clock(ahead)) {
             return format!(
                 "the clock of `{host}` was {} of the clock of Postgres when its agent last reported, so it is probably \
-                 that clock that is wrong: set it, the certificate is not valid there",
+                 wrong and the certificate not valid there: set that clock",
                 time::ahead(ahead)
             );
         }
@@ -58,8 +58,8 @@ impl Validity {
             ""
         };
         format!(
-            "when the clock of `{host}` is more than {} behind or {} ahead of that of this machine{ours}, set that \
-             clock: the certificate is not valid there",
+            "if the clock of `{host}` is more than {} behind or {} ahead of that of this machine{ours}, the certificate \
+             is not valid there: set that clock",
             seconds(now - self.after),
             seconds(self.before - now)
         )
@@ -74,7 +74,7 @@ fn seconds(seconds: i64) -> String {
 mod tests {
     use super::*;
 
-    /// Signed for half an hour when our clock showed `signed`, and Vault's 1000.
+    /// A certificate for 30 minutes, signed when our clock showed `signed` and Vault's 1000.
     fn signed_at(signed: i64) -> Validity {
         Validity {
             after: 970,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_clock_is_judged_by_vaults() {
+    fn own_clock_is_compared_with_vaults() {
         assert_eq!(signed_at(1001).own_fault(), None);
         let ahead = signed_at(1000 + 86_400).own_fault().unwrap();
         assert!(
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_allows_less_is_no_wrong_clock() {
+    fn shorter_lifetime_of_a_role_is_not_a_wrong_clock() {
         let shorter = Validity {
             before: 1300,
             ..signed_at(1001)
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_measured_is_named_with_its_difference() {
+    fn measured_clock_is_named_with_its_difference() {
         let now = Timestamp::from_second(1005).unwrap();
         for (ahead, said) in [
             (10_800, "3h00m ahead"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hosts_clock_has_limits() {
+    fn unmeasured_clock_is_described_by_limits() {
         let now = Timestamp::from_second(1005).unwrap();
         let limits = signed_at(1001).limits("web-1", now);
         assert!(

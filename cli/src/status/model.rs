@@ -1,19 +1,19 @@
-//! How access stands, in the few lines that one looks at before work. Pure.
+//! The state of the user's access: the few lines of `vctl status`. Pure.
 
 use crate::exit_code::Exit;
-use crate::fleet::model::{Host, SILENT_AFTER};
+use crate::fleet::model::{FleetHost, SILENT_AFTER};
 
-/// One line: a subject, and how it stands.
+/// One line: a subject and its state.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Line {
+pub(crate) struct StatusLine {
     pub(crate) subject: &'static str,
-    pub(crate) state: State,
+    pub(crate) state: LineState,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum State {
+pub(crate) enum LineState {
     Well(String),
-    /// Works, and somebody should know.
+    /// It works, with a warning.
     Odd {
         is: String,
         fix: String,
@@ -25,17 +25,17 @@ pub(crate) enum State {
     },
 }
 
-/// Hosts of the inventory, by when something was last heard of them.
+/// Numbers of hosts of the inventory, by their last report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Agents {
+pub(crate) struct AgentCounts {
     pub(crate) reporting: usize,
     pub(crate) silent: usize,
-    /// Nothing was ever heard of these.
+    /// Hosts that never reported.
     pub(crate) none: usize,
 }
 
-impl Agents {
-    pub(crate) fn of(hosts: &[Host]) -> Self {
+impl AgentCounts {
+    pub(crate) fn of(hosts: &[FleetHost]) -> Self {
         let mut agents = Self::default();
         for host in hosts {
             let silent = host.heartbeat_age.is_none_or(|age| age > SILENT_AFTER);
@@ -60,12 +60,12 @@ mod tests {
     fn every_host_is_counted_once() {
         let mut silent = well("silent");
         silent.heartbeat_age = Some(SILENT_AFTER + Duration::from_secs(1));
-        // Its collector ships, and no heartbeat was ever heard.
+        // Its collector sends events, but no heartbeat ever arrived.
         let mut half = well("half");
         half.heartbeat_age = None;
-        let never = Host::default();
-        let agents = Agents::of(&[well("a"), silent, half, never, well("b")]);
-        let expected = Agents {
+        let never = FleetHost::default();
+        let agents = AgentCounts::of(&[well("a"), silent, half, never, well("b")]);
+        let expected = AgentCounts {
             reporting: 2,
             silent: 2,
             none: 1,

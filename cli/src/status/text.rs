@@ -1,4 +1,4 @@
-//! How access stands, as a table and for programs.
+//! `vctl status` as text and for programs.
 
 use std::io::{self, Write};
 
@@ -6,23 +6,23 @@ use anstyle::Style;
 use serde::Serialize;
 
 use crate::doctor::text::GOOD;
-use crate::status::model::{Agents, Line, State};
+use crate::status::model::{AgentCounts, LineState, StatusLine};
 use crate::ui::format::OutputFormat;
 use crate::ui::records::cells_of;
 use crate::ui::{BAD, BOLD, Layout, WARN, csv, json, paragraph, sanitize};
 
-/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+/// Changes when a field changes its meaning or is removed; new fields may be added at any time.
 const VERSION: u32 = 1;
 
-/// Columns before what there is to say.
+/// Width of the column with the subjects.
 const BEFORE: usize = 11;
 
-pub(crate) fn write(out: &mut dyn Write, lines: &[Line], layout: Layout) -> io::Result<()> {
+pub(crate) fn write(out: &mut dyn Write, lines: &[StatusLine], layout: Layout) -> io::Result<()> {
     for line in lines {
         let (style, is, fix) = match &line.state {
-            State::Well(is) => (GOOD, is, None),
-            State::Odd { is, fix } => (WARN, is, Some(fix)),
-            State::Fails { is, fix, .. } => (BAD, is, fix.as_ref()),
+            LineState::Well(is) => (GOOD, is, None),
+            LineState::Odd { is, fix } => (WARN, is, Some(fix)),
+            LineState::Fails { is, fix, .. } => (BAD, is, fix.as_ref()),
         };
         write!(out, "{style}{:<BEFORE$}{style:#}", line.subject)?;
         paragraph::write(out, BEFORE, is, Style::new(), layout.width)?;
@@ -34,13 +34,13 @@ pub(crate) fn write(out: &mut dyn Write, lines: &[Line], layout: Layout) -> io::
     Ok(())
 }
 
-/// What there is to know, as far as it was found out.
+/// The facts of `vctl status`, as far as they are known.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Facts {
     pub(crate) vault_addr: String,
     pub(crate) vault_version: Option<String>,
     pub(crate) identity: Option<String>,
-    /// How the token was got; null for that in `VAULT_TOKEN`.
+    /// Login method of the token; null for the token in `VAULT_TOKEN`.
     pub(crate) method: Option<String>,
     pub(crate) machine: Option<bool>,
     pub(crate) token_ttl_s: Option<u64>,
@@ -53,7 +53,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn count(&mut self, hosts: usize, agents: Agents) {
+    pub(crate) fn count(&mut self, hosts: usize, agents: AgentCounts) {
         self.hosts = Some(hosts);
         self.agents_reporting = Some(agents.reporting);
         self.agents_silent = Some(agents.silent);
@@ -62,17 +62,17 @@ impl Facts {
 }
 
 #[derive(Serialize)]
-struct Status<'a> {
+struct StatusJson<'a> {
     version: u32,
-    /// Whether nothing fails; there may be warnings all the same.
+    /// Whether nothing failed; there may still be warnings.
     well: bool,
     #[serde(flatten)]
     facts: &'a Facts,
-    problems: Vec<Problem<'a>>,
+    problems: Vec<ProblemJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct Problem<'a> {
+struct ProblemJson<'a> {
     subject: &'static str,
     /// `warn` or `fail`.
     result: &'static str,
@@ -81,7 +81,7 @@ struct Problem<'a> {
     exit_code: Option<u8>,
 }
 
-/// The columns of CSV: the facts, and what is wrong in one cell.
+/// The columns of CSV: the facts, and the first failure.
 const COLUMNS: [&str; 15] = [
     "well",
     "vault_addr",
@@ -100,14 +100,14 @@ const COLUMNS: [&str; 15] = [
     "message",
 ];
 
-/// Writes in a form for programs; in one for people, nothing.
+/// Writes in a format for programs; does nothing for the other formats.
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
     form: OutputFormat,
-    lines: &[Line],
+    lines: &[StatusLine],
     facts: &Facts,
 ) -> io::Result<()> {
-    let status = Status::of(lines, facts);
+    let status = StatusJson::of(lines, facts);
     match form {
         OutputFormat::Table | OutputFormat::Wide => Ok(()),
         OutputFormat::Json => json::write(out, &status),
@@ -137,15 +137,17 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-impl<'a> Status<'a> {
-    fn of(lines: &'a [Line], facts: &'a Facts) -> Self {
+impl<'a> StatusJson<'a> {
+    fn of(lines: &'a [StatusLine], facts: &'a Facts) -> Self {
         let problems = lines.iter().filter_map(|line| {
             let (result, message, fix, exit_code) = match &line.state {
-                State::Well(_) => return None,
-                State::Odd { is, fix } => ("warn", is, Some(&**fix), None),
-                State::Fails { exit, is, fix } => ("fail", is, fix.as_deref(), Some(*exit as u8)),
+                LineState::Well(_) => return None,
+                LineState::Odd { is, fix } => ("warn", is, Some(&**fix), None),
+                LineState::Fails { exit, is, fix } => {
+                    ("fail", is, fix.as_deref(), Some(*exit as u8))
+                }
             };
-            Some(Problem {
+            Some(ProblemJson {
                 subject: line.subject,
                 result,
                 message,
@@ -157,7 +159,7 @@ impl<'a> Status<'a> {
             version: VERSION,
             well: !lines
                 .iter()
-                .any(|line| matches!(line.state, State::Fails { .. })),
+                .any(|line| matches!(line.state, LineState::Fails { .. })),
             facts,
             problems: problems.collect(),
         }
@@ -171,15 +173,17 @@ mod tests {
     use crate::fixture::{assert_golden, rendered};
     use crate::ui::json::schema;
 
-    fn lines() -> Vec<Line> {
+    fn lines() -> Vec<StatusLine> {
         vec![
-            Line {
+            StatusLine {
                 subject: "SSH CA",
-                state: State::Well("SHA256:yE1rBqmPyZ0zYJ5OeV2zyE1rBqmPyZ0zYJ5OeV2z123".to_owned()),
+                state: LineState::Well(
+                    "SHA256:yE1rBqmPyZ0zYJ5OeV2zyE1rBqmPyZ0zYJ5OeV2z123".to_owned(),
+                ),
             },
-            Line {
+            StatusLine {
                 subject: "Token",
-                state: State::Fails {
+                state: LineState::Fails {
                     exit: Exit::Permission,
                     is: "not logged in to Vault at `https://vault.example:8200`".to_owned(),
                     fix: Some("run `vctl login`".to_owned()),
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn each_format_for_programs_matches_the_documentation() {
+    fn every_format_for_programs_is_as_documented() {
         let facts = Facts {
             vault_addr: "https://vault.example:8200".to_owned(),
             ssh_ca_fingerprint: Some("SHA256:yE1rBqmPyZ0zYJ5OeV2z".to_owned()),
@@ -207,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_can_be_copied_from_any_terminal() {
+    fn fingerprint_can_be_copied_from_any_terminal() {
         for width in [Some(80), Some(40), None] {
             let layout = Layout { width, full: false };
             let page = rendered(|out| write(out, &lines(), layout));

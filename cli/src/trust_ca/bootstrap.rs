@@ -1,8 +1,8 @@
-//! The script on a host, through the operator's own `ssh`.
+//! Running the script on a host, through the operator's own `ssh`.
 //!
-//! That one has their keys, agent, configuration and `known_hosts`; a host that does not trust the CA yet lets
-//! nobody in with what vctl has. The script goes through standard input: no shell on the way sees it as
-//! words. Only where sudo asks for a password it is brought first and then run on a terminal.
+//! That `ssh` has the operator's keys, agent, configuration and `known_hosts`; vctl's certificates are of no use on a
+//! host that does not trust the CA yet. The script is sent through standard input, so no shell on the way parses it.
+//! Only if sudo asks for a password is it first copied, and then run on a terminal.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,19 +13,19 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::Report;
+use super::ScriptReport;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::openssh::without_include::Before;
+use crate::openssh::without_include::ConfigWithoutInclude;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 
-/// Where ssh is to go, and as whom.
+/// The host to log in to, and how.
 #[derive(Debug)]
-pub(crate) struct Destination {
-    /// The operator's configuration, where it is not to be read as it is.
-    pub(crate) before: Option<Before>,
-    /// As the operator's configuration may know it.
+pub(crate) struct BootstrapTarget {
+    /// The operator's configuration without vctl's part, if it has one.
+    pub(crate) config_without_include: Option<ConfigWithoutInclude>,
+    /// The name, which may occur in the operator's configuration.
     pub(crate) name: String,
     pub(crate) addr: SocketAddr,
     pub(crate) user: String,
@@ -35,114 +35,123 @@ pub(crate) struct Destination {
     pub(crate) sudo: bool,
 }
 
-/// How a program ended that was given something and said something.
-pub(crate) struct Ended {
+/// Output and exit status of a program.
+pub(crate) struct ProgramOutput {
     pub(crate) output: Vec<u8>,
-    /// Nothing, unless the caller keeps it from the operator.
+    /// Empty unless the caller captures stderr.
     pub(crate) errors: Vec<u8>,
-    /// 255 also where a signal ended it.
+    /// Exit status; 255 also if a signal ended the program.
     pub(crate) code: i32,
 }
 
-/// Runs `script` there as root. Returns what it said and its exit status.
+/// Runs `script` on the host as root. Returns its report and exit status.
 ///
 /// # Errors
-/// `Transport` when ssh does not get there, `Permission` when sudo asks for a password and nobody can be
-/// asked.
+/// `Transport` if ssh cannot log in, `Permission` if sudo asks for a password and prompts are not allowed.
 pub(crate) async fn run(
-    to: &mut Destination,
+    to: &mut BootstrapTarget,
     script: &str,
     interaction: Interaction,
-) -> Result<(Report, i32), CliError> {
+) -> Result<(ScriptReport, i32), CliError> {
     let shell = if to.sudo { "sudo -n sh -s" } else { "sh -s" };
-    let ended = to.reach(interaction, shell, script).await?;
-    let report = Report::read(&ended.output);
+    let ended = to.run_command(interaction, shell, script).await?;
+    let report = ScriptReport::read(&ended.output);
     if ended.code == 255 && report.is_empty() {
-        return Err(unreached(to));
+        return Err(login_failed(to));
     }
     if to.sudo && report.is_empty() {
-        return on_a_terminal(to, script, interaction).await;
+        return run_on_terminal(to, script, interaction).await;
     }
     Ok((report, ended.code))
 }
 
-/// Runs a command there, as whoever is logged in, and returns what it printed.
+/// Runs a command on the host as the login user, and returns its output.
 ///
 /// # Errors
-/// `Transport` when ssh does not get there or the command fails.
+/// `Transport` if ssh cannot log in or the command fails.
 pub(crate) async fn ask(
-    to: &mut Destination,
+    to: &mut BootstrapTarget,
     remote: &str,
     interaction: Interaction,
 ) -> Result<String, CliError> {
-    let ended = to.reach(interaction, remote, "").await?;
+    let ended = to.run_command(interaction, remote, "").await?;
     if ended.code != 0 {
-        return Err(unreached(to));
+        return Err(login_failed(to));
     }
     Ok(String::from_utf8_lossy(&ended.output).into_owned())
 }
 
-/// Brings the script to a directory of the account's own, and runs it where sudo can ask.
-async fn on_a_terminal(
-    to: &Destination,
+/// Copies the script to a directory that belongs to the account, and runs it on a terminal, where sudo can prompt.
+async fn run_on_terminal(
+    to: &BootstrapTarget,
     script: &str,
     interaction: Interaction,
-) -> Result<(Report, i32), CliError> {
+) -> Result<(ScriptReport, i32), CliError> {
     if interaction == Interaction::Never {
         let message = format!(
-            "sudo on `{}` wants a password of `{}`, and there is no terminal to ask on",
+            "sudo on `{}` asks for the password of `{}`, but there is no terminal for the prompt",
             to.name, to.user
         );
         let hint = "run it on a terminal, or log in as root: `--user root` without `--sudo`";
         return Err(CliError::new(Exit::Permission, message).hint(hint));
     }
     notice::note(&format!("sudo on `{}` may ask for a password", to.name));
-    // Without a single quote, in single quotes: the same words to every shell.
+    // In single quotes and without a single quote inside: every shell parses it alike.
     let bring = r#"sh -c 'umask 077; d=$(mktemp -d) && cat >"$d/script" && echo "vctl:at $d"'"#;
     let ended = to.ssh(interaction, false, bring);
-    let ended = feed(ended, script).await.map_err(|error| no_ssh(&error))?;
+    let ended = run_with_input(ended, script)
+        .await
+        .map_err(|error| no_ssh(&error))?;
     let text = String::from_utf8_lossy(&ended.output);
     let directory = text.lines().find_map(|line| line.strip_prefix("vctl:at "));
-    let Some(directory) = directory.map(str::trim).filter(|path| is_plain(path)) else {
-        return Err(unreached(to));
+    let Some(directory) = directory.map(str::trim).filter(|path| is_shell_safe(path)) else {
+        return Err(login_failed(to));
     };
     let run = format!("sh -c 'sudo sh {directory}/script >{directory}/said'");
     let mut command = to.ssh(interaction, true, &run);
     let status = command.status().await.map_err(|error| no_ssh(&error))?;
     let fetch = format!("sh -c 'cat {directory}/said; rm -rf {directory}'");
     let said = to.ssh(interaction, false, &fetch);
-    let said = feed(said, "").await.map_err(|error| no_ssh(&error))?;
-    let report = Report::read(&said.output);
+    let said = run_with_input(said, "")
+        .await
+        .map_err(|error| no_ssh(&error))?;
+    let report = ScriptReport::read(&said.output);
     if report.is_empty() {
-        let message = format!("sudo on `{}` does not let `{}` be root", to.name, to.user);
+        let message = format!(
+            "sudo on `{}` does not allow `{}` to run the script as root",
+            to.name, to.user
+        );
         return Err(CliError::new(Exit::Permission, message)
             .hint("log in as root instead: `--user root` without `--sudo`"));
     }
     Ok((report, status.code().unwrap_or(255)))
 }
 
-/// Says whether a path that a host named is one that no shell finds anything in.
-fn is_plain(path: &str) -> bool {
+/// Returns whether a path that a host printed has no character that is special to a shell.
+fn is_shell_safe(path: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
     path.starts_with('/') && path.len() < 200 && path.bytes().all(is_letter)
 }
 
-impl Destination {
-    /// Runs a command there. Whom nothing of their own lets in goes through vctl, where their configuration has
-    /// that: the host may trust the CA already.
-    async fn reach(
+impl BootstrapTarget {
+    /// Runs a command on the host. If the login fails, tries once more with the operator's whole configuration: vctl's
+    /// part of it works if the host trusts the CA already.
+    async fn run_command(
         &mut self,
         interaction: Interaction,
         remote: &str,
         input: &str,
-    ) -> Result<Ended, CliError> {
-        let ended = feed(self.ssh(interaction, false, remote), input).await;
+    ) -> Result<ProgramOutput, CliError> {
+        let ended = run_with_input(self.ssh(interaction, false, remote), input).await;
         let ended = ended.map_err(|error| no_ssh(&error))?;
-        if ended.code != 255 || !ended.output.is_empty() || self.before.take().is_none() {
+        if ended.code != 255
+            || !ended.output.is_empty()
+            || self.config_without_include.take().is_none()
+        {
             return Ok(ended);
         }
-        notice::note("once more through vctl, as `vctl ssh-config` has it");
-        let ended = feed(self.ssh(interaction, false, remote), input).await;
+        notice::note("trying again through vctl, as configured by `vctl ssh-config`");
+        let ended = run_with_input(self.ssh(interaction, false, remote), input).await;
         ended.map_err(|error| no_ssh(&error))
     }
 
@@ -154,14 +163,14 @@ impl Destination {
         command
     }
 
-    /// Returns all but the command to run there.
+    /// Returns all arguments except the remote command.
     fn arguments(&self, interaction: Interaction, terminal: bool) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
-        if let Some(before) = &self.before {
-            arguments.extend(["-F".into(), before.path().into()]);
+        if let Some(config_without_include) = &self.config_without_include {
+            arguments.extend(["-F".into(), config_without_include.path().into()]);
         }
         let mut option = |text: &str| arguments.extend(["-o".into(), text.into()]);
-        // Whatever the configuration has for a person at work there: this is one command.
+        // Options for interactive work do not apply to this single command.
         option("ClearAllForwardings=yes");
         option("ForwardAgent=no");
         option("PermitLocalCommand=no");
@@ -198,9 +207,9 @@ impl Destination {
     }
 }
 
-/// Runs a program that gets `input` and is read to its end. What it says on stderr is for the operator,
-/// unless the caller has it otherwise.
-pub(crate) async fn feed(mut command: Command, input: &str) -> io::Result<Ended> {
+/// Runs a program with `input` and reads its output to the end. Its stderr goes to the operator, unless the caller
+/// redirects it.
+pub(crate) async fn run_with_input(mut command: Command, input: &str) -> io::Result<ProgramOutput> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -209,26 +218,26 @@ pub(crate) async fn feed(mut command: Command, input: &str) -> io::Result<Ended>
     let stdin = child.stdin.take();
     let write = async {
         if let Some(mut stdin) = stdin {
-            // It may have ended without reading; its exit status says why.
+            // The program may end without reading; its exit status has the reason.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
     };
     let ((), output) = tokio::join!(write, child.wait_with_output());
     let output = output?;
-    Ok(Ended {
+    Ok(ProgramOutput {
         code: output.status.code().unwrap_or(255),
         output: output.stdout,
         errors: output.stderr,
     })
 }
 
-fn unreached(to: &Destination) -> CliError {
+fn login_failed(to: &BootstrapTarget) -> CliError {
     let message = format!(
-        "ssh does not get to `{}` as `{}`, at {}",
+        "ssh cannot log in to `{}` as `{}` at {}",
         to.name, to.user, to.addr
     );
     let hint = format!(
-        "it said why; as long as the host does not trust the CA, it needs a key that `{}` has there: `-i KEY`",
+        "see the message of ssh above; until the host trusts the CA, ssh needs a key that `{}` has there: `-i KEY`",
         to.user
     );
     CliError::new(Exit::Transport, message).hint(hint)
@@ -241,7 +250,7 @@ fn no_ssh(error: &io::Error) -> CliError {
     };
     CliError::new(exit, "cannot run `ssh`")
         .caused_by(error)
-        .hint("it brings the CA to a host: install OpenSSH's client")
+        .hint("`ssh` is needed to log in to the host: install the OpenSSH client")
 }
 
 #[cfg(test)]
@@ -249,9 +258,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_operators_configuration_finds_the_host_by_its_name_and_the_inventory_says_where_it_is() {
-        let to = Destination {
-            before: None,
+    fn operator_ssh_uses_inventory_address_under_the_hosts_name() {
+        let to = BootstrapTarget {
+            config_without_include: None,
             name: "web-1".to_owned(),
             addr: "[fd00::7]:2222".parse().unwrap(),
             user: "ubuntu".to_owned(),
@@ -270,10 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_a_host_names_cannot_be_a_command() {
-        assert!(is_plain("/tmp/tmp.X_y-1"));
+    fn path_from_a_host_cannot_be_a_command() {
+        assert!(is_shell_safe("/tmp/tmp.X_y-1"));
         for path in ["", "tmp", "/tmp/a b", "/tmp/$(id)", "/tmp/a;b", "/tmp/'"] {
-            assert!(!is_plain(path), "{path}");
+            assert!(!is_shell_safe(path), "{path}");
         }
     }
 }

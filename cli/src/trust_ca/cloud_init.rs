@@ -1,8 +1,8 @@
-//! The script as user data of cloud-init.
+//! The script as cloud-init user data.
 
 use std::fmt::Write as _;
 
-/// Where the script stands while the machine boots for the first time: gone with the next boot.
+/// Place of the script during the first boot; it is removed by the next boot.
 const PLACE: &str = "/run/vctl-trust-ca.sh";
 
 /// Returns a `#cloud-config` document that runs the script once.
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_script_is_in_it_letter_by_letter() {
+    fn document_has_the_script_unchanged() {
         #[derive(serde::Deserialize)]
         struct Document {
             write_files: Vec<File>,

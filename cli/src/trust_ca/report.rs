@@ -1,4 +1,4 @@
-//! What the script says became of it. A host says it, so nothing of it is believed further than that.
+//! The output of the script. It comes from the host, so only its known lines are used.
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -7,27 +7,27 @@ use super::Fingerprint;
 
 /// How the script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ScriptOutcome {
     Unchanged,
     Applied,
-    /// What would be done.
+    /// Only planned: nothing was changed.
     Planned,
 }
 
-/// The lines of the script that are for us.
+/// The lines of the script for vctl.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Report {
-    pub(crate) outcome: Option<Outcome>,
-    /// What was trusted before and still is.
+pub(crate) struct ScriptReport {
+    pub(crate) outcome: Option<ScriptOutcome>,
+    /// CAs that were trusted before and still are.
     pub(crate) kept: Vec<Fingerprint>,
     pub(crate) added: Vec<Fingerprint>,
     pub(crate) removed: Vec<Fingerprint>,
-    /// Where sshd is told of it anew.
+    /// The configuration file that was added for sshd.
     pub(crate) drop_in: Option<String>,
     errors: Vec<String>,
 }
 
-impl Report {
+impl ScriptReport {
     pub(crate) fn read(output: &[u8]) -> Self {
         let mut report = Self::default();
         let text = String::from_utf8_lossy(output);
@@ -38,9 +38,9 @@ impl Report {
             match word {
                 "result" => {
                     report.outcome = match rest {
-                        "unchanged" => Some(Outcome::Unchanged),
-                        "applied" => Some(Outcome::Applied),
-                        "planned" => Some(Outcome::Planned),
+                        "unchanged" => Some(ScriptOutcome::Unchanged),
+                        "applied" => Some(ScriptOutcome::Applied),
+                        "planned" => Some(ScriptOutcome::Planned),
                         _ => None,
                     };
                 }
@@ -55,20 +55,20 @@ impl Report {
         report
     }
 
-    /// Says whether the script ran at all.
+    /// Returns whether the script printed nothing for vctl.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Returns everything that sshd trusts now.
+    /// Returns all CAs that sshd trusts now.
     pub(crate) fn trusted(&self) -> Vec<Fingerprint> {
         self.kept.iter().chain(&self.added).cloned().collect()
     }
 
-    /// Returns how it ended, else why it did not do what it should.
+    /// Returns the result, or the error of the script.
     ///
-    /// `code` is the script's exit status, and `host` where it ran.
-    pub(crate) fn outcome(&self, host: &str, code: i32) -> Result<Outcome, CliError> {
+    /// `code` is the script's exit status, and `host` the place where it ran.
+    pub(crate) fn outcome(&self, host: &str, code: i32) -> Result<ScriptOutcome, CliError> {
         if let (0, Some(outcome)) = (code, self.outcome) {
             return Ok(outcome);
         }
@@ -79,14 +79,14 @@ impl Report {
             78 => Exit::Config,
             _ => Exit::Failure,
         };
-        let message = format!("`{host}` does not have the SSH CA: nothing was changed there");
+        let message = format!("the SSH CA was not added to `{host}`: nothing was changed there");
         let mut error = CliError::new(exit, message);
         error.causes.clone_from(&self.errors);
         if error.causes.is_empty() {
-            error.causes.push(format!("the script ended with {code}"));
+            error.causes.push(format!("the script exited with {code}"));
         }
         Err(match exit {
-            Exit::Permission => error.hint("with `--sudo`, or as root: `--user root`"),
+            Exit::Permission => error.hint("use `--sudo`, or log in as root: `--user root`"),
             _ => error,
         })
     }
@@ -97,14 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_for_us_is_read_and_what_is_no_fingerprint_is_none() {
+    fn lines_for_others_and_invalid_fingerprints_are_ignored() {
         let one = format!("SHA256:{}", "a".repeat(43));
         let two = format!("SHA256:{}", "b".repeat(43));
         let output = format!(
             "Welcome!\nvctl:trusted {one}\r\nvctl:added {two}\nvctl:added ; rm -rf /\nvctl:result applied\n"
         );
-        let report = Report::read(output.as_bytes());
-        assert_eq!(report.outcome("h", 0).unwrap(), Outcome::Applied);
+        let report = ScriptReport::read(output.as_bytes());
+        assert_eq!(report.outcome("h", 0).unwrap(), ScriptOutcome::Applied);
         let trusted = report.trusted();
         assert_eq!(
             trusted.iter().map(Fingerprint::as_str).collect::<Vec<_>>(),
@@ -114,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn an_end_without_a_result_is_a_failure() {
-        let report = Report::read(b"vctl:error first\nvctl:error then\n");
+    fn end_without_a_result_is_a_failure() {
+        let report = ScriptReport::read(b"vctl:error first\nvctl:error then\n");
         let error = report.outcome("h", 78).unwrap_err();
         assert_eq!(error.exit, Exit::Config);
         assert_eq!(error.causes, ["first", "then"]);
-        assert!(Report::read(b"hello\n").is_empty());
-        assert!(Report::read(b"").outcome("h", 0).is_err());
+        assert!(ScriptReport::read(b"hello\n").is_empty());
+        assert!(ScriptReport::read(b"").outcome("h", 0).is_err());
     }
 }

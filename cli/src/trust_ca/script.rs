@@ -6,16 +6,16 @@ use std::str::FromStr;
 
 use crate::ssh_ca::{Authority, Source};
 
-/// What it does, after the functions and the variable that it says at its top.
+/// The fixed part of the script, after the functions and the variable.
 const BODY: &str = include_str!("install.sh");
 
-/// Ends what stands between functions' braces literally.
+/// Delimiter of the here-documents.
 const END: &str = "VCTL_END";
 
-/// What is to come of a host's sshd.
+/// The CAs that a host's sshd shall trust and no longer trust.
 #[derive(Clone, Debug)]
-pub(crate) struct Orders {
-    /// Where `wanted` come from.
+pub(crate) struct TrustSpec {
+    /// The Vault that `wanted` come from.
     pub(crate) source: Source,
     pub(crate) wanted: Vec<Authority>,
     pub(crate) unwanted: Vec<Fingerprint>,
@@ -25,13 +25,13 @@ pub(crate) struct Orders {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Apply,
-    /// Only say what would change.
+    /// Only report the changes.
     Plan,
 }
 
-impl Orders {
-    /// Returns the whole script. What is put into it stands in quoted here-documents and has no letter that
-    /// could end them: no shell ever expands it.
+impl TrustSpec {
+    /// Returns the whole script. The inserted values are in quoted here-documents and cannot contain the delimiter, so no
+    /// shell expands them.
     pub(crate) fn script(&self) -> String {
         let mut script = String::new();
         for authority in &self.wanted {
@@ -60,7 +60,7 @@ fn function(script: &mut String, name: &str, lines: impl Iterator<Item = String>
     let _ = writeln!(script, "{END}\n}}");
 }
 
-/// A key's, as OpenSSH prints it: `SHA256:` and 43 letters of base64.
+/// Fingerprint of a key, as OpenSSH prints it: `SHA256:` and 43 characters of base64.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fingerprint(String);
 
@@ -75,7 +75,7 @@ impl FromStr for Fingerprint {
                 Ok(Self(text.to_owned()))
             }
             _ => Err(
-                "it is no fingerprint; `ssh-keygen -lf FILE` and `vctl ca ssh-print -o name` print such: SHA256:...",
+                "not a fingerprint; expected `SHA256:...`, as `ssh-keygen -lf FILE` and `vctl ca ssh-print -o name` print it",
             ),
         }
     }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fingerprint_has_nothing_in_it_for_a_shell() {
+    fn fingerprint_has_no_character_for_a_shell() {
         let good = format!("SHA256:{}", "a+/9".repeat(11)[..43].to_owned());
         assert_eq!(good.parse::<Fingerprint>().unwrap().as_str(), good);
         for bad in [
@@ -114,8 +114,8 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_last_line_of_the_script_is_nothing() {
-        // Half of it, wherever it ends, defines functions and calls none.
+    fn script_that_is_cut_short_does_nothing() {
+        // A part of it only defines functions and calls none.
         let calls = BODY.lines().filter(|line| {
             !line.starts_with([' ', '#', '}']) && !line.is_empty() && !line.contains("() {")
         });

@@ -1,4 +1,4 @@
-//! Which host trusts which SSH CA.
+//! Records of the SSH CAs that hosts trust.
 
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::Client;
@@ -7,7 +7,7 @@ use crate::error::Stop;
 use crate::ssh_ca::host_certificate::HostCertificate;
 use crate::trust_ca::Fingerprint;
 
-/// Notes that a host's sshd trusts these CAs and no others, as of now.
+/// Records that a host's sshd trusts exactly these CAs now.
 pub(crate) async fn applied(
     client: &Client,
     host: &str,
@@ -19,7 +19,7 @@ pub(crate) async fn applied(
     noted.map(drop).map_err(|error| PgError::from(error).into())
 }
 
-/// Notes which certificate was issued for a host.
+/// Records the certificate that was issued for a host.
 pub(crate) async fn certified(
     client: &Client,
     host: &str,

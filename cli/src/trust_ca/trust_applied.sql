@@ -1,4 +1,4 @@
--- Runs as vctl-rw. $1 a host, $2 the fingerprints of all SSH CAs that its sshd trusts.
+-- Runs as vctl-rw. $1 a host, $2 fingerprints of all SSH CAs that its sshd trusts.
 with host as (
     update vctl.servers set ca_applied_at = now() where hostname = $1::text returning hostname
 ), gone as (

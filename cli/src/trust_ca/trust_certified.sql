@@ -1,4 +1,4 @@
--- Runs as vctl-rw. $1 a host, $2 the fingerprint of its key, $3 that of the CA, $4 serial, $5 principals, $6 end.
+-- Runs as vctl-rw. $1 a host, $2 fingerprint of its key, $3 fingerprint of the CA, $4 serial, $5 principals, $6 end.
 insert into vctl.host_certificate (hostname, key_fingerprint, ca_fingerprint, serial, principals, valid_before)
 values ($1::text, $2, $3, $4::text::numeric, $5, $6)
 on conflict (hostname) do update

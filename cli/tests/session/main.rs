@@ -123,7 +123,7 @@ fn a_missing_number_makes_a_session_incomplete() {
     spool.close(&login);
     let shown = stdout(&run(&spool, &["11"]));
     assert!(shown.contains("-- 1 event missing between"), "{shown}");
-    assert!(shown.contains("INCOMPLETE: 1 missing"), "{shown}");
+    assert!(shown.contains("INCOMPLETE: 1 event missing"), "{shown}");
     assert!(stdout(&run(&spool, &[])).contains("1 missing"));
 }
 

@@ -280,7 +280,7 @@ fn an_unrecorded_certificate_is_never_offered() {
     let sql = "drop function vctl.spec_refuses cascade";
     centre.postgres.psql(DATABASE, sql).unwrap();
     assert_eq!(said.code, 255, "{said:?}");
-    let why = "this access cannot be recorded, so it is not made";
+    let why = "this access cannot be recorded, so vctl does not connect";
     assert!(said.stderr.contains(why), "{}", said.stderr);
     let log = host.log();
     assert!(!log.contains("publickey") && !log.contains("CERT"), "{log}");

@@ -119,7 +119,7 @@ fn a_key_id_of_a_ca_that_is_not_ours_is_marked() {
     );
     let shown = reading.shows(&["session", &id]);
     assert!(shown.contains("who       ?oidc-impostor\n"), "{shown}");
-    assert!(shown.contains("by a CA that is none of ours"), "{shown}");
+    assert!(shown.contains("by a CA that is not one of ours"), "{shown}");
 }
 
 #[test]
@@ -216,6 +216,6 @@ fn events_before_their_session_row_are_listed() {
     let output = reading.run(&["session", &id]);
     assert_eq!(output.status.code(), Some(66));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("but not its opening"), "{said}");
+    assert!(said.contains("but its opening is not"), "{said}");
     assert!(!reading.shows(&["session", "-n", "0"]).contains(&id));
 }

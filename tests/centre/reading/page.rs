@@ -156,7 +156,7 @@ fn a_page_is_complete_and_runs_only_its_own_script() {
         }
         assert!(shown.contains("\\u202e\\u2028\\x1b[2J"), "{shown}");
         assert!(
-            shown.contains("class=\"incomplete\">INCOMPLETE: 5 missing"),
+            shown.contains("class=\"incomplete\">INCOMPLETE: 5 events missing"),
             "{shown}"
         );
         assert!(shown.contains("5 events missing between"), "{shown}");

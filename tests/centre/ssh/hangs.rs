@@ -21,7 +21,7 @@ fn a_silent_server_is_given_up() {
     assert_eq!(said.code, 255, "{said:?}");
     assert!(
         said.stderr
-            .contains("the SSH handshake to `tarpit-1` did not come about within 15 s")
+            .contains("the SSH handshake to `tarpit-1` did not complete within 15 s")
     );
     let rows = operator.accesses("tarpit-1");
     assert_eq!((rows.len(), &rows[0]["result"]), (1, &"failed".into()));
@@ -37,7 +37,7 @@ fn an_address_without_an_answer_is_given_up() {
     assert_eq!(said.code, 255, "{said:?}");
     assert!(
         said.stderr
-            .contains("the TCP connection to `blackhole-1` did not come about within 10 s")
+            .contains("the TCP connection to `blackhole-1` did not complete within 10 s")
     );
     assert_eq!(operator.accesses("blackhole-1")[0]["result"], "failed");
 }
@@ -61,7 +61,7 @@ fn a_jump_host_that_opens_no_channel_is_given_up() {
     let said = operator.ssh(&["nochannel-1", "--", "true"]);
     assert_eq!(said.code, 255, "{said:?}");
     assert!(
-        said.stderr.contains("did not come about within 15 s"),
+        said.stderr.contains("did not complete within 15 s"),
         "{}",
         said.stderr
     );

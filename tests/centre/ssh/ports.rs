@@ -141,7 +141,7 @@ fn standard_input_and_output_are_a_connection_of_the_host() {
     assert_eq!((said.code, &*said.stdout), (0, "THROUGH"), "{said:?}");
     let said = operator.given(&["-W", "127.0.0.1:1", "stdio-1"], "");
     assert_eq!(said.code, 255, "{said:?}");
-    let why = "`stdio-1` does not connect on to `127.0.0.1:1`";
+    let why = "`stdio-1` does not connect to `127.0.0.1:1`";
     assert!(said.stderr.contains(why), "{said:?}");
 }
 

@@ -1,4 +1,4 @@
-//! The agent.yaml of a host: where the centre is, as this configuration has it.
+//! The agent.yaml of a host, with the addresses of the centre from this configuration.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use vctl_common::host::HostName;
 
 use crate::config::Config;
 
-/// Where the authorities of Vault and Postgres are on the host.
+/// Files on the host with the CA certificates of Vault and Postgres.
 const VAULT_CA: &str = "/etc/vctl/vault-ca.pem";
 const DB_CA: &str = "/etc/vctl/db-ca.pem";
 
-/// Returns the file for a host: the keys that it needs, and those whose value is not the agent's default.
+/// Returns the file for a host: the required keys, and those whose value is not the agent's default.
 pub(crate) fn text(host: &HostName, config: &Config) -> String {
     let agents = [
         ("host", Some(host.to_string()), ""),
@@ -44,7 +44,7 @@ pub(crate) fn text(host: &HostName, config: &Config) -> String {
     set.collect()
 }
 
-/// Returns the keys that name a file of an authority, the file here and the one there.
+/// Returns the keys that name a CA file, with the path on this machine and the path on the host.
 pub(crate) fn authorities(config: &Config) -> Vec<(&'static str, &Path, &'static str)> {
     let files = [
         ("vault_ca_cert", config.vault_ca_cert.as_deref(), VAULT_CA),
@@ -60,7 +60,7 @@ fn named(here: Option<&Path>, there: &str) -> Option<String> {
     here.map(|_| there.to_owned())
 }
 
-/// A word with a colon and the like is YAML of another kind without quotes.
+/// Quotes a value that YAML would otherwise read as another type, such as one with a colon.
 fn quoted(value: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
     let is_number = value.bytes().all(|b| b.is_ascii_digit());

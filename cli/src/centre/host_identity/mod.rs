@@ -1,4 +1,4 @@
-//! What a host is in Vault: for each enrolment an AppRole, and two database roles of the same name.
+//! A host's identity in Vault: for each enrolment an AppRole, and two database roles with the same name.
 
 pub(crate) mod agent_config;
 mod revoke;
@@ -13,37 +13,37 @@ use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
 use vctl_common::vault::{Method, Vault, VaultError, Wrapped};
 
-pub(crate) use revoke::NotEnded;
+pub(crate) use revoke::NotRevoked;
 
 const CREATE: &str = include_str!("../../../../deploy/vault/sql/create-host-login.sql");
 const REFUSE: &str = include_str!("../../../../deploy/vault/sql/refuse-host-login.sql");
 const REVOKE_ROW: &str = include_str!("../../../../deploy/vault/sql/revoke-host-login.sql");
 const REVOKE_LOGIN: &str = include_str!("../../../../deploy/vault/sql/revoke-login.sql");
 
-/// One host's identity, there or not.
+/// The identity of one host, which may not exist yet.
 pub(crate) struct HostIdentity<'a> {
     vault: &'a Vault,
     approle_mount: &'a str,
     host: &'a HostName,
 }
 
-/// An enrolment that Vault has, or has a part of.
+/// An enrolment that exists in Vault, at least in part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct FoundEnrolment {
     pub(crate) enrolment: Enrolment,
-    /// Without its AppRole it is the rest of an enrolment or a revocation that did not finish.
+    /// Without the AppRole, an enrolment or a revocation did not finish.
     pub(crate) has_approle: bool,
 }
 
-/// What the host needs to log in.
+/// The credentials with which the host logs in.
 pub(crate) struct Credentials {
     pub(crate) role_id: String,
-    /// The secret id, for the program that opens it first.
+    /// The wrapped secret id; only the first program that unwraps it gets it.
     pub(crate) wrapped: Wrapped,
 }
 
 impl<'a> HostIdentity<'a> {
-    /// Returns nothing for a name that begins with `vctl-`: an AppRole of people or jobs may have it.
+    /// Returns `None` for a name that starts with `vctl-`: it may be that of an AppRole for users or jobs.
     pub(crate) fn new(
         vault: &'a Vault,
         approle_mount: &'a str,
@@ -59,8 +59,8 @@ impl<'a> HostIdentity<'a> {
         })
     }
 
-    /// Returns every enrolment of this host, each generation and also the parts of one.
-    pub(crate) async fn enrolments(&self) -> Result<Vec<Found>, VaultError> {
+    /// Returns all enrolments of this host, of every generation, complete or not.
+    pub(crate) async fn enrolments(&self) -> Result<Vec<FoundEnrolment>, VaultError> {
         let mut candidates: BTreeMap<Enrolment, bool> = BTreeMap::new();
         for role in self.list(&self.role_list()).await? {
             let ends = |prefix: &String| role.strip_prefix(prefix)?.strip_prefix('-');
@@ -79,8 +79,8 @@ impl<'a> HostIdentity<'a> {
         }
         let mut enrolments = Vec::new();
         for (enrolment, has_approle) in candidates {
-            if !self.is_of_another(&enrolment).await? {
-                enrolments.push(Found {
+            if !self.belongs_to_another_host(&enrolment).await? {
+                enrolments.push(FoundEnrolment {
                     enrolment,
                     has_approle,
                 });
@@ -89,13 +89,13 @@ impl<'a> HostIdentity<'a> {
         Ok(enrolments)
     }
 
-    /// Returns a new enrolment. Its generation is random: a credential of an earlier one cannot have it.
+    /// Returns a new enrolment. Its generation is random, so no earlier credential can have it.
     pub(crate) fn next(&self) -> Enrolment {
         Enrolment::new(self.host, Uuid::new_v4().as_fields().0)
     }
 
-    /// Makes it, or sets it as it should be. What was given out of it stays valid.
-    pub(crate) async fn make(
+    /// Creates the enrolment, or corrects its settings. Credentials already issued stay valid.
+    pub(crate) async fn create(
         &self,
         enrolment: &Enrolment,
         secret_id_ttl: Duration,
@@ -104,7 +104,7 @@ impl<'a> HostIdentity<'a> {
             let body = database_role(self.host, group);
             self.vault.write(&self.path_of(&role), &body).await?;
         }
-        // Last: without it nobody can use the others.
+        // Last: without the AppRole, the roles cannot be used.
         let body = json!({
             "token_policies": ["vctl-host"],
             "token_ttl": "1h",
@@ -131,9 +131,9 @@ impl<'a> HostIdentity<'a> {
         Ok(Credentials { role_id, wrapped })
     }
 
-    /// Returns whether this is the AppRole of a host of that whole name, which has no generation: a host
-    /// may be called `web-2.deadbeef`. Its creation statements name the host.
-    async fn is_of_another(&self, enrolment: &Enrolment) -> Result<bool, VaultError> {
+    /// Returns whether this AppRole belongs to another host, whose whole name looks like a name with a generation: a
+    /// host may be called `web-2.deadbeef`. The creation statements name the right host.
+    async fn belongs_to_another_host(&self, enrolment: &Enrolment) -> Result<bool, VaultError> {
         if enrolment.approle() == self.host.as_str() {
             return Ok(false);
         }
@@ -202,7 +202,7 @@ fn database_role(host: &HostName, group: &str) -> Value {
     role_with(&CREATE.replace("GROUP", group), host)
 }
 
-/// A name of a host has neither quotes nor backslashes, so it can stand in a literal.
+/// Returns a database role. A host name contains neither quotes nor backslashes, so it is safe in an SQL literal.
 fn role_with(create: &str, host: &HostName) -> Value {
     let create = create.replace("HOST", host.as_str());
     json!({
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_statement_names_the_host_and_the_group() {
+    fn statement_names_the_host_and_the_group() {
         let host: HostName = "web-1.example_a".parse().unwrap();
         let role = database_role(&host, "vctl_status");
         let create = role["creation_statements"][0].as_str().unwrap();
@@ -232,7 +232,7 @@ mod tests {
             !create.contains("GROUP") && !create.contains("HOST"),
             "{create}"
         );
-        // Vault sends a text of this form whole. It cuts any other text at its semicolons.
+        // Vault sends a text in this form unchanged. It splits other texts at semicolons.
         let text = create.trim();
         assert!(
             text.starts_with("do $$") && text.ends_with("END\n$$"),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_could_leave_the_literal_is_a_host() {
+    fn name_that_could_leave_the_literal_is_rejected() {
         for text in [
             "web'1", "web\"1", "web\\1", "web;1", "web 1", "web$$1", "{{name}}", "web\n1", "wéb",
         ] {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approle_of_people_is_not_made_a_host() {
+    fn approle_of_users_cannot_become_a_host() {
         let settings = vctl_common::centre::VaultSettings::new("https://localhost:1");
         let token = vctl_common::secret::Secret::new("t".to_owned());
         let auth = vctl_common::vault::Auth::Token(token);

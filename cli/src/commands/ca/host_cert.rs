@@ -20,8 +20,8 @@ use crate::exit_code::Exit;
 use crate::inventory;
 use crate::inventory::lookup::HostLookup;
 use crate::process::descriptor::Descriptor;
-use crate::ssh::{self, Plan, Wanted};
-use crate::ssh_ca::host_certificate::{HostCertificate, Wish};
+use crate::ssh::{self, HostSelector, RoutePlan};
+use crate::ssh_ca::host_certificate::{HostCertificate, HostCertificateRequest};
 use crate::trust_ca;
 use crate::trust_ca::bootstrap;
 use crate::ui::ask::Interaction;
@@ -70,13 +70,13 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
     let certificate = context::run(globals, async |context| {
         // Before Vault signs: a rotation must know every host certificate.
         let client = context.connect(&context.pool(DbRole::Rw)?).await?;
-        let wanted = Wanted::Exact(args.host.clone());
+        let wanted = HostSelector::Exact(args.host.clone());
         let directory = HostLookup::new(context)?;
         let plan = ssh::plan(&directory, &loaded.config, &wanted, interaction).await?;
         let key = args.key(&plan, interaction).await?;
         let name = &plan.target.name;
         let principals = args.principals(context, name).await?;
-        let wish = Wish {
+        let wish = HostCertificateRequest {
             host: name,
             key: &key,
             principals,
@@ -97,7 +97,7 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 impl HostCertArgs {
-    async fn key(&self, plan: &Plan, interaction: Interaction) -> Result<PublicKey, CliError> {
+    async fn key(&self, plan: &RoutePlan, interaction: Interaction) -> Result<PublicKey, CliError> {
         let (from, text) = if let Some(path) = &self.file {
             (path.display().to_string(), read(path)?)
         } else {

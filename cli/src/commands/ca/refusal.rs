@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vctl_common::count::counted;
 
-use crate::ca_rotation::{Host, Missing};
+use crate::ca_rotation::{FailedHost, RotationHost};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
@@ -12,7 +12,10 @@ use crate::exit_code::Exit;
 ///
 /// # Errors
 /// `Usage` for a host that does not exist: it is probably a typing error.
-pub(super) fn without(names: &[String], hosts: &[Host]) -> Result<BTreeSet<String>, CliError> {
+pub(super) fn without(
+    names: &[String],
+    hosts: &[RotationHost],
+) -> Result<BTreeSet<String>, CliError> {
     for name in names {
         if !hosts.iter().any(|host| host.name == *name) {
             let message = format!("`--force-without {name}`: there is no such host");
@@ -29,7 +32,7 @@ const MOST: usize = 20;
 
 /// Returns an error if hosts are missing. `fix` returns the hint for a host.
 pub(super) fn require_none_missing(
-    missing: &[Missing],
+    missing: &[FailedHost],
     what: (&str, &str),
     fix: impl FnOnce(&str) -> String,
     step: &str,

@@ -12,8 +12,8 @@ use vctl_common::pg::Client;
 use super::refusal::{out_of_turn, require_none_missing, trust_hint, without};
 use crate::ca_rotation;
 use crate::ca_rotation::hosts::{Visit, visit};
-use crate::ca_rotation::text::{Standings, write};
-use crate::ca_rotation::{Host, Key, KeyState, Missing, Stage, vault};
+use crate::ca_rotation::text::{RotationHosts, write};
+use crate::ca_rotation::{CaKey, FailedHost, KeyState, RotationHost, Stage, vault};
 use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
@@ -24,7 +24,7 @@ use crate::exit_code::Exit;
 use crate::inventory::order;
 use crate::ssh_ca::{self, Authority, Source};
 use crate::trust_ca;
-use crate::trust_ca::{Mode, Orders};
+use crate::trust_ca::{Mode, TrustSpec};
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
@@ -145,7 +145,7 @@ struct Rotation<'a> {
     client: &'a Client,
     config: &'a Config,
     options: &'a [String],
-    hosts: Vec<Host>,
+    hosts: Vec<RotationHost>,
     without: BTreeSet<String>,
     now: SystemTime,
 }
@@ -154,7 +154,7 @@ impl Rotation<'_> {
     /// Creates a new CA, and makes the hosts trust it.
     async fn begin(&self, idle: &str) -> Result<(), Stop> {
         let vault = self.context.vault();
-        vault::foresee(vault, idle, &self.hosts).await?;
+        vault::check_roles(vault, idle, &self.hosts).await?;
         let hosts = counted(self.hosts.len(), "host");
         let question = format!(
             "Create a new SSH CA at `{idle}/`, and make {hosts} trust it beside the old one?"
@@ -167,9 +167,9 @@ impl Rotation<'_> {
         // An unknown CA at this mount was created by an interrupted `--next`.
         let next = match found.into_iter().find(|ca| ca.mount == idle) {
             Some(ca) => ca,
-            None => vault::make_proven(vault, idle, &self.hosts).await?,
+            None => vault::create_checked(vault, idle, &self.hosts).await?,
         };
-        ca_rotation::store::enter_next(self.client, &next).await?;
+        ca_rotation::store::record_next(self.client, &next).await?;
         notice::done(&format!(
             "the new SSH CA is {}, at `{idle}/`",
             next.fingerprint()
@@ -178,9 +178,9 @@ impl Rotation<'_> {
     }
 
     /// Makes the missing hosts trust the new CA; if none is missing, makes Vault sign with it.
-    async fn advance(&self, active: &Key, next: &Key) -> Result<(), Stop> {
+    async fn advance(&self, active: &CaKey, next: &CaKey) -> Result<(), Stop> {
         let vault = self.context.vault();
-        vault::prove(vault, &next.mount, &self.hosts).await?;
+        vault::sign_for_all(vault, &next.mount, &self.hosts).await?;
         let missing = self.without_trust_in(&next.fingerprint).count();
         if missing > 0 {
             let hosts = counted(missing, "host");
@@ -204,16 +204,16 @@ impl Rotation<'_> {
 
     async fn spread(&self, next: &Authority) -> Result<(), Stop> {
         // A missing role at the new mount must be found before any host is changed.
-        vault::prove(self.context.vault(), &next.mount, &self.hosts).await?;
+        vault::sign_for_all(self.context.vault(), &next.mount, &self.hosts).await?;
         let settings = self.context.vault().settings();
-        let orders = Orders {
+        let orders = TrustSpec {
             source: Source::of(settings),
             wanted: ssh_ca::published(settings).await?,
             unwanted: Vec::new(),
             mode: Mode::Apply,
         };
         let fingerprint = next.fingerprint();
-        let to_visit: Vec<Host> = self.without_trust_in(&fingerprint).cloned().collect();
+        let to_visit: Vec<RotationHost> = self.without_trust_in(&fingerprint).cloned().collect();
         let missing = self.visit(&to_visit, &orders, Some(&next.mount)).await?;
         require_none_missing(
             &missing,
@@ -229,7 +229,7 @@ impl Rotation<'_> {
     }
 
     /// Removes the old CA from the hosts and from Vault.
-    async fn finish(&self, active: &Key, leaving: &Key) -> Result<(), Stop> {
+    async fn finish(&self, active: &CaKey, leaving: &CaKey) -> Result<(), Stop> {
         let last = active.since + self.config.ssh_sign.0;
         if !self.args.now && self.now < last {
             let message = format!(
@@ -240,14 +240,14 @@ impl Rotation<'_> {
             return Err(CliError::new(Exit::TryAgain, message).hint(hint).into());
         }
         let certified = self.hosts.iter().filter(|host| {
-            host.vouched_by.as_ref() == Some(&leaving.fingerprint)
+            host.certificate_ca.as_ref() == Some(&leaving.fingerprint)
                 && !self.without.contains(&host.name)
         });
-        let certified = certified.map(|host| Missing {
+        let certified = certified.map(|host| FailedHost {
             host: host.name.clone(),
             why: format!("its host certificate is signed by {}", leaving.fingerprint),
         });
-        let certified: Vec<Missing> = certified.collect();
+        let certified: Vec<FailedHost> = certified.collect();
         require_none_missing(
             &certified,
             (
@@ -264,16 +264,16 @@ impl Rotation<'_> {
         if !self.agreed(&question).await? {
             return Ok(());
         }
-        let orders = Orders {
+        let orders = TrustSpec {
             source: Source::of(self.context.vault().settings()),
             wanted: vec![authority(active)?],
             unwanted: leaving.fingerprint.parse().into_iter().collect(),
             mode: Mode::Apply,
         };
-        let trusting = |host: &&Host| {
+        let trusting = |host: &&RotationHost| {
             host.trusted.contains(&leaving.fingerprint) && !self.without.contains(&host.name)
         };
-        let to_visit: Vec<Host> = self.hosts.iter().filter(trusting).cloned().collect();
+        let to_visit: Vec<RotationHost> = self.hosts.iter().filter(trusting).cloned().collect();
         let missing = self.visit(&to_visit, &orders, Some(&active.mount)).await?;
         require_none_missing(
             &missing,
@@ -328,12 +328,12 @@ impl Rotation<'_> {
     /// Connects to the hosts, records what they trust, and returns the hosts that failed.
     async fn visit(
         &self,
-        hosts: &[Host],
-        orders: &Orders,
+        hosts: &[RotationHost],
+        orders: &TrustSpec,
         proof: Option<&str>,
-    ) -> Result<Vec<Missing>, Stop> {
+    ) -> Result<Vec<FailedHost>, Stop> {
         let each = Visit {
-            orders,
+            spec: orders,
             proof,
             options: self.options,
         };
@@ -357,7 +357,7 @@ impl Rotation<'_> {
                     let why = why.collect::<Vec<_>>().join(": ");
                     notice::done(&format!("{}: {why}", host.name));
                     let host = host.name.clone();
-                    missing.push(Missing { host, why });
+                    missing.push(FailedHost { host, why });
                 }
             }
         }
@@ -366,7 +366,7 @@ impl Rotation<'_> {
     }
 
     /// Returns the hosts that do not trust the CA, except those of `--force-without`.
-    fn without_trust_in(&self, fingerprint: &str) -> impl Iterator<Item = &Host> {
+    fn without_trust_in(&self, fingerprint: &str) -> impl Iterator<Item = &RotationHost> {
         let missing = self
             .hosts
             .iter()
@@ -375,15 +375,15 @@ impl Rotation<'_> {
     }
 }
 
-fn authority(key: &Key) -> Result<Authority, CliError> {
+fn authority(key: &CaKey) -> Result<Authority, CliError> {
     Authority::read(&key.mount, &key.line).ok_or_else(|| {
         let message = format!("the database has no public key for {}", key.fingerprint);
         CliError::new(Exit::Failure, message)
     })
 }
 
-fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[Host]) -> Result<(), Stop> {
-    let standings = Standings { stage };
+fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[RotationHost]) -> Result<(), Stop> {
+    let standings = RotationHosts { stage };
     if args.output.is_for_people() {
         let mut screen = Screen::for_people();
         write(&mut screen, stage, hosts)?;
@@ -392,7 +392,7 @@ fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[Host]) -> Result<(), Stop>
     let mut screen = Screen::for_programs();
     let mut hosts = hosts.to_vec();
     if args.output == OutputFormat::Name {
-        hosts.retain(|host| standings.is_missing(host));
+        hosts.retain(|host| standings.is_pending(host));
     }
     records::write(&mut screen, args.output, &standings, &hosts)?;
     Ok(screen.flush()?)

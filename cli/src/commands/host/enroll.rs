@@ -99,7 +99,7 @@ pub(super) async fn run(
     let enrolment = current(identity, host).await?;
     // Before the identity is created: `vctl fleet` then shows a host that never reports.
     note_enrolled(context, host, true).await?;
-    identity.make(&enrolment, args.secret_id_ttl).await?;
+    identity.create(&enrolment, args.secret_id_ttl).await?;
     let credentials = identity.credentials(&enrolment, args.wrap_ttl).await?;
     if let Some((path, mut file)) = out {
         let addr = &context.settings().vault.addr;
@@ -147,7 +147,7 @@ async fn current(identity: &HostIdentity<'_>, host: &HostName) -> Result<Enrolme
     }
     // Left over from an interrupted revocation. Completing it would make its old tokens valid again.
     for found in parts {
-        check_all_removed(host, identity.unmake(&found.enrolment).await)?;
+        check_all_removed(host, identity.revoke(&found.enrolment).await)?;
     }
     Ok(identity.next())
 }

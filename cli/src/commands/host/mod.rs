@@ -13,7 +13,7 @@ use self::enroll::EnrollArgs;
 use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
-use crate::centre::host_identity::{Found, HostIdentity, NotEnded};
+use crate::centre::host_identity::{FoundEnrolment, HostIdentity, NotRevoked};
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -97,7 +97,7 @@ async fn revoke(
     }
     let mut left = Vec::new();
     for enrolment in enrolments {
-        left.extend(identity.unmake(enrolment).await);
+        left.extend(identity.revoke(enrolment).await);
     }
     check_all_removed(host, left)?;
     note_enrolled(context, host, false).await.inspect_err(|_| {
@@ -116,7 +116,7 @@ async fn revoke(
         }
     }
     writeln!(screen, "host `{host}` is revoked")?;
-    for Found { enrolment, .. } in &found {
+    for FoundEnrolment { enrolment, .. } in &found {
         writeln!(
             screen,
             "removed AppRole `{enrolment}` with its secret ids, database roles, logins and connections"
@@ -126,7 +126,7 @@ async fn revoke(
 }
 
 /// Returns an error that names the parts of a host's identity that may still be valid.
-fn check_all_removed(host: &HostName, left: Vec<NotEnded>) -> Result<(), Stop> {
+fn check_all_removed(host: &HostName, left: Vec<NotRevoked>) -> Result<(), Stop> {
     let parts: Vec<_> = left.iter().map(|left| left.part.clone()).collect();
     let Some(first) = left.into_iter().next() else {
         return Ok(());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::completion;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::session::model::{Event, Filter, History, Named};
+use crate::session::model::{Event, Filter, History, SessionName};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::moment;
@@ -33,7 +33,7 @@ pub(crate) struct SessionArgs {
     /// Serial of a certificate, or session id; the beginning of an id is enough if it is
     /// unique
     #[arg(value_name = "SERIAL|SESSION ID", add = completion::session())]
-    pub(super) named: Option<Named>,
+    pub(super) named: Option<SessionName>,
 
     /// List sessions; the default without a serial or id
     #[arg(long, conflicts_with = "named")]

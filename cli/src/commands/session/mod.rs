@@ -1,4 +1,4 @@
-//! `vctl session`: lists, searches, shows and follows sessions.
+//! `vctl session`
 
 mod args;
 mod page;
@@ -18,7 +18,7 @@ use crate::session;
 use crate::session::centre::Store;
 use crate::session::local::{Local, TrustedCas};
 use crate::session::model::grep::Pattern;
-use crate::session::model::{Filter, Named, Selector, Update};
+use crate::session::model::{Filter, Selector, SessionName, Update};
 use crate::session::source::{Follow as _, Source};
 use crate::session::text::live::Live;
 use crate::session::text::{grep_results, header, table, timeline, tree};
@@ -32,11 +32,11 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
         return context::run(globals, async |context| {
             run_on(args, Store::new(context)?).await
         })
-        .map_err(suggest_local);
+        .map_err(or_locally);
     }
     let trusted = TrustedCas::new(args.trusted_ca_keys.clone());
     let local = Local::open(&args.spool, Rc::new(trusted))?;
-    // The runtime waits for the browser of `--open`.
+    // A browser is a process that is waited for.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -44,8 +44,39 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
     runtime.block_on(run_on(args, local))
 }
 
-/// One run of the command: its arguments, where sessions come from, and where the output goes.
-struct View<'a, S> {
+async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop> {
+    let format = args.format()?;
+    let screen = if format.is_for_people() {
+        Screen::for_people()
+    } else {
+        Screen::for_programs()
+    };
+    let selector = match args.named {
+        Some(named) => Some(meant(named, &mut source).await?),
+        None => None,
+    };
+    let mut report = Report {
+        args,
+        format,
+        filter: args.filter(),
+        source,
+        screen,
+    };
+    if args.follow {
+        return report.follow(selector).await;
+    }
+    let shown = match (&args.grep, selector) {
+        (Some(grep), _) => report.search(selector, grep).await,
+        (None, None) => report.list().await,
+        (None, Some(selector)) => report.show(selector).await,
+    };
+    report.screen.flush()?;
+    write_notes(report.source.take_notes());
+    shown
+}
+
+/// One run of the command: its options, and where it reads from and writes to.
+struct Report<'a, S> {
     args: &'a SessionArgs,
     format: OutputFormat,
     filter: Filter,
@@ -53,48 +84,15 @@ struct View<'a, S> {
     screen: Screen,
 }
 
-impl<S> View<'_, S> {
-    fn layout(&self) -> Layout {
-        let wide = self.format == OutputFormat::Wide;
-        self.screen.layout(self.args.full || wide)
-    }
-}
-
-async fn run_on(args: &SessionArgs, mut source: impl Source) -> Result<(), Stop> {
-    let format = args.format()?;
-    let selector = match args.named {
-        Some(named) => Some(resolve_named(named, &mut source).await?),
-        None => None,
-    };
-    let mut view = View {
-        args,
-        format,
-        filter: args.filter(),
-        source,
-        screen: Screen::for_format(format),
-    };
-    if args.follow {
-        return follow(view, selector).await;
-    }
-    let shown = match (&args.grep, selector) {
-        (Some(grep), _) => search(&mut view, selector, grep).await,
-        (None, None) => list(&mut view).await,
-        (None, Some(selector)) => show(&mut view, selector).await,
-    };
-    view.screen.flush()?;
-    write_notes(view.source.take_notes());
-    shown
-}
-
-/// Prints the notes of a source. They are also printed with an error, because a note may be its reason.
+/// Prints the notes, also after an error: a note may have its reason.
 fn write_notes(notes: Vec<String>) {
     for note in notes {
         notice::note(&note);
     }
 }
 
-/// Adds a hint to an error of the central store: the records of this host can be read without it.
-fn suggest_local(stop: Stop) -> Stop {
+/// What is not configured on a host can still be read there.
+fn or_locally(stop: Stop) -> Stop {
     match stop {
         Stop::Error(error)
             if matches!(
@@ -109,7 +107,7 @@ fn suggest_local(stop: Stop) -> Stop {
                 .unwrap_or_default();
             error
                 .hint(format!(
-                    "{hint}or use `--local` to read the records of this host"
+                    "{hint}or add `--local` to read what this host recorded itself"
                 ))
                 .into()
         }
@@ -117,149 +115,158 @@ fn suggest_local(stop: Stop) -> Stop {
     }
 }
 
-async fn list(view: &mut View<'_, impl Source>) -> Result<(), Stop> {
-    let format = view.format;
-    let is_complete = !format.is_for_people();
-    let listed = view.source.list(&view.filter, view.args.limit, is_complete);
-    let listed = listed.await?;
-    if !format.is_for_people() {
-        let screen = &mut view.screen;
-        return Ok(records::write(
-            screen,
-            format,
-            &session::json::Sessions,
-            &listed,
-        )?);
-    }
-    if listed.is_empty() {
-        note_nothing_found(&view.source, &view.filter);
-        return Ok(());
-    }
-    let layout = view.layout();
-    let wide = format == OutputFormat::Wide;
-    Ok(table::write(&mut view.screen, &listed, wide, layout)?)
-}
-
-async fn search(
-    view: &mut View<'_, impl Source>,
-    selector: Option<Selector>,
-    grep: &str,
-) -> Result<(), Stop> {
-    if grep.is_empty() {
-        let error = CliError::new(Exit::Usage, "`--grep` is empty");
-        let hint = "`vctl session` without `--grep` lists all sessions";
-        return Err(error.hint(hint).into());
-    }
-    let args = view.args;
-    let pattern = Pattern::new(grep).with_login_work(args.login_work);
-    let matches = view
-        .source
-        .grep(selector, &view.filter, &pattern, args.limit)
-        .await?;
-    if !view.format.is_for_people() {
-        return Ok(session::json::write_matches(
-            &mut view.screen,
-            view.format,
-            &matches,
-        )?);
-    }
-    if matches.is_empty() {
-        notice::note("no matching program was started in these sessions");
-    }
-    let layout = view.layout();
-    Ok(grep_results::write(&mut view.screen, &matches, layout)?)
-}
-
-async fn show(view: &mut View<'_, impl Source>, selector: Selector) -> Result<(), Stop> {
-    let (args, format, layout) = (view.args, view.format, view.layout());
-    let (source, screen) = (&mut view.source, &mut view.screen);
-    let mut sessions = find(selector, &view.filter, source).await?;
-    if args.html.is_some() || args.open {
-        return page::make(args, selector, &sessions, source, layout).await;
-    }
-    // The oldest session comes first, as in a log.
-    sessions.reverse();
-    if !format.is_for_people() {
-        let mut histories = Vec::with_capacity(sessions.len());
-        for found in &sessions {
-            histories.push(source.history(found).await?);
+impl<S: Source> Report<'_, S> {
+    async fn list(&mut self) -> Result<(), Stop> {
+        let for_people = self.format.is_for_people();
+        let listed = self
+            .source
+            .list(&self.filter, self.args.limit, !for_people)
+            .await?;
+        if !for_people {
+            let sessions = session::json::Sessions;
+            return Ok(records::write(
+                &mut self.screen,
+                self.format,
+                &sessions,
+                &listed,
+            )?);
         }
-        return Ok(session::json::write_histories(screen, format, &histories)?);
-    }
-    for (index, found) in sessions.iter().enumerate() {
-        if index > 0 {
-            writeln!(screen)?;
-        }
-        let history = args.for_display(source.history(found).await?);
-        if args.tree {
-            tree::write(screen, &history, layout)?;
-        } else {
-            timeline::write(screen, &history, layout)?;
-        }
-    }
-    Ok(())
-}
-
-async fn follow(view: View<'_, impl Source>, selector: Option<Selector>) -> Result<(), Stop> {
-    let mut live = Live::new(view.layout());
-    let View {
-        args,
-        format,
-        filter,
-        mut source,
-        mut screen,
-    } = view;
-    let (filter, screen) = (&filter, &mut screen);
-    let found = match selector {
-        Some(selector) => find(selector, filter, &mut source).await,
-        None => Ok(Vec::new()),
-    };
-    write_notes(source.take_notes());
-    let found = found?;
-    let place = source.place();
-    let mut follower = source.follow(selector, filter, &found).await?;
-    let mut is_first = true;
-    loop {
-        let updates = follower.wait().await?;
-        if std::mem::take(&mut is_first) && updates.is_empty() {
-            notice::note(&waiting_note(filter, &place));
-        }
-        for update in &updates {
-            match (update, !format.is_for_people()) {
-                (Update::Opened(session, late), false) => live.opened(screen, session, *late)?,
-                (Update::Event(_, event), false) if !args.shows(event) => {}
-                (Update::Event(session, event), false) => live.event(screen, session, event)?,
-                (Update::Hole(session, hole), false) => live.hole(screen, session, hole)?,
-                (Update::Closed(session), false) => live.closed(screen, session)?,
-                (Update::Opened(session, late), true) => {
-                    session::json::write_opened(screen, session, *late)?;
-                }
-                (Update::Event(session, event), true) => {
-                    session::json::write_event(screen, session, event)?;
-                }
-                (Update::Hole(session, hole), true) => {
-                    session::json::write_gap(screen, session, hole)?;
-                }
-                (Update::Closed(session), true) => session::json::write_closed(screen, session)?,
-            }
-        }
-        // A reader waits for these lines.
-        screen.flush()?;
-        write_notes(follower.take_notes());
-        if follower.is_over() {
+        if listed.is_empty() {
+            nothing(&self.source, &self.filter);
             return Ok(());
         }
+        let layout = self.layout();
+        let wide = self.format == OutputFormat::Wide;
+        Ok(table::write(&mut self.screen, &listed, wide, layout)?)
+    }
+
+    async fn search(&mut self, selector: Option<Selector>, grep: &str) -> Result<(), Stop> {
+        if grep.is_empty() {
+            let error = CliError::new(Exit::Usage, "`--grep` is empty");
+            return Err(error
+                .hint("`vctl session` without it lists all sessions")
+                .into());
+        }
+        let pattern = Pattern::new(grep).with_login_work(self.args.login_work);
+        let limit = self.args.limit;
+        let matches = self
+            .source
+            .grep(selector, &self.filter, &pattern, limit)
+            .await?;
+        if !self.format.is_for_people() {
+            let (screen, format) = (&mut self.screen, self.format);
+            return Ok(session::json::write_matches(screen, format, &matches)?);
+        }
+        if matches.is_empty() {
+            notice::note("no matching program was started in these sessions");
+        }
+        let layout = self.layout();
+        Ok(grep_results::write(&mut self.screen, &matches, layout)?)
+    }
+
+    async fn show(&mut self, selector: Selector) -> Result<(), Stop> {
+        let mut sessions = find(selector, &self.filter, &mut self.source).await?;
+        let layout = self.layout();
+        if self.args.html.is_some() || self.args.open {
+            return page::make(self.args, selector, &sessions, &mut self.source, layout).await;
+        }
+        // As in a log, the oldest comes first.
+        sessions.reverse();
+        if !self.format.is_for_people() {
+            let mut histories = Vec::with_capacity(sessions.len());
+            for found in &sessions {
+                histories.push(self.source.history(found).await?);
+            }
+            let (screen, format) = (&mut self.screen, self.format);
+            return Ok(session::json::write_histories(screen, format, &histories)?);
+        }
+        for (index, found) in sessions.iter().enumerate() {
+            if index > 0 {
+                writeln!(self.screen)?;
+            }
+            let history = self.args.for_display(self.source.history(found).await?);
+            if self.args.tree {
+                tree::write(&mut self.screen, &history, layout)?;
+            } else {
+                timeline::write(&mut self.screen, &history, layout)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn follow(self, selector: Option<Selector>) -> Result<(), Stop> {
+        let layout = self.layout();
+        let Self {
+            args,
+            format,
+            filter,
+            mut source,
+            mut screen,
+        } = self;
+        let screen = &mut screen;
+        let mut live = Live::new(layout);
+        let found = match selector {
+            Some(selector) => find(selector, &filter, &mut source).await,
+            None => Ok(Vec::new()),
+        };
+        write_notes(source.take_notes());
+        let found = found?;
+        let place = source.place();
+        let mut follower = source.follow(selector, &filter, &found).await?;
+        let mut is_first = true;
+        loop {
+            let updates = follower.wait().await?;
+            if std::mem::take(&mut is_first) && updates.is_empty() {
+                notice::note(&waits_for(&filter, &place));
+            }
+            for update in &updates {
+                match (update, !format.is_for_people()) {
+                    (Update::Opened(session, late), false) => {
+                        live.opened(screen, session, *late)?;
+                    }
+                    (Update::Event(_, event), false) if !args.shows(event) => {}
+                    (Update::Event(session, event), false) => live.event(screen, session, event)?,
+                    (Update::Missing(session, range), false) => {
+                        live.missing(screen, session, range)?;
+                    }
+                    (Update::Closed(session), false) => live.closed(screen, session)?,
+                    (Update::Opened(session, late), true) => {
+                        session::json::write_opened(screen, session, *late)?;
+                    }
+                    (Update::Event(session, event), true) => {
+                        session::json::write_event(screen, session, event)?;
+                    }
+                    (Update::Missing(session, range), true) => {
+                        session::json::write_gap(screen, session, range)?;
+                    }
+                    (Update::Closed(session), true) => {
+                        session::json::write_closed(screen, session)?;
+                    }
+                }
+            }
+            // The reader waits for these lines.
+            screen.flush()?;
+            write_notes(follower.take_notes());
+            if follower.is_over() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn layout(&self) -> Layout {
+        self.screen
+            .layout(self.args.full || self.format == OutputFormat::Wide)
     }
 }
 
-/// Maximum number of sessions in an error about an ambiguous id.
+/// Maximum number of sessions that an error about an ambiguous prefix lists.
 const MOST_CANDIDATES: usize = 10;
 
-/// Returns the selector for a serial or session id of the command line.
-async fn resolve_named<S: Source>(named: Named, source: &mut S) -> Result<Selector, Stop> {
+/// Returns the sessions that a word on the command line means.
+async fn meant<S: Source>(named: SessionName, source: &mut S) -> Result<Selector, Stop> {
     let prefix = match named {
-        Named::Whole(selector) => return Ok(selector),
-        Named::Begin(prefix) => prefix,
+        SessionName::Whole(selector) => return Ok(selector),
+        SessionName::Prefix(prefix) => prefix,
     };
     let ids = source.ids_like(prefix, MOST_CANDIDATES + 1).await?;
     if let [id] = ids[..] {
@@ -284,7 +291,7 @@ async fn resolve_named<S: Source>(named: Named, source: &mut S) -> Result<Select
     }
     let place = source.place();
     if candidates.is_empty() {
-        let message = format!("no session id that begins with `{prefix}` is {place}");
+        let message = format!("no session whose id begins with `{prefix}` is {place}");
         let hint = "`vctl session --list` lists the sessions";
         return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
     }
@@ -293,19 +300,16 @@ async fn resolve_named<S: Source>(named: Named, source: &mut S) -> Result<Select
         _ => format!("more than {MOST_CANDIDATES}"),
     };
     let message = format!("the ids of {several} sessions begin with `{prefix}`");
-    let hint = format!("add digits to select one: {}", candidates.join(", "));
+    let hint = format!("add digits to name one of them: {}", candidates.join(", "));
     Err(CliError::new(Exit::Usage, message).hint(hint).into())
 }
 
-/// Returns the sessions of `selector`, newest first.
-///
-/// # Errors
-/// There is no such session.
+/// Returns the sessions of `selector`, newest first; none is an error.
 async fn find<S: Source>(
     selector: Selector,
     filter: &Filter,
     source: &mut S,
-) -> Result<Vec<S::Found>, Stop> {
+) -> Result<Vec<S::SessionRef>, Stop> {
     let found = source.find(selector, filter).await?;
     if found.is_empty() {
         return Err(source.not_found(selector).await);
@@ -315,17 +319,17 @@ async fn find<S: Source>(
     Ok(found)
 }
 
-fn waiting_note(filter: &Filter, place: &str) -> String {
+fn waits_for(filter: &Filter, place: &str) -> String {
     let matching = if filter.is_empty() { "" } else { "matching " };
     format!("no {matching}session is open {place}; waiting for the next one, Ctrl-C ends")
 }
 
-fn note_nothing_found(source: &impl Source, filter: &Filter) {
+fn nothing(source: &impl Source, filter: &Filter) {
     let matching = if filter.is_empty() { "" } else { "matching " };
     notice::note(&format!("no {matching}session is {}", source.place()));
 }
 
-/// Warns if sessions with the same serial belong to certificates of different CAs.
+/// A serial is a CA's own count: two CAs that use one give it to two people.
 fn warn_of_several_cas(selector: Selector, sessions: &[&SessionOpened]) {
     let Selector::Serial(serial) = selector else {
         return;
@@ -343,7 +347,7 @@ fn warn_of_several_cas(selector: Selector, sessions: &[&SessionOpened]) {
         return;
     }
     notice::note(&format!(
-        "serial {serial} was used by {} CAs, so these are different certificates:",
+        "serial {serial} was given out by {} CAs, so these are different certificates:",
         by_ca.len()
     ));
     for (ca, (count, who)) in by_ca {

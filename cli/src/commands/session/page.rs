@@ -26,7 +26,7 @@ const MAX_AGE: Duration = Duration::from_hours(24);
 pub(super) async fn make<S: Source>(
     args: &SessionArgs,
     selector: Selector,
-    sessions: &[S::Found],
+    sessions: &[S::SessionRef],
     source: &mut S,
     layout: Layout,
 ) -> Result<(), Stop> {

@@ -1,4 +1,4 @@
--- Runs as vctl_owner before any migration: what was applied, of which bytes, and by whom.
+-- Runs as vctl_owner before any migration. The ledger: applied migrations, their checksums and their logins.
 create schema if not exists vctl;
 create table if not exists vctl.schema_migration (
     version    integer     primary key check (version >= 1),

@@ -1,4 +1,4 @@
--- Runs as the owner of the schema. $1 and $2: the two keys of the lock. Its holder, if that is a login that may
+-- Runs as the owner of the schema. $1 and $2: the two keys of the lock. Returns the holder, but only a login that may
 -- migrate: every login can take the lock.
 select a.usename::text
 from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)

@@ -1,8 +1,8 @@
--- Runs as vctl_owner. $1 the public key as OpenSSH writes it, $2 the mount it is of. Returns the
--- fingerprint of a key that was not known, and gives sessions of it that are here already their person.
+-- Runs as vctl_owner. $1 public key as OpenSSH writes it, $2 its mount. Returns the fingerprint if the key was not
+-- recorded before, and sets the person of stored sessions with certificates of that CA.
 --
--- It signs, unless the mount beside it has the one that does: then a rotation made it, and was cut short.
--- One that was at the same mount before is gone from there.
+-- The state is `active`, unless the mount beside it has the active CA: then a rotation created this one and was
+-- interrupted. An older CA of the same mount becomes `retired`, because it is no longer there.
 with new as (
     select 'SHA256:' || rtrim(encode(sha256(decode(split_part($1::text, ' ', 2), 'base64')), 'base64'), '=') as fingerprint
 ), unknown as (

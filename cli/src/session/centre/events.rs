@@ -8,32 +8,32 @@ use vctl_common::pg::tokio_postgres::Transaction;
 use vctl_common::spool::{self, Timeline};
 use vctl_common::time::WallOffset;
 
-use super::row::{Found, boot_time, holes};
-use super::sessions::{Wanted, look_up};
+use super::row::{StoredSession, boot_time, missing_ranges};
+use super::sessions::{SessionQuery, look_up};
 use super::{Store, failed, snapshot};
 use crate::centre::instant::Instant;
 use crate::error::Stop;
 use crate::session::model::{Event, Filter, History, Selector};
 
-/// Rows that are on their way at a time: what has arrived is decoded before more is asked for.
+/// Rows fetched at a time: each batch is decoded before the next is fetched.
 const CHUNK: i32 = 4096;
 
 impl Store {
-    /// Reads everything that happened in a session.
-    pub(super) async fn read(&mut self, found: &Found) -> Result<History, Stop> {
+    /// Reads all events of a session.
+    pub(super) async fn read(&mut self, found: &StoredSession) -> Result<History, Stop> {
         let mut client = self.client().await?;
         let transaction = snapshot(&mut client).await?;
-        // What has arrived since it was found belongs to its counters and to its events alike.
+        // The row is read again, so that its counters and its events are of the same moment.
         let filter = Filter::default();
-        let wanted = Wanted::of(Some(Selector::Id(found.id())), &filter);
+        let wanted = SessionQuery::new(Some(Selector::Id(found.id())), &filter);
         let again = look_up(&transaction, &wanted).await?.pop();
         let again = again.and_then(Result::ok);
         let found = again.as_ref().unwrap_or(found);
-        let (history, gone) = whole(&transaction, found).await?;
+        let (history, gone) = read_whole(&transaction, found).await?;
         transaction.commit().await.map_err(failed)?;
         if gone > 0 {
             self.notes.push(format!(
-                "{gone} of the {} of session {} {} no longer kept",
+                "{gone} of the {} of session {} {} no longer stored: deleted after their retention period",
                 counted(history.session.stored, "event"),
                 found.id(),
                 form(gone, "is", "are")
@@ -43,20 +43,20 @@ impl Store {
     }
 }
 
-/// Reads everything of a session; returns also how many of its events have been pruned.
-pub(super) async fn whole(
+/// Reads all events of a session. Also returns how many of its events were deleted by retention.
+pub(super) async fn read_whole(
     transaction: &Transaction<'_>,
-    found: &Found,
+    found: &StoredSession,
 ) -> Result<(History, u64), Stop> {
     Ok(history(found, after(transaction, found, 0).await?))
 }
 
-/// Returns what is left of a session, and how many of its events have been pruned.
-fn history(found: &Found, timeline: Timeline) -> (History, u64) {
+/// Builds the history from the events that are left. Also returns how many were deleted by retention.
+fn history(found: &StoredSession, timeline: Timeline) -> (History, u64) {
     let record = &found.record;
     let read = (timeline.events.len() + timeline.damaged.len()) as u64;
     let gone = record.stored.saturating_sub(read);
-    // It was judged when all was here: that events are not kept for ever makes nobody suspect.
+    // Completeness was judged when all events were stored: retention does not make a session incomplete.
     let completeness = if gone > 0 {
         spool::counted(record)
     } else {
@@ -64,7 +64,7 @@ fn history(found: &Found, timeline: Timeline) -> (History, u64) {
     };
     let stored = read + gone;
     let history = History {
-        session: found.with(holes(completeness), stored),
+        session: found.with(missing_ranges(completeness), stored),
         events: timeline.events.into_iter().map(Event::from).collect(),
         left_out: 0,
     };
@@ -74,7 +74,7 @@ fn history(found: &Found, timeline: Timeline) -> (History, u64) {
 /// Reads the events with numbers above `seq`.
 pub(super) async fn after(
     transaction: &Transaction<'_>,
-    found: &Found,
+    found: &StoredSession,
     seq: u64,
 ) -> Result<Timeline, Stop> {
     let mut timeline = Timeline::default();
@@ -93,7 +93,7 @@ pub(super) async fn after(
         let rows = transaction.query_portal(&portal, CHUNK).await;
         let rows = rows.map_err(failed)?;
         for row in &rows {
-            // It stands for a record that cannot be decoded; others have their own.
+            // This time is used only for a record that cannot be decoded; other records contain their own.
             let at = row.get::<_, Instant>(1).0.unwrap_or(UNIX_EPOCH);
             let at = boot_time(wall, at);
             let offset = WallOffset::from_ns(row.get(2));

@@ -1,5 +1,5 @@
--- Runs as vctl-audit-ro. Records of a session as the spool held them, by their numbers.
--- $1 session, $2 and $3 the days that hold something of it, $4 only numbers above this one.
+-- Runs as vctl-audit-ro. The records of a session as the spool held them, by sequence number.
+-- $1 session, $2 and $3 first and last day with events of it, $4 only sequence numbers above this one.
 select e.seq, e.at, e.wall_offset,
     e.head || coalesce(e.exe, '') || coalesce(e.cwd, '') || coalesce(e.filename, '') || coalesce(e.argv, '')
 from vctl.kernel_event e

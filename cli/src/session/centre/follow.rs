@@ -1,8 +1,8 @@
-//! News from the store, by asking again and again.
+//! Updates from the store, by polling.
 //!
-//! The cursor is a transaction: the oldest that was still running at the last look. Whatever it or a later one
-//! stored is looked at again, so a batch that commits late is not skipped, and `settled` holds what of that was
-//! shown already.
+//! The cursor is the oldest transaction that was still running at the last poll. Each poll reads again everything
+//! that this or a later transaction stored, so a batch that commits late is not skipped. `settled` holds the sessions
+//! among these that were already shown.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,9 +12,9 @@ use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
-use super::row::{Found, Unreadable};
-use super::sessions::{Wanted, look_up};
-use super::told::{Known, told_before};
+use super::reported::{FollowedSession, reported_before};
+use super::row::{StoredSession, Unreadable};
+use super::sessions::{SessionQuery, look_up};
 use super::{Store, events, failed, snapshot};
 use crate::error::Stop;
 use crate::session::model::{Event, Filter, Selector, Update};
@@ -23,56 +23,56 @@ use crate::ui::notice;
 
 /// Hosts send a busy session's events about this often.
 const POLL: Duration = Duration::from_secs(1);
-/// A session that arrives later than this after its opening waited in the spool of its host.
+/// A session that arrives longer after its opening than this had waited in the spool of its host.
 const LATE: Duration = Duration::from_mins(1);
 
-/// Sessions as they go on.
+/// Updates of sessions in the store.
 pub(crate) struct Follow {
     store: Store,
     filter: Filter,
     selector: Option<Selector>,
-    /// Sessions of the selector, until the first look.
+    /// Sessions of the selector, until the first poll.
     selected: Vec<Uuid>,
     cursor: Option<Cursor>,
-    /// Sessions that are followed: shown, and open.
-    known: HashMap<Uuid, Known>,
-    /// Sessions at or behind the cursor that were shown to their end or passed over, with their transactions.
+    /// Sessions that are followed: already shown, and still open.
+    known: HashMap<Uuid, FollowedSession>,
+    /// Sessions at or after the cursor that are finished or do not match, with their transactions.
     settled: HashMap<Uuid, u64>,
-    /// What is still to be returned.
-    news: Vec<Update>,
-    /// The centre could not be asked at the last look.
+    /// Updates not yet returned.
+    updates: Vec<Update>,
+    /// The store could not be read at the last poll.
     is_away: bool,
 }
 
-/// How far was looked.
+/// Position of the follower.
 #[derive(Clone, Copy)]
 struct Cursor {
-    /// The oldest transaction that was still running then.
+    /// The oldest transaction that was still running at the last poll.
     oldest: u64,
-    /// The database's clock at the first look.
+    /// The database's clock at the first poll.
     began: SystemTime,
 }
 
-/// How far a session has got.
-struct State {
+/// Progress of one session in the store.
+struct SessionProgress {
     id: Uuid,
     stored: i64,
     closed: bool,
     gaps: i64,
-    /// The transaction that stored it; `None` when it is older than these are recorded.
+    /// The transaction that stored it; `None` for rows older than the column.
     arrived: Option<u64>,
-    /// From its opening until it arrived.
+    /// Time from its opening to its arrival.
     after: Option<Duration>,
 }
 
 impl Store {
-    /// Follows `sessions`, which are those of `selector`, from their beginning; without a selector all sessions
-    /// that match: those that are open from now on, or from `since` all.
+    /// Follows `sessions`, which are those of `selector`, from their beginning. Without a selector it follows every
+    /// matching session that is open now or opens later, and with `since` also the earlier ones.
     pub(super) fn following(
         self,
         selector: Option<Selector>,
         filter: &Filter,
-        sessions: &[Found],
+        sessions: &[StoredSession],
     ) -> Follow {
         Follow {
             store: self,
@@ -82,7 +82,7 @@ impl Store {
             cursor: None,
             known: HashMap::new(),
             settled: HashMap::new(),
-            news: Vec::new(),
+            updates: Vec::new(),
             is_away: false,
         }
     }
@@ -92,14 +92,14 @@ impl source::Follow for Follow {
     async fn wait(&mut self) -> Result<Vec<Update>, Stop> {
         loop {
             let is_first = self.cursor.is_none();
-            match self.look().await {
-                Ok(()) => self.is_back(),
-                // What was shown so far goes on once the centre is there again.
-                Err(stop) if !is_first && may_pass(&stop) => self.is_gone(&stop),
+            match self.poll().await {
+                Ok(()) => self.note_recovery(),
+                // The state is unchanged: following continues when the store is back.
+                Err(stop) if !is_first && is_transient(&stop) => self.note_outage(&stop),
                 Err(stop) => return Err(stop),
             }
-            if is_first || !self.news.is_empty() || source::Follow::is_over(self) {
-                return Ok(std::mem::take(&mut self.news));
+            if is_first || !self.updates.is_empty() || source::Follow::is_over(self) {
+                return Ok(std::mem::take(&mut self.updates));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -113,52 +113,52 @@ impl source::Follow for Follow {
         self.selector.is_some()
             && self.cursor.is_some()
             && self.known.is_empty()
-            && self.news.is_empty()
+            && self.updates.is_empty()
     }
 }
 
-fn may_pass(stop: &Stop) -> bool {
+fn is_transient(stop: &Stop) -> bool {
     matches!(stop, Stop::Error(error) if error.exit.is_transient())
 }
 
 impl Follow {
-    fn is_gone(&mut self, stop: &Stop) {
+    fn note_outage(&mut self, stop: &Stop) {
         if let Stop::Error(error) = stop
             && !std::mem::replace(&mut self.is_away, true)
         {
             notice::note(&format!(
-                "the central store cannot be read: {}; following goes on when it can",
+                "the central store cannot be read: {}; following continues when it is back",
                 error.message
             ));
         }
     }
 
-    fn is_back(&mut self) {
+    fn note_recovery(&mut self) {
         if std::mem::take(&mut self.is_away) {
             notice::note("the central store can be read again");
         }
     }
 
-    /// Looks once. An error in between loses nothing: a session counts as told when its news are kept.
-    async fn look(&mut self) -> Result<(), Stop> {
-        // One for each look: a connection that is kept for hours outlives its credential.
+    /// Polls once. An error in between loses nothing: a session is recorded as reported together with its updates.
+    async fn poll(&mut self) -> Result<(), Stop> {
+        // A new client for each poll: a connection held for hours would outlive its credential.
         let mut client = self.store.client().await?;
         let transaction = snapshot(&mut client).await?;
-        let now = moment(&transaction).await?;
+        let now = current_cursor(&transaction).await?;
         let states = self.states(&transaction, now).await?;
         let states = self.changed(states);
         let (rows, left_out) = with_rows(&transaction, &states, &self.filter).await?;
         for unreadable in left_out {
-            self.store.leave_out(&unreadable);
+            self.store.note_unreadable(&unreadable);
         }
         for (state, found) in rows {
             if self.known.contains_key(&state.id) {
-                self.go_on(&transaction, state, &found).await?;
+                self.report_changes(&transaction, state, &found).await?;
             } else {
-                self.begin(&transaction, state, &found).await?;
+                self.report_new(&transaction, state, &found).await?;
             }
         }
-        // Those that do not match, or that cannot be read.
+        // Sessions that do not match, or that cannot be read.
         for state in states {
             if !self.known.contains_key(&state.id) {
                 self.settle(&state);
@@ -172,7 +172,11 @@ impl Follow {
         Ok(())
     }
 
-    async fn states(&self, transaction: &Transaction<'_>, now: Cursor) -> Result<Vec<State>, Stop> {
+    async fn states(
+        &self,
+        transaction: &Transaction<'_>,
+        now: Cursor,
+    ) -> Result<Vec<SessionProgress>, Stop> {
         let followed: Vec<Uuid> = self
             .selected
             .iter()
@@ -180,7 +184,7 @@ impl Follow {
             .copied()
             .collect();
         let Cursor { oldest, began } = self.cursor.unwrap_or(now);
-        // After a restore the ids of transactions count anew.
+        // After a restore from a dump, transaction ids start anew.
         let oldest = oldest.min(now.oldest).to_string();
         let oldest = (!matches!(self.selector, Some(Selector::Id(_)))).then_some(oldest);
         let serial = match self.selector {
@@ -199,12 +203,12 @@ impl Follow {
         ];
         let rows = transaction.query_typed(include_str!("followed.sql"), &parameters);
         let rows = rows.await.map_err(failed)?;
-        Ok(rows.iter().map(state).collect())
+        Ok(rows.iter().map(progress_of).collect())
     }
 
-    /// Returns those states that there is news of.
-    fn changed(&mut self, mut states: Vec<State>) -> Vec<State> {
-        // Pruned: nothing will close it.
+    /// Returns only the states that changed since the last poll.
+    fn changed(&mut self, mut states: Vec<SessionProgress>) -> Vec<SessionProgress> {
+        // Sessions that retention deleted: no row will ever close them.
         self.known
             .retain(|id, _| states.iter().any(|state| state.id == *id));
         let is_first = self.cursor.is_none();
@@ -223,28 +227,28 @@ impl Follow {
         states
     }
 
-    /// Tells a session that was not told before.
-    async fn begin(
+    /// Reports a session for the first time.
+    async fn report_new(
         &mut self,
         transaction: &Transaction<'_>,
-        state: &State,
-        found: &Found,
+        state: &SessionProgress,
+        found: &StoredSession,
     ) -> Result<(), Stop> {
         let session = Rc::new(found.session().beginning());
-        let mut known = Known::new(session.clone(), found);
+        let mut known = FollowedSession::new(session.clone(), found);
         let is_first = self.cursor.is_none();
         let from_now_on = is_first && self.selector.is_none() && self.filter.since.is_none();
         if from_now_on {
-            known.told = told_before(transaction, found).await?;
-            self.news.push(Update::Opened(session, None));
+            known.reported = reported_before(transaction, found).await?;
+            self.updates.push(Update::Opened(session, None));
         } else {
-            let (history, _) = events::whole(transaction, found).await?;
+            let (history, _) = events::read_whole(transaction, found).await?;
             let late = state.after.filter(|after| !is_first && *after >= LATE);
-            self.news.push(Update::Opened(session, late));
-            let past = (history.events, history.session.holes.clone());
-            known.tell(past, &mut self.news);
+            self.updates.push(Update::Opened(session, late));
+            let past = (history.events, history.session.missing_ranges.clone());
+            known.report(past, &mut self.updates);
             if state.closed {
-                self.news.push(Update::Closed(Rc::new(history.session)));
+                self.updates.push(Update::Closed(Rc::new(history.session)));
                 self.settle(state);
                 return Ok(());
             }
@@ -254,44 +258,44 @@ impl Follow {
         Ok(())
     }
 
-    /// Tells what is new of a session that was told before.
-    async fn go_on(
+    /// Reports the changes of a session that was reported before.
+    async fn report_changes(
         &mut self,
         transaction: &Transaction<'_>,
-        state: &State,
-        found: &Found,
+        state: &SessionProgress,
+        found: &StoredSession,
     ) -> Result<(), Stop> {
-        // Only the whole session tells whether it is complete.
-        let whole = if state.closed {
-            Some(events::whole(transaction, found).await?.0)
+        // Completeness can be judged only from the whole session.
+        let history = if state.closed {
+            Some(events::read_whole(transaction, found).await?.0)
         } else {
             None
         };
         let Some(known) = self.known.get_mut(&state.id) else {
             return Ok(());
         };
-        let new = events::after(transaction, found, known.told.up_to).await?;
-        let holes = known.new_holes(found);
+        let new = events::after(transaction, found, known.reported.up_to).await?;
+        let ranges = known.new_missing_ranges(found);
         let new = new.events.into_iter().map(Event::from).collect();
-        known.tell((new, holes), &mut self.news);
+        known.report((new, ranges), &mut self.updates);
         (known.stored, known.gaps) = (state.stored, state.gaps);
-        if let Some(history) = whole {
-            self.news.push(Update::Closed(Rc::new(history.session)));
+        if let Some(history) = history {
+            self.updates.push(Update::Closed(Rc::new(history.session)));
             self.known.remove(&state.id);
             self.settle(state);
         }
         Ok(())
     }
 
-    fn settle(&mut self, state: &State) {
+    fn settle(&mut self, state: &SessionProgress) {
         if let Some(arrived) = state.arrived {
             self.settled.insert(state.id, arrived);
         }
     }
 }
 
-/// Returns the oldest transaction that is running, and the time.
-async fn moment(transaction: &Transaction<'_>) -> Result<Cursor, Stop> {
+/// Returns the oldest transaction that is running, and the time of the database.
+async fn current_cursor(transaction: &Transaction<'_>) -> Result<Cursor, Stop> {
     let query = "select pg_snapshot_xmin(pg_current_snapshot())::text, now()";
     let row = transaction.query_one(query, &[]).await.map_err(failed)?;
     Ok(Cursor {
@@ -304,9 +308,9 @@ fn number(text: Option<&str>) -> Option<u64> {
     text?.parse().ok()
 }
 
-fn state(row: &Row) -> State {
+fn progress_of(row: &Row) -> SessionProgress {
     let after: Option<f64> = row.get(5);
-    State {
+    SessionProgress {
         id: row.get(0),
         stored: row.get(1),
         closed: row.get(2),
@@ -316,20 +320,20 @@ fn state(row: &Row) -> State {
     }
 }
 
-/// Returns the sessions that match, and those that cannot be read.
+/// Returns the sessions that match, and the rows that cannot be read.
 async fn with_rows<'a>(
     transaction: &Transaction<'_>,
-    states: &'a [State],
+    states: &'a [SessionProgress],
     filter: &Filter,
-) -> Result<(Vec<(&'a State, Found)>, Vec<Unreadable>), Stop> {
+) -> Result<(Vec<(&'a SessionProgress, StoredSession)>, Vec<Unreadable>), Stop> {
     if states.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let wanted = Wanted {
+    let wanted = SessionQuery {
         ids: Some(states.iter().map(|state| state.id).collect()),
-        ..Wanted::of(None, filter)
+        ..SessionQuery::new(None, filter)
     };
-    let mut by_id: HashMap<Uuid, Found> = HashMap::new();
+    let mut by_id: HashMap<Uuid, StoredSession> = HashMap::new();
     let mut left_out = Vec::new();
     for row in look_up(transaction, &wanted).await? {
         match row {
@@ -337,6 +341,6 @@ async fn with_rows<'a>(
             Err(unreadable) => left_out.push(unreadable),
         }
     }
-    let with_row = |state: &'a State| Some((state, by_id.remove(&state.id)?));
+    let with_row = |state: &'a SessionProgress| Some((state, by_id.remove(&state.id)?));
     Ok((states.iter().filter_map(with_row).collect(), left_out))
 }

@@ -1,12 +1,12 @@
--- Runs as vctl-audit-ro, every second. How far followed sessions have got, and which sessions are new.
--- $1 sessions that are followed, $2 a transaction: sessions that it or a later one stored are new, null for none,
--- $3 when the follower began, $4 a serial, null for any, $5 whether open sessions are wanted as well, $6 and those
--- opened since, null for none.
+-- Runs as vctl-audit-ro, every second. Progress of followed sessions, and new sessions.
+-- $1 followed sessions; $2 a transaction: sessions stored by it or by a later one are new, null for none;
+-- $3 time when following began; $4 a serial, null for any; $5 whether open sessions are wanted too; $6 also sessions
+-- opened since then, null for none.
 with wanted as (
     select id from vctl.audit_session where id = any ($1::uuid[])
     union
-    -- The two bounds are for a database that was restored from a dump: its transactions count anew, and old
-    -- rows have greater ids.
+    -- Both bounds are for a database restored from a dump: its transaction ids start anew, and old rows have
+    -- greater ones.
     select id from vctl.audit_session
     where arrived >= $2::text::xid8 and arrived < pg_snapshot_xmax(pg_current_snapshot())
       and arrived_at > $3::timestamptz - interval '1 hour'

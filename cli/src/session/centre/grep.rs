@@ -1,4 +1,4 @@
-//! Searching what was executed.
+//! Search for executed programs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,36 +10,36 @@ use vctl_common::pg::tokio_postgres::{Row, Transaction};
 use vctl_common::spool::Timeline;
 use vctl_common::time::{BootNs, WallOffset};
 
-use super::row::Found;
-use super::sessions::{Wanted, look_up};
+use super::row::StoredSession;
+use super::sessions::{SessionQuery, look_up};
 use super::{Store, failed, snapshot};
 use crate::centre::instant::Instant;
 use crate::error::Stop;
-use crate::session::model::grep::{MOST_LINES, Match, Pattern};
+use crate::session::model::grep::{GrepMatch, MOST_LINES, Pattern};
 use crate::session::model::{Event, Filter, Selector};
 use crate::ui::time;
 
-/// Events that one search looks at; a quarter of a minute on a small server.
+/// Maximum number of events that one search reads; about 15 seconds on a small server.
 const MOST_EVENTS: i64 = 5_000_000;
 /// A row holds up to 128 KiB of arguments.
 const CHUNK: i32 = 256;
 
 impl Store {
-    /// Searches the newest sessions first; `limit` 0 is none.
+    /// Searches the newest sessions first; `limit` 0 is no limit.
     pub(super) async fn search(
         &mut self,
         selector: Option<Selector>,
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<Match>, Stop> {
+    ) -> Result<Vec<GrepMatch>, Stop> {
         let mut client = self.client().await?;
         let transaction = snapshot(&mut client).await?;
         let hits = search(&transaction, selector, filter, pattern, limit).await?;
         if let Some(beyond) = hits.beyond {
             self.notes.push(format!(
-                "sessions up to {} were not searched: one search looks at {MOST_EVENTS} events; \
-                     `--until` or `--since` chooses others",
+                "sessions opened up to {} were not searched: one search reads at most {MOST_EVENTS} events; \
+                     use `--until` or `--since` to search others",
                 time::seconds(beyond)
             ));
         }
@@ -51,9 +51,9 @@ impl Store {
 
 #[derive(Default)]
 struct Hits {
-    /// Newest first, with the lines of each.
+    /// Newest first, with the matching events of each.
     sessions: Vec<(Uuid, Timeline)>,
-    /// When the first one was opened that was not searched any more.
+    /// Opening time of the newest session that was not searched.
     beyond: Option<SystemTime>,
 }
 
@@ -99,7 +99,7 @@ async fn search(
         for row in &rows {
             let id: Uuid = row.get(0);
             let is_new = hits.sessions.last().is_none_or(|(last, _)| *last != id);
-            // The rest is never asked for, so the server does not search it either.
+            // The remaining rows are not fetched, so the server does not search for them either.
             if is_new && limit > 0 && hits.sessions.len() == limit {
                 return Ok(hits);
             }
@@ -129,13 +129,13 @@ async fn matches(
     transaction: &Transaction<'_>,
     hits: Vec<(Uuid, Timeline)>,
     notes: &mut Vec<String>,
-) -> Result<Vec<Match>, Stop> {
+) -> Result<Vec<GrepMatch>, Stop> {
     let filter = Filter::default();
-    let wanted = Wanted {
+    let wanted = SessionQuery {
         ids: Some(hits.iter().map(|(id, _)| *id).collect()),
-        ..Wanted::of(None, &filter)
+        ..SessionQuery::new(None, &filter)
     };
-    let mut found: Vec<Found> = Vec::with_capacity(hits.len());
+    let mut found: Vec<StoredSession> = Vec::with_capacity(hits.len());
     for row in look_up(transaction, &wanted).await? {
         match row {
             Ok(row) => found.push(row),
@@ -147,7 +147,7 @@ async fn matches(
         lines.put_in_order();
         let more = lines.events.len() > MOST_LINES;
         lines.events.truncate(MOST_LINES);
-        Some(Match {
+        Some(GrepMatch {
             session: found.session(),
             events: lines.events.into_iter().map(Event::from).collect(),
             more,

@@ -1,10 +1,10 @@
--- Runs as vctl-audit-ro. Programs that were started with certain bytes in their arguments or path,
--- in the newest sessions first.
+-- Runs as vctl-audit-ro. Programs that were started with certain bytes in their arguments or path, newest sessions
+-- first.
 -- $1 the bytes in each of their forms, $2 part of a host's name, $3 person, $4 and $5 opened since and before, $6 serial,
--- $7 id, $8 events to look at, all sessions together, $9 lines to show of a session,
--- $10 also what sshd and PAM ran at login and logout (wire::EXEC_PHASE_SHIFT; a record may be shorter).
--- The bound is on the events of whole sessions, taken from the counters, so that the same question
--- always looks at the same sessions and can say where it stopped.
+-- $7 id, $8 maximum number of events to read in all sessions together, $9 maximum number of lines per session,
+-- $10 whether to include programs that sshd and PAM ran at login and logout (wire::EXEC_PHASE_SHIFT; a record may be
+-- shorter). The limit $8 counts the events of whole sessions, from their counters. So the same search always reads the
+-- same sessions, and can report where it stopped.
 with newest as (
     select s.id, s.opened_at, s.stored, s.first_day, s.last_day
     from vctl.audit_session s
@@ -28,7 +28,7 @@ counted as (
 select c.id, c.opened_at, c.is_beyond,
     e.seq, e.at, e.wall_offset, e.record
 from counted c
--- One session after another, and within it by the index: no plan looks at days or sessions it need not.
+-- One session after another, by the index within each: the plan reads no unneeded days or sessions.
 left join lateral (
     select k.seq, k.at, k.wall_offset,
         k.head || coalesce(k.exe, '') || coalesce(k.cwd, '') || coalesce(k.filename, '') || coalesce(k.argv, '')
@@ -45,5 +45,5 @@ left join lateral (
     limit $9::bigint
 ) e on true
 where e.seq is not null or c.is_beyond
--- Not by `seq` as well: that would sort, and so search everything before the first row is there.
+-- Not ordered by `seq` too: sorting would search everything before it returned the first row.
 order by c.opened_at desc, c.id desc

@@ -1,7 +1,7 @@
-//! What the central store holds: sessions, accesses, hosts, what is kept.
+//! Sessions in the central store.
 //!
-//! The only module that knows its tables: what leaves it are the types of `session::model`. Each query is a
-//! `.sql` file beside the one function that runs it.
+//! The only module that knows these tables. It returns the types of `session::model`. Each query is a `.sql` file
+//! beside the one function that runs it.
 
 mod events;
 mod follow;
@@ -9,7 +9,7 @@ mod grep;
 mod row;
 pub(crate) mod sessions;
 mod source;
-mod told;
+mod reported;
 
 use vctl_common::centre::DbRole;
 use vctl_common::pg::tokio_postgres::{self, IsolationLevel, Transaction};
@@ -21,15 +21,15 @@ use crate::inventory::cache::RecentFile;
 use crate::ui::notice;
 
 pub(crate) use follow::Follow;
-pub(crate) use row::Found;
+pub(crate) use row::StoredSession;
 
-/// The central store, for who may read the audit and nothing else.
+/// The central store, opened with the role that may read the audit data and nothing else.
 pub(crate) struct Store {
     pool: Pool,
-    /// What the reader should know besides.
+    /// Notes for the reader about rows that were skipped or cut.
     pub(crate) notes: Vec<String>,
-    /// Rows that matched and could not be read.
-    left_out: usize,
+    /// Number of rows that matched and could not be read.
+    unreadable_rows: usize,
     /// The names that lists show, for completion.
     pub(crate) recent: RecentFile,
 }
@@ -39,19 +39,19 @@ impl Store {
         Ok(Self {
             pool: context.pool(DbRole::AuditRo)?,
             notes: Vec::new(),
-            left_out: 0,
+            unreadable_rows: 0,
             recent: RecentFile::in_dir(context.state(), context.settings()),
         })
     }
 
-    /// Returns what else is to be said of what was read since the last call.
+    /// Returns, and forgets, the notes about the data that was read since the last call.
     pub(crate) fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }
 
-    /// One host must not be able to hide the sessions of all others, nor its own without a word.
-    fn leave_out(&mut self, unreadable: &row::Unreadable) {
-        self.left_out += 1;
+    /// Notes a row that cannot be read. One such row must not make the whole list fail, and must not vanish silently.
+    fn note_unreadable(&mut self, unreadable: &row::Unreadable) {
+        self.unreadable_rows += 1;
         self.notes.push(format!("left out: {unreadable}"));
     }
 
@@ -60,7 +60,7 @@ impl Store {
     }
 }
 
-/// Begins to read the store as it is at one moment.
+/// Starts a transaction that reads the store as it is now.
 pub(crate) async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Stop> {
     let client: &mut tokio_postgres::Client = client;
     let transaction = client
@@ -69,8 +69,8 @@ pub(crate) async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Sto
         .isolation_level(IsolationLevel::RepeatableRead)
         .start();
     let transaction = transaction.await.map_err(failed)?;
-    // The values decide which conditions and partitions are left; a generic plan keeps them all. And
-    // what takes longer than this is a question too large for anybody to wait for.
+    // A generic plan would read every partition; with the values known, Postgres reads only those needed. A query
+    // that runs longer than the timeout is too large to wait for.
     let settings =
         "set local plan_cache_mode = force_custom_plan; set local statement_timeout = '2min'";
     transaction.batch_execute(settings).await.map_err(failed)?;

@@ -13,17 +13,17 @@ use vctl_common::spool::{self, Completeness, Kept, SessionRecord};
 use vctl_common::time::{BootNs, WallOffset};
 
 use crate::centre::instant::Instant;
-use crate::session::model::identity::{Contradiction, Identity, Trust};
-use crate::session::model::provenance::{Ca, Provenance, Request, Requests};
-use crate::session::model::{Hole, Session};
-use crate::session::text::table::Listed;
+use crate::session::model::ListedSession;
+use crate::session::model::identity::{CaTrust, Contradiction, Identity};
+use crate::session::model::provenance::{AccessRequest, AccessRequests, Ca, Provenance};
+use crate::session::model::{MissingRange, Session};
 
-/// How many requests of a certificate are read; `sessions.sql` asks for one more.
+/// Maximum number of requests read per certificate; `sessions.sql` returns one more if there are more.
 const MOST_REQUESTS: usize = 10;
 
-/// A session that was found, without its events.
+/// A session of the store, without its events.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct StoredSession {
     pub(super) record: SessionRecord,
     /// Programs started in it.
     execs: u64,
@@ -32,47 +32,50 @@ pub(crate) struct Found {
     identity: Identity,
 }
 
-/// First and last day of which there are events, as Postgres writes them.
+/// First and last day with events, as Postgres writes them.
 #[derive(Clone, Debug)]
 pub(super) struct Days {
     pub(super) first: String,
     pub(super) last: String,
 }
 
-/// Why a row is no session. Its host wrote what is in it.
+/// Reason why a row cannot be shown as a session. The row's content comes from its host.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
-    #[error("{what} of session {id} is not as this version of vctl knows it")]
+    #[error("{what} of session {id} has a format that this version of vctl does not know")]
     Entry {
         id: SessionId,
         what: &'static str,
         #[source]
         source: Option<serde_json::Error>,
     },
-    #[error("the opening of session {id} contradicts the row it lies in")]
+    #[error("the opening entry of session {id} contradicts the columns of its row")]
     Contradiction { id: SessionId },
-    #[error("events of session {id} have numbers below 1")]
+    #[error("session {id} has events with sequence numbers below 1")]
     Numbers { id: SessionId },
 }
 
-impl Found {
+impl StoredSession {
     pub(crate) fn opened(&self) -> &SessionOpened {
         &self.record.opened
     }
 
-    /// Returns the session as its counters have it.
+    /// Returns the session, with completeness judged from its counters.
     pub(crate) fn session(&self) -> Session {
-        self.with(holes(spool::counted(&self.record)), self.record.stored)
+        self.with(
+            missing_ranges(spool::counted(&self.record)),
+            self.record.stored,
+        )
     }
 
-    pub(crate) fn listed(&self) -> Listed {
-        Listed {
+    pub(crate) fn listed(&self) -> ListedSession {
+        ListedSession {
             session: self.session(),
             commands: self.execs,
         }
     }
 
-    pub(super) fn with(&self, holes: Vec<Hole>, stored: u64) -> Session {
+    pub(super) fn with(&self, missing_ranges: Vec<MissingRange>, stored: u64) -> Session {
         Session {
             opened: self.record.opened.clone(),
             closed: self.record.closed.clone(),
@@ -81,7 +84,7 @@ impl Found {
             wall: self.record.wall,
             closed_wall: self.record.closed_wall,
             stored,
-            holes,
+            missing_ranges,
             identity: self.identity.clone(),
             provenance: Some(self.provenance.clone()),
         }
@@ -92,21 +95,21 @@ impl Found {
     }
 }
 
-pub(super) fn holes(completeness: Completeness) -> Vec<Hole> {
+pub(super) fn missing_ranges(completeness: Completeness) -> Vec<MissingRange> {
     match completeness {
         Completeness::Complete | Completeness::StillOpen => Vec::new(),
-        Completeness::Missing(holes) => holes.into_iter().map(Hole::from).collect(),
+        Completeness::Missing(ranges) => ranges.into_iter().map(MissingRange::from).collect(),
     }
 }
 
-/// Reads a row. A host can have put anything into its entries: that is an error of this one row.
-pub(super) fn found(row: &Row) -> Result<Found, Unreadable> {
+/// Reads a row. The entries come from the host and may hold anything: an error concerns this row only.
+pub(super) fn stored_session(row: &Row) -> Result<StoredSession, Unreadable> {
     let id = SessionId::from_uuid(row.get::<_, Uuid>(0));
     let opened = match entry(id, "the opening", row.get(3))? {
         JournalEntry::Opened(opened) => *opened,
         _ => return Err(unknown(id, "the opening")),
     };
-    if opened.id != id || !is_of_row(&opened, row) {
+    if opened.id != id || !matches_columns(&opened, row) {
         return Err(Unreadable::Contradiction { id });
     }
     if row.get::<_, i64>(12) > 0 && row.get::<_, i64>(14) < 1 {
@@ -120,7 +123,7 @@ pub(super) fn found(row: &Row) -> Result<Found, Unreadable> {
     let days = (row.get(16), row.get(17));
     let execs: i64 = row.get(13);
     let provenance = provenance(&opened, row);
-    Ok(Found {
+    Ok(StoredSession {
         identity: identity(&opened, wall, provenance.ca.as_ref(), row.get(23)),
         provenance,
         record: SessionRecord::from(Kept {
@@ -172,30 +175,30 @@ fn gaps(id: SessionId, json: Option<Vec<String>>) -> Result<Vec<Gap>, Unreadable
     json.unwrap_or_default().into_iter().map(gap).collect()
 }
 
-/// Longest texts of the columns; `0013_ingest_limits` cuts what is longer.
+/// Maximum lengths of the text columns; `0013_ingest_limits` cuts longer texts.
 const MOST_KEY_ID: usize = 512;
 const MOST_LOGIN: usize = 255;
-/// Rounding; an agent takes both times from the same clocks.
+/// Tolerance for rounding; an agent takes both times from the same clocks.
 const SAME_TIME: Duration = Duration::from_secs(1);
 
-/// Sessions are found and put in order by the columns and shown from the entry: they must not tell of
-/// two certificates, logins or times.
-fn is_of_row(opened: &SessionOpened, row: &Row) -> bool {
+/// Returns whether the columns and the entry describe the same login. Sessions are found and ordered by the columns,
+/// but shown from the entry: both must have the same certificate, login and time.
+fn matches_columns(opened: &SessionOpened, row: &Row) -> bool {
     let certificate = opened.auth.certificate.as_ref();
     let text = |column| row.get::<_, Option<&str>>(column);
-    // Postgres has no NUL in its text.
+    // Postgres stores no NUL in texts.
     let kept = |text: &String| text.replace('\0', "\u{fffd}");
     let serial = certificate.and_then(|c| c.serial).map(|s| s.to_string());
     let key_id = certificate.map(|c| kept(&c.key_id));
     text(7) == certificate.map(|c| kept(&c.ca_fingerprint)).as_deref()
         && text(8) == serial.as_deref()
-        && is_same(text(9), key_id.as_deref(), MOST_KEY_ID)
-        && is_same(text(22), Some(&kept(&opened.login_user)), MOST_LOGIN)
+        && is_column_value(text(9), key_id.as_deref(), MOST_KEY_ID)
+        && is_column_value(text(22), Some(&kept(&opened.login_user)), MOST_LOGIN)
         && is_opened_at(opened, row)
 }
 
-/// Says whether a column holds the text: all of it, or as it was cut.
-fn is_same(column: Option<&str>, text: Option<&str>, most: usize) -> bool {
+/// Returns whether a column holds the text, whole or cut.
+fn is_column_value(column: Option<&str>, text: Option<&str>, most: usize) -> bool {
     let cut = |text: &str| -> String { text.chars().take(most - 1).chain(['…']).collect() };
     match (column, text) {
         (Some(column), Some(text)) => {
@@ -223,13 +226,13 @@ fn provenance(opened: &SessionOpened, row: &Row) -> Provenance {
         None => Ca::Unknown,
     });
     let person: Option<String> = row.get(10);
-    let requests: Option<Json<Vec<Asked>>> = row.get(20);
-    // Null where they were not looked up: that is not the same as none.
+    let requests: Option<Json<Vec<RequestRow>>> = row.get(20);
+    // Null means that requests were not looked up. That differs from an empty list.
     let requests = requests.map(|json| {
         let more = json.0.len() > MOST_REQUESTS;
         let rows = json.0.into_iter().take(MOST_REQUESTS);
-        let rows = rows.map(Request::from).collect();
-        Requests { rows, more }
+        let rows = rows.map(AccessRequest::from).collect();
+        AccessRequests { rows, more }
     });
     Provenance {
         person: person.map(Person::new),
@@ -246,21 +249,23 @@ fn identity(
     contradictions: Option<Vec<String>>,
 ) -> Identity {
     let trust = match ca {
-        Some(Ca::Ours { mount }) => Trust::Ours {
+        Some(Ca::Ours { mount }) => CaTrust::Ours {
             mount: Some(mount.clone()),
         },
-        Some(Ca::Unknown) | None => Trust::Unknown,
+        Some(Ca::Unknown) | None => CaTrust::Unknown,
     };
-    let mut identity = Identity::of(opened, wall.wall_time(opened.opened_at), trust);
+    let mut identity = Identity::verify(opened, wall.wall_time(opened.opened_at), trust);
     let words = contradictions.unwrap_or_default();
-    let known = words.iter().filter_map(|word| Contradiction::of_word(word));
+    let known = words
+        .iter()
+        .filter_map(|word| Contradiction::from_word(word));
     identity.contradictions.extend(known);
     identity
 }
 
-/// An element of `requests`.
+/// An element of the column `requests`.
 #[derive(Debug, Deserialize)]
-struct Asked {
+struct RequestRow {
     vault_user: String,
     at_us: i64,
     hostname: String,
@@ -271,8 +276,8 @@ struct Asked {
     client_host: Option<String>,
 }
 
-impl From<Asked> for Request {
-    fn from(asked: Asked) -> Self {
+impl From<RequestRow> for AccessRequest {
+    fn from(asked: RequestRow) -> Self {
         Self {
             person: Person::new(asked.vault_user),
             at: UNIX_EPOCH + Duration::from_micros(unsigned(asked.at_us)),
@@ -286,12 +291,12 @@ impl From<Asked> for Request {
     }
 }
 
-/// Counters and numbers of events are kept in columns that could hold negative ones.
+/// Converts a counter or sequence number. Its column type allows negative values, which never occur.
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// Turns the time of a row back into the boot clock; exact to a microsecond.
+/// Converts the time of a row back to the boot clock; exact to a microsecond.
 pub(super) fn boot_time(wall: WallOffset, at: SystemTime) -> BootNs {
     let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let at = i128::try_from(at).unwrap_or(i128::MAX);

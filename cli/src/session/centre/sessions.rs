@@ -1,30 +1,30 @@
-//! Looking sessions up.
+//! Queries for sessions.
 
 use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::id::{CertSerial, SessionId};
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
-use super::row::{self, Found, Unreadable};
+use super::row::{self, StoredSession, Unreadable};
 use super::{Store, failed, snapshot};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::session::model::{Filter, Prefix, Selector};
 
 impl Store {
-    /// Returns the sessions that match, newest first; `limit` 0 is none.
+    /// Returns the sessions that match, newest first; `limit` 0 is no limit.
     pub(super) async fn sessions(
         &mut self,
         selector: Option<Selector>,
         filter: &Filter,
         limit: usize,
         with_requests: bool,
-    ) -> Result<Vec<Found>, Stop> {
-        let wanted = Wanted {
+    ) -> Result<Vec<StoredSession>, Stop> {
+        let wanted = SessionQuery {
             filter,
             limit: i64::try_from(limit).ok().filter(|limit| *limit > 0),
             with_requests,
-            ..Wanted::of(selector, filter)
+            ..SessionQuery::new(selector, filter)
         };
         let mut client = self.client().await?;
         let rows = look_up(&snapshot(&mut client).await?, &wanted).await?;
@@ -32,14 +32,16 @@ impl Store {
         for row in rows {
             match row {
                 Ok(found) => sessions.push(found),
-                Err(unreadable) if wanted.ids.is_some() => return Err(refused(&unreadable).into()),
-                Err(unreadable) => self.leave_out(&unreadable),
+                Err(unreadable) if wanted.ids.is_some() => {
+                    return Err(unreadable_error(&unreadable).into());
+                }
+                Err(unreadable) => self.note_unreadable(&unreadable),
             }
         }
         Ok(sessions)
     }
 
-    /// Returns the ids that begin so, oldest first.
+    /// Returns the ids that begin with `prefix`, oldest first.
     pub(super) async fn ids_like(
         &mut self,
         prefix: Prefix,
@@ -56,17 +58,17 @@ impl Store {
         Ok(rows.map_err(failed)?.iter().map(id).collect())
     }
 
-    /// Says whether events of a session are stored whose opening has not arrived.
-    pub(super) async fn is_nameless(&self, id: SessionId) -> Result<bool, Stop> {
+    /// Returns whether events of the session are stored, but its opening has not arrived.
+    pub(super) async fn lacks_opening(&self, id: SessionId) -> Result<bool, Stop> {
         let client = self.client().await?;
-        let query = include_str!("nameless.sql");
+        let query = include_str!("lacks_opening.sql");
         let row = client.query_one(query, &[&id.as_uuid()]).await;
         Ok(row.map_err(failed)?.get(0))
     }
 }
 
-/// Which sessions to look up.
-pub(crate) struct Wanted<'a> {
+/// The sessions to look up.
+pub(crate) struct SessionQuery<'a> {
     pub(crate) ids: Option<Vec<Uuid>>,
     pub(crate) serial: Option<CertSerial>,
     pub(crate) filter: &'a Filter,
@@ -74,8 +76,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) with_requests: bool,
 }
 
-impl<'a> Wanted<'a> {
-    pub(crate) fn of(selector: Option<Selector>, filter: &'a Filter) -> Self {
+impl<'a> SessionQuery<'a> {
+    pub(crate) fn new(selector: Option<Selector>, filter: &'a Filter) -> Self {
         let (ids, serial) = match selector {
             None => (None, None),
             Some(Selector::Serial(serial)) => (None, Some(serial)),
@@ -91,11 +93,11 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// Runs `sessions.sql`: newest first.
+/// Runs `sessions.sql`. Returns the newest first.
 pub(crate) async fn look_up(
     client: &Transaction<'_>,
-    wanted: &Wanted<'_>,
-) -> Result<Vec<Result<Found, Unreadable>>, Stop> {
+    wanted: &SessionQuery<'_>,
+) -> Result<Vec<Result<StoredSession, Unreadable>>, Stop> {
     let serial = wanted.serial.map(|serial| serial.to_string());
     let Filter {
         host,
@@ -117,11 +119,11 @@ pub(crate) async fn look_up(
         .query_typed(include_str!("sessions.sql"), &parameters)
         .await;
     let rows = rows.map_err(failed)?;
-    Ok(rows.iter().map(row::found).collect())
+    Ok(rows.iter().map(row::stored_session).collect())
 }
 
-fn refused(unreadable: &Unreadable) -> CliError {
+fn unreadable_error(unreadable: &Unreadable) -> CliError {
     CliError::new(Exit::Failure, "cannot show the session")
         .caused_by(unreadable)
-        .hint("a newer `vctl` may know what the host sent")
+        .hint("the host may run a newer agent: update `vctl`")
 }

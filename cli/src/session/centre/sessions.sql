@@ -1,8 +1,8 @@
--- Runs as vctl-audit-ro. Sessions, newest first, with all that is said of them but their events.
+-- Runs as vctl-audit-ro. Sessions, newest first, with everything known about them except their events.
 -- $1 ids, $2 serial, $3 part of a host's name, $4 person (shown or whole name), $5 opened since,
--- $6 opened before, $7 at most so many, $8 whether to look for the requests of the certificate; they are null
--- where it was not looked.
--- A condition that is null is gone when the statement is planned with its values.
+-- $6 opened before, $7 maximum number of rows, $8 whether to look up the requests of the certificate; if not,
+-- `requests` is null.
+-- A condition whose parameter is null is removed when the statement is planned with its values.
 with wanted as (
     select s.*
     from vctl.audit_session s
@@ -10,7 +10,7 @@ with wanted as (
       and ($2::text is null or s.cert_serial = $2::text::numeric)
       and ($3::text is null or s.host_id in
               (select id from vctl.audit_host where position(lower($3) in lower(hostname)) > 0))
-      -- A name that is not proven is found as well, and shown as one.
+      -- A name that is not proven is found too; the reader shows that it is not proven.
       and ($4::text is null or s.vault_user = $4 or vctl.person(s.vault_user) = $4
            or s.vault_user is null and (s.key_id = $4 or vctl.person(s.key_id) = $4))
       and ($5::timestamptz is null or s.opened_at >= $5)
@@ -24,7 +24,7 @@ select s.id, h.hostname, s.boot_id, s.opened::text, s.opened_wall, s.closed::tex
     s.stored, s.execs, s.last_seq, s.last_event_at, s.first_day::text, s.last_day::text,
     own.gaps, host_wide.gaps, asked.requests, s.opened_at, s.login_user,
     doubt.words as contradictions,
-    -- Its host spoke in that boot within a day, or nobody knows whether it goes on.
+    -- True unless the host reported in that boot within a day: then it is unknown whether the session goes on.
     s.closed_at is null and not exists (
         select from vctl.ingest_machine m
         where m.host_id = s.host_id and m.boot_id = s.boot_id and m.last_seen > now() - interval '1 day')
@@ -38,12 +38,13 @@ cross join lateral vctl.login_contradictions(s.id) doubt
 cross join lateral (
     select array_agg(g.gap::text order by g.id) as gaps from vctl.audit_gap g where g.session_id = s.id
 ) own
--- Those of other times fall out where the boot clock is compared.
+-- Gaps of other times are removed later, by comparing the boot clock.
 cross join lateral (
     select array_agg(g.gap::text order by g.id) as gaps from vctl.audit_gap g
     where g.session_id is null and g.host_id = s.host_id and g.boot_id = s.boot_id
 ) host_wide
--- Serials of two CAs are two certificates. The person's own rows first: nobody can crowd them out.
+-- Two CAs may use the same serial for different certificates. The person's own rows come first, so that rows of
+-- others cannot displace them.
 cross join lateral (
     select case when $8 then coalesce(jsonb_agg(to_jsonb(r) order by r.at_us), '[]') end as requests
     from (

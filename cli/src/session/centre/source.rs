@@ -1,22 +1,22 @@
-//! The store as a source of sessions.
+//! The central store as a source of sessions.
 
 use vctl_common::count::{counted, form};
 use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
-use super::{Follow, Found, Store};
+use super::{Follow, Store, StoredSession};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::session::model::grep::{Match, Pattern};
+use crate::session::model::ListedSession;
+use crate::session::model::grep::{GrepMatch, Pattern};
 use crate::session::model::{Filter, History, Prefix, Selector};
 use crate::session::source::Source;
-use crate::session::text::table::Listed;
 
 impl Source for Store {
-    type Found = Found;
+    type SessionRef = StoredSession;
     type Follow = Follow;
 
-    fn opened(found: &Found) -> &SessionOpened {
+    fn opened(found: &StoredSession) -> &SessionOpened {
         found.opened()
     }
 
@@ -25,9 +25,9 @@ impl Source for Store {
         filter: &Filter,
         limit: usize,
         with_requests: bool,
-    ) -> Result<Vec<Listed>, Stop> {
+    ) -> Result<Vec<ListedSession>, Stop> {
         let found = self.sessions(None, filter, limit, with_requests).await?;
-        let listed: Vec<Listed> = found.iter().map(Found::listed).collect();
+        let listed: Vec<ListedSession> = found.iter().map(StoredSession::listed).collect();
         self.recent.change(|recent| {
             let sessions = listed.iter().map(|listed| &listed.session);
             recent.record_sessions(sessions.clone().flat_map(|session| {
@@ -43,7 +43,11 @@ impl Source for Store {
         Ok(listed)
     }
 
-    async fn find(&mut self, selector: Selector, filter: &Filter) -> Result<Vec<Found>, Stop> {
+    async fn find(
+        &mut self,
+        selector: Selector,
+        filter: &Filter,
+    ) -> Result<Vec<StoredSession>, Stop> {
         self.sessions(Some(selector), filter, 0, true).await
     }
 
@@ -51,7 +55,7 @@ impl Source for Store {
         Store::ids_like(self, prefix, limit).await
     }
 
-    async fn history(&mut self, found: &Found) -> Result<History, Stop> {
+    async fn history(&mut self, found: &StoredSession) -> Result<History, Stop> {
         self.read(found).await
     }
 
@@ -61,7 +65,7 @@ impl Source for Store {
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<Match>, Stop> {
+    ) -> Result<Vec<GrepMatch>, Stop> {
         self.search(selector, filter, pattern, limit).await
     }
 
@@ -69,7 +73,7 @@ impl Source for Store {
         self,
         selector: Option<Selector>,
         filter: &Filter,
-        found: &[Found],
+        found: &[StoredSession],
     ) -> Result<Follow, Stop> {
         Ok(self.following(selector, filter, found))
     }
@@ -79,30 +83,30 @@ impl Source for Store {
     }
 
     async fn not_found(&mut self, selector: Selector) -> Stop {
-        // They are there: the notes say why they cannot be shown.
-        if self.left_out > 0 {
-            let count = counted(self.left_out, "session");
-            let are = form(self.left_out, "is", "are");
+        // The sessions exist: the notes name the reason why they cannot be shown.
+        if self.unreadable_rows > 0 {
+            let count = counted(self.unreadable_rows, "session");
+            let are = form(self.unreadable_rows, "is", "are");
             let what =
                 format!("{count} of {selector} {are} in the central store, but cannot be shown");
-            let hint = "a newer `vctl` may know what the host sent";
+            let hint = "their hosts may run a newer agent: update `vctl`";
             return CliError::new(Exit::Failure, what).hint(hint).into();
         }
         let what = format!("no session of {selector} is in the central store");
         if let Selector::Id(id) = selector {
-            match self.is_nameless(id).await {
+            match self.lacks_opening(id).await {
                 Err(stop) => return stop,
                 Ok(false) => {}
                 Ok(true) => {
                     let what = format!(
-                        "events of session {id} are stored, but not its opening, so its user is unknown"
+                        "events of session {id} are stored, but its opening is not, so its user is unknown"
                     );
-                    let hint = "its opening may still arrive; `vctl fleet` shows how much its host has yet to send";
+                    let hint = "the opening may still arrive: `vctl fleet` shows how much its host has not sent yet";
                     return CliError::new(Exit::NotFound, what).hint(hint).into();
                 }
             }
         }
-        let hint = "`vctl session` lists what is; `vctl session --local`, on the host itself, what it has not sent yet";
+        let hint = "to list all sessions, run `vctl session`; events that a host has not sent yet are shown there by `vctl session --local`";
         CliError::new(Exit::NotFound, what).hint(hint).into()
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct EventJson<'a> {
     cpu: u32,
     cpu_seq: u64,
     attribution: &'static str,
-    /// Whose work it is part of.
+    /// Whether the user, sshd or PAM did this.
     phase: &'static str,
     process: ProcessJson,
     #[serde(flatten)]
@@ -47,7 +47,7 @@ enum KindJson<'a> {
         signal: Option<u8>,
         signal_name: Option<String>,
         core_dumped: bool,
-        /// Of the process, from its fork.
+        /// Lifetime of the process, from its fork.
         duration_ns: String,
         euid: u32,
         alive: u32,

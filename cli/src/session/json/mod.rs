@@ -1,7 +1,7 @@
-//! Sessions as JSON, for programs. `docs/session-json.md` is its contract.
+//! Sessions as JSON, for programs. `docs/session-json.md` specifies it.
 //!
-//! Numbers of 64 bits that are ids or clock readings are strings: a JSON reader that keeps numbers
-//! as doubles would round them. Bytes that are no UTF-8 become `{"hex": "..."}`.
+//! 64-bit ids and clock readings are strings, because a JSON reader that stores numbers as doubles would round them.
+//! Bytes that are not UTF-8 become `{"hex": "..."}`.
 
 pub(crate) mod event;
 pub(crate) mod provenance;
@@ -15,14 +15,14 @@ use vctl_common::id::SessionId;
 
 use self::event::EventJson;
 use self::session::{GapJson, SessionJson, gap_json, session_json};
-use crate::session::model::grep::Match;
-use crate::session::model::{Event, History, Hole, Session};
-use crate::session::text::table::Listed;
+use crate::session::model::ListedSession;
+use crate::session::model::grep::GrepMatch;
+use crate::session::model::{Event, History, MissingRange, Session};
 use crate::ui::format::OutputFormat;
 use crate::ui::json::{write, write_as_line, write_yaml};
 use crate::ui::records::{Records, cells_of};
 
-/// Changes when a field changes its meaning or goes away; new fields may come at any time.
+/// Changes when a field changes its meaning or is removed; new fields may be added at any time.
 const VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ struct Document<'a> {
 enum LiveJson<'a> {
     Opened {
         version: u32,
-        /// From its opening until it arrived, where that was late.
+        /// Time from its opening to its arrival, if the session arrived late.
         late_by_ns: Option<String>,
         session: Box<SessionJson<'a>>,
     },
@@ -45,7 +45,7 @@ enum LiveJson<'a> {
         session_id: SessionId,
         event: Box<EventJson<'a>>,
     },
-    /// What sshd or PAM did at login or logout.
+    /// An event of sshd or PAM at login or logout.
     LoginEvent {
         session_id: SessionId,
         event: Box<EventJson<'a>>,
@@ -59,7 +59,7 @@ enum LiveJson<'a> {
     },
 }
 
-/// Sessions without their events, for every form of the output.
+/// Sessions without their events, for every output format.
 pub(crate) struct Sessions;
 
 impl Records for Sessions {
@@ -91,27 +91,27 @@ impl Records for Sessions {
         "verification",
         "contradictions",
     ];
-    type Record = Listed;
+    type Record = ListedSession;
 
-    fn json(&self, listed: &Listed) -> impl Serialize {
+    fn json(&self, listed: &ListedSession) -> impl Serialize {
         session_json(&listed.session).listed(listed.commands)
     }
 
-    fn cells(&self, listed: &Listed) -> Vec<String> {
+    fn cells(&self, listed: &ListedSession) -> Vec<String> {
         cells_of(&self.json(listed), Self::COLUMNS)
     }
 
-    /// What `vctl session` takes; one serial may have several sessions.
-    fn name(&self, listed: &Listed) -> String {
+    /// The id, which `vctl session` accepts; several sessions may have the same serial.
+    fn name(&self, listed: &ListedSession) -> String {
         listed.session.opened.id.to_string()
     }
 }
 
-/// Writes sessions with those of their events that were searched for.
+/// Writes sessions with their matching events.
 pub(crate) fn write_matches(
     out: &mut dyn Write,
     form: OutputFormat,
-    matches: &[Match],
+    matches: &[GrepMatch],
 ) -> io::Result<()> {
     let sessions = matches.iter().map(|found| {
         session_json(&found.session)
@@ -121,7 +121,7 @@ pub(crate) fn write_matches(
     write_sessions(out, form, sessions.collect())
 }
 
-/// Writes sessions with everything that happened in them.
+/// Writes sessions with all their events.
 pub(crate) fn write_histories(
     out: &mut dyn Write,
     form: OutputFormat,
@@ -163,12 +163,16 @@ pub(crate) fn write_event(out: &mut dyn Write, session: &Session, event: &Event)
     write_as_line(out, &line)
 }
 
-pub(crate) fn write_gap(out: &mut dyn Write, session: &Session, hole: &Hole) -> io::Result<()> {
+pub(crate) fn write_gap(
+    out: &mut dyn Write,
+    session: &Session,
+    range: &MissingRange,
+) -> io::Result<()> {
     write_as_line(
         out,
         &LiveJson::Gap {
             session_id: session.opened.id,
-            gap: gap_json(session, hole),
+            gap: gap_json(session, range),
         },
     )
 }
@@ -178,7 +182,7 @@ pub(crate) fn write_closed(out: &mut dyn Write, session: &Session) -> io::Result
     write_as_line(out, &LiveJson::Closed { session })
 }
 
-/// Writes sessions with events, which have the forms that nest.
+/// Writes sessions with events, in one of the formats that can nest.
 fn write_sessions(
     out: &mut dyn Write,
     form: OutputFormat,
@@ -203,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered, session_id};
-    use crate::session::model::provenance::{Ca, Provenance, Request, Requests};
+    use crate::session::model::provenance::{AccessRequest, AccessRequests, Ca, Provenance};
     use crate::ui::json::schema;
     use crate::ui::records;
 
@@ -230,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn the_document_is_the_one_that_is_documented() {
+    fn document_is_as_documented() {
         let json = rendered(|out| write_histories(out, OutputFormat::Json, &[history()]));
         assert_golden("session.json", &json);
     }
 
     #[test]
-    fn nothing_above_2_to_the_53_is_a_json_number() {
+    fn numbers_above_2_to_the_53_are_strings() {
         let json = rendered(|out| write_histories(out, OutputFormat::Json, &[history()]));
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_numbers_are_exact(&value);
@@ -244,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_utf8_are_kept_as_hex() {
+    fn bytes_that_are_not_utf8_become_hex() {
         let json = rendered(|out| write_histories(out, OutputFormat::Json, &[history()]));
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         let argv = &value["sessions"][0]["events"][0]["argv"];
@@ -252,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_as_the_schema_says() {
+    fn every_format_fits_the_schema() {
         let mut detached = Login::of_alice();
         let opened = &mut detached.session().opened;
         opened.auth = Auth::default();
@@ -273,12 +277,12 @@ mod tests {
             .exec(4102, 4101, &["ls"]);
         central.session().provenance = Some(provenance());
         let histories = [history(), detached.open(), central.closed()];
-        let listed = histories.iter().map(|history| Listed {
+        let listed = histories.iter().map(|history| ListedSession {
             session: history.session.clone(),
             commands: 3,
         });
-        let listed: Vec<Listed> = listed.collect();
-        let found = Match {
+        let listed: Vec<ListedSession> = listed.collect();
+        let found = GrepMatch {
             session: histories[2].session.clone(),
             events: histories[0].events.clone(),
             more: true,
@@ -305,7 +309,7 @@ mod tests {
     }
 
     fn provenance() -> Provenance {
-        let request = |person: &str| Request {
+        let request = |person: &str| AccessRequest {
             person: Person::new(person),
             at: std::time::UNIX_EPOCH,
             host: "web-1".to_owned(),
@@ -320,7 +324,7 @@ mod tests {
             ca: Some(Ca::Ours {
                 mount: "ssh".to_owned(),
             }),
-            requests: Some(Requests {
+            requests: Some(AccessRequests {
                 rows: vec![request("oidc-albert"), request("oidc-mallory")],
                 more: true,
             }),
@@ -329,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn live_json_is_one_object_a_line() {
+    fn live_json_has_one_object_per_line() {
         let history = history();
         let session = &history.session;
         let login = Login::of_alice().in_phase(Phase::Logout);
@@ -342,7 +346,7 @@ mod tests {
             for event in &login.events {
                 write_event(out, session, event)?;
             }
-            write_gap(out, session, &session.holes[0])?;
+            write_gap(out, session, &session.missing_ranges[0])?;
             write_closed(out, session)
         });
         let types: Vec<String> = lines

@@ -1,8 +1,8 @@
-//! Who signed and who asked, as JSON.
+//! The CA and the certificate requests of a session, as JSON.
 
 use serde::Serialize;
 
-use crate::session::model::provenance::{Ca, Provenance, Request};
+use crate::session::model::provenance::{AccessRequest, Ca, Provenance};
 use crate::ui::time;
 
 #[derive(Serialize)]
@@ -19,7 +19,7 @@ pub(crate) struct ProvenanceJson<'a> {
 #[derive(Serialize)]
 struct RequestJson<'a> {
     person: &'a str,
-    /// `false` for a row that names this certificate and is somebody else's.
+    /// `false` if another person's row in the access log names this certificate.
     same_person: bool,
     time: String,
     host: &'a str,
@@ -33,7 +33,7 @@ struct RequestJson<'a> {
 impl<'a> ProvenanceJson<'a> {
     pub(crate) fn new(provenance: &'a Provenance) -> Self {
         let person = provenance.person.as_ref();
-        let request = |request: &'a Request| RequestJson {
+        let request = |request: &'a AccessRequest| RequestJson {
             person: request.person.display_name(),
             same_person: person == Some(&request.person),
             time: time::nanos(request.at),

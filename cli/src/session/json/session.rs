@@ -11,7 +11,7 @@ use vctl_common::session::{
 use super::event::{EventJson, ProcessJson};
 use super::provenance::ProvenanceJson;
 use crate::session::model::identity::{Contradiction, Proof};
-use crate::session::model::{Event, Hole, Identity, Session};
+use crate::session::model::{Event, Identity, MissingRange, Session};
 use crate::ui::time;
 
 #[derive(Serialize)]
@@ -19,7 +19,7 @@ pub(crate) struct SessionJson<'a> {
     session_id: SessionId,
     host: &'a str,
     boot_id: BootId,
-    /// As in `certificate`; here because it is what people look for.
+    /// As in `certificate`; repeated here because readers search for it.
     serial: Option<CertSerial>,
     login_user: &'a str,
     service: &'a str,
@@ -32,13 +32,13 @@ pub(crate) struct SessionJson<'a> {
     unreadable_certificate: bool,
     key_fingerprint: Option<&'a str>,
     certificate: Option<CertificateJson<'a>>,
-    /// Whether the name is proven: verified, and nothing contradicts it.
+    /// Whether the name is proven: the certificate is verified, and nothing contradicts it.
     verified: bool,
     verification: &'static str,
     verified_by: Option<VerifiedByJson<'a>>,
     contradictions: Vec<&'static str>,
     remarks: Vec<&'static str>,
-    /// What only the centre knows is left out of what was read from a spool.
+    /// Left out when the session was read from a spool: only the central store knows it.
     #[serde(flatten)]
     provenance: Option<ProvenanceJson<'a>>,
     origin: &'a Origin,
@@ -56,7 +56,7 @@ pub(crate) struct SessionJson<'a> {
     leader_ended_boot_ns: Option<String>,
     duration_ns: Option<String>,
     open: bool,
-    /// Open, and its host was not heard of in that boot for a day.
+    /// Open, and its host did not report in that boot for a day.
     end_unknown: bool,
     complete: bool,
     events_stored: u64,
@@ -67,7 +67,7 @@ pub(crate) struct SessionJson<'a> {
     commands: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventJson<'a>>>,
-    /// What sshd and PAM did at login and logout.
+    /// Events of sshd and PAM at login and logout.
     #[serde(skip_serializing_if = "Option::is_none")]
     login_events: Option<Vec<EventJson<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,14 +81,14 @@ struct CertificateJson<'a> {
     ca_fingerprint: &'a str,
     principals: &'a [String],
     valid_after: Option<String>,
-    /// `None`: for ever.
+    /// `None`: does not expire.
     valid_before: Option<String>,
 }
 
 #[derive(Serialize)]
 struct VerifiedByJson<'a> {
     ca: &'a str,
-    /// Its place in Vault; `None` for what was read from a spool.
+    /// Mount of the CA in Vault; `None` when the session was read from a spool.
     mount: Option<&'a str>,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct GapJson {
 }
 
 impl<'a> SessionJson<'a> {
-    /// For a list: how much there is instead of the events.
+    /// Adds the number of commands, for a list without events.
     pub(crate) fn listed(mut self, commands: u64) -> Self {
         self.commands = Some(commands);
         self
@@ -124,7 +124,7 @@ impl<'a> SessionJson<'a> {
         self
     }
 
-    /// For a search: the events are only those that match.
+    /// Marks the events as search results: only the matching ones.
     pub(crate) fn found(mut self, more: bool) -> Self {
         self.more_matches = Some(more);
         self
@@ -201,9 +201,9 @@ pub(crate) fn session_json(session: &Session) -> SessionJson<'_> {
             uncounted: missing.is_some_and(|missing| missing.uncounted),
         },
         gaps: session
-            .holes
+            .missing_ranges
             .iter()
-            .map(|hole| gap_json(session, hole))
+            .map(|range| gap_json(session, range))
             .collect(),
         commands: None,
         events: None,
@@ -212,14 +212,14 @@ pub(crate) fn session_json(session: &Session) -> SessionJson<'_> {
     }
 }
 
-pub(crate) fn gap_json(session: &Session, hole: &Hole) -> GapJson {
+pub(crate) fn gap_json(session: &Session, range: &MissingRange) -> GapJson {
     GapJson {
-        events: hole.events,
-        cause: hole.cause,
-        from: time::nanos(session.wall.wall_time(hole.from)),
-        from_boot_ns: hole.from.0.to_string(),
-        to: time::nanos(session.wall.wall_time(hole.to)),
-        to_boot_ns: hole.to.0.to_string(),
+        events: range.events,
+        cause: range.cause,
+        from: time::nanos(session.wall.wall_time(range.from)),
+        from_boot_ns: range.from.0.to_string(),
+        to: time::nanos(session.wall.wall_time(range.to)),
+        to_boot_ns: range.to.0.to_string(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! News from the spool, by looking again and again.
+//! Updates from the spool, by polling.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,31 +14,30 @@ use vctl_common::wire::Mark;
 
 use super::{Local, TrustedCas, filter, unreadable};
 use crate::error::{CliError, Stop};
-use crate::session::model::{Filter, History, Hole, Selector, Session, Update};
+use crate::session::model::{Filter, History, MissingRange, Selector, Session, Update};
 use crate::session::source;
 
-/// How long a look for news may be late. A person cannot tell, and five listings a second cost
-/// nothing.
+/// Delay between two polls. Five directory listings a second cost almost nothing, and the delay is not noticeable.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Sessions as they go on.
+/// Updates of sessions in the spool.
 pub(crate) struct Follow {
     follower: Follower,
     dir: PathBuf,
     trusted: Rc<TrustedCas>,
-    /// Those that are open, by their mark.
-    open: HashMap<Mark, Open>,
-    /// Which sessions are shown.
+    /// Open sessions, by their mark.
+    open: HashMap<Mark, OpenSession>,
+    /// Condition for the sessions to show.
     wanted: Filter,
-    /// Whether it is over when none is open any more.
-    ends: bool,
-    /// What is known already; `None` once it was told.
+    /// Whether following ends when all these sessions are closed.
+    ends_when_closed: bool,
+    /// Updates from before following began; `None` once they were returned.
     first: Option<Vec<Update>>,
 }
 
 impl Local {
-    /// Follows the sessions of `selector` from their beginning; without one all that match: those that are
-    /// open from now on, or from `since` all.
+    /// Follows the sessions of `selector` from their beginning. Without a selector it follows every matching session
+    /// that is open now or opens later, and with `since` also the earlier ones.
     pub(super) fn following(
         &self,
         selector: Option<Selector>,
@@ -51,23 +50,23 @@ impl Local {
             trusted: self.trusted.clone(),
             open: HashMap::new(),
             wanted: wanted.clone(),
-            ends: selector.is_some(),
+            ends_when_closed: selector.is_some(),
             first: None,
         };
         let mut first = Vec::new();
         let is_whole = selector.is_some() || wanted.since.is_some();
-        // Oldest first, as they would have been told.
+        // Oldest first: in the order in which they were opened.
         for found in self.sessions(selector, wanted)?.iter().rev() {
             let record = &found.0;
             if is_whole {
-                tell_from_the_beginning(self.read(found)?, &mut first);
+                report_from_the_beginning(self.read(found)?, &mut first);
             }
             if record.closed.is_none() {
                 let session = Rc::new(self.session(record, Vec::new(), record.stored));
                 if !is_whole {
                     first.push(Update::Opened(session.clone(), None));
                 }
-                let open = Open::new(session, record.last_at);
+                let open = OpenSession::new(session, record.last_at);
                 follow.open.insert(record.opened.id.mark(), open);
             }
         }
@@ -76,31 +75,31 @@ impl Local {
     }
 }
 
-fn tell_from_the_beginning(history: History, updates: &mut Vec<Update>) {
+fn report_from_the_beginning(history: History, updates: &mut Vec<Update>) {
     let session = Rc::new(history.session);
     let beginning = Rc::new(Session::clone(&session).beginning());
     updates.push(Update::Opened(beginning, None));
-    let mut holes = session.holes.iter().peekable();
+    let mut ranges = session.missing_ranges.iter().peekable();
     for event in history.events {
-        while let Some(hole) = holes.next_if(|hole| hole.from < event.event.at) {
-            updates.push(Update::Hole(session.clone(), hole.clone()));
+        while let Some(range) = ranges.next_if(|range| range.from < event.event.at) {
+            updates.push(Update::Missing(session.clone(), range.clone()));
         }
         updates.push(Update::Event(session.clone(), event));
     }
-    let rest = holes.map(|hole| Update::Hole(session.clone(), hole.clone()));
+    let rest = ranges.map(|range| Update::Missing(session.clone(), range.clone()));
     updates.extend(rest);
     if session.closed.is_some() {
         updates.push(Update::Closed(session));
     }
 }
 
-struct Open {
+struct OpenSession {
     session: Rc<Session>,
-    /// The latest that is known of it.
+    /// Time of its latest known event.
     last_at: BootNs,
 }
 
-impl Open {
+impl OpenSession {
     fn new(session: Rc<Session>, last_at: Option<BootNs>) -> Self {
         let last_at = last_at.unwrap_or(session.opened.opened_at);
         Self { session, last_at }
@@ -119,7 +118,7 @@ impl source::Follow for Follow {
             let news = self.follower.poll().map_err(|error| unreadable(&error))?;
             let mut updates = Vec::with_capacity(news.len());
             for new in news {
-                self.take(new, &mut updates)?;
+                self.apply(new, &mut updates)?;
             }
             if !updates.is_empty() {
                 return Ok(updates);
@@ -129,12 +128,12 @@ impl source::Follow for Follow {
     }
 
     fn is_over(&self) -> bool {
-        self.ends && self.open.is_empty() && self.first.is_none()
+        self.ends_when_closed && self.open.is_empty() && self.first.is_none()
     }
 }
 
 impl Follow {
-    fn take(&mut self, new: Followed, updates: &mut Vec<Update>) -> Result<(), CliError> {
+    fn apply(&mut self, new: Followed, updates: &mut Vec<Update>) -> Result<(), CliError> {
         match new {
             Followed::Event { mark, stored } => {
                 if let Some(open) = self.open.get_mut(&mark) {
@@ -146,38 +145,37 @@ impl Follow {
                 JournalEntry::Opened(opened) => self.opened(opened.id, updates)?,
                 JournalEntry::Closed(closed) => self.closed(&closed, wall, updates)?,
                 JournalEntry::Gap(gap) => {
-                    let hole = |_: &Open| Hole::from(&gap);
-                    self.hole(gap.session.map(SessionId::mark), hole, updates);
+                    let range = |_: &OpenSession| MissingRange::from(&gap);
+                    self.report_missing(gap.session.map(SessionId::mark), range, updates);
                 }
             },
             Followed::Damaged { mark, events } => {
-                // When it was cannot be read either.
-                let hole = |open: &Open| Hole {
+                // The time of a damaged record cannot be read either.
+                let range = |open: &OpenSession| MissingRange {
                     events,
                     cause: Some(GapCause::SpoolDamaged),
                     from: open.last_at,
                     to: open.last_at,
                 };
-                self.hole((mark != 0).then_some(mark), hole, updates);
+                self.report_missing((mark != 0).then_some(mark), range, updates);
             }
         }
         Ok(())
     }
 
     fn opened(&mut self, id: SessionId, updates: &mut Vec<Update>) -> Result<(), CliError> {
-        // The journal entry is a part of what the reader knows: the host and the clocks are in the
-        // segment.
+        // The journal entry is not enough: the host and the clocks are in the segment.
         let Some(history) = self.read_again(id)? else {
             return Ok(());
         };
         let session = Rc::new(history.session.beginning());
         if !self
             .wanted
-            .takes_local(&session.opened, session.opened_at())
+            .matches_local(&session.opened, session.opened_at())
         {
             return Ok(());
         }
-        let open = Open::new(session.clone(), None);
+        let open = OpenSession::new(session.clone(), None);
         if self.open.insert(id.mark(), open).is_none() {
             updates.push(Update::Opened(session, None));
         }
@@ -193,7 +191,7 @@ impl Follow {
         let Some(known) = self.open.remove(&closed.id.mark()) else {
             return Ok(());
         };
-        // Only the whole session tells whether it is complete.
+        // Completeness can be judged only from the whole session.
         let session = match self.read_again(closed.id)? {
             Some(history) if history.session.closed.is_some() => history.session,
             _ => Session {
@@ -207,11 +205,16 @@ impl Follow {
         Ok(())
     }
 
-    /// A hole of nobody in particular counts against everybody.
-    fn hole(&self, mark: Option<Mark>, hole: impl Fn(&Open) -> Hole, updates: &mut Vec<Update>) {
+    /// Reports missing events. Without a mark they may be of any session, so they count against every open one.
+    fn report_missing(
+        &self,
+        mark: Option<Mark>,
+        range: impl Fn(&OpenSession) -> MissingRange,
+        updates: &mut Vec<Update>,
+    ) {
         let meant = |of: Mark| mark.is_none_or(|mark| mark == of);
         let mine = self.open.iter().filter(|(of, _)| meant(**of));
-        updates.extend(mine.map(|(_, open)| Update::Hole(open.session.clone(), hole(open))));
+        updates.extend(mine.map(|(_, open)| Update::Missing(open.session.clone(), range(open))));
     }
 
     fn read_again(&self, id: SessionId) -> Result<Option<History>, CliError> {

@@ -1,6 +1,6 @@
 //! Sessions from the spool of this host's agent.
 //!
-//! The only module that knows the spool: what leaves it are the types of `session::model`.
+//! The only module that knows the spool. It returns the types of `session::model`.
 
 mod follow;
 mod source;
@@ -17,9 +17,9 @@ use vctl_common::spool::{
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::session::model::grep::{MOST_LINES, Match, Pattern};
-use crate::session::model::identity::Trust;
-use crate::session::model::{Event, Filter, History, Hole, Identity, Selector, Session};
+use crate::session::model::grep::{GrepMatch, MOST_LINES, Pattern};
+use crate::session::model::identity::CaTrust;
+use crate::session::model::{Event, Filter, History, Identity, MissingRange, Selector, Session};
 
 pub(crate) use trusted_cas::TrustedCas;
 
@@ -29,8 +29,8 @@ pub(crate) struct Local {
     trusted: Rc<TrustedCas>,
 }
 
-/// A session that was found, not read yet.
-pub(crate) struct Found(SessionRecord);
+/// A session of the spool, without its events.
+pub(crate) struct SpoolSession(SessionRecord);
 
 impl Local {
     pub(crate) fn open(dir: &Path, trusted: Rc<TrustedCas>) -> Result<Self, CliError> {
@@ -38,28 +38,28 @@ impl Local {
         Ok(Self { reader, trusted })
     }
 
-    /// Returns the sessions of `selector`, without one all, that match; newest first.
+    /// Returns the matching sessions of `selector`, or of all without one; newest first.
     fn sessions(
         &self,
         selector: Option<Selector>,
         wanted: &Filter,
-    ) -> Result<Vec<Found>, CliError> {
+    ) -> Result<Vec<SpoolSession>, CliError> {
         let sessions = self.reader.sessions(&filter(selector));
         let sessions = sessions.map_err(|error| unreadable(&error))?;
         let matching = sessions
             .into_iter()
-            .filter(|record| wanted.takes_local(&record.opened, record.opened_at()));
-        Ok(matching.map(Found).collect())
+            .filter(|record| wanted.matches_local(&record.opened, record.opened_at()));
+        Ok(matching.map(SpoolSession).collect())
     }
 
-    /// Searches the newest sessions first; `limit` 0 is none.
+    /// Searches the newest sessions first; `limit` 0 is no limit.
     fn search(
         &self,
         selector: Option<Selector>,
         wanted: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<Match>, CliError> {
+    ) -> Result<Vec<GrepMatch>, CliError> {
         let mut matches = Vec::new();
         for found in self.sessions(selector, wanted)? {
             let History {
@@ -67,13 +67,13 @@ impl Local {
                 mut events,
                 ..
             } = self.read(&found)?;
-            events.retain(|event| pattern.is_in(&event.event));
+            events.retain(|event| pattern.matches(&event.event));
             if events.is_empty() {
                 continue;
             }
             let more = events.len() > MOST_LINES;
             events.truncate(MOST_LINES);
-            matches.push(Match {
+            matches.push(GrepMatch {
                 session,
                 events,
                 more,
@@ -85,30 +85,35 @@ impl Local {
         Ok(matches)
     }
 
-    /// Reads everything that happened in a session.
-    fn read(&self, found: &Found) -> Result<History, CliError> {
+    /// Reads all events of a session.
+    fn read(&self, found: &SpoolSession) -> Result<History, CliError> {
         let timeline = self.reader.timeline(&found.0);
         let timeline = timeline.map_err(|error| unreadable(&error))?;
         Ok(self.history(&found.0, timeline))
     }
 
     fn history(&self, record: &SessionRecord, timeline: Timeline) -> History {
-        let holes = match spool::completeness(record, &timeline) {
+        let ranges = match spool::completeness(record, &timeline) {
             Completeness::Complete | Completeness::StillOpen => Vec::new(),
-            Completeness::Missing(holes) => holes,
+            Completeness::Missing(ranges) => ranges,
         };
-        let holes = holes.into_iter().map(Hole::from);
+        let ranges = ranges.into_iter().map(MissingRange::from);
         History {
-            session: self.session(record, holes.collect(), timeline.events.len() as u64),
+            session: self.session(record, ranges.collect(), timeline.events.len() as u64),
             events: timeline.events.into_iter().map(Event::from).collect(),
             left_out: 0,
         }
     }
 
-    fn session(&self, record: &SessionRecord, holes: Vec<Hole>, stored: u64) -> Session {
+    fn session(
+        &self,
+        record: &SessionRecord,
+        missing_ranges: Vec<MissingRange>,
+        stored: u64,
+    ) -> Session {
         let opened = &record.opened;
         let certificate = opened.auth.certificate.as_ref();
-        let trust = certificate.map_or(Trust::Unknown, |certificate| {
+        let trust = certificate.map_or(CaTrust::Unknown, |certificate| {
             self.trusted.trust(&certificate.ca_fingerprint)
         });
         Session {
@@ -119,8 +124,8 @@ impl Local {
             wall: record.wall,
             closed_wall: record.closed_wall,
             stored,
-            holes,
-            identity: Identity::of(opened, record.opened_at(), trust),
+            missing_ranges,
+            identity: Identity::verify(opened, record.opened_at(), trust),
             provenance: None,
         }
     }
@@ -138,16 +143,16 @@ pub(crate) fn unreadable(error: &SpoolReadError) -> CliError {
     let (exit, hint) = match io_kind(error) {
         Some(io::ErrorKind::PermissionDenied) => (
             Exit::Permission,
-            "only root may read what was recorded: run it with `sudo`",
+            "only root may read the spool: run the command with `sudo`",
         ),
         Some(io::ErrorKind::NotFound) => (
             Exit::NotFound,
-            "`vctl-agent check` tells whether this host records sessions; `--spool DIR` reads \
-             another directory",
+            "run `vctl-agent check` to see whether this host records sessions; `--spool DIR` reads another \
+             directory",
         ),
         _ => (
             Exit::Failure,
-            "`vctl-agent check` looks at the spool of this host",
+            "run `vctl-agent check` to check the spool of this host",
         ),
     };
     CliError::new(exit, "cannot read the spool")
@@ -178,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_read_the_spool_is_told_so() {
+    fn unreadable_spool_is_an_error_with_the_remedy() {
         let error = refused(io::ErrorKind::PermissionDenied);
         assert_eq!(error.exit, Exit::Permission);
         assert!(error.hint.unwrap().contains("sudo"));

@@ -4,31 +4,36 @@ use vctl_common::id::SessionId;
 use vctl_common::session::SessionOpened;
 
 use super::follow::Follow;
-use super::{Found, Local};
+use super::{Local, SpoolSession};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::session::model::grep::{Match, Pattern};
+use crate::session::model::ListedSession;
+use crate::session::model::grep::{GrepMatch, Pattern};
 use crate::session::model::{Filter, History, Prefix, Selector};
 use crate::session::source::Source;
-use crate::session::text::table::Listed;
 
-/// Nothing here waits: files are read at once.
+/// These functions never wait: they only read files.
 impl Source for Local {
-    type Found = Found;
+    type SessionRef = SpoolSession;
     type Follow = Follow;
 
-    fn opened(found: &Found) -> &SessionOpened {
+    fn opened(found: &SpoolSession) -> &SessionOpened {
         &found.0.opened
     }
 
-    async fn list(&mut self, filter: &Filter, limit: usize, _: bool) -> Result<Vec<Listed>, Stop> {
+    async fn list(
+        &mut self,
+        filter: &Filter,
+        limit: usize,
+        _: bool,
+    ) -> Result<Vec<ListedSession>, Stop> {
         let mut found = self.sessions(None, filter)?;
         found.truncate(if limit > 0 { limit } else { usize::MAX });
         let mut listed = Vec::with_capacity(found.len());
         for found in &found {
-            // One at a time, so that a list holds no more than one session's events in memory.
+            // One at a time, so that memory holds the events of only one session.
             let history = self.read(found)?;
-            listed.push(Listed {
+            listed.push(ListedSession {
                 commands: history.commands(),
                 session: history.session,
             });
@@ -36,17 +41,21 @@ impl Source for Local {
         Ok(listed)
     }
 
-    async fn find(&mut self, selector: Selector, filter: &Filter) -> Result<Vec<Found>, Stop> {
+    async fn find(
+        &mut self,
+        selector: Selector,
+        filter: &Filter,
+    ) -> Result<Vec<SpoolSession>, Stop> {
         Ok(self.sessions(Some(selector), filter)?)
     }
 
     async fn ids_like(&mut self, prefix: Prefix, limit: usize) -> Result<Vec<SessionId>, Stop> {
         let all = self.sessions(None, &Filter::default())?;
         let ids = all.iter().map(|found| found.0.opened.id);
-        Ok(ids.filter(|id| prefix.is_of(*id)).take(limit).collect())
+        Ok(ids.filter(|id| prefix.matches(*id)).take(limit).collect())
     }
 
-    async fn history(&mut self, found: &Found) -> Result<History, Stop> {
+    async fn history(&mut self, found: &SpoolSession) -> Result<History, Stop> {
         Ok(self.read(found)?)
     }
 
@@ -56,7 +65,7 @@ impl Source for Local {
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<Match>, Stop> {
+    ) -> Result<Vec<GrepMatch>, Stop> {
         Ok(self.search(selector, filter, pattern, limit)?)
     }
 
@@ -64,7 +73,7 @@ impl Source for Local {
         self,
         selector: Option<Selector>,
         filter: &Filter,
-        _: &[Found],
+        _: &[SpoolSession],
     ) -> Result<Follow, Stop> {
         Ok(self.following(selector, filter)?)
     }
@@ -76,7 +85,7 @@ impl Source for Local {
     async fn not_found(&mut self, selector: Selector) -> Stop {
         let dir = self.reader.dir().display();
         let what = format!("no session of {selector} is recorded in `{dir}`");
-        let hint = "to see what is, run `vctl session --local --list`";
+        let hint = "to list the recorded sessions, run `vctl session --local --list`";
         CliError::new(Exit::NotFound, what).hint(hint).into()
     }
 

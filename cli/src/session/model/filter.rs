@@ -1,20 +1,20 @@
-//! Which sessions a list is for.
+//! Conditions for the sessions in a list.
 
 use std::time::SystemTime;
 
 use vctl_common::person::Person;
 use vctl_common::session::SessionOpened;
 
-/// Conditions, all of which must hold; those that are `None` do.
+/// Conditions that must all hold; `None` is no condition.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
-    /// A part of the host's name.
+    /// Part of the host's name.
     pub(crate) host: Option<String>,
-    /// A person's shown or whole name.
+    /// Shown or whole name of the person.
     pub(crate) user: Option<String>,
-    /// Opened then or later.
+    /// Opened at this time or later.
     pub(crate) since: Option<SystemTime>,
-    /// Opened before.
+    /// Opened before this time.
     pub(crate) until: Option<SystemTime>,
 }
 
@@ -23,9 +23,9 @@ impl Filter {
         self.host.is_none() && self.user.is_none() && self.since.is_none() && self.until.is_none()
     }
 
-    /// Says whether a session recorded on this host is meant. Here nobody knows whose CA signed: the
-    /// name is what the certificate says.
-    pub(crate) fn takes_local(&self, opened: &SessionOpened, opened_at: SystemTime) -> bool {
+    /// Returns whether a session recorded on this host matches. The signing CA is not checked here: the name is the one
+    /// in the certificate.
+    pub(crate) fn matches_local(&self, opened: &SessionOpened, opened_at: SystemTime) -> bool {
         let certificate = opened.auth.certificate.as_ref();
         let is_user = |user: &String| {
             certificate

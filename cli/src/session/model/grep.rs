@@ -1,27 +1,27 @@
-//! `--grep`: programs that were started with certain bytes.
+//! `--grep`: search for programs that were started with certain bytes.
 
 use vctl_common::event::{EventKind, KernelEvent};
 
 use super::{Event, Session};
 
-/// How many matching lines of one session are shown.
+/// Maximum number of matching lines shown per session.
 pub(crate) const MOST_LINES: usize = 20;
 
-/// What to look for, as bytes: case counts, and nothing in it is special but the blank, which also
-/// stands for the border between two arguments.
+/// Bytes to search for. Case matters, and no character is special except the blank, which also matches the boundary
+/// between two arguments.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     forms: Vec<Vec<u8>>,
     login_work: bool,
 }
 
-/// A session with the lines that match.
+/// A session with its matching lines.
 #[derive(Debug)]
-pub(crate) struct Match {
+pub(crate) struct GrepMatch {
     pub(crate) session: Session,
-    /// In their order; those of executed programs and of attempts.
+    /// In their order: executed programs and failed attempts.
     pub(crate) events: Vec<Event>,
-    /// There are more than [`MOST_LINES`].
+    /// More than [`MOST_LINES`] lines match.
     pub(crate) more: bool,
 }
 
@@ -33,7 +33,7 @@ impl Pattern {
         }
     }
 
-    /// Says whether what sshd and PAM ran at login and logout is looked at as well.
+    /// Sets whether programs that sshd and PAM ran at login and logout are searched too.
     pub(crate) fn with_login_work(self, login_work: bool) -> Self {
         Self { login_work, ..self }
     }
@@ -42,29 +42,29 @@ impl Pattern {
         self.login_work
     }
 
-    /// Returns the byte strings one of which must be there.
+    /// Returns the byte strings, one of which must occur.
     pub(crate) fn forms(&self) -> &[Vec<u8>] {
         &self.forms
     }
 
-    /// Says whether an event is of a program with these bytes in its arguments or path.
-    pub(crate) fn is_in(&self, event: &KernelEvent) -> bool {
+    /// Returns whether the event is a program with these bytes in its arguments or path.
+    pub(crate) fn matches(&self, event: &KernelEvent) -> bool {
         let (EventKind::Exec(exec) | EventKind::ExecFailed { exec, .. }) = &event.kind else {
             return false;
         };
         if !self.login_work && !event.phase.is_users() {
             return false;
         }
-        // As it lies in memory, which is also how it is stored.
+        // NUL after each argument, as in memory and in the store.
         let argv = exec.argv.iter().flat_map(|item| item.iter().chain(&[0]));
         let argv: Vec<u8> = argv.copied().collect();
-        let places = [&argv, &exec.exe.path, &exec.filename];
-        let is_in = |form: &Vec<u8>| places.iter().any(|place| contains(place, form));
+        let directories = [&argv, &exec.exe.path, &exec.filename];
+        let is_in = |form: &Vec<u8>| directories.iter().any(|place| contains(place, form));
         self.forms.iter().any(is_in)
     }
 }
 
-/// With more blanks than this they are all the same: all blanks, or all borders.
+/// With more blanks than this, either all of them match blanks or all match boundaries.
 const MOST_BLANKS: usize = 5;
 
 fn forms(text: &[u8]) -> Vec<Vec<u8>> {
@@ -97,11 +97,11 @@ mod tests {
 
     fn is_found(pattern: &str, argv: &[&str]) -> bool {
         let history = Login::of_alice().exec(4102, 4101, argv).open();
-        Pattern::new(pattern).is_in(&history.events[0].event)
+        Pattern::new(pattern).matches(&history.events[0].event)
     }
 
     #[test]
-    fn a_blank_is_a_blank_or_the_border_between_arguments() {
+    fn blank_also_matches_the_boundary_between_arguments() {
         assert!(is_found("rm -rf /srv", &["rm", "-rf", "/srv"]));
         assert!(is_found("sh -c rm -rf /srv", &["sh", "-c", "rm -rf /srv"]));
         assert!(is_found("echo a b", &["echo", "a b"]));

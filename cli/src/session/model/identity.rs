@@ -1,9 +1,8 @@
-//! How far the name of a session is proven, and what contradicts it. Pure.
+//! Whether the name of a session is proven, and the facts that contradict it. Pure.
 //!
-//! A host reports whose certificate opened a session. The reader verifies the CA's signature over the
-//! certificate that the host kept, with the SSH library that `vctl ssh` uses already, so no part of the
-//! format is parsed here. A host can still report a certificate it was shown once a second time: the
-//! contradictions are for that.
+//! A host reports the certificate that opened a session. The reader verifies the CA's signature over the certificate
+//! that the host stored, with the SSH library that `vctl ssh` uses, so no part of the format is parsed here. A host
+//! can still report, for another session, a certificate that was once shown to it: the contradictions detect that.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,10 +12,10 @@ use russh::keys::Certificate as SshCertificate;
 use russh::keys::ssh_key::HashAlg;
 use vctl_common::session::{Auth, BLOB_MAX, Certificate, SessionOpened};
 
-/// Clocks of hosts may be this far from that of Vault. The same as in `vctl.login_contradictions`.
+/// Allowed difference between the clocks of a host and Vault. The same as in `vctl.login_contradictions`.
 const CLOCK_TOLERANCE: Duration = Duration::from_mins(5);
 
-/// How far the name of a session is proven.
+/// Whether the name of a session is proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) proof: Proof,
@@ -26,17 +25,17 @@ pub(crate) struct Identity {
 /// The result of verifying a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
-    /// A CA of ours signed exactly this certificate. `mount` is its place in Vault, where that is known.
+    /// One of our CAs signed exactly this certificate. `mount` is the CA's mount in Vault, if known.
     Verified {
         mount: Option<String>,
     },
-    Unproven(Reason),
+    Unproven(UnprovenReason),
 }
 
-/// Why a name is not proven.
+/// Reason why a name is not proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// The login was without a certificate, so it has no name.
+pub(crate) enum UnprovenReason {
+    /// The login used no certificate, so it has no name.
     NoCertificate,
     UnknownCa,
     /// The CAs that this host trusts could not be read.
@@ -46,19 +45,19 @@ pub(crate) enum Reason {
     Unreadable,
     HostCertificate,
     BadSignature,
-    /// The entry and the certificate kept with it differ.
+    /// The entry and the certificate stored with it differ.
     OtherCertificate,
 }
 
-/// The CA that a certificate names, as the reader knows it.
+/// Whether the reader trusts the CA that a certificate names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub(crate) enum CaTrust {
     Ours { mount: Option<String> },
     Unknown,
     Unreadable(String),
 }
 
-/// A fact that does not fit the name. `docs/session-json.md` lists the words.
+/// A fact that contradicts the name. `docs/session-json.md` lists the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Contradiction {
     Certificate,
@@ -71,27 +70,31 @@ pub(crate) enum Contradiction {
     SecondSession,
     SerialReused,
     UnknownCa,
-    /// Also what NAT and proxies do: it proves nothing, and changes nothing but the page.
+    /// NAT and proxies cause this too. It proves nothing, so it is only shown as a remark.
     SourceAddress,
 }
 
 impl Identity {
-    /// Verifies what a host reported of a login.
-    pub(crate) fn of(opened: &SessionOpened, opened_at: SystemTime, trust: Trust) -> Self {
+    /// Verifies the certificate that a host reported for a login.
+    pub(crate) fn verify(opened: &SessionOpened, opened_at: SystemTime, trust: CaTrust) -> Self {
         let Some(certificate) = &opened.auth.certificate else {
-            return Self::nameless();
+            return Self::without_certificate();
         };
-        let is_ours = matches!(trust, Trust::Ours { .. });
+        let is_ours = matches!(trust, CaTrust::Ours { .. });
         let proof = verify(certificate, trust);
         let mut contradictions = BTreeSet::new();
         if let Proof::Unproven(reason) = &proof
-            && reason.is_false()
+            && reason.indicates_forgery()
         {
             contradictions.insert(Contradiction::Certificate);
         }
-        // Other CAs have rules of their own for principals, and for the length of a certificate.
+        // Other CAs have other rules for principals and validity.
         if is_ours {
-            contradictions.extend(of_certificate(certificate, &opened.login_user, opened_at));
+            contradictions.extend(contradictions_of(
+                certificate,
+                &opened.login_user,
+                opened_at,
+            ));
         }
         Self {
             proof,
@@ -99,19 +102,19 @@ impl Identity {
         }
     }
 
-    pub(crate) fn nameless() -> Self {
+    pub(crate) fn without_certificate() -> Self {
         Self {
-            proof: Proof::Unproven(Reason::NoCertificate),
+            proof: Proof::Unproven(UnprovenReason::NoCertificate),
             contradictions: BTreeSet::new(),
         }
     }
 
-    /// Says whether the name may be shown as that of the person who logged in.
+    /// Returns whether the name may be shown as that of the person who logged in.
     pub(crate) fn is_proven(&self) -> bool {
         matches!(self.proof, Proof::Verified { .. }) && self.contradicting().next().is_none()
     }
 
-    /// Returns what contradicts the name; not what also an honest network does.
+    /// Returns the facts that contradict the name, without those that an honest network causes too.
     pub(crate) fn contradicting(&self) -> impl Iterator<Item = Contradiction> {
         self.contradictions
             .iter()
@@ -119,7 +122,7 @@ impl Identity {
             .filter(|c| !c.is_remark())
     }
 
-    /// Returns what differs and proves nothing.
+    /// Returns the differences that prove nothing.
     pub(crate) fn remarks(&self) -> impl Iterator<Item = Contradiction> {
         self.contradictions
             .iter()
@@ -129,28 +132,28 @@ impl Identity {
 }
 
 impl Proof {
-    /// Returns the word of JSON.
+    /// Returns the word used in JSON.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Verified { .. } => "verified",
             Self::Unproven(reason) => match reason {
-                Reason::NoCertificate => "no_certificate",
-                Reason::UnknownCa => "unknown_ca",
-                Reason::CasUnknown(_) => "trusted_cas_unreadable",
-                Reason::OlderAgent => "older_agent",
-                Reason::TooLarge => "too_large",
-                Reason::Unreadable => "unreadable",
-                Reason::HostCertificate => "host_certificate",
-                Reason::BadSignature => "bad_signature",
-                Reason::OtherCertificate => "other_certificate",
+                UnprovenReason::NoCertificate => "no_certificate",
+                UnprovenReason::UnknownCa => "unknown_ca",
+                UnprovenReason::CasUnknown(_) => "trusted_cas_unreadable",
+                UnprovenReason::OlderAgent => "older_agent",
+                UnprovenReason::TooLarge => "too_large",
+                UnprovenReason::Unreadable => "unreadable",
+                UnprovenReason::HostCertificate => "host_certificate",
+                UnprovenReason::BadSignature => "bad_signature",
+                UnprovenReason::OtherCertificate => "other_certificate",
             },
         }
     }
 }
 
-impl Reason {
-    /// Says whether an honest agent never reports such a certificate for a login.
-    fn is_false(&self) -> bool {
+impl UnprovenReason {
+    /// Returns whether an honest agent never reports such a certificate for a login.
+    fn indicates_forgery(&self) -> bool {
         matches!(
             self,
             Self::Unreadable | Self::HostCertificate | Self::BadSignature | Self::OtherCertificate
@@ -173,8 +176,8 @@ impl Contradiction {
         Self::SourceAddress,
     ];
 
-    /// Reads a word of `vctl.login_contradictions`; a newer schema may have others.
-    pub(crate) fn of_word(word: &str) -> Option<Self> {
+    /// Parses a word of `vctl.login_contradictions`. A newer schema may have other words.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.word() == word)
     }
 
@@ -199,11 +202,11 @@ impl Contradiction {
     }
 }
 
-fn verify(certificate: &Certificate, trust: Trust) -> Proof {
+fn verify(certificate: &Certificate, trust: CaTrust) -> Proof {
     let mount = match trust {
-        Trust::Ours { mount } => mount,
-        Trust::Unknown => return Proof::Unproven(Reason::UnknownCa),
-        Trust::Unreadable(why) => return Proof::Unproven(Reason::CasUnknown(why)),
+        CaTrust::Ours { mount } => mount,
+        CaTrust::Unknown => return Proof::Unproven(UnprovenReason::UnknownCa),
+        CaTrust::Unreadable(why) => return Proof::Unproven(UnprovenReason::CasUnknown(why)),
     };
     match check(certificate) {
         Ok(()) => Proof::Verified { mount },
@@ -211,17 +214,17 @@ fn verify(certificate: &Certificate, trust: Trust) -> Proof {
     }
 }
 
-/// Checks that the CA an entry names signed the certificate the entry tells of.
-fn check(entry: &Certificate) -> Result<(), Reason> {
+/// Checks that the CA named in an entry signed the certificate described there.
+fn check(entry: &Certificate) -> Result<(), UnprovenReason> {
     let base64 = match &entry.blob {
         Some(base64) if base64.len() <= BLOB_MAX.div_ceil(3) * 4 => base64,
-        None if !entry.blob_too_large => return Err(Reason::OlderAgent),
-        _ => return Err(Reason::TooLarge),
+        None if !entry.blob_too_large => return Err(UnprovenReason::OlderAgent),
+        _ => return Err(UnprovenReason::TooLarge),
     };
-    let blob = Base64::decode_vec(base64).map_err(|_| Reason::Unreadable)?;
-    let certificate = SshCertificate::from_bytes(&blob).map_err(|_| Reason::Unreadable)?;
+    let blob = Base64::decode_vec(base64).map_err(|_| UnprovenReason::Unreadable)?;
+    let certificate = SshCertificate::from_bytes(&blob).map_err(|_| UnprovenReason::Unreadable)?;
     if !certificate.cert_type().is_user() {
-        return Err(Reason::HostCertificate);
+        return Err(UnprovenReason::HostCertificate);
     }
     let ca = certificate.signature_key().fingerprint(HashAlg::Sha256);
     let is_same = ca.to_string() == entry.ca_fingerprint
@@ -231,15 +234,15 @@ fn check(entry: &Certificate) -> Result<(), Reason> {
         && certificate.valid_after() == entry.valid_after
         && certificate.valid_before() == entry.valid_before;
     if !is_same {
-        return Err(Reason::OtherCertificate);
+        return Err(UnprovenReason::OtherCertificate);
     }
-    // Its time is compared with that of the login, and with some tolerance, elsewhere.
+    // The validity period is compared with the login time elsewhere, with a tolerance.
     certificate
         .validate_at(certificate.valid_after(), [&ca])
-        .map_err(|_| Reason::BadSignature)
+        .map_err(|_| UnprovenReason::BadSignature)
 }
 
-fn of_certificate(
+fn contradictions_of(
     certificate: &Certificate,
     login_user: &str,
     opened_at: SystemTime,
@@ -247,7 +250,7 @@ fn of_certificate(
     let mut found = Vec::new();
     let at = |seconds: u64| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     let tolerant = |at: SystemTime| at.checked_add(CLOCK_TOLERANCE);
-    // What is too far away for a clock is no limit: `forever` is all ones.
+    // A time too far away for a clock is no limit: `forever` is all ones.
     let is_early = at(certificate.valid_after)
         .zip(tolerant(opened_at))
         .is_some_and(|(begin, opened)| opened < begin);
@@ -264,7 +267,7 @@ fn of_certificate(
     found
 }
 
-/// Returns whether a login has a name at all.
+/// Returns whether the login has a name.
 pub(crate) fn has_name(auth: &Auth) -> bool {
     auth.certificate
         .as_ref()
@@ -278,7 +281,7 @@ mod tests {
     use super::*;
     use crate::fixture::Login;
 
-    /// Certificates that ssh-keygen made, of every kind of key and CA.
+    /// Certificates made by ssh-keygen, with every kind of key and CA.
     const CERTIFICATES: &str =
         include_str!("../../../../agent/src/session/testdata/auth_info/certificates.txt");
 
@@ -330,21 +333,21 @@ mod tests {
         }
     }
 
-    fn identity(certificate: Certificate, trust: Trust) -> Identity {
+    fn identity(certificate: Certificate, trust: CaTrust) -> Identity {
         let mut login = Login::of_alice();
         let opened = &mut login.session().opened;
         opened.auth.certificate = Some(certificate);
         opened.login_user = "deploy".to_owned();
         let opened = opened.clone();
-        Identity::of(
+        Identity::verify(
             &opened,
             UNIX_EPOCH + Duration::from_secs(1_767_225_700),
             trust,
         )
     }
 
-    fn ours() -> Trust {
-        Trust::Ours { mount: None }
+    fn ours() -> CaTrust {
+        CaTrust::Ours { mount: None }
     }
 
     #[test]
@@ -355,19 +358,19 @@ mod tests {
     }
 
     #[test]
-    fn no_flipped_byte_is_verified() {
+    fn certificate_with_a_flipped_byte_is_rejected() {
         let certificate = certificate();
         let length = Base64::decode_vec(certificate.blob.as_ref().unwrap())
             .unwrap()
             .len();
         for at in 0..length {
             let reason = check(&flipped(&certificate, at)).unwrap_err();
-            assert!(reason.is_false(), "byte {at}: {reason:?}");
+            assert!(reason.indicates_forgery(), "byte {at}: {reason:?}");
         }
     }
 
     #[test]
-    fn an_entry_that_differs_from_its_certificate_is_not_proven() {
+    fn entry_that_differs_from_its_certificate_is_not_proven() {
         let changes: [fn(&mut Certificate); 5] = [
             |c| c.key_id = "bob".to_owned(),
             |c| c.serial = vctl_common::id::CertSerial::new(99),
@@ -379,7 +382,10 @@ mod tests {
             let mut other = certificate();
             change(&mut other);
             let identity = identity(other, ours());
-            assert_eq!(identity.proof, Proof::Unproven(Reason::OtherCertificate));
+            assert_eq!(
+                identity.proof,
+                Proof::Unproven(UnprovenReason::OtherCertificate)
+            );
             assert!(
                 identity
                     .contradictions
@@ -389,14 +395,14 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_of_an_unknown_ca_is_not_proven() {
-        let identity = identity(certificate(), Trust::Unknown);
-        assert_eq!(identity.proof, Proof::Unproven(Reason::UnknownCa));
+    fn certificate_of_an_unknown_ca_is_not_proven() {
+        let identity = identity(certificate(), CaTrust::Unknown);
+        assert_eq!(identity.proof, Proof::Unproven(UnprovenReason::UnknownCa));
         assert!(!identity.is_proven() && identity.contradictions.is_empty());
     }
 
     #[test]
-    fn what_an_older_agent_reported_is_neither_proven_nor_contradicted() {
+    fn report_of_an_older_agent_is_unproven_not_contradicted() {
         let blob = None;
         let identity = identity(
             Certificate {
@@ -405,16 +411,16 @@ mod tests {
             },
             ours(),
         );
-        assert_eq!(identity.proof, Proof::Unproven(Reason::OlderAgent));
+        assert_eq!(identity.proof, Proof::Unproven(UnprovenReason::OlderAgent));
         assert!(!identity.is_proven() && identity.contradictions.is_empty());
     }
 
     #[test]
-    fn a_login_outside_of_the_certificate_is_contradicted() {
+    fn login_outside_the_certificates_limits_is_contradicted() {
         let (certificate, second) = (certificate(), Duration::from_secs(1));
         let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds);
         let (begin, end) = (at(certificate.valid_after), at(certificate.valid_before));
-        let found = |user: &str, at| of_certificate(&certificate, user, at);
+        let found = |user: &str, at| contradictions_of(&certificate, user, at);
         for fine in [begin - CLOCK_TOLERANCE, begin, end + CLOCK_TOLERANCE] {
             assert_eq!(found("deploy", fine), []);
         }
@@ -437,10 +443,10 @@ mod tests {
     }
 
     #[test]
-    fn each_word_of_the_schema_is_read() {
+    fn every_word_of_the_schema_is_parsed() {
         let sql = include_str!("../../../../migrations/0015_login_contradictions.sql");
         for one in Contradiction::ALL {
-            assert_eq!(Contradiction::of_word(one.word()), Some(one));
+            assert_eq!(Contradiction::from_word(one.word()), Some(one));
             if one != Contradiction::Certificate {
                 assert!(sql.contains(&format!("'{}'", one.word())), "{one:?}");
             }

@@ -1,12 +1,13 @@
-//! What is shown of a session, wherever it was read from.
+//! A session as every source returns it and every output shows it.
 //!
-//! The spool is one source and Postgres the other; the renderers know neither.
+//! Sources are the spool and Postgres; the outputs depend on neither.
 
 mod filter;
 pub(crate) mod grep;
 pub(crate) mod identity;
+mod listed;
 pub(crate) mod provenance;
-pub(crate) mod search;
+pub(crate) mod path_search;
 mod selector;
 pub(crate) mod timeline;
 pub(crate) mod tree;
@@ -23,74 +24,75 @@ use vctl_common::time::{BootNs, WallOffset};
 
 pub(crate) use filter::Filter;
 pub(crate) use identity::Identity;
+pub(crate) use listed::ListedSession;
 pub(crate) use provenance::Provenance;
-pub(crate) use selector::{Named, Prefix, Selector};
+pub(crate) use selector::{Prefix, Selector, SessionName};
 
 /// One session without its events.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) opened: SessionOpened,
     pub(crate) closed: Option<SessionClosed>,
-    /// Name of the host, as its agent gives it.
+    /// Name of the host, as its agent reports it.
     pub(crate) host: String,
     pub(crate) boot_id: BootId,
-    /// The clocks when the session was opened.
+    /// Offset of the wall clock when the session was opened.
     pub(crate) wall: WallOffset,
-    /// The clocks when it was closed, where they are known.
+    /// Offset of the wall clock when it was closed, if known.
     pub(crate) closed_wall: Option<WallOffset>,
-    /// Events that can be read.
+    /// Number of events that can be read.
     pub(crate) stored: u64,
-    /// By time.
-    pub(crate) holes: Vec<Hole>,
-    /// How far its name is proven.
+    /// Missing events, by time.
+    pub(crate) missing_ranges: Vec<MissingRange>,
+    /// Whether its name is proven, and the reason if not.
     pub(crate) identity: Identity,
-    /// What only the centre knows; `None` for what was read from a spool.
+    /// Facts that only the central store knows; `None` when the session was read from a spool.
     pub(crate) provenance: Option<Provenance>,
 }
 
-/// Events that are not there.
+/// A period with missing events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hole {
-    /// How many; `None` when that cannot be known.
+pub(crate) struct MissingRange {
+    /// Number of missing events; `None` when unknown.
     pub(crate) events: Option<u64>,
-    /// `None` when a number is missing and nobody recorded why.
+    /// `None` when a sequence number is missing and no cause was recorded.
     pub(crate) cause: Option<GapCause>,
     pub(crate) from: BootNs,
     pub(crate) to: BootNs,
 }
 
-/// One event with its time on the wall.
+/// One event with its wall-clock time.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) time: SystemTime,
     pub(crate) event: KernelEvent,
 }
 
-/// A session with everything that happened in it.
+/// A session with all its events.
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     pub(crate) session: Session,
     pub(crate) events: Vec<Event>,
-    /// Programs of sshd and PAM that were taken out of `events`.
+    /// Number of programs of sshd and PAM that were removed from `events`.
     pub(crate) left_out: u64,
 }
 
-/// News of the sessions that are followed.
+/// An update about a followed session.
 #[derive(Debug)]
 pub(crate) enum Update {
-    /// With how long after its opening it arrived, where that was late.
+    /// With the time from its opening to its arrival, if it arrived late.
     Opened(Rc<Session>, Option<Duration>),
     Event(Rc<Session>, Event),
-    Hole(Rc<Session>, Hole),
+    Missing(Rc<Session>, MissingRange),
     Closed(Rc<Session>),
 }
 
-/// How many events a session misses.
+/// Number of events missing from a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Missing {
-    /// Those that could be counted.
+pub(crate) struct MissingCount {
+    /// Missing events that could be counted.
     pub(crate) counted: u64,
-    /// There are others, and nobody knows how many.
+    /// More are missing, and their number is unknown.
     pub(crate) uncounted: bool,
 }
 
@@ -101,7 +103,7 @@ impl History {
         self.events.iter().filter(is_users).count() as u64
     }
 
-    /// Takes out what sshd and PAM did at login and logout.
+    /// Removes the programs that sshd and PAM ran at login and logout.
     pub(crate) fn of_user(mut self) -> Self {
         let of_login = |event: &&Event| event.is_exec() && !event.event.phase.is_users();
         self.left_out += self.events.iter().filter(of_login).count() as u64;
@@ -125,18 +127,18 @@ impl From<StoredEvent> for Event {
     }
 }
 
-impl From<spool::MissingRange> for Hole {
-    fn from(hole: spool::MissingRange) -> Self {
+impl From<spool::MissingRange> for MissingRange {
+    fn from(range: spool::MissingRange) -> Self {
         Self {
-            events: hole.count,
-            cause: hole.cause,
-            from: hole.from,
-            to: hole.to,
+            events: range.count,
+            cause: range.cause,
+            from: range.from,
+            to: range.to,
         }
     }
 }
 
-impl From<&Gap> for Hole {
+impl From<&Gap> for MissingRange {
     fn from(gap: &Gap) -> Self {
         Self {
             events: gap.events,
@@ -148,13 +150,13 @@ impl From<&Gap> for Hole {
 }
 
 impl Session {
-    /// Returns it as it was before anything happened in it, for whoever tells that one by one.
+    /// Returns the session as it was when it opened, for a reader that then gets each event as an update.
     pub(crate) fn beginning(self) -> Self {
         Self {
             closed: None,
             closed_wall: None,
             stored: 0,
-            holes: Vec::new(),
+            missing_ranges: Vec::new(),
             ..self
         }
     }
@@ -163,7 +165,7 @@ impl Session {
         self.opened.auth.certificate.as_ref()?.serial
     }
 
-    /// Returns the person a certificate of our own CA names. `identity` tells whether that is proven.
+    /// Returns the person named by a certificate of our own CA. `identity` has whether that is proven.
     pub(crate) fn person(&self) -> Option<&Person> {
         self.provenance.as_ref()?.person.as_ref()
     }
@@ -177,13 +179,13 @@ impl Session {
         Some(self.closed_wall.unwrap_or(self.wall).wall_time(closed.at))
     }
 
-    /// Returns how long the session lasted, `None` while it is open.
+    /// Returns the duration of the session, `None` while it is open.
     pub(crate) fn duration(&self) -> Option<Duration> {
         let closed = self.closed.as_ref()?;
         Some(closed.at.since(self.opened.opened_at))
     }
 
-    /// Returns whether the end is not recorded and will hardly come: its host was not heard of in that boot.
+    /// Returns whether no end is recorded and none is expected: its host did not report in that boot for a day.
     pub(crate) fn is_unheard(&self) -> bool {
         self.closed.is_none()
             && self
@@ -192,18 +194,20 @@ impl Session {
                 .is_some_and(|provenance| provenance.unheard)
     }
 
-    /// Returns whether the probe alone saw the login: no hook asked to stamp it.
+    /// Returns whether only the probe saw the login: no PAM hook asked for a stamp.
     pub(crate) fn is_without_stamp(&self) -> bool {
         let unasked = Some(GapCause::LoginWithoutStamp);
-        self.holes.iter().any(|hole| hole.cause == unasked)
+        self.missing_ranges
+            .iter()
+            .any(|range| range.cause == unasked)
     }
 
-    /// Returns what is missing, `None` when nothing is (so far, while the session is open).
-    pub(crate) fn missing(&self) -> Option<Missing> {
-        let counts = || self.holes.iter().map(|hole| hole.events);
-        let missing = Missing {
+    /// Returns the number of missing events, `None` when none is missing (so far, while the session is open).
+    pub(crate) fn missing(&self) -> Option<MissingCount> {
+        let counts = || self.missing_ranges.iter().map(|range| range.events);
+        let missing = MissingCount {
             counted: counts().flatten().fold(0, u64::saturating_add),
-            // Whoever was let in before the kernel recorded them did something unseen, even if no
+            // A user accepted before the kernel recorded the session did something unrecorded, even if no
             // gap entry survived.
             uncounted: self.opened.stamp != Stamp::InTime || counts().any(|count| count.is_none()),
         };
@@ -218,7 +222,7 @@ mod tests {
     use crate::fixture::Login;
 
     #[test]
-    fn work_around_the_users_is_no_command_and_is_left_out() {
+    fn login_work_is_not_counted_and_can_be_left_out() {
         let history = Login::of_alice()
             .in_phase(Phase::LoginSetup)
             .exec(4101, 4100, &["run-parts"])

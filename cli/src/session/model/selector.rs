@@ -1,4 +1,4 @@
-//! Which sessions a person means.
+//! Sessions named on the command line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,37 +6,37 @@ use std::str::FromStr;
 use uuid::Uuid;
 use vctl_common::id::{CertSerial, SessionId};
 
-/// Sessions of a certificate, or one session.
+/// All sessions of a certificate, or one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selector {
     Serial(CertSerial),
     Id(SessionId),
 }
 
-/// What names sessions on the command line.
+/// A session argument of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
+pub(crate) enum SessionName {
     Whole(Selector),
-    /// The beginning of a session id, as lists on a narrow terminal show it.
-    Begin(Prefix),
+    /// The first digits of a session id, as lists on a narrow terminal show them.
+    Prefix(Prefix),
 }
 
 /// The first digits of a session id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix {
-    /// The digits, then zeros.
+    /// The digits, padded with zeros.
     first: u128,
     digits: usize,
 }
 
 const DIGITS: usize = 32;
-/// Fewer digits than this are a typing error, not the beginning of an id.
+/// With fewer digits the argument is taken for a typing error.
 const FEWEST: usize = 4;
-/// Behind these digits an id has a hyphen.
+/// Numbers of digits after which an id has a hyphen.
 const HYPHENS: [usize; 4] = [8, 12, 16, 20];
 
 impl Prefix {
-    /// Returns the first and the last id that begin so.
+    /// Returns the lowest and the highest id with this prefix.
     pub(crate) fn range(self) -> (SessionId, SessionId) {
         let rest = u128::MAX.checked_shr(4 * u32::try_from(self.digits).unwrap_or(0));
         let last = self.first | rest.unwrap_or(0);
@@ -44,7 +44,7 @@ impl Prefix {
         (id(self.first), id(last))
     }
 
-    pub(crate) fn is_of(self, id: SessionId) -> bool {
+    pub(crate) fn matches(self, id: SessionId) -> bool {
         let (first, last) = self.range();
         (first.as_uuid()..=last.as_uuid()).contains(&id.as_uuid())
     }
@@ -73,10 +73,10 @@ impl FromStr for Prefix {
     }
 }
 
-impl FromStr for Named {
+impl FromStr for SessionName {
     type Err = String;
 
-    /// A number is a serial, unless it begins with `0`: no serial does, and session ids do for decades.
+    /// Parses a number as a serial unless it starts with `0`: serials never do, and session ids will for decades.
     fn from_str(text: &str) -> Result<Self, String> {
         let is_serial = !text.starts_with('0');
         if let Some(serial) = text.parse().ok().filter(|_| is_serial) {
@@ -85,9 +85,9 @@ impl FromStr for Named {
         if let Ok(id) = text.parse() {
             return Ok(Self::Whole(Selector::Id(id)));
         }
-        text.parse().map(Self::Begin).map_err(|()| {
-            "neither a certificate serial (1 to 18446744073709551615) nor a session id or the beginning of one (a \
-             UUID, four digits or more)"
+        text.parse().map(Self::Prefix).map_err(|()| {
+            "not a certificate serial (1 to 18446744073709551615), a session id (a UUID) or the first digits of one \
+             (at least four)"
                 .to_owned()
         })
     }
@@ -121,30 +121,30 @@ mod tests {
 
     fn begin(text: &str) -> Prefix {
         match text.parse() {
-            Ok(Named::Begin(prefix)) => prefix,
+            Ok(SessionName::Prefix(prefix)) => prefix,
             other => panic!("{text}: {other:?}"),
         }
     }
 
     #[test]
-    fn every_beginning_of_an_id_names_it() {
+    fn every_prefix_of_an_id_matches_it() {
         let id: SessionId = ID.parse().unwrap();
         for length in 4..ID.len() {
             let prefix = begin(&ID[..length]);
-            assert!(prefix.is_of(id), "{prefix}");
+            assert!(prefix.matches(id), "{prefix}");
             assert_eq!(prefix.to_string(), ID[..length].trim_end_matches('-'));
         }
         assert_eq!(begin("0193F3A17C4E").to_string(), "0193f3a1-7c4e");
-        assert!(!begin("0193f3a2").is_of(id));
-        assert_eq!(ID.parse(), Ok(Named::Whole(Selector::Id(id))));
+        assert!(!begin("0193f3a2").matches(id));
+        assert_eq!(ID.parse(), Ok(SessionName::Whole(Selector::Id(id))));
         let nearly = begin("0193f3a17c4e7d619f0a2b5c6d7e8f9");
         assert_eq!(nearly.range().1.to_string(), format!("{}f", &ID[..35]));
     }
 
     #[test]
-    fn a_number_without_a_leading_zero_is_a_serial() {
+    fn number_without_a_leading_zero_is_a_serial() {
         let serial = |number| {
-            Ok(Named::Whole(Selector::Serial(
+            Ok(SessionName::Whole(Selector::Serial(
                 CertSerial::new(number).unwrap(),
             )))
         };
@@ -160,7 +160,7 @@ mod tests {
             "18446744073709551616x",
             "0193f3a1_7c4e",
         ] {
-            assert!(wrong.parse::<Named>().is_err(), "{wrong}");
+            assert!(wrong.parse::<SessionName>().is_err(), "{wrong}");
         }
     }
 }

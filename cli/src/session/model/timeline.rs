@@ -1,6 +1,6 @@
-//! Events and holes as the lines of a timeline.
+//! Events and missing ranges as the lines of a timeline.
 //!
-//! A program is one line: its exec, with the end it came to. Pure.
+//! A program is one line: its exec, together with its end. Pure.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -9,82 +9,82 @@ use vctl_common::event::{CgroupMoveEvent, EventKind, ExecEvent, ExitEvent};
 use vctl_common::id::ProcessId;
 use vctl_common::time::BootNs;
 
-use super::{Event, History, Hole, Session};
+use super::{Event, History, MissingRange, Session};
 
-/// One thing to show, at its time.
+/// One line of a timeline.
 #[derive(Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) at: BootNs,
     pub(crate) time: SystemTime,
-    /// `None` for a hole.
+    /// `None` for a missing range.
     pub(crate) event: Option<&'a Event>,
-    pub(crate) what: What<'a>,
+    pub(crate) kind: EntryKind<'a>,
 }
 
 #[derive(Debug)]
-pub(crate) enum What<'a> {
+pub(crate) enum EntryKind<'a> {
     Program(Program<'a>),
-    /// The attempt; the process went on as what it was.
+    /// A failed exec; the process went on with its old program.
     Failed {
         exec: &'a ExecEvent,
         errno: u32,
-        user: User,
-        /// Directories that a search tried in vain; 1 for an attempt of its own.
-        places: usize,
+        user: UserChange,
+        /// Number of directories that a search along PATH tried; 1 for a single attempt.
+        directories: usize,
     },
-    /// A process that never ran a program of its own: a subshell, a fork that only waited.
+    /// The end of a process that executed no program, such as a subshell.
     ForkEnded(&'a ExitEvent),
     Moved {
         moved: &'a CgroupMoveEvent,
-        by: Mover,
+        by: MovedBy,
     },
-    Hole(&'a Hole),
+    Missing(&'a MissingRange),
 }
 
-/// A program image of a process.
+/// A program that a process executed.
 #[derive(Debug)]
 pub(crate) struct Program<'a> {
     pub(crate) exec: &'a ExecEvent,
-    pub(crate) user: User,
-    /// `None` when no end of it is recorded.
+    pub(crate) user: UserChange,
+    /// `None` when its end is not recorded.
     pub(crate) end: Option<End<'a>>,
 }
 
-/// How a program image ended.
+/// End of a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End<'a> {
     pub(crate) after: Duration,
-    pub(crate) how: How<'a>,
+    pub(crate) reason: EndReason<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum How<'a> {
+pub(crate) enum EndReason<'a> {
     Exited(&'a ExitEvent),
-    /// The process executed another program, which is an entry of its own.
+    /// The process executed another program, which has its own entry.
     Replaced,
 }
 
-/// Whose process asked for a move, seen from the session that shows it.
+/// The process that asked for a cgroup move, relative to the shown session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mover {
-    Own,
-    Other,
-    /// The host's own work, `systemd` for one.
-    Outside,
+pub(crate) enum MovedBy {
+    ThisSession,
+    OtherSession,
+    /// A process of the host itself, for example `systemd`.
+    Host,
 }
 
-/// Whose rights the program has, and whose they were before.
+/// Effective user of a program, and of the process before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct User {
+pub(crate) struct UserChange {
     pub(crate) from: u32,
     pub(crate) to: u32,
 }
 
-impl User {
-    /// `before` is the effective user of the process until now, or of its parent.
-    pub(crate) fn of(exec: &ExecEvent, before: Option<u32>) -> Self {
-        // A set-uid program (sudo, su) has the caller as its real user. Once both are changed, only
-        // what ran before tells who it was.
+impl UserChange {
+    /// `before` is the previous effective user of the process, or that of its parent.
+    pub(crate) fn of_exec(exec: &ExecEvent, before: Option<u32>) -> Self {
+        // A set-uid program (sudo, su) has the caller as its real user. Once both ids are changed, only
+        // the previous program has the caller's id.
         let from = if exec.ruid == exec.euid {
             before.unwrap_or(exec.euid)
         } else {
@@ -97,106 +97,105 @@ impl User {
     }
 }
 
-impl Mover {
-    pub(crate) fn of(moved: &CgroupMoveEvent, session: &Session) -> Self {
+impl MovedBy {
+    pub(crate) fn new(moved: &CgroupMoveEvent, session: &Session) -> Self {
         match moved.by_session {
-            Some(mark) if mark == session.opened.id.mark() => Self::Own,
-            Some(_) => Self::Other,
-            None => Self::Outside,
+            Some(mark) if mark == session.opened.id.mark() => Self::ThisSession,
+            Some(_) => Self::OtherSession,
+            None => Self::Host,
         }
     }
 }
 
-/// Returns one event as a line of its own, as far as it can be told without those around it; `None`
-/// for the end of a process.
-pub(crate) fn single<'a>(event: &'a Event, session: &Session) -> Option<Entry<'a>> {
-    let what = match &event.event.kind {
-        EventKind::Exec(exec) => What::Program(Program {
+/// Returns the line of one event, without the knowledge of other events; `None` for the end of a process.
+pub(crate) fn entry_of_event<'a>(event: &'a Event, session: &Session) -> Option<Entry<'a>> {
+    let kind = match &event.event.kind {
+        EventKind::Exec(exec) => EntryKind::Program(Program {
             exec,
-            user: User::of(exec, None),
+            user: UserChange::of_exec(exec, None),
             end: None,
         }),
-        EventKind::ExecFailed { errno, exec } => What::Failed {
+        EventKind::ExecFailed { errno, exec } => EntryKind::Failed {
             exec,
             errno: *errno,
-            user: User::of(exec, None),
-            places: 1,
+            user: UserChange::of_exec(exec, None),
+            directories: 1,
         },
         EventKind::Exit(_) => return None,
-        EventKind::CgroupMove(moved) => What::Moved {
+        EventKind::CgroupMove(moved) => EntryKind::Moved {
             moved,
-            by: Mover::of(moved, session),
+            by: MovedBy::new(moved, session),
         },
     };
     Some(Entry {
         at: event.event.at,
         time: event.time,
         event: Some(event),
-        what,
+        kind,
     })
 }
 
-/// Returns everything that happened, oldest first.
+/// Returns all lines of a session, oldest first.
 pub(crate) fn entries(history: &History) -> Vec<Entry<'_>> {
     let mut order: Vec<&Event> = history.events.iter().collect();
-    // The boot clock of two CPUs may give one nanosecond twice; the session's count never does.
+    // Events of two CPUs may have the same boot time; their sequence numbers in the session always differ.
     order.sort_by_key(|event| (event.event.at, event.event.session_seq));
 
     let mut entries: Vec<Entry> = Vec::with_capacity(order.len());
     let mut running = Running::default();
     for event in order {
-        let what = match &event.event.kind {
+        let kind = match &event.event.kind {
             EventKind::Exec(exec) => {
                 let user = running.user(event.event.process, exec);
                 let index = entries.len();
                 let before = running.start(event.event.process, exec, index, event.event.at);
-                end(&mut entries, before, event.event.at, How::Replaced);
-                What::Program(Program {
+                set_end(&mut entries, before, event.event.at, EndReason::Replaced);
+                EntryKind::Program(Program {
                     exec,
                     user,
                     end: None,
                 })
             }
-            EventKind::ExecFailed { errno, exec } => What::Failed {
+            EventKind::ExecFailed { errno, exec } => EntryKind::Failed {
                 exec,
                 errno: *errno,
                 user: running.user(event.event.process, exec),
-                places: 1,
+                directories: 1,
             },
             EventKind::Exit(exit) => match running.stop(event.event.process) {
-                None => What::ForkEnded(exit),
+                None => EntryKind::ForkEnded(exit),
                 image => {
-                    end(&mut entries, image, event.event.at, How::Exited(exit));
+                    set_end(&mut entries, image, event.event.at, EndReason::Exited(exit));
                     continue;
                 }
             },
-            EventKind::CgroupMove(moved) => What::Moved {
+            EventKind::CgroupMove(moved) => EntryKind::Moved {
                 moved,
-                by: Mover::of(moved, &history.session),
+                by: MovedBy::new(moved, &history.session),
             },
         };
         entries.push(Entry {
             at: event.event.at,
             time: event.time,
             event: Some(event),
-            what,
+            kind,
         });
     }
-    with_holes(entries, &history.session)
+    with_missing_ranges(entries, &history.session)
 }
 
 impl Entry<'_> {
-    /// Says whether the entry is worth a line unless everything is asked for.
+    /// Returns whether the line is shown without `--full`.
     pub(crate) fn is_essential(&self) -> bool {
-        !matches!(self.what, What::ForkEnded(_))
+        !matches!(self.kind, EntryKind::ForkEnded(_))
     }
 }
 
-/// The program each process runs at a moment.
+/// The current program of each process.
 #[derive(Default)]
 struct Running {
     images: HashMap<ProcessId, Image>,
-    /// Kept after the exit: a child may be seen when its parent is gone.
+    /// Kept after the exit: a child may start after its parent has ended.
     euids: HashMap<ProcessId, u32>,
 }
 
@@ -222,38 +221,38 @@ impl Running {
         self.images.remove(&process)
     }
 
-    fn user(&self, process: ProcessId, exec: &ExecEvent) -> User {
+    fn user(&self, process: ProcessId, exec: &ExecEvent) -> UserChange {
         let before = self.euids.get(&process).or(self.euids.get(&exec.parent));
-        User::of(exec, before.copied())
+        UserChange::of_exec(exec, before.copied())
     }
 }
 
-fn end<'a>(entries: &mut [Entry<'a>], image: Option<Image>, at: BootNs, how: How<'a>) {
+fn set_end<'a>(entries: &mut [Entry<'a>], image: Option<Image>, at: BootNs, reason: EndReason<'a>) {
     let Some(image) = image else { return };
     if let Some(Entry {
-        what: What::Program(program),
+        kind: EntryKind::Program(program),
         ..
     }) = entries.get_mut(image.entry)
     {
         program.end = Some(End {
             after: at.since(image.since),
-            how,
+            reason,
         });
     }
 }
 
-/// Puts each hole behind the events up to its beginning.
+/// Inserts each missing range after the events up to its beginning.
 ///
-/// By the boot clock: the wall clock may have been stepped while the session ran.
-fn with_holes<'a>(mut entries: Vec<Entry<'a>>, session: &'a Session) -> Vec<Entry<'a>> {
-    if session.holes.is_empty() {
+/// Ordered by the boot clock: the wall clock may have been set while the session ran.
+fn with_missing_ranges<'a>(mut entries: Vec<Entry<'a>>, session: &'a Session) -> Vec<Entry<'a>> {
+    if session.missing_ranges.is_empty() {
         return entries;
     }
-    entries.extend(session.holes.iter().map(|hole| Entry {
-        at: hole.from,
-        time: session.wall.wall_time(hole.from),
+    entries.extend(session.missing_ranges.iter().map(|range| Entry {
+        at: range.from,
+        time: session.wall.wall_time(range.from),
         event: None,
-        what: What::Hole(hole),
+        kind: EntryKind::Missing(range),
     }));
     entries.sort_by_key(|entry| entry.at);
     entries

@@ -1,4 +1,4 @@
-//! The processes of a session as they came from one another. Pure.
+//! The processes of a session as a tree. Pure.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use vctl_common::event::{EventKind, ExitEvent};
 use vctl_common::id::ProcessId;
 use vctl_common::time::BootNs;
 
-use super::timeline::{Entry, What, entries};
-use super::{History, search};
+use super::timeline::{Entry, EntryKind, entries};
+use super::{History, path_search};
 
-/// Processes of a session. Holes and cgroup moves are the timeline's.
+/// Processes of a session. Missing ranges and cgroup moves are shown only in the timeline.
 #[derive(Debug)]
 pub(crate) struct Tree<'a> {
-    /// By start, so a parent is always before its children.
+    /// By start time, so a parent comes before its children.
     nodes: Vec<Node<'a>>,
     /// Indices of the nodes with no parent among them.
     pub(crate) roots: Vec<usize>,
@@ -22,7 +22,7 @@ pub(crate) struct Tree<'a> {
 #[derive(Debug)]
 pub(crate) struct Node<'a> {
     pub(crate) process: ProcessId,
-    /// Programs it ran or failed to run, in order; empty when it only forked.
+    /// Programs that it executed or tried to, in order; empty when it only forked.
     pub(crate) programs: Vec<Entry<'a>>,
     /// `None` while it runs, and for a process outside the session.
     pub(crate) exit: Option<(&'a ExitEvent, BootNs)>,
@@ -43,20 +43,20 @@ impl<'a> Tree<'a> {
                 EventKind::CgroupMove(_) => continue,
             };
             let node = node(&mut by_id, process);
-            // The oldest word counts: when a parent dies its children get another. Of a process that
-            // only forked there is no word but its exit's, which names whoever adopted it.
+            // The first reported parent counts: a child whose parent ends gets another one. A process that only
+            // forked has just the report of its exit, which names the process that adopted it.
             node.parent.get_or_insert(parent);
             if let EventKind::Exit(exit) = &event.event.kind {
                 node.exit = Some((exit, event.event.at));
             }
-            // The login's parent is the sshd that listens: nobody's session.
+            // The parent of the login process is the listening sshd, which is in no session.
             if process != history.session.opened.leader {
                 self::node(&mut by_id, parent);
             }
         }
         for entry in entries(history) {
-            if let (What::Program(_) | What::Failed { .. }, Some(event)) =
-                (&entry.what, entry.event)
+            if let (EntryKind::Program(_) | EntryKind::Failed { .. }, Some(event)) =
+                (&entry.kind, entry.event)
             {
                 node(&mut by_id, event.event.process).programs.push(entry);
             }
@@ -71,14 +71,14 @@ impl<'a> Tree<'a> {
         self.nodes.get(index)
     }
 
-    /// Takes away every process that neither ran a program nor has a descendant that did, and what
-    /// searches along PATH tried.
+    /// Removes the attempts of searches along PATH, and every process without a program whose descendants have none
+    /// either.
     pub(crate) fn prune(&mut self) {
         for node in &mut self.nodes {
-            search::fold(&mut node.programs);
+            path_search::fold(&mut node.programs);
         }
         let mut kept = vec![false; self.nodes.len()];
-        // Children come after their parents, so backwards each is decided before its parent.
+        // Children come after their parents: backwards, each child is decided before its parent.
         for (index, node) in self.nodes.iter().enumerate().rev() {
             let by_child = node.children.iter().any(|&child| kept[child]);
             kept[index] = by_child || !node.programs.is_empty();
@@ -103,10 +103,10 @@ fn node<'n, 'a>(
     })
 }
 
-/// Joins children to parents and returns the rest.
+/// Adds each child to its parent and returns the processes without one.
 ///
-/// A parent is older than its child. Records that say otherwise are not believed: the process
-/// becomes a root, and no cycle can arise.
+/// A parent is older than its child. A process whose recorded parent is not older becomes a root, so no cycle can
+/// arise.
 fn link(nodes: &mut [Node]) -> Vec<usize> {
     let index: HashMap<ProcessId, usize> = nodes
         .iter()

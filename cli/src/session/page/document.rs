@@ -1,4 +1,4 @@
-//! What the page is given: the lines of the timeline and of the tree, as a terminal has them.
+//! The data of the page: the lines of the timeline and of the tree, as on a terminal.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,52 +8,53 @@ use anstream::StripStream;
 use serde::Serialize;
 use vctl_common::time::{BootNs, wall_now};
 
-use crate::session::model::timeline::{Entry, User, What, entries};
+use crate::session::model::timeline::{Entry, EntryKind, UserChange, entries};
 use crate::session::model::tree::{Node, Tree};
-use crate::session::model::{History, Session, search};
-use crate::session::text::line::Line;
+use crate::session::model::{History, Session, path_search};
+use crate::session::text::fact::HeaderFact;
+use crate::session::text::line::ProcessLine;
 use crate::session::text::{detail, header, timeline, tree};
 use crate::ui::{BAD, Layout, WARN, sanitize, time};
 
 #[derive(Serialize)]
-pub(super) struct Page {
+pub(super) struct PageJson {
     title: String,
     id: String,
     made: String,
-    verdict: Verdict,
-    facts: Vec<Fact>,
+    verdict: VerdictJson,
+    facts: Vec<FactJson>,
     opened_ms: u64,
-    /// From the opening to the last that is known.
+    /// Time from the opening to the last known event.
     until_us: u64,
-    rows: Vec<Row>,
-    tree: Vec<Branch>,
+    rows: Vec<RowJson>,
+    tree: Vec<BranchJson>,
 }
 
 #[derive(Serialize)]
-struct Verdict {
+struct VerdictJson {
     state: &'static str,
     text: String,
 }
 
 #[derive(Serialize)]
-struct Fact {
+struct FactJson {
     name: &'static str,
     text: String,
     warns: bool,
 }
 
-/// One line. Empty cells are empty texts.
+/// One line. An empty cell is an empty text.
 #[derive(Serialize)]
-struct Row {
+struct RowJson {
     kind: &'static str,
-    /// From the opening, by the boot clock.
+    /// Time since the opening, by the boot clock.
     at_us: u64,
     took_us: Option<u64>,
     day: String,
     clock: String,
     pid: Option<u32>,
     user: String,
-    /// It runs with other rights than what started it.
+    /// It runs with a different user than its parent.
     changed: bool,
     result: String,
     bad: bool,
@@ -66,27 +67,27 @@ struct Row {
 
 /// One line of the tree.
 #[derive(Serialize)]
-struct Branch {
+struct BranchJson {
     depth: usize,
-    /// The same line of the timeline.
+    /// Position of the same line in the timeline.
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    row: Option<Row>,
-    /// Another program of the process above.
+    row: Option<RowJson>,
+    /// A later program of the process above.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     further: bool,
 }
 
-pub(super) fn page(history: &History, layout: Layout) -> Page {
+pub(super) fn page(history: &History, layout: Layout) -> PageJson {
     let session = &history.session;
     let mut entries = entries(history);
     if !layout.full {
-        search::fold(&mut entries);
+        path_search::fold(&mut entries);
         entries.retain(Entry::is_essential);
     }
-    let rows: Vec<Row> = entries.iter().map(|entry| row(entry, session)).collect();
-    // By its number: a gap has none and is in no tree.
+    let rows: Vec<RowJson> = entries.iter().map(|entry| row(entry, session)).collect();
+    // By sequence number: a missing range has none and is not in the tree.
     let by_seq: HashMap<u64, usize> = entries
         .iter()
         .enumerate()
@@ -100,7 +101,7 @@ pub(super) fn page(history: &History, layout: Layout) -> Page {
         },
     );
     facts.push(header::end(session));
-    facts.extend(header::left_out(history).map(|text| header::Fact::new("login work", text)));
+    facts.extend(header::left_out(history).map(|text| HeaderFact::new("login work", text)));
     let last = rows
         .iter()
         .map(|row| row.at_us + row.took_us.unwrap_or(0))
@@ -110,7 +111,7 @@ pub(super) fn page(history: &History, layout: Layout) -> Page {
         .as_ref()
         .map(|closed| since_opening(closed.at, session));
     let opened = session.opened_at().duration_since(UNIX_EPOCH);
-    Page {
+    PageJson {
         title: format!(
             "{} on {}",
             header::who(session),
@@ -125,7 +126,7 @@ pub(super) fn page(history: &History, layout: Layout) -> Page {
         verdict: verdict(session),
         facts: facts
             .into_iter()
-            .map(|header::Fact { name, text, warns }| Fact { name, text, warns })
+            .map(|HeaderFact { name, text, warns }| FactJson { name, text, warns })
             .collect(),
         opened_ms: micros(opened.unwrap_or_default()) / 1000,
         until_us: last.max(closed).unwrap_or(0),
@@ -134,7 +135,7 @@ pub(super) fn page(history: &History, layout: Layout) -> Page {
     }
 }
 
-fn verdict(session: &Session) -> Verdict {
+fn verdict(session: &Session) -> VerdictJson {
     let state = match (session.missing(), &session.closed) {
         (Some(_), _) => "incomplete",
         (None, Some(_)) => "complete",
@@ -142,13 +143,13 @@ fn verdict(session: &Session) -> Verdict {
     };
     let text = plain(|out| header::write_footer(out, session));
     let text = text.trim_end().to_owned();
-    Verdict { state, text }
+    VerdictJson { state, text }
 }
 
-fn row(entry: &Entry, session: &Session) -> Row {
-    let mut row = match Line::of(entry, timeline::unended(session)) {
-        Some(line) => of_line(line),
-        None => of_line(Line::default()),
+fn row(entry: &Entry, session: &Session) -> RowJson {
+    let mut row = match ProcessLine::of(entry, timeline::missing_end(session)) {
+        Some(line) => row_of_line(line),
+        None => row_of_line(ProcessLine::default()),
     };
     row.at_us = since_opening(entry.at, session);
     row.day = time::date(entry.time);
@@ -156,23 +157,23 @@ fn row(entry: &Entry, session: &Session) -> Row {
     let detail = plain(|out| detail::write(out, entry));
     let detail: Vec<&str> = detail.lines().map(str::trim_start).collect();
     row.detail = detail.join("\n");
-    match entry.what {
-        What::Hole(hole) => {
+    match entry.kind {
+        EntryKind::Missing(range) => {
             row.kind = "gap";
-            row.what = header::hole(hole, session);
-            row.took_us = Some(micros(hole.to.since(hole.from)));
+            row.what = header::missing_range(range, session);
+            row.took_us = Some(micros(range.to.since(range.from)));
         }
-        What::Moved { .. } => row.kind = "moved",
-        What::Program(ref program) => {
-            // What has not ended runs on to the end of the chart, unless nobody knows.
+        EntryKind::Moved { .. } => row.kind = "moved",
+        EntryKind::Program(ref program) => {
+            // A program without a recorded end is drawn up to the end of the chart, if the session is open.
             let still = session.closed.is_none() && program.end.is_none();
             if still && let Some(last) = last_known(session) {
                 row.took_us = Some(micros(last.since(entry.at)));
             }
         }
-        What::Failed { .. } => {}
-        // It is shown where it ended, which is all that is recorded of it.
-        What::ForkEnded(_) => row.took_us = None,
+        EntryKind::Failed { .. } => {}
+        // Only its end is recorded, so it is drawn there.
+        EntryKind::ForkEnded(_) => row.took_us = None,
     }
     row
 }
@@ -181,15 +182,15 @@ fn last_known(session: &Session) -> Option<BootNs> {
     session.closed.as_ref().map(|closed| closed.at)
 }
 
-fn of_line(line: Line) -> Row {
-    Row {
+fn row_of_line(line: ProcessLine) -> RowJson {
+    RowJson {
         kind: "program",
         at_us: 0,
         took_us: line.duration.map(micros),
         day: String::new(),
         clock: String::new(),
         pid: line.pid,
-        user: line.user.map(User::shown).unwrap_or_default(),
+        user: line.user.map(UserChange::shown).unwrap_or_default(),
         changed: line.user.is_some_and(|user| user.from != user.to),
         bad: line.result.style == BAD,
         odd: line.result.style == WARN,
@@ -201,13 +202,13 @@ fn of_line(line: Line) -> Row {
     }
 }
 
-fn branches(history: &History, by_seq: &HashMap<u64, usize>, layout: Layout) -> Vec<Branch> {
+fn branches(history: &History, by_seq: &HashMap<u64, usize>, layout: Layout) -> Vec<BranchJson> {
     let mut tree = Tree::new(history);
     if !layout.full {
         tree.prune();
     }
     let mut branches = Vec::new();
-    // No recursion: how deep it goes is not ours to say.
+    // No recursion: the depth comes from the recorded host.
     let mut todo: Vec<(usize, usize)> = tree.roots.iter().rev().map(|&root| (root, 0)).collect();
     while let Some((index, depth)) = todo.pop() {
         let Some(node) = tree.node(index) else {
@@ -224,12 +225,12 @@ fn lines(
     node: &Node,
     depth: usize,
     by_seq: &HashMap<u64, usize>,
-) -> Vec<Branch> {
+) -> Vec<BranchJson> {
     let session = &history.session;
     if node.programs.is_empty() {
-        let mut row = of_line(tree::without_program(history, node));
+        let mut row = row_of_line(tree::without_program(history, node));
         row.at_us = since_opening(node.process.start, session);
-        return vec![Branch {
+        return vec![BranchJson {
             depth,
             index: None,
             row: Some(row),
@@ -239,7 +240,7 @@ fn lines(
     let branch = |(nth, entry): (usize, &Entry)| {
         let seq = entry.event.map(|event| event.event.session_seq);
         let index = seq.and_then(|seq| by_seq.get(&seq).copied());
-        Branch {
+        BranchJson {
             depth,
             index,
             row: index.is_none().then(|| row(entry, session)),
@@ -253,7 +254,7 @@ fn since_opening(at: BootNs, session: &Session) -> u64 {
     micros(at.since(session.opened.opened_at))
 }
 
-/// A JSON number keeps 285 years of them exactly.
+/// Microseconds; a JSON number is exact for 285 years of them.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros())
         .unwrap_or(u64::MAX)
@@ -263,7 +264,7 @@ fn micros(duration: Duration) -> u64 {
 /// Renders without colours.
 fn plain(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> String {
     let mut out = StripStream::new(Vec::new());
-    // Writing to memory fails for nothing that a session could be.
+    // Writing to memory cannot fail.
     let _ = render(&mut out);
     String::from_utf8_lossy(&out.into_inner()).into_owned()
 }

@@ -1,8 +1,7 @@
-//! A session as one page for a browser, with nothing outside of it.
+//! A session as one HTML page that loads nothing else.
 //!
-//! What was recorded on a host is in the page as JSON, as escaped as on a terminal, and its script
-//! makes text nodes of it. The page's policy lets nothing but its own script and style be used, by
-//! their hashes, and nothing be loaded or sent.
+//! Recorded text is in the page as JSON, escaped as on a terminal, and the script turns it only into text nodes. The
+//! page's Content-Security-Policy allows only its own script and style, by their hashes, and no loading or sending.
 
 mod document;
 
@@ -54,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_recorded_ends_the_script_it_is_in() {
+    fn recorded_text_cannot_end_its_script_element() {
         let hostile = "</script><script>alert(1)</script><!--&amp;\u{2028}";
         let mut login = Login::of_alice().exec(4102, 4101, &["sh", hostile]);
         login.session().host = hostile.to_owned();
@@ -71,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_refers_to_nothing_outside_of_it() {
+    fn page_refers_to_nothing_outside_itself() {
         let page = page(&Login::of_alice().closed());
         for way_out in [
             "http:",

@@ -1,6 +1,6 @@
 "use strict";
-// Shows the session that is embedded in this page. Text that was recorded on a host only ever becomes
-// a text node: nothing here builds markup from strings.
+// Shows the session that is embedded in this page. Recorded text only ever becomes a text node: nothing here builds
+// markup from strings.
 (() => {
   const session = JSON.parse(document.getElementById("session").textContent);
   const $ = (id) => document.getElementById(id);
@@ -11,7 +11,7 @@
     return made;
   };
 
-  // --- The head -------------------------------------------------------------------------------
+  // --- Header ---------------------------------------------------------------------------------
 
   document.title = session.title;
   $("title").textContent = session.title;
@@ -23,7 +23,7 @@
   }
   $("made").textContent = session.made;
 
-  // --- What is shown --------------------------------------------------------------------------
+  // --- State of the view ----------------------------------------------------------------------
 
   const whole = { from: 0, to: Math.max(1, session.until_us) };
   const state = { query: "", view: "timeline", failures: false, from: whole.from, to: whole.to };
@@ -95,7 +95,7 @@
     return row.text;
   };
 
-  // Each view is made when it is first looked at, and kept.
+  // A view is built when it is first shown, and then reused.
   const views = {
     timeline: { items: null, make: makeTimeline },
     tree: { items: null, make: makeTree },
@@ -119,7 +119,7 @@
       const row = branch.row ?? session.rows[branch.index];
       const node = makeRow(row);
       const what = node.querySelector(".what") ?? node;
-      // As text in a terminal, a chain that goes on for ever stays in sight.
+      // Limited, as in a terminal, so that a very deep chain of processes stays visible.
       what.style.setProperty("--depth", Math.min(branch.depth, 40));
       if (branch.further) what.prepend("→ ");
       return { row, node, depth: branch.depth, collapsed: false };
@@ -175,7 +175,7 @@
       (!state.failures || row.bad || row.kind === "gap") &&
       row.at_us <= state.to && row.at_us + (row.took_us ?? 0) >= state.from;
     let count = 0, total = 0, folded = Infinity, day = null;
-    // Backwards for the tree: what leads to a match is shown as well, only paler.
+    // Backwards for the tree: the ancestors of a match are shown too, dimmed.
     const keeps = new Array(all.length).fill(false);
     if (state.view === "tree") {
       let needed = -1;
@@ -228,7 +228,7 @@
       const walker = document.createTreeWalker(item.node, NodeFilter.SHOW_TEXT);
       for (let node = walker.nextNode(); node; node = walker.nextNode()) {
         const value = node.data.toLowerCase();
-        // Lower case may be longer; then offsets would not fit.
+      // A lower-case text of another length would have other offsets.
         if (value.length !== node.data.length) continue;
         for (let at = value.indexOf(words); at >= 0; at = value.indexOf(words, at + words.length)) {
           const range = new Range();
@@ -249,7 +249,7 @@
   let drag = null;
   const lanes = [];
   {
-    // Programs that overlap lie in different lanes, as long as there are any.
+    // Overlapping programs get different lanes, as long as lanes are free.
     const ends = new Array(MOST_LANES).fill(-1);
     for (const row of session.rows) {
       if (row.kind === "gap" || row.kind === "moved") continue;
@@ -318,7 +318,7 @@
     }
   }
 
-  // Steps that people count in, and the time on the clock of the host's session.
+  // Steps of the time axis in milliseconds; labels show the host's wall clock in UTC.
   const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5,
     9e5, 18e5, 36e5, 72e5, 108e5, 216e5, 432e5, 864e5, 1728e5, 6048e5];
 
@@ -371,7 +371,7 @@
   chart.addEventListener("pointercancel", () => { drag = null; draw(); });
   chart.addEventListener("dblclick", () => { zoomTo(whole.from, whole.to); show(); });
   chart.addEventListener("wheel", (event) => {
-    // Without a key it scrolls the page, as everywhere else.
+    // Without Ctrl or Cmd the wheel scrolls the page.
     if (!event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
     zoom(event.deltaY > 0 ? 1.25 : 0.8, toUs(atPointer(event)));
@@ -402,7 +402,7 @@
 
   $("rows").addEventListener("click", (event) => {
     const node = event.target.closest(".row");
-    // Selecting text to copy it is no click.
+    // A click that ends a text selection does not open details.
     if (!node || event.target.closest(".detail") || String(getSelection())) return;
     focus(node);
     toggleDetail(node.vctl);

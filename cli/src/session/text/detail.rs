@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use vctl_common::event::{EventKind, ExecEvent, Executable, KernelEvent};
 
-use crate::session::model::timeline::{Entry, How, What};
+use crate::session::model::timeline::{EndReason, Entry, EntryKind};
 use crate::ui::sanitize::text;
 use crate::ui::{DIM, time};
 
@@ -16,7 +16,7 @@ pub(crate) fn write(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
     let event_fields = event_fields(&event.event);
     match &event.event.kind {
         EventKind::Exec(exec) | EventKind::ExecFailed { exec, .. } => {
-            // After a failed exec there is no file that runs.
+            // A failed exec has no executed file.
             if !exec.exe.path.is_empty() {
                 field("exe", exe_field(&exec.exe))?;
             }
@@ -39,12 +39,12 @@ pub(crate) fn write(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
             field("by", format!("pid {}, {by}", moved.by_tgid))?;
         }
     }
-    if let What::Program(program) = &entry.what
+    if let EntryKind::Program(program) = &entry.kind
         && let Some(end) = program.end
     {
-        let how = match end.how {
-            How::Replaced => "replaced by the next program of this pid".to_owned(),
-            How::Exited(exit) => format!(
+        let how = match end.reason {
+            EndReason::Replaced => "replaced by the next program of this pid".to_owned(),
+            EndReason::Exited(exit) => format!(
                 "euid {}, {} processes of the session left",
                 exit.euid, exit.alive
             ),

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use super::line::{Line, Unended};
+use super::line::{MissingEnd, ProcessLine};
 use super::{detail, header, timeline};
-use crate::session::model::grep::Match;
-use crate::session::model::timeline::single;
+use crate::session::model::grep::GrepMatch;
+use crate::session::model::timeline::entry_of_event;
 use crate::ui::{BOLD, DIM, Layout, sanitize, time};
 
-pub(crate) fn write(out: &mut dyn Write, matches: &[Match], layout: Layout) -> io::Result<()> {
+pub(crate) fn write(out: &mut dyn Write, matches: &[GrepMatch], layout: Layout) -> io::Result<()> {
     for (index, found) in matches.iter().enumerate() {
         if index > 0 {
             writeln!(out)?;
@@ -25,11 +25,11 @@ pub(crate) fn write(out: &mut dyn Write, matches: &[Match], layout: Layout) -> i
         )?;
         let mut day = String::new();
         for event in &found.events {
-            // How a program ended is in the timeline: an end has nothing to search in.
-            let Some(entry) = single(event, session) else {
+            // The end of a program has no text to search, so it is shown only in the timeline.
+            let Some(entry) = entry_of_event(event, session) else {
                 continue;
             };
-            let Some(line) = Line::of(&entry, Unended::Follows) else {
+            let Some(line) = ProcessLine::of(&entry, MissingEnd::Follows) else {
                 continue;
             };
             timeline::write_day(out, &mut day, event.time)?;
@@ -42,7 +42,7 @@ pub(crate) fn write(out: &mut dyn Write, matches: &[Match], layout: Layout) -> i
             let id = session.opened.id;
             writeln!(
                 out,
-                "{DIM}more lines match: `vctl session {id}` has all{DIM:#}"
+                "{DIM}more lines match: run `vctl session {id}` to see all{DIM:#}"
             )?;
         }
     }

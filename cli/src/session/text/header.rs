@@ -1,4 +1,4 @@
-//! Who, where, when: the block above a timeline, and what it says about completeness below.
+//! The header above a timeline (user, host, time), and the line about completeness below it.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -7,26 +7,19 @@ use std::time::Duration;
 use vctl_common::count::counted;
 use vctl_common::session::{Auth, CloseReason, GapCause, Origin, Stamp};
 
+use super::fact::HeaderFact;
 use super::{identity, provenance};
 use crate::session::model::identity::has_name;
-use crate::session::model::{History, Hole, Missing, Session};
+use crate::session::model::{History, MissingCount, MissingRange, Session};
 use crate::ui::sanitize::text;
 use crate::ui::{BAD, BOLD, DIM, Layout, WARN, time};
-
-/// One line of the block: escaped.
-pub(crate) struct Fact {
-    pub(crate) name: &'static str,
-    pub(crate) text: String,
-    /// Nobody should overlook it.
-    pub(crate) warns: bool,
-}
 
 pub(crate) fn write(out: &mut dyn Write, session: &Session, layout: Layout) -> io::Result<()> {
     write_opening(out, session, layout)?;
     write_fact(out, &end(session))
 }
 
-/// Writes what is known when a session begins.
+/// Writes the facts known when a session opens.
 pub(crate) fn write_opening(
     out: &mut dyn Write,
     session: &Session,
@@ -37,14 +30,14 @@ pub(crate) fn write_opening(
     facts.try_for_each(|fact| write_fact(out, &fact))
 }
 
-/// Writes that a session waited on its host before it arrived.
+/// Writes that a session arrived late, after waiting on its host.
 pub(crate) fn write_late(out: &mut dyn Write, late: Duration) -> io::Result<()> {
-    let text = format!("late, {} after it was opened", time::duration(late));
-    write_fact(out, &Fact::warning("arrived", text))
+    let text = format!("late: {} after it was opened", time::duration(late));
+    write_fact(out, &HeaderFact::warning("arrived", text))
 }
 
-fn write_fact(out: &mut dyn Write, fact: &Fact) -> io::Result<()> {
-    let Fact { name, text, warns } = fact;
+fn write_fact(out: &mut dyn Write, fact: &HeaderFact) -> io::Result<()> {
+    let HeaderFact { name, text, warns } = fact;
     if *warns {
         writeln!(out, "  {DIM}{name:9}{DIM:#} {WARN}{text}{WARN:#}")
     } else {
@@ -52,11 +45,11 @@ fn write_fact(out: &mut dyn Write, fact: &Fact) -> io::Result<()> {
     }
 }
 
-/// Returns who, where, when.
-pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<Fact> {
+/// Returns the facts about user, host and time.
+pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<HeaderFact> {
     let opened = &session.opened;
     let mut facts = Vec::new();
-    let mut fact = |name, text| facts.push(Fact::new(name, text));
+    let mut fact = |name, text| facts.push(HeaderFact::new(name, text));
     let mut person = who(session);
     if let Some(whole) = session.person().filter(|_| layout.full) {
         let _ = write!(person, " ({})", text(whole.display_name()));
@@ -73,9 +66,9 @@ pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<Fact> {
     facts.extend(session.provenance.iter().flat_map(provenance::facts));
     if let Some(problem) = &opened.auth.problem {
         let fact = if opened.auth.unreadable_certificate {
-            Fact::warning
+            HeaderFact::warning
         } else {
-            Fact::new
+            HeaderFact::new
         };
         facts.push(fact("problem", text(problem)));
     }
@@ -87,35 +80,23 @@ pub(crate) fn opening(session: &Session, layout: Layout) -> Vec<Fact> {
         let _ = write!(login, ", {}", text(tty));
     }
     let service = text(&opened.service);
-    facts.push(Fact::new("login", format!("{login} ({service})")));
+    facts.push(HeaderFact::new("login", format!("{login} ({service})")));
     if let Some(stamp) = stamp(opened.stamp, session.is_without_stamp()) {
-        facts.push(Fact::warning("stamped", stamp.to_owned()));
+        facts.push(HeaderFact::warning("stamped", stamp.to_owned()));
     }
     if let Some(origin) = detached(&opened.origin) {
-        facts.push(Fact::new("detached", origin));
+        facts.push(HeaderFact::new("detached", origin));
     }
-    facts.push(Fact::new("opened", time::millis(session.opened_at())));
+    facts.push(HeaderFact::new("opened", time::millis(session.opened_at())));
     facts
 }
 
-/// Returns when and how it was over.
-pub(crate) fn end(session: &Session) -> Fact {
-    Fact::new("closed", closed(session))
+/// Returns the time and the reason of the end.
+pub(crate) fn end(session: &Session) -> HeaderFact {
+    HeaderFact::new("closed", closed(session))
 }
 
-impl Fact {
-    pub(crate) fn new(name: &'static str, text: String) -> Self {
-        let warns = false;
-        Self { name, text, warns }
-    }
-
-    pub(crate) fn warning(name: &'static str, text: String) -> Self {
-        let warns = true;
-        Self { name, text, warns }
-    }
-}
-
-/// Returns the last word on a session: whether this is everything.
+/// Writes the last line: whether the record is complete.
 pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result<()> {
     let stored = session.stored;
     let events = counted(stored, "event");
@@ -140,7 +121,7 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
     }
 }
 
-/// Writes how many programs of sshd and PAM are left out, if any are.
+/// Writes the number of programs of sshd and PAM that are not shown, if any.
 pub(crate) fn write_left_out(out: &mut dyn Write, history: &History) -> io::Result<()> {
     match left_out(history) {
         Some(text) => writeln!(out, "{DIM}{text}{DIM:#}"),
@@ -159,9 +140,9 @@ pub(crate) fn left_out(history: &History) -> Option<String> {
     ))
 }
 
-/// Returns the person whose certificate it was, else the name that the login gives itself.
+/// Returns the person named by the certificate, or else the name that the login has.
 ///
-/// A name that is not proven has a `?` in front: there no narrow column cuts it off.
+/// A name that is not proven starts with `?`, where a narrow column does not cut it off.
 pub(crate) fn who(session: &Session) -> String {
     let name = match session.person() {
         Some(person) => text(person.name()),
@@ -174,7 +155,7 @@ pub(crate) fn who(session: &Session) -> String {
     name
 }
 
-/// Returns the key id of the certificate, else what else is known.
+/// Returns the key id of the certificate, or else the method or key of the login.
 pub(crate) fn login_name(auth: &Auth) -> String {
     let method = || {
         auth.method
@@ -190,7 +171,7 @@ pub(crate) fn login_name(auth: &Auth) -> String {
     }
 }
 
-/// Returns the address the client came from.
+/// Returns the client's address.
 pub(crate) fn source(session: &Session) -> Option<String> {
     let opened = &session.opened;
     match (opened.source_ip, opened.source_port) {
@@ -200,27 +181,29 @@ pub(crate) fn source(session: &Session) -> Option<String> {
     }
 }
 
-/// Returns `3 events missing between .. and ..`, as a line of the timeline has it.
-pub(crate) fn hole(hole: &Hole, session: &Session) -> String {
-    let from = time::clock(session.wall.wall_time(hole.from));
-    let to = time::clock(session.wall.wall_time(hole.to));
-    let cause = hole.cause.map_or("nobody recorded why", cause);
-    match (hole.cause, hole.events) {
+/// Returns the line of the timeline about missing events: `3 events missing between .. and ..`.
+pub(crate) fn missing_range(range: &MissingRange, session: &Session) -> String {
+    let from = time::clock(session.wall.wall_time(range.from));
+    let to = time::clock(session.wall.wall_time(range.to));
+    let cause = range.cause.map_or("cause not recorded", cause);
+    match (range.cause, range.events) {
         (Some(GapCause::StampedLate | GapCause::LoginWithoutStamp), None) => {
-            format!("nothing recorded from the login at {from} to the mark at {to} ({cause})")
+            format!(
+                "nothing recorded from the login at {from} until recording began at {to} ({cause})"
+            )
         }
         (_, Some(events)) => {
             let events = counted(events, "event");
             format!("{events} missing between {from} and {to} ({cause})")
         }
         (_, None) => {
-            format!("an unknown number of events missing between {from} and {to} ({cause})")
+            format!("an unknown number of events is missing between {from} and {to} ({cause})")
         }
     }
 }
 
 /// Returns `12 missing`, `at least 12 missing`, `some missing`.
-pub(crate) fn missing(missing: Missing) -> String {
+pub(crate) fn missing_count(missing: MissingCount) -> String {
     match (missing.counted, missing.uncounted) {
         (0, _) => "some missing".to_owned(),
         (counted, false) => format!("{counted} missing"),
@@ -228,9 +211,9 @@ pub(crate) fn missing(missing: Missing) -> String {
     }
 }
 
-fn missing_with_time(what: Missing, session: &Session) -> String {
-    let first = session.holes.iter().map(|hole| hole.from).min();
-    let last = session.holes.iter().map(|hole| hole.to).max();
+fn missing_with_time(what: MissingCount, session: &Session) -> String {
+    let first = session.missing_ranges.iter().map(|range| range.from).min();
+    let last = session.missing_ranges.iter().map(|range| range.to).max();
     let when = match (first, last) {
         (Some(first), Some(last)) => format!(
             " between {} and {}",
@@ -243,9 +226,14 @@ fn missing_with_time(what: Missing, session: &Session) -> String {
         Stamp::InTime => "",
         Stamp::Late if session.is_without_stamp() => " (login without a stamp)",
         Stamp::Late | Stamp::BreakGlass => " (stamped late)",
-        Stamp::Missed => " (nothing of it was recorded)",
+        Stamp::Missed => " (nothing recorded)",
     };
-    format!("{}{when}{late}", missing(what))
+    let events = match (what.counted, what.uncounted) {
+        (0, _) => "an unknown number of events missing".to_owned(),
+        (count, false) => format!("{} missing", counted(count, "event")),
+        (count, true) => format!("at least {} missing", counted(count, "event")),
+    };
+    format!("{events}{when}{late}")
 }
 
 fn closed(session: &Session) -> String {
@@ -253,7 +241,7 @@ fn closed(session: &Session) -> String {
         (&session.closed, session.closed_at(), session.duration())
     else {
         return if session.is_unheard() {
-            "unknown: no end is recorded, and the host was not heard of in that boot for a day"
+            "unknown: no end is recorded, and the host has not reported in that boot for a day"
                 .to_owned()
         } else {
             "still open".to_owned()
@@ -263,14 +251,14 @@ fn closed(session: &Session) -> String {
         CloseReason::LastProcessEnded => "last process ended",
         CloseReason::HostRebooted => "the host went down",
         CloseReason::ProbeDetached => "the probe was detached",
-        CloseReason::NeverRecorded => "before it could be recorded",
+        CloseReason::NeverRecorded => "it ended before the agent could record it",
     };
     let mut line = format!(
         "{} after {} ({why})",
         time::millis(at),
         time::duration(lasted)
     );
-    // Half a second is what a shell and sshd may take to go; more is work left behind.
+    // A shell and sshd may take half a second to end; a longer time is background work.
     if let Some(left) = closed.leader_ended_at.map(|left| closed.at.since(left))
         && left.as_millis() > 500
     {
@@ -287,13 +275,17 @@ fn stamp(stamp: Stamp, is_without_stamp: bool) -> Option<&'static str> {
     match stamp {
         Stamp::InTime => None,
         _ if is_without_stamp => Some(
-            "never: no PAM hook asked to stamp this login, so its beginning is missing (a `required` PAM line refuses such a login)",
+            "never: no PAM hook asked for a stamp, so the beginning is not recorded (a `required` PAM line refuses such a login)",
         ),
-        Stamp::Late => Some("late: the agent did not answer at login, so the beginning is missing"),
-        Stamp::BreakGlass => {
-            Some("late: let in by the break-glass group while the agent did not answer")
+        Stamp::Late => {
+            Some("late: the agent did not answer at login, so the beginning is not recorded")
         }
-        Stamp::Missed => Some("never: the login was over before the agent saw it"),
+        Stamp::BreakGlass => Some(
+            "late: the agent did not answer at login, and the break-glass group was accepted without a stamp",
+        ),
+        Stamp::Missed => {
+            Some("never: the login ended before the agent saw it, so nothing is recorded")
+        }
     }
 }
 
@@ -319,13 +311,15 @@ fn cause(cause: GapCause) -> &'static str {
     match cause {
         GapCause::RingFull => "the ring was full",
         GapCause::ProbeSkipped => "the kernel skipped the probe",
-        GapCause::MarksFull => "the map of marked processes was full",
+        GapCause::MarksFull => "the kernel's map of recorded processes was full",
         GapCause::StampedLate => "stamped late",
         GapCause::LoginWithoutStamp => "login without a stamp",
-        GapCause::ProbeAway => "the probe was away",
+        GapCause::ProbeAway => "the probe was not loaded",
         GapCause::Undecodable => "records could not be decoded",
-        GapCause::SpoolCap => "dropped: the spool reached its cap",
+        GapCause::SpoolCap => "dropped: the spool reached its size limit",
         GapCause::SpoolDamaged => "the spool is damaged",
-        GapCause::Shipped => "shipped: the central store has them, this host no longer",
+        GapCause::Shipped => {
+            "sent: the events are in the central store, and no longer on this host"
+        }
     }
 }

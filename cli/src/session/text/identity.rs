@@ -1,22 +1,22 @@
-//! How far a session's name is proven, as lines of its header and as words of a list.
+//! Whether a session's name is proven: lines of its header, and words of a list.
 
-use super::header::Fact;
+use super::fact::HeaderFact;
 use crate::session::model::Session;
-use crate::session::model::identity::{Contradiction, Proof, Reason};
+use crate::session::model::identity::{Contradiction, Proof, UnprovenReason};
 use crate::session::model::provenance::Ca;
 use crate::ui::sanitize::text;
 
-pub(crate) fn facts(session: &Session) -> Vec<Fact> {
+pub(crate) fn facts(session: &Session) -> Vec<HeaderFact> {
     let identity = &session.identity;
-    let mut facts: Vec<Fact> = signed(session).into_iter().collect();
+    let mut facts: Vec<HeaderFact> = signed(session).into_iter().collect();
     let contradicting = identity.contradicting();
-    facts.extend(contradicting.map(|one| Fact::warning("doubt", sentence(one).to_owned())));
+    facts.extend(contradicting.map(|one| HeaderFact::warning("doubt", sentence(one).to_owned())));
     let remarks = identity.remarks();
-    facts.extend(remarks.map(|one| Fact::new("remark", sentence(one).to_owned())));
+    facts.extend(remarks.map(|one| HeaderFact::new("remark", sentence(one).to_owned())));
     facts
 }
 
-/// Returns what a list says beside the name: `contradicted (host, account)`, `unknown CA`.
+/// Returns the words shown beside the name in a list: `contradicted (host, account)`, `unknown CA`.
 pub(crate) fn words(session: &Session) -> Option<String> {
     let identity = &session.identity;
     let contradicting: Vec<String> = identity
@@ -27,12 +27,12 @@ pub(crate) fn words(session: &Session) -> Option<String> {
         return Some(format!("contradicted ({})", contradicting.join(", ")));
     }
     match identity.proof {
-        Proof::Unproven(Reason::UnknownCa) => Some("unknown CA".to_owned()),
+        Proof::Unproven(UnprovenReason::UnknownCa) => Some("unknown CA".to_owned()),
         _ => None,
     }
 }
 
-fn signed(session: &Session) -> Option<Fact> {
+fn signed(session: &Session) -> Option<HeaderFact> {
     let central = session.provenance.as_ref();
     let ca = match central.and_then(|provenance| provenance.ca.as_ref()) {
         Some(Ca::Ours { mount }) => format!("our own CA, Vault mount {}", text(mount)),
@@ -40,65 +40,73 @@ fn signed(session: &Session) -> Option<Fact> {
     };
     let reason = match &session.identity.proof {
         Proof::Verified { .. } => {
-            return Some(Fact::new("signed", format!("by {ca}, verified")));
+            return Some(HeaderFact::new("signed", format!("by {ca}, verified")));
         }
         Proof::Unproven(reason) => reason,
     };
     let reported = |why: &str| format!("by {ca}, as the host reports; not verified: {why}");
     let said = match reason {
-        Reason::NoCertificate => return None,
-        Reason::UnknownCa => {
+        UnprovenReason::NoCertificate => return None,
+        UnprovenReason::UnknownCa => {
             let ca = if central.is_some() {
-                "is none of ours"
+                "is not one of ours"
             } else {
                 "is not in TrustedUserCAKeys of this host"
             };
-            format!("by a CA that {ca}, so the name is only what the certificate says")
+            format!("by a CA that {ca}: the name is taken from the certificate and proves nothing")
         }
-        Reason::CasUnknown(why) => format!(
-            "not verified: the CAs that this host trusts are not known ({})",
+        UnprovenReason::CasUnknown(why) => format!(
+            "not verified: the CAs that this host trusts could not be read ({})",
             text(why)
         ),
-        // Neither makes a login suspicious.
-        Reason::OlderAgent => {
-            let why = "recorded by an older agent, which kept no certificate";
-            return Some(Fact::new("signed", reported(why)));
+        // Neither of the next two reasons makes a login suspicious.
+        UnprovenReason::OlderAgent => {
+            let why = "recorded by an older agent, which did not store the certificate";
+            return Some(HeaderFact::new("signed", reported(why)));
         }
-        Reason::TooLarge => reported("the certificate was too large to keep"),
-        Reason::Unreadable => reported("what the host kept as its certificate cannot be read"),
-        Reason::HostCertificate => reported("what the host kept is a certificate for hosts"),
-        Reason::BadSignature => reported("the signature is not the CA's"),
-        Reason::OtherCertificate => reported("the certificate it kept is another one"),
+        UnprovenReason::TooLarge => reported("the certificate was too large to store"),
+        UnprovenReason::Unreadable => {
+            reported("the certificate that the host stored cannot be read")
+        }
+        UnprovenReason::HostCertificate => {
+            reported("the host stored a host certificate, not a user certificate")
+        }
+        UnprovenReason::BadSignature => reported("the signature is not that of the CA"),
+        UnprovenReason::OtherCertificate => reported("the host stored a different certificate"),
     };
-    Some(Fact::warning("signed", said))
+    Some(HeaderFact::warning("signed", said))
 }
 
 fn sentence(contradiction: Contradiction) -> &'static str {
     match contradiction {
         Contradiction::Certificate => {
-            "certificate: what the host kept does not prove what it reports"
+            "certificate: the certificate that the host stored does not prove what the host reports"
         }
         Contradiction::Validity => "validity: the certificate was not valid at this time",
-        Contradiction::Host => "host: no access with this certificate names this host",
+        Contradiction::Host => {
+            "host: the access log has no entry for this host with this certificate"
+        }
         Contradiction::Account => "account: the certificate or the access is for another account",
         Contradiction::AccessTime => {
-            "access time: the login was before the access was asked for, or after it ended"
+            "access time: the login was before the access was requested, or after it ended"
         }
         Contradiction::SourcePort => {
-            "source port: the client asked from this address with another port"
+            "source port: the client requested access from this address, but from another port"
         }
-        Contradiction::TwoHosts => "two hosts: another host reports a session of this certificate",
+        Contradiction::TwoHosts => {
+            "two hosts: another host reports a session with this certificate"
+        }
         Contradiction::SecondSession => {
-            "second session: a certificate is for one connection, and this host reports several"
+            "second session: a certificate is for one connection, but this host reports several"
         }
         Contradiction::SerialReused => {
-            "serial reused: another session has this CA and serial with another key id"
+            "serial reused: another session has the same CA and serial, but another key id"
         }
         Contradiction::UnknownCa => {
-            "unknown CA: the key id is the name of a person of ours, and no CA of ours signed it"
+            "unknown CA: the key id is the name of one of our users, but no CA of ours signed it"
         }
         Contradiction::SourceAddress => {
-            "source address: the client asked from another address; NAT and proxies do this too"
+            "source address: the client requested access from another address; NAT and proxies cause this too"
         }
     }
 }
@@ -109,7 +117,7 @@ mod tests {
     use crate::fixture::{Login, assert_golden, rendered};
     use crate::session::text::header;
 
-    fn session(reason: Reason, contradictions: &[Contradiction]) -> Session {
+    fn session(reason: UnprovenReason, contradictions: &[Contradiction]) -> Session {
         let mut session = Login::of_alice().closed().session;
         session.identity.proof = Proof::Unproven(reason);
         session.identity.contradictions = contradictions.iter().copied().collect();
@@ -117,15 +125,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unproven_name_differs_from_a_proven_one() {
+    fn unproven_name_is_marked() {
         let proven = Login::of_alice().closed().session;
         assert_eq!(header::who(&proven), "alice@example.org");
         for reason in [
-            Reason::UnknownCa,
-            Reason::CasUnknown("x".to_owned()),
-            Reason::OlderAgent,
-            Reason::TooLarge,
-            Reason::BadSignature,
+            UnprovenReason::UnknownCa,
+            UnprovenReason::CasUnknown("x".to_owned()),
+            UnprovenReason::OlderAgent,
+            UnprovenReason::TooLarge,
+            UnprovenReason::BadSignature,
         ] {
             let shown = header::who(&session(reason, &[]));
             assert_eq!(shown, "?alice@example.org");
@@ -136,17 +144,17 @@ mod tests {
     }
 
     #[test]
-    fn a_header_says_how_far_a_name_is_proven() {
+    fn header_says_whether_a_name_is_proven() {
         let page = rendered(|out| {
             for reason in [
-                Reason::UnknownCa,
-                Reason::CasUnknown("no \u{1b}[2J".to_owned()),
-                Reason::OlderAgent,
-                Reason::TooLarge,
-                Reason::Unreadable,
-                Reason::HostCertificate,
-                Reason::BadSignature,
-                Reason::OtherCertificate,
+                UnprovenReason::UnknownCa,
+                UnprovenReason::CasUnknown("no \u{1b}[2J".to_owned()),
+                UnprovenReason::OlderAgent,
+                UnprovenReason::TooLarge,
+                UnprovenReason::Unreadable,
+                UnprovenReason::HostCertificate,
+                UnprovenReason::BadSignature,
+                UnprovenReason::OtherCertificate,
             ] {
                 for fact in facts(&session(reason, &[])) {
                     writeln!(out, "{} {}", fact.name, fact.text)?;
@@ -165,7 +173,7 @@ mod tests {
                 Contradiction::UnknownCa,
                 Contradiction::SourceAddress,
             ];
-            let contradicted = session(Reason::UnknownCa, &all);
+            let contradicted = session(UnprovenReason::UnknownCa, &all);
             writeln!(out, "{}", words(&contradicted).unwrap())?;
             for fact in facts(&contradicted) {
                 writeln!(out, "{} {}", fact.name, fact.text)?;

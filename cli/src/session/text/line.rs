@@ -1,4 +1,4 @@
-//! One line about one process: the columns that timeline, tree and live view share.
+//! One line about one process: the columns of the timeline, the tree and the live view.
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
@@ -10,74 +10,76 @@ use vctl_common::event::{Attribution, CgroupMoveEvent, ExecEvent, ExitEvent, Exi
 use vctl_common::charset;
 
 use crate::session::linux::{errno_name, signal_name};
-use crate::session::model::timeline::{End, Entry, How, Mover, Program, User, What};
+use crate::session::model::timeline::{
+    End, EndReason, Entry, EntryKind, MovedBy, Program, UserChange,
+};
 use crate::ui::{BAD, BOLD, DIM, Layout, WARN, sanitize, time};
 
-/// The cells of a line, escaped. Empty ones stay blank.
+/// The cells of a line, escaped.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct ProcessLine {
     pub(crate) time: Option<SystemTime>,
     pub(crate) pid: Option<u32>,
-    pub(crate) user: Option<User>,
-    pub(crate) result: Outcome,
+    pub(crate) user: Option<UserChange>,
+    pub(crate) result: ResultCell,
     pub(crate) duration: Option<Duration>,
-    /// Branches of a tree.
+    /// Branches drawn before the command in a tree.
     pub(crate) prefix: String,
     pub(crate) what: String,
-    /// What a reader must not overlook; never cut.
+    /// Facts that must be visible; never cut.
     pub(crate) notes: Vec<String>,
 }
 
-/// How it came out.
+/// The cell with the result: an exit status, a signal or an error.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct ResultCell {
     pub(crate) text: String,
     pub(crate) style: Style,
 }
 
-/// Says of a program without an end what that means: it runs, or the end was not recorded.
+/// Meaning of a program without an end: it runs, or its end was not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unended {
+pub(crate) enum MissingEnd {
     Running,
     Unknown,
-    /// Live view: the end is a line of its own.
+    /// Live view: the end is a separate line.
     Follows,
 }
 
-impl Line {
-    /// Returns the line of `entry`; `None` for a hole, which is no process's.
-    pub(crate) fn of(entry: &Entry, unended: Unended) -> Option<Self> {
+impl ProcessLine {
+    /// Returns the line of `entry`; `None` for a missing range, which belongs to no process.
+    pub(crate) fn of(entry: &Entry, missing_end: MissingEnd) -> Option<Self> {
         let event = &entry.event?.event;
         let mut line = Self {
             time: Some(entry.time),
             pid: Some(event.process.tgid),
             ..Self::default()
         };
-        match &entry.what {
-            What::Program(program) => line.program(program, unended),
-            What::Failed {
+        match &entry.kind {
+            EntryKind::Program(program) => line.program(program, missing_end),
+            EntryKind::Failed {
                 exec,
                 errno,
                 user,
-                places,
+                directories,
             } => {
                 line.user = Some(*user);
-                line.result = Outcome::bad(errno_name(*errno));
+                line.result = ResultCell::bad(errno_name(*errno));
                 line.what = command(exec);
-                line.notes.push(if *places > 1 {
-                    format!("not executed: {places} places tried")
+                line.notes.push(if *directories > 1 {
+                    format!("not executed: tried in {directories} directories")
                 } else {
                     format!("not executed: {}", sanitize::command([&exec.filename]))
                 });
                 line.notes.extend(oddities(exec));
             }
-            What::ForkEnded(exit) => {
+            EntryKind::ForkEnded(exit) => {
                 line.ended(exit);
                 line.duration = Some(event.at.since(event.process.start));
                 "(forked)".clone_into(&mut line.what);
             }
-            What::Moved { moved, by } => line.moved(moved, *by),
-            What::Hole(_) => return None,
+            EntryKind::Moved { moved, by } => line.moved(moved, *by),
+            EntryKind::Missing(_) => return None,
         }
         line.notes.extend(phase(event.phase).map(str::to_owned));
         line.notes
@@ -89,11 +91,11 @@ impl Line {
         // 22:01:02.123     4242  1000→root  exit 0        1.2s  sudo id
         let time = self.time.map(time::clock).unwrap_or_default();
         let pid = self.pid.map(|pid| pid.to_string()).unwrap_or_default();
-        let user = self.user.map(User::shown).unwrap_or_default();
+        let user = self.user.map(UserChange::shown).unwrap_or_default();
         let changed = self.user.is_some_and(|user| user.from != user.to);
         let user_style = if changed { BOLD } else { Style::new() };
         let duration = self.duration.map(time::duration).unwrap_or_default();
-        let Outcome { text, style } = &self.result;
+        let ResultCell { text, style } = &self.result;
         write!(
             out,
             "{DIM}{time:12}{DIM:#} {pid:>7}  {user_style}{user:10}{user_style:#} \
@@ -116,7 +118,7 @@ impl Line {
                 } else {
                     notes.width() + 4
                 };
-                // A command is worth its first word even where the line then wraps.
+                // Show some of the command even if the line then wraps.
                 let room = width.saturating_sub(before + after).max(16);
                 sanitize::fit(&self.what, room)
             }
@@ -128,25 +130,25 @@ impl Line {
         writeln!(out)
     }
 
-    fn program(&mut self, program: &Program, unended: Unended) {
+    fn program(&mut self, program: &Program, missing_end: MissingEnd) {
         self.user = Some(program.user);
         self.exec(program.exec);
         match program.end {
-            Some(End { after, how }) => {
+            Some(End { after, reason }) => {
                 self.duration = Some(after);
-                match how {
-                    How::Exited(exit) => self.ended(exit),
-                    How::Replaced => self.result = Outcome::plain("exec"),
+                match reason {
+                    EndReason::Exited(exit) => self.ended(exit),
+                    EndReason::Replaced => self.result = ResultCell::plain("exec"),
                 }
             }
             None => {
-                self.result = match unended {
-                    Unended::Running => Outcome::plain("running"),
-                    Unended::Unknown => Outcome {
+                self.result = match missing_end {
+                    MissingEnd::Running => ResultCell::plain("running"),
+                    MissingEnd::Unknown => ResultCell {
                         text: "no end".to_owned(),
                         style: WARN,
                     },
-                    Unended::Follows => Outcome::plain("start"),
+                    MissingEnd::Follows => ResultCell::plain("start"),
                 }
             }
         }
@@ -154,9 +156,9 @@ impl Line {
 
     pub(crate) fn ended(&mut self, exit: &ExitEvent) {
         self.result = match exit.status {
-            ExitStatus::Code(0) => Outcome::plain("exit 0"),
-            ExitStatus::Code(code) => Outcome::bad(format!("exit {code}")),
-            ExitStatus::Signal { signal, .. } => Outcome::bad(signal_name(signal)),
+            ExitStatus::Code(0) => ResultCell::plain("exit 0"),
+            ExitStatus::Code(code) => ResultCell::bad(format!("exit {code}")),
+            ExitStatus::Signal { signal, .. } => ResultCell::bad(signal_name(signal)),
         };
         if let ExitStatus::Signal {
             core_dumped: true, ..
@@ -172,21 +174,21 @@ impl Line {
         self.notes.extend(oddities(exec));
     }
 
-    fn moved(&mut self, moved: &CgroupMoveEvent, by: Mover) {
+    fn moved(&mut self, moved: &CgroupMoveEvent, by: MovedBy) {
         self.what = format!("moved from cgroup {} to {}", moved.from.0, moved.to.0);
         let whose = match by {
-            Mover::Own => "of this session",
-            Mover::Other => "of another session",
-            Mover::Outside => "of no session",
+            MovedBy::ThisSession => "of this session",
+            MovedBy::OtherSession => "of another session",
+            MovedBy::Host => "of no session",
         };
         self.notes.push(format!("by pid {} {whose}", moved.by_tgid));
     }
 }
 
-/// Columns before the branches.
+/// Width of the columns before the branches.
 const COLUMNS: usize = 12 + 1 + 7 + 2 + 10 + 1 + 10 + 1 + 6 + 2;
 
-impl Outcome {
+impl ResultCell {
     fn plain(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -202,8 +204,8 @@ impl Outcome {
     }
 }
 
-impl User {
-    /// Numbers: the names are the recorded host's, and only root has the same everywhere.
+impl UserChange {
+    /// Returns the user ids as numbers: user names differ between hosts, except root.
     pub(crate) fn shown(self) -> String {
         let name = |uid: u32| match uid {
             0 => "root".to_owned(),
@@ -217,7 +219,7 @@ impl User {
     }
 }
 
-/// Returns the command as it was given; the program's file where there was none (argc 0).
+/// Returns the command as it was given, or the program's file if there was no argv (argc 0).
 pub(crate) fn command(exec: &ExecEvent) -> String {
     if exec.argv.is_empty() {
         let path = [&exec.filename, &exec.exe.path];
@@ -227,7 +229,7 @@ pub(crate) fn command(exec: &ExecEvent) -> String {
     sanitize::command(&exec.argv)
 }
 
-/// Returns what argv does not tell of the file that runs.
+/// Returns facts about the executed file that argv does not show.
 fn executable(exec: &ExecEvent) -> Vec<String> {
     let mut notes = Vec::new();
     if exec.script {
@@ -248,12 +250,12 @@ fn executable(exec: &ExecEvent) -> Vec<String> {
     notes
 }
 
-/// Returns what is unusual about the exec itself.
+/// Returns facts about the exec that are unusual.
 fn oddities(exec: &ExecEvent) -> Vec<String> {
     let flags = [
         (exec.argv.is_empty(), "no argv"),
         (exec.redacted, "secrets masked"),
-        (exec.argv_fault, "a part of argv was unreadable"),
+        (exec.argv_fault, "a part of argv could not be read"),
         (exec.other_audit_session, "other audit session"),
         (exec.other_cgroup, "in another session's cgroup"),
     ];
@@ -264,28 +266,28 @@ fn oddities(exec: &ExecEvent) -> Vec<String> {
         .collect();
     if exec.over_budget {
         notes.push(format!(
-            "cut: session over its byte budget; argv had {} bytes",
+            "cut: the session was over its byte budget; argv had {} bytes",
             exec.argv_true_len
         ));
     } else if exec.argv_truncated {
-        notes.push(format!("argv cut, it had {} bytes", exec.argv_true_len));
+        notes.push(format!("argv cut: it had {} bytes", exec.argv_true_len));
     }
     notes
 }
 
-/// Returns the program that ran when argv names another: a process may call itself anything.
+/// Returns the executed program if argv names another one: a process can choose any argv[0].
 fn other_name(exec: &ExecEvent) -> Option<String> {
     let base = |path: &[u8]| path.rsplit(|&b| b == b'/').next().map(<[u8]>::to_vec);
     let said = exec.argv.first()?;
     // A login shell's argv[0] begins with a hyphen.
     let said = base(said.strip_prefix(b"-").unwrap_or(said));
     let known_as = [base(&exec.filename), base(&exec.exe.path)];
-    // The file name as given is what a symlink like `sh` is called; argv may follow either.
+    // With a symlink such as `sh`, argv may have the name of the link or of its target.
     (!known_as.contains(&said) && !exec.exe.path.is_empty())
         .then(|| sanitize::command([&exec.exe.path]))
 }
 
-/// Returns how work that is not the user's is called.
+/// Returns the label of a program that sshd or PAM ran.
 pub(crate) fn phase(phase: Phase) -> Option<&'static str> {
     match phase {
         Phase::User => None,
@@ -294,7 +296,7 @@ pub(crate) fn phase(phase: Phase) -> Option<&'static str> {
     }
 }
 
-/// Returns what is not certain about whose process it is.
+/// Returns the reason why it is not certain that the process belongs to the session.
 fn doubt(attribution: Attribution) -> Option<&'static str> {
     match attribution {
         Attribution::Lineage => None,

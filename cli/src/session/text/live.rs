@@ -1,5 +1,4 @@
-//! `--follow`: events as they arrive. Nothing that was printed changes, so a program is two lines,
-//! its start and its end.
+//! `--follow`: events as they arrive. Printed lines cannot change, so a program is two lines: its start and its end.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -9,20 +8,20 @@ use vctl_common::event::EventKind;
 use vctl_common::id::{ProcessId, SessionId};
 use vctl_common::time::BootNs;
 
-use super::line::{Line, Unended, command};
+use super::line::{MissingEnd, ProcessLine, command};
 use super::{detail, header, timeline};
-use crate::session::model::timeline::{Entry, Mover, Program, User, What};
-use crate::session::model::{Event, Hole, Session};
+use crate::session::model::timeline::{Entry, EntryKind, MovedBy, Program, UserChange};
+use crate::session::model::{Event, MissingRange, Session};
 use crate::ui::{DIM, Layout, WARN};
 
-/// What has been printed, as far as the next line depends on it.
+/// State of the live view.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     layout: Layout,
     day: String,
-    /// Session of the last line; with several, the change is announced.
+    /// Session of the last line. A line of another session is preceded by that session's name.
     shown: Option<SessionId>,
-    /// The program each process runs. Gone with its exit, so as large as the sessions are.
+    /// The current program of each process, removed when it exits.
     running: HashMap<(SessionId, ProcessId), Running>,
 }
 
@@ -41,7 +40,7 @@ impl Live {
         }
     }
 
-    /// Writes who began; `late` is how long after its opening the session arrived, where that was late.
+    /// Writes the header of a session; `late` is the time from its opening to its arrival, if that was late.
     pub(crate) fn opened(
         &mut self,
         out: &mut dyn Write,
@@ -62,53 +61,53 @@ impl Live {
     ) -> io::Result<()> {
         let key = (session.opened.id, event.event.process);
         let mut ended = None;
-        let what = match &event.event.kind {
+        let kind = match &event.event.kind {
             EventKind::Exec(exec) => {
-                let user = User::of(exec, self.euid_before(key, exec.parent));
+                let user = UserChange::of_exec(exec, self.euid_before(key, exec.parent));
                 let running = Running {
                     command: command(exec),
                     since: event.event.at,
                     euid: exec.euid,
                 };
                 self.running.insert(key, running);
-                What::Program(Program {
+                EntryKind::Program(Program {
                     exec,
                     user,
                     end: None,
                 })
             }
-            EventKind::ExecFailed { errno, exec } => What::Failed {
+            EventKind::ExecFailed { errno, exec } => EntryKind::Failed {
                 exec,
                 errno: *errno,
-                user: User::of(exec, self.euid_before(key, exec.parent)),
-                places: 1,
+                user: UserChange::of_exec(exec, self.euid_before(key, exec.parent)),
+                directories: 1,
             },
             EventKind::Exit(exit) => {
                 ended = self.running.remove(&key);
-                What::ForkEnded(exit)
+                EntryKind::ForkEnded(exit)
             }
-            EventKind::CgroupMove(moved) => What::Moved {
+            EventKind::CgroupMove(moved) => EntryKind::Moved {
                 moved,
-                by: Mover::of(moved, session),
+                by: MovedBy::new(moved, session),
             },
         };
         let entry = Entry {
             at: event.event.at,
             time: event.time,
             event: Some(event),
-            what,
+            kind,
         };
         if ended.is_none() && !self.layout.full && !entry.is_essential() {
             return Ok(());
         }
-        let Some(mut line) = Line::of(&entry, Unended::Follows) else {
+        let Some(mut line) = ProcessLine::of(&entry, MissingEnd::Follows) else {
             return Ok(());
         };
         if let Some(Running { command, since, .. }) = ended {
             line.duration = Some(event.event.at.since(since));
             line.what = command;
         }
-        self.turn_to(out, session)?;
+        self.announce_session(out, session)?;
         timeline::write_day(out, &mut self.day, event.time)?;
         line.write(out, self.layout)?;
         if self.layout.full {
@@ -117,19 +116,23 @@ impl Live {
         Ok(())
     }
 
-    pub(crate) fn hole(
+    pub(crate) fn missing(
         &mut self,
         out: &mut dyn Write,
         session: &Session,
-        hole: &Hole,
+        range: &MissingRange,
     ) -> io::Result<()> {
-        self.turn_to(out, session)?;
-        writeln!(out, "{WARN}-- {} --{WARN:#}", header::hole(hole, session))
+        self.announce_session(out, session)?;
+        writeln!(
+            out,
+            "{WARN}-- {} --{WARN:#}",
+            header::missing_range(range, session)
+        )
     }
 
     pub(crate) fn closed(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
         self.running.retain(|(id, _), _| *id != session.opened.id);
-        self.turn_to(out, session)?;
+        self.announce_session(out, session)?;
         let lasted = session.duration().unwrap_or(Duration::ZERO);
         let lasted = crate::ui::time::duration(lasted);
         write!(out, "{DIM}closed after {lasted}{DIM:#}, ")?;
@@ -142,7 +145,7 @@ impl Live {
         before.map(|running| running.euid)
     }
 
-    fn turn_to(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
+    fn announce_session(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {
         let id = session.opened.id;
         if self.shown.replace(id).is_some_and(|shown| shown == id) {
             return Ok(());
@@ -166,7 +169,7 @@ mod tests {
             for history in histories {
                 live.opened(out, &history.session, None)?;
             }
-            // In turns, as several people's events arrive.
+            // Alternating, as events of several users arrive.
             let longest = histories.iter().map(|history| history.events.len()).max();
             for index in 0..longest.unwrap_or(0) {
                 for history in histories {
@@ -176,8 +179,8 @@ mod tests {
                 }
             }
             for history in histories {
-                for hole in &history.session.holes {
-                    live.hole(out, &history.session, hole)?;
+                for range in &history.session.missing_ranges {
+                    live.missing(out, &history.session, range)?;
                 }
                 live.closed(out, &history.session)?;
             }
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_two_lines_its_start_and_its_end() {
+    fn program_is_two_lines_its_start_and_its_end() {
         let history = Login::of_alice()
             .exec(4102, 4101, &["-bash"])
             .after_ms(40)
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_never_below_another_session_than_its_own() {
+    fn line_is_always_below_its_own_session() {
         let alice = Login::of_alice()
             .exec(4102, 4101, &["vi"])
             .exec(4103, 4101, &["w"]);

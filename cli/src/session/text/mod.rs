@@ -1,6 +1,7 @@
-//! Sessions as text.
+//! Sessions as text for a terminal.
 
 pub(crate) mod detail;
+pub(crate) mod fact;
 pub(crate) mod grep_results;
 pub(crate) mod header;
 pub(crate) mod identity;

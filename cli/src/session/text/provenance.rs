@@ -1,13 +1,13 @@
-//! The requests for the certificate of a session, as lines of its header.
+//! The access-log entries for the certificate of a session, as lines of its header.
 
 use std::fmt::Write as _;
 
-use super::header::Fact;
-use crate::session::model::provenance::{Ca, Provenance, Request};
+use super::fact::HeaderFact;
+use crate::session::model::provenance::{AccessRequest, Ca, Provenance};
 use crate::ui::sanitize::text;
 use crate::ui::time;
 
-pub(crate) fn facts(provenance: &Provenance) -> Vec<Fact> {
+pub(crate) fn facts(provenance: &Provenance) -> Vec<HeaderFact> {
     let Some(ca) = &provenance.ca else {
         return Vec::new();
     };
@@ -15,32 +15,36 @@ pub(crate) fn facts(provenance: &Provenance) -> Vec<Fact> {
     facts.extend(
         provenance
             .own()
-            .map(|request| Fact::new("asked", asked(request))),
+            .map(|request| HeaderFact::new("asked", asked(request))),
     );
     let Some(requests) = &provenance.requests else {
         return facts;
     };
     if *ca != Ca::Unknown && provenance.own().next().is_none() {
-        facts.push(Fact::warning(
+        facts.push(HeaderFact::warning(
             "asked",
-            "by nobody: no access by this person with this certificate is on record".to_owned(),
+            "not on record: the access log has no entry by this person with this certificate"
+                .to_owned(),
         ));
     }
     facts.extend(provenance.contested().map(|request| {
         let who = text(request.person.display_name());
         let claim = format!(
-            "by {who} as well, {}: somebody else than the certificate was given to",
+            "also by {who}, {}: not the person whom the certificate names",
             asked(request)
         );
-        Fact::warning("asked", claim)
+        HeaderFact::warning("asked", claim)
     }));
     if requests.more {
-        facts.push(Fact::new("asked", "more often than is shown".to_owned()));
+        facts.push(HeaderFact::new(
+            "asked",
+            "the access log has more entries than are shown".to_owned(),
+        ));
     }
     facts
 }
 
-fn asked(request: &Request) -> String {
+fn asked(request: &AccessRequest) -> String {
     let mut asked = time::millis(request.at);
     match (request.source_ip, request.source_port) {
         (Some(ip), Some(port)) => {
@@ -79,10 +83,10 @@ mod tests {
 
     use super::*;
     use crate::fixture::rendered;
-    use crate::session::model::provenance::Requests;
+    use crate::session::model::provenance::AccessRequests;
 
-    fn request(person: &str) -> Request {
-        Request {
+    fn request(person: &str) -> AccessRequest {
+        AccessRequest {
             person: Person::new(person),
             at: UNIX_EPOCH + Duration::from_secs(1_795_467_650),
             host: "web-1".to_owned(),
@@ -94,11 +98,11 @@ mod tests {
         }
     }
 
-    fn shown(requests: Vec<Request>, ca: Ca) -> String {
+    fn shown(requests: Vec<AccessRequest>, ca: Ca) -> String {
         let provenance = Provenance {
             person: (ca != Ca::Unknown).then(|| Person::new("oidc-albert")),
             ca: Some(ca),
-            requests: Some(Requests {
+            requests: Some(AccessRequests {
                 rows: requests,
                 more: false,
             }),
@@ -118,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asked_is_shown_with_where_from() {
+    fn request_is_shown_with_its_source() {
         assert_eq!(
             shown(vec![request("oidc-albert")], ours()),
             "asked 2026-11-23T21:00:50.000Z from 192.0.2.7 port 51514 by al@laptop, for web-1\n"
@@ -126,21 +130,21 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_somebody_else_never_stands_as_the_one_who_asked() {
+    fn request_of_another_person_is_shown_as_such() {
         let shown = shown(vec![request("oidc-mallory")], ours());
         assert!(
-            shown.contains("by nobody: no access by this person"),
+            shown.contains("not on record: the access log has no entry by this person"),
             "{shown}"
         );
-        assert!(shown.contains("by oidc-mallory as well"), "{shown}");
+        assert!(shown.contains("also by oidc-mallory"), "{shown}");
         assert!(
-            shown.contains("somebody else than the certificate was given to"),
+            shown.contains("not the person whom the certificate names"),
             "{shown}"
         );
     }
 
     #[test]
-    fn a_certificate_of_another_ca_has_no_requests() {
+    fn certificate_of_another_ca_has_no_requests() {
         assert_eq!(shown(Vec::new(), Ca::Unknown), "");
     }
 }

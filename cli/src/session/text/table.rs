@@ -1,26 +1,18 @@
-//! Sessions as a table, one a line.
+//! Sessions as a table, one per line.
 
 use std::io::{self, Write};
 
 use vctl_common::session::{Origin, Stamp};
 
 use super::{header, identity};
-use crate::session::model::Session;
+use crate::session::model::{ListedSession, Session};
 use crate::ui::columns::Columns;
 use crate::ui::{Layout, sanitize, time};
 
-/// One session of a list.
-#[derive(Debug)]
-pub(crate) struct Listed {
-    pub(crate) session: Session,
-    /// Programs started in it.
-    pub(crate) commands: u64,
-}
-
-/// A session id begins with its time: this much of it, hyphens and all, is a millisecond.
+/// Shown length of a short session id: its first 13 characters are the time in milliseconds.
 const SHORT_ID: usize = 13;
 
-/// The session id never gives way: the next command needs it.
+/// Columns of the narrow table. The session id is never dropped: the next command needs it.
 const COLUMNS: Columns<9> = Columns {
     names: [
         "STARTED", "LASTED", "WHO", "LOGIN", "SOURCE", "SERIAL", "CMDS", "RECORD", "SESSION",
@@ -38,11 +30,11 @@ const WIDE: Columns<12> = Columns {
     spare: &[],
 };
 
-/// Writes one line for each session; `wide` adds how they logged in. Session ids are shortened where the
-/// terminal has no room for them: `vctl session` takes the beginning of one.
+/// Writes one line per session; `wide` adds columns about the authentication. Session ids are shortened if the
+/// terminal is too narrow: `vctl session` accepts the first digits of one.
 pub(crate) fn write(
     out: &mut dyn Write,
-    sessions: &[Listed],
+    sessions: &[ListedSession],
     wide: bool,
     layout: Layout,
 ) -> io::Result<()> {
@@ -60,7 +52,7 @@ pub(crate) fn write(
     COLUMNS.write(out, &rows, layout)
 }
 
-/// Returns how much of an id tells it from the others.
+/// Returns the length at which the id differs from all others.
 fn distinct(index: usize, ids: &[String]) -> usize {
     let id = &ids[index];
     let common = |other: &String| {
@@ -71,7 +63,7 @@ fn distinct(index: usize, ids: &[String]) -> usize {
     others.map(common).max().unwrap_or(0).max(SHORT_ID)
 }
 
-fn wide_row(listed: &Listed) -> [String; 12] {
+fn wide_row(listed: &ListedSession) -> [String; 12] {
     let [
         started,
         lasted,
@@ -104,7 +96,7 @@ fn wide_row(listed: &Listed) -> [String; 12] {
     ]
 }
 
-fn row(listed: &Listed) -> [String; 9] {
+fn row(listed: &ListedSession) -> [String; 9] {
     let session = &listed.session;
     let opened = &session.opened;
     let open = if session.is_unheard() {
@@ -138,13 +130,13 @@ fn row(listed: &Listed) -> [String; 9] {
     ]
 }
 
-/// Returns how far the record can be relied on.
+/// Returns the cell RECORD: whether the record is complete, and how far it can be trusted.
 fn record(session: &Session) -> String {
     let mut record = match session.missing() {
-        Some(missing) => header::missing(missing),
+        Some(missing) => header::missing_count(missing),
         None if session.closed.is_some() => "complete".to_owned(),
         None if session.is_unheard() => "no end recorded".to_owned(),
-        None => "so far complete".to_owned(),
+        None => "complete so far".to_owned(),
     };
     match session.opened.stamp {
         Stamp::InTime => {}
@@ -166,7 +158,7 @@ fn record(session: &Session) -> String {
         });
         record += from.as_deref().unwrap_or_default();
     }
-    // First, where a narrow column does not cut it off.
+    // First, so that a narrow column does not cut it off.
     match identity::words(session) {
         Some(words) => format!("{words}, {record}"),
         None => record,
@@ -180,14 +172,14 @@ mod tests {
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered, session_id};
 
-    fn listed(session: Session) -> Listed {
-        Listed {
+    fn listed(session: Session) -> ListedSession {
+        ListedSession {
             session,
             commands: 3,
         }
     }
 
-    fn sessions() -> Vec<Listed> {
+    fn sessions() -> Vec<ListedSession> {
         let other = session_id("0193f3a1-7c4e-7d61-9f0a-000000000001");
         let mut late = Login::of_alice().after_ms(5_000);
         late.session().opened.stamp = Stamp::Late;
@@ -215,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_certificate_and_a_missing_stamp_are_marked() {
+    fn unreadable_certificate_and_missing_stamp_are_marked() {
         let mut unreadable = Login::of_alice();
         unreadable.session().opened.auth.certificate = None;
         unreadable.session().opened.auth.unreadable_certificate = true;
@@ -230,14 +222,14 @@ mod tests {
             let mut unasked = Login::of_alice();
             unasked.session().opened.stamp = stamp;
             let mut session = unasked.lost(0, 10, cause).closed().session;
-            session.holes[0].events = None;
+            session.missing_ranges[0].events = None;
             assert_eq!(header::who(&session), "(login without a stamp)");
             assert_eq!(record(&session), shown);
         }
     }
 
     #[test]
-    fn a_list_says_who_where_when_how_long_and_how_sure() {
+    fn list_has_the_documented_columns() {
         let list = rendered(|out| write(out, &sessions(), false, Layout::default()));
         assert_golden("list.txt", &list);
         let list = rendered(|out| write(out, &sessions(), true, Layout::default()));
@@ -245,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_shows_a_short_id_that_is_distinct() {
+    fn narrow_terminal_shows_short_distinct_ids() {
         let narrow = Layout {
             width: Some(80),
             full: false,

@@ -1,32 +1,36 @@
-//! A session as lines, oldest first.
+//! A session as a timeline, oldest line first.
 
 use std::io::{self, Write};
 
-use super::line::{Line, Unended};
+use super::line::{MissingEnd, ProcessLine};
 use super::{detail, header};
-use crate::session::model::timeline::{What, entries};
-use crate::session::model::{History, Session, search};
+use crate::session::model::timeline::{EntryKind, entries};
+use crate::session::model::{History, Session, path_search};
 use crate::ui::{DIM, Layout, WARN, time};
 
 pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
     let session = &history.session;
     header::write(out, session, layout)?;
     writeln!(out)?;
-    let unended = unended(session);
+    let missing_end = missing_end(session);
     let mut day = String::new();
     let mut entries = entries(history);
     if !layout.full {
-        search::fold(&mut entries);
+        path_search::fold(&mut entries);
     }
     for entry in entries {
         if !layout.full && !entry.is_essential() {
             continue;
         }
         write_day(out, &mut day, entry.time)?;
-        if let What::Hole(hole) = entry.what {
-            writeln!(out, "{WARN}-- {} --{WARN:#}", header::hole(hole, session))?;
+        if let EntryKind::Missing(range) = entry.kind {
+            writeln!(
+                out,
+                "{WARN}-- {} --{WARN:#}",
+                header::missing_range(range, session)
+            )?;
         }
-        let Some(line) = Line::of(&entry, unended) else {
+        let Some(line) = ProcessLine::of(&entry, missing_end) else {
             continue;
         };
         line.write(out, layout)?;
@@ -39,7 +43,7 @@ pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> i
     header::write_left_out(out, history)
 }
 
-/// Writes the date when it is another than on the line before.
+/// Writes the date if it differs from that of the previous line.
 pub(crate) fn write_day(
     out: &mut dyn Write,
     day: &mut String,
@@ -53,10 +57,10 @@ pub(crate) fn write_day(
     Ok(())
 }
 
-pub(crate) fn unended(session: &Session) -> Unended {
+pub(crate) fn missing_end(session: &Session) -> MissingEnd {
     match session.closed {
-        None => Unended::Running,
-        Some(_) => Unended::Unknown,
+        None => MissingEnd::Running,
+        Some(_) => MissingEnd::Unknown,
     }
 }
 
@@ -72,7 +76,7 @@ mod tests {
         rendered(|out| write(out, history, Layout::default()))
     }
 
-    /// What a person does in three minutes.
+    /// Three minutes of typical work.
     fn working_day() -> Login {
         Login::of_alice()
             .after_ms(12)
@@ -108,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_and_its_end_are_one_line() {
+    fn program_and_its_end_are_one_line() {
         let history = working_day()
             .after_ms(100)
             .exit(4102, 4101, 0)
@@ -118,7 +122,7 @@ mod tests {
         assert_golden("timeline.txt", &timeline(&history));
     }
 
-    /// Looks for a program in two directories that do not have it, as `env` does.
+    /// Looks for a program in two directories without it, as `env` does.
     fn search(login: Login, errnos: [u32; 2], argv: &[&str]) -> Login {
         errnos.into_iter().fold(login, |login, errno| {
             login.exec_failed(4102, 4101, errno, argv)
@@ -126,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_that_finds_its_program_is_the_program_alone() {
+    fn successful_search_shows_only_the_program() {
         let found = search(Login::of_alice(), [2, 20], &["bash", "-l"])
             .exec_failed(4103, 4101, 2, &["bash", "-l"])
             .exec(4102, 4101, &["bash", "-l"])
@@ -143,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_that_finds_a_script_is_the_script_alone() {
+    fn successful_search_shows_only_the_script() {
         let found = search(Login::of_alice(), [2, 2], &["deploy", "--yes"])
             .exec_with(
                 4102,
@@ -160,18 +164,21 @@ mod tests {
     }
 
     #[test]
-    fn a_search_in_vain_is_one_line_with_the_error_the_user_saw() {
+    fn failed_search_is_one_line_with_the_users_error() {
         let vain = search(Login::of_alice(), [2, 13], &["kubctl", "get"])
             .exec(4102, 4101, &["sh"])
             .open();
         let shown = timeline(&vain);
         assert_eq!(shown.matches("kubctl get").count(), 1, "{shown}");
         assert!(shown.contains("EACCES"), "{shown}");
-        assert!(shown.contains("[not executed: 2 places tried]"), "{shown}");
+        assert!(
+            shown.contains("[not executed: tried in 2 directories]"),
+            "{shown}"
+        );
     }
 
     #[test]
-    fn another_file_or_another_error_is_no_search() {
+    fn another_file_or_another_error_is_not_a_search() {
         let tried = Login::of_alice()
             .exec_failed(4102, 4101, 7, &["ls"])
             .exec_with(4102, 4101, &["ls"], |_| {})
@@ -208,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_about_a_program_stands_beside_it() {
+    fn unusual_facts_are_noted_beside_the_program() {
         let history = Login::of_alice()
             .exec_with(4102, 4101, &["[kworker/0:1]"], |exec| {
                 exec.exe.path = b"/memfd:x".to_vec();
@@ -242,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_stands_where_its_events_would() {
+    fn missing_events_are_shown_at_their_time() {
         let history = working_day()
             .lost(12, 250, GapCause::RingFull)
             .exit(4102, 4101, 0)
@@ -255,25 +262,25 @@ mod tests {
             ),
             "{shown}"
         );
-        assert!(shown.contains("INCOMPLETE: 12 missing"), "{shown}");
+        assert!(shown.contains("INCOMPLETE: 12 events missing"), "{shown}");
     }
 
     #[test]
-    fn a_session_stamped_late_is_never_complete() {
+    fn session_stamped_late_is_never_complete() {
         let mut login = Login::of_alice()
             .exec(4102, 4101, &["bash"])
             .exit(4102, 4101, 0);
         login.session().opened.stamp = Stamp::Late;
         let shown = timeline(&login.closed());
         assert!(
-            shown.contains("INCOMPLETE: some missing (stamped late)"),
+            shown.contains("INCOMPLETE: an unknown number of events missing (stamped late)"),
             "{shown}"
         );
         assert!(!shown.contains("\ncomplete"), "{shown}");
     }
 
     #[test]
-    fn an_open_session_never_claims_to_be_complete() {
+    fn open_session_is_never_shown_as_complete() {
         let shown = timeline(&Login::of_alice().exec(4102, 4101, &["vi"]).open());
         assert!(
             shown.contains("still open: 1 event so far, none missing"),
@@ -283,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_is_not_proven_says_inferred() {
+    fn unproven_link_is_shown_as_inferred() {
         let mut login = Login::of_alice();
         login.session().opened.origin = Origin::Detached {
             from: Some(InferredLink {
@@ -300,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_recorded_reaches_the_page_unescaped() {
+    fn recorded_text_is_always_escaped() {
         let evil = "x\u{1b}[2J\u{202e}\nsession";
         let mut login = Login::of_alice().exec_with(4102, 4101, &[evil], |exec| {
             exec.exe.path = evil.into();
@@ -347,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_terminal_the_command_gives_way_and_the_notes_stay() {
+    fn narrow_terminal_cuts_the_command_not_the_notes() {
         let long = "a".repeat(300);
         let history = Login::of_alice()
             .exec_with(4102, 4101, &["echo", &long], |exec| exec.redacted = true)

@@ -1,17 +1,17 @@
-//! A session's processes with their children below them.
+//! A session's processes as a tree.
 
 use std::io::{self, Write};
 
 use vctl_common::charset;
 
-use super::line::Line;
+use super::line::ProcessLine;
 use super::{detail, header, timeline};
 use crate::session::model::History;
 use crate::session::model::tree::{Node, Tree};
 use crate::ui::Layout;
 
-/// Deepest level that is drawn further to the right. A chain of processes may be as deep as the
-/// host has pids, and the page would grow with its square.
+/// Maximum indentation. A chain of processes may be as long as the host has pids, and without this limit the output
+/// would grow with the square of its length.
 const DEEPEST: usize = 40;
 
 pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
@@ -21,7 +21,7 @@ pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> i
     if !layout.full {
         tree.prune();
     }
-    // No recursion: how deep it goes is not ours to say.
+    // No recursion: the depth comes from the recorded host.
     let mut todo: Vec<Branch> = Vec::new();
     push(&mut todo, &tree.roots, &Branch::default());
     while let Some(branch) = todo.pop() {
@@ -35,14 +35,14 @@ pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> i
     header::write_left_out(out, history)
 }
 
-/// Where a node is drawn.
+/// Position of a node in the drawing.
 #[derive(Default)]
 struct Branch {
     node: usize,
     depth: usize,
     /// Drawn before the node itself.
     stem: String,
-    /// Drawn before its further lines and its children.
+    /// Drawn before its other lines and its children.
     below: String,
 }
 
@@ -84,7 +84,7 @@ fn write_node(
         _ => lead.to_owned(),
     };
     if node.programs.is_empty() {
-        return Line {
+        return ProcessLine {
             prefix: prefix(&branch.stem),
             ..without_program(history, node)
         }
@@ -92,7 +92,7 @@ fn write_node(
     }
     let has_children = !node.children.is_empty();
     for (index, entry) in node.programs.iter().enumerate() {
-        let Some(mut line) = Line::of(entry, timeline::unended(&history.session)) else {
+        let Some(mut line) = ProcessLine::of(entry, timeline::missing_end(&history.session)) else {
             continue;
         };
         line.prefix = match (index, has_children) {
@@ -108,11 +108,11 @@ fn write_node(
     Ok(())
 }
 
-pub(crate) fn without_program(history: &History, node: &Node) -> Line {
+pub(crate) fn without_program(history: &History, node: &Node) -> ProcessLine {
     let opened = &history.session.opened;
-    let mut line = Line {
+    let mut line = ProcessLine {
         pid: Some(node.process.tgid),
-        ..Line::default()
+        ..ProcessLine::default()
     };
     line.what = if node.process == opened.leader {
         format!("(login, {})", crate::ui::sanitize::text(&opened.service))
@@ -121,7 +121,7 @@ pub(crate) fn without_program(history: &History, node: &Node) -> Line {
     } else if node.process.tgid == 1 {
         "(orphans, adopted by pid 1)".to_owned()
     } else {
-        "(no event of its own)".to_owned()
+        "(no event recorded)".to_owned()
     };
     if let Some((exit, at)) = node.exit {
         line.ended(exit);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn children_stand_below_the_process_that_started_them() {
+    fn children_are_below_their_parent() {
         let history = Login::of_alice()
             .exec(4102, 4101, &["-bash"])
             .after_ms(20)
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_program_is_in_the_tree_however_deep_it_is() {
+    fn deep_programs_are_all_in_the_tree() {
         let mut login = Login::of_alice();
         for pid in 4101..4401 {
             login = login.exec(pid, pid - 1, &["sh"]);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_outlives_its_parent_stays_where_it_was_started() {
+    fn child_that_outlives_its_parent_stays_below_it() {
         let mut history = Login::of_alice()
             .exec(4102, 4101, &["-bash"])
             .exec(4103, 4102, &["sleep", "9"])
@@ -190,7 +190,7 @@ mod tests {
             .after_ms(5)
             .exit(4103, 1, 0)
             .open();
-        // Two CPUs' records may be stored in any order.
+        // Records of two CPUs may be stored in any order.
         history.events.reverse();
         let shown = tree(&history);
         assert!(!shown.contains("adopted"), "{shown}");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_along_path_is_folded_below_its_process() {
+    fn search_along_path_is_folded_in_the_tree() {
         let history = Login::of_alice()
             .exec_failed(4102, 4101, 2, &["bash"])
             .exec_failed(4102, 4101, 2, &["bash"])
@@ -206,11 +206,11 @@ mod tests {
             .open();
         let shown = tree(&history);
         assert!(!shown.contains("not executed"), "{shown}");
-        assert_eq!(history.commands(), 1, "what failed is no command");
+        assert_eq!(history.commands(), 1, "a failed exec is not a command");
     }
 
     #[test]
-    fn parents_that_cannot_be_do_not_hide_a_process() {
+    fn impossible_parents_do_not_hide_a_process() {
         // Each claims the other as its parent, and one claims itself.
         let history = Login::of_alice()
             .exec(4200, 4201, &["first"])

@@ -1,18 +1,18 @@
-//! Ports: `-L`, `-R`, `-D`; and the agent, `-A`.
+//! Port forwarding: `-L`, `-R`, `-D`; and agent forwarding: `-A`.
 
 mod serve;
 mod socks;
 mod spec;
 
 pub(crate) use serve::Forwarding;
-pub(crate) use spec::{Endpoint, Local, Proxy, Remote};
+pub(crate) use spec::{Endpoint, LocalForward, RemoteForward, SocksForward};
 
-/// What was asked for.
+/// The requested forwardings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forwards {
-    pub(crate) local: Vec<Local>,
-    pub(crate) remote: Vec<Remote>,
-    pub(crate) proxies: Vec<Proxy>,
+    pub(crate) local: Vec<LocalForward>,
+    pub(crate) remote: Vec<RemoteForward>,
+    pub(crate) proxies: Vec<SocksForward>,
     pub(crate) agent: bool,
 }
 

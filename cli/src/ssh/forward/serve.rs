@@ -1,4 +1,4 @@
-//! Ports that are open, and what flows through them.
+//! Serving of forwarded ports and the forwarded agent.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use vctl_common::dial;
 
 use super::socks::{self, Answer};
-use super::{Endpoint, Forwards, Remote};
+use super::{Endpoint, Forwards, RemoteForward};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::error::SshError;
@@ -23,28 +23,28 @@ use crate::ssh::handler::Inbound;
 use crate::ssh::hop::Connection;
 use crate::ui::notice;
 
-/// After a listener failed, most likely for too many open files.
+/// Pause after a listener failed, most likely for too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where somebody who came to a port here wants to go.
+/// Destination of a client of a local port.
 #[derive(Clone, Debug)]
 enum Way {
     To(Endpoint),
-    /// They will say.
+    /// The client names it, with SOCKS.
     Socks,
 }
 
-/// Ports that are open here.
+/// The forwarded ports.
 pub(crate) struct Forwarding {
     arrivals: mpsc::Receiver<(TcpStream, Way)>,
-    remote: Vec<Remote>,
+    remote: Vec<RemoteForward>,
     agent: bool,
-    /// Port there, and where here its visitors go.
+    /// Ports of the host, and the local destination of each.
     listening: Vec<(u16, Endpoint)>,
 }
 
 impl Forwarding {
-    /// Opens the ports here: before anybody connects, so that one that is taken is no surprise later.
+    /// Opens the local ports. This is done before connecting, so that a port in use is reported early.
     pub(crate) async fn bind(forwards: &Forwards) -> Result<Self, Stop> {
         let (sender, arrivals) = mpsc::channel(16);
         let local = forwards.local.iter();
@@ -66,9 +66,9 @@ impl Forwarding {
         })
     }
 
-    /// Has the host open its ports.
+    /// Makes the host open its ports.
     pub(crate) async fn listen_there(&mut self, connection: &Connection) -> Result<(), SshError> {
-        for Remote { listen, to } in &self.remote {
+        for RemoteForward { listen, to } in &self.remote {
             let given = connection.listen(&listen.host, listen.port).await?;
             if listen.port == 0 {
                 notice::done(&format!("`{}` listens at port {given}", connection.host()));
@@ -78,7 +78,7 @@ impl Forwarding {
         Ok(())
     }
 
-    /// Connects whoever comes, here or there, for as long as this is waited for.
+    /// Connects the clients of both sides, for as long as the future is polled.
     pub(crate) async fn serve(
         mut self,
         connection: &Connection,
@@ -101,7 +101,7 @@ impl Forwarding {
         }
     }
 
-    /// Returns where it goes; nothing for what we never asked for, which is refused.
+    /// Returns the destination of a channel; `None` for one that was not requested, which is refused.
     fn inward(&self, arrival: Inbound) -> Option<Flow> {
         match arrival {
             Inbound::Forwarded {
@@ -118,7 +118,7 @@ impl Forwarding {
     }
 }
 
-/// One connection through us.
+/// One forwarded connection.
 enum Flow {
     Out(TcpStream, Way),
     In(
@@ -130,7 +130,7 @@ enum Flow {
 }
 
 impl Flow {
-    /// Connects both ends until they are done. What goes wrong with one concerns nobody else.
+    /// Copies data between both ends until they close. An error affects only this connection.
     async fn go(self, connection: &Connection) {
         match self {
             Self::Out(stream, way) => outward(stream, way, connection).await,
@@ -154,7 +154,7 @@ impl Flow {
                 }
                 Err(error) => {
                     reply.reject(ChannelOpenFailure::ConnectFailed).await;
-                    notice::note(&format!("cannot reach the agent here: {error}"));
+                    notice::note(&format!("cannot connect to the local ssh-agent: {error}"));
                 }
             },
         }
@@ -185,7 +185,7 @@ async fn outward(mut stream: TcpStream, way: Way, connection: &Connection) {
             let mut channel = channel.into_stream();
             let _ = copy_bidirectional(&mut stream, &mut channel).await;
         }
-        // A browser asks for much that is not there, and is told.
+        // SOCKS reports the error to its client, and a browser causes many.
         Err(_) if by_socks => {}
         Err(error) => notice::note(&error.to_string()),
     }
@@ -197,20 +197,20 @@ async fn agent() -> io::Result<UnixStream> {
     UnixStream::connect(path).await
 }
 
-/// `localhost` has two addresses; either may be missing on a machine, not both. Neither may be in use: who
-/// comes to that one would get to somebody else.
+/// Listens on the addresses of a host name. `localhost` has two: one of them may be missing on a machine, but neither
+/// may be in use, because its clients would reach another program.
 async fn listeners(listen: &Endpoint) -> Result<Vec<TcpListener>, CliError> {
     let port = listen.port;
     let hosts = match &*listen.host {
         "localhost" => vec!["127.0.0.1", "::1"],
-        // Of one of these the other's address is in use, where the system takes both in one.
+        // If the system's IPv6 socket includes IPv4, the second address is already in use.
         "" => vec!["::", "0.0.0.0"],
         host => vec![host],
     };
     let mut open = Vec::new();
     let mut failure = None;
     for host in hosts {
-        // A port that the system chooses is the same for both.
+        // A port chosen by the system must be the same for both.
         let first: Option<&TcpListener> = open.first();
         let port = first
             .and_then(|listener| listener.local_addr().ok())

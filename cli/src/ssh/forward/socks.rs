@@ -15,7 +15,7 @@ const NO_AUTHENTICATION: u8 = 0;
 const NOTHING_ACCEPTABLE: u8 = 0xff;
 const CONNECT: u8 = 1;
 
-/// What we answer.
+/// Reply codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Connected = 0,
@@ -24,23 +24,23 @@ pub(super) enum Answer {
     AddressUnknown = 8,
 }
 
-/// Reads where the client wants to go.
+/// Reads the destination from the client.
 ///
 /// # Errors
-/// It does not speak SOCKS5, or wants what there is not; then it has been told.
+/// The client does not speak SOCKS5, or requests something unsupported, and was sent an error reply.
 pub(super) async fn wanted<S>(client: &mut S) -> io::Result<Endpoint>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let [version, methods] = take(client).await?;
     if version != VERSION {
-        return Err(io::Error::other("it does not speak SOCKS5"));
+        return Err(io::Error::other("the client does not speak SOCKS5"));
     }
     let mut offered = vec![0; methods.into()];
     client.read_exact(&mut offered).await?;
     if !offered.contains(&NO_AUTHENTICATION) {
         client.write_all(&[VERSION, NOTHING_ACCEPTABLE]).await?;
-        return Err(io::Error::other("it insists on authentication"));
+        return Err(io::Error::other("the client requires authentication"));
     }
     client.write_all(&[VERSION, NO_AUTHENTICATION]).await?;
     let [_, command, _, kind] = take(client).await?;
@@ -51,26 +51,24 @@ where
             let [length] = take(client).await?;
             let mut name = vec![0; length.into()];
             client.read_exact(&mut name).await?;
-            String::from_utf8(name).map_err(|_| io::Error::other("it asks for no name"))?
+            String::from_utf8(name).map_err(|_| io::Error::other("the host name is not UTF-8"))?
         }
         _ => {
             answer(client, Answer::AddressUnknown).await?;
-            return Err(io::Error::other(
-                "it asks for an address of an unknown kind",
-            ));
+            return Err(io::Error::other("the client sent an unknown address type"));
         }
     };
     let port = u16::from_be_bytes(take(client).await?);
     if command != CONNECT {
         answer(client, Answer::CommandUnknown).await?;
         return Err(io::Error::other(
-            "it asks for something else than to connect",
+            "the client sent a command other than CONNECT",
         ));
     }
     Ok(Endpoint { host, port })
 }
 
-/// Says what became of it. The address that was bound is the host's secret.
+/// Sends a reply. The bound address is not known, so it is zero.
 pub(super) async fn answer<S>(client: &mut S, answer: Answer) -> io::Result<()>
 where
     S: AsyncWrite + Unpin,
@@ -89,7 +87,7 @@ async fn take<const N: usize>(client: &mut (impl AsyncRead + Unpin)) -> io::Resu
 mod tests {
     use super::*;
 
-    /// Returns what was asked for, and what was answered.
+    /// Returns the parsed destination and the bytes of the replies.
     fn ask(said: &[u8]) -> (io::Result<Endpoint>, Vec<u8>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -107,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_are_taken() {
+    fn names_and_addresses_are_accepted() {
         let name = [&[5, 1, 0, 5, 1, 0, 3, 3][..], b"web", &[0, 80]].concat();
         let (wanted, answered) = ask(&name);
         assert_eq!(wanted.unwrap().to_string(), "web:80");
@@ -124,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_not_is_answered_as_such() {
+    fn unsupported_requests_get_an_error_reply() {
         let (wanted, answered) = ask(&[5, 1, 0, 5, 2, 0, 1, 10, 0, 0, 7, 31, 144]);
         assert!(wanted.is_err());
         assert_eq!(answered[..4], [5, 0, 5, 7]);

@@ -1,9 +1,9 @@
-//! Ports as OpenSSH writes them: `[BIND:]PORT:HOST:PORT`, with IPv6 addresses in brackets.
+//! Forwarding arguments in OpenSSH's syntax: `[BIND:]PORT:HOST:PORT`, with IPv6 addresses in brackets.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A host and a port; the host as whoever connects to it understands it.
+/// A host and a port; the side that connects resolves the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     pub(crate) host: String,
@@ -20,23 +20,23 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// `-L`: who comes to `listen` here is connected to `to` there.
+/// `-L`: forwards a local port to an address that the remote host connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Local {
+pub(crate) struct LocalForward {
     pub(crate) listen: Endpoint,
     pub(crate) to: Endpoint,
 }
 
-/// `-R`: who comes to `listen` there is connected to `to` here.
+/// `-R`: forwards a port of the remote host to an address that vctl connects to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Remote {
+pub(crate) struct RemoteForward {
     pub(crate) listen: Endpoint,
     pub(crate) to: Endpoint,
 }
 
-/// `-D`: who comes to `listen` here says where there they want to go, as SOCKS5 has it.
+/// `-D`: a local SOCKS5 server, which connects from the remote host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Proxy {
+pub(crate) struct SocksForward {
     pub(crate) listen: Endpoint,
 }
 
@@ -46,12 +46,12 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, String> {
         match &*parts(text)? {
             [host, port] => endpoint(host, port),
-            _ => Err("it is HOST:PORT".to_owned()),
+            _ => Err("expected HOST:PORT".to_owned()),
         }
     }
 }
 
-impl FromStr for Local {
+impl FromStr for LocalForward {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -60,7 +60,7 @@ impl FromStr for Local {
     }
 }
 
-impl FromStr for Remote {
+impl FromStr for RemoteForward {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -69,14 +69,14 @@ impl FromStr for Remote {
     }
 }
 
-impl FromStr for Proxy {
+impl FromStr for SocksForward {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let listen = match &*parts(text)? {
             [port] => listener("", port)?,
             [bind, port] => listener(bind, port)?,
-            _ => return Err("it is [BIND:]PORT".to_owned()),
+            _ => return Err("expected [BIND:]PORT".to_owned()),
         };
         Ok(Self { listen })
     }
@@ -86,11 +86,11 @@ fn pair(text: &str) -> Result<(Endpoint, Endpoint), String> {
     match &*parts(text)? {
         [port, host, to] => Ok((listener("", port)?, endpoint(host, to)?)),
         [bind, port, host, to] => Ok((listener(bind, port)?, endpoint(host, to)?)),
-        _ => Err("it is [BIND:]PORT:HOST:PORT".to_owned()),
+        _ => Err("expected [BIND:]PORT:HOST:PORT".to_owned()),
     }
 }
 
-/// Without an address only this machine may come; `*` is everybody.
+/// Returns the listening address: the loopback address by default, all addresses for `*`.
 fn listener(bind: &str, port: &str) -> Result<Endpoint, String> {
     let host = match bind {
         "" => "localhost",
@@ -106,7 +106,7 @@ fn listener(bind: &str, port: &str) -> Result<Endpoint, String> {
 
 fn endpoint(host: &str, port: &str) -> Result<Endpoint, String> {
     if host.is_empty() {
-        return Err("there is no host to connect to".to_owned());
+        return Err("the host to connect to is missing".to_owned());
     }
     let number = port.parse().ok().filter(|&port| port != 0);
     let port = number.ok_or_else(|| format!("`{port}` is not a port to connect to"))?;
@@ -114,7 +114,7 @@ fn endpoint(host: &str, port: &str) -> Result<Endpoint, String> {
     Ok(Endpoint { host, port })
 }
 
-/// Splits at colons that are not in brackets, and takes the brackets off.
+/// Splits at colons outside brackets, and removes the brackets.
 fn parts(text: &str) -> Result<Vec<&str>, String> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -132,7 +132,7 @@ fn parts(text: &str) -> Result<Vec<&str>, String> {
         }
         rest = after
             .strip_prefix(':')
-            .ok_or("there is no colon after a bracket")?;
+            .ok_or("a colon is missing after a bracket")?;
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_understood_as_openssh_does() {
+    fn arguments_are_parsed_as_in_openssh() {
         for (text, listen, to) in [
             ("8080:web:80", at("localhost", 8080), at("web", 80)),
             ("*:8080:web:80", at("", 8080), at("web", 80)),
@@ -157,10 +157,10 @@ mod tests {
             ),
             ("0:127.0.0.1:80", at("localhost", 0), at("127.0.0.1", 80)),
         ] {
-            let local: Local = text.parse().unwrap();
+            let local: LocalForward = text.parse().unwrap();
             assert_eq!((local.listen, local.to), (listen, to), "{text}");
         }
-        let proxy: Proxy = "1080".parse().unwrap();
+        let proxy: SocksForward = "1080".parse().unwrap();
         assert_eq!(proxy.listen, at("localhost", 1080));
         let stdio: Endpoint = "[fd00::1]:22".parse().unwrap();
         assert_eq!(stdio, at("fd00::1", 22));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_port_is_refused() {
+    fn invalid_arguments_are_refused() {
         for text in [
             "",
             "80",
@@ -181,11 +181,11 @@ mod tests {
             "1:2:3:4:5",
             "65536:web:80",
         ] {
-            assert!(text.parse::<Local>().is_err(), "{text}");
+            assert!(text.parse::<LocalForward>().is_err(), "{text}");
         }
         for text in ["", "a:b:c", "host:0", "host:x"] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
-        assert!("".parse::<Proxy>().is_err());
+        assert!("".parse::<SocksForward>().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The file itself: read by everybody at any time, and grown by one whole line at a time.
+//! Reading the file, and appending one whole line: other programs may read and write it at any time.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -12,11 +12,11 @@ use vctl_common::foreign_file::{self, Pipes};
 use crate::files::private_file::is_absence;
 use crate::ui::notice;
 
-/// Far more than anybody has; a device given by mistake must not fill memory.
+/// Maximum size, so that a device given by mistake does not fill memory.
 const MOST: u64 = 64 << 20;
 
-/// Returns what is in the file; nothing when it is not there. One that cannot be read is named once and passed
-/// over, as OpenSSH passes over it.
+/// Returns the content of the file; empty if it does not exist. A file that cannot be read causes one notice and is
+/// skipped, as in OpenSSH.
 pub(crate) fn read(path: &Path) -> Vec<u8> {
     match foreign_file::read(path, MOST, Pipes::Refused) {
         Ok(text) => text,
@@ -29,14 +29,14 @@ pub(crate) fn read(path: &Path) -> Vec<u8> {
     }
 }
 
-/// Adds a line, unless somebody added the same since it was read.
+/// Appends a line, unless the file already has it.
 ///
-/// Whoever else adds one at the same moment waits: `flock` keeps apart those of us, and one write to
-/// a file opened for appending keeps apart those who, like OpenSSH, do not lock. Where the file system has no
-/// locks, two of us may add the same line twice, which says the same.
+/// `flock` excludes other vctl processes. For programs that do not lock, such as OpenSSH, the line is one write to a
+/// file opened for appending. On a file system without locks, two vctl processes may append the same line twice, which
+/// does no harm.
 pub(crate) fn append(path: &Path, line: &str) -> io::Result<()> {
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
-        // No more than `.ssh`, as OpenSSH: a home that is not there is not made.
+        // Only `.ssh` is created, as in OpenSSH: a missing home directory is not.
         DirBuilder::new().mode(0o700).create(directory)?;
     }
     let mut file = OpenOptions::new()
@@ -46,7 +46,7 @@ pub(crate) fn append(path: &Path, line: &str) -> io::Result<()> {
         .mode(0o600)
         .custom_flags(O_NONBLOCK)
         .open(path)?;
-    // `/dev/null` takes a line, and a pipe could keep us waiting.
+    // The path may be `/dev/null` or a pipe, where locking and reading could block.
     if !file.metadata()?.is_file() {
         return file.write_all(format!("{line}\n").as_bytes());
     }
@@ -60,7 +60,7 @@ pub(crate) fn append(path: &Path, line: &str) -> io::Result<()> {
         return Ok(());
     }
     let mut new = String::with_capacity(line.len() + 2);
-    // Whoever wrote the last line may have left its end out; ours must not become a part of it.
+    // The last line may lack its newline; the new line must not become part of it.
     if !is_at_line_start(&mut file)? {
         new.push('\n');
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_end_of_line_is_made_good() {
+    fn missing_newline_is_added() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("known_hosts");
         fs::write(&path, "first line without an end").unwrap();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn it_and_its_directory_are_made_for_their_owner_alone() {
+    fn file_and_directory_are_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".ssh/known_hosts");
         assert_eq!(read(&path), b"");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn many_at_once_leave_only_whole_lines() {
+    fn parallel_writers_leave_only_whole_lines() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("known_hosts");
         fs::write(&path, "torn").unwrap();

@@ -1,14 +1,14 @@
-//! One line of `known_hosts`, as OpenSSH's hostfile.c takes it apart: bytes, and blanks and tabs between them.
+//! One line of `known_hosts`, parsed as in OpenSSH's hostfile.c: bytes, separated by blanks and tabs.
 //!
-//! The `ssh-key` crate has a parser of such lines. It takes one blank between two fields and nothing but UTF-8, so
-//! with it a line with a tab, or with a comment in Latin-1, was none: also one that revokes a key.
+//! The parser of the `ssh-key` crate was not used: it accepts only one blank between fields and only UTF-8. It would
+//! skip a line with a tab or with a Latin-1 comment, even one that revokes a key.
 
 use std::fmt;
 
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, PublicKey};
 
-/// What a line says of its key.
+/// The marker of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Marker {
     CertAuthority,
@@ -24,24 +24,24 @@ impl fmt::Display for Marker {
     }
 }
 
-/// A line that is about a key.
+/// A line with a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct KnownHostsLine {
     pub(super) marker: Option<Marker>,
-    /// Patterns with commas between them, or one hash.
+    /// Patterns separated by commas, or one hash.
     pub(super) names: Vec<u8>,
-    /// Of a certificate, the key that it certifies.
+    /// For a certificate, the certified key.
     pub(super) key: KeyData,
     pub(super) is_certificate: bool,
 }
 
-impl Line {
-    /// Returns what a line says, without its `\n`; nothing where OpenSSH passes over it.
+impl KnownHostsLine {
+    /// Parses a line without its `\n`; `None` for a line that OpenSSH skips.
     ///
-    /// One line more is honoured: `@revoked` with a tab behind it and a blank later. OpenSSH takes its marker for
-    /// another one and passes over it, which is not what its author meant.
+    /// There is one exception: `@revoked` followed by a tab, with a blank later in the line. OpenSSH does not recognize
+    /// that marker and skips the line; here it revokes the key, as its author meant.
     pub(super) fn parse(line: &[u8]) -> Option<Self> {
-        // OpenSSH works on a string of C: the line ends at a NUL.
+        // As in C, the line ends at a NUL.
         let line = line.split(|&byte| byte == 0).next()?;
         let bom_less = vctl_common::foreign_file::without_mark(line);
         let (marker, rest) = if is_revocation(bom_less) {
@@ -63,7 +63,7 @@ impl Line {
     }
 }
 
-/// Returns the key of `TYPE BASE64 COMMENT`, as sshd and ssh read it.
+/// Parses the key of `TYPE BASE64 COMMENT`, as sshd and ssh do.
 pub(crate) fn key(text: &[u8]) -> Option<KeyData> {
     let (key, is_certificate) = key_with_kind(text)?;
     (!is_certificate).then_some(key)
@@ -81,7 +81,7 @@ fn key_with_kind(text: &[u8]) -> Option<(KeyData, bool)> {
     }
     let key = PublicKey::from_bytes(&blob).ok()?.key_data().clone();
     let written = key.algorithm();
-    // Names of signatures of RSA also name its keys.
+    // Names of RSA signature algorithms are also accepted as key types.
     let is_of_kind = match kind {
         "rsa-sha2-256" | "rsa-sha2-512" => written.is_rsa(),
         kind => written.as_str() == kind,
@@ -89,18 +89,18 @@ fn key_with_kind(text: &[u8]) -> Option<(KeyData, bool)> {
     is_of_kind.then_some((key, false))
 }
 
-/// Says whether a line begins with `@revoked` and something that ends it.
+/// Returns whether a line starts with `@revoked` and more follows.
 fn is_revocation(line: &[u8]) -> bool {
     let (first, rest) = word(skip(line));
     first == b"@revoked" && !rest.is_empty()
 }
 
-/// Returns the marker that a line begins with, and what follows. Nothing for an unknown one, and for two.
+/// Splits the marker from a line; `None` for an unknown marker, and for two.
 fn marker(line: &[u8]) -> Option<(Option<Marker>, &[u8])> {
     if !line.starts_with(b"@") {
         return Some((None, line));
     }
-    // Up to the first blank; up to a tab only where the line has no blank.
+    // The marker ends at the first blank, or at a tab if the line has no blank.
     let end = line.iter().position(|&byte| byte == b' ');
     let end = end.or_else(|| line.iter().position(|&byte| byte == b'\t'))?;
     let rest = skip(&line[end..]);
@@ -108,7 +108,7 @@ fn marker(line: &[u8]) -> Option<(Option<Marker>, &[u8])> {
         .then_some((Some(Marker::CertAuthority), rest))
 }
 
-/// Returns the bytes up to a blank or a tab, and what follows those.
+/// Splits at the first blank or tab, and skips the blanks after it.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|&byte| is_blank(byte));
     let (word, rest) = text.split_at(end.unwrap_or(text.len()));
@@ -124,7 +124,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Returns what base64 stands for. White space in it does not count, as of a line that ends with `\r\n`.
+/// Decodes base64. White space is ignored, for example the `\r` of a line that ends with `\r\n`.
 pub(super) fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     use base64ct::{Base64, Encoding as _};
     let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
@@ -144,12 +144,12 @@ mod tests {
     const KIND: &str = "ssh-ed25519";
     const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIB9dG4kjRhQTtWTVzd2t27+t0DEHBPW7iOD23TUiYLio";
 
-    fn parsed(text: &str) -> Option<Line> {
-        Line::parse(text.replace("KEY", KEY).replace("KIND", KIND).as_bytes())
+    fn parsed(text: &str) -> Option<KnownHostsLine> {
+        KnownHostsLine::parse(text.replace("KEY", KEY).replace("KIND", KIND).as_bytes())
     }
 
     #[test]
-    fn blanks_and_tabs_part_fields_and_the_rest_is_a_comment() {
+    fn blanks_and_tabs_separate_fields() {
         for text in [
             "h KIND KEY",
             "\t h\tKIND\t \tKEY\t",
@@ -168,11 +168,11 @@ mod tests {
             b" b\xfcro",
         ]
         .concat();
-        assert!(Line::parse(&latin_1).is_some());
+        assert!(KnownHostsLine::parse(&latin_1).is_some());
     }
 
     #[test]
-    fn a_line_that_openssh_passes_over_is_none() {
+    fn lines_that_openssh_skips_are_skipped() {
         for text in [
             "",
             "# KIND KEY",
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revocation_counts_whatever_parts_its_fields() {
+    fn revocation_counts_with_blanks_and_tabs() {
         for text in [
             "@revoked h KIND KEY",
             "@revoked\th\tKIND\tKEY",

@@ -1,8 +1,8 @@
-//! OpenSSH's `known_hosts`: what it says of a host, and one more line in it.
+//! OpenSSH's `known_hosts`: the keys of a host, and adding a key.
 //!
-//! Lines are those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT": plain, hashed, with patterns, with
-//! `@cert-authority` and `@revoked`. Which bytes are such a line [`line`] says, as OpenSSH does. A host of the inventory stands there by its name, as with
-//! OpenSSH's `HostKeyAlias`: an address is used again by others, a name is not.
+//! The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT": plain, hashed, with patterns, with `@cert-authority`
+//! and `@revoked`. [`line`] parses it as OpenSSH does. A host of the inventory is stored by its name, as with OpenSSH's
+//! `HostKeyAlias`: an address may later belong to another host, a name does not.
 //!
 //! russh has a reader of its own, without markers and wildcards. That of ssh-key matches no host
 //! names, and refuses tabs and text that is not UTF-8.
@@ -17,41 +17,41 @@ use std::sync::Arc;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg};
 
-use line::Line;
+use line::KnownHostsLine;
 pub(crate) use line::{Marker, key as key_of_line};
 
 pub(crate) use file::{append, read};
 pub(crate) use pattern::matches;
 
-/// Where a line stands.
+/// Position of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct LinePosition {
     pub(crate) file: Arc<PathBuf>,
     pub(crate) line: usize,
 }
 
-/// What is known of one key of one host.
+/// Verdict of `known_hosts` on a host's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum KeyVerdict {
     Known,
     Unknown,
-    /// Another key is known.
-    Changed(Place),
-    Revoked(Place),
+    /// The host has a different key.
+    Changed(LinePosition),
+    Revoked(LinePosition),
 }
 
-/// All lines that could be understood, of all files.
+/// All valid lines of all files.
 #[derive(Debug, Default)]
-pub(crate) struct KnownHosts(Vec<(Place, Line)>);
+pub(crate) struct KnownHosts(Vec<(LinePosition, KnownHostsLine)>);
 
 impl KnownHosts {
-    /// Adds the lines of a file. A line that is none is passed over, as OpenSSH does: it may be torn, or
-    /// be of a kind of key from long ago.
+    /// Adds the lines of a file. An invalid line is skipped, as in OpenSSH: it may be cut off, or have an obsolete key
+    /// type.
     pub(crate) fn add(&mut self, file: &Path, text: &[u8]) {
         let file = Arc::new(file.to_owned());
         for (index, bytes) in text.split(|&byte| byte == b'\n').enumerate() {
-            if let Some(line) = Line::parse(bytes) {
-                let place = Place {
+            if let Some(line) = KnownHostsLine::parse(bytes) {
+                let place = LinePosition {
                     file: Arc::clone(&file),
                     line: index + 1,
                 };
@@ -60,42 +60,42 @@ impl KnownHosts {
         }
     }
 
-    /// Says what is known of a key that a host showed.
-    pub(crate) fn standing(&self, host: &str, key: &KeyData) -> Standing {
+    /// Returns the verdict on a key that a host showed.
+    pub(crate) fn verdict(&self, host: &str, key: &KeyData) -> KeyVerdict {
         if let Some(place) = self.revoked(host, key) {
-            return Standing::Revoked(place.clone());
+            return KeyVerdict::Revoked(place.clone());
         }
         let mut other = None;
         for (place, line) in self.of(host).filter(|(_, line)| line.marker.is_none()) {
             if line.key == *key && !line.is_certificate {
-                return Standing::Known;
+                return KeyVerdict::Known;
             }
             other.get_or_insert(place);
         }
-        // Of whatever kind the known key is: we asked for that kind first, so a server that shows
-        // another no longer has it.
+        // This also holds if the known key is of another type: that type was requested first, so the
+        // server no longer has that key.
         match other {
-            Some(place) => Standing::Changed(place.clone()),
-            None => Standing::Unknown,
+            Some(place) => KeyVerdict::Changed(place.clone()),
+            None => KeyVerdict::Unknown,
         }
     }
 
-    /// Returns where a key, a host's own or that of an authority, was taken back.
-    pub(crate) fn revoked<'a>(&'a self, host: &'a str, key: &KeyData) -> Option<&'a Place> {
+    /// Returns the line that revokes a key of a host or of a CA.
+    pub(crate) fn revoked<'a>(&'a self, host: &'a str, key: &KeyData) -> Option<&'a LinePosition> {
         let mut lines = self.of(host);
         lines
             .find(|(_, line)| line.marker == Some(Marker::Revoked) && line.key == *key)
             .map(|(place, _)| place)
     }
 
-    /// Says whether certificates of this authority are believed for a host.
+    /// Returns whether certificates of this CA are trusted for a host.
     pub(crate) fn is_authority(&self, host: &str, key: &KeyData) -> bool {
         self.of(host)
             .any(|(_, line)| line.marker == Some(Marker::CertAuthority) && line.key == *key)
     }
 
-    /// Returns the kinds of keys that are known of a host: to be asked for first, so that it shows one
-    /// that can be compared.
+    /// Returns the types of a host's known keys. They are requested first, so that the host shows a key that can be
+    /// compared.
     pub(crate) fn algorithms(&self, host: &str) -> Vec<Algorithm> {
         let plain = self
             .of(host)
@@ -105,25 +105,28 @@ impl KnownHosts {
             .collect()
     }
 
-    /// Returns every key a host is known by, or not to be known by.
+    /// Returns every known, revoked or CA key for a host.
     pub(crate) fn about<'a>(
         &'a self,
         host: &'a str,
     ) -> impl Iterator<Item = (Option<Marker>, &'a KeyData)> {
         let lines = self.of(host).map(|(_, line)| line);
-        // A certificate as a host's own key says nothing of its key; as a revoked one it does.
+        // A certificate in place of a host's key is ignored, but a revoked one counts.
         let lines =
             lines.filter(|line| !line.is_certificate || line.marker == Some(Marker::Revoked));
         lines.map(|line| (line.marker, &line.key))
     }
 
-    fn of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = (&'a Place, &'a Line)> {
+    fn of<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> impl Iterator<Item = (&'a LinePosition, &'a KnownHostsLine)> {
         let lines = self.0.iter().map(|(place, line)| (place, line));
         lines.filter(move |(_, line)| pattern::names(&line.names, host))
     }
 }
 
-/// An RSA key signs in ways of different names.
+/// Returns the signature algorithms of a key type. RSA has several.
 fn signature_algorithms(algorithm: Algorithm) -> Vec<Algorithm> {
     match algorithm {
         Algorithm::Rsa { .. } => [HashAlg::Sha512, HashAlg::Sha256]
@@ -156,66 +159,69 @@ mod tests {
         known
     }
 
-    fn line_of(standing: &Standing) -> Option<usize> {
-        match standing {
-            Standing::Changed(place) | Standing::Revoked(place) => Some(place.line),
+    fn line_of(verdict: &KeyVerdict) -> Option<usize> {
+        match verdict {
+            KeyVerdict::Changed(place) | KeyVerdict::Revoked(place) => Some(place.line),
             _ => None,
         }
     }
 
     #[test]
-    fn a_host_is_known_by_its_name_alone() {
+    fn host_is_known_by_its_name_alone() {
         let known = known(&format!("web-1 {ONE}\nweb-2 {OTHER} a comment\n"));
-        assert_eq!(known.standing("web-1", &key(ONE)), Standing::Known);
-        assert_eq!(known.standing("web-2", &key(OTHER)), Standing::Known);
-        assert_eq!(known.standing("web-3", &key(ONE)), Standing::Unknown);
-        let changed = known.standing("web-2", &key(ONE));
-        assert!(matches!(changed, Standing::Changed(_)), "{changed:?}");
+        assert_eq!(known.verdict("web-1", &key(ONE)), KeyVerdict::Known);
+        assert_eq!(known.verdict("web-2", &key(OTHER)), KeyVerdict::Known);
+        assert_eq!(known.verdict("web-3", &key(ONE)), KeyVerdict::Unknown);
+        let changed = known.verdict("web-2", &key(ONE));
+        assert!(matches!(changed, KeyVerdict::Changed(_)), "{changed:?}");
         assert_eq!(line_of(&changed), Some(2));
     }
 
     #[test]
-    fn a_key_of_another_kind_than_the_known_one_is_no_unknown_host() {
+    fn key_of_another_type_is_a_changed_key() {
         let known = known(&format!("web-1 {ECDSA}\n"));
-        let standing = known.standing("web-1", &key(ONE));
-        assert!(matches!(standing, Standing::Changed(_)), "{standing:?}");
+        let verdict = known.verdict("web-1", &key(ONE));
+        assert!(matches!(verdict, KeyVerdict::Changed(_)), "{verdict:?}");
         let asked_for = known.algorithms("web-1");
         assert_eq!(asked_for, [key(ECDSA).algorithm()]);
         assert!(known.algorithms("web-2").is_empty());
     }
 
     #[test]
-    fn a_revoked_key_is_refused_also_where_it_is_known() {
+    fn revoked_key_is_refused_even_if_known() {
         let known = known(&format!("web-1 {ONE}\n@revoked * {ONE}\n"));
-        let standing = known.standing("web-1", &key(ONE));
-        assert!(matches!(standing, Standing::Revoked(_)), "{standing:?}");
-        assert_eq!(line_of(&standing), Some(2));
+        let verdict = known.verdict("web-1", &key(ONE));
+        assert!(matches!(verdict, KeyVerdict::Revoked(_)), "{verdict:?}");
+        assert_eq!(line_of(&verdict), Some(2));
     }
 
     #[test]
-    fn an_authority_is_one_for_the_hosts_it_stands_beside() {
+    fn authority_is_trusted_only_for_its_hosts() {
         let known = known(&format!("@cert-authority *.example,!bad.example {ONE}\n"));
         assert!(known.is_authority("web.example", &key(ONE)));
         assert!(!known.is_authority("bad.example", &key(ONE)));
         assert!(!known.is_authority("web.example", &key(OTHER)));
-        // Its own key is no host's.
-        assert_eq!(known.standing("web.example", &key(ONE)), Standing::Unknown);
+        // The CA's own key is not a host key.
+        assert_eq!(known.verdict("web.example", &key(ONE)), KeyVerdict::Unknown);
     }
 
     #[test]
-    fn hashed_names_are_found() {
+    fn hashed_names_are_matched() {
         // Written by `ssh-keygen -H`.
         let hashed = format!("|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= {ONE}");
         let known = known(&hashed);
-        assert_eq!(known.standing("192.168.1.61", &key(ONE)), Standing::Known);
-        assert_eq!(known.standing("192.168.1.62", &key(ONE)), Standing::Unknown);
+        assert_eq!(known.verdict("192.168.1.61", &key(ONE)), KeyVerdict::Known);
+        assert_eq!(
+            known.verdict("192.168.1.62", &key(ONE)),
+            KeyVerdict::Unknown
+        );
     }
 
     #[test]
-    fn a_torn_or_strange_line_takes_nothing_from_the_others() {
+    fn invalid_line_does_not_affect_others() {
         let text = format!(
             "web-1 ssh-ed25519 AAAAC3Nz\n\n# {ONE}\nweb-9\n\u{fffd} 1024 37 159\n|1|x|y {ONE}\nweb-1 {ONE}"
         );
-        assert_eq!(known(&text).standing("web-1", &key(ONE)), Standing::Known);
+        assert_eq!(known(&text).verdict("web-1", &key(ONE)), KeyVerdict::Known);
     }
 }

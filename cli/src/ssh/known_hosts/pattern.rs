@@ -1,13 +1,13 @@
-//! Names in `known_hosts`: patterns, lists of them, hashes.
+//! Host names in `known_hosts`: patterns, lists of patterns, hashes.
 
 use ring::hmac;
 
 use super::line::decoded;
 
-/// A longer pattern matches nothing in OpenSSH, and nor does the list that it stands in.
+/// Maximum length of a pattern. In OpenSSH a longer one matches nothing, nor does its list.
 const LONGEST: usize = 1022;
 
-/// Says whether the names of a line are those of a host.
+/// Returns whether the names of a line include a host.
 pub(super) fn names(names: &[u8], host: &str) -> bool {
     if names.starts_with(b"|") {
         return matches_hash(names, host).unwrap_or(false);
@@ -15,7 +15,7 @@ pub(super) fn names(names: &[u8], host: &str) -> bool {
     matches_list(names, host)
 }
 
-/// Says whether a list of patterns names a host: one does, and none with `!` does.
+/// Returns whether a list of patterns includes a host: one pattern matches, and no negated one does.
 fn matches_list(patterns: &[u8], host: &str) -> bool {
     let mut named = false;
     for pattern in patterns.split(|&byte| byte == b',') {
@@ -34,10 +34,10 @@ fn matches_list(patterns: &[u8], host: &str) -> bool {
     named
 }
 
-/// Says whether a pattern with `*` and `?` names a host; letters count in either case.
+/// Returns whether a pattern with `*` and `?` matches a host, ignoring case.
 pub(crate) fn matches(pattern: &[u8], host: &[u8]) -> bool {
     let (mut at, mut of) = (0, 0);
-    // Where the last `*` stands, and how much of the host it has taken so far.
+    // Position of the last `*`, and of the first byte of the host after its match.
     let mut star: Option<(usize, usize)> = None;
     while of < host.len() {
         match pattern.get(at) {
@@ -62,13 +62,13 @@ pub(crate) fn matches(pattern: &[u8], host: &[u8]) -> bool {
     pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
-/// Says whether `|1|SALT|HASH` is of a host; nothing where it is no hash.
+/// Returns whether `|1|SALT|HASH` is the hash of a host; `None` if it is not a valid hash.
 fn matches_hash(names: &[u8], host: &str) -> Option<bool> {
     let rest = names.strip_prefix(b"|1|")?;
     let part = rest.iter().position(|&byte| byte == b'|')?;
     let salt = decoded(&rest[..part])?;
     let hash = decoded(&rest[part + 1..])?;
-    // Of SHA-1, as the hash.
+    // The salt is as long as a SHA-1 hash.
     if salt.len() != 20 {
         return None;
     }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_take_any_number_and_question_marks_one() {
+    fn star_matches_any_number_and_question_mark_one() {
         for (pattern, host) in [
             ("*", "web-1"),
             ("web-?", "web-1"),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negated_or_overlong_pattern_ends_the_list() {
+    fn negated_or_overlong_pattern_ends_the_list() {
         let long = format!("h,{}", "x".repeat(1023));
         for (names_of_line, named) in [
             ("h", true),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn many_stars_take_no_time() {
+    fn many_stars_do_not_take_exponential_time() {
         let pattern = "*a".repeat(500);
         let pattern = format!("{pattern}b");
         assert!(!matches(pattern.as_bytes(), "a".repeat(5000).as_bytes()));

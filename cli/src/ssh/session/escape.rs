@@ -1,15 +1,15 @@
-//! What a person may type that is for us and not for the host: `~` at the beginning of a line.
+//! Escape sequences for vctl itself: `~` at the beginning of a line.
 
-/// What `~?` shows.
+/// Text shown by `~?`.
 pub(super) const HELP: &str = "\
 Supported escapes:
   ~.   end the connection
-  ~^Z  put it into the background
-  ~?   this
+  ~^Z  suspend vctl
+  ~?   show this list
   ~~   send a ~
-They count only at the beginning of a line.";
+They are recognized only at the beginning of a line.";
 
-/// Something that was typed.
+/// Typed input, or an escape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     Data(Vec<u8>),
@@ -18,7 +18,7 @@ pub(super) enum Event {
     Suspend,
 }
 
-/// Where in a line we are.
+/// Parser of escapes, with its position in the line.
 #[derive(Debug, Default)]
 pub(super) struct Escapes {
     at: At,
@@ -33,7 +33,7 @@ enum At {
 }
 
 impl Escapes {
-    /// Takes what was typed, in whatever pieces it comes.
+    /// Parses typed input, which may arrive in any pieces.
     pub(super) fn feed(&mut self, typed: &[u8]) -> Vec<Event> {
         let (mut events, mut data) = (Vec::new(), Vec::new());
         for &byte in typed {
@@ -43,7 +43,7 @@ impl Escapes {
                 (At::Tilde, b'?') => (Some(Event::Help), At::LineStart),
                 (At::Tilde, 0x1a) => (Some(Event::Suspend), At::LineStart),
                 (at, byte) => {
-                    // It was only a tilde; typed twice, once is meant.
+                    // The tilde was not an escape; `~~` sends one tilde.
                     if at == At::Tilde && byte != b'~' {
                         data.push(b'~');
                     }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn only_at_the_beginning_of_a_line_a_tilde_is_for_us() {
+    fn tilde_is_an_escape_only_at_the_beginning_of_a_line() {
         let mut escapes = Escapes::default();
         assert_eq!(escapes.feed(b"ls ~.\r"), [data("ls ~.\r")]);
         assert_eq!(escapes.feed(b"~."), [Event::Disconnect]);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_change_nothing() {
+    fn escapes_are_recognized_in_any_pieces() {
         let text = b"a\r~b\r~~\r~?c\r~.";
         let mut escapes = Escapes::default();
         let mut sent = Vec::new();

@@ -1,4 +1,4 @@
-//! What runs on the host: a shell or a command, on a terminal or between pipes.
+//! The session on the host: a shell or a command, with a terminal or with pipes.
 
 mod escape;
 mod modes;
@@ -24,31 +24,31 @@ pub(crate) use pipes::{Input, Output, WriteError, relay};
 pub(crate) use signals::{Signal, Signals};
 pub(crate) use terminal::PtyWish;
 
-/// What is to run.
+/// The requested session.
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
-    /// Without one, the login shell.
+    /// Without a command, the login shell runs.
     pub(crate) command: Option<Vec<u8>>,
     pub(crate) pty: bool,
     pub(crate) agent_forwarding: bool,
 }
 
-/// How it ended.
+/// End of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// As shells say it: the status, or 128 and the number of a signal.
+    /// Exit status as in a shell: the status, or 128 plus the number of a signal.
     Exited(u8),
-    /// The server closed it and said nothing.
+    /// The server closed the channel without a status.
     Silent,
-    /// We closed it, as a person asked on the terminal.
+    /// The user ended the connection with an escape.
     Closed,
-    /// We closed it, for this signal.
+    /// This signal ended vctl.
     Signalled(i32),
-    /// Nobody reads what it prints.
+    /// The reader of standard output is gone.
     ReaderGone,
 }
 
-/// Runs it to its end.
+/// Runs the session to its end.
 pub(crate) async fn run(
     connection: &Connection,
     work: &Work,
@@ -57,7 +57,7 @@ pub(crate) async fn run(
     let channel = connection.open_session().await?;
     let (incoming, outgoing) = channel.split();
     let asked = ask(connection, &outgoing, work).await?;
-    // From here on the terminal is the host's.
+    // From here on the terminal is controlled by the host.
     let raw = work.pty.then(RawMode::enter).and_then(Result::ok);
     let session = Session {
         connection,
@@ -67,7 +67,7 @@ pub(crate) async fn run(
     };
     let done = tokio::select! {
         done = session.bring_home(incoming) => done,
-        // Its end is not the session's: the other direction goes on.
+        // The end of the input is not the end of the session: output continues.
         () = session.send_input() => Ok(Outcome::Closed),
         outcome = session.heed(signals) => Ok(outcome),
     };
@@ -75,8 +75,8 @@ pub(crate) async fn run(
     done
 }
 
-/// Asks for everything at once, without waiting for one answer before the next question. Returns what
-/// answers are to come, in their order.
+/// Sends all requests without waiting for replies in between. Returns the requests with expected replies, the last
+/// first.
 async fn ask(
     connection: &Connection,
     channel: &ChannelWriteHalf<Msg>,
@@ -110,7 +110,7 @@ async fn ask(
             asked.push("a terminal");
         }
         for (name, value) in terminal::locale() {
-            // A server that does not want them does not say so.
+            // Servers usually ignore unwanted variables without a reply.
             channel.set_env(false, name, value).await?;
         }
         if let Some(command) = &work.command {
@@ -120,7 +120,7 @@ async fn ask(
             channel.request_shell(true).await?;
             asked.push("a shell");
         }
-        // The last is taken first.
+        // Replies come in order, and the list is popped from its end.
         asked.reverse();
         Ok(asked)
     };
@@ -135,7 +135,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Prints what comes, until the server closes the channel.
+    /// Prints the output, until the server closes the channel.
     async fn bring_home(&self, mut incoming: ChannelReadHalf) -> Result<Outcome, SshError> {
         let (mut out, mut err) = (Output::stdout(), Output::stderr());
         let mut outcome = None;
@@ -157,12 +157,12 @@ impl Session<'_> {
                 }
                 ChannelMsg::Failure => {
                     let what = self.asked.borrow_mut().pop();
-                    match self.refused(what.unwrap_or("what was asked")) {
+                    match self.refused(what.unwrap_or("a request")) {
                         Some(error) => return Err(error),
                         None => Ok(()),
                     }
                 }
-                // More may still come: our end is closed once theirs is.
+                // The channel is closed on our side when this loop ends.
                 ChannelMsg::Close => break,
                 _ => Ok(()),
             };
@@ -172,15 +172,15 @@ impl Session<'_> {
                 Err(WriteError::Failed(source)) => return Err(SshError::Output { source }),
             }
         }
-        // All of it is written before we say how it ended.
+        // All output is written before the status is returned.
         match out.finish().await {
-            // The status is known, and worth more.
+            // The status is known, and matters more.
             Ok(()) | Err(WriteError::ReaderGone) if outcome.is_some() => {}
             Ok(()) => {}
             Err(WriteError::ReaderGone) => return Ok(Outcome::ReaderGone),
             Err(WriteError::Failed(source)) => return Err(SshError::Output { source }),
         }
-        // Nothing that is missing there passes for success.
+        // If standard error is incomplete, success must not be reported.
         let says_success = matches!(outcome, Some(Outcome::Exited(0)) | None);
         if let (Err(WriteError::Failed(source)), true) = (err.finish().await, says_success) {
             return Err(SshError::Output { source });
@@ -194,8 +194,7 @@ impl Session<'_> {
         }
     }
 
-    /// Says what the host did not want, and returns why nothing can go on: without a terminal, or without
-    /// our agent, it can.
+    /// Handles a refused request. Returns an error if the session cannot continue; it can without a terminal or agent.
     fn refused(&self, what: &'static str) -> Option<SshError> {
         if what == "a shell" || what == "to run the command" {
             let host = self.connection.host().to_owned();
@@ -205,7 +204,7 @@ impl Session<'_> {
         None
     }
 
-    /// Sends what is typed or piped in. Ends only when a person asks for the end.
+    /// Sends standard input. Ends only when the user ends the connection.
     async fn send_input(&self) {
         let mut input = Input::stdin();
         if self.pty {
@@ -224,7 +223,7 @@ impl Session<'_> {
         std::future::pending::<()>().await;
     }
 
-    /// Reads the terminal, also while the host takes nothing. Ends when the person ends the connection.
+    /// Reads the terminal even while the host accepts no input. Ends when the user ends the connection.
     async fn read_typed(&self, mut input: Input, typed: &Typed) {
         let mut escapes = Escapes::default();
         while let Some(piece) = input.next().await {
@@ -234,7 +233,7 @@ impl Session<'_> {
                         if typed.push(&data).await == Room::Lost {
                             let host = self.connection.host();
                             notice::note(&format!(
-                                "`{host}` takes no input, and more is lost now; `~.` ends the connection"
+                                "`{host}` accepts no input, so further input is lost; `~.` ends the connection"
                             ));
                         }
                     }
@@ -260,7 +259,7 @@ impl Session<'_> {
         std::future::pending::<()>().await;
     }
 
-    /// Passes on what signals mean. Returns when one means that we end.
+    /// Handles signals. Returns when a signal ends vctl.
     async fn heed(&self, signals: &Signals) -> Outcome {
         loop {
             let signal = signals.next().await;
@@ -270,7 +269,7 @@ impl Session<'_> {
                         if signal == Signal::Resumed {
                             terminal::resume();
                         }
-                        // A host that hangs takes this neither, and we are still to be ended.
+                        // A host that hangs may block this, and signals must still end vctl.
                         tokio::select! {
                             () = self.send_size() => {}
                             number = signals.end() => return self.end(number, signals).await,
@@ -282,7 +281,7 @@ impl Session<'_> {
         }
     }
 
-    /// Sends the size of the terminal, and again when it has changed meanwhile.
+    /// Sends the size of the terminal, and repeats that if it changed in between.
     async fn send_size(&self) {
         loop {
             let size = Size::of_terminal();
@@ -307,7 +306,7 @@ impl Session<'_> {
             let _ = self.outgoing.signal(status::name(number)).await;
             std::future::pending::<()>().await;
         };
-        // The command may tidy up, and its own status is worth more than ours.
+        // The command gets time to clean up; its own status is preferred.
         tokio::select! {
             () = tell => {}
             () = tokio::time::sleep(signals::GRACE) => {}

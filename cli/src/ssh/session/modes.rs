@@ -1,4 +1,4 @@
-//! The modes of our terminal, as SSH has them: RFC 4254, section 8, and `IUTF8` of RFC 8160.
+//! The modes of the local terminal as SSH encodes them: RFC 4254, section 8, and `IUTF8` of RFC 8160.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -9,10 +9,10 @@ use nix::sys::termios::{
 };
 use russh::Pty;
 
-/// A speed where the terminal's has no number: without one some programs take the line for dead.
+/// Speed used if the terminal's is unknown: with 0, some programs take the line for disconnected.
 const SPEED: u32 = 38_400;
 
-/// What SSH has for a character that is disabled.
+/// SSH's value of a disabled character.
 const DISABLED: u32 = 255;
 
 const CHARACTERS: &[(Pty, SpecialCharacterIndices)] = &[
@@ -82,7 +82,7 @@ const OUTPUT: &[(Pty, OutputFlags)] = &[
     (Pty::OLCUC, OutputFlags::from_bits_retain(libc::OLCUC)),
 ];
 
-/// Returns how our terminal is set, for the host to set its own alike.
+/// Returns the modes of the local terminal, so that the host can set its own to the same.
 pub(super) fn of_terminal() -> Vec<(Pty, u32)> {
     tcgetattr(io::stdin().as_fd()).map_or_else(|_| Vec::new(), |termios| of(&termios))
 }
@@ -108,14 +108,14 @@ fn of(termios: &Termios) -> Vec<(Pty, u32)> {
     let output = output.map(|(mode, flag)| (*mode, termios.output_flags.contains(*flag).into()));
     let control = termios.control_flags;
     let size = control & ControlFlags::CSIZE;
-    // A server clears both bits of the size for `CS8` that is off, so `CS7` comes after it.
+    // A server clears both size bits if `CS8` is off, so `CS7` comes after it.
     let control = [
         (Pty::CS8, (size == ControlFlags::CS8).into()),
         (Pty::CS7, (size == ControlFlags::CS7).into()),
         (Pty::PARENB, control.contains(ControlFlags::PARENB).into()),
         (Pty::PARODD, control.contains(ControlFlags::PARODD).into()),
     ];
-    // `CS7` that is off takes a bit of `CS8`.
+    // `CS7` set to off would clear a bit of `CS8`.
     let control = control.into_iter();
     let control = control.filter(|(mode, value)| *mode != Pty::CS7 || *value == 1);
     let speed = speed(termios);
@@ -128,7 +128,7 @@ fn of(termios: &Termios) -> Vec<(Pty, u32)> {
         .collect()
 }
 
-/// Bits a second. The input's differs from the output's on no terminal of today.
+/// Returns the speed in bits per second. Input and output have the same speed on today's terminals.
 #[cfg(target_os = "linux")]
 fn speed(termios: &Termios) -> u32 {
     const SPEEDS: &[(libc::speed_t, u32)] = &[
@@ -203,7 +203,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_speed_is_that_of_the_terminal() {
+    fn speed_is_that_of_the_terminal() {
         let pty = openpty(None, None).unwrap();
         let mut termios = tcgetattr(&pty.slave).unwrap();
         for (bits, speed) in [(libc::B9600, 9600), (libc::B115200, 115_200)] {

@@ -1,7 +1,7 @@
 //! Standard input and output as bytes: nothing is decoded, and a slow reader slows the sender.
 //!
-//! Each has a thread of its own. A write to a full pipe would otherwise keep the whole connection
-//! waiting, its keepalives and what flows the other way included.
+//! Each has its own thread. Otherwise a write to a full pipe would block the whole connection, with its keepalives and
+//! the other direction.
 
 use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::process::descriptor::Descriptor;
 
-/// As much as a pipe of the kernel holds at most by default, and a few of the server's packets.
+/// Default capacity of a kernel pipe, and space for a few of the server's packets.
 const PIECE: usize = 256 << 10;
 const PIECES: usize = 8;
 
-/// The most that waits to be written to one descriptor. Above that the channel's window is not replenished. As much
-/// as a window: OpenSSH takes that much for one stream while the other one flows, too.
+/// Maximum number of bytes that wait to be written to one descriptor. Above that the channel's window is not
+/// replenished. It equals a window: OpenSSH accepts that much for one stream while it serves the other, too.
 const WAITING: u32 = 2 << 20;
 
-/// What a piece costs at least: many small ones take more memory than their bytes.
+/// Minimum cost of a piece: many small ones take more memory than their bytes.
 const SMALLEST: u32 = 256;
 
 const MOST_PIECES: usize = (WAITING / SMALLEST) as usize;
 
-/// Why standard output takes no more.
+/// Reason why standard output cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
     #[error("the reader of the output is gone")]
@@ -49,14 +49,14 @@ impl From<io::Error> for WriteError {
 pub(crate) struct Input(mpsc::Receiver<Bytes>);
 
 impl Input {
-    /// Begins to read.
+    /// Starts reading.
     pub(crate) fn stdin() -> Self {
         let (sender, receiver) = mpsc::channel(PIECES);
         let reading = Descriptor::stdin().map(|mut file| {
-            // Ends with the process: a read that waits cannot be stopped.
+            // The thread ends with the process: a blocked read cannot be stopped.
             thread::spawn(move || {
                 let mut buffer = vec![0; PIECE];
-                // What cannot be read has ended.
+                // A read error counts as the end.
                 while let Ok(length @ 1..) = file.read(&mut buffer) {
                     let piece = Bytes::copy_from_slice(&buffer[..length]);
                     if sender.blocking_send(piece).is_err() {
@@ -75,12 +75,12 @@ impl Input {
     }
 }
 
-/// What a failed write means for the rest.
+/// Effect of a failed write on later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AfterFailure {
-    /// Nothing more is taken.
+    /// Later pieces are rejected.
     Stop,
-    /// The rest is taken and thrown away.
+    /// Later pieces are discarded.
     Discard,
 }
 
@@ -96,7 +96,7 @@ impl Output {
         Self::to(Descriptor::stdout(), AfterFailure::Stop)
     }
 
-    /// A closed standard error changes nothing for the command.
+    /// A closed standard error does not end the command.
     pub(super) fn stderr() -> Self {
         Self::to(Descriptor::stderr(), AfterFailure::Discard)
     }
@@ -117,7 +117,7 @@ impl Output {
             };
             let written = write();
             if written.is_err() && after == AfterFailure::Stop {
-                // Also wakes a write that waits for room.
+                // This also wakes a write that waits for room.
                 freed.close();
             }
             let _ = tell.send(written);
@@ -131,7 +131,7 @@ impl Output {
         Self { pieces, room, done }
     }
 
-    /// Takes a piece once there is room for it. Returns whether more can be written.
+    /// Queues a piece once there is room. Returns false if nothing more can be written.
     async fn take(&self, data: Bytes) -> bool {
         let Ok(permit) = self.room.acquire_many(cost(&data)).await else {
             return false;
@@ -144,7 +144,7 @@ impl Output {
         if self.take(data).await {
             return Ok(());
         }
-        // The thread says why it ended.
+        // The thread returns the error that ended it.
         match (&mut self.done).await {
             Ok(Err(error)) => Err(error.into()),
             _ => Err(WriteError::ReaderGone),

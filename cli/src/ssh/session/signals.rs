@@ -1,4 +1,4 @@
-//! Signals to us.
+//! Signals to vctl.
 
 use std::cell::RefCell;
 use std::io;
@@ -10,21 +10,21 @@ use tokio::signal::unix::{Signal as Stream, SignalKind};
 
 use crate::process::ignored_signals::stream;
 
-/// How long a remote command that was told of a signal may take to end by it.
+/// Time for the remote command to end after a signal was forwarded to it.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// One that came.
+/// A received signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// The terminal has another size, as far as is known.
+    /// The terminal may have a new size.
     Resized,
-    /// This process goes on after a stop; the terminal was in other hands.
+    /// The process continues after a stop; another program may have used the terminal.
     Resumed,
-    /// Somebody wants us to end: the signal's number.
+    /// A request to end, with the signal's number.
     End(i32),
 }
 
-/// All that we heed, from the moment it is made. What was ignored at the start stays ignored.
+/// The handled signals. A signal that was ignored at the start stays ignored.
 pub(crate) struct Signals(RefCell<Vec<(Stream, Signal)>>);
 
 impl Signals {
@@ -55,7 +55,7 @@ impl Signals {
         .await
     }
 
-    /// Waits for one that wants us to end.
+    /// Waits for a signal that asks vctl to end.
     pub(crate) async fn end(&self) -> i32 {
         loop {
             if let Signal::End(number) = self.next().await {

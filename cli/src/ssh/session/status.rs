@@ -1,9 +1,9 @@
-//! Exit status and signals, as SSH and as shells say them.
+//! Exit status and signals, as in SSH and in shells.
 
 use nix::libc;
 use russh::Sig;
 
-/// Names of RFC 4254, section 6.10, and those that OpenSSH has beside.
+/// Names of RFC 4254, section 6.10, and additional ones of OpenSSH.
 const SIGNALS: [(&str, i32); 16] = [
     ("HUP", libc::SIGHUP),
     ("INT", libc::SIGINT),
@@ -23,12 +23,12 @@ const SIGNALS: [(&str, i32); 16] = [
     ("XCPU", libc::SIGXCPU),
 ];
 
-/// A status has 32 bits in SSH and 8 here; one that does not fit is not to look like another.
+/// Converts a status of 32 bits to 8. A status that does not fit becomes 255.
 pub(super) fn of_exit(status: u32) -> u8 {
     u8::try_from(status).unwrap_or(u8::MAX)
 }
 
-/// 128 and the signal's number; 255 for one that we have no number of.
+/// Returns 128 plus the signal's number; 255 for an unknown signal.
 pub(super) fn of_signal(signal: &Sig) -> u8 {
     let name = match signal {
         Sig::ABRT => "ABRT",
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_what_a_shell_would_say() {
+    fn statuses_are_those_of_a_shell() {
         assert_eq!(of_exit(0), 0);
         assert_eq!(of_exit(255), 255);
         assert_eq!(of_exit(256), 255);

@@ -1,4 +1,4 @@
-//! The terminal in front of a person: its size, its modes, and that it is given back as it was.
+//! The local terminal: its size and modes, and restoring it.
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
@@ -11,16 +11,16 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 
 use crate::ui::{notice, stderr};
 
-/// Whether the host is asked for a terminal.
+/// Whether to request a terminal from the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PtyWish {
-    /// For a shell, when both our ends are terminals.
+    /// For a shell, if standard input and output are terminals.
     Auto,
     /// `-T`
     Never,
-    /// `-t`: for a command, too.
+    /// `-t`: also for a command.
     Wanted,
-    /// `-tt`: also where we have none.
+    /// `-tt`: even without a local terminal.
     Forced,
 }
 
@@ -44,7 +44,7 @@ impl PtyWish {
     }
 }
 
-/// In characters, and in pixels where the terminal says so.
+/// Size in characters, and in pixels if the terminal reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) columns: u32,
@@ -54,13 +54,13 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// A terminal that does not say, or that says 0, has the usual size.
+    /// Returns the size; 80x24 for a terminal that reports none or 0.
     pub(super) fn of_terminal() -> Self {
         let size = terminal_size::terminal_size_of(io::stdin())
             .or_else(|| terminal_size::terminal_size_of(io::stdout()));
         let (columns, rows) = size.map_or((0, 0), |(width, height)| (width.0, height.0));
         let pixels = crossterm::terminal::window_size().ok();
-        // That of the controlling terminal, which may be another one.
+        // This is the size of the controlling terminal, which may be a different one.
         let pixels = pixels.filter(|same| (same.columns, same.rows) == (columns, rows));
         let (width, height) = pixels.map_or((0, 0), |same| (same.width, same.height));
         Self {
@@ -77,7 +77,7 @@ pub(super) fn term() -> String {
     term.unwrap_or_else(|| "xterm-256color".to_owned())
 }
 
-/// Variables that say in which language programs talk: all that OpenSSH sends by default on Debian.
+/// Returns the locale variables, the same that OpenSSH sends by default on Debian.
 pub(super) fn locale() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
@@ -86,16 +86,16 @@ pub(super) fn locale() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// How the terminal was before we took it; for whoever has to give it back.
+/// Modes of the terminal before raw mode, to be restored.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// While this lives every key is the host's: also Ctrl-C.
+/// Raw mode: while this exists, every key goes to the host, including Ctrl-C.
 pub(super) struct RawMode(());
 
 impl RawMode {
     pub(super) fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
-        // In a release a panic aborts: nothing is dropped, and this is the last that runs.
+        // A release build aborts on a panic without dropping anything, so the hook restores the terminal.
         HOOK.call_once(|| {
             let next = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
@@ -127,25 +127,25 @@ fn give_back() {
     }
 }
 
-/// Shows text of ours on a terminal that is raw.
+/// Shows a text on a terminal in raw mode.
 pub(super) fn show(text: &str) {
     notice::on_a_raw_terminal(text);
 }
 
-/// Puts ourselves into the background, with the terminal as it was, until somebody brings us back.
+/// Restores the terminal and suspends the process, until the user continues it.
 pub(super) fn suspend() {
     give_back();
     let _ = raise(Signal::SIGTSTP);
-    // Raw again, for the rest of the session: dropped, it would be given back.
+    // Raw mode is for the rest of the session: dropping the value would end it.
     if let Ok(raw) = RawMode::enter() {
         std::mem::forget(raw);
     }
 }
 
-/// Makes the terminal raw again after a stop: a shell may have set it for itself meanwhile.
+/// Sets raw mode again after a stop: the shell may have changed the modes.
 pub(super) fn resume() {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
-    // In the background this would stop us once more.
+    // In the background, changing the terminal would stop the process again.
     let in_front = tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp());
     if let (Some(before), true) = (&*before, in_front) {
         let mut raw = before.clone();
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_is_asked_for_only_where_there_are_two_or_somebody_insists() {
+    fn terminal_is_requested_only_between_terminals_or_if_forced() {
         for (wish, command, stdin, stdout, wanted) in [
             (PtyWish::Auto, false, true, true, true),
             (PtyWish::Auto, true, true, true, false),

@@ -1,8 +1,8 @@
-//! Typed input that the host has not taken yet.
+//! Queue of typed input that the host has not accepted yet.
 //!
-//! An escape ends a connection that hangs, so the terminal is read on while the host takes nothing. Memory is
-//! bounded: above [`MOST`], input that nothing moves for [`PATIENCE`] is lost, as the kernel loses what a
-//! terminal's full queue has no room for.
+//! An escape must be able to end a connection that hangs, so the terminal is read even while the host accepts nothing.
+//! Memory is bounded: above [`MOST`], input is lost if the queue does not move for [`PATIENCE`], as the kernel drops
+//! input when a terminal's queue is full.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,20 +12,20 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// The most that waits.
+/// Maximum number of queued bytes.
 const MOST: usize = 12 << 20;
 
-/// Single keys share the memory of a piece.
+/// Size of a piece, which single keys share.
 const PIECE: usize = 16 << 10;
 
-/// How long a full queue may stand still before input is lost.
+/// Time that a full queue may stand still before input is lost.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Whether there was room for input.
+/// Result of adding input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     Enough,
-    /// There was none, for the first time since there was some.
+    /// The queue is full, for the first time since it had room.
     Lost,
     StillNone,
 }
@@ -41,7 +41,7 @@ pub(super) struct Typed {
 }
 
 impl Typed {
-    /// Adds input; waits for room as long as the host takes some.
+    /// Adds input; waits for room while the host accepts some.
     pub(super) async fn push(&self, mut data: &[u8]) -> Room {
         while self.length.get() + data.len() > MOST {
             if self.loses.get() {
@@ -88,7 +88,7 @@ impl Typed {
         }
     }
 
-    /// Notes that the host took as much.
+    /// Records that the host accepted this many bytes.
     pub(super) fn sent(&self, length: usize) {
         self.length.set(self.length.get().saturating_sub(length));
         self.less.notify_one();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_loses_input_and_takes_more_later() {
+    async fn full_queue_loses_input_and_accepts_more_later() {
         let typed = Typed::default();
         let most = vec![b'x'; MOST];
         assert_eq!(typed.push(&most).await, Room::Enough);

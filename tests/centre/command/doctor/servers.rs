@@ -24,12 +24,12 @@ fn a_silent_server_differs_from_a_wrong_one() {
     // Nothing answers the first packet.
     let full = BlackHole::new();
     let found = patient.assert_fails(&[("VCTL_DB_PORT", &full.port.to_string())], "db tcp", 69);
-    assert!(found.contains("says nothing"), "{found}");
+    assert!(found.contains("does not answer within"), "{found}");
     // It takes the connection, and that is all.
     let tarpit = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = format!("https://{}", tarpit.local_addr().unwrap());
     let found = patient.assert_fails(&[("VCTL_VAULT_ADDR", &address)], "vault tls", 69);
-    assert!(found.contains("then said nothing"), "{found}");
+    assert!(found.contains("then sent nothing"), "{found}");
     // As Postgres does where `ssl` is off.
     let plain = responder(b"N");
     let found = patient.assert_fails(&[("VCTL_DB_PORT", &plain.to_string())], "db tls", 69);
@@ -120,7 +120,7 @@ fn a_schema_that_is_missing_or_too_old_is_named() {
     let patient = Patient::person(centre, "schema");
     centre.postgres.create_database("doctor_empty").unwrap();
     let found = patient.assert_fails(&[("VCTL_DB_NAME", "doctor_empty")], "schema", 78);
-    assert!(found.contains("no schema"), "{found}");
+    assert!(found.contains("no vctl schema"), "{found}");
     centre.create_database_with_schema("doctor_old").unwrap();
     let old = [("VCTL_DB_NAME", "doctor_old")];
     assert_eq!(patient.examined(&old).code, Some(0));

@@ -56,7 +56,7 @@ fn a_configuration_that_sshd_refuses_is_undone() {
         &machine,
         name,
         78,
-        "refuses its configuration as it is",
+        "rejects its current configuration",
     );
     // It reads no drop-ins, or something else comes first.
     let without = good.replacen("Include", "#Include", 1);
@@ -83,7 +83,7 @@ fn a_configuration_that_sshd_refuses_is_undone() {
     .unwrap();
     let needy = format!("{good}AuthorizedKeysCommand /bin/false\n");
     fs::write(&config, needy).unwrap();
-    let why = "refuses the new configuration";
+    let why = "rejects the new configuration";
     fails(&admin, &machine, name, 78, why);
     fs::write(&drop_in, before).unwrap();
     // It cannot be reloaded: nobody knows which process it is.

@@ -20,7 +20,7 @@ fn a_sudo_password_is_asked_only_on_a_terminal() {
     machine.sudo_asks().unwrap();
     let said = admin.run(&["trust-ca", "trust-sudo-1", "--sudo"]);
     assert_eq!(said.code, 77, "{said:?}");
-    assert!(said.stderr.contains("wants a password"), "{said:?}");
+    assert!(said.stderr.contains("asks for the password"), "{said:?}");
     assert!(!machine.etc_ssh("vault-ca.pub").exists());
     // Another run may have left some.
     let before = brought();

@@ -1,4 +1,4 @@
-//! Searches along PATH: one failed exec for each directory that was tried. Pure.
+//! Searches along PATH: one failed exec per directory, shown as one line. Pure.
 
 use std::collections::HashMap;
 use std::mem;
@@ -6,16 +6,16 @@ use std::mem;
 use vctl_common::event::ExecEvent;
 use vctl_common::id::ProcessId;
 
-use super::timeline::{Entry, What};
+use super::timeline::{Entry, EntryKind};
 
 const ENOENT: u32 = 2;
 const EACCES: u32 = 13;
 const ENOTDIR: u32 = 20;
 
-/// Leaves of each search nothing when it found its program, and its first attempt when it did not.
+/// Removes the attempts of each search that found its program, and all but the first attempt of one that did not.
 ///
-/// Only what a search does is taken for one: attempts of one process in a row, the same argv, the
-/// same name in another directory. Whoever tries other files keeps a line for each.
+/// A search is a series of attempts by one process with the same argv and the same name in different directories.
+/// Attempts to execute other files keep a line each.
 pub(crate) fn fold(entries: &mut Vec<Entry>) {
     let mut kept = vec![true; entries.len()];
     let mut running: HashMap<ProcessId, Search> = HashMap::new();
@@ -23,8 +23,10 @@ pub(crate) fn fold(entries: &mut Vec<Entry>) {
     for (index, entry) in entries.iter().enumerate() {
         let Some(event) = entry.event else { continue };
         let process = event.event.process;
-        match &entry.what {
-            What::Failed { exec, errno, .. } if matches!(*errno, ENOENT | EACCES | ENOTDIR) => {
+        match &entry.kind {
+            EntryKind::Failed { exec, errno, .. }
+                if matches!(*errno, ENOENT | EACCES | ENOTDIR) =>
+            {
                 let search = running.entry(process).or_default();
                 let goes_on = search.last.is_none_or(|last| is_same(last, exec));
                 if !goes_on {
@@ -33,11 +35,11 @@ pub(crate) fn fold(entries: &mut Vec<Entry>) {
                 search.last = Some(exec);
                 search.attempts.push(index);
                 if search.errno != Some(EACCES) {
-                    // execvp(3) tells it so too: a file that was there outweighs those that were not.
+                    // As in execvp(3): a file that exists but cannot be run outweighs missing ones.
                     search.errno = Some(*errno);
                 }
             }
-            What::Program(program) => {
+            EntryKind::Program(program) => {
                 let Some(search) = running.remove(&process) else {
                     continue;
                 };
@@ -49,7 +51,7 @@ pub(crate) fn fold(entries: &mut Vec<Entry>) {
                     failed.push(search);
                 }
             }
-            What::Failed { .. } => failed.extend(running.remove(&process)),
+            EntryKind::Failed { .. } => failed.extend(running.remove(&process)),
             _ => {}
         }
     }
@@ -60,8 +62,11 @@ pub(crate) fn fold(entries: &mut Vec<Entry>) {
         for &attempt in rest {
             kept[attempt] = false;
         }
-        if let What::Failed { errno, places, .. } = &mut entries[first].what {
-            *places = search.attempts.len();
+        if let EntryKind::Failed {
+            errno, directories, ..
+        } = &mut entries[first].kind
+        {
+            *directories = search.attempts.len();
             *errno = search.errno.unwrap_or(*errno);
         }
     }
@@ -77,7 +82,7 @@ struct Search<'a> {
 }
 
 fn is_same(attempt: &ExecEvent, other: &ExecEvent) -> bool {
-    // A script that was found has its interpreter and its path where argv[0] was.
+    // For a script, the interpreter and the script's path replace argv[0].
     let same_argv = attempt.argv == other.argv
         || other.script
             && attempt

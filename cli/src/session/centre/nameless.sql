@@ -1,2 +1,0 @@
--- Runs as vctl-audit-ro. $1 session. Whether something of it is stored, but not its opening.
-select exists (select from vctl.audit_session where id = $1 and opened is null)
