@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use vctl_agent::store::{Centre as Where, Shipper};
-use vctl_common::phase::TARGET as PHASE;
+use vctl_common::spans::TARGET as PHASE;
 use vctl_tests::centre::{Centre, DATABASE, Options, PostgresOptions};
 use vctl_tests::load::stats::{Summary, count_as_f64, u64_as_f64};
 use vctl_tests::ship::Source;
