@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
+use vctl_common::backoff::{Backoff, random_fraction};
 
 use super::pace;
 
@@ -27,15 +28,21 @@ pub(super) async fn beat<E: std::fmt::Display>(
     mut attempt: impl AsyncFnMut() -> Result<Outcome, E>,
 ) {
     let mut voice = Voice::default();
-    let mut failures = 0;
+    // A host that fails does not ask more often than one that succeeds.
+    let mut backoff = Backoff::new(pace::FIRST_RETRY, interval);
     let mut next = Instant::now() + pace::offset(hostname).min(interval);
     loop {
         // The watchdog is for this loop, not for the centre: it is fed while that is away.
         pause(next, watchdog).await;
         let result = once(&mut attempt).await;
-        failures = if result.is_err() { failures + 1 } else { 0 };
+        let wait = if result.is_err() {
+            backoff.next_pause()
+        } else {
+            backoff.reset();
+            pace::wait(interval, random_fraction())
+        };
         voice.say(result);
-        next = Instant::now() + pace::wait(interval, failures, pace::dice());
+        next = Instant::now() + wait;
     }
 }
 
@@ -131,7 +138,7 @@ mod tests {
         let attempt = async || {
             if Instant::now() < back {
                 // One that hangs and one that is refused.
-                if pace::dice().is_multiple_of(2) {
+                if random_fraction() < 0.5 {
                     std::future::pending::<()>().await;
                 }
                 return Err("refused");

@@ -18,7 +18,6 @@ mod journal;
 mod columns;
 mod hold;
 mod tail;
-mod backoff;
 mod enrolled;
 mod ingest;
 mod link;

@@ -11,12 +11,12 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
+use vctl_common::backoff::Backoff;
 use vctl_common::id::BootId;
 use vctl_common::pg::Client;
 use vctl_common::status::Millis;
 use vctl_common::time::{BootNs, wall_now};
 
-use super::backoff::{Backoff, chance};
 use super::chunk::Chunk;
 use super::columns::Columns;
 use super::hold::Hold;
@@ -31,6 +31,10 @@ use crate::spool::{Durable, Position, new_id, remember_shipped};
 const REMEMBER: Duration = Duration::from_secs(10);
 /// The end of the agent waits this long for what was taken at the centre to be given back.
 const CLOSING: Duration = Duration::from_secs(3);
+
+/// The pause after the first failure, and the longest one.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_mins(1);
 
 /// What is shipped, and where to.
 #[derive(Clone, Debug)]
@@ -107,6 +111,8 @@ struct Ship {
     pace: Pace,
     hold: Hold,
     backoff: Backoff,
+    /// The problem that was logged last, until the next success.
+    logged: Option<String>,
 }
 
 impl Ship {
@@ -125,7 +131,8 @@ impl Ship {
             client: None,
             pace: Pace::default(),
             hold: Hold::default(),
-            backoff: Backoff::default(),
+            backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
+            logged: None,
             config,
             durable,
             progress,
@@ -167,9 +174,10 @@ impl Ship {
             self.hold.refused(Instant::now());
         }
         let text = error.text();
-        let wait = self.backoff.next(chance());
+        let wait = self.backoff.next_pause();
         let wait = error.retry_after().map_or(wait, |after| wait.max(after));
-        if self.backoff.is_news(&text) {
+        if self.logged.as_ref() != Some(&text) {
+            self.logged = Some(text.clone());
             warn!(
                 error = text,
                 retry_in_s = wait.as_secs_f64(),
@@ -331,7 +339,8 @@ impl Ship {
         if self.backoff.is_failing() {
             info!("What is recorded is shipped again.");
         }
-        self.backoff.succeeded();
+        self.backoff.reset();
+        self.logged = None;
         self.position = Some(chunk.to);
         self.progress.stored(chunk.to, events, wall_now());
         if self.remembered_at.elapsed() >= REMEMBER {

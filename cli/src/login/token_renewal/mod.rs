@@ -1,7 +1,7 @@
 //! Keeping a token alive for others, for as long as they need it, with nobody asked anything.
 
-mod backoff;
 mod renewal;
+mod retry;
 mod sink;
 mod watch;
 
@@ -14,8 +14,8 @@ use crate::error::Stop;
 use crate::login::{CachedToken, Login, Next, Renewed};
 use crate::ui::notice;
 
-use backoff::Backoff;
 pub(crate) use renewal::renew_while;
+use retry::Retry;
 pub(crate) use sink::Sink;
 use watch::Watch;
 
@@ -33,7 +33,7 @@ pub(crate) struct Keeper<'a> {
     login: &'a Login<'a>,
     watch: Watch,
     token: Option<CachedToken>,
-    backoff: Backoff,
+    retry: Retry,
 }
 
 /// What a try to have a good token came to.
@@ -58,7 +58,7 @@ impl<'a> Keeper<'a> {
             login,
             watch,
             token: None,
-            backoff: Backoff::default(),
+            retry: Retry::default(),
         }
     }
 
@@ -86,7 +86,7 @@ impl<'a> Keeper<'a> {
             };
             match tried {
                 Ok(Tried::Good(token)) => {
-                    self.backoff.reset();
+                    self.retry.reset();
                     self.token = Some(token.clone());
                     return Ok(Event::Good(Box::new(token)));
                 }
@@ -95,10 +95,10 @@ impl<'a> Keeper<'a> {
                     return Ok(Event::Dead);
                 }
                 Err(Stop::Error(error)) if error.exit.may_pass() => {
-                    if self.backoff.is_first() {
+                    if !self.retry.is_failing() {
                         notice::note(&format!("{}; trying again", error.message));
                     }
-                    let pause = sleep_until(self.backoff.next_after(begun));
+                    let pause = sleep_until(self.retry.next_after(begun));
                     match self.expires() {
                         Some(expires) => tokio::select! {
                             () = pause => {}
@@ -128,7 +128,7 @@ impl<'a> Keeper<'a> {
         let Some(token) = &self.token else {
             return Ok(true);
         };
-        if !self.backoff.is_first() {
+        if self.retry.is_failing() {
             return Ok(true);
         }
         let rest = token.life.rest(Timestamp::now());
