@@ -1,13 +1,13 @@
 //! When a token is used as it is, when it is renewed, and when renewing no longer helps. The clock is
 //! the caller's, and nothing is asked of anybody.
+//!
+//! This is the token that is cached on disk; `common/src/vault/renewal.rs` has that of a running process.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-/// A token is not used in its last minute, or in the last third of a short life.
-const MARGIN: Duration = Duration::from_mins(1);
+use vctl_common::vault::{margin, renews_in_full};
 
 /// How long a token lives, as far as the server said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +43,7 @@ impl Life {
     /// Returns what it is after a renewal gave `ttl`.
     pub(crate) fn renewed(&self, now: Timestamp, ttl: Option<Duration>, renewable: bool) -> Self {
         let full = Duration::from_secs(self.ttl_s);
-        // Less than before: the server counts down to the longest a token may live, and each renewal
-        // would give less. Better a new login in time than a dead token soon.
-        let lasts = ttl.is_none_or(|ttl| ttl >= full.mul_f64(0.9));
+        let lasts = ttl.is_none_or(|ttl| renews_in_full(ttl, full));
         Self {
             ttl_s: self.ttl_s,
             ..Self::granted(now, ttl, renewable && lasts)
@@ -64,7 +62,7 @@ impl Life {
 
     /// Returns what is left of it while it is still used as it is.
     fn usable(&self, now: Timestamp) -> Option<Duration> {
-        let margin = MARGIN.min(Duration::from_secs(self.ttl_s) / 3);
+        let margin = margin(Duration::from_secs(self.ttl_s));
         Some(self.left(now)?.saturating_sub(margin))
     }
 

@@ -1,4 +1,7 @@
-//! When a token has to be renewed, and when renewing no longer helps. The clock is the caller's.
+//! When the token of this process has to be renewed, and when renewing no longer helps. The clock is the caller's.
+//!
+//! The token that vctl caches on disk is judged in `cli/src/login/life.rs`, by wall time and across processes. Both
+//! use the two rules at the top of this file.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +12,20 @@ const UNKNOWN_FOR: Duration = Duration::from_mins(5);
 /// How long after a failed renewal the next may be tried.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How long a token lives.
+/// The rest of a token's life in which it is renewed or replaced, not used as it is.
+pub fn margin(full: Duration) -> Duration {
+    Duration::from_mins(1).min(full / 3)
+}
+
+/// Whether a renewal gave about as much as the login. Less means that the server counts down to `max_ttl`, and each
+/// renewal gives less: a new login is due before the end.
+pub fn renews_in_full(ttl: Duration, full: Duration) -> bool {
+    ttl >= full.mul_f64(0.9)
+}
+
+/// How long the token lives, and what the server answered last.
 #[derive(Clone, Debug)]
-pub(super) struct Life {
+pub(super) struct RenewalState {
     since: Instant,
     /// What it was given first. What a renewal gives is compared with this.
     full: Option<Duration>,
@@ -33,7 +47,7 @@ pub(super) enum Due {
     Replace,
 }
 
-impl Life {
+impl RenewalState {
     /// A token of which nothing is known.
     pub(super) fn unknown(now: Instant) -> Self {
         Self {
@@ -97,9 +111,7 @@ impl Life {
         let full = self.full.unwrap_or(ttl);
         self.not_before = None;
         self.expires = (!ttl.is_zero()).then(|| end(now, ttl));
-        // Shorter than before: the server counts down to max_ttl, and each renewal would give less.
-        // Better a new login now than a dead token soon.
-        self.renewable = renewable && ttl >= full.mul_f64(0.9);
+        self.renewable = renewable && renews_in_full(ttl, full);
     }
 
     /// Takes in what a look-up said.
@@ -122,11 +134,6 @@ fn end(now: Instant, ttl: Duration) -> Instant {
     now + ttl.saturating_sub(Duration::from_secs(1).min(ttl / 4))
 }
 
-/// How long before its end a token is renewed.
-fn margin(full: Duration) -> Duration {
-    Duration::from_mins(1).min(full / 3)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,11 +145,11 @@ mod tests {
     #[test]
     fn a_token_is_renewed_a_minute_or_a_third_before_its_end() {
         let now = Instant::now();
-        let hour = Life::known(now, s(3600), true);
+        let hour = RenewalState::known(now, s(3600), true);
         assert_eq!(hour.due(now + s(3538)), Due::Nothing);
         assert_eq!(hour.due(now + s(3539)), Due::Renew);
         assert_eq!(hour.due(now + s(3600)), Due::Replace);
-        let short = Life::known(now, s(6), true);
+        let short = RenewalState::known(now, s(6), true);
         assert_eq!(short.due(now + s(2)), Due::Nothing);
         assert_eq!(short.due(now + s(3)), Due::Renew);
     }
@@ -150,7 +157,7 @@ mod tests {
     #[test]
     fn a_token_that_renewing_no_longer_lengthens_is_replaced_before_its_end() {
         let now = Instant::now();
-        let mut life = Life::known(now, s(60), true);
+        let mut life = RenewalState::known(now, s(60), true);
         life.renewed(now + s(45), s(60), true);
         assert_eq!(life.due(now + s(86)), Due::Renew);
         // 120 s is the most it gets: 30 are left.
@@ -163,13 +170,13 @@ mod tests {
     #[test]
     fn a_token_is_not_counted_on_for_the_second_that_may_be_rounded_up() {
         let now = Instant::now();
-        assert!(Life::known(now, s(4), true).is_over(now + s(3)));
+        assert!(RenewalState::known(now, s(4), true).is_over(now + s(3)));
     }
 
     #[test]
     fn a_token_of_a_person_costs_no_request_in_a_short_command() {
         let now = Instant::now();
-        let mut life = Life::unknown(now);
+        let mut life = RenewalState::unknown(now);
         assert_eq!(life.due(now + s(299)), Due::Nothing);
         assert_eq!(life.due(now + s(301)), Due::LookUp);
         life.looked_up(now + s(301), s(600), true);
@@ -180,7 +187,7 @@ mod tests {
     #[test]
     fn an_outage_leaves_a_living_token_in_use() {
         let now = Instant::now();
-        let mut life = Life::known(now, s(60), true);
+        let mut life = RenewalState::known(now, s(60), true);
         life.put_off(now + s(41));
         assert_eq!(life.due(now + s(42)), Due::Nothing);
         assert_eq!(life.due(now + s(47)), Due::Renew);
@@ -191,7 +198,7 @@ mod tests {
     fn a_token_without_an_end_is_left_alone() {
         let now = Instant::now();
         assert_eq!(
-            Life::known(now, s(0), false).due(now + s(1_000_000)),
+            RenewalState::known(now, s(0), false).due(now + s(1_000_000)),
             Due::Nothing
         );
     }
