@@ -17,7 +17,7 @@ use crate::ui::form::Form;
 use crate::ui::help::TEMPLATE;
 use crate::ui::moment;
 use crate::ui::moment::Moment;
-use crate::ui::{Screen, notice, records, sanitize, time};
+use crate::ui::{Screen, notice, records, time};
 
 /// Show who asked to be let in where
 ///
@@ -147,7 +147,7 @@ async fn warn_of_unasked(
         notice::note(&format!(
             "the access log does not explain a login of {} to {} at {}; `vctl audit --unasked` lists such logins",
             header::who(&login.session),
-            sanitize::text(&login.session.host),
+            login.session.host,
             time::seconds(login.session.opened_at()),
         ));
     }

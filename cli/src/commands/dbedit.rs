@@ -82,7 +82,7 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
         for (host, edit) in &edits {
             let host = sanitize::text(host);
             match apply(&mut client, edit).await {
-                Ok(()) => writeln!(screen, "OK    {}", sanitize::text(host))?,
+                Ok(()) => writeln!(screen, "OK    {host}")?,
                 Err(Stop::Error(error)) if error.exit.ends_all() => return Err(error.into()),
                 Err(Stop::Error(error)) => {
                     failed += 1;
@@ -128,8 +128,7 @@ impl DbeditArgs {
     fn edit<'a>(&self, item: &'a Item) -> Result<(&'a str, Edit), CliError> {
         let host = &item.host;
         let value = item.value.as_deref();
-        let wrong =
-            |why: &str| CliError::new(Exit::Usage, format!("`{}`: {why}", sanitize::text(host)));
+        let wrong = |why: &str| CliError::new(Exit::Usage, format!("`{host}`: {why}"));
         let mut change = Change::default();
         match (self.column, value) {
             (Column::Del, None) => return Ok((host, Edit::Delete(host.clone()))),

@@ -19,7 +19,7 @@ use crate::inventory::lookup::Directory;
 use crate::inventory::{HostState, order};
 use crate::openssh::{self, Include, MeetingPlace, Paths};
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, sanitize};
+use crate::ui::{Screen, notice};
 
 /// Have `ssh` and all that uses it go through vctl
 ///
@@ -103,11 +103,10 @@ fn text(globals: &Globals, place: &MeetingPlace) -> Result<String, Stop> {
     };
     let rendered = openssh::render(&hosts, paths, refuses_shell_characters())?;
     if !rendered.left_out.is_empty() {
-        let names: Vec<String> = rendered.left_out.iter().map(sanitize::text).collect();
         notice::note(&format!(
             "left out, for OpenSSH gives some character of the name or of the user a meaning of its own: {}; \
              `vctl ssh` reaches them",
-            names.join(", ")
+            rendered.left_out.join(", ")
         ));
     }
     Ok(rendered.text)

@@ -28,7 +28,7 @@ use crate::inventory::{Host, order};
 use crate::openssh::without_include::Before;
 use crate::ui::columns::Columns;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, sanitize};
+use crate::ui::{Screen, notice};
 
 /// Fill the inventory from ~/.ssh/config, and probe the hosts
 ///
@@ -123,10 +123,7 @@ impl SyncArgs {
         let before = Before::of(&file, with_systems)?;
         let read = before.as_ref().map_or(&*file, Before::path);
         let aliases = aliases::read(read, &home).map_err(|error| {
-            let message = format!(
-                "cannot read `{}`",
-                sanitize::text(file.display().to_string())
-            );
+            let message = format!("cannot read `{}`", file.display());
             let exit = match error.kind() {
                 io::ErrorKind::NotFound => Exit::NotFound,
                 _ => Exit::Failure,
@@ -136,7 +133,7 @@ impl SyncArgs {
                 .hint("`vctl sync --config FILE` reads another; `vctl add` adds one host")
         })?;
         for (file, why) in &aliases.unread {
-            let file = sanitize::text(file.display().to_string());
+            let file = file.display();
             notice::note(&format!("what `{file}` includes is left out: {why}"));
         }
         if self.config.is_some() {

@@ -5,7 +5,7 @@ use vctl_common::count::{counted, form};
 use super::plan::{Failure, FailureKind};
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::ui::{notice, sanitize};
+use crate::ui::notice;
 
 /// Says what was left out: each failure by itself, and each reason that is by design once, with its hosts.
 ///
@@ -17,7 +17,7 @@ pub(crate) fn report(failures: &[Failure], all: usize, is_plan: bool) -> Result<
         .partition(|failure| failure.kind == FailureKind::ByDesign);
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for Failure { alias, why, .. } in by_design {
-        let alias = format!("`{}`", sanitize::text(alias));
+        let alias = format!("`{alias}`");
         match reasons.iter_mut().find(|(known, _)| known == why) {
             Some((_, aliases)) => aliases.push(alias),
             None => reasons.push((why, vec![alias])),
@@ -31,17 +31,10 @@ pub(crate) fn report(failures: &[Failure], all: usize, is_plan: bool) -> Result<
     for (why, aliases) in reasons {
         let hosts = counted(aliases.len(), "host");
         let aliases = aliases.join(", ");
-        notice::note(&format!(
-            "{hosts} {not}: {aliases}: {}",
-            sanitize::text(why)
-        ));
+        notice::note(&format!("{hosts} {not}: {aliases}: {why}"));
     }
     for Failure { alias, why, .. } in &failed {
-        notice::note(&format!(
-            "`{}`: {}",
-            sanitize::text(alias),
-            sanitize::text(why)
-        ));
+        notice::note(&format!("`{alias}`: {why}"));
     }
     if failed.is_empty() {
         return Ok(());
