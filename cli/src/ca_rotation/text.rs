@@ -7,7 +7,7 @@ use serde::Serialize;
 use vctl_common::count::{counted, form};
 
 use crate::ca_rotation::{Host, Key, Stage};
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 use crate::ui::time;
 
 /// Hosts of one stage, for programs.
@@ -54,10 +54,6 @@ impl Records for Standings<'_> {
 
     fn json(&self, host: &Host) -> impl Serialize {
         self.shown(host)
-    }
-
-    fn cells(&self, host: &Host) -> Vec<String> {
-        cells_of(&self.shown(host), Self::COLUMNS)
     }
 
     fn name(&self, host: &Host) -> String {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::fleet::model::Host;
 use crate::fleet::table::state;
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 use crate::ui::sanitize;
 
 /// Hosts and how they do, for every form of the output.
@@ -68,10 +68,6 @@ impl Records for Fleet {
 
     fn json(&self, host: &Host) -> impl Serialize {
         shown(host)
-    }
-
-    fn cells(&self, host: &Host) -> Vec<String> {
-        cells_of(&shown(host), Self::COLUMNS)
     }
 
     fn name(&self, host: &Host) -> String {

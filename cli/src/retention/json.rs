@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::retention::model::{Day, Kept, Table};
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 use crate::ui::sanitize;
 
 /// What the central store keeps, for every form of the output.
@@ -52,10 +52,6 @@ impl Records for Retention {
 
     fn json(&self, item: &Item) -> impl Serialize {
         shown(item)
-    }
-
-    fn cells(&self, item: &Item) -> Vec<String> {
-        cells_of(&shown(item), Self::COLUMNS)
     }
 
     /// The day, or the table.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::inventory::cache::{Origin, Snapshot, SnapshotFile, Unusable};
 use crate::ui::columns::Columns;
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 use crate::ui::{Layout, WARN, paragraph, sanitize, time};
 
 /// A file of hosts, as far as it can be read.
@@ -90,10 +90,6 @@ impl Records for Caches {
 
     fn json(&self, cached: &Cached) -> impl Serialize {
         self.shown(cached)
-    }
-
-    fn cells(&self, cached: &Cached) -> Vec<String> {
-        cells_of(&self.shown(cached), Self::COLUMNS)
     }
 
     fn name(&self, cached: &Cached) -> String {

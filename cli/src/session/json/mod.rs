@@ -20,7 +20,7 @@ use crate::session::model::{Event, History, Hole, Session};
 use crate::session::text::table::Listed;
 use crate::ui::form::Form;
 use crate::ui::json::{write, write_as_line, write_yaml};
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 
 /// Changes when a field changes its meaning or goes away; new fields may come at any time.
 const VERSION: u32 = 1;
@@ -95,10 +95,6 @@ impl Records for Sessions {
 
     fn json(&self, listed: &Listed) -> impl Serialize {
         session_json(&listed.session).listed(listed.commands)
-    }
-
-    fn cells(&self, listed: &Listed) -> Vec<String> {
-        cells_of(&self.json(listed), Self::COLUMNS)
     }
 
     /// What `vctl session` takes; one serial may have several sessions.
