@@ -5,8 +5,6 @@ mod retry;
 mod sink;
 mod watch;
 
-use std::io;
-
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -48,7 +46,7 @@ impl<'a> Keeper<'a> {
     pub(crate) fn new(login: &'a Login<'a>) -> Self {
         let watch = match login.state().make() {
             Ok(()) => Watch::on(login.state().path()),
-            Err(error) => Err(io::Error::other(error.message)),
+            Err(error) => Err(notify::Error::generic(&error.message)),
         };
         let watch = watch.unwrap_or_else(|error| {
             tracing::debug!(%error, "The state directory is not watched.");
