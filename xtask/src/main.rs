@@ -6,6 +6,7 @@ mod demo;
 mod deny;
 mod ebpf;
 mod layers;
+mod macos;
 mod named_specs;
 mod named_things;
 mod packages;
@@ -43,7 +44,7 @@ enum Task {
     #[command(subcommand)]
     Ebpf(ebpf::Task),
     /// Check formatting, lints and house rules
-    Check,
+    Check(check::Options),
     /// Check licences, sources and advisories of all dependencies (cargo-deny)
     Deny(deny::Options),
     /// Check the house rules that no compiler knows
@@ -71,7 +72,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
-        Task::Check => check::run(),
+        Task::Check(options) => check::run(&options),
         Task::Deny(options) => deny::run(&options),
         Task::Tidy(options) => tidy::run(&options),
         Task::ThirdParty(options) => third_party::run(&options),
