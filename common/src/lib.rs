@@ -7,6 +7,10 @@ pub mod layout;
 pub mod wire;
 
 #[cfg(feature = "std")]
+pub mod atomic_file;
+#[cfg(feature = "std")]
+pub mod backoff;
+#[cfg(feature = "std")]
 pub mod count;
 #[cfg(feature = "std")]
 pub mod event;

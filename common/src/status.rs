@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::atomic_file::{Durability, NewFile, Unfinished};
 use crate::id::BootId;
 use crate::session::{GapCause, Stamp};
 
@@ -220,9 +221,13 @@ pub fn read(run_dir: &Path) -> Result<CollectorStatus, StatusError> {
 /// Writes the status to `run_dir`; a reader sees the old or the new one as a whole.
 pub fn write(run_dir: &Path, status: &CollectorStatus) -> io::Result<()> {
     let text = serde_json::to_vec(status).map_err(io::Error::other)?;
-    let new = run_dir.join(".collector.json.new");
-    fs::write(&new, text)?;
-    fs::rename(&new, run_dir.join(FILE))
+    let new = NewFile {
+        // The unit's umask decides who may read it.
+        mode: None,
+        // It is written every few seconds, and on a file system in memory.
+        ..NewFile::private(Durability::Unsynced, Unfinished::OneName)
+    };
+    new.replace(&run_dir.join(FILE), |out| out.write_all(&text))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use base64ct::{Base64, Encoding as _};
 use nix::fcntl::OFlag;
 use serde_json::{Value, json};
 
-use crate::lab::skip;
+use crate::lab::start_or_skip;
 
 const PROGRAM: &str = "/usr/bin/chromium";
 
@@ -42,11 +42,9 @@ impl Browser {
     /// # Panics
     /// When one is installed and does not start.
     pub fn or_skip() -> Option<Self> {
-        if !Path::new(PROGRAM).exists() {
-            skip("`chromium` is not installed");
-            return None;
-        }
-        Some(Self::start().unwrap_or_else(|error| panic!("{error:?}")))
+        let is_missing = !Path::new(PROGRAM).exists();
+        let missing = is_missing.then(|| "`chromium` is not installed".to_owned());
+        start_or_skip(missing, Self::start)
     }
 
     fn start() -> Result<Self> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::centre::cache;
-use crate::lab::{installed, say, skip};
+use crate::lab::{installed, say, start_or_skip};
 
 /// What of npm it is made of, each with its checksum.
 const PINNED: [(&str, &str); 2] = [
@@ -41,13 +41,9 @@ impl Provider {
     /// # Panics
     /// When one is possible and does not start.
     pub fn or_skip() -> Option<Self> {
-        for tool in ["node", "npm"] {
-            if !installed(tool) {
-                skip(&format!("`{tool}` is not installed"));
-                return None;
-            }
-        }
-        Some(Self::start().unwrap_or_else(|error| panic!("{error:?}")))
+        let missing = ["node", "npm"].into_iter().find(|tool| !installed(tool));
+        let missing = missing.map(|tool| format!("`{tool}` is not installed"));
+        start_or_skip(missing, Self::start)
     }
 
     fn start() -> Result<Self> {

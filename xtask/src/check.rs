@@ -1,11 +1,21 @@
-//! `cargo xtask check`: formatting, lints, house rules, carried crates.
+//! `cargo xtask check`: formatting, lints, house rules, carried crates; with `--macos`, that `vctl` builds for macOS.
 
 use anyhow::Result;
 
 use crate::command::{self, cargo};
-use crate::{third_party, tidy};
+use crate::{macos, third_party, tidy};
 
-pub(crate) fn run() -> Result<()> {
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Check only that `vctl` compiles for macOS; installs the standard library and Zig once
+    #[arg(long)]
+    macos: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.macos {
+        return macos::run();
+    }
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     command::run(&mut cargo(&[
         "clippy",

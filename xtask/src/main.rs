@@ -7,6 +7,7 @@ mod deny;
 mod ebpf;
 mod failures;
 mod layers;
+mod macos;
 mod named_specs;
 mod named_things;
 mod packages;
@@ -44,7 +45,7 @@ enum Task {
     #[command(subcommand)]
     Ebpf(ebpf::Task),
     /// Check formatting, lints and house rules
-    Check,
+    Check(check::Options),
     /// Check licences, sources and advisories of all dependencies (cargo-deny)
     Deny(deny::Options),
     /// Check the house rules that the compiler does not check
@@ -72,7 +73,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
-        Task::Check => check::run(),
+        Task::Check(options) => check::run(&options),
         Task::Deny(options) => deny::run(&options),
         Task::Tidy(options) => tidy::run(&options),
         Task::ThirdParty(options) => third_party::run(&options),

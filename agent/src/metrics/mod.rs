@@ -7,11 +7,11 @@
 mod listen;
 mod text;
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use tokio::sync::{mpsc, oneshot};
+use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 use vctl_common::status::CollectorStatus;
 
 pub use listen::{Listen, Listener};
@@ -31,10 +31,10 @@ pub fn channel() -> (mpsc::Sender<Scrape>, mpsc::Receiver<Scrape>) {
 /// Writes the status to `path` for the textfile collector of node_exporter. The file is replaced as
 /// a whole, and every user with access to its directory can read it.
 pub fn write_textfile(path: &Path, status: &CollectorStatus) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    // Not `.prom`: node_exporter would read the unfinished file.
-    let new = path.with_extension("new");
-    fs::write(&new, render(status))?;
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
-    fs::rename(&new, path)
+    let new = NewFile {
+        mode: Some(0o644),
+        // It is written every few seconds. Its unfinished name does not end in `.prom`, so it is not read.
+        ..NewFile::private(Durability::Unsynced, Unfinished::OneName)
+    };
+    new.replace(path, |out| out.write_all(render(status).as_bytes()))
 }

@@ -1,10 +1,15 @@
-//! The numbers as text: OpenMetrics 1.0.
+//! The numbers as text: OpenMetrics 1.0, by way of `prometheus-client`.
 //!
-//! By hand, because all of it is one struct at one moment; the libraries for it hold counters of
-//! their own.
+//! A [`Collector`] gives the crate one status at one moment; counters of the crate would be a second copy of it.
 
-use std::fmt::Write;
+use std::fmt;
 
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
 use vctl_common::session::GapCause;
 use vctl_common::status::{CollectorStatus, Logins, Loss, Millis};
 
@@ -22,173 +27,189 @@ const CAUSES: [GapCause; 8] = [
 
 /// Returns one exposition, with its `# EOF`.
 pub fn render(status: &CollectorStatus) -> String {
-    let mut out = Text(String::with_capacity(4096));
-    let version = escaped(&status.agent_version);
-    let mode = escaped(&status.mode);
-    // A gauge and not an `info`: node_exporter reads the older format, which has no `info`.
-    out.family(
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Numbers(status.clone())));
+    let mut out = String::with_capacity(4096);
+    // Only a number that its type cannot hold fails, and all of ours are `u64` and `f64`.
+    let _ = text::encode(&mut out, &registry);
+    out
+}
+
+/// The status, as the crate takes it.
+#[derive(Debug)]
+struct Numbers(CollectorStatus);
+
+impl Collector for Numbers {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        all(&mut Families(encoder), &self.0)
+    }
+}
+
+fn all(out: &mut Families<'_>, status: &CollectorStatus) -> fmt::Result {
+    // A gauge and not an `info`: node_exporter reads the older format, which has none.
+    out.labelled(
+        MetricType::Gauge,
         "vctl_agent_info",
-        "gauge",
         "Version and mode of the collector.",
-    );
-    out.sample(
-        &format!("vctl_agent_info{{version=\"{version}\",mode=\"{mode}\"}}"),
-        1,
-    );
+        &[(
+            [("version", &*status.agent_version), ("mode", &*status.mode)],
+            1,
+        )],
+    )?;
     out.gauge(
         "vctl_up",
         "1 while recording works completely, 0 while the collector knows of a problem.",
         u64::from(status.problem.is_none()),
-    );
+    )?;
     out.gauge(
         "vctl_sessions_open",
         "Sessions being recorded.",
         status.sessions_open,
-    );
+    )?;
     out.counter(
         "vctl_events_captured",
         "Records read from the kernel's ring.",
         status.events_captured,
-    );
+    )?;
     out.counter(
         "vctl_events_stored",
         "Records written to the spool.",
         status.events_stored,
-    );
-    losses(&mut out, status);
+    )?;
+    losses(out, status)?;
     out.counter(
         "vctl_events_dropped",
         "Events that the spool dropped at its cap.",
         status.events_dropped(),
-    );
+    )?;
     out.counter(
         "vctl_execs_cut",
         "Execs stored without a part of argv: their session exceeded its byte budget.",
         status.execs_cut,
-    );
+    )?;
     out.gauge(
         "vctl_sessions_over_budget",
         "Open sessions whose argv is cut.",
         status.sessions_over_budget,
-    );
+    )?;
     out.counter(
         "vctl_pins_restored",
         "Pins of the probe that were removed or replaced, and restored.",
         status.pins_restored,
-    );
+    )?;
     out.gauge(
         "vctl_failed_execs_unseen",
         "1 if the kernel has no hook for failed execs through its table of 32-bit calls.",
         u64::from(status.failed_execs_unseen),
-    );
-    logins(&mut out, &status.logins);
+    )?;
+    logins(out, &status.logins)?;
     out.gauge(
         "vctl_ring_size_bytes",
         "Size of the kernel's ring.",
         status.ring_bytes,
-    );
+    )?;
     out.gauge(
         "vctl_ring_used_bytes",
         "Bytes in the kernel's ring that are not in the spool yet.",
         status.ring_used_bytes,
-    );
+    )?;
     out.gauge(
         "vctl_spool_bytes",
         "Size of the spool's files.",
         status.spool_bytes,
-    );
+    )?;
     out.gauge(
         "vctl_spool_cap_bytes",
         "Largest size of the spool.",
         status.spool_cap_bytes,
-    );
-    shipping(&mut out, status);
+    )?;
+    shipping(out, status)?;
     out.time(
         "vctl_status_timestamp_seconds",
         "Time of these numbers.",
         Some(status.written_at),
-    );
-    out.0.push_str("# EOF\n");
-    out.0
+    )
 }
 
-fn logins(out: &mut Text, logins: &Logins) {
+fn logins(out: &mut Families<'_>, logins: &Logins) -> fmt::Result {
     out.labelled(
+        MetricType::Counter,
         "vctl_logins",
         "Logins by the time of their stamp; only in_time means before the shell started.",
-        "stamp",
         &[
-            ("in_time", logins.in_time),
-            ("late", logins.late),
-            ("break_glass", logins.break_glass),
-            ("missed", logins.missed),
-            ("without_stamp", logins.without_stamp),
+            ([("stamp", "in_time")], logins.in_time),
+            ([("stamp", "late")], logins.late),
+            ([("stamp", "break_glass")], logins.break_glass),
+            ([("stamp", "missed")], logins.missed),
+            ([("stamp", "without_stamp")], logins.without_stamp),
         ],
-    );
+    )?;
     out.counter(
         "vctl_logins_unreadable_certificate",
         "Logins with an unreadable certificate.",
         logins.unreadable_certificate,
-    );
+    )?;
     out.counter(
         "vctl_second_stamps",
         "Second stamps of a login: PAM has two lines for the hook.",
         logins.second_stamps,
-    );
+    )
 }
 
-fn losses(out: &mut Text, status: &CollectorStatus) {
+fn losses(out: &mut Families<'_>, status: &CollectorStatus) -> fmt::Result {
     let of = |cause: &GapCause| status.losses.get(cause).copied().unwrap_or_default();
-    let by_cause = |number: fn(Loss) -> u64| CAUSES.map(|cause| (name(cause), number(of(&cause))));
+    let by_cause = |number: fn(Loss) -> u64| {
+        CAUSES.map(|cause| ([("cause", name(cause))], number(of(&cause))))
+    };
     out.labelled(
+        MetricType::Counter,
         "vctl_events_lost",
         "Lost events by cause, if their number is known.",
-        "cause",
         &by_cause(|loss| loss.events),
-    );
+    )?;
     out.labelled(
+        MetricType::Counter,
         "vctl_unknown_gaps",
         "Gaps with an unknown number of events, by cause.",
-        "cause",
         &by_cause(|loss| loss.unknown),
-    );
+    )
 }
 
-fn shipping(out: &mut Text, status: &CollectorStatus) {
+fn shipping(out: &mut Families<'_>, status: &CollectorStatus) -> fmt::Result {
     // A host that does not ship its records has no lag.
     let Some(shipping) = &status.shipping else {
-        return;
+        return Ok(());
     };
     out.counter(
         "vctl_events_shipped",
         "Events stored by the central store.",
         shipping.events_shipped,
-    );
+    )?;
     out.gauge(
         "vctl_shipping_up",
         "1 while shipping to the central store works.",
         u64::from(shipping.problem.is_none()),
-    );
+    )?;
     out.gauge(
         "vctl_spool_backlog_bytes",
         "Bytes of the spool that the central store does not have yet.",
         shipping.backlog_bytes,
-    );
+    )?;
     out.time(
         "vctl_oldest_unshipped_timestamp_seconds",
         "Time of the oldest event that the central store does not have yet; absent if it has all.",
         shipping.oldest_unshipped_at,
-    );
+    )?;
     out.time(
         "vctl_last_shipped_timestamp_seconds",
         "Time of the last successful shipment.",
         shipping.last_shipped_at,
-    );
+    )?;
     out.time(
         "vctl_secret_id_expires_timestamp_seconds",
         "Expiry of this host's credential for Vault.",
         shipping.secret_id_expires_at,
-    );
+    )
 }
 
 /// Returns the cause's name in the records.
@@ -207,47 +228,51 @@ fn name(cause: GapCause) -> &'static str {
     }
 }
 
-struct Text(String);
+struct Families<'a>(DescriptorEncoder<'a>);
 
-impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = write!(self.0, "# TYPE {name} {kind}\n# HELP {name} {help}\n");
+impl Families<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.one(name, help, &ConstGauge::new(value))
     }
 
-    fn sample(&mut self, series: &str, value: u64) {
-        let _ = writeln!(self.0, "{series} {value}");
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.one(name, help, &ConstCounter::new(value))
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) {
-        self.family(name, "gauge", help);
-        self.sample(name, value);
+    /// Times, not ages: an age is wrong by the time the file is read.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "milliseconds are exact for 280,000 years"
+    )]
+    fn time(&mut self, name: &str, help: &str, at: Option<Millis>) -> fmt::Result {
+        let Some(Millis(ms)) = at else {
+            return Ok(());
+        };
+        self.one(name, help, &ConstGauge::new(ms as f64 / 1000.0))
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.family(name, "counter", help);
-        self.sample(&format!("{name}_total"), value);
+    fn one(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        let kind = metric.metric_type();
+        metric.encode(self.0.encode_descriptor(name, help, None, kind)?)
     }
 
-    fn labelled(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
-        self.family(name, "counter", help);
-        for (value, count) in values {
-            self.sample(&format!("{name}_total{{{label}=\"{value}\"}}"), *count);
+    fn labelled<const LABELS: usize>(
+        &mut self,
+        kind: MetricType,
+        name: &str,
+        help: &str,
+        samples: &[([(&str, &str); LABELS], u64)],
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for (labels, value) in samples {
+            let encoder = family.encode_family(labels)?;
+            match kind {
+                MetricType::Counter => ConstCounter::new(*value).encode(encoder)?,
+                _ => ConstGauge::new(*value).encode(encoder)?,
+            }
         }
+        Ok(())
     }
-
-    /// Writes a time and not an age: an age is outdated when the file is read.
-    fn time(&mut self, name: &str, help: &str, at: Option<Millis>) {
-        let Some(Millis(ms)) = at else { return };
-        self.family(name, "gauge", help);
-        let _ = writeln!(self.0, "{name} {}.{:03}", ms / 1000, ms % 1000);
-    }
-}
-
-fn escaped(value: &str) -> String {
-    value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -323,7 +348,7 @@ mod tests {
         for line in [
             "vctl_events_shipped_total 40",
             "vctl_spool_backlog_bytes 512",
-            "vctl_oldest_unshipped_timestamp_seconds 1699999999.000",
+            "vctl_oldest_unshipped_timestamp_seconds 1699999999.0",
             "vctl_shipping_up 0",
         ] {
             assert!(has(&text, line), "{line} in\n{text}");

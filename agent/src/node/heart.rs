@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
+use vctl_common::backoff::{Backoff, random_fraction};
 
 use super::schedule;
 
@@ -27,16 +28,22 @@ pub(super) async fn beat<E: std::fmt::Display>(
     mut attempt: impl AsyncFnMut() -> Result<Outcome, E>,
 ) {
     let mut voice = Voice::default();
-    let mut failures = 0;
+    // A host must not report more often while its reports fail.
+    let mut backoff = Backoff::new(schedule::FIRST_RETRY, interval);
     let mut next = Instant::now() + schedule::offset(hostname).min(interval);
     loop {
         // The watchdog monitors this loop and not the centre, so it is also fed while the centre is
         // unavailable.
         pause(next, watchdog).await;
         let result = once(&mut attempt).await;
-        failures = if result.is_err() { failures + 1 } else { 0 };
+        let wait = if result.is_err() {
+            backoff.next_pause()
+        } else {
+            backoff.reset();
+            schedule::wait(interval, random_fraction())
+        };
         voice.say(result);
-        next = Instant::now() + schedule::wait(interval, failures, schedule::dice());
+        next = Instant::now() + wait;
     }
 }
 
@@ -133,7 +140,7 @@ mod tests {
         let attempt = async || {
             if Instant::now() < back {
                 // One attempt hangs and one is refused.
-                if schedule::dice().is_multiple_of(2) {
+                if random_fraction() < 0.5 {
                     std::future::pending::<()>().await;
                 }
                 return Err("refused");

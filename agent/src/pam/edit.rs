@@ -1,9 +1,11 @@
 //! `vctl-agent pam-line`: adds the line that stamps a login, once, and removes it.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 
 use super::files::{PamFile, PamFiles};
 use super::place::lines_before;
@@ -197,31 +199,27 @@ fn write(options: &LineOptions, text: &str) -> Result<(), EditError> {
     let named = below(&options.root, &format!("etc/pam.d/{}", options.service));
     // A link stays a link: authselect(8) and others keep their files elsewhere.
     let path = fs::canonicalize(&named).unwrap_or(named);
-    let new = path.with_file_name(format!(".{}.vctl-new", options.service));
-    replace(&path, &new, text).map_err(|source| {
-        let _ = fs::remove_file(&new);
-        EditError::Write { path, source }
-    })
+    replace(&path, text).map_err(|source| EditError::Write { path, source })
 }
 
-fn replace(path: &Path, new: &Path, text: &str) -> io::Result<()> {
+fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
     let before = fs::metadata(path).ok();
-    let mut file = File::create(new)?;
-    file.write_all(text.as_bytes())?;
-    let mode = before.as_ref().map_or(0o644, MetadataExt::mode);
-    file.set_permissions(fs::Permissions::from_mode(mode & 0o7777))?;
-    if let Some(before) = before {
-        chown(new, Some(before.uid()), Some(before.gid()))?;
-    }
-    file.sync_all()?;
-    fs::rename(new, path)
+    let new = NewFile {
+        mode: Some(before.as_ref().map_or(0o644, MetadataExt::mode) & 0o7777),
+        owner: before.as_ref().map(MetadataExt::uid),
+        group: before.as_ref().map(MetadataExt::gid),
+        ..NewFile::private(Durability::Synced, Unfinished::OneName)
+    };
+    new.replace(path, |out| out.write_all(text.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     /// Session lines of distributions, and the line after which ours belongs.

@@ -1,12 +1,12 @@
 //! The durable end of the spool, and the shipped one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use vctl_common::atomic_file::{Durability, NewFile, Unfinished, unfinished_name};
 
 /// File with the spool's id.
 pub(super) const ID_FILE: &str = "spool.id";
@@ -104,24 +104,19 @@ pub fn remember_shipped(dir: &Path, spool: Uuid, position: Position) -> io::Resu
 
 /// Replaces a file: it has the old or the new content, also after a power cut.
 fn replace(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let new = dir.join(format!("{name}.new"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(content)?;
-    file.sync_data()?;
-    fs::rename(&new, dir.join(name))?;
-    File::open(dir)?.sync_all()
+    NewFile::private(Durability::Synced, Unfinished::OneName)
+        .replace(&dir.join(name), |out| out.write_all(content))
 }
 
-/// Returns whether a file in the spool's directory is one of these.
+/// Returns whether a file in the spool's directory is one of these, also an unfinished one.
 pub(super) fn is_ours(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
-    name.map(|name| name.strip_suffix(".new").unwrap_or(name))
-        .is_some_and(|name| [ID_FILE, SHIPPED_FILE].contains(&name))
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    [ID_FILE, SHIPPED_FILE].into_iter().any(|ours| {
+        // Earlier agents named the unfinished file without the dot.
+        name == ours || name.strip_suffix(".new") == Some(ours) || name == unfinished_name(ours)
+    })
 }
 
 #[cfg(test)]
@@ -152,6 +147,21 @@ mod tests {
         assert_eq!(shipped(dir.path(), other), None);
         fs::write(dir.path().join(SHIPPED_FILE), "{").unwrap();
         assert_eq!(shipped(dir.path(), mine), None);
+    }
+
+    #[test]
+    fn an_unfinished_file_of_a_crash_is_one_of_ours() {
+        for name in [
+            "spool.id",
+            "shipped.json",
+            ".spool.id.new",
+            "shipped.json.new",
+        ] {
+            assert!(is_ours(Path::new(name)), "{name}");
+        }
+        for name in ["spool", "spool.id.old", ".spool.id", "other.new"] {
+            assert!(!is_ours(Path::new(name)), "{name}");
+        }
     }
 
     #[test]

@@ -19,7 +19,6 @@ mod journal;
 mod columns;
 mod idle;
 mod reader;
-mod backoff;
 mod enrolled;
 mod ingest;
 mod centre;

@@ -11,12 +11,12 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
+use vctl_common::backoff::Backoff;
 use vctl_common::id::BootId;
 use vctl_common::pg::Client;
 use vctl_common::status::Millis;
 use vctl_common::time::{BootNs, wall_now};
 
-use super::backoff::{Backoff, chance};
 use super::batch_limits::BatchLimits;
 use super::centre::Centre;
 use super::chunk::Chunk;
@@ -32,6 +32,10 @@ use crate::spool::{Durable, Position, new_id, remember_shipped};
 const REMEMBER: Duration = Duration::from_secs(10);
 /// At its end, the agent waits this long until its credentials are revoked.
 const CLOSING: Duration = Duration::from_secs(3);
+
+/// The pause after the first failure, and the longest one.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_mins(1);
 
 /// The spool and the centre.
 #[derive(Clone, Debug)]
@@ -108,6 +112,8 @@ struct Ship {
     limits: BatchLimits,
     idle: IdleTime,
     backoff: Backoff,
+    /// The problem that was logged last, until the next success.
+    logged: Option<String>,
 }
 
 impl Ship {
@@ -126,7 +132,8 @@ impl Ship {
             client: None,
             limits: BatchLimits::default(),
             idle: IdleTime::default(),
-            backoff: Backoff::default(),
+            backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
+            logged: None,
             config,
             durable,
             progress,
@@ -168,9 +175,10 @@ impl Ship {
             self.idle.refused(Instant::now());
         }
         let text = error.text();
-        let wait = self.backoff.next(chance());
+        let wait = self.backoff.next_pause();
         let wait = error.retry_after().map_or(wait, |after| wait.max(after));
-        if self.backoff.is_news(&text) {
+        if self.logged.as_ref() != Some(&text) {
+            self.logged = Some(text.clone());
             warn!(
                 error = text,
                 retry_in_s = wait.as_secs_f64(),
@@ -333,7 +341,8 @@ impl Ship {
         if self.backoff.is_failing() {
             info!("Shipping works again.");
         }
-        self.backoff.succeeded();
+        self.backoff.reset();
+        self.logged = None;
         self.position = Some(chunk.to);
         self.progress.stored(chunk.to, events, wall_now());
         if self.remembered_at.elapsed() >= REMEMBER {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use vctl_common::count::{counted, form};
 
 use crate::ca_rotation::{CaKey, RotationHost, Stage};
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 use crate::ui::time;
 
 /// The hosts and the stage, for programs.
@@ -54,10 +54,6 @@ impl Records for RotationHosts<'_> {
 
     fn json(&self, host: &RotationHost) -> impl Serialize {
         self.shown(host)
-    }
-
-    fn cells(&self, host: &RotationHost) -> Vec<String> {
-        cells_of(&self.shown(host), Self::COLUMNS)
     }
 
     fn name(&self, host: &RotationHost) -> String {

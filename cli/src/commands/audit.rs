@@ -17,7 +17,7 @@ use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::moment;
 use crate::ui::moment::Moment;
-use crate::ui::{Screen, notice, records, sanitize, time};
+use crate::ui::{Screen, notice, records, time};
 
 /// Show the access log: which person connected to which host
 ///
@@ -146,7 +146,7 @@ async fn warn_of_logins_without_access(
         notice::note(&format!(
             "the access log does not explain a login of {} to {} at {}; `vctl audit --without-access` lists such logins",
             header::who(&login.session),
-            sanitize::text(&login.session.host),
+            login.session.host,
             time::seconds(login.session.opened_at()),
         ));
     }

@@ -83,7 +83,7 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
         for (host, edit) in &edits {
             let host = sanitize::text(host);
             match apply(&mut client, edit).await {
-                Ok(()) => writeln!(screen, "OK    {}", sanitize::text(host))?,
+                Ok(()) => writeln!(screen, "OK    {host}")?,
                 Err(Stop::Error(error)) if error.exit.aborts_batch() => return Err(error.into()),
                 Err(Stop::Error(error)) => {
                     failed += 1;
@@ -129,8 +129,7 @@ impl DbeditArgs {
     fn edit<'a>(&self, item: &'a HostValue) -> Result<(&'a str, HostEdit), CliError> {
         let host = &item.host;
         let value = item.value.as_deref();
-        let wrong =
-            |why: &str| CliError::new(Exit::Usage, format!("`{}`: {why}", sanitize::text(host)));
+        let wrong = |why: &str| CliError::new(Exit::Usage, format!("`{host}`: {why}"));
         let mut change = HostChange::default();
         match (self.column, value) {
             (Column::Del, None) => return Ok((host, HostEdit::Delete(host.clone()))),

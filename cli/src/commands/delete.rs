@@ -8,7 +8,7 @@ use crate::exit_code::Exit;
 use crate::inventory;
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::help::TEMPLATE;
-use crate::ui::{notice, sanitize};
+use crate::ui::notice;
 
 /// Delete a host from the inventory
 ///
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
             None => super::choose_host(context, interaction).await?,
         };
         inventory::store_edit::check_deletable(&**client, &name).await?;
-        let question = format!("Delete `{}` from the inventory?", sanitize::text(&name));
+        let question = format!("Delete `{name}` from the inventory?");
         if !args.yes && !confirmed(&question).await? {
             return Ok(None);
         }
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
         Ok(Some(name))
     })?;
     notice::note(&match deleted {
-        Some(name) => format!("deleted `{}`", sanitize::text(&name)),
+        Some(name) => format!("deleted `{name}`"),
         None => "nothing was deleted".to_owned(),
     });
     Ok(())

@@ -8,8 +8,8 @@ use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::overview;
+use crate::ui::Screen;
 use crate::ui::help::{TEMPLATE, root};
-use crate::ui::{Screen, sanitize};
 
 /// Print the manual page of a command
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &HelpArgs) -> Result<(), Stop> {
 
 fn unknown(word: &str, parent: &clap::Command) -> CliError {
     let path = parent.get_bin_name().unwrap_or("vctl");
-    let message = format!("`{path}` has no command `{}`", sanitize::text(word));
+    let message = format!("`{path}` has no command `{word}`");
     let hint = match overview::nearest(word, parent) {
         Some(name) => {
             let words = path.strip_prefix("vctl").unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::inventory::table::Detail;
 use crate::inventory::{Host, HostState, order};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, records, sanitize};
+use crate::ui::{Screen, notice, records};
 
 /// List the hosts of the inventory by data centre
 ///
@@ -96,7 +96,7 @@ impl ListArgs {
             None => source.hosts().await?,
         };
         if let (Some(query), true) = (&self.host, hosts.is_empty()) {
-            let message = format!("no host matches `{}`", sanitize::text(query));
+            let message = format!("no host matches `{query}`");
             let hint = "`vctl list` shows all hosts";
             return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
         }

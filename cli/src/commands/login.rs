@@ -13,7 +13,7 @@ use crate::login::{self, CachedToken, Choices, Login, OidcChoices, Registered};
 use crate::ui::ask;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, sanitize, time};
+use crate::ui::{Screen, notice, time};
 
 /// Log in to Vault and cache the token
 ///
@@ -105,7 +105,7 @@ impl LoginArgs {
 
 fn report(token: &CachedToken) {
     let person = Person::new(token.display_name.as_str());
-    let who = sanitize::text(person.name());
+    let who = person.name();
     let left = token.life.left(jiff::Timestamp::now());
     notice::done(&match left {
         Some(left) => format!("logged in as {who}, for {}", time::left(left)),

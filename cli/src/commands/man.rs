@@ -9,8 +9,8 @@ use vctl_common::manual;
 
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::ui::Screen;
 use crate::ui::help::{self, TEMPLATE};
-use crate::ui::{Screen, sanitize};
 
 /// Print the manual page of vctl, or write all manual pages
 #[derive(Debug, clap::Args)]
@@ -36,8 +36,7 @@ pub(crate) fn run(args: &ManArgs) -> Result<(), Stop> {
     for page in &pages {
         let path = directory.join(page.file_name());
         fs::write(&path, page.to_roff()).map_err(|error| {
-            let path = sanitize::text(path.display().to_string());
-            let message = format!("cannot write the manual page `{path}`");
+            let message = format!("cannot write the manual page `{}`", path.display());
             CliError::new(Exit::Failure, message).caused_by(&error)
         })?;
     }

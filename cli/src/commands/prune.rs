@@ -1,6 +1,6 @@
 //! `vctl prune`: deletes records that are older than the retention periods.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -16,7 +16,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::retention;
 use crate::retention::model::{Periods, Pruned};
-use crate::ui::ask::confirmed;
+use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
@@ -54,8 +54,7 @@ pub(crate) struct PruneArgs {
 
 pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
     let periods = args.periods.checked(globals)?;
-    let may_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if !args.dry_run && !args.yes && !may_ask {
+    if !args.dry_run && !args.yes && globals.interaction() == Interaction::Never {
         let error = CliError::new(
             Exit::Usage,
             "deleting needs confirmation, and there is no terminal",

@@ -19,7 +19,7 @@ use crate::inventory::lookup::HostLookup;
 use crate::inventory::{HostState, order};
 use crate::openssh::{self, Include, Paths, SocketDir};
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, sanitize};
+use crate::ui::{Screen, notice};
 
 /// Make ssh, scp, rsync, git and others use vctl
 ///
@@ -103,11 +103,10 @@ fn text(globals: &Globals, place: &SocketDir) -> Result<String, Stop> {
     };
     let rendered = openssh::render(&hosts, paths, refuses_shell_characters())?;
     if !rendered.left_out.is_empty() {
-        let names: Vec<String> = rendered.left_out.iter().map(sanitize::text).collect();
         notice::note(&format!(
             "left out, because the name or user has a character that is special to OpenSSH: {}; \
              use `vctl ssh` for these hosts",
-            names.join(", ")
+            rendered.left_out.join(", ")
         ));
     }
     Ok(rendered.text)

@@ -30,7 +30,7 @@ use crate::inventory::{Host, order};
 use crate::openssh::without_include::ConfigWithoutInclude;
 use crate::ui::columns::Columns;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, sanitize};
+use crate::ui::{Screen, notice};
 
 /// Import hosts from ~/.ssh/config, and test their SSH ports
 ///
@@ -126,10 +126,7 @@ impl SyncArgs {
         let before = ConfigWithoutInclude::of(&file, with_systems)?;
         let read = before.as_ref().map_or(&*file, ConfigWithoutInclude::path);
         let aliases = aliases::read(read, &home).map_err(|error| {
-            let message = format!(
-                "cannot read `{}`",
-                sanitize::text(file.display().to_string())
-            );
+            let message = format!("cannot read `{}`", file.display());
             let exit = match error.kind() {
                 io::ErrorKind::NotFound => Exit::NotFound,
                 _ => Exit::Failure,
@@ -139,7 +136,7 @@ impl SyncArgs {
                 .hint("use `vctl sync --config FILE` for another file, or `vctl add` for one host")
         })?;
         for (file, why) in &aliases.unread {
-            let file = sanitize::text(file.display().to_string());
+            let file = file.display();
             notice::note(&format!("skipped an include of `{file}`: {why}"));
         }
         if self.config.is_some() {

@@ -1,13 +1,12 @@
 //! Private files of the user, written atomically. Only regular files are read or replaced.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufWriter, Read as _, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
 
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
-use uuid::Uuid;
+use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 use vctl_common::secret::Secret;
 
 use crate::error::CliError;
@@ -41,7 +40,7 @@ pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    replace_for(path, Access::OWN, write)
+    replace_as(path, Access::OWN, Durability::Synced, write)
 }
 
 /// Like [`replace`], without waiting for the disk: after a crash of the machine, the file may be incomplete.
@@ -49,7 +48,7 @@ pub(crate) fn replace_unsynced(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    Unfinished::of(path, Access::OWN, write)?.take_name(path)
+    replace_as(path, Access::OWN, Durability::Unsynced, write)
 }
 
 /// Like [`replace`], with the permissions of `access`.
@@ -58,9 +57,33 @@ pub(crate) fn replace_for(
     access: Access,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let unfinished = Unfinished::of(path, access, write)?;
-    unfinished.file.sync_all()?;
-    unfinished.take_name(path)
+    replace_as(path, access, Durability::Synced, write)
+}
+
+fn replace_as(
+    path: &Path,
+    access: Access,
+    durability: Durability,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        // A link could lead anywhere, and a device or pipe is not ours to replace.
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(io::Error::other("it is there already and no regular file"));
+        }
+        Ok(_) => {}
+        Err(error) if is_absence(&error) => {}
+        Err(error) => return Err(error),
+    }
+    let new = NewFile {
+        durability,
+        // Several processes of one user may write at once.
+        unfinished: Unfinished::NewName,
+        mode: Some(access.mode),
+        owner: access.owner,
+        group: access.group,
+    };
+    new.replace(path, write)
 }
 
 /// The reason why a private file was not read.
@@ -149,73 +172,10 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A temporary file next to its target. Removed on drop unless it was renamed.
-struct Unfinished {
-    path: PathBuf,
-    file: File,
-}
-
-impl Unfinished {
-    /// Writes a temporary file for `path`, with the permissions of `access`.
-    fn of(
-        path: &Path,
-        access: Access,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> io::Result<Self> {
-        match fs::symlink_metadata(path) {
-            // A link could lead to any file, and a device or pipe must not be replaced.
-            Ok(metadata) if !metadata.is_file() => {
-                return Err(io::Error::other("the existing file is not a regular file"));
-            }
-            Ok(_) => {}
-            Err(error) if is_absence(&error) => {}
-            Err(error) => return Err(error),
-        }
-        let unfinished = Self::beside(path)?;
-        let mut out = BufWriter::new(&unfinished.file);
-        write(&mut out)?;
-        out.flush()?;
-        drop(out);
-        // The owner changes before the permissions, and both before the file gets its name.
-        if access.owner.is_some() || access.group.is_some() {
-            fchown(&unfinished.file, access.owner, access.group)?;
-        }
-        let permissions = Permissions::from_mode(access.mode);
-        unfinished.file.set_permissions(permissions)?;
-        Ok(unfinished)
-    }
-
-    fn take_name(self, path: &Path) -> io::Result<()> {
-        fs::rename(&self.path, path)
-    }
-
-    fn beside(path: &Path) -> io::Result<Self> {
-        let name = path
-            .file_name()
-            .ok_or_else(|| io::Error::other("the path has no file name"))?;
-        let mut unfinished = OsString::from(".");
-        unfinished.push(name);
-        // A unique name, because two threads may write, and a crash may leave a file.
-        unfinished.push(format!(".{}", Uuid::now_v7().simple()));
-        let path = path.with_file_name(unfinished);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
-        Ok(Self { path, file })
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 

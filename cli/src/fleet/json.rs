@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::fleet::model::FleetHost;
 use crate::fleet::table::state;
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 use crate::ui::sanitize;
 
 /// Hosts and their state, for every output format.
@@ -68,10 +68,6 @@ impl Records for Fleet {
 
     fn json(&self, host: &FleetHost) -> impl Serialize {
         shown(host)
-    }
-
-    fn cells(&self, host: &FleetHost) -> Vec<String> {
-        cells_of(&shown(host), Self::COLUMNS)
     }
 
     fn name(&self, host: &FleetHost) -> String {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::inventory::Host;
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 use crate::ui::time;
 
 /// Hosts. `now` is the database's clock; `None` for cached hosts.
@@ -57,10 +57,6 @@ impl Records for Hosts {
 
     fn json(&self, host: &Host) -> impl Serialize {
         self.shown(host)
-    }
-
-    fn cells(&self, host: &Host) -> Vec<String> {
-        cells_of(&self.shown(host), Self::COLUMNS)
     }
 
     fn name(&self, host: &Host) -> String {

@@ -1,13 +1,13 @@
 //! The lifetime of a token: when to use it, renew it or replace it. Callers pass the time, and nothing here
 //! connects to a server.
+//!
+//! This is the token that is cached on disk; `common/src/vault/renewal.rs` has that of a running process.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-/// Margin before the expiry in which a token is not used: one minute, or a third of a short lifetime.
-const MARGIN: Duration = Duration::from_mins(1);
+use vctl_common::vault::{margin, renews_in_full};
 
 /// The lifetime of a token, as the server reported it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +43,7 @@ impl TokenLifetime {
     /// Returns the lifetime after a renewal with `ttl`.
     pub(crate) fn renewed(&self, now: Timestamp, ttl: Option<Duration>, renewable: bool) -> Self {
         let full = Duration::from_secs(self.ttl_s);
-        // A shorter TTL means that the token approaches its `max_ttl`, and each renewal would give less. A new login in
-        // time is better than an expired token.
-        let lasts = ttl.is_none_or(|ttl| ttl >= full.mul_f64(0.9));
+        let lasts = ttl.is_none_or(|ttl| renews_in_full(ttl, full));
         Self {
             ttl_s: self.ttl_s,
             ..Self::granted(now, ttl, renewable && lasts)
@@ -64,7 +62,7 @@ impl TokenLifetime {
 
     /// Returns the remaining time in which the token may be used without renewal.
     fn usable(&self, now: Timestamp) -> Option<Duration> {
-        let margin = MARGIN.min(Duration::from_secs(self.ttl_s) / 3);
+        let margin = margin(Duration::from_secs(self.ttl_s));
         Some(self.left(now)?.saturating_sub(margin))
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::message::{self, Answer, Binding, Login, Request};
 use super::socket_dir::Listener;
 use crate::ssh_ca::user_certificate::Credential;
-use crate::ui::{notice, sanitize};
+use crate::ui::notice;
 
 /// The certificate, available once its access-log row is committed.
 pub(super) type Admitted = watch::Receiver<Option<Arc<Credential>>>;
@@ -93,7 +93,7 @@ impl Agent {
         }
         let principals = credential.certificate.valid_principals();
         if !principals.contains(&login.user) {
-            let user = sanitize::text(&login.user);
+            let user = &login.user;
             let principals = principals.join("`, `");
             notice::note(&format!(
                 "the certificate is for `{principals}`, but `ssh` logs in as `{user}`"

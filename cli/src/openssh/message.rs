@@ -1,6 +1,10 @@
 //! The messages between `ssh` and its agent, as far as vctl uses them.
 //!
 //! draft-ietf-sshm-ssh-agent, and `session-bind@openssh.com` of OpenSSH's PROTOCOL.agent.
+//!
+//! The crate `ssh-agent-lib` (0.6) was examined. It is built on `ssh-key` 0.6, while russh is on 0.7, so vctl would
+//! have two sets of key types and the older RustCrypto beside the newer. It also decodes each host key and signature,
+//! where this agent compares the bytes of the signature with those that the proxy saw.
 
 use std::io;
 

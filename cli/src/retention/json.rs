@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::retention::model::{StoredDay, StoredRecords, StoredTable};
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 use crate::ui::sanitize;
 
 /// The stored records, for every output format.
@@ -52,10 +52,6 @@ impl Records for Retention {
 
     fn json(&self, item: &RetentionItem) -> impl Serialize {
         shown(item)
-    }
-
-    fn cells(&self, item: &RetentionItem) -> Vec<String> {
-        cells_of(&shown(item), Self::COLUMNS)
     }
 
     /// The day, or the table.

@@ -26,6 +26,10 @@ impl Interaction {
     /// Allowed if both stdin and stderr are terminals.
     pub(crate) fn of_process(no_input: bool) -> Self {
         let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+        Self::of(terminal, no_input)
+    }
+
+    fn of(terminal: bool, no_input: bool) -> Self {
         if terminal && !no_input {
             Self::Allowed
         } else {
@@ -51,11 +55,16 @@ pub(crate) async fn hidden(question: &str) -> Result<Secret<String>, Stop> {
 /// Asks for confirmation. Every answer except yes means no.
 pub(crate) async fn confirmed(question: &str) -> Result<bool, Stop> {
     match line(&format!("{question} [y/N] ")).await {
-        Ok(answer) => Ok(matches!(&*answer.trim().to_lowercase(), "y" | "yes")),
+        Ok(answer) => Ok(is_yes(&answer)),
         // An empty line.
         Err(Stop::Error(error)) if error.exit == Exit::Usage => Ok(false),
         Err(stop) => Err(stop),
     }
+}
+
+/// Returns whether an answer is a yes. Only the whole word counts, because a yes may delete something.
+fn is_yes(answer: &str) -> bool {
+    matches!(&*answer.trim().to_lowercase(), "y" | "yes")
 }
 
 /// Asks for a line of text.
@@ -122,5 +131,54 @@ impl NoEcho {
 impl Drop for NoEcho {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin().as_fd(), SetArg::TCSAFLUSH, &self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_y_and_yes_are_a_yes() {
+        for yes in ["y", "Y", "yes", "Yes", "YES", " yes \r"] {
+            assert!(is_yes(yes), "{yes:?}");
+        }
+        for no in [
+            "", " ", "n", "no", "yikes", "yes!", "yess", "ye", "y n", "ja",
+        ] {
+            assert!(!is_yes(no), "{no:?}");
+        }
+    }
+
+    #[test]
+    fn no_input_forbids_questions_on_every_terminal() {
+        assert_eq!(Interaction::of(true, false), Interaction::Allowed);
+        assert_eq!(Interaction::of(true, true), Interaction::Never);
+        assert_eq!(Interaction::of(false, false), Interaction::Never);
+    }
+
+    /// Each command that asks looks at [`Interaction`] first; nothing else looks at the terminal for it.
+    #[test]
+    fn a_command_that_asks_respects_no_input() {
+        let commands = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands");
+        let mut asking = 0;
+        let mut directories = vec![commands];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                if text.contains("confirmed(") {
+                    asking += 1;
+                    let path = path.display();
+                    assert!(text.contains(".interaction()"), "{path}");
+                    assert!(!text.contains("stdin().is_terminal()"), "{path}");
+                }
+            }
+        }
+        assert!(asking >= 5, "{asking}");
     }
 }

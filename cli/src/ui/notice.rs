@@ -22,7 +22,7 @@ use crate::ui::format::ErrorFormat;
 
 /// Prints a note for the user. Scripts should not parse it.
 pub(crate) fn note(message: &str) {
-    labelled(&mut stderr(), ("note:", WARN), message);
+    say(&mut stderr(), Kind::Note, message);
 }
 
 /// Like [`note`], but prints the same text only once in a command.
@@ -36,22 +36,43 @@ pub(crate) fn note_once(message: &str) {
 
 /// Prints the result of a command.
 pub(crate) fn done(message: &str) {
-    labelled(&mut stderr(), ("", Style::new()), message);
+    say(&mut stderr(), Kind::Done, message);
 }
 
 /// Prints text to be copied, between empty lines.
 pub(crate) fn set_apart(text: &str) {
-    let text = sanitize::visible(text);
-    let _ = writeln!(stderr(), "\n  {text}\n");
+    say(&mut stderr(), Kind::Apart, text);
 }
 
 /// Prints a question, without a newline.
 pub(crate) fn prompt(question: &str) {
     let mut stderr = stderr();
-    // The trailing blank stays: it separates the answer.
-    let visible = sanitize::visible(question);
-    let _ = write!(stderr, "{}", paragraph::lines(&visible, room(0)).join("\n"));
+    say(&mut stderr, Kind::Prompt, question);
     let _ = stderr.flush();
+}
+
+/// The kinds of text that this module writes.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Note,
+    Done,
+    Apart,
+    Prompt,
+    Progress,
+}
+
+/// Writes foreign text, escaped: every kind of notice goes through here.
+fn say(out: &mut dyn Write, kind: Kind, text: &str) {
+    let visible = sanitize::visible(text);
+    // Nothing can be done when stderr is closed.
+    let _ = match kind {
+        Kind::Note => return labelled(out, ("note:", WARN), text),
+        Kind::Done => return labelled(out, ("", Style::new()), text),
+        Kind::Apart => writeln!(out, "\n  {visible}\n"),
+        // The trailing blank stays: it separates the answer.
+        Kind::Prompt => write!(out, "{}", paragraph::lines(&visible, room(0)).join("\n")),
+        Kind::Progress => write!(out, "\r\x1b[2K{visible}"),
+    };
 }
 
 /// Prints a label and a text, wrapped if stderr is a terminal.
@@ -83,7 +104,7 @@ fn room(indent: usize) -> usize {
 pub(crate) fn progress(text: &str) {
     // Written without the colour filter: the line must be erased with NO_COLOR too.
     let mut stderr = stderr().into_inner();
-    let _ = write!(stderr, "\r\x1b[2K{}", sanitize::visible(text));
+    say(&mut stderr, Kind::Progress, text);
     let _ = stderr.flush();
 }
 
@@ -168,17 +189,17 @@ pub(crate) fn error(error: &CliError, reader: ErrorFormat) {
         let _ = json::write_error(&mut stderr, error);
         return;
     }
-    labelled(
-        &mut stderr,
-        ("error:", BAD),
-        &sanitize::text(&error.message),
-    );
+    write_error(&mut stderr, error);
+}
+
+fn write_error(out: &mut dyn Write, error: &CliError) {
+    labelled(out, ("error:", BAD), &sanitize::text(&error.message));
     for cause in &error.causes {
         let plain = Style::new();
-        labelled(&mut stderr, ("  caused by:", plain), &sanitize::text(cause));
+        labelled(out, ("  caused by:", plain), &sanitize::text(cause));
     }
     if let Some(hint) = &error.hint {
-        labelled(&mut stderr, ("hint:", BOLD), &sanitize::text(hint));
+        labelled(out, ("hint:", BOLD), &sanitize::text(hint));
     }
 }
 
@@ -186,6 +207,50 @@ pub(crate) fn error(error: &CliError, reader: ErrorFormat) {
 mod tests {
     use std::fs;
     use std::path::Path;
+
+    use super::*;
+    use crate::exit_code::Exit;
+
+    /// A colour, a cursor movement in one byte, a right-to-left override, an isolate, a bell, and a second line.
+    const HOSTILE: &str = "a\u{1b}[31mb\u{9b}2Jc\u{202e}d\u{2066}e\u{7}f\ng\rh";
+
+    fn assert_harmless(what: &str, written: &str) {
+        for c in ['\u{9b}', '\u{202e}', '\u{2066}', '\u{7}', '\r'] {
+            assert!(!written.contains(c), "{what}: {written:?}");
+        }
+        // Colours are this module's own, and in another place.
+        assert!(!written.contains("\u{1b}[31mb"), "{what}: {written:?}");
+        assert!(!written.contains("f\ng"), "{what}: {written:?}");
+        assert!(written.contains("\\x1b[31mb"), "{what}: {written:?}");
+    }
+
+    #[test]
+    fn every_kind_of_notice_escapes_hostile_text() {
+        for kind in [
+            Kind::Note,
+            Kind::Done,
+            Kind::Apart,
+            Kind::Prompt,
+            Kind::Progress,
+        ] {
+            let mut out = Vec::new();
+            say(&mut out, kind, HOSTILE);
+            let written = String::from_utf8(out).unwrap();
+            let written = written.strip_prefix("\r\x1b[2K").unwrap_or(&written);
+            assert_harmless(&format!("{kind:?}"), written);
+        }
+    }
+
+    #[test]
+    fn an_error_its_causes_and_its_hint_are_escaped() {
+        let mut error = CliError::new(Exit::Failure, HOSTILE).hint(HOSTILE);
+        error.causes.push(HOSTILE.to_owned());
+        let mut out = Vec::new();
+        write_error(&mut out, &error);
+        let written = String::from_utf8(out).unwrap();
+        assert_harmless("error", &written);
+        assert_eq!(written.matches("\\u202e").count(), 3, "{written}");
+    }
 
     /// Modules that may write to stderr without `notice`: raw terminal, bytes of a session, timing.
     const OTHERS: [&str; 7] = [

@@ -22,8 +22,10 @@ pub(crate) trait Records {
 
     fn json(&self, record: &Self::Record) -> impl Serialize;
 
-    /// Returns one cell for each column, escaped for people.
-    fn cells(&self, record: &Self::Record) -> Vec<String>;
+    /// Returns one cell for each column, escaped for people: the fields of [`Records::json`].
+    fn cells(&self, record: &Self::Record) -> Vec<String> {
+        cells_of(&self.json(record), Self::COLUMNS)
+    }
 
     /// The name for `-o name`, to pass to the next command.
     fn name(&self, record: &Self::Record) -> String;

@@ -1,6 +1,5 @@
 //! Decides whether a connection may still be handed out.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::compat;
 use super::connect::Server;
 use super::revoker::{Revocable, Revoker};
 use super::{DbRole, PgError, PoolLimits};
+use crate::backoff::random_fraction;
 use crate::spans;
 use crate::vault::Vault;
 
@@ -120,12 +120,6 @@ fn max_age(ttl: Duration, limit: Option<Duration>, chance: f64) -> Duration {
     limit.map_or(own, |limit| own.min(limit))
 }
 
-/// From 0 to 1.
-fn random_fraction() -> f64 {
-    let bits = RandomState::new().hash_one(0_u8);
-    f64::from((bits >> 32) as u32) / f64::from(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +131,5 @@ mod tests {
         assert_eq!(max_age(hour, None, 1.0), Duration::from_mins(30));
         let limit = Some(Duration::from_mins(5));
         assert_eq!(max_age(hour, limit, 0.5), Duration::from_mins(5));
-        assert!((0.0..=1.0).contains(&random_fraction()));
     }
 }

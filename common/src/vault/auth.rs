@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::VaultError;
-use super::life::Life;
+use super::renewal::RenewalState;
 use crate::foreign_file;
 use crate::secret::Secret;
 
@@ -54,7 +54,7 @@ pub(super) struct Session {
     pub(super) token: Secret<String>,
     /// Whether this program logged in for the token, and so may revoke it.
     pub(super) ours: bool,
-    life: Mutex<Life>,
+    life: Mutex<RenewalState>,
 }
 
 impl Session {
@@ -62,7 +62,7 @@ impl Session {
         Self {
             token,
             ours: false,
-            life: Mutex::new(Life::unknown(Instant::now())),
+            life: Mutex::new(RenewalState::unknown(Instant::now())),
         }
     }
 
@@ -77,11 +77,11 @@ impl Session {
         Self {
             token,
             ours: true,
-            life: Mutex::new(Life::known(asked, ttl, renewable)),
+            life: Mutex::new(RenewalState::known(asked, ttl, renewable)),
         }
     }
 
-    pub(super) fn life(&self) -> MutexGuard<'_, Life> {
+    pub(super) fn life(&self) -> MutexGuard<'_, RenewalState> {
         // No code panics while the lock is held, and the value is complete after each statement.
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }

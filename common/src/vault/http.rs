@@ -279,7 +279,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// Returns the errors in a failed answer; if the answer is not Vault's, its beginning.
+/// Returns the errors in a failed answer; if the answer is not Vault's, its beginning. The text is one
+/// line, because it may reach a terminal or a log, and a proxy or a plugin may have written it.
 fn message_of(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Errors {
@@ -288,10 +289,24 @@ fn message_of(body: &[u8]) -> String {
     if let Ok(Errors { errors }) = serde_json::from_slice(body) {
         return match errors.join("; ").trim() {
             "" => "no reason given".to_owned(),
-            text => text.replace(['\n', '\t'], " "),
+            text => one_line(text),
         };
     }
-    String::from_utf8_lossy(body).chars().take(200).collect()
+    let beginning: String = String::from_utf8_lossy(body).chars().take(200).collect();
+    one_line(&beginning)
+}
+
+/// Returns text without controls of a terminal, and without characters that reorder their line.
+fn one_line(text: &str) -> String {
+    let harmless = |c: char| match c {
+        '\n' | '\t' | '\r' => ' ',
+        '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            char::REPLACEMENT_CHARACTER
+        }
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(harmless).collect()
 }
 
 #[cfg(test)]
@@ -342,5 +357,18 @@ mod tests {
         assert_eq!(message_of(br#"{"errors":["a\nb","c"]}"#), "a b; c");
         assert_eq!(message_of(br#"{"errors":[]}"#), "no reason given");
         assert_eq!(message_of(b"<html>502"), "<html>502");
+    }
+
+    #[test]
+    fn a_reason_cannot_control_a_terminal() {
+        let hostile = "a\u{1b}[2J\u{7}\u{9b}b\u{202e}c\u{2066}d\u{200f}e\r\nf";
+        let errors = serde_json::json!({ "errors": [hostile] }).to_string();
+        for body in [errors.as_bytes(), hostile.as_bytes()] {
+            let message = message_of(body);
+            assert_eq!(
+                message,
+                "a\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e  f"
+            );
+        }
     }
 }

@@ -7,10 +7,10 @@ mod auth;
 mod error;
 mod http;
 mod lease;
-mod life;
 mod login;
 mod public;
 mod raw;
+mod renewal;
 mod resolve;
 pub mod secret_id;
 mod token;
@@ -29,6 +29,7 @@ pub use lease::Lease;
 pub use login::{Granted, Login, ask_openly, log_in, renew};
 pub use public::{Endpoint, Health, health, ssh_public_key};
 pub use raw::{Method, Wrapped};
+pub use renewal::{margin, renews_in_full};
 pub use token::TokenInfo;
 
 use crate::centre::VaultSettings;
@@ -36,7 +37,7 @@ use crate::secret::Secret;
 use crate::spans;
 use auth::Session;
 use http::{Request, Transport};
-use life::Due;
+use renewal::Due;
 
 /// Vault for one identity. Cheap to clone; all clones share one token.
 #[derive(Clone)]

@@ -1,15 +1,16 @@
 //! The secret id of an AppRole in a file: opened once if it is wrapped, then readable only by its
 //! owner.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tracing::info;
 use uuid::Uuid;
 
 use super::{Vault, VaultError};
+use crate::atomic_file::{Durability, NewFile, Unfinished};
 use crate::centre::VaultSettings;
 use crate::secret::Secret;
 use crate::{file_lock, foreign_file};
@@ -104,22 +105,11 @@ fn lock(path: &Path) -> Result<File, SecretIdError> {
 pub fn keep(path: &Path, secret_id: &str) -> Result<(), SecretIdError> {
     let write = || {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let new = path.with_extension("new");
-        // Left by a program that was stopped in the middle.
-        let _ = fs::remove_file(&new);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
-        writeln!(file, "{secret_id}")?;
-        if let (Ok(old), Ok(made)) = (fs::metadata(&path), file.metadata())
-            && (old.uid(), old.gid()) != (made.uid(), made.gid())
-        {
-            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        let mut new = NewFile::private(Durability::Synced, Unfinished::OneName);
+        if let Ok(old) = fs::metadata(&path) {
+            (new.owner, new.group) = (Some(old.uid()), Some(old.gid()));
         }
-        file.sync_all()?;
-        fs::rename(&new, path)
+        new.replace(&path, |out| writeln!(out, "{secret_id}"))
     };
     write().map_err(|source| SecretIdError::Write {
         path: path.to_owned(),
@@ -149,7 +139,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret_id");
         fs::write(&path, "hvs.wrapped").unwrap();
-        fs::write(path.with_extension("new"), "left over").unwrap();
+        fs::write(dir.path().join(".secret_id.new"), "left over").unwrap();
         keep(&path, "84896a0c").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "84896a0c\n");
         let mode = fs::metadata(&path).unwrap().permissions().mode();

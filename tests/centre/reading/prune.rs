@@ -4,6 +4,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use vctl_tests::centre::Centre;
+use vctl_tests::terminal::Terminal;
 
 use crate::fixture::programs::{stderr, stdout, vctl};
 
@@ -76,6 +77,21 @@ fn prune_deletes_old_rows_and_keeps_open_sessions() {
     assert_eq!(centre.postgres.psql(db, gaps).unwrap(), "3");
     let again = vctl(centre, &pruner, db, &["prune", "--yes"]).output();
     assert!(!succeeded(&again.unwrap()).contains("deleted 1"));
+}
+
+#[test]
+fn no_input_refuses_to_prune_on_a_terminal_too() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let pruner = centre.with_policies(&["vctl-pruner"]).unwrap();
+    // A database that does not exist: the refusal comes before any connection.
+    let command = vctl(centre, &pruner, "nowhere", &["prune", "--no-input"]);
+    let mut terminal = Terminal::start(command, 200).unwrap();
+    let ended = terminal.end().unwrap();
+    let shown = terminal.shown();
+    assert_eq!(ended.code(), Some(2), "{shown}");
+    assert!(shown.contains("no terminal to ask on"), "{shown}");
 }
 
 #[test]

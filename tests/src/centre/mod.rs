@@ -54,7 +54,7 @@ pub use psql::Login;
 pub use secret::Secret;
 pub use trial::{Person, Trial, first_steps, shell_word};
 
-use crate::lab::{Journal, Undo, installed, make_directory, report, say, skip};
+use crate::lab::{Journal, Undo, installed, make_directory, report, say, start_or_skip};
 
 /// The database that everything is configured for.
 pub const DATABASE: &str = "vctl";
@@ -121,13 +121,7 @@ impl Centre {
     /// # Panics
     /// When a centre is possible and does not start.
     pub fn or_skip(options: &Options) -> Option<Self> {
-        match missing() {
-            Some(why) => {
-                skip(&why);
-                None
-            }
-            None => Some(Self::start(options).unwrap_or_else(|error| panic!("{error:?}"))),
-        }
+        start_or_skip(missing(), || Self::start(options))
     }
 
     fn build(id: String, journal: &Arc<Journal>, options: &Options) -> Result<Self> {

@@ -39,7 +39,7 @@ pub use certificate::{Authority, Certificate, Subject};
 pub use journal::{Journal, repair, undo_when_its_owner_is_gone};
 pub use recorded::{PATIENCE, Recorded, eventually, read};
 pub(crate) use requirements::directory_of_programs;
-pub use requirements::{Programs, installed, missing, skip};
+pub use requirements::{Programs, installed, missing, skip, start_or_skip};
 pub use undo::Undo;
 
 /// How a lab differs from the usual one.
@@ -97,13 +97,7 @@ impl Lab {
     /// # Panics
     /// When a lab is possible and does not start.
     pub fn or_skip(options: &Options) -> Option<Self> {
-        match missing() {
-            Some(why) => {
-                skip(&why);
-                None
-            }
-            None => Some(Self::start(options).unwrap_or_else(|error| panic!("{error:?}"))),
-        }
+        start_or_skip(missing(), || Self::start(options))
     }
 
     fn build(id: String, journal: &Arc<Journal>, options: &Options) -> Result<Self> {

@@ -135,6 +135,15 @@ impl Report {
 
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
+/// Starts what a spec needs, or skips the spec where `missing` names a part that is not installed.
+pub fn start_or_skip<T>(missing: Option<String>, start: impl FnOnce() -> Result<T>) -> Option<T> {
+    if let Some(why) = missing {
+        skip(&why);
+        return None;
+    }
+    Some(start().unwrap_or_else(|error| panic!("{error:?}")))
+}
+
 /// Tells that a spec cannot run here; with `VCTL_TEST_REQUIRE` set that is a failure.
 ///
 /// Written past libtest, which would keep it back for a spec that passes.

@@ -13,7 +13,7 @@ use crate::ui::Screen;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::records;
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 
 /// Print the public key of the SSH CA
 ///
@@ -74,10 +74,6 @@ impl Records for Authorities {
 
     fn json(&self, authority: &Authority) -> impl Serialize {
         shown(authority)
-    }
-
-    fn cells(&self, authority: &Authority) -> Vec<String> {
-        cells_of(&shown(authority), Self::COLUMNS)
     }
 
     fn name(&self, authority: &Authority) -> String {

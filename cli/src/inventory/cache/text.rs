@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::inventory::cache::{CacheError, InventoryOrigin, Snapshot, SnapshotFile};
 use crate::ui::columns::Columns;
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 use crate::ui::{Layout, WARN, paragraph, sanitize, time};
 
 /// A cache file, with the hosts if they can be read.
@@ -90,10 +90,6 @@ impl Records for Caches {
 
     fn json(&self, cached: &CacheFile) -> impl Serialize {
         self.shown(cached)
-    }
-
-    fn cells(&self, cached: &CacheFile) -> Vec<String> {
-        cells_of(&self.shown(cached), Self::COLUMNS)
     }
 
     fn name(&self, cached: &CacheFile) -> String {

@@ -5,7 +5,7 @@ use vctl_common::count::{counted, form};
 use super::plan::{FailureKind, ImportFailure};
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::ui::{notice, sanitize};
+use crate::ui::notice;
 
 /// Prints each failure, and each unsupported setting once, with its hosts.
 ///
@@ -21,7 +21,7 @@ pub(crate) fn report(
         .partition(|failure| failure.kind == FailureKind::Unsupported);
     let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
     for ImportFailure { alias, why, .. } in unsupported {
-        let alias = format!("`{}`", sanitize::text(alias));
+        let alias = format!("`{alias}`");
         match reasons.iter_mut().find(|(known, _)| known == why) {
             Some((_, aliases)) => aliases.push(alias),
             None => reasons.push((why, vec![alias])),
@@ -35,17 +35,10 @@ pub(crate) fn report(
     for (why, aliases) in reasons {
         let hosts = counted(aliases.len(), "host");
         let aliases = aliases.join(", ");
-        notice::note(&format!(
-            "{hosts} {not}: {aliases}: {}",
-            sanitize::text(why)
-        ));
+        notice::note(&format!("{hosts} {not}: {aliases}: {why}"));
     }
     for ImportFailure { alias, why, .. } in &failed {
-        notice::note(&format!(
-            "`{}`: {}",
-            sanitize::text(alias),
-            sanitize::text(why)
-        ));
+        notice::note(&format!("`{alias}`: {why}"));
     }
     if failed.is_empty() {
         return Ok(());

@@ -1,11 +1,9 @@
 //! Keeps a token valid for other programs, without prompts.
 
-mod backoff;
 mod renewal;
+mod retry;
 mod sink;
 mod watch;
-
-use std::io;
 
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -14,8 +12,8 @@ use crate::error::Stop;
 use crate::login::{CachedToken, Login, Renewed, TokenAction};
 use crate::ui::notice;
 
-use backoff::Backoff;
 pub(crate) use renewal::renew_while;
+use retry::Retry;
 pub(crate) use sink::Sink;
 use watch::Watch;
 
@@ -33,7 +31,7 @@ pub(crate) struct TokenKeeper<'a> {
     login: &'a Login<'a>,
     watch: Watch,
     token: Option<CachedToken>,
-    backoff: Backoff,
+    retry: Retry,
 }
 
 /// The result of an attempt to get a valid token.
@@ -48,7 +46,7 @@ impl<'a> TokenKeeper<'a> {
     pub(crate) fn new(login: &'a Login<'a>) -> Self {
         let watch = match login.state().make() {
             Ok(()) => Watch::on(login.state().path()),
-            Err(error) => Err(io::Error::other(error.message)),
+            Err(error) => Err(notify::Error::generic(&error.message)),
         };
         let watch = watch.unwrap_or_else(|error| {
             tracing::debug!(%error, "The state directory is not watched.");
@@ -58,7 +56,7 @@ impl<'a> TokenKeeper<'a> {
             login,
             watch,
             token: None,
-            backoff: Backoff::default(),
+            retry: Retry::default(),
         }
     }
 
@@ -86,7 +84,7 @@ impl<'a> TokenKeeper<'a> {
             };
             match result {
                 Ok(AttemptResult::Valid(token)) => {
-                    self.backoff.reset();
+                    self.retry.reset();
                     self.token = Some(token.clone());
                     return Ok(TokenEvent::Valid(Box::new(token)));
                 }
@@ -95,10 +93,10 @@ impl<'a> TokenKeeper<'a> {
                     return Ok(TokenEvent::Invalid);
                 }
                 Err(Stop::Error(error)) if error.exit.is_transient() => {
-                    if self.backoff.is_first() {
+                    if !self.retry.is_failing() {
                         notice::note(&format!("{}; trying again", error.message));
                     }
-                    let pause = sleep_until(self.backoff.next_after(begun));
+                    let pause = sleep_until(self.retry.next_after(begun));
                     match self.expires() {
                         Some(expires) => tokio::select! {
                             () = pause => {}
@@ -128,7 +126,7 @@ impl<'a> TokenKeeper<'a> {
         let Some(token) = &self.token else {
             return Ok(true);
         };
-        if !self.backoff.is_first() {
+        if self.retry.is_failing() {
             return Ok(true);
         }
         let rest = token.life.rest(Timestamp::now());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::backoff::Backoff;
+use super::retry::Retry;
 use crate::login::{CachedToken, Login, Renewed};
 use crate::ui::{notice, time};
 
@@ -23,13 +23,13 @@ pub(crate) async fn renew_while<T>(
 }
 
 async fn keep_renewing(login: &Login<'_>, mut token: CachedToken) -> std::convert::Infallible {
-    let mut backoff = Backoff::default();
+    let mut retry = Retry::default();
     loop {
         let now = Timestamp::now();
         if !token.life.renewable || token.life.is_over(now) {
             return until_its_end(&token).await;
         }
-        if backoff.is_first() {
+        if !retry.is_failing() {
             match token.life.rest(now) {
                 Some(rest) => sleep(rest).await,
                 None => std::future::pending().await,
@@ -38,11 +38,11 @@ async fn keep_renewing(login: &Login<'_>, mut token: CachedToken) -> std::conver
         let begun = Instant::now();
         match login.renew(&token).await {
             Ok(Renewed::Extended(renewed)) => {
-                backoff.reset();
+                retry.reset();
                 token = renewed;
             }
             Ok(Renewed::AtMaxTtl | Renewed::Invalid) => token.life.renewable = false,
-            Err(_) => sleep_until(backoff.next_after(begun)).await,
+            Err(_) => sleep_until(retry.next_after(begun)).await,
         }
     }
 }

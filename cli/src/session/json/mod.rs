@@ -20,7 +20,7 @@ use crate::session::model::grep::GrepMatch;
 use crate::session::model::{Event, History, MissingRange, Session};
 use crate::ui::format::OutputFormat;
 use crate::ui::json::{write, write_as_line, write_yaml};
-use crate::ui::records::{Records, cells_of};
+use crate::ui::records::Records;
 
 /// Changes when a field changes its meaning or is removed; new fields may be added at any time.
 const VERSION: u32 = 1;
@@ -95,10 +95,6 @@ impl Records for Sessions {
 
     fn json(&self, listed: &ListedSession) -> impl Serialize {
         session_json(&listed.session).listed(listed.commands)
-    }
-
-    fn cells(&self, listed: &ListedSession) -> Vec<String> {
-        cells_of(&self.json(listed), Self::COLUMNS)
     }
 
     /// The id, which `vctl session` accepts; several sessions may have the same serial.

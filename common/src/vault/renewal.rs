@@ -1,5 +1,8 @@
 //! Decides when a token must be renewed, and when renewing no longer helps. The caller passes the
 //! time.
+//!
+//! The token that vctl caches on disk is judged in `cli/src/login/life.rs`, by wall time and across processes. Both
+//! use the two rules at the top of this file.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +13,20 @@ const UNKNOWN_FOR: Duration = Duration::from_mins(5);
 /// Pause after a failed renewal.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Returns the time before its end at which a token is renewed or replaced.
+pub fn margin(full: Duration) -> Duration {
+    Duration::from_mins(1).min(full / 3)
+}
+
+/// Returns whether a renewal gave about as much as the login. Less means that the token approaches its `max_ttl`,
+/// and each renewal would give less: a new login is due.
+pub fn renews_in_full(ttl: Duration, full: Duration) -> bool {
+    ttl >= full.mul_f64(0.9)
+}
+
 /// Lifetime of a token.
 #[derive(Clone, Debug)]
-pub(super) struct Life {
+pub(super) struct RenewalState {
     since: Instant,
     /// The first lifetime. Later ones are compared with it.
     full: Option<Duration>,
@@ -34,7 +48,7 @@ pub(super) enum Due {
     Replace,
 }
 
-impl Life {
+impl RenewalState {
     /// Returns the lifetime of a token of which nothing is known.
     pub(super) fn unknown(now: Instant) -> Self {
         Self {
@@ -99,9 +113,7 @@ impl Life {
         let full = self.full.unwrap_or(ttl);
         self.not_before = None;
         self.expires = (!ttl.is_zero()).then(|| end(now, ttl));
-        // Shorter than before: the token approaches its max_ttl, and each renewal would give less.
-        // A new login now is better than an expired token soon.
-        self.renewable = renewable && ttl >= full.mul_f64(0.9);
+        self.renewable = renewable && renews_in_full(ttl, full);
     }
 
     /// Stores the result of a lookup.
@@ -124,11 +136,6 @@ fn end(now: Instant, ttl: Duration) -> Instant {
     now + ttl.saturating_sub(Duration::from_secs(1).min(ttl / 4))
 }
 
-/// Returns the time before its end at which a token is renewed.
-fn margin(full: Duration) -> Duration {
-    Duration::from_mins(1).min(full / 3)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,11 +147,11 @@ mod tests {
     #[test]
     fn a_token_is_renewed_a_minute_or_a_third_before_its_end() {
         let now = Instant::now();
-        let hour = Life::known(now, s(3600), true);
+        let hour = RenewalState::known(now, s(3600), true);
         assert_eq!(hour.due(now + s(3538)), Due::Nothing);
         assert_eq!(hour.due(now + s(3539)), Due::Renew);
         assert_eq!(hour.due(now + s(3600)), Due::Replace);
-        let short = Life::known(now, s(6), true);
+        let short = RenewalState::known(now, s(6), true);
         assert_eq!(short.due(now + s(2)), Due::Nothing);
         assert_eq!(short.due(now + s(3)), Due::Renew);
     }
@@ -152,7 +159,7 @@ mod tests {
     #[test]
     fn a_token_at_its_max_ttl_is_replaced_before_its_end() {
         let now = Instant::now();
-        let mut life = Life::known(now, s(60), true);
+        let mut life = RenewalState::known(now, s(60), true);
         life.renewed(now + s(45), s(60), true);
         assert_eq!(life.due(now + s(86)), Due::Renew);
         // 120 s is the max_ttl: 30 are left.
@@ -165,13 +172,13 @@ mod tests {
     #[test]
     fn a_token_ends_before_its_rounded_up_second() {
         let now = Instant::now();
-        assert!(Life::known(now, s(4), true).is_over(now + s(3)));
+        assert!(RenewalState::known(now, s(4), true).is_over(now + s(3)));
     }
 
     #[test]
     fn a_token_of_a_person_costs_no_request_in_a_short_command() {
         let now = Instant::now();
-        let mut life = Life::unknown(now);
+        let mut life = RenewalState::unknown(now);
         assert_eq!(life.due(now + s(299)), Due::Nothing);
         assert_eq!(life.due(now + s(301)), Due::LookUp);
         life.looked_up(now + s(301), s(600), true);
@@ -182,7 +189,7 @@ mod tests {
     #[test]
     fn an_outage_leaves_a_living_token_in_use() {
         let now = Instant::now();
-        let mut life = Life::known(now, s(60), true);
+        let mut life = RenewalState::known(now, s(60), true);
         life.put_off(now + s(41));
         assert_eq!(life.due(now + s(42)), Due::Nothing);
         assert_eq!(life.due(now + s(47)), Due::Renew);
@@ -193,7 +200,7 @@ mod tests {
     fn a_token_without_an_end_is_left_alone() {
         let now = Instant::now();
         assert_eq!(
-            Life::known(now, s(0), false).due(now + s(1_000_000)),
+            RenewalState::known(now, s(0), false).due(now + s(1_000_000)),
             Due::Nothing
         );
     }
