@@ -31,7 +31,7 @@ struct PerCall {
 
 /// Starts and ends agents; none may run.
 pub(super) fn run(bench: &Bench, rig: &mut Rig, findings: &mut Findings) -> Result<()> {
-    let pin = attached_pin(rig)?;
+    let pins = pin_directory(rig)?;
     let samples = bench.full_or_short(60, 30);
     let mut per_call = PerCall::default();
     for round in 0..bench.full_or_short(15, 7) {
@@ -39,7 +39,7 @@ pub(super) fn run(bench: &Bench, rig: &mut Rig, findings: &mut Findings) -> Resu
         rig.lab.agent.start()?;
         let certificate = rig.lab.certificate("syscall", 4000 + round)?;
         let idle = rig.idle_session(&certificate)?;
-        await_probes(&pin)?;
+        await_probes(&pins)?;
         per_call.with_session_ns.push(nanoseconds(samples));
         drop(idle);
         rig.detach()?;
@@ -57,7 +57,7 @@ pub(super) fn run(bench: &Bench, rig: &mut Rig, findings: &mut Findings) -> Resu
     rig.lab.agent.start()?;
     let certificate = rig.lab.certificate("syscall", 4999)?;
     let idle = rig.idle_session(&certificate)?;
-    await_probes(&pin)?;
+    await_probes(&pins)?;
     let on = RunTimeStats::enable().context("the kernel does not count BPF run time")?;
     let before = BpfCost::read()?;
     nanoseconds(samples);
@@ -87,20 +87,25 @@ fn nanoseconds(samples: u32) -> f64 {
     median(&(0..samples).map(sample).collect::<Vec<_>>())
 }
 
-/// Returns the pin that is made last when the probes are attached. A kernel without a 32-bit table of system calls has
-/// none.
-fn attached_pin(rig: &Rig) -> Result<PathBuf> {
+fn pin_directory(rig: &Rig) -> Result<PathBuf> {
     let config = fs::read_to_string(&rig.lab.agent.config)?;
     let directory = config
         .lines()
         .find_map(|line| line.strip_prefix("pin_dir: "));
-    let directory = Path::new(directory.context("the agent has no `pin_dir`")?);
-    Ok(directory.join(format!("link_{PROGRAM}")))
+    Ok(directory.context("the agent has no `pin_dir`")?.into())
 }
 
-fn await_probes(pin: &Path) -> Result<()> {
-    let within = Duration::from_secs(30);
-    wait_for("attaching the probes", within, || {
-        Ok(pin.exists().then_some(()))
-    })
+fn await_probes(pins: &Path) -> Result<()> {
+    let pinned = |name: &str| {
+        let pin = pins.join(format!("link_{name}"));
+        move || Ok(pin.exists().then_some(()))
+    };
+    wait_for(
+        "attaching the probes",
+        Duration::from_secs(30),
+        pinned("sys_exit_execve"),
+    )?;
+    // It is attached last, and not on a kernel without a 32-bit table of system calls.
+    let _ = wait_for(PROGRAM, Duration::from_secs(3), pinned(PROGRAM));
+    Ok(())
 }
