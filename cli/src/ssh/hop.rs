@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use russh::client::{self, AuthResult, Handle, Msg};
 use russh::keys::Algorithm;
-use russh::{Channel, ChannelStream, Preferred};
+use russh::{Channel, ChannelStream, Preferred, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -215,6 +215,32 @@ async fn within<T>(
     }
 }
 
+/// Puts AES-GCM first where the processor computes AES: it takes less time than ChaCha20-Poly1305 there, on both ends.
+fn ciphers(defaults: &[cipher::Name], has_aes: bool) -> Vec<cipher::Name> {
+    let mut ciphers = defaults.to_vec();
+    if has_aes {
+        // A stable sort: the others stay in their order.
+        ciphers.sort_by_key(|name| *name != cipher::AES_256_GCM);
+    }
+    ciphers
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fn has_aes() -> bool {
+    std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_aes() -> bool {
+    std::arch::is_aarch64_feature_detected!("aes")
+        && std::arch::is_aarch64_feature_detected!("pmull")
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_aes() -> bool {
+    false
+}
+
 fn config(known: &[Algorithm]) -> client::Config {
     let defaults = Preferred::DEFAULT;
     // First the types that can be compared with known keys; certificates are verified by themselves.
@@ -235,11 +261,28 @@ fn config(known: &[Algorithm]) -> client::Config {
         keepalive_interval: Some(deadlines::KEEPALIVE),
         keepalive_max: deadlines::KEEPALIVES,
         preferred: Preferred {
+            cipher: Cow::Owned(ciphers(&defaults.cipher, has_aes())),
             host_key_certificates: Cow::Owned(key.clone()),
             key: Cow::Owned(key),
             ..defaults
         },
         channel_buffer_size: CHANNEL_MESSAGES,
         ..client::Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aes_comes_first_only_where_the_processor_computes_it() {
+        let defaults = Preferred::DEFAULT.cipher;
+        assert_eq!(ciphers(&defaults, false), *defaults);
+        let with_aes = ciphers(&defaults, true);
+        assert_eq!(with_aes[0], cipher::AES_256_GCM);
+        let mut others = defaults.to_vec();
+        others.retain(|name| *name != cipher::AES_256_GCM);
+        assert_eq!(with_aes[1..], others);
     }
 }

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use russh::ChannelOpenFailure;
 use russh::client::Msg;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use vctl_common::dial;
@@ -25,6 +25,9 @@ use crate::ui::notice;
 
 /// Pause after a listener failed, most likely for too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Maximum number of bytes in one read of a forwarded connection: two packets.
+const PIECE: usize = 64 << 10;
 
 /// Destination of a client of a local port.
 #[derive(Clone, Debug)]
@@ -139,7 +142,7 @@ impl Flow {
                     reply.accept().await;
                     let _ = stream.set_nodelay(true);
                     let mut channel = channel.into_stream();
-                    let _ = copy_bidirectional(&mut stream, &mut channel).await;
+                    copy(&mut stream, &mut channel).await;
                 }
                 Err(error) => {
                     reply.reject(ChannelOpenFailure::ConnectFailed).await;
@@ -150,7 +153,7 @@ impl Flow {
                 Ok(mut stream) => {
                     reply.accept().await;
                     let mut channel = channel.into_stream();
-                    let _ = copy_bidirectional(&mut stream, &mut channel).await;
+                    copy(&mut stream, &mut channel).await;
                 }
                 Err(error) => {
                     reply.reject(ChannelOpenFailure::ConnectFailed).await;
@@ -159,6 +162,15 @@ impl Flow {
             },
         }
     }
+}
+
+/// Copies both ways until both ends are done.
+async fn copy<A, B>(one: &mut A, other: &mut B)
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    let _ = copy_bidirectional_with_sizes(one, other, PIECE, PIECE).await;
 }
 
 async fn outward(mut stream: TcpStream, way: Way, connection: &Connection) {
@@ -183,7 +195,7 @@ async fn outward(mut stream: TcpStream, way: Way, connection: &Connection) {
     match opened {
         Ok(channel) => {
             let mut channel = channel.into_stream();
-            let _ = copy_bidirectional(&mut stream, &mut channel).await;
+            copy(&mut stream, &mut channel).await;
         }
         // SOCKS reports the error to its client, and a browser causes many.
         Err(_) if by_socks => {}

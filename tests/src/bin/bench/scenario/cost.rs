@@ -11,6 +11,7 @@ use vctl_tests::load::process_cost::{Memory, ProcessCost};
 use vctl_tests::load::spawn::Outcome;
 use vctl_tests::load::stats::{median, u64_as_f64};
 
+use super::syscall;
 use crate::report::Findings;
 use crate::rig::{Bench, LoadArguments, MIB, Rig, settle};
 
@@ -42,6 +43,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     };
     let mut rig = bench.rig(&waits)?;
     let rounds = spawn_latency(bench, &mut rig, &mut findings)?;
+    syscall::run(bench, &mut rig, &mut findings)?;
     rig.lab.agent.start()?;
     in_kernel(bench, &rig, &mut findings)?;
     let per_pair = agent_cpu(bench, &rig, &mut findings)?;

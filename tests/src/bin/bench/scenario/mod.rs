@@ -7,6 +7,7 @@ mod outside;
 mod durable;
 mod idle;
 mod cost;
+mod syscall;
 mod capacity;
 mod kill9;
 mod cli;

@@ -7,13 +7,13 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 use vctl_tests::centre::{Centre, DATABASE, Host, Options, Secret};
 use vctl_tests::lab::Programs;
-use vctl_tests::load::stats::Summary;
+use vctl_tests::load::stats::{Summary, u64_as_f64};
 
 use crate::report::Findings;
 use crate::rig::Bench;
@@ -113,15 +113,20 @@ fn chain(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Res
     Ok(())
 }
 
-/// Much at once, each way, with what the two negotiate by themselves.
+/// The cipher that `vctl ssh` negotiates on a processor with AES instructions.
+const AES: [&str; 2] = ["-c", "aes256-gcm@openssh.com"];
+
+/// Bulk data in both directions, with the ciphers that the two clients negotiate by themselves, and OpenSSH's client
+/// again with the cipher of `vctl ssh`. The host's clock times the transfer, so logins do not count.
 pub(super) fn bulk(
     mib: u32,
     rounds: u32,
     operator: &Operator<'_>,
     findings: &mut Findings,
 ) -> Result<()> {
-    let from = format!("head -c {mib}M /dev/zero");
-    let to = "cat > /dev/null";
+    let timed = |transfer: &str| format!("date +%s%N >&2; {transfer}; date +%s%N >&2");
+    let from = timed(&format!("head -c {mib}M /dev/zero"));
+    let to = timed("cat > /dev/null");
     let zeros = format!("head -c {mib}M /dev/zero | \"$@\"");
     let fed = |command: Command| {
         let mut shell = Command::new("sh");
@@ -136,7 +141,7 @@ pub(super) fn bulk(
         shell.env("PATH", "/usr/bin:/bin");
         shell
     };
-    let [ours, theirs, ours_up, theirs_up] = interleaved(
+    let [ours, theirs, same, ours_up, theirs_up, same_up] = timed_on_the_host(
         rounds,
         [
             ("vctl ssh, from the host", &|| {
@@ -145,15 +150,24 @@ pub(super) fn bulk(
             ("ssh, from the host", &|| {
                 operator.openssh(&[], &[NAME, &from])
             }),
+            ("ssh with AES-GCM, from the host", &|| {
+                operator.openssh(&AES, &[NAME, &from])
+            }),
             ("vctl ssh, to the host", &|| {
-                fed(operator.vctl(&[], &[NAME, "--", to]))
+                fed(operator.vctl(&[], &[NAME, "--", &to]))
             }),
             ("ssh, to the host", &|| {
-                fed(operator.openssh(&[], &[NAME, to]))
+                fed(operator.openssh(&[], &[NAME, &to]))
+            }),
+            ("ssh with AES-GCM, to the host", &|| {
+                fed(operator.openssh(&AES, &[NAME, &to]))
             }),
         ],
     )?;
-    for (way, ours, theirs) in [("from", ours, theirs), ("to", ours_up, theirs_up)] {
+    for (way, ours, theirs, same) in [
+        ("from", ours, theirs, same),
+        ("to", ours_up, theirs_up, same_up),
+    ] {
         let rate = |took: &Summary| f64::from(mib) / took.p50 * 1000.0;
         findings.state(
             &format!("vctl ssh, {mib} MiB {way} the host"),
@@ -171,16 +185,48 @@ pub(super) fn bulk(
             "",
             1.0,
         );
+        findings.state(
+            &format!("vctl ssh / ssh with AES-GCM, {way} the host"),
+            rate(&ours) / rate(&same),
+            "",
+        );
         findings.keep(&format!("vctl_bulk_{way}_ms"), &ours)?;
         findings.keep(&format!("ssh_bulk_{way}_ms"), &theirs)?;
+        findings.keep(&format!("ssh_aes_bulk_{way}_ms"), &same)?;
     }
     Ok(())
 }
 
-/// Runs each in turn, so that all meet the same machine; milliseconds of each.
+/// Returns the milliseconds that each command takes.
 fn interleaved<const N: usize>(
     rounds: u32,
     commands: [(&str, &dyn Fn() -> Command); N],
+) -> Result<[Summary; N]> {
+    in_turn(rounds, commands, |took, _| Ok(took.as_secs_f64() * 1000.0))
+}
+
+/// Returns the milliseconds between the two times that each command prints to stderr.
+fn timed_on_the_host<const N: usize>(
+    rounds: u32,
+    commands: [(&str, &dyn Fn() -> Command); N],
+) -> Result<[Summary; N]> {
+    in_turn(rounds, commands, |_, printed| {
+        let times: Vec<u64> = printed
+            .lines()
+            .filter_map(|time| time.parse().ok())
+            .collect();
+        let [begun, ended] = times[..] else {
+            bail!("the host printed `{printed}` instead of two times");
+        };
+        Ok(u64_as_f64(ended.saturating_sub(begun)) / 1e6)
+    })
+}
+
+/// Runs the commands in turn, so that the load of the machine is the same for all of them.
+fn in_turn<const N: usize>(
+    rounds: u32,
+    commands: [(&str, &dyn Fn() -> Command); N],
+    measure: impl Fn(Duration, &str) -> Result<f64>,
 ) -> Result<[Summary; N]> {
     let mut times = [const { Vec::new() }; N];
     for round in 0..rounds {
@@ -189,11 +235,11 @@ fn interleaved<const N: usize>(
             command.stdin(Stdio::null()).stdout(Stdio::null());
             let output = command.stderr(Stdio::piped()).output()?;
             let took = begun.elapsed();
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "`{name}` failed: {said}");
+            let printed = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "`{name}` failed: {printed}");
             // The first round warms caches.
             if round > 0 {
-                times.push(took.as_secs_f64() * 1000.0);
+                times.push(measure(took, &printed)?);
             }
         }
     }
@@ -307,7 +353,7 @@ impl<'a> Operator<'a> {
         command
     }
 
-    fn openssh(&self, options: &[&str], args: &[&str]) -> Command {
+    pub(super) fn openssh(&self, options: &[&str], args: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command
             .env_clear()

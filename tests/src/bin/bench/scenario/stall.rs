@@ -1,11 +1,12 @@
 //! One channel that is not read: what it costs the others of its connection, and memory.
 //!
-//! Each round measures the same forward of the same connection without a stalled one beside it and with one.
+//! Each round measures the same forward of the same connection without a stalled one beside it and with one, for
+//! `vctl ssh` and for OpenSSH's client.
 
 use std::fs;
 use std::io::{Read, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::report::Findings;
 use crate::rig::{Bench, MIB};
 
 /// How long a process does nothing once it has stalled.
-const STILL: Duration = Duration::from_secs(1);
+const STILL: Duration = Duration::from_millis(400);
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -37,43 +38,72 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     beside(bench, &operator, &mut findings)?;
     memory(bench, &operator, &mut findings)?;
     let mib = bench.full_or_short(1024, 512);
-    bulk(mib, bench.full_or_short(6, 4), &operator, &mut findings)?;
+    bulk(mib, bench.full_or_short(10, 6), &operator, &mut findings)?;
     Ok(findings)
 }
 
-/// The rate of a forward, alone and beside a stalled one.
+/// Rates of a forward of one client, in MiB/s.
+#[derive(Default)]
+struct Rates {
+    alone: Vec<f64>,
+    beside_stalled: Vec<f64>,
+}
+
+/// Measures a forward alone and beside a stalled one, with `vctl ssh` and with OpenSSH's client in turn.
 fn beside(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Result<()> {
     let zeros = zeros()?;
-    let port = free_port()?;
-    let forward = format!("127.0.0.1:{port}:127.0.0.1:{zeros}");
-    let mut command = operator.vctl(&[], &[NAME, "-N", "-L", &forward]);
-    let mut client = Client(command.stdin(Stdio::null()).spawn()?);
-    let mib = bench.full_or_short(512, 128);
-    let (mut alone, mut stalled) = (Vec::new(), Vec::new());
-    // The first round warms up.
-    for round in 0..=bench.full_or_short(12, 6) {
-        let without = rate(port, mib)?;
-        let unread = connect(port)?;
-        client.wait_until_still()?;
-        let with = rate(port, mib)?;
-        drop(unread);
-        if round > 0 {
-            alone.push(without);
-            stalled.push(with);
+    let (our_port, their_port) = (free_port()?, free_port()?);
+    let forward = |port: u16| format!("127.0.0.1:{port}:127.0.0.1:{zeros}");
+    let ours = operator.vctl(&[], &[NAME, "-N", "-L", &forward(our_port)]);
+    let theirs = operator.openssh(&["-N", "-L", &forward(their_port)], &[NAME]);
+    let mut clients = [
+        (Client::start(ours)?, our_port, Rates::default()),
+        (Client::start(theirs)?, their_port, Rates::default()),
+    ];
+    let mib = bench.full_or_short(512, 256);
+    for round in 0..=bench.full_or_short(20, 6) {
+        for (client, port, rates) in &mut clients {
+            // Neither of the two profits from its place in a round.
+            for is_beside in [false, true, true, false] {
+                let unread = is_beside.then(|| connect(*port)).transpose()?;
+                client.wait_until_still()?;
+                let rate = rate(*port, mib)?;
+                drop(unread);
+                // The first round warms caches.
+                match (round, is_beside) {
+                    (0, _) => {}
+                    (_, true) => rates.beside_stalled.push(rate),
+                    (_, false) => rates.alone.push(rate),
+                }
+            }
         }
     }
-    client.end()?;
-    let (alone, stalled) = (Summary::of(alone), Summary::of(stalled));
-    findings.state("a forward alone, p50", alone.p50, "MiB/s");
-    findings.state("the same beside a stalled one, p50", stalled.p50, "MiB/s");
+    let [ours, theirs] = clients.map(|(mut client, _, rates)| client.end().map(|()| rates));
+    let ratio = report_rates("vctl ssh", "vctl", ours?, findings)?;
     findings.at_least(
-        "a forward beside a stalled one / alone",
-        stalled.p50 / alone.p50,
+        "vctl ssh, a forward beside a stalled one / alone",
+        ratio,
         "",
         0.95,
     );
-    findings.keep("forward_alone_mib_s", &alone)?;
-    findings.keep("forward_beside_stalled_mib_s", &stalled)
+    let ratio = report_rates("ssh", "ssh", theirs?, findings)?;
+    findings.state("ssh, a forward beside a stalled one / alone", ratio, "");
+    Ok(())
+}
+
+/// Returns the rate beside a stalled forward as a part of the rate alone.
+fn report_rates(name: &str, key: &str, rates: Rates, findings: &mut Findings) -> Result<f64> {
+    let alone = Summary::of(rates.alone);
+    let beside = Summary::of(rates.beside_stalled);
+    findings.state(&format!("{name}, a forward alone, p50"), alone.p50, "MiB/s");
+    findings.state(
+        &format!("{name}, the same beside a stalled one, p50"),
+        beside.p50,
+        "MiB/s",
+    );
+    findings.keep(&format!("{key}_forward_alone_mib_s"), &alone)?;
+    findings.keep(&format!("{key}_forward_beside_stalled_mib_s"), &beside)?;
+    Ok(beside.p50 / alone.p50)
 }
 
 /// The most memory of a client whose output waits, and then comes.
@@ -115,10 +145,14 @@ fn memory(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Re
     client.end()
 }
 
-/// A client of ours, ended with this.
+/// A running client, which ends when this is dropped.
 struct Client(Child);
 
 impl Client {
+    fn start(mut command: Command) -> Result<Self> {
+        Ok(Self(command.stdin(Stdio::null()).spawn()?))
+    }
+
     /// Waits until it has been doing nothing for a while.
     fn wait_until_still(&self) -> Result<()> {
         let id = self.0.id();
@@ -127,7 +161,7 @@ impl Client {
             let before = ProcessCost::read(id)?;
             thread::sleep(STILL);
             // A timer may fire.
-            if ProcessCost::read(id)?.on_cpu_ns - before.on_cpu_ns < 2_000_000 {
+            if ProcessCost::read(id)?.on_cpu_ns - before.on_cpu_ns < 1_000_000 {
                 return Ok(());
             }
         }
