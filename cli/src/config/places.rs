@@ -105,11 +105,12 @@ pub(super) const ENVIRONMENT_ONLY: [&str; 2] = ["role_id", "secret_id"];
 /// Keys that a directory's file may set before the person trusts it, each with the reason.
 ///
 /// They choose how something is done. A key on no list is refused, and a test asks for its place.
-pub(super) const MAY: [(&str, &str); 3] = [
+pub(super) const MAY: [(&str, &str); 4] = [
     (
         "ssh_direct_first",
         "every way to a host checks the same host key",
     ),
+    ("ssh_keepalive", "it only takes longer, or gives up"),
     ("sync_probe_timeout", "it only takes longer, or gives up"),
     ("sync_probe_concurrency", "it only takes longer"),
 ];

@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use anstyle::Style;
 use serde_json::{Value, json};
-
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::config::{Loaded, Setting, Standing};
 use crate::ui::form::Form;
 use crate::ui::wrap::wrapped;
-use crate::ui::{BAD, DIM, Layout, json, sanitize};
+use crate::ui::{BAD, DIM, Layout, json, paragraph, sanitize};
 
 /// Columns before a source: blanks and `#`.
 const BELOW: usize = 4;
@@ -81,18 +81,20 @@ pub(crate) fn write_set(out: &mut impl Write, path: &Path, set: &[Setting]) -> i
     Ok(())
 }
 
-pub(crate) fn write_trusted(out: &mut impl Write, all: &[(PathBuf, Standing)]) -> io::Result<()> {
+pub(crate) fn write_trusted(
+    out: &mut impl Write,
+    all: &[(PathBuf, Standing)],
+    width: Option<usize>,
+) -> io::Result<()> {
     for (path, standing) in all {
         let standing = match standing {
             Standing::Trusted => "trusted",
             Standing::Changed => "changed",
             Standing::Gone => "gone",
         };
-        writeln!(
-            out,
-            "{standing:7}  {}",
-            sanitize::text(path.display().to_string())
-        )?;
+        write!(out, "{standing:7}  ")?;
+        let path = path.display().to_string();
+        paragraph::write(out, 9, &path, Style::new(), width)?;
     }
     Ok(())
 }

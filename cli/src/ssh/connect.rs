@@ -80,6 +80,8 @@ pub(crate) struct Means<'a> {
     pub(crate) issuer: Issuer<'a>,
     /// For what the target asks of us.
     pub(crate) inbound: mpsc::Sender<Inbound>,
+    /// How long a server may be silent before it is asked for an answer.
+    pub(crate) keepalive: Duration,
 }
 
 /// Gets certificates.
@@ -223,8 +225,8 @@ async fn along(jumps: &[Target], plan: &Plan, means: &Means<'_>) -> Result<Verif
             return Ok((first, Vec::new()));
         }
         let (stream, passed) = through(first, jumps, &plan.target, means, &credentials).await?;
-        let (name, inbound) = (&plan.target.name, Some(means.inbound.clone()));
-        let connection = Connection::shake_hands(stream, name, &means.keys, inbound).await?;
+        let (target, inbound) = (&plan.target, Some(means.inbound.clone()));
+        let connection = Connection::shake_hands(stream, target, means, inbound).await?;
         Ok((connection, passed))
     };
     match (done.await, credentials.last()) {
@@ -266,7 +268,7 @@ pub(super) async fn enter(
     let network = async {
         let stream = dial::tcp(&first.name, first.addr).await?;
         let _ = tell_source.send(stream.local_addr().ok());
-        Connection::shake_hands(stream, &first.name, &means.keys, inbound).await
+        Connection::shake_hands(stream, first, means, inbound).await
     };
     let centre = async {
         let credentials = issue_all(jumps, plan, means).await?;
@@ -308,7 +310,7 @@ pub(super) async fn through(
         if index + 1 == jumps.len() {
             return Ok((stream, passed));
         }
-        connection = Connection::shake_hands(stream, &next.name, &means.keys, None).await?;
+        connection = Connection::shake_hands(stream, next, means, None).await?;
     }
     Err(SshError::no_certificate())
 }

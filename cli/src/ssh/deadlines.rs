@@ -30,6 +30,5 @@ pub(crate) const ACCESS_ROW_WHILE_AWAY: Duration = Duration::from_millis(500);
 /// For the last message to a host.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(500);
 
-/// A server that was silent for this long is asked whether it lives, this often.
-pub(crate) const KEEPALIVE: Duration = Duration::from_secs(15);
+/// A silent server is asked this often before it is left; the setting `ssh_keepalive` is the time between.
 pub(crate) const KEEPALIVES: usize = 3;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use russh::client::{self, AuthResult, Handle, Msg};
@@ -12,11 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::connect::{Means, Target};
 use super::deadlines;
 use super::error::{SshError, Step};
 use super::forward::Endpoint;
 use super::handler::{Handler, Inbound, Question};
-use super::host_key::HostKeys;
 use crate::ssh_ca::user_certificate::Credential;
 
 /// The most messages that wait for the reader of a channel. Above that its window is not replenished.
@@ -31,11 +32,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Does the handshake over `stream`, and believes the server only as `keys` say.
+    /// Does the handshake over `stream`, and believes the server only as `means.keys` say.
     pub(crate) async fn shake_hands<S>(
         stream: S,
-        host: &str,
-        keys: &HostKeys<'_>,
+        target: &Target,
+        means: &Means<'_>,
         inbound: Option<mpsc::Sender<Inbound>>,
     ) -> Result<Self, SshError>
     where
@@ -44,7 +45,11 @@ impl Connection {
         let (ask, mut asked) = mpsc::channel(1);
         let (alive_with, alive) = watch::channel(());
         let handler = Handler::new(alive_with, ask, inbound);
-        let config = Arc::new(config(&keys.preferred(host)));
+        let host = &*target.name;
+        let keys = &means.keys;
+        let named = keys.files(target).await;
+        let config = config(&keys.preferred(host, &named), means.keepalive);
+        let config = Arc::new(config);
         let connecting = client::connect_stream(config, stream, handler);
         tokio::pin!(connecting);
         let mut deadline = Instant::now() + deadlines::HANDSHAKE;
@@ -60,7 +65,7 @@ impl Connection {
                 }
                 Some(question) = asked.recv() => {
                     let Question { shown, believe } = question;
-                    keys.verify(host, &shown).await?;
+                    keys.verify(host, &named, &shown).await?;
                     // A person may have thought about it.
                     deadline = Instant::now() + deadlines::HANDSHAKE;
                     let _ = believe.send(());
@@ -212,7 +217,7 @@ async fn within<T>(
     }
 }
 
-fn config(known: &[Algorithm]) -> client::Config {
+fn config(known: &[Algorithm], keepalive: Duration) -> client::Config {
     let defaults = Preferred::DEFAULT;
     // First the kinds that can be compared with what is known; certificates are judged by themselves.
     let mut key = known.to_vec();
@@ -229,7 +234,7 @@ fn config(known: &[Algorithm]) -> client::Config {
             "SSH-2.0-vctl_",
             env!("CARGO_PKG_VERSION")
         ))),
-        keepalive_interval: Some(deadlines::KEEPALIVE),
+        keepalive_interval: Some(keepalive),
         keepalive_max: deadlines::KEEPALIVES,
         preferred: Preferred {
             host_key_certificates: Cow::Owned(key.clone()),

@@ -134,6 +134,7 @@ async fn connect(
             },
         },
         inbound,
+        keepalive: config.ssh_keepalive.0,
     };
     Ok(Box::pin(connect::reach(&plan, &means)).await?)
 }
