@@ -1,10 +1,12 @@
 //! `vctl ssh-agent`
 
+use std::time::Duration;
+
 use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::error::Stop;
 use crate::files::state_dir::StateDir;
-use crate::openssh::{self, MeetingPlace};
+use crate::openssh::{self, Ending, MeetingPlace};
 use crate::ui::help::TEMPLATE;
 
 /// Serve the agent socket that ssh_config names
@@ -14,14 +16,27 @@ use crate::ui::help::TEMPLATE;
 /// to start it by hand.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE)]
-pub(crate) struct SshAgentArgs {}
+pub(crate) struct SshAgentArgs {
+    /// Milliseconds between two looks for proxies: for tests
+    #[arg(long, hide = true)]
+    look_ms: Option<u64>,
 
-pub(crate) fn run(_: &SshAgentArgs, _: &Globals) -> Result<(), Stop> {
+    /// Milliseconds that it stays without a login, where files cannot be locked: for tests
+    #[arg(long, hide = true)]
+    linger_ms: Option<u64>,
+}
+
+pub(crate) fn run(args: &SshAgentArgs, _: &Globals) -> Result<(), Stop> {
     let state = StateDir::find();
     let place = MeetingPlace::of(&state);
     place.make(&state)?;
+    let usual = Ending::default();
+    let ending = Ending {
+        look: args.look_ms.map_or(usual.look, Duration::from_millis),
+        linger: args.linger_ms.map_or(usual.linger, Duration::from_millis),
+    };
     let serving = async {
-        let served = openssh::run_switchboard(&place).await;
+        let served = openssh::run_switchboard(&place, ending).await;
         served.map_err(|error| place.unusable(&error).into())
     };
     match context::run_without_store(serving) {

@@ -20,14 +20,28 @@ use vctl_common::file_lock::Tried;
 use super::message::{self, Answer, Request};
 use super::socket_dir::{Listener, MeetingPlace, answers};
 
-/// How often it looks whether anybody is still there.
-const LOOK: Duration = Duration::from_secs(15);
 /// How long a proxy waits for one that it started.
 const START: Duration = Duration::from_secs(5);
-/// How long it stays after the last login, where no lock says whether a proxy is there.
-const LINGER: Duration = Duration::from_mins(30);
 /// `ssh` says what it wants at once. Whoever does not is not kept.
 const FIRST_WORD: Duration = Duration::from_mins(1);
+
+/// When it ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    /// How often it looks whether a proxy is still there.
+    pub(crate) look: Duration,
+    /// How long it stays after the last login, where no lock says whether a proxy is there.
+    pub(crate) linger: Duration,
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(15),
+            linger: Duration::from_mins(30),
+        }
+    }
+}
 
 /// Starts one, where there is none. A proxy must have entered the meeting place: until it leaves, one
 /// that is there stays.
@@ -59,7 +73,7 @@ pub(super) async fn wait(place: &MeetingPlace) -> io::Result<()> {
 }
 
 /// Serves until no proxy is there any more; at once done when another does.
-pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
+pub(crate) async fn run(place: &MeetingPlace, ending: Ending) -> io::Result<()> {
     // The terminal of whoever started it is no longer ours; where it is our own, that fails.
     let _ = setsid();
     let Some(own) = place.be_the_switchboard()? else {
@@ -67,7 +81,7 @@ pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
     };
     let listener = Listener::at(&place.agent())?;
     let mut asked = Instant::now();
-    let mut look = interval(LOOK);
+    let mut look = interval(ending.look);
     look.tick().await;
     loop {
         tokio::select! {
@@ -86,7 +100,7 @@ pub(crate) async fn run(place: &MeetingPlace) -> io::Result<()> {
                     return swept;
                 }
                 // Each proxy asks whether we are there when it starts, and soon logs in.
-                (_, Tried::Unsupported) if asked.elapsed() > LINGER => return Ok(()),
+                (_, Tried::Unsupported) if asked.elapsed() > ending.linger => return Ok(()),
                 _ => {}
             }
         }

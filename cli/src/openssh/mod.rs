@@ -23,7 +23,7 @@ mod include;
 mod known_hosts;
 pub(crate) mod without_include;
 
-pub(crate) use agent_mux::run as run_switchboard;
+pub(crate) use agent_mux::{Ending, run as run_switchboard};
 pub(crate) use config::{Paths, is_about, render};
 pub(crate) use disconnect::Told;
 pub(crate) use fd_pass::{hand_over, is_wanted as passes_descriptor};
