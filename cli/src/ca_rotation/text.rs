@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
 use serde::Serialize;
 
 use vctl_common::count::{counted, form};
 
 use crate::ca_rotation::{Host, Key, Stage};
+use crate::ui::paragraph;
 use crate::ui::records::{Records, cells_of};
 use crate::ui::time;
 
@@ -66,7 +68,12 @@ impl Records for Standings<'_> {
 }
 
 /// Writes what people want to know: which CAs there are, who is missing, what comes next.
-pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut dyn Write,
+    stage: &Stage,
+    hosts: &[Host],
+    width: Option<usize>,
+) -> io::Result<()> {
     let line = |out: &mut dyn Write, key: &Key, what: &str| {
         let Key {
             fingerprint,
@@ -75,7 +82,8 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[Host]) -> io::R
             ..
         } = key;
         let since = time::seconds(*since);
-        writeln!(out, "{fingerprint} at {mount}/ {what} since {since}")
+        let text = format!("{fingerprint} at {mount}/ {what} since {since}");
+        paragraph::write_beside(out, 2, &text, Style::new(), width)
     };
     let standings = Standings { stage };
     let (waits_for, next) = match stage {

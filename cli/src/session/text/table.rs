@@ -61,7 +61,7 @@ pub(crate) fn write(
 }
 
 /// Returns how much of an id tells it from the others.
-fn distinct(index: usize, ids: &[String]) -> usize {
+pub(super) fn distinct(index: usize, ids: &[String]) -> usize {
     let id = &ids[index];
     let common = |other: &String| {
         let same = id.bytes().zip(other.bytes());
