@@ -196,6 +196,15 @@ impl Browser {
         Ok(())
     }
 
+    /// Lays the page out as for paper of that many CSS pixels between the margins.
+    pub fn lay_out_for_print(&mut self, width: u32) -> Result<()> {
+        self.ask("Emulation.setEmulatedMedia", &json!({"media": "print"}))?;
+        let paper =
+            json!({"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": false});
+        self.ask("Emulation.setDeviceMetricsOverride", &paper)?;
+        Ok(())
+    }
+
     /// Writes what is to be seen into a PNG file.
     pub fn screenshot(&mut self, file: &Path) -> Result<()> {
         let answer = self.ask("Page.captureScreenshot", &json!({}))?;

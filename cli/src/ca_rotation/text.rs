@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
 use serde::Serialize;
 
 use vctl_common::count::{counted, form};
 
 use crate::ca_rotation::{CaKey, RotationHost, Stage};
+use crate::ui::paragraph;
 use crate::ui::records::Records;
 use crate::ui::time;
 
@@ -62,7 +64,12 @@ impl Records for RotationHosts<'_> {
 }
 
 /// Writes the CAs, the hosts that the next step waits for, and the next command.
-pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[RotationHost]) -> io::Result<()> {
+pub(crate) fn write(
+    out: &mut dyn Write,
+    stage: &Stage,
+    hosts: &[RotationHost],
+    width: Option<usize>,
+) -> io::Result<()> {
     let line = |out: &mut dyn Write, key: &CaKey, what: &str| {
         let CaKey {
             fingerprint,
@@ -71,7 +78,8 @@ pub(crate) fn write(out: &mut dyn Write, stage: &Stage, hosts: &[RotationHost]) 
             ..
         } = key;
         let since = time::seconds(*since);
-        writeln!(out, "{fingerprint} at {mount}/ {what} since {since}")
+        let text = format!("{fingerprint} at {mount}/ {what} since {since}");
+        paragraph::write_beside(out, 2, &text, Style::new(), width)
     };
     let standings = RotationHosts { stage };
     let (waits_for, next) = match stage {

@@ -86,7 +86,8 @@ pub(crate) fn run(args: &ConfigArgs, globals: &Globals) -> Result<(), Stop> {
         }
         Some(ConfigCommand::Trust(args)) if args.list => {
             let mut screen = Screen::for_people();
-            config::text::write_trusted(&mut screen, &TrustedFiles::find().all()?)?;
+            let width = screen.layout(false).width;
+            config::text::write_trusted(&mut screen, &TrustedFiles::find().all()?, width)?;
             Ok(screen.flush()?)
         }
         Some(ConfigCommand::Trust(args)) => trust(args, globals.interaction()),

@@ -59,6 +59,7 @@ pub(crate) fn run(args: &SshConfigArgs, globals: &Globals) -> Result<(), Stop> {
         return Ok(screen.flush()?);
     }
     place.make(&state)?;
+    place.make_for_config(&state)?;
     // Before the include line: ssh must not include a missing file.
     private_file::replace(&place.config(), |out| out.write_all(text.as_bytes()))
         .map_err(|error| cannot("write", &place, &error))?;

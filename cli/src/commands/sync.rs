@@ -19,7 +19,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::home;
 use crate::inventory;
-use crate::inventory::change::data_centre;
+use crate::inventory::change::{self, data_centre};
 use crate::inventory::sync;
 use crate::inventory::sync::aliases;
 use crate::inventory::sync::aliases::Aliases;
@@ -301,6 +301,8 @@ async fn candidate(
     is_listed: bool,
 ) -> Result<(Candidate, Vec<String>), (FailureKind, String)> {
     let failed = |why| (FailureKind::Failed, why);
+    // `ssh` refuses many of these names, with an error that looks like one of the file.
+    change::name(&name.to_lowercase()).map_err(|why| (FailureKind::Unsupported, why))?;
     let asked = ssh.ask(name).await.map_err(failed)?;
     // Before the DNS lookup: the name may be known to the `ProxyCommand` only.
     if asked.has_command {

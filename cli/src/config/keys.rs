@@ -79,6 +79,7 @@ pub(super) fn defaults() -> Config {
         ca_role: text(),
         ssh_sign: Span::default(),
         ssh_direct_first: false,
+        ssh_keepalive: Span::default(),
         ssh_default_user: text(),
         sync_probe_timeout: Span::default(),
         sync_probe_concurrency: 0,
@@ -186,6 +187,9 @@ static KEYS: &[Key<Config>] = &[
     "Requested validity of a certificate." },
     key! { ssh_direct_first: "`true` or `false`" = "true", Raw::boolean, text,
     "Whether to try a direct connection before the jump host." },
+    key! { ssh_keepalive: "time" = "15s", lasting, text,
+    "How long an SSH server may be silent before it is asked for an answer. After three questions without \
+      one, the connection ends." },
     key! { ssh_default_user: "name" = "ubuntu", name, text,
     "User to log in as on hosts that have no user in the inventory." },
     key! { sync_probe_timeout: "time" = "3s", lasting, text,

@@ -97,6 +97,7 @@ pub(crate) struct Config {
     pub(crate) ca_role: String,
     pub(crate) ssh_sign: Span,
     pub(crate) ssh_direct_first: bool,
+    pub(crate) ssh_keepalive: Span,
     pub(crate) ssh_default_user: String,
     pub(crate) sync_probe_timeout: Span,
     pub(crate) sync_probe_concurrency: u16,

@@ -106,11 +106,12 @@ pub(super) const ENVIRONMENT_ONLY: [&str; 2] = ["role_id", "secret_id"];
 /// Keys that a directory's file may set before the user trusts it, each with the reason.
 ///
 /// They choose how something is done. A key that is in no list is refused, and a test fails.
-pub(super) const MAY: [(&str, &str); 3] = [
+pub(super) const MAY: [(&str, &str); 4] = [
     (
         "ssh_direct_first",
         "each route to a host checks the same host key",
     ),
+    ("ssh_keepalive", "ssh only gives up sooner or later"),
     ("sync_probe_timeout", "sync only takes longer, or gives up"),
     ("sync_probe_concurrency", "sync only takes longer"),
 ];

@@ -253,6 +253,7 @@ fn an_untrusted_directory_sets_no_server_ca_or_role() {
         taken(Origin::Directory),
         [
             "ssh_direct_first",
+            "ssh_keepalive",
             "sync_probe_timeout",
             "sync_probe_concurrency"
         ]

@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use anstyle::Style;
 use serde_json::{Value, json};
-
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::config::{Loaded, Setting, TrustState};
 use crate::ui::format::OutputFormat;
 use crate::ui::wrap::wrapped;
-use crate::ui::{BAD, DIM, Layout, json, sanitize};
+use crate::ui::{BAD, DIM, Layout, json, paragraph, sanitize};
 
 /// Columns before a source: two blanks, `#` and a blank.
 const BELOW: usize = 4;
@@ -81,18 +81,20 @@ pub(crate) fn write_set(out: &mut impl Write, path: &Path, set: &[Setting]) -> i
     Ok(())
 }
 
-pub(crate) fn write_trusted(out: &mut impl Write, all: &[(PathBuf, TrustState)]) -> io::Result<()> {
+pub(crate) fn write_trusted(
+    out: &mut impl Write,
+    all: &[(PathBuf, TrustState)],
+    width: Option<usize>,
+) -> io::Result<()> {
     for (path, state) in all {
         let state = match state {
             TrustState::Trusted => "trusted",
             TrustState::Changed => "changed",
             TrustState::Gone => "gone",
         };
-        writeln!(
-            out,
-            "{state:7}  {}",
-            sanitize::text(path.display().to_string())
-        )?;
+        write!(out, "{state:7}  ")?;
+        let path = path.display().to_string();
+        paragraph::write(out, 9, &path, Style::new(), width)?;
     }
     Ok(())
 }

@@ -19,14 +19,28 @@ use vctl_common::file_lock::Tried;
 use super::message::{self, Answer, Request};
 use super::socket_dir::{Listener, SocketDir, answers};
 
-/// Interval of the check whether any proxy is left.
-const LOOK: Duration = Duration::from_secs(15);
 /// Time limit for the start of the process.
 const START: Duration = Duration::from_secs(5);
-/// Time to stay after the last login on a file system without locks, where proxies cannot be detected.
-const LINGER: Duration = Duration::from_mins(30);
 /// Time limit for the first request of a client.
 const FIRST_WORD: Duration = Duration::from_mins(1);
+
+/// When the process ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    /// Interval of the check whether any proxy is left.
+    pub(crate) look: Duration,
+    /// Time to stay after the last login on a file system without locks, where proxies cannot be detected.
+    pub(crate) linger: Duration,
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(15),
+            linger: Duration::from_mins(30),
+        }
+    }
+}
 
 /// Starts the process unless it runs. The proxy must have entered the directory: until it leaves, a running process
 /// does not end.
@@ -58,7 +72,7 @@ pub(super) async fn wait(place: &SocketDir) -> io::Result<()> {
 }
 
 /// Serves until no proxy is left. Returns at once if another process serves.
-pub(crate) async fn run(place: &SocketDir) -> io::Result<()> {
+pub(crate) async fn run(place: &SocketDir, ending: Ending) -> io::Result<()> {
     // Detaches from the terminal of the caller; fails if this process is a group leader already.
     let _ = setsid();
     let Some(own) = place.lock_agent()? else {
@@ -66,7 +80,7 @@ pub(crate) async fn run(place: &SocketDir) -> io::Result<()> {
     };
     let listener = Listener::at(&place.agent())?;
     let mut asked = Instant::now();
-    let mut look = interval(LOOK);
+    let mut look = interval(ending.look);
     look.tick().await;
     loop {
         tokio::select! {
@@ -85,7 +99,7 @@ pub(crate) async fn run(place: &SocketDir) -> io::Result<()> {
                     return swept;
                 }
                 // Each proxy checks for this process when it starts, and soon logs in.
-                (_, Tried::Unsupported) if asked.elapsed() > LINGER => return Ok(()),
+                (_, Tried::Unsupported) if asked.elapsed() > ending.linger => return Ok(()),
                 _ => {}
             }
         }

@@ -13,6 +13,7 @@ use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::files::private_file::Access;
+use crate::files::ssh_config;
 
 /// The line, and the file for it.
 #[derive(Debug)]
@@ -126,11 +127,12 @@ fn target(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn begins_a_block(line: &[u8]) -> bool {
-    let mut words = line
-        .trim_ascii()
-        .split(|&byte| byte.is_ascii_whitespace() || byte == b'=');
-    let word = words.next().unwrap_or_default();
-    word.eq_ignore_ascii_case(b"host") || word.eq_ignore_ascii_case(b"match")
+    let keyword = ssh_config::words(line).into_iter().next();
+    keyword.is_some_and(|word| {
+        ["host", "match"]
+            .iter()
+            .any(|block| word.eq_ignore_ascii_case(block))
+    })
 }
 
 #[cfg(test)]

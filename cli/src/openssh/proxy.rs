@@ -31,6 +31,7 @@ use crate::ssh::{
 };
 use crate::ssh_ca::user_certificate::{Credential, Extensions};
 use crate::ui::ask::Interaction;
+use crate::ui::notice;
 
 /// Default capacity of a kernel pipe.
 const PIECE: usize = 256 << 10;
@@ -73,6 +74,12 @@ pub(crate) async fn run(
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
     let place = SocketDir::of(context.state());
     place.make(context.state())?;
+    if !place.is_in_home() && place.config().exists() {
+        notice::note(&format!(
+            "the socket for `ssh` is `{}`, not in the home, where the installed lines look for it: `vctl ssh-config` prints lines with this path",
+            place.agent().display()
+        ));
+    }
     let calling = || {
         let entered = place.enter()?;
         agent_mux::call(&place)?;
@@ -91,6 +98,7 @@ pub(crate) async fn run(
             extensions: ALL,
         },
         inbound,
+        keepalive: config.ssh_keepalive.0,
     };
     let carrying = carry(config, request, &context, &place, &signals, progress);
     let done = access.while_connecting(Box::pin(carrying)).await;

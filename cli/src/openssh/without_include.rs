@@ -12,12 +12,9 @@ use vctl_common::foreign_file::{self, Pipes};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::private_file;
+use crate::files::ssh_config::{MOST, SYSTEM};
 use crate::files::state_dir::StateDir;
 use crate::openssh::{Include, SocketDir};
-
-use crate::inventory::sync::aliases::MOST;
-
-const SYSTEMS: &str = "/etc/ssh/ssh_config";
 
 /// A temporary copy of the file without the line.
 #[derive(Debug)]
@@ -37,11 +34,11 @@ impl ConfigWithoutInclude {
         let Some(mut text) = text.and_then(|text| include.text_without(&text)) else {
             return Ok(None);
         };
-        if with_systems && Path::new(SYSTEMS).exists() {
-            text.extend(format!("\nMatch all\nInclude {SYSTEMS}\n").into_bytes());
+        if with_systems && Path::new(SYSTEM).exists() {
+            text.extend(format!("\nMatch all\nInclude {SYSTEM}\n").into_bytes());
         }
         place.make(&state)?;
-        let path = place.config().with_extension(Uuid::new_v4().to_string());
+        let path = place.temporary(&Uuid::new_v4().to_string());
         private_file::replace(&path, |out| out.write_all(&text)).map_err(|error| {
             CliError::new(Exit::Failure, format!("cannot write `{}`", path.display()))
                 .caused_by(&error)

@@ -30,6 +30,8 @@ pub(crate) struct ConnectContext<'a> {
     pub(crate) issuer: Issuer<'a>,
     /// Receives the channels that the target opens.
     pub(crate) inbound: mpsc::Sender<Inbound>,
+    /// How long a server may be silent before it is asked for an answer.
+    pub(crate) keepalive: Duration,
 }
 
 /// Requests certificates from Vault.
@@ -178,8 +180,8 @@ async fn connect_by_route(
         }
         let (stream, passed) =
             pass_jumps(first, jumps, &plan.target, context, &credentials).await?;
-        let (name, inbound) = (&plan.target.name, Some(context.inbound.clone()));
-        let connection = Connection::shake_hands(stream, name, &context.keys, inbound).await?;
+        let (target, inbound) = (&plan.target, Some(context.inbound.clone()));
+        let connection = Connection::shake_hands(stream, target, context, inbound).await?;
         Ok((connection, passed))
     };
     match (done.await, credentials.last()) {
@@ -220,7 +222,7 @@ pub(super) async fn start_route(
     let network = async {
         let stream = dial::tcp(&first.name, first.addr).await?;
         let _ = tell_source.send(stream.local_addr().ok());
-        Connection::shake_hands(stream, &first.name, &context.keys, inbound).await
+        Connection::shake_hands(stream, first, context, inbound).await
     };
     let centre = async {
         let credentials = issue_all(jumps, plan, context).await?;
@@ -264,7 +266,7 @@ pub(super) async fn pass_jumps(
         if index + 1 == jumps.len() {
             return Ok((stream, passed));
         }
-        connection = Connection::shake_hands(stream, &next.name, &context.keys, None).await?;
+        connection = Connection::shake_hands(stream, next, context, None).await?;
     }
     Err(SshError::no_certificate())
 }

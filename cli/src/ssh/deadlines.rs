@@ -29,6 +29,5 @@ pub(crate) const ACCESS_ROW_WHILE_AWAY: Duration = Duration::from_millis(500);
 /// For the disconnect message to a host.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(500);
 
-/// Interval of keepalive requests to a silent server, and their maximum number without an answer.
-pub(crate) const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Maximum number of keepalive requests without an answer; the setting `ssh_keepalive` is their interval.
 pub(crate) const KEEPALIVES: usize = 3;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use russh::client::{self, AuthResult, Handle, Msg};
@@ -12,11 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::connect::ConnectContext;
 use super::deadlines;
 use super::error::{ConnectStep, SshError};
 use super::forward::Endpoint;
 use super::handler::{Handler, Inbound, KeyQuestion};
-use super::host_key::HostKeys;
+use super::route_plan::Target;
 use crate::ssh_ca::user_certificate::Credential;
 
 /// Maximum number of messages that wait for the reader of a channel. Above that its window is not replenished.
@@ -31,11 +33,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Makes the handshake over `stream`, and accepts only a server that `keys` verify.
+    /// Makes the handshake over `stream`, and accepts only a server that `context.keys` verify.
     pub(crate) async fn shake_hands<S>(
         stream: S,
-        host: &str,
-        keys: &HostKeys<'_>,
+        target: &Target,
+        context: &ConnectContext<'_>,
         inbound: Option<mpsc::Sender<Inbound>>,
     ) -> Result<Self, SshError>
     where
@@ -44,7 +46,11 @@ impl Connection {
         let (ask, mut asked) = mpsc::channel(1);
         let (alive_with, alive) = watch::channel(());
         let handler = Handler::new(alive_with, ask, inbound);
-        let config = Arc::new(config(&keys.preferred(host)));
+        let host = &*target.name;
+        let keys = &context.keys;
+        let named = keys.files(target).await;
+        let config = config(&keys.preferred(host, &named), context.keepalive);
+        let config = Arc::new(config);
         let connecting = client::connect_stream(config, stream, handler);
         tokio::pin!(connecting);
         let mut deadline = Instant::now() + deadlines::HANDSHAKE;
@@ -60,7 +66,7 @@ impl Connection {
                 }
                 Some(question) = asked.recv() => {
                     let KeyQuestion { shown, accept } = question;
-                    keys.verify(host, &shown).await?;
+                    keys.verify(host, &named, &shown).await?;
                     // The user may have taken time to answer.
                     deadline = Instant::now() + deadlines::HANDSHAKE;
                     let _ = accept.send(());
@@ -241,7 +247,7 @@ fn has_aes() -> bool {
     false
 }
 
-fn config(known: &[Algorithm]) -> client::Config {
+fn config(known: &[Algorithm], keepalive: Duration) -> client::Config {
     let defaults = Preferred::DEFAULT;
     // First the types that can be compared with known keys; certificates are verified by themselves.
     let mut key = known.to_vec();
@@ -258,7 +264,7 @@ fn config(known: &[Algorithm]) -> client::Config {
             "SSH-2.0-vctl_",
             env!("CARGO_PKG_VERSION")
         ))),
-        keepalive_interval: Some(deadlines::KEEPALIVE),
+        keepalive_interval: Some(keepalive),
         keepalive_max: deadlines::KEEPALIVES,
         preferred: Preferred {
             cipher: Cow::Owned(ciphers(&defaults.cipher, has_aes())),

@@ -14,7 +14,10 @@ use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
 use tokio::sync::{Mutex, OnceCell};
 use vctl_common::vault::Vault;
 
+use super::config_files::{self, ConfigFiles};
 use super::known_hosts::{self, KeyVerdict, KnownHosts, LinePosition};
+use super::revoked_keys;
+use super::route_plan::Target;
 use crate::files::home;
 use crate::ssh_ca::{self, Authority};
 use crate::ui::ask::{Interaction, confirmed};
@@ -44,6 +47,14 @@ pub(crate) enum HostKeyError {
     },
     #[error("the host key of `{host}` was not accepted")]
     Declined { host: String },
+    #[error("the host key of `{host}`, {fingerprint}, is revoked by `{}`, which ssh_config names as `RevokedHostKeys`", file.display())]
+    InRevokedKeys {
+        host: String,
+        fingerprint: Fingerprint,
+        file: PathBuf,
+    },
+    #[error("the host key of `{host}` cannot be checked for a revocation: {why}")]
+    Unchecked { host: String, why: String },
     #[error("the host certificate of `{host}` {why}")]
     Certificate { host: String, why: String },
 }
@@ -58,6 +69,11 @@ impl HostKeyError {
             Self::Unknown { host, .. } => Some(format!(
                 "connect once on a terminal to confirm the key, `vctl ssh {host}`, or give the host a certificate"
             )),
+            Self::Unchecked { .. } => Some(
+                "`RevokedHostKeys` in ssh_config must name a file of keys or a KRL that you can read; OpenSSH \
+                 refuses every host otherwise, too"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -79,12 +95,20 @@ impl KnownHostsFiles {
 
     /// Reads all of them: a key revoked in one file is refused, whatever the others contain.
     pub(crate) fn read(&self) -> KnownHosts {
+        self.read_with(&[])
+    }
+
+    /// Reads also files that ssh_config names.
+    fn read_with(&self, named: &[PathBuf]) -> KnownHosts {
         let system = Path::new("/etc/ssh/ssh_known_hosts");
         let mut known = KnownHosts::default();
         for first in self.own.as_deref().into_iter().chain([system]) {
             for path in [first.to_owned(), first.with_file_name(second_of(first))] {
                 known.add(&path, &known_hosts::read(&path));
             }
+        }
+        for path in named {
+            known.add(path, &known_hosts::read(path));
         }
         known
     }
@@ -118,22 +142,29 @@ impl<'a> HostKeys<'a> {
         }
     }
 
+    /// Returns the files with host keys that ssh_config names for a host.
+    pub(super) async fn files(&self, target: &Target) -> ConfigFiles {
+        config_files::of(target).await
+    }
+
     /// Returns the key types to request from a host first.
-    pub(crate) fn preferred(&self, host: &str) -> Vec<Algorithm> {
-        self.files.read().algorithms(host)
+    pub(super) fn preferred(&self, host: &str, named: &ConfigFiles) -> Vec<Algorithm> {
+        self.files.read_with(&named.known).algorithms(host)
     }
 
     /// Verifies that the server with this key or certificate is `host`.
-    pub(crate) async fn verify(
+    pub(super) async fn verify(
         &self,
         host: &str,
+        named: &ConfigFiles,
         shown: &PublicKeyOrCertificate,
     ) -> Result<(), HostKeyError> {
         let _turn = self.prompt_lock.lock().await;
-        let known = self.files.read();
+        let known = self.files.read_with(&named.known);
         let key = shown.public_key();
         let key = key.key_data();
         let fingerprint = key.fingerprint(HashAlg::Sha256);
+        refuse_revoked(host, named, shown)?;
         if let Some(certificate) = shown.certificate() {
             let authority = certificate.signature_key();
             if let Some(place) = known.revoked(host, authority).or(known.revoked(host, key)) {
@@ -210,6 +241,32 @@ impl<'a> HostKeys<'a> {
         }
         Ok(())
     }
+}
+
+/// Refuses a key that `RevokedHostKeys` revokes, and every key if the file cannot be checked.
+fn refuse_revoked(
+    host: &str,
+    named: &ConfigFiles,
+    shown: &PublicKeyOrCertificate,
+) -> Result<(), HostKeyError> {
+    let unchecked = |why| HostKeyError::Unchecked {
+        host: host.to_owned(),
+        why,
+    };
+    let Some(file) = &named.revoked else {
+        return Ok(());
+    };
+    let file = file.as_ref().map_err(|why| unchecked(why.clone()))?;
+    let is_revoked = revoked_keys::revokes(file, shown)
+        .map_err(|why| unchecked(format!("`{}`: {why}", file.display())))?;
+    if !is_revoked {
+        return Ok(());
+    }
+    Err(HostKeyError::InRevokedKeys {
+        host: host.to_owned(),
+        fingerprint: shown.public_key().key_data().fingerprint(HashAlg::Sha256),
+        file: file.clone(),
+    })
 }
 
 /// Checks a host certificate for `host` at a time; the error is the reason why it is not valid.

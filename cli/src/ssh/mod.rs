@@ -13,6 +13,8 @@ mod deadlines;
 mod dial;
 mod host_key;
 mod known_hosts;
+mod config_files;
+mod revoked_keys;
 mod hop;
 mod tcp_transport;
 mod handler;

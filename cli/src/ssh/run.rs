@@ -139,6 +139,7 @@ async fn connect(
             },
         },
         inbound,
+        keepalive: config.ssh_keepalive.0,
     };
     Ok(Box::pin(connect::log_in(&plan, &connect_context)).await?)
 }

@@ -15,10 +15,10 @@ use vctl_tests::ship::Source;
 
 use crate::fixture::programs::{stderr, stdout, vctl};
 
-/// Of a secret id whose last third, in which the agent replaces it, has begun: ten seconds of it are
+/// Of a secret id whose last third, in which the agent replaces it, has begun: six seconds of it are
 /// left to log in with.
-const OLD: Duration = Duration::from_secs(20);
-const LIVES: &str = "30s";
+const OLD: Duration = Duration::from_secs(12);
+const LIVES: &str = "18s";
 
 #[test]
 fn a_secret_id_in_its_last_third_is_replaced() {

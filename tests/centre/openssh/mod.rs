@@ -6,6 +6,7 @@ mod matrix;
 mod programs;
 mod reasons;
 mod serials;
+mod stalled;
 
 use std::fs;
 use std::path::PathBuf;

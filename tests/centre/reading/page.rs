@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use vctl_common::session::{Gap, GapCause, JournalEntry};
 use vctl_common::time::BootNs;
+use vctl_tests::browser::Browser;
 use vctl_tests::lab::{eventually, skip};
 
 use super::{Reading, certificate, unique};
@@ -229,4 +230,54 @@ fn a_page_of_ten_thousand_events_is_there_within_seconds() {
         Ok(fs::metadata(&picture).is_ok_and(|picture| picture.len() > 20_000))
     });
     assert!(drawn.unwrap(), "the browser draws nothing");
+}
+
+/// A4 between Chromium's own margins.
+const PAPER: u32 = 717;
+
+/// The headings, the lines of the first programs, and every text that paper would not show whole.
+const LAYOUT: &str = "(() => {
+    const texts = (line) => [...line.children].filter((cell) => cell.getClientRects().length && cell.textContent.trim())
+        .map((cell) => cell.textContent.trim());
+    const lines = [...document.querySelectorAll('.head, .row:not([hidden])')].filter((line) => line.getClientRects().length);
+    const beyond = (cell) => { const range = document.createRange(); range.selectNodeContents(cell);
+        return [...range.getClientRects()].some((box) => box.right > innerWidth + 1 || box.left < 0); };
+    const cut = (cell) => getComputedStyle(cell).overflowX !== 'visible' && cell.scrollWidth > cell.clientWidth + 1;
+    const cells = lines.flatMap((line) => [...line.children]);
+    return { lines: lines.map(texts), cut: cells.filter((cell) => beyond(cell) || cut(cell)).map((cell) => cell.textContent) };
+})()";
+
+#[test]
+fn paper_shows_every_column_of_every_line() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    let Some(mut browser) = Browser::or_skip() else {
+        return;
+    };
+    let id = reading.source.log_in(962).unwrap();
+    for index in 0..8 {
+        let long = format!("{index}-{}", "word".repeat(20 * index));
+        reading.exec(id, &[b"program", long.as_bytes(), b"a  b"]);
+    }
+    reading.source.log_out(id).unwrap();
+    let spool = reading.source.dir.to_str().unwrap().to_owned();
+    let id = id.to_string();
+    let page = write_page(&reading, &["session", "--local", "--spool", &spool, &id]);
+    browser.open(&format!("file://{}", page.display())).unwrap();
+    browser
+        .wait_until("document.querySelectorAll('.row').length > 7")
+        .unwrap();
+    let screen = browser.evaluate(LAYOUT).unwrap();
+    browser.lay_out_for_print(PAPER).unwrap();
+    browser
+        .wait_until(&format!(
+            "innerWidth === {PAPER} && matchMedia('print').matches"
+        ))
+        .unwrap();
+    let print = browser.evaluate(LAYOUT).unwrap();
+    let headings = print["lines"][0].as_array().unwrap();
+    assert!(headings.len() > 4, "{print:#}");
+    assert_eq!(print["lines"], screen["lines"]);
+    assert_eq!(print["cut"], serde_json::json!([]), "{print:#}");
 }

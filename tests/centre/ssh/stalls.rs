@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -321,4 +321,49 @@ fn an_escape_ends_a_session_before_much_waiting_input() {
 fn server(shown: &str) -> Option<i32> {
     let mut parts = shown.split('<').skip(1);
     parts.find_map(|part| part.split_once('>')?.0.parse().ok())
+}
+
+#[test]
+fn a_server_that_takes_no_bytes_is_left_after_its_time() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-stalls-dead");
+    operator.knows("stalls-dead", centre.host.as_ref().unwrap());
+    let mut command = operator.command(&["stalls-dead", "--", "echo \"<$PPID>\"; cat >/dev/null"]);
+    command.env("VCTL_SSH_KEEPALIVE", "1s");
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let mut shown = String::new();
+    while server(&shown).is_none() {
+        let mut byte = [0];
+        output.read_exact(&mut byte).unwrap();
+        shown.push(char::from(byte[0]));
+    }
+    let server = Pid::from_raw(server(&shown).unwrap());
+    kill(server, Signal::SIGSTOP).unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // More than the sockets and the window hold: it ends with the client.
+    let piece = [b'x'; 1 << 12];
+    let feeding = thread::spawn(move || while input.write_all(&piece).is_ok() {});
+    let since = Instant::now();
+    let code = child.wait().unwrap().code();
+    let took = since.elapsed();
+    kill(server, Signal::SIGCONT).unwrap();
+    feeding.join().unwrap();
+    assert_eq!(code, Some(255));
+    assert!(
+        (Duration::from_secs(3)..Duration::from_secs(20)).contains(&took),
+        "{took:?}"
+    );
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(said.contains("stalls-dead"), "{said}");
 }

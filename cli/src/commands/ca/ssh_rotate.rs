@@ -386,7 +386,8 @@ fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[RotationHost]) -> Result<(
     let standings = RotationHosts { stage };
     if args.output.is_for_people() {
         let mut screen = Screen::for_people();
-        write(&mut screen, stage, hosts)?;
+        let width = screen.layout(false).width;
+        write(&mut screen, stage, hosts, width)?;
         return Ok(screen.flush()?);
     }
     let mut screen = Screen::for_programs();

@@ -53,7 +53,7 @@ pub(crate) fn write(
 }
 
 /// Returns the length at which the id differs from all others.
-fn distinct(index: usize, ids: &[String]) -> usize {
+pub(super) fn distinct(index: usize, ids: &[String]) -> usize {
     let id = &ids[index];
     let common = |other: &String| {
         let same = id.bytes().zip(other.bytes());

@@ -1,15 +1,17 @@
 //! A home on a file system without locks: NFS without its lock daemon, and some of FUSE.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::said;
 use crate::login::{Workstation, machine};
 use crate::ssh::{Operator, shared};
 
 /// Makes a library in which `flock` fails with the number in `NOLOCK`.
-fn without_locks(at: &Workstation<'_>) -> PathBuf {
+pub(super) fn without_locks(at: &Workstation<'_>) -> PathBuf {
     let (source, library) = (at.home("nolock.c"), at.home("nolock.so"));
     let text = "#include <errno.h>\n#include <stdlib.h>\n\
         int flock(int fd, int what) { (void)fd; (void)what; errno = atoi(getenv(\"NOLOCK\")); return -1; }\n";
@@ -83,4 +85,64 @@ fn openssh_finds_its_proxy_without_locks() {
         let said = said(command.env("LD_PRELOAD", &library).env("NOLOCK", "37"));
         assert_eq!((said.code, &*said.stdout), (0, "in\n"), "{said:?}");
     }
+}
+
+#[test]
+fn an_access_of_an_outage_is_handed_in_without_locks() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "files-outbox");
+    let host = centre.host.as_ref().unwrap();
+    let name = format!("[127.0.0.1]:{}", host.port());
+    operator.remembers(&format!("{name} {}\n", host.public_key()));
+    let library = without_locks(&operator.at);
+    let at = format!("{}@127.0.0.1:{}", host.user(), host.port());
+    let command = |script: &str, is_away: bool| {
+        let mut command = operator.at.command(&["ssh", "-q", &at, "--", script]);
+        command.env("LD_PRELOAD", &library).env("NOLOCK", "37");
+        if is_away {
+            // A port where no Postgres listens.
+            command.env("VCTL_DB_PORT", "1");
+        }
+        command
+    };
+    let kept = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(operator.at.home(".vctl/spool"));
+        let entries = entries.into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let handed_in = || {
+        let mut rows = operator.accesses(&name);
+        rows.retain(|row| row["replayed"] == true);
+        rows
+    };
+    assert_eq!(said(&mut command("exit 3", true)).code, 3);
+    assert_eq!(kept().len(), 1);
+    let mut going_on = command("echo up; cat", true);
+    let mut going_on = going_on
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut up = [0; 3];
+    going_on
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut up)
+        .unwrap();
+    assert_eq!(kept().len(), 2);
+    assert_eq!(said(&mut command("true", false)).code, 0);
+    assert_eq!((kept().len(), handed_in().len()), (1, 1));
+    assert_eq!(handed_in()[0]["exit_code"], 3);
+    // Its end will never be written: nothing tells it from one that goes on, for seven days.
+    going_on.kill().unwrap();
+    going_on.wait().unwrap();
+    assert_eq!(said(&mut command("true", false)).code, 0);
+    assert_eq!((kept().len(), handed_in().len()), (1, 1));
+    let old = fs::metadata(&kept()[0]).unwrap().modified().unwrap() - Duration::from_hours(8 * 24);
+    let file = fs::File::options().append(true).open(&kept()[0]).unwrap();
+    file.set_modified(old).unwrap();
+    assert_eq!(said(&mut command("true", false)).code, 0);
+    assert_eq!((kept().len(), handed_in().len()), (0, 2));
+    assert!(handed_in()[1]["closed_at"].is_null());
 }

@@ -1,9 +1,12 @@
 //! Files that people and other programs wrote, and homes that are not as vctl would like them.
 
 mod config;
+mod config_host_keys;
 mod homes;
 mod known_hosts;
 mod locks;
+mod read_only;
+mod ssh_config;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
