@@ -237,7 +237,7 @@ fn a_damaged_spool_is_read_as_far_as_it_goes() {
     std::fs::write(spool.segment(), bytes).unwrap();
     let shown = stdout(&run(&spool, &["11"]));
     assert!(
-        shown.contains("2 missing") && shown.contains("the spool is damaged"),
+        shown.contains("2 events missing") && shown.contains("the spool is damaged"),
         "{shown}"
     );
     assert!(!shown.contains("whole"), "{shown}");
