@@ -177,15 +177,15 @@ impl Ship {
         let text = error.text();
         let wait = self.backoff.next_pause();
         let wait = error.retry_after().map_or(wait, |after| wait.max(after));
-        if self.logged.as_ref() != Some(&text) {
+        if self.logged.as_deref() == Some(text.as_str()) {
+            debug!(error = text, "Shipping still does not work.");
+        } else {
             self.logged = Some(text.clone());
             warn!(
                 error = text,
                 retry_in_s = wait.as_secs_f64(),
                 "Shipping does not work; the records stay in the spool."
             );
-        } else {
-            debug!(error = text, "Shipping still does not work.");
         }
         self.progress.tell(|shipping| shipping.problem = Some(text));
         sleep(wait).await;

@@ -282,7 +282,7 @@ async fn candidates(
                         candidates.push(candidate);
                     }
                     Ok((Err((kind, why)), alias)) => {
-                        failures.push(ImportFailure { alias, why, kind })
+                        failures.push(ImportFailure { alias, why, kind });
                     }
                     Err(_) => {}
                 }
