@@ -107,6 +107,13 @@ impl SpoolOut {
         self.batch.push_event(mark, serial, record)
     }
 
+    /// Adds an entry to the batch, behind the events that are in it.
+    pub(super) fn push_entry(&mut self, entry: &JournalEntry) {
+        if let Err(error) = self.batch.push_journal(entry) {
+            error!(%error, "A journal entry cannot be written.");
+        }
+    }
+
     /// Adds an entry behind the events that are now in the ring.
     pub(super) fn journal(&mut self, entry: JournalEntry) {
         if self.outbox.len() < OUTBOX {
@@ -150,10 +157,8 @@ impl SpoolOut {
     /// the events stay in the ring and the batch is kept as it is: a new one would count its events twice and
     /// would not know the sessions that ended in it.
     pub(super) fn commit(&mut self, to: u64) -> bool {
-        for entry in self.outbox.drain(..) {
-            if let Err(error) = self.batch.push_journal(&entry) {
-                error!(%error, "A journal entry cannot be written.");
-            }
+        while let Some(entry) = self.outbox.pop_front() {
+            self.push_entry(&entry);
         }
         let nothing = self.batch.is_empty();
         self.note_shipped();

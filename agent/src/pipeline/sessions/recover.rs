@@ -90,8 +90,10 @@ impl Sessions {
         let mut session = SessionOpened::unknown(id, boot_now());
         session.auth.problem = Some("the spool that knew this session is gone".to_owned());
         warn!(session = %id, "The kernel records a session that is not in the spool.");
-        if self.store_opened(session, out).is_ok() {
-            out.gap(Gap::new(GapCause::SpoolDamaged, id, BootNs(0), boot_now()));
-        }
+        self.counts.count(session.stamp);
+        // Not written at once: events before it wait in the batch.
+        out.push_entry(&JournalEntry::Opened(Box::new(session.clone())));
+        self.registry.open(session);
+        out.gap(Gap::new(GapCause::SpoolDamaged, id, BootNs(0), boot_now()));
     }
 }
