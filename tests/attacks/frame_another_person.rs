@@ -1,4 +1,4 @@
-//! A compromised host reports sessions of users who never logged in, and an insider uses the access row of one host for
+//! A compromised host reports sessions of users without a login, and an insider uses the access row of one host for
 //! another host.
 
 use base64ct::{Base64, Encoding as _};

@@ -12,7 +12,7 @@ fn centre() -> Option<Centre> {
     Centre::or_skip(&Options::default())
 }
 
-/// The seed is printed so that a developer can repeat a failure.
+/// Returns a seed, and prints it so that a developer can repeat a failure.
 #[expect(clippy::print_stderr, reason = "shown when the spec fails")]
 fn seed() -> u64 {
     let now: SystemTime = wall_now();

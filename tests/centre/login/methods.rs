@@ -34,7 +34,7 @@ fn a_password_from_a_pipe() {
     assert_eq!((said.code, &*said.stdout), (0, ""), "{said:?}");
     assert!(!said.stderr.contains(&password));
     is_logged_in(&workstation, &said.stderr, "userpass-login-pipe");
-    // An administrator who grants rights finds this user in the database.
+    // Administrators find this user in the database when they grant rights.
     let seen = centre
         .ask("select vctl_version from vctl.seen_users where vault_user = 'userpass-login-pipe'");
     assert_eq!(seen.unwrap(), env!("CARGO_PKG_VERSION"));

@@ -37,7 +37,7 @@ const HOST: &str = "synthetic";
 /// The number of specs that started.
 static SPECS: AtomicU32 = AtomicU32::new(0);
 
-/// A host with a spool that the spec ships, and an auditor who reads it.
+/// A host with a spool that the spec ships, and an auditor with access to it.
 struct Reading {
     centre: &'static Centre,
     source: Source,

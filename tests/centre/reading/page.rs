@@ -235,7 +235,7 @@ fn a_page_of_ten_thousand_events_is_there_within_seconds() {
 /// The width of A4 between Chromium's default margins.
 const PAPER: u32 = 717;
 
-/// Returns the headings, the lines of the first programs, and every text that would be cut on paper.
+/// A script that returns the headings, the lines of the first programs, and every text that would be cut on paper.
 const LAYOUT: &str = "(() => {
     const texts = (line) => [...line.children].filter((cell) => cell.getClientRects().length && cell.textContent.trim())
         .map((cell) => cell.textContent.trim());

@@ -66,7 +66,7 @@ fn the_printed_commands_work(stack: &Stack, printed: &str) {
     let asked = in_a_new_shell(&home, &format!("{}\n", steps.join("\n")), "id -un\n");
     assert!(asked.status.success(), "{asked:?}");
     assert!(said(&asked).contains("-u\n"), "{asked:?}");
-    // The second host, and a user who may also read the records.
+    // The second host, and a user with the right to read the records.
     let others = format!(
         "{}\nvctl ssh web-2 true </dev/null\n{}\nvctl audit -o csv\n",
         [steps[0], steps[1]].join("\n"),
@@ -239,7 +239,8 @@ fn said(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Waits, because the guard and the repair still work after the other processes ended.
+/// Returns whether the centre is gone. Waits, because the guard and the repair work a moment longer than the processes
+/// in question.
 fn nothing_is_left_of(id: &str) -> bool {
     eventually(Duration::from_secs(20), || Ok(left_of(id).is_empty())).unwrap()
 }

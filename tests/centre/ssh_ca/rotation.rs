@@ -37,7 +37,7 @@ impl Logins {
     }
 }
 
-/// Ends the logins, also if the rotation thread panics.
+/// A guard that ends the logins, also if the rotation thread panics.
 struct StopAtEnd<'a>(&'a Logins);
 
 impl Drop for StopAtEnd<'_> {

@@ -53,7 +53,7 @@ impl Ground {
         path
     }
 
-    /// Returns vctl as that user in `/`. The environment contains only the addresses of the centre.
+    /// Returns vctl as that user in `/`. The environment contains only the settings of the centre.
     fn vctl(&self, centre: &Centre, uid: u32, args: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
         let (user, group) = (format!("--reuid={uid}"), format!("--regid={uid}"));
