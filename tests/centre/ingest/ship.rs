@@ -156,7 +156,7 @@ fn a_restored_spool_is_shipped_without_duplicates() {
     fs::remove_dir_all(host.dir.path().join("spool")).unwrap();
     copy_dir(&copy, &host.dir.path().join("spool"));
     let mut source = host.source();
-    assert_eq!(source.writer.id(), first, "the copy has the same id");
+    assert_eq!(source.writer.id(), first, "the copy has another id");
     let other = source.log_in(2).unwrap();
     source.work(other, 2000).unwrap();
     let shipper = source.ship(&host.way()).unwrap();
@@ -166,7 +166,7 @@ fn a_restored_spool_is_shipped_without_duplicates() {
     assert_ne!(
         status.spool_id,
         Some(first),
-        "a different history needs a different id"
+        "a different history has the old id"
     );
 }
 
@@ -237,7 +237,7 @@ fn a_wrapped_secret_id_is_unwrapped_once_and_stored() {
     let told = eventually(Duration::from_secs(5), || {
         Ok(shipper.progress().status().secret_id_expires_at.is_some())
     });
-    assert!(told.unwrap(), "the expiry time is known");
+    assert!(told.unwrap(), "the expiry time is unknown");
 }
 
 fn copy_dir(from: &std::path::Path, to: &std::path::Path) {

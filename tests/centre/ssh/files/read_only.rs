@@ -164,7 +164,10 @@ fn the_agent_socket_ends_once_no_proxy_is_there() {
     let is_there = || Ok(socket.exists());
     assert!(eventually(Duration::from_secs(30), is_there).unwrap());
     std::thread::sleep(Duration::from_millis(200));
-    assert!(agent.try_wait().unwrap().is_none(), "a proxy still runs");
+    assert!(
+        agent.try_wait().unwrap().is_none(),
+        "the agent ended while a proxy still runs"
+    );
     drop(held);
     assert!(agent.wait().unwrap().success());
     assert!(!socket.exists());
