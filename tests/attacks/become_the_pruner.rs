@@ -1,4 +1,4 @@
-//! An automation that enrols hosts wants the AppRole of a job: to be the pruner, or to enrol for ever.
+//! An automation with the right to enroll hosts wants the AppRole of a job, to become the pruner or to enroll for ever.
 
 use serde_json::json;
 use vctl_tests::centre::Centre;
@@ -11,7 +11,7 @@ fn no_spelling_of_a_reserved_approle_is_open() {
     let eve = centre.with_policies(&["vctl-enroll"]).unwrap();
     let admin = centre.bao.admin().unwrap();
     let before = admin.get("auth/approle/role/vctl-pruner").unwrap()["data"].take();
-    // Vault writes names of AppRoles in lower case, and compares paths of policies as they are.
+    // Vault stores names of AppRoles in lower case, but compares paths in policies with their case.
     for name in ["VCTL-pruner", "Vctl-Pruner", "vCTL-user", "VCTL-ENROLL"] {
         let role = json!({"token_policies": ["vctl-host"]});
         for (path, body) in [

@@ -1,4 +1,4 @@
-//! A user, or root, takes the probe's pins away or puts others in their place.
+//! A user, or root, removes the probe's pins or replaces them.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -32,7 +32,7 @@ fn collector(lab: &Lab) -> CollectorStatus {
     status::read(&lab.root().join("run")).unwrap_or_default()
 }
 
-/// Makes a directory as another user would, before the agent has ever run.
+/// Makes a directory as another user could before the first start of the agent.
 fn squat(dir: &Path, mode: u32) {
     DirBuilder::new().create(dir).unwrap();
     chown(dir, NOBODY, NOBODY).unwrap();
@@ -75,7 +75,7 @@ fn a_pin_directory_that_others_may_change_is_refused() {
     let check = String::from_utf8_lossy(&check.stdout).into_owned();
     assert!(check.contains("belongs to another user"), "{check}");
     fs::remove_dir(pins.join("in")).unwrap();
-    // Root's own, and open to all.
+    // The directory belongs to root, but every user can write to it.
     chown(&pins, Some(0), Some(0)).unwrap();
     fs::set_permissions(&pins, Permissions::from_mode(0o777)).unwrap();
     let refusal = lab.agent.start().unwrap_err().to_string();
@@ -100,7 +100,7 @@ fn a_directory_above_that_others_may_change_is_refused() {
     let _ = fs::remove_dir(above.join("pins"));
     fs::remove_dir(&above).unwrap();
     assert!(refusal.contains(&above.display().to_string()), "{refusal}");
-    // The same holds for its other directories.
+    // The agent checks its other directories in the same way.
     let root = lab.root().join("third");
     let mut agent = lab.another_agent("third", None).unwrap();
     fs::set_permissions(&root, Permissions::from_mode(0o733)).unwrap();
@@ -119,7 +119,7 @@ fn a_removed_pin_takes_no_probe_away_and_comes_back() {
     let login = lab.ssh_start(&who, work).unwrap();
     await_file(&lab.home().join("inside"));
     let names: Vec<_> = LINKS.iter().map(|name| format!("link_{name}")).collect();
-    // All at once, but for the state: without it, the probe would be taken away.
+    // All pins at once except the state. Without the state, the agent would see a removed probe.
     let others = [
         "prog_process_exec",
         "ring",
@@ -202,7 +202,7 @@ fn removing_all_pins_is_reported() {
         .unwrap()
         .map(|e| e.unwrap().path())
         .collect();
-    // The links first, as `vctl-agent detach` does; the state is what a next look asks for.
+    // The links go first, as in `vctl-agent detach`. The agent's next check reads the state.
     entries.sort_by_key(|path| !path.ends_with("state"));
     for path in entries {
         fs::remove_file(path).unwrap();

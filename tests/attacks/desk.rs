@@ -1,4 +1,4 @@
-//! A person's home, a working directory that somebody else made, and a Vault that says what a spec wants.
+//! A user's home, a working directory of another author, and a Vault with the answers of a spec.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,10 +11,10 @@ use std::thread;
 use vctl_tests::lab::Programs;
 use vctl_tests::terminal::Terminal;
 
-/// Answers a request: `METHOD /path`, to a status and a body.
+/// Maps a request, `METHOD /path`, to a status and a body.
 pub(crate) type Answer = fn(&str) -> (u16, String);
 
-/// A server that speaks as much of Vault's HTTP as an attacker needs, on loopback.
+/// A server on loopback that speaks as much of Vault's HTTP as an attacker needs.
 pub(crate) struct FakeVault {
     pub(crate) addr: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -26,7 +26,7 @@ impl FakeVault {
         let addr = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
-        // Ends with the process; a spec's server has nothing to give back.
+        // The thread ends with the process. It holds nothing that the spec must clean up.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let _ = serve(stream, answer, &log);
@@ -35,7 +35,7 @@ impl FakeVault {
         Self { addr, asked }
     }
 
-    /// Every request so far.
+    /// Returns every request so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.clone()
@@ -78,13 +78,13 @@ fn serve(
     )
 }
 
-/// A person with a home, in a working directory.
+/// A user with a home, in a working directory.
 pub(crate) struct Desk {
     home: tempfile::TempDir,
 }
 
 impl Desk {
-    /// `own`: the person's own configuration.
+    /// `own` is the user's own configuration.
     pub(crate) fn new(own: &str) -> Self {
         let desk = Self {
             home: tempfile::tempdir().unwrap(),
@@ -99,13 +99,13 @@ impl Desk {
         self.home.path().join(name)
     }
 
-    /// Puts a file of settings into the working directory.
+    /// Writes a settings file into the working directory.
     pub(crate) fn directory_says(&self, text: &str) {
         fs::create_dir_all(self.path("work/.vctl")).unwrap();
         fs::write(self.path("work/.vctl/config.yaml"), text).unwrap();
     }
 
-    /// A root directory of an image, with an sshd that can be told of a CA.
+    /// Creates the root directory of an image with an sshd that can get a CA.
     pub(crate) fn image(&self, name: &str) -> PathBuf {
         let image = self.path(name);
         let etc = image.join("etc/ssh");
@@ -132,7 +132,7 @@ impl Desk {
         self.command(args).output().unwrap().into()
     }
 
-    /// Runs vctl with something on standard input.
+    /// Runs vctl with this text on standard input.
     pub(crate) fn given(&self, args: &[&str], input: &str) -> Said {
         let file = self.path("input");
         fs::write(&file, input).unwrap();
@@ -146,7 +146,7 @@ impl Desk {
     }
 }
 
-/// What came of a run, byte by byte.
+/// The result of a run, as bytes.
 pub(crate) struct Said {
     pub(crate) code: i32,
     pub(crate) stdout: Vec<u8>,
@@ -170,7 +170,7 @@ impl Said {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Asserts that no byte of it could do anything to a terminal or begin a line of its own.
+    /// Asserts that no byte can control a terminal or start a line of its own.
     pub(crate) fn assert_harmless(&self, what: &str) {
         for bytes in [&self.stdout, &self.raw_stderr] {
             let text = std::str::from_utf8(bytes);
@@ -186,7 +186,7 @@ impl Said {
     }
 }
 
-/// Says whether there is a CA that this image trusts.
+/// Returns whether the image trusts a CA.
 pub(crate) fn trusts_a_ca(image: &Path) -> bool {
     image.join("etc/ssh/vault-ca.pub").exists()
 }

@@ -1,4 +1,4 @@
-//! A user floods the spool, so that another user's record has to make room.
+//! A user floods the spool to remove another user's record.
 
 use std::process::Child;
 
@@ -7,7 +7,7 @@ use vctl_common::status;
 use vctl_tests::fixture::{await_file, await_that};
 use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
 
-/// A spool that is full within seconds.
+/// Starts a lab with a spool that is full within seconds.
 fn small_spool(more_users: usize) -> Option<Lab> {
     Lab::or_skip(&Options {
         agent: vec![
@@ -19,8 +19,8 @@ fn small_spool(more_users: usize) -> Option<Lab> {
     })
 }
 
-/// Returns the events that a session's gaps name at the cap, and makes sure that each event of it is
-/// either stored or named.
+/// Returns the number of events that a session's gaps report at the cap. Checks that each event of the session is
+/// either stored or counted in a gap.
 fn dropped(session: &Recorded) -> u64 {
     let gaps = session.session.gaps.iter();
     let gaps = gaps.filter(|gap| gap.cause == GapCause::SpoolCap);
@@ -80,7 +80,7 @@ fn argv_beyond_the_budget_is_dropped_and_marked() {
     let kept = |nth: usize| long[nth].argv.iter().map(Vec::len).sum::<usize>();
     assert!(
         kept(0) > 100_000 && !long[0].over_budget,
-        "the first is whole"
+        "the first event is not complete"
     );
     assert!(kept(5) <= 256, "{} bytes", kept(5));
     assert!(long[5].over_budget && long[5].argv_truncated);
@@ -103,7 +103,7 @@ fn argv_beyond_the_budget_is_dropped_and_marked() {
     await_that("the status counts them", || {
         status::read(&lab.root().join("run")).is_ok_and(|status| status.execs_cut >= 6)
     });
-    // Another session of the account stores what it did.
+    // A session of another account stores its own events.
     lab.ssh_ok(&other, "/bin/true $(head -c 2000 /dev/zero | tr '\\0' y)")
         .unwrap();
     let other = lab.whole_session(&other).unwrap();
@@ -125,7 +125,7 @@ fn sessions_of_one_account_evict_no_other_account() {
         .collect();
     let large = "long=$(head -c 20000 /dev/zero | tr '\\0' x); \
                  for i in $(seq 25); do /bin/true $long; done";
-    // As many at once as this sshd takes.
+    // This is the limit of this sshd for logins at the same time.
     for logins in flood.chunks(5) {
         let start = |who| run(who, lab.user(), large);
         let logins: Vec<_> = logins.iter().map(start).collect();

@@ -1,4 +1,4 @@
-//! A pruner takes away what is young, or a host or client has its own record forgotten early.
+//! A pruner deletes young records, or a host or client makes the centre delete its own record early.
 
 use vctl_tests::centre::{Centre, DATABASE};
 
@@ -45,7 +45,8 @@ fn a_stated_time_does_not_shorten_a_life() {
     let db = "stated_times";
     centre.create_database_with_schema(db).unwrap();
     let sql = |sql: &str| centre.postgres.psql(db, sql).unwrap();
-    // A session that ended in 1970, a gap of that time, and an access that waited for years: all stored now.
+    // A session that ended in 1970, a gap from that time, and an access that waited for years. All of them are stored
+    // now.
     sql("insert into vctl.audit_host (hostname) values ('liar');
          insert into vctl.audit_session (id, host_id, boot_id, opened_at, closed_at)
          select gen_random_uuid(), 1, gen_random_uuid(), 'epoch', 'epoch';
@@ -61,7 +62,7 @@ fn a_stated_time_does_not_shorten_a_life() {
     };
     sql("select count(*) from vctl.prune_v1(14, 365, 1095)");
     assert_eq!(left(), "1|1|1");
-    // By the time of arrival they go.
+    // The time of arrival decides when the pruner deletes them.
     sql(
         "update vctl.audit_session set updated_at = now() - interval '366 days';
          update vctl.audit_gap set stored_at = now() - interval '366 days';

@@ -1,5 +1,5 @@
-//! A host that was taken over reports sessions of people who were never there, and an insider uses the
-//! access row of one host for another.
+//! A compromised host reports sessions of users without a login, and an insider uses the access row of one host for
+//! another host.
 
 use base64ct::{Base64, Encoding as _};
 use serde_json::{Value, json};
@@ -15,10 +15,10 @@ use vctl_tests::ship::Source;
 use super::reader::{Auditor, keygen, line, signed, words};
 
 const SECOND: u64 = 1_000_000_000;
-/// The boot clock of a `Source` at the moment it is opened.
+/// The boot clock of a new `Source`.
 const NOW: u64 = 100_000 * SECOND;
 
-/// A host whose reports the spec writes itself.
+/// A host with reports that the spec writes itself.
 struct ReportingHost {
     centre: &'static Centre,
     source: Source,
@@ -40,7 +40,7 @@ impl ReportingHost {
         }
     }
 
-    /// Reports a login and waits until the centre has it.
+    /// Reports a login, and waits until the centre has stored it.
     fn report(&mut self, login: SessionOpened) -> String {
         let id = login.id;
         self.source
@@ -56,7 +56,7 @@ impl ReportingHost {
     }
 }
 
-/// A login as an honest agent reports it: now, with the certificate that sshd was shown.
+/// Returns a login as an honest agent reports it: the time is now, and the certificate is the one that sshd saw.
 fn login(certificate: &str) -> SessionOpened {
     let auth = auth_info::parse(&format!("publickey {certificate}"));
     assert_eq!(auth.problem, None);
@@ -76,7 +76,7 @@ fn login(certificate: &str) -> SessionOpened {
     }
 }
 
-/// The row that `vctl ssh` writes for the certificate of `login`.
+/// Returns the row that `vctl ssh` writes for the certificate of `login`.
 fn row(host: &str, login: &SessionOpened) -> Value {
     let certificate = login.auth.certificate.as_ref().unwrap();
     json!({
@@ -137,7 +137,7 @@ fn replayed_certificate_is_marked_in_every_form() {
     assert_eq!(
         found,
         ["validity", "host", "account", "source_port", "two_hosts"],
-        "the row is open still"
+        "the row is still open"
     );
 
     let list = auditor.shows(&["session", "-n", "0"]);
@@ -198,7 +198,7 @@ fn access_of_one_host_does_not_cover_another() {
     let elsewhere = login(&signed(&insider));
     ask(centre, &insider, "insider-fr", &row("fr-web-1", &elsewhere));
     let elsewhere = other.report(elsewhere);
-    // By address, past the inventory: not an address of this host either.
+    // The access goes to an address, without the inventory. This host does not have that address either.
     let by_address = login(&signed(&insider));
     let mut address = row("192.0.2.99", &by_address);
     address["target_addr"] = json!("192.0.2.99");
@@ -209,7 +209,7 @@ fn access_of_one_host_does_not_cover_another() {
         let line = line(&unasked, &id);
         assert!(line.contains("contradicted (host)"), "{line}");
     }
-    // The same by an address of the host, and as a jump host on the way: nothing to say.
+    // An address of the host or a jump through the host causes no warning.
     let direct = login(&signed(&insider));
     let mut address = row("127.0.0.1", &direct);
     address["target_addr"] = json!("127.0.0.1");
@@ -271,7 +271,7 @@ fn invented_certificate_is_never_proven() {
     let mut host = ReportingHost::enroll(centre, "fr-web-5");
     let real = signed(&erin);
 
-    // A serial and a name, and nothing to prove them: as an older agent reports every login.
+    // A serial and a name without proof: an older agent reports every login like this.
     let mut invented = login(&real);
     let certificate = invented.auth.certificate.as_mut().unwrap();
     (certificate.serial, certificate.blob) = (CertSerial::new(4711), None);
@@ -286,7 +286,7 @@ fn invented_certificate_is_never_proven() {
     assert!(page.contains("as the host reports; not verified"), "{page}");
     assert!(page.contains("who       ?erin-fr"), "{page}");
 
-    // One bit of the nonce, so that only the signature tells.
+    // One bit of the nonce is different, so only the signature shows the change.
     let mut flipped = login(&real);
     let blob_text = blob(&mut flipped.auth);
     let mut bytes = Base64::decode_vec(blob_text).unwrap();
@@ -295,7 +295,7 @@ fn invented_certificate_is_never_proven() {
     // The real certificate of another login.
     let mut swapped = login(&real);
     *blob(&mut swapped.auth) = blob(&mut login(&signed(&erin)).auth).clone();
-    // Signed by a CA of the attacker's, which calls itself ours in the entry.
+    // A CA of the attacker signed the certificate, but the entry names the CA of the centre.
     let mut forged = login(&real);
     let mut own_ca = login(&by_a_ca_of_ones_own("userpass-erin-fr"));
     *blob(&mut forged.auth) = blob(&mut own_ca.auth).clone();
@@ -348,7 +348,7 @@ fn session_that_cannot_be_read_is_not_denied() {
     }
 }
 
-/// Returns a certificate that a CA made on the spot signed.
+/// Returns a certificate that is signed by a new CA.
 fn by_a_ca_of_ones_own(key_id: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();

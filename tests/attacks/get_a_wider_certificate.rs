@@ -1,5 +1,5 @@
-//! To have Vault sign more than a login as oneself: an option that changes what sshd does or makes the
-//! certificate too large for the hook, or a key that can be broken.
+//! A user wants Vault to sign more than an ordinary login: an option that changes the behaviour of sshd, a certificate
+//! that is too large for the hook, or a weak key.
 
 use std::process::Command;
 
@@ -40,7 +40,7 @@ impl Signer {
             .unwrap_or_else(|_| std::fs::read_to_string(format!("{}.pub", path.display())).unwrap())
     }
 
-    /// Returns whether Vault signed, and what it said if not.
+    /// Returns `Ok` if Vault signed, or Vault's error.
     fn sign(&self, key: &str, options: &Value) -> Result<(), String> {
         let body = json!({
             "public_key": key, "valid_principals": self.user, "critical_options": options,

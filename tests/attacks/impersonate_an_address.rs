@@ -1,4 +1,4 @@
-//! A host reports addresses of others, so that what is meant for them comes to it.
+//! A host reports addresses of other hosts, to get their connections.
 
 use vctl_tests::centre::Centre;
 
@@ -28,11 +28,11 @@ fn a_reported_address_takes_nothing_from_its_owner() {
             "select string_agg(hostname, ' ') from ({query}) f"
         ))
     };
-    // The address that is dialled, and its neighbours: a further one, and one of IPv6.
+    // The address for connections, and two more addresses: another IPv4 address and an IPv6 address.
     for address in ["192.0.2.1", "10.0.0.1", "2001:db8::1"] {
         assert_eq!(find(address), "web", "{address}");
     }
-    // Nobody gave it to a host that is in use: then the report decides, as ever.
+    // No active host has these addresses in the inventory, so the report decides, as before.
     for address in ["10.9.9.9", "192.0.2.3"] {
         assert_eq!(find(address), "liar", "{address}");
     }

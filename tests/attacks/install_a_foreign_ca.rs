@@ -1,18 +1,18 @@
-//! The attacker writes `.vctl/config.yaml` into a directory, and wants hosts to trust a CA of theirs.
+//! The attacker writes `.vctl/config.yaml` into a directory, and wants hosts to trust the attacker's CA.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::desk::{Desk, FakeVault, trusts_a_ca};
 
-/// The CA of the Vault that the person means, and the attacker's.
+/// The CA of the user's own Vault, and the CA of the attacker.
 const OWN: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 const EVIL: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMObHccqRdHQWiB/MkOVqrjKW567yejkB0pzicgNOUPN";
 const OWN_FINGERPRINT: &str = "SHA256:T7SvZ2cslqpPj6nKzitCBHHlpVF3r3MvLwmFL0fk0IE";
 
-/// The genuine Vault has another team's CA at another mount.
+/// Answers as the user's own Vault. It has another team's CA at another mount.
 fn own_vault(request: &str) -> (u16, String) {
     match request {
         "GET /v1/ssh/public_key" => (200, OWN.to_owned()),
@@ -28,7 +28,7 @@ fn evil_vault(request: &str) -> (u16, String) {
     }
 }
 
-/// Returns true for an SSH greeting and one message of disconnection (RFC 4253, section 11.1), and nothing behind it.
+/// Returns true for an SSH greeting and one disconnect message (RFC 4253, section 11.1) without further bytes.
 fn is_disconnect(said: &[u8]) -> bool {
     let Some(packet) = said.strip_prefix(b"SSH-2.0-vctl\r\n") else {
         return false;
@@ -68,7 +68,7 @@ fn an_untrusted_directory_names_no_ca() {
     ];
     let refused = |args: &[&str], key: &str| {
         let mut command = desk.command(args);
-        // A token that is there must not make a difference.
+        // An existing token must not change the result.
         let output = command.env("VAULT_TOKEN", "hvs.secret").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(78), "{key}, {args:?}: {said}");
@@ -76,7 +76,7 @@ fn an_untrusted_directory_names_no_ca() {
             said.contains(&format!("`{key}` decides")) && said.contains("`vctl config trust`"),
             "{key}, {args:?}: {said}"
         );
-        // `ssh` hides the standard error of its proxy: the reason stands in an SSH message as well.
+        // `ssh` hides the standard error of its proxy, so vctl also sends the reason in an SSH message.
         if args[0] == "proxy" {
             assert!(is_disconnect(&output.stdout), "{:?}", output.stdout);
         } else {
@@ -113,7 +113,7 @@ fn a_trusted_file_names_its_ca_until_a_byte_changes() {
     let desk = Desk::new(&format!("vault_addr: {}\n", own.addr));
     let image = desk.image("image");
     let root = image.to_str().unwrap();
-    // The person's own configuration needs no question, and is named.
+    // vctl names the user's own configuration, but does not ask about it.
     let said = desk.run(&["trust-ca", "--script"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     let named = format!("SSH CA {OWN_FINGERPRINT} of {}, mount ssh/", own.addr);
@@ -132,7 +132,7 @@ fn a_trusted_file_names_its_ca_until_a_byte_changes() {
     let said = desk.run(&["ca", "ssh-print"]);
     assert_eq!((said.code, said.out().trim()), (0, EVIL));
     assert!(said.stderr.contains(&evil.addr), "{}", said.stderr);
-    // With nobody to ask, a directory's word needs a yes.
+    // Without a terminal, a setting of the directory needs `--yes`.
     let said = desk.run(&["trust-ca", "--root", root]);
     assert_eq!(said.code, 2, "{}", said.stderr);
     assert!(
@@ -152,7 +152,7 @@ fn a_trusted_file_names_its_ca_until_a_byte_changes() {
     assert!(!trusts_a_ca(&other));
 }
 
-/// Neighbour: the attacker has a directory use a file that is trusted elsewhere.
+/// Neighbour: the attacker makes a directory use a file that the user trusts in another directory.
 #[test]
 fn trust_in_a_file_ends_at_its_directory() {
     let evil = FakeVault::start(evil_vault);
@@ -180,7 +180,8 @@ fn trust_in_a_file_ends_at_its_directory() {
     assert!(evil.asked().is_empty());
 }
 
-/// Neighbour: the person is led to another Vault by other means, and sees it before anything is changed.
+/// Neighbour: the attacker leads the user to another Vault by other means. The user sees this before vctl changes
+/// anything.
 #[test]
 fn a_person_is_asked_before_a_ca_is_installed() {
     let own = FakeVault::start(own_vault);

@@ -1,7 +1,7 @@
-//! Attacks on vctl, on a real host and a real centre: one file per goal of the attacker.
+//! Attacks on vctl, on a real host and a real centre. Each file contains the attacks with one goal.
 //!
-//! A spec carries out the attack and asserts what the defence leaves behind. The table of
-//! `docs/threat-model.md` names the spec of each row.
+//! A spec runs the attack and asserts the state after the defence. The table of `docs/threat-model.md` names the spec
+//! of each row.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod as_person;
 mod become_the_pruner;

@@ -1,4 +1,4 @@
-//! One row of one person or host makes a reading command fail, wait or print megabytes for everybody.
+//! One row of one user or host makes a reading command fail, wait or print megabytes for all users.
 
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,7 @@ fn a_status_has_limits() {
     assert_eq!(centre.ask(row).unwrap(), "500|500|64|64");
 }
 
-/// A batch with one opening and one event.
+/// A batch with one opened session and one event.
 struct Batch {
     opened: Value,
     closed: Value,
@@ -124,7 +124,7 @@ impl Batch {
         let boot = "11111111-2222-4333-8444-555555555555";
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("batch.sql");
-        // Longer than an argument may be.
+        // The statement is longer than one argument may be.
         let sql = format!(
             "select cursor_segment from vctl.ingest_v1('{boot}', '{boot}', '1', '{spool}', '{{1,0,0}}', '{{2,0,0}}',
              array[$e${opened}$e$::json], array[$e${closed}$e$::json], '{{}}', array['{id}'::uuid],
@@ -158,7 +158,8 @@ fn a_batch_takes_what_users_cause_and_nothing_else() {
         .unwrap()
         .credential(&host.role("audit-ingest"))
         .unwrap();
-    // No index takes such a key id, and no host may be blocked by one: random bytes do not compress.
+    // Such a key id does not fit into an index, but it must not block a host. The bytes are random, so they do not
+    // compress.
     let random: String = (0..2000)
         .map(|_| uuid::Uuid::now_v7().simple().to_string())
         .collect();
@@ -220,7 +221,7 @@ fn the_inventory_has_limits() {
     }
 }
 
-/// What rows could hold before there were limits, beside one of each kind that is well.
+/// Rows that were possible before there were limits, next to one valid row of each kind.
 const OLD_ROWS: &str = "
 alter table vctl.access_log drop constraint access_log_limits;
 alter table vctl.server_status drop constraint server_status_limits;

@@ -1,5 +1,5 @@
-//! The user of a shared account makes sshd accept a CA of their own, whose certificates carry the name of
-//! another person.
+//! The user of a shared account makes sshd accept a CA of this user. The certificates of this CA contain the name of
+//! another user.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::reader::{Auditor, keygen, line};
 /// Runs `vctl session` and returns its output.
 type Shows<'a> = &'a dyn Fn(&[&str]) -> String;
 
-/// Makes a certificate of the attacker's own CA, and has the account accept that CA.
+/// Makes a certificate of the attacker's CA, and makes the account accept that CA.
 fn pose(lab: &Lab, dir: &Path, key_id: &str, serial: u64) -> Certificate {
     let ca = dir.join("own-ca");
     let text = |path: &Path| path.to_str().unwrap().to_owned();
@@ -68,7 +68,7 @@ fn name_from_a_foreign_ca_is_marked_everywhere() {
     let Some(lab) = Lab::or_skip(&options) else {
         return;
     };
-    // Vault signs for the accounts of its role, and this account is new.
+    // Vault signs for the accounts of its role, and this account is not in the role yet.
     let admin = centre.bao.admin().unwrap();
     let mut role = admin.get("ssh/roles/sre-core").unwrap()["data"].take();
     role["allowed_users"] = json!(lab.user());
@@ -169,7 +169,7 @@ fn unreadable_trust_leaves_no_name_proven() {
         page.contains("the CAs that this host trusts could not be read"),
         "{page}"
     );
-    // A file that trusts nothing is not the same as one that cannot be read.
+    // A file without a trusted CA is different from an unreadable file.
     let page = shown("/dev/null");
     assert!(page.contains("who       ?alice\n"), "{page}");
     assert!(page.contains("is not in TrustedUserCAKeys"), "{page}");

@@ -1,4 +1,4 @@
-//! An auditor at the centre, and the certificates that people there get.
+//! An auditor at the centre, and certificates for users of the centre.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vctl_tests::centre::{Centre, Client};
 use vctl_tests::lab::Programs;
 
-/// What an auditor sees.
+/// The view of an auditor.
 pub(crate) struct Auditor {
     environment: Vec<(&'static str, String)>,
     token: String,
@@ -43,13 +43,13 @@ impl Auditor {
         serde_json::from_str(&self.shows(args)).unwrap()
     }
 
-    /// Returns one session as JSON has it.
+    /// Returns one session as JSON.
     pub(crate) fn session(&self, id: &str) -> Value {
         self.json(&["session", id, "-o", "json"])["sessions"][0].take()
     }
 }
 
-/// Has Vault sign a new key for the account `ubuntu`; returns the certificate as OpenSSH writes it.
+/// Lets Vault sign a new key for the account `ubuntu`. Returns the certificate in the format of OpenSSH.
 pub(crate) fn signed(person: &Client) -> String {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");

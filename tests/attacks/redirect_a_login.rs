@@ -1,4 +1,4 @@
-//! The attacker writes `.vctl/config.yaml` into a directory, and wants a login that is begun there.
+//! The attacker writes `.vctl/config.yaml` into a directory, and wants to get a login that a user starts there.
 
 use super::desk::{Desk, FakeVault};
 
@@ -6,7 +6,7 @@ const PERSON: &str = r#"{"data":{"display_name":"userpass-ann","policies":["defa
 
 fn vault(request: &str) -> (u16, String) {
     match request {
-        // What a mix-up begins with: the address of a provider that the person knows.
+        // A mix-up attack starts with this answer: the address of a provider that the user knows.
         "PUT /v1/auth/oidc/oidc/auth_url" => (
             200,
             r#"{"data":{"auth_url":"https://gitlab.example/oauth?state=st_REAL&nonce=n"}}"#
@@ -89,7 +89,7 @@ fn a_login_names_its_server_before_it_is_asked() {
     );
 }
 
-/// Neighbour: the file is trusted, and the login still says that it goes where the directory wants.
+/// Neighbour: the user trusts the file, and the login still names the server that the directory sets.
 #[test]
 fn a_login_to_a_directorys_server_names_the_file() {
     let (own, theirs) = (FakeVault::start(vault), FakeVault::start(vault));
@@ -111,7 +111,7 @@ fn a_login_to_a_directorys_server_names_the_file() {
     assert!(own.asked().is_empty());
 }
 
-/// Neighbour: a command that logs in by itself says where, too.
+/// Neighbour: a command that logs in by itself also names the server.
 #[test]
 fn a_login_that_begins_by_itself_names_its_server() {
     let own = FakeVault::start(vault);

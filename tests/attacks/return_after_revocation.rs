@@ -1,4 +1,4 @@
-//! A host that was revoked tries to come back with what it had before.
+//! A revoked host tries to come back with its earlier credentials.
 
 use std::process::{Child, Command, Output, Stdio};
 
@@ -40,7 +40,7 @@ fn revoke(centre: &Centre, programs: &Programs, name: &str) -> String {
     said(&output)
 }
 
-/// Enrols a host with `vctl`, and returns what its agent would have after it opened the secret id.
+/// Enrolls a host with `vctl`, and returns the credentials that its agent has after it unwrapped the secret id.
 fn enroll(centre: &Centre, programs: &Programs, name: &str) -> HostIdentity {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("host.json");
@@ -69,13 +69,13 @@ fn opened(centre: &Centre, wrapped: &Secret) -> Secret {
     Secret::new(answer["data"]["secret_id"].as_str().unwrap())
 }
 
-/// Everything that a thief can take from a host that is still enrolled.
+/// Everything that a thief can take from an enrolled host.
 struct Loot {
     host: HostIdentity,
     token: Client,
-    /// Made with the token, as the agent makes its next one.
+    /// A secret id that the token created, as the agent creates its next one.
     made: Secret,
-    /// Given out, and not opened before the revocation.
+    /// A secret id that was created but not unwrapped before the revocation.
     wrapped: Secret,
     login: Credential,
     connection: Child,
@@ -114,12 +114,12 @@ impl Loot {
         }
     }
 
-    /// Asserts that nothing of it works, also beside the next enrolment of the same name.
+    /// Asserts that none of these credentials works, also after the next enrollment with the same name.
     fn assert_useless(mut self, centre: &Centre, next: Option<&HostIdentity>) {
         let ended = eventually(PATIENCE, || Ok(self.connection.try_wait()?.is_some()));
-        assert!(ended.unwrap(), "its open connection is still open");
+        assert!(ended.unwrap(), "the connection of the host is still open");
         let login = centre.postgres.psql_as(self.login.login(), "select 1");
-        assert!(login.is_err(), "its database login works");
+        assert!(login.is_err(), "the database login of the host still works");
         let unopened = opened(centre, &self.wrapped);
         let role_ids = [Some(&self.host.role_id), next.map(|next| &next.role_id)];
         for role_id in role_ids.into_iter().flatten() {
@@ -127,7 +127,7 @@ impl Loot {
                 let ids = json!({"role_id": role_id.expose(), "secret_id": secret_id.expose()});
                 let anonymous = centre.bao.anonymous().unwrap();
                 let reply = anonymous.call("POST", "auth/approle/login", Some(&ids));
-                assert!(reply.unwrap().status >= 400, "an old secret id logs in");
+                assert!(reply.unwrap().status >= 400, "an old secret id still works");
             }
         }
         let mut approles = vec![self.host.approle.clone(), self.host.name.clone()];
@@ -149,7 +149,7 @@ impl Loot {
         let again = self
             .token
             .call("POST", "auth/token/renew-self", Some(&json!({})));
-        assert!(again.unwrap().status >= 400, "the old token is renewed");
+        assert!(again.unwrap().status >= 400, "Vault renewed the old token");
     }
 }
 
@@ -207,7 +207,7 @@ fn revoking_a_host_leaves_hosts_of_longer_names() {
         return;
     };
     let gone = enroll(centre, &programs, "back-2");
-    // The last has the name that an enrolment of the first could have.
+    // The last host has a name that looks like an enrollment of the first host.
     let stay = [
         enroll(centre, &programs, "back-2x"),
         enroll(centre, &programs, "back-2.example"),
@@ -275,7 +275,10 @@ fn a_name_of_63_bytes_keeps_its_own_login() {
         assert_eq!(centre.postgres.psql(DATABASE, &sql).unwrap(), *name);
         let person = format!("select vctl.login_person('{}')", loot.host.approle);
         let proven = centre.postgres.psql_as(loot.login.login(), &person);
-        assert!(proven.is_err(), "a host's login is a person's");
+        assert!(
+            proven.is_err(),
+            "a login of a host counts as a login of a user"
+        );
         let part = login.rsplit_once('/').unwrap().0;
         shown.push(part.to_owned());
         revoke(centre, &programs, name);

@@ -1,4 +1,4 @@
-//! A person with `vctl-user` alone, or one host, wants to stop ingest, reads, migrations and logins of all.
+//! A user with only `vctl-user`, or one host, wants to stop ingest, reads, migrations and logins of all others.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -9,7 +9,7 @@ use vctl_tests::centre::{Centre, Client, Credential, DATABASE, HostIdentity, Opt
 
 use crate::as_person::{refusal, stderr, stdout, vctl};
 
-/// A centre with the limits that an administrator gets.
+/// Returns a centre with the default limits of an administrator's setup.
 fn usual() -> Option<&'static Centre> {
     static CENTRE: OnceLock<Option<Centre>> = OnceLock::new();
     let centre = CENTRE.get_or_init(|| {
@@ -29,7 +29,7 @@ fn set_up(centre: &Centre, rate: &str) {
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
-/// A connection that holds on to what `sql` took, until it is dropped.
+/// A connection that holds the locks or resources of `sql` until it is dropped.
 struct Held(Child);
 
 impl Held {
@@ -131,7 +131,7 @@ fn every_function_that_public_may_call_was_reviewed() {
         .filter(|name| !reviewed.contains(name))
         .collect();
     assert!(new.is_empty(), "not reviewed: {new:?}");
-    // And none was reviewed that does what this is about.
+    // The list of reviewed functions contains no function of these kinds.
     let writes = ["advisory", "lo_", "lowrite", "notify", "emit", "export"];
     let wrong = reviewed
         .iter()
@@ -155,7 +155,8 @@ fn a_flood_of_logins_hurts_only_its_sender() {
         let refused = format!("{:#}", mere.credential(purpose).map(|_| ()).unwrap_err());
         assert!(refused.contains("16 logins"), "{refused}");
     }
-    // Each of them has two connections, all of them 32: the others have the rest.
+    // Each login may have two connections. All logins of this user together have 32. The rest of the connections is for
+    // other users.
     let held = [(); 2].map(|()| Held::new(centre, &logins[0], "select 1"));
     let said = refusal(centre, &logins[0], "select 1");
     assert!(said.contains("too many connections"), "{said}");
@@ -165,7 +166,7 @@ fn a_flood_of_logins_hurts_only_its_sender() {
     let listed = vctl(centre, &other, DATABASE, &["list"]).output().unwrap();
     assert!(listed.status.success(), "{}", stderr(&listed));
     drop(held);
-    // A login that was given back makes room again.
+    // A revoked login makes room for a new one.
     centre.bao.admin().unwrap().revoke(&logins[0]).unwrap();
     mere.credential("vctl-ro").unwrap();
 }
@@ -205,12 +206,12 @@ fn a_rate_limit_of_people_leaves_hosts_alone() {
     let answers: Vec<u16> = (0..6).map(|_| ask("database/creds/vctl-ro")).collect();
     assert_eq!(answers[..3], [200; 3], "{answers:?}");
     assert!(answers.contains(&429), "{answers:?}");
-    // Another purpose of the same person, and a host at the same address.
+    // A second role of the same user still works, and so does a host at the same address.
     assert_eq!(ask("database/creds/vctl-identity"), 200);
     for _ in 0..6 {
         client.credential(&host.role("status")).unwrap();
     }
-    // Nothing was kept to go on with here; that it may be is what the answer says.
+    // The home has no cached hosts here. The exit code says that a later try may work.
     let listed = vctl(&centre, &mere, DATABASE, &["list"]).output().unwrap();
     assert_eq!(listed.status.code(), Some(75), "{}", stderr(&listed));
 }
@@ -218,7 +219,7 @@ fn a_rate_limit_of_people_leaves_hosts_alone() {
 #[test]
 fn a_stranger_with_the_migrators_lock_stops_no_migration() {
     let Some(centre) = usual() else { return };
-    // As before setup.sh took the function away, and where it was not run again.
+    // This was the state before setup.sh revoked the function, and still is where setup.sh did not run again.
     let open = "grant execute on function pg_advisory_lock(integer, integer) to public";
     centre.postgres.psql(DATABASE, open).unwrap();
     let mere = centre.person("mere-locks", &["vctl-user"]).unwrap();
@@ -242,7 +243,7 @@ fn an_idle_reader_stops_no_day_and_no_batch() {
     };
     let mere = centre.person("mere-idles", &["vctl-user"]).unwrap();
     let login = mere.credential("vctl-ro").unwrap();
-    // All that this login may lock: each table that it may read.
+    // This login can lock only the tables that it may read.
     let held = Held::new(
         centre,
         &login,

@@ -1,4 +1,4 @@
-//! The attacker writes text that somebody's vctl shows, and wants it to act on the terminal.
+//! The attacker writes text that vctl shows to another user, and wants it to control the terminal.
 
 use std::fs;
 use std::process::Command;
@@ -8,10 +8,10 @@ use vctl_tests::centre::{Centre, DATABASE, Secret};
 
 use super::desk::{Desk, FakeVault, Said};
 
-/// Clears the screen, turns the direction round, colours by a C1 control, and begins a line of its own.
+/// Clears the screen, reverses the text direction, sets a colour with a C1 control, and starts a line of its own.
 const HOSTILE: &str = "a\u{1b}[2J\u{202e}\u{9b}31m\u{2066}\r\nFORGED: b";
 
-/// Lets a person log in under a hostile name, and refuses everything else with a hostile text.
+/// Accepts a login under a hostile name, and refuses every other request with a hostile text.
 fn vault(request: &str) -> (u16, String) {
     let granted = json!({
         "client_token": "hvs.given", "accessor": HOSTILE, "policies": ["default"],
@@ -38,7 +38,7 @@ fn vault(request: &str) -> (u16, String) {
     }
 }
 
-/// The whole of an error's text is there, so that it was escaped and not dropped.
+/// The output contains the escaped text, so vctl did not just drop it.
 const ESCAPED: &str = r"\x1b[2J";
 
 #[test]
@@ -83,11 +83,11 @@ fn an_answer_of_vault_is_escaped_by_every_command() {
     assert!(said.stderr.contains(ESCAPED), "{}", said.stderr);
 }
 
-/// Neighbour: words of the command line and names of directories, which scripts take from elsewhere.
+/// Neighbour: words of the command line and names of directories, which scripts take from other sources.
 #[test]
 fn words_and_paths_are_escaped() {
     let desk = Desk::new("");
-    // A line's end in a word is the caller's own; the command line is printed as it was given.
+    // A line end in a word comes from the caller, because vctl prints the command line unchanged.
     let word = HOSTILE.replace('\n', "");
     for args in [
         &[&*word][..],
@@ -117,7 +117,7 @@ fn words_and_paths_are_escaped() {
         let output = desk.command(args).current_dir(&there).output().unwrap();
         Said::from(output).assert_harmless(&format!("{args:?}"));
     }
-    // The file sets what it likes, and a person reads it before trusting it.
+    // The file may set any value, and the user reads the values before trusting the file.
     let value = r#""a\e[2J\u202e\x9b31m\r\nFORGED: b""#;
     for key in [
         "vault_addr",
@@ -152,7 +152,7 @@ fn text_of_hosts_and_inventory_is_escaped() {
     assert_eq!(said.code, 0, "{}", said.stderr);
 
     let machine = centre.machine(name).unwrap();
-    // Neighbour: a banner, before anybody is let in.
+    // Neighbour: a banner before the login.
     fs::write(machine.etc_ssh("banner"), HOSTILE).unwrap();
     let drop_in = machine.etc_ssh("sshd_config.d/20-banner.conf");
     fs::write(drop_in, "Banner /etc/ssh/banner\n").unwrap();
@@ -192,7 +192,7 @@ fn text_of_hosts_and_inventory_is_escaped() {
     }
 }
 
-/// Makes a person who may log in to hosts, and returns the password.
+/// Creates a user with the right to log in to hosts, and returns the password.
 fn person(centre: &Centre, name: &str) -> String {
     let password = Secret::random().unwrap().expose().to_owned();
     let user = json!({ "password": password, "policies": ["vctl-user", "vctl-ssh"] });

@@ -1,6 +1,6 @@
-//! What the centre promises, on a real OpenBao and a real Postgres: one file per promise.
+//! Guarantees of the centre, on a real OpenBao and a real Postgres. Each file checks one guarantee.
 //!
-//! Specs share one centre and make a database each; who stops a server has a centre of his own.
+//! Specs share one centre, and each spec creates its own database. A spec that stops a server has its own centre.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 
 mod fixture;

@@ -1,4 +1,4 @@
-//! A login that reads the inventory tries to read, make and keep more.
+//! A login with read access to the inventory tries to read, create and keep more.
 
 use vctl_tests::centre::{Centre, Client, Credential, DATABASE};
 
@@ -102,7 +102,7 @@ fn a_login_that_changed_its_own_password_still_ends() {
         return;
     };
     let own = "alter role current_user password 'of-its-own'";
-    // A server may refuse it; then there is nothing to keep.
+    // Some servers refuse this statement. Then the login cannot keep a password.
     let _ = centre.postgres.psql_as(login.login(), own);
     client.revoke(&login).unwrap();
     let there = format!(

@@ -1,4 +1,4 @@
-//! A person with the least policy tries to get more of Vault.
+//! A user with the smallest policy tries to get more rights in Vault.
 
 use serde_json::json;
 use vctl_tests::centre::Centre;

@@ -1,4 +1,4 @@
-//! A person has a certificate whose text is made to break what reads it.
+//! A user has a certificate with a text that should break its readers.
 
 use vctl_tests::fixture::lab;
 use vctl_tests::lab::Subject;

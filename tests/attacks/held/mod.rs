@@ -1,4 +1,4 @@
-//! Attacks that never worked, and must not begin to. `tests/centre` and `tests/specs` have more of them.
+//! Attacks that never worked, and must not start to work. More of them are in `tests/centre` and `tests/specs`.
 
 mod escalate_in_postgres;
 mod escalate_in_vault;

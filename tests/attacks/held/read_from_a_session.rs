@@ -1,4 +1,4 @@
-//! A person without root tries to reach the recording from inside a session.
+//! A user without root tries to reach the recording from inside a session.
 
 use std::fmt::Write as _;
 
@@ -12,14 +12,14 @@ fn a_session_without_root_reaches_nothing_of_the_agent() {
     let root = lab.root().display();
     let agent = lab.agent.pid().unwrap();
     let config = lab.agent.config.display();
-    // A checkout below a home directory is closed to other accounts.
+    // Other accounts cannot read a checkout below a home directory.
     let program = stage.bin.join("vctl-agent");
     std::fs::copy(&lab.programs.agent, &program).unwrap();
     let program = program.display();
     let pins = std::fs::read_to_string(&lab.agent.config).unwrap();
     let pins = pins.lines().find_map(|line| line.strip_prefix("pin_dir: "));
     let pins = pins.unwrap();
-    // Each line must fail; the last word of the script says which did not.
+    // Each line must fail. For each line that worked, the script prints its number.
     let tries = [
         format!("ls {pins}"),
         format!("rm -r {pins}"),

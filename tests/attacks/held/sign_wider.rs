@@ -1,4 +1,4 @@
-//! A person who may get certificates asks for a wider one.
+//! A user with the right to get certificates asks for wider ones.
 
 use std::process::Command;
 
@@ -67,7 +67,7 @@ fn no_certificate_is_wider_than_its_role() {
         let user = asked(&key, json!({"cert_type": "user"}));
         assert_refused(&admin, &format!("{mount}/sign/vctl-host"), &user);
     }
-    // Asked for what the role gives, it signs: the refusals above are of the changes.
+    // Vault signs a request within the limits of the role, so the refusals above come from the changes.
     let granted = alice.post("ssh/sign/sre-core", &asked(&key, json!({})));
     granted.unwrap();
     let long = asked(&key, json!({"ttl": "100h"}));

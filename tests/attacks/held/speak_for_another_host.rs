@@ -1,4 +1,4 @@
-//! A host that is taken over tries to speak for another host.
+//! A compromised host tries to report for another host.
 
 use std::process::{Command, Stdio};
 
@@ -24,7 +24,7 @@ fn a_host_takes_nothing_of_another_hosts_approle() {
         ("POST", format!("{theirs}/secret-id/lookup")),
         ("POST", format!("{theirs}/secret-id/destroy")),
         ("DELETE", theirs.clone()),
-        // Its own AppRole gives no wider secret id and no other policy.
+        // The host's own AppRole allows neither a custom secret id nor another policy.
         ("POST", format!("{own}/custom-secret-id")),
         ("POST", own.clone()),
         ("POST", format!("{own}/policies")),

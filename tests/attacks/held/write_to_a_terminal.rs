@@ -1,4 +1,4 @@
-//! A server answers with text that a terminal would obey.
+//! A server answers with text that controls a terminal.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};

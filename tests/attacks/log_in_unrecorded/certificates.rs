@@ -1,5 +1,5 @@
-//! Certificates of every size, padded through every field that can be padded. What got in, the login
-//! itself wrote down, and sshd's log says what sshd accepted.
+//! Certificates of every size, padded in every possible field. The login itself writes a file if it succeeds, and
+//! sshd's log names the accepted certificates.
 
 use vctl_common::session::{GapCause, Stamp};
 use vctl_tests::fixture::{await_file, await_that, lab, touch};
@@ -7,13 +7,13 @@ use vctl_tests::lab::{Certificate, Lab, Subject};
 
 use super::{certificate, list, log, too_large, trace, without_stamp};
 
-/// Sizes of a certificate's text in KiB; execve takes 128 KiB for all of `SSH_AUTH_INFO_0`.
+/// Sizes of a certificate's text in KiB. The limit of execve for all of `SSH_AUTH_INFO_0` is 128 KiB.
 const SIZES: [usize; 11] = [1, 30, 60, 63, 65, 90, 105, 125, 127, 129, 200];
 
-/// The largest of them that a hook can be started with.
+/// The largest of these sizes that still lets a hook start.
 const FITS: usize = 127;
 
-/// Key ids are kept whole up to here: `agent/src/session/auth_info.rs`.
+/// The limit for a complete key id: `agent/src/session/auth_info.rs`.
 const KEY_ID_KEPT: usize = 32 * 1024;
 
 const FIELDS: [Field; 5] = [
@@ -33,10 +33,10 @@ enum Field {
     Extensions,
 }
 
-/// Returns a certificate whose text has about `kib` KiB; `None` where ssh-keygen cannot make it, as its
-/// own arguments end at 128 KiB.
+/// Returns a certificate with a text of about `kib` KiB. Returns `None` if ssh-keygen cannot make it, because its own
+/// arguments are limited to 128 KiB.
 fn padded(lab: &Lab, field: Field, kib: usize, serial: u64) -> Option<Certificate> {
-    // The text is base64, and some 900 bytes of it are key, nonce and signature.
+    // The text is base64, and about 900 bytes of it are key, nonce and signature.
     let bytes = (kib * 1024).saturating_sub(900) * 3 / 4;
     let user = lab.user();
     let pad = |len: usize| "x".repeat(len);
@@ -47,7 +47,7 @@ fn padded(lab: &Lab, field: Field, kib: usize, serial: u64) -> Option<Certificat
     Some(match field {
         Field::KeyId => certificate(lab, &format!("{key_id}{}", pad(bytes)), serial, &[]),
         Field::Principals => {
-            // sshd takes 256 of them.
+            // The limit of sshd is 256 principals.
             let names = 200;
             let one = pad((bytes / names).saturating_sub(4).max(1));
             let principals = format!("{user},{}", vec![one; names].join(","));
@@ -113,14 +113,14 @@ fn a_padded_certificate_is_recorded_or_refused() {
                 );
                 stamped += 1;
             } else {
-                assert!(!got_in, "{case} got in unrecorded: {ended:?}");
+                assert!(!got_in, "{case} logged in without a record: {ended:?}");
             }
         }
     }
     assert!(stamped >= 45, "{stamped}");
 }
 
-/// Principals are kept to as many bytes as a key id.
+/// Returns whether the agent cuts the principals. The limit is the same as for a key id.
 fn cuts_principals(field: Field, kib: usize) -> bool {
     matches!(field, Field::Principals) && kib >= 60
 }
@@ -190,16 +190,17 @@ fn a_login_while_no_agent_runs_is_found_by_the_next() {
     let optional = lab.pam_line().replace("required", "optional");
     lab.set_pam_lines(&optional).unwrap();
     lab.ssh_ok(&too_large(&lab, 1), "touch in-1").unwrap();
-    // Best effort lets this one in with a marker: it is late, and not without a stamp.
+    // In best-effort mode, the hook accepts this login and leaves a marker. The login counts as late, and not as a
+    // login without a stamp.
     lab.ssh_ok(&held, "true").unwrap();
     lab.agent.start().unwrap();
-    // A session that is open: housekeeping is then often.
+    // While a session is open, the agent checks often.
     let open = lab.certificate("bob", 8).unwrap();
     let login = lab
         .ssh_start(&open, "while [ ! -e go ]; do sleep 0.1; done")
         .unwrap();
     await_that("the login is found", || without_stamp(&lab).len() == 1);
-    // Killed once more: what was found is not found again.
+    // After another kill, the agent does not report the same login again.
     lab.agent.kill().unwrap();
     lab.agent.start().unwrap();
     touch(&lab.home().join("go"));

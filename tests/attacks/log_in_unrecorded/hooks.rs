@@ -1,4 +1,4 @@
-//! A hook that does not run, or not to its end: the login is refused, or it is recorded.
+//! If a hook does not run or does not finish, the login is refused or recorded.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use vctl_tests::lab::{Lab, Undo, process};
 
 use super::{certificate, trace};
 
-/// Logs in with a new certificate and asserts that the login ran nothing, or is in the record.
+/// Logs in with a new certificate. Asserts that the login ran nothing, or is in the record.
 fn recorded_or_refused(lab: &Lab, serial: u64, case: &str) -> bool {
     let who = certificate(lab, "mallory", serial, &[]);
     let accepted = lab.accepted().unwrap();
@@ -100,7 +100,7 @@ fn a_hook_short_of_processes_records_or_refuses() {
     let join = format!("session required pam_exec.so quiet {}\n", joins.display());
     lab.set_pam_lines(&format!("{join}{line}")).unwrap();
     let mut got_in = Vec::new();
-    // The login's sshd, which PAM's programs are children of.
+    // This group contains the login's sshd, and the programs of PAM are its children.
     let member = group.join("cgroup.procs");
     script(&joins, &format!("echo $PPID > {}", member.display()));
     let limit = |most: &str| {
@@ -119,11 +119,11 @@ fn a_hook_short_of_processes_records_or_refuses() {
     assert_eq!(got_in.first(), Some(&false), "{got_in:?}");
     assert_eq!(got_in.last(), Some(&true), "{got_in:?}");
 
-    // Without an agent the hook wants a thread, and lets the login in without one all the same.
+    // Without an agent, the hook tries to start a thread. It accepts the login even if it cannot.
     lab.agent.kill().unwrap();
     limit("2");
     let who = certificate(&lab, "mallory", 20, &[]);
-    // The user's own process is one too many for that login.
+    // The limit does not allow the user's own process in this login.
     let _ = lab.ssh(&who, "true").unwrap();
     assert_eq!(lab.markers().unwrap(), 1);
     lab.agent.start().unwrap();

@@ -1,5 +1,5 @@
-//! To run something on a host, and to stand in no record: with a certificate that is too large for the
-//! hook, or with a hook that does not run.
+//! A user wants to run a program on a host without a record: with a certificate that is too large for the hook, or with
+//! a hook that does not run.
 
 mod certificates;
 mod hooks;
@@ -22,7 +22,7 @@ fn certificate(lab: &Lab, key_id: &str, serial: u64, options: &[&str]) -> Certif
     lab.certificate_of(0, subject).unwrap()
 }
 
-/// Returns one whose text is longer than a string of an environment may be (128 KiB).
+/// Returns a certificate with a text longer than the limit for an environment variable (128 KiB).
 fn too_large(lab: &Lab, serial: u64) -> Certificate {
     let padding = "x".repeat(60_000);
     let options = [1, 2].map(|n| format!("extension:pad{n}@example.com={padding}"));
@@ -34,7 +34,7 @@ fn too_large(lab: &Lab, serial: u64) -> Certificate {
     )
 }
 
-/// Where a login with that serial leaves its trace when it can run something.
+/// Returns the file that a login with this serial creates if it can run a program.
 fn trace(lab: &Lab, serial: u64) -> PathBuf {
     lab.home().join(format!("in-{serial}"))
 }

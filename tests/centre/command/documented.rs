@@ -1,7 +1,7 @@
-//! Each command that a page, a unit or a message names is one that the programs have.
+//! Each command in a page, a unit or a message is a command that the programs have.
 //!
-//! A program is asked for the help of that very command line: it refuses an unknown word before it
-//! prints help, and does nothing else.
+//! The spec runs each command line with `--help`. The program refuses an unknown word before it prints the help, and
+//! does nothing else.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use vctl_tests::lab::Programs;
 
-/// Commands that take another program's command line: what follows their first word is not theirs.
+/// Commands that contain the command line of another program. Only their first word is checked.
 const WRAPPERS: &[&str] = &["ssh", "exec"];
 
 #[test]
@@ -50,7 +50,7 @@ fn an_undocumented_word_is_refused() {
     }
 }
 
-/// Asks the program; returns its complaint about a word that it does not know.
+/// Runs the program, and returns its error about an unknown word.
 fn refused(line: &str) -> Option<String> {
     let mut words: Vec<&str> = line.split_whitespace().collect();
     if words.len() > 2 && WRAPPERS.contains(&words[1]) {
@@ -82,7 +82,7 @@ fn help(words: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Lists the commands of ours in a text: in code blocks and between backticks.
+/// Returns the commands of this project in a text: those in code blocks and between backticks.
 fn command_lines(path: &Path, text: &str) -> Vec<String> {
     let is_page = path.extension().is_some_and(|extension| extension == "md");
     let mut found = Vec::new();
@@ -92,7 +92,7 @@ fn command_lines(path: &Path, text: &str) -> Vec<String> {
         if let Some(language) = fence {
             block = block.is_none().then_some(language);
         } else if let Some(language) = block {
-            // Elsewhere only what follows a prompt was typed.
+            // In other blocks, only the text after a prompt is a command.
             if language != "sh" && !line.starts_with("$ ") {
                 continue;
             }
@@ -106,7 +106,7 @@ fn command_lines(path: &Path, text: &str) -> Vec<String> {
     found
 }
 
-/// Splits a line of shell into its commands, and keeps those of ours.
+/// Splits a shell line into its commands, and returns those of this project.
 fn simple_commands(code: &str) -> Vec<String> {
     let parts = code.split(['|', ';', '&', '(', ')', '<', '>', '"', '\'']);
     let ours = parts.filter_map(|part| {
@@ -118,13 +118,13 @@ fn simple_commands(code: &str) -> Vec<String> {
         if !["vctl", "vctl-agent"].contains(&name) {
             return None;
         }
-        // What stands for a word of the reader's choice is a word; a note on the line is none.
+        // A placeholder is a word, but a note on the line is not.
         let words: Vec<&str> = words
             .map(|word| word.trim_matches(['[', ']', ',', '.', ':', '…']))
             .take_while(|word| !word.starts_with('#'))
             .filter(|word| !word.is_empty() && !word.starts_with(['{', '\\']))
             .collect();
-        // A profile of AppArmor and a pipeline in prose are no commands.
+        // An AppArmor profile and a pipeline in prose are not commands.
         if !words
             .first()?
             .starts_with(|c: char| c.is_ascii_lowercase() || c == '-')
@@ -136,7 +136,7 @@ fn simple_commands(code: &str) -> Vec<String> {
     ours.collect()
 }
 
-/// Returns the files whose commands people read.
+/// Returns the files with commands for users and administrators.
 fn texts() -> Vec<PathBuf> {
     let listed = Command::new("git")
         .args(["-c", "safe.directory=*", "ls-files", "--cached", "--others"])

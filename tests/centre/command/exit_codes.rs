@@ -1,4 +1,4 @@
-//! What the shell is told when the centre cannot be asked.
+//! The exit codes of vctl when it cannot ask the centre.
 
 use std::process::{Command, Output, Stdio};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 use vctl_tests::centre::Centre;
 use vctl_tests::lab::Programs;
 
-/// Runs `vctl migrate --status` with the usual environment and these changes to it.
+/// Runs `vctl migrate --status` with the usual environment and these changes.
 fn status(centre: &Centre, changes: &[(&str, &str)]) -> Output {
     vctl(centre, &["migrate", "--status"], changes)
 }
@@ -100,7 +100,7 @@ fn each_cause_has_its_exit_code_and_the_next_command() {
     }
 }
 
-/// The same causes, as a program hears of them.
+/// The same failures, in the form for programs.
 #[test]
 fn an_error_is_one_line_of_json_where_json_was_asked_for() {
     let Some(centre) = Centre::shared() else {
@@ -145,7 +145,7 @@ fn the_environment_of_vault_cannot_switch_checking_off() {
         ("HTTPS_PROXY", "http://127.0.0.1:1"),
     ];
     assert_eq!(status(centre, &changes).status.code(), Some(69));
-    // Nor who sees the token.
+    // A proxy does not see the token either: vctl ignores `HTTPS_PROXY`.
     assert_eq!(status(centre, &changes[3..]).status.code(), Some(0));
 }
 

@@ -1,4 +1,4 @@
-//! Errors about settings: what is wrong, and the place that decides the setting.
+//! Errors about settings name the mistake and the place of the setting.
 
 use std::fs;
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ fn a_wrong_setting_is_named_by_its_place() {
     let Some(inventory) = Inventory::new("placing", &["vctl-user", "vctl-ssh"]) else {
         return;
     };
-    // It takes connections and never answers: a certificate is asked for meanwhile.
+    // This server accepts connections and never answers. Meanwhile, vctl asks for a certificate.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let there = format!("root@{}", silent.local_addr().unwrap());
     let directory = tempfile::tempdir().unwrap();
@@ -154,7 +154,7 @@ fn the_awaited_server_is_named() {
     let Some(centre) = Centre::shared() else {
         return;
     };
-    // It takes connections and never answers.
+    // This server accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port().to_string();
     let vault = format!("https://127.0.0.1:{port}");
@@ -187,7 +187,7 @@ fn the_awaited_server_is_named() {
         let workstation = Workstation::new(centre);
         let mut command = workstation.command(&args);
         command.env("VAULT_TOKEN", centre.bao.root_token().expose());
-        // The answer of Postgres is waited for after its address is known.
+        // vctl waits for the answer of Postgres after it knows the address.
         command
             .env(variable, value)
             .env("VCTL_DB_HOST", "127.0.0.1");
@@ -236,7 +236,7 @@ fn messages_break_between_words() {
     }
 }
 
-/// Takes colours away.
+/// Removes colours.
 fn plain(shown: &str) -> String {
     let mut pieces = shown.split("\u{1b}[");
     let mut text = pieces.next().unwrap().to_owned();

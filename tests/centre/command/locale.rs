@@ -1,4 +1,4 @@
-//! Text for people has the characters of the locale, and text for programs is UTF-8.
+//! Text for people uses the characters of the locale, and text for programs is UTF-8.
 
 use std::process::Output;
 
@@ -8,12 +8,12 @@ use vctl_tests::terminal::Terminal;
 use crate::fixture::programs::{stderr, stdout, vctl};
 use crate::inventory::Inventory;
 
-/// Locales that have ASCII alone.
+/// Locales with only ASCII characters.
 const ASCII: [(&str, &str); 4] = [
     ("LC_ALL", "C"),
     ("LANG", "POSIX"),
     ("LC_CTYPE", "ko_KR.EUC-KR"),
-    // Nothing is set.
+    // No locale is set.
     ("LANG", ""),
 ];
 

@@ -1,4 +1,4 @@
-//! Manual pages and help: `man` takes them without a warning, and every command explains itself.
+//! Manual pages and help: `man` reads the pages without a warning, and every command has a description.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn run(program: &Path, args: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// Returns a page as a terminal of 80 columns shows it, and what `man` has to say of its source.
+/// Returns a page as a terminal of 80 columns shows it, and the warnings of `man`.
 fn rendered(page: &Path) -> (String, String) {
     let output = Command::new("man")
         .args(["--warnings", "-l"])

@@ -1,4 +1,4 @@
-//! What every command has in common: exit codes, hints, manual, locale, timing.
+//! The parts that all commands share: exit codes, hints, manual, locale, timing.
 
 mod doctor;
 mod documented;

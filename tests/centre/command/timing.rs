@@ -1,4 +1,4 @@
-//! `--debug-timing`: where the time went, all of it.
+//! `--debug-timing` shows the duration of all phases.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -10,7 +10,7 @@ use vctl_tests::centre::{Centre, Client, DATABASE};
 
 use crate::fixture::programs::{stderr, vctl};
 
-/// Runs a command, and returns the milliseconds of each phase and what we saw from outside.
+/// Runs a command. Returns the milliseconds of each phase, and the total time measured by the spec.
 fn timed(
     centre: &Centre,
     client: &Client,
@@ -60,7 +60,7 @@ fn the_phases_and_the_rest_are_all_of_the_time() {
         for phase in ["credential", "connect", "query"] {
             assert!(phases[phase] > 0.0, "{args:?}: {phases:?}");
         }
-        // Vault makes a login in tens of milliseconds; what is written takes none of that.
+        // Vault needs tens of milliseconds for a login. The output itself takes almost no time.
         assert!(
             phases["credential"] > phases["render"],
             "{args:?}: {phases:?}"
@@ -90,7 +90,7 @@ fn timing_names_the_slow_server_also_on_failure() {
     let changes = [("VCTL_DB_PORT", port.as_str())];
     let (phases, _, output) = timed(centre, &person, &changes, &["--debug-timing", "fleet"]);
     assert_eq!(output.status.code(), Some(69), "{}", stderr(&output));
-    // A login is made meanwhile, which is what one would wait for without the other.
+    // vctl fetches the credential while it connects, so these two phases share the slow connection.
     let waited = phases["connect"] + phases["credential"];
     assert!(waited >= 700.0, "{phases:?}");
     assert!(phases["connect"] > phases["rest"], "{phases:?}");

@@ -1,4 +1,4 @@
-//! `vctl-agent check` goes the whole way to the centre, and uses nothing up.
+//! `vctl-agent check` tests the whole path to the centre, and consumes nothing.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, HostIdentity};
 use vctl_tests::lab::Programs;
 
-/// What `check` says of each of its findings, for a host with these files and environment.
+/// Returns the findings of `check` for a host with these files and this environment.
 fn check(
     centre: &Centre,
     host: &HostIdentity,
@@ -57,7 +57,7 @@ fn every_step_to_the_centre_is_tried_and_named() {
     };
     let (found, findings) = statuses(&[]);
     assert_eq!(found, ["pass"; 4], "{findings:#}");
-    // A database that is not there, a port where nothing listens, a credential that is not ours.
+    // The database does not exist, the port is closed, or Vault does not know the credential.
     let (found, findings) = statuses(&[("VCTL_DB_NAME", "nowhere")]);
     assert_eq!(found[..3], ["pass", "pass", "fail"], "{findings:#}");
     let (found, findings) = statuses(&[("VCTL_VAULT_ADDR", "https://127.0.0.1:1")]);
@@ -65,7 +65,7 @@ fn every_step_to_the_centre_is_tried_and_named() {
     put("secret_id", "00000000-0000-4000-8000-000000000000");
     let (found, findings) = statuses(&[]);
     assert_eq!(found[..3], ["pass", "fail", ""], "{findings:#}");
-    // A wrapping token opens once, and is still there.
+    // A wrapping token works only once. The check does not use it.
     put("secret_id", "hvs.wrapped");
     let (found, findings) = statuses(&[]);
     assert_eq!(found[..3], ["pass", "warn", ""], "{findings:#}");

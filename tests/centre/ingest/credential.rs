@@ -1,4 +1,4 @@
-//! A host's credential does not run out unseen, and one that was copied is noticed.
+//! A host's credential does not expire silently, and the centre notices a copied credential.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
@@ -15,8 +15,8 @@ use vctl_tests::ship::Source;
 
 use crate::fixture::programs::{stderr, stdout, vctl};
 
-/// Of a secret id whose last third, in which the agent replaces it, has begun: six seconds of it are
-/// left to log in with.
+/// The age of a secret id at the start of its last third, when the agent replaces it. After that, a login is possible
+/// for six more seconds.
 const OLD: Duration = Duration::from_secs(12);
 const LIVES: &str = "18s";
 
@@ -34,7 +34,10 @@ fn a_secret_id_in_its_last_third_is_replaced() {
     source.work(id, 5).unwrap();
     let shipper = source.ship(&way).unwrap();
     let kept = || Ok(fs::read_to_string(&way.secret_id_file)? != before);
-    assert!(eventually(PATIENCE, kept).unwrap(), "it is still the old");
+    assert!(
+        eventually(PATIENCE, kept).unwrap(),
+        "the agent did not replace the secret id"
+    );
     centre
         .ensure_has(&host.name, &source.sessions, PATIENCE)
         .unwrap();
@@ -51,9 +54,9 @@ fn a_secret_id_in_its_last_third_is_replaced() {
         let anonymous = centre.bao.anonymous().unwrap();
         anonymous.post("auth/approle/login", &ids).is_ok()
     };
-    assert!(works(&after), "the new one is none");
+    assert!(works(&after), "the new secret id does not work");
     let ended = eventually(PATIENCE, || Ok(!works(&before)));
-    assert!(ended.unwrap(), "the old one still lets in");
+    assert!(ended.unwrap(), "the old secret id still works");
 }
 
 #[test]
@@ -135,7 +138,8 @@ fn two_machines_with_one_credential_are_reported() {
     named(&of_second, here);
     first.work(session, 5).unwrap();
     named(&of_first, there);
-    // Noticed, and nothing of either is refused: a machine that was cloned has a past worth keeping.
+    // The centre notices the copy, but refuses the data of neither machine: the record of a cloned machine also has
+    // value.
     let mut all = first.sessions.clone();
     all.extend(second.sessions.clone());
     centre.ensure_has(&host.name, &all, PATIENCE).unwrap();
@@ -159,7 +163,7 @@ fn two_machines_with_one_credential_are_reported() {
     }
 }
 
-/// Returns the way of a host whose secret id is in its last third; the next one lives for long.
+/// Returns the settings of a host with a secret id in its last third. The next secret id has a long lifetime.
 fn about_to_expire(centre: &Centre, host: &HostIdentity, dir: &std::path::Path) -> Where {
     let way = centre.way(host, dir).unwrap();
     let admin = centre.bao.admin().unwrap();
@@ -179,7 +183,7 @@ fn about_to_expire(centre: &Centre, host: &HostIdentity, dir: &std::path::Path) 
     way
 }
 
-/// An agent without its probe, in a process of its own: that one has a log.
+/// An agent without its probe, in a separate process with its own log.
 struct Load(Child);
 
 impl Drop for Load {

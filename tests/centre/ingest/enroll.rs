@@ -49,7 +49,7 @@ fn succeeded(output: &Output) -> String {
     said(output)
 }
 
-/// Enrolls a new host, and opens what came with it as its agent does.
+/// Enrolls a new host, and unwraps its credential as its agent does.
 fn enrolled(centre: &Centre, programs: &Programs, name: &str) -> HostIdentity {
     let output = enroll(
         centre,
@@ -78,7 +78,7 @@ fn enrolled(centre: &Centre, programs: &Programs, name: &str) -> HostIdentity {
     identity
 }
 
-/// Returns whether the inventory says that the host is enrolled: `t` or `f`.
+/// Returns whether the inventory marks the host as enrolled: `t` or `f`.
 fn noted(centre: &Centre, name: &str) -> String {
     let sql = format!("select enrolled_at is not null from vctl.servers where hostname = '{name}'");
     centre.postgres.psql(DATABASE, &sql).unwrap()
@@ -92,7 +92,7 @@ fn unwrapped(centre: &Centre, token: Secret) -> Option<Secret> {
     reply.body["data"]["secret_id"].as_str().map(Secret::new)
 }
 
-/// How many of AppRole, database roles, logins and rows there are of a host.
+/// Returns how many AppRoles, database roles, logins and rows of a host exist.
 fn left(centre: &Centre, name: &str) -> (usize, String) {
     let admin = centre.bao.admin().unwrap();
     let roles: usize = ["auth/approle/role", "database/roles"]
@@ -211,7 +211,7 @@ fn revoking_a_host_ends_only_that_host() {
     let text = succeeded(&enroll(centre, &programs, &["revoke", "revoked-1"]));
     assert!(text.contains("`revoked-1` is revoked"), "{text}");
     assert_eq!(left(centre, "revoked-1"), (0, "0|0".to_owned()));
-    // Its token lives on for a while, and leads nowhere.
+    // The host's token lives on for a while, but cannot get a credential.
     assert!(client.credential(&gone.role("status")).is_err());
     assert!(centre.as_host(&gone).is_err());
     assert_eq!(left(centre, "revoked-10"), (3, "2|2".to_owned()));
@@ -221,7 +221,7 @@ fn revoking_a_host_ends_only_that_host() {
             .psql_as(credential.login(), "select 1")
             .unwrap();
     }
-    // Its place in the inventory stays, and nobody waits for it any more.
+    // The host stays in the inventory, but the centre no longer expects reports from it.
     assert_eq!(noted(centre, "revoked-1"), "f");
     assert_eq!(noted(centre, "revoked-10"), "t");
     let again = enroll(centre, &programs, &["revoke", "revoked-1"]);
@@ -250,7 +250,7 @@ fn a_wrapped_secret_id_can_be_unwrapped_once() {
     assert!(!text.contains(token.expose()), "{text}");
     assert!(unwrapped(centre, token.clone()).is_some());
     assert!(unwrapped(centre, token).is_none());
-    // A file that is there is not written over, and nothing is given out for it.
+    // vctl does not overwrite an existing file, and does not create a credential in this case.
     let again = enroll(centre, &programs, &["enroll", "opened", "--out", path]);
     assert!(said(&again).contains("cannot write"), "{}", said(&again));
 }
@@ -378,7 +378,7 @@ fn an_enrolled_host_is_as_vctl_add_makes_it() {
     let rows = centre.postgres.psql(DATABASE, rows).unwrap();
     let same = "busan debian special";
     assert_eq!(rows, format!("{same}|{same}|{same}|x y special"));
-    // The agent takes it as it is.
+    // The agent accepts the text without a change.
     let text = std::fs::read_to_string(agent_config).unwrap();
     assert!(
         text.contains("host: alike-2\n") && text.contains("db_host: \"127.0.0.1\"\n"),

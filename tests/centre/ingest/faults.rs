@@ -1,4 +1,4 @@
-//! Whatever is wrong with a server has a name of its own, and costs no credential.
+//! Each fault of a server has its own error, and does not create a credential.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -15,7 +15,7 @@ use vctl_tests::lab::eventually;
 
 use vctl_tests::pool_fixture::{as_root, block_on, db_settings, logins, pool_of, vault_settings};
 
-/// Tries to connect, and returns why that did not work.
+/// Tries to connect, and returns the error.
 fn refusal(vault: &Vault, settings: &DbSettings, role: DbRole) -> PgError {
     let pool = Pool::new(vault.clone(), settings, role, PoolLimits::default()).unwrap();
     block_on(async {
@@ -25,7 +25,7 @@ fn refusal(vault: &Vault, settings: &DbSettings, role: DbRole) -> PgError {
     })
 }
 
-/// Asks Vault something, and returns why that did not work.
+/// Sends a request to Vault, and returns the error.
 fn no_answer(settings: &VaultSettings) -> VaultError {
     let auth = Auth::Token(Secret::new("t".to_owned()));
     let vault = Vault::connect(settings, auth).unwrap();
@@ -101,7 +101,7 @@ fn a_database_without_tls_is_refused() {
     let Some(centre) = Centre::shared() else {
         return;
     };
-    // What Postgres says to SSLRequest when `ssl` is off.
+    // Postgres answers an SSLRequest like this if `ssl` is off.
     let port = responder(|_| b"N".to_vec());
     let settings = DbSettings {
         port,
@@ -175,7 +175,7 @@ fn a_sealed_vault_is_reported_as_sealed() {
         let pool = pool_of(&centre, &vault, DbRole::Ro).unwrap();
         drop(pool.get().await.unwrap());
         centre.bao.seal().unwrap();
-        // What is connected works on.
+        // Existing connections still work.
         let client = pool.get().await.unwrap();
         client.query_one("select 1", &[]).await.unwrap();
         client.discard();
@@ -280,7 +280,7 @@ fn no_token_is_sent_to_where_a_server_without_tls_sends_us() {
     );
 }
 
-/// Starts a server that says the same to all who ask; it ends with the process.
+/// Starts a server that gives the same answer to all clients. The server ends with the process.
 fn responder(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -290,7 +290,7 @@ fn responder(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> u16 {
             let mut request = [0; 4096];
             let n = stream.read(&mut request).unwrap_or(0);
             let answer = answer(&String::from_utf8_lossy(&request[..n]));
-            // Who asked may have hung up.
+            // The client may have closed the connection.
             let _ = stream.write_all(&answer);
         }
     });

@@ -1,11 +1,11 @@
-//! A host is who the server says it is.
+//! The server decides which host a report belongs to.
 
 use serde_json::json;
 use vctl_tests::centre::{Centre, Credential, DATABASE, HostIdentity};
 
 const BOOT: &str = "0f0f0f0f-0000-4000-8000-000000000001";
 
-/// Two hosts of one spec; the second has a session, an event, a cursor and a status.
+/// Two hosts of one spec. The second host has a session, an event, a cursor and a status.
 struct Hosts {
     centre: &'static Centre,
     a: HostIdentity,
@@ -47,7 +47,7 @@ impl Hosts {
         self.centre.postgres.psql(DATABASE, sql).unwrap()
     }
 
-    /// Everything that is stored of the second host.
+    /// Returns all stored data of the second host.
     fn all_of_b(&self) -> String {
         self.admin(&format!(
             "select row_to_json(s), (select count(*) from vctl.kernel_event e where e.session_id = s.id), \
@@ -70,7 +70,7 @@ impl Hosts {
     }
 }
 
-/// One batch: a session opened and one event of it.
+/// Returns one batch: an opened session and one event of it.
 fn batch(spool: &str, from: u32, to: u32, session: &str, entry: &str) -> String {
     let opened = json!({
         "id": session, "boot_id": BOOT, "wall": 0, "opened_at": "2026-01-01T00:00:00Z",
@@ -86,7 +86,7 @@ fn batch(spool: &str, from: u32, to: u32, session: &str, entry: &str) -> String 
     )
 }
 
-/// The same id for the same text.
+/// Returns the same id for the same text.
 fn uuid(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let number = digest.as_ref()[..16].try_into().unwrap();
@@ -113,7 +113,7 @@ fn a_host_cannot_add_to_the_session_of_another() {
     let said = hosts.run(&hosts.ingest, &forged).unwrap_err().to_string();
     assert!(said.contains("is of another host"), "{said}");
     assert_eq!(hosts.all_of_b(), before);
-    // With a session of its own the same batch goes in.
+    // The same batch is accepted with a session of this host.
     let own = batch(&spool, 0, 5, &uuid("session of adds-a"), "own");
     assert_eq!(hosts.run(&hosts.ingest, &own).unwrap(), "5");
 }
@@ -154,7 +154,7 @@ fn a_host_cannot_see_or_move_the_cursor_of_another() {
     let spool = hosts.spool_of_b();
     let asked = format!("select * from vctl.cursor_v1('{spool}')");
     assert_eq!(hosts.run(&hosts.ingest, &asked).unwrap(), "");
-    // The same spool id is a cursor of its own for each host.
+    // The same spool id is a separate cursor for each host.
     let own = batch(&spool, 9, 20, &uuid("session of moves-a"), "own");
     assert_eq!(hosts.run(&hosts.ingest, &own).unwrap(), "20");
     assert_eq!(hosts.all_of_b(), before);
@@ -200,7 +200,7 @@ fn a_host_gets_only_its_own_login_and_secret_id() {
     }
     let own = format!("auth/approle/role/{}/secret-id", hosts.a.approle);
     client.post(&own, &json!({})).unwrap();
-    // Its name is Vault's word: no metadata of its own making changes whose token it gets.
+    // Vault decides the name of a host. Metadata that the host adds cannot give it another host's credential.
     let metadata = json!({"metadata": format!("{{\"role_name\": \"{other}\"}}")});
     let made = client.post(&own, &metadata).unwrap();
     let secret_id = made["data"]["secret_id"].as_str().unwrap();
@@ -211,7 +211,7 @@ fn a_host_gets_only_its_own_login_and_secret_id() {
     let client = hosts.centre.as_host(&disguised).unwrap();
     assert!(client.credential(&format!("vctl-status-{other}")).is_err());
     client.credential(&hosts.a.role("status")).unwrap();
-    // How long it lives, and from where it may be used, is not for the host to widen.
+    // A host cannot extend the lifetime of its secret id or the addresses that may use it.
     for asked in [
         json!({"ttl": "9000h"}),
         json!({"num_uses": 1}),

@@ -1,4 +1,4 @@
-//! A login that was given back is gone, whatever it did.
+//! After a login is revoked, it is gone, whatever it did before.
 
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn a_login_goes_while_it_works() {
     assert!(!busy.wait().unwrap().success());
 }
 
-/// Makes a large object of this login, and returns its number. The login itself has no right to.
+/// Creates a large object that belongs to this login, and returns its number. The login itself has no right to do this.
 fn large_object(centre: &Centre, database: &str, owner: &Credential) -> String {
     let number = centre
         .postgres
@@ -185,7 +185,7 @@ fn no_password_of_a_login_is_in_the_log_of_postgres() {
     assert!(!log.contains(credential.password.expose()));
 }
 
-/// `t` for a login that may log in, `f` for one that may not, nothing for one that is gone.
+/// Returns `t` if the login may log in, `f` if it may not, and an empty text if it does not exist.
 fn state(centre: &Centre, credential: &Credential) -> String {
     let sql = format!(
         "select rolcanlogin from pg_roles where rolname = '{}'",
@@ -194,7 +194,7 @@ fn state(centre: &Centre, credential: &Credential) -> String {
     centre.postgres.psql(DATABASE, &sql).unwrap()
 }
 
-/// Starts a statement that takes a minute, and returns the pid of its backend as well.
+/// Starts a statement that takes a minute, and also returns the process id of its backend.
 fn at_work(centre: &Centre, credential: &Credential) -> (Child, String) {
     let mut psql = centre
         .postgres

@@ -1,4 +1,4 @@
-//! From the spool of a host to Postgres: every event once, with credentials of its own.
+//! The path from the spool of a host to Postgres: every event arrives once, with credentials of the host.
 
 mod agent_check;
 mod credential;

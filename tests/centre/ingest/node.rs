@@ -1,4 +1,4 @@
-//! `vctl-agent node`: a heartbeat is one row, and no outage ends it.
+//! `vctl-agent node`: a host has one row for all heartbeats, and `node` continues after every outage.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ fn a_heartbeat_is_one_row_and_leaves_no_login_behind() {
     };
     let host = centre.enroll("beat-1").unwrap();
     let directory = tempfile::tempdir().unwrap();
-    // As a collector would leave it, with one that listens and does not answer.
+    // A collector writes such a file. The socket accepts connections but does not answer.
     let status = json!({
         "mode": "strict", "written_at": now_ms(),
         "losses": {"ring_full": {"events": 7}, "spool_cap": {"events": 3}},
@@ -93,7 +93,7 @@ fn the_node_agent_survives_outages_and_logs_each_once() {
     running.await_line("Reporting.", 1);
     centre.postgres.kill().unwrap();
     running.await_line("did not get through", 1);
-    // Some attempts more, none of which is a line.
+    // During this time, more attempts fail without a line in the log.
     std::thread::sleep(Duration::from_secs(3));
     centre.postgres.start().unwrap();
     running.await_line("Reporting.", 2);
@@ -157,7 +157,7 @@ fn node_agent_of_vctl_is_the_same_program() {
     }
 }
 
-/// A heartbeat every second; ended when dropped.
+/// An agent with a heartbeat every second. Drop ends it.
 struct Running {
     child: Child,
     directory: tempfile::TempDir,

@@ -1,4 +1,4 @@
-//! The pool works for days: tokens and credentials that end are replaced in time, and given back.
+//! The pool works for days: it replaces tokens and credentials before they expire, and revokes them at the end.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use vctl_tests::pool_fixture::{
     as_root, block_on, database_ttl, logins, pool, short_lived, vault_settings,
 };
 
-/// How long the spec of days runs; `VCTL_TEST_DAYS_S` makes it longer.
+/// Returns the duration of the spec of days. `VCTL_TEST_DAYS_S` makes it longer.
 fn days() -> Duration {
     let seconds = std::env::var("VCTL_TEST_DAYS_S").ok();
     Duration::from_secs(seconds.and_then(|s| s.parse().ok()).unwrap_or(20))
@@ -26,7 +26,7 @@ async fn answer(pool: &Pool) -> Result<String, PgError> {
     Ok(row.get(0))
 }
 
-/// As `answer`, in a transaction of most of a third of a login's time.
+/// Like `answer`, in a transaction that takes almost a third of a login's lifetime.
 async fn slow_answer(pool: &Pool) -> Result<String, PgError> {
     let mut client = pool.get().await?;
     let transaction = client.transaction().await?;
@@ -43,7 +43,7 @@ fn it_works_for_days() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
-    // Token 4 s, at most 9 s; login 3 s: in 20 s every one of them ends several times.
+    // The token lives 4 s, at most 9 s, and the login lives 3 s. So each of them expires several times in 20 s.
     let auth = short_lived(&centre, "days", 4, 9);
     database_ttl(&centre, 3);
     let vault = Vault::connect(&vault_settings(&centre), auth).unwrap();
@@ -53,7 +53,7 @@ fn it_works_for_days() {
         let pool = pool(&centre, &vault);
         let start = Instant::now();
         while start.elapsed() < days() {
-            // Long enough that what is handed out must outlive it by design, not by luck.
+            // This query is so long that a connection from the pool needs enough remaining lifetime by design.
             let login = slow_answer(&pool).await;
             seen.insert(
                 login.unwrap_or_else(|error| panic!("after {:?}: {error:?}", start.elapsed())),
@@ -64,14 +64,15 @@ fn it_works_for_days() {
         pool.close().await;
         vault.revoke_self().await.unwrap();
     });
-    // Were a credential kept to its end, there would be fewer; were one made for each query, more.
+    // If the pool used a credential until it expired, the number would be lower. If the pool made a credential for each
+    // query, the number would be higher.
     let seconds = days().as_secs();
     let logins_seen = u64::try_from(seen.len()).unwrap();
     assert!(
         (seconds / 3..=seconds).contains(&logins_seen),
         "{logins_seen} logins"
     );
-    // At most 9 s each, and never one for each renewal.
+    // Each token lives at most 9 s, and a renewal does not create a new token.
     let tokens_seen = u64::try_from(tokens.len()).unwrap();
     assert!(
         (seconds / 9..=seconds / 4).contains(&tokens_seen),
@@ -95,7 +96,7 @@ fn its_credentials_are_given_back_at_the_end() {
         assert_eq!(logins(&centre).len(), 1);
         pool.close().await;
         assert!(matches!(pool.get().await.err().unwrap(), PgError::Closed));
-        // The token is the person's, and lives on.
+        // The token belongs to the user, and the pool does not revoke it.
         vault.lookup_self().await.unwrap();
     });
     assert!(eventually(Duration::from_secs(10), || Ok(logins(&centre).is_empty())).unwrap());
@@ -168,7 +169,7 @@ fn a_machine_with_a_revoked_token_logs_in_again() {
         let admin = as_root(&centre);
         let revoke = json!({"token": old.expose()});
         admin.write("auth/token/revoke", &revoke).await.unwrap();
-        // Its logins go with it.
+        // Postgres loses the logins of the revoked token.
         let start = Instant::now();
         while logins(&centre).contains(&first) {
             assert!(start.elapsed() < Duration::from_secs(10));
@@ -198,7 +199,7 @@ fn a_command_asks_vault_for_nothing_but_its_credential() {
     });
 }
 
-/// The paths in the server's own log of requests.
+/// Returns the paths in the server's own log of requests.
 fn asked(centre: &Centre) -> Vec<String> {
     let log = std::fs::read_to_string(centre.bao.audit_log()).unwrap();
     let entries = log.lines().map(|line| serde_json::from_str(line).unwrap());

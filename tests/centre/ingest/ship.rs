@@ -1,4 +1,4 @@
-//! What is in a host's spool gets to the centre: all of it, once, and as it was.
+//! The data in a host's spool arrives at the centre: all of it, once and unchanged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -156,7 +156,7 @@ fn a_restored_spool_is_shipped_without_duplicates() {
     fs::remove_dir_all(host.dir.path().join("spool")).unwrap();
     copy_dir(&copy, &host.dir.path().join("spool"));
     let mut source = host.source();
-    assert_eq!(source.writer.id(), first, "the id is copied as well");
+    assert_eq!(source.writer.id(), first, "the copy has another id");
     let other = source.log_in(2).unwrap();
     source.work(other, 2000).unwrap();
     let shipper = source.ship(&host.way()).unwrap();
@@ -166,7 +166,7 @@ fn a_restored_spool_is_shipped_without_duplicates() {
     assert_ne!(
         status.spool_id,
         Some(first),
-        "another history has another id"
+        "a different history has the old id"
     );
 }
 
@@ -237,7 +237,7 @@ fn a_wrapped_secret_id_is_unwrapped_once_and_stored() {
     let told = eventually(Duration::from_secs(5), || {
         Ok(shipper.progress().status().secret_id_expires_at.is_some())
     });
-    assert!(told.unwrap(), "when it expires is known");
+    assert!(told.unwrap(), "the expiry time is unknown");
 }
 
 fn copy_dir(from: &std::path::Path, to: &std::path::Path) {

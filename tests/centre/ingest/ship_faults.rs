@@ -1,4 +1,4 @@
-//! Whatever happens on the way to the centre, it has every event once.
+//! The centre gets every event once, whatever happens on the way.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,12 +7,12 @@ use vctl_tests::centre::{Centre, Options};
 use vctl_tests::lab::{PATIENCE, Programs, eventually};
 use vctl_tests::ship::{Source, faults};
 
-/// A centre of one's own: its servers are stopped.
+/// Returns a separate centre, because the spec stops its servers.
 fn centre() -> Option<Centre> {
     Centre::or_skip(&Options::default())
 }
 
-/// Printed, so that a failure can be had again.
+/// Returns a seed, and prints it so that a developer can repeat a failure.
 #[expect(clippy::print_stderr, reason = "shown when the spec fails")]
 fn seed() -> u64 {
     let now: SystemTime = wall_now();

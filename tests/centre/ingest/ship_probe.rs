@@ -1,4 +1,4 @@
-//! From a command in an SSH session to rows at the centre, with the real probe, agent and sshd.
+//! The path from a command in an SSH session to rows at the centre, with the real probe, agent and sshd.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,7 +32,7 @@ fn way(name: &str, options: Options) -> Option<Way> {
 }
 
 impl Way {
-    /// The sessions in the spool, which is whole here, are the sessions at the centre.
+    /// Expects that the sessions in the spool and at the centre are the same. The spool is complete here.
     fn ensure_all_is_there(&self) {
         let sessions = self.lab.sessions().unwrap();
         let truth: BTreeMap<_, _> = sessions

@@ -1,4 +1,4 @@
-//! An agent beside a schema that does not fit ships nothing, loses nothing and says who must move:
+//! If the schema does not fit, an agent ships nothing, loses nothing, and names the program that needs an upgrade:
 //! docs/versions.md.
 
 use vctl_tests::centre::{Centre, Options};
@@ -7,10 +7,10 @@ use vctl_tests::ship::Source;
 
 struct Case {
     host: &'static str,
-    /// Makes the schema one that does not fit, and one that does.
+    /// The statement that makes the schema unfit. `back` makes it fit again.
     change: &'static str,
     back: &'static str,
-    /// What the agent has to say: what is wrong, and what to do.
+    /// Parts of the agent's message: the problem, and the next step.
     says: [&'static str; 2],
 }
 
@@ -34,7 +34,7 @@ const CASES: [Case; 2] = [
 
 #[test]
 fn an_agent_keeps_its_spool_beside_an_unfit_schema() {
-    // Its own: others ship to the shared one meanwhile.
+    // This spec has a centre of its own, because other specs ship to the shared centre at the same time.
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
@@ -57,7 +57,7 @@ fn an_agent_keeps_its_spool_beside_an_unfit_schema() {
                       join vctl.audit_host h on h.id = e.host_id where h.hostname = ";
         let stored = format!("{stored}'{}'", case.host);
         assert_eq!(centre.ask(&stored).unwrap(), "0", "{}", case.host);
-        // The same agent goes on by itself when the other side has moved.
+        // The same agent continues by itself after the schema fits again.
         source.work(id, 50).unwrap();
         centre.ask(case.back).unwrap();
         centre

@@ -1,4 +1,4 @@
-//! What a shell is told when somebody presses Tab: names of hosts, and never by asking a server.
+//! The shell gets names of hosts when the user presses Tab, and vctl does not ask a server for them.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use vctl_tests::lab::{Programs, skip};
 use vctl_tests::terminal::Terminal;
 
-/// Somebody with hosts that are kept, of a Vault and a Postgres at `server`.
+/// A user with cached hosts. The cache belongs to a Vault and a Postgres at `server`.
 struct Shell<'a> {
     home: tempfile::TempDir,
     server: &'a TcpListener,
@@ -63,7 +63,7 @@ impl<'a> Shell<'a> {
         shell
     }
 
-    /// Adds what a shell needs to find vctl and the centre.
+    /// Adds the variables that a shell needs to find vctl and the centre.
     fn environment(&self, command: &mut Command) {
         let vctl = Programs::find().unwrap().vctl;
         let bin = vctl.parent().unwrap_or(Path::new("/")).display();
@@ -87,7 +87,7 @@ impl<'a> Shell<'a> {
         format!("https://{}", self.server.local_addr().unwrap())
     }
 
-    /// Returns what bash itself would offer for the last of these words.
+    /// Returns the completions that bash offers for the last of these words.
     fn offers(&self, words: &[&str]) -> Vec<String> {
         let last = words.len() - 1;
         let script = format!(
@@ -138,7 +138,7 @@ fn completion_offers_cached_hosts_without_a_server() {
     assert!(shell.offers(&["vctl", "ssh", "nobody"]).is_empty());
     assert!(shell.offers(&["vctl", "ca", "st"]).is_empty());
     assert_eq!(shell.offers(&["vctl", "cache", "st"]), ["status"]);
-    // Nobody came.
+    // The server got no connection.
     assert!(server.accept().is_err());
 }
 
@@ -151,7 +151,7 @@ fn hosts_of_another_inventory_are_not_offered() {
     assert!(shell.offers(&["vctl", "ssh", "w"]).is_empty());
 }
 
-/// What is typed, and what Tab makes of its last word.
+/// The typed text, and the completion of its last word.
 const COMPLETED: [(&str, &str); 15] = [
     ("vctl list --dc inch", "incheon"),
     ("vctl edit web-1 --dc seo", "seoul"),
@@ -197,7 +197,7 @@ fn zsh_completes_every_kind_of_value() {
     completes_in(&shell, command, setup);
 }
 
-/// Types each line of `COMPLETED` and a Tab into a shell, and has the shell print its words.
+/// Types each line of `COMPLETED` and a Tab into a shell, and makes the shell print its words.
 fn completes_in(shell: &Shell<'_>, command: Command, setup: &str) {
     fs::write(shell.home.path().join("report.html"), "").unwrap();
     let mut terminal = Terminal::start(command, 200).unwrap();
@@ -214,7 +214,7 @@ fn completes_in(shell: &Shell<'_>, command: Command, setup: &str) {
             visible(shown).contains(&whole)
         });
         assert!(waited.is_ok(), "{typed}: {}", &terminal.shown()[place..]);
-        // Ctrl-U, or the next line would be added to this one.
+        // Ctrl-U deletes the line, otherwise the next line would be added to it.
         terminal.type_in("\u{15}").unwrap();
     }
     assert!(shell.server.accept().is_err());
@@ -225,7 +225,7 @@ fn completes_in(shell: &Shell<'_>, command: Command, setup: &str) {
     );
 }
 
-/// Returns what stays of a line after the cursor has moved back over it.
+/// Returns the visible rest of a line after the cursor moved back over it.
 fn visible(shown: &str) -> String {
     let mut text = String::new();
     let mut letters = shown.chars().peekable();
@@ -283,7 +283,7 @@ fn a_name_that_a_shell_would_run_is_not_offered() {
 fn completion_neither_waits_nor_prints_errors() {
     let server = server();
     let shell = Shell::new(&server, &["web-1"]);
-    // Who reads it waits until somebody writes.
+    // A reader of this pipe waits for a writer.
     let state = shell.home.path().join("vctl");
     fs::create_dir(&state).unwrap();
     nix::unistd::mkfifo(&state.join("config.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();

@@ -1,4 +1,4 @@
-//! `vctl add`, `edit`, `delete` and `dbedit`: each change whole or not at all.
+//! `vctl add`, `edit`, `delete` and `dbedit` make each change completely or not at all.
 
 use vctl_tests::terminal::Terminal;
 
@@ -228,7 +228,7 @@ fn dbedit_changes_many_hosts_and_names_the_others() {
         "{}",
         stdout(&output)
     );
-    // None is done when one cannot be understood.
+    // If one change is invalid, vctl makes none of the changes.
     assert_eq!(
         inventory
             .fails(&["dbedit", "-col", "ips", "www=10.0.0.9", "www=here"])

@@ -1,4 +1,4 @@
-//! `vctl list`: what there is, whom a word means, and the way to a host.
+//! `vctl list` shows the hosts, the hosts that match a word, and the route to a host.
 
 mod completion;
 mod edit;
@@ -9,7 +9,7 @@ use vctl_tests::centre::{Centre, Client};
 
 use crate::fixture::programs::{stderr, stdout, vctl};
 
-/// A database with an inventory of its own, and somebody who may read it.
+/// A database with an inventory of its own, and a user with the right to read it.
 pub(crate) struct Inventory {
     pub(crate) centre: &'static Centre,
     pub(crate) database: &'static str,
@@ -32,7 +32,7 @@ impl Inventory {
         self.centre.postgres.psql(self.database, sql).unwrap()
     }
 
-    /// Adds hosts, each `name` at `10.0.0.n` or through `jump`.
+    /// Adds hosts with the name `name` and the address `10.0.0.n`. A host with `jump` is behind that jump host.
     pub(crate) fn with_hosts(&self, hosts: &[(&str, &str, Option<&str>)]) {
         for (name, ip, jump) in hosts {
             let jump = jump.map_or_else(|| "null".to_owned(), |jump| format!("'{jump}'"));
@@ -48,14 +48,14 @@ impl Inventory {
             .unwrap()
     }
 
-    /// Returns what a command prints that must succeed.
+    /// Runs a command that must succeed, and returns its output.
     pub(crate) fn shows(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?}: {}", stderr(&output));
         stdout(&output)
     }
 
-    /// Returns the exit status and what is said of a command that must fail.
+    /// Runs a command that must fail, and returns its exit code and its message.
     pub(crate) fn fails(&self, args: &[&str]) -> (Option<i32>, String) {
         let output = self.run(args);
         assert!(!output.status.success(), "{args:?}: {}", stdout(&output));
@@ -131,7 +131,7 @@ fn a_route_is_complete_or_an_error_names_its_flaw() {
     assert_eq!(code, Some(66));
     assert!(said.contains("`nobody`"), "{said}");
 
-    // A ring of a hundred ends, too.
+    // The search also ends for a ring of a hundred hosts.
     inventory.sql(
         "insert into vctl.servers (hostname, ip) select 'ring-' || n, '192.0.2.9' from generate_series(0, 99) n",
     );

@@ -1,4 +1,4 @@
-//! `vctl sync`: a real ssh_config, read by ssh itself, and ports that answer or do not.
+//! `vctl sync` with a real ssh_config that ssh itself reads, and with open and closed ports.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::fixture::programs::{stderr, stdout, vctl};
 use crate::inventory::Inventory;
 
-/// A home with an ssh_config, and a port of this machine that answers.
+/// A home with an ssh_config, and an open port of this machine.
 struct Syncing {
     inventory: Inventory,
     home: TempDir,
@@ -91,7 +91,7 @@ fn sync_reads_hosts_as_ssh_does() {
     let plan = stdout(&dry);
     let (heading, hosts) = plan.split_once('\n').unwrap();
     assert_eq!(hosts.lines().count(), 5, "{plan}");
-    // Names and addresses have many lengths, and stand below each other.
+    // Names and addresses have different lengths, and the columns are aligned.
     let column = heading.find("ADDRESS").unwrap();
     let is_address =
         |line: &str| line[..column].ends_with("  ") && !line[column..].starts_with(' ');
@@ -105,8 +105,8 @@ fn sync_reads_hosts_as_ssh_does() {
         "{said}"
     );
     let rows = syncing.rows();
-    // Its own line names no user; who goes through it does. Two at one address and port are two: a host is
-    // its name.
+    // The line of this host names no user, but the line of a host behind it does. Two hosts at the same address and
+    // port are two hosts, because the name identifies a host.
     assert!(rows[0].starts_with("edge 127.0.0.1 1 other "), "{rows:?}");
     assert_eq!(rows[1], format!("sre-db 127.0.0.1 {port} deploy here - up"));
     assert_eq!(
@@ -138,7 +138,7 @@ fn sync_keeps_the_fields_that_operators_set() {
     syncing
         .inventory
         .shows(&["edit", "web", "--dc", "incheon", "--user", "root"]);
-    // Nobody listens at the first port of all.
+    // No server listens at port 1.
     config(1);
     let done = syncing.run(&[]);
     let said = stderr(&done);
@@ -257,11 +257,11 @@ fn a_host_is_down_only_after_a_probe() {
         list.contains("3 hosts, 3 unknown, in 1 data centre"),
         "{list}"
     );
-    // Probed, and not reached.
+    // The probe did not reach this host.
     syncing.config("config", "Host later\n  HostName 127.0.0.1\n  Port 1\n");
     assert!(syncing.run(&[]).status.success());
     assert_eq!([seen("never"), seen("later")], ["unknown", "down"]);
-    // Reached, and lost again.
+    // The probe reached this host once, and then no longer.
     let port = syncing.port();
     syncing.config(
         "config",

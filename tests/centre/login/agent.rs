@@ -1,4 +1,4 @@
-//! A file with a token that is good, or no file.
+//! The token file contains a valid token, or it does not exist.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -14,7 +14,7 @@ use super::{Workstation, machine, person};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A daemon that ends with the spec.
+/// A daemon that the spec stops at its end.
 struct Agent(Child);
 
 impl Agent {
@@ -62,7 +62,7 @@ fn a_sink_holds_a_valid_token_or_does_not_exist() {
     let good =
         || Ok(sink(&workstation).is_some_and(|token| !workstation.asked_of(&token).is_null()));
     assert!(eventually(PATIENCE, good).unwrap());
-    // Over its longest life the token is another one.
+    // The agent gets a new token when the first one reaches its maximum lifetime.
     let first = sink(&workstation).unwrap();
     let another = || Ok(sink(&workstation).is_some_and(|token| token != first));
     assert!(eventually(PATIENCE, another).unwrap());
@@ -71,18 +71,18 @@ fn a_sink_holds_a_valid_token_or_does_not_exist() {
     centre.bao.seal().unwrap();
     assert!(
         eventually(PATIENCE, gone).unwrap(),
-        "a dead token is still there"
+        "the file still contains an expired token"
     );
     centre.bao.unseal().unwrap();
     assert!(eventually(PATIENCE, good).unwrap());
     centre.bao.kill().unwrap();
     assert!(
         eventually(PATIENCE, gone).unwrap(),
-        "a dead token is still there"
+        "the file still contains an expired token"
     );
     centre.bao.start().unwrap();
     assert!(eventually(PATIENCE, good).unwrap());
-    // It is ended as a daemon is, and what it wrote is still good.
+    // The spec stops the agent with a signal, and the file still contains a valid token.
     assert_eq!(agent.stop(), Some(0));
     assert!(good().unwrap());
 }
@@ -105,12 +105,12 @@ fn logging_out_removes_the_token_from_sinks() {
         .unwrap()
     };
     assert!(there(&workstation.token()));
-    // Another login is in the sink as soon as it is one.
+    // The agent writes the token of the new login to the file at once.
     assert_eq!(workstation.given(&args, &password).code, 0);
     assert!(there(&workstation.token()));
     assert_eq!(workstation.run(&["logout"]).code, 0);
     assert!(eventually(PATIENCE, || Ok(sink(&workstation).is_none())).unwrap());
-    // Nobody is there to log in again, and nobody is asked.
+    // The agent cannot log in again without a user, so it ends and does not ask.
     assert_eq!(agent.0.wait().unwrap().code(), Some(77));
 }
 

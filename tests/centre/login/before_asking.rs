@@ -1,4 +1,4 @@
-//! Commands that ask or change something first check what they need.
+//! Commands that ask a question or change data first check everything that they need.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

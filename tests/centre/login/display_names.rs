@@ -1,4 +1,4 @@
-//! Who a login is of: the server's word, whatever a person is called.
+//! The server decides which user a login belongs to. The user's display name has no influence.
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -7,7 +7,7 @@ use vctl_tests::centre::{Centre, Client, Credential, DATABASE, Secret};
 
 const MOUNT: &str = "odd";
 
-/// An identity provider of our own, which calls people whatever we like.
+/// An identity provider of the spec. It gives users any name.
 struct Provider {
     centre: &'static Centre,
     key: Ed25519KeyPair,
@@ -23,7 +23,7 @@ impl Provider {
     fn new(centre: &'static Centre) -> Self {
         let seed = ring::digest::digest(&ring::digest::SHA256, centre.id().as_bytes());
         let key = Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).unwrap();
-        // RFC 8410: what stands before the 32 bytes of an Ed25519 key.
+        // These bytes stand before the 32 bytes of an Ed25519 key (RFC 8410).
         let mut public = vec![
             0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
         ];
@@ -49,7 +49,7 @@ impl Provider {
         Self { centre, key }
     }
 
-    /// Logs somebody in.
+    /// Logs in a user with this name.
     fn person(&self, name: &str) -> Client {
         let part = |value: serde_json::Value| {
             Base64UrlUnpadded::encode_string(value.to_string().as_bytes())
@@ -79,7 +79,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// What Vault calls somebody who logged in here. It drops a hyphen at the end.
+/// Returns the display name that Vault gives this user. Vault removes a hyphen at the end.
 fn display_name(name: &str) -> String {
     let whole = format!("{MOUNT}-{name}");
     whole.strip_suffix('-').unwrap_or(&whole).to_owned()
@@ -187,7 +187,7 @@ fn a_login_records_access_only_under_its_own_name() {
         "bob".to_owned(),
         "albert2".to_owned(),
         "Albert".to_owned(),
-        // Looks like the end of the other's login.
+        // This name looks like the end of the other user's login.
         format!("x~{hash}/abcdefgh"),
         format!("~{hash}/"),
     ];
@@ -271,7 +271,7 @@ fn an_access_sent_twice_has_one_row() {
     assert_eq!(first, again);
     let other = provider.call(&bob, &open("bob", "h", 8)).unwrap();
     assert_ne!(first, other);
-    // An id that is used for something else must not hide it.
+    // If the id already belongs to another access, the database must report the conflict.
     for (host, serial) in [("another", 8), ("h", 9)] {
         let said = provider.call(&albert, &open("albert", host, serial));
         let said = said.unwrap_err().to_string();

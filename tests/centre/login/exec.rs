@@ -1,4 +1,4 @@
-//! A command with a token: its signals, its exit status, its secrets.
+//! A command with a token: its signals, its exit status and its secrets.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ fn it_has_the_token_and_what_it_was_given_and_standard_input() {
         } else {
             secret
         };
-        // A versioned engine is upgraded for a moment after it was mounted.
+        // For a moment after the mount, Vault upgrades a versioned engine and refuses writes.
         let written = || Ok(admin.post(path, &secret).is_ok());
         assert!(eventually(Duration::from_secs(20), written).unwrap());
     }
@@ -133,7 +133,7 @@ fn it_has_the_token_and_what_it_was_given_and_standard_input() {
     );
 }
 
-/// Tells each signal that comes, and ends with the first SIGTERM.
+/// Prints each signal that arrives, and ends at the first SIGTERM.
 const TELLS: &str = "trap 'echo INT' INT; trap 'echo HUP' HUP; trap 'echo USR1' USR1; trap 'echo TERM; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
 
 #[test]
@@ -153,7 +153,7 @@ fn signals_are_the_commands_and_each_comes_once() {
         kill(vctl, signal).unwrap();
         terminal.wait_for(name).unwrap();
     }
-    // Ctrl-C reaches the command from the terminal already.
+    // The terminal already sends Ctrl-C to the command.
     terminal.type_in("\u{3}").unwrap();
     terminal
         .wait_until(|shown| shown.matches("INT").count() == 2)
@@ -183,10 +183,10 @@ fn the_token_of_a_command_is_renewed_while_it_runs() {
     let mut token = String::new();
     let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut out, &mut token).unwrap();
-    // Twice the life that it was given.
+    // The token is now older than its first lifetime, so vctl renewed it.
     let age = || {
         let known = workstation.asked_of(token.trim_end());
-        assert!(!known.is_null(), "the command's token has ended");
+        assert!(!known.is_null(), "the command's token expired");
         let renewed = known["last_renewal_time"].as_u64().unwrap_or(0);
         Ok(renewed > known["creation_time"].as_u64().unwrap() + 7)
     };

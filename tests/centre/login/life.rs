@@ -1,4 +1,4 @@
-//! A token is used while it is good, renewed in time, replaced by who can, and ended by `logout`.
+//! vctl uses a token while it is valid, renews it in time, and replaces it if it can. `logout` revokes the token.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn ids(ids: &[String; 2]) -> [(&'static str, &str); 2] {
     [("VCTL_ROLE_ID", &*ids[0]), ("VCTL_SECRET_ID", &*ids[1])]
 }
 
-/// Waits until that little is left of a token, by what the server says.
+/// Waits until the server reports only this remaining lifetime of a token.
 fn wait_until_left(workstation: &Workstation<'_>, token: &str, seconds: u64) {
     let short = || Ok(workstation.asked_of(token)["ttl"].as_u64().unwrap_or(0) <= seconds);
     assert!(eventually(Duration::from_secs(30), short).unwrap());
@@ -55,12 +55,13 @@ fn a_token_near_its_end_is_renewed_until_its_maximum() {
         return;
     };
     let workstation = Workstation::new(centre);
-    // Used in its first twelve seconds, renewed in the next six; after thirty in all it ends.
+    // For twelve seconds, vctl only uses the token. In the next six seconds, vctl renews it. After thirty seconds in
+    // total, the token expires.
     let password = person(centre, "life-short", 18, 30);
     log_in(&workstation, "life-short", &password);
     let token = workstation.token();
     let first = workstation.known()["expires"].as_str().unwrap().to_owned();
-    // Well into them: what vctl knows of the end is as old as the answer that told it.
+    // The wait goes far into the six seconds, because vctl knows the expiry only from the last answer of Vault.
     wait_until_left(&workstation, &token, 3);
     assert_eq!(workstation.token(), token);
     let second = workstation.known()["expires"].as_str().unwrap().to_owned();
@@ -76,7 +77,7 @@ fn a_token_near_its_end_is_renewed_until_its_maximum() {
     );
     assert_eq!(workstation.run(&["fleet"]).code, 77);
 
-    // On a terminal any command asks, and goes on.
+    // On a terminal, any command asks for a new login and then continues.
     let mut command = workstation.command(&["token"]);
     command.envs([
         ("VCTL_AUTH_METHOD", "userpass"),
@@ -108,7 +109,7 @@ fn a_machine_replaces_its_token_before_it_ends() {
             .to_owned()
     };
     let first = token();
-    // Whatever moment it is asked at, what is printed is a token.
+    // The printed token is valid at every moment.
     let replaced = || {
         let token = token();
         assert!(!workstation.asked_of(&token).is_null());

@@ -1,4 +1,4 @@
-//! Every method logs in, and says so to nobody but who asked.
+//! Every method logs in, and shows its result only on the terminal that started it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use vctl_tests::centre::Centre;
 
 use super::{Workstation, machine, person};
 
-/// The token works, is kept for its owner alone, and was never shown.
+/// Expects that the token works, that only its owner can read it, and that the output does not show it.
 fn is_logged_in(workstation: &Workstation<'_>, said: &str, as_whom: &str) {
     let token = workstation.token();
     assert_eq!(workstation.asked_of(&token)["display_name"], as_whom);
@@ -34,14 +34,14 @@ fn a_password_from_a_pipe() {
     assert_eq!((said.code, &*said.stdout), (0, ""), "{said:?}");
     assert!(!said.stderr.contains(&password));
     is_logged_in(&workstation, &said.stderr, "userpass-login-pipe");
-    // Who gives out rights finds the person.
+    // Administrators find this user in the database when they grant rights.
     let seen = centre
         .ask("select vctl_version from vctl.seen_users where vault_user = 'userpass-login-pipe'");
     assert_eq!(seen.unwrap(), env!("CARGO_PKG_VERSION"));
 
     let said = workstation.given(&args, "wrong");
     assert_eq!(said.code, 77, "{said:?}");
-    // What was there before is still there.
+    // The home still has its earlier files.
     is_logged_in(&workstation, &said.stderr, "userpass-login-pipe");
     for (input, code) in [("", 2), ("\n", 2)] {
         assert_eq!(workstation.given(&args, input).code, code);
@@ -71,13 +71,13 @@ fn a_password_that_is_typed_is_not_shown() {
     assert!(terminal.echoes().unwrap());
     is_logged_in(&workstation, &terminal.shown(), "userpass-login-typed");
 
-    // Ctrl-C in the middle of it gives the terminal back as it was.
+    // Ctrl-C at the prompt restores the terminal.
     let mut terminal = workstation.before_a_person(&args);
     terminal.wait_for_silence().unwrap();
     terminal.type_in("\u{3}").unwrap();
     assert_eq!(terminal.end().unwrap().code(), Some(130));
     assert!(terminal.echoes().unwrap());
-    // And whoever asked not to be asked is not.
+    // With `--no-input`, vctl does not ask.
     let mut terminal = workstation.before_a_person(&[&args[..], &["--no-input"]].concat());
     assert_eq!(terminal.end().unwrap().code(), Some(77));
 }
@@ -130,7 +130,7 @@ fn an_approle_by_values_files_and_wrapped() {
         ("VCTL_SECRET_ID_FILE", &*wrapped_file),
     ];
     assert_eq!(by(&files).0, 0);
-    // Opened once, and what was in it kept in its place.
+    // vctl unwrapped the secret id once, and stored the result in the same file.
     assert_ne!(fs::read_to_string(&wrapped_file).unwrap(), wrapped.expose());
     assert_eq!(by(&files).0, 0);
     let stolen = file("stolen", wrapped.expose());

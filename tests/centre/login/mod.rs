@@ -1,4 +1,4 @@
-//! A token of one's own: how it is got, kept, renewed and ended; and what is done with it.
+//! The user's own token: how vctl gets, stores, renews and revokes it, and how commands use it.
 
 mod before_asking;
 mod display_names;
@@ -23,7 +23,7 @@ use vctl_tests::centre::{Centre, Secret};
 use vctl_tests::lab::Programs;
 use vctl_tests::terminal::Terminal;
 
-/// Somebody's machine: a home, a working directory, and the way to a centre in the environment.
+/// A user's machine: a home, a working directory, and the address of a centre in the environment.
 pub(crate) struct Workstation<'a> {
     pub(crate) centre: &'a Centre,
     home: tempfile::TempDir,
@@ -44,7 +44,7 @@ impl<'a> Workstation<'a> {
         self.program(Programs::find().unwrap().vctl, args)
     }
 
-    /// Any program, as somebody at this machine runs it.
+    /// Returns any program as a command of the user at this machine.
     pub(crate) fn program(&self, program: impl AsRef<OsStr>, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
@@ -59,17 +59,17 @@ impl<'a> Workstation<'a> {
         command
     }
 
-    /// Runs vctl where nobody could be asked.
+    /// Runs vctl without a terminal.
     pub(crate) fn run(&self, args: &[&str]) -> Said {
         self.command(args).output().unwrap().into()
     }
 
-    /// Runs vctl with something on standard input.
+    /// Runs vctl with this text on standard input.
     pub(crate) fn given(&self, args: &[&str], input: &str) -> Said {
         give(self.command(args), input)
     }
 
-    /// Runs vctl with somebody in front of it.
+    /// Runs vctl on a terminal.
     pub(crate) fn before_a_person(&self, args: &[&str]) -> Terminal {
         Terminal::start(self.command(args), 100).unwrap()
     }
@@ -80,12 +80,12 @@ impl<'a> Workstation<'a> {
         said.stdout.trim_end().to_owned()
     }
 
-    /// What is known of the token without asking.
+    /// Returns the data that vctl stores about the token. Does not ask Vault.
     pub(crate) fn known(&self) -> Value {
         serde_json::from_str(&self.run(&["token", "-o", "json"]).stdout).unwrap()
     }
 
-    /// What the server says of a token; null when it is none.
+    /// Returns the server's answer about a token, or null if the token is not valid.
     pub(crate) fn asked_of(&self, token: &str) -> Value {
         let anonymous = self.centre.bao.anonymous().unwrap();
         let client = anonymous.with_token(Secret::new(token));
@@ -95,7 +95,7 @@ impl<'a> Workstation<'a> {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
@@ -113,7 +113,7 @@ impl From<Output> for Said {
     }
 }
 
-/// Makes a person who logs in with a password, whose tokens live that many seconds.
+/// Creates a user with a password. The user's tokens have these lifetimes in seconds. Returns the password.
 pub(crate) fn person(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -> String {
     let admin = centre.bao.admin().unwrap();
     let password = Secret::random().unwrap().expose().to_owned();
@@ -129,7 +129,7 @@ pub(crate) fn person(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) ->
     password
 }
 
-/// Makes an AppRole, and returns both its ids.
+/// Creates an AppRole, and returns both of its ids.
 pub(crate) fn machine(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -> [String; 2] {
     let admin = centre.bao.admin().unwrap();
     let path = format!("auth/approle/role/{name}");
@@ -147,7 +147,7 @@ pub(crate) fn machine(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -
         .map(|id| id.as_str().unwrap().to_owned())
 }
 
-/// Runs a command with something on standard input.
+/// Runs a command with this text on standard input.
 pub(crate) fn give(mut command: Command, input: &str) -> Said {
     command
         .stdin(Stdio::piped())

@@ -1,7 +1,7 @@
-//! With no terminal and no input, every command ends, and none asks.
+//! Without a terminal and without input, every command ends, and no command asks.
 //!
-//! The list of commands is that of `vctl --help`, so that a new one cannot be forgotten: where it
-//! does not run without arguments, this spec fails until it is told some.
+//! The list of commands comes from `vctl --help`, so a new command is always in it. If a new command needs arguments,
+//! this spec fails until `ARGUMENTS` contains them.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -17,12 +17,13 @@ use serde_json::json;
 use vctl_tests::centre::Centre;
 use vctl_tests::lab::Programs;
 
-/// Longer than the longest deadlines of one command together: Vault's, Postgres's, the farewell.
+/// A time longer than all deadlines of one command together: those of Vault, of Postgres and of the end of a
+/// connection.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// What each command is given; those that are not here run as they are.
+/// The arguments of each command. Other commands run without arguments.
 const ARGUMENTS: &[(&str, &[&str])] = &[
-    // Refused in any case: nothing is to be added here.
+    // vctl always refuses these arguments, so the spec never adds a host.
     (
         "add",
         &["somewhere", "--ip", "192.0.2.1", "--jump", "no-such-host"],
@@ -49,18 +50,18 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("trust-ca", &["no-such-host"]),
 ];
 
-/// What may come of a command that nobody stands by.
+/// The possible exit codes of a command without a user.
 const ENDINGS: [i32; 9] = [0, 1, 66, 69, 75, 76, 77, 78, 255];
 
 #[derive(Clone, Copy, Debug)]
 enum Input {
-    /// Ends at once.
+    /// The input ends at once.
     Nothing,
-    /// A pipe that nobody ever writes to: whoever reads it waits for ever.
+    /// A pipe without any data: a reader waits for ever.
     Silent,
 }
 
-/// One server to ask, and who asks.
+/// One Vault server, and whether the user is logged in.
 struct Situation<'a> {
     name: &'a str,
     vault: Option<String>,
@@ -91,13 +92,18 @@ fn every_command_ends_and_none_asks() {
         situation("a centre, at the end of input", None, false, Input::Nothing),
         situation("a silent server", Some(&tarpit), true, Input::Silent),
         situation(
-            "a silent server, nobody",
+            "a silent server, not logged in",
             Some(&tarpit),
             false,
             Input::Silent,
         ),
         situation("no way there", Some(&hole), true, Input::Silent),
-        situation("no way there, nobody", Some(&hole), false, Input::Silent),
+        situation(
+            "no way there, not logged in",
+            Some(&hole),
+            false,
+            Input::Silent,
+        ),
     ];
     thread::scope(|scope| {
         for command in &commands {
@@ -123,7 +129,7 @@ fn ends_without_asking(centre: &Centre, command: &str, situation: &Situation<'_>
     let arguments = ARGUMENTS.iter().find(|(name, _)| *name == command);
     let arguments = arguments.map_or(&[][..], |(_, arguments)| arguments);
     let output = |name: &str| File::create(home.path().join(name)).unwrap();
-    // A session of its own has no terminal, whatever this process has.
+    // A new session has no terminal, whether or not this process has one.
     let mut run = Command::new("/usr/bin/setsid");
     run.arg("--wait")
         .arg(&programs.vctl)
@@ -150,12 +156,12 @@ fn ends_without_asking(centre: &Centre, command: &str, situation: &Situation<'_>
         run.env("VAULT_TOKEN", token(centre));
     }
     let mut child = run.spawn().unwrap();
-    // Open until the command has ended, with nothing in it.
+    // The input stays open and empty until the command ends.
     let _input = child.stdin.take();
     let code = ending(&mut child, &what);
     let said = fs::read_to_string(home.path().join("stderr")).unwrap();
     assert!(ENDINGS.contains(&code), "{what} ended with {code}: {said}");
-    // A question has no end of line.
+    // A question does not end with a line end.
     assert!(
         said.is_empty() || said.ends_with('\n'),
         "{what} asked: {said}"
@@ -178,7 +184,7 @@ fn ending(child: &mut Child, what: &str) -> i32 {
     }
 }
 
-/// Returns the file that is there after one of them was started.
+/// Installs fake browsers. Returns the file that exists after a command started one of them.
 fn fake_browsers(home: &Path) -> std::path::PathBuf {
     let directory = home.join("bin");
     fs::create_dir(&directory).unwrap();
@@ -192,7 +198,7 @@ fn fake_browsers(home: &Path) -> std::path::PathBuf {
     opened
 }
 
-/// One of its own, since a command may end it.
+/// Returns a token for one command only, because the command may revoke it.
 fn token(centre: &Centre) -> String {
     let admin = centre.bao.admin().unwrap();
     let token = admin
@@ -204,7 +210,7 @@ fn token(centre: &Centre) -> String {
     token["auth"]["client_token"].as_str().unwrap().to_owned()
 }
 
-/// A port that answers no SYN: its queue of connections is full.
+/// A port that does not answer a SYN, because its connection queue is full.
 struct Blackhole {
     address: SocketAddr,
     _listener: std::os::fd::OwnedFd,
@@ -229,7 +235,7 @@ impl Blackhole {
         let mut queued = Vec::new();
         while let Ok(stream) = TcpStream::connect_timeout(&address, wait) {
             queued.push(stream);
-            assert!(queued.len() < 100, "the queue does not fill");
+            assert!(queued.len() < 100, "the connection queue does not get full");
         }
         Self {
             address,
@@ -239,7 +245,7 @@ impl Blackhole {
     }
 }
 
-/// Every command that has no commands below it, as one types it.
+/// Returns every command without subcommands, as the user types it.
 fn commands(above: &[&str]) -> Vec<String> {
     let output = Command::new(Programs::find().unwrap().vctl)
         .args(above)
@@ -252,14 +258,14 @@ fn commands(above: &[&str]) -> Vec<String> {
         .skip(1)
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.strip_prefix("  "))
-        // The rest of a long description is further to the right.
+        // The other lines of a long description have a larger indent.
         .filter(|line| !line.starts_with(' '))
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     if below.is_empty() || above == ["node-agent"] {
         return vec![above.join(" ")];
     }
-    // One that may have a command below it, and need not.
+    // A command with an optional subcommand.
     let own = help.contains(" [COMMAND]").then(|| above.join(" "));
     let below = below.into_iter();
     let below = below.flat_map(|name| commands(&[above, &[name]].concat()));

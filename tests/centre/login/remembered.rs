@@ -1,4 +1,4 @@
-//! The way of the last login, and what is said before another one.
+//! The remembered method of the last login, and the message before another login.
 
 use vctl_tests::centre::Centre;
 
@@ -40,7 +40,7 @@ fn the_next_login_goes_the_way_of_the_last() {
         terminal.type_in("\u{3}").unwrap();
         terminal.end().unwrap();
     }
-    // It is of this server only, and what is configured wins.
+    // The method is remembered for this server only, and a configured method has priority.
     let elsewhere = centre.bao.address().replace("127.0.0.1", "localhost");
     for (variable, value) in [
         ("VCTL_VAULT_ADDR", &*elsewhere),

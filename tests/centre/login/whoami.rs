@@ -1,4 +1,4 @@
-//! `vctl whoami`: name, login, policies and groups, by Vault's answer.
+//! `vctl whoami` shows name, login, policies and groups from Vault's answer.
 
 use serde_json::{Value, json};
 use vctl_tests::centre::{Centre, Secret};
@@ -40,7 +40,7 @@ fn a_token_is_described_with_policies_and_groups() {
         shown["policies"],
         json!(["default", "vctl-ssh", "vctl-user"])
     );
-    // Its name is not for everybody to read.
+    // Not every user may read the name of a group.
     assert_eq!(shown["groups"], json!([team["data"]["id"]]));
     assert!(shown["ttl_s"].as_u64() > Some(0), "{shown}");
     let page = run(&[]);

@@ -1,4 +1,4 @@
-//! A secret goes to the server it was meant for, and a directory's file has no say in that.
+//! vctl sends a secret only to the intended server, and a settings file in the working directory cannot change this.
 
 use std::fs;
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ fn a_directory_cannot_have_a_secret_sent_elsewhere() {
     assert_eq!(workstation.given(&args, &password).code, 0);
     let token = workstation.token();
 
-    // Whoever wrote it listens, without TLS so that every byte could be had.
+    // The author of the file listens here without TLS, so the spec can see every byte.
     let thief = TcpListener::bind("127.0.0.1:0").unwrap();
     thief.set_nonblocking(true).unwrap();
     let addr = format!("http://{}", thief.local_addr().unwrap());
@@ -52,9 +52,9 @@ fn a_directory_cannot_have_a_secret_sent_elsewhere() {
         assert_eq!(output.status.code(), Some(78), "{args:?}: {said}");
         assert!(said.contains("`vctl config trust`"), "{args:?}: {said}");
         assert!(output.stdout.is_empty());
-        assert!(thief.accept().is_err(), "{args:?} went there");
+        assert!(thief.accept().is_err(), "{args:?} sent bytes there");
     }
-    // What comes through a pipe is as little meant for it.
+    // A secret from a pipe is not for this server either.
     for args in [&args[..], &["login", "--token-stdin"]] {
         let mut command = workstation.command(args);
         command
@@ -62,9 +62,9 @@ fn a_directory_cannot_have_a_secret_sent_elsewhere() {
             .env_remove("VAULT_ADDR");
         let said = give(command, &password);
         assert_eq!(said.code, 78, "{args:?}: {said:?}");
-        assert!(thief.accept().is_err(), "{args:?} went there");
+        assert!(thief.accept().is_err(), "{args:?} sent bytes there");
     }
-    // `vctl logout` does not ask another Vault either, and does take the token away.
+    // `vctl logout` does not ask another Vault either, but it deletes the token.
     fs::remove_file(&file).unwrap();
     let mut command = workstation.command(&["logout"]);
     command.env("VCTL_VAULT_ADDR", &addr);

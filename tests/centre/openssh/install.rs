@@ -1,4 +1,4 @@
-//! The lines in ~/.ssh/config: once, as they were, and with nothing in them that a host's name brought.
+//! The lines in ~/.ssh/config appear once and in the same form, and a host's name cannot add text to them.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -46,7 +46,7 @@ fn text_of_the_inventory_never_becomes_an_option() {
         "%h".to_owned(),
         "-oProxyCommand=x".to_owned(),
     ];
-    // What a name may be the database says itself; what a user may be it does not.
+    // The database checks the name of a host, but it does not check the user.
     for (index, user) in users.iter().enumerate() {
         let sql = format!(
             "insert into vctl.servers (hostname, ip, ssh_user) values ('ossh-hostile-{index}', '127.0.0.1', $u${user}$u$)"
@@ -73,7 +73,7 @@ fn text_of_the_inventory_never_becomes_an_option() {
     let said = desk.ssh(&["-G", "ossh-hostile-0"]);
     let is_none = !said.stdout.contains("touch") && !said.stdout.contains("vctl");
     assert!(is_none, "{}", said.stdout);
-    // Nor does what a git submodule may bring for a user.
+    // vctl does not accept this user either, although a git submodule could set it.
     let said = desk.ssh(&["-l", &format!("$({command})"), "ossh-hostile-not", "true"]);
     assert_eq!(said.code, 255);
     assert!(!marker.exists());
@@ -103,7 +103,7 @@ fn a_host_certificate_of_our_ca_is_accepted() {
     desk.install();
     let said = desk.ssh(&["ossh-hostcert-1", "true"]);
     assert_eq!(said.code, 0, "{said:?}");
-    // It is the certificate of that name, not of any.
+    // The certificate must be for the name of this host.
     let said = desk.ssh(&["ossh-hostcert-2", "true"]);
     assert_eq!(said.code, 255);
     assert!(
@@ -139,7 +139,7 @@ fn sync_reads_what_stands_beside_the_lines_and_not_them() {
     let Some(centre) = shared() else { return };
     let desk = Desk::new(centre, "ossh-sync");
     let host = centre.another_host("ossh-sync").unwrap();
-    // A `HostName` of one's own is in the way of nothing: vctl knows the host by its name.
+    // The user's own `HostName` line does not matter: vctl knows the host by its name.
     let own = format!(
         "Host ossh-sync-1\n    HostName 127.0.0.1\n    Port {}\n{BEFORE}",
         host.port()

@@ -1,5 +1,5 @@
-//! Each program that speaks SSH, as root and as another account, directly and through jump hosts: the access
-//! log, sshd and the agents of all hosts on the way tell of the same certificates.
+//! Each SSH program runs as root and as another account, directly and through jump hosts. The access log, sshd and the
+//! agents of all hosts on the route record the same certificates.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use super::programs::{PROGRAMS, To};
 use super::{Desk, PATIENCE, accepted};
 use crate::login::{Workstation, person};
 
-/// The hosts in the order they are reached: each but the first through the one before it.
+/// The hosts in the order of the route: the way to each host goes through the previous host.
 const CHAIN: [&str; 3] = ["matrix-0", "matrix-1", "matrix-2"];
 
-/// A host whose sessions an agent records and ships.
+/// A host with an agent that records and ships its sessions.
 struct Stop {
     name: &'static str,
     lab: Lab,
@@ -23,7 +23,7 @@ struct Stop {
 }
 
 impl Stop {
-    /// On the island there is nothing but the hosts; the agent is where it reaches the centre.
+    /// Starts the host on the island and the agent outside: the island has no route to the centre.
     fn start(centre: &Centre, island: &Island, name: &'static str) -> Self {
         let ids = tempfile::tempdir().unwrap();
         let host = centre.enroll(name).unwrap();
@@ -55,7 +55,7 @@ impl Stop {
     }
 }
 
-/// One connection: where it went, and the work of which its session must tell.
+/// One connection: its row in the access log, and the work that its session must contain.
 struct Done {
     what: String,
     row: Value,
@@ -64,7 +64,7 @@ struct Done {
 
 #[test]
 fn every_program_and_route_is_recorded_on_both_sides() {
-    // Its own, for the certificates of this one are for the hosts' own accounts.
+    // This spec has a centre of its own, because the certificates of this centre are for the hosts' own accounts.
     if vctl_tests::lab::missing().is_some() {
         return;
     }
@@ -80,7 +80,7 @@ fn every_program_and_route_is_recorded_on_both_sides() {
     role["allowed_users"] = json!(allowed);
     admin.post("ssh/roles/sre-core", &role).unwrap();
     let desk = Desk::new(&centre, "matrix");
-    // Straight on there might be another's sshd at that port.
+    // vctl must not connect directly, because another sshd may listen at that port on this machine.
     fs::create_dir_all(desk.home(".vctl")).unwrap();
     fs::write(desk.home(".vctl/config.yaml"), "ssh_direct_first: false\n").unwrap();
     for (stop, before) in stops.iter().zip([None, Some(CHAIN[0]), Some(CHAIN[1])]) {
@@ -132,7 +132,7 @@ fn every_program_and_route_is_recorded_on_both_sides() {
     the_sessions_tell(&centre, &done);
 }
 
-/// Expects of each sshd that it let in what the rows name, each once, and nothing else.
+/// Expects that each sshd accepted each certificate in the rows once, and no other certificate.
 fn the_same_serials(stops: &[Stop], done: &[Done]) {
     let mut said: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for Done { row, .. } in done {
@@ -148,12 +148,16 @@ fn the_same_serials(stops: &[Stop], done: &[Done]) {
         let (mut said, mut seen) = (said.remove(stop.name).unwrap(), stop.accepted());
         said.sort();
         seen.sort();
-        assert_eq!(said, seen, "{}: of the access log, and of sshd", stop.name);
+        assert_eq!(
+            said, seen,
+            "{}: the access log and the log of sshd differ",
+            stop.name
+        );
     }
 }
 
-/// Expects of every certificate, those of the jumps too, that `vctl session` knows its whole session on
-/// its host, and of those of the targets that it shows the work.
+/// Expects that `vctl session` has the complete session of every certificate on its host, including the certificates
+/// for jump hosts. For a target, the session must contain the work.
 fn the_sessions_tell(centre: &Centre, done: &[Done]) {
     let password = person(centre, "matrix-reader", 3600, 7200);
     let policies = json!({"policies": ["vctl-user", "vctl-auditor"]});
@@ -182,8 +186,7 @@ fn the_sessions_tell(centre: &Centre, done: &[Done]) {
     }
 }
 
-/// Returns the one session of the certificate that a row of the access log, or a hop of it, names, once the
-/// centre has all of it.
+/// Returns the only session of the certificate in a row or in a hop of the access log, when the centre has all of it.
 fn whole(reader: &Workstation<'_>, named: &Value) -> Value {
     let serial = named["cert_serial"].to_string();
     let mut last = Value::Null;
@@ -192,7 +195,7 @@ fn whole(reader: &Workstation<'_>, named: &Value) -> Value {
         last = serde_json::from_str(&said.stdout).unwrap_or_else(|_| said.stderr.into());
         Ok(last["sessions"][0]["complete"] == true)
     });
-    assert!(came.unwrap(), "{serial} is not whole: {last:#}");
+    assert!(came.unwrap(), "{serial} is not complete: {last:#}");
     let sessions = last["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), 1, "{serial}: {last:#}");
     assert_eq!(sessions[0]["host"], named["hostname"], "{serial}: {last:#}");

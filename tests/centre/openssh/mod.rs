@@ -1,5 +1,5 @@
-//! OpenSSH, and what is built on it, through `vctl proxy`: with no key on disk, and one row for each
-//! connection, with the serial that the host's sshd saw.
+//! OpenSSH and its relatives through `vctl proxy`: without a key on disk, and with one row for each connection. The row
+//! has the serial that the host's sshd saw.
 
 mod install;
 mod matrix;
@@ -22,8 +22,8 @@ use crate::ssh::{Operator, shared};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What somebody had in ~/.ssh/config before: all of it is in our way. The real home's files are out of it,
-/// for `ssh` takes its home from the system and not from `HOME`.
+/// The earlier content of the user's ~/.ssh/config: every line conflicts with vctl. The files of the real home must have
+/// no effect, because `ssh` takes its home from the system and not from `HOME`.
 const BEFORE: &str = "\
 Host *
     IdentityFile ~/.ssh/id_none
@@ -33,7 +33,7 @@ Host *
     GlobalKnownHostsFile none
 ";
 
-/// Somebody who uses OpenSSH.
+/// A user of OpenSSH.
 struct Desk<'a> {
     operator: Operator<'a>,
 }
@@ -61,7 +61,7 @@ impl<'a> Desk<'a> {
         assert_eq!(said.code, 0, "{said:?}");
     }
 
-    /// `ssh`, `scp` or `sftp`.
+    /// Returns `ssh`, `scp` or `sftp` as a command.
     fn command(&self, program: &str, args: &[&str]) -> Command {
         let config = self.config();
         let args = [&["-F", config.to_str().unwrap()], args].concat();
@@ -72,7 +72,7 @@ impl<'a> Desk<'a> {
         self.command("ssh", args).output().unwrap().into()
     }
 
-    /// This person's accesses to a host, once all of them are closed.
+    /// Returns this user's accesses to a host when all of them are closed.
     fn closed(&self, host: &str, count: usize) -> Vec<Value> {
         let mut rows = Vec::new();
         let all_closed = || {
@@ -85,8 +85,8 @@ impl<'a> Desk<'a> {
         rows
     }
 
-    /// Expects so many accesses, each ended as through a proxy and with a serial of its own, and that those
-    /// are what sshd let in: no other, and none twice.
+    /// Expects this number of accesses. Each one ended as an access through a proxy, and has a serial of its own. sshd
+    /// must have accepted exactly these serials, each once.
     fn recorded(&self, name: &str, host: &Host, count: usize) -> Vec<Value> {
         let rows = self.closed(name, count);
         let mut serials = Vec::new();
@@ -99,11 +99,11 @@ impl<'a> Desk<'a> {
         serials.sort();
         let mut seen = accepted(&host.log());
         seen.sort();
-        assert_eq!(serials, seen, "of the access log, and of sshd");
+        assert_eq!(serials, seen, "the access log and the log of sshd differ");
         rows
     }
 
-    /// Nothing that could let anybody in is left.
+    /// Expects that the home contains neither a private key nor a certificate.
     fn has_no_key(&self) {
         for directory in [".ssh", ".vctl", ".vctl/ssh"] {
             for entry in fs::read_dir(self.home(directory)).unwrap() {
@@ -120,7 +120,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// The serials that sshd let in, each login's, in its order, as it logged them.
+/// Returns the serials of the accepted certificates, in the order of sshd's log.
 fn accepted(log: &str) -> Vec<String> {
     let lines = log
         .lines()

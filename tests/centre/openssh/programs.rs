@@ -1,4 +1,4 @@
-//! What speaks SSH, each with a piece of work by which its session on the host is known.
+//! Programs that use SSH. Each one does a task that identifies its session on the host.
 
 use std::fs;
 use std::process::Command;
@@ -6,13 +6,13 @@ use std::process::Command;
 use super::Desk;
 use crate::login::{Said, give};
 
-/// What a program connects to.
+/// The target of a connection.
 pub(super) struct To<'a> {
     pub(super) host: &'static str,
     pub(super) user: &'a str,
 }
 
-/// Returns what the command line of a process on the host must hold.
+/// Runs a program, and returns text that the command line of a process on the host must contain.
 pub(super) type Run = fn(&Desk<'_>, &To<'_>) -> String;
 
 pub(super) const PROGRAMS: &[(&str, Run)] = &[
@@ -106,7 +106,7 @@ fn git(desk: &Desk<'_>, to: &To<'_>) -> String {
         .program("git", &["init", "-q", "--bare", &there])
         .status();
     assert!(made.unwrap().success());
-    // On the host git serves nobody what is another's.
+    // On the host, git refuses a repository of another owner.
     let owned = Command::new("chown").args(["-R", to.user, &there]).status();
     assert!(owned.unwrap().success());
     let clone = desk.home("work/clone");
@@ -130,9 +130,9 @@ fn git(desk: &Desk<'_>, to: &To<'_>) -> String {
 fn ansible(desk: &Desk<'_>, to: &To<'_>) -> String {
     let host = to.host;
     let inventory = format!("{host},");
-    // Not in root's home.
+    // The remote files must not be in root's home.
     let temporary = format!("/tmp/{host}-{}", to.user);
-    // It runs `ssh` several times over one connection, which stays until it is told to go.
+    // Ansible runs `ssh` several times over one connection. The connection stays open until the spec closes it.
     let control = format!("ControlPath={}", desk.home("control").display());
     let persist = format!("-o ControlMaster=auto -o ControlPersist=60s -o {control}");
     let args = format!("-F {} {persist}", desk.config().display());

@@ -1,5 +1,5 @@
-//! Why a connection through `vctl proxy` fails is read also where `ssh` hides the stderr of its proxy: with a
-//! master that is to stay, as Ansible asks for.
+//! The user sees why a connection through `vctl proxy` fails, even if `ssh` hides the stderr of its proxy. This happens
+//! with a persistent master, as Ansible uses it.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use super::Desk;
 use crate::login::Said;
 use crate::ssh::shared;
 
-/// Has `ssh` keep a master, for which it sends the proxy's stderr to /dev/null.
+/// Makes `ssh` start a persistent master. `ssh` then sends the proxy's stderr to /dev/null.
 fn master(desk: &Desk<'_>) -> Vec<String> {
     let path = desk.home("cm-%C");
     let options = [
@@ -54,7 +54,7 @@ fn the_reason_of_a_failure_reaches_people_behind_a_master() {
         .postgres
         .psql(vctl_tests::centre::DATABASE, sql)
         .unwrap();
-    // No role, no port, no host.
+    // The role is missing, the port is closed, the host is gone.
     let expected = [
         ("reason-nobody", "Vault signs no key for `nobody`"),
         ("reason-closed", "cannot connect to `reason-closed`"),
@@ -75,7 +75,7 @@ fn the_reason_of_a_failure_reaches_people_behind_a_master() {
             );
         }
     }
-    // Before anything is asked: a Vault that is not there.
+    // This failure comes before all others: Vault is not reachable.
     let mut command = command(&desk, "ssh", &["reason-1", "true"]);
     let said = Said::from(
         command
@@ -88,7 +88,7 @@ fn the_reason_of_a_failure_reaches_people_behind_a_master() {
         said.stderr.contains("vctl: ") && said.stderr.contains("127.0.0.1:1"),
         "{said:?}"
     );
-    // And it works all the same, with a master and over it.
+    // Connections still work, both the one that starts the master and the one that uses it.
     for _ in 0..2 {
         let said = run(&desk, "ssh", &["reason-1", "exit 3"]);
         assert_eq!(said.code, 3, "{said:?}");
@@ -104,7 +104,7 @@ fn a_missing_certificate_is_explained_by_a_disconnect() {
     desk.operator
         .knows("reason-late-1", centre.host.as_ref().unwrap());
     desk.install();
-    // The token may still look hosts up, and Vault refuses the signature only.
+    // The token may still look up hosts. Vault refuses only the signature.
     let admin = centre.bao.admin().unwrap();
     let policies = json!({"policies": ["vctl-user"]});
     admin

@@ -1,4 +1,5 @@
-//! The serial of a row is that of the certificate the host saw: with many at once, and whoever asks.
+//! The serial in a row is the serial of the certificate that the host saw, even with many connections at once and with
+//! other processes that ask the agent.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -23,7 +24,7 @@ fn many_at_once_to_one_host_each_have_their_own() {
     let host = centre.another_host("ossh-many").unwrap();
     desk.operator.knows("ossh-many-1", &host);
     desk.install();
-    // Each is held until all are in, and names the port it came from.
+    // Each connection waits until all are open, and prints its source port.
     let children: Vec<_> = (0..MANY)
         .map(|_| {
             let mut command = desk.command("ssh", &["ossh-many-1", "echo $SSH_CONNECTION; cat"]);
@@ -46,7 +47,7 @@ fn many_at_once_to_one_host_each_have_their_own() {
         ports.push(said.split(' ').nth(1).unwrap().to_owned());
     }
     let rows = desk.recorded("ossh-many-1", &host, MANY);
-    // Not only the same serials: each with the connection it was used on.
+    // The two sides have the same serials, and each serial belongs to the right connection.
     for port in ports {
         let row = rows
             .iter()
@@ -85,13 +86,13 @@ fn commands_of_one_connection_share_its_row() {
         "true",
     ];
     let mut command = desk.command("ssh", &master);
-    // The one that stays would hold a pipe open.
+    // The master process would keep a pipe open.
     assert!(command.stderr(Stdio::null()).status().unwrap().success());
     for _ in 0..3 {
         let said = desk.ssh(&["-o", &path, "ossh-master-1", "echo again"]);
         assert_eq!((said.code, &*said.stdout), (0, "again\n"), "{said:?}");
     }
-    // Open for as long as the connection is, not for the first command on it.
+    // The access stays open as long as the connection, and not only until the end of the first command.
     let rows = desk.operator.accesses("ossh-master-1");
     assert_eq!((rows.len(), &rows[0]["result"]), (1, &"open".into()));
     let said = desk.ssh(&["-o", &path, "-O", "exit", "ossh-master-1"]);
@@ -126,7 +127,7 @@ fn another_process_gets_nothing_from_the_agent() {
         fs::metadata(desk.home(".vctl/ssh")).unwrap().mode() & 0o777,
         0o700
     );
-    // Beside it, by the same person: there is none for a connection that the host did not sign.
+    // Another process of the same user gets no key, because the host did not sign its connection.
     let listing = desk
         .operator
         .at
@@ -139,7 +140,7 @@ fn another_process_gets_nothing_from_the_agent() {
         (1, "The agent has no identities.\n"),
         "{said:?}"
     );
-    // Nor by its own name, without the signature.
+    // The proxy's own socket gives no key without the signature either.
     let own = fs::read_dir(desk.home(".vctl/ssh"))
         .unwrap()
         .find_map(|entry| {
@@ -154,7 +155,7 @@ fn another_process_gets_nothing_from_the_agent() {
     let mut answer = [0; 9];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(answer, [0, 0, 0, 5, 12, 0, 0, 0, 0]);
-    // Nor on the host, with the agent forwarded.
+    // The forwarded agent on the host gives no key either.
     drop(child.stdin.take());
     let mut rest = String::new();
     child
@@ -166,7 +167,7 @@ fn another_process_gets_nothing_from_the_agent() {
     assert_eq!(rest, "The agent has no identities.\n1\n");
     assert!(child.wait().unwrap().success());
     desk.recorded("ossh-agent-1", &host, 1);
-    // Where the proxy listened nobody does.
+    // The proxy no longer listens on its socket.
     assert!(eventually(PATIENCE, || Ok(sockets(&desk) == 1)).unwrap());
 }
 
@@ -190,7 +191,7 @@ fn a_switchboard_that_was_killed_is_started_again() {
     let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials);
     kill(Pid::from_raw(peer.unwrap().pid()), Signal::SIGKILL).unwrap();
     drop(stream);
-    // Many find none at the same time.
+    // Several commands find at the same time that the switchboard is missing.
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -217,7 +218,7 @@ fn a_failed_connection_has_its_row() {
     desk.operator
         .remembers(&format!("ossh-fails-user {}\n", host.public_key()));
     desk.install();
-    // Nobody listens.
+    // No server listens at this port.
     let said = desk.ssh(&["ossh-fails-dial", "true"]);
     assert_eq!(said.code, 255);
     assert!(
@@ -230,7 +231,7 @@ fn a_failed_connection_has_its_row() {
         (&rows[0]["result"], &rows[0]["cert_serial"].is_null()),
         (&"failed".into(), &true)
     );
-    // `ssh` does not believe the host: the certificate was there, and nobody was shown it.
+    // `ssh` does not trust the host. The certificate existed, but `ssh` did not show it to the host.
     let said = desk.ssh(&["ossh-fails-key", "true"]);
     assert_eq!(said.code, 255);
     assert!(
@@ -250,7 +251,7 @@ fn a_failed_connection_has_its_row() {
         said.stderr
     );
     assert_eq!(desk.closed("ossh-fails-user", 1)[0]["result"], "refused");
-    // The host does not trust the authority; no other key is tried.
+    // The host does not trust the CA, and `ssh` tries no other key.
     host.trust_nobody().unwrap();
     let said = desk.ssh(&["ossh-fails-ca", "true"]);
     assert_eq!(said.code, 255);
@@ -270,7 +271,7 @@ fn an_unrecorded_certificate_is_never_offered() {
     let host = centre.another_host("ossh-order").unwrap();
     desk.operator.knows("ossh-order-1", &host);
     desk.install();
-    // Long enough for `ssh` to log in meanwhile, if it could.
+    // In these two seconds, `ssh` could log in if it had the certificate.
     let sql = "create function vctl.spec_refuses() returns trigger language plpgsql as $$ \
                begin perform pg_sleep(2); raise exception 'not this one'; end $$; \
                create trigger spec_refuses before insert on vctl.access_log for each row \
@@ -298,7 +299,7 @@ fn a_key_on_disk_is_not_used_in_its_place() {
         .at
         .program("ssh-keygen", &["-q", "-N", "", "-f"]);
     assert!(make.arg(&key).status().unwrap().success());
-    // The host would let it in.
+    // The host would accept this key.
     let root = centre.root().join(format!("{}-ossh-disk", centre.id()));
     let authorized = root.join("authorized_keys").join(host.user());
     fs::copy(desk.home(".ssh/own.pub"), authorized).unwrap();

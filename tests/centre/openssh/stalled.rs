@@ -1,4 +1,5 @@
-//! `vctl proxy` whose `ssh` takes nothing for a while: it holds little, loses nothing, and ends with its `ssh`.
+//! `vctl proxy` with an `ssh` that reads nothing for a while: the proxy holds little data, loses no data, and ends with
+//! its `ssh`.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,13 +12,13 @@ use vctl_tests::lab::eventually;
 use super::{Desk, PATIENCE};
 use crate::ssh::shared;
 
-/// More than the windows, pipes and sockets on the way hold.
+/// More bytes than the windows, pipes and sockets on the way hold.
 const TOTAL: u64 = 64 << 20;
 
-/// What the proxy may hold of it, in kB.
+/// The limit of the proxy's memory for these bytes, in kB.
 const HELD: u64 = 24 << 10;
 
-/// An `ssh` that prints much and is not read, and its proxy.
+/// An `ssh` that prints many bytes into an unread pipe, and its proxy.
 struct Stalled {
     ssh: Child,
     proxy: u32,
@@ -66,7 +67,7 @@ fn kb(pid: u32, key: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Bytes that the process has written so far.
+/// Returns the number of bytes that the process has written so far.
 fn passed(pid: u32) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
     let line = io.lines().find_map(|line| line.strip_prefix("wchar: "));
@@ -87,11 +88,11 @@ fn a_stalled_proxy_holds_little_and_loses_nothing() {
     assert_eq!(read, TOTAL);
     assert!(stalled.ssh.wait().unwrap().success());
 
-    // One whose `ssh` goes meanwhile goes too, and closes its row.
+    // If `ssh` ends during the stall, the proxy ends too, and closes its row.
     let mut stalled = Stalled::new(&desk);
     stalled.ssh.kill().unwrap();
     stalled.ssh.wait().unwrap();
-    // Its new parent may leave it a zombie.
+    // The new parent may leave the proxy as a zombie.
     let stat = format!("/proc/{}/stat", stalled.proxy);
     let is_gone = || Ok(fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
     assert!(eventually(PATIENCE, is_gone).unwrap());

@@ -1,4 +1,4 @@
-//! Who asked, and who only says so.
+//! A session shows the user that Vault confirmed, and separately a user that only claimed the access.
 
 use serde_json::json;
 
@@ -91,7 +91,7 @@ fn a_login_without_an_access_row_is_found() {
         ids.push(opened.id.to_string());
     }
     ask_for(reading.centre, &carl, "carl-u", &access(HOST, 821, &ca));
-    // The second was a jump host on the way to another.
+    // The second access is a jump to another host.
     let mut through = access("behind", 900, &ca);
     through["hops"] = json!([{"hostname": HOST, "ca_fingerprint": ca, "cert_serial": "822"}]);
     ask_for(reading.centre, &carl, "carl-u", &through);
@@ -178,7 +178,8 @@ fn a_closed_access_shows_what_the_host_recorded() {
         .centre
         .person("frida-c", &["vctl-user", "vctl-ssh"])
         .unwrap();
-    // One program, two at a time, one that still runs, and none at all; the last is not closed by its client.
+    // The sessions have one program, two programs at a time, one that still runs, and no program. The client of the
+    // last access does not close it.
     let cases = [
         (841, 2, true, "closed"),
         (842, 4, true, "closed"),
@@ -319,7 +320,7 @@ fn the_beginning_of_an_id_names_a_session_or_lists_them() {
     ] {
         assert!(reading.shows(args).contains(own.as_str()), "{args:?}");
     }
-    // Ids of one minute begin alike.
+    // Ids from the same minute have the same prefix.
     let several = reading.run(&["session", &ids[0][..4]]);
     assert_eq!(several.status.code(), Some(2));
     let said = String::from_utf8(several.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! Sessions that will hardly get an end, and logins whose certificate cannot be read.
+//! Sessions that probably never get an end, and logins with an unreadable certificate.
 
 use vctl_common::session::JournalEntry;
 
@@ -26,7 +26,7 @@ fn a_session_of_a_boot_that_is_over_is_not_live() {
     let (open, unknown, text) = shown(&reading);
     assert_eq!((open, unknown), (true.into(), false.into()));
     assert!(text.contains("still open"), "{text}");
-    // The host was installed anew: another boot is heard of since.
+    // The host was installed again: another boot reported data since then.
     let sql =
         format!("update vctl.audit_session set boot_id = gen_random_uuid() where id = '{id}'");
     reading.centre.ask(&sql).unwrap();
@@ -39,7 +39,7 @@ fn a_session_of_a_boot_that_is_over_is_not_live() {
     let list = reading.shows(&["session", "--list", "-n", "0"]);
     let line = list.lines().find(|line| line.contains(&id)).unwrap();
     assert!(line.contains("unknown") && !line.contains("live"), "{line}");
-    // An end that comes all the same counts.
+    // A late end still counts.
     reading.log_out(opened.id, 1);
     reading.wait_for(opened.id, 1);
     let (open, unknown, _) = shown(&reading);

@@ -1,4 +1,4 @@
-//! `vctl fleet`: silent and lossy hosts first, and a check that fails.
+//! `vctl fleet` lists silent hosts and hosts with losses first, and `--check` fails.
 
 use serde_json::Value;
 use vctl_tests::centre::Centre;
@@ -37,7 +37,7 @@ fn faulty_hosts_come_first_and_fail_the_check() {
          from vctl.audit_host h join (values ('twins', '10.0.0.1', '1 minute'), ('twins', '10.0.0.9', '9 minutes'),
              ('well', '10.0.0.2', '1 minute'), ('well', '10.0.0.3', '11 minutes')) m (hostname, address, age)
              using (hostname)");
-    // Everybody may see it: it shows no event.
+    // Every user may read this command: it shows no events.
     let person = centre.person("fleet-reader", &["vctl-user"]).unwrap();
     let run = |args: &[&str]| vctl(centre, &person, DB, args).output().unwrap();
 
@@ -56,7 +56,7 @@ fn faulty_hosts_come_first_and_fail_the_check() {
         ]
     );
     let states: Vec<_> = hosts.iter().map(|h| h["state"].as_str().unwrap()).collect();
-    // However long it took until here, the words are those of the numbers beside them.
+    // The texts agree with the numbers next to them, no matter how long the spec took.
     let silent_s = hosts[2]["heartbeat_age_s"].as_u64().unwrap();
     assert!(silent_s >= 11 * 60, "{fleet:#}");
     let silent = format!("silent for {}m{:02}s", silent_s / 60, silent_s % 60);

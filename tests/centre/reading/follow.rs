@@ -1,4 +1,4 @@
-//! `vctl session --follow`: every session once, in whatever order batches commit.
+//! `vctl session --follow` shows every session once, in any commit order of the batches.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +15,7 @@ use vctl_tests::lab::{PATIENCE, Programs, eventually};
 
 use super::{Reading, opened};
 
-/// A follower, and the lines it has printed so far.
+/// A follower, and the lines that it has printed so far.
 struct Follower {
     child: Child,
     out: Arc<Mutex<Vec<String>>>,
@@ -40,7 +40,7 @@ impl Follower {
         lines.iter().map(json).collect()
     }
 
-    /// The types of the lines that tell of a session.
+    /// Returns the types of the lines about a session.
     fn told(&self, id: SessionId) -> Vec<String> {
         let id = id.to_string();
         let lines = self.lines();
@@ -90,13 +90,13 @@ fn collected(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>
 
 const FOLLOW: [&str; 4] = ["session", "--follow", "-o", "jsonl"];
 
-/// A session that a statement stores.
+/// A session, and the SQL statement that stores it.
 struct Stored {
     opened: SessionOpened,
     sql: String,
 }
 
-/// Returns a session of `host` that was opened `before` now, and closed at once if it `ends`.
+/// Returns a session of `host` that opened `before` ago, and that is closed at once if `ends`.
 fn stored(host: &str, before: Duration, ends: bool) -> Stored {
     let opened = opened(None, BootNs(1_000_000_000));
     let at = wall_now() - before;
@@ -148,7 +148,7 @@ fn every_short_session_is_followed_once() {
     };
     reading.ship();
     let follower = Follower::begin(reading.command(&FOLLOW));
-    // What a session did before the first look is not told.
+    // The follower does not show events from before its first look.
     follower.until("the first look is over", |f| {
         let said = f.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.iter().any(|line| line.contains("waiting for")) || !f.lines().is_empty()
@@ -178,7 +178,7 @@ fn every_short_session_is_followed_once() {
         follower.told(first.id),
         ["opened", "event", "event", "closed"]
     );
-    // These specs begin minutes ago.
+    // The clock of these specs is minutes behind.
     let lines = follower.lines();
     let id = ids[0].to_string();
     let opened = lines
@@ -202,7 +202,7 @@ fn a_batch_that_commits_late_is_followed() {
     let other = stored("other-1", Duration::ZERO, true);
     centre.ask(&other.sql).unwrap();
     thread::scope(|scope| {
-        // Stored first, and seen last: until then it waits for a table.
+        // The first stored batch commits last: it waits for a table.
         let waits = format!(
             "/* slow */ begin; {} do $$ begin while not exists (select from pg_class where relname = 'slow_go') loop \
              perform pg_sleep(0.02); end loop; end $$; commit;",
@@ -234,7 +234,7 @@ fn a_batch_that_commits_late_is_followed() {
         f.told(slow.opened.id).len() == 2
     });
     assert_eq!(follower.told(other.opened.id), [""; 0]);
-    // Whatever was shown is shown once, although the window was read again and again.
+    // Each line appears once, although the follower read the window again and again.
     let opened = follower
         .lines()
         .into_iter()

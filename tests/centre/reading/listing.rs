@@ -1,8 +1,8 @@
-//! Lists: newest first, by host, person and time, and a name that is not proven has a mark.
+//! Lists are sorted from new to old, and filter by host, user and time. An unproven name has a mark.
 
 use super::{Reading, certificate, unique};
 
-/// Sessions of three people, newest last; returns their ids.
+/// Stores sessions of three users, the newest last. Returns their ids.
 fn three_people(reading: &mut Reading, ca: &str, serial: u64, word: &[u8]) -> Vec<String> {
     let people = ["userpass-anna_b", "oidc-annaxb", "oidc-carl"];
     let mut ids = Vec::new();
@@ -61,7 +61,7 @@ fn sessions_are_found_by_person_time_and_host_newest_first() {
         (&line["serial"], &line["commands"]),
         (&"602".into(), &2.into())
     );
-    // With what was done in it there are the forms that nest.
+    // The events of a session are available in the nested formats.
     let events = reading.shows(&["session", &of[1], "-o", "jsonl"]);
     let events: serde_json::Value = serde_json::from_str(&events).unwrap();
     assert_eq!(events["events"].as_array().unwrap().len(), 2);

@@ -1,4 +1,4 @@
-//! Sessions in a locale that has ASCII alone.
+//! Sessions in a locale with only ASCII characters.
 
 use super::Reading;
 
@@ -34,7 +34,7 @@ fn a_session_is_ascii_in_the_c_locale() {
         for args in [&[][..], &["--tree"], &["--full"], &["--tree", "--full"]] {
             let page = shown(locale, args);
             assert!(page.is_ascii(), "{locale:?} {args:?}: {page}");
-            // As bash takes it.
+            // The form is valid input for bash.
             assert!(
                 page.contains(r"$'gr\u00fcn'"),
                 "{locale:?} {args:?}: {page}"

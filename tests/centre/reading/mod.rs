@@ -1,5 +1,5 @@
-//! `vctl session` and `vctl audit` show what the centre has: the same lines as a spool, joined with
-//! who signed and who asked.
+//! `vctl session` and `vctl audit` show the data of the centre: the same lines as a spool, together with the CA and the
+//! requester.
 
 mod fleet;
 mod output_formats;
@@ -31,13 +31,13 @@ use vctl_tests::centre::{Centre, Client, HostIdentity, Secret};
 use vctl_tests::lab::{PATIENCE, Programs, eventually};
 use vctl_tests::ship::{Source, exec};
 
-/// The name that these spools give their host.
+/// The hostname in these spools.
 const HOST: &str = "synthetic";
 
-/// Specs that have begun.
+/// The number of specs that started.
 static SPECS: AtomicU32 = AtomicU32::new(0);
 
-/// A host whose spool is shipped, and an auditor who looks at it.
+/// A host with a spool that the spec ships, and an auditor with access to it.
 struct Reading {
     centre: &'static Centre,
     source: Source,
@@ -54,9 +54,8 @@ impl Reading {
         let dir = tempfile::tempdir().unwrap();
         let auditor = centre.with_policies(&["vctl-auditor"]).unwrap();
         let mut source = Source::open(&dir.path().join("spool"), 1 << 20, 1 << 30).unwrap();
-        // One host in one boot: what is missing of nobody in particular is missing of every session
-        // of its time, so each spec has a time of its own.
-        // They begin minutes before now, as the rows of their accesses do.
+        // All specs share one host in one boot. A loss that belongs to no session affects every session at that time,
+        // so each spec has its own range of time. The ranges begin minutes before now, like the rows of the accesses.
         let ticks = 9_000_000 + u64::from(SPECS.fetch_add(1, Ordering::Relaxed)) * 20_000;
         for _ in 0..ticks {
             source.tick();
@@ -72,13 +71,13 @@ impl Reading {
         })
     }
 
-    /// Ships what is written, from now on at once.
+    /// Starts the shipper. From now on, it ships new records at once.
     fn ship(&mut self) {
         let way = self.centre.way(&self.identity, self.dir.path()).unwrap();
         self.shipper = Some(self.source.ship(&way).unwrap());
     }
 
-    /// Waits until a session is stored with this many events, and closed.
+    /// Waits until the centre has stored this closed session with this number of events.
     fn wait_for(&self, id: SessionId, events: u64) {
         let sql = format!(
             "select stored = {events} and closed is not null from vctl.audit_session where id = '{id}'"
@@ -109,14 +108,14 @@ impl Reading {
         self.command(args).output().unwrap()
     }
 
-    /// Returns what a command prints that must succeed.
+    /// Runs a command that must succeed, and returns its output.
     fn shows(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Returns what the spool says to the same question.
+    /// Runs the same command on the spool, and returns its output.
     fn shows_locally(&self, args: &[&str]) -> String {
         let spool = self.source.dir.to_str().unwrap();
         self.shows(&[&["session", "--local", "--spool", spool], args].concat())
@@ -126,7 +125,7 @@ impl Reading {
         serde_json::from_str(&self.shows(args)).unwrap()
     }
 
-    /// The CA of this test is one of ours from here on.
+    /// Registers the CA of this spec at the centre.
     fn our_ca(&self, fingerprint: &str) {
         let sql = format!(
             "insert into vctl.ca_keys (fingerprint, public_key, mount) \
@@ -143,7 +142,7 @@ impl Reading {
         opened(certificate, BootNs(self.source.tick()))
     }
 
-    /// Opens a session with a certificate, or without.
+    /// Opens a session with or without a certificate.
     fn log_in(&mut self, certificate: Option<Certificate>) -> SessionOpened {
         let opened = self.opening(certificate);
         self.record(&JournalEntry::Opened(Box::new(opened.clone())));
@@ -162,7 +161,7 @@ impl Reading {
         self.source.event(id, &record).unwrap();
     }
 
-    /// Ends a session of which the kernel counted so many events.
+    /// Ends a session. `produced` is the number of events that the kernel counted.
     fn log_out(&mut self, id: SessionId, produced: u64) {
         let at = BootNs(self.source.tick());
         self.record(&JournalEntry::Closed(SessionClosed {
@@ -176,7 +175,7 @@ impl Reading {
     }
 }
 
-/// All specs here are of one host: Vault does not take its roles from several at once.
+/// Returns the same host for all specs, because Vault cannot create roles for several hosts at once.
 fn identity(centre: &Centre) -> &'static HostIdentity {
     static IDENTITY: OnceLock<HostIdentity> = OnceLock::new();
     IDENTITY.get_or_init(|| centre.enroll(HOST).unwrap())
@@ -219,7 +218,7 @@ fn opened(certificate: Option<Certificate>, at: BootNs) -> SessionOpened {
     }
 }
 
-/// Opens an access row as this person and returns its id.
+/// Opens an access row as this user, and returns its id.
 fn ask_for(centre: &Centre, person: &Client, name: &str, access: &Value) -> String {
     let credential = person.credential("vctl-audit-writer").unwrap();
     let access = access.to_string().replace('\'', "''");
@@ -237,7 +236,7 @@ fn access(host: &str, serial: u64, ca: &str) -> Value {
     })
 }
 
-/// A fingerprint, and a serial, that no other spec uses.
+/// Returns a fingerprint and a serial that no other spec uses.
 fn unique(mark: char) -> String {
     format!("SHA256:{}", mark.to_string().repeat(43))
 }

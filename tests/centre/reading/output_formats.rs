@@ -1,4 +1,4 @@
-//! Every command that reads has every form of output, and each is what a program can rely on.
+//! Every reading command has every output format, and programs can rely on each format.
 
 use std::io::Read as _;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::fixture::programs::vctl;
 use crate::inventory::Inventory;
 
-/// What reads, and what a document calls the things that it lists.
+/// The reading commands, and the name of the list in their JSON documents.
 const READING: &[(&[&str], Option<&str>)] = &[
     (&["list"], Some("hosts")),
     (&["fleet"], Some("hosts")),
@@ -17,7 +17,7 @@ const READING: &[(&[&str], Option<&str>)] = &[
     (&["audit", "--without-access"], Some("sessions")),
     (&["session", "--list"], Some("sessions")),
     (&["cache", "status"], Some("caches")),
-    // One thing, and not a list of them.
+    // This command shows one object, not a list.
     (&["status"], None),
     (&["whoami"], None),
 ];
@@ -54,7 +54,7 @@ fn every_reading_command_prints_every_format() {
         let csv = shown("csv");
         assert_eq!(csv.matches("\r\n").count(), count + 1, "{command:?}: {csv}");
         assert_eq!(shown("name").lines().count(), count, "{command:?}");
-        // For people, too, and nothing is cut where no terminal is.
+        // The format for people also shows all text if the output is not a terminal.
         let wide = shown("wide");
         assert!(!wide.contains('\u{2026}'), "{command:?}: {wide}");
     }
@@ -163,7 +163,7 @@ fn a_reader_that_closes_its_pipe_is_not_a_failure() {
     let Some(inventory) = inventory("forms_pipe") else {
         return;
     };
-    // More than a pipe holds.
+    // The output is larger than a pipe.
     inventory.sql(
         "insert into vctl.servers (hostname, ip) select 'many-' || n, '192.0.2.1' \
          from generate_series(1, 2000) n",

@@ -1,4 +1,4 @@
-//! A session's page in a real browser.
+//! The page of a session in a real browser.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ use super::{Reading, certificate, unique};
 
 const BROWSER: &str = "/usr/bin/chromium";
 
-/// What would change the page if any of it were taken for markup or script.
+/// Texts that would change the page if the browser took them for markup or script.
 const MARKUP: [&str; 6] = [
     "</script><script>document.body.innerHTML='pwned'</script>",
     "<img src=x onerror=\"document.title='pwned'\">",
@@ -25,7 +25,7 @@ const MARKUP: [&str; 6] = [
     "\u{202e}\u{2028}\u{1b}[2J\u{0}",
 ];
 
-/// Opens a page, lets its script run, and returns the document that came of it.
+/// Opens a page, runs its script, and returns the resulting document.
 fn dom(page: &Path, hash: &str) -> String {
     let profile = tempfile::tempdir().unwrap();
     let output = browser(profile.path(), page, hash)
@@ -69,9 +69,9 @@ fn has_browser() -> bool {
     installed
 }
 
-/// The lines that are shown, by what is in their last column.
+/// Returns the visible lines, identified by their last column.
 fn visible(dom: &str) -> Vec<String> {
-    // Each row is a `div` of class `row`; hidden ones say so.
+    // Each row is a `div` of class `row`. A hidden row has an attribute.
     let rows = dom.split("<div class=\"row").skip(1);
     rows.filter(|row| {
         let tag = row.split('>').next().unwrap();
@@ -81,7 +81,7 @@ fn visible(dom: &str) -> Vec<String> {
     .collect()
 }
 
-/// As the browser writes text back.
+/// Escapes text as the browser does.
 fn as_written(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -148,7 +148,7 @@ fn a_page_is_complete_and_runs_only_its_own_script() {
             assert!(!shown.contains(element), "{element}: {shown}");
         }
         for markup in &MARKUP[..5] {
-            // Quotes are spelled out as bash has them.
+            // Quotes have the form that bash uses.
             let plain = markup
                 .split(['\'', '"', '\\'])
                 .max_by_key(|part| part.len())
@@ -187,7 +187,7 @@ fn a_page_is_searched_and_zoomed_by_its_address() {
     let found = rows("#q=NUMBER-7-");
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("number-7-"));
-    // A tick of the spool is a tenth of a millisecond: the first ones fall into the first one.
+    // A tick of the spool is a tenth of a millisecond, so the first ticks are all in the first millisecond.
     let zoomed = rows("#from=0&to=1");
     assert!((8..=12).contains(&zoomed.len()), "{}", zoomed.len());
     assert!(zoomed[0].contains("number-0-"));
@@ -232,10 +232,10 @@ fn a_page_of_ten_thousand_events_is_there_within_seconds() {
     assert!(drawn.unwrap(), "the browser draws nothing");
 }
 
-/// A4 between Chromium's own margins.
+/// The width of A4 between Chromium's default margins.
 const PAPER: u32 = 717;
 
-/// The headings, the lines of the first programs, and every text that paper would not show whole.
+/// A script that returns the headings, the lines of the first programs, and every text that would be cut on paper.
 const LAYOUT: &str = "(() => {
     const texts = (line) => [...line.children].filter((cell) => cell.getClientRects().length && cell.textContent.trim())
         .map((cell) => cell.textContent.trim());

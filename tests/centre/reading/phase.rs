@@ -1,4 +1,4 @@
-//! What sshd and PAM ran at login and logout is not among a user's commands, in every reader.
+//! In every reader, programs that sshd and PAM ran at login and logout are not among the user's commands.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use vctl_tests::ship::exec;
 
 use super::Reading;
 
-/// A session with one command of the user, between one of login setup and one of logout.
+/// Stores a session with a program of the login, one command of the user, and a program of the logout.
 fn a_session_with_hooks(reading: &mut Reading) -> SessionId {
     let id = reading.log_in(None).id;
     exec_in(reading, id, wire::PHASE_LOGIN_SETUP, "run-parts-of-motd");
@@ -37,7 +37,7 @@ fn exec_in(reading: &mut Reading, id: SessionId, phase: u32, program: &str) {
 const OF_USER: &str = "work-of-user";
 const OF_LOGIN: [&str; 2] = ["run-parts-of-motd", "logger-at-end"];
 
-/// Asks the same of the centre and of the spool, which have to say the same.
+/// Asks the centre and the spool the same question, and expects the same answer.
 fn both(reading: &Reading, args: &[&str]) -> String {
     let central = reading.shows(&[&["session"], args].concat());
     assert_eq!(central, reading.shows_locally(args), "{args:?}");
@@ -83,7 +83,7 @@ fn work_of_sshd_and_pam_is_shown_on_request_only() {
         for program in OF_LOGIN {
             assert!(!usual.contains(program), "{form:?}: {usual}");
         }
-        // A live view has said everything by the time it knew that.
+        // A live view prints its lines before it could know the number of hidden programs.
         let says_so = usual.contains("not shown: 2 programs that sshd and PAM ran");
         assert_eq!(says_so, form != ["--follow"], "{form:?}: {usual}");
         let all = shown(&["--login-work"]);

@@ -1,4 +1,4 @@
-//! `vctl prune` and `vctl retention`: what is too old goes, and nothing else.
+//! `vctl prune` and `vctl retention` delete old data, and no other data.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use vctl_tests::terminal::Terminal;
 
 use crate::fixture::programs::{stderr, stdout, vctl};
 
-/// Sessions, each with why it stays or goes; and accesses beside them.
+/// Sessions and accesses. The name of each one says why it stays or goes.
 const ROWS: &str = "
 insert into vctl.audit_host (hostname) values ('web-1');
 select vctl.ensure_event_day((now() at time zone 'UTC')::date - d) from unnest(array[15, 14]) d;
@@ -71,7 +71,7 @@ fn prune_deletes_old_rows_and_keeps_open_sessions() {
     let (sessions, accesses, days_left) = state();
     assert_eq!(sessions, "events-left never-ended young");
     assert_eq!(accesses, "by-hop of-never-ended young");
-    // The fifteenth day is gone, and with today those of the next week are there.
+    // The partition of the fifteenth day is gone. The partitions of today and of the next week exist.
     assert_eq!((before.2, days_left), (10, 9));
     let gaps = "select count(*) from vctl.audit_gap";
     assert_eq!(centre.postgres.psql(db, gaps).unwrap(), "3");
@@ -85,7 +85,7 @@ fn no_input_refuses_to_prune_on_a_terminal_too() {
         return;
     };
     let pruner = centre.with_policies(&["vctl-pruner"]).unwrap();
-    // A database that does not exist: the refusal comes before any connection.
+    // The database does not exist: vctl refuses before it connects.
     let command = vctl(centre, &pruner, "nowhere", &["prune", "--no-input"]);
     let mut terminal = Terminal::start(command, 200).unwrap();
     let ended = terminal.end().unwrap();
@@ -117,7 +117,7 @@ fn prune_asks_and_refuses_inconsistent_periods() {
         ),
         (&["prune", "--yes", "--dry-run"], "--dry-run"),
     ] {
-        // A database that is not there: it must not come as far.
+        // The database does not exist: vctl must refuse before it connects.
         let output = vctl(centre, &pruner, "nowhere", args).output().unwrap();
         assert_eq!(
             output.status.code(),
@@ -131,7 +131,7 @@ fn prune_asks_and_refuses_inconsistent_periods() {
             stderr(&output)
         );
     }
-    // And the database itself does not take it from another client.
+    // The database also refuses these periods from another client.
     let db = "prune_periods";
     centre.create_database_with_schema(db).unwrap();
     for periods in [

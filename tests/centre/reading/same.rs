@@ -1,4 +1,4 @@
-//! The spool and the centre show one session with the same lines.
+//! The spool and the centre show a session with the same lines.
 
 use serde_json::Value;
 use vctl_common::session::{Gap, GapCause, JournalEntry};
@@ -14,14 +14,14 @@ const HOSTILE: &[&[u8]] = &[
     "\u{202e}evil\u{200b}".as_bytes(),
 ];
 
-/// A session with a hole, hostile text and an unusual end; returns its id.
+/// Stores a session with a gap, hostile text and an unusual end. Returns its id.
 fn a_session_with_everything(reading: &mut Reading, ca: Option<&str>, serial: u64) -> String {
     let certificate = ca.map(|ca| certificate("userpass-albert", serial, ca));
     let opened = reading.log_in(certificate);
     let id = opened.id;
     reading.exec(id, &[b"ls", b"-la"]);
     reading.exec(id, HOSTILE);
-    // A number that is never stored, and a gap that says why.
+    // The centre never gets this number, and the gap gives the reason.
     let at = BootNs(reading.source.tick());
     *reading.source.sessions.get_mut(&id).unwrap() += 1;
     let gap = Gap::new(GapCause::RingFull, id, at, at).with_events(1);
@@ -29,7 +29,7 @@ fn a_session_with_everything(reading: &mut Reading, ca: Option<&str>, serial: u6
         cpu: Some(0),
         ..gap.with_numbers(3, 3)
     }));
-    // Of nobody in particular: it counts against every session of its time.
+    // This gap belongs to no session, so it counts for every session at that time.
     let of_nobody = Gap::new(GapCause::ProbeSkipped, None, at, at);
     reading.record(&JournalEntry::Gap(of_nobody.with_events(2)));
     reading.exec(id, &[b"id"]);
@@ -116,7 +116,7 @@ fn additions_of_the_centre_have_lines_of_their_own() {
     for added in ["person", "ca", "ca_mount", "requests", "more_requests"] {
         assert_ne!(session.remove(added), None, "{added}");
     }
-    // The CAs that the host trusts are not those of the centre.
+    // The host and the centre trust different CAs.
     for document in [&mut central, &mut local] {
         let session = document["sessions"][0].as_object_mut().unwrap();
         assert_ne!(session.remove("verification"), None);

@@ -1,4 +1,4 @@
-//! `vctl status`: what one looks at before work, on a terminal and in a script.
+//! `vctl status`: the overview before work, on a terminal and in a script.
 
 use std::process::Command;
 
@@ -110,7 +110,7 @@ fn status_without_a_login_does_not_ask() {
             page.contains(said) && page.contains("run `vctl login`"),
             "{page}"
         );
-        // What cannot be asked without a token is left out.
+        // The page leaves out all parts that need a token.
         assert!(
             page.starts_with("Vault") && !page.contains("Inventory"),
             "{page}"
@@ -143,7 +143,7 @@ fn a_page_fits_terminals_of_80_and_of_40_columns() {
             let page = without_colours(&page);
             for line in page.lines() {
                 let width = line.chars().count();
-                // One word alone is never cut: it may have to be copied.
+                // vctl never cuts a single word, because a user may have to copy it.
                 let word = line.split_whitespace().map(str::len).max().unwrap_or(0);
                 let fits = width <= usize::from(columns) || word + 11 >= usize::from(columns);
                 assert!(fits, "{width} columns, not {columns}: {line}");

@@ -1,5 +1,5 @@
-//! The whole path of two people and an auditor: `vctl login`, `vctl ssh`, work, `vctl audit`, `vctl session`, through
-//! OpenBao, Postgres, sshd and the kernel.
+//! The whole path of two users and an auditor through OpenBao, Postgres, sshd and the kernel: `vctl login`, `vctl ssh`,
+//! work, `vctl audit`, `vctl session`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,12 +10,12 @@ use serde_json::Value;
 use vctl_tests::centre::Centre;
 use vctl_tests::lab::{Programs, missing};
 
-/// How many lines each person types; each holds `NAME-NUMBER` as a word.
+/// The number of lines that each user types. Each line contains `NAME-NUMBER` as a word.
 const LINES: usize = 6;
 
 #[test]
 fn two_people_on_one_account_are_told_apart() {
-    // Says what is missing, or fails where nothing may be.
+    // The spec reports missing parts, or fails if no part may be missing.
     if Centre::shared().is_none() || missing().is_some() {
         return;
     }
@@ -66,7 +66,7 @@ fn expected(name: &str) -> BTreeSet<String> {
     (1..=LINES).map(|line| format!("{name}-{line}")).collect()
 }
 
-/// Returns the marks of both people's lines that occur in the arguments of a session.
+/// Returns the marks of both users that occur in the arguments of a session.
 fn marks(session: &Value) -> BTreeSet<String> {
     let events = session["events"].as_array().unwrap();
     let arguments = events.iter().filter_map(|event| event["argv"].as_array());

@@ -1,6 +1,6 @@
-//! The code blocks of a page that a person pastes into a shell.
+//! The code blocks of a page that a user pastes into a shell.
 
-/// The lines of one block of `sh`, by the heading above it and its number below that heading.
+/// The lines of one `sh` block, with the heading above it and its number below that heading.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) heading: String,

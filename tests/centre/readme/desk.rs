@@ -1,4 +1,4 @@
-//! A new user with an empty home at a terminal of 80 columns, on a machine that may be spoiled.
+//! A new user with an empty home at a terminal of 80 columns. The commands may damage the machine.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,17 +12,17 @@ use vctl_tests::centre::Binary;
 use vctl_tests::lab::Programs;
 use vctl_tests::terminal::Terminal;
 
-/// Longer than the longest command: `stack up` on a busy machine.
+/// A time longer than the longest command: `stack up` on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(5);
 const PROMPT: &str = "] newcomer:vctl$ ";
 
-/// What is typed when a command asks, by a part of the last line that it showed.
+/// The answers to the questions of commands, each with a part of the last shown line.
 const ANSWERS: &[(&str, &str)] = &[("(yes/no/[fingerprint])? ", "yes"), ("[y/N] ", "y")];
 
 pub(super) struct Desk {
     terminal: Terminal,
     work: tempfile::TempDir,
-    /// How much of the transcript earlier commands showed.
+    /// The length of the transcript that belongs to earlier commands.
     read: usize,
     transcript: PathBuf,
     answers: Vec<(String, String)>,
@@ -57,18 +57,18 @@ impl Desk {
         desk
     }
 
-    /// Has each question with this text answered from now on.
+    /// Sets the answer to each question with this text from now on.
     pub(super) fn answer(&mut self, question: &str, answer: &str) {
         self.answers.push((question.to_owned(), answer.to_owned()));
     }
 
-    /// Types a line as it is, answers what it asks, and returns its status and what it showed.
+    /// Types a line unchanged, answers its questions, and returns its status and its output.
     pub(super) fn run(&mut self, line: &str) -> (i32, String) {
         self.terminal.type_in(&format!("{line}\n")).unwrap();
         self.await_prompt(line)
     }
 
-    /// Types a line whose command goes on until Ctrl-C, and ends it when `is_there` is true.
+    /// Types a line with a command that runs until Ctrl-C, and ends it when `is_there` is true.
     pub(super) fn run_until(
         &mut self,
         line: &str,
@@ -85,7 +85,7 @@ impl Desk {
         self.await_prompt(line)
     }
 
-    /// What came since the last prompt.
+    /// Returns the output since the last prompt.
     fn fresh(&self) -> String {
         self.terminal.shown()[self.read..].to_owned()
     }
@@ -118,7 +118,7 @@ impl Desk {
         }
     }
 
-    /// Runs a script as root on that machine, apart from the terminal.
+    /// Runs a script as root on that machine, outside the terminal.
     pub(super) fn as_root(&self, script: &str) -> Output {
         let mut command = Command::new("nsenter");
         command
@@ -140,7 +140,7 @@ impl Desk {
         output
     }
 
-    /// Writes what the person saw, without what moves the cursor.
+    /// Writes the output that the user saw, without the bytes that move the cursor.
     fn write_transcript(&self, path: &Path) {
         let shown = self.terminal.shown().replace("\r\n", "\n");
         let mut plain = String::new();
@@ -161,7 +161,7 @@ impl Desk {
 impl Drop for Desk {
     fn drop(&mut self) {
         self.write_transcript(&self.transcript);
-        // The machine is a namespace: all processes in it are this test's.
+        // The machine is a namespace, so all processes in it belong to this test.
         let of_shell = fs::read_link(format!("/proc/{}/ns/mnt", self.terminal.id()));
         let own = fs::read_link("/proc/self/ns/mnt");
         let (Ok(namespace), Ok(own)) = (of_shell, own) else {

@@ -1,8 +1,8 @@
-//! Every command of the README, as written, as a new user would run it.
+//! Every command of the README, unchanged, as a new user would run it.
 //!
-//! The user has an empty home, a clone, sudo and a terminal of 80 columns, on a machine made of
-//! namespaces: root inside is root, and what it changes is in overlays. `cargo.sh` and `systemctl.sh`
-//! list what is replaced. The transcript is in `target/readme-transcript.txt`.
+//! The user has an empty home, a clone, sudo and a terminal of 80 columns. The machine consists of namespaces: root
+//! inside is root, and all its changes are in overlays. `cargo.sh` and `systemctl.sh` list the replaced parts. The
+//! transcript is in `target/readme-transcript.txt`.
 
 mod blocks;
 mod desk;
@@ -18,8 +18,7 @@ use desk::{Desk, repository};
 /// The password of the user in Vault.
 const PASSWORD: &str = "correct-horse";
 
-/// Headings with the number of blocks below each. A block that is not in here fails the test: what it
-/// needs has to be thought about.
+/// Headings with the number of blocks below each. An unknown block fails the test, because it may need a preparation.
 const KNOWN: &[(&str, usize)] = &[
     ("See it work", 1),
     ("Use it on a host", 3),
@@ -29,7 +28,7 @@ const KNOWN: &[(&str, usize)] = &[
     ("Work on it", 1),
 ];
 
-/// Commands that cannot end with 0 here, by their beginning: the status that they have, and why.
+/// The beginnings of commands that cannot end with 0 here, each with its status and the reason.
 const OTHER_STATUS: &[(&str, i32, &str)] = &[(
     "vctl login    ",
     78,
@@ -71,7 +70,7 @@ fn is_known(block: &Block) -> bool {
 
 struct Reader {
     desk: Desk,
-    /// What `vctl host enroll` printed.
+    /// The output of `vctl host enroll`.
     enrolled: String,
     problems: Vec<String>,
 }
@@ -84,7 +83,7 @@ impl Reader {
         }
     }
 
-    /// Does what the text above a block asks for.
+    /// Does the preparation that the text above a block asks for.
     fn prepare(&mut self, block: &Block) {
         match (block.heading.as_str(), block.number) {
             ("Use it on a host", 3) => someone_logs_in(&self.desk, 1002),
@@ -122,7 +121,7 @@ impl Reader {
         }
     }
 
-    /// Servers without any of vctl, and the settings that the text above names.
+    /// Starts servers without any part of vctl, and sets the settings that the text above names.
     fn have_vault_and_postgres_at_hand(&mut self) {
         self.desk.as_root(
             "$BIN/stack --state /run/at-hand up --bare
@@ -137,7 +136,7 @@ impl Reader {
         self.desk.run(". /run/at-hand.sh");
     }
 
-    /// Does on web-1 what `vctl host enroll` printed, and waits until a session is at the centre.
+    /// Runs the commands that `vctl host enroll` printed on web-1, and waits until a session is at the centre.
     fn a_host_ships(&mut self) {
         let printed = self
             .enrolled
@@ -164,7 +163,7 @@ impl Reader {
         );
     }
 
-    /// Has a user of Vault, who may do everything here, and a key of an operator.
+    /// Creates a user of Vault with all rights, and a key of an operator.
     fn be_a_person(&mut self) {
         self.desk.as_root(&format!(
             ". /run/at-hand.sh
@@ -186,7 +185,7 @@ impl Reader {
     }
 }
 
-/// Returns the command line and the last lines of what it showed: a failure has to fit a log of CI.
+/// Returns the command line and the last lines of its output, because a failure must fit into a log of CI.
 fn ends(shown: &str) -> String {
     let lines: Vec<_> = shown.lines().map(str::trim_end).collect();
     let last = lines.len().saturating_sub(8).max(1);

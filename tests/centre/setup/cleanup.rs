@@ -1,4 +1,4 @@
-//! A centre goes through stops, kills and starts, and leaves nothing behind.
+//! A centre is stopped, killed and started several times, and leaves nothing behind.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -89,7 +89,7 @@ fn bare() -> Option<Centre> {
     })
 }
 
-/// Returns what there is on the machine of a centre of that name.
+/// Returns everything on this machine that belongs to a centre with this id.
 pub(crate) fn left_of(id: &str) -> Vec<String> {
     let places = [
         "/run",
@@ -108,7 +108,7 @@ pub(crate) fn left_of(id: &str) -> Vec<String> {
     left
 }
 
-/// The processes that have the name on their command line or work in its directory.
+/// Returns the processes with this id in their command line or working directory.
 fn processes_of(id: &str) -> Vec<String> {
     let root = Path::new("/run").join(id);
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! What is set up once: roles, rights, schema, stack, trusted roots.
+//! The parts of the setup: roles, rights, schema, stack, trusted roots.
 
 mod cleanup;
 mod migrate;

@@ -1,11 +1,11 @@
-//! What each policy reaches in Vault.
+//! The rights of each policy in Vault.
 
 use serde_json::json;
 use vctl_tests::centre::{Centre, Client, DATABASE};
 
 use crate::fixture::markdown_table;
 
-/// `c`reate, `r`ead, `u`pdate, `d`elete, `l`ist, `s`udo. SELF is the host whose token it is, OTHER another.
+/// `c`reate, `r`ead, `u`pdate, `d`elete, `l`ist, `s`udo. SELF is the host of the token, OTHER is another host.
 const REACH: &str = "
 | path                                                              | default | user | ssh | auditor | admin | node | collector | host | pruner | enroll |
 | ----------------------------------------------------------------- | ------- | ---- | --- | ------- | ----- | ---- | --------- | ---- | ------ | ------ |
@@ -108,7 +108,7 @@ fn each_policy_has_exactly_its_rights() {
                     "{policy} has `{found}` on {path}, not `{expected}`"
                 ));
             }
-            // Vault's word on it, and then the thing itself.
+            // The spec checks Vault's answer about the rights, and then makes the request itself.
             if path.starts_with("database/creds/") {
                 let status = client.call("GET", &path, None).unwrap().status;
                 let allowed = if expected == "r" { 200 } else { 403 };
@@ -121,7 +121,7 @@ fn each_policy_has_exactly_its_rights() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Returns a client with that policy alone, and the host that SELF stands for.
+/// Returns a client with only this policy, and the host that SELF stands for.
 fn holder(centre: &Centre, policy: &str) -> (Client, String) {
     let name = format!("vctl-{policy}");
     let host = format!("reach-{policy}");

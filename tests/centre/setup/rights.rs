@@ -1,4 +1,4 @@
-//! What each database login may do.
+//! The rights of each database login.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -36,7 +36,7 @@ const TABLES: &str = "
 | `event_day_turn` |     |      |          |          |              |              |        |        | SIUDT    |
 ";
 
-/// `x`: may be called.
+/// `x`: the login may call the function.
 const FUNCTIONS: &str = "
 | function           | ro  | rw  | identity | audit-ro | audit-writer | audit-ingest | status | pruner | migrator |
 | ------------------ | --- | --- | -------- | -------- | ------------ | ------------ | ------ | ------ | -------- |
@@ -88,7 +88,7 @@ fn each_login_has_exactly_its_table_rights() {
     for (column, (role, _)) in rows[0].cells.iter().enumerate() {
         let credential = credential(centre, role);
         for name in all.lines() {
-            // The row that names it, before the one that has it among others.
+            // A row with the exact name has priority over a row with a pattern.
             let row = rows.iter().find(|row| row.name == name);
             let row = row.or_else(|| rows.iter().find(|row| matches(&row.name, name)));
             let expected = &row.unwrap().cells[column].1;
@@ -183,7 +183,7 @@ fn credential(centre: &Centre, role: &str) -> Credential {
     admin.credential(&format!("vctl-{role}")).unwrap()
 }
 
-/// Tries the verbs on a table, and takes back what they did.
+/// Tries the verbs on a table, and rolls the changes back.
 fn verbs(centre: &Centre, credential: &Credential, table: &str) -> String {
     let column = format!(
         "select attname from pg_attribute where attrelid = 'vctl.{table}'::regclass \
@@ -191,7 +191,7 @@ fn verbs(centre: &Centre, credential: &Credential, table: &str) -> String {
     );
     let column = centre.postgres.psql(DATABASE, &column).unwrap();
     let update = match &*column {
-        // Such a table only serves to be locked.
+        // Such a table is used only for locks.
         "" => format!("select from vctl.{table} for update"),
         column => format!("update vctl.{table} set \"{column}\" = default where false"),
     };
@@ -206,10 +206,10 @@ fn verbs(centre: &Centre, credential: &Credential, table: &str) -> String {
     let said = run(centre, credential, &script);
     let lines: Vec<_> = said.lines().filter(|line| line.len() == 7).collect();
     assert_eq!(lines.len(), 4, "{said}");
-    // 42501 is "insufficient privilege"; whatever else went wrong, it was allowed to try.
+    // 42501 is "insufficient privilege". With any other error, the login had the right.
     let allowed = lines.iter().filter(|line| !line.ends_with("42501"));
     let mut allowed: String = allowed.map(|line| &line[..1]).collect();
-    // Tried, it would shut every other spec out of the table for a moment.
+    // A real attempt would block the table for every other spec for a moment.
     let truncate = format!("select has_table_privilege('vctl.{table}', 'truncate')");
     if centre
         .postgres

@@ -9,7 +9,7 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE, Options};
 use vctl_tests::lab::{installed, skip};
 
-/// A centre of these specs, which break it one after the other.
+/// Returns the centre of these specs. One spec after the other breaks it.
 fn alone() -> Option<MutexGuard<'static, Centre>> {
     static CENTRE: OnceLock<Option<Mutex<Centre>>> = OnceLock::new();
     let centre = CENTRE.get_or_init(|| Centre::or_skip(&Options::default()).map(Mutex::new));
@@ -33,7 +33,7 @@ fn a_second_run_changes_nothing() {
         assert_eq!(before, after);
     }
     assert_eq!(before.lines().count(), after.lines().count());
-    // What was handed out still works.
+    // Credentials from before still work.
     let client = centre.as_host(&host).unwrap();
     client.credential(&host.role("status")).unwrap();
 }
@@ -43,7 +43,7 @@ fn setup_prints_its_steps_and_no_secret() {
     let Some(centre) = alone() else { return };
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("arguments");
-    // Found on PATH, where nobody names the CLI.
+    // The script finds these programs on PATH if no setting names the CLI.
     wrap(directory.path(), "bao", &centre.bao.binary.path, &log);
     wrap(
         directory.path(),
@@ -183,7 +183,7 @@ fn the_script_is_clean() {
     );
 }
 
-/// Makes a program that writes down its arguments and then is the real one.
+/// Creates a program that records its arguments and then runs the real program.
 fn wrap(directory: &Path, name: &str, program: &Path, log: &Path) {
     let script = format!(
         "#!/bin/sh\nprintf '%s\\n' \"$*\" >> '{}'\nexec '{}' \"$@\"\n",
@@ -207,7 +207,7 @@ fn said(mut setup: Command) -> String {
     String::from_utf8(stdout).unwrap()
 }
 
-/// All that setup.sh sets up, one thing a line.
+/// Returns the whole configuration that setup.sh creates, one item a line.
 fn configuration(centre: &Centre) -> String {
     let admin = centre.bao.admin().unwrap();
     let list = |path: &str| -> Vec<String> {
@@ -246,7 +246,7 @@ fn configuration(centre: &Centre) -> String {
         .iter()
         .map(|path| {
             let mut data = admin.get(path).unwrap()["data"].take();
-            // When it was last written, not what it is.
+            // These fields contain the time of the last write, and not the configuration.
             let written = data.as_object_mut().into_iter();
             written.for_each(|thing| {
                 thing.remove("last_update_time");
@@ -264,7 +264,7 @@ fn configuration(centre: &Centre) -> String {
          order by 1) r",
         "select roleid::regrole, member::regrole, admin_option from pg_auth_members \
          where member::regrole::text !~ '[/]' order by 1, 2",
-        // Its password too.
+        // The password must not change either.
         "select rolname, md5(rolpassword) from pg_authid where rolname = 'vctl_vault'",
         "select datname, datdba::regrole, datacl from pg_database order by 1",
         "select setdatabase, setrole, setconfig from pg_db_role_setting order by 1, 2",

@@ -1,4 +1,4 @@
-//! `stack up|down|env`, as people run it.
+//! `stack up|down|env`, as users run it.
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;
@@ -42,7 +42,7 @@ fn up_twice_is_one_stack_and_down_leaves_nothing() {
     assert!(!stack.run("env").status.success());
 }
 
-/// Servers, setup.sh, schema and hosts each report what begins.
+/// Expects that servers, setup.sh, schema and hosts each report their start.
 fn steps_are_reported(progress: &str) {
     for step in [
         "starting OpenBao",
@@ -56,7 +56,7 @@ fn steps_are_reported(progress: &str) {
     assert!(!progress.contains("next:"), "{progress}");
 }
 
-/// As an account without rights, with an empty home, in a shell that knows nothing.
+/// Runs the printed commands with an unprivileged account, an empty home and a new shell.
 fn the_printed_commands_work(stack: &Stack, printed: &str) {
     let mut lines = printed.lines();
     lines.find(|line| line.starts_with("try it")).unwrap();
@@ -66,7 +66,7 @@ fn the_printed_commands_work(stack: &Stack, printed: &str) {
     let asked = in_a_new_shell(&home, &format!("{}\n", steps.join("\n")), "id -un\n");
     assert!(asked.status.success(), "{asked:?}");
     assert!(said(&asked).contains("-u\n"), "{asked:?}");
-    // The second host, and a person who may also read the records.
+    // The second host, and a user with the right to read the records.
     let others = format!(
         "{}\nvctl ssh web-2 true </dev/null\n{}\nvctl audit -o csv\n",
         [steps[0], steps[1]].join("\n"),
@@ -80,7 +80,7 @@ fn the_printed_commands_work(stack: &Stack, printed: &str) {
         audit.contains(",web-1,") && audit.contains(",web-2,"),
         "{asked:?}"
     );
-    // The administrator's line names the state that is not the usual one.
+    // The administrator's line contains the path of the state, because it is not the default path.
     let line = printed.lines().find(|line| line.contains("eval ")).unwrap();
     let script = format!("{line}\n[ -n \"$VAULT_TOKEN\" ]\n");
     let asked = Command::new("bash")
@@ -104,7 +104,7 @@ fn password(printed: &str, person: &str) -> String {
     rest.lines().next().unwrap().to_owned()
 }
 
-/// Runs a script as `nobody`; `typed` is the input of its last command.
+/// Runs a script as `nobody`. `typed` is the input of its last command.
 fn in_a_new_shell(home: &Path, script: &str, typed: &str) -> Output {
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
     let _ = fs::remove_dir_all(home);
@@ -152,17 +152,17 @@ fn the_next_command_cleans_up_after_a_killed_stack() {
         kill(stack.guard(&id), Signal::SIGKILL).unwrap();
         kill(stack.owner(), Signal::SIGKILL).unwrap();
         assert_ne!(left_of(&id), Vec::<String>::new());
-        // A killed process takes a moment to end.
+        // A killed process needs a moment to end.
         let is_none = eventually(Duration::from_secs(10), || {
             Ok(!stack.run("env").status.success())
         });
-        assert!(is_none.unwrap(), "a dead stack is no stack");
+        assert!(is_none.unwrap(), "`env` accepts a dead stack");
         assert!(stack.run(next).status.success());
         assert!(nothing_is_left_of(&id), "{next}: {:?}", left_of(&id));
     }
 }
 
-/// The program, with a state of its own; taken down at the end, also when the test fails.
+/// The program with its own state. Drop takes the stack down, also if the test fails.
 struct Stack {
     program: PathBuf,
     state: PathBuf,
@@ -181,7 +181,7 @@ impl Stack {
             fs::create_dir_all(path).unwrap();
             fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
         }
-        // A clone may be in a directory that is closed to other accounts.
+        // Other accounts may not be able to read the directory of the clone.
         let built = Programs::find().unwrap();
         for program in ["stack", "vctl", "vctl-agent"] {
             fs::copy(built.directory.join(program), bin.join(program)).unwrap();
@@ -201,7 +201,7 @@ impl Stack {
         command.output().unwrap()
     }
 
-    /// Runs a line in a shell that took in what `env` prints.
+    /// Runs a line in a shell with the variables that `env` prints.
     fn shell(&self, line: &str) -> Output {
         let program = self.program.display();
         let state = self.state.display();
@@ -209,7 +209,7 @@ impl Stack {
         Command::new("sh").args(["-c", &script]).output().unwrap()
     }
 
-    /// The name of its centre.
+    /// Returns the id of the centre.
     fn id(&self) -> String {
         let output = said(&self.run("env"));
         let path = output.split("/run/").nth(1).unwrap();
@@ -239,7 +239,8 @@ fn said(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Within a moment: the guard and the repair work after those who are asked about have gone.
+/// Returns whether the centre is gone. Waits, because the guard and the repair work a moment longer than the processes
+/// in question.
 fn nothing_is_left_of(id: &str) -> bool {
     eventually(Duration::from_secs(20), || Ok(left_of(id).is_empty())).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What is set up in the servers: the schema, the SSH authority, the settings that were asked for.
+//! The setup of the servers: the schema, the SSH authority, and the requested settings.
 
 use std::fs;
 use std::process::Command;
@@ -83,7 +83,7 @@ fn sshd_accepts_only_certificates_of_the_vault() {
     assert_eq!(said.trim(), host.user());
 }
 
-/// Logs in with the key `key` and the certificate beside it, and returns whether that worked.
+/// Logs in with the key `key` and its certificate, and returns whether the login worked.
 fn log_in(centre: &Centre) -> (bool, String) {
     let key = centre.root().join("key");
     if !key.exists() {

@@ -1,4 +1,4 @@
-//! Both servers speak TLS with the private authority's certificates, and nothing else.
+//! Both servers accept only TLS, with certificates of the private authority.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -131,7 +131,7 @@ fn assert_refused(asked: &anyhow::Result<String>, why: &str) {
     assert!(refused(asked, why), "not refused for `{why}`: {asked:?}");
 }
 
-/// A server takes a certificate a moment after it was told to.
+/// Waits for the condition, because a server uses a new certificate only after a moment.
 fn assert_soon(holds: impl Fn() -> bool) {
     let within = std::time::Duration::from_secs(10);
     assert!(vctl_tests::lab::eventually(within, || Ok(holds())).unwrap());

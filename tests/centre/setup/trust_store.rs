@@ -1,7 +1,7 @@
-//! The root that a build was given, and the one that `vctl ca` puts into the system's store.
+//! The root that is compiled in, and the root that `vctl ca` adds to the system's store.
 //!
-//! The store is that of this machine, but in a mount namespace with copies of its directories, so
-//! that nothing of it is left.
+//! The spec uses the store of this machine in a mount namespace with copies of its directories, so the machine does not
+//! change.
 
 use std::fs;
 use std::path::Path;
@@ -17,12 +17,12 @@ use vctl_tests::lab::{Programs, installed, skip};
 
 use vctl_tests::pool_fixture::{block_on, db_settings, vault_settings};
 
-/// What `update-ca-certificates` reads and writes.
+/// The directories that `update-ca-certificates` reads and writes.
 const STORE: [&str; 3] = ["/etc/ssl", "/etc/ca-certificates", "/usr/local/share"];
 
-/// Runs a script where only it sees what becomes of the store.
+/// Runs a script in a mount namespace with its own copy of the store.
 fn with_a_store_of_its_own(centre: &Centre, script: &str) -> Output {
-    // Copies on a tmpfs: an overlay over an overlay is not to be had everywhere.
+    // The copies are on a tmpfs, because some systems cannot mount an overlay over an overlay.
     let copies = STORE.iter().zip(0..).map(|(directory, number)| {
         format!(
             "mkdir -p {directory} \"$SPACE/{number}\"\n\
@@ -58,10 +58,10 @@ fn an_installed_root_is_trusted_until_it_is_removed() {
         return;
     };
     if !Path::new("/etc/ca-certificates.conf").exists() || !installed("update-ca-certificates") {
-        return skip("this system is none of Debian's family with ca-certificates");
+        return skip("this system is not a Debian system with ca-certificates");
     }
     let before = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap();
-    // Each step says what became of it: the exit status, and how many files of ours there are.
+    // Each step prints its exit status and the number of vctl's files in the store.
     let script = r#"
         step() { "$@" > out 2> err; echo "$? $(ls /usr/local/share/ca-certificates | grep -c ^vctl-ca-)"; }
         ask() { "$VCTL" migrate --status; }
@@ -98,7 +98,7 @@ fn only_a_root_certificate_is_installed() {
         return;
     };
     if !Path::new("/etc/ca-certificates.conf").exists() {
-        return skip("this system is none of Debian's family");
+        return skip("this system is not a Debian system");
     }
     let script = r#"
         step() { "$@" > out 2> err; echo "$? $(ls /usr/local/share/ca-certificates | grep -c ^vctl-ca-)"; }
@@ -141,7 +141,7 @@ fn only_a_root_certificate_is_installed() {
     );
 }
 
-/// As in a build with this authority; `an_authority_can_be_compiled_in` makes one.
+/// Uses the trust settings of a build with this authority. `an_authority_can_be_compiled_in` makes such a build.
 #[test]
 fn a_compiled_root_is_trusted_with_or_without_system_roots() {
     let Some(centre) = Centre::shared() else {
@@ -191,14 +191,14 @@ fn an_authority_can_be_compiled_in() {
     let Some(centre) = Centre::shared() else {
         return;
     };
-    // Beside the programs, because hard links do not cross file systems.
+    // The target directory is next to the programs, because hard links do not cross file systems.
     let programs = Programs::find().unwrap().directory;
     let target = tempfile::tempdir_in(programs.parent().unwrap()).unwrap();
     link_dependencies(&programs, &target.path().join("debug"));
     let build = |ca: &Path| {
         Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            // As `cargo xtask test` selects packages, so that dependencies have the same features; a test of
-            // the package has its program built.
+            // `cargo xtask test` selects packages in the same way, so dependencies have the same features. Cargo builds
+            // the program of a package for a test of that package.
             .args(["test", "--offline", "--locked", "--workspace"])
             .args(["--no-run", "--test", "config"])
             .arg("--target-dir")
@@ -251,7 +251,7 @@ fn an_authority_can_be_compiled_in() {
     }
 }
 
-/// Links what cargo built of other people's crates, so that only ours are built once more.
+/// Links the build results of foreign crates, so that cargo builds only the crates of this project again.
 fn link_dependencies(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -260,7 +260,7 @@ fn link_dependencies(from: &Path, to: &Path) {
         let is_directory = entry.file_type().unwrap().is_dir();
         let is_top = from.ends_with("debug");
         let is_wanted = !is_top || ["deps", "build", ".fingerprint"].contains(&name);
-        // Cargo would write into the files of our own crates.
+        // Cargo would write into the files of this project's crates.
         if !is_wanted || name.contains("vctl") {
             continue;
         }

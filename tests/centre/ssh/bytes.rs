@@ -1,4 +1,4 @@
-//! Between pipes every byte arrives as it was, and nothing else does.
+//! Between pipes, every byte arrives unchanged, and no other byte arrives.
 
 use std::io::{Read as _, Write as _};
 use std::thread;
@@ -7,7 +7,7 @@ use ring::digest::{SHA256, digest};
 
 use super::{Operator, shared};
 
-/// Some MiB of every byte there is, in no order that compresses.
+/// Returns some MiB that contain every byte value and that do not compress.
 fn noise() -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut bytes = Vec::with_capacity(8 << 20);
@@ -54,14 +54,14 @@ fn one_direction_ends_and_the_other_goes_on() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-half");
     operator.knows("half-1", centre.host.as_ref().unwrap());
-    // It says nothing before it has read everything.
+    // This command prints nothing before the end of its input.
     let said = operator.given(&["half-1", "--", "wc -c; echo after"], &"x".repeat(100_000));
     assert_eq!(
         (said.code, &*said.stdout),
         (0, "100000\nafter\n"),
         "{said:?}"
     );
-    // And it may end before it has read everything.
+    // A command may also end before the end of its input.
     let said = operator.given(&["half-1", "--", "head -c 3; exit 4"], "abcdef");
     assert_eq!((said.code, &*said.stdout), (4, "abc"), "{said:?}");
 }

@@ -1,4 +1,4 @@
-//! A wrong clock of a host is measured, and is named where it matters.
+//! vctl measures the wrong clock of a host, and shows it where it matters.
 
 use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE};
@@ -22,7 +22,7 @@ fn a_heartbeat_brings_the_clock_and_fleet_judges_it() {
     assert_eq!(centre.postgres.psql(DATABASE, offset).unwrap(), "t");
 
     centre.create_database_with_schema(DB).unwrap();
-    // The edges, both directions, a day, and an agent that does not tell.
+    // Both limits, in both directions, a difference of a day, and an agent that does not report its clock.
     let clocks = [
         ("ahead", "10800", "clock 3h00m ahead"),
         ("behind", "-30", "clock 30s behind"),

@@ -1,4 +1,4 @@
-//! Descriptors as they were inherited: non-blocking, full, closed.
+//! Inherited descriptors that are non-blocking, full or closed.
 
 use std::fs::OpenOptions;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use super::{Operator, shared};
 use crate::login::{Workstation, person};
 
-/// A pipe that holds one page and whose ends do not block.
+/// Returns a pipe that holds one page. Neither end blocks.
 fn pipe() -> (PipeReader, PipeWriter) {
     let (read, write) = io::pipe().unwrap();
     fcntl(&write, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
@@ -24,13 +24,14 @@ fn unblocked(end: impl AsFd) {
     fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
 }
 
-/// Runs it with a non-blocking standard output that is read late, and returns all of it.
+/// Runs the command with a non-blocking standard output and reads the output late. Returns the exit code and the number
+/// of bytes.
 fn read_late(mut command: Command) -> (Option<i32>, usize) {
     let (mut read, write) = pipe();
     unblocked(&write);
     let mut child = command.stdout(write).spawn().unwrap();
     drop(command);
-    // It has met the full pipe by then, or is slower still.
+    // By now, the command has filled the pipe, unless it is slower than this.
     thread::sleep(Duration::from_millis(300));
     let mut all = Vec::new();
     read.read_to_end(&mut all).unwrap();
@@ -82,7 +83,7 @@ fn late_input_reaches_a_port_behind_the_host() {
     let mut child = command.stdin(read).stdout(Stdio::null()).spawn().unwrap();
     drop(command);
     let (mut there, _) = listener.accept().unwrap();
-    // By then it reads, or is slower still.
+    // By now, the command reads, unless it is slower than this.
     thread::sleep(Duration::from_millis(300));
     write.write_all(b"late").unwrap();
     drop(write);

@@ -1,4 +1,4 @@
-//! Destinations and remote commands as OpenSSH's command line has them.
+//! Destinations and remote commands, with the same syntax as in OpenSSH.
 
 use super::{Operator, shared};
 

@@ -1,4 +1,4 @@
-//! A certificate has what was asked for and nothing beside it.
+//! A certificate has the extensions that the command asked for, and no others.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,8 @@ use vctl_tests::centre::Centre;
 
 use crate::ssh_ca::trust_ca::{Administrator, shared};
 
-/// Returns the extensions of a certificate, as OpenSSH prints them. `shown` has it in a line.
+/// Returns the extensions of a certificate, as OpenSSH prints them. The path of the certificate is in a line of
+/// `shown`.
 fn extensions(admin: &Administrator<'_>, shown: &str) -> Vec<String> {
     let start = shown.find("ssh-ed25519-cert-v01").expect(shown);
     let line = shown[start..].lines().next().unwrap();
@@ -47,6 +48,6 @@ fn certificates_permit_only_the_requested_features() {
     let show = [&["ssh", "-q", "-t"], &show[..]].concat();
     let mut terminal = admin.before_a_person(&show);
     terminal.end().unwrap();
-    // The terminal breaks no lines of its own: it only shows them broken.
+    // The terminal wraps long lines on the screen only. The text has no extra line ends.
     assert_eq!(extensions(&admin, &terminal.shown()), ["permit-pty"]);
 }

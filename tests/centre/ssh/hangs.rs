@@ -1,4 +1,5 @@
-//! Whoever answers nothing is left: within the deadline, with 255, and with a row that says so.
+//! vctl gives up on a server that does not answer: before the deadline, with exit code 255, and with the reason in the
+//! row.
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,7 +14,7 @@ use super::{Operator, shared};
 fn a_silent_server_is_given_up() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-tarpit");
-    // The kernel takes connections that nobody ever accepts.
+    // The kernel accepts these connections, but no process ever does.
     let tarpit = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = tarpit.local_addr().unwrap().port();
     operator.inventory("tarpit-1", "127.0.0.1", port, "root");
@@ -80,7 +81,7 @@ fn a_server_that_hangs_up_in_the_middle() {
     );
     thread::spawn(move || {
         for mut stream in server.incoming().flatten() {
-            // Closed with something unread, it is reset.
+            // Unread data makes the kernel reset the connection when it is closed.
             let _ = stream.read(&mut [0; 1]);
         }
     });
@@ -116,7 +117,7 @@ fn a_server_that_speaks_something_else() {
     assert!(!said.stderr.contains('\x1b'), "{}", said.stderr);
 }
 
-/// A port whose queue is full: whoever connects hears nothing.
+/// Returns a port with a full queue: a client that connects gets no answer.
 fn black_hole() -> (Vec<TcpStream>, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listen(&listener, Backlog::new(0).unwrap()).unwrap();
@@ -126,7 +127,7 @@ fn black_hole() -> (Vec<TcpStream>, u16) {
     while let Ok(stream) = TcpStream::connect_timeout(&addr, within) {
         full.push(stream);
     }
-    // Never accepted from, and open for as long as this process is there.
+    // The listener stays open until the end of this process, and never accepts a connection.
     std::mem::forget(listener);
     (full, addr.port())
 }

@@ -1,4 +1,4 @@
-//! A host is who it was, or who its certificate says; otherwise nobody logs in, and by no other way.
+//! A host must show the known key, or a certificate for its name. Otherwise, vctl does not log in, on any route.
 
 use std::fs;
 use std::io;
@@ -33,7 +33,7 @@ fn an_unknown_host_is_refused_without_a_terminal() {
     let rows = operator.accesses("unknown-1");
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0]["result"], "refused");
-    // Also before a person, a script is one.
+    // On a terminal, vctl does not ask the user about the key either.
     let mut terminal = operator.before_a_person(&["--server", "unknown-1", "--", "true"]);
     assert_eq!(terminal.end().unwrap().code(), Some(76));
     assert!(!terminal.shown().contains("[y/N]"), "{}", terminal.shown());
@@ -45,7 +45,7 @@ fn an_answer_about_a_host_key_is_remembered() {
     let operator = Operator::new(centre, "ssh-asked");
     let host = centre.host.as_ref().unwrap();
     operator.inventory("asked-1", "127.0.0.1", host.port(), host.user());
-    // The last line of what is there has no end.
+    // The last line of the existing file has no line end.
     operator.remembers(&format!("web-0 {OTHER}"));
     let mut terminal = operator.before_a_person(&["asked-1", "--", "echo in"]);
     terminal.wait_for("[y/N]").unwrap();
@@ -83,10 +83,10 @@ fn a_host_of_another_key_is_refused_and_nothing_is_forgotten() {
     assert!(told, "{}", said.stderr);
     assert_eq!(fs::read(operator.known_hosts()).unwrap(), before);
     assert_eq!(operator.accesses("changed-1")[0]["result"], "refused");
-    // Nor is a person asked.
+    // On a terminal, vctl does not ask the user either.
     let mut terminal = operator.before_a_person(&["changed-1", "--", "true"]);
     assert_eq!(terminal.end().unwrap().code(), Some(76));
-    // A key that was taken back is no key.
+    // A revoked key is not valid, even if it is also a known key.
     let revoked = format!("changed-1 {0}\n@revoked * {0}\n", host.public_key());
     fs::write(operator.known_hosts(), revoked).unwrap();
     let said = operator.ssh(&["changed-1", "--", "true"]);
@@ -114,7 +114,7 @@ fn a_wrong_key_on_the_direct_route_is_final() {
     operator.inventory("mitm-1", "127.0.0.1", honest_port, honest.user());
     operator.remembers(&format!("mitm-1 {}\n", honest.public_key()));
     operator.jumps("mitm-1", "mitm-jump");
-    // Without anybody at the address out here the jump host leads to it.
+    // While no server listens at the direct address, vctl reaches this host through the jump host.
     assert_eq!(operator.ssh(&["mitm-1", "--", "true"]).code, 0);
     let before = fs::read(operator.known_hosts()).unwrap();
     stand_in(honest_port, &impostor);
@@ -123,7 +123,7 @@ fn a_wrong_key_on_the_direct_route_is_final() {
     assert_eq!(fs::read(operator.known_hosts()).unwrap(), before);
     assert_eq!(honest.log().matches("Accepted publickey").count(), 1);
     assert!(!impostor.log().contains("Accepted publickey"));
-    // The other way round: past the jump host nothing is believed that is not out here either.
+    // Through the jump host first, vctl still reaches the real host.
     let said = operator
         .command(&["mitm-1", "--", "true"])
         .env("VCTL_SSH_DIRECT_FIRST", "false")
@@ -146,7 +146,7 @@ fn a_wrong_key_behind_a_jump_host_sees_no_certificate() {
     operator.remembers(&format!("behind-1 {OTHER}\n"));
     operator.jumps("behind-1", "behind-jump");
     let before = fs::read(operator.known_hosts()).unwrap();
-    // Directly nobody is there; and where the jump host is the only way, it is the same.
+    // The direct address does not answer. The result is the same if the jump host is the only route.
     for (direct, count) in [("true", 1), ("false", 2)] {
         let mut command = operator.command(&["behind-1", "--", "true"]);
         command.env("VCTL_SSH_DIRECT_FIRST", direct);
@@ -165,7 +165,7 @@ fn a_wrong_key_behind_a_jump_host_sees_no_certificate() {
             "{row:#}"
         );
         assert_eq!(row["jump_via"], json!(["behind-jump"]), "{row:#}");
-        // The jump host let one in; the other was not so much as asked.
+        // The jump host accepted the certificate. The target host received no login attempt.
         let serial = format!("(serial {})", row["hops"][0]["cert_serial"]);
         assert!(jump.log().contains(&serial), "{row:#}");
     }
@@ -186,14 +186,14 @@ fn a_host_certificate_needs_no_known_hosts() {
     let said = operator.ssh(&["cert-1", "--", "true"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(!operator.known_hosts().exists());
-    // It is the certificate of that name, not of any.
+    // The certificate must be for the name of this host.
     operator.inventory("cert-2", "127.0.0.1", host.port(), host.user());
     let said = operator.ssh(&["cert-2", "--", "true"]);
     assert!(
         said.code == 76 && said.stderr.contains("is for `cert-1`"),
         "{said:?}"
     );
-    // What is written down by hand is believed, too, and a plain key beside it is not the host's.
+    // vctl also obeys a line that the user wrote by hand. This line revokes the CA.
     let authority = centre.ssh_authority().unwrap();
     operator.remembers(&format!("@revoked * {authority}\n"));
     let said = operator.ssh(&["cert-1", "--", "true"]);
@@ -203,7 +203,7 @@ fn a_host_certificate_needs_no_known_hosts() {
     );
 }
 
-/// Has the Vault of the centre sign the host's key for `name`, and its sshd show that.
+/// Lets the Vault of the centre sign the host's key for `name`, and makes the host's sshd present that certificate.
 fn certify(centre: &Centre, host: &Host, name: &str) {
     let admin = centre.bao.admin().unwrap();
     let role = json!({
@@ -219,7 +219,7 @@ fn certify(centre: &Centre, host: &Host, name: &str) {
     host.show_certificate(certificate).unwrap();
 }
 
-/// Puts `host` where somebody else is expected.
+/// Starts `host` at the port where the spec expects another host.
 fn stand_in(port: u16, host: &Host) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
     let to = host.port();

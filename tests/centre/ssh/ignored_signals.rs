@@ -1,4 +1,4 @@
-//! Signals that were ignored at the start, as under `nohup` and in the background of a script.
+//! Signals that are ignored from the start, as under `nohup` and in the background of a script.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use super::ports::echo;
 use super::{Operator, shared};
 
-/// The same command, with signals ignored from its start.
+/// Returns the same command, with these signals ignored from its start.
 fn ignoring(command: &Command, signals: &str) -> Command {
     let mut under = Command::new("sh");
     under
@@ -26,7 +26,7 @@ fn ignoring(command: &Command, signals: &str) -> Command {
     under
 }
 
-/// Starts it, sends the signals once it says `ready`, and then has it go on.
+/// Starts the command, sends the signals after it prints `ready`, and then lets it continue.
 fn goes_on(mut command: Command, signals: &[Signal]) {
     let mut child = command.spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -76,7 +76,7 @@ fn a_connection_to_a_port_outlives_them() {
         .unwrap();
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
     let mut stdin = child.stdin.take().unwrap();
-    // Its row is written before it connects, and its handlers are there before that.
+    // vctl installs its signal handlers first, then writes the row, then connects.
     let connected = || Ok(!operator.accesses("w-ignores-1").is_empty());
     assert!(vctl_tests::lab::eventually(super::ports::PATIENCE, connected).unwrap());
     kill(pid, Signal::SIGHUP).unwrap();

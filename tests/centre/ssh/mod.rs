@@ -32,7 +32,7 @@ use vctl_tests::terminal::Terminal;
 
 use crate::login::{Said, Workstation, person};
 
-/// The centre that these specs share: with a host.
+/// Returns the centre with one host that these specs share.
 pub(crate) fn shared() -> Option<&'static Centre> {
     static SHARED: OnceLock<Option<Centre>> = OnceLock::new();
     let start = || {
@@ -44,7 +44,7 @@ pub(crate) fn shared() -> Option<&'static Centre> {
     SHARED.get_or_init(start).as_ref()
 }
 
-/// Somebody who may log in to hosts, at a workstation, and hosts of their own in the inventory.
+/// A user at a workstation with the right to log in, and with hosts in an inventory of their own.
 pub(crate) struct Operator<'a> {
     centre: &'a Centre,
     pub(crate) at: Workstation<'a>,
@@ -72,7 +72,7 @@ impl<'a> Operator<'a> {
         }
     }
 
-    /// Puts a host into the inventory and into this person's `known_hosts`.
+    /// Adds a host to the inventory and to this user's `known_hosts`.
     pub(crate) fn knows(&self, name: &str, host: &Host) {
         self.inventory(name, "127.0.0.1", host.port(), host.user());
         self.remembers(&format!("{name} {}\n", host.public_key()));
@@ -119,7 +119,7 @@ impl<'a> Operator<'a> {
         self.at.command(&[&["ssh", "-q"], args].concat())
     }
 
-    /// Starts one, with all of its ends in our hands.
+    /// Starts `vctl ssh` with pipes for its input and its outputs.
     fn start(&self, args: &[&str]) -> Child {
         let mut command = self.command(args);
         command
@@ -129,7 +129,7 @@ impl<'a> Operator<'a> {
         command.spawn().unwrap()
     }
 
-    /// This person's accesses to a host, oldest first, as Postgres has them.
+    /// Returns this user's accesses to a host from Postgres, the oldest first.
     pub(crate) fn accesses(&self, host: &str) -> Vec<Value> {
         let sql = format!(
             "select coalesce(json_agg(a order by id), '[]') from (select l.*, \

@@ -1,11 +1,11 @@
-//! The terminal there is set as ours is, and our own lines on it can be read.
+//! The remote terminal gets the modes of the local terminal, and vctl's own lines on the terminal stay readable.
 
 use vctl_tests::terminal::Terminal;
 
 use super::ports::free_port;
 use super::{Operator, shared};
 
-/// Starts a shell line on a terminal; in it `vctl` stands for `vctl ssh -q`.
+/// Starts a shell line on a terminal. In the line, `vctl` means `vctl ssh -q`.
 fn on_a_terminal(operator: &Operator<'_>, line: &str) -> Terminal {
     let vctl = operator.command(&[]);
     let vctl = vctl.get_program().to_str().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! What nobody means to ask for: each ends as the documentation lists it.
+//! Unusual requests: each one ends as the documentation says.
 
 use super::{Operator, shared};
 
@@ -25,13 +25,14 @@ fn a_command_of_a_megabyte_arrives_or_is_refused_and_never_cut() {
     let operator = Operator::new(centre, "ssh-long");
     let host = centre.host.as_ref().unwrap();
     operator.knows("long-1", host);
-    // As much as one argument may have here; the host's shell gets all of it as one word.
+    // The longest size is near the limit of Linux for one argument. The host's shell gets it as one word.
     for length in [1000, 100_000] {
         let script = format!("printf %s '{}' | wc -c", "x".repeat(length));
         let said = operator.ssh(&["long-1", "--", &script]);
         assert_eq!((said.code, said.stdout.trim()), (0, &*length.to_string()));
     }
-    // More than one argument on Linux may have, from many: the host's kernel will not have it as one.
+    // Together, these arguments are longer than Linux allows for one argument, so the kernel of the host refuses them
+    // as one.
     let word = "x".repeat(100_000);
     let mut args = vec!["long-1", "--", "echo"];
     args.extend(std::iter::repeat_n(&*word, 11));

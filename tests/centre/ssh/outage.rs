@@ -1,4 +1,4 @@
-//! While Postgres is away accesses are kept on the workstation, and handed in once it is back.
+//! While Postgres is away, vctl stores accesses on the workstation. It writes them to Postgres later.
 
 use std::fs;
 use std::path::Path;
@@ -31,17 +31,17 @@ fn an_access_during_an_outage_is_recorded_once() {
     };
 
     centre.postgres.kill().unwrap();
-    // Nobody knows what a name means now, since nobody read the inventory; an address is one.
+    // The inventory was never read, so vctl cannot resolve a name. An address still works.
     assert_eq!(operator.ssh(&["outage-1", "--", "true"]).code, 69);
     let said = operator.ssh(&[&at, "--", "exit 3"]);
     assert_eq!(said.code, 3, "{said:?}");
     assert_eq!(spooled(), 1);
-    // One that is still going on is nobody's to hand in.
+    // Another vctl process does not write the row of an access that is still running.
     let mut child = operator.start(&[&at, "--", "echo up; cat"]);
     let mut up = [0; 3];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut up).unwrap();
     assert_eq!(spooled(), 2);
-    // What is there when a vctl dies after the commit, and before it forgets what it kept.
+    // This state remains if vctl dies after the commit and before it deletes its stored row.
     let died = tempfile::tempdir().unwrap();
     let copy = |from: &Path, to: &Path| {
         for entry in fs::read_dir(from).unwrap() {
@@ -71,7 +71,8 @@ fn an_access_during_an_outage_is_recorded_once() {
 
     drop(child.stdin.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    // Its own end hands it in, or the next run does; each of them once.
+    // The vctl process of the access writes its row at its end, or the next vctl run writes it. Each row is written
+    // once.
     assert_eq!(operator.ssh(&["outage-1", "--", "true"]).code, 0);
     assert_eq!(spooled(), 0);
     let rows = operator.accesses(&name);
@@ -109,7 +110,7 @@ fn cached_routes_work_while_postgres_is_down() {
         assert_eq!(said.code, 3, "{said:?}");
         assert!(said.stderr.contains("using the hosts cached"), "{said:?}");
     }
-    // Both have this address, and nobody is asked which.
+    // Both hosts have this address, and vctl does not ask the user to choose.
     let said = operator.ssh(&["--server", "127.0.0.1", "--", "true"]);
     assert_eq!(said.code, 66, "{said:?}");
     let mut terminal = operator.before_a_person(&["kept", "--", "echo came $((20 + 3))"]);
@@ -152,7 +153,7 @@ fn a_hanging_postgres_is_reported_and_waited_for_once() {
     kill(pid, Signal::SIGCONT).unwrap();
     told.unwrap();
     assert!(ended.unwrap().success(), "{}", terminal.shown());
-    // 10 s for Postgres, and not another 5 for the row; more on a machine where all takes longer.
+    // vctl waits 10 s for Postgres, and not another 5 s for the row. A slow machine gets more time.
     assert!(
         took < Duration::from_secs(13) + 2 * usual,
         "{took:?}: {}",
@@ -177,7 +178,7 @@ fn a_postgres_without_a_connection_left_is_away() {
         let entries = fs::read_dir(operator.at.home(".vctl/spool"));
         entries.map_or(0, Iterator::count)
     };
-    // The same SQLSTATE as that of a server whose connections others took.
+    // Postgres returns the same SQLSTATE if other clients use all connections.
     let connections = |most: i32| {
         let sql = format!("alter database vctl connection limit {most}");
         centre.postgres.psql("postgres", &sql).unwrap();

@@ -1,4 +1,4 @@
-//! While Postgres is away: what is still read, what is not, and what is refused.
+//! While Postgres is away: vctl reads some cached data, does not read other data, and refuses some commands.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use vctl_tests::centre::{Centre, DATABASE, Options};
 
 use crate::login::{Said, Workstation, person};
 
-/// Somebody at a workstation of a centre whose Postgres can be stopped.
+/// A user at a workstation of a centre that can stop its Postgres.
 struct Outage<'a> {
     centre: &'a Centre,
     at: Workstation<'a>,
@@ -63,7 +63,7 @@ impl<'a> Outage<'a> {
         self.at.home(".vctl/inventory.json")
     }
 
-    /// Puts another time into what is kept.
+    /// Changes the time of the cached data.
     fn kept_at(&self, time: &str) {
         let mut kept = self.kept();
         kept["taken_at"] = json!(time);
@@ -91,13 +91,13 @@ fn cached_data_is_read_and_nothing_is_changed() {
         return;
     };
     let outage = Outage::new(&centre, "outage-reader", &["vctl-user", "vctl-admin"]);
-    // An inventory that nobody sees is not kept.
+    // vctl does not cache an inventory that the user may not read.
     assert_eq!(outage.run(&["list"]).code, 0);
     assert!(!outage.file().exists());
     let said = outage.run(&["cache", "refresh"]);
     assert_eq!(said.code, 66, "{said:?}");
     outage.with_hosts();
-    // One host is not the inventory.
+    // vctl does not cache a list of one host as the whole inventory.
     assert_eq!(outage.run(&["list", "web-1"]).code, 0);
     assert!(!outage.file().exists());
     assert_eq!(outage.run(&["list"]).code, 0);
@@ -167,7 +167,7 @@ fn the_cache_expires_and_follows_the_rights_in_vault() {
     assert_eq!(outage.run(&["list"]).code, 0);
     let taken = outage.kept()["taken_at"].as_str().unwrap().to_owned();
 
-    // Postgres is there, and not who it should be.
+    // Postgres answers, but with the wrong identity.
     let mut other = outage.at.command(&["list"]);
     let said: Said = other
         .env("VCTL_DB_SERVERNAME", "not.this.example")
@@ -176,7 +176,7 @@ fn the_cache_expires_and_follows_the_rights_in_vault() {
         .into();
     assert_eq!(said.stdout, "", "{said:?}");
     assert!(said.stderr.contains("is not trusted as"), "{said:?}");
-    // Postgres is there, and Vault says no.
+    // Postgres runs, but Vault denies the access.
     outage.may(&["vctl-ssh"]);
     outage.log_in();
     let said = outage.run(&["list"]);
@@ -188,7 +188,7 @@ fn the_cache_expires_and_follows_the_rights_in_vault() {
     outage.log_in();
     assert_eq!(outage.run(&["list"]).code, 0);
 
-    // Of another database, though of the same Vault.
+    // The cache is of another database, though of the same Vault.
     let mut other = outage.at.command(&["list"]);
     let said: Said = other
         .env("VCTL_DB_NAME", "staging")
@@ -213,7 +213,7 @@ fn the_cache_expires_and_follows_the_rights_in_vault() {
     outage.kept_at(&taken);
     assert_eq!(outage.run(&["list"]).code, 0);
 
-    // What others may write is not believed.
+    // vctl does not trust a cache file that other users can write.
     fs::set_permissions(outage.file(), fs::Permissions::from_mode(0o666)).unwrap();
     let said = outage.run(&["list"]);
     assert_eq!(said.code, 69, "{said:?}");
@@ -223,7 +223,7 @@ fn the_cache_expires_and_follows_the_rights_in_vault() {
     );
     fs::set_permissions(outage.file(), fs::Permissions::from_mode(0o600)).unwrap();
 
-    // Nor is anything served that Vault itself cannot be asked about.
+    // vctl does not use the cache if it cannot ask Vault.
     let mut nobody = outage.at.command(&["list"]);
     let said: Said = nobody
         .env("VAULT_TOKEN", "hvs.nobody")
@@ -269,7 +269,7 @@ fn the_cache_is_shown_renewed_and_removed() {
         let said = outage.run(&["cache", "status", "-o", form]);
         assert!(said.stdout.contains("inventory.json"), "{form}: {said:?}");
     }
-    // It asks nobody: without a token, and with nobody there to ask.
+    // The cache commands need neither Postgres nor a token.
     centre.postgres.kill().unwrap();
     assert_eq!(outage.run(&["logout"]).code, 0);
     outage.kept_at("2020-01-01T00:00:00Z");

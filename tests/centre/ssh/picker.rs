@@ -1,4 +1,4 @@
-//! Choosing a host on a terminal: keys, sizes, and the terminal as it was, whatever happens.
+//! The choice of a host on a terminal: keys, terminal sizes, and the restored terminal after every kind of end.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -9,7 +9,7 @@ use crate::inventory::Inventory;
 
 const LEAVES: &str = "\u{1b}[?1049l";
 
-/// Starts something that asks which host is meant.
+/// Starts a command that asks the user to choose a host.
 fn choosing(inventory: &Inventory) -> Terminal {
     let args = ["edit", "--dc", "chosen"];
     let command = vctl(
@@ -47,14 +47,14 @@ fn a_host_is_chosen_by_typing_and_by_moving() {
     };
     let mut terminal = choosing(&inventory);
     terminal.type_in("w2").unwrap();
-    // The address of web-1 has a 2, too; the best is first.
+    // The address of web-1 also contains a 2. The best match is first.
     terminal.wait_for("2/3").unwrap();
     terminal.type_in("\r").unwrap();
     assert!(terminal.end().unwrap().success(), "{}", terminal.shown());
     assert_eq!(chosen(&inventory), "web-2");
     inventory.sql("update vctl.servers set dc = 'seoul' where dc = 'chosen'");
 
-    // Right: incheon, then seoul; down: its second host.
+    // The right arrow moves from incheon to seoul. The down arrow moves to the second host there.
     let mut terminal = choosing(&inventory);
     terminal.type_in("\u{1b}[C").unwrap();
     terminal.wait_for("incheon").unwrap();
@@ -136,7 +136,7 @@ fn retired_hosts_are_not_offered() {
     assert!(!said.contains("web-1"), "{said}");
 }
 
-/// Returns the lines of the last frame that was drawn, without colours.
+/// Returns the lines of the last drawn frame, without colours.
 fn last_frame(terminal: &Terminal) -> Vec<String> {
     let shown = terminal.shown();
     let frame = shown.rsplit("\u{1b}[1;1H").next().unwrap();
@@ -204,7 +204,7 @@ fn rows_are_aligned_in_natural_order_with_liveness() {
         rows[1].contains(" stale ") && rows[2].contains(" up "),
         "{rows:?}"
     );
-    // The last row, with the key for it; then back to the first.
+    // The last row needs one key. Then the selection moves back to the first row.
     terminal.type_in("\u{1b}[F").unwrap();
     terminal.wait_for("> db-1").unwrap();
     terminal.type_in("\u{1b}[H\r").unwrap();
@@ -217,7 +217,7 @@ fn the_host_that_was_used_last_is_first() {
     let Some(inventory) = Inventory::new("picking-recent", &["vctl-user", "vctl-ssh"]) else {
         return;
     };
-    // Nobody listens there.
+    // No server listens at this address.
     inventory.with_hosts(&[
         ("db-1", "127.0.0.1", None),
         ("web-1", "127.0.0.1", None),

@@ -1,4 +1,4 @@
-//! Ports through a host, both ways, and the agent.
+//! Forwarded ports through a host, in both directions, and the forwarded agent.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use super::{Operator, shared};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Says everything back in capitals once it has heard all of it. Returns its port.
+/// Starts a server that reads its whole input and then returns it in capitals. Returns the port.
 pub(super) fn echo() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -51,12 +51,12 @@ pub(super) fn connected(port: u16) -> TcpStream {
     };
     assert!(
         eventually(PATIENCE, connect).unwrap(),
-        "nobody listens at {port}"
+        "no process listens at {port}"
     );
     stream.unwrap()
 }
 
-/// Ends it as a supervisor would, and returns its exit status.
+/// Ends the process as a supervisor does, and returns the exit status.
 fn stop(mut child: Child) -> Option<i32> {
     kill(
         Pid::from_raw(i32::try_from(child.id()).unwrap()),
@@ -84,10 +84,11 @@ fn a_port_here_leads_to_one_there() {
         (&row["result"], row["exit_code"].is_null()),
         (&"closed".into(), true)
     );
-    // A port that is taken is told before anybody is logged in to.
+    // vctl reports a port that is in use before it logs in to any host.
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let taken = taken.local_addr().unwrap().port();
-    // Also where only one of the addresses of `localhost` is: who comes to that gets somebody else.
+    // The same is true if only one address of `localhost` is in use: a client at that address would reach another
+    // server.
     for bind in ["127.0.0.1:", ""] {
         let forward = format!("{bind}{taken}:localhost:{to}");
         let said = operator.ssh(&["-L", &forward, "local-1", "--", "true"]);
@@ -164,7 +165,7 @@ fn the_agent_is_forwarded_only_on_request() {
             .status
             .code()
     };
-    // 1: it is there and empty; 2: it is not there.
+    // Status 1: the agent is there and empty. Status 2: the agent is not there.
     assert_eq!(status(&["-A", "agent-1", "--", "ssh-add -l"]), Some(1));
     assert_eq!(status(&["agent-1", "--", "ssh-add -l"]), Some(2));
     agent.kill().unwrap();

@@ -1,4 +1,4 @@
-//! Who may not is told so, by whoever says so, and that they asked is on record.
+//! A refused user gets the reason from the system that refuses, and the request is on record.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A channel that is not read, or that takes nothing, stops itself and no other.
+//! A channel stalls if its reader does not read or its writer may not write. Other channels continue.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -14,13 +14,13 @@ use nix::unistd::Pid;
 use super::ports::{PATIENCE, connected, echo, free_port};
 use super::{Operator, shared};
 
-/// More than the kernel, sshd and two windows hold.
+/// More bytes than the kernel, sshd and two windows hold.
 const TOTAL: usize = 24 << 20;
 
-/// A write that waits as long has met a stall.
+/// A write that waits for this time is stalled.
 const STALL: Duration = Duration::from_millis(300);
 
-/// A new key exchange after each MiB, and a server that asks whether we are there.
+/// The server starts a new key exchange after each MiB, and checks that the client is alive.
 const BUSY_SERVER: &str = "RekeyLimit 1M\nClientAliveInterval 1\nClientAliveCountMax 5\n";
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ enum Kind {
     Proxy,
 }
 
-/// A connection through a forward whose reader waits.
+/// A connection through a forward with a reader that waits.
 struct Stalled {
     reader: TcpStream,
     writer: JoinHandle<()>,
@@ -65,10 +65,10 @@ impl Stalled {
 
     fn wait(&self) {
         let met = self.met.recv_timeout(PATIENCE);
-        met.expect("it never stalled");
+        met.expect("the connection never stalled");
     }
 
-    /// Reads on, and returns how much came.
+    /// Reads to the end, and returns the number of bytes.
     fn read_on(mut self) -> u64 {
         let read = std::io::copy(&mut self.reader, &mut std::io::sink()).unwrap();
         self.writer.join().unwrap();
@@ -76,12 +76,12 @@ impl Stalled {
     }
 }
 
-/// A client with a forward of each kind to one listener, and of each kind to an echo.
+/// A client with two forwards of each kind: one to the same listener for all kinds, one to an echo server.
 struct Forwards {
     child: Child,
     listener: TcpListener,
     echo: u16,
-    /// Of the three kinds: the port that leads to the listener, and that to the echo.
+    /// For each of the three kinds: the port that leads to the listener, and the port that leads to the echo server.
     ports: [[u16; 2]; 3],
 }
 
@@ -124,7 +124,7 @@ impl Forwards {
         stream
     }
 
-    /// Opens one through the listener, and stalls it with data in one direction.
+    /// Opens a connection through the listener, and stalls it with data in one direction.
     fn stall(&self, kind: Kind, to_us: bool) -> Stalled {
         let near = self.connect(kind, 0);
         let (far, _) = self.listener.accept().unwrap();
@@ -135,7 +135,7 @@ impl Forwards {
         }
     }
 
-    /// Sends some MiB there and back.
+    /// Sends some MiB to the echo server and reads them back.
     fn goes_on(&self, kind: Kind) {
         let mut stream = self.connect(kind, 1);
         let sent = "many words ".repeat(100_000);
@@ -170,11 +170,11 @@ fn stalled_forwards_of_each_kind_hold_up_no_other() {
         operator.knows(name, &host);
         host
     });
-    // Directly, and with a connection inside a channel of another.
+    // The spec runs directly, and with the connection inside a channel of another connection.
     operator.jumps("stalls-1", "stalls-j");
     for target in ["stalls-j", "stalls-1"] {
         let forwards = Forwards::open(&operator, &["-N", target]);
-        // Remote ports are there when an answer came through one.
+        // A remote port is ready when an answer came through it.
         forwards.all_go_on();
         let stalled: Vec<_> = [Kind::Local, Kind::Remote, Kind::Proxy]
             .into_iter()
@@ -197,7 +197,7 @@ fn a_stalled_command_holds_up_no_forward() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-stalls-io");
     operator.knows("stalls-io", centre.host.as_ref().unwrap());
-    // Its output is not read, and it takes no input.
+    // No process reads the output of this command, and the command reads no input.
     let script = format!("head -c {TOTAL} /dev/zero; wc -c >&2; exit 7");
     let mut forwards = Forwards::open(&operator, &["stalls-io", "--", &script]);
     let mut input = forwards.child.stdin.take().unwrap();
@@ -217,7 +217,7 @@ fn standard_output_and_error_do_not_wait_for_each_other() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-stalls-err");
     operator.knows("stalls-err", centre.host.as_ref().unwrap());
-    // As much as OpenSSH's window holds of the one that is not read, and more than that of the other.
+    // The unread stream gets as much as the window of OpenSSH holds. The other stream gets more.
     let (few, many) = (3 << 19, TOTAL);
     for (first, then) in [(2, 1), (1, 2)] {
         let script =
@@ -252,7 +252,7 @@ fn a_stalled_standard_output_of_a_port_holds_up_no_forward() {
     let writing = thread::spawn(move || far.write_all(&vec![b'x'; TOTAL]));
     forwards.stall(Kind::Proxy, true).wait();
     forwards.all_go_on();
-    // It ends once both directions have.
+    // The process ends after both directions ended.
     drop(forwards.child.stdin.take());
     let mut output = forwards.child.stdout.take().unwrap();
     let read = std::io::copy(&mut output, &mut std::io::sink()).unwrap();
@@ -268,7 +268,7 @@ fn a_stalled_agent_holds_up_no_command() {
     operator.knows("stalls-agent", centre.host.as_ref().unwrap());
     let socket = operator.at.home("agent");
     let agent = UnixListener::bind(&socket).unwrap();
-    // It takes connections, and nothing that they say.
+    // The agent accepts connections, but reads nothing from them.
     let agent = thread::spawn(move || agent.accept().unwrap());
     let script = "import os, socket; s = socket.socket(socket.AF_UNIX); \
          s.connect(os.environ['SSH_AUTH_SOCK']); s.settimeout(0.3)\n\
@@ -317,7 +317,7 @@ fn an_escape_ends_a_session_before_much_waiting_input() {
     }
 }
 
-/// The process id in angle brackets, once it was printed.
+/// Returns the process id in angle brackets from the output, if it is there.
 fn server(shown: &str) -> Option<i32> {
     let mut parts = shown.split('<').skip(1);
     parts.find_map(|part| part.split_once('>')?.0.parse().ok())
@@ -345,7 +345,7 @@ fn a_server_that_takes_no_bytes_is_left_after_its_time() {
     let server = Pid::from_raw(server(&shown).unwrap());
     kill(server, Signal::SIGSTOP).unwrap();
     let mut input = child.stdin.take().unwrap();
-    // More than the sockets and the window hold: it ends with the client.
+    // This is more than the sockets and the window hold. The writer ends together with the client.
     let piece = [b'x'; 1 << 12];
     let feeding = thread::spawn(move || while input.write_all(&piece).is_ok() {});
     let since = Instant::now();

@@ -1,4 +1,4 @@
-//! It ends as the remote command did, and what it did was recorded first.
+//! vctl ends with the status of the remote command, and records the access before that.
 
 use std::io::Write as _;
 
@@ -19,7 +19,7 @@ fn the_remote_exit_status_is_ours() {
         ("kill -TERM $$", 143),
     ] {
         let said = operator.ssh(&["status-1", "--", script]);
-        // A remote failure is no error of ours.
+        // A failure of the remote command is not an error of vctl.
         assert_eq!((said.code, &*said.stderr), (code, ""), "{script}");
     }
     let rows = operator.accesses("status-1");
@@ -47,7 +47,7 @@ fn the_row_is_there_while_the_command_runs_and_closed_after_it() {
     assert_eq!(row["login_user"], host.user());
     assert_eq!(row["source_ip"], "127.0.0.1");
     assert_eq!(row["command"], "echo …");
-    // sshd names the certificate that it took.
+    // The log of sshd names the accepted certificate.
     let serial = row["cert_serial"].to_string();
     assert!(
         host.log().contains(&format!("(serial {serial})")),

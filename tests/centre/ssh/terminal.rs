@@ -1,4 +1,4 @@
-//! On a terminal: the host's from the first key on, and given back as it was.
+//! The terminal works for the host from the first key on, and vctl restores it at the end.
 
 use std::time::Duration;
 
@@ -17,7 +17,10 @@ fn a_shell_has_a_terminal_of_our_size_and_its_status_is_ours() {
     operator.knows("shell-1", centre.host.as_ref().unwrap());
     let mut terminal = operator.before_a_person(&["shell-1"]);
     terminal.wait_for(PROMPT).unwrap();
-    assert!(!terminal.echoes().unwrap(), "our own terminal still echoes");
+    assert!(
+        !terminal.echoes().unwrap(),
+        "the local terminal still echoes"
+    );
     terminal.type_in("stty size; echo $TERM\r").unwrap();
     terminal.wait_for("24 100").unwrap();
     terminal.wait_for("xterm").unwrap();
@@ -26,7 +29,7 @@ fn a_shell_has_a_terminal_of_our_size_and_its_status_is_ours() {
         .type_in("while [ \"$(stty size)\" != '40 132' ]; do sleep 0.05; done; echo resi''zed\r")
         .unwrap();
     terminal.wait_for("resized").unwrap();
-    // Ctrl-C is the remote program's.
+    // The remote program gets Ctrl-C.
     terminal
         .type_in("sh -c \"echo run''ning; exec sleep 1000\"\r")
         .unwrap();
@@ -46,7 +49,7 @@ fn a_shell_has_a_terminal_of_our_size_and_its_status_is_ours() {
     );
     assert!(
         terminal.echoes().unwrap(),
-        "the terminal was not given back"
+        "vctl did not restore the terminal"
     );
     assert_eq!(operator.accesses("shell-1")[0]["exit_code"], 7);
 }
@@ -113,6 +116,6 @@ fn a_signal_ends_the_remote_command_too() {
         Signal::SIGTERM,
     )
     .unwrap();
-    // It was told, tidied up, and said how it ended.
+    // The remote command got the signal, cleaned up and reported its exit status.
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }

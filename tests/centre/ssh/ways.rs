@@ -1,4 +1,4 @@
-//! Directly, or through as many jump hosts as it takes: each with a certificate of its own.
+//! A connection is direct or goes through any number of jump hosts. Each hop has a certificate of its own.
 
 use vctl_tests::centre::Island;
 
@@ -33,7 +33,7 @@ fn chains_of_two_and_three_hops_have_a_certificate_for_each() {
             (&row["result"], &row["exit_code"]),
             (&"ok".into(), &9.into())
         );
-        // The first connection is the one that has an address of ours.
+        // Only the first connection has an address of this machine as its source.
         assert_eq!(row["source_ip"], "127.0.0.1");
         let hops = row["hops"].as_array().unwrap();
         assert_eq!(hops.len(), via.len());
@@ -66,7 +66,7 @@ fn an_unreachable_host_is_reached_through_its_jump_host() {
         jump.user(),
     );
     operator.remembers(&format!("fall-jump {}\n", jump.public_key()));
-    // Without the jump host it cannot be reached, and that is recorded.
+    // Without the jump host, this host is not reachable, and the row says so.
     let said = operator.ssh(&["fall-1", "--", "true"]);
     assert_eq!(said.code, 255, "{said:?}");
     let rows = operator.accesses("fall-1");
@@ -77,7 +77,7 @@ fn an_unreachable_host_is_reached_through_its_jump_host() {
     let rows = operator.accesses("fall-1");
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert_eq!(rows[1]["jump_via"], serde_json::json!(["fall-jump"]));
-    // Neither way: both say why.
+    // Both routes fail, and the message has both reasons.
     drop(island);
     operator.inventory("fall-2", "127.0.0.1", 1, "root");
     operator.inventory("fall-3", "127.0.0.1", 1, "root");
@@ -107,7 +107,7 @@ fn a_word_that_could_mean_several_hosts_means_none() {
         "{}",
         said.stderr
     );
-    // A person chooses.
+    // On a terminal, the user chooses.
     let mut terminal = operator.before_a_person(&["words-", "--", "echo cho''sen"]);
     terminal.wait_for("words-two").unwrap();
     terminal.type_in("two\r").unwrap();
@@ -120,9 +120,9 @@ fn a_word_that_could_mean_several_hosts_means_none() {
     assert!(terminal.shown().contains("chosen"), "{}", terminal.shown());
     assert_eq!(operator.accesses("words-two").len(), 1);
     assert_eq!(operator.ssh(&["words-o", "--", "true"]).code, 0);
-    // `%` and `_` are letters like others.
+    // In a name, `%` and `_` are ordinary characters.
     assert_eq!(operator.ssh(&["words_one", "--", "true"]).code, 66);
-    // With `--server` a part is no name, and the error says whose part it is.
+    // With `--server`, a part of a name does not match. The error names the host that contains this part.
     let said = operator.ssh(&["--server", "words-o", "--", "true"]);
     assert_eq!(said.code, 66);
     assert!(said.stderr.contains("`words-one`"), "{}", said.stderr);
@@ -136,7 +136,7 @@ fn a_word_that_could_mean_several_hosts_means_none() {
         127
     );
     assert_eq!(operator.ssh(&["root@nowhere"]).code, 66);
-    // Past the inventory, by address.
+    // This login goes to an address, without the inventory.
     let at = format!("{}@127.0.0.1:{}", host.user(), host.port());
     operator.remembers(&format!(
         "[127.0.0.1]:{} {}\n",

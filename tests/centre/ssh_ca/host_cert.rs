@@ -1,4 +1,4 @@
-//! `vctl ca host-cert`: Vault vouches for a host, and nobody is asked about its key any more.
+//! `vctl ca host-cert`: Vault signs the key of a host, and vctl no longer asks users about this key.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use vctl_tests::centre::Machine;
 use crate::login::give;
 use crate::ssh_ca::trust_ca::{Administrator, shared};
 
-/// A host that lets certificates in and whose key nobody knows.
+/// Starts a host that accepts certificates and that is not in any `known_hosts`.
 fn unknown(admin: &Administrator<'_>, name: &str) -> Machine {
     let machine = admin.machine(name);
     fs::copy(
@@ -29,7 +29,7 @@ fn a_host_certificate_replaces_the_host_key_question() {
     let admin = Administrator::new(centre, "vouch");
     let machine = unknown(&admin, "vouch-1");
     admin.sql("update vctl.servers set extra_ips = '{192.0.2.77}' where hostname = 'vouch-1'");
-    // Fetched with the operator's own ssh.
+    // vctl fetches the host key with the administrator's own `ssh`.
     let said = admin.run(&["ca", "host-cert", "vouch-1"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(
@@ -44,7 +44,7 @@ fn a_host_certificate_replaces_the_host_key_question() {
     assert_eq!(end.code(), Some(0), "{shown}");
     assert!(shown.contains("in") && !shown.contains("[y/N]"), "{shown}");
     assert!(!admin.at.home(".ssh/known_hosts").exists());
-    // Another name for the same host is not vouched for.
+    // Vault does not sign a second name for the same host.
     admin.sql("update vctl.servers set hostname = 'vouch-2' where hostname = 'vouch-1'");
     let said = admin.run(&["ssh", "-q", "vouch-2", "--", "true"]);
     assert!(
@@ -107,7 +107,7 @@ fn a_host_key_is_signed_from_a_file_or_a_pipe() {
         let said = admin.run(&["ca", "host-cert", "vouch-key-1", "--principal", principal]);
         assert_eq!(said.code, 2, "{principal}: {said:?}");
     }
-    // Who may only log in vouches for nobody.
+    // A user with the right to log in cannot sign a host key.
     let user = Administrator::with(centre, "vouch-user", &["vctl-user", "vctl-ssh"]);
     let said = user.run(&[&file[..], &[key.to_str().unwrap()]].concat());
     assert!(

@@ -1,4 +1,4 @@
-//! One SSH CA takes over from another, on a real OpenBao or Vault and real hosts, while people log in.
+//! One SSH CA replaces another, on a real OpenBao or Vault and real hosts, while users log in.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ use vctl_tests::lab::{PATIENCE, eventually};
 
 use crate::ssh_ca::trust_ca::Administrator;
 
-/// Somebody who logs in to a host, again and again, until told to stop.
+/// A thread that logs in to a host again and again, until the spec stops it.
 struct Logins {
     done: AtomicUsize,
     stop: AtomicBool,
@@ -22,7 +22,7 @@ impl Logins {
         while !self.stop.load(Ordering::Relaxed) {
             for host in hosts {
                 let said = user.run(&["ssh", "-q", "--server", host, "--", "true"]);
-                // Caught by the thread that waits for this one.
+                // The thread that joins this thread catches the panic.
                 assert_eq!(said.code, 0, "{host}: {said:?}");
             }
             self.done.fetch_add(1, Ordering::Relaxed);
@@ -33,14 +33,11 @@ impl Logins {
     fn some_more(&self) {
         let before = self.done.load(Ordering::Relaxed);
         let more = || Ok(self.done.load(Ordering::Relaxed) > before + 1);
-        assert!(
-            eventually(PATIENCE, more).unwrap(),
-            "nobody logs in any more"
-        );
+        assert!(eventually(PATIENCE, more).unwrap(), "the logins stopped");
     }
 }
 
-/// Ends the logins however the thread that sees to the rotation ends.
+/// A guard that ends the logins, also if the rotation thread panics.
 struct StopAtEnd<'a>(&'a Logins);
 
 impl Drop for StopAtEnd<'_> {
@@ -81,7 +78,7 @@ fn a_ca_takes_over_while_people_log_in_and_no_host_is_forgotten() {
         drop(at_end);
         working.join().unwrap();
     });
-    // Nobody was ever asked for a CA that a host did not trust.
+    // No login asked for a certificate of a CA that the host did not trust.
     let failed = admin.sql(
         "select count(*) from vctl.access_log where vault_user = 'userpass-worker' and result <> 'ok'",
     );
@@ -117,7 +114,7 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
         2
     );
 
-    // Two hosts are told. The third lets nobody in, so the new CA does not sign yet.
+    // Two hosts get the new CA. The third host is not reachable, so the new CA does not sign yet.
     let said = admin.run(&["ca", "ssh-rotate", "--next", "--yes"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(
@@ -146,7 +143,7 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
         2
     );
 
-    // Told in the ordinary way, it knows both.
+    // After an ordinary `trust-ca`, the host trusts both CAs.
     let said = admin.run(&["trust-ca", "rot-c", "--sudo", "--verify"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(keys(c), [&*old, &*new]);
@@ -157,9 +154,12 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     assert_eq!(signs(admin), new);
     logins.some_more();
     assert!(admin.logs_in("rot-c"));
-    assert!(lets_in(admin, a, &of_before), "the old CA went too early");
+    assert!(
+        lets_in(admin, a, &of_before),
+        "the old CA was removed too early"
+    );
 
-    // The old one goes when its last certificate has ended, also that of a host.
+    // vctl removes the old CA after the last certificate of that CA ended. The certificates of hosts count too.
     let said = admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]);
     assert!(
         said.code == 75 && said.stderr.contains("may be valid until"),
@@ -181,10 +181,10 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     assert_eq!(printed().trim(), new);
     assert!(
         !lets_in(admin, a, &of_before),
-        "the old CA is still trusted"
+        "the host still trusts the old CA"
     );
     logins.some_more();
-    // Who was not told that another one signs is told by Vault, which has no other.
+    // The database names a wrong mount for the signing CA. vctl learns the right mount from Vault.
     admin.sql("update vctl.ca_keys set mount = 'elsewhere' where state = 'active'");
     assert!(admin.logs_in("rot-b"));
     admin.sql("update vctl.ca_keys set mount = 'ssh-next' where state = 'active'");
@@ -193,7 +193,7 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     assert!(plan.contains("0 of 3 hosts"), "{plan}");
 }
 
-/// The next rotation, with a host that is gone: only who says so goes on without it.
+/// Runs the next rotation with a host that does not exist any more. vctl continues only with an explicit option.
 fn back_again(admin: &Administrator<'_>, machines: [(&str, Machine); 3]) {
     let [_, (_, b), _] = machines;
     drop(b);
@@ -216,9 +216,9 @@ fn back_again(admin: &Administrator<'_>, machines: [(&str, Machine); 3]) {
     let without = ["--force-without", "rot-b"];
     let said = admin.run(&[&["ca", "ssh-rotate", "--next", "--yes"], &without[..]].concat());
     assert_eq!(said.code, 0, "{said:?}");
-    // What migrations enter is not mistaken for another one that signs.
+    // The rows of the migrations do not look like a second active CA.
     assert_eq!(admin.run(&["migrate"]).code, 0);
-    // The host certificate is of the one that leaves.
+    // The host certificate is still of the old CA.
     let finish = [
         "ca",
         "ssh-rotate",
@@ -228,7 +228,7 @@ fn back_again(admin: &Administrator<'_>, machines: [(&str, Machine); 3]) {
         "--force-without",
         "rot-a",
     ];
-    // A host that is gone may still trust the old one: that one is not let go of.
+    // A missing host may still trust the old CA, so vctl keeps the key of that CA.
     let said = admin.run(&finish);
     assert!(
         said.code == 1 && said.stderr.contains("still trusts the old SSH CA"),
@@ -246,7 +246,7 @@ fn back_again(admin: &Administrator<'_>, machines: [(&str, Machine); 3]) {
     assert!(key.trim_end().ends_with(",ssh"), "{key}");
 }
 
-/// The CA of the certificate that is given to who logs in now.
+/// Returns the CA that signs the certificate of a login now.
 fn signs(admin: &Administrator<'_>) -> String {
     assert!(admin.logs_in("rot-a"));
     admin.sql(
@@ -255,7 +255,7 @@ fn signs(admin: &Administrator<'_>) -> String {
     )
 }
 
-/// Has the CA at `ssh/` sign the administrator's own key. Returns the certificate's file.
+/// Lets the CA at `ssh/` sign the administrator's own key. Returns the file of the certificate.
 fn certificate(admin: &Administrator<'_>, machine: &Machine) -> std::path::PathBuf {
     let key = fs::read_to_string(admin.at.home("key.pub")).unwrap();
     let wish = json!({"public_key": key, "valid_principals": machine.user()});
@@ -266,7 +266,7 @@ fn certificate(admin: &Administrator<'_>, machine: &Machine) -> std::path::PathB
     path
 }
 
-/// Says whether a host lets in who has this certificate and a key that it does not know by itself.
+/// Returns whether a host accepts this certificate. The host does not know the key itself.
 fn lets_in(admin: &Administrator<'_>, machine: &Machine, certificate: &std::path::Path) -> bool {
     machine.authorize("").unwrap();
     let option = |name: &str, path: &std::path::Path| format!("{name}={}", path.display());

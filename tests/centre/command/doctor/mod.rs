@@ -1,4 +1,4 @@
-//! `vctl doctor`: each fault has one probe that fails, and one exit code.
+//! `vctl doctor`: each fault makes one probe fail, and has one exit code.
 
 mod servers;
 
@@ -13,10 +13,10 @@ use vctl_tests::lab::eventually;
 
 use crate::fixture::programs::{on_a_terminal, stderr, stdout, vctl};
 
-/// Everything that an ordinary person may have.
+/// All policies that an ordinary user may have.
 const POLICIES: [&str; 3] = ["vctl-user", "vctl-ssh", "vctl-auditor"];
 
-/// Somebody who runs `vctl doctor` in a home of his own.
+/// A user of `vctl doctor` in a separate home.
 struct Patient<'a> {
     centre: &'a Centre,
     client: Client,
@@ -50,7 +50,7 @@ impl<'a> Patient<'a> {
         command
     }
 
-    /// Returns the exit code and each probe with its result.
+    /// Returns the exit code and the result of each probe.
     fn examined(&self, changes: &[(&str, &str)]) -> Examined {
         let output = self
             .command(changes, &["doctor", "-o", "json"])
@@ -59,7 +59,7 @@ impl<'a> Patient<'a> {
         Examined::of(&output)
     }
 
-    /// Asserts that this probe fails, no other does, and what the shell is told.
+    /// Expects that only this probe fails, with this exit code. Returns the output.
     fn assert_fails(&self, changes: &[(&str, &str)], probe: &str, code: i32) -> String {
         let examined = self.examined(changes);
         assert_eq!(
@@ -144,7 +144,7 @@ fn every_check_passes_with_its_duration_on_a_healthy_setup() {
     let capabilities = examined.probe("capabilities")["found"].as_str().unwrap();
     let (may, may_not) = capabilities.split_once("; not for ").unwrap();
     assert!(may.contains("ssh") && may.contains("audit") && may_not.contains("migrate"));
-    // Its login is given back.
+    // The probe revoked its own login.
     assert!(
         eventually(Duration::from_secs(10), || Ok(
             logins_of(centre, "healthy") == "0"
@@ -215,7 +215,7 @@ fn a_missing_policy_is_named() {
             .unwrap()
             .contains("`vctl-user`")
     );
-    // Not everybody logs in to hosts: that is no fault.
+    // Not every user logs in to hosts, so this is not a fault.
     let auditor = centre.person("doctor-auditor", &["vctl-user", "vctl-auditor"]);
     let examined = Patient::new(centre, auditor.unwrap()).examined(&[]);
     assert_eq!(
@@ -237,7 +237,7 @@ fn a_revoked_cached_token_is_not_used() {
     };
     let patient = Patient::person(centre, "revoked");
     let token = patient.client.token().expose().to_owned();
-    // Kept by `vctl login`, good for an hour by our own clock.
+    // `vctl login` stored this token. By the local clock, the token is valid for an hour.
     let mut login = patient.command(&[("VAULT_TOKEN", "")], &["login", "--token-stdin"]);
     let mut login = login.stdin(Stdio::piped()).spawn().unwrap();
     login
@@ -289,7 +289,7 @@ fn a_machine_where_a_person_should_be_is_warned_of() {
     );
     let job = [("VAULT_TOKEN", token), ("VCTL_AUTH_METHOD", "approle")];
     assert_eq!(patient.examined(&job).with("warn"), ["ssh ca"]);
-    // A job logs in by itself, as its commands would. A person who is there is not made one.
+    // A job logs in without a user, as its commands would. vctl does not do this for a user on a terminal.
     let ids = [
         ("VAULT_TOKEN", ""),
         ("VCTL_ROLE_ID", ids["role_id"].as_str().unwrap()),

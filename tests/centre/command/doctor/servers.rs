@@ -1,4 +1,4 @@
-//! What is wrong with a server, its certificate, its schema or a clock.
+//! Faults of a server, its certificate, its schema or a clock.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -21,16 +21,16 @@ fn a_silent_server_differs_from_a_wrong_one() {
         return;
     };
     let patient = Patient::person(centre, "unheard");
-    // Nothing answers the first packet.
+    // The first packet gets no answer.
     let full = BlackHole::new();
     let found = patient.assert_fails(&[("VCTL_DB_PORT", &full.port.to_string())], "db tcp", 69);
     assert!(found.contains("does not answer within"), "{found}");
-    // It takes the connection, and that is all.
+    // This server accepts the connection and sends nothing.
     let tarpit = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = format!("https://{}", tarpit.local_addr().unwrap());
     let found = patient.assert_fails(&[("VCTL_VAULT_ADDR", &address)], "vault tls", 69);
     assert!(found.contains("then sent nothing"), "{found}");
-    // As Postgres does where `ssl` is off.
+    // Postgres answers like this if `ssl` is off.
     let plain = responder(b"N");
     let found = patient.assert_fails(&[("VCTL_DB_PORT", &plain.to_string())], "db tls", 69);
     assert!(found.contains("does not offer TLS"), "{found}");
@@ -78,7 +78,7 @@ fn an_untrusted_certificate_is_shown() {
     assert!(uses(&patient, "db tls").contains("has expired, at 2021-01-01"));
 }
 
-/// Waits until the server shows its new certificate, and returns what is said of it.
+/// Waits until the server uses its new certificate, and returns the message about it.
 fn uses(patient: &Patient<'_>, probe: &str) -> String {
     static LAST: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
     let mut last = LAST.lock().unwrap();
@@ -144,7 +144,7 @@ fn a_clock_that_is_wrong_is_this_machines_and_not_postgres() {
         let fake = [
             ("LD_PRELOAD", FAKETIME),
             ("FAKETIME", offset),
-            // Timeouts are not what is wrong.
+            // The fake clock must not change timeouts.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
         ];
         let found = patient.assert_fails(&fake, "clock", 78);
@@ -164,7 +164,7 @@ fn a_probe_is_shown_when_it_is_made_and_not_in_the_end() {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            // It is answered when what came before it was seen, and not sooner.
+            // The server answers only after the earlier text was visible.
             if stream.read(&mut [0; 8]).unwrap_or(0) > 0 && was_shown.recv().is_ok() {
                 let _ = stream.write_all(b"N");
             }
@@ -188,7 +188,7 @@ fn a_probe_is_shown_when_it_is_made_and_not_in_the_end() {
     assert_eq!(stderr(&output), "error: `db tls` fails\n");
 }
 
-/// A port at which the kernel drops whoever knocks: its queue is full, and nobody takes from it.
+/// A port with a full queue: the kernel drops each new connection, because no process accepts the old ones.
 struct BlackHole {
     port: u16,
     _listener: std::os::fd::OwnedFd,
@@ -226,7 +226,7 @@ impl BlackHole {
     }
 }
 
-/// Starts a server that says the same to all who ask; it ends with the process.
+/// Starts a server that gives the same answer to all clients. The server ends with the process.
 fn responder(answer: &'static [u8]) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -234,7 +234,7 @@ fn responder(answer: &'static [u8]) -> u16 {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut request = [0; 4096];
-            // Who only looks whether somebody listens says nothing.
+            // A client that only tests the port sends nothing.
             if stream.read(&mut request).unwrap_or(0) > 0 {
                 let _ = stream.write_all(answer);
             }

@@ -1,4 +1,4 @@
-//! The browser goes there and comes back.
+//! The browser goes to the provider and comes back.
 
 use std::fs;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ fn a_login_is_confirmed_in_browser_and_terminal() {
     desk.has_token_of("sso-albert", &["vctl-ssh"]);
     assert!(!shown.contains(&desk.workstation.token()), "{shown}");
 
-    // All of the page is there although vctl has gone, and it is one to be seen.
+    // The browser shows the whole page after vctl ended, and the page is visible in both colour schemes.
     let mut pictures = Vec::new();
     for scheme in ["light", "dark"] {
         browser.prefers(scheme).unwrap();
@@ -43,7 +43,7 @@ fn a_login_is_confirmed_in_browser_and_terminal() {
     assert_ne!(pictures[0], pictures[1]);
     let scripts = browser.evaluate("document.scripts.length").unwrap();
     assert_eq!(scripts, 0);
-    // The same way back a second time: there is nobody.
+    // A second callback fails, because vctl no longer listens.
     assert!(browser.open(&desk.callback("code=x&state=y")).is_err());
 }
 
@@ -140,7 +140,7 @@ fn a_closed_browser_does_not_end_the_login() {
     browser.open(&address).unwrap();
     browser.wait_for("Sign In").unwrap();
     drop(browser);
-    // The address is still on the terminal, and good for another browser.
+    // The terminal still shows the address, and the address also works in another browser.
     let mut browser = Browser::or_skip().unwrap();
     browser.open(&shown_address(&mut terminal)).unwrap();
     log_in_at_the_provider(&mut browser, "sso-carl", &password);
@@ -148,7 +148,7 @@ fn a_closed_browser_does_not_end_the_login() {
     assert!(terminal.end().unwrap().success(), "{}", terminal.shown());
     desk.has_token_of("sso-carl", &["vctl-admin", "vctl-auditor", "vctl-ssh"]);
 
-    // And who wants no more of it is let go.
+    // Ctrl-C ends a login.
     let mut terminal = desk.log_in(&[]);
     terminal.wait_for("state=").unwrap();
     terminal.type_in("\u{3}").unwrap();
@@ -160,7 +160,7 @@ fn with_browser() -> Option<(&'static SignOn, Browser)> {
     Some((SignOn::shared()?, Browser::or_skip()?))
 }
 
-/// Where a picture goes; `VCTL_TEST_PICTURES` is a directory for whoever wants to look.
+/// Returns the file for a picture. The variable `VCTL_TEST_PICTURES` names a directory that keeps the pictures.
 fn picture(desk: &Desk, name: &str) -> PathBuf {
     let directory = std::env::var_os("VCTL_TEST_PICTURES").map(PathBuf::from);
     let directory = directory.unwrap_or_else(|| desk.workstation.home(""));

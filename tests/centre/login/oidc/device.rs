@@ -1,4 +1,4 @@
-//! A login that is confirmed on another device, and a person who says no; with a provider that has both.
+//! A login that the user confirms or rejects on another device, with a provider that supports this.
 
 use serde_json::json;
 use vctl_tests::browser::Browser;
@@ -7,7 +7,7 @@ use vctl_tests::terminal::Terminal;
 
 use super::{Desk, SignOn};
 
-/// A mount of its own, for one application of the provider.
+/// A separate mount for one application of the provider.
 struct Mount<'a> {
     desk: Desk,
     name: String,
@@ -66,7 +66,7 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// The word that stands alone on a line after this one.
+/// Returns the word that stands alone on a line after this line.
 fn shown_after(terminal: &mut Terminal, line: &str) -> String {
     let after = |shown: &str| {
         let (_, rest) = shown.split_once(line)?;
@@ -77,14 +77,14 @@ fn shown_after(terminal: &mut Terminal, line: &str) -> String {
     after(&terminal.shown()).unwrap()
 }
 
-/// Says who one is.
+/// Signs in at the provider with this name.
 fn sign_in(browser: &mut Browser, person: &str) {
     browser.fill("input[name=login]", person).unwrap();
     browser.fill("input[name=password]", "any").unwrap();
     browser.click("button[type=submit]").unwrap();
 }
 
-/// Agrees that the application may know it.
+/// Allows the application to see the user's identity.
 fn consent(browser: &mut Browser) {
     let asked = "document.querySelector('input[name=prompt][value=consent]') !== null";
     browser.wait_until(asked).unwrap();
@@ -100,7 +100,7 @@ fn a_login_is_confirmed_on_another_device() {
     let Some((sign_on, provider, mut browser)) = both() else {
         return;
     };
-    // With an address that has the code in it, and with a code to be entered.
+    // One application has the code in the address. For the other, the user types the code.
     for client_id in ["vctl", "vctl-code"] {
         let mount = Mount::new(sign_on, &provider, client_id);
         let mut terminal = mount.on_another_device();
@@ -117,7 +117,7 @@ fn a_login_is_confirmed_on_another_device() {
         browser.wait_for("Confirm Device").unwrap();
         browser.click("button[autofocus]").unwrap();
         if client_id == "vctl" {
-            // The second time the provider knows by a cookie.
+            // At the second login, the provider recognises the user by a cookie.
             sign_in(&mut browser, "sso-frida");
         }
         consent(&mut browser);
@@ -186,7 +186,7 @@ fn a_provider_that_wants_to_be_asked_less_is_asked_less() {
     let mount = Mount::new(sign_on, &provider, "vctl-slow");
     let mut terminal = mount.on_another_device();
     assert_eq!(provider.says("polled 1").unwrap(), "0");
-    // One second as the role has it, and five more since then.
+    // The interval is one second from the role, and five more seconds since the provider asked vctl to slow down.
     for poll in ["polled 2", "polled 3"] {
         let waited: u64 = provider.says(poll).unwrap().parse().unwrap();
         assert!(waited >= 5_900, "{waited} ms");

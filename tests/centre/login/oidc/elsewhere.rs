@@ -1,4 +1,4 @@
-//! No browser here: the person has one on another machine.
+//! This machine has no browser: the user has a browser on another machine.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use vctl_tests::browser::Browser;
 
 use super::{Desk, SignOn, log_in_at_the_provider, shown_address, state_of};
 
-/// Takes a port as another machine would have it, where the browser finds nothing of vctl.
+/// Occupies the port, so that the browser finds a server that is not vctl, as on another machine.
 fn take(port: u16) {
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
     thread::spawn(move || {
@@ -38,7 +38,7 @@ fn the_address_that_the_browser_ends_at_is_pasted() {
     let address = browser.address().unwrap();
     assert!(address.contains("code="), "{address}");
     terminal.wait_for("paste it here").unwrap();
-    // What is not it is said, and asked for again.
+    // vctl reports a wrong input, and asks again.
     terminal.type_in("\r").unwrap();
     terminal.type_in("https://vault.example.net/\r").unwrap();
     terminal
@@ -64,7 +64,7 @@ fn the_browser_answers_while_pasting_stays_possible() {
     let password = sign_on.account("sso-emil", &["vctl-ssh-users"]);
     let desk = Desk::new(sign_on);
     let mut terminal = desk.log_in(&["--no-browser"]);
-    // Nothing more is to be had from the keyboard.
+    // The keyboard input ends here.
     terminal.wait_for("> ").unwrap();
     terminal.type_in("\u{4}").unwrap();
     browser.open(&shown_address(&mut terminal)).unwrap();
@@ -102,12 +102,12 @@ fn where_no_browser_opens_one_may_paste() {
     let Some(sign_on) = SignOn::shared() else {
         return;
     };
-    // `xdg-open` would start a browser for terminals, in this one.
+    // `xdg-open` would start a text browser in this terminal.
     let without_screen = Desk::new(sign_on);
     let mut command = without_screen.command(&["login"]);
     command.env_remove("DISPLAY");
     let broken = Desk::new(sign_on);
-    // Its exit code for `no program that could`.
+    // `xdg-open` uses this exit code if no program could open the address.
     broken.opens_with("exit 3");
     let mut other = broken.command(&["login"]);
     other.env("PATH", broken.workstation.home("bin"));

@@ -3,7 +3,7 @@
 use super::listener::ask;
 use super::{Desk, SignOn, shown_address, state_of};
 
-/// Posts this body to the address that the browser comes back to, and returns the answer.
+/// Posts this body to the callback address, and returns the answer.
 fn post(desk: &Desk, kind: &str, body: &str) -> String {
     let request = format!(
         "POST /oidc/callback HTTP/1.1\r\nHost: localhost:{}\r\nContent-Type: {kind}\r\n\

@@ -1,4 +1,4 @@
-//! What listens on this machine while the browser is away, and who it does not listen to.
+//! The callback listener of vctl: which requests it accepts during a login, and which it refuses.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use vctl_tests::terminal::Terminal;
 
 use super::{Desk, SignOn, shown_address, state_of};
 
-/// Sends this and returns the whole answer.
+/// Sends this request and returns the whole answer.
 pub(super) fn ask(address: &str, request: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
     socket
@@ -17,12 +17,12 @@ pub(super) fn ask(address: &str, request: &str) -> String {
         .unwrap();
     socket.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
-    // Who sends too much is cut off, after the answer.
+    // If the client sends too much, vctl closes the connection after the answer.
     let _ = socket.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Ends a login with a refusal; this too needs its state.
+/// Ends a login with a refusal from the provider. The refusal needs the state of the login too.
 pub(super) fn is_still_there(desk: &Desk, terminal: &mut Terminal) {
     let state = state_of(&shown_address(terminal)).to_owned();
     let path = format!("/oidc/callback?error=server_error&state={state}");
@@ -80,7 +80,7 @@ fn only_the_way_back_is_answered() {
             format!("HEAD {good} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
             400,
         ),
-        // A name of somebody else's that resolves to this machine.
+        // A foreign name that resolves to this machine.
         (
             format!(
                 "GET {good} HTTP/1.1\r\nHost: evil.example:{}\r\n\r\n",
@@ -131,7 +131,7 @@ fn only_the_way_back_is_answered() {
             "{header}: {answer}"
         );
     }
-    // More than it serves at a time, none of which ever says anything.
+    // More connections than vctl serves at a time. They all stay silent.
     let silent: Vec<_> = (0..40)
         .map(|_| TcpStream::connect(&four).unwrap())
         .collect();
@@ -170,7 +170,7 @@ fn a_port_that_is_taken_is_named_before_any_browser_opens() {
     for address in ["127.0.0.1", "[::1]"] {
         let desk = Desk::new(sign_on);
         let Ok(_taken) = TcpListener::bind(format!("{address}:{}", desk.port)) else {
-            // There is no IPv6 here.
+            // This machine has no IPv6.
             continue;
         };
         let mut terminal = desk.log_in(&[]);
@@ -185,7 +185,7 @@ fn a_port_that_is_taken_is_named_before_any_browser_opens() {
         }
         assert!(!shown.contains("state="), "{shown}");
         assert!(!desk.has_opened());
-        // Another one does, where everybody allows it.
+        // Another port works if the role allows every port.
         let other = vctl_tests::centre::free_port().unwrap();
         let mut terminal = desk.log_in(&["--callback-port", &other.to_string()]);
         assert!(shown_address(&mut terminal).contains(&format!("localhost%3A{other}%2F")));

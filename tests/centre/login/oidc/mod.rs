@@ -1,7 +1,7 @@
-//! Single sign-on: a real provider, a real browser, a real terminal.
+//! Single sign-on: a real provider, a real browser and a real terminal.
 //!
-//! OpenBao's own identity provider is in GitLab's place, and `auth/oidc` is what the commands in
-//! `deploy/vault/oidc-phase2.md` make of it.
+//! OpenBao's own identity provider stands in for GitLab. The commands in `deploy/vault/oidc-phase2.md` set up
+//! `auth/oidc`.
 
 mod browser;
 mod device;
@@ -24,20 +24,20 @@ use vctl_tests::terminal::Terminal;
 
 use crate::login::Workstation;
 
-/// The group in the provider that has the three in it.
+/// The parent group of the three groups at the provider.
 const GROUP: &str = "sre";
 
-/// A centre whose people come from a provider.
+/// A centre with users of an identity provider.
 struct SignOn {
     centre: &'static Centre,
-    /// What the provider gave for the application.
+    /// The client id that the provider gave to the application.
     client_id: String,
     client_secret: String,
     issuer: String,
 }
 
 impl SignOn {
-    /// Returns the one that all specs of this process share, set up as the document says.
+    /// Returns the centre that all specs of this process share, set up as in the document.
     fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<SignOn>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| {
@@ -48,7 +48,7 @@ impl SignOn {
         shared.as_ref()
     }
 
-    /// Makes the provider, with an application as the document describes it.
+    /// Sets up the provider, with an application as in the document.
     fn of(centre: &'static Centre) -> Self {
         let admin = centre.bao.admin().unwrap();
         let base = format!("https://localhost:{}", centre.bao.port);
@@ -84,7 +84,7 @@ impl SignOn {
         }
     }
 
-    /// Makes an account at the provider, in these of its groups, and returns the password.
+    /// Creates an account at the provider in these groups, and returns the password.
     fn account(&self, name: &str, groups: &[&str]) -> String {
         let admin = self.centre.bao.admin().unwrap();
         let password = Secret::random().unwrap().expose().to_owned();
@@ -100,7 +100,7 @@ impl SignOn {
         let alias = json!({"name": name, "canonical_id": id, "mount_accessor": accessor});
         admin.post("identity/entity-alias", &alias).unwrap();
         for group in groups {
-            // Each with its members so far.
+            // Each group keeps its earlier members.
             let path = format!("identity/group/name/{GROUP}%2F{group}");
             let reply = admin.call("GET", &path, None).unwrap();
             let mut members = reply.body["data"]["member_entity_ids"].clone();
@@ -115,7 +115,7 @@ impl SignOn {
     }
 }
 
-/// A workstation whose `xdg-open` hands addresses to whoever holds the browser.
+/// A workstation with an `xdg-open` that passes addresses to the spec's browser.
 struct Desk {
     workstation: Workstation<'static>,
     port: u16,
@@ -133,7 +133,7 @@ impl Desk {
         desk
     }
 
-    /// Has `xdg-open` do this.
+    /// Replaces `xdg-open` with this shell line.
     fn opens_with(&self, line: &str) {
         let opener = self.workstation.home("bin/xdg-open");
         fs::write(&opener, format!("#!/bin/sh\n{line}\n")).unwrap();
@@ -150,7 +150,7 @@ impl Desk {
         command
     }
 
-    /// Begins to log in, in front of a terminal wide enough for an address.
+    /// Starts a login on a terminal that is wide enough for an address.
     fn log_in(&self, args: &[&str]) -> Terminal {
         let args = [&["login"], args].concat();
         Terminal::start(self.command(&args), 1000).unwrap()
@@ -160,19 +160,19 @@ impl Desk {
         self.workstation.home("opened").exists()
     }
 
-    /// Waits until a browser is asked for, and returns the address.
+    /// Waits until vctl starts a browser, and returns the address.
     fn opened(&self) -> String {
         let there = eventually(Duration::from_secs(30), || Ok(self.has_opened()));
-        assert!(there.unwrap(), "no browser was opened");
+        assert!(there.unwrap(), "vctl did not start a browser");
         fs::read_to_string(self.workstation.home("opened")).unwrap()
     }
 
-    /// Where a browser comes back to, with this to say.
+    /// Returns the callback address with this query.
     fn callback(&self, query: &str) -> String {
         format!("http://localhost:{}/oidc/callback?{query}", self.port)
     }
 
-    /// The token that is kept is that of this person, who has these policies from the groups.
+    /// Expects that the stored token belongs to this user and has these policies from the groups.
     fn has_token_of(&self, name: &str, policies: &[&str]) {
         let token = self.workstation.token();
         let known = self.workstation.asked_of(&token);
@@ -186,7 +186,7 @@ impl Desk {
     }
 }
 
-/// The address that is shown to a person.
+/// Returns the address that the terminal shows.
 fn shown_address(terminal: &mut Terminal) -> String {
     terminal
         .wait_until(|shown| shown.contains("state="))
@@ -198,13 +198,13 @@ fn shown_address(terminal: &mut Terminal) -> String {
     address.unwrap().to_owned()
 }
 
-/// The value that ties an answer to the login of that address.
+/// Returns the value that connects an answer to the login of this address.
 fn state_of(address: &str) -> &str {
     let value = address.split("state=").nth(1).unwrap();
     value.split('&').next().unwrap()
 }
 
-/// Logs in at the provider, as a person does.
+/// Logs in at the provider, as a user does.
 fn log_in_at_the_provider(browser: &mut Browser, name: &str, password: &str) {
     browser
         .fill("[data-test-select=auth-method]", "userpass")

@@ -15,10 +15,10 @@ use super::{Desk, GROUP, SignOn, log_in_at_the_provider};
 
 const DOCUMENT: &str = "deploy/vault/oidc-phase2.md";
 
-/// Of what people do, not who runs Vault.
+/// The section with the commands of users, not of the Vault administrator.
 const CHECK: &str = "## 6. Does it work?";
 
-/// The shell's blocks, in their order, below the heading that each is under.
+/// Returns the shell blocks in their order, each with its heading.
 fn blocks(document: &str) -> Vec<(&str, &str)> {
     let mut heading = "";
     let mut found = Vec::new();
@@ -35,7 +35,7 @@ fn blocks(document: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// Runs what sets Vault up, with the provider's own addresses in the place of the examples.
+/// Runs the commands that set up Vault, with the provider's real addresses instead of the examples.
 pub(super) fn set_up(sign_on: &SignOn) {
     let centre = sign_on.centre;
     let document = fs::read_to_string(repository().join(DOCUMENT)).unwrap();
@@ -49,7 +49,7 @@ pub(super) fn set_up(sign_on: &SignOn) {
     let script = script
         .join("\n")
         .replace("https://gitlab.example.net", &sign_on.issuer)
-        // Only this centre knows the authority of the certificate: as the document says.
+        // The CA of the certificate is known only in this centre. The document has a setting for this case.
         .replace(
             "default_role=vctl",
             &format!("default_role=vctl oidc_discovery_ca_pem=@{ca}"),
@@ -85,7 +85,7 @@ pub(super) fn set_up(sign_on: &SignOn) {
     }
 }
 
-/// Does all of it twice, with `setup.sh` in between: neither undoes what the other did.
+/// Runs the whole setup twice, with `setup.sh` in between. No run may undo another run.
 pub(super) fn set_up_again(sign_on: &SignOn) {
     set_up(sign_on);
     let output = sign_on.centre.setup().output().unwrap();
@@ -160,7 +160,7 @@ fn the_commands_of_the_document_work() {
         desk.workstation.home("bin/vctl"),
     )
     .unwrap();
-    // As `desk.command`, with a shell in its place.
+    // Like `desk.command`, but with a shell.
     let vctl = desk.command(&[]);
     let mut shell = Command::new("/bin/bash");
     shell

@@ -1,10 +1,10 @@
-//! Each check raises when what its migration made is gone, and only then.
+//! Each check fails if a part of its migration is missing, and only then.
 
 use vctl_tests::centre::{Centre, DATABASE};
 
 use super::{LAST, complaint, migrated, migrations, name_of};
 
-/// The migration whose check has to raise, and what was done to the schema.
+/// The migration with the failing check, and the change to the schema.
 const SPOILED: &[(&str, &str)] = &[
     ("0001_inventory", "drop table vctl.rbac_grants"),
     (
@@ -190,7 +190,7 @@ fn a_check_raises_when_what_its_migration_made_is_gone() {
     };
     for (name, change) in SPOILED {
         let said = checked_after(&centre, name, change);
-        // A check of an earlier migration may see it too: this one is asked by itself.
+        // A check of an earlier migration may fail too, so the spec runs this check alone.
         assert!(said.contains(&format!("{name}: ")), "{change}: {said}");
     }
     for number in 1..=LAST {
@@ -199,7 +199,7 @@ fn a_check_raises_when_what_its_migration_made_is_gone() {
     }
 }
 
-/// Runs the check of a migration after `change`, takes that back, and returns what the check said.
+/// Runs the check of a migration after `change`, rolls the change back, and returns the error of the check.
 fn checked_after(centre: &Centre, name: &str, change: &str) -> String {
     let login = centre.postgres.superuser(DATABASE);
     let mut psql = centre

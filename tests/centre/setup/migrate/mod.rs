@@ -37,7 +37,7 @@ fn a_second_migration_changes_nothing() {
         (&status["version"], &status["up_to_date"]),
         (&LAST.into(), &true.into())
     );
-    // By whom is the login's name, which Vault made of the person's.
+    // The migration stores the name of the database login. Vault makes this name from the user's name.
     let by = status["migrations"][0]["applied_by"].as_str().unwrap();
     assert!(by.starts_with("migrator/root~"), "{by}");
     let owners = "select distinct tableowner from pg_tables where schemaname = 'vctl'";
@@ -75,7 +75,7 @@ fn earlier_sessions_are_attributed_once_the_ca_is_recorded() {
     assert_eq!(ask(entered), key.trim());
     let people = "select count(*), count(vault_user) from vctl.audit_session";
     assert_eq!(ask(people), "2|1");
-    // Known from now on, and nobody is told again.
+    // The CA is known now, so vctl does not report it again.
     assert!(vctl(&centre, &["migrate"]).stderr.is_empty());
 }
 
@@ -129,7 +129,7 @@ fn concurrent_migrations_wait_and_name_the_holder() {
     let Some(centre) = fresh() else {
         return;
     };
-    // Somebody who has begun and does not come to an end.
+    // A migration that started and does not end.
     let credential = centre
         .bao
         .admin()
@@ -159,7 +159,7 @@ fn concurrent_migrations_wait_and_name_the_holder() {
     let end =
         "select pg_terminate_backend(pid) from pg_stat_activity where usename like 'migrator/%'";
     centre.postgres.psql(DATABASE, end).unwrap();
-    // Two that do come to an end: one applies, and both are content.
+    // Two migrations at the same time: one applies the changes, and both succeed.
     let (one, other) = std::thread::scope(|scope| {
         let one = scope.spawn(|| vctl(&centre, &["migrate"]));
         (vctl(&centre, &["migrate"]), one.join().unwrap())
@@ -178,7 +178,7 @@ fn an_unfit_schema_names_the_program_to_upgrade() {
     let Some(centre) = fresh() else {
         return;
     };
-    // No schema at all: found by every command that is not `migrate`.
+    // Without a schema, every command except `migrate` reports the problem.
     let vault = vctl_tests::pool_fixture::as_root(&centre);
     let refusal = || {
         let pool = vctl_tests::pool_fixture::pool(&centre, &vault);
@@ -201,7 +201,7 @@ fn an_unfit_schema_names_the_program_to_upgrade() {
     );
 }
 
-/// A centre with roles and policies, and a database with nothing in it.
+/// Returns a centre with roles and policies, and with an empty database.
 fn fresh() -> Option<Centre> {
     let centre = Centre::or_skip(&Options::default())?;
     centre

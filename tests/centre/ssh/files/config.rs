@@ -1,4 +1,4 @@
-//! Files of settings and ids in forms that editors and other programs write, and those that cannot be read.
+//! Setting files and ids in forms that editors and other programs write, and files that vctl cannot read.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -12,7 +12,7 @@ use vctl_tests::centre::Centre;
 use super::{ALICE, Ground, said};
 use crate::login::{Workstation, machine};
 
-/// More than any of these commands takes, and less than the patience of a person.
+/// A time longer than any of these commands needs, and shorter than a user would wait.
 const SOON: Duration = Duration::from_secs(30);
 
 #[test]
@@ -37,7 +37,7 @@ fn settings_are_read_past_marks_line_ends_and_foreign_comments() {
         let shown: Value = serde_json::from_str(&said.stdout).unwrap();
         assert_eq!(shown["oidc_callback_port"]["value"], "77", "{said:?}");
     }
-    // A value is not guessed.
+    // vctl does not guess an unclear value.
     for (text, why) in [
         (
             &b"username: j\xf6rg\n"[..],
@@ -98,7 +98,7 @@ fn an_unreadable_optional_file_is_named_and_skipped() {
                 "{why}: {said:?}"
             );
         }
-        // The same file, once the user names it.
+        // The user names the same file on the command line.
         let mut command = ground.vctl(centre, ALICE, &["config"]);
         let named = command.env("HOME", &home).env("VCTL_CONFIG", &directory);
         assert_eq!(self::said(named).code, 78, "{why}");

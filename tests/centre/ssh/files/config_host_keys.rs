@@ -1,5 +1,5 @@
-//! `RevokedHostKeys` and the files of known keys in ssh_config mean to vctl what they mean to OpenSSH, which is
-//! asked each time.
+//! vctl and OpenSSH treat `RevokedHostKeys` and the files of known keys in ssh_config the same way. The spec runs
+//! OpenSSH for each comparison.
 
 use std::fs;
 use std::process::Command;
@@ -12,10 +12,10 @@ use crate::ssh::{Operator, shared};
 const OTHER: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
-/// What stands in the file that `RevokedHostKeys` names, `KEY` for the host's key.
+/// The content of the file that `RevokedHostKeys` names. `KEY` stands for the host's key.
 const KEYS: &[u8] = b"KEY\n";
 
-/// Lines of ssh_config, with `FILE`, and the bytes of that file; `None`: there is none.
+/// Lines of ssh_config, with `FILE`, and the bytes of that file. `None` means that the file does not exist.
 const CASES: [(&str, Option<&[u8]>); 26] = [
     ("RevokedHostKeys FILE", Some(KEYS)),
     ("RevokedHostKeys FILE", Some(b"OTHER\n")),
@@ -134,7 +134,7 @@ fn known_keys_in_files_of_ssh_config_are_known() {
     }
 }
 
-/// Has OpenSSH and vctl connect to the host, expects the same of both, and says whether they refused it.
+/// Connects to the host with OpenSSH and with vctl, expects the same result, and returns whether both refused the host.
 fn compared(
     operator: &Operator<'_>,
     name: &str,
@@ -153,7 +153,7 @@ fn compared(
         }
         None => fs::remove_file(&file).unwrap(),
     }
-    // A quoted path with a blank; where the case has its own quotes, they are enough.
+    // A quoted path contains a blank. If the case has its own quotes, they are enough.
     let quoted = format!("\"{}\"", file.display());
     let filled = |lines: &str| {
         lines
@@ -187,7 +187,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Returns the list that `ssh-keygen -k` makes of a line.
+/// Returns the revocation list that `ssh-keygen -k` makes from a line.
 fn krl(line: &str) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let (input, output) = (dir.path().join("input"), dir.path().join("krl"));
@@ -198,7 +198,7 @@ fn krl(line: &str) -> Vec<u8> {
     fs::read(output).unwrap()
 }
 
-/// Asks a real ssh; a host that it takes refuses it for want of a key.
+/// Runs a real `ssh`. If `ssh` accepts the host, the host then refuses `ssh`, because the client has no key.
 fn ssh_refuses(operator: &Operator<'_>, name: &str, host: &Host) -> bool {
     let config = operator.at.home(".ssh/config");
     let known = operator.at.home(".ssh/known_hosts");

@@ -1,4 +1,4 @@
-//! `sudo` that keeps `HOME`, containers without a home, and homes that cannot be written.
+//! `sudo` with the `HOME` of another user, containers without a home, and homes that are not writable.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -11,7 +11,7 @@ use vctl_tests::centre::Centre;
 use super::{ALICE, BOB, Ground, inventory_of, said};
 use crate::login::{Said, machine};
 
-/// What writes below a home, and what only could.
+/// The commands that write below a home, or could write there.
 const COMMANDS: [&[&str]; 9] = [
     &["list"],
     &["login", "--method", "approle"],
@@ -24,7 +24,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["logout", "--all"],
 ];
 
-/// The environment of a job that logs in by itself.
+/// Returns the environment of a job that logs in without a user.
 fn job(centre: &Centre, name: &str) -> [(&'static str, String); 3] {
     let [role_id, secret_id] = machine(centre, name, 600, 1200);
     [
@@ -64,7 +64,7 @@ fn the_home_of_another_user_is_neither_read_nor_written() {
             "Host alices\n  HostName 127.0.0.1\n",
         )
         .unwrap();
-        // It would send a login of root's to a server of alice's choice.
+        // This file would send a login of root to a server that alice chose.
         fs::write(
             home.join(".config/vctl/config.yaml"),
             "vault_addr: https://127.0.0.1:1\n",
@@ -98,11 +98,11 @@ fn the_home_of_another_user_is_neither_read_nor_written() {
         }
         assert_eq!(inventory_of(&home), before, "{kind} {with_state}");
     }
-    // Root has its own instead, as with `sudo -H`.
+    // Root gets a file in its own home instead, as with `sudo -H`.
     assert!(root_home.join(".vctl/trusted").exists());
 }
 
-/// Runs a command where `home` stands for the real home of root.
+/// Runs a command with `home` mounted over the real home of root.
 fn in_root_home(command: &Command, home: &Path) -> Said {
     let root = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(0))
         .unwrap()
@@ -167,12 +167,12 @@ fn work_goes_on_without_a_home_that_can_be_written() {
             (&["token"], 0),
             (&["exec", "--", "true"], 0),
             (&["known-hosts", "--for", "ORDER", "h"], 0),
-            // There is no such host, which Postgres said.
+            // Postgres answered that this host does not exist.
             (&["ssh", "-q", "--server", "no-such-host", "--", "true"], 66),
             (&["login", "--method", "approle"], 78),
             (&["logout"], 0),
         ] {
-            // All of them once, and of the rest one that reads and one that writes.
+            // The first home runs all commands. Each other home runs one command that reads and one that writes.
             let is_first = home.as_deref() == Some(&*first);
             if !is_first && !["list", "login"].contains(&args[0]) {
                 continue;
@@ -186,7 +186,7 @@ fn work_goes_on_without_a_home_that_can_be_written() {
             assert_eq!(said.code, code, "{home:?} {args:?}: {said:?}");
         }
     }
-    // A directory of its own is enough.
+    // A directory that belongs to the user is enough.
     let own = ground.directory("own", ALICE, 0o700);
     let mut command = ground.vctl(centre, ALICE, &["login", "--method", "approle"]);
     let said = said(command.envs(job).env("HOME", "/").env("VCTL_HOME", &own));

@@ -1,4 +1,4 @@
-//! A line of `known_hosts` means to vctl what it means to OpenSSH, which is asked each time.
+//! vctl reads a line of `known_hosts` as OpenSSH does. The spec runs OpenSSH for each comparison.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::ssh::{Operator, shared};
 
 const OTHER: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
-/// What a file says of a host.
+/// The result that a file gives for a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Unknown,
@@ -38,7 +38,7 @@ fn every_form_of_a_line_matches_ssh_keygen() {
             }
         }
     }
-    // Each value meets each other one some time; all together would take minutes.
+    // Each value meets each other value at least once. All combinations together would take minutes.
     let (mut compared, mut seen) = (0, Vec::new());
     for (lead, marker, names, blank, end) in forms.into_iter().step_by(53) {
         let names = names.replace("HASH", &hashed("h"));
@@ -51,7 +51,7 @@ fn every_form_of_a_line_matches_ssh_keygen() {
         fs::write(&file, &line).unwrap();
         let judged = judged(&file);
         let ours = ours(&operator);
-        // OpenSSH passes over such a revocation by mistake.
+        // OpenSSH ignores such a revocation by mistake.
         let excepted = marker == "@revoked" && blank.starts_with('\t') && line.contains(&b' ');
         let expected = match (excepted, ours) {
             (true, Verdict::Revoked) => Verdict::Revoked,
@@ -110,7 +110,7 @@ fn ours(operator: &Operator<'_>) -> Verdict {
     }
 }
 
-/// As `ssh-keygen -H` writes it.
+/// Returns a line with a hashed name, as `ssh-keygen -H` writes it.
 fn hashed(name: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("plain");
@@ -211,7 +211,7 @@ fn a_login_is_refused_where_ssh_refuses_it() {
     assert!((5..10).contains(&refused), "{refused}");
 }
 
-/// Asks a real ssh; a host that it takes refuses it for want of a key.
+/// Runs a real `ssh`. If `ssh` accepts the host, the host then refuses `ssh`, because the client has no key.
 fn ssh_refuses(operator: &Operator<'_>, host: &Host) -> bool {
     let files = ["known_hosts", "known_hosts2"].map(|name| operator.at.home(".ssh").join(name));
     let known = format!(

@@ -1,4 +1,4 @@
-//! A home on a file system without locks: NFS without its lock daemon, and some of FUSE.
+//! A home on a file system without locks: NFS without its lock daemon, and some FUSE file systems.
 
 use std::fs;
 use std::io::Read as _;
@@ -10,7 +10,7 @@ use super::said;
 use crate::login::{Workstation, machine};
 use crate::ssh::{Operator, shared};
 
-/// Makes a library in which `flock` fails with the number in `NOLOCK`.
+/// Builds a library in which `flock` fails with the error number in `NOLOCK`.
 pub(super) fn without_locks(at: &Workstation<'_>) -> PathBuf {
     let (source, library) = (at.home("nolock.c"), at.home("nolock.so"));
     let text = "#include <errno.h>\n#include <stdlib.h>\n\
@@ -33,7 +33,7 @@ fn a_login_and_its_files_need_no_lock() {
     let [role_id, secret_id] = machine(centre, "files-nolock", 600, 1200);
     let secret = at.home("secret");
     fs::write(&secret, secret_id).unwrap();
-    // `ENOSYS` and `EINVAL`; OpenSSH gets `ENOLCK` below.
+    // `ENOSYS` and `EINVAL`. The run with OpenSSH below gets `ENOLCK`.
     for number in ["38", "22"] {
         for args in [
             &["login", "--method", "approle"][..],
@@ -52,7 +52,7 @@ fn a_login_and_its_files_need_no_lock() {
             assert_eq!(said.code, 0, "{number} {args:?}: {said:?}");
         }
     }
-    // Any other failure of a lock is one.
+    // Any other error of a lock is a failure.
     let mut command = at.command(&["login", "--method", "approle"]);
     command
         .env("LD_PRELOAD", &library)
@@ -79,7 +79,7 @@ fn openssh_finds_its_proxy_without_locks() {
     let config = config.to_str().unwrap();
     let args = ["-F", config, "-o", "BatchMode=yes", "-o", &known];
     let args = [&args, &["nolock-1", "echo in"][..]].concat();
-    // Twice: the second finds the switchboard of the first.
+    // Two runs: the second run finds the switchboard of the first run.
     for _ in 0..2 {
         let mut command = operator.at.program("ssh", &args);
         let said = said(command.env("LD_PRELOAD", &library).env("NOLOCK", "37"));
@@ -100,7 +100,7 @@ fn an_access_of_an_outage_is_handed_in_without_locks() {
         let mut command = operator.at.command(&["ssh", "-q", &at, "--", script]);
         command.env("LD_PRELOAD", &library).env("NOLOCK", "37");
         if is_away {
-            // A port where no Postgres listens.
+            // Postgres does not listen at this port.
             command.env("VCTL_DB_PORT", "1");
         }
         command
@@ -134,7 +134,7 @@ fn an_access_of_an_outage_is_handed_in_without_locks() {
     assert_eq!(said(&mut command("true", false)).code, 0);
     assert_eq!((kept().len(), handed_in().len()), (1, 1));
     assert_eq!(handed_in()[0]["exit_code"], 3);
-    // Its end will never be written: nothing tells it from one that goes on, for seven days.
+    // The end of this access will never be written. For seven days, it looks like an access that is still running.
     going_on.kill().unwrap();
     going_on.wait().unwrap();
     assert_eq!(said(&mut command("true", false)).code, 0);

@@ -1,4 +1,4 @@
-//! Files that people and other programs wrote, and homes that are not as vctl would like them.
+//! Files of users and other programs, and homes with unusual properties.
 
 mod config;
 mod config_host_keys;
@@ -18,11 +18,11 @@ use vctl_tests::lab::Programs;
 
 use crate::login::Said;
 
-/// Users that no passwd entry knows.
+/// Users without a passwd entry.
 const ALICE: u32 = 64_242;
 const BOB: u32 = 64_243;
 
-/// A directory that every user can look into, with vctl in it: a checkout below a home is closed to others.
+/// A directory that every user can read, with a copy of vctl. Other users cannot read a checkout below a home.
 struct Ground {
     dir: tempfile::TempDir,
 }
@@ -44,7 +44,7 @@ impl Ground {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    /// Makes a directory of a user.
+    /// Creates a directory that belongs to a user.
     fn directory(&self, name: &str, uid: u32, mode: u32) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(&path).unwrap();
@@ -53,7 +53,7 @@ impl Ground {
         path
     }
 
-    /// Returns vctl as that user in `/`, with nothing in the environment but the way to the centre.
+    /// Returns vctl as that user in `/`. The environment contains only the settings of the centre.
     fn vctl(&self, centre: &Centre, uid: u32, args: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
         let (user, group) = (format!("--reuid={uid}"), format!("--regid={uid}"));
@@ -74,7 +74,7 @@ fn said(command: &mut Command) -> Said {
     command.output().unwrap().into()
 }
 
-/// Every file below a directory with its owner and mode.
+/// Returns every file below a directory with its owner and mode.
 fn inventory_of(directory: &Path) -> String {
     let listed = Command::new("find")
         .arg(directory)

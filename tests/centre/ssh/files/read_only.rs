@@ -1,4 +1,4 @@
-//! OpenSSH through vctl where the home cannot hold a socket: read-only, or with a long path.
+//! OpenSSH through vctl if the home cannot hold a socket: a read-only home, or a home with a long path.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -11,7 +11,7 @@ use super::{ALICE, said};
 use crate::login::{Said, Workstation};
 use crate::ssh::{Operator, shared};
 
-/// Runs a script of a shell in a mount namespace where the home is read-only.
+/// Runs a shell script in a mount namespace with a read-only home.
 fn sealed(at: &Workstation<'_>, script: &str, variables: &[(&str, &Path)]) -> Said {
     let seal = format!(
         "mount --bind \"$HOME\" \"$HOME\" && mount -o remount,ro,bind \"$HOME\" && cd / && {{ {script}; }}"
@@ -77,7 +77,7 @@ fn a_home_with_a_long_path_gets_its_sockets_elsewhere() {
     assert!(scratch.path().join("vctl/agent.sock").exists());
 }
 
-/// Does what another user could have done to the directory for sockets.
+/// Prepares the socket directory as another user could have done.
 type Squat<'a> = &'a dyn Fn(&Path);
 
 #[test]
@@ -112,7 +112,7 @@ fn a_directory_that_others_can_change_gets_no_socket() {
             "{what}: {said:?}"
         );
     }
-    // As the temporary directory of a machine is.
+    // The temporary directory of a machine has this mode.
     let scratch = tempfile::tempdir().unwrap();
     of_mode(scratch.path(), 0o1777);
     let said = sealed(&operator.at, &script, &[("TMPDIR", scratch.path())]);
@@ -138,7 +138,7 @@ fn the_agent_socket_without_locks_ends_after_its_time() {
     std::thread::sleep(Duration::from_millis(200));
     assert!(
         long.try_wait().unwrap().is_none(),
-        "it ended before its time"
+        "the process ended too early"
     );
     long.kill().unwrap();
     long.wait().unwrap();
@@ -164,7 +164,10 @@ fn the_agent_socket_ends_once_no_proxy_is_there() {
     let is_there = || Ok(socket.exists());
     assert!(eventually(Duration::from_secs(30), is_there).unwrap());
     std::thread::sleep(Duration::from_millis(200));
-    assert!(agent.try_wait().unwrap().is_none(), "a proxy is there");
+    assert!(
+        agent.try_wait().unwrap().is_none(),
+        "the agent ended while a proxy still runs"
+    );
     drop(held);
     assert!(agent.wait().unwrap().success());
     assert!(!socket.exists());

@@ -1,7 +1,7 @@
-//! Every form of ssh_config that vctl reads means to it what `ssh -G` says.
+//! vctl and `ssh -G` read every form of ssh_config in the same way.
 //!
-//! Each form names hosts of its own. OpenSSH is asked which of them get the address of the form; `vctl sync` must list
-//! these, with that address, port and jump host, and no others.
+//! Each form names its own hosts. OpenSSH says which of these hosts get the address of the form. `vctl sync` must list
+//! exactly these hosts, with the same address, port and jump host.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,14 @@ use vctl_tests::centre::Centre;
 
 use crate::login::{Workstation, person};
 
-/// The address that a form gives its hosts.
+/// The address that a form gives to its hosts.
 const ADDRESS: &str = "127.9.9.9";
 
-/// Files of one form: the first is the configuration, the others it may include.
+/// The files of one form: the first file is the configuration, and it may include the others.
 type Form = (&'static [u8], &'static [(&'static str, &'static [u8])]);
 
-/// Bytes of a configuration. `@a` to `@e` are hosts, `ADDR` the address, `DIR` the directory of included files.
+/// The bytes of a configuration. `@a` to `@e` are hosts, `ADDR` is the address, `DIR` is the directory of included
+/// files.
 const FORMS: [Form; 60] = [
     (b"Host @a\n  HostName ADDR\n", &[]),
     (b"Host @a\n\tHostName\tADDR\n\tPort\t2201\n", &[]),
@@ -155,7 +156,7 @@ fn every_form_of_ssh_config_is_what_ssh_says() {
         refused: 0,
         wrong: Vec::new(),
     };
-    // Each run of `vctl sync` takes a moment. Forms that say nothing about the hosts of others share one.
+    // Each run of `vctl sync` takes a moment. So forms that do not affect the hosts of other forms share one run.
     let (mut shared, mut of_shared) = (Vec::new(), String::new());
     for (index, (config, included)) in FORMS.iter().enumerate() {
         let (file, text) = write(&at, index, config, included);
@@ -185,15 +186,15 @@ fn every_form_of_ssh_config_is_what_ssh_says() {
 
 struct Trial<'a> {
     at: &'a Workstation<'a>,
-    /// Hosts of which both said the same.
+    /// The number of hosts with the same result in both programs.
     compared: usize,
-    /// Files that `ssh` takes for broken.
+    /// The number of files that `ssh` refuses.
     refused: usize,
     wrong: Vec<String>,
 }
 
 impl Trial<'_> {
-    /// Asks OpenSSH and vctl about each host whose name stands in the text.
+    /// Asks OpenSSH and vctl about each host with a name in the text.
     fn compare(&mut self, file: &Path, text: &str) {
         // A host that only a pattern matches has no line of its own.
         let all = (0..FORMS.len()).flat_map(names);
@@ -217,14 +218,14 @@ impl Trial<'_> {
     }
 }
 
-/// A host as OpenSSH and vctl say it: port and jump host.
+/// The hosts in the view of OpenSSH or vctl: name, port and jump host.
 type Hosts = BTreeMap<String, (String, String)>;
 
 fn names(index: usize) -> [String; 5] {
     ["a", "b", "c", "d", "e"].map(|letter| format!("f{index}{letter}"))
 }
 
-/// Writes the files of a form. Returns the path of the first, and the text of all.
+/// Writes the files of a form. Returns the path of the first file, and the text of all files.
 fn write(
     at: &Workstation<'_>,
     index: usize,
@@ -263,7 +264,7 @@ fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     [&out, rest].concat()
 }
 
-/// Returns the hosts that get the address of the form, or nothing where `ssh` takes the file for broken.
+/// Returns the hosts that get the address of the form, or `None` if `ssh` refuses the file.
 fn openssh(file: &Path, names: &[String]) -> Option<Hosts> {
     let mut hosts = Hosts::new();
     for name in names {
@@ -290,7 +291,7 @@ fn openssh(file: &Path, names: &[String]) -> Option<Hosts> {
     Some(hosts)
 }
 
-/// Returns the hosts with that address in the plan of `vctl sync`, or nothing where it reports a broken file.
+/// Returns the hosts with that address in the plan of `vctl sync`, or `None` if it reports a broken file.
 fn vctl(at: &Workstation<'_>, file: &Path) -> Option<Hosts> {
     let args = ["sync", "--dry-run", "--config", file.to_str().unwrap()];
     let mut command = at.command(&args);
@@ -303,7 +304,7 @@ fn vctl(at: &Workstation<'_>, file: &Path) -> Option<Hosts> {
         String::from_utf8(plan).unwrap(),
         String::from_utf8_lossy(&said).into_owned(),
     );
-    // Of one name alone it says "hostname contains invalid characters".
+    // For a single bad name, `ssh` prints "hostname contains invalid characters".
     if said.contains("terminating, ") {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The root directory of an image gets what a host would.
+//! The root directory of an image gets the same files as a host.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn an_image_gets_the_same_files_and_twice_is_once() {
     let config = "Include /etc/ssh/sshd_config.d/*.conf\n";
     fs::write(etc.join("sshd_config"), config).unwrap();
     fs::write(etc.join("vault-ca.pub"), format!("{}\n", OTHER[0])).unwrap();
-    // The image is asked, and not the sshd of this machine, which trusts nobody.
+    // vctl checks the sshd of the image, and not the sshd of this machine, which trusts no CA.
     let plan = || nobody.run(&["trust-ca", "--root", root, "--dry-run"]);
     let said = plan();
     assert_eq!(said.code, 0, "{said:?}");

@@ -1,4 +1,4 @@
-//! What becomes of a host, and of one that has something already.
+//! The result of `trust-ca` on a new host, and on a host that already has a configuration.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,7 +12,7 @@ fn trust_ca_makes_a_host_accept_certificates() {
     let admin = Administrator::new(centre, "trust-new");
     let machine = admin.machine("trust-new-1");
     assert!(!admin.logs_in("trust-new-1"));
-    // What is only planned changes nothing.
+    // A dry run changes nothing.
     let planned = admin.run(&["trust-ca", "trust-new-1", "--sudo", "--dry-run"]);
     assert_eq!(planned.code, 0, "{planned:?}");
     assert!(
@@ -21,7 +21,7 @@ fn trust_ca_makes_a_host_accept_certificates() {
     );
     assert!(!machine.etc_ssh("vault-ca.pub").exists());
     assert!(!admin.applied("trust-new-1"));
-    // As one who is not root, nothing can be changed.
+    // Without root, `trust-ca` cannot change anything.
     let refused = admin.run(&["trust-ca", "trust-new-1"]);
     assert_eq!(refused.code, 77, "{refused:?}");
     assert!(refused.stderr.contains("--sudo"), "{refused:?}");
@@ -49,7 +49,7 @@ fn trust_ca_makes_a_host_accept_certificates() {
     let known = "select count(*) from vctl.host_trust t join vctl.ca_keys k using (fingerprint) \
                  where t.hostname = 'trust-new-1' and k.state = 'active'";
     assert_eq!(admin.sql(known), "1");
-    // Once more: nothing to do, nothing done.
+    // A second run has nothing to do and does nothing.
     let reloads = machine.log().matches("Received SIGHUP").count();
     let again = admin.run(&["trust-ca", "trust-new-1", "--sudo"]);
     assert_eq!(again.code, 0, "{again:?}");
@@ -63,7 +63,7 @@ fn trust_ca_makes_a_host_accept_certificates() {
         nothing_else(&machine.etc_ssh("sshd_config.d")),
         ["10-vault-ca.conf"]
     );
-    // The operator's own ssh was asked by the inventory's name, and told the address.
+    // vctl called the administrator's own `ssh` with the name from the inventory, and passed the address.
     let calls = fs::read_to_string(admin.at.home("ssh-calls")).unwrap();
     assert!(calls.contains("HostName=127.0.0.1"), "{calls}");
     assert!(calls.contains("-- trust-new-1 sudo -n sh -s"), "{calls}");
@@ -84,7 +84,7 @@ fn an_existing_ca_stays_until_it_is_removed_by_name() {
     let machine = admin.machine("trust-two-1");
     let [line, fingerprint] = OTHER;
     let file = machine.etc_ssh("vault-ca.pub");
-    // Without an end of line, and with the CA of Vault in a comment.
+    // The file has no line end, and contains the CA of Vault in a comment.
     let ca = centre.ssh_authority().unwrap();
     let text = format!("# {}\n\n{line} old one", ca.trim());
     fs::write(&file, &text).unwrap();
@@ -110,7 +110,7 @@ fn an_existing_ca_stays_until_it_is_removed_by_name() {
     assert_eq!(fs::read_to_string(&file).unwrap(), one);
     assert_eq!(admin.sql(trusts), "1");
     assert!(admin.logs_in("trust-two-1"));
-    // The one that Vault signs with is not to be taken away by a slip.
+    // vctl refuses to remove the CA that Vault signs with.
     let own = admin.run(&["ca", "ssh-print", "-o", "name"]).stdout;
     let said = admin.run(&["trust-ca", "trust-two-1", "--sudo", "--prune", own.trim()]);
     assert_eq!(said.code, 2, "{said:?}");
@@ -150,7 +150,7 @@ fn the_ca_keys_are_printed_without_a_login() {
     for line in script.lines().filter(|line| !line.is_empty()) {
         assert!(cloud.contains(&format!("      {line}\n")), "{line}");
     }
-    // The script does on a host what `trust-ca` does.
+    // The printed script does the same on a host as `trust-ca`.
     let admin = Administrator::new(centre, "trust-script");
     let machine = admin.machine("trust-script-1");
     let path = admin.at.home("script.sh");
@@ -161,7 +161,8 @@ fn the_ca_keys_are_printed_without_a_login() {
     let done = crate::login::give(ssh, &script);
     assert!(done.stdout.contains("vctl:result applied"), "{done:?}");
     assert!(admin.logs_in("trust-script-1"));
-    // Cut off anywhere it does nothing: after a line, and within the last one, which begins it all.
+    // A truncated script does nothing, whether it ends after a line or within its last line. Only the last line starts
+    // the work.
     let before = fs::read(machine.etc_ssh("vault-ca.pub")).unwrap();
     fs::remove_file(machine.etc_ssh("vault-ca.pub")).unwrap();
     let whole = script.trim_end();
@@ -188,7 +189,7 @@ fn trust_ca_works_beside_our_ssh_config() {
     let (config, read) = (admin.at.home(".ssh/config"), admin.at.home("ssh_config"));
     fs::copy(&read, &config).unwrap();
     assert_eq!(admin.run(&["ssh-config", "--install"]).code, 0);
-    // What ssh would find, were this its home.
+    // The lines that `ssh` would read if this were its home.
     fs::copy(&config, &read).unwrap();
     let files = || fs::read_dir(admin.at.home(".vctl/ssh")).unwrap().count();
     let before = files();
@@ -196,7 +197,7 @@ fn trust_ca_works_beside_our_ssh_config() {
     assert_eq!(said.code, 0, "{said:?}");
     assert!(machine.etc_ssh("vault-ca.pub").exists());
     assert_eq!(files(), before);
-    // Who has no key there any more goes through vctl, too.
+    // An administrator without a key on the host also goes through vctl.
     machine.authorize(OTHER[0]).unwrap();
     let said = admin.run(&["trust-ca", "trust-installed-1", "--sudo"]);
     assert_eq!(said.code, 0, "{said:?}");

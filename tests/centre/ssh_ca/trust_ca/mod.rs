@@ -15,13 +15,13 @@ use vctl_tests::terminal::Terminal;
 
 use crate::login::{Said, Workstation};
 
-/// Somebody who has a key of their own on a host, and may change the inventory.
+/// A user with a key on a host and with the right to change the inventory.
 pub(crate) struct Administrator<'a> {
     pub(crate) centre: &'a Centre,
     pub(crate) at: Workstation<'a>,
 }
 
-/// The centre that these specs share: with an account to log in to.
+/// Returns the centre that these specs share, with an account for logins.
 pub(crate) fn shared() -> Option<&'static Centre> {
     static SHARED: OnceLock<Option<Centre>> = OnceLock::new();
     let start = || {
@@ -38,7 +38,7 @@ impl<'a> Administrator<'a> {
         Self::with(centre, name, &["vctl-user", "vctl-ssh", "vctl-admin"])
     }
 
-    /// Somebody with these policies.
+    /// Returns a user with these policies.
     pub(crate) fn with(centre: &'a Centre, name: &str, policies: &[&str]) -> Self {
         let password = crate::login::person(centre, name, 3600, 7200);
         let admin = centre.bao.admin().unwrap();
@@ -53,7 +53,7 @@ impl<'a> Administrator<'a> {
         new
     }
 
-    /// Somebody who is not logged in to Vault.
+    /// Returns a user without a login to Vault.
     pub(crate) fn nobody(centre: &'a Centre) -> Self {
         let new = Self {
             centre,
@@ -63,7 +63,7 @@ impl<'a> Administrator<'a> {
         new
     }
 
-    /// An `ssh` with a configuration, as OpenSSH would find it if it heeded HOME. Notes how it was called.
+    /// Writes an `ssh` that uses a configuration file, as OpenSSH would if it used HOME. The script records its calls.
     fn own_ssh(&self) {
         let (home, bin) = (self.at.home(""), self.at.home("bin"));
         fs::create_dir(&bin).unwrap();
@@ -88,7 +88,7 @@ impl<'a> Administrator<'a> {
         fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// Starts a host that lets this person's own key in, and puts it into the inventory.
+    /// Starts a host that accepts this user's own key, and adds it to the inventory.
     pub(crate) fn machine(&self, name: &str) -> Machine {
         let machine = self.centre.machine(name).unwrap();
         let key = fs::read_to_string(self.at.home("key.pub")).unwrap();
@@ -103,7 +103,7 @@ impl<'a> Administrator<'a> {
         machine
     }
 
-    /// Puts a line into the `known_hosts` of vctl.
+    /// Adds a line to the `known_hosts` of vctl.
     pub(crate) fn remembers(&self, line: &str) {
         let path = self.at.home(".ssh/known_hosts");
         let before = fs::read_to_string(&path).unwrap_or_default();
@@ -129,7 +129,7 @@ impl<'a> Administrator<'a> {
         Terminal::start(self.command(args), 200).unwrap()
     }
 
-    /// Says whether a certificate is let in.
+    /// Returns whether the host accepts a certificate.
     pub(crate) fn logs_in(&self, host: &str) -> bool {
         let said = self.run(&["ssh", "-q", "--server", host, "--", "true"]);
         assert!(said.code == 0 || said.code == 77, "{said:?}");
@@ -143,7 +143,7 @@ impl<'a> Administrator<'a> {
     }
 }
 
-/// A key that nobody signs with, as a line and as a fingerprint.
+/// A key that no CA signs with, as a line and as a fingerprint.
 pub(crate) const OTHER: [&str; 2] = [
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ",
     "SHA256:T7SvZ2cslqpPj6nKzitCBHHlpVF3r3MvLwmFL0fk0IE",

@@ -1,4 +1,4 @@
-//! A host that cannot be told is as it was, byte by byte, and nobody believes it was told.
+//! If `trust-ca` fails, the host is unchanged, byte by byte, and the database does not record the CA for it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use vctl_tests::centre::Machine;
 
 use super::{Administrator, OTHER, shared};
 
-/// Every file below a directory, with its mode.
+/// Returns every file below a directory, with its mode.
 fn all_of(directory: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -25,7 +25,7 @@ fn all_of(directory: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
     all
 }
 
-/// Has `trust-ca` fail, and the host be as before.
+/// Expects that `trust-ca` fails and that the host is unchanged.
 fn fails(admin: &Administrator<'_>, machine: &Machine, name: &str, code: i32, why: &str) {
     let before = all_of(&machine.etc_ssh(""));
     let said = admin.run(&["trust-ca", name, "--sudo"]);
@@ -43,13 +43,13 @@ fn a_configuration_that_sshd_refuses_is_undone() {
     let config = machine.etc_ssh("sshd_config");
     let good = fs::read_to_string(&config).unwrap();
     let name = "trust-back-1";
-    // The files of before were good ones, and come back as they were.
+    // The earlier files were valid, and `trust-ca` restores them.
     let [line, _] = OTHER;
     fs::write(machine.etc_ssh("vault-ca.pub"), format!("{line}\n")).unwrap();
     let drop_in = machine.etc_ssh("sshd_config.d/10-vault-ca.conf");
     fs::write(&drop_in, "TrustedUserCAKeys /etc/ssh/other.pub\n").unwrap();
     fs::set_permissions(&drop_in, fs::Permissions::from_mode(0o600)).unwrap();
-    // It was broken before: not even tried.
+    // The configuration was already broken, so `trust-ca` does not start.
     fs::write(&config, format!("{good}NoSuchKeyword yes\n")).unwrap();
     fails(
         &admin,
@@ -58,7 +58,7 @@ fn a_configuration_that_sshd_refuses_is_undone() {
         78,
         "rejects its current configuration",
     );
-    // It reads no drop-ins, or something else comes first.
+    // sshd reads no drop-ins, or another line comes first.
     let without = good.replacen("Include", "#Include", 1);
     fs::write(&config, &without).unwrap();
     fails(
@@ -74,7 +74,7 @@ fn a_configuration_that_sshd_refuses_is_undone() {
     )
     .unwrap();
     fails(&admin, &machine, name, 78, "/etc/ssh/first.pub");
-    // What the old drop-in said too, and the new one does not, the rest needs.
+    // The rest of the configuration needs a line that the old drop-in has and the new drop-in does not have.
     let before = fs::read(&drop_in).unwrap();
     fs::write(
         &drop_in,
@@ -86,16 +86,16 @@ fn a_configuration_that_sshd_refuses_is_undone() {
     let why = "rejects the new configuration";
     fails(&admin, &machine, name, 78, why);
     fs::write(&drop_in, before).unwrap();
-    // It cannot be reloaded: nobody knows which process it is.
+    // sshd cannot be reloaded, because its process id is unknown.
     fs::write(&config, good.replace("PidFile ", "PidFile none\n#")).unwrap();
     fails(&admin, &machine, name, 1, "was not reloaded");
-    // Another process has that number.
+    // Another process has that process id.
     let pid = config.with_file_name("pid");
     fs::write(&pid, std::process::id().to_string()).unwrap();
     let another = format!("PidFile {}\n#", pid.display());
     fs::write(&config, good.replace("PidFile ", &another)).unwrap();
     fails(&admin, &machine, name, 1, "is not sshd");
-    // And then it works.
+    // After the repair, `trust-ca` works.
     fs::write(&config, &good).unwrap();
     let said = admin.run(&["trust-ca", name, "--sudo", "--verify"]);
     assert_eq!(said.code, 0, "{said:?}");
@@ -108,7 +108,7 @@ fn a_host_that_still_refuses_certificates_is_reported() {
     let machine = admin.machine("trust-proof-1");
     let config = machine.etc_ssh("sshd_config");
     let text = fs::read_to_string(&config).unwrap();
-    // Certificates are for names that nobody has.
+    // The principals of the certificates match no account on this host.
     fs::write(machine.etc_ssh("names"), "nobody-has-this\n").unwrap();
     fs::write(
         &config,

@@ -1,4 +1,5 @@
-//! sudo that asks for a password: on a terminal it is typed, elsewhere it is said that it is missing.
+//! sudo that asks for a password: on a terminal, the user types it. Elsewhere, vctl reports that the password is
+//! missing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +23,7 @@ fn a_sudo_password_is_asked_only_on_a_terminal() {
     assert_eq!(said.code, 77, "{said:?}");
     assert!(said.stderr.contains("asks for the password"), "{said:?}");
     assert!(!machine.etc_ssh("vault-ca.pub").exists());
-    // Another run may have left some.
+    // Another run may have left some scripts.
     let before = brought();
     let mut terminal = admin.before_a_person(&["trust-ca", "trust-sudo-1", "--sudo"]);
     terminal.wait_for("[y/N]").unwrap();
@@ -30,7 +31,8 @@ fn a_sudo_password_is_asked_only_on_a_terminal() {
     terminal.wait_for("password for").unwrap();
     terminal.wait_for_silence().unwrap();
     terminal.type_in(&format!("{PASSWORD}\r")).unwrap();
-    // Once, on a busy machine, sudo did not take it; it asks a person again, and so it does here.
+    // On a busy machine, sudo once refused the right password. sudo then asks again, so the spec types the password
+    // again.
     let asks_again = |shown: &str| shown.matches("password for").count() > 1;
     let answered = |shown: &str| asks_again(shown) || shown.contains(" trusts ");
     terminal.wait_until(answered).unwrap();
@@ -44,12 +46,12 @@ fn a_sudo_password_is_asked_only_on_a_terminal() {
     assert!(!shown.contains(PASSWORD), "{shown}");
     assert!(admin.logs_in("trust-sudo-1"));
     assert!(admin.applied("trust-sudo-1"));
-    // What was brought there is gone.
+    // The uploaded script is deleted.
     let left = brought();
     assert!(left.is_subset(&before), "{left:?}");
 }
 
-/// The scripts that were brought to this machine and are still there.
+/// Returns the uploaded scripts that are still on this machine.
 fn brought() -> BTreeSet<PathBuf> {
     let entries = fs::read_dir("/tmp").unwrap();
     let scripts = entries.map(|entry| entry.unwrap().path().join("script"));
