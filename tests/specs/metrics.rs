@@ -1,4 +1,4 @@
-//! The collector's own numbers, as files and as metrics.
+//! The agent's own numbers, as files and as metrics.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -63,7 +63,7 @@ fn value(text: &str, series: &str) -> u64 {
         .unwrap()
 }
 
-/// Reads the text with the parser of Prometheus' own client for Python, as the distribution has it.
+/// Reads the text with the parser of Prometheus' own client for Python, from the distribution.
 fn assert_parser_takes(text: &str) {
     const READ: &str = "
 import sys
