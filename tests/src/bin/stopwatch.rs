@@ -22,7 +22,9 @@ fn main() -> anyhow::Result<()> {
     let file = arguments.next().context("no file was named")?;
     let program = arguments.next().context("no program was named")?;
     if program == AWAIT_END {
-        let name = arguments.next().context("nobody to wait for")?;
+        let name = arguments
+            .next()
+            .context("the name of the hook is missing")?;
         io::stdin().read_to_end(&mut Vec::new())?;
         return note(&file, "end", &name.to_string_lossy());
     }

@@ -105,7 +105,7 @@ impl Middle {
         let [settings, login, ssh] = first_steps(&settings, &operator.account, HOST);
         Ok(format!(
             "In another terminal, of any account, log in as {}:\n\n  {settings}\n  {login}\n  {ssh}\n\n\
-             and then, as {}, see who did what:\n\n  {}\n  vctl audit\n  vctl session",
+             and then, as {}, read the records:\n\n  {}\n  vctl audit\n  vctl session",
             operator.name,
             self.auditor.name,
             self.auditor.account.login_line(),

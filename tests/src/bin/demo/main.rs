@@ -101,7 +101,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 fn second_act(arguments: &Arguments) -> Result<()> {
     say(
-        "\nThe second act: the same two, who come with `vctl ssh`, to a host that ships to Postgres.\n",
+        "\nThe second act: the same two users log in with `vctl ssh` to a host that ships to Postgres.\n",
     );
     progress("Starting OpenBao and Postgres, and setting both up");
     let started = Instant::now();

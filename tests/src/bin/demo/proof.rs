@@ -36,7 +36,7 @@ impl fmt::Display for Proof {
             f,
             "{verdict}: {name}'s timeline shows {own} of {of} of {name}'s commands, "
         )?;
-        write!(f, "{foreign} of anybody else's")
+        write!(f, "{foreign} of the other user's")
     }
 }
 
