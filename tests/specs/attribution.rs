@@ -77,7 +77,7 @@ fn a_move_into_another_cgroup_changes_no_owner() {
     let stage = Stage::set(&lab);
     let [victim, mover] = [("victim", 1), ("mover", 2)]
         .map(|(key_id, serial)| lab.certificate(key_id, serial).unwrap());
-    let victims = open_until_told(
+    let victims = log_in_until_close(
         &lab,
         &stage,
         &victim,
@@ -214,7 +214,7 @@ fn assert_each_is_where_it_belongs_quickly(
 }
 
 /// Logs in, runs `body` and stays until `close` is called.
-fn open_until_told(lab: &Lab, stage: &Stage, who: &Certificate, body: &str) -> Child {
+fn log_in_until_close(lab: &Lab, stage: &Stage, who: &Certificate, body: &str) -> Child {
     let home = lab.home();
     let wait = "touch inside; while [ ! -e leave ]; do sleep 0.1; done";
     let child = stage.start(lab, who, &format!("{body}\n{wait}"));

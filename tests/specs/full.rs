@@ -168,7 +168,9 @@ fn a_late_stamped_session_is_never_complete() {
     let home = lab.home();
     await_file(&home.join("inside"));
     lab.agent.start().unwrap();
-    await_that("the marker is taken", || lab.markers().unwrap() == 0);
+    await_that("the agent has read the marker", || {
+        lab.markers().unwrap() == 0
+    });
     touch(&home.join("go"));
     await_that("some of it has ended", || {
         lab.sessions_of(&who).unwrap()[0].exits().count() >= 3

@@ -78,7 +78,7 @@ fn follow_prints_commands_at_once_and_ends_with_the_session() {
     let ended = eventually(PATIENCE, || Ok(follower.try_wait()?.is_some())).unwrap();
     let _ = follower.kill();
     let _ = follower.wait();
-    assert!(ended, "it follows a session that is over");
+    assert!(ended, "the command follows a session that is over");
 }
 
 #[test]

@@ -47,7 +47,9 @@ fn the_next_lab_cleans_up_after_a_killed_one() {
     demo.wait().unwrap();
     drop(Lab::start(&Options::default()).unwrap());
     // The lab of another spec may have started this undo before ours.
-    await_that("all of it is undone", || left_of(&id).is_empty());
+    await_that("all changes of the lab are undone", || {
+        left_of(&id).is_empty()
+    });
 }
 
 /// Starts a demo that stays, and returns the name of its lab.

@@ -39,7 +39,7 @@ fn metrics_count_sessions_across_a_restart() {
     let text = scrape(&socket);
     assert_eq!(value(&text, "vctl_logins_total{stamp=\"in_time\"}"), 1);
     assert!(value(&text, "vctl_events_captured_total") >= captured);
-    await_that("the file is written", || {
+    await_that("the agent has written the file", || {
         std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with("# EOF\n"))
     });
     assert_parser_takes(&text);

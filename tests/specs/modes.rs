@@ -23,7 +23,9 @@ fn best_effort_accepts_logins_and_marks_them_late() {
     await_file(&lab.home().join("inside"));
     assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
     lab.agent.signal(Signal::SIGCONT).unwrap();
-    await_that("the marker is taken", || lab.markers().unwrap() == 0);
+    await_that("the agent has read the marker", || {
+        lab.markers().unwrap() == 0
+    });
     touch(&lab.home().join("go"));
     assert!(login.wait_with_output().unwrap().status.success());
     let session = lab.closed_sessions(&who, 1).unwrap().remove(0);

@@ -330,7 +330,9 @@ fn a_late_stamp_takes_what_runs_already_for_the_users() {
     let login = lab.ssh_start(&who, work).unwrap();
     await_file(&lab.home().join("inside"));
     lab.agent.start().unwrap();
-    await_that("the marker is taken", || lab.markers().unwrap() == 0);
+    await_that("the agent has read the marker", || {
+        lab.markers().unwrap() == 0
+    });
     touch(&lab.home().join("leave"));
     assert!(login.wait_with_output().unwrap().status.success());
     let session = lab.closed_sessions(&who, 1).unwrap().remove(0);

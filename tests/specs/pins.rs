@@ -99,7 +99,7 @@ fn invalid_late_login_files_are_moved_away() {
 
     lab.agent.start().unwrap();
     let rejected = pending.join("rejected");
-    await_that("all are moved away", || {
+    await_that("the agent has moved all markers away", || {
         fs::read_dir(&rejected).is_ok_and(|entries| entries.count() >= 11)
     });
     let left: Vec<_> = fs::read_dir(&pending)

@@ -76,7 +76,9 @@ fn two_markers_of_one_login_are_one_session() {
     await_file(&lab.home().join("inside"));
     assert_eq!(lab.markers().unwrap(), 4);
     lab.agent.start().unwrap();
-    await_that("the markers are taken", || lab.markers().unwrap() == 0);
+    await_that("the agent has read the markers", || {
+        lab.markers().unwrap() == 0
+    });
     touch(&lab.home().join("go"));
     assert!(login.wait_with_output().unwrap().status.success());
     let session = lab.closed_sessions(&going_on, 1).unwrap().remove(0);

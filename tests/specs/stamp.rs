@@ -31,7 +31,7 @@ fn kill_9_at_any_system_call_of_a_stamp_makes_no_login_late() {
         serial += 1;
         assert!(
             serial < 400,
-            "at call {calls}, and no agent has come to its answer"
+            "at call {calls}, no agent has sent its answer"
         );
         let who = lab.certificate(&format!("p{serial}"), serial).unwrap();
         let Round {
@@ -67,7 +67,7 @@ fn kill_9_at_any_system_call_of_a_stamp_makes_no_login_late() {
     );
     assert!(
         in_the_journal > 0 && stamped > 0 && in_the_journal + stamped < sessions.len() - 5,
-        "{in_the_journal} and {stamped} of {}: the spec proves less than it says",
+        "{in_the_journal} and {stamped} of {}: the spec does not prove all its cases",
         sessions.len()
     );
 }
@@ -91,7 +91,9 @@ fn a_stamp_past_its_deadline_makes_no_complete_session() {
         // sshd accepted the login without an answer, after the two seconds.
         await_file(&lab.home().join(&name));
         agent.let_go();
-        await_that("the marker is taken", || lab.markers().unwrap() == 0);
+        await_that("the agent has read the marker", || {
+            lab.markers().unwrap() == 0
+        });
         let opened = lab.sessions_of(&who).unwrap().remove(0).session.opened;
         touch(&lab.home().join(format!("go-{name}")));
         assert!(login.wait_with_output().unwrap().status.success());
@@ -115,7 +117,7 @@ fn a_session_without_agent_and_hook_is_incomplete() {
     let mut serial = 0;
     let who = loop {
         serial += 1;
-        assert!(serial < 20, "no hook was still there to be killed");
+        assert!(serial < 20, "no hook was left to kill");
         let who = lab.certificate("alice", serial).unwrap();
         let agent = Stepped::stop(lab.agent.pid().unwrap());
         let login = lab.ssh_start(&who, "true").unwrap();

@@ -53,7 +53,7 @@ fn matrix(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-#[allow(clippy::exit, reason = "exit_group is what is wanted")]
+#[allow(clippy::exit, reason = "the case needs exit_group")]
 fn end(code: i32) -> ! {
     std::process::exit(code)
 }

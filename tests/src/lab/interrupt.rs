@@ -30,7 +30,7 @@ pub(super) fn watch(journal: &Arc<Journal>) {
 
 #[allow(
     clippy::exit,
-    reason = "the process was told to end; the shell expects 128 + signal"
+    reason = "a signal ends the process; the shell expects 128 + signal"
 )]
 fn undo_and_end(signal: i32) -> ! {
     super::say("interrupted: undoing what was changed");

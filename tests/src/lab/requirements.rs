@@ -150,7 +150,7 @@ pub fn start_or_skip<T>(missing: Option<String>, start: impl FnOnce() -> Result<
 pub fn skip(why: &str) {
     assert!(
         std::env::var_os("VCTL_TEST_REQUIRE").is_none(),
-        "must not be skipped, but: {why}"
+        "must not be skipped, but it cannot run: {why}"
     );
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
     let thread = std::thread::current();

@@ -299,7 +299,7 @@ pub(crate) fn wait_for<T>(
         }
         ensure!(
             begin.elapsed() < within,
-            "{what} within {} s did not happen",
+            "{what} did not happen within {} s",
             within.as_secs()
         );
         std::thread::sleep(Duration::from_millis(50));

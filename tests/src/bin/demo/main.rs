@@ -52,7 +52,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         anyhow::bail!("this machine cannot run the demo: {why}");
     }
     let started = Instant::now();
-    progress("Starting an sshd of its own, with a throw-away CA and account, and the agent");
+    progress("Starting an sshd with a temporary CA and account, and the agent");
     let lab = Lab::start(&Options::default())?;
     say(&format!("ready after {} ms", started.elapsed().as_millis()));
 
@@ -76,14 +76,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         let serial = person.serial.to_string();
         show(lab.vctl_command(&["session", "--local", &serial]))?;
     }
-    say("\nWhat they say they did, against what vctl says:");
+    say("\nCommands that the two users ran, compared with the output of vctl:");
     for proof in &proofs {
         say(&format!("  {proof}"));
     }
     let proven = proofs.iter().all(proof::Proof::holds);
     ensure!(
         proven,
-        "the timelines are not what the two did; agent log: {}",
+        "the timelines differ from the commands of the two users; agent log: {}",
         lab.agent.last_words()
     );
     if arguments.keep && !arguments.centre {
@@ -132,13 +132,13 @@ fn second_act(arguments: &Arguments) -> Result<()> {
     let proofs = proof::compare(&alice, &bob, |serial| {
         middle.vctl(&lab, &["session", serial, "--full"])
     })?;
-    say("\nWhat they say they did, against what the centre says:");
+    say("\nCommands that the two users ran, compared with the records of the centre:");
     for proof in &proofs {
         say(&format!("  {proof}"));
     }
     ensure!(
         proofs.iter().all(proof::Proof::holds),
-        "the timelines are not what the two did; agent log: {}",
+        "the timelines differ from the commands of the two users; agent log: {}",
         lab.agent.last_words()
     );
     if let Some(directory) = &arguments.record {
@@ -182,7 +182,7 @@ fn log_in_and_work(
     progress("Logging alice and bob in, both as the same Unix account");
     let mut alice = enter("alice")?;
     let mut bob = enter("bob")?;
-    say("both are in\n");
+    say("both are logged in\n");
     for (of_alice, of_bob) in work::of("alice").into_iter().zip(work::of("bob")) {
         for (person, line) in [(&mut alice, of_alice), (&mut bob, of_bob)] {
             say(&format!("  {:>5}$ {line}", person.name));
@@ -190,7 +190,7 @@ fn log_in_and_work(
         }
     }
     say("");
-    progress("Logging both out; what they left in the background goes on");
+    progress("Logging both out; their background jobs continue");
     alice.log_out()?;
     bob.log_out()?;
     say("done");

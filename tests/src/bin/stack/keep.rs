@@ -72,7 +72,7 @@ pub(crate) fn run(directory: &Directory, bare: bool) -> Result<()> {
     let trial = if bare {
         None
     } else {
-        progress("adding two hosts and two people");
+        progress("adding two hosts and two users");
         Some(Trial::start(&centre)?)
     };
     directory.write(&state(&centre, trial.as_ref())?)?;
