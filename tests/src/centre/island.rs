@@ -1,5 +1,5 @@
-//! Hosts in a separate network that only forwarded ports reach. There, another host may have an address of
-//! this machine.
+//! Hosts in a separate network that only forwarded ports reach. The same address may belong to another host there
+//! than here.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};

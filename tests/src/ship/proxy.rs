@@ -65,7 +65,7 @@ impl Proxy {
                 } else {
                     Cut::Answer { after }
                 };
-                // When Postgres is stopped, the proxy also closes the connection.
+                // An error means that Postgres is stopped. The client then sees a closed connection.
                 let _ = serve(&state, client, cut);
             }
         });

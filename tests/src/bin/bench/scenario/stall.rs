@@ -63,7 +63,7 @@ fn beside(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Re
     let mib = bench.full_or_short(512, 256);
     for round in 0..=bench.full_or_short(20, 6) {
         for (client, port, rates) in &mut clients {
-            // The order changes, so that no client profits from its place in a round.
+            // In this order both measurements have the same average place in a round.
             for is_beside in [false, true, true, false] {
                 let unread = is_beside.then(|| connect(*port)).transpose()?;
                 client.wait_until_still()?;
