@@ -16,7 +16,7 @@ const KERNEL_CHECKS: &[&str] = &["kernel", "btf", "bpf", "tracepoints", "lockdow
 pub struct Programs {
     pub agent: PathBuf,
     pub vctl: PathBuf,
-    /// Helper programs of the tests.
+    /// Programs that only the tests use.
     pub directory: PathBuf,
 }
 
